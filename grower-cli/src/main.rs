@@ -1,0 +1,2 @@
+//! The `grower-cli` binary.
+fn main() {}

@@ -1,0 +1,143 @@
+//! Where bytes rest: every file that storage touches, it touches through these two traits.
+//!
+//! The line that matters is the one between *written* and *durable*. A write is visible to readers at once; it
+//! survives a power cut only after [`Disk::sync_many`] (its bytes) and, for a created, renamed or removed file,
+//! [`Disk::sync_dir`] of the directory that names it. The in-memory disk draws the line explicitly and can cut the
+//! power; the real one leaves it to the kernel; the faulty one lets chosen calls fail.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A file handle that readers, the writer and the flusher share.
+pub type SharedFile = Arc<dyn DiskFile>;
+
+/// A tree of files. Errors carry the path and the operation that failed.
+///
+/// Every implementation passes `contract::disk`.
+pub trait Disk: Send + Sync {
+    /// Creates an empty file for reading and writing; one that exists is an error (`AlreadyExists`).
+    fn create(&self, path: &Path) -> Result<SharedFile, DiskError>;
+
+    /// Opens an existing file for reading and writing.
+    fn open(&self, path: &Path) -> Result<SharedFile, DiskError>;
+
+    /// A read-only view of a whole file that nobody changes any more.
+    fn map(&self, path: &Path) -> Result<Mapped, DiskError>;
+
+    /// What a directory holds, sorted by name. A directory that is not there is an error (`NotFound`).
+    fn list(&self, dir: &Path) -> Result<Vec<DirEntry>, DiskError>;
+
+    /// Creates a directory and its parents; each newly made name is durable when this returns.
+    fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError>;
+
+    /// Renames a file or a directory, replacing a file at `to`. Durable after both directories are synced.
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
+
+    /// Removes one file; handles stay readable. Durable after its directory is synced.
+    fn remove_file(&self, path: &Path) -> Result<(), DiskError>;
+
+    /// Removes a directory with all it holds; open handles stay readable.
+    fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError>;
+
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> Result<(), DiskError>;
+
+    /// Makes everything written to these files so far durable: all of them, or an error.
+    ///
+    /// After an error nothing is known of any of them. The caller must not try again: the kernel may have
+    /// dropped the pages, and a second call that succeeds proves nothing.
+    fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError>;
+
+    /// Bytes that may still be written, and the size of the whole volume.
+    fn space(&self) -> Result<Space, DiskError>;
+}
+
+/// One open file. Positions are bytes from its start.
+pub trait DiskFile: Send + Sync {
+    /// Writes all of `bytes` at `position`. After an error any part of them may be in the file.
+    fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError>;
+
+    /// Fills as much of `into` as the file holds from `position` on and says how much that is; less than asked only at its end.
+    fn read_at(&self, into: &mut [u8], position: u64) -> Result<usize, DiskError>;
+
+    /// The file's length, allocated zeros included.
+    fn len(&self) -> Result<u64, DiskError>;
+
+    /// Cuts the file to `len`, or extends it with zeros.
+    fn set_len(&self, len: u64) -> Result<(), DiskError>;
+
+    /// Reserves disk blocks so that the file is at least `len` long; the new part reads as zeros. May do nothing.
+    fn allocate(&self, len: u64) -> Result<(), DiskError>;
+
+    /// The path it was opened under, for messages.
+    fn path(&self) -> &Path;
+
+    /// The descriptor, for `sendfile`, where there is one.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// The contents of a whole file, read-only: a memory map, or bytes where there is no file to map.
+#[derive(Clone)]
+pub struct Mapped(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl Mapped {
+    /// Wraps anything that holds bytes.
+    pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(bytes))
+    }
+}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The last part of its path.
+    pub name: String,
+    /// Whether it is itself a directory.
+    pub is_dir: bool,
+}
+
+/// How much room a volume has, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Still free for this process.
+    pub free: u64,
+    /// The size of the volume.
+    pub total: u64,
+}
+
+/// A file operation that failed: which, where and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {path}: {source}", path = path.display())]
+pub struct DiskError {
+    /// What was tried, as a verb: `write`, `sync`, `rename`.
+    pub operation: &'static str,
+    /// The file or directory.
+    pub path: std::path::PathBuf,
+    /// What the system said.
+    pub source: std::io::Error,
+}
+
+impl DiskError {
+    /// What kind of error the system reported.
+    pub fn kind(&self) -> std::io::ErrorKind {
+        self.source.kind()
+    }
+
+    /// Whether the volume (or a quota) ran out of room: retry after space was freed.
+    pub fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    }
+
+    /// Whether the path does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == std::io::ErrorKind::NotFound
+    }
+}

@@ -1,0 +1,3 @@
+//! A partition's log: segments on a [`disk::Disk`], append, read as slices, recovery, retention.
+
+pub mod disk;
