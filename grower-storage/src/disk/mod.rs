@@ -5,9 +5,14 @@
 //! [`Disk::sync_dir`] of the directory that names it. The in-memory disk draws the line explicitly and can cut the
 //! power; the real one leaves it to the kernel; the faulty one lets chosen calls fail.
 
+mod mem;
+
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use mem::MemDisk;
 
 /// A file handle that readers, the writer and the flusher share.
 pub type SharedFile = Arc<dyn DiskFile>;
@@ -28,7 +33,10 @@ pub trait Disk: Send + Sync {
     /// What a directory holds, sorted by name. A directory that is not there is an error (`NotFound`).
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>, DiskError>;
 
-    /// Creates a directory and its parents; each newly made name is durable when this returns.
+    /// Creates a directory and its parents where they are missing; their names are durable when this returns.
+    ///
+    /// That holds for names that were there already, too: a process that was killed right after making them
+    /// may have left them to the kernel.
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError>;
 
     /// Renames a file or a directory, replacing a file at `to`. Durable after both directories are synced.
@@ -37,7 +45,8 @@ pub trait Disk: Send + Sync {
     /// Removes one file; handles stay readable. Durable after its directory is synced.
     fn remove_file(&self, path: &Path) -> Result<(), DiskError>;
 
-    /// Removes a directory with all it holds; open handles stay readable.
+    /// Removes a directory with all it holds; open handles stay readable. Durable after its parent is synced; a crash
+    /// before that may leave any part of it.
     fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError>;
 
     /// Makes the names in a directory durable.
@@ -51,9 +60,17 @@ pub trait Disk: Send + Sync {
 
     /// Bytes that may still be written, and the size of the whole volume.
     fn space(&self) -> Result<Space, DiskError>;
+
+    /// Takes a directory for this process alone until the lock is dropped. It never waits: where somebody else
+    /// holds it, that is an error (`WouldBlock`). A crash releases it. The real disk leaves a file `LOCK` behind.
+    fn lock(&self, dir: &Path) -> Result<DirLock, DiskError>;
 }
 
 /// One open file. Positions are bytes from its start.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "nobody asks a file whether it is empty"
+)]
 pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `position`. After an error any part of them may be in the file.
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError>;
@@ -68,7 +85,12 @@ pub trait DiskFile: Send + Sync {
     fn set_len(&self, len: u64) -> Result<(), DiskError>;
 
     /// Reserves disk blocks so that the file is at least `len` long; the new part reads as zeros. May do nothing.
+    /// After an error the file may be longer than before.
     fn allocate(&self, len: u64) -> Result<(), DiskError>;
+
+    /// Makes everything written to this file so far durable; [`Disk::sync_many`] is the same for several. An error
+    /// means what it means there: never try again.
+    fn sync(&self) -> Result<(), DiskError>;
 
     /// The path it was opened under, for messages.
     fn path(&self) -> &Path;
@@ -94,10 +116,24 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
+/// A directory that belongs to its holder until this is dropped.
+#[must_use = "the directory is free again as soon as this is dropped"]
+pub struct DirLock(
+    #[expect(dead_code, reason = "what counts is when it is dropped")] Box<dyn Send + Sync>,
+);
+
+impl DirLock {
+    /// A lock that lasts as long as `token` lives.
+    pub fn new(token: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(token))
+    }
+}
+
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry {
-    /// The last part of its path.
+    /// The last part of its path. Storage names everything in ASCII; a stranger's name that is not UTF-8 is shown
+    /// with replacement characters.
     pub name: String,
     /// Whether it is itself a directory.
     pub is_dir: bool,
@@ -119,25 +155,34 @@ pub struct DiskError {
     /// What was tried, as a verb: `write`, `sync`, `rename`.
     pub operation: &'static str,
     /// The file or directory.
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     /// What the system said.
-    pub source: std::io::Error,
+    pub source: io::Error,
 }
 
 impl DiskError {
+    /// Says where and at what an I/O error struck: `.map_err(DiskError::at("open", path))`.
+    pub fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// What kind of error the system reported.
-    pub fn kind(&self) -> std::io::ErrorKind {
+    pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
 
     /// Whether the volume (or a quota) ran out of room: retry after space was freed.
     pub fn is_full(&self) -> bool {
-        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self.kind(), StorageFull | QuotaExceeded | FileTooLarge)
     }
 
     /// Whether the path does not exist.
     pub fn is_not_found(&self) -> bool {
-        self.kind() == std::io::ErrorKind::NotFound
+        self.kind() == io::ErrorKind::NotFound
     }
 }

@@ -1,0 +1,312 @@
+//! The names on a [`MemDisk`](super::MemDisk): as everybody sees them, and as a power cut would leave them.
+//!
+//! A change of names is seen at once and durable when each directory that it touches has been synced. Whatever a
+//! crash does, it respects two orders: of two changes to one name the later never outlives the earlier, and a
+//! directory is gone for good only after what was moved out of it has arrived. A rename is one change, so one of
+//! its two names is always there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::contents::Contents;
+use crate::disk::DirEntry;
+
+/// What a directory is called inside: it keeps it when it is renamed.
+type DirId = u64;
+
+const ROOT: DirId = 0;
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    dir: DirId,
+    last: String,
+}
+
+#[derive(Clone)]
+enum Node {
+    File(Arc<Mutex<Contents>>),
+    Dir(DirId),
+}
+
+type Table = BTreeMap<Name, Node>;
+
+#[derive(Default)]
+pub(super) struct Names {
+    seen: Table,
+    durable: Table,
+    /// Changes that `durable` does not have yet, oldest first.
+    pending: Vec<Change>,
+    dirs_made: u64,
+}
+
+/// One step from a table of names to the next.
+struct Change {
+    cleared: Option<Name>,
+    set: Option<(Name, Node)>,
+    /// The directory that this removed.
+    removed: Option<DirId>,
+    /// The directories that must be synced before this is durable.
+    unsynced: BTreeSet<DirId>,
+}
+
+impl Change {
+    fn names(&self) -> impl Iterator<Item = &Name> {
+        self.cleared
+            .iter()
+            .chain(self.set.iter().map(|(name, _)| name))
+    }
+
+    fn apply(&self, table: &mut Table) {
+        if let Some(name) = &self.cleared {
+            table.remove(name);
+        }
+        if let Some((name, node)) = &self.set {
+            table.insert(name.clone(), node.clone());
+        }
+    }
+}
+
+impl Names {
+    pub(super) fn create(&mut self, path: &Path, contents: Arc<Mutex<Contents>>) -> io::Result<()> {
+        let name = self.name(path)?;
+        if self.seen.contains_key(&name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.change(None, Some((name, Node::File(contents))), None);
+        Ok(())
+    }
+
+    pub(super) fn file(&self, path: &Path) -> io::Result<Arc<Mutex<Contents>>> {
+        match self.node(&parts(path)?)? {
+            Node::File(contents) => Ok(contents),
+            Node::Dir(_) => Err(ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    pub(super) fn dir(&self, path: &Path) -> io::Result<DirId> {
+        match self.node(&parts(path)?)? {
+            Node::Dir(id) => Ok(id),
+            Node::File(_) => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let entry = |(name, node): (&Name, &Node)| DirEntry {
+            name: name.last.clone(),
+            is_dir: matches!(node, Node::Dir(_)),
+        };
+        Ok(self.children(self.dir(path)?).map(entry).collect())
+    }
+
+    pub(super) fn create_dir_all(&mut self, path: &Path) -> io::Result<()> {
+        let mut dir = ROOT;
+        for part in parts(path)? {
+            let name = Name {
+                dir,
+                last: part.to_owned(),
+            };
+            dir = match self.seen.get(&name) {
+                Some(Node::Dir(id)) => *id,
+                Some(Node::File(_)) => return Err(ErrorKind::NotADirectory.into()),
+                None => self.make_dir(name.clone()),
+            };
+            self.settle(BTreeSet::from([name]), |_| false);
+        }
+        Ok(())
+    }
+
+    fn make_dir(&mut self, name: Name) -> DirId {
+        self.dirs_made += 1;
+        self.change(None, Some((name, Node::Dir(self.dirs_made))), None);
+        self.dirs_made
+    }
+
+    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from_name, to_name) = (self.name(from)?, self.name(to)?);
+        let node = self
+            .seen
+            .get(&from_name)
+            .cloned()
+            .ok_or(ErrorKind::NotFound)?;
+        if from_name == to_name {
+            return Ok(());
+        }
+        if matches!(node, Node::Dir(_)) && parts(to)?.starts_with(&parts(from)?) {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        let removed = match (&node, self.seen.get(&to_name)) {
+            (_, None) | (Node::File(_), Some(Node::File(_))) => None,
+            (Node::File(_), Some(Node::Dir(_))) => return Err(ErrorKind::IsADirectory.into()),
+            (Node::Dir(_), Some(Node::File(_))) => return Err(ErrorKind::NotADirectory.into()),
+            (Node::Dir(_), Some(Node::Dir(id))) if self.children(*id).next().is_none() => Some(*id),
+            (Node::Dir(_), Some(Node::Dir(_))) => return Err(ErrorKind::DirectoryNotEmpty.into()),
+        };
+        self.change(Some(from_name), Some((to_name, node)), removed);
+        Ok(())
+    }
+
+    pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        self.file(path)?;
+        let name = self.name(path)?;
+        self.change(Some(name), None, None);
+        Ok(())
+    }
+
+    pub(super) fn remove_dir_all(&mut self, path: &Path) -> io::Result<()> {
+        let (dir, name) = (self.dir(path)?, self.name(path)?);
+        self.empty(dir);
+        self.change(Some(name), None, Some(dir));
+        Ok(())
+    }
+
+    fn empty(&mut self, dir: DirId) {
+        let children: Vec<_> = self
+            .children(dir)
+            .map(|(name, node)| (name.clone(), node.clone()))
+            .collect();
+        for (name, node) in children {
+            let removed = match node {
+                Node::Dir(id) => Some(id),
+                Node::File(_) => None,
+            };
+            removed.into_iter().for_each(|id| self.empty(id));
+            self.change(Some(name), None, removed);
+        }
+    }
+
+    pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        let dir = self.dir(path)?;
+        for change in &mut self.pending {
+            change.unsynced.remove(&dir);
+        }
+        self.settle(BTreeSet::new(), |change| change.unsynced.is_empty());
+        Ok(())
+    }
+
+    /// Forgets the changes that are not durable, except those that `survives` picks and what they rest on; then
+    /// puts what `revive` makes of each file in its place.
+    pub(super) fn crash(
+        &mut self,
+        mut survives: impl FnMut() -> bool,
+        mut revive: impl FnMut(&Contents) -> Contents,
+    ) {
+        self.settle(BTreeSet::new(), |_| survives());
+        self.pending.clear();
+        for node in self.durable.values_mut() {
+            if let Node::File(contents) = node {
+                let revived = revive(&contents.lock());
+                *contents = Arc::new(Mutex::new(revived));
+            }
+        }
+        self.seen = self.durable.clone();
+    }
+
+    /// The path of each file, sorted, from the root.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        self.collect(ROOT, Path::new("/"), &mut files);
+        files.sort();
+        files
+    }
+
+    fn collect(&self, dir: DirId, path: &Path, files: &mut Vec<PathBuf>) {
+        for (name, node) in self.children(dir) {
+            let path = path.join(&name.last);
+            match node {
+                Node::File(_) => files.push(path),
+                Node::Dir(id) => self.collect(*id, &path, files),
+            }
+        }
+    }
+
+    fn children(&self, dir: DirId) -> impl Iterator<Item = (&Name, &Node)> {
+        let first = Name {
+            dir,
+            last: String::new(),
+        };
+        self.seen
+            .range(first..)
+            .take_while(move |(name, _)| name.dir == dir)
+    }
+
+    fn node(&self, parts: &[&str]) -> io::Result<Node> {
+        parts.iter().try_fold(Node::Dir(ROOT), |node, part| {
+            let Node::Dir(dir) = node else {
+                return Err(ErrorKind::NotADirectory.into());
+            };
+            let name = Name {
+                dir,
+                last: (*part).to_owned(),
+            };
+            self.seen
+                .get(&name)
+                .cloned()
+                .ok_or_else(|| ErrorKind::NotFound.into())
+        })
+    }
+
+    /// Where a path's last part stands; the directories before it must be there.
+    fn name(&self, path: &Path) -> io::Result<Name> {
+        let parts = parts(path)?;
+        let (last, dirs) = parts.split_last().ok_or(ErrorKind::InvalidInput)?;
+        match self.node(dirs)? {
+            Node::Dir(dir) => Ok(Name {
+                dir,
+                last: (*last).to_owned(),
+            }),
+            Node::File(_) => Err(ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn change(&mut self, cleared: Option<Name>, set: Option<(Name, Node)>, removed: Option<DirId>) {
+        let mut change = Change {
+            cleared,
+            set,
+            removed,
+            unsynced: BTreeSet::new(),
+        };
+        change.unsynced = change.names().map(|name| name.dir).collect();
+        change.apply(&mut self.seen);
+        self.pending.push(change);
+    }
+
+    /// Makes durable the pending changes that are `due` or touch one of `names`, and the older ones they rest on.
+    fn settle(&mut self, mut names: BTreeSet<Name>, mut due: impl FnMut(&Change) -> bool) {
+        let mut removed_dirs = BTreeSet::new();
+        let mut settled = Vec::new();
+        for (at, change) in self.pending.iter().enumerate().rev() {
+            let needed = |name: &Name| names.contains(name) || removed_dirs.contains(&name.dir);
+            if due(change) || change.names().any(needed) {
+                names.extend(change.names().cloned());
+                removed_dirs.extend(change.removed);
+                settled.push(at);
+            }
+        }
+        let mut at = 0;
+        self.pending.retain(|change| {
+            let settles = settled.last() == Some(&at);
+            if settles {
+                settled.pop();
+                change.apply(&mut self.durable);
+            }
+            at += 1;
+            !settles
+        });
+    }
+}
+
+/// The names in a path. A relative path starts at the root as well.
+fn parts(path: &Path) -> io::Result<Vec<&str>> {
+    let named = |component| match component {
+        Component::RootDir | Component::CurDir => None,
+        Component::Normal(part) => {
+            Some(part.to_str().ok_or_else(|| ErrorKind::InvalidInput.into()))
+        }
+        Component::ParentDir | Component::Prefix(_) => Some(Err(ErrorKind::InvalidInput.into())),
+    };
+    path.components().filter_map(named).collect()
+}
