@@ -1,0 +1,206 @@
+use super::*;
+use crate::compression::Codec;
+use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+
+const LIMITS: BatchLimits = BatchLimits {
+    batch_bytes_max: 1 << 20,
+    plain_bytes_max: 1 << 20,
+    timestamp_max: Timestamp::from_millis(2_000_000_000_000),
+    key_required: false,
+};
+
+fn record(value: &str) -> Record {
+    Record {
+        timestamp: Timestamp::from_millis(1_700_000_000_000),
+        value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        ..Record::default()
+    }
+}
+
+fn built(codec: Codec, records: &[Record]) -> BytesMut {
+    let mut builder = BatchBuilder::new(codec);
+    for record in records {
+        let before = builder.size();
+        let growth = builder.size_of(record);
+        builder.push(record);
+        assert_eq!(builder.size(), before + growth);
+    }
+    builder.build(None)
+}
+
+/// A batch with the bytes at `at` replaced and the CRC made right again: what a hostile producer would send.
+fn forged(at: usize, bytes: &[u8]) -> BytesMut {
+    let mut batch = built(Codec::None, &[record("one"), record("two")]);
+    batch[at..at + bytes.len()].copy_from_slice(bytes);
+    let crc = crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch
+}
+
+fn refusal(batch: BytesMut) -> String {
+    UnplacedBatch::check(batch, &LIMITS).unwrap_err().to_string()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .chunks(16)
+        .map(|row| row.iter().map(|b| format!("{b:02x}")).collect::<String>())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let bytes = || prop::option::of(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from));
+    let header = (prop::collection::vec(any::<u8>(), 0..10), bytes())
+        .prop_map(|(name, value)| Header { name: name.into(), value });
+    (any::<i64>(), bytes(), bytes(), prop::collection::vec(header, 0..4)).prop_map(|(millis, key, value, headers)| {
+        Record { timestamp: Timestamp::from_millis(millis), key, value, headers }
+    })
+}
+
+proptest! {
+    #[test]
+    fn records_come_back_as_they_went_in(records in prop::collection::vec(any_record(), 1..20), which in 0usize..5) {
+        let batch = Batch::check(built(Codec::ALL[which], &records).freeze()).unwrap();
+        let views: Vec<RecordView> = batch.records(1 << 20).unwrap().map(Result::unwrap).collect();
+        prop_assert_eq!(views.len(), records.len());
+        for (at, (view, record)) in views.into_iter().zip(records).enumerate() {
+            prop_assert_eq!(view.offset, Offset::new(at as u64));
+            prop_assert_eq!(
+                Record { timestamp: view.timestamp, key: view.key, value: view.value, headers: view.headers },
+                record
+            );
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_batch_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = BatchHeader::parse(&bytes);
+        let _ = UnplacedBatch::check(BytesMut::from(&bytes[..]), &LIMITS);
+        let _ = BatchReader::new(bytes.into()).count();
+    }
+
+    #[test]
+    fn no_forged_content_makes_a_walk_panic(at in 21usize..80, bytes in prop::collection::vec(any::<u8>(), 1..6)) {
+        let batch = forged(at.min(74), &bytes);
+        if let Ok(batch) = Batch::check(batch.clone().freeze())
+            && let Ok(records) = batch.records(10_000)
+        {
+            let _ = records.count();
+        }
+        let _ = UnplacedBatch::check(batch, &LIMITS);
+    }
+
+    #[test]
+    fn a_reader_takes_whole_batches_and_leaves_the_torn_tail(cut in 0usize..300) {
+        let one = built(Codec::None, &[record("hello")]).freeze();
+        let log: Bytes = [&one[..], &one[..], &one[..]].concat().into();
+        let cut = cut.min(log.len());
+        let mut reader = BatchReader::new(log.slice(..cut));
+        let taken = reader.by_ref().map(Result::unwrap).count();
+        prop_assert_eq!(taken, cut / one.len());
+        prop_assert_eq!(reader.rest().len(), cut % one.len());
+    }
+}
+
+#[test]
+fn the_bytes_of_a_batch_are_the_public_layout() {
+    let stamped =
+        ProducerStamp { id: ProducerId::new(7), epoch: ProducerEpoch::new(1), base_sequence: Some(Sequence::ZERO) };
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(&Record {
+        timestamp: Timestamp::from_millis(1_000),
+        key: Some("k".into()),
+        value: Some("v".into()),
+        headers: vec![Header { name: "h".into(), value: None }],
+    });
+    let batch = UnplacedBatch::built(builder.build(Some(stamped))).place(Offset::new(42), LeaderEpoch::new(3));
+    insta::assert_snapshot!(hex(batch.bytes()), @"");
+    assert!(Batch::check(batch.bytes().clone()).is_ok(), "placing a batch leaves its CRC right");
+}
+
+#[test]
+fn a_wrong_maximum_timestamp_is_corrected_not_trusted() {
+    let batch = UnplacedBatch::check(forged(35, &1i64.to_be_bytes()), &LIMITS).unwrap();
+    assert_eq!(batch.header().max_timestamp, Timestamp::from_millis(1_700_000_000_000));
+    let placed = batch.place(Offset::ZERO, LeaderEpoch::new(0));
+    assert!(Batch::check(placed.bytes().clone()).is_ok());
+}
+
+#[test]
+fn a_batch_with_a_wrong_crc_is_refused() {
+    let mut batch = built(Codec::None, &[record("one")]);
+    batch[70] ^= 1;
+    assert!(refusal(batch).starts_with("stored crc"));
+}
+
+#[test]
+fn a_batch_whose_length_is_not_its_content_is_refused() {
+    let mut batch = built(Codec::None, &[record("one")]);
+    batch.extend_from_slice(b"x");
+    insta::assert_snapshot!(refusal(batch), @"");
+}
+
+#[test]
+fn a_record_count_that_is_not_the_records_is_refused() {
+    insta::assert_snapshot!(refusal(forged(57, &3i32.to_be_bytes())), @"");
+    insta::assert_snapshot!(refusal(forged(57, &1i32.to_be_bytes())), @"");
+    insta::assert_snapshot!(refusal(forged(57, &(-1i32).to_be_bytes())), @"");
+    insta::assert_snapshot!(refusal(forged(57, &i32::MAX.to_be_bytes())), @"");
+}
+
+#[test]
+fn overlapping_offset_deltas_are_refused() {
+    // The second record's delta: header, first record (length 1, attributes 1, time 1, delta 1, key 1, value 4, headers 1), then three bytes in.
+    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[0])), @"");
+    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[3])), @"");
+}
+
+#[test]
+fn what_only_brokers_write_is_refused() {
+    insta::assert_snapshot!(refusal(forged(21, &[0, 0b10_0000])), @"");
+    insta::assert_snapshot!(refusal(forged(21, &[0, 0b100_0000])), @"");
+    insta::assert_snapshot!(refusal(forged(21, &[0, 0b1000])), @"");
+    insta::assert_snapshot!(refusal(forged(21, &[0x80, 0])), @"");
+}
+
+#[test]
+fn unknown_codecs_and_magics_are_refused() {
+    insta::assert_snapshot!(refusal(forged(21, &[0, 5])), @"");
+    for magic in [0, 1, 127] {
+        assert_eq!(refusal(forged(16, &[magic])), format!("magic is {magic}, not 2"));
+    }
+}
+
+#[test]
+fn a_far_future_timestamp_is_refused() {
+    let late = Record { timestamp: Timestamp::MAX, ..record("late") };
+    insta::assert_snapshot!(refusal(built(Codec::None, &[late])), @"");
+    let early = Record { timestamp: Timestamp::MIN, ..record("early") };
+    assert!(UnplacedBatch::check(built(Codec::None, &[early]), &LIMITS).is_ok());
+}
+
+#[test]
+fn a_bomb_inside_a_batch_is_refused() {
+    let bomb = record(&"0".repeat(4 << 20));
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let batch = built(codec, std::slice::from_ref(&bomb));
+        assert!(batch.len() < LIMITS.batch_bytes_max);
+        assert_eq!(refusal(batch), format!("decompressing {codec} passes the limit of 1048576 bytes"));
+    }
+}
+
+#[test]
+fn a_record_without_key_is_refused_where_each_needs_one() {
+    let batch = built(Codec::None, &[record("keyless")]);
+    let limits = BatchLimits { key_required: true, ..LIMITS };
+    assert_eq!(UnplacedBatch::check(batch, &limits).unwrap_err(), ClientBatchError::NoKey);
+}
+
+#[test]
+fn a_million_headers_that_are_not_there_cost_nothing() {
+    // The header count of the first record becomes the varint of 1,000,000, cut off by the record's end.
+    assert_eq!(refusal(forged(61 + 9, &[0xff])), "record 0 does not fit its batch");
+}

@@ -1,0 +1,70 @@
+//! Zig-zag varints: 7 bits a byte, the lowest first, the top bit saying that more follow.
+
+/// Appends `value` in 1 to 10 bytes.
+pub(super) fn put(into: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while 0x80 <= rest {
+        into.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    into.push(rest as u8);
+}
+
+/// How many bytes [`put`] would append.
+pub(super) fn length(value: i64) -> usize {
+    let zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    (64 - (zigzag | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// Takes one varint off the front of `bytes`; `None` if it is cut short or has more than 64 bits.
+pub(super) fn take(bytes: &mut &[u8]) -> Option<i64> {
+    let mut zigzag = 0u64;
+    for (at, byte) in bytes.iter().enumerate().take(10) {
+        let low = u64::from(byte & 0x7f);
+        if at == 9 && 1 < low {
+            return None;
+        }
+        zigzag |= low << (7 * at);
+        if byte & 0x80 == 0 {
+            *bytes = &bytes[at + 1..];
+            return Some((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_put_is_taken(value: i64) {
+            let mut bytes = Vec::new();
+            put(&mut bytes, value);
+            prop_assert_eq!(bytes.len(), length(value));
+            let mut rest = bytes.as_slice();
+            prop_assert_eq!(take(&mut rest), Some(value));
+            prop_assert!(rest.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_varint_of_more_than_64_bits_is_refused() {
+        assert_eq!(take(&mut [0xff; 11].as_slice()), None);
+        assert_eq!(take(&mut [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02].as_slice()), None);
+        assert_eq!(take(&mut [0x80].as_slice()), None);
+        assert_eq!(take(&mut [].as_slice()), None);
+    }
+
+    #[test]
+    fn the_extremes_fit_ten_bytes() {
+        for value in [i64::MIN, i64::MAX] {
+            let mut bytes = Vec::new();
+            put(&mut bytes, value);
+            assert_eq!(bytes.len(), 10);
+            assert_eq!(take(&mut bytes.as_slice()), Some(value));
+        }
+    }
+}

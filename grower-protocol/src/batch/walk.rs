@@ -1,0 +1,235 @@
+//! Steps through the records of a batch.
+
+use super::header::TimestampType;
+use super::{BatchHeader, Header, RecordView, varint};
+use crate::compression::DecompressError;
+use crate::ids::Timestamp;
+use bytes::Bytes;
+use std::ops::Range;
+
+/// Why the records of a batch cannot be read although its CRC may be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordsError {
+    /// The codec's number is none that we know.
+    #[error("unknown compression codec in attributes {attributes:#06x}")]
+    UnknownCodec {
+        /// The attributes field.
+        attributes: u16,
+    },
+    /// The records could not be decompressed.
+    #[error(transparent)]
+    Decompress(#[from] DecompressError),
+    /// A record's lengths do not fit the bytes that are there.
+    #[error("record {index} does not fit its batch")]
+    Malformed {
+        /// Which record, counted from 0.
+        index: u32,
+    },
+    /// The header promised another number of records.
+    #[error("the header says {header} records, the batch holds {found}")]
+    Count {
+        /// As the header says.
+        header: u32,
+        /// As counted; one more than said stands for any surplus.
+        found: u32,
+    },
+    /// An offset that does not come after the one before, or lies outside the batch.
+    #[error("record {index} has offset delta {delta}, which is out of place")]
+    OffsetDelta {
+        /// Which record, counted from 0.
+        index: u32,
+        /// The delta as it stands.
+        delta: i64,
+    },
+}
+
+/// The records of one batch, in order. Ends after the first error.
+#[derive(Debug)]
+pub struct Records {
+    header: BatchHeader,
+    /// The records decompressed.
+    bytes: Bytes,
+    walk: Walk,
+}
+
+impl Records {
+    pub(super) fn new(header: BatchHeader, bytes: Bytes) -> Self {
+        Self { walk: Walk::new(&header), header, bytes }
+    }
+
+    fn view(&self, raw: RawRecord) -> Result<RecordView, RecordsError> {
+        let timestamp = match self.header.attributes.timestamp_type() {
+            TimestampType::Create => raw.timestamp,
+            TimestampType::LogAppend => self.header.max_timestamp,
+        };
+        Ok(RecordView {
+            offset: self.header.base_offset.saturating_add(raw.offset_delta.into()),
+            timestamp,
+            key: raw.key.map(|range| self.bytes.slice(range)),
+            value: raw.value.map(|range| self.bytes.slice(range)),
+            headers: self.headers(raw.index, raw.headers)?,
+        })
+    }
+
+    fn headers(&self, index: u32, range: Range<usize>) -> Result<Vec<Header>, RecordsError> {
+        let malformed = RecordsError::Malformed { index };
+        let mut cursor = Cursor { all: self.bytes.get(..range.end).unwrap_or_default(), at: range.start };
+        let count = cursor.varint().ok_or(malformed.clone())?;
+        let mut headers = Vec::new();
+        for _ in 0..count {
+            let name = cursor.nullable().flatten().ok_or(malformed.clone())?;
+            let value = cursor.nullable().ok_or(malformed.clone())?;
+            headers.push(Header { name: self.bytes.slice(name), value: value.map(|range| self.bytes.slice(range)) });
+        }
+        Ok(headers)
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<RecordView, RecordsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let raw = match self.walk.step(&self.bytes)? {
+            Ok(raw) => raw,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.view(raw))
+    }
+}
+
+/// Where the parts of a record lie in the decompressed bytes.
+pub(super) struct RawRecord {
+    index: u32,
+    pub(super) offset_delta: u32,
+    pub(super) timestamp: Timestamp,
+    pub(super) key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    /// The headers from their count to the record's end.
+    headers: Range<usize>,
+}
+
+/// The state between two records: no allocation, no copy, every length checked.
+#[derive(Debug)]
+pub(super) struct Walk {
+    base_timestamp: Timestamp,
+    last_offset_delta: u32,
+    count: u32,
+    index: u32,
+    at: usize,
+    previous_delta: Option<u32>,
+    done: bool,
+}
+
+impl Walk {
+    pub(super) fn new(header: &BatchHeader) -> Self {
+        Self {
+            base_timestamp: header.base_timestamp,
+            last_offset_delta: header.last_offset_delta,
+            count: header.record_count,
+            index: 0,
+            at: 0,
+            previous_delta: None,
+            done: false,
+        }
+    }
+
+    /// The next record of `bytes`; `None` after the last one or after an error.
+    pub(super) fn step(&mut self, bytes: &[u8]) -> Option<Result<RawRecord, RecordsError>> {
+        if self.done {
+            return None;
+        }
+        if self.index == self.count {
+            self.done = true;
+            let surplus = self.at < bytes.len();
+            return surplus
+                .then(|| Err(RecordsError::Count { header: self.count, found: self.count.saturating_add(1) }));
+        }
+        let result = if self.at == bytes.len() {
+            Err(RecordsError::Count { header: self.count, found: self.index })
+        } else {
+            self.record(bytes)
+        };
+        self.done = result.is_err();
+        Some(result)
+    }
+
+    fn record(&mut self, bytes: &[u8]) -> Result<RawRecord, RecordsError> {
+        let malformed = || RecordsError::Malformed { index: self.index };
+        let mut cursor = Cursor { all: bytes, at: self.at };
+        let body = cursor.span().ok_or_else(malformed)?;
+        let mut cursor = Cursor { all: bytes.get(..body.end).unwrap_or_default(), at: body.start };
+        cursor.skip(1).ok_or_else(malformed)?; // Attributes.
+        let timestamp_delta = cursor.varint().ok_or_else(malformed)?;
+        let delta = cursor.varint().ok_or_else(malformed)?;
+        let key = cursor.nullable().ok_or_else(malformed)?;
+        let value = cursor.nullable().ok_or_else(malformed)?;
+        let headers = cursor.at..body.end;
+        cursor.headers().ok_or_else(malformed)?;
+        let record = RawRecord {
+            index: self.index,
+            offset_delta: self.check_delta(delta)?,
+            timestamp: Timestamp::from_millis(self.base_timestamp.as_millis().wrapping_add(timestamp_delta)),
+            key,
+            value,
+            headers,
+        };
+        self.previous_delta = Some(record.offset_delta);
+        self.index += 1;
+        self.at = body.end;
+        Ok(record)
+    }
+
+    /// Offsets rise within `0..=last_offset_delta`; gaps are what compaction leaves.
+    fn check_delta(&self, delta: i64) -> Result<u32, RecordsError> {
+        let in_place = u32::try_from(delta)
+            .ok()
+            .filter(|delta| *delta <= self.last_offset_delta && self.previous_delta.is_none_or(|p| p < *delta));
+        in_place.ok_or(RecordsError::OffsetDelta { index: self.index, delta })
+    }
+}
+
+/// Reads forward through `all`; `None` as soon as something does not fit.
+struct Cursor<'a> {
+    all: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn skip(&mut self, length: usize) -> Option<Range<usize>> {
+        let end = self.at.checked_add(length).filter(|end| *end <= self.all.len())?;
+        let range = self.at..end;
+        self.at = end;
+        Some(range)
+    }
+
+    fn varint(&mut self) -> Option<i64> {
+        let mut rest = self.all.get(self.at..)?;
+        let value = varint::take(&mut rest)?;
+        self.at = self.all.len() - rest.len();
+        Some(value)
+    }
+
+    /// A length and that many bytes.
+    fn span(&mut self) -> Option<Range<usize>> {
+        let length = usize::try_from(self.varint()?).ok()?;
+        self.skip(length)
+    }
+
+    /// Like `span`, or the length -1 for none.
+    fn nullable(&mut self) -> Option<Option<Range<usize>>> {
+        match self.varint()? {
+            -1 => Some(None),
+            length => self.skip(usize::try_from(length).ok()?).map(Some),
+        }
+    }
+
+    /// All headers, which must end where the record ends.
+    fn headers(&mut self) -> Option<()> {
+        let count = usize::try_from(self.varint()?).ok()?;
+        for _ in 0..count {
+            self.span()?;
+            self.nullable()?;
+        }
+        (self.at == self.all.len()).then_some(())
+    }
+}

@@ -1,0 +1,143 @@
+//! The four codecs of record batches. Output is bounded before it is made: a bomb costs its limit, never its promise.
+
+mod snappy;
+
+use std::io::{Read, Write};
+use std::{fmt, str};
+
+/// How the records of a batch are compressed. The numbers are those of the batch's attributes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Not at all.
+    #[default]
+    None,
+    /// RFC 1952.
+    Gzip,
+    /// Raw blocks in the xerial framing that Kafka's clients use.
+    Snappy,
+    /// The LZ4 frame format with independent blocks.
+    Lz4,
+    /// RFC 8878, level 3.
+    Zstd,
+}
+
+impl Codec {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// Its number in a batch's attributes.
+    pub const fn id(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+
+    /// The codec of that number.
+    pub fn from_id(id: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.id() == id)
+    }
+
+    /// Its name in configs and on command lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl str::FromStr for Codec {
+    type Err = UnknownCodec;
+    fn from_str(name: &str) -> Result<Self, UnknownCodec> {
+        let found = Self::ALL.into_iter().find(|codec| codec.name() == name);
+        found.ok_or_else(|| UnknownCodec { name: name.to_owned() })
+    }
+}
+
+/// A codec name that is none of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown codec {name:?}: take none, gzip, snappy, lz4 or zstd")]
+pub struct UnknownCodec {
+    name: String,
+}
+
+/// Why compressed records cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecompressError {
+    /// More came out than is allowed.
+    #[error("decompressing {codec} passes the limit of {limit} bytes")]
+    TooLarge {
+        /// The codec.
+        codec: Codec,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Not what the codec writes, or cut short.
+    #[error("the {codec} stream is damaged")]
+    Damaged {
+        /// The codec.
+        codec: Codec,
+    },
+}
+
+/// Compresses `plain`.
+pub fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
+    const NEVER: &str = "writing to memory does not fail";
+    match codec {
+        Codec::None => plain.to_vec(),
+        Codec::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(plain).expect(NEVER);
+            encoder.finish().expect(NEVER)
+        }
+        Codec::Snappy => snappy::compress(plain),
+        Codec::Lz4 => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            encoder.write_all(plain).expect(NEVER);
+            encoder.finish().expect(NEVER)
+        }
+        Codec::Zstd => zstd::bulk::compress(plain, 3).expect(NEVER),
+    }
+}
+
+/// Decompresses one stream into at most `limit` bytes.
+pub fn decompress(codec: Codec, packed: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
+    let damaged = DecompressError::Damaged { codec };
+    match codec {
+        Codec::None if packed.len() <= limit => Ok(packed.to_vec()),
+        Codec::None => Err(DecompressError::TooLarge { codec, limit }),
+        Codec::Gzip => read_bounded(codec, flate2::read::MultiGzDecoder::new(packed), limit),
+        Codec::Snappy => snappy::decompress(packed, limit),
+        Codec::Lz4 => read_bounded(codec, lz4_flex::frame::FrameDecoder::new(packed), limit),
+        Codec::Zstd => {
+            let decoder = zstd::Decoder::with_buffer(packed).map_err(|_| damaged)?;
+            read_bounded(codec, decoder, limit)
+        }
+    }
+}
+
+fn read_bounded(codec: Codec, reader: impl Read, limit: usize) -> Result<Vec<u8>, DecompressError> {
+    let mut plain = Vec::new();
+    let ceiling = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    reader.take(ceiling).read_to_end(&mut plain).map_err(|_| DecompressError::Damaged { codec })?;
+    if limit < plain.len() {
+        return Err(DecompressError::TooLarge { codec, limit });
+    }
+    Ok(plain)
+}
+
+#[cfg(test)]
+mod tests;

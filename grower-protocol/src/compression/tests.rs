@@ -1,0 +1,48 @@
+use super::*;
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn every_codec_returns_what_it_was_given(plain in prop::collection::vec(any::<u8>(), 0..100_000), which in 0usize..5) {
+        let codec = Codec::ALL[which];
+        let packed = compress(codec, &plain);
+        prop_assert_eq!(decompress(codec, &packed, plain.len()).unwrap(), plain);
+    }
+
+    #[test]
+    fn no_input_makes_a_decoder_panic(packed in prop::collection::vec(any::<u8>(), 0..2_000), which in 0usize..5) {
+        let _ = decompress(Codec::ALL[which], &packed, 10_000);
+    }
+}
+
+#[test]
+fn a_bomb_stops_at_the_limit() {
+    let zeros = vec![0; 64 << 20];
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let bomb = compress(codec, &zeros);
+        assert_eq!(decompress(codec, &bomb, 1 << 20), Err(DecompressError::TooLarge { codec, limit: 1 << 20 }));
+    }
+}
+
+#[test]
+fn a_stream_cut_short_is_damaged() {
+    let plain: Vec<u8> = (0..20_000u32).flat_map(u32::to_be_bytes).collect();
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let packed = compress(codec, &plain);
+        let cut = decompress(codec, &packed[..packed.len() - 5], plain.len());
+        assert_eq!(cut, Err(DecompressError::Damaged { codec }), "{codec}");
+    }
+}
+
+#[test]
+fn a_raw_snappy_block_without_frame_is_read() {
+    let block = snap::raw::Encoder::new().compress_vec(b"hello hello hello").unwrap();
+    assert_eq!(decompress(Codec::Snappy, &block, 100).unwrap(), b"hello hello hello");
+}
+
+#[test]
+fn names_and_numbers_are_the_fixed_ones() {
+    let listed: Vec<String> = Codec::ALL.iter().map(|codec| format!("{} {codec}", codec.id())).collect();
+    insta::assert_snapshot!(listed.join(", "), @"0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd");
+    assert!("lzma".parse::<Codec>().is_err());
+}

@@ -1,0 +1,187 @@
+//! Names that people choose, checked once.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest topic name or group id, in bytes.
+pub const NAME_LENGTH_MAX: usize = 249;
+
+/// A topic's name: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`. Safe as a directory name.
+///
+/// Names that start with `__` are the broker's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TopicName(Arc<str>);
+
+/// A consumer group's id: 1 to 249 bytes without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct GroupId(Arc<str>);
+
+/// One member of a consumer group; chosen by the client, 1 to 249 bytes without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MemberId(Arc<str>);
+
+/// Why a name was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing at all.
+    #[error("a name cannot be empty")]
+    Empty,
+    /// Longer than [`NAME_LENGTH_MAX`].
+    #[error("a name has at most {NAME_LENGTH_MAX} bytes, this one has {length}")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// A character that the kind of name does not allow.
+    #[error("{name:?} has the character {found:?}; topic names consist of a-z A-Z 0-9 . _ -")]
+    TopicCharacter {
+        /// The name as given.
+        name: String,
+        /// The first character refused.
+        found: char,
+    },
+    /// A control character in a group or member id.
+    #[error("{name:?} has a control character")]
+    ControlCharacter {
+        /// The name as given.
+        name: String,
+    },
+    /// `.` or `..`.
+    #[error("{name:?} means a directory and cannot be a topic's name")]
+    Directory {
+        /// The name as given.
+        name: String,
+    },
+}
+
+impl TopicName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        check_length(name)?;
+        let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if let Some(found) = name.chars().find(|c| !allowed(c)) {
+            return Err(NameError::TopicCharacter { name: name.to_owned(), found });
+        }
+        if name == "." || name == ".." {
+            return Err(NameError::Directory { name: name.to_owned() });
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// Whether the broker keeps it for itself (`__..`).
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with("__")
+    }
+
+    /// Whether two names would be told apart by metrics and case-folding file systems. `a.b` and `a_b` would not, nor `A` and `a`.
+    pub fn collides_with(&self, other: &Self) -> bool {
+        let folded = |name: &str| name.to_ascii_lowercase().replace('.', "_");
+        folded(&self.0) == folded(&other.0)
+    }
+}
+
+fn check_length(name: &str) -> Result<(), NameError> {
+    match name.len() {
+        0 => Err(NameError::Empty),
+        length if NAME_LENGTH_MAX < length => Err(NameError::TooLong { length }),
+        _ => Ok(()),
+    }
+}
+
+fn check_printable(name: &str) -> Result<(), NameError> {
+    check_length(name)?;
+    if name.chars().any(char::is_control) {
+        return Err(NameError::ControlCharacter { name: name.to_owned() });
+    }
+    Ok(())
+}
+
+impl GroupId {
+    /// Checks an id.
+    pub fn new(id: &str) -> Result<Self, NameError> {
+        check_printable(id).map(|()| Self(id.into()))
+    }
+}
+
+impl MemberId {
+    /// Checks an id.
+    pub fn new(id: &str) -> Result<Self, NameError> {
+        check_printable(id).map(|()| Self(id.into()))
+    }
+}
+
+/// What every name can do: be read as text, be printed, and be made from text that was checked.
+macro_rules! name {
+    ($name:ident) => {
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(&text)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.to_string()
+            }
+        }
+    };
+}
+
+name!(TopicName);
+name!(GroupId);
+name!(MemberId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_names_are_safe_directory_names() {
+        for good in ["a", "Events.v1_x-2", "...", "__consumer_offsets", &"n".repeat(249)] {
+            assert!(TopicName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "/etc/x", "a/b", "a\0b", "caf\u{e9}", "\u{43e}rders", "a b", &"n".repeat(250)] {
+            assert!(TopicName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_that_metrics_or_file_systems_fold_collide() {
+        let name = |text| TopicName::new(text).unwrap();
+        assert!(name("a.b").collides_with(&name("a_b")));
+        assert!(name("Orders").collides_with(&name("orders")));
+        assert!(!name("a-b").collides_with(&name("a_b")));
+    }
+
+    #[test]
+    fn group_ids_may_be_any_printable_text() {
+        assert!(GroupId::new("billing / \u{fc}ber").is_ok());
+        assert!(GroupId::new("a\u{1b}[2J").is_err());
+        assert!(GroupId::new("").is_err());
+    }
+}

@@ -1,0 +1,267 @@
+//! Offsets, epochs, sequences, timestamps: numbers that must not be mixed up.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Position of a record in its partition: dense, starts at 0, never reused. Below 2^63, so that it fits the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Offset(u64);
+
+impl Offset {
+    /// The first offset of every partition.
+    pub const ZERO: Self = Self(0);
+    /// The largest offset that the wire can carry.
+    pub const MAX: Self = Self(i64::MAX as u64);
+
+    /// # Panics
+    /// Above [`Offset::MAX`]; bytes from outside go through [`Offset::from_wire`].
+    pub const fn new(raw: u64) -> Self {
+        assert!(raw <= i64::MAX as u64, "offsets stay below 2^63");
+        Self(raw)
+    }
+
+    /// Reads the wire's `-1`-means-absent form.
+    pub fn from_wire(raw: i64) -> Option<Self> {
+        u64::try_from(raw).ok().map(Self)
+    }
+
+    /// The form that the wire carries.
+    pub const fn to_wire(self) -> i64 {
+        self.0 as i64
+    }
+
+    /// The plain number.
+    pub const fn value(self) -> u64 {
+        self.0
+    }
+
+    /// The offset `records` further on, if there is one.
+    pub fn checked_add(self, records: u64) -> Option<Self> {
+        self.0.checked_add(records).filter(|sum| *sum <= Self::MAX.0).map(Self)
+    }
+
+    /// The offset `records` further on; stops at [`Offset::MAX`].
+    pub fn saturating_add(self, records: u64) -> Self {
+        self.checked_add(records).unwrap_or(Self::MAX)
+    }
+
+    /// How many offsets lie in `earlier..self`; 0 if `earlier` is not earlier.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl From<Offset> for u64 {
+    fn from(offset: Offset) -> Self {
+        offset.0
+    }
+}
+
+impl TryFrom<u64> for Offset {
+    type Error = &'static str;
+    fn try_from(raw: u64) -> Result<Self, Self::Error> {
+        if raw <= Self::MAX.0 { Ok(Self(raw)) } else { Err("offset is 2^63 or more") }
+    }
+}
+
+/// Milliseconds since the Unix epoch, as producers say it: may be anything, also negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// Earlier than every other.
+    pub const MIN: Self = Self(i64::MIN);
+    /// Later than every other.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// From milliseconds since the Unix epoch.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is, in milliseconds; 0 if it is not after.
+    pub fn millis_since(self, earlier: Self) -> u64 {
+        u64::try_from(i128::from(self.0) - i128::from(earlier.0)).unwrap_or(0)
+    }
+
+    /// This much later; stops at [`Timestamp::MAX`].
+    pub fn plus_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)))
+    }
+}
+
+/// The sequence number that an idempotent producer gives each record of a partition. After 2^31-1 comes 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sequence(i32);
+
+impl Sequence {
+    /// Where every producer starts.
+    pub const ZERO: Self = Self(0);
+
+    /// Reads the wire's negative-means-absent form.
+    pub fn from_wire(raw: i32) -> Option<Self> {
+        (0 <= raw).then_some(Self(raw))
+    }
+
+    /// The form that the wire carries.
+    pub const fn to_wire(self) -> i32 {
+        self.0
+    }
+
+    /// The number `records` further on, wrapped at 2^31.
+    pub const fn wrapping_add(self, records: u32) -> Self {
+        Self(((self.0 as u32).wrapping_add(records) & i32::MAX as u32) as i32)
+    }
+}
+
+/// A plain counter or id: a newtype with a constructor, its value and its digits.
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident($raw:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name($raw);
+
+        impl $name {
+            /// Wraps the plain number.
+            pub const fn new(raw: $raw) -> Self {
+                Self(raw)
+            }
+
+            /// The plain number.
+            pub const fn value(self) -> $raw {
+                self.0
+            }
+
+            /// The one after; stops at the largest.
+            pub const fn next(self) -> Self {
+                Self(self.0.saturating_add(1))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number!(
+    /// Which partition of a topic: 0, 1, 2, ..
+    PartitionId(u32)
+);
+number!(
+    /// Counts the leaderships of a partition: begun and made durable before the leader's first append.
+    LeaderEpoch(u32)
+);
+number!(
+    /// Counts the changes of a group member's assignment: 0 joins.
+    MemberEpoch(u32)
+);
+number!(
+    /// A broker of the cluster.
+    NodeId(u32)
+);
+number!(
+    /// Names an idempotent producer; handed out by the broker, never twice.
+    ProducerId(u64)
+);
+number!(
+    /// Fences older incarnations of one producer id.
+    ProducerEpoch(u16)
+);
+
+impl LeaderEpoch {
+    /// Reads the wire's `-1`-means-absent form.
+    pub fn from_wire(raw: i32) -> Option<Self> {
+        u32::try_from(raw).ok().map(Self)
+    }
+
+    /// The form that the wire carries.
+    pub fn to_wire(self) -> i32 {
+        i32::try_from(self.0).unwrap_or(i32::MAX)
+    }
+}
+
+impl ProducerId {
+    /// Reads the wire's `-1`-means-absent form.
+    pub fn from_wire(raw: i64) -> Option<Self> {
+        u64::try_from(raw).ok().map(Self)
+    }
+
+    /// The form that the wire carries.
+    pub fn to_wire(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+}
+
+impl ProducerEpoch {
+    /// Reads the wire's `-1`-means-absent form.
+    pub fn from_wire(raw: i16) -> Option<Self> {
+        u16::try_from(raw).ok().map(Self)
+    }
+
+    /// The form that the wire carries.
+    pub fn to_wire(self) -> i16 {
+        i16::try_from(self.0).unwrap_or(i16::MAX)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_number_on_the_wire_is_none() {
+        assert_eq!(Offset::from_wire(-1), None);
+        assert_eq!(Sequence::from_wire(-1), None);
+        assert_eq!(ProducerId::from_wire(-1), None);
+        assert_eq!(LeaderEpoch::from_wire(-1), None);
+        assert_eq!(Offset::from_wire(7), Some(Offset::new(7)));
+    }
+
+    #[test]
+    fn offsets_stop_at_the_wires_limit() {
+        assert_eq!(Offset::MAX.checked_add(1), None);
+        assert_eq!(Offset::MAX.saturating_add(9), Offset::MAX);
+        assert!(Offset::try_from(1 << 63).is_err());
+    }
+
+    #[test]
+    fn sequences_wrap_to_zero() {
+        let last = Sequence::from_wire(i32::MAX).unwrap();
+        assert_eq!(last.wrapping_add(1), Sequence::ZERO);
+        assert_eq!(last.wrapping_add(3).to_wire(), 2);
+    }
+
+    #[test]
+    fn distances_in_time_never_overflow() {
+        assert_eq!(Timestamp::MAX.millis_since(Timestamp::MIN), u64::MAX);
+        assert_eq!(Timestamp::MIN.millis_since(Timestamp::MAX), 0);
+        assert_eq!(Timestamp::MAX.plus_millis(1), Timestamp::MAX);
+    }
+}
