@@ -6,3 +6,5 @@
 pub mod batch;
 pub mod compression;
 pub mod ids;
+pub mod message;
+pub mod wire;

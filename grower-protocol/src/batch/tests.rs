@@ -117,7 +117,13 @@ fn the_bytes_of_a_batch_are_the_public_layout() {
         headers: vec![Header { name: "h".into(), value: None }],
     });
     let batch = UnplacedBatch::built(builder.build(Some(stamped))).place(Offset::new(42), LeaderEpoch::new(3));
-    insta::assert_snapshot!(hex(batch.bytes()), @"");
+    insta::assert_snapshot!(hex(batch.bytes()), @"
+    000000000000002a0000003d00000003
+    024b3672500000000000000000000000
+    0003e800000000000003e80000000000
+    00000700010000000000000001160000
+    00026b027602026801
+    ");
     assert!(Batch::check(batch.bytes().clone()).is_ok(), "placing a batch leaves its CRC right");
 }
 
@@ -140,35 +146,35 @@ fn a_batch_with_a_wrong_crc_is_refused() {
 fn a_batch_whose_length_is_not_its_content_is_refused() {
     let mut batch = built(Codec::None, &[record("one")]);
     batch.extend_from_slice(b"x");
-    insta::assert_snapshot!(refusal(batch), @"");
+    insta::assert_snapshot!(refusal(batch), @"the batch says it has 71 bytes, 72 are here");
 }
 
 #[test]
 fn a_record_count_that_is_not_the_records_is_refused() {
-    insta::assert_snapshot!(refusal(forged(57, &3i32.to_be_bytes())), @"");
-    insta::assert_snapshot!(refusal(forged(57, &1i32.to_be_bytes())), @"");
-    insta::assert_snapshot!(refusal(forged(57, &(-1i32).to_be_bytes())), @"");
-    insta::assert_snapshot!(refusal(forged(57, &i32::MAX.to_be_bytes())), @"");
+    insta::assert_snapshot!(refusal(forged(57, &3i32.to_be_bytes())), @"record count is 3, which cannot be");
+    insta::assert_snapshot!(refusal(forged(57, &1i32.to_be_bytes())), @"1 records cannot have 1 as last offset delta");
+    insta::assert_snapshot!(refusal(forged(57, &(-1i32).to_be_bytes())), @"record count is -1, which cannot be");
+    insta::assert_snapshot!(refusal(forged(57, &i32::MAX.to_be_bytes())), @"record count is 2147483647, which cannot be");
 }
 
 #[test]
 fn overlapping_offset_deltas_are_refused() {
     // The second record's delta: header, first record (length 1, attributes 1, time 1, delta 1, key 1, value 4, headers 1), then three bytes in.
-    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[0])), @"");
-    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[3])), @"");
+    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[0])), @"record 1 has offset delta 0, which is out of place");
+    insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[3])), @"record 1 has offset delta -2, which is out of place");
 }
 
 #[test]
 fn what_only_brokers_write_is_refused() {
-    insta::assert_snapshot!(refusal(forged(21, &[0, 0b10_0000])), @"");
-    insta::assert_snapshot!(refusal(forged(21, &[0, 0b100_0000])), @"");
-    insta::assert_snapshot!(refusal(forged(21, &[0, 0b1000])), @"");
-    insta::assert_snapshot!(refusal(forged(21, &[0x80, 0])), @"");
+    insta::assert_snapshot!(refusal(forged(21, &[0, 0b10_0000])), @"a producer cannot write control batches");
+    insta::assert_snapshot!(refusal(forged(21, &[0, 0b100_0000])), @"a producer cannot write attribute bits other than codec");
+    insta::assert_snapshot!(refusal(forged(21, &[0, 0b1000])), @"a producer cannot write append times");
+    insta::assert_snapshot!(refusal(forged(21, &[0x80, 0])), @"a producer cannot write attribute bits other than codec");
 }
 
 #[test]
 fn unknown_codecs_and_magics_are_refused() {
-    insta::assert_snapshot!(refusal(forged(21, &[0, 5])), @"");
+    insta::assert_snapshot!(refusal(forged(21, &[0, 5])), @"unknown compression codec in attributes 0x0005");
     for magic in [0, 1, 127] {
         assert_eq!(refusal(forged(16, &[magic])), format!("magic is {magic}, not 2"));
     }
@@ -177,7 +183,7 @@ fn unknown_codecs_and_magics_are_refused() {
 #[test]
 fn a_far_future_timestamp_is_refused() {
     let late = Record { timestamp: Timestamp::MAX, ..record("late") };
-    insta::assert_snapshot!(refusal(built(Codec::None, &[late])), @"");
+    insta::assert_snapshot!(refusal(built(Codec::None, &[late])), @"timestamp 9223372036854775807 is later than 2000000000000: is the producer's clock right?");
     let early = Record { timestamp: Timestamp::MIN, ..record("early") };
     assert!(UnplacedBatch::check(built(Codec::None, &[early]), &LIMITS).is_ok());
 }

@@ -1,0 +1,91 @@
+//! Reading, and finding out where to read.
+
+use super::Part;
+use crate::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
+use serde::{Deserialize, Serialize};
+
+/// Reads from some partitions. Answered once `min_bytes` are there, one partition has an error, or `max_wait_ms` are over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// The longest wait.
+    pub max_wait_ms: u32,
+    /// How much is worth an answer, summed over the partitions.
+    pub min_bytes: u32,
+    /// How much the answer may carry. The first batch is sent even if it alone is larger.
+    pub max_bytes: u32,
+    /// In order of preference.
+    pub partitions: Vec<FetchPartition>,
+}
+
+/// Reads from one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchPartition {
+    /// Of which topic.
+    pub topic: TopicId,
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The first offset wanted. The answer begins with the batch that contains it, so its head may have to be dropped.
+    pub offset: Offset,
+    /// How much of the answer it may take.
+    pub max_bytes: u32,
+    /// The leadership that the client knows, to be told if it is over.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+/// Answers a fetch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchAnswer {
+    /// In the order of the request; the batches follow each other in the attachment.
+    pub partitions: Vec<Part<FetchedPartition>>,
+}
+
+/// What one partition gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedPartition {
+    /// How many bytes of the attachment are its batches: whole ones.
+    pub length: u32,
+    /// The first offset that is not committed yet.
+    pub high_watermark: Offset,
+    /// The first offset that the log still holds.
+    pub log_start: Offset,
+}
+
+/// Looks up offsets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListOffsets {
+    /// Where.
+    pub partitions: Vec<ListOffset>,
+}
+
+/// Looks up one offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListOffset {
+    /// Of which topic.
+    pub topic: TopicId,
+    /// In which partition.
+    pub partition: PartitionId,
+    /// Which offset.
+    pub spec: OffsetSpec,
+}
+
+/// An offset described by what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OffsetSpec {
+    /// The log's start.
+    Beginning,
+    /// The high watermark.
+    End,
+    /// The first record that is not earlier than this.
+    AtOrAfter(Timestamp),
+    /// The record with the largest timestamp.
+    Latest,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedOffset {
+    /// The offset; none if no record matches.
+    pub offset: Option<Offset>,
+    /// The record's timestamp, where the lookup was for a record.
+    pub timestamp: Option<Timestamp>,
+}

@@ -1,0 +1,141 @@
+//! Consumer groups. The broker assigns partitions; a member learns of them, and gives them up, by heartbeats.
+//!
+//! As in KIP-848: a member heartbeats with its epoch and what it owns. The answer says what it shall own. A partition
+//! goes to a new owner only after the old one's heartbeat no longer lists it, or the old one expired.
+
+use crate::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+/// Some partitions of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TopicPartitions {
+    /// The topic.
+    pub topic: TopicId,
+    /// Its partitions, sorted.
+    pub partitions: Vec<PartitionId>,
+}
+
+/// "I am here, and this is what I own."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The group.
+    pub group: GroupId,
+    /// The member; it chose its id itself.
+    pub member: MemberId,
+    /// As last answered; 0 joins.
+    pub epoch: MemberEpoch,
+    /// What it wants to read.
+    pub topics: Vec<TopicName>,
+    /// What it is reading now.
+    pub owned: Vec<TopicPartitions>,
+    /// Without a heartbeat for this long the member is dead.
+    pub session_timeout_ms: u32,
+    /// How long it may take to give up partitions.
+    pub rebalance_timeout_ms: u32,
+    /// `range` (the default), `round-robin` or `sticky`; the first member's choice counts.
+    pub assignor: Option<String>,
+    /// A name that survives the member's restart (static membership).
+    pub instance: Option<String>,
+}
+
+/// "This is what you shall own."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// To be sent with the next heartbeat.
+    pub epoch: MemberEpoch,
+    /// When to send it.
+    pub interval_ms: u32,
+    /// What the member may read. What it reads and does not find here it gives up, and says so at once.
+    pub assignment: Vec<TopicPartitions>,
+}
+
+/// Commits offsets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetCommit {
+    /// The group.
+    pub group: GroupId,
+    /// Who commits; none from outside, which only a group without members accepts.
+    pub member: Option<(MemberId, MemberEpoch)>,
+    /// The offsets.
+    pub offsets: Vec<OffsetToCommit>,
+}
+
+/// One offset to remember.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetToCommit {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The next offset to read.
+    pub offset: Offset,
+    /// Anything the client wants back with it, at most 4 KiB.
+    pub metadata: String,
+}
+
+/// A remembered offset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommittedOffset {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The next offset to read.
+    pub offset: Offset,
+    /// As committed.
+    pub metadata: String,
+}
+
+/// What a group is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GroupState {
+    /// It has no members.
+    Empty,
+    /// Every member owns what it shall own.
+    Stable,
+    /// Partitions are on their way from one member to another.
+    Reconciling,
+}
+
+/// A group in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupSummary {
+    /// Its id.
+    pub group: GroupId,
+    /// What it is doing.
+    pub state: GroupState,
+    /// How many members it has.
+    pub members: u32,
+}
+
+/// A group in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupDescription {
+    /// Its id.
+    pub group: GroupId,
+    /// What it is doing.
+    pub state: GroupState,
+    /// Counts the changes of members and topics.
+    pub epoch: u32,
+    /// How partitions are assigned.
+    pub assignor: String,
+    /// Its members, in the order they joined.
+    pub members: Vec<MemberDescription>,
+    /// All it ever committed, sorted by topic and partition.
+    pub offsets: Vec<CommittedOffset>,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberDescription {
+    /// Its id.
+    pub member: MemberId,
+    /// Its epoch.
+    pub epoch: MemberEpoch,
+    /// What it subscribes to.
+    pub topics: Vec<TopicName>,
+    /// What it owns, by its last heartbeat.
+    pub owned: Vec<TopicPartitions>,
+    /// What it shall own.
+    pub target: Vec<TopicPartitions>,
+}

@@ -1,0 +1,137 @@
+//! What native clients and brokers say to each other. Plain data: the transport is [`crate::wire`].
+//!
+//! Every [`Request`] is answered by the [`Response`] of its name, or by [`Response::Failed`]. The encoding is positional:
+//! a released variant or field never changes, a change is a new variant at the end.
+
+mod admin;
+mod failure;
+mod fetch;
+mod group;
+mod hello;
+mod metadata;
+mod produce;
+
+pub use admin::{
+    ConfigEntry, ConfigSource, NewTopic, PartitionDescription, SegmentDescription, TopicConfigs, TopicDescription,
+};
+pub use failure::{ErrorCode, Failure, Outcome};
+pub use fetch::{
+    Fetch, FetchAnswer, FetchPartition, FetchedPartition, ListOffset, ListOffsets, ListedOffset, OffsetSpec,
+};
+pub use group::{
+    CommittedOffset, GroupDescription, GroupState, GroupSummary, Heartbeat, HeartbeatAnswer, MemberDescription,
+    OffsetCommit, OffsetToCommit, TopicPartitions,
+};
+pub use hello::{Feature, Hello, HelloAnswer};
+pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
+pub use produce::{Acks, Durability, Produce, ProducePartition, Produced, ProducerIdentity};
+
+use crate::ids::{GroupId, MemberId, PartitionId, TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+/// Outcome of one part of a request; the other parts have their own.
+pub type Part<T> = Result<T, Failure>;
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Introduces the client. The first request of a connection.
+    Hello(Hello),
+    /// Which topics there are and who leads them.
+    Metadata(Metadata),
+    /// Hands out a producer id, never used before.
+    InitProducer,
+    /// Appends record batches; they are the attachment.
+    Produce(Produce),
+    /// Reads record batches.
+    Fetch(Fetch),
+    /// Offsets by position or time.
+    ListOffsets(ListOffsets),
+    /// Joins a group, keeps the membership alive, and learns its assignment.
+    Heartbeat(Heartbeat),
+    /// Leaves a group.
+    LeaveGroup {
+        /// The group.
+        group: GroupId,
+        /// Who leaves.
+        member: MemberId,
+    },
+    /// Remembers how far a group has read.
+    CommitOffsets(OffsetCommit),
+    /// How far a group has read: of these partitions, or of all it ever committed.
+    FetchOffsets {
+        /// The group.
+        group: GroupId,
+        /// Of which partitions.
+        partitions: Option<Vec<(TopicId, PartitionId)>>,
+    },
+    /// All groups.
+    ListGroups,
+    /// One group with its members and offsets.
+    DescribeGroup(GroupId),
+    /// Forgets a group that has no members.
+    DeleteGroup(GroupId),
+    /// Creates topics; each succeeds or fails alone.
+    CreateTopics {
+        /// The topics.
+        topics: Vec<NewTopic>,
+    },
+    /// Deletes a topic with all its records.
+    DeleteTopic(TopicName),
+    /// Adds partitions to a topic, up to this many.
+    GrowTopic {
+        /// The topic.
+        topic: TopicName,
+        /// How many it shall have.
+        partitions: u32,
+    },
+    /// Changes a topic's configs; none for a value means back to the default.
+    AlterTopic {
+        /// The topic.
+        topic: TopicName,
+        /// Keys and new values.
+        configs: Vec<(String, Option<String>)>,
+    },
+    /// Describes topics: these, or all that are not internal.
+    DescribeTopics {
+        /// Which.
+        topics: Option<Vec<TopicName>>,
+        /// With the segments of each partition.
+        segments: bool,
+    },
+}
+
+/// What a broker answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// The request as a whole failed.
+    Failed(Failure),
+    /// To [`Request::Hello`].
+    Hello(HelloAnswer),
+    /// To [`Request::Metadata`].
+    Metadata(MetadataAnswer),
+    /// To [`Request::InitProducer`].
+    InitProducer(ProducerIdentity),
+    /// To [`Request::Produce`], in its order. Acks `none` has no answer.
+    Produce(Vec<Part<Produced>>),
+    /// To [`Request::Fetch`]; the batches are the attachment.
+    Fetch(FetchAnswer),
+    /// To [`Request::ListOffsets`], in its order.
+    ListOffsets(Vec<Part<ListedOffset>>),
+    /// To [`Request::Heartbeat`].
+    Heartbeat(HeartbeatAnswer),
+    /// To [`Request::CommitOffsets`], in its order.
+    CommitOffsets(Vec<Part<()>>),
+    /// To [`Request::FetchOffsets`]: those that were ever committed.
+    FetchOffsets(Vec<CommittedOffset>),
+    /// To [`Request::ListGroups`], sorted by id.
+    ListGroups(Vec<GroupSummary>),
+    /// To [`Request::DescribeGroup`].
+    DescribeGroup(GroupDescription),
+    /// To [`Request::CreateTopics`], in its order.
+    CreateTopics(Vec<Part<TopicId>>),
+    /// To [`Request::DescribeTopics`]: as asked, or sorted by name.
+    DescribeTopics(Vec<Part<TopicDescription>>),
+    /// It is done and durable: to leaving a group, and to deleting, growing and altering.
+    Done,
+}

@@ -1,0 +1,98 @@
+//! The first 8 bytes of a native connection, each way: who speaks, and which versions of the protocol.
+//!
+//! ```text
+//! 0 'G' 'R' 'O' 'W' | 4 highest version u16 | 6 lowest version u16
+//! ```
+//! Both sides send theirs at once and compute the same answer. A Kafka client begins with a length instead;
+//! one that reads `GROW` would be over 1 GiB, which no listener accepts.
+
+/// Length of a preface in bytes.
+pub const PREFACE_LENGTH: usize = 8;
+
+const MAGIC: [u8; 4] = *b"GROW";
+
+/// The range of protocol versions that one side speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preface {
+    /// The newest.
+    pub highest: u16,
+    /// The oldest.
+    pub lowest: u16,
+}
+
+/// Why two sides cannot talk.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrefaceError {
+    /// The other side speaks something else.
+    #[error("the other side does not speak Grower's protocol")]
+    NotGrower,
+    /// No version in common.
+    #[error("the other side speaks protocol versions {theirs}, this one speaks {ours}: upgrade the {older} side", older = if *.we_are_older { "near" } else { "far" })]
+    NoCommonVersion {
+        /// This side's range.
+        ours: String,
+        /// Theirs.
+        theirs: String,
+        /// Whether this side is the one to upgrade.
+        we_are_older: bool,
+    },
+}
+
+impl Preface {
+    /// What this build speaks.
+    pub const OURS: Self = Self { highest: 1, lowest: 1 };
+
+    /// The bytes to send.
+    pub fn encode(self) -> [u8; PREFACE_LENGTH] {
+        let [h0, h1] = self.highest.to_be_bytes();
+        let [l0, l1] = self.lowest.to_be_bytes();
+        [MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3], h0, h1, l0, l1]
+    }
+
+    /// Reads the other side's bytes.
+    pub fn decode(bytes: [u8; PREFACE_LENGTH]) -> Result<Self, PrefaceError> {
+        let [g, r, o, w, h0, h1, l0, l1] = bytes;
+        if [g, r, o, w] != MAGIC {
+            return Err(PrefaceError::NotGrower);
+        }
+        Ok(Self { highest: u16::from_be_bytes([h0, h1]), lowest: u16::from_be_bytes([l0, l1]) })
+    }
+
+    /// The newest version that both speak.
+    pub fn agree(self, theirs: Self) -> Result<u16, PrefaceError> {
+        let common = self.highest.min(theirs.highest);
+        if common < self.lowest.max(theirs.lowest) {
+            let range = |p: Self| format!("{}..={}", p.lowest, p.highest);
+            let we_are_older = self.highest < theirs.highest;
+            return Err(PrefaceError::NoCommonVersion { ours: range(self), theirs: range(theirs), we_are_older });
+        }
+        Ok(common)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_a_preface_are_fixed() {
+        assert_eq!(Preface { highest: 3, lowest: 1 }.encode(), *b"GROW\0\x03\0\x01");
+        assert_eq!(Preface::decode(*b"GET / HT"), Err(PrefaceError::NotGrower));
+    }
+
+    #[test]
+    fn both_sides_agree_on_the_newest_common_version() {
+        let old = Preface { highest: 2, lowest: 1 };
+        let new = Preface { highest: 5, lowest: 2 };
+        assert_eq!(old.agree(new), Ok(2));
+        assert_eq!(new.agree(old), Ok(2));
+    }
+
+    #[test]
+    fn without_a_common_version_each_side_says_who_is_older() {
+        let old = Preface { highest: 1, lowest: 1 };
+        let new = Preface { highest: 5, lowest: 2 };
+        insta::assert_snapshot!(old.agree(new).unwrap_err(), @"the other side speaks protocol versions 2..=5, this one speaks 1..=1: upgrade the near side");
+        insta::assert_snapshot!(new.agree(old).unwrap_err(), @"the other side speaks protocol versions 1..=1, this one speaks 2..=5: upgrade the far side");
+    }
+}
