@@ -17,7 +17,9 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::{DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, SharedFile, Space};
+use super::{
+    DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, SharedFile, Space, lock_is_held,
+};
 use chance::Chance;
 use contents::{Contents, Room};
 use names::Names;
@@ -229,7 +231,7 @@ impl Disk for MemDisk {
             .map_err(DiskError::at("lock", dir))?;
         let mut locks = self.0.locks.lock();
         if locks.get(&id).is_some_and(|held| held.strong_count() > 0) {
-            return Err(DiskError::at("lock", dir)(io::ErrorKind::WouldBlock.into()));
+            return Err(DiskError::at("lock", dir)(lock_is_held()));
         }
         let token = Arc::new(());
         locks.insert(id, Arc::downgrade(&token));

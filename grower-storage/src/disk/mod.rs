@@ -5,6 +5,7 @@
 //! [`Disk::sync_dir`] of the directory that names it. The in-memory disk draws the line explicitly and can cut the
 //! power; the real one leaves it to the kernel; the faulty one lets chosen calls fail.
 
+mod file;
 mod mem;
 
 use std::io;
@@ -12,6 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use file::FileDisk;
 pub use mem::MemDisk;
 
 /// A file handle that readers, the writer and the flusher share.
@@ -127,6 +129,13 @@ impl DirLock {
     pub fn new(token: impl Send + Sync + 'static) -> Self {
         Self(Box::new(token))
     }
+}
+
+fn lock_is_held() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::WouldBlock,
+        "another process or thread holds it",
+    )
 }
 
 /// One name in a directory.

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::contract;
 
 fn create(disk: &MemDisk, path: &str, bytes: &[u8]) -> SharedFile {
     let file = disk.create(Path::new(path)).unwrap();
@@ -37,6 +38,11 @@ fn dirs(names: &[&str]) -> MemDisk {
         disk.create_dir_all(Path::new(name)).unwrap();
     }
     disk
+}
+
+#[test]
+fn a_disk_in_memory_keeps_the_contract() {
+    contract::disk(&MemDisk::default(), Path::new("/"));
 }
 
 #[test]

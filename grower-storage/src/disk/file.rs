@@ -1,0 +1,190 @@
+//! Real files.
+//!
+//! The kernel draws the line between written and durable. Two of its habits shape this module: a failed sync
+//! is reported once and the bytes then count as clean, so after one failure no later sync here succeeds (see `sync`);
+//! and a directory entry has a life of its own, so directories are synced as files are.
+
+mod handle;
+mod map;
+mod sync;
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{DirEntry, DirLock, Disk, DiskError, Mapped, SharedFile, Space, lock_is_held};
+use handle::FileHandle;
+use sync::Syncs;
+
+/// Files of the operating system. New files are for their owner alone (mode 0600, directories 0700).
+///
+/// A failed sync fails every later one: what the kernel dropped cannot be known, so the process must end and recover
+/// from what the disk really holds.
+pub struct FileDisk {
+    root: PathBuf,
+    syncs: Arc<Syncs>,
+}
+
+impl FileDisk {
+    /// A disk for files below `root`, which need not be there yet. Paths are those of the operating system: they
+    /// contain `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            syncs: Arc::new(Syncs::default()),
+        }
+    }
+
+    /// Says that `root` is a mount of its own, so that many files may be synced by syncing the whole file system
+    /// without waiting for strangers' data. Without effect on a kernel older than 5.8, which hides what failed then.
+    pub fn with_mount_of_its_own(mut self) -> Self {
+        self.syncs = Arc::new(Syncs::of_a_whole_mount());
+        self
+    }
+
+    fn handle(&self, file: File, path: &Path) -> SharedFile {
+        Arc::new(FileHandle::new(file, path, self.syncs.clone()))
+    }
+
+    /// Whether a directory's name is this disk's to keep, even if somebody else made it.
+    fn holds(&self, dir: &Path) -> bool {
+        dir.starts_with(&self.root) && dir != self.root
+    }
+}
+
+impl Disk for FileDisk {
+    fn create(&self, path: &Path) -> Result<SharedFile, DiskError> {
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
+        Ok(self.handle(file.map_err(DiskError::at("create", path))?, path))
+    }
+
+    fn open(&self, path: &Path) -> Result<SharedFile, DiskError> {
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        Ok(self.handle(file.map_err(DiskError::at("open", path))?, path))
+    }
+
+    fn map(&self, path: &Path) -> Result<Mapped, DiskError> {
+        File::open(path)
+            .and_then(|file| map::whole(&file))
+            .map_err(DiskError::at("map", path))
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<DirEntry>, DiskError> {
+        let entries =
+            fs::read_dir(dir).and_then(|entries| entries.map(|entry| dir_entry(&entry?)).collect());
+        let mut entries: Vec<DirEntry> = entries.map_err(DiskError::at("list", dir))?;
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
+        let mut path = PathBuf::new();
+        for part in dir.components() {
+            path.push(part);
+            let made = make_dir(&path).map_err(DiskError::at("create directory", &path))?;
+            if made || self.holds(&path) {
+                self.sync_dir(parent(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        fs::rename(from, to).map_err(DiskError::at("rename", from))
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
+        fs::remove_file(path).map_err(DiskError::at("remove", path))
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
+        fs::remove_dir_all(dir).map_err(DiskError::at("remove directory", dir))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
+        let sync = || {
+            let opened = OpenOptions::new()
+                .read(true)
+                .custom_flags(DIRECTORY)
+                .open(dir)?;
+            self.syncs.run(|| opened.sync_all())
+        };
+        sync().map_err(DiskError::at("sync directory", dir))
+    }
+
+    fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
+        self.syncs.run_many(files)
+    }
+
+    fn space(&self) -> Result<Space, DiskError> {
+        let volume = rustix::fs::statvfs(&self.root).map_err(io::Error::from);
+        let volume = volume.map_err(DiskError::at("stat", &self.root))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
+        Ok(Space {
+            free: bytes(volume.f_bavail),
+            total: bytes(volume.f_blocks),
+        })
+    }
+
+    fn lock(&self, dir: &Path) -> Result<DirLock, DiskError> {
+        let path = dir.join("LOCK");
+        let mut options = OpenOptions::new();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path);
+        let file = file.map_err(DiskError::at("lock", &path))?;
+        let locked = file.try_lock().map_err(|refused| match refused {
+            TryLockError::WouldBlock => lock_is_held(),
+            TryLockError::Error(error) => error,
+        });
+        locked.map_err(DiskError::at("lock", &path))?;
+        Ok(DirLock::new(file))
+    }
+}
+
+/// Opens nothing but a directory.
+const DIRECTORY: i32 = rustix::fs::OFlags::DIRECTORY.bits().cast_signed();
+
+fn dir_entry(entry: &fs::DirEntry) -> io::Result<DirEntry> {
+    let kind = entry.file_type()?;
+    // An operator may move a partition elsewhere and leave a link.
+    let is_dir = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
+    Ok(DirEntry {
+        name: entry.file_name().to_string_lossy().into_owned(),
+        is_dir,
+    })
+}
+
+/// Makes a directory where none is, and says whether it did.
+fn make_dir(path: &Path) -> io::Result<bool> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(true),
+        Err(_) if path.is_dir() => Ok(false),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(ErrorKind::NotADirectory.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::contract;
+
+fn disk() -> (FileDisk, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (FileDisk::new(dir.path()), dir)
+}
+
+#[test]
+fn real_files_keep_the_contract() {
+    let (disk, dir) = disk();
+    contract::disk(&disk, dir.path());
+    let other = tempfile::tempdir().unwrap();
+    contract::disk(
+        &FileDisk::new(other.path()).with_mount_of_its_own(),
+        other.path(),
+    );
+}
+
+#[test]
+fn files_and_directories_are_for_their_owner_alone() {
+    let (disk, dir) = disk();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (topic, log) = (dir.path().join("topic"), dir.path().join("topic/log"));
+    disk.create_dir_all(&topic).unwrap();
+    disk.create(&log).unwrap();
+    let _lock = disk.lock(&topic).unwrap();
+    assert_eq!(
+        [mode(&topic), mode(&log), mode(&topic.join("LOCK"))],
+        [0o700, 0o600, 0o600]
+    );
+}
+
+#[test]
+fn a_link_to_a_directory_is_a_directory() {
+    let (disk, dir) = disk();
+    disk.create_dir_all(&dir.path().join("real")).unwrap();
+    symlink(dir.path().join("real"), dir.path().join("link")).unwrap();
+    symlink(dir.path().join("none"), dir.path().join("dangling")).unwrap();
+    let listed = disk
+        .list(dir.path())
+        .unwrap()
+        .into_iter()
+        .map(|entry| (entry.name, entry.is_dir));
+    assert_eq!(
+        listed.collect::<Vec<_>>(),
+        [
+            ("dangling".to_owned(), false),
+            ("link".to_owned(), true),
+            ("real".to_owned(), true)
+        ]
+    );
+}
+
+#[test]
+fn allocated_room_is_part_of_the_length() {
+    let (disk, dir) = disk();
+    let log = disk.create(&dir.path().join("log")).unwrap();
+    log.write_all_at(b"bytes", 0).unwrap();
+    log.allocate(1 << 20).unwrap();
+    assert_eq!(log.len().unwrap(), 1 << 20);
+}
+
+#[test]
+fn a_held_lock_says_who_is_in_the_way() {
+    let (disk, dir) = disk();
+    let _held = disk.lock(dir.path()).unwrap();
+    let Err(error) = FileDisk::new(dir.path()).lock(dir.path()) else {
+        panic!("locked twice")
+    };
+    let expected = format!(
+        "cannot lock {}/LOCK: another process or thread holds it",
+        dir.path().display()
+    );
+    assert_eq!(error.to_string(), expected);
+}
