@@ -1,2 +1,30 @@
 //! `cargo xtask`: the chores of the workspace.
-fn main() {}
+
+mod ci;
+mod layers;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+/// The chores of the Grower workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Runs all that a change must pass: formatting, lints, layers, docs, tests.
+    Ci,
+    /// Fails if a crate depends on another that the design does not let it know.
+    Layers,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().chore {
+        Chore::Ci => ci::run(),
+        Chore::Layers => layers::run(),
+    }
+}

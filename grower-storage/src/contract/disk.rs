@@ -18,8 +18,7 @@ use crate::disk::{DirEntry, Disk, DiskError, SharedFile};
 pub fn disk(disk: &dyn Disk, dir: &Path) {
     for (name, promise) in PROMISES {
         let dir = dir.join(name);
-        disk.create_dir_all(&dir)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        disk.create_dir_all(&dir).unwrap_or_else(|error| panic!("{name}: {error}"));
         promise(&Place { disk, dir });
     }
 }
@@ -28,10 +27,7 @@ type Promise = fn(&Place);
 
 /// Each in a directory of its own.
 const PROMISES: &[(&str, Promise)] = &[
-    (
-        "create",
-        create_makes_an_empty_file_and_never_takes_an_old_one,
-    ),
+    ("create", create_makes_an_empty_file_and_never_takes_an_old_one),
     ("open", open_finds_what_was_created_and_nothing_else),
     ("write", what_is_written_is_seen_through_every_handle),
     ("gap", a_write_past_the_end_leaves_zeros_between),
@@ -40,25 +36,13 @@ const PROMISES: &[(&str, Promise)] = &[
     ("allocate", allocate_never_shortens_and_adds_only_zeros),
     ("map", a_map_holds_the_whole_file_and_outlives_its_name),
     ("list", a_list_is_sorted_and_knows_directories),
-    (
-        "create_dir_all",
-        create_dir_all_makes_parents_and_may_be_repeated,
-    ),
+    ("create_dir_all", create_dir_all_makes_parents_and_may_be_repeated),
     ("rename", rename_replaces_a_file_and_moves_open_ones),
-    (
-        "rename_dir",
-        rename_moves_a_directory_but_never_over_a_full_one,
-    ),
-    (
-        "remove_file",
-        a_removed_file_is_readable_through_old_handles,
-    ),
+    ("rename_dir", rename_moves_a_directory_but_never_over_a_full_one),
+    ("remove_file", a_removed_file_is_readable_through_old_handles),
     ("remove_dir_all", remove_dir_all_takes_the_whole_tree),
     ("sync", every_number_of_files_can_be_synced),
-    (
-        "parallel",
-        writers_at_different_positions_do_not_disturb_each_other,
-    ),
+    ("parallel", writers_at_different_positions_do_not_disturb_each_other),
     ("space", there_is_never_more_free_than_the_volume_holds),
     ("lock", a_lock_is_exclusive_until_it_is_dropped),
 ];
@@ -68,43 +52,18 @@ fn create_makes_an_empty_file_and_never_takes_an_old_one(at: &Place) {
     assert_eq!(file.len().unwrap(), 0, "a new file is empty");
     assert_eq!(file.path(), at.path("new"), "a handle knows its path");
     file.write_all_at(b"kept", 0).unwrap();
-    fails(
-        "create over a file",
-        ErrorKind::AlreadyExists,
-        at.disk.create(&at.path("new")),
-    );
-    assert_eq!(
-        at.bytes("new"),
-        b"kept",
-        "a refused create leaves the file alone"
-    );
-    fails(
-        "create without a directory",
-        ErrorKind::NotFound,
-        at.disk.create(&at.path("none/new")),
-    );
+    fails("create over a file", ErrorKind::AlreadyExists, at.disk.create(&at.path("new")));
+    assert_eq!(at.bytes("new"), b"kept", "a refused create leaves the file alone");
+    fails("create without a directory", ErrorKind::NotFound, at.disk.create(&at.path("none/new")));
 }
 
 fn open_finds_what_was_created_and_nothing_else(at: &Place) {
     at.create("old", b"bytes");
     assert_eq!(read(&at.open("old"), 0, 9), b"bytes");
-    fails(
-        "open without a file",
-        ErrorKind::NotFound,
-        at.disk.open(&at.path("none")),
-    );
-    fails(
-        "open a directory",
-        ErrorKind::IsADirectory,
-        at.disk.open(&at.dir),
-    );
-    let Err(error) = at.disk.open(&at.path("none")) else {
-        panic!("opened nothing")
-    };
-    assert!(
-        error.is_not_found() && error.path == at.path("none"),
-        "an error names its path: {error}"
-    );
+    fails("open without a file", ErrorKind::NotFound, at.disk.open(&at.path("none")));
+    fails("open a directory", ErrorKind::IsADirectory, at.disk.open(&at.dir));
+    let Err(error) = at.disk.open(&at.path("none")) else { panic!("opened nothing") };
+    assert!(error.is_not_found() && error.path == at.path("none"), "an error names its path: {error}");
 }
 
 fn what_is_written_is_seen_through_every_handle(at: &Place) {
@@ -138,11 +97,7 @@ fn set_len_cuts_and_extends_with_zeros(at: &Place) {
     file.set_len(2).unwrap();
     assert_eq!(read(&file, 0, 99), b"by");
     file.set_len(4).unwrap();
-    assert_eq!(
-        read(&file, 0, 99),
-        b"by\0\0",
-        "what was cut does not come back"
-    );
+    assert_eq!(read(&file, 0, 99), b"by\0\0", "what was cut does not come back");
 }
 
 fn allocate_never_shortens_and_adds_only_zeros(at: &Place) {
@@ -152,11 +107,7 @@ fn allocate_never_shortens_and_adds_only_zeros(at: &Place) {
     assert_eq!(read(&file, 0, 99), b"bytes");
     file.allocate(10_000).unwrap();
     let bytes = read(&file, 0, 20_000);
-    assert!(
-        [5, 10_000].contains(&bytes.len()),
-        "allocated {}",
-        bytes.len()
-    );
+    assert!([5, 10_000].contains(&bytes.len()), "allocated {}", bytes.len());
     assert!(bytes.starts_with(b"bytes") && bytes[5..].iter().all(|byte| *byte == 0));
     file.write_all_at(b"more", 5).unwrap();
     assert_eq!(read(&file, 0, 9), b"bytesmore");
@@ -169,11 +120,7 @@ fn a_map_holds_the_whole_file_and_outlives_its_name(at: &Place) {
     let map = at.disk.map(&at.path("index")).unwrap();
     at.disk.remove_file(&at.path("index")).unwrap();
     assert_eq!(map.as_ref(), b"entries");
-    fails(
-        "map without a file",
-        ErrorKind::NotFound,
-        at.disk.map(&at.path("index")),
-    );
+    fails("map without a file", ErrorKind::NotFound, at.disk.map(&at.path("index")));
 }
 
 fn a_list_is_sorted_and_knows_directories(at: &Place) {
@@ -182,29 +129,10 @@ fn a_list_is_sorted_and_knows_directories(at: &Place) {
         at.create(file, b"");
     }
     at.dir("bb/deeper");
-    let entry = |name: &str, is_dir| DirEntry {
-        name: name.to_owned(),
-        is_dir,
-    };
-    assert_eq!(
-        at.list(""),
-        [
-            entry("a", false),
-            entry("b", false),
-            entry("bb", true),
-            entry("c", false)
-        ]
-    );
-    fails(
-        "list no directory",
-        ErrorKind::NotFound,
-        at.disk.list(&at.path("none")),
-    );
-    fails(
-        "list a file",
-        ErrorKind::NotADirectory,
-        at.disk.list(&at.path("a")),
-    );
+    let entry = |name: &str, is_dir| DirEntry { name: name.to_owned(), is_dir };
+    assert_eq!(at.list(""), [entry("a", false), entry("b", false), entry("bb", true), entry("c", false)]);
+    fails("list no directory", ErrorKind::NotFound, at.disk.list(&at.path("none")));
+    fails("list a file", ErrorKind::NotADirectory, at.disk.list(&at.path("a")));
 }
 
 fn create_dir_all_makes_parents_and_may_be_repeated(at: &Place) {
@@ -212,47 +140,24 @@ fn create_dir_all_makes_parents_and_may_be_repeated(at: &Place) {
     at.create("a/b/c/file", b"kept");
     at.dir("a/b/c");
     assert_eq!(at.bytes("a/b/c/file"), b"kept");
-    fails(
-        "a directory over a file",
-        ErrorKind::NotADirectory,
-        at.disk.create_dir_all(&at.path("a/b/c/file")),
-    );
-    fails(
-        "a directory below a file",
-        ErrorKind::NotADirectory,
-        at.disk.create_dir_all(&at.path("a/b/c/file/d")),
-    );
+    fails("a directory over a file", ErrorKind::NotADirectory, at.disk.create_dir_all(&at.path("a/b/c/file")));
+    fails("a directory below a file", ErrorKind::NotADirectory, at.disk.create_dir_all(&at.path("a/b/c/file/d")));
     assert_eq!(at.bytes("a/b/c/file"), b"kept");
 }
 
 fn rename_replaces_a_file_and_moves_open_ones(at: &Place) {
-    let (old, new) = (
-        at.create("checkpoint", b"old"),
-        at.create("checkpoint.tmp", b"new"),
-    );
+    let (old, new) = (at.create("checkpoint", b"old"), at.create("checkpoint.tmp", b"new"));
     at.rename("checkpoint.tmp", "checkpoint").unwrap();
     assert_eq!(at.bytes("checkpoint"), b"new");
     assert_eq!(at.list("").len(), 1);
     assert_eq!(read(&old, 0, 9), b"old", "the replaced file is still open");
     new.write_all_at(b"est", 3).unwrap();
-    assert_eq!(
-        at.bytes("checkpoint"),
-        b"newest",
-        "the moved handle writes under the new name"
-    );
+    assert_eq!(at.bytes("checkpoint"), b"newest", "the moved handle writes under the new name");
 
     at.rename("checkpoint", "checkpoint").unwrap();
     assert_eq!(at.bytes("checkpoint"), b"newest");
-    fails(
-        "rename nothing",
-        ErrorKind::NotFound,
-        at.rename("none", "checkpoint"),
-    );
-    fails(
-        "rename to nowhere",
-        ErrorKind::NotFound,
-        at.rename("checkpoint", "none/checkpoint"),
-    );
+    fails("rename nothing", ErrorKind::NotFound, at.rename("none", "checkpoint"));
+    fails("rename to nowhere", ErrorKind::NotFound, at.rename("checkpoint", "none/checkpoint"));
     assert_eq!(at.bytes("checkpoint"), b"newest");
 }
 
@@ -261,26 +166,10 @@ fn rename_moves_a_directory_but_never_over_a_full_one(at: &Place) {
     at.dir("deleted/full");
     let log = at.create("topics/t/log", b"bytes");
     at.create("deleted/full/log", b"other");
-    fails(
-        "rename over a full directory",
-        ErrorKind::DirectoryNotEmpty,
-        at.rename("topics/t", "deleted/full"),
-    );
-    fails(
-        "rename over a file",
-        ErrorKind::NotADirectory,
-        at.rename("topics/t", "deleted/full/log"),
-    );
-    fails(
-        "rename a file over a directory",
-        ErrorKind::IsADirectory,
-        at.rename("topics/t/log", "deleted"),
-    );
-    fails(
-        "rename into itself",
-        ErrorKind::InvalidInput,
-        at.rename("topics", "topics/t/topics"),
-    );
+    fails("rename over a full directory", ErrorKind::DirectoryNotEmpty, at.rename("topics/t", "deleted/full"));
+    fails("rename over a file", ErrorKind::NotADirectory, at.rename("topics/t", "deleted/full/log"));
+    fails("rename a file over a directory", ErrorKind::IsADirectory, at.rename("topics/t/log", "deleted"));
+    fails("rename into itself", ErrorKind::InvalidInput, at.rename("topics", "topics/t/topics"));
     at.rename("topics/t", "deleted/t").unwrap();
     assert_eq!(at.bytes("deleted/t/log"), b"bytes");
     assert!(at.list("topics").is_empty());
@@ -295,16 +184,8 @@ fn a_removed_file_is_readable_through_old_handles(at: &Place) {
     assert!(at.list("").is_empty());
     at.create("segment", b"another");
     assert_eq!(read(&file, 0, 9), b"bytes");
-    fails(
-        "remove nothing",
-        ErrorKind::NotFound,
-        at.disk.remove_file(&at.path("none")),
-    );
-    fails(
-        "remove a directory as a file",
-        ErrorKind::IsADirectory,
-        at.disk.remove_file(&at.dir),
-    );
+    fails("remove nothing", ErrorKind::NotFound, at.disk.remove_file(&at.path("none")));
+    fails("remove a directory as a file", ErrorKind::IsADirectory, at.disk.remove_file(&at.dir));
 }
 
 fn remove_dir_all_takes_the_whole_tree(at: &Place) {
@@ -314,32 +195,20 @@ fn remove_dir_all_takes_the_whole_tree(at: &Place) {
     at.disk.remove_dir_all(&at.path("t")).unwrap();
     assert!(at.list("").is_empty());
     assert_eq!(read(&file, 0, 9), b"bytes");
-    fails(
-        "remove no directory",
-        ErrorKind::NotFound,
-        at.disk.remove_dir_all(&at.path("t")),
-    );
+    fails("remove no directory", ErrorKind::NotFound, at.disk.remove_dir_all(&at.path("t")));
 }
 
 fn every_number_of_files_can_be_synced(at: &Place) {
-    let files: Vec<_> = (0..40)
-        .map(|n| at.create(&format!("{n}"), b"bytes"))
-        .collect();
+    let files: Vec<_> = (0..40).map(|n| at.create(&format!("{n}"), b"bytes")).collect();
     for many in [0, 1, 2, 17, 40] {
         at.disk.sync_many(&files[..many]).unwrap();
     }
-    at.disk
-        .sync_many(&[files[0].clone(), files[0].clone()])
-        .unwrap();
+    at.disk.sync_many(&[files[0].clone(), files[0].clone()]).unwrap();
     files[0].sync().unwrap();
     at.disk.remove_file(&at.path("0")).unwrap();
     files[0].sync().unwrap();
     at.disk.sync_dir(&at.dir).unwrap();
-    fails(
-        "sync no directory",
-        ErrorKind::NotFound,
-        at.disk.sync_dir(&at.path("none")),
-    );
+    fails("sync no directory", ErrorKind::NotFound, at.disk.sync_dir(&at.path("none")));
 }
 
 fn writers_at_different_positions_do_not_disturb_each_other(at: &Place) {
@@ -349,8 +218,7 @@ fn writers_at_different_positions_do_not_disturb_each_other(at: &Place) {
             let file = &file;
             scope.spawn(move || {
                 for round in 0..16 {
-                    file.write_all_at(&[writer; 100], (round * 4 + u64::from(writer)) * 100)
-                        .unwrap();
+                    file.write_all_at(&[writer; 100], (round * 4 + u64::from(writer)) * 100).unwrap();
                 }
             });
         }
@@ -368,19 +236,11 @@ fn a_lock_is_exclusive_until_it_is_dropped(at: &Place) {
     at.dir("a");
     at.dir("b");
     let held = at.disk.lock(&at.path("a")).unwrap();
-    fails(
-        "lock twice",
-        ErrorKind::WouldBlock,
-        at.disk.lock(&at.path("a")),
-    );
+    fails("lock twice", ErrorKind::WouldBlock, at.disk.lock(&at.path("a")));
     let _other = at.disk.lock(&at.path("b")).unwrap();
     drop(held);
     let _again = at.disk.lock(&at.path("a")).unwrap();
-    fails(
-        "lock no directory",
-        ErrorKind::NotFound,
-        at.disk.lock(&at.path("none")),
-    );
+    fails("lock no directory", ErrorKind::NotFound, at.disk.lock(&at.path("none")));
 }
 
 /// The directory that one promise has for itself.

@@ -31,10 +31,7 @@ impl FileDisk {
     /// A disk for files below `root`, which need not be there yet. Paths are those of the operating system: they
     /// contain `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into(),
-            syncs: Arc::new(Syncs::default()),
-        }
+        Self { root: root.into(), syncs: Arc::new(Syncs::default()) }
     }
 
     /// Says that `root` is a mount of its own, so that many files may be synced by syncing the whole file system
@@ -57,12 +54,7 @@ impl FileDisk {
 impl Disk for FileDisk {
     fn create(&self, path: &Path) -> Result<SharedFile, DiskError> {
         let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path);
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path);
         Ok(self.handle(file.map_err(DiskError::at("create", path))?, path))
     }
 
@@ -72,14 +64,11 @@ impl Disk for FileDisk {
     }
 
     fn map(&self, path: &Path) -> Result<Mapped, DiskError> {
-        File::open(path)
-            .and_then(|file| map::whole(&file))
-            .map_err(DiskError::at("map", path))
+        File::open(path).and_then(|file| map::whole(&file)).map_err(DiskError::at("map", path))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>, DiskError> {
-        let entries =
-            fs::read_dir(dir).and_then(|entries| entries.map(|entry| dir_entry(&entry?)).collect());
+        let entries = fs::read_dir(dir).and_then(|entries| entries.map(|entry| dir_entry(&entry?)).collect());
         let mut entries: Vec<DirEntry> = entries.map_err(DiskError::at("list", dir))?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -111,10 +100,7 @@ impl Disk for FileDisk {
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
         let sync = || {
-            let opened = OpenOptions::new()
-                .read(true)
-                .custom_flags(DIRECTORY)
-                .open(dir)?;
+            let opened = OpenOptions::new().read(true).custom_flags(DIRECTORY).open(dir)?;
             self.syncs.run(|| opened.sync_all())
         };
         sync().map_err(DiskError::at("sync directory", dir))
@@ -128,21 +114,13 @@ impl Disk for FileDisk {
         let volume = rustix::fs::statvfs(&self.root).map_err(io::Error::from);
         let volume = volume.map_err(DiskError::at("stat", &self.root))?;
         let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
-        Ok(Space {
-            free: bytes(volume.f_bavail),
-            total: bytes(volume.f_blocks),
-        })
+        Ok(Space { free: bytes(volume.f_bavail), total: bytes(volume.f_blocks) })
     }
 
     fn lock(&self, dir: &Path) -> Result<DirLock, DiskError> {
         let path = dir.join("LOCK");
         let mut options = OpenOptions::new();
-        let file = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path);
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(DiskError::at("lock", &path))?;
         let locked = file.try_lock().map_err(|refused| match refused {
             TryLockError::WouldBlock => lock_is_held(),
@@ -160,10 +138,7 @@ fn dir_entry(entry: &fs::DirEntry) -> io::Result<DirEntry> {
     let kind = entry.file_type()?;
     // An operator may move a partition elsewhere and leave a link.
     let is_dir = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
-    Ok(DirEntry {
-        name: entry.file_name().to_string_lossy().into_owned(),
-        is_dir,
-    })
+    Ok(DirEntry { name: entry.file_name().to_string_lossy().into_owned(), is_dir })
 }
 
 /// Makes a directory where none is, and says whether it did.
@@ -171,9 +146,7 @@ fn make_dir(path: &Path) -> io::Result<bool> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(true),
         Err(_) if path.is_dir() => Ok(false),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Err(ErrorKind::NotADirectory.into())
-        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(ErrorKind::NotADirectory.into()),
         Err(error) => Err(error),
     }
 }

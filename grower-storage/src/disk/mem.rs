@@ -17,9 +17,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::{
-    DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, SharedFile, Space, lock_is_held,
-};
+use super::{DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, SharedFile, Space, lock_is_held};
 use chance::Chance;
 use contents::{Contents, Room};
 use names::Names;
@@ -81,11 +79,7 @@ impl MemDisk {
         self.restart(|| names.toss(), |contents| contents.after_torn_crash(bytes));
     }
 
-    fn restart(
-        &self,
-        name_survives: impl FnMut() -> bool,
-        mut left: impl FnMut(&Contents) -> Vec<u8>,
-    ) {
+    fn restart(&self, name_survives: impl FnMut() -> bool, mut left: impl FnMut(&Contents) -> Vec<u8>) {
         let mut names = self.0.names.lock();
         self.0.crashes.fetch_add(1, Ordering::SeqCst);
         self.0.locks.lock().clear();
@@ -102,12 +96,7 @@ impl MemDisk {
     /// Changes a file behind its writer's back, as rot or an operator would: `change` gets what readers see, and what
     /// it leaves is what they see from then on, durable at once.
     pub fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Result<(), DiskError> {
-        let contents = self
-            .0
-            .names
-            .lock()
-            .file(path)
-            .map_err(DiskError::at("edit", path))?;
+        let contents = self.0.names.lock().file(path).map_err(DiskError::at("edit", path))?;
         contents.lock().edit(change);
         Ok(())
     }
@@ -123,12 +112,7 @@ impl MemDisk {
 
     fn handle(&self, path: &Path, contents: Arc<Mutex<Contents>>) -> SharedFile {
         let crashes = self.0.crashes.load(Ordering::SeqCst);
-        Arc::new(MemFile {
-            disk: self.0.clone(),
-            contents,
-            crashes,
-            path: path.to_owned(),
-        })
+        Arc::new(MemFile { disk: self.0.clone(), contents, crashes, path: path.to_owned() })
     }
 }
 
@@ -136,9 +120,7 @@ impl Disk for MemDisk {
     fn create(&self, path: &Path) -> Result<SharedFile, DiskError> {
         let contents = Arc::new(Mutex::new(self.contents(Vec::new())));
         let mut names = self.0.names.lock();
-        names
-            .create(path, contents.clone())
-            .map_err(DiskError::at("create", path))?;
+        names.create(path, contents.clone()).map_err(DiskError::at("create", path))?;
         Ok(self.handle(path, contents))
     }
 
@@ -149,86 +131,46 @@ impl Disk for MemDisk {
     }
 
     fn map(&self, path: &Path) -> Result<Mapped, DiskError> {
-        let contents = self
-            .0
-            .names
-            .lock()
-            .file(path)
-            .map_err(DiskError::at("map", path))?;
+        let contents = self.0.names.lock().file(path).map_err(DiskError::at("map", path))?;
         let bytes = contents.lock().seen().to_vec();
         Ok(Mapped::new(bytes))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>, DiskError> {
-        self.0
-            .names
-            .lock()
-            .list(dir)
-            .map_err(DiskError::at("list", dir))
+        self.0.names.lock().list(dir).map_err(DiskError::at("list", dir))
     }
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
-        self.0
-            .names
-            .lock()
-            .create_dir_all(dir)
-            .map_err(DiskError::at("create directory", dir))
+        self.0.names.lock().create_dir_all(dir).map_err(DiskError::at("create directory", dir))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.0
-            .names
-            .lock()
-            .rename(from, to)
-            .map_err(DiskError::at("rename", from))
+        self.0.names.lock().rename(from, to).map_err(DiskError::at("rename", from))
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
-        self.0
-            .names
-            .lock()
-            .remove_file(path)
-            .map_err(DiskError::at("remove", path))
+        self.0.names.lock().remove_file(path).map_err(DiskError::at("remove", path))
     }
 
     fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
-        self.0
-            .names
-            .lock()
-            .remove_dir_all(dir)
-            .map_err(DiskError::at("remove directory", dir))
+        self.0.names.lock().remove_dir_all(dir).map_err(DiskError::at("remove directory", dir))
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
-        self.0
-            .names
-            .lock()
-            .sync_dir(dir)
-            .map_err(DiskError::at("sync directory", dir))
+        self.0.names.lock().sync_dir(dir).map_err(DiskError::at("sync directory", dir))
     }
 
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
-        files
-            .iter()
-            .map(|file| file.sync())
-            .fold(Ok(()), Result::and)
+        files.iter().map(|file| file.sync()).fold(Ok(()), Result::and)
     }
 
     fn space(&self) -> Result<Space, DiskError> {
         let room = self.0.room.lock();
-        Ok(Space {
-            free: room.capacity.saturating_sub(room.used),
-            total: room.capacity,
-        })
+        Ok(Space { free: room.capacity.saturating_sub(room.used), total: room.capacity })
     }
 
     fn lock(&self, dir: &Path) -> Result<DirLock, DiskError> {
-        let id = self
-            .0
-            .names
-            .lock()
-            .dir(dir)
-            .map_err(DiskError::at("lock", dir))?;
+        let id = self.0.names.lock().dir(dir).map_err(DiskError::at("lock", dir))?;
         let mut locks = self.0.locks.lock();
         if locks.get(&id).is_some_and(|held| held.strong_count() > 0) {
             return Err(DiskError::at("lock", dir)(lock_is_held()));
@@ -257,11 +199,7 @@ impl MemFile {
         // either is in time for it or fails.
         let mut contents = self.contents.lock();
         let alive = self.disk.crashes.load(Ordering::SeqCst) == self.crashes;
-        let done = if alive {
-            act(&mut contents)
-        } else {
-            Err(io::Error::other("opened before a crash"))
-        };
+        let done = if alive { act(&mut contents) } else { Err(io::Error::other("opened before a crash")) };
         done.map_err(DiskError::at(operation, &self.path))
     }
 }

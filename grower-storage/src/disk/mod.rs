@@ -69,10 +69,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// One open file. Positions are bytes from its start.
-#[expect(
-    clippy::len_without_is_empty,
-    reason = "nobody asks a file whether it is empty"
-)]
+#[expect(clippy::len_without_is_empty, reason = "nobody asks a file whether it is empty")]
 pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `position`. After an error any part of them may be in the file.
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError>;
@@ -120,9 +117,7 @@ impl AsRef<[u8]> for Mapped {
 
 /// A directory that belongs to its holder until this is dropped.
 #[must_use = "the directory is free again as soon as this is dropped"]
-pub struct DirLock(
-    #[expect(dead_code, reason = "what counts is when it is dropped")] Box<dyn Send + Sync>,
-);
+pub struct DirLock(#[expect(dead_code, reason = "what counts is when it is dropped")] Box<dyn Send + Sync>);
 
 impl DirLock {
     /// A lock that lasts as long as `token` lives.
@@ -132,10 +127,7 @@ impl DirLock {
 }
 
 fn lock_is_held() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::WouldBlock,
-        "another process or thread holds it",
-    )
+    io::Error::new(io::ErrorKind::WouldBlock, "another process or thread holds it")
 }
 
 /// One name in a directory.
@@ -172,11 +164,7 @@ pub struct DiskError {
 impl DiskError {
     /// Says where and at what an I/O error struck: `.map_err(DiskError::at("open", path))`.
     pub fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self {
-            operation,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self { operation, path: path.to_owned(), source }
     }
 
     /// What kind of error the system reported.

@@ -24,12 +24,7 @@ pub(super) struct FileHandle {
 
 impl FileHandle {
     pub(super) fn new(file: File, path: &Path, syncs: Arc<Syncs>) -> Self {
-        Self {
-            file,
-            path: path.to_owned(),
-            turn: Mutex::new(()),
-            syncs,
-        }
+        Self { file, path: path.to_owned(), turn: Mutex::new(()), syncs }
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
@@ -37,9 +32,8 @@ impl FileHandle {
         let Some(more) = len.checked_sub(before).filter(|more| *more > 0) else {
             return Ok(());
         };
-        let reserved = rustix::io::retry_on_intr(|| {
-            rustix::fs::fallocate(&self.file, FallocateFlags::empty(), before, more)
-        });
+        let reserved =
+            rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.file, FallocateFlags::empty(), before, more));
         match reserved {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             other => Ok(other?),
@@ -49,18 +43,13 @@ impl FileHandle {
 
 impl DiskFile for FileHandle {
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError> {
-        self.file
-            .write_all_at(bytes, position)
-            .map_err(DiskError::at("write", &self.path))
+        self.file.write_all_at(bytes, position).map_err(DiskError::at("write", &self.path))
     }
 
     fn read_at(&self, into: &mut [u8], position: u64) -> Result<usize, DiskError> {
         let mut filled = 0;
         while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self
-                .file
-                .read_at(rest, position.saturating_add(filled as u64))
-            {
+            match self.file.read_at(rest, position.saturating_add(filled as u64)) {
                 Ok(0) => break,
                 Ok(length) => filled += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -71,29 +60,21 @@ impl DiskFile for FileHandle {
     }
 
     fn len(&self) -> Result<u64, DiskError> {
-        self.file
-            .metadata()
-            .map(|metadata| metadata.len())
-            .map_err(DiskError::at("stat", &self.path))
+        self.file.metadata().map(|metadata| metadata.len()).map_err(DiskError::at("stat", &self.path))
     }
 
     fn set_len(&self, len: u64) -> Result<(), DiskError> {
-        self.file
-            .set_len(len)
-            .map_err(DiskError::at("resize", &self.path))
+        self.file.set_len(len).map_err(DiskError::at("resize", &self.path))
     }
 
     fn allocate(&self, len: u64) -> Result<(), DiskError> {
-        self.reserve(len)
-            .map_err(DiskError::at("allocate", &self.path))
+        self.reserve(len).map_err(DiskError::at("allocate", &self.path))
     }
 
     fn sync(&self) -> Result<(), DiskError> {
         let _turn = self.turn.lock();
         // fdatasync is enough: it also writes the length and the extents that reading the data back needs.
-        self.syncs
-            .run(|| self.file.sync_data())
-            .map_err(DiskError::at("sync", &self.path))
+        self.syncs.run(|| self.file.sync_data()).map_err(DiskError::at("sync", &self.path))
     }
 
     fn path(&self) -> &Path {

@@ -1,8 +1,5 @@
 //! Read-only maps of sealed files.
-#![expect(
-    unsafe_code,
-    reason = "a map of a file is only as constant as the file"
-)]
+#![expect(unsafe_code, reason = "a map of a file is only as constant as the file")]
 
 use std::fs::File;
 use std::io;

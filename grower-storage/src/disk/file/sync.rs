@@ -31,17 +31,13 @@ pub(super) struct Syncs {
 impl Syncs {
     pub(super) fn of_a_whole_mount() -> Self {
         let whole_mount = syncfs_reports_errors().then(Mutex::default);
-        Self {
-            whole_mount,
-            ..Self::default()
-        }
+        Self { whole_mount, ..Self::default() }
     }
 
     /// Runs one sync, unless an earlier one failed.
     pub(super) fn run(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         if let Some(first) = self.failed.get() {
-            let message =
-                format!("an earlier sync failed ({first}); restart to recover what the disk holds");
+            let message = format!("an earlier sync failed ({first}); restart to recover what the disk holds");
             return Err(io::Error::other(message));
         }
         sync().inspect_err(|error| drop(self.failed.set(error.to_string())))
@@ -73,27 +69,14 @@ impl Syncs {
 fn fan_out(files: &[SharedFile]) -> Result<(), DiskError> {
     let next = AtomicUsize::new(0);
     let take = || files.get(next.fetch_add(1, Ordering::Relaxed));
-    let work = || {
-        iter::from_fn(take)
-            .map(|file| file.sync())
-            .fold(Ok(()), Result::and)
-    };
+    let work = || iter::from_fn(take).map(|file| file.sync()).fold(Ok(()), Result::and);
     thread::scope(|scope| {
         // A thread that cannot be had is no error: the others do its work.
-        let spawn = |_| {
-            thread::Builder::new()
-                .name("sync".to_owned())
-                .spawn_scoped(scope, work)
-                .ok()
-        };
-        let helpers: Vec<_> = (1..files.len().min(THREADS_MAX))
-            .filter_map(spawn)
-            .collect();
+        let spawn = |_| thread::Builder::new().name("sync".to_owned()).spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (1..files.len().min(THREADS_MAX)).filter_map(spawn).collect();
         let mine = work();
         let join = |helper: thread::ScopedJoinHandle<'_, _>| {
-            helper
-                .join()
-                .unwrap_or_else(|payload| panic::resume_unwind(payload))
+            helper.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
         };
         helpers.into_iter().map(join).fold(mine, Result::and)
     })
@@ -106,9 +89,7 @@ fn syncfs_reports_errors() -> bool {
 }
 
 fn is_at_least_5_8(release: &str) -> bool {
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|digits| digits.parse::<u32>().ok());
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) => (major, minor) >= (5, 8),
         _ => false,
@@ -137,11 +118,7 @@ mod tests {
     fn after_one_failed_sync_none_succeeds() {
         let syncs = Syncs::default();
         assert!(syncs.run(|| Ok(())).is_ok());
-        assert!(
-            syncs
-                .run(|| Err(io::ErrorKind::StorageFull.into()))
-                .is_err()
-        );
+        assert!(syncs.run(|| Err(io::ErrorKind::StorageFull.into())).is_err());
         let again = syncs.run(|| panic!("never tried again")).unwrap_err();
         assert_eq!(
             again.to_string(),

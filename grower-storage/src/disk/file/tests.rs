@@ -15,10 +15,7 @@ fn real_files_keep_the_contract() {
     let (disk, dir) = disk();
     contract::disk(&disk, dir.path());
     let other = tempfile::tempdir().unwrap();
-    contract::disk(
-        &FileDisk::new(other.path()).with_mount_of_its_own(),
-        other.path(),
-    );
+    contract::disk(&FileDisk::new(other.path()).with_mount_of_its_own(), other.path());
 }
 
 #[test]
@@ -29,10 +26,7 @@ fn files_and_directories_are_for_their_owner_alone() {
     disk.create_dir_all(&topic).unwrap();
     disk.create(&log).unwrap();
     let _lock = disk.lock(&topic).unwrap();
-    assert_eq!(
-        [mode(&topic), mode(&log), mode(&topic.join("LOCK"))],
-        [0o700, 0o600, 0o600]
-    );
+    assert_eq!([mode(&topic), mode(&log), mode(&topic.join("LOCK"))], [0o700, 0o600, 0o600]);
 }
 
 #[test]
@@ -41,18 +35,10 @@ fn a_link_to_a_directory_is_a_directory() {
     disk.create_dir_all(&dir.path().join("real")).unwrap();
     symlink(dir.path().join("real"), dir.path().join("link")).unwrap();
     symlink(dir.path().join("none"), dir.path().join("dangling")).unwrap();
-    let listed = disk
-        .list(dir.path())
-        .unwrap()
-        .into_iter()
-        .map(|entry| (entry.name, entry.is_dir));
+    let listed = disk.list(dir.path()).unwrap().into_iter().map(|entry| (entry.name, entry.is_dir));
     assert_eq!(
         listed.collect::<Vec<_>>(),
-        [
-            ("dangling".to_owned(), false),
-            ("link".to_owned(), true),
-            ("real".to_owned(), true)
-        ]
+        [("dangling".to_owned(), false), ("link".to_owned(), true), ("real".to_owned(), true)]
     );
 }
 
@@ -69,12 +55,7 @@ fn allocated_room_is_part_of_the_length() {
 fn a_held_lock_says_who_is_in_the_way() {
     let (disk, dir) = disk();
     let _held = disk.lock(dir.path()).unwrap();
-    let Err(error) = FileDisk::new(dir.path()).lock(dir.path()) else {
-        panic!("locked twice")
-    };
-    let expected = format!(
-        "cannot lock {}/LOCK: another process or thread holds it",
-        dir.path().display()
-    );
+    let Err(error) = FileDisk::new(dir.path()).lock(dir.path()) else { panic!("locked twice") };
+    let expected = format!("cannot lock {}/LOCK: another process or thread holds it", dir.path().display());
     assert_eq!(error.to_string(), expected);
 }

@@ -33,13 +33,7 @@ impl Contents {
     /// A file that holds `durable`, with nothing unsynced.
     pub(super) fn new(durable: Vec<u8>, room: Arc<Mutex<Room>>) -> Self {
         room.lock().used += durable.len() as u64;
-        Self {
-            seen: durable.clone(),
-            durable,
-            unsynced: Vec::new(),
-            changed: false,
-            room,
-        }
+        Self { seen: durable.clone(), durable, unsynced: Vec::new(), changed: false, room }
     }
 
     pub(super) fn seen(&self) -> &[u8] {
@@ -98,11 +92,7 @@ impl Contents {
         let granted = self.room.lock().take(wanted);
         self.seen.resize(before + granted, 0);
         self.mark(before..before + granted);
-        if granted < wanted {
-            Err(ErrorKind::StorageFull.into())
-        } else {
-            Ok(())
-        }
+        if granted < wanted { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn mark(&mut self, range: Range<usize>) {
@@ -154,10 +144,7 @@ impl Contents {
             return left;
         }
         left.resize(torn_len(self.durable.len(), self.seen.len(), chance), 0);
-        let sectors = self
-            .unsynced
-            .iter()
-            .flat_map(|range| range.start / SECTOR..range.end.div_ceil(SECTOR));
+        let sectors = self.unsynced.iter().flat_map(|range| range.start / SECTOR..range.end.div_ceil(SECTOR));
         for sector in sectors.collect::<BTreeSet<_>>() {
             let end = ((sector + 1) * SECTOR).min(left.len()).min(self.seen.len());
             let range = (sector * SECTOR).min(end)..end;
@@ -186,11 +173,8 @@ fn torn_len(durable: usize, seen: usize, chance: &mut Chance) -> usize {
 
 /// `position + length` as an index into memory.
 fn checked_len(position: u64, length: usize) -> io::Result<usize> {
-    let end = position
-        .checked_add(length as u64)
-        .filter(|end| *end <= LEN_MAX);
-    end.and_then(|end| usize::try_from(end).ok())
-        .ok_or_else(|| ErrorKind::FileTooLarge.into())
+    let end = position.checked_add(length as u64).filter(|end| *end <= LEN_MAX);
+    end.and_then(|end| usize::try_from(end).ok()).ok_or_else(|| ErrorKind::FileTooLarge.into())
 }
 
 /// How much the files of a disk take, removed ones with open handles included, and how much they may.
@@ -211,9 +195,6 @@ impl Room {
 
 impl Default for Room {
     fn default() -> Self {
-        Self {
-            used: 0,
-            capacity: 1 << 40,
-        }
+        Self { used: 0, capacity: 1 << 40 }
     }
 }

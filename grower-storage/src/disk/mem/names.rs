@@ -55,9 +55,7 @@ struct Change {
 
 impl Change {
     fn names(&self) -> impl Iterator<Item = &Name> {
-        self.cleared
-            .iter()
-            .chain(self.set.iter().map(|(name, _)| name))
+        self.cleared.iter().chain(self.set.iter().map(|(name, _)| name))
     }
 
     fn apply(&self, table: &mut Table) {
@@ -95,20 +93,15 @@ impl Names {
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let entry = |(name, node): (&Name, &Node)| DirEntry {
-            name: name.last.clone(),
-            is_dir: matches!(node, Node::Dir(_)),
-        };
+        let entry =
+            |(name, node): (&Name, &Node)| DirEntry { name: name.last.clone(), is_dir: matches!(node, Node::Dir(_)) };
         Ok(self.children(self.dir(path)?).map(entry).collect())
     }
 
     pub(super) fn create_dir_all(&mut self, path: &Path) -> io::Result<()> {
         let mut dir = ROOT;
         for part in parts(path)? {
-            let name = Name {
-                dir,
-                last: part.to_owned(),
-            };
+            let name = Name { dir, last: part.to_owned() };
             dir = match self.seen.get(&name) {
                 Some(Node::Dir(id)) => *id,
                 Some(Node::File(_)) => return Err(ErrorKind::NotADirectory.into()),
@@ -127,11 +120,7 @@ impl Names {
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from_name, to_name) = (self.name(from)?, self.name(to)?);
-        let node = self
-            .seen
-            .get(&from_name)
-            .cloned()
-            .ok_or(ErrorKind::NotFound)?;
+        let node = self.seen.get(&from_name).cloned().ok_or(ErrorKind::NotFound)?;
         if from_name == to_name {
             return Ok(());
         }
@@ -164,10 +153,7 @@ impl Names {
     }
 
     fn empty(&mut self, dir: DirId) {
-        let children: Vec<_> = self
-            .children(dir)
-            .map(|(name, node)| (name.clone(), node.clone()))
-            .collect();
+        let children: Vec<_> = self.children(dir).map(|(name, node)| (name.clone(), node.clone())).collect();
         for (name, node) in children {
             let removed = match node {
                 Node::Dir(id) => Some(id),
@@ -189,11 +175,7 @@ impl Names {
 
     /// Forgets the changes that are not durable, except those that `survives` picks and what they rest on; then
     /// puts what `revive` makes of each file in its place.
-    pub(super) fn crash(
-        &mut self,
-        mut survives: impl FnMut() -> bool,
-        mut revive: impl FnMut(&Contents) -> Contents,
-    ) {
+    pub(super) fn crash(&mut self, mut survives: impl FnMut() -> bool, mut revive: impl FnMut(&Contents) -> Contents) {
         self.settle(BTreeSet::new(), |_| survives());
         self.pending.clear();
         for node in self.durable.values_mut() {
@@ -224,13 +206,8 @@ impl Names {
     }
 
     fn children(&self, dir: DirId) -> impl Iterator<Item = (&Name, &Node)> {
-        let first = Name {
-            dir,
-            last: String::new(),
-        };
-        self.seen
-            .range(first..)
-            .take_while(move |(name, _)| name.dir == dir)
+        let first = Name { dir, last: String::new() };
+        self.seen.range(first..).take_while(move |(name, _)| name.dir == dir)
     }
 
     fn node(&self, parts: &[&str]) -> io::Result<Node> {
@@ -238,14 +215,8 @@ impl Names {
             let Node::Dir(dir) = node else {
                 return Err(ErrorKind::NotADirectory.into());
             };
-            let name = Name {
-                dir,
-                last: (*part).to_owned(),
-            };
-            self.seen
-                .get(&name)
-                .cloned()
-                .ok_or_else(|| ErrorKind::NotFound.into())
+            let name = Name { dir, last: (*part).to_owned() };
+            self.seen.get(&name).cloned().ok_or_else(|| ErrorKind::NotFound.into())
         })
     }
 
@@ -254,21 +225,13 @@ impl Names {
         let parts = parts(path)?;
         let (last, dirs) = parts.split_last().ok_or(ErrorKind::InvalidInput)?;
         match self.node(dirs)? {
-            Node::Dir(dir) => Ok(Name {
-                dir,
-                last: (*last).to_owned(),
-            }),
+            Node::Dir(dir) => Ok(Name { dir, last: (*last).to_owned() }),
             Node::File(_) => Err(ErrorKind::NotADirectory.into()),
         }
     }
 
     fn change(&mut self, cleared: Option<Name>, set: Option<(Name, Node)>, removed: Option<DirId>) {
-        let mut change = Change {
-            cleared,
-            set,
-            removed,
-            unsynced: BTreeSet::new(),
-        };
+        let mut change = Change { cleared, set, removed, unsynced: BTreeSet::new() };
         change.unsynced = change.names().map(|name| name.dir).collect();
         change.apply(&mut self.seen);
         self.pending.push(change);
@@ -303,9 +266,7 @@ impl Names {
 fn parts(path: &Path) -> io::Result<Vec<&str>> {
     let named = |component| match component {
         Component::RootDir | Component::CurDir => None,
-        Component::Normal(part) => {
-            Some(part.to_str().ok_or_else(|| ErrorKind::InvalidInput.into()))
-        }
+        Component::Normal(part) => Some(part.to_str().ok_or_else(|| ErrorKind::InvalidInput.into())),
         Component::ParentDir | Component::Prefix(_) => Some(Err(ErrorKind::InvalidInput.into())),
     };
     path.components().filter_map(named).collect()

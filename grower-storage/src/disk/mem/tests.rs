@@ -22,10 +22,7 @@ fn bytes(disk: &MemDisk, path: &str) -> Vec<u8> {
 }
 
 fn files(disk: &MemDisk) -> Vec<String> {
-    disk.files()
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect()
+    disk.files().iter().map(|path| path.display().to_string()).collect()
 }
 
 fn sync_dir(disk: &MemDisk, dir: &str) {
@@ -94,14 +91,10 @@ fn a_rename_over_a_file_leaves_the_old_or_the_new_one() {
     let disk = MemDisk::default();
     create_durable(&disk, "/checkpoint", b"old");
     create(&disk, "/checkpoint.tmp", b"new").sync().unwrap();
-    disk.rename(Path::new("/checkpoint.tmp"), Path::new("/checkpoint"))
-        .unwrap();
+    disk.rename(Path::new("/checkpoint.tmp"), Path::new("/checkpoint")).unwrap();
     for seed in 0..50 {
         disk.crash_torn(seed);
-        assert!(
-            [&b"old"[..], b"new"].contains(&&*bytes(&disk, "/checkpoint")),
-            "seed {seed}"
-        );
+        assert!([&b"old"[..], b"new"].contains(&&*bytes(&disk, "/checkpoint")), "seed {seed}");
     }
 }
 
@@ -110,8 +103,7 @@ fn a_rename_without_a_sync_of_the_file_can_leave_an_empty_one() {
     let disk = MemDisk::default();
     create_durable(&disk, "/checkpoint", b"old");
     create(&disk, "/checkpoint.tmp", b"new");
-    disk.rename(Path::new("/checkpoint.tmp"), Path::new("/checkpoint"))
-        .unwrap();
+    disk.rename(Path::new("/checkpoint.tmp"), Path::new("/checkpoint")).unwrap();
     sync_dir(&disk, "/");
     disk.crash();
     assert_eq!(bytes(&disk, "/checkpoint"), b"");
@@ -119,11 +111,7 @@ fn a_rename_without_a_sync_of_the_file_can_leave_an_empty_one() {
 
 #[test]
 fn a_move_between_directories_is_durable_after_both_are_synced() {
-    for (synced, expected) in [
-        (&["/a"][..], "/a/0/log"),
-        (&["/b"], "/a/0/log"),
-        (&["/a", "/b"], "/b/0/log"),
-    ] {
+    for (synced, expected) in [(&["/a"][..], "/a/0/log"), (&["/b"], "/a/0/log"), (&["/a", "/b"], "/b/0/log")] {
         let disk = dirs(&["/a/0", "/b"]);
         create_durable(&disk, "/a/0/log", b"bytes");
         disk.rename(Path::new("/a/0"), Path::new("/b/0")).unwrap();
@@ -137,8 +125,7 @@ fn a_move_between_directories_is_durable_after_both_are_synced() {
 fn what_was_moved_out_survives_the_removal_of_its_old_directory() {
     let disk = dirs(&["/old", "/new"]);
     create_durable(&disk, "/old/log", b"bytes");
-    disk.rename(Path::new("/old/log"), Path::new("/new/log"))
-        .unwrap();
+    disk.rename(Path::new("/old/log"), Path::new("/new/log")).unwrap();
     disk.remove_dir_all(Path::new("/old")).unwrap();
     sync_dir(&disk, "/");
     disk.crash();
@@ -225,11 +212,7 @@ fn a_full_disk_takes_what_fits_and_writes_again_after_room_was_made() {
     assert_eq!(disk.space().unwrap(), Space { free: 0, total: 10 });
 
     disk.remove_file(Path::new("/old")).unwrap();
-    assert_eq!(
-        disk.space().unwrap().free,
-        0,
-        "a removed file holds its room while it is open"
-    );
+    assert_eq!(disk.space().unwrap().free, 0, "a removed file holds its room while it is open");
     drop(old);
     sync_dir(&disk, "/");
     assert_eq!(disk.space().unwrap().free, 6);
@@ -251,13 +234,11 @@ fn a_smaller_limit_keeps_files_and_refuses_growth() {
 fn an_edit_is_seen_at_once_and_survives() {
     let disk = MemDisk::default();
     let log = create_durable(&disk, "/log", b"bytes");
-    disk.edit(Path::new("/log"), |bytes| bytes[0] ^= 0x20)
-        .unwrap();
+    disk.edit(Path::new("/log"), |bytes| bytes[0] ^= 0x20).unwrap();
     let mut seen = [0; 5];
     assert_eq!(log.read_at(&mut seen, 0).unwrap(), 5);
     assert_eq!(&seen, b"Bytes");
-    disk.edit(Path::new("/log"), |bytes| bytes.truncate(1))
-        .unwrap();
+    disk.edit(Path::new("/log"), |bytes| bytes.truncate(1)).unwrap();
     disk.crash();
     assert_eq!(bytes(&disk, "/log"), b"B");
 }
@@ -273,10 +254,7 @@ fn a_crash_frees_locks() {
 
 #[test]
 fn a_torn_crash_leaves_every_mix_of_sectors_and_lengths_and_never_touches_what_was_synced() {
-    let (mut lengths, mut mixes) = (
-        std::collections::BTreeSet::new(),
-        std::collections::BTreeSet::new(),
-    );
+    let (mut lengths, mut mixes) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
     for seed in 0..200 {
         let disk = MemDisk::default();
         let log = create_durable(&disk, "/log", &[b'o'; 512]);
@@ -286,11 +264,7 @@ fn a_torn_crash_leaves_every_mix_of_sectors_and_lengths_and_never_touches_what_w
         assert_eq!(left[..512], [b'o'; 512], "seed {seed}");
         lengths.insert(left.len());
         if left.len() == 1536 {
-            assert!(
-                left[512..]
-                    .chunks(512)
-                    .all(|sector| sector == [b'n'; 512] || sector == [0; 512])
-            );
+            assert!(left[512..].chunks(512).all(|sector| sector == [b'n'; 512] || sector == [0; 512]));
             mixes.insert([left[512], left[1024]]);
         }
     }
@@ -306,10 +280,7 @@ fn equal_seeds_tear_equally() {
             create(&disk, file, &[7; 3000]);
         }
         disk.crash_torn(seed);
-        disk.files()
-            .into_iter()
-            .map(|path| (bytes(&disk, path.to_str().unwrap()), path))
-            .collect::<Vec<_>>()
+        disk.files().into_iter().map(|path| (bytes(&disk, path.to_str().unwrap()), path)).collect::<Vec<_>>()
     };
     assert_eq!(torn(7), torn(7));
     assert_ne!(torn(7), torn(8));

@@ -1,0 +1,113 @@
+//! `cargo xtask layers`: which crate may know which. Tests may know more, so dev-dependencies do not count.
+
+use crate::workspace::cargo;
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// Every arrow that may be: who depends on whom.
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("grower-cli", &["grower-client", "grower-broker"]),
+    ("grower-client", &["grower-protocol"]),
+    ("grower-broker", &["grower-storage", "grower-index", "grower-protocol"]),
+    ("grower-storage", &["grower-index", "grower-protocol"]),
+    ("grower-index", &[]),
+    ("grower-protocol", &[]),
+    ("xtask", &["grower-client", "grower-broker"]),
+];
+
+/// The part of `cargo metadata` that matters here.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    kind: Option<String>,
+    /// Only dependencies inside the workspace have one.
+    path: Option<String>,
+}
+
+/// Fails with one line for each arrow that must not be.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
+    ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    let metadata = serde_json::from_slice(&output.stdout).context("cargo metadata answered something unexpected")?;
+    let violations = violations(&metadata);
+    ensure!(violations.is_empty(), "layers:\n{}", violations.join("\n"));
+    println!("layers: {} crates, every arrow is one of the design's", metadata.packages.len());
+    Ok(())
+}
+
+fn violations(metadata: &Metadata) -> Vec<String> {
+    let members: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    metadata.packages.iter().flat_map(|package| violations_of(package, &members)).collect()
+}
+
+fn violations_of(package: &Package, members: &BTreeSet<&str>) -> Vec<String> {
+    let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == package.name) else {
+        return vec![format!("{} is not in the table of xtask/src/layers.rs: decide what it may know", package.name)];
+    };
+    let counts = |dependency: &&Dependency| {
+        dependency.kind.as_deref() != Some("dev")
+            && (dependency.path.is_some() || members.contains(dependency.name.as_str()))
+            && !allowed.contains(&dependency.name.as_str())
+    };
+    let told = |dependency: &Dependency| {
+        let may = if allowed.is_empty() { "no other crate".to_owned() } else { allowed.join(", ") };
+        format!("{} -> {} must not be: {} may depend on {may}", package.name, dependency.name, package.name)
+    };
+    package.dependencies.iter().filter(counts).map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(packages: &str) -> String {
+        let metadata = serde_json::from_str(&format!(r#"{{"packages":{packages}}}"#)).unwrap();
+        violations(&metadata).join("\n")
+    }
+
+    #[test]
+    fn an_arrow_against_the_design_is_named() {
+        let told = check(
+            r#"[
+            {"name":"grower-index","dependencies":[{"name":"grower-storage","kind":null,"path":"/x/grower-storage"}]},
+            {"name":"grower-client","dependencies":[{"name":"grower-broker","kind":"build","path":"/x/grower-broker"},
+                                                    {"name":"grower-protocol","kind":null,"path":"/x/grower-protocol"}]}]"#,
+        );
+        insta::assert_snapshot!(told, @r"
+        grower-index -> grower-storage must not be: grower-index may depend on no other crate
+        grower-client -> grower-broker must not be: grower-client may depend on grower-protocol
+        ");
+    }
+
+    #[test]
+    fn tests_and_crates_of_others_may_be_known() {
+        let told = check(
+            r#"[{"name":"grower-client","dependencies":[{"name":"grower-broker","kind":"dev","path":"/x/grower-broker"},
+                                                        {"name":"tokio","kind":null,"path":null}]}]"#,
+        );
+        insta::assert_snapshot!(told, @"");
+    }
+
+    #[test]
+    fn a_crate_that_nobody_placed_is_refused() {
+        let told = check(r#"[{"name":"grower-common","dependencies":[]}]"#);
+        insta::assert_snapshot!(told, @"grower-common is not in the table of xtask/src/layers.rs: decide what it may know");
+    }
+
+    #[test]
+    fn the_workspace_as_it_is_keeps_to_the_layers() {
+        run().unwrap();
+    }
+}
