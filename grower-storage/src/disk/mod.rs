@@ -5,6 +5,7 @@
 //! [`Disk::sync_dir`] of the directory that names it. The in-memory disk draws the line explicitly and can cut the
 //! power; the real one leaves it to the kernel; the faulty one lets chosen calls fail.
 
+mod fault;
 mod file;
 mod mem;
 
@@ -13,6 +14,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use fault::{Call, Fault, FaultDisk, Faults};
 pub use file::FileDisk;
 pub use mem::MemDisk;
 

@@ -1,0 +1,187 @@
+//! Which calls fail: counted by kind, chosen by number.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use crate::disk::DiskError;
+
+/// What kind of thing a disk is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    /// Creating a file.
+    Create,
+    /// Opening a file.
+    Open,
+    /// Reading from a file, or mapping one.
+    Read,
+    /// Listing a directory.
+    List,
+    /// Asking for a length or for the free space.
+    Stat,
+    /// Locking a directory.
+    Lock,
+    /// Writing to a file.
+    Write,
+    /// Cutting or extending a file.
+    SetLen,
+    /// Reserving room for a file.
+    Allocate,
+    /// Syncing one file; syncing several counts each.
+    Sync,
+    /// Creating a directory and its parents.
+    CreateDir,
+    /// Syncing a directory.
+    SyncDir,
+    /// Renaming a file or directory.
+    Rename,
+    /// Removing a file or a directory.
+    Remove,
+}
+
+impl Call {
+    /// Every kind of call that changes what the disk holds or what of it is durable.
+    pub const MUTATIONS: [Call; 9] = [
+        Self::Create,
+        Self::Write,
+        Self::SetLen,
+        Self::Allocate,
+        Self::Sync,
+        Self::CreateDir,
+        Self::SyncDir,
+        Self::Rename,
+        Self::Remove,
+    ];
+}
+
+/// One call that fails, or all from one on. The first call of a kind has the number 0.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    call: Call,
+    nth: u64,
+    lasting: bool,
+    error: Errno,
+    written: usize,
+}
+
+impl Fault {
+    /// The `nth` such call fails with EIO: the device gave up.
+    pub fn io(call: Call, nth: u64) -> Self {
+        Self { call, nth, lasting: false, error: Errno::IO, written: 0 }
+    }
+
+    /// The `nth` such call fails with ENOSPC: the volume is full.
+    pub fn full(call: Call, nth: u64) -> Self {
+        Self { error: Errno::NOSPC, ..Self::io(call, nth) }
+    }
+
+    /// So do all after it.
+    pub fn from_then_on(self) -> Self {
+        Self { lasting: true, ..self }
+    }
+
+    /// A write that fails has put its first `written` bytes into the file.
+    pub fn after_bytes(self, written: usize) -> Self {
+        Self { written, ..self }
+    }
+
+    fn strikes(&self, call: Call, number: u64) -> bool {
+        self.call == call && if self.lasting { number >= self.nth } else { number == self.nth }
+    }
+}
+
+/// The faults of one [`FaultDisk`](super::FaultDisk), and what was asked of it so far. Clones share one plan.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Mutex<Plan>>);
+
+#[derive(Default)]
+struct Plan {
+    calls: BTreeMap<Call, u64>,
+    faults: Vec<Fault>,
+    hooks: Vec<(Call, u64, Hook)>,
+    mutations: u64,
+    power_lasts: Option<u64>,
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+impl Faults {
+    /// Lets a call fail that was not made yet.
+    pub fn inject(&self, fault: Fault) {
+        self.0.lock().faults.push(fault);
+    }
+
+    /// Runs `hook` just before the `nth` such call; what it does to the disk below is what the call meets.
+    ///
+    /// `faults.before(Call::Sync, 3, move || memory.fail_next_sync())` loses the bytes of the fourth sync for good, where
+    /// an injected fault would only report an error.
+    pub fn before(&self, call: Call, nth: u64, hook: impl FnOnce() + Send + 'static) {
+        self.0.lock().hooks.push((call, nth, Box::new(hook)));
+    }
+
+    /// Lets the power last for `mutations` calls that change the disk, counted from the start: the next one fails,
+    /// and so does everything after it, reads included. Trying 0, 1, 2.. tests a crash between each two steps.
+    pub fn lose_power_after(&self, mutations: u64) {
+        self.0.lock().power_lasts = Some(mutations);
+    }
+
+    /// How many calls of a kind were made, failed ones included.
+    pub fn calls(&self, call: Call) -> u64 {
+        self.0.lock().calls.get(&call).copied().unwrap_or(0)
+    }
+
+    /// How many calls of the kinds in [`Call::MUTATIONS`] were made, failed ones included.
+    pub fn mutations(&self) -> u64 {
+        self.0.lock().mutations
+    }
+
+    /// Drops all faults and hooks, restores the power and counts from 0 again.
+    pub fn heal(&self) {
+        *self.0.lock() = Plan::default();
+    }
+
+    /// Counts a call and says whether it fails.
+    pub(super) fn admit(&self, call: Call, operation: &'static str, path: &Path) -> Result<(), DiskError> {
+        self.admit_write(call).map_err(|struck| DiskError::at(operation, path)(struck.error))
+    }
+
+    /// The same for a call that can be done in part.
+    pub(super) fn admit_write(&self, call: Call) -> Result<(), Struck> {
+        let (verdict, hooks) = self.0.lock().count(call);
+        // Outside of the lock: a hook may look at the plan.
+        hooks.into_iter().for_each(|hook| hook());
+        verdict
+    }
+}
+
+/// How a call fails.
+pub(super) struct Struck {
+    pub(super) error: io::Error,
+    pub(super) written: usize,
+}
+
+impl Plan {
+    fn count(&mut self, call: Call) -> (Result<(), Struck>, Vec<Hook>) {
+        let counter = self.calls.entry(call).or_default();
+        let number = *counter;
+        *counter += 1;
+        self.mutations += u64::from(Call::MUTATIONS.contains(&call));
+        let hooks = self.hooks.extract_if(.., |(kind, nth, _)| (*kind, *nth) == (call, number));
+        let hooks = hooks.map(|(_, _, hook)| hook).collect();
+        (self.judge(call, number), hooks)
+    }
+
+    fn judge(&self, call: Call, number: u64) -> Result<(), Struck> {
+        if self.power_lasts.is_some_and(|lasts| self.mutations > lasts) {
+            return Err(Struck { error: io::Error::other("the power is gone"), written: 0 });
+        }
+        match self.faults.iter().find(|fault| fault.strikes(call, number)) {
+            Some(fault) => Err(Struck { error: fault.error.into(), written: fault.written }),
+            None => Ok(()),
+        }
+    }
+}
