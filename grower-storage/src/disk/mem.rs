@@ -55,6 +55,8 @@ struct Shared {
 
 impl MemDisk {
     /// A disk that holds `bytes` of file contents; names take no room. [`MemDisk::default`] holds 1 TiB.
+    ///
+    /// A removed file gives its room back when its directory was synced and its last handle is gone.
     pub fn with_capacity(bytes: u64) -> Self {
         let disk = Self::default();
         disk.set_capacity(bytes);
