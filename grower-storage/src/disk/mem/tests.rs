@@ -134,6 +134,25 @@ fn what_was_moved_out_survives_the_removal_of_its_old_directory() {
 }
 
 #[test]
+fn a_name_that_is_taken_again_never_costs_the_file_that_was_moved_away() {
+    let disk = dirs(&["/a", "/b"]);
+    create_durable(&disk, "/a/log", b"old");
+    disk.rename(Path::new("/a/log"), Path::new("/b/log")).unwrap();
+    create_durable(&disk, "/a/log", b"new");
+    disk.crash();
+    assert_eq!(bytes(&disk, "/a/log"), b"new");
+    assert_eq!(bytes(&disk, "/b/log"), b"old");
+
+    disk.rename(Path::new("/b/log"), Path::new("/b/log.1")).unwrap();
+    create(&disk, "/b/log", b"").sync().unwrap();
+    for seed in 0..50 {
+        disk.crash_torn(seed);
+        let old = disk.files().iter().filter(|path| bytes(&disk, path.to_str().unwrap()) == b"old").count();
+        assert_eq!(old, 1, "seed {seed} left {:?}", files(&disk));
+    }
+}
+
+#[test]
 fn a_removed_tree_is_gone_after_its_parent_is_synced_and_back_before() {
     let disk = dirs(&["/topics/t/0"]);
     create_durable(&disk, "/topics/t/0/log", b"bytes");
