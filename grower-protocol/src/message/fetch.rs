@@ -48,6 +48,23 @@ pub struct FetchedPartition {
     pub high_watermark: Offset,
     /// The first offset that the log still holds.
     pub log_start: Offset,
+    /// The wanted offset lies in a stretch `start..end` whose bytes are damaged on disk: nothing of it is sent. What
+    /// comes after it can be read.
+    pub damaged: Option<(Offset, Offset)>,
+}
+
+/// Tells the broker that a batch arrived damaged. It checks its file: either the damage was on the way, or fetches
+/// from there answer [`FetchedPartition::damaged`] from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportDamage {
+    /// Of which topic.
+    pub topic: TopicId,
+    /// In which partition.
+    pub partition: PartitionId,
+    /// The first offset of the doubtful stretch.
+    pub start: Offset,
+    /// The offset after it.
+    pub end: Offset,
 }
 
 /// Looks up offsets.

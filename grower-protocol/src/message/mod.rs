@@ -17,6 +17,7 @@ pub use admin::{
 pub use failure::{ErrorCode, Failure, Outcome};
 pub use fetch::{
     Fetch, FetchAnswer, FetchPartition, FetchedPartition, ListOffset, ListOffsets, ListedOffset, OffsetSpec,
+    ReportDamage,
 };
 pub use group::{
     CommittedOffset, GroupDescription, GroupState, GroupSummary, Heartbeat, HeartbeatAnswer, MemberDescription,
@@ -99,6 +100,8 @@ pub enum Request {
         /// With the segments of each partition.
         segments: bool,
     },
+    /// A batch arrived damaged: the broker shall look at its file.
+    ReportDamage(ReportDamage),
 }
 
 /// What a broker answers.
@@ -132,6 +135,6 @@ pub enum Response {
     CreateTopics(Vec<Part<TopicId>>),
     /// To [`Request::DescribeTopics`]: as asked, or sorted by name.
     DescribeTopics(Vec<Part<TopicDescription>>),
-    /// It is done and durable: to leaving a group, and to deleting, growing and altering.
+    /// It is done and durable: to leaving a group, to deleting, growing and altering, and to a report.
     Done,
 }
