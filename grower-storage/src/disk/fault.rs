@@ -1,7 +1,7 @@
 //! A disk whose calls fail on demand.
 //!
-//! It wraps any other disk and passes everything on, except the calls that its [`Faults`] let fail. A failed call has not
-//! reached the disk below, apart from the part of a short write.
+//! It wraps any other disk and passes everything on, except the calls that its [`Faults`] let fail. A failed call has
+//! not reached the disk below, apart from the part of a short write.
 
 mod plan;
 

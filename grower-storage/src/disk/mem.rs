@@ -1,8 +1,8 @@
 //! A disk in memory that can lose its power.
 //!
 //! What was written and what is durable stand side by side, for bytes (`contents`) and for names (`names`), so that
-//! a test can ask what a crash would leave at any moment. It is stricter than most real disks: a created file is lost with all
-//! its synced bytes until its directory is synced.
+//! a test can ask what a crash would leave at any moment. It is stricter than most real disks: a created file is
+//! lost with all its synced bytes until its directory is synced.
 
 mod chance;
 mod contents;

@@ -76,7 +76,8 @@ pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `position`. After an error any part of them may be in the file.
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError>;
 
-    /// Fills as much of `into` as the file holds from `position` on and says how much that is; less than asked only at its end.
+    /// Fills as much of `into` as the file holds from `position` on and says how much that is; less than asked only
+    /// at its end.
     fn read_at(&self, into: &mut [u8], position: u64) -> Result<usize, DiskError>;
 
     /// The file's length, allocated zeros included.

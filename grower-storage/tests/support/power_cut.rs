@@ -1,7 +1,7 @@
 //! A file system whose power can be cut: ext4 in an image on a loop device, shut down without a flush of its journal.
 //!
-//! It needs root, loop devices and `mkfs.ext4`; where one is missing a rig is `None`, after printing why, and the test has
-//! nothing to check. A cycle takes about 0.1 s. Tests of other crates include this file with `#[path]`.
+//! It needs root, loop devices and `mkfs.ext4`; where one is missing a rig is `None`, after printing why, and the test
+//! has nothing to check. A cycle takes about 0.1 s. Tests of other crates include this file with `#[path]`.
 #![expect(unsafe_code, reason = "shutting a file system down is an ioctl")]
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
@@ -92,7 +92,8 @@ impl PowerRig {
     }
 
     fn mount_image(&mut self) -> Result<(), String> {
-        // The journal commits when it is asked to, not every five seconds: a slow test must not save what it never synced.
+        // The journal commits when it is asked to, not every five seconds: a slow test must not save what it never
+        // synced.
         let image = self.image.to_string_lossy();
         self.mount.mount(&["-o", "loop,commit=300", &image])
     }

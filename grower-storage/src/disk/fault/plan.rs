@@ -117,8 +117,8 @@ impl Faults {
 
     /// Runs `hook` just before the `nth` such call; what it does to the disk below is what the call meets.
     ///
-    /// `faults.before(Call::Sync, 3, move || memory.fail_next_sync())` loses the bytes of the fourth sync for good, where
-    /// an injected fault would only report an error.
+    /// `faults.before(Call::Sync, 3, move || memory.fail_next_sync())` loses the bytes of the fourth sync for good,
+    /// where an injected fault would only report an error.
     pub fn before(&self, call: Call, nth: u64, hook: impl FnOnce() + Send + 'static) {
         self.0.lock().hooks.push((call, nth, Box::new(hook)));
     }
