@@ -1,1 +1,4 @@
 //! Under construction.
+
+pub mod config;
+pub mod metadata;

@@ -1,0 +1,3 @@
+//! Everything that can be set, checked before anything acts on it.
+
+pub mod topic;

@@ -1,0 +1,135 @@
+//! What can be set for a topic: keys, defaults, and what each accepts.
+//!
+//! People write sizes as `64MiB`, durations as `5d` and plain numbers for bytes and milliseconds; `-1` stands for "no
+//! limit" where there may be none. Text becomes a [`TopicConfig`] once, at the border, and an error names the
+//! key, the value and what would have been accepted.
+
+mod error;
+mod keys;
+mod text;
+
+pub use error::ConfigError;
+
+use grower_protocol::message::{ConfigEntry, ConfigSource};
+use keys::KEYS;
+use std::collections::BTreeMap;
+
+const GIB: u64 = 1 << 30;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The configs of one topic, typed. `None` means without limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// A segment rolls before a batch that would make its log longer than this; a longer batch gets one of its own.
+    pub segment_bytes: u64,
+    /// A segment rolls before a batch that would make it hold more records than this.
+    pub segment_messages: Option<u64>,
+    /// A segment rolls when it is this old.
+    pub segment_ms: Option<u64>,
+    /// Segments whose newest record is older than this are dropped.
+    pub retention_ms: Option<u64>,
+    /// The oldest segment is dropped while the others still hold this many bytes.
+    pub retention_bytes: Option<u64>,
+    /// The oldest segment is dropped while the others still hold this many records.
+    pub retention_messages: Option<u64>,
+    /// One index entry for each so many bytes of log; 0 makes one for each batch.
+    pub index_interval_bytes: u32,
+    /// The largest batch that is accepted.
+    pub max_message_bytes: u32,
+    /// How old records leave.
+    pub cleanup_policy: CleanupPolicy,
+    /// What an ack waits for.
+    pub flush: FlushPolicy,
+    /// How far a record's timestamp may lie ahead of the broker's clock.
+    pub message_timestamp_after_max_ms: u64,
+}
+
+/// How old records leave a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CleanupPolicy {
+    /// Whole segments are dropped, by `retention.*`.
+    Delete,
+}
+
+/// What an ack of level `all` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushPolicy {
+    /// The disk.
+    Fsync,
+    /// The operating system's memory: a power cut may lose what was acknowledged, and the ack says so.
+    Os,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: GIB,
+            segment_messages: None,
+            segment_ms: Some(DAY_MS),
+            retention_ms: Some(5 * DAY_MS),
+            retention_bytes: None,
+            retention_messages: None,
+            index_interval_bytes: 4096,
+            max_message_bytes: 1 << 20,
+            cleanup_policy: CleanupPolicy::Delete,
+            flush: FlushPolicy::Fsync,
+            message_timestamp_after_max_ms: 60 * 60 * 1000,
+        }
+    }
+}
+
+impl TopicConfig {
+    /// Reads what a person set; all else keeps its default. No key may come twice.
+    pub fn parse(configs: &[(String, String)]) -> Result<Self, ConfigError> {
+        let mut parsed = Self::default();
+        for (at, (key, value)) in configs.iter().enumerate() {
+            if configs.iter().take(at).any(|(earlier, _)| earlier == key) {
+                return Err(ConfigError::Repeated { key: key.clone() });
+            }
+            parsed.set(key, value)?;
+        }
+        Ok(parsed)
+    }
+
+    /// Reads what was accepted earlier, perhaps by another version: what this one does not understand counts as unset.
+    pub fn from_stored(configs: &BTreeMap<String, String>) -> Self {
+        let mut parsed = Self::default();
+        for (key, value) in configs {
+            // Refusing here would refuse to open the topic; the text itself stays in the metadata.
+            let _ = parsed.set(key, value);
+        }
+        parsed
+    }
+
+    /// Whether there is such a key.
+    pub fn check_key(key: &str) -> Result<(), ConfigError> {
+        known(key).map(|_| ())
+    }
+
+    /// Sets one key.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
+        let known = known(key)?;
+        if key == "cleanup.policy" && value.contains("compact") {
+            return Err(ConfigError::NotYet { key: key.to_owned(), value: value.to_owned() });
+        }
+        (known.set)(self, value.trim()).ok_or_else(|| ConfigError::invalid(key, value, known.accepts))
+    }
+
+    /// Every key with its value, sorted; `set` are those that somebody set.
+    pub fn describe(&self, set: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
+        let entry = |key: &keys::Key| ConfigEntry {
+            key: key.name.to_owned(),
+            value: (key.show)(self),
+            source: if set.contains_key(key.name) { ConfigSource::Topic } else { ConfigSource::Default },
+        };
+        KEYS.iter().map(entry).collect()
+    }
+}
+
+fn known(key: &str) -> Result<&'static keys::Key, ConfigError> {
+    let found = KEYS.iter().find(|known| known.name == key);
+    found.ok_or_else(|| ConfigError::unknown(key, KEYS.iter().map(|known| known.name)))
+}
+
+#[cfg(test)]
+mod tests;

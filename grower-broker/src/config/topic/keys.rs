@@ -1,0 +1,128 @@
+//! The table of keys, sorted: what each takes, and where it goes.
+
+use super::text::{bytes, count, millis, show_bytes, show_limit, show_millis, unlimited};
+use super::{CleanupPolicy, FlushPolicy, TopicConfig};
+
+/// 100 years.
+const MILLIS_MAX: u64 = 36_525 * 86_400_000;
+/// Far from where sums overflow.
+const LARGE: u64 = 1 << 60;
+const GIB: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// Completes "it takes ..".
+    pub(super) accepts: &'static str,
+    /// `None` refuses the value.
+    pub(super) set: fn(&mut TopicConfig, &str) -> Option<()>,
+    pub(super) show: fn(&TopicConfig) -> String,
+}
+
+pub(super) const KEYS: [Key; 11] = [
+    Key {
+        name: "cleanup.policy",
+        accepts: "delete",
+        set: |config, text| (text == "delete").then(|| config.cleanup_policy = CleanupPolicy::Delete),
+        show: |config| match config.cleanup_policy {
+            CleanupPolicy::Delete => "delete".to_owned(),
+        },
+    },
+    Key {
+        name: "flush",
+        accepts: "fsync, or os to let acks run ahead of the disk",
+        set: |config, text| {
+            config.flush = match text {
+                "fsync" => FlushPolicy::Fsync,
+                "os" => FlushPolicy::Os,
+                _ => return None,
+            };
+            Some(())
+        },
+        show: |config| match config.flush {
+            FlushPolicy::Fsync => "fsync".to_owned(),
+            FlushPolicy::Os => "os".to_owned(),
+        },
+    },
+    Key {
+        name: "index.interval.bytes",
+        accepts: "a size up to 64MiB, such as 4KiB; 0 for an entry per batch",
+        set: |config, text| {
+            config.index_interval_bytes = u32::try_from(bytes(text, 0..=64 * MIB)?).ok()?;
+            Some(())
+        },
+        show: |config| show_bytes(config.index_interval_bytes.into()),
+    },
+    Key {
+        name: "max.message.bytes",
+        accepts: "a size from 1B to 64MiB, such as 1MiB",
+        set: |config, text| {
+            config.max_message_bytes = u32::try_from(bytes(text, 1..=64 * MIB)?).ok()?;
+            Some(())
+        },
+        show: |config| show_bytes(config.max_message_bytes.into()),
+    },
+    Key {
+        name: "message.timestamp.after.max.ms",
+        accepts: "a duration up to 100 years, such as 1h",
+        set: |config, text| {
+            config.message_timestamp_after_max_ms = millis(text, 0..=MILLIS_MAX)?;
+            Some(())
+        },
+        show: |config| show_millis(config.message_timestamp_after_max_ms),
+    },
+    Key {
+        name: "retention.bytes",
+        accepts: "a size from 1B to 2^60, such as 10GiB; -1 for no limit",
+        set: |config, text| {
+            config.retention_bytes = unlimited(text, |text| bytes(text, 1..=LARGE))?;
+            Some(())
+        },
+        show: |config| show_limit(config.retention_bytes, show_bytes),
+    },
+    Key {
+        name: "retention.messages",
+        accepts: "a number of records from 1 to 2^60; -1 for no limit",
+        set: |config, text| {
+            config.retention_messages = unlimited(text, |text| count(text, 1..=LARGE))?;
+            Some(())
+        },
+        show: |config| show_limit(config.retention_messages, |records| records.to_string()),
+    },
+    Key {
+        name: "retention.ms",
+        accepts: "a duration from 1ms to 100 years, such as 5d; -1 for no limit",
+        set: |config, text| {
+            config.retention_ms = unlimited(text, |text| millis(text, 1..=MILLIS_MAX))?;
+            Some(())
+        },
+        show: |config| show_limit(config.retention_ms, show_millis),
+    },
+    Key {
+        name: "segment.bytes",
+        accepts: "a size from 1B to 2GiB, such as 64MiB",
+        set: |config, text| {
+            config.segment_bytes = bytes(text, 1..=2 * GIB)?;
+            Some(())
+        },
+        show: |config| show_bytes(config.segment_bytes),
+    },
+    Key {
+        name: "segment.messages",
+        accepts: "a number of records from 1 to 2147483647; -1 for no limit",
+        set: |config, text| {
+            config.segment_messages = unlimited(text, |text| count(text, 1..=i32::MAX as u64))?;
+            Some(())
+        },
+        show: |config| show_limit(config.segment_messages, |records| records.to_string()),
+    },
+    Key {
+        name: "segment.ms",
+        accepts: "a duration from 1ms to 100 years, such as 1d; -1 for no limit",
+        set: |config, text| {
+            config.segment_ms = unlimited(text, |text| millis(text, 1..=MILLIS_MAX))?;
+            Some(())
+        },
+        show: |config| show_limit(config.segment_ms, show_millis),
+    },
+];

@@ -1,0 +1,163 @@
+//! From wishes to commands: what people and the broker itself may ask for, checked against the image.
+//!
+//! [`Image::apply`] repeats only what another command may have changed meanwhile. Limits and the reading of configs
+//! stand here, because they may differ between versions and settings, and a stored command must not.
+
+use super::image::{Image, Topic};
+use super::{Command, Refusal};
+use crate::config::topic::{ConfigError, TopicConfig};
+use grower_protocol::ids::{NodeId, Timestamp, TopicId, TopicName};
+use grower_protocol::message::NewTopic;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How much metadata a cluster may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Topics.
+    pub topics: u64,
+    /// Partitions of all topics together.
+    pub partitions: u64,
+    /// Partitions of one topic.
+    pub partitions_per_topic: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { topics: 20_000, partitions: 100_000, partitions_per_topic: 10_000 }
+    }
+}
+
+/// Replicas that a topic has when nobody says how many, if there are so many brokers.
+const REPLICATION_DEFAULT: u32 = 3;
+
+impl Image {
+    /// Checks the topics of one request, each alone; `id` makes a new random id. A name that comes more than once is refused each time.
+    pub fn create_topics(
+        &self,
+        wishes: &[NewTopic],
+        mut id: impl FnMut() -> TopicId,
+        at: Timestamp,
+        limits: &Limits,
+    ) -> Vec<Result<Command, Refusal>> {
+        let mut times = BTreeMap::new();
+        for wish in wishes {
+            *times.entry(&wish.name).or_insert(0u32) += 1;
+        }
+        let mut check = |wish: &NewTopic| match times.get(&wish.name) {
+            Some(1) => self.create_topic(wish, id(), at, limits),
+            _ => Err(Refusal::NamedTwice { name: wish.name.clone() }),
+        };
+        wishes.iter().map(&mut check).collect()
+    }
+
+    /// Checks a topic that somebody wishes to create.
+    pub fn create_topic(
+        &self,
+        wish: &NewTopic,
+        id: TopicId,
+        at: Timestamp,
+        limits: &Limits,
+    ) -> Result<Command, Refusal> {
+        check_not_internal(&wish.name)?;
+        self.create_any_topic(wish, id, at, limits)
+    }
+
+    /// Checks a topic that the broker creates for itself: its name may start with `__`.
+    pub fn create_any_topic(
+        &self,
+        wish: &NewTopic,
+        id: TopicId,
+        at: Timestamp,
+        limits: &Limits,
+    ) -> Result<Command, Refusal> {
+        self.check_new_name(&wish.name)?;
+        TopicConfig::parse(&wish.configs)?;
+        let partitions = wish.partitions.unwrap_or(1);
+        check_partitions(partitions, limits)?;
+        self.check_room(1, partitions, limits)?;
+        let factor = self.replication_factor(wish.replication_factor)?;
+        Ok(Command::CreateTopic {
+            name: wish.name.clone(),
+            id,
+            replicas: self.place(0..partitions, factor),
+            configs: wish.configs.clone(),
+            at,
+        })
+    }
+
+    /// Checks a topic that somebody wishes to delete.
+    pub fn delete_topic(&self, name: &TopicName) -> Result<Command, Refusal> {
+        check_not_internal(name)?;
+        Ok(Command::DeleteTopic { id: self.named(name)?.id })
+    }
+
+    /// Checks how far somebody wishes a topic to grow: to `partitions` in all.
+    pub fn grow_topic(&self, name: &TopicName, partitions: u32, limits: &Limits) -> Result<Command, Refusal> {
+        check_not_internal(name)?;
+        let topic = self.named(name)?;
+        check_partitions(partitions, limits)?;
+        let from = topic.partition_count();
+        if partitions <= from {
+            return Err(Refusal::NotGrowing { name: name.clone(), current: from, wished: partitions });
+        }
+        self.check_room(0, partitions - from, limits)?;
+        let added = self.place(from..partitions, topic.replication_factor());
+        Ok(Command::GrowTopic { id: topic.id, from, added })
+    }
+
+    /// Checks what somebody wishes to change in a topic's configs; none for a value goes back to the default.
+    pub fn alter_topic(&self, name: &TopicName, changes: &[(String, Option<String>)]) -> Result<Command, Refusal> {
+        check_not_internal(name)?;
+        let topic = self.named(name)?;
+        for (at, (key, value)) in changes.iter().enumerate() {
+            if changes.iter().take(at).any(|(earlier, _)| earlier == key) {
+                return Err(ConfigError::Repeated { key: key.clone() }.into());
+            }
+            match value {
+                Some(value) => TopicConfig::default().set(key, value)?,
+                // A key of another version may be set and must be possible to unset.
+                None if topic.configs.contains_key(key) => {}
+                None => TopicConfig::check_key(key)?,
+            }
+        }
+        Ok(Command::AlterTopic { id: topic.id, configs: changes.to_vec() })
+    }
+
+    fn named(&self, name: &TopicName) -> Result<&Arc<Topic>, Refusal> {
+        self.topic(name).ok_or_else(|| Refusal::UnknownTopic { name: name.clone() })
+    }
+
+    fn check_room(&self, topics: u64, partitions: u32, limits: &Limits) -> Result<(), Refusal> {
+        let within = |what, wished, max| {
+            if wished <= max { Ok(()) } else { Err(Refusal::LimitReached { what, wished, max }) }
+        };
+        within("topics", self.topics.len() as u64 + topics, limits.topics)?;
+        within("partitions", self.partition_count() + u64::from(partitions), limits.partitions)
+    }
+
+    fn replication_factor(&self, wished: Option<u32>) -> Result<u32, Refusal> {
+        let brokers = u32::try_from(self.brokers.len()).unwrap_or(u32::MAX);
+        let factor = wished.unwrap_or(REPLICATION_DEFAULT.min(brokers));
+        if (1..=brokers).contains(&factor) { Ok(factor) } else { Err(Refusal::ReplicationFactor { factor, brokers }) }
+    }
+
+    /// Replicas for partitions of these numbers: leaders go round the brokers, followers are the next ones.
+    fn place(&self, partitions: std::ops::Range<u32>, factor: u32) -> Vec<Vec<NodeId>> {
+        let brokers: Vec<NodeId> = self.brokers.keys().copied().collect();
+        let replicas = |partition: u32| {
+            let from = partition as usize % brokers.len().max(1);
+            brokers.iter().cycle().skip(from).take((factor as usize).min(brokers.len())).copied().collect()
+        };
+        partitions.map(replicas).collect()
+    }
+}
+
+fn check_not_internal(name: &TopicName) -> Result<(), Refusal> {
+    if name.is_internal() { Err(Refusal::Internal { name: name.clone() }) } else { Ok(()) }
+}
+
+fn check_partitions(partitions: u32, limits: &Limits) -> Result<(), Refusal> {
+    let max = limits.partitions_per_topic;
+    if (1..=max).contains(&partitions) { Ok(()) } else { Err(Refusal::Partitions { partitions, max }) }
+}

@@ -1,0 +1,165 @@
+//! How each command changes the image. Total: any command, in any state, either takes effect or changes nothing.
+
+use super::image::{Broker, DeletedTopic, Image, Partition, Topic};
+use super::{Command, Refusal, Uuid};
+use crate::config::topic::TopicConfig;
+use grower_protocol::ids::{NodeId, ProducerId, Timestamp, TopicId, TopicName};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a command did: what its proposer has to act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The image is another; nothing else follows.
+    Done,
+    /// A topic was created.
+    TopicCreated(Arc<Topic>),
+    /// A topic was deleted: its logs close, and its directories go.
+    TopicDeleted(Arc<Topic>),
+    /// A topic has more partitions than the `from` it had.
+    TopicGrown {
+        /// As it is now.
+        topic: Arc<Topic>,
+        /// How many partitions it had.
+        from: u32,
+    },
+    /// A topic's configs changed.
+    TopicAltered(Arc<Topic>),
+    /// These producer ids belong to the proposer.
+    ProducerIds(Range<u64>),
+}
+
+impl Image {
+    /// Applies a command, or refuses it and changes nothing. The same commands in the same order lead to equal images.
+    pub fn apply(&mut self, command: Command) -> Result<Applied, Refusal> {
+        let applied = match command {
+            Command::FormatCluster { cluster } => self.format(cluster),
+            Command::RegisterBroker { node, uuid, address } => self.register(Broker { node, uuid, address }),
+            Command::CreateTopic { name, id, replicas, configs, at } => self.create(name, id, replicas, configs, at),
+            Command::DeleteTopic { id } => self.delete(id),
+            Command::GrowTopic { id, from, added } => self.grow(id, from, added),
+            Command::AlterTopic { id, configs } => self.alter(id, configs),
+            Command::AllocateProducerIds { count } => self.allocate_producer_ids(count),
+            Command::ForgetDeleted { ids } => {
+                self.deleted.retain(|id, _| !ids.contains(id));
+                Ok(Applied::Done)
+            }
+        };
+        // A refused command counts as well: the version is a position in the log of commands.
+        self.version = self.version.saturating_add(1);
+        applied
+    }
+
+    fn format(&mut self, cluster: Uuid) -> Result<Applied, Refusal> {
+        if let Some(cluster) = self.cluster {
+            return Err(Refusal::ClusterExists { cluster });
+        }
+        self.cluster = Some(cluster);
+        Ok(Applied::Done)
+    }
+
+    fn register(&mut self, broker: Broker) -> Result<Applied, Refusal> {
+        let node = broker.node;
+        if let Some(known) = self.brokers.get(&node).filter(|known| known.uuid != broker.uuid) {
+            return Err(Refusal::ForeignNode { node, known: known.uuid, other: broker.uuid });
+        }
+        self.brokers.insert(node, broker);
+        self.begin_leaderships(node);
+        Ok(Applied::Done)
+    }
+
+    /// What the node appended before it stopped may be cut short by its recovery: what it appends now must be told apart.
+    fn begin_leaderships(&mut self, node: NodeId) {
+        let led = |topic: &Topic| topic.partitions.iter().any(|partition| partition.leader == Some(node));
+        for topic in self.topics.values_mut().filter(|topic| led(topic)) {
+            for partition in Arc::make_mut(topic).partitions.iter_mut().filter(|p| p.leader == Some(node)) {
+                partition.leader_epoch = partition.leader_epoch.next();
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        name: TopicName,
+        id: TopicId,
+        replicas: Vec<Vec<NodeId>>,
+        configs: Vec<(String, String)>,
+        created: Timestamp,
+    ) -> Result<Applied, Refusal> {
+        self.check_new_name(&name)?;
+        if self.names.contains_key(&id) || self.deleted.contains_key(&id) {
+            return Err(Refusal::IdUsed { id });
+        }
+        let configs: BTreeMap<_, _> = configs.into_iter().collect();
+        let topic = Arc::new(Topic {
+            name: name.clone(),
+            id,
+            created,
+            partitions: replicas.into_iter().map(Partition::new).collect(),
+            config: TopicConfig::from_stored(&configs),
+            configs,
+        });
+        self.names.insert(id, name.clone());
+        self.topics.insert(name, topic.clone());
+        Ok(Applied::TopicCreated(topic))
+    }
+
+    /// Whether a topic of this name may be created.
+    pub(super) fn check_new_name(&self, name: &TopicName) -> Result<(), Refusal> {
+        if let Some(topic) = self.topics.get(name) {
+            return Err(Refusal::TopicExists { name: name.clone(), id: topic.id });
+        }
+        // Folding keeps the length, so most names need not be folded at all.
+        let same_length = self.topics.keys().filter(|other| other.as_str().len() == name.as_str().len());
+        match same_length.into_iter().find(|other| other.collides_with(name)) {
+            Some(existing) => Err(Refusal::NameCollides { name: name.clone(), existing: existing.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn delete(&mut self, id: TopicId) -> Result<Applied, Refusal> {
+        let name = self.names.remove(&id).ok_or(Refusal::UnknownTopicId { id })?;
+        let topic = self.topics.remove(&name).ok_or(Refusal::UnknownTopicId { id })?;
+        self.deleted.insert(id, DeletedTopic { name, partitions: topic.partition_count() });
+        Ok(Applied::TopicDeleted(topic))
+    }
+
+    fn grow(&mut self, id: TopicId, from: u32, added: Vec<Vec<NodeId>>) -> Result<Applied, Refusal> {
+        let topic = self.topic_mut(id)?;
+        if topic.partition_count() != from {
+            return Err(Refusal::Changed { name: topic.name.clone() });
+        }
+        Arc::make_mut(topic).partitions.extend(added.into_iter().map(Partition::new));
+        Ok(Applied::TopicGrown { topic: topic.clone(), from })
+    }
+
+    fn alter(&mut self, id: TopicId, changes: Vec<(String, Option<String>)>) -> Result<Applied, Refusal> {
+        let topic = self.topic_mut(id)?;
+        let changed = Arc::make_mut(topic);
+        for (key, value) in changes {
+            match value {
+                Some(value) => changed.configs.insert(key, value),
+                None => changed.configs.remove(&key),
+            };
+        }
+        changed.config = TopicConfig::from_stored(&changed.configs);
+        Ok(Applied::TopicAltered(topic.clone()))
+    }
+
+    fn allocate_producer_ids(&mut self, count: u32) -> Result<Applied, Refusal> {
+        let first = self.next_producer.value();
+        // The wire carries ids as i64.
+        let end = first.saturating_add(count.into());
+        if i64::MAX as u64 <= end {
+            return Err(Refusal::ProducerIdsExhausted);
+        }
+        self.next_producer = ProducerId::new(end);
+        Ok(Applied::ProducerIds(first..end))
+    }
+
+    fn topic_mut(&mut self, id: TopicId) -> Result<&mut Arc<Topic>, Refusal> {
+        let topic = self.names.get(&id).and_then(|name| self.topics.get_mut(name));
+        topic.ok_or(Refusal::UnknownTopicId { id })
+    }
+}

@@ -1,0 +1,72 @@
+//! The only ways in which metadata changes. They are stored for ever.
+
+use super::Uuid;
+use grower_protocol::ids::{NodeId, Timestamp, TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+/// One change. Whatever was decided at random or by a clock stands in it, so that applying it is the same everywhere.
+///
+/// Its encoding is positional: a released variant never changes, a change is a new variant at the end, and the rules
+/// of [`super::Image::apply`] only ever loosen, so that an old log leads to the state it led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Names the cluster; the first command of all.
+    FormatCluster {
+        /// Its identity.
+        cluster: Uuid,
+    },
+    /// A broker started. A new leadership begins in every partition that it leads, so its first append after a start
+    /// carries a leader epoch that nobody used before.
+    RegisterBroker {
+        /// Its number.
+        node: NodeId,
+        /// Its identity: a number alone may be given to two.
+        uuid: Uuid,
+        /// Where clients reach it, `host:port`.
+        address: String,
+    },
+    /// Creates a topic.
+    CreateTopic {
+        /// Its name.
+        name: TopicName,
+        /// Its identity, never used before.
+        id: TopicId,
+        /// The replicas of each partition; the first of them leads.
+        replicas: Vec<Vec<NodeId>>,
+        /// What differs from the defaults.
+        configs: Vec<(String, String)>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Deletes a topic and all its records.
+    DeleteTopic {
+        /// Which: by identity, so that a topic created meanwhile under its name stays.
+        id: TopicId,
+    },
+    /// Adds partitions to a topic.
+    GrowTopic {
+        /// Which.
+        id: TopicId,
+        /// How many partitions it had when this was decided; another number now refuses the command.
+        from: u32,
+        /// The replicas of each new partition; the first of them leads.
+        added: Vec<Vec<NodeId>>,
+    },
+    /// Changes configs of a topic.
+    AlterTopic {
+        /// Which.
+        id: TopicId,
+        /// Keys and new values; none goes back to the default.
+        configs: Vec<(String, Option<String>)>,
+    },
+    /// Takes a block of producer ids; they are handed out after this is durable, so none is handed out twice.
+    AllocateProducerIds {
+        /// How many.
+        count: u32,
+    },
+    /// The records of deleted topics are gone from every disk: nobody needs to remember their ids.
+    ForgetDeleted {
+        /// The topics.
+        ids: Vec<TopicId>,
+    },
+}

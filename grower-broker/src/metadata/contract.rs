@@ -1,0 +1,99 @@
+//! What every [`MetadataStore`] must do. An implementation runs this in its tests.
+
+use super::{Applied, Command, Limits, MetadataStore, ProposeError, Refusal, Uuid};
+use grower_protocol::ids::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::message::NewTopic;
+use std::sync::Arc;
+
+const NODE: NodeId = NodeId::new(1);
+const CLUSTER: Uuid = Uuid::from_random([1; 16]);
+const UUID: Uuid = Uuid::from_random([2; 16]);
+
+/// Runs the whole suite, each part on an empty store from `open`.
+///
+/// # Panics
+/// Where the store breaks its contract.
+pub async fn metadata_store<S: MetadataStore + 'static>(open: impl Fn() -> S) {
+    an_image_shows_what_was_proposed(&open()).await;
+    an_image_in_hand_does_not_change(&open()).await;
+    a_refused_command_leaves_no_trace(&open()).await;
+    each_start_begins_new_leaderships(&open()).await;
+    producer_ids_are_never_handed_out_twice(Arc::new(open())).await;
+}
+
+async fn start(store: &impl MetadataStore) {
+    if store.image().cluster().is_none() {
+        propose(store, Command::FormatCluster { cluster: CLUSTER }).await;
+    }
+    let address = "127.0.0.1:9092".to_owned();
+    propose(store, Command::RegisterBroker { node: NODE, uuid: UUID, address }).await;
+}
+
+async fn propose(store: &impl MetadataStore, command: Command) -> Applied {
+    store.propose(command).await.expect("the store accepts what its image allows")
+}
+
+fn name(text: &str) -> TopicName {
+    TopicName::new(text).expect("a valid name")
+}
+
+async fn create(store: &impl MetadataStore, topic: &str, partitions: u32) -> Applied {
+    let wish =
+        NewTopic { name: name(topic), partitions: Some(partitions), replication_factor: None, configs: Vec::new() };
+    let id = TopicId::from_random([partitions as u8; 16]);
+    let command = store.image().create_topic(&wish, id, Timestamp::from_millis(7), &Limits::default());
+    propose(store, command.expect("a good wish")).await
+}
+
+async fn an_image_shows_what_was_proposed(store: &impl MetadataStore) {
+    start(store).await;
+    let Applied::TopicCreated(topic) = create(store, "events", 3).await else { panic!("the topic was created") };
+    assert_eq!(store.image().topic(&name("events")), Some(&topic));
+    assert_eq!(store.image().topic_by_id(topic.id), Some(&topic));
+    assert_eq!(store.image().version(), 3);
+}
+
+async fn an_image_in_hand_does_not_change(store: &impl MetadataStore) {
+    start(store).await;
+    let before = store.image();
+    create(store, "events", 3).await;
+    assert_eq!(before.topic(&name("events")), None);
+    assert_eq!(before.version() + 1, store.image().version());
+}
+
+async fn a_refused_command_leaves_no_trace(store: &impl MetadataStore) {
+    start(store).await;
+    let before = store.image();
+    let id = TopicId::from_random([9; 16]);
+    let refused = store.propose(Command::DeleteTopic { id }).await;
+    assert!(matches!(refused, Err(ProposeError::Refused(Refusal::UnknownTopicId { id: named })) if named == id));
+    assert_eq!(store.image(), before);
+}
+
+async fn each_start_begins_new_leaderships(store: &impl MetadataStore) {
+    start(store).await;
+    create(store, "events", 1).await;
+    let epoch = || {
+        let image = store.image();
+        let partition = image.topic(&name("events")).and_then(|topic| topic.partition(PartitionId::new(0)).cloned());
+        partition.expect("the partition is there").leader_epoch
+    };
+    assert_eq!(epoch(), LeaderEpoch::new(0));
+    start(store).await;
+    assert_eq!(epoch(), LeaderEpoch::new(1));
+}
+
+async fn producer_ids_are_never_handed_out_twice<S: MetadataStore + 'static>(store: Arc<S>) {
+    let allocate = |_| {
+        let store = store.clone();
+        tokio::spawn(async move { propose(&*store, Command::AllocateProducerIds { count: 10 }).await })
+    };
+    let mut firsts = Vec::new();
+    for allocation in (0..8).map(allocate).collect::<Vec<_>>() {
+        let Ok(Applied::ProducerIds(ids)) = allocation.await else { panic!("a block of ids") };
+        assert_eq!(ids.end - ids.start, 10);
+        firsts.push(ids.start);
+    }
+    firsts.sort_unstable();
+    assert_eq!(firsts, (0..8).map(|block| block * 10).collect::<Vec<u64>>());
+}

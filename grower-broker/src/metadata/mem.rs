@@ -1,0 +1,30 @@
+//! Metadata in memory, for tests and for brokers that need not remember.
+
+use super::{Applied, Command, Image, MetadataStore, ProposeError};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// A store that forgets everything when it is dropped.
+#[derive(Default)]
+pub struct MemMetadataStore {
+    image: ArcSwap<Image>,
+    /// Who holds this is the one who changes the image.
+    proposing: Mutex<()>,
+}
+
+#[async_trait]
+impl MetadataStore for MemMetadataStore {
+    async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+        let _one_at_a_time = self.proposing.lock();
+        let mut image = Image::clone(&self.image.load());
+        let applied = image.apply(command)?;
+        self.image.store(Arc::new(image));
+        Ok(applied)
+    }
+
+    fn image(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+}

@@ -1,0 +1,51 @@
+//! The border behind which commands become durable.
+
+use super::{Applied, Command, Image, Refusal};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// Keeps metadata. Commands take effect one after the other, in the order in which they became durable.
+///
+/// Every implementation passes [`super::contract`].
+#[async_trait]
+pub trait MetadataStore: Send + Sync {
+    /// Makes a command durable and applies it. When this returns `Ok`, the command survives any crash and
+    /// [`MetadataStore::image`] shows it. A refused command leaves no trace.
+    ///
+    /// Whoever gives up waiting does not undo anything: the command may take effect all the same.
+    async fn propose(&self, command: Command) -> Result<Applied, ProposeError>;
+
+    /// The newest image. It shows no command that a crash could take back.
+    fn image(&self) -> Arc<Image>;
+}
+
+/// Why a command did not take effect.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// The image does not allow it. Nothing changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There was no room to write it down. Nothing changed; it may be tried again when there is.
+    #[error("no room for metadata: {detail}")]
+    Full {
+        /// What the disk said.
+        detail: String,
+    },
+    /// The store cannot be written any more. The command may be durable or not: only a restart tells.
+    #[error("metadata cannot be stored any more, restart the broker: {detail}")]
+    Failed {
+        /// What happened first.
+        detail: String,
+    },
+}
+
+impl From<ProposeError> for grower_protocol::message::Failure {
+    fn from(error: ProposeError) -> Self {
+        use grower_protocol::message::ErrorCode;
+        match error {
+            ProposeError::Refused(refusal) => refusal.into(),
+            ProposeError::Full { .. } => Self::new(ErrorCode::DiskFull, error),
+            ProposeError::Failed { .. } => Self::new(ErrorCode::StorageFailed, error),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+use super::*;
+use grower_protocol::ids::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::message::{ErrorCode, NewTopic};
+use grower_protocol::wire;
+use insta::assert_snapshot;
+
+const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const UUID: Uuid = Uuid::from_random([2; 16]);
+
+fn name(text: &str) -> TopicName {
+    TopicName::new(text).unwrap()
+}
+
+fn id(number: u8) -> TopicId {
+    TopicId::from_random([number; 16])
+}
+
+fn register(node: u32) -> Command {
+    Command::RegisterBroker { node: NodeId::new(node), uuid: UUID, address: "localhost:9092".to_owned() }
+}
+
+fn wish(topic: &str, partitions: u32) -> NewTopic {
+    NewTopic { name: name(topic), partitions: Some(partitions), replication_factor: None, configs: Vec::new() }
+}
+
+/// One broker, and a topic for each name.
+fn image(topics: &[&str]) -> Image {
+    let mut image = Image::default();
+    image.apply(register(1)).unwrap();
+    for (number, topic) in (0..).zip(topics) {
+        let command = image.create_topic(&wish(topic, 2), id(number), AT, &Limits::default()).unwrap();
+        image.apply(command).unwrap();
+    }
+    image
+}
+
+fn refusal(result: Result<Command, Refusal>) -> String {
+    let refusal = result.unwrap_err();
+    format!("{:?}: {refusal}", refusal.code())
+}
+
+#[test]
+fn commands_keep_their_bytes() {
+    let hex = |command: Command| wire::encode(&command).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let node = NodeId::new(1);
+    assert_snapshot!(hex(Command::FormatCluster { cluster: UUID }), @"0002020202020242028202020202020202");
+    assert_snapshot!(hex(Command::RegisterBroker { node, uuid: UUID, address: "a:1".to_owned() }), @"01010202020202024202820202020202020203613a31");
+    let configs = vec![("flush".to_owned(), "os".to_owned())];
+    let replicas = vec![vec![node], vec![node]];
+    assert_snapshot!(hex(Command::CreateTopic { name: name("t"), id: id(3), replicas, configs, at: AT }), @"0201740303030303034303830303030303030302010101010105666c757368026f73fd00d0ca9f17030000");
+    assert_snapshot!(hex(Command::DeleteTopic { id: id(3) }), @"0303030303030343038303030303030303");
+    assert_snapshot!(hex(Command::GrowTopic { id: id(3), from: 2, added: vec![vec![node]] }), @"040303030303034303830303030303030302010101");
+    let configs = vec![("flush".to_owned(), None)];
+    assert_snapshot!(hex(Command::AlterTopic { id: id(3), configs }), @"05030303030303430383030303030303030105666c75736800");
+    assert_snapshot!(hex(Command::AllocateProducerIds { count: 1000 }), @"06fbe803");
+    assert_snapshot!(hex(Command::ForgetDeleted { ids: vec![id(3)] }), @"070103030303030343038303030303030303");
+}
+
+#[test]
+fn names_that_cannot_be_are_refused() {
+    let image = image(&["orders.eu"]);
+    let create = |topic: &str| refusal(image.create_topic(&wish(topic, 1), id(9), AT, &Limits::default()));
+    assert_snapshot!(create("orders.eu"), @"TopicExists: topic orders.eu exists already");
+    assert_snapshot!(create("orders_EU"), @"InvalidName: topic name orders_EU collides with orders.eu: they differ only in case, or in '.' and '_'");
+    assert_snapshot!(create("__consumer_offsets"), @"InvalidName: topic __consumer_offsets belongs to the broker: names that start with __ cannot be created, changed or deleted");
+    assert_snapshot!(refusal(image.delete_topic(&name("nowhere"))), @"UnknownTopic: there is no topic nowhere");
+}
+
+#[test]
+fn partition_counts_that_cannot_be_are_refused() {
+    let image = image(&["t"]);
+    let limits = Limits { topics: 2, partitions: 50, partitions_per_topic: 49 };
+    let create = |partitions| refusal(image.create_topic(&wish("u", partitions), id(9), AT, &limits));
+    assert_snapshot!(create(0), @"InvalidPartitions: a topic has 1 to 49 partitions, not 0");
+    assert_snapshot!(create(1_000_000), @"InvalidPartitions: a topic has 1 to 49 partitions, not 1000000");
+    assert_snapshot!(create(49), @"LimitReached: this would make 51 partitions, the limit is 50");
+    assert_snapshot!(refusal(image.grow_topic(&name("t"), 2, &limits)), @"InvalidPartitions: topic t has 2 partitions; it can grow, and 2 is not more");
+    assert_snapshot!(refusal(image.grow_topic(&name("t"), 1, &limits)), @"InvalidPartitions: topic t has 2 partitions; it can grow, and 1 is not more");
+    let none = Limits { topics: 1, ..limits };
+    assert_snapshot!(refusal(image.create_topic(&wish("u", 1), id(9), AT, &none)), @"LimitReached: this would make 2 topics, the limit is 1");
+}
+
+#[test]
+fn a_topic_cannot_have_more_replicas_than_brokers() {
+    let image = image(&[]);
+    let create = |factor| {
+        let wish = NewTopic { replication_factor: Some(factor), ..wish("t", 1) };
+        image.create_topic(&wish, id(9), AT, &Limits::default())
+    };
+    assert!(create(1).is_ok());
+    assert_snapshot!(refusal(create(0)), @"InvalidReplicationFactor: a replication factor is 1 to the number of brokers, 1, not 0");
+    assert_snapshot!(refusal(create(2)), @"InvalidReplicationFactor: a replication factor is 1 to the number of brokers, 1, not 2");
+}
+
+#[test]
+fn a_name_twice_in_one_request_is_refused_both_times() {
+    let wishes = [wish("a", 1), wish("b", 1), wish("a", 2)];
+    let results = image(&[]).create_topics(&wishes, || id(7), AT, &Limits::default());
+    let codes: Vec<_> = results.iter().map(|result| result.as_ref().err().map(Refusal::code)).collect();
+    assert_eq!(codes, [Some(ErrorCode::InvalidRequest), None, Some(ErrorCode::InvalidRequest)]);
+}
+
+#[test]
+fn configs_are_checked_before_they_are_stored() {
+    let image = image(&["t"]);
+    let alter = |changes: &[(&str, Option<&str>)]| {
+        let owned: Vec<_> = changes.iter().map(|(k, v)| (k.to_string(), v.map(str::to_owned))).collect();
+        image.alter_topic(&name("t"), &owned)
+    };
+    assert!(alter(&[("flush", Some("os")), ("retention.ms", None)]).is_ok());
+    assert_snapshot!(refusal(alter(&[("flush", Some("never"))])), @r#"InvalidConfig: flush="never" is not allowed: it takes fsync, or os to let acks run ahead of the disk"#);
+    assert_snapshot!(refusal(alter(&[("flush", None), ("flush", Some("os"))])), @"InvalidConfig: flush is set more than once");
+    assert!(alter(&[("no.such.key", None)]).is_err());
+}
+
+#[test]
+fn an_altered_config_goes_back_to_its_default() {
+    let mut image = image(&["t"]);
+    let mut alter = |value: Option<&str>| {
+        let changes = [("retention.messages".to_owned(), value.map(str::to_owned))];
+        let command = image.alter_topic(&name("t"), &changes).unwrap();
+        let Ok(Applied::TopicAltered(topic)) = image.apply(command) else { panic!() };
+        topic.config.retention_messages
+    };
+    assert_eq!(alter(Some("12")), Some(12));
+    assert_eq!(alter(None), None);
+}
+
+#[test]
+fn growing_keeps_the_partitions_that_are_there() {
+    let mut image = image(&["t"]);
+    image.apply(register(1)).unwrap();
+    let command = image.grow_topic(&name("t"), 4, &Limits::default()).unwrap();
+    let stale = command.clone();
+    let Ok(Applied::TopicGrown { topic, from: 2 }) = image.apply(command) else { panic!() };
+    let epochs: Vec<_> = topic.partitions.iter().map(|partition| partition.leader_epoch.value()).collect();
+    assert_eq!(epochs, [1, 1, 0, 0]);
+    assert_eq!(image.apply(stale), Err(Refusal::Changed { name: name("t") }));
+}
+
+#[test]
+fn a_topic_created_again_is_another_topic() {
+    let mut image = image(&["t"]);
+    let first = image.topic(&name("t")).unwrap().id;
+    image.apply(Command::DeleteTopic { id: first }).unwrap();
+    assert_eq!(image.deleted().map(|(id, topic)| (id, topic.partitions)).collect::<Vec<_>>(), [(first, 2)]);
+    let again = |id| image.create_topic(&wish("t", 1), id, AT, &Limits::default()).unwrap();
+    let (same_id, new_id) = (again(first), again(id(200)));
+    assert_eq!(image.apply(same_id), Err(Refusal::IdUsed { id: first }));
+    image.apply(new_id).unwrap();
+    assert_eq!(image.apply(Command::DeleteTopic { id: first }), Err(Refusal::UnknownTopicId { id: first }));
+    assert!(image.topic(&name("t")).is_some());
+    image.apply(Command::ForgetDeleted { ids: vec![first] }).unwrap();
+    assert_eq!(image.deleted().len(), 0);
+}
+
+#[test]
+fn a_start_raises_only_the_epochs_of_what_the_node_leads() {
+    let mut image = image(&[]);
+    image.apply(register(2)).unwrap();
+    let command = image.create_topic(&wish("t", 2), id(1), AT, &Limits::default()).unwrap();
+    image.apply(command).unwrap();
+    image.apply(register(2)).unwrap();
+    let epoch = |p| image.topic(&name("t")).unwrap().partition(PartitionId::new(p)).unwrap().leader_epoch;
+    assert_eq!((epoch(0), epoch(1)), (LeaderEpoch::new(0), LeaderEpoch::new(1)));
+}
+
+#[test]
+fn a_node_with_a_foreign_number_is_refused() {
+    let mut image = image(&[]);
+    let node = NodeId::new(1);
+    let other = Uuid::from_random([3; 16]);
+    let refused = image.apply(Command::RegisterBroker { node, uuid: other, address: String::new() }).unwrap_err();
+    assert_snapshot!(refused, @"node 1 is 02020202-0202-4202-8202-020202020202 already, not 03030303-0303-4303-8303-030303030303: a node that lost its disk needs a new number");
+}
+
+#[test]
+fn internal_topics_are_the_brokers_to_create_and_nobodys_to_change() {
+    let mut image = image(&[]);
+    let offsets = name("__consumer_offsets");
+    let command = image.create_any_topic(&wish("__consumer_offsets", 16), id(1), AT, &Limits::default()).unwrap();
+    image.apply(command).unwrap();
+    assert!(matches!(image.delete_topic(&offsets), Err(Refusal::Internal { .. })));
+    assert!(matches!(image.grow_topic(&offsets, 32, &Limits::default()), Err(Refusal::Internal { .. })));
+    assert!(matches!(image.alter_topic(&offsets, &[]), Err(Refusal::Internal { .. })));
+}
+
+#[tokio::test]
+async fn the_store_in_memory_keeps_the_contract() {
+    contract::metadata_store(MemMetadataStore::default).await;
+}
