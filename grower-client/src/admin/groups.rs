@@ -1,0 +1,52 @@
+//! Consumer groups: listing, describing, resetting, deleting.
+
+use super::Admin;
+use crate::error::AdminError;
+use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicName};
+use grower_protocol::message::{GroupDescription, GroupSummary, OffsetCommit, OffsetToCommit, Request, Response};
+
+impl Admin {
+    /// All groups, sorted by id.
+    pub async fn list_groups(&self) -> Result<Vec<GroupSummary>, AdminError> {
+        match self.cluster.ask_again(&Request::ListGroups).await? {
+            (_, Response::ListGroups(groups)) => Ok(groups),
+            (link, other) => Err(link.refusal("list groups", other).into()),
+        }
+    }
+
+    /// One group: its members, what they own, and all it committed.
+    pub async fn describe_group(&self, group: impl AsRef<str>) -> Result<GroupDescription, AdminError> {
+        match self.cluster.ask_again(&Request::DescribeGroup(GroupId::new(group.as_ref())?)).await? {
+            (_, Response::DescribeGroup(group)) => Ok(group),
+            (link, other) => Err(link.refusal("describe group", other).into()),
+        }
+    }
+
+    /// Forgets a group and all it committed. It must have no members.
+    pub async fn delete_group(&self, group: impl AsRef<str>) -> Result<(), AdminError> {
+        self.change("delete group", Request::DeleteGroup(GroupId::new(group.as_ref())?)).await
+    }
+
+    /// Sets where a group goes on. It must have no members. Fails with the first offset that was refused; the others
+    /// are set.
+    pub async fn reset_group(
+        &self,
+        group: impl AsRef<str>,
+        offsets: impl IntoIterator<Item = (impl AsRef<str>, impl Into<PartitionId>, Offset)>,
+    ) -> Result<(), AdminError> {
+        let group = GroupId::new(group.as_ref())?;
+        let mut commit = OffsetCommit { group, member: None, offsets: Vec::new() };
+        for (topic, partition, offset) in offsets {
+            let topic = self.cluster.refresh(&TopicName::new(topic.as_ref())?, false).await?.id;
+            let metadata = String::new();
+            commit.offsets.push(OffsetToCommit { topic, partition: partition.into(), offset, metadata });
+        }
+        match self.cluster.ask(&Request::CommitOffsets(commit)).await? {
+            (_, Response::CommitOffsets(parts)) => {
+                parts.into_iter().collect::<Result<Vec<()>, _>>()?;
+                Ok(())
+            }
+            (link, other) => Err(link.refusal("commit offsets", other).into()),
+        }
+    }
+}

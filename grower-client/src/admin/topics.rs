@@ -1,0 +1,80 @@
+//! Topics: creating, deleting, growing, altering, describing.
+
+use super::{Admin, TopicSpec};
+use crate::error::{AdminError, RequestError, only};
+use grower_protocol::ids::{TopicId, TopicName};
+use grower_protocol::message::{Request, Response, TopicDescription};
+
+impl Admin {
+    /// Creates a topic; once this returned, it is durable and may be written to.
+    pub async fn create_topic(&self, name: impl AsRef<str>, spec: TopicSpec) -> Result<TopicId, AdminError> {
+        let mut results = self.create_topics([(name, spec)]).await?;
+        results.pop().unwrap_or_else(|| Err(unexpected("create topics")))
+    }
+
+    /// Creates topics; each succeeds or fails alone, and the results stand in the order asked.
+    pub async fn create_topics(
+        &self,
+        topics: impl IntoIterator<Item = (impl AsRef<str>, TopicSpec)>,
+    ) -> Result<Vec<Result<TopicId, AdminError>>, AdminError> {
+        let named = |(name, spec): (_, TopicSpec)| Ok(spec.named(TopicName::new(AsRef::<str>::as_ref(&name))?));
+        let topics = topics.into_iter().map(named).collect::<Result<Vec<_>, AdminError>>()?;
+        let asked = topics.len();
+        match self.cluster.ask(&Request::CreateTopics { topics }).await? {
+            (_, Response::CreateTopics(parts)) if parts.len() == asked => {
+                Ok(parts.into_iter().map(|part| part.map_err(AdminError::from)).collect())
+            }
+            (link, other) => Err(link.refusal("create topics", other).into()),
+        }
+    }
+
+    /// Deletes a topic with all its records, for good.
+    pub async fn delete_topic(&self, name: impl AsRef<str>) -> Result<(), AdminError> {
+        self.change("delete topic", Request::DeleteTopic(TopicName::new(name.as_ref())?)).await
+    }
+
+    /// Adds partitions up to `partitions`. Keys then hash to other partitions than before: old and new records of one
+    /// key may be in different ones.
+    pub async fn grow_topic(&self, name: impl AsRef<str>, partitions: u32) -> Result<(), AdminError> {
+        let topic = TopicName::new(name.as_ref())?;
+        self.change("grow topic", Request::GrowTopic { topic, partitions }).await
+    }
+
+    /// Changes configs by their dotted keys; `None` takes a key back to its default.
+    pub async fn alter_topic(
+        &self,
+        name: impl AsRef<str>,
+        configs: impl IntoIterator<Item = (impl Into<String>, Option<String>)>,
+    ) -> Result<(), AdminError> {
+        let topic = TopicName::new(name.as_ref())?;
+        let configs = configs.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        self.change("alter topic", Request::AlterTopic { topic, configs }).await
+    }
+
+    /// Describes a topic: configs, partitions with their offsets and, if `segments`, the segments of each.
+    pub async fn describe_topic(&self, name: impl AsRef<str>, segments: bool) -> Result<TopicDescription, AdminError> {
+        let topics = Some(vec![TopicName::new(name.as_ref())?]);
+        match self.cluster.ask_again(&Request::DescribeTopics { topics, segments }).await? {
+            (link, Response::DescribeTopics(parts)) => Ok(only(link.address(), "describe topics", parts)?),
+            (link, other) => Err(link.refusal("describe topics", other).into()),
+        }
+    }
+
+    /// Describes these topics in this order, or all that are not internal by name.
+    pub async fn describe_topics(
+        &self,
+        names: Option<Vec<TopicName>>,
+        segments: bool,
+    ) -> Result<Vec<Result<TopicDescription, AdminError>>, AdminError> {
+        match self.cluster.ask_again(&Request::DescribeTopics { topics: names, segments }).await? {
+            (_, Response::DescribeTopics(parts)) => {
+                Ok(parts.into_iter().map(|part| part.map_err(AdminError::from)).collect())
+            }
+            (link, other) => Err(link.refusal("describe topics", other).into()),
+        }
+    }
+}
+
+fn unexpected(request: &'static str) -> AdminError {
+    RequestError::Unexpected { address: "the broker".into(), request }.into()
+}

@@ -1,0 +1,173 @@
+//! What the client knows of the brokers: where they are, which topics there are, who leads each partition.
+//!
+//! Everything here is a cache. Whoever meets an answer that contradicts it refreshes it.
+
+use crate::backoff;
+use crate::connection::{Dialer, Lane, Link};
+use crate::error::{ConnectError, RequestError, only};
+use grower_protocol::ids::{NodeId, PartitionId, TopicId, TopicName};
+use grower_protocol::message::{BrokerAddress, Metadata, MetadataAnswer, Request, Response, TopicMetadata};
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The brokers as one client sees them; shared by its producers, consumers and admin.
+pub(crate) struct Cluster {
+    bootstrap: Vec<Arc<str>>,
+    control: Lane,
+    view: RwLock<View>,
+}
+
+#[derive(Default)]
+struct View {
+    /// Where brokers say they are.
+    advertised: BTreeMap<NodeId, Arc<str>>,
+    /// Where brokers did answer: goes before what they say, since a tunnel or a container may translate addresses.
+    answered: BTreeMap<NodeId, Arc<str>>,
+    topics: HashMap<TopicName, Arc<TopicMetadata>>,
+    /// The address that last answered.
+    preferred: Option<Arc<str>>,
+}
+
+impl Cluster {
+    pub(crate) fn new(dialer: Arc<Dialer>, bootstrap: Vec<Arc<str>>) -> Self {
+        Self { bootstrap, control: Lane::new(dialer), view: RwLock::default() }
+    }
+
+    pub(crate) fn dialer(&self) -> &Arc<Dialer> {
+        self.control.dialer()
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.dialer().settings.request_timeout
+    }
+
+    /// The connections for everything that is small and must not wait.
+    pub(crate) fn control_lane(&self) -> &Lane {
+        &self.control
+    }
+
+    /// A connection to any broker.
+    pub(crate) async fn control(&self) -> Result<Link, ConnectError> {
+        let candidates = self.candidates();
+        if let Some(link) = candidates.first().and_then(|address| self.control.open(address)) {
+            return Ok(link);
+        }
+        let mut errors = Vec::new();
+        for address in candidates {
+            match self.control.link(&address).await {
+                Ok(link) => {
+                    self.answered(&link);
+                    return Ok(link);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        Err(match <[ConnectError; 1]>::try_from(errors) {
+            Ok([error]) => error,
+            Err(errors) if errors.is_empty() => ConnectError::NoAddress,
+            Err(errors) => ConnectError::All(errors),
+        })
+    }
+
+    /// Asks any broker, once.
+    pub(crate) async fn ask(&self, request: &Request) -> Result<(Link, Response), RequestError> {
+        let link = self.control().await?;
+        let response = link.ask(request).await?;
+        Ok((link, response))
+    }
+
+    /// Asks any broker, again and again within the request timeout. For requests that may be carried out twice.
+    pub(crate) async fn ask_again(&self, request: &Request) -> Result<(Link, Response), RequestError> {
+        let give_up = Instant::now() + self.request_timeout();
+        for failures in 1.. {
+            match self.ask(request).await {
+                Err(error) if error.is_retriable() => {
+                    let wait = backoff::jittered(failures);
+                    if give_up <= Instant::now() + wait {
+                        return Err(error);
+                    }
+                    sleep(wait).await;
+                }
+                result => return result,
+            }
+        }
+        unreachable!("the loop has no end but its returns")
+    }
+
+    /// A topic as it was when last looked at; looks if it never was.
+    pub(crate) async fn topic(&self, name: &TopicName, create: bool) -> Result<Arc<TopicMetadata>, RequestError> {
+        match self.known(name) {
+            Some(topic) => Ok(topic),
+            None => self.refresh(name, create).await,
+        }
+    }
+
+    /// A topic as it is now.
+    pub(crate) async fn refresh(&self, name: &TopicName, create: bool) -> Result<Arc<TopicMetadata>, RequestError> {
+        let asked = Metadata { topics: Some(vec![name.clone()]), create_missing: create };
+        let (link, answer) = self.metadata(asked).await?;
+        only(link.address(), "metadata", answer.topics).map(Arc::new)
+    }
+
+    /// Asks for metadata and remembers it.
+    pub(crate) async fn metadata(&self, asked: Metadata) -> Result<(Link, MetadataAnswer), RequestError> {
+        let names = asked.topics.clone();
+        match self.ask_again(&Request::Metadata(asked)).await? {
+            (link, Response::Metadata(answer)) => {
+                self.learn(names.as_deref(), &answer);
+                Ok((link, answer))
+            }
+            (link, other) => Err(link.refusal("metadata", other)),
+        }
+    }
+
+    /// A topic as it was when last looked at.
+    pub(crate) fn known(&self, name: &TopicName) -> Option<Arc<TopicMetadata>> {
+        self.view.read().topics.get(name).cloned()
+    }
+
+    /// The name of a topic that was looked at.
+    pub(crate) fn name_of(&self, id: TopicId) -> Option<TopicName> {
+        self.view.read().topics.values().find(|topic| topic.id == id).map(|topic| topic.name.clone())
+    }
+
+    /// Where the leader of a partition is, by `topic`; none during an election.
+    pub(crate) fn leader(&self, topic: &TopicMetadata, partition: PartitionId) -> Option<Arc<str>> {
+        let leader = topic.partitions.get(partition.value() as usize)?.leader?;
+        let view = self.view.read();
+        view.answered.get(&leader).or_else(|| view.advertised.get(&leader)).cloned()
+    }
+
+    /// Where to look for a broker, the likeliest first.
+    fn candidates(&self) -> Vec<Arc<str>> {
+        let view = self.view.read();
+        let mut candidates: Vec<Arc<str>> = Vec::new();
+        for address in view.preferred.iter().chain(&self.bootstrap).chain(view.advertised.values()) {
+            if !candidates.contains(address) {
+                candidates.push(address.clone());
+            }
+        }
+        candidates
+    }
+
+    fn answered(&self, link: &Link) {
+        let mut view = self.view.write();
+        view.preferred = Some(link.address().clone());
+        view.answered.insert(link.hello().node, link.address().clone());
+    }
+
+    fn learn(&self, asked: Option<&[TopicName]>, answer: &MetadataAnswer) {
+        let mut view = self.view.write();
+        let address = |broker: &BrokerAddress| (broker.node, Arc::from(broker.address.as_str()));
+        view.advertised = answer.brokers.iter().map(address).collect();
+        for name in asked.unwrap_or_default() {
+            view.topics.remove(name); // Unless it is found again below.
+        }
+        for topic in answer.topics.iter().flatten() {
+            view.topics.insert(topic.name.clone(), Arc::new(topic.clone()));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Opens connections: transport, preface, introduction, all within one time limit.
+
+use super::Link;
+use crate::error::{ConnectError, ConnectionError};
+use crate::transport::{Connection, Transport};
+use bytes::BytesMut;
+use grower_protocol::message::{Feature, Hello, HelloAnswer, Request, Response};
+use grower_protocol::wire::{self, Correlation, Frame, FrameDecoder, PREFACE_LENGTH, Preface};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// What all connections of a client have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct DialerSettings {
+    /// How the client calls itself.
+    pub(crate) client_id: String,
+    /// How long connecting, with the introduction, may take.
+    pub(crate) connect_timeout: Duration,
+    /// How long a broker may take to answer.
+    pub(crate) request_timeout: Duration,
+    /// The longest frame accepted from a broker, in bytes.
+    pub(crate) frame_bytes_max: usize,
+}
+
+/// Opens connections.
+pub(crate) struct Dialer {
+    transport: Arc<dyn Transport>,
+    pub(crate) settings: DialerSettings,
+}
+
+impl Dialer {
+    pub(crate) fn new(transport: Arc<dyn Transport>, settings: DialerSettings) -> Self {
+        Self { transport, settings }
+    }
+
+    /// Connects, agrees on a version and introduces both sides.
+    pub(crate) async fn dial(&self, address: &Arc<str>) -> Result<Link, ConnectError> {
+        let after = self.settings.connect_timeout;
+        let silent = |_| ConnectError::Silent { address: address.clone(), after };
+        timeout(after, self.open(address)).await.map_err(silent)?
+    }
+
+    async fn open(&self, address: &Arc<str>) -> Result<Link, ConnectError> {
+        let unreachable = |source| ConnectError::Unreachable { address: address.clone(), source: Arc::new(source) };
+        let stream = self.transport.connect(address).await.map_err(unreachable)?;
+        let mut newcomer = Newcomer { stream, address, unread: BytesMut::new() };
+        let hello = newcomer.introduce(&self.settings).await?;
+        tracing::debug!(%address, node = %hello.node, version = hello.version, "connected");
+        Ok(Link::start(newcomer.stream, newcomer.unread, address.clone(), hello, &self.settings))
+    }
+}
+
+/// A connection whose two sides do not know each other yet.
+struct Newcomer<'a> {
+    stream: Box<dyn Connection>,
+    address: &'a Arc<str>,
+    unread: BytesMut,
+}
+
+impl Newcomer<'_> {
+    async fn introduce(&mut self, settings: &DialerSettings) -> Result<HelloAnswer, ConnectError> {
+        self.stream.write_all(&greeting(&settings.client_id)).await.map_err(|error| self.broken(error))?;
+        self.stream.flush().await.map_err(|error| self.broken(error))?;
+        let theirs = Preface::decode(self.preface().await?);
+        theirs.and_then(|theirs| Preface::OURS.agree(theirs)).map_err(|e| ConnectError::preface(self.address, e))?;
+        let frame = self.first_frame(settings.frame_bytes_max).await?;
+        match wire::decode(&frame.message) {
+            Ok(Response::Hello(hello)) => Ok(hello),
+            Ok(Response::Failed(failure)) => Err(ConnectError::Refused { address: self.address.clone(), failure }),
+            Ok(_) => Err(self.unreadable("the introduction was answered with something else".to_owned())),
+            Err(error) => Err(self.unreadable(error.to_string())),
+        }
+    }
+
+    async fn preface(&mut self) -> Result<[u8; PREFACE_LENGTH], ConnectError> {
+        while self.unread.len() < PREFACE_LENGTH {
+            self.receive().await?;
+        }
+        let mut preface = [0; PREFACE_LENGTH];
+        preface.copy_from_slice(&self.unread.split_to(PREFACE_LENGTH));
+        Ok(preface)
+    }
+
+    async fn first_frame(&mut self, limit: usize) -> Result<Frame, ConnectError> {
+        loop {
+            match FrameDecoder::new(limit).next_frame(&mut self.unread) {
+                Ok(Some(frame)) => return Ok(frame),
+                Ok(None) => self.receive().await?,
+                Err(source) => return Err(ConnectionError::Frame { address: self.address.clone(), source }.into()),
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<(), ConnectError> {
+        match self.stream.read_buf(&mut self.unread).await {
+            Ok(0) => Err(ConnectionError::Closed { address: self.address.clone() }.into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    fn broken(&self, error: std::io::Error) -> ConnectError {
+        ConnectionError::io(self.address, error).into()
+    }
+
+    fn unreadable(&self, reason: String) -> ConnectError {
+        ConnectionError::Message { address: self.address.clone(), reason }.into()
+    }
+}
+
+/// Preface and introduction in one piece: the broker needs no round trip in between.
+fn greeting(client_id: &str) -> Vec<u8> {
+    let hello = Request::Hello(Hello {
+        software: client_id.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        features: Feature::ours(),
+    });
+    let mut bytes = Preface::OURS.encode().to_vec();
+    bytes.extend_from_slice(&wire::encode_frame(Correlation(0), &wire::encode(&hello), 0));
+    bytes
+}

@@ -1,0 +1,81 @@
+//! One connection to each broker, for one purpose: control, one producer's batches, one consumer's fetches.
+//!
+//! Purposes do not share connections, so that a heartbeat never waits behind a megabyte of records.
+
+use super::{Dialer, Link};
+use crate::backoff;
+use crate::error::ConnectError;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::time::{Instant, sleep_until};
+
+/// The connections of one purpose.
+pub(crate) struct Lane {
+    dialer: Arc<Dialer>,
+    slots: Mutex<HashMap<Arc<str>, Arc<Slot>>>,
+}
+
+/// The connection to one address, if there is one.
+#[derive(Default)]
+struct Slot {
+    link: Mutex<Option<Link>>,
+    /// Held while dialing, so that many who wait cause one attempt.
+    attempts: tokio::sync::Mutex<Attempts>,
+}
+
+#[derive(Default)]
+struct Attempts {
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl Lane {
+    pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
+        Self { dialer, slots: Mutex::default() }
+    }
+
+    pub(crate) fn dialer(&self) -> &Arc<Dialer> {
+        &self.dialer
+    }
+
+    /// The link to `address`, if it is open now.
+    pub(crate) fn open(&self, address: &str) -> Option<Link> {
+        let slot = self.slots.lock().get(address).cloned()?;
+        slot.current()
+    }
+
+    /// The link to `address`; dials if there is none, but not before the backoff of earlier failures is over.
+    pub(crate) async fn link(&self, address: &Arc<str>) -> Result<Link, ConnectError> {
+        let slot = self.slots.lock().entry(address.clone()).or_default().clone();
+        if let Some(link) = slot.current() {
+            return Ok(link);
+        }
+        let mut attempts = slot.attempts.lock().await;
+        if let Some(link) = slot.current() {
+            return Ok(link); // Dialed by whoever held the lock.
+        }
+        if let Some(not_before) = attempts.not_before {
+            sleep_until(not_before).await;
+        }
+        let result = self.dialer.dial(address).await;
+        match &result {
+            Ok(link) => {
+                // A broker that accepts and hangs up at once is not dialed in a tight loop either.
+                *attempts = Attempts { failures: 0, not_before: Some(Instant::now() + backoff::jittered(1)) };
+                *slot.link.lock() = Some(link.clone());
+            }
+            Err(_) => {
+                attempts.failures = attempts.failures.saturating_add(1);
+                attempts.not_before = Some(Instant::now() + backoff::jittered(attempts.failures));
+            }
+        }
+        result
+    }
+}
+
+impl Slot {
+    fn current(&self) -> Option<Link> {
+        self.link.lock().clone().filter(Link::is_open)
+    }
+}

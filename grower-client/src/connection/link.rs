@@ -1,0 +1,124 @@
+//! One open connection, shared by everybody who has something to ask.
+
+use super::DialerSettings;
+use super::pending::{Answer, Done, Pending};
+use super::pump::{Outgoing, Pump};
+use crate::error::{ConnectError, RequestError, refusal};
+use crate::transport::Connection;
+use bytes::{Bytes, BytesMut};
+use grower_protocol::message::{Feature, HelloAnswer, Request, Response};
+use grower_protocol::wire::{self, Correlation, FRAME_HEAD_LENGTH, MESSAGE_BYTES_MAX};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// A handle; when the last one is dropped the connection closes.
+#[derive(Clone)]
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    address: Arc<str>,
+    hello: HelloAnswer,
+    request_timeout: Duration,
+    pending: Arc<Pending>,
+    outbox: mpsc::UnboundedSender<Outgoing>,
+}
+
+impl Link {
+    /// Takes over a connection whose sides have introduced themselves; `unread` is what came after.
+    pub(super) fn start(
+        stream: Box<dyn Connection>,
+        unread: BytesMut,
+        address: Arc<str>,
+        hello: HelloAnswer,
+        settings: &DialerSettings,
+    ) -> Self {
+        let pending = Arc::new(Pending::default());
+        // Unbounded, since every sender waits for its answer and bounds itself.
+        let (outbox, outgoing) = mpsc::unbounded_channel();
+        let pump = Pump::new(address.clone(), pending.clone(), settings);
+        tokio::spawn(pump.run(stream, unread, outgoing));
+        Self { shared: Arc::new(Shared { address, hello, request_timeout: settings.request_timeout, pending, outbox }) }
+    }
+
+    pub(crate) fn address(&self) -> &Arc<str> {
+        &self.shared.address
+    }
+
+    /// How the broker introduced itself.
+    pub(crate) fn hello(&self) -> &HelloAnswer {
+        &self.shared.hello
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !self.shared.pending.is_closed()
+    }
+
+    /// Fails if the broker cannot do `name`.
+    pub(crate) fn needs(&self, name: &str) -> Result<(), ConnectError> {
+        let feature = Feature(name.to_owned());
+        if self.hello().features.contains(&feature) {
+            return Ok(());
+        }
+        Err(ConnectError::missing(self.address(), &self.hello().version, &feature))
+    }
+
+    /// Asks and waits for the answer, at most the request timeout and `patience` for what the broker itself waits for.
+    pub(crate) async fn call(&self, request: &Request, patience: Duration) -> Result<Answer, RequestError> {
+        let (sender, receiver) = oneshot::channel();
+        let done = Box::new(move |result| drop(sender.send(result))); // Nobody may be waiting any more.
+        self.submit(request, Bytes::new(), patience, done);
+        receiver.await.expect("a connection answers every request or fails it")
+    }
+
+    /// Like [`Link::call`], for answers without records.
+    pub(crate) async fn ask(&self, request: &Request) -> Result<Response, RequestError> {
+        match self.call(request, Duration::ZERO).await?.response {
+            Response::Failed(failure) => Err(failure.into()),
+            response => Ok(response),
+        }
+    }
+
+    /// What it means that `response` is not the answer to `request`.
+    pub(crate) fn refusal(&self, request: &'static str, response: Response) -> RequestError {
+        refusal(self.address(), request, response)
+    }
+
+    /// Asks; `done` gets the answer on the connection's task. Requests go out in the order of these calls.
+    pub(crate) fn submit(&self, request: &Request, attachment: Bytes, patience: Duration, done: Done) {
+        self.send(request, attachment, patience, true, done);
+    }
+
+    /// Sends what the broker does not answer; `done` is called once it was handed to the transport.
+    pub(crate) fn submit_unanswered(&self, request: &Request, attachment: Bytes, done: Done) {
+        self.send(request, attachment, Duration::ZERO, false, done);
+    }
+
+    fn send(&self, request: &Request, attachment: Bytes, patience: Duration, answered: bool, done: Done) {
+        let message = wire::encode(request);
+        if let Err(error) = self.check_size(&message, &attachment) {
+            return done(Err(error));
+        }
+        let deadline = Instant::now() + self.shared.request_timeout + patience;
+        let correlation = match self.shared.pending.add(deadline, done) {
+            Ok(correlation) => correlation,
+            Err((error, done)) => return done(Err(RequestError::NotSent(error))),
+        };
+        let head = wire::encode_frame(Correlation(correlation), &message, attachment.len());
+        let unanswered = (!answered).then_some(correlation);
+        // If the pump has just ended, it fails this request too: it stands in `pending`.
+        drop(self.shared.outbox.send(Outgoing { head, attachment, unanswered }));
+    }
+
+    fn check_size(&self, message: &[u8], attachment: &[u8]) -> Result<(), RequestError> {
+        if MESSAGE_BYTES_MAX < message.len() {
+            return Err(RequestError::TooLarge { bytes: message.len(), limit: MESSAGE_BYTES_MAX });
+        }
+        let bytes = FRAME_HEAD_LENGTH + message.len() + attachment.len();
+        let limit = self.hello().frame_bytes_max as usize;
+        if limit < bytes { Err(RequestError::TooLarge { bytes, limit }) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,80 @@
+//! Requests that wait for their answers.
+
+use crate::error::{ConnectionError, RequestError};
+use bytes::Bytes;
+use grower_protocol::message::Response;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+/// What a broker answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    /// Record batches, unchecked.
+    pub(crate) attachment: Bytes,
+}
+
+/// Called exactly once with the answer, on the connection's task: it must not block.
+pub(crate) type Done = Box<dyn FnOnce(Result<Answer, RequestError>) + Send>;
+
+/// All requests of one connection that wait. Once closed, it takes no more.
+#[derive(Default)]
+pub(super) struct Pending {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    last: u32,
+    waiting: BTreeMap<u32, Waiting>,
+    closed: Option<ConnectionError>,
+}
+
+struct Waiting {
+    deadline: Instant,
+    done: Done,
+}
+
+impl Pending {
+    /// Numbers a request; gives `done` back, with the reason, if the connection has ended.
+    pub(super) fn add(&self, deadline: Instant, done: Done) -> Result<u32, (ConnectionError, Done)> {
+        let mut state = self.state.lock();
+        if let Some(error) = &state.closed {
+            return Err((error.clone(), done));
+        }
+        let mut correlation = state.last.wrapping_add(1);
+        while state.waiting.contains_key(&correlation) {
+            correlation = correlation.wrapping_add(1);
+        }
+        state.last = correlation;
+        state.waiting.insert(correlation, Waiting { deadline, done });
+        Ok(correlation)
+    }
+
+    /// Takes out the request that `correlation` answers.
+    pub(super) fn take(&self, correlation: u32) -> Option<Done> {
+        self.state.lock().waiting.remove(&correlation).map(|waiting| waiting.done)
+    }
+
+    /// Whether some request should have been answered by now.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.state.lock().waiting.values().any(|waiting| waiting.deadline <= now)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed.is_some()
+    }
+
+    /// Tells every request, in the order they were asked, that no answer will come. Only the first reason counts.
+    pub(super) fn close(&self, error: &ConnectionError) {
+        let waiting = {
+            let mut state = self.state.lock();
+            state.closed.get_or_insert_with(|| error.clone());
+            std::mem::take(&mut state.waiting)
+        };
+        for waiting in waiting.into_values() {
+            (waiting.done)(Err(RequestError::Lost(error.clone())));
+        }
+    }
+}

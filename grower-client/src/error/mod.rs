@@ -1,0 +1,11 @@
+//! Why something was not done. One enum per operation; each says whether a retry helps and whether the outcome is known.
+
+mod admin;
+mod connect;
+mod request;
+
+pub use admin::AdminError;
+pub use connect::{ConnectError, ConnectionError};
+pub use request::RequestError;
+
+pub(crate) use request::{only, refusal};
