@@ -1,0 +1,113 @@
+//! What every index must do, for the tests of whoever writes one.
+//!
+//! Panics at the first promise that is broken.
+
+use crate::{Entry, GrowingIndex, Mark, NotedBatch, PREFIX_LENGTH, SegmentIndex, Witness};
+
+/// Checks the searches of an index that `make` builds of given entries, against a scan of those entries.
+pub fn reading(make: impl Fn(&[Entry]) -> Box<dyn SegmentIndex>) {
+    for count in [0, 1, 2, 3, 17] {
+        let entries: Vec<Entry> = (1..=count).map(sample).collect();
+        let index = make(&entries);
+        assert_eq!(index.entry_count(), entries.len());
+        for (at, entry) in entries.iter().enumerate() {
+            assert_eq!(index.entry(at), Some(*entry), "entry {at} comes back");
+        }
+        assert_eq!(index.entry(entries.len()), None, "there is nothing past the end");
+        searches_agree(&*index, &entries);
+    }
+}
+
+/// Checks an index that grows: what it stores, when it finishes, and that a restored one goes on as if never closed.
+pub fn growing(make: impl Fn(u32) -> Box<dyn GrowingIndex>) {
+    const SEED: u32 = 0xfeed;
+    let mut index = make(SEED);
+    let mut stored = Vec::new();
+    let mut witnessed_from = 0;
+    for at in 0..40 {
+        let prefix = prefix(at);
+        let Some(entry) = index.note(&batch(at, &prefix), at * 50) else { continue };
+        assert_eq!(mark_after(at), entry.into(), "an entry stands where the noted batch ended");
+        assert_eq!(entry.durable_end, at * 50, "an entry says what was known to be durable");
+        assert_eq!(entry.max_timestamp, running_max(at), "maxima run");
+        assert_eq!(
+            entry.witness,
+            witness(SEED, witnessed_from..=at),
+            "a witness covers each batch since the last entry"
+        );
+        witnessed_from = at + 1;
+        stored.push(entry);
+    }
+    stored.extend(index.finish(4_000));
+    let last = *stored.last().expect("finishing speaks for what was noted");
+    assert_eq!(Mark::from(last), mark_after(39), "the last entry stands at the end");
+    assert_eq!(last.durable_end, 4_000, "a clean stop leaves the durable end");
+    assert_eq!(index.finish(4_000), None, "nothing is said twice");
+    searches_agree(&*index, &stored);
+
+    let mut restored = make(SEED);
+    stored.iter().for_each(|entry| restored.restore(*entry));
+    searches_agree(&*restored, &stored);
+    let prefix = prefix(40);
+    let (a, b) = (index.note(&batch(40, &prefix), 4_000), restored.note(&batch(40, &prefix), 4_000));
+    assert_eq!(a, b, "a restored index goes on like the one that was closed");
+    assert_eq!(index.finish(4_001), restored.finish(4_001));
+}
+
+fn searches_agree(index: &dyn SegmentIndex, entries: &[Entry]) {
+    let last = |not_too_far: &dyn Fn(&Entry) -> bool| {
+        entries.iter().take_while(|entry| not_too_far(entry)).last().map_or(Mark::START, |entry| Mark::from(*entry))
+    };
+    for wanted in (0..6_000).step_by(7).chain([u32::MAX]) {
+        assert_eq!(index.floor_by_offset(wanted), last(&|e| e.relative_offset <= wanted), "offset {wanted}");
+        assert_eq!(index.floor_by_position(wanted), last(&|e| e.position <= wanted), "position {wanted}");
+        let wanted = i64::from(wanted) - 1_000;
+        assert_eq!(index.floor_by_time(wanted), last(&|e| e.max_timestamp < wanted), "time {wanted}");
+    }
+    assert_eq!(index.floor_by_time(i64::MIN), last(&|_| false), "nothing is before all times");
+}
+
+fn sample(n: u32) -> Entry {
+    Entry {
+        relative_offset: n * 3,
+        position: n * 100,
+        max_timestamp: i64::from(n / 2) * 10,
+        durable_end: n * 90,
+        witness: n,
+        witnessed: n % 2 == 0,
+    }
+}
+
+fn prefix(at: u32) -> [u8; PREFIX_LENGTH] {
+    [at as u8; PREFIX_LENGTH]
+}
+
+fn batch(at: u32, prefix: &[u8; PREFIX_LENGTH]) -> NotedBatch<'_> {
+    let end = mark_after(at);
+    NotedBatch {
+        prefix,
+        next_relative_offset: end.relative_offset,
+        end: end.position,
+        max_timestamp: timestamp(at),
+        witnessed: true,
+    }
+}
+
+fn mark_after(at: u32) -> Mark {
+    Mark { relative_offset: (at + 1) * 4, position: (at + 1) * 61 }
+}
+
+/// Goes up and down, as producers' clocks do.
+fn timestamp(at: u32) -> i64 {
+    i64::from(at / 8 * 10) - i64::from(at % 8)
+}
+
+fn running_max(at: u32) -> i64 {
+    (0..=at).map(timestamp).max().unwrap_or(i64::MIN)
+}
+
+fn witness(seed: u32, batches: std::ops::RangeInclusive<u32>) -> u32 {
+    let mut witness = Witness::new(seed);
+    batches.for_each(|at| witness.add(&prefix(at)));
+    witness.take()
+}

@@ -1,0 +1,146 @@
+//! The index that the broker uses: an entry for each so many bytes of log.
+
+use crate::{Entry, GrowingIndex, Mark, NotedBatch, SegmentIndex, Witness};
+
+/// Holds its entries in memory; 8 bytes for each KiB of log at the default interval.
+#[derive(Debug)]
+pub struct SparseIndex {
+    interval_bytes: u32,
+    entries: Vec<Entry>,
+    pending: Pending,
+}
+
+/// What was noted since the last entry.
+#[derive(Debug)]
+struct Pending {
+    witness: Witness,
+    witnessed: bool,
+    /// Where the last noted batch ended.
+    end: Mark,
+    max_timestamp: i64,
+}
+
+impl SparseIndex {
+    /// An index of an empty segment: an entry after each `interval_bytes` of log, 0 for one after each batch.
+    pub fn new(interval_bytes: u32, seed: u32) -> Self {
+        let pending =
+            Pending { witness: Witness::new(seed), witnessed: true, end: Mark::START, max_timestamp: i64::MIN };
+        Self { interval_bytes, entries: Vec::new(), pending }
+    }
+
+    fn last_mark(&self) -> Mark {
+        self.entries.last().copied().map_or(Mark::START, Mark::from)
+    }
+
+    fn push(&mut self, durable_end: u32) -> Entry {
+        let pending = &mut self.pending;
+        let entry = Entry {
+            relative_offset: pending.end.relative_offset,
+            position: pending.end.position,
+            max_timestamp: pending.max_timestamp,
+            durable_end,
+            witness: pending.witness.take(),
+            witnessed: std::mem::replace(&mut pending.witnessed, true),
+        };
+        self.entries.push(entry);
+        entry
+    }
+
+    /// Entries rise in everything that is searched, so "not too far" holds for the first few and for no more.
+    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Mark {
+        match self.entries.partition_point(not_too_far).checked_sub(1) {
+            Some(at) => self.entries[at].into(),
+            None => Mark::START,
+        }
+    }
+}
+
+impl SegmentIndex for SparseIndex {
+    fn entry_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn entry(&self, at: usize) -> Option<Entry> {
+        self.entries.get(at).copied()
+    }
+
+    fn floor_by_offset(&self, relative_offset: u32) -> Mark {
+        self.floor(|entry| entry.relative_offset <= relative_offset)
+    }
+
+    fn floor_by_time(&self, timestamp: i64) -> Mark {
+        self.floor(|entry| entry.max_timestamp < timestamp)
+    }
+
+    fn floor_by_position(&self, position: u32) -> Mark {
+        self.floor(|entry| entry.position <= position)
+    }
+}
+
+impl GrowingIndex for SparseIndex {
+    fn note(&mut self, batch: &NotedBatch<'_>, durable_end: u32) -> Option<Entry> {
+        let pending = &mut self.pending;
+        pending.witness.add(batch.prefix);
+        pending.witnessed &= batch.witnessed;
+        pending.end = Mark { relative_offset: batch.next_relative_offset, position: batch.end };
+        pending.max_timestamp = pending.max_timestamp.max(batch.max_timestamp);
+        let since_last = batch.end.saturating_sub(self.last_mark().position);
+        (self.interval_bytes <= since_last).then(|| self.push(durable_end))
+    }
+
+    fn finish(&mut self, durable_end: u32) -> Option<Entry> {
+        let knows_more = self.entries.last().is_none_or(|last| last.durable_end < durable_end);
+        let covers_more = self.last_mark() != self.pending.end;
+        (covers_more || (knows_more && !self.entries.is_empty())).then(|| self.push(durable_end))
+    }
+
+    fn restore(&mut self, entry: Entry) {
+        self.pending.end = entry.into();
+        self.pending.max_timestamp = self.pending.max_timestamp.max(entry.max_timestamp);
+        self.entries.push(entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sparse(interval_bytes: u32) -> SparseIndex {
+        SparseIndex::new(interval_bytes, 0)
+    }
+
+    #[test]
+    fn it_keeps_the_contract() {
+        crate::contract::growing(|seed| Box::new(SparseIndex::new(0, seed)));
+        crate::contract::growing(|seed| Box::new(SparseIndex::new(100, seed)));
+        crate::contract::growing(|seed| Box::new(SparseIndex::new(u32::MAX, seed)));
+    }
+
+    fn batch(end: u32) -> NotedBatch<'static> {
+        NotedBatch { prefix: &[0; 21], next_relative_offset: end / 10, end, max_timestamp: 0, witnessed: true }
+    }
+
+    #[test]
+    fn an_entry_is_due_after_each_interval() {
+        let mut index = sparse(100);
+        let due: Vec<bool> = (1..=7).map(|at| index.note(&batch(at * 40), 0).is_some()).collect();
+        assert_eq!(due, [false, false, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_clean_stop_speaks_for_the_rest_and_says_nothing_twice() {
+        let mut index = sparse(100);
+        assert_eq!(index.finish(0), None, "an empty segment has nothing to say");
+        index.note(&batch(40), 0);
+        assert_eq!(index.finish(40).map(|entry| (entry.position, entry.durable_end)), Some((40, 40)));
+        assert_eq!(index.finish(40), None);
+    }
+
+    #[test]
+    fn a_batch_found_in_the_file_makes_one_entry_unwitnessed() {
+        let mut index = sparse(0);
+        let found = NotedBatch { witnessed: false, ..batch(40) };
+        assert!(!index.note(&found, 0).unwrap().witnessed);
+        assert!(index.note(&batch(80), 0).unwrap().witnessed);
+    }
+}
