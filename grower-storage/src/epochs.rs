@@ -1,0 +1,117 @@
+//! Which leader appended what: the epochs of a log and where each began.
+
+use crate::log::EpochEnd;
+use grower_protocol::ids::{LeaderEpoch, Offset};
+
+/// The leader epochs of a log, oldest first. Epochs and start offsets both rise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EpochHistory(Vec<EpochStart>);
+
+/// One epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EpochStart {
+    pub(crate) epoch: LeaderEpoch,
+    /// The log end offset when it began.
+    pub(crate) start: Offset,
+}
+
+impl EpochHistory {
+    /// Takes entries as they were stored; one that does not rise is dropped with all before it, since later ones win.
+    pub(crate) fn from_entries(entries: impl IntoIterator<Item = EpochStart>) -> Self {
+        let mut history = Self::default();
+        entries.into_iter().for_each(|entry| history.begin(entry.epoch, entry.start));
+        history
+    }
+
+    pub(crate) fn entries(&self) -> &[EpochStart] {
+        &self.0
+    }
+
+    /// The epoch that appends now.
+    pub(crate) fn latest(&self) -> Option<LeaderEpoch> {
+        self.0.last().map(|entry| entry.epoch)
+    }
+
+    /// Begins an epoch at the log end. Epochs that appended nothing leave no trace, so idle restarts do not add up.
+    pub(crate) fn begin(&mut self, epoch: LeaderEpoch, start: Offset) {
+        self.0.retain(|entry| entry.epoch < epoch && entry.start < start);
+        self.0.push(EpochStart { epoch, start });
+    }
+
+    /// Forgets what was dropped at the end. The epoch itself stays known: a leader must never fall back.
+    pub(crate) fn truncate(&mut self, end: Offset) {
+        let latest = self.0.last().copied();
+        self.0.retain(|entry| entry.start < end);
+        if let Some(latest) = latest.filter(|latest| Some(latest.epoch) != self.latest()) {
+            self.begin(latest.epoch, end);
+        }
+    }
+
+    /// Forgets epochs that ended at or before the log start.
+    pub(crate) fn trim(&mut self, start: Offset) {
+        let gone = self.0.partition_point(|entry| entry.start <= start).saturating_sub(1);
+        self.0.drain(..gone);
+    }
+
+    /// The latest epoch not newer than `epoch`, and where it ended.
+    pub(crate) fn end_of(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<EpochEnd> {
+        let at = self.0.partition_point(|entry| entry.epoch <= epoch).checked_sub(1)?;
+        let end = self.0.get(at + 1).map_or(log_end, |next| next.start);
+        self.0.get(at).map(|entry| EpochEnd { epoch: entry.epoch, end })
+    }
+
+    /// The epoch of the record at `offset`.
+    pub(crate) fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let at = self.0.partition_point(|entry| entry.start <= offset).checked_sub(1)?;
+        self.0.get(at).map(|entry| entry.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(entries: &[(u32, u64)]) -> EpochHistory {
+        EpochHistory::from_entries(
+            entries
+                .iter()
+                .map(|&(epoch, start)| EpochStart { epoch: LeaderEpoch::new(epoch), start: Offset::new(start) }),
+        )
+    }
+
+    fn end_of(history: &EpochHistory, epoch: u32) -> Option<(u32, u64)> {
+        history.end_of(LeaderEpoch::new(epoch), Offset::new(100)).map(|end| (end.epoch.value(), end.end.value()))
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_begins() {
+        let history = history(&[(2, 0), (5, 40), (6, 70)]);
+        assert_eq!(end_of(&history, 1), None);
+        assert_eq!(end_of(&history, 2), Some((2, 40)));
+        assert_eq!(end_of(&history, 4), Some((2, 40)), "an epoch that appended nothing is answered by the one before");
+        assert_eq!(end_of(&history, 6), Some((6, 100)));
+        assert_eq!(end_of(&history, 9), Some((6, 100)));
+    }
+
+    #[test]
+    fn an_epoch_without_records_leaves_no_trace() {
+        assert_eq!(history(&[(1, 0), (2, 10), (3, 10), (4, 10)]), history(&[(1, 0), (4, 10)]));
+    }
+
+    #[test]
+    fn truncating_forgets_starts_but_never_the_latest_epoch() {
+        let mut history = history(&[(1, 0), (2, 10), (3, 20)]);
+        history.truncate(Offset::new(5));
+        assert_eq!(history.entries().len(), 2);
+        assert_eq!(end_of(&history, 2), Some((1, 5)));
+        assert_eq!(history.latest(), Some(LeaderEpoch::new(3)));
+    }
+
+    #[test]
+    fn trimming_keeps_the_epoch_of_the_first_record() {
+        let mut history = history(&[(1, 0), (2, 10), (3, 20)]);
+        history.trim(Offset::new(15));
+        assert_eq!(history.at(Offset::new(15)), Some(LeaderEpoch::new(2)));
+        assert_eq!(history.entries().len(), 2);
+    }
+}

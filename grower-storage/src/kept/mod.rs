@@ -1,0 +1,148 @@
+//! The small files of a partition: each is written whole, under a temporary name, synced, renamed, and its directory synced.
+//!
+//! A crash leaves the old content or the new, never a mixture. All share one frame; numbers are big-endian:
+//!
+//! ```text
+//! 0 kind, 4 letters | 4 version u16 | 6 zero u16 | 8 length of the body u32 | 12 body .. | crc32 of all before it
+//! ```
+
+mod checkpoint;
+mod epochs;
+mod fields;
+mod meta;
+
+pub(crate) use checkpoint::{Checkpoint, DurableEnd};
+pub(crate) use fields::{Fields, Writer};
+pub(crate) use meta::Identity;
+
+use crate::disk::{Disk, DiskError};
+use std::path::{Path, PathBuf};
+
+const FRAME_LENGTH: usize = 16;
+/// More than any of these files ever needs: what claims to be longer is damaged.
+const BODY_LENGTH_MAX: usize = 256 << 20;
+
+/// The content of one kind of small file.
+pub(crate) trait Kept: Sized {
+    /// Four letters that say what the file is.
+    const KIND: [u8; 4];
+    /// The format that is written now.
+    const VERSION: u16;
+    /// The file's name within the partition's directory.
+    const NAME: &'static str;
+
+    /// Appends the body.
+    fn write(&self, into: &mut Writer);
+
+    /// Reads a body of [`Kept::VERSION`]; none if it makes no sense.
+    fn read(fields: &mut Fields<'_>) -> Option<Self>;
+}
+
+/// Why a small file has no content.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeptError {
+    /// Not written yet, or lost.
+    #[error("{} is not there", .0.display())]
+    Missing(PathBuf),
+    /// Its bytes are wrong.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: &'static str,
+    },
+    /// Written by a later version.
+    #[error("{} has format {found}, this program knows {known}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u16,
+        /// Ours.
+        known: u16,
+    },
+    /// Could not be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Why a small file was not stored.
+#[derive(Debug)]
+pub(crate) enum StoreError {
+    /// Before anything was to be durable: the old content stands.
+    NotWritten(DiskError),
+    /// While syncing: nobody knows what a crash would leave.
+    NotSynced(DiskError),
+}
+
+/// Replaces the file; durable when this returns.
+pub(crate) fn store<T: Kept>(disk: &dyn Disk, dir: &Path, content: &T) -> Result<(), StoreError> {
+    let path = dir.join(T::NAME);
+    let temporary = dir.join(format!("{}.tmp", T::NAME));
+    let write = || {
+        match disk.remove_file(&temporary) {
+            Err(error) if !error.is_not_found() => return Err(error), // Left by a crash.
+            _ => {}
+        }
+        let file = disk.create(&temporary)?;
+        file.write_all_at(&encode(content), 0)?;
+        Ok(file)
+    };
+    let file = write().map_err(StoreError::NotWritten)?;
+    disk.sync_many(&[file]).map_err(StoreError::NotSynced)?;
+    disk.rename(&temporary, &path).map_err(StoreError::NotWritten)?;
+    disk.sync_dir(dir).map_err(StoreError::NotSynced)
+}
+
+/// Reads the file.
+pub(crate) fn load<T: Kept>(disk: &dyn Disk, dir: &Path) -> Result<T, KeptError> {
+    let path = dir.join(T::NAME);
+    let bytes = match disk.map(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Err(KeptError::Missing(path)),
+        Err(error) => return Err(error.into()),
+    };
+    decode(&path, bytes.as_ref())
+}
+
+pub(crate) fn encode<T: Kept>(content: &T) -> Vec<u8> {
+    let mut body = Writer::default();
+    content.write(&mut body);
+    let body = body.into_bytes();
+    let mut bytes = Vec::with_capacity(FRAME_LENGTH + body.len());
+    bytes.extend_from_slice(&T::KIND);
+    bytes.extend_from_slice(&T::VERSION.to_be_bytes());
+    bytes.extend_from_slice(&[0; 2]);
+    bytes.extend_from_slice(&u32::try_from(body.len()).expect("small files are small").to_be_bytes());
+    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    bytes
+}
+
+pub(crate) fn decode<T: Kept>(path: &Path, bytes: &[u8]) -> Result<T, KeptError> {
+    let damaged = |what| KeptError::Damaged { path: path.to_owned(), what };
+    let mut frame = Fields::new(bytes);
+    let kind: [u8; 4] = frame.array().ok_or_else(|| damaged("too short"))?;
+    let version = frame.u16().ok_or_else(|| damaged("too short"))?;
+    let zero = frame.u16().ok_or_else(|| damaged("too short"))?;
+    let length = frame.u32().ok_or_else(|| damaged("too short"))? as usize;
+    if BODY_LENGTH_MAX < length || bytes.len() != FRAME_LENGTH + length {
+        return Err(damaged("not as long as it says"));
+    }
+    let body = frame.take(length).ok_or_else(|| damaged("too short"))?;
+    if frame.u32() != Some(crc32fast::hash(&bytes[..bytes.len() - 4])) {
+        return Err(damaged("wrong crc"));
+    }
+    if kind != T::KIND || zero != 0 {
+        return Err(damaged("another kind of file"));
+    }
+    if version != T::VERSION {
+        return Err(KeptError::Newer { path: path.to_owned(), found: version, known: T::VERSION });
+    }
+    let mut fields = Fields::new(body);
+    T::read(&mut fields).filter(|_| fields.is_empty()).ok_or_else(|| damaged("its fields make no sense"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+use super::*;
+use crate::disk::MemDisk;
+use crate::epochs::{EpochHistory, EpochStart};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+
+const CHECKPOINT: Checkpoint = Checkpoint {
+    log_start: Offset::new(1),
+    durable: DurableEnd { end: Offset::new(9), segment: Offset::new(6), position: 0x1234 },
+    truncating: Some(Offset::new(8)),
+};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.chunks(4).map(|word| word.iter().map(|b| format!("{b:02x}")).collect()).collect::<Vec<String>>().join(" ")
+}
+
+#[test]
+fn the_bytes_of_the_small_files_never_change() {
+    let identity = Identity { topic_id: TopicId::from_bytes([0xab; 16]), partition: PartitionId::new(3) };
+    insta::assert_snapshot!(hex(&encode(&identity)), @"4757706d 00010000 00000014 abababab abababab abababab abababab 00000003 ac6b4421");
+    insta::assert_snapshot!(hex(&encode(&CHECKPOINT)), @"47576370 00010000 0000002c 00000000 00000001 00000000 00000009 00000000 00000006 00000000 00001234 00000001 00000000 00000008 09cea52f");
+    let history = EpochHistory::from_entries([EpochStart { epoch: LeaderEpoch::new(2), start: Offset::new(5) }]);
+    insta::assert_snapshot!(hex(&encode(&history)), @"47576c65 00010000 00000010 00000001 00000002 00000000 00000005 a9ab9039");
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let sound = encode(&CHECKPOINT);
+    for bit in 0..sound.len() * 8 {
+        let mut damaged = sound.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode::<Checkpoint>(Path::new("checkpoint"), &damaged).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn no_shorter_file_is_taken() {
+    let sound = encode(&CHECKPOINT);
+    for length in 0..sound.len() {
+        assert!(decode::<Checkpoint>(Path::new("checkpoint"), &sound[..length]).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_later_version_is_named() {
+    let mut later = encode(&CHECKPOINT);
+    later[5] = 2;
+    let end = later.len() - 4;
+    let crc = crc32fast::hash(&later[..end]);
+    later[end..].copy_from_slice(&crc.to_be_bytes());
+    let error = decode::<Checkpoint>(Path::new("checkpoint"), &later).unwrap_err();
+    insta::assert_snapshot!(error, @"checkpoint has format 2, this program knows 1");
+}
+
+#[test]
+fn a_stored_file_survives_a_crash_and_a_leftover_is_no_obstacle() {
+    let disk = MemDisk::default();
+    let dir = Path::new("/p");
+    disk.create_dir_all(dir).unwrap();
+    assert!(matches!(load::<Checkpoint>(&disk, dir), Err(KeptError::Missing(_))));
+    disk.create(&dir.join("checkpoint.tmp")).unwrap();
+    store(&disk, dir, &CHECKPOINT).unwrap();
+    disk.crash();
+    assert_eq!(load::<Checkpoint>(&disk, dir).unwrap(), CHECKPOINT);
+}

@@ -1,0 +1,191 @@
+//! A log in files.
+//!
+//! A crash leaves at most a torn tail after the durable end, which opening cuts off. A file with a successor is wholly
+//! durable, because a roll syncs it before the successor exists; that wait is paid once per segment, by the one append that
+//! rolls, and while it lasts no flush of the same log can report success ([`Log::flushed`] needs the owner's lock).
+
+mod append;
+mod change;
+mod open;
+mod view;
+
+use super::{
+    AppendError, Appended, ChangeError, FlushPoint, Log, LogFailed, LogOptions, LogReader, RetentionLimits, rules,
+};
+use crate::disk::{Disk, DiskError, SharedFile};
+use crate::epochs::EpochHistory;
+use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, StoreError};
+use crate::producers::ProducerStates;
+use crate::segment::Segment;
+use append::Active;
+use grower_protocol::batch::UnplacedBatch;
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use view::{DiskView, View};
+
+/// Where a log lies and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPlace {
+    /// The partition's directory; created with the first append.
+    pub dir: PathBuf,
+    /// The topic's identity.
+    pub topic_id: TopicId,
+    /// Which of its partitions.
+    pub partition: PartitionId,
+    /// Where bytes are kept that recovery cuts off and that may have been acknowledged.
+    pub cut_dir: Option<PathBuf>,
+}
+
+/// A log in files, on any [`Disk`].
+pub struct DiskLog {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    identity: Identity,
+    options: LogOptions,
+    view: Arc<View>,
+    /// The segment that takes appends; none before the first, and none where the last file must not be touched.
+    active: Option<Active>,
+    producers: ProducerStates,
+    epochs: EpochHistory,
+    /// The epochs as they stand in their file.
+    stored_epochs: EpochHistory,
+    durable: DurableEnd,
+    stored: Checkpoint,
+    truncations: u64,
+    failed: Option<LogFailed>,
+}
+
+impl DiskLog {
+    fn alive(&self) -> Result<(), LogFailed> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// From now on every change is refused.
+    fn fail(&mut self, error: &DiskError) -> LogFailed {
+        self.failed.get_or_insert_with(|| LogFailed { why: error.to_string().into() }).clone()
+    }
+
+    fn sync(&mut self, files: &[SharedFile]) -> Result<(), LogFailed> {
+        self.disk.sync_many(files).map_err(|error| self.fail(&error))
+    }
+
+    fn sync_dir(&mut self) -> Result<(), LogFailed> {
+        self.disk.sync_dir(&self.dir).map_err(|error| self.fail(&error))
+    }
+
+    /// Replaces one of the small files.
+    fn store<T: Kept>(&mut self, content: &T) -> Result<(), ChangeError> {
+        kept::store(&*self.disk, &self.dir, content).map_err(|error| match error {
+            StoreError::NotWritten(error) => ChangeError::Disk(error),
+            StoreError::NotSynced(error) => ChangeError::Failed(self.fail(&error)),
+        })
+    }
+
+    /// Writes down where the log starts and how far it is durable.
+    fn store_checkpoint(&mut self, truncating: Option<Offset>) -> Result<(), ChangeError> {
+        let checkpoint = Checkpoint { log_start: self.view.span().start, durable: self.durable, truncating };
+        if checkpoint != self.stored {
+            self.store(&checkpoint)?;
+            self.stored = checkpoint;
+        }
+        Ok(())
+    }
+
+    /// Whether anything of this partition is on disk.
+    fn exists(&self) -> bool {
+        self.active.is_some() || !self.view.is_empty()
+    }
+
+    fn seed(&self) -> u32 {
+        self.identity.witness_seed()
+    }
+}
+
+impl Log for DiskLog {
+    fn span(&self) -> Range<Offset> {
+        self.view.span()
+    }
+
+    fn durable_end(&self) -> Offset {
+        self.durable.end
+    }
+
+    fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError> {
+        self.append_batch(batch, epoch, now)
+    }
+
+    fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
+        self.alive()?;
+        rules::check_epoch(&self.epochs, epoch).map_err(|current| ChangeError::StaleEpoch { found: epoch, current })?;
+        if self.epochs.latest() == Some(epoch) {
+            return Ok(());
+        }
+        let mut epochs = self.epochs.clone();
+        epochs.begin(epoch, self.span().end);
+        if self.exists() {
+            self.store(&epochs)?;
+            self.stored_epochs = epochs.clone();
+        } // Else the first append writes it, with the directory.
+        self.view.set_epochs(epochs.clone());
+        self.epochs = epochs;
+        Ok(())
+    }
+
+    fn flush_point(&self) -> FlushPoint {
+        let end = self.span().end;
+        let (files, segment, position, indexed) = match &self.active {
+            Some(active) if self.durable.end < end => active.to_flush(&self.options),
+            _ => (Vec::new(), self.durable.segment, self.durable.position, None),
+        };
+        FlushPoint { files, end, segment, position, indexed, truncations: self.truncations }
+    }
+
+    fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed> {
+        if let Err(error) = outcome {
+            return Err(self.fail(&error));
+        }
+        self.alive()?;
+        if point.truncations == self.truncations && self.durable.end < point.end {
+            self.durable = DurableEnd { end: point.end, segment: point.segment, position: point.position };
+            if let (Some(indexed), Some(active)) = (point.indexed, &mut self.active) {
+                active.index_flushed(point.segment, indexed);
+            }
+        }
+        Ok(self.durable.end)
+    }
+
+    fn truncate(&mut self, end: Offset) -> Result<(), ChangeError> {
+        self.drop_suffix(end)
+    }
+
+    fn trim(&mut self, start: Offset) -> Result<(), ChangeError> {
+        self.drop_prefix(start)
+    }
+
+    fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
+        self.drop_expired(now, limits)
+    }
+
+    fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError> {
+        self.write_down(now)
+    }
+
+    fn configure(&mut self, options: LogOptions) {
+        self.options = options;
+    }
+
+    fn reader(&self) -> LogReader {
+        LogReader::new(DiskView::new(self.view.clone(), self.seed()))
+    }
+}
+
+impl std::fmt::Debug for DiskLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskLog").field("dir", &self.dir).field("span", &self.span()).finish_non_exhaustive()
+    }
+}
+
+/// The segments of a log, oldest first.
+type Segments = Vec<Arc<Segment>>;

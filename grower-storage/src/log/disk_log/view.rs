@@ -1,0 +1,194 @@
+//! What readers share with the writer: which segments there are, and which offsets are lost.
+
+use super::Segments;
+use crate::epochs::EpochHistory;
+use crate::log::{EpochEnd, LogView, ReadError, SegmentInfo, Slice, TimedOffset, rules};
+use crate::segment::{self, Damage, Expectations, Extract, Gap, Segment};
+use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use parking_lot::RwLock;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Locked only to look something up or to put something in its place: never while a disk is waited for.
+#[derive(Default)]
+pub(super) struct View(RwLock<State>);
+
+#[derive(Default)]
+struct State {
+    start: Offset,
+    end: Offset,
+    segments: Segments,
+    lost: Vec<Lost>,
+    epochs: EpochHistory,
+}
+
+/// Offsets that cannot be read.
+#[derive(Clone, Debug)]
+struct Lost {
+    offsets: Range<Offset>,
+    path: PathBuf,
+    what: Arc<str>,
+}
+
+impl Lost {
+    fn error(&self) -> ReadError {
+        ReadError::Corrupt { offsets: self.offsets.clone(), path: self.path.clone(), what: self.what.clone() }
+    }
+}
+
+impl View {
+    pub(super) fn new(span: Range<Offset>, segments: Segments, epochs: EpochHistory) -> Self {
+        Self(RwLock::new(State { start: span.start, end: span.end, segments, lost: Vec::new(), epochs }))
+    }
+
+    pub(super) fn span(&self) -> Range<Offset> {
+        let state = self.0.read();
+        state.start..state.end
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.read().segments.is_empty()
+    }
+
+    pub(super) fn segments(&self) -> Segments {
+        self.0.read().segments.clone()
+    }
+
+    pub(super) fn set_end(&self, end: Offset) {
+        self.0.write().end = end;
+    }
+
+    pub(super) fn set_epochs(&self, epochs: EpochHistory) {
+        self.0.write().epochs = epochs;
+    }
+
+    pub(super) fn push(&self, segment: Arc<Segment>) {
+        self.0.write().segments.push(segment);
+    }
+
+    /// Replaces all that can be read; what is lost stays lost within the new span.
+    pub(super) fn replace(&self, span: Range<Offset>, segments: Segments) {
+        let mut state = self.0.write();
+        (state.start, state.end) = (span.start, span.end);
+        state.segments = segments;
+        state.lost.retain(|lost| lost.offsets.start < span.end && span.start < lost.offsets.end);
+    }
+
+    pub(super) fn lose(&self, path: PathBuf, damage: &Damage) {
+        let mut state = self.0.write();
+        if !state.lost.iter().any(|lost| lost.offsets == damage.offsets) {
+            state.lost.push(Lost { offsets: damage.offsets.clone(), path, what: damage.what.as_str().into() });
+            state.lost.sort_by_key(|lost| lost.offsets.start);
+        }
+    }
+
+    /// The segment that holds `from`, and up to where nothing is known to be lost; or what was lost there.
+    fn at(&self, from: Offset) -> Result<Option<(Arc<Segment>, Offset)>, ReadError> {
+        let state = self.0.read();
+        rules::check_readable(from, state.start..state.end)?;
+        if let Some(lost) = state.lost.iter().find(|lost| lost.offsets.contains(&from)) {
+            return Err(lost.error());
+        }
+        let sound_until = state.lost.iter().map(|lost| lost.offsets.start).find(|start| from < *start);
+        let holding = state.segments.partition_point(|segment| segment.base <= from).checked_sub(1);
+        let segment = holding.and_then(|at| state.segments.get(at)).cloned();
+        Ok(segment.map(|segment| (segment, sound_until.unwrap_or(Offset::MAX))))
+    }
+}
+
+/// The [`LogView`] of a [`super::DiskLog`].
+pub(super) struct DiskView {
+    view: Arc<View>,
+    seed: u32,
+}
+
+impl DiskView {
+    pub(super) fn new(view: Arc<View>, seed: u32) -> Self {
+        Self { view, seed }
+    }
+
+    /// Damage found while reading: remembered, so that the next reader is told at once.
+    fn damaged(&self, segment: &Segment, gap: Gap) -> ReadError {
+        let (path, what) = (segment.file.path().to_owned(), gap.what.as_str().into());
+        let damage = Damage::from(gap);
+        self.view.lose(path.clone(), &damage);
+        ReadError::Corrupt { offsets: damage.offsets, path, what }
+    }
+}
+
+impl LogView for DiskView {
+    fn span(&self) -> Range<Offset> {
+        self.view.span()
+    }
+
+    fn read(&self, from: Offset, max_bytes: usize, upto: Offset) -> Result<Vec<Slice>, ReadError> {
+        let mut slices: Vec<Slice> = Vec::new();
+        let (mut at, mut budget) = (from, max_bytes as u64);
+        while at < upto && (slices.is_empty() || 0 < budget) {
+            let (segment, sound_until) = match self.view.at(at) {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(error) if slices.is_empty() => return Err(error),
+                Err(_) => break,
+            };
+            match segment::read(&segment, at, budget, upto.min(sound_until))? {
+                Extract::Slice(slice) if slices.is_empty() || slice.len() as u64 <= budget => {
+                    budget = budget.saturating_sub(slice.len() as u64);
+                    let more_here = slice.offsets().end < segment.extent().end;
+                    at = slice.offsets().end;
+                    slices.push(slice);
+                    if more_here {
+                        break;
+                    }
+                }
+                Extract::Damaged(gap) if slices.is_empty() => return Err(self.damaged(&segment, gap)),
+                _ => break,
+            }
+        }
+        if slices.is_empty() {
+            rules::check_readable(from, self.span())?;
+        }
+        Ok(slices)
+    }
+
+    fn offset_for_time(&self, timestamp: Timestamp, upto: Offset) -> Result<Option<TimedOffset>, ReadError> {
+        let offsets = self.span().start..upto;
+        let later = |segment: &Arc<Segment>| segment.max_timestamp().is_some_and(|latest| timestamp <= latest);
+        for segment in self.view.segments().into_iter().filter(later) {
+            if let Some(found) = segment::find_time(&segment, timestamp, &offsets)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        let state = self.view.0.read();
+        state.epochs.end_of(epoch, state.end)
+    }
+
+    fn segments(&self) -> Vec<SegmentInfo> {
+        let segments = self.view.segments();
+        let last = segments.len().saturating_sub(1);
+        segments.iter().enumerate().map(|(at, segment)| segment.info(at == last)).collect()
+    }
+
+    fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError> {
+        let epochs = self.view.0.read().epochs.clone();
+        let expected = Expectations { seed: self.seed, epochs: &epochs };
+        for segment in self.view.segments() {
+            let extent = segment.extent();
+            if extent.end <= offsets.start || offsets.end <= segment.base {
+                continue;
+            }
+            let from = segment.extent_at(segment.floor_by_offset(offsets.start.max(segment.base)));
+            for damage in segment::inspect_until(&segment, from, offsets.end, &expected)? {
+                self.view.lose(segment.file.path().to_owned(), &damage);
+            }
+        }
+        let state = self.view.0.read();
+        let overlaps = |lost: &&Lost| lost.offsets.start < offsets.end && offsets.start < lost.offsets.end;
+        state.lost.iter().find(overlaps).map_or(Ok(()), |lost| Err(lost.error()))
+    }
+}

@@ -1,0 +1,284 @@
+//! A log in memory: the same promises without files, and simple enough to be right at a glance.
+
+use super::rules;
+use super::{
+    AppendError, Appended, ChangeError, EpochEnd, FlushPoint, Log, LogFailed, LogOptions, LogReader, LogView,
+    ReadError, RetentionLimits, SegmentInfo, Slice, TimedOffset,
+};
+use crate::disk::DiskError;
+use crate::epochs::EpochHistory;
+use crate::producers::ProducerStates;
+use crate::retention::{self, Facts};
+use crate::segment;
+use grower_protocol::batch::{Batch, UnplacedBatch};
+use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use parking_lot::RwLock;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Everything in memory. Written is durable: its flush points name no files.
+#[derive(Debug)]
+pub struct MemLog {
+    options: LogOptions,
+    producers: ProducerStates,
+    durable_end: Offset,
+    failed: Option<LogFailed>,
+    view: Arc<RwLock<View>>,
+}
+
+#[derive(Debug, Default)]
+struct View {
+    start: Offset,
+    end: Offset,
+    segments: VecDeque<Segment>,
+    epochs: EpochHistory,
+}
+
+#[derive(Debug)]
+struct Segment {
+    base: Offset,
+    created: Timestamp,
+    batches: Vec<Batch>,
+}
+
+impl Segment {
+    fn new(base: Offset, created: Timestamp) -> Self {
+        Self { base, created, batches: Vec::new() }
+    }
+
+    fn end(&self) -> Offset {
+        self.batches.last().map_or(self.base, |batch| batch.header().next_offset())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.bytes().len() as u64).sum()
+    }
+
+    fn max_timestamp(&self) -> Option<Timestamp> {
+        self.batches.iter().map(|batch| batch.header().max_timestamp).max()
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            end: self.end(),
+            bytes: self.bytes(),
+            records: self.end().since(self.base),
+            max_timestamp: self.max_timestamp(),
+        }
+    }
+}
+
+impl MemLog {
+    /// An empty log.
+    pub fn new(options: LogOptions) -> Self {
+        Self {
+            options,
+            producers: ProducerStates::default(),
+            durable_end: Offset::ZERO,
+            failed: None,
+            view: Arc::default(),
+        }
+    }
+
+    fn alive(&self) -> Result<(), LogFailed> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Begins a segment before a batch that does not fit the last one.
+    fn make_room(&self, view: &mut View, batch: &UnplacedBatch, now: Timestamp) -> bool {
+        let fits = view.segments.back().is_some_and(|last| {
+            let shape = rules::Shape {
+                bytes: last.bytes(),
+                records: last.end().since(last.base),
+                age_ms: now.millis_since(last.created),
+            };
+            shape.takes(batch.header(), &self.options)
+        });
+        if !fits {
+            view.segments.push_back(Segment::new(view.end, now));
+        }
+        !fits && 1 < view.segments.len()
+    }
+}
+
+impl Log for MemLog {
+    fn span(&self) -> Range<Offset> {
+        let view = self.view.read();
+        view.start..view.end
+    }
+
+    fn durable_end(&self) -> Offset {
+        self.durable_end
+    }
+
+    fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError> {
+        self.alive()?;
+        if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
+            return Ok(appended);
+        }
+        let mut view = self.view.write();
+        let view = &mut *view;
+        rules::check_epoch(&view.epochs, epoch).map_err(|current| AppendError::StaleEpoch { found: epoch, current })?;
+        let base_offset = view.end;
+        let next_offset = rules::next_offset(base_offset, batch.header())?;
+        if view.epochs.latest() != Some(epoch) {
+            view.epochs.begin(epoch, base_offset);
+        }
+        let rolled = self.make_room(view, &batch, now);
+        let batch = batch.place(base_offset, epoch);
+        self.producers.note(batch.header(), now);
+        if let Some(last) = view.segments.back_mut() {
+            last.batches.push(batch);
+        }
+        view.end = next_offset;
+        Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
+    }
+
+    fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
+        self.alive()?;
+        let mut view = self.view.write();
+        rules::check_epoch(&view.epochs, epoch).map_err(|current| ChangeError::StaleEpoch { found: epoch, current })?;
+        if view.epochs.latest() != Some(epoch) {
+            let end = view.end;
+            view.epochs.begin(epoch, end);
+        }
+        Ok(())
+    }
+
+    fn flush_point(&self) -> FlushPoint {
+        let end = self.view.read().end;
+        FlushPoint { files: Vec::new(), end, segment: Offset::ZERO, position: 0, indexed: None, truncations: 0 }
+    }
+
+    fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed> {
+        if let Err(error) = outcome {
+            self.failed.get_or_insert(LogFailed { why: error.to_string().into() });
+        }
+        self.alive()?;
+        self.durable_end = self.durable_end.max(point.end.min(self.view.read().end));
+        Ok(self.durable_end)
+    }
+
+    fn truncate(&mut self, end: Offset) -> Result<(), ChangeError> {
+        self.alive()?;
+        let mut view = self.view.write();
+        rules::check_in_span(end, view.start..view.end)?;
+        for segment in &mut view.segments {
+            segment.batches.retain(|batch| batch.header().next_offset() <= end);
+        }
+        while view.segments.len() > 1 && view.segments.back().is_some_and(|last| last.batches.is_empty()) {
+            view.segments.pop_back();
+        }
+        view.end = view.segments.back().map_or(end, Segment::end).max(view.start);
+        let end = view.end;
+        view.epochs.truncate(end);
+        self.durable_end = end;
+        self.producers = ProducerStates::default();
+        for batch in view.segments.iter().flat_map(|segment| &segment.batches) {
+            self.producers.note(batch.header(), batch.header().max_timestamp);
+        }
+        Ok(())
+    }
+
+    fn trim(&mut self, start: Offset) -> Result<(), ChangeError> {
+        self.alive()?;
+        let mut view = self.view.write();
+        let view = &mut *view;
+        if start <= view.start {
+            return Ok(());
+        }
+        rules::check_in_span(start, view.start..view.end)?;
+        view.start = start;
+        view.segments.retain(|segment| start < segment.end());
+        view.epochs.trim(start);
+        Ok(())
+    }
+
+    fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
+        let facts: Vec<Facts> = self.view.read().segments.iter().map(Segment::facts).collect();
+        if let Some(start) = retention::new_start(&facts, now, limits) {
+            self.trim(start)?;
+        }
+        Ok(self.span().start)
+    }
+
+    fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError> {
+        self.alive()?;
+        self.producers.expire(now, self.options.producer_expiry_ms, self.options.producers_max);
+        self.durable_end = self.view.read().end;
+        Ok(())
+    }
+
+    fn configure(&mut self, options: LogOptions) {
+        self.options = options;
+    }
+
+    fn reader(&self) -> LogReader {
+        LogReader::new(MemView(self.view.clone()))
+    }
+}
+
+struct MemView(Arc<RwLock<View>>);
+
+impl LogView for MemView {
+    fn span(&self) -> Range<Offset> {
+        let view = self.0.read();
+        view.start..view.end
+    }
+
+    fn read(&self, from: Offset, max_bytes: usize, upto: Offset) -> Result<Vec<Slice>, ReadError> {
+        let view = self.0.read();
+        rules::check_readable(from, view.start..view.end)?;
+        let mut slices = Vec::new();
+        let mut bytes = 0;
+        for batch in view.segments.iter().flat_map(|segment| &segment.batches) {
+            let header = batch.header();
+            if header.next_offset() <= from {
+                continue;
+            }
+            bytes += header.total_length;
+            if upto < header.next_offset() || (!slices.is_empty() && max_bytes < bytes) {
+                break;
+            }
+            slices.push(Slice::memory(batch.bytes().clone(), header.base_offset..header.next_offset()));
+        }
+        Ok(slices)
+    }
+
+    fn offset_for_time(&self, timestamp: Timestamp, upto: Offset) -> Result<Option<TimedOffset>, ReadError> {
+        let view = self.0.read();
+        let batches = view.segments.iter().flat_map(|segment| &segment.batches);
+        for batch in batches.filter(|batch| timestamp <= batch.header().max_timestamp) {
+            if let Some(found) = rules::find_time(batch, timestamp, &(view.start..upto)) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        let view = self.0.read();
+        view.epochs.end_of(epoch, view.end)
+    }
+
+    fn segments(&self) -> Vec<SegmentInfo> {
+        let view = self.0.read();
+        let last = view.segments.len().saturating_sub(1);
+        let info = |(at, segment): (usize, &Segment)| SegmentInfo {
+            file: segment::log_name(segment.base),
+            index_file: segment::index_name(segment.base),
+            base_offset: segment.base,
+            end_offset: segment.end(),
+            bytes: segment.bytes(),
+            records: segment.end().since(segment.base),
+            max_timestamp: segment.max_timestamp(),
+            active: at == last,
+        };
+        view.segments.iter().enumerate().map(info).collect()
+    }
+
+    fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError> {
+        rules::check_readable(offsets.start, self.span())
+    }
+}

@@ -1,0 +1,133 @@
+//! One partition's log: what a broker appends to and reads from.
+//!
+//! Appending and syncing are two things. [`Log::append`] writes under the caller's lock and returns at once;
+//! [`Log::flush_point`] says which files to sync, outside the lock, for everything appended so far to be durable; and
+//! [`Log::flushed`] tells the log how that went. Readers hold a [`LogReader`] and never wait for the writer.
+//!
+//! ```
+//! use grower_protocol::{batch::*, compression::Codec, ids::*};
+//! use grower_storage::log::{Log, MemLog, LogOptions};
+//!
+//! let mut log = MemLog::new(LogOptions::default());
+//! let mut builder = BatchBuilder::new(Codec::None);
+//! builder.push(&Record { value: Some("Hello, Kitty 0!".into()), ..Record::default() });
+//! let batch = UnplacedBatch::built(builder.build(None));
+//! let appended = log.append(batch, LeaderEpoch::new(1), Timestamp::from_millis(0))?;
+//! assert_eq!(appended.offsets(), Offset::ZERO..Offset::new(1));
+//! let slices = log.reader().read(Offset::ZERO, 1 << 20, Offset::MAX)?;
+//! let batches = BatchReader::new(slices[0].read()?).count();
+//! assert_eq!(batches, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod errors;
+mod mem;
+mod options;
+mod reader;
+pub(crate) mod rules;
+mod slice;
+
+pub use errors::{AppendError, ChangeError, LogFailed, OpenError, ReadError};
+pub use mem::MemLog;
+pub use options::{IndexFactory, LogOptions, RetentionLimits};
+pub use reader::{EpochEnd, LogReader, LogView, SegmentInfo, TimedOffset};
+pub use slice::Slice;
+
+use crate::disk::{DiskError, SharedFile};
+use grower_protocol::batch::UnplacedBatch;
+use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use std::ops::Range;
+
+/// One partition's log. It has one owner, so writes take `&mut self`; reading and syncing do not need the owner.
+///
+/// `log start <= durable end <= log end`. After [`LogFailed`] every change is refused until the log is opened anew.
+/// Every implementation passes [`contract::log`](crate::contract::log()).
+pub trait Log: Send {
+    /// From the log start offset to the log end offset (the next to be written).
+    fn span(&self) -> Range<Offset>;
+
+    /// The offset below which everything is known to be durable.
+    fn durable_end(&self) -> Offset;
+
+    /// Gives a batch its offsets and writes it; readers see it when this returns, durable it is after a flush.
+    ///
+    /// A batch that its producer sent before is not appended again: the answer holds the offsets it got the first time.
+    /// An epoch newer than the last is begun first, as by [`Log::begin_epoch`]. `now` ages segments and producers.
+    fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError>;
+
+    /// Makes it durable that a leader begins here, before its first append. An epoch already begun changes nothing.
+    fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError>;
+
+    /// What must reach the disk for everything appended so far to be durable, and up to where that reaches.
+    fn flush_point(&self) -> FlushPoint;
+
+    /// Takes the outcome of syncing a flush point; answers the durable end.
+    ///
+    /// Acknowledge nothing before this returned `Ok`: a roll may have learnt of a failure that this sync did not.
+    /// A failed sync fails the log for ever.
+    fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed>;
+
+    /// Drops every record at or after `end`, and the rest of a batch that holds `end`; once this returned they stay
+    /// dropped after a crash.
+    fn truncate(&mut self, end: Offset) -> Result<(), ChangeError>;
+
+    /// Moves the log start up to `start` and drops the segments wholly before it; durable when this returns.
+    /// A start before the present one changes nothing.
+    fn trim(&mut self, start: Offset) -> Result<(), ChangeError>;
+
+    /// Drops the oldest segments while what remains still meets the limits, and any whose records are all too old;
+    /// answers the log start. Durable when this returns.
+    fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError>;
+
+    /// Makes all of it durable and writes down that it is, so that the next opening has little to check.
+    /// For a partition that has been idle for a while, and for a clean stop.
+    fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError>;
+
+    /// Takes new options; they hold from the next append on.
+    fn configure(&mut self, options: LogOptions);
+
+    /// A cheap handle for readers. It sees what is appended and dropped later, and never waits for the owner.
+    fn reader(&self) -> LogReader;
+}
+
+/// Where a batch came to lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// The offset after its last record.
+    pub next_offset: Offset,
+    /// Whether a new segment was begun for it: the moment to look at retention.
+    pub rolled: bool,
+    /// Whether it was there already: a retry, answered with the offsets of the first time.
+    pub duplicate: bool,
+}
+
+impl Appended {
+    /// The offsets of its records.
+    pub fn offsets(&self) -> Range<Offset> {
+        self.base_offset..self.next_offset
+    }
+}
+
+/// What to sync, and what is durable afterwards.
+#[derive(Clone)]
+pub struct FlushPoint {
+    /// For [`Disk::sync_many`](crate::disk::Disk::sync_many). Empty if all is durable already.
+    pub files: Vec<SharedFile>,
+    /// The log end offset when this was taken.
+    pub end: Offset,
+    /// The segment that was active, by its base offset, and how far it was written.
+    pub(crate) segment: Offset,
+    pub(crate) position: u64,
+    /// How much of the log had been covered by synced index entries.
+    pub(crate) indexed: Option<u64>,
+    /// Truncations before this was taken: an older point says nothing of the bytes written since.
+    pub(crate) truncations: u64,
+}
+
+impl std::fmt::Debug for FlushPoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FlushPoint").field("files", &self.files.len()).field("end", &self.end).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! A stretch of log, by place instead of by content.
+
+use crate::disk::{DiskError, SharedFile};
+use bytes::Bytes;
+use grower_protocol::ids::Offset;
+use std::fmt;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+
+/// Whole batches, one after another: a range of a segment file, or bytes where the log is not in files.
+///
+/// It stays readable when retention removes the file meanwhile.
+#[derive(Clone)]
+pub struct Slice {
+    source: Source,
+    offsets: Range<Offset>,
+}
+
+#[derive(Clone)]
+enum Source {
+    File { file: SharedFile, position: u64, length: usize },
+    Memory(Bytes),
+}
+
+impl Slice {
+    pub(crate) fn file(file: SharedFile, bytes: Range<u64>, offsets: Range<Offset>) -> Self {
+        let length = usize::try_from(bytes.end - bytes.start).unwrap_or(usize::MAX);
+        Self { source: Source::File { file, position: bytes.start, length }, offsets }
+    }
+
+    pub(crate) fn memory(bytes: Bytes, offsets: Range<Offset>) -> Self {
+        Self { source: Source::Memory(bytes), offsets }
+    }
+
+    /// The offsets of its batches; a fetch from the middle of a batch gets all of it.
+    pub fn offsets(&self) -> Range<Offset> {
+        self.offsets.clone()
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        match &self.source {
+            Source::File { length, .. } => *length,
+            Source::Memory(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The descriptor and the position in it, for `sendfile`, where there is one.
+    pub fn fd(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        match &self.source {
+            Source::File { file, position, .. } => file.fd().map(|fd| (fd, *position)),
+            Source::Memory(_) => None,
+        }
+    }
+
+    /// All of its bytes.
+    pub fn read(&self) -> Result<Bytes, DiskError> {
+        match &self.source {
+            Source::Memory(bytes) => Ok(bytes.clone()),
+            Source::File { length, .. } => {
+                let mut bytes = vec![0; *length];
+                let read = self.read_into(&mut bytes, 0)?;
+                bytes.truncate(read);
+                Ok(bytes.into())
+            }
+        }
+    }
+
+    /// Fills `into` with the bytes from `skip` on, and says how many that were: fewer than fit only at its end, or
+    /// where the log was truncated since.
+    pub fn read_into(&self, into: &mut [u8], skip: usize) -> Result<usize, DiskError> {
+        let wanted = into.len().min(self.len().saturating_sub(skip));
+        let into = &mut into[..wanted];
+        match &self.source {
+            Source::File { file, position, .. } => file.read_at(into, position + skip as u64),
+            Source::Memory(bytes) => {
+                into.copy_from_slice(&bytes[skip.min(bytes.len())..][..wanted]);
+                Ok(wanted)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Slice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, end) = (self.offsets.start, self.offsets.end);
+        write!(f, "Slice({start}..{end}, {} bytes)", self.len())
+    }
+}

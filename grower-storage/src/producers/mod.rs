@@ -1,0 +1,127 @@
+//! What the log remembers of its producers: enough to answer a retry with the offsets of the first time.
+//!
+//! The state follows from the batches alone, so recovery rebuilds it from their headers; the snapshot only saves time.
+
+mod snapshot;
+
+pub(crate) use snapshot::Snapshot;
+
+use grower_protocol::batch::{BatchHeader, ProducerStamp};
+use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+/// How many batches of a producer are remembered: as many as a client keeps in flight.
+const BATCHES_REMEMBERED: usize = 5;
+
+/// The producers of one log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProducerStates(BTreeMap<ProducerId, Producer>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Producer {
+    epoch: ProducerEpoch,
+    /// When the log last heard of it.
+    seen: Timestamp,
+    /// The latest batches of this epoch, oldest first.
+    batches: VecDeque<Remembered>,
+}
+
+/// One batch that was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Remembered {
+    base_sequence: Sequence,
+    last_sequence: Sequence,
+    base_offset: Offset,
+    next_offset: Offset,
+}
+
+/// What to do with a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Append it.
+    Accept,
+    /// It was appended before, at these offsets.
+    Duplicate(Range<Offset>),
+    /// One in between is missing.
+    OutOfOrder { expected: Sequence },
+    /// A newer incarnation has been here.
+    Fenced { current: ProducerEpoch },
+}
+
+impl ProducerStates {
+    /// Judges a batch. Without any state every sequence is accepted: it expired, or the producer is new here.
+    pub(crate) fn check(&self, header: &BatchHeader) -> Verdict {
+        let Some((stamp, base_sequence)) = numbered(header) else { return Verdict::Accept };
+        let Some(producer) = self.0.get(&stamp.id) else { return Verdict::Accept };
+        if stamp.epoch < producer.epoch {
+            return Verdict::Fenced { current: producer.epoch };
+        }
+        if producer.epoch < stamp.epoch {
+            return accept_if(base_sequence == Sequence::ZERO, Sequence::ZERO);
+        }
+        let last_sequence = base_sequence.wrapping_add(header.last_offset_delta);
+        let same = |b: &&Remembered| b.base_sequence == base_sequence && b.last_sequence == last_sequence;
+        if let Some(batch) = producer.batches.iter().find(same) {
+            return Verdict::Duplicate(batch.base_offset..batch.next_offset);
+        }
+        match producer.batches.back() {
+            Some(last) => {
+                let expected = last.last_sequence.wrapping_add(1);
+                accept_if(base_sequence == expected, expected)
+            }
+            None => Verdict::Accept,
+        }
+    }
+
+    /// Remembers a batch that is now in the log.
+    pub(crate) fn note(&mut self, header: &BatchHeader, now: Timestamp) {
+        let Some((stamp, base_sequence)) = numbered(header) else { return };
+        let fresh = || Producer { epoch: stamp.epoch, seen: now, batches: VecDeque::new() };
+        let producer = self.0.entry(stamp.id).or_insert_with(fresh);
+        if producer.epoch != stamp.epoch {
+            *producer = fresh();
+        }
+        producer.seen = producer.seen.max(now);
+        if producer.batches.len() == BATCHES_REMEMBERED {
+            producer.batches.pop_front();
+        }
+        producer.batches.push_back(Remembered {
+            base_sequence,
+            last_sequence: base_sequence.wrapping_add(header.last_offset_delta),
+            base_offset: header.base_offset,
+            next_offset: header.next_offset(),
+        });
+    }
+
+    /// Forgets producers that were silent too long, and the longest silent ones beyond `most`.
+    pub(crate) fn expire(&mut self, now: Timestamp, expiry_ms: u64, most: usize) {
+        self.0.retain(|_, producer| now.millis_since(producer.seen) <= expiry_ms);
+        if self.0.len() <= most {
+            return;
+        }
+        let mut by_age: Vec<(Timestamp, ProducerId)> = self.0.iter().map(|(id, p)| (p.seen, *id)).collect();
+        by_age.sort_unstable();
+        for (_, id) in &by_age[..self.0.len() - most] {
+            self.0.remove(id);
+        }
+    }
+
+    /// How many producers are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+fn accept_if(follows: bool, expected: Sequence) -> Verdict {
+    if follows { Verdict::Accept } else { Verdict::OutOfOrder { expected } }
+}
+
+/// Who wrote a batch and as what number; control batches have none.
+fn numbered(header: &BatchHeader) -> Option<(ProducerStamp, Sequence)> {
+    let stamp = header.producer?;
+    Some((stamp, stamp.base_sequence?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Which segments have had their time: a decision about numbers, carried out elsewhere.
+
+use crate::log::RetentionLimits;
+use grower_protocol::ids::{Offset, Timestamp};
+
+/// What retention looks at in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The offset after its last record.
+    pub(crate) end: Offset,
+    pub(crate) bytes: u64,
+    pub(crate) records: u64,
+    /// None if it holds no record.
+    pub(crate) max_timestamp: Option<Timestamp>,
+}
+
+/// The new log start, if any segment goes. `segments` are oldest first; the last one is active, and goes like the others.
+///
+/// The oldest goes while it is too old, or while the *others* still meet a limit on bytes or messages: a limit says how
+/// much is kept at least. An empty segment never goes for what it holds; it goes with those before it.
+pub(crate) fn new_start(segments: &[Facts], now: Timestamp, limits: &RetentionLimits) -> Option<Offset> {
+    let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+    let mut records: u64 = segments.iter().map(|segment| segment.records).sum();
+    let mut start = None;
+    for segment in segments.iter().take_while(|segment| 0 < segment.records) {
+        bytes -= segment.bytes;
+        records -= segment.records;
+        let expired = limits.ms.zip(segment.max_timestamp).is_some_and(|(ms, latest)| ms < now.millis_since(latest));
+        let enough_bytes = limits.bytes.is_some_and(|limit| limit <= bytes);
+        let enough_records = limits.messages.is_some_and(|limit| limit <= records);
+        if !(expired || enough_bytes || enough_records) {
+            break;
+        }
+        start = Some(segment.end);
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three segments of 100 bytes and 10 records, their latest timestamps 1000, 2000, 3000.
+    fn start(now: i64, limits: RetentionLimits) -> Option<u64> {
+        let facts = |n: u64| Facts {
+            end: Offset::new(n * 10),
+            bytes: 100,
+            records: 10,
+            max_timestamp: Some(Timestamp::from_millis(n as i64 * 1000)),
+        };
+        new_start(&[facts(1), facts(2), facts(3)], Timestamp::from_millis(now), &limits).map(Offset::value)
+    }
+
+    const KEEP: RetentionLimits = RetentionLimits { ms: None, bytes: None, messages: None };
+
+    #[test]
+    fn without_limits_everything_stays() {
+        assert_eq!(start(i64::MAX, KEEP), None);
+    }
+
+    #[test]
+    fn the_oldest_goes_while_what_remains_meets_the_limit() {
+        let bytes = |limit| start(0, RetentionLimits { bytes: Some(limit), ..KEEP });
+        assert_eq!(bytes(201), None);
+        assert_eq!(bytes(200), Some(10));
+        assert_eq!(bytes(101), Some(10));
+        assert_eq!(bytes(100), Some(20));
+        assert_eq!(bytes(1), Some(20), "the last one is what meets the limit");
+        assert_eq!(bytes(0), Some(30));
+        let messages = |limit| start(0, RetentionLimits { messages: Some(limit), ..KEEP });
+        assert_eq!(messages(21), None);
+        assert_eq!(messages(20), Some(10));
+        assert_eq!(messages(10), Some(20));
+    }
+
+    #[test]
+    fn a_segment_goes_when_its_latest_record_is_too_old() {
+        let ms = |now| start(now, RetentionLimits { ms: Some(500), ..KEEP });
+        assert_eq!(ms(1500), None);
+        assert_eq!(ms(1501), Some(10));
+        assert_eq!(ms(2501), Some(20));
+        assert_eq!(ms(3501), Some(30), "an expired active segment goes too");
+        assert_eq!(ms(-5_000), None, "a clock that went back expires nothing");
+    }
+
+    #[test]
+    fn an_empty_segment_does_not_go_for_what_it_holds() {
+        let empty = Facts { end: Offset::ZERO, bytes: 0, records: 0, max_timestamp: None };
+        let limits = RetentionLimits { ms: Some(0), bytes: Some(0), messages: Some(0) };
+        assert_eq!(new_start(&[empty], Timestamp::MAX, &limits), None);
+    }
+}

@@ -1,0 +1,238 @@
+//! One segment: a file of batches and its index, shared by the writer and all readers.
+
+mod inspect;
+mod read;
+mod walk;
+
+pub(crate) use inspect::{Damage, Expectations, inspect};
+pub(crate) use read::{Extract, find_time, read};
+pub(crate) use walk::{Extent, Gap, Mode, Step, Walk};
+
+use crate::disk::SharedFile;
+use crate::log::SegmentInfo;
+use crate::retention::Facts;
+use grower_index::{Entry, GrowingIndex, Mark, NotedBatch, SegmentIndex};
+use grower_protocol::ids::{Offset, Timestamp};
+use parking_lot::RwLock;
+
+const LOG_SUFFIX: &str = ".growerlog";
+const INDEX_SUFFIX: &str = ".growerindex";
+
+/// Name of a segment's log file.
+pub(crate) fn log_name(base: Offset) -> String {
+    format!("{:020}{LOG_SUFFIX}", base.value())
+}
+
+/// Name of a segment's index file.
+pub(crate) fn index_name(base: Offset) -> String {
+    format!("{:020}{INDEX_SUFFIX}", base.value())
+}
+
+/// The base offset in a log file's name; none if it is another file.
+pub(crate) fn base_of_log(name: &str) -> Option<Offset> {
+    base_of(name, LOG_SUFFIX)
+}
+
+/// The base offset in an index file's name; none if it is another file.
+pub(crate) fn base_of_index(name: &str) -> Option<Offset> {
+    base_of(name, INDEX_SUFFIX)
+}
+
+fn base_of(name: &str, suffix: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(suffix)?;
+    let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    Offset::try_from(plain.then(|| digits.parse::<u64>().ok()).flatten()?).ok()
+}
+
+/// A file of batches and what is known of it.
+pub(crate) struct Segment {
+    pub(crate) base: Offset,
+    pub(crate) file: SharedFile,
+    state: RwLock<State>,
+}
+
+/// Changes with each append; the lock is held for no longer than it takes to look something up.
+struct State {
+    extent: Extent,
+    max_timestamp: Option<Timestamp>,
+    index: Index,
+}
+
+enum Index {
+    Growing(Box<dyn GrowingIndex>),
+    Sealed(Box<dyn SegmentIndex>),
+}
+
+impl Index {
+    fn view(&self) -> &dyn SegmentIndex {
+        match self {
+            Self::Growing(index) => &**index,
+            Self::Sealed(index) => &**index,
+        }
+    }
+}
+
+impl Segment {
+    /// A segment that is written, or was until now.
+    pub(crate) fn growing(base: Offset, file: SharedFile, index: Box<dyn GrowingIndex>) -> Self {
+        let extent = Extent { position: 0, end: base };
+        let state = State { extent, max_timestamp: None, index: Index::Growing(index) };
+        Self { base, file, state: RwLock::new(state) }
+    }
+
+    /// A segment that has a successor.
+    pub(crate) fn sealed(
+        base: Offset,
+        file: SharedFile,
+        index: Box<dyn SegmentIndex>,
+        extent: Extent,
+        max_timestamp: Option<Timestamp>,
+    ) -> Self {
+        let state = State { extent, max_timestamp, index: Index::Sealed(index) };
+        Self { base, file, state: RwLock::new(state) }
+    }
+
+    pub(crate) fn extent(&self) -> Extent {
+        self.state.read().extent
+    }
+
+    pub(crate) fn max_timestamp(&self) -> Option<Timestamp> {
+        self.state.read().max_timestamp
+    }
+
+    /// The last mark at or before an offset.
+    pub(crate) fn floor_by_offset(&self, offset: Offset) -> Mark {
+        let relative = u32::try_from(offset.since(self.base)).unwrap_or(u32::MAX);
+        self.in_bounds(|index| index.floor_by_offset(relative))
+    }
+
+    /// The last mark with only earlier timestamps before it.
+    pub(crate) fn floor_by_time(&self, timestamp: Timestamp) -> Mark {
+        self.in_bounds(|index| index.floor_by_time(timestamp.as_millis()))
+    }
+
+    /// The last mark at or before a position.
+    pub(crate) fn floor_by_position(&self, position: u64) -> Mark {
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        self.in_bounds(|index| index.floor_by_position(position))
+    }
+
+    /// The first sound mark after a position, else the end of the segment.
+    pub(crate) fn next_anchor(&self, position: u64) -> Extent {
+        let state = self.state.read();
+        let after = first_entry(state.index.view(), |entry| position < u64::from(entry.position));
+        let mark = after.map(|entry| self.extent_at(entry.into()));
+        mark.filter(|mark| mark.position <= state.extent.position).unwrap_or(state.extent)
+    }
+
+    /// The entry that closes a stretch at exactly this position.
+    pub(crate) fn entry_at(&self, position: u64) -> Option<Entry> {
+        let state = self.state.read();
+        let found = first_entry(state.index.view(), |entry| position <= u64::from(entry.position));
+        found.filter(|entry| u64::from(entry.position) == position)
+    }
+
+    pub(crate) fn entry_count(&self) -> usize {
+        self.state.read().index.view().entry_count()
+    }
+
+    pub(crate) fn entry(&self, at: usize) -> Option<Entry> {
+        self.state.read().index.view().entry(at)
+    }
+
+    /// A mark in the terms of the whole log.
+    pub(crate) fn extent_at(&self, mark: Mark) -> Extent {
+        Extent { position: mark.position.into(), end: self.base.saturating_add(mark.relative_offset.into()) }
+    }
+
+    /// An index that points past its log is not believed.
+    fn in_bounds(&self, look: impl FnOnce(&dyn SegmentIndex) -> Mark) -> Mark {
+        let state = self.state.read();
+        let mark = look(state.index.view());
+        let inside = u64::from(mark.position) <= state.extent.position;
+        if inside { mark } else { Mark::START }
+    }
+
+    /// Publishes a batch that was written; the index entry that is due, if one is.
+    pub(crate) fn note(&self, batch: &NotedBatch<'_>, durable_end: u32) -> Option<Entry> {
+        let mut state = self.state.write();
+        state.extent =
+            Extent { position: batch.end.into(), end: self.base.saturating_add(batch.next_relative_offset.into()) };
+        state.max_timestamp = state.max_timestamp.max(Some(Timestamp::from_millis(batch.max_timestamp)));
+        match &mut state.index {
+            Index::Growing(index) => index.note(batch, durable_end),
+            Index::Sealed(_) => None,
+        }
+    }
+
+    /// Asks the index for its closing entry.
+    pub(crate) fn finish_index(&self, durable_end: u32) -> Option<Entry> {
+        match &mut self.state.write().index {
+            Index::Growing(index) => index.finish(durable_end),
+            Index::Sealed(_) => None,
+        }
+    }
+
+    /// Puts a read-only index in place of the growing one.
+    pub(crate) fn seal(&self, index: Box<dyn SegmentIndex>) {
+        self.state.write().index = Index::Sealed(index);
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        let state = self.state.read();
+        Facts {
+            end: state.extent.end,
+            bytes: state.extent.position,
+            records: state.extent.end.since(self.base),
+            max_timestamp: state.max_timestamp,
+        }
+    }
+
+    pub(crate) fn info(&self, active: bool) -> SegmentInfo {
+        let facts = self.facts();
+        SegmentInfo {
+            file: log_name(self.base),
+            index_file: index_name(self.base),
+            base_offset: self.base,
+            end_offset: facts.end,
+            bytes: facts.bytes,
+            records: facts.records,
+            max_timestamp: facts.max_timestamp,
+            active,
+        }
+    }
+}
+
+/// The first sound entry that is far enough; entries rise, damaged ones are stepped over.
+fn first_entry(index: &dyn SegmentIndex, far_enough: impl Fn(&Entry) -> bool) -> Option<Entry> {
+    let (mut low, mut high) = (0, index.entry_count());
+    let mut found = None;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match (middle..high).find_map(|at| Some((at, index.entry(at)?))) {
+            Some((at, entry)) if !far_enough(&entry) => low = at + 1,
+            sound => {
+                found = sound.map(|(_, entry)| entry).or(found);
+                high = middle;
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_twenty_digits() {
+        assert_eq!(log_name(Offset::new(3)), "00000000000000000003.growerlog");
+        assert_eq!(index_name(Offset::MAX), "09223372036854775807.growerindex");
+        assert_eq!(base_of_log("00000000000000000003.growerlog"), Some(Offset::new(3)));
+        for other in ["3.growerlog", "0000000000000000000x.growerlog", "00000000000000000003.growerindex", "checkpoint"]
+        {
+            assert_eq!(base_of_log(other), None, "{other}");
+        }
+        assert_eq!(base_of_log("99999999999999999999.growerlog"), None, "no such offset");
+    }
+}

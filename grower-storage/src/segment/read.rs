@@ -1,0 +1,109 @@
+//! Reading from one segment: which bytes answer a fetch, and which record is the first of a time.
+
+use super::walk::Found;
+use super::{Extent, Gap, Mode, Segment, Step, Walk};
+use crate::disk::DiskError;
+use crate::log::{Slice, TimedOffset, rules};
+use bytes::Bytes;
+use grower_index::Mark;
+use grower_protocol::batch::Batch;
+use grower_protocol::ids::{Offset, Timestamp};
+use std::ops::Range;
+
+/// What one segment has to say to a read.
+pub(crate) enum Extract {
+    /// Whole batches.
+    Slice(Slice),
+    /// The offset asked for is damaged.
+    Damaged(Gap),
+    /// Nothing before the limit.
+    Nothing,
+}
+
+/// Batches from the one that holds `from`, at most `max_bytes` but at least one, none reaching past `upto`.
+pub(crate) fn read(segment: &Segment, from: Offset, max_bytes: u64, upto: Offset) -> Result<Extract, DiskError> {
+    let first = match locate(segment, from)? {
+        Located::Batch(found) => found,
+        Located::Gap(gap) => return Ok(Extract::Damaged(gap)),
+        Located::End => return Ok(Extract::Nothing),
+    };
+    if upto < first.header.next_offset() {
+        return Ok(Extract::Nothing);
+    }
+    let end = last_within(segment, &first, first.bytes.start.saturating_add(max_bytes), upto)?;
+    let offsets = first.header.base_offset..end.end;
+    Ok(Extract::Slice(Slice::file(segment.file.clone(), first.bytes.start..end.position, offsets)))
+}
+
+enum Located {
+    Batch(Found),
+    Gap(Gap),
+    End,
+}
+
+/// The batch that holds `offset`. Damage on the way is looked at closely, so that no more than the damage is refused.
+fn locate(segment: &Segment, offset: Offset) -> Result<Located, DiskError> {
+    let start = segment.extent_at(segment.floor_by_offset(offset));
+    match search(segment, Mode::Headers, start, offset)? {
+        Located::Gap(_) => search(segment, Mode::Content, start, offset),
+        found => Ok(found),
+    }
+}
+
+fn search(segment: &Segment, mode: Mode, start: Extent, offset: Offset) -> Result<Located, DiskError> {
+    let mut walk = Walk::new(segment, mode, start, segment.extent());
+    while let Some(step) = walk.step()? {
+        match step {
+            Step::Batch(found) if offset <= found.header.last_offset() => return Ok(Located::Batch(found)),
+            Step::Gap(gap) if offset < gap.offsets.end || mode == Mode::Headers => return Ok(Located::Gap(gap)),
+            _ => {}
+        }
+    }
+    Ok(Located::End)
+}
+
+/// Where to stop: the index names the last place that is not too far, headers do the rest.
+fn last_within(segment: &Segment, first: &Found, limit: u64, upto: Offset) -> Result<Extent, DiskError> {
+    let after_first = Extent { position: first.bytes.end, end: first.header.next_offset() };
+    let jump = nearer(segment.floor_by_position(limit), segment.floor_by_offset(upto));
+    let jump = segment.extent_at(jump);
+    let start = if after_first.position < jump.position { jump } else { after_first };
+    let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent());
+    let mut end = start;
+    while let Some(Step::Batch(found)) = walk.step()? {
+        if limit < found.bytes.end || upto < found.header.next_offset() {
+            break;
+        }
+        end = walk.at();
+    }
+    Ok(end)
+}
+
+fn nearer(a: Mark, b: Mark) -> Mark {
+    if a.position < b.position { a } else { b }
+}
+
+/// The first record within `offsets` that is not earlier than `timestamp`. Damage is passed over.
+pub(crate) fn find_time(
+    segment: &Segment,
+    timestamp: Timestamp,
+    offsets: &Range<Offset>,
+) -> Result<Option<TimedOffset>, DiskError> {
+    let start = segment.extent_at(segment.floor_by_time(timestamp));
+    let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent());
+    while let Some(step) = walk.step()? {
+        let Step::Batch(found) = step else { continue };
+        if offsets.end <= found.header.base_offset {
+            break;
+        }
+        if found.header.max_timestamp < timestamp {
+            continue;
+        }
+        let content = Bytes::copy_from_slice(walk.content(&found)?);
+        let hit = Batch::check(content).ok().and_then(|batch| rules::find_time(&batch, timestamp, offsets));
+        if hit.is_some() {
+            return Ok(hit);
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,203 @@
+//! Goes through the batches of a segment file, and finds its feet again after damage.
+
+use super::Segment;
+use crate::disk::{DiskError, DiskFile};
+use grower_protocol::batch::{BatchHeader, HEADER_LENGTH, crc32c};
+use grower_protocol::ids::Offset;
+use std::ops::Range;
+
+/// How much is read at once when only headers are wanted.
+const HEADERS_READ: usize = 4 << 10;
+/// How much is read at once when every byte is checked.
+const CONTENT_READ: usize = 256 << 10;
+/// Where the bytes begin that a batch's CRC covers.
+const CRC_COVERS_FROM: usize = 21;
+
+/// A place between two batches: bytes before it, and the offset of the record after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) position: u64,
+    pub(crate) end: Offset,
+}
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Headers alone: what the CRC covers is taken on trust.
+    Headers,
+    /// Every byte.
+    Content,
+}
+
+/// One step of a walk.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// A batch, sound as far as the mode looks.
+    Batch(Found),
+    /// Bytes that are no batch in its place. The walk goes on after them.
+    Gap(Gap),
+}
+
+/// A batch where it was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) bytes: Range<u64>,
+    pub(crate) header: BatchHeader,
+    /// What the index witnesses.
+    pub(crate) prefix: [u8; CRC_COVERS_FROM],
+}
+
+/// Damage, and what it costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) bytes: Range<u64>,
+    pub(crate) offsets: Range<Offset>,
+    pub(crate) what: String,
+}
+
+/// The state of a walk. It never goes past `until`.
+pub(crate) struct Walk<'a> {
+    segment: &'a Segment,
+    mode: Mode,
+    at: Extent,
+    until: Extent,
+    buffer: Buffer<'a>,
+}
+
+impl<'a> Walk<'a> {
+    /// Walks from one known place to another.
+    pub(crate) fn new(segment: &'a Segment, mode: Mode, at: Extent, until: Extent) -> Self {
+        let ahead = if mode == Mode::Headers { HEADERS_READ } else { CONTENT_READ };
+        Self { segment, mode, at, until, buffer: Buffer::new(&*segment.file, ahead, until.position) }
+    }
+
+    /// Where the walk has come to.
+    pub(crate) fn at(&self) -> Extent {
+        self.at
+    }
+
+    /// The next batch or gap; none at the end.
+    pub(crate) fn step(&mut self) -> Result<Option<Step>, DiskError> {
+        if self.until.position <= self.at.position {
+            return Ok(None);
+        }
+        let step = match self.look(self.at)? {
+            Ok(found) => Step::Batch(found),
+            Err(what) => Step::Gap(self.gap(what)?),
+        };
+        self.at = match &step {
+            Step::Batch(found) => Extent { position: found.bytes.end, end: found.header.next_offset() },
+            Step::Gap(gap) => Extent { position: gap.bytes.end, end: gap.offsets.end },
+        };
+        Ok(Some(step))
+    }
+
+    /// The bytes of a batch that [`Walk::step`] just gave.
+    pub(crate) fn content(&mut self, found: &Found) -> Result<&[u8], DiskError> {
+        self.buffer.get(found.bytes.start, found.header.total_length)
+    }
+
+    /// The batch at a place, or what is wrong there.
+    fn look(&mut self, at: Extent) -> Result<Result<Found, String>, DiskError> {
+        let bytes = self.buffer.get(at.position, HEADER_LENGTH)?;
+        let header = match BatchHeader::parse(bytes) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let Some(prefix) = bytes.first_chunk().copied() else { return Ok(Err("no header".into())) };
+        if header.base_offset != at.end {
+            return Ok(Err(format!("base offset {} in place of {}", header.base_offset, at.end)));
+        }
+        let end = at.position + header.total_length as u64;
+        if self.until.position < end {
+            return Ok(Err(format!("a batch of {} bytes reaches past the end", header.total_length)));
+        }
+        let mark = self.segment.floor_by_position(end);
+        if at.position < mark.position.into() && u64::from(mark.position) < end {
+            return Ok(Err(format!("a batch of {} bytes reaches over an indexed one", header.total_length)));
+        }
+        if self.mode == Mode::Content {
+            let content = self.buffer.get(at.position, header.total_length)?;
+            let computed = crc32c(content.get(CRC_COVERS_FROM..).unwrap_or_default());
+            if computed != header.crc {
+                return Ok(Err(format!("stored crc {:#010x}, computed {computed:#010x}", header.crc)));
+            }
+        }
+        Ok(Ok(Found { bytes: at.position..end, header, prefix }))
+    }
+
+    /// The damage from here to the first batch after it from which headers lead, one by one, to a place that is known:
+    /// an index entry, or the end. A batch that merely lies inside a record leads nowhere.
+    fn gap(&mut self, what: String) -> Result<Gap, DiskError> {
+        let start = self.at;
+        let next = self.segment.next_anchor(start.position);
+        let anchor = if next.position < self.until.position { next } else { self.until };
+        let end = self.first_leading_to(anchor, start)?;
+        Ok(Gap { bytes: start.position..end.position, offsets: start.end..end.end.max(start.end), what })
+    }
+
+    fn first_leading_to(&mut self, anchor: Extent, start: Extent) -> Result<Extent, DiskError> {
+        let mut position = start.position + 1;
+        while position + HEADER_LENGTH as u64 <= anchor.position {
+            let bytes = self.buffer.get(position, HEADER_LENGTH)?;
+            if let Ok(header) = BatchHeader::parse(bytes)
+                && start.end < header.base_offset
+                && header.base_offset < anchor.end
+                && self.leads_to(anchor, Extent { position, end: header.base_offset })?
+            {
+                return Ok(Extent { position, end: header.base_offset });
+            }
+            position += 1;
+        }
+        Ok(anchor)
+    }
+
+    fn leads_to(&mut self, anchor: Extent, mut at: Extent) -> Result<bool, DiskError> {
+        while at.position < anchor.position {
+            let bytes = self.buffer.get(at.position, HEADER_LENGTH)?;
+            match BatchHeader::parse(bytes) {
+                Ok(header) if header.base_offset == at.end => {
+                    at = Extent { position: at.position + header.total_length as u64, end: header.next_offset() };
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(at == anchor)
+    }
+}
+
+/// A window on a file.
+struct Buffer<'a> {
+    file: &'a dyn DiskFile,
+    ahead: usize,
+    end: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Buffer<'a> {
+    fn new(file: &'a dyn DiskFile, ahead: usize, end: u64) -> Self {
+        Self { file, ahead, end, start: 0, bytes: Vec::new() }
+    }
+
+    /// `length` bytes from `position` on; fewer only at the end.
+    fn get(&mut self, position: u64, length: usize) -> Result<&[u8], DiskError> {
+        let length = length.min(usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX));
+        let held = self.start..self.start + self.bytes.len() as u64;
+        if position < held.start || held.end < position + length as u64 {
+            self.fill(position, length)?;
+        }
+        let from = usize::try_from(position - self.start).unwrap_or(usize::MAX);
+        let bytes = self.bytes.get(from..).unwrap_or_default();
+        Ok(bytes.get(..length).unwrap_or(bytes))
+    }
+
+    fn fill(&mut self, position: u64, length: usize) -> Result<(), DiskError> {
+        let until_end = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
+        self.bytes.resize(length.max(self.ahead).min(until_end), 0);
+        self.start = position;
+        let read = self.file.read_at(&mut self.bytes, position)?;
+        self.bytes.truncate(read);
+        Ok(())
+    }
+}
