@@ -1,4 +1,27 @@
-//! Under construction.
+//! The Grower broker: topics, partitions, producers, consumers, groups, on one machine's disk.
+//!
+//! Use it as a library ([`Broker::start`], then [`Broker::connect`] for connections inside the process) or as the
+//! daemon `grower-broker` on the same files.
 
 pub mod config;
 pub mod metadata;
+
+mod api;
+mod broker;
+mod clock;
+mod groups;
+mod health;
+mod listener;
+mod logs;
+mod memory;
+mod metrics;
+mod partition;
+mod random;
+mod space;
+mod topic;
+
+pub use broker::{Broker, BrokerBuilder, StartError};
+pub use clock::{Clock, SystemClock};
+pub use config::BrokerConfig;
+pub use logs::{Logs, MemLogs, PartitionPlace};
+pub use topic::IndexKind;

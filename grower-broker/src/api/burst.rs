@@ -1,0 +1,128 @@
+//! Answers that leave together, and answers that leave later.
+
+use crate::api::Api;
+use crate::listener::{Answer, Outbox, Permit};
+use crate::partition::{Lone, Partition};
+use grower_protocol::message::Response;
+use grower_protocol::wire::{Correlation, encode, encode_frame};
+use grower_storage::log::Slice;
+use std::sync::Arc;
+
+/// What the frames of one read came to: answers that are ready, and partitions to sync.
+pub(crate) struct Burst {
+    outbox: Arc<Outbox>,
+    head: Vec<u8>,
+    slices: Vec<Slice>,
+    permits: Vec<Permit>,
+    syncs: Vec<Arc<Partition>>,
+    appended_bytes: usize,
+    /// Nothing further has been received.
+    pub(crate) last: bool,
+}
+
+/// The right and the duty to answer one request, from any task or thread.
+pub(crate) struct Reply {
+    outbox: Arc<Outbox>,
+    correlation: Correlation,
+    permit: Permit,
+}
+
+impl Burst {
+    pub(crate) fn new(outbox: Arc<Outbox>) -> Self {
+        Self {
+            outbox,
+            head: Vec::new(),
+            slices: Vec::new(),
+            permits: Vec::new(),
+            syncs: Vec::new(),
+            appended_bytes: 0,
+            last: false,
+        }
+    }
+
+    /// Answers with the burst.
+    pub(crate) fn answer(&mut self, correlation: Correlation, response: &Response, permit: Permit) {
+        self.head.extend_from_slice(&encode_frame(correlation, &encode(response), 0));
+        self.permits.push(permit);
+    }
+
+    /// Answers later.
+    pub(crate) fn reply(&self, correlation: Correlation, permit: Permit) -> Reply {
+        Reply { outbox: self.outbox.clone(), correlation, permit }
+    }
+
+    /// Answers with slices of log. They end the part of the burst that can be one write, so it leaves now.
+    pub(crate) fn answer_slices(
+        &mut self,
+        correlation: Correlation,
+        response: &Response,
+        slices: Vec<Slice>,
+        permit: Permit,
+    ) {
+        let length = slices.iter().map(Slice::len).sum();
+        self.head.extend_from_slice(&encode_frame(correlation, &encode(response), length));
+        self.slices = slices;
+        self.permits.push(permit);
+        self.send_answers();
+    }
+
+    /// Has a partition synced when the burst is sent.
+    pub(crate) fn sync(&mut self, partition: &Arc<Partition>, bytes: usize) {
+        self.appended_bytes += bytes;
+        self.syncs.push(partition.clone());
+    }
+
+    /// Sends what is ready in one write, then starts the syncs: nobody's finished answer waits for a disk.
+    pub(crate) fn send(&mut self, api: &Api) {
+        self.send_answers();
+        let lone = Lone { bytes: self.appended_bytes, last: self.last && self.syncs.len() == 1 };
+        for partition in self.syncs.drain(..) {
+            api.flushers.sync(&partition, lone);
+        }
+        self.appended_bytes = 0;
+    }
+
+    fn send_answers(&mut self) {
+        if self.head.is_empty() {
+            self.permits.clear();
+            return;
+        }
+        self.outbox.send(Answer {
+            head: std::mem::take(&mut self.head).into(),
+            slices: std::mem::take(&mut self.slices),
+            permits: std::mem::take(&mut self.permits),
+        });
+    }
+}
+
+impl Reply {
+    /// Sends the answer.
+    pub(crate) fn send(self, response: &Response) {
+        self.send_slices(response, Vec::new());
+    }
+
+    /// Sends the answer with slices of log after it.
+    pub(crate) fn send_slices(self, response: &Response, slices: Vec<Slice>) {
+        let length = slices.iter().map(Slice::len).sum();
+        let head = encode_frame(self.correlation, &encode(response), length).into();
+        self.outbox.send(Answer { head, slices, permits: vec![self.permit] });
+    }
+
+    /// Sends many answers, those of one connection in one write.
+    pub(crate) fn send_all(replies: Vec<(Self, Response)>) {
+        let mut groups: Vec<(Arc<Outbox>, Vec<u8>, Vec<Permit>)> = Vec::new();
+        for (reply, response) in replies {
+            let frame = encode_frame(reply.correlation, &encode(&response), 0);
+            match groups.iter_mut().find(|(outbox, ..)| Arc::ptr_eq(outbox, &reply.outbox)) {
+                Some((_, head, permits)) => {
+                    head.extend_from_slice(&frame);
+                    permits.push(reply.permit);
+                }
+                None => groups.push((reply.outbox, frame, vec![reply.permit])),
+            }
+        }
+        for (outbox, head, permits) in groups {
+            outbox.send(Answer { head: head.into(), slices: Vec::new(), permits });
+        }
+    }
+}

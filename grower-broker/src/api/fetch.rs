@@ -1,0 +1,157 @@
+//! Reading. A fetch that has too little to say waits until the high watermark of one of its partitions moves.
+
+use super::burst::Burst;
+use super::{Api, Call};
+use crate::partition::Partition;
+use grower_protocol::message::{
+    ErrorCode, Failure, Fetch, FetchAnswer, FetchPartition, FetchedPartition, Part, Response,
+};
+use grower_storage::log::{ReadError, Slice};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// What a fetch would answer now.
+struct Gathered {
+    partitions: Vec<Part<FetchedPartition>>,
+    slices: Vec<Slice>,
+    bytes: usize,
+    /// A partition has an error or damage to report: that is worth an answer at once.
+    failed: bool,
+}
+
+/// Nobody waits longer than this, whatever they ask: a peer that vanished must not be waited for for ever.
+const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+
+impl Api {
+    pub(super) fn fetch(self: &Arc<Self>, request: Fetch, call: Call, burst: &mut Burst) {
+        let gathered = self.gather(&request);
+        if gathered.is_enough(&request) {
+            let (response, slices) = gathered.into_response();
+            return burst.answer_slices(call.correlation, &response, slices, call.permit);
+        }
+        let reply = burst.reply(call.correlation, call.permit);
+        let api = self.clone();
+        tokio::spawn(async move {
+            let (response, slices) = api.await_records(&request).await.into_response();
+            reply.send_slices(&response, slices);
+        });
+    }
+
+    async fn await_records(&self, request: &Fetch) -> Gathered {
+        let wait = Duration::from_millis(request.max_wait_ms.into()).min(WAIT_MAX);
+        let deadline = tokio::time::sleep(wait);
+        tokio::pin!(deadline);
+        let progress = Arc::new(Notify::new());
+        let partitions = self.partitions_of(request);
+        let gathered = loop {
+            for partition in &partitions {
+                partition.notify_on_progress(&progress);
+            }
+            let gathered = self.gather(request); // After registering: what came in between is seen here.
+            if gathered.is_enough(request) {
+                break gathered;
+            }
+            tokio::select! {
+                () = progress.notified() => {}
+                () = &mut deadline => break self.gather(request),
+                () = self.stop.cancelled() => break gathered,
+            }
+            for partition in &partitions {
+                partition.forget_fetch(&progress);
+            }
+        };
+        for partition in &partitions {
+            partition.forget_fetch(&progress);
+        }
+        gathered
+    }
+
+    fn partitions_of(&self, request: &Fetch) -> Vec<Arc<Partition>> {
+        let found = request.partitions.iter().map(|wanted| self.topics.partition(wanted.topic, wanted.partition));
+        found.flatten().collect()
+    }
+
+    /// Takes what is there, in the order of the request, within its limits. The first partition that has anything gives
+    /// at least one batch, however large.
+    fn gather(&self, request: &Fetch) -> Gathered {
+        let mut left = (request.max_bytes as usize).min(self.node.fetch_bytes_max);
+        let mut gathered = Gathered { partitions: Vec::new(), slices: Vec::new(), bytes: 0, failed: false };
+        for wanted in &request.partitions {
+            let part = self.read(wanted, left, gathered.bytes == 0);
+            gathered.failed |= part.as_ref().is_ok_and(|(fetched, _)| fetched.damaged.is_some()) || part.is_err();
+            gathered.partitions.push(part.map(|(fetched, slices)| {
+                let length = fetched.length as usize;
+                gathered.bytes += length;
+                left = left.saturating_sub(length);
+                gathered.slices.extend(slices);
+                fetched
+            }));
+        }
+        gathered
+    }
+
+    fn read(&self, wanted: &FetchPartition, left: usize, first: bool) -> Part<(FetchedPartition, Vec<Slice>)> {
+        let partition = self.topics.partition(wanted.topic, wanted.partition)?;
+        check_epoch(wanted, &partition)?;
+        let high_watermark = partition.high_watermark();
+        let limit = left.min(wanted.max_bytes as usize);
+        let log_start = partition.reader().span().start;
+        let mut slices = match partition.reader().read(wanted.offset, limit, high_watermark) {
+            Ok(slices) => slices,
+            Err(ReadError::Corrupt { offsets, .. }) => {
+                let damaged = Some((offsets.start, offsets.end));
+                return Ok((FetchedPartition { length: 0, high_watermark, log_start, damaged }, Vec::new()));
+            }
+            Err(error) => return Err(read_failure(&partition, &error)),
+        };
+        let mut length: usize = slices.iter().map(Slice::len).sum();
+        if !first && limit < length {
+            slices.clear(); // Only the first may pass the limit, to get its one batch across.
+            length = 0;
+        }
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        Ok((FetchedPartition { length, high_watermark, log_start, damaged: None }, slices))
+    }
+}
+
+impl Gathered {
+    fn is_enough(&self, request: &Fetch) -> bool {
+        request.max_wait_ms == 0
+            || request.partitions.is_empty()
+            || self.failed
+            || (request.min_bytes as usize).max(1) <= self.bytes
+    }
+
+    fn into_response(self) -> (Response, Vec<Slice>) {
+        (Response::Fetch(FetchAnswer { partitions: self.partitions }), self.slices)
+    }
+}
+
+fn check_epoch(wanted: &FetchPartition, partition: &Partition) -> Result<(), Failure> {
+    let Some(known) = wanted.leader_epoch else { return Ok(()) };
+    let current = partition.epoch();
+    if known < current {
+        return Err(Failure::new(
+            ErrorCode::FencedLeaderEpoch,
+            format_args!("leader epoch {known} is over, it is {current}: refresh metadata"),
+        ));
+    }
+    if current < known {
+        return Err(Failure::new(
+            ErrorCode::UnknownLeaderEpoch,
+            format_args!("leader epoch {known} is not known here yet, it is {current}"),
+        ));
+    }
+    Ok(())
+}
+
+/// How a read error is told to clients.
+pub(super) fn read_failure(partition: &Partition, error: &ReadError) -> Failure {
+    let code = match error {
+        ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Corrupt { .. } => ErrorCode::CorruptLog,
+        ReadError::Disk(_) => ErrorCode::StorageFailed,
+    };
+    Failure::new(code, format_args!("{}/{}: {error}", partition.topic_name, partition.partition))
+}

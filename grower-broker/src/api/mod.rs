@@ -1,0 +1,119 @@
+//! What the broker does for a request, whoever asks and over whichever wire. It knows no sockets: an answer goes to an
+//! [`Outbox`], now or when what it waits for has come.
+
+mod burst;
+mod fetch;
+mod groups;
+mod offsets;
+mod produce;
+mod topics;
+
+pub(crate) use burst::Burst;
+pub(crate) use produce::{PendingProduce, send_settled};
+pub(crate) use topics::ProducerIds;
+
+use crate::clock::Clock;
+use crate::groups::Groups;
+use crate::health::Health;
+use crate::listener::Permit;
+use crate::metadata::Limits;
+use crate::partition::Flushers;
+use crate::space::Space;
+use crate::topic::Topics;
+use bytes::BytesMut;
+use grower_protocol::ids::NodeId;
+use grower_protocol::message::{Feature, Hello, HelloAnswer, Request, Response};
+use grower_protocol::wire::Correlation;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Everything that requests reach.
+pub(crate) struct Api {
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) flushers: Arc<Flushers>,
+    pub(crate) space: Space,
+    pub(crate) health: Health,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) node: Node,
+    /// Set when the broker stops: whoever waits for something gives up.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Who this broker is, for those who ask.
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) cluster_id: String,
+    /// Where clients reach it; empty if it listens nowhere.
+    pub(crate) address: String,
+    pub(crate) frame_bytes_max: usize,
+    pub(crate) fetch_bytes_max: usize,
+    pub(crate) auto_create_topics: bool,
+    pub(crate) limits: Limits,
+}
+
+/// The rest of a request beside its message.
+pub(crate) struct Call {
+    pub(crate) correlation: Correlation,
+    pub(crate) permit: Permit,
+    pub(crate) attachment: BytesMut,
+}
+
+impl Api {
+    /// Handles one request. What can be answered at once goes to the burst, all else answers by itself later.
+    pub(crate) fn handle(self: &Arc<Self>, request: Request, call: Call, burst: &mut Burst) {
+        match request {
+            Request::Produce(produce) => self.produce(produce, call, burst),
+            Request::Fetch(fetch) => self.fetch(fetch, call, burst),
+            Request::Hello(hello) => burst.answer(call.correlation, &Response::Hello(self.hello(&hello)), call.permit),
+            other => {
+                let reply = burst.reply(call.correlation, call.permit);
+                let api = self.clone();
+                tokio::spawn(async move {
+                    let response = api.answer(other).await;
+                    reply.send(&response);
+                });
+            }
+        }
+    }
+
+    /// Requests that touch metadata, groups or the disk: each runs as a task of its own.
+    async fn answer(self: Arc<Self>, request: Request) -> Response {
+        let answered = match request {
+            Request::Metadata(metadata) => self.metadata(metadata).await,
+            Request::InitProducer => self.init_producer().await,
+            Request::ListOffsets(list) => self.list_offsets(list).await,
+            Request::CreateTopics { topics } => self.create_topics(topics).await,
+            Request::DeleteTopic(topic) => self.delete_topic(topic).await,
+            Request::GrowTopic { topic, partitions } => self.grow_topic(topic, partitions).await,
+            Request::AlterTopic { topic, configs } => self.alter_topic(topic, configs).await,
+            Request::DescribeTopics { topics, segments } => self.describe_topics(topics, segments).await,
+            Request::ReportDamage(report) => self.check_damage(report).await,
+            Request::Heartbeat(_)
+            | Request::LeaveGroup { .. }
+            | Request::CommitOffsets(_)
+            | Request::FetchOffsets { .. }
+            | Request::ListGroups
+            | Request::DescribeGroup(_)
+            | Request::DeleteGroup(_) => self.group_request(request).await,
+            Request::Hello(_) | Request::Produce(_) | Request::Fetch(_) => unreachable!("handled without a task"),
+        };
+        answered.unwrap_or_else(Response::Failed)
+    }
+
+    fn hello(&self, hello: &Hello) -> HelloAnswer {
+        let ours = Feature::ours();
+        let unknown_features = Feature::missing(&hello.features, &ours);
+        tracing::debug!(software = hello.software, version = hello.version, "a client introduced itself");
+        HelloAnswer {
+            software: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            features: ours,
+            unknown_features,
+            cluster_id: self.node.cluster_id.clone(),
+            node: self.node.id,
+            frame_bytes_max: u32::try_from(self.node.frame_bytes_max).unwrap_or(u32::MAX),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Offsets by position and by time, and a second look at bytes that arrived damaged.
+
+use super::Api;
+use super::fetch::read_failure;
+use crate::partition::Partition;
+use grower_protocol::ids::Timestamp;
+use grower_protocol::message::{
+    ErrorCode, Failure, ListOffset, ListOffsets, ListedOffset, OffsetSpec, Part, ReportDamage, Response,
+};
+use grower_storage::log::{ReadError, TimedOffset};
+
+type Answered = Result<Response, Failure>;
+
+impl Api {
+    /// Lookups by time read the log, so they run where blocking is allowed.
+    pub(super) async fn list_offsets(self: std::sync::Arc<Self>, request: ListOffsets) -> Answered {
+        let looked_up = tokio::task::spawn_blocking(move || {
+            request.partitions.iter().map(|wanted| self.list_offset(wanted)).collect()
+        });
+        looked_up.await.map(Response::ListOffsets).map_err(|error| Failure::new(ErrorCode::Internal, error))
+    }
+
+    fn list_offset(&self, wanted: &ListOffset) -> Part<ListedOffset> {
+        let partition = self.topics.partition(wanted.topic, wanted.partition)?;
+        let at = |offset| Ok(ListedOffset { offset: Some(offset), timestamp: None });
+        match wanted.spec {
+            OffsetSpec::Beginning => at(partition.span().log_start),
+            OffsetSpec::End => at(partition.high_watermark()),
+            OffsetSpec::AtOrAfter(timestamp) => by_time(&partition, timestamp),
+            OffsetSpec::Latest => latest(&partition),
+        }
+    }
+
+    pub(super) async fn check_damage(self: std::sync::Arc<Self>, report: ReportDamage) -> Answered {
+        let partition = self.topics.partition(report.topic, report.partition)?;
+        let checked = tokio::task::spawn_blocking(move || {
+            let offsets = report.start..report.end.min(partition.high_watermark());
+            match partition.reader().check(offsets) {
+                Ok(()) => Ok(Response::Done),
+                Err(error @ ReadError::Corrupt { .. }) => {
+                    let (topic, number) = (&partition.topic_name, partition.partition);
+                    tracing::error!(%topic, partition = %number, %error, "records are damaged on disk");
+                    Ok(Response::Done) // The next fetch says which.
+                }
+                Err(error) => Err(read_failure(&partition, &error)),
+            }
+        });
+        checked.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?
+    }
+}
+
+fn by_time(partition: &Partition, timestamp: Timestamp) -> Part<ListedOffset> {
+    let found = partition.reader().offset_for_time(timestamp, partition.high_watermark());
+    found.map(listed).map_err(|error| read_failure(partition, &error))
+}
+
+/// The largest timestamp is that of some segment, so that one lookup finds its record.
+fn latest(partition: &Partition) -> Part<ListedOffset> {
+    let segments = partition.reader().segments();
+    match segments.iter().filter_map(|segment| segment.max_timestamp).max() {
+        Some(timestamp) => by_time(partition, timestamp),
+        None => Ok(ListedOffset { offset: None, timestamp: None }),
+    }
+}
+
+fn listed(found: Option<TimedOffset>) -> ListedOffset {
+    ListedOffset { offset: found.map(|record| record.offset), timestamp: found.map(|record| record.timestamp) }
+}

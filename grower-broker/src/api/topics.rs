@@ -1,0 +1,179 @@
+//! Making, changing and looking at topics.
+
+use super::Api;
+use crate::metadata::{Applied, Command, Topic};
+use crate::partition::Partition;
+use crate::random::random_bytes;
+use grower_protocol::ids::{PartitionId, ProducerEpoch, ProducerId, TopicId, TopicName};
+use grower_protocol::message::{
+    BrokerAddress, ErrorCode, Failure, Metadata, MetadataAnswer, NewTopic, Part, PartitionDescription,
+    ProducerIdentity, Response, SegmentDescription, TopicDescription,
+};
+use std::sync::Arc;
+
+type Answered = Result<Response, Failure>;
+
+impl Api {
+    pub(super) async fn metadata(&self, request: Metadata) -> Answered {
+        if request.create_missing && self.node.auto_create_topics {
+            self.create_missing(&request).await?;
+        }
+        let image = self.topics.image();
+        let topics = match request.topics {
+            None => image.topics().map(|topic| Ok(topic.metadata())).collect(),
+            Some(names) => names
+                .iter()
+                .map(|name| image.topic(name).map(|topic| topic.metadata()).ok_or_else(|| unknown(name)))
+                .collect(),
+        };
+        let brokers = vec![BrokerAddress { node: self.node.id, address: self.node.address.clone() }];
+        Ok(Response::Metadata(MetadataAnswer { brokers, topics }))
+    }
+
+    async fn create_missing(&self, request: &Metadata) -> Result<(), Failure> {
+        for name in request.topics.iter().flatten() {
+            if self.topics.image().topic(name).is_some() {
+                continue;
+            }
+            let wish = NewTopic { name: name.clone(), partitions: None, replication_factor: None, configs: Vec::new() };
+            match self.create_topic(&wish).await {
+                Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
+                _ => tracing::info!(topic = %name, "created on first use"),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn init_producer(&self) -> Answered {
+        let id = self.producer_ids.next(&self.topics).await?;
+        Ok(Response::InitProducer(ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }))
+    }
+
+    pub(super) async fn create_topics(&self, wishes: Vec<NewTopic>) -> Answered {
+        let mut created: Vec<Part<TopicId>> = Vec::with_capacity(wishes.len());
+        for (at, wish) in wishes.iter().enumerate() {
+            let twice = wishes.iter().enumerate().any(|(other, w)| other != at && w.name == wish.name);
+            created.push(if twice { Err(named_twice(&wish.name)) } else { self.create_topic(wish).await });
+        }
+        Ok(Response::CreateTopics(created))
+    }
+
+    async fn create_topic(&self, wish: &NewTopic) -> Part<TopicId> {
+        let now = self.clock.now();
+        let id = TopicId::from_random(random_bytes());
+        self.topics.change(|image| Ok(image.create_topic(wish, id, now, &self.node.limits)?)).await?;
+        Ok(id)
+    }
+
+    pub(super) async fn delete_topic(&self, name: TopicName) -> Answered {
+        let applied = self.topics.change(|image| Ok(image.delete_topic(&name)?)).await?;
+        if let Applied::TopicDeleted(topic) = applied {
+            self.groups.forget_topic(topic.id).await;
+        }
+        self.topics.look_at_retention(); // Its files go now, not in half a minute.
+        Ok(Response::Done)
+    }
+
+    pub(super) async fn grow_topic(&self, name: TopicName, partitions: u32) -> Answered {
+        self.topics.change(|image| Ok(image.grow_topic(&name, partitions, &self.node.limits)?)).await?;
+        Ok(Response::Done)
+    }
+
+    pub(super) async fn alter_topic(&self, name: TopicName, configs: Vec<(String, Option<String>)>) -> Answered {
+        self.topics.change(|image| Ok(image.alter_topic(&name, &configs)?)).await?;
+        Ok(Response::Done)
+    }
+
+    pub(super) async fn describe_topics(&self, names: Option<Vec<TopicName>>, segments: bool) -> Answered {
+        let image = self.topics.image();
+        let describe = |topic: &Arc<Topic>| self.describe(topic, segments);
+        let described = match names {
+            None => image.topics().filter(|topic| !topic.name.is_internal()).map(|topic| Ok(describe(topic))).collect(),
+            Some(names) => {
+                names.iter().map(|name| image.topic(name).map(describe).ok_or_else(|| unknown(name))).collect()
+            }
+        };
+        Ok(Response::DescribeTopics(described))
+    }
+
+    fn describe(&self, topic: &Topic, segments: bool) -> TopicDescription {
+        let described = topic.numbered().filter_map(|(number, metadata)| {
+            let partition = self.topics.partition(topic.id, number).ok()?;
+            Some(PartitionDescription {
+                leader: metadata.leader,
+                replicas: metadata.replicas.clone(),
+                in_sync: metadata.in_sync.clone(),
+                ..describe_partition(&partition, number, segments)
+            })
+        });
+        TopicDescription {
+            name: topic.name.clone(),
+            id: topic.id,
+            replication_factor: topic.replication_factor(),
+            configs: topic.describe_configs(),
+            partitions: described.collect(),
+        }
+    }
+}
+
+/// What the log itself can say.
+fn describe_partition(partition: &Partition, number: PartitionId, with_segments: bool) -> PartitionDescription {
+    let span = partition.span();
+    let segments: Vec<SegmentDescription> = partition.reader().segments().into_iter().map(describe_segment).collect();
+    PartitionDescription {
+        partition: number,
+        leader: None,
+        leader_epoch: span.epoch,
+        replicas: Vec::new(),
+        in_sync: Vec::new(),
+        log_start: span.log_start,
+        high_watermark: span.high_watermark,
+        log_end: span.log_end,
+        bytes: segments.iter().map(|segment| segment.log_bytes + segment.index_bytes).sum(),
+        damaged: Vec::new(),
+        segments: if with_segments { segments } else { Vec::new() },
+    }
+}
+
+fn describe_segment(info: grower_storage::log::SegmentInfo) -> SegmentDescription {
+    SegmentDescription {
+        log_file: info.file,
+        index_file: info.index_file,
+        base_offset: info.base_offset,
+        end_offset: info.end_offset,
+        log_bytes: info.bytes,
+        index_bytes: 0,
+        max_timestamp: info.max_timestamp,
+    }
+}
+
+fn unknown(name: &TopicName) -> Failure {
+    Failure::new(
+        ErrorCode::UnknownTopic,
+        format_args!("there is no topic {name}; create it with: grower-cli topic create {name}"),
+    )
+}
+
+fn named_twice(name: &TopicName) -> Failure {
+    Failure::new(ErrorCode::InvalidRequest, format_args!("the request names topic {name} more than once"))
+}
+
+/// Producer ids, handed out one by one from blocks that the metadata has written down before.
+#[derive(Default)]
+pub(crate) struct ProducerIds {
+    block: tokio::sync::Mutex<std::ops::Range<u64>>,
+}
+
+const BLOCK: u32 = 1_000;
+
+impl ProducerIds {
+    async fn next(&self, topics: &crate::topic::Topics) -> Result<u64, Failure> {
+        let mut block = self.block.lock().await;
+        if block.is_empty()
+            && let Applied::ProducerIds(fresh) = topics.propose(Command::AllocateProducerIds { count: BLOCK }).await?
+        {
+            *block = fresh;
+        }
+        block.next().ok_or_else(|| Failure::new(ErrorCode::LimitReached, "all producer ids were handed out"))
+    }
+}

@@ -1,0 +1,272 @@
+//! The broker as a library: start it on a directory, connect in process or over TCP, stop it.
+
+use crate::api::{Api, Node};
+use crate::clock::{Clock, SystemClock};
+use crate::config::BrokerConfig;
+use crate::groups::Groups;
+use crate::health::Health;
+use crate::listener::{ConnectionLimits, Listener, Stream, run, serve};
+use crate::logs::{Logs, MemLogs};
+use crate::memory::Memory;
+use crate::metadata::{Command, MemMetadataStore, MetadataStore, ProposeError, Uuid};
+use crate::metrics::Metrics;
+use crate::partition::Flushers;
+use crate::random::random_bytes;
+use crate::space::Space;
+use crate::topic::{IndexKind, Topics};
+use grower_protocol::ids::NodeId;
+use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::DuplexStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A running broker. Stop it with [`Broker::stop`]; dropped, it behaves as if it had crashed, which loses nothing
+/// that was acknowledged.
+pub struct Broker {
+    api: Arc<Api>,
+    limits: Arc<ConnectionLimits>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    listen: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    _lock: DirLock,
+}
+
+/// What a broker is made of; whatever is not given is the real thing.
+pub struct BrokerBuilder {
+    config: BrokerConfig,
+    disk: Option<Arc<dyn Disk>>,
+    logs: Option<Arc<dyn Logs>>,
+    metadata: Option<Arc<dyn MetadataStore>>,
+    clock: Arc<dyn Clock>,
+    index: IndexKind,
+}
+
+/// Why a broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory is in use.
+    #[error("another broker works in {dir}: {source}")]
+    Locked {
+        /// The data directory.
+        dir: String,
+        /// As the system says.
+        source: DiskError,
+    },
+    /// The data directory cannot be read or written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A partition cannot be opened.
+    #[error("cannot open the logs: {0}")]
+    Logs(String),
+    /// The metadata cannot be read or written.
+    #[error("cannot change the metadata: {0}")]
+    Metadata(#[from] ProposeError),
+    /// A port cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Broker {
+    /// Starts a broker on its data directory, recovering whatever a crash left.
+    pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
+        Self::builder(config).start().await
+    }
+
+    /// Starts with other parts: a disk in memory, logs in memory, a clock of one's own.
+    pub fn builder(config: BrokerConfig) -> BrokerBuilder {
+        BrokerBuilder {
+            config,
+            disk: None,
+            logs: None,
+            metadata: None,
+            clock: Arc::new(SystemClock),
+            index: IndexKind::default(),
+        }
+    }
+
+    /// Opens a connection inside the process; it speaks the same protocol as a socket.
+    pub fn connect(&self) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(PIPE);
+        let (api, limits, stop) = (self.api.clone(), self.limits.clone(), self.stop.clone());
+        self.tasks.spawn(async move { run(Stream::InProcess(far), api, limits, stop).await });
+        near
+    }
+
+    /// Where it listens for clients.
+    pub fn listen_address(&self) -> Option<SocketAddr> {
+        self.listen
+    }
+
+    /// Where it serves HTTP.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// Returns with the reason once the broker has failed for good: a sync failed, and nothing is acknowledged any more.
+    /// The process should end then.
+    pub async fn failed(&self) -> String {
+        self.api.health.failed().await
+    }
+
+    /// Stops: no new connections, requests in work are answered, everything is made durable.
+    pub async fn stop(self) -> Result<(), String> {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let api = self.api.clone();
+        let closed = tokio::task::spawn_blocking(move || close(&api));
+        closed.await.map_err(|error| error.to_string())?
+    }
+}
+
+/// Bytes that a pipe holds in each direction.
+const PIPE: usize = 256 * 1024;
+
+/// What must be on disk when a clean stop ends.
+fn close(api: &Api) -> Result<(), String> {
+    api.flushers.stop();
+    if let Some(reason) = api.health.failure() {
+        return Err(reason);
+    }
+    let now = api.clock.now();
+    for partition in api.topics.all() {
+        partition.checkpoint(now).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+impl BrokerBuilder {
+    /// Keeps all files on this disk.
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
+    /// Keeps the partitions' logs there.
+    pub fn logs(mut self, logs: Arc<dyn Logs>) -> Self {
+        self.logs = Some(logs);
+        self
+    }
+
+    /// Keeps the metadata there.
+    pub fn metadata(mut self, metadata: Arc<dyn MetadataStore>) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// Tells the time by this clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Indexes segments in this way.
+    pub fn index(mut self, index: IndexKind) -> Self {
+        self.index = index;
+        self
+    }
+
+    /// Starts the broker.
+    pub async fn start(self) -> Result<Broker, StartError> {
+        let Self { config, disk, logs, metadata, clock, index } = self;
+        let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
+        let lock = lock(&*disk, &config)?;
+        let metadata = metadata.unwrap_or_else(|| Arc::new(MemMetadataStore::default()));
+        let listener = bind(config.listen).await?;
+        let node = register(&*metadata, &config, listener.as_ref()).await?;
+        let logs = logs.unwrap_or_else(|| Arc::new(MemLogs));
+        let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index));
+        let opening = topics.clone();
+        let opened = tokio::task::spawn_blocking(move || opening.open_all()).await;
+        opened
+            .map_err(|error| StartError::Logs(error.to_string()))?
+            .map_err(|error| StartError::Logs(error.to_string()))?;
+
+        let health = Health::new(Metrics::new());
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let api = Arc::new(Api {
+            groups: Arc::new(Groups),
+            flushers: Arc::new(Flushers::start(disk.clone(), health.clone(), config.flush_delay)),
+            space: Space::new(disk, health.clone(), config.disk_reserve_bytes),
+            topics: topics.clone(),
+            health,
+            clock,
+            producer_ids: crate::api::ProducerIds::default(),
+            node,
+            stop: stop.clone(),
+        });
+        let limits = Arc::new(connection_limits(&config));
+        tasks.spawn(topics.run_retention(config.retention_check, stop.clone()));
+        let listen = listener.as_ref().map(|listener| listener.address);
+        if let Some(listener) = listener {
+            tasks.spawn(serve(listener, api.clone(), limits.clone(), tasks.clone(), stop.clone()));
+        }
+        Ok(Broker { api, limits, tasks, stop, listen, http: None, _lock: lock })
+    }
+}
+
+fn lock(disk: &dyn Disk, config: &BrokerConfig) -> Result<DirLock, StartError> {
+    disk.create_dir_all(&config.data_dir)?;
+    disk.lock(&config.data_dir).map_err(|source| match source.kind() {
+        std::io::ErrorKind::WouldBlock => StartError::Locked { dir: config.data_dir.display().to_string(), source },
+        _ => source.into(),
+    })
+}
+
+async fn bind(address: Option<SocketAddr>) -> Result<Option<Listener>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    Listener::bind(address).await.map(Some).map_err(|source| StartError::Listen { address, source })
+}
+
+/// Makes this start known: the cluster gets its identity at the first one, and every start begins a new leader epoch
+/// in each partition before anything is appended.
+async fn register(
+    metadata: &dyn MetadataStore,
+    config: &BrokerConfig,
+    listener: Option<&Listener>,
+) -> Result<Node, StartError> {
+    let bound = listener.map(|listener| listener.address.to_string());
+    let address = config.advertise.clone().or(bound).unwrap_or_default();
+    let cluster = match metadata.image().cluster() {
+        Some(cluster) => cluster,
+        None => {
+            let cluster = Uuid::from_random(random_bytes());
+            metadata.propose(Command::FormatCluster { cluster }).await?;
+            cluster
+        }
+    };
+    let id = NodeId::new(config.node_id);
+    let uuid = Uuid::from_random(random_bytes());
+    metadata.propose(Command::RegisterBroker { node: id, uuid, address: address.clone() }).await?;
+    Ok(Node {
+        id,
+        cluster_id: cluster.to_string(),
+        address,
+        frame_bytes_max: config.frame_bytes_max,
+        fetch_bytes_max: config.fetch_bytes_max,
+        auto_create_topics: config.auto_create_topics,
+        limits: config.limits,
+    })
+}
+
+fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
+    ConnectionLimits {
+        connections_max: config.max_connections,
+        frame_bytes_max: config.frame_bytes_max,
+        requests_in_flight_max: config.requests_in_flight_max,
+        handshake_timeout: config.handshake_timeout,
+        frame_timeout: config.frame_timeout,
+        idle_timeout: config.idle_timeout,
+        write_timeout: config.write_timeout,
+        memory: Memory::new(config.memory as usize),
+    }
+}

@@ -1,0 +1,48 @@
+//! Whether the broker may go on, and who is to be told when it may not.
+
+use crate::metrics::Metrics;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Shared by everything that can fail for good. The first failure counts; there is no way back but a restart.
+#[derive(Clone)]
+pub(crate) struct Health(Arc<State>);
+
+struct State {
+    failure: Mutex<Option<String>>,
+    failed: CancellationToken,
+    metrics: Metrics,
+}
+
+impl Health {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self(Arc::new(State { failure: Mutex::default(), failed: CancellationToken::new(), metrics }))
+    }
+
+    /// The disk can no longer be trusted: nothing is acknowledged from here on.
+    pub(crate) fn fail(&self, reason: String) {
+        let mut failure = self.0.failure.lock();
+        if failure.is_none() {
+            tracing::error!(reason, "the broker stops");
+            *failure = Some(reason);
+        }
+        drop(failure);
+        self.0.failed.cancel();
+    }
+
+    /// Why the broker stops, if it does.
+    pub(crate) fn failure(&self) -> Option<String> {
+        if self.0.failed.is_cancelled() { self.0.failure.lock().clone() } else { None }
+    }
+
+    /// Returns the reason once there is one.
+    pub(crate) async fn failed(&self) -> String {
+        self.0.failed.cancelled().await;
+        self.failure().unwrap_or_default()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+}

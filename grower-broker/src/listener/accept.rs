@@ -1,0 +1,67 @@
+//! The data port: accepts sockets for as long as the broker lives. No error of one connection, and none of accepting, ends it.
+
+use super::{ConnectionLimits, Stream, run};
+use crate::api::Api;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A bound port.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl Listener {
+    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+}
+
+/// Accepts until `stop`; each connection runs as a task of its own.
+pub(crate) async fn serve(
+    listener: Listener,
+    api: Arc<Api>,
+    limits: Arc<ConnectionLimits>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
+    let room = Arc::new(Semaphore::new(limits.connections_max));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.socket.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Ok(place) = room.clone().try_acquire_owned() else {
+                    tracing::warn!(%peer, limit = limits.connections_max, "connection refused: max.connections reached");
+                    continue;
+                };
+                let (api, limits, stop) = (api.clone(), limits.clone(), stop.clone());
+                tasks.spawn(async move {
+                    run(prepared(stream), api, limits, stop).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others will be closed, so wait a little instead of spinning.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn prepared(stream: TcpStream) -> Stream {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    Stream::Tcp(stream)
+}

@@ -1,0 +1,86 @@
+//! The two things a connection can run over: a socket, or a pipe inside the process.
+
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Mutex;
+
+/// A connection as it was accepted.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    InProcess(DuplexStream),
+}
+
+/// Its receiving side.
+pub(crate) enum Source {
+    Tcp(OwnedReadHalf),
+    InProcess(ReadHalf<DuplexStream>),
+}
+
+/// Its sending side. Any thread may try; only the writer task waits.
+pub(crate) enum Sink {
+    Tcp(OwnedWriteHalf),
+    InProcess(Mutex<WriteHalf<DuplexStream>>),
+}
+
+impl Stream {
+    pub(crate) fn split(self) -> (Source, Sink) {
+        match self {
+            Self::Tcp(stream) => {
+                let (source, sink) = stream.into_split();
+                (Source::Tcp(source), Sink::Tcp(sink))
+            }
+            Self::InProcess(stream) => {
+                let (source, sink) = split(stream);
+                (Source::InProcess(source), Sink::InProcess(Mutex::new(sink)))
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Receives some bytes at the end of `into`, within its capacity; 0 means that the other side is done.
+    pub(crate) async fn receive(&mut self, into: &mut bytes::BytesMut) -> io::Result<usize> {
+        async fn some(from: &mut (impl AsyncRead + Unpin), into: &mut bytes::BytesMut) -> io::Result<usize> {
+            use bytes::BufMut;
+            let room = into.capacity() - into.len();
+            from.read_buf(&mut into.limit(room.max(1))).await
+        }
+        match self {
+            Self::Tcp(half) => some(half, into).await,
+            Self::InProcess(half) => some(half, into).await,
+        }
+    }
+}
+
+impl Sink {
+    /// Sends what can be sent without waiting and says how much that was.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(half) => match half.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                sent => sent,
+            },
+            Self::InProcess(_) => Ok(0), // A pipe wakes its reader by a task anyway: leave it to the writer.
+        }
+    }
+
+    /// Sends all of it.
+    pub(crate) async fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(half) => {
+                while !bytes.is_empty() {
+                    half.writable().await?;
+                    match half.try_write(bytes) {
+                        Ok(sent) => bytes = &bytes[sent..],
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(())
+            }
+            Self::InProcess(half) => half.lock().await.write_all(bytes).await,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Sync rounds: one fsync answers every producer that waited for it.
+//!
+//! A few threads take partitions from a queue and run a round each: take the waiters, ask the log what must reach
+//! the disk, sync it, raise the high watermark, send the answers. A partition is in the queue or in one round, never
+//! both. A small request that is alone skips the queue and syncs in its own task ([`Lone`]): no hop at all.
+//! After a failed sync nothing is known of the disk, so no waiter is acknowledged and the broker stops for good.
+
+use super::{Partition, Waiter};
+use crate::api::send_settled;
+use crate::config::topic::FlushPolicy;
+use crate::health::Health;
+use grower_protocol::message::{ErrorCode, Failure};
+use grower_storage::disk::{Disk, DiskError};
+use grower_storage::log::FlushPoint;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The pool. Threads start when the queue grows and stay.
+pub(crate) struct Flushers {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared {
+    disk: Arc<dyn Disk>,
+    health: Health,
+    /// Unsynced bytes are flushed within this time even if nobody waits.
+    delay: Duration,
+    queue: Mutex<Queue>,
+    /// A partition was queued, or the pool stops.
+    work: Condvar,
+    /// A partition was handed to the timer, or the pool stops.
+    timer: Condvar,
+    /// Requests that wait for a round, over all partitions.
+    waiting: AtomicUsize,
+    /// Waiters answered by the round before: more than one means that sharing pays.
+    last_round: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queue {
+    ready: VecDeque<Arc<Partition>>,
+    delayed: Vec<Arc<Partition>>,
+    idle_threads: usize,
+    threads: usize,
+    stopped: bool,
+}
+
+const THREADS_MAX: usize = 16;
+/// A request up to this size may sync in its own task.
+const LONE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a connection knows of its own situation when it asks for a sync.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lone {
+    /// Bytes it just appended.
+    pub(crate) bytes: usize,
+    /// It has received nothing further yet.
+    pub(crate) last: bool,
+}
+
+impl Flushers {
+    pub(crate) fn start(disk: Arc<dyn Disk>, health: Health, delay: Duration) -> Self {
+        let shared = Arc::new(Shared {
+            disk,
+            health,
+            delay,
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            timer: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            last_round: AtomicUsize::new(0),
+        });
+        let flushers = Self { shared: shared.clone(), threads: Mutex::default() };
+        flushers.spawn("grower-flush-timer", move || shared.run_timer());
+        flushers
+    }
+
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        self.threads.lock().push(thread.expect("the system lets us start a thread"));
+    }
+
+    /// Leaves a waiter for the next round. Call after the write, and [`Flushers::sync`] soon.
+    pub(crate) fn wait(&self, partition: &Partition, waiter: Waiter) {
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        partition.commit.lock().waiters.push(waiter);
+    }
+
+    /// Has the partition synced: by this very thread if the request is alone, else by the pool.
+    pub(crate) fn sync(&self, partition: &Arc<Partition>, lone: Lone) {
+        if !claim(partition) {
+            return; // A round is on its way; it, or the one after it, covers everything written by now.
+        }
+        let shared = &self.shared;
+        let alone = lone.last
+            && lone.bytes <= LONE_BYTES_MAX
+            && shared.waiting.load(Ordering::Relaxed) == 1
+            && shared.last_round.load(Ordering::Relaxed) <= 1;
+        if alone {
+            if shared.round(partition) {
+                self.enqueue(partition.clone());
+            }
+        } else {
+            self.enqueue(partition.clone());
+        }
+    }
+
+    /// Has the partition synced within the flush delay.
+    pub(crate) fn sync_later(&self, partition: &Arc<Partition>) {
+        {
+            let mut commit = partition.commit.lock();
+            if commit.delayed || commit.scheduled && !commit.waiters.is_empty() {
+                return;
+            }
+            commit.delayed = true;
+        }
+        self.shared.queue.lock().delayed.push(partition.clone());
+        self.shared.timer.notify_one();
+    }
+
+    fn enqueue(&self, partition: Arc<Partition>) {
+        let grow = self.shared.enqueue(partition);
+        if grow {
+            let shared = self.shared.clone();
+            self.spawn("grower-flush", move || shared.run_thread());
+        }
+    }
+
+    /// Ends the pool once the queue is empty. Nothing may be appended any more.
+    pub(crate) fn stop(&self) {
+        self.shared.queue.lock().stopped = true;
+        self.shared.work.notify_all();
+        self.shared.timer.notify_all();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            let _ = thread.join(); // A panic there was reported by its hook.
+        }
+    }
+}
+
+/// Takes the partition's turn to be synced; `false` if somebody has it.
+fn claim(partition: &Partition) -> bool {
+    let mut commit = partition.commit.lock();
+    !std::mem::replace(&mut commit.scheduled, true)
+}
+
+impl Shared {
+    /// Queues a claimed partition; `true` asks for one more thread.
+    fn enqueue(&self, partition: Arc<Partition>) -> bool {
+        let mut queue = self.queue.lock();
+        queue.ready.push_back(partition);
+        if 0 < queue.idle_threads {
+            drop(queue);
+            self.work.notify_one();
+            return false;
+        }
+        // The first thread at once; a further one only when work piles up.
+        let grow = queue.threads == 0 || (1 < queue.ready.len() && queue.threads < THREADS_MAX);
+        queue.threads += usize::from(grow);
+        grow
+    }
+
+    fn run_thread(&self) {
+        while let Some(partition) = self.next_ready() {
+            if self.round(&partition) {
+                self.queue.lock().ready.push_back(partition);
+            }
+        }
+    }
+
+    fn next_ready(&self) -> Option<Arc<Partition>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(partition) = queue.ready.pop_front() {
+                return Some(partition);
+            }
+            if queue.stopped {
+                return None;
+            }
+            queue.idle_threads += 1;
+            self.work.wait(&mut queue);
+            queue.idle_threads -= 1;
+        }
+    }
+
+    /// Collects partitions that nobody waits for and queues them when the delay of the first is over.
+    fn run_timer(&self) {
+        let mut queue = self.queue.lock();
+        while !queue.stopped {
+            if queue.delayed.is_empty() {
+                self.timer.wait(&mut queue);
+                continue;
+            }
+            let until = Instant::now() + self.delay;
+            while !queue.stopped && !self.timer.wait_until(&mut queue, until).timed_out() {}
+            let due = std::mem::take(&mut queue.delayed);
+            drop(queue);
+            for partition in due {
+                partition.commit.lock().delayed = false;
+                if claim(&partition) && self.round(&partition) {
+                    self.enqueue(partition);
+                }
+            }
+            queue = self.queue.lock();
+        }
+    }
+
+    /// One sync of one partition; `true` if more waiters came meanwhile, and the partition must be queued again.
+    fn round(&self, partition: &Arc<Partition>) -> bool {
+        let waiters = std::mem::take(&mut partition.commit.lock().waiters);
+        if 0 < waiters.len() {
+            self.waiting.fetch_sub(waiters.len(), Ordering::Relaxed);
+            self.last_round.store(waiters.len(), Ordering::Relaxed);
+        }
+        let outcome = self.sync(partition);
+        let settled = waiters.into_iter().filter_map(|waiter| waiter.settle(outcome.clone()));
+        send_settled(settled.collect());
+        let mut commit = partition.commit.lock();
+        commit.scheduled = !commit.waiters.is_empty();
+        commit.scheduled
+    }
+
+    fn sync(&self, partition: &Partition) -> Result<(), Failure> {
+        if let Some(reason) = self.health.failure() {
+            return Err(Failure::new(ErrorCode::StorageFailed, reason)); // Nothing is synced after a sync failed.
+        }
+        let Some(point) = partition.flush_point()? else { return Ok(()) };
+        let started = Instant::now();
+        let synced = self.disk.sync_many(&point.files);
+        self.health.metrics().fsync.observe(started.elapsed().as_secs_f64());
+        partition.flushed(&point, synced).inspect_err(|failure| {
+            self.health.fail(format!("a sync failed, so what is on disk is no longer known: {failure}"));
+        })
+    }
+}
+
+impl Partition {
+    /// What must be synced for everything written to be durable; nothing where the topic leaves that to the system.
+    fn flush_point(&self) -> Result<Option<FlushPoint>, Failure> {
+        let tail = self.tail.lock();
+        tail.check_open()?;
+        if self.config.load().flush == FlushPolicy::Os {
+            return Ok(None);
+        }
+        Ok(Some(tail.log.flush_point()))
+    }
+
+    fn flushed(&self, point: &FlushPoint, synced: Result<(), DiskError>) -> Result<(), Failure> {
+        let durable = self.tail.lock().log.flushed(point, synced);
+        let end = durable.map_err(|error| Failure::new(ErrorCode::StorageFailed, error))?;
+        self.raise_high_watermark(end);
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Room on the disk. Below a reserve producers are refused, so that retention, deletes and metadata can still work and
+//! a full disk never becomes a failed write.
+
+use crate::health::Health;
+use grower_protocol::message::{ErrorCode, Failure};
+use grower_storage::disk::Disk;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The gate that each append passes.
+pub(crate) struct Space {
+    disk: Arc<dyn Disk>,
+    health: Health,
+    /// Bytes to keep free; none means the larger of 64 MiB and 2 % of the volume.
+    reserve: Option<u64>,
+    estimate: Mutex<Estimate>,
+}
+
+/// What was free when last asked, less what was written since.
+struct Estimate {
+    headroom: i64,
+    asked: Option<Instant>,
+}
+
+const RESERVE_MIN: u64 = 64 << 20;
+/// How long an answer of the system holds.
+const TRUST: Duration = Duration::from_millis(500);
+/// With less headroom than this, ask again at each append: files are allocated ahead, and others write as well.
+const CLOSE: i64 = 64 << 20;
+
+impl Space {
+    pub(crate) fn new(disk: Arc<dyn Disk>, health: Health, reserve: Option<u64>) -> Self {
+        Self { disk, health, reserve, estimate: Mutex::new(Estimate { headroom: 0, asked: None }) }
+    }
+
+    /// Lets `bytes` more be written, or says that the disk is full for now.
+    pub(crate) fn admit(&self, bytes: usize) -> Result<(), Failure> {
+        let mut estimate = self.estimate.lock();
+        estimate.headroom = estimate.headroom.saturating_sub_unsigned(bytes as u64);
+        if estimate.asked.is_none_or(|asked| TRUST < asked.elapsed()) || estimate.headroom < CLOSE {
+            self.ask(&mut estimate);
+        }
+        let full = estimate.headroom < 0;
+        drop(estimate);
+        self.health.metrics().disk_full(full);
+        if full {
+            return Err(Failure::new(
+                ErrorCode::DiskFull,
+                "the disk is full up to its reserve (disk.reserve_bytes): reads go on, writes resume when space is freed",
+            ));
+        }
+        Ok(())
+    }
+
+    fn ask(&self, estimate: &mut Estimate) {
+        match self.disk.space() {
+            Ok(space) => {
+                let reserve = self.reserve.unwrap_or_else(|| RESERVE_MIN.max(space.total / 50));
+                estimate.headroom = i64::try_from(space.free).unwrap_or(i64::MAX).saturating_sub_unsigned(reserve);
+            }
+            Err(error) => tracing::warn!(%error, "cannot ask how much disk space is free"),
+        }
+        estimate.asked = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use grower_storage::disk::MemDisk;
+
+    #[test]
+    fn writes_stop_at_the_reserve_and_resume_without_a_restart() {
+        let disk = MemDisk::default();
+        disk.set_capacity(1_000);
+        let space = Space::new(Arc::new(disk.clone()), Health::new(Metrics::new()), Some(900));
+        assert!(space.admit(50).is_ok());
+        disk.set_capacity(800);
+        assert_eq!(space.admit(50).unwrap_err().code, ErrorCode::DiskFull);
+        disk.set_capacity(10_000);
+        assert!(space.admit(50).is_ok());
+    }
+}

@@ -1,0 +1,180 @@
+//! The topics that this broker serves: metadata made real.
+//!
+//! A change is first a command that is durable in the metadata, then an effect here; the image is the truth, and a
+//! start repeats whatever a crash left undone (opening, setting aside, removing).
+
+mod open;
+mod policy;
+mod retention;
+
+pub use policy::IndexKind;
+
+use crate::clock::Clock;
+use crate::logs::{Logs, PartitionPlace};
+use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topic};
+use crate::partition::Partition;
+use arc_swap::ArcSwap;
+use grower_protocol::ids::{PartitionId, TopicId, TopicName};
+use grower_protocol::message::{ErrorCode, Failure, Part};
+use grower_storage::log::OpenError;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// All partitions, found by topic id without a lock.
+pub(crate) struct Topics {
+    metadata: Arc<dyn MetadataStore>,
+    logs: Arc<dyn Logs>,
+    clock: Arc<dyn Clock>,
+    index: IndexKind,
+    served: ArcSwap<HashMap<TopicId, Arc<Served>>>,
+    /// Held from a command to the end of its effect: effects happen in the order of their commands.
+    changing: tokio::sync::Mutex<()>,
+    /// A segment rolled, or a limit changed: old ones may have to go.
+    retention: Notify,
+    /// Topics came, went or grew.
+    changed: Notify,
+}
+
+/// One topic's partitions, by number.
+pub(crate) struct Served {
+    pub(crate) name: TopicName,
+    pub(crate) partitions: Vec<Arc<Partition>>,
+}
+
+impl Topics {
+    pub(crate) fn new(
+        metadata: Arc<dyn MetadataStore>,
+        logs: Arc<dyn Logs>,
+        clock: Arc<dyn Clock>,
+        index: IndexKind,
+    ) -> Self {
+        Self {
+            metadata,
+            logs,
+            clock,
+            index,
+            served: ArcSwap::default(),
+            changing: tokio::sync::Mutex::default(),
+            retention: Notify::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The metadata as of now.
+    pub(crate) fn image(&self) -> Arc<Image> {
+        self.metadata.image()
+    }
+
+    /// A partition, by what requests call it.
+    pub(crate) fn partition(&self, topic: TopicId, partition: PartitionId) -> Part<Arc<Partition>> {
+        let served = self.served.load();
+        let Some(topic) = served.get(&topic) else {
+            return Err(Failure::new(
+                ErrorCode::UnknownTopicId,
+                format_args!("there is no topic with id {topic}; it may have been deleted"),
+            ));
+        };
+        topic.partitions.get(partition.value() as usize).cloned().ok_or_else(|| {
+            let (name, count) = (&topic.name, topic.partitions.len());
+            Failure::new(
+                ErrorCode::UnknownPartition,
+                format_args!("topic {name} has {count} partitions, no {partition}"),
+            )
+        })
+    }
+
+    /// Every partition served.
+    pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
+        let served = self.served.load();
+        let mut topics: Vec<_> = served.values().collect();
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        topics.into_iter().flat_map(|topic| topic.partitions.iter().cloned()).collect()
+    }
+
+    /// The partitions of one topic.
+    pub(crate) fn of(&self, topic: TopicId) -> Vec<Arc<Partition>> {
+        self.served.load().get(&topic).map(|served| served.partitions.clone()).unwrap_or_default()
+    }
+
+    /// Has the image decide on a command, makes it durable, and carries it out.
+    pub(crate) async fn change(
+        &self,
+        decide: impl FnOnce(&Image) -> Result<Command, Failure>,
+    ) -> Result<Applied, Failure> {
+        let _in_order = self.changing.lock().await;
+        let command = decide(&self.image())?;
+        let applied = self.metadata.propose(command).await?;
+        self.perform(&applied).await?;
+        self.changed.notify_waiters();
+        Ok(applied)
+    }
+
+    /// Makes a command durable that changes no topic.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+        self.metadata.propose(command).await
+    }
+
+    /// Returns when topics came, went or grew after this was called.
+    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    async fn perform(&self, applied: &Applied) -> Result<(), Failure> {
+        match applied {
+            Applied::TopicCreated(topic) | Applied::TopicGrown { topic, .. } => self.serve(topic).map_err(|error| {
+                Failure::new(
+                    ErrorCode::StorageFailed,
+                    format_args!("{} exists, but cannot be opened: {error}", topic.name),
+                )
+            }),
+            Applied::TopicAltered(topic) => {
+                self.configure(topic);
+                Ok(())
+            }
+            Applied::TopicDeleted(topic) => self.stop_serving(topic),
+            Applied::Done | Applied::ProducerIds(_) => Ok(()),
+        }
+    }
+
+    /// Opens the partitions of a topic that are not open yet. Those never written to need no disk.
+    fn serve(&self, topic: &Topic) -> Result<(), OpenError> {
+        let mut partitions = self.of(topic.id);
+        for (number, partition) in topic.numbered().skip(partitions.len()) {
+            partitions.push(Arc::new(self.open(topic, number, partition.leader_epoch)?));
+        }
+        let served = Arc::new(Served { name: topic.name.clone(), partitions });
+        self.served.rcu(|map| {
+            let mut map = HashMap::clone(map);
+            map.insert(topic.id, served.clone());
+            map
+        });
+        Ok(())
+    }
+
+    fn configure(&self, topic: &Topic) {
+        for partition in self.of(topic.id) {
+            partition.configure(&topic.config, &self.index);
+        }
+        self.look_at_retention();
+    }
+
+    /// The command is durable: from here on the topic is gone, whatever happens to its files.
+    fn stop_serving(&self, topic: &Topic) -> Result<(), Failure> {
+        let partitions = self.of(topic.id);
+        self.served.rcu(|map| {
+            let mut map = HashMap::clone(map);
+            map.remove(&topic.id);
+            map
+        });
+        for partition in &partitions {
+            partition.delete();
+        }
+        let aside = self.logs.set_aside(topic.id, &topic.name, topic.partition_count());
+        aside.map_err(|error| Failure::new(ErrorCode::StorageFailed, error))
+    }
+
+    fn place(topic: &Topic, partition: PartitionId) -> PartitionPlace {
+        PartitionPlace { topic: topic.id, name: topic.name.clone(), partition }
+    }
+}

@@ -1,0 +1,48 @@
+//! From a topic's configs to what the log and the batch check understand.
+
+use crate::config::topic::TopicConfig;
+use grower_protocol::batch::BatchLimits;
+use grower_protocol::ids::Timestamp;
+use grower_storage::log::{IndexFactory, LogOptions, RetentionLimits};
+
+/// How segments are indexed: by default sparsely, at the topic's `index.interval.bytes`.
+#[derive(Clone, Debug, Default)]
+pub enum IndexKind {
+    /// One entry for each so many bytes.
+    #[default]
+    Sparse,
+    /// Whatever this makes.
+    Custom(IndexFactory),
+}
+
+/// How far a batch may grow when it is decompressed for its check, as a multiple of its topic's limit.
+const PLAIN_FACTOR: usize = 16;
+
+impl TopicConfig {
+    pub(crate) fn log_options(&self, index: &IndexKind) -> LogOptions {
+        LogOptions {
+            segment_bytes: u32::try_from(self.segment_bytes).unwrap_or(u32::MAX),
+            segment_messages: self.segment_messages,
+            segment_ms: self.segment_ms.unwrap_or(u64::MAX),
+            index: match index {
+                IndexKind::Sparse => IndexFactory::sparse(self.index_interval_bytes),
+                IndexKind::Custom(factory) => factory.clone(),
+            },
+            ..LogOptions::default()
+        }
+    }
+
+    pub(crate) fn retention_limits(&self) -> RetentionLimits {
+        RetentionLimits { ms: self.retention_ms, bytes: self.retention_bytes, messages: self.retention_messages }
+    }
+
+    pub(crate) fn batch_limits(&self, now: Timestamp) -> BatchLimits {
+        let batch_bytes_max = self.max_message_bytes as usize;
+        BatchLimits {
+            batch_bytes_max,
+            plain_bytes_max: batch_bytes_max.saturating_mul(PLAIN_FACTOR),
+            timestamp_max: now.plus_millis(self.message_timestamp_after_max_ms),
+            key_required: false,
+        }
+    }
+}

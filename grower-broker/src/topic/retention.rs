@@ -1,0 +1,39 @@
+//! Old segments leave: after a roll, after a change of limits, and every so often.
+
+use super::Topics;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+impl Topics {
+    /// Asks for a look at all partitions soon.
+    pub(crate) fn look_at_retention(&self) {
+        self.retention.notify_one();
+    }
+
+    /// Runs until `stop`.
+    pub(crate) async fn run_retention(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.retention.notified() => {}
+                () = tokio::time::sleep(interval) => {}
+                () = stop.cancelled() => return,
+            }
+            let topics = self.clone();
+            let looked = tokio::task::spawn_blocking(move || topics.retain_all());
+            if looked.await.is_err() {
+                tracing::error!("looking at retention failed; it is tried again");
+            }
+            self.remove_deleted().await;
+        }
+    }
+
+    fn retain_all(&self) {
+        let now = self.clock.now();
+        for partition in self.all() {
+            if let Err(error) = partition.retain(now) {
+                tracing::warn!(%error, topic = %partition.topic_name, partition = %partition.partition, "retention failed");
+            }
+        }
+    }
+}

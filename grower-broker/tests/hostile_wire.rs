@@ -1,0 +1,379 @@
+//! Bytes that no friend sends. After each the broker still serves everybody else.
+
+mod support {
+    pub mod raw;
+}
+
+use grower_broker::{Broker, BrokerConfig};
+use grower_protocol::batch::{ProducerStamp, crc32c};
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{LeaderEpoch, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName};
+use grower_protocol::message::*;
+use grower_protocol::wire::{PREFACE_LENGTH, Preface};
+use std::time::Duration;
+use support::raw::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+/// A broker with deadlines short enough to be waited for.
+async fn started() -> Broker {
+    let config = BrokerConfig {
+        handshake_timeout: Duration::from_millis(100),
+        frame_timeout: Duration::from_millis(100),
+        write_timeout: Duration::from_millis(200),
+        frame_bytes_max: 1 << 20,
+        fetch_bytes_max: 512 << 10,
+        ..BrokerConfig::at("/grower")
+    };
+    in_memory_with(config).start().await.unwrap()
+}
+
+/// Whoever else comes is served.
+async fn assert_serving(broker: &Broker) {
+    let mut client = Raw::open(broker.connect()).await;
+    assert!(matches!(client.ask(&Request::InitProducer).await, Response::InitProducer(_)));
+}
+
+/// Sends raw bytes after the preface and expects the connection to be closed.
+async fn assert_closes(broker: &Broker, bytes: &[u8]) {
+    let mut client = Raw::open(broker.connect()).await;
+    let _ = client.stream.write_all(bytes).await;
+    let answer =
+        tokio::time::timeout(Duration::from_secs(20), client.receive()).await.expect("the broker closes in time");
+    assert!(answer.is_none(), "{answer:?}");
+    assert_serving(broker).await;
+}
+
+async fn topic_of(broker: &Broker) -> (Raw<DuplexStream>, TopicId) {
+    let mut client = Raw::open(broker.connect()).await;
+    let topic = client.create_topic("events", 1, &[]).await;
+    (client, topic)
+}
+
+#[tokio::test]
+async fn impossible_frame_lengths_close_the_connection() {
+    let broker = started().await;
+    for length in [-1i32, 0, 3, i32::MAX, (1 << 20) + 1] {
+        assert_closes(&broker, &length.to_be_bytes()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_length_followed_by_silence_is_given_up() {
+    let broker = started().await;
+    assert_closes(&broker, &1_000u32.to_be_bytes()).await;
+    assert_closes(&broker, &[&1_000_000u32.to_be_bytes()[..], &[0; 500]].concat()).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_given_up() {
+    let broker = started().await;
+    let mut silent = broker.connect();
+    let mut bytes = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(20), silent.read_to_end(&mut bytes)).await;
+    assert_eq!(closed.expect("in time").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_half_closed_frame_ends_the_connection() {
+    let broker = started().await;
+    let mut client = Raw::open(broker.connect()).await;
+    client.stream.write_all(&100u32.to_be_bytes()).await.unwrap();
+    client.stream.shutdown().await.unwrap();
+    assert!(client.receive().await.is_none());
+    assert_serving(&broker).await;
+}
+
+#[tokio::test]
+async fn a_browser_on_the_data_port_is_told_where_to_go() {
+    let broker = started().await;
+    let mut stream = broker.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    insta::assert_snapshot!(answer.lines().last().unwrap_or_default(), @"This is the data port of a Grower broker; HTTP is served on the --http address.");
+    assert_serving(&broker).await;
+}
+
+#[tokio::test]
+async fn a_client_of_another_age_learns_which_versions_there_are() {
+    let broker = started().await;
+    let mut stream = broker.connect();
+    stream.write_all(&Preface { highest: 900, lowest: 900 }.encode()).await.unwrap();
+    let mut theirs = [0; PREFACE_LENGTH];
+    stream.read_exact(&mut theirs).await.unwrap();
+    assert_eq!(Preface::decode(theirs), Ok(Preface::OURS));
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "and then the connection ends");
+    assert_serving(&broker).await;
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_decoded_closes_the_connection() {
+    let broker = started().await;
+    // An unknown request, a count of 2^60 items, a name with a NUL, surplus bytes, nothing at all.
+    let unknown = vec![250, 1];
+    let bomb = [vec![1, 1], vec![253, 0, 0, 0, 0, 0, 0, 0, 16]].concat();
+    let nul = vec![14, 3, b'a', 0, b'b'];
+    let surplus = vec![2, 0, 0, 0];
+    for message in [unknown, bomb, nul, surplus, Vec::new()] {
+        let mut client = Raw::open(broker.connect()).await;
+        client.send_message(&message, &[]).await;
+        assert!(client.receive().await.is_none(), "{message:?}");
+    }
+    assert_serving(&broker).await;
+}
+
+#[tokio::test]
+async fn a_correlation_id_may_be_used_again() {
+    let broker = started().await;
+    let mut client = Raw::open(broker.connect()).await;
+    for _ in 0..2 {
+        let frame = grower_protocol::wire::encode_frame(
+            grower_protocol::wire::Correlation(7),
+            &grower_protocol::wire::encode(&Request::InitProducer),
+            0,
+        );
+        client.stream.write_all(&frame).await.unwrap();
+    }
+    assert_eq!(client.receive().await.unwrap().0.0, 7);
+    assert_eq!(client.receive().await.unwrap().0.0, 7);
+}
+
+#[tokio::test]
+async fn a_partition_named_twice_in_one_request_stores_nothing() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    let records = batch(&["x"]);
+    let part = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+    let request = Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![part, part] });
+    let (response, _) = client.ask_with(&request, &[&records[..], &records[..]].concat()).await;
+    let Response::Failed(failure) = response else { panic!("{response:?}") };
+    assert_eq!(failure.code, ErrorCode::InvalidRequest);
+    assert!(client.values(topic, 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn lengths_that_are_not_those_of_the_attachment_store_nothing() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    let records = batch(&["x"]);
+    for length in [0, 1, records.len() as u32 + 1, u32::MAX] {
+        let part = ProducePartition { topic, partition: PARTITION, length };
+        let request = Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![part] });
+        let (response, _) = client.ask_with(&request, &records).await;
+        assert!(matches!(response, Response::Failed(Failure { code: ErrorCode::InvalidRequest, .. })), "{response:?}");
+    }
+    assert!(client.values(topic, 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn ten_thousand_requests_whose_answers_nobody_reads_cost_one_connection() {
+    let broker = started().await;
+    let (mut flood, topic) = topic_of(&broker).await;
+    // It stops being read from, and then it is closed; whichever the writer notices, nobody else does.
+    let flooding = tokio::spawn(async move {
+        for _ in 0..10_000 {
+            let request = Request::DescribeTopics { topics: None, segments: true };
+            let message = grower_protocol::wire::encode(&request);
+            let frame = grower_protocol::wire::encode_frame(grower_protocol::wire::Correlation(1), &message, 0);
+            if flood.stream.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await; // Holds the connection open without reading.
+    });
+    let mut client = Raw::open(broker.connect()).await;
+    for _ in 0..100 {
+        client.produce(topic, Acks::All, &batch(&["still here"])).await.unwrap();
+    }
+    flooding.abort();
+    assert_serving(&broker).await;
+}
+
+#[tokio::test]
+async fn a_batch_is_refused_for_what_is_wrong_with_it_and_nothing_is_stored() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    let forged = |at: usize, bytes: &[u8]| {
+        let mut batch = batch(&["one", "two"]);
+        batch[at..at + bytes.len()].copy_from_slice(bytes);
+        let crc = crc32c(&batch[21..]);
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        batch
+    };
+    let mut flipped = batch(&["x"]);
+    flipped[66] ^= 1;
+    let cases = [
+        ("a wrong crc", flipped, ErrorCode::CorruptBatch),
+        ("magic 0", forged(16, &[0]), ErrorCode::InvalidRecord),
+        ("magic 1", forged(16, &[1]), ErrorCode::InvalidRecord),
+        ("magic 127", forged(16, &[127]), ErrorCode::InvalidRecord),
+        ("an unknown codec", forged(22, &[5]), ErrorCode::InvalidRecord),
+        ("the control bit", forged(22, &[0x20]), ErrorCode::InvalidRecord),
+        ("three records said, two there", forged(57, &3i32.to_be_bytes()), ErrorCode::InvalidRecord),
+        ("a negative count", forged(57, &(-1i32).to_be_bytes()), ErrorCode::InvalidRecord),
+        ("a length that is not the content's", forged(8, &48i32.to_be_bytes()), ErrorCode::InvalidRecord),
+        ("a producer without a sequence", forged(43, &[0; 10]), ErrorCode::InvalidRecord),
+        ("a cut-off zstd stream", batch_of(Codec::Zstd, &["x"], None).split_to(65), ErrorCode::InvalidRecord),
+    ];
+    for (what, batch, code) in cases {
+        let refused = client.produce(topic, Acks::All, &batch).await.unwrap_err();
+        assert_eq!(refused.code, code, "{what}: {refused}");
+    }
+    let bomb = "0".repeat(64 << 20);
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let batch = batch_of(codec, &[&bomb], None);
+        if batch.len() < 1 << 20 {
+            assert_eq!(
+                client.produce(topic, Acks::All, &batch).await.unwrap_err().code,
+                ErrorCode::InvalidRecord,
+                "{codec}"
+            );
+        }
+    }
+    assert!(client.values(topic, 0).await.is_empty());
+    assert_serving(&broker).await;
+}
+
+#[tokio::test]
+async fn a_batch_over_the_topics_limit_is_refused_and_one_at_the_limit_is_not() {
+    let broker = started().await;
+    let mut client = Raw::open(broker.connect()).await;
+    let fits = batch(&["0123456789"]);
+    let limit = fits.len().to_string();
+    let topic = client.create_topic("small", 1, &[("max.message.bytes", &limit)]).await;
+    assert!(client.produce(topic, Acks::All, &fits).await.is_ok());
+    let refused = client.produce(topic, Acks::All, &batch(&["0123456789a"])).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::TooLarge);
+}
+
+#[tokio::test]
+async fn sequences_out_of_order_and_old_epochs_are_refused() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    let stamp = |epoch, sequence| {
+        let base_sequence = Sequence::from_wire(sequence);
+        Some(ProducerStamp { id: ProducerId::new(1), epoch: ProducerEpoch::new(epoch), base_sequence })
+    };
+    let send = |epoch, sequence| batch_of(Codec::None, &["x"], stamp(epoch, sequence));
+    assert!(client.produce(topic, Acks::All, &send(1, 0)).await.is_ok());
+    for (epoch, sequence, code) in [
+        (1, 2, ErrorCode::OutOfOrderSequence),
+        (0, 1, ErrorCode::FencedProducer),
+        (2, 1, ErrorCode::OutOfOrderSequence),
+    ] {
+        let refused = client.produce(topic, Acks::All, &send(epoch, sequence)).await.unwrap_err();
+        assert_eq!(refused.code, code, "epoch {epoch}, sequence {sequence}");
+    }
+    assert!(client.produce(topic, Acks::All, &send(1, 1)).await.is_ok(), "the producer itself goes on");
+}
+
+#[tokio::test]
+async fn nobody_but_the_broker_writes_internal_topics() {
+    let broker = started().await;
+    let mut client = Raw::open(broker.connect()).await;
+    let internal = NewTopic {
+        name: TopicName::new("__consumer_offsets").unwrap(),
+        partitions: None,
+        replication_factor: None,
+        configs: Vec::new(),
+    };
+    let response = client.ask(&Request::CreateTopics { topics: vec![internal] }).await;
+    let Response::CreateTopics(created) = response else { panic!("{response:?}") };
+    assert_eq!(created[0].clone().unwrap_err().code, ErrorCode::InvalidName);
+}
+
+#[tokio::test]
+async fn offsets_outside_the_log_are_refused_with_its_bounds() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    client.produce(topic, Acks::All, &batch(&["one"])).await.unwrap();
+    for offset in [2, i64::MAX as u64] {
+        let (parts, _) = client.fetch(fetch_from(topic, offset)).await;
+        let refused = parts[0].clone().unwrap_err();
+        assert_eq!(refused.code, ErrorCode::OffsetOutOfRange);
+        assert!(refused.detail.contains("outside 0..1"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn extreme_fetch_limits_are_served_within_the_brokers_own() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    client.produce(topic, Acks::All, &batch(&["one"])).await.unwrap();
+    for max_bytes in [0, u32::MAX] {
+        let mut fetch = Fetch { max_bytes, ..fetch_from(topic, 0) };
+        fetch.partitions[0].max_bytes = max_bytes;
+        assert_eq!(values(client.fetch(fetch).await.1), ["one"]);
+    }
+    let nothing = Fetch { max_wait_ms: u32::MAX, partitions: Vec::new(), ..fetch_from(topic, 0) };
+    assert!(client.fetch(nothing).await.0.is_empty(), "a fetch of nothing waits for nothing");
+}
+
+#[tokio::test]
+async fn a_flood_of_fetches_that_wait_for_ever_leaves_the_broker_serving() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    for _ in 0..50 {
+        let mut waiting = Raw::open(broker.connect()).await;
+        let fetch = Fetch { max_wait_ms: u32::MAX, min_bytes: u32::MAX, ..fetch_from(topic, 0) };
+        for _ in 0..200 {
+            waiting.send(&Request::Fetch(fetch.clone()), &[]).await;
+        }
+    }
+    client.produce(topic, Acks::All, &batch(&["served"])).await.unwrap();
+    assert_serving(&broker).await;
+    tokio::time::timeout(Duration::from_secs(20), broker.stop())
+        .await
+        .expect("waiting fetches do not hold up a stop")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn leader_epochs_that_are_not_the_current_one_are_told_apart() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    let mut fetch = fetch_from(topic, 0);
+    fetch.partitions[0].leader_epoch = Some(LeaderEpoch::new(900));
+    let (parts, _) = client.fetch(fetch).await;
+    assert_eq!(parts[0].clone().unwrap_err().code, ErrorCode::UnknownLeaderEpoch);
+}
+
+#[tokio::test]
+async fn unknown_topics_and_partitions_are_told_apart() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    let mut fetch = fetch_from(topic, 0);
+    fetch.partitions[0].partition = PartitionId::new(u32::MAX);
+    let (parts, _) = client.fetch(fetch).await;
+    assert_eq!(parts[0].clone().unwrap_err().code, ErrorCode::UnknownPartition);
+    let (parts, _) = client.fetch(fetch_from(TopicId::from_bytes([7; 16]), 0)).await;
+    assert_eq!(parts[0].clone().unwrap_err().code, ErrorCode::UnknownTopicId);
+}
+
+#[tokio::test]
+async fn topics_that_cannot_be_are_refused_with_the_reason() {
+    let broker = started().await;
+    let (mut client, _) = topic_of(&broker).await;
+    let wish = |name: &str, partitions, replication_factor, config: Option<(&str, &str)>| NewTopic {
+        name: TopicName::new(name).unwrap(),
+        partitions,
+        replication_factor,
+        configs: config.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect(),
+    };
+    let cases = [
+        (wish("events", None, None, None), ErrorCode::TopicExists),
+        (wish("EVENTS", None, None, None), ErrorCode::InvalidName),
+        (wish("a", Some(0), None, None), ErrorCode::InvalidPartitions),
+        (wish("a", Some(1_000_000), None, None), ErrorCode::InvalidPartitions),
+        (wish("a", None, Some(2), None), ErrorCode::InvalidReplicationFactor),
+        (wish("a", None, None, Some(("retention.ms", "-2"))), ErrorCode::InvalidConfig),
+        (wish("a", None, None, Some(("segment.bytes", "0"))), ErrorCode::InvalidConfig),
+        (wish("a", None, None, Some(("segment.bytes", "9e18"))), ErrorCode::InvalidConfig),
+        (wish("a", None, None, Some(("retention.sm", "1"))), ErrorCode::InvalidConfig),
+    ];
+    for (topic, code) in cases {
+        let response = client.ask(&Request::CreateTopics { topics: vec![topic.clone()] }).await;
+        let Response::CreateTopics(created) = response else { panic!("{response:?}") };
+        assert_eq!(created[0].clone().unwrap_err().code, code, "{topic:?}");
+    }
+}
