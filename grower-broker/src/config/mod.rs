@@ -1,6 +1,10 @@
 //! Everything that can be set, checked before anything acts on it.
 
 mod broker;
+pub mod settings;
 pub mod topic;
+
+mod suggest;
+mod text;
 
 pub use broker::{BrokerConfig, BrokerConfigError, ZeroCopy};

@@ -6,7 +6,6 @@
 
 mod error;
 mod keys;
-mod text;
 
 pub use error::ConfigError;
 

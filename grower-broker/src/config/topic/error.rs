@@ -1,5 +1,7 @@
 //! What to tell somebody whose config was refused.
 
+use crate::config::suggest::{Hint, nearest, shortened};
+
 /// Why a topic config was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -39,47 +41,14 @@ pub enum ConfigError {
     },
 }
 
-struct Hint<'a>(&'a Option<&'static str>);
-
-impl std::fmt::Display for Hint<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.map_or(Ok(()), |nearest| write!(f, " (did you mean {nearest}?)"))
-    }
-}
-
 impl ConfigError {
     pub(super) fn unknown(key: &str, known: impl Iterator<Item = &'static str> + Clone) -> Self {
         let key = shortened(key);
-        let nearest = known.clone().map(|name| (edits(&key, name), name)).min().filter(|(edits, _)| *edits <= 4);
-        let known = known.collect::<Vec<_>>().join(", ");
-        Self::UnknownKey { key, nearest: nearest.map(|(_, name)| name), known }
+        let nearest = nearest(&key, known.clone());
+        Self::UnknownKey { key, nearest, known: known.collect::<Vec<_>>().join(", ") }
     }
 
     pub(super) fn invalid(key: &str, value: &str, accepts: &'static str) -> Self {
         Self::InvalidValue { key: key.to_owned(), value: shortened(value), accepts }
     }
-}
-
-/// What a stranger sent may be long: enough of it to recognise.
-fn shortened(text: &str) -> String {
-    const SHOWN_MAX: usize = 64;
-    match text.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => format!("{}..", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// How many letters must be put in, taken out or changed to turn one text into the other.
-fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, b) in to.chars().enumerate() {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

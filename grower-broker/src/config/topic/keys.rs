@@ -1,7 +1,7 @@
 //! The table of keys, sorted: what each takes, and where it goes.
 
-use super::text::{bytes, count, millis, show_bytes, show_limit, show_millis, unlimited};
 use super::{CleanupPolicy, FlushPolicy, TopicConfig};
+use crate::config::text::{bytes, count, millis, show_bytes, show_limit, show_millis, unlimited};
 
 /// 100 years.
 const MILLIS_MAX: u64 = 36_525 * 86_400_000;

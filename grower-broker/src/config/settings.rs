@@ -1,0 +1,110 @@
+//! The daemon's settings: from a TOML file, the environment and flags, the later ones over the earlier.
+//!
+//! Each setting has one name, `section.key`, and one reader, wherever it comes from: `[network] http = "off"` in the file,
+//! `GROWER__NETWORK__HTTP=off` in the environment, `--http off` as a flag. Whatever is not understood is an error
+//! that says where it stands; nothing is skipped, so a mistyped limit never silently stays at its default.
+
+mod error;
+mod file;
+mod key;
+mod keys;
+
+pub use error::{Origin, Problem, SettingsError};
+
+use super::BrokerConfig;
+use key::Key;
+use keys::KEYS;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Everything that the daemon can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// For the broker itself.
+    pub broker: BrokerConfig,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// What environment variables that set something start with.
+const ENV_PREFIX: &str = "GROWER__";
+
+impl Default for Settings {
+    /// Both ports on loopback, and no data directory yet.
+    fn default() -> Self {
+        let loopback = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let broker = BrokerConfig { listen: loopback(9092), http: loopback(9094), ..BrokerConfig::at(PathBuf::new()) };
+        Self { broker, log_format: LogFormat::default() }
+    }
+}
+
+impl Settings {
+    /// Sets what a TOML file says.
+    pub fn read_file(&mut self, path: &Path) -> Result<(), SettingsError> {
+        self.read_toml(path, &file::read(path)?)
+    }
+
+    fn read_toml(&mut self, path: &Path, text: &str) -> Result<(), SettingsError> {
+        for entry in file::entries(path, text)? {
+            let origin = Origin::File { path: path.to_owned(), line: entry.line };
+            let set = find(&entry.key).and_then(|key| key.take(self, &entry.value));
+            set.map_err(|problem| SettingsError::Refused { origin, problem })?;
+        }
+        Ok(())
+    }
+
+    /// Sets what variables called `GROWER__SECTION__KEY` say; others are none of our business.
+    pub fn read_env(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<(), SettingsError> {
+        for (name, value) in variables {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(ENV_PREFIX)) else { continue };
+            let key = name[ENV_PREFIX.len()..].replace("__", ".").to_lowercase();
+            // What is not Unicode is no value of any key: the reader refuses it in its own words.
+            self.set(Origin::Env(name.to_owned()), &key, &value.to_string_lossy())?;
+        }
+        Ok(())
+    }
+
+    /// Sets what the flag `--flag` says.
+    pub fn read_flag(&mut self, flag: &'static str, key: &str, value: &str) -> Result<(), SettingsError> {
+        self.set(Origin::Flag(flag), key, value)
+    }
+
+    fn set(&mut self, origin: Origin, key: &str, text: &str) -> Result<(), SettingsError> {
+        let set = find(key).and_then(|key| key.read(self, text));
+        set.map_err(|problem| SettingsError::Refused { origin, problem })
+    }
+
+    /// All settings as a TOML file that gives these very settings.
+    pub fn to_toml(&self) -> String {
+        let mut toml = String::new();
+        let mut section = "";
+        for key in &KEYS {
+            if key.section() != section {
+                section = key.section();
+                let blank = if toml.is_empty() { "" } else { "\n" };
+                toml.push_str(&format!("{blank}[{section}]\n"));
+            }
+            toml.push_str(&key.to_toml(self));
+        }
+        toml
+    }
+}
+
+fn find(name: &str) -> Result<&'static Key, Problem> {
+    let found = KEYS.iter().find(|key| key.name == name);
+    found.ok_or_else(|| Problem::unknown(name, KEYS.iter().map(|key| key.name)))
+}
+
+#[cfg(test)]
+mod tests;

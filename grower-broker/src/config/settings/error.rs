@@ -1,0 +1,113 @@
+//! What to tell somebody whose settings cannot be used.
+
+use crate::config::suggest::{Hint, nearest, shortened};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why settings were refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file is not there, or cannot be read.
+    #[error("cannot read the config file {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Not a config file, whatever else it may be.
+    #[error("{path} is longer than {limit} bytes: that is no config file", path = path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes would be read.
+        limit: u64,
+    },
+    /// The file is not TOML.
+    #[error("{origin}: {message}")]
+    Syntax {
+        /// Where it stops to be TOML.
+        origin: Origin,
+        /// What is wrong there, in one line.
+        message: String,
+    },
+    /// One setting was refused.
+    #[error("{origin}: {problem}")]
+    Refused {
+        /// Where it stands.
+        origin: Origin,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+}
+
+/// Where a setting came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a file, from 1.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+    },
+    /// An environment variable.
+    Env(String),
+    /// A flag, with its dashes.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Env(name) => f.write_str(name),
+            Self::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+/// What is wrong with one setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// No such key.
+    #[error("there is no setting {key:?}{hint}; known are {known}", hint = Hint(nearest))]
+    Unknown {
+        /// As given, cut to a readable length.
+        key: String,
+        /// What was probably meant.
+        nearest: Option<&'static str>,
+        /// The keys of its section, or all keys, with commas.
+        known: String,
+    },
+    /// A value that the key does not take.
+    #[error("{key} = {value} is not allowed: it takes {accepts}")]
+    Invalid {
+        /// The key.
+        key: &'static str,
+        /// As given, cut to a readable length.
+        value: String,
+        /// What the key takes.
+        accepts: &'static str,
+    },
+}
+
+impl Problem {
+    pub(super) fn unknown(key: &str, known: impl Iterator<Item = &'static str> + Clone) -> Self {
+        let key = shortened(key);
+        let without_section = |name: &&str| name.split_once('.').is_some_and(|(_, last)| last == key);
+        let nearest = known.clone().find(without_section).or_else(|| nearest(&key, known.clone()));
+        let section = key.split_once('.').map_or("", |(section, _)| section);
+        let of_section = |name: &&str| name.split_once('.').is_some_and(|(first, _)| first == section);
+        let mut listed: Vec<_> = known.clone().filter(of_section).collect();
+        if listed.is_empty() {
+            listed = known.collect();
+        }
+        Self::Unknown { key, nearest, known: listed.join(", ") }
+    }
+
+    pub(super) fn invalid(key: &'static str, value: &str, accepts: &'static str) -> Self {
+        Self::Invalid { key, value: shortened(value), accepts }
+    }
+}

@@ -1,0 +1,104 @@
+//! Reading the TOML file: which keys it sets to what, and on which line.
+
+use super::{Origin, SettingsError};
+use crate::config::suggest::shortened;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+/// Every setting with a comment of its own is about 3 KiB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// One `key = value` of the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// With its section, as in `network.listen`.
+    pub(super) key: String,
+    pub(super) value: Value,
+    /// From 1.
+    pub(super) line: usize,
+}
+
+/// The kinds of value that settings know, each as text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Text(String),
+    Number(String),
+    Switch(String),
+    /// A float, a date, a list: never right, kept as it is written.
+    Other(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Number(text) | Self::Switch(text) => f.write_str(text),
+            Self::Other(text) => f.write_str(text.lines().next().unwrap_or_default()),
+        }
+    }
+}
+
+/// The file's text. However long the file may be, little of it is read.
+pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
+    let failed = |source| SettingsError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    if FILE_BYTES_MAX < text.len() as u64 {
+        return Err(SettingsError::TooLong { path: path.to_owned(), limit: FILE_BYTES_MAX });
+    }
+    Ok(text)
+}
+
+/// What the text sets, in the order of the text.
+pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<Entry>, SettingsError> {
+    let document = DeTable::parse(text).map_err(|error| syntax_error(path, text, &error))?;
+    let mut entries = Vec::new();
+    collect(document.get_ref(), "", text, &mut entries);
+    entries.sort_by_key(|entry| entry.line);
+    Ok(entries)
+}
+
+fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
+    let span = error.span().unwrap_or_default();
+    let place = text.get(span.clone()).and_then(|place| place.lines().next()).unwrap_or_default();
+    let mut message = error.message().lines().collect::<Vec<_>>().join(", ");
+    if !place.is_empty() {
+        message = format!("{message}: {:?}", shortened(place));
+    }
+    SettingsError::Syntax { origin: Origin::File { path: path.to_owned(), line: line_at(text, span.start) }, message }
+}
+
+fn collect(table: &DeTable<'_>, section: &str, text: &str, into: &mut Vec<Entry>) {
+    for (key, value) in table {
+        let name = format!("{section}{}", key.get_ref());
+        match value.get_ref() {
+            // Settings are two deep: whatever lies deeper is named as unknown, not followed.
+            DeValue::Table(inner) if section.is_empty() => collect(inner, &format!("{name}."), text, into),
+            _ => into.push(Entry { key: name, value: value_of(value, text), line: line_at(text, key.span().start) }),
+        }
+    }
+}
+
+fn value_of(value: &Spanned<DeValue<'_>>, text: &str) -> Value {
+    match value.get_ref() {
+        DeValue::String(string) => Value::Text(string.clone().into_owned()),
+        DeValue::Integer(integer) => Value::Number(decimal(integer)),
+        DeValue::Boolean(on) => Value::Switch(on.to_string()),
+        _ => Value::Other(text.get(value.span()).unwrap_or_default().to_owned()),
+    }
+}
+
+/// `0x10` and `1_000` as settings read numbers.
+fn decimal(integer: &DeInteger<'_>) -> String {
+    let number = i128::from_str_radix(integer.as_str(), integer.radix());
+    number.map_or_else(|_| integer.to_string(), |number| number.to_string())
+}
+
+fn line_at(text: &str, position: usize) -> usize {
+    text.bytes().take(position).filter(|byte| *byte == b'\n').count() + 1
+}
