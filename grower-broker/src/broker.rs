@@ -94,10 +94,20 @@ impl Broker {
 
     /// Opens a connection inside the process; it speaks the same protocol as a socket.
     pub fn connect(&self) -> DuplexStream {
-        let (near, far) = tokio::io::duplex(PIPE);
-        let (api, limits, stop) = (self.api.clone(), self.limits.clone(), self.stop.clone());
-        self.tasks.spawn(async move { run(Stream::InProcess(far), api, limits, stop).await });
-        near
+        self.connector()()
+    }
+
+    /// What [`Broker::connect`] does, as a closure that a client can keep. Once the broker has stopped, the connections
+    /// that it opens are closed already.
+    pub fn connector(&self) -> impl Fn() -> DuplexStream + Clone + Send + Sync + 'static {
+        let (api, limits) = (self.api.clone(), self.limits.clone());
+        let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
+        move || {
+            let (near, far) = tokio::io::duplex(PIPE);
+            let (api, limits, stop) = (api.clone(), limits.clone(), stop.clone());
+            tasks.spawn(async move { run(Stream::InProcess(far), api, limits, stop).await });
+            near
+        }
     }
 
     /// Where it listens for clients.
