@@ -3,13 +3,12 @@
 //! [`log::Log`] is the border: [`log::DiskLog`] keeps it in files, [`log::MemLog`] in memory. Everything is synchronous,
 //! knows neither brokers nor replicas, and takes the time as an argument.
 
-#![allow(dead_code, unused_imports, reason = "the log in files is the next commit")]
-
 pub mod contract;
 pub mod disk;
 mod epochs;
 mod kept;
 pub mod log;
 mod producers;
+pub mod recovery;
 mod retention;
 mod segment;

@@ -3,5 +3,7 @@
 //! A suite panics at the first promise that is broken and says which.
 
 mod disk;
+mod log;
 
 pub use disk::disk;
+pub use log::log;

@@ -43,7 +43,7 @@ impl Kept for Checkpoint {
     }
 
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
-        let mut offset = |fields: &mut Fields<'_>| Offset::try_from(fields.u64()?).ok();
+        let offset = |fields: &mut Fields<'_>| Offset::try_from(fields.u64()?).ok();
         let log_start = offset(fields)?;
         let durable = DurableEnd { end: offset(fields)?, segment: offset(fields)?, position: fields.u64()? };
         let truncating = match (fields.u32()?, offset(fields)?) {

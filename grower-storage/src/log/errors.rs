@@ -147,6 +147,12 @@ pub enum OpenError {
         /// The newest one known here.
         known: u16,
     },
+    /// A sync failed while recovering.
+    #[error("recovery could not be made durable: {why}")]
+    Failed {
+        /// The error that did it.
+        why: Arc<str>,
+    },
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),

@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod disk_log;
 mod errors;
 mod mem;
 mod options;
@@ -27,6 +28,7 @@ mod reader;
 pub(crate) mod rules;
 mod slice;
 
+pub use disk_log::{DiskLog, LogPlace};
 pub use errors::{AppendError, ChangeError, LogFailed, OpenError, ReadError};
 pub use mem::MemLog;
 pub use options::{IndexFactory, LogOptions, RetentionLimits};

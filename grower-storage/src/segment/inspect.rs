@@ -52,6 +52,19 @@ pub(crate) fn inspect(
     Ok(damage)
 }
 
+/// As [`inspect`], up to the first index entry at or after the offset `end`: a witness speaks for a whole stretch.
+pub(crate) fn inspect_until(
+    segment: &Segment,
+    from: Extent,
+    end: Offset,
+    expected: &Expectations<'_>,
+) -> Result<Vec<Damage>, DiskError> {
+    let extent = segment.extent();
+    let before = segment.extent_at(segment.floor_by_offset(end));
+    let until = if extent.end <= end { extent } else { segment.next_anchor(before.position) };
+    inspect(segment, from, until, expected)
+}
+
 /// The batches between two entries.
 struct Stretch<'a> {
     start: Extent,

@@ -1,12 +1,14 @@
 //! One segment: a file of batches and its index, shared by the writer and all readers.
 
+mod active;
 mod inspect;
 mod read;
 mod walk;
 
-pub(crate) use inspect::{Damage, Expectations, inspect};
+pub(crate) use active::{Active, ToFlush, WriteError, narrow};
+pub(crate) use inspect::{Damage, Expectations, inspect, inspect_until};
 pub(crate) use read::{Extract, find_time, read};
-pub(crate) use walk::{Extent, Gap, Mode, Step, Walk};
+pub(crate) use walk::{Extent, Found, Gap, Mode, Step, Walk};
 
 use crate::disk::SharedFile;
 use crate::log::SegmentInfo;
@@ -138,6 +140,21 @@ impl Segment {
 
     pub(crate) fn entry(&self, at: usize) -> Option<Entry> {
         self.state.read().index.view().entry(at)
+    }
+
+    /// Puts back an index entry that was read from the file.
+    pub(crate) fn restore(&self, entry: Entry) {
+        let mut state = self.state.write();
+        state.extent = self.extent_at(entry.into());
+        state.max_timestamp = state.max_timestamp.max(Some(Timestamp::from_millis(entry.max_timestamp)));
+        if let Index::Growing(index) = &mut state.index {
+            index.restore(entry);
+        }
+    }
+
+    /// How far the walks of recovery may look.
+    pub(crate) fn set_extent(&self, extent: Extent) {
+        self.state.write().extent = extent;
     }
 
     /// A mark in the terms of the whole log.

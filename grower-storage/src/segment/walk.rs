@@ -61,6 +61,8 @@ pub(crate) struct Walk<'a> {
     mode: Mode,
     at: Extent,
     until: Extent,
+    /// A position between two batches that no index entry marks.
+    known: Option<u64>,
     buffer: Buffer<'a>,
 }
 
@@ -68,7 +70,12 @@ impl<'a> Walk<'a> {
     /// Walks from one known place to another.
     pub(crate) fn new(segment: &'a Segment, mode: Mode, at: Extent, until: Extent) -> Self {
         let ahead = if mode == Mode::Headers { HEADERS_READ } else { CONTENT_READ };
-        Self { segment, mode, at, until, buffer: Buffer::new(&*segment.file, ahead, until.position) }
+        Self { segment, mode, at, until, known: None, buffer: Buffer::new(&*segment.file, ahead, until.position) }
+    }
+
+    /// Tells of a position between two batches whose offset nobody knows.
+    pub(crate) fn know(&mut self, position: u64) {
+        self.known = Some(position);
     }
 
     /// Where the walk has come to.
@@ -79,7 +86,7 @@ impl<'a> Walk<'a> {
     /// The next batch or gap; none at the end.
     pub(crate) fn step(&mut self) -> Result<Option<Step>, DiskError> {
         if self.until.position <= self.at.position {
-            return Ok(None);
+            return Ok(self.missing_at_the_end());
         }
         let step = match self.look(self.at)? {
             Ok(found) => Step::Batch(found),
@@ -90,6 +97,17 @@ impl<'a> Walk<'a> {
             Step::Gap(gap) => Extent { position: gap.bytes.end, end: gap.offsets.end },
         };
         Ok(Some(step))
+    }
+
+    /// The bytes are at their end, but the offsets are not: a part was cut off.
+    fn missing_at_the_end(&mut self) -> Option<Step> {
+        let offsets = self.at.end..self.until.end;
+        if self.until.end == Offset::MAX || offsets.is_empty() {
+            return None;
+        }
+        self.at = self.until;
+        let end = self.until.position;
+        Some(Step::Gap(Gap { bytes: end..end, offsets, what: "the file ends early".into() }))
     }
 
     /// The bytes of a batch that [`Walk::step`] just gave.
@@ -107,6 +125,9 @@ impl<'a> Walk<'a> {
         let Some(prefix) = bytes.first_chunk().copied() else { return Ok(Err("no header".into())) };
         if header.base_offset != at.end {
             return Ok(Err(format!("base offset {} in place of {}", header.base_offset, at.end)));
+        }
+        if self.until.end < header.next_offset() {
+            return Ok(Err(format!("offsets up to {} overlap the next segment", header.last_offset())));
         }
         let end = at.position + header.total_length as u64;
         if self.until.position < end {
@@ -132,6 +153,8 @@ impl<'a> Walk<'a> {
         let start = self.at;
         let next = self.segment.next_anchor(start.position);
         let anchor = if next.position < self.until.position { next } else { self.until };
+        let known = self.known.filter(|known| start.position < *known && *known < anchor.position);
+        let anchor = known.map_or(anchor, |position| Extent { position, end: Offset::MAX });
         let end = self.first_leading_to(anchor, start)?;
         Ok(Gap { bytes: start.position..end.position, offsets: start.end..end.end.max(start.end), what })
     }
@@ -162,7 +185,7 @@ impl<'a> Walk<'a> {
                 _ => return Ok(false),
             }
         }
-        Ok(at == anchor)
+        Ok(at.position == anchor.position && (at.end == anchor.end || anchor.end == Offset::MAX))
     }
 }
 

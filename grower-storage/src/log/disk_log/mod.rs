@@ -16,8 +16,7 @@ use crate::disk::{Disk, DiskError, SharedFile};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, StoreError};
 use crate::producers::ProducerStates;
-use crate::segment::Segment;
-use append::Active;
+use crate::segment::{Active, Segment, ToFlush};
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 use std::ops::Range;
@@ -49,10 +48,13 @@ pub struct DiskLog {
     active: Option<Active>,
     producers: ProducerStates,
     epochs: EpochHistory,
-    /// The epochs as they stand in their file.
-    stored_epochs: EpochHistory,
     durable: DurableEnd,
-    stored: Checkpoint,
+    /// The checkpoint as it stands in its file.
+    stored: Option<Checkpoint>,
+    /// The offset of the producers' snapshot as it stands in its file.
+    snapshot_at: Option<Offset>,
+    /// The latest time that anybody told.
+    now: Timestamp,
     truncations: u64,
     failed: Option<LogFailed>,
 }
@@ -81,16 +83,6 @@ impl DiskLog {
             StoreError::NotWritten(error) => ChangeError::Disk(error),
             StoreError::NotSynced(error) => ChangeError::Failed(self.fail(&error)),
         })
-    }
-
-    /// Writes down where the log starts and how far it is durable.
-    fn store_checkpoint(&mut self, truncating: Option<Offset>) -> Result<(), ChangeError> {
-        let checkpoint = Checkpoint { log_start: self.view.span().start, durable: self.durable, truncating };
-        if checkpoint != self.stored {
-            self.store(&checkpoint)?;
-            self.stored = checkpoint;
-        }
-        Ok(())
     }
 
     /// Whether anything of this partition is on disk.
@@ -126,7 +118,6 @@ impl Log for DiskLog {
         epochs.begin(epoch, self.span().end);
         if self.exists() {
             self.store(&epochs)?;
-            self.stored_epochs = epochs.clone();
         } // Else the first append writes it, with the directory.
         self.view.set_epochs(epochs.clone());
         self.epochs = epochs;
@@ -135,11 +126,17 @@ impl Log for DiskLog {
 
     fn flush_point(&self) -> FlushPoint {
         let end = self.span().end;
-        let (files, segment, position, indexed) = match &self.active {
-            Some(active) if self.durable.end < end => active.to_flush(&self.options),
-            _ => (Vec::new(), self.durable.segment, self.durable.position, None),
-        };
-        FlushPoint { files, end, segment, position, indexed, truncations: self.truncations }
+        let (durable, truncations) = (self.durable, self.truncations);
+        match &self.active {
+            Some(active) if durable.end < end => {
+                let ToFlush { files, position, indexed } = active.to_flush(&self.options);
+                FlushPoint { files, end, segment: active.segment.base, position, indexed, truncations }
+            }
+            _ => {
+                let (segment, position) = (durable.segment, durable.position);
+                FlushPoint { files: Vec::new(), end: durable.end, segment, position, indexed: None, truncations }
+            }
+        }
     }
 
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed> {

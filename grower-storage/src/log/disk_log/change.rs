@@ -1,0 +1,164 @@
+//! Dropping records at either end, and writing down what is durable.
+//!
+//! Both ends follow one pattern: first the checkpoint says what is to be dropped, durably; then files go. A crash in
+//! between leaves the checkpoint, and opening finishes what it says.
+
+use super::{DiskLog, Log, Segments};
+use crate::kept::{Checkpoint, DurableEnd};
+use crate::log::{ChangeError, RetentionLimits, rules};
+use crate::recovery;
+use crate::retention::{self, Facts};
+use crate::segment::{self, Active, Extent, Mode, Segment, Step, Walk};
+use grower_protocol::ids::{Offset, Timestamp};
+use std::sync::Arc;
+
+impl DiskLog {
+    /// Drops every record at or after `end`.
+    pub(super) fn drop_suffix(&mut self, end: Offset) -> Result<(), ChangeError> {
+        self.alive()?;
+        rules::check_in_span(end, self.span())?;
+        if end == self.span().end || !self.exists() {
+            return Ok(());
+        }
+        self.finish_dropping(end)
+    }
+
+    /// As [`DiskLog::drop_suffix`]; recovery calls it again for what a crash interrupted.
+    pub(super) fn finish_dropping(&mut self, end: Offset) -> Result<(), ChangeError> {
+        let start = self.span().start;
+        if end < self.durable.end {
+            // Whatever the index claims above the cut no longer counts.
+            self.durable = DurableEnd { end: start.min(end), segment: start, position: 0 };
+        }
+        self.store_checkpoint(start, Some(end))?;
+        self.truncations += 1;
+        let mut kept = self.view.segments();
+        let dropped = kept.split_off(kept.partition_point(|segment| segment.base <= end).max(1));
+        // Readers first: from here on nobody is handed what is about to go.
+        self.active = None;
+        let last = kept.pop();
+        let extent = match &last {
+            Some(last) => cut_at(last, end)?,
+            None => Extent { position: 0, end },
+        };
+        self.view.replace(start..extent.end.max(start), kept.iter().chain(&last).cloned().collect());
+        self.remove_segments(dropped)?;
+        if let Some(last) = last {
+            self.reopen_cut(&last, extent, kept)?;
+        }
+        self.forget_after(extent.end)?;
+        self.store_checkpoint(start, None)
+    }
+
+    /// Cuts the last segment that stays and goes on with it.
+    fn reopen_cut(&mut self, last: &Segment, extent: Extent, mut kept: Segments) -> Result<(), ChangeError> {
+        last.file.set_len(extent.position)?;
+        let rebuilt = recovery::reindex_cut(&*self.disk, &self.dir, last, extent, &self.options, self.seed())?;
+        let (segment, index) = (Arc::new(rebuilt.segment), rebuilt.index);
+        self.sync(&[segment.file.clone(), index.clone()])?;
+        self.sync_dir()?;
+        self.durable = DurableEnd { end: extent.end, segment: segment.base, position: extent.position };
+        kept.push(segment.clone());
+        self.view.replace(self.span().start..extent.end, kept);
+        self.active = Some(Active::new(segment, index, extent.position));
+        Ok(())
+    }
+
+    /// Epochs and producers follow from the batches that are left.
+    fn forget_after(&mut self, end: Offset) -> Result<(), ChangeError> {
+        self.epochs.truncate(end);
+        self.view.set_epochs(self.epochs.clone());
+        self.store(&self.epochs.clone())?;
+        self.producers = recovery::replay_producers(&*self.disk, &self.dir, &self.view.segments(), end, self.now)?;
+        self.snapshot_at = None;
+        self.store_snapshot()
+    }
+
+    /// Moves the log start up to `start`.
+    pub(super) fn drop_prefix(&mut self, start: Offset) -> Result<(), ChangeError> {
+        self.alive()?;
+        let span = self.span();
+        if start <= span.start {
+            return Ok(());
+        }
+        rules::check_in_span(start, span.clone())?;
+        self.make_durable_up_to(start)?;
+        let last_has_records = self.active.as_ref().is_none_or(|active| 0 < active.position());
+        if start == span.end && last_has_records {
+            self.roll()?; // The next file's name keeps the log end when all others are gone.
+        }
+        self.store_checkpoint(start, None)?;
+        let mut kept = self.view.segments();
+        let gone = kept.partition_point(|segment| segment.extent().end <= start).min(kept.len().saturating_sub(1));
+        let dropped: Segments = kept.drain(..gone).collect();
+        self.view.replace(start..span.end, kept);
+        self.remove_segments(dropped)?;
+        self.epochs.trim(start);
+        self.view.set_epochs(self.epochs.clone());
+        Ok(())
+    }
+
+    /// Carries out retention.
+    pub(super) fn drop_expired(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
+        self.alive()?;
+        self.now = self.now.max(now);
+        let facts: Vec<Facts> = self.view.segments().iter().map(|segment| segment.facts()).collect();
+        if let Some(start) = retention::new_start(&facts, now, limits) {
+            self.drop_prefix(start)?;
+        }
+        Ok(self.span().start)
+    }
+
+    /// Makes everything durable and writes down that it is.
+    pub(super) fn write_down(&mut self, now: Timestamp) -> Result<(), ChangeError> {
+        self.alive()?;
+        self.now = self.now.max(now);
+        if !self.exists() {
+            return Ok(());
+        }
+        self.make_durable()?;
+        self.store_snapshot()?;
+        self.store_checkpoint(self.span().start, None)
+    }
+
+    fn store_checkpoint(&mut self, log_start: Offset, truncating: Option<Offset>) -> Result<(), ChangeError> {
+        let checkpoint = Checkpoint { log_start, durable: self.durable, truncating };
+        if self.stored != Some(checkpoint) {
+            self.store(&checkpoint)?;
+            self.stored = Some(checkpoint);
+        }
+        Ok(())
+    }
+
+    /// Readers that hold a file go on reading it.
+    fn remove_segments(&mut self, segments: Segments) -> Result<(), ChangeError> {
+        if segments.is_empty() {
+            return Ok(());
+        }
+        for segment in segments {
+            for name in [segment::log_name(segment.base), segment::index_name(segment.base)] {
+                match self.disk.remove_file(&self.dir.join(name)) {
+                    Err(error) if !error.is_not_found() => return Err(error.into()),
+                    _ => {}
+                }
+            }
+        }
+        self.sync_dir()?;
+        Ok(())
+    }
+}
+
+/// The last place between two batches that is not after `end`.
+fn cut_at(segment: &Segment, end: Offset) -> Result<Extent, ChangeError> {
+    let start = segment.extent_at(segment.floor_by_offset(end));
+    let mut walk = Walk::new(segment, Mode::Content, start, segment.extent());
+    let mut cut = start;
+    while let Some(step) = walk.step()? {
+        let fits = walk.at().end <= end;
+        match step {
+            Step::Batch(_) | Step::Gap(_) if fits => cut = walk.at(),
+            _ => break,
+        }
+    }
+    Ok(cut)
+}

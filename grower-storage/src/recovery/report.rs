@@ -1,0 +1,60 @@
+//! What opening a log found and did.
+
+use crate::segment::Damage;
+use grower_protocol::ids::Offset;
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// What opening a partition found. Empty after a clean stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// A torn tail that was cut off.
+    pub cut: Option<CutTail>,
+    /// Offsets that were durable once and are damaged now: kept as they are, and refused to readers.
+    pub damaged: Vec<DamagedRange>,
+    /// Index files that were made anew from the log.
+    pub reindexed: Vec<PathBuf>,
+    /// Anything else worth a line in the log of the process.
+    pub notes: Vec<String>,
+}
+
+/// The end of a segment file that was written but never became whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutTail {
+    /// The segment file.
+    pub path: PathBuf,
+    /// The log end offset after the cut.
+    pub end: Offset,
+    /// Where the file was cut.
+    pub position: u64,
+    /// How many bytes were cut off, without the zeros at the end.
+    pub bytes: u64,
+    /// Where they are kept, since they may have been acknowledged.
+    pub kept: Option<PathBuf>,
+}
+
+/// Offsets lost to damage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedRange {
+    /// The file that is damaged.
+    pub path: PathBuf,
+    /// The bytes in it.
+    pub bytes: Range<u64>,
+    /// The offsets of the records that were there.
+    pub offsets: Range<Offset>,
+    /// What was found.
+    pub what: String,
+}
+
+impl DamagedRange {
+    pub(crate) fn new(path: PathBuf, damage: &Damage) -> Self {
+        Self { path, bytes: damage.bytes.clone(), offsets: damage.offsets.clone(), what: damage.what.clone() }
+    }
+}
+
+impl RecoveryReport {
+    /// Whether there is anything in it.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,124 @@
+//! Opens a segment that has a successor: nothing of it is read but a glance at its index.
+
+use super::decide::{IndexSeen, IndexVerdict, Place, Seen, Verdict, decide, decide_index};
+use super::{Context, RecoveryReport, if_found};
+use crate::disk::{DiskError, SharedFile};
+use crate::segment::{self, Damage, Extent, Mode, Segment, Step, Walk, narrow};
+use grower_index::{ENTRY_LENGTH, Entry, NotedBatch, SegmentIndex, StoredIndex};
+use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
+use grower_protocol::ids::{Offset, Timestamp};
+use std::path::PathBuf;
+
+/// Opens the segment from `base` to `next`. A lost or useless index is made anew from the log.
+pub(crate) fn open(
+    context: &Context<'_>,
+    base: Offset,
+    next: Offset,
+    lost: &mut Vec<(PathBuf, Damage)>,
+    report: &mut RecoveryReport,
+) -> Result<Segment, DiskError> {
+    let file = context.disk.open(&context.place.dir.join(segment::log_name(base)))?;
+    let extent = Extent { position: file.len()?, end: next };
+    let index_path = context.place.dir.join(segment::index_name(base));
+    let map = if_found(context.disk.map(&index_path))?;
+    if let Some(index) = map.map(StoredIndex::new) {
+        let last = last_entry(&index);
+        if decide_index(look_at(&file, base, extent, &index, last)?) == IndexVerdict::Use {
+            let latest = last.map(|entry| Timestamp::from_millis(entry.max_timestamp));
+            return Ok(Segment::sealed(base, file, Box::new(index), extent, latest));
+        }
+    }
+    let (segment, entries, damage) = rebuild(context, base, file, extent)?;
+    let verdict = decide(Place { has_successor: true, below_durable_end: true }, Seen::NoBatch);
+    if damage.is_empty() {
+        // With damage the old index stays as it is: its witnesses are evidence.
+        store_index(context, &index_path, &entries)?;
+    } else if verdict == Verdict::KeepAndRefuse {
+        lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
+    }
+    report.reindexed.push(index_path);
+    Ok(segment)
+}
+
+fn last_entry(index: &dyn SegmentIndex) -> Option<Entry> {
+    index.entry(index.entry_count().checked_sub(1)?)
+}
+
+fn look_at(
+    file: &SharedFile,
+    base: Offset,
+    extent: Extent,
+    index: &dyn SegmentIndex,
+    last: Option<Entry>,
+) -> Result<IndexSeen, DiskError> {
+    let speaks_for_all = last.is_some_and(|last| {
+        u64::from(last.position) == extent.position && u64::from(last.relative_offset) == extent.end.since(base)
+    });
+    // One sample tells an index that strayed in from elsewhere: the last mark before the end.
+    let sample = (0..index.entry_count()).rev().filter_map(|at| index.entry(at)).find(|entry| {
+        last.is_some_and(|last| entry.position < last.position)
+    });
+    let agrees = match sample {
+        Some(entry) => begins_at(file, base, entry)?,
+        None => true,
+    };
+    Ok(IndexSeen { readable: last.is_some(), has_successor: true, speaks_for_all, agrees })
+}
+
+/// Whether a batch lies where an entry says. A damaged batch there says no: then the log is read, which finds out.
+pub(super) fn begins_at(file: &SharedFile, base: Offset, entry: Entry) -> Result<bool, DiskError> {
+    let mut bytes = [0; HEADER_LENGTH];
+    file.read_at(&mut bytes, entry.position.into())?;
+    let offset = base.saturating_add(entry.relative_offset.into());
+    Ok(BatchHeader::parse(&bytes).is_ok_and(|header| header.base_offset == offset))
+}
+
+/// Reads the whole log file.
+fn rebuild(
+    context: &Context<'_>,
+    base: Offset,
+    file: SharedFile,
+    extent: Extent,
+) -> Result<(Segment, Vec<Entry>, Vec<Damage>), DiskError> {
+    let segment = Segment::growing(base, file, context.options.index.make(context.seed));
+    segment.set_extent(extent);
+    let mut steps = Vec::new();
+    let mut damage = Vec::new();
+    let mut walk = Walk::new(&segment, Mode::Content, Extent { position: 0, end: base }, extent);
+    while let Some(step) = walk.step()? {
+        match step {
+            Step::Batch(found) => steps.push(found),
+            Step::Gap(gap) => damage.push(gap.into()),
+        }
+    }
+    let mut entries: Vec<Entry> = steps.iter().filter_map(|found| segment.note(&found.noted(base), 0)).collect();
+    entries.extend(segment.finish_index(narrow(extent.position)));
+    segment.set_extent(extent);
+    Ok((segment, entries, damage))
+}
+
+impl segment::Found {
+    /// A batch that was found in the file, for an index that is made anew.
+    pub(crate) fn noted(&self, base: Offset) -> NotedBatch<'_> {
+        NotedBatch {
+            prefix: &self.prefix,
+            next_relative_offset: narrow(self.header.next_offset().since(base)),
+            end: narrow(self.bytes.end),
+            max_timestamp: self.header.max_timestamp.as_millis(),
+            witnessed: false,
+        }
+    }
+}
+
+/// Puts a new index in the place of the old one, which is no loss whenever a crash comes.
+fn store_index(context: &Context<'_>, path: &std::path::Path, entries: &[Entry]) -> Result<(), DiskError> {
+    let temporary = path.with_extension("growerindex.tmp");
+    if_found(context.disk.remove_file(&temporary))?;
+    let file = context.disk.create(&temporary)?;
+    let mut bytes = Vec::with_capacity(entries.len() * ENTRY_LENGTH);
+    entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.encode()));
+    file.write_all_at(&bytes, 0)?;
+    context.disk.sync_many(&[file])?;
+    context.disk.rename(&temporary, path)?;
+    context.disk.sync_dir(&context.place.dir)
+}

@@ -1,0 +1,164 @@
+//! The segment that is being written: its two files, and what is known only to the writer.
+
+use super::Segment;
+use crate::disk::{DiskError, SharedFile};
+use crate::kept::DurableEnd;
+use crate::log::{LogOptions, rules};
+use grower_index::{ENTRY_LENGTH, Entry, NotedBatch};
+use grower_protocol::batch::Batch;
+use grower_protocol::ids::{Offset, Timestamp};
+use std::sync::Arc;
+
+/// One owner's side of a [`Segment`] that readers share.
+pub(crate) struct Active {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) index: SharedFile,
+    /// How much of the index file is written.
+    index_length: u64,
+    /// Entries that are not in the index file yet: writing them failed, and is tried again with the next.
+    index_waiting: Vec<u8>,
+    /// How far the log file is allocated.
+    allocated: u64,
+    /// How much of the log is covered by synced index entries.
+    indexed: u64,
+    /// When its first batch was appended; after a restart, when the first one came then.
+    created: Option<Timestamp>,
+}
+
+/// Why a batch is not in the file.
+pub(crate) enum WriteError {
+    /// The file is as it was.
+    Undone(DiskError),
+    /// It may have bytes at its end that are no batch, and they could not be removed.
+    Stuck(DiskError),
+}
+
+/// What a sync of the active segment is about.
+pub(crate) struct ToFlush {
+    pub(crate) files: Vec<SharedFile>,
+    pub(crate) position: u64,
+    /// How much of the log is durably indexed afterwards, if the index takes part.
+    pub(crate) indexed: Option<u64>,
+}
+
+impl Active {
+    /// Goes on with a segment whose index file holds all entries of its index.
+    pub(crate) fn new(segment: Arc<Segment>, index: SharedFile, allocated: u64) -> Self {
+        let index_length = (segment.entry_count() * ENTRY_LENGTH) as u64;
+        let indexed = segment.extent().position;
+        Self { segment, index, index_length, index_waiting: Vec::new(), allocated, indexed, created: None }
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.segment.extent().position
+    }
+
+    /// What decides whether it takes another batch.
+    pub(crate) fn shape(&mut self, now: Timestamp) -> rules::Shape {
+        let facts = self.segment.facts();
+        let age_ms = now.millis_since(*self.created.get_or_insert(now));
+        rules::Shape { bytes: facts.bytes, records: facts.records, age_ms }
+    }
+
+    pub(crate) fn to_flush(&self, options: &LogOptions) -> ToFlush {
+        let position = self.position();
+        let with_index = u64::from(options.index_flush_bytes) <= position.saturating_sub(self.indexed);
+        let mut files = vec![self.segment.file.clone()];
+        if with_index {
+            files.push(self.index.clone());
+        }
+        ToFlush { files, position, indexed: with_index.then_some(position) }
+    }
+
+    /// Index entries up to `indexed` are durable.
+    pub(crate) fn index_flushed(&mut self, segment: Offset, indexed: u64) {
+        if self.segment.base == segment {
+            self.indexed = self.indexed.max(indexed);
+        }
+    }
+
+    /// Writes the batch, or leaves the file as it was.
+    pub(crate) fn write(&mut self, batch: &Batch, options: &LogOptions) -> Result<(), WriteError> {
+        let position = self.position();
+        self.allocate(position + batch.bytes().len() as u64, options);
+        let Err(error) = self.segment.file.write_all_at(batch.bytes(), position) else { return Ok(()) };
+        // Part of the batch may be there. It was never in the log, so nobody needs to know that it is durably gone.
+        self.allocated = position;
+        match self.segment.file.set_len(position) {
+            Ok(()) => Err(WriteError::Undone(error)),
+            Err(_) => Err(WriteError::Stuck(error)),
+        }
+    }
+
+    /// Room ahead makes syncs cheaper, no more: the write itself finds out whether there is any.
+    fn allocate(&mut self, end: u64, options: &LogOptions) {
+        if end <= self.allocated || options.preallocate_bytes == 0 {
+            return;
+        }
+        let full = u64::from(options.segment_bytes).max(end);
+        let ahead = (end + u64::from(options.preallocate_bytes)).min(full);
+        if self.segment.file.allocate(ahead).is_ok() {
+            self.allocated = ahead;
+        }
+    }
+
+    /// Makes a written batch visible, and indexes it.
+    pub(crate) fn publish(&mut self, batch: &Batch, durable: DurableEnd) {
+        let header = batch.header();
+        let base = self.segment.base;
+        let durable_end = if durable.segment == base { durable.position } else { 0 };
+        let Some(prefix) = batch.bytes().first_chunk() else { return };
+        let noted = NotedBatch {
+            prefix,
+            next_relative_offset: narrow(header.next_offset().since(base)),
+            end: narrow(self.position() + batch.bytes().len() as u64),
+            max_timestamp: header.max_timestamp.as_millis(),
+            witnessed: true,
+        };
+        let entry = self.segment.note(&noted, narrow(durable_end));
+        self.write_index(entry);
+    }
+
+    /// Appends an entry to the index file. The index is a hint: when that fails, appends go on.
+    fn write_index(&mut self, entry: Option<Entry>) {
+        let Some(entry) = entry else { return };
+        self.index_waiting.extend_from_slice(&entry.encode());
+        match self.index.write_all_at(&self.index_waiting, self.index_length) {
+            Ok(()) => {
+                self.index_length += self.index_waiting.len() as u64;
+                self.index_waiting.clear();
+            }
+            Err(error) => tracing::warn!(%error, "an index entry waits to be written"),
+        }
+    }
+
+    /// Cuts what is allocated ahead.
+    pub(crate) fn trim(&mut self) -> Result<(), DiskError> {
+        let position = self.position();
+        if position < self.allocated {
+            self.segment.file.set_len(position)?;
+            self.allocated = position;
+        }
+        Ok(())
+    }
+
+    /// Lets the index speak for everything, all of it durable; says whether its file must be synced for that.
+    pub(crate) fn finish_index(&mut self) -> bool {
+        let position = self.position();
+        let entry = self.segment.finish_index(narrow(position));
+        let changed = entry.is_some() || self.indexed < position;
+        self.write_index(entry);
+        self.indexed = position;
+        changed
+    }
+
+    /// Whether the index file holds all entries.
+    pub(crate) fn index_is_whole(&self) -> bool {
+        self.index_waiting.is_empty()
+    }
+}
+
+/// Positions and relative offsets of a segment fit 32 bits because it rolls before they would not.
+pub(crate) fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
