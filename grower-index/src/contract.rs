@@ -74,7 +74,7 @@ fn sample(n: u32) -> Entry {
         max_timestamp: i64::from(n / 2) * 10,
         durable_end: n * 90,
         witness: n,
-        witnessed: n % 2 == 0,
+        witnessed: n.is_multiple_of(2),
     }
 }
 

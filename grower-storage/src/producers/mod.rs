@@ -108,6 +108,7 @@ impl ProducerStates {
     }
 
     /// How many producers are remembered.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

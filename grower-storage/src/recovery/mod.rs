@@ -16,7 +16,7 @@ mod tail;
 pub(crate) use directory::Directory;
 pub(crate) use replay::{replay_epochs, replay_producers};
 pub use report::{CutTail, DamagedRange, RecoveryReport};
-pub(crate) use tail::{Rebuilt, reindex_cut};
+pub(crate) use tail::reindex_cut;
 
 use crate::disk::{Disk, DiskError};
 use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, KeptError};
@@ -64,15 +64,8 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
     let tail = tail::open(context, *last, checkpoint.as_ref(), &mut lost, report)?;
     segments.push(tail.segment.clone());
     let start = checkpoint.map_or(bases[0], |checkpoint| checkpoint.log_start);
-    let mut recovered = Recovered {
-        start,
-        end: tail.end,
-        segments,
-        active: tail.active,
-        durable: tail.durable,
-        checkpoint,
-        lost,
-    };
+    let mut recovered =
+        Recovered { start, end: tail.end, segments, active: tail.active, durable: tail.durable, checkpoint, lost };
     recovered.account_for_missing(place, bases[0]);
     recovered.lost.iter().for_each(|(path, damage)| report.damaged.push(DamagedRange::new(path.clone(), damage)));
     Ok(Some(recovered))
@@ -89,7 +82,11 @@ impl Recovered {
         let known_end = self.checkpoint.filter(|c| c.truncating.is_none()).map_or(self.end, |c| c.durable.end);
         let known_end = known_end.max(self.start);
         if self.end < known_end {
-            self.lose(path, self.end.max(self.start)..known_end, "the segment files that held it are missing or too short");
+            self.lose(
+                path,
+                self.end.max(self.start)..known_end,
+                "the segment files that held it are missing or too short",
+            );
             self.end = known_end;
             self.active = None;
         }
@@ -157,4 +154,3 @@ pub(crate) fn if_found<T>(result: Result<T, DiskError>) -> Result<Option<T>, Dis
         Err(error) => Err(error),
     }
 }
-

@@ -55,9 +55,10 @@ fn look_at(
         u64::from(last.position) == extent.position && u64::from(last.relative_offset) == extent.end.since(base)
     });
     // One sample tells an index that strayed in from elsewhere: the last mark before the end.
-    let sample = (0..index.entry_count()).rev().filter_map(|at| index.entry(at)).find(|entry| {
-        last.is_some_and(|last| entry.position < last.position)
-    });
+    let sample = (0..index.entry_count())
+        .rev()
+        .filter_map(|at| index.entry(at))
+        .find(|entry| last.is_some_and(|last| entry.position < last.position));
     let agrees = match sample {
         Some(entry) => begins_at(file, base, entry)?,
         None => true,

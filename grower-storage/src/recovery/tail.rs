@@ -48,7 +48,8 @@ pub(super) fn open(
     }
     let known = Known::new(base, length, entries.unwrap_or_default(), checkpoint);
     let (end, verdict, mut damage) = survey(context, &file, base, length, &known)?;
-    if damage.is_empty() && length < known.durable {
+    let place = Place { has_successor: false, below_durable_end: length < known.durable };
+    if damage.is_empty() && place.below_durable_end && decide(place, Seen::EndsEarly) == Verdict::KeepAndRefuse {
         damage.push(ends_early(end, length, &known));
     }
     if !damage.is_empty() {
@@ -73,7 +74,9 @@ fn load_entries(
     let index = StoredIndex::new(map);
     let mut entries: Vec<Entry> = Vec::new();
     for entry in (0..index.entry_count()).map_while(|at| index.entry(at)) {
-        if entries.last().is_some_and(|last| entry.position < last.position || entry.relative_offset < last.relative_offset)
+        if entries
+            .last()
+            .is_some_and(|last| entry.position < last.position || entry.relative_offset < last.relative_offset)
         {
             break;
         }
@@ -133,7 +136,7 @@ fn survey(
     }
     let place = Place { has_successor: false, below_durable_end: false };
     segment.set_extent(end);
-    if rot.is_empty() {
+    if rot.is_empty() && decide(place, Seen::WitnessDisagrees) == Verdict::KeepAndRefuse {
         // The epoch history may be behind or lost; it is judged when it is there, by `verify`.
         let expected = Expectations { seed: context.seed, epochs: &Default::default() };
         rot = inspect(&segment, known.trusted, end, &expected)?;
@@ -163,7 +166,11 @@ fn keep_as_it_is(
         damage.offsets.end = damage.offsets.end.min(log_end);
     }
     if end.end < log_end {
-        damage.push(Damage { bytes: end.position..end.position, offsets: end.end..log_end, what: "not in the file".into() });
+        damage.push(Damage {
+            bytes: end.position..end.position,
+            offsets: end.end..log_end,
+            what: "not in the file".into(),
+        });
     }
     context.disk.sync_many(std::slice::from_ref(&file))?;
     let segment = Segment::growing(base, file, context.options.index.make(context.seed));

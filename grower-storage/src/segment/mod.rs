@@ -138,10 +138,6 @@ impl Segment {
         self.state.read().index.view().entry_count()
     }
 
-    pub(crate) fn entry(&self, at: usize) -> Option<Entry> {
-        self.state.read().index.view().entry(at)
-    }
-
     /// Puts back an index entry that was read from the file.
     pub(crate) fn restore(&self, entry: Entry) {
         let mut state = self.state.write();

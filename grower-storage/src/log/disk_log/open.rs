@@ -46,12 +46,7 @@ impl DiskLog {
         Ok((log, report))
     }
 
-    fn take(
-        &mut self,
-        recovered: Recovered,
-        place: &LogPlace,
-        report: &mut RecoveryReport,
-    ) -> Result<(), OpenError> {
+    fn take(&mut self, recovered: Recovered, place: &LogPlace, report: &mut RecoveryReport) -> Result<(), OpenError> {
         let Recovered { start, end, segments, active, durable, checkpoint, lost } = recovered;
         self.epochs = match recovery::load_or_note(&*self.disk, place, report)? {
             Some(epochs) => epochs,
