@@ -4,6 +4,7 @@ use crate::admin::Admin;
 use crate::cluster::Cluster;
 use crate::connection::{Dialer, DialerSettings};
 use crate::error::ConnectError;
+use crate::producer::ProducerBuilder;
 use crate::transport::{Tcp, Transport};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,11 @@ impl Client {
     /// Connects in another way.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
+    }
+
+    /// Sends records.
+    pub fn producer(&self) -> ProducerBuilder {
+        ProducerBuilder::new(self.cluster.clone())
     }
 
     /// Creates, changes and looks at topics and groups.

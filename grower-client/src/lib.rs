@@ -6,11 +6,15 @@ mod client;
 mod cluster;
 mod connection;
 mod error;
+mod producer;
+mod record;
 pub mod transport;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
-pub use error::{AdminError, ConnectError, ConnectionError, RequestError};
+pub use error::{AdminError, ConnectError, ConnectionError, ProduceError, RequestError};
+pub use producer::{Delivery, Partitioner, Producer, ProducerBuilder};
+pub use record::{Ack, ConsumerRecord, Record, TopicPartition};
 pub use transport::Transport;
 
 pub use grower_protocol::batch::Header;

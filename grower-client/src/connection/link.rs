@@ -14,11 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 /// A handle; when the last one is dropped the connection closes.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Link {
     shared: Arc<Shared>,
 }
 
+#[derive(Debug)]
 struct Shared {
     address: Arc<str>,
     hello: HelloAnswer,

@@ -12,4 +12,4 @@ mod pump;
 pub(crate) use dialer::{Dialer, DialerSettings};
 pub(crate) use lane::Lane;
 pub(crate) use link::Link;
-pub(crate) use pending::Done;
+pub(crate) use pending::Answer;

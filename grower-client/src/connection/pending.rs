@@ -5,6 +5,8 @@ use bytes::Bytes;
 use grower_protocol::message::Response;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
 /// What a broker answered.
@@ -22,6 +24,8 @@ pub(crate) type Done = Box<dyn FnOnce(Result<Answer, RequestError>) + Send>;
 #[derive(Default)]
 pub(super) struct Pending {
     state: Mutex<State>,
+    /// Says the same as the state, without its lock: producers ask before each batch.
+    closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -34,6 +38,12 @@ struct State {
 struct Waiting {
     deadline: Instant,
     done: Done,
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("closed", &self.closed).finish_non_exhaustive()
+    }
 }
 
 impl Pending {
@@ -63,7 +73,7 @@ impl Pending {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().closed.is_some()
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Tells every request, in the order they were asked, that no answer will come. Only the first reason counts.
@@ -71,6 +81,7 @@ impl Pending {
         let waiting = {
             let mut state = self.state.lock();
             state.closed.get_or_insert_with(|| error.clone());
+            self.closed.store(true, Ordering::Release);
             std::mem::take(&mut state.waiting)
         };
         for waiting in waiting.into_values() {

@@ -2,10 +2,12 @@
 
 mod admin;
 mod connect;
+mod produce;
 mod request;
 
 pub use admin::AdminError;
 pub use connect::{ConnectError, ConnectionError};
+pub use produce::ProduceError;
 pub use request::RequestError;
 
 pub(crate) use request::{only, refusal};

@@ -28,6 +28,13 @@ impl BatchBuilder {
         }
     }
 
+    /// Starts a batch that is expected to reach `bytes` before compression.
+    pub fn with_capacity(codec: Codec, bytes: usize) -> Self {
+        let mut builder = Self::new(codec);
+        builder.bytes.reserve_exact(bytes.saturating_sub(HEADER_LENGTH));
+        builder
+    }
+
     /// How many records are in it.
     pub fn count(&self) -> u32 {
         self.count
@@ -126,6 +133,19 @@ impl BatchBuilder {
             + varint::length(record.headers.len() as i64)
             + headers
     }
+}
+
+/// Makes a built batch another producer's, or another number of the same one; records and all else stay.
+///
+/// # Panics
+/// If `batch` is shorter than a header: only what a [`BatchBuilder`] made may be handed in.
+pub fn restamp(batch: &mut [u8], producer: ProducerStamp) {
+    let sequence = producer.base_sequence.map_or(-1, |first| first.to_wire());
+    batch[43..51].copy_from_slice(&producer.id.to_wire().to_be_bytes());
+    batch[51..53].copy_from_slice(&producer.epoch.to_wire().to_be_bytes());
+    batch[53..57].copy_from_slice(&sequence.to_be_bytes());
+    let crc = crc32c(&batch[CRC_COVERS_FROM..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
 /// Wraps like the reader's addition, so that any pair of timestamps survives the trip.

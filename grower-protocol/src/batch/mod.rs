@@ -20,7 +20,7 @@ mod unplaced;
 mod varint;
 mod walk;
 
-pub use builder::BatchBuilder;
+pub use builder::{BatchBuilder, restamp};
 pub use header::{Attributes, BatchHeader, HEADER_LENGTH, HeaderError, ProducerStamp, TimestampType};
 pub use placed::{Batch, BatchError};
 pub use reader::BatchReader;

@@ -210,3 +210,20 @@ fn a_million_headers_that_are_not_there_cost_nothing() {
     // The header count of the first record becomes the varint of 1,000,000, cut off by the record's end.
     assert_eq!(refusal(forged(61 + 9, &[0xff])), "record 0 does not fit its batch");
 }
+
+#[test]
+fn a_restamped_batch_is_what_the_other_producer_would_have_built() {
+    let stamp = |id, first| ProducerStamp {
+        id: ProducerId::new(id),
+        epoch: ProducerEpoch::new(0),
+        base_sequence: Sequence::from_wire(first),
+    };
+    let stamped = |producer| {
+        let mut builder = BatchBuilder::with_capacity(Codec::None, 100);
+        builder.push(&record("one"));
+        builder.build(Some(producer))
+    };
+    let mut batch = stamped(stamp(1, 7));
+    restamp(&mut batch, stamp(2, 0));
+    assert_eq!(batch, stamped(stamp(2, 0)));
+}

@@ -1,0 +1,194 @@
+//! Records of one partition on their way into batches that were not sent yet. Pure: time comes in as an argument.
+
+use super::delivery::{Delivery, Promise};
+use crate::record::TopicPartition;
+use grower_protocol::batch::{BatchBuilder, Record};
+use grower_protocol::compression::Codec;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// When a batch is full, and how long one waits to become so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchSettings {
+    pub(super) codec: Codec,
+    pub(super) bytes: usize,
+    pub(super) records: u32,
+    pub(super) linger: Duration,
+}
+
+/// A batch before it has a sequence.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) builder: BatchBuilder,
+    pub(super) promise: Promise,
+    /// What it holds of the producer's memory, in bytes.
+    pub(super) reserved: usize,
+    /// When its first record came.
+    pub(super) since: Instant,
+}
+
+/// The batches of one partition that were not sent yet, in order.
+#[derive(Debug)]
+pub(super) struct Accumulator {
+    settings: BatchSettings,
+    place: TopicPartition,
+    sealed: VecDeque<Draft>,
+    open: Option<Draft>,
+    /// The size of the last batch: how much memory the next one asks for at once.
+    likely_bytes: usize,
+}
+
+impl Accumulator {
+    pub(super) fn new(place: TopicPartition, settings: BatchSettings) -> Self {
+        Self { settings, place, sealed: VecDeque::new(), open: None, likely_bytes: 0 }
+    }
+
+    /// Adds a record that holds `reserved` bytes of memory. It starts a new batch if it does not fit the open one.
+    pub(super) fn push(&mut self, record: &Record, reserved: usize, now: Instant) -> Delivery {
+        if self.open.as_ref().is_some_and(|draft| self.is_full(draft) || !self.fits(draft, record)) {
+            self.seal();
+        }
+        let (settings, place, likely) = (self.settings, &self.place, self.likely_bytes);
+        let draft = self.open.get_or_insert_with(|| Draft {
+            builder: BatchBuilder::with_capacity(settings.codec, likely),
+            promise: Promise::new(place.clone()),
+            reserved: 0,
+            since: now,
+        });
+        draft.builder.push(record);
+        draft.reserved += reserved;
+        let delivery = draft.promise.extend(record.timestamp);
+        if self.open.as_ref().is_some_and(|draft| self.is_full(draft)) {
+            self.seal();
+        }
+        delivery
+    }
+
+    /// Closes the open batch: it goes out as soon as there is room, full or not.
+    pub(super) fn seal(&mut self) {
+        if let Some(draft) = self.open.take() {
+            self.likely_bytes = draft.builder.size();
+            self.sealed.push_back(draft);
+        }
+    }
+
+    /// The next batch to send. Full ones go as soon as there is room; the open one waits for its linger, and for the
+    /// partition to be `idle`: what comes while a request is on its way makes one batch.
+    pub(super) fn take(&mut self, idle: bool, now: Instant) -> Option<Draft> {
+        if self.sealed.is_empty() && idle && self.due().is_some_and(|due| due <= now) {
+            self.seal();
+        }
+        self.sealed.pop_front()
+    }
+
+    /// When the open batch has lingered long enough.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.open.as_ref().map(|draft| draft.since + self.settings.linger)
+    }
+
+    /// When the oldest record came.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.sealed.front().or(self.open.as_ref()).map(|draft| draft.since)
+    }
+
+    /// Takes out all batches that began at or before `since`.
+    pub(super) fn expire(&mut self, since: Instant) -> Vec<Draft> {
+        let mut expired = Vec::new();
+        while self.oldest().is_some_and(|oldest| oldest <= since) {
+            expired.extend(self.sealed.pop_front().or_else(|| self.open.take()));
+        }
+        expired
+    }
+
+    /// Forgets everything.
+    pub(super) fn abandon(&mut self) -> Vec<Promise> {
+        self.sealed.drain(..).chain(self.open.take()).map(|draft| draft.promise).collect()
+    }
+
+    /// The promises of all batches, once the open one is sealed.
+    pub(super) fn promises(&self) -> impl Iterator<Item = &Promise> {
+        self.sealed.iter().map(|draft| &draft.promise)
+    }
+
+    /// Makes later batches no larger than this: the topic takes less than the producer was told.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        self.settings.bytes = self.settings.bytes.min(bytes);
+    }
+
+    fn is_full(&self, draft: &Draft) -> bool {
+        self.settings.bytes <= draft.builder.size() || self.settings.records <= draft.builder.count()
+    }
+
+    fn fits(&self, draft: &Draft, record: &Record) -> bool {
+        draft.builder.size() + draft.builder.size_of(record) <= self.settings.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use grower_protocol::ids::{PartitionId, TopicName};
+
+    const LINGER: Duration = Duration::from_millis(5);
+
+    fn accumulator(bytes: usize, records: u32) -> Accumulator {
+        let place = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+        Accumulator::new(place, BatchSettings { codec: Codec::None, bytes, records, linger: LINGER })
+    }
+
+    fn push(accumulator: &mut Accumulator, length: usize, now: Instant) {
+        let record = Record { value: Some(Bytes::from(vec![b'x'; length])), ..Record::default() };
+        drop(accumulator.push(&record, length, now));
+    }
+
+    fn counts(accumulator: &mut Accumulator, idle: bool, now: Instant) -> Vec<u32> {
+        std::iter::from_fn(|| accumulator.take(idle, now)).map(|draft| draft.builder.count()).collect()
+    }
+
+    #[test]
+    fn a_full_batch_leaves_at_once_and_a_partial_one_lingers() {
+        let now = Instant::now();
+        let mut accumulator = accumulator(1 << 20, 3);
+        (0..7).for_each(|_| push(&mut accumulator, 10, now));
+        assert_eq!(counts(&mut accumulator, true, now), [3, 3]);
+        assert_eq!(accumulator.due(), Some(now + LINGER));
+        assert_eq!(counts(&mut accumulator, true, now + LINGER), [1]);
+    }
+
+    #[test]
+    fn a_partial_batch_waits_while_a_request_is_on_its_way() {
+        let now = Instant::now();
+        let mut accumulator = accumulator(1 << 20, 100);
+        push(&mut accumulator, 10, now);
+        let later = now + LINGER * 9;
+        assert!(accumulator.take(false, later).is_none());
+        push(&mut accumulator, 10, later);
+        assert_eq!(counts(&mut accumulator, true, later), [2]);
+    }
+
+    #[test]
+    fn no_batch_passes_its_limit_unless_one_record_does() {
+        let now = Instant::now();
+        let mut accumulator = accumulator(300, u32::MAX);
+        for length in [100, 100, 100, 5_000, 10] {
+            push(&mut accumulator, length, now);
+        }
+        accumulator.seal();
+        let sizes: Vec<(u32, bool)> = std::iter::from_fn(|| accumulator.take(true, now))
+            .map(|draft| (draft.builder.count(), draft.builder.size() <= 300))
+            .collect();
+        assert_eq!(sizes, [(2, true), (1, true), (1, false), (1, true)]);
+    }
+
+    #[test]
+    fn only_old_batches_expire() {
+        let now = Instant::now();
+        let mut accumulator = accumulator(1 << 20, 1);
+        push(&mut accumulator, 1, now);
+        push(&mut accumulator, 1, now + LINGER);
+        assert_eq!(accumulator.expire(now).len(), 1);
+        assert_eq!(accumulator.oldest(), Some(now + LINGER));
+    }
+}

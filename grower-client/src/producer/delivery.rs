@@ -1,0 +1,213 @@
+//! The promise of a result for each record, at the cost of one allocation a batch.
+//!
+//! A [`Promise`] is the producer's end and covers a range of records of one batch; a [`Delivery`] is the caller's end and
+//! covers one of them. A promise that is dropped resolves itself, so that nobody waits forever.
+
+use crate::error::ProduceError;
+use crate::record::{Ack, TopicPartition};
+use grower_protocol::ids::{Offset, Timestamp};
+use grower_protocol::message::Durability;
+use parking_lot::Mutex;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+/// Where a range of records went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// The offset of the range's first record; none with acks `none`.
+    pub(super) base_offset: Option<Offset>,
+    pub(super) durability: Durability,
+}
+
+pub(super) type Verdict = Result<Placed, ProduceError>;
+
+/// What both ends share.
+#[derive(Debug)]
+struct Shared {
+    place: TopicPartition,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// One entry, or some if the batch had to be split.
+    verdicts: Vec<(Range<u32>, Verdict)>,
+    wakers: Vec<Waker>,
+}
+
+/// The producer's end.
+#[derive(Debug)]
+pub(super) struct Promise {
+    shared: Arc<Shared>,
+    records: Range<u32>,
+}
+
+/// Resolves to the record's ack. Dropping it does not take the record back.
+#[derive(Debug)]
+#[must_use = "the record's result is lost if nobody awaits it"]
+pub struct Delivery {
+    shared: Arc<Shared>,
+    index: u32,
+    timestamp: Timestamp,
+    slot: Option<Slot>,
+}
+
+/// Where a delivery's waker stands, as long as no more verdicts came since.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    verdicts: usize,
+    at: usize,
+}
+
+impl Promise {
+    /// For a batch that is still empty.
+    pub(super) fn new(place: TopicPartition) -> Self {
+        Self { shared: Arc::new(Shared { place, state: Mutex::default() }), records: 0..0 }
+    }
+
+    /// Takes in one more record.
+    pub(super) fn extend(&mut self, timestamp: Timestamp) -> Delivery {
+        let index = self.records.end;
+        self.records.end += 1;
+        Delivery { shared: self.shared.clone(), index, timestamp, slot: None }
+    }
+
+    /// Cuts off everything from the `count`th record on.
+    pub(super) fn split_off(&mut self, count: u32) -> Self {
+        let middle = self.records.start + count;
+        let tail = Self { shared: self.shared.clone(), records: middle..self.records.end };
+        self.records.end = middle;
+        tail
+    }
+
+    /// Moves everything out; what stays promises nothing.
+    pub(super) fn take(&mut self) -> Self {
+        let records = std::mem::replace(&mut self.records, 0..0);
+        Self { shared: self.shared.clone(), records }
+    }
+
+    /// A delivery of its last record, for whoever waits for all of it.
+    pub(super) fn last(&self) -> Delivery {
+        let index = self.records.end.saturating_sub(1);
+        Delivery { shared: self.shared.clone(), index, timestamp: Timestamp::default(), slot: None }
+    }
+
+    pub(super) fn place(&self) -> &TopicPartition {
+        &self.shared.place
+    }
+
+    /// Tells all its records what became of them.
+    pub(super) fn resolve(mut self, verdict: Verdict) {
+        self.tell(verdict);
+    }
+
+    fn tell(&mut self, verdict: Verdict) {
+        let wakers = {
+            let mut state = self.shared.state.lock();
+            state.verdicts.push((self.records.clone(), verdict));
+            std::mem::take(&mut state.wakers)
+        };
+        self.records.start = self.records.end;
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if !self.records.is_empty() {
+            self.tell(Err(ProduceError::Dropped));
+        }
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<Ack, ProduceError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let (first, verdict) = ready!(this.shared.state.lock().poll(this.index, &mut this.slot, context));
+        Poll::Ready(verdict.map(|placed| Ack {
+            topic: this.shared.place.topic.clone(),
+            partition: this.shared.place.partition,
+            offset: placed.base_offset.map(|base| base.saturating_add((this.index - first).into())),
+            timestamp: this.timestamp,
+            durability: placed.durability,
+        }))
+    }
+}
+
+impl State {
+    /// The verdict on record `index` with the first record that it is about, or the promise to wake `context`.
+    fn poll(&mut self, index: u32, slot: &mut Option<Slot>, context: &Context<'_>) -> Poll<(u32, Verdict)> {
+        if let Some((records, verdict)) = self.verdicts.iter().find(|(records, _)| records.contains(&index)) {
+            return Poll::Ready((records.start, verdict.clone()));
+        }
+        let verdicts = self.verdicts.len();
+        let mine = slot.filter(|slot| slot.verdicts == verdicts).and_then(|slot| self.wakers.get_mut(slot.at));
+        match mine {
+            Some(waker) => waker.clone_from(context.waker()),
+            None => {
+                *slot = Some(Slot { verdicts, at: self.wakers.len() });
+                self.wakers.push(context.waker().clone());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grower_protocol::ids::{PartitionId, TopicName};
+    use std::task::Waker;
+
+    fn promise() -> Promise {
+        Promise::new(TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) })
+    }
+
+    fn poll(delivery: &mut Delivery) -> Poll<Result<Ack, ProduceError>> {
+        Pin::new(delivery).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn offset(delivery: &mut Delivery) -> u64 {
+        let Poll::Ready(Ok(ack)) = poll(delivery) else { panic!("not acknowledged") };
+        ack.offset.unwrap().value()
+    }
+
+    fn at(offset: u64) -> Verdict {
+        Ok(Placed { base_offset: Some(Offset::new(offset)), durability: Durability::Fsynced })
+    }
+
+    #[test]
+    fn each_record_of_a_batch_gets_its_own_offset() {
+        let mut promise = promise();
+        let mut deliveries: Vec<Delivery> = (0..3).map(|_| promise.extend(Timestamp::default())).collect();
+        assert!(poll(&mut deliveries[1]).is_pending());
+        promise.resolve(at(40));
+        let offsets: Vec<u64> = deliveries.iter_mut().map(offset).collect();
+        assert_eq!(offsets, [40, 41, 42]);
+    }
+
+    #[test]
+    fn the_parts_of_a_split_batch_have_their_own_verdicts() {
+        let mut head = promise();
+        let mut deliveries: Vec<Delivery> = (0..5).map(|_| head.extend(Timestamp::default())).collect();
+        let tail = head.split_off(2);
+        tail.resolve(at(9));
+        assert!(poll(&mut deliveries[1]).is_pending());
+        head.resolve(Err(ProduceError::Closed));
+        assert!(matches!(poll(&mut deliveries[1]), Poll::Ready(Err(ProduceError::Closed))));
+        assert_eq!(offset(&mut deliveries[4]), 11);
+    }
+
+    #[test]
+    fn a_dropped_promise_says_that_the_outcome_is_unknown() {
+        let mut promise = promise();
+        let mut delivery = promise.extend(Timestamp::default());
+        drop(promise);
+        assert!(matches!(poll(&mut delivery), Poll::Ready(Err(ProduceError::Dropped))));
+    }
+}

@@ -1,0 +1,277 @@
+//! What runs a producer: takes steps of its lines, sends, handles answers, repairs.
+//!
+//! Sending happens wherever there is reason to: in the task that handed in a record, or on the connection's task when an
+//! answer makes room. Two tasks of its own wait for time to pass and for brokers to come back.
+
+use super::alarm::Alarm;
+use super::builder::Settings;
+use super::delivery::Placed;
+use super::line::{Line, Step};
+use super::memory::Memory;
+use super::topic::{Partition, Topic, Turnout};
+use super::window::{Attempt, Numbered, Settled};
+use crate::cluster::Cluster;
+use crate::connection::{Answer, Lane, Link};
+use crate::error::{ProduceError, RequestError, only};
+use grower_protocol::ids::{PartitionId, TopicId, TopicName};
+use grower_protocol::message::{
+    Acks, Durability, Produce, ProducePartition, ProducerIdentity, Request, Response, TopicMetadata,
+};
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// One producer's inside.
+pub(super) struct Engine {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) lane: Lane,
+    pub(super) settings: Settings,
+    pub(super) memory: Memory,
+    identity: Option<ProducerIdentity>,
+    topics: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
+    alarm: Alarm,
+    next_refresh: Mutex<Instant>,
+    closed: AtomicBool,
+}
+
+impl Engine {
+    pub(super) fn start(cluster: Arc<Cluster>, settings: Settings, identity: Option<ProducerIdentity>) -> Arc<Self> {
+        let engine = Arc::new(Self {
+            lane: Lane::new(cluster.dialer().clone()),
+            memory: Memory::new(settings.memory_bytes),
+            next_refresh: Mutex::new(Instant::now() + settings.metadata_max_age),
+            cluster,
+            settings,
+            identity,
+            topics: RwLock::default(),
+            alarm: Alarm::default(),
+            closed: AtomicBool::new(false),
+        });
+        tokio::spawn(engine.clone().keep_time());
+        engine
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes no more records.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.memory.close();
+    }
+
+    /// Forgets what is not settled and ends the tasks.
+    pub(super) fn abandon(&self) {
+        self.close();
+        for topic in self.topics() {
+            for partition in topic.partitions() {
+                let promises = partition.lock().line.abandon();
+                drop(promises); // Wakes whoever waits, outside the lock.
+            }
+        }
+        self.alarm.at(Instant::now());
+    }
+
+    pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.read().values().cloned().collect()
+    }
+
+    /// A topic that was written to before.
+    pub(super) fn known(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.read().get(name).cloned()
+    }
+
+    /// Looks a topic up, anew even if it is known.
+    pub(super) async fn look_up(&self, name: &str) -> Result<Arc<Topic>, ProduceError> {
+        let topic = TopicName::new(name)?;
+        let found = self.cluster.refresh(&topic, self.settings.create_topics).await;
+        let metadata = found.map_err(|source| ProduceError::Topic { topic, source })?;
+        Ok(self.learn(&metadata))
+    }
+
+    /// Brings a topic up to date: more partitions, or another topic under the same name.
+    fn learn(&self, metadata: &TopicMetadata) -> Arc<Topic> {
+        let name: Arc<str> = Arc::from(&metadata.name);
+        let topic =
+            self.topics.write().entry(name).or_insert_with(|| Arc::new(Topic::new(metadata.name.clone()))).clone();
+        for partition in topic.partitions() {
+            partition.lock().line.move_home(metadata.id);
+        }
+        topic.grow(metadata.partitions.len() as u32, |number| self.line(&topic, metadata.id, number));
+        self.alarm.at(*self.next_refresh.lock());
+        topic
+    }
+
+    fn line(&self, topic: &Topic, home: TopicId, partition: PartitionId) -> Line {
+        let Settings { batches, window, .. } = self.settings;
+        Line::new(topic.place(partition), batches, window, home, self.identity)
+    }
+
+    /// Sends whatever can be sent of a partition.
+    pub(super) fn drain(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>) {
+        let mut rest = false;
+        loop {
+            let turnout = partition.turnout(rest, Instant::now());
+            let Turnout::Step(step, link) = turnout else {
+                if matches!(turnout, Turnout::Connect) {
+                    self.repair(topic);
+                }
+                return;
+            };
+            rest = !matches!(step, Step::Identify);
+            match step {
+                Step::Build(numbered) => self.build(topic, partition, &link, numbered),
+                Step::Resend(attempts) => {
+                    attempts.into_iter().for_each(|attempt| self.send(topic, partition, &link, attempt));
+                }
+                Step::Identify => self.identify(topic, partition),
+            }
+        }
+    }
+
+    fn build(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>, link: &Link, numbered: Numbered) {
+        let plain_bytes = numbered.builder.size();
+        let bytes = numbered.builder.build(numbered.stamp).freeze();
+        topic.turn.left(partition.number.value(), plain_bytes, topic.count());
+        let attempt = partition.lock().line.built(numbered.id, bytes);
+        if let Some(attempt) = attempt {
+            self.send(topic, partition, link, attempt);
+        }
+    }
+
+    fn send(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>, link: &Link, attempt: Attempt) {
+        let Attempt { id, topic: home, bytes } = attempt;
+        let acks = self.settings.acks;
+        let timeout_ms = u32::try_from(self.cluster.request_timeout().as_millis()).unwrap_or(u32::MAX);
+        let part = ProducePartition { topic: home, partition: partition.number, length: bytes.len() as u32 };
+        let request = Request::Produce(Produce { acks, timeout_ms, partitions: vec![part] });
+        let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
+        let address = link.address().clone();
+        let done = Box::new(move |answer: Result<Answer, RequestError>| {
+            let placed = answer.and_then(|answer| placed(&address, acks, answer.response));
+            engine.answered(&topic, &partition, id, placed);
+        });
+        match acks {
+            Acks::None => link.submit_unanswered(&request, bytes, done),
+            Acks::Leader | Acks::All => link.submit(&request, bytes, Duration::ZERO, done),
+        }
+    }
+
+    fn answered(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        partition: &Arc<Partition>,
+        id: u64,
+        result: Result<Placed, RequestError>,
+    ) {
+        let (effects, deadline) = {
+            let mut state = partition.lock();
+            (state.line.answered(id, result, Instant::now()), state.line.deadline())
+        };
+        self.settle(effects.settled);
+        if effects.look_again {
+            self.repair(topic);
+        }
+        if let Some(deadline) = deadline {
+            self.alarm.at(deadline);
+        }
+        self.drain(topic, partition);
+    }
+
+    pub(super) fn settle(&self, settled: Vec<Settled>) {
+        for Settled { promise, reserved, verdict } in settled {
+            promise.resolve(verdict);
+            self.memory.release(reserved);
+        }
+    }
+
+    /// Gets a new producer id for one partition.
+    fn identify(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>) {
+        let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
+        tokio::spawn(async move {
+            let identity = identity(&engine.cluster).await;
+            tracing::debug!(topic = %topic.name, partition = %partition.number, "going on under a new producer id");
+            partition.lock().line.become_producer(identity);
+            engine.drain(&topic, &partition);
+        });
+    }
+
+    /// Sets the alarm for a partition that has new records.
+    pub(super) fn watch(&self, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline {
+            self.alarm.at(deadline);
+        }
+    }
+
+    /// Ends once the producer was dropped or closed: both ring the alarm.
+    async fn keep_time(self: Arc<Self>) {
+        while !self.is_closed() || self.is_busy() {
+            self.tick(Instant::now());
+            self.alarm.ring().await;
+        }
+    }
+
+    fn tick(self: &Arc<Self>, now: Instant) {
+        let refresh = {
+            let mut next = self.next_refresh.lock();
+            let due = *next <= now;
+            if due {
+                *next = now + self.settings.metadata_max_age;
+            }
+            due
+        };
+        let topics = self.topics();
+        if !topics.is_empty() {
+            self.alarm.at(*self.next_refresh.lock());
+        }
+        for topic in topics {
+            if refresh {
+                self.repair(&topic);
+            }
+            for partition in topic.partitions() {
+                let settled = partition.lock().line.expire(now);
+                self.settle(settled);
+                self.drain(&topic, &partition);
+                let deadline = partition.lock().line.deadline();
+                self.watch(deadline);
+            }
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        let busy = |partition: Arc<Partition>| partition.lock().line.is_busy();
+        self.topics().iter().any(|topic| topic.partitions().into_iter().any(busy))
+    }
+
+    pub(super) fn forget(&self, topic: &Topic) {
+        self.topics.write().remove(topic.name.as_str());
+    }
+
+    pub(super) fn update(&self, metadata: &TopicMetadata) {
+        self.learn(metadata);
+    }
+}
+
+/// A producer id, never used before.
+pub(super) async fn identity(cluster: &Cluster) -> Result<ProducerIdentity, RequestError> {
+    match cluster.ask_again(&Request::InitProducer).await? {
+        (_, Response::InitProducer(identity)) => Ok(identity),
+        (link, other) => Err(link.refusal("init producer", other)),
+    }
+}
+
+/// What the answer to a request with one batch says.
+fn placed(address: &Arc<str>, acks: Acks, response: Response) -> Result<Placed, RequestError> {
+    match response {
+        Response::Done if acks == Acks::None => Ok(Placed { base_offset: None, durability: Durability::None }),
+        Response::Produce(parts) => {
+            let produced = only(address, "produce", parts)?;
+            Ok(Placed { base_offset: Some(produced.base_offset), durability: produced.durability })
+        }
+        other => Err(crate::error::refusal(address, "produce", other)),
+    }
+}

@@ -1,0 +1,126 @@
+//! A topic as a producer sees it: its partitions' lines, and whose turn it is.
+
+use super::line::{Line, Step};
+use super::partitioner::{Partitioner, Turn};
+use crate::connection::Link;
+use crate::record::{Record, TopicPartition};
+use grower_protocol::ids::{PartitionId, TopicName};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::time::Instant;
+
+/// A topic that was written to.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: TopicName,
+    pub(super) turn: Turn,
+    partitions: RwLock<Vec<Arc<Partition>>>,
+    repairing: AtomicBool,
+}
+
+/// One partition.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) number: PartitionId,
+    state: Mutex<State>,
+}
+
+/// What is behind a partition's lock.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) line: Line,
+    /// The connection to its leader.
+    pub(super) link: Option<Link>,
+}
+
+/// What a sender does next.
+pub(super) enum Turnout {
+    /// This, over this connection.
+    Step(Step, Link),
+    /// Find the leader and connect.
+    Connect,
+    /// Nothing.
+    Rest,
+}
+
+impl Topic {
+    pub(super) fn new(name: TopicName) -> Self {
+        let turn = Turn::starting_at(getrandom::u32().unwrap_or(0));
+        Self { name, turn, partitions: RwLock::default(), repairing: AtomicBool::new(false) }
+    }
+
+    pub(super) fn place(&self, partition: PartitionId) -> TopicPartition {
+        TopicPartition { topic: self.name.clone(), partition }
+    }
+
+    /// Adds partitions up to `count`.
+    pub(super) fn grow(&self, count: u32, line: impl Fn(PartitionId) -> Line) {
+        let mut partitions = self.partitions.write();
+        for number in (partitions.len() as u32..count).map(PartitionId::new) {
+            let state = Mutex::new(State { line: line(number), link: None });
+            partitions.push(Arc::new(Partition { number, state }));
+        }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.partitions.read().len() as u32
+    }
+
+    pub(super) fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.partitions.read().clone()
+    }
+
+    /// The partition for `record`; none if it asks for one that is not there.
+    pub(super) fn route(&self, record: &Record, partitioner: Partitioner) -> Option<Arc<Partition>> {
+        let partitions = self.partitions.read();
+        let number = match record.partition {
+            Some(partition) => partition.value(),
+            None => self.turn.choose(partitioner, record.key.as_deref(), partitions.len() as u32),
+        };
+        partitions.get(number as usize).cloned()
+    }
+
+    /// True for the one caller who shall repair: refresh metadata and connect.
+    pub(super) fn begin_repair(&self) -> bool {
+        !self.repairing.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_repair(&self) {
+        self.repairing.store(false, Ordering::Release);
+    }
+
+    /// Whether some partition has records and no connection.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.partitions.read().iter().any(|partition| {
+            let state = partition.lock();
+            state.line.is_busy() && state.open_link().is_none()
+        })
+    }
+}
+
+impl Partition {
+    /// Short, and never across I/O.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// What to do next; `rest` says that the caller has done a step.
+    pub(super) fn turnout(&self, rest: bool, now: Instant) -> Turnout {
+        let mut state = self.state.lock();
+        if rest {
+            state.line.rest();
+        }
+        match state.open_link() {
+            Some(link) => state.line.next(now).map_or(Turnout::Rest, |step| Turnout::Step(step, link)),
+            None if state.line.is_busy() => Turnout::Connect,
+            None => Turnout::Rest,
+        }
+    }
+}
+
+impl State {
+    fn open_link(&self) -> Option<Link> {
+        self.link.clone().filter(Link::is_open)
+    }
+}

@@ -1,0 +1,91 @@
+//! What an error means for the batch that met it: a table, and the tools for its rows.
+
+use crate::error::RequestError;
+use bytes::Bytes;
+use grower_protocol::batch::{Batch, BatchBuilder, Record};
+use grower_protocol::compression::Codec;
+use grower_protocol::message::ErrorCode;
+
+/// What becomes of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The same bytes are sent again.
+    SendAgain {
+        /// After a wait; otherwise as soon as the batches before it have been.
+        after_backoff: bool,
+    },
+    /// It is surely not in the log and waits for the window to leave its halt.
+    Refused,
+    /// Likewise, and the producer id can no longer be used for this partition.
+    Renumber,
+    /// Its two halves are sent instead.
+    Split,
+    /// Its records fail.
+    GiveUp,
+}
+
+/// What counts besides the error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case {
+    /// An attempt, this one included, may have been carried out.
+    pub(super) in_doubt: bool,
+    /// Nothing unresolved stands before it.
+    pub(super) first: bool,
+    /// A batch before it was given up, or has to get another number.
+    pub(super) behind_hole: bool,
+    /// Sending it twice writes it once.
+    pub(super) idempotent: bool,
+    /// It holds more than one record.
+    pub(super) divisible: bool,
+}
+
+/// Decides.
+pub(super) fn fate(error: &RequestError, case: Case) -> Fate {
+    let Case { in_doubt, first, behind_hole, idempotent, divisible } = case;
+    match error.code() {
+        // A hole before it: no wonder behind a batch that was refused or given up.
+        Some(ErrorCode::OutOfOrderSequence) if !first && !behind_hole => Fate::SendAgain { after_backoff: false },
+        Some(ErrorCode::OutOfOrderSequence) if behind_hole && !in_doubt => Fate::Refused,
+        // Nothing before it is missing, so the broker has forgotten this producer: after a day of silence, say. It may
+        // have forgotten this very batch too, therefore not if it is in doubt.
+        Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if !in_doubt => Fate::Renumber,
+        _ if is_too_large(error) && divisible && !in_doubt => Fate::Split,
+        _ if !error.is_retriable() => Fate::GiveUp,
+        // Nothing would recognise the second copy.
+        _ if in_doubt && !idempotent => Fate::GiveUp,
+        _ => Fate::SendAgain { after_backoff: true },
+    }
+}
+
+/// Whether the client may have asked the wrong broker, or for a topic that is another one now.
+pub(super) fn looks_outdated(error: &RequestError) -> bool {
+    match error {
+        RequestError::Connect(_) | RequestError::NotSent(_) | RequestError::Lost(_) => true,
+        _ => matches!(
+            error.code(),
+            Some(
+                ErrorCode::NotLeader
+                    | ErrorCode::FencedLeaderEpoch
+                    | ErrorCode::UnknownLeaderEpoch
+                    | ErrorCode::UnknownTopicId
+            )
+        ),
+    }
+}
+
+/// The first `count` records of a batch of ours, and the others, as two batches.
+pub(super) fn halves(batch: &Bytes, codec: Codec, count: u32) -> (Bytes, Bytes) {
+    const OURS: &str = "the batch was built here";
+    let records = Batch::check(batch.clone()).expect(OURS).records(usize::MAX).expect(OURS);
+    let (mut head, mut tail) = (BatchBuilder::new(codec), BatchBuilder::new(codec));
+    for view in records {
+        let view = view.expect(OURS);
+        let record = Record { timestamp: view.timestamp, key: view.key, value: view.value, headers: view.headers };
+        if head.count() < count { head.push(&record) } else { tail.push(&record) }
+    }
+    (head.build(None).freeze(), tail.build(None).freeze())
+}
+
+fn is_too_large(error: &RequestError) -> bool {
+    matches!(error, RequestError::TooLarge { .. }) || error.code() == Some(ErrorCode::TooLarge)
+}

@@ -1,0 +1,455 @@
+//! The batches of one partition that have a sequence: what is on its way, what must be sent again, what can be given up.
+//!
+//! A broker takes a producer's batches only in the order of their sequences and recognises the last five, so the same
+//! bytes may be sent again until they are acknowledged, and nothing is reordered or written twice. Three rules keep it so:
+//!
+//! 1. At most five batches stand between the first unresolved one and the newest. Nothing new is sent while something
+//!    waits to be sent again; that happens in order, once no older attempt is on its way.
+//! 2. An attempt that ended without an answer leaves its batch *in doubt*. Such a batch keeps its producer id and its
+//!    sequence for as long as it lives: under new ones the broker could not recognise it.
+//! 3. A batch that is given up leaves a hole that the broker lets nothing pass. So the window *halts*: no new batch is
+//!    numbered until all others are acknowledged, given up, or definitely refused. Those refused get new numbers: from the
+//!    hole on, if what was given up is surely not in the log and nothing after it is; else under a new producer id.
+
+use super::accumulator::Draft;
+use super::delivery::{Placed, Promise, Verdict};
+use super::verdict::{self, Fate};
+use crate::error::{ProduceError, RequestError};
+use bytes::{Bytes, BytesMut};
+use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{Sequence, TopicId};
+use grower_protocol::message::{Outcome, ProducerIdentity};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// One batch for as long as it is in the window.
+pub(super) type BatchId = u64;
+
+/// The records whose fate is decided.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) promise: Promise,
+    /// The memory they no longer hold, in bytes.
+    pub(super) reserved: usize,
+    pub(super) verdict: Verdict,
+}
+
+/// What follows from an answer.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    pub(super) settled: Vec<Settled>,
+    /// The client's picture of the cluster may be old.
+    pub(super) look_again: bool,
+    /// The topic refused a batch of this many bytes as too large.
+    pub(super) too_large: Option<usize>,
+}
+
+/// A batch with its number, not built yet.
+#[derive(Debug)]
+pub(super) struct Numbered {
+    pub(super) id: BatchId,
+    pub(super) builder: BatchBuilder,
+    pub(super) stamp: Option<ProducerStamp>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: BatchId,
+    promise: Promise,
+    reserved: usize,
+    count: u32,
+    since: Instant,
+    first: Sequence,
+    bytes: Bytes,
+    state: State,
+    /// An attempt may have been carried out although no answer said so.
+    in_doubt: bool,
+    home: TopicId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Being compressed and signed.
+    Building,
+    InFlight,
+    /// To be sent again as it is.
+    Waiting,
+    /// Surely not in the log, to be numbered anew.
+    Refused,
+    /// Kept until all before it are resolved, for rule 1.
+    Acked,
+}
+
+/// Why no batch is numbered: there is a hole in the sequences.
+#[derive(Clone, Copy, Debug)]
+struct Halt {
+    /// The first sequence that is missing.
+    hole: Sequence,
+    /// Numbers from the hole on cannot be used again: what was given up, or something after it, may be in the log.
+    spent: bool,
+}
+
+/// One attempt to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub(super) id: BatchId,
+    pub(super) topic: TopicId,
+    pub(super) bytes: Bytes,
+}
+
+#[derive(Debug)]
+pub(super) struct Window {
+    codec: Codec,
+    in_flight_max: usize,
+    delivery_timeout: Duration,
+    backoff: fn(u32) -> Duration,
+    home: TopicId,
+    /// None: not idempotent, because nothing is answered.
+    identity: Option<ProducerIdentity>,
+    next_sequence: Sequence,
+    next_id: BatchId,
+    entries: VecDeque<Entry>,
+    halt: Option<Halt>,
+    failures: u32,
+    not_before: Option<Instant>,
+    last_error: Option<RequestError>,
+}
+
+/// What a window is made with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WindowSettings {
+    pub(super) codec: Codec,
+    /// 1 to 5.
+    pub(super) in_flight_max: usize,
+    pub(super) delivery_timeout: Duration,
+    pub(super) backoff: fn(u32) -> Duration,
+}
+
+impl Window {
+    pub(super) fn new(settings: WindowSettings, home: TopicId, identity: Option<ProducerIdentity>) -> Self {
+        let WindowSettings { codec, in_flight_max, delivery_timeout, backoff } = settings;
+        Self {
+            codec,
+            in_flight_max,
+            delivery_timeout,
+            backoff,
+            home,
+            identity,
+            next_sequence: Sequence::ZERO,
+            next_id: 0,
+            entries: VecDeque::new(),
+            halt: None,
+            failures: 0,
+            not_before: None,
+            last_error: None,
+        }
+    }
+
+
+    /// Nothing is unresolved.
+    pub(super) fn is_idle(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a new batch may be numbered and sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.halt.is_none()
+            && self.entries.len() < self.in_flight_max
+            && !self.has(State::Waiting)
+            && !self.has(State::Refused)
+    }
+
+    /// Takes in a batch; [`Window::built`] must follow.
+    pub(super) fn number(&mut self, draft: Draft) -> Numbered {
+        let count = draft.builder.count();
+        let first = self.next_sequence;
+        let stamp = self.identity.map(|identity| stamp(identity, first));
+        self.next_sequence = first.wrapping_add(count);
+        let id = self.next_id;
+        self.next_id += 1;
+        self.entries.push_back(Entry {
+            id,
+            promise: draft.promise,
+            reserved: draft.reserved,
+            count,
+            since: draft.since,
+            first,
+            bytes: Bytes::new(),
+            state: State::Building,
+            in_doubt: false,
+            home: self.home,
+        });
+        Numbered { id, builder: draft.builder, stamp }
+    }
+
+    /// The bytes of a numbered batch are ready: what to send, unless it was given up meanwhile.
+    pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<Attempt> {
+        let entry = self.entries.iter_mut().find(|entry| entry.id == id)?;
+        entry.bytes = bytes;
+        Some(entry.attempt())
+    }
+
+    /// What is to be sent again now, in order.
+    pub(super) fn resend(&mut self, now: Instant) -> Vec<Attempt> {
+        self.leave_halt();
+        if self.is_moving() || self.not_before.is_some_and(|not_before| now < not_before) {
+            return Vec::new();
+        }
+        let first = self.entries.iter_mut().take(self.in_flight_max);
+        first.filter(|entry| entry.state == State::Waiting).map(Entry::attempt).collect()
+    }
+
+    /// Whether nothing goes on without a new producer id.
+    pub(super) fn wants_identity(&self) -> bool {
+        self.halt.is_some_and(|halt| halt.spent) && !self.is_moving() && !self.has(State::Waiting)
+    }
+
+    /// Goes on as another producer.
+    pub(super) fn become_producer(&mut self, identity: ProducerIdentity) {
+        if self.wants_identity() {
+            self.identity = Some(identity);
+            self.number_anew(Sequence::ZERO);
+        }
+    }
+
+    /// Takes in the answer to an attempt.
+    pub(super) fn answered(&mut self, id: BatchId, result: Result<Placed, RequestError>, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        let Some(at) = self.entries.iter().position(|entry| entry.id == id) else {
+            return effects; // Its records were given up before.
+        };
+        match result {
+            Ok(placed) => self.acked(at, placed, &mut effects),
+            Err(error) => self.failed(at, error, now, &mut effects),
+        }
+        while self.entries.front().is_some_and(|entry| entry.state == State::Acked) {
+            self.entries.pop_front();
+        }
+        effects
+    }
+
+    /// Gives up what began at or before `now` less the delivery timeout.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Settled> {
+        let mut settled = Vec::new();
+        let timeout = self.delivery_timeout;
+        let old = |entry: &Entry| entry.state != State::Acked && entry.since + timeout <= now;
+        while let Some((at, entry)) = self.entries.iter().enumerate().find(|(_, entry)| old(entry)) {
+            let in_doubt = entry.in_doubt || entry.state == State::InFlight;
+            let error = ProduceError::TimedOut {
+                place: entry.promise.place().clone(),
+                after: self.delivery_timeout,
+                in_doubt,
+                last: self.last_error.clone().map(Box::new),
+            };
+            settled.push(self.give_up(at, in_doubt, error));
+        }
+        settled
+    }
+
+    /// What went wrong last, for those who time out before they were sent.
+    pub(super) fn last_error(&self) -> Option<&RequestError> {
+        self.last_error.as_ref()
+    }
+
+    /// Remembers why nothing can be sent.
+    pub(super) fn hindered(&mut self, error: RequestError) {
+        self.last_error = Some(error);
+    }
+
+    /// The topic was deleted and created again. Nothing is left of what was sent, so nothing of it is in doubt.
+    pub(super) fn move_home(&mut self, home: TopicId) {
+        if home == self.home {
+            return;
+        }
+        self.home = home;
+        let hole = self.entries.front().map_or(self.next_sequence, |entry| entry.first);
+        self.halt_for(Halt { hole, spent: true });
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Waiting) {
+            entry.state = State::Refused;
+            entry.in_doubt = false;
+        }
+    }
+
+    /// Gives up everything, because the topic is gone.
+    pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<Settled> {
+        let unresolved = |entry: &Entry| entry.state != State::Acked;
+        let mut settled = Vec::new();
+        while let Some(at) = self.entries.iter().position(unresolved) {
+            let place = self.entries[at].promise.place().clone();
+            let in_doubt = false; // There is no log that it could be in.
+            settled.push(self.give_up(at, true, ProduceError::Failed { place, source: error.clone(), in_doubt }));
+        }
+        settled
+    }
+
+    /// When something is to be done although no answer came.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let unresolved = self.entries.iter().filter(|entry| entry.state != State::Acked);
+        let expiry = unresolved.map(|entry| entry.since + self.delivery_timeout).min();
+        let retry = self.not_before.filter(|_| self.has(State::Waiting) && !self.is_moving());
+        expiry.into_iter().chain(retry).min()
+    }
+
+    /// The promises of all that is unresolved.
+    pub(super) fn promises(&self) -> impl Iterator<Item = &Promise> {
+        self.entries.iter().filter(|entry| entry.state != State::Acked).map(|entry| &entry.promise)
+    }
+
+    /// Forgets everything.
+    pub(super) fn abandon(&mut self) -> Vec<Promise> {
+        self.entries.drain(..).map(|entry| entry.promise).collect()
+    }
+
+    fn acked(&mut self, at: usize, placed: Placed, effects: &mut Effects) {
+        self.failures = 0;
+        self.not_before = None;
+        let entry = &mut self.entries[at];
+        entry.state = State::Acked;
+        let promise = entry.promise.take();
+        effects.settled.push(Settled { promise, reserved: std::mem::take(&mut entry.reserved), verdict: Ok(placed) });
+        let first = entry.first;
+        if let Some(halt) = self.halt.as_mut().filter(|halt| follows(first, halt.hole)) {
+            halt.spent = true; // Something after the hole is in the log.
+        }
+    }
+
+    fn failed(&mut self, at: usize, error: RequestError, now: Instant, effects: &mut Effects) {
+        let first = self.entries.iter().position(|entry| entry.state != State::Acked) == Some(at);
+        let moved = self.entries[at].home != self.home;
+        let entry = &mut self.entries[at];
+        entry.in_doubt = !moved && (entry.in_doubt || error.outcome() == Outcome::Unknown);
+        let case = verdict::Case {
+            in_doubt: entry.in_doubt,
+            first,
+            behind_hole: self.halt.is_some_and(|halt| follows(entry.first, halt.hole)),
+            idempotent: self.identity.is_some(),
+            divisible: 1 < entry.count,
+        };
+        let fate = if moved { Fate::Renumber } else { verdict::fate(&error, case) };
+        effects.look_again |= verdict::looks_outdated(&error);
+        self.last_error = Some(error.clone());
+        match fate {
+            Fate::SendAgain { after_backoff } => {
+                entry.state = State::Waiting;
+                if after_backoff {
+                    self.back_off(now);
+                }
+            }
+            Fate::Renumber => {
+                entry.state = State::Refused;
+                let hole = entry.first;
+                self.halt_for(Halt { hole, spent: true });
+                self.back_off(now);
+            }
+            Fate::Split => self.split(at, effects),
+            Fate::GiveUp => {
+                let (place, in_doubt) = (entry.promise.place().clone(), entry.in_doubt);
+                let error = ProduceError::Failed { place, source: error, in_doubt };
+                effects.settled.push(self.give_up(at, in_doubt, error));
+            }
+            Fate::Refused => entry.state = State::Refused,
+        }
+    }
+
+    fn back_off(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(now + (self.backoff)(self.failures));
+    }
+
+    fn give_up(&mut self, at: usize, in_doubt: bool, error: ProduceError) -> Settled {
+        let entry = self.entries.remove(at).expect("the caller found it there");
+        let acked_after = self.entries.iter().skip(at).any(|later| later.state == State::Acked);
+        self.halt_for(Halt { hole: entry.first, spent: in_doubt || acked_after });
+        Settled { promise: entry.promise, reserved: entry.reserved, verdict: Err(error) }
+    }
+
+    /// Of two holes the first counts.
+    fn halt_for(&mut self, new: Halt) {
+        let new = Halt { spent: new.spent && self.identity.is_some(), ..new };
+        self.halt = Some(match self.halt {
+            None => new,
+            Some(old) => Halt {
+                hole: if follows(new.hole, old.hole) { old.hole } else { new.hole },
+                spent: old.spent || new.spent,
+            },
+        });
+    }
+
+    /// Replaces a batch that was too large by its two halves.
+    fn split(&mut self, at: usize, effects: &mut Effects) {
+        let Some(mut entry) = self.entries.remove(at) else { return };
+        effects.too_large = Some(entry.bytes.len());
+        let count = entry.count / 2;
+        let tail_promise = entry.promise.split_off(count);
+        let (head, tail) = verdict::halves(&entry.bytes, self.codec, count);
+        let tail = Entry {
+            id: self.next_id,
+            promise: tail_promise,
+            reserved: 0, // The first half holds the memory of both.
+            count: entry.count - count,
+            bytes: tail,
+            state: State::Refused,
+            ..entry
+        };
+        self.next_id += 1;
+        self.halt_for(Halt { hole: entry.first, spent: false });
+        entry.bytes = head;
+        entry.count = count;
+        entry.state = State::Refused;
+        self.entries.insert(at, tail);
+        self.entries.insert(at, entry);
+    }
+
+    /// Goes on from the hole once all behind it are known to be refused.
+    fn leave_halt(&mut self) {
+        if let Some(Halt { hole, spent: false }) = self.halt
+            && !self.is_moving()
+            && !self.has(State::Waiting)
+        {
+            self.number_anew(hole);
+        }
+    }
+
+    fn number_anew(&mut self, from: Sequence) {
+        self.halt = None;
+        self.next_sequence = from;
+        let (identity, home) = (self.identity, self.home);
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Refused) {
+            entry.first = self.next_sequence;
+            entry.home = home;
+            entry.state = State::Waiting;
+            self.next_sequence = entry.first.wrapping_add(entry.count);
+            if let Some(identity) = identity {
+                let mut bytes = BytesMut::from(&entry.bytes[..]);
+                restamp(&mut bytes, stamp(identity, entry.first));
+                entry.bytes = bytes.freeze();
+            }
+        }
+    }
+
+    fn is_moving(&self) -> bool {
+        self.has(State::InFlight) || self.has(State::Building)
+    }
+
+    fn has(&self, state: State) -> bool {
+        self.entries.iter().any(|entry| entry.state == state)
+    }
+}
+
+impl Entry {
+    fn attempt(&mut self) -> Attempt {
+        self.state = State::InFlight;
+        Attempt { id: self.id, topic: self.home, bytes: self.bytes.clone() }
+    }
+}
+
+/// Whether `sequence` is at or behind `hole`, in numbers that wrap at 2^31.
+fn follows(sequence: Sequence, hole: Sequence) -> bool {
+    sequence.to_wire().wrapping_sub(hole.to_wire()) & i32::MAX < 1 << 30
+}
+
+fn stamp(identity: ProducerIdentity, first: Sequence) -> ProducerStamp {
+    ProducerStamp { id: identity.id, epoch: identity.epoch, base_sequence: Some(first) }
+}
