@@ -147,7 +147,6 @@ impl Window {
         }
     }
 
-
     /// Nothing is unresolved.
     pub(super) fn is_idle(&self) -> bool {
         self.entries.is_empty()
