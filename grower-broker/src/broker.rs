@@ -2,9 +2,10 @@
 
 use crate::api::{Api, Node};
 use crate::clock::{Clock, SystemClock};
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, BrokerConfigError};
 use crate::groups::Groups;
 use crate::health::Health;
+use crate::http::{Http, Phase, Status};
 use crate::listener::{ConnectionLimits, Listener, Stream, run, serve};
 use crate::logs::{Logs, MemLogs};
 use crate::memory::Memory;
@@ -30,7 +31,8 @@ pub struct Broker {
     tasks: TaskTracker,
     stop: CancellationToken,
     listen: Option<SocketAddr>,
-    http: Option<SocketAddr>,
+    http: Option<Http>,
+    status: Arc<Status>,
     _lock: DirLock,
 }
 
@@ -47,6 +49,9 @@ pub struct BrokerBuilder {
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Settings that do not go together.
+    #[error(transparent)]
+    Config(#[from] BrokerConfigError),
     /// The directory is in use.
     #[error("another broker works in {dir}: {source}")]
     Locked {
@@ -117,7 +122,7 @@ impl Broker {
 
     /// Where it serves HTTP.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http
+        self.http.as_ref().map(Http::address)
     }
 
     /// Returns with the reason once the broker has failed for good: a sync failed, and nothing is acknowledged any more.
@@ -128,6 +133,7 @@ impl Broker {
 
     /// Stops: no new connections, requests in work are answered, everything is made durable.
     pub async fn stop(self) -> Result<(), String> {
+        self.status.enter(Phase::Stopping);
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -187,10 +193,14 @@ impl BrokerBuilder {
     /// Starts the broker.
     pub async fn start(self) -> Result<Broker, StartError> {
         let Self { config, disk, logs, metadata, clock, index } = self;
+        config.check()?;
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
         let lock = lock(&*disk, &config)?;
         let metadata = metadata.unwrap_or_else(|| Arc::new(MemMetadataStore::default()));
         let listener = bind(config.listen).await?;
+        let health = Health::new(Metrics::new());
+        let status = Arc::new(Status::starting(health.clone()));
+        let http = start_http(config.http, &status)?;
         let node = register(&*metadata, &config, listener.as_ref()).await?;
         let logs = logs.unwrap_or_else(|| Arc::new(MemLogs));
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index));
@@ -200,7 +210,6 @@ impl BrokerBuilder {
             .map_err(|error| StartError::Logs(error.to_string()))?
             .map_err(|error| StartError::Logs(error.to_string()))?;
 
-        let health = Health::new(Metrics::new());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let api = Arc::new(Api {
@@ -220,7 +229,8 @@ impl BrokerBuilder {
         if let Some(listener) = listener {
             tasks.spawn(serve(listener, api.clone(), limits.clone(), tasks.clone(), stop.clone()));
         }
-        Ok(Broker { api, limits, tasks, stop, listen, http: None, _lock: lock })
+        status.enter(Phase::Serving(api.clone()));
+        Ok(Broker { api, limits, tasks, stop, listen, http, status, _lock: lock })
     }
 }
 
@@ -235,6 +245,12 @@ fn lock(disk: &dyn Disk, config: &BrokerConfig) -> Result<DirLock, StartError> {
 async fn bind(address: Option<SocketAddr>) -> Result<Option<Listener>, StartError> {
     let Some(address) = address else { return Ok(None) };
     Listener::bind(address).await.map(Some).map_err(|source| StartError::Listen { address, source })
+}
+
+/// Health is told from here on, also while logs are recovered.
+fn start_http(address: Option<SocketAddr>, status: &Arc<Status>) -> Result<Option<Http>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    Http::start(address, status.clone()).map(Some).map_err(|source| StartError::Listen { address, source })
 }
 
 /// Makes this start known: the cluster gets its identity at the first one, and every start begins a new leader epoch

@@ -11,6 +11,7 @@ mod broker;
 mod clock;
 mod groups;
 mod health;
+mod http;
 mod listener;
 mod logs;
 mod memory;

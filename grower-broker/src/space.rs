@@ -53,6 +53,13 @@ impl Space {
         Ok(())
     }
 
+    /// Whether writes are refused now.
+    pub(crate) fn is_full(&self) -> bool {
+        let mut estimate = self.estimate.lock();
+        self.ask(&mut estimate);
+        estimate.headroom < 0
+    }
+
     fn ask(&self, estimate: &mut Estimate) {
         match self.disk.space() {
             Ok(space) => {

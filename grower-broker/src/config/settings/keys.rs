@@ -1,7 +1,7 @@
 //! The table of settings, by section: what each means and takes, and where it goes.
 
+use super::LogFormat;
 use super::key::{Key, Kind};
-use super::{LogFormat, Settings};
 use crate::config::ZeroCopy;
 use crate::config::text::{bytes, count, millis, show_bytes, show_millis};
 use std::net::SocketAddr;

@@ -1,0 +1,142 @@
+//! From a command line to a running broker and back to an exit code.
+//!
+//! The process serves from its ready line on. It ends with 0 when it was asked to, with 1 and one line of reason when it
+//! cannot start or cannot go on. After a failed sync it ends at once: what is on the disk is then for the next start
+//! to find out.
+
+mod flags;
+mod log;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Parser;
+use flags::Flags;
+use grower_broker::Broker;
+use grower_broker::config::{BrokerConfig, BrokerConfigError, settings::Settings};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Runs the process to its end.
+pub(crate) fn run() -> ExitCode {
+    let flags = Flags::parse();
+    match prepare_and_serve(&flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&reason(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn prepare_and_serve(flags: &Flags) -> Result<()> {
+    let settings = flags.settings()?;
+    let checked = settings.broker.check();
+    if flags.print_config {
+        return print(&settings, checked);
+    }
+    checked?;
+    log::start(settings.log_format)?;
+    raise_open_files();
+    warn_beyond_loopback(&settings.broker);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    runtime.block_on(serve(settings.broker))
+}
+
+/// A file to start from needs no data directory yet.
+fn print(settings: &Settings, checked: Result<(), BrokerConfigError>) -> Result<()> {
+    match checked {
+        Ok(()) | Err(BrokerConfigError::NoDataDir) => {}
+        Err(error) => return Err(error.into()),
+    }
+    std::io::stdout().write_all(settings.to_toml().as_bytes()).context("cannot print the settings")
+}
+
+async fn serve(config: BrokerConfig) -> Result<()> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let starting = tokio::spawn(Broker::start(config));
+    let broker = tokio::select! {
+        started = starting => started.context("the start failed")??,
+        // Whatever a start does, the next one can do again.
+        () = signals.asked_to_stop() => return Ok(()),
+    };
+    say(&ready_line(broker.listen_address(), broker.http_address()));
+    tokio::select! {
+        failure = broker.failed() => {
+            say(&format!("grower-broker: stopped: {failure}"));
+            std::process::exit(1); // Nothing may be written any more, not even by a clean stop.
+        }
+        () = signals.asked_to_stop() => tracing::info!("stopping"),
+    }
+    tokio::select! {
+        stopped = broker.stop() => stopped.map_err(|reason| anyhow!("did not stop cleanly: {reason}")),
+        () = signals.asked_to_stop() => Err(anyhow!("stopped at once, as asked for a second time")),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn ready_line(listen: Option<SocketAddr>, http: Option<SocketAddr>) -> String {
+    let mut line = "grower-broker ready".to_owned();
+    for (name, address) in [("listen", listen), ("http", http)] {
+        if let Some(address) = address {
+            line.push_str(&format!(" {name}={address}"));
+        }
+    }
+    line
+}
+
+/// Says a line in one write, so that whoever waits for it never reads half of it.
+fn say(line: &str) {
+    // With stderr gone there is nobody to tell.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+fn reason(error: &anyhow::Error) -> String {
+    let mut reason = error.to_string();
+    if let Some(cause) = error.source().map(ToString::to_string)
+        && !reason.contains(&cause)
+    {
+        reason = format!("{reason}: {cause}");
+    }
+    format!("grower-broker: {}", reason.lines().map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
+/// Logs and connections are many files; the soft limit is often 1,024.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    if let Err(error) = raised {
+        tracing::warn!(%error, current = limit.current, "cannot raise the limit of open files");
+    }
+}
+
+fn warn_beyond_loopback(config: &BrokerConfig) {
+    for address in [config.listen, config.http].into_iter().flatten() {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "this address may be reached from other machines: there are no users or passwords yet, so whoever reaches it may do everything"
+            );
+            return;
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line, and what it makes of file and environment.
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use grower_broker::config::settings::Settings;
+use std::path::PathBuf;
+
+/// A durable, append-only log broker: an acknowledged record is on the disk.
+///
+/// Flags win over environment variables (GROWER__SECTION__KEY, as in GROWER__BROKER__MEMORY=2GiB), and these over the
+/// config file. --print-config shows every setting there is. GROWER_LOG or RUST_LOG says what is logged, such as
+/// debug or grower_broker=trace; the default is info.
+#[derive(Debug, Parser)]
+#[command(name = "grower-broker", version, max_term_width = 120, args_override_self = true)]
+pub(super) struct Flags {
+    /// Where everything is stored; created if it is not there
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// A TOML file with settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print the settings as a config file, and exit
+    #[arg(long)]
+    pub(super) print_config: bool,
+
+    /// Where clients connect; port 0 takes any free port [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+
+    /// Where health and metrics are served, or off [default: 127.0.0.1:9094]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<String>,
+
+    /// What clients are told to connect to, if that is not where the broker listens
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+
+    /// Which broker of its cluster this is [default: 1]
+    #[arg(long, value_name = "N")]
+    node_id: Option<String>,
+
+    /// What requests, answers and state in memory may take together [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+
+    /// Create a topic when somebody produces to it
+    #[arg(long)]
+    auto_create_topics: bool,
+
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+
+    // Flags of the cluster: not offered, but whoever knows them shall learn why they do not work.
+    #[arg(long, hide = true)]
+    peer_listen: Option<String>,
+    #[arg(long, hide = true)]
+    peers: Option<String>,
+    #[arg(long, hide = true)]
+    rack: Option<String>,
+}
+
+impl Flags {
+    /// All settings, each from the strongest source that has it.
+    pub(super) fn settings(&self) -> Result<Settings> {
+        self.check_no_cluster()?;
+        let mut settings = Settings::default();
+        if let Some(path) = &self.config {
+            settings.read_file(path)?;
+        }
+        settings.read_env(std::env::vars_os())?;
+        let auto_create_topics = self.auto_create_topics.then(|| "true".to_owned());
+        for (flag, key, value) in [
+            ("--listen", "network.listen", &self.listen),
+            ("--http", "network.http", &self.http),
+            ("--advertise", "network.advertise", &self.advertise),
+            ("--node-id", "broker.node_id", &self.node_id),
+            ("--memory", "broker.memory", &self.memory),
+            ("--auto-create-topics", "broker.auto_create_topics", &auto_create_topics),
+            ("--log-format", "logging.format", &self.log_format),
+        ] {
+            if let Some(value) = value {
+                settings.read_flag(flag, key, value)?;
+            }
+        }
+        if let Some(dir) = &self.data_dir {
+            settings.broker.data_dir.clone_from(dir); // Not as text: a path need not be Unicode.
+        }
+        Ok(settings)
+    }
+
+    fn check_no_cluster(&self) -> Result<()> {
+        for (flag, value) in [("--peer-listen", &self.peer_listen), ("--peers", &self.peers), ("--rack", &self.rack)] {
+            if value.is_some() {
+                bail!("{flag} belongs to clusters, which this version does not have yet; leave it out");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! Health and metrics over HTTP: `/healthz`, `/readyz`, `/metrics`.
+//!
+//! A thread of its own serves them, so that a broker busy with records still says that it lives, and a crowd of
+//! scrapers costs the records nothing. Nothing here changes anything. A connection has bounds for its headers, its
+//! time and its number; what a client sends beyond them closes it.
+
+mod status;
+
+pub(crate) use status::{Phase, Status};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// What HTTP tells of the broker. The reasons are for people.
+pub(crate) trait Probe: Send + Sync + 'static {
+    /// An error once there is no way on but a restart.
+    fn alive(&self) -> Result<(), String>;
+
+    /// An error while clients had better go elsewhere.
+    fn ready(&self) -> Result<(), String>;
+
+    /// All figures, in OpenMetrics text.
+    fn metrics(&self) -> String;
+}
+
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Connections at a time; further ones wait to be accepted.
+    connections: usize,
+    /// For the head of a request, from the end of the answer before it.
+    head_time: Duration,
+    /// Lines in the head of a request.
+    head_lines: usize,
+    /// Bytes of the head of a request.
+    head_bytes: usize,
+    /// For a connection; then it is closed after the answer in work, and soon without.
+    connection_time: Duration,
+}
+
+const BOUNDS: Bounds = Bounds {
+    connections: 64,
+    head_time: Duration::from_secs(10),
+    head_lines: 64,
+    head_bytes: 16 * 1024,
+    connection_time: Duration::from_secs(300),
+};
+
+/// How long the answer in work may take once its connection shall close.
+const LAST_ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// The running server. Dropping it stops it.
+pub(crate) struct Http {
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Http {
+    /// Binds `address` and serves from then on.
+    pub(crate) fn start(address: SocketAddr, probe: Arc<dyn Probe>) -> io::Result<Self> {
+        Self::start_bounded(address, probe, BOUNDS)
+    }
+
+    fn start_bounded(address: SocketAddr, probe: Arc<dyn Probe>, bounds: Bounds) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        std::thread::Builder::new().name("grower-http".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(listener, routes(probe), bounds) => {}
+                    () = stopped.cancelled() => {}
+                }
+            });
+        })?;
+        Ok(Self { address, stop })
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn routes(probe: Arc<dyn Probe>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n") })
+        .with_state(probe)
+}
+
+async fn healthz(State(probe): State<Arc<dyn Probe>>) -> Response {
+    said(probe.alive())
+}
+
+async fn readyz(State(probe): State<Arc<dyn Probe>>) -> Response {
+    said(probe.alive().and_then(|()| probe.ready()))
+}
+
+fn said(well: Result<(), String>) -> Response {
+    match well {
+        Ok(()) => "ok\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(probe): State<Arc<dyn Probe>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], probe.metrics()).into_response()
+}
+
+/// Accepts for ever; no error of one connection, and none of accepting, ends it.
+async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "cannot serve HTTP"),
+    };
+    let room = Arc::new(Semaphore::new(bounds.connections));
+    loop {
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let routes = routes.clone();
+                tokio::spawn(async move {
+                    serve_connection(stream, routes, bounds).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others will be closed, so wait a little instead of spinning.
+                tracing::warn!(%error, "cannot accept an HTTP connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(stream: tokio::net::TcpStream, routes: Router, bounds: Bounds) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new()) // Without it the timeout for the head is silently off.
+        .header_read_timeout(bounds.head_time)
+        .max_headers(bounds.head_lines)
+        .max_buf_size(bounds.head_bytes)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::pin!(connection);
+    let ended = match tokio::time::timeout(bounds.connection_time, connection.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(LAST_ANSWER_TIME, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "HTTP connection closed");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! The process `grower-broker`: what it says, when it is ready, and how it ends.
+
+#[path = "support/daemon.rs"]
+mod daemon;
+
+use daemon::{Daemon, Ended, bare_command, command, run};
+use rustix::process::Signal;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+fn dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// What it said instead of starting: one line, after which it ended with 1.
+fn refusal(command: &mut Command) -> String {
+    let Ended { status, stderr } = run(command);
+    assert_eq!(status.code(), Some(1), "{stderr:#?}");
+    let [line] = stderr.as_slice() else { panic!("more or less than one line: {stderr:#?}") };
+    line.strip_prefix("grower-broker: ").unwrap_or_else(|| panic!("{line}")).to_owned()
+}
+
+fn ask(daemon: &Daemon, path: &str) -> String {
+    let mut stream = TcpStream::connect(daemon.http.unwrap()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn it_serves_from_its_ready_line_on_and_stops_cleanly_when_asked_to() {
+    let dir = dir();
+    for signal in [Signal::TERM, Signal::INT] {
+        let daemon = Daemon::start(dir.path(), &[]);
+        assert!(ask(&daemon, "/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(ask(&daemon, "/readyz").starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(ask(&daemon, "/metrics").ends_with("\n# EOF\n"));
+        TcpStream::connect(daemon.listen).unwrap();
+        daemon.signal(signal);
+        let ended = daemon.wait();
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    }
+}
+
+#[test]
+fn the_ready_line_names_what_is_served() {
+    let dir = dir();
+    let daemon = Daemon::start_command(command(dir.path()).args(["--http", "off"]));
+    assert_eq!(daemon.http, None);
+    let Ended { stderr, .. } = daemon.terminate();
+    let ready: Vec<_> = stderr.iter().filter(|line| line.starts_with("grower-broker ready")).collect();
+    let [line] = ready.as_slice() else { panic!("{stderr:#?}") };
+    let address = line.strip_prefix("grower-broker ready listen=").unwrap();
+    assert_ne!(address.parse::<SocketAddr>().unwrap().port(), 0);
+}
+
+#[test]
+fn killed_it_starts_again_on_the_same_directory() {
+    let dir = dir();
+    for _ in 0..3 {
+        let daemon = Daemon::start(dir.path(), &[]);
+        assert_eq!(daemon.kill9().status.code(), None);
+    }
+}
+
+#[test]
+fn a_directory_in_use_is_refused_and_its_owner_undisturbed() {
+    let dir = dir();
+    let daemon = Daemon::start(dir.path(), &[]);
+    let refused = refusal(&mut command(dir.path()));
+    assert!(refused.contains(&dir.path().display().to_string()), "{refused}");
+    assert!(refused.contains("another broker"), "{refused}");
+    assert!(ask(&daemon, "/readyz").contains("200 OK"));
+    assert_eq!(daemon.terminate().status.code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--listen", "--http"] {
+        let refused = refusal(command(dir().path()).args([flag, &address]));
+        assert!(refused.starts_with(&format!("cannot listen on {address}: ")), "{refused}");
+    }
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_is_refused() {
+    let dir = dir();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for place in [file.clone(), file.join("below"), Path::new("/proc/nowhere").to_owned()] {
+        let refused = refusal(&mut command(&place));
+        let named = if place.starts_with(&file) { &file } else { &place };
+        assert!(refused.contains(&named.display().to_string()), "{refused}");
+    }
+}
+
+#[test]
+fn without_a_data_directory_it_says_how_to_name_one() {
+    let refused = refusal(&mut bare_command());
+    insta::assert_snapshot!(refused, @"there is no data directory: name one with --data-dir DIR");
+}
+
+#[test]
+fn a_bad_config_is_refused_with_file_line_and_key() {
+    let dir = dir();
+    let path = dir.path().join("grower.toml");
+    std::fs::write(&path, "[network]\nhttp = 'off'\nmax_conections = 5\n").unwrap();
+    let refused = refusal(bare_command().arg("--config").arg(&path));
+    let expected = format!(
+        "{}:3: there is no setting \"network.max_conections\" (did you mean network.max_connections?); known are network.listen, ",
+        path.display()
+    );
+    assert!(refused.starts_with(&expected), "{refused}");
+}
+
+#[test]
+fn what_cannot_be_set_is_refused_whatever_sets_it() {
+    let dir = dir();
+    let refused = |flags: &[&str], variables: &[(&str, &str)]| {
+        refusal(bare_command().arg("--data-dir").arg(dir.path()).args(flags).envs(variables.iter().copied()))
+    };
+    insta::assert_snapshot!(refused(&["--memory", "lots"], &[]), @r#"--memory: broker.memory = "lots" is not allowed: it takes a size from 16MiB, such as 1GiB"#);
+    insta::assert_snapshot!(refused(&[], &[("GROWER__BROKER__MEMORY", "lots")]), @r#"GROWER__BROKER__MEMORY: broker.memory = "lots" is not allowed: it takes a size from 16MiB, such as 1GiB"#);
+    insta::assert_snapshot!(refused(&["--listen", "0.0.0.0:0"], &[]), @"0.0.0.0:0 is every address of this machine: say with --advertise HOST:PORT which one clients shall use");
+    insta::assert_snapshot!(refused(&["--peers", "1@localhost:9093"], &[]), @"--peers belongs to clusters, which this version does not have yet; leave it out");
+    insta::assert_snapshot!(refused(&[], &[("GROWER_LOG", "grower=loud")]), @r#"GROWER_LOG="grower=loud" is no log filter: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5"#);
+    insta::assert_snapshot!(refused(&["--config", "/nowhere/grower.toml"], &[]), @"cannot read the config file /nowhere/grower.toml: No such file or directory (os error 2)");
+}
+
+#[test]
+fn an_unknown_flag_is_an_error_of_usage() {
+    let ended = run(bare_command().arg("--lissen"));
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(ended.stderr.iter().any(|line| line.contains("'--listen'")), "{ended:#?}");
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let dir = dir();
+    let path = dir.path().join("grower.toml");
+    std::fs::write(&path, "[broker]\nnode_id = 2\nmemory = '64MiB'\n[network]\nmax_connections = 7\n").unwrap();
+    let mut command = bare_command();
+    command.arg("--config").arg(&path).args(["--node-id", "4", "--auto-create-topics", "--print-config"]);
+    command.env("GROWER__BROKER__NODE_ID", "3").env("GROWER__BROKER__MEMORY", "128MiB");
+    let printed = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    for line in ["node_id = 4", "memory = \"128MiB\"", "max_connections = 7", "auto_create_topics = true"] {
+        assert!(printed.lines().any(|printed| printed == line), "no {line} in\n{printed}");
+    }
+}
+
+#[test]
+fn the_printed_config_can_be_started_from() {
+    let dir = dir();
+    let path = dir.path().join("grower.toml");
+    let data = dir.path().join("data");
+    let print = |command: &mut Command| command.arg("--print-config").output().unwrap().stdout;
+    let printed = print(command(&data).args(["--memory", "64MiB"]));
+    assert!(!data.exists());
+    std::fs::write(&path, &printed).unwrap();
+    assert_eq!(print(bare_command().arg("--config").arg(&path)), printed);
+    let daemon = Daemon::start_command(bare_command().arg("--config").arg(&path));
+    assert!(data.is_dir());
+    assert_eq!(daemon.terminate().status.code(), Some(0));
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_warned_of_once() {
+    let dir = dir();
+    let mut open = bare_command();
+    open.arg("--data-dir").arg(dir.path()).args(["--listen", "0.0.0.0:0", "--http", "0.0.0.0:0"]);
+    open.args(["--advertise", "localhost:9092"]);
+    let Ended { stderr, .. } = stop_when_ready(&mut open);
+    assert_eq!(stderr.iter().filter(|line| line.contains("from other machines")).count(), 1, "{stderr:#?}");
+    let Ended { stderr, .. } = stop_when_ready(&mut command(dir.path()));
+    assert!(!stderr.iter().any(|line| line.contains("from other machines")), "{stderr:#?}");
+}
+
+#[test]
+fn log_lines_can_be_json() {
+    let dir = dir();
+    let Ended { stderr, .. } = stop_when_ready(command(dir.path()).args(["--log-format", "json"]));
+    let (json, others): (Vec<_>, Vec<_>) = stderr.iter().partition(|line| line.starts_with('{') && line.ends_with('}'));
+    assert!(!json.is_empty());
+    assert!(others.iter().all(|line| line.starts_with("grower-broker ready ")), "{others:#?}");
+}
+
+/// Lets it start, then asks it to stop.
+fn stop_when_ready(command: &mut Command) -> Ended {
+    let ended = Daemon::start_command(command).terminate();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    ended
+}
+
+#[test]
+fn help_says_what_there_is() {
+    let help = bare_command().arg("--help").env_remove("COLUMNS").output().unwrap();
+    insta::assert_snapshot!(String::from_utf8(help.stdout).unwrap(), @"
+    A durable, append-only log broker: an acknowledged record is on the disk.
+
+    Flags win over environment variables (GROWER__SECTION__KEY, as in GROWER__BROKER__MEMORY=2GiB), and
+    these over the config file. --print-config shows every setting there is. GROWER_LOG or RUST_LOG says
+    what is logged, such as debug or grower_broker=trace; the default is info.
+
+    Usage: grower-broker [OPTIONS]
+
+    Options:
+          --data-dir <DIR>
+              Where everything is stored; created if it is not there
+
+          --config <FILE>
+              A TOML file with settings
+
+          --print-config
+              Print the settings as a config file, and exit
+
+          --listen <ADDRESS:PORT>
+              Where clients connect; port 0 takes any free port [default: 127.0.0.1:9092]
+
+          --http <ADDRESS:PORT>
+              Where health and metrics are served, or off [default: 127.0.0.1:9094]
+
+          --advertise <HOST:PORT>
+              What clients are told to connect to, if that is not where the broker listens
+
+          --node-id <N>
+              Which broker of its cluster this is [default: 1]
+
+          --memory <SIZE>
+              What requests, answers and state in memory may take together [default: 1GiB]
+
+          --auto-create-topics
+              Create a topic when somebody produces to it
+
+          --log-format <FORMAT>
+              How log lines look: text or json [default: text]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+    ");
+}
