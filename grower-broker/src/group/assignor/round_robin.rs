@@ -1,0 +1,19 @@
+//! One partition after the other, round the members.
+
+use super::{Assignment, Slots};
+
+pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<Slots> {
+    let mut shares = assignment.nothing();
+    let mut next = 0;
+    for (name, topic) in assignment.topics {
+        let wanting = assignment.wanting(name);
+        for slot in topic.slots() {
+            // The first one from `next` on that wants the topic; round the end if need be.
+            let from = wanting.partition_point(|at| *at < next);
+            let Some(at) = wanting.get(from).or(wanting.first()) else { break };
+            shares[*at].insert(slot);
+            next = *at + 1;
+        }
+    }
+    shares
+}

@@ -1,0 +1,136 @@
+use super::*;
+use grower_protocol::ids::TopicId;
+use proptest::prelude::*;
+
+struct Case {
+    members: Vec<(MemberId, BTreeSet<TopicName>)>,
+    topics: BTreeMap<TopicName, Subscribed>,
+    before: BTreeMap<Slot, MemberId>,
+}
+
+fn topic(number: usize) -> TopicName {
+    TopicName::new(&format!("t{number}")).unwrap()
+}
+
+impl Case {
+    /// Topics with these many partitions; members that subscribe to these topics.
+    fn new(partitions: &[u32], members: &[&[usize]]) -> Self {
+        let subscribed = |(number, partitions): (usize, &u32)| {
+            (topic(number), Subscribed { topic: TopicId::from_bytes([number as u8; 16]), partitions: *partitions })
+        };
+        // Names that sort against the order of joining.
+        let member = |(at, topics): (usize, &&[usize])| {
+            (MemberId::new(&format!("m{}", 99 - at)).unwrap(), topics.iter().map(|number| topic(*number)).collect())
+        };
+        Self {
+            members: members.iter().enumerate().map(member).collect(),
+            topics: partitions.iter().enumerate().map(subscribed).collect(),
+            before: BTreeMap::new(),
+        }
+    }
+
+    fn assign(&self, assignor: Assignor) -> Vec<Slots> {
+        let assignment = Assignment {
+            subscribers: self.members.iter().map(|(member, topics)| Subscriber { member, topics }).collect(),
+            topics: &self.topics,
+            before: self.before.iter().map(|(slot, member)| (*slot, member)).collect(),
+        };
+        assignor.assign(&assignment)
+    }
+
+    /// Makes an assignment the one that was before.
+    fn remember(&mut self, shares: &[Slots]) {
+        let owned = |((member, _), slots): (&(MemberId, _), &Slots)| {
+            slots.iter().map(|slot| (*slot, member.clone())).collect::<Vec<_>>()
+        };
+        self.before = self.members.iter().zip(shares).flat_map(owned).collect();
+    }
+}
+
+/// `topic:partition` of each member.
+fn show(shares: &[Slots]) -> String {
+    let slots = |slots: &Slots| {
+        let shown = slots.iter().map(|slot| format!("{}:{}", slot.topic.as_bytes()[0], slot.partition));
+        shown.collect::<Vec<_>>().join(" ")
+    };
+    shares.iter().map(slots).collect::<Vec<_>>().join(" | ")
+}
+
+#[test]
+fn each_assignor_has_its_way() {
+    let case = Case::new(&[5, 2], &[&[0, 1], &[0, 1], &[0]]);
+    insta::assert_snapshot!(show(&case.assign(Assignor::Range)), @"0:0 0:1 1:0 | 0:2 0:3 1:1 | 0:4");
+    insta::assert_snapshot!(show(&case.assign(Assignor::RoundRobin)), @"0:0 0:3 1:0 | 0:1 0:4 1:1 | 0:2");
+    insta::assert_snapshot!(show(&case.assign(Assignor::Sticky)), @"0:0 0:3 1:0 | 0:1 1:1 | 0:2 0:4");
+}
+
+#[test]
+fn sticky_moves_only_what_fairness_asks_for() {
+    let mut case = Case::new(&[6], &[&[0], &[0]]);
+    let shares = case.assign(Assignor::Sticky);
+    insta::assert_snapshot!(show(&shares), @"0:0 0:2 0:4 | 0:1 0:3 0:5");
+    case.remember(&shares);
+    case.members.push((MemberId::new("new").unwrap(), BTreeSet::from([topic(0)])));
+    let shares = case.assign(Assignor::Sticky);
+    insta::assert_snapshot!(show(&shares), @"0:0 0:2 | 0:1 0:3 | 0:4 0:5");
+    case.remember(&shares);
+    case.members.remove(0);
+    insta::assert_snapshot!(show(&case.assign(Assignor::Sticky)), @"0:0 0:1 0:3 | 0:2 0:4 0:5");
+}
+
+#[test]
+fn names_lead_to_assignors() {
+    for assignor in [Assignor::Range, Assignor::RoundRobin, Assignor::Sticky] {
+        assert_eq!(Assignor::named(assignor.name()), Some(assignor));
+    }
+    assert_eq!(Assignor::named("Range"), None);
+}
+
+fn cases() -> impl Strategy<Value = (Vec<u32>, Vec<Vec<usize>>, Vec<usize>)> {
+    let partitions = prop::collection::vec(0u32..6, 1..4);
+    let members = prop::collection::vec(prop::collection::vec(0usize..4, 0..4), 0..6);
+    (partitions, members, prop::collection::vec(0usize..6, 0..24))
+}
+
+proptest! {
+    #[test]
+    fn every_partition_somebody_wants_has_one_owner_who_wants_it((partitions, members, before) in cases()) {
+        let subscriptions: Vec<&[usize]> = members.iter().map(Vec::as_slice).collect();
+        let mut case = Case::new(&partitions, &subscriptions);
+        let slots: Vec<Slot> = case.topics.values().flat_map(|topic| topic.slots()).collect();
+        let owners = slots.iter().zip(&before).filter_map(|(slot, at)| Some((*slot, case.members.get(*at)?.0.clone())));
+        case.before = owners.collect();
+        let wanted: Slots = case.topics.iter()
+            .filter(|(name, _)| case.members.iter().any(|(_, topics)| topics.contains(*name)))
+            .flat_map(|(_, topic)| topic.slots())
+            .collect();
+        for assignor in [Assignor::Range, Assignor::RoundRobin, Assignor::Sticky] {
+            let shares = case.assign(assignor);
+            prop_assert_eq!(shares.iter().map(BTreeSet::len).sum::<usize>(), wanted.len());
+            prop_assert_eq!(&shares.iter().flatten().copied().collect::<Slots>(), &wanted);
+            for ((_, topics), share) in case.members.iter().zip(&shares) {
+                let wants: BTreeSet<TopicId> = topics.iter().filter_map(|name| case.topics.get(name)).map(|t| t.topic).collect();
+                prop_assert!(share.iter().all(|slot| wants.contains(&slot.topic)));
+            }
+        }
+    }
+
+    #[test]
+    fn sticky_is_even_and_stays_put(partitions in 1u32..30, members in 1usize..6, before in prop::collection::vec(0usize..6, 30)) {
+        let all: [&[usize]; 6] = [&[0]; 6];
+        let mut case = Case::new(&[partitions], &all[..members]);
+        let slots: Vec<Slot> = case.topics.values().flat_map(|topic| topic.slots()).collect();
+        case.before = slots.iter().zip(&before).filter_map(|(slot, at)| Some((*slot, case.members.get(*at)?.0.clone()))).collect();
+        let shares = case.assign(Assignor::Sticky);
+        let loads: Vec<usize> = shares.iter().map(BTreeSet::len).collect();
+        prop_assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "{:?}", loads);
+        // As few moves as an even assignment allows: whoever had too much keeps at least the smaller share.
+        let floor = partitions as usize / members;
+        for ((member, _), share) in case.members.iter().zip(&shares) {
+            let had: Slots = case.before.iter().filter(|(_, owner)| *owner == member).map(|(slot, _)| *slot).collect();
+            prop_assert!(had.len().min(floor) <= share.intersection(&had).count());
+        }
+        case.remember(&shares);
+        prop_assert_eq!(case.assign(Assignor::Sticky), shares);
+    }
+}

@@ -1,0 +1,96 @@
+//! One group: its members and its offsets.
+
+use super::GroupRefusal;
+use super::limits::GroupLimits;
+use super::membership::Membership;
+use super::offsets::{self, LogEnds, Offsets};
+use super::record::GroupRecord;
+use grower_protocol::ids::GroupId;
+use grower_protocol::message::{Failure, GroupDescription, GroupSummary, OffsetCommit, Part};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Group {
+    pub(super) members: Membership,
+    pub(super) offsets: Offsets,
+}
+
+impl Group {
+    /// A group whose epochs start after `floor`.
+    pub(super) fn after(floor: u32) -> Self {
+        Self { members: Membership::after(floor), offsets: Offsets::default() }
+    }
+
+    /// Checks a commit: what to answer, and what to write down. The offsets change when that is in the log.
+    pub(super) fn commit(
+        &self,
+        commit: &OffsetCommit,
+        limits: &GroupLimits,
+        log_ends: &LogEnds<'_>,
+    ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
+        match &commit.member {
+            Some((member, epoch)) => self.members.check_epoch(member, *epoch)?,
+            None => self.check_empty(&commit.group)?,
+        }
+        let owned = |slot| commit.member.as_ref().map_or(Ok(()), |(member, _)| self.members.check_owner(member, slot));
+        let checked = offsets::check_commit(&commit.offsets, limits, log_ends, owned);
+        let accepted = checked.iter().filter_map(|part| part.as_ref().ok()).cloned();
+        let accepted = accepted.map(|(slot, state)| offsets::record(&commit.group, slot, Some(state)));
+        let records = if checked.iter().any(Result::is_ok) {
+            // The group's own record comes first: an offset without its group would be nobody's.
+            self.members.unsaved(&commit.group).into_iter().chain(accepted).collect()
+        } else {
+            Vec::new()
+        };
+        Ok((checked.into_iter().map(|part| part.map(drop).map_err(Failure::from)).collect(), records))
+    }
+
+    fn check_empty(&self, group: &GroupId) -> Result<(), GroupRefusal> {
+        match self.members.len() {
+            0 => Ok(()),
+            members => Err(GroupRefusal::NotEmpty { group: group.clone(), members }),
+        }
+    }
+
+    /// What changed and is not in the log yet. A group that is empty and never committed anything goes away.
+    pub(super) fn unsaved(&self, id: &GroupId) -> Vec<GroupRecord> {
+        let mut records = self.members.unsaved(id);
+        if self.members.len() == 0 && self.offsets.is_empty() {
+            records.extend(self.tombstones(id));
+        }
+        records
+    }
+
+    /// Records that forget the group.
+    pub(super) fn delete(&self, id: &GroupId) -> Result<Vec<GroupRecord>, GroupRefusal> {
+        self.check_empty(id)?;
+        Ok(self.tombstones(id))
+    }
+
+    /// The group goes last: a log that ends earlier still has all of what is left.
+    fn tombstones(&self, id: &GroupId) -> Vec<GroupRecord> {
+        let mut records = self.offsets.forget(id, None);
+        records.push(GroupRecord::Floor { epoch: self.members.epoch() });
+        records.push(GroupRecord::Group { group: id.clone(), state: None });
+        records
+    }
+
+    pub(super) fn snapshot(&self, id: &GroupId) -> Vec<GroupRecord> {
+        self.members.snapshot(id).into_iter().chain(self.offsets.records(id)).collect()
+    }
+
+    pub(super) fn summary(&self, id: &GroupId) -> GroupSummary {
+        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        GroupSummary { group: id.clone(), state: self.members.state(), members }
+    }
+
+    pub(super) fn describe(&self, id: &GroupId) -> GroupDescription {
+        GroupDescription {
+            group: id.clone(),
+            state: self.members.state(),
+            epoch: self.members.target_epoch(),
+            assignor: self.members.assignor().name().to_owned(),
+            members: self.members.describe(),
+            offsets: self.offsets.fetch(None),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The members of a group and who of them may read what.
+//!
+//! Invariants: a partition has at most one owner; an owner loses it only when its own heartbeat, sent in the knowledge
+//! of the newest answer, no longer lists it, or when the member left or died. Epochs only ever rise.
+
+mod admit;
+mod saving;
+
+use super::GroupRefusal;
+use super::assignor::{Assignment, Assignor, Subscriber};
+use super::catalog::{Catalog, Subscribed};
+use super::limits::{self, GroupLimits};
+use super::member::{Heard, Member};
+use super::slot::{self, Slot, Slots};
+use admit::Standing;
+use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
+use grower_protocol::message::{GroupState, Heartbeat, HeartbeatAnswer, MemberDescription};
+use saving::Unsaved;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Membership {
+    /// Counts every change; members' epochs are taken from it, so no two are ever the same.
+    epoch: u32,
+    /// The epoch as of the newest target assignment.
+    target_epoch: u32,
+    assignor: Assignor,
+    members: BTreeMap<MemberId, Member>,
+    /// The union of what was granted.
+    owners: BTreeMap<Slot, MemberId>,
+    next_seat: u64,
+    /// The topics of the newest target assignment.
+    topics: BTreeMap<TopicName, Option<Subscribed>>,
+    /// Members or subscriptions changed since then.
+    stale: bool,
+    unsaved: Unsaved,
+}
+
+impl Membership {
+    /// A group whose epochs start after `floor`.
+    pub(super) fn after(floor: u32) -> Self {
+        let mut members = Self { epoch: floor, ..Self::default() };
+        members.unsaved.group();
+        members
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        at: Timestamp,
+        catalog: &dyn Catalog,
+        limits: &GroupLimits,
+    ) -> Result<HeartbeatAnswer, GroupRefusal> {
+        let standing = self.admit(beat, limits)?;
+        let Some(member) = self.members.get_mut(&beat.member) else { return Err(unknown(&beat.member)) };
+        let heard = member.hear(beat, at);
+        if heard != Heard::Nothing {
+            self.unsaved.changed(&beat.member);
+            self.stale |= heard == Heard::Subscription;
+        }
+        self.hear_owned(beat, standing);
+        self.check_gave_up(&beat.member, at, standing)?;
+        self.rebalance_if_stale(&beat.member, catalog);
+        self.grant(&beat.member);
+        self.answer(beat, at, standing).ok_or_else(|| unknown(&beat.member))
+    }
+
+    /// The member says that it gave up everything and will not come back.
+    pub(super) fn leave(&mut self, member: &MemberId) -> Result<(), GroupRefusal> {
+        if self.remove(member) { Ok(()) } else { Err(unknown(member)) }
+    }
+
+    /// Removes members that were silent for too long.
+    pub(super) fn expire(&mut self, at: Timestamp) {
+        let dead = self.members.iter().filter(|(_, member)| member.expires <= at).map(|(id, _)| id.clone());
+        for id in dead.collect::<Vec<_>>() {
+            self.remove(&id);
+        }
+    }
+
+    /// When [`Membership::expire`] will next have something to do, unless heartbeats come.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.members.values().map(|member| member.expires).min()
+    }
+
+    /// Topics were created, grown or deleted.
+    pub(super) fn topics_changed(&mut self, catalog: &dyn Catalog) {
+        if self.topics.iter().any(|(name, topic)| catalog.find(name) != *topic) {
+            self.stale = true;
+            self.rebalance(catalog);
+        }
+    }
+
+    fn remove(&mut self, id: &MemberId) -> bool {
+        let Some(member) = self.members.remove(id) else { return false };
+        for slot in &member.granted {
+            self.owners.remove(slot);
+        }
+        self.stale = true;
+        self.tick();
+        self.unsaved.changed(id);
+        true
+    }
+
+    /// What the member no longer holds is free, if it spoke in the knowledge of what it was last told.
+    fn hear_owned(&mut self, beat: &Heartbeat, standing: Standing) {
+        let Some(member) = self.members.get_mut(&beat.member) else { return };
+        let owned: Slots = slot::from_message(&beat.owned).filter(|slot| member.granted.contains(slot)).collect();
+        if standing == Standing::Current {
+            member.previous = None; // It will not say that again.
+            let given_up = |slot: &&Slot| !member.assignment.contains(slot) && !owned.contains(slot);
+            for slot in member.granted.iter().filter(given_up).copied().collect::<Vec<_>>() {
+                member.granted.remove(&slot);
+                self.owners.remove(&slot);
+                self.unsaved.changed(&beat.member);
+            }
+        }
+        member.owned = owned;
+    }
+
+    /// A member that does not let go would keep the group waiting for ever.
+    fn check_gave_up(&mut self, id: &MemberId, at: Timestamp, standing: Standing) -> Result<(), GroupRefusal> {
+        let member = self.members.get(id);
+        if standing == Standing::Behind || !member.is_some_and(|member| member.held_on_too_long(at)) {
+            return Ok(());
+        }
+        self.remove(id);
+        Err(GroupRefusal::HeldOn { member: id.clone() })
+    }
+
+    fn rebalance_if_stale(&mut self, member: &MemberId, catalog: &dyn Catalog) {
+        let known = |name: &TopicName| self.topics.get(name) == Some(&catalog.find(name));
+        if self.stale || !self.members.get(member).is_some_and(|member| member.topics.iter().all(known)) {
+            self.rebalance(catalog);
+        }
+    }
+
+    /// Decides anew who shall own what. Nobody loses anything by this alone.
+    fn rebalance(&mut self, catalog: &dyn Catalog) {
+        let names = self.members.values().flat_map(|member| &member.topics).cloned();
+        self.topics = names.map(|name| (name.clone(), catalog.find(&name))).collect();
+        self.stale = false;
+        self.target_epoch = self.tick();
+        let targets = self.targets();
+        for (id, member) in &mut self.members {
+            member.target = targets.get(id).cloned().unwrap_or_default();
+        }
+    }
+
+    fn targets(&self) -> BTreeMap<MemberId, Slots> {
+        let mut seated: Vec<_> = self.members.iter().filter(|(_, member)| member.replaced_by.is_none()).collect();
+        seated.sort_by_key(|(_, member)| member.seat);
+        let topics = self.topics.iter().filter_map(|(name, topic)| Some((name.clone(), (*topic)?))).collect();
+        let assignment = Assignment {
+            subscribers: seated.iter().map(|(id, m)| Subscriber { member: id, topics: &m.topics }).collect(),
+            topics: &topics,
+            before: self.owners.iter().map(|(slot, owner)| (*slot, owner)).collect(),
+        };
+        let shares = self.assignor.assign(&assignment);
+        seated.into_iter().map(|(id, _)| id.clone()).zip(shares).collect()
+    }
+
+    /// Gives the member what it shall own and nobody holds any more.
+    fn grant(&mut self, id: &MemberId) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        let free = |slot: &&Slot| !self.owners.contains_key(slot);
+        for slot in member.target.difference(&member.granted).filter(free).copied().collect::<Vec<_>>() {
+            self.owners.insert(slot, id.clone());
+            member.granted.insert(slot);
+            self.unsaved.changed(id);
+        }
+    }
+
+    fn answer(&mut self, beat: &Heartbeat, at: Timestamp, standing: Standing) -> Option<HeartbeatAnswer> {
+        let member = self.members.get(&beat.member)?;
+        let assignment: Slots = member.granted.intersection(&member.target).copied().collect();
+        let joins = beat.epoch == MemberEpoch::default();
+        let next = (joins || assignment != member.assignment).then(|| MemberEpoch::new(self.tick()));
+        let member = self.members.get_mut(&beat.member)?;
+        if let Some(next) = next {
+            // What the member says until this answer reaches it. A joining request may be an old one (see `join`).
+            let says = if joins { member.epoch } else { beat.epoch };
+            member.previous = Some(says).filter(|epoch| *epoch != MemberEpoch::default());
+            member.epoch = next;
+            member.assignment = assignment;
+            self.unsaved.changed(&beat.member);
+        }
+        member.watch_giving_up(at, standing == Standing::Behind);
+        Some(HeartbeatAnswer {
+            epoch: member.epoch,
+            interval_ms: limits::interval_ms(member.session_timeout_ms, member.is_reconciling()),
+            assignment: slot::to_message(&member.assignment),
+        })
+    }
+
+    fn tick(&mut self) -> u32 {
+        self.epoch = self.epoch.saturating_add(1);
+        self.epoch
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(super) fn target_epoch(&self) -> u32 {
+        self.target_epoch
+    }
+
+    pub(super) fn assignor(&self) -> Assignor {
+        self.assignor
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn state(&self) -> GroupState {
+        let reconciling = self.stale || self.members.values().any(Member::is_reconciling);
+        match (self.members.is_empty(), reconciling) {
+            (true, _) => GroupState::Empty,
+            (false, true) => GroupState::Reconciling,
+            (false, false) => GroupState::Stable,
+        }
+    }
+
+    /// In the order they joined.
+    pub(super) fn describe(&self) -> Vec<MemberDescription> {
+        let mut seated: Vec<_> = self.members.iter().collect();
+        seated.sort_by_key(|(_, member)| member.seat);
+        seated.into_iter().map(|(id, member)| member.describe(id)).collect()
+    }
+}
+
+fn unknown(member: &MemberId) -> GroupRefusal {
+    GroupRefusal::UnknownMember { member: member.clone() }
+}

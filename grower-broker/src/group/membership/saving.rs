@@ -1,0 +1,120 @@
+//! What of the membership has to be written down, and how it is built again from that.
+//!
+//! The coordinator's log holds the newest state of each member. So after a restart members go on with the epochs they have,
+//! nothing is handed out that one of them may be reading, and one that does not come back dies of silence.
+
+use super::Membership;
+use crate::group::assignor::Assignor;
+use crate::group::member::Member;
+use crate::group::record::{GroupRecord, GroupState, MemberState};
+use grower_protocol::ids::{GroupId, MemberId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What changed since it was last written down.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unsaved {
+    /// Members that changed or were removed.
+    members: BTreeSet<MemberId>,
+    group: bool,
+    /// The newest epoch that was written down.
+    saved_epoch: u32,
+}
+
+impl Unsaved {
+    pub(super) fn changed(&mut self, id: &MemberId) {
+        if !self.members.contains(id) {
+            self.members.insert(id.clone());
+        }
+    }
+
+    pub(super) fn group(&mut self) {
+        self.group = true;
+    }
+}
+
+impl Membership {
+    /// Records for everything that was not written down yet.
+    pub(in crate::group) fn unsaved(&self, group: &GroupId) -> Vec<GroupRecord> {
+        let mut records = Vec::new();
+        if self.unsaved.group || self.unsaved.saved_epoch != self.epoch {
+            records.push(self.group_record(group));
+        }
+        records.extend(self.unsaved.members.iter().map(|id| self.member_record(group, id)));
+        records
+    }
+
+    /// Records for everything.
+    pub(in crate::group) fn snapshot(&self, group: &GroupId) -> Vec<GroupRecord> {
+        let members = self.members.keys().map(|id| self.member_record(group, id));
+        std::iter::once(self.group_record(group)).chain(members).collect()
+    }
+
+    fn group_record(&self, group: &GroupId) -> GroupRecord {
+        let state = GroupState { epoch: self.epoch, assignor: self.assignor.name().to_owned() };
+        GroupRecord::Group { group: group.clone(), state: Some(state) }
+    }
+
+    fn member_record(&self, group: &GroupId, id: &MemberId) -> GroupRecord {
+        let state = self.members.get(id).map(Member::state);
+        GroupRecord::Member { group: group.clone(), member: id.clone(), state }
+    }
+
+    /// The group's record is in the log.
+    pub(in crate::group) fn saved_group(&mut self, state: &GroupState) {
+        self.unsaved.group = false;
+        self.unsaved.saved_epoch = state.epoch;
+    }
+
+    /// The member's record is in the log.
+    pub(in crate::group) fn saved_member(&mut self, id: &MemberId) {
+        self.unsaved.members.remove(id);
+    }
+
+    /// Builds a membership of what was read from the log.
+    pub(in crate::group) fn restored(
+        group: Option<GroupState>,
+        members: BTreeMap<MemberId, MemberState>,
+        at: Timestamp,
+    ) -> Self {
+        let newest = members.values().map(|member| member.epoch.value()).max().unwrap_or_default();
+        let saved_epoch = group.as_ref().map_or(0, |group| group.epoch);
+        let mut restored = Self {
+            epoch: newest.max(saved_epoch),
+            assignor: group.and_then(|group| Assignor::named(&group.assignor)).unwrap_or_default(),
+            members: members.into_iter().map(|(id, state)| (id, Member::restored(state, at))).collect(),
+            stale: true,
+            ..Self::default()
+        };
+        restored.target_epoch = restored.epoch;
+        restored.unsaved.saved_epoch = saved_epoch;
+        restored.next_seat = restored.members.values().map(|member| member.seat).max().unwrap_or_default();
+        restored.settle_owners();
+        restored.settle_instances();
+        restored
+    }
+
+    /// The log cannot hold two owners of a partition; if it does all the same, the newer one has it.
+    fn settle_owners(&mut self) {
+        let mut by_epoch: Vec<_> = self.members.iter_mut().collect();
+        by_epoch.sort_by_key(|(_, member)| std::cmp::Reverse(member.epoch));
+        for (id, member) in by_epoch {
+            member.granted.retain(|slot| !self.owners.contains_key(slot));
+            self.owners.extend(member.granted.iter().map(|slot| (*slot, id.clone())));
+        }
+    }
+
+    /// Of several members with one instance name the newest has it.
+    fn settle_instances(&mut self) {
+        let mut holders: BTreeMap<String, (u32, MemberId)> = BTreeMap::new();
+        for (id, member) in &self.members {
+            let Some(instance) = &member.instance else { continue };
+            let this = (member.epoch.value(), id.clone());
+            let newest = holders.entry(instance.clone()).or_insert_with(|| this.clone());
+            *newest = this.max(newest.clone());
+        }
+        for (id, member) in &mut self.members {
+            let holder = member.instance.as_ref().and_then(|instance| holders.get(instance));
+            member.replaced_by = holder.filter(|(_, holder)| holder != id).map(|(_, holder)| holder.clone());
+        }
+    }
+}

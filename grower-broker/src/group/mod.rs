@@ -1,0 +1,78 @@
+//! Consumer groups: who reads what, and how far they came. Decisions only: no clock, no I/O.
+//!
+//! Members speak in heartbeats (KIP-848): each says what it knows and holds, each answer what it may read. A
+//! partition changes hands only after the old owner's heartbeat no longer lists it, or the owner left or died:
+//! never do two members read one partition. Everything that an answer relies on is a record in the internal topic
+//! [`TOPIC`] first, so groups survive a restart of the coordinator without anybody noticing.
+//!
+//! # How it is driven
+//!
+//! A group lives in one of [`SHARDS`] shards, [`shard_of`] says which; each is a partition of the internal
+//! topic. The shell keeps a lock around each [`Shard`], and for every request:
+//!
+//! 1. takes the lock and asks the shard for a [`Step`],
+//! 2. [settles](Step::settle) it: its records are appended to the partition as one batch,
+//! 3. notes the partition's log end, releases the lock, waits until the log is durable up to there, and answers.
+//!    That goes for requests that only look, too: what they see may not be durable yet.
+//!
+//! At start it feeds the partition's records to a [`ShardLoader`]. It calls [`Shard::expire`] about every 100 ms,
+//! [`Shard::topics_changed`] and [`Shard::topic_deleted`] after such a command was applied.
+//!
+//! # What a member must do
+//!
+//! Send heartbeats one after the other. Stop reading what an answer no longer lists, within the rebalance timeout,
+//! and only then leave it out of `owned`. Stop reading everything when told that it is unknown or fenced, and when there was
+//! no answer for a session timeout. Both times count from when the heartbeat was sent that was answered.
+
+mod assignor;
+mod catalog;
+#[expect(clippy::module_inception, reason = "a group is what this module is about")]
+mod group;
+mod limits;
+mod loader;
+mod member;
+mod membership;
+mod offsets;
+mod record;
+mod refusal;
+mod shard;
+mod slot;
+
+pub use assignor::Assignor;
+pub use catalog::{Catalog, Subscribed};
+pub use limits::GroupLimits;
+pub use loader::ShardLoader;
+pub use offsets::LogEnds;
+pub use record::{GroupRecord, GroupRecordError, GroupState, MemberState, OffsetState};
+pub use refusal::GroupRefusal;
+pub use shard::{Shard, Step};
+pub use slot::Slot;
+
+use grower_protocol::batch::crc32c;
+use grower_protocol::ids::{GroupId, NameError, PartitionId, TopicName};
+use grower_protocol::message::NewTopic;
+
+/// The internal topic's name.
+pub const TOPIC: &str = "__consumer_offsets";
+
+/// Partitions of the internal topic, for ever: another number would lead groups elsewhere.
+pub const SHARDS: u32 = 16;
+
+/// In which partition of the internal topic a group lives.
+pub fn shard_of(group: &GroupId) -> PartitionId {
+    PartitionId::new(crc32c(group.as_str().as_bytes()) % SHARDS)
+}
+
+/// The internal topic, to be created on first use. Nothing in it ever gets too old.
+pub fn internal_topic() -> Result<NewTopic, NameError> {
+    let configs = [("retention.ms", "-1"), ("segment.bytes", "64MiB"), ("max.message.bytes", "64MiB")];
+    Ok(NewTopic {
+        name: TopicName::new(TOPIC)?,
+        partitions: Some(SHARDS),
+        replication_factor: None,
+        configs: configs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

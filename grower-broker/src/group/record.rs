@@ -1,0 +1,189 @@
+//! How groups are written down: keys and values in the internal topic.
+//!
+//! A key says what a record is about, and the newest record of a key counts; one without a value says that the thing is gone.
+//! Both are positional and versioned: a released variant never changes, a change is a new one at the end.
+
+use super::Slot;
+use bytes::Bytes;
+use grower_protocol::batch::{Record, RecordView};
+use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::message::TopicPartitions;
+use grower_protocol::wire::{self, DecodeError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// One fact about a group; `None` for a state says that it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupRecord {
+    /// A group is there.
+    Group {
+        /// Which.
+        group: GroupId,
+        /// What must not be forgotten of it.
+        state: Option<GroupState>,
+    },
+    /// A group has a member.
+    Member {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        member: MemberId,
+        /// What it was told and may be reading.
+        state: Option<MemberState>,
+    },
+    /// A group has read so far.
+    Offset {
+        /// The group.
+        group: GroupId,
+        /// The partition.
+        slot: Slot,
+        /// How far.
+        state: Option<OffsetState>,
+    },
+    /// Epochs of groups that are gone reached this: a group that is made again starts above.
+    Floor {
+        /// The epoch.
+        epoch: u32,
+    },
+}
+
+/// What must not be forgotten of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupState {
+    /// The newest epoch that anybody was told.
+    pub epoch: u32,
+    /// How partitions are assigned.
+    pub assignor: String,
+}
+
+/// What must not be forgotten of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberState {
+    /// Its place in the order of joining.
+    pub seat: u64,
+    /// As last answered.
+    pub epoch: MemberEpoch,
+    /// The one before, if its answer may be the last that reached the member.
+    pub previous: Option<MemberEpoch>,
+    /// What it subscribes to.
+    pub topics: Vec<TopicName>,
+    /// What it may be reading.
+    pub granted: Vec<TopicPartitions>,
+    /// As sent.
+    pub session_timeout_ms: u32,
+    /// As sent.
+    pub rebalance_timeout_ms: u32,
+    /// Its static name.
+    pub instance: Option<String>,
+}
+
+/// A committed offset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetState {
+    /// The next offset to read.
+    pub offset: Offset,
+    /// As committed.
+    pub metadata: String,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Key {
+    Group(GroupId),
+    Member(GroupId, MemberId),
+    Offset(GroupId, TopicId, PartitionId),
+    Floor,
+}
+
+#[derive(Serialize, Deserialize)]
+enum GroupValue {
+    V1(GroupState),
+}
+
+#[derive(Serialize, Deserialize)]
+enum MemberValue {
+    V1(MemberState),
+}
+
+#[derive(Serialize, Deserialize)]
+enum OffsetValue {
+    V1(OffsetState),
+}
+
+#[derive(Serialize, Deserialize)]
+enum FloorValue {
+    V1(u32),
+}
+
+/// Why a record of the internal topic cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupRecordError {
+    /// It has no key.
+    #[error("a record at offset {offset} of the groups' topic has no key")]
+    NoKey {
+        /// Where.
+        offset: Offset,
+    },
+    /// Damaged, or written by a newer version.
+    #[error(
+        "the record at offset {offset} of the groups' topic cannot be read, it may be of a newer version: {source}"
+    )]
+    Unreadable {
+        /// Where.
+        offset: Offset,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+}
+
+impl GroupRecord {
+    /// The record as it is appended.
+    pub fn to_record(&self, at: Timestamp) -> Record {
+        let (key, value) = match self.clone() {
+            Self::Group { group, state } => {
+                (Key::Group(group), state.map(|state| wire::encode(&GroupValue::V1(state))))
+            }
+            Self::Member { group, member, state } => {
+                (Key::Member(group, member), state.map(|state| wire::encode(&MemberValue::V1(state))))
+            }
+            Self::Offset { group, slot, state } => {
+                let key = Key::Offset(group, slot.topic, slot.partition);
+                (key, state.map(|state| wire::encode(&OffsetValue::V1(state))))
+            }
+            Self::Floor { epoch } => (Key::Floor, Some(wire::encode(&FloorValue::V1(epoch)))),
+        };
+        let key = Some(Bytes::from(wire::encode(&key)));
+        Record { timestamp: at, key, value: value.map(Bytes::from), headers: Vec::new() }
+    }
+
+    /// Reads a record of the internal topic.
+    pub fn from_record(record: &RecordView) -> Result<Self, GroupRecordError> {
+        let offset = record.offset;
+        let key = record.key.as_deref().ok_or(GroupRecordError::NoKey { offset })?;
+        Self::decode(key, record.value.as_deref()).map_err(|source| GroupRecordError::Unreadable { offset, source })
+    }
+
+    fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Self, DecodeError> {
+        Ok(match wire::decode(key)? {
+            Key::Group(group) => {
+                let state = read(value)?.map(|GroupValue::V1(state)| state);
+                Self::Group { group, state }
+            }
+            Key::Member(group, member) => {
+                let state = read(value)?.map(|MemberValue::V1(state)| state);
+                Self::Member { group, member, state }
+            }
+            Key::Offset(group, topic, partition) => {
+                let state = read(value)?.map(|OffsetValue::V1(state)| state);
+                Self::Offset { group, slot: Slot { topic, partition }, state }
+            }
+            Key::Floor => {
+                let epoch = read(value)?.map_or(0, |FloorValue::V1(epoch)| epoch);
+                Self::Floor { epoch }
+            }
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Option<&[u8]>) -> Result<Option<T>, DecodeError> {
+    value.map(wire::decode).transpose()
+}

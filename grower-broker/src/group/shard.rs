@@ -1,0 +1,216 @@
+//! The groups of one partition of the internal topic: requests in, answers and records out.
+
+use super::GroupRefusal;
+use super::catalog::Catalog;
+use super::group::Group;
+use super::limits::GroupLimits;
+use super::membership::Membership;
+use super::offsets::LogEnds;
+use super::record::GroupRecord;
+use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, PartitionId, Timestamp, TopicId};
+use grower_protocol::message::{
+    CommittedOffset, Failure, GroupDescription, GroupSummary, Heartbeat, HeartbeatAnswer, OffsetCommit, Part,
+};
+use std::collections::BTreeMap;
+
+/// What a request leads to: an answer, and what must be in the log before it is given.
+#[must_use = "settle it: the answer may be given only after the records are durable"]
+#[derive(Debug)]
+pub struct Step<T> {
+    answer: Result<T, Failure>,
+    records: Vec<GroupRecord>,
+}
+
+/// The groups of one partition of the internal topic.
+///
+/// Times are milliseconds of a clock that never goes back; where it starts does not matter.
+#[derive(Debug, Default)]
+pub struct Shard {
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    /// No group that is made from now on uses an epoch up to this.
+    pub(super) floor: u32,
+    pub(super) limits: GroupLimits,
+}
+
+impl Shard {
+    /// A shard without groups. One that has a log is built by [`super::ShardLoader`].
+    pub fn new(limits: GroupLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Joins a group, keeps the membership alive, and learns the assignment.
+    pub fn heartbeat(&mut self, beat: &Heartbeat, at: Timestamp, catalog: &dyn Catalog) -> Step<HeartbeatAnswer> {
+        let answer = self.make_group_for(beat).and_then(|()| {
+            let group = self.groups.get_mut(&beat.group).ok_or_else(|| unknown_member(&beat.member))?;
+            group.members.heartbeat(beat, at, catalog, &self.limits)
+        });
+        self.step(&beat.group, answer)
+    }
+
+    fn make_group_for(&mut self, beat: &Heartbeat) -> Result<(), GroupRefusal> {
+        if beat.epoch != MemberEpoch::default() || self.groups.contains_key(&beat.group) {
+            return Ok(());
+        }
+        Membership::check(beat, &self.limits)?;
+        self.check_room()?;
+        self.groups.insert(beat.group.clone(), Group::after(self.floor));
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), GroupRefusal> {
+        let max = self.limits.groups;
+        if self.groups.len() < max { Ok(()) } else { Err(GroupRefusal::LimitReached { what: "groups", max }) }
+    }
+
+    /// Ends a membership: the member gave up everything.
+    pub fn leave(&mut self, group: &GroupId, member: &MemberId) -> Step<()> {
+        let answer = match self.groups.get_mut(group) {
+            Some(group) => group.members.leave(member),
+            None => Err(unknown_member(member)),
+        };
+        self.step(group, answer)
+    }
+
+    /// Removes members that were silent for too long, of all groups. To be called about every 100 ms.
+    pub fn expire(&mut self, at: Timestamp) -> Step<()> {
+        let due = |(_, group): &(&GroupId, &mut Group)| group.members.next_expiry().is_some_and(|due| due <= at);
+        let mut records = Vec::new();
+        for (id, group) in self.groups.iter_mut().filter(due) {
+            group.members.expire(at);
+            records.extend(group.unsaved(id));
+        }
+        Step { answer: Ok(()), records }
+    }
+
+    /// Topics were created, grown or deleted: groups that subscribe to them assign anew.
+    ///
+    /// A member also notices by itself at its next heartbeat; this is for everybody else.
+    pub fn topics_changed(&mut self, catalog: &dyn Catalog) -> Step<()> {
+        let mut records = Vec::new();
+        for (id, group) in &mut self.groups {
+            group.members.topics_changed(catalog);
+            records.extend(group.unsaved(id));
+        }
+        Step { answer: Ok(()), records }
+    }
+
+    /// A topic's deletion was committed: offsets in it mean nothing any more.
+    pub fn topic_deleted(&self, topic: TopicId) -> Step<()> {
+        let records = self.groups.iter().flat_map(|(id, group)| group.offsets.forget(id, Some(topic))).collect();
+        Step { answer: Ok(()), records }
+    }
+
+    /// Remembers how far a group has read. Whoever fetches sees it after it was settled.
+    pub fn commit_offsets(&self, commit: &OffsetCommit, log_ends: &LogEnds<'_>) -> Step<Vec<Part<()>>> {
+        match self.check_commit(commit, log_ends) {
+            Ok((answer, records)) => Step { answer: Ok(answer), records },
+            Err(refusal) => Step { answer: Err(refusal.into()), records: Vec::new() },
+        }
+    }
+
+    fn check_commit(
+        &self,
+        commit: &OffsetCommit,
+        log_ends: &LogEnds<'_>,
+    ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
+        match (self.groups.get(&commit.group), &commit.member) {
+            (Some(group), _) => group.commit(commit, &self.limits, log_ends),
+            (None, Some((member, _))) => Err(unknown_member(member)),
+            (None, None) => {
+                self.check_room()?;
+                Group::after(self.floor).commit(commit, &self.limits, log_ends)
+            }
+        }
+    }
+
+    /// How far a group has read: of these partitions, or of all. A group that is not there has read nothing.
+    pub fn fetch_offsets(
+        &self,
+        group: &GroupId,
+        partitions: Option<&[(TopicId, PartitionId)]>,
+    ) -> Vec<CommittedOffset> {
+        self.groups.get(group).map(|group| group.offsets.fetch(partitions)).unwrap_or_default()
+    }
+
+    /// All groups, sorted by id.
+    pub fn list(&self) -> Vec<GroupSummary> {
+        self.groups.iter().map(|(id, group)| group.summary(id)).collect()
+    }
+
+    /// One group with its members and offsets.
+    pub fn describe(&self, group: &GroupId) -> Result<GroupDescription, GroupRefusal> {
+        let found = self.groups.get(group).ok_or_else(|| GroupRefusal::UnknownGroup { group: group.clone() });
+        found.map(|found| found.describe(group))
+    }
+
+    /// Forgets a group that has no members.
+    pub fn delete(&self, group: &GroupId) -> Step<()> {
+        let records = match self.groups.get(group) {
+            None => Err(GroupRefusal::UnknownGroup { group: group.clone() }),
+            Some(found) => found.delete(group),
+        };
+        match records {
+            Ok(records) => Step { answer: Ok(()), records },
+            Err(refusal) => Step { answer: Err(refusal.into()), records: Vec::new() },
+        }
+    }
+
+    /// Everything that is known, as records: with these in the log, all before them may be dropped.
+    pub fn snapshot(&self) -> Vec<GroupRecord> {
+        let groups = self.groups.iter().flat_map(|(id, group)| group.snapshot(id));
+        std::iter::once(GroupRecord::Floor { epoch: self.floor }).chain(groups).collect()
+    }
+
+    fn step<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> Step<T> {
+        let records = self.groups.get(id).map(|group| group.unsaved(id)).unwrap_or_default();
+        Step { answer: answer.map_err(Failure::from), records }
+    }
+
+    /// These records are in the log.
+    fn appended(&mut self, records: Vec<GroupRecord>) {
+        for record in records {
+            match record {
+                GroupRecord::Group { group, state: Some(state) } => {
+                    let floor = self.floor;
+                    self.groups.entry(group).or_insert_with(|| Group::after(floor)).members.saved_group(&state);
+                }
+                GroupRecord::Group { group, state: None } => drop(self.groups.remove(&group)),
+                GroupRecord::Member { group, member, .. } => {
+                    self.groups.entry(group).and_modify(|group| group.members.saved_member(&member));
+                }
+                GroupRecord::Offset { group, slot, state } => {
+                    self.groups.entry(group).and_modify(|group| group.offsets.set(slot, state));
+                }
+                GroupRecord::Floor { epoch } => self.floor = self.floor.max(epoch),
+            }
+        }
+    }
+}
+
+impl<T> Step<T> {
+    /// Appends what must be remembered, and releases the answer: for after the log is durable up to where it ends now.
+    ///
+    /// `append` puts the records into the shard's log, in their order and as one batch; it is not called when there are
+    /// none. If it fails it must have appended nothing: then the step is undone as far as anybody can see, and the error is
+    /// the answer. Hold the shard from before the step until this returned, so that the log has the order of the steps.
+    pub fn settle<E>(
+        self,
+        shard: &mut Shard,
+        append: impl FnOnce(&[GroupRecord]) -> Result<(), E>,
+    ) -> Result<Result<T, Failure>, E> {
+        if !self.records.is_empty() {
+            append(&self.records)?;
+            shard.appended(self.records);
+        }
+        Ok(self.answer)
+    }
+
+    /// What must be in the log before the answer is given.
+    pub fn records(&self) -> &[GroupRecord] {
+        &self.records
+    }
+}
+
+fn unknown_member(member: &MemberId) -> GroupRefusal {
+    GroupRefusal::UnknownMember { member: member.clone() }
+}

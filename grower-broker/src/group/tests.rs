@@ -1,0 +1,173 @@
+//! A shard with a log in memory, and members that behave.
+
+mod handover;
+mod hostile;
+mod model;
+mod offsets;
+mod records;
+mod restart;
+mod story;
+
+use super::*;
+use grower_protocol::ids::{MemberEpoch, MemberId, Offset, Timestamp, TopicId};
+use grower_protocol::message::{ErrorCode, Failure, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit, Part};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+
+const RAINBOW: TopicId = TopicId::from_bytes([1; 16]);
+const SANDBOX: TopicId = TopicId::from_bytes([2; 16]);
+const SESSION_MS: u32 = 10_000;
+
+/// Where every log ends.
+const LOG_END: Offset = Offset::new(100);
+
+fn group() -> GroupId {
+    GroupId::new("g").unwrap()
+}
+
+fn name(topic: &str) -> TopicName {
+    TopicName::new(topic).unwrap()
+}
+
+fn slot(topic: TopicId, partition: u32) -> Slot {
+    Slot { topic, partition: PartitionId::new(partition) }
+}
+
+/// The coordinator's side: one shard, its log, its clock, and the topics.
+struct Coordinator {
+    shard: Shard,
+    log: Vec<GroupRecord>,
+    now: Timestamp,
+    topics: BTreeMap<TopicName, Subscribed>,
+}
+
+impl Coordinator {
+    fn new() -> Self {
+        let topics = [("rainbow", RAINBOW, 3), ("sandbox", SANDBOX, 2)]
+            .map(|(text, topic, partitions)| (name(text), Subscribed { topic, partitions }));
+        let limits = GroupLimits { groups: 3, members: 5, topics: 4, ..GroupLimits::default() };
+        Self { shard: Shard::new(limits), log: Vec::new(), now: Timestamp::default(), topics: topics.into() }
+    }
+
+    fn settle<T>(&mut self, step: Step<T>) -> Result<T, Failure> {
+        let log = &mut self.log;
+        let append = |records: &[GroupRecord]| {
+            log.extend_from_slice(records);
+            Ok::<(), Infallible>(())
+        };
+        let Ok(answer) = step.settle(&mut self.shard, append);
+        answer
+    }
+
+    fn heartbeat(&mut self, beat: &Heartbeat) -> Result<HeartbeatAnswer, Failure> {
+        let step = self.shard.heartbeat(beat, self.now, &self.topics);
+        self.settle(step)
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now = self.now.plus_millis(millis);
+        let step = self.shard.expire(self.now);
+        self.settle(step).unwrap();
+    }
+
+    /// As after a crash: nothing is left but the log.
+    fn restart(&mut self) {
+        let mut loader = ShardLoader::default();
+        self.log.iter().cloned().for_each(|record| loader.push(record));
+        self.now = Timestamp::default(); // The new process has a clock of its own.
+        self.shard = loader.finish(self.now, self.shard.limits);
+    }
+
+    fn commit(&mut self, member: Option<&Member>, slot: Slot, offset: u64) -> Result<Part<()>, Failure> {
+        let commit = OffsetCommit {
+            group: group(),
+            member: member.map(|member| (member.id.clone(), member.epoch)),
+            offsets: vec![OffsetToCommit {
+                topic: slot.topic,
+                partition: slot.partition,
+                offset: Offset::new(offset),
+                metadata: String::new(),
+            }],
+        };
+        let known: BTreeSet<TopicId> = self.topics.values().map(|topic| topic.topic).collect();
+        let step = self.shard.commit_offsets(&commit, &|topic, _| known.contains(&topic).then_some(LOG_END));
+        self.settle(step).map(|mut parts| parts.remove(0))
+    }
+
+    fn committed(&self, slot: Slot) -> Option<u64> {
+        let offsets = self.shard.fetch_offsets(&group(), Some(&[(slot.topic, slot.partition)]));
+        offsets.first().map(|found| found.offset.value())
+    }
+}
+
+/// A member that does what the protocol asks of it.
+#[derive(Clone, Debug)]
+struct Member {
+    id: MemberId,
+    epoch: MemberEpoch,
+    topics: Vec<TopicName>,
+    reading: BTreeSet<Slot>,
+    interval_ms: u32,
+    assignor: Option<String>,
+    instance: Option<String>,
+}
+
+impl Member {
+    fn new(id: &str, topics: &[&str]) -> Self {
+        Self {
+            id: MemberId::new(id).unwrap(),
+            epoch: MemberEpoch::default(),
+            topics: topics.iter().map(|topic| name(topic)).collect(),
+            reading: BTreeSet::new(),
+            interval_ms: 0,
+            assignor: None,
+            instance: None,
+        }
+    }
+
+    fn says(&self) -> Heartbeat {
+        Heartbeat {
+            group: group(),
+            member: self.id.clone(),
+            epoch: self.epoch,
+            topics: self.topics.clone(),
+            owned: super::slot::to_message(&self.reading),
+            session_timeout_ms: SESSION_MS,
+            rebalance_timeout_ms: SESSION_MS,
+            assignor: self.assignor.clone(),
+            instance: self.instance.clone(),
+        }
+    }
+
+    fn hears(&mut self, answer: &HeartbeatAnswer) {
+        self.epoch = answer.epoch;
+        self.interval_ms = answer.interval_ms;
+        self.reading = super::slot::from_message(&answer.assignment).collect();
+    }
+
+    /// One heartbeat, answered.
+    fn beat(&mut self, coordinator: &mut Coordinator) {
+        let answer = coordinator.heartbeat(&self.says()).unwrap();
+        self.hears(&answer);
+    }
+
+    /// Which partitions of a topic it reads.
+    fn reads(&self, topic: TopicId) -> Vec<u32> {
+        self.reading.iter().filter(|slot| slot.topic == topic).map(|slot| slot.partition.value()).collect()
+    }
+}
+
+/// Heartbeats of all members, until each owns what it shall own.
+fn quiet(coordinator: &mut Coordinator, members: &mut [&mut Member]) {
+    for _ in 0..4 {
+        for member in members.iter_mut() {
+            member.beat(coordinator);
+        }
+    }
+    let described = coordinator.shard.describe(&group()).unwrap();
+    assert_eq!(described.state, grower_protocol::message::GroupState::Stable);
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, Failure>) -> ErrorCode {
+    result.unwrap_err().code
+}

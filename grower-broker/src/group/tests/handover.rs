@@ -1,0 +1,128 @@
+//! How a partition goes from one member to another.
+
+use super::*;
+
+/// S1 reads everything, S2 has just joined and waits.
+fn s2_waits() -> (Coordinator, Member, Member) {
+    let mut coordinator = Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
+    quiet(&mut coordinator, &mut [&mut s1]);
+    s2.beat(&mut coordinator);
+    (coordinator, s1, s2)
+}
+
+#[test]
+fn a_partition_waits_for_its_owner_to_let_go() {
+    let (mut coordinator, mut s1, mut s2) = s2_waits();
+    assert_eq!(s2.reads(RAINBOW), []);
+    let answer = coordinator.heartbeat(&s1.says()).unwrap(); // Told to give up 2, but still at it.
+    let still_reading = Heartbeat { epoch: answer.epoch, ..s1.says() };
+    coordinator.heartbeat(&still_reading).unwrap();
+    s2.beat(&mut coordinator);
+    assert_eq!(s2.reads(RAINBOW), []);
+    s1.hears(&answer);
+    s1.beat(&mut coordinator);
+    s2.beat(&mut coordinator);
+    assert_eq!((s1.reads(RAINBOW), s2.reads(RAINBOW)), (vec![0, 1], vec![2]));
+}
+
+#[test]
+fn heartbeats_are_frequent_while_partitions_move() {
+    let (mut coordinator, mut s1, mut s2) = s2_waits();
+    assert_eq!((s1.interval_ms, s2.interval_ms), (1000, 200));
+    s1.beat(&mut coordinator);
+    assert_eq!(s1.interval_ms, 200);
+    quiet(&mut coordinator, &mut [&mut s1, &mut s2]);
+    assert_eq!((s1.interval_ms, s2.interval_ms), (1000, 1000));
+}
+
+#[test]
+fn a_lost_answer_frees_nothing() {
+    let (mut coordinator, mut s1, mut s2) = s2_waits();
+    s1.reading.clear(); // It was told [0, 1, 2] but has not begun to read yet.
+    coordinator.heartbeat(&s1.says()).unwrap(); // The answer, without 2, is lost.
+    coordinator.heartbeat(&s1.says()).unwrap(); // And again: it says its old epoch.
+    s2.beat(&mut coordinator);
+    assert_eq!(s2.reads(RAINBOW), []);
+    s1.beat(&mut coordinator);
+    s1.beat(&mut coordinator);
+    s2.beat(&mut coordinator);
+    assert_eq!((s1.reads(RAINBOW), s2.reads(RAINBOW)), (vec![0, 1], vec![2]));
+}
+
+#[test]
+fn an_old_join_that_comes_late_frees_nothing() {
+    let coordinator = &mut Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
+    let join = s1.says();
+    quiet(coordinator, &mut [&mut s1, &mut s2]);
+    coordinator.heartbeat(&join).unwrap(); // Was under way on a connection that S1 gave up.
+    s2.beat(coordinator);
+    assert_eq!(s2.reads(RAINBOW), [2]);
+    s1.beat(coordinator); // Its epoch still counts.
+    assert_eq!(s1.reads(RAINBOW), [0, 1]);
+}
+
+#[test]
+fn a_member_that_joins_again_has_its_share_back() {
+    let coordinator = &mut Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
+    quiet(coordinator, &mut [&mut s1, &mut s2]);
+    let mut again = Member::new("S1", &["rainbow"]);
+    quiet(coordinator, &mut [&mut again, &mut s2]);
+    assert_eq!((again.reads(RAINBOW), s2.reads(RAINBOW)), (vec![0, 1], vec![2]));
+    assert_eq!(code(coordinator.heartbeat(&s1.says())), ErrorCode::FencedMember);
+}
+
+#[test]
+fn who_does_not_let_go_in_time_is_taken_for_dead() {
+    let (mut coordinator, s1, mut s2) = s2_waits();
+    let answer = coordinator.heartbeat(&s1.says()).unwrap();
+    let stuck = Heartbeat { epoch: answer.epoch, ..s1.says() };
+    for _ in 0..9 {
+        coordinator.wait(1_000);
+        coordinator.heartbeat(&stuck).unwrap();
+        s2.beat(&mut coordinator);
+        assert_eq!(s2.reads(RAINBOW), []);
+    }
+    coordinator.wait(1_000);
+    assert_eq!(code(coordinator.heartbeat(&stuck)), ErrorCode::FencedMember);
+    assert_eq!(code(coordinator.heartbeat(&stuck)), ErrorCode::UnknownMember);
+    s2.beat(&mut coordinator);
+    assert_eq!(s2.reads(RAINBOW), [0, 1, 2]);
+}
+
+#[test]
+fn a_step_that_could_not_be_written_down_is_written_with_the_next() {
+    let (mut coordinator, mut s1, mut s2) = s2_waits();
+    s1.beat(&mut coordinator);
+    let step = coordinator.shard.heartbeat(&s1.says(), coordinator.now, &coordinator.topics); // Frees 2.
+    assert!(step.settle(&mut coordinator.shard, |_| Err("the disk is full")).is_err());
+    s2.beat(&mut coordinator);
+    assert_eq!(s2.reads(RAINBOW), [2]);
+    coordinator.restart();
+    s1.beat(&mut coordinator);
+    s2.beat(&mut coordinator);
+    assert_eq!((s1.reads(RAINBOW), s2.reads(RAINBOW)), (vec![0, 1], vec![2]));
+}
+
+#[test]
+fn a_restarted_process_takes_the_seat_of_its_instance_name() {
+    let coordinator = &mut Coordinator::new();
+    let named = |id| Member { instance: Some("left".to_owned()), ..Member::new(id, &["rainbow"]) };
+    let (mut old, mut other, mut new) = (named("old"), Member::new("other", &["rainbow"]), named("new"));
+    quiet(coordinator, &mut [&mut old, &mut other]);
+    new.beat(coordinator);
+    // The old one may still be reading: its partitions wait until it is surely dead.
+    assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedMember);
+    old.epoch = MemberEpoch::default();
+    old.reading.clear();
+    assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedMember);
+    assert_eq!(new.reads(RAINBOW), []);
+    for _ in 0..2 {
+        coordinator.wait(u64::from(SESSION_MS) / 2);
+        new.beat(coordinator);
+        other.beat(coordinator);
+    }
+    assert_eq!((new.reads(RAINBOW), other.reads(RAINBOW)), (vec![0, 1], vec![2]));
+}

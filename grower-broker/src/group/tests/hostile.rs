@@ -1,0 +1,96 @@
+//! What nobody should send.
+
+use super::*;
+
+fn join() -> Heartbeat {
+    Member::new("S1", &["rainbow"]).says()
+}
+
+fn refusal(beat: Heartbeat) -> String {
+    let coordinator = &mut Coordinator::new();
+    let refusal = coordinator.heartbeat(&beat).unwrap_err();
+    assert_eq!(coordinator.shard.list(), [], "a refused join leaves no group");
+    format!("{:?}: {refusal}", refusal.code)
+}
+
+#[test]
+fn a_join_that_cannot_be_is_refused() {
+    let slots = BTreeSet::from([slot(RAINBOW, 0)]);
+    let owning = Heartbeat { owned: super::super::slot::to_message(&slots), ..join() };
+    insta::assert_snapshot!(refusal(owning), @"InvalidRequest: a member that joins (epoch 0) owns nothing: give up all partitions first");
+    let topics = (0..5).map(|n| name(&format!("t{n}"))).collect();
+    insta::assert_snapshot!(refusal(Heartbeat { topics, ..join() }), @"LimitReached: more than 4 topics of one member: that is the limit");
+    insta::assert_snapshot!(refusal(Heartbeat { assignor: Some("magic".to_owned()), ..join() }), @r#"InvalidRequest: there is no assignor "magic"; known are range, round-robin and sticky"#);
+    insta::assert_snapshot!(refusal(Heartbeat { instance: Some(String::new()), ..join() }), @"InvalidRequest: an instance name has 1 to 249 bytes");
+    insta::assert_snapshot!(refusal(Heartbeat { epoch: MemberEpoch::new(3), ..join() }), @"UnknownMember: S1 is no member of the group, or no longer: give up all partitions and join again with epoch 0");
+}
+
+#[test]
+fn a_crowd_is_refused() {
+    let coordinator = &mut Coordinator::new();
+    let codes: Vec<_> = (0..7)
+        .map(|n| coordinator.heartbeat(&Member::new(&format!("S{n}"), &["rainbow"]).says()).err().map(|e| e.code))
+        .collect();
+    assert_eq!(codes[..5], [None; 5]);
+    assert_eq!(codes[5..], [Some(ErrorCode::LimitReached); 2]);
+    for (number, limit) in [("a", None), ("b", None), ("c", Some(ErrorCode::LimitReached))] {
+        let beat = Heartbeat { group: GroupId::new(number).unwrap(), ..join() };
+        assert_eq!(coordinator.heartbeat(&beat).err().map(|error| error.code), limit);
+    }
+}
+
+#[test]
+fn timeouts_are_held_within_reason() {
+    let coordinator = &mut Coordinator::new();
+    for (session_timeout_ms, interval_ms) in [(0, 200), (5_000, 1_000), (u32::MAX, 1_000)] {
+        let beat =
+            Heartbeat { session_timeout_ms, member: MemberId::new(&session_timeout_ms.to_string()).unwrap(), ..join() };
+        coordinator.heartbeat(&beat).unwrap();
+        assert_eq!(super::super::limits::interval_ms(session_timeout_ms, false), interval_ms);
+    }
+    coordinator.wait(999);
+    assert_eq!(coordinator.shard.list()[0].members, 3);
+    coordinator.wait(1);
+    assert_eq!(coordinator.shard.list()[0].members, 2);
+    coordinator.wait(30 * 60 * 1000);
+    assert_eq!(coordinator.shard.list(), []);
+}
+
+#[test]
+fn claiming_what_one_does_not_own_gains_nothing() {
+    let coordinator = &mut Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
+    quiet(coordinator, &mut [&mut s1, &mut s2]);
+    s2.reading = (0..3).map(|partition| slot(RAINBOW, partition)).collect();
+    s2.beat(coordinator);
+    assert_eq!(s2.reads(RAINBOW), [2]);
+    s1.beat(coordinator);
+    assert_eq!(s1.reads(RAINBOW), [0, 1]);
+}
+
+#[test]
+fn one_bad_offset_does_not_spoil_the_others() {
+    let coordinator = &mut Coordinator::new();
+    let mut s1 = Member::new("S1", &["rainbow"]);
+    quiet(coordinator, &mut [&mut s1]);
+    let wish = |partition, metadata: &str| OffsetToCommit {
+        topic: RAINBOW,
+        partition: PartitionId::new(partition),
+        offset: Offset::new(1),
+        metadata: metadata.to_owned(),
+    };
+    let offsets = vec![wish(0, ""), wish(0, ""), wish(1, &"x".repeat(4097)), wish(2, &"x".repeat(4096)), wish(3, "")];
+    let commit = OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), offsets };
+    let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
+    let codes: Vec<_> = coordinator.settle(step).unwrap().into_iter().map(|part| part.err().map(|e| e.code)).collect();
+    use ErrorCode::{InvalidRequest, NotAssigned, TooLarge};
+    assert_eq!(codes, [None, Some(InvalidRequest), Some(TooLarge), None, Some(NotAssigned)]);
+}
+
+#[test]
+fn an_offset_of_a_topic_that_is_gone_is_refused() {
+    let coordinator = &mut Coordinator::new();
+    let unknown = slot(TopicId::from_bytes([7; 16]), 0);
+    assert_eq!(code(coordinator.commit(None, unknown, 0).unwrap()), ErrorCode::UnknownPartition);
+    assert_eq!(coordinator.shard.list(), [], "nothing was committed, so there is no group");
+}

@@ -1,0 +1,102 @@
+//! Who may commit what.
+
+use super::*;
+
+fn two_members() -> (Coordinator, Member, Member) {
+    let mut coordinator = Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
+    quiet(&mut coordinator, &mut [&mut s1, &mut s2]);
+    (coordinator, s1, s2)
+}
+
+#[test]
+fn a_member_commits_what_it_owns() {
+    let (mut coordinator, s1, s2) = two_members();
+    assert_eq!(coordinator.commit(Some(&s1), slot(RAINBOW, 0), 5), Ok(Ok(())));
+    assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(5));
+    assert_eq!(code(coordinator.commit(Some(&s2), slot(RAINBOW, 0), 6).unwrap()), ErrorCode::NotAssigned);
+    assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(5));
+    assert_eq!(coordinator.committed(slot(RAINBOW, 1)), None);
+}
+
+#[test]
+fn a_member_commits_until_it_gave_the_partition_up() {
+    let (mut coordinator, mut s1, s2) = two_members();
+    let mut s3 = Member::new("S3", &["rainbow"]);
+    s3.beat(&mut coordinator);
+    let told = coordinator.heartbeat(&s1.says()).unwrap(); // Without 1.
+    assert_eq!(coordinator.commit(Some(&s1), slot(RAINBOW, 1), 5), Ok(Ok(()))); // The answer is under way.
+    s1.hears(&told);
+    assert_eq!(coordinator.commit(Some(&s1), slot(RAINBOW, 1), 6), Ok(Ok(()))); // Told, and not yet let go.
+    s1.beat(&mut coordinator);
+    assert_eq!(code(coordinator.commit(Some(&s1), slot(RAINBOW, 1), 7).unwrap()), ErrorCode::NotAssigned);
+    assert_eq!(coordinator.commit(Some(&s2), slot(RAINBOW, 2), 9), Ok(Ok(())));
+    assert_eq!(coordinator.committed(slot(RAINBOW, 1)), Some(6));
+}
+
+#[test]
+fn an_offset_past_the_log_end_is_refused() {
+    let (mut coordinator, s1, _) = two_members();
+    assert_eq!(coordinator.commit(Some(&s1), slot(RAINBOW, 0), LOG_END.value()), Ok(Ok(())));
+    let past = coordinator.commit(Some(&s1), slot(RAINBOW, 0), LOG_END.value() + 1).unwrap();
+    assert_eq!(code(past), ErrorCode::OffsetOutOfRange);
+}
+
+#[test]
+fn the_dead_and_the_fenced_do_not_commit() {
+    let (mut coordinator, s1, _) = two_members();
+    let fenced = Member { epoch: MemberEpoch::new(99), ..s1.clone() };
+    assert_eq!(code(coordinator.commit(Some(&fenced), slot(RAINBOW, 0), 5)), ErrorCode::FencedMember);
+    let joining = Member { epoch: MemberEpoch::default(), ..s1.clone() };
+    assert_eq!(code(coordinator.commit(Some(&joining), slot(RAINBOW, 0), 5)), ErrorCode::FencedMember);
+    coordinator.wait(SESSION_MS.into());
+    assert_eq!(code(coordinator.commit(Some(&s1), slot(RAINBOW, 0), 5)), ErrorCode::UnknownMember);
+}
+
+#[test]
+fn from_outside_only_a_group_without_members_takes_offsets() {
+    let (mut coordinator, s1, s2) = two_members();
+    assert_eq!(code(coordinator.commit(None, slot(RAINBOW, 0), 5)), ErrorCode::GroupNotEmpty);
+    for member in [&s1, &s2] {
+        let step = coordinator.shard.leave(&group(), &member.id);
+        coordinator.settle(step).unwrap();
+    }
+    assert_eq!(coordinator.commit(None, slot(RAINBOW, 0), 5), Ok(Ok(())));
+    coordinator.restart();
+    assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(5));
+}
+
+#[test]
+fn a_commit_that_was_not_written_down_did_not_happen() {
+    let (mut coordinator, s1, _) = two_members();
+    coordinator.commit(Some(&s1), slot(RAINBOW, 0), 5).unwrap().unwrap();
+    let wish = OffsetToCommit {
+        topic: RAINBOW,
+        partition: PartitionId::new(0),
+        offset: Offset::new(6),
+        metadata: String::new(),
+    };
+    let commit = OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), offsets: vec![wish] };
+    let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
+    assert!(step.settle(&mut coordinator.shard, |_| Err("the disk is full")).is_err());
+    assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(5));
+}
+
+#[test]
+fn a_deleted_group_has_read_nothing() {
+    let (mut coordinator, s1, _) = two_members();
+    coordinator.commit(Some(&s1), slot(RAINBOW, 0), 5).unwrap().unwrap();
+    let refused = coordinator.shard.delete(&group());
+    assert_eq!(code(coordinator.settle(refused)), ErrorCode::GroupNotEmpty);
+    coordinator.wait(SESSION_MS.into());
+    assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(5));
+    let step = coordinator.shard.delete(&group());
+    coordinator.settle(step).unwrap();
+    for _ in 0..2 {
+        assert_eq!(coordinator.committed(slot(RAINBOW, 0)), None);
+        assert_eq!(coordinator.shard.describe(&group()).unwrap_err().code(), ErrorCode::UnknownGroup);
+        coordinator.restart();
+    }
+    let again = coordinator.shard.delete(&group());
+    assert_eq!(code(coordinator.settle(again)), ErrorCode::UnknownGroup);
+}

@@ -1,0 +1,91 @@
+//! The bytes of the internal topic.
+
+use super::*;
+use grower_protocol::batch::RecordView;
+use grower_protocol::message::TopicPartitions;
+
+fn records() -> Vec<GroupRecord> {
+    let member = MemberId::new("m").unwrap();
+    let granted = vec![TopicPartitions { topic: RAINBOW, partitions: vec![PartitionId::new(2)] }];
+    let state = MemberState {
+        seat: 1,
+        epoch: MemberEpoch::new(4),
+        previous: Some(MemberEpoch::new(3)),
+        topics: vec![name("rainbow")],
+        granted,
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 60_000,
+        instance: Some("i".to_owned()),
+    };
+    let offset = OffsetState { offset: Offset::new(9), metadata: "x".to_owned() };
+    vec![
+        GroupRecord::Group { group: group(), state: Some(GroupState { epoch: 5, assignor: "range".to_owned() }) },
+        GroupRecord::Group { group: group(), state: None },
+        GroupRecord::Member { group: group(), member, state: Some(state) },
+        GroupRecord::Offset { group: group(), slot: slot(RAINBOW, 2), state: Some(offset) },
+        GroupRecord::Floor { epoch: 6 },
+    ]
+}
+
+fn view(record: &GroupRecord) -> RecordView {
+    let record = record.to_record(Timestamp::from_millis(1));
+    let (key, value, headers) = (record.key, record.value, record.headers);
+    RecordView { offset: Offset::new(3), timestamp: record.timestamp, key, value, headers }
+}
+
+#[test]
+fn records_keep_their_bytes() {
+    let hex = |bytes: Option<bytes::Bytes>| match bytes {
+        Some(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        None => "none".to_owned(),
+    };
+    let records = records();
+    let lines = records.iter().map(view).map(|record| format!("{} -> {}", hex(record.key), hex(record.value)));
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
+    000167 -> 00050572616e6765
+    000167 -> none
+    010167016d -> 000104010301077261696e626f7701010101010101010101010101010101010102fb1027fb60ea010169
+    0201670101010101010101010101010101010102 -> 00090178
+    03 -> 0006
+    ");
+}
+
+#[test]
+fn what_was_written_is_read_again() {
+    for record in records() {
+        assert_eq!(GroupRecord::from_record(&view(&record)).unwrap(), record);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_and_names_the_place() {
+    let sound = view(&records()[0]);
+    let no_key = RecordView { key: None, ..sound.clone() };
+    insta::assert_snapshot!(GroupRecord::from_record(&no_key).unwrap_err(), @"a record at offset 3 of the groups' topic has no key");
+    let newer = RecordView { value: Some(vec![1].into()), ..sound.clone() };
+    insta::assert_snapshot!(GroupRecord::from_record(&newer).unwrap_err(), @r#"the record at offset 3 of the groups' topic cannot be read, it may be of a newer version: malformed message: OtherString("invalid value: integer `1`, expected variant index 0 <= i < 1")"#);
+    let key = sound.key.clone().unwrap();
+    for length in 0..key.len() {
+        let cut = RecordView { key: Some(key.slice(..length)), ..sound.clone() };
+        assert!(GroupRecord::from_record(&cut).is_err());
+    }
+}
+
+#[test]
+fn groups_stay_in_their_partition() {
+    let shards = ["g", "group-1", "billing"].map(|id| shard_of(&GroupId::new(id).unwrap()).value());
+    insta::assert_debug_snapshot!(shards, @"
+    [
+        8,
+        10,
+        8,
+    ]
+    ");
+}
+
+#[test]
+fn the_internal_topics_configs_are_accepted() {
+    let topic = internal_topic().unwrap();
+    let config = crate::config::topic::TopicConfig::parse(&topic.configs).unwrap();
+    assert_eq!(config.retention_ms, None);
+}

@@ -1,0 +1,70 @@
+//! What a restart of the coordinator leaves.
+
+use super::*;
+
+#[test]
+fn members_go_on_as_if_nothing_had_happened() {
+    let coordinator = &mut Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
+    quiet(coordinator, &mut [&mut s1, &mut s2]);
+    let before = [s1.epoch, s2.epoch];
+    coordinator.restart();
+    quiet(coordinator, &mut [&mut s2, &mut s1]);
+    assert_eq!([s1.epoch, s2.epoch], before);
+    assert_eq!((s1.reads(RAINBOW), s2.reads(RAINBOW)), (vec![0, 1], vec![2]));
+}
+
+#[test]
+fn what_a_silent_member_may_be_reading_waits_a_full_session() {
+    let coordinator = &mut Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
+    quiet(coordinator, &mut [&mut s1, &mut s2]);
+    coordinator.restart();
+    coordinator.wait(u64::from(SESSION_MS) - 1);
+    s2.beat(coordinator);
+    assert_eq!(s2.reads(RAINBOW), [2]);
+    coordinator.wait(1);
+    s2.beat(coordinator);
+    assert_eq!(s2.reads(RAINBOW), [0, 1, 2]);
+}
+
+#[test]
+fn an_answer_lost_in_the_crash_is_given_again() {
+    let coordinator = &mut Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
+    quiet(coordinator, &mut [&mut s1]);
+    s2.beat(coordinator);
+    coordinator.heartbeat(&s1.says()).unwrap();
+    coordinator.restart();
+    quiet(coordinator, &mut [&mut s1, &mut s2]);
+    assert_eq!((s1.reads(RAINBOW), s2.reads(RAINBOW)), (vec![0, 1], vec![2]));
+}
+
+#[test]
+fn epochs_never_go_back() {
+    let coordinator = &mut Coordinator::new();
+    let mut epochs = Vec::new();
+    for round in 0..5 {
+        let mut member = Member::new(&format!("S{round}"), &["rainbow"]);
+        member.beat(coordinator);
+        coordinator.commit(None, slot(RAINBOW, 0), 1).unwrap_err(); // It has a member.
+        epochs.push(member.epoch);
+        coordinator.wait(SESSION_MS.into());
+        coordinator.restart();
+    }
+    assert!(epochs.is_sorted_by(|a, b| a < b), "{epochs:?}");
+}
+
+#[test]
+fn a_snapshot_stands_for_all_records_before_it() {
+    let coordinator = &mut Coordinator::new();
+    let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow", "sandbox"]));
+    quiet(coordinator, &mut [&mut s1, &mut s2]);
+    coordinator.commit(Some(&s2), slot(RAINBOW, 2), 17).unwrap().unwrap();
+    let before = coordinator.shard.describe(&group()).unwrap();
+    coordinator.log = coordinator.shard.snapshot();
+    coordinator.restart();
+    quiet(coordinator, &mut [&mut s1, &mut s2]);
+    let after = coordinator.shard.describe(&group()).unwrap();
+    assert_eq!((after.members, after.offsets), (before.members, before.offsets));
+}
