@@ -190,6 +190,20 @@ fn log_lines_can_be_json() {
     assert!(others.iter().all(|line| line.starts_with("grower-broker ready ")), "{others:#?}");
 }
 
+#[test]
+fn it_lives_on_when_nobody_reads_its_log_any_more() {
+    let dir = dir();
+    let daemon = Daemon::start_unheard(command(dir.path()).env("GROWER_LOG", "trace"));
+    for _ in 0..3 {
+        let mut stranger = TcpStream::connect(daemon.listen).unwrap();
+        stranger.write_all(b"what is this?").unwrap();
+        let _ = stranger.read_to_end(&mut Vec::new()); // It says so in its log and closes.
+        assert!(ask(&daemon, "/readyz").starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+    let ended = daemon.terminate();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+}
+
 /// Lets it start, then asks it to stop.
 fn stop_when_ready(command: &mut Command) -> Ended {
     let ended = Daemon::start_command(command).terminate();

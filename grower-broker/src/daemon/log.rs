@@ -10,7 +10,8 @@ const FILTER_VARIABLES: [&str; 2] = ["GROWER_LOG", "RUST_LOG"];
 
 /// Starts logging for the rest of the process.
 pub(super) fn start(format: LogFormat) -> Result<()> {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter()?).with_writer(stderr);
+    // A line that cannot be written is lost; telling so on stderr would panic for the very same reason.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter()?).with_writer(stderr).log_internal_errors(false);
     match format {
         LogFormat::Text => lines.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// Longer than anything takes on a busy machine; only a failing test waits so long.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+const READY: &str = "grower-broker ready ";
+
 /// A running daemon. Dropping it kills it.
 pub(crate) struct Daemon {
     /// Where clients connect.
@@ -42,11 +44,22 @@ impl Daemon {
     /// Starts what [`command`] gave, with more flags, variables or a shim, and waits until it is ready.
     pub(crate) fn start_command(command: &mut Command) -> Self {
         let (mut child, mut stderr) = spawn(command);
-        let ready = stderr.wait_for("grower-broker ready ");
-        let Some(line) = ready else {
+        let Some(line) = stderr.wait_for(READY) else {
             let _ = child.kill();
             panic!("the daemon did not get ready: {:?}\n{:#?}", child.wait(), stderr.drain());
         };
+        Self::ready(child, &line, stderr)
+    }
+
+    /// Like [`Daemon::start_command`], but closes its stderr once it is ready.
+    pub(crate) fn start_unheard(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines.find_map(|line| line.ok().filter(|line| line.contains(READY)));
+        Self::ready(child, &line.expect("the daemon gets ready"), Stderr::read(std::io::empty()))
+    }
+
+    fn ready(child: Child, line: &str, stderr: Stderr) -> Self {
         let address = |name: &str| {
             let word = line.split(' ').find_map(|word| word.strip_prefix(name));
             word.and_then(|address| address.parse().ok())
