@@ -3,6 +3,7 @@
 use crate::admin::Admin;
 use crate::cluster::Cluster;
 use crate::connection::{Dialer, DialerSettings};
+use crate::consumer::ConsumerBuilder;
 use crate::error::ConnectError;
 use crate::producer::ProducerBuilder;
 use crate::transport::{Tcp, Transport};
@@ -40,6 +41,11 @@ impl Client {
     /// Sends records.
     pub fn producer(&self) -> ProducerBuilder {
         ProducerBuilder::new(self.cluster.clone())
+    }
+
+    /// Reads records.
+    pub fn consumer(&self) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.cluster.clone())
     }
 
     /// Creates, changes and looks at topics and groups.

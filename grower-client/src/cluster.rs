@@ -97,14 +97,6 @@ impl Cluster {
         unreachable!("the loop has no end but its returns")
     }
 
-    /// A topic as it was when last looked at; looks if it never was.
-    pub(crate) async fn topic(&self, name: &TopicName, create: bool) -> Result<Arc<TopicMetadata>, RequestError> {
-        match self.known(name) {
-            Some(topic) => Ok(topic),
-            None => self.refresh(name, create).await,
-        }
-    }
-
     /// A topic as it is now.
     pub(crate) async fn refresh(&self, name: &TopicName, create: bool) -> Result<Arc<TopicMetadata>, RequestError> {
         let asked = Metadata { topics: Some(vec![name.clone()]), create_missing: create };

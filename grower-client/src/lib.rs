@@ -5,6 +5,7 @@ mod backoff;
 mod client;
 mod cluster;
 mod connection;
+mod consumer;
 mod error;
 mod producer;
 mod record;
@@ -12,7 +13,8 @@ pub mod transport;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
-pub use error::{AdminError, ConnectError, ConnectionError, ProduceError, RequestError};
+pub use consumer::{Consumer, ConsumerBuilder, OnDamage, RebalanceEvent, StartFrom};
+pub use error::{AdminError, ConnectError, ConnectionError, ConsumeError, ProduceError, RequestError};
 pub use producer::{Delivery, Partitioner, Producer, ProducerBuilder};
 pub use record::{Ack, ConsumerRecord, Record, TopicPartition};
 pub use transport::Transport;

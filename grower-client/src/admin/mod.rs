@@ -10,6 +10,8 @@ mod topics;
 
 pub use topic_spec::TopicSpec;
 
+pub(crate) use offsets::list_offsets;
+
 use crate::cluster::Cluster;
 use crate::error::AdminError;
 use grower_protocol::message::{Metadata, MetadataAnswer, Request, Response};

@@ -35,6 +35,9 @@ pub(crate) async fn list_offsets(
     cluster: &Cluster,
     lookups: &[Lookup],
 ) -> Result<Vec<Result<ListedOffset, RequestError>>, RequestError> {
+    if lookups.is_empty() {
+        return Ok(Vec::new());
+    }
     let topics = topics_now(cluster, lookups).await?;
     let mut results: Vec<Result<ListedOffset, RequestError>> = Vec::with_capacity(lookups.len());
     let mut by_leader: BTreeMap<Option<Arc<str>>, Vec<(usize, ListOffset)>> = BTreeMap::new();

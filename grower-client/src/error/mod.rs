@@ -2,11 +2,13 @@
 
 mod admin;
 mod connect;
+mod consume;
 mod produce;
 mod request;
 
 pub use admin::AdminError;
 pub use connect::{ConnectError, ConnectionError};
+pub use consume::ConsumeError;
 pub use produce::ProduceError;
 pub use request::RequestError;
 

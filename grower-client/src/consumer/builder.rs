@@ -1,0 +1,257 @@
+//! How a consumer shall behave.
+
+use super::membership::Member;
+use super::shelf::Shared;
+use super::slot::OnDamage;
+use super::start::{self, Origin};
+use super::{Consumer, commit, fetcher, membership, subscription};
+use crate::cluster::Cluster;
+use crate::error::ConsumeError;
+use crate::record::TopicPartition;
+use grower_protocol::ids::{GroupId, MemberId, NameError, Offset, PartitionId, Timestamp, TopicName};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Where to begin in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartFrom {
+    /// At the first record there is.
+    Beginning,
+    /// Behind the last record that is there now.
+    End,
+    /// Where the group has committed to; at the beginning where it has not. The default with a group.
+    Committed,
+    /// At this offset, in each partition.
+    Offset(Offset),
+    /// At the first record that is not earlier; at the end if there is none.
+    Time(Timestamp),
+}
+
+/// Partitions came or went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RebalanceEvent {
+    /// Read from now on.
+    pub assigned: Vec<TopicPartition>,
+    /// No longer read. None of their records is handed out any more.
+    pub revoked: Vec<TopicPartition>,
+}
+
+pub(super) type OnRebalance = Arc<dyn Fn(RebalanceEvent) + Send + Sync>;
+
+/// All of a consumer's settings but what it reads.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) from: Option<StartFrom>,
+    pub(super) max_poll_records: usize,
+    pub(super) prefetch_bytes: usize,
+    pub(super) fetch_max_wait: Duration,
+    pub(super) fetch_min_bytes: u32,
+    pub(super) session_timeout: Duration,
+    pub(super) assignor: Option<String>,
+    pub(super) instance: Option<String>,
+    pub(super) auto_commit: Option<Duration>,
+    pub(super) on_damage: OnDamage,
+    pub(super) metadata_max_age: Duration,
+    pub(super) on_rebalance: Option<OnRebalance>,
+}
+
+/// Makes a [`Consumer`]; [`crate::Client::consumer`].
+#[derive(Clone)]
+pub struct ConsumerBuilder {
+    cluster: Arc<Cluster>,
+    group: Option<String>,
+    member: Option<String>,
+    subscribed: Option<Vec<String>>,
+    assigned: Option<Vec<(String, PartitionId)>>,
+    settings: Settings,
+}
+
+impl ConsumerBuilder {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+        let settings = Settings {
+            from: None,
+            max_poll_records: 500,
+            prefetch_bytes: 16 << 20,
+            fetch_max_wait: Duration::from_millis(500),
+            fetch_min_bytes: 1,
+            session_timeout: Duration::from_secs(10),
+            assignor: None,
+            instance: None,
+            auto_commit: None,
+            on_damage: OnDamage::Fail,
+            metadata_max_age: Duration::from_secs(5),
+            on_rebalance: None,
+        };
+        Self { cluster, group: None, member: None, subscribed: None, assigned: None, settings }
+    }
+
+    /// Shares the topics with the other members of a group, and remembers there how far it came. With
+    /// [`ConsumerBuilder::assign`] it only remembers, which works as long as the group has no members.
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// Reads these topics: as a member of the group the partitions that the broker assigns, without a group all.
+    pub fn subscribe(mut self, topics: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        self.subscribed = Some(topics.into_iter().map(|topic| topic.as_ref().to_owned()).collect());
+        self
+    }
+
+    /// Reads exactly these partitions.
+    pub fn assign(mut self, partitions: impl IntoIterator<Item = (impl AsRef<str>, impl Into<PartitionId>)>) -> Self {
+        let named = |(topic, partition): (_, _)| (AsRef::<str>::as_ref(&topic).to_owned(), Into::into(partition));
+        self.assigned = Some(partitions.into_iter().map(named).collect());
+        self
+    }
+
+    /// Where to begin. In a group this is for partitions that the group has committed nothing for; otherwise it goes on
+    /// there. A partition that is added to its topic later is read from its beginning in any case.
+    pub fn from(mut self, from: StartFrom) -> Self {
+        self.settings.from = Some(from);
+        self
+    }
+
+    /// How many records [`Consumer::poll`] returns at most; 500 by default.
+    pub fn max_poll_records(mut self, records: usize) -> Self {
+        self.settings.max_poll_records = records.max(1);
+        self
+    }
+
+    /// How much may be fetched ahead of the reader, in bytes, all partitions together; 16 MiB by default. One batch of
+    /// each partition is fetched even if it is larger.
+    pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
+        self.settings.prefetch_bytes = bytes;
+        self
+    }
+
+    /// How long a broker may hold back an answer while there is nothing to send; 500 ms by default.
+    pub fn fetch_max_wait(mut self, wait: Duration) -> Self {
+        self.settings.fetch_max_wait = wait;
+        self
+    }
+
+    /// How many bytes are worth an answer; 1 by default.
+    pub fn fetch_min_bytes(mut self, bytes: u32) -> Self {
+        self.settings.fetch_min_bytes = bytes;
+        self
+    }
+
+    /// After how long without a word from it the group gives this member's partitions away; 10 s by default.
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.session_timeout = timeout;
+        self
+    }
+
+    /// Names the member; by default a random name, which must be used by one consumer at a time.
+    pub fn member(mut self, name: impl Into<String>) -> Self {
+        self.member = Some(name.into());
+        self
+    }
+
+    /// A name that survives restarts: whoever comes back under it within the session timeout gets its partitions back.
+    pub fn instance(mut self, name: impl Into<String>) -> Self {
+        self.settings.instance = Some(name.into());
+        self
+    }
+
+    /// How the group shares partitions: `range` (the default), `round-robin` or `sticky`. The first member's word counts.
+    pub fn assignor(mut self, name: impl Into<String>) -> Self {
+        self.settings.assignor = Some(name.into());
+        self
+    }
+
+    /// Commits by itself at this interval, before a partition is given up, and on close; off by default. Only what the
+    /// reader is done with is committed: what it got before its latest call.
+    pub fn auto_commit(mut self, interval: Option<Duration>) -> Self {
+        self.settings.auto_commit = interval;
+        self
+    }
+
+    /// What to do about damaged records; by default they are reported.
+    pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
+        self.settings.on_damage = on_damage;
+        self
+    }
+
+    /// After how long a consumer without a group looks for new partitions; 5 s by default.
+    pub fn metadata_max_age(mut self, age: Duration) -> Self {
+        self.settings.metadata_max_age = age;
+        self
+    }
+
+    /// Called, on a task of the consumer's, when partitions came or went. It must not block.
+    pub fn on_rebalance(mut self, callback: impl Fn(RebalanceEvent) + Send + Sync + 'static) -> Self {
+        self.settings.on_rebalance = Some(Arc::new(callback));
+        self
+    }
+
+    /// Joins the group, or finds out where to start, and begins to fetch.
+    ///
+    /// Without a group every topic must exist. In a group those that do not are read once they do.
+    pub async fn build(self) -> Result<Consumer, ConsumeError> {
+        let Self { cluster, group, member, subscribed, assigned, settings } = self;
+        let group = group.map(|group| GroupId::new(&group)).transpose()?;
+        if group.is_none() && (settings.from == Some(StartFrom::Committed) || settings.auto_commit.is_some()) {
+            return Err(ConsumeError::Settings("committed offsets need a group: name one with `group`"));
+        }
+        let shared = Arc::new(Shared::new(settings.on_damage));
+        let origin = Origin { group: group.clone(), from: settings.from };
+        let mut tasks = JoinSet::new();
+        let member = match (subscribed, assigned) {
+            (Some(topics), None) => {
+                let topics = names(&topics)?;
+                match &group {
+                    Some(group) => {
+                        let member = Arc::new(Member::new(group.clone(), member_id(member)?, topics));
+                        let joined = membership::join(&cluster, &shared, &member, &settings, &origin).await?;
+                        tasks.spawn(joined.run());
+                        Some(member)
+                    }
+                    None => {
+                        subscription::subscribe(&cluster, &shared, &topics, &origin).await?;
+                        let (cluster, shared) = (cluster.clone(), shared.clone());
+                        tasks.spawn(subscription::keep_up(cluster, shared, topics, settings.metadata_max_age));
+                        None
+                    }
+                }
+            }
+            (None, Some(partitions)) => {
+                let place = |(topic, partition): &(String, _)| {
+                    Ok(TopicPartition { topic: TopicName::new(topic)?, partition: *partition })
+                };
+                let places = partitions.iter().map(place).collect::<Result<Vec<_>, NameError>>()?;
+                start::assign(&cluster, &shared, &places, &origin).await?;
+                None
+            }
+            _ => {
+                return Err(ConsumeError::Settings("a consumer either subscribes to topics or is assigned partitions"));
+            }
+        };
+        let committer = group.map(|group| Arc::new(commit::Committer::new(cluster.clone(), group, member.clone())));
+        if let (Some(interval), Some(committer)) = (settings.auto_commit, &committer) {
+            tasks.spawn(commit::keep_committing(committer.clone(), shared.clone(), interval));
+        }
+        tasks.spawn(fetcher::Fetcher::new(cluster.clone(), shared.clone(), &settings).run());
+        Ok(Consumer::new(cluster, shared, settings, committer, tasks))
+    }
+}
+
+fn names(topics: &[String]) -> Result<Vec<TopicName>, NameError> {
+    topics.iter().map(|topic| TopicName::new(topic)).collect()
+}
+
+fn member_id(chosen: Option<String>) -> Result<MemberId, NameError> {
+    if let Some(chosen) = chosen {
+        return MemberId::new(&chosen);
+    }
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).unwrap_or_default();
+    let hex = random.iter().fold(String::from("grower-"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    MemberId::new(&hex)
+}

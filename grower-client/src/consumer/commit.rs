@@ -1,0 +1,113 @@
+//! Remembering, at the broker, how far a group has read.
+
+use super::membership::Member;
+use super::shelf::Shared;
+use super::slot::Slot;
+use crate::cluster::Cluster;
+use crate::error::{ConsumeError, RequestError};
+use crate::record::TopicPartition;
+use grower_protocol::ids::{GroupId, Offset, TopicId};
+use grower_protocol::message::{Failure, OffsetCommit, OffsetToCommit, Request, Response};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Commits for one group, as a member of it or from outside.
+pub(super) struct Committer {
+    cluster: Arc<Cluster>,
+    group: GroupId,
+    member: Option<Arc<Member>>,
+}
+
+/// What is to be committed of one partition.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    pub(super) place: TopicPartition,
+    pub(super) topic: TopicId,
+    pub(super) offset: Offset,
+}
+
+impl Progress {
+    /// What was handed out and not committed yet.
+    pub(super) fn handed_out(slot: &Slot) -> Option<Self> {
+        Self::up_to(slot, slot.position)
+    }
+
+    /// What the reader is done with and was not committed yet.
+    pub(super) fn consumed(slot: &Slot) -> Option<Self> {
+        Self::up_to(slot, slot.consumed)
+    }
+
+    fn up_to(slot: &Slot, offset: Offset) -> Option<Self> {
+        let news = slot.touched && slot.committed != Some(offset);
+        news.then(|| Self { place: slot.place.clone(), topic: slot.topic, offset })
+    }
+}
+
+impl Committer {
+    pub(super) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<Member>>) -> Self {
+        Self { cluster, group, member }
+    }
+
+    pub(super) fn member(&self) -> Option<&Arc<Member>> {
+        self.member.as_ref()
+    }
+
+    pub(super) fn group(&self) -> &GroupId {
+        &self.group
+    }
+
+    /// Commits `progress` and notes it on the shelf. Asked again when an answer is lost: the same offsets may be
+    /// committed twice. Fails with the first part that was refused; the others are committed.
+    pub(super) async fn commit(&self, shared: &Shared, progress: Vec<Progress>) -> Result<(), ConsumeError> {
+        if progress.is_empty() {
+            return Ok(());
+        }
+        let request = Request::CommitOffsets(OffsetCommit {
+            group: self.group.clone(),
+            member: self.member.as_ref().map(|member| member.identity()),
+            offsets: progress.iter().map(Progress::to_message).collect(),
+        });
+        let parts = match self.cluster.ask_again(&request).await.map_err(ConsumeError::Commit)? {
+            (_, Response::CommitOffsets(parts)) if parts.len() == progress.len() => parts,
+            (link, other) => return Err(ConsumeError::Commit(link.refusal("commit offsets", other))),
+        };
+        let mut result = Ok(());
+        for (progress, part) in progress.into_iter().zip(parts) {
+            match part {
+                Ok(()) => note(shared, &progress),
+                Err(failure) => result = result.and(Err(refused(&progress, failure))),
+            }
+        }
+        result
+    }
+}
+
+fn note(shared: &Shared, progress: &Progress) {
+    if let Ok(slot) = shared.lock().slot(&progress.place) {
+        slot.committed = Some(progress.offset);
+    }
+}
+
+fn refused(progress: &Progress, failure: Failure) -> ConsumeError {
+    let detail = format_args!("{} at {}: {}", progress.place, progress.offset, failure.detail);
+    ConsumeError::Commit(RequestError::Failed(Failure::new(failure.code, detail)))
+}
+
+impl Progress {
+    fn to_message(&self) -> OffsetToCommit {
+        let Self { place, topic, offset } = self;
+        OffsetToCommit { topic: *topic, partition: place.partition, offset: *offset, metadata: String::new() }
+    }
+}
+
+/// Commits what the reader is done with, again and again.
+pub(super) async fn keep_committing(committer: Arc<Committer>, shared: Arc<Shared>, interval: Duration) {
+    loop {
+        sleep(interval).await;
+        let progress = shared.lock().slots.values().filter_map(Progress::consumed).collect();
+        if let Err(error) = committer.commit(&shared, progress).await {
+            tracing::warn!(group = %committer.group(), %error, "cannot commit; trying again");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Keeps records at hand: one task that asks each leader, over connections of its own, for whatever has room.
+//!
+//! A partition is asked for once at a time. Several requests may be waiting at one leader, so that a partition that is
+//! read fast does not wait for the long poll of those that are idle.
+
+use super::builder::Settings;
+use super::inquiry::Inquiry;
+use super::intake::take_in;
+use super::shelf::Shared;
+use crate::cluster::Cluster;
+use crate::connection::{Answer, Lane};
+use crate::error::RequestError;
+use crate::record::TopicPartition;
+use bytes::Bytes;
+use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
+use grower_protocol::message::{
+    ErrorCode, Failure, Fetch, FetchPartition, FetchedPartition, Part, Request, Response, TopicMetadata,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// The most that is asked of a partition at once, in bytes.
+const FETCH_BYTES: usize = 1 << 20;
+/// Every partition may have this much at hand, however many there are, in bytes.
+const SHARE_MIN: usize = 64 << 10;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) place: TopicPartition,
+    pub(super) version: u64,
+    pub(super) topic: TopicId,
+    pub(super) offset: Offset,
+    gaps_allowed: bool,
+    max_bytes: usize,
+    leader_epoch: Option<LeaderEpoch>,
+}
+
+pub(super) struct Fetcher {
+    cluster: Arc<Cluster>,
+    lane: Lane,
+    shared: Arc<Shared>,
+    prefetch_bytes: usize,
+    max_wait: Duration,
+    min_bytes: u32,
+}
+
+/// What to ask whom, and when to look again.
+#[derive(Default)]
+struct Plan {
+    requests: BTreeMap<Option<Arc<str>>, Vec<Wanted>>,
+    wake_at: Option<Instant>,
+}
+
+impl Fetcher {
+    pub(super) fn new(cluster: Arc<Cluster>, shared: Arc<Shared>, settings: &Settings) -> Self {
+        Self {
+            lane: Lane::new(cluster.dialer().clone()),
+            cluster,
+            shared,
+            prefetch_bytes: settings.prefetch_bytes,
+            max_wait: settings.fetch_max_wait,
+            min_bytes: settings.fetch_min_bytes,
+        }
+    }
+
+    /// Runs until it is aborted.
+    pub(super) async fn run(self) {
+        let fetcher = Arc::new(self);
+        loop {
+            let plan = fetcher.plan(Instant::now());
+            for (leader, wanted) in plan.requests {
+                fetcher.ask(leader, wanted);
+            }
+            let wake_at = plan.wake_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                () = fetcher.shared.fetchable.notified() => {}
+                () = sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    /// Marks what is worth fetching as being fetched.
+    fn plan(&self, now: Instant) -> Plan {
+        let mut plan = Plan::default();
+        let mut shelf = self.shared.lock();
+        let share = (self.prefetch_bytes / shelf.slots.len().max(1)).max(SHARE_MIN);
+        for slot in shelf.slots.values_mut() {
+            if !slot.is_fetchable(share, now) {
+                plan.wake_at = plan.wake_at.into_iter().chain(slot.wakes_at()).min();
+                continue;
+            }
+            slot.is_fetching = true;
+            let topic = self.cluster.known(&slot.place.topic).filter(|topic| topic.id == slot.topic);
+            let wanted = Wanted {
+                place: slot.place.clone(),
+                version: slot.version,
+                topic: slot.topic,
+                offset: slot.fetch_from,
+                gaps_allowed: slot.gaps_allowed,
+                max_bytes: share.saturating_sub(slot.buffered_bytes()).min(FETCH_BYTES),
+                leader_epoch: topic.as_ref().and_then(|topic| leader_epoch(topic, &slot.place)),
+            };
+            let leader = topic.and_then(|topic| self.cluster.leader(&topic, slot.place.partition));
+            plan.requests.entry(leader).or_default().push(wanted);
+        }
+        plan
+    }
+
+    fn ask(self: &Arc<Self>, leader: Option<Arc<str>>, mut wanted: Vec<Wanted>) {
+        // The first of a request may have a batch that is larger than its share: each has its turn to be first.
+        let first = getrandom::u32().unwrap_or(0) as usize % wanted.len().max(1);
+        wanted.rotate_left(first);
+        let fetcher = self.clone();
+        match leader.as_ref().and_then(|leader| self.lane.open(leader)) {
+            Some(link) => self.submit(&link, wanted),
+            None => drop(tokio::spawn(async move { fetcher.connect(leader, wanted).await })),
+        }
+    }
+
+    async fn connect(self: Arc<Self>, leader: Option<Arc<str>>, wanted: Vec<Wanted>) {
+        let link = match leader {
+            Some(leader) => self.lane.link(&leader).await.map_err(RequestError::from),
+            None => Err(self.find_leaders(&wanted).await),
+        };
+        match link {
+            Ok(link) => self.submit(&link, wanted),
+            Err(error) => self.failed(&wanted, &error),
+        }
+    }
+
+    /// Nobody is known to lead these: looks again, for the next attempt.
+    async fn find_leaders(&self, wanted: &[Wanted]) -> RequestError {
+        for topic in wanted.iter().map(|wanted| &wanted.place.topic) {
+            if let Err(error) = self.cluster.refresh(topic, false).await {
+                return error;
+            }
+        }
+        Failure::new(ErrorCode::NotLeader, "the leader was not known").into()
+    }
+
+    fn submit(self: &Arc<Self>, link: &crate::connection::Link, wanted: Vec<Wanted>) {
+        let total: usize = wanted.iter().map(|wanted| wanted.max_bytes).sum();
+        let request = Request::Fetch(Fetch {
+            max_wait_ms: u32::try_from(self.max_wait.as_millis()).unwrap_or(u32::MAX),
+            min_bytes: self.min_bytes,
+            max_bytes: u32::try_from(total).unwrap_or(u32::MAX),
+            partitions: wanted.iter().map(Wanted::to_message).collect(),
+        });
+        let fetcher = self.clone();
+        let address = link.address().clone();
+        let done = Box::new(move |answer: Result<Answer, RequestError>| {
+            match answer.and_then(|answer| parts(&address, &wanted, answer)) {
+                Ok(parts) => parts.into_iter().zip(&wanted).for_each(|(part, wanted)| fetcher.fetched(wanted, part)),
+                Err(error) => fetcher.failed(&wanted, &error),
+            }
+        });
+        link.submit(&request, Bytes::new(), self.max_wait, done);
+    }
+
+    fn fetched(self: &Arc<Self>, wanted: &Wanted, part: Part<(FetchedPartition, Bytes)>) {
+        let (fetched, bytes) = match part {
+            Ok(fetched) => fetched,
+            Err(failure) => return self.refused(wanted, failure),
+        };
+        let intake = take_in(bytes, wanted.offset, wanted.gaps_allowed);
+        let damage = self.shared.with(&wanted.place, wanted.version, |slot, on_damage| {
+            slot.high_watermark = Some(fetched.high_watermark);
+            slot.log_start = Some(fetched.log_start);
+            let next = intake.next;
+            let damage = slot.fetched(wanted.offset, intake, on_damage);
+            if let Some((start, end)) = fetched.damaged.filter(|(_, end)| next < *end) {
+                slot.damaged(start.max(next)..end, "on the broker's disk".to_owned(), on_damage);
+            }
+            damage
+        });
+        if let Some(damage) = damage.flatten() {
+            self.inquiry(wanted).look_into(damage);
+        }
+    }
+
+    fn refused(self: &Arc<Self>, wanted: &Wanted, failure: Failure) {
+        match failure.code {
+            ErrorCode::OffsetOutOfRange => self.inquiry(wanted).relocate(),
+            ErrorCode::UnknownTopic | ErrorCode::UnknownTopicId | ErrorCode::UnknownPartition => {
+                self.inquiry(wanted).find_topic();
+            }
+            code if code.is_retriable() => self.failed(std::slice::from_ref(wanted), &failure.into()),
+            _ => drop(self.shared.with(&wanted.place, wanted.version, |slot, _| slot.failed(failure.into()))),
+        }
+    }
+
+    /// The request brought nothing. What a retry helps against is tried again, with another look at the cluster.
+    fn failed(self: &Arc<Self>, wanted: &[Wanted], error: &RequestError) {
+        tracing::debug!(%error, partitions = wanted.len(), "a fetch failed");
+        for wanted in wanted {
+            self.shared.with(&wanted.place, wanted.version, |slot, _| {
+                if error.is_retriable() { slot.hindered(Instant::now()) } else { slot.failed(error.clone()) }
+            });
+        }
+        let (cluster, topics) = (self.cluster.clone(), topics_of(wanted));
+        tokio::spawn(async move {
+            for topic in topics {
+                drop(cluster.refresh(&topic, false).await); // Whoever fetches next sees what came of it.
+            }
+        });
+    }
+
+    fn inquiry(&self, wanted: &Wanted) -> Inquiry {
+        Inquiry { cluster: self.cluster.clone(), shared: self.shared.clone(), wanted: wanted.clone() }
+    }
+}
+
+impl Wanted {
+    fn to_message(&self) -> FetchPartition {
+        FetchPartition {
+            topic: self.topic,
+            partition: self.place.partition,
+            offset: self.offset,
+            max_bytes: u32::try_from(self.max_bytes).unwrap_or(u32::MAX),
+            leader_epoch: self.leader_epoch,
+        }
+    }
+}
+
+/// Cuts an answer into what each partition gave.
+fn parts(
+    address: &Arc<str>,
+    wanted: &[Wanted],
+    answer: Answer,
+) -> Result<Vec<Part<(FetchedPartition, Bytes)>>, RequestError> {
+    let unexpected = || RequestError::Unexpected { address: address.clone(), request: "fetch" };
+    let mut rest = answer.attachment;
+    let fetched = match answer.response {
+        Response::Fetch(fetched) if fetched.partitions.len() == wanted.len() => fetched.partitions,
+        Response::Fetch(_) => return Err(unexpected()),
+        other => return Err(crate::error::refusal(address, "fetch", other)),
+    };
+    let mut cut = |part: FetchedPartition| {
+        let length = part.length as usize;
+        if rest.len() < length { Err(unexpected()) } else { Ok((part, rest.split_to(length))) }
+    };
+    let mut parts = Vec::with_capacity(fetched.len());
+    for part in fetched {
+        parts.push(match part {
+            Ok(part) => Ok(cut(part)?),
+            Err(failure) => Err(failure),
+        });
+    }
+    Ok(parts)
+}
+
+fn leader_epoch(topic: &TopicMetadata, place: &TopicPartition) -> Option<LeaderEpoch> {
+    topic.partitions.get(place.partition.value() as usize).map(|partition| partition.leader_epoch)
+}
+
+fn topics_of(wanted: &[Wanted]) -> Vec<grower_protocol::ids::TopicName> {
+    let mut topics: Vec<_> = wanted.iter().map(|wanted| wanted.place.topic.clone()).collect();
+    topics.dedup();
+    topics
+}

@@ -1,0 +1,120 @@
+//! What a consumer finds out in the background when a partition does not give what it should.
+
+use super::fetcher::Wanted;
+use super::intake::Damage;
+use super::shelf::Shared;
+use super::start::look_up_offsets;
+use crate::cluster::Cluster;
+use crate::error::{ConsumeError, RequestError, only};
+use grower_protocol::ids::Offset;
+use grower_protocol::message::{ErrorCode, OffsetSpec, ReportDamage, Request, Response};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// One question about one partition. If the partition is moved or given up meanwhile, the answer is dropped.
+pub(super) struct Inquiry {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) wanted: Wanted,
+}
+
+impl Inquiry {
+    /// Damage was found here. Missing offsets may be compaction's doing; of anything else the broker is told, so that it
+    /// checks its file. Then the partition is fetched again: if it is still so, the reader learns of it.
+    pub(super) fn look_into(self, damage: Damage) {
+        tokio::spawn(async move {
+            let compacted = damage.is_gap && self.is_compacted().await.unwrap_or(false);
+            if !compacted {
+                self.report(&damage).await;
+            }
+            let Wanted { place, version, .. } = &self.wanted;
+            self.shared.with(place, *version, |slot, _| {
+                slot.gaps_allowed |= compacted;
+                slot.is_fetching = false;
+            });
+        });
+    }
+
+    /// The position is not in the log. If retention has dropped it, reading goes on at the log's start, with a warning;
+    /// if it lies behind the end, that is an error: jumping back or forth would repeat or lose records silently.
+    pub(super) fn relocate(self) {
+        tokio::spawn(async move {
+            let Wanted { place, version, offset, .. } = &self.wanted;
+            let requested = *offset;
+            let span = self.span().await;
+            let mut moved = None;
+            self.shared.with(place, *version, |slot, _| match span {
+                Ok((log_start, _)) if requested < log_start => moved = Some(log_start),
+                Ok((log_start, high_watermark)) if high_watermark < requested => {
+                    let place = place.clone();
+                    slot.troubled(ConsumeError::OffsetOutOfRange { place, requested, log_start, high_watermark });
+                }
+                Ok(_) | Err(_) => slot.hindered(Instant::now()), // It changed meanwhile, or could not be found out.
+            });
+            if let Some(log_start) = moved {
+                tracing::warn!(%place, position = %requested, %log_start, "retention dropped records that were not read yet");
+                drop(self.shared.lock().seek(place, log_start)); // Not assigned any more: then nobody minds.
+                self.shared.fetchable.notify_one();
+            }
+        });
+    }
+
+    /// The topic is not what it was. If it was created again, it is read from its beginning: it is another topic.
+    pub(super) fn find_topic(self) {
+        tokio::spawn(async move {
+            let Wanted { place, version, topic, .. } = &self.wanted;
+            let found = self.cluster.refresh(&place.topic, false).await;
+            let mut renewed = None;
+            self.shared.with(place, *version, |slot, _| match found {
+                Ok(metadata) if metadata.id != *topic => renewed = Some(metadata.id),
+                Ok(_) => slot.hindered(Instant::now()),
+                Err(error) if error.is_retriable() => slot.hindered(Instant::now()),
+                Err(source) => slot.troubled(ConsumeError::Topic { topic: place.topic.clone(), source }),
+            });
+            if let Some(id) = renewed {
+                tracing::warn!(%place, "the topic was deleted and created again: reading it from its beginning");
+                let mut shelf = self.shared.lock();
+                if shelf.seek(place, Offset::ZERO).is_ok()
+                    && let Ok(slot) = shelf.slot(place)
+                {
+                    slot.topic = id;
+                }
+                drop(shelf);
+                self.shared.fetchable.notify_one();
+            }
+        });
+    }
+
+    /// The log's start and its high watermark.
+    async fn span(&self) -> Result<(Offset, Offset), RequestError> {
+        let place = &self.wanted.place;
+        let lookups = vec![(0, place, OffsetSpec::Beginning), (1, place, OffsetSpec::End)];
+        let mut offsets = look_up_offsets(&self.cluster, lookups).await?;
+        offsets.sort_by_key(|(at, ..)| *at);
+        let at = |index: usize| offsets.get(index).map_or(Offset::ZERO, |(.., offset)| *offset);
+        Ok((at(0), at(1)))
+    }
+
+    async fn is_compacted(&self) -> Result<bool, RequestError> {
+        let topics = Some(vec![self.wanted.place.topic.clone()]);
+        let described = match self.cluster.ask_again(&Request::DescribeTopics { topics, segments: false }).await? {
+            (link, Response::DescribeTopics(parts)) => only(link.address(), "describe topics", parts)?,
+            (link, other) => return Err(link.refusal("describe topics", other)),
+        };
+        let policy = described.configs.iter().find(|config| config.key == "cleanup.policy");
+        Ok(policy.is_some_and(|policy| policy.value.contains("compact")))
+    }
+
+    /// Tells the broker; whether it answers or not, the partition is fetched again.
+    async fn report(&self, damage: &Damage) {
+        let Wanted { place, topic, .. } = &self.wanted;
+        tracing::warn!(%place, start = %damage.offsets.start, end = %damage.offsets.end, damage.reason, "received damaged records");
+        let (start, end) = (damage.offsets.start, damage.offsets.end);
+        let report = ReportDamage { topic: *topic, partition: place.partition, start, end };
+        match self.cluster.ask_again(&Request::ReportDamage(report)).await {
+            Ok(_) => {}
+            Err(error) if error.code() == Some(ErrorCode::Unsupported) => {}
+            Err(error) => tracing::debug!(%place, %error, "the broker could not be told"),
+        }
+    }
+}

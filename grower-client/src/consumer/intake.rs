@@ -1,0 +1,133 @@
+//! Checks what a fetch brought: every batch sound, every base offset in its place. Pure.
+
+use bytes::Bytes;
+use grower_protocol::batch::{Batch, BatchError, BatchHeader, BatchReader};
+use grower_protocol::ids::Offset;
+use std::ops::Range;
+
+/// The sound batches from the wanted offset on, and what is wrong after them.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub(super) batches: Vec<Batch>,
+    /// The offset after the last of them.
+    pub(super) next: Offset,
+    pub(super) damage: Option<Damage>,
+}
+
+/// Why the bytes cannot be read on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    pub(super) offsets: Range<Offset>,
+    pub(super) reason: String,
+    /// Offsets are missing, which compaction is allowed to cause.
+    pub(super) is_gap: bool,
+}
+
+/// Takes in what was fetched from `wanted` on. `gaps_allowed` is for compacted topics.
+pub(super) fn take_in(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> Intake {
+    let mut intake = Intake { batches: Vec::new(), next: wanted, damage: None };
+    let mut reader = BatchReader::new(bytes);
+    loop {
+        let rest = reader.rest().clone();
+        match reader.next() {
+            Some(Ok(batch)) => match check_place(batch.header(), intake.next, intake.batches.is_empty()) {
+                Some(damage) if !(damage.is_gap && gaps_allowed) => return intake.with(damage),
+                _ => {
+                    intake.next = batch.header().next_offset();
+                    intake.batches.push(batch);
+                }
+            },
+            Some(Err(error)) => {
+                let damage = unsound(&rest, intake.next, &error);
+                return intake.with(damage);
+            }
+            None if reader.rest().is_empty() => return intake,
+            None => {
+                let reason = format!("the answer ends within a batch, {} bytes into it", rest.len());
+                let offsets = intake.next..intake.next.saturating_add(1);
+                return intake.with(Damage { offsets, reason, is_gap: false });
+            }
+        }
+    }
+}
+
+impl Intake {
+    fn with(self, damage: Damage) -> Self {
+        Self { damage: Some(damage), ..self }
+    }
+}
+
+/// What is wrong with a sound batch at this place. The first one may begin before the wanted offset.
+fn check_place(header: &BatchHeader, expected: Offset, first: bool) -> Option<Damage> {
+    let (base, next) = (header.base_offset, header.next_offset());
+    let damage = |offsets, is_gap, reason| Some(Damage { offsets, reason, is_gap });
+    if next <= expected || base < expected && !first {
+        let reason = format!("a batch with offsets {base}..{next} stands where {expected} should");
+        return damage(expected..expected.saturating_add(1), false, reason);
+    }
+    if expected < base {
+        return damage(expected..base, true, format!("offset {expected} is missing, {base} is next"));
+    }
+    None
+}
+
+/// How far the damage of an unreadable batch reaches: as far as its header says, if that can be believed at all.
+fn unsound(bytes: &[u8], expected: Offset, error: &BatchError) -> Damage {
+    let believed = BatchHeader::parse(bytes).ok().filter(|header| header.base_offset == expected);
+    let end = believed.map_or(expected.saturating_add(1), |header| header.next_offset());
+    Damage { offsets: expected..end, reason: error.to_string(), is_gap: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
+    use grower_protocol::compression::Codec;
+    use grower_protocol::ids::LeaderEpoch;
+
+    fn batch(base: u64, count: u32) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(Codec::None);
+        (0..count).for_each(|_| builder.push(&Record::default()));
+        let placed = UnplacedBatch::built(builder.build(None)).place(Offset::new(base), LeaderEpoch::new(1));
+        placed.bytes().to_vec()
+    }
+
+    fn take(batches: &[Vec<u8>], wanted: u64) -> (Vec<u64>, Option<(Range<u64>, bool)>) {
+        let intake = take_in(Bytes::from(batches.concat()), Offset::new(wanted), false);
+        let bases = intake.batches.iter().map(|batch| batch.header().base_offset.value()).collect();
+        let plain = |damage: Damage| (damage.offsets.start.value()..damage.offsets.end.value(), damage.is_gap);
+        (bases, intake.damage.map(plain))
+    }
+
+    #[test]
+    fn the_first_batch_may_begin_before_the_wanted_offset() {
+        assert_eq!(take(&[batch(10, 5), batch(15, 1)], 12), (vec![10, 15], None));
+    }
+
+    #[test]
+    fn a_missing_offset_is_a_gap() {
+        assert_eq!(take(&[batch(10, 5), batch(17, 1)], 10), (vec![10], Some((15..17, true))));
+        let intake = take_in(Bytes::from(batch(17, 1)), Offset::new(10), true);
+        assert_eq!((intake.batches.len(), intake.damage), (1, None));
+    }
+
+    #[test]
+    fn a_batch_out_of_place_is_damage() {
+        assert_eq!(take(&[batch(10, 5), batch(12, 5)], 10), (vec![10], Some((15..16, false))));
+        assert_eq!(take(&[batch(3, 2)], 10), (vec![], Some((10..11, false))));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_damage_as_far_as_its_batch_reaches() {
+        let mut rotten = batch(15, 4);
+        *rotten.last_mut().unwrap() ^= 1;
+        assert_eq!(take(&[batch(10, 5), rotten], 10), (vec![10], Some((15..19, false))));
+    }
+
+    #[test]
+    fn an_answer_cut_short_is_damage() {
+        let mut short = batch(10, 2);
+        short.pop();
+        assert_eq!(take(&[short], 10), (vec![], Some((10..11, false))));
+    }
+}

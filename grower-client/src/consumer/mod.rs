@@ -1,0 +1,217 @@
+//! Reading records: alone or in a group, fetched ahead, checked, handed out in order.
+//!
+//! The [`shelf::Shelf`] holds every partition that is read; the fetcher fills it, the membership changes it, the reader
+//! takes from it. What has to be asked of brokers is asked beside it, never under its lock.
+
+mod builder;
+mod commit;
+mod fetcher;
+mod inquiry;
+mod intake;
+mod membership;
+mod shelf;
+mod slot;
+mod start;
+mod subscription;
+
+pub use builder::{ConsumerBuilder, RebalanceEvent, StartFrom};
+pub use slot::OnDamage;
+
+use crate::cluster::Cluster;
+use crate::error::ConsumeError;
+use crate::record::{ConsumerRecord, TopicPartition};
+use builder::Settings;
+use commit::{Committer, Progress};
+use futures_core::Stream;
+use grower_protocol::ids::{Offset, PartitionId, Timestamp, TopicName};
+use grower_protocol::message::OffsetSpec;
+use shelf::Shared;
+use slot::Slot;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Reads records; [`crate::Client::consumer`]. Records of one partition come in order, each once; those of several
+/// partitions in turns. Dropped without [`Consumer::close`] it stays a member of its group until the session times out.
+pub struct Consumer {
+    cluster: Arc<Cluster>,
+    shared: Arc<Shared>,
+    settings: Settings,
+    committer: Option<Arc<Committer>>,
+    /// Aborted when dropped.
+    tasks: JoinSet<()>,
+    closed: bool,
+    /// For single records, so that each does not allocate.
+    one: Vec<ConsumerRecord>,
+}
+
+impl Consumer {
+    fn new(
+        cluster: Arc<Cluster>,
+        shared: Arc<Shared>,
+        settings: Settings,
+        committer: Option<Arc<Committer>>,
+        tasks: JoinSet<()>,
+    ) -> Self {
+        Self { cluster, shared, settings, committer, tasks, closed: false, one: Vec::new() }
+    }
+
+    /// The next record; waits for one. `None` only after [`Consumer::close`].
+    pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ConsumeError>> {
+        poll_fn(|context| self.poll_one(context)).await
+    }
+
+    /// The next records, at most `max_poll_records`; waits for the first one until `timeout` and gives none then.
+    pub async fn poll(&mut self, wait: Duration) -> Result<Vec<ConsumerRecord>, ConsumeError> {
+        if self.closed {
+            return Err(ConsumeError::Closed);
+        }
+        let mut records = Vec::new();
+        let max = self.settings.max_poll_records;
+        let taken = timeout(
+            wait,
+            poll_fn(|context| match self.shared.take(max, context.waker(), &mut records) {
+                Ok(()) if records.is_empty() => Poll::Pending,
+                result => Poll::Ready(result),
+            }),
+        );
+        match taken.await {
+            Ok(result) => result.map(|()| records),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Commits everything that was handed out so far.
+    pub async fn commit(&self) -> Result<(), ConsumeError> {
+        let progress = self.shared.lock().slots.values().filter_map(Progress::handed_out).collect();
+        self.committer()?.commit(&self.shared, progress).await
+    }
+
+    /// Commits these offsets: each is the next one to read.
+    pub async fn commit_offsets(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
+    ) -> Result<(), ConsumeError> {
+        let mut progress = Vec::new();
+        for (place, offset) in offsets {
+            let topic = self.shared.lock().slot(&place)?.topic;
+            progress.push(Progress { place, topic, offset });
+        }
+        self.committer()?.commit(&self.shared, progress).await
+    }
+
+    /// Goes on at `offset`.
+    pub fn seek(
+        &self,
+        topic: impl AsRef<str>,
+        partition: impl Into<PartitionId>,
+        offset: Offset,
+    ) -> Result<(), ConsumeError> {
+        let place = place(topic, partition)?;
+        self.shared.lock().seek(&place, offset)?;
+        self.shared.fetchable.notify_one();
+        Ok(())
+    }
+
+    /// Goes on, in each assigned partition, at the first record that is not earlier than `time`; at the end if there is
+    /// none.
+    pub async fn seek_to_time(&self, time: Timestamp) -> Result<(), ConsumeError> {
+        let places = self.assignment();
+        let lookups = places.iter().map(|place| (0, place, OffsetSpec::AtOrAfter(time))).collect();
+        let found = start::look_up_offsets(&self.cluster, lookups).await.map_err(ConsumeError::Start)?;
+        for (_, place, offset) in found {
+            drop(self.shared.lock().seek(&place, offset)); // Given up meanwhile: nothing to move.
+        }
+        self.shared.fetchable.notify_one();
+        Ok(())
+    }
+
+    /// Hands out nothing of a partition until [`Consumer::resume`].
+    pub fn pause(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
+        self.shared.lock().slot(&place(topic, partition)?)?.paused = true;
+        Ok(())
+    }
+
+    /// Ends [`Consumer::pause`].
+    pub fn resume(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
+        self.shared.lock().slot(&place(topic, partition)?)?.paused = false;
+        self.shared.fetchable.notify_one();
+        Ok(())
+    }
+
+    /// The partitions being read, sorted.
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        self.shared.lock().slots.keys().cloned().collect()
+    }
+
+    /// The next offset to be handed out; none if the partition is not assigned or its start is not known yet.
+    pub fn position(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
+        self.look(topic, partition, |slot| Some(slot.position))
+    }
+
+    /// The first offset that is not committed yet, as of the last fetch.
+    pub fn high_watermark(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
+        self.look(topic, partition, |slot| slot.high_watermark)
+    }
+
+    /// How many offsets lie between the position and the high watermark, as of the last fetch.
+    pub fn lag(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<u64> {
+        self.look(topic, partition, |slot| slot.high_watermark.map(|end| end.since(slot.position)))
+    }
+
+    /// Stops reading and leaves the group. Commits what was handed out if that is automatic, and nothing otherwise.
+    pub async fn close(&mut self) -> Result<(), ConsumeError> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        // First of all: a heartbeat now would join again.
+        self.tasks.shutdown().await;
+        let committed = if self.settings.auto_commit.is_some() { self.commit().await } else { Ok(()) };
+        if let Some(member) = self.committer.as_ref().and_then(|committer| committer.member()) {
+            let group = member.group.clone();
+            member.leave(&self.cluster).await.map_err(|source| ConsumeError::Group { group, source })?;
+        }
+        self.shared.lock().slots.clear();
+        committed
+    }
+
+    fn committer(&self) -> Result<&Committer, ConsumeError> {
+        self.committer.as_deref().ok_or(ConsumeError::Settings("commits need a group: name one with `group`"))
+    }
+
+    fn look<T>(
+        &self,
+        topic: impl AsRef<str>,
+        partition: impl Into<PartitionId>,
+        look: impl FnOnce(&Slot) -> Option<T>,
+    ) -> Option<T> {
+        let place = place(topic, partition).ok()?;
+        self.shared.lock().slots.get(&place).filter(|slot| !slot.is_starting).and_then(look)
+    }
+
+    fn poll_one(&mut self, context: &Context<'_>) -> Poll<Option<Result<ConsumerRecord, ConsumeError>>> {
+        if self.closed {
+            return Poll::Ready(None);
+        }
+        match self.shared.take(1, context.waker(), &mut self.one) {
+            Ok(()) => self.one.pop().map_or(Poll::Pending, |record| Poll::Ready(Some(Ok(record)))),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Result<ConsumerRecord, ConsumeError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_one(context)
+    }
+}
+
+fn place(topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<TopicPartition, ConsumeError> {
+    Ok(TopicPartition { topic: TopicName::new(topic.as_ref())?, partition: partition.into() })
+}
