@@ -13,6 +13,8 @@ use grower_protocol::message::{ConfigEntry, ConfigSource};
 use keys::KEYS;
 use std::collections::BTreeMap;
 
+/// No value needs more bytes, and all of them are kept for ever.
+const VALUE_LENGTH_MAX: usize = 128;
 const GIB: u64 = 1 << 30;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -111,7 +113,8 @@ impl TopicConfig {
         if key == "cleanup.policy" && value.contains("compact") {
             return Err(ConfigError::NotYet { key: key.to_owned(), value: value.to_owned() });
         }
-        (known.set)(self, value.trim()).ok_or_else(|| ConfigError::invalid(key, value, known.accepts))
+        let sane = Some(value.trim()).filter(|_| value.len() <= VALUE_LENGTH_MAX);
+        sane.and_then(|value| (known.set)(self, value)).ok_or_else(|| ConfigError::invalid(key, value, known.accepts))
     }
 
     /// Every key with its value, sorted; `set` are those that somebody set.

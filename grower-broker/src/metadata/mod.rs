@@ -7,18 +7,25 @@
 mod admission;
 mod apply;
 mod command;
+mod identity;
 mod image;
+mod log_store;
 mod mem;
 mod refusal;
+mod snapshot;
 mod store;
 mod uuid;
+mod whole_file;
 
 pub use admission::Limits;
 pub use apply::Applied;
 pub use command::Command;
+pub use identity::{Identity, IdentityError};
 pub use image::{Broker, DeletedTopic, Image, Partition, Topic};
+pub use log_store::{LogMetadataStore, MetadataOpenError};
 pub use mem::MemMetadataStore;
 pub use refusal::Refusal;
+pub use snapshot::SnapshotError;
 pub use store::{MetadataStore, ProposeError};
 pub use uuid::{Uuid, UuidError};
 

@@ -62,6 +62,7 @@ fn hostile_values_are_refused() {
         }
     }
     assert!(set("segment.bytes", "-1").is_err());
+    assert!(set("segment.ms", &" 1s".repeat(1_000)).is_err());
 }
 
 #[test]

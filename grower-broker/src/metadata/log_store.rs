@@ -1,0 +1,168 @@
+//! Metadata on disk: a log of commands, and now and then a snapshot that stands for all before it.
+//!
+//! `<data-dir>/metadata/` is an ordinary log, one command a record, its offset the image's version before it; beside it
+//! lies `image.snapshot`. A command is fsynced before it takes effect. After a crash a command that was acknowledged is
+//! there, one that was under way is there whole or not at all. Damage is never passed over: a broker that forgot
+//! topics would not know whose the files are, so it does not start.
+
+mod replay;
+
+use super::whole_file::{self, ReplaceError};
+use super::{Applied, Command, Image, MetadataStore, ProposeError, snapshot};
+use crate::clock::Clock;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{LeaderEpoch, Offset};
+use grower_protocol::wire;
+use grower_storage::disk::Disk;
+use grower_storage::log::{AppendError, ChangeError, DiskLog, Log};
+use parking_lot::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use replay::MetadataOpenError;
+
+/// The directory of the metadata, below the data directory.
+const DIR: &str = "metadata";
+const SNAPSHOT: &str = "image.snapshot";
+
+/// Commands between two snapshots: few enough to replay in no time.
+const SNAPSHOT_EVERY: u64 = 1_000;
+
+/// Metadata in a log on disk.
+pub struct LogMetadataStore {
+    image: Arc<ArcSwap<Image>>,
+    writer: Arc<Mutex<Writer>>,
+}
+
+/// Who holds this is the one who changes the image.
+struct Writer {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    log: DiskLog,
+    epoch: LeaderEpoch,
+    image: Arc<ArcSwap<Image>>,
+    snapshot: PathBuf,
+    snapshot_every: u64,
+    /// The version that the snapshot shows.
+    snapshot_version: u64,
+    /// Why nothing can be written any more.
+    failed: Option<String>,
+}
+
+impl LogMetadataStore {
+    /// Reads the metadata below a data directory, or begins with none. Blocks on the disk.
+    ///
+    /// The directory must belong to this process ([`Disk::lock`]).
+    pub fn open(disk: Arc<dyn Disk>, data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, MetadataOpenError> {
+        Self::open_with(disk, data_dir, clock, SNAPSHOT_EVERY)
+    }
+
+    fn open_with(
+        disk: Arc<dyn Disk>,
+        data_dir: &Path,
+        clock: Arc<dyn Clock>,
+        snapshot_every: u64,
+    ) -> Result<Self, MetadataOpenError> {
+        let found = replay::open(&disk, data_dir, clock.now())?;
+        let image = Arc::new(ArcSwap::from_pointee(found.image));
+        let writer = Writer {
+            disk,
+            clock,
+            log: found.log,
+            epoch: found.epoch,
+            image: image.clone(),
+            snapshot: data_dir.join(DIR).join(SNAPSHOT),
+            snapshot_every,
+            snapshot_version: found.snapshot_version,
+            failed: None,
+        };
+        Ok(Self { image, writer: Arc::new(Mutex::new(writer)) })
+    }
+}
+
+#[async_trait]
+impl MetadataStore for LogMetadataStore {
+    async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+        let writer = self.writer.clone();
+        let proposed = tokio::task::spawn_blocking(move || writer.lock().propose(&command)).await;
+        proposed.unwrap_or_else(|error| Err(ProposeError::Failed { detail: error.to_string() }))
+    }
+
+    fn image(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+}
+
+impl Writer {
+    fn propose(&mut self, command: &Command) -> Result<Applied, ProposeError> {
+        if let Some(detail) = self.failed.clone() {
+            return Err(ProposeError::Failed { detail });
+        }
+        let mut image = Image::clone(&self.image.load());
+        let applied = image.apply(command.clone())?;
+        self.append(command)?;
+        self.sync()?;
+        self.image.store(Arc::new(image));
+        self.snapshot_if_due();
+        Ok(applied)
+    }
+
+    fn append(&mut self, command: &Command) -> Result<(), ProposeError> {
+        let now = self.clock.now();
+        let mut batch = BatchBuilder::new(Codec::None);
+        let value = Some(Bytes::from(wire::encode(command)));
+        batch.push(&Record { timestamp: now, value, ..Record::default() });
+        match self.log.append(UnplacedBatch::built(batch.build(None)), self.epoch, now) {
+            Ok(_) => Ok(()),
+            Err(AppendError::Disk(error)) if error.is_full() => Err(ProposeError::Full { detail: error.to_string() }),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Makes the command durable, and notes that it is, so that recovery tells damage to it from a torn write.
+    fn sync(&mut self) -> Result<(), ProposeError> {
+        let point = self.log.flush_point();
+        let outcome = self.disk.sync_many(&point.files);
+        self.log.flushed(&point, outcome).map_err(|error| self.fail(error))?;
+        match self.log.checkpoint(self.clock.now()) {
+            Err(ChangeError::Failed(error)) => Err(self.fail(error)),
+            Err(error) => {
+                tracing::warn!(%error, "metadata is durable, but that could not be noted");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, error: impl std::fmt::Display) -> ProposeError {
+        let detail = error.to_string();
+        self.failed.get_or_insert_with(|| detail.clone());
+        ProposeError::Failed { detail }
+    }
+
+    /// The command is durable by now: what goes wrong here is for the next one to meet.
+    fn snapshot_if_due(&mut self) {
+        let image = self.image.load_full();
+        if image.version < self.snapshot_version.saturating_add(self.snapshot_every) {
+            return;
+        }
+        match whole_file::replace(&*self.disk, &self.snapshot, &snapshot::encode(&image)) {
+            Ok(()) => self.snapshot_version = image.version,
+            Err(ReplaceError::NotSynced(error)) => drop(self.fail(error)),
+            Err(ReplaceError::NotWritten(error)) => tracing::warn!(%error, "no snapshot of the metadata was written"),
+        }
+        // What the snapshot holds is dropped from the log, and never more than that.
+        match self.log.trim(Offset::try_from(self.snapshot_version).unwrap_or(Offset::ZERO)) {
+            Ok(()) => {}
+            Err(ChangeError::Failed(error)) => drop(self.fail(error)),
+            Err(error) => tracing::warn!(%error, "old metadata commands were not dropped"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

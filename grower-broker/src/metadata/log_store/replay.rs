@@ -1,0 +1,205 @@
+//! From the files to an image: the snapshot, and every command after it.
+
+use super::super::snapshot::{self, SnapshotError};
+use super::super::{Command, Image, Refusal, whole_file};
+use super::{DIR, SNAPSHOT};
+use bytes::Bytes;
+use grower_protocol::batch::{BatchError, BatchReader, RecordView, RecordsError};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
+use grower_protocol::wire::{self, DecodeError, MESSAGE_BYTES_MAX};
+use grower_storage::disk::{Disk, DiskError};
+use grower_storage::log::{ChangeError, DiskLog, IndexFactory, Log, LogOptions, LogPlace, OpenError, ReadError};
+use grower_storage::recovery::RecoveryReport;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Whose log it is, to its files.
+const LOG_ID: TopicId = TopicId::from_bytes(*b"grower metadata.");
+/// Bytes read at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// Why the broker cannot know its topics. It must not start.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataOpenError {
+    /// The disk refused.
+    #[error("cannot read the metadata: {0}")]
+    Disk(#[from] DiskError),
+    /// The log cannot be opened.
+    #[error("cannot open the metadata log: {0}")]
+    Open(#[from] OpenError),
+    /// The log cannot be read.
+    #[error("metadata is damaged: {0}; {RESTORE}")]
+    Read(#[from] ReadError),
+    /// The log cannot be written.
+    #[error("cannot go on with the metadata log: {0}")]
+    Change(#[from] ChangeError),
+    /// A batch of the log is damaged.
+    #[error("metadata is damaged after offset {after}: {source}; {RESTORE}")]
+    Batch {
+        /// Where reading got to.
+        after: Offset,
+        /// What was found.
+        source: BatchError,
+    },
+    /// A batch's records are damaged.
+    #[error("metadata is damaged at offset {at}: {source}; {RESTORE}")]
+    Records {
+        /// Where.
+        at: Offset,
+        /// What was found.
+        source: RecordsError,
+    },
+    /// A command of a later version, or none at all.
+    #[error("the metadata command at offset {at} cannot be read: {detail}; use a newer Grower, or {RESTORE}")]
+    Command {
+        /// Where.
+        at: Offset,
+        /// What was found.
+        detail: String,
+    },
+    /// A stored command does not fit those before it.
+    #[error("the metadata command at offset {at} does not fit: {refusal}; {RESTORE}")]
+    Refused {
+        /// Where.
+        at: Offset,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The snapshot cannot be used.
+    #[error("cannot use {path}: {source}; {RESTORE}", path = path.display())]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SnapshotError,
+    },
+    /// Commands are missing.
+    #[error("metadata commands {wanted} to {found} are missing: the log holds {found} to {end}; {RESTORE}")]
+    Missing {
+        /// The first one needed.
+        wanted: u64,
+        /// The first one there.
+        found: u64,
+        /// The log end.
+        end: u64,
+    },
+    /// There are topics on disk and no metadata at all.
+    #[error("{dir} holds {topics} topics, but there is no metadata; {RESTORE}", dir = dir.display())]
+    Lost {
+        /// The directory of the topics.
+        dir: PathBuf,
+        /// How many entries it has.
+        topics: usize,
+    },
+}
+
+const RESTORE: &str =
+    "the broker does not start, since topics would be lost; restore the metadata directory from a copy";
+
+pub(super) struct Found {
+    pub(super) image: Image,
+    pub(super) snapshot_version: u64,
+    pub(super) log: DiskLog,
+    pub(super) epoch: LeaderEpoch,
+}
+
+pub(super) fn open(disk: &Arc<dyn Disk>, data_dir: &Path, now: Timestamp) -> Result<Found, MetadataOpenError> {
+    let dir = data_dir.join(DIR);
+    let mut image = read_snapshot(&**disk, &dir.join(SNAPSHOT))?;
+    let snapshot_version = image.version;
+    let place = LogPlace { dir, topic_id: LOG_ID, partition: PartitionId::new(0), cut_dir: Some(data_dir.join("cut")) };
+    let (mut log, report) = DiskLog::open(disk.clone(), place, options(), now)?;
+    tell(&report);
+    replay(&log, &mut image)?;
+    if image.version == 0 {
+        check_nothing_lost(&**disk, &data_dir.join("topics"))?;
+    }
+    let latest = log.reader().end_of_epoch(LeaderEpoch::new(u32::MAX));
+    let epoch = latest.map(|latest| latest.epoch.next()).unwrap_or_default();
+    log.begin_epoch(epoch)?;
+    Ok(Found { image, snapshot_version, log, epoch })
+}
+
+/// Every command is witnessed and flushed by itself, and old ones go soon after a snapshot.
+fn options() -> LogOptions {
+    LogOptions {
+        segment_bytes: 256 << 10,
+        index: IndexFactory::sparse(0),
+        index_flush_bytes: 0,
+        preallocate_bytes: 0,
+        ..LogOptions::default()
+    }
+}
+
+fn tell(report: &RecoveryReport) {
+    if let Some(cut) = &report.cut {
+        let kept = cut.kept.as_ref().map(|path| path.display().to_string());
+        tracing::warn!(bytes = cut.bytes, end = %cut.end, kept, "cut a torn tail off the metadata log");
+    }
+    for note in &report.notes {
+        tracing::info!(note, "recovered the metadata log");
+    }
+}
+
+fn read_snapshot(disk: &dyn Disk, path: &Path) -> Result<Image, MetadataOpenError> {
+    let Some(bytes) = whole_file::read(disk, path)? else { return Ok(Image::default()) };
+    snapshot::decode(&bytes).map_err(|source| MetadataOpenError::Snapshot { path: path.to_owned(), source })
+}
+
+/// Applies every command that the image does not show yet.
+fn replay(log: &DiskLog, image: &mut Image) -> Result<(), MetadataOpenError> {
+    let span = log.span();
+    let (found, end) = (span.start.value(), span.end.value());
+    if image.version < found || end < image.version {
+        return Err(MetadataOpenError::Missing { wanted: image.version, found, end });
+    }
+    let mut at = Offset::new(image.version);
+    while at < span.end {
+        let slices = log.reader().read(at, READ_BYTES, span.end)?;
+        let before = at;
+        for slice in slices {
+            at = apply_batches(slice.read()?, at, image)?;
+        }
+        if at == before {
+            return Err(MetadataOpenError::Missing { wanted: at.value(), found: end, end });
+        }
+    }
+    Ok(())
+}
+
+/// Applies whole batches, from `at` on; answers the offset after the last.
+fn apply_batches(bytes: Bytes, mut at: Offset, image: &mut Image) -> Result<Offset, MetadataOpenError> {
+    for batch in BatchReader::new(bytes) {
+        let batch = batch.map_err(|source| MetadataOpenError::Batch { after: at, source })?;
+        let records = batch.records(MESSAGE_BYTES_MAX).map_err(|source| MetadataOpenError::Records { at, source })?;
+        for record in records {
+            let record = record.map_err(|source| MetadataOpenError::Records { at, source })?;
+            if at <= record.offset {
+                apply(&record, image)?;
+                at = record.offset.saturating_add(1);
+            }
+        }
+    }
+    Ok(at)
+}
+
+fn apply(record: &RecordView, image: &mut Image) -> Result<(), MetadataOpenError> {
+    let at = record.offset;
+    if at.value() != image.version {
+        return Err(MetadataOpenError::Missing { wanted: image.version, found: at.value(), end: at.value() });
+    }
+    let unreadable = |detail: String| MetadataOpenError::Command { at, detail };
+    let value = record.value.as_ref().ok_or_else(|| unreadable("it is empty".to_owned()))?;
+    let command: Command = wire::decode(value).map_err(|error: DecodeError| unreadable(error.to_string()))?;
+    image.apply(command).map(drop).map_err(|refusal| MetadataOpenError::Refused { at, refusal })
+}
+
+/// Without a single command there cannot be topics: then the metadata is gone, and not new.
+fn check_nothing_lost(disk: &dyn Disk, dir: &Path) -> Result<(), MetadataOpenError> {
+    match disk.list(dir) {
+        Ok(entries) if entries.is_empty() => Ok(()),
+        Ok(entries) => Err(MetadataOpenError::Lost { dir: dir.to_owned(), topics: entries.len() }),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,157 @@
+//! An image as bytes, so that old commands need not be kept.
+//!
+//! ```text
+//! 0 "GWms" | 4 version u16 | 6 zero u16 | 8 length of the items u32 | 12 items .. | crc32 of all before it u32
+//! item: length u32, and that many bytes of one encoded [`Item`]
+//! ```
+//!
+//! Numbers are big-endian. Items are positional: a released variant never changes, a change is a new one at the end.
+
+use super::Uuid;
+use super::image::{Broker, DeletedTopic, Image, Partition, Topic};
+use crate::config::topic::TopicConfig;
+use grower_protocol::ids::{LeaderEpoch, NodeId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::wire;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const KIND: &[u8; 4] = b"GWms";
+const VERSION: u16 = 1;
+const HEAD_LENGTH: usize = 12;
+const CRC_LENGTH: usize = 4;
+
+/// Why bytes are no snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// Not what was written.
+    #[error("it is damaged: {0}")]
+    Damaged(&'static str),
+    /// Written by a later version.
+    #[error("it has format {found}, this program knows up to {VERSION}: use a newer Grower")]
+    Newer {
+        /// Its format.
+        found: u16,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+enum Item {
+    Cluster { version: u64, cluster: Option<Uuid>, next_producer: ProducerId },
+    Broker { node: NodeId, uuid: Uuid, address: String },
+    Topic { name: TopicName, id: TopicId, created: Timestamp, partitions: Vec<Stored>, configs: Vec<(String, String)> },
+    Deleted { id: TopicId, name: TopicName, partitions: u32 },
+}
+
+/// A partition.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    leader: Option<NodeId>,
+    leader_epoch: LeaderEpoch,
+    replicas: Vec<NodeId>,
+    in_sync: Vec<NodeId>,
+}
+
+pub(super) fn encode(image: &Image) -> Vec<u8> {
+    let mut items = Vec::new();
+    for item in items_of(image) {
+        let item = wire::encode(&item);
+        items.extend_from_slice(&(item.len() as u32).to_be_bytes()); // An item is below 16 MiB.
+        items.extend_from_slice(&item);
+    }
+    let mut bytes = KIND.to_vec();
+    bytes.extend_from_slice(&VERSION.to_be_bytes());
+    bytes.extend_from_slice(&[0; 2]);
+    bytes.extend_from_slice(&u32::try_from(items.len()).expect("metadata is far below 4 GiB").to_be_bytes());
+    bytes.extend_from_slice(&items);
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    bytes
+}
+
+fn items_of(image: &Image) -> impl Iterator<Item = Item> {
+    let (version, cluster, next_producer) = (image.version, image.cluster, image.next_producer);
+    let brokers = image.brokers.values().cloned();
+    let brokers = brokers.map(|Broker { node, uuid, address }| Item::Broker { node, uuid, address });
+    let topics = image.topics.values().map(|topic| Item::Topic {
+        name: topic.name.clone(),
+        id: topic.id,
+        created: topic.created,
+        partitions: topic.partitions.iter().cloned().map(Stored::from).collect(),
+        configs: topic.configs.clone().into_iter().collect(),
+    });
+    let deleted = image.deleted.iter().map(|(id, topic)| Item::Deleted {
+        id: *id,
+        name: topic.name.clone(),
+        partitions: topic.partitions,
+    });
+    std::iter::once(Item::Cluster { version, cluster, next_producer }).chain(brokers).chain(topics).chain(deleted)
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
+    let mut rest = items(bytes)?;
+    let mut image = Image::default();
+    while !rest.is_empty() {
+        let item = take_item(&mut rest).ok_or(SnapshotError::Damaged("an item cannot be read"))?;
+        image.put(item);
+    }
+    Ok(image)
+}
+
+/// Checks the frame; what it holds.
+fn items(bytes: &[u8]) -> Result<&[u8], SnapshotError> {
+    let damaged = |what| move || SnapshotError::Damaged(what);
+    let head = bytes.first_chunk::<HEAD_LENGTH>().ok_or_else(damaged("too short"))?;
+    let [k0, k1, k2, k3, v0, v1, z0, z1, length @ ..] = *head;
+    let end = HEAD_LENGTH.saturating_add(u32::from_be_bytes(length) as usize);
+    let whole = bytes.len() == end.saturating_add(CRC_LENGTH);
+    let (signed, crc) = bytes.split_at_checked(end).filter(|_| whole).ok_or_else(damaged("not as long as it says"))?;
+    if crc != crc32fast::hash(signed).to_be_bytes() {
+        return Err(SnapshotError::Damaged("wrong crc"));
+    }
+    if [k0, k1, k2, k3] != *KIND || [z0, z1] != [0; 2] {
+        return Err(SnapshotError::Damaged("another kind of file"));
+    }
+    let found = u16::from_be_bytes([v0, v1]);
+    if found != VERSION {
+        return Err(SnapshotError::Newer { found });
+    }
+    signed.get(HEAD_LENGTH..).ok_or_else(damaged("too short"))
+}
+
+fn take_item(rest: &mut &[u8]) -> Option<Item> {
+    let (length, after) = rest.split_first_chunk::<4>()?;
+    let (item, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+    *rest = after;
+    wire::decode(item).ok()
+}
+
+impl Image {
+    fn put(&mut self, item: Item) {
+        match item {
+            Item::Cluster { version, cluster, next_producer } => {
+                (self.version, self.cluster, self.next_producer) = (version, cluster, next_producer);
+            }
+            Item::Broker { node, uuid, address } => drop(self.brokers.insert(node, Broker { node, uuid, address })),
+            Item::Topic { name, id, created, partitions, configs } => {
+                let configs: BTreeMap<_, _> = configs.into_iter().collect();
+                let config = TopicConfig::from_stored(&configs);
+                let partitions = partitions.into_iter().map(Partition::from).collect();
+                self.names.insert(id, name.clone());
+                self.topics.insert(name.clone(), Arc::new(Topic { name, id, created, partitions, configs, config }));
+            }
+            Item::Deleted { id, name, partitions } => drop(self.deleted.insert(id, DeletedTopic { name, partitions })),
+        }
+    }
+}
+
+impl From<Partition> for Stored {
+    fn from(Partition { leader, leader_epoch, replicas, in_sync }: Partition) -> Self {
+        Self { leader, leader_epoch, replicas, in_sync }
+    }
+}
+
+impl From<Stored> for Partition {
+    fn from(Stored { leader, leader_epoch, replicas, in_sync }: Stored) -> Self {
+        Self { leader, leader_epoch, replicas, in_sync }
+    }
+}
