@@ -7,7 +7,7 @@ use crate::groups::Groups;
 use crate::health::Health;
 use crate::http::{Http, Phase, Status};
 use crate::listener::{ConnectionLimits, Listener, Stream, run, serve};
-use crate::logs::{Logs, MemLogs};
+use crate::logs::{DiskLogs, Logs};
 use crate::memory::Memory;
 use crate::metadata::{Command, MemMetadataStore, MetadataStore, ProposeError, Uuid};
 use crate::metrics::Metrics;
@@ -16,6 +16,7 @@ use crate::random::random_bytes;
 use crate::space::Space;
 use crate::topic::{IndexKind, Topics};
 use grower_protocol::ids::NodeId;
+use grower_protocol::message::Failure;
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,7 +34,12 @@ pub struct Broker {
     listen: Option<SocketAddr>,
     http: Option<Http>,
     status: Arc<Status>,
-    _lock: DirLock,
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 /// What a broker is made of; whatever is not given is the real thing.
@@ -69,6 +75,9 @@ pub enum StartError {
     /// The metadata cannot be read or written.
     #[error("cannot change the metadata: {0}")]
     Metadata(#[from] ProposeError),
+    /// What groups remember cannot be read.
+    #[error("cannot load the consumer groups: {0}")]
+    Groups(#[from] Failure),
     /// A port cannot be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -202,7 +211,7 @@ impl BrokerBuilder {
         let status = Arc::new(Status::starting(health.clone()));
         let http = start_http(config.http, &status)?;
         let node = register(&*metadata, &config, listener.as_ref()).await?;
-        let logs = logs.unwrap_or_else(|| Arc::new(MemLogs));
+        let logs = logs.unwrap_or_else(|| Arc::new(DiskLogs::new(disk.clone(), config.data_dir.clone())));
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index));
         let opening = topics.clone();
         let opened = tokio::task::spawn_blocking(move || opening.open_all()).await;
@@ -212,9 +221,11 @@ impl BrokerBuilder {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let flushers = Arc::new(Flushers::start(disk.clone(), health.clone(), config.flush_delay));
+        let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone())?);
         let api = Arc::new(Api {
-            groups: Arc::new(Groups),
-            flushers: Arc::new(Flushers::start(disk.clone(), health.clone(), config.flush_delay)),
+            groups: groups.clone(),
+            flushers,
             space: Space::new(disk, health.clone(), config.disk_reserve_bytes),
             topics: topics.clone(),
             health,
@@ -222,15 +233,18 @@ impl BrokerBuilder {
             producer_ids: crate::api::ProducerIds::default(),
             node,
             stop: stop.clone(),
+            _lock: lock,
         });
         let limits = Arc::new(connection_limits(&config));
+        groups.forget_unknown_topics().await;
+        tasks.spawn(groups.run(stop.clone()));
         tasks.spawn(topics.run_retention(config.retention_check, stop.clone()));
         let listen = listener.as_ref().map(|listener| listener.address);
         if let Some(listener) = listener {
             tasks.spawn(serve(listener, api.clone(), limits.clone(), tasks.clone(), stop.clone()));
         }
         status.enter(Phase::Serving(api.clone()));
-        Ok(Broker { api, limits, tasks, stop, listen, http, status, _lock: lock })
+        Ok(Broker { api, limits, tasks, stop, listen, http, status })
     }
 }
 

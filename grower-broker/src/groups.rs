@@ -1,11 +1,220 @@
-//! The group coordinator and the topic that remembers for it.
+//! The group coordinator's shell: shards of groups, each with a partition of the internal topic that remembers for it.
+//!
+//! A step is decided and its records are appended under the shard's lock, so that the log has the order of the steps;
+//! the answer waits, without the lock, until all of that is durable. The records are ordinary batches in an ordinary
+//! topic, created when the first group is.
 
-use grower_protocol::ids::TopicId;
+use crate::clock::Clock;
+use crate::group::{GroupLimits, GroupRecord, SHARDS, Shard, ShardLoader, Step, TOPIC, internal_topic, shard_of};
+use crate::metadata::{Image, Limits};
+use crate::partition::{Flushers, Partition};
+use crate::random::random_bytes;
+use crate::topic::Topics;
+use grower_protocol::batch::{BatchBuilder, BatchReader, UnplacedBatch};
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::message::{ErrorCode, Failure, GroupDescription, GroupSummary};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// All groups.
-#[derive(Default)]
-pub(crate) struct Groups;
+pub(crate) struct Groups {
+    topics: Arc<Topics>,
+    flushers: Arc<Flushers>,
+    clock: Arc<dyn Clock>,
+    /// Sessions are measured from here, by a clock that never goes back.
+    started: Instant,
+    shards: Vec<Mutex<Shard>>,
+}
+
+/// How often silent members are looked for.
+const EXPIRE_EACH: Duration = Duration::from_millis(100);
+/// How much of a shard's log is read at a time.
+const LOAD_BYTES: usize = 4 << 20;
+/// Our own batches hold plain records of this much at most.
+const RECORD_BYTES_MAX: usize = 64 << 20;
 
 impl Groups {
-    pub(crate) async fn forget_topic(&self, _topic: TopicId) {}
+    /// Loads every group from the internal topic. The topics must be open.
+    pub(crate) fn load(topics: Arc<Topics>, flushers: Arc<Flushers>, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        let mut groups = Self { topics, flushers, clock, started: Instant::now(), shards: Vec::new() };
+        for number in (0..SHARDS).map(PartitionId::new) {
+            let shard = match groups.log_of(number) {
+                Some(log) => load_shard(&log, groups.now())?,
+                None => Shard::new(GroupLimits::default()),
+            };
+            groups.shards.push(Mutex::new(shard));
+        }
+        Ok(groups)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// The partition of the internal topic, once that exists.
+    fn log_of(&self, shard: PartitionId) -> Option<Arc<Partition>> {
+        let name = TopicName::new(TOPIC).ok()?;
+        let topic = self.topics.image().topic(&name)?.id;
+        self.topics.partition(topic, shard).ok()
+    }
+
+    /// The same, created on first use.
+    async fn log_for(&self, shard: PartitionId) -> Result<Arc<Partition>, Failure> {
+        if let Some(log) = self.log_of(shard) {
+            return Ok(log);
+        }
+        let wish = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
+        let (id, now) = (TopicId::from_random(random_bytes()), self.clock.now());
+        let created = self.topics.change(|image| Ok(image.create_any_topic(&wish, id, now, &Limits::default())?)).await;
+        match created {
+            Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
+            _ => {}
+        }
+        self.log_of(shard).ok_or_else(|| Failure::new(ErrorCode::NotReady, "the group coordinator is starting"))
+    }
+
+    /// Takes a step in the shard of `group` and gives its answer once all it relies on is durable.
+    pub(crate) async fn step<T>(
+        &self,
+        group: &GroupId,
+        take: impl FnOnce(&mut Shard, Timestamp, &Image) -> Step<T>,
+    ) -> Result<T, Failure> {
+        let number = shard_of(group);
+        let log = self.log_for(number).await?;
+        let image = self.topics.image();
+        let answer = {
+            let mut shard = self.shard(number).lock();
+            let step = take(&mut shard, self.now(), &image);
+            step.settle(&mut shard, |records| self.append(&log, records))?
+        };
+        self.flushers.durable(&log).await?;
+        answer
+    }
+
+    /// Looks at the shard of `group`. What it sees is durable when this returns.
+    pub(crate) async fn look<T>(&self, group: &GroupId, look: impl FnOnce(&Shard) -> T) -> Result<T, Failure> {
+        let number = shard_of(group);
+        let seen = look(&self.shard(number).lock());
+        if let Some(log) = self.log_of(number) {
+            self.flushers.durable(&log).await?;
+        }
+        Ok(seen)
+    }
+
+    /// All groups, sorted by id.
+    pub(crate) fn list(&self) -> Vec<GroupSummary> {
+        let mut all: Vec<_> = self.shards.iter().flat_map(|shard| shard.lock().list()).collect();
+        all.sort_by(|a, b| a.group.cmp(&b.group));
+        all
+    }
+
+    /// Every group in full, for those who watch the broker.
+    pub(crate) fn describe_all(&self) -> Vec<GroupDescription> {
+        let shards = self.shards.iter().map(|shard| shard.lock());
+        let described = shards.map(|shard| shard.list().iter().filter_map(|g| shard.describe(&g.group).ok()).collect());
+        described.collect::<Vec<Vec<_>>>().concat()
+    }
+
+    fn shard(&self, number: PartitionId) -> &Mutex<Shard> {
+        &self.shards[number.value() as usize % self.shards.len()]
+    }
+
+    /// Where the log of a partition ends, for the check of commits.
+    pub(crate) fn log_end(&self, topic: TopicId, partition: PartitionId) -> Option<Offset> {
+        self.topics.partition(topic, partition).ok().map(|partition| partition.span().log_end)
+    }
+
+    /// A topic is gone, and with it what groups remember of it.
+    pub(crate) async fn forget_topic(&self, topic: TopicId) {
+        self.step_everywhere(|shard| shard.topic_deleted(topic)).await;
+    }
+
+    /// Offsets of topics that were deleted just before a crash.
+    pub(crate) async fn forget_unknown_topics(&self) {
+        let image = self.topics.image();
+        let unknown: BTreeSet<TopicId> = self
+            .describe_all()
+            .iter()
+            .flat_map(|group| &group.offsets)
+            .map(|committed| committed.topic)
+            .filter(|topic| image.topic_by_id(*topic).is_none())
+            .collect();
+        for topic in unknown {
+            self.forget_topic(topic).await;
+        }
+    }
+
+    /// Expires members and follows changes of topics until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(EXPIRE_EACH);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let changed = self.topics.changed();
+            tokio::select! {
+                _ = ticks.tick() => self.step_everywhere(|shard| shard.expire(self.now())).await,
+                () = changed => {
+                    let image = self.topics.image();
+                    self.step_everywhere(|shard| shard.topics_changed(&*image)).await;
+                }
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn step_everywhere(&self, take: impl Fn(&mut Shard) -> Step<()>) {
+        for (number, shard) in (0..).map(PartitionId::new).zip(&self.shards) {
+            let Some(log) = self.log_of(number) else { return };
+            let settled = {
+                let mut shard = shard.lock();
+                let step = take(&mut shard);
+                step.settle(&mut shard, |records| self.append(&log, records))
+            };
+            if let Err(failure) = settled {
+                tracing::warn!(%failure, "a change of groups could not be written down; it is tried again");
+            }
+            self.flushers.sync_later(&log);
+        }
+    }
+
+    fn append(&self, log: &Partition, records: &[GroupRecord]) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let mut batch = BatchBuilder::new(Codec::None);
+        for record in records {
+            batch.push(&record.to_record(now));
+        }
+        log.append(UnplacedBatch::built(batch.build(None)), now).map(|_| ())
+    }
+}
+
+/// Replays a shard's log from its start. Damage there stops the broker: an offset that is silently forgotten would
+/// be worse.
+fn load_shard(log: &Partition, at: Timestamp) -> Result<Shard, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        let (topic, partition) = (&log.topic_name, log.partition);
+        Failure::new(ErrorCode::CorruptLog, format_args!("{topic}/{partition} cannot be read: {error}"))
+    };
+    let mut loader = ShardLoader::default();
+    let span = log.reader().span();
+    let mut next = span.start;
+    while next < span.end {
+        let slices = log.reader().read(next, LOAD_BYTES, span.end).map_err(|error| failed(&error))?;
+        for slice in &slices {
+            for batch in BatchReader::new(slice.read().map_err(|error| failed(&error))?) {
+                let batch = batch.map_err(|error| failed(&error))?;
+                next = batch.header().next_offset();
+                for record in batch.records(RECORD_BYTES_MAX).map_err(|error| failed(&error))? {
+                    let record = record.map_err(|error| failed(&error))?;
+                    loader.push(GroupRecord::from_record(&record).map_err(|error| failed(&error))?);
+                }
+            }
+        }
+        if slices.is_empty() {
+            return Err(failed(&"it ends early"));
+        }
+    }
+    Ok(loader.finish(at, GroupLimits::default()))
 }

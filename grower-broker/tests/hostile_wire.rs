@@ -219,7 +219,7 @@ async fn a_batch_is_refused_for_what_is_wrong_with_it_and_nothing_is_stored() {
         let refused = client.produce(topic, Acks::All, &batch).await.unwrap_err();
         assert_eq!(refused.code, code, "{what}: {refused}");
     }
-    let bomb = "0".repeat(64 << 20);
+    let bomb = "0".repeat(17 << 20);
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let batch = batch_of(codec, &[&bomb], None);
         if batch.len() < 1 << 20 {

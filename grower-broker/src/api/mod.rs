@@ -24,6 +24,7 @@ use bytes::BytesMut;
 use grower_protocol::ids::NodeId;
 use grower_protocol::message::{Feature, Hello, HelloAnswer, Request, Response};
 use grower_protocol::wire::Correlation;
+use grower_storage::disk::DirLock;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,8 @@ pub(crate) struct Api {
     pub(crate) node: Node,
     /// Set when the broker stops: whoever waits for something gives up.
     pub(crate) stop: CancellationToken,
+    /// The data directory is ours as long as any request may still write to it.
+    pub(crate) _lock: DirLock,
 }
 
 /// Who this broker is, for those who ask.

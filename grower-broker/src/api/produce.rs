@@ -108,7 +108,7 @@ impl Api {
                 continue; // A retry of something durable, or a topic that does not wait for its disk.
             }
             pending.state.lock().open += 1;
-            let waiter = Waiter { request: pending.clone(), index, produced: stored.produced };
+            let waiter = Waiter::Produce { request: pending.clone(), index, produced: stored.produced };
             self.flushers.wait(&stored.partition, waiter); // After the write: any later sync covers it.
             burst.sync(&stored.partition, stored.bytes);
         }

@@ -130,7 +130,7 @@ fn describe_partition(partition: &Partition, number: PartitionId, with_segments:
         high_watermark: span.high_watermark,
         log_end: span.log_end,
         bytes: segments.iter().map(|segment| segment.log_bytes + segment.index_bytes).sum(),
-        damaged: Vec::new(),
+        damaged: partition.reader().damaged().into_iter().map(|range| (range.start, range.end)).collect(),
         segments: if with_segments { segments } else { Vec::new() },
     }
 }
@@ -142,7 +142,7 @@ fn describe_segment(info: grower_storage::log::SegmentInfo) -> SegmentDescriptio
         base_offset: info.base_offset,
         end_offset: info.end_offset,
         log_bytes: info.bytes,
-        index_bytes: 0,
+        index_bytes: info.index_bytes,
         max_timestamp: info.max_timestamp,
     }
 }

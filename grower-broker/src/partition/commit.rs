@@ -3,20 +3,36 @@
 use crate::api::PendingProduce;
 use grower_protocol::message::{Part, Produced};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
-/// A batch that was written and whose producer wants to hear that it is durable.
-pub(crate) struct Waiter {
-    pub(crate) request: Arc<PendingProduce>,
-    /// Which of the request's partitions this is.
-    pub(crate) index: usize,
-    pub(crate) produced: Produced,
+/// Somebody who waits until what was written before is durable.
+pub(crate) enum Waiter {
+    /// A producer's request, for one of its partitions.
+    Produce {
+        /// The request.
+        request: Arc<PendingProduce>,
+        /// Which of the request's partitions this is.
+        index: usize,
+        /// What the producer will be told.
+        produced: Produced,
+    },
+    /// A part of the broker that waits by itself.
+    Internal(oneshot::Sender<Part<()>>),
 }
 
 impl Waiter {
-    /// Tells the request about its partition. Returns the request if that was the last one it waited for.
+    /// Tells the outcome. Returns the producer's request if that was the last partition it waited for.
     pub(super) fn settle(self, outcome: Part<()>) -> Option<Arc<PendingProduce>> {
-        let part = outcome.map(|()| self.produced);
-        self.request.settle(self.index, part).then_some(self.request)
+        match self {
+            Self::Produce { request, index, produced } => {
+                let last = request.settle(index, outcome.map(|()| produced));
+                last.then_some(request)
+            }
+            Self::Internal(waiting) => {
+                let _ = waiting.send(outcome); // Who stopped waiting need not know.
+                None
+            }
+        }
     }
 }
 

@@ -18,12 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
-/// The pool. Threads start when the queue grows and stay.
-pub(crate) struct Flushers {
-    shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-}
+/// The pool. Threads start when the queue grows, and stay until it is dropped.
+pub(crate) struct Flushers(Arc<Shared>);
 
 struct Shared {
     disk: Arc<dyn Disk>,
@@ -39,6 +37,7 @@ struct Shared {
     waiting: AtomicUsize,
     /// Waiters answered by the round before: more than one means that sharing pays.
     last_round: AtomicUsize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -74,20 +73,15 @@ impl Flushers {
             timer: Condvar::new(),
             waiting: AtomicUsize::new(0),
             last_round: AtomicUsize::new(0),
+            threads: Mutex::default(),
         });
-        let flushers = Self { shared: shared.clone(), threads: Mutex::default() };
-        flushers.spawn("grower-flush-timer", move || shared.run_timer());
-        flushers
-    }
-
-    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) {
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-        self.threads.lock().push(thread.expect("the system lets us start a thread"));
+        shared.spawn("grower-flush-timer", Shared::run_timer);
+        Self(shared)
     }
 
     /// Leaves a waiter for the next round. Call after the write, and [`Flushers::sync`] soon.
     pub(crate) fn wait(&self, partition: &Partition, waiter: Waiter) {
-        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
         partition.commit.lock().waiters.push(waiter);
     }
 
@@ -96,18 +90,25 @@ impl Flushers {
         if !claim(partition) {
             return; // A round is on its way; it, or the one after it, covers everything written by now.
         }
-        let shared = &self.shared;
+        let shared = &self.0;
         let alone = lone.last
             && lone.bytes <= LONE_BYTES_MAX
             && shared.waiting.load(Ordering::Relaxed) == 1
             && shared.last_round.load(Ordering::Relaxed) <= 1;
-        if alone {
-            if shared.round(partition) {
-                self.enqueue(partition.clone());
-            }
-        } else {
-            self.enqueue(partition.clone());
+        if !alone || shared.round(partition) {
+            shared.enqueue(partition.clone());
         }
+    }
+
+    /// Returns when everything written to the partition so far is durable.
+    pub(crate) async fn durable(&self, partition: &Arc<Partition>) -> Result<(), Failure> {
+        if partition.is_committed(partition.span().log_end) {
+            return Ok(());
+        }
+        let (settled, outcome) = oneshot::channel();
+        self.wait(partition, Waiter::Internal(settled));
+        self.sync(partition, Lone { bytes: 0, last: true });
+        outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::ShuttingDown, "the broker is stopping")))
     }
 
     /// Has the partition synced within the flush delay.
@@ -119,26 +120,24 @@ impl Flushers {
             }
             commit.delayed = true;
         }
-        self.shared.queue.lock().delayed.push(partition.clone());
-        self.shared.timer.notify_one();
-    }
-
-    fn enqueue(&self, partition: Arc<Partition>) {
-        let grow = self.shared.enqueue(partition);
-        if grow {
-            let shared = self.shared.clone();
-            self.spawn("grower-flush", move || shared.run_thread());
-        }
+        self.0.queue.lock().delayed.push(partition.clone());
+        self.0.timer.notify_one();
     }
 
     /// Ends the pool once the queue is empty. Nothing may be appended any more.
     pub(crate) fn stop(&self) {
-        self.shared.queue.lock().stopped = true;
-        self.shared.work.notify_all();
-        self.shared.timer.notify_all();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
+        self.0.queue.lock().stopped = true;
+        self.0.work.notify_all();
+        self.0.timer.notify_all();
+        while let Some(thread) = self.0.take_thread() {
             let _ = thread.join(); // A panic there was reported by its hook.
         }
+    }
+}
+
+impl Drop for Flushers {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -149,22 +148,35 @@ fn claim(partition: &Partition) -> bool {
 }
 
 impl Shared {
-    /// Queues a claimed partition; `true` asks for one more thread.
-    fn enqueue(&self, partition: Arc<Partition>) -> bool {
+    fn spawn(self: &Arc<Self>, name: &str, run: impl FnOnce(&Arc<Self>) + Send + 'static) {
+        let shared = self.clone();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
+        self.threads.lock().push(thread.expect("the system lets us start a thread"));
+    }
+
+    /// Without holding the lock afterwards: a thread that ends may still start another.
+    fn take_thread(&self) -> Option<JoinHandle<()>> {
+        self.threads.lock().pop()
+    }
+
+    /// Queues a claimed partition. The first thread starts at once, a further one only when work piles up.
+    fn enqueue(self: &Arc<Self>, partition: Arc<Partition>) {
         let mut queue = self.queue.lock();
         queue.ready.push_back(partition);
         if 0 < queue.idle_threads {
             drop(queue);
             self.work.notify_one();
-            return false;
+            return;
         }
-        // The first thread at once; a further one only when work piles up.
         let grow = queue.threads == 0 || (1 < queue.ready.len() && queue.threads < THREADS_MAX);
         queue.threads += usize::from(grow);
-        grow
+        drop(queue);
+        if grow {
+            self.spawn("grower-flush", Self::run_thread);
+        }
     }
 
-    fn run_thread(&self) {
+    fn run_thread(self: &Arc<Self>) {
         while let Some(partition) = self.next_ready() {
             if self.round(&partition) {
                 self.queue.lock().ready.push_back(partition);
@@ -188,7 +200,7 @@ impl Shared {
     }
 
     /// Collects partitions that nobody waits for and queues them when the delay of the first is over.
-    fn run_timer(&self) {
+    fn run_timer(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
         while !queue.stopped {
             if queue.delayed.is_empty() {
@@ -201,7 +213,7 @@ impl Shared {
             drop(queue);
             for partition in due {
                 partition.commit.lock().delayed = false;
-                if claim(&partition) && self.round(&partition) {
+                if claim(&partition) {
                     self.enqueue(partition);
                 }
             }

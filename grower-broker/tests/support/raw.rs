@@ -1,6 +1,6 @@
 //! A client that says exactly what a test wants said, bytes and all.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 use bytes::{Bytes, BytesMut};
 use grower_broker::{Broker, BrokerBuilder, BrokerConfig, MemLogs};

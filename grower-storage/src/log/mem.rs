@@ -271,11 +271,16 @@ impl LogView for MemView {
             base_offset: segment.base,
             end_offset: segment.end(),
             bytes: segment.bytes(),
+            index_bytes: 0,
             records: segment.end().since(segment.base),
             max_timestamp: segment.max_timestamp(),
             active: at == last,
         };
         view.segments.iter().enumerate().map(info).collect()
+    }
+
+    fn damaged(&self) -> Vec<Range<Offset>> {
+        Vec::new()
     }
 
     fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError> {

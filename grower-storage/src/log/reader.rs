@@ -25,6 +25,9 @@ pub trait LogView: Send + Sync {
     /// The segments, oldest first.
     fn segments(&self) -> Vec<SegmentInfo>;
 
+    /// Offsets that are known to be lost to damage, in order.
+    fn damaged(&self) -> Vec<Range<Offset>>;
+
     /// Checks the stored bytes of these offsets and remembers what is damaged: from then on reading it is an error.
     fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError>;
 }
@@ -86,6 +89,8 @@ pub struct SegmentInfo {
     pub end_offset: Offset,
     /// Bytes of batches in it.
     pub bytes: u64,
+    /// Bytes of index.
+    pub index_bytes: u64,
     /// How many records it holds.
     pub records: u64,
     /// The latest timestamp in it; none if it is empty.

@@ -209,6 +209,7 @@ impl Segment {
             base_offset: self.base,
             end_offset: facts.end,
             bytes: facts.bytes,
+            index_bytes: (self.entry_count() * grower_index::ENTRY_LENGTH) as u64,
             records: facts.records,
             max_timestamp: facts.max_timestamp,
             active,

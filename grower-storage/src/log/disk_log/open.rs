@@ -2,12 +2,13 @@
 
 use super::view::View;
 use super::{DiskLog, LogPlace};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
-use crate::kept::{DurableEnd, Identity};
+use crate::kept::{self, DurableEnd, Identity, KeptError};
 use crate::log::{LogFailed, LogOptions, OpenError};
 use crate::recovery::{self, Context, Recovered, RecoveryReport};
-use grower_protocol::ids::{Offset, Timestamp};
+use grower_protocol::ids::{Offset, Timestamp, TopicId};
+use std::path::Path;
 use std::sync::Arc;
 
 impl DiskLog {
@@ -44,6 +45,15 @@ impl DiskLog {
             log.take(recovered, &place, &mut report)?;
         }
         Ok((log, report))
+    }
+
+    /// Whose log a directory holds, as far as it says so.
+    pub fn owner(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>, DiskError> {
+        match kept::load::<Identity>(disk, dir) {
+            Ok(identity) => Ok(Some(identity.topic_id)),
+            Err(KeptError::Disk(error)) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     fn take(&mut self, recovered: Recovered, place: &LogPlace, report: &mut RecoveryReport) -> Result<(), OpenError> {

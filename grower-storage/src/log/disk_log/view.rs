@@ -174,6 +174,10 @@ impl LogView for DiskView {
         segments.iter().enumerate().map(|(at, segment)| segment.info(at == last)).collect()
     }
 
+    fn damaged(&self) -> Vec<Range<Offset>> {
+        self.view.0.read().lost.iter().map(|lost| lost.offsets.clone()).collect()
+    }
+
     fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError> {
         let epochs = self.view.0.read().epochs.clone();
         let expected = Expectations { seed: self.seed, epochs: &epochs };

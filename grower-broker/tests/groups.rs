@@ -1,0 +1,163 @@
+//! Consumer groups as a broker serves them: assignment, takeover, and offsets that survive.
+
+mod support {
+    pub mod raw;
+}
+
+use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, TopicId, TopicName};
+use grower_protocol::message::*;
+use std::time::Duration;
+use support::raw::*;
+use tokio::io::DuplexStream;
+
+/// A member that does what the protocol asks of it: owns what the last answer listed.
+struct Member {
+    id: MemberId,
+    epoch: MemberEpoch,
+    owned: Vec<TopicPartitions>,
+}
+
+impl Member {
+    fn new(id: &str) -> Self {
+        Self { id: MemberId::new(id).unwrap(), epoch: MemberEpoch::new(0), owned: Vec::new() }
+    }
+
+    async fn beat(&mut self, client: &mut Raw<DuplexStream>) -> Vec<u32> {
+        let beat = Heartbeat {
+            group: group(),
+            member: self.id.clone(),
+            epoch: self.epoch,
+            topics: vec![TopicName::new("events").unwrap()],
+            owned: self.owned.clone(),
+            session_timeout_ms: 1_000,
+            rebalance_timeout_ms: 1_000,
+            assignor: None,
+            instance: None,
+        };
+        match client.ask(&Request::Heartbeat(beat)).await {
+            Response::Heartbeat(answer) => {
+                self.epoch = answer.epoch;
+                self.owned = answer.assignment;
+            }
+            other => panic!("{other:?}"),
+        }
+        self.owned.iter().flat_map(|topic| &topic.partitions).map(|partition| partition.value()).collect()
+    }
+
+    async fn commit(&self, client: &mut Raw<DuplexStream>, topic: TopicId, partition: u32, offset: u64) -> Response {
+        let offset = OffsetToCommit {
+            topic,
+            partition: PartitionId::new(partition),
+            offset: Offset::new(offset),
+            metadata: "as far as here".to_owned(),
+        };
+        let member = Some((self.id.clone(), self.epoch));
+        client.ask(&Request::CommitOffsets(OffsetCommit { group: group(), member, offsets: vec![offset] })).await
+    }
+}
+
+fn group() -> GroupId {
+    GroupId::new("readers").unwrap()
+}
+
+async fn committed(client: &mut Raw<DuplexStream>) -> Vec<(u32, u64)> {
+    match client.ask(&Request::FetchOffsets { group: group(), partitions: None }).await {
+        Response::FetchOffsets(offsets) => {
+            offsets.iter().map(|committed| (committed.partition.value(), committed.offset.value())).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn two_members_share_and_the_survivor_takes_over() {
+    let broker = in_memory().start().await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    client.create_topic("events", 3, &[]).await;
+    let (mut first, mut second) = (Member::new("first"), Member::new("second"));
+    assert_eq!(first.beat(&mut client).await, [0, 1, 2]);
+    assert_eq!(second.beat(&mut client).await, [0; 0], "nothing is free before it is given up");
+    assert_eq!(first.beat(&mut client).await, [0, 1]);
+    first.beat(&mut client).await; // Confirms that 2 is no longer read.
+    assert_eq!(second.beat(&mut client).await, [2]);
+    // The first falls silent: after its session the second owns everything.
+    let takeover = async {
+        while second.beat(&mut client).await != [0, 1, 2] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), takeover).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_member_commits_only_what_it_owns_and_only_what_is_there() {
+    let broker = in_memory().start().await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    let topic = client.create_topic("events", 1, &[]).await;
+    client.produce(topic, Acks::All, &batch(&["one", "two"])).await.unwrap();
+    let mut member = Member::new("first");
+    member.beat(&mut client).await;
+    let code = |response| match response {
+        Response::CommitOffsets(parts) => parts[0].clone().err().map(|failure: Failure| failure.code),
+        Response::Failed(failure) => Some(failure.code),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(code(member.commit(&mut client, topic, 0, 2).await), None);
+    assert_eq!(code(member.commit(&mut client, topic, 0, 3).await), Some(ErrorCode::OffsetOutOfRange));
+    let stranger = Member::new("stranger");
+    assert_eq!(code(stranger.commit(&mut client, topic, 0, 1).await), Some(ErrorCode::UnknownMember));
+    assert_eq!(committed(&mut client).await, [(0, 2)]);
+}
+
+#[tokio::test]
+async fn a_group_picks_up_partitions_that_are_added() {
+    let broker = in_memory().start().await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    client.create_topic("events", 2, &[]).await;
+    let mut member = Member::new("first");
+    assert_eq!(member.beat(&mut client).await, [0, 1]);
+    let topic = TopicName::new("events").unwrap();
+    assert_eq!(client.ask(&Request::GrowTopic { topic, partitions: 4 }).await, Response::Done);
+    let picked_up = async { while member.beat(&mut client).await != [0, 1, 2, 3] {} };
+    tokio::time::timeout(Duration::from_secs(20), picked_up).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_topics_offsets_are_forgotten() {
+    let broker = in_memory().start().await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    let topic = client.create_topic("events", 1, &[]).await;
+    client.produce(topic, Acks::All, &batch(&["one"])).await.unwrap();
+    let mut member = Member::new("first");
+    member.beat(&mut client).await;
+    member.commit(&mut client, topic, 0, 1).await;
+    client.ask(&Request::DeleteTopic(TopicName::new("events").unwrap())).await;
+    assert_eq!(committed(&mut client).await, []);
+}
+
+#[tokio::test]
+async fn ten_thousand_members_meet_the_limit_not_the_end_of_memory() {
+    let broker = in_memory().start().await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    client.create_topic("events", 1, &[]).await;
+    let mut refused = 0;
+    for number in 0..1_100 {
+        let mut beat = Member::new(&format!("member-{number}"));
+        let request = Request::Heartbeat(Heartbeat {
+            group: group(),
+            member: beat.id.clone(),
+            epoch: std::mem::take(&mut beat.epoch),
+            topics: vec![TopicName::new("events").unwrap()],
+            owned: Vec::new(),
+            session_timeout_ms: 600_000,
+            rebalance_timeout_ms: 1_000,
+            assignor: None,
+            instance: None,
+        });
+        if let Response::Failed(failure) = client.ask(&request).await {
+            assert_eq!(failure.code, ErrorCode::LimitReached);
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 100);
+}
