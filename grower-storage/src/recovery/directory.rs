@@ -1,9 +1,10 @@
 //! Which files a partition's directory holds.
 
-use super::{RecoveryReport, if_found};
+use super::if_found;
 use crate::disk::{Disk, DiskError};
 use crate::kept::Checkpoint;
 use crate::segment;
+use grower_index::{Entry, SegmentIndex, StoredIndex};
 use grower_protocol::ids::Offset;
 use std::path::Path;
 
@@ -34,25 +35,45 @@ impl Directory {
         Ok(Some(directory))
     }
 
-    /// Removes the segments wholly before the log start, which a crash kept a trim from doing. What is left, by base.
-    pub(crate) fn drop_before(
-        mut self,
+    /// Removes what a crash kept others from removing: segments wholly before the log start, files under temporary names,
+    /// and indexes whose log a trim, a truncation or a roll that was cut short explains.
+    pub(crate) fn clean_up(
+        &mut self,
         disk: &dyn Disk,
         dir: &Path,
         checkpoint: Option<&Checkpoint>,
-        report: &mut RecoveryReport,
-    ) -> Result<Vec<Offset>, DiskError> {
-        let Some(checkpoint) = checkpoint else { return Ok(self.logs) };
-        let gone = self.logs.partition_point(|base| *base <= checkpoint.log_start).saturating_sub(1);
+    ) -> Result<(), DiskError> {
+        let log_start = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.log_start);
+        let truncating = checkpoint.is_some_and(|checkpoint| checkpoint.truncating.is_some());
+        let gone = self.logs.partition_point(|base| *base <= log_start).saturating_sub(1);
         let dropped: Vec<Offset> = self.logs.drain(..gone).collect();
-        for base in &dropped {
-            if_found(disk.remove_file(&dir.join(segment::log_name(*base))))?;
-            if_found(disk.remove_file(&dir.join(segment::index_name(*base))))?;
-            report.notes.push(format!("removed {}, which was trimmed before the stop", segment::log_name(*base)));
+        let mut names: Vec<String> = dropped.into_iter().map(segment::log_name).collect();
+        let alone = |base: &&Offset| self.logs.binary_search(base).is_err();
+        for base in self.indexes.iter().filter(alone) {
+            let name = segment::index_name(*base);
+            if truncating || *base < log_start || last_entry(disk, &dir.join(&name))?.is_none() {
+                names.push(name);
+            }
         }
-        if !dropped.is_empty() {
-            disk.sync_dir(dir)?;
+        names.extend(self.others.iter().filter(|name| name.ends_with(".tmp")).cloned());
+        for name in &names {
+            if_found(disk.remove_file(&dir.join(name)))?;
         }
-        Ok(self.logs)
+        if names.is_empty() { Ok(()) } else { disk.sync_dir(dir) }
     }
+
+    /// How far the log went by indexes that have lost their logs.
+    pub(crate) fn end_by_orphans(&self, disk: &dyn Disk, dir: &Path) -> Result<Option<Offset>, DiskError> {
+        let mut end = None;
+        for base in self.indexes.iter().filter(|base| self.logs.binary_search(base).is_err()) {
+            let last = last_entry(disk, &dir.join(segment::index_name(*base)))?;
+            end = end.max(last.map(|entry| base.saturating_add(entry.relative_offset.into())));
+        }
+        Ok(end)
+    }
+}
+
+fn last_entry(disk: &dyn Disk, path: &Path) -> Result<Option<Entry>, DiskError> {
+    let Some(index) = if_found(disk.map(path))?.map(StoredIndex::new) else { return Ok(None) };
+    Ok((0..index.entry_count()).rev().find_map(|at| index.entry(at)))
 }

@@ -49,45 +49,59 @@ pub(crate) struct Context<'a> {
 /// Looks at the directory and makes the segments fit to be served; none if there is nothing.
 pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Result<Option<Recovered>, OpenError> {
     let Context { disk, place, .. } = *context;
-    let Some(directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
+    let Some(mut directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
     check_identity(context, report)?;
     let checkpoint: Option<Checkpoint> = load_or_note(disk, place, report)?;
-    let bases = directory.drop_before(disk, &place.dir, checkpoint.as_ref(), report)?;
-    let Some((last, sealed)) = bases.split_last() else {
-        return Ok(checkpoint.map(|checkpoint| without_segments(place, checkpoint)));
-    };
-    let mut lost = Vec::new();
-    let mut segments = Vec::new();
-    for (base, next) in sealed.iter().zip(&bases[1..]) {
-        segments.push(Arc::new(sealed::open(context, *base, *next, &mut lost, report)?));
+    directory.clean_up(disk, &place.dir, checkpoint.as_ref())?;
+    let orphans = directory.end_by_orphans(disk, &place.dir)?;
+    if directory.logs.is_empty() && checkpoint.is_none() && orphans.is_none() {
+        return Ok(None); // A crash came before the first segment.
     }
-    let tail = tail::open(context, *last, checkpoint.as_ref(), &mut lost, report)?;
-    segments.push(tail.segment.clone());
-    let start = checkpoint.map_or(bases[0], |checkpoint| checkpoint.log_start);
-    let mut recovered =
-        Recovered { start, end: tail.end, segments, active: tail.active, durable: tail.durable, checkpoint, lost };
-    recovered.account_for_missing(place, bases[0]);
+    let mut recovered = Recovered::of_segments(context, &directory.logs, checkpoint, report)?;
+    recovered.account_for_missing(place, directory.logs.first().copied(), orphans);
+    if let Some(end) = checkpoint.and_then(|checkpoint| checkpoint.truncating) {
+        // What a truncation had begun to remove may be missing in any way.
+        let start = recovered.start;
+        recovered.lost.retain(|(_, damage)| damage.offsets.start.max(start) < end);
+    }
     recovered.lost.iter().for_each(|(path, damage)| report.damaged.push(DamagedRange::new(path.clone(), damage)));
     Ok(Some(recovered))
 }
 
 impl Recovered {
-    /// Offsets that the checkpoint vouches for and that no file holds were lost with their files. They are never given
-    /// to other records.
-    fn account_for_missing(&mut self, place: &LogPlace, first: Offset) {
+    fn of_segments(
+        context: &Context<'_>,
+        bases: &[Offset],
+        checkpoint: Option<Checkpoint>,
+        report: &mut RecoveryReport,
+    ) -> Result<Self, DiskError> {
+        let start = checkpoint.map(|checkpoint| checkpoint.log_start).or(bases.first().copied()).unwrap_or_default();
+        let durable = checkpoint.unwrap_or_default().durable;
+        let (segments, lost) = (Vec::new(), Vec::new());
+        let mut recovered = Self { start, end: start, segments, active: None, durable, checkpoint, lost };
+        let Some((last, sealed)) = bases.split_last() else { return Ok(recovered) };
+        for (base, next) in sealed.iter().zip(&bases[1..]) {
+            let segment = sealed::open(context, *base, *next, &mut recovered.lost, report)?;
+            recovered.segments.push(Arc::new(segment));
+        }
+        let tail = tail::open(context, *last, checkpoint.as_ref(), &mut recovered.lost, report)?;
+        recovered.segments.push(tail.segment);
+        (recovered.end, recovered.active, recovered.durable) = (tail.end, tail.active, tail.durable);
+        Ok(recovered)
+    }
+
+    /// Offsets that the checkpoint or an index vouches for and that no log file holds were lost with their files. They
+    /// are never given to other records.
+    fn account_for_missing(&mut self, place: &LogPlace, first: Option<Offset>, orphans: Option<Offset>) {
         let path = place.dir.join(Checkpoint::NAME);
-        if self.start < first {
+        if let Some(first) = first {
             self.lose(path.clone(), self.start..first, "the segment files before it are missing");
         }
-        let known_end = self.checkpoint.filter(|c| c.truncating.is_none()).map_or(self.end, |c| c.durable.end);
-        let known_end = known_end.max(self.start);
-        if self.end < known_end {
-            self.lose(
-                path,
-                self.end.max(self.start)..known_end,
-                "the segment files that held it are missing or too short",
-            );
-            self.end = known_end;
+        let checkpoint = self.checkpoint.filter(|checkpoint| checkpoint.truncating.is_none());
+        let known_end = checkpoint.map(|checkpoint| checkpoint.durable.end).max(orphans).max(Some(self.start));
+        if let Some(end) = known_end.filter(|end| self.end < *end) {
+            self.lose(path, self.end.max(self.start)..end, "the segment files that held it are missing or too short");
+            self.end = end;
             self.active = None;
         }
     }
@@ -97,21 +111,6 @@ impl Recovered {
             self.lost.push((path, Damage { bytes: 0..0, offsets, what: what.into() }));
         }
     }
-}
-
-/// All segments are gone, but the checkpoint knows how far the log went.
-fn without_segments(place: &LogPlace, checkpoint: Checkpoint) -> Recovered {
-    let mut recovered = Recovered {
-        start: checkpoint.log_start,
-        end: checkpoint.log_start,
-        segments: Vec::new(),
-        active: None,
-        durable: checkpoint.durable,
-        checkpoint: Some(checkpoint),
-        lost: Vec::new(),
-    };
-    recovered.account_for_missing(place, checkpoint.log_start);
-    recovered
 }
 
 /// Another partition's directory is never touched. A damaged identity is no reason to withhold the records.

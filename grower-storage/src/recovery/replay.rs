@@ -1,34 +1,30 @@
 //! What follows from the headers of the batches alone: producers and epochs.
 
-use crate::disk::{Disk, DiskError};
+use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
-use crate::kept;
 use crate::producers::{ProducerStates, Snapshot};
 use crate::segment::{Extent, Mode, Segment, Step, Walk};
 use grower_protocol::batch::BatchHeader;
 use grower_protocol::ids::{Offset, Timestamp};
-use std::path::Path;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// The producers as of the log end: from their snapshot if it is sound and not from after a truncation, and from the
-/// headers since. A producer met on the way counts as heard of `now`: forgetting it too early would let a retry in twice.
+/// The producers as of `end`: from their snapshot if it is sound and not from after it, and from the headers since. A producer met on the way counts as heard of `now`: forgetting it too early would let a retry in twice.
 pub(crate) fn replay_producers(
-    disk: &dyn Disk,
-    dir: &Path,
+    snapshot: Option<Snapshot>,
     segments: &[Arc<Segment>],
     end: Offset,
     now: Timestamp,
 ) -> Result<ProducerStates, DiskError> {
-    let snapshot: Option<Snapshot> = kept::load(disk, dir).ok();
     let mut snapshot = snapshot.filter(|snapshot| snapshot.offset <= end).unwrap_or_default();
-    for_each_header(segments, snapshot.offset, |header| snapshot.states.note(header, now))?;
+    for_each_header(segments, snapshot.offset..end, |header| snapshot.states.note(header, now))?;
     Ok(snapshot.states)
 }
 
 /// The epochs as the batches name them; those that appended nothing are forgotten.
 pub(crate) fn replay_epochs(segments: &[Arc<Segment>]) -> Result<EpochHistory, DiskError> {
     let mut epochs = EpochHistory::default();
-    for_each_header(segments, Offset::ZERO, |header| {
+    for_each_header(segments, Offset::ZERO..Offset::MAX, |header| {
         if let Some(epoch) = header.leader_epoch.filter(|epoch| epochs.latest() < Some(*epoch)) {
             epochs.begin(epoch, header.base_offset);
         }
@@ -36,18 +32,19 @@ pub(crate) fn replay_epochs(segments: &[Arc<Segment>]) -> Result<EpochHistory, D
     Ok(epochs)
 }
 
-/// Headers of the batches from an offset on. Damage is passed over.
+/// Headers of the batches within these offsets. Damage is passed over.
 fn for_each_header(
     segments: &[Arc<Segment>],
-    from: Offset,
+    offsets: Range<Offset>,
     mut each: impl FnMut(&BatchHeader),
 ) -> Result<(), DiskError> {
-    for segment in segments.iter().filter(|segment| from < segment.extent().end) {
-        let start: Extent = segment.extent_at(segment.floor_by_offset(from));
+    for segment in segments.iter().filter(|segment| offsets.start < segment.extent().end) {
+        let start: Extent = segment.extent_at(segment.floor_by_offset(offsets.start));
         let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent());
         while let Some(step) = walk.step()? {
             if let Step::Batch(found) = step
-                && from <= found.header.base_offset
+                && offsets.start <= found.header.base_offset
+                && found.header.next_offset() <= offsets.end
             {
                 each(&found.header);
             }

@@ -139,7 +139,8 @@ fn survey(
     if rot.is_empty() && decide(place, Seen::WitnessDisagrees) == Verdict::KeepAndRefuse {
         // The epoch history may be behind or lost; it is judged when it is there, by `verify`.
         let expected = Expectations { seed: context.seed, epochs: &Default::default() };
-        rot = inspect(&segment, known.trusted, end, &expected)?;
+        let last_mark = segment.extent_at(segment.floor_by_position(known.trusted.position));
+        rot = inspect(&segment, last_mark, end, &expected)?; // A witness speaks from one entry to the next.
     }
     Ok((end, decide(place, seen), rot))
 }
@@ -197,8 +198,13 @@ fn take_over(
     let rebuilt = reindex_cut(disk, &place.dir, &old, end, options, seed)?;
     if durable < end.position {
         cut::write_again(&file, durable..end.position)?;
-        disk.sync_many(&[file.clone(), rebuilt.index.clone()])?;
-        disk.sync_dir(&place.dir)?;
+        disk.sync_many(std::slice::from_ref(&file))?;
+    }
+    if rebuilt.changed {
+        disk.sync_many(std::slice::from_ref(&rebuilt.index))?;
+    }
+    if rebuilt.changed || durable < end.position {
+        disk.sync_dir(&place.dir)?; // The last roll may not have come to this.
     }
     let allocated = if verdict == Verdict::CutTornTail { end.position } else { file.len()? };
     let segment = Arc::new(rebuilt.segment);
@@ -211,6 +217,8 @@ fn take_over(
 pub(crate) struct Rebuilt {
     pub(crate) segment: Segment,
     pub(crate) index: SharedFile,
+    /// Whether the index file was written to.
+    changed: bool,
 }
 
 /// Makes the index of a segment that ends at `end`: the entries that still hold, then one for each interval after them.
@@ -224,9 +232,9 @@ pub(crate) fn reindex_cut(
 ) -> Result<Rebuilt, DiskError> {
     let path = dir.join(segment::index_name(old.base));
     let entries = load_entries(disk, &path, &old.file, old.base, end.position)?.unwrap_or_default();
-    let index = match if_found(disk.open(&path))? {
-        Some(index) => index,
-        None => disk.create(&path)?,
+    let (index, mut changed) = match if_found(disk.open(&path))? {
+        Some(index) => (index, false),
+        None => (disk.create(&path)?, true),
     };
     let segment = Segment::growing(old.base, old.file.clone(), options.index.make(seed));
     let holds = |entry: &&Entry| u64::from(entry.position) <= end.position;
@@ -234,6 +242,7 @@ pub(crate) fn reindex_cut(
     let mut length = (segment.entry_count() * ENTRY_LENGTH) as u64;
     if index.len()? != length {
         index.set_len(length)?;
+        changed = true;
     }
     let start = segment.extent();
     segment.set_extent(end);
@@ -246,7 +255,8 @@ pub(crate) fn reindex_cut(
     for entry in found.iter().filter_map(|batch| segment.note(&batch.noted(old.base), 0)) {
         index.write_all_at(&entry.encode(), length)?;
         length += ENTRY_LENGTH as u64;
+        changed = true;
     }
     segment.set_extent(end);
-    Ok(Rebuilt { segment, index })
+    Ok(Rebuilt { segment, index, changed })
 }

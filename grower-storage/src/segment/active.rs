@@ -132,14 +132,15 @@ impl Active {
         }
     }
 
-    /// Cuts what is allocated ahead.
-    pub(crate) fn trim(&mut self) -> Result<(), DiskError> {
+    /// Cuts what is allocated ahead; says whether the file must be synced for that.
+    pub(crate) fn trim(&mut self) -> Result<bool, DiskError> {
         let position = self.position();
-        if position < self.allocated {
+        let ahead = position < self.allocated;
+        if ahead {
             self.segment.file.set_len(position)?;
             self.allocated = position;
         }
-        Ok(())
+        Ok(ahead)
     }
 
     /// Lets the index speak for everything, all of it durable; says whether its file must be synced for that.

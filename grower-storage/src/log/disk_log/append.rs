@@ -9,6 +9,7 @@ use crate::segment::{self, Active, Segment, WriteError};
 use grower_index::StoredIndex;
 use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 impl DiskLog {
@@ -66,7 +67,7 @@ impl DiskLog {
     pub(super) fn roll(&mut self) -> Result<(), ChangeError> {
         if self.active.is_some() {
             self.make_durable()?;
-            self.store_snapshot()?;
+            self.store_snapshot(self.span().end)?;
         } else if !self.exists() {
             self.create_partition()?;
         }
@@ -85,9 +86,9 @@ impl DiskLog {
     pub(super) fn make_durable(&mut self) -> Result<(), ChangeError> {
         let end = self.span().end;
         let Some(active) = &mut self.active else { return Ok(()) };
-        active.trim()?;
+        let cut = active.trim()?;
         let (segment, position) = (active.segment.base, active.position());
-        if self.durable.end < end {
+        if cut || self.durable.end < end {
             let log = active.segment.file.clone();
             self.sync(&[log])?;
             self.durable = DurableEnd { end, segment, position };
@@ -124,30 +125,37 @@ impl DiskLog {
 
     fn create_segment(&mut self) -> Result<Active, ChangeError> {
         let base = self.span().end;
-        let index = self.create_file(&segment::index_name(base))?;
-        index.set_len(0)?; // Without its log, an index says nothing.
-        let file = self.create_file(&segment::log_name(base))?;
-        if file.len()? != 0 {
-            let full = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-            return Err(DiskError::at("create", file.path())(full).into()); // Never write over a log.
-        }
+        self.remove_leftover(&segment::index_name(base))?;
+        let index = self.disk.create(&self.dir.join(segment::index_name(base)))?;
+        let file = self.create_log(&segment::log_name(base))?;
         let segment = Arc::new(Segment::growing(base, file, self.options.index.make(self.seed())));
         Ok(Active::new(segment, index, 0))
     }
 
-    /// A file that an attempt before this one left half-way is taken over.
-    fn create_file(&self, name: &str) -> Result<SharedFile, DiskError> {
+    /// An index without its log says nothing, and must be gone for good before there is a log that it could speak of.
+    fn remove_leftover(&mut self, name: &str) -> Result<(), ChangeError> {
+        match self.disk.remove_file(&self.dir.join(name)) {
+            Ok(()) => Ok(self.sync_dir()?),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A file that an attempt before this one left is taken over if it is empty: a log is never written over.
+    fn create_log(&self, name: &str) -> Result<SharedFile, DiskError> {
         let path = self.dir.join(name);
         match self.disk.create(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => self.disk.open(&path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let found = self.disk.open(&path)?;
+                if found.len()? == 0 { Ok(found) } else { Err(error) }
+            }
             created => created,
         }
     }
 
-    /// Producers as of the log end, which must be durable.
-    pub(super) fn store_snapshot(&mut self) -> Result<(), ChangeError> {
+    /// Writes down the producers as of `offset`, up to which the log must be durable.
+    pub(super) fn store_snapshot(&mut self, offset: Offset) -> Result<(), ChangeError> {
         self.producers.expire(self.now, self.options.producer_expiry_ms, self.options.producers_max);
-        let offset = self.span().end;
         if self.snapshot_at != Some(offset) {
             self.store(&Snapshot { offset, states: self.producers.clone() })?;
             self.snapshot_at = Some(offset);

@@ -4,7 +4,7 @@
 //! between leaves the checkpoint, and opening finishes what it says.
 
 use super::{DiskLog, Log, Segments};
-use crate::kept::{Checkpoint, DurableEnd};
+use crate::kept::{self, Checkpoint, DurableEnd};
 use crate::log::{ChangeError, RetentionLimits, rules};
 use crate::recovery;
 use crate::retention::{self, Facts};
@@ -20,33 +20,44 @@ impl DiskLog {
         if end == self.span().end || !self.exists() {
             return Ok(());
         }
-        self.finish_dropping(end)
+        self.make_durable()?; // The snapshot of what stays must not know more than the log does.
+        let segments = self.view.segments();
+        let holding = segments.iter().rfind(|segment| segment.base <= end);
+        let cut = holding.map(|segment| cut_at(segment, end)).transpose()?;
+        self.finish_dropping(cut.map_or(end, |cut| cut.end).max(self.span().start))
     }
 
-    /// As [`DiskLog::drop_suffix`]; recovery calls it again for what a crash interrupted.
+    /// As [`DiskLog::drop_suffix`], at a place between two batches. Recovery calls it again for what a crash interrupted.
     pub(super) fn finish_dropping(&mut self, end: Offset) -> Result<(), ChangeError> {
         let start = self.span().start;
         if end < self.durable.end {
-            // Whatever the index claims above the cut no longer counts.
+            // Whatever was known to be durable above the cut no longer counts.
             self.durable = DurableEnd { end: start.min(end), segment: start, position: 0 };
         }
         self.store_checkpoint(start, Some(end))?;
         self.truncations += 1;
+        // From here on only opening the log anew puts things right, and it does that by the checkpoint.
+        self.drop_now(start, end).map_err(|error| match error {
+            ChangeError::Disk(error) => ChangeError::Failed(self.fail(&error)),
+            failed => failed,
+        })
+    }
+
+    fn drop_now(&mut self, start: Offset, end: Offset) -> Result<(), ChangeError> {
         let mut kept = self.view.segments();
-        let dropped = kept.split_off(kept.partition_point(|segment| segment.base <= end).max(1));
-        // Readers first: from here on nobody is handed what is about to go.
+        let mut dropped = kept.split_off(kept.partition_point(|segment| segment.base <= end));
+        let cut = kept.last().map(|last| cut_at(last, end)).transpose()?;
+        let log_end = cut.map_or(start, |cut| cut.end.max(start));
+        // The log end must not fall behind the start, nor a segment stay that has nothing after it.
+        dropped.extend(kept.pop_if(|last| log_end == start && last.base < start));
+        self.forget_after(log_end)?;
         self.active = None;
-        let last = kept.pop();
-        let extent = match &last {
-            Some(last) => cut_at(last, end)?,
-            None => Extent { position: 0, end },
-        };
-        self.view.replace(start..extent.end.max(start), kept.iter().chain(&last).cloned().collect());
+        self.view.replace(start..log_end, kept.clone()); // Nobody is handed what is about to go.
         self.remove_segments(dropped)?;
-        if let Some(last) = last {
-            self.reopen_cut(&last, extent, kept)?;
+        match (kept.pop(), cut) {
+            (Some(last), Some(cut)) => self.reopen_cut(&last, cut, kept)?,
+            _ => self.roll()?,
         }
-        self.forget_after(extent.end)?;
         self.store_checkpoint(start, None)
     }
 
@@ -64,14 +75,15 @@ impl DiskLog {
         Ok(())
     }
 
-    /// Epochs and producers follow from the batches that are left.
+    /// Epochs and producers as of the new end. Before files go: what the log start has passed stands in no other place.
     fn forget_after(&mut self, end: Offset) -> Result<(), ChangeError> {
         self.epochs.truncate(end);
         self.view.set_epochs(self.epochs.clone());
         self.store(&self.epochs.clone())?;
-        self.producers = recovery::replay_producers(&*self.disk, &self.dir, &self.view.segments(), end, self.now)?;
+        let snapshot = kept::load(&*self.disk, &self.dir).ok();
+        self.producers = recovery::replay_producers(snapshot, &self.view.segments(), end, self.now)?;
         self.snapshot_at = None;
-        self.store_snapshot()
+        self.store_snapshot(end)
     }
 
     /// Moves the log start up to `start`.
@@ -117,7 +129,7 @@ impl DiskLog {
             return Ok(());
         }
         self.make_durable()?;
-        self.store_snapshot()?;
+        self.store_snapshot(self.span().end)?;
         self.store_checkpoint(self.span().start, None)
     }
 

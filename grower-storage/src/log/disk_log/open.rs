@@ -5,9 +5,10 @@ use super::{DiskLog, LogPlace};
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, DurableEnd, Identity, KeptError};
-use crate::log::{LogFailed, LogOptions, OpenError};
+use crate::log::{ChangeError, LogFailed, LogOptions, OpenError};
+use crate::producers::Snapshot;
 use crate::recovery::{self, Context, Recovered, RecoveryReport};
-use grower_protocol::ids::{Offset, Timestamp, TopicId};
+use grower_protocol::ids::{Timestamp, TopicId};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -58,30 +59,41 @@ impl DiskLog {
 
     fn take(&mut self, recovered: Recovered, place: &LogPlace, report: &mut RecoveryReport) -> Result<(), OpenError> {
         let Recovered { start, end, segments, active, durable, checkpoint, lost } = recovered;
-        self.epochs = match recovery::load_or_note(&*self.disk, place, report)? {
-            Some(epochs) => epochs,
+        let stored: Option<EpochHistory> = recovery::load_or_note(&*self.disk, place, report)?;
+        self.epochs = match &stored {
+            Some(epochs) => epochs.clone(),
             None => recovery::replay_epochs(&segments)?,
         };
         self.epochs.truncate(end);
-        self.producers = recovery::replay_producers(&*self.disk, &self.dir, &segments, end, self.now)?;
+        if stored.is_some_and(|stored| stored != self.epochs) {
+            // An epoch that began after records which a crash took: the next append would contradict it.
+            self.store(&self.epochs.clone()).map_err(open_error)?;
+        }
+        let snapshot: Option<Snapshot> = recovery::load_or_note(&*self.disk, place, report)?;
+        let snapshot_at = snapshot.as_ref().map(|snapshot| snapshot.offset);
+        self.producers = recovery::replay_producers(snapshot, &segments, end, self.now)?;
+        self.snapshot_at = snapshot_at.filter(|offset| *offset == end);
         self.view = Arc::new(View::new(start..end, segments, self.epochs.clone()));
         lost.into_iter().for_each(|(path, damage)| self.view.lose(path, &damage));
         self.active = active;
         self.durable = durable;
         self.stored = checkpoint;
+        if snapshot_at.is_some_and(|offset| end < offset) {
+            // It knows batches that are gone; once the log has grown past it, nobody could tell.
+            self.store_snapshot(end).map_err(open_error)?;
+        }
         match checkpoint.and_then(|checkpoint| checkpoint.truncating) {
-            Some(truncating) => self.finish(truncating),
+            Some(truncating) => self.finish_dropping(truncating).map_err(open_error),
             None => Ok(()),
         }
     }
+}
 
-    /// Carries on with a truncation that a crash interrupted.
-    fn finish(&mut self, truncating: Offset) -> Result<(), OpenError> {
-        use crate::log::ChangeError;
-        match self.finish_dropping(truncating) {
-            Ok(()) | Err(ChangeError::OffsetOutOfRange { .. } | ChangeError::StaleEpoch { .. }) => Ok(()),
-            Err(ChangeError::Disk(error)) => Err(error.into()),
-            Err(ChangeError::Failed(LogFailed { why })) => Err(OpenError::Failed { why }),
-        }
+/// Opening changes nothing that could be out of range.
+fn open_error(error: ChangeError) -> OpenError {
+    match error {
+        ChangeError::Disk(error) => OpenError::Disk(error),
+        ChangeError::Failed(LogFailed { why }) => OpenError::Failed { why },
+        refused => OpenError::Failed { why: refused.to_string().into() },
     }
 }
