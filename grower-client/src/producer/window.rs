@@ -202,14 +202,14 @@ impl Window {
 
     /// Whether nothing goes on without a new producer id.
     pub(super) fn wants_identity(&self) -> bool {
-        self.halt.is_some_and(|halt| halt.spent) && !self.is_moving() && !self.has(State::Waiting)
+        self.halt.is_some_and(|halt| halt.spent) && !self.is_moving() && self.entries.iter().all(Entry::may_change)
     }
 
     /// Goes on as another producer.
     pub(super) fn become_producer(&mut self, identity: ProducerIdentity) {
         if self.wants_identity() {
             self.identity = Some(identity);
-            self.number_anew(Sequence::ZERO);
+            self.number_anew(Sequence::ZERO, |_| true);
         }
     }
 
@@ -401,21 +401,22 @@ impl Window {
         self.entries.insert(at, entry);
     }
 
-    /// Goes on from the hole once all behind it are known to be refused.
+    /// Goes on from the hole once all behind it may get other numbers.
     fn leave_halt(&mut self) {
         if let Some(Halt { hole, spent: false }) = self.halt
             && !self.is_moving()
-            && !self.has(State::Waiting)
+            && self.entries.iter().all(|entry| !follows(entry.first, hole) || entry.may_change())
         {
-            self.number_anew(hole);
+            self.number_anew(hole, |entry| follows(entry.first, hole));
         }
     }
 
-    fn number_anew(&mut self, from: Sequence) {
+    /// Numbers, from `from` on, all that is not in the log and that `which` picks; it is sent as soon as may be.
+    fn number_anew(&mut self, from: Sequence, which: impl Fn(&Entry) -> bool) {
         self.halt = None;
         self.next_sequence = from;
         let (identity, home) = (self.identity, self.home);
-        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Refused) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.state != State::Acked && which(entry)) {
             entry.first = self.next_sequence;
             entry.home = home;
             entry.state = State::Waiting;
@@ -438,6 +439,15 @@ impl Window {
 }
 
 impl Entry {
+    /// Surely not in the log, so that another number does no harm; or there for good, so that it has none to lose.
+    fn may_change(&self) -> bool {
+        match self.state {
+            State::Refused | State::Acked => true,
+            State::Waiting => !self.in_doubt,
+            State::Building | State::InFlight => false,
+        }
+    }
+
     fn attempt(&mut self) -> Attempt {
         self.state = State::InFlight;
         Attempt { id: self.id, topic: self.home, bytes: self.bytes.clone() }
