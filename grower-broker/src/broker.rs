@@ -9,7 +9,9 @@ use crate::http::{Http, Phase, Status};
 use crate::listener::{ConnectionLimits, Listener, Stream, run, serve};
 use crate::logs::{DiskLogs, Logs};
 use crate::memory::Memory;
-use crate::metadata::{Command, MemMetadataStore, MetadataStore, ProposeError, Uuid};
+use crate::metadata::{
+    Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, MetadataStore, ProposeError, Uuid,
+};
 use crate::metrics::Metrics;
 use crate::partition::Flushers;
 use crate::random::random_bytes;
@@ -72,7 +74,13 @@ pub enum StartError {
     /// A partition cannot be opened.
     #[error("cannot open the logs: {0}")]
     Logs(String),
-    /// The metadata cannot be read or written.
+    /// The directory is another node's, or cannot say whose it is.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The metadata cannot be read.
+    #[error("cannot open the metadata: {0}")]
+    OpenMetadata(#[from] MetadataOpenError),
+    /// The metadata cannot be written.
     #[error("cannot change the metadata: {0}")]
     Metadata(#[from] ProposeError),
     /// What groups remember cannot be read.
@@ -205,12 +213,17 @@ impl BrokerBuilder {
         config.check()?;
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
         let lock = lock(&*disk, &config)?;
-        let metadata = metadata.unwrap_or_else(|| Arc::new(MemMetadataStore::default()));
+        let identity = Identity::open(&*disk, &config.data_dir, NodeId::new(config.node_id), random_uuid)?;
+        let metadata = match metadata {
+            Some(metadata) => metadata,
+            None => Arc::new(LogMetadataStore::open(disk.clone(), &config.data_dir, clock.clone())?),
+        };
+        identity.check(&config.data_dir, &metadata.image())?;
         let listener = bind(config.listen).await?;
         let health = Health::new(Metrics::new());
         let status = Arc::new(Status::starting(health.clone()));
         let http = start_http(config.http, &status)?;
-        let node = register(&*metadata, &config, listener.as_ref()).await?;
+        let node = register(&*metadata, &identity, &config, listener.as_ref()).await?;
         let logs = logs.unwrap_or_else(|| Arc::new(DiskLogs::new(disk.clone(), config.data_dir.clone())));
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index));
         let opening = topics.clone();
@@ -248,6 +261,10 @@ impl BrokerBuilder {
     }
 }
 
+fn random_uuid() -> Uuid {
+    Uuid::from_random(random_bytes())
+}
+
 fn lock(disk: &dyn Disk, config: &BrokerConfig) -> Result<DirLock, StartError> {
     disk.create_dir_all(&config.data_dir)?;
     disk.lock(&config.data_dir).map_err(|source| match source.kind() {
@@ -271,24 +288,19 @@ fn start_http(address: Option<SocketAddr>, status: &Arc<Status>) -> Result<Optio
 /// in each partition before anything is appended.
 async fn register(
     metadata: &dyn MetadataStore,
+    identity: &Identity,
     config: &BrokerConfig,
     listener: Option<&Listener>,
 ) -> Result<Node, StartError> {
     let bound = listener.map(|listener| listener.address.to_string());
     let address = config.advertise.clone().or(bound).unwrap_or_default();
-    let cluster = match metadata.image().cluster() {
-        Some(cluster) => cluster,
-        None => {
-            let cluster = Uuid::from_random(random_bytes());
-            metadata.propose(Command::FormatCluster { cluster }).await?;
-            cluster
-        }
-    };
-    let id = NodeId::new(config.node_id);
-    let uuid = Uuid::from_random(random_bytes());
-    metadata.propose(Command::RegisterBroker { node: id, uuid, address: address.clone() }).await?;
+    if metadata.image().cluster().is_none() {
+        metadata.propose(Command::FormatCluster { cluster: identity.cluster }).await?;
+    }
+    let Identity { node, uuid, cluster } = *identity;
+    metadata.propose(Command::RegisterBroker { node, uuid, address: address.clone() }).await?;
     Ok(Node {
-        id,
+        id: node,
         cluster_id: cluster.to_string(),
         address,
         frame_bytes_max: config.frame_bytes_max,

@@ -4,6 +4,7 @@ mod support {
     pub mod raw;
 }
 
+use grower_broker::{Broker, BrokerConfig};
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::*;
 use std::time::Duration;
@@ -107,6 +108,27 @@ async fn a_member_commits_only_what_it_owns_and_only_what_is_there() {
     let stranger = Member::new("stranger");
     assert_eq!(code(stranger.commit(&mut client, topic, 0, 1).await), Some(ErrorCode::UnknownMember));
     assert_eq!(committed(&mut client).await, [(0, 2)]);
+}
+
+#[tokio::test]
+async fn committed_offsets_survive_a_restart_and_members_come_back_unnoticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut member = Member::new("first");
+    let topic;
+    {
+        let broker = Broker::start(BrokerConfig::at(dir.path())).await.unwrap();
+        let mut client = Raw::open(broker.connect()).await;
+        topic = client.create_topic("events", 2, &[]).await;
+        client.produce(topic, Acks::All, &batch(&["one", "two"])).await.unwrap();
+        member.beat(&mut client).await;
+        member.commit(&mut client, topic, 0, 2).await;
+        broker.stop().await.unwrap();
+    }
+    let broker = Broker::start(BrokerConfig::at(dir.path())).await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    assert_eq!(committed(&mut client).await, [(0, 2)]);
+    assert_eq!(member.beat(&mut client).await, [0, 1], "its epoch still counts");
+    assert_eq!(client.values(topic, 0).await, ["one", "two"]);
 }
 
 #[tokio::test]

@@ -224,7 +224,7 @@ impl Shared {
     /// One sync of one partition; `true` if more waiters came meanwhile, and the partition must be queued again.
     fn round(&self, partition: &Arc<Partition>) -> bool {
         let waiters = std::mem::take(&mut partition.commit.lock().waiters);
-        if 0 < waiters.len() {
+        if !waiters.is_empty() {
             self.waiting.fetch_sub(waiters.len(), Ordering::Relaxed);
             self.last_round.store(waiters.len(), Ordering::Relaxed);
         }
