@@ -6,6 +6,7 @@
 pub mod config;
 pub mod group;
 pub mod metadata;
+pub mod offline;
 
 mod api;
 mod broker;
