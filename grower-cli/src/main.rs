@@ -1,2 +1,10 @@
-//! The `grower-cli` binary.
-fn main() {}
+//! The `grower-cli` binary: [`grower_cli::main`] with the allocator that the broker uses too.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    grower_cli::main()
+}

@@ -1,0 +1,100 @@
+//! What stands before and around every command.
+
+use crate::commands::{bench, completions, consume, demo, group, log, produce, topic};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The command line of the Grower log broker
+///
+/// Talks to a running broker (--broker), or starts one inside this process on a data directory (--embedded).
+#[derive(Debug, Parser)]
+#[command(name = "grower-cli", version, max_term_width = 110, propagate_version = true)]
+#[command(after_help = "Examples:
+  grower-cli demo                                      the whole story in one command, nothing else needed
+  grower-cli topic create events:3                     a topic with 3 partitions
+  grower-cli produce events big.log                    one record a line
+  grower-cli consume events --until-end                the lines again
+  grower-cli --embedded ./data consume events          the same without a daemon
+
+Exit status: 0 done, 1 failed (standard error says why and what to do), 2 wrong usage.")]
+pub struct Arguments {
+    /// Where the broker is and how to print.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Common {
+    /// Brokers to connect to; any that answers will do
+    #[arg(
+        long,
+        global = true,
+        env = "GROWER_BROKER",
+        value_name = "HOST:PORT[,...]",
+        default_value = "127.0.0.1:9092"
+    )]
+    #[arg(hide_env_values = true)]
+    pub broker: String,
+    /// Start a broker inside this process, on this data directory, instead of connecting to one
+    #[arg(long, global = true, value_name = "DIR")]
+    pub embedded: Option<PathBuf>,
+    /// For people, or one JSON object or array a line for programs
+    #[arg(long, global = true, value_name = "FORM", default_value = "table")]
+    pub output: Output,
+    /// How long a request to the broker may take
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell the whole story of the log in one command, step by step, on a broker inside this process
+    Demo(demo::Demo),
+    /// Create, list, describe, alter, grow and delete topics
+    #[command(subcommand)]
+    Topic(topic::Topic),
+    /// Write records: one a line, from a file or from standard input
+    Produce(produce::Produce),
+    /// Read records
+    Consume(consume::Consume),
+    /// List, describe, reset and delete consumer groups
+    #[command(subcommand)]
+    Group(group::Group),
+    /// Look into a data directory offline
+    #[command(subcommand)]
+    Log(log::Log),
+    /// Measure a broker, with a progress bar and a latency table
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Print a script that completes grower-cli's commands in a shell
+    Completions(completions::Completions),
+}
+
+/// Reads `30s`, `5m`, `1h 30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as in 500ms, 30s or 5m"))
+}
+
+/// Reads `K=V`; the value may be empty and may contain `=`.
+pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,80 @@
+//! `bench end-to-end`.
+
+use super::latency::{Found, Latencies};
+use super::{BenchTopic, bar, payload};
+use crate::commands::produce::AckLevel;
+use crate::session::Session;
+use anyhow::{bail, ensure};
+use clap::Args;
+use grower_client::{Consumer, Producer, Record, StartFrom};
+use std::time::{Duration, Instant};
+
+/// Send records one by one and see how long each takes to a consumer
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A latency reaches from sending a record to its consumer having it; the next record is sent then. What is read was \
+fsynced before: a consumer never sees what a power cut could take back.
+
+JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"bytes_per_second\", \
+\"latency_us\":{\"p50\",\"p90\",\"p99\",\"p99.9\",\"max\"}}"
+)]
+pub struct EndToEnd {
+    #[command(flatten)]
+    topic: BenchTopic,
+    /// How many records
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    records: u64,
+    /// Bytes of each record's value
+    #[arg(long, value_name = "BYTES", default_value_t = 100)]
+    size: usize,
+    /// When a record counts as acknowledged
+    #[arg(long, value_name = "LEVEL", default_value = "all")]
+    acks: AckLevel,
+}
+
+impl EndToEnd {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        self.topic.create(&session.client).await?;
+        let producer = session.client.producer().acks(self.acks.into()).build().await?;
+        let mut consumer = self.consumer(session).await?;
+        let (bar, mut latencies) = (bar(self.records), Latencies::new()?);
+        let began = Instant::now();
+        for at in 0..self.records {
+            latencies.add(self.round_trip(&producer, &mut consumer, at).await?);
+            bar.inc(1);
+        }
+        let took = began.elapsed();
+        bar.finish_and_clear();
+        consumer.close().await?;
+        let bytes = self.records * self.size as u64;
+        Found { what: "end-to-end", records: self.records, bytes, took, latencies, latency_of: "SEND TO CONSUMER" }
+            .print(session.output)
+    }
+
+    /// A consumer that waits at the end of every partition.
+    async fn consumer(&self, session: &Session) -> anyhow::Result<Consumer> {
+        let name = self.topic.topic.as_str();
+        let topic = session.client.admin().describe_topic(name, false).await?;
+        let partitions: Vec<_> = topic.partitions.iter().map(|partition| (name, partition.partition)).collect();
+        let mut consumer = session.client.consumer().assign(partitions).from(StartFrom::End).build().await?;
+        let early = consumer.poll(Duration::from_millis(300)).await?; // Positions itself.
+        ensure!(early.is_empty(), "somebody else writes to {name}; use a topic of your own");
+        Ok(consumer)
+    }
+
+    async fn round_trip(&self, producer: &Producer, consumer: &mut Consumer, at: u64) -> anyhow::Result<Duration> {
+        let value = payload(self.size);
+        let sent = Instant::now();
+        let delivery = producer
+            .enqueue(Record::new(self.topic.topic.as_str()).key(at.to_be_bytes().to_vec()).value(value))
+            .await?;
+        let polled = consumer.poll(Duration::from_secs(10)).await?;
+        let took = sent.elapsed();
+        delivery.await?;
+        match polled.as_slice() {
+            [record] if record.key.as_deref() == Some(&at.to_be_bytes()) => Ok(took),
+            [] => bail!("record {at} did not come within 10 s"),
+            _ => bail!("something else than record {at} came; use a topic of your own"),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A latency table, and a throughput with it, for people and for programs.
+
+use crate::arguments::Output;
+use crate::output::{Out, Table, bytes_for_people};
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+use std::io::Write;
+use std::time::Duration;
+
+/// Counts how long things took, in microseconds up to an hour.
+pub(super) struct Latencies(Histogram<u64>);
+
+/// What a bench found.
+pub(super) struct Found {
+    pub(super) what: &'static str,
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    pub(super) took: Duration,
+    pub(super) latencies: Latencies,
+    /// Of what: from where to where a latency reaches.
+    pub(super) latency_of: &'static str,
+}
+
+const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+
+impl Latencies {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self(Histogram::new_with_max(3_600_000_000, 3)?))
+    }
+
+    pub(super) fn add(&mut self, took: Duration) {
+        self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) -> anyhow::Result<()> {
+        Ok(self.0.add(&other.0)?)
+    }
+}
+
+impl Found {
+    /// Prints it.
+    pub(super) fn print(&self, output: Output) -> anyhow::Result<()> {
+        let mut out = Out::stdout();
+        match output {
+            Output::Json => out.json(&self.json())?,
+            Output::Table => self.table(&mut out)?,
+        }
+        Ok(out.flush()?)
+    }
+
+    fn per_second(&self, count: u64) -> f64 {
+        count as f64 / self.took.as_secs_f64().max(1e-9)
+    }
+
+    fn table(&self, out: &mut Out) -> std::io::Result<()> {
+        writeln!(
+            out,
+            "{}: {} records, {} in {:.2} s: {:.0} records/s, {:.1} MB/s\n",
+            self.what,
+            self.records,
+            bytes_for_people(self.bytes),
+            self.took.as_secs_f64(),
+            self.per_second(self.records),
+            self.per_second(self.bytes) / 1e6,
+        )?;
+        let mut table = Table::new(["LATENCY", self.latency_of]);
+        for (name, quantile) in QUANTILES {
+            let millis = self.latencies.0.value_at_quantile(quantile) as f64 / 1000.0;
+            table.row([name.to_owned(), format!("{millis:.3} ms")]);
+        }
+        table.print(out)
+    }
+
+    fn json(&self) -> Value {
+        let quantile = |(name, q): (&str, f64)| (name.to_owned(), json!(self.latencies.0.value_at_quantile(q)));
+        json!({
+            "bench": self.what,
+            "records": self.records,
+            "bytes": self.bytes,
+            "seconds": self.took.as_secs_f64(),
+            "records_per_second": self.per_second(self.records),
+            "bytes_per_second": self.per_second(self.bytes),
+            "latency_us": QUANTILES.map(quantile).into_iter().collect::<Map<_, _>>(),
+        })
+    }
+}

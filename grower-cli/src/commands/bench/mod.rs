@@ -1,0 +1,73 @@
+//! `bench ..`: what a broker does with records made up here.
+
+mod consume;
+mod end_to_end;
+mod latency;
+mod produce;
+
+use crate::session::Session;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use grower_client::{Client, ErrorCode, TopicSpec};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Measure a broker, with a progress bar and a latency table
+///
+/// The topic is created if it is not there, and stays.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Write records as fast as it goes
+    Produce(produce::Produce),
+    /// Read a topic from its beginning to its end as fast as it goes
+    Consume(consume::Consume),
+    /// Send records one by one and see how long each takes to a consumer
+    EndToEnd(end_to_end::EndToEnd),
+}
+
+/// Which topic to use.
+#[derive(Debug, Args)]
+pub(crate) struct BenchTopic {
+    /// The topic; created if it is not there
+    #[arg(long, value_name = "NAME", default_value = "grower-bench")]
+    topic: String,
+    /// Partitions of the topic, if it is created
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    partitions: u32,
+}
+
+impl Bench {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        match self {
+            Self::Produce(command) => command.run(session).await,
+            Self::Consume(command) => command.run(session).await,
+            Self::EndToEnd(command) => command.run(session).await,
+        }
+    }
+}
+
+impl BenchTopic {
+    async fn create(&self, client: &Client) -> anyhow::Result<()> {
+        match client.admin().create_topic(&self.topic, TopicSpec::partitions(self.partitions)).await {
+            Err(error) if error.code() != Some(ErrorCode::TopicExists) => Err(error).context("cannot create the topic"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A bar on a terminal, nothing in a pipe.
+fn bar(length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {eta}");
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Bytes that do not compress, the same on every run.
+fn payload(bytes: usize) -> bytes::Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    });
+    next.take(bytes).collect()
+}

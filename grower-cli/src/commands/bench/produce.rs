@@ -1,0 +1,110 @@
+//! `bench produce`.
+
+use super::latency::{Found, Latencies};
+use super::{BenchTopic, bar, payload};
+use crate::commands::produce::{AckLevel, Compression};
+use crate::session::Session;
+use clap::Args;
+use futures_util::future::try_join_all;
+use grower_client::{Delivery, Producer, Record};
+use indicatif::ProgressBar;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Write records as fast as it goes
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A latency reaches from handing a record to the producer to its ack, so it includes the time in the queue.
+
+JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"bytes_per_second\", \
+\"latency_us\":{\"p50\",\"p90\",\"p99\",\"p99.9\",\"max\"}}
+
+Example:
+  grower-cli bench produce --records 1000000 --size 100 --producers 4"
+)]
+pub struct Produce {
+    #[command(flatten)]
+    topic: BenchTopic,
+    /// How many records
+    #[arg(long, value_name = "N", default_value_t = 500_000)]
+    records: u64,
+    /// Bytes of each record's value
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    size: usize,
+    /// How many producers at once; they share the records
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    producers: u64,
+    /// When a record counts as acknowledged
+    #[arg(long, value_name = "LEVEL", default_value = "all")]
+    acks: AckLevel,
+    /// How batches are compressed; the values do not compress
+    #[arg(long, value_name = "CODEC", default_value = "none")]
+    compression: Compression,
+    /// The largest batch, in bytes before compression [default: 1 MiB]
+    #[arg(long, value_name = "N")]
+    batch_bytes: Option<usize>,
+}
+
+/// How many records of a producer may be under way.
+const UNDER_WAY_MAX: usize = 16 << 10;
+
+impl Produce {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        self.topic.create(&session.client).await?;
+        let mut producers = Vec::new();
+        for _ in 0..self.producers {
+            let mut builder = session.client.producer().acks(self.acks.into()).compression(self.compression.into());
+            if let Some(bytes) = self.batch_bytes {
+                builder = builder.batch_bytes(bytes);
+            }
+            producers.push(builder.build().await?);
+        }
+        let bar = bar(self.records);
+        let began = Instant::now();
+        let share = |at: u64| self.records / self.producers + u64::from(at < self.records % self.producers);
+        let writing = producers.iter().zip(0..).map(|(producer, at)| self.write(producer, share(at), &bar));
+        let parts = try_join_all(writing).await?;
+        let took = began.elapsed();
+        bar.finish_and_clear();
+        let mut latencies = Latencies::new()?;
+        parts.iter().try_for_each(|part| latencies.merge(part))?;
+        let bytes = self.records * self.size as u64;
+        Found { what: "produce", records: self.records, bytes, took, latencies, latency_of: "HAND-OVER TO ACK" }
+            .print(session.output)
+    }
+
+    async fn write(&self, producer: &Producer, records: u64, bar: &ProgressBar) -> anyhow::Result<Latencies> {
+        let (topic, value): (Arc<str>, _) = (self.topic.topic.as_str().into(), payload(self.size));
+        let mut latencies = Latencies::new()?;
+        let mut under_way: VecDeque<(Instant, Delivery)> = VecDeque::new();
+        for _ in 0..records {
+            if under_way.len() == UNDER_WAY_MAX {
+                settle(&mut under_way, UNDER_WAY_MAX / 2, &mut latencies, bar).await?;
+            }
+            let record = Record::new(topic.clone()).value(value.clone());
+            let handed_over = Instant::now();
+            under_way.push_back((handed_over, producer.enqueue(record).await?));
+        }
+        producer.flush().await?;
+        settle(&mut under_way, 0, &mut latencies, bar).await?;
+        Ok(latencies)
+    }
+}
+
+/// Waits until only `left` records are under way.
+async fn settle(
+    under_way: &mut VecDeque<(Instant, Delivery)>,
+    left: usize,
+    latencies: &mut Latencies,
+    bar: &ProgressBar,
+) -> anyhow::Result<()> {
+    while left < under_way.len() {
+        if let Some((handed_over, delivery)) = under_way.pop_front() {
+            delivery.await?;
+            latencies.add(handed_over.elapsed());
+            bar.inc(1);
+        }
+    }
+    Ok(())
+}

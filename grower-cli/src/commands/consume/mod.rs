@@ -1,0 +1,225 @@
+//! `consume TOPIC...`: records out.
+
+mod ends;
+mod print;
+
+use crate::output::Template;
+use crate::place_in_log::{PlaceInLog, now};
+use crate::session::{Session, interrupted};
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use ends::Ends;
+use grower_client::ids::PartitionId;
+use grower_client::{Client, ConsumeError, Consumer, ConsumerRecord, ErrorCode, OnDamage, StartFrom};
+use print::Printer;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Read records
+///
+/// Prints each record's value and a newline. Without a group it reads from the beginning, and remembers nothing. With
+/// --group it shares the partitions with the other members of the group, goes on where the group has got to, and commits
+/// what it has printed: each second, before it gives up partitions, and when it ends.
+#[derive(Debug, Args)]
+#[command(after_long_help = "--format prints each record as the template says, and nothing else:
+  %t topic   %p partition   %o offset   %k key   %v value   %h headers as name=value,..   %K, %V bytes of key, value
+  %T time as 2026-11-21T08:30:00.125Z   %m time in milliseconds   %% percent sign   \\n \\t \\r \\0 \\\\ \\xHH
+JSON: {\"topic\",\"partition\",\"offset\",\"timestamp\",\"key\",\"value\",\"headers\"}; timestamp in milliseconds; key and value are strings \
+or null, and key_base64 or value_base64 where they are not UTF-8; headers is an array of [name, value].
+
+Order holds within a partition. --until-end stops at the high watermark that each partition has at the start. \
+A damaged record on disk ends it with an error that names the offsets; --skip-damaged reads on after them. \
+A closed pipe, as in `| head`, is no failure. Ctrl-C commits and ends.
+
+Examples:
+  grower-cli consume events --until-end > copy.log
+  grower-cli consume events --from time:-5m --format '%T %p:%o %k %v\\n'
+  grower-cli consume orders payments --group billing --output json")]
+pub struct Consume {
+    /// The topics
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// Read as a member of this consumer group
+    #[arg(long, value_name = "G")]
+    group: Option<String>,
+    /// Read this partition only; may be repeated
+    #[arg(long = "partition", value_name = "N")]
+    partitions: Vec<u32>,
+    /// Where to start: beginning, end, committed, offset:N, time:RFC3339, or time:-5m for five minutes ago [default: committed
+    /// with --group, else beginning]. With --group it counts for partitions in which the group has committed nothing yet
+    #[arg(long, value_name = "PLACE")]
+    from: Option<PlaceInLog>,
+    /// Stop after this many records
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// How many records are handed over at once, at most
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Stop where each partition ends now
+    #[arg(long)]
+    until_end: bool,
+    /// Read on after records that are damaged on disk, naming them on standard error
+    #[arg(long)]
+    skip_damaged: bool,
+    /// What to print of each record
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<Template>,
+}
+
+/// How long a poll waits for records before the end and Ctrl-C are looked at again.
+const POLL: Duration = Duration::from_millis(200);
+/// How often a group's progress is committed, and that of other members looked at.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+impl Consume {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        ensure!(self.limit != Some(0), "--limit 0 reads nothing");
+        let client = &session.client;
+        let partitions = self.read_partitions(client).await?;
+        let ends = if self.until_end { Some(Ends::now(client, &partitions).await?) } else { None };
+        let consumer = self.consumer(client, &partitions).await?;
+        let mut reading = Reading {
+            client,
+            group: self.group.as_deref(),
+            consumer,
+            printer: Printer::new(session.output, self.format.clone()),
+            ends,
+            left: self.limit.unwrap_or(u64::MAX),
+            looked_at: Instant::now(),
+        };
+        let result = reading.run().await;
+        let closed = reading.close().await;
+        result.and(closed)
+    }
+
+    /// The partitions asked for; fails if a topic or a partition is not there.
+    async fn read_partitions(&self, client: &Client) -> anyhow::Result<Vec<(String, PartitionId)>> {
+        let mut found = Vec::new();
+        for topic in &self.topics {
+            let described = client.admin().describe_topic(topic, false).await;
+            let described = described.with_context(|| format!("cannot read {topic}"))?;
+            let there: Vec<PartitionId> = described.partitions.iter().map(|partition| partition.partition).collect();
+            let wanted: Vec<PartitionId> = self.partitions.iter().copied().map(PartitionId::new).collect();
+            if let Some(missing) = wanted.iter().find(|partition| !there.contains(partition)) {
+                bail!("{topic} has no partition {missing}: it has {} partitions, counted from 0", there.len());
+            }
+            let read = if wanted.is_empty() { there } else { wanted };
+            found.extend(read.into_iter().map(|partition| (topic.clone(), partition)));
+        }
+        Ok(found)
+    }
+
+    async fn consumer(&self, client: &Client, partitions: &[(String, PartitionId)]) -> anyhow::Result<Consumer> {
+        let start = self.start()?;
+        let mut builder = client.consumer().from(start).max_poll_records(self.batch as usize);
+        if self.skip_damaged {
+            builder = builder.on_damage(OnDamage::Skip);
+        }
+        if let Some(group) = &self.group {
+            builder = builder.group(group.as_str()).auto_commit(Some(COMMIT_EVERY));
+        }
+        builder = if self.group.is_some() && self.partitions.is_empty() {
+            builder.subscribe(self.topics.iter().map(String::as_str))
+        } else {
+            builder.assign(partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition)))
+        };
+        Ok(builder.build().await?)
+    }
+
+    fn start(&self) -> anyhow::Result<StartFrom> {
+        Ok(match (self.from, &self.group) {
+            (None, Some(_)) => StartFrom::Committed,
+            (None, None) | (Some(PlaceInLog::Beginning), _) => StartFrom::Beginning,
+            (Some(PlaceInLog::End), _) => StartFrom::End,
+            (Some(PlaceInLog::Committed), Some(_)) => StartFrom::Committed,
+            (Some(PlaceInLog::Committed), None) => bail!("--from committed wants --group: only groups commit offsets"),
+            (Some(PlaceInLog::Offset(offset)), _) => StartFrom::Offset(offset),
+            (Some(PlaceInLog::Time(when)), _) => StartFrom::Time(when.resolve(now())),
+        })
+    }
+}
+
+/// A consumer at work. In a group it commits by itself what was handed out before the latest call; so records are printed
+/// and flushed before the next is made, and those that shall not be printed are given back.
+struct Reading<'a> {
+    client: &'a Client,
+    group: Option<&'a str>,
+    consumer: Consumer,
+    printer: Printer,
+    ends: Option<Ends>,
+    left: u64,
+    looked_at: Instant,
+}
+
+impl Reading<'_> {
+    /// Prints until the end, the limit, or Ctrl-C.
+    async fn run(&mut self) -> anyhow::Result<()> {
+        let mut interrupt = std::pin::pin!(interrupted());
+        while self.left != 0 && !self.is_at_the_end().await? {
+            let records = tokio::select! {
+                biased;
+                () = &mut interrupt => return Ok(()),
+                polled = self.consumer.poll(POLL) => polled.map_err(explain)?,
+            };
+            if let Err(error) = self.print(&records) {
+                self.give_back(&records)?; // Nobody saw them.
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, records: &[ConsumerRecord]) -> anyhow::Result<()> {
+        let mut unwanted = Vec::new();
+        for record in records {
+            if self.left == 0 || self.ends.as_ref().is_some_and(|ends| ends.is_past(record)) {
+                unwanted.push(record);
+                continue;
+            }
+            self.printer.print(record)?;
+            self.left -= 1;
+        }
+        self.printer.flush()?;
+        self.give_back(unwanted)
+    }
+
+    /// Lets each partition of these records stand before the first of them, and reads no more of it.
+    fn give_back<'r>(&self, records: impl IntoIterator<Item = &'r ConsumerRecord>) -> anyhow::Result<()> {
+        let mut given_back = BTreeSet::new();
+        for record in records {
+            if given_back.insert((&record.topic, record.partition)) {
+                // A partition that went to another member meanwhile is that one's business.
+                if self.consumer.seek(record.topic.as_str(), record.partition, record.offset).is_ok() {
+                    self.consumer.pause(record.topic.as_str(), record.partition)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_at_the_end(&mut self) -> anyhow::Result<bool> {
+        let Some(ends) = &mut self.ends else { return Ok(false) };
+        if ends.are_reached_by(&self.consumer) {
+            return Ok(true);
+        }
+        match self.group {
+            // The rest may be another member's: it is read when it is committed.
+            Some(group) if COMMIT_EVERY <= self.looked_at.elapsed() => {
+                self.looked_at = Instant::now();
+                ends.are_committed_by(self.client, group).await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn close(mut self) -> anyhow::Result<()> {
+        Ok(self.consumer.close().await?)
+    }
+}
+
+/// Says what to do about damage.
+fn explain(error: ConsumeError) -> anyhow::Error {
+    let damaged = error.code() == Some(ErrorCode::CorruptLog);
+    let error = anyhow::Error::new(error);
+    if damaged { error.context("damaged on disk; --skip-damaged reads on after it") } else { error }
+}

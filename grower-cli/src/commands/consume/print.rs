@@ -1,0 +1,47 @@
+//! One record on standard output, in the form asked for.
+
+use crate::arguments::Output;
+use crate::output::{Out, RecordJson, Template, json_line};
+use grower_client::ConsumerRecord;
+use std::io::{self, Write};
+
+/// Prints records.
+pub(super) struct Printer {
+    out: Out,
+    form: Form,
+}
+
+enum Form {
+    /// The value and a newline.
+    Raw,
+    Json,
+    Template(Template),
+}
+
+impl Printer {
+    /// A template goes before the output form.
+    pub(super) fn new(output: Output, template: Option<Template>) -> Self {
+        let form = match (template, output) {
+            (Some(template), _) => Form::Template(template),
+            (None, Output::Json) => Form::Json,
+            (None, Output::Table) => Form::Raw,
+        };
+        Self { out: Out::stdout(), form }
+    }
+
+    pub(super) fn print(&mut self, record: &ConsumerRecord) -> io::Result<()> {
+        match &self.form {
+            Form::Raw => {
+                self.out.write_all(record.value.as_deref().unwrap_or_default())?;
+                self.out.write_all(b"\n")
+            }
+            Form::Json => json_line(&mut self.out, &RecordJson(record)),
+            Form::Template(template) => template.write(record, &mut self.out),
+        }
+    }
+
+    /// What was printed has reached its reader once this returned.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

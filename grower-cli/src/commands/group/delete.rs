@@ -1,0 +1,29 @@
+//! `group delete G`.
+
+use crate::arguments::Output;
+use crate::output::{Out, escaped};
+use crate::session::Session;
+use clap::Args;
+use std::io::Write;
+
+/// Forget a group and all it committed
+///
+/// The group must have no members: stop its consumers first.
+#[derive(Debug, Args)]
+#[command(after_help = "JSON: {\"group\",\"deleted\":true}")]
+pub struct Delete {
+    /// The group
+    group: String,
+}
+
+impl Delete {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        session.client.admin().delete_group(&self.group).await?;
+        let mut out = Out::stdout();
+        match session.output {
+            Output::Json => out.json(&serde_json::json!({ "group": self.group, "deleted": true }))?,
+            Output::Table => writeln!(out, "deleted group {}", escaped(&self.group))?,
+        }
+        Ok(out.flush()?)
+    }
+}

@@ -1,0 +1,43 @@
+//! `group ..`: looking at consumer groups and changing where they go on.
+
+mod delete;
+mod describe;
+mod list;
+mod reset;
+
+use crate::session::Session;
+use clap::Subcommand;
+use grower_client::GroupState;
+
+/// List, describe, reset and delete consumer groups
+#[derive(Debug, Subcommand)]
+pub enum Group {
+    /// List all groups
+    List(list::List),
+    /// Show a group: each partition with its committed offset, lag and owner
+    Describe(describe::Describe),
+    /// Set where a group goes on in a topic
+    Reset(reset::Reset),
+    /// Forget a group and all it committed
+    Delete(delete::Delete),
+}
+
+impl Group {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        match self {
+            Self::List(command) => command.run(session).await,
+            Self::Describe(command) => command.run(session).await,
+            Self::Reset(command) => command.run(session).await,
+            Self::Delete(command) => command.run(session).await,
+        }
+    }
+}
+
+/// A group's state in words.
+fn state_name(state: GroupState) -> &'static str {
+    match state {
+        GroupState::Empty => "empty",
+        GroupState::Stable => "stable",
+        GroupState::Reconciling => "reconciling",
+    }
+}

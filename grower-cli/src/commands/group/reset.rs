@@ -1,0 +1,81 @@
+//! `group reset G --topic T --to PLACE`.
+
+use crate::arguments::Output;
+use crate::output::Out;
+use crate::place_in_log::PlaceInLog;
+use crate::session::Session;
+use anyhow::{Context, bail};
+use clap::Args;
+use grower_client::ids::{Offset, PartitionId};
+use grower_client::{Admin, OffsetSpec};
+use std::io::Write;
+
+/// Set where a group goes on in a topic
+///
+/// The group must have no members: stop its consumers first.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An offset before the log's start or after its end is moved to the start or the end. A time after the newest record \
+means the end.
+
+JSON: an array of {\"topic\",\"partition\",\"offset\"}
+
+Examples:
+  grower-cli group reset billing --topic orders --to beginning
+  grower-cli group reset billing --topic orders --to time:-1h"
+)]
+pub struct Reset {
+    /// The group
+    group: String,
+    /// The topic, all partitions of it
+    #[arg(long, value_name = "T")]
+    topic: String,
+    /// beginning, end, offset:N, time:RFC3339, or time:-5m for five minutes ago
+    #[arg(long, value_name = "PLACE")]
+    to: PlaceInLog,
+}
+
+impl Reset {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let admin = session.client.admin();
+        let offsets = self.offsets(&admin).await?;
+        let reset = offsets.iter().map(|(partition, offset)| (self.topic.as_str(), *partition, *offset));
+        admin.reset_group(&self.group, reset).await.context("stop the group's consumers, then try again")?;
+        let mut out = Out::stdout();
+        match session.output {
+            Output::Json => {
+                let json = |(partition, offset): &(PartitionId, Offset)| serde_json::json!({ "topic": self.topic, "partition": partition.value(), "offset": offset.value() });
+                out.json(&offsets.iter().map(json).collect::<Vec<_>>())?;
+            }
+            Output::Table => {
+                for (partition, offset) in &offsets {
+                    writeln!(out, "{} goes on in {}/{partition} at offset {offset}", self.group, self.topic)?;
+                }
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    async fn offsets(&self, admin: &Admin) -> anyhow::Result<Vec<(PartitionId, Offset)>> {
+        let topic = admin.describe_topic(&self.topic, false).await?;
+        let mut offsets = Vec::new();
+        for partition in topic.partitions {
+            let (start, end) = (partition.log_start, partition.high_watermark);
+            let offset = match self.to {
+                PlaceInLog::Committed => {
+                    bail!("a group is where it committed already; --to takes beginning, end, offset:N or time:..")
+                }
+                PlaceInLog::Beginning => start,
+                PlaceInLog::End => end,
+                PlaceInLog::Offset(offset) => offset.clamp(start, end),
+                PlaceInLog::Time(when) => {
+                    let spec = OffsetSpec::AtOrAfter(when.resolve(crate::place_in_log::now()));
+                    let listed = admin.list_offsets([(self.topic.as_str(), partition.partition, spec)]).await?;
+                    listed.into_iter().next().transpose()?.and_then(|listed| listed.offset).unwrap_or(end)
+                }
+            };
+            offsets.push((partition.partition, offset));
+        }
+        Ok(offsets)
+    }
+}

@@ -1,0 +1,40 @@
+//! The commands, one file each: its arguments with their help, and what it does.
+
+pub(crate) mod bench;
+pub(crate) mod completions;
+pub(crate) mod consume;
+pub(crate) mod demo;
+pub(crate) mod group;
+pub(crate) mod log;
+pub(crate) mod produce;
+pub(crate) mod topic;
+
+use crate::arguments::{Arguments, Command};
+use crate::session::Session;
+
+/// Runs a command to its end.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Completions(command) => command.run(),
+        Command::Log(command) => command.run(&arguments.common),
+        Command::Demo(command) => command.run(&arguments.common).await,
+        command => {
+            let session = Session::open(&arguments.common).await?;
+            let result = run_with(&session, command).await;
+            let closed = session.close().await;
+            result.and(closed)
+        }
+    }
+}
+
+/// The commands that need a broker.
+async fn run_with(session: &Session, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Topic(command) => command.run(session).await,
+        Command::Produce(command) => command.run(session).await,
+        Command::Consume(command) => command.run(session).await,
+        Command::Group(command) => command.run(session).await,
+        Command::Bench(command) => command.run(session).await,
+        Command::Completions(_) | Command::Log(_) | Command::Demo(_) => Ok(()), // They came before.
+    }
+}

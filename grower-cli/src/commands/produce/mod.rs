@@ -1,0 +1,223 @@
+//! `produce TOPIC [FILE]`: one record a line.
+
+mod pump;
+mod report;
+mod source;
+
+use crate::arguments::key_value;
+use crate::session::Session;
+use anyhow::Context;
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use grower_client::ids::PartitionId;
+use grower_client::{Acks, Codec, Partitioner, Producer, Record};
+use pump::Pump;
+use report::Report;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Write records: one a line, from a file or from standard input
+///
+/// A line ends at a newline and nowhere else; an empty line is an empty record; carriage returns, NUL bytes and bytes
+/// that are not UTF-8 are kept; a last line without newline counts.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "A line that is too long for a record (the topic's max.message.bytes) is named by its number on standard error, the \
+others go on, and the exit status is 1. It is 0 only if every line was acknowledged; a record may wait 120 seconds for that. \
+Ctrl-C stops reading and waits for what was read.
+
+--follow keeps reading as the file grows, like tail -F: through rotation (the old file to its end first, then the new one) \
+and truncation. Beside the file it keeps FILE.TOPIC.grower-place: up to which byte every line is acknowledged. The next \
+run goes on there, also after a crash, and also in files rotated meanwhile (FILE.1, FILE-20261121, ..; not compressed). \
+Each record gets a header `grower-follow` that names its line, by which the next run finds lines that were acknowledged \
+after the last note: nothing is sent twice. Delete the note to start over.
+
+Table form: a summary at the end. JSON: an object for each acknowledged line, in the order of lines: \
+{\"topic\",\"partition\",\"offset\",\"timestamp\",\"line\",\"durability\"}; \
+line counts from 1, timestamp is in milliseconds, durability is \"fsynced\", \"written\" (in the memory of the operating \
+system: what --acks leader gives, and topics with flush=os) or \"none\"; with --acks none the offset is null.
+
+Examples:
+  grower-cli produce events big.log --compression zstd
+  printf 'user1:login\\nuser2:logout\\n' | grower-cli produce events --key-separator :
+  grower-cli produce events /var/log/syslog --follow --header host=web1"
+)]
+pub struct Produce {
+    /// The topic
+    topic: String,
+    /// The file; standard input unless given, or if it is -
+    file: Option<PathBuf>,
+    /// Key of every record
+    #[arg(long, value_name = "K", conflicts_with = "key_separator")]
+    key: Option<String>,
+    /// What stands before the first S in a line is the record's key; a line without S has no key
+    #[arg(long, value_name = "S")]
+    key_separator: Option<String>,
+    /// A header of every record; may be repeated
+    #[arg(long = "header", value_name = "K=V", value_parser = key_value)]
+    headers: Vec<(String, String)>,
+    /// Partition of every record, instead of a partitioner
+    #[arg(long, value_name = "N", conflicts_with = "partitioner")]
+    partition: Option<u32>,
+    /// Which partition a record goes to
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    partitioner: Spread,
+    /// When a record counts as acknowledged
+    #[arg(long, value_name = "LEVEL", default_value = "all")]
+    acks: AckLevel,
+    /// How batches are compressed
+    #[arg(long, value_name = "CODEC", default_value = "none")]
+    compression: Compression,
+    /// How long a batch waits for more records, in milliseconds; while a request is under way records gather anyway
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    linger: u64,
+    /// The largest batch, in bytes before compression [default: 1 MiB]
+    #[arg(long, value_name = "N")]
+    batch_bytes: Option<usize>,
+    /// The largest batch, in records [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_records: Option<u32>,
+    /// Keep reading as the file grows, through rotation, and go on where an earlier run stopped
+    #[arg(long, requires = "file")]
+    follow: bool,
+}
+
+/// Names of partitioners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Spread {
+    /// By key where there is one, else sticky
+    Default,
+    /// One partition until its batch is full, then another
+    Sticky,
+    /// One after the other
+    RoundRobin,
+    /// By key (murmur2, as Kafka's clients); records without one are spread
+    Key,
+}
+
+/// Names of ack levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AckLevel {
+    /// Once it is sent
+    None,
+    /// Once the leader has written it
+    Leader,
+    /// Once it is fsynced on every in-sync replica
+    All,
+}
+
+/// Names of codecs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl Produce {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let line_bytes_max = self.line_bytes_max(session).await?;
+        let producer = self.producer(session).await?;
+        let report = Report::new(session.output, &self.topic);
+        if self.follow {
+            return self.follow(session, producer, report, line_bytes_max).await;
+        }
+        let source = source::open(self.file.as_deref(), line_bytes_max)?;
+        Pump::new(&self, producer, report).run(source).await
+    }
+
+    async fn follow(&self, session: &Session, producer: Producer, report: Report, limit: usize) -> anyhow::Result<()> {
+        let path = self.file.as_deref().context("--follow wants a file")?;
+        let follower = source::Follower::begin(&session.client, path, &self.topic, limit).await?;
+        let (source, keeper, done) = follower.start()?;
+        Pump::new(self, producer, report).keeping(keeper, done).run(source).await
+    }
+
+    /// The longest line that can be a record of the topic. Fails at once if there is no such topic.
+    async fn line_bytes_max(&self, session: &Session) -> anyhow::Result<usize> {
+        let described = session.client.admin().describe_topic(&self.topic, false).await;
+        let topic = described.with_context(|| format!("cannot write to {}", self.topic))?;
+        let max = topic.configs.iter().find(|config| config.key == "max.message.bytes");
+        let bytes = max.and_then(|config| config.value.parse::<bytesize::ByteSize>().ok());
+        Ok(usize::try_from(bytes.map_or(1 << 20, |size| size.0))?)
+    }
+
+    async fn producer(&self, session: &Session) -> anyhow::Result<Producer> {
+        let mut builder = session
+            .client
+            .producer()
+            .acks(self.acks.into())
+            .compression(self.compression.into())
+            .partitioner(self.partitioner.into())
+            .linger(Duration::from_millis(self.linger));
+        if let Some(bytes) = self.batch_bytes {
+            builder = builder.batch_bytes(bytes);
+        }
+        if let Some(records) = self.batch_records {
+            builder = builder.batch_records(records);
+        }
+        Ok(builder.build().await?)
+    }
+
+    /// The record of a line.
+    fn record(&self, topic: &Arc<str>, line: Bytes) -> Record {
+        let (key, value) = self.split_key(line);
+        let mut record = Record::new(topic.clone()).value(value);
+        if let Some(key) = key {
+            record = record.key(key);
+        }
+        if let Some(partition) = self.partition {
+            record = record.partition(PartitionId::new(partition));
+        }
+        self.headers.iter().fold(record, |record, (name, value)| record.header(name.clone(), value.clone()))
+    }
+
+    fn split_key(&self, line: Bytes) -> (Option<Bytes>, Bytes) {
+        if let Some(key) = &self.key {
+            return (Some(Bytes::copy_from_slice(key.as_bytes())), line);
+        }
+        let Some(separator) = self.key_separator.as_deref().filter(|separator| !separator.is_empty()) else {
+            return (None, line);
+        };
+        match line.windows(separator.len()).position(|window| window == separator.as_bytes()) {
+            Some(at) => (Some(line.slice(..at)), line.slice(at + separator.len()..)),
+            None => (None, line),
+        }
+    }
+}
+
+impl From<Spread> for Partitioner {
+    fn from(name: Spread) -> Self {
+        match name {
+            Spread::Default => Self::Default,
+            Spread::Sticky => Self::Sticky,
+            Spread::RoundRobin => Self::RoundRobin,
+            Spread::Key => Self::Key,
+        }
+    }
+}
+
+impl From<AckLevel> for Acks {
+    fn from(name: AckLevel) -> Self {
+        match name {
+            AckLevel::None => Self::None,
+            AckLevel::Leader => Self::Leader,
+            AckLevel::All => Self::All,
+        }
+    }
+}
+
+impl From<Compression> for Codec {
+    fn from(name: Compression) -> Self {
+        match name {
+            Compression::None => Self::None,
+            Compression::Gzip => Self::Gzip,
+            Compression::Snappy => Self::Snappy,
+            Compression::Lz4 => Self::Lz4,
+            Compression::Zstd => Self::Zstd,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Lines in, records out, acks back: many records are under way at once, and acks are told in the order of lines.
+
+use super::Produce;
+use super::report::Report;
+use super::source::{Piece, Source};
+use crate::follow::{Keeper, Mark, Open};
+use crate::lines::Line;
+use crate::session::interrupted;
+use anyhow::{Context, bail};
+use futures_util::FutureExt;
+use grower_client::{Delivery, ErrorCode, ProduceError, Producer};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// How many lines may be under way; the producer bounds their bytes.
+const UNDER_WAY_MAX: usize = 64 << 10;
+
+/// Carries lines to the broker.
+pub(super) struct Pump<'a> {
+    options: &'a Produce,
+    topic: Arc<str>,
+    producer: Producer,
+    report: Report,
+    under_way: VecDeque<UnderWay>,
+    following: Option<Following>,
+}
+
+/// What is needed beside, to follow a file.
+struct Following {
+    keeper: Keeper,
+    /// Lines that an earlier run has sent already.
+    arrived: BTreeSet<Mark>,
+    /// Up to where every line is done, since the note was last written.
+    done: Option<(Arc<Open>, u64)>,
+}
+
+/// A line whose fate is not told yet.
+struct UnderWay {
+    number: u64,
+    bytes: u64,
+    end: u64,
+    file: Option<Arc<Open>>,
+    fate: Fate,
+}
+
+enum Fate {
+    Sent(Delivery),
+    Refused(String),
+    Arrived,
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(options: &'a Produce, producer: Producer, report: Report) -> Self {
+        let topic = options.topic.as_str().into();
+        Self { options, topic, producer, report, under_way: VecDeque::new(), following: None }
+    }
+
+    /// Keeps a note of how far the followed file is done; lines in `arrived` are not sent again.
+    pub(super) fn keeping(mut self, keeper: Keeper, arrived: BTreeSet<Mark>) -> Self {
+        self.following = Some(Following { keeper, arrived, done: None });
+        self
+    }
+
+    /// Runs until the source has ended and every line's fate is told, or until Ctrl-C.
+    pub(super) async fn run(mut self, mut source: Source) -> anyhow::Result<()> {
+        let mut interrupt = std::pin::pin!(interrupted());
+        let interrupted = loop {
+            let room = self.under_way.len() < UNDER_WAY_MAX;
+            tokio::select! {
+                biased;
+                () = &mut interrupt => break true,
+                settled = next(&mut self.under_way) => self.settle(settled)?,
+                piece = source.recv(), if room => match piece {
+                    Some(piece) => self.send(piece.context("cannot read on")?).await?,
+                    None => break false,
+                },
+            }
+        };
+        drop(source);
+        self.producer.flush().await.ok(); // Each line's own result says what failed.
+        while !self.under_way.is_empty() {
+            let settled = next(&mut self.under_way).await;
+            self.settle(settled)?;
+        }
+        let follows = self.following.is_some();
+        self.report.finish()?;
+        if interrupted && !follows {
+            bail!("interrupted: what was read is acknowledged, the rest was not read");
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, piece: Piece) -> anyhow::Result<()> {
+        for line in piece.lines {
+            let (number, end) = (line.number, line.end);
+            let bytes = line.content.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            let fate = self.fate(line, piece.file.as_deref()).await?;
+            self.under_way.push_back(UnderWay { number, bytes, end, file: piece.file.clone(), fate });
+        }
+        Ok(())
+    }
+
+    async fn fate(&mut self, line: Line, file: Option<&Open>) -> anyhow::Result<Fate> {
+        let content = match line.content {
+            Ok(content) => content,
+            Err(too_long) => return Ok(Fate::Refused(too_long.to_string())),
+        };
+        let mut record = self.options.record(&self.topic, content);
+        if let (Some(following), Some(file)) = (&mut self.following, file) {
+            let mark = Mark { incarnation: file.incarnation, start: line.start };
+            if following.arrived.remove(&mark) {
+                return Ok(Fate::Arrived);
+            }
+            let (name, value) = mark.header(following.keeper.follower());
+            record = record.header(name, value);
+        }
+        match self.producer.enqueue(record).await {
+            Ok(delivery) => Ok(Fate::Sent(delivery)),
+            Err(error) => refusal(line.number, error).map(Fate::Refused),
+        }
+    }
+
+    /// Tells the fate of a line, and of all after it that is known already.
+    fn settle(&mut self, (line, result): Settled) -> anyhow::Result<()> {
+        self.settle_one(line, result)?;
+        while let Some(front) = self.under_way.front_mut() {
+            let result = match &mut front.fate {
+                Fate::Sent(delivery) => match delivery.now_or_never() {
+                    Some(result) => Some(result),
+                    None => break,
+                },
+                Fate::Refused(_) | Fate::Arrived => None,
+            };
+            if let Some(line) = self.under_way.pop_front() {
+                self.settle_one(line, result)?;
+            }
+        }
+        self.report.flush()?;
+        self.save()
+    }
+
+    fn settle_one(
+        &mut self,
+        line: UnderWay,
+        result: Option<Result<grower_client::Ack, ProduceError>>,
+    ) -> anyhow::Result<()> {
+        match (line.fate, result) {
+            (Fate::Refused(why), _) => self.report.refused(line.number, &why),
+            (Fate::Sent(_), Some(Ok(ack))) => {
+                self.report.acknowledged(line.number, line.bytes, &ack)?;
+                if let (Some(following), Some(offset)) = (&mut self.following, ack.offset) {
+                    following.keeper.acknowledged(ack.partition, offset);
+                }
+            }
+            (Fate::Sent(_), Some(Err(error))) => {
+                let why = refusal(line.number, error)?;
+                self.report.refused(line.number, &why);
+            }
+            (Fate::Sent(_) | Fate::Arrived, _) => {}
+        }
+        if let (Some(following), Some(file)) = (&mut self.following, line.file) {
+            following.done = Some((file, line.end));
+        }
+        Ok(())
+    }
+
+    fn save(&mut self) -> anyhow::Result<()> {
+        let Some(following) = &mut self.following else { return Ok(()) };
+        let Some((file, end)) = following.done.take() else { return Ok(()) };
+        Ok(following.keeper.save(&file, end)?)
+    }
+}
+
+/// A line with the result of its record, if it became one.
+type Settled = (UnderWay, Option<Result<grower_client::Ack, ProduceError>>);
+
+/// Waits for the fate of the first line under way; for ever if there is none. May be dropped at any time.
+async fn next(under_way: &mut VecDeque<UnderWay>) -> Settled {
+    let result = match under_way.front_mut().map(|line| &mut line.fate) {
+        Some(Fate::Sent(delivery)) => Some(delivery.await),
+        Some(Fate::Refused(_) | Fate::Arrived) => None,
+        None => std::future::pending().await,
+    };
+    match under_way.pop_front() {
+        Some(line) => (line, result),
+        None => std::future::pending().await,
+    }
+}
+
+/// Why this line is refused; an error if it is not the line's fault, so that no other would fare better.
+fn refusal(line: u64, error: ProduceError) -> anyhow::Result<String> {
+    let of_the_line = matches!(error, ProduceError::TooLarge { .. })
+        || matches!(error.code(), Some(ErrorCode::TooLarge | ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp));
+    match of_the_line {
+        true => Ok(format!("was refused: {error}")),
+        false => Err(error).with_context(|| format!("line {line} was not acknowledged, nor what comes after it")),
+    }
+}

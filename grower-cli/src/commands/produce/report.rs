@@ -1,0 +1,126 @@
+//! What became of the lines: an object for each ack, or a summary; and every line that was refused, by its number.
+
+use crate::arguments::Output;
+use crate::output::{Out, bytes_for_people, escaped, json_line};
+use anyhow::bail;
+use grower_client::{Ack, Durability};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::time::Instant;
+
+/// Counts and prints.
+pub(super) struct Report {
+    out: Out,
+    output: Output,
+    topic: String,
+    began: Instant,
+    records: u64,
+    bytes: u64,
+    weakest: Option<Durability>,
+    refused: u64,
+    first_refused: Option<u64>,
+}
+
+/// An acknowledged line as JSON.
+#[derive(Serialize)]
+struct AckJson<'a> {
+    topic: &'a str,
+    partition: u32,
+    offset: Option<u64>,
+    timestamp: i64,
+    line: u64,
+    durability: &'static str,
+}
+
+impl Report {
+    pub(super) fn new(output: Output, topic: &str) -> Self {
+        Self {
+            out: Out::stdout(),
+            output,
+            topic: topic.to_owned(),
+            began: Instant::now(),
+            records: 0,
+            bytes: 0,
+            weakest: None,
+            refused: 0,
+            first_refused: None,
+        }
+    }
+
+    /// A line was acknowledged.
+    pub(super) fn acknowledged(&mut self, line: u64, bytes: u64, ack: &Ack) -> io::Result<()> {
+        self.records += 1;
+        self.bytes += bytes;
+        self.weakest = Some(self.weakest.map_or(ack.durability, |weakest| weakest.min(ack.durability)));
+        if self.output == Output::Table {
+            return Ok(());
+        }
+        let ack = AckJson {
+            topic: ack.topic.as_str(),
+            partition: ack.partition.value(),
+            offset: ack.offset.map(|offset| offset.value()),
+            timestamp: ack.timestamp.as_millis(),
+            line,
+            durability: durability_name(ack.durability),
+        };
+        json_line(&mut self.out, &ack)
+    }
+
+    /// A line will never be a record.
+    pub(super) fn refused(&mut self, line: u64, why: &dyn std::fmt::Display) {
+        self.refused += 1;
+        self.first_refused.get_or_insert(line);
+        eprintln!("line {line} {}", escaped(&why.to_string()));
+    }
+
+    /// Lets a program that waits for acks see them.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// The end: fails unless every line was acknowledged.
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+        if self.output == Output::Table {
+            self.summary()?;
+        }
+        self.out.flush()?;
+        if let Some(first) = self.first_refused {
+            bail!(
+                "{} lines were refused, the first of them line {first}; {} were acknowledged",
+                self.refused,
+                self.records
+            );
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self) -> io::Result<()> {
+        let seconds = self.began.elapsed().as_secs_f64().max(1e-6);
+        writeln!(
+            self.out,
+            "{}: {} records, {} in {seconds:.2} s ({:.0} records/s, {}/s), {}",
+            self.topic,
+            self.records,
+            bytes_for_people(self.bytes),
+            self.records as f64 / seconds,
+            bytes_for_people((self.bytes as f64 / seconds) as u64),
+            self.weakest.map_or("nothing to acknowledge", durability_for_people),
+        )
+    }
+}
+
+fn durability_name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::None => "none",
+        Durability::Written => "written",
+        Durability::Fsynced => "fsynced",
+    }
+}
+
+fn durability_for_people(durability: Durability) -> &'static str {
+    match durability {
+        Durability::None => "sent and not acknowledged",
+        Durability::Written => "all acknowledged: written, not fsynced",
+        Durability::Fsynced => "all acknowledged: fsynced",
+    }
+}

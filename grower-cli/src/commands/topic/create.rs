@@ -1,0 +1,126 @@
+//! `topic create NAME[:PARTITIONS]...`.
+
+use super::CONFIG_HELP;
+use crate::arguments::{Output, key_value};
+use crate::output::{Out, escaped, told};
+use crate::session::Session;
+use anyhow::ensure;
+use clap::Args;
+use grower_client::ids::TopicId;
+use grower_client::{AdminError, ErrorCode, TopicSpec};
+use std::io::Write;
+use std::str::FromStr;
+
+/// Create topics
+///
+/// Each topic is created or refused by itself; what was created is durable.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("{CONFIG_HELP}
+
+JSON: {{\"topic\",\"id\",\"created\"}} for each topic; id is null and created false for one that was there already.
+
+Examples:
+  grower-cli topic create events:3 audit
+  grower-cli topic create metrics:8 --config retention.ms=1d --config segment.bytes=64MiB"))]
+pub struct Create {
+    /// Names, each with the number of its partitions (1 unless given)
+    #[arg(required = true, value_name = "NAME[:PARTITIONS]")]
+    topics: Vec<Named>,
+    /// Replicas of each partition [default: 3, or the number of brokers if there are fewer]
+    #[arg(long, value_name = "N")]
+    replication_factor: Option<u32>,
+    /// A config that differs from the default; may be repeated
+    #[arg(long = "config", value_name = "K=V", value_parser = key_value)]
+    configs: Vec<(String, String)>,
+    /// Succeed if a topic is there already, and leave it as it is
+    #[arg(long)]
+    if_not_exists: bool,
+}
+
+/// `NAME[:PARTITIONS]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    name: String,
+    partitions: u32,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, partitions) = match text.rsplit_once(':') {
+            None => (text, 1),
+            Some((name, number)) => match number.parse() {
+                Ok(partitions) if 0 < partitions => (name, partitions),
+                _ => return Err("write the number of partitions as in events:3; at least 1".to_owned()),
+            },
+        };
+        Ok(Self { name: name.to_owned(), partitions })
+    }
+}
+
+impl Create {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let mut out = Out::stdout();
+        let mut refused = 0;
+        for topic in &self.topics {
+            match self.create(session, topic).await {
+                Ok(id) => tell(&mut out, session.output, topic, id)?,
+                Err(error) => {
+                    refused += 1;
+                    eprintln!("error: {}: {}", escaped(&topic.name), told(&error));
+                }
+            }
+        }
+        ensure!(refused == 0, "{refused} of {} topics were not created", self.topics.len());
+        Ok(())
+    }
+
+    /// The new topic's id; none if it was there.
+    async fn create(&self, session: &Session, topic: &Named) -> anyhow::Result<Option<TopicId>> {
+        let mut spec = TopicSpec::partitions(topic.partitions);
+        if let Some(factor) = self.replication_factor {
+            spec = spec.replication_factor(factor);
+        }
+        for (key, value) in &self.configs {
+            spec = spec.config(key.as_str(), value.as_str());
+        }
+        match session.client.admin().create_topic(&topic.name, spec).await {
+            Ok(id) => Ok(Some(id)),
+            Err(error) if self.if_not_exists && is_there_already(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn is_there_already(error: &AdminError) -> bool {
+    error.code() == Some(ErrorCode::TopicExists)
+}
+
+fn tell(out: &mut Out, output: Output, topic: &Named, id: Option<TopicId>) -> anyhow::Result<()> {
+    let created = id.is_some();
+    match output {
+        Output::Json => {
+            let id = id.map(|id| id.to_string());
+            out.json(&serde_json::json!({ "topic": topic.name, "id": id, "created": created }))?;
+        }
+        Output::Table if created => writeln!(out, "created {}({})", topic.name, topic.partitions)?,
+        Output::Table => writeln!(out, "{} is there already", topic.name)?,
+    }
+    Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_has_one_partition_unless_told() {
+        let named = |name: &str, partitions| Ok(Named { name: name.to_owned(), partitions });
+        assert_eq!("events".parse::<Named>(), named("events", 1));
+        assert_eq!("events:3".parse::<Named>(), named("events", 3));
+        for bad in ["events:", "events:0", "events:-1", "events:x", "events:99999999999"] {
+            assert!(bad.parse::<Named>().is_err(), "{bad}");
+        }
+    }
+}

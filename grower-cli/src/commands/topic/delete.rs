@@ -1,0 +1,29 @@
+//! `topic delete NAME`.
+
+use crate::arguments::Output;
+use crate::output::Out;
+use crate::session::Session;
+use clap::Args;
+use std::io::Write;
+
+/// Delete a topic with all its records
+///
+/// There is no way back: a topic created again under the same name is another one, and starts empty.
+#[derive(Debug, Args)]
+#[command(after_help = "JSON: {\"topic\",\"deleted\":true}")]
+pub struct Delete {
+    /// The topic
+    name: String,
+}
+
+impl Delete {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        session.client.admin().delete_topic(&self.name).await?;
+        let mut out = Out::stdout();
+        match session.output {
+            Output::Json => out.json(&serde_json::json!({ "topic": self.name, "deleted": true }))?,
+            Output::Table => writeln!(out, "deleted {}", self.name)?,
+        }
+        Ok(out.flush()?)
+    }
+}

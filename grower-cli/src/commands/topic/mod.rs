@@ -1,0 +1,58 @@
+//! `topic ..`: making, changing and looking at topics.
+
+mod alter;
+mod create;
+mod delete;
+mod describe;
+mod grow;
+mod list;
+pub(crate) mod listing;
+
+pub(crate) use grow::key_warning;
+
+use crate::session::Session;
+use clap::Subcommand;
+
+/// Create, list, describe, alter, grow and delete topics
+#[derive(Debug, Subcommand)]
+pub enum Topic {
+    /// Create topics
+    Create(create::Create),
+    /// List all topics
+    List(list::List),
+    /// Show a topic: its configs, partitions, and on request segments and records
+    Describe(describe::Describe),
+    /// Change a topic's configs
+    Alter(alter::Alter),
+    /// Add partitions to a topic
+    Grow(grow::Grow),
+    /// Delete a topic with all its records
+    Delete(delete::Delete),
+}
+
+impl Topic {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        match self {
+            Self::Create(command) => command.run(session).await,
+            Self::List(command) => command.run(session).await,
+            Self::Describe(command) => command.run(session).await,
+            Self::Alter(command) => command.run(session).await,
+            Self::Grow(command) => command.run(session).await,
+            Self::Delete(command) => command.run(session).await,
+        }
+    }
+}
+
+/// The config keys that every topic has, for the help of `create` and `alter`.
+const CONFIG_HELP: &str = "Config keys (sizes take KiB, MiB, GiB; times take ms, s, m, h, d):
+  segment.bytes 1GiB            a segment is closed before it would grow past this
+  segment.messages              .. or hold more records than this (not set)
+  segment.ms 1d                 .. or once it is this old
+  retention.ms 5d               the oldest segments go once they are this old
+  retention.bytes               .. or while the rest still has this many bytes (not set)
+  retention.messages            .. or while the rest still has this many records (not set)
+  index.interval.bytes 4KiB     an index entry for each so many bytes; 0: for every batch
+  max.message.bytes 1MiB        the largest batch that is accepted
+  cleanup.policy delete         delete old segments, or compact: keep the last record of each key
+  flush fsync                   what an ack means: fsync, on disk; os, in the operating system's memory
+  message.timestamp.after.max.ms 1h   how far ahead of the broker's clock a record's timestamp may be";

@@ -1,0 +1,50 @@
+//! The command line of Grower: what `grower-cli` does, as a library, so that tests can tell the same stories.
+//!
+//! One file a command under `commands/`; each holds its arguments with their help and a `run`. [`demo::tell`] is the
+//! whole story of the log over any [`grower_client::Client`].
+
+mod arguments;
+mod commands;
+pub mod demo;
+mod follow;
+mod lines;
+mod output;
+mod place_in_log;
+mod session;
+
+pub use arguments::{Arguments, Command};
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Parses the command line and runs it. 0: done; 1: it failed, and standard error says why and what to do; 2: wrong usage.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log_to_stderr();
+    let run = || -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let result = runtime.block_on(commands::run(arguments));
+        runtime.shutdown_background();
+        result
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::reader_went_away(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", output::told(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the client or an embedded broker has to say, from warnings up; `RUST_LOG` asks for more or less.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}

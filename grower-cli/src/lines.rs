@@ -1,0 +1,195 @@
+//! Bytes in, lines out: split at `\n` and nowhere else, every other byte kept.
+//!
+//! No I/O here. A line over the limit is counted but not kept, so that a file which is one endless line costs no memory.
+
+use bytes::{Bytes, BytesMut};
+use std::io::{self, Read};
+
+/// How much is asked of a source at once.
+const READ_BYTES: usize = 256 << 10;
+
+/// One line without its newline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Counted from 1.
+    pub(crate) number: u64,
+    /// Where it begins in the source, in bytes.
+    pub(crate) start: u64,
+    /// Where the next one begins.
+    pub(crate) end: u64,
+    /// What stands in it.
+    pub(crate) content: Result<Bytes, TooLong>,
+}
+
+/// A line that no record can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("has {length} bytes, and a record may have {limit}; raise the topic's max.message.bytes or cut the line")]
+pub(crate) struct TooLong {
+    /// Its length in bytes.
+    pub(crate) length: u64,
+    /// What would have been accepted.
+    pub(crate) limit: u64,
+}
+
+/// Cuts a stream of bytes into lines, however the bytes arrive.
+pub(crate) struct Splitter {
+    unread: BytesMut,
+    /// How much of `unread` is known to hold no newline.
+    scanned: usize,
+    /// Bytes of the current line that were dropped because it is too long.
+    dropped: u64,
+    limit: usize,
+    number: u64,
+    start: u64,
+}
+
+impl Splitter {
+    /// Starts at byte `start` of the source, which is where its line number 1 begins; lines may have `limit` bytes.
+    pub(crate) fn new(start: u64, limit: usize) -> Self {
+        Self { unread: BytesMut::new(), scanned: 0, dropped: 0, limit, number: 1, start }
+    }
+
+    /// Goes on with another source at its byte `start`; line numbers run on. What is unfinished is forgotten: [`Self::finish`] first.
+    pub(crate) fn restart(&mut self, start: u64) {
+        let (number, limit) = (self.number, self.limit);
+        *self = Self { number, ..Self::new(start, limit) };
+    }
+
+    /// Takes what the source has to give; 0 is its end.
+    pub(crate) fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
+        let before = self.unread.len();
+        self.unread.resize(before + READ_BYTES, 0);
+        let count = loop {
+            match source.read(&mut self.unread[before..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        self.unread.truncate(before + *count.as_ref().unwrap_or(&0));
+        count
+    }
+
+    /// The next line that is complete.
+    pub(crate) fn next_line(&mut self) -> Option<Line> {
+        match self.unread[self.scanned..].iter().position(|byte| *byte == b'\n') {
+            Some(more) => {
+                let mut bytes = self.unread.split_to(self.scanned + more + 1);
+                bytes.truncate(bytes.len() - 1);
+                Some(self.line(bytes.freeze(), 1))
+            }
+            None => {
+                self.scanned = self.unread.len();
+                self.drop_if_too_long();
+                None
+            }
+        }
+    }
+
+    /// What stands after the last newline, if anything does; for when the source has ended.
+    pub(crate) fn finish(&mut self) -> Option<Line> {
+        let bytes = self.unread.split().freeze();
+        (self.dropped != 0 || !bytes.is_empty()).then(|| self.line(bytes, 0))
+    }
+
+    /// Where the first line begins that was not handed out.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Where the bytes end that were taken so far.
+    pub(crate) fn taken(&self) -> u64 {
+        self.start + self.dropped + self.unread.len() as u64
+    }
+
+    fn line(&mut self, bytes: Bytes, newline: u64) -> Line {
+        let length = self.dropped + bytes.len() as u64;
+        let limit = self.limit as u64;
+        let content = if limit < length { Err(TooLong { length, limit }) } else { Ok(bytes) };
+        let line = Line { number: self.number, start: self.start, end: self.start + length + newline, content };
+        (self.scanned, self.dropped) = (0, 0);
+        self.number += 1;
+        self.start = line.end;
+        line
+    }
+
+    fn drop_if_too_long(&mut self) {
+        if self.limit < self.unread.len() || self.dropped != 0 {
+            self.dropped += self.unread.len() as u64;
+            self.unread.clear();
+            self.scanned = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Splits `input`, given in pieces of `piece` bytes.
+    fn split(input: &[u8], piece: usize, limit: usize) -> Vec<Line> {
+        let mut splitter = Splitter::new(0, limit);
+        let mut lines = Vec::new();
+        for mut chunk in input.chunks(piece) {
+            splitter.read_from(&mut chunk).unwrap();
+            lines.extend(std::iter::from_fn(|| splitter.next_line()));
+        }
+        lines.extend(splitter.finish());
+        assert_eq!(splitter.taken(), input.len() as u64);
+        lines
+    }
+
+    fn contents(lines: &[Line]) -> Vec<&[u8]> {
+        lines.iter().map(|line| line.content.as_deref().unwrap()).collect()
+    }
+
+    #[test]
+    fn only_a_newline_ends_a_line_and_every_other_byte_is_kept() {
+        let input = b"one\r\n\n\0 \xff\xfe\n\x0b\x0c\xe2\x80\xa8\nlast";
+        for piece in 1..=input.len() {
+            let lines = split(input, piece, 100);
+            let wanted: [&[u8]; 5] = [b"one\r", b"", b"\0 \xff\xfe", b"\x0b\x0c\xe2\x80\xa8", b"last"];
+            assert_eq!(contents(&lines), wanted);
+        }
+    }
+
+    #[test]
+    fn lines_joined_by_newlines_are_the_input() {
+        for input in [&b"a\nb\n"[..], b"a\nb", b"\n\n", b"", b"\n"] {
+            let lines = split(input, 1, 100);
+            let mut joined = contents(&lines).join(&b'\n');
+            if input.ends_with(b"\n") {
+                joined.push(b'\n');
+            }
+            assert_eq!(joined, input);
+        }
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_named_and_the_others_go_on() {
+        for piece in 1..20 {
+            let lines = split(b"fine\n0123456789A\n0123456789\nlast one too long", piece, 10);
+            let numbers: Vec<_> = lines.iter().map(|line| (line.number, line.content.is_ok())).collect();
+            assert_eq!(numbers, [(1, true), (2, false), (3, true), (4, false)]);
+            assert_eq!(lines[1].content, Err(TooLong { length: 11, limit: 10 }));
+        }
+    }
+
+    #[test]
+    fn an_endless_line_takes_no_memory() {
+        let mut splitter = Splitter::new(0, 1000);
+        for _ in 0..100 {
+            splitter.read_from(&mut io::repeat(b'x')).unwrap();
+            assert_eq!(splitter.next_line(), None);
+            assert!(splitter.unread.capacity() <= 2 * READ_BYTES);
+        }
+        let length = 100 * READ_BYTES as u64;
+        assert_eq!(splitter.finish().unwrap().content, Err(TooLong { length, limit: 1000 }));
+    }
+
+    #[test]
+    fn each_line_knows_where_it_begins_and_ends() {
+        let lines = split(b"ab\n\ncd", 2, 10);
+        let places: Vec<_> = lines.iter().map(|line| (line.start, line.end)).collect();
+        assert_eq!(places, [(0, 3), (3, 4), (4, 6)]);
+    }
+}

@@ -1,0 +1,89 @@
+//! What reaches standard output, and in which form.
+
+mod escape;
+mod record;
+mod table;
+mod template;
+
+pub(crate) use escape::{escaped, quoted};
+pub(crate) use record::{RecordJson, content};
+pub(crate) use table::{Table, bytes_for_people};
+pub(crate) use template::{Template, rfc3339};
+
+use serde::Serialize;
+use std::io::{self, BufWriter, Write};
+
+/// Standard output, buffered in large pieces, able to tell a reader that went away from every other failure.
+pub(crate) struct Out(BufWriter<Watched>);
+
+struct Watched(io::Stdout);
+
+/// Nobody reads standard output any more, as in `grower-cli consume .. | head`. That is no failure.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader of standard output went away")]
+struct ReaderWentAway;
+
+impl Out {
+    /// Opens it.
+    pub(crate) fn stdout() -> Self {
+        Self(BufWriter::with_capacity(256 << 10, Watched(io::stdout())))
+    }
+
+    /// Prints a value as one line of JSON and flushes it.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        json_line(self, value)?;
+        self.flush()
+    }
+}
+
+/// Prints a value as one line of JSON.
+pub(crate) fn json_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(name_closed_pipe)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(name_closed_pipe)
+    }
+}
+
+fn name_closed_pipe(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderWentAway),
+        _ => error,
+    }
+}
+
+/// An error with its causes on one line, each fact once: many errors quote the one below them.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    escaped(&text).into_owned()
+}
+
+/// Whether a command failed only because nobody reads its output any more.
+pub(crate) fn reader_went_away(error: &anyhow::Error) -> bool {
+    let is_ours = |io: &io::Error| io.get_ref().is_some_and(|inner| inner.is::<ReaderWentAway>());
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_ours))
+}

@@ -1,0 +1,31 @@
+//! Tables for people: aligned columns, no lines, nothing that a terminal could take for a command.
+
+use super::escaped;
+use std::io::{self, Write};
+
+/// A table under construction.
+pub(crate) struct Table(comfy_table::Table);
+
+impl Table {
+    /// With these headings.
+    pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING).set_header(headings);
+        Self(table)
+    }
+
+    /// Adds a row.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.0.add_row(cells.map(|cell| escaped(&cell).into_owned()));
+    }
+
+    /// Prints it.
+    pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        self.0.lines().try_for_each(|line| writeln!(out, "{}", line.trim()))
+    }
+}
+
+/// A number of bytes as people read it: `1.5 KiB`.
+pub(crate) fn bytes_for_people(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).display().iec().to_string()
+}

@@ -1,0 +1,161 @@
+//! `consume --format`: what to print of each record, as people write it.
+
+use grower_client::ConsumerRecord;
+use grower_client::ids::Timestamp;
+use std::io::{self, Write};
+use std::str::FromStr;
+
+/// A template, taken apart once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(Vec<u8>),
+    Field(Field),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Topic,
+    Partition,
+    Offset,
+    Key,
+    Value,
+    KeyBytes,
+    ValueBytes,
+    Headers,
+    Time,
+    Millis,
+}
+
+/// Why a template was refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TemplateError {
+    /// `%` before something that is no field.
+    #[error("%{0} is no field; there are %t %p %o %k %v %K %V %h %T %m, and %% for a percent sign")]
+    Field(char),
+    /// `\` before something that has no meaning.
+    #[error("\\{0} has no meaning; there are \\n \\t \\r \\0 \\\\ and \\xHH")]
+    Escape(char),
+    /// `\x` without two hexadecimal digits.
+    #[error("\\x wants two hexadecimal digits, as in \\x1f")]
+    Hex,
+    /// Nothing after the last `%` or `\`.
+    #[error("the template ends in the middle of a field or an escape")]
+    Unfinished,
+}
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut literal = Vec::new();
+        let mut rest = text.chars();
+        while let Some(c) = rest.next() {
+            match c {
+                '\\' => literal.push(escape(&mut rest)?),
+                '%' => match rest.next().ok_or(TemplateError::Unfinished)? {
+                    '%' => literal.push(b'%'),
+                    letter => {
+                        let field = Field::of(letter)?;
+                        if !literal.is_empty() {
+                            parts.push(Part::Text(std::mem::take(&mut literal)));
+                        }
+                        parts.push(Part::Field(field));
+                    }
+                },
+                c => literal.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal));
+        }
+        Ok(Self { parts })
+    }
+}
+
+fn escape(rest: &mut std::str::Chars<'_>) -> Result<u8, TemplateError> {
+    match rest.next().ok_or(TemplateError::Unfinished)? {
+        'n' => Ok(b'\n'),
+        't' => Ok(b'\t'),
+        'r' => Ok(b'\r'),
+        '0' => Ok(0),
+        '\\' => Ok(b'\\'),
+        'x' => {
+            let digits: String = rest.by_ref().take(2).filter(char::is_ascii_hexdigit).collect();
+            if digits.len() != 2 {
+                return Err(TemplateError::Hex);
+            }
+            u8::from_str_radix(&digits, 16).map_err(|_| TemplateError::Hex)
+        }
+        other => Err(TemplateError::Escape(other)),
+    }
+}
+
+impl Field {
+    fn of(letter: char) -> Result<Self, TemplateError> {
+        Ok(match letter {
+            't' => Self::Topic,
+            'p' => Self::Partition,
+            'o' => Self::Offset,
+            'k' => Self::Key,
+            'v' => Self::Value,
+            'K' => Self::KeyBytes,
+            'V' => Self::ValueBytes,
+            'h' => Self::Headers,
+            'T' => Self::Time,
+            'm' => Self::Millis,
+            other => return Err(TemplateError::Field(other)),
+        })
+    }
+
+    fn write(self, record: &ConsumerRecord, out: &mut impl Write) -> io::Result<()> {
+        let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+        match self {
+            Self::Topic => out.write_all(record.topic.as_str().as_bytes()),
+            Self::Partition => write!(out, "{}", record.partition),
+            Self::Offset => write!(out, "{}", record.offset),
+            Self::Key => out.write_all(record.key.as_deref().unwrap_or_default()),
+            Self::Value => out.write_all(record.value.as_deref().unwrap_or_default()),
+            Self::KeyBytes => write!(out, "{}", length(&record.key)),
+            Self::ValueBytes => write!(out, "{}", length(&record.value)),
+            Self::Headers => headers(record, out),
+            Self::Time => out.write_all(rfc3339(record.timestamp).as_bytes()),
+            Self::Millis => write!(out, "{}", record.timestamp),
+        }
+    }
+}
+
+fn headers(record: &ConsumerRecord, out: &mut impl Write) -> io::Result<()> {
+    for (at, header) in record.headers.iter().enumerate() {
+        if at != 0 {
+            out.write_all(b",")?;
+        }
+        out.write_all(header.name.as_ref())?;
+        out.write_all(b"=")?;
+        out.write_all(header.value.as_deref().unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// A timestamp as `2026-11-21T08:30:00.125Z`; as plain milliseconds where no calendar reaches.
+pub(crate) fn rfc3339(timestamp: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(timestamp.as_millis()) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => timestamp.to_string(),
+    }
+}
+
+impl Template {
+    /// Prints one record.
+    pub(crate) fn write(&self, record: &ConsumerRecord, out: &mut impl Write) -> io::Result<()> {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Text(bytes) => out.write_all(bytes),
+            Part::Field(field) => field.write(record, out),
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! Where to start reading, as people write it: `beginning`, `end`, `committed`, `offset:N`, `time:..`.
+
+use grower_client::ids::{Offset, Timestamp};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A place in every partition of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlaceInLog {
+    /// The oldest record that is still there.
+    Beginning,
+    /// After the newest.
+    End,
+    /// Where the group has got to.
+    Committed,
+    /// At this offset.
+    Offset(Offset),
+    /// At the first record that is not earlier.
+    Time(When),
+}
+
+/// A moment, fixed or counted back from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Fixed.
+    At(Timestamp),
+    /// So long ago.
+    Ago(Duration),
+}
+
+/// Why a place was not understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlaceError {
+    /// None of the forms.
+    #[error("write beginning, end, committed, offset:N, time:RFC3339 or time:-5m")]
+    Unknown,
+    /// `offset:` without a number that an offset can be.
+    #[error("{0:?} is not an offset: write a number from 0, as in offset:1200")]
+    Offset(String),
+    /// `time:` without a time.
+    #[error("{0:?} is not a time: write it as in time:2026-11-21T08:30:00Z, or time:-5m for five minutes ago")]
+    Time(String),
+}
+
+impl FromStr for PlaceInLog {
+    type Err = PlaceError;
+
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        match text {
+            "beginning" => Ok(Self::Beginning),
+            "end" => Ok(Self::End),
+            "committed" => Ok(Self::Committed),
+            _ => match text.split_once(':') {
+                Some(("offset", number)) => offset(number).map(Self::Offset),
+                Some(("time", time)) => When::parse(time).map(Self::Time),
+                _ => Err(PlaceError::Unknown),
+            },
+        }
+    }
+}
+
+fn offset(number: &str) -> Result<Offset, PlaceError> {
+    let parsed = number.parse::<u64>().ok().and_then(|raw| Offset::try_from(raw).ok());
+    parsed.ok_or_else(|| PlaceError::Offset(number.to_owned()))
+}
+
+impl When {
+    fn parse(text: &str) -> Result<Self, PlaceError> {
+        let refused = || PlaceError::Time(text.to_owned());
+        match text.strip_prefix('-') {
+            Some(ago) => humantime::parse_duration(ago).map(Self::Ago).map_err(|_| refused()),
+            None => text
+                .parse::<jiff::Timestamp>()
+                .map(|time| Self::At(Timestamp::from_millis(time.as_millisecond())))
+                .map_err(|_| refused()),
+        }
+    }
+
+    /// The moment that is meant, if it is `now` now.
+    pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(ago) => {
+                let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+                Timestamp::from_millis(now.as_millis().saturating_sub(millis))
+            }
+        }
+    }
+}
+
+/// The clock of this machine.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_form_is_understood() {
+        let time = |millis| PlaceInLog::Time(When::At(Timestamp::from_millis(millis)));
+        for (text, wanted) in [
+            ("beginning", PlaceInLog::Beginning),
+            ("end", PlaceInLog::End),
+            ("committed", PlaceInLog::Committed),
+            ("offset:17", PlaceInLog::Offset(Offset::new(17))),
+            ("time:1970-01-01T00:00:01.5Z", time(1500)),
+            ("time:1970-01-01T02:00:00+02:00", time(0)),
+            ("time:-5m", PlaceInLog::Time(When::Ago(Duration::from_secs(300)))),
+            ("time:-1h30m", PlaceInLog::Time(When::Ago(Duration::from_secs(5400)))),
+        ] {
+            assert_eq!(text.parse(), Ok(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_form_that_works() {
+        for text in
+            ["", "start", "offset:", "offset:-1", "offset:9223372036854775808", "time:", "time:yesterday", "time:-5"]
+        {
+            assert!(text.parse::<PlaceInLog>().is_err(), "{text}");
+        }
+        let told = "offset:x".parse::<PlaceInLog>().unwrap_err().to_string();
+        insta::assert_snapshot!(told, @r#""x" is not an offset: write a number from 0, as in offset:1200"#);
+    }
+
+    #[test]
+    fn ago_counts_back_from_now() {
+        let now = Timestamp::from_millis(1_000_000);
+        assert_eq!(When::Ago(Duration::from_secs(10)).resolve(now), Timestamp::from_millis(990_000));
+        assert_eq!(When::Ago(Duration::MAX).resolve(now), Timestamp::from_millis(1_000_000 - i64::MAX));
+    }
+}

@@ -1,0 +1,82 @@
+//! A connection for the length of one command: to a broker elsewhere, or to one started in this process.
+
+use crate::arguments::{Common, Output};
+use anyhow::{Context, anyhow};
+use grower_broker::{Broker, BrokerConfig};
+use grower_client::{Client, transport};
+use std::path::Path;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What a command works with.
+pub(crate) struct Session {
+    /// The connection.
+    pub(crate) client: Client,
+    /// How to print.
+    pub(crate) output: Output,
+    embedded: Option<Broker>,
+}
+
+impl Session {
+    /// Connects, or starts the embedded broker.
+    pub(crate) async fn open(common: &Common) -> anyhow::Result<Self> {
+        match &common.embedded {
+            Some(directory) => Self::embed(common, directory).await,
+            None => Self::connect(common).await,
+        }
+    }
+
+    async fn connect(common: &Common) -> anyhow::Result<Self> {
+        let addresses = common.broker.split(',').map(str::trim).filter(|address| !address.is_empty());
+        let connecting = Client::builder()
+            .transport(transport::Tcp)
+            .bootstrap(addresses)
+            .request_timeout(common.timeout)
+            .client_id("grower-cli")
+            .connect();
+        let client = connecting.await.with_context(|| {
+            format!(
+                "no broker answers at {}; start one with `grower-broker --data-dir DIR`, name another with --broker or \
+                 GROWER_BROKER, or use --embedded DIR",
+                common.broker
+            )
+        })?;
+        Ok(Self { client, output: common.output, embedded: None })
+    }
+
+    async fn embed(common: &Common, directory: &Path) -> anyhow::Result<Self> {
+        let broker = Broker::start(BrokerConfig::at(directory)).await;
+        let broker = broker.with_context(|| format!("cannot start a broker on {}", directory.display()))?;
+        let client = connect_to(&broker, common.timeout).await?;
+        Ok(Self { client, output: common.output, embedded: Some(broker) })
+    }
+
+    /// Ends it; an embedded broker is stopped cleanly. Nothing that was acknowledged depends on this.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        drop(self.client);
+        match self.embedded {
+            Some(broker) => stop(broker).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// A client of a broker in this process, without sockets.
+pub(crate) async fn connect_to(broker: &Broker, timeout: Duration) -> anyhow::Result<Client> {
+    let builder = Client::builder().transport(transport::in_process(broker.connector())).bootstrap(["embedded"]);
+    Ok(builder.request_timeout(timeout).client_id("grower-cli").connect().await?)
+}
+
+/// Stops a broker of this process cleanly.
+pub(crate) async fn stop(broker: Broker) -> anyhow::Result<()> {
+    broker.stop().await.map_err(|reason| anyhow!("the broker in this process did not stop cleanly: {reason}"))
+}
+
+/// Waits until somebody asks this process to end: Ctrl-C, or SIGTERM.
+pub(crate) async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

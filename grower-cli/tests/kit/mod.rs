@@ -1,0 +1,112 @@
+//! A broker with a port of its own in the test's process, and the real `grower-cli` run against it.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use grower_broker::{Broker, BrokerConfig};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A broker on a temporary directory.
+pub(crate) struct Served {
+    runtime: tokio::runtime::Runtime,
+    broker: Option<Broker>,
+    directory: tempfile::TempDir,
+}
+
+impl Served {
+    pub(crate) fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut served = Self { runtime, broker: None, directory: tempfile::tempdir().unwrap() };
+        served.restart();
+        served
+    }
+
+    /// Stops the broker, if it runs, and starts it on the same files.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        let config = BrokerConfig { listen: Some(([127, 0, 0, 1], 0).into()), ..BrokerConfig::at(self.data_dir()) };
+        self.broker = Some(self.runtime.block_on(Broker::start(config)).unwrap());
+    }
+
+    pub(crate) fn stop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            self.runtime.block_on(broker.stop()).unwrap();
+        }
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A file beside the data.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The CLI with these arguments, split at spaces, and this broker.
+    pub(crate) fn cli(&self, arguments: &str) -> Command {
+        let address = self.broker.as_ref().and_then(Broker::listen_address).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
+        command.env("GROWER_BROKER", address.to_string()).args(arguments.split_whitespace());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command to its end, with `input` on its standard input.
+    pub(crate) fn run(&self, arguments: &str, input: &[u8]) -> Output {
+        feed(self.cli(arguments).stdin(Stdio::piped()).spawn().unwrap(), input)
+    }
+
+    /// Runs a command that must succeed; returns its standard output.
+    pub(crate) fn ok(&self, arguments: &str, input: &[u8]) -> Vec<u8> {
+        let output = self.run(arguments, input);
+        assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+        output.stdout
+    }
+
+    /// Runs a command that must fail with status 1; returns its standard error.
+    pub(crate) fn fails(&self, arguments: &str, input: &[u8]) -> String {
+        let output = self.run(arguments, input);
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {}", text(&output.stderr));
+        text(&output.stderr)
+    }
+
+    /// The lines of a topic with one partition, as `consume --until-end` gives them.
+    pub(crate) fn read(&self, topic: &str) -> Vec<u8> {
+        self.ok(&format!("consume {topic} --until-end"), b"")
+    }
+}
+
+/// Writes `input` from a thread of its own, so that neither side waits for the other.
+pub(crate) fn feed(mut child: Child, input: &[u8]) -> Output {
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input); // A command that failed at once reads nothing.
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The lines of JSON output.
+pub(crate) fn json(bytes: &[u8]) -> Vec<serde_json::Value> {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
+}
+
+/// Looks again and again until `what` comes true; fails after half a minute.
+pub(crate) fn until(what: &str, mut comes_true: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !comes_true() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{what} did not come true");
+        std::thread::yield_now();
+    }
+}

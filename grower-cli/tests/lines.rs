@@ -1,0 +1,191 @@
+//! Lines in, the same lines out: `produce` and `consume` through a real port.
+
+mod kit;
+
+use kit::{Served, json, text};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
+
+/// A log with all that a log can hold: empty lines, carriage returns, NUL, bytes that are not UTF-8, long lines.
+fn odd_log(lines: u32) -> Vec<u8> {
+    let mut log = Vec::new();
+    for number in 0..lines {
+        match number % 7 {
+            0 => log.extend_from_slice(format!("{number} an ordinary line").as_bytes()),
+            1 => {}
+            2 => log.extend_from_slice(b"ends like Windows\r"),
+            3 => log.extend_from_slice(b"\0\x01\xff\xfe\xc3"),
+            4 => log.extend_from_slice(&vec![b'x'; (number as usize * 37) % 5000]),
+            5 => log.extend_from_slice("gr\u{fc}ner \u{1f331}\u{2028}".as_bytes()),
+            _ => log.extend_from_slice(format!("  {number}\t\u{b}\u{c}\x1b[31m").as_bytes()),
+        }
+        log.push(b'\n');
+    }
+    log
+}
+
+#[test]
+fn a_log_of_100_000_lines_comes_back_byte_for_byte() {
+    let broker = Served::start();
+    let log = odd_log(100_000);
+    std::fs::write(broker.path("big.log"), &log).unwrap();
+    broker.ok("topic create events", b"");
+    let told = broker.ok(&format!("produce events {}", broker.path("big.log").display()), b"");
+    assert!(text(&told).starts_with("events: 100000 records, "), "{}", text(&told));
+    assert!(broker.read("events") == log);
+}
+
+#[test]
+fn every_codec_gives_back_what_it_was_given() {
+    let broker = Served::start();
+    let log = odd_log(5_000);
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        broker.ok(&format!("topic create {codec}"), b"");
+        broker.ok(&format!("produce {codec} --compression {codec}"), &log);
+        assert!(broker.read(codec) == log, "{codec}");
+    }
+}
+
+#[test]
+fn a_last_line_without_newline_counts_and_no_input_is_no_record() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", b"");
+    assert_eq!(broker.read("events"), b"");
+    broker.ok("produce events", b"one\n\nlast");
+    assert_eq!(broker.read("events"), b"one\n\nlast\n");
+}
+
+#[test]
+fn a_line_over_the_limit_is_named_by_its_number_and_the_others_go_on() {
+    let broker = Served::start();
+    broker.ok("topic create events --config max.message.bytes=10KiB", b"");
+    let long = vec![b'x'; 3 << 20];
+    let nearly = vec![b'y'; 10 << 10]; // Fits as a line, but not with what a batch puts around it.
+    let input = [b"one\n", &long[..], b"\nthree\n", &nearly, b"\nfive\n"].concat();
+    let told = broker.fails("produce events", &input);
+    assert!(told.contains("line 2 has 3145728 bytes") && told.contains("line 4 "), "{told}");
+    assert!(!told.contains("line 1 ") && !told.contains("line 3 ") && !told.contains("line 5 "), "{told}");
+    assert_eq!(broker.read("events"), b"one\nthree\nfive\n");
+}
+
+#[test]
+fn acks_come_in_the_order_of_lines_and_say_where_each_line_is() {
+    let broker = Served::start();
+    broker.ok("topic create events:3", b"");
+    let input: String = (1..=300).map(|line| format!("line {line}\n")).collect();
+    let acks = json(&broker.ok("produce events --partitioner round-robin --output json", input.as_bytes()));
+    let lines: Vec<u64> = acks.iter().map(|ack| ack["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, (1..=300).collect::<Vec<_>>());
+    assert!(acks.iter().all(|ack| ack["durability"] == "fsynced" && ack["topic"] == "events"));
+    let records = json(&broker.ok("consume events --until-end --output json", b""));
+    for ack in &acks {
+        let same_place = |r: &&serde_json::Value| r["partition"] == ack["partition"] && r["offset"] == ack["offset"];
+        let record = records.iter().find(same_place).unwrap();
+        assert_eq!(record["value"], format!("line {}", ack["line"]));
+        assert_eq!(record["timestamp"], ack["timestamp"]);
+    }
+}
+
+#[test]
+fn an_ack_reaches_a_program_that_waits_for_it_before_it_writes_on() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    let mut child = broker.cli("produce events --output json").stdin(Stdio::piped()).spawn().unwrap();
+    let (mut input, mut acks) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    for number in 0..20 {
+        writeln!(input, "question {number}").unwrap();
+        let mut ack = String::new();
+        acks.read_line(&mut ack).unwrap();
+        assert!(ack.contains(&format!(r#""offset":{number},"#)), "{ack}");
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn ack_levels_say_what_they_vouch_for() {
+    let broker = Served::start();
+    broker.ok("topic create careful", b"");
+    broker.ok("topic create careless --config flush=os", b"");
+    for (arguments, offset, durability) in [
+        ("careful --acks all", 0.into(), "fsynced"),
+        ("careful --acks leader", 1.into(), "written"),
+        ("careful --acks none", serde_json::Value::Null, "none"),
+        ("careless --acks all", 0.into(), "written"),
+    ] {
+        let acks = json(&broker.ok(&format!("produce {arguments} --output json"), b"x\n"));
+        assert_eq!((&acks[0]["offset"], &acks[0]["durability"]), (&offset, &durability.into()), "{arguments}");
+    }
+}
+
+#[test]
+fn keys_headers_and_partitions_arrive() {
+    let broker = Served::start();
+    broker.ok("topic create events:4", b"");
+    broker.ok(
+        "produce events --key-separator :: --header host=web1 --header a=b=c --partition 2",
+        b"k::v::w\nno key\n::empty\n",
+    );
+    let printed = broker.ok(r"consume events --until-end --format %p|%o|%k|%v|%h\n", b"");
+    assert_eq!(text(&printed), "2|0|k|v::w|host=web1,a=b=c\n2|1||no key|host=web1,a=b=c\n2|2||empty|host=web1,a=b=c\n");
+    broker.ok("produce events --key k", b"1\n2\n3\n");
+    let keyed = broker.ok(r"consume events --until-end --format %k:%p\n", b"");
+    let partitions: std::collections::BTreeSet<&str> = std::str::from_utf8(&keyed)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("k:"))
+        .filter(|p| *p != "2")
+        .collect();
+    assert!(partitions.len() <= 1, "one key, one partition: {partitions:?}");
+    let told = broker.fails("produce events --partition 4", b"x\n");
+    assert!(told.contains("4 partitions"), "{told}");
+}
+
+#[test]
+fn consume_starts_where_it_is_told() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", b"0\n1\n2\n3\n");
+    let from = |place: &str| text(&broker.ok(&format!("consume events --until-end --from {place}"), b""));
+    assert_eq!(from("beginning"), "0\n1\n2\n3\n");
+    assert_eq!(from("offset:2"), "2\n3\n");
+    assert_eq!(from("time:-1h"), "0\n1\n2\n3\n");
+    assert_eq!(from("time:2000-01-01T00:00:00Z"), "0\n1\n2\n3\n");
+    assert_eq!(from("end"), "");
+    assert_eq!(text(&broker.ok("consume events --limit 3", b"")), "0\n1\n2\n");
+    assert!(broker.fails("consume events --from committed", b"").contains("--group"));
+    assert!(broker.fails("consume events --partition 7", b"").contains("1 partitions"));
+    assert!(broker.fails("consume nosuch", b"").contains("no topic nosuch"));
+}
+
+#[test]
+fn a_closed_pipe_ends_consume_without_failure() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", &odd_log(20_000));
+    let mut child = broker.cli("consume events").spawn().unwrap();
+    let mut first = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap(); // And closes it.
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn nothing_to_connect_to_is_said_with_what_to_do() {
+    let mut broker = Served::start();
+    let mut command = broker.cli("--timeout 2s topic list");
+    broker.stop();
+    let output = command.output().unwrap();
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("grower-broker --data-dir") && told.contains("--broker"), "{told}");
+}
+
+#[test]
+fn hostile_names_do_not_reach_the_terminal() {
+    let broker = Served::start();
+    let output = broker.cli("topic describe").arg("a\u{1b}[2Jb").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!output.stderr.contains(&0x1b), "{}", text(&output.stderr));
+}
