@@ -1,5 +1,6 @@
 //! `cargo xtask`: the chores of the workspace.
 
+mod bench;
 mod ci;
 mod layers;
 mod workspace;
@@ -20,11 +21,14 @@ enum Chore {
     Ci,
     /// Fails if a crate depends on another that the design does not let it know.
     Layers,
+    /// Measures the real daemon beside a limit program that moves the same bytes.
+    Bench(bench::Bench),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Ci => ci::run(),
         Chore::Layers => layers::run(),
+        Chore::Bench(bench) => bench.run(),
     }
 }

@@ -1,0 +1,79 @@
+//! What the machine says about itself: file system, syncs, processor time, memory.
+
+use anyhow::{Context, bail};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The type of the file system on which `path` is: the longest mount point above it.
+pub(super) fn file_system(path: &Path) -> anyhow::Result<String> {
+    let path = path.canonicalize()?;
+    let mounts = fs::read_to_string("/proc/self/mounts").context("this bench wants Linux")?;
+    let on_the_way = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (point, kind) = (fields.next()?, fields.next()?);
+        path.starts_with(point).then(|| (point.len(), kind.to_owned()))
+    });
+    // Of several mounts on one point the last is what one sees.
+    let Some((_, kind)) = on_the_way.max_by_key(|(length, _)| *length) else {
+        bail!("no file system for {}", path.display())
+    };
+    Ok(kind)
+}
+
+/// The median time of appending 4 KiB and making them durable.
+pub(super) fn fdatasync_p50(directory: &Path) -> anyhow::Result<Duration> {
+    let mut file = File::create(directory.join("sync"))?;
+    let mut took = Vec::new();
+    for _ in 0..200 {
+        let began = Instant::now();
+        file.write_all(&[7; 4096])?;
+        file.sync_data()?;
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    took.get(took.len() / 2).copied().context("nothing was measured")
+}
+
+/// Touches and frees `bytes` of memory, so that the round does not pay for pages the host has taken back.
+pub(super) fn touch_memory(bytes: u64) -> anyhow::Result<()> {
+    let available = status_kib(&fs::read_to_string("/proc/meminfo")?, "MemAvailable:")? * 1024;
+    let mut memory = vec![0_u8; usize::try_from(bytes.min(available / 2))?];
+    memory.iter_mut().step_by(4096).for_each(|page| *page = 1);
+    std::hint::black_box(&memory);
+    Ok(())
+}
+
+/// Processor seconds that a process has used.
+pub(super) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The second field is the name in parentheses and may hold anything; user and system time are fields 14 and 15.
+    let after_name = stat.rsplit_once(") ").context("a strange /proc/../stat")?.1;
+    let ticks = after_name.split(' ').skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+    Ok(ticks / TICKS)
+}
+
+/// Processor seconds that the machine has spent at work, on whatever.
+pub(super) fn cpu_seconds_of_all() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().context("a strange /proc/stat")?;
+    let fields: Vec<f64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    let [user, nice, system, _idle, _io_wait, irq, soft_irq, ..] = fields.as_slice() else {
+        bail!("a strange /proc/stat")
+    };
+    Ok((user + nice + system + irq + soft_irq) / TICKS)
+}
+
+/// Linux counts processor time for user space in hundredths of a second.
+const TICKS: f64 = 100.0;
+
+/// The most memory that a process ever held, in bytes.
+pub(super) fn peak_memory(process: u32) -> anyhow::Result<u64> {
+    Ok(status_kib(&fs::read_to_string(format!("/proc/{process}/status"))?, "VmHWM:")? * 1024)
+}
+
+fn status_kib(text: &str, name: &str) -> anyhow::Result<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
