@@ -12,7 +12,7 @@ use crate::memory::Memory;
 use crate::metadata::{
     Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, MetadataStore, ProposeError, Uuid,
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Figures, Metrics};
 use crate::partition::Flushers;
 use crate::random::random_bytes;
 use crate::space::Space;
@@ -236,7 +236,9 @@ impl BrokerBuilder {
         let tasks = TaskTracker::new();
         let flushers = Arc::new(Flushers::start(disk.clone(), health.clone(), config.flush_delay));
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone())?);
+        let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
         let api = Arc::new(Api {
+            memory: memory.clone(),
             groups: groups.clone(),
             flushers,
             space: Space::new(disk, health.clone(), config.disk_reserve_bytes),
@@ -248,7 +250,8 @@ impl BrokerBuilder {
             stop: stop.clone(),
             _lock: lock,
         });
-        let limits = Arc::new(connection_limits(&config));
+        api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
+        let limits = Arc::new(connection_limits(&config, memory));
         groups.forget_unknown_topics().await;
         tasks.spawn(groups.run(stop.clone()));
         tasks.spawn(topics.run_retention(config.retention_check, stop.clone()));
@@ -310,7 +313,7 @@ async fn register(
     })
 }
 
-fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
+fn connection_limits(config: &BrokerConfig, memory: Memory) -> ConnectionLimits {
     ConnectionLimits {
         connections_max: config.max_connections,
         frame_bytes_max: config.frame_bytes_max,
@@ -319,6 +322,6 @@ fn connection_limits(config: &BrokerConfig) -> ConnectionLimits {
         frame_timeout: config.frame_timeout,
         idle_timeout: config.idle_timeout,
         write_timeout: config.write_timeout,
-        memory: Memory::new(config.memory as usize),
+        memory,
     }
 }

@@ -27,15 +27,21 @@ impl Api {
     pub(super) fn fetch(self: &Arc<Self>, request: Fetch, call: Call, burst: &mut Burst) {
         let gathered = self.gather(&request);
         if gathered.is_enough(&request) {
-            let (response, slices) = gathered.into_response();
+            let (response, slices) = self.response(gathered);
             return burst.answer_slices(call.correlation, &response, slices, call.permit);
         }
         let reply = burst.reply(call.correlation, call.permit);
         let api = self.clone();
         tokio::spawn(async move {
-            let (response, slices) = api.await_records(&request).await.into_response();
+            let gathered = api.await_records(&request).await;
+            let (response, slices) = api.response(gathered);
             reply.send_slices(&response, slices);
         });
+    }
+
+    fn response(&self, gathered: Gathered) -> (Response, Vec<Slice>) {
+        self.health.metrics().fetched(gathered.bytes);
+        (Response::Fetch(FetchAnswer { partitions: gathered.partitions }), gathered.slices)
     }
 
     async fn await_records(&self, request: &Fetch) -> Gathered {
@@ -121,10 +127,6 @@ impl Gathered {
             || request.partitions.is_empty()
             || self.failed
             || (request.min_bytes as usize).max(1) <= self.bytes
-    }
-
-    fn into_response(self) -> (Response, Vec<Slice>) {
-        (Response::Fetch(FetchAnswer { partitions: self.partitions }), self.slices)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::groups::Groups;
 use crate::health::Health;
 use crate::listener::Permit;
+use crate::memory::Memory;
 use crate::metadata::Limits;
 use crate::partition::Flushers;
 use crate::space::Space;
@@ -34,6 +35,7 @@ pub(crate) struct Api {
     pub(crate) groups: Arc<Groups>,
     pub(crate) flushers: Arc<Flushers>,
     pub(crate) space: Space,
+    pub(crate) memory: Memory,
     pub(crate) health: Health,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) producer_ids: ProducerIds,

@@ -56,6 +56,7 @@ enum Ended {
 
 /// Serves one connection to its end.
 pub(crate) async fn run(stream: Stream, api: Arc<Api>, limits: Arc<ConnectionLimits>, stop: CancellationToken) {
+    let _counted = api.health.metrics().connected();
     let (source, sink) = stream.split();
     let outbox = Arc::new(Outbox::new(sink));
     let mut connection = Connection {

@@ -1,5 +1,9 @@
 //! What the broker counts, in Prometheus' text format.
 
+mod figures;
+
+pub(crate) use figures::Figures;
+
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -15,11 +19,20 @@ pub(crate) struct Metrics {
     registry: Arc<Mutex<Registry>>,
     records_in: Counter,
     bytes_in: Counter,
-    pub(crate) bytes_out: Counter,
-    pub(crate) connections: Gauge,
+    bytes_out: Counter,
+    connections: Gauge,
     disk_full: Gauge,
     /// Seconds that syncs took.
     pub(crate) fsync: Histogram,
+}
+
+/// An open connection.
+pub(crate) struct Connected(Gauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Metrics {
@@ -55,6 +68,16 @@ impl Metrics {
     pub(crate) fn appended(&self, records: u64, bytes: usize) {
         self.records_in.inc_by(records);
         self.bytes_in.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn fetched(&self, bytes: usize) {
+        self.bytes_out.inc_by(bytes as u64);
+    }
+
+    /// Counts a connection for as long as the guard lives.
+    pub(crate) fn connected(&self) -> Connected {
+        self.connections.inc();
+        Connected(self.connections.clone())
     }
 
     pub(crate) fn disk_full(&self, full: bool) {
