@@ -25,7 +25,7 @@ impl From<Entry> for Mark {
 /// The index of one segment, for reading. Entries rise in offset and position; running maxima never fall.
 ///
 /// Each search gives the last place that is not too far, or [`Mark::START`]. An implementation that doubts its own
-/// bytes answers `START`: scanning too much is slow, starting too late loses records.
+/// bytes answers an earlier place: scanning too much is slow, starting too late loses records.
 ///
 /// Every implementation passes [`crate::contract`].
 pub trait SegmentIndex: Send + Sync {

@@ -4,7 +4,7 @@ use crate::{ENTRY_LENGTH, Entry, Mark, SegmentIndex};
 
 /// Searches the bytes of an index file, mapped or in memory, and checks each entry that it touches.
 ///
-/// A damaged entry on the way of a search sends it to the start of the segment.
+/// A search steps over damaged entries: it may then answer a place before the best one.
 #[derive(Debug)]
 pub struct StoredIndex<B> {
     bytes: B,
@@ -26,21 +26,22 @@ impl<B: AsRef<[u8]>> StoredIndex<B> {
         Entry::decode(bytes).ok()
     }
 
-    /// Halves the range until it is empty: everything before `low` is not too far, everything from `high` on is.
-    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Option<Mark> {
+    /// Halves the range until it is empty: everything before `low` is not too far, everything from `high` on is, or is
+    /// damaged. A damaged entry is stepped over, so that the answer may be too early, never too late.
+    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Mark {
         let (mut low, mut high) = (0, self.bytes.as_ref().len() / ENTRY_LENGTH);
         let mut found = Mark::START;
         while low < high {
             let middle = low + (high - low) / 2;
-            let entry = self.get(middle)?;
-            if not_too_far(&entry) {
-                found = entry.into();
-                low = middle + 1;
-            } else {
-                high = middle;
+            match (middle..high).find_map(|at| Some((at, self.get(at)?))) {
+                Some((at, entry)) if not_too_far(&entry) => {
+                    found = entry.into();
+                    low = at + 1;
+                }
+                _ => high = middle,
             }
         }
-        Some(found)
+        found
     }
 }
 
@@ -54,15 +55,15 @@ impl<B: AsRef<[u8]> + Send + Sync> SegmentIndex for StoredIndex<B> {
     }
 
     fn floor_by_offset(&self, relative_offset: u32) -> Mark {
-        self.floor(|entry| entry.relative_offset <= relative_offset).unwrap_or(Mark::START)
+        self.floor(|entry| entry.relative_offset <= relative_offset)
     }
 
     fn floor_by_time(&self, timestamp: i64) -> Mark {
-        self.floor(|entry| entry.max_timestamp < timestamp).unwrap_or(Mark::START)
+        self.floor(|entry| entry.max_timestamp < timestamp)
     }
 
     fn floor_by_position(&self, position: u32) -> Mark {
-        self.floor(|entry| entry.position <= position).unwrap_or(Mark::START)
+        self.floor(|entry| entry.position <= position)
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_entry_sends_the_search_to_the_start() {
+    fn a_search_steps_over_damaged_entries() {
         let entry = |n: u32| Entry {
             relative_offset: n,
             position: n * 100,
@@ -92,7 +93,9 @@ mod tests {
         let mut bytes = file(&[entry(1), entry(2), entry(3)]);
         bytes[ENTRY_LENGTH + 5] ^= 1;
         let index = StoredIndex::new(bytes);
-        assert_eq!(index.floor_by_offset(3), Mark::START);
+        assert_eq!(index.floor_by_offset(2).relative_offset, 1);
+        assert_eq!(index.floor_by_offset(3).relative_offset, 3);
+        assert_eq!(index.floor_by_offset(0), Mark::START);
         assert_eq!(index.entry(1), None);
         assert!(index.entry(2).is_some());
     }

@@ -12,3 +12,4 @@ mod producers;
 pub mod recovery;
 mod retention;
 mod segment;
+pub mod verify;

@@ -40,9 +40,9 @@ fn keep(context: &Context<'_>, file: &SharedFile, end: Extent, written: u64) -> 
 }
 
 /// Whether a stretch holds nothing but zeros.
-pub(super) fn only_zeros(file: &SharedFile, from: u64, length: u64) -> Result<bool, DiskError> {
+pub(crate) fn only_zeros(file: &SharedFile, range: Range<u64>) -> Result<bool, DiskError> {
     let mut zeros = true;
-    for_each_chunk(file, from..length, |bytes, _| {
+    for_each_chunk(file, range, |bytes, _| {
         zeros = bytes.iter().all(|byte| *byte == 0);
         Ok(zeros)
     })?;

@@ -1,6 +1,6 @@
 //! Opening a partition after whatever happened to it.
 //!
-//! What was seen is judged by a table ([`decide`]); the rest of this module looks, and carries the verdicts out. Only what
+//! What was seen is judged by a table (`decide`); the rest of this module looks, and carries the verdicts out. Only what
 //! lies above the known durable end is read; everything below it was durable once, so damage there is rot and is found
 //! when it is read, by the scrubber or by `verify`. Rot changes no file. What recovery takes into service, it syncs first:
 //! a second crash must not take back what a consumer read after the first.
@@ -8,15 +8,19 @@
 mod cut;
 mod decide;
 mod directory;
+mod index;
+mod look;
 mod replay;
 mod report;
 mod sealed;
 mod tail;
 
+pub(crate) use cut::only_zeros;
 pub(crate) use directory::Directory;
+pub(crate) use index::reindex_cut;
+pub(crate) use look::{Looked, look_at_last};
 pub(crate) use replay::{replay_epochs, replay_producers};
 pub use report::{CutTail, DamagedRange, RecoveryReport};
-pub(crate) use tail::reindex_cut;
 
 use crate::disk::{Disk, DiskError};
 use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, KeptError};

@@ -1,9 +1,9 @@
 //! Checks every byte of a stretch of segment, content by the batches' CRCs and headers by the index's witness.
 
-use super::{Extent, Gap, Mode, Segment, Step, Walk};
+use super::{Closing, Extent, Gap, Mode, Segment, Step, Walk};
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
-use grower_index::{Entry, PREFIX_LENGTH, Witness};
+use grower_index::{PREFIX_LENGTH, Witness};
 use grower_protocol::batch::BatchHeader;
 use grower_protocol::ids::Offset;
 use std::ops::Range;
@@ -24,7 +24,8 @@ impl From<Gap> for Damage {
 
 /// What headers are held against.
 pub(crate) struct Expectations<'a> {
-    pub(crate) seed: u32,
+    /// None if nobody knows: then witnesses are not judged.
+    pub(crate) seed: Option<u32>,
     pub(crate) epochs: &'a EpochHistory,
 }
 
@@ -43,8 +44,8 @@ pub(crate) fn inspect(
             Step::Batch(found) => stretch.batch(found.bytes, &found.header, &found.prefix),
             Step::Gap(gap) => stretch.damage.push(gap.into()),
         }
-        if let Some(entry) = segment.entry_at(walk.at().position) {
-            damage.extend(stretch.close(walk.at(), Some(&entry)));
+        if let Some(closing) = segment.closing_at(walk.at().position) {
+            damage.extend(stretch.close(walk.at(), Some(&closing)));
             stretch = Stretch::new(walk.at(), expected);
         }
     }
@@ -75,7 +76,7 @@ struct Stretch<'a> {
 
 impl<'a> Stretch<'a> {
     fn new(start: Extent, expected: &'a Expectations<'a>) -> Self {
-        Self { start, expected, witness: Witness::new(expected.seed), damage: Vec::new() }
+        Self { start, expected, witness: Witness::new(expected.seed.unwrap_or_default()), damage: Vec::new() }
     }
 
     /// The epoch is the one field of a header that neither its CRC nor its neighbours vouch for.
@@ -89,9 +90,10 @@ impl<'a> Stretch<'a> {
     }
 
     /// A witness that disagrees although every batch looks right condemns them all: nobody knows which one it is.
-    fn close(mut self, end: Extent, entry: Option<&Entry>) -> Vec<Damage> {
-        let witnessed = entry.filter(|entry| entry.witnessed);
-        if self.damage.is_empty() && witnessed.is_some_and(|entry| entry.witness != self.witness.take()) {
+    fn close(mut self, end: Extent, closing: Option<&Closing>) -> Vec<Damage> {
+        let whole = closing.filter(|closing| closing.since == Some(self.start.position));
+        let judged = whole.map(|closing| closing.entry).filter(|entry| entry.witnessed && self.expected.seed.is_some());
+        if self.damage.is_empty() && judged.is_some_and(|entry| entry.witness != self.witness.take()) {
             self.damage.push(Damage {
                 bytes: self.start.position..end.position,
                 offsets: self.start.end..end.end,

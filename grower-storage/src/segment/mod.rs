@@ -123,15 +123,27 @@ impl Segment {
     pub(crate) fn next_anchor(&self, position: u64) -> Extent {
         let state = self.state.read();
         let after = first_entry(state.index.view(), |entry| position < u64::from(entry.position));
-        let mark = after.map(|entry| self.extent_at(entry.into()));
+        let mark = after.map(|(_, entry)| self.extent_at(entry.into()));
         mark.filter(|mark| mark.position <= state.extent.position).unwrap_or(state.extent)
     }
 
     /// The entry that closes a stretch at exactly this position.
-    pub(crate) fn entry_at(&self, position: u64) -> Option<Entry> {
+    pub(crate) fn closing_at(&self, position: u64) -> Option<Closing> {
         let state = self.state.read();
-        let found = first_entry(state.index.view(), |entry| position <= u64::from(entry.position));
-        found.filter(|entry| u64::from(entry.position) == position)
+        let index = state.index.view();
+        let (at, entry) = first_entry(index, |entry| position <= u64::from(entry.position))?;
+        let since = match at.checked_sub(1) {
+            Some(before) => index.entry(before).map(|before| before.position.into()),
+            None => Some(0),
+        };
+        (u64::from(entry.position) == position).then_some(Closing { entry, since })
+    }
+
+    /// The last entry that is sound.
+    pub(crate) fn last_entry(&self) -> Option<Entry> {
+        let state = self.state.read();
+        let index = state.index.view();
+        (0..index.entry_count()).rev().find_map(|at| index.entry(at))
     }
 
     pub(crate) fn entry_count(&self) -> usize {
@@ -217,8 +229,14 @@ impl Segment {
     }
 }
 
-/// The first sound entry that is far enough; entries rise, damaged ones are stepped over.
-fn first_entry(index: &dyn SegmentIndex, far_enough: impl Fn(&Entry) -> bool) -> Option<Entry> {
+/// An index entry, and where the stretch begins that it witnesses: at the entry before it, unless that is damaged.
+pub(crate) struct Closing {
+    pub(crate) entry: Entry,
+    pub(crate) since: Option<u64>,
+}
+
+/// The first sound entry that is far enough, and its number; entries rise, damaged ones are stepped over.
+fn first_entry(index: &dyn SegmentIndex, far_enough: impl Fn(&Entry) -> bool) -> Option<(usize, Entry)> {
     let (mut low, mut high) = (0, index.entry_count());
     let mut found = None;
     while low < high {
@@ -226,7 +244,7 @@ fn first_entry(index: &dyn SegmentIndex, far_enough: impl Fn(&Entry) -> bool) ->
         match (middle..high).find_map(|at| Some((at, index.entry(at)?))) {
             Some((at, entry)) if !far_enough(&entry) => low = at + 1,
             sound => {
-                found = sound.map(|(_, entry)| entry).or(found);
+                found = sound.or(found);
                 high = middle;
             }
         }

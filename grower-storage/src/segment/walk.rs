@@ -182,10 +182,22 @@ impl<'a> Walk<'a> {
                 Ok(header) if header.base_offset == at.end => {
                     at = Extent { position: at.position + header.total_length as u64, end: header.next_offset() };
                 }
-                _ => return Ok(false),
+                // Where nobody knows the end, zeros are as good: room that was allocated ahead.
+                _ => return Ok(anchor.end == Offset::MAX && self.zeros_from(at.position)?),
             }
         }
         Ok(at.position == anchor.position && (at.end == anchor.end || anchor.end == Offset::MAX))
+    }
+
+    fn zeros_from(&mut self, mut position: u64) -> Result<bool, DiskError> {
+        while position < self.until.position {
+            let bytes = self.buffer.get(position, HEADERS_READ)?;
+            if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            position += bytes.len() as u64;
+        }
+        Ok(true)
     }
 }
 

@@ -180,7 +180,7 @@ impl LogView for DiskView {
 
     fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError> {
         let epochs = self.view.0.read().epochs.clone();
-        let expected = Expectations { seed: self.seed, epochs: &epochs };
+        let expected = Expectations { seed: Some(self.seed), epochs: &epochs };
         for segment in self.view.segments() {
             let extent = segment.extent();
             if extent.end <= offsets.start || offsets.end <= segment.base {

@@ -1,0 +1,201 @@
+//! Checks every byte of a partition that nobody writes to, and changes nothing.
+//!
+//! Batches answer for their content by their CRC; for their place by the offsets before and after them, the epoch
+//! history and the index's witness; index entries and the small files by their own crc. What a crash may have left torn
+//! after the durable end is no damage: the next opening cuts it.
+
+mod dump;
+mod small;
+
+pub use dump::{Dumped, dump};
+
+use crate::disk::{Disk, DiskError};
+use crate::kept::Checkpoint;
+use crate::recovery::{Directory, Looked, look_at_last};
+use crate::segment::{self, Damage, Expectations, Extent, Segment, inspect};
+use grower_index::{ENTRY_LENGTH, SegmentIndex, StoredIndex};
+use grower_protocol::ids::Offset;
+use small::SmallFiles;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Something that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file.
+    pub path: PathBuf,
+    /// The bytes in it; none if it is the file as a whole.
+    pub bytes: Option<Range<u64>>,
+    /// The offsets of the records that are lost; none if no record is.
+    pub offsets: Option<Range<Offset>>,
+    /// What was found.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.path.display())?;
+        if let Some(bytes) = &self.bytes {
+            write!(f, " bytes {}..{}", bytes.start, bytes.end)?;
+        }
+        if let Some(offsets) = &self.offsets {
+            write!(f, " offsets {}..{}", offsets.start, offsets.end)?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+impl Finding {
+    fn file(path: PathBuf, what: impl Into<String>) -> Self {
+        Self { path, bytes: None, offsets: None, what: what.into() }
+    }
+
+    fn damage(path: PathBuf, damage: Damage) -> Self {
+        let offsets = (damage.offsets.start < damage.offsets.end).then_some(damage.offsets);
+        Self { path, bytes: Some(damage.bytes), offsets, what: damage.what }
+    }
+}
+
+/// What a check came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// All that is wrong; nothing if the partition is sound.
+    pub findings: Vec<Finding>,
+    /// Bytes of log that were checked.
+    pub bytes: u64,
+    /// The offsets that the segments hold; none if there is no segment.
+    pub offsets: Option<Range<Offset>>,
+    /// Bytes after the durable end that a crash left torn; the next opening cuts them.
+    pub torn_bytes: u64,
+}
+
+/// Checks the partition in `dir`. `progress` is told how many bytes of log were checked, after each segment.
+pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, DiskError> {
+    let mut verified = Verified::default();
+    let Some(directory) = Directory::list(disk, dir)? else { return Ok(verified) };
+    let small = SmallFiles::read(disk, dir, &mut verified.findings)?;
+    let check = Check { disk, dir, small: &small };
+    for (at, base) in directory.logs.iter().enumerate() {
+        let end = match directory.logs.get(at + 1) {
+            Some(next) => check.sealed(*base, *next, &mut verified)?,
+            None => check.last(*base, &mut verified)?,
+        };
+        let start = directory.logs.first().copied().unwrap_or(*base);
+        verified.offsets = Some(start..end);
+        progress(verified.bytes);
+    }
+    for base in directory.indexes.iter().filter(|base| !directory.logs.contains(base)) {
+        verified.findings.push(Finding::file(dir.join(segment::index_name(*base)), "its log file is not there"));
+    }
+    small.check_against(verified.offsets.clone(), dir, &mut verified.findings);
+    Ok(verified)
+}
+
+struct Check<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    small: &'a SmallFiles,
+}
+
+impl Check<'_> {
+    /// A segment with a successor: its index speaks for all of it.
+    fn sealed(&self, base: Offset, next: Offset, verified: &mut Verified) -> Result<Offset, DiskError> {
+        let file = self.disk.open(&self.dir.join(segment::log_name(base)))?;
+        let extent = Extent { position: file.len()?, end: next };
+        let index = self.index(base, &mut verified.findings)?;
+        let segment = Segment::sealed(base, file, Box::new(index), extent, None);
+        self.inspect(&segment, extent, verified)?;
+        if segment.closing_at(extent.position).is_none() && 0 < extent.position {
+            let path = self.dir.join(segment::index_name(base));
+            verified.findings.push(Finding::file(path, "it does not reach the end of its log"));
+        }
+        Ok(next)
+    }
+
+    /// The last segment: what lies above the durable end may be torn.
+    fn last(&self, base: Offset, verified: &mut Verified) -> Result<Offset, DiskError> {
+        let index = self.index(base, &mut verified.findings)?;
+        let Looked { file, end, log_end, durable, length, damage, .. } =
+            look_at_last(self.disk, self.dir, base, self.small.checkpoint.as_ref(), self.small.seed)?;
+        let path = file.path().to_owned();
+        let segment = Segment::sealed(base, file, Box::new(index), end, None);
+        self.inspect(&segment, end, verified)?;
+        for damage in damage {
+            let known =
+                verified.findings.iter().any(|found| found.path == path && found.bytes == Some(damage.bytes.clone()));
+            if !known {
+                verified.findings.push(Finding::damage(path.clone(), damage));
+            }
+        }
+        verified.torn_bytes += length.saturating_sub(end.position.max(durable));
+        Ok(log_end)
+    }
+
+    fn inspect(&self, segment: &Segment, until: Extent, verified: &mut Verified) -> Result<(), DiskError> {
+        let start = Extent { position: 0, end: segment.base };
+        let expected = Expectations { seed: self.small.seed, epochs: &self.small.epochs };
+        let path = segment.file.path();
+        for damage in inspect(segment, start, until, &expected)? {
+            verified.findings.push(Finding::damage(path.to_owned(), damage));
+        }
+        self.marks(segment, &mut verified.findings);
+        verified.bytes += until.position;
+        Ok(())
+    }
+
+    /// Every sound entry stands between two batches; where the log is sound, that is seen by what the walk passed.
+    fn marks(&self, segment: &Segment, findings: &mut Vec<Finding>) {
+        let extent = segment.extent();
+        let beyond = |position: u64| extent.position < position;
+        if let Some(last) = segment.last_entry().filter(|last| beyond(last.position.into())) {
+            let path = self.dir.join(segment::index_name(segment.base));
+            let what = format!("it speaks of {} bytes of log, there are {}", last.position, extent.position);
+            findings.push(Finding::file(path, what));
+        }
+    }
+
+    /// The index of a segment; each damaged entry is a finding.
+    fn index(&self, base: Offset, findings: &mut Vec<Finding>) -> Result<StoredIndex<Vec<u8>>, DiskError> {
+        let path = self.dir.join(segment::index_name(base));
+        let bytes = match self.disk.map(&path) {
+            Ok(map) => map.as_ref().to_vec(),
+            Err(error) if error.is_not_found() => {
+                findings.push(Finding::file(path, "it is not there"));
+                return Ok(StoredIndex::new(Vec::new()));
+            }
+            Err(error) => return Err(error),
+        };
+        let index = StoredIndex::new(bytes);
+        for at in (0..index.entry_count()).filter(|at| index.entry(*at).is_none()) {
+            let start = (at * ENTRY_LENGTH) as u64;
+            let bytes = Some(start..start + ENTRY_LENGTH as u64);
+            findings.push(Finding { path: path.clone(), bytes, offsets: None, what: "a damaged entry".into() });
+        }
+        if index.surplus() != 0 {
+            findings.push(Finding::file(path, format!("{} bytes after the last entry", index.surplus())));
+        }
+        Ok(index)
+    }
+}
+
+impl SmallFiles {
+    /// Whether the small files and the segments speak of the same log.
+    fn check_against(&self, offsets: Option<Range<Offset>>, dir: &Path, findings: &mut Vec<Finding>) {
+        let Some(checkpoint) = self.checkpoint.filter(|checkpoint| checkpoint.truncating.is_none()) else { return };
+        let found = offsets.unwrap_or(Offset::ZERO..Offset::ZERO);
+        let path = dir.join(<Checkpoint as crate::kept::Kept>::NAME);
+        let lost = |offsets: Range<Offset>, what: &str| Finding {
+            path: path.clone(),
+            bytes: None,
+            offsets: Some(offsets),
+            what: what.into(),
+        };
+        if checkpoint.log_start < found.start {
+            findings.push(lost(checkpoint.log_start..found.start, "the segment files that held them are missing"));
+        }
+        if found.end < checkpoint.durable.end {
+            findings.push(lost(found.end..checkpoint.durable.end, "they were durable, and no file holds them"));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The small files of a partition, read for a check.
+
+use super::Finding;
+use crate::disk::{Disk, DiskError};
+use crate::epochs::EpochHistory;
+use crate::kept::{self, Checkpoint, Identity, Kept, KeptError};
+use crate::producers::Snapshot;
+use std::path::Path;
+
+/// What the small files say, as far as they are sound.
+pub(super) struct SmallFiles {
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) epochs: EpochHistory,
+    /// The seed of the witnesses; without a sound identity witnesses cannot be judged, but then that is found already.
+    pub(super) seed: Option<u32>,
+}
+
+impl SmallFiles {
+    pub(super) fn read(disk: &dyn Disk, dir: &Path, findings: &mut Vec<Finding>) -> Result<Self, DiskError> {
+        let identity: Option<Identity> = read(disk, dir, true, findings)?;
+        let epochs: Option<EpochHistory> = read(disk, dir, true, findings)?;
+        let checkpoint = read(disk, dir, false, findings)?;
+        read::<Snapshot>(disk, dir, false, findings)?;
+        let seed = identity.map(|identity| identity.witness_seed());
+        Ok(Self { checkpoint, epochs: epochs.unwrap_or_default(), seed })
+    }
+}
+
+/// Every partition has the required ones from its first append on.
+fn read<T: Kept>(
+    disk: &dyn Disk,
+    dir: &Path,
+    required: bool,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<T>, DiskError> {
+    match kept::load::<T>(disk, dir) {
+        Ok(content) => return Ok(Some(content)),
+        Err(KeptError::Disk(error)) => return Err(error),
+        Err(KeptError::Missing(path)) if required => findings.push(Finding::file(path, "it is not there")),
+        Err(KeptError::Missing(_)) => {}
+        Err(KeptError::Damaged { path, what }) => findings.push(Finding::file(path, what)),
+        Err(KeptError::Newer { path, found, known }) => {
+            let what = format!("it has format {found}, this program knows {known}: use a newer Grower");
+            findings.push(Finding::file(path, what));
+        }
+    }
+    Ok(None)
+}
