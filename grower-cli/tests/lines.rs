@@ -25,13 +25,15 @@ fn odd_log(lines: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_log_of_100_000_lines_comes_back_byte_for_byte() {
-    let broker = Served::start();
+fn a_log_of_100_000_lines_comes_back_byte_for_byte_also_after_a_restart() {
+    let mut broker = Served::start();
     let log = odd_log(100_000);
     std::fs::write(broker.path("big.log"), &log).unwrap();
     broker.ok("topic create events", b"");
     let told = broker.ok(&format!("produce events {}", broker.path("big.log").display()), b"");
     assert!(text(&told).starts_with("events: 100000 records, "), "{}", text(&told));
+    assert!(broker.read("events") == log);
+    broker.restart();
     assert!(broker.read("events") == log);
 }
 

@@ -1,7 +1,7 @@
 //! Consumer groups: sharing, a killed member, idle members, a second group.
 
 use super::Teller;
-use super::reader::{Place, Reader, until_owned};
+use super::reader::{Place, Reader, until, until_owned};
 use std::collections::BTreeSet;
 
 const GROUP: &str = "readers";
@@ -14,7 +14,7 @@ pub(super) async fn two_members_one_killed(teller: &mut Teller<'_>) -> anyhow::R
     until_owned(&[(&s1, &[0, 1]), (&s2, &[2])], "sharing rainbow").await?;
     teller.claim(true, "S1 is given partitions [0, 1], S2 [2]")?;
 
-    let mut committed = s1.read(teller, 6).await?;
+    let mut committed = s1.read(teller, 3).await?;
     committed.extend(s2.read(teller, 3).await?);
 
     teller.say("\nS1 is killed: it says nothing to anybody")?;
@@ -40,8 +40,14 @@ pub(super) async fn third_and_fourth_member(teller: &mut Teller<'_>, s2: Reader)
     let s1 = Reader::join(teller.client, GROUP, "S1", "rainbow").await?;
     let s3 = Reader::join(teller.client, GROUP, "S3", "rainbow").await?;
     let s4 = Reader::join(teller.client, GROUP, "S4", "rainbow").await?;
-    until_owned(&[(&s1, &[0]), (&s2, &[1]), (&s3, &[2]), (&s4, &[])], "one partition each").await?;
-    teller.claim(true, "S1 is given [0], S2 [1], S3 [2]: one partition each, S4 is idle")?;
+    let one_each = |owned: &[Vec<u32>]| {
+        let all: BTreeSet<u32> = owned.iter().flatten().copied().collect();
+        all.len() == 3 && owned.iter().map(Vec::len).eq([1, 1, 1, 0])
+    };
+    until(&[&s1, &s2, &s3, &s4], "one partition each", one_each).await?;
+    let line =
+        format!("S1 is given {:?}, S2 {:?}, S3 {:?}: one partition each, S4 is idle", s1.owns(), s2.owns(), s3.owns());
+    teller.claim(true, line)?;
     for mut reader in [s1, s2, s3, s4] {
         reader.consumer.close().await?;
     }

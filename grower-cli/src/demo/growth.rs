@@ -39,7 +39,7 @@ async fn write_keys(teller: &Teller<'_>) -> anyhow::Result<BTreeMap<&'static str
     let producer = teller.client.producer().partitioner(Partitioner::Key).batch_records(1).build().await?;
     let mut partitions = BTreeMap::new();
     for key in KEYS {
-        let ack = producer.send(Record::new("sandbox").key(key).value(format!("a {key} spade"))).await?;
+        let ack = producer.send(Record::new("sandbox").key(key).value(format!("{key} spade"))).await?;
         partitions.insert(key, ack.partition);
     }
     producer.close().await?;

@@ -2,7 +2,7 @@
 
 use super::{PATIENCE, Teller};
 use crate::output::quoted;
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use grower_client::ids::{Offset, PartitionId};
 use grower_client::{Client, Consumer, ConsumerRecord};
 use std::time::{Duration, Instant};
@@ -75,17 +75,27 @@ fn shown(topic: &str, records: &[ConsumerRecord]) -> String {
     text
 }
 
-/// Waits until each reader owns what it shall own; `what` is expected of them.
+/// Waits until each reader owns what it shall own.
 pub(super) async fn until_owned(readers: &[(&Reader, &[u32])], what: &str) -> anyhow::Result<()> {
-    let owned = async {
-        while readers.iter().any(|(reader, wanted)| reader.owns() != *wanted) {
+    let (readers, wanted): (Vec<&Reader>, Vec<&[u32]>) = readers.iter().copied().unzip();
+    until(&readers, what, |owned| owned.iter().zip(&wanted).all(|(owned, wanted)| owned == wanted)).await
+}
+
+/// Waits until what the readers own, one after the other, is as it should be.
+pub(super) async fn until(
+    readers: &[&Reader],
+    what: &str,
+    comes_true: impl Fn(&[Vec<u32>]) -> bool,
+) -> anyhow::Result<()> {
+    let owned = || readers.iter().map(|reader| reader.owns()).collect::<Vec<_>>();
+    let waiting = async {
+        while !comes_true(&owned()) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let told = || {
+    tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| {
         let now: Vec<String> =
-            readers.iter().map(|(reader, _)| format!("{} owns {:?}", reader.name, reader.owns())).collect();
-        format!("the story breaks here: {what} does not come true in {PATIENCE:?}: {}", now.join(", "))
-    };
-    tokio::time::timeout(PATIENCE, owned).await.with_context(told)
+            readers.iter().map(|reader| format!("{} owns {:?}", reader.name, reader.owns())).collect();
+        anyhow!("the story breaks here: {what} does not come true in {PATIENCE:?}: {}", now.join(", "))
+    })
 }

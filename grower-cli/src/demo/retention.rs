@@ -18,7 +18,9 @@ pub(super) async fn by_count_bytes_and_age(teller: &mut Teller<'_>) -> anyhow::R
         let topic = teller.client.admin().describe_topic("rainbow", true).await?;
         let (value, means) = match key {
             "retention.messages" => ("4".to_owned(), "at least 4 records remain"),
-            "retention.bytes" => (newest_segment(&topic).to_string(), "at least as many bytes remain"),
+            "retention.bytes" => {
+                (newest_segment(&topic).to_string(), "at least as many bytes remain as the newest segment has")
+            }
             _ => ("200".to_owned(), "what is older than 200 ms goes"),
         };
         teller.say(format!("\nalter rainbow {key}={value}: {means}"))?;

@@ -12,7 +12,7 @@ use std::io::Write;
 /// first record.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The partition of a record with a key is hash(key) modulo the number of partitions, so most keys move: \
+    after_help = "The partition of a record with a key is hash(key) modulo the number of partitions, so many keys move: \
 their records before and after lie in different partitions, and order between them is lost. The command warns of it.
 
 JSON: {\"topic\",\"partitions_before\",\"partitions\"}
@@ -50,7 +50,7 @@ impl Grow {
 /// What growing does to records with keys.
 pub(crate) fn key_warning(topic: &str, before: usize, after: u32) -> String {
     format!(
-        "warning: a key of {topic} was in partition hash(key) % {before} and is in hash(key) % {after} from now on: most keys \
+        "warning: a key of {topic} was in partition hash(key) % {before} and is in hash(key) % {after} from now on: keys \
          move, and the order of their records before and after is lost"
     )
 }

@@ -1,0 +1,81 @@
+//! Consumer groups through the CLI: what is printed is committed, and nothing else.
+
+mod kit;
+
+use kit::{Served, json, text, until};
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+
+#[test]
+fn a_group_goes_on_behind_what_it_has_printed() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", b"0\n1\n2\n3\n4\n");
+    assert_eq!(text(&broker.ok("consume events --group g --limit 2", b"")), "0\n1\n");
+    assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "2\n3\n4\n");
+    assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "");
+    assert_eq!(text(&broker.ok("consume events --group other --until-end", b"")), "0\n1\n2\n3\n4\n");
+    broker.ok("group reset g --topic events --to offset:3", b"");
+    assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "3\n4\n");
+}
+
+#[test]
+fn a_member_that_ends_gives_its_partitions_to_the_other() {
+    let broker = Served::start();
+    broker.ok("topic create events:2", b"");
+    let join = || broker.cli("consume events --group g --output json").spawn().unwrap();
+    let (mut first, mut second) = (join(), join());
+    until("two members with a partition each", || owners(&broker).len() == 2);
+    first.kill().unwrap(); // Without a word.
+    first.wait().unwrap();
+    until("one member with both", || owners(&broker).len() == 1);
+    broker.ok("produce events --partition 0", b"zero\n");
+    broker.ok("produce events --partition 1", b"one\n");
+    let mut lines = BufReader::new(second.stdout.take().unwrap()).lines();
+    let read = [lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()].concat();
+    assert!(read.contains("zero") && read.contains("one"), "{read}");
+    interrupt(&second);
+    assert!(second.wait().unwrap().success());
+    assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "");
+}
+
+/// Who owns partitions of the group, each once.
+fn owners(broker: &Served) -> std::collections::BTreeSet<String> {
+    let output = broker.run("group describe g --output json", b"");
+    let group = json(&output.stdout);
+    let Some(partitions) = group.first().and_then(|group| group["partitions"].as_array()) else {
+        return Default::default();
+    };
+    let owned = partitions.iter().filter_map(|partition| partition["owner"].as_str().map(str::to_owned));
+    let owners: Vec<String> = owned.collect();
+    if owners.len() == 2 { owners.into_iter().collect() } else { Default::default() }
+}
+
+fn interrupt(child: &Child) {
+    let done = std::process::Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    assert!(done.success());
+}
+
+#[test]
+fn a_group_is_described_reset_and_deleted() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", b"0\n1\n2\n3\n");
+    broker.ok("consume events --group g --limit 3", b"");
+    insta::assert_snapshot!(text(&broker.ok("group list", b"")), @"
+    GROUP  STATE  MEMBERS
+    g      empty  0
+    ");
+    insta::assert_snapshot!(text(&broker.ok("group describe g", b"")), @"
+    group g  empty  epoch 1  assignor range  0 members
+
+    PARTITION  COMMITTED  END  LAG  OWNER
+    events/0   3          4    1    none
+    ");
+    insta::assert_snapshot!(text(&broker.ok("group describe g --output json", b"")), @r#"{"group":"g","state":"empty","epoch":1,"assignor":"range","members":[],"partitions":[{"topic":"events","partition":0,"committed":3,"end":4,"lag":1,"owner":null}]}"#);
+    insta::assert_snapshot!(text(&broker.ok("group reset g --topic events --to beginning", b"")), @"g goes on in events/0 at offset 0");
+    insta::assert_snapshot!(text(&broker.ok("group reset g --topic events --to offset:99 --output json", b"")), @r#"[{"topic":"events","partition":0,"offset":4}]"#);
+    insta::assert_snapshot!(text(&broker.ok("group delete g", b"")), @"deleted group g");
+    insta::assert_snapshot!(text(&broker.ok("group list --output json", b"")), @"[]");
+    insta::assert_snapshot!(broker.fails("group describe g", b""), @"error: there is no group g");
+}

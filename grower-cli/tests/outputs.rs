@@ -1,0 +1,151 @@
+//! What commands print, held fast: scripts and people rely on it.
+
+mod kit;
+
+use kit::{Served, text};
+
+/// Without what differs from run to run: ids and times.
+fn same_each_time(output: &[u8]) -> String {
+    let text = text(output);
+    let mut same = String::new();
+    let in_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.');
+    for word in text.split_inclusive(|c| !in_word(c)) {
+        let body = word.trim_end_matches(|c| !in_word(c)).trim_start_matches(':');
+        let is_id = body.len() == 36 && body.split('-').count() == 5;
+        let is_time = body.ends_with('Z') && body.contains('T') && body.contains(':');
+        let is_millis = body.len() == 13 && body.starts_with("17") && body.bytes().all(|byte| byte.is_ascii_digit());
+        let name = if is_id { "ID" } else { "TIME" };
+        match is_id || is_time || is_millis {
+            true => same.push_str(&word.replace(body, name)),
+            false => same.push_str(word),
+        }
+    }
+    same
+}
+
+#[test]
+fn topics_from_creation_to_deletion() {
+    let broker = Served::start();
+    let says = |command: &str| same_each_time(&broker.ok(command, b""));
+    insta::assert_snapshot!(says("topic create rainbow:3 sandbox --config segment.messages=3"), @"
+    created rainbow(3)
+    created sandbox(1)
+    ");
+    insta::assert_snapshot!(says("topic create rainbow more --if-not-exists --output json"), @r#"
+    {"topic":"rainbow","id":null,"created":false}
+    {"topic":"more","id":"ID","created":true}
+    "#);
+    insta::assert_snapshot!(broker.fails("topic create rainbow", b""), @"
+    error: rainbow: topic rainbow exists already
+    error: 1 of 1 topics were not created
+    ");
+    insta::assert_snapshot!(says("topic alter sandbox --config retention.ms=12h --config segment.messages="), @"
+    sandbox: retention.ms is 12h now
+    sandbox: segment.messages is the default now
+    ");
+    insta::assert_snapshot!(says("topic alter sandbox --config retention.ms= --output json"), @r#"{"topic":"sandbox","configs":{"retention.ms":null}}"#);
+    insta::assert_snapshot!(broker.fails("topic alter sandbox --config retention.sm=12h", b""), @r#"error: there is no topic config "retention.sm" (did you mean retention.ms?); known are cleanup.policy, flush, index.interval.bytes, max.message.bytes, message.timestamp.after.max.ms, retention.bytes, retention.messages, retention.ms, segment.bytes, segment.messages, segment.ms"#);
+    insta::assert_snapshot!(says("topic grow sandbox --partitions 2"), @"sandbox has 2 partitions now, 1 before");
+    insta::assert_snapshot!(broker.fails("topic grow sandbox --partitions 1", b""), @"error: topic sandbox has 2 partitions; it can grow, and 1 is not more");
+    insta::assert_snapshot!(says("topic list"), @"
+    TOPIC    PARTITIONS  REPLICAS  RECORDS  SIZE  CONFIG
+    more     1           1         0        0 B
+    rainbow  3           1         0        0 B   segment.messages=3
+    sandbox  2           1         0        0 B
+    ");
+    insta::assert_snapshot!(says("topic list --output json"), @r#"[{"topic":"more","partitions":1,"replication_factor":1,"records":0,"bytes":0},{"topic":"rainbow","partitions":3,"replication_factor":1,"records":0,"bytes":0},{"topic":"sandbox","partitions":2,"replication_factor":1,"records":0,"bytes":0}]"#);
+    insta::assert_snapshot!(says("topic delete more"), @"deleted more");
+    insta::assert_snapshot!(says("topic delete sandbox --output json"), @r#"{"topic":"sandbox","deleted":true}"#);
+    insta::assert_snapshot!(broker.fails("topic delete sandbox", b""), @"error: there is no topic sandbox");
+    insta::assert_snapshot!(broker.fails("topic create a/b", b""), @r#"
+    error: a/b: "a/b" has the character '/'; topic names consist of a-z A-Z 0-9 . _ -
+    error: 1 of 1 topics were not created
+    "#);
+}
+
+#[test]
+fn a_topic_is_described_with_its_segments_and_records() {
+    let broker = Served::start();
+    broker.ok("topic create rainbow:2 --config segment.messages=3", b"");
+    let kitties: String = (0..8).map(|number| format!("Hello, Kitty {number}!\n")).collect();
+    broker.ok("produce rainbow --partitioner round-robin --batch-records 1", kitties.as_bytes());
+    insta::assert_snapshot!(same_each_time(&broker.ok("topic describe rainbow --segments --records", b"")), @"
+    topic rainbow  id ID  replication factor 1
+
+    CONFIG                          VALUE   SET BY
+    cleanup.policy                  delete  default
+    flush                           fsync   default
+    index.interval.bytes            4KiB    default
+    max.message.bytes               1MiB    default
+    message.timestamp.after.max.ms  1h      default
+    retention.bytes                 -1      default
+    retention.messages              -1      default
+    retention.ms                    5d      default
+    segment.bytes                   1GiB    default
+    segment.messages                3       topic
+    segment.ms                      1d      default
+
+    PARTITION  LEADER  EPOCH  REPLICAS  ISR  START  HW  END  SIZE   DAMAGED
+    rainbow/0  1       0      1         1    0      4   4    364 B
+    rainbow/1  1       0      1         1    0      4   4    364 B
+
+    PARTITION  LOG FILE                        OFFSETS  LOG    INDEX  NEWEST RECORD
+    rainbow/0  00000000000000000000.growerlog  0..3     249 B  32 B   TIME
+    rainbow/0  00000000000000000003.growerlog  3..4     83 B   0 B    TIME
+    rainbow/1  00000000000000000000.growerlog  0..3     249 B  32 B   TIME
+    rainbow/1  00000000000000000003.growerlog  3..4     83 B   0 B    TIME
+
+    records:
+      rainbow/0  00000000000000000000.growerlog  ['Hello, Kitty 0!', 'Hello, Kitty 2!', 'Hello, Kitty 4!']   + .growerindex
+                 00000000000000000003.growerlog  ['Hello, Kitty 6!']                                         + .growerindex
+      rainbow/1  00000000000000000000.growerlog  ['Hello, Kitty 1!', 'Hello, Kitty 3!', 'Hello, Kitty 5!']   + .growerindex
+                 00000000000000000003.growerlog  ['Hello, Kitty 7!']                                         + .growerindex
+    ");
+    insta::assert_snapshot!(same_each_time(&broker.ok("topic describe rainbow --segments --output json", b"")), @r#"{"topic":"rainbow","id":"ID","replication_factor":1,"configs":{"cleanup.policy":{"value":"delete","source":"default"},"flush":{"value":"fsync","source":"default"},"index.interval.bytes":{"value":"4KiB","source":"default"},"max.message.bytes":{"value":"1MiB","source":"default"},"message.timestamp.after.max.ms":{"value":"1h","source":"default"},"retention.bytes":{"value":"-1","source":"default"},"retention.messages":{"value":"-1","source":"default"},"retention.ms":{"value":"5d","source":"default"},"segment.bytes":{"value":"1GiB","source":"default"},"segment.messages":{"value":"3","source":"topic"},"segment.ms":{"value":"1d","source":"default"}},"partitions":[{"partition":0,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":364,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":0,"max_timestamp":TIME}]},{"partition":1,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":364,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":0,"max_timestamp":TIME}]}]}"#);
+}
+
+#[test]
+fn growing_warns_what_it_does_to_keys() {
+    let broker = Served::start();
+    broker.ok("topic create sandbox:2", b"");
+    let output = broker.run("topic grow sandbox --partitions 4", b"");
+    insta::assert_snapshot!(text(&output.stderr), @"warning: a key of sandbox was in partition hash(key) % 2 and is in hash(key) % 4 from now on: keys move, and the order of their records before and after is lost");
+}
+
+#[test]
+fn a_segment_is_dumped_batch_by_batch() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events --key-separator : --header host=web1 --compression lz4", b"k:one\ntwo \xff\n");
+    let file = broker.data_dir().join("topics/events/0/00000000000000000000.growerlog");
+    let dump = |form: &str| broker.run(&format!("log dump {} {form}", file.display()), b"");
+    let told = text(&dump("").stdout);
+    let batches: String =
+        told.lines().filter(|line| !line.contains("room for")).map(|line| format!("{line}\n")).collect();
+    insta::assert_snapshot!(same_each_time(batches.as_bytes()), @r"
+    at byte 0: offsets 0..2, 119 bytes, 2 records, lz4, leader epoch 0, producer 0 epoch 0 sequence 0
+      0  TIME  key 'k'  value 'one'  'host'='web1'
+      1  TIME  key null  value 'two \xff'  'host'='web1'
+    ");
+    insta::assert_snapshot!(same_each_time(&dump("--output json").stdout), @r#"{"position":0,"bytes":119,"base_offset":0,"next_offset":2,"leader_epoch":0,"codec":"lz4","max_timestamp":TIME,"producer":{"id":0,"epoch":0,"sequence":0},"records":[{"offset":0,"timestamp":TIME,"key":"k","value":"one","headers":[["host","web1"]]},{"offset":1,"timestamp":TIME,"key":null,"value_base64":"dHdvIP8=","headers":[["host","web1"]]}]}"#);
+
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[70] ^= 1;
+    let damaged = broker.path("damaged.growerlog");
+    std::fs::write(&damaged, bytes).unwrap();
+    let told = broker.fails(&format!("log dump {}", damaged.display()), b"");
+    assert!(told.contains("the batch at byte 0 is damaged: stored crc"), "{told}");
+}
+
+#[test]
+fn a_bench_says_how_fast_and_how_late() {
+    let broker = Served::start();
+    for command in
+        ["produce --records 500 --size 100 --producers 2", "consume", "end-to-end --records 20 --topic one-by-one"]
+    {
+        let told = text(&broker.ok(&format!("bench {command}"), b""));
+        assert!(told.contains("records/s") && told.contains("p99.9"), "{told}");
+        let json = kit::json(&broker.ok(&format!("bench {command} --output json"), b""));
+        assert!(json[0]["latency_us"]["p50"].is_number() && json[0]["records"].as_u64().unwrap() >= 20, "{json:?}");
+    }
+}
