@@ -234,7 +234,7 @@ impl BrokerBuilder {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let flushers = Arc::new(Flushers::start(disk.clone(), health.clone(), config.flush_delay));
+        let flushers = Arc::new(Flushers::start(disk.clone(), clock.clone(), health.clone(), config.flush_delay));
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone())?);
         let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
         let api = Arc::new(Api {

@@ -151,6 +151,23 @@ async fn offsets_are_found_by_position_and_by_time() {
 }
 
 #[tokio::test]
+async fn a_quiet_partition_writes_down_how_far_it_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(grower_broker::BrokerConfig::at(dir.path())).await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    let topic = client.create_topic("events", 1, &[]).await;
+    client.produce(topic, Acks::All, &batch(&["one"])).await.unwrap();
+    let checkpoint = dir.path().join("topics/events/0/checkpoint");
+    let written = async {
+        while !checkpoint.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), written).await.unwrap();
+    drop(broker); // As a crash would.
+}
+
+#[tokio::test]
 async fn a_deleted_topic_is_gone_and_its_namesake_starts_empty() {
     let (_broker, mut client) = started().await;
     let old = client.create_topic("events", 1, &[]).await;

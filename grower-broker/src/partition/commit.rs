@@ -3,6 +3,7 @@
 use crate::api::PendingProduce;
 use grower_protocol::message::{Part, Produced};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Somebody who waits until what was written before is durable.
@@ -42,6 +43,10 @@ pub(super) struct Commit {
     pub(super) waiters: Vec<Waiter>,
     /// Queued for a flusher, or in its hands.
     pub(super) scheduled: bool,
+    /// When the last round ended.
+    pub(super) last_sync: Option<Instant>,
+    /// Will write down its durable end when it has been quiet.
+    pub(super) watched: bool,
     /// In the timer's list, so that bytes nobody waits for are flushed as well.
     pub(super) delayed: bool,
 }

@@ -5,8 +5,10 @@
 //! both. A small request that is alone skips the queue and syncs in its own task ([`Lone`]): no hop at all.
 //! After a failed sync nothing is known of the disk, so no waiter is acknowledged and the broker stops for good.
 
+use super::idle::Idle;
 use super::{Partition, Waiter};
 use crate::api::send_settled;
+use crate::clock::Clock;
 use crate::config::topic::FlushPolicy;
 use crate::health::Health;
 use grower_protocol::message::{ErrorCode, Failure};
@@ -37,6 +39,7 @@ struct Shared {
     waiting: AtomicUsize,
     /// Waiters answered by the round before: more than one means that sharing pays.
     last_round: AtomicUsize,
+    idle: Idle,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -63,7 +66,7 @@ pub(crate) struct Lone {
 }
 
 impl Flushers {
-    pub(crate) fn start(disk: Arc<dyn Disk>, health: Health, delay: Duration) -> Self {
+    pub(crate) fn start(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, health: Health, delay: Duration) -> Self {
         let shared = Arc::new(Shared {
             disk,
             health,
@@ -73,9 +76,11 @@ impl Flushers {
             timer: Condvar::new(),
             waiting: AtomicUsize::new(0),
             last_round: AtomicUsize::new(0),
+            idle: Idle::default(),
             threads: Mutex::default(),
         });
         shared.spawn("grower-flush-timer", Shared::run_timer);
+        shared.spawn("grower-idle", move |shared| shared.idle.run(&*clock, &shared.health));
         Self(shared)
     }
 
@@ -129,6 +134,7 @@ impl Flushers {
         self.0.queue.lock().stopped = true;
         self.0.work.notify_all();
         self.0.timer.notify_all();
+        self.0.idle.stop();
         while let Some(thread) = self.0.take_thread() {
             let _ = thread.join(); // A panic there was reported by its hook.
         }
@@ -229,6 +235,9 @@ impl Shared {
             self.last_round.store(waiters.len(), Ordering::Relaxed);
         }
         let outcome = self.sync(partition);
+        if outcome.is_ok() {
+            self.idle.watch(partition);
+        }
         let settled = waiters.into_iter().filter_map(|waiter| waiter.settle(outcome.clone()));
         send_settled(settled.collect());
         let mut commit = partition.commit.lock();

@@ -7,6 +7,7 @@
 
 mod commit;
 mod flusher;
+mod idle;
 
 pub(crate) use commit::Waiter;
 pub(crate) use flusher::{Flushers, Lone};

@@ -1,0 +1,91 @@
+//! A partition that has been quiet for 100 ms writes down how far it is durable.
+//!
+//! Recovery can then tell damage of old records from a torn tail, and has next to nothing to check. One thread
+//! looks after all partitions; those that are busy are looked at again later.
+
+use super::Partition;
+use crate::clock::Clock;
+use crate::health::Health;
+use grower_storage::log::ChangeError;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a partition must have been quiet.
+const QUIET: Duration = Duration::from_millis(100);
+/// How often the partitions are looked at.
+const LOOK_EACH: Duration = Duration::from_millis(50);
+
+/// Partitions that were synced and have not written down their durable end since.
+#[derive(Default)]
+pub(super) struct Idle {
+    watched: Mutex<Watched>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Watched {
+    partitions: Vec<Arc<Partition>>,
+    stopped: bool,
+}
+
+impl Idle {
+    /// Looks after a partition until it has been quiet.
+    pub(super) fn watch(&self, partition: &Arc<Partition>) {
+        let watched_already = {
+            let mut commit = partition.commit.lock();
+            commit.last_sync = Some(Instant::now());
+            std::mem::replace(&mut commit.watched, true)
+        };
+        if !watched_already {
+            self.watched.lock().partitions.push(partition.clone());
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.watched.lock().stopped = true;
+        self.changed.notify_one();
+    }
+
+    /// The thread; ends after [`Idle::stop`].
+    pub(super) fn run(&self, clock: &dyn Clock, health: &Health) {
+        let mut watched = self.watched.lock();
+        while !watched.stopped {
+            if watched.partitions.is_empty() {
+                self.changed.wait(&mut watched);
+                continue;
+            }
+            self.changed.wait_for(&mut watched, LOOK_EACH);
+            let mut partitions = std::mem::take(&mut watched.partitions);
+            drop(watched);
+            for quiet in partitions.extract_if(.., |partition| partition.take_if_quiet()) {
+                checkpoint(&quiet, clock, health);
+            }
+            watched = self.watched.lock();
+            watched.partitions.append(&mut partitions);
+        }
+    }
+}
+
+/// What fails for now is tried again after the partition's next append.
+fn checkpoint(partition: &Partition, clock: &dyn Clock, health: &Health) {
+    match partition.checkpoint(clock.now()) {
+        Ok(()) => {}
+        Err(ChangeError::Failed(error)) => health.fail(error.to_string()),
+        Err(error) => {
+            let (topic, number) = (&partition.topic_name, partition.partition);
+            tracing::warn!(%topic, partition = %number, %error, "the durable end could not be written down");
+        }
+    }
+}
+
+impl Partition {
+    /// Ends the watch if the partition has been quiet: its next sync begins another.
+    fn take_if_quiet(&self) -> bool {
+        let mut commit = self.commit.lock();
+        let quiet = !commit.scheduled && commit.last_sync.is_none_or(|last| QUIET <= last.elapsed());
+        commit.watched &= !quiet;
+        quiet
+    }
+}
