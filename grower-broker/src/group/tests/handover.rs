@@ -93,6 +93,20 @@ fn who_does_not_let_go_in_time_is_taken_for_dead() {
 }
 
 #[test]
+fn who_missed_the_answer_has_its_time_from_the_next() {
+    let (mut coordinator, s1, mut s2) = s2_waits();
+    coordinator.heartbeat(&s1.says()).unwrap(); // Told to give up 2, but the answer is lost.
+    coordinator.wait(u64::from(SESSION_MS) - 1);
+    let answer = coordinator.heartbeat(&s1.says()).unwrap();
+    let still_reading = Heartbeat { epoch: answer.epoch, ..s1.says() };
+    s2.beat(&mut coordinator);
+    coordinator.wait(u64::from(SESSION_MS) - 1);
+    coordinator.heartbeat(&still_reading).unwrap();
+    s2.beat(&mut coordinator);
+    assert_eq!(s2.reads(RAINBOW), []);
+}
+
+#[test]
 fn a_step_that_could_not_be_written_down_is_written_with_the_next() {
     let (mut coordinator, mut s1, mut s2) = s2_waits();
     s1.beat(&mut coordinator);

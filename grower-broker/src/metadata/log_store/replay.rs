@@ -74,7 +74,7 @@ pub enum MetadataOpenError {
         source: SnapshotError,
     },
     /// Commands are missing.
-    #[error("metadata commands {wanted} to {found} are missing: the log holds {found} to {end}; {RESTORE}")]
+    #[error("the metadata log holds {found}..{end} and would have to go on from {wanted}; {RESTORE}")]
     Missing {
         /// The first one needed.
         wanted: u64,

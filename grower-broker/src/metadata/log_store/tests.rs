@@ -84,7 +84,7 @@ fn what_was_proposed_is_there_again() {
 #[test]
 fn a_crash_between_any_two_steps_keeps_what_was_acknowledged() {
     let images = images();
-    for power in 0.. {
+    for power in 0..10_000 {
         let memory = MemDisk::default();
         let faulty = FaultDisk::new(memory.clone());
         faulty.faults().lose_power_after(power);
@@ -103,7 +103,7 @@ fn check_after_crash(memory: &MemDisk, images: &[Image], acknowledged: usize) {
     let upto = images.len().min(acknowledged + 2);
     let allowed = &images[acknowledged..upto];
     let mut seen = BTreeSet::new();
-    for power in 0.. {
+    for power in 0..1_000 {
         let faulty = FaultDisk::new(memory.clone());
         faulty.faults().lose_power_after(power);
         let opened = open(faulty);
@@ -210,6 +210,15 @@ fn no_missing_file_costs_a_topic_in_silence() {
             assert_eq!(*store.image(), expected, "without {}", path.display());
         }
     }
+}
+
+#[test]
+fn a_snapshot_without_its_log_stops_the_start() {
+    let disk = full();
+    for path in disk.files().iter().filter(|path| !path.ends_with(SNAPSHOT)) {
+        disk.remove_file(path).unwrap();
+    }
+    insta::assert_snapshot!(open(disk).err().unwrap(), @"the metadata log holds 0..0 and would have to go on from 6; the broker does not start, since topics would be lost; restore the metadata directory from a copy");
 }
 
 /// Another disk with the same durable files.
