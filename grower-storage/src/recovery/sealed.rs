@@ -2,7 +2,7 @@
 
 use super::decide::{IndexSeen, IndexVerdict, Place, Seen, Verdict, decide, decide_index};
 use super::{Context, RecoveryReport, if_found};
-use crate::disk::{DiskError, SharedFile};
+use crate::disk::{DiskError, Mapped, SharedFile};
 use crate::segment::{self, Damage, Extent, Mode, Segment, Step, Walk, narrow};
 use grower_index::{ENTRY_LENGTH, Entry, NotedBatch, SegmentIndex, StoredIndex};
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
@@ -48,12 +48,13 @@ fn look_at(
     file: &SharedFile,
     base: Offset,
     extent: Extent,
-    index: &dyn SegmentIndex,
+    index: &StoredIndex<Mapped>,
     last: Option<Entry>,
 ) -> Result<IndexSeen, DiskError> {
-    let speaks_for_all = last.is_some_and(|last| {
-        u64::from(last.position) == extent.position && u64::from(last.relative_offset) == extent.end.since(base)
-    });
+    let speaks_for_all = index.surplus() == 0
+        && last.is_some_and(|last| {
+            u64::from(last.position) == extent.position && u64::from(last.relative_offset) == extent.end.since(base)
+        });
     // One sample tells an index that strayed in from elsewhere: the last mark before the end.
     let sample = (0..index.entry_count())
         .rev()

@@ -20,9 +20,16 @@ pub(crate) enum Extract {
     Nothing,
 }
 
-/// Batches from the one that holds `from`, at most `max_bytes` but at least one, none reaching past `upto`.
-pub(crate) fn read(segment: &Segment, from: Offset, max_bytes: u64, upto: Offset) -> Result<Extract, DiskError> {
-    let first = match locate(segment, from)? {
+/// Batches from the one that holds `from`, at most `max_bytes` but at least one, none reaching past `upto`. In a segment
+/// that is known to be damaged headers alone are not believed.
+pub(crate) fn read(
+    segment: &Segment,
+    mode: Mode,
+    from: Offset,
+    max_bytes: u64,
+    upto: Offset,
+) -> Result<Extract, DiskError> {
+    let first = match locate(segment, mode, from)? {
         Located::Batch(found) => found,
         Located::Gap(gap) => return Ok(Extract::Damaged(gap)),
         Located::End => return Ok(Extract::Nothing),
@@ -42,9 +49,9 @@ enum Located {
 }
 
 /// The batch that holds `offset`. Damage on the way is looked at closely, so that no more than the damage is refused.
-fn locate(segment: &Segment, offset: Offset) -> Result<Located, DiskError> {
+fn locate(segment: &Segment, mode: Mode, offset: Offset) -> Result<Located, DiskError> {
     let start = segment.extent_at(segment.floor_by_offset(offset));
-    match search(segment, Mode::Headers, start, offset)? {
+    match search(segment, mode, start, offset)? {
         Located::Gap(_) => search(segment, Mode::Content, start, offset),
         found => Ok(found),
     }

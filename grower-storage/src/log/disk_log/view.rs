@@ -3,7 +3,7 @@
 use super::Segments;
 use crate::epochs::EpochHistory;
 use crate::log::{EpochEnd, LogView, ReadError, SegmentInfo, Slice, TimedOffset, rules};
-use crate::segment::{self, Damage, Expectations, Extract, Gap, Segment};
+use crate::segment::{self, Damage, Expectations, Extract, Gap, Mode, Segment};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use parking_lot::RwLock;
 use std::ops::Range;
@@ -83,18 +83,30 @@ impl View {
         }
     }
 
-    /// The segment that holds `from`, and up to where nothing is known to be lost; or what was lost there.
-    fn at(&self, from: Offset) -> Result<Option<(Arc<Segment>, Offset)>, ReadError> {
+    /// Where to read `from`; or what was lost there.
+    fn at(&self, from: Offset) -> Result<Option<Place>, ReadError> {
         let state = self.0.read();
         rules::check_readable(from, state.start..state.end)?;
         if let Some(lost) = state.lost.iter().find(|lost| lost.offsets.contains(&from)) {
             return Err(lost.error());
         }
-        let sound_until = state.lost.iter().map(|lost| lost.offsets.start).find(|start| from < *start);
         let holding = state.segments.partition_point(|segment| segment.base <= from).checked_sub(1);
-        let segment = holding.and_then(|at| state.segments.get(at)).cloned();
-        Ok(segment.map(|segment| (segment, sound_until.unwrap_or(Offset::MAX))))
+        let Some(segment) = holding.and_then(|at| state.segments.get(at)).cloned() else { return Ok(None) };
+        let damaged =
+            state.lost.iter().any(|lost| segment.base <= lost.offsets.start && lost.path == segment.file.path());
+        let sound_until = state.lost.iter().map(|lost| lost.offsets.start).find(|start| from < *start);
+        let mode = if damaged { Mode::Content } else { Mode::Headers };
+        Ok(Some(Place { segment, sound_until: sound_until.unwrap_or(Offset::MAX), mode }))
     }
+}
+
+/// Where to read an offset.
+struct Place {
+    segment: Arc<Segment>,
+    /// Up to here nothing is known to be lost.
+    sound_until: Offset,
+    /// How closely to look.
+    mode: Mode,
 }
 
 /// The [`LogView`] of a [`super::DiskLog`].
@@ -126,13 +138,13 @@ impl LogView for DiskView {
         let mut slices: Vec<Slice> = Vec::new();
         let (mut at, mut budget) = (from, max_bytes as u64);
         while at < upto && (slices.is_empty() || 0 < budget) {
-            let (segment, sound_until) = match self.view.at(at) {
+            let Place { segment, sound_until, mode } = match self.view.at(at) {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
                 Err(error) if slices.is_empty() => return Err(error),
                 Err(_) => break,
             };
-            match segment::read(&segment, at, budget, upto.min(sound_until))? {
+            match segment::read(&segment, mode, at, budget, upto.min(sound_until))? {
                 Extract::Slice(slice) if slices.is_empty() || slice.len() as u64 <= budget => {
                     budget = budget.saturating_sub(slice.len() as u64);
                     let more_here = slice.offsets().end < segment.extent().end;

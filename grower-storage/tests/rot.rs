@@ -1,0 +1,248 @@
+//! Rot: every single bit of a small partition flipped in turn, and files that lost their middle, their end or themselves.
+
+mod log_kit;
+
+use bytes::Bytes;
+use grower_protocol::batch::{Batch, BatchReader};
+use grower_protocol::ids::Offset;
+use grower_storage::disk::{Disk, MemDisk};
+use grower_storage::log::{DiskLog, Log, LogOptions, ReadError};
+use grower_storage::verify::{Finding, verify};
+use log_kit::{DIR, Kept, World};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A partition after a clean stop: its files, and what it must hold.
+struct Stopped {
+    files: Vec<(PathBuf, Vec<u8>)>,
+    batches: Vec<Kept>,
+    end: Offset,
+}
+
+impl Stopped {
+    /// Three segments of a few batches, two epochs.
+    fn new(options: LogOptions) -> Self {
+        let mut world = World::new(options);
+        for n in 0..7 {
+            world.epoch = 1 + n / 4;
+            world.append(1 + n % 2, 20).unwrap();
+        }
+        world.log.checkpoint(Default::default()).unwrap();
+        Self::of(&world)
+    }
+
+    fn of(world: &World) -> Self {
+        let paths = world.memory.files();
+        let read = |path: PathBuf| {
+            let bytes = world.memory.map(&path).unwrap().as_ref().to_vec();
+            (path, bytes)
+        };
+        Self { files: paths.into_iter().map(read).collect(), batches: world.batches.clone(), end: world.log.span().end }
+    }
+
+    /// The same files on a new disk, with something done to one of them.
+    fn with(&self, damage: impl FnOnce(&mut Vec<(PathBuf, Vec<u8>)>)) -> MemDisk {
+        let mut files = self.files.clone();
+        damage(&mut files);
+        let disk = MemDisk::default();
+        disk.create_dir_all(Path::new(DIR)).unwrap();
+        for (path, bytes) in &files {
+            let file = disk.create(path).unwrap();
+            file.write_all_at(bytes, 0).unwrap();
+            disk.sync_many(&[file]).unwrap();
+        }
+        disk.sync_dir(Path::new(DIR)).unwrap();
+        disk
+    }
+
+    fn path(&self, suffix: &str, at: usize) -> PathBuf {
+        let mut paths = self.files.iter().map(|(path, _)| path).filter(|path| path.to_string_lossy().ends_with(suffix));
+        paths.nth(at).unwrap().clone()
+    }
+
+    /// The disk with one file changed.
+    fn with_file(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> MemDisk {
+        self.with(|files| change(&mut files.iter_mut().find(|(found, _)| found == path).unwrap().1))
+    }
+
+    fn without(&self, path: &Path) -> MemDisk {
+        self.with(|files| files.retain(|(found, _)| found != path))
+    }
+}
+
+fn findings(disk: &MemDisk) -> Vec<Finding> {
+    verify(disk, Path::new(DIR), |_| {}).unwrap().findings
+}
+
+fn open(disk: &MemDisk) -> DiskLog {
+    log_kit::open(Arc::new(disk.clone()), &log_kit::options()).0
+}
+
+/// One batch as a reader gets it; none if it is refused.
+fn read_one(log: &DiskLog, base: u64) -> Option<Bytes> {
+    match log.reader().read(Offset::new(base), 1, Offset::MAX) {
+        Ok(slices) => {
+            let bytes = slices.first()?.read().unwrap();
+            BatchReader::new(bytes).next().and_then(Result::ok).map(|batch| batch.bytes().clone())
+        }
+        Err(ReadError::Corrupt { offsets, .. }) => {
+            assert!(offsets.contains(&Offset::new(base)), "the error names the range");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The bases of the batches that cannot be read any more; all others must be what was appended.
+fn lost(log: &DiskLog, stopped: &Stopped) -> Vec<u64> {
+    let mut lost = Vec::new();
+    for batch in &stopped.batches {
+        match read_one(log, batch.base) {
+            Some(bytes) => assert_eq!(bytes, batch.bytes, "offset {} is what was appended or an error", batch.base),
+            None => lost.push(batch.base),
+        }
+    }
+    lost
+}
+
+/// The base of the batch in which byte `at` of a log file lies.
+fn batch_at(file: &[u8], at: usize) -> u64 {
+    let mut reader = BatchReader::new(Bytes::copy_from_slice(file));
+    let mut end = 0;
+    let found = reader.find_map(|batch: Result<Batch, _>| {
+        let batch = batch.unwrap();
+        end += batch.bytes().len();
+        (at < end).then(|| batch.header().base_offset.value())
+    });
+    found.unwrap()
+}
+
+#[test]
+fn every_flipped_bit_is_found_and_costs_no_other_record() {
+    let stopped = Stopped::new(log_kit::options());
+    assert!(findings(&stopped.with(|_| {})).is_empty());
+    assert_eq!(stopped.files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "growerlog")).count(), 3);
+    for (path, bytes) in &stopped.files {
+        let is_log = path.extension().is_some_and(|extension| extension == "growerlog");
+        for bit in 0..bytes.len() * 8 {
+            let flip = |bytes: &mut Vec<u8>| bytes[bit / 8] ^= 1 << (bit % 8);
+            let disk = stopped.with_file(path, flip);
+            let found = findings(&disk);
+            let context = || format!("bit {bit} of {}: {found:?}", path.display());
+            assert!(found.iter().any(|finding| finding.path == *path), "{}", context());
+            let others = found.iter().filter(|finding| finding.path != *path).count();
+            assert_eq!(others, 0, "{}", context());
+
+            let mut log = open(&disk);
+            assert_eq!(log.span(), Offset::ZERO..stopped.end, "{}", context());
+            let checked = log.reader().check(log.span());
+            let allowed = if is_log { vec![batch_at(bytes, bit / 8)] } else { vec![] };
+            assert_eq!(checked.is_err(), is_log, "{}", context());
+            assert_eq!(lost(&log, &stopped), allowed, "{}", context());
+            if is_log {
+                assert_eq!(disk.map(path).unwrap().as_ref()[bit / 8], bytes[bit / 8] ^ (1 << (bit % 8)), "rot is kept");
+            }
+            append_after(&mut log, stopped.end);
+        }
+    }
+}
+
+fn append_after(log: &mut DiskLog, end: Offset) {
+    let batch = log_kit::batch(1, 5, 1000, 0);
+    let epoch = grower_protocol::ids::LeaderEpoch::new(9);
+    // The producer's numbers go on elsewhere; another producer would be accepted just so.
+    match log.append(batch, epoch, Default::default()) {
+        Ok(appended) => assert_eq!(appended.base_offset, end),
+        Err(error) => assert!(error.to_string().contains("sequence"), "{error}"),
+    }
+}
+
+#[test]
+fn a_lost_short_or_damaged_index_costs_no_record() {
+    let stopped = Stopped::new(log_kit::options());
+    for at in 0..3 {
+        let path = stopped.path("growerindex", at);
+        let length = stopped.files.iter().find(|(found, _)| *found == path).unwrap().1.len();
+        let mut disks = vec![stopped.without(&path), stopped.with_file(&path, |bytes| bytes.fill(0))];
+        disks.extend((0..length).map(|cut| stopped.with_file(&path, |bytes| bytes.truncate(cut))));
+        disks.push(stopped.with_file(&path, |bytes| bytes.extend_from_slice(&[7; 100])));
+        for disk in disks {
+            let sound = findings(&disk).is_empty();
+            let (log, report) = log_kit::open(Arc::new(disk.clone()), &log_kit::options());
+            assert!(report.is_empty() || !sound, "what needs mending is found by a check");
+            assert_eq!(log.span().end, stopped.end);
+            log.reader().check(log.span()).unwrap();
+            assert_eq!(lost(&log, &stopped), [0; 0]);
+            drop(log);
+            let report = log_kit::open(Arc::new(disk.clone()), &log_kit::options()).1;
+            assert!(report.is_empty(), "it is made anew once: {report:?}");
+            assert!(findings(&disk).is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_index_of_another_segment_costs_no_record() {
+    let stopped = Stopped::new(log_kit::options());
+    let (first, second) = (stopped.path("growerindex", 0), stopped.path("growerindex", 1));
+    let foreign = stopped.files.iter().find(|(path, _)| *path == second).unwrap().1.clone();
+    let disk = stopped.with_file(&first, |bytes| *bytes = foreign);
+    assert!(!findings(&disk).is_empty());
+    let log = open(&disk);
+    assert_eq!(lost(&log, &stopped), [0; 0]);
+}
+
+#[test]
+fn a_segment_cut_short_loses_what_it_held_and_nothing_else() {
+    let stopped = Stopped::new(log_kit::options());
+    for at in 0..3 {
+        let path = stopped.path("growerlog", at);
+        let bytes = stopped.files.iter().find(|(found, _)| *found == path).unwrap().1.clone();
+        let held: Vec<u64> = (0..bytes.len()).map(|byte| batch_at(&bytes, byte)).collect();
+        for cut in 0..bytes.len() {
+            let disk = stopped.with_file(&path, |bytes| bytes.truncate(cut));
+            assert!(findings(&disk).iter().any(|finding| finding.offsets.is_some()), "cut at {cut} is found");
+            let mut log = open(&disk);
+            assert_eq!(log.span().end, stopped.end, "offsets are never given out twice");
+            let mut expected = held[cut..].to_vec();
+            expected.dedup();
+            assert_eq!(lost(&log, &stopped), expected, "cut at {cut}");
+            append_after(&mut log, stopped.end);
+        }
+    }
+}
+
+#[test]
+fn a_missing_segment_loses_exactly_its_offsets() {
+    let stopped = Stopped::new(log_kit::options());
+    for at in 0..3 {
+        let path = stopped.path("growerlog", at);
+        let bytes = stopped.files.iter().find(|(found, _)| *found == path).unwrap().1.clone();
+        let mut held: Vec<u64> = (0..bytes.len()).map(|byte| batch_at(&bytes, byte)).collect();
+        held.dedup();
+        let disk = stopped.without(&path);
+        assert!(!findings(&disk).is_empty());
+        let mut log = open(&disk);
+        assert_eq!(log.span(), Offset::ZERO..stopped.end);
+        assert_eq!(lost(&log, &stopped), held);
+        append_after(&mut log, stopped.end);
+    }
+}
+
+#[test]
+fn a_lost_small_file_costs_no_record() {
+    let stopped = Stopped::new(log_kit::options());
+    for name in ["partition.meta", "checkpoint", "leader-epochs", "producers.snapshot"] {
+        let path = Path::new(DIR).join(name);
+        for disk in [stopped.without(&path), stopped.with_file(&path, Vec::clear)] {
+            let mut log = open(&disk);
+            assert_eq!(log.span(), Offset::ZERO..stopped.end, "{name}");
+            assert_eq!(lost(&log, &stopped), [0; 0]);
+            let last = stopped.batches.last().unwrap();
+            let (records, length, sequence) = last.source;
+            let epoch = grower_protocol::ids::LeaderEpoch::new(2);
+            let again = log.append(log_kit::batch(records, length, sequence, 0), epoch, Default::default()).unwrap();
+            assert!(again.duplicate, "producers are known again by the headers");
+        }
+    }
+}
