@@ -152,8 +152,14 @@ fn settle_append(world: &mut World, durable: u64) {
 
 /// Each way to run a log that recovery can tell apart.
 fn options() -> impl Strategy<Value = LogOptions> {
-    let choices = (select(vec![0, 300]), select(vec![0, 150, 1 << 20]), select(vec![0, 100, 100_000]));
-    choices.prop_map(|(preallocate_bytes, index_flush_bytes, interval)| LogOptions {
+    let choices = (
+        select(vec![0, 300]),
+        select(vec![0, 150, 1 << 20]),
+        select(vec![0, 100, 100_000]),
+        select(vec![150, 1 << 20]),
+    );
+    choices.prop_map(|(preallocate_bytes, index_flush_bytes, interval, snapshot_bytes)| LogOptions {
+        snapshot_bytes,
         preallocate_bytes,
         index_flush_bytes,
         index: IndexFactory::sparse(interval),

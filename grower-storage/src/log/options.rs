@@ -45,6 +45,9 @@ pub struct LogOptions {
     pub preallocate_bytes: u32,
     /// The index file joins a flush when this many bytes of log wait for it. Until then recovery reads that much more.
     pub index_flush_bytes: u32,
+    /// The producers are written down after each so many bytes of log, and at each roll: an opening after a crash reads the
+    /// batch headers since.
+    pub snapshot_bytes: u64,
     /// A producer that has been silent this long is forgotten, in milliseconds.
     pub producer_expiry_ms: u64,
     /// The most producers remembered; beyond it the longest silent one is forgotten.
@@ -60,6 +63,7 @@ impl Default for LogOptions {
             index: IndexFactory::sparse(4096),
             preallocate_bytes: 2 << 20,
             index_flush_bytes: 1 << 20,
+            snapshot_bytes: 256 << 20,
             producer_expiry_ms: DAY_MS,
             producers_max: 100_000,
         }

@@ -31,6 +31,7 @@ impl DiskLog {
         let batch = batch.place(base_offset, epoch);
         self.write(&batch)?;
         self.producers.note(batch.header(), now);
+        self.since_snapshot += batch.bytes().len() as u64;
         self.view.set_end(next_offset);
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
     }
@@ -51,6 +52,9 @@ impl DiskLog {
     fn make_room(&mut self, batch: &BatchHeader, now: Timestamp) -> Result<bool, AppendError> {
         let shape = self.active.as_mut().map(|active| active.shape(now));
         if shape.as_ref().is_some_and(|shape| shape.takes(batch, &self.options)) {
+            if self.options.snapshot_bytes <= self.since_snapshot {
+                self.store_snapshot(self.span().end)?;
+            }
             return Ok(false);
         }
         self.roll()?;
@@ -153,12 +157,14 @@ impl DiskLog {
         }
     }
 
-    /// Writes down the producers as of `offset`, up to which the log must be durable.
+    /// Writes down the producers as of `offset`. A crash that takes the log back to before it makes the next opening
+    /// write another.
     pub(super) fn store_snapshot(&mut self, offset: Offset) -> Result<(), ChangeError> {
         self.producers.expire(self.now, self.options.producer_expiry_ms, self.options.producers_max);
         if self.snapshot_at != Some(offset) {
             self.store(&Snapshot { offset, states: self.producers.clone() })?;
             self.snapshot_at = Some(offset);
+            self.since_snapshot = 0;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ impl DiskLog {
         if end == self.span().end || !self.exists() {
             return Ok(());
         }
-        self.make_durable()?; // The snapshot of what stays must not know more than the log does.
+        self.make_durable()?; // What stays must not depend on a crash that comes later.
         let segments = self.view.segments();
         let holding = segments.iter().rfind(|segment| segment.base <= end);
         let cut = holding.map(|segment| cut_at(segment, end)).transpose()?;

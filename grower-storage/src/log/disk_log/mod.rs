@@ -53,6 +53,8 @@ pub struct DiskLog {
     stored: Option<Checkpoint>,
     /// The offset of the producers' snapshot as it stands in its file.
     snapshot_at: Option<Offset>,
+    /// Bytes appended since.
+    since_snapshot: u64,
     /// The latest time that anybody told.
     now: Timestamp,
     truncations: u64,

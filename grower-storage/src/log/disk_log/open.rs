@@ -38,6 +38,7 @@ impl DiskLog {
             durable: DurableEnd::default(),
             stored: None,
             snapshot_at: None,
+            since_snapshot: 0,
             now,
             truncations: 0,
             failed: None,
