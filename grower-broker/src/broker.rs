@@ -322,6 +322,7 @@ fn connection_limits(config: &BrokerConfig, memory: Memory) -> ConnectionLimits 
         frame_timeout: config.frame_timeout,
         idle_timeout: config.idle_timeout,
         write_timeout: config.write_timeout,
+        zero_copy: config.fetch_zero_copy,
         memory,
     }
 }

@@ -151,6 +151,28 @@ async fn offsets_are_found_by_position_and_by_time() {
 }
 
 #[tokio::test]
+async fn records_are_the_same_however_they_get_into_the_socket() {
+    use grower_broker::config::{BrokerConfig, ZeroCopy};
+    let dir = tempfile::tempdir().unwrap();
+    let sent: Vec<String> = (0..30).map(|number| format!("{number} {}", "x".repeat(20_000))).collect();
+    for fetch_zero_copy in [ZeroCopy::Always, ZeroCopy::Never] {
+        let listen = Some("127.0.0.1:0".parse().unwrap());
+        let config = BrokerConfig { listen, fetch_zero_copy, ..BrokerConfig::at(dir.path()) };
+        let broker = Broker::start(config).await.unwrap();
+        let socket = tokio::net::TcpStream::connect(broker.listen_address().unwrap()).await.unwrap();
+        let mut client = Raw::open(socket).await;
+        let topic = client.create_topic(&format!("events-{fetch_zero_copy:?}"), 1, &[]).await;
+        for value in &sent {
+            client.produce(topic, Acks::Leader, &batch(&[value])).await.unwrap();
+        }
+        client.produce(topic, Acks::All, &batch(&["last"])).await.unwrap();
+        let values = client.values(topic, 0).await;
+        assert_eq!(values[..sent.len()], sent);
+        broker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_quiet_partition_writes_down_how_far_it_is_durable() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(grower_broker::BrokerConfig::at(dir.path())).await.unwrap();

@@ -7,6 +7,7 @@
 use super::outbox::Outbox;
 use super::stream::{Source, Stream};
 use crate::api::{Api, Burst, Call};
+use crate::config::ZeroCopy;
 use crate::memory::{Memory, Reserved};
 use bytes::BytesMut;
 use grower_protocol::wire::{FrameDecoder, PREFACE_LENGTH, Preface, PrefaceError};
@@ -32,6 +33,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) idle_timeout: Duration,
     /// For the peer to take a piece of an answer.
     pub(crate) write_timeout: Duration,
+    /// How log bytes get into a socket.
+    pub(crate) zero_copy: ZeroCopy,
     /// Shared by all connections.
     pub(crate) memory: Memory,
 }
@@ -58,7 +61,7 @@ enum Ended {
 pub(crate) async fn run(stream: Stream, api: Arc<Api>, limits: Arc<ConnectionLimits>, stop: CancellationToken) {
     let _counted = api.health.metrics().connected();
     let (source, sink) = stream.split();
-    let outbox = Arc::new(Outbox::new(sink));
+    let outbox = Arc::new(Outbox::new(sink, limits.zero_copy));
     let mut connection = Connection {
         source,
         outbox: outbox.clone(),

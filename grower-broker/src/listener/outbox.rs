@@ -6,11 +6,13 @@
 //! that never reads its answers is soon no longer read from.
 
 use super::stream::Sink;
+use crate::config::ZeroCopy;
 use bytes::Bytes;
 use grower_storage::log::Slice;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
@@ -18,7 +20,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 pub(crate) type Permit = OwnedSemaphorePermit;
 
 /// File slices are read and sent in pieces of this size.
-const PIECE: usize = 256 * 1024;
+const COPY_PIECE: usize = 256 * 1024;
+/// What one `sendfile` may send: a cold page blocks the thread, so not too much at a time.
+const SENDFILE_PIECE: usize = 1 << 20;
 
 /// One answer: bytes, then slices of log files exactly as they are stored.
 pub(crate) struct Answer {
@@ -32,6 +36,7 @@ pub(crate) struct Answer {
 /// The sending side of a connection.
 pub(crate) struct Outbox {
     sink: Sink,
+    zero_copy: ZeroCopy,
     queue: Mutex<Queue>,
     wake: Notify,
 }
@@ -45,8 +50,8 @@ struct Queue {
 }
 
 impl Outbox {
-    pub(crate) fn new(sink: Sink) -> Self {
-        Self { sink, queue: Mutex::default(), wake: Notify::new() }
+    pub(crate) fn new(sink: Sink, zero_copy: ZeroCopy) -> Self {
+        Self { sink, zero_copy, queue: Mutex::default(), wake: Notify::new() }
     }
 
     /// Sends an answer, now if the socket takes it. Does nothing once the connection is closed.
@@ -115,29 +120,46 @@ impl Outbox {
     }
 
     async fn write(&self, answer: Answer, deadline: Duration) -> io::Result<()> {
-        self.write_bytes(&answer.head, deadline).await?;
-        let mut piece = Vec::new();
+        in_time(deadline, self.sink.send_all(&answer.head)).await?;
         for slice in &answer.slices {
-            let mut sent = 0;
-            while sent < slice.len() {
-                piece.resize(PIECE.min(slice.len() - sent), 0);
-                let read = slice.read_into(&mut piece, sent).map_err(io::Error::other)?;
-                if read == 0 {
-                    // Truncated under us: the head promised more, so only closing is honest.
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                self.write_bytes(&piece[..read], deadline).await?;
-                sent += read;
+            match slice.fd().filter(|_| self.sink.takes_files(self.zero_copy)) {
+                Some((file, position)) => self.send_file(file, position, slice.len(), deadline).await?,
+                None => self.copy(slice, deadline).await?,
             }
         }
         Ok(())
     }
 
-    /// The deadline is for each piece: a slow reader may take its time, one that stopped may not.
-    async fn write_bytes(&self, bytes: &[u8], deadline: Duration) -> io::Result<()> {
-        match tokio::time::timeout(deadline, self.sink.send_all(bytes)).await {
-            Ok(sent) => sent,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers")),
+    async fn send_file(&self, file: BorrowedFd<'_>, start: u64, length: usize, deadline: Duration) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < length {
+            let rest = SENDFILE_PIECE.min(length - sent);
+            sent += whole(in_time(deadline, self.sink.send_file(file, start + sent as u64, rest)).await?)?;
         }
+        Ok(())
     }
+
+    async fn copy(&self, slice: &Slice, deadline: Duration) -> io::Result<()> {
+        let mut piece = vec![0; COPY_PIECE.min(slice.len())];
+        let mut sent = 0;
+        while sent < slice.len() {
+            let read = whole(slice.read_into(&mut piece, sent).map_err(io::Error::other)?)?;
+            in_time(deadline, self.sink.send_all(&piece[..read])).await?;
+            sent += read;
+        }
+        Ok(())
+    }
+}
+
+/// The deadline is for each piece: a slow reader may take its time, one that stopped may not.
+async fn in_time<T>(deadline: Duration, sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(deadline, sending).await {
+        Ok(sent) => sent,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers")),
+    }
+}
+
+/// A file that ends early was truncated under us. The head promised more, so only closing is honest.
+fn whole(bytes: usize) -> io::Result<usize> {
+    if bytes == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
 }

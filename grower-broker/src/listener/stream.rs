@@ -1,7 +1,9 @@
 //! The two things a connection can run over: a socket, or a pipe inside the process.
 
+use crate::config::ZeroCopy;
 use std::io;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split};
+use std::os::fd::BorrowedFd;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, Interest, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Mutex;
@@ -82,5 +84,22 @@ impl Sink {
             }
             Self::InProcess(half) => half.lock().await.write_all(bytes).await,
         }
+    }
+
+    /// Whether bytes shall go from file to socket inside the kernel. Over loopback copying them is the faster way.
+    pub(crate) fn takes_files(&self, policy: ZeroCopy) -> bool {
+        match (self, policy) {
+            (Self::InProcess(_), _) | (_, ZeroCopy::Never) => false,
+            (Self::Tcp(_), ZeroCopy::Always) => true,
+            (Self::Tcp(half), ZeroCopy::Auto) => half.peer_addr().is_ok_and(|peer| !peer.ip().is_loopback()),
+        }
+    }
+
+    /// Sends up to `length` bytes of a file by `sendfile(2)` and says how many; 0 at its end.
+    pub(crate) async fn send_file(&self, file: BorrowedFd<'_>, position: u64, length: usize) -> io::Result<usize> {
+        let Self::Tcp(half) = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        let socket: &TcpStream = half.as_ref();
+        let sendfile = || Ok(rustix::fs::sendfile(socket, file, Some(&mut position.clone()), length)?);
+        socket.async_io(Interest::WRITABLE, sendfile).await
     }
 }
