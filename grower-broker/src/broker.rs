@@ -17,6 +17,7 @@ use crate::partition::Flushers;
 use crate::random::random_bytes;
 use crate::space::Space;
 use crate::topic::{IndexKind, Topics};
+use crate::watched_disk::WatchedDisk;
 use grower_protocol::ids::NodeId;
 use grower_protocol::message::Failure;
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
@@ -211,7 +212,9 @@ impl BrokerBuilder {
     pub async fn start(self) -> Result<Broker, StartError> {
         let Self { config, disk, logs, metadata, clock, index } = self;
         config.check()?;
+        let health = Health::new(Metrics::new());
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
+        let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, health.clone()));
         let lock = lock(&*disk, &config)?;
         let identity = Identity::open(&*disk, &config.data_dir, NodeId::new(config.node_id), random_uuid)?;
         let metadata = match metadata {
@@ -220,7 +223,6 @@ impl BrokerBuilder {
         };
         identity.check(&config.data_dir, &metadata.image())?;
         let listener = bind(config.listen).await?;
-        let health = Health::new(Metrics::new());
         let status = Arc::new(Status::starting(health.clone()));
         let http = start_http(config.http, &status)?;
         let node = register(&*metadata, &identity, &config, listener.as_ref()).await?;

@@ -22,6 +22,7 @@ mod partition;
 mod random;
 mod space;
 mod topic;
+mod watched_disk;
 
 pub use broker::{Broker, BrokerBuilder, StartError};
 pub use clock::{Clock, SystemClock};

@@ -99,11 +99,9 @@ impl Disk for FileDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
-        let sync = || {
-            let opened = OpenOptions::new().read(true).custom_flags(DIRECTORY).open(dir)?;
-            self.syncs.run(|| opened.sync_all())
-        };
-        sync().map_err(DiskError::at("sync directory", dir))
+        let opened = OpenOptions::new().read(true).custom_flags(DIRECTORY).open(dir);
+        let opened = opened.map_err(DiskError::at("open directory", dir))?;
+        self.syncs.run(|| opened.sync_all()).map_err(DiskError::at("sync directory", dir))
     }
 
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
