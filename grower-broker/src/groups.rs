@@ -4,6 +4,8 @@
 //! the answer waits, without the lock, until all of that is durable. The records are ordinary batches in an ordinary
 //! topic, created when the first group is.
 
+mod shorten;
+
 use crate::clock::Clock;
 use crate::group::{GroupLimits, GroupRecord, SHARDS, Shard, ShardLoader, Step, TOPIC, internal_topic, shard_of};
 use crate::metadata::{Image, Limits};
@@ -152,10 +154,13 @@ impl Groups {
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(EXPIRE_EACH);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut shorten = tokio::time::interval(shorten::EACH);
+        shorten.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let changed = self.topics.changed();
             tokio::select! {
                 _ = ticks.tick() => self.step_everywhere(|shard| shard.expire(self.now())).await,
+                _ = shorten.tick() => self.shorten_all(shorten::RECORDS_MAX).await,
                 () = changed => {
                     let image = self.topics.image();
                     self.step_everywhere(|shard| shard.topics_changed(&*image)).await;

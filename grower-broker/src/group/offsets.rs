@@ -27,6 +27,10 @@ impl Offsets {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Of these partitions, or all; those that were ever committed, sorted.
     pub(super) fn fetch(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedOffset> {
         match partitions {

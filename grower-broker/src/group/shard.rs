@@ -161,6 +161,11 @@ impl Shard {
         std::iter::once(GroupRecord::Floor { epoch: self.floor }).chain(groups).collect()
     }
 
+    /// How many records [`Shard::snapshot`] would give.
+    pub fn facts(&self) -> usize {
+        1 + self.groups.values().map(Group::facts).sum::<usize>()
+    }
+
     fn step<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> Step<T> {
         let records = self.groups.get(id).map(|group| group.unsaved(id)).unwrap_or_default();
         Step { answer: answer.map_err(Failure::from), records }

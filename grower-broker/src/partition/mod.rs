@@ -176,6 +176,12 @@ impl Partition {
         Ok(())
     }
 
+    /// Drops everything before `start`, by whoever knows that it is not needed any more.
+    pub(crate) fn trim(&self, start: Offset) -> Result<(), ChangeError> {
+        let mut tail = self.tail.lock();
+        if tail.deleted { Ok(()) } else { tail.log.trim(start) }
+    }
+
     /// Makes everything durable and lets the log write down that it is: at a clean stop.
     pub(crate) fn checkpoint(&self, now: Timestamp) -> Result<(), ChangeError> {
         let mut tail = self.tail.lock();

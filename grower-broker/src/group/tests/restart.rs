@@ -63,6 +63,7 @@ fn a_snapshot_stands_for_all_records_before_it() {
     coordinator.commit(Some(&s2), slot(RAINBOW, 2), 17).unwrap().unwrap();
     let before = coordinator.shard.describe(&group()).unwrap();
     coordinator.log = coordinator.shard.snapshot();
+    assert_eq!(coordinator.log.len(), coordinator.shard.facts());
     coordinator.restart();
     quiet(coordinator, &mut [&mut s1, &mut s2]);
     let after = coordinator.shard.describe(&group()).unwrap();
