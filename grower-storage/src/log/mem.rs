@@ -128,6 +128,7 @@ impl Log for MemLog {
         let rolled = self.make_room(view, &batch, now);
         let batch = batch.place(base_offset, epoch);
         self.producers.note(batch.header(), now);
+        rules::bound(&mut self.producers, now, &self.options);
         if let Some(last) = view.segments.back_mut() {
             last.batches.push(batch);
         }

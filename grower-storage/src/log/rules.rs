@@ -2,7 +2,7 @@
 
 use super::{AppendError, Appended, ChangeError, LogOptions, ReadError, TimedOffset};
 use crate::epochs::EpochHistory;
-use crate::producers::Verdict;
+use crate::producers::{ProducerStates, Verdict};
 use grower_protocol::batch::{Batch, BatchHeader};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use std::ops::Range;
@@ -47,6 +47,14 @@ pub(crate) fn admit(verdict: Verdict, header: &BatchHeader) -> Result<Option<App
         Verdict::Fenced { current } => {
             Err(AppendError::FencedProducer { producer: stamp.id, found: stamp.epoch, current })
         }
+    }
+}
+
+/// Keeps the producers within their limit. Forgetting some at once, it need not look at all of them often.
+pub(crate) fn bound(producers: &mut ProducerStates, now: Timestamp, options: &LogOptions) {
+    let most = options.producers_max;
+    if most < producers.len() {
+        producers.expire(now, options.producer_expiry_ms, most - most / 8);
     }
 }
 

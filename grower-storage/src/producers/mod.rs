@@ -108,7 +108,6 @@ impl ProducerStates {
     }
 
     /// How many producers are remembered.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

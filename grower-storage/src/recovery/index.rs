@@ -80,31 +80,45 @@ pub(crate) fn reindex_cut(
 ) -> Result<Rebuilt, DiskError> {
     let path = dir.join(segment::index_name(old.base));
     let stored = load_entries(disk, &path, &old.file, old.base, end.position)?.unwrap_or_default();
-    let (index, mut changed) = match if_found(disk.open(&path))? {
-        Some(index) => (index, false),
-        None => (disk.create(&path)?, true),
-    };
     let segment = Segment::growing(old.base, old.file.clone(), options.index.make(seed));
     let holds = |entry: &&Entry| u64::from(entry.position) <= end.position;
-    stored.entries().iter().take_while(holds).for_each(|entry| segment.restore(*entry));
-    let mut length = (segment.entry_count() * ENTRY_LENGTH) as u64;
-    if index.len()? != length {
-        index.set_len(length)?;
-        changed = true;
-    }
-    let start = segment.extent();
-    segment.set_extent(end);
-    let mut found = Vec::new();
-    let mut walk = Walk::new(&segment, Mode::Headers, start, end);
+    let held: Vec<Entry> = stored.entries().iter().take_while(holds).copied().collect();
+    held.iter().for_each(|entry| segment.restore(*entry));
+    let (index, mut changed) = open_with(disk, dir, &path, &held)?;
+    let mut length = index.len()?;
+    let mut walk = Walk::new(&segment, Mode::Headers, segment.extent(), end);
     while let Some(Step::Batch(batch)) = walk.step()? {
-        found.push(batch);
-    }
-    segment.set_extent(start);
-    for entry in found.iter().filter_map(|batch| segment.note(&batch.noted(old.base), 0)) {
-        index.write_all_at(&entry.encode(), length)?;
-        length += ENTRY_LENGTH as u64;
-        changed = true;
+        if let Some(entry) = segment.note(&batch.noted(old.base), 0) {
+            index.write_all_at(&entry.encode(), length)?;
+            length += ENTRY_LENGTH as u64;
+            changed = true;
+        }
     }
     segment.set_extent(end);
     Ok(Rebuilt { segment, index, changed })
+}
+
+/// The index file with exactly these entries, and whether it had others. It is then another file: readers may have
+/// mapped the old one, and a map must not be cut short under them.
+fn open_with(disk: &dyn Disk, dir: &Path, path: &Path, entries: &[Entry]) -> Result<(SharedFile, bool), DiskError> {
+    let length = (entries.len() * ENTRY_LENGTH) as u64;
+    if let Some(index) = if_found(disk.open(path))?
+        && index.len()? == length
+    {
+        return Ok((index, false));
+    }
+    store_index(disk, dir, path, entries)?;
+    Ok((disk.open(path)?, true))
+}
+
+/// Puts an index in the place of the old one. Whenever a crash comes, it leaves one of them or none.
+pub(super) fn store_index(disk: &dyn Disk, dir: &Path, path: &Path, entries: &[Entry]) -> Result<(), DiskError> {
+    let temporary = path.with_extension("growerindex.tmp");
+    if_found(disk.remove_file(&temporary))?;
+    let file = disk.create(&temporary)?;
+    let bytes: Vec<u8> = entries.iter().flat_map(Entry::encode).collect();
+    file.write_all_at(&bytes, 0)?;
+    disk.sync_many(&[file])?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(dir)
 }

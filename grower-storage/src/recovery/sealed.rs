@@ -1,10 +1,11 @@
 //! Opens a segment that has a successor: nothing of it is read but a glance at its index.
 
 use super::decide::{IndexSeen, IndexVerdict, Place, Seen, Verdict, decide, decide_index};
+use super::index::store_index;
 use super::{Context, RecoveryReport, if_found};
 use crate::disk::{DiskError, Mapped, SharedFile};
 use crate::segment::{self, Damage, Extent, Mode, Segment, Step, Walk, narrow};
-use grower_index::{ENTRY_LENGTH, Entry, NotedBatch, SegmentIndex, StoredIndex};
+use grower_index::{Entry, NotedBatch, SegmentIndex, StoredIndex};
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ pub(crate) fn open(
     let verdict = decide(Place { has_successor: true, below_durable_end: true }, Seen::NoBatch);
     if damage.is_empty() {
         // With damage the old index stays as it is: its witnesses are evidence.
-        store_index(context, &index_path, &entries)?;
+        store_index(context.disk, &context.place.dir, &index_path, &entries)?;
     } else if verdict == Verdict::KeepAndRefuse {
         lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
     }
@@ -84,16 +85,15 @@ fn rebuild(
 ) -> Result<(Segment, Vec<Entry>, Vec<Damage>), DiskError> {
     let segment = Segment::growing(base, file, context.options.index.make(context.seed));
     segment.set_extent(extent);
-    let mut steps = Vec::new();
-    let mut damage = Vec::new();
+    let (mut entries, mut damage) = (Vec::new(), Vec::new());
     let mut walk = Walk::new(&segment, Mode::Content, Extent { position: 0, end: base }, extent);
     while let Some(step) = walk.step()? {
         match step {
-            Step::Batch(found) => steps.push(found),
+            Step::Batch(found) => entries.extend(segment.note(&found.noted(base), 0)),
             Step::Gap(gap) => damage.push(gap.into()),
         }
+        segment.set_extent(extent); // How far the file goes, noted or not.
     }
-    let mut entries: Vec<Entry> = steps.iter().filter_map(|found| segment.note(&found.noted(base), 0)).collect();
     entries.extend(segment.finish_index(narrow(extent.position)));
     segment.set_extent(extent);
     Ok((segment, entries, damage))
@@ -110,17 +110,4 @@ impl segment::Found {
             witnessed: false,
         }
     }
-}
-
-/// Puts a new index in the place of the old one, which is no loss whenever a crash comes.
-fn store_index(context: &Context<'_>, path: &std::path::Path, entries: &[Entry]) -> Result<(), DiskError> {
-    let temporary = path.with_extension("growerindex.tmp");
-    if_found(context.disk.remove_file(&temporary))?;
-    let file = context.disk.create(&temporary)?;
-    let mut bytes = Vec::with_capacity(entries.len() * ENTRY_LENGTH);
-    entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.encode()));
-    file.write_all_at(&bytes, 0)?;
-    context.disk.sync_many(&[file])?;
-    context.disk.rename(&temporary, path)?;
-    context.disk.sync_dir(&context.place.dir)
 }

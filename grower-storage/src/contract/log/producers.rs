@@ -10,6 +10,7 @@ pub(super) const PROMISES: &[Promise] = &[
     a_gap_in_a_sequence_is_refused,
     an_old_incarnation_is_fenced,
     a_truncated_batch_is_no_duplicate,
+    a_flood_of_producers_pushes_out_the_longest_silent,
 ];
 
 fn send(kit: &mut Kit, epoch: u16, sequence: i32) -> Result<Appended, AppendError> {
@@ -50,4 +51,18 @@ fn a_truncated_batch_is_no_duplicate(kit: &mut Kit) {
     assert!(send(kit, 0, 0).unwrap().duplicate);
     assert!(!send(kit, 0, 1).unwrap().duplicate);
     assert_eq!(kit.span(), (0, 2));
+}
+
+fn a_flood_of_producers_pushes_out_the_longest_silent(kit: &mut Kit) {
+    let send = |kit: &mut Kit, producer, sequence| {
+        kit.now += 1;
+        let now = kit.now();
+        kit.log.append(batch(&["x"], now, stamp(producer, 0, sequence)), EPOCH, now).map(|appended| appended.duplicate)
+    };
+    for producer in 0..5 {
+        assert!(!send(kit, producer, 0).unwrap()); // The limit is 4.
+    }
+    assert!(send(kit, 4, 0).unwrap());
+    assert!(send(kit, 1, 0).unwrap());
+    assert!(!send(kit, 0, 7).unwrap(), "a forgotten producer may go on with any sequence");
 }

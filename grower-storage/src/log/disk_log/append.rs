@@ -31,6 +31,7 @@ impl DiskLog {
         let batch = batch.place(base_offset, epoch);
         self.write(&batch)?;
         self.producers.note(batch.header(), now);
+        rules::bound(&mut self.producers, now, &self.options);
         self.since_snapshot += batch.bytes().len() as u64;
         self.view.set_end(next_offset);
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })

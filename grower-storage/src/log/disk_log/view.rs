@@ -37,6 +37,15 @@ impl Lost {
     }
 }
 
+impl State {
+    fn lose(&mut self, path: PathBuf, damage: &Damage) {
+        if !self.lost.iter().any(|lost| lost.offsets == damage.offsets) {
+            self.lost.push(Lost { offsets: damage.offsets.clone(), path, what: damage.what.as_str().into() });
+            self.lost.sort_by_key(|lost| lost.offsets.start);
+        }
+    }
+}
+
 impl View {
     pub(super) fn new(span: Range<Offset>, segments: Segments, epochs: EpochHistory) -> Self {
         Self(RwLock::new(State { start: span.start, end: span.end, segments, lost: Vec::new(), epochs }))
@@ -75,12 +84,20 @@ impl View {
         state.lost.retain(|lost| lost.offsets.start < span.end && span.start < lost.offsets.end);
     }
 
+    /// Remembers damage that was found when the log was opened.
     pub(super) fn lose(&self, path: PathBuf, damage: &Damage) {
+        self.0.write().lose(path, damage);
+    }
+
+    /// Remembers damage that a reader found. False if the segment was replaced meanwhile: a truncation changes files, but
+    /// takes them from the readers first, so what looked like damage may be what was written since.
+    fn lose_in(&self, segment: &Arc<Segment>, damage: &Damage) -> bool {
         let mut state = self.0.write();
-        if !state.lost.iter().any(|lost| lost.offsets == damage.offsets) {
-            state.lost.push(Lost { offsets: damage.offsets.clone(), path, what: damage.what.as_str().into() });
-            state.lost.sort_by_key(|lost| lost.offsets.start);
+        let current = state.segments.iter().any(|current| Arc::ptr_eq(current, segment));
+        if current {
+            state.lose(segment.file.path().to_owned(), damage);
         }
+        current
     }
 
     /// Where to read `from`; or what was lost there.
@@ -120,12 +137,15 @@ impl DiskView {
         Self { view, seed }
     }
 
-    /// Damage found while reading: remembered, so that the next reader is told at once.
-    fn damaged(&self, segment: &Segment, gap: Gap) -> ReadError {
-        let (path, what) = (segment.file.path().to_owned(), gap.what.as_str().into());
+    /// Damage found while reading: remembered, so that the next reader is told at once. None if it was none.
+    fn damaged(&self, segment: &Arc<Segment>, gap: Gap) -> Option<ReadError> {
         let damage = Damage::from(gap);
-        self.view.lose(path.clone(), &damage);
-        ReadError::Corrupt { offsets: damage.offsets, path, what }
+        let found = self.view.lose_in(segment, &damage);
+        found.then(|| ReadError::Corrupt {
+            offsets: damage.offsets,
+            path: segment.file.path().to_owned(),
+            what: damage.what.into(),
+        })
     }
 }
 
@@ -154,7 +174,10 @@ impl LogView for DiskView {
                         break;
                     }
                 }
-                Extract::Damaged(gap) if slices.is_empty() => return Err(self.damaged(&segment, gap)),
+                Extract::Damaged(gap) if slices.is_empty() => match self.damaged(&segment, gap) {
+                    Some(error) => return Err(error),
+                    None => continue, // The log was truncated under the read: look again.
+                },
                 _ => break,
             }
         }
@@ -200,7 +223,7 @@ impl LogView for DiskView {
             }
             let from = segment.extent_at(segment.floor_by_offset(offsets.start.max(segment.base)));
             for damage in segment::inspect_until(&segment, from, offsets.end, &expected)? {
-                self.view.lose(segment.file.path().to_owned(), &damage);
+                self.view.lose_in(&segment, &damage);
             }
         }
         let state = self.view.0.read();
