@@ -4,11 +4,12 @@ mod log_kit;
 
 use bytes::Bytes;
 use grower_protocol::batch::{Batch, BatchReader};
-use grower_protocol::ids::Offset;
+use grower_protocol::ids::{LeaderEpoch, Offset};
 use grower_storage::disk::{Disk, MemDisk};
 use grower_storage::log::{DiskLog, Log, LogOptions, ReadError};
 use grower_storage::verify::{Finding, verify};
 use log_kit::{DIR, Kept, World};
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -148,13 +149,8 @@ fn every_flipped_bit_is_found_and_costs_no_other_record() {
 }
 
 fn append_after(log: &mut DiskLog, end: Offset) {
-    let batch = log_kit::batch(1, 5, 1000, 0);
-    let epoch = grower_protocol::ids::LeaderEpoch::new(9);
-    // The producer's numbers go on elsewhere; another producer would be accepted just so.
-    match log.append(batch, epoch, Default::default()) {
-        Ok(appended) => assert_eq!(appended.base_offset, end),
-        Err(error) => assert!(error.to_string().contains("sequence"), "{error}"),
-    }
+    let appended = log.append(log_kit::batch_of(9, 1, 5, 0, 0), LeaderEpoch::new(9), Default::default()).unwrap();
+    assert_eq!(appended.base_offset, end);
 }
 
 #[test]
@@ -240,9 +236,92 @@ fn a_lost_small_file_costs_no_record() {
             assert_eq!(lost(&log, &stopped), [0; 0]);
             let last = stopped.batches.last().unwrap();
             let (records, length, sequence) = last.source;
-            let epoch = grower_protocol::ids::LeaderEpoch::new(2);
-            let again = log.append(log_kit::batch(records, length, sequence, 0), epoch, Default::default()).unwrap();
+            let again = log_kit::batch(records, length, sequence, 0);
+            let again = log.append(again, LeaderEpoch::new(2), Default::default()).unwrap();
             assert!(again.duplicate, "producers are known again by the headers");
         }
+    }
+}
+
+/// Something that happens to a file.
+#[derive(Clone, Debug)]
+enum Damage {
+    Overwrite {
+        at: usize,
+        with: Vec<u8>,
+    },
+    Truncate(usize),
+    Extend(Vec<u8>),
+    /// A block that belongs to another file, as a misdirected write leaves it.
+    CopyFrom {
+        file: usize,
+        from: usize,
+        at: usize,
+        length: usize,
+    },
+    Remove,
+}
+
+fn damage() -> impl Strategy<Value = (usize, Damage)> {
+    let bytes = || prop::collection::vec(any::<u8>(), 1..40);
+    let what = prop_oneof![
+        4 => (0usize..500, bytes()).prop_map(|(at, with)| Damage::Overwrite { at, with }),
+        1 => (0usize..500).prop_map(Damage::Truncate),
+        1 => bytes().prop_map(Damage::Extend),
+        2 => (0usize..10, 0usize..400, 0usize..400, 1usize..200)
+            .prop_map(|(file, from, at, length)| Damage::CopyFrom { file, from, at, length }),
+        1 => Just(Damage::Remove),
+    ];
+    (0usize..10, what)
+}
+
+fn apply(files: &mut Vec<(PathBuf, Vec<u8>)>, which: usize, damage: &Damage) {
+    let which = which % files.len();
+    let donor = match damage {
+        Damage::CopyFrom { file, .. } => files[file % files.len()].1.clone(),
+        _ => Vec::new(),
+    };
+    let bytes = &mut files[which].1;
+    match damage {
+        Damage::Overwrite { at, with } => {
+            let at = (*at).min(bytes.len());
+            let end = (at + with.len()).min(bytes.len());
+            bytes[at..end].copy_from_slice(&with[..end - at]);
+        }
+        Damage::Truncate(length) => bytes.truncate(*length),
+        Damage::Extend(more) => bytes.extend_from_slice(more),
+        Damage::CopyFrom { from, at, length, .. } => {
+            let (from, at) = ((*from).min(donor.len()), (*at).min(bytes.len()));
+            let length = (*length).min(donor.len() - from).min(bytes.len() - at);
+            bytes[at..at + length].copy_from_slice(&donor[from..from + length]);
+        }
+        Damage::Remove if 1 < files.len() => drop(files.remove(which)),
+        Damage::Remove => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happened_to_the_files_nothing_wrong_is_served(all in prop::collection::vec(damage(), 1..5)) {
+        let stopped = Stopped::new(log_kit::options());
+        let disk = stopped.with(|files| all.iter().for_each(|(which, damage)| apply(files, *which, damage)));
+        let _ = findings(&disk);
+        let log: Arc<dyn Disk> = Arc::new(disk.clone());
+        let Ok((mut log, _)) = DiskLog::open(log, log_kit::place(), log_kit::options(), Default::default()) else {
+            return Ok(()); // Another partition's, says its own file.
+        };
+        let span = log.span();
+        let _ = log.reader().check(span.clone());
+        for batch in stopped.batches.iter().filter(|batch| span.contains(&Offset::new(batch.base))) {
+            if let Some(bytes) = read_one(&log, batch.base) {
+                prop_assert_eq!(&bytes, &batch.bytes);
+            }
+        }
+        let _ = log.retain(Default::default(), &Default::default());
+        let appended = log.append(log_kit::batch_of(9, 1, 5, 0, 0), LeaderEpoch::new(9), Default::default()).unwrap();
+        prop_assert_eq!(appended.base_offset, span.end);
+        prop_assert!(read_one(&log, span.end.value()).is_some(), "what is appended afterwards is served");
     }
 }

@@ -37,6 +37,11 @@ pub(crate) fn offset(raw: u64) -> Offset {
 
 /// A batch of `records` records, `length` bytes each, as number `sequence` of producer 1.
 pub(crate) fn batch(records: u32, length: usize, sequence: i32, millis: i64) -> UnplacedBatch {
+    batch_of(1, records, length, sequence, millis)
+}
+
+/// The same of another producer.
+pub(crate) fn batch_of(producer: u64, records: u32, length: usize, sequence: i32, millis: i64) -> UnplacedBatch {
     let mut builder = BatchBuilder::new(Codec::None);
     for n in 0..records {
         let value = format!("{sequence}.{n}").repeat(length / 3 + 1);
@@ -44,7 +49,7 @@ pub(crate) fn batch(records: u32, length: usize, sequence: i32, millis: i64) -> 
         builder.push(&Record { timestamp, value: Some(value.into()), ..Record::default() });
     }
     let stamp = ProducerStamp {
-        id: ProducerId::new(1),
+        id: ProducerId::new(producer),
         epoch: ProducerEpoch::new(0),
         base_sequence: Sequence::from_wire(sequence),
     };

@@ -1,0 +1,86 @@
+//! Readers go on while the owner appends, rolls, drops and truncates: what they get is whole, in place, and what was appended.
+
+mod log_kit;
+
+use grower_protocol::batch::BatchReader;
+use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use grower_storage::disk::MemDisk;
+use grower_storage::log::{DiskLog, Log, LogReader, MemLog, ReadError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Reads from the start again and again; the first record of each batch says its own number.
+fn read_until(done: &AtomicBool, reader: &LogReader) -> u64 {
+    let mut batches = 0;
+    while !done.load(Ordering::SeqCst) {
+        let mut at = reader.span().start;
+        while let Some(next) = read_once(reader, at, &mut batches) {
+            at = next;
+        }
+    }
+    batches
+}
+
+fn read_once(reader: &LogReader, at: Offset, batches: &mut u64) -> Option<Offset> {
+    let slices = match reader.read(at, 2_000, Offset::MAX) {
+        Ok(slices) => slices,
+        Err(ReadError::OffsetOutOfRange { .. }) => return None, // Dropped meanwhile.
+        Err(error) => panic!("{error}"),
+    };
+    let mut next = None;
+    for slice in slices {
+        for batch in BatchReader::new(slice.read().unwrap()) {
+            let batch = batch.expect("a batch is whole");
+            let header = batch.header();
+            let expected = log_kit::batch(1, 60, header.base_offset.value() as i32, 0);
+            let expected = expected.place(header.base_offset, LeaderEpoch::new(1));
+            assert_eq!(batch.bytes(), expected.bytes(), "and what was appended there");
+            *batches += 1;
+        }
+        next = Some(slice.offsets().end);
+    }
+    next
+}
+
+/// Offsets and sequences go together, also after a truncation.
+fn write(log: &mut dyn Log) {
+    for round in 0..40u64 {
+        for _ in 0..60 {
+            let sequence = log.span().end.value() as i32;
+            log.append(log_kit::batch(1, 60, sequence, 0), LeaderEpoch::new(1), Timestamp::default()).unwrap();
+        }
+        let span = log.span();
+        match round % 4 {
+            0 => log.trim(Offset::new(span.end.value() - 40)).unwrap(),
+            2 => log.truncate(Offset::new(span.end.value() - 15)).unwrap(),
+            _ => log.checkpoint(Timestamp::default()).unwrap(),
+        }
+    }
+}
+
+fn check(mut log: impl Log) {
+    let reader = log.reader();
+    let done = AtomicBool::new(false);
+    let read = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2).map(|_| scope.spawn(|| read_until(&done, &reader))).collect();
+        write(&mut log);
+        done.store(true, Ordering::SeqCst);
+        readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>()
+    });
+    assert!(0 < read);
+    log.reader().check(log.span()).expect("nothing was taken for damage");
+}
+
+#[test]
+fn readers_of_files_never_see_half_a_change() {
+    check(
+        DiskLog::open(Arc::new(MemDisk::default()), log_kit::place(), log_kit::options(), Timestamp::default())
+            .unwrap()
+            .0,
+    );
+}
+
+#[test]
+fn readers_of_memory_never_see_half_a_change() {
+    check(MemLog::new(log_kit::options()));
+}
