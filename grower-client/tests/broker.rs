@@ -61,7 +61,8 @@ async fn read(consumer: &mut grower_client::Consumer, count: usize) -> Vec<Strin
             values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
         }
     };
-    tokio::time::timeout(LONG, reading).await.expect("the records come");
+    let in_time = tokio::time::timeout(LONG, reading).await;
+    assert!(in_time.is_ok(), "{} of {count} records came: {values:?}", values.len());
     values
 }
 
