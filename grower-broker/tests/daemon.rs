@@ -79,6 +79,23 @@ fn a_directory_in_use_is_refused_and_its_owner_undisturbed() {
 }
 
 #[test]
+fn a_directory_of_another_node_or_of_a_later_version_is_refused() {
+    let dir = dir();
+    stop_when_ready(&mut command(dir.path()));
+    let refused = refusal(command(dir.path()).args(["--node-id", "2"]));
+    assert!(refused.contains("belongs to node 1, not 2: start with --node-id 1"), "{refused}");
+
+    let identity = dir.path().join("meta");
+    let text = std::fs::read_to_string(&identity).unwrap();
+    let later = text.split_inclusive('\n').filter(|line| !line.starts_with("crc32")).collect::<String>();
+    let later = later.replace("format = 1", "format = 2");
+    let crc = crc32fast::hash(later.as_bytes());
+    std::fs::write(&identity, format!("{later}crc32 = \"{crc:08x}\"\n")).unwrap();
+    let refused = refusal(&mut command(dir.path()));
+    assert!(refused.contains("use a newer Grower"), "{refused}");
+}
+
+#[test]
 fn a_port_in_use_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -7,18 +7,21 @@ mod daemon;
 mod load;
 #[path = "../../grower-storage/tests/support/power_cut.rs"]
 mod power_cut;
+#[path = "support/raw.rs"]
+mod raw;
 
 use daemon::{Daemon, command};
-use grower_client::{Client, ErrorCode, Outcome, ProduceError, Record, TopicSpec};
+use grower_client::ids::TopicId;
+use grower_client::{Acks, Client, ErrorCode, Outcome, TopicSpec};
 use load::{Load, Place, check, read_all};
 use power_cut::PowerRig;
+use raw::{Raw, batch};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use tokio::net::TcpStream;
 
 const DISK_MIB: u64 = 48;
 const RESERVE: u64 = 8 << 20;
@@ -26,13 +29,12 @@ const RESERVE: u64 = 8 << 20;
 const KEPT: &str = "kept";
 /// Enough of them to fill the disk; deleted, or shortened by retention.
 const BULK: &str = "bulk";
-const BULK_VALUE_BYTES: usize = 32 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_writes_until_there_is_room_again() {
     let Some(rig) = PowerRig::with_mib(DISK_MIB).unwrap() else { return };
     let data = rig.path().join("data");
-    let mut test = Test::start(&data).await;
+    let mut test = Test::start(&data, RESERVE).await;
 
     for (cycle, room) in
         [Room::ByDeleting, Room::ByRetention, Room::FromOthers, Room::ByDeleting].into_iter().enumerate()
@@ -56,13 +58,38 @@ async fn a_full_disk_refuses_writes_until_there_is_room_again() {
 async fn not_even_a_disk_without_a_free_byte_ends_the_broker() {
     let Some(rig) = PowerRig::with_mib(DISK_MIB).unwrap() else { return };
     let data = rig.path().join("data");
-    let mut test = Test::start(&data).await;
+    let mut test = Test::start(&data, RESERVE).await;
 
     for cycle in 0..3 {
         let load = Load::start(&test.client, KEPT, 1, 4, cycle);
         load.wait_for_more(100).await;
         let hog = Hog::take(rig.path(), 0); // Under the writers' hands, the reserve as well.
         test.wait_until_full().await;
+        test.check_reads(&load).await;
+        drop(hog);
+        load.wait_for_more(100).await;
+        test.acked.extend(load.stop().await);
+        test.check_kept().await;
+    }
+
+    test.restart().await;
+    test.check_kept().await;
+    test.stop().await;
+}
+
+/// Without a reserve it is the file system that refuses, anywhere in the middle of a write, a roll or a checkpoint.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_meets_the_end_of_the_disk_is_refused_like_any_other() {
+    let Some(rig) = PowerRig::with_mib(DISK_MIB).unwrap() else { return };
+    let data = rig.path().join("data");
+    let mut test = Test::start(&data, 0).await;
+
+    for cycle in 0..5 {
+        let load = Load::start(&test.client, KEPT, 1, 4, cycle);
+        load.wait_for_more(100).await;
+        let bulk = test.create_bulk(cycle).await;
+        let hog = Hog::take(rig.path(), 64 << 10);
+        test.write_until_refused(bulk, 100).await;
         test.check_reads(&load).await;
         drop(hog);
         load.wait_for_more(100).await;
@@ -88,33 +115,35 @@ enum Room {
 
 struct Test {
     dir: PathBuf,
+    reserve: u64,
     daemon: Daemon,
     client: Client,
     acked: BTreeMap<Place, String>,
 }
 
 impl Test {
-    async fn start(data: &Path) -> Self {
-        let daemon = Self::daemon(data);
+    async fn start(data: &Path, reserve: u64) -> Self {
+        let daemon = Self::daemon(data, reserve);
         let client = Client::connect(daemon.listen.to_string()).await.unwrap();
-        client.admin().create_topic(KEPT, TopicSpec::partitions(1)).await.unwrap();
-        let mut test = Self { dir: data.to_owned(), daemon, client, acked: BTreeMap::new() };
+        let small = TopicSpec::partitions(1).config("segment.bytes", "256KiB");
+        client.admin().create_topic(KEPT, small).await.unwrap();
+        let mut test = Self { dir: data.to_owned(), reserve, daemon, client, acked: BTreeMap::new() };
         let load = Load::start(&test.client, KEPT, 1, 2, 1_000);
         load.wait_for_more(100).await;
         test.acked = load.stop().await;
         test
     }
 
-    fn daemon(data: &Path) -> Daemon {
+    fn daemon(data: &Path, reserve: u64) -> Daemon {
         let mut command = command(data);
-        command.env("GROWER__DISK__RESERVE_BYTES", RESERVE.to_string()).env("GROWER__DISK__RETENTION_CHECK", "100ms");
+        command.env("GROWER__DISK__RESERVE_BYTES", reserve.to_string()).env("GROWER__DISK__RETENTION_CHECK", "100ms");
         Daemon::start_command(&mut command)
     }
 
     async fn restart(&mut self) {
         self.daemon.signal(rustix::process::Signal::KILL);
         self.daemon.child.wait().unwrap();
-        self.daemon = Self::daemon(&self.dir);
+        self.daemon = Self::daemon(&self.dir, self.reserve);
         self.client = Client::connect(self.daemon.listen.to_string()).await.unwrap();
     }
 
@@ -125,32 +154,28 @@ impl Test {
 
     /// Fills the disk up to the reserve, with records or otherwise.
     async fn fill(&self, cycle: u32, room: Room) -> Option<Hog> {
-        let admin = self.client.admin();
-        let spec = TopicSpec::partitions(1).config("segment.bytes", "1MiB");
-        admin.create_topic(format!("{BULK}-{cycle}"), spec).await.unwrap();
+        let bulk = self.create_bulk(cycle).await;
         let hog = (room == Room::FromOthers).then(|| Hog::take(&self.dir, RESERVE + (1 << 20)));
-        let refused = self.write_bulk(cycle).await;
-        assert_eq!(refused.code(), Some(ErrorCode::DiskFull), "{refused}");
-        assert_eq!((refused.is_retriable(), refused.outcome()), (true, Outcome::Refused), "{refused}");
+        self.write_until_refused(bulk, 512 << 10).await;
         hog
     }
 
-    /// Writes until that is refused.
-    async fn write_bulk(&self, cycle: u32) -> ProduceError {
-        let topic = format!("{BULK}-{cycle}");
-        let producer = self.client.producer().delivery_timeout(Duration::from_secs(2)).build().await.unwrap();
-        loop {
-            let mut deliveries = Vec::new();
-            for _ in 0..16 {
-                let record = Record::new(topic.as_str()).value(vec![b'x'; BULK_VALUE_BYTES]);
-                deliveries.push(producer.enqueue(record).await.unwrap());
+    async fn create_bulk(&self, cycle: u32) -> TopicId {
+        let spec = TopicSpec::partitions(1).config("segment.bytes", "1MiB");
+        self.client.admin().create_topic(format!("{BULK}-{cycle}"), spec).await.unwrap()
+    }
+
+    /// Writes until that is refused, then checks how. A client would try again; here every refusal counts.
+    async fn write_until_refused(&self, topic: TopicId, value_bytes: usize) {
+        let mut raw = Raw::open(TcpStream::connect(self.daemon.listen).await.unwrap()).await;
+        let batch = batch(&["x".repeat(value_bytes).as_str()]);
+        let refused = loop {
+            if let Err(refused) = raw.produce(topic, Acks::All, &batch).await {
+                break refused;
             }
-            for delivery in deliveries {
-                if let Err(refused) = delivery.await {
-                    return refused;
-                }
-            }
-        }
+        };
+        assert_eq!(refused.code, ErrorCode::DiskFull, "{refused:?}");
+        assert_eq!((refused.code.is_retriable(), refused.code.outcome()), (true, Outcome::Refused));
     }
 
     /// Everything but writing works.
@@ -208,7 +233,7 @@ impl Test {
     }
 
     fn ask(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.daemon.http.unwrap()).unwrap();
+        let mut stream = std::net::TcpStream::connect(self.daemon.http.unwrap()).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -23,8 +23,8 @@ const WRITERS: u32 = 6;
 async fn no_ack_relies_on_a_sync_that_failed() {
     let dir = tempfile::tempdir().unwrap();
     let Some(shim) = compile_shim(dir.path()) else { return };
-    // The very first sync after the trigger, and later ones of which others have just succeeded.
-    for failing in [1, 2, 5, 40] {
+    // The very first sync after the trigger, and later ones, of rounds as well as of segments that roll.
+    for failing in [1, 2, 3, 5, 8, 40] {
         check_failing_sync(&dir.path().join(format!("data-{failing}")), &shim, failing).await;
     }
 }
@@ -67,7 +67,8 @@ impl Shimmed {
         shimmed.env("LOST_SYNC_IN", within).env("LOST_SYNC_AT", failing.to_string());
         let daemon = Daemon::start_command(&mut shimmed);
         let client = Client::connect(daemon.listen.to_string()).await.unwrap();
-        client.admin().create_topic(TOPIC, TopicSpec::partitions(PARTITIONS)).await.unwrap();
+        let rolling = TopicSpec::partitions(PARTITIONS).config("segment.bytes", "16KiB");
+        client.admin().create_topic(TOPIC, rolling).await.unwrap();
         Self { daemon, client, trigger }
     }
 
@@ -80,8 +81,8 @@ impl Shimmed {
     async fn check_ended(self) {
         let ended = tokio::task::spawn_blocking(|| self.daemon.wait()).await.unwrap();
         assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
-        let last = ended.stderr.last().map(String::as_str).unwrap_or_default();
-        assert!(last.starts_with("grower-broker: stopped: "), "{ended:#?}");
+        let reasons = ended.stderr.iter().filter(|line| line.starts_with("grower-broker: stopped: a sync failed"));
+        assert_eq!(reasons.count(), 1, "{ended:#?}");
         assert!(self.trigger.with_extension("trigger.lost").exists(), "it ended without any sync having failed");
     }
 }

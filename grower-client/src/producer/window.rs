@@ -7,8 +7,6 @@
 //!    waits to be sent again; that happens in order, once no older attempt is on its way.
 //! 2. An attempt that ended without an answer leaves its batch *in doubt*. Such a batch keeps its producer id and its
 //!    sequence for as long as it lives: under new ones the broker could not recognise it.
-//!    While the broker knows nothing of the producer, it takes any sequence first: until it has acknowledged one batch,
-//!    and again after a long silence, one batch is sent at a time.
 //! 3. A batch that is given up leaves a hole that the broker lets nothing pass. So the window *halts*: no new batch is
 //!    numbered until all others are acknowledged, given up, or definitely refused. Those refused get new numbers: from the
 //!    hole on, if what was given up is surely not in the log and nothing after it is; else under a new producer id.
@@ -114,15 +112,10 @@ pub(super) struct Window {
     next_id: BatchId,
     entries: VecDeque<Entry>,
     halt: Option<Halt>,
-    /// Until when the broker surely remembers the producer; none if it may know nothing of it.
-    remembered_until: Option<Instant>,
     failures: u32,
     not_before: Option<Instant>,
     last_error: Option<RequestError>,
 }
-
-/// How long after an ack a broker remembers a producer, at the least: it promises a day.
-const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// What a window is made with.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +141,6 @@ impl Window {
             next_id: 0,
             entries: VecDeque::new(),
             halt: None,
-            remembered_until: None,
             failures: 0,
             not_before: None,
             last_error: None,
@@ -161,9 +153,9 @@ impl Window {
     }
 
     /// Whether a new batch may be numbered and sent.
-    pub(super) fn has_room(&self, now: Instant) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.halt.is_none()
-            && self.entries.len() < self.in_flight_max(now)
+            && self.entries.len() < self.in_flight_max
             && !self.has(State::Waiting)
             && !self.has(State::Refused)
     }
@@ -204,9 +196,7 @@ impl Window {
         if self.is_moving() || self.not_before.is_some_and(|not_before| now < not_before) {
             return Vec::new();
         }
-        let in_flight_max = self.in_flight_max(now);
-        let numbered = self.entries.iter_mut().filter(|entry| entry.state != State::Refused);
-        let first = numbered.take(in_flight_max);
+        let first = self.entries.iter_mut().take(self.in_flight_max);
         first.filter(|entry| entry.state == State::Waiting).map(Entry::attempt).collect()
     }
 
@@ -219,7 +209,6 @@ impl Window {
     pub(super) fn become_producer(&mut self, identity: ProducerIdentity) {
         if self.wants_identity() {
             self.identity = Some(identity);
-            self.remembered_until = None;
             self.number_anew(Sequence::ZERO, |_| true);
         }
     }
@@ -231,10 +220,12 @@ impl Window {
             return effects; // Its records were given up before.
         };
         match result {
-            Ok(placed) => self.acked(at, placed, now, &mut effects),
+            Ok(placed) => self.acked(at, placed, &mut effects),
             Err(error) => self.failed(at, error, now, &mut effects),
         }
-        self.let_go();
+        while self.entries.front().is_some_and(|entry| entry.state == State::Acked) {
+            self.entries.pop_front();
+        }
         effects
     }
 
@@ -253,7 +244,6 @@ impl Window {
             };
             settled.push(self.give_up(at, in_doubt, error));
         }
-        self.let_go();
         settled
     }
 
@@ -290,7 +280,6 @@ impl Window {
             let in_doubt = false; // There is no log that it could be in.
             settled.push(self.give_up(at, true, ProduceError::Failed { place, source: error.clone(), in_doubt }));
         }
-        self.let_go();
         settled
     }
 
@@ -312,8 +301,7 @@ impl Window {
         self.entries.drain(..).map(|entry| entry.promise).collect()
     }
 
-    fn acked(&mut self, at: usize, placed: Placed, now: Instant, effects: &mut Effects) {
-        self.remembered_until = Some(now + REMEMBERED);
+    fn acked(&mut self, at: usize, placed: Placed, effects: &mut Effects) {
         self.failures = 0;
         self.not_before = None;
         let entry = &mut self.entries[at];
@@ -361,13 +349,6 @@ impl Window {
                 effects.settled.push(self.give_up(at, in_doubt, error));
             }
             Fate::Refused => entry.state = State::Refused,
-        }
-    }
-
-    /// What was acknowledged is kept only as long as something before it is not.
-    fn let_go(&mut self) {
-        while self.entries.front().is_some_and(|entry| entry.state == State::Acked) {
-            self.entries.pop_front();
         }
     }
 
@@ -446,11 +427,6 @@ impl Window {
                 entry.bytes = bytes.freeze();
             }
         }
-    }
-
-    fn in_flight_max(&self, now: Instant) -> usize {
-        let known = self.identity.is_none() || self.remembered_until.is_some_and(|until| now < until);
-        if known { self.in_flight_max } else { 1 }
     }
 
     fn is_moving(&self) -> bool {
