@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use grower_broker::{Broker, BrokerConfig};
-use grower_client::ids::{Offset, Timestamp};
+use grower_client::ids::{Offset, PartitionId, Timestamp};
 use grower_client::{
     Client, Codec, ConsumeError, Durability, ErrorCode, OffsetSpec, Outcome, Partitioner, ProduceError, Record,
     StartFrom, TopicSpec, transport,
@@ -61,7 +61,8 @@ async fn read(consumer: &mut grower_client::Consumer, count: usize) -> Vec<Strin
             values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
         }
     };
-    tokio::time::timeout(LONG, reading).await.expect("the records come");
+    let in_time = tokio::time::timeout(LONG, reading).await;
+    assert!(in_time.is_ok(), "{} of {count} records came: {values:?}", values.len());
     values
 }
 
@@ -293,4 +294,134 @@ async fn retention_moves_a_reader_forward_and_never_to_the_end() {
     let error = consumer.next().await.unwrap().unwrap_err();
     let ConsumeError::OffsetOutOfRange { requested, high_watermark, .. } = error else { panic!("{error}") };
     assert_eq!((requested, high_watermark), (Offset::new(99), Offset::new(10)));
+}
+#[tokio::test]
+async fn a_client_outlives_its_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = BrokerConfig::at(dir.path());
+    (config.listen, config.http) = (Some("127.0.0.1:0".parse().unwrap()), None);
+    let broker = Broker::start(config.clone()).await.unwrap();
+    let address = broker.listen_address().unwrap();
+    let client = Client::connect(address.to_string()).await.unwrap();
+    client.admin().create_topic("events", TopicSpec::partitions(1)).await.unwrap();
+    let producer = client.producer().build().await.unwrap();
+    producer.send(Record::new("events").value("before")).await.unwrap();
+    let mut consumer = client.consumer().subscribe(["events"]).build().await.unwrap();
+    assert_eq!(read(&mut consumer, 1).await, ["before"]);
+    broker.stop().await.unwrap();
+
+    let waiting = producer.enqueue(Record::new("events").value("meanwhile")).await.unwrap();
+    config.listen = Some(address);
+    let _broker = Broker::start(config).await.unwrap();
+    assert_eq!(waiting.await.unwrap().partition, PartitionId::new(0));
+    assert_eq!(read(&mut consumer, 1).await, ["meanwhile"]);
+}
+
+/// Calls `next` until it gives an error or there is nothing more to wait for.
+async fn poll(consumer: &mut grower_client::Consumer, count: usize) -> Vec<(u32, u64)> {
+    let mut read = Vec::new();
+    let polling = async {
+        while read.len() < count {
+            let records = consumer.poll(Duration::from_millis(200)).await.unwrap();
+            read.extend(records.into_iter().map(|record| (record.partition.value(), record.offset.value())));
+        }
+    };
+    tokio::time::timeout(LONG, polling).await.expect("the records come");
+    read
+}
+
+async fn owns(consumer: &mut grower_client::Consumer, partitions: &[u32]) {
+    let waiting = async {
+        let owned = |consumer: &grower_client::Consumer| {
+            consumer.assignment().into_iter().map(|place| place.partition.value()).collect::<Vec<_>>()
+        };
+        while owned(consumer) != partitions {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("{partitions:?} come, not {:?}", consumer.assignment()));
+}
+
+#[tokio::test]
+async fn what_a_member_had_not_committed_its_heir_reads() {
+    let world = World::start().await;
+    world.topic("rainbow", TopicSpec::partitions(3)).await;
+    let producer = world.client.producer().partitioner(Partitioner::RoundRobin).batch_records(1).build().await.unwrap();
+    for number in 0..18 {
+        producer.send(Record::new("rainbow").value(format!("Hello, Kitty {number}!"))).await.unwrap();
+    }
+    let member = || {
+        let timeout = Duration::from_secs(1);
+        world.client.consumer().group("g").subscribe(["rainbow"]).max_poll_records(3).session_timeout(timeout)
+    };
+    let mut first = member().build().await.unwrap();
+    owns(&mut first, &[0, 1, 2]).await;
+    let mut second = member().build().await.unwrap();
+    owns(&mut first, &[0, 1]).await;
+    owns(&mut second, &[2]).await;
+
+    let before = poll(&mut first, 3).await;
+    first.commit().await.unwrap();
+    poll(&mut first, 3).await; // Read and not committed.
+    drop(first); // As if it had been killed.
+    owns(&mut second, &[0, 1, 2]).await;
+    let mut after = poll(&mut second, 15).await;
+    after.extend(&before);
+    after.sort_unstable();
+    let all: Vec<(u32, u64)> = (0..3).flat_map(|partition| (0..6).map(move |offset| (partition, offset))).collect();
+    assert_eq!(after, all);
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_makes_room_at_once() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(2)).await;
+    let member = || world.client.consumer().group("g").subscribe(["events"]).auto_commit(Some(LONG));
+    let mut first = member().build().await.unwrap();
+    let mut second = member().build().await.unwrap();
+    owns(&mut first, &[0]).await;
+    owns(&mut second, &[1]).await;
+    world.produce("events", numbered(0..5)).await;
+    assert_eq!(poll(&mut first, 5).await.len(), 5);
+    first.close().await.unwrap();
+    assert!(first.next().await.is_none());
+    owns(&mut second, &[0, 1]).await;
+    while second.position("events", 0) != Some(Offset::new(5)) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_group_waits_for_topics_and_reads_new_partitions_from_their_beginning() {
+    let world = World::start().await;
+    let from = StartFrom::End;
+    let consumer =
+        world.client.consumer().group("g").subscribe(["sandbox"]).from(from).session_timeout(Duration::from_secs(1));
+    let mut consumer = consumer.build().await.unwrap();
+    assert!(consumer.assignment().is_empty());
+    world.topic("sandbox", TopicSpec::partitions(1)).await;
+    owns(&mut consumer, &[0]).await;
+    let producer = world.client.producer().build().await.unwrap();
+    world.client.admin().grow_topic("sandbox", 2).await.unwrap();
+    producer.send(Record::new("sandbox").value("b").partition(1)).await.unwrap();
+    assert_eq!(poll(&mut consumer, 1).await, [(1, 0)]);
+}
+
+#[tokio::test]
+async fn a_group_can_be_reset_when_nobody_is_in_it() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(1)).await;
+    world.produce("events", numbered(0..10)).await;
+    let admin = world.client.admin();
+    let mut consumer = world.client.consumer().group("g").subscribe(["events"]).build().await.unwrap();
+    assert_eq!(poll(&mut consumer, 10).await.len(), 10);
+    consumer.commit().await.unwrap();
+    let error = admin.reset_group("g", [("events", 0, Offset::ZERO)]).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::GroupNotEmpty));
+    consumer.close().await.unwrap();
+    admin.reset_group("g", [("events", 0, Offset::new(7))]).await.unwrap();
+    let mut consumer = world.client.consumer().group("g").subscribe(["events"]).build().await.unwrap();
+    assert_eq!(read(&mut consumer, 3).await, numbered(7..10).collect::<Vec<_>>());
 }

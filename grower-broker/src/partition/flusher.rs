@@ -217,13 +217,15 @@ impl Shared {
             while !queue.stopped && !self.timer.wait_until(&mut queue, until).timed_out() {}
             let due = std::mem::take(&mut queue.delayed);
             drop(queue);
-            for partition in due {
-                partition.commit.lock().delayed = false;
-                if claim(&partition) {
-                    self.enqueue(partition);
-                }
-            }
+            // A round that runs now may have begun before the last bytes came: those partitions are looked at again.
+            let (due, again): (Vec<_>, Vec<_>) = due.into_iter().partition(|partition| {
+                let claimed = claim(partition);
+                partition.commit.lock().delayed = !claimed;
+                claimed
+            });
+            due.into_iter().for_each(|partition| self.enqueue(partition));
             queue = self.queue.lock();
+            queue.delayed.extend(again);
         }
     }
 

@@ -121,24 +121,14 @@ impl Fetcher {
     }
 
     async fn connect(self: Arc<Self>, leader: Option<Arc<str>>, wanted: Vec<Wanted>) {
-        let link = match leader {
-            Some(leader) => self.lane.link(&leader).await.map_err(RequestError::from),
-            None => Err(self.find_leaders(&wanted).await),
+        let Some(leader) = leader else {
+            // Nobody is known to lead them, or their topic is another one by now.
+            return wanted.iter().for_each(|wanted| self.inquiry(wanted).find_topic());
         };
-        match link {
+        match self.lane.link(&leader).await {
             Ok(link) => self.submit(&link, wanted),
-            Err(error) => self.failed(&wanted, &error),
+            Err(error) => self.failed(&wanted, &error.into()),
         }
-    }
-
-    /// Nobody is known to lead these: looks again, for the next attempt.
-    async fn find_leaders(&self, wanted: &[Wanted]) -> RequestError {
-        for topic in wanted.iter().map(|wanted| &wanted.place.topic) {
-            if let Err(error) = self.cluster.refresh(topic, false).await {
-                return error;
-            }
-        }
-        Failure::new(ErrorCode::NotLeader, "the leader was not known").into()
     }
 
     fn submit(self: &Arc<Self>, link: &crate::connection::Link, wanted: Vec<Wanted>) {

@@ -84,7 +84,7 @@ impl Line {
         if self.window.wants_identity() && self.is_busy() {
             return (!self.awaits_identity).then_some(Step::Identify);
         }
-        if !self.window.has_room() {
+        if !self.window.has_room(now) {
             return None;
         }
         let draft = self.accumulator.take(self.window.is_idle(), now)?;
@@ -174,3 +174,6 @@ impl Line {
         expiry.into_iter().chain(due).chain(self.window.deadline()).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 //!    waits to be sent again; that happens in order, once no older attempt is on its way.
 //! 2. An attempt that ended without an answer leaves its batch *in doubt*. Such a batch keeps its producer id and its
 //!    sequence for as long as it lives: under new ones the broker could not recognise it.
+//!    While the broker knows nothing of the producer, it takes any sequence first: until it has acknowledged one batch,
+//!    and again after a long silence, one batch is sent at a time.
 //! 3. A batch that is given up leaves a hole that the broker lets nothing pass. So the window *halts*: no new batch is
 //!    numbered until all others are acknowledged, given up, or definitely refused. Those refused get new numbers: from the
 //!    hole on, if what was given up is surely not in the log and nothing after it is; else under a new producer id.
@@ -112,10 +114,15 @@ pub(super) struct Window {
     next_id: BatchId,
     entries: VecDeque<Entry>,
     halt: Option<Halt>,
+    /// Until when the broker surely remembers the producer; none if it may know nothing of it.
+    remembered_until: Option<Instant>,
     failures: u32,
     not_before: Option<Instant>,
     last_error: Option<RequestError>,
 }
+
+/// How long after an ack a broker remembers a producer, at the least: it promises a day.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// What a window is made with.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +148,7 @@ impl Window {
             next_id: 0,
             entries: VecDeque::new(),
             halt: None,
+            remembered_until: None,
             failures: 0,
             not_before: None,
             last_error: None,
@@ -153,9 +161,9 @@ impl Window {
     }
 
     /// Whether a new batch may be numbered and sent.
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self, now: Instant) -> bool {
         self.halt.is_none()
-            && self.entries.len() < self.in_flight_max
+            && self.entries.len() < self.in_flight_max(now)
             && !self.has(State::Waiting)
             && !self.has(State::Refused)
     }
@@ -196,7 +204,9 @@ impl Window {
         if self.is_moving() || self.not_before.is_some_and(|not_before| now < not_before) {
             return Vec::new();
         }
-        let first = self.entries.iter_mut().take(self.in_flight_max);
+        let in_flight_max = self.in_flight_max(now);
+        let numbered = self.entries.iter_mut().filter(|entry| entry.state != State::Refused);
+        let first = numbered.take(in_flight_max);
         first.filter(|entry| entry.state == State::Waiting).map(Entry::attempt).collect()
     }
 
@@ -209,6 +219,7 @@ impl Window {
     pub(super) fn become_producer(&mut self, identity: ProducerIdentity) {
         if self.wants_identity() {
             self.identity = Some(identity);
+            self.remembered_until = None;
             self.number_anew(Sequence::ZERO, |_| true);
         }
     }
@@ -220,12 +231,10 @@ impl Window {
             return effects; // Its records were given up before.
         };
         match result {
-            Ok(placed) => self.acked(at, placed, &mut effects),
+            Ok(placed) => self.acked(at, placed, now, &mut effects),
             Err(error) => self.failed(at, error, now, &mut effects),
         }
-        while self.entries.front().is_some_and(|entry| entry.state == State::Acked) {
-            self.entries.pop_front();
-        }
+        self.let_go();
         effects
     }
 
@@ -244,6 +253,7 @@ impl Window {
             };
             settled.push(self.give_up(at, in_doubt, error));
         }
+        self.let_go();
         settled
     }
 
@@ -280,6 +290,7 @@ impl Window {
             let in_doubt = false; // There is no log that it could be in.
             settled.push(self.give_up(at, true, ProduceError::Failed { place, source: error.clone(), in_doubt }));
         }
+        self.let_go();
         settled
     }
 
@@ -301,7 +312,8 @@ impl Window {
         self.entries.drain(..).map(|entry| entry.promise).collect()
     }
 
-    fn acked(&mut self, at: usize, placed: Placed, effects: &mut Effects) {
+    fn acked(&mut self, at: usize, placed: Placed, now: Instant, effects: &mut Effects) {
+        self.remembered_until = Some(now + REMEMBERED);
         self.failures = 0;
         self.not_before = None;
         let entry = &mut self.entries[at];
@@ -349,6 +361,13 @@ impl Window {
                 effects.settled.push(self.give_up(at, in_doubt, error));
             }
             Fate::Refused => entry.state = State::Refused,
+        }
+    }
+
+    /// What was acknowledged is kept only as long as something before it is not.
+    fn let_go(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.state == State::Acked) {
+            self.entries.pop_front();
         }
     }
 
@@ -427,6 +446,11 @@ impl Window {
                 entry.bytes = bytes.freeze();
             }
         }
+    }
+
+    fn in_flight_max(&self, now: Instant) -> usize {
+        let known = self.identity.is_none() || self.remembered_until.is_some_and(|until| now < until);
+        if known { self.in_flight_max } else { 1 }
     }
 
     fn is_moving(&self) -> bool {

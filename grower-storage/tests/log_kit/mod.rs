@@ -1,6 +1,8 @@
 //! A log on a disk that can lose its power, beside a model of what it must hold.
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
+pub(crate) mod happening;
+
 use bytes::Bytes;
 use grower_protocol::batch::{BatchBuilder, BatchReader, ProducerStamp, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;

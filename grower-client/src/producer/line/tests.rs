@@ -1,0 +1,370 @@
+//! A line against a small broker: whatever fails, nothing is reordered, written twice or stuck.
+
+use super::*;
+use crate::error::ConnectionError;
+use crate::producer::delivery::Delivery;
+use grower_protocol::batch::{Batch, BatchHeader};
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicName};
+use grower_protocol::message::{Durability, ErrorCode, Failure, Outcome};
+use proptest::prelude::*;
+use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(100);
+/// More than any backoff and less than the delivery timeout.
+const PAUSE: Duration = Duration::from_secs(5);
+const RECORDS_MAX: u32 = 3;
+
+/// What the broker knows: its log, and of each producer the last five batches.
+#[derive(Default)]
+struct MiniBroker {
+    log: Vec<u32>,
+    producers: HashMap<ProducerId, VecDeque<(Sequence, u32, u64)>>,
+    /// Larger batches are refused.
+    records_max: Option<u32>,
+}
+
+impl MiniBroker {
+    fn handle(&mut self, bytes: &Bytes) -> Result<Placed, RequestError> {
+        let batch = Batch::check(bytes.clone()).unwrap();
+        let header = *batch.header();
+        if self.records_max.is_some_and(|most| most < header.record_count) {
+            return Err(refusal(ErrorCode::TooLarge));
+        }
+        let stamp = header.producer.unwrap();
+        let first = stamp.base_sequence.unwrap();
+        let known = self.producers.entry(stamp.id).or_default();
+        let same = known.iter().find(|(sequence, count, _)| (*sequence, *count) == (first, header.record_count));
+        if let Some((.., offset)) = same {
+            return Ok(placed(*offset));
+        }
+        if known.back().is_some_and(|(sequence, count, _)| sequence.wrapping_add(*count) != first) {
+            return Err(refusal(ErrorCode::OutOfOrderSequence));
+        }
+        let offset = self.log.len() as u64;
+        known.push_back((first, header.record_count, offset));
+        if 5 < known.len() {
+            known.pop_front();
+        }
+        self.log.extend(values(&batch, &header));
+        Ok(placed(offset))
+    }
+}
+
+fn values(batch: &Batch, header: &BatchHeader) -> Vec<u32> {
+    assert!(header.record_count <= RECORDS_MAX);
+    let records = batch.records(1 << 20).unwrap();
+    records.map(|record| u32::from_be_bytes(record.unwrap().value.unwrap()[..].try_into().unwrap())).collect()
+}
+
+fn placed(offset: u64) -> Placed {
+    Placed { base_offset: Some(Offset::new(offset)), durability: Durability::Fsynced }
+}
+
+fn refusal(code: ErrorCode) -> RequestError {
+    Failure::new(code, "as the test wants").into()
+}
+
+fn lost() -> RequestError {
+    RequestError::Lost(ConnectionError::Closed { address: "b".into() })
+}
+
+/// A line, the broker, and what is on its way between them.
+struct World {
+    line: Line,
+    broker: MiniBroker,
+    wire: VecDeque<Attempt>,
+    /// Answers that the broker gave and the line does not have yet.
+    answers: Vec<(BatchId, Result<Placed, RequestError>)>,
+    now: Instant,
+    ids: u64,
+    sent: Vec<(u32, Delivery)>,
+    /// When the first batch may be given up: what the line does not wait for any more may still be on its way.
+    give_up: Instant,
+    in_flight_seen: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Push(u32),
+    /// The broker handles the next attempt.
+    Handle,
+    /// The broker refuses it.
+    Refuse(ErrorCode),
+    /// One of the answers arrives.
+    Answer(usize),
+    /// The connection breaks, after the broker has handled some more attempts.
+    Cut(usize),
+    Wait,
+    /// Everybody's patience ends.
+    TimeOut,
+    RecordsMax(Option<u32>),
+}
+
+impl World {
+    fn new() -> Self {
+        let place = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+        let batches =
+            BatchSettings { codec: Codec::None, bytes: 1 << 20, records: RECORDS_MAX, linger: Duration::ZERO };
+        let window = WindowSettings {
+            codec: Codec::None,
+            in_flight_max: 5,
+            delivery_timeout: DELIVERY_TIMEOUT,
+            backoff: |_| Duration::from_secs(1),
+        };
+        let home = TopicId::from_random([7; 16]);
+        let now = Instant::now();
+        Self {
+            line: Line::new(place, batches, window, home, Some(identity(1))),
+            broker: MiniBroker::default(),
+            wire: VecDeque::new(),
+            answers: Vec::new(),
+            now,
+            ids: 1,
+            sent: Vec::new(),
+            give_up: now + DELIVERY_TIMEOUT,
+            in_flight_seen: 0,
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Push(count) => (0..count).for_each(|_| self.push()),
+            Event::Handle => {
+                if let Some(attempt) = self.wire.pop_front() {
+                    let answer = self.broker.handle(&attempt.bytes);
+                    self.answers.push((attempt.id, answer));
+                }
+            }
+            Event::Refuse(code) => {
+                if let Some(attempt) = self.wire.pop_front() {
+                    self.answers.push((attempt.id, Err(refusal(code))));
+                }
+            }
+            Event::Answer(which) => {
+                if !self.answers.is_empty() {
+                    let (id, answer) = self.answers.remove(which % self.answers.len());
+                    self.answer(id, answer);
+                }
+            }
+            Event::Cut(handled) => self.cut(handled),
+            Event::Wait => self.now += PAUSE,
+            Event::TimeOut => {
+                self.now += DELIVERY_TIMEOUT;
+                settle(self.line.expire(self.now));
+            }
+            Event::RecordsMax(most) => self.broker.records_max = most,
+        }
+        self.drain();
+    }
+
+    fn push(&mut self) {
+        let value = self.sent.len() as u32;
+        let record = Record { value: Some(value.to_be_bytes().to_vec().into()), ..Record::default() };
+        let delivery = self.line.push(&record, 1, self.now);
+        self.sent.push((value, delivery));
+    }
+
+    fn drain(&mut self) {
+        while let Some(step) = self.line.next(self.now) {
+            match step {
+                Step::Build(numbered) => {
+                    let bytes = numbered.builder.build(numbered.stamp).freeze();
+                    self.wire.extend(self.line.built(numbered.id, bytes));
+                    self.line.rest();
+                }
+                Step::Resend(attempts) => {
+                    self.wire.extend(attempts);
+                    self.line.rest();
+                }
+                Step::Identify => {
+                    self.ids += 1;
+                    self.line.become_producer(Ok(identity(self.ids)));
+                }
+            }
+        }
+        if self.now < self.give_up {
+            self.in_flight_seen = self.in_flight_seen.max(self.wire.len() + self.answers.len());
+        }
+    }
+
+    fn answer(&mut self, id: BatchId, answer: Result<Placed, RequestError>) {
+        settle(self.line.answered(id, answer, self.now).settled);
+    }
+
+    fn cut(&mut self, handled: usize) {
+        for attempt in self.wire.iter().take(handled) {
+            drop(self.broker.handle(&attempt.bytes));
+        }
+        let mut ids: Vec<BatchId> = self.answers.drain(..).map(|(id, _)| id).collect();
+        ids.extend(self.wire.drain(..).map(|attempt| attempt.id));
+        ids.sort_unstable();
+        ids.into_iter().for_each(|id| self.answer(id, Err(lost())));
+    }
+
+    /// Nothing fails any more.
+    fn heal(&mut self) {
+        self.broker.records_max = None;
+        for _ in 0..200 {
+            self.apply(Event::Wait);
+            self.apply(Event::Handle);
+            self.apply(Event::Answer(0));
+        }
+    }
+
+    /// What became of each record: its offset, or whether it is surely not in the log.
+    fn check(mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut acked = Vec::new();
+        for (value, delivery) in self.sent.drain(..) {
+            let times = self.broker.log.iter().filter(|logged| **logged == value).count();
+            assert!(times <= 1, "record {value} is there {times} times: {:?}", self.broker.log);
+            let Poll::Ready(result) = pin!(delivery).poll(&mut context) else { panic!("record {value} is stuck") };
+            match result {
+                Ok(ack) => {
+                    let offset = ack.offset.unwrap().value();
+                    assert_eq!(self.broker.log[offset as usize], value, "record {value} was acknowledged at {offset}");
+                    acked.push(value);
+                }
+                Err(error) if error.outcome() == Outcome::Refused => {
+                    assert_eq!(times, 0, "record {value} was refused and is there: {error}");
+                }
+                Err(_) => {}
+            }
+        }
+        let order: Vec<u32> = self.broker.log.iter().copied().filter(|value| acked.contains(value)).collect();
+        assert_eq!(order, acked, "acknowledged records are out of order");
+        assert!(self.in_flight_seen <= 5, "{} batches were on their way", self.in_flight_seen);
+    }
+}
+
+fn settle(settled: Vec<Settled>) {
+    settled.into_iter().for_each(|settled| settled.promise.resolve(settled.verdict));
+}
+
+fn identity(id: u64) -> ProducerIdentity {
+    ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let code = prop::sample::select(vec![ErrorCode::DiskFull, ErrorCode::NotLeader, ErrorCode::InvalidRecord]);
+    prop_oneof![
+        4 => (1u32..8).prop_map(Event::Push),
+        6 => Just(Event::Handle),
+        6 => any::<usize>().prop_map(Event::Answer),
+        2 => code.prop_map(Event::Refuse),
+        1 => (0usize..6).prop_map(Event::Cut),
+        2 => Just(Event::Wait),
+        1 => Just(Event::TimeOut),
+        1 => prop::option::of(1u32..3).prop_map(Event::RecordsMax),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_fails_nothing_is_reordered_doubled_or_stuck(events in prop::collection::vec(event(), 0..60)) {
+        let mut world = World::new();
+        for event in events {
+            world.apply(event);
+        }
+        world.heal();
+        world.check();
+    }
+}
+
+fn offsets(world: &mut World) -> Vec<Option<u64>> {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut offset = |delivery: Delivery| match pin!(delivery).poll(&mut context) {
+        Poll::Ready(Ok(ack)) => ack.offset.map(Offset::value),
+        _ => None,
+    };
+    world.sent.drain(..).map(|(_, delivery)| offset(delivery)).collect()
+}
+
+/// A world whose broker knows the producer, with this many batches of one record on their way.
+fn with_in_flight(batches: usize) -> World {
+    let mut world = World::new();
+    for event in [Event::Push(1), Event::Handle, Event::Answer(0)] {
+        world.apply(event);
+    }
+    world.apply(Event::Push(RECORDS_MAX * batches as u32));
+    assert_eq!(world.wire.len(), batches);
+    world
+}
+
+#[test]
+fn until_the_broker_knows_the_producer_one_batch_is_sent_at_a_time() {
+    let mut world = World::new();
+    world.apply(Event::Push(RECORDS_MAX * 4));
+    assert_eq!(world.wire.len(), 1);
+    world.apply(Event::Handle);
+    world.apply(Event::Answer(0));
+    assert_eq!(world.wire.len(), 3);
+}
+
+#[test]
+fn a_cut_between_append_and_reply_doubles_nothing() {
+    let mut world = with_in_flight(3);
+    world.apply(Event::Cut(2));
+    world.heal();
+    assert_eq!(offsets(&mut world), (0..10).map(Some).collect::<Vec<_>>());
+    assert_eq!(world.broker.log, (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_refused_batch_lets_those_behind_it_pass_under_the_same_producer_id() {
+    let mut world = with_in_flight(3);
+    world.apply(Event::Refuse(ErrorCode::InvalidRecord));
+    world.heal();
+    assert_eq!(offsets(&mut world), [Some(0), None, None, None, Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)]);
+    assert_eq!(world.ids, 1);
+}
+
+#[test]
+fn a_batch_in_doubt_that_is_given_up_costs_the_producer_id() {
+    let mut world = with_in_flight(1);
+    world.apply(Event::Cut(0));
+    world.apply(Event::TimeOut);
+    world.apply(Event::Push(1));
+    world.heal();
+    assert_eq!(offsets(&mut world), [Some(0), None, None, None, Some(1)]);
+    assert_eq!(world.ids, 2);
+}
+
+#[test]
+fn a_producer_that_the_broker_forgot_goes_on_under_a_new_id() {
+    let mut world = with_in_flight(2);
+    world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
+    world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
+    world.heal();
+    assert_eq!(offsets(&mut world), (0..7).map(Some).collect::<Vec<_>>());
+    assert_eq!(world.ids, 2);
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_split_until_it_fits() {
+    let mut world = with_in_flight(2);
+    world.broker.records_max = Some(1);
+    for _ in 0..100 {
+        world.apply(Event::Wait);
+        world.apply(Event::Handle);
+        world.apply(Event::Answer(0));
+    }
+    assert_eq!(offsets(&mut world), (0..7).map(Some).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_topic_made_anew_gets_what_the_old_one_did_not_acknowledge() {
+    let mut world = with_in_flight(2);
+    world.broker = MiniBroker::default();
+    world.line.move_home(TopicId::from_random([8; 16]));
+    while !world.wire.is_empty() {
+        world.apply(Event::Refuse(ErrorCode::UnknownTopicId));
+    }
+    world.heal();
+    assert_eq!(offsets(&mut world), [Some(0), Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)]);
+}
