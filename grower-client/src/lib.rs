@@ -1,4 +1,47 @@
 //! Producer, consumer and admin client of the Grower log broker.
+//!
+//! ```
+//! use grower_client::{Acks, Client, Record, TopicSpec};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let mut config = grower_broker::BrokerConfig::at(dir.path());
+//! # (config.listen, config.http) = (Some("127.0.0.1:0".parse()?), None);
+//! # let broker = grower_broker::Broker::start(config).await?;
+//! # let address = broker.listen_address().ok_or("no address")?.to_string();
+//! let client = Client::connect(address).await?; // "127.0.0.1:9092", or several with commas between them
+//! client.admin().create_topic("events", TopicSpec::partitions(3)).await?;
+//!
+//! let producer = client.producer().acks(Acks::All).build().await?;
+//! let ack = producer.send(Record::new("events").key("k").value("v").header("h", "x")).await?;
+//! println!("{}/{} at {:?}: {:?}", ack.topic, ack.partition, ack.offset, ack.durability);
+//!
+//! let mut consumer = client.consumer().group("g").subscribe(["events"]).build().await?;
+//! while let Some(record) = consumer.next().await {
+//!     let record = record?;
+//!     println!("{:?} = {:?}", record.key, record.value);
+//!     consumer.commit().await?;
+//! #   break;
+//! }
+//! # consumer.close().await?;
+//! # broker.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What to rely on:
+//!
+//! - **Every record is written once, in order**, whatever has to be sent again: producers are idempotent. An ack says
+//!   where the record is and how safe ([`Ack`]). An error says whether the record may be in the log all the same
+//!   ([`ProduceError::outcome`]).
+//! - **Nothing is dropped silently.** A producer whose memory is full lets its callers wait. A consumer checks every batch
+//!   and its place, and reports what is damaged or missing with its offsets ([`ConsumeError`]).
+//! - **Connections come back by themselves**, with waits that grow to a second. What a retry helps against is retried; the
+//!   errors that arrive are those that somebody has to decide about.
+//!
+//! The same client talks to a broker in its own process: see [`transport::in_process`]. It needs a tokio runtime with I/O
+//! and time enabled, and logs through `tracing`.
 
 mod admin;
 mod backoff;

@@ -36,7 +36,7 @@ impl Transport for Tcp {
 #[derive(Clone, Copy, Debug)]
 pub struct FnTransport<F>(F);
 
-/// Connections to a broker in the same process: `in_process(move || broker.connect())`. Addresses mean nothing to it.
+/// Connections to a broker in the same process: `in_process(broker.connector())`. Addresses mean nothing to it.
 pub const fn in_process<F, C>(connect: F) -> FnTransport<F>
 where
     F: Fn() -> C + Send + Sync,

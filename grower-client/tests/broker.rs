@@ -4,11 +4,13 @@ use bytes::Bytes;
 use grower_broker::{Broker, BrokerConfig};
 use grower_client::ids::{Offset, PartitionId, Timestamp};
 use grower_client::{
-    Client, Codec, ConsumeError, Durability, ErrorCode, OffsetSpec, Outcome, Partitioner, ProduceError, Record,
-    StartFrom, TopicSpec, transport,
+    Client, Codec, ConsumeError, Consumer, ConsumerBuilder, Durability, ErrorCode, OffsetSpec, Outcome, Partitioner,
+    ProduceError, Record, StartFrom, TopicSpec, transport,
 };
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 /// Longer than anything here takes; only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(20);
@@ -53,7 +55,7 @@ fn numbered(range: std::ops::Range<u32>) -> impl Iterator<Item = String> {
 }
 
 /// Reads until there are `count` records.
-async fn read(consumer: &mut grower_client::Consumer, count: usize) -> Vec<String> {
+async fn read(consumer: &mut Consumer, count: usize) -> Vec<String> {
     let mut values = Vec::new();
     let reading = async {
         while values.len() < count {
@@ -317,8 +319,8 @@ async fn a_client_outlives_its_broker() {
     assert_eq!(read(&mut consumer, 1).await, ["meanwhile"]);
 }
 
-/// Calls `next` until it gives an error or there is nothing more to wait for.
-async fn poll(consumer: &mut grower_client::Consumer, count: usize) -> Vec<(u32, u64)> {
+/// Polls until there are `count` records; gives partition and offset of each.
+async fn poll(consumer: &mut Consumer, count: usize) -> Vec<(u32, u64)> {
     let mut read = Vec::new();
     let polling = async {
         while read.len() < count {
@@ -330,18 +332,31 @@ async fn poll(consumer: &mut grower_client::Consumer, count: usize) -> Vec<(u32,
     read
 }
 
-async fn owns(consumer: &mut grower_client::Consumer, partitions: &[u32]) {
-    let waiting = async {
-        let owned = |consumer: &grower_client::Consumer| {
-            consumer.assignment().into_iter().map(|place| place.partition.value()).collect::<Vec<_>>()
+/// A consumer and a signal for each change of its assignment.
+struct Member {
+    consumer: Consumer,
+    changed: Arc<Notify>,
+}
+
+impl Member {
+    async fn join(builder: ConsumerBuilder) -> Self {
+        let changed = Arc::new(Notify::new());
+        let signal = changed.clone();
+        let consumer = builder.on_rebalance(move |_| signal.notify_one()).build().await.unwrap();
+        Self { consumer, changed }
+    }
+
+    /// Waits until it owns exactly these.
+    async fn owns(&self, partitions: &[u32]) {
+        let owned = || self.consumer.assignment().iter().map(|place| place.partition.value()).collect::<Vec<_>>();
+        let waiting = async {
+            while owned() != partitions {
+                self.changed.notified().await;
+            }
         };
-        while owned(consumer) != partitions {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(LONG, waiting)
-        .await
-        .unwrap_or_else(|_| panic!("{partitions:?} come, not {:?}", consumer.assignment()));
+        let in_time = tokio::time::timeout(LONG, waiting).await;
+        assert!(in_time.is_ok(), "{partitions:?} should come, not {:?}", owned());
+    }
 }
 
 #[tokio::test]
@@ -356,18 +371,18 @@ async fn what_a_member_had_not_committed_its_heir_reads() {
         let timeout = Duration::from_secs(1);
         world.client.consumer().group("g").subscribe(["rainbow"]).max_poll_records(3).session_timeout(timeout)
     };
-    let mut first = member().build().await.unwrap();
-    owns(&mut first, &[0, 1, 2]).await;
-    let mut second = member().build().await.unwrap();
-    owns(&mut first, &[0, 1]).await;
-    owns(&mut second, &[2]).await;
+    let mut first = Member::join(member()).await;
+    first.owns(&[0, 1, 2]).await;
+    let mut second = Member::join(member()).await;
+    first.owns(&[0, 1]).await;
+    second.owns(&[2]).await;
 
-    let before = poll(&mut first, 3).await;
-    first.commit().await.unwrap();
-    poll(&mut first, 3).await; // Read and not committed.
+    let before = poll(&mut first.consumer, 3).await;
+    first.consumer.commit().await.unwrap();
+    poll(&mut first.consumer, 3).await; // Read and not committed.
     drop(first); // As if it had been killed.
-    owns(&mut second, &[0, 1, 2]).await;
-    let mut after = poll(&mut second, 15).await;
+    second.owns(&[0, 1, 2]).await;
+    let mut after = poll(&mut second.consumer, 15).await;
     after.extend(&before);
     after.sort_unstable();
     let all: Vec<(u32, u64)> = (0..3).flat_map(|partition| (0..6).map(move |offset| (partition, offset))).collect();
@@ -379,18 +394,17 @@ async fn a_member_that_leaves_makes_room_at_once() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(2)).await;
     let member = || world.client.consumer().group("g").subscribe(["events"]).auto_commit(Some(LONG));
-    let mut first = member().build().await.unwrap();
-    let mut second = member().build().await.unwrap();
-    owns(&mut first, &[0]).await;
-    owns(&mut second, &[1]).await;
+    let mut first = Member::join(member()).await;
+    let mut second = Member::join(member()).await;
+    first.owns(&[0]).await;
+    second.owns(&[1]).await;
     world.produce("events", numbered(0..5)).await;
-    assert_eq!(poll(&mut first, 5).await.len(), 5);
-    first.close().await.unwrap();
-    assert!(first.next().await.is_none());
-    owns(&mut second, &[0, 1]).await;
-    while second.position("events", 0) != Some(Offset::new(5)) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    assert_eq!(poll(&mut first.consumer, 5).await.len(), 5);
+    first.consumer.close().await.unwrap();
+    assert!(first.consumer.next().await.is_none());
+    second.owns(&[0, 1]).await;
+    world.produce("events", numbered(5..6)).await;
+    assert_eq!(poll(&mut second.consumer, 1).await, [(0, 5)]);
 }
 
 #[tokio::test]
@@ -399,14 +413,14 @@ async fn a_group_waits_for_topics_and_reads_new_partitions_from_their_beginning(
     let from = StartFrom::End;
     let consumer =
         world.client.consumer().group("g").subscribe(["sandbox"]).from(from).session_timeout(Duration::from_secs(1));
-    let mut consumer = consumer.build().await.unwrap();
-    assert!(consumer.assignment().is_empty());
+    let mut member = Member::join(consumer).await;
+    member.owns(&[]).await;
     world.topic("sandbox", TopicSpec::partitions(1)).await;
-    owns(&mut consumer, &[0]).await;
+    member.owns(&[0]).await;
     let producer = world.client.producer().build().await.unwrap();
     world.client.admin().grow_topic("sandbox", 2).await.unwrap();
     producer.send(Record::new("sandbox").value("b").partition(1)).await.unwrap();
-    assert_eq!(poll(&mut consumer, 1).await, [(1, 0)]);
+    assert_eq!(poll(&mut member.consumer, 1).await, [(1, 0)]);
 }
 
 #[tokio::test]

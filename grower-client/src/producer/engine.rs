@@ -113,23 +113,26 @@ impl Engine {
 
     /// Sends whatever can be sent of a partition.
     pub(super) fn drain(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>) {
-        let mut rest = false;
+        let turnout = partition.lock().turnout(Instant::now());
+        self.turn_out(topic, partition, turnout);
+    }
+
+    /// Takes this step and all that can be taken after it.
+    pub(super) fn turn_out(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>, mut turnout: Turnout) {
         loop {
-            let turnout = partition.turnout(rest, Instant::now());
-            let Turnout::Step(step, link) = turnout else {
-                if matches!(turnout, Turnout::Connect) {
-                    self.repair(topic);
-                }
-                return;
+            let (step, link) = match turnout {
+                Turnout::Step(step, link) => (step, link),
+                Turnout::Connect => return self.repair(topic),
+                Turnout::Rest => return,
             };
-            rest = !matches!(step, Step::Identify);
             match step {
                 Step::Build(numbered) => self.build(topic, partition, &link, numbered),
                 Step::Resend(attempts) => {
                     attempts.into_iter().for_each(|attempt| self.send(topic, partition, &link, attempt));
                 }
-                Step::Identify => self.identify(topic, partition),
+                Step::Identify => return self.identify(topic, partition), // Nothing can be sent until it has come.
             }
+            turnout = partition.rest();
         }
     }
 

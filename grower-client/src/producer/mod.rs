@@ -114,17 +114,19 @@ impl Producer {
         let engine = &self.handle.engine;
         let timestamp = record.timestamp.unwrap_or_else(wall_clock);
         let record = record.into_batch_record(timestamp);
-        let (delivery, deadline) = {
+        let now = Instant::now();
+        let (delivery, deadline, turnout) = {
             let mut state = partition.lock();
             if engine.is_closed() {
                 return Err(ProduceError::Closed); // Seen under the lock: nothing comes after `abandon`.
             }
             let was_busy = state.line.is_busy();
-            let delivery = state.line.push(&record, reserved, Instant::now());
-            (delivery, if was_busy { None } else { state.line.deadline() })
+            let delivery = state.line.push(&record, reserved, now);
+            let deadline = if was_busy { None } else { state.line.deadline() };
+            (delivery, deadline, state.turnout(now))
         };
         engine.watch(deadline);
-        engine.drain(topic, partition);
+        engine.turn_out(topic, partition, turnout);
         Ok(delivery)
     }
 

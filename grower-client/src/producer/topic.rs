@@ -105,22 +105,28 @@ impl Partition {
         self.state.lock()
     }
 
-    /// What to do next; `rest` says that the caller has done a step.
-    pub(super) fn turnout(&self, rest: bool, now: Instant) -> Turnout {
+    /// What to do next, once a step was done.
+    pub(super) fn rest(&self) -> Turnout {
         let mut state = self.state.lock();
-        if rest {
-            state.line.rest();
-        }
-        match state.open_link() {
-            Some(link) => state.line.next(now).map_or(Turnout::Rest, |step| Turnout::Step(step, link)),
-            None if state.line.is_busy() => Turnout::Connect,
-            None => Turnout::Rest,
-        }
+        state.line.rest();
+        state.turnout(Instant::now())
     }
 }
 
 impl State {
-    fn open_link(&self) -> Option<Link> {
-        self.link.clone().filter(Link::is_open)
+    /// What to do next.
+    pub(super) fn turnout(&mut self, now: Instant) -> Turnout {
+        match self.open_link() {
+            Some(_) => match (self.line.next(now), &self.link) {
+                (Some(step), Some(link)) => Turnout::Step(step, link.clone()),
+                _ => Turnout::Rest,
+            },
+            None if self.line.is_busy() => Turnout::Connect,
+            None => Turnout::Rest,
+        }
+    }
+
+    fn open_link(&self) -> Option<&Link> {
+        self.link.as_ref().filter(|link| link.is_open())
     }
 }

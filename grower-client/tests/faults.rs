@@ -1,0 +1,196 @@
+//! What brokers and networks do wrong, and what the client makes of it.
+
+mod support;
+
+use grower_client::ids::Offset;
+use grower_client::{
+    ConnectError, ConnectionError, ConsumeError, Delivery, ErrorCode, OnDamage, Outcome, ProduceError, Producer,
+    Record, RequestError,
+};
+use grower_protocol::message::{Request, Response};
+use grower_protocol::wire::{Correlation, Preface};
+use std::time::Duration;
+use support::{Act, Fake, TOPIC, encode};
+
+fn is_produce(request: &Request) -> bool {
+    matches!(request, Request::Produce(_))
+}
+
+fn is_list(request: &Request) -> bool {
+    matches!(request, Request::ListGroups)
+}
+
+/// Hands in `count` records, three to a batch, after a first one that makes the producer known.
+async fn enqueue(producer: &Producer, count: u64) -> Vec<Delivery> {
+    producer.send(Record::new(TOPIC).value("0")).await.unwrap();
+    let mut deliveries = Vec::new();
+    for number in 1..=count {
+        deliveries.push(producer.enqueue(Record::new(TOPIC).value(number.to_string())).await.unwrap());
+    }
+    deliveries
+}
+
+/// Each record was acknowledged where it is, and is there once.
+async fn check(fake: &Fake, deliveries: Vec<Delivery>) {
+    let count = deliveries.len() as u64;
+    for (delivery, number) in deliveries.into_iter().zip(1..) {
+        assert_eq!(delivery.await.unwrap().offset, Some(Offset::new(number)));
+    }
+    assert_eq!(fake.values(), (0..=count).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+/// Produces through faults; the first batch passes.
+async fn survives(faults: impl IntoIterator<Item = Act>) {
+    let fake = Fake::failing(is_produce, [Act::Serve].into_iter().chain(faults));
+    let producer = fake.client().await.producer().batch_records(3).build().await.unwrap();
+    let deliveries = enqueue(&producer, 40).await;
+    check(&fake, deliveries).await;
+}
+
+#[tokio::test]
+async fn a_cut_between_append_and_reply_writes_nothing_twice() {
+    survives([Act::ServeAndCut, Act::Serve, Act::ServeAndCut, Act::Cut]).await;
+}
+
+#[tokio::test]
+async fn a_lost_reply_writes_nothing_twice() {
+    survives([Act::Serve, Act::Silence]).await;
+}
+
+#[tokio::test]
+async fn answers_out_of_order_find_their_requests() {
+    survives([Act::AnswerLate, Act::Serve, Act::AnswerLate]).await;
+}
+
+#[tokio::test]
+async fn a_retriable_refusal_reorders_nothing() {
+    let code = Act::Refuse;
+    survives([
+        code(ErrorCode::NotLeader),
+        Act::Serve,
+        Act::Serve,
+        code(ErrorCode::DiskFull),
+        code(ErrorCode::NotReady),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_unreadable_answer_costs_a_connection_and_nothing_else() {
+    let huge = u32::MAX.to_be_bytes().to_vec();
+    let unasked = encode(Correlation(4_000_000), &Response::Done, &[]);
+    survives([Act::Bytes(vec![0xff; 40]), Act::Serve, Act::Bytes(huge), Act::Bytes(unasked)]).await;
+}
+
+#[tokio::test]
+async fn a_definite_refusal_fails_its_own_records_alone() {
+    let fake = Fake::failing(is_produce, [Act::Serve, Act::Serve, Act::Refuse(ErrorCode::InvalidTimestamp)]);
+    let producer = fake.client().await.producer().batch_records(3).build().await.unwrap();
+    let mut failed = Vec::new();
+    for (delivery, number) in enqueue(&producer, 30).await.into_iter().zip(1u64..) {
+        if let Err(error) = delivery.await {
+            assert_eq!((error.code(), error.outcome()), (Some(ErrorCode::InvalidTimestamp), Outcome::Refused));
+            failed.push(number.to_string());
+        }
+    }
+    assert_eq!(failed.len(), 3);
+    let rest = (0..=30).map(|number| number.to_string()).filter(|value| !failed.contains(value));
+    assert_eq!(fake.values(), rest.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_record_whose_replies_are_all_lost_may_have_been_written() {
+    let fake = Fake::new(|request| if is_produce(request) { Act::Silence } else { Act::Serve });
+    let builder = fake.client().await.producer().delivery_timeout(Duration::from_millis(500));
+    let error = builder.build().await.unwrap().send(Record::new(TOPIC).value("0")).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    assert!(matches!(error, ProduceError::TimedOut { in_doubt: true, .. }), "{error}");
+    assert_eq!(fake.values(), ["0"]);
+}
+
+#[tokio::test]
+async fn a_record_that_was_refused_to_the_last_was_surely_not_written() {
+    let fake = Fake::new(|request| if is_produce(request) { Act::Refuse(ErrorCode::DiskFull) } else { Act::Serve });
+    let builder = fake.client().await.producer().delivery_timeout(Duration::from_millis(200));
+    let error = builder.build().await.unwrap().send(Record::new(TOPIC).value("0")).await.unwrap_err();
+    assert_eq!((error.code(), error.outcome()), (Some(ErrorCode::DiskFull), Outcome::Refused));
+    insta::assert_snapshot!(error, @"events/0: not acknowledged within 200ms (as scripted); it was not written");
+}
+
+#[tokio::test]
+async fn a_dropped_producer_leaves_nobody_waiting() {
+    let fake = Fake::new(|request| if is_produce(request) { Act::Silence } else { Act::Serve });
+    let producer = fake.client().await.producer().build().await.unwrap();
+    let delivery = producer.enqueue(Record::new(TOPIC).value("0")).await.unwrap();
+    drop(producer);
+    assert!(matches!(delivery.await, Err(ProduceError::Dropped)));
+}
+
+#[tokio::test]
+async fn a_slow_answer_holds_up_no_other() {
+    let fake = Fake::failing(is_list, [Act::AnswerLate]);
+    let admin = fake.client().await.admin();
+    let (groups, metadata) = tokio::join!(admin.list_groups(), admin.metadata());
+    assert!(groups.unwrap().is_empty() && metadata.is_ok());
+}
+
+#[tokio::test]
+async fn an_error_names_the_address_and_the_cause() {
+    let fake = Fake::failing(|request| matches!(request, Request::CreateTopics { .. }), [Act::Cut]);
+    let admin = fake.client().await.admin();
+    let error = admin.create_topic("t", grower_client::TopicSpec::default()).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    insta::assert_snapshot!(error, @"fake:1 closed the connection; the request may have been carried out");
+    let damaged = Fake::failing(is_list, std::iter::repeat_n(Act::Bytes(vec![0xff; 9]), 99));
+    let error = damaged.client().await.admin().list_groups().await.unwrap_err();
+    let grower_client::AdminError::Request(RequestError::Lost(cause)) = error else { panic!("{error}") };
+    assert!(matches!(cause, ConnectionError::Frame { .. }), "{cause}");
+    insta::assert_snapshot!(cause, @"fake:1 sent an unreadable frame: a frame of 4294967295 bytes is over the limit of 134217728 (frame.bytes.max)");
+}
+
+#[tokio::test]
+async fn a_broker_of_another_age_is_told_from_something_else() {
+    let speaking = async |preface| {
+        let fake = Fake::new(|_| Act::Serve).speaking(preface);
+        fake.try_client().await.map(drop).unwrap_err()
+    };
+    let error = speaking(Preface { highest: 9, lowest: 8 }).await;
+    assert!(matches!(error, ConnectError::NoCommonVersion { upgrade_client: true, .. }), "{error}");
+    assert!(!error.is_retriable());
+    let error = speaking(Preface { highest: 0, lowest: 0 }).await;
+    assert!(matches!(error, ConnectError::NoCommonVersion { upgrade_client: false, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn damage_is_reported_with_its_offsets_and_can_be_skipped() {
+    let fake = Fake::new(|_| Act::Serve);
+    let client = fake.client().await;
+    let producer = client.producer().batch_records(3).build().await.unwrap();
+    for delivery in enqueue(&producer, 9).await {
+        delivery.await.unwrap();
+    }
+    fake.rot(2);
+    let damaged = damaged_range(&fake);
+    let sound = |value: &String| !damaged.contains(&value.parse().unwrap());
+
+    let reading = client.consumer().assign([(TOPIC, 0)]);
+    let mut consumer = reading.clone().build().await.unwrap();
+    for number in 0..damaged.start {
+        assert_eq!(consumer.next().await.unwrap().unwrap().offset.value(), number);
+    }
+    let error = consumer.next().await.unwrap().unwrap_err();
+    let ConsumeError::Damaged { offsets, .. } = &error else { panic!("{error}") };
+    assert_eq!(offsets.start.value()..offsets.end.value(), damaged);
+
+    let mut consumer = reading.on_damage(OnDamage::Skip).build().await.unwrap();
+    for value in fake.values().iter().filter(|value| sound(value)) {
+        assert_eq!(consumer.next().await.unwrap().unwrap().offset.value().to_string(), *value);
+    }
+}
+
+/// The offsets of the third batch.
+fn damaged_range(fake: &Fake) -> std::ops::Range<u64> {
+    let sizes = fake.batch_sizes();
+    let start: u64 = sizes[..2].iter().sum();
+    start..start + sizes[2]
+}

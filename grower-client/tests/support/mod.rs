@@ -1,0 +1,276 @@
+//! A broker of one topic with one partition, all in memory, that fails as a test tells it.
+
+use bytes::BytesMut;
+use grower_client::ids::{
+    LeaderEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName,
+};
+use grower_client::{Client, ErrorCode, Failure, transport};
+use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
+use grower_protocol::message::*;
+use grower_protocol::wire::{self, Correlation, Frame, FrameDecoder, PREFACE_LENGTH, Preface};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// The topic there is.
+pub(crate) const TOPIC: &str = "events";
+
+/// What to do with a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// What a broker does.
+    Serve,
+    /// Nothing but saying no.
+    Refuse(ErrorCode),
+    /// Do it and never answer.
+    Silence,
+    /// Do it and close the connection instead of answering.
+    ServeAndCut,
+    /// Close the connection.
+    Cut,
+    /// Do it and answer after the answer to the next request.
+    AnswerLate,
+    /// Answer with these bytes.
+    Bytes(Vec<u8>),
+}
+
+type Script = dyn Fn(&Request) -> Act + Send + Sync;
+
+/// A running broker; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    log: Arc<Mutex<Log>>,
+    script: Arc<Script>,
+    preface: Preface,
+}
+
+#[derive(Default)]
+struct Log {
+    batches: Vec<Batch>,
+    /// Batches, by number, that are sent with a flipped bit.
+    rotten: Vec<usize>,
+    producers: HashMap<ProducerId, Vec<(Sequence, u32, Offset)>>,
+    identities: u64,
+}
+
+impl Fake {
+    pub(crate) fn new(script: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
+        Self { log: Arc::default(), script: Arc::new(script), preface: Preface::OURS }
+    }
+
+    /// One that fails only as long as `faults` has something for requests that `picks` picks.
+    pub(crate) fn failing(picks: fn(&Request) -> bool, faults: impl IntoIterator<Item = Act>) -> Self {
+        let faults = Mutex::new(faults.into_iter().collect::<std::collections::VecDeque<_>>());
+        Self::new(
+            move |request| {
+                if picks(request) { faults.lock().unwrap().pop_front().unwrap_or(Act::Serve) } else { Act::Serve }
+            },
+        )
+    }
+
+    pub(crate) fn speaking(self, preface: Preface) -> Self {
+        Self { preface, ..self }
+    }
+
+    /// Sends the `which`th batch with a flipped bit from now on.
+    pub(crate) fn rot(&self, which: usize) {
+        self.log.lock().unwrap().rotten.push(which);
+    }
+
+    /// A client with short patience.
+    pub(crate) async fn client(&self) -> Client {
+        self.try_client().await.unwrap()
+    }
+
+    pub(crate) async fn try_client(&self) -> Result<Client, grower_client::ConnectError> {
+        let fake = self.clone();
+        let connect = move || {
+            let (near, far) = duplex(1 << 16);
+            tokio::spawn(fake.clone().serve(far));
+            near
+        };
+        let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["fake:1"]);
+        builder.request_timeout(Duration::from_millis(300)).connect().await
+    }
+
+    /// What is in the log: each record's value.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let records = log.batches.iter().flat_map(|batch| batch.records(1 << 20).unwrap());
+        records.map(|record| String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap()).collect()
+    }
+
+    /// How many records each batch has.
+    pub(crate) fn batch_sizes(&self) -> Vec<u64> {
+        self.log.lock().unwrap().batches.iter().map(|batch| batch.header().record_count.into()).collect()
+    }
+
+    async fn serve(self, stream: DuplexStream) {
+        let (mut read, mut write) = split(stream);
+        write.write_all(&self.preface.encode()).await.unwrap();
+        let mut theirs = [0; PREFACE_LENGTH];
+        if read.read_exact(&mut theirs).await.is_err() {
+            return;
+        }
+        let (answers, outbox) = unbounded_channel();
+        // Either end ends both: the stream is dropped, which closes the connection.
+        tokio::select! {
+            () = self.receive(read, answers) => {}
+            () = send(write, outbox) => {}
+        }
+    }
+
+    async fn receive(&self, mut read: ReadHalf<DuplexStream>, answers: UnboundedSender<Vec<u8>>) {
+        let decoder = FrameDecoder::new(64 << 20);
+        let mut unread = BytesMut::new();
+        let mut late = None;
+        loop {
+            while let Some(frame) = decoder.next_frame(&mut unread).unwrap() {
+                let correlation = frame.correlation;
+                let request: Request = wire::decode(&frame.message).unwrap();
+                let answer = match (self.script)(&request) {
+                    Act::Cut => return,
+                    Act::Refuse(code) => encode(correlation, &Response::Failed(Failure::new(code, "as scripted")), &[]),
+                    Act::Bytes(bytes) => bytes,
+                    act => {
+                        let answer = self.answer(request, frame).await;
+                        match act {
+                            Act::ServeAndCut => return,
+                            Act::Silence => continue,
+                            Act::AnswerLate => {
+                                late = Some(answer);
+                                continue;
+                            }
+                            _ => answer,
+                        }
+                    }
+                };
+                answers.send(answer).ok();
+                late.take().and_then(|late| answers.send(late).ok());
+            }
+            if read.read_buf(&mut unread).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request, frame: Frame) -> Vec<u8> {
+        let correlation = frame.correlation;
+        let response = match request {
+            Request::Hello(_) => Response::Hello(hello()),
+            Request::Metadata(asked) => Response::Metadata(metadata(asked)),
+            Request::InitProducer => Response::InitProducer(self.log.lock().unwrap().identity()),
+            Request::Produce(_) => Response::Produce(vec![self.log.lock().unwrap().append(frame.attachment)]),
+            Request::ListOffsets(asked) => Response::ListOffsets(self.log.lock().unwrap().list(&asked)),
+            Request::ReportDamage(_) => Response::Done,
+            Request::ListGroups => Response::ListGroups(Vec::new()),
+            Request::Fetch(asked) => {
+                let (fetched, bytes) = self.log.lock().unwrap().fetch(asked.partitions[0].offset);
+                if bytes.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(asked.max_wait_ms.into())).await; // A long poll.
+                }
+                return encode(correlation, &Response::Fetch(FetchAnswer { partitions: vec![Ok(fetched)] }), &bytes);
+            }
+            other => panic!("the fake broker does not know {other:?}"),
+        };
+        encode(correlation, &response, &[])
+    }
+}
+
+async fn send(mut write: WriteHalf<DuplexStream>, mut outbox: UnboundedReceiver<Vec<u8>>) {
+    while let Some(answer) = outbox.recv().await {
+        if write.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Log {
+    fn identity(&mut self) -> ProducerIdentity {
+        self.identities += 1;
+        ProducerIdentity { id: ProducerId::new(self.identities), epoch: ProducerEpoch::new(0) }
+    }
+
+    fn end(&self) -> Offset {
+        self.batches.last().map_or(Offset::ZERO, |batch| batch.header().next_offset())
+    }
+
+    fn append(&mut self, bytes: BytesMut) -> Part<Produced> {
+        let header = BatchHeader::parse(&bytes).unwrap();
+        let end = self.end();
+        let produced = |base_offset| Produced { base_offset, log_start: Offset::ZERO, durability: Durability::Fsynced };
+        if let Some(stamp) = header.producer {
+            let (known, first) = (self.producers.entry(stamp.id).or_default(), stamp.base_sequence.unwrap());
+            if let Some((.., offset)) = known.iter().rev().take(5).find(|(sequence, ..)| *sequence == first) {
+                return Ok(produced(*offset));
+            }
+            if known.last().is_some_and(|(sequence, count, _)| sequence.wrapping_add(*count) != first) {
+                return Err(Failure::new(ErrorCode::OutOfOrderSequence, "out of order"));
+            }
+            known.push((first, header.record_count, end));
+        }
+        self.batches.push(UnplacedBatch::built(bytes).place(end, LeaderEpoch::new(1)));
+        Ok(produced(end))
+    }
+
+    fn fetch(&self, from: Offset) -> (FetchedPartition, Vec<u8>) {
+        let mut bytes = Vec::new();
+        for (which, batch) in self.batches.iter().enumerate().filter(|(_, b)| from < b.header().next_offset()) {
+            bytes.extend_from_slice(batch.bytes());
+            if self.rotten.contains(&which) {
+                *bytes.last_mut().unwrap() ^= 1;
+            }
+        }
+        let length = bytes.len() as u32;
+        let (high_watermark, log_start) = (self.end(), Offset::ZERO);
+        (FetchedPartition { length, high_watermark, log_start, damaged: None }, bytes)
+    }
+
+    fn list(&self, asked: &ListOffsets) -> Vec<Part<ListedOffset>> {
+        let one = |lookup: &ListOffset| {
+            let offset = if lookup.spec == OffsetSpec::End { self.end() } else { Offset::ZERO };
+            Ok(ListedOffset { offset: Some(offset), timestamp: None })
+        };
+        asked.partitions.iter().map(one).collect()
+    }
+}
+
+fn hello() -> HelloAnswer {
+    HelloAnswer {
+        software: "fake".to_owned(),
+        version: "0".to_owned(),
+        features: Feature::ours(),
+        unknown_features: Vec::new(),
+        cluster_id: "fake".to_owned(),
+        node: NodeId::new(1),
+        frame_bytes_max: 16 << 20,
+    }
+}
+
+fn metadata(asked: Metadata) -> MetadataAnswer {
+    let names = asked.topics.unwrap_or_default();
+    let topic = |name: TopicName| {
+        let partition = PartitionMetadata {
+            partition: PartitionId::new(0),
+            leader: Some(NodeId::new(1)),
+            leader_epoch: LeaderEpoch::new(1),
+            replicas: vec![NodeId::new(1)],
+            in_sync: vec![NodeId::new(1)],
+        };
+        match name.as_str() {
+            TOPIC => Ok(TopicMetadata { name, id: TopicId::from_random([7; 16]), partitions: vec![partition] }),
+            _ => Err(Failure::new(ErrorCode::UnknownTopic, "no such topic")),
+        }
+    };
+    let brokers = vec![BrokerAddress { node: NodeId::new(1), address: "fake:1".to_owned() }];
+    MetadataAnswer { brokers, topics: names.into_iter().map(topic).collect() }
+}
+
+/// A whole frame.
+pub(crate) fn encode(correlation: Correlation, response: &Response, attachment: &[u8]) -> Vec<u8> {
+    let mut bytes = wire::encode_frame(correlation, &wire::encode(response), attachment.len());
+    bytes.extend_from_slice(attachment);
+    bytes
+}
