@@ -10,6 +10,8 @@ use std::ops::Range;
 const HEADERS_READ: usize = 4 << 10;
 /// How much is read at once when every byte is checked.
 const CONTENT_READ: usize = 256 << 10;
+/// Zeros are told by comparing pieces of this size.
+const ZEROS: [u8; 512] = [0; 512];
 /// Where the bytes begin that a batch's CRC covers.
 const CRC_COVERS_FROM: usize = 21;
 
@@ -160,7 +162,9 @@ impl<'a> Walk<'a> {
     }
 
     fn first_leading_to(&mut self, anchor: Extent, start: Extent) -> Result<Extent, DiskError> {
-        let mut position = start.position + 1;
+        // What was allocated ahead is zeros by the megabyte, and no header is all zeros.
+        let content = self.buffer.first_content(start.position + 1..anchor.position)?;
+        let mut position = content.saturating_sub(HEADER_LENGTH as u64).max(start.position + 1);
         while position + HEADER_LENGTH as u64 <= anchor.position {
             let bytes = self.buffer.get(position, HEADER_LENGTH)?;
             if let Ok(header) = BatchHeader::parse(bytes)
@@ -225,6 +229,20 @@ impl<'a> Buffer<'a> {
         let from = usize::try_from(position - self.start).unwrap_or(usize::MAX);
         let bytes = self.bytes.get(from..).unwrap_or_default();
         Ok(bytes.get(..length).unwrap_or(bytes))
+    }
+
+    /// The first piece of a stretch that is not all zeros, or its end.
+    fn first_content(&mut self, stretch: Range<u64>) -> Result<u64, DiskError> {
+        let mut position = stretch.start;
+        while position < stretch.end {
+            let bytes = self.get(position, CONTENT_READ)?;
+            let zeros = bytes.chunks(ZEROS.len()).take_while(|piece| ZEROS.starts_with(piece)).map(<[u8]>::len).sum::<usize>();
+            if zeros < bytes.len() || bytes.is_empty() {
+                return Ok((position + zeros as u64).min(stretch.end));
+            }
+            position += zeros as u64;
+        }
+        Ok(stretch.end)
     }
 
     fn fill(&mut self, position: u64, length: usize) -> Result<(), DiskError> {
