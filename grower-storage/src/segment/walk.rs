@@ -236,7 +236,8 @@ impl<'a> Buffer<'a> {
         let mut position = stretch.start;
         while position < stretch.end {
             let bytes = self.get(position, CONTENT_READ)?;
-            let zeros = bytes.chunks(ZEROS.len()).take_while(|piece| ZEROS.starts_with(piece)).map(<[u8]>::len).sum::<usize>();
+            let zeros =
+                bytes.chunks(ZEROS.len()).take_while(|piece| ZEROS.starts_with(piece)).map(<[u8]>::len).sum::<usize>();
             if zeros < bytes.len() || bytes.is_empty() {
                 return Ok((position + zeros as u64).min(stretch.end));
             }
