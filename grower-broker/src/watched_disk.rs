@@ -1,10 +1,13 @@
-//! A disk whose failed syncs end the broker, whoever asked for them.
+//! A disk that ends the broker when it fails, whoever met the failure.
 //!
-//! Records, metadata, checkpoints and names are synced from many places. After one failure nothing is known of what the
-//! disk holds, and no later success proves anything, so the one right answer is to stop; it is given here, once.
+//! Records, metadata, checkpoints and names are written and synced from many places. After a failed sync nothing is known of
+//! what the disk holds, and no later success proves anything; a disk that takes no more writes, other than for lack of
+//! room, leaves logs that only a restart can open again. So the one right answer is to stop; it is given here, once.
+//! Reads that fail are not of this kind: the rest can still be served.
 
 use crate::health::Health;
 use grower_storage::disk::{DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, SharedFile, Space};
+use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,18 +33,25 @@ impl WatchedDisk {
     }
 }
 
-fn judge(health: &Health, synced: Result<(), DiskError>) -> Result<(), DiskError> {
-    synced.inspect_err(|error| {
-        // What could not be opened was not synced in vain.
+fn judge<T>(health: &Health, done: Result<T, DiskError>) -> Result<T, DiskError> {
+    done.inspect_err(|error| {
         if error.operation.starts_with("sync") && !error.is_not_found() {
             health.fail(format!("a sync failed, so what is on the disk is no longer known: {error}"));
+        } else if is_broken(error) {
+            health.fail(format!("the disk takes no more writes: {error}"));
         }
     })
 }
 
+/// Whether the device or its file system has given up.
+fn is_broken(error: &DiskError) -> bool {
+    let errno = error.source.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::IO | Errno::ROFS | Errno::NXIO | Errno::NODEV | Errno::UCLEAN))
+}
+
 impl Disk for WatchedDisk {
     fn create(&self, path: &Path) -> Result<SharedFile, DiskError> {
-        Ok(self.watch(self.disk.create(path)?))
+        Ok(self.watch(judge(&self.health, self.disk.create(path))?))
     }
 
     fn open(&self, path: &Path) -> Result<SharedFile, DiskError> {
@@ -61,15 +71,15 @@ impl Disk for WatchedDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.disk.rename(from, to)
+        judge(&self.health, self.disk.rename(from, to))
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
-        self.disk.remove_file(path)
+        judge(&self.health, self.disk.remove_file(path))
     }
 
     fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
-        self.disk.remove_dir_all(dir)
+        judge(&self.health, self.disk.remove_dir_all(dir))
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
@@ -91,7 +101,7 @@ impl Disk for WatchedDisk {
 
 impl DiskFile for WatchedFile {
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError> {
-        self.file.write_all_at(bytes, position)
+        judge(&self.health, self.file.write_all_at(bytes, position))
     }
 
     fn read_at(&self, into: &mut [u8], position: u64) -> Result<usize, DiskError> {
@@ -103,11 +113,11 @@ impl DiskFile for WatchedFile {
     }
 
     fn set_len(&self, len: u64) -> Result<(), DiskError> {
-        self.file.set_len(len)
+        judge(&self.health, self.file.set_len(len))
     }
 
     fn allocate(&self, len: u64) -> Result<(), DiskError> {
-        self.file.allocate(len)
+        judge(&self.health, self.file.allocate(len))
     }
 
     fn sync(&self) -> Result<(), DiskError> {
@@ -148,22 +158,31 @@ mod tests {
         check_ends(Call::SyncDir, |disk, _| disk.sync_dir("/".as_ref()));
     }
 
-    fn check_ends(call: Call, sync: impl FnOnce(&dyn Disk, SharedFile) -> Result<(), DiskError>) {
+    #[test]
+    fn a_disk_that_takes_no_writes_ends_the_broker() {
+        check_ends(Call::Write, |_, file| file.write_all_at(b"x", 0));
+        check_ends(Call::SetLen, |_, file| file.set_len(0));
+        check_ends(Call::Rename, |disk, _| disk.rename("/file".as_ref(), "/other".as_ref()));
+    }
+
+    fn check_ends(call: Call, action: impl FnOnce(&dyn Disk, SharedFile) -> Result<(), DiskError>) {
         let faulty = FaultDisk::new(MemDisk::default());
         faulty.faults().inject(Fault::io(call, 0));
         let (disk, health) = watched(faulty);
         let file = disk.create("/file".as_ref()).unwrap();
-        assert!(sync(&disk, file).is_err());
-        assert!(health.failure().unwrap().starts_with("a sync failed"));
+        assert!(action(&disk, file).is_err());
+        assert!(health.failure().is_some(), "{call:?}");
     }
 
     #[test]
-    fn other_errors_do_not() {
+    fn a_full_disk_a_missing_file_and_a_failed_read_do_not() {
         let faulty = FaultDisk::new(MemDisk::default());
         faulty.faults().inject(Fault::full(Call::Write, 0));
+        faulty.faults().inject(Fault::io(Call::Read, 0));
         let (disk, health) = watched(faulty);
         let file = disk.create("/file".as_ref()).unwrap();
         assert!(file.write_all_at(b"x", 0).is_err());
+        assert!(file.read_at(&mut [0], 0).is_err());
         assert!(disk.sync_dir("/nowhere".as_ref()).is_err());
         assert_eq!(health.failure(), None);
     }
