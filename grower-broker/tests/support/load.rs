@@ -5,6 +5,8 @@
 
 use grower_client::{Ack, Client, OffsetSpec, ProduceError, Producer, Record, StartFrom};
 use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -18,7 +20,14 @@ pub(crate) struct Place {
 /// Writers at work on one topic.
 pub(crate) struct Load {
     writers: JoinSet<()>,
-    acked: watch::Sender<BTreeMap<Place, String>>,
+    progress: Arc<watch::Sender<Progress>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    acked: BTreeMap<Place, String>,
+    /// Why a writer gave up, which none should within the time of a test.
+    failure: Option<ProduceError>,
 }
 
 /// How many records a writer has on their way at once.
@@ -28,29 +37,30 @@ impl Load {
     /// Starts `writers` producers, each with a partition that it may share with others. `run` makes their values
     /// different from those of other loads on the topic.
     pub(crate) fn start(client: &Client, topic: &str, partitions: u32, writers: u32, run: u32) -> Self {
-        let acked = watch::Sender::default();
+        let progress: Arc<watch::Sender<Progress>> = Arc::default();
         let mut tasks = JoinSet::new();
         for writer in 0..writers {
-            let (client, topic, acked) = (client.clone(), topic.to_owned(), acked.clone());
+            let (client, topic, progress) = (client.clone(), topic.to_owned(), progress.clone());
             tasks.spawn(async move {
                 let target = Target { topic, partition: writer % partitions, name: format!("{run}.{writer}") };
-                // It ends with the broker; how, is for the test to judge by what was acknowledged.
-                let _ = target.write(&client, &acked).await;
+                let Err(failure) = target.write(&client, &progress).await;
+                progress.send_modify(|progress| progress.failure = Some(failure));
             });
         }
-        Self { writers: tasks, acked }
+        Self { writers: tasks, progress }
     }
 
     /// Waits until there are `more` acks than now.
     pub(crate) async fn wait_for_more(&self, more: usize) {
-        let mut acked = self.acked.subscribe();
-        let wanted = acked.borrow_and_update().len() + more;
-        acked.wait_for(|acked| wanted <= acked.len()).await.unwrap();
+        let mut progress = self.progress.subscribe();
+        let wanted = progress.borrow_and_update().acked.len() + more;
+        let reached = progress.wait_for(|now| wanted <= now.acked.len() || now.failure.is_some()).await.unwrap();
+        assert!(reached.failure.is_none(), "a writer gave up: {:?}", reached.failure);
     }
 
     /// The acks so far.
     pub(crate) fn acked(&self) -> BTreeMap<Place, String> {
-        self.acked.borrow().clone()
+        self.progress.borrow().acked.clone()
     }
 
     /// Ends the writers wherever they are; the acks that they had got.
@@ -63,10 +73,10 @@ impl Load {
 /// Writes a few records and waits for all acks; nothing is on its way when this returns.
 pub(crate) async fn write_some(client: &Client, topic: &str, run: u32) -> BTreeMap<Place, String> {
     let target = Target { topic: topic.to_owned(), partition: 0, name: format!("{run}.0") };
-    let acked = watch::Sender::default();
+    let progress = watch::Sender::default();
     let producer = client.producer().build().await.unwrap();
-    target.write_some(&producer, 0, &acked).await.unwrap();
-    acked.borrow().clone()
+    target.write_some(&producer, 0, &progress).await.unwrap();
+    progress.borrow().acked.clone()
 }
 
 /// What one writer writes to, and under which name.
@@ -77,11 +87,11 @@ struct Target {
 }
 
 impl Target {
-    async fn write(&self, client: &Client, acked: &watch::Sender<BTreeMap<Place, String>>) -> Result<(), ProduceError> {
+    async fn write(&self, client: &Client, progress: &watch::Sender<Progress>) -> Result<Infallible, ProduceError> {
         let producer = client.producer().build().await?;
         let mut next = 0;
         loop {
-            self.write_some(&producer, next, acked).await?;
+            self.write_some(&producer, next, progress).await?;
             next += AT_ONCE;
         }
     }
@@ -90,7 +100,7 @@ impl Target {
         &self,
         producer: &Producer,
         first: u64,
-        acked: &watch::Sender<BTreeMap<Place, String>>,
+        progress: &watch::Sender<Progress>,
     ) -> Result<(), ProduceError> {
         let mut deliveries = Vec::new();
         for number in first..first + AT_ONCE {
@@ -100,8 +110,8 @@ impl Target {
         }
         for (value, delivery) in deliveries {
             let place = place(&delivery.await?);
-            acked.send_modify(|acked| {
-                let before = acked.insert(place.clone(), value.clone());
+            progress.send_modify(|progress| {
+                let before = progress.acked.insert(place.clone(), value.clone());
                 assert_eq!(before, None, "{place:?} was acknowledged twice");
             });
         }
