@@ -1,72 +1,16 @@
 //! The client against a real broker in the same process.
 
+mod world;
+
 use bytes::Bytes;
 use grower_broker::{Broker, BrokerConfig};
 use grower_client::ids::{Offset, PartitionId, Timestamp};
 use grower_client::{
-    Client, Codec, ConsumeError, Consumer, ConsumerBuilder, Durability, ErrorCode, OffsetSpec, Outcome, Partitioner,
-    ProduceError, Record, StartFrom, TopicSpec, transport,
+    Client, Codec, ConsumeError, Durability, ErrorCode, OffsetSpec, Outcome, Partitioner, ProduceError, Record,
+    StartFrom, TopicSpec,
 };
-use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
-use tokio::sync::Notify;
-
-/// Longer than anything here takes; only a failing test waits so long.
-const LONG: Duration = Duration::from_secs(20);
-
-struct World {
-    client: Client,
-    _broker: Broker,
-    _dir: TempDir,
-}
-
-impl World {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut config = BrokerConfig::at(dir.path());
-        (config.listen, config.http) = (None, None);
-        let broker = Broker::start(config).await.unwrap();
-        let client = client(&broker).await;
-        Self { client, _broker: broker, _dir: dir }
-    }
-
-    async fn topic(&self, name: &str, spec: TopicSpec) {
-        self.client.admin().create_topic(name, spec).await.unwrap();
-    }
-
-    /// Produces `values` to partition 0 of `topic` and waits for the acks.
-    async fn produce(&self, topic: &str, values: impl IntoIterator<Item = String>) {
-        let producer = self.client.producer().build().await.unwrap();
-        for value in values {
-            drop(producer.enqueue(Record::new(topic).value(value).partition(0)).await.unwrap());
-        }
-        producer.flush().await.unwrap();
-    }
-}
-
-async fn client(broker: &Broker) -> Client {
-    let transport = transport::in_process(broker.connector());
-    Client::builder().transport(transport).bootstrap(["in process"]).connect().await.unwrap()
-}
-
-fn numbered(range: std::ops::Range<u32>) -> impl Iterator<Item = String> {
-    range.map(|number| format!("record {number}"))
-}
-
-/// Reads until there are `count` records.
-async fn read(consumer: &mut Consumer, count: usize) -> Vec<String> {
-    let mut values = Vec::new();
-    let reading = async {
-        while values.len() < count {
-            let record = consumer.next().await.unwrap().unwrap();
-            values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
-        }
-    };
-    let in_time = tokio::time::timeout(LONG, reading).await;
-    assert!(in_time.is_ok(), "{} of {count} records came: {values:?}", values.len());
-    values
-}
+use world::{LONG, World, numbered, read};
 
 #[tokio::test]
 async fn what_is_sent_is_read_with_all_its_parts() {
@@ -317,125 +261,4 @@ async fn a_client_outlives_its_broker() {
     let _broker = Broker::start(config).await.unwrap();
     assert_eq!(waiting.await.unwrap().partition, PartitionId::new(0));
     assert_eq!(read(&mut consumer, 1).await, ["meanwhile"]);
-}
-
-/// Polls until there are `count` records; gives partition and offset of each.
-async fn poll(consumer: &mut Consumer, count: usize) -> Vec<(u32, u64)> {
-    let mut read = Vec::new();
-    let polling = async {
-        while read.len() < count {
-            let records = consumer.poll(Duration::from_millis(200)).await.unwrap();
-            read.extend(records.into_iter().map(|record| (record.partition.value(), record.offset.value())));
-        }
-    };
-    tokio::time::timeout(LONG, polling).await.expect("the records come");
-    read
-}
-
-/// A consumer and a signal for each change of its assignment.
-struct Member {
-    consumer: Consumer,
-    changed: Arc<Notify>,
-}
-
-impl Member {
-    async fn join(builder: ConsumerBuilder) -> Self {
-        let changed = Arc::new(Notify::new());
-        let signal = changed.clone();
-        let consumer = builder.on_rebalance(move |_| signal.notify_one()).build().await.unwrap();
-        Self { consumer, changed }
-    }
-
-    /// Waits until it owns exactly these.
-    async fn owns(&self, partitions: &[u32]) {
-        let owned = || self.consumer.assignment().iter().map(|place| place.partition.value()).collect::<Vec<_>>();
-        let waiting = async {
-            while owned() != partitions {
-                self.changed.notified().await;
-            }
-        };
-        let in_time = tokio::time::timeout(LONG, waiting).await;
-        assert!(in_time.is_ok(), "{partitions:?} should come, not {:?}", owned());
-    }
-}
-
-#[tokio::test]
-async fn what_a_member_had_not_committed_its_heir_reads() {
-    let world = World::start().await;
-    world.topic("rainbow", TopicSpec::partitions(3)).await;
-    let producer = world.client.producer().partitioner(Partitioner::RoundRobin).batch_records(1).build().await.unwrap();
-    for number in 0..18 {
-        producer.send(Record::new("rainbow").value(format!("Hello, Kitty {number}!"))).await.unwrap();
-    }
-    let member = || {
-        let timeout = Duration::from_secs(1);
-        world.client.consumer().group("g").subscribe(["rainbow"]).max_poll_records(3).session_timeout(timeout)
-    };
-    let mut first = Member::join(member()).await;
-    first.owns(&[0, 1, 2]).await;
-    let mut second = Member::join(member()).await;
-    first.owns(&[0, 1]).await;
-    second.owns(&[2]).await;
-
-    let before = poll(&mut first.consumer, 3).await;
-    first.consumer.commit().await.unwrap();
-    poll(&mut first.consumer, 3).await; // Read and not committed.
-    drop(first); // As if it had been killed.
-    second.owns(&[0, 1, 2]).await;
-    let mut after = poll(&mut second.consumer, 15).await;
-    after.extend(&before);
-    after.sort_unstable();
-    let all: Vec<(u32, u64)> = (0..3).flat_map(|partition| (0..6).map(move |offset| (partition, offset))).collect();
-    assert_eq!(after, all);
-}
-
-#[tokio::test]
-async fn a_member_that_leaves_makes_room_at_once() {
-    let world = World::start().await;
-    world.topic("events", TopicSpec::partitions(2)).await;
-    let member = || world.client.consumer().group("g").subscribe(["events"]).auto_commit(Some(LONG));
-    let mut first = Member::join(member()).await;
-    let mut second = Member::join(member()).await;
-    first.owns(&[0]).await;
-    second.owns(&[1]).await;
-    world.produce("events", numbered(0..5)).await;
-    assert_eq!(poll(&mut first.consumer, 5).await.len(), 5);
-    first.consumer.close().await.unwrap();
-    assert!(first.consumer.next().await.is_none());
-    second.owns(&[0, 1]).await;
-    world.produce("events", numbered(5..6)).await;
-    assert_eq!(poll(&mut second.consumer, 1).await, [(0, 5)]);
-}
-
-#[tokio::test]
-async fn a_group_waits_for_topics_and_reads_new_partitions_from_their_beginning() {
-    let world = World::start().await;
-    let from = StartFrom::End;
-    let consumer =
-        world.client.consumer().group("g").subscribe(["sandbox"]).from(from).session_timeout(Duration::from_secs(1));
-    let mut member = Member::join(consumer).await;
-    member.owns(&[]).await;
-    world.topic("sandbox", TopicSpec::partitions(1)).await;
-    member.owns(&[0]).await;
-    let producer = world.client.producer().build().await.unwrap();
-    world.client.admin().grow_topic("sandbox", 2).await.unwrap();
-    producer.send(Record::new("sandbox").value("b").partition(1)).await.unwrap();
-    assert_eq!(poll(&mut member.consumer, 1).await, [(1, 0)]);
-}
-
-#[tokio::test]
-async fn a_group_can_be_reset_when_nobody_is_in_it() {
-    let world = World::start().await;
-    world.topic("events", TopicSpec::partitions(1)).await;
-    world.produce("events", numbered(0..10)).await;
-    let admin = world.client.admin();
-    let mut consumer = world.client.consumer().group("g").subscribe(["events"]).build().await.unwrap();
-    assert_eq!(poll(&mut consumer, 10).await.len(), 10);
-    consumer.commit().await.unwrap();
-    let error = admin.reset_group("g", [("events", 0, Offset::ZERO)]).await.unwrap_err();
-    assert_eq!(error.code(), Some(ErrorCode::GroupNotEmpty));
-    consumer.close().await.unwrap();
-    admin.reset_group("g", [("events", 0, Offset::new(7))]).await.unwrap();
-    let mut consumer = world.client.consumer().group("g").subscribe(["events"]).build().await.unwrap();
-    assert_eq!(read(&mut consumer, 3).await, numbered(7..10).collect::<Vec<_>>());
 }

@@ -6,10 +6,10 @@
 use super::alarm::Alarm;
 use super::builder::Settings;
 use super::delivery::Placed;
+use super::entry::{Attempt, Numbered, Settled};
 use super::line::{Line, Step};
 use super::memory::Memory;
 use super::topic::{Partition, Topic, Turnout};
-use super::window::{Attempt, Numbered, Settled};
 use crate::cluster::Cluster;
 use crate::connection::{Answer, Lane, Link};
 use crate::error::{ProduceError, RequestError, only};

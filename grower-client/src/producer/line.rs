@@ -2,7 +2,8 @@
 
 use super::accumulator::{Accumulator, BatchSettings};
 use super::delivery::{Delivery, Placed, Promise};
-use super::window::{Attempt, BatchId, Effects, Numbered, Settled, Window, WindowSettings};
+use super::entry::{Attempt, BatchId, Effects, Numbered, Settled};
+use super::window::{Window, WindowSettings};
 use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
 use bytes::Bytes;

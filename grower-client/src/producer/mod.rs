@@ -8,6 +8,7 @@ mod alarm;
 mod builder;
 mod delivery;
 mod engine;
+mod entry;
 mod line;
 mod memory;
 mod partitioner;

@@ -14,92 +14,17 @@
 //!    hole on, if what was given up is surely not in the log and nothing after it is; else under a new producer id.
 
 use super::accumulator::Draft;
-use super::delivery::{Placed, Promise, Verdict};
+use super::delivery::{Placed, Promise};
+use super::entry::{Attempt, BatchId, Effects, Entry, Halt, Numbered, Settled, State, follows, stamp};
 use super::verdict::{self, Fate};
 use crate::error::{ProduceError, RequestError};
-use bytes::{Bytes, BytesMut};
-use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
+use bytes::Bytes;
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{Sequence, TopicId};
 use grower_protocol::message::{Outcome, ProducerIdentity};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// One batch for as long as it is in the window.
-pub(super) type BatchId = u64;
-
-/// The records whose fate is decided.
-#[derive(Debug)]
-pub(super) struct Settled {
-    pub(super) promise: Promise,
-    /// The memory they no longer hold, in bytes.
-    pub(super) reserved: usize,
-    pub(super) verdict: Verdict,
-}
-
-/// What follows from an answer.
-#[derive(Debug, Default)]
-pub(super) struct Effects {
-    pub(super) settled: Vec<Settled>,
-    /// The client's picture of the cluster may be old.
-    pub(super) look_again: bool,
-    /// The topic refused a batch of this many bytes as too large.
-    pub(super) too_large: Option<usize>,
-}
-
-/// A batch with its number, not built yet.
-#[derive(Debug)]
-pub(super) struct Numbered {
-    pub(super) id: BatchId,
-    pub(super) builder: BatchBuilder,
-    pub(super) stamp: Option<ProducerStamp>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    id: BatchId,
-    promise: Promise,
-    reserved: usize,
-    count: u32,
-    since: Instant,
-    first: Sequence,
-    bytes: Bytes,
-    state: State,
-    /// An attempt may have been carried out although no answer said so.
-    in_doubt: bool,
-    home: TopicId,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Being compressed and signed.
-    Building,
-    InFlight,
-    /// To be sent again as it is.
-    Waiting,
-    /// Surely not in the log, to be numbered anew.
-    Refused,
-    /// Kept until all before it are resolved, for rule 1.
-    Acked,
-}
-
-/// Why no batch is numbered: there is a hole in the sequences.
-#[derive(Clone, Copy, Debug)]
-struct Halt {
-    /// The first sequence that is missing.
-    hole: Sequence,
-    /// Numbers from the hole on cannot be used again: what was given up, or something after it, may be in the log.
-    spent: bool,
-}
-
-/// One attempt to be made.
-#[derive(Clone, Debug)]
-pub(super) struct Attempt {
-    pub(super) id: BatchId,
-    pub(super) topic: TopicId,
-    pub(super) bytes: Bytes,
-}
 
 #[derive(Debug)]
 pub(super) struct Window {
@@ -441,9 +366,7 @@ impl Window {
             entry.state = State::Waiting;
             self.next_sequence = entry.first.wrapping_add(entry.count);
             if let Some(identity) = identity {
-                let mut bytes = BytesMut::from(&entry.bytes[..]);
-                restamp(&mut bytes, stamp(identity, entry.first));
-                entry.bytes = bytes.freeze();
+                entry.restamp(identity);
             }
         }
     }
@@ -460,29 +383,4 @@ impl Window {
     fn has(&self, state: State) -> bool {
         self.entries.iter().any(|entry| entry.state == state)
     }
-}
-
-impl Entry {
-    /// Surely not in the log, so that another number does no harm; or there for good, so that it has none to lose.
-    fn may_change(&self) -> bool {
-        match self.state {
-            State::Refused | State::Acked => true,
-            State::Waiting => !self.in_doubt,
-            State::Building | State::InFlight => false,
-        }
-    }
-
-    fn attempt(&mut self) -> Attempt {
-        self.state = State::InFlight;
-        Attempt { id: self.id, topic: self.home, bytes: self.bytes.clone() }
-    }
-}
-
-/// Whether `sequence` is at or behind `hole`, in numbers that wrap at 2^31.
-fn follows(sequence: Sequence, hole: Sequence) -> bool {
-    sequence.to_wire().wrapping_sub(hole.to_wire()) & i32::MAX < 1 << 30
-}
-
-fn stamp(identity: ProducerIdentity, first: Sequence) -> ProducerStamp {
-    ProducerStamp { id: identity.id, epoch: identity.epoch, base_sequence: Some(first) }
 }

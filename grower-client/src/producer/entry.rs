@@ -1,0 +1,118 @@
+//! One batch in the window, and what goes in and out with it.
+
+use super::delivery::{Promise, Verdict};
+use bytes::{Bytes, BytesMut};
+use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
+use grower_protocol::ids::{Sequence, TopicId};
+use grower_protocol::message::ProducerIdentity;
+use tokio::time::Instant;
+
+/// One batch for as long as it is in the window.
+pub(super) type BatchId = u64;
+
+/// The records whose fate is decided.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) promise: Promise,
+    /// The memory they no longer hold, in bytes.
+    pub(super) reserved: usize,
+    pub(super) verdict: Verdict,
+}
+
+/// What follows from an answer.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    pub(super) settled: Vec<Settled>,
+    /// The client's picture of the cluster may be old.
+    pub(super) look_again: bool,
+    /// The topic refused a batch of this many bytes as too large.
+    pub(super) too_large: Option<usize>,
+}
+
+/// A batch with its number, not built yet.
+#[derive(Debug)]
+pub(super) struct Numbered {
+    pub(super) id: BatchId,
+    pub(super) builder: BatchBuilder,
+    pub(super) stamp: Option<ProducerStamp>,
+}
+
+/// A batch in the window.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: BatchId,
+    pub(super) promise: Promise,
+    pub(super) reserved: usize,
+    pub(super) count: u32,
+    pub(super) since: Instant,
+    pub(super) first: Sequence,
+    pub(super) bytes: Bytes,
+    pub(super) state: State,
+    /// An attempt may have been carried out although no answer said so.
+    pub(super) in_doubt: bool,
+    pub(super) home: TopicId,
+}
+
+/// What a batch waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Being compressed and signed.
+    Building,
+    InFlight,
+    /// To be sent again as it is.
+    Waiting,
+    /// Surely not in the log, to be numbered anew.
+    Refused,
+    /// Kept until all before it are resolved, for rule 1.
+    Acked,
+}
+
+/// Why no batch is numbered: there is a hole in the sequences.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Halt {
+    /// The first sequence that is missing.
+    pub(super) hole: Sequence,
+    /// Numbers from the hole on cannot be used again: what was given up, or something after it, may be in the log.
+    pub(super) spent: bool,
+}
+
+/// One attempt to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    pub(super) id: BatchId,
+    pub(super) topic: TopicId,
+    pub(super) bytes: Bytes,
+}
+
+impl Entry {
+    /// Surely not in the log, so that another number does no harm; or there for good, so that it has none to lose.
+    pub(super) fn may_change(&self) -> bool {
+        match self.state {
+            State::Refused | State::Acked => true,
+            State::Waiting => !self.in_doubt,
+            State::Building | State::InFlight => false,
+        }
+    }
+
+    /// It is sent, for the first time or again.
+    pub(super) fn attempt(&mut self) -> Attempt {
+        self.state = State::InFlight;
+        Attempt { id: self.id, topic: self.home, bytes: self.bytes.clone() }
+    }
+
+    /// Makes its bytes say the producer and its present number. Earlier attempts keep theirs.
+    pub(super) fn restamp(&mut self, identity: ProducerIdentity) {
+        let mut bytes = BytesMut::from(&self.bytes[..]);
+        restamp(&mut bytes, stamp(identity, self.first));
+        self.bytes = bytes.freeze();
+    }
+}
+
+/// Whether `sequence` is at or behind `hole`, in numbers that wrap at 2^31.
+pub(super) fn follows(sequence: Sequence, hole: Sequence) -> bool {
+    sequence.to_wire().wrapping_sub(hole.to_wire()) & i32::MAX < 1 << 30
+}
+
+pub(super) fn stamp(identity: ProducerIdentity, first: Sequence) -> ProducerStamp {
+    ProducerStamp { id: identity.id, epoch: identity.epoch, base_sequence: Some(first) }
+}

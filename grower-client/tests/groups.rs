@@ -1,0 +1,89 @@
+//! Members of a group sharing partitions, with a real broker.
+
+mod world;
+
+use grower_client::ids::Offset;
+use grower_client::{ErrorCode, Partitioner, Record, StartFrom, TopicSpec};
+use std::time::Duration;
+use world::{LONG, Member, World, numbered, poll, read};
+
+#[tokio::test]
+async fn what_a_member_had_not_committed_its_heir_reads() {
+    let world = World::start().await;
+    world.topic("rainbow", TopicSpec::partitions(3)).await;
+    let producer = world.client.producer().partitioner(Partitioner::RoundRobin).batch_records(1).build().await.unwrap();
+    for number in 0..18 {
+        producer.send(Record::new("rainbow").value(format!("Hello, Kitty {number}!"))).await.unwrap();
+    }
+    let member = || {
+        let timeout = Duration::from_secs(1);
+        world.client.consumer().group("g").subscribe(["rainbow"]).max_poll_records(3).session_timeout(timeout)
+    };
+    let mut first = Member::join(member()).await;
+    first.owns(&[0, 1, 2]).await;
+    let mut second = Member::join(member()).await;
+    first.owns(&[0, 1]).await;
+    second.owns(&[2]).await;
+
+    let before = poll(&mut first.consumer, 3).await;
+    first.consumer.commit().await.unwrap();
+    poll(&mut first.consumer, 3).await; // Read and not committed.
+    drop(first); // As if it had been killed.
+    second.owns(&[0, 1, 2]).await;
+    let mut after = poll(&mut second.consumer, 15).await;
+    after.extend(&before);
+    after.sort_unstable();
+    let all: Vec<(u32, u64)> = (0..3).flat_map(|partition| (0..6).map(move |offset| (partition, offset))).collect();
+    assert_eq!(after, all);
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_makes_room_at_once() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(2)).await;
+    let member = || world.client.consumer().group("g").subscribe(["events"]).auto_commit(Some(LONG));
+    let mut first = Member::join(member()).await;
+    let mut second = Member::join(member()).await;
+    first.owns(&[0]).await;
+    second.owns(&[1]).await;
+    world.produce("events", numbered(0..5)).await;
+    assert_eq!(poll(&mut first.consumer, 5).await.len(), 5);
+    first.consumer.close().await.unwrap();
+    assert!(first.consumer.next().await.is_none());
+    second.owns(&[0, 1]).await;
+    world.produce("events", numbered(5..6)).await;
+    assert_eq!(poll(&mut second.consumer, 1).await, [(0, 5)]);
+}
+
+#[tokio::test]
+async fn a_group_waits_for_topics_and_reads_new_partitions_from_their_beginning() {
+    let world = World::start().await;
+    let from = StartFrom::End;
+    let consumer =
+        world.client.consumer().group("g").subscribe(["sandbox"]).from(from).session_timeout(Duration::from_secs(1));
+    let mut member = Member::join(consumer).await;
+    member.owns(&[]).await;
+    world.topic("sandbox", TopicSpec::partitions(1)).await;
+    member.owns(&[0]).await;
+    let producer = world.client.producer().build().await.unwrap();
+    world.client.admin().grow_topic("sandbox", 2).await.unwrap();
+    producer.send(Record::new("sandbox").value("b").partition(1)).await.unwrap();
+    assert_eq!(poll(&mut member.consumer, 1).await, [(1, 0)]);
+}
+
+#[tokio::test]
+async fn a_group_can_be_reset_when_nobody_is_in_it() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(1)).await;
+    world.produce("events", numbered(0..10)).await;
+    let admin = world.client.admin();
+    let mut consumer = world.client.consumer().group("g").subscribe(["events"]).build().await.unwrap();
+    assert_eq!(poll(&mut consumer, 10).await.len(), 10);
+    consumer.commit().await.unwrap();
+    let error = admin.reset_group("g", [("events", 0, Offset::ZERO)]).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::GroupNotEmpty));
+    consumer.close().await.unwrap();
+    admin.reset_group("g", [("events", 0, Offset::new(7))]).await.unwrap();
+    let mut consumer = world.client.consumer().group("g").subscribe(["events"]).build().await.unwrap();
+    assert_eq!(read(&mut consumer, 3).await, numbered(7..10).collect::<Vec<_>>());
+}

@@ -1,0 +1,105 @@
+//! A real broker in the test's own process, a client of it, and what tests do with them.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use grower_broker::{Broker, BrokerConfig};
+use grower_client::{Client, Consumer, ConsumerBuilder, Record, TopicSpec, transport};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+/// Longer than anything here takes; only a failing test waits so long.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+pub(crate) struct World {
+    pub(crate) client: Client,
+    _broker: Broker,
+    _dir: TempDir,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = BrokerConfig::at(dir.path());
+        (config.listen, config.http) = (None, None);
+        let broker = Broker::start(config).await.unwrap();
+        let client = client(&broker).await;
+        Self { client, _broker: broker, _dir: dir }
+    }
+
+    pub(crate) async fn topic(&self, name: &str, spec: TopicSpec) {
+        self.client.admin().create_topic(name, spec).await.unwrap();
+    }
+
+    /// Produces `values` to partition 0 of `topic` and waits for the acks.
+    pub(crate) async fn produce(&self, topic: &str, values: impl IntoIterator<Item = String>) {
+        let producer = self.client.producer().build().await.unwrap();
+        for value in values {
+            drop(producer.enqueue(Record::new(topic).value(value).partition(0)).await.unwrap());
+        }
+        producer.flush().await.unwrap();
+    }
+}
+
+pub(crate) async fn client(broker: &Broker) -> Client {
+    let transport = transport::in_process(broker.connector());
+    Client::builder().transport(transport).bootstrap(["in process"]).connect().await.unwrap()
+}
+
+pub(crate) fn numbered(range: std::ops::Range<u32>) -> impl Iterator<Item = String> {
+    range.map(|number| format!("record {number}"))
+}
+
+/// Reads until there are `count` records.
+pub(crate) async fn read(consumer: &mut Consumer, count: usize) -> Vec<String> {
+    let mut values = Vec::new();
+    let reading = async {
+        while values.len() < count {
+            let record = consumer.next().await.unwrap().unwrap();
+            values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+        }
+    };
+    let in_time = tokio::time::timeout(LONG, reading).await;
+    assert!(in_time.is_ok(), "{} of {count} records came: {values:?}", values.len());
+    values
+}
+
+/// Polls until there are `count` records; gives partition and offset of each.
+pub(crate) async fn poll(consumer: &mut Consumer, count: usize) -> Vec<(u32, u64)> {
+    let mut read = Vec::new();
+    let polling = async {
+        while read.len() < count {
+            let records = consumer.poll(Duration::from_millis(200)).await.unwrap();
+            read.extend(records.into_iter().map(|record| (record.partition.value(), record.offset.value())));
+        }
+    };
+    tokio::time::timeout(LONG, polling).await.expect("the records come");
+    read
+}
+
+/// A consumer and a signal for each change of its assignment.
+pub(crate) struct Member {
+    pub(crate) consumer: Consumer,
+    changed: Arc<Notify>,
+}
+
+impl Member {
+    pub(crate) async fn join(builder: ConsumerBuilder) -> Self {
+        let changed = Arc::new(Notify::new());
+        let signal = changed.clone();
+        let consumer = builder.on_rebalance(move |_| signal.notify_one()).build().await.unwrap();
+        Self { consumer, changed }
+    }
+
+    /// Waits until it owns exactly these.
+    pub(crate) async fn owns(&self, partitions: &[u32]) {
+        let owned = || self.consumer.assignment().iter().map(|place| place.partition.value()).collect::<Vec<_>>();
+        let waiting = async {
+            while owned() != partitions {
+                self.changed.notified().await;
+            }
+        };
+        let in_time = tokio::time::timeout(LONG, waiting).await;
+        assert!(in_time.is_ok(), "{partitions:?} should come, not {:?}", owned());
+    }
+}
