@@ -242,6 +242,17 @@ async fn retention_moves_a_reader_forward_and_never_to_the_end() {
     assert_eq!((requested, high_watermark), (Offset::new(99), Offset::new(10)));
 }
 #[tokio::test]
+async fn both_transports_keep_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = BrokerConfig::at(dir.path());
+    (config.listen, config.http) = (Some("127.0.0.1:0".parse().unwrap()), None);
+    let broker = Broker::start(config).await.unwrap();
+    let address = broker.listen_address().unwrap().to_string();
+    transport::contract::check(&transport::Tcp, &address).await;
+    transport::contract::check(&transport::in_process(broker.connector()), "anywhere").await;
+}
+
+#[tokio::test]
 async fn a_client_outlives_its_broker() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = BrokerConfig::at(dir.path());

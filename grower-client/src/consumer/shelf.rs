@@ -35,6 +35,8 @@ pub(super) struct Shelf {
     /// Handed out by the last call.
     handed_out: Vec<TopicPartition>,
     trouble: Option<ConsumeError>,
+    /// There is something to fetch that there was not before.
+    made_room: bool,
     reader: Option<Waker>,
 }
 
@@ -49,6 +51,7 @@ impl Shared {
             turn_left: TURN,
             handed_out: Vec::new(),
             trouble: None,
+            made_room: false,
             reader: None,
         };
         Self { shelf: Mutex::new(shelf), fetchable: Notify::new() }
@@ -62,14 +65,13 @@ impl Shared {
     /// Takes up to `max` records, or leaves `waker` to be woken when there are some.
     pub(super) fn take(&self, max: usize, waker: &Waker, into: &mut Vec<ConsumerRecord>) -> Result<(), ConsumeError> {
         let mut shelf = self.lock();
-        let held = shelf.buffered_bytes();
         let result = shelf.take(max, Instant::now(), into);
         if result.is_ok() && into.is_empty() {
             shelf.reader = Some(waker.clone());
         }
-        let released = shelf.buffered_bytes() < held || result.is_err() || into.is_empty();
+        let made_room = std::mem::take(&mut shelf.made_room);
         drop(shelf);
-        if released {
+        if made_room {
             self.fetchable.notify_one();
         }
         result
@@ -124,10 +126,6 @@ impl Shelf {
         self.slots.get_mut(place).ok_or_else(|| ConsumeError::NotAssigned { place: place.clone() })
     }
 
-    pub(super) fn buffered_bytes(&self) -> usize {
-        self.slots.values().map(Slot::buffered_bytes).sum()
-    }
-
     fn next_version(&mut self) -> u64 {
         self.versions += 1;
         self.versions
@@ -145,31 +143,49 @@ impl Shelf {
         }
         for _ in 0..=self.slots.len() {
             let Some(place) = self.whose_turn() else { return Ok(()) };
-            let Some(slot) = self.slots.get_mut(&place) else { return Ok(()) };
-            while into.len() < max && 0 < self.turn_left {
-                match slot.next(self.on_damage, now) {
-                    Some(Ok(record)) => into.push(record),
-                    Some(Err(error)) if into.is_empty() => return Err(error),
-                    Some(Err(error)) => {
-                        slot.troubled(error);
-                        break;
-                    }
-                    None => break,
-                }
-                self.turn_left -= 1;
-                if self.handed_out.last() != Some(&place) {
-                    self.handed_out.push(place.clone());
-                }
+            let spent = self.take_from(&place, max, now, into)?;
+            if spent {
+                self.pass_on(&place);
             }
-            if into.len() == max && 0 < self.turn_left {
-                return Ok(());
-            }
-            self.pass_on(&place);
             if into.len() == max {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Takes from one partition; true if it has no more for now, or its turn is over.
+    fn take_from(
+        &mut self,
+        place: &TopicPartition,
+        max: usize,
+        now: Instant,
+        into: &mut Vec<ConsumerRecord>,
+    ) -> Result<bool, ConsumeError> {
+        let Some(slot) = self.slots.get_mut(place) else { return Ok(true) };
+        let (before, held) = (into.len(), slot.buffered_bytes());
+        let mut spent = false;
+        while into.len() < max && !spent {
+            match slot.next(self.on_damage, now) {
+                Some(Ok(record)) => into.push(record),
+                Some(Err(error)) if into.is_empty() => {
+                    self.made_room = true;
+                    return Err(error);
+                }
+                Some(Err(error)) => {
+                    slot.troubled(error); // Next time, alone.
+                    spent = true;
+                }
+                None => spent = true,
+            }
+            self.turn_left = self.turn_left.saturating_sub(1);
+            spent |= self.turn_left == 0;
+        }
+        self.made_room |= slot.buffered_bytes() < held;
+        if before < into.len() {
+            self.handed_out.push(place.clone());
+        }
+        Ok(spent)
     }
 
     fn whose_turn(&self) -> Option<TopicPartition> {
@@ -182,5 +198,110 @@ impl Shelf {
         let mut later = self.slots.range::<TopicPartition, _>((Bound::Excluded(place), Bound::Unbounded));
         self.turn = later.next().map(|(place, _)| place.clone());
         self.turn_left = TURN;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::intake::take_in;
+    use bytes::Bytes;
+    use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
+    use grower_protocol::compression::Codec;
+    use grower_protocol::ids::{LeaderEpoch, PartitionId};
+
+    fn place(partition: u32) -> TopicPartition {
+        TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(partition) }
+    }
+
+    /// Partitions 0, 1, .. of which each has that many records at hand, three to a batch.
+    fn shared(records: &[u32], on_damage: OnDamage) -> Shared {
+        let shared = Shared::new(on_damage);
+        for (partition, count) in (0..).zip(records) {
+            let mut shelf = shared.lock();
+            shelf.add(place(partition), TopicId::from_random([1; 16]));
+            shelf.seek(&place(partition), Offset::ZERO).unwrap();
+            deliver(&mut shelf, partition, batches(0, *count));
+        }
+        shared
+    }
+
+    fn batches(base: u32, count: u32) -> Vec<u8> {
+        let batch = |base: u32| {
+            let mut builder = BatchBuilder::new(Codec::None);
+            (0..3).for_each(|_| builder.push(&Record::default()));
+            let placed = UnplacedBatch::built(builder.build(None)).place(Offset::new(base.into()), LeaderEpoch::new(1));
+            placed.bytes().to_vec()
+        };
+        (base..base + count).step_by(3).flat_map(batch).collect()
+    }
+
+    fn deliver(shelf: &mut Shelf, partition: u32, bytes: Vec<u8>) {
+        let on_damage = shelf.on_damage;
+        let slot = shelf.slot(&place(partition)).unwrap();
+        let wanted = slot.fetch_from;
+        let _ = slot.fetched(wanted, take_in(Bytes::from(bytes), wanted, false), on_damage);
+    }
+
+    fn take(shared: &Shared, max: usize) -> Vec<(u32, u64)> {
+        let mut records = Vec::new();
+        shared.take(max, Waker::noop(), &mut records).unwrap();
+        records.into_iter().map(|record| (record.partition.value(), record.offset.value())).collect()
+    }
+
+    #[test]
+    fn partitions_have_turns_and_keep_their_order() {
+        let shared = shared(&[3, 0, 6], OnDamage::Fail);
+        assert_eq!(take(&shared, 2), [(0, 0), (0, 1)]);
+        assert_eq!(take(&shared, 5), [(0, 2), (2, 0), (2, 1), (2, 2), (2, 3)]);
+        assert_eq!(take(&shared, 9), [(2, 4), (2, 5)]);
+        assert_eq!(take(&shared, 9), []);
+    }
+
+    #[test]
+    fn nobody_keeps_the_turn_for_ever() {
+        let shared = shared(&[TURN as u32 * 2, 3], OnDamage::Fail);
+        let taken = take(&shared, TURN + 1);
+        assert_eq!(taken.last(), Some(&(1, 0)));
+    }
+
+    #[test]
+    fn consumed_is_what_the_reader_came_back_from() {
+        let shared = shared(&[6], OnDamage::Fail);
+        take(&shared, 2);
+        let at = |shared: &Shared| {
+            let mut shelf = shared.lock();
+            let slot = shelf.slot(&place(0)).unwrap();
+            (slot.consumed.value(), slot.position.value())
+        };
+        assert_eq!(at(&shared), (0, 2));
+        take(&shared, 1);
+        assert_eq!(at(&shared), (2, 3));
+    }
+
+    #[test]
+    fn an_error_comes_after_the_records_before_it_and_alone() {
+        let shared = shared(&[3, 3], OnDamage::Fail);
+        let mut rotten = batches(3, 3);
+        *rotten.last_mut().unwrap() ^= 1;
+        for _ in 0..2 {
+            deliver(&mut shared.lock(), 0, rotten.clone()); // The first time it would be looked into.
+        }
+        assert_eq!(take(&shared, 4), [(0, 0), (0, 1), (0, 2), (1, 0)]);
+        assert_eq!(take(&shared, 4), [(1, 1), (1, 2)]);
+        let error = shared.take(4, Waker::noop(), &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, ConsumeError::Damaged { offsets, .. } if offsets == (Offset::new(3)..Offset::new(6))));
+        assert_eq!(take(&shared, 4), []);
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_seek_is_not_taken_in() {
+        let shared = shared(&[3], OnDamage::Fail);
+        let version = shared.lock().slot(&place(0)).unwrap().version;
+        shared.lock().seek(&place(0), Offset::new(30)).unwrap();
+        assert_eq!(take(&shared, 9), []);
+        assert!(shared.with(&place(0), version, |_, _| ()).is_none());
+        deliver(&mut shared.lock(), 0, batches(30, 3));
+        assert_eq!(take(&shared, 1), [(0, 30)]);
     }
 }

@@ -1,5 +1,7 @@
 //! How a client reaches a broker: over TCP, inside the process, or however a test likes.
 
+pub mod contract;
+
 use async_trait::async_trait;
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,7 +12,7 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Connection for T {}
 
-/// Opens connections to brokers.
+/// Opens connections to brokers. [`contract::check`] tests an implementation.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Connects to `address`, as it was given at bootstrap or as a broker advertises it (`host:port`).
