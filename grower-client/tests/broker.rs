@@ -7,7 +7,7 @@ use grower_broker::{Broker, BrokerConfig};
 use grower_client::ids::{Offset, PartitionId, Timestamp};
 use grower_client::{
     Client, Codec, ConsumeError, Durability, ErrorCode, OffsetSpec, Outcome, Partitioner, ProduceError, Record,
-    StartFrom, TopicSpec,
+    StartFrom, TopicSpec, transport,
 };
 use std::time::Duration;
 use world::{LONG, World, numbered, read};
