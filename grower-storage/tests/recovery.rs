@@ -4,13 +4,13 @@ mod log_kit;
 
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
 use grower_storage::disk::{Call, Disk, Fault};
-use grower_storage::log::{AppendError, DiskLog, Log, LogOptions, LogPlace, OpenError};
+use grower_storage::log::{AppendError, DiskLog, IndexFactory, Log, LogOptions, LogPlace, OpenError};
 use log_kit::{DIR, World, options};
 use std::path::{Path, PathBuf};
 
 /// The index stays out of the way: nothing is known to be durable but what was checkpointed.
 fn without_hints() -> LogOptions {
-    LogOptions { index_flush_bytes: u32::MAX, index: grower_storage::log::IndexFactory::sparse(1 << 20), ..options() }
+    LogOptions { index_flush_bytes: u32::MAX, index: IndexFactory::sparse(1 << 20), ..options() }
 }
 
 fn roomy() -> LogOptions {
@@ -317,4 +317,49 @@ fn a_restart_after_a_kill_reads_no_more_than_the_tail() {
     world.kill();
     let reads = world.faults.calls(Call::Read) - before;
     assert!(reads < 20, "{reads} reads");
+}
+
+#[test]
+fn damage_between_the_last_trusted_entry_and_the_durable_end_is_rot() {
+    for at in [3, 9, 16, 80] {
+        let index = IndexFactory::sparse(250);
+        let mut world = World::new(LogOptions { segment_bytes: 1 << 20, index, ..options() });
+        for _ in 0..7 {
+            world.append(1, 30).unwrap();
+            assert!(world.flush());
+        }
+        // The index has an entry after the third batch, and one after the sixth that knows the fifth to be durable.
+        let fifth: usize = world.batches[..4].iter().map(|batch| batch.bytes.len()).sum();
+        world.memory.edit(&first_log(), |bytes| bytes[fifth + at] ^= 0x20).unwrap();
+        let before = bytes(&world, &first_log());
+        let report = world.kill();
+        assert_eq!(report.cut, None);
+        let damaged: Vec<_> = report.damaged.iter().map(|damaged| damaged.offsets.clone()).collect();
+        assert_eq!(damaged, [Offset::new(4)..Offset::new(5)], "byte {at}");
+        assert_eq!(world.log.span().end, Offset::new(7));
+        assert_eq!(bytes(&world, &first_log()), before);
+        assert_eq!(world.append(1, 1).unwrap().base_offset, Offset::new(7), "in a new segment");
+        assert_eq!(bytes(&world, &first_log()), before);
+    }
+}
+
+#[test]
+fn a_snapshot_of_producers_from_beyond_the_log_end_is_forgotten() {
+    let mut world = World::new(LogOptions { snapshot_bytes: 100, ..roomy() });
+    world.append(1, 10).unwrap();
+    assert!(world.flush());
+    world.append(3, 60).unwrap();
+    world.append(1, 10).unwrap(); // Writes the producers down as of offset 4, which is not durable.
+    world.cut_power(None);
+    world.settle(1);
+    world.options.snapshot_bytes = u64::MAX;
+    world.kill();
+    world.settle(1);
+    // The log grows past that offset with other batches.
+    (0..5).for_each(|_| assert!(world.append(1, 10).is_ok()));
+    assert!(world.flush());
+    world.cut_power(None);
+    world.settle(6);
+    world.check_retries();
+    world.append(1, 10).unwrap();
 }

@@ -61,7 +61,7 @@ impl Default for LogOptions {
             segment_messages: None,
             segment_ms: DAY_MS,
             index: IndexFactory::sparse(4096),
-            preallocate_bytes: 2 << 20,
+            preallocate_bytes: 1 << 20,
             index_flush_bytes: 1 << 20,
             snapshot_bytes: 256 << 20,
             producer_expiry_ms: DAY_MS,

@@ -7,8 +7,6 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 const CHUNK: u64 = 1 << 20;
-/// Zeros are told by comparing pieces of this size: a tail may have megabytes of them.
-const ZEROS: [u8; 512] = [0; 512];
 
 /// Cuts the file at `end`, durably. The bytes are kept first: they may hold the last group that was acknowledged.
 pub(super) fn cut(
@@ -39,16 +37,6 @@ fn keep(context: &Context<'_>, file: &SharedFile, end: Extent, written: u64) -> 
     context.disk.sync_many(&[copy])?;
     context.disk.sync_dir(dir)?;
     Ok(Some(path))
-}
-
-/// Whether a stretch holds nothing but zeros.
-pub(crate) fn only_zeros(file: &SharedFile, range: Range<u64>) -> Result<bool, DiskError> {
-    let mut zeros = true;
-    for_each_chunk(file, range, |bytes, _| {
-        zeros = bytes.chunks(ZEROS.len()).all(|piece| ZEROS.starts_with(piece));
-        Ok(zeros)
-    })?;
-    Ok(zeros)
 }
 
 fn end_of_content(file: &SharedFile, range: Range<u64>) -> Result<u64, DiskError> {

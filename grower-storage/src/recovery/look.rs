@@ -1,6 +1,5 @@
 //! Looks at the last segment, and changes nothing: where it ends, what stands there, and what of it is damaged.
 
-use super::cut::only_zeros;
 use super::decide::{Place, Seen, Verdict, decide};
 use super::index::{Loaded, load_entries};
 use crate::disk::{Disk, DiskError, SharedFile};
@@ -112,7 +111,7 @@ fn survey(
     let (mut end, mut rot, mut seen) = (known.trusted, Vec::new(), Seen::SoundToTheEnd);
     while let Some(step) = walk.step()? {
         if let Step::Gap(gap) = step {
-            seen = if only_zeros(file, gap.bytes.start..length)? { Seen::ZerosToTheEnd } else { Seen::NoBatch };
+            seen = if gap.zeros { Seen::ZerosToTheEnd } else { Seen::NoBatch };
             let place = Place { has_successor: false, below_durable_end: gap.bytes.start < known.durable };
             if decide(place, seen) != Verdict::KeepAndRefuse {
                 break;

@@ -15,7 +15,6 @@ mod report;
 mod sealed;
 mod tail;
 
-pub(crate) use cut::only_zeros;
 pub(crate) use directory::Directory;
 pub(crate) use index::reindex_cut;
 pub(crate) use look::{Looked, look_at_last};

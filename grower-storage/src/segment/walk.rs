@@ -55,6 +55,8 @@ pub(crate) struct Gap {
     pub(crate) bytes: Range<u64>,
     pub(crate) offsets: Range<Offset>,
     pub(crate) what: String,
+    /// Whether there is nothing but zeros up to the end: room that was allocated ahead, where that may be.
+    pub(crate) zeros: bool,
 }
 
 /// The state of a walk. It never goes past `until`.
@@ -109,7 +111,7 @@ impl<'a> Walk<'a> {
         }
         self.at = self.until;
         let end = self.until.position;
-        Some(Step::Gap(Gap { bytes: end..end, offsets, what: "the file ends early".into() }))
+        Some(Step::Gap(Gap { bytes: end..end, offsets, what: "the file ends early".into(), zeros: false }))
     }
 
     /// The bytes of a batch that [`Walk::step`] just gave.
@@ -150,18 +152,35 @@ impl<'a> Walk<'a> {
     }
 
     /// The damage from here to the first batch after it from which headers lead, one by one, to a place that is known:
-    /// an index entry, or the end. A batch that merely lies inside a record leads nowhere.
+    /// an index entry, the durable end, or the end. A batch that merely lies inside a record leads nowhere.
     fn gap(&mut self, what: String) -> Result<Gap, DiskError> {
         let start = self.at;
+        if self.zeros_from(start.position)? {
+            let (bytes, offsets) = (start.position..self.until.position, start.end..self.until.end);
+            return Ok(Gap { bytes, offsets, what: "zeros to the end".into(), zeros: true });
+        }
         let next = self.segment.next_anchor(start.position);
         let anchor = if next.position < self.until.position { next } else { self.until };
-        let known = self.known.filter(|known| start.position < *known && *known < anchor.position);
-        let anchor = known.map_or(anchor, |position| Extent { position, end: Offset::MAX });
-        let end = self.first_leading_to(anchor, start)?;
-        Ok(Gap { bytes: start.position..end.position, offsets: start.end..end.end.max(start.end), what })
+        let durable = self.known.filter(|known| anchor.end == Offset::MAX && start.position < *known);
+        let end = match durable {
+            Some(position) => self.end_by_durable(Extent { position, end: Offset::MAX }, start)?,
+            None => self.first_leading_to(anchor, start)?.unwrap_or(anchor),
+        };
+        let (bytes, offsets) = (start.position..end.position, start.end..end.end.max(start.end));
+        Ok(Gap { bytes, offsets, what, zeros: false })
     }
 
-    fn first_leading_to(&mut self, anchor: Extent, start: Extent) -> Result<Extent, DiskError> {
+    /// When the damage reaches to the durable end, what was written after it may still tell the offset there.
+    fn end_by_durable(&mut self, durable: Extent, start: Extent) -> Result<Extent, DiskError> {
+        if let Some(found) = self.first_leading_to(durable, start)? {
+            return Ok(found);
+        }
+        let header = BatchHeader::parse(self.buffer.get(durable.position, HEADER_LENGTH)?);
+        let end = header.ok().map(|header| header.base_offset).filter(|offset| start.end < *offset);
+        Ok(Extent { end: end.unwrap_or(durable.end), ..durable })
+    }
+
+    fn first_leading_to(&mut self, anchor: Extent, start: Extent) -> Result<Option<Extent>, DiskError> {
         // What was allocated ahead is zeros by the megabyte, and no header is all zeros.
         let content = self.buffer.first_content(start.position + 1..anchor.position)?;
         let mut position = content.saturating_sub(HEADER_LENGTH as u64).max(start.position + 1);
@@ -172,11 +191,11 @@ impl<'a> Walk<'a> {
                 && header.base_offset < anchor.end
                 && self.leads_to(anchor, Extent { position, end: header.base_offset })?
             {
-                return Ok(Extent { position, end: header.base_offset });
+                return Ok(Some(Extent { position, end: header.base_offset }));
             }
             position += 1;
         }
-        Ok(anchor)
+        Ok(None)
     }
 
     fn leads_to(&mut self, anchor: Extent, mut at: Extent) -> Result<bool, DiskError> {
@@ -193,15 +212,9 @@ impl<'a> Walk<'a> {
         Ok(at.position == anchor.position && (at.end == anchor.end || anchor.end == Offset::MAX))
     }
 
-    fn zeros_from(&mut self, mut position: u64) -> Result<bool, DiskError> {
-        while position < self.until.position {
-            let bytes = self.buffer.get(position, HEADERS_READ)?;
-            if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            position += bytes.len() as u64;
-        }
-        Ok(true)
+    fn zeros_from(&mut self, position: u64) -> Result<bool, DiskError> {
+        let end = self.until.position;
+        Ok(self.buffer.first_content(position..end)? == end)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Goes through a segment file on its own, without index or neighbours.
 
 use crate::disk::{Disk, DiskError};
-use crate::recovery::only_zeros;
 use crate::segment::{self, Extent, Mode, Segment, Step, Walk};
 use bytes::Bytes;
 use grower_index::DenseIndex;
@@ -44,7 +43,7 @@ pub fn dump(disk: &dyn Disk, path: &Path, mut each: impl FnMut(Dumped) -> Contro
     let by_name = path.file_name().and_then(|name| segment::base_of_log(name.to_str()?));
     let by_batch = || BatchHeader::parse(&first).map_or(Offset::ZERO, |header| header.base_offset);
     let base = by_name.unwrap_or_else(by_batch);
-    let segment = Segment::growing(base, file.clone(), Box::new(DenseIndex::new(0)));
+    let segment = Segment::growing(base, file, Box::new(DenseIndex::new(0)));
     let until = Extent { position: length, end: Offset::MAX };
     segment.set_extent(until);
     let mut walk = Walk::new(&segment, Mode::Content, Extent { position: 0, end: base }, until);
@@ -57,7 +56,7 @@ pub fn dump(disk: &dyn Disk, path: &Path, mut each: impl FnMut(Dumped) -> Contro
                     Err(error) => Dumped::Damaged { bytes: found.bytes, what: error.to_string() },
                 }
             }
-            Step::Gap(gap) if only_zeros(&file, gap.bytes.clone())? => Dumped::Room { bytes: gap.bytes },
+            Step::Gap(gap) if gap.zeros => Dumped::Room { bytes: gap.bytes },
             Step::Gap(gap) => Dumped::Damaged { bytes: gap.bytes, what: gap.what },
         };
         if each(dumped).is_break() {

@@ -106,9 +106,10 @@ impl Check<'_> {
         let index = self.index(base, &mut verified.findings)?;
         let segment = Segment::sealed(base, file, Box::new(index), extent, None);
         self.inspect(&segment, extent, verified)?;
-        if segment.closing_at(extent.position).is_none() && 0 < extent.position {
-            let path = self.dir.join(segment::index_name(base));
-            verified.findings.push(Finding::file(path, "it does not reach the end of its log"));
+        let spoken_for = segment.last_entry().map_or(0, |last| last.position.into());
+        if spoken_for != extent.position {
+            let what = format!("it speaks of {spoken_for} bytes of log, there are {}", extent.position);
+            verified.findings.push(Finding::file(self.dir.join(segment::index_name(base)), what));
         }
         Ok(next)
     }
@@ -139,20 +140,8 @@ impl Check<'_> {
         for damage in inspect(segment, start, until, &expected)? {
             verified.findings.push(Finding::damage(path.to_owned(), damage));
         }
-        self.marks(segment, &mut verified.findings);
         verified.bytes += until.position;
         Ok(())
-    }
-
-    /// Every sound entry stands between two batches; where the log is sound, that is seen by what the walk passed.
-    fn marks(&self, segment: &Segment, findings: &mut Vec<Finding>) {
-        let extent = segment.extent();
-        let beyond = |position: u64| extent.position < position;
-        if let Some(last) = segment.last_entry().filter(|last| beyond(last.position.into())) {
-            let path = self.dir.join(segment::index_name(segment.base));
-            let what = format!("it speaks of {} bytes of log, there are {}", last.position, extent.position);
-            findings.push(Finding::file(path, what));
-        }
     }
 
     /// The index of a segment; each damaged entry is a finding.

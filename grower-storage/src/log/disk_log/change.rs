@@ -52,9 +52,10 @@ impl DiskLog {
         dropped.extend(kept.pop_if(|last| log_end == start && last.base < start));
         self.forget_after(log_end)?;
         self.active = None;
-        self.view.replace(start..log_end, kept.clone()); // Nobody is handed what is about to go.
+        let last = kept.pop();
+        self.view.replace(start..log_end, kept.clone()); // Nobody is handed what is about to go, or to be cut.
         self.remove_segments(dropped)?;
-        match (kept.pop(), cut) {
+        match (last, cut) {
             (Some(last), Some(cut)) => self.reopen_cut(&last, cut, kept)?,
             _ => self.roll()?,
         }
