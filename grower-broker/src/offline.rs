@@ -1,145 +1,117 @@
-//! Looking into the files of a data directory while no broker needs to run.
+//! Looking into a data directory while no broker runs on it. Nothing here changes a file.
 //!
-//! Nothing here changes a file. [`Dump`] walks one segment, batch by batch.
+//! [`dump`] walks one segment file, batch by batch, and goes on behind damage where it can. [`verify`] checks every byte
+//! of a directory: identity, metadata, and all partitions.
 
-use bytes::{Bytes, BytesMut};
-use grower_protocol::batch::{Batch, BatchError, BatchHeader, HEADER_LENGTH, HeaderError, RecordsError};
-use std::fs::File;
+pub use grower_protocol::batch::{Batch, RecordView, RecordsError};
+pub use grower_storage::disk::DiskError;
+pub use grower_storage::verify::{Dumped, Finding};
+
+use crate::metadata;
+use grower_storage::disk::{Disk, FileDisk};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
-pub use grower_protocol::batch::RecordView as DumpedRecord;
-
-/// The most that the records of one batch may take once they are decompressed.
+/// The most that the records of one batch may take once they are decompressed, in bytes.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
-/// Walks a segment file from its first batch to its last. Ends after an error that hides where the next batch begins.
-#[derive(Debug)]
-pub struct Dump {
-    file: File,
-    position: u64,
-    length: u64,
+/// What a check of a data directory came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// All that is wrong; nothing if the directory is sound.
+    pub findings: Vec<Finding>,
+    /// How many partitions were checked; the metadata counts as one.
+    pub partitions: usize,
+    /// Bytes of log that were checked.
+    pub bytes: u64,
+    /// Bytes that a crash left torn behind what was known to be durable; the next start cuts them.
+    pub torn_bytes: u64,
 }
 
-/// One batch of a segment.
-#[derive(Clone, Debug)]
-pub struct DumpedBatch {
-    /// Where it begins in the file.
-    pub position: u64,
-    batch: Batch,
-}
-
-/// What a segment file holds at a place where no sound batch is.
+/// Why a data directory could not be checked.
 #[derive(Debug, thiserror::Error)]
-pub enum DumpError {
-    /// The file cannot be read.
-    #[error("at byte {position}: {source}")]
-    Io {
-        /// Where.
-        position: u64,
-        /// Why.
-        source: io::Error,
+pub enum VerifyError {
+    /// Somebody is changing it.
+    #[error("a broker works in {dir}: stop it first", dir = dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
     },
-    /// No header, so nothing after it can be found.
-    #[error("no batch at byte {position}: {source}")]
-    Header {
-        /// Where.
-        position: u64,
-        /// What is wrong.
-        source: HeaderError,
+    /// No broker was ever started there.
+    #[error("{dir} is not a data directory: it has neither `meta` nor `topics`", dir = dir.display())]
+    NotADataDirectory {
+        /// The directory.
+        dir: PathBuf,
     },
-    /// The file ends within a batch.
-    #[error("the batch at byte {position} is cut short: it has {wanted} bytes, {found} are left")]
-    Torn {
-        /// Where.
-        position: u64,
-        /// What its header says.
-        wanted: u64,
-        /// What the file still holds.
-        found: u64,
-    },
-    /// A header with other content than it was written with; the walk goes on behind it.
-    #[error("the batch at byte {position} is damaged: {source}")]
-    Batch {
-        /// Where.
-        position: u64,
-        /// What is wrong.
-        source: BatchError,
-    },
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
 }
 
-impl Dump {
-    /// Opens a segment file.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        Ok(Self { file, position: 0, length })
-    }
+/// Tells `each` what a segment file holds, in order, until it breaks off.
+pub fn dump(file: &Path, each: impl FnMut(Dumped) -> ControlFlow<()>) -> Result<(), DiskError> {
+    grower_storage::verify::dump(&disk_of(file), file, each)
+}
 
-    /// How many bytes stand after the last batch that was handed out. At the end of the walk: a torn tail, or room kept
-    /// ready for what comes next, which reads as zeros.
-    pub fn rest(&self) -> u64 {
-        self.length - self.position
-    }
+/// The records of a batch, decompressed.
+pub fn records(batch: &Batch) -> Result<Vec<RecordView>, RecordsError> {
+    batch.records(RECORD_BYTES_MAX)?.collect()
+}
 
-    fn read(&self, length: usize) -> Result<Bytes, DumpError> {
-        let mut bytes = BytesMut::zeroed(length);
-        let read = self.file.read_exact_at(&mut bytes, self.position);
-        read.map_err(|source| DumpError::Io { position: self.position, source })?;
-        Ok(bytes.freeze())
+/// Checks every byte of a data directory. `progress` is told from time to time how many bytes of log were checked.
+pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, VerifyError> {
+    let disk = disk_of(dir);
+    let _lock = keep_brokers_out(dir)?;
+    if !dir.join("meta").exists() && !dir.join("topics").exists() {
+        return Err(VerifyError::NotADataDirectory { dir: dir.to_owned() });
     }
+    let mut verified = Verified { findings: metadata::check_files(&disk, dir)?, ..Verified::default() };
+    for partition in partitions(&disk, dir)? {
+        let before = verified.bytes;
+        let found = grower_storage::verify::verify(&disk, &partition, |bytes| progress(before + bytes))?;
+        verified.findings.extend(found.findings);
+        verified.partitions += 1;
+        verified.bytes += found.bytes;
+        verified.torn_bytes += found.torn_bytes;
+    }
+    Ok(verified)
+}
 
-    /// The batch at the current position; none at the end.
-    fn batch(&mut self) -> Result<Option<DumpedBatch>, DumpError> {
-        let (position, found) = (self.position, self.rest());
-        if found == 0 {
-            return Ok(None);
-        }
-        if found < HEADER_LENGTH as u64 {
-            let is_room = self.read(found as usize)?.iter().all(|byte| *byte == 0);
-            return if is_room {
-                Ok(None)
-            } else {
-                Err(DumpError::Torn { position, wanted: HEADER_LENGTH as u64, found })
-            };
-        }
-        let head = self.read(HEADER_LENGTH)?;
-        if head.iter().all(|byte| *byte == 0) {
-            return Ok(None);
-        }
-        let header = BatchHeader::parse(&head).map_err(|source| DumpError::Header { position, source })?;
-        let wanted = header.total_length as u64;
-        if found < wanted {
-            return Err(DumpError::Torn { position, wanted, found });
-        }
-        let bytes = self.read(header.total_length)?;
-        self.position += wanted;
-        let batch = Batch::check(bytes).map_err(|source| DumpError::Batch { position, source })?;
-        Ok(Some(DumpedBatch { position, batch }))
+fn disk_of(path: &Path) -> FileDisk {
+    FileDisk::new(path)
+}
+
+/// Holds the directory's lock, if there is one: a directory that was copied may have none, and gets none from us.
+fn keep_brokers_out(dir: &Path) -> Result<Option<File>, VerifyError> {
+    let path = dir.join("LOCK");
+    let at = DiskError::at("lock", &path);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(error).into()),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(VerifyError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(at(error).into()),
     }
 }
 
-impl Iterator for Dump {
-    type Item = Result<DumpedBatch, DumpError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let item = self.batch().transpose();
-        if matches!(&item, Some(Err(error)) if !matches!(error, DumpError::Batch { .. })) {
-            self.length = self.position; // Nobody knows where the next one would begin.
-        }
-        item
+/// The metadata, then every partition of every topic, sorted.
+fn partitions(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
+    let mut found = vec![dir.join("metadata")];
+    for topic in directories(disk, &dir.join("topics"))? {
+        found.extend(directories(disk, &topic)?);
     }
+    Ok(found)
 }
 
-impl DumpedBatch {
-    /// Its header.
-    pub fn header(&self) -> &BatchHeader {
-        self.batch.header()
-    }
-
-    /// Its records, decompressed.
-    pub fn records(&self) -> Result<Vec<DumpedRecord>, RecordsError> {
-        self.batch.records(RECORD_BYTES_MAX)?.collect()
+fn directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
+    match disk.list(dir) {
+        Ok(entries) => Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| dir.join(entry.name)).collect()),
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }

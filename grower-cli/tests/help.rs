@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 
 /// Every command, as it is typed.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "",
     "demo",
     "topic",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 26] = [
     "group delete",
     "log",
     "log dump",
+    "log verify",
     "bench",
     "bench produce",
     "bench consume",

@@ -105,7 +105,7 @@ impl Identity {
         node: NodeId,
         mut uuid: impl FnMut() -> Uuid,
     ) -> Result<Self, IdentityError> {
-        let path = dir.join(FILE);
+        let path = Self::path(dir);
         let Some(bytes) = whole_file::read(disk, &path)? else {
             check_new(disk, dir, &path)?;
             let identity = Self { cluster: uuid(), node, uuid: uuid() };
@@ -129,6 +129,11 @@ impl Identity {
         same("node", self.uuid, image.broker(self.node).map(|broker| broker.uuid))
     }
 
+    /// Where a data directory says whose it is.
+    pub(super) fn path(dir: &Path) -> PathBuf {
+        dir.join(FILE)
+    }
+
     fn to_text(self) -> String {
         let Self { cluster, node, uuid } = self;
         let text = format!("{COMMENT}format = {FORMAT}\ncluster = \"{cluster}\"\nnode = {node}\nuuid = \"{uuid}\"\n");
@@ -136,7 +141,7 @@ impl Identity {
         text + &crc
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, IdentityError> {
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, IdentityError> {
         let damaged = |what: &str| IdentityError::Damaged { path: path.to_owned(), what: what.to_owned() };
         let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
         let crc_at = text.rfind("crc32 = ").ok_or_else(|| damaged("no crc"))?;

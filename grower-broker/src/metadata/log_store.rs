@@ -32,6 +32,11 @@ const SNAPSHOT: &str = "image.snapshot";
 /// Commands between two snapshots: few enough to replay in no time.
 const SNAPSHOT_EVERY: u64 = 1_000;
 
+/// Where a data directory keeps the latest snapshot of its metadata.
+pub(super) fn snapshot_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(DIR).join(SNAPSHOT)
+}
+
 /// Metadata in a log on disk.
 pub struct LogMetadataStore {
     image: Arc<ArcSwap<Image>>,
@@ -75,7 +80,7 @@ impl LogMetadataStore {
             log: found.log,
             epoch: found.epoch,
             image: image.clone(),
-            snapshot: data_dir.join(DIR).join(SNAPSHOT),
+            snapshot: snapshot_path(data_dir),
             snapshot_every,
             snapshot_version: found.snapshot_version,
             failed: None,

@@ -6,6 +6,7 @@
 
 mod admission;
 mod apply;
+mod check;
 mod command;
 mod identity;
 mod image;
@@ -19,6 +20,7 @@ mod whole_file;
 
 pub use admission::Limits;
 pub use apply::Applied;
+pub(crate) use check::check_files;
 pub use command::Command;
 pub use identity::{Identity, IdentityError};
 pub use image::{Broker, DeletedTopic, Image, Partition, Topic};

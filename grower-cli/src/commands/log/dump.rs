@@ -2,11 +2,12 @@
 
 use crate::arguments::{Common, Output};
 use crate::output::{Out, content, json_line, quoted, rfc3339};
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
-use grower_broker::offline::{self, DumpedBatch, DumpedRecord};
+use grower_broker::offline::{self, Batch, Dumped, RecordView};
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// Print the batches of a segment file with their records
@@ -23,45 +24,63 @@ pub struct Dump {
 
 impl Dump {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
-        let name = self.file.display();
-        let mut dump = offline::Dump::open(&self.file).with_context(|| format!("cannot read {name}"))?;
-        let mut out = Out::stdout();
-        let mut damage = 0;
-        for item in dump.by_ref() {
-            let printed = item.map_err(|error| error.to_string()).and_then(|batch| match batch.records() {
-                Ok(records) => Ok(print(&batch, &records, common.output, &mut out)),
-                Err(error) => Err(format!("the records of the batch at byte {}: {error}", batch.position)),
-            });
-            match printed {
-                Ok(printed) => printed?,
-                Err(error) => {
-                    out.flush()?;
-                    damage += 1;
-                    eprintln!("{name}: {error}");
-                }
-            }
-        }
-        if dump.rest() != 0 && common.output == Output::Table {
-            writeln!(out, "{} bytes of room for what comes next", dump.rest())?;
-        }
+        let (mut out, mut damage, mut printed) = (Out::stdout(), 0, Ok(()));
+        offline::dump(&self.file, |dumped| {
+            printed = self.tell(dumped, common.output, &mut out, &mut damage);
+            if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        printed?;
         out.flush()?;
+        let name = self.file.display();
         ensure!(
             damage == 0,
-            "{name} is damaged or torn; `grower-cli log verify DIR` says what that means for the data directory"
+            "{name} is damaged or torn; `grower-cli log verify DIR` says what that means for the data"
         );
+        Ok(())
+    }
+
+    fn tell(&self, dumped: Dumped, output: Output, out: &mut Out, damage: &mut u32) -> io::Result<()> {
+        let (bytes, what) = match dumped {
+            Dumped::Batch { position, batch } => match offline::records(&batch) {
+                Ok(records) => return print(&DumpedBatch { position, batch, records }, output, out),
+                Err(error) => (position..position + batch.header().total_length as u64, error.to_string()),
+            },
+            Dumped::Damaged { bytes, what } => (bytes, what),
+            Dumped::Room { bytes } if output == Output::Table => {
+                return writeln!(out, "bytes {}..{}: room for what comes next", bytes.start, bytes.end);
+            }
+            Dumped::Room { .. } => return Ok(()),
+        };
+        *damage += 1;
+        out.flush()?;
+        eprintln!("{}: bytes {}..{}: {what}", self.file.display(), bytes.start, bytes.end);
         Ok(())
     }
 }
 
-fn print(batch: &DumpedBatch, records: &[DumpedRecord], output: Output, out: &mut Out) -> io::Result<()> {
-    match output {
-        Output::Json => json_line(out, &BatchJson { batch, records }),
-        Output::Table => print_for_people(batch, records, out),
+/// A sound batch.
+struct DumpedBatch {
+    position: u64,
+    batch: Batch,
+    records: Vec<RecordView>,
+}
+
+impl DumpedBatch {
+    fn codec(&self) -> String {
+        let codec = self.batch.header().attributes.codec();
+        codec.map_or_else(|| "unknown".to_owned(), |codec| format!("{codec:?}").to_lowercase())
     }
 }
 
-fn print_for_people(batch: &DumpedBatch, records: &[DumpedRecord], out: &mut Out) -> io::Result<()> {
-    let header = batch.header();
+fn print(batch: &DumpedBatch, output: Output, out: &mut Out) -> io::Result<()> {
+    match output {
+        Output::Json => json_line(out, batch),
+        Output::Table => print_for_people(batch, out),
+    }
+}
+
+fn print_for_people(batch: &DumpedBatch, out: &mut Out) -> io::Result<()> {
+    let header = batch.batch.header();
     let producer = header.producer.map(|stamp| {
         let sequence = stamp.base_sequence.map_or_else(String::new, |sequence| format!(" sequence {sequence}"));
         format!(", producer {} epoch {}{sequence}", stamp.id, stamp.epoch)
@@ -74,12 +93,12 @@ fn print_for_people(batch: &DumpedBatch, records: &[DumpedRecord], out: &mut Out
         header.next_offset(),
         header.total_length,
         header.record_count,
-        codec(batch),
+        batch.codec(),
         header.leader_epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string()),
         producer.unwrap_or_default(),
     )?;
     let shown = |bytes: Option<&[u8]>| bytes.map_or_else(|| "null".to_owned(), quoted);
-    records.iter().try_for_each(|record| {
+    batch.records.iter().try_for_each(|record| {
         let (key, value) = (shown(record.key.as_deref()), shown(record.value.as_deref()));
         write!(out, "  {}  {}  key {key}  value {value}", record.offset, rfc3339(record.timestamp))?;
         for header in &record.headers {
@@ -89,16 +108,7 @@ fn print_for_people(batch: &DumpedBatch, records: &[DumpedRecord], out: &mut Out
     })
 }
 
-fn codec(batch: &DumpedBatch) -> String {
-    batch.header().attributes.codec().map_or_else(|| "unknown".to_owned(), |codec| format!("{codec:?}").to_lowercase())
-}
-
-struct BatchJson<'a> {
-    batch: &'a DumpedBatch,
-    records: &'a [DumpedRecord],
-}
-
-impl Serialize for BatchJson<'_> {
+impl Serialize for DumpedBatch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let header = self.batch.header();
         let producer = header.producer.map(|stamp| {
@@ -106,12 +116,12 @@ impl Serialize for BatchJson<'_> {
             serde_json::json!({ "id": stamp.id.value(), "epoch": stamp.epoch.value(), "sequence": sequence })
         });
         let mut json = serializer.serialize_struct("Batch", 9)?;
-        json.serialize_field("position", &self.batch.position)?;
+        json.serialize_field("position", &self.position)?;
         json.serialize_field("bytes", &header.total_length)?;
         json.serialize_field("base_offset", &header.base_offset.value())?;
         json.serialize_field("next_offset", &header.next_offset().value())?;
         json.serialize_field("leader_epoch", &header.leader_epoch.map(|epoch| epoch.value()))?;
-        json.serialize_field("codec", &codec(self.batch))?;
+        json.serialize_field("codec", &self.codec())?;
         json.serialize_field("max_timestamp", &header.max_timestamp.as_millis())?;
         json.serialize_field("producer", &producer)?;
         json.serialize_field("records", &self.records.iter().map(DumpedRecordJson).collect::<Vec<_>>())?;
@@ -119,7 +129,7 @@ impl Serialize for BatchJson<'_> {
     }
 }
 
-struct DumpedRecordJson<'a>(&'a DumpedRecord);
+struct DumpedRecordJson<'a>(&'a RecordView);
 
 impl Serialize for DumpedRecordJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

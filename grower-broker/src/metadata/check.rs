@@ -1,0 +1,25 @@
+//! Checks, offline, the files that only the metadata has: the directory's identity and the snapshot.
+
+use super::{Identity, snapshot, whole_file};
+use grower_storage::disk::{Disk, DiskError};
+use grower_storage::verify::Finding;
+use std::path::{Path, PathBuf};
+
+/// What is wrong with the identity and the snapshot of a data directory. Their log is checked as any other.
+pub(crate) fn check_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<Finding>, DiskError> {
+    let mut findings = Vec::new();
+    let meta = Identity::path(dir);
+    match whole_file::read(disk, &meta)? {
+        Some(bytes) => findings.extend(Identity::parse(&meta, &bytes).err().map(|error| finding(&meta, &error))),
+        None => findings.push(finding(&meta, &"it is not there")),
+    }
+    let path = super::log_store::snapshot_path(dir);
+    if let Some(bytes) = whole_file::read(disk, &path)? {
+        findings.extend(snapshot::decode(&bytes).err().map(|error| finding(&path, &error)));
+    }
+    Ok(findings)
+}
+
+fn finding(path: &Path, what: &dyn std::fmt::Display) -> Finding {
+    Finding { path: PathBuf::from(path), bytes: None, offsets: None, what: what.to_string() }
+}
