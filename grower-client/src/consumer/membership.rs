@@ -14,13 +14,15 @@ use crate::cluster::Cluster;
 use crate::error::{ConsumeError, RequestError};
 use crate::record::TopicPartition;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, TopicId, TopicName};
-use grower_protocol::message::{ErrorCode, Heartbeat, HeartbeatAnswer, Metadata, Request, Response, TopicPartitions};
+use grower_protocol::message::{
+    ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Metadata, Request, Response, TopicPartitions,
+};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Who a consumer is in its group.
 pub(super) struct Member {
@@ -140,7 +142,7 @@ impl Membership {
                 answer => answer?,
             };
             self.heard = sent;
-            self.interval = Duration::from_millis(answer.interval_ms.into());
+            self.interval = Duration::from_millis(answer.interval_ms.into()).min(self.session_timeout / 2);
             *self.member.epoch.lock() = answer.epoch;
             if !self.follow(&answer).await? {
                 return Ok(());
@@ -161,10 +163,10 @@ impl Membership {
             assignor: self.assignor.clone(),
             instance: self.instance.clone(),
         });
-        // Whoever waits longer than a session has lost it anyway.
-        let asked = timeout(self.session_timeout, self.cluster.ask(&request)).await;
-        let late = || RequestError::Failed(late(self.session_timeout));
-        match asked.map_err(|_| late())?? {
+        // The session counts from the last heartbeat that was answered: after that there is nothing to wait for.
+        let end =
+            if self.has_joined() { self.heard + self.session_timeout } else { Instant::now() + self.session_timeout };
+        match in_time(end, self.cluster.ask(&request)).await? {
             (_, Response::Heartbeat(answer)) => Ok(answer),
             (link, other) => Err(link.refusal("heartbeat", other)),
         }
@@ -181,12 +183,11 @@ impl Membership {
 
     /// Does as the answer says; true if the broker should hear of it at once.
     async fn follow(&mut self, answer: &HeartbeatAnswer) -> Result<bool, RequestError> {
-        let target = self.places(&answer.assignment).await?;
+        let soon = Instant::now() + self.session_timeout / 2; // The next heartbeat must not wait for ever.
+        let target = in_time(soon, self.places(&answer.assignment)).await?;
         let (revoked, progress) = self.give_up(&target);
-        if self.auto_commit
-            && let Err(error) = self.committer.commit(&self.shared, progress).await
-        {
-            tracing::warn!(group = %self.member.group, %error, "offsets of revoked partitions were not committed");
+        if self.auto_commit {
+            self.commit_revoked(progress, soon).await;
         }
         let added = self.add(target);
         let event = RebalanceEvent { assigned: added.iter().map(|(place, ..)| place.clone()).collect(), revoked };
@@ -194,6 +195,16 @@ impl Membership {
         self.tell(event);
         self.begin(added);
         Ok(gave_up)
+    }
+
+    async fn commit_revoked(&self, progress: Vec<Progress>, until: Instant) {
+        let committed = timeout_at(until, self.committer.commit(&self.shared, progress)).await;
+        let error = match committed {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::warn!(group = %self.member.group, %error, "offsets of revoked partitions were not committed");
     }
 
     /// The partitions of an assignment by name.
@@ -294,26 +305,27 @@ impl Membership {
         }
     }
 
-    /// Learns the ids of the subscribed topics, and how many partitions each has at first sight.
+    /// Learns the ids of the subscribed topics, and how many partitions each has at first sight: none if it is not there.
     async fn look_at_topics(&self) -> Result<(), RequestError> {
         let names: BTreeSet<TopicName> = self.member.topics.iter().cloned().collect();
-        let asked = Metadata { topics: Some(names.into_iter().collect()), create_missing: false };
+        let names: Vec<TopicName> = names.into_iter().collect();
+        let asked = Metadata { topics: Some(names.clone()), create_missing: false };
         let (_, answer) = self.cluster.metadata(asked).await?;
         let mut shelf = self.shared.lock();
-        for topic in answer.topics.into_iter().flatten() {
-            shelf.first_counts.entry(topic.name).or_insert(topic.partitions.len() as u32);
+        for (name, topic) in names.into_iter().zip(answer.topics) {
+            let partitions = topic.map_or(0, |topic| topic.partitions.len() as u32);
+            shelf.first_counts.entry(name).or_insert(partitions);
         }
         Ok(())
     }
 }
 
-fn is_fenced(error: &RequestError) -> bool {
-    matches!(error.code(), Some(ErrorCode::UnknownMember | ErrorCode::FencedMember))
+/// Waits for an answer until `end`.
+async fn in_time<T>(end: Instant, asking: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {
+    let late = |_| Failure::new(ErrorCode::TimedOut, "the group did not answer in time");
+    timeout_at(end, asking).await.map_err(late)?
 }
 
-fn late(after: Duration) -> grower_protocol::message::Failure {
-    grower_protocol::message::Failure::new(
-        ErrorCode::TimedOut,
-        format_args!("no answer to a heartbeat within {after:?}"),
-    )
+fn is_fenced(error: &RequestError) -> bool {
+    matches!(error.code(), Some(ErrorCode::UnknownMember | ErrorCode::FencedMember))
 }

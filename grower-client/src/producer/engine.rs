@@ -101,7 +101,7 @@ impl Engine {
         for partition in topic.partitions() {
             partition.lock().line.move_home(metadata.id);
         }
-        topic.grow(metadata.partitions.len() as u32, |number| self.line(&topic, metadata.id, number));
+        topic.resize(metadata.partitions.len() as u32, |number| self.line(&topic, metadata.id, number));
         self.alarm.at(*self.next_refresh.lock());
         topic
     }

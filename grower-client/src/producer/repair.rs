@@ -1,7 +1,7 @@
 //! Finding the way again: who leads a topic's partitions now, and a connection to each.
 
 use super::engine::Engine;
-use super::topic::Topic;
+use super::topic::{Partition, Topic};
 use crate::backoff;
 use crate::error::RequestError;
 use grower_protocol::message::{ErrorCode, Failure};
@@ -51,6 +51,10 @@ impl Engine {
         self.update(&metadata);
         let mut missing = None;
         for partition in topic.partitions() {
+            if topic.count() <= partition.number.value() {
+                self.fail(&partition, &gone(topic, &partition));
+                continue;
+            }
             let link = match self.cluster.leader(&metadata, partition.number) {
                 Some(leader) => self.lane.link(&leader).await,
                 None => {
@@ -72,11 +76,19 @@ impl Engine {
     /// The topic is gone: everything that was for it fails.
     fn give_up(&self, topic: &Topic, error: &RequestError) {
         self.forget(topic);
-        for partition in topic.partitions() {
-            let settled = partition.lock().line.fail_all(error, Instant::now());
-            self.settle(settled);
-        }
+        topic.partitions().iter().for_each(|partition| self.fail(partition, error));
     }
+
+    fn fail(&self, partition: &Partition, error: &RequestError) {
+        let settled = partition.lock().line.fail_all(error, Instant::now());
+        self.settle(settled);
+    }
+}
+
+/// The topic was made anew, with fewer partitions.
+fn gone(topic: &Topic, partition: &Partition) -> RequestError {
+    let detail = format_args!("{} has no partition {} any more", topic.name, partition.number);
+    Failure::new(ErrorCode::UnknownPartition, detail).into()
 }
 
 fn leaderless(topic: &Topic) -> RequestError {

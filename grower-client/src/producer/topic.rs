@@ -7,7 +7,7 @@ use crate::record::{Record, TopicPartition};
 use grower_protocol::ids::{PartitionId, TopicName};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tokio::time::Instant;
 
 /// A topic that was written to.
@@ -15,7 +15,10 @@ use tokio::time::Instant;
 pub(super) struct Topic {
     pub(super) name: TopicName,
     pub(super) turn: Turn,
+    /// Also those that the topic had before it was made anew with fewer: they may hold records.
     partitions: RwLock<Vec<Arc<Partition>>>,
+    /// How many it has now.
+    count: AtomicU32,
     repairing: AtomicBool,
 }
 
@@ -47,24 +50,25 @@ pub(super) enum Turnout {
 impl Topic {
     pub(super) fn new(name: TopicName) -> Self {
         let turn = Turn::starting_at(getrandom::u32().unwrap_or(0));
-        Self { name, turn, partitions: RwLock::default(), repairing: AtomicBool::new(false) }
+        Self { name, turn, partitions: RwLock::default(), count: AtomicU32::new(0), repairing: AtomicBool::new(false) }
     }
 
     pub(super) fn place(&self, partition: PartitionId) -> TopicPartition {
         TopicPartition { topic: self.name.clone(), partition }
     }
 
-    /// Adds partitions up to `count`.
-    pub(super) fn grow(&self, count: u32, line: impl Fn(PartitionId) -> Line) {
+    /// Has `count` partitions from now on.
+    pub(super) fn resize(&self, count: u32, line: impl Fn(PartitionId) -> Line) {
         let mut partitions = self.partitions.write();
         for number in (partitions.len() as u32..count).map(PartitionId::new) {
             let state = Mutex::new(State { line: line(number), link: None });
             partitions.push(Arc::new(Partition { number, state }));
         }
+        self.count.store(count, Ordering::Release);
     }
 
     pub(super) fn count(&self) -> u32 {
-        self.partitions.read().len() as u32
+        self.count.load(Ordering::Acquire)
     }
 
     pub(super) fn partitions(&self) -> Vec<Arc<Partition>> {
@@ -73,12 +77,12 @@ impl Topic {
 
     /// The partition for `record`; none if it asks for one that is not there.
     pub(super) fn route(&self, record: &Record, partitioner: Partitioner) -> Option<Arc<Partition>> {
-        let partitions = self.partitions.read();
+        let count = self.count();
         let number = match record.partition {
             Some(partition) => partition.value(),
-            None => self.turn.choose(partitioner, record.key.as_deref(), partitions.len() as u32),
+            None => self.turn.choose(partitioner, record.key.as_deref(), count),
         };
-        partitions.get(number as usize).cloned()
+        if number < count { self.partitions.read().get(number as usize).cloned() } else { None }
     }
 
     /// True for the one caller who shall repair: refresh metadata and connect.
