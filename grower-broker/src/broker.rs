@@ -123,12 +123,15 @@ impl Broker {
     /// What [`Broker::connect`] does, as a closure that a client can keep. Once the broker has stopped, the connections
     /// that it opens are closed already.
     pub fn connector(&self) -> impl Fn() -> DuplexStream + Clone + Send + Sync + 'static {
-        let (api, limits) = (self.api.clone(), self.limits.clone());
+        // Weak: a client that outlives the broker must not keep its data directory locked.
+        let (api, limits) = (Arc::downgrade(&self.api), self.limits.clone());
         let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
         move || {
             let (near, far) = tokio::io::duplex(PIPE);
-            let (api, limits, stop) = (api.clone(), limits.clone(), stop.clone());
-            tasks.spawn(async move { run(Stream::InProcess(far), api, limits, stop).await });
+            if let Some(api) = api.upgrade() {
+                let (limits, stop) = (limits.clone(), stop.clone());
+                tasks.spawn(async move { run(Stream::InProcess(far), api, limits, stop).await });
+            }
             near
         }
     }
@@ -250,6 +253,7 @@ impl BrokerBuilder {
             producer_ids: crate::api::ProducerIds::default(),
             node,
             stop: stop.clone(),
+            tasks: tasks.clone(),
             _lock: lock,
         });
         api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));

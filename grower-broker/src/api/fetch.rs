@@ -32,7 +32,7 @@ impl Api {
         }
         let reply = burst.reply(call.correlation, call.permit);
         let api = self.clone();
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let gathered = api.await_records(&request).await;
             let (response, slices) = api.response(gathered);
             reply.send_slices(&response, slices);

@@ -28,6 +28,7 @@ use grower_protocol::wire::Correlation;
 use grower_storage::disk::DirLock;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Everything that requests reach.
 pub(crate) struct Api {
@@ -42,6 +43,8 @@ pub(crate) struct Api {
     pub(crate) node: Node,
     /// Set when the broker stops: whoever waits for something gives up.
     pub(crate) stop: CancellationToken,
+    /// Requests that are answered later, which a stop waits for.
+    pub(crate) tasks: TaskTracker,
     /// The data directory is ours as long as any request may still write to it.
     pub(crate) _lock: DirLock,
 }
@@ -75,7 +78,7 @@ impl Api {
             other => {
                 let reply = burst.reply(call.correlation, call.permit);
                 let api = self.clone();
-                tokio::spawn(async move {
+                self.tasks.spawn(async move {
                     let response = api.answer(other).await;
                     reply.send(&response);
                 });

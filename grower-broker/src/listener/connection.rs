@@ -75,8 +75,9 @@ pub(crate) async fn run(stream: Stream, api: Arc<Api>, limits: Arc<ConnectionLim
     let writer = outbox.write_queued(limits.write_timeout);
     let reader = async {
         let ended = tokio::select! {
-            ended = connection.serve() => ended,
+            biased; // A connection that opens while the broker stops is not served at all.
             () = stop.cancelled() => Ok(()),
+            ended = connection.serve() => ended,
         };
         connection.drain().await;
         outbox.close();
