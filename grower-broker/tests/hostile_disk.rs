@@ -29,8 +29,10 @@ async fn check(world: &Tampered, partition_0: Vec<String>) {
     served.broker.stop().await.unwrap();
 }
 
+type Change = fn(&mut Vec<u8>);
+
 /// How files get damaged as a whole.
-const WAYS: [(&str, fn(&mut Vec<u8>)); 4] = [
+const WAYS: [(&str, Change); 4] = [
     ("zero-length", |bytes| bytes.clear()),
     ("truncated", |bytes| bytes.truncate(bytes.len() / 2)),
     ("oversized", |bytes| bytes.extend_from_slice(&[0xa5; 5_000])),
@@ -229,7 +231,9 @@ async fn leftovers_under_temporary_names_disturb_nobody() {
     let world = Tampered::new().await;
     let places = ["", "topics/events/0/", "metadata/"];
     for name in ["checkpoint.tmp", "producers.snapshot.tmp", "meta.tmp", "snapshot.tmp"] {
-        places.map(|place| fs::write(world.path(&format!("{place}{name}")), b"half a fi").unwrap());
+        for place in places {
+            fs::write(world.path(&format!("{place}{name}")), b"half a fi").unwrap();
+        }
     }
     let served = world.served().await;
     assert_eq!(served.read(0).await, all());
