@@ -1,0 +1,36 @@
+//! `demo`, as the README tells people to run it.
+
+mod kit;
+
+use kit::text;
+use std::process::{Command, Output};
+
+fn demo(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_grower-cli")).arg("demo").args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_demo_tells_its_story_and_keeps_its_data_where_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let story = directory.path().join("story");
+    let told = demo(&["--dir", story.to_str().unwrap()]);
+    assert!(told.status.success(), "{}{}", text(&told.stdout), text(&told.stderr));
+    assert!(text(&told.stdout).contains("The story is told: "), "{}", text(&told.stdout));
+    assert!(story.join("topics/rainbow/0").is_dir());
+
+    let verify = Command::new(env!("CARGO_BIN_EXE_grower-cli")).args(["log", "verify"]).arg(&story).output().unwrap();
+    assert!(verify.status.success(), "{}", text(&verify.stdout));
+
+    let again = demo(&["--dir", story.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("without these topics"), "{}", text(&again.stderr));
+}
+
+#[test]
+fn without_a_directory_it_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
+    let told = command.arg("demo").env("TMPDIR", temporary.path()).output().unwrap();
+    assert!(told.status.success(), "{}{}", text(&told.stdout), text(&told.stderr));
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+}

@@ -1,0 +1,62 @@
+//! What happens when somebody presses Ctrl-C, and what when the disk has rotted.
+
+mod kit;
+
+use kit::{Served, json, text, until};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::process::{Child, Command, Stdio};
+
+fn interrupt(child: &Child) {
+    assert!(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap().success());
+}
+
+#[test]
+fn an_interrupted_produce_acknowledges_what_it_has_read_and_says_that_it_is_not_all() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    let mut child = broker.cli("produce events --output json").stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"one\ntwo\nthree\nand half of fo").unwrap();
+    let mut acks = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    assert!((1..=3).all(|line| acks.next().unwrap().unwrap().contains(&format!(r#""line":{line},"#))));
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("interrupted"), "{}", text(&output.stderr));
+    assert_eq!(text(&broker.read("events")), "one\ntwo\nthree\n");
+}
+
+#[test]
+fn an_interrupted_follower_is_done_for_now() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    std::fs::write(broker.path("app.log"), "one\ntwo\n").unwrap();
+    let command = format!("produce events {} --follow", broker.path("app.log").display());
+    let child = broker.cli(&command).spawn().unwrap();
+    until("two lines", || text(&broker.read("events")) == "one\ntwo\n");
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn damage_ends_consume_with_its_place_and_can_be_passed_over() {
+    let mut broker = Served::start();
+    broker.ok("topic create events --config segment.messages=2", b"");
+    broker.ok("produce events --batch-records 1", b"0\n1\n2\n3\n4\n5\n");
+    broker.stop();
+    let segment = broker.data_dir().join("topics/events/0/00000000000000000002.growerlog");
+    let file = std::fs::File::options().write(true).open(segment).unwrap();
+    file.write_all_at(&[0xee], 64).unwrap(); // Inside the only record of offset 2's batch.
+    broker.restart();
+    let output = broker.run("consume events --until-end", b"");
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("--skip-damaged") && told.contains("events/0") && told.contains("2..3"), "{told}");
+    let output = broker.run("consume events --until-end --skip-damaged", b"");
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "0\n1\n3\n4\n5\n"));
+    assert!(text(&output.stderr).contains("damaged"), "what was passed over is named: {}", text(&output.stderr));
+    let topic = &json(&broker.ok("topic describe events --output json", b""))[0];
+    assert_eq!(topic["partitions"][0]["damaged"], serde_json::json!([[2, 3]]));
+}
