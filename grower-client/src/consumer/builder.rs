@@ -1,10 +1,12 @@
 //! How a consumer shall behave.
 
-use super::membership::Member;
+use super::commit::{self, Committer};
+use super::fetcher::Fetcher;
+use super::membership::{self, Member};
 use super::shelf::Shared;
 use super::slot::OnDamage;
 use super::start::{self, Origin};
-use super::{Consumer, commit, fetcher, membership, subscription};
+use super::{Consumer, subscription};
 use crate::cluster::Cluster;
 use crate::error::ConsumeError;
 use crate::record::TopicPartition;
@@ -199,43 +201,61 @@ impl ConsumerBuilder {
         }
         let shared = Arc::new(Shared::new(settings.on_damage));
         let origin = Origin { group: group.clone(), from: settings.from };
-        let mut tasks = JoinSet::new();
-        let member = match (subscribed, assigned) {
-            (Some(topics), None) => {
-                let topics = names(&topics)?;
-                match &group {
-                    Some(group) => {
-                        let member = Arc::new(Member::new(group.clone(), member_id(member)?, topics));
-                        let joined = membership::join(&cluster, &shared, &member, &settings, &origin).await?;
-                        tasks.spawn(joined.run());
-                        Some(member)
-                    }
-                    None => {
-                        subscription::subscribe(&cluster, &shared, &topics, &origin).await?;
-                        let (cluster, shared) = (cluster.clone(), shared.clone());
-                        tasks.spawn(subscription::keep_up(cluster, shared, topics, settings.metadata_max_age));
-                        None
-                    }
-                }
-            }
-            (None, Some(partitions)) => {
-                let place = |(topic, partition): &(String, _)| {
-                    Ok(TopicPartition { topic: TopicName::new(topic)?, partition: *partition })
-                };
-                let places = partitions.iter().map(place).collect::<Result<Vec<_>, NameError>>()?;
-                start::assign(&cluster, &shared, &places, &origin).await?;
-                None
-            }
+        let mut site = Site { cluster, shared, settings, origin, tasks: JoinSet::new() };
+        let member = match (subscribed, assigned, &group) {
+            (Some(topics), None, Some(group)) => Some(site.join(group.clone(), member_id(member)?, &topics).await?),
+            (Some(topics), None, None) => site.subscribe(&topics).await.map(|()| None)?,
+            (None, Some(partitions), _) => site.assign(&partitions).await.map(|()| None)?,
             _ => {
                 return Err(ConsumeError::Settings("a consumer either subscribes to topics or is assigned partitions"));
             }
         };
-        let committer = group.map(|group| Arc::new(commit::Committer::new(cluster.clone(), group, member.clone())));
+        let committer = group.map(|group| Arc::new(Committer::new(site.cluster.clone(), group, member)));
+        Ok(site.open(committer))
+    }
+}
+
+/// A consumer being built.
+struct Site {
+    cluster: Arc<Cluster>,
+    shared: Arc<Shared>,
+    settings: Settings,
+    origin: Origin,
+    tasks: JoinSet<()>,
+}
+
+impl Site {
+    async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Member>, ConsumeError> {
+        let member = Arc::new(Member::new(group, id, names(topics)?));
+        let joined = membership::join(&self.cluster, &self.shared, &member, &self.settings, &self.origin).await?;
+        self.tasks.spawn(joined.run());
+        Ok(member)
+    }
+
+    async fn subscribe(&mut self, topics: &[String]) -> Result<(), ConsumeError> {
+        let topics = names(topics)?;
+        subscription::subscribe(&self.cluster, &self.shared, &topics, &self.origin).await?;
+        let (cluster, shared) = (self.cluster.clone(), self.shared.clone());
+        self.tasks.spawn(subscription::keep_up(cluster, shared, topics, self.settings.metadata_max_age));
+        Ok(())
+    }
+
+    async fn assign(&self, partitions: &[(String, PartitionId)]) -> Result<(), ConsumeError> {
+        let place = |(topic, partition): &(String, _)| {
+            Ok(TopicPartition { topic: TopicName::new(topic)?, partition: *partition })
+        };
+        let places = partitions.iter().map(place).collect::<Result<Vec<_>, NameError>>()?;
+        start::assign(&self.cluster, &self.shared, &places, &self.origin).await
+    }
+
+    /// Begins to fetch.
+    fn open(self, committer: Option<Arc<Committer>>) -> Consumer {
+        let Self { cluster, shared, settings, mut tasks, .. } = self;
         if let (Some(interval), Some(committer)) = (settings.auto_commit, &committer) {
             tasks.spawn(commit::keep_committing(committer.clone(), shared.clone(), interval));
         }
-        tasks.spawn(fetcher::Fetcher::new(cluster.clone(), shared.clone(), &settings).run());
-        Ok(Consumer::new(cluster, shared, settings, committer, tasks))
+        tasks.spawn(Fetcher::new(cluster.clone(), shared.clone(), &settings).run());
+        Consumer::new(cluster, shared, settings, committer, tasks)
     }
 }
 

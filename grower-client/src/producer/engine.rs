@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// Brings a topic up to date: more partitions, or another topic under the same name.
-    fn learn(&self, metadata: &TopicMetadata) -> Arc<Topic> {
+    pub(super) fn learn(&self, metadata: &TopicMetadata) -> Arc<Topic> {
         let name: Arc<str> = Arc::from(&metadata.name);
         let topic =
             self.topics.write().entry(name).or_insert_with(|| Arc::new(Topic::new(metadata.name.clone()))).clone();
@@ -250,12 +250,9 @@ impl Engine {
         self.topics().iter().any(|topic| topic.partitions().into_iter().any(busy))
     }
 
+    /// The topic is gone.
     pub(super) fn forget(&self, topic: &Topic) {
         self.topics.write().remove(topic.name.as_str());
-    }
-
-    pub(super) fn update(&self, metadata: &TopicMetadata) {
-        self.learn(metadata);
     }
 }
 

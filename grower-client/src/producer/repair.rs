@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::topic::{Partition, Topic};
 use crate::backoff;
 use crate::error::RequestError;
-use grower_protocol::message::{ErrorCode, Failure};
+use grower_protocol::message::{ErrorCode, Failure, TopicMetadata};
 use std::sync::Arc;
 use tokio::time::{Instant, sleep};
 
@@ -48,29 +48,29 @@ impl Engine {
             }
             result => result?,
         };
-        self.update(&metadata);
+        self.learn(&metadata);
         let mut missing = None;
         for partition in topic.partitions() {
             if topic.count() <= partition.number.value() {
                 self.fail(&partition, &gone(topic, &partition));
-                continue;
-            }
-            let link = match self.cluster.leader(&metadata, partition.number) {
-                Some(leader) => self.lane.link(&leader).await,
-                None => {
-                    missing = Some(leaderless(topic));
-                    continue;
-                }
-            };
-            match link {
-                Ok(link) => {
-                    partition.lock().link = Some(link);
-                    self.drain(topic, &partition);
-                }
-                Err(error) => missing = Some(error.into()),
+            } else if let Err(error) = self.relink(topic, &metadata, &partition).await {
+                missing = Some(error);
             }
         }
         missing.map_or(Ok(()), Err)
+    }
+
+    async fn relink(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        metadata: &TopicMetadata,
+        partition: &Arc<Partition>,
+    ) -> Result<(), RequestError> {
+        let leader = self.cluster.leader(metadata, partition.number).ok_or_else(|| leaderless(topic))?;
+        let link = self.lane.link(&leader).await?;
+        partition.lock().link = Some(link);
+        self.drain(topic, partition);
+        Ok(())
     }
 
     /// The topic is gone: everything that was for it fails.

@@ -89,3 +89,64 @@ pub(super) fn halves(batch: &Bytes, codec: Codec, count: u32) -> (Bytes, Bytes) 
 fn is_too_large(error: &RequestError) -> bool {
     matches!(error, RequestError::TooLarge { .. }) || error.code() == Some(ErrorCode::TooLarge)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ConnectionError;
+    use grower_protocol::message::Failure;
+
+    /// First in line, sent once, refused definitely.
+    const PLAIN: Case = Case { in_doubt: false, first: true, behind_hole: false, idempotent: true, divisible: false };
+    const LATER: Fate = Fate::SendAgain { after_backoff: true };
+
+    fn says(code: ErrorCode) -> RequestError {
+        Failure::new(code, "no").into()
+    }
+
+    fn check(error: &RequestError, case: Case, expected: Fate) {
+        assert_eq!(fate(error, case), expected, "{error:?} {case:?}");
+    }
+
+    #[test]
+    fn what_a_retry_helps_is_sent_again() {
+        for code in [ErrorCode::NotLeader, ErrorCode::DiskFull, ErrorCode::CorruptBatch, ErrorCode::TimedOut] {
+            check(&says(code), PLAIN, LATER);
+        }
+        let lost = RequestError::Lost(ConnectionError::Closed { address: "b".into() });
+        check(&lost, Case { in_doubt: true, ..PLAIN }, LATER);
+    }
+
+    #[test]
+    fn what_a_retry_does_not_help_is_given_up() {
+        for code in [ErrorCode::InvalidRecord, ErrorCode::UnknownTopic, ErrorCode::Internal, ErrorCode::TooLarge] {
+            check(&says(code), PLAIN, Fate::GiveUp);
+        }
+    }
+
+    #[test]
+    fn without_idempotence_nothing_in_doubt_is_sent_again() {
+        let lost = RequestError::Lost(ConnectionError::Closed { address: "b".into() });
+        check(&lost, Case { in_doubt: true, idempotent: false, ..PLAIN }, Fate::GiveUp);
+        let unsent = RequestError::NotSent(ConnectionError::Closed { address: "b".into() });
+        check(&unsent, Case { idempotent: false, ..PLAIN }, LATER);
+    }
+
+    #[test]
+    fn a_wrong_sequence_means_what_stands_before_the_batch() {
+        let error = says(ErrorCode::OutOfOrderSequence);
+        check(&error, Case { first: false, ..PLAIN }, Fate::SendAgain { after_backoff: false });
+        check(&error, Case { behind_hole: true, ..PLAIN }, Fate::Refused);
+        check(&error, PLAIN, Fate::Renumber);
+        check(&error, Case { in_doubt: true, ..PLAIN }, Fate::GiveUp);
+        check(&error, Case { in_doubt: true, behind_hole: true, ..PLAIN }, Fate::GiveUp);
+    }
+
+    #[test]
+    fn only_what_is_surely_not_in_the_log_is_split() {
+        let divisible = Case { divisible: true, ..PLAIN };
+        check(&says(ErrorCode::TooLarge), divisible, Fate::Split);
+        check(&RequestError::TooLarge { bytes: 9, limit: 8 }, divisible, Fate::Split);
+        check(&says(ErrorCode::TooLarge), Case { in_doubt: true, ..divisible }, Fate::GiveUp);
+    }
+}

@@ -252,20 +252,10 @@ impl Window {
     }
 
     fn failed(&mut self, at: usize, error: RequestError, now: Instant, effects: &mut Effects) {
-        let first = self.entries.iter().position(|entry| entry.state != State::Acked) == Some(at);
-        let moved = self.entries[at].home != self.home;
-        let entry = &mut self.entries[at];
-        entry.in_doubt = !moved && (entry.in_doubt || error.outcome() == Outcome::Unknown);
-        let case = verdict::Case {
-            in_doubt: entry.in_doubt,
-            first,
-            behind_hole: self.halt.is_some_and(|halt| follows(entry.first, halt.hole)),
-            idempotent: self.identity.is_some(),
-            divisible: 1 < entry.count,
-        };
-        let fate = if moved { Fate::Renumber } else { verdict::fate(&error, case) };
         effects.look_again |= verdict::looks_outdated(&error);
         self.last_error = Some(error.clone());
+        let fate = self.judge(at, &error);
+        let entry = &mut self.entries[at];
         match fate {
             Fate::SendAgain { after_backoff } => {
                 entry.state = State::Waiting;
@@ -287,6 +277,25 @@ impl Window {
             }
             Fate::Refused => entry.state = State::Refused,
         }
+    }
+
+    /// What becomes of a batch that met this error; notes whether it is in doubt now.
+    fn judge(&mut self, at: usize, error: &RequestError) -> Fate {
+        let first = self.entries.iter().position(|entry| entry.state != State::Acked) == Some(at);
+        let entry = &mut self.entries[at];
+        if entry.home != self.home {
+            entry.in_doubt = false; // The log that it was for is gone.
+            return Fate::Renumber;
+        }
+        entry.in_doubt |= error.outcome() == Outcome::Unknown;
+        let case = verdict::Case {
+            in_doubt: entry.in_doubt,
+            first,
+            behind_hole: self.halt.is_some_and(|halt| follows(entry.first, halt.hole)),
+            idempotent: self.identity.is_some(),
+            divisible: 1 < entry.count,
+        };
+        verdict::fate(error, case)
     }
 
     /// What was acknowledged is kept only as long as something before it is not.
