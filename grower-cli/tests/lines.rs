@@ -174,6 +174,32 @@ fn a_closed_pipe_ends_consume_without_failure() {
 }
 
 #[test]
+fn acks_that_nobody_reads_are_no_success() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    let mut child = broker.cli("produce events --output json").stdin(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = kit::feed(child, &odd_log(1_000));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("nobody reads the acks"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_closed_standard_input_is_an_empty_one() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    let address = broker
+        .cli("")
+        .get_envs()
+        .find_map(|(name, value)| (name == "GROWER_BROKER").then(|| value.unwrap().to_owned()));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec \"$0\" produce events <&-", env!("CARGO_BIN_EXE_grower-cli")]);
+    let output = shell.env("GROWER_BROKER", address.unwrap()).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).starts_with("events: 0 records"), "{}", text(&output.stdout));
+}
+
+#[test]
 fn nothing_to_connect_to_is_said_with_what_to_do() {
     let mut broker = Served::start();
     let mut command = broker.cli("--timeout 2s topic list");

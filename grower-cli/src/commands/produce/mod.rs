@@ -5,8 +5,9 @@ mod report;
 mod source;
 
 use crate::arguments::key_value;
+use crate::output::reader_went_away;
 use crate::session::Session;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use grower_client::ids::PartitionId;
@@ -119,6 +120,16 @@ pub(crate) enum Compression {
 
 impl Produce {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        match self.carry(session).await {
+            // Elsewhere that is no failure, but here somebody may take it for "every line was acknowledged".
+            Err(error) if reader_went_away(&error) => {
+                bail!("nobody reads the acks any more: lines whose acks were not read may be stored or not")
+            }
+            result => result,
+        }
+    }
+
+    async fn carry(&self, session: &Session) -> anyhow::Result<()> {
         let line_bytes_max = self.line_bytes_max(session).await?;
         let producer = self.producer(session).await?;
         let report = Report::new(session.output, &self.topic);
@@ -126,7 +137,7 @@ impl Produce {
             return self.follow(session, producer, report, line_bytes_max).await;
         }
         let source = source::open(self.file.as_deref(), line_bytes_max)?;
-        Pump::new(&self, producer, report).run(source).await
+        Pump::new(self, producer, report).run(source).await
     }
 
     async fn follow(&self, session: &Session, producer: Producer, report: Report, limit: usize) -> anyhow::Result<()> {
