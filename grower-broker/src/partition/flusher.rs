@@ -156,8 +156,10 @@ fn claim(partition: &Partition) -> bool {
 impl Shared {
     fn spawn(self: &Arc<Self>, name: &str, run: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let shared = self.clone();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
-        self.threads.lock().push(thread.expect("the system lets us start a thread"));
+        match std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared)) {
+            Ok(thread) => self.threads.lock().push(thread),
+            Err(error) => self.health.fail(format!("cannot start a thread for syncs: {error}")),
+        }
     }
 
     /// Without holding the lock afterwards: a thread that ends may still start another.
