@@ -138,3 +138,6 @@ pub enum Response {
     /// It is done and durable: to leaving a group, to deleting, growing and altering, and to a report.
     Done,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! The bytes of every message. A released one never changes: a row that does is a broken protocol.
+
+use super::*;
+use crate::ids::{LeaderEpoch, MemberEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Timestamp};
+use crate::wire::{decode, encode};
+use std::fmt::Debug;
+
+const TOPIC: TopicId = TopicId::from_bytes([7; 16]);
+const PARTITION: PartitionId = PartitionId::new(2);
+
+fn name() -> TopicName {
+    TopicName::new("events").unwrap()
+}
+
+fn group() -> GroupId {
+    GroupId::new("g").unwrap()
+}
+
+fn member() -> MemberId {
+    MemberId::new("m").unwrap()
+}
+
+fn owned() -> Vec<TopicPartitions> {
+    vec![TopicPartitions { topic: TOPIC, partitions: vec![PARTITION] }]
+}
+
+fn refused() -> Failure {
+    Failure::new(ErrorCode::DiskFull, "full")
+}
+
+/// One line a message: its name and its bytes. It must also decode to itself.
+fn rows<T: Serialize + serde::de::DeserializeOwned + Debug + PartialEq>(messages: &[T]) -> String {
+    let row = |message: &T| {
+        let bytes = encode(message);
+        assert_eq!(decode::<T>(&bytes).unwrap(), *message);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let debug = format!("{message:?}");
+        let name = debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned();
+        format!("{name} {hex}")
+    };
+    messages.iter().map(row).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn requests_keep_their_bytes() {
+    let fetch = FetchPartition {
+        topic: TOPIC,
+        partition: PARTITION,
+        offset: Offset::new(300),
+        max_bytes: 9,
+        leader_epoch: Some(LeaderEpoch::new(4)),
+    };
+    let heartbeat = Heartbeat {
+        group: group(),
+        member: member(),
+        epoch: MemberEpoch::new(3),
+        topics: vec![name()],
+        owned: owned(),
+        session_timeout_ms: 1_000,
+        rebalance_timeout_ms: 2_000,
+        assignor: Some("range".to_owned()),
+        instance: None,
+    };
+    let commit =
+        OffsetToCommit { topic: TOPIC, partition: PARTITION, offset: Offset::new(1), metadata: "x".to_owned() };
+    let topic = NewTopic {
+        name: name(),
+        partitions: Some(3),
+        replication_factor: None,
+        configs: vec![("flush".to_owned(), "os".to_owned())],
+    };
+    let requests = [
+        Request::Hello(Hello {
+            software: "s".to_owned(),
+            version: "1".to_owned(),
+            features: vec![Feature("groups".to_owned())],
+        }),
+        Request::Metadata(Metadata { topics: Some(vec![name()]), create_missing: true }),
+        Request::InitProducer,
+        Request::Produce(Produce {
+            acks: Acks::All,
+            timeout_ms: 5,
+            partitions: vec![ProducePartition { topic: TOPIC, partition: PARTITION, length: 300 }],
+        }),
+        Request::Fetch(Fetch { max_wait_ms: 1, min_bytes: 2, max_bytes: 3, partitions: vec![fetch] }),
+        Request::ListOffsets(ListOffsets {
+            partitions: vec![ListOffset {
+                topic: TOPIC,
+                partition: PARTITION,
+                spec: OffsetSpec::AtOrAfter(Timestamp::from_millis(-1)),
+            }],
+        }),
+        Request::Heartbeat(heartbeat),
+        Request::LeaveGroup { group: group(), member: member() },
+        Request::CommitOffsets(OffsetCommit {
+            group: group(),
+            member: Some((member(), MemberEpoch::new(3))),
+            offsets: vec![commit],
+        }),
+        Request::FetchOffsets { group: group(), partitions: Some(vec![(TOPIC, PARTITION)]) },
+        Request::ListGroups,
+        Request::DescribeGroup(group()),
+        Request::DeleteGroup(group()),
+        Request::CreateTopics { topics: vec![topic] },
+        Request::DeleteTopic(name()),
+        Request::GrowTopic { topic: name(), partitions: 4 },
+        Request::AlterTopic { topic: name(), configs: vec![("flush".to_owned(), None)] },
+        Request::DescribeTopics { topics: None, segments: true },
+        Request::ReportDamage(ReportDamage {
+            topic: TOPIC,
+            partition: PARTITION,
+            start: Offset::new(1),
+            end: Offset::new(2),
+        }),
+    ];
+    insta::assert_snapshot!(rows(&requests), @"
+    Hello 0001730131010667726f757073
+    Metadata 010101066576656e747301
+    InitProducer 02
+    Produce 030205010707070707070707070707070707070702fb2c01
+    Fetch 04010203010707070707070707070707070707070702fb2c01090104
+    ListOffsets 050107070707070707070707070707070707020201
+    Heartbeat 060167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e676500
+    LeaveGroup 070167016d
+    CommitOffsets 08016701016d03010707070707070707070707070707070702010178
+    FetchOffsets 09016701010707070707070707070707070707070702
+    ListGroups 0a
+    DescribeGroup 0b0167
+    DeleteGroup 0c0167
+    CreateTopics 0d01066576656e74730103000105666c757368026f73
+    DeleteTopic 0e066576656e7473
+    GrowTopic 0f066576656e747304
+    AlterTopic 10066576656e74730105666c75736800
+    DescribeTopics 110001
+    ReportDamage 1207070707070707070707070707070707020102
+    ");
+}
+
+#[test]
+fn responses_keep_their_bytes() {
+    let partition = PartitionMetadata {
+        partition: PARTITION,
+        leader: Some(NodeId::new(1)),
+        leader_epoch: LeaderEpoch::new(4),
+        replicas: vec![NodeId::new(1)],
+        in_sync: vec![NodeId::new(1)],
+    };
+    let committed =
+        CommittedOffset { topic: TOPIC, partition: PARTITION, offset: Offset::new(1), metadata: "x".to_owned() };
+    let described = MemberDescription {
+        member: member(),
+        epoch: MemberEpoch::new(3),
+        topics: vec![name()],
+        owned: owned(),
+        target: owned(),
+    };
+    let responses = [
+        Response::Failed(refused()),
+        Response::Hello(HelloAnswer {
+            software: "s".to_owned(),
+            version: "1".to_owned(),
+            features: Vec::new(),
+            unknown_features: vec![Feature("queues".to_owned())],
+            cluster_id: "c".to_owned(),
+            node: NodeId::new(1),
+            frame_bytes_max: 300,
+        }),
+        Response::Metadata(MetadataAnswer {
+            brokers: vec![BrokerAddress { node: NodeId::new(1), address: "a:1".to_owned() }],
+            topics: vec![
+                Ok(TopicMetadata { name: name(), id: TOPIC, partitions: vec![partition] }),
+                Err(Failure::new(ErrorCode::UnknownTopic, "no")),
+            ],
+        }),
+        Response::InitProducer(ProducerIdentity { id: ProducerId::new(9), epoch: ProducerEpoch::new(1) }),
+        Response::Produce(vec![
+            Ok(Produced { base_offset: Offset::new(300), log_start: Offset::ZERO, durability: Durability::Fsynced }),
+            Err(refused()),
+        ]),
+        Response::Fetch(FetchAnswer {
+            partitions: vec![Ok(FetchedPartition {
+                length: 300,
+                high_watermark: Offset::new(5),
+                log_start: Offset::new(1),
+                damaged: Some((Offset::new(2), Offset::new(3))),
+            })],
+        }),
+        Response::ListOffsets(vec![Ok(ListedOffset { offset: Some(Offset::new(1)), timestamp: None })]),
+        Response::Heartbeat(HeartbeatAnswer { epoch: MemberEpoch::new(3), interval_ms: 200, assignment: owned() }),
+        Response::CommitOffsets(vec![Ok(()), Err(refused())]),
+        Response::FetchOffsets(vec![committed.clone()]),
+        Response::ListGroups(vec![GroupSummary { group: group(), state: GroupState::Stable, members: 1 }]),
+        Response::DescribeGroup(GroupDescription {
+            group: group(),
+            state: GroupState::Reconciling,
+            epoch: 3,
+            assignor: "range".to_owned(),
+            members: vec![described],
+            offsets: vec![committed],
+        }),
+        Response::CreateTopics(vec![Ok(TOPIC)]),
+        Response::DescribeTopics(vec![Ok(description())]),
+        Response::Done,
+    ];
+    insta::assert_snapshot!(rows(&responses), @"
+    Failed 00180466756c6c
+    Hello 0101730131000106717565756573016301fb2c01
+    Metadata 02010103613a310200066576656e7473070707070707070707070707070707070102010104010101010107026e6f
+    InitProducer 030901
+    Produce 040200fb2c01000201180466756c6c
+    Fetch 050100fb2c010501010203
+    ListOffsets 060100010100
+    Heartbeat 0703c801070707070707070707070707070707070102
+    CommitOffsets 08020001180466756c6c
+    FetchOffsets 09010707070707070707070707070707070702010178
+    ListGroups 0a0101670101
+    DescribeGroup 0b016702030572616e676501016d0301066576656e74730107070707070707070707070707070707010201070707070707070707070707070707070102010707070707070707070707070707070702010178
+    CreateTopics 0c010007070707070707070707070707070707
+    DescribeTopics 0d0100066576656e747307070707070707070707070707070707010105666c757368026f730101020004010100000203fb4c0101000101016c01690003fb2c01200102
+    Done 0e
+    ");
+}
+
+fn description() -> TopicDescription {
+    let segment = SegmentDescription {
+        log_file: "l".to_owned(),
+        index_file: "i".to_owned(),
+        base_offset: Offset::ZERO,
+        end_offset: Offset::new(3),
+        log_bytes: 300,
+        index_bytes: 32,
+        max_timestamp: Some(Timestamp::from_millis(1)),
+    };
+    let partition = PartitionDescription {
+        partition: PARTITION,
+        leader: None,
+        leader_epoch: LeaderEpoch::new(4),
+        replicas: vec![NodeId::new(1)],
+        in_sync: Vec::new(),
+        log_start: Offset::ZERO,
+        high_watermark: Offset::new(2),
+        log_end: Offset::new(3),
+        bytes: 332,
+        damaged: vec![(Offset::ZERO, Offset::new(1))],
+        segments: vec![segment],
+    };
+    TopicDescription {
+        name: name(),
+        id: TOPIC,
+        replication_factor: 1,
+        configs: vec![ConfigEntry { key: "flush".to_owned(), value: "os".to_owned(), source: ConfigSource::Topic }],
+        partitions: vec![partition],
+    }
+}
+
+#[test]
+fn error_codes_keep_their_numbers() {
+    let numbers = [ErrorCode::Internal, ErrorCode::UnknownTopic, ErrorCode::DiskFull, ErrorCode::NotAssigned];
+    assert_eq!(numbers.map(|code| encode(&code)[0]), [0, 7, 24, 32]);
+}
