@@ -1,6 +1,7 @@
 //! Whether the broker may go on, and who is to be told when it may not.
 
 use crate::metrics::Metrics;
+use grower_protocol::message::{ErrorCode, Failure};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,15 @@ impl Health {
     pub(crate) async fn failed(&self) -> String {
         self.0.failed.cancelled().await;
         self.failure().unwrap_or_default()
+    }
+
+    /// What to tell a client. Of a broker that has failed: that it stops, for its next start may well do what was asked,
+    /// and a producer that sends again then writes once.
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        match self.failure().filter(|_| failure.code == ErrorCode::StorageFailed) {
+            Some(reason) => Failure::new(ErrorCode::ShuttingDown, reason),
+            None => failure,
+        }
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

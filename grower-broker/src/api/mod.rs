@@ -88,6 +88,7 @@ impl Api {
 
     /// Requests that touch metadata, groups or the disk: each runs as a task of its own.
     async fn answer(self: Arc<Self>, request: Request) -> Response {
+        let health = self.health.clone();
         let answered = match request {
             Request::Metadata(metadata) => self.metadata(metadata).await,
             Request::InitProducer => self.init_producer().await,
@@ -107,7 +108,7 @@ impl Api {
             | Request::DeleteGroup(_) => self.group_request(request).await,
             Request::Hello(_) | Request::Produce(_) | Request::Fetch(_) => unreachable!("handled without a task"),
         };
-        answered.unwrap_or_else(Response::Failed)
+        answered.unwrap_or_else(|failure| Response::Failed(health.explain(failure)))
     }
 
     fn hello(&self, hello: &Hello) -> HelloAnswer {

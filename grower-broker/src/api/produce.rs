@@ -77,7 +77,7 @@ impl Api {
             )
         })?;
         let records = u64::from(batch.header().record_count);
-        let appended = partition.append(batch, now)?;
+        let appended = partition.append(batch, now).map_err(|failure| self.health.explain(failure))?;
         self.health.metrics().appended(records, length);
         if appended.rolled {
             self.topics.look_at_retention();

@@ -238,7 +238,7 @@ impl Shared {
             self.waiting.fetch_sub(waiters.len(), Ordering::Relaxed);
             self.last_round.store(waiters.len(), Ordering::Relaxed);
         }
-        let outcome = self.sync(partition);
+        let outcome = self.sync(partition).map_err(|failure| self.health.explain(failure));
         if outcome.is_ok() {
             self.idle.watch(partition);
         }
