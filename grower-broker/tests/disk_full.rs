@@ -1,105 +1,76 @@
 //! A full disk refuses writes and does nothing worse: reads and changes of metadata go on, and once there is room again writes do
-//! too, without a restart. Nothing acknowledged is lost over several such times.
+//! too, without a restart. Writers, a reader and a group go on through several such times, and nothing acknowledged is lost.
 
-#[path = "support/daemon.rs"]
-mod daemon;
-#[path = "support/load.rs"]
-mod load;
+mod support {
+    pub(crate) mod crowd;
+    pub(crate) mod daemon;
+    pub(crate) mod ledger;
+    pub(crate) mod raw;
+}
 #[path = "../../grower-storage/tests/support/power_cut.rs"]
-mod power_cut;
-#[path = "support/raw.rs"]
-mod raw;
+mod rig;
 
-use daemon::{Daemon, command};
 use grower_client::ids::TopicId;
-use grower_client::{Acks, Client, ErrorCode, Outcome, TopicSpec};
-use load::{Load, Place, check, read_all};
-use power_cut::PowerRig;
-use raw::{Raw, batch};
+use grower_client::{Acks, ErrorCode, Outcome, TopicSpec};
+use rig::PowerRig;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use support::crowd::{Crowd, Door};
+use support::daemon::{Daemon, command};
+use support::ledger::{Audit, Ledger};
+use support::raw::{Raw, batch};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 
-const DISK_MIB: u64 = 48;
+const DISK_MIB: u64 = 64;
 const RESERVE: u64 = 8 << 20;
-/// What is acknowledged here must stay.
-const KEPT: &str = "kept";
-/// Enough of them to fill the disk; deleted, or shortened by retention.
-const BULK: &str = "bulk";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_writes_until_there_is_room_again() {
     let Some(rig) = PowerRig::with_mib(DISK_MIB).unwrap() else { return };
-    let data = rig.path().join("data");
-    let mut test = Test::start(&data, RESERVE).await;
-
-    for (cycle, room) in
-        [Room::ByDeleting, Room::ByRetention, Room::FromOthers, Room::ByDeleting].into_iter().enumerate()
-    {
-        let cycle = u32::try_from(cycle).unwrap();
-        let hog = test.fill(cycle, room).await;
-        test.check_full(cycle).await;
-        let waiting = Load::start(&test.client, KEPT, 1, 2, cycle);
+    let mut test = Test::start(rig.path().join("data"), RESERVE).await;
+    for room in [Room::ByDeleting, Room::ByRetention, Room::FromOthers] {
+        let bulk = test.create_bulk(room).await;
+        let hog = (room == Room::FromOthers).then(|| Hog::take(rig.path(), RESERVE + (1 << 20)));
+        test.write_until_refused(bulk, 512 << 10).await;
+        test.check_full(room).await;
         test.make_room(room, hog).await;
-        waiting.wait_for_more(50).await; // Writers that met the full disk go on by themselves.
-        test.acked.extend(waiting.stop().await);
         test.check_has_room().await;
     }
-
-    test.restart().await;
-    test.check_kept().await;
-    test.stop().await;
+    test.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn not_even_a_disk_without_a_free_byte_ends_the_broker() {
     let Some(rig) = PowerRig::with_mib(DISK_MIB).unwrap() else { return };
-    let data = rig.path().join("data");
-    let mut test = Test::start(&data, RESERVE).await;
-
-    for cycle in 0..3 {
-        let load = Load::start(&test.client, KEPT, 1, 4, cycle);
-        load.wait_for_more(100).await;
+    let mut test = Test::start(rig.path().join("data"), RESERVE).await;
+    for _ in 0..3 {
         let hog = Hog::take(rig.path(), 0); // Under the writers' hands, the reserve as well.
         test.wait_until_full().await;
-        test.check_reads(&load).await;
+        test.check_reads().await;
         drop(hog);
-        load.wait_for_more(100).await;
-        test.acked.extend(load.stop().await);
-        test.check_kept().await;
+        test.check_has_room().await;
     }
-
-    test.restart().await;
-    test.check_kept().await;
-    test.stop().await;
+    test.finish().await;
 }
 
 /// Without a reserve it is the file system that refuses, anywhere in the middle of a write, a roll or a checkpoint.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_meets_the_end_of_the_disk_is_refused_like_any_other() {
     let Some(rig) = PowerRig::with_mib(DISK_MIB).unwrap() else { return };
-    let data = rig.path().join("data");
-    let mut test = Test::start(&data, 0).await;
-
-    for cycle in 0..5 {
-        let load = Load::start(&test.client, KEPT, 1, 4, cycle);
-        load.wait_for_more(100).await;
-        let bulk = test.create_bulk(cycle).await;
+    let mut test = Test::start(rig.path().join("data"), 0).await;
+    let bulk = test.create_bulk(Room::FromOthers).await;
+    for _ in 0..5 {
         let hog = Hog::take(rig.path(), 64 << 10);
         test.write_until_refused(bulk, 100).await;
-        test.check_reads(&load).await;
+        test.check_reads().await;
         drop(hog);
-        load.wait_for_more(100).await;
-        test.acked.extend(load.stop().await);
-        test.check_kept().await;
+        test.check_has_room().await;
     }
-
-    test.restart().await;
-    test.check_kept().await;
-    test.stop().await;
+    test.finish().await;
 }
 
 /// How room is made.
@@ -113,56 +84,37 @@ enum Room {
     FromOthers,
 }
 
+impl Room {
+    /// The topic that fills the disk.
+    fn topic(self) -> String {
+        format!("bulk-{self:?}")
+    }
+}
+
+/// A daemon on a small disk, and clients who want nothing to be lost.
 struct Test {
-    dir: PathBuf,
-    reserve: u64,
+    data: PathBuf,
     daemon: Daemon,
-    client: Client,
-    acked: BTreeMap<Place, String>,
+    door: Door,
+    ledger: Arc<Ledger>,
+    crowd: Crowd,
 }
 
 impl Test {
-    async fn start(data: &Path, reserve: u64) -> Self {
-        let daemon = Self::daemon(data, reserve);
-        let client = Client::connect(daemon.listen.to_string()).await.unwrap();
-        let small = TopicSpec::partitions(1).config("segment.bytes", "256KiB");
-        client.admin().create_topic(KEPT, small).await.unwrap();
-        let mut test = Self { dir: data.to_owned(), reserve, daemon, client, acked: BTreeMap::new() };
-        let load = Load::start(&test.client, KEPT, 1, 2, 1_000);
-        load.wait_for_more(100).await;
-        test.acked = load.stop().await;
-        test
-    }
-
-    fn daemon(data: &Path, reserve: u64) -> Daemon {
-        let mut command = command(data);
+    async fn start(data: PathBuf, reserve: u64) -> Self {
+        let mut command = command(&data);
         command.env("GROWER__DISK__RESERVE_BYTES", reserve.to_string()).env("GROWER__DISK__RETENTION_CHECK", "100ms");
-        Daemon::start_command(&mut command)
+        let daemon = Daemon::start_command(&mut command);
+        let (door, ledger) = (Door::default(), Ledger::new("events", 4));
+        door.open(daemon.listen);
+        let crowd = Crowd::start(&door, ledger.clone(), &[("segment.messages", "500")]).await;
+        ledger.wait_for(300).await;
+        Self { data, daemon, door, ledger, crowd }
     }
 
-    async fn restart(&mut self) {
-        self.daemon.signal(rustix::process::Signal::KILL);
-        self.daemon.child.wait().unwrap();
-        self.daemon = Self::daemon(&self.dir, self.reserve);
-        self.client = Client::connect(self.daemon.listen.to_string()).await.unwrap();
-    }
-
-    async fn stop(self) {
-        let ended = tokio::task::spawn_blocking(|| self.daemon.terminate()).await.unwrap();
-        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
-    }
-
-    /// Fills the disk up to the reserve, with records or otherwise.
-    async fn fill(&self, cycle: u32, room: Room) -> Option<Hog> {
-        let bulk = self.create_bulk(cycle).await;
-        let hog = (room == Room::FromOthers).then(|| Hog::take(&self.dir, RESERVE + (1 << 20)));
-        self.write_until_refused(bulk, 512 << 10).await;
-        hog
-    }
-
-    async fn create_bulk(&self, cycle: u32) -> TopicId {
+    async fn create_bulk(&self, room: Room) -> TopicId {
         let spec = TopicSpec::partitions(1).config("segment.bytes", "1MiB");
-        self.client.admin().create_topic(format!("{BULK}-{cycle}"), spec).await.unwrap()
+        self.crowd.client.admin().create_topic(room.topic(), spec).await.unwrap()
     }
 
     /// Writes until that is refused, then checks how. A client would try again; here every refusal counts.
@@ -179,41 +131,40 @@ impl Test {
     }
 
     /// Everything but writing works.
-    async fn check_full(&self, cycle: u32) {
-        assert!(0 < free(&self.dir), "the reserve is there for what must go on");
+    async fn check_full(&self, room: Room) {
+        assert!(0 < free(&self.data), "the reserve is there for what must go on");
         assert!(self.ask("/readyz").contains("disk full"));
         assert!(self.ask("/healthz").starts_with("HTTP/1.1 200 "));
-        self.check_kept().await;
-        let admin = self.client.admin();
-        let name = format!("made-while-full-{cycle}");
+        self.check_reads().await;
+        let admin = self.crowd.client.admin();
+        let name = format!("made-while-full-{room:?}");
         admin.create_topic(&name, TopicSpec::partitions(2)).await.unwrap();
         admin.alter_topic(&name, [("retention.ms", Some("1h".to_owned()))]).await.unwrap();
         admin.grow_topic(&name, 3).await.unwrap();
         admin.delete_topic(&name).await.unwrap();
     }
 
+    async fn check_reads(&self) {
+        Audit::default().run(&self.crowd.client, &self.ledger).await;
+    }
+
     async fn make_room(&self, room: Room, hog: Option<Hog>) {
-        let admin = self.client.admin();
-        let topics = admin.metadata().await.unwrap().topics.into_iter().map(|topic| topic.unwrap().name);
-        let bulk = topics.filter(|name| name.as_str().starts_with(BULK));
+        let admin = self.crowd.client.admin();
         match room {
             Room::FromOthers => drop(hog),
-            Room::ByDeleting => {
-                for topic in bulk {
-                    admin.delete_topic(topic).await.unwrap();
-                }
-            }
+            Room::ByDeleting => admin.delete_topic(room.topic()).await.unwrap(),
             Room::ByRetention => {
-                for topic in bulk {
-                    admin.alter_topic(topic, [("retention.bytes", Some("1MiB".to_owned()))]).await.unwrap();
-                }
+                let little = [("retention.bytes", Some("1MiB".to_owned()))];
+                admin.alter_topic(room.topic(), little).await.unwrap();
             }
         }
     }
 
-    async fn check_has_room(&self) {
+    /// Writers that met the full disk go on by themselves.
+    async fn check_has_room(&mut self) {
+        self.ledger.wait_for(self.ledger.acks() + 300).await;
         assert!(self.ask("/readyz").starts_with("HTTP/1.1 200 "));
-        self.check_kept().await;
+        self.crowd.check();
     }
 
     async fn wait_until_full(&self) {
@@ -222,22 +173,29 @@ impl Test {
         }
     }
 
-    async fn check_reads(&self, load: &Load) {
-        let mut acked = self.acked.clone();
-        acked.extend(load.acked());
-        check(&acked, &read_all(&self.client, KEPT, 1).await);
-    }
-
-    async fn check_kept(&self) {
-        check(&self.acked, &read_all(&self.client, KEPT, 1).await);
-    }
-
     fn ask(&self, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(self.daemon.http.unwrap()).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    /// All is there, also after a crash.
+    async fn finish(self) {
+        let client = self.crowd.finish().await;
+        let mut before = Audit::default();
+        before.run(&client, &self.ledger).await;
+        before.is_complete(&self.ledger);
+        spawn_blocking(|| self.daemon.kill9()).await.unwrap();
+        let _daemon = {
+            let daemon = Daemon::start(&self.data, &[]);
+            self.door.open(daemon.listen);
+            daemon
+        };
+        let mut after = Audit::default();
+        after.run(&client, &self.ledger).await;
+        after.is_complete(&self.ledger);
     }
 }
 

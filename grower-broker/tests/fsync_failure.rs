@@ -1,120 +1,118 @@
 //! A sync that fails ends the broker: nothing is acknowledged by it or after it, and everything acknowledged before it stays.
 //!
 //! The daemon runs on a libc whose fdatasync fails when told to, and then loses what it should have made durable, as a
-//! real disk does: an ack that relied on it, or on trying again, is found missing after the restart.
+//! real disk does: an ack that relied on it, or on trying again, is found missing after the restart. Producers, a reader
+//! and a group go on across all of it.
 
-#[path = "support/daemon.rs"]
-mod daemon;
-#[path = "support/load.rs"]
-mod load;
+mod support {
+    pub(crate) mod crowd;
+    pub(crate) mod daemon;
+    pub(crate) mod ledger;
+}
 
-use daemon::{Daemon, command};
-use grower_client::{Client, Outcome, TopicSpec};
-use load::{Load, Place, check, read_all, write_some};
-use std::collections::BTreeMap;
+use grower_client::Outcome;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-const TOPIC: &str = "events";
-const PARTITIONS: u32 = 3;
-const WRITERS: u32 = 6;
+use support::crowd::{Crowd, Door};
+use support::daemon::{Daemon, command};
+use support::ledger::{Audit, Ledger};
+use tokio::task::spawn_blocking;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_ack_relies_on_a_sync_that_failed() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(shim) = compile_shim(dir.path()) else { return };
+    let Some(rig) = Rig::build(dir.path(), "/topics/") else { return };
+    let (door, ledger) = (Door::default(), Ledger::new("events", 4));
+    let mut daemon = rig.start(&door, 1);
+    let mut crowd = Crowd::start(&door, ledger.clone(), &[("segment.messages", "100")]).await;
+    let mut audit = Audit::default();
     // The very first sync after the trigger, and later ones, of rounds as well as of segments that roll.
-    for failing in [1, 2, 3, 5, 8, 40] {
-        check_failing_sync(&dir.path().join(format!("data-{failing}")), &shim, failing).await;
+    for next in [2, 3, 5, 8, 40, 1] {
+        ledger.wait_for(ledger.acks() + 500).await;
+        rig.arm();
+        rig.check_end(daemon).await;
+        daemon = rig.start(&door, next);
+        audit.run(&crowd.client, &ledger).await;
+        crowd.check_commits().await;
+        crowd.check();
     }
-}
-
-async fn check_failing_sync(data: &Path, shim: &Path, failing: u32) {
-    let shimmed = Shimmed::start(data, shim, "/topics/", failing).await;
-    let load = Load::start(&shimmed.client, TOPIC, PARTITIONS, WRITERS, 1);
-    load.wait_for_more(500).await;
-    shimmed.arm();
-    shimmed.check_ended().await;
-    check_restart(data, &load.stop().await).await;
+    let client = crowd.finish().await;
+    let mut all = Audit::default();
+    all.run(&client, &ledger).await;
+    all.is_complete(&ledger);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_metadata_is_not_confirmed_by_a_sync_that_failed() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(shim) = compile_shim(dir.path()) else { return };
-    let data = dir.path().join("data");
-    let shimmed = Shimmed::start(&data, &shim, "/metadata/", 1).await;
-    let acked = write_some(&shimmed.client, TOPIC, 1).await;
-    shimmed.arm();
-    let refused = shimmed.client.admin().delete_topic(TOPIC).await.unwrap_err();
+    let Some(rig) = Rig::build(dir.path(), "/metadata/") else { return };
+    let (door, topic) = (Door::default(), "kept");
+    let daemon = rig.start(&door, 1);
+    let admin = door.client().await.admin();
+    admin.create_topic(topic, grower_client::TopicSpec::partitions(1)).await.unwrap();
+
+    rig.arm();
+    let refused = admin.delete_topic(topic).await.unwrap_err();
     assert_eq!(refused.outcome(), Outcome::Unknown, "{refused}");
-    shimmed.check_ended().await;
-    check_restart(&data, &acked).await;
+    rig.check_end(daemon).await;
+
+    let _daemon = rig.start(&door, 1);
+    let kept = door.client().await.admin().describe_topic(topic, false).await.unwrap();
+    assert_eq!(kept.name.as_str(), topic);
 }
 
-/// A daemon on the libc that can fail, with a topic.
-struct Shimmed {
-    daemon: Daemon,
-    client: Client,
+/// A libc that can fail, and a data directory for daemons on it.
+struct Rig {
+    shim: PathBuf,
+    data: PathBuf,
     trigger: PathBuf,
+    /// Which files' syncs fail: those with this in their path.
+    within: &'static str,
 }
 
-impl Shimmed {
-    async fn start(data: &Path, shim: &Path, within: &str, failing: u32) -> Self {
-        let trigger = data.with_extension("trigger");
-        let mut shimmed = command(data);
-        shimmed.env("LD_PRELOAD", shim).env("LOST_SYNC_TRIGGER", &trigger);
-        shimmed.env("LOST_SYNC_IN", within).env("LOST_SYNC_AT", failing.to_string());
-        let daemon = Daemon::start_command(&mut shimmed);
-        let client = Client::connect(daemon.listen.to_string()).await.unwrap();
-        let rolling = TopicSpec::partitions(PARTITIONS).config("segment.bytes", "16KiB");
-        client.admin().create_topic(TOPIC, rolling).await.unwrap();
-        Self { daemon, client, trigger }
+impl Rig {
+    /// Without a C compiler there is none, and nothing to check.
+    fn build(dir: &Path, within: &'static str) -> Option<Self> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/lost_sync.c");
+        let shim = dir.join("lost_sync.so");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&shim).arg(source).arg("-ldl");
+        match compiler.status() {
+            Err(error) => {
+                eprintln!("no sync can be made to fail: cc: {error}");
+                return None;
+            }
+            Ok(status) => assert!(status.success(), "cc: {status}"),
+        }
+        Some(Self { shim, data: dir.join("data"), trigger: dir.join("trigger"), within })
     }
 
-    /// From now on syncs are counted.
+    /// Starts a daemon; once armed, its `failing`th sync from then on fails.
+    fn start(&self, door: &Door, failing: u32) -> Daemon {
+        let _ = std::fs::remove_file(&self.trigger);
+        let _ = std::fs::remove_file(self.lost());
+        let mut command = command(&self.data);
+        command.env("LD_PRELOAD", &self.shim).env("LOST_SYNC_TRIGGER", &self.trigger);
+        command.env("LOST_SYNC_IN", self.within).env("LOST_SYNC_AT", failing.to_string());
+        let daemon = Daemon::start_command(&mut command);
+        door.open(daemon.listen);
+        daemon
+    }
+
     fn arm(&self) {
         std::fs::write(&self.trigger, "").unwrap();
     }
 
-    /// Waits until it has ended as it should.
-    async fn check_ended(self) {
-        let ended = tokio::task::spawn_blocking(|| self.daemon.wait()).await.unwrap();
+    fn lost(&self) -> PathBuf {
+        self.trigger.with_extension("lost")
+    }
+
+    /// Waits until the daemon has ended as it should.
+    async fn check_end(&self, daemon: Daemon) {
+        let ended = spawn_blocking(|| daemon.wait()).await.unwrap();
         assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
         let reasons = ended.stderr.iter().filter(|line| line.starts_with("grower-broker: stopped: a sync failed"));
         assert_eq!(reasons.count(), 1, "{ended:#?}");
-        assert!(self.trigger.with_extension("trigger.lost").exists(), "it ended without any sync having failed");
-    }
-}
-
-/// Everything acknowledged is there, and the broker takes more.
-async fn check_restart(data: &Path, acked: &BTreeMap<Place, String>) {
-    let daemon = Daemon::start(data, &[]);
-    let client = Client::connect(daemon.listen.to_string()).await.unwrap();
-    check(acked, &read_all(&client, TOPIC, PARTITIONS).await);
-    let more = Load::start(&client, TOPIC, PARTITIONS, WRITERS, 2);
-    more.wait_for_more(100).await;
-    let mut acked = acked.clone();
-    acked.extend(more.stop().await);
-    check(&acked, &read_all(&client, TOPIC, PARTITIONS).await);
-    let ended = tokio::task::spawn_blocking(|| daemon.terminate()).await.unwrap();
-    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
-}
-
-/// The libc that can fail. Without a C compiler there is none, and nothing to check.
-fn compile_shim(dir: &Path) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/lost_sync.c");
-    let shim = dir.join("lost_sync.so");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&shim).arg(source).arg("-ldl");
-    match compiler.status() {
-        Err(error) => {
-            eprintln!("no sync can be made to fail: cc: {error}");
-            None
-        }
-        Ok(status) => {
-            assert!(status.success(), "cc: {status}");
-            Some(shim)
-        }
+        assert!(self.lost().exists(), "it ended without any sync having failed");
     }
 }

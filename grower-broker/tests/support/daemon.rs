@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -85,12 +85,6 @@ impl Daemon {
         kill_process(pid(&self.child), signal).unwrap();
     }
 
-    /// Halts it in the middle of whatever it does, for [`Daemon::kill9`] to end.
-    pub(crate) fn freeze(&self) {
-        self.signal(Signal::STOP);
-        waitid(WaitId::Pid(pid(&self.child)), WaitIdOptions::STOPPED).unwrap();
-    }
-
     /// Waits until it ends by itself.
     pub(crate) fn wait(mut self) -> Ended {
         let status = wait(&mut self.child);
@@ -130,14 +124,6 @@ pub(crate) fn bare_command() -> Command {
     }
     command.stdin(Stdio::null());
     command
-}
-
-/// Starts what [`command`] gave and kills it after `while_starting`, ready or not.
-pub(crate) fn kill_early(command: &mut Command, while_starting: impl FnOnce()) {
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    while_starting();
-    let _ = child.kill();
-    child.wait().unwrap();
 }
 
 /// Runs a daemon that is expected to end by itself.

@@ -1,0 +1,72 @@
+//! The daemon is asked to stop while clients are busy, and loses its disk while they are.
+
+mod support {
+    pub(crate) mod crowd;
+    pub(crate) mod daemon;
+    pub(crate) mod ledger;
+}
+#[path = "../../grower-storage/tests/support/power_cut.rs"]
+mod rig;
+
+use grower_client::{Record, TopicSpec};
+use rig::PowerRig;
+use std::path::Path;
+use support::crowd::{Crowd, Door};
+use support::daemon::{Daemon, Ended};
+use support::ledger::{Audit, Ledger, Line};
+use tokio::task::spawn_blocking;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asked_to_stop_it_stops_cleanly_and_clients_go_on_with_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (door, ledger) = (Door::default(), Ledger::new("events", 4));
+    let mut daemon = start(dir.path(), &door);
+    let mut crowd = Crowd::start(&door, ledger.clone(), &[("segment.messages", "100")]).await;
+    for _ in 0..10 {
+        ledger.wait_for(ledger.acks() + 300).await;
+        let ended = spawn_blocking(|| daemon.terminate()).await.unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+        daemon = start(dir.path(), &door);
+        crowd.check_commits().await;
+        crowd.check();
+    }
+    let client = crowd.finish().await;
+    let mut all = Audit::default();
+    all.run(&client, &ledger).await;
+    all.is_complete(&ledger);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_breaks_down_ends_the_broker_and_nothing_acknowledged() {
+    let Some(mut rig) = PowerRig::with_mib(256).unwrap() else { return };
+    let (door, ledger) = (Door::default(), Ledger::new("events", 1));
+    let daemon = start(rig.path(), &door);
+    let client = door.client().await;
+    client.admin().create_topic(ledger.topic, TopicSpec::partitions(1)).await.unwrap();
+    let producer = client.producer().build().await.unwrap();
+    let send = async |number| {
+        let line = Line { writer: 0, number };
+        let record = Record::new(ledger.topic).partition(0).value(line.text(0));
+        ledger.note(line, &producer.send(record).await.unwrap());
+    };
+    for number in 0..100 {
+        send(number).await;
+    }
+
+    rig.cut().unwrap(); // The process lives, and every write fails.
+    let next_start = async {
+        let Ended { status, stderr } = spawn_blocking(|| daemon.wait()).await.unwrap();
+        assert_eq!(status.code(), Some(1), "{stderr:#?}");
+        assert!(stderr.iter().any(|line| line.starts_with("grower-broker: stopped: ")), "{stderr:#?}");
+        rig.remount().unwrap();
+        start(rig.path(), &door)
+    };
+    let (_daemon, ()) = tokio::join!(next_start, send(100));
+    assert_eq!(Audit::default().run(&client, &ledger).await, 101);
+}
+
+fn start(dir: &Path, door: &Door) -> Daemon {
+    let daemon = Daemon::start(dir, &[]);
+    door.open(daemon.listen);
+    daemon
+}
