@@ -194,3 +194,26 @@ fn damaged_range(fake: &Fake) -> std::ops::Range<u64> {
     let start: u64 = sizes[..2].iter().sum();
     start..start + sizes[2]
 }
+
+#[tokio::test]
+async fn a_reader_misses_and_repeats_nothing_through_faults() {
+    let refused = Act::Refuse;
+    let faults = [
+        Act::Serve,
+        Act::Cut,
+        Act::ServeAndCut,
+        Act::Silence,
+        Act::Bytes(vec![0xff; 40]),
+        refused(ErrorCode::NotLeader),
+        refused(ErrorCode::FencedLeaderEpoch),
+    ];
+    let fake = Fake::failing(|request| matches!(request, Request::Fetch(_)), faults);
+    let client = fake.client().await;
+    let reading = client.consumer().assign([(TOPIC, 0)]).fetch_max_wait(Duration::from_millis(50));
+    let mut consumer = reading.build().await.unwrap();
+    let producer = client.producer().build().await.unwrap();
+    for number in 0..40u64 {
+        producer.send(Record::new(TOPIC).value(number.to_string())).await.unwrap();
+        assert_eq!(consumer.next().await.unwrap().unwrap().offset, Offset::new(number));
+    }
+}

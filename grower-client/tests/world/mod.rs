@@ -6,6 +6,7 @@ use grower_client::{Client, Consumer, ConsumerBuilder, Record, TopicSpec, transp
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::DuplexStream;
 use tokio::sync::Notify;
 
 /// Longer than anything here takes; only a failing test waits so long.
@@ -13,7 +14,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
     pub(crate) client: Client,
-    _broker: Broker,
+    broker: Broker,
     _dir: TempDir,
 }
 
@@ -24,7 +25,12 @@ impl World {
         (config.listen, config.http) = (None, None);
         let broker = Broker::start(config).await.unwrap();
         let client = client(&broker).await;
-        Self { client, _broker: broker, _dir: dir }
+        Self { client, broker, _dir: dir }
+    }
+
+    /// Opens connections to the broker.
+    pub(crate) fn connector(&self) -> impl Fn() -> DuplexStream + Clone + Send + Sync + 'static {
+        self.broker.connector()
     }
 
     pub(crate) async fn topic(&self, name: &str, spec: TopicSpec) {

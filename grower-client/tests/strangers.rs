@@ -1,0 +1,69 @@
+//! Peers that are no brokers, or no sound ones: a typed error, and nothing is believed.
+
+use grower_client::{Client, ConnectError, transport};
+use grower_protocol::wire::Preface;
+use std::time::Duration;
+use tokio::io::{AsyncWriteExt, duplex};
+
+/// Connects to a peer that sends these bytes, reads nothing, and then hangs up or stays silent.
+async fn meet(bytes: Vec<u8>, hangs_up: bool) -> ConnectError {
+    let connect = move || {
+        let (near, mut far) = duplex(1 << 16);
+        let bytes = bytes.clone();
+        tokio::spawn(async move {
+            let sent = far.write_all(&bytes).await;
+            if sent.is_ok() && !hangs_up {
+                std::future::pending::<()>().await;
+            }
+        });
+        near
+    };
+    let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["stranger:1"]);
+    builder.connect_timeout(Duration::from_millis(200)).connect().await.map(drop).unwrap_err()
+}
+
+fn after_preface(bytes: &[u8]) -> Vec<u8> {
+    [&Preface::OURS.encode(), bytes].concat()
+}
+
+#[tokio::test]
+async fn another_protocol_is_told_from_a_broker() {
+    let error = meet(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), false).await;
+    insta::assert_snapshot!(error, @"stranger:1 does not speak Grower's protocol: is this a broker's data port?");
+    assert!(!error.is_retriable());
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_not_waited_for_for_ever() {
+    let error = meet(Vec::new(), false).await;
+    insta::assert_snapshot!(error, @"stranger:1 accepted the connection but did not introduce itself within 200ms");
+    assert!(error.is_retriable());
+    assert!(matches!(meet(after_preface(b"\0\0\0\x20"), false).await, ConnectError::Silent { .. }));
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_up_is_named() {
+    insta::assert_snapshot!(meet(Vec::new(), true).await, @"stranger:1 closed the connection");
+    insta::assert_snapshot!(meet(after_preface(b""), true).await, @"stranger:1 closed the connection");
+}
+
+#[tokio::test]
+async fn a_length_beyond_the_limit_is_refused_before_anything_is_allocated() {
+    let error = meet(after_preface(&[0x7f; 16]), false).await;
+    insta::assert_snapshot!(error, @"stranger:1 sent an unreadable frame: a frame of 2139062143 bytes is over the limit of 134217728 (frame.bytes.max)");
+}
+
+#[tokio::test]
+async fn no_bytes_make_the_client_panic() {
+    let mut random = 1u64;
+    for length in 0..300 {
+        let bytes: Vec<u8> = (0..length)
+            .map(|at| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Small lengths in front, so that some get past the frame.
+                if at < 3 { 0 } else { (random >> 56) as u8 }
+            })
+            .collect();
+        drop(meet(after_preface(&bytes), true).await); // That it returned is the test.
+    }
+}
