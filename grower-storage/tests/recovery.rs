@@ -344,6 +344,25 @@ fn damage_between_the_last_trusted_entry_and_the_durable_end_is_rot() {
 }
 
 #[test]
+fn what_was_served_beside_rot_survives_the_next_crash() {
+    let index = IndexFactory::sparse(250);
+    let mut world = World::new(LogOptions { segment_bytes: 1 << 20, index, ..options() });
+    for _ in 0..7 {
+        world.append(1, 30).unwrap();
+        assert!(world.flush());
+    }
+    world.append(1, 30).unwrap(); // Not flushed.
+    let fifth: usize = world.batches[..4].iter().map(|batch| batch.bytes.len()).sum();
+    world.memory.edit(&first_log(), |bytes| bytes[fifth + 70] ^= 1).unwrap();
+    world.append(1, 30).unwrap(); // Nor is this one.
+    world.kill();
+    assert_eq!(world.log.span().end, Offset::new(9));
+    assert!(world.log.reader().read(Offset::new(8), 1, Offset::MAX).is_ok());
+    world.cut_power(None);
+    assert_eq!(world.log.span().end, Offset::new(9));
+}
+
+#[test]
 fn a_snapshot_of_producers_from_beyond_the_log_end_is_forgotten() {
     let mut world = World::new(LogOptions { snapshot_bytes: 100, ..roomy() });
     world.append(1, 10).unwrap();

@@ -10,7 +10,7 @@ pub(crate) struct Facts {
     pub(crate) end: Offset,
     pub(crate) bytes: u64,
     pub(crate) records: u64,
-    /// None if it holds no record.
+    /// None if it holds no record, or none whose timestamp is known.
     pub(crate) max_timestamp: Option<Timestamp>,
 }
 
@@ -22,10 +22,12 @@ pub(crate) fn new_start(segments: &[Facts], now: Timestamp, limits: &RetentionLi
     let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut records: u64 = segments.iter().map(|segment| segment.records).sum();
     let mut start = None;
-    for segment in segments.iter().take_while(|segment| 0 < segment.records) {
+    for (at, segment) in segments.iter().enumerate().take_while(|(_, segment)| 0 < segment.records) {
         bytes -= segment.bytes;
         records -= segment.records;
-        let expired = limits.ms.zip(segment.max_timestamp).is_some_and(|(ms, latest)| ms < now.millis_since(latest));
+        // Damage may hide a segment's timestamps: then it is as old as the next one.
+        let latest = segments[at..].iter().find_map(|segment| segment.max_timestamp);
+        let expired = limits.ms.zip(latest).is_some_and(|(ms, latest)| ms < now.millis_since(latest));
         let enough_bytes = limits.bytes.is_some_and(|limit| limit <= bytes);
         let enough_records = limits.messages.is_some_and(|limit| limit <= records);
         if !(expired || enough_bytes || enough_records) {
@@ -81,6 +83,18 @@ mod tests {
         assert_eq!(ms(2501), Some(20));
         assert_eq!(ms(3501), Some(30), "an expired active segment goes too");
         assert_eq!(ms(-5_000), None, "a clock that went back expires nothing");
+    }
+
+    #[test]
+    fn a_segment_of_unknown_age_goes_with_the_next() {
+        let facts = |max_timestamp, end| Facts { end: Offset::new(end), bytes: 100, records: 10, max_timestamp };
+        let known = Some(Timestamp::from_millis(1_000));
+        let start = |now| {
+            let limits = RetentionLimits { ms: Some(500), ..KEEP };
+            new_start(&[facts(None, 10), facts(known, 20)], Timestamp::from_millis(now), &limits).map(Offset::value)
+        };
+        assert_eq!(start(1_500), None);
+        assert_eq!(start(1_501), Some(20));
     }
 
     #[test]
