@@ -351,15 +351,14 @@ fn what_was_served_beside_rot_survives_the_next_crash() {
         world.append(1, 30).unwrap();
         assert!(world.flush());
     }
-    world.append(1, 30).unwrap(); // Not flushed.
     let fifth: usize = world.batches[..4].iter().map(|batch| batch.bytes.len()).sum();
     world.memory.edit(&first_log(), |bytes| bytes[fifth + 70] ^= 1).unwrap();
-    world.append(1, 30).unwrap(); // Nor is this one.
-    world.kill();
-    assert_eq!(world.log.span().end, Offset::new(9));
-    assert!(world.log.reader().read(Offset::new(8), 1, Offset::MAX).is_ok());
+    world.append(1, 30).unwrap(); // Not flushed.
+    assert_eq!(world.kill().damaged.len(), 1);
+    assert_eq!(world.log.span().end, Offset::new(8));
+    assert!(world.log.reader().read(Offset::new(7), 1, Offset::MAX).is_ok());
     world.cut_power(None);
-    assert_eq!(world.log.span().end, Offset::new(9));
+    assert_eq!(world.log.span().end, Offset::new(8));
 }
 
 #[test]
@@ -381,4 +380,16 @@ fn a_snapshot_of_producers_from_beyond_the_log_end_is_forgotten() {
     world.settle(6);
     world.check_retries();
     world.append(1, 10).unwrap();
+}
+
+#[test]
+fn a_segment_ages_through_restarts() {
+    let mut world = World::new(LogOptions { segment_bytes: 1 << 20, ..options() });
+    world.append(1, 10).unwrap();
+    world.now += 600;
+    world.kill();
+    assert!(!world.append(1, 10).unwrap().rolled);
+    world.now += 400;
+    world.kill();
+    assert!(world.append(1, 10).unwrap().rolled, "a second after its first batch");
 }

@@ -4,10 +4,11 @@ use super::decide::Verdict;
 use super::index::reindex_cut;
 use super::look::{Looked, look_at_last};
 use super::{Context, RecoveryReport, cut};
-use crate::disk::DiskError;
+use crate::disk::{DiskError, SharedFile};
 use crate::kept::{Checkpoint, DurableEnd};
 use crate::segment::{self, Active, Damage, Extent, Segment};
-use grower_protocol::ids::Offset;
+use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
+use grower_protocol::ids::{Offset, Timestamp};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -78,7 +79,14 @@ fn take_over(context: &Context<'_>, base: Offset, looked: &Looked) -> Result<Tai
         disk.sync_dir(&place.dir)?; // The last roll may not have come to this.
     }
     let segment = Arc::new(rebuilt.segment);
-    let active = Active::new(segment.clone(), rebuilt.index, file.len()?);
+    let first = first_timestamp(file)?.filter(|_| 0 < end.position);
+    let active = Active::new(segment.clone(), rebuilt.index, file.len()?).aged_since(first);
     let durable = DurableEnd { end: end.end, segment: base, position: end.position };
     Ok(Tail { segment, active: Some(active), end: end.end, durable })
+}
+
+fn first_timestamp(file: &SharedFile) -> Result<Option<Timestamp>, DiskError> {
+    let mut bytes = [0; HEADER_LENGTH];
+    file.read_at(&mut bytes, 0)?;
+    Ok(BatchHeader::parse(&bytes).ok().map(|header| header.max_timestamp))
 }

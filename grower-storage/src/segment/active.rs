@@ -21,7 +21,7 @@ pub(crate) struct Active {
     allocated: u64,
     /// How much of the log is covered by synced index entries.
     indexed: u64,
-    /// When its first batch was appended; after a restart, when the first one came then.
+    /// When its first batch was appended; after a restart, what that batch says itself.
     created: Option<Timestamp>,
 }
 
@@ -47,6 +47,12 @@ impl Active {
         let index_length = (segment.entry_count() * ENTRY_LENGTH) as u64;
         let indexed = segment.extent().position;
         Self { segment, index, index_length, index_waiting: Vec::new(), allocated, indexed, created: None }
+    }
+
+    /// Lets the segment age from the timestamp of its first batch, since nobody remembers when that came.
+    pub(crate) fn aged_since(mut self, first: Option<Timestamp>) -> Self {
+        self.created = first;
+        self
     }
 
     pub(crate) fn position(&self) -> u64 {
