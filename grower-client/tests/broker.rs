@@ -3,6 +3,7 @@
 mod world;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use grower_broker::{Broker, BrokerConfig};
 use grower_client::ids::{Offset, PartitionId, Timestamp};
 use grower_client::{
@@ -212,6 +213,23 @@ async fn little_memory_slows_a_producer_down_and_loses_nothing() {
     assert!(matches!(error, ProduceError::Closed));
     let mut consumer = world.client.consumer().subscribe(["events"]).prefetch_bytes(1).build().await.unwrap();
     assert_eq!(read(&mut consumer, 1_000).await, numbered(0..1_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_full_memory_ends_the_linger() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(1)).await;
+    let producer = world.client.producer().memory(2_000).linger(Duration::from_secs(3600)).build().await.unwrap();
+    // Of 800 bytes two fit, all at once.
+    let enqueue = |_| producer.enqueue(Record::new("events").value(vec![0; 800]));
+    futures_util::future::join_all((0..100).map(enqueue))
+        .await
+        .into_iter()
+        .for_each(|delivery| drop(delivery.unwrap()));
+    producer.flush().await.unwrap();
+    let consumer = world.client.consumer().subscribe(["events"]).build().await.unwrap();
+    let offsets: Vec<u64> = consumer.take(100).map(|record| record.unwrap().offset.value()).collect().await;
+    assert_eq!(offsets, (0..100).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -28,6 +28,13 @@ pub(super) struct Settings {
     pub(super) metadata_max_age: Duration,
 }
 
+impl Settings {
+    /// Whether batches wait for more although nothing is on its way.
+    pub(super) fn lingers(&self) -> bool {
+        !self.batches.linger.is_zero()
+    }
+}
+
 /// Makes a [`Producer`]; [`crate::Client::producer`].
 #[derive(Clone)]
 pub struct ProducerBuilder {

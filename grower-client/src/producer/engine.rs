@@ -117,6 +117,19 @@ impl Engine {
         self.turn_out(topic, partition, turnout);
     }
 
+    /// Memory is full: no batch lingers any longer, since those who wait for room may be all who could fill it.
+    pub(super) fn hurry(self: &Arc<Self>) {
+        if !self.settings.lingers() {
+            return;
+        }
+        for topic in self.topics() {
+            for partition in topic.partitions() {
+                partition.lock().line.seal();
+                self.drain(&topic, &partition);
+            }
+        }
+    }
+
     /// Takes this step and all that can be taken after it.
     pub(super) fn turn_out(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>, mut turnout: Turnout) {
         loop {

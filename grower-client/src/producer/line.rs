@@ -157,6 +157,11 @@ impl Line {
         self.window.hindered(error);
     }
 
+    /// Lets everything go as soon as it can.
+    pub(super) fn seal(&mut self) {
+        self.accumulator.seal();
+    }
+
     /// Lets everything go as soon as it can, and gives a delivery for each batch that is not settled.
     pub(super) fn flush(&mut self) -> Vec<Delivery> {
         self.accumulator.seal();

@@ -2,6 +2,7 @@
 
 use crate::error::ProduceError;
 use crate::record::Record;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
 
 /// What a record costs besides its bytes: its share of queues and promises, roughly.
@@ -12,16 +13,34 @@ const RECORD_OVERHEAD: usize = 64;
 pub(super) struct Memory {
     free: Semaphore,
     capacity: usize,
+    waiting: AtomicUsize,
+}
+
+/// Counts somebody who waits, until dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn in_line(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Memory {
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
-        Self { free: Semaphore::new(capacity), capacity }
+        Self { free: Semaphore::new(capacity), capacity, waiting: AtomicUsize::new(0) }
     }
 
-    /// Waits for room for `record`, first come first served; returns how much it takes.
-    pub(super) async fn reserve(&self, record: &Record) -> Result<usize, ProduceError> {
+    /// Waits for room for `record`, first come first served; returns how much it takes. If it has to wait, `full` is
+    /// called first.
+    pub(super) async fn reserve(&self, record: &Record, full: impl FnOnce()) -> Result<usize, ProduceError> {
         let bytes = size(record);
         let permits = match u32::try_from(bytes) {
             Ok(permits) if bytes <= self.capacity => permits,
@@ -29,10 +48,19 @@ impl Memory {
         };
         let permit = match self.free.try_acquire_many(permits) {
             Ok(permit) => permit,
-            Err(_) => self.free.acquire_many(permits).await.map_err(|_| ProduceError::Closed)?,
+            Err(_) => {
+                let _waiting = Waiting::in_line(&self.waiting);
+                full(); // After that: whoever fills a batch from here on sees that it must not linger.
+                self.free.acquire_many(permits).await.map_err(|_| ProduceError::Closed)?
+            }
         };
         permit.forget(); // It comes back by `release`, batch by batch.
         Ok(bytes)
+    }
+
+    /// Whether somebody waits for room.
+    pub(super) fn is_short(&self) -> bool {
+        0 < self.waiting.load(Ordering::Relaxed)
     }
 
     /// Gives back what settled records took.

@@ -76,7 +76,7 @@ impl Producer {
             Some(partition) => partition,
             None => self.route_again(&topic, &record).await?,
         };
-        let reserved = engine.memory.reserve(&record).await?;
+        let reserved = engine.memory.reserve(&record, || engine.hurry()).await?;
         self.push(&topic, &partition, record, reserved)
     }
 
@@ -123,6 +123,9 @@ impl Producer {
             }
             let was_busy = state.line.is_busy();
             let delivery = state.line.push(&record, reserved, now);
+            if engine.memory.is_short() && engine.settings.lingers() {
+                state.line.seal(); // Somebody waits for the memory that this holds.
+            }
             let deadline = if was_busy { None } else { state.line.deadline() };
             (delivery, deadline, state.turnout(now))
         };
