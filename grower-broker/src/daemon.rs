@@ -41,7 +41,10 @@ fn prepare_and_serve(flags: &Flags) -> Result<()> {
     raise_open_files();
     warn_beyond_loopback(&settings.broker);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    runtime.block_on(serve(settings.broker))
+    let served = runtime.block_on(serve(settings.broker));
+    // A recovery that was given up may still be at work, and whoever asked to stop shall not wait for it.
+    runtime.shutdown_background();
+    served
 }
 
 /// A file to start from needs no data directory yet.
