@@ -34,6 +34,10 @@ fn a_member_that_ends_gives_its_partitions_to_the_other() {
     let mut lines = BufReader::new(second.stdout.take().unwrap()).lines();
     let read = [lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()].concat();
     assert!(read.contains("zero") && read.contains("one"), "{read}");
+    let told = broker.fails("group reset g --topic events --to beginning", b"");
+    assert!(told.contains("members"), "{told}");
+    let told = broker.fails("group delete g", b"");
+    assert!(told.contains("members"), "{told}");
     interrupt(&second);
     assert!(second.wait().unwrap().success());
     assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "");

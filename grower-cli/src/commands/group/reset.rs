@@ -4,7 +4,7 @@ use crate::arguments::Output;
 use crate::output::Out;
 use crate::place_in_log::PlaceInLog;
 use crate::session::Session;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use grower_client::ids::{Offset, PartitionId};
 use grower_client::{Admin, OffsetSpec};
@@ -40,7 +40,7 @@ impl Reset {
         let admin = session.client.admin();
         let offsets = self.offsets(&admin).await?;
         let reset = offsets.iter().map(|(partition, offset)| (self.topic.as_str(), *partition, *offset));
-        admin.reset_group(&self.group, reset).await.context("stop the group's consumers, then try again")?;
+        admin.reset_group(&self.group, reset).await?;
         let mut out = Out::stdout();
         match session.output {
             Output::Json => {
