@@ -20,7 +20,7 @@ use support::ledger::{Audit, Ledger};
 
 const CYCLES: u32 = 100;
 /// Cycles between two looks at what was appended since; the reader looks all the time.
-const AUDIT_EACH: u32 = 5;
+const AUDIT_EACH: u32 = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_kills_under_load_lose_and_repeat_nothing() {
@@ -31,7 +31,7 @@ async fn a_hundred_kills_under_load_lose_and_repeat_nothing() {
     let mut audit = Audit::default();
     for cycle in 1..=CYCLES {
         crowd.begin_passing_writer();
-        ledger.wait_for(ledger.acks() + chance.within(1..600)).await;
+        ledger.wait_for(ledger.acks() + chance.within(1..400)).await;
         tokio::time::sleep(chance.micros(0..3_000)).await; // Any moment, not only that of an ack.
         daemon.kill9();
         door.close();
@@ -40,6 +40,7 @@ async fn a_hundred_kills_under_load_lose_and_repeat_nothing() {
         }
         daemon = start(dir.path(), &door);
         crowd.check_commits().await;
+        crowd.check_topics().await;
         if cycle % AUDIT_EACH == 0 {
             audit.run(&crowd.client, &ledger).await;
         }

@@ -46,6 +46,7 @@ async fn power_cuts_under_load_lose_nothing_acknowledged_and_take_back_nothing_r
         cuts += 1 + cut_recoveries(&mut rig, &mut chance).await;
         daemon = start(rig.path(), &door);
         crowd.check_commits().await;
+        crowd.check_topics().await;
         if cycle % AUDIT_EACH == 0 {
             audit.run(&crowd.client, &ledger).await;
         }

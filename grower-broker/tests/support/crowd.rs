@@ -7,6 +7,7 @@ use grower_client::ids::PartitionId;
 use grower_client::transport::{Connection, Tcp, Transport};
 use grower_client::{Client, Codec, Delivery, Producer, Record, TopicSpec};
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -132,9 +133,10 @@ impl Crowd {
         let mut tasks = JoinSet::new();
         let (client, ledger) = (self.client.clone(), self.ledger.clone());
         tasks.spawn(async move {
+            let number = ledger.enrol();
+            pass_topics(&client, &ledger, number).await;
             if let Ok(producer) = client.producer().build().await {
-                let writer = Writer { number: ledger.enrol(), producer, ledger };
-                writer.run(40, &CancellationToken::new(), false).await;
+                Writer { number, producer, ledger }.run(40, &CancellationToken::new(), false).await;
             }
         });
         self.passing = Some(tasks);
@@ -146,6 +148,19 @@ impl Crowd {
             if let Some(ended) = tasks.try_join_next() {
                 ended.unwrap();
                 panic!("a task of the load ended early");
+            }
+        }
+    }
+
+    /// Topics whose creation was acknowledged are there, those whose deletion was are not.
+    pub(crate) async fn check_topics(&self) {
+        let promised = self.ledger.topics();
+        let found = self.client.admin().describe_topics(None, false).await.unwrap();
+        let found: BTreeSet<String> = found.into_iter().map(|topic| topic.unwrap().name.to_string()).collect();
+        assert!(found.contains(self.ledger.topic), "{found:?}");
+        for (name, exists) in promised {
+            if self.ledger.topics().get(&name) == Some(&exists) {
+                assert_eq!(found.contains(&name), exists, "topic {name}");
             }
         }
     }
@@ -174,6 +189,21 @@ impl Crowd {
             ended.unwrap();
         }
         self.client
+    }
+}
+
+/// Creates a topic, and deletes an earlier one.
+async fn pass_topics(client: &Client, ledger: &Ledger, number: u32) {
+    let name = format!("passing-{number}");
+    if client.admin().create_topic(&name, TopicSpec::partitions(1)).await.is_ok() {
+        ledger.topic(&name, Some(true));
+    }
+    let oldest = ledger.topics().into_iter().filter(|(_, exists)| *exists).map(|(name, _)| name).nth(2);
+    if let Some(oldest) = oldest {
+        ledger.topic(&oldest, None);
+        if client.admin().delete_topic(&oldest).await.is_ok() {
+            ledger.topic(&oldest, Some(false));
+        }
     }
 }
 

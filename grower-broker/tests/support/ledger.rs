@@ -50,6 +50,8 @@ pub(crate) struct Ledger {
     acks: AtomicU64,
     noted: Notify,
     writers: AtomicU32,
+    /// Topics that came and went beside the one that is written to; those in doubt are not there.
+    others: Mutex<BTreeMap<String, bool>>,
 }
 
 #[derive(Default)]
@@ -67,7 +69,8 @@ struct Page {
 impl Ledger {
     pub(crate) fn new(topic: &'static str, partitions: u32) -> Arc<Self> {
         let pages = (0..partitions).map(|_| Mutex::default()).collect();
-        Arc::new(Self { topic, pages, acks: AtomicU64::new(0), noted: Notify::new(), writers: AtomicU32::new(0) })
+        let (acks, noted, writers) = (AtomicU64::new(0), Notify::new(), AtomicU32::new(0));
+        Arc::new(Self { topic, pages, acks, noted, writers, others: Mutex::default() })
     }
 
     pub(crate) fn partitions(&self) -> u32 {
@@ -141,6 +144,19 @@ impl Ledger {
     /// How far the group has committed.
     pub(crate) fn committed(&self, partition: u32) -> u64 {
         self.page(partition).lock().committed
+    }
+
+    /// Notes that a topic was created or deleted, or that it is about to be: then nobody knows until the answer.
+    pub(crate) fn topic(&self, name: &str, exists: Option<bool>) {
+        match exists {
+            Some(exists) => self.others.lock().insert(name.to_owned(), exists),
+            None => self.others.lock().remove(name),
+        };
+    }
+
+    /// By name, the topics whose creation or deletion was acknowledged.
+    pub(crate) fn topics(&self) -> BTreeMap<String, bool> {
+        self.others.lock().clone()
     }
 
     fn page(&self, partition: u32) -> &Mutex<Page> {
