@@ -1,7 +1,8 @@
 //! Peers that are no brokers, or no sound ones: a typed error, and nothing is believed.
 
-use grower_client::{Client, ConnectError, transport};
+use grower_client::{Client, ConnectError, Transport, transport};
 use grower_protocol::wire::Preface;
+use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, duplex};
 
@@ -24,6 +25,26 @@ async fn meet(bytes: Vec<u8>, hangs_up: bool) -> ConnectError {
 
 fn after_preface(bytes: &[u8]) -> Vec<u8> {
     [&Preface::OURS.encode(), bytes].concat()
+}
+
+/// A network in which nobody is at home.
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Transport for Nobody {
+    async fn connect(&self, _address: &str) -> io::Result<Box<dyn transport::Connection>> {
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+}
+
+#[tokio::test]
+async fn every_address_is_tried_and_named() {
+    let bootstrap = Client::builder().transport(Nobody).bootstrap(["a:1", "b:2"]);
+    let error = bootstrap.connect().await.map(drop).unwrap_err();
+    insta::assert_snapshot!(error, @"no broker can be reached: cannot reach the broker at a:1: connection refused; cannot reach the broker at b:2: connection refused");
+    assert!(error.is_retriable());
+    let error = Client::connect(" , ").await.map(drop).unwrap_err();
+    insta::assert_snapshot!(error, @"no broker address was given");
 }
 
 #[tokio::test]
