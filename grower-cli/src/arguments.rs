@@ -9,7 +9,7 @@ use std::time::Duration;
 ///
 /// Talks to a running broker (--broker), or starts one inside this process on a data directory (--embedded).
 #[derive(Debug, Parser)]
-#[command(name = "grower-cli", version, max_term_width = 110, propagate_version = true)]
+#[command(name = "grower-cli", version, max_term_width = 110)]
 #[command(after_help = "Examples:
   grower-cli demo                                      the whole story in one command, nothing else needed
   grower-cli topic create events:3                     a topic with 3 partitions

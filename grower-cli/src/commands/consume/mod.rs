@@ -22,8 +22,10 @@ use std::time::{Duration, Instant};
 /// what it has printed: each second, before it gives up partitions, and when it ends.
 #[derive(Debug, Args)]
 #[command(after_long_help = "--format prints each record as the template says, and nothing else:
-  %t topic   %p partition   %o offset   %k key   %v value   %h headers as name=value,..   %K, %V bytes of key, value
-  %T time as 2026-11-21T08:30:00.125Z   %m time in milliseconds   %% percent sign   \\n \\t \\r \\0 \\\\ \\xHH
+  %t topic   %p partition   %o offset   %k key   %v value   %h headers as name=value,..
+  %T time as 2026-11-21T08:30:00.125Z   %m time in milliseconds   %K %V bytes of key and value
+  %% percent sign   \\n \\t \\r \\0 \\\\ \\xHH
+
 JSON: {\"topic\",\"partition\",\"offset\",\"timestamp\",\"key\",\"value\",\"headers\"}; timestamp in milliseconds; key and value are strings \
 or null, and key_base64 or value_base64 where they are not UTF-8; headers is an array of [name, value].
 

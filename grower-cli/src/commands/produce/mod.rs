@@ -89,11 +89,11 @@ pub struct Produce {
 enum Spread {
     /// By key where there is one, else sticky
     Default,
-    /// One partition until its batch is full, then another
+    /// One partition for a while, at least 16 KiB, then the next
     Sticky,
     /// One after the other
     RoundRobin,
-    /// By key (murmur2, as Kafka's clients); records without one are spread
+    /// By key (murmur2, as Kafka's clients); records without one share a partition
     Key,
 }
 
