@@ -5,7 +5,7 @@ use super::ledger::{Ledger, Line};
 use async_trait::async_trait;
 use grower_client::ids::PartitionId;
 use grower_client::transport::{Connection, Tcp, Transport};
-use grower_client::{Client, Codec, Delivery, Producer, Record, TopicSpec};
+use grower_client::{Client, Codec, Delivery, ErrorCode, Producer, Record, TopicSpec};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -169,9 +169,14 @@ impl Crowd {
     pub(crate) async fn check_commits(&self) {
         let partitions = 0..self.ledger.partitions();
         let before: Vec<u64> = partitions.map(|partition| self.ledger.committed(partition)).collect();
-        let group = self.client.admin().describe_group(GROUP).await.unwrap();
+        let offsets = match self.client.admin().describe_group(GROUP).await {
+            Ok(group) => group.offsets,
+            // Nothing was committed before the broker first ended: then nothing may have been lost.
+            Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => Vec::new(),
+            Err(error) => panic!("{error}"),
+        };
         for (partition, before) in before.into_iter().enumerate() {
-            let stored = group.offsets.iter().find(|stored| stored.partition == PartitionId::new(partition as u32));
+            let stored = offsets.iter().find(|stored| stored.partition == PartitionId::new(partition as u32));
             let offset = stored.map_or(0, |stored| stored.offset.value());
             assert!(before <= offset, "partition {partition}: {before} was committed, {offset} is remembered");
             self.ledger.commit(partition as u32, offset);
