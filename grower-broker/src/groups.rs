@@ -107,11 +107,14 @@ impl Groups {
         Ok(seen)
     }
 
-    /// All groups, sorted by id.
-    pub(crate) fn list(&self) -> Vec<GroupSummary> {
+    /// All groups, sorted by id. What it sees is durable when this returns.
+    pub(crate) async fn list(&self) -> Result<Vec<GroupSummary>, Failure> {
         let mut all: Vec<_> = self.shards.iter().flat_map(|shard| shard.lock().list()).collect();
         all.sort_by(|a, b| a.group.cmp(&b.group));
-        all
+        for log in (0..SHARDS).map(PartitionId::new).filter_map(|number| self.log_of(number)) {
+            self.flushers.durable(&log).await?;
+        }
+        Ok(all)
     }
 
     /// Every group in full, for those who watch the broker.

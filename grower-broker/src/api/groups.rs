@@ -20,7 +20,7 @@ impl Api {
                 let fetched = self.groups.look(&group, |shard| shard.fetch_offsets(&group, partitions.as_deref()));
                 Ok(Response::FetchOffsets(fetched.await?))
             }
-            Request::ListGroups => Ok(Response::ListGroups(self.groups.list())),
+            Request::ListGroups => Ok(Response::ListGroups(self.groups.list().await?)),
             Request::DescribeGroup(group) => self.describe_group(group).await,
             Request::DeleteGroup(group) => {
                 self.groups.step(&group, |shard, _, _| shard.delete(&group)).await?;
