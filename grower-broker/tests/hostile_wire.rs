@@ -123,6 +123,24 @@ async fn a_message_that_cannot_be_decoded_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn what_came_before_garbage_is_synced_and_can_be_read() {
+    let broker = started().await;
+    let (mut client, topic) = topic_of(&broker).await;
+    let records = batch(&["before the garbage"]);
+    let part = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+    let produce = Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![part] });
+    let message = grower_protocol::wire::encode(&produce);
+    let correlation = grower_protocol::wire::Correlation(1);
+    let mut bytes = grower_protocol::wire::encode_frame(correlation, &message, records.len());
+    bytes.extend_from_slice(&records);
+    bytes.extend_from_slice(&[0xff; 16]);
+    client.stream.write_all(&bytes).await.unwrap(); // One write, so that both are received together.
+    let mut reader = Raw::open(broker.connect()).await;
+    let (_, records) = reader.fetch(Fetch { max_wait_ms: 20_000, ..fetch_from(topic, 0) }).await;
+    assert_eq!(values(records), ["before the garbage"]);
+}
+
+#[tokio::test]
 async fn a_correlation_id_may_be_used_again() {
     let broker = started().await;
     let mut client = Raw::open(broker.connect()).await;

@@ -176,6 +176,13 @@ impl Connection {
     /// Handles every whole frame in the buffer; answers that are ready leave together.
     async fn handle_received(&mut self) -> Result<(), Ended> {
         let mut burst = Burst::new(self.outbox.clone());
+        let handled = self.handle_frames(&mut burst).await;
+        burst.last = self.unread.is_empty();
+        burst.send(&self.api); // Also after an error: what was appended before it must be synced all the same.
+        handled
+    }
+
+    async fn handle_frames(&mut self, burst: &mut Burst) -> Result<(), Ended> {
         while let Some(frame) = self.decoder.next_frame(&mut self.unread)? {
             let permit = match self.in_flight.clone().try_acquire_owned() {
                 Ok(permit) => permit,
@@ -187,11 +194,9 @@ impl Connection {
             };
             let request = grower_protocol::wire::decode(&frame.message)?;
             let call = Call { correlation: frame.correlation, permit, attachment: frame.attachment };
-            self.api.handle(request, call, &mut burst);
+            self.api.handle(request, call, burst);
             self.reserved = None; // A large frame is alone in its buffer: now it is handled.
         }
-        burst.last = self.unread.is_empty();
-        burst.send(&self.api);
         Ok(())
     }
 
