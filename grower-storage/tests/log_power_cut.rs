@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rig::PowerRig;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const CYCLES: u64 = 20;
 
@@ -81,16 +81,18 @@ fn write(log: &Mutex<DiskLog>, ledger: &Mutex<Ledger>, appended: &AtomicU64, epo
     }
 }
 
-/// Syncs and acknowledges until the disk refuses.
-fn flush(disk: &FileDisk, log: &Mutex<DiskLog>, ledger: &Mutex<Ledger>) {
+/// Syncs and acknowledges as long as there is power. What a sync says after that nobody hears: a file system that is
+/// being shut down may call one a success.
+fn flush(disk: &FileDisk, log: &Mutex<DiskLog>, ledger: &Mutex<Ledger>, powered: &AtomicBool) {
     loop {
         let point = log.lock().flush_point();
         let outcome = disk.sync_many(&point.files);
         let mut log = log.lock();
-        match log.flushed(&point, outcome) {
-            Ok(end) => ledger.lock().acknowledged = end,
-            Err(_) => return,
+        let Ok(end) = log.flushed(&point, outcome) else { return };
+        if !powered.load(Ordering::SeqCst) {
+            return;
         }
+        ledger.lock().acknowledged = end;
     }
 }
 
@@ -99,12 +101,14 @@ fn run_until_cut(rig: &PowerRig, log: DiskLog, ledger: &Mutex<Ledger>, epoch: Le
     let disk = FileDisk::new(rig.path());
     let log = Mutex::new(log);
     let appended = AtomicU64::new(0);
+    let powered = AtomicBool::new(true);
     std::thread::scope(|scope| {
-        scope.spawn(|| write(&log, ledger, &appended, epoch));
-        scope.spawn(|| flush(&disk, &log, ledger));
-        while appended.load(Ordering::SeqCst) < appends {
+        let writer = scope.spawn(|| write(&log, ledger, &appended, epoch));
+        scope.spawn(|| flush(&disk, &log, ledger, &powered));
+        while appended.load(Ordering::SeqCst) < appends && !writer.is_finished() {
             std::thread::yield_now();
         }
+        powered.store(false, Ordering::SeqCst);
         rig.cut().unwrap();
     });
 }
