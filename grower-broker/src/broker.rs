@@ -5,7 +5,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{BrokerConfig, BrokerConfigError};
 use crate::groups::Groups;
 use crate::health::Health;
-use crate::http::{Http, Phase, Status};
+use crate::http::{Http, Names, Phase, Status};
 use crate::listener::{ConnectionLimits, Listener, Stream, run, serve};
 use crate::logs::{DiskLogs, Logs};
 use crate::memory::Memory;
@@ -227,7 +227,7 @@ impl BrokerBuilder {
         identity.check(&config.data_dir, &metadata.image())?;
         let listener = bind(config.listen).await?;
         let status = Arc::new(Status::starting(health.clone()));
-        let http = start_http(config.http, &status)?;
+        let http = start_http(&config, &status)?;
         let node = register(&*metadata, &identity, &config, listener.as_ref()).await?;
         let logs = logs.unwrap_or_else(|| Arc::new(DiskLogs::new(disk.clone(), config.data_dir.clone())));
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index));
@@ -288,9 +288,10 @@ async fn bind(address: Option<SocketAddr>) -> Result<Option<Listener>, StartErro
 }
 
 /// Health is told from here on, also while logs are recovered.
-fn start_http(address: Option<SocketAddr>, status: &Arc<Status>) -> Result<Option<Http>, StartError> {
-    let Some(address) = address else { return Ok(None) };
-    Http::start(address, status.clone()).map(Some).map_err(|source| StartError::Listen { address, source })
+fn start_http(config: &BrokerConfig, status: &Arc<Status>) -> Result<Option<Http>, StartError> {
+    let Some(address) = config.http else { return Ok(None) };
+    let names = Names::of(config.advertise.as_deref());
+    Http::start(address, names, status.clone()).map(Some).map_err(|source| StartError::Listen { address, source })
 }
 
 /// Makes this start known: the cluster gets its identity at the first one, and every start begins a new leader epoch

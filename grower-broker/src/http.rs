@@ -2,10 +2,12 @@
 //!
 //! A thread of its own serves them, so that a broker busy with records still says that it lives, and a crowd of
 //! scrapers costs the records nothing. Nothing here changes anything. A connection has bounds for its headers, its
-//! time and its number; what a client sends beyond them closes it.
+//! time and its number; what a client sends beyond them closes it. Only who calls it by its own name gets an answer.
 
+mod names;
 mod status;
 
+pub(crate) use names::Names;
 pub(crate) use status::{Phase, Status};
 
 use axum::Router;
@@ -69,11 +71,11 @@ pub(crate) struct Http {
 
 impl Http {
     /// Binds `address` and serves from then on.
-    pub(crate) fn start(address: SocketAddr, probe: Arc<dyn Probe>) -> io::Result<Self> {
-        Self::start_bounded(address, probe, BOUNDS)
+    pub(crate) fn start(address: SocketAddr, names: Names, probe: Arc<dyn Probe>) -> io::Result<Self> {
+        Self::start_bounded(address, routes(probe, names), BOUNDS)
     }
 
-    fn start_bounded(address: SocketAddr, probe: Arc<dyn Probe>, bounds: Bounds) -> io::Result<Self> {
+    fn start_bounded(address: SocketAddr, routes: Router, bounds: Bounds) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -83,7 +85,7 @@ impl Http {
         std::thread::Builder::new().name("grower-http".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(listener, routes(probe), bounds) => {}
+                    () = serve(listener, routes, bounds) => {}
                     () = stopped.cancelled() => {}
                 }
             });
@@ -103,13 +105,14 @@ impl Drop for Http {
     }
 }
 
-fn routes(probe: Arc<dyn Probe>) -> Router {
+fn routes(probe: Arc<dyn Probe>, names: Names) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n") })
         .with_state(probe)
+        .layer(axum::middleware::from_fn_with_state(names, names::check))
 }
 
 async fn healthz(State(probe): State<Arc<dyn Probe>>) -> Response {

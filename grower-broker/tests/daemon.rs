@@ -25,7 +25,7 @@ fn refusal(command: &mut Command) -> String {
 
 fn ask(daemon: &Daemon, path: &str) -> String {
     let mut stream = TcpStream::connect(daemon.http.unwrap()).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer

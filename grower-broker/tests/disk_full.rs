@@ -180,7 +180,7 @@ impl Test {
 
     fn ask(&self, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(self.daemon.http.unwrap()).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer

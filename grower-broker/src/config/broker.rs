@@ -27,7 +27,8 @@ pub struct BrokerConfig {
     pub data_dir: PathBuf,
     /// Where clients connect; none serves no sockets. Port 0 takes any free port.
     pub listen: Option<SocketAddr>,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served; none serves them nowhere.
+    /// Where `/healthz`, `/readyz` and `/metrics` are served; none serves them nowhere. Answered is who asks for an
+    /// address, for `localhost`, or for the host of `advertise`.
     pub http: Option<SocketAddr>,
     /// What clients are told to connect to, as `host:port`; none tells them `listen`.
     pub advertise: Option<String>,

@@ -31,10 +31,14 @@ const TINY: Bounds = Bounds {
     connection_time: Duration::from_millis(300),
 };
 
+fn names() -> Names {
+    Names::of(Some("broker.example:9092"))
+}
+
 fn start(bounds: Bounds) -> (Http, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
     let loopback = "127.0.0.1:0".parse().unwrap();
-    (Http::start_bounded(loopback, fake.clone(), bounds).unwrap(), fake)
+    (Http::start_bounded(loopback, routes(fake.clone(), names()), bounds).unwrap(), fake)
 }
 
 fn connect(http: &Http) -> TcpStream {
@@ -62,7 +66,7 @@ fn status_of(http: &Http, request: &[u8]) -> Option<String> {
 
 fn ask(http: &Http, path: &str) -> (String, String) {
     let mut stream = connect(http);
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let answer = rest(&mut stream);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.lines().next().unwrap().to_owned(), body.to_owned())
@@ -90,7 +94,7 @@ fn health_and_readiness_say_what_is_wrong() {
 fn metrics_say_which_format_they_have() {
     let (http, _) = start(BOUNDS);
     let mut stream = connect(&http);
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let answer = rest(&mut stream);
     assert!(answer.contains("\r\ncontent-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"));
     assert!(answer.ends_with("# EOF\n"));
@@ -102,14 +106,14 @@ fn nothing_but_the_three_paths_is_served() {
     for path in ["/", "/metrics/", "/%2e%2e%2fetc/passwd", "/..%252f..%252fetc/passwd", "//healthz", "/healthz%00"] {
         assert_eq!(ask(&http, path).0, "HTTP/1.1 404 Not Found", "{path}");
     }
-    let post = b"POST /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let post = b"POST /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(status_of(&http, post).as_deref(), Some("HTTP/1.1 405 Method Not Allowed"));
 }
 
 #[test]
 fn a_port_in_use_is_an_error() {
     let (http, fake) = start(BOUNDS);
-    let error = Http::start(http.address(), fake).err().unwrap();
+    let error = Http::start(http.address(), names(), fake).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }
 
@@ -121,7 +125,7 @@ fn a_dropped_server_frees_its_port() {
     let mut open = connect(&http);
     drop(http);
     assert_eq!(rest(&mut open), ""); // Closed, so the thread is on its way out.
-    while Http::start(address, fake.clone()).is_err() {
+    while Http::start(address, names(), fake.clone()).is_err() {
         std::thread::yield_now();
     }
 }
@@ -131,7 +135,7 @@ fn headers_that_trickle_in_close_the_connection() {
     let (http, _) = start(TINY);
     let mut silent = connect(&http);
     let mut slow = connect(&http);
-    slow.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n").unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n").unwrap();
     assert!(!rest(&mut silent).contains("200 OK"));
     assert!(!rest(&mut slow).contains("200 OK"));
     check_serves(&http);
@@ -150,7 +154,7 @@ fn a_connection_that_asks_for_ever_is_closed() {
     let (http, _) = start(TINY);
     let mut stream = connect(&http);
     let mut answers = 0;
-    while stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").is_ok() {
+    while stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").is_ok() {
         let mut answer = [0; 512];
         match stream.read(&mut answer) {
             Ok(0) | Err(_) => break,
@@ -166,7 +170,7 @@ fn answers_that_nobody_reads_do_not_hold_a_connection_for_ever() {
     let (http, _) = start(TINY);
     let mut stream = connect(&http);
     stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
-    let requests = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+    let requests = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
     let refused = std::iter::repeat_with(|| stream.write_all(&requests)).find_map(Result::err).unwrap();
     assert!(matches!(refused.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{refused}");
     check_serves(&http);
@@ -176,9 +180,9 @@ fn answers_that_nobody_reads_do_not_hold_a_connection_for_ever() {
 fn a_head_too_long_or_with_too_many_lines_is_refused() {
     let (http, _) = start(BOUNDS);
     let too_large = Some("HTTP/1.1 431 Request Header Fields Too Large".to_owned());
-    let long = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nlong: {}\r\n\r\n", "x".repeat(64 * 1024));
+    let long = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\nlong: {}\r\n\r\n", "x".repeat(64 * 1024));
     assert_eq!(status_of(&http, long.as_bytes()), too_large);
-    let many = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(1_000));
+    let many = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "a: b\r\n".repeat(1_000));
     assert_eq!(status_of(&http, many.as_bytes()), too_large);
     let endless = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(1 << 20));
     assert!(!status_of(&http, endless.as_bytes()).unwrap_or_default().contains("200"));
@@ -194,7 +198,7 @@ fn bodies_that_lie_about_their_length_are_refused() {
         "content-length: 1\r\ncontent-length: 2\r\n\r\nxx",
         "transfer-encoding: gzip\r\n\r\n",
     ] {
-        let request = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{lie}");
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{lie}");
         assert_eq!(status_of(&http, request.as_bytes()).as_deref(), Some("HTTP/1.1 400 Bad Request"), "{lie:?}");
     }
     check_serves(&http);
@@ -204,12 +208,40 @@ fn bodies_that_lie_about_their_length_are_refused() {
 fn a_body_with_two_lengths_hides_no_request() {
     let (http, _) = start(BOUNDS);
     for body in [
-        "content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\nhost: x\r\n\r\n",
-        "transfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\nGET /metrics HTTP/1.1\r\nhost: x\r\n\r\n",
+        "content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\nGET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n",
     ] {
         let mut stream = connect(&http);
-        write!(stream, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{body}").unwrap();
+        write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{body}").unwrap();
         assert!(!rest(&mut stream).contains("openmetrics"), "{body:?}");
     }
     check_serves(&http);
+}
+
+#[test] // Hostile input 71: a page whose name was made to resolve to this machine.
+fn only_who_calls_the_server_by_its_own_name_gets_an_answer() {
+    let (http, _) = start(BOUNDS);
+    let misdirected = Some("HTTP/1.1 421 Misdirected Request".to_owned());
+    let ok = Some("HTTP/1.1 200 OK".to_owned());
+    let get = |target: &str, hosts: &str| {
+        status_of(&http, format!("GET {target} HTTP/1.1\r\n{hosts}connection: close\r\n\r\n").as_bytes())
+    };
+    for (target, hosts) in [
+        ("/metrics", "host: evil.example\r\n"),
+        ("/metrics", "host: localhost.evil.example:9094\r\n"),
+        ("/metrics", "host: localhost\r\nhost: evil.example\r\n"),
+        ("/nowhere", "host: \r\n"),
+        ("http://evil.example/metrics", "host: localhost\r\n"),
+    ] {
+        assert_eq!(get(target, hosts), misdirected, "{target} {hosts}");
+    }
+    for (target, hosts) in [
+        ("/metrics", "host: 127.0.0.1:9094\r\n"),
+        ("/metrics", "host: [::1]:9094\r\n"),
+        ("/metrics", "host: BROKER.example\r\n"),
+        ("http://localhost:9094/metrics", "host: localhost\r\n"),
+    ] {
+        assert_eq!(get(target, hosts), ok, "{target} {hosts}");
+    }
+    assert_eq!(status_of(&http, b"GET /healthz HTTP/1.0\r\n\r\n"), Some("HTTP/1.0 200 OK".to_owned()));
 }

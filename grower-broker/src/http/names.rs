@@ -1,0 +1,98 @@
+//! By which names this server may be called.
+//!
+//! A web page can have its own name resolve to 127.0.0.1 and then read, from the browser of somebody who works on this
+//! machine, what no page of another origin could (DNS rebinding). Its requests still carry its own name. So an answer
+//! goes only to who asks for an address, for `localhost`, or for the host that the broker advertises.
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// The names that are not addresses.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    advertised: Option<Arc<str>>,
+}
+
+impl Names {
+    /// `localhost`, and the host of what clients are told to connect to.
+    pub(crate) fn of(advertise: Option<&str>) -> Self {
+        Self { advertised: advertise.map(|address| host_of(address).into()) }
+    }
+
+    /// Whether a `Host` header, or the authority of an absolute address, means this server.
+    fn mean_us(&self, said: &str) -> bool {
+        let host = host_of(said);
+        let named = |name: &str| host.eq_ignore_ascii_case(name);
+        host.parse::<Ipv4Addr>().is_ok()
+            || host.parse::<Ipv6Addr>().is_ok()
+            || named("localhost")
+            || self.advertised.as_deref().is_some_and(named)
+    }
+}
+
+/// The host of `host:port`, without the brackets of an IPv6 address and the dot that ends a full name.
+fn host_of(authority: &str) -> &str {
+    if let Some((host, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return host;
+    }
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+/// Refuses a request that calls this server by a name it does not have. One without any name comes from no browser.
+pub(super) async fn check(State(names): State<Names>, request: Request, next: Next) -> Response {
+    let headers = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    if headers.chain(authority).all(|said| names.mean_us(said)) {
+        return next.run(request).await;
+    }
+    let why = "this broker is not called so: ask for its address, for localhost, or for the host it advertises\n";
+    (StatusCode::MISDIRECTED_REQUEST, why).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_localhost_and_the_advertised_host_are_this_server() {
+        let names = Names::of(Some("broker.example:9092"));
+        for said in [
+            "127.0.0.1",
+            "127.0.0.1:9094",
+            "192.168.1.7:9094",
+            "[::1]",
+            "[::1]:9094",
+            "localhost",
+            "LocalHost:9094",
+            "localhost.",
+            "broker.example",
+            "Broker.Example.:9094",
+        ] {
+            assert!(names.mean_us(said), "{said}");
+        }
+    }
+
+    #[test]
+    fn any_other_name_is_somebody_elses() {
+        for said in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.1",
+            "2130706433",
+            "[evil]",
+            "broker.example",
+            "broker.example@evil.example",
+        ] {
+            assert!(!Names::of(None).mean_us(said), "{said}");
+        }
+        assert!(!Names::of(Some("")).mean_us("evil.example"));
+        assert!(!Names::of(Some("[::1]:9092")).mean_us("evil.example"));
+    }
+}
