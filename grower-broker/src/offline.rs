@@ -80,7 +80,7 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, Ver
 }
 
 fn disk_of(path: &Path) -> FileDisk {
-    FileDisk::new(path)
+    FileDisk::read_only(path)
 }
 
 /// Holds the directory's lock, if there is one: a directory that was copied may have none, and gets none from us.
@@ -92,7 +92,8 @@ fn keep_brokers_out(dir: &Path) -> Result<Option<File>, VerifyError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(at(error).into()),
     };
-    match file.try_lock() {
+    // Shared: two may look at once, and a broker that wants to start is kept out by either.
+    match file.try_lock_shared() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(VerifyError::InUse { dir: dir.to_owned() }),
         Err(TryLockError::Error(error)) => Err(at(error).into()),

@@ -25,13 +25,20 @@ use sync::Syncs;
 pub struct FileDisk {
     root: PathBuf,
     syncs: Arc<Syncs>,
+    writable: bool,
 }
 
 impl FileDisk {
     /// A disk for files below `root`, which need not be there yet. Paths are those of the operating system: they
     /// contain `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), syncs: Arc::new(Syncs::default()) }
+        Self { root: root.into(), syncs: Arc::new(Syncs::default()), writable: true }
+    }
+
+    /// For looking only: files are opened without asking to write, as a read-only mount or another user's files
+    /// demand. Writing to one is then an error.
+    pub fn read_only(root: impl Into<PathBuf>) -> Self {
+        Self { writable: false, ..Self::new(root) }
     }
 
     /// Says that `root` is a mount of its own, so that many files may be synced by syncing the whole file system
@@ -59,7 +66,7 @@ impl Disk for FileDisk {
     }
 
     fn open(&self, path: &Path) -> Result<SharedFile, DiskError> {
-        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = OpenOptions::new().read(true).write(self.writable).open(path);
         Ok(self.handle(file.map_err(DiskError::at("open", path))?, path))
     }
 

@@ -122,3 +122,72 @@ fn metadata_of_another_directory_is_refused() {
     assert_snapshot!(Identity { uuid: other, ..identity }.check(dir(), &image).unwrap_err(), @"/data says node 09090909-0909-4909-8909-090909090909, its metadata 02020202-0202-4202-8202-020202020202: parts of two directories were mixed");
     assert_snapshot!(Identity { cluster: other, ..identity }.check(dir(), &image).unwrap_err(), @"/data says cluster 09090909-0909-4909-8909-090909090909, its metadata 01010101-0101-4101-8101-010101010101: parts of two directories were mixed");
 }
+
+/// A program of the future: from 1 to 2 a file moves, from 2 to 3 one is written.
+const LATER: Formats =
+    Formats { current: 3, steps: &[format::Step { from: 1, run: move_old }, format::Step { from: 2, run: write_new }] };
+
+fn move_old(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
+    match disk.rename(&dir.join("old"), &dir.join("moved")) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => disk.sync_dir(dir),
+    }
+}
+
+fn write_new(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
+    Ok(whole_file::replace(disk, &dir.join("new"), b"third")?)
+}
+
+/// A directory of format 1 that holds what the steps of [`LATER`] change.
+fn first() -> MemDisk {
+    let disk = disk();
+    open(&disk, NODE).unwrap();
+    whole_file::replace(&disk, &dir().join("old"), b"first").unwrap();
+    disk
+}
+
+fn open_later(disk: &dyn Disk) -> Result<Identity, IdentityError> {
+    Identity::open_knowing(&LATER, disk, dir(), NODE, random())
+}
+
+#[test]
+fn an_older_directory_is_upgraded_step_by_step_and_stays_the_same_nodes() {
+    let disk = first();
+    let before = open(&disk, NODE).unwrap();
+    assert_eq!(open_later(&disk).unwrap(), before);
+    assert!(text(&disk).contains("format = 3\n"), "{}", text(&disk));
+    let read = |name: &str| whole_file::read(&disk, &dir().join(name)).unwrap();
+    assert_eq!((read("old"), read("moved"), read("new")), (None, Some(b"first".to_vec()), Some(b"third".to_vec())));
+    assert!(matches!(open(&disk, NODE), Err(IdentityError::Newer { found: 3, .. })), "the older program keeps off");
+}
+
+#[test]
+fn an_upgrade_cut_short_anywhere_is_finished_by_the_next_start() {
+    for power in 0..100 {
+        let memory = first();
+        let faulty = FaultDisk::new(memory.clone());
+        faulty.faults().lose_power_after(power);
+        let done = open_later(&faulty).is_ok();
+        memory.crash_torn(power);
+        let format = format_of(&text(&memory)).unwrap();
+        let moved = whole_file::read(&memory, &dir().join("moved")).unwrap().is_some();
+        assert!(format == 1 || moved, "the number is raised only after its step: {format}");
+        open_later(&memory).unwrap();
+        assert!(text(&memory).contains("format = 3\n"));
+        assert_eq!(whole_file::read(&memory, &dir().join("new")).unwrap(), Some(b"third".to_vec()));
+        if done {
+            return;
+        }
+    }
+    panic!("it never ends");
+}
+
+#[test]
+fn a_format_that_nothing_leads_on_from_is_named() {
+    let disk = disk();
+    let identity = open(&disk, NODE).unwrap();
+    identity.store(&disk, dir(), 0).unwrap();
+    assert_snapshot!(open(&disk, NODE).unwrap_err(), @"/data/meta has format 0, which this program cannot upgrade: start an earlier Grower on it first");
+    let bytes = whole_file::read(&disk, &dir().join("meta")).unwrap().unwrap();
+    assert_snapshot!(Identity::parse(&dir().join("meta"), &bytes).unwrap_err(), @"/data/meta has format 0, this program writes 1: start a broker on it once, which upgrades it");
+}

@@ -59,3 +59,14 @@ fn a_held_lock_says_who_is_in_the_way() {
     let expected = format!("cannot lock {}/LOCK: another process or thread holds it", dir.path().display());
     assert_eq!(error.to_string(), expected);
 }
+
+#[test]
+fn a_disk_for_looking_only_changes_no_file() {
+    let (disk, dir) = disk();
+    let path = dir.path().join("log");
+    disk.create(&path).unwrap().write_all_at(b"kept", 0).unwrap();
+    let looking = FileDisk::read_only(dir.path());
+    let file = looking.open(&path).unwrap();
+    assert!(file.write_all_at(b"gone", 0).is_err() && file.set_len(0).is_err());
+    assert_eq!(looking.map(&path).unwrap().as_ref(), b"kept");
+}
