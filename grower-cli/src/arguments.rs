@@ -66,7 +66,7 @@ pub enum Output {
 pub enum Command {
     /// Tell the whole story of the log in one command, step by step, on a broker inside this process
     Demo(demo::Demo),
-    /// Create, list, describe, alter, grow and delete topics
+    /// Create, list, describe, alter, grow, trim and delete topics
     #[command(subcommand)]
     Topic(topic::Topic),
     /// Write records: one a line, from a file or from standard input

@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 
 /// Every command, as it is typed.
-const COMMANDS: [&str; 27] = [
+const COMMANDS: [&str; 28] = [
     "",
     "demo",
     "topic",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 27] = [
     "topic describe",
     "topic alter",
     "topic grow",
+    "topic trim",
     "topic delete",
     "produce",
     "consume",

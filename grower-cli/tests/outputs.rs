@@ -105,6 +105,30 @@ fn a_topic_is_described_with_its_segments_and_records() {
 }
 
 #[test]
+fn a_trim_says_what_goes_before_it_goes() {
+    let broker = Served::start();
+    broker.ok("topic create events:2 --config segment.messages=2", b"");
+    broker.ok("produce events --partition 0 --batch-records 1", b"0\n1\n2\n3\n4\n");
+    let says = |command: &str| text(&broker.ok(command, b""));
+    insta::assert_snapshot!(says("topic trim events --before end --dry-run"), @"
+    events/0: would drop 5 records, offsets 0..5, and frees 409 B
+    events/1: the log starts at 0, nothing lies before 0
+    ");
+    insta::assert_snapshot!(says("topic trim events/0 --before offset:3 --output json --dry-run"), @r#"[{"topic":"events","partition":0,"log_start":0,"before":3,"records":3,"bytes":170,"trimmed":false}]"#);
+    insta::assert_snapshot!(says("topic trim events/0 --before offset:3"), @"
+    events/0: drops 3 records, offsets 0..3, and frees 170 B
+    done
+    ");
+    insta::assert_snapshot!(says("topic trim events/0 --before offset:3 --output json"), @r#"[{"topic":"events","partition":0,"log_start":3,"before":3,"records":0,"bytes":0,"trimmed":false}]"#);
+    assert_eq!(text(&broker.read("events")), "3\n4\n");
+    insta::assert_snapshot!(says("topic trim events/0 --before time:-1h"), @"events/0: the log starts at 3, nothing lies before 3");
+    insta::assert_snapshot!(broker.fails("topic trim events --before offset:9", b""), @"error: events/0 is committed up to offset 5: 9 lies beyond that");
+    insta::assert_snapshot!(broker.fails("topic trim events/7 --before end", b""), @"error: topic events has 2 partitions, from 0");
+    insta::assert_snapshot!(broker.fails("topic trim events --before beginning", b""), @"error: --before takes offset:N, time:.. or end");
+    assert_eq!(text(&broker.read("events")), "3\n4\n");
+}
+
+#[test]
 fn growing_warns_what_it_does_to_keys() {
     let broker = Served::start();
     broker.ok("topic create sandbox:2", b"");

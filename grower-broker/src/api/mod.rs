@@ -7,6 +7,7 @@ mod groups;
 mod offsets;
 mod produce;
 mod topics;
+mod trim;
 
 pub(crate) use burst::Burst;
 pub(crate) use produce::{PendingProduce, send_settled};
@@ -98,6 +99,7 @@ impl Api {
             Request::GrowTopic { topic, partitions } => self.grow_topic(topic, partitions).await,
             Request::AlterTopic { topic, configs } => self.alter_topic(topic, configs).await,
             Request::DescribeTopics { topics, segments } => self.describe_topics(topics, segments).await,
+            Request::TrimTopic { topic, before } => self.trim_topic(topic, before).await,
             Request::ReportDamage(report) => self.check_damage(report).await,
             Request::Heartbeat(_)
             | Request::LeaveGroup { .. }

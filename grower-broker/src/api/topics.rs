@@ -147,7 +147,7 @@ fn describe_segment(info: grower_storage::log::SegmentInfo) -> SegmentDescriptio
     }
 }
 
-fn unknown(name: &TopicName) -> Failure {
+pub(super) fn unknown(name: &TopicName) -> Failure {
     Failure::new(
         ErrorCode::UnknownTopic,
         format_args!("there is no topic {name}; create it with: grower-cli topic create {name}"),

@@ -6,9 +6,9 @@
 use super::image::{Image, Topic};
 use super::{Command, Refusal};
 use crate::config::topic::{ConfigError, TopicConfig};
-use grower_protocol::ids::{NodeId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::NewTopic;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How much metadata a cluster may hold.
@@ -122,6 +122,17 @@ impl Image {
             }
         }
         Ok(Command::AlterTopic { id: topic.id, configs: changes.to_vec() })
+    }
+
+    /// Checks which records somebody wishes to drop. That they are committed only their partition's leader knows.
+    pub fn trim_topic(&self, id: TopicId, before: &[(PartitionId, Offset)]) -> Result<Command, Refusal> {
+        let topic = self.topic_by_id(id).ok_or(Refusal::UnknownTopicId { id })?;
+        check_not_internal(&topic.name)?;
+        let mut named = BTreeSet::new();
+        if let Some((partition, _)) = before.iter().find(|(partition, _)| !named.insert(*partition)) {
+            return Err(Refusal::PartitionTwice { name: topic.name.clone(), partition: *partition });
+        }
+        Ok(Command::TrimTopic { id, before: before.to_vec() })
     }
 
     fn named(&self, name: &TopicName) -> Result<&Arc<Topic>, Refusal> {

@@ -3,7 +3,7 @@
 use super::image::{Broker, DeletedTopic, Image, Partition, Topic};
 use super::{Command, Refusal, Uuid};
 use crate::config::topic::TopicConfig;
-use grower_protocol::ids::{NodeId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub enum Applied {
     },
     /// A topic's configs changed.
     TopicAltered(Arc<Topic>),
+    /// Records have to go, as [`Image::trims`] says.
+    TopicTrimmed,
     /// These producer ids belong to the proposer.
     ProducerIds(Range<u64>),
 }
@@ -43,6 +45,14 @@ impl Image {
             Command::AllocateProducerIds { count } => self.allocate_producer_ids(count),
             Command::ForgetDeleted { ids } => {
                 self.deleted.retain(|id, _| !ids.contains(id));
+                Ok(Applied::Done)
+            }
+            Command::TrimTopic { id, before } => self.trim(id, before),
+            Command::ForgetTrims { done } => {
+                for (id, partition, reached) in done {
+                    // A later trim of the same partition may still be under way.
+                    self.trims.retain(|place, before| *place != (id, partition) || reached < *before);
+                }
                 Ok(Applied::Done)
             }
         };
@@ -122,6 +132,7 @@ impl Image {
         let name = self.names.remove(&id).ok_or(Refusal::UnknownTopicId { id })?;
         let topic = self.topics.remove(&name).ok_or(Refusal::UnknownTopicId { id })?;
         self.deleted.insert(id, DeletedTopic { name, partitions: topic.partition_count() });
+        self.trims.retain(|(topic, _), _| *topic != id);
         Ok(Applied::TopicDeleted(topic))
     }
 
@@ -145,6 +156,19 @@ impl Image {
         }
         changed.config = TopicConfig::from_stored(&changed.configs);
         Ok(Applied::TopicAltered(topic.clone()))
+    }
+
+    fn trim(&mut self, id: TopicId, before: Vec<(PartitionId, Offset)>) -> Result<Applied, Refusal> {
+        let topic = self.topic_mut(id)?;
+        let (name, count) = (topic.name.clone(), topic.partition_count());
+        if let Some((partition, _)) = before.iter().find(|(partition, _)| count <= partition.value()) {
+            return Err(Refusal::UnknownPartition { name, partition: *partition, count });
+        }
+        for (partition, before) in before {
+            let pending = self.trims.entry((id, partition)).or_default();
+            *pending = before.max(*pending);
+        }
+        Ok(Applied::TopicTrimmed)
     }
 
     fn allocate_producer_ids(&mut self, count: u32) -> Result<Applied, Refusal> {

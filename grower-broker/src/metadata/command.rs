@@ -1,7 +1,7 @@
 //! The only ways in which metadata changes. They are stored for ever.
 
 use super::Uuid;
-use grower_protocol::ids::{NodeId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 /// One change. Whatever was decided at random or by a clock stands in it, so that applying it is the same everywhere.
@@ -68,5 +68,17 @@ pub enum Command {
     ForgetDeleted {
         /// The topics.
         ids: Vec<TopicId>,
+    },
+    /// Drops the oldest records of a topic. It is remembered until they are gone from every log.
+    TrimTopic {
+        /// Which.
+        id: TopicId,
+        /// The partitions, each with the offset before which nothing stays.
+        before: Vec<(PartitionId, Offset)>,
+    },
+    /// These records are gone: nobody needs to remember that they had to go.
+    ForgetTrims {
+        /// Topic, partition, and the offset that its log start has reached.
+        done: Vec<(TopicId, PartitionId, Offset)>,
     },
 }

@@ -2,7 +2,7 @@
 
 use super::Uuid;
 use crate::config::topic::TopicConfig;
-use grower_protocol::ids::{LeaderEpoch, NodeId, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ConfigEntry, PartitionMetadata, TopicMetadata};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ pub struct Image {
     pub(super) topics: BTreeMap<TopicName, Arc<Topic>>,
     pub(super) names: BTreeMap<TopicId, TopicName>,
     pub(super) deleted: BTreeMap<TopicId, DeletedTopic>,
+    pub(super) trims: BTreeMap<(TopicId, PartitionId), Offset>,
     pub(super) next_producer: ProducerId,
 }
 
@@ -108,6 +109,11 @@ impl Image {
     /// Topics whose records may be removed from disk: that was committed, and [`super::Command::ForgetDeleted`] did not come yet.
     pub fn deleted(&self) -> impl ExactSizeIterator<Item = (TopicId, &DeletedTopic)> {
         self.deleted.iter().map(|(id, topic)| (*id, topic))
+    }
+
+    /// What commands dropped and logs may still hold: before this offset, nothing of this partition stays.
+    pub fn trims(&self) -> impl ExactSizeIterator<Item = (TopicId, PartitionId, Offset)> {
+        self.trims.iter().map(|((topic, partition), before)| (*topic, *partition, *before))
     }
 
     /// How many partitions all topics have together.

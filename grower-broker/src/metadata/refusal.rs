@@ -2,7 +2,7 @@
 
 use super::Uuid;
 use crate::config::topic::ConfigError;
-use grower_protocol::ids::{NodeId, TopicId, TopicName};
+use grower_protocol::ids::{NodeId, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure};
 
 /// Why a wish or a command was refused. Nothing changed.
@@ -70,6 +70,24 @@ pub enum Refusal {
         /// The id.
         id: TopicId,
     },
+    /// No partition of that number.
+    #[error("topic {name} has {count} partitions, no {partition}")]
+    UnknownPartition {
+        /// The topic.
+        name: TopicName,
+        /// As wished.
+        partition: PartitionId,
+        /// How many it has.
+        count: u32,
+    },
+    /// One request names one partition twice.
+    #[error("the request names partition {partition} of topic {name} more than once")]
+    PartitionTwice {
+        /// The topic.
+        name: TopicName,
+        /// The partition.
+        partition: PartitionId,
+    },
     /// None at all, or too many.
     #[error("a topic has 1 to {max} partitions, not {partitions}")]
     Partitions {
@@ -124,9 +142,12 @@ impl Refusal {
     /// For programs.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::ClusterExists { .. } | Self::ForeignNode { .. } | Self::NamedTwice { .. } | Self::Changed { .. } => {
-                ErrorCode::InvalidRequest
-            }
+            Self::ClusterExists { .. }
+            | Self::ForeignNode { .. }
+            | Self::NamedTwice { .. }
+            | Self::PartitionTwice { .. }
+            | Self::Changed { .. } => ErrorCode::InvalidRequest,
+            Self::UnknownPartition { .. } => ErrorCode::UnknownPartition,
             Self::TopicExists { .. } => ErrorCode::TopicExists,
             Self::IdUsed { .. } => ErrorCode::Internal,
             Self::NameCollides { .. } | Self::Internal { .. } => ErrorCode::InvalidName,

@@ -10,7 +10,7 @@
 use super::Uuid;
 use super::image::{Broker, DeletedTopic, Image, Partition, Topic};
 use crate::config::topic::TopicConfig;
-use grower_protocol::ids::{LeaderEpoch, NodeId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::wire;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +41,7 @@ enum Item {
     Broker { node: NodeId, uuid: Uuid, address: String },
     Topic { name: TopicName, id: TopicId, created: Timestamp, partitions: Vec<Stored>, configs: Vec<(String, String)> },
     Deleted { id: TopicId, name: TopicName, partitions: u32 },
+    Trim { topic: TopicId, partition: PartitionId, before: Offset },
 }
 
 /// A partition.
@@ -84,7 +85,9 @@ fn items_of(image: &Image) -> impl Iterator<Item = Item> {
         name: topic.name.clone(),
         partitions: topic.partitions,
     });
-    std::iter::once(Item::Cluster { version, cluster, next_producer }).chain(brokers).chain(topics).chain(deleted)
+    let trims = image.trims().map(|(topic, partition, before)| Item::Trim { topic, partition, before });
+    let cluster = std::iter::once(Item::Cluster { version, cluster, next_producer });
+    cluster.chain(brokers).chain(topics).chain(deleted).chain(trims)
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
@@ -140,6 +143,7 @@ impl Image {
                 self.topics.insert(name.clone(), Arc::new(Topic { name, id, created, partitions, configs, config }));
             }
             Item::Deleted { id, name, partitions } => drop(self.deleted.insert(id, DeletedTopic { name, partitions })),
+            Item::Trim { topic, partition, before } => drop(self.trims.insert((topic, partition), before)),
         }
     }
 }

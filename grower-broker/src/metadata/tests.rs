@@ -1,5 +1,5 @@
 use super::*;
-use grower_protocol::ids::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, NewTopic};
 use grower_protocol::wire;
 use insta::assert_snapshot;
@@ -54,6 +54,9 @@ fn commands_keep_their_bytes() {
     assert_snapshot!(hex(Command::AlterTopic { id: id(3), configs }), @"05030303030303430383030303030303030105666c75736800");
     assert_snapshot!(hex(Command::AllocateProducerIds { count: 1000 }), @"06fbe803");
     assert_snapshot!(hex(Command::ForgetDeleted { ids: vec![id(3)] }), @"070103030303030343038303030303030303");
+    let (partition, offset) = (PartitionId::new(1), Offset::new(300));
+    assert_snapshot!(hex(Command::TrimTopic { id: id(3), before: vec![(partition, offset)] }), @"08030303030303430383030303030303030101fb2c01");
+    assert_snapshot!(hex(Command::ForgetTrims { done: vec![(id(3), partition, offset)] }), @"09010303030303034303830303030303030301fb2c01");
 }
 
 #[test]
@@ -188,4 +191,34 @@ fn internal_topics_are_the_brokers_to_create_and_nobodys_to_change() {
 #[tokio::test]
 async fn the_store_in_memory_keeps_the_contract() {
     contract::metadata_store(MemMetadataStore::default).await;
+}
+
+#[test]
+fn a_trim_is_remembered_until_the_log_has_reached_it() {
+    let mut image = image(&["t"]);
+    let (topic, partition) = (image.topic(&name("t")).unwrap().id, PartitionId::new(1));
+    let mut trim =
+        |before| image.apply(Command::TrimTopic { id: topic, before: vec![(partition, Offset::new(before))] });
+    trim(5).unwrap();
+    trim(9).unwrap();
+    trim(7).unwrap();
+    let forget = |image: &mut Image, reached| {
+        image.apply(Command::ForgetTrims { done: vec![(topic, partition, Offset::new(reached))] }).unwrap();
+        image.trims().map(|(_, _, before)| before.value()).collect::<Vec<_>>()
+    };
+    assert_eq!(forget(&mut image, 7), [9], "a later one is still under way");
+    assert_eq!(forget(&mut image, 9), []);
+}
+
+#[test]
+fn a_trim_goes_with_its_topic_and_names_partitions_that_are_there() {
+    let mut image = image(&["t"]);
+    let topic = image.topic(&name("t")).unwrap().id;
+    let trim =
+        |partition| Command::TrimTopic { id: topic, before: vec![(PartitionId::new(partition), Offset::new(1))] };
+    assert!(matches!(image.apply(trim(2)), Err(Refusal::UnknownPartition { .. })));
+    image.apply(trim(0)).unwrap();
+    image.apply(Command::DeleteTopic { id: topic }).unwrap();
+    assert_eq!(image.trims().len(), 0);
+    assert_eq!(image.apply(trim(0)), Err(Refusal::UnknownTopicId { id: topic }));
 }

@@ -6,6 +6,7 @@
 mod open;
 mod policy;
 mod retention;
+mod trim;
 
 pub use policy::IndexKind;
 
@@ -133,7 +134,7 @@ impl Topics {
                 Ok(())
             }
             Applied::TopicDeleted(topic) => self.stop_serving(topic),
-            Applied::Done | Applied::ProducerIds(_) => Ok(()),
+            Applied::Done | Applied::ProducerIds(_) | Applied::TopicTrimmed => Ok(()),
         }
     }
 

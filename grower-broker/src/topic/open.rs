@@ -30,6 +30,10 @@ impl Topics {
             (topic.id, Arc::new(Served { name: topic.name.clone(), partitions }))
         });
         self.served.store(Arc::new(served.collect()));
+        if image.trims().len() != 0 {
+            self.trim_pending(); // Before anybody reads.
+            self.look_at_retention(); // Which lets the metadata forget it.
+        }
         Ok(())
     }
 

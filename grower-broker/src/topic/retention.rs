@@ -25,6 +25,7 @@ impl Topics {
                 tracing::error!("looking at retention failed; it is tried again");
             }
             self.remove_deleted().await;
+            let _ = self.finish_trims().await; // It warned, and is repeated.
         }
     }
 

@@ -1,13 +1,15 @@
 //! What reaches standard output, and in which form.
 
+mod confirm;
 mod escape;
 mod record;
 mod table;
 mod template;
 
+pub(crate) use confirm::confirmed;
 pub(crate) use escape::{escaped, quoted};
 pub(crate) use record::{RecordJson, content};
-pub(crate) use table::{Table, bytes_for_people};
+pub(crate) use table::{Table, bytes_for_people, in_groups};
 pub(crate) use template::{Template, rfc3339};
 
 use serde::Serialize;

@@ -29,3 +29,26 @@ impl Table {
 pub(crate) fn bytes_for_people(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
+
+/// A number as people read it: `1,234,567`.
+pub(crate) fn in_groups(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at != 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        assert_eq!([0, 7, 999, 1_000, 1_234_567].map(in_groups), ["0", "7", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,8 +1,8 @@
-//! Topics: creating, deleting, growing, altering, describing.
+//! Topics: creating, deleting, growing, altering, trimming, describing.
 
 use super::{Admin, TopicSpec};
 use crate::error::{AdminError, RequestError, only};
-use grower_protocol::ids::{TopicId, TopicName};
+use grower_protocol::ids::{Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{Request, Response, TopicDescription};
 
 impl Admin {
@@ -49,6 +49,18 @@ impl Admin {
         let topic = TopicName::new(name.as_ref())?;
         let configs = configs.into_iter().map(|(key, value)| (key.into(), value)).collect();
         self.change("alter topic", Request::AlterTopic { topic, configs }).await
+    }
+
+    /// Drops the oldest records of partitions, all before an offset that is not after the high watermark, for good. All
+    /// partitions are trimmed or, if one is refused, none; when this returned, the records never come back.
+    pub async fn trim_topic(
+        &self,
+        name: impl AsRef<str>,
+        before: impl IntoIterator<Item = (impl Into<PartitionId>, Offset)>,
+    ) -> Result<(), AdminError> {
+        let topic = TopicName::new(name.as_ref())?;
+        let before = before.into_iter().map(|(partition, offset)| (partition.into(), offset)).collect();
+        self.change("trim topic", Request::TrimTopic { topic, before }).await
     }
 
     /// Describes a topic: configs, partitions with their offsets and, if `segments`, the segments of each.

@@ -27,7 +27,7 @@ pub use hello::{Feature, Hello, HelloAnswer};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
 pub use produce::{Acks, Durability, Produce, ProducePartition, Produced, ProducerIdentity};
 
-use crate::ids::{GroupId, MemberId, PartitionId, TopicId, TopicName};
+use crate::ids::{GroupId, MemberId, Offset, PartitionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 /// Outcome of one part of a request; the other parts have their own.
@@ -102,6 +102,13 @@ pub enum Request {
     },
     /// A batch arrived damaged: the broker shall look at its file.
     ReportDamage(ReportDamage),
+    /// Drops the oldest records of a topic: in each partition those before an offset, which is committed.
+    TrimTopic {
+        /// The topic.
+        topic: TopicName,
+        /// The log start of each partition from then on, at the earliest.
+        before: Vec<(PartitionId, Offset)>,
+    },
 }
 
 /// What a broker answers.
@@ -135,7 +142,8 @@ pub enum Response {
     CreateTopics(Vec<Part<TopicId>>),
     /// To [`Request::DescribeTopics`]: as asked, or sorted by name.
     DescribeTopics(Vec<Part<TopicDescription>>),
-    /// It is done and durable: to leaving a group, to deleting, growing and altering, and to a report.
+    /// It is done and durable: to leaving a group, to deleting, growing, altering and trimming, and to
+    /// a report.
     Done,
 }
 

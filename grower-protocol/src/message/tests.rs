@@ -112,6 +112,7 @@ fn requests_keep_their_bytes() {
             start: Offset::new(1),
             end: Offset::new(2),
         }),
+        Request::TrimTopic { topic: name(), before: vec![(PARTITION, Offset::new(300))] },
     ];
     insta::assert_snapshot!(rows(&requests), @"
     Hello 0001730131010667726f757073
@@ -133,6 +134,7 @@ fn requests_keep_their_bytes() {
     AlterTopic 10066576656e74730105666c75736800
     DescribeTopics 110001
     ReportDamage 1207070707070707070707070707070707020102
+    TrimTopic 13066576656e74730102fb2c01
     ");
 }
 

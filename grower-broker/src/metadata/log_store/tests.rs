@@ -1,6 +1,6 @@
 use super::*;
 use crate::metadata::{Limits, Uuid, contract};
-use grower_protocol::ids::{NodeId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::NewTopic;
 use grower_storage::disk::{Call, Fault, FaultDisk, MemDisk};
 use std::collections::BTreeSet;
@@ -43,7 +43,10 @@ fn commands() -> Vec<Command> {
     let delete = Command::DeleteTopic { id: TopicId::from_random([2; 16]) };
     let format = Command::FormatCluster { cluster: Uuid::from_random([1; 16]) };
     let ids = Command::AllocateProducerIds { count: 1000 };
-    vec![format, register(), create(1), create(2), delete, ids, create(3), register()]
+    let (third, partition) = (TopicId::from_random([3; 16]), PartitionId::new(1));
+    let trim = Command::TrimTopic { id: third, before: vec![(partition, Offset::new(7))] };
+    let forget = Command::ForgetTrims { done: vec![(third, partition, Offset::new(7))] };
+    vec![format, register(), create(1), create(2), delete, ids, create(3), register(), trim, forget]
 }
 
 /// The image after each number of commands.
@@ -218,7 +221,7 @@ fn a_snapshot_without_its_log_stops_the_start() {
     for path in disk.files().iter().filter(|path| !path.ends_with(SNAPSHOT)) {
         disk.remove_file(path).unwrap();
     }
-    insta::assert_snapshot!(open(disk).err().unwrap(), @"the metadata log holds 0..0 and would have to go on from 6; the broker does not start, since topics would be lost; restore the metadata directory from a copy");
+    insta::assert_snapshot!(open(disk).err().unwrap(), @"the metadata log holds 0..0 and would have to go on from 9; the broker does not start, since topics would be lost; restore the metadata directory from a copy");
 }
 
 /// Another disk with the same durable files.

@@ -7,13 +7,14 @@ mod describe;
 mod grow;
 mod list;
 pub(crate) mod listing;
+mod trim;
 
 pub(crate) use grow::key_warning;
 
 use crate::session::Session;
 use clap::Subcommand;
 
-/// Create, list, describe, alter, grow and delete topics
+/// Create, list, describe, alter, grow, trim and delete topics
 #[derive(Debug, Subcommand)]
 pub enum Topic {
     /// Create topics
@@ -26,6 +27,8 @@ pub enum Topic {
     Alter(alter::Alter),
     /// Add partitions to a topic
     Grow(grow::Grow),
+    /// Drop the oldest records of a topic, or of one partition
+    Trim(trim::Trim),
     /// Delete a topic with all its records
     Delete(delete::Delete),
 }
@@ -38,6 +41,7 @@ impl Topic {
             Self::Describe(command) => command.run(session).await,
             Self::Alter(command) => command.run(session).await,
             Self::Grow(command) => command.run(session).await,
+            Self::Trim(command) => command.run(session).await,
             Self::Delete(command) => command.run(session).await,
         }
     }

@@ -1,0 +1,56 @@
+//! Dropping a topic's oldest records on somebody's word.
+//!
+//! What may be dropped is what is committed, and it is durable before the command is: a log never ends before a start that
+//! was promised, so the command cannot meet records that were written after it.
+
+use super::Api;
+use crate::partition::Partition;
+use grower_protocol::ids::{Offset, PartitionId, TopicName};
+use grower_protocol::message::{ErrorCode, Failure, Response};
+use std::sync::Arc;
+
+impl Api {
+    pub(super) async fn trim_topic(
+        &self,
+        name: TopicName,
+        before: Vec<(PartitionId, Offset)>,
+    ) -> Result<Response, Failure> {
+        let topic = self.topics.image().topic(&name).map(|topic| topic.id);
+        let id = topic.ok_or_else(|| super::topics::unknown(&name))?;
+        let mut partitions = Vec::with_capacity(before.len());
+        for (number, before) in &before {
+            let partition = self.topics.partition(id, *number)?;
+            check_committed(&partition, *before)?;
+            partitions.push(partition);
+        }
+        self.make_durable(partitions).await?;
+        // By id: a topic created meanwhile under the name keeps its records.
+        self.topics.change(|image| Ok(image.trim_topic(id, &before)?)).await?;
+        self.topics.finish_trims().await?;
+        tracing::info!(topic = %name, ?before, "old records were dropped, as asked");
+        Ok(Response::Done)
+    }
+
+    /// A topic with `flush=os` counts records as committed that only the system's memory holds.
+    async fn make_durable(&self, partitions: Vec<Arc<Partition>>) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let written =
+            tokio::task::spawn_blocking(move || partitions.iter().try_for_each(|partition| partition.checkpoint(now)));
+        let written = written.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
+        written.map_err(|error| Failure::new(ErrorCode::StorageFailed, error))
+    }
+}
+
+fn check_committed(partition: &Partition, before: Offset) -> Result<(), Failure> {
+    let high_watermark = partition.high_watermark();
+    if before <= high_watermark {
+        return Ok(());
+    }
+    let (topic, number) = (&partition.topic_name, partition.partition);
+    Err(Failure::new(
+        ErrorCode::OffsetOutOfRange,
+        format_args!(
+            "{topic}/{number} is committed up to offset {high_watermark}: nothing after that can be dropped, and {before} is; nothing was changed"
+        ),
+    ))
+}

@@ -1,0 +1,178 @@
+//! `topic trim NAME[/PARTITION] --before PLACE`.
+
+use crate::arguments::Output;
+use crate::output::{Out, bytes_for_people, confirmed, in_groups};
+use crate::place_in_log::{PlaceInLog, now};
+use crate::session::Session;
+use anyhow::{bail, ensure};
+use clap::Args;
+use grower_client::ids::{Offset, PartitionId};
+use grower_client::{Admin, OffsetSpec, PartitionDescription, TopicDescription};
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// Drop the oldest records of a topic, or of one partition
+///
+/// What is dropped is gone for good. Readers that have not got there yet go on at the new start of the log. Nothing after
+/// the high watermark is ever dropped. On a terminal it first says what it will drop, and asks.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "offset:N drops what lies before offset N, in each partition; a time drops what lies before the first record that is \
+not earlier, or everything if all records are earlier. Disk space comes back in whole segments: one that still holds a record stays.
+
+JSON: an array of {\"topic\",\"partition\",\"log_start\",\"before\",\"records\",\"bytes\",\"trimmed\"}: the log start as it was, the \
+offset before which nothing stays, how many offsets lie between, the bytes that go from the disk, and false with --dry-run.
+
+Examples:
+  grower-cli topic trim events --before time:-7d --dry-run     # what would go?
+  grower-cli topic trim events/2 --before offset:120000"
+)]
+pub struct Trim {
+    /// The topic, or one partition of it
+    #[arg(value_name = "NAME[/PARTITION]", value_parser = target)]
+    target: (String, Option<u32>),
+    /// offset:N, time:RFC3339, time:-5m for five minutes ago, or end for everything
+    #[arg(long, value_name = "PLACE")]
+    before: PlaceInLog,
+    /// Say what would be dropped, and drop nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What a trim does to one partition.
+#[derive(Debug, PartialEq, Eq)]
+struct Cut {
+    partition: PartitionId,
+    log_start: Offset,
+    before: Offset,
+    records: u64,
+    bytes: u64,
+}
+
+impl Trim {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let admin = session.client.admin();
+        let topic = admin.describe_topic(&self.target.0, true).await?;
+        let cuts = self.cuts(&admin, &topic).await?;
+        let some: Vec<&Cut> = cuts.iter().filter(|cut| cut.log_start < cut.before).collect();
+        let mut out = Out::stdout();
+        if session.output == Output::Table {
+            told(&topic, &cuts, self.dry_run).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            out.flush()?;
+        }
+        let go = !self.dry_run && !some.is_empty();
+        ensure!(!go || self.yes || confirmed("drop them for good?")?, "nothing was dropped");
+        if go {
+            admin.trim_topic(&self.target.0, some.iter().map(|cut| (cut.partition, cut.before))).await?;
+        }
+        match session.output {
+            Output::Json => out.json(&cuts.iter().map(|cut| cut.json(&topic, go)).collect::<Vec<_>>())?,
+            Output::Table if go => writeln!(out, "done")?,
+            Output::Table => {}
+        }
+        Ok(out.flush()?)
+    }
+
+    async fn cuts(&self, admin: &Admin, topic: &TopicDescription) -> anyhow::Result<Vec<Cut>> {
+        let wanted = |p: &&PartitionDescription| self.target.1.is_none_or(|number| p.partition.value() == number);
+        let mut cuts = Vec::new();
+        for partition in topic.partitions.iter().filter(wanted) {
+            cuts.push(Cut::of(partition, self.before_in(admin, topic, partition).await?));
+        }
+        ensure!(!cuts.is_empty(), "topic {} has {} partitions, from 0", topic.name, topic.partitions.len());
+        Ok(cuts)
+    }
+
+    async fn before_in(
+        &self,
+        admin: &Admin,
+        topic: &TopicDescription,
+        partition: &PartitionDescription,
+    ) -> anyhow::Result<Offset> {
+        let end = partition.high_watermark;
+        Ok(match self.before {
+            PlaceInLog::Offset(offset) => {
+                let (topic, number) = (&topic.name, partition.partition);
+                // The broker refuses it as well; here nothing was announced yet.
+                ensure!(offset <= end, "{topic}/{number} is committed up to offset {end}: {offset} lies beyond that");
+                offset
+            }
+            PlaceInLog::End => end,
+            PlaceInLog::Time(when) => {
+                let spec = OffsetSpec::AtOrAfter(when.resolve(now()));
+                let listed = admin.list_offsets([(topic.name.as_str(), partition.partition, spec)]).await?;
+                listed.into_iter().next().transpose()?.and_then(|listed| listed.offset).unwrap_or(end)
+            }
+            PlaceInLog::Beginning | PlaceInLog::Committed => bail!("--before takes offset:N, time:.. or end"),
+        })
+    }
+}
+
+impl Cut {
+    fn of(partition: &PartitionDescription, before: Offset) -> Self {
+        let goes = |base: Offset, end: Offset| base < end && end <= before;
+        let gone = partition.segments.iter().filter(|segment| goes(segment.base_offset, segment.end_offset));
+        Self {
+            partition: partition.partition,
+            log_start: partition.log_start,
+            before,
+            records: before.since(partition.log_start),
+            bytes: gone.map(|segment| segment.log_bytes + segment.index_bytes).sum(),
+        }
+    }
+
+    fn json(&self, topic: &TopicDescription, trimmed: bool) -> Value {
+        json!({
+            "topic": topic.name.as_str(),
+            "partition": self.partition.value(),
+            "log_start": self.log_start.value(),
+            "before": self.before.max(self.log_start).value(),
+            "records": self.records,
+            "bytes": self.bytes,
+            "trimmed": trimmed && self.records != 0,
+        })
+    }
+}
+
+/// A line a partition.
+fn told(topic: &TopicDescription, cuts: &[Cut], dry_run: bool) -> Vec<String> {
+    let verb = if dry_run { "would drop" } else { "drops" };
+    let line = |cut: &Cut| {
+        let (name, number, start, before) = (&topic.name, cut.partition, cut.log_start, cut.before);
+        match cut.records {
+            0 => format!("{name}/{number}: the log starts at {start}, nothing lies before {before}"),
+            records => format!(
+                "{name}/{number}: {verb} {} records, offsets {start}..{before}, and frees {}",
+                in_groups(records),
+                bytes_for_people(cut.bytes)
+            ),
+        }
+    };
+    cuts.iter().map(line).collect()
+}
+
+/// Reads `NAME` or `NAME/PARTITION`.
+fn target(text: &str) -> Result<(String, Option<u32>), String> {
+    match text.split_once('/') {
+        None => Ok((text.to_owned(), None)),
+        Some((name, number)) => {
+            let number = number.parse().map_err(|_| "write it as TOPIC or TOPIC/PARTITION, as in events/0")?;
+            Ok((name.to_owned(), Some(number)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_named_by_its_number() {
+        assert_eq!(target("events"), Ok(("events".to_owned(), None)));
+        assert_eq!(target("events/2"), Ok(("events".to_owned(), Some(2))));
+        assert!(target("events/two").is_err());
+    }
+}

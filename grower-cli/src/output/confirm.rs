@@ -1,0 +1,30 @@
+//! Asking before something is lost.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Asks on the terminal. Without one there is nobody to ask, and a script meant what it says.
+pub(crate) fn confirmed(question: &str) -> io::Result<bool> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        assert!(["y\n", "Y", " yes \n", "YES\n"].into_iter().all(is_yes));
+        assert!(!["", "\n", "n\n", "yep\n", "да\n"].into_iter().any(is_yes));
+    }
+}
