@@ -32,6 +32,13 @@ pub(crate) struct Groups {
     shards: Vec<Mutex<Shard>>,
 }
 
+/// Now, by the clock of sessions and by the calendar.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) at: Timestamp,
+    pub(crate) date: Timestamp,
+}
+
 /// How often silent members are looked for.
 const EXPIRE_EACH: Duration = Duration::from_millis(100);
 /// How much of a shard's log is read at a time.
@@ -55,6 +62,10 @@ impl Groups {
 
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { at: self.now(), date: self.clock.now() }
     }
 
     /// The partition of the internal topic, once that exists.
@@ -83,14 +94,14 @@ impl Groups {
     pub(crate) async fn step<T>(
         &self,
         group: &GroupId,
-        take: impl FnOnce(&mut Shard, Timestamp, &Image) -> Step<T>,
+        take: impl FnOnce(&mut Shard, Moment, &Image) -> Step<T>,
     ) -> Result<T, Failure> {
         let number = shard_of(group);
         let log = self.log_for(number).await?;
         let image = self.topics.image();
         let answer = {
             let mut shard = self.shard(number).lock();
-            let step = take(&mut shard, self.now(), &image);
+            let step = take(&mut shard, self.moment(), &image);
             step.settle(&mut shard, |records| self.append(&log, records))?
         };
         self.flushers.durable(&log).await?;
@@ -98,9 +109,9 @@ impl Groups {
     }
 
     /// Looks at the shard of `group`. What it sees is durable when this returns.
-    pub(crate) async fn look<T>(&self, group: &GroupId, look: impl FnOnce(&Shard) -> T) -> Result<T, Failure> {
+    pub(crate) async fn look<T>(&self, group: &GroupId, look: impl FnOnce(&Shard, Moment) -> T) -> Result<T, Failure> {
         let number = shard_of(group);
-        let seen = look(&self.shard(number).lock());
+        let seen = look(&self.shard(number).lock(), self.moment());
         if let Some(log) = self.log_of(number) {
             self.flushers.durable(&log).await?;
         }

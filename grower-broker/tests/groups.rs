@@ -9,7 +9,7 @@ use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, 
 use grower_protocol::message::*;
 use std::time::Duration;
 use support::raw::*;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 /// A member that does what the protocol asks of it: owns what the last answer listed.
 struct Member {
@@ -23,7 +23,7 @@ impl Member {
         Self { id: MemberId::new(id).unwrap(), epoch: MemberEpoch::new(0), owned: Vec::new() }
     }
 
-    async fn beat(&mut self, client: &mut Raw<DuplexStream>) -> Vec<u32> {
+    async fn beat<S: AsyncRead + AsyncWrite + Unpin>(&mut self, client: &mut Raw<S>) -> Vec<u32> {
         let beat = Heartbeat {
             group: group(),
             member: self.id.clone(),
@@ -129,6 +129,25 @@ async fn committed_offsets_survive_a_restart_and_members_come_back_unnoticed() {
     assert_eq!(committed(&mut client).await, [(0, 2)]);
     assert_eq!(member.beat(&mut client).await, [0, 1], "its epoch still counts");
     assert_eq!(client.values(topic, 0).await, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn an_inspection_names_the_program_and_where_it_speaks_from() {
+    let mut config = BrokerConfig::at("/grower");
+    config.listen = Some("127.0.0.1:0".parse().unwrap());
+    config.http = None;
+    let broker = in_memory_with(config).start().await.unwrap();
+    let stream = tokio::net::TcpStream::connect(broker.listen_address().unwrap()).await.unwrap();
+    let address = stream.local_addr().unwrap().to_string();
+    let mut client = Raw::open(stream).await;
+    let hello = Hello { software: "an app".to_owned(), version: "1".to_owned(), features: Vec::new() };
+    client.ask(&Request::Hello(hello)).await;
+    client.create_topic("events", 1, &[]).await;
+    Member::new("first").beat(&mut client).await;
+    let Response::InspectGroup(seen) = client.ask(&Request::InspectGroup(group())).await else { panic!() };
+    let [member] = &seen.members[..] else { panic!("{seen:?}") };
+    assert_eq!((member.client.as_deref(), member.address.as_deref()), (Some("an app"), Some(address.as_str())));
+    assert_eq!(member.holds.len(), 1);
 }
 
 #[tokio::test]

@@ -73,10 +73,10 @@ fn a_group_is_described_reset_and_deleted() {
     insta::assert_snapshot!(text(&broker.ok("group describe g", b"")), @"
     group g  empty  epoch 1  assignor range  0 members
 
-    PARTITION  COMMITTED  END  LAG  OWNER
-    events/0   3          4    1    none
+    PARTITION  COMMITTED  END  LAG  OWNER  SINCE
+    events/0   3          4    1    none   none
     ");
-    insta::assert_snapshot!(text(&broker.ok("group describe g --output json", b"")), @r#"{"group":"g","state":"empty","epoch":1,"assignor":"range","members":[],"partitions":[{"topic":"events","partition":0,"committed":3,"end":4,"lag":1,"owner":null}]}"#);
+    insta::assert_snapshot!(text(&broker.ok("group describe g --output json", b"")), @r#"{"group":"g","state":"empty","epoch":1,"assignor":"range","members":[],"partitions":[{"topic":"events","partition":0,"committed":3,"end":4,"lag":1,"owner":null,"since":null}]}"#);
     insta::assert_snapshot!(text(&broker.ok("group reset g --topic events --to beginning", b"")), @"g goes on in events/0 at offset 0");
     insta::assert_snapshot!(text(&broker.ok("group reset g --topic events --to offset:99 --output json", b"")), @r#"[{"topic":"events","partition":0,"offset":4}]"#);
     insta::assert_snapshot!(text(&broker.ok("group delete g", b"")), @"deleted group g");

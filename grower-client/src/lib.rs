@@ -67,6 +67,7 @@ pub use grower_protocol::compression::Codec;
 pub use grower_protocol::ids;
 pub use grower_protocol::message::{
     Acks, BrokerAddress, CommittedOffset, ConfigEntry, ConfigSource, Durability, ErrorCode, Failure, GroupDescription,
-    GroupState, GroupSummary, ListedOffset, MemberDescription, MetadataAnswer, OffsetSpec, Outcome,
-    PartitionDescription, PartitionMetadata, SegmentDescription, TopicDescription, TopicMetadata, TopicPartitions,
+    GroupInspection, GroupState, GroupSummary, Holding, ListedOffset, MemberDescription, MemberInspection,
+    MetadataAnswer, OffsetSpec, Outcome, PartitionDescription, PartitionMetadata, SegmentDescription, TopicDescription,
+    TopicMetadata, TopicPartitions,
 };

@@ -1,6 +1,7 @@
 //! Consumer groups: requests to the coordinator.
 
-use super::Api;
+use super::{Api, Peer};
+use crate::group::Received;
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::{ErrorCode, Failure, Heartbeat, OffsetCommit, Request, Response};
 use std::sync::Arc;
@@ -8,20 +9,24 @@ use std::sync::Arc;
 type Answered = Result<Response, Failure>;
 
 impl Api {
-    pub(super) async fn group_request(self: Arc<Self>, request: Request) -> Answered {
+    pub(super) async fn group_request(self: Arc<Self>, request: Request, peer: &Peer) -> Answered {
         match request {
-            Request::Heartbeat(beat) => self.heartbeat(beat).await,
+            Request::Heartbeat(beat) => self.heartbeat(beat, peer).await,
             Request::LeaveGroup { group, member } => {
                 self.groups.step(&group, |shard, _, _| shard.leave(&group, &member)).await?;
                 Ok(Response::Done)
             }
             Request::CommitOffsets(commit) => self.commit_offsets(commit).await,
             Request::FetchOffsets { group, partitions } => {
-                let fetched = self.groups.look(&group, |shard| shard.fetch_offsets(&group, partitions.as_deref()));
+                let fetched = self.groups.look(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
                 Ok(Response::FetchOffsets(fetched.await?))
             }
             Request::ListGroups => Ok(Response::ListGroups(self.groups.list().await?)),
             Request::DescribeGroup(group) => self.describe_group(group).await,
+            Request::InspectGroup(group) => {
+                let seen = self.groups.look(&group, |shard, now| shard.inspect(&group, now.at)).await?;
+                Ok(Response::InspectGroup(seen?))
+            }
             Request::DeleteGroup(group) => {
                 self.groups.step(&group, |shard, _, _| shard.delete(&group)).await?;
                 Ok(Response::Done)
@@ -30,8 +35,11 @@ impl Api {
         }
     }
 
-    async fn heartbeat(&self, beat: Heartbeat) -> Answered {
-        let answer = self.groups.step(&beat.group, |shard, at, image| shard.heartbeat(&beat, at, image));
+    async fn heartbeat(&self, beat: Heartbeat, peer: &Peer) -> Answered {
+        let answer = self.groups.step(&beat.group, |shard, now, image| {
+            let (client, address) = (peer.client(), peer.address());
+            shard.heartbeat(&beat, &Received { at: now.at, date: now.date, client, address }, image)
+        });
         Ok(Response::Heartbeat(answer.await?))
     }
 
@@ -42,7 +50,7 @@ impl Api {
     }
 
     async fn describe_group(&self, group: GroupId) -> Answered {
-        let described = self.groups.look(&group, |shard| shard.describe(&group)).await?;
+        let described = self.groups.look(&group, |shard, _| shard.describe(&group)).await?;
         Ok(Response::DescribeGroup(described?))
     }
 }

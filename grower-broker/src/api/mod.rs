@@ -5,11 +5,13 @@ mod burst;
 mod fetch;
 mod groups;
 mod offsets;
+mod peer;
 mod produce;
 mod topics;
 mod trim;
 
 pub(crate) use burst::Burst;
+pub(crate) use peer::Peer;
 pub(crate) use produce::{PendingProduce, send_settled};
 pub(crate) use topics::ProducerIds;
 
@@ -67,6 +69,7 @@ pub(crate) struct Call {
     pub(crate) correlation: Correlation,
     pub(crate) permit: Permit,
     pub(crate) attachment: BytesMut,
+    pub(crate) peer: Arc<Peer>,
 }
 
 impl Api {
@@ -75,12 +78,15 @@ impl Api {
         match request {
             Request::Produce(produce) => self.produce(produce, call, burst),
             Request::Fetch(fetch) => self.fetch(fetch, call, burst),
-            Request::Hello(hello) => burst.answer(call.correlation, &Response::Hello(self.hello(&hello)), call.permit),
+            Request::Hello(hello) => {
+                call.peer.introduced(&hello.software);
+                burst.answer(call.correlation, &Response::Hello(self.hello(&hello)), call.permit);
+            }
             other => {
                 let reply = burst.reply(call.correlation, call.permit);
                 let api = self.clone();
                 self.tasks.spawn(async move {
-                    let response = api.answer(other).await;
+                    let response = api.answer(other, &call.peer).await;
                     reply.send(&response);
                 });
             }
@@ -88,7 +94,7 @@ impl Api {
     }
 
     /// Requests that touch metadata, groups or the disk: each runs as a task of its own.
-    async fn answer(self: Arc<Self>, request: Request) -> Response {
+    async fn answer(self: Arc<Self>, request: Request, peer: &Peer) -> Response {
         let health = self.health.clone();
         let answered = match request {
             Request::Metadata(metadata) => self.metadata(metadata).await,
@@ -107,7 +113,8 @@ impl Api {
             | Request::FetchOffsets { .. }
             | Request::ListGroups
             | Request::DescribeGroup(_)
-            | Request::DeleteGroup(_) => self.group_request(request).await,
+            | Request::DeleteGroup(_)
+            | Request::InspectGroup(_) => self.group_request(request, peer).await,
             Request::Hello(_) | Request::Produce(_) | Request::Fetch(_) => unreachable!("handled without a task"),
         };
         answered.unwrap_or_else(|failure| Response::Failed(health.explain(failure)))

@@ -38,7 +38,7 @@ struct Stored {
 
 impl Api {
     pub(super) fn produce(self: &Arc<Self>, request: Produce, call: Call, burst: &mut Burst) {
-        let Call { correlation, permit, attachment } = call;
+        let Call { correlation, permit, attachment, .. } = call;
         let batches = match split(&request, attachment) {
             Ok(batches) => batches,
             Err(failure) => return burst.answer(correlation, &Response::Failed(failure), permit),

@@ -5,8 +5,8 @@ use super::limits::GroupLimits;
 use super::membership::Membership;
 use super::offsets::{self, LogEnds, Offsets};
 use super::record::GroupRecord;
-use grower_protocol::ids::GroupId;
-use grower_protocol::message::{Failure, GroupDescription, GroupSummary, OffsetCommit, Part};
+use grower_protocol::ids::{GroupId, Timestamp};
+use grower_protocol::message::{Failure, GroupDescription, GroupInspection, GroupSummary, OffsetCommit, Part};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
@@ -96,5 +96,9 @@ impl Group {
             members: self.members.describe(),
             offsets: self.offsets.fetch(None),
         }
+    }
+
+    pub(super) fn inspect(&self, id: &GroupId, at: Timestamp) -> GroupInspection {
+        GroupInspection { group: self.describe(id), members: self.members.inspect(at) }
     }
 }

@@ -1,10 +1,12 @@
 //! One member of a group, as the coordinator knows it.
 
 use super::limits;
+use super::owners::Owners;
+use super::received::{Received, Speaker};
 use super::record::MemberState;
 use super::slot::{self, Slot, Slots};
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
-use grower_protocol::message::{Heartbeat, MemberDescription};
+use grower_protocol::message::{Heartbeat, Holding, MemberDescription, MemberInspection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub(super) struct Member {
     pub(super) session_timeout_ms: u32,
     pub(super) rebalance_timeout_ms: u32,
     pub(super) instance: Option<String>,
+    pub(super) speaker: Speaker,
     /// Dead at this time, if it stays silent.
     pub(super) expires: Timestamp,
     /// By when it must have given these up.
@@ -60,6 +63,7 @@ impl Member {
             session_timeout_ms: 0,
             rebalance_timeout_ms: 0,
             instance: None,
+            speaker: Speaker::default(),
             expires: Timestamp::MAX,
             giving_up: BTreeMap::new(),
             replaced_by: None,
@@ -81,12 +85,13 @@ impl Member {
             instance: state.instance,
             ..Self::joining(state.seat)
         };
+        member.speaker.heard = at;
         member.expires = after(at, limits::timeout(member.session_timeout_ms));
         member
     }
 
     /// What must survive a restart of the coordinator.
-    pub(super) fn state(&self) -> MemberState {
+    pub(super) fn state(&self, owners: &Owners) -> MemberState {
         MemberState {
             seat: self.seat,
             epoch: self.epoch,
@@ -96,12 +101,14 @@ impl Member {
             session_timeout_ms: self.session_timeout_ms,
             rebalance_timeout_ms: self.rebalance_timeout_ms,
             instance: self.instance.clone(),
+            since: self.granted.iter().map(|slot| owners.since(*slot)).collect(),
         }
     }
 
     /// It lives.
-    pub(super) fn hear(&mut self, beat: &Heartbeat, at: Timestamp) -> Heard {
-        self.expires = after(at, limits::timeout(beat.session_timeout_ms));
+    pub(super) fn hear(&mut self, beat: &Heartbeat, received: &Received<'_>) -> Heard {
+        self.speaker.hear(received);
+        self.expires = after(received.at, limits::timeout(beat.session_timeout_ms));
         let topics: BTreeSet<TopicName> = beat.topics.iter().cloned().collect();
         let timeouts = (beat.session_timeout_ms, beat.rebalance_timeout_ms);
         let heard = match (topics == self.topics, timeouts == (self.session_timeout_ms, self.rebalance_timeout_ms)) {
@@ -139,6 +146,26 @@ impl Member {
             topics: self.topics.iter().cloned().collect(),
             owned: slot::to_message(&self.owned),
             target: slot::to_message(&self.target),
+        }
+    }
+
+    pub(super) fn inspect(&self, member: &MemberId, owners: &Owners, at: Timestamp) -> MemberInspection {
+        let holding = |slot: &Slot| Holding {
+            topic: slot.topic,
+            partition: slot.partition,
+            since: owners.since(*slot),
+            giving_up: !self.assignment.contains(slot),
+        };
+        MemberInspection {
+            member: member.clone(),
+            instance: self.instance.clone(),
+            client: self.speaker.client.clone(),
+            address: self.speaker.address.clone(),
+            session_timeout_ms: self.session_timeout_ms,
+            silent_ms: at.millis_since(self.speaker.heard),
+            holds: self.granted.iter().map(holding).collect(),
+            awaits: slot::to_message(&self.target.difference(&self.granted).copied().collect()),
+            replaced_by: self.replaced_by.clone(),
         }
     }
 }

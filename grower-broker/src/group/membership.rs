@@ -11,10 +11,12 @@ use super::assignor::{Assignment, Assignor, Subscriber};
 use super::catalog::{Catalog, Subscribed};
 use super::limits::{self, GroupLimits};
 use super::member::{Heard, Member};
+use super::owners::Owners;
+use super::received::Received;
 use super::slot::{self, Slot, Slots};
 use admit::Standing;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
-use grower_protocol::message::{GroupState, Heartbeat, HeartbeatAnswer, MemberDescription};
+use grower_protocol::message::{GroupState, Heartbeat, HeartbeatAnswer, MemberDescription, MemberInspection};
 use saving::Unsaved;
 use std::collections::BTreeMap;
 
@@ -26,8 +28,7 @@ pub(super) struct Membership {
     target_epoch: u32,
     assignor: Assignor,
     members: BTreeMap<MemberId, Member>,
-    /// The union of what was granted.
-    owners: BTreeMap<Slot, MemberId>,
+    owners: Owners,
     next_seat: u64,
     /// The topics of the newest target assignment.
     topics: BTreeMap<TopicName, Option<Subscribed>>,
@@ -47,22 +48,22 @@ impl Membership {
     pub(super) fn heartbeat(
         &mut self,
         beat: &Heartbeat,
-        at: Timestamp,
+        received: &Received<'_>,
         catalog: &dyn Catalog,
         limits: &GroupLimits,
     ) -> Result<HeartbeatAnswer, GroupRefusal> {
         let standing = self.admit(beat, limits)?;
         let Some(member) = self.members.get_mut(&beat.member) else { return Err(unknown(&beat.member)) };
-        let heard = member.hear(beat, at);
+        let heard = member.hear(beat, received);
         if heard != Heard::Nothing {
             self.unsaved.changed(&beat.member);
             self.stale |= heard == Heard::Subscription;
         }
         self.hear_owned(beat, standing);
-        self.check_gave_up(&beat.member, at, standing)?;
+        self.check_gave_up(&beat.member, received.at, standing)?;
         self.rebalance_if_stale(&beat.member, catalog);
-        self.grant(&beat.member);
-        self.answer(beat, at, standing).ok_or_else(|| unknown(&beat.member))
+        self.grant(&beat.member, received.date);
+        self.answer(beat, received.at, standing).ok_or_else(|| unknown(&beat.member))
     }
 
     /// The member says that it gave up everything and will not come back.
@@ -94,7 +95,7 @@ impl Membership {
     fn remove(&mut self, id: &MemberId) -> bool {
         let Some(member) = self.members.remove(id) else { return false };
         for slot in &member.granted {
-            self.owners.remove(slot);
+            self.owners.free(*slot);
         }
         self.stale = true;
         self.tick();
@@ -111,7 +112,7 @@ impl Membership {
             let given_up = |slot: &&Slot| !member.assignment.contains(slot) && !owned.contains(slot);
             for slot in member.granted.iter().filter(given_up).copied().collect::<Vec<_>>() {
                 member.granted.remove(&slot);
-                self.owners.remove(&slot);
+                self.owners.free(slot);
                 self.unsaved.changed(&beat.member);
             }
         }
@@ -154,18 +155,18 @@ impl Membership {
         let assignment = Assignment {
             subscribers: seated.iter().map(|(id, m)| Subscriber { member: id, topics: &m.topics }).collect(),
             topics: &topics,
-            before: self.owners.iter().map(|(slot, owner)| (*slot, owner)).collect(),
+            before: self.owners.iter().collect(),
         };
         let shares = self.assignor.assign(&assignment);
         seated.into_iter().map(|(id, _)| id.clone()).zip(shares).collect()
     }
 
     /// Gives the member what it shall own and nobody holds any more.
-    fn grant(&mut self, id: &MemberId) {
+    fn grant(&mut self, id: &MemberId, date: Timestamp) {
         let Some(member) = self.members.get_mut(id) else { return };
-        let free = |slot: &&Slot| !self.owners.contains_key(slot);
+        let free = |slot: &&Slot| self.owners.is_free(**slot);
         for slot in member.target.difference(&member.granted).filter(free).copied().collect::<Vec<_>>() {
-            self.owners.insert(slot, id.clone());
+            self.owners.grant(slot, id, date);
             member.granted.insert(slot);
             self.unsaved.changed(id);
         }
@@ -225,9 +226,18 @@ impl Membership {
 
     /// In the order they joined.
     pub(super) fn describe(&self) -> Vec<MemberDescription> {
+        self.seated().into_iter().map(|(id, member)| member.describe(id)).collect()
+    }
+
+    /// More on each of them, in the same order.
+    pub(super) fn inspect(&self, at: Timestamp) -> Vec<MemberInspection> {
+        self.seated().into_iter().map(|(id, member)| member.inspect(id, &self.owners, at)).collect()
+    }
+
+    fn seated(&self) -> Vec<(&MemberId, &Member)> {
         let mut seated: Vec<_> = self.members.iter().collect();
         seated.sort_by_key(|(_, member)| member.seat);
-        seated.into_iter().map(|(id, member)| member.describe(id)).collect()
+        seated
     }
 }
 

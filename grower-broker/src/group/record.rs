@@ -75,6 +75,8 @@ pub struct MemberState {
     pub rebalance_timeout_ms: u32,
     /// Its static name.
     pub instance: Option<String>,
+    /// Since when it has each partition of `granted`, in that order.
+    pub since: Vec<Timestamp>,
 }
 
 /// A committed offset.
@@ -101,7 +103,21 @@ enum GroupValue {
 
 #[derive(Serialize, Deserialize)]
 enum MemberValue {
-    V1(MemberState),
+    V1(MemberV1),
+    V2(MemberState),
+}
+
+/// [`MemberState`] before it said since when.
+#[derive(Serialize, Deserialize)]
+struct MemberV1 {
+    seat: u64,
+    epoch: MemberEpoch,
+    previous: Option<MemberEpoch>,
+    topics: Vec<TopicName>,
+    granted: Vec<TopicPartitions>,
+    session_timeout_ms: u32,
+    rebalance_timeout_ms: u32,
+    instance: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -143,7 +159,7 @@ impl GroupRecord {
                 (Key::Group(group), state.map(|state| wire::encode(&GroupValue::V1(state))))
             }
             Self::Member { group, member, state } => {
-                (Key::Member(group, member), state.map(|state| wire::encode(&MemberValue::V1(state))))
+                (Key::Member(group, member), state.map(|state| wire::encode(&MemberValue::V2(state))))
             }
             Self::Offset { group, slot, state } => {
                 let key = Key::Offset(group, slot.topic, slot.partition);
@@ -159,17 +175,18 @@ impl GroupRecord {
     pub fn from_record(record: &RecordView) -> Result<Self, GroupRecordError> {
         let offset = record.offset;
         let key = record.key.as_deref().ok_or(GroupRecordError::NoKey { offset })?;
-        Self::decode(key, record.value.as_deref()).map_err(|source| GroupRecordError::Unreadable { offset, source })
+        Self::decode(key, record.value.as_deref(), record.timestamp)
+            .map_err(|source| GroupRecordError::Unreadable { offset, source })
     }
 
-    fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Self, DecodeError> {
+    fn decode(key: &[u8], value: Option<&[u8]>, written: Timestamp) -> Result<Self, DecodeError> {
         Ok(match wire::decode(key)? {
             Key::Group(group) => {
                 let state = read(value)?.map(|GroupValue::V1(state)| state);
                 Self::Group { group, state }
             }
             Key::Member(group, member) => {
-                let state = read(value)?.map(|MemberValue::V1(state)| state);
+                let state = read(value)?.map(|value: MemberValue| value.newest(written));
                 Self::Member { group, member, state }
             }
             Key::Offset(group, topic, partition) => {
@@ -181,6 +198,26 @@ impl GroupRecord {
                 Self::Floor { epoch }
             }
         })
+    }
+}
+
+impl MemberValue {
+    /// A first version says nothing about when: it had what it had at the latest when that was written.
+    fn newest(self, written: Timestamp) -> MemberState {
+        match self {
+            Self::V2(state) => state,
+            Self::V1(old) => MemberState {
+                since: old.granted.iter().flat_map(|of| &of.partitions).map(|_| written).collect(),
+                seat: old.seat,
+                epoch: old.epoch,
+                previous: old.previous,
+                topics: old.topics,
+                granted: old.granted,
+                session_timeout_ms: old.session_timeout_ms,
+                rebalance_timeout_ms: old.rebalance_timeout_ms,
+                instance: old.instance,
+            },
+        }
     }
 }
 

@@ -6,10 +6,12 @@ use super::group::Group;
 use super::limits::GroupLimits;
 use super::membership::Membership;
 use super::offsets::LogEnds;
+use super::received::Received;
 use super::record::GroupRecord;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, PartitionId, Timestamp, TopicId};
 use grower_protocol::message::{
-    CommittedOffset, Failure, GroupDescription, GroupSummary, Heartbeat, HeartbeatAnswer, OffsetCommit, Part,
+    CommittedOffset, Failure, GroupDescription, GroupInspection, GroupSummary, Heartbeat, HeartbeatAnswer,
+    OffsetCommit, Part,
 };
 use std::collections::BTreeMap;
 
@@ -39,10 +41,15 @@ impl Shard {
     }
 
     /// Joins a group, keeps the membership alive, and learns the assignment.
-    pub fn heartbeat(&mut self, beat: &Heartbeat, at: Timestamp, catalog: &dyn Catalog) -> Step<HeartbeatAnswer> {
+    pub fn heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        received: &Received<'_>,
+        catalog: &dyn Catalog,
+    ) -> Step<HeartbeatAnswer> {
         let answer = self.make_group_for(beat).and_then(|()| {
             let group = self.groups.get_mut(&beat.group).ok_or_else(|| unknown_member(&beat.member))?;
-            group.members.heartbeat(beat, at, catalog, &self.limits)
+            group.members.heartbeat(beat, received, catalog, &self.limits)
         });
         self.step(&beat.group, answer)
     }
@@ -139,17 +146,21 @@ impl Shard {
 
     /// One group with its members and offsets.
     pub fn describe(&self, group: &GroupId) -> Result<GroupDescription, GroupRefusal> {
-        let found = self.groups.get(group).ok_or_else(|| GroupRefusal::UnknownGroup { group: group.clone() });
-        found.map(|found| found.describe(group))
+        self.find(group).map(|found| found.describe(group))
+    }
+
+    /// One group with all that helps to look after it.
+    pub fn inspect(&self, group: &GroupId, at: Timestamp) -> Result<GroupInspection, GroupRefusal> {
+        self.find(group).map(|found| found.inspect(group, at))
+    }
+
+    fn find(&self, group: &GroupId) -> Result<&Group, GroupRefusal> {
+        self.groups.get(group).ok_or_else(|| GroupRefusal::UnknownGroup { group: group.clone() })
     }
 
     /// Forgets a group that has no members.
     pub fn delete(&self, group: &GroupId) -> Step<()> {
-        let records = match self.groups.get(group) {
-            None => Err(GroupRefusal::UnknownGroup { group: group.clone() }),
-            Some(found) => found.delete(group),
-        };
-        match records {
+        match self.find(group).and_then(|found| found.delete(group)) {
             Ok(records) => Step { answer: Ok(()), records },
             Err(refusal) => Step { answer: Err(refusal.into()), records: Vec::new() },
         }

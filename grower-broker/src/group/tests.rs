@@ -2,6 +2,7 @@
 
 mod handover;
 mod hostile;
+mod inspect;
 mod model;
 mod offsets;
 mod records;
@@ -17,6 +18,9 @@ use std::convert::Infallible;
 const RAINBOW: TopicId = TopicId::from_bytes([1; 16]);
 const SANDBOX: TopicId = TopicId::from_bytes([2; 16]);
 const SESSION_MS: u32 = 10_000;
+
+/// Calendars show this when the coordinator's clock starts.
+const DATE: u64 = 1_000_000;
 
 /// Where every log ends.
 const LOG_END: Offset = Offset::new(100);
@@ -60,8 +64,13 @@ impl Coordinator {
     }
 
     fn heartbeat(&mut self, beat: &Heartbeat) -> Result<HeartbeatAnswer, Failure> {
-        let step = self.shard.heartbeat(beat, self.now, &self.topics);
+        let step = self.shard.heartbeat(beat, &self.received(), &self.topics);
         self.settle(step)
+    }
+
+    fn received(&self) -> Received<'static> {
+        let date = self.now.plus_millis(DATE);
+        Received { at: self.now, date, client: Some("a test"), address: Some("10.0.0.1:5") }
     }
 
     fn wait(&mut self, millis: u64) {

@@ -129,7 +129,7 @@ mod tests {
     }
 
     async fn fetch(groups: &Groups) -> Vec<CommittedOffset> {
-        groups.look(&group(), |shard| shard.fetch_offsets(&group(), None)).await.unwrap()
+        groups.look(&group(), |shard, _| shard.fetch_offsets(&group(), None)).await.unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@
 
 use super::outbox::Outbox;
 use super::stream::{Source, Stream};
-use crate::api::{Api, Burst, Call};
+use crate::api::{Api, Burst, Call, Peer};
 use crate::config::ZeroCopy;
 use crate::memory::{Memory, Reserved};
 use bytes::BytesMut;
@@ -60,10 +60,12 @@ enum Ended {
 /// Serves one connection to its end.
 pub(crate) async fn run(stream: Stream, api: Arc<Api>, limits: Arc<ConnectionLimits>, stop: CancellationToken) {
     let _counted = api.health.metrics().connected();
+    let peer = Arc::new(Peer::at(stream.peer()));
     let (source, sink) = stream.split();
     let outbox = Arc::new(Outbox::new(sink, limits.zero_copy));
     let mut connection = Connection {
         source,
+        peer,
         outbox: outbox.clone(),
         api,
         in_flight: Arc::new(Semaphore::new(limits.requests_in_flight_max)),
@@ -104,6 +106,7 @@ pub(crate) async fn run(stream: Stream, api: Arc<Api>, limits: Arc<ConnectionLim
 
 struct Connection {
     source: Source,
+    peer: Arc<Peer>,
     outbox: Arc<Outbox>,
     api: Arc<Api>,
     in_flight: Arc<Semaphore>,
@@ -193,7 +196,8 @@ impl Connection {
                 }
             };
             let request = grower_protocol::wire::decode(&frame.message)?;
-            let call = Call { correlation: frame.correlation, permit, attachment: frame.attachment };
+            let peer = self.peer.clone();
+            let call = Call { correlation: frame.correlation, permit, attachment: frame.attachment, peer };
             self.api.handle(request, call, burst);
             self.reserved = None; // A large frame is alone in its buffer: now it is handled.
         }

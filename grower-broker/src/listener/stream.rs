@@ -2,6 +2,7 @@
 
 use crate::config::ZeroCopy;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, Interest, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
@@ -27,6 +28,14 @@ pub(crate) enum Sink {
 }
 
 impl Stream {
+    /// Who is at the other end; none within the process.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::InProcess(_) => None,
+        }
+    }
+
     pub(crate) fn split(self) -> (Source, Sink) {
         match self {
             Self::Tcp(stream) => {

@@ -3,7 +3,9 @@
 use super::Admin;
 use crate::error::AdminError;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicName};
-use grower_protocol::message::{GroupDescription, GroupSummary, OffsetCommit, OffsetToCommit, Request, Response};
+use grower_protocol::message::{
+    GroupDescription, GroupInspection, GroupSummary, OffsetCommit, OffsetToCommit, Request, Response,
+};
 
 impl Admin {
     /// All groups, sorted by id.
@@ -19,6 +21,14 @@ impl Admin {
         match self.cluster.ask_again(&Request::DescribeGroup(GroupId::new(group.as_ref())?)).await? {
             (_, Response::DescribeGroup(group)) => Ok(group),
             (link, other) => Err(link.refusal("describe group", other).into()),
+        }
+    }
+
+    /// The same, and who each member is: its static name, its program and address, and since when it holds what.
+    pub async fn inspect_group(&self, group: impl AsRef<str>) -> Result<GroupInspection, AdminError> {
+        match self.cluster.ask_again(&Request::InspectGroup(GroupId::new(group.as_ref())?)).await? {
+            (_, Response::InspectGroup(group)) => Ok(group),
+            (link, other) => Err(link.refusal("inspect group", other).into()),
         }
     }
 

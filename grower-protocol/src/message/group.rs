@@ -3,7 +3,7 @@
 //! As in KIP-848: a member heartbeats with its epoch and what it owns. The answer says what it shall own. A partition
 //! goes to a new owner only after the old one's heartbeat no longer lists it, or the old one expired.
 
-use crate::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, TopicId, TopicName};
+use crate::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 /// Some partitions of a topic.
@@ -138,4 +138,49 @@ pub struct MemberDescription {
     pub owned: Vec<TopicPartitions>,
     /// What it shall own.
     pub target: Vec<TopicPartitions>,
+}
+
+/// A group as those see it who look after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupInspection {
+    /// The group.
+    pub group: GroupDescription,
+    /// More on each of its members, in the same order.
+    pub members: Vec<MemberInspection>,
+}
+
+/// Who a member is, and what it holds since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberInspection {
+    /// Its id.
+    pub member: MemberId,
+    /// Its static name.
+    pub instance: Option<String>,
+    /// What its program calls itself; unknown from a restart of the broker to the member's next heartbeat.
+    pub client: Option<String>,
+    /// Where it speaks from, likewise.
+    pub address: Option<String>,
+    /// How long it may be silent.
+    pub session_timeout_ms: u32,
+    /// How long it has been silent.
+    pub silent_ms: u64,
+    /// What nobody else gets before this member lets go.
+    pub holds: Vec<Holding>,
+    /// What it shall own and others still hold.
+    pub awaits: Vec<TopicPartitions>,
+    /// Its place was taken by this member, under the same static name.
+    pub replaced_by: Option<MemberId>,
+}
+
+/// A partition that a member holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// When it was given to the member, by the broker's clock.
+    pub since: Timestamp,
+    /// It was told to let go, and has not confirmed that it did.
+    pub giving_up: bool,
 }

@@ -20,8 +20,8 @@ pub use fetch::{
     ReportDamage,
 };
 pub use group::{
-    CommittedOffset, GroupDescription, GroupState, GroupSummary, Heartbeat, HeartbeatAnswer, MemberDescription,
-    OffsetCommit, OffsetToCommit, TopicPartitions,
+    CommittedOffset, GroupDescription, GroupInspection, GroupState, GroupSummary, Heartbeat, HeartbeatAnswer, Holding,
+    MemberDescription, MemberInspection, OffsetCommit, OffsetToCommit, TopicPartitions,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
@@ -109,6 +109,8 @@ pub enum Request {
         /// The log start of each partition from then on, at the earliest.
         before: Vec<(PartitionId, Offset)>,
     },
+    /// One group with all that helps to look after it.
+    InspectGroup(GroupId),
 }
 
 /// What a broker answers.
@@ -145,6 +147,8 @@ pub enum Response {
     /// It is done and durable: to leaving a group, to deleting, growing, altering and trimming, and to
     /// a report.
     Done,
+    /// To [`Request::InspectGroup`].
+    InspectGroup(GroupInspection),
 }
 
 #[cfg(test)]

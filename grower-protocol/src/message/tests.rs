@@ -113,6 +113,7 @@ fn requests_keep_their_bytes() {
             end: Offset::new(2),
         }),
         Request::TrimTopic { topic: name(), before: vec![(PARTITION, Offset::new(300))] },
+        Request::InspectGroup(group()),
     ];
     insta::assert_snapshot!(rows(&requests), @"
     Hello 0001730131010667726f757073
@@ -135,6 +136,7 @@ fn requests_keep_their_bytes() {
     DescribeTopics 110001
     ReportDamage 1207070707070707070707070707070707020102
     TrimTopic 13066576656e74730102fb2c01
+    InspectGroup 140167
     ");
 }
 
@@ -203,6 +205,7 @@ fn responses_keep_their_bytes() {
         Response::CreateTopics(vec![Ok(TOPIC)]),
         Response::DescribeTopics(vec![Ok(description())]),
         Response::Done,
+        Response::InspectGroup(inspection()),
     ];
     insta::assert_snapshot!(rows(&responses), @"
     Failed 00180466756c6c
@@ -220,7 +223,31 @@ fn responses_keep_their_bytes() {
     CreateTopics 0c010007070707070707070707070707070707
     DescribeTopics 0d0100066576656e747307070707070707070707070707070707010105666c757368026f730101020004010100000203fb4c0101000101016c01690003fb2c01200102
     Done 0e
+    InspectGroup 0f016701030572616e6765000001016d0101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e
     ");
+}
+
+fn inspection() -> GroupInspection {
+    let member = MemberInspection {
+        member: member(),
+        instance: Some("i".to_owned()),
+        client: Some("c".to_owned()),
+        address: Some("a:1".to_owned()),
+        session_timeout_ms: 1_000,
+        silent_ms: 5,
+        holds: vec![Holding { topic: TOPIC, partition: PARTITION, since: Timestamp::from_millis(1), giving_up: true }],
+        awaits: owned(),
+        replaced_by: Some(MemberId::new("n").unwrap()),
+    };
+    let group = GroupDescription {
+        group: group(),
+        state: GroupState::Stable,
+        epoch: 3,
+        assignor: "range".to_owned(),
+        members: Vec::new(),
+        offsets: Vec::new(),
+    };
+    GroupInspection { group, members: vec![member] }
 }
 
 fn description() -> TopicDescription {

@@ -55,7 +55,7 @@ impl Membership {
     }
 
     fn member_record(&self, group: &GroupId, id: &MemberId) -> GroupRecord {
-        let state = self.members.get(id).map(Member::state);
+        let state = self.members.get(id).map(|member| member.state(&self.owners));
         GroupRecord::Member { group: group.clone(), member: id.clone(), state }
     }
 
@@ -78,6 +78,8 @@ impl Membership {
     ) -> Self {
         let newest = members.values().map(|member| member.epoch.value()).max().unwrap_or_default();
         let saved_epoch = group.as_ref().map_or(0, |group| group.epoch);
+        let since: BTreeMap<MemberId, Vec<Timestamp>> =
+            members.iter().map(|(id, state)| (id.clone(), state.since.clone())).collect();
         let mut restored = Self {
             epoch: newest.max(saved_epoch),
             assignor: group.and_then(|group| Assignor::named(&group.assignor)).unwrap_or_default(),
@@ -88,18 +90,24 @@ impl Membership {
         restored.target_epoch = restored.epoch;
         restored.unsaved.saved_epoch = saved_epoch;
         restored.next_seat = restored.members.values().map(|member| member.seat).max().unwrap_or_default();
-        restored.settle_owners();
+        restored.settle_owners(&since);
         restored.settle_instances();
         restored
     }
 
     /// The log cannot hold two owners of a partition; if it does all the same, the newer one has it.
-    fn settle_owners(&mut self) {
+    fn settle_owners(&mut self, since: &BTreeMap<MemberId, Vec<Timestamp>>) {
         let mut by_epoch: Vec<_> = self.members.iter_mut().collect();
         by_epoch.sort_by_key(|(_, member)| std::cmp::Reverse(member.epoch));
         for (id, member) in by_epoch {
-            member.granted.retain(|slot| !self.owners.contains_key(slot));
-            self.owners.extend(member.granted.iter().map(|slot| (*slot, id.clone())));
+            let dates = since.get(id).into_iter().flatten().copied().chain(std::iter::repeat(Timestamp::default()));
+            for (slot, since) in member.granted.clone().into_iter().zip(dates) {
+                if self.owners.is_free(slot) {
+                    self.owners.grant(slot, id, since);
+                } else {
+                    member.granted.remove(&slot);
+                }
+            }
         }
     }
 

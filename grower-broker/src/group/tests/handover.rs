@@ -110,7 +110,7 @@ fn who_missed_the_answer_has_its_time_from_the_next() {
 fn a_step_that_could_not_be_written_down_is_written_with_the_next() {
     let (mut coordinator, mut s1, mut s2) = s2_waits();
     s1.beat(&mut coordinator);
-    let step = coordinator.shard.heartbeat(&s1.says(), coordinator.now, &coordinator.topics); // Frees 2.
+    let step = coordinator.shard.heartbeat(&s1.says(), &coordinator.received(), &coordinator.topics); // Frees 2.
     assert!(step.settle(&mut coordinator.shard, |_| Err("the disk is full")).is_err());
     s2.beat(&mut coordinator);
     assert_eq!(s2.reads(RAINBOW), [2]);

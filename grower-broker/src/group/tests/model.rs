@@ -136,7 +136,7 @@ impl World {
         });
         let says = process.member.says();
         if fate == Fate::DiskFull {
-            let step = self.coordinator.shard.heartbeat(&says, self.coordinator.now, &self.coordinator.topics);
+            let step = self.coordinator.shard.heartbeat(&says, &self.coordinator.received(), &self.coordinator.topics);
             let _ = step.settle(&mut self.coordinator.shard, |_| Err("full"));
             return;
         }

@@ -16,6 +16,7 @@ fn records() -> Vec<GroupRecord> {
         session_timeout_ms: 10_000,
         rebalance_timeout_ms: 60_000,
         instance: Some("i".to_owned()),
+        since: vec![Timestamp::from_millis(7)],
     };
     let offset = OffsetState { offset: Offset::new(9), metadata: "x".to_owned() };
     vec![
@@ -44,10 +45,21 @@ fn records_keep_their_bytes() {
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
     000167 -> 00050572616e6765
     000167 -> none
-    010167016d -> 000104010301077261696e626f7701010101010101010101010101010101010102fb1027fb60ea010169
+    010167016d -> 010104010301077261696e626f7701010101010101010101010101010101010102fb1027fb60ea010169010e
     0201670101010101010101010101010101010102 -> 00090178
     03 -> 0006
     ");
+}
+
+#[test]
+fn a_member_of_the_first_version_has_what_it_has_since_that_was_written() {
+    let hex = "000104010301077261696e626f7701010101010101010101010101010101010102fb1027fb60ea010169";
+    let value: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let record = RecordView { value: Some(value.into()), ..view(&records()[2]) };
+    let GroupRecord::Member { state: Some(read), .. } = GroupRecord::from_record(&record).unwrap() else { panic!() };
+    let GroupRecord::Member { state: Some(newest), .. } = records().remove(2) else { panic!() };
+    assert_eq!(read, MemberState { since: vec![record.timestamp], ..newest });
 }
 
 #[test]

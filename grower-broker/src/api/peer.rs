@@ -1,0 +1,49 @@
+//! Who is at the other end of a connection, as far as it said.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+/// Bytes of a program's name that are kept.
+const CLIENT_BYTES_MAX: usize = 249;
+
+/// One per connection.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    /// None within the process.
+    address: Option<String>,
+    /// What the program called itself in its introduction.
+    client: OnceLock<String>,
+}
+
+impl Peer {
+    pub(crate) fn at(address: Option<SocketAddr>) -> Self {
+        Self { address: address.map(|address| address.to_string()), client: OnceLock::new() }
+    }
+
+    /// The first introduction counts.
+    pub(crate) fn introduced(&self, client: &str) {
+        let end = (0..=client.len().min(CLIENT_BYTES_MAX)).rev().find(|at| client.is_char_boundary(*at));
+        let _ = self.client.set(client[..end.unwrap_or(0)].to_owned());
+    }
+
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
+    pub(crate) fn client(&self) -> Option<&str> {
+        self.client.get().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_end_is_cut_between_characters() {
+        let peer = Peer::default();
+        peer.introduced(&"ö".repeat(1_000));
+        peer.introduced("somebody else");
+        assert_eq!(peer.client().unwrap(), "ö".repeat(CLIENT_BYTES_MAX / 2));
+    }
+}
