@@ -17,6 +17,15 @@ pub(crate) struct Space {
     estimate: Mutex<Estimate>,
 }
 
+/// The file system as it is now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) free: u64,
+    pub(crate) total: u64,
+    /// Producers are refused when less than this is free.
+    pub(crate) reserve: u64,
+}
+
 /// What was free when last asked, less what was written since.
 struct Estimate {
     headroom: i64,
@@ -61,14 +70,24 @@ impl Space {
     }
 
     fn ask(&self, estimate: &mut Estimate) {
+        if let Some(Room { free, reserve, .. }) = self.room() {
+            estimate.headroom = i64::try_from(free).unwrap_or(i64::MAX).saturating_sub_unsigned(reserve);
+        }
+        estimate.asked = Some(Instant::now());
+    }
+
+    /// Asks the system; none if it does not say.
+    pub(crate) fn room(&self) -> Option<Room> {
         match self.disk.space() {
             Ok(space) => {
                 let reserve = self.reserve.unwrap_or_else(|| RESERVE_MIN.max(space.total / 50));
-                estimate.headroom = i64::try_from(space.free).unwrap_or(i64::MAX).saturating_sub_unsigned(reserve);
+                Some(Room { free: space.free, total: space.total, reserve })
             }
-            Err(error) => tracing::warn!(%error, "cannot ask how much disk space is free"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot ask how much disk space is free");
+                None
+            }
         }
-        estimate.asked = Some(Instant::now());
     }
 }
 

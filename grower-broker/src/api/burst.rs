@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::listener::{Answer, Outbox, Permit};
+use crate::metrics::Timer;
 use crate::partition::{Lone, Partition};
 use grower_protocol::message::Response;
 use grower_protocol::wire::{Correlation, encode, encode_frame};
@@ -25,6 +26,8 @@ pub(crate) struct Reply {
     outbox: Arc<Outbox>,
     correlation: Correlation,
     permit: Permit,
+    #[expect(dead_code, reason = "held for its drop, which ends the time that the request took")]
+    timer: Timer,
 }
 
 impl Burst {
@@ -47,8 +50,8 @@ impl Burst {
     }
 
     /// Answers later.
-    pub(crate) fn reply(&self, correlation: Correlation, permit: Permit) -> Reply {
-        Reply { outbox: self.outbox.clone(), correlation, permit }
+    pub(crate) fn reply(&self, correlation: Correlation, permit: Permit, timer: Timer) -> Reply {
+        Reply { outbox: self.outbox.clone(), correlation, permit, timer }
     }
 
     /// Answers with slices of log. They end the part of the burst that can be one write, so it leaves now.

@@ -2,6 +2,7 @@
 
 use super::burst::Burst;
 use super::{Api, Call};
+use crate::metrics::{Timer, Work};
 use crate::partition::Partition;
 use grower_protocol::message::{
     ErrorCode, Failure, Fetch, FetchAnswer, FetchPartition, FetchedPartition, Part, Response,
@@ -24,24 +25,46 @@ struct Gathered {
 const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
 impl Api {
-    pub(super) fn fetch(self: &Arc<Self>, request: Fetch, call: Call, burst: &mut Burst) {
+    pub(super) fn fetch(self: &Arc<Self>, request: Fetch, call: Call, mut timer: Timer, burst: &mut Burst) {
         let gathered = self.gather(&request);
         if gathered.is_enough(&request) {
-            let (response, slices) = self.response(gathered);
+            let (response, slices) = self.response(&request, gathered);
             return burst.answer_slices(call.correlation, &response, slices, call.permit);
         }
-        let reply = burst.reply(call.correlation, call.permit);
+        timer.becomes(Work::FetchWait);
+        let reply = burst.reply(call.correlation, call.permit, timer);
         let api = self.clone();
         self.tasks.spawn(async move {
             let gathered = api.await_records(&request).await;
-            let (response, slices) = api.response(gathered);
+            let (response, slices) = api.response(&request, gathered);
             reply.send_slices(&response, slices);
         });
     }
 
-    fn response(&self, gathered: Gathered) -> (Response, Vec<Slice>) {
-        self.health.metrics().fetched(gathered.bytes);
+    fn response(&self, request: &Fetch, gathered: Gathered) -> (Response, Vec<Slice>) {
+        self.count(request, &gathered);
         (Response::Fetch(FetchAnswer { partitions: gathered.partitions }), gathered.slices)
+    }
+
+    /// The slices of one partition follow each other, and together have the length that it is told.
+    fn count(&self, request: &Fetch, gathered: &Gathered) {
+        let mut slices = gathered.slices.iter();
+        for (wanted, part) in request.partitions.iter().zip(&gathered.partitions) {
+            let Some(length) = part.as_ref().ok().map(|fetched| fetched.length as usize).filter(|length| 0 < *length)
+            else {
+                continue;
+            };
+            let (mut records, mut bytes) = (0, 0);
+            while bytes < length
+                && let Some(slice) = slices.next()
+            {
+                bytes += slice.len();
+                records += slice.offsets().end.since(slice.offsets().start);
+            }
+            if let Ok(partition) = self.topics.partition(wanted.topic, wanted.partition) {
+                partition.traffic.fetched(records, bytes);
+            }
+        }
     }
 
     async fn await_records(&self, request: &Fetch) -> Gathered {

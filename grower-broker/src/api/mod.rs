@@ -21,6 +21,7 @@ use crate::health::Health;
 use crate::listener::Permit;
 use crate::memory::Memory;
 use crate::metadata::Limits;
+use crate::metrics::Timer;
 use crate::partition::Flushers;
 use crate::space::Space;
 use crate::topic::Topics;
@@ -75,15 +76,16 @@ pub(crate) struct Call {
 impl Api {
     /// Handles one request. What can be answered at once goes to the burst, all else answers by itself later.
     pub(crate) fn handle(self: &Arc<Self>, request: Request, call: Call, burst: &mut Burst) {
+        let timer = Timer::start(self.health.metrics(), &request); // Ends when dropped: here, or with the reply.
         match request {
-            Request::Produce(produce) => self.produce(produce, call, burst),
-            Request::Fetch(fetch) => self.fetch(fetch, call, burst),
+            Request::Produce(produce) => self.produce(produce, call, timer, burst),
+            Request::Fetch(fetch) => self.fetch(fetch, call, timer, burst),
             Request::Hello(hello) => {
                 call.peer.introduced(&hello.software);
                 burst.answer(call.correlation, &Response::Hello(self.hello(&hello)), call.permit);
             }
             other => {
-                let reply = burst.reply(call.correlation, call.permit);
+                let reply = burst.reply(call.correlation, call.permit, timer);
                 let api = self.clone();
                 self.tasks.spawn(async move {
                     let response = api.answer(other, &call.peer).await;
@@ -117,7 +119,10 @@ impl Api {
             | Request::InspectGroup(_) => self.group_request(request, peer).await,
             Request::Hello(_) | Request::Produce(_) | Request::Fetch(_) => unreachable!("handled without a task"),
         };
-        answered.unwrap_or_else(|failure| Response::Failed(health.explain(failure)))
+        answered.unwrap_or_else(|failure| {
+            health.metrics().request_failed(failure.code);
+            Response::Failed(health.explain(failure))
+        })
     }
 
     fn hello(&self, hello: &Hello) -> HelloAnswer {

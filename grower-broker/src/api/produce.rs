@@ -5,6 +5,7 @@
 
 use super::burst::{Burst, Reply};
 use super::{Api, Call};
+use crate::metrics::Timer;
 use crate::partition::{Partition, Waiter};
 use bytes::BytesMut;
 use grower_protocol::batch::{BatchError, ClientBatchError, UnplacedBatch};
@@ -37,11 +38,14 @@ struct Stored {
 }
 
 impl Api {
-    pub(super) fn produce(self: &Arc<Self>, request: Produce, call: Call, burst: &mut Burst) {
+    pub(super) fn produce(self: &Arc<Self>, request: Produce, call: Call, timer: Timer, burst: &mut Burst) {
         let Call { correlation, permit, attachment, .. } = call;
         let batches = match split(&request, attachment) {
             Ok(batches) => batches,
-            Err(failure) => return burst.answer(correlation, &Response::Failed(failure), permit),
+            Err(failure) => {
+                self.health.metrics().write_refused(failure.code);
+                return burst.answer(correlation, &Response::Failed(failure), permit);
+            }
         };
         let now = self.clock.now();
         let stored: Vec<Part<Stored>> = request
@@ -49,6 +53,9 @@ impl Api {
             .iter()
             .zip(batches)
             .map(|(target, bytes)| self.store(target, bytes, request.acks, now))
+            .inspect(|part| {
+                part.as_ref().err().into_iter().for_each(|failure| self.health.metrics().write_refused(failure.code));
+            })
             .collect();
         match request.acks {
             Acks::None => self.flush_later(&stored),
@@ -57,7 +64,7 @@ impl Api {
                 let parts = stored.into_iter().map(|part| part.map(|stored| stored.produced)).collect();
                 burst.answer(correlation, &Response::Produce(parts), permit);
             }
-            Acks::All => self.await_syncs(stored, burst.reply(correlation, permit), burst),
+            Acks::All => self.await_syncs(stored, burst.reply(correlation, permit, timer), burst),
         }
     }
 
@@ -78,7 +85,7 @@ impl Api {
         })?;
         let records = u64::from(batch.header().record_count);
         let appended = partition.append(batch, now).map_err(|failure| self.health.explain(failure))?;
-        self.health.metrics().appended(records, length);
+        partition.traffic.appended(records, length);
         if appended.rolled {
             self.topics.look_at_retention();
         }

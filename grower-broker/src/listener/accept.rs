@@ -41,6 +41,7 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let Ok(place) = room.clone().try_acquire_owned() else {
+                    api.health.metrics().connection_refused();
                     tracing::warn!(%peer, limit = limits.connections_max, "connection refused: max.connections reached");
                     continue;
                 };

@@ -1,29 +1,54 @@
-//! What the broker counts, in Prometheus' text format.
+//! What the broker counts and measures, in OpenMetrics text.
+//!
+//! Hot paths only add to atomics that they hold already. What a lookup can tell (offsets, sizes, lags, memory, disk) is
+//! looked up when somebody asks, by the thread that serves HTTP, and bounded: see [`figures`].
+//! `docs/metrics.md` lists every metric; a test compares the two.
 
 mod figures;
+mod latency;
+mod traffic;
+mod work;
 
 pub(crate) use figures::Figures;
+pub(crate) use latency::Latency;
+pub(crate) use traffic::Traffic;
+pub(crate) use work::{Timer, Work};
 
+use grower_protocol::message::ErrorCode;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
+use work::Works;
 
-/// Counters that hot paths touch, and the registry that prints them.
+/// Counters that hot paths touch, and the registry that prints them. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Metrics {
-    registry: Arc<Mutex<Registry>>,
-    records_in: Counter,
-    bytes_in: Counter,
-    bytes_out: Counter,
+pub(crate) struct Metrics(Arc<State>);
+
+struct State {
+    registry: Mutex<Registry>,
+    counted: Counted,
+}
+
+/// All that is counted as it happens.
+#[derive(Clone, Debug)]
+struct Counted {
+    works: Arc<Works>,
+    fsync: Arc<Latency>,
     connections: Gauge,
+    connections_refused: Counter,
     disk_full: Gauge,
-    /// Seconds that syncs took.
-    pub(crate) fsync: Histogram,
+    writes_refused: Family<Reason, Counter>,
+    requests_failed: Family<Reason, Counter>,
+    started: Instant,
 }
 
 /// An open connection.
@@ -37,57 +62,126 @@ impl Drop for Connected {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let metrics = Self {
-            registry: Arc::new(Mutex::new(Registry::with_prefix("grower"))),
-            records_in: Counter::default(),
-            bytes_in: Counter::default(),
-            bytes_out: Counter::default(),
+        let counted = Counted {
+            works: Arc::default(),
+            fsync: Arc::default(),
             connections: Gauge::default(),
+            connections_refused: Counter::default(),
             disk_full: Gauge::default(),
-            fsync: Histogram::new(exponential_buckets(0.000_05, 2.0, 18)),
+            writes_refused: Family::default(),
+            requests_failed: Family::default(),
+            started: Instant::now(),
         };
-        metrics.register();
-        metrics
-    }
-
-    fn register(&self) {
-        let mut registry = self.registry.lock();
-        registry.register("records_appended", "Records appended", self.records_in.clone());
-        registry.register_with_unit("appended", "Bytes of batches appended", Unit::Bytes, self.bytes_in.clone());
-        registry.register_with_unit("fetched", "Bytes of batches sent to readers", Unit::Bytes, self.bytes_out.clone());
-        registry.register("connections", "Open native connections", self.connections.clone());
-        registry.register("disk_full", "1 while writes are refused for lack of disk space", self.disk_full.clone());
-        registry.register_with_unit("fsync", "How long syncs took", Unit::Seconds, self.fsync.clone());
+        counted.writes_refused.get_or_create_owned(&Reason(ErrorCode::DiskFull)); // Known before the first time.
+        counted.requests_failed.get_or_create_owned(&Reason(ErrorCode::Internal));
+        let mut registry = Registry::with_prefix("grower");
+        counted.register(&mut registry);
+        Self(Arc::new(State { registry: Mutex::new(registry), counted }))
     }
 
     /// Adds something that is looked up when somebody asks.
     pub(crate) fn collect_from(&self, collector: impl Collector) {
-        self.registry.lock().register_collector(Box::new(collector));
+        self.0.registry.lock().register_collector(Box::new(collector));
     }
 
-    pub(crate) fn appended(&self, records: u64, bytes: usize) {
-        self.records_in.inc_by(records);
-        self.bytes_in.inc_by(bytes as u64);
+    fn works(&self) -> &Works {
+        &self.0.counted.works
     }
 
-    pub(crate) fn fetched(&self, bytes: usize) {
-        self.bytes_out.inc_by(bytes as u64);
+    /// How long syncs take.
+    pub(crate) fn fsync(&self) -> &Latency {
+        &self.0.counted.fsync
+    }
+
+    /// A batch was refused. Takes a lock, which only those meet who are refused as well.
+    pub(crate) fn write_refused(&self, code: ErrorCode) {
+        self.0.counted.writes_refused.get_or_create_owned(&Reason(code)).inc();
+    }
+
+    /// A request that is no produce or fetch failed.
+    pub(crate) fn request_failed(&self, code: ErrorCode) {
+        self.0.counted.requests_failed.get_or_create_owned(&Reason(code)).inc();
     }
 
     /// Counts a connection for as long as the guard lives.
     pub(crate) fn connected(&self) -> Connected {
-        self.connections.inc();
-        Connected(self.connections.clone())
+        self.0.counted.connections.inc();
+        Connected(self.0.counted.connections.clone())
+    }
+
+    /// A connection was closed at once: there are too many.
+    pub(crate) fn connection_refused(&self) {
+        self.0.counted.connections_refused.inc();
     }
 
     pub(crate) fn disk_full(&self, full: bool) {
-        self.disk_full.set(full.into());
+        self.0.counted.disk_full.set(full.into());
     }
 
     /// Everything as text.
     pub(crate) fn print(&self) -> String {
         let mut text = String::new();
-        encode(&mut text, &self.registry.lock()).expect("writing to a string does not fail");
+        encode(&mut text, &self.0.registry.lock()).expect("writing to a string does not fail");
         text
     }
+}
+
+impl Counted {
+    fn register(&self, to: &mut Registry) {
+        to.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        to.register_collector(Box::new(Uptime(self.started)));
+        to.register_collector(Box::new(self.works.clone()));
+        to.register("requests_failed", "Requests refused as a whole, by reason", self.requests_failed.clone());
+        to.register("writes_refused", "Batches refused, by reason", self.writes_refused.clone());
+        to.register_collector(Box::new(Fsync(self.fsync.clone())));
+        to.register("connections", "Open native connections", self.connections.clone());
+        let about = "Connections closed at once, for there were too many";
+        to.register("connections_refused", about, self.connections_refused.clone());
+        to.register("disk_full", "1 while writes are refused for lack of disk space", self.disk_full.clone());
+    }
+}
+
+/// Time since the process began to start.
+#[derive(Debug)]
+struct Uptime(Instant);
+
+impl Collector for Uptime {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let gauge = ConstGauge::new(self.0.elapsed().as_secs_f64());
+        let about = "Time since the broker began to start";
+        gauge.encode(encoder.encode_descriptor("uptime", about, Some(&Unit::Seconds), gauge.metric_type())?)
+    }
+}
+
+#[derive(Debug)]
+struct Fsync(Arc<Latency>);
+
+impl Collector for Fsync {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = self.0.metric_type();
+        let about = "How long syncs of logs took";
+        self.0.encode(encoder.encode_descriptor("fsync", about, Some(&Unit::Seconds), kind)?)
+    }
+}
+
+/// Why something was refused, as a label.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+struct Reason(ErrorCode);
+
+impl EncodeLabelSet for Reason {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        [("reason", snake_case(&format!("{:?}", self.0)))].encode(encoder)
+    }
+}
+
+/// `DiskFull` as `disk_full`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(letter.to_lowercase());
+    }
+    snake
 }

@@ -256,7 +256,7 @@ impl Shared {
         let Some(point) = partition.flush_point()? else { return Ok(()) };
         let started = Instant::now();
         let synced = self.disk.sync_many(&point.files);
-        self.health.metrics().fsync.observe(started.elapsed().as_secs_f64());
+        self.health.metrics().fsync().observe(started.elapsed());
         partition.flushed(&point, synced).inspect_err(|failure| {
             self.health.fail(format!("a sync failed, so what is on disk is no longer known: {failure}"));
         })

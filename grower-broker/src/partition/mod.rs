@@ -5,6 +5,7 @@
 //! with one sync. Readers see records below the high watermark only: `log_start <= high_watermark <= log_end`.
 //! After a crash the log recovers everything up to its last completed sync; what nobody was told about may be gone.
 
+mod age;
 mod commit;
 mod flusher;
 mod idle;
@@ -13,6 +14,7 @@ pub(crate) use commit::Waiter;
 pub(crate) use flusher::{Flushers, Lone};
 
 use crate::config::topic::{FlushPolicy, TopicConfig};
+use crate::metrics::Traffic;
 use crate::topic::IndexKind;
 use arc_swap::ArcSwap;
 use commit::Commit;
@@ -41,6 +43,8 @@ pub(crate) struct Partition {
     config: ArcSwap<TopicConfig>,
     /// Fetches that wait for the high watermark to move.
     fetches: Mutex<Vec<Arc<Notify>>>,
+    /// What clients appended and read.
+    pub(crate) traffic: Traffic,
 }
 
 /// What the single writer owns.
@@ -82,6 +86,7 @@ impl Partition {
             config: ArcSwap::from_pointee(config),
             epoch,
             fetches: Mutex::default(),
+            traffic: Traffic::default(),
         }
     }
 

@@ -1,0 +1,73 @@
+//! How far groups are behind, in records and in time.
+
+use super::GROUP_OFFSETS_MAX;
+use super::page::Page;
+use crate::api::Api;
+use crate::partition::Partition;
+use grower_protocol::ids::{PartitionId, Timestamp, TopicId};
+use grower_protocol::message::{CommittedOffset, GroupDescription};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// All groups, and where they are.
+pub(super) struct Lags {
+    members: Vec<(String, u64)>,
+    told: Vec<Lag>,
+    /// Committed offsets beyond the bound.
+    pub(super) left_out: usize,
+}
+
+/// One group in one partition.
+struct Lag {
+    group: String,
+    topic: String,
+    partition: String,
+    records: u64,
+    /// None if the records that say so cannot be read.
+    millis: Option<u64>,
+}
+
+/// Looks at every group. A lag in time reads one batch header of the log, so their number is bounded.
+pub(super) fn lags(api: &Api, partitions: &[Arc<Partition>]) -> Lags {
+    let found: HashMap<_, _> = partitions.iter().map(|p| ((p.topic, p.partition), p)).collect();
+    let mut groups = api.groups.describe_all();
+    groups.sort_by(|a, b| a.group.cmp(&b.group));
+    let now = api.clock.now();
+    let mut committed = groups.iter().flat_map(|group| group.offsets.iter().map(move |offset| (group, offset)));
+    let told = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, offset)| lag(&found, group, offset, now));
+    let told = told.collect();
+    let left_out = committed.count();
+    let members = groups.iter().map(|group| (group.group.to_string(), group.members.len() as u64));
+    Lags { members: members.take(GROUP_OFFSETS_MAX).collect(), told, left_out }
+}
+
+type Partitions<'a> = HashMap<(TopicId, PartitionId), &'a Arc<Partition>>;
+
+fn lag(found: &Partitions<'_>, group: &GroupDescription, at: &CommittedOffset, now: Timestamp) -> Option<Lag> {
+    let partition = found.get(&(at.topic, at.partition))?;
+    let records = partition.high_watermark().since(at.offset.max(partition.reader().span().start));
+    let oldest = if records == 0 { Some(now) } else { partition.timestamp_from(at.offset) };
+    Some(Lag {
+        group: group.group.to_string(),
+        topic: partition.topic_name.to_string(),
+        partition: partition.partition.to_string(),
+        records,
+        millis: oldest.map(|oldest| now.millis_since(oldest)),
+    })
+}
+
+pub(super) fn print(page: &mut Page<'_>, lags: &Lags) -> fmt::Result {
+    let members = lags.members.iter().map(|(group, members)| ([("group", group.as_str())], *members));
+    page.gauges(("group_members", "Members of a consumer group", None), members)?;
+    let about = "Records that a group has not committed yet";
+    page.gauges(("group_lag_records", about, None), lags.told.iter().map(|lag| (lag.labels(), lag.records)))?;
+    let about = "Age of the oldest record that a group has not committed yet; 0 if there is none";
+    page.seconds(("group_lag", about), lags.told.iter().filter_map(|lag| Some((lag.labels(), lag.millis?))))
+}
+
+impl Lag {
+    fn labels(&self) -> [(&str, &str); 3] {
+        [("group", &self.group), ("topic", &self.topic), ("partition", &self.partition)]
+    }
+}

@@ -1,0 +1,37 @@
+//! Memory, disk, and what the system knows of the process.
+
+use super::page::Page;
+use crate::api::Api;
+use prometheus_client::registry::Unit;
+use std::fmt;
+
+pub(super) fn print(page: &mut Page<'_>, api: &Api) -> fmt::Result {
+    let bytes = Some(&Unit::Bytes);
+    page.gauge(("memory_used", "Part of the memory budget in use", bytes), api.memory.used() as u64)?;
+    page.gauge(("memory_budget", "The memory budget (--memory)", bytes), api.memory.total() as u64)?;
+    if let Some(room) = api.space.room() {
+        page.gauge(("disk_free", "Bytes that may still be written to the file system", bytes), room.free)?;
+        page.gauge(("disk_total", "Size of the file system", bytes), room.total)?;
+        page.gauge(("disk_reserve", "Producers are refused when less than this is free", bytes), room.reserve)?;
+    }
+    if let Some(resident) = resident_bytes() {
+        page.gauge(("process_resident", "Memory that the process holds", bytes), resident)?;
+    }
+    if let Some(open) = open_files() {
+        page.gauge(("process_open_files", "Open file descriptors", None), open)?;
+    }
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    page.gauge(("process_open_files_limit", "File descriptors that may be open", None), limit.unwrap_or(u64::MAX))
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = resident.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// One of them is the directory that is being read.
+fn open_files() -> Option<u64> {
+    Some((std::fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1))
+}

@@ -1,0 +1,52 @@
+//! Figures that are looked up when somebody asks: logs, groups, memory, disk, the process.
+//!
+//! What they cost is bounded: beyond [`TOPICS_MAX`], [`PARTITIONS_MAX`] and [`GROUP_OFFSETS_MAX`] nothing is told one by one,
+//! and `series_left_out` says how much that was. Only the thread that serves HTTP does this work.
+
+mod groups;
+mod logs;
+mod machine;
+mod page;
+
+use crate::api::Api;
+use page::Page;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use std::fmt;
+use std::sync::Weak;
+
+/// Topics with counters of their own, the first by name; the others are added up as the topic [`OTHERS`].
+const TOPICS_MAX: usize = 1_000;
+/// Partitions whose offsets and sizes are told, the first by topic and number.
+const PARTITIONS_MAX: usize = 2_000;
+/// Committed offsets whose lag is told, the first by group.
+const GROUP_OFFSETS_MAX: usize = 2_000;
+/// What all topics beyond the first are called together; no topic may have this name.
+const OTHERS: &str = "(others)";
+
+/// Looks at the broker it belongs to, as long as that is there.
+pub(crate) struct Figures(pub(crate) Weak<Api>);
+
+impl fmt::Debug for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Figures")
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(api) = self.0.upgrade() else { return Ok(()) };
+        let mut page = Page(encoder);
+        let partitions = api.topics.all();
+        logs::print(&mut page, &partitions)?;
+        let lags = groups::lags(&api, &partitions);
+        groups::print(&mut page, &lags)?;
+        machine::print(&mut page, &api)?;
+        let partitions_left_out = partitions.len().saturating_sub(PARTITIONS_MAX);
+        page.gauges(
+            ("series_left_out", "Partitions and group offsets that are not told one by one", None),
+            [("partitions", partitions_left_out), ("group_offsets", lags.left_out)]
+                .map(|(kind, count)| ([("kind", kind)], count as u64)),
+        )
+    }
+}

@@ -1,0 +1,150 @@
+//! What `/metrics` says: valid to a strict reader, true to what happened, bounded, and listed in the documentation.
+
+mod support {
+    pub(crate) mod openmetrics;
+    pub mod raw;
+}
+
+use grower_broker::{Broker, BrokerConfig};
+use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, TopicId, TopicName};
+use grower_protocol::message::*;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use support::openmetrics::{Exposition, parse};
+use support::raw::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::TcpStream;
+
+async fn started() -> (Broker, Raw<DuplexStream>) {
+    let http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let broker = in_memory_with(BrokerConfig { http, ..BrokerConfig::at("/grower") }).start().await.unwrap();
+    let client = Raw::open(broker.connect()).await;
+    (broker, client)
+}
+
+async fn scrape(broker: &Broker) -> Exposition {
+    let mut stream = TcpStream::connect(broker.http_address().unwrap()).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
+    parse(body)
+}
+
+/// Commits an offset for a group, as its only member.
+async fn commit(client: &mut Raw<DuplexStream>, group: &str, topic: TopicId, offset: u64) {
+    let (group, member) = (GroupId::new(group).unwrap(), MemberId::new("m").unwrap());
+    let beat = Heartbeat {
+        group: group.clone(),
+        member: member.clone(),
+        epoch: MemberEpoch::new(0),
+        topics: vec![TopicName::new("events").unwrap()],
+        owned: Vec::new(),
+        session_timeout_ms: 60_000,
+        rebalance_timeout_ms: 60_000,
+        assignor: None,
+        instance: None,
+    };
+    let Response::Heartbeat(joined) = client.ask(&Request::Heartbeat(beat)).await else { panic!("not joined") };
+    let offset =
+        OffsetToCommit { topic, partition: PartitionId::new(0), offset: Offset::new(offset), metadata: String::new() };
+    let commit = OffsetCommit { group, member: Some((member, joined.epoch)), offsets: vec![offset] };
+    let Response::CommitOffsets(parts) = client.ask(&Request::CommitOffsets(commit)).await else { panic!("refused") };
+    assert_eq!(parts, [Ok(())]);
+}
+
+#[tokio::test]
+async fn what_happened_is_what_is_told() {
+    let (broker, mut client) = started().await;
+    let topic = client.create_topic("events", 2, &[]).await;
+    let three = batch(&["one", "two", "three"]);
+    client.produce(topic, Acks::Leader, &three).await.unwrap();
+    client.produce(topic, Acks::All, &batch(&["four"])).await.unwrap();
+    client.produce(topic, Acks::All, &[0; 80]).await.unwrap_err();
+    assert_eq!(client.values(topic, 0).await, ["one", "two", "three", "four"]);
+    client.fetch(Fetch { max_wait_ms: 1, ..fetch_from(topic, 4) }).await;
+    commit(&mut client, "readers \"of\" events", topic, 3).await;
+    client.ask(&Request::DescribeGroup(GroupId::new("nobody").unwrap())).await;
+
+    let told = scrape(&broker).await;
+    let value = |name: &str, labels: &[(&str, &str)]| told[name].value(labels).unwrap();
+    assert_eq!(value("grower_records_appended", &[("topic", "events")]), 4.0);
+    assert_eq!(value("grower_records_fetched", &[("topic", "events")]), 4.0);
+    assert_eq!(
+        value("grower_appended_bytes", &[("topic", "events")]),
+        value("grower_fetched_bytes", &[("topic", "events")])
+    );
+    assert_eq!(value("grower_log_end_offset", &[("topic", "events"), ("partition", "0")]), 4.0);
+    assert_eq!(value("grower_request_seconds", &[("api", "produce_all")]), 2.0);
+    assert_eq!(value("grower_request_seconds", &[("api", "produce_leader")]), 1.0);
+    assert_eq!(value("grower_request_seconds", &[("api", "fetch")]), 1.0);
+    assert_eq!(value("grower_request_seconds", &[("api", "fetch_wait")]), 1.0);
+    assert_eq!(value("grower_request_seconds", &[("api", "commit_offsets")]), 1.0);
+    assert_eq!(value("grower_requests_in_flight", &[]), 0.0);
+    assert_eq!(value("grower_requests_failed", &[("reason", "unknown_group")]), 1.0);
+    assert_eq!(value("grower_writes_refused", &[("reason", "invalid_record")]), 1.0);
+    assert_eq!(value("grower_writes_refused", &[("reason", "disk_full")]), 0.0);
+    assert_eq!(value("grower_connections", &[]), 1.0);
+    let lag = [("group", "readers \"of\" events"), ("topic", "events"), ("partition", "0")];
+    assert_eq!(value("grower_group_lag_records", &lag), 1.0);
+    assert!((0.0..600.0).contains(&value("grower_group_lag_seconds", &lag)));
+    assert!(0.0 < value("grower_fsync_seconds", &[]));
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_thousand_topics_and_more_cost_no_more_series_than_is_promised() {
+    let (broker, mut client) = started().await;
+    for n in 0..1_010 {
+        client.create_topic(&format!("t{n:04}"), 2, &[]).await;
+    }
+    for topic in ["t1001", "t1002"].map(|name| TopicName::new(name).unwrap()) {
+        let asked = client.ask(&Request::Metadata(Metadata { topics: Some(vec![topic]), create_missing: false })).await;
+        let Response::Metadata(answer) = asked else { panic!("{asked:?}") };
+        let topic = answer.topics[0].as_ref().unwrap().id;
+        client.produce(topic, Acks::Leader, &batch(&["one"])).await.unwrap();
+    }
+    let told = scrape(&broker).await;
+    assert_eq!(told["grower_topics"].value(&[]), Some(1_010.0));
+    assert_eq!(told["grower_records_appended"].samples.len(), 1_001);
+    assert_eq!(told["grower_records_appended"].value(&[("topic", "(others)")]), Some(2.0));
+    assert_eq!(told["grower_log_end_offset"].samples.len(), 2_000);
+    assert_eq!(told["grower_series_left_out"].value(&[("kind", "partitions")]), Some(20.0));
+    broker.stop().await.unwrap();
+}
+
+/// Rows of the table in the documentation: name, kind, labels.
+fn documented() -> BTreeSet<(String, String, BTreeSet<String>)> {
+    let rows = include_str!("../docs/metrics.md").lines().filter(|line| line.starts_with("| `grower_"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let labels = cells[3].split(", ").map(|label| label.trim_matches('`').to_owned());
+        (cells[1].trim_matches('`').to_owned(), cells[2].to_owned(), labels.filter(|l| !l.is_empty()).collect())
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn the_documentation_lists_every_metric_with_its_labels_and_no_other() {
+    let (broker, mut client) = started().await;
+    let topic = client.create_topic("events", 1, &[]).await;
+    client.produce(topic, Acks::All, &batch(&["one"])).await.unwrap();
+    commit(&mut client, "readers", topic, 0).await;
+    let unlabelled_here = ["grower_log_damaged_offsets"]; // Nothing is damaged.
+    let told = scrape(&broker).await.into_iter().map(|(family, told)| {
+        let name = match told.kind.as_str() {
+            "histogram" => family,
+            _ => told.sample_names(&family).remove(0),
+        };
+        let mut labels: BTreeSet<String> =
+            told.samples.iter().flat_map(|sample| sample.labels.keys().cloned()).collect();
+        labels.remove("le");
+        (name, told.kind, labels)
+    });
+    let told: BTreeSet<_> = told.filter(|(name, ..)| !unlabelled_here.contains(&name.as_str())).collect();
+    let documented: BTreeSet<_> =
+        documented().into_iter().filter(|(name, ..)| !unlabelled_here.contains(&name.as_str())).collect();
+    assert_eq!(told, documented);
+    broker.stop().await.unwrap();
+}
