@@ -22,18 +22,38 @@ pub(super) fn file_system(path: &Path) -> anyhow::Result<String> {
     Ok(kind)
 }
 
+/// Appends 4 KiB at a time to a file and makes them durable.
+pub(super) struct SyncProbe {
+    file: File,
+}
+
+impl SyncProbe {
+    /// On a new file.
+    pub(super) fn start(directory: &Path) -> anyhow::Result<Self> {
+        Ok(Self { file: File::create(directory.join("sync"))? })
+    }
+
+    /// How long one append and its fdatasync take.
+    pub(super) fn append(&mut self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        self.file.write_all(&[7; 4096])?;
+        self.file.sync_data()?;
+        Ok(began.elapsed())
+    }
+}
+
 /// The median time of appending 4 KiB and making them durable.
 pub(super) fn fdatasync_p50(directory: &Path) -> anyhow::Result<Duration> {
-    let mut file = File::create(directory.join("sync"))?;
-    let mut took = Vec::new();
-    for _ in 0..200 {
-        let began = Instant::now();
-        file.write_all(&[7; 4096])?;
-        file.sync_data()?;
-        took.push(began.elapsed());
-    }
+    let mut probe = SyncProbe::start(directory)?;
+    let mut took = (0..200).map(|_| probe.append()).collect::<anyhow::Result<Vec<_>>>()?;
     took.sort_unstable();
     took.get(took.len() / 2).copied().context("nothing was measured")
+}
+
+/// Bytes that may still be written to the file system of `path`.
+pub(super) fn free_bytes(path: &Path) -> anyhow::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail * stat.f_frsize)
 }
 
 /// Touches and frees `bytes` of memory, so that the round does not pay for pages the host has taken back.
@@ -68,9 +88,23 @@ pub(super) fn cpu_seconds_of_all() -> anyhow::Result<f64> {
 /// Linux counts processor time for user space in hundredths of a second.
 const TICKS: f64 = 100.0;
 
-/// The most memory that a process ever held, in bytes.
+/// The most memory that a process held since [`reset_peak_memory`], in bytes.
 pub(super) fn peak_memory(process: u32) -> anyhow::Result<u64> {
-    Ok(status_kib(&fs::read_to_string(format!("/proc/{process}/status"))?, "VmHWM:")? * 1024)
+    memory(process, "VmHWM:")
+}
+
+/// What a process holds of memory now, in bytes.
+pub(super) fn resident_memory(process: u32) -> anyhow::Result<u64> {
+    memory(process, "VmRSS:")
+}
+
+/// Forgets how much memory a process once held.
+pub(super) fn reset_peak_memory(process: u32) -> anyhow::Result<()> {
+    fs::write(format!("/proc/{process}/clear_refs"), "5").context("cannot reset the peak of memory")
+}
+
+fn memory(process: u32, name: &str) -> anyhow::Result<u64> {
+    Ok(status_kib(&fs::read_to_string(format!("/proc/{process}/status"))?, name)? * 1024)
 }
 
 fn status_kib(text: &str, name: &str) -> anyhow::Result<u64> {

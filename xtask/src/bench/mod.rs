@@ -1,47 +1,53 @@
 //! `cargo xtask bench`: what the real daemon does on a real file system, beside a program that does only what must be done.
 //!
-//! Absolute figures move with the machine, so each figure comes with its ratio to that limit, measured in the same round.
-//! Every figure is the median of the rounds. Memory is touched before, because first touches cost more than writing.
+//! Absolute figures move with the machine, so each figure that has a limit comes with its ratio to it, measured in the
+//! same round. Every figure is the median of the rounds. Memory is touched before, because first touches cost more than
+//! writing. Every record has a result, and every record is read back.
 
-mod daemon;
+mod amounts;
+mod demands;
+mod latencies;
+mod ledger;
 mod limit;
-mod load;
 mod machine;
+mod meter;
 mod report;
+mod rows;
+mod site;
+mod values;
+mod writers;
 
 use crate::workspace::{cargo, must_succeed, root};
+use amounts::Amounts;
 use anyhow::{Context, ensure};
 use clap::Args;
-use daemon::Daemon;
-use load::Load;
-use report::{Figure, Report};
+use report::Report;
+use rows::{Ground, ROWS, Row};
+use site::{Daemon, release_build};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use tempfile::TempDir;
 
 /// Measures the real daemon beside a limit program that moves the same bytes.
 #[derive(Args)]
+#[command(after_help = "A ratio is the value by the limit's: of a rate the more the better, of a time the less. \
+Limits: for produce-* and consume-1k a program that moves the same bytes of values and does nothing that could be left \
+out; for single-* an fdatasync (if the ack waits for one) and a round trip; for partitions-1000-leader the same into one \
+partition; for partitions-1000-fixed what is offered.")]
 pub(crate) struct Bench {
-    /// Three short rounds, under a minute; without it, seven longer ones
+    /// Three short rounds, under a minute; without it, five longer ones
     #[arg(long)]
     quick: bool,
     /// Writes the figures as a list of {"name","value","unit","ratio"}
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Only the row of this name, or all whose names begin so; may be repeated
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
     /// Where to put the data: a real file system; target/ unless given
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-}
-
-/// How much a run moves.
-struct Amounts {
-    rounds: u32,
-    /// Records of 1 KiB.
-    large: u64,
-    /// Records of 100 bytes.
-    small: u64,
-    /// Records sent one at a time.
-    single: u32,
 }
 
 impl Bench {
@@ -50,32 +56,49 @@ impl Bench {
         if cfg!(debug_assertions) {
             return run_in_release();
         }
-        let amounts = if self.quick {
-            Amounts { rounds: 3, large: 300_000, small: 1_000_000, single: 500 }
-        } else {
-            Amounts { rounds: 7, large: 1_000_000, small: 3_000_000, single: 2_000 }
-        };
-        let base = self.dir.clone().unwrap_or_else(|| root().join("target"));
-        let directory = tempfile::Builder::new().prefix("bench-").tempdir_in(&base);
-        let directory = directory.with_context(|| format!("cannot write to {}", base.display()))?;
-        let file_system = machine::file_system(directory.path())?;
-        ensure!(
-            !matches!(file_system.as_str(), "tmpfs" | "ramfs" | "devtmpfs"),
-            "{} is in memory ({file_system}), where a sync costs nothing; name a real file system with --dir",
-            base.display()
-        );
-        let mut report = Report::new();
+        let amounts = if self.quick { Amounts::quick() } else { Amounts::full() };
+        let rows = chosen(&self.only)?;
+        let directory = real_directory(self.dir.as_deref(), "bench-")?;
+        let mut report = Report::default();
         let sync = machine::fdatasync_p50(directory.path())?;
-        println!("{file_system} at {}, fdatasync of a 4 KiB append: p50 {} us", base.display(), sync.as_micros());
-        report.add(Figure::plain("fdatasync_p50", sync.as_micros() as f64, "us"));
+        let file_system = machine::file_system(directory.path())?;
+        println!("{file_system}, fdatasync of a 4 KiB append: p50 {} us", sync.as_micros());
+        report.add("fdatasync-p50", sync.as_secs_f64() * 1e3, "ms");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(measure(&amounts, directory.path(), &mut report))?;
+        runtime.block_on(measure(&rows, &amounts, directory.path(), &mut report))?;
         report.print();
         match &self.json {
             Some(file) => report.write(file),
             None => Ok(()),
         }
     }
+}
+
+/// The rows with these names, or whose names begin so; all if none is named.
+fn chosen(only: &[String]) -> anyhow::Result<Vec<Row>> {
+    let mut chosen = Vec::new();
+    for wanted in only {
+        let exact = ROWS.iter().any(|row| row.name() == wanted);
+        let is = |row: &&Row| if exact { row.name() == wanted } else { row.name().starts_with(wanted.as_str()) };
+        let before = chosen.len();
+        chosen.extend(ROWS.iter().filter(is));
+        ensure!(before < chosen.len(), "no row is called {wanted}; there are: {}", ROWS.map(Row::name).join(", "));
+    }
+    Ok(if only.is_empty() { ROWS.to_vec() } else { chosen })
+}
+
+/// A new directory on a file system that is on a disk; deleted in the end.
+fn real_directory(base: Option<&Path>, prefix: &str) -> anyhow::Result<TempDir> {
+    let base = base.map_or_else(|| root().join("target"), Path::to_owned);
+    let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(&base);
+    let directory = directory.with_context(|| format!("cannot write to {}", base.display()))?;
+    let file_system = machine::file_system(directory.path())?;
+    ensure!(
+        !matches!(file_system.as_str(), "tmpfs" | "ramfs" | "devtmpfs"),
+        "{} is in memory ({file_system}), where a sync costs nothing; name a real file system with --dir",
+        base.display()
+    );
+    Ok(directory)
 }
 
 /// A load generator built for debugging would be what is measured.
@@ -86,40 +109,29 @@ fn run_in_release() -> anyhow::Result<()> {
         .context("cannot start the release build of xtask")
 }
 
-async fn measure(amounts: &Amounts, directory: &std::path::Path, report: &mut Report) -> anyhow::Result<()> {
-    let daemon = Daemon::start(&directory.join("broker")).await?;
-    let load = Load::connect(daemon.address()).await?;
+/// Loads take turns, round by round, on one broker; then comes what needs brokers of its own.
+async fn measure(rows: &[Row], amounts: &Amounts, directory: &Path, report: &mut Report) -> anyhow::Result<()> {
+    let (program, broker) = (release_build(), directory.join("broker"));
+    let daemon = Daemon::start(&program, &broker).await?;
+    let mut ground = Ground { site: daemon.site(), program: &program, directory, amounts, round: 0 };
     for round in 0..amounts.rounds {
-        machine::touch_memory(2 * amounts.large * 1024 + (512 << 20))?;
-        let cpu = machine::cpu_seconds(std::process::id())? + daemon.cpu_seconds()?;
-        let others = machine::cpu_seconds_of_all()?;
-        let topics = load.create_topics(round).await?;
-
-        let bytes = amounts.large * 1024;
-        let limit = limit::produce(directory, bytes).await?;
-        let ours = load.produce(&topics.large, amounts.large, 1024).await?;
-        report.add_to("produce_1k", bytes, amounts.large, ours, limit);
-        let limit = limit::consume(directory, bytes).await?;
-        let ours = load.consume(&topics.large, amounts.large, 1024).await?;
-        report.add_to("consume_1k", bytes, amounts.large, ours, limit);
-        let bytes = amounts.small * 100;
-        let limit = limit::produce(directory, bytes).await?;
-        let ours = load.produce(&topics.small, amounts.small, 100).await?;
-        report.add_to("produce_100b", bytes, amounts.small, ours, limit);
-        let limit = limit::single(directory, amounts.single).await?;
-        let ours = load.single(&topics.single, amounts.single).await?;
-        report.add(Figure::latency("single_p50", ours, limit));
-
-        let used = machine::cpu_seconds(std::process::id())? + daemon.cpu_seconds()? - cpu;
-        report.neighbours((machine::cpu_seconds_of_all()? - others - used).max(0.0));
-        load.delete_topics(&topics).await?;
+        ground.round = round;
+        let (others, ours) = (machine::cpu_seconds_of_all()?, processor_seconds(&ground)?);
+        for row in rows.iter().filter(|row| row.is_load()) {
+            row.measure(ground, report).await.with_context(|| row.name())?;
+        }
+        let ours = processor_seconds(&ground)? - ours;
+        report.neighbours(machine::cpu_seconds_of_all()? - others - ours);
     }
-    report.add(Figure::plain("broker_cpu", daemon.cpu_seconds()?, "s"));
-    report.add(Figure::plain("client_and_limit_cpu", machine::cpu_seconds(std::process::id())?, "s"));
-    report.add(Figure::plain(
-        "broker_peak_memory",
-        machine::peak_memory(daemon.id())? as f64 / f64::from(1 << 20),
-        "MiB",
-    ));
-    daemon.stop().await
+    for row in rows.iter().filter(|row| !row.is_load()) {
+        row.measure(ground, report).await.with_context(|| row.name())?;
+    }
+    daemon.kill().await
 }
+
+fn processor_seconds(ground: &Ground<'_>) -> anyhow::Result<f64> {
+    Ok(machine::cpu_seconds(std::process::id())? + ground.site.cpu_seconds()?)
+}
+
+#[cfg(test)]
+mod tests;

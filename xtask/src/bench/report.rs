@@ -1,66 +1,47 @@
 //! The figures of all rounds, and their medians.
 
+use super::demands::Demand;
 use anyhow::Context;
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 /// One figure of one round, or a median.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Figure {
-    name: String,
-    value: f64,
-    unit: &'static str,
-    /// Of the limit that was measured in the same round; 1 is as good as can be.
-    ratio: Option<f64>,
-}
-
-impl Figure {
-    /// A figure that has no limit.
-    pub(super) fn plain(name: &str, value: f64, unit: &'static str) -> Self {
-        Self { name: name.to_owned(), value, unit, ratio: None }
-    }
-
-    /// A time, which is better the smaller it is.
-    pub(super) fn latency(name: &str, ours: Duration, limit: Duration) -> Self {
-        let ratio = Some(limit.as_secs_f64() / ours.as_secs_f64());
-        Self { name: name.to_owned(), value: ours.as_secs_f64() * 1e6, unit: "us", ratio }
-    }
+    pub(super) name: String,
+    pub(super) value: f64,
+    pub(super) unit: &'static str,
+    /// The value by the limit's, which was measured in the same round.
+    pub(super) ratio: Option<f64>,
 }
 
 /// All figures.
+#[derive(Default)]
 pub(super) struct Report {
     figures: Vec<Figure>,
+    /// Processor seconds of others during the rounds.
     neighbours: f64,
 }
 
 impl Report {
-    pub(super) fn new() -> Self {
-        Self { figures: Vec::new(), neighbours: 0.0 }
+    /// A figure that has no limit.
+    pub(super) fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.figures.push(Figure { name: name.into(), value, unit, ratio: None });
     }
 
-    pub(super) fn add(&mut self, figure: Figure) {
-        self.figures.push(figure);
-    }
-
-    /// Adds a throughput, in MB/s (10^6 bytes of values) and in records/s, with the limit that moved as many bytes.
-    pub(super) fn add_to(&mut self, name: &str, bytes: u64, records: u64, ours: Duration, limit: Duration) {
-        let per_second = |count: u64, took: Duration| count as f64 / took.as_secs_f64();
-        let ratio = Some(limit.as_secs_f64() / ours.as_secs_f64());
-        let figure = |kind: &str, value, unit, ratio| Figure { name: format!("{name}{kind}"), value, unit, ratio };
-        self.add(figure("", per_second(bytes, ours) / 1e6, "MB/s", ratio));
-        self.add(figure("_records", per_second(records, ours), "records/s", None));
-        self.add(figure("_limit", per_second(bytes, limit) / 1e6, "MB/s", None));
+    /// A figure beside the same figure of a program that does no more than it must.
+    pub(super) fn add_beside(&mut self, name: impl Into<String>, value: f64, unit: &'static str, limit: f64) {
+        self.figures.push(Figure { name: name.into(), value, unit, ratio: Some(value / limit) });
     }
 
     /// Processor seconds that neither broker nor bench used during a round.
     pub(super) fn neighbours(&mut self, seconds: f64) {
-        self.neighbours += seconds;
+        self.neighbours += seconds.max(0.0);
     }
 
-    /// The median of each figure over the rounds, in the order they came.
-    fn medians(&self) -> Vec<Figure> {
+    /// The median of each figure over the rounds, in the order they came first.
+    pub(super) fn medians(&self) -> Vec<Figure> {
         let mut names: Vec<&str> = Vec::new();
         for figure in &self.figures {
             if !names.contains(&figure.name.as_str()) {
@@ -72,25 +53,18 @@ impl Report {
 
     fn median(&self, name: &str) -> Option<Figure> {
         let of = |pick: fn(&Figure) -> Option<f64>| {
-            let mut values: Vec<f64> = self.figures.iter().filter(|f| f.name == name).filter_map(pick).collect();
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied()
+            median(self.figures.iter().filter(|figure| figure.name == name).filter_map(pick).collect())
         };
         let like = self.figures.iter().find(|figure| figure.name == name)?;
         Some(Figure { value: of(|f| Some(f.value))?, ratio: of(|f| f.ratio), ..like.clone() })
     }
 
-    /// Prints the medians.
+    /// Prints the medians, and what must be reached.
     pub(super) fn print(&self) {
-        for figure in self.medians() {
-            let ratio = figure.ratio.map(|ratio| format!("  {ratio:.2} of the limit")).unwrap_or_default();
-            println!("{:<24} {:>12.1} {:<10}{ratio}", figure.name, figure.value, figure.unit);
-        }
+        print!("{}", table(&self.medians()));
         if 1.0 < self.neighbours {
-            println!(
-                "something else used {:.1} s of processor time meanwhile: measure again when it is gone",
-                self.neighbours
-            );
+            let seconds = self.neighbours;
+            println!("something else used {seconds:.1} s of processor time meanwhile: measure again when it is gone");
         }
     }
 
@@ -101,17 +75,48 @@ impl Report {
     }
 }
 
+/// The middle one; none of nothing.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+fn table(figures: &[Figure]) -> String {
+    let mut text = format!("{:<36} {:>12} {:<10} {:>6}  must reach\n", "name", "value", "unit", "ratio");
+    for figure in figures {
+        let ratio = figure.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+        let (must, missed) = Demand::of(figure, figures);
+        let value = if figure.value < 10.0 { format!("{:.3}", figure.value) } else { format!("{:.1}", figure.value) };
+        let line = format!("{:<36} {value:>12} {:<10} {ratio:>6}  {must}", figure.name, figure.unit);
+        text += line.trim_end();
+        text += if missed { "  MISSED\n" } else { "\n" };
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_figure_told_is_the_median_with_the_median_ratio() {
-        let mut report = Report::new();
-        for seconds in [1, 9, 2] {
-            report.add_to("produce", 10_000_000, 1000, Duration::from_secs(seconds), Duration::from_secs(1));
+        let mut report = Report::default();
+        for value in [1.0, 9.0, 2.0] {
+            report.add_beside("produce", value, "MB/s", 4.0);
         }
-        let told = serde_json::to_string(&report.medians()[0]).unwrap();
-        insta::assert_snapshot!(told, @r#"{"name":"produce","value":5.0,"unit":"MB/s","ratio":0.5}"#);
+        let told = serde_json::to_string(&report.medians()).unwrap();
+        insta::assert_snapshot!(told, @r#"[{"name":"produce","value":2.0,"unit":"MB/s","ratio":0.5}]"#);
+    }
+
+    #[test]
+    fn what_must_be_reached_stands_beside_the_figure_and_a_miss_is_marked() {
+        let mut report = Report::default();
+        report.add_beside("produce-1k-1", 950.0, "MB/s", 2000.0);
+        report.add("produce-1k-1-peak-memory", 40.25, "MiB");
+        report.add("idle", 12.5, "MiB");
+        report.add("single-all-round-trip", 0.05, "ms");
+        report.add("single-all-fdatasync", 0.1, "ms");
+        report.add_beside("single-all", 0.19, "ms", 0.15);
+        insta::assert_snapshot!(table(&report.medians()));
     }
 }

@@ -1,0 +1,79 @@
+//! How much a run moves.
+
+use std::time::Duration;
+
+/// The amounts of one round, and how many rounds there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Amounts {
+    pub(super) rounds: u32,
+    /// Records of 1 KiB.
+    pub(super) large: u64,
+    /// Records of 100 bytes.
+    pub(super) small: u64,
+    /// Records sent one at a time, by one producer, and by each of fifty.
+    pub(super) single: u32,
+    pub(super) crowd: u32,
+    /// How long records are sent at a fixed rate.
+    pub(super) paced: Duration,
+    pub(super) partitions: u32,
+    /// Batches of 16 KiB from each of eight producers into each partition.
+    pub(super) batches: u64,
+    /// Starts, and restarts.
+    pub(super) starts: u32,
+    /// The log that is there at a restart.
+    pub(super) restart_gib: u64,
+    /// The segment in which is looked up.
+    pub(super) lookup_mib: u64,
+}
+
+impl Amounts {
+    /// Under a minute.
+    pub(super) fn quick() -> Self {
+        Self {
+            rounds: 3,
+            large: 300_000,
+            small: 1_500_000,
+            single: 500,
+            crowd: 300,
+            paced: Duration::from_millis(1500),
+            partitions: 1000,
+            batches: 2,
+            starts: 5,
+            restart_gib: 1,
+            lookup_mib: 1024,
+        }
+    }
+
+    /// As long as it takes for figures to settle.
+    pub(super) fn full() -> Self {
+        Self {
+            rounds: 5,
+            large: 1_000_000,
+            small: 5_000_000,
+            single: 3_000,
+            crowd: 2_000,
+            paced: Duration::from_secs(5),
+            batches: 6,
+            starts: 11,
+            restart_gib: 10,
+            ..Self::quick()
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn tiny() -> Self {
+        Self {
+            rounds: 1,
+            large: 300,
+            small: 300,
+            single: 5,
+            crowd: 2,
+            paced: Duration::from_millis(20),
+            partitions: 5,
+            batches: 1,
+            starts: 1,
+            restart_gib: 0,
+            lookup_mib: 0,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! How long things took: a histogram with a microsecond's resolution.
+
+use hdrhistogram::Histogram;
+use std::time::Duration;
+
+/// Up to an hour each.
+pub(super) struct Latencies(Histogram<u64>);
+
+impl Latencies {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self(Histogram::new_with_max(3_600_000_000, 3)?))
+    }
+
+    pub(super) fn add(&mut self, took: Duration) {
+        self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) -> anyhow::Result<()> {
+        Ok(self.0.add(&other.0)?)
+    }
+
+    /// The time that this part of them did not exceed.
+    pub(super) fn quantile(&self, quantile: f64) -> Duration {
+        Duration::from_micros(self.0.value_at_quantile(quantile))
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    pub(super) fn mean(&self) -> Duration {
+        Duration::from_secs_f64(self.0.mean() / 1e6)
+    }
+}

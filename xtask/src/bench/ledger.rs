@@ -1,0 +1,104 @@
+//! What was written, to be held against what is read back: every record, each once, each writer's in order.
+
+use super::values::Identity;
+use anyhow::{Context, ensure};
+use grower_client::ConsumerRecord;
+use std::collections::BTreeMap;
+
+/// One set of records: the same number from a writer in each partition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) writer: u32,
+    /// In each partition.
+    pub(super) count: u64,
+}
+
+/// Takes records as they come and knows which are missing.
+pub(super) struct Ledger {
+    partitions: u32,
+    size: usize,
+    shares: Vec<Share>,
+    /// How many records of each share came, by partition.
+    came: BTreeMap<u32, Vec<u64>>,
+    left: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(partitions: u32, size: usize, shares: Vec<Share>) -> Self {
+        let left = shares.iter().map(|share| share.count).sum::<u64>() * u64::from(partitions);
+        Self { partitions, size, shares, came: BTreeMap::new(), left }
+    }
+
+    pub(super) fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    /// How many records have not come yet.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// How many records each partition must hold.
+    pub(super) fn in_each(&self) -> u64 {
+        self.shares.iter().map(|share| share.count).sum()
+    }
+
+    /// Fails unless this is the next record of one of the writers, at the place where it must be.
+    pub(super) fn take(&mut self, record: &ConsumerRecord) -> anyhow::Result<()> {
+        let partition = record.partition.value();
+        let place = format_args!("{}/{partition} at offset {}", record.topic, record.offset.value());
+        let value = record.value.as_ref().with_context(|| format!("{place}: no value"))?;
+        let came = self.came.entry(partition).or_insert_with(|| vec![0; self.shares.len()]);
+        ensure!(record.offset.value() == came.iter().sum::<u64>(), "{place}: offsets are missing before it");
+        let next = self.shares.iter().zip(came.iter_mut()).find(|(share, came)| {
+            let identity = Identity { writer: share.writer, partition, number: **came };
+            **came < share.count && value.len() == self.size && *value == identity.value(self.size)
+        });
+        let (_, came) = next.with_context(|| format!("{place}: not the next record of any writer"))?;
+        *came += 1;
+        self.left -= 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grower_client::ids::{Offset, PartitionId, Timestamp, TopicName};
+
+    fn record(offset: u64, writer: u32, number: u64) -> ConsumerRecord {
+        ConsumerRecord {
+            topic: TopicName::new("t").unwrap(),
+            partition: PartitionId::new(0),
+            offset: Offset::new(offset),
+            timestamp: Timestamp::default(),
+            key: None,
+            value: Some(Identity { writer, partition: 0, number }.value(50)),
+            headers: Vec::new(),
+        }
+    }
+
+    fn ledger() -> Ledger {
+        Ledger::new(1, 50, vec![Share { writer: 1, count: 2 }, Share { writer: 2, count: 1 }])
+    }
+
+    #[test]
+    fn writers_may_take_turns_as_they_like() {
+        let mut ledger = ledger();
+        for (offset, (writer, number)) in [(1, 0), (2, 0), (1, 1)].into_iter().enumerate() {
+            ledger.take(&record(offset as u64, writer, number)).unwrap();
+        }
+        assert_eq!(ledger.left(), 0);
+    }
+
+    #[test]
+    fn a_record_that_is_missing_or_comes_twice_is_found() {
+        let mut ledger = ledger();
+        assert!(ledger.take(&record(0, 1, 1)).is_err(), "the first is missing");
+        ledger.take(&record(0, 1, 0)).unwrap();
+        assert!(ledger.take(&record(1, 1, 0)).is_err(), "twice");
+        assert!(ledger.take(&record(2, 1, 1)).is_err(), "an offset is missing");
+        ledger.take(&record(1, 2, 0)).unwrap();
+        assert!(ledger.take(&record(2, 2, 1)).is_err(), "more than was written");
+    }
+}

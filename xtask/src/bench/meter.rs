@@ -1,0 +1,35 @@
+//! What a piece of work cost: time, and processor seconds on either side.
+
+use super::machine;
+use super::site::Site;
+use std::time::{Duration, Instant};
+
+/// Runs while the work does.
+pub(super) struct Meter {
+    began: Instant,
+    client: f64,
+    server: f64,
+}
+
+/// What it cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost {
+    pub(super) took: Duration,
+    /// Processor seconds of this process.
+    pub(super) client: f64,
+    /// Processor seconds of the broker.
+    pub(super) server: f64,
+}
+
+impl Meter {
+    pub(super) fn start(site: &Site) -> anyhow::Result<Self> {
+        let (client, server) = (machine::cpu_seconds(std::process::id())?, site.cpu_seconds()?);
+        Ok(Self { began: Instant::now(), client, server })
+    }
+
+    pub(super) fn stop(self, site: &Site) -> anyhow::Result<Cost> {
+        let took = self.began.elapsed();
+        let client = machine::cpu_seconds(std::process::id())? - self.client;
+        Ok(Cost { took, client, server: site.cpu_seconds()? - self.server })
+    }
+}

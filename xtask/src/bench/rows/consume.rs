@@ -1,0 +1,70 @@
+//! `consume-1k`: from the beginning, out of the page cache, beside the limit.
+//!
+//! In the measured pass every record is counted, and its offset, its length and both ends of its value are checked; an
+//! unmeasured pass before it compares every byte.
+
+use super::Ground;
+use super::produce::add_cost;
+use crate::bench::ledger::Ledger;
+use crate::bench::limit;
+use crate::bench::meter::{Cost, Meter};
+use crate::bench::report::Report;
+use crate::bench::site::Site;
+use crate::bench::values::Identity;
+use crate::bench::writers::{Writing, read_back};
+use anyhow::ensure;
+use grower_client::ids::PartitionId;
+use grower_client::{Client, ConsumerRecord, StartFrom};
+use std::time::Duration;
+
+const NAME: &str = "consume-1k";
+const SIZE: usize = 1024;
+
+pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let writing = Writing::new(&ground.topic(NAME), 1, ground.amounts.large, SIZE);
+    ground.warm_up(writing.bytes())?;
+    writing.create_topic(ground.site).await?;
+    writing.run(ground.site).await?;
+    read_back(ground.site, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
+    let bytes = writing.bytes();
+    let limit = limit::consume(ground.directory, bytes).await?;
+    let cost = consume(ground.site, writing.topic.to_string(), writing.count).await?;
+    let per_second = |took: Duration| bytes as f64 / took.as_secs_f64() / 1e6;
+    report.add_beside(NAME, per_second(cost.took), "MB/s", per_second(limit));
+    report.add(format!("{NAME}-limit"), per_second(limit), "MB/s");
+    add_cost(NAME, cost, report);
+    ground.add_peak_memory(NAME, report)?;
+    ground.delete(&writing.topic).await
+}
+
+/// On a task of the runtime, where a program's own reading would be.
+async fn consume(site: &Site, topic: String, count: u64) -> anyhow::Result<Cost> {
+    let client = site.client().await?;
+    let meter = Meter::start(site)?;
+    tokio::spawn(async move { read(&client, &topic, count).await }).await??;
+    meter.stop(site)
+}
+
+async fn read(client: &Client, topic: &str, count: u64) -> anyhow::Result<()> {
+    let builder = client.consumer().assign([(topic, PartitionId::new(0))]).from(StartFrom::Beginning);
+    let mut consumer = builder.max_poll_records(8192).build().await?;
+    let mut next = 0;
+    while next < count {
+        let records = consumer.poll(Duration::from_secs(10)).await?;
+        ensure!(!records.is_empty(), "{next} of {count} records came, then none for 10 s");
+        for record in &records {
+            ensure!(is_record(record, next), "offset {next} of {topic} holds something else than was written");
+            next += 1;
+        }
+    }
+    Ok(consumer.close().await?)
+}
+
+/// Whether this looks like the record with this number.
+fn is_record(record: &ConsumerRecord, number: u64) -> bool {
+    let (expected, value) = (Identity { writer: 0, partition: 0, number }.value(SIZE), record.value.as_deref());
+    record.offset.value() == number
+        && value.is_some_and(|value| {
+            value.len() == SIZE && value[..8] == expected[..8] && value[SIZE - 8..] == expected[SIZE - 8..]
+        })
+}

@@ -1,0 +1,87 @@
+//! `end-to-end`: 2,000 records a second, fsynced before anybody sees them, from producer to consumer.
+//!
+//! A record's time counts from when it was due, so that a stall also counts for the records that it held up.
+
+use super::{Ground, millis};
+use crate::bench::latencies::Latencies;
+use crate::bench::report::Report;
+use crate::bench::values::noise;
+use crate::bench::writers::Writing;
+use anyhow::{Context, ensure};
+use bytes::{Bytes, BytesMut};
+use grower_client::ids::PartitionId;
+use grower_client::{Client, Durability, Producer, Record, StartFrom};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+const NAME: &str = "end-to-end";
+const SIZE: usize = 1024;
+const INTERVAL: Duration = Duration::from_micros(500);
+
+pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let count = ground.amounts.paced.div_duration_f64(INTERVAL) as u64;
+    let writing = Writing::new(&ground.topic(NAME), 1, count, SIZE);
+    ground.warm_up(writing.bytes())?;
+    writing.create_topic(ground.site).await?;
+    let producer = writing.producer(ground.site).await?;
+    let (client, topic) = (ground.site.client().await?, writing.topic.clone());
+    let epoch = Instant::now();
+    let reading = tokio::spawn(async move { read(&client, &topic, count, epoch).await });
+    let (topic, runtime) = (writing.topic.clone(), Handle::current());
+    // A thread, because timers of a runtime go by milliseconds.
+    let sending = tokio::task::spawn_blocking(move || send(&runtime, &producer, &topic, count, epoch));
+    sending.await??;
+    let latencies = reading.await??;
+    report.add(NAME, millis(latencies.quantile(0.5)), "ms");
+    report.add(format!("{NAME}-p99"), millis(latencies.quantile(0.99)), "ms");
+    report.add(format!("{NAME}-max"), millis(latencies.quantile(1.0)), "ms");
+    ground.delete(&writing.topic).await
+}
+
+fn send(runtime: &Handle, producer: &Producer, topic: &Arc<str>, count: u64, epoch: Instant) -> anyhow::Result<()> {
+    let mut under_way = Vec::new();
+    let begin = epoch.elapsed() + Duration::from_millis(10);
+    for number in 0..count {
+        let due = begin + INTERVAL.mul_f64(number as f64);
+        thread::sleep(due.saturating_sub(epoch.elapsed()));
+        let record = Record::new(topic.clone()).value(value(number, due));
+        under_way.push(runtime.block_on(producer.enqueue(record))?);
+    }
+    runtime.block_on(async {
+        for delivery in under_way {
+            let ack = delivery.await?;
+            ensure!(ack.durability == Durability::Fsynced, "an ack that is not durable");
+        }
+        Ok(())
+    })
+}
+
+/// Says which record it is and when it was due.
+fn value(number: u64, due: Duration) -> Bytes {
+    let mut value = BytesMut::from(&noise()[..SIZE]);
+    value[..8].copy_from_slice(&number.to_be_bytes());
+    value[8..16].copy_from_slice(&(due.as_nanos() as u64).to_be_bytes());
+    value.freeze()
+}
+
+/// The first tenth does not count: connections are made then, and files.
+async fn read(client: &Client, topic: &str, count: u64, epoch: Instant) -> anyhow::Result<Latencies> {
+    let builder = client.consumer().assign([(topic, PartitionId::new(0))]).from(StartFrom::Beginning);
+    let mut consumer = builder.build().await?;
+    let mut latencies = Latencies::new()?;
+    for expected in 0..count {
+        let record = consumer.next().await.context("the consumer was closed")??;
+        let now = epoch.elapsed();
+        let value = record.value.context("a record without value")?;
+        let field = |at| value.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+        let (number, due) = field(0).zip(field(8)).context("a value that is too short")?;
+        ensure!(number == expected && value.len() == SIZE, "record {number} came for {expected}");
+        if count / 10 <= number {
+            latencies.add(now.saturating_sub(Duration::from_nanos(due)));
+        }
+    }
+    consumer.close().await?;
+    Ok(latencies)
+}

@@ -1,0 +1,139 @@
+//! The rows of the table: what is measured, each by its name.
+
+mod consume;
+mod end_to_end;
+mod lookup;
+mod partitions;
+mod produce;
+mod resident;
+mod single;
+mod start;
+
+use super::amounts::Amounts;
+use super::machine;
+use super::report::Report;
+use super::site::Site;
+use std::path::Path;
+
+/// One thing that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    Produce { name: &'static str, size: usize, writers: u32 },
+    Consume,
+    Single(single::Single),
+    SingleCrowd,
+    EndToEnd,
+    Partitions(partitions::Partitions),
+    Idle,
+    IdlePartitions,
+    Start,
+    Restart,
+    Lookup,
+}
+use partitions::Partitions as P;
+use single::Single as S;
+
+/// All of them, in the order in which they are told.
+pub(super) const ROWS: [Row; 17] = [
+    Row::Produce { name: "produce-1k-1", size: 1024, writers: 1 },
+    Row::Produce { name: "produce-1k-8", size: 1024, writers: 8 },
+    Row::Produce { name: "produce-100b-1", size: 100, writers: 1 },
+    Row::Produce { name: "produce-100b-8", size: 100, writers: 8 },
+    Row::Consume,
+    Row::Single(S::All),
+    Row::Single(S::Leader),
+    Row::SingleCrowd,
+    Row::EndToEnd,
+    Row::Partitions(P::Leader),
+    Row::Partitions(P::Fixed),
+    Row::Partitions(P::Saturated),
+    Row::Idle,
+    Row::IdlePartitions,
+    Row::Start,
+    Row::Restart,
+    Row::Lookup,
+];
+
+/// Where a row is measured.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    /// A broker that runs, for the rows that put load on one.
+    pub(super) site: &'a Site,
+    /// The daemon, for the rows that start one.
+    pub(super) program: &'a Path,
+    /// On a real file system.
+    pub(super) directory: &'a Path,
+    pub(super) amounts: &'a Amounts,
+    pub(super) round: u32,
+}
+
+impl Row {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Produce { name, .. } => name,
+            Self::Consume => "consume-1k",
+            Self::Single(single) => single.name(),
+            Self::SingleCrowd => "single-all-50",
+            Self::EndToEnd => "end-to-end",
+            Self::Partitions(partitions) => partitions.name(),
+            Self::Idle => "idle",
+            Self::IdlePartitions => "idle-1000",
+            Self::Start => "start",
+            Self::Restart => "restart-10g",
+            Self::Lookup => "lookup",
+        }
+    }
+
+    /// Whether it is measured once a round, on the broker that runs; the others have brokers of their own, or none, and
+    /// repeat what needs repeating themselves.
+    pub(super) fn is_load(self) -> bool {
+        !matches!(self, Self::Idle | Self::IdlePartitions | Self::Start | Self::Restart | Self::Lookup)
+    }
+
+    pub(super) async fn measure(self, ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+        match self {
+            Self::Produce { name, size, writers } => produce::measure(name, size, writers, ground, report).await,
+            Self::Consume => consume::measure(ground, report).await,
+            Self::Single(single) => single.measure(ground, report).await,
+            Self::SingleCrowd => single::measure_crowd(ground, report).await,
+            Self::EndToEnd => end_to_end::measure(ground, report).await,
+            Self::Partitions(partitions) => partitions.measure(ground, report).await,
+            Self::Idle => resident::measure(ground, report).await,
+            Self::IdlePartitions => resident::measure_partitions(ground, report).await,
+            Self::Start => start::measure(ground, report).await,
+            Self::Restart => start::measure_restart(ground, report).await,
+            Self::Lookup => lookup::measure(ground, report),
+        }
+    }
+}
+
+impl Ground<'_> {
+    /// A name for a topic that no other row and round has.
+    fn topic(&self, row: &str) -> String {
+        format!("{row}-{}", self.round)
+    }
+
+    /// Makes room: what the next work needs of memory is warm, and the broker's high-water mark starts anew.
+    fn warm_up(&self, bytes: u64) -> anyhow::Result<()> {
+        machine::touch_memory(2 * bytes + (256 << 20))?;
+        machine::reset_peak_memory(self.site.process)
+    }
+
+    async fn delete(&self, topic: &str) -> anyhow::Result<()> {
+        Ok(self.site.client().await?.admin().delete_topic(topic).await?)
+    }
+
+    fn add_peak_memory(&self, row: &str, report: &mut Report) -> anyhow::Result<()> {
+        let bytes = machine::peak_memory(self.site.process)?;
+        report.add(format!("{row}-peak-memory"), mib(bytes), "MiB");
+        Ok(())
+    }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn millis(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

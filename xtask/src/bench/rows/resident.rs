@@ -1,0 +1,38 @@
+//! `idle`, `idle-1000`: what the daemon holds of memory while nobody wants anything.
+
+use super::{Ground, mib};
+use crate::bench::machine;
+use crate::bench::report::Report;
+use crate::bench::site::{Daemon, Site};
+use grower_client::TopicSpec;
+use std::time::Duration;
+use tokio::time::sleep;
+
+pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let daemon = Daemon::start(ground.program, &ground.directory.join("idle")).await?;
+    report.add("idle", mib(settled(daemon.site()).await?), "MiB");
+    daemon.kill().await
+}
+
+/// Freshly created, and after a restart, when they were read back from disk.
+pub(super) async fn measure_partitions(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let directory = ground.directory.join("idle-1000");
+    let daemon = Daemon::start(ground.program, &directory).await?;
+    let spec = TopicSpec::partitions(ground.amounts.partitions);
+    daemon.site().client().await?.admin().create_topic("idle", spec).await?;
+    report.add("idle-1000", mib(settled(daemon.site()).await?), "MiB");
+    daemon.kill().await?;
+    let daemon = Daemon::start(ground.program, &directory).await?;
+    report.add("idle-1000-restarted", mib(settled(daemon.site()).await?), "MiB");
+    daemon.kill().await
+}
+
+/// The most that it held at some moments of a second.
+async fn settled(site: &Site) -> anyhow::Result<u64> {
+    let mut most = 0;
+    for _ in 0..5 {
+        sleep(Duration::from_millis(200)).await;
+        most = most.max(machine::resident_memory(site.process)?);
+    }
+    Ok(most)
+}

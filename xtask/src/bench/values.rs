@@ -1,0 +1,63 @@
+//! Values that do not compress, that cost next to nothing to make, and that say which record they belong to.
+
+use bytes::Bytes;
+use std::sync::OnceLock;
+
+/// Longer than any compressor of batches looks back.
+const NOISE: usize = 4 << 20;
+
+/// Which record a value belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) writer: u32,
+    pub(super) partition: u32,
+    /// Of the writer's records in this partition, from 0.
+    pub(super) number: u64,
+}
+
+impl Identity {
+    /// The record's value: a stretch of noise that begins elsewhere for each record. Nothing is copied or counted.
+    pub(super) fn value(self, size: usize) -> Bytes {
+        let noise = noise();
+        let begin = self.mixed() as usize % (noise.len() - size);
+        Bytes::from_static(&noise[begin..begin + size])
+    }
+
+    /// Multiplications by odd numbers, folded: near records come to lie far from each other.
+    fn mixed(self) -> u64 {
+        let place = u64::from(self.writer) << 32 | u64::from(self.partition);
+        let mixed = (self.number ^ place.wrapping_mul(0xd6e8_feb8_6659_fd93)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed >> 32
+    }
+}
+
+/// The same on every run. It lives as long as the process, so that its slices need no counters.
+pub(super) fn noise() -> &'static [u8] {
+    static MADE: OnceLock<Vec<u8>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let words = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        words.take(NOISE / 8).flatten().collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_two_near_records_have_the_same_value() {
+        let mut seen = HashSet::new();
+        for writer in 0..8 {
+            for number in 0..2_000 {
+                assert!(seen.insert(Identity { writer, partition: 3, number }.value(100)));
+            }
+        }
+    }
+}

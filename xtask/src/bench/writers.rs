@@ -1,0 +1,186 @@
+//! Producers at work, through the SDK as anybody would use it: a result for every record.
+
+use super::ledger::{Ledger, Share};
+use super::meter::{Cost, Meter};
+use super::site::Site;
+use super::values::Identity;
+use anyhow::{Context, ensure};
+use grower_client::ids::PartitionId;
+use grower_client::{Acks, Delivery, Durability, Producer, Record, StartFrom, TopicSpec};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Records of a writer under way at once; their bytes are bounded by its producer.
+const UNDER_WAY_MAX: usize = 32 << 10;
+
+/// What writers write, each through a client of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Writing {
+    pub(super) topic: Arc<str>,
+    pub(super) partitions: u32,
+    /// The number of the first writer, so that several runs into one topic can be told apart.
+    pub(super) first_writer: u32,
+    pub(super) writers: u32,
+    /// Of each writer, in each partition.
+    pub(super) count: u64,
+    pub(super) size: usize,
+    /// How many records make a batch; none for as many as the SDK likes.
+    pub(super) batch_records: Option<u32>,
+    pub(super) acks: Acks,
+}
+
+impl Writing {
+    /// Into a topic of one partition, fsynced, in batches as the SDK makes them.
+    pub(super) fn new(topic: &str, writers: u32, count: u64, size: usize) -> Self {
+        let (topic, acks) = (topic.into(), Acks::All);
+        Self { topic, partitions: 1, first_writer: 0, writers, count, size, batch_records: None, acks }
+    }
+
+    /// How many bytes of values it moves.
+    pub(super) fn bytes(&self) -> u64 {
+        self.records() * self.size as u64
+    }
+
+    /// How many records it writes.
+    pub(super) fn records(&self) -> u64 {
+        self.count * u64::from(self.writers) * u64::from(self.partitions)
+    }
+
+    /// What each writer leaves in each partition.
+    pub(super) fn shares(&self) -> impl Iterator<Item = Share> {
+        let count = self.count;
+        (self.first_writer..self.first_writer + self.writers).map(move |writer| Share { writer, count })
+    }
+
+    pub(super) async fn create_topic(&self, site: &Site) -> anyhow::Result<()> {
+        let spec = TopicSpec::partitions(self.partitions);
+        site.client().await?.admin().create_topic(&*self.topic, spec).await?;
+        Ok(())
+    }
+
+    /// Writes everything and waits for every ack.
+    pub(super) async fn run(&self, site: &Site) -> anyhow::Result<Cost> {
+        let mut producers = Vec::new();
+        for writer in 0..self.writers {
+            producers.push((self.first_writer + writer, self.producer(site).await?));
+        }
+        let meter = Meter::start(site)?;
+        let mut working = JoinSet::new();
+        for (writer, producer) in producers {
+            let writing = self.clone();
+            working.spawn(async move { writing.write(writer, &producer).await });
+        }
+        while let Some(done) = working.join_next().await {
+            done??;
+        }
+        meter.stop(site)
+    }
+
+    pub(super) async fn producer(&self, site: &Site) -> anyhow::Result<Producer> {
+        let mut builder = site.client().await?.producer().acks(self.acks);
+        if let Some(records) = self.batch_records {
+            builder = builder.batch_records(records).linger(Duration::from_millis(20)); // It is full long before.
+        }
+        Ok(builder.build().await?)
+    }
+
+    /// The records of one batch, or a single one where batches are the SDK's business.
+    pub(super) fn batch(&self, writer: u32, partition: u32, begin: u64) -> impl Iterator<Item = Record> {
+        let (topic, size) = (self.topic.clone(), self.size);
+        let end = self.count.min(begin + self.step());
+        (begin..end).map(move |number| {
+            let value = Identity { writer, partition, number }.value(size);
+            Record::new(topic.clone()).partition(PartitionId::new(partition)).value(value)
+        })
+    }
+
+    /// How many records of a partition go one after the other.
+    pub(super) fn step(&self) -> u64 {
+        self.batch_records.map_or(1, u64::from)
+    }
+
+    async fn write(&self, writer: u32, producer: &Producer) -> anyhow::Result<()> {
+        let mut acks = Settling { asked: self.acks, under_way: VecDeque::new(), settled: 0 };
+        for begin in (0..self.count).step_by(self.step() as usize) {
+            for at in 0..self.partitions {
+                let partition = (at + writer) % self.partitions;
+                for record in self.batch(writer, partition, begin) {
+                    acks.make_room().await?;
+                    acks.under_way.push_back(producer.enqueue(record).await?);
+                }
+            }
+        }
+        producer.flush().await?;
+        acks.settle(0).await?;
+        let expected = self.count * u64::from(self.partitions);
+        ensure!(acks.settled == expected, "{} of {expected} records were acknowledged", acks.settled);
+        Ok(())
+    }
+}
+
+/// Records whose results are awaited, oldest first.
+struct Settling {
+    asked: Acks,
+    under_way: VecDeque<Delivery>,
+    settled: u64,
+}
+
+impl Settling {
+    async fn make_room(&mut self) -> anyhow::Result<()> {
+        if self.under_way.len() == UNDER_WAY_MAX {
+            self.settle(UNDER_WAY_MAX / 2).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self, left: usize) -> anyhow::Result<()> {
+        while left < self.under_way.len() {
+            let Some(delivery) = self.under_way.pop_front() else { break };
+            let ack = delivery.await?;
+            ensure!(self.asked != Acks::All || ack.durability == Durability::Fsynced, "an ack that is not durable");
+            self.settled += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Reads everything back and compares every byte: all that was acknowledged is there, once, in order, and nothing else.
+pub(super) async fn read_back(site: &Site, topic: &str, mut ledger: Ledger) -> anyhow::Result<()> {
+    let everything = (0..ledger.partitions()).map(|partition| (topic, PartitionId::new(partition)));
+    let client = site.client().await?;
+    let builder = client.consumer().assign(everything).from(StartFrom::Beginning).max_poll_records(8192);
+    let mut consumer = builder.build().await?;
+    while 0 < ledger.left() {
+        let records = consumer.poll(Duration::from_secs(10)).await?;
+        ensure!(!records.is_empty(), "{} records of {topic} are missing", ledger.left());
+        records.iter().try_for_each(|record| ledger.take(record))?;
+    }
+    for partition in 0..ledger.partitions() {
+        let end = consumer.high_watermark(topic, PartitionId::new(partition)).context("no high watermark")?;
+        ensure!(end.value() == ledger.in_each(), "{topic}/{partition} holds more than was written");
+    }
+    Ok(consumer.close().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::tests::with_broker;
+
+    #[test]
+    fn what_several_writers_wrote_is_read_back() {
+        with_broker(async |site| {
+            let writing = Writing { partitions: 3, batch_records: Some(4), ..Writing::new("t", 2, 10, 100) };
+            writing.create_topic(site).await?;
+            writing.run(site).await?;
+            let ledger = || Ledger::new(3, 100, writing.shares().collect());
+            read_back(site, "t", ledger()).await?;
+            Writing { first_writer: 2, writers: 1, ..writing.clone() }.run(site).await?;
+            let error = read_back(site, "t", ledger()).await.unwrap_err().to_string();
+            assert!(error.contains("holds more than was written") || error.contains("not the next record"), "{error}");
+            Ok(())
+        });
+    }
+}
