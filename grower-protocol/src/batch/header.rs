@@ -90,6 +90,12 @@ impl Attributes {
         self.0 & 0b100_0000 != 0
     }
 
+    /// The same with or without records to compress, and with a base timestamp that is a delete horizon or not.
+    pub(super) fn rewritten(self, codec: Codec, delete_horizon: bool) -> Self {
+        let kept = self.0 & !0b100_0111;
+        Self(kept | u16::from(codec.id()) | u16::from(delete_horizon) << 6)
+    }
+
     /// Bits that no version defines.
     pub fn unused(self) -> u16 {
         self.0 & !0b111_1111

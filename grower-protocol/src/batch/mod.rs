@@ -9,13 +9,14 @@
 //! ```
 //!
 //! The CRC-32C covers byte 21 to the end, so the broker places a batch in its log (base offset, leader epoch)
-//! without touching what the producer signed. A batch is never split and never re-encoded.
+//! without touching what the producer signed. A batch is never split, and never re-encoded but by compaction.
 
 mod builder;
 mod header;
 mod placed;
 mod reader;
 mod record;
+mod unpacked;
 mod unplaced;
 mod varint;
 mod walk;
@@ -25,6 +26,7 @@ pub use header::{Attributes, BatchHeader, HEADER_LENGTH, HeaderError, ProducerSt
 pub use placed::{Batch, BatchError};
 pub use reader::BatchReader;
 pub use record::{Header, Record, RecordView};
+pub use unpacked::{Entry, Unpacked};
 pub use unplaced::{BatchLimits, ClientBatchError, UnplacedBatch};
 pub use walk::{Records, RecordsError};
 

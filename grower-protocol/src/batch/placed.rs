@@ -60,12 +60,16 @@ impl Batch {
 
     /// Its records; decompressed, if need be, into at most `limit` bytes.
     pub fn records(&self, limit: usize) -> Result<Records, RecordsError> {
+        Ok(Records::new(self.header, self.plain(limit)?))
+    }
+
+    /// The bytes of its records, decompressed.
+    pub(super) fn plain(&self, limit: usize) -> Result<Bytes, RecordsError> {
         let packed = self.bytes.slice(HEADER_LENGTH..);
-        let plain = match codec(&self.header)? {
+        Ok(match codec(&self.header)? {
             Codec::None => packed,
             codec => compression::decompress(codec, &packed, limit)?.into(),
-        };
-        Ok(Records::new(self.header, plain))
+        })
     }
 }
 

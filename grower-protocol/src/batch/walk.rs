@@ -103,9 +103,13 @@ pub(super) struct RawRecord {
     pub(super) offset_delta: u32,
     pub(super) timestamp: Timestamp,
     pub(super) key: Option<Range<usize>>,
-    value: Option<Range<usize>>,
+    pub(super) value: Option<Range<usize>>,
     /// The headers from their count to the record's end.
     headers: Range<usize>,
+    /// None are defined; kept as they came.
+    pub(super) attributes: Range<usize>,
+    /// From the key's length to the record's end: all that does not depend on its batch.
+    pub(super) content: Range<usize>,
 }
 
 /// The state between two records: no allocation, no copy, every length checked.
@@ -158,9 +162,10 @@ impl Walk {
         let mut cursor = Cursor { all: bytes, at: self.at };
         let body = cursor.span().ok_or_else(malformed)?;
         let mut cursor = Cursor { all: bytes.get(..body.end).unwrap_or_default(), at: body.start };
-        cursor.skip(1).ok_or_else(malformed)?; // Attributes.
+        let attributes = cursor.skip(1).ok_or_else(malformed)?;
         let timestamp_delta = cursor.varint().ok_or_else(malformed)?;
         let delta = cursor.varint().ok_or_else(malformed)?;
+        let content = cursor.at..body.end;
         let key = cursor.nullable().ok_or_else(malformed)?;
         let value = cursor.nullable().ok_or_else(malformed)?;
         let headers = cursor.at..body.end;
@@ -172,6 +177,8 @@ impl Walk {
             key,
             value,
             headers,
+            attributes,
+            content,
         };
         self.previous_delta = Some(record.offset_delta);
         self.index += 1;
