@@ -1,8 +1,9 @@
-//! A partition's log: segments on a [`disk::Disk`], append, read as slices, recovery, retention.
+//! A partition's log: segments on a [`disk::Disk`], append, read as slices, recovery, retention, compaction.
 //!
 //! [`log::Log`] is the border: [`log::DiskLog`] keeps it in files, [`log::MemLog`] in memory. Everything is synchronous,
 //! knows neither brokers nor replicas, and takes the time as an argument.
 
+pub mod compaction;
 pub mod contract;
 pub mod disk;
 mod epochs;

@@ -7,11 +7,13 @@
 //! ```
 
 mod checkpoint;
+mod compaction;
 mod epochs;
 mod fields;
 mod meta;
 
 pub(crate) use checkpoint::{Checkpoint, DurableEnd};
+pub(crate) use compaction::{CompactionState, Replacing};
 pub(crate) use fields::{Fields, Writer};
 pub(crate) use meta::Identity;
 

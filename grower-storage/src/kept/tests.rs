@@ -19,6 +19,9 @@ fn the_bytes_of_the_small_files_never_change() {
     insta::assert_snapshot!(hex(&encode(&identity)), @"4757706d 00010000 00000014 abababab abababab abababab abababab 00000003 ac6b4421");
     insta::assert_snapshot!(hex(&encode(&CHECKPOINT)), @"47576370 00010000 0000002c 00000000 00000001 00000000 00000009 00000000 00000006 00000000 00001234 00000001 00000000 00000008 09cea52f");
     let history = EpochHistory::from_entries([EpochStart { epoch: LeaderEpoch::new(2), start: Offset::new(5) }]);
+    let replacing = Some(Replacing { offsets: Offset::new(3)..Offset::new(7), bytes: 0x5678 });
+    let compaction = CompactionState { cleaned_end: Offset::new(2), replacing };
+    insta::assert_snapshot!(hex(&encode(&compaction)), @"4757636f 00010000 00000024 00000000 00000002 00000001 00000000 00000003 00000000 00000007 00000000 00005678 40f22cf0");
     insta::assert_snapshot!(hex(&encode(&history)), @"47576c65 00010000 00000010 00000001 00000002 00000000 00000005 a9ab9039");
 }
 

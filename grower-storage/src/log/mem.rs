@@ -5,6 +5,7 @@ use super::{
     AppendError, Appended, ChangeError, EpochEnd, FlushPoint, Log, LogFailed, LogOptions, LogReader, LogView,
     ReadError, RetentionLimits, SegmentInfo, Slice, TimedOffset,
 };
+use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
 use crate::producers::ProducerStates;
@@ -202,6 +203,15 @@ impl Log for MemLog {
             self.trim(start)?;
         }
         Ok(self.span().start)
+    }
+
+    /// It keeps everything: compaction is about files.
+    fn compaction(&self, _policy: &CompactionPolicy, _upto: Offset, _now: Timestamp) -> Option<Compaction> {
+        None
+    }
+
+    fn publish(&mut self, _compacted: Compacted) -> Result<bool, ChangeError> {
+        Ok(false)
     }
 
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError> {

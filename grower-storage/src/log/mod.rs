@@ -35,6 +35,7 @@ pub use options::{IndexFactory, LogOptions, RetentionLimits};
 pub use reader::{EpochEnd, LogReader, LogView, SegmentInfo, TimedOffset};
 pub use slice::Slice;
 
+use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{DiskError, SharedFile};
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
@@ -80,6 +81,13 @@ pub trait Log: Send {
     /// Drops the oldest segments while what remains still meets the limits, and any whose records are all too old;
     /// answers the log start. Durable when this returns.
     fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError>;
+
+    /// A pass of compaction over the records before `upto`, if one is due. It reads and writes while the log goes on.
+    fn compaction(&self, policy: &CompactionPolicy, upto: Offset, now: Timestamp) -> Option<Compaction>;
+
+    /// Takes what such a pass has finished; durable when this returns. False if the log was truncated or trimmed under
+    /// the pass, which has to end then.
+    fn publish(&mut self, compacted: Compacted) -> Result<bool, ChangeError>;
 
     /// Makes all of it durable and writes down that it is, so that the next opening has little to check.
     /// For a partition that has been idle for a while, and for a clean stop.

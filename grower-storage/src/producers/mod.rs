@@ -8,7 +8,7 @@ pub(crate) use snapshot::Snapshot;
 
 use grower_protocol::batch::{BatchHeader, ProducerStamp};
 use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
 
 /// How many batches of a producer are remembered: as many as a client keeps in flight.
@@ -105,6 +105,11 @@ impl ProducerStates {
         for (_, id) in &by_age[..self.0.len() - most] {
             self.0.remove(id);
         }
+    }
+
+    /// Base offsets of the batches that are remembered.
+    pub(crate) fn remembered(&self) -> HashSet<Offset> {
+        self.0.values().flat_map(|producer| &producer.batches).map(|batch| batch.base_offset).collect()
     }
 
     /// How many producers are remembered.

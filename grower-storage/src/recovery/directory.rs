@@ -1,8 +1,9 @@
 //! Which files a partition's directory holds.
 
 use super::if_found;
+use crate::compaction::pending_names;
 use crate::disk::{Disk, DiskError};
-use crate::kept::Checkpoint;
+use crate::kept::{Checkpoint, Replacing};
 use crate::segment;
 use grower_index::{Entry, SegmentIndex, StoredIndex};
 use grower_protocol::ids::Offset;
@@ -16,13 +17,15 @@ pub(crate) struct Directory {
     pub(crate) indexes: Vec<Offset>,
     /// Names of everything else.
     pub(crate) others: Vec<String>,
+    /// Base offset of a compacted segment whose files may have their temporary names.
+    published: Option<Offset>,
 }
 
 impl Directory {
     /// Lists a directory; none if it is not there.
     pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, DiskError> {
         let Some(entries) = if_found(disk.list(dir))? else { return Ok(None) };
-        let mut directory = Self { logs: Vec::new(), indexes: Vec::new(), others: Vec::new() };
+        let mut directory = Self { logs: Vec::new(), indexes: Vec::new(), others: Vec::new(), published: None };
         for entry in entries {
             match (segment::base_of_log(&entry.name), segment::base_of_index(&entry.name)) {
                 (Some(base), _) if !entry.is_dir => directory.logs.push(base),
@@ -33,6 +36,29 @@ impl Directory {
         directory.logs.sort_unstable();
         directory.indexes.sort_unstable();
         Ok(Some(directory))
+    }
+
+    /// Sees the directory as it will be once a compaction that was published is finished.
+    pub(crate) fn assume_finished(&mut self, replacing: &Replacing) {
+        let base = replacing.offsets.start;
+        let stays = |at: &Offset| *at <= base || replacing.offsets.end <= *at;
+        self.logs.retain(stays);
+        self.indexes.retain(stays);
+        self.published = Some(base);
+    }
+
+    /// Name of a segment's log file.
+    pub(crate) fn log_name(&self, base: Offset) -> String {
+        self.present(base, pending_names(base).0).unwrap_or_else(|| segment::log_name(base))
+    }
+
+    /// Name of a segment's index file.
+    pub(crate) fn index_name(&self, base: Offset) -> String {
+        self.present(base, pending_names(base).1).unwrap_or_else(|| segment::index_name(base))
+    }
+
+    fn present(&self, base: Offset, temporary: String) -> Option<String> {
+        Some(temporary).filter(|name| self.published == Some(base) && self.others.contains(name))
     }
 
     /// Removes what a crash kept others from removing: segments wholly before the log start, files under temporary names,

@@ -21,11 +21,13 @@ pub(crate) use look::{Looked, look_at_last};
 pub(crate) use replay::{replay_epochs, replay_producers};
 pub use report::{CutTail, DamagedRange, RecoveryReport};
 
+use crate::compaction;
 use crate::disk::{Disk, DiskError};
-use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, KeptError};
+use crate::kept::{self, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError, StoreError};
 use crate::log::{LogOptions, LogPlace, OpenError};
 use crate::segment::{Active, Damage, Segment};
 use grower_protocol::ids::Offset;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub(crate) struct Recovered {
     pub(crate) active: Option<Active>,
     pub(crate) durable: DurableEnd,
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// How far the log is compacted.
+    pub(crate) cleaned_end: Offset,
     pub(crate) lost: Vec<(PathBuf, Damage)>,
 }
 
@@ -52,8 +56,12 @@ pub(crate) struct Context<'a> {
 /// Looks at the directory and makes the segments fit to be served; none if there is nothing.
 pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Result<Option<Recovered>, OpenError> {
     let Context { disk, place, .. } = *context;
-    let Some(mut directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
+    if if_found(disk.list(&place.dir))?.is_none() {
+        return Ok(None);
+    }
     check_identity(context, report)?;
+    let cleaned_end = finish_compaction(context, report)?;
+    let Some(mut directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
     let checkpoint: Option<Checkpoint> = load_or_note(disk, place, report)?;
     directory.clean_up(disk, &place.dir, checkpoint.as_ref())?;
     let orphans = directory.end_by_orphans(disk, &place.dir)?;
@@ -61,6 +69,7 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
         return Ok(None); // A crash came before the first segment.
     }
     let mut recovered = Recovered::of_segments(context, &directory.logs, checkpoint, report)?;
+    recovered.cleaned_end = cleaned_end.min(recovered.end);
     recovered.account_for_missing(place, directory.logs.first().copied(), orphans);
     if let Some(end) = checkpoint.and_then(|checkpoint| checkpoint.truncating) {
         // What a truncation had begun to remove may be missing in any way.
@@ -81,7 +90,8 @@ impl Recovered {
         let start = checkpoint.map(|checkpoint| checkpoint.log_start).or(bases.first().copied()).unwrap_or_default();
         let durable = checkpoint.unwrap_or_default().durable;
         let (segments, lost) = (Vec::new(), Vec::new());
-        let mut recovered = Self { start, end: start, segments, active: None, durable, checkpoint, lost };
+        let cleaned_end = Offset::ZERO;
+        let mut recovered = Self { start, end: start, segments, active: None, durable, checkpoint, cleaned_end, lost };
         let Some((last, sealed)) = bases.split_last() else { return Ok(recovered) };
         for (base, next) in sealed.iter().zip(&bases[1..]) {
             let segment = sealed::open(context, *base, *next, &mut recovered.lost, report)?;
@@ -128,6 +138,23 @@ fn check_identity(context: &Context<'_>, report: &mut RecoveryReport) -> Result<
         }),
         _ => Ok(()),
     }
+}
+
+/// Finishes what compaction had published and a crash interrupted; answers how far the log is compacted.
+fn finish_compaction(context: &Context<'_>, report: &mut RecoveryReport) -> Result<Offset, OpenError> {
+    let Context { disk, place, .. } = *context;
+    let state: CompactionState = load_or_note(disk, place, report)?.unwrap_or_default();
+    let Some(replacing) = &state.replacing else { return Ok(state.cleaned_end) };
+    match compaction::finish(disk, &place.dir, replacing) {
+        // Somebody else had a hand in it. All files stay, and what is damaged shows when they are opened.
+        Err(error) if error.kind() == ErrorKind::InvalidData => report.notes.push(error.to_string()),
+        finished => finished?,
+    }
+    let done = CompactionState { replacing: None, ..state };
+    kept::store(disk, &place.dir, &done).map_err(|error| match error {
+        StoreError::NotWritten(error) | StoreError::NotSynced(error) => OpenError::Disk(error),
+    })?;
+    Ok(done.cleaned_end)
 }
 
 /// One of the small files; a missing or damaged one is none. It is noted, and replaced when it is next written.

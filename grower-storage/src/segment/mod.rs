@@ -10,6 +10,7 @@ pub(crate) use inspect::{Damage, Expectations, inspect, inspect_until};
 pub(crate) use read::{Extract, find_time, read};
 pub(crate) use walk::{Extent, Found, Gap, Mode, Step, Walk};
 
+use crate::compaction::Piece;
 use crate::disk::SharedFile;
 use crate::log::SegmentInfo;
 use crate::retention::Facts;
@@ -211,6 +212,12 @@ impl Segment {
             records: state.extent.end.since(self.base),
             max_timestamp: state.max_timestamp,
         }
+    }
+
+    /// What decides whether it is compacted.
+    pub(crate) fn piece(&self) -> Piece {
+        let Facts { end, bytes, max_timestamp, .. } = self.facts();
+        Piece { base: self.base, end, bytes, max_timestamp }
     }
 
     pub(crate) fn info(&self, active: bool) -> SegmentInfo {

@@ -73,9 +73,12 @@ pub struct Verified {
 /// Checks the partition in `dir`. `progress` is told how many bytes of log were checked, after each segment.
 pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, DiskError> {
     let mut verified = Verified::default();
-    let Some(directory) = Directory::list(disk, dir)? else { return Ok(verified) };
+    let Some(mut directory) = Directory::list(disk, dir)? else { return Ok(verified) };
     let small = SmallFiles::read(disk, dir, &mut verified.findings)?;
-    let check = Check { disk, dir, small: &small };
+    if let Some(replacing) = &small.replacing {
+        directory.assume_finished(replacing);
+    }
+    let check = Check { disk, dir, directory: &directory, small: &small };
     for (at, base) in directory.logs.iter().enumerate() {
         let end = match directory.logs.get(at + 1) {
             Some(next) => check.sealed(*base, *next, &mut verified)?,
@@ -95,13 +98,14 @@ pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Res
 struct Check<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
+    directory: &'a Directory,
     small: &'a SmallFiles,
 }
 
 impl Check<'_> {
     /// A segment with a successor: its index speaks for all of it.
     fn sealed(&self, base: Offset, next: Offset, verified: &mut Verified) -> Result<Offset, DiskError> {
-        let file = self.disk.open(&self.dir.join(segment::log_name(base)))?;
+        let file = self.disk.open(&self.dir.join(self.directory.log_name(base)))?;
         let extent = Extent { position: file.len()?, end: next };
         let index = self.index(base, &mut verified.findings)?;
         let segment = Segment::sealed(base, file, Box::new(index), extent, None);
@@ -109,7 +113,7 @@ impl Check<'_> {
         let spoken_for = segment.last_entry().map_or(0, |last| last.position.into());
         if spoken_for != extent.position {
             let what = format!("it speaks of {spoken_for} bytes of log, there are {}", extent.position);
-            verified.findings.push(Finding::file(self.dir.join(segment::index_name(base)), what));
+            verified.findings.push(Finding::file(self.dir.join(self.directory.index_name(base)), what));
         }
         Ok(next)
     }
@@ -146,7 +150,7 @@ impl Check<'_> {
 
     /// The index of a segment; each damaged entry is a finding.
     fn index(&self, base: Offset, findings: &mut Vec<Finding>) -> Result<StoredIndex<Vec<u8>>, DiskError> {
-        let path = self.dir.join(segment::index_name(base));
+        let path = self.dir.join(self.directory.index_name(base));
         let bytes = match self.disk.map(&path) {
             Ok(map) => map.as_ref().to_vec(),
             Err(error) if error.is_not_found() => {

@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
-use crate::kept::{self, Checkpoint, Identity, Kept, KeptError};
+use crate::kept::{self, Checkpoint, CompactionState, Identity, Kept, KeptError, Replacing};
 use crate::producers::Snapshot;
 use std::path::Path;
 
@@ -11,6 +11,8 @@ use std::path::Path;
 pub(super) struct SmallFiles {
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) epochs: EpochHistory,
+    /// Compacted segments that count already, whatever their files are called.
+    pub(super) replacing: Option<Replacing>,
     /// The seed of the witnesses; without a sound identity witnesses cannot be judged, but then that is found already.
     pub(super) seed: Option<u32>,
 }
@@ -21,8 +23,10 @@ impl SmallFiles {
         let epochs: Option<EpochHistory> = read(disk, dir, true, findings)?;
         let checkpoint = read(disk, dir, false, findings)?;
         read::<Snapshot>(disk, dir, false, findings)?;
+        let compaction: Option<CompactionState> = read(disk, dir, false, findings)?;
+        let replacing = compaction.and_then(|state| state.replacing);
         let seed = identity.map(|identity| identity.witness_seed());
-        Ok(Self { checkpoint, epochs: epochs.unwrap_or_default(), seed })
+        Ok(Self { checkpoint, epochs: epochs.unwrap_or_default(), replacing, seed })
     }
 }
 

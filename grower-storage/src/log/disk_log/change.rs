@@ -78,6 +78,9 @@ impl DiskLog {
 
     /// Epochs and producers as of the new end. Before files go: what the log start has passed stands in no other place.
     fn forget_after(&mut self, end: Offset) -> Result<(), ChangeError> {
+        if end < self.cleaned_end {
+            self.store_cleaned_end(end)?; // What comes there now no pass has seen.
+        }
         self.epochs.truncate(end);
         self.view.set_epochs(self.epochs.clone());
         self.store(&self.epochs.clone())?;

@@ -6,12 +6,14 @@
 
 mod append;
 mod change;
+mod compact;
 mod open;
 mod view;
 
 use super::{
     AppendError, Appended, ChangeError, FlushPoint, Log, LogFailed, LogOptions, LogReader, RetentionLimits, rules,
 };
+use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{Disk, DiskError, SharedFile};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, StoreError};
@@ -58,6 +60,8 @@ pub struct DiskLog {
     /// The latest time that anybody told.
     now: Timestamp,
     truncations: u64,
+    /// How far it is compacted.
+    cleaned_end: Offset,
     failed: Option<LogFailed>,
 }
 
@@ -165,6 +169,14 @@ impl Log for DiskLog {
 
     fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
         self.drop_expired(now, limits)
+    }
+
+    fn compaction(&self, policy: &CompactionPolicy, upto: Offset, now: Timestamp) -> Option<Compaction> {
+        self.due_compaction(policy, upto, now)
+    }
+
+    fn publish(&mut self, compacted: Compacted) -> Result<bool, ChangeError> {
+        self.take_compacted(compacted)
     }
 
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError> {

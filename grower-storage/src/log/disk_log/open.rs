@@ -8,7 +8,7 @@ use crate::kept::{self, DurableEnd, Identity, KeptError};
 use crate::log::{ChangeError, LogFailed, LogOptions, OpenError};
 use crate::producers::Snapshot;
 use crate::recovery::{self, Context, Recovered, RecoveryReport};
-use grower_protocol::ids::{Timestamp, TopicId};
+use grower_protocol::ids::{Offset, Timestamp, TopicId};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ impl DiskLog {
             since_snapshot: 0,
             now,
             truncations: 0,
+            cleaned_end: Offset::ZERO,
             failed: None,
         };
         if let Some(recovered) = recovered {
@@ -59,7 +60,8 @@ impl DiskLog {
     }
 
     fn take(&mut self, recovered: Recovered, place: &LogPlace, report: &mut RecoveryReport) -> Result<(), OpenError> {
-        let Recovered { start, end, segments, active, durable, checkpoint, lost } = recovered;
+        let Recovered { start, end, segments, active, durable, checkpoint, cleaned_end, lost } = recovered;
+        self.cleaned_end = cleaned_end;
         let stored: Option<EpochHistory> = recovery::load_or_note(&*self.disk, place, report)?;
         self.epochs = match &stored {
             Some(epochs) => epochs.clone(),

@@ -1,0 +1,111 @@
+//! The files of a compacted segment, under temporary names until a manifest says that they count.
+
+use super::CompactionError;
+use crate::disk::{Disk, DiskError, SharedFile};
+use crate::log::IndexFactory;
+use crate::recovery::if_found;
+use crate::segment;
+use grower_index::{GrowingIndex, NotedBatch};
+use grower_protocol::batch::Batch;
+use grower_protocol::ids::Offset;
+use std::path::{Path, PathBuf};
+
+/// Bytes are handed to the disk in pieces of this size.
+const PIECE: usize = 1 << 20;
+
+/// Name of a compacted log file before it counts. Opening removes what ends so and is in no manifest.
+pub(super) fn temporary_log(base: Offset) -> String {
+    format!("{}.compacted.tmp", segment::log_name(base))
+}
+
+/// Name of its index file.
+pub(super) fn temporary_index(base: Offset) -> String {
+    format!("{}.compacted.tmp", segment::index_name(base))
+}
+
+/// A file that is written from its start to its end.
+struct Stream {
+    file: SharedFile,
+    written: u64,
+    waiting: Vec<u8>,
+}
+
+impl Stream {
+    fn create(disk: &dyn Disk, path: &Path) -> Result<Self, DiskError> {
+        if_found(disk.remove_file(path))?; // Of a pass that broke off.
+        Ok(Self { file: disk.create(path)?, written: 0, waiting: Vec::new() })
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        self.waiting.extend_from_slice(bytes);
+        if PIECE <= self.waiting.len() { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), DiskError> {
+        self.file.write_all_at(&self.waiting, self.written)?;
+        self.written += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn length(&self) -> u64 {
+        self.written + self.waiting.len() as u64
+    }
+}
+
+/// A segment being written.
+pub(super) struct NewSegment {
+    base: Offset,
+    log: Stream,
+    index: Stream,
+    growing: Box<dyn GrowingIndex>,
+}
+
+impl NewSegment {
+    pub(super) fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        base: Offset,
+        factory: &IndexFactory,
+        seed: u32,
+    ) -> Result<Self, DiskError> {
+        let log = Stream::create(disk, &dir.join(temporary_log(base)))?;
+        let index = Stream::create(disk, &dir.join(temporary_index(base)))?;
+        Ok(Self { base, log, index, growing: factory.make(seed) })
+    }
+
+    pub(super) fn put(&mut self, batch: &Batch) -> Result<(), CompactionError> {
+        let too_large = |_| CompactionError::TooLarge { base: self.base };
+        let header = batch.header();
+        let end = u32::try_from(self.log.length() + batch.bytes().len() as u64).map_err(too_large)?;
+        let next_relative_offset = u32::try_from(header.next_offset().since(self.base)).map_err(too_large)?;
+        let Some(prefix) = batch.bytes().first_chunk() else { return Ok(()) };
+        let max_timestamp = header.max_timestamp.as_millis();
+        let noted = NotedBatch { prefix, next_relative_offset, end, max_timestamp, witnessed: true };
+        let entry = self.growing.note(&noted, 0);
+        self.log.put(batch.bytes())?;
+        entry.map_or(Ok(()), |entry| self.index.put(&entry.encode())).map_err(CompactionError::from)
+    }
+
+    /// Makes both files durable, their names included; answers the length of the log file.
+    pub(super) fn finish(mut self, disk: &dyn Disk, dir: &Path) -> Result<u64, DiskError> {
+        let length = self.log.length();
+        let last = self.growing.finish(u32::try_from(length).unwrap_or(u32::MAX));
+        last.map_or(Ok(()), |entry| self.index.put(&entry.encode()))?;
+        self.log.flush()?;
+        self.index.flush()?;
+        disk.sync_many(&[self.log.file, self.index.file])?;
+        disk.sync_dir(dir)?;
+        Ok(length)
+    }
+}
+
+/// Removes the temporary files, as far as that is possible: opening does what is left to do.
+pub(super) fn discard(disk: &dyn Disk, dir: &Path, base: Offset) {
+    let names = [temporary_log(base), temporary_index(base)];
+    for path in names.map(|name| -> PathBuf { dir.join(name) }) {
+        if let Err(error) = if_found(disk.remove_file(&path)) {
+            tracing::warn!(%error, "a file of a compaction that broke off stays until the next start");
+        }
+    }
+}

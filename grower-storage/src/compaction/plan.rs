@@ -1,0 +1,113 @@
+//! Whether a pass is worth its while, and which segments become one: decisions about numbers, carried out elsewhere.
+
+use super::CompactionPolicy;
+use grower_protocol::ids::{Offset, Timestamp};
+use std::ops::Range;
+
+/// What the planner looks at in a segment that is no longer written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) base: Offset,
+    /// The offset after its last record.
+    pub(crate) end: Offset,
+    pub(crate) bytes: u64,
+    /// None if nobody knows.
+    pub(crate) max_timestamp: Option<Timestamp>,
+}
+
+/// A batch counts its offsets in 31 bits, an index in 32.
+const OFFSETS_MAX: u64 = i32::MAX as u64;
+
+/// How many of the pieces, oldest first, a pass may touch; none if too little of them is dirty.
+///
+/// Dirty is what no pass has seen yet: what ends after `cleaned_end`. Records younger than the policy's lag, and all after
+/// them, are left alone.
+pub(crate) fn due(pieces: &[Piece], cleaned_end: Offset, now: Timestamp, policy: &CompactionPolicy) -> Option<usize> {
+    let young = |piece: &&Piece| piece.max_timestamp.is_some_and(|latest| now.millis_since(latest) < policy.min_lag_ms);
+    let count = pieces.iter().take_while(|piece| !young(piece)).count();
+    let bytes_of = |pieces: &mut dyn Iterator<Item = &Piece>| pieces.map(|piece| u128::from(piece.bytes)).sum::<u128>();
+    let all = bytes_of(&mut pieces.iter().take(count));
+    let dirty = bytes_of(&mut pieces.iter().take(count).filter(|piece| cleaned_end < piece.end));
+    (0 < dirty && all * u128::from(policy.min_dirty_permille) <= dirty * 1000).then_some(count)
+}
+
+/// Which neighbours are written into one segment: as many as stay within `bytes_max` together, all that begin before `end`.
+pub(crate) fn groups(pieces: &[Piece], end: Offset, bytes_max: u64) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    let (mut base, mut bytes) = (Offset::ZERO, 0);
+    for (at, piece) in pieces.iter().enumerate().take_while(|(_, piece)| piece.base < end) {
+        let fits = bytes + piece.bytes <= bytes_max && piece.end.since(base) <= OFFSETS_MAX;
+        match groups.last_mut() {
+            Some(group) if fits => group.end = at + 1,
+            _ => {
+                groups.push(at..at + 1);
+                (base, bytes) = (piece.base, 0);
+            }
+        }
+        bytes += piece.bytes;
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: CompactionPolicy =
+        CompactionPolicy { min_dirty_permille: 500, min_lag_ms: 0, delete_retention_ms: 0, keys_bytes: 0 };
+
+    /// Segments of 10 offsets, with these sizes, their latest timestamps 1000, 2000, ..
+    fn pieces(bytes: &[u64]) -> Vec<Piece> {
+        let piece = |(n, bytes): (u64, &u64)| Piece {
+            base: Offset::new(n * 10),
+            end: Offset::new(n * 10 + 10),
+            bytes: *bytes,
+            max_timestamp: Some(Timestamp::from_millis((n as i64 + 1) * 1000)),
+        };
+        (0..).zip(bytes).map(piece).collect()
+    }
+
+    fn due_at(bytes: &[u64], cleaned_end: u64, now: i64, policy: &CompactionPolicy) -> Option<usize> {
+        due(&pieces(bytes), Offset::new(cleaned_end), Timestamp::from_millis(now), policy)
+    }
+
+    #[test]
+    fn a_pass_is_due_when_half_of_the_bytes_are_dirty() {
+        assert_eq!(due_at(&[], 0, 0, &POLICY), None);
+        assert_eq!(due_at(&[100], 0, 0, &POLICY), Some(1));
+        assert_eq!(due_at(&[100], 10, 0, &POLICY), None);
+        assert_eq!(due_at(&[100, 99], 10, 0, &POLICY), None);
+        assert_eq!(due_at(&[100, 100], 10, 0, &POLICY), Some(2));
+        assert_eq!(due_at(&[100, 100], 15, 0, &POLICY), Some(2), "what was cleaned in part is dirty");
+    }
+
+    #[test]
+    fn without_a_ratio_anything_dirty_is_enough_and_nothing_is_not() {
+        let policy = CompactionPolicy { min_dirty_permille: 0, ..POLICY };
+        assert_eq!(due_at(&[u64::MAX, 1], 10, 0, &policy), Some(2));
+        assert_eq!(due_at(&[u64::MAX, 1], 20, 0, &policy), None);
+    }
+
+    #[test]
+    fn young_records_and_all_after_them_are_left_alone() {
+        let policy = CompactionPolicy { min_lag_ms: 500, ..POLICY };
+        assert_eq!(due_at(&[1, 1, 1], 0, 1_499, &policy), None);
+        assert_eq!(due_at(&[1, 1, 1], 0, 1_500, &policy), Some(1));
+        assert_eq!(due_at(&[1, 1, 1], 0, 2_600, &policy), Some(2));
+    }
+
+    #[test]
+    fn small_neighbours_become_one_up_to_the_size_of_a_segment() {
+        let groups = |end| groups(&pieces(&[40, 40, 40, 300, 10, 10]), Offset::new(end), 100);
+        assert_eq!(groups(60), [0..2, 2..3, 3..4, 4..6]);
+        assert_eq!(groups(20), vec![0..2]);
+        assert_eq!(groups(21), [0..2, 2..3], "a segment that is cleaned in part is written anew, too");
+    }
+
+    #[test]
+    fn offsets_stay_within_what_an_index_can_count() {
+        let far = |base, end| Piece { base: Offset::new(base), end: Offset::new(end), bytes: 1, max_timestamp: None };
+        let pieces = [far(5, OFFSETS_MAX), far(OFFSETS_MAX, OFFSETS_MAX + 5), far(OFFSETS_MAX + 5, OFFSETS_MAX + 6)];
+        assert_eq!(groups(&pieces, Offset::MAX, 100), [0..2, 2..3]);
+    }
+}

@@ -1,0 +1,98 @@
+//! Compaction as the log sees it: it says what may be compacted, and later takes what came of it.
+
+use super::{DiskLog, Log};
+use crate::compaction::{self, Compacted, Compaction, CompactionPolicy, Outcome, Piece, Rewritten, Subject, due};
+use crate::kept::CompactionState;
+use crate::log::ChangeError;
+use crate::segment::{self, Extent, Segment};
+use grower_index::{SegmentIndex, StoredIndex};
+use grower_protocol::ids::{Offset, Timestamp};
+use std::sync::Arc;
+
+impl DiskLog {
+    pub(super) fn due_compaction(&self, policy: &CompactionPolicy, upto: Offset, now: Timestamp) -> Option<Compaction> {
+        self.alive().ok()?;
+        let mut segments = self.view.segments();
+        segments.pop(); // It is being written.
+        segments.truncate(segments.partition_point(|segment| segment.extent().end <= upto));
+        let pieces: Vec<Piece> = segments.iter().map(|segment| segment.piece()).collect();
+        segments.truncate(due(&pieces, self.cleaned_end, now, policy)?);
+        Some(Compaction::new(Subject {
+            disk: self.disk.clone(),
+            dir: self.dir.clone(),
+            seed: self.seed(),
+            index: self.options.index.clone(),
+            segment_bytes: self.options.segment_bytes.into(),
+            segments,
+            epochs: self.epochs.clone(),
+            remembered: self.producers.remembered(),
+            cleaned_end: self.cleaned_end,
+            now,
+            policy: *policy,
+        }))
+    }
+
+    /// Takes what a pass has finished; false if the log has changed under it.
+    pub(super) fn take_compacted(&mut self, compacted: Compacted) -> Result<bool, ChangeError> {
+        self.alive()?;
+        match compacted.0 {
+            Outcome::Clean { end } => {
+                self.store_cleaned_end(end.min(self.span().end))?;
+                Ok(true)
+            }
+            Outcome::Segments(rewritten) => match self.place_of(&rewritten) {
+                Some(at) => self.replace_segments(at, &rewritten).map(|()| true),
+                None => {
+                    rewritten.discard(&*self.disk, &self.dir);
+                    Ok(false)
+                }
+            },
+        }
+    }
+
+    /// Where the segments stand that were rewritten, if none was dropped or cut meanwhile.
+    fn place_of(&self, rewritten: &Rewritten) -> Option<usize> {
+        let segments = self.view.segments();
+        let at = segments.iter().position(|segment| segment.base == rewritten.replacing.offsets.start)?;
+        let current = segments.get(at..at + rewritten.old.len())?;
+        current.iter().zip(&rewritten.old).all(|(current, old)| Arc::ptr_eq(current, old)).then_some(at)
+    }
+
+    fn replace_segments(&mut self, at: usize, rewritten: &Rewritten) -> Result<(), ChangeError> {
+        let replacing = Some(rewritten.replacing.clone());
+        let manifest = CompactionState { cleaned_end: self.cleaned_end, replacing };
+        self.store(&manifest).inspect_err(|error| {
+            if matches!(error, ChangeError::Disk(_)) {
+                rewritten.discard(&*self.disk, &self.dir); // After a failed sync the manifest may count: then they are needed.
+            }
+        })?;
+        // From here on only opening the log anew puts things right, and it does that by the manifest.
+        self.replace_now(at, rewritten).map_err(|error| match error {
+            ChangeError::Disk(error) => ChangeError::Failed(self.fail(&error)),
+            failed => failed,
+        })
+    }
+
+    fn replace_now(&mut self, at: usize, rewritten: &Rewritten) -> Result<(), ChangeError> {
+        let replacing = &rewritten.replacing;
+        compaction::finish(&*self.disk, &self.dir, replacing)?;
+        let base = replacing.offsets.start;
+        let file = self.disk.open(&self.dir.join(segment::log_name(base)))?;
+        let index = StoredIndex::new(self.disk.map(&self.dir.join(segment::index_name(base)))?);
+        let last = index.entry_count().checked_sub(1).and_then(|last| index.entry(last));
+        let latest = last.map(|entry| Timestamp::from_millis(entry.max_timestamp));
+        let extent = Extent { position: replacing.bytes, end: replacing.offsets.end };
+        let new = Arc::new(Segment::sealed(base, file, Box::new(index), extent, latest));
+        let mut segments = self.view.segments();
+        segments.splice(at..at + rewritten.old.len(), [new]);
+        self.view.replace(self.span(), segments);
+        self.store_cleaned_end(self.cleaned_end)
+    }
+
+    /// Says durably how far the log is clean, and that nothing is being replaced.
+    pub(super) fn store_cleaned_end(&mut self, end: Offset) -> Result<(), ChangeError> {
+        self.store(&CompactionState { cleaned_end: end, replacing: None })?;
+        self.cleaned_end = end;
+        Ok(())
+    }
+}
