@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// The most that is asked of a partition at once, in bytes.
-const FETCH_BYTES: usize = 1 << 20;
+const FETCH_BYTES: usize = 4 << 20;
 /// Every partition may have this much at hand, however many there are, in bytes.
 const SHARE_MIN: usize = 64 << 10;
 
