@@ -80,7 +80,7 @@ impl Flushers {
             threads: Mutex::default(),
         });
         shared.spawn("grower-flush-timer", Shared::run_timer);
-        shared.spawn("grower-idle", move |shared| shared.idle.run(&*clock, &shared.health));
+        shared.spawn("grower-idle", move |shared| shared.idle.run(&*clock, &shared.health, || shared.is_contended()));
         Self(shared)
     }
 
@@ -160,6 +160,11 @@ impl Shared {
             Ok(thread) => self.threads.lock().push(thread),
             Err(error) => self.health.fail(format!("cannot start a thread for syncs: {error}")),
         }
+    }
+
+    /// Producers wait for the disk.
+    fn is_contended(&self) -> bool {
+        0 < self.waiting.load(Ordering::Relaxed) || !self.queue.lock().ready.is_empty()
     }
 
     /// Without holding the lock afterwards: a thread that ends may still start another.
