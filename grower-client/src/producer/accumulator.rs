@@ -44,17 +44,20 @@ impl Accumulator {
         Self { settings, place, sealed: VecDeque::new(), open: None, likely_bytes: 0 }
     }
 
-    /// Adds a record that holds `reserved` bytes of memory. It starts a new batch if it does not fit the open one.
-    pub(super) fn push(&mut self, record: &Record, reserved: usize, now: Instant) -> Delivery {
+    /// Adds a record that holds `reserved` bytes of memory. It starts a new batch if it does not fit the open one. True
+    /// comes with it if a batch was started or filled: else there is nothing to do that was not to be done before.
+    pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
+        let sealed = self.sealed.len();
         if self.open.as_ref().is_some_and(|draft| self.is_full(draft) || !self.fits(draft, record)) {
             self.seal();
         }
+        let started = self.open.is_none();
         let (settings, place, likely) = (self.settings, &self.place, self.likely_bytes);
         let draft = self.open.get_or_insert_with(|| Draft {
             builder: BatchBuilder::with_capacity(settings.codec, likely),
             promise: Promise::new(place.clone()),
             reserved: 0,
-            since: now,
+            since: clock(),
         });
         draft.builder.push(record);
         draft.reserved += reserved;
@@ -62,7 +65,7 @@ impl Accumulator {
         if self.open.as_ref().is_some_and(|draft| self.is_full(draft)) {
             self.seal();
         }
-        delivery
+        (delivery, started || sealed < self.sealed.len())
     }
 
     /// Closes the open batch: it goes out as soon as there is room, full or not.
@@ -140,7 +143,7 @@ mod tests {
 
     fn push(accumulator: &mut Accumulator, length: usize, now: Instant) {
         let record = Record { value: Some(Bytes::from(vec![b'x'; length])), ..Record::default() };
-        drop(accumulator.push(&record, length, now));
+        drop(accumulator.push(&record, length, || now));
     }
 
     fn counts(accumulator: &mut Accumulator, idle: bool, now: Instant) -> Vec<u32> {
@@ -155,6 +158,14 @@ mod tests {
         assert_eq!(counts(&mut accumulator, true, now), [3, 3]);
         assert_eq!(accumulator.due(), Some(now + LINGER));
         assert_eq!(counts(&mut accumulator, true, now + LINGER), [1]);
+    }
+
+    #[test]
+    fn only_a_record_that_starts_or_fills_a_batch_is_news() {
+        let now = Instant::now();
+        let mut accumulator = accumulator(1 << 20, 3);
+        let mut is_news = || accumulator.push(&Record::default(), 1, || now).1;
+        assert_eq!([is_news(), is_news(), is_news(), is_news()], [true, false, true, true]);
     }
 
     #[test]

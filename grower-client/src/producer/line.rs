@@ -52,9 +52,10 @@ impl Line {
         }
     }
 
-    /// Takes in a record that holds `reserved` bytes of the producer's memory.
-    pub(super) fn push(&mut self, record: &Record, reserved: usize, now: Instant) -> Delivery {
-        self.accumulator.push(record, reserved, now)
+    /// Takes in a record that holds `reserved` bytes of the producer's memory. True comes with it if [`Line::next`] may
+    /// have something to do because of it. The clock is read for the first record of a batch only.
+    pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
+        self.accumulator.push(record, reserved, clock)
     }
 
     /// Forgets everything. The promises say, when they are dropped, that the producer was.

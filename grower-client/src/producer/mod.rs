@@ -115,19 +115,22 @@ impl Producer {
         let engine = &self.handle.engine;
         let timestamp = record.timestamp.unwrap_or_else(wall_clock);
         let record = record.into_batch_record(timestamp);
-        let now = Instant::now();
         let (delivery, deadline, turnout) = {
             let mut state = partition.lock();
             if engine.is_closed() {
                 return Err(ProduceError::Closed); // Seen under the lock: nothing comes after `abandon`.
             }
             let was_busy = state.line.is_busy();
-            let delivery = state.line.push(&record, reserved, now);
-            if engine.memory.is_short() && engine.settings.lingers() {
+            let (delivery, is_news) = state.line.push(&record, reserved, Instant::now);
+            let is_awaited = engine.memory.is_short() && engine.settings.lingers();
+            if is_awaited {
                 state.line.seal(); // Somebody waits for the memory that this holds.
             }
+            if !is_news && !is_awaited {
+                return Ok(delivery); // It joined a batch whose turn comes anyway.
+            }
             let deadline = if was_busy { None } else { state.line.deadline() };
-            (delivery, deadline, state.turnout(now))
+            (delivery, deadline, state.turnout(Instant::now()))
         };
         engine.watch(deadline);
         engine.turn_out(topic, partition, turnout);

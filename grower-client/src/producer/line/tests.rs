@@ -131,7 +131,10 @@ impl World {
 
     fn apply(&mut self, event: Event) {
         match event {
-            Event::Push(count) => (0..count).for_each(|_| self.push()),
+            Event::Push(count) => {
+                let is_news = (0..count).fold(false, |before, _| self.push() | before);
+                assert!(is_news || self.line.next(self.now).is_none(), "a sender would have missed something to do");
+            }
             Event::Handle => {
                 if let Some(attempt) = self.wire.pop_front() {
                     let answer = self.broker.handle(&attempt.bytes);
@@ -160,11 +163,12 @@ impl World {
         self.drain();
     }
 
-    fn push(&mut self) {
+    fn push(&mut self) -> bool {
         let value = self.sent.len() as u32;
         let record = Record { value: Some(value.to_be_bytes().to_vec().into()), ..Record::default() };
-        let delivery = self.line.push(&record, 1, self.now);
+        let (delivery, is_news) = self.line.push(&record, 1, || self.now);
         self.sent.push((value, delivery));
+        is_news
     }
 
     fn drain(&mut self) {
