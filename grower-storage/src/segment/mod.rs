@@ -120,6 +120,13 @@ impl Segment {
         self.in_bounds(|index| index.floor_by_position(position))
     }
 
+    /// The first sound mark after a position, if it lies within the log.
+    pub(crate) fn mark_after(&self, position: u64) -> Option<u64> {
+        let state = self.state.read();
+        let (_, entry) = first_entry(state.index.view(), |entry| position < u64::from(entry.position))?;
+        Some(entry.position.into()).filter(|mark| *mark <= state.extent.position)
+    }
+
     /// The first sound mark after a position, else the end of the segment.
     pub(crate) fn next_anchor(&self, position: u64) -> Extent {
         let state = self.state.read();

@@ -72,6 +72,9 @@ fn search(segment: &Segment, mode: Mode, start: Extent, offset: Offset) -> Resul
 /// Where to stop: the index names the last place that is not too far, headers do the rest.
 fn last_within(segment: &Segment, first: &Found, limit: u64, upto: Offset) -> Result<Extent, DiskError> {
     let after_first = Extent { position: first.bytes.end, end: first.header.next_offset() };
+    if limit <= after_first.position || upto <= after_first.end {
+        return Ok(after_first); // Nothing more fits, so nothing more is looked at.
+    }
     let jump = nearer(segment.floor_by_position(limit), segment.floor_by_offset(upto));
     let jump = segment.extent_at(jump);
     let start = if after_first.position < jump.position { jump } else { after_first };

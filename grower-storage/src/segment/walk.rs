@@ -67,6 +67,8 @@ pub(crate) struct Walk<'a> {
     until: Extent,
     /// A position between two batches that no index entry marks.
     known: Option<u64>,
+    /// The next index entry's position, until the walk has come there: one search for all batches before it.
+    mark: Option<u64>,
     buffer: Buffer<'a>,
 }
 
@@ -74,7 +76,8 @@ impl<'a> Walk<'a> {
     /// Walks from one known place to another.
     pub(crate) fn new(segment: &'a Segment, mode: Mode, at: Extent, until: Extent) -> Self {
         let ahead = if mode == Mode::Headers { HEADERS_READ } else { CONTENT_READ };
-        Self { segment, mode, at, until, known: None, buffer: Buffer::new(&*segment.file, ahead, until.position) }
+        let buffer = Buffer::new(&*segment.file, ahead, until.position);
+        Self { segment, mode, at, until, known: None, mark: None, buffer }
     }
 
     /// Tells of a position between two batches whose offset nobody knows.
@@ -137,8 +140,7 @@ impl<'a> Walk<'a> {
         if self.until.position < end {
             return Ok(Err(format!("a batch of {} bytes reaches past the end", header.total_length)));
         }
-        let mark = self.segment.floor_by_position(end);
-        if at.position < mark.position.into() && u64::from(mark.position) < end {
+        if self.mark_after(at.position).is_some_and(|mark| mark < end) {
             return Ok(Err(format!("a batch of {} bytes reaches over an indexed one", header.total_length)));
         }
         if self.mode == Mode::Content {
@@ -149,6 +151,13 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(Ok(Found { bytes: at.position..end, header, prefix }))
+    }
+
+    fn mark_after(&mut self, position: u64) -> Option<u64> {
+        if self.mark.is_none_or(|mark| mark <= position) {
+            self.mark = self.segment.mark_after(position);
+        }
+        self.mark
     }
 
     /// The damage from here to the first batch after it from which headers lead, one by one, to a place that is known:
