@@ -8,7 +8,7 @@ use crate::health::Health;
 use crate::http::{Http, Names, Phase, Status};
 use crate::listener::{ConnectionLimits, Listener, Stream, run, serve};
 use crate::logs::{DiskLogs, Logs};
-use crate::memory::Memory;
+use crate::memory::{CONNECTION_BYTES, Memory};
 use crate::metadata::{
     Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, MetadataStore, ProposeError, Uuid,
 };
@@ -130,7 +130,8 @@ impl Broker {
             let (near, far) = tokio::io::duplex(PIPE);
             if let Some(api) = api.upgrade() {
                 let (limits, stop) = (limits.clone(), stop.clone());
-                tasks.spawn(async move { run(Stream::InProcess(far), api, limits, stop).await });
+                let share = limits.memory.take(CONNECTION_BYTES);
+                tasks.spawn(async move { run(Stream::InProcess(far), share, api, limits, stop).await });
             }
             near
         }
@@ -228,7 +229,9 @@ impl BrokerBuilder {
         let listener = bind(config.listen).await?;
         let status = Arc::new(Status::starting(health.clone()));
         let http = start_http(&config, &status)?;
-        let node = register(&*metadata, &identity, &config, listener.as_ref()).await?;
+        let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
+        let limits = Arc::new(connection_limits(&config, memory.clone()));
+        let node = register(&*metadata, &identity, &config, (listener.as_ref(), limits.frame_bytes_max)).await?;
         let logs = logs.unwrap_or_else(|| Arc::new(DiskLogs::new(disk.clone(), config.data_dir.clone())));
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index));
         let opening = topics.clone();
@@ -241,9 +244,8 @@ impl BrokerBuilder {
         let tasks = TaskTracker::new();
         let flushers = Arc::new(Flushers::start(disk.clone(), clock.clone(), health.clone(), config.flush_delay));
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone())?);
-        let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
         let api = Arc::new(Api {
-            memory: memory.clone(),
+            memory,
             groups: groups.clone(),
             flushers,
             space: Space::new(disk, health.clone(), config.disk_reserve_bytes),
@@ -257,7 +259,6 @@ impl BrokerBuilder {
             _lock: lock,
         });
         api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
-        let limits = Arc::new(connection_limits(&config, memory));
         groups.forget_unknown_topics().await;
         tasks.spawn(groups.run(stop.clone()));
         tasks.spawn(topics.run_retention(config.retention_check, stop.clone()));
@@ -300,7 +301,7 @@ async fn register(
     metadata: &dyn MetadataStore,
     identity: &Identity,
     config: &BrokerConfig,
-    listener: Option<&Listener>,
+    (listener, frame_bytes_max): (Option<&Listener>, usize),
 ) -> Result<Node, StartError> {
     let bound = listener.map(|listener| listener.address.to_string());
     let address = config.advertise.clone().or(bound).unwrap_or_default();
@@ -313,17 +314,18 @@ async fn register(
         id: node,
         cluster_id: cluster.to_string(),
         address,
-        frame_bytes_max: config.frame_bytes_max,
+        frame_bytes_max,
         fetch_bytes_max: config.fetch_bytes_max,
         auto_create_topics: config.auto_create_topics,
         limits: config.limits,
     })
 }
 
+/// What was set, as far as the memory budget allows it.
 fn connection_limits(config: &BrokerConfig, memory: Memory) -> ConnectionLimits {
     ConnectionLimits {
-        connections_max: config.max_connections,
-        frame_bytes_max: config.frame_bytes_max,
+        connections_max: config.max_connections.min(memory.connections_max()),
+        frame_bytes_max: config.frame_bytes_max.min(memory.frame_bytes_max()),
         requests_in_flight_max: config.requests_in_flight_max,
         handshake_timeout: config.handshake_timeout,
         frame_timeout: config.frame_timeout,

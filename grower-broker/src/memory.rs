@@ -1,45 +1,162 @@
-//! The memory budget: what requests may occupy before the broker stops reading from its sockets.
+//! The memory budget: what connections, requests, answers and state may occupy before the broker stops reading.
 //!
-//! A request takes its permit before its bytes are received and gives it back once it was handled, so a crowd of
-//! large requests waits in the senders' socket buffers, not in this process. Nothing is ever dropped for memory.
+//! Whoever needs memory reserves it before there is any: a connection its share when it is accepted, a large request its
+//! bytes before they are received, together with what its decoded form and its answer may take. A crowd of large
+//! requests so waits in the senders' socket buffers, not in this process, and nothing is ever dropped for memory.
+//!
+//! Nobody waits for memory while holding some, so everybody gets on. Connections and state can never take so much
+//! that the largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget.
 
+use parking_lot::Mutex;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Semaphore;
 
-/// A permit is worth this many bytes, so that a budget of any size fits the semaphore.
+/// The budget is counted in units of this many bytes, so that one of any size fits the semaphore.
 const UNIT: usize = 1024;
 
-/// Bytes that all connections share.
+/// What each connection takes of the budget: its receive buffer and the answers to small requests.
+pub(crate) const CONNECTION_BYTES: usize = 64 << 10;
+
+/// Bytes that everything in the broker shares.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory {
-    units: Arc<Semaphore>,
+pub(crate) struct Memory(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    free: Semaphore,
     total: usize,
+    /// Units taken although none were free. What is given back pays these first.
+    debt: Mutex<usize>,
+    waiting: AtomicUsize,
 }
 
 /// Part of the budget; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Reserved(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+pub(crate) struct Reserved {
+    from: Memory,
+    units: usize,
+}
 
 impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         let total = (bytes / UNIT).clamp(1, u32::MAX as usize);
-        Self { units: Arc::new(Semaphore::new(total)), total }
+        let (debt, waiting) = (Mutex::new(0), AtomicUsize::new(0));
+        Self(Arc::new(Shared { free: Semaphore::new(total), total, debt, waiting }))
     }
 
-    /// Waits until `bytes` are free. One request larger than the whole budget gets all of it, alone.
+    /// Waits until `bytes` are free, in turn. More than the whole budget gets all of it, alone.
     pub(crate) async fn reserve(&self, bytes: usize) -> Reserved {
-        let units = bytes.div_ceil(UNIT).min(self.total) as u32;
-        Reserved(self.units.clone().acquire_many_owned(units).await.ok())
+        let units = self.units(bytes);
+        let _waiting = Waiting::new(&self.0.waiting);
+        if let Ok(permit) = self.0.free.acquire_many(units as u32).await {
+            permit.forget();
+        }
+        Reserved { from: self.clone(), units }
+    }
+
+    /// Takes `bytes` if they are free and nobody waits for them.
+    pub(crate) fn try_reserve(&self, bytes: usize) -> Option<Reserved> {
+        let units = self.units(bytes);
+        self.0.free.try_acquire_many(units as u32).ok()?.forget();
+        Some(Reserved { from: self.clone(), units })
+    }
+
+    /// Takes `bytes` that are in use already. If they are not free, others wait all the longer.
+    pub(crate) fn take(&self, bytes: usize) -> Reserved {
+        let units = bytes.div_ceil(UNIT);
+        let mut debt = self.0.debt.lock();
+        *debt += units - self.0.free.forget_permits(units);
+        Reserved { from: self.clone(), units }
+    }
+
+    fn units(&self, bytes: usize) -> usize {
+        bytes.div_ceil(UNIT).min(self.0.total)
+    }
+
+    fn give_back(&self, units: usize) {
+        let mut debt = self.0.debt.lock();
+        let paid = units.min(*debt);
+        *debt -= paid;
+        self.0.free.add_permits(units - paid);
+    }
+
+    /// Whether somebody waits for memory: whoever holds some that it could do without gives it back.
+    pub(crate) fn is_wanted(&self) -> bool {
+        0 < self.0.waiting.load(Ordering::Relaxed)
     }
 
     /// Bytes in use.
     pub(crate) fn used(&self) -> usize {
-        (self.total - self.units.available_permits()) * UNIT
+        (self.0.total + *self.0.debt.lock()).saturating_sub(self.0.free.available_permits()) * UNIT
     }
 
     /// The whole budget in bytes.
     pub(crate) fn total(&self) -> usize {
-        self.total * UNIT
+        self.0.total * UNIT
+    }
+
+    /// How many connections there may be: their shares take five eighths of the budget at most.
+    pub(crate) fn connections_max(&self) -> usize {
+        (self.total() / 8 * 5 / CONNECTION_BYTES).max(1)
+    }
+
+    /// The longest frame that is received: an eighth of the budget.
+    pub(crate) fn frame_bytes_max(&self) -> usize {
+        self.total() / 8
+    }
+
+    /// What a list of all there is, may take while it is made and sent.
+    pub(crate) fn listing_bytes(&self) -> usize {
+        (self.total() / 32).min(2 << 20)
+    }
+
+    /// The longest message in a frame: decoded and answered, it takes an eighth of the budget at most.
+    pub(crate) fn message_bytes_max(&self) -> usize {
+        self.total() / 256
+    }
+}
+
+impl Reserved {
+    /// How many bytes it stands for.
+    pub(crate) fn bytes(&self) -> usize {
+        self.units * UNIT
+    }
+
+    /// Splits `bytes` off, or all there is.
+    pub(crate) fn split_off(&mut self, bytes: usize) -> Self {
+        let units = bytes.div_ceil(UNIT).min(self.units);
+        self.units -= units;
+        Self { from: self.from.clone(), units }
+    }
+
+    /// Gives back all but `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let surplus = self.units.saturating_sub(bytes.div_ceil(UNIT));
+        self.units -= surplus;
+        self.from.give_back(surplus);
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.from.give_back(self.units);
+    }
+}
+
+/// Counts who waits, also when the waiting is given up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -48,12 +165,16 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    async fn waits(memory: &Memory, bytes: usize) -> bool {
+        tokio::time::timeout(Duration::from_secs(1), memory.reserve(bytes)).await.is_err()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_until_the_budget_has_room() {
         let memory = Memory::new(10 * UNIT);
         let first = memory.reserve(8 * UNIT).await;
-        let waiting = tokio::time::timeout(Duration::from_secs(1), memory.reserve(4 * UNIT));
-        assert!(waiting.await.is_err());
+        assert!(waits(&memory, 4 * UNIT).await);
+        assert!(memory.try_reserve(4 * UNIT).is_none());
         drop(first);
         let _second = memory.reserve(4 * UNIT).await;
         assert_eq!(memory.used(), 4 * UNIT);
@@ -62,7 +183,53 @@ mod tests {
     #[tokio::test]
     async fn a_request_larger_than_the_budget_gets_all_of_it() {
         let memory = Memory::new(10 * UNIT);
-        let _all = memory.reserve(99 * UNIT).await;
+        let all = memory.reserve(99 * UNIT).await;
         assert_eq!(memory.used(), memory.total());
+        drop(all);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_taken_beyond_the_budget_is_paid_before_anybody_reserves() {
+        let memory = Memory::new(10 * UNIT);
+        let reserved = memory.reserve(8 * UNIT).await;
+        let taken = memory.take(6 * UNIT);
+        assert_eq!(memory.used(), 14 * UNIT);
+        drop(reserved);
+        assert!(waits(&memory, 5 * UNIT).await);
+        drop(memory.reserve(4 * UNIT).await);
+        drop(taken);
+        assert_eq!(memory.used(), 0);
+        assert!(!waits(&memory, 10 * UNIT).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_holds_memory_can_see_that_others_wait() {
+        let memory = Memory::new(10 * UNIT);
+        let mut all = memory.reserve(10 * UNIT).await;
+        assert!(!memory.is_wanted());
+        let waiting = tokio::spawn({
+            let memory = memory.clone();
+            async move { memory.reserve(3 * UNIT).await.bytes() }
+        });
+        tokio::task::yield_now().await;
+        assert!(memory.is_wanted());
+        let part = all.split_off(4 * UNIT);
+        all.shrink(5 * UNIT);
+        drop(part);
+        assert_eq!(waiting.await.unwrap(), 3 * UNIT);
+        assert!(!memory.is_wanted());
+        assert_eq!(memory.used(), 5 * UNIT);
+    }
+
+    #[test]
+    fn the_largest_request_fits_beside_all_connections_and_state() {
+        for mebibytes in [16, 64, 1024, 1 << 20] {
+            let memory = Memory::new(mebibytes << 20);
+            let connections = memory.connections_max() * CONNECTION_BYTES;
+            let request = memory.frame_bytes_max() + crate::listener::decoded(memory.message_bytes_max());
+            let answer = memory.listing_bytes();
+            assert!(connections + request + answer <= memory.total() / 8 * 7, "{mebibytes} MiB");
+        }
     }
 }

@@ -64,7 +64,7 @@ impl Burst {
     ) {
         let length = slices.iter().map(Slice::len).sum();
         self.head.extend_from_slice(&encode_frame(correlation, &encode(response), length));
-        self.slices = inline_small(&mut self.head, slices, length);
+        self.slices = slices;
         self.permits.push(permit);
         self.send_answers();
     }
@@ -90,11 +90,8 @@ impl Burst {
             self.permits.clear();
             return;
         }
-        self.outbox.send(Answer {
-            head: std::mem::take(&mut self.head).into(),
-            slices: std::mem::take(&mut self.slices),
-            permits: std::mem::take(&mut self.permits),
-        });
+        let (head, slices) = (std::mem::take(&mut self.head), std::mem::take(&mut self.slices));
+        self.outbox.send(Answer::new(head, slices, std::mem::take(&mut self.permits)));
     }
 }
 
@@ -107,9 +104,8 @@ impl Reply {
     /// Sends the answer with slices of log after it.
     pub(crate) fn send_slices(self, response: &Response, slices: Vec<Slice>) {
         let length = slices.iter().map(Slice::len).sum();
-        let mut head = encode_frame(self.correlation, &encode(response), length);
-        let slices = inline_small(&mut head, slices, length);
-        self.outbox.send(Answer { head: head.into(), slices, permits: vec![self.permit] });
+        let head = encode_frame(self.correlation, &encode(response), length);
+        self.outbox.send(Answer::new(head, slices, vec![self.permit]));
     }
 
     /// Sends many answers, those of one connection in one write.
@@ -126,29 +122,7 @@ impl Reply {
             }
         }
         for (outbox, head, permits) in groups {
-            outbox.send(Answer { head: head.into(), slices: Vec::new(), permits });
+            outbox.send(Answer::new(head, Vec::new(), permits));
         }
     }
-}
-
-/// An answer up to this size is read at once and leaves as one write, without the writer task.
-const SMALL: usize = 64 * 1024;
-
-/// Appends slices to the head if they are few bytes; else gives them back for the writer task.
-fn inline_small(head: &mut Vec<u8>, slices: Vec<Slice>, length: usize) -> Vec<Slice> {
-    if SMALL < length {
-        return slices;
-    }
-    let start = head.len();
-    head.resize(start + length, 0);
-    let mut into = &mut head[start..];
-    for slice in &slices {
-        let (part, rest) = into.split_at_mut(slice.len());
-        if !matches!(slice.read_into(part, 0), Ok(read) if read == slice.len()) {
-            head.truncate(start); // The writer task meets the same error and closes the connection.
-            return slices;
-        }
-        into = rest;
-    }
-    Vec::new()
 }

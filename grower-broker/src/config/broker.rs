@@ -34,11 +34,13 @@ pub struct BrokerConfig {
     pub advertise: Option<String>,
     /// Which broker of its cluster this is. From 1.
     pub node_id: u32,
-    /// Bytes that requests, answers and state in memory may take together.
+    /// Bytes that connections, requests, answers and state in memory may take together. When they are used up, nothing
+    /// more is read from sockets until some are free. It also bounds `max_connections` (five eighths of it at 64 KiB each)
+    /// and `frame_bytes_max` (an eighth of it).
     pub memory: u64,
     /// Whether a topic that somebody produces to comes into being by that.
     pub auto_create_topics: bool,
-    /// Open client connections; further ones are closed at once.
+    /// Open client connections; further ones are told that there are too many, and closed.
     pub max_connections: usize,
     /// The longest frame in bytes, of a request or an answer. Below 1 GiB.
     pub frame_bytes_max: usize,
@@ -46,11 +48,11 @@ pub struct BrokerConfig {
     pub requests_in_flight_max: usize,
     /// How long a new connection may take for its preface.
     pub handshake_timeout: Duration,
-    /// How long a frame may take once its first byte has come.
+    /// How long a frame may take once its first byte has come and there is memory for it.
     pub frame_timeout: Duration,
-    /// How long a connection may stay without a request.
+    /// How long a connection may stay without a request, sent or in work.
     pub idle_timeout: Duration,
-    /// How long a peer may take nothing of an answer.
+    /// How long a peer may take for each 64 KiB of an answer, or take nothing of its records.
     pub write_timeout: Duration,
     /// Written bytes are flushed within this time even if nobody waits for it.
     pub flush_delay: Duration,

@@ -1,7 +1,9 @@
 //! The data port: accepts sockets for as long as the broker lives. No error of one connection, and none of accepting, ends it.
 
+use super::refusal::Refusals;
 use super::{ConnectionLimits, Stream, run};
 use crate::api::Api;
+use crate::memory::CONNECTION_BYTES;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,8 @@ impl Listener {
     }
 }
 
-/// Accepts until `stop`; each connection runs as a task of its own.
+/// Accepts until `stop`; each connection runs as a task of its own, once the budget has its share. Until then further
+/// ones wait to be accepted. Those beyond the limit are told so.
 pub(crate) async fn serve(
     listener: Listener,
     api: Arc<Api>,
@@ -33,6 +36,7 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
+    let refusals = Refusals::new(&limits);
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
@@ -42,12 +46,17 @@ pub(crate) async fn serve(
             Ok((stream, peer)) => {
                 let Ok(place) = room.clone().try_acquire_owned() else {
                     api.health.metrics().connection_refused();
-                    tracing::warn!(%peer, limit = limits.connections_max, "connection refused: max.connections reached");
+                    tracing::warn!(%peer, limit = limits.connections_max, "connection refused: there are too many");
+                    refusals.refuse(stream, &tasks);
                     continue;
+                };
+                let share = tokio::select! {
+                    share = limits.memory.reserve(CONNECTION_BYTES) => share,
+                    () = stop.cancelled() => return,
                 };
                 let (api, limits, stop) = (api.clone(), limits.clone(), stop.clone());
                 tasks.spawn(async move {
-                    run(prepared(stream), api, limits, stop).await;
+                    run(prepared(stream), share, api, limits, stop).await;
                     drop(place);
                 });
             }

@@ -1,20 +1,22 @@
 //! One native connection: preface, then frames until either side has enough.
 //!
 //! The task that reads a request also handles it; what must wait (for a sync, for records, for a member) waits
-//! elsewhere. It reads no further while the memory budget is spent or too many answers are unsent, and it yields
-//! after each 256 KiB so that two busy connections cannot starve the rest.
+//! elsewhere. A request is admitted before it is decoded, a large one before it is received: it takes a place among the
+//! connection's requests in work and the memory that it and its answer need. Until it has both, nothing more is read.
+//! The task yields after each 256 KiB so that two busy connections cannot starve the rest.
 
+use super::intake::{Intake, Quiet};
 use super::outbox::Outbox;
-use super::stream::{Source, Stream};
+use super::permit::{Permit, Places, decoded};
+use super::stream::Stream;
 use crate::api::{Api, Burst, Call, Peer};
 use crate::config::ZeroCopy;
 use crate::memory::{Memory, Reserved};
-use bytes::BytesMut;
-use grower_protocol::wire::{FrameDecoder, PREFACE_LENGTH, Preface, PrefaceError};
+use grower_protocol::message::Request;
+use grower_protocol::wire::{FRAME_HEAD_LENGTH, FrameHead, PREFACE_LENGTH, Preface, PrefaceError};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What a connection may take.
@@ -27,9 +29,9 @@ pub(crate) struct ConnectionLimits {
     pub(crate) requests_in_flight_max: usize,
     /// For the preface.
     pub(crate) handshake_timeout: Duration,
-    /// For the rest of a frame once its first byte is here.
+    /// For the rest of a frame once its first byte is here, not counting the time that we do not read it.
     pub(crate) frame_timeout: Duration,
-    /// Without any request.
+    /// Without any request, sent or in work.
     pub(crate) idle_timeout: Duration,
     /// For the peer to take a piece of an answer.
     pub(crate) write_timeout: Duration,
@@ -39,12 +41,11 @@ pub(crate) struct ConnectionLimits {
     pub(crate) memory: Memory,
 }
 
-const BUFFER: usize = 64 * 1024;
 const YIELD_EACH: usize = 256 * 1024;
 
 /// Why a connection ended other than by its peer's wish.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub(super) enum Ended {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -53,26 +54,34 @@ enum Ended {
     Frame(#[from] grower_protocol::wire::FrameError),
     #[error("request cannot be read: {0}")]
     Request(#[from] grower_protocol::wire::DecodeError),
+    #[error("a message of {length} bytes is over the limit of {limit} (a 256th of broker.memory)")]
+    Message { length: usize, limit: usize },
     #[error("{0} took too long")]
     Slow(&'static str),
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn run(stream: Stream, api: Arc<Api>, limits: Arc<ConnectionLimits>, stop: CancellationToken) {
+/// Serves one connection to its end. `share` is its part of the memory budget.
+pub(crate) async fn run(
+    stream: Stream,
+    share: Reserved,
+    api: Arc<Api>,
+    limits: Arc<ConnectionLimits>,
+    stop: CancellationToken,
+) {
+    let _share = share;
     let _counted = api.health.metrics().connected();
     let peer = Arc::new(Peer::at(stream.peer()));
     let (source, sink) = stream.split();
-    let outbox = Arc::new(Outbox::new(sink, limits.zero_copy));
+    let outbox = Arc::new(Outbox::new(sink, limits.zero_copy, limits.memory.clone()));
     let mut connection = Connection {
-        source,
+        intake: Intake::new(source, &limits),
         peer,
         outbox: outbox.clone(),
         api,
-        in_flight: Arc::new(Semaphore::new(limits.requests_in_flight_max)),
-        decoder: FrameDecoder::new(limits.frame_bytes_max),
+        places: Places::new(limits.requests_in_flight_max),
+        admitted: None,
+        since_yield: 0,
         limits: limits.clone(),
-        unread: BytesMut::with_capacity(BUFFER),
-        reserved: None,
     };
     let writer = outbox.write_queued(limits.write_timeout);
     let reader = async {
@@ -81,7 +90,7 @@ pub(crate) async fn run(stream: Stream, api: Arc<Api>, limits: Arc<ConnectionLim
             () = stop.cancelled() => Ok(()),
             ended = connection.serve() => ended,
         };
-        connection.drain().await;
+        connection.places.drain().await;
         outbox.close();
         ended
     };
@@ -105,16 +114,15 @@ pub(crate) async fn run(stream: Stream, api: Arc<Api>, limits: Arc<ConnectionLim
 }
 
 struct Connection {
-    source: Source,
+    intake: Intake,
     peer: Arc<Peer>,
     outbox: Arc<Outbox>,
     api: Arc<Api>,
-    in_flight: Arc<Semaphore>,
-    decoder: FrameDecoder,
+    places: Places,
+    /// For the frame that is being received.
+    admitted: Option<Permit>,
+    since_yield: usize,
     limits: Arc<ConnectionLimits>,
-    unread: BytesMut,
-    /// The budget's share for the large frame that is being received.
-    reserved: Option<Reserved>,
 }
 
 impl Connection {
@@ -122,16 +130,13 @@ impl Connection {
         if !self.open().await? {
             return Ok(());
         }
-        let mut since_yield = 0;
         loop {
-            let before = self.unread.len();
             self.handle_received().await?;
-            since_yield += before - self.unread.len();
-            if YIELD_EACH <= since_yield {
-                since_yield = 0;
+            if YIELD_EACH <= self.since_yield {
+                self.since_yield = 0;
                 tokio::task::yield_now().await;
             }
-            if !self.receive_more().await? {
+            if !self.receive().await? {
                 return Ok(());
             }
         }
@@ -139,31 +144,28 @@ impl Connection {
 
     /// Exchanges prefaces; `false` if the peer left without a word.
     async fn open(&mut self) -> Result<bool, Ended> {
-        let deadline = tokio::time::sleep(self.limits.handshake_timeout);
-        tokio::pin!(deadline);
-        while self.unread.len() < PREFACE_LENGTH {
-            let received = tokio::select! {
-                received = self.source.receive(&mut self.unread) => received?,
-                () = &mut deadline => return Err(Ended::Slow("the preface")),
-            };
-            if received == 0 {
+        while self.intake.unread.len() < PREFACE_LENGTH {
+            if !matches!(self.intake.receive().await?, Quiet::No { received } if 0 < received) {
                 return Ok(false);
             }
-            if !b"GROW".starts_with(&self.unread[..self.unread.len().min(4)]) {
+            let unread = &self.intake.unread;
+            if !b"GROW".starts_with(&unread[..unread.len().min(4)]) {
                 self.explain_to_browsers();
                 return Err(PrefaceError::NotGrower.into());
             }
         }
-        let theirs = self.unread.split_to(PREFACE_LENGTH);
+        let theirs = self.intake.unread.split_to(PREFACE_LENGTH);
         let theirs = Preface::decode(theirs.as_ref().try_into().unwrap_or_default())?;
         self.send_raw(&Preface::OURS.encode());
         Preface::OURS.agree(theirs)?;
+        self.intake.frame_done();
         Ok(true)
     }
 
     /// Whoever points a browser or curl at the data port should learn where to go.
     fn explain_to_browsers(&self) {
-        if self.unread.starts_with(b"GET ") || self.unread.starts_with(b"HEAD") || self.unread.starts_with(b"POST") {
+        let unread = &self.intake.unread;
+        if unread.starts_with(b"GET ") || unread.starts_with(b"HEAD") || unread.starts_with(b"POST") {
             self.send_raw(
                 b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
                   This is the data port of a Grower broker; HTTP is served on the --http address.\n",
@@ -172,86 +174,78 @@ impl Connection {
     }
 
     fn send_raw(&self, bytes: &[u8]) {
-        let head = bytes::Bytes::copy_from_slice(bytes);
-        self.outbox.send(super::Answer { head, slices: Vec::new(), permits: Vec::new() });
+        self.outbox.send(super::Answer::new(bytes.to_vec(), Vec::new(), Vec::new()));
+    }
+
+    /// Receives something; `false` if the peer is done.
+    async fn receive(&mut self) -> Result<bool, Ended> {
+        loop {
+            match self.intake.receive().await? {
+                Quiet::No { received } => return Ok(0 < received),
+                Quiet::ForAMoment => {}
+                // A consumer that waits for records is not idle.
+                Quiet::TooLong if self.places.all_free() => return Err(Ended::Slow("the next request")),
+                Quiet::TooLong => {}
+            }
+        }
     }
 
     /// Handles every whole frame in the buffer; answers that are ready leave together.
     async fn handle_received(&mut self) -> Result<(), Ended> {
         let mut burst = Burst::new(self.outbox.clone());
         let handled = self.handle_frames(&mut burst).await;
-        burst.last = self.unread.is_empty();
+        burst.last = self.intake.unread.is_empty();
         burst.send(&self.api); // Also after an error: what was appended before it must be synced all the same.
         handled
     }
 
     async fn handle_frames(&mut self, burst: &mut Burst) -> Result<(), Ended> {
-        while let Some(frame) = self.decoder.next_frame(&mut self.unread)? {
-            let permit = match self.in_flight.clone().try_acquire_owned() {
-                Ok(permit) => permit,
-                Err(_) => {
-                    burst.send(&self.api); // Its answers may be what we are waiting for.
-                    let acquired = self.in_flight.clone().acquire_owned().await;
-                    acquired.map_err(|_| Ended::Slow("a free place"))?
-                }
-            };
+        while let Some(head) = self.intake.next_head()? {
+            if self.admitted.is_none() {
+                self.admitted = Some(self.admit(&head, burst).await?);
+            }
+            let Some(frame) = self.intake.next_frame()? else { break };
+            let Some(mut permit) = self.admitted.take() else { break };
             let request = grower_protocol::wire::decode(&frame.message)?;
+            permit.fit(&request, head.message);
             let peer = self.peer.clone();
             let call = Call { correlation: frame.correlation, permit, attachment: frame.attachment, peer };
             self.api.handle(request, call, burst);
-            self.reserved = None; // A large frame is alone in its buffer: now it is handled.
+            self.intake.frame_done();
+            self.since_yield += head.total;
         }
         Ok(())
     }
 
-    /// Receives until there is at least one whole frame; `false` if the peer is done.
-    async fn receive_more(&mut self) -> Result<bool, Ended> {
-        let mut waits_for_frame = !self.unread.is_empty();
-        let deadline = tokio::time::sleep(self.timeout(waits_for_frame));
-        tokio::pin!(deadline);
-        loop {
-            let wanted = self.decoder.frame_length(&self.unread)?;
-            if wanted.is_some_and(|length| length <= self.unread.len()) {
-                return Ok(true);
-            }
-            if let Some(length) = wanted.filter(|length| BUFFER < *length)
-                && self.reserved.is_none()
-            {
-                self.reserved = Some(self.limits.memory.reserve(length).await);
-            }
-            self.make_room(wanted);
-            let received = tokio::select! {
-                received = self.source.receive(&mut self.unread) => received?,
-                () = &mut deadline => {
-                    return Err(Ended::Slow(if waits_for_frame { "the rest of a frame" } else { "the next request" }));
-                }
-            };
-            if received == 0 {
-                return Ok(false);
-            }
-            if !waits_for_frame {
-                waits_for_frame = true;
-                deadline.as_mut().reset(tokio::time::Instant::now() + self.timeout(true));
-            }
+    /// Waits for a place among the requests in work and for the memory that the request takes. What this connection
+    /// could do without it gives back before it waits: nobody waits for memory while holding some.
+    async fn admit(&mut self, head: &FrameHead, burst: &mut Burst) -> Result<Permit, Ended> {
+        let limit = self.limits.memory.message_bytes_max();
+        if limit < head.message {
+            return Err(Ended::Message { length: head.message, limit });
         }
+        let place = match self.places.try_take() {
+            Some(place) => place,
+            None => {
+                burst.send(&self.api); // Its answers may be what we are waiting for.
+                self.intake.unload();
+                self.places.take().await
+            }
+        };
+        let beside = decoded(head.message) + self.listing() + self.places.cost();
+        let memory = match self.intake.try_reserve(head, beside) {
+            Some(reserved) => reserved,
+            None => {
+                burst.send(&self.api);
+                self.intake.reserve(head, beside).await
+            }
+        };
+        Ok(Permit::new(place, memory))
     }
 
-    fn timeout(&self, waits_for_frame: bool) -> Duration {
-        if waits_for_frame { self.limits.frame_timeout } else { self.limits.idle_timeout }
-    }
-
-    /// Room for more bytes, never for more than twice what has come: a declared length allocates nothing by itself.
-    fn make_room(&mut self, wanted: Option<usize>) {
-        let missing = wanted.map_or(BUFFER, |length| length.saturating_sub(self.unread.len()));
-        let room = missing.clamp(BUFFER, self.unread.len().max(BUFFER));
-        if self.unread.capacity() - self.unread.len() < room.min(missing.max(1)) {
-            self.unread.reserve(room);
-        }
-    }
-
-    /// Gives requests in work a moment to be answered before the outbox closes.
-    async fn drain(&self) {
-        let all = self.in_flight.acquire_many(self.limits.requests_in_flight_max as u32);
-        let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
+    /// What the first request's answer may take because it is a list of all there is.
+    fn listing(&self) -> usize {
+        let message = self.intake.unread.get(FRAME_HEAD_LENGTH..).unwrap_or_default();
+        if Request::asks_for_list(message) { self.limits.memory.listing_bytes() } else { 0 }
     }
 }

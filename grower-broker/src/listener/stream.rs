@@ -1,10 +1,11 @@
 //! The two things a connection can run over: a socket, or a pipe inside the process.
 
 use crate::config::ZeroCopy;
+use bytes::{BufMut, BytesMut};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, Interest, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, Interest, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Mutex;
@@ -51,16 +52,20 @@ impl Stream {
 }
 
 impl Source {
-    /// Receives some bytes at the end of `into`, within its capacity; 0 means that the other side is done.
-    pub(crate) async fn receive(&mut self, into: &mut bytes::BytesMut) -> io::Result<usize> {
-        async fn some(from: &mut (impl AsyncRead + Unpin), into: &mut bytes::BytesMut) -> io::Result<usize> {
-            use bytes::BufMut;
-            let room = into.capacity() - into.len();
-            from.read_buf(&mut into.limit(room.max(1))).await
-        }
+    /// Returns when there may be something to receive. Of a pipe nobody can tell without receiving.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(half) => some(half, into).await,
-            Self::InProcess(half) => some(half, into).await,
+            Self::Tcp(half) => half.readable().await,
+            Self::InProcess(_) => Ok(()),
+        }
+    }
+
+    /// Receives up to `limit` bytes at the end of `into`, within its capacity; 0 means that the other side is done.
+    pub(crate) async fn receive(&mut self, into: &mut BytesMut, limit: usize) -> io::Result<usize> {
+        let room = (into.capacity() - into.len()).min(limit).max(1);
+        match self {
+            Self::Tcp(half) => half.read_buf(&mut into.limit(room)).await,
+            Self::InProcess(half) => half.read_buf(&mut into.limit(room)).await,
         }
     }
 }
@@ -75,6 +80,19 @@ impl Sink {
             },
             Self::InProcess(_) => Ok(0), // A pipe wakes its reader by a task anyway: leave it to the writer.
         }
+    }
+
+    /// Returns when something can be sent without waiting. Of a pipe nobody can tell without sending.
+    pub(crate) async fn ready(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(half) => half.writable().await,
+            Self::InProcess(_) => Ok(()),
+        }
+    }
+
+    /// Whether [`Sink::try_send`] can send at all.
+    pub(crate) fn sends_at_once(&self) -> bool {
+        matches!(self, Self::Tcp(_))
     }
 
     /// Sends all of it.

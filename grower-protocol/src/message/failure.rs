@@ -91,6 +91,8 @@ pub enum ErrorCode {
     FencedMember,
     /// The partition is assigned to somebody else.
     NotAssigned,
+    /// The broker serves as many connections as it may: there will be room when others close.
+    TooManyConnections,
 }
 
 impl ErrorCode {
@@ -108,6 +110,7 @@ impl ErrorCode {
                 | E::CorruptBatch
                 | E::DiskFull
                 | E::UnknownTopicId
+                | E::TooManyConnections
         )
     }
 

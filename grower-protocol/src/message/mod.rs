@@ -113,6 +113,21 @@ pub enum Request {
     InspectGroup(GroupId),
 }
 
+impl Request {
+    /// Whether an encoded request asks for a list whose length has nothing to do with the request's own. Its first byte
+    /// says so: a broker makes room for the answer before it decodes the request.
+    pub fn asks_for_list(encoded: &[u8]) -> bool {
+        const METADATA: u8 = 1;
+        const FETCH_OFFSETS: u8 = 9;
+        const LIST_GROUPS: u8 = 10;
+        const DESCRIBE_GROUP: u8 = 11;
+        const DESCRIBE_TOPICS: u8 = 17;
+        const INSPECT_GROUP: u8 = 20;
+        let kind = encoded.first().copied().unwrap_or_default();
+        matches!(kind, METADATA | FETCH_OFFSETS | LIST_GROUPS | DESCRIBE_GROUP | DESCRIBE_TOPICS | INSPECT_GROUP)
+    }
+}
+
 /// What a broker answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {

@@ -284,6 +284,29 @@ fn description() -> TopicDescription {
 
 #[test]
 fn error_codes_keep_their_numbers() {
-    let numbers = [ErrorCode::Internal, ErrorCode::UnknownTopic, ErrorCode::DiskFull, ErrorCode::NotAssigned];
-    assert_eq!(numbers.map(|code| encode(&code)[0]), [0, 7, 24, 32]);
+    let numbers = [
+        ErrorCode::Internal,
+        ErrorCode::UnknownTopic,
+        ErrorCode::DiskFull,
+        ErrorCode::NotAssigned,
+        ErrorCode::TooManyConnections,
+    ];
+    assert_eq!(numbers.map(|code| encode(&code)[0]), [0, 7, 24, 32, 33]);
+}
+
+#[test]
+fn requests_for_lists_are_told_by_their_first_byte() {
+    let group = GroupId::new("g").unwrap();
+    let lists = [
+        Request::Metadata(Metadata::default()),
+        Request::FetchOffsets { group: group.clone(), partitions: None },
+        Request::ListGroups,
+        Request::DescribeGroup(group.clone()),
+        Request::DescribeTopics { topics: None, segments: true },
+        Request::InspectGroup(group.clone()),
+    ];
+    assert!(lists.iter().all(|request| Request::asks_for_list(&encode(request))));
+    let others = [Request::InitProducer, Request::DeleteGroup(group), Request::DeleteTopic(name())];
+    assert!(!others.iter().any(|request| Request::asks_for_list(&encode(request))));
+    assert!(!Request::asks_for_list(&[]));
 }

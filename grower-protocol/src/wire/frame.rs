@@ -64,11 +64,15 @@ pub struct FrameDecoder {
 }
 
 /// The declared lengths of a frame, found possible.
-struct Head {
-    total: usize,
-    message: usize,
+#[derive(Clone, Copy, Debug)]
+pub struct FrameHead {
+    /// Bytes of the whole frame.
+    pub total: usize,
+    /// Bytes of its message.
+    pub message: usize,
+    /// Which exchange it belongs to.
+    pub correlation: Correlation,
     crc: u32,
-    correlation: Correlation,
 }
 
 impl FrameDecoder {
@@ -80,6 +84,27 @@ impl FrameDecoder {
     /// How many bytes the first frame in `unread` has in all; `None` until its head is here.
     pub fn frame_length(&self, unread: &[u8]) -> Result<Option<usize>, FrameError> {
         Ok(self.head(unread)?.map(|head| head.total))
+    }
+
+    /// What the first frame in `unread` says of itself; `None` until its head is here.
+    pub fn head(&self, unread: &[u8]) -> Result<Option<FrameHead>, FrameError> {
+        let Some((prefix, rest)) = unread.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_be_bytes(*prefix) as usize;
+        if self.limit < length {
+            return Err(FrameError::TooLong { length, limit: self.limit }); // Before waiting for bytes that must not come.
+        }
+        let Some(rest) = rest.first_chunk::<12>() else { return short_head(length) };
+        let [c0, c1, c2, c3, i0, i1, i2, i3, m0, m1, m2, m3] = *rest;
+        let message = u32::from_be_bytes([m0, m1, m2, m3]) as usize;
+        if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH + message {
+            return Err(FrameError::Lengths { length, message });
+        }
+        Ok(Some(FrameHead {
+            total: length + LENGTH_COUNTS_FROM,
+            message,
+            crc: u32::from_be_bytes([c0, c1, c2, c3]),
+            correlation: Correlation(u32::from_be_bytes([i0, i1, i2, i3])),
+        }))
     }
 
     /// Takes the first frame off `unread`; `None` until it is whole.
@@ -97,30 +122,10 @@ impl FrameDecoder {
         frame.advance(FRAME_HEAD_LENGTH);
         Ok(Some(Frame { correlation: head.correlation, message: frame, attachment }))
     }
-
-    fn head(&self, unread: &[u8]) -> Result<Option<Head>, FrameError> {
-        let Some((prefix, rest)) = unread.split_first_chunk::<4>() else { return Ok(None) };
-        let length = u32::from_be_bytes(*prefix) as usize;
-        if self.limit < length {
-            return Err(FrameError::TooLong { length, limit: self.limit }); // Before waiting for bytes that must not come.
-        }
-        let Some(rest) = rest.first_chunk::<12>() else { return short_head(length) };
-        let [c0, c1, c2, c3, i0, i1, i2, i3, m0, m1, m2, m3] = *rest;
-        let message = u32::from_be_bytes([m0, m1, m2, m3]) as usize;
-        if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH + message {
-            return Err(FrameError::Lengths { length, message });
-        }
-        Ok(Some(Head {
-            total: length + LENGTH_COUNTS_FROM,
-            message,
-            crc: u32::from_be_bytes([c0, c1, c2, c3]),
-            correlation: Correlation(u32::from_be_bytes([i0, i1, i2, i3])),
-        }))
-    }
 }
 
 /// A length that cannot hold the rest of the head is wrong before the rest arrives.
-fn short_head(length: usize) -> Result<Option<Head>, FrameError> {
+fn short_head(length: usize) -> Result<Option<FrameHead>, FrameError> {
     if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH {
         return Err(FrameError::Lengths { length, message: 0 });
     }

@@ -8,5 +8,5 @@ mod frame;
 mod preface;
 
 pub use bincode::{DecodeError, MESSAGE_BYTES_MAX, decode, encode};
-pub use frame::{Correlation, FRAME_HEAD_LENGTH, Frame, FrameDecoder, FrameError, encode_frame};
+pub use frame::{Correlation, FRAME_HEAD_LENGTH, Frame, FrameDecoder, FrameError, FrameHead, encode_frame};
 pub use preface::{PREFACE_LENGTH, Preface, PrefaceError};

@@ -41,7 +41,7 @@ pub(super) const KEYS: [Key; 23] = [
     },
     Key {
         name: "broker.memory",
-        about: "What requests, answers and state in memory may take together",
+        about: "What connections (64KiB each, at most five eighths), requests (at most an eighth each), answers and state may take",
         accepts: "a size from 16MiB, such as 1GiB",
         kind: Kind::Measure,
         set: |to, text| put(&mut to.broker.memory, bytes(text, 16 * MIB..=LARGE)),
@@ -84,7 +84,7 @@ pub(super) const KEYS: [Key; 23] = [
     },
     Key {
         name: "network.max_connections",
-        about: "Open client connections; further ones are closed at once",
+        about: "Open client connections; further ones are told so and closed",
         accepts: "a number from 1 to 16777216",
         kind: Kind::Count,
         set: |to, text| put(&mut to.broker.max_connections, count(text, 1..=MANY)),
@@ -116,7 +116,7 @@ pub(super) const KEYS: [Key; 23] = [
     },
     Key {
         name: "network.frame_timeout",
-        about: "How long a request may take to arrive, once its first byte has come",
+        about: "How long a request may take to arrive, once its first byte has come and there is memory for it",
         accepts: "a duration from 1ms to 1d, such as 1m",
         kind: Kind::Measure,
         set: |to, text| put(&mut to.broker.frame_timeout, duration(text, 1..=DAY)),
@@ -124,7 +124,7 @@ pub(super) const KEYS: [Key; 23] = [
     },
     Key {
         name: "network.idle_timeout",
-        about: "How long a connection may stay without a request",
+        about: "How long a connection may stay without a request, sent or in work",
         accepts: "a duration from 1s to 1d, such as 10m",
         kind: Kind::Measure,
         set: |to, text| put(&mut to.broker.idle_timeout, duration(text, SECOND..=DAY)),
@@ -132,7 +132,7 @@ pub(super) const KEYS: [Key; 23] = [
     },
     Key {
         name: "network.write_timeout",
-        about: "How long a client may take nothing of its answer",
+        about: "How long a client may take nothing of its answer before it is closed",
         accepts: "a duration from 1ms to 1d, such as 1m",
         kind: Kind::Measure,
         set: |to, text| put(&mut to.broker.write_timeout, duration(text, 1..=DAY)),

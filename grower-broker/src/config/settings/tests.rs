@@ -46,7 +46,7 @@ fn the_defaults_are_those_of_the_design() {
     # data_dir =
     # Which broker of its cluster this is (a number from 1 to 2147483647).
     node_id = 1
-    # What requests, answers and state in memory may take together (a size from 16MiB, such as 1GiB).
+    # What connections (64KiB each, at most five eighths), requests (at most an eighth each), answers and state may take (a size from 16MiB, such as 1GiB).
     memory = "1GiB"
     # Whether a topic comes into being when somebody produces to it (true or false).
     auto_create_topics = false
@@ -58,7 +58,7 @@ fn the_defaults_are_those_of_the_design() {
     http = "127.0.0.1:9094"
     # What clients are told to connect to, if that is not where the broker listens (HOST:PORT, such as broker-1.example:9092).
     # advertise =
-    # Open client connections; further ones are closed at once (a number from 1 to 16777216).
+    # Open client connections; further ones are told so and closed (a number from 1 to 16777216).
     max_connections = 10000
     # The longest request or answer (a size from 1MiB to below 1GiB, such as 100MiB).
     frame_bytes_max = "100MiB"
@@ -66,11 +66,11 @@ fn the_defaults_are_those_of_the_design() {
     requests_in_flight_max = 256
     # How long a new connection may take to say which protocol it speaks (a duration from 1ms to 1d, such as 10s).
     handshake_timeout = "10s"
-    # How long a request may take to arrive, once its first byte has come (a duration from 1ms to 1d, such as 1m).
+    # How long a request may take to arrive, once its first byte has come and there is memory for it (a duration from 1ms to 1d, such as 1m).
     frame_timeout = "1m"
-    # How long a connection may stay without a request (a duration from 1s to 1d, such as 10m).
+    # How long a connection may stay without a request, sent or in work (a duration from 1s to 1d, such as 10m).
     idle_timeout = "10m"
-    # How long a client may take nothing of its answer (a duration from 1ms to 1d, such as 1m).
+    # How long a client may take nothing of its answer before it is closed (a duration from 1ms to 1d, such as 1m).
     write_timeout = "1m"
 
     [disk]

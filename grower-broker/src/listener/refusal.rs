@@ -1,0 +1,118 @@
+//! Connections beyond the limit: told why, then closed.
+//!
+//! A client that is only hung up on cannot tell a full broker from a broken one. So its first request is read and
+//! answered with the reason; but only a few at a time, for a second each: the rest is closed at once.
+
+use super::ConnectionLimits;
+use bytes::BytesMut;
+use grower_protocol::message::{ErrorCode, Failure, Response};
+use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, encode, encode_frame};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// Refused at a time.
+const AT_ONCE: usize = 64;
+/// For the whole farewell.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// An introduction is shorter.
+const INTRODUCTION_MAX: usize = 1024;
+
+/// Who is being refused.
+pub(super) struct Refusals {
+    room: Arc<Semaphore>,
+    failure: Failure,
+}
+
+impl Refusals {
+    pub(super) fn new(limits: &ConnectionLimits) -> Self {
+        let detail = format!(
+            "the broker serves {} connections and takes no more (network.max_connections, and five eighths of broker.memory)",
+            limits.connections_max
+        );
+        Self { room: Arc::new(Semaphore::new(AT_ONCE)), failure: Failure::new(ErrorCode::TooManyConnections, detail) }
+    }
+
+    /// Tells the client, if not too many others are being told.
+    pub(super) fn refuse(&self, stream: TcpStream, tasks: &TaskTracker) {
+        let Ok(place) = self.room.clone().try_acquire_owned() else { return };
+        let failure = self.failure.clone();
+        tasks.spawn(async move {
+            // A client that does not listen needs no reason.
+            let _ = tokio::time::timeout(TIMEOUT, tell(stream, failure)).await;
+            drop(place);
+        });
+    }
+}
+
+async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, failure: Failure) -> io::Result<()> {
+    let Some(correlation) = introduction(&mut stream).await? else { return Ok(()) };
+    let mut answer = Preface::OURS.encode().to_vec();
+    answer.extend_from_slice(&encode_frame(correlation, &encode(&Response::Failed(failure)), 0));
+    stream.write_all(&answer).await?;
+    stream.shutdown().await?;
+    // Closing with bytes unread would reset the connection, and the answer with it.
+    let mut rest = [0; 64];
+    while 0 < stream.read(&mut rest).await? {}
+    Ok(())
+}
+
+/// The number of the client's first request; `None` if it is no client of ours.
+async fn introduction(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Correlation>> {
+    let mut preface = [0; PREFACE_LENGTH];
+    stream.read_exact(&mut preface).await?;
+    if Preface::decode(preface).is_err() {
+        return Ok(None);
+    }
+    let mut unread = BytesMut::with_capacity(INTRODUCTION_MAX);
+    loop {
+        match FrameDecoder::new(INTRODUCTION_MAX).next_frame(&mut unread) {
+            Ok(Some(frame)) => return Ok(Some(frame.correlation)),
+            Ok(None) if 0 < stream.read_buf(&mut unread).await? => {}
+            _ => return Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grower_protocol::message::{Hello, Request};
+    use grower_protocol::wire::decode;
+
+    #[tokio::test]
+    async fn a_refused_client_learns_why() {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let failure = Failure::new(ErrorCode::TooManyConnections, "full");
+        let telling = tokio::spawn(tell(server, failure.clone()));
+        let hello = Hello { software: "test".into(), version: "1".into(), features: Vec::new() };
+        let mut greeting = Preface::OURS.encode().to_vec();
+        greeting.extend_from_slice(&encode_frame(Correlation(7), &encode(&Request::Hello(hello)), 0));
+        client.write_all(&greeting).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        drop(client);
+        telling.await.unwrap().unwrap();
+        let mut frames = BytesMut::from(&answer[PREFACE_LENGTH..]);
+        let frame = FrameDecoder::new(1024).next_frame(&mut frames).unwrap().unwrap();
+        assert_eq!(frame.correlation, Correlation(7));
+        assert_eq!(decode::<Response>(&frame.message).unwrap(), Response::Failed(failure));
+    }
+
+    #[tokio::test]
+    async fn whoever_is_no_client_is_told_nothing() {
+        for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"GROW\0\x01\0\x01\xff\xff\xff\xff", b"GR"] {
+            let (mut client, server) = tokio::io::duplex(4096);
+            client.write_all(bytes).await.unwrap();
+            client.shutdown().await.unwrap();
+            let _ = tell(server, Failure::new(ErrorCode::TooManyConnections, "full")).await;
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            assert!(answer.is_empty(), "{bytes:?}");
+        }
+    }
+}
