@@ -129,8 +129,10 @@ impl Producer {
             if !is_news && !is_awaited {
                 return Ok(delivery); // It joined a batch whose turn comes anyway.
             }
+            let turnout = state.turnout(Instant::now());
+            // After the turn: what just left needs no alarm before its delivery timeout.
             let deadline = if was_busy { None } else { state.line.deadline() };
-            (delivery, deadline, state.turnout(Instant::now()))
+            (delivery, deadline, turnout)
         };
         engine.watch(deadline);
         engine.turn_out(topic, partition, turnout);
