@@ -6,14 +6,15 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 
 /// Every arrow that may be: who depends on whom.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("grower-cli", &["grower-client", "grower-broker"]),
     ("grower-client", &["grower-protocol"]),
     ("grower-broker", &["grower-storage", "grower-index", "grower-protocol"]),
     ("grower-storage", &["grower-index", "grower-protocol"]),
     ("grower-index", &[]),
     ("grower-protocol", &[]),
-    ("xtask", &["grower-client", "grower-broker"]),
+    ("xtask", &["grower-client", "grower-broker", "grower-fuzz"]),
+    ("grower-fuzz", &["grower-cli", "grower-broker", "grower-storage", "grower-index", "grower-protocol"]),
 ];
 
 /// The part of `cargo metadata` that matters here.

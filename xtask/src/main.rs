@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod layers;
 mod workspace;
 
@@ -23,6 +24,8 @@ enum Chore {
     Layers,
     /// Measures the real daemon beside a limit program that moves the same bytes.
     Bench(bench::Bench),
+    /// Gives every decoder hostile bytes, guided by what they reach.
+    Fuzz(fuzz::Fuzz),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -30,5 +33,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Ci => ci::run(),
         Chore::Layers => layers::run(),
         Chore::Bench(bench) => bench.run(),
+        Chore::Fuzz(fuzz) => fuzz.run(),
     }
 }

@@ -52,10 +52,11 @@ impl Default for Settings {
 impl Settings {
     /// Sets what a TOML file says.
     pub fn read_file(&mut self, path: &Path) -> Result<(), SettingsError> {
-        self.read_toml(path, &file::read(path)?)
+        self.read_text(path, &file::read(path)?)
     }
 
-    fn read_toml(&mut self, path: &Path, text: &str) -> Result<(), SettingsError> {
+    /// Sets what the text of a TOML file says; errors name `path`.
+    pub fn read_text(&mut self, path: &Path, text: &str) -> Result<(), SettingsError> {
         for entry in file::entries(path, text)? {
             let origin = Origin::File { path: path.to_owned(), line: entry.line };
             let set = find(&entry.key).and_then(|key| key.take(self, &entry.value));

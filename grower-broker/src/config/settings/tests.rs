@@ -2,7 +2,7 @@ use super::*;
 
 fn from_toml(text: &str) -> Result<Settings, String> {
     let mut settings = Settings::default();
-    settings.read_toml(Path::new("grower.toml"), text).map_err(|error| error.to_string())?;
+    settings.read_text(Path::new("grower.toml"), text).map_err(|error| error.to_string())?;
     Ok(settings)
 }
 

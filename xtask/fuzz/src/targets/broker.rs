@@ -1,0 +1,184 @@
+//! A whole broker, asked anything that can be said.
+
+use super::batch::{samples, seal_all};
+use super::message;
+use super::pieces::{Pieces, joined};
+use crate::Target;
+use bytes::BytesMut;
+use grower_broker::metadata::{Command, Identity, MemMetadataStore, MetadataStore, Uuid};
+use grower_broker::{Broker, BrokerConfig, MemLogs};
+use grower_protocol::ids::{NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::message::{Acks, Produce, ProducePartition, Request, Response};
+use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, decode, encode, encode_frame};
+use grower_storage::disk::{Disk, MemDisk};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::runtime::Runtime;
+
+pub(super) const BROKER: Target = Target {
+    name: "broker",
+    about: "requests to a running broker, with batches: each is answered, and the broker serves on",
+    run,
+    seeds,
+    allocates: 64 << 20,
+};
+
+/// As the protocol's tests have it, so that their messages are seeds here.
+const TOPIC: TopicId = TopicId::from_bytes([7; 16]);
+const DIR: &str = "/grower";
+const FRAME_BYTES_MAX: usize = 1 << 20;
+const REQUESTS_MAX: usize = 16;
+/// Far beyond what any answer takes: for a broker that will never answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn run(input: &[u8]) {
+    watch_for_panics();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    runtime.block_on(async {
+        let broker = start().await;
+        let mut asker = Asker::open(broker.connect()).await;
+        let mut pieces = Pieces(input);
+        for _ in 0..REQUESTS_MAX {
+            if pieces.is_empty() {
+                break;
+            }
+            let Ok(request) = decode::<Request>(pieces.piece()) else { continue };
+            let mut attachment = Vec::new();
+            let request = tamed(request, &mut pieces, &mut attachment);
+            asker.ask(&request, &attachment).await;
+        }
+        let mut next = Asker::open(broker.connect()).await;
+        next.ask(&Request::InitProducer, &[]).await;
+        drop((asker, next));
+        broker.stop().await.expect("it stops cleanly");
+    });
+    stop(runtime);
+    assert!(!PANICKED.load(Ordering::Relaxed), "the broker panicked");
+}
+
+fn stop(runtime: Runtime) {
+    runtime.shutdown_background();
+}
+
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// A panic in a task of the broker ends that task only: nobody would notice.
+fn watch_for_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICKED.store(true, Ordering::Relaxed);
+            before(info);
+        }));
+    });
+}
+
+/// Nothing waits longer than it must, and a produce has the batches that it says.
+fn tamed(request: Request, pieces: &mut Pieces<'_>, attachment: &mut Vec<u8>) -> Request {
+    match request {
+        Request::Fetch(mut fetch) => {
+            fetch.max_wait_ms = 0;
+            Request::Fetch(fetch)
+        }
+        Request::Produce(mut produce) => {
+            for partition in &mut produce.partitions {
+                let mut batches = pieces.piece().to_vec();
+                seal_all(&mut batches);
+                partition.length = batches.len() as u32;
+                attachment.extend(batches);
+            }
+            Request::Produce(produce)
+        }
+        other => other,
+    }
+}
+
+/// A broker without files, with one topic whose id is known.
+async fn start() -> Broker {
+    let metadata = Arc::new(MemMetadataStore::default());
+    let node = NodeId::new(1);
+    let create = Command::CreateTopic {
+        name: TopicName::new("events").expect("a sound name"),
+        id: TOPIC,
+        replicas: vec![vec![node]; 3],
+        configs: Vec::new(),
+        at: Timestamp::from_millis(1),
+    };
+    let disk = Arc::new(MemDisk::default());
+    let uuid = Uuid::from_random([5; 16]);
+    disk.create_dir_all(Path::new(DIR)).expect("memory can be written");
+    Identity::open(&*disk, Path::new(DIR), node, || uuid).expect("a new directory is taken");
+    let register = Command::RegisterBroker { node, uuid, address: String::new() };
+    let config = BrokerConfig {
+        frame_bytes_max: FRAME_BYTES_MAX,
+        fetch_bytes_max: FRAME_BYTES_MAX / 2,
+        ..BrokerConfig::at(DIR)
+    };
+    let builder = Broker::builder(config).disk(disk).logs(Arc::new(MemLogs));
+    for command in [register, create] {
+        metadata.propose(command).await.expect("a new cluster takes a topic");
+    }
+    builder.metadata(metadata).start().await.expect("a broker in memory starts")
+}
+
+/// A client that waits for each answer.
+struct Asker {
+    stream: DuplexStream,
+    unread: BytesMut,
+    asked: u32,
+}
+
+impl Asker {
+    async fn open(mut stream: DuplexStream) -> Self {
+        stream.write_all(&Preface::OURS.encode()).await.expect("a broker takes a preface");
+        stream.read_exact(&mut [0; PREFACE_LENGTH]).await.expect("a broker sends its preface");
+        Self { stream, unread: BytesMut::new(), asked: 0 }
+    }
+
+    async fn ask(&mut self, request: &Request, attachment: &[u8]) {
+        self.asked += 1;
+        let mut frame = encode_frame(Correlation(self.asked), &encode(request), attachment.len());
+        frame.extend_from_slice(attachment);
+        if FRAME_BYTES_MAX < frame.len() {
+            return;
+        }
+        self.stream.write_all(&frame).await.expect("a broker reads what it can understand");
+        if matches!(request, Request::Produce(Produce { acks: Acks::None, .. })) {
+            return;
+        }
+        let answer = tokio::time::timeout(PATIENCE, self.answer()).await;
+        answer.unwrap_or_else(|_| panic!("no answer to {request:?}"));
+    }
+
+    /// The answer to the latest request; those to earlier ones may come before it.
+    async fn answer(&mut self) {
+        let decoder = FrameDecoder::new(FRAME_BYTES_MAX);
+        loop {
+            while let Some(frame) = decoder.next_frame(&mut self.unread).expect("a broker sends sound frames") {
+                decode::<Response>(&frame.message).expect("a broker sends sound messages");
+                if frame.correlation == Correlation(self.asked) {
+                    return;
+                }
+            }
+            let received = self.stream.read_buf(&mut self.unread).await.expect("a pipe can be read");
+            assert!(0 < received, "the broker closed the connection instead of answering");
+        }
+    }
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = (message::REQUEST.seeds)().into_iter().map(|request| joined(&[request])).collect();
+    let produce = |partition| {
+        let partition = ProducePartition { topic: TOPIC, partition: PartitionId::new(partition), length: 0 };
+        encode(&Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![partition] }))
+    };
+    for (at, batch) in samples().into_iter().enumerate() {
+        seeds.push(joined(&[produce(at as u32 % 3), batch.to_vec()]));
+    }
+    seeds.push(seeds.concat());
+    seeds
+}

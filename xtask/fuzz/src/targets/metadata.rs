@@ -1,0 +1,124 @@
+//! What the cluster knows of itself, as it lies on disk.
+
+use super::pieces::{Pieces, joined};
+use crate::Target;
+use grower_broker::SystemClock;
+use grower_broker::metadata::{Command, Identity, Image, LogMetadataStore, MetadataStore, Uuid};
+use grower_protocol::ids::{LeaderEpoch, NodeId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::wire::{decode, encode};
+use grower_storage::disk::{Disk, MemDisk};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) const COMMANDS: Target = Target {
+    name: "metadata-commands",
+    about: "commands as they are stored: each is applied or refused, twice the same",
+    run: commands,
+    seeds: || vec![joined(&history().iter().map(encode).collect::<Vec<_>>())],
+    allocates: 16 << 20,
+};
+
+pub(super) const SNAPSHOT: Target = Target {
+    name: "metadata-snapshot",
+    about: "a snapshot of the metadata: what opens can be started on",
+    run: snapshot,
+    seeds: || vec![written_snapshot()],
+    allocates: 16 << 20,
+};
+
+pub(super) const IDENTITY: Target = Target {
+    name: "identity",
+    about: "whose a data directory is",
+    run: identity,
+    seeds: || vec![written_identity()],
+    allocates: 4 << 20,
+};
+
+const DIR: &str = "/data";
+const UUID: Uuid = Uuid::from_random([5; 16]);
+
+fn commands(input: &[u8]) {
+    let mut pieces = Pieces(input);
+    let (mut image, mut twin) = (Image::default(), Image::default());
+    while !pieces.is_empty() {
+        let Ok(command) = decode::<Command>(pieces.piece()) else { continue };
+        let (applied, repeated) = (image.apply(command.clone()), twin.apply(command));
+        assert_eq!(format!("{applied:?}"), format!("{repeated:?}"));
+    }
+}
+
+/// The items in a sound frame.
+fn snapshot(input: &[u8]) {
+    let mut bytes = b"GWms\0\x01\0\0".to_vec();
+    bytes.extend_from_slice(&(input.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(input);
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    let disk = Arc::new(MemDisk::default());
+    write(&*disk, "metadata", "image.snapshot", &bytes);
+    let Ok(store) = LogMetadataStore::open(disk, Path::new(DIR), Arc::new(SystemClock)) else { return };
+    let mut image = Image::clone(&store.image());
+    for command in history() {
+        let _ = image.apply(command);
+    }
+}
+
+/// The text with a true CRC.
+fn identity(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let signed = format!("{text}crc32 = \"{:08x}\"\n", crc32fast::hash(text.as_bytes()));
+    let disk = MemDisk::default();
+    write(&disk, "", "meta", signed.as_bytes());
+    let _ = Identity::open(&disk, Path::new(DIR), NodeId::new(1), || UUID);
+}
+
+/// Every kind of command once, in an order in which each is applied.
+fn history() -> Vec<Command> {
+    let (node, id) = (NodeId::new(1), TopicId::from_bytes([3; 16]));
+    let configs = vec![("flush".to_owned(), "os".to_owned())];
+    vec![
+        Command::FormatCluster { cluster: UUID },
+        Command::RegisterBroker { node, uuid: UUID, address: "a:1".to_owned() },
+        Command::CreateTopic {
+            name: TopicName::new("events").expect("a sound name"),
+            id,
+            replicas: vec![vec![node]; 2],
+            configs,
+            at: Timestamp::from_millis(1),
+        },
+        Command::GrowTopic { id, from: 2, added: vec![vec![node]] },
+        Command::AlterTopic { id, configs: vec![("flush".to_owned(), None)] },
+        Command::AllocateProducerIds { count: 1_000 },
+        Command::RegisterBroker { node, uuid: UUID, address: "a:2".to_owned() },
+        Command::DeleteTopic { id },
+        Command::ForgetDeleted { ids: vec![id] },
+    ]
+}
+
+/// One item of each kind, laid out as the snapshot's own enum is.
+fn written_snapshot() -> Vec<u8> {
+    let (node, id, name) = (NodeId::new(1), TopicId::from_bytes([3; 16]), "events");
+    let partition = (Some(node), LeaderEpoch::new(4), vec![node], vec![node]);
+    let items = [
+        encode(&(0u32, 0u64, Some(UUID), ProducerId::new(1))),
+        encode(&(1u32, node, UUID, "a:1")),
+        encode(&(2u32, name, id, Timestamp::from_millis(1), vec![partition], vec![("flush", "os")])),
+        encode(&(3u32, TopicId::from_bytes([4; 16]), name, 2u32)),
+    ];
+    items.iter().flat_map(|item| [&(item.len() as u32).to_be_bytes()[..], item].concat()).collect()
+}
+
+fn written_identity() -> Vec<u8> {
+    let disk = MemDisk::default();
+    disk.create_dir_all(Path::new(DIR)).expect("memory can be written");
+    Identity::open(&disk, Path::new(DIR), NodeId::new(1), || UUID).expect("a new directory is taken");
+    let text = disk.map(&Path::new(DIR).join("meta")).expect("it was written");
+    let text = String::from_utf8_lossy(text.as_ref()).into_owned();
+    text.split("crc32").next().unwrap_or_default().as_bytes().to_vec()
+}
+
+fn write(disk: &dyn Disk, dir: &str, name: &str, bytes: &[u8]) {
+    let dir = Path::new(DIR).join(dir);
+    disk.create_dir_all(&dir).expect("memory can be written");
+    let file = disk.create(&dir.join(name)).expect("memory can be written");
+    file.write_all_at(bytes, 0).expect("memory can be written");
+}

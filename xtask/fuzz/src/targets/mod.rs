@@ -1,0 +1,45 @@
+//! The targets, a file for each kind of bytes.
+
+mod batch;
+mod broker;
+mod cli;
+mod compression;
+mod config;
+mod group;
+mod index;
+mod message;
+mod metadata;
+mod partition;
+mod pieces;
+mod wire;
+
+use crate::Target;
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    wire::FRAME,
+    message::REQUEST,
+    message::RESPONSE,
+    batch::PRODUCED,
+    batch::STORED,
+    compression::GZIP,
+    compression::SNAPPY,
+    compression::LZ4,
+    compression::ZSTD,
+    index::INDEX,
+    partition::SMALL_FILE,
+    partition::SEGMENT,
+    metadata::COMMANDS,
+    metadata::SNAPSHOT,
+    metadata::IDENTITY,
+    group::GROUP_RECORDS,
+    config::CONFIG,
+    config::TOPIC_CONFIG,
+    cli::ARGUMENTS,
+    broker::BROKER,
+];
+
+/// The target of that name.
+pub fn target(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}

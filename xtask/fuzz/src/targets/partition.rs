@@ -1,0 +1,170 @@
+//! A partition's directory in which one file is not what was written.
+
+use super::batch::{samples, seal_all};
+use super::pieces::Pieces;
+use crate::Target;
+use grower_protocol::batch::{BatchLimits, BatchReader, UnplacedBatch};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
+use grower_storage::disk::{Disk, MemDisk};
+use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(super) const SMALL_FILE: Target = Target {
+    name: "small-file",
+    about: "partition.meta, checkpoint, epochs or producers with any content: the log opens or says why not, and what \
+            is acknowledged afterwards survives a crash",
+    run: small_file,
+    seeds: || {
+        SMALL.iter().enumerate().map(|(at, (name, _))| [&[at as u8][..], body(&contents(name))].concat()).collect()
+    },
+    allocates: 16 << 20,
+};
+
+pub(super) const SEGMENT: Target = Target {
+    name: "segment",
+    about: "log and index files with any content: the same, and what cannot be read is told as damaged",
+    run: segment,
+    seeds: || {
+        let logs = PLACES.iter().enumerate();
+        logs.map(|(at, name)| [&[at as u8, 1, 0, 0][..], &contents(name)].concat()).collect()
+    },
+    allocates: 16 << 20,
+};
+
+const DIR: &str = "/topic/0";
+const NOW: Timestamp = Timestamp::from_millis(5_000);
+const SMALL: [(&str, &[u8; 4]); 4] =
+    [("partition.meta", b"GWpm"), ("checkpoint", b"GWcp"), ("leader-epochs", b"GWle"), ("producers.snapshot", b"GWps")];
+const PLACES: [&str; 4] = [
+    "00000000000000000000.growerlog",
+    "00000000000000000000.growerindex",
+    "00000000000000000009.growerlog",
+    "00000000000000000009.growerindex",
+];
+
+/// A sound frame around any body.
+fn small_file(input: &[u8]) {
+    let mut pieces = Pieces(input);
+    let (name, kind) = SMALL[usize::from(pieces.byte()) % SMALL.len()];
+    let disk = sound();
+    let mut bytes = kind.to_vec();
+    bytes.extend_from_slice(&[0, 1, 0, 0]);
+    bytes.extend_from_slice(&(pieces.0.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(pieces.0);
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    change(&disk, name, |file| *file = bytes);
+    check(disk);
+}
+
+/// The input stands in place of a part of a file, with true CRCs if it wishes.
+fn segment(input: &[u8]) {
+    let mut pieces = Pieces(input);
+    let name = PLACES[usize::from(pieces.byte()) % PLACES.len()];
+    let (whole, at) = (pieces.byte(), pieces.number());
+    let disk = sound();
+    change(&disk, name, |file| {
+        let start = at.min(file.len());
+        let end = if whole & 1 != 0 { file.len() } else { file.len().min(start + pieces.0.len()) };
+        file.splice(start..end, pieces.0.iter().copied());
+        if whole & 2 == 0 && name.ends_with("log") {
+            seal_all(file);
+        }
+    });
+    check(disk);
+}
+
+/// Whatever a directory holds: it can be verified; if it opens, it can be read, and what is appended stays.
+fn check(disk: Arc<MemDisk>) {
+    let _ = grower_storage::verify::verify(&*disk, Path::new(DIR), |_| {});
+    let Ok((mut log, _)) = open(&disk) else { return };
+    read_all(&log);
+    let end = log.span().end;
+    let Ok(appended) = log.append(batch(), LeaderEpoch::new(9), NOW) else { return };
+    assert!(end <= appended.base_offset, "no offset is given twice");
+    let point = log.flush_point();
+    disk.sync_many(&point.files).expect("memory can be synced");
+    log.flushed(&point, Ok(())).expect("a synced log goes on");
+    drop(log);
+    disk.crash();
+    let (log, _) = open(&disk).expect("what was served opens after a crash");
+    assert_eq!(log.span().end, appended.next_offset, "what was acknowledged is there");
+    let slices = log.reader().read(appended.base_offset, 1 << 20, Offset::MAX).expect("and can be read");
+    assert!(!slices.is_empty());
+}
+
+/// Reads until the end, past whatever is told as damaged.
+fn read_all(log: &DiskLog) {
+    let (reader, end) = (log.reader(), log.span().end);
+    let damaged = reader.damaged();
+    let _ = reader.offset_for_time(Timestamp::from_millis(1_001), Offset::MAX);
+    let mut from = log.span().start;
+    while from < end {
+        let next = match reader.read(from, 4096, Offset::MAX) {
+            Ok(slices) if slices.is_empty() => break,
+            Ok(slices) => {
+                for slice in &slices {
+                    let _ = BatchReader::new(slice.read().expect("memory can be read")).count();
+                }
+                slices.last().map_or(end, |slice| slice.offsets().end)
+            }
+            Err(_) => damaged.iter().find(|range| range.contains(&from)).map_or(end, |range| range.end),
+        };
+        assert!(from < next, "reading gets on");
+        from = next;
+    }
+}
+
+fn open(
+    disk: &Arc<MemDisk>,
+) -> Result<(DiskLog, grower_storage::recovery::RecoveryReport), grower_storage::log::OpenError> {
+    let place = LogPlace {
+        dir: PathBuf::from(DIR),
+        topic_id: TopicId::from_bytes([7; 16]),
+        partition: PartitionId::new(0),
+        cut_dir: Some("/cut".into()),
+    };
+    DiskLog::open(
+        disk.clone(),
+        place,
+        LogOptions { segment_bytes: 1 << 20, segment_messages: Some(9), ..LogOptions::tiny() },
+        NOW,
+    )
+}
+
+fn batch() -> UnplacedBatch {
+    UnplacedBatch::built(samples().swap_remove(0))
+}
+
+/// Two segments and all the small files.
+fn sound() -> Arc<MemDisk> {
+    let disk = Arc::new(MemDisk::default());
+    let (mut log, _) = open(&disk).expect("a new log opens");
+    let limits = BatchLimits {
+        batch_bytes_max: 1 << 20,
+        plain_bytes_max: 1 << 20,
+        timestamp_max: Timestamp::MAX,
+        key_required: false,
+    };
+    for sample in samples() {
+        let batch = UnplacedBatch::check(sample, &limits).expect("samples are sound");
+        log.append(batch, LeaderEpoch::new(1), NOW).expect("memory can be written");
+    }
+    log.checkpoint(NOW).expect("memory can be synced");
+    disk
+}
+
+fn change(disk: &MemDisk, name: &str, how: impl FnOnce(&mut Vec<u8>)) {
+    disk.edit(&Path::new(DIR).join(name), how).expect("every file that is changed is there");
+}
+
+fn contents(name: &str) -> Vec<u8> {
+    let mut contents = Vec::new();
+    change(&sound(), name, |file| contents.clone_from(file));
+    contents
+}
+
+/// What stands between a small file's head and its CRC.
+fn body(file: &[u8]) -> &[u8] {
+    file.get(12..file.len().saturating_sub(4)).unwrap_or_default()
+}

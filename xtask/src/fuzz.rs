@@ -1,0 +1,184 @@
+//! `cargo xtask fuzz`: hostile bytes for every decoder.
+//!
+//! The targets are in `xtask/fuzz`. libFuzzer chooses the bytes; the coverage that guides it is made by LLVM passes which
+//! the stable compiler has, so nothing else must be installed but a C++ compiler for libFuzzer itself. A build with
+//! coverage lives in a target directory of its own. What a run finds is kept there between runs; `--keep` minimises it
+//! into the committed corpus, which an ordinary test replays.
+
+use crate::workspace::{cargo, must_succeed, root};
+use anyhow::{Context, bail, ensure};
+use grower_fuzz::{TARGETS, Target, corpus, guard};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What makes the compiler count which code an input reaches.
+const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// The longest input that is kept for ever.
+const KEPT_BYTES_MAX: usize = 1 << 10;
+
+/// Which targets, and for how long.
+#[derive(clap::Args)]
+pub(crate) struct Fuzz {
+    /// The targets, one after the other; without any, all of them
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+
+    /// How long each target runs
+    #[arg(long, default_value_t = 1.0, value_name = "M")]
+    minutes: f64,
+
+    /// List the targets and what each promises
+    #[arg(long)]
+    list: bool,
+
+    /// Afterwards, keep the inputs that reached something new in the committed corpus
+    #[arg(long)]
+    keep: bool,
+
+    /// Run one input of a file, such as one that failed, and nothing else
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+}
+
+impl Fuzz {
+    /// Fails at the first input that breaks a promise, and names the file that holds it.
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        if self.list {
+            TARGETS.iter().for_each(|target| println!("{:18} {}", target.name, target.about));
+            return Ok(());
+        }
+        let targets = self.targets()?;
+        let engine = Engine::build()?;
+        if let Some(input) = &self.input {
+            let [target] = targets.as_slice() else { bail!("say which target the input is for") };
+            return must_succeed(engine.on(target)?.arg(input));
+        }
+        for target in targets {
+            engine.fuzz(target, self.minutes)?;
+            if self.keep {
+                engine.keep(target)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn targets(&self) -> anyhow::Result<Vec<&'static Target>> {
+        if self.targets.is_empty() {
+            return Ok(TARGETS.iter().collect());
+        }
+        let find = |name: &String| {
+            grower_fuzz::target(name).with_context(|| format!("there is no target {name:?}; --list shows all"))
+        };
+        self.targets.iter().map(find).collect()
+    }
+}
+
+/// The targets, built with coverage and libFuzzer around them.
+struct Engine {
+    binary: PathBuf,
+    /// Where inputs and failures lie between runs.
+    dir: PathBuf,
+}
+
+impl Engine {
+    fn build() -> anyhow::Result<Self> {
+        let dir = root().join("target/fuzz");
+        let triple = host()?;
+        let mut build = cargo();
+        build.args(["build", "--package", "grower-fuzz", "--features", "libfuzzer", "--profile", "fuzz", "--target"]);
+        build.arg(&triple).arg("--target-dir").arg(&dir).env("RUSTFLAGS", COVERAGE).current_dir(root());
+        must_succeed(&mut build).context("the targets cannot be built; libFuzzer needs a C++ compiler (g++)")?;
+        Ok(Self { binary: dir.join(triple).join("fuzz/grower-fuzz"), dir })
+    }
+
+    fn fuzz(&self, target: &Target, minutes: f64) -> anyhow::Result<()> {
+        let seconds = (minutes * 60.0).ceil().max(1.0) as u64;
+        let (found, failed) = (self.dir_of("corpus", target)?, self.dir_of("failed", target)?);
+        let mut run = self.on(target)?;
+        run.arg(&found).arg(corpus::dir(target.name)).env("GROWER_FUZZ_SEEDS", &found);
+        run.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={}", guard::INPUT_BYTES_MAX));
+        run.arg(format!("-artifact_prefix={}/", failed.display()));
+        run.args(["-timeout=60", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
+        let output = run.output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        let stat = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?").trim().to_owned();
+        ensure!(output.status.success(), "{}", failure(target, &told));
+        let (inputs, per_second) = (stat("stat::number_of_executed_units:"), stat("stat::average_exec_per_sec:"));
+        println!("{:18} {inputs} inputs in {seconds} s ({per_second}/s), nothing found", target.name);
+        Ok(())
+    }
+
+    /// Adds to the committed corpus what reaches code that nothing in it reaches.
+    fn keep(&self, target: &Target) -> anyhow::Result<()> {
+        let kept = corpus::dir(target.name);
+        fs::create_dir_all(&kept)?;
+        let mut merge = self.on(target)?;
+        merge.arg("-set_cover_merge=1").arg(format!("-max_len={KEPT_BYTES_MAX}")).arg("-verbosity=0");
+        let output = merge.arg(&kept).arg(self.dir_of("corpus", target)?).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        println!("{:18} {} inputs kept", target.name, corpus::inputs(target.name)?.len());
+        Ok(())
+    }
+
+    fn on(&self, target: &Target) -> anyhow::Result<Command> {
+        fs::create_dir_all(corpus::dir(target.name))?;
+        let mut command = Command::new(&self.binary);
+        command.env("GROWER_FUZZ_TARGET", target.name).current_dir(&self.dir);
+        Ok(command)
+    }
+
+    fn dir_of(&self, what: &str, target: &Target) -> anyhow::Result<PathBuf> {
+        let dir = self.dir.join(what).join(target.name);
+        fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+}
+
+/// What broke, and which file shows it again.
+fn failure(target: &Target, told: &str) -> String {
+    let broke = told.lines().skip_while(|line| !line.contains("panicked at")).take(2);
+    let broke = broke.collect::<Vec<_>>().join("\n");
+    let file = told.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, file)| file.trim());
+    match file {
+        Some(file) => {
+            let again = format!("cargo xtask fuzz {} --input {file}", target.name);
+            format!("{} failed:\n{broke}\nthe input is in {file}; again: {again}", target.name)
+        }
+        None => format!("{} ended without an input to blame:\n{told}", target.name),
+    }
+}
+
+/// Naming the target, even this machine's own, keeps coverage out of build scripts and macros.
+fn host() -> anyhow::Result<String> {
+    let output = Command::new("rustc").arg("-vV").output().context("rustc cannot be asked for its host")?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc does not say its host")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_its_input_and_how_to_see_it_again() {
+        let told = "INFO: Seed: 1\n\nthread '<unnamed>' panicked at xtask/fuzz/src/guard.rs:30:5:\nrequest took 2s\n\
+                    ==12== ERROR: libFuzzer: deadly signal\nartifact_prefix='/t/'; Test unit written to /t/crash-0a\n";
+        insta::assert_snapshot!(failure(&TARGETS[1], told), @r"
+        request failed:
+        thread '<unnamed>' panicked at xtask/fuzz/src/guard.rs:30:5:
+        request took 2s
+        the input is in /t/crash-0a; again: cargo xtask fuzz request --input /t/crash-0a
+        ");
+    }
+
+    #[test]
+    fn a_target_that_is_not_there_is_named() {
+        let fuzz = Fuzz { targets: vec!["nonsense".to_owned()], minutes: 1.0, list: false, keep: false, input: None };
+        assert!(fuzz.run().unwrap_err().to_string().contains("nonsense"));
+    }
+}
