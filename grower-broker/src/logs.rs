@@ -5,6 +5,7 @@ use grower_storage::disk::{Disk, DiskError};
 use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace, MemLog, OpenError};
 use grower_storage::recovery::RecoveryReport;
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,7 +57,12 @@ impl DiskLogs {
 
     /// Whether a directory is this topic's. That of a later topic of the same name must stay.
     fn belongs(&self, dir: &Path, topic: TopicId) -> Result<bool, DiskError> {
-        Ok(DiskLog::owner(&*self.disk, dir)? == Some(topic))
+        match DiskLog::owner(&*self.disk, dir) {
+            Ok(owner) => Ok(owner == Some(topic)),
+            // Something else in its place is not its directory, and must not keep a topic from being deleted.
+            Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::IsADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::Api;
 use crate::metadata::{Applied, Command, Topic};
 use crate::partition::Partition;
 use crate::random::random_bytes;
-use grower_protocol::ids::{PartitionId, ProducerEpoch, ProducerId, TopicId, TopicName};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId, TopicName};
 use grower_protocol::message::{
     BrokerAddress, ErrorCode, Failure, Metadata, MetadataAnswer, NewTopic, Part, PartitionDescription,
     ProducerIdentity, Response, SegmentDescription, TopicDescription,
@@ -97,14 +97,17 @@ impl Api {
     }
 
     fn describe(&self, topic: &Topic, segments: bool) -> TopicDescription {
-        let described = topic.numbered().filter_map(|(number, metadata)| {
-            let partition = self.topics.partition(topic.id, number).ok()?;
-            Some(PartitionDescription {
-                leader: metadata.leader,
-                replicas: metadata.replicas.clone(),
-                in_sync: metadata.in_sync.clone(),
-                ..describe_partition(&partition, number, segments)
-            })
+        let described = topic.numbered().map(|(number, metadata)| {
+            let replicas = metadata.replicas.clone();
+            match self.topics.partition(topic.id, number) {
+                Ok(partition) => PartitionDescription {
+                    leader: metadata.leader,
+                    replicas,
+                    in_sync: metadata.in_sync.clone(),
+                    ..describe_partition(&partition, number, segments)
+                },
+                Err(_) => PartitionDescription { replicas, ..nothing_known(number, metadata.leader_epoch) },
+            }
         });
         TopicDescription {
             name: topic.name.clone(),
@@ -113,6 +116,23 @@ impl Api {
             configs: topic.describe_configs(),
             partitions: described.collect(),
         }
+    }
+}
+
+/// Of a partition that is shut: nobody leads it.
+fn nothing_known(partition: PartitionId, leader_epoch: LeaderEpoch) -> PartitionDescription {
+    PartitionDescription {
+        partition,
+        leader: None,
+        leader_epoch,
+        replicas: Vec::new(),
+        in_sync: Vec::new(),
+        log_start: Offset::ZERO,
+        high_watermark: Offset::ZERO,
+        log_end: Offset::ZERO,
+        bytes: 0,
+        damaged: Vec::new(),
+        segments: Vec::new(),
     }
 }
 

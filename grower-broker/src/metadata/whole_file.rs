@@ -31,10 +31,16 @@ pub(super) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<()
     disk.sync_dir(dir).map_err(ReplaceError::NotSynced)
 }
 
+/// Far more than any of these files ever needs. What is longer is damaged, and its beginning is enough to see that.
+const BYTES_MAX: usize = 256 << 20;
+
 /// The content of a file; none if there is no such file.
 pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     match disk.map(path) {
-        Ok(content) => Ok(Some(content.as_ref().to_vec())),
+        Ok(content) => {
+            let content = content.as_ref();
+            Ok(Some(content.get(..BYTES_MAX).unwrap_or(content).to_vec()))
+        }
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }

@@ -6,6 +6,7 @@
 mod open;
 mod policy;
 mod retention;
+mod served;
 mod trim;
 
 pub use policy::IndexKind;
@@ -15,9 +16,10 @@ use crate::logs::{Logs, PartitionPlace};
 use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topic};
 use crate::partition::Partition;
 use arc_swap::ArcSwap;
-use grower_protocol::ids::{PartitionId, TopicId, TopicName};
+use grower_protocol::ids::{PartitionId, TopicId};
 use grower_protocol::message::{ErrorCode, Failure, Part};
 use grower_storage::log::OpenError;
+use served::{Place, Served};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -35,12 +37,6 @@ pub(crate) struct Topics {
     retention: Notify,
     /// Topics came, went or grew.
     changed: Notify,
-}
-
-/// One topic's partitions, by number.
-pub(crate) struct Served {
-    pub(crate) name: TopicName,
-    pub(crate) partitions: Vec<Arc<Partition>>,
 }
 
 impl Topics {
@@ -76,26 +72,20 @@ impl Topics {
                 format_args!("there is no topic with id {topic}; it may have been deleted"),
             ));
         };
-        topic.partitions.get(partition.value() as usize).cloned().ok_or_else(|| {
-            let (name, count) = (&topic.name, topic.partitions.len());
-            Failure::new(
-                ErrorCode::UnknownPartition,
-                format_args!("topic {name} has {count} partitions, no {partition}"),
-            )
-        })
+        topic.partition(partition)
     }
 
-    /// Every partition served.
+    /// Every partition that is open.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
         let served = self.served.load();
         let mut topics: Vec<_> = served.values().collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
-        topics.into_iter().flat_map(|topic| topic.partitions.iter().cloned()).collect()
+        topics.into_iter().flat_map(|topic| topic.open()).collect()
     }
 
-    /// The partitions of one topic.
+    /// The partitions of one topic that are open.
     pub(crate) fn of(&self, topic: TopicId) -> Vec<Arc<Partition>> {
-        self.served.load().get(&topic).map(|served| served.partitions.clone()).unwrap_or_default()
+        self.served.load().get(&topic).map(|served| served.open().collect()).unwrap_or_default()
     }
 
     /// Has the image decide on a command, makes it durable, and carries it out.
@@ -140,9 +130,10 @@ impl Topics {
 
     /// Opens the partitions of a topic that are not open yet. Those never written to need no disk.
     fn serve(&self, topic: &Topic) -> Result<(), OpenError> {
-        let mut partitions = self.of(topic.id);
+        let served = self.served.load().get(&topic.id).cloned();
+        let mut partitions = served.map(|served| served.partitions.clone()).unwrap_or_default();
         for (number, partition) in topic.numbered().skip(partitions.len()) {
-            partitions.push(Arc::new(self.open(topic, number, partition.leader_epoch)?));
+            partitions.push(self.open(topic, number, partition.leader_epoch)?);
         }
         let served = Arc::new(Served { name: topic.name.clone(), partitions });
         self.served.rcu(|map| {

@@ -1,6 +1,7 @@
 //! A start: every partition that the metadata knows is opened and recovered, and deletions are finished.
 
-use super::{Served, Topics};
+use super::served::concerns_one;
+use super::{Place, Served, Topics};
 use crate::metadata::{Command, Topic};
 use crate::partition::Partition;
 use grower_protocol::ids::{LeaderEpoch, PartitionId, TopicId};
@@ -37,7 +38,7 @@ impl Topics {
         Ok(())
     }
 
-    fn open_parallel(&self, topics: &[Arc<Topic>]) -> Result<HashMap<TopicId, Vec<Arc<Partition>>>, OpenError> {
+    fn open_parallel(&self, topics: &[Arc<Topic>]) -> Result<HashMap<TopicId, Vec<Place>>, OpenError> {
         let work: VecDeque<_> = topics
             .iter()
             .flat_map(|topic| topic.numbered().map(move |(number, p)| (topic, number, p.leader_epoch)))
@@ -47,8 +48,8 @@ impl Topics {
         let open_some = || -> Result<(), OpenError> {
             loop {
                 let Some((topic, number, epoch)) = work.lock().pop_front() else { return Ok(()) };
-                let partition = self.open(topic, number, epoch)?;
-                opened.lock().push(Arc::new(partition));
+                let place = self.open(topic, number, epoch)?;
+                opened.lock().push((topic.id, number, place));
             }
         };
         std::thread::scope(|scope| {
@@ -58,20 +59,30 @@ impl Topics {
                 Err(panic) => std::panic::resume_unwind(panic),
             })
         })?;
-        let mut by_topic: HashMap<TopicId, Vec<Arc<Partition>>> = HashMap::new();
-        for partition in opened.into_inner() {
-            by_topic.entry(partition.topic).or_default().push(partition);
-        }
-        for partitions in by_topic.values_mut() {
-            partitions.sort_by_key(|partition| partition.partition);
+        let mut opened = opened.into_inner();
+        opened.sort_by_key(|(_, number, _)| *number);
+        let mut by_topic: HashMap<TopicId, Vec<Place>> = HashMap::new();
+        for (topic, _, place) in opened {
+            by_topic.entry(topic).or_default().push(place);
         }
         Ok(by_topic)
     }
 
-    pub(super) fn open(&self, topic: &Topic, number: PartitionId, epoch: LeaderEpoch) -> Result<Partition, OpenError> {
+    /// Opens one partition. Whose files cannot be opened is shut, unless that says that nothing will work, or it is the
+    /// broker's own: without what it keeps there it would tell groups something false.
+    pub(super) fn open(&self, topic: &Topic, number: PartitionId, epoch: LeaderEpoch) -> Result<Place, OpenError> {
         let options = topic.config.log_options(&self.index);
-        let log = self.logs.open(&Self::place(topic, number), options, self.clock.now())?;
-        Ok(Partition::lead((topic.id, topic.name.clone(), number), log, epoch, topic.config.clone()))
+        match self.logs.open(&Self::place(topic, number), options, self.clock.now()) {
+            Ok(log) => {
+                let whose = (topic.id, topic.name.clone(), number);
+                Ok(Place::Open(Arc::new(Partition::lead(whose, log, epoch, topic.config.clone()))))
+            }
+            Err(error) if concerns_one(&error) && !topic.name.is_internal() => {
+                tracing::error!(topic = %topic.name, partition = %number, %error, "a partition cannot be opened and is not served");
+                Ok(Place::Shut(error.to_string().into()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes the files of deleted topics, then lets the metadata forget them. Repeated until it works.

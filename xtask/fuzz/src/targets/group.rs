@@ -3,12 +3,10 @@
 use super::pieces::{Pieces, joined};
 use crate::Target;
 use bytes::Bytes;
-use grower_broker::group::{
-    GroupLimits, GroupRecord, GroupState, MemberState, OffsetState, ShardLoader, Slot, Subscribed,
-};
+use grower_broker::group::{GroupLimits, GroupRecord, ShardLoader, Subscribed};
 use grower_protocol::batch::RecordView;
-use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{Heartbeat, TopicPartitions};
+use grower_protocol::ids::{MemberEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::wire::encode;
 use std::collections::BTreeMap;
 
 pub(super) const GROUP_RECORDS: Target = Target {
@@ -35,8 +33,9 @@ fn run(input: &[u8]) {
     }
     let mut shard = loader.finish(Timestamp::from_millis(1_000), GroupLimits::default());
     let catalog = BTreeMap::from([(name(), Subscribed { topic: TOPIC, partitions: 3 })]);
-    let step = shard.heartbeat(&heartbeat(), Timestamp::from_millis(2_000), &catalog);
-    let _ = step.settle(&mut shard, |_| Ok::<_, ()>(()));
+    for group in shard.list() {
+        shard.describe(&group.group).expect("what is listed can be described");
+    }
     let _ = shard.topics_changed(&catalog).settle(&mut shard, |_| Ok::<_, ()>(()));
     let _ = shard.expire(Timestamp::MAX).settle(&mut shard, |_| Ok::<_, ()>(()));
     assert_eq!(shard.snapshot().len(), shard.facts());
@@ -56,51 +55,37 @@ fn name() -> TopicName {
     TopicName::new("events").expect("a sound name")
 }
 
-fn group() -> GroupId {
-    GroupId::new("g").expect("a sound id")
-}
-
-fn heartbeat() -> Heartbeat {
-    Heartbeat {
-        group: group(),
-        member: MemberId::new("new").expect("a sound id"),
-        epoch: MemberEpoch::new(0),
-        topics: vec![name()],
-        owned: Vec::new(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        assignor: None,
-        instance: None,
-    }
-}
-
-/// A group with a member, an offset and the floor of epochs.
+/// A group with a member, an offset and the floor of epochs, laid out as the first version of each record is.
 fn seeds() -> Vec<Vec<u8>> {
-    let partition = PartitionId::new(1);
-    let member = MemberState {
-        seat: 1,
-        epoch: MemberEpoch::new(3),
-        previous: Some(MemberEpoch::new(2)),
-        topics: vec![name()],
-        granted: vec![TopicPartitions { topic: TOPIC, partitions: vec![partition] }],
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        instance: Some("i".to_owned()),
-    };
+    let (group, member, partitions) = ("g", "m", vec![PartitionId::new(1)]);
+    let timeouts = (10_000u32, 10_000u32);
+    let state = (0u32, 3u32, "range");
+    let joined_at = (1u64, MemberEpoch::new(3), Some(MemberEpoch::new(2)));
+    let owned = (vec!["events"], vec![(TOPIC, partitions)]);
     let records = [
-        GroupRecord::Group { group: group(), state: Some(GroupState { epoch: 3, assignor: "range".to_owned() }) },
-        GroupRecord::Member { group: group(), member: MemberId::new("m").expect("a sound id"), state: Some(member) },
-        GroupRecord::Offset {
-            group: group(),
-            slot: Slot { topic: TOPIC, partition },
-            state: Some(OffsetState { offset: Offset::new(5), metadata: "x".to_owned() }),
-        },
-        GroupRecord::Floor { epoch: 2 },
+        [encode(&(0u32, group)), encode(&state)],
+        [encode(&(1u32, group, member)), encode(&(0u32, joined_at, owned, timeouts, Some("i")))],
+        [encode(&(2u32, group, TOPIC, PartitionId::new(1))), encode(&(0u32, Offset::new(5), "x"))],
+        [encode(&3u32), encode(&(0u32, 2u32))],
     ];
-    let one = |record: &GroupRecord| {
-        let record = record.to_record(Timestamp::from_millis(1));
-        let pair = [record.key.unwrap_or_default(), record.value.unwrap_or_default()];
-        [&[0][..], &joined(&pair)].concat()
-    };
+    let one = |record: &[Vec<u8>; 2]| [&[0][..], &joined(record)].concat();
     vec![records.iter().flat_map(one).collect()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seed_is_one_record_of_each_kind() {
+        let seed = seeds().swap_remove(0);
+        let mut pieces = Pieces(&seed);
+        for kind in ["Group", "Member", "Offset", "Floor"] {
+            pieces.byte();
+            let (key, value) = (pieces.piece(), pieces.piece());
+            let record = GroupRecord::from_record(&view(key, Some(value))).unwrap();
+            assert!(format!("{record:?}").starts_with(kind), "{record:?}");
+        }
+        assert!(pieces.is_empty());
+    }
 }

@@ -1,0 +1,64 @@
+//! What is served of one topic: its partitions by number, each open or shut.
+//!
+//! A partition whose files are another's, or of a later version, or not readable at all, is shut: its files stay as they
+//! are, requests for it learn why, and everything else is served. Opening it takes a restart, after somebody looked.
+
+use crate::partition::Partition;
+use grower_protocol::ids::{PartitionId, TopicName};
+use grower_protocol::message::{ErrorCode, Failure, Part};
+use grower_storage::log::OpenError;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+/// One topic's partitions, by number.
+pub(crate) struct Served {
+    pub(crate) name: TopicName,
+    pub(crate) partitions: Vec<Place>,
+}
+
+/// A partition, or why it cannot be had.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// It is served.
+    Open(Arc<Partition>),
+    /// It is not, and nothing touches its files.
+    Shut(Arc<str>),
+}
+
+impl Served {
+    /// The partition of that number.
+    pub(crate) fn partition(&self, number: PartitionId) -> Part<Arc<Partition>> {
+        match self.partitions.get(number.value() as usize) {
+            Some(Place::Open(partition)) => Ok(partition.clone()),
+            Some(Place::Shut(why)) => Err(Failure::new(
+                ErrorCode::PartitionShut,
+                format_args!("partition {number} of topic {} cannot be opened: {why}", self.name),
+            )),
+            None => {
+                let (name, count) = (&self.name, self.partitions.len());
+                let detail = format_args!("topic {name} has {count} partitions, no {number}");
+                Err(Failure::new(ErrorCode::UnknownPartition, detail))
+            }
+        }
+    }
+
+    /// Those that are open.
+    pub(crate) fn open(&self) -> impl Iterator<Item = Arc<Partition>> {
+        self.partitions.iter().filter_map(|place| match place {
+            Place::Open(partition) => Some(partition.clone()),
+            Place::Shut(_) => None,
+        })
+    }
+}
+
+/// Whether what is wrong is wrong with this partition's files alone. All else (a full disk, a failed sync, no more
+/// descriptors) would soon be wrong with the others too, and a broker that cannot work does not start.
+pub(super) fn concerns_one(error: &OpenError) -> bool {
+    match error {
+        OpenError::Foreign { .. } | OpenError::Newer { .. } => true,
+        OpenError::Failed { .. } => false,
+        OpenError::Disk(error) => {
+            matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::PermissionDenied)
+        }
+    }
+}
