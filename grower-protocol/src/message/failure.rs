@@ -91,13 +91,10 @@ pub enum ErrorCode {
     FencedMember,
     /// The partition is assigned to somebody else.
     NotAssigned,
-<<<<<<< HEAD
     /// The broker serves as many connections as it may: there will be room when others close.
     TooManyConnections,
-=======
     /// The partition's files cannot be opened as they are; somebody must look at them. The others are served.
     PartitionShut,
->>>>>>> a7ef6b5 (broker: a partition that cannot be opened is shut, and the rest is served)
 }
 
 impl ErrorCode {
