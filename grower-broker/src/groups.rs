@@ -4,6 +4,7 @@
 //! the answer waits, without the lock, until all of that is durable. The records are ordinary batches in an ordinary
 //! topic, created when the first group is.
 
+mod heartbeats;
 mod shorten;
 
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ use grower_protocol::batch::{BatchBuilder, BatchReader, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, GroupDescription, GroupSummary};
+use heartbeats::Lobby;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ pub(crate) struct Groups {
     /// Sessions are measured from here, by a clock that never goes back.
     started: Instant,
     shards: Vec<Mutex<Shard>>,
+    lobby: Lobby,
 }
 
 /// Now, by the clock of sessions and by the calendar.
@@ -49,7 +52,8 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 impl Groups {
     /// Loads every group from the internal topic. The topics must be open.
     pub(crate) fn load(topics: Arc<Topics>, flushers: Arc<Flushers>, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
-        let mut groups = Self { topics, flushers, clock, started: Instant::now(), shards: Vec::new() };
+        let mut groups =
+            Self { topics, flushers, clock, started: Instant::now(), shards: Vec::new(), lobby: Lobby::default() };
         for number in (0..SHARDS).map(PartitionId::new) {
             let shard = match groups.log_of(number) {
                 Some(log) => load_shard(&log, groups.now())?,
@@ -99,11 +103,11 @@ impl Groups {
         let number = shard_of(group);
         let log = self.log_for(number).await?;
         let image = self.topics.image();
-        let answer = {
+        let settled = {
             let mut shard = self.shard(number).lock();
-            let step = take(&mut shard, self.moment(), &image);
-            step.settle(&mut shard, |records| self.append(&log, records))?
+            self.settle(take(&mut shard, self.moment(), &image), &mut shard, &log)
         };
+        let answer = settled?;
         self.flushers.durable(&log).await?;
         answer
     }
@@ -189,14 +193,22 @@ impl Groups {
             let Some(log) = self.log_of(number) else { return };
             let settled = {
                 let mut shard = shard.lock();
-                let step = take(&mut shard);
-                step.settle(&mut shard, |records| self.append(&log, records))
+                self.settle(take(&mut shard), &mut shard, &log)
             };
             if let Err(failure) = settled {
                 tracing::warn!(%failure, "a change of groups could not be written down; it is tried again");
             }
             self.flushers.sync_later(&log);
         }
+    }
+
+    /// Writes a step down, and has those look again to whom it may be news: also if that failed, for then it is
+    /// written with what they do.
+    fn settle<T>(&self, mut step: Step<T>, shard: &mut Shard, log: &Partition) -> Result<Result<T, Failure>, Failure> {
+        let stirred = step.take_stirred();
+        let settled = step.settle(shard, |records| self.append(log, records));
+        stirred.iter().for_each(|group| self.lobby.ring(group));
+        settled
     }
 
     fn append(&self, log: &Partition, records: &[GroupRecord]) -> Result<(), Failure> {

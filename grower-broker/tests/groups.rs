@@ -24,7 +24,12 @@ impl Member {
     }
 
     async fn beat<S: AsyncRead + AsyncWrite + Unpin>(&mut self, client: &mut Raw<S>) -> Vec<u32> {
-        let beat = Heartbeat {
+        let response = client.ask(&Request::Heartbeat(self.says())).await;
+        self.hears(response)
+    }
+
+    fn says(&self) -> Heartbeat {
+        Heartbeat {
             group: group(),
             member: self.id.clone(),
             epoch: self.epoch,
@@ -34,8 +39,11 @@ impl Member {
             rebalance_timeout_ms: 1_000,
             assignor: None,
             instance: None,
-        };
-        match client.ask(&Request::Heartbeat(beat)).await {
+        }
+    }
+
+    fn hears(&mut self, response: Response) -> Vec<u32> {
+        match response {
             Response::Heartbeat(answer) => {
                 self.epoch = answer.epoch;
                 self.owned = answer.assignment;
@@ -148,6 +156,50 @@ async fn an_inspection_names_the_program_and_where_it_speaks_from() {
     let [member] = &seen.members[..] else { panic!("{seen:?}") };
     assert_eq!((member.client.as_deref(), member.address.as_deref()), (Some("an app"), Some(address.as_str())));
     assert_eq!(member.holds.len(), 1);
+}
+
+#[tokio::test]
+async fn news_comes_with_the_answer_that_was_held_back() {
+    for _ in 0..10 {
+        if news_came_in_time().await {
+            return;
+        }
+    }
+    panic!("no answer was held back until there was news");
+}
+
+/// Whether both of two answers, each held back for a second at most, brought what was decided after they were asked for.
+async fn news_came_in_time() -> bool {
+    let broker = in_memory().start().await.unwrap();
+    let (mut one, mut other) = (Raw::open(broker.connect()).await, Raw::open(broker.connect()).await);
+    one.create_topic("events", 2, &[]).await;
+    let (mut first, mut second) = (Member::new("first"), Member::new("second"));
+    first.beat(&mut one).await;
+    second.beat(&mut other).await;
+    let hold = |member: &Member| {
+        let beat = Heartbeat { session_timeout_ms: 600_000, ..member.says() };
+        Request::HoldHeartbeat { beat, max_wait_ms: u32::MAX }
+    };
+    other.send(&hold(&second), &[]).await;
+    first.beat(&mut one).await;
+    first.beat(&mut one).await; // Confirms that 1 is no longer read.
+    let may_begin = second.hears(other.receive().await.unwrap().1);
+    one.send(&hold(&first), &[]).await;
+    other.ask(&Request::LeaveGroup { group: group(), member: second.id.clone() }).await;
+    let has_all = first.hears(one.receive().await.unwrap().1);
+    (may_begin, has_all) == (vec![1], vec![0, 1])
+}
+
+#[tokio::test]
+async fn a_heartbeat_without_news_is_answered_in_the_end() {
+    let broker = in_memory().start().await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    client.create_topic("events", 2, &[]).await;
+    let mut member = Member::new("first");
+    member.beat(&mut client).await;
+    let epoch = member.epoch;
+    let response = client.ask(&Request::HoldHeartbeat { beat: member.says(), max_wait_ms: u32::MAX }).await;
+    assert_eq!((member.hears(response), member.epoch), (vec![0, 1], epoch));
 }
 
 #[tokio::test]

@@ -2,13 +2,10 @@
 
 mod world;
 
-use grower_client::ids::{Offset, PartitionId, TopicName};
-use grower_client::{
-    Client, ConsumeError, ErrorCode, Partitioner, Record, StartFrom, TopicPartition, TopicSpec, transport,
-};
+use grower_client::ids::Offset;
+use grower_client::{Client, ConsumeError, ErrorCode, Partitioner, Record, StartFrom, TopicSpec};
 use std::time::Duration;
-use tokio::sync::watch;
-use world::{LONG, Member, World, numbered, poll, read};
+use world::{Gate, LONG, Member, World, numbered, place, poll, read};
 
 #[tokio::test]
 async fn what_a_member_had_not_committed_its_heir_reads() {
@@ -91,39 +88,11 @@ async fn a_group_can_be_reset_when_nobody_is_in_it() {
     assert_eq!(read(&mut consumer, 3).await, numbered(7..10).collect::<Vec<_>>());
 }
 
-fn place(topic: &str, partition: u32) -> TopicPartition {
-    TopicPartition { topic: TopicName::new(topic).unwrap(), partition: PartitionId::new(partition) }
-}
-
-/// A way to the broker that can be closed and opened: connections break, and new ones fail.
-#[derive(Clone)]
-struct Gate(watch::Sender<bool>);
-
-impl Gate {
-    async fn client(&self, world: &World) -> Client {
-        let (gate, connect) = (self.0.clone(), world.connector());
-        let connect = move || {
-            let (near, mut far) = tokio::io::duplex(1 << 16);
-            let (mut closed, connect) = (gate.subscribe(), connect.clone());
-            tokio::spawn(async move {
-                let mut broker = connect();
-                tokio::select! {
-                    _ = closed.wait_for(|closed| *closed) => {}
-                    _ = tokio::io::copy_bidirectional(&mut far, &mut broker) => {}
-                }
-            });
-            near
-        };
-        let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["through the gate"]);
-        builder.connect().await.unwrap()
-    }
-}
-
 #[tokio::test]
 async fn a_member_that_is_cut_off_stops_reading_by_itself() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(2)).await;
-    let gate = Gate(watch::Sender::new(false));
+    let gate = Gate::open();
     let cut_off = gate.client(&world).await;
     let member =
         |client: &Client| client.consumer().group("g").subscribe(["events"]).session_timeout(Duration::from_secs(1));
@@ -134,7 +103,7 @@ async fn a_member_that_is_cut_off_stops_reading_by_itself() {
     world.produce("events", numbered(0..10)).await;
     assert_eq!(read(&mut first.consumer, 1).await, ["record 0"]);
 
-    gate.0.send_replace(true);
+    gate.close();
     first.owns(&[]).await;
     assert!(
         first.consumer.poll(Duration::from_millis(1)).await.unwrap().is_empty(),
@@ -144,7 +113,7 @@ async fn a_member_that_is_cut_off_stops_reading_by_itself() {
     let error = first.consumer.commit_offsets([(place("events", 0), Offset::new(1))]).await.unwrap_err();
     assert!(matches!(error, ConsumeError::NotAssigned { .. }), "{error}");
 
-    gate.0.send_replace(false);
+    gate.reopen();
     second.owns(&[0]).await;
     first.owns(&[1]).await;
 }

@@ -1,17 +1,26 @@
 //! Consumer groups: requests to the coordinator.
 
 use super::{Api, Peer};
-use crate::group::Received;
 use grower_protocol::ids::GroupId;
-use grower_protocol::message::{ErrorCode, Failure, Heartbeat, OffsetCommit, Request, Response};
+use grower_protocol::message::{ErrorCode, Failure, OffsetCommit, Request, Response};
 use std::sync::Arc;
+use std::time::Duration;
 
 type Answered = Result<Response, Failure>;
 
 impl Api {
     pub(super) async fn group_request(self: Arc<Self>, request: Request, peer: &Peer) -> Answered {
         match request {
-            Request::Heartbeat(beat) => self.heartbeat(beat, peer).await,
+            Request::Heartbeat(beat) => Ok(Response::Heartbeat(self.groups.heartbeat(&beat, peer).await?)),
+            Request::HoldHeartbeat { beat, max_wait_ms } => {
+                let max_wait = Duration::from_millis(max_wait_ms.into());
+                let answer = self.groups.hold(&beat, peer, max_wait, &self.stop).await?;
+                Ok(Response::Heartbeat(answer))
+            }
+            Request::StepOut { group, member } => {
+                self.groups.step(&group, |shard, now, _| shard.step_out(&group, &member, now.at)).await?;
+                Ok(Response::Done)
+            }
             Request::LeaveGroup { group, member } => {
                 self.groups.step(&group, |shard, _, _| shard.leave(&group, &member)).await?;
                 Ok(Response::Done)
@@ -33,14 +42,6 @@ impl Api {
             }
             other => Err(Failure::new(ErrorCode::Internal, format_args!("{other:?} is not about groups"))),
         }
-    }
-
-    async fn heartbeat(&self, beat: Heartbeat, peer: &Peer) -> Answered {
-        let answer = self.groups.step(&beat.group, |shard, now, image| {
-            let (client, address) = (peer.client(), peer.address());
-            shard.heartbeat(&beat, &Received { at: now.at, date: now.date, client, address }, image)
-        });
-        Ok(Response::Heartbeat(answer.await?))
     }
 
     async fn commit_offsets(&self, commit: OffsetCommit) -> Answered {

@@ -110,7 +110,9 @@ impl Api {
             Request::TrimTopic { topic, before } => self.trim_topic(topic, before).await,
             Request::ReportDamage(report) => self.check_damage(report).await,
             Request::Heartbeat(_)
+            | Request::HoldHeartbeat { .. }
             | Request::LeaveGroup { .. }
+            | Request::StepOut { .. }
             | Request::CommitOffsets(_)
             | Request::FetchOffsets { .. }
             | Request::ListGroups

@@ -1,5 +1,6 @@
 //! How large groups may grow, and how long members may be silent.
 
+use grower_protocol::message::{SESSION_MAX, SESSION_MIN, heartbeat_interval};
 use std::time::Duration;
 
 /// How much of the coordinator groups may use.
@@ -21,18 +22,16 @@ impl Default for GroupLimits {
     }
 }
 
-const SESSION_MIN_MS: u32 = 1_000;
-const SESSION_MAX_MS: u32 = 30 * 60 * 1_000;
-const INTERVAL_MAX_MS: u32 = 1_000;
-const INTERVAL_RECONCILING_MS: u32 = 200;
+const INTERVAL_RECONCILING: Duration = Duration::from_millis(200);
 
 /// A session or rebalance timeout as it counts: 1 s to 30 min.
 pub(super) fn timeout(wished_ms: u32) -> Duration {
-    Duration::from_millis(wished_ms.clamp(SESSION_MIN_MS, SESSION_MAX_MS).into())
+    Duration::from_millis(wished_ms.into()).clamp(SESSION_MIN, SESSION_MAX)
 }
 
-/// When the next heartbeat is due: often enough to survive four lost ones, and at once while partitions move.
+/// When the next heartbeat is due: often enough to survive four lost ones, and soon while partitions move.
 pub(super) fn interval_ms(session_timeout_ms: u32, reconciling: bool) -> u32 {
-    let quiet = (session_timeout_ms.clamp(SESSION_MIN_MS, SESSION_MAX_MS) / 5).min(INTERVAL_MAX_MS);
-    if reconciling { quiet.min(INTERVAL_RECONCILING_MS) } else { quiet }
+    let quiet = heartbeat_interval(timeout(session_timeout_ms));
+    let interval = if reconciling { quiet.min(INTERVAL_RECONCILING) } else { quiet };
+    u32::try_from(interval.as_millis()).unwrap_or(u32::MAX)
 }

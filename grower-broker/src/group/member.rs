@@ -6,7 +6,7 @@ use super::received::{Received, Speaker};
 use super::record::MemberState;
 use super::slot::{self, Slot, Slots};
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
-use grower_protocol::message::{Heartbeat, Holding, MemberDescription, MemberInspection};
+use grower_protocol::message::{Heartbeat, Holding, MemberDescription, MemberInspection, instance_lease};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -36,9 +36,11 @@ pub(super) struct Member {
     pub(super) expires: Timestamp,
     /// By when it must have given these up.
     pub(super) giving_up: BTreeMap<Slot, Timestamp>,
-    /// Somebody else has its instance name. It gets no more answers and dies of silence: only then is it sure
-    /// that it reads nothing any more.
+    /// Somebody else has its instance name. It gets no more answers, and leaves or dies of silence: only then is it
+    /// sure that it reads nothing any more.
     pub(super) replaced_by: Option<MemberId>,
+    /// It reads nothing and said so; what it was granted waits for its instance name.
+    pub(super) away: bool,
 }
 
 /// What a heartbeat changed in the member itself.
@@ -67,6 +69,7 @@ impl Member {
             expires: Timestamp::MAX,
             giving_up: BTreeMap::new(),
             replaced_by: None,
+            away: false,
         }
     }
 
@@ -83,6 +86,7 @@ impl Member {
             session_timeout_ms: state.session_timeout_ms,
             rebalance_timeout_ms: state.rebalance_timeout_ms,
             instance: state.instance,
+            away: state.away,
             ..Self::joining(state.seat)
         };
         member.speaker.heard = at;
@@ -102,6 +106,7 @@ impl Member {
             rebalance_timeout_ms: self.rebalance_timeout_ms,
             instance: self.instance.clone(),
             since: self.granted.iter().map(|slot| owners.since(*slot)).collect(),
+            away: self.away,
         }
     }
 
@@ -121,9 +126,42 @@ impl Member {
         heard
     }
 
+    /// Somebody else joined under its instance name: it is believed to read as long as the name's lease goes.
+    pub(super) fn replace(&mut self, by: MemberId) {
+        let lease = instance_lease(limits::timeout(self.session_timeout_ms));
+        self.expires = self.expires.min(after(self.speaker.heard, lease));
+        self.replaced_by = Some(by);
+    }
+
+    /// Reads nothing any more and is waited for.
+    pub(super) fn step_out(&mut self, at: Timestamp) {
+        self.away = true;
+        self.owned.clear();
+        self.giving_up.clear();
+        self.expires = after(at, limits::timeout(self.session_timeout_ms));
+    }
+
+    /// A member that takes the place of this one with all it was granted.
+    pub(super) fn successor(&self) -> Self {
+        Self {
+            epoch: MemberEpoch::default(),
+            previous: None,
+            assignment: Slots::new(),
+            owned: Slots::new(),
+            speaker: Speaker::default(),
+            away: false,
+            ..self.clone()
+        }
+    }
+
+    /// What it may read as things stand: what is its own, and of what it shall own all that nobody holds.
+    pub(super) fn due(&self, owners: &Owners) -> Slots {
+        self.target.iter().filter(|slot| self.granted.contains(slot) || owners.is_free(**slot)).copied().collect()
+    }
+
     /// Whether it has yet to give something up, or to be given something.
     pub(super) fn is_reconciling(&self) -> bool {
-        self.replaced_by.is_none() && self.granted != self.target
+        self.replaced_by.is_none() && !self.away && self.granted != self.target
     }
 
     /// Sets the time for each partition that it has yet to give up. Who missed an answer was told only now.
@@ -166,6 +204,7 @@ impl Member {
             holds: self.granted.iter().map(holding).collect(),
             awaits: slot::to_message(&self.target.difference(&self.granted).copied().collect()),
             replaced_by: self.replaced_by.clone(),
+            away: self.away,
         }
     }
 }

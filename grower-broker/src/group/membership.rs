@@ -4,6 +4,8 @@
 //! of the newest answer, no longer lists it, or when the member left or died. Epochs only ever rise.
 
 mod admit;
+mod instance;
+mod news;
 mod saving;
 
 use super::GroupRefusal;
@@ -17,6 +19,7 @@ use super::slot::{self, Slot, Slots};
 use admit::Standing;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
 use grower_protocol::message::{GroupState, Heartbeat, HeartbeatAnswer, MemberDescription, MemberInspection};
+pub use news::is_news;
 use saving::Unsaved;
 use std::collections::BTreeMap;
 
@@ -34,6 +37,8 @@ pub(super) struct Membership {
     topics: BTreeMap<TopicName, Option<Subscribed>>,
     /// Members or subscriptions changed since then.
     stale: bool,
+    /// Somebody may be told something new.
+    stirred: bool,
     unsaved: Unsaved,
 }
 
@@ -52,7 +57,7 @@ impl Membership {
         catalog: &dyn Catalog,
         limits: &GroupLimits,
     ) -> Result<HeartbeatAnswer, GroupRefusal> {
-        let standing = self.admit(beat, limits)?;
+        let standing = self.admit(beat, limits, received.date)?;
         let Some(member) = self.members.get_mut(&beat.member) else { return Err(unknown(&beat.member)) };
         let heard = member.hear(beat, received);
         if heard != Heard::Nothing {
@@ -63,7 +68,7 @@ impl Membership {
         self.check_gave_up(&beat.member, received.at, standing)?;
         self.rebalance_if_stale(&beat.member, catalog);
         self.grant(&beat.member, received.date);
-        self.answer(beat, received.at, standing).ok_or_else(|| unknown(&beat.member))
+        self.answer(&beat.member, beat.epoch, received.at, standing).ok_or_else(|| unknown(&beat.member))
     }
 
     /// The member says that it gave up everything and will not come back.
@@ -97,7 +102,9 @@ impl Membership {
         for slot in &member.granted {
             self.owners.free(*slot);
         }
-        self.stale = true;
+        // Who was replaced had no share any more: its successor waits for just these partitions.
+        self.stale |= member.replaced_by.is_none();
+        self.stirred = true;
         self.tick();
         self.unsaved.changed(id);
         true
@@ -113,6 +120,7 @@ impl Membership {
             for slot in member.granted.iter().filter(given_up).copied().collect::<Vec<_>>() {
                 member.granted.remove(&slot);
                 self.owners.free(slot);
+                self.stirred = true;
                 self.unsaved.changed(&beat.member);
             }
         }
@@ -141,11 +149,13 @@ impl Membership {
         let names = self.members.values().flat_map(|member| &member.topics).cloned();
         self.topics = names.map(|name| (name.clone(), catalog.find(&name))).collect();
         self.stale = false;
+        self.stirred = true;
         self.target_epoch = self.tick();
-        let targets = self.targets();
+        let mut targets = self.targets();
         for (id, member) in &mut self.members {
-            member.target = targets.get(id).cloned().unwrap_or_default();
+            member.target = targets.remove(id).unwrap_or_default();
         }
+        self.take_from_the_away();
     }
 
     fn targets(&self) -> BTreeMap<MemberId, Slots> {
@@ -155,7 +165,7 @@ impl Membership {
         let assignment = Assignment {
             subscribers: seated.iter().map(|(id, m)| Subscriber { member: id, topics: &m.topics }).collect(),
             topics: &topics,
-            before: self.owners.iter().collect(),
+            before: self.owners.iter().map(|(slot, owner)| (slot, self.heir(owner))).collect(),
         };
         let shares = self.assignor.assign(&assignment);
         seated.into_iter().map(|(id, _)| id.clone()).zip(shares).collect()
@@ -164,27 +174,34 @@ impl Membership {
     /// Gives the member what it shall own and nobody holds any more.
     fn grant(&mut self, id: &MemberId, date: Timestamp) {
         let Some(member) = self.members.get_mut(id) else { return };
-        let free = |slot: &&Slot| self.owners.is_free(**slot);
-        for slot in member.target.difference(&member.granted).filter(free).copied().collect::<Vec<_>>() {
+        let due = member.due(&self.owners);
+        for slot in due.difference(&member.granted).copied().collect::<Vec<_>>() {
             self.owners.grant(slot, id, date);
             member.granted.insert(slot);
             self.unsaved.changed(id);
         }
     }
 
-    fn answer(&mut self, beat: &Heartbeat, at: Timestamp, standing: Standing) -> Option<HeartbeatAnswer> {
-        let member = self.members.get(&beat.member)?;
+    /// Answers a member that said this epoch.
+    fn answer(
+        &mut self,
+        id: &MemberId,
+        said: MemberEpoch,
+        at: Timestamp,
+        standing: Standing,
+    ) -> Option<HeartbeatAnswer> {
+        let member = self.members.get(id)?;
         let assignment: Slots = member.granted.intersection(&member.target).copied().collect();
-        let joins = beat.epoch == MemberEpoch::default();
+        let joins = said == MemberEpoch::default();
         let next = (joins || assignment != member.assignment).then(|| MemberEpoch::new(self.tick()));
-        let member = self.members.get_mut(&beat.member)?;
+        let member = self.members.get_mut(id)?;
         if let Some(next) = next {
             // What the member says until this answer reaches it. A joining request may be an old one (see `join`).
-            let says = if joins { member.epoch } else { beat.epoch };
+            let says = if joins { member.epoch } else { said };
             member.previous = Some(says).filter(|epoch| *epoch != MemberEpoch::default());
             member.epoch = next;
             member.assignment = assignment;
-            self.unsaved.changed(&beat.member);
+            self.unsaved.changed(id);
         }
         member.watch_giving_up(at, standing == Standing::Behind);
         Some(HeartbeatAnswer {

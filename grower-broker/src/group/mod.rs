@@ -18,11 +18,16 @@
 //! At start it feeds the partition's records to a [`ShardLoader`]. It calls [`Shard::expire`] about every 100 ms,
 //! [`Shard::topics_changed`] and [`Shard::topic_deleted`] after such a command was applied.
 //!
+//! A heartbeat may wait for its answer: while it brings [no news](is_news) the shell holds it back, and each time that a
+//! step [stirred](Step::take_stirred) the group it looks [for news](Shard::news) again.
+//!
 //! # What a member must do
 //!
 //! Send heartbeats one after the other. Stop reading what an answer no longer lists, within the rebalance timeout,
 //! and only then leave it out of `owned`. Stop reading everything when told that it is unknown or fenced, and when there was
-//! no answer for a session timeout. Both times count from when the heartbeat was sent that was answered.
+//! no answer for a session timeout. Both times count from when the heartbeat was sent that was answered. With an instance name: pause
+//! reading when there was no answer for the name's [lease](grower_protocol::message::instance_lease), and leave when told that
+//! somebody else has the name.
 
 mod assignor;
 mod catalog;
@@ -44,6 +49,7 @@ pub use assignor::Assignor;
 pub use catalog::{Catalog, Subscribed};
 pub use limits::GroupLimits;
 pub use loader::ShardLoader;
+pub use membership::is_news;
 pub use offsets::LogEnds;
 pub use received::Received;
 pub use record::{GroupRecord, GroupRecordError, GroupState, MemberState, OffsetState};

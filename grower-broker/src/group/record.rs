@@ -77,6 +77,8 @@ pub struct MemberState {
     pub instance: Option<String>,
     /// Since when it has each partition of `granted`, in that order.
     pub since: Vec<Timestamp>,
+    /// It stepped out.
+    pub away: bool,
 }
 
 /// A committed offset.
@@ -216,6 +218,7 @@ impl MemberValue {
                 session_timeout_ms: old.session_timeout_ms,
                 rebalance_timeout_ms: old.rebalance_timeout_ms,
                 instance: old.instance,
+                away: false,
             },
         }
     }

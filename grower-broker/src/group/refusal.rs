@@ -109,7 +109,8 @@ impl GroupRefusal {
             Self::UnknownGroup { .. } => ErrorCode::UnknownGroup,
             Self::NotEmpty { .. } => ErrorCode::GroupNotEmpty,
             Self::UnknownMember { .. } => ErrorCode::UnknownMember,
-            Self::FencedMember { .. } | Self::InstanceTaken { .. } | Self::HeldOn { .. } => ErrorCode::FencedMember,
+            Self::FencedMember { .. } | Self::HeldOn { .. } => ErrorCode::FencedMember,
+            Self::InstanceTaken { .. } => ErrorCode::FencedInstance,
             Self::JoinsOwning | Self::InstanceName | Self::UnknownAssignor { .. } | Self::NamedTwice => {
                 ErrorCode::InvalidRequest
             }

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 pub struct Step<T> {
     answer: Result<T, Failure>,
     records: Vec<GroupRecord>,
+    stirred: Vec<GroupId>,
 }
 
 /// The groups of one partition of the internal topic.
@@ -54,6 +55,20 @@ impl Shard {
         self.step(&beat.group, answer)
     }
 
+    /// Looks again at a heartbeat whose answer was held back because there was no news: what to say now, if anything.
+    pub fn news(
+        &mut self,
+        beat: &Heartbeat,
+        received: &Received<'_>,
+        catalog: &dyn Catalog,
+    ) -> Step<Option<HeartbeatAnswer>> {
+        let answer = match self.groups.get_mut(&beat.group) {
+            Some(group) => group.members.news(&beat.member, beat.epoch, received, catalog),
+            None => Err(unknown_member(&beat.member)),
+        };
+        self.step(&beat.group, answer)
+    }
+
     fn make_group_for(&mut self, beat: &Heartbeat) -> Result<(), GroupRefusal> {
         if beat.epoch != MemberEpoch::default() || self.groups.contains_key(&beat.group) {
             return Ok(());
@@ -78,40 +93,49 @@ impl Shard {
         self.step(group, answer)
     }
 
+    /// The member reads nothing any more; its partitions wait for its instance name.
+    pub fn step_out(&mut self, group: &GroupId, member: &MemberId, at: Timestamp) -> Step<()> {
+        let answer = match self.groups.get_mut(group) {
+            Some(group) => group.members.step_out(member, at),
+            None => Err(unknown_member(member)),
+        };
+        self.step(group, answer)
+    }
+
     /// Removes members that were silent for too long, of all groups. To be called about every 100 ms.
     pub fn expire(&mut self, at: Timestamp) -> Step<()> {
         let due = |(_, group): &(&GroupId, &mut Group)| group.members.next_expiry().is_some_and(|due| due <= at);
-        let mut records = Vec::new();
+        let mut step = Step::of(());
         for (id, group) in self.groups.iter_mut().filter(due) {
             group.members.expire(at);
-            records.extend(group.unsaved(id));
+            step.take_from(id, group);
         }
-        Step { answer: Ok(()), records }
+        step
     }
 
     /// Topics were created, grown or deleted: groups that subscribe to them assign anew.
     ///
     /// A member also notices by itself at its next heartbeat; this is for everybody else.
     pub fn topics_changed(&mut self, catalog: &dyn Catalog) -> Step<()> {
-        let mut records = Vec::new();
+        let mut step = Step::of(());
         for (id, group) in &mut self.groups {
             group.members.topics_changed(catalog);
-            records.extend(group.unsaved(id));
+            step.take_from(id, group);
         }
-        Step { answer: Ok(()), records }
+        step
     }
 
     /// A topic's deletion was committed: offsets in it mean nothing any more.
     pub fn topic_deleted(&self, topic: TopicId) -> Step<()> {
         let records = self.groups.iter().flat_map(|(id, group)| group.offsets.forget(id, Some(topic))).collect();
-        Step { answer: Ok(()), records }
+        Step { records, ..Step::of(()) }
     }
 
     /// Remembers how far a group has read. Whoever fetches sees it after it was settled.
     pub fn commit_offsets(&self, commit: &OffsetCommit, log_ends: &LogEnds<'_>) -> Step<Vec<Part<()>>> {
         match self.check_commit(commit, log_ends) {
-            Ok((answer, records)) => Step { answer: Ok(answer), records },
-            Err(refusal) => Step { answer: Err(refusal.into()), records: Vec::new() },
+            Ok((answer, records)) => Step { records, ..Step::of(answer) },
+            Err(refusal) => Step::refused(refusal),
         }
     }
 
@@ -161,8 +185,8 @@ impl Shard {
     /// Forgets a group that has no members.
     pub fn delete(&self, group: &GroupId) -> Step<()> {
         match self.find(group).and_then(|found| found.delete(group)) {
-            Ok(records) => Step { answer: Ok(()), records },
-            Err(refusal) => Step { answer: Err(refusal.into()), records: Vec::new() },
+            Ok(records) => Step { records, ..Step::of(()) },
+            Err(refusal) => Step::refused(refusal),
         }
     }
 
@@ -178,8 +202,11 @@ impl Shard {
     }
 
     fn step<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> Step<T> {
-        let records = self.groups.get(id).map(|group| group.unsaved(id)).unwrap_or_default();
-        Step { answer: answer.map_err(Failure::from), records }
+        let mut step = answer.map_or_else(Step::refused, Step::of);
+        if let Some(group) = self.groups.get_mut(id) {
+            step.take_from(id, group);
+        }
+        step
     }
 
     /// These records are in the log.
@@ -204,6 +231,26 @@ impl Shard {
 }
 
 impl<T> Step<T> {
+    fn of(answer: T) -> Self {
+        Self { answer: Ok(answer), records: Vec::new(), stirred: Vec::new() }
+    }
+
+    fn refused(refusal: GroupRefusal) -> Self {
+        Self { answer: Err(refusal.into()), records: Vec::new(), stirred: Vec::new() }
+    }
+
+    fn take_from(&mut self, id: &GroupId, group: &mut Group) {
+        self.records.extend(group.unsaved(id));
+        if group.members.take_stirred() {
+            self.stirred.push(id.clone());
+        }
+    }
+
+    /// The groups of which members that wait for an answer should [look for news](Shard::news), once this is settled.
+    pub fn take_stirred(&mut self) -> Vec<GroupId> {
+        std::mem::take(&mut self.stirred)
+    }
+
     /// Appends what must be remembered, and releases the answer: for after the log is durable up to where it ends now.
     ///
     /// `append` puts the records into the shard's log, in their order and as one batch; it is not called when there are

@@ -3,7 +3,9 @@
 mod handover;
 mod hostile;
 mod inspect;
+mod instances;
 mod model;
+mod news;
 mod offsets;
 mod records;
 mod restart;
@@ -71,6 +73,12 @@ impl Coordinator {
     fn received(&self) -> Received<'static> {
         let date = self.now.plus_millis(DATE);
         Received { at: self.now, date, client: Some("a test"), address: Some("10.0.0.1:5") }
+    }
+
+    /// Looks for news for a heartbeat that is held back.
+    fn news(&mut self, beat: &Heartbeat) -> Result<Option<HeartbeatAnswer>, Failure> {
+        let step = self.shard.news(beat, &self.received(), &self.topics);
+        self.settle(step)
     }
 
     fn wait(&mut self, millis: u64) {

@@ -51,6 +51,7 @@ pub(super) struct Settings {
     pub(super) fetch_max_wait: Duration,
     pub(super) fetch_min_bytes: u32,
     pub(super) session_timeout: Duration,
+    pub(super) max_poll_interval: Duration,
     pub(super) assignor: Option<String>,
     pub(super) instance: Option<String>,
     pub(super) auto_commit: Option<Duration>,
@@ -79,6 +80,7 @@ impl ConsumerBuilder {
             fetch_max_wait: Duration::from_millis(500),
             fetch_min_bytes: 1,
             session_timeout: Duration::from_secs(10),
+            max_poll_interval: Duration::from_secs(5 * 60),
             assignor: None,
             instance: None,
             auto_commit: None,
@@ -147,13 +149,25 @@ impl ConsumerBuilder {
         self
     }
 
+    /// After how long the member leaves its group because nobody asks it for records, while it has some: its reader is
+    /// stuck, and others shall go on. It joins again when the reader comes back. 5 min by default.
+    pub fn max_poll_interval(mut self, interval: Duration) -> Self {
+        self.settings.max_poll_interval = interval;
+        self
+    }
+
     /// Names the member; by default a random name, which must be used by one consumer at a time.
     pub fn member(mut self, name: impl Into<String>) -> Self {
         self.member = Some(name.into());
         self
     }
 
-    /// A name that survives restarts: whoever comes back under it within the session timeout gets its partitions back.
+    /// A name that survives restarts: whoever comes back under it within the session timeout gets its partitions back,
+    /// and the other members do not notice. At once if the consumer before was closed; if it was killed, up to three
+    /// seconds after its last heartbeat. If it lives it stops, and its reader is told [`ErrorCode::FencedInstance`]:
+    /// two consumers must not share a name.
+    ///
+    /// [`ErrorCode::FencedInstance`]: grower_protocol::message::ErrorCode::FencedInstance
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.settings.instance = Some(name.into());
         self
@@ -226,7 +240,7 @@ struct Site {
 
 impl Site {
     async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Member>, ConsumeError> {
-        let member = Arc::new(Member::new(group, id, names(topics)?));
+        let member = Arc::new(Member::new(group, id, names(topics)?, self.settings.instance.is_some()));
         let joined = membership::join(&self.cluster, &self.shared, &member, &self.settings, &self.origin).await?;
         self.tasks.spawn(joined.run());
         Ok(member)

@@ -163,7 +163,7 @@ impl Consumer {
         self.look(topic, partition, |slot| slot.high_watermark.map(|end| end.since(slot.position)))
     }
 
-    /// Stops reading and leaves the group. Commits what was handed out if that is automatic, and nothing otherwise.
+    /// Stops reading and leaves the group; with an instance name its partitions wait for the session timeout. Commits what was handed out if that is automatic, and nothing otherwise.
     pub async fn close(&mut self) -> Result<(), ConsumeError> {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
@@ -173,7 +173,7 @@ impl Consumer {
         let committed = if self.settings.auto_commit.is_some() { self.commit().await } else { Ok(()) };
         if let Some(member) = self.committer.as_ref().and_then(|committer| committer.member()) {
             let group = member.group.clone();
-            member.leave(&self.cluster).await.map_err(|source| ConsumeError::Group { group, source })?;
+            member.go(&self.cluster).await.map_err(|source| ConsumeError::Group { group, source })?;
         }
         self.shared.lock().slots.clear();
         committed

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::task::Waker;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     shelf: Mutex<Shelf>,
     /// There may be something to fetch.
     pub(super) fetchable: Notify,
+    /// The reader came back after it was missed.
+    back: Notify,
 }
 
 /// The partitions by name.
@@ -35,6 +38,12 @@ pub(super) struct Shelf {
     /// Handed out by the last call.
     handed_out: Vec<TopicPartition>,
     trouble: Option<ConsumeError>,
+    /// Nothing will be read any more.
+    ended: Option<ConsumeError>,
+    /// Nothing is handed out from then on, until this is put off.
+    until: Option<Instant>,
+    /// Since when there was something for a reader that did not come; none while it waits.
+    idle_since: Option<Instant>,
     /// There is something to fetch that there was not before.
     made_room: bool,
     reader: Option<Waker>,
@@ -51,10 +60,13 @@ impl Shared {
             turn_left: TURN,
             handed_out: Vec::new(),
             trouble: None,
+            ended: None,
+            until: None,
+            idle_since: Some(Instant::now()),
             made_room: false,
             reader: None,
         };
-        Self { shelf: Mutex::new(shelf), fetchable: Notify::new() }
+        Self { shelf: Mutex::new(shelf), fetchable: Notify::new(), back: Notify::new() }
     }
 
     /// Short, and never across I/O.
@@ -65,12 +77,18 @@ impl Shared {
     /// Takes up to `max` records, or leaves `waker` to be woken when there are some.
     pub(super) fn take(&self, max: usize, waker: &Waker, into: &mut Vec<ConsumerRecord>) -> Result<(), ConsumeError> {
         let mut shelf = self.lock();
-        let result = shelf.take(max, Instant::now(), into);
-        if result.is_ok() && into.is_empty() {
+        let now = Instant::now();
+        let result = shelf.take(max, now, into);
+        let waits = result.is_ok() && into.is_empty();
+        if waits {
             shelf.reader = Some(waker.clone());
         }
+        shelf.idle_since = (!waits).then_some(now);
         let made_room = std::mem::take(&mut shelf.made_room);
         drop(shelf);
+        if waits {
+            self.back.notify_waiters();
+        }
         if made_room {
             self.fetchable.notify_one();
         }
@@ -88,7 +106,7 @@ impl Shared {
         let on_damage = shelf.on_damage;
         let slot = shelf.slots.get_mut(place).filter(|slot| slot.version == version)?;
         let result = change(slot, on_damage);
-        let reader = if slot.has_something() { shelf.reader.take() } else { None };
+        let reader = if slot.has_something() { shelf.call_reader() } else { None };
         drop(shelf);
         reader.into_iter().for_each(Waker::wake);
         self.fetchable.notify_one();
@@ -97,11 +115,42 @@ impl Shared {
 
     /// Tells the reader what is wrong with all of it.
     pub(super) fn trouble(&self, error: ConsumeError) {
+        self.change(|shelf| shelf.trouble = Some(error));
+    }
+
+    /// Tells the reader, each time it comes, why nothing will be read any more.
+    pub(super) fn end(&self, error: ConsumeError) {
+        self.change(|shelf| shelf.ended = Some(error));
+    }
+
+    /// Hands out records until then, or until this is called again.
+    pub(super) fn read_until(&self, end: Instant) {
+        self.change(|shelf| shelf.until = Some(end));
+    }
+
+    /// Changes something and has the reader look.
+    fn change(&self, change: impl FnOnce(&mut Shelf)) {
         let mut shelf = self.lock();
-        shelf.trouble = Some(error);
-        let reader = shelf.reader.take();
+        change(&mut shelf);
+        let reader = shelf.call_reader();
         drop(shelf);
         reader.into_iter().for_each(Waker::wake);
+    }
+
+    /// For how long nobody came for what is there.
+    pub(super) fn idle_for(&self) -> Duration {
+        self.lock().idle_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Waits until the reader waits.
+    pub(super) async fn reader_is_back(&self) {
+        loop {
+            let back = self.back.notified();
+            if self.lock().idle_since.is_none() {
+                return;
+            }
+            back.await;
+        }
     }
 }
 
@@ -138,8 +187,11 @@ impl Shelf {
                 slot.consumed = slot.position; // The reader came back: it is done with what it got.
             }
         }
-        if let Some(error) = self.trouble.take() {
+        if let Some(error) = self.ended.clone().or_else(|| self.trouble.take()) {
             return Err(error);
+        }
+        if self.until.is_some_and(|end| end <= now) {
+            return Ok(());
         }
         for _ in 0..=self.slots.len() {
             let Some(place) = self.whose_turn() else { return Ok(()) };
@@ -186,6 +238,13 @@ impl Shelf {
             self.handed_out.push(place.clone());
         }
         Ok(spent)
+    }
+
+    /// From here on the reader is expected.
+    fn call_reader(&mut self) -> Option<Waker> {
+        let reader = self.reader.take()?;
+        self.idle_since = Some(Instant::now());
+        Some(reader)
     }
 
     fn whose_turn(&self) -> Option<TopicPartition> {

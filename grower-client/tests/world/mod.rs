@@ -2,12 +2,13 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use grower_broker::{Broker, BrokerConfig};
-use grower_client::{Client, Consumer, ConsumerBuilder, Record, TopicSpec, transport};
+use grower_client::ids::{PartitionId, TopicName};
+use grower_client::{Client, Consumer, ConsumerBuilder, RebalanceEvent, Record, TopicPartition, TopicSpec, transport};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Longer than anything here takes; only a failing test waits so long.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
@@ -91,10 +92,20 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) async fn join(builder: ConsumerBuilder) -> Self {
+        Self::join_with(builder, |_| ()).await
+    }
+
+    pub(crate) async fn join_with(
+        builder: ConsumerBuilder,
+        on_rebalance: impl Fn(RebalanceEvent) + Send + Sync + 'static,
+    ) -> Self {
         let changed = Arc::new(Notify::new());
         let signal = changed.clone();
-        let consumer = builder.on_rebalance(move |_| signal.notify_one()).build().await.unwrap();
-        Self { consumer, changed }
+        let told = move |event| {
+            on_rebalance(event);
+            signal.notify_one();
+        };
+        Self { consumer: builder.on_rebalance(told).build().await.unwrap(), changed }
     }
 
     /// Waits until it owns exactly these.
@@ -108,4 +119,44 @@ impl Member {
         let in_time = tokio::time::timeout(LONG, waiting).await;
         assert!(in_time.is_ok(), "{partitions:?} should come, not {:?}", owned());
     }
+}
+
+/// A way to the broker that can be closed and opened: connections break, and new ones fail.
+#[derive(Clone)]
+pub(crate) struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub(crate) fn open() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    pub(crate) fn close(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) fn reopen(&self) {
+        self.0.send_replace(false);
+    }
+
+    pub(crate) async fn client(&self, world: &World) -> Client {
+        let (gate, connect) = (self.0.clone(), world.connector());
+        let connect = move || {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            let (mut closed, connect) = (gate.subscribe(), connect.clone());
+            tokio::spawn(async move {
+                let mut broker = connect();
+                tokio::select! {
+                    _ = closed.wait_for(|closed| *closed) => {}
+                    _ = tokio::io::copy_bidirectional(&mut far, &mut broker) => {}
+                }
+            });
+            near
+        };
+        let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["through the gate"]);
+        builder.connect().await.unwrap()
+    }
+}
+
+pub(crate) fn place(topic: &str, partition: u32) -> TopicPartition {
+    TopicPartition { topic: TopicName::new(topic).unwrap(), partition: PartitionId::new(partition) }
 }

@@ -95,6 +95,8 @@ pub enum ErrorCode {
     TooManyConnections,
     /// The partition's files cannot be opened as they are; somebody must look at them. The others are served.
     PartitionShut,
+    /// Another process has the member's instance name: give up all partitions, leave, and do not come back.
+    FencedInstance,
 }
 
 impl ErrorCode {

@@ -5,6 +5,7 @@
 
 use crate::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Some partitions of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,9 +35,27 @@ pub struct Heartbeat {
     pub rebalance_timeout_ms: u32,
     /// `range` (the default), `round-robin` or `sticky`; the first member's choice counts.
     pub assignor: Option<String>,
-    /// A name that survives the member's restart (static membership).
+    /// A name that survives the member's restart (static membership): see [`instance_lease`].
     pub instance: Option<String>,
 }
+
+/// How long a member with an instance name may go on reading after it sent the last heartbeat that was answered: until
+/// the next answer it then pauses, and keeps its partitions. So a process that is started again under the name need
+/// not wait for a session timeout: after this time its predecessor surely reads nothing.
+pub fn instance_lease(session_timeout: Duration) -> Duration {
+    3 * heartbeat_interval(session_timeout)
+}
+
+/// When heartbeats are due while nothing changes: often enough to survive four lost ones.
+pub fn heartbeat_interval(session_timeout: Duration) -> Duration {
+    (session_timeout.clamp(SESSION_MIN, SESSION_MAX) / 5).min(INTERVAL_MAX)
+}
+
+/// The shortest session timeout; shorter ones count as this.
+pub const SESSION_MIN: Duration = Duration::from_secs(1);
+/// The longest session timeout; longer ones count as this.
+pub const SESSION_MAX: Duration = Duration::from_secs(30 * 60);
+const INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// "This is what you shall own."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +189,8 @@ pub struct MemberInspection {
     pub awaits: Vec<TopicPartitions>,
     /// Its place was taken by this member, under the same static name.
     pub replaced_by: Option<MemberId>,
+    /// It stepped out: its partitions wait for who comes back under its static name.
+    pub away: bool,
 }
 
 /// A partition that a member holds.

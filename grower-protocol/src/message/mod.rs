@@ -21,7 +21,8 @@ pub use fetch::{
 };
 pub use group::{
     CommittedOffset, GroupDescription, GroupInspection, GroupState, GroupSummary, Heartbeat, HeartbeatAnswer, Holding,
-    MemberDescription, MemberInspection, OffsetCommit, OffsetToCommit, TopicPartitions,
+    MemberDescription, MemberInspection, OffsetCommit, OffsetToCommit, SESSION_MAX, SESSION_MIN, TopicPartitions,
+    heartbeat_interval, instance_lease,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
@@ -111,6 +112,22 @@ pub enum Request {
     },
     /// One group with all that helps to look after it.
     InspectGroup(GroupId),
+    /// A heartbeat whose answer waits for news, so that the member hears of them at once. One that finds news is
+    /// answered at once, and none waits for longer than [`heartbeat_interval`].
+    HoldHeartbeat {
+        /// The heartbeat.
+        beat: Heartbeat,
+        /// How long the answer may wait, in milliseconds.
+        max_wait_ms: u32,
+    },
+    /// The member reads nothing any more, and its partitions wait a session timeout for who comes back under its
+    /// instance name. Without such a name it leaves.
+    StepOut {
+        /// The group.
+        group: GroupId,
+        /// Who steps out.
+        member: MemberId,
+    },
 }
 
 impl Request {
@@ -145,7 +162,7 @@ pub enum Response {
     Fetch(FetchAnswer),
     /// To [`Request::ListOffsets`], in its order.
     ListOffsets(Vec<Part<ListedOffset>>),
-    /// To [`Request::Heartbeat`].
+    /// To [`Request::Heartbeat`] and [`Request::HoldHeartbeat`].
     Heartbeat(HeartbeatAnswer),
     /// To [`Request::CommitOffsets`], in its order.
     CommitOffsets(Vec<Part<()>>),

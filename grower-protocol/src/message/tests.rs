@@ -90,7 +90,7 @@ fn requests_keep_their_bytes() {
                 spec: OffsetSpec::AtOrAfter(Timestamp::from_millis(-1)),
             }],
         }),
-        Request::Heartbeat(heartbeat),
+        Request::Heartbeat(heartbeat.clone()),
         Request::LeaveGroup { group: group(), member: member() },
         Request::CommitOffsets(OffsetCommit {
             group: group(),
@@ -114,6 +114,8 @@ fn requests_keep_their_bytes() {
         }),
         Request::TrimTopic { topic: name(), before: vec![(PARTITION, Offset::new(300))] },
         Request::InspectGroup(group()),
+        Request::HoldHeartbeat { beat: heartbeat, max_wait_ms: 9 },
+        Request::StepOut { group: group(), member: member() },
     ];
     insta::assert_snapshot!(rows(&requests), @"
     Hello 0001730131010667726f757073
@@ -137,6 +139,8 @@ fn requests_keep_their_bytes() {
     ReportDamage 1207070707070707070707070707070707020102
     TrimTopic 13066576656e74730102fb2c01
     InspectGroup 140167
+    HoldHeartbeat 150167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e67650009
+    StepOut 160167016d
     ");
 }
 
@@ -223,7 +227,7 @@ fn responses_keep_their_bytes() {
     CreateTopics 0c010007070707070707070707070707070707
     DescribeTopics 0d0100066576656e747307070707070707070707070707070707010105666c757368026f730101020004010100000203fb4c0101000101016c01690003fb2c01200102
     Done 0e
-    InspectGroup 0f016701030572616e6765000001016d0101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e
+    InspectGroup 0f016701030572616e6765000001016d0101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00
     ");
 }
 
@@ -238,6 +242,7 @@ fn inspection() -> GroupInspection {
         holds: vec![Holding { topic: TOPIC, partition: PARTITION, since: Timestamp::from_millis(1), giving_up: true }],
         awaits: owned(),
         replaced_by: Some(MemberId::new("n").unwrap()),
+        away: false,
     };
     let group = GroupDescription {
         group: group(),

@@ -6,7 +6,7 @@ use crate::group::limits::GroupLimits;
 use crate::group::member::Member;
 use crate::group::slot::Slot;
 use crate::group::{GroupRefusal, slot};
-use grower_protocol::ids::{MemberEpoch, MemberId, NAME_LENGTH_MAX};
+use grower_protocol::ids::{MemberEpoch, MemberId, NAME_LENGTH_MAX, Timestamp};
 use grower_protocol::message::Heartbeat;
 
 /// What a heartbeat proves its sender to know.
@@ -33,13 +33,18 @@ impl Membership {
         if joins_owning { Err(GroupRefusal::JoinsOwning) } else { Ok(()) }
     }
 
-    pub(super) fn admit(&mut self, beat: &Heartbeat, limits: &GroupLimits) -> Result<Standing, GroupRefusal> {
+    pub(super) fn admit(
+        &mut self,
+        beat: &Heartbeat,
+        limits: &GroupLimits,
+        date: Timestamp,
+    ) -> Result<Standing, GroupRefusal> {
         Self::check(beat, limits)?;
         if beat.epoch == MemberEpoch::default() {
-            return self.join(beat, limits);
+            return self.join(beat, limits, date);
         }
         let member = self.members.get(&beat.member).ok_or_else(|| unknown(&beat.member))?;
-        check_not_replaced(member)?;
+        check_present(&beat.member, member)?;
         if beat.epoch == member.epoch {
             Ok(Standing::Current)
         } else if Some(beat.epoch) == member.previous {
@@ -50,40 +55,34 @@ impl Membership {
     }
 
     /// Epoch 0: a new member, or one that lost its epoch and starts again.
-    fn join(&mut self, beat: &Heartbeat, limits: &GroupLimits) -> Result<Standing, GroupRefusal> {
-        if let Some(member) = self.members.get(&beat.member) {
+    fn join(&mut self, beat: &Heartbeat, limits: &GroupLimits, date: Timestamp) -> Result<Standing, GroupRefusal> {
+        if let Some(member) = self.members.get_mut(&beat.member) {
             check_not_replaced(member)?;
+            member.away = false;
             // It keeps its seat and, for now, what it was granted: this may be an old request that was long under
             // way while the member reads already. What it does not list in its next heartbeat is free then.
             return Ok(Standing::Behind);
         }
-        if limits.members <= self.members.len() {
+        let comes_back = beat.instance.as_deref().is_some_and(|instance| self.awaits(instance));
+        if limits.members <= self.members.len() && !comes_back {
             return Err(GroupRefusal::LimitReached { what: "members of one group", max: limits.members });
         }
         if self.members.is_empty() {
             self.assignor = assignor_of(beat)?;
             self.unsaved.group();
         }
-        let seat = self.seat_of(beat);
-        self.members.insert(beat.member.clone(), Member { instance: beat.instance.clone(), ..Member::joining(seat) });
-        self.stale = true;
+        let successor = beat.instance.as_deref().and_then(|instance| self.succeed(&beat.member, instance, date));
+        let member = successor.unwrap_or_else(|| self.take_a_seat());
+        self.members.insert(beat.member.clone(), Member { instance: beat.instance.clone(), ..member });
         self.unsaved.changed(&beat.member);
         Ok(Standing::Current)
     }
 
-    /// A restarted process takes over the seat of its instance name; otherwise members sit in the order they join.
-    fn seat_of(&mut self, beat: &Heartbeat) -> u64 {
-        let holder = |member: &&mut Member| member.instance == beat.instance && member.replaced_by.is_none();
-        let replaced = match &beat.instance {
-            Some(_) => self.members.values_mut().find(holder),
-            None => None,
-        };
-        if let Some(member) = replaced {
-            member.replaced_by = Some(beat.member.clone());
-            return member.seat;
-        }
+    /// Members sit in the order they join.
+    fn take_a_seat(&mut self) -> Member {
+        self.stale = true;
         self.next_seat = self.next_seat.saturating_add(1);
-        self.next_seat
+        Member::joining(self.next_seat)
     }
 
     /// Whether the member may commit for a partition: it must know its epoch and still hold the partition.
@@ -95,7 +94,7 @@ impl Membership {
     /// Whether a member has this epoch; the one before counts while the newest answer may be under way.
     pub(in crate::group) fn check_epoch(&self, id: &MemberId, epoch: MemberEpoch) -> Result<(), GroupRefusal> {
         let member = self.members.get(id).ok_or_else(|| unknown(id))?;
-        check_not_replaced(member)?;
+        check_present(id, member)?;
         let known = epoch == member.epoch || Some(epoch) == member.previous;
         if known { Ok(()) } else { Err(fenced(id, member, epoch)) }
     }
@@ -107,6 +106,12 @@ fn assignor_of(beat: &Heartbeat) -> Result<Assignor, GroupRefusal> {
     Assignor::named(name).ok_or_else(unknown)
 }
 
+/// Who stepped out is no longer there: what it still says was under way for long.
+pub(super) fn check_present(id: &MemberId, member: &Member) -> Result<(), GroupRefusal> {
+    check_not_replaced(member)?;
+    if member.away { Err(unknown(id)) } else { Ok(()) }
+}
+
 fn check_not_replaced(member: &Member) -> Result<(), GroupRefusal> {
     match (&member.replaced_by, &member.instance) {
         (Some(holder), Some(instance)) => {
@@ -116,6 +121,6 @@ fn check_not_replaced(member: &Member) -> Result<(), GroupRefusal> {
     }
 }
 
-fn fenced(id: &MemberId, member: &Member, claimed: MemberEpoch) -> GroupRefusal {
+pub(super) fn fenced(id: &MemberId, member: &Member, claimed: MemberEpoch) -> GroupRefusal {
     GroupRefusal::FencedMember { member: id.clone(), current: member.epoch, claimed }
 }

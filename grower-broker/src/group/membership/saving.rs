@@ -122,7 +122,9 @@ impl Membership {
         }
         for (id, member) in &mut self.members {
             let holder = member.instance.as_ref().and_then(|instance| holders.get(instance));
-            member.replaced_by = holder.filter(|(_, holder)| holder != id).map(|(_, holder)| holder.clone());
+            if let Some((_, holder)) = holder.filter(|(_, holder)| holder != id) {
+                member.replace(holder.clone());
+            }
         }
     }
 }

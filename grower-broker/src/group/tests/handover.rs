@@ -119,24 +119,3 @@ fn a_step_that_could_not_be_written_down_is_written_with_the_next() {
     s2.beat(&mut coordinator);
     assert_eq!((s1.reads(RAINBOW), s2.reads(RAINBOW)), (vec![0, 1], vec![2]));
 }
-
-#[test]
-fn a_restarted_process_takes_the_seat_of_its_instance_name() {
-    let coordinator = &mut Coordinator::new();
-    let named = |id| Member { instance: Some("left".to_owned()), ..Member::new(id, &["rainbow"]) };
-    let (mut old, mut other, mut new) = (named("old"), Member::new("other", &["rainbow"]), named("new"));
-    quiet(coordinator, &mut [&mut old, &mut other]);
-    new.beat(coordinator);
-    // The old one may still be reading: its partitions wait until it is surely dead.
-    assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedMember);
-    old.epoch = MemberEpoch::default();
-    old.reading.clear();
-    assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedMember);
-    assert_eq!(new.reads(RAINBOW), []);
-    for _ in 0..2 {
-        coordinator.wait(u64::from(SESSION_MS) / 2);
-        new.beat(coordinator);
-        other.beat(coordinator);
-    }
-    assert_eq!((new.reads(RAINBOW), other.reads(RAINBOW)), (vec![0, 1], vec![2]));
-}

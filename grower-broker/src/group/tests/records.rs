@@ -17,6 +17,7 @@ fn records() -> Vec<GroupRecord> {
         rebalance_timeout_ms: 60_000,
         instance: Some("i".to_owned()),
         since: vec![Timestamp::from_millis(7)],
+        away: false,
     };
     let offset = OffsetState { offset: Offset::new(9), metadata: "x".to_owned() };
     vec![
@@ -45,7 +46,7 @@ fn records_keep_their_bytes() {
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
     000167 -> 00050572616e6765
     000167 -> none
-    010167016d -> 010104010301077261696e626f7701010101010101010101010101010101010102fb1027fb60ea010169010e
+    010167016d -> 010104010301077261696e626f7701010101010101010101010101010101010102fb1027fb60ea010169010e00
     0201670101010101010101010101010101010102 -> 00090178
     03 -> 0006
     ");

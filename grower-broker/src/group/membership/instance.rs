@@ -1,0 +1,71 @@
+//! Static members: a name that survives a process.
+//!
+//! Who comes under a name takes the seat of the one that had it before, so that nobody else notices. If that one stepped
+//! out, its partitions go over in the same step. If it may still be reading they wait until it left (it is told at
+//! once that it was replaced) or until the lease of the name is over: see [`instance_lease`].
+//!
+//! [`instance_lease`]: grower_protocol::message::instance_lease
+
+use super::{Membership, unknown};
+use crate::group::GroupRefusal;
+use crate::group::member::Member;
+use grower_protocol::ids::{MemberId, Timestamp};
+
+impl Membership {
+    /// The member reads nothing any more and may come back, as another process with its instance name.
+    pub(in crate::group) fn step_out(&mut self, id: &MemberId, at: Timestamp) -> Result<(), GroupRefusal> {
+        let member = self.members.get_mut(id).ok_or_else(|| unknown(id))?;
+        if member.instance.is_none() || member.replaced_by.is_some() {
+            return self.leave(id);
+        }
+        member.step_out(at);
+        self.unsaved.changed(id);
+        self.take_from_the_away();
+        Ok(())
+    }
+
+    /// Who is away reads nothing: what it shall not own any more is free at once.
+    pub(super) fn take_from_the_away(&mut self) {
+        for (id, member) in self.members.iter_mut().filter(|(_, member)| member.away) {
+            for slot in member.granted.difference(&member.target).copied().collect::<Vec<_>>() {
+                member.granted.remove(&slot);
+                self.owners.free(slot);
+                self.stirred = true;
+                self.unsaved.changed(id);
+            }
+        }
+    }
+
+    /// Whether somebody may come and take over at once.
+    pub(super) fn awaits(&self, instance: &str) -> bool {
+        self.members.values().any(|member| member.away && member.instance.as_deref() == Some(instance))
+    }
+
+    /// A new member in the seat of the one that had its instance name; none if nobody had.
+    pub(super) fn succeed(&mut self, id: &MemberId, instance: &str, date: Timestamp) -> Option<Member> {
+        let holds = |member: &Member| member.instance.as_deref() == Some(instance) && member.replaced_by.is_none();
+        let holder = self.members.iter().find(|(_, member)| holds(member)).map(|(id, _)| id.clone())?;
+        let member = self.members.get_mut(&holder)?;
+        if !member.away {
+            member.replace(id.clone());
+            let seat = member.seat;
+            (self.stale, self.stirred) = (true, true);
+            return Some(Member::joining(seat));
+        }
+        let successor = member.successor();
+        self.members.remove(&holder);
+        self.unsaved.changed(&holder);
+        for slot in &successor.granted {
+            self.owners.grant(*slot, id, date);
+        }
+        Some(successor)
+    }
+
+    /// For whom an owner's partitions are meant: itself, or who took its place.
+    pub(super) fn heir<'a>(&'a self, owner: &'a MemberId) -> &'a MemberId {
+        let replaced_by = |id| self.members.get(id).and_then(|member| member.replaced_by.as_ref());
+        // A chain of replacements cannot be longer than there are members.
+        let heirs = std::iter::successors(Some(owner), |id| replaced_by(*id)).take(self.members.len() + 1);
+        heirs.last().unwrap_or(owner)
+    }
+}

@@ -1,0 +1,116 @@
+//! Heartbeats, and answers to them that wait for news.
+//!
+//! A member learns at once what concerns it: its heartbeat is with the broker nearly all the time. So a partition that
+//! was given up is with its new owner after two syncs and a round trip, and who was replaced stops at once.
+
+use super::{Groups, Moment};
+use crate::api::Peer;
+use crate::group::{Received, is_news};
+use grower_protocol::ids::GroupId;
+use grower_protocol::message::{Failure, Heartbeat, HeartbeatAnswer, heartbeat_interval};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+impl Groups {
+    /// Answers a heartbeat.
+    pub(crate) async fn heartbeat(&self, beat: &Heartbeat, peer: &Peer) -> Result<HeartbeatAnswer, Failure> {
+        self.step(&beat.group, |shard, now, image| shard.heartbeat(beat, &received(now, peer), image)).await
+    }
+
+    /// Answers a heartbeat as soon as there is news for the member, or after `max_wait`.
+    pub(crate) async fn hold(
+        &self,
+        beat: &Heartbeat,
+        peer: &Peer,
+        max_wait: Duration,
+        stop: &CancellationToken,
+    ) -> Result<HeartbeatAnswer, Failure> {
+        let waiting = self.lobby.enter(&beat.group);
+        let mut rung = waiting.bell.notified(); // Before looking: what happens from here on is not missed.
+        let answer = self.heartbeat(beat, peer).await?;
+        if is_news(beat, &answer) {
+            return Ok(answer);
+        }
+        let session_timeout = Duration::from_millis(beat.session_timeout_ms.into());
+        let enough = tokio::time::sleep(max_wait.min(heartbeat_interval(session_timeout)));
+        tokio::pin!(enough);
+        loop {
+            tokio::select! {
+                () = rung => {}
+                () = &mut enough => return Ok(answer),
+                () = stop.cancelled() => return Ok(answer),
+            }
+            rung = waiting.bell.notified();
+            if let Some(news) = self.news(beat, peer).await? {
+                return Ok(news);
+            }
+        }
+    }
+
+    async fn news(&self, beat: &Heartbeat, peer: &Peer) -> Result<Option<HeartbeatAnswer>, Failure> {
+        self.step(&beat.group, |shard, now, image| shard.news(beat, &received(now, peer), image)).await
+    }
+}
+
+fn received(now: Moment, peer: &Peer) -> Received<'_> {
+    Received { at: now.at, date: now.date, client: peer.client(), address: peer.address() }
+}
+
+/// Who waits for news, by group.
+#[derive(Debug, Default)]
+pub(super) struct Lobby(Mutex<HashMap<GroupId, Arc<Notify>>>);
+
+struct Waiting<'a> {
+    lobby: &'a Lobby,
+    group: &'a GroupId,
+    bell: Arc<Notify>,
+}
+
+impl Lobby {
+    fn enter<'a>(&'a self, group: &'a GroupId) -> Waiting<'a> {
+        let mut bells = self.0.lock();
+        let bell = match bells.get(group) {
+            Some(bell) => bell.clone(),
+            None => bells.entry(group.clone()).or_default().clone(),
+        };
+        Waiting { lobby: self, group, bell }
+    }
+
+    /// Everybody who waits in the group looks again.
+    pub(super) fn ring(&self, group: &GroupId) {
+        if let Some(bell) = self.0.lock().get(group) {
+            bell.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut bells = self.lobby.0.lock();
+        // The map's and this one: the last to leave takes the bell away.
+        if Arc::strong_count(&self.bell) == 2 {
+            bells.remove(self.group);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_to_leave_takes_the_bell_away() {
+        let lobby = Lobby::default();
+        let group = GroupId::new("g").unwrap();
+        let (first, second) = (lobby.enter(&group), lobby.enter(&group));
+        assert!(Arc::ptr_eq(&first.bell, &second.bell));
+        drop(first);
+        assert_eq!(lobby.0.lock().len(), 1);
+        drop(second);
+        assert_eq!(lobby.0.lock().len(), 0);
+    }
+}

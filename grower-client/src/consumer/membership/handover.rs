@@ -1,0 +1,140 @@
+//! Following an assignment: what goes is given up and committed before anything else, then what comes is begun.
+
+use super::{Membership, in_time};
+use crate::backoff;
+use crate::consumer::builder::RebalanceEvent;
+use crate::consumer::commit::Progress;
+use crate::consumer::start;
+use crate::error::RequestError;
+use crate::record::TopicPartition;
+use grower_protocol::ids::{TopicId, TopicName};
+use grower_protocol::message::{HeartbeatAnswer, Metadata, TopicPartitions};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::{Instant, sleep, timeout_at};
+
+impl Membership {
+    /// Does as the answer says.
+    pub(super) async fn follow(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
+        let soon = Instant::now() + self.session_timeout / 2; // The next heartbeat must not wait for ever.
+        let target = in_time(soon, self.places(&answer.assignment)).await?;
+        let revoked = self.hand_over(&target, soon).await;
+        let added = self.add(target);
+        let assigned = added.iter().map(|(place, ..)| place.clone()).collect();
+        self.tell(RebalanceEvent { assigned, revoked });
+        self.begin(added);
+        Ok(())
+    }
+
+    /// Gives up all but `target`. What the reader is done with is committed first if that is automatic: the next
+    /// heartbeat, or leaving, says that it is free.
+    pub(super) async fn hand_over(
+        &self,
+        target: &BTreeMap<TopicPartition, TopicId>,
+        until: Instant,
+    ) -> Vec<TopicPartition> {
+        let (revoked, progress) = self.give_up(target);
+        if self.auto_commit {
+            self.commit_revoked(progress, until).await;
+        }
+        revoked
+    }
+
+    async fn commit_revoked(&self, progress: Vec<Progress>, until: Instant) {
+        let committed = timeout_at(until, self.committer.commit(&self.shared, progress)).await;
+        let error = match committed {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::warn!(group = %self.member.group, %error, "offsets of revoked partitions were not committed");
+    }
+
+    /// The partitions of an assignment by name.
+    async fn places(&self, assignment: &[TopicPartitions]) -> Result<BTreeMap<TopicPartition, TopicId>, RequestError> {
+        if assignment.iter().any(|topic| self.cluster.name_of(topic.topic).is_none()) {
+            self.look_at_topics().await?;
+        }
+        let mut places = BTreeMap::new();
+        for TopicPartitions { topic, partitions } in assignment {
+            // Unknown still: deleted meanwhile, and the next answer will not list it.
+            let Some(name) = self.cluster.name_of(*topic) else { continue };
+            let place = |partition: &_| (TopicPartition { topic: name.clone(), partition: *partition }, *topic);
+            places.extend(partitions.iter().map(place));
+        }
+        Ok(places)
+    }
+
+    /// Takes what is not in `target` off the shelf; returns it with what the reader is done with.
+    pub(super) fn give_up(&self, target: &BTreeMap<TopicPartition, TopicId>) -> (Vec<TopicPartition>, Vec<Progress>) {
+        let mut shelf = self.shared.lock();
+        let stays = |place: &TopicPartition, topic: TopicId| target.get(place) == Some(&topic);
+        let progress =
+            shelf.slots.values().filter(|slot| !stays(&slot.place, slot.topic)).filter_map(Progress::consumed);
+        let progress = progress.collect();
+        let mut revoked = Vec::new();
+        shelf.slots.retain(|place, slot| {
+            let stays = stays(place, slot.topic);
+            if !stays {
+                revoked.push(place.clone());
+            }
+            stays
+        });
+        (revoked, progress)
+    }
+
+    fn add(&self, target: BTreeMap<TopicPartition, TopicId>) -> Vec<(TopicPartition, TopicId, u64)> {
+        let mut shelf = self.shared.lock();
+        let new: Vec<_> = target.into_iter().filter(|(place, _)| !shelf.slots.contains_key(place)).collect();
+        new.into_iter()
+            .map(|(place, topic)| {
+                let version = shelf.add(place.clone(), topic);
+                (place, topic, version)
+            })
+            .collect()
+    }
+
+    /// Finds out where the new partitions begin, beside the heartbeats.
+    fn begin(&self, added: Vec<(TopicPartition, TopicId, u64)>) {
+        if added.is_empty() {
+            return;
+        }
+        let (cluster, shared, origin) = (self.cluster.clone(), self.shared.clone(), self.origin.clone());
+        tokio::spawn(async move {
+            let versions: Vec<u64> = added.iter().map(|(.., version)| *version).collect();
+            let places: Vec<_> = added.into_iter().map(|(place, topic, _)| (place, topic)).collect();
+            for failures in 1.. {
+                let error = match start::resolve(&cluster, &shared, &places, &origin).await {
+                    Ok(starts) => return start::begin(&shared, starts, &versions),
+                    Err(error) => error,
+                };
+                let still_mine = shared.lock().slots.values().any(|slot| versions.contains(&slot.version));
+                if !still_mine {
+                    return;
+                }
+                tracing::debug!(%error, "cannot find out where to start; trying again");
+                sleep(backoff::jittered(failures)).await;
+            }
+        });
+    }
+
+    pub(super) fn tell(&self, event: RebalanceEvent) {
+        let changed = event != RebalanceEvent::default();
+        if let Some(callback) = self.on_rebalance.as_ref().filter(|_| changed) {
+            callback(event);
+        }
+    }
+
+    /// Learns the ids of the subscribed topics, and how many partitions each has at first sight: none if it is not there.
+    pub(super) async fn look_at_topics(&self) -> Result<(), RequestError> {
+        let names: BTreeSet<TopicName> = self.member.topics.iter().cloned().collect();
+        let names: Vec<TopicName> = names.into_iter().collect();
+        let asked = Metadata { topics: Some(names.clone()), create_missing: false };
+        let (_, answer) = self.cluster.metadata(asked).await?;
+        let mut shelf = self.shared.lock();
+        for (name, topic) in names.into_iter().zip(answer.topics) {
+            let partitions = topic.map_or(0, |topic| topic.partitions.len() as u32);
+            shelf.first_counts.entry(name).or_insert(partitions);
+        }
+        Ok(())
+    }
+}

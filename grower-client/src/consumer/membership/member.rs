@@ -1,0 +1,51 @@
+//! Who a consumer is in its group, and how it goes.
+
+use crate::cluster::Cluster;
+use crate::error::RequestError;
+use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, TopicName};
+use grower_protocol::message::{ErrorCode, Request, Response};
+use parking_lot::Mutex;
+
+/// Who a consumer is in its group.
+pub(in crate::consumer) struct Member {
+    pub(in crate::consumer) group: GroupId,
+    pub(super) id: MemberId,
+    pub(super) topics: Vec<TopicName>,
+    pub(super) epoch: Mutex<MemberEpoch>,
+    /// Its partitions wait for its instance name when it goes.
+    is_static: bool,
+}
+
+impl Member {
+    pub(in crate::consumer) fn new(group: GroupId, id: MemberId, topics: Vec<TopicName>, is_static: bool) -> Self {
+        Self { group, id, topics, epoch: Mutex::default(), is_static }
+    }
+
+    /// What fences its commits.
+    pub(in crate::consumer) fn identity(&self) -> (MemberId, MemberEpoch) {
+        (self.id.clone(), *self.epoch.lock())
+    }
+
+    /// Tells the group that its process ends. Under an instance name somebody may come back in its place.
+    pub(in crate::consumer) async fn go(&self, cluster: &Cluster) -> Result<(), RequestError> {
+        if !self.is_static {
+            return self.leave(cluster).await;
+        }
+        self.tell(cluster, &Request::StepOut { group: self.group.clone(), member: self.id.clone() }).await
+    }
+
+    /// Tells the group that it reads nothing any more and does not come back.
+    pub(super) async fn leave(&self, cluster: &Cluster) -> Result<(), RequestError> {
+        self.tell(cluster, &Request::LeaveGroup { group: self.group.clone(), member: self.id.clone() }).await
+    }
+
+    async fn tell(&self, cluster: &Cluster, request: &Request) -> Result<(), RequestError> {
+        match cluster.ask_again(request).await {
+            Ok((_, Response::Done)) => Ok(()),
+            Ok((link, other)) => Err(link.refusal("leave group", other)),
+            // Nobody to leave, or left already: an answer may have been lost.
+            Err(error) if matches!(error.code(), Some(ErrorCode::UnknownMember | ErrorCode::UnknownGroup)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Members that come, go, get stuck and come back under their names, and what the others notice of it.
+
+mod world;
+
+use grower_client::ids::Offset;
+use grower_client::{Client, ConsumeError, ConsumerBuilder, ErrorCode, GroupState, Record, TopicSpec};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use world::{Gate, LONG, Member, World, numbered, poll, read};
+
+/// No test waits until a session of this length is over.
+const AGES: Duration = Duration::from_secs(600);
+
+fn member(client: &Client) -> ConsumerBuilder {
+    client.consumer().group("g").subscribe(["events"]).session_timeout(AGES)
+}
+
+async fn world(partitions: u32) -> World {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(partitions)).await;
+    world
+}
+
+async fn state(world: &World) -> GroupState {
+    world.client.admin().describe_group("g").await.unwrap().state
+}
+
+#[tokio::test]
+async fn who_keeps_its_partitions_reads_on_while_others_wait_for_theirs() {
+    let world = world(3).await;
+    let gate = Gate::open();
+    let through_the_gate = gate.client(&world).await;
+    let mut first = Member::join(member(&world.client)).await;
+    let second = Member::join(member(&through_the_gate)).await;
+    first.owns(&[0, 1]).await;
+    second.owns(&[2]).await;
+    gate.close(); // 2 cannot be given up before the session ends, which is in ten minutes.
+    let third = Member::join(member(&world.client)).await;
+    first.owns(&[0]).await;
+    for round in 0..3 {
+        world.produce("events", numbered(round * 10..round * 10 + 10)).await;
+        assert_eq!(poll(&mut first.consumer, 10).await.len(), 10);
+        first.consumer.commit().await.unwrap();
+    }
+    assert_eq!(state(&world).await, GroupState::Reconciling);
+    assert_eq!(third.consumer.assignment(), []);
+    gate.reopen();
+    second.owns(&[1]).await;
+    third.owns(&[2]).await;
+}
+
+#[tokio::test]
+async fn a_partition_is_read_by_its_new_owner_right_after_it_was_given_up() {
+    let world = world(2).await;
+    let first = Member::join(member(&world.client)).await;
+    first.owns(&[0, 1]).await;
+    let producer = world.client.producer().build().await.unwrap();
+    producer.send(Record::new("events").value("x").partition(1)).await.unwrap();
+    let mut second = Member::join(member(&world.client)).await;
+    first.owns(&[0]).await; // It confirms that right now.
+    let start = Instant::now();
+    assert_eq!(poll(&mut second.consumer, 1).await, [(1, 0)]);
+    println!("from giving up to the first record at the new owner: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn what_was_fetched_ahead_of_a_revoked_partition_is_dropped_and_what_was_read_committed() {
+    let world = world(2).await;
+    let producer = world.client.producer().build().await.unwrap();
+    for number in 0..10 {
+        producer.send(Record::new("events").value(format!("{number}")).partition(1)).await.unwrap();
+    }
+    let auto = || member(&world.client).auto_commit(Some(AGES)).max_poll_records(1);
+    let mut first = Member::join(auto()).await;
+    assert_eq!(poll(&mut first.consumer, 4).await.last(), Some(&(1, 3)));
+    let mut second = Member::join(auto()).await;
+    second.owns(&[1]).await;
+    assert_eq!(first.consumer.poll(Duration::from_millis(50)).await.unwrap(), []);
+    // The fourth was in the reader's hands: it did not come back from it.
+    assert_eq!(poll(&mut second.consumer, 7).await[0], (1, 3));
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_come_back_makes_room_until_it_does() {
+    let world = world(2).await;
+    world.produce("events", numbered(0..10)).await;
+    let session = Duration::from_secs(1);
+    let stuck = member(&world.client).session_timeout(session).max_poll_interval(Duration::from_millis(300));
+    let mut first = Member::join(stuck).await;
+    assert_eq!(read(&mut first.consumer, 1).await, ["record 0"]);
+    first.owns(&[]).await;
+    let mut second = Member::join(member(&world.client).session_timeout(session)).await;
+    second.owns(&[0, 1]).await;
+    assert_eq!(read(&mut second.consumer, 10).await.len(), 10, "nothing was committed");
+    assert_eq!(world.client.admin().describe_group("g").await.unwrap().members.len(), 1);
+    let rejoined = async {
+        while first.consumer.assignment().len() + second.consumer.assignment().len() != 2
+            || first.consumer.assignment().is_empty()
+        {
+            drop(first.consumer.poll(Duration::from_millis(20)).await.unwrap());
+        }
+    };
+    tokio::time::timeout(LONG, rejoined).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_records_is_not_stuck() {
+    let world = world(1).await;
+    let waiting = member(&world.client).session_timeout(Duration::from_secs(1));
+    let mut first = Member::join(waiting.max_poll_interval(Duration::from_secs(2))).await;
+    drop(first.consumer.poll(Duration::from_secs(4)).await.unwrap());
+    first.owns(&[0]).await;
+}
+
+/// Joins under a name; the number counts its rebalances.
+async fn named(client: &Client, name: &str) -> (Member, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let builder = member(client).instance(name).max_poll_interval(AGES);
+    let count_it = move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    };
+    let member = Member::join_with(builder, count_it).await;
+    (member, count)
+}
+
+#[tokio::test]
+async fn a_name_that_comes_back_has_its_partitions_at_once_and_the_others_notice_nothing() {
+    let world = world(3).await;
+    let (mut first, _) = named(&world.client, "first").await;
+    let (second, noticed) = named(&world.client, "second").await;
+    first.owns(&[0, 1]).await;
+    second.owns(&[2]).await;
+    let before = noticed.load(Ordering::SeqCst);
+    for _ in 0..3 {
+        first.consumer.close().await.unwrap();
+        first = named(&world.client, "first").await.0;
+        first.owns(&[0, 1]).await;
+    }
+    drop(first); // As if it had been killed.
+    let (first, _) = named(&world.client, "first").await;
+    first.owns(&[0, 1]).await; // When the name's lease is over, not the session.
+    assert_eq!(noticed.load(Ordering::SeqCst), before);
+    second.owns(&[2]).await;
+}
+
+#[tokio::test]
+async fn of_two_that_share_a_name_the_newer_reads_and_the_older_is_told() {
+    let world = world(1).await;
+    world.produce("events", numbered(0..5)).await;
+    let (mut first, _) = named(&world.client, "name").await;
+    assert_eq!(read(&mut first.consumer, 1).await, ["record 0"]);
+    let (mut second, _) = named(&world.client, "name").await;
+    second.owns(&[0]).await;
+    for _ in 0..2 {
+        let error = first.consumer.next().await.unwrap().unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::FencedInstance), "{error}");
+    }
+    assert_eq!(first.consumer.assignment(), []);
+    let error = first.consumer.commit_offsets([(world::place("events", 0), Offset::new(1))]).await.unwrap_err();
+    assert!(matches!(error, ConsumeError::NotAssigned { .. }), "{error}");
+    assert_eq!(read(&mut second.consumer, 5).await.len(), 5);
+    first.consumer.close().await.unwrap();
+    second.owns(&[0]).await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_cut_off_pauses_and_goes_on_where_it_was() {
+    let world = world(1).await;
+    world.produce("events", numbered(0..2_000)).await;
+    let gate = Gate::open();
+    let (mut first, rebalances) = named(&gate.client(&world).await, "name").await;
+    let mut all = read(&mut first.consumer, 1).await;
+    gate.close();
+    let until_it_pauses = async {
+        let a_while = Duration::from_millis(100);
+        while let Ok(Some(record)) = tokio::time::timeout(a_while, first.consumer.next()).await {
+            all.push(String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LONG, until_it_pauses).await.unwrap();
+    assert!(all.len() < 2_000, "all of it was fetched ahead, and not handed out");
+    first.owns(&[0]).await;
+    gate.reopen();
+    all.extend(read(&mut first.consumer, 2_000 - all.len()).await);
+    assert_eq!(all, numbered(0..2_000).collect::<Vec<_>>());
+    assert_eq!(rebalances.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn in_a_storm_of_joins_and_leaves_the_others_read_everything() {
+    let world = world(4).await;
+    let producer = world.client.producer().build().await.unwrap();
+    for number in 0..400u32 {
+        drop(producer.enqueue(Record::new("events").value(format!("{number}")).partition(number % 4)).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    let steady = || member(&world.client).auto_commit(Some(Duration::from_millis(50))).max_poll_records(5);
+    let (mut first, mut second) = (Member::join(steady()).await, Member::join(steady()).await);
+    let client = world.client.clone();
+    let storm = async {
+        loop {
+            let mut passing = member(&client).build().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            passing.close().await.unwrap();
+        }
+    };
+    let reading = async {
+        let mut read = std::collections::BTreeSet::new();
+        while read.len() < 400 {
+            for steady in [&mut first, &mut second] {
+                let records = steady.consumer.poll(Duration::from_millis(20)).await.unwrap();
+                read.extend(records.into_iter().map(|record| (record.partition.value(), record.offset.value())));
+            }
+        }
+    };
+    tokio::select! {
+        () = storm => {}
+        read = tokio::time::timeout(3 * LONG, reading) => read.expect("everything is read while the storm goes on"),
+    }
+}
