@@ -76,7 +76,7 @@ pub enum Command {
     /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(group::Group),
-    /// Look into a data directory offline
+    /// Look into a data directory offline, and repair it
     #[command(subcommand)]
     Log(log::Log),
     /// Measure a broker, with a progress bar and a latency table

@@ -24,6 +24,7 @@ const COMMANDS: [&str; 28] = [
     "log",
     "log dump",
     "log verify",
+    "log repair",
     "bench",
     "bench produce",
     "bench consume",

@@ -60,6 +60,11 @@ impl EpochHistory {
         self.0.get(at).map(|entry| EpochEnd { epoch: entry.epoch, end })
     }
 
+    /// Where the epoch after that of `offset` begins.
+    pub(crate) fn next_start_after(&self, offset: Offset) -> Option<Offset> {
+        self.0.get(self.0.partition_point(|entry| entry.start <= offset)).map(|entry| entry.start)
+    }
+
     /// The epoch of the record at `offset`.
     pub(crate) fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
         let at = self.0.partition_point(|entry| entry.start <= offset).checked_sub(1)?;

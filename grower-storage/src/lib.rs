@@ -11,6 +11,7 @@ mod kept;
 pub mod log;
 mod producers;
 pub mod recovery;
+pub mod repair;
 mod retention;
 mod segment;
 pub mod verify;

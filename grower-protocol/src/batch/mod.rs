@@ -12,6 +12,7 @@
 //! without touching what the producer signed. A batch is never split, and never re-encoded but by compaction.
 
 mod builder;
+mod filler;
 mod header;
 mod placed;
 mod reader;
@@ -22,6 +23,7 @@ mod varint;
 mod walk;
 
 pub use builder::{BatchBuilder, restamp};
+pub use filler::fillers;
 pub use header::{Attributes, BatchHeader, HEADER_LENGTH, HeaderError, ProducerStamp, TimestampType};
 pub use placed::{Batch, BatchError};
 pub use reader::BatchReader;

@@ -10,11 +10,14 @@ mod checkpoint;
 mod compaction;
 mod epochs;
 mod fields;
+mod losses;
 mod meta;
 
 pub(crate) use checkpoint::{Checkpoint, DurableEnd};
 pub(crate) use compaction::{CompactionState, Replacing};
 pub(crate) use fields::{Fields, Writer};
+pub use losses::AcceptedLoss;
+pub(crate) use losses::{AcceptedLosses, Exchange};
 pub(crate) use meta::Identity;
 
 use crate::disk::{Disk, DiskError};

@@ -10,6 +10,7 @@ use grower_protocol::ids::Offset;
 use std::path::Path;
 
 /// The names in a partition's directory, sorted out.
+#[derive(Default)]
 pub(crate) struct Directory {
     /// Base offsets of the log files, rising.
     pub(crate) logs: Vec<Offset>,
@@ -59,6 +60,11 @@ impl Directory {
 
     fn present(&self, base: Offset, temporary: String) -> Option<String> {
         Some(temporary).filter(|name| self.published == Some(base) && self.others.contains(name))
+    }
+
+    /// Whether there is another file of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.others.iter().any(|other| other == name)
     }
 
     /// Removes what a crash kept others from removing: segments wholly before the log start, files under temporary names,

@@ -23,8 +23,9 @@ pub use report::{CutTail, DamagedRange, RecoveryReport};
 
 use crate::compaction;
 use crate::disk::{Disk, DiskError};
-use crate::kept::{self, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError, StoreError};
+use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError, StoreError};
 use crate::log::{LogOptions, LogPlace, OpenError};
+use crate::repair;
 use crate::segment::{Active, Damage, Segment};
 use grower_protocol::ids::Offset;
 use std::io::ErrorKind;
@@ -62,6 +63,10 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
     check_identity(context, report)?;
     let cleaned_end = finish_compaction(context, report)?;
     let Some(mut directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
+    if directory.has(AcceptedLosses::NAME) {
+        repair::finish(disk, &place.dir)?;
+        directory = Directory::list(disk, &place.dir)?.unwrap_or(directory);
+    }
     let checkpoint: Option<Checkpoint> = load_or_note(disk, place, report)?;
     directory.clean_up(disk, &place.dir, checkpoint.as_ref())?;
     let orphans = directory.end_by_orphans(disk, &place.dir)?;

@@ -10,7 +10,7 @@ mod small;
 pub use dump::{Dumped, dump};
 
 use crate::disk::{Disk, DiskError};
-use crate::kept::Checkpoint;
+use crate::kept::{AcceptedLoss, Checkpoint};
 use crate::recovery::{Directory, Looked, look_at_last};
 use crate::segment::{self, Damage, Expectations, Extent, Segment, inspect};
 use grower_index::{ENTRY_LENGTH, SegmentIndex, StoredIndex};
@@ -68,6 +68,8 @@ pub struct Verified {
     pub offsets: Option<Range<Offset>>,
     /// Bytes after the durable end that a crash left torn; the next opening cuts them.
     pub torn_bytes: u64,
+    /// Records that somebody gave up: they are no damage any more.
+    pub accepted: Vec<AcceptedLoss>,
 }
 
 /// Checks the partition in `dir`. `progress` is told how many bytes of log were checked, after each segment.
@@ -91,7 +93,9 @@ pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Res
     for base in directory.indexes.iter().filter(|base| !directory.logs.contains(base)) {
         verified.findings.push(Finding::file(dir.join(segment::index_name(*base)), "its log file is not there"));
     }
-    small.check_against(verified.offsets.clone(), dir, &mut verified.findings);
+    let orphans_end = directory.end_by_orphans(disk, dir)?;
+    small.check_against(verified.offsets.clone(), orphans_end, dir, &mut verified.findings);
+    verified.accepted = small.losses.losses;
     Ok(verified)
 }
 
@@ -174,9 +178,18 @@ impl Check<'_> {
 
 impl SmallFiles {
     /// Whether the small files and the segments speak of the same log.
-    fn check_against(&self, offsets: Option<Range<Offset>>, dir: &Path, findings: &mut Vec<Finding>) {
-        let Some(checkpoint) = self.checkpoint.filter(|checkpoint| checkpoint.truncating.is_none()) else { return };
-        let found = offsets.unwrap_or(Offset::ZERO..Offset::ZERO);
+    fn check_against(
+        &self,
+        offsets: Option<Range<Offset>>,
+        orphans_end: Option<Offset>,
+        dir: &Path,
+        findings: &mut Vec<Finding>,
+    ) {
+        if self.checkpoint.is_some_and(|checkpoint| checkpoint.truncating.is_some()) {
+            return;
+        }
+        let log_start = self.checkpoint.map(|checkpoint| checkpoint.log_start);
+        let found = offsets.unwrap_or(log_start.unwrap_or_default()..log_start.unwrap_or_default());
         let path = dir.join(<Checkpoint as crate::kept::Kept>::NAME);
         let lost = |offsets: Range<Offset>, what: &str| Finding {
             path: path.clone(),
@@ -184,11 +197,12 @@ impl SmallFiles {
             offsets: Some(offsets),
             what: what.into(),
         };
-        if checkpoint.log_start < found.start {
-            findings.push(lost(checkpoint.log_start..found.start, "the segment files that held them are missing"));
+        if let Some(log_start) = log_start.filter(|log_start| *log_start < found.start) {
+            findings.push(lost(log_start..found.start, "the segment files that held them are missing"));
         }
-        if found.end < checkpoint.durable.end {
-            findings.push(lost(found.end..checkpoint.durable.end, "they were durable, and no file holds them"));
+        let durable_end = self.checkpoint.map(|checkpoint| checkpoint.durable.end).max(orphans_end);
+        if let Some(durable_end) = durable_end.filter(|durable_end| found.end < *durable_end) {
+            findings.push(lost(found.end..durable_end, "they were durable, and no file holds them"));
         }
     }
 }

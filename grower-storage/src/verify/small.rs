@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
-use crate::kept::{self, Checkpoint, CompactionState, Identity, Kept, KeptError, Replacing};
+use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Identity, Kept, KeptError, Replacing};
 use crate::producers::Snapshot;
 use std::path::Path;
 
@@ -15,6 +15,7 @@ pub(super) struct SmallFiles {
     pub(super) replacing: Option<Replacing>,
     /// The seed of the witnesses; without a sound identity witnesses cannot be judged, but then that is found already.
     pub(super) seed: Option<u32>,
+    pub(super) losses: AcceptedLosses,
 }
 
 impl SmallFiles {
@@ -26,7 +27,12 @@ impl SmallFiles {
         let compaction: Option<CompactionState> = read(disk, dir, false, findings)?;
         let replacing = compaction.and_then(|state| state.replacing);
         let seed = identity.map(|identity| identity.witness_seed());
-        Ok(Self { checkpoint, epochs: epochs.unwrap_or_default(), replacing, seed })
+        let losses: AcceptedLosses = read(disk, dir, false, findings)?.unwrap_or_default();
+        if losses.exchange.is_some() {
+            let what = "a repair was cut short: repair again, or start the broker, which finishes it";
+            findings.push(Finding::file(dir.join(AcceptedLosses::NAME), what));
+        }
+        Ok(Self { checkpoint, epochs: epochs.unwrap_or_default(), replacing, seed, losses })
     }
 }
 

@@ -1,20 +1,23 @@
-//! `log ..`: looking into a data directory offline.
+//! `log ..`: a data directory offline, looked into and repaired.
 
 mod dump;
+mod repair;
 mod verify;
 
 use crate::arguments::Common;
 use clap::Subcommand;
 
-/// Look into a data directory offline
+/// Look into a data directory offline, and repair it
 ///
-/// Nothing is changed, and no broker is needed.
+/// No broker is needed, and verify and repair want none on the directory. Only repair ever changes anything.
 #[derive(Debug, Subcommand)]
 pub enum Log {
     /// Print the batches of a segment file with their records
     Dump(dump::Dump),
     /// Check every byte of a data directory
     Verify(verify::Verify),
+    /// Give up damaged records that have no other copy
+    Repair(repair::Repair),
 }
 
 impl Log {
@@ -22,6 +25,7 @@ impl Log {
         match self {
             Self::Dump(command) => command.run(common),
             Self::Verify(command) => command.run(common),
+            Self::Repair(command) => command.run(common),
         }
     }
 }

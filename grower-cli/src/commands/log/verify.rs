@@ -4,11 +4,12 @@ use crate::arguments::{Common, Output};
 use crate::output::{Out, bytes_for_people, escaped};
 use anyhow::bail;
 use clap::Args;
+use grower_broker::offline::repair::PartitionName;
 use grower_broker::offline::{self, Finding, Verified};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Check every byte of a data directory
 ///
@@ -18,9 +19,12 @@ use std::path::PathBuf;
 #[command(
     after_long_help = "Exit status: 0 if all is sound; 1 with a line for each damaged range, which names the file, the bytes, the \
 offsets of records that are lost, and what was found. A tail that a crash left torn behind what was known to be durable is no damage: \
-the next start cuts it.
+the next start cuts it. Records that were given up with `log repair` are no damage either; they are named.
 
-JSON: {\"partitions\",\"bytes\",\"torn_bytes\",\"findings\":[{\"file\",\"bytes\":[from,to] or null,\"offsets\":[from,to] or null,\"what\"}]}
+Files are opened for reading only. While a broker runs on the directory, a backup of it can be checked instead.
+
+JSON: {\"partitions\",\"bytes\",\"torn_bytes\",\"findings\":[{\"file\",\"bytes\":[from,to] or null,\"offsets\":[from,to] or null,\"what\"}], \
+\"given_up\":[{\"topic\",\"partition\",\"offsets\":[from,to],\"at\",\"by\",\"what\",\"kept\",\"bytes\",\"crc32\"}]}
 
 Example:
   grower-cli log verify /var/lib/grower"
@@ -38,31 +42,37 @@ impl Verify {
         bar.finish_and_clear();
         let mut out = Out::stdout();
         match common.output {
-            Output::Json => out.json(&verified_json(&verified))?,
-            Output::Table => print(&verified, &mut out)?,
+            Output::Json => out.json(&verified_json(&verified, &self.dir))?,
+            Output::Table => print(&verified, &self.dir, &mut out)?,
         }
         out.flush()?;
+        let dir = self.dir.display();
         match verified.findings.len() {
             0 => Ok(()),
-            1 => bail!("{} is damaged in 1 place", self.dir.display()),
-            count => bail!("{} is damaged in {count} places", self.dir.display()),
+            1 => bail!("{dir} is damaged in 1 place{REPAIR} {dir}`"),
+            count => bail!("{dir} is damaged in {count} places{REPAIR} {dir}`"),
         }
     }
 }
 
-fn print(verified: &Verified, out: &mut Out) -> io::Result<()> {
+const REPAIR: &str = "; what can be done about it says `grower-cli log repair";
+
+fn print(verified: &Verified, dir: &Path, out: &mut Out) -> io::Result<()> {
     for finding in &verified.findings {
         writeln!(out, "{}", escaped(&finding.to_string()))?;
     }
     let Verified { partitions, bytes, torn_bytes, .. } = verified;
     writeln!(out, "{} of log in {partitions} partitions checked, the metadata among them", bytes_for_people(*bytes))?;
+    for (partition, loss) in &verified.accepted {
+        super::repair::print_loss(PartitionName::of(dir, partition).as_ref(), loss, out)?;
+    }
     if *torn_bytes != 0 {
         writeln!(out, "{torn_bytes} bytes are a torn tail, which the next start cuts")?;
     }
     Ok(())
 }
 
-fn verified_json(verified: &Verified) -> serde_json::Value {
+fn verified_json(verified: &Verified, dir: &Path) -> serde_json::Value {
     let finding = |finding: &Finding| {
         json!({
             "file": finding.path.display().to_string(),
@@ -76,5 +86,8 @@ fn verified_json(verified: &Verified) -> serde_json::Value {
         "bytes": verified.bytes,
         "torn_bytes": verified.torn_bytes,
         "findings": verified.findings.iter().map(finding).collect::<Vec<_>>(),
+        "given_up": verified.accepted.iter().map(|(partition, loss)| {
+            super::repair::loss_json(PartitionName::of(dir, partition).as_ref(), loss)
+        }).collect::<Vec<_>>(),
     })
 }

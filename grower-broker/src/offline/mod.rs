@@ -1,10 +1,13 @@
-//! Looking into a data directory while no broker runs on it. Nothing here changes a file.
+//! A data directory while no broker runs on it: looking into it, and repairing it.
 //!
 //! [`dump`] walks one segment file, batch by batch, and goes on behind damage where it can. [`verify`] checks every byte
-//! of a directory: identity, metadata, and all partitions.
+//! of a directory: identity, metadata, and all partitions. Neither changes a file. [`repair`] gives up damaged records.
+
+pub mod repair;
 
 pub use grower_protocol::batch::{Batch, RecordView, RecordsError};
 pub use grower_storage::disk::DiskError;
+pub use grower_storage::repair::AcceptedLoss;
 pub use grower_storage::verify::{Dumped, Finding};
 
 use crate::metadata;
@@ -28,6 +31,8 @@ pub struct Verified {
     pub bytes: u64,
     /// Bytes that a crash left torn behind what was known to be durable; the next start cuts them.
     pub torn_bytes: u64,
+    /// Records that somebody gave up in earlier repairs, and the partition's directory.
+    pub accepted: Vec<(PathBuf, AcceptedLoss)>,
 }
 
 /// Why a data directory could not be checked.
@@ -75,6 +80,7 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, Ver
         verified.partitions += 1;
         verified.bytes += found.bytes;
         verified.torn_bytes += found.torn_bytes;
+        verified.accepted.extend(found.accepted.into_iter().map(|loss| (partition.clone(), loss)));
     }
     Ok(verified)
 }

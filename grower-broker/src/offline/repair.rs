@@ -1,0 +1,217 @@
+//! Giving up damaged records that have no other copy: `grower-cli log repair`.
+//!
+//! Only what a check finds damaged is ever given up, by name, and with an audit record (see [`grower_storage::repair`]).
+//! Damaged metadata cannot be given up: a broker that forgot topics would not know whose the files are.
+
+pub use grower_storage::repair::{Acceptance, AcceptedLoss, DamagedRange, RangeError};
+
+use super::{Verified, VerifyError, partitions, verify};
+use grower_protocol::ids::{Offset, TopicName};
+use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
+use grower_storage::repair;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// A partition by its directory's name: what metadata calls it may not be readable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartitionName {
+    /// The topic.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: u32,
+}
+
+impl fmt::Display for PartitionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+impl PartitionName {
+    /// The partition whose directory holds `file`, in the data directory `dir`; none if it is no partition's.
+    pub fn of(dir: &Path, file: &Path) -> Option<Self> {
+        let mut parts = file.strip_prefix(dir.join("topics")).ok()?.components();
+        let topic = parts.next()?.as_os_str().to_str()?.to_owned();
+        let partition = parts.next()?.as_os_str().to_str()?.parse().ok()?;
+        Some(Self { topic, partition })
+    }
+
+    fn dir(&self, dir: &Path) -> PathBuf {
+        dir.join("topics").join(&self.topic).join(self.partition.to_string())
+    }
+}
+
+/// Records to be given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LossRange {
+    /// Whose.
+    pub partition: PartitionName,
+    /// At least all of the damage; what is sound within stays.
+    pub offsets: Range<Offset>,
+}
+
+impl fmt::Display for LossRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}..{}", self.partition, self.offsets.start, self.offsets.end)
+    }
+}
+
+impl std::str::FromStr for LossRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (place, offsets) = text.rsplit_once(':')?;
+            let (topic, partition) = place.split_once('/')?;
+            let (start, end) = offsets.split_once("..")?;
+            let offset = |text: &str| Offset::try_from(text.parse::<u64>().ok()?).ok();
+            let partition = PartitionName { topic: topic.to_owned(), partition: partition.parse().ok()? };
+            let offsets = offset(start)?..offset(end)?;
+            (offsets.start < offsets.end && !topic.is_empty()).then_some(Self { partition, offsets })
+        };
+        read().ok_or_else(|| {
+            "write it as TOPIC/PARTITION:START..END, as in events/0:4..9; END is not among it".to_owned()
+        })
+    }
+}
+
+/// Why a data directory was not repaired.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// It cannot be checked.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// There is no such partition.
+    #[error("{partition} has no files in {dir}", dir = dir.display())]
+    UnknownPartition {
+        /// As asked.
+        partition: PartitionName,
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// A partition cannot be repaired in this way. Those before it in the list may have been.
+    #[error("{partition}: {source}")]
+    Partition {
+        /// Which.
+        partition: PartitionName,
+        /// Why.
+        source: repair::RepairError,
+    },
+}
+
+/// Who runs this process, for the audit record: by name where the environment knows one, and by number.
+pub fn this_user() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|key| std::env::var(key).ok());
+    let uid = rustix::process::getuid().as_raw();
+    name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
+}
+
+/// What is damaged in a data directory, sorted by what can be done about it.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Records that can be given up, and how to say so.
+    pub lost: Vec<(LossRange, DamagedRange)>,
+    /// What costs no record: indexes can be made anew, and a start of the broker does the rest.
+    pub costs_nothing: Vec<super::Finding>,
+    /// Damage to the metadata or the identity of the directory: only a backup helps.
+    pub beyond_repair: Vec<super::Finding>,
+}
+
+/// Looks at everything, and changes nothing.
+pub fn survey(dir: &Path, progress: impl FnMut(u64)) -> Result<Survey, RepairError> {
+    let Verified { findings, .. } = verify(dir, progress)?;
+    let mut survey = Survey::default();
+    for finding in findings {
+        match (PartitionName::of(dir, &finding.path), repair::lost_records(std::slice::from_ref(&finding)).pop()) {
+            (Some(partition), Some(damaged)) => {
+                survey.lost.push((LossRange { partition, offsets: damaged.offsets.clone() }, damaged));
+            }
+            (Some(_), None) => survey.costs_nothing.push(finding),
+            (None, _) => survey.beyond_repair.push(finding),
+        }
+    }
+    Ok(survey)
+}
+
+/// A stopped data directory that is being repaired. Nobody else may use it meanwhile.
+pub struct Repair {
+    disk: FileDisk,
+    dir: PathBuf,
+    _lock: DirLock,
+}
+
+impl Repair {
+    /// Takes the directory, which no broker may have.
+    pub fn open(dir: &Path) -> Result<Self, RepairError> {
+        if !dir.join("meta").exists() && !dir.join("topics").exists() {
+            return Err(VerifyError::NotADataDirectory { dir: dir.to_owned() }.into());
+        }
+        let disk = FileDisk::new(dir);
+        let lock = disk.lock(dir).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => VerifyError::InUse { dir: dir.to_owned() },
+            _ => error.into(),
+        })?;
+        Ok(Self { disk, dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// What [`Repair::accept_loss`] would give up.
+    pub fn would_lose(&self, ranges: &[LossRange]) -> Result<Vec<(PartitionName, DamagedRange)>, RepairError> {
+        let mut all = Vec::new();
+        for (partition, offsets) in self.by_partition(ranges)? {
+            let lost = repair::would_lose(&self.disk, &partition.dir(&self.dir), &offsets);
+            let lost = lost.map_err(|source| RepairError::Partition { partition: partition.clone(), source })?;
+            all.extend(lost.into_iter().map(|lost| (partition.clone(), lost)));
+        }
+        Ok(all)
+    }
+
+    /// Gives up what is damaged within the ranges. If one of them cannot be, none is.
+    pub fn accept_loss(
+        &self,
+        ranges: &[LossRange],
+        acceptance: &Acceptance,
+    ) -> Result<Vec<(PartitionName, AcceptedLoss)>, RepairError> {
+        self.would_lose(ranges)?;
+        let mut all = Vec::new();
+        for (partition, offsets) in self.by_partition(ranges)? {
+            let cut = self.dir.join("cut");
+            let lost = repair::accept_loss(&self.disk, &partition.dir(&self.dir), &cut, &offsets, acceptance);
+            let lost = lost.map_err(|source| RepairError::Partition { partition: partition.clone(), source })?;
+            all.extend(lost.into_iter().map(|lost| (partition.clone(), lost)));
+        }
+        Ok(all)
+    }
+
+    /// Makes damaged and missing indexes of sound segments anew, and says which.
+    pub fn rebuild_indexes(&self) -> Result<Vec<PathBuf>, RepairError> {
+        let mut made = Vec::new();
+        for dir in partitions(&self.disk, &self.dir).map_err(VerifyError::from)? {
+            let Some(partition) = PartitionName::of(&self.dir, &dir) else { continue };
+            let rebuilt = repair::rebuild_indexes(&self.disk, &dir);
+            made.extend(rebuilt.map_err(|source| RepairError::Partition { partition, source })?);
+        }
+        Ok(made)
+    }
+
+    fn by_partition(&self, ranges: &[LossRange]) -> Result<BTreeMap<PartitionName, Vec<Range<Offset>>>, RepairError> {
+        let mut sorted: BTreeMap<PartitionName, Vec<Range<Offset>>> = BTreeMap::new();
+        for LossRange { partition, offsets } in ranges {
+            // The name becomes a path: it must not lead elsewhere.
+            let known = TopicName::new(&partition.topic).is_ok() && partition.dir(&self.dir).is_dir();
+            if !known {
+                return Err(RepairError::UnknownPartition { partition: partition.clone(), dir: self.dir.clone() });
+            }
+            sorted.entry(partition.clone()).or_default().push(offsets.clone());
+        }
+        Ok(sorted)
+    }
+}
+
+impl From<DiskError> for RepairError {
+    fn from(error: DiskError) -> Self {
+        Self::Verify(error.into())
+    }
+}

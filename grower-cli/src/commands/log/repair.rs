@@ -1,0 +1,206 @@
+//! `log repair DIR`.
+
+use crate::arguments::{Common, Output};
+use crate::output::{Out, escaped, rfc3339};
+use anyhow::{bail, ensure};
+use clap::Args;
+use grower_broker::offline::repair::{
+    self, Acceptance, AcceptedLoss, DamagedRange, LossRange, PartitionName, Survey, this_user,
+};
+use grower_broker::{Clock, SystemClock};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Give up damaged records that have no other copy
+///
+/// Without --accept-loss it changes nothing: it says what is damaged, what each part of it needs, and the command that gives up
+/// what cannot be saved. With it, exactly the damaged records within the ranges are given up: their bytes are kept under
+/// `cut/`, an audit record says who did it and when, and the partition is whole again around them. Offsets keep their meaning;
+/// consumers step over the hole. Sound records are never given up.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "No broker may run on the directory. Cut short at any point, the same command finishes the work, or a start of the broker does. \
+Damaged metadata cannot be given up: restore a backup.
+
+Exit status: 0 if nothing is damaged, or all that was asked is done; 1 if damage remains.
+
+JSON, without --accept-loss: {\"lost\":[{\"topic\",\"partition\",\"offsets\":[from,to],\"file\",\"bytes\":[from,to],\"what\"}], \
+\"costs_nothing\":[{\"file\",\"what\"}],\"beyond_repair\":[{\"file\",\"what\"}]}. With it: {\"dry_run\",\"given_up\":[{\"topic\",\"partition\", \
+\"offsets\":[from,to],\"at\",\"by\",\"what\",\"kept\",\"bytes\",\"crc32\"}],\"indexes_rebuilt\":[file]}
+
+Examples:
+  grower-cli log repair /var/lib/grower
+  grower-cli log repair /var/lib/grower --accept-loss events/0:4..9 --accept-loss events/2:17..18"
+)]
+pub struct Repair {
+    /// The data directory
+    dir: PathBuf,
+    /// Give up what is damaged in this range of offsets, END not among it; may be repeated
+    #[arg(long, value_name = "TOPIC/PARTITION:START..END")]
+    accept_loss: Vec<LossRange>,
+    /// Make damaged and missing indexes anew from their logs, which costs no record
+    #[arg(long)]
+    rebuild_indexes: bool,
+    /// Say what would be given up, and change nothing
+    #[arg(long, requires = "accept_loss")]
+    dry_run: bool,
+}
+
+impl Repair {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        let mut out = Out::stdout();
+        if self.accept_loss.is_empty() && !self.rebuild_indexes {
+            return self.list(common.output, &mut out);
+        }
+        let directory = repair::Repair::open(&self.dir)?;
+        if self.dry_run {
+            let lost = directory.would_lose(&self.accept_loss)?;
+            return print_dry_run(&lost, common.output, &mut out);
+        }
+        let acceptance = Acceptance { by: this_user(), at: SystemClock.now() };
+        let given_up = directory.accept_loss(&self.accept_loss, &acceptance)?;
+        let rebuilt = if self.rebuild_indexes { directory.rebuild_indexes()? } else { Vec::new() };
+        print_done(&given_up, &rebuilt, common.output, &mut out)?;
+        Ok(())
+    }
+
+    fn list(&self, output: Output, out: &mut Out) -> anyhow::Result<()> {
+        let style = ProgressStyle::with_template("{spinner} {bytes} checked, {bytes_per_sec}");
+        let bar = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let survey = repair::survey(&self.dir, |bytes| bar.set_position(bytes))?;
+        bar.finish_and_clear();
+        match output {
+            Output::Json => out.json(&survey_json(&survey))?,
+            Output::Table => self.print_survey(&survey, out)?,
+        }
+        out.flush()?;
+        ensure!(survey.beyond_repair.is_empty(), "the metadata of {} is damaged: restore a backup", self.dir.display());
+        if !survey.lost.is_empty() || !survey.costs_nothing.is_empty() {
+            bail!("{} is damaged; nothing was changed", self.dir.display());
+        }
+        Ok(())
+    }
+
+    fn print_survey(&self, survey: &Survey, out: &mut Out) -> io::Result<()> {
+        let dir = self.dir.display().to_string();
+        for finding in &survey.beyond_repair {
+            writeln!(out, "{}", escaped(&finding.to_string()))?;
+        }
+        for (range, damaged) in &survey.lost {
+            print_damage(&range.partition, damaged, out)?;
+        }
+        for finding in &survey.costs_nothing {
+            writeln!(out, "{}: costs no record", escaped(&finding.to_string()))?;
+        }
+        if !survey.lost.is_empty() {
+            let ranges: String = survey.lost.iter().map(|(range, _)| format!(" --accept-loss {range}")).collect();
+            writeln!(
+                out,
+                "\nIf there is no backup and no other copy, this gives up what is damaged and keeps all else:"
+            )?;
+            writeln!(out, "  grower-cli log repair {}{}", escaped(&dir), escaped(&ranges))?;
+        }
+        if !survey.costs_nothing.is_empty() {
+            writeln!(out, "\nA start of the broker makes most of what costs no record anew; indexes, this does:")?;
+            writeln!(out, "  grower-cli log repair {} --rebuild-indexes", escaped(&dir))?;
+        }
+        Ok(())
+    }
+}
+
+fn print_damage(partition: &PartitionName, damaged: &DamagedRange, out: &mut Out) -> io::Result<()> {
+    let DamagedRange { path, offsets, what, .. } = damaged;
+    let line = format!("{partition}: offsets {}..{} are lost: {what} ({})", offsets.start, offsets.end, path.display());
+    writeln!(out, "{}", escaped(&line))
+}
+
+fn print_dry_run(lost: &[(PartitionName, DamagedRange)], output: Output, out: &mut Out) -> anyhow::Result<()> {
+    match output {
+        Output::Json => {
+            let lost: Vec<_> = lost.iter().map(|(partition, lost)| damage_json(partition, lost)).collect();
+            out.json(&json!({"dry_run": true, "given_up": lost, "indexes_rebuilt": []}))?;
+        }
+        Output::Table if lost.is_empty() => writeln!(out, "all of it was given up before")?,
+        Output::Table => {
+            lost.iter().try_for_each(|(partition, lost)| print_damage(partition, lost, out))?;
+            writeln!(out, "this would be given up; nothing was changed")?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn print_done(
+    given_up: &[(PartitionName, AcceptedLoss)],
+    rebuilt: &[PathBuf],
+    output: Output,
+    out: &mut Out,
+) -> io::Result<()> {
+    match output {
+        Output::Json => {
+            let losses: Vec<_> = given_up.iter().map(|(partition, loss)| loss_json(Some(partition), loss)).collect();
+            let rebuilt: Vec<_> = rebuilt.iter().map(|path| path.display().to_string()).collect();
+            out.json(&json!({"dry_run": false, "given_up": losses, "indexes_rebuilt": rebuilt}))
+        }
+        Output::Table => {
+            given_up.iter().try_for_each(|(partition, loss)| print_loss(Some(partition), loss, out))?;
+            for path in rebuilt {
+                writeln!(out, "{}: made anew", escaped(&path.display().to_string()))?;
+            }
+            if given_up.is_empty() && rebuilt.is_empty() {
+                writeln!(out, "there was nothing left to do")?;
+            }
+            out.flush()
+        }
+    }
+}
+
+/// One line about records that were given up.
+pub(super) fn print_loss(partition: Option<&PartitionName>, loss: &AcceptedLoss, out: &mut Out) -> io::Result<()> {
+    let AcceptedLoss { offsets, at, by, what, kept, bytes, .. } = loss;
+    let place = partition.map_or_else(|| "metadata".to_owned(), ToString::to_string);
+    let kept = if kept.is_empty() { String::new() } else { format!("; {bytes} bytes are kept in cut/{kept}") };
+    let line = format!(
+        "{place}: offsets {}..{} were given up at {} by {by}: {what}{kept}",
+        offsets.start,
+        offsets.end,
+        rfc3339(*at)
+    );
+    writeln!(out, "{}", escaped(&line))
+}
+
+/// The same for programs.
+pub(super) fn loss_json(partition: Option<&PartitionName>, loss: &AcceptedLoss) -> Value {
+    json!({
+        "topic": partition.map(|partition| &partition.topic),
+        "partition": partition.map(|partition| partition.partition),
+        "offsets": [loss.offsets.start.value(), loss.offsets.end.value()],
+        "at": loss.at.as_millis(),
+        "by": loss.by,
+        "what": loss.what,
+        "kept": (!loss.kept.is_empty()).then_some(&loss.kept),
+        "bytes": loss.bytes,
+        "crc32": format!("{:08x}", loss.crc),
+    })
+}
+
+fn damage_json(partition: &PartitionName, damaged: &DamagedRange) -> Value {
+    json!({
+        "topic": partition.topic,
+        "partition": partition.partition,
+        "offsets": [damaged.offsets.start.value(), damaged.offsets.end.value()],
+        "file": damaged.path.display().to_string(),
+        "bytes": [damaged.bytes.start, damaged.bytes.end],
+        "what": damaged.what,
+    })
+}
+
+fn survey_json(survey: &Survey) -> Value {
+    let finding = |finding: &grower_broker::offline::Finding| json!({"file": finding.path.display().to_string(), "what": finding.what});
+    json!({
+        "lost": survey.lost.iter().map(|(range, damaged)| damage_json(&range.partition, damaged)).collect::<Vec<_>>(),
+        "costs_nothing": survey.costs_nothing.iter().map(finding).collect::<Vec<_>>(),
+        "beyond_repair": survey.beyond_repair.iter().map(finding).collect::<Vec<_>>(),
+    })
+}

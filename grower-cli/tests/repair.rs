@@ -1,0 +1,104 @@
+//! `log repair`: what is damaged is named with the command that gives it up, and nothing else goes.
+
+mod kit;
+
+use kit::{Served, json, text};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A stopped broker with seven records, one a batch, in segments of three.
+fn stopped() -> Served {
+    let mut broker = Served::start();
+    broker.ok("topic create events --config segment.messages=3", b"");
+    broker.ok("produce events --batch-records 1", b"0\n1\n2\n3\n4\n5\n6\n");
+    broker.ok("consume events --group g --limit 3", b"");
+    broker.stop();
+    broker
+}
+
+fn log(dir: &Path, command: &str, more: &str) -> Output {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
+    run.env("USER", "ada").env_remove("SUDO_USER");
+    run.args(["log", command]).arg(dir).args(more.split_whitespace()).output().unwrap()
+}
+
+/// Flips a bit in the middle of a file.
+fn rot(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 4;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn damage_is_named_with_the_command_that_gives_it_up_and_consumers_step_over_the_hole() {
+    let mut broker = stopped();
+    let dir = broker.data_dir();
+    assert_eq!(text(&log(&dir, "repair", "").stdout), "");
+    let file = dir.join("topics/events/0/00000000000000000003.growerlog");
+    rot(&file);
+    let listed = log(&dir, "repair", "");
+    assert_eq!(listed.status.code(), Some(1));
+    let told = text(&listed.stdout);
+    let command = format!("  grower-cli log repair {} --accept-loss events/0:4..5\n", dir.display());
+    assert!(told.contains(&command), "{told}");
+    let rotten = fs::read(&file).unwrap();
+
+    let dry = log(&dir, "repair", "--accept-loss events/0:4..5 --dry-run");
+    assert!(text(&dry.stdout).contains("nothing was changed"), "{}", text(&dry.stdout));
+    assert_eq!(fs::read(&file).unwrap(), rotten);
+    let done = json(&log(&dir, "repair", "--accept-loss events/0:4..5 --output json").stdout);
+    let loss = &done[0]["given_up"][0];
+    assert_eq!((&loss["offsets"], &loss["topic"]), (&serde_json::json!([4, 5]), &serde_json::json!("events")));
+    assert!(loss["by"].as_str().unwrap().starts_with("ada (uid "), "{loss}");
+    let kept = fs::read(dir.join("cut").join(loss["kept"].as_str().unwrap())).unwrap();
+    assert!(rotten.windows(kept.len()).any(|window| window == kept), "the damaged bytes are kept");
+
+    let again = log(&dir, "repair", "--accept-loss events/0:4..5");
+    assert_eq!((again.status.code(), text(&again.stdout).as_str()), (Some(0), "there was nothing left to do\n"));
+    let sound = log(&dir, "verify", "");
+    assert_eq!(sound.status.code(), Some(0), "{}", text(&sound.stdout));
+    assert!(text(&sound.stdout).contains("events/0: offsets 4..5 were given up at "), "{}", text(&sound.stdout));
+    broker.restart();
+    assert_eq!(text(&broker.read("events")), "0\n1\n2\n3\n5\n6\n");
+    assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "3\n5\n6\n", "a group goes on");
+    assert_eq!(text(&broker.ok("consume events --from offset:4 --until-end", b"")), "5\n6\n");
+    let ack = json(&broker.ok("produce events --output json", b"7\n"));
+    assert_eq!(ack[0]["offset"], 7, "offsets keep their meaning");
+}
+
+#[test]
+fn what_is_sound_unknown_or_in_use_is_refused() {
+    let mut broker = stopped();
+    let dir = broker.data_dir();
+    let told = |more: &str| {
+        let output = log(&dir, "repair", more);
+        assert_eq!(output.status.code(), Some(1), "{more}");
+        text(&output.stderr)
+    };
+    assert!(told("--accept-loss events/0:1..2").contains("sound records are never given up"));
+    assert!(told("--accept-loss nothing/0:1..2").contains("has no files"));
+    assert!(told("--accept-loss ../0:1..2").contains("has no files"));
+    let usage = log(&dir, "repair", "--accept-loss events:1..2");
+    assert_eq!(usage.status.code(), Some(2));
+    assert!(text(&usage.stderr).contains("TOPIC/PARTITION:START..END"), "{}", text(&usage.stderr));
+    broker.restart();
+    assert!(told("--accept-loss events/0:1..2").contains("stop it first"));
+}
+
+#[test]
+fn an_index_is_made_anew_and_metadata_is_left_to_a_backup() {
+    let broker = stopped();
+    let dir = broker.data_dir();
+    rot(&dir.join("topics/events/0/00000000000000000003.growerindex"));
+    let listed = log(&dir, "repair", "");
+    assert!(text(&listed.stdout).contains("costs no record") && text(&listed.stdout).contains("--rebuild-indexes"));
+    let rebuilt = log(&dir, "repair", "--rebuild-indexes");
+    assert!(text(&rebuilt.stdout).contains("00000000000000000003.growerindex: made anew"), "{}", text(&rebuilt.stdout));
+    assert_eq!(log(&dir, "verify", "").status.code(), Some(0));
+    rot(&dir.join("metadata/00000000000000000000.growerlog"));
+    let listed = log(&dir, "repair", "");
+    assert!(text(&listed.stderr).contains("restore a backup"), "{}", text(&listed.stderr));
+    assert!(!text(&listed.stdout).contains("--accept-loss"), "{}", text(&listed.stdout));
+}

@@ -1,0 +1,53 @@
+//! Damaged bytes are copied before anything is made of their places: somebody may know how to read them yet.
+
+use super::{Acceptance, AcceptedLoss, DamagedRange};
+use crate::disk::{Disk, DiskError};
+use std::path::Path;
+
+const CHUNK: usize = 1 << 20;
+
+/// Copies what is damaged into `cut_dir` under `name`; durable when this returns. What says so is the loss itself.
+pub(super) fn set_aside(
+    disk: &dyn Disk,
+    cut_dir: &Path,
+    name: &str,
+    damage: &DamagedRange,
+    acceptance: &Acceptance,
+) -> Result<AcceptedLoss, DiskError> {
+    let mut loss = AcceptedLoss {
+        offsets: damage.offsets.clone(),
+        at: acceptance.at,
+        by: acceptance.by.clone(),
+        what: damage.what.clone(),
+        kept: String::new(),
+        bytes: 0,
+        crc: 0,
+    };
+    if damage.bytes.is_empty() {
+        return Ok(loss); // The file ends before it, or is gone.
+    }
+    disk.create_dir_all(cut_dir)?;
+    let path = cut_dir.join(name);
+    match disk.remove_file(&path) {
+        Err(error) if !error.is_not_found() => return Err(error), // From a repair that was cut short.
+        _ => {}
+    }
+    let (from, to) = (disk.open(&damage.path)?, disk.create(&path)?);
+    let mut crc = crc32fast::Hasher::new();
+    let mut buffer = vec![0; CHUNK];
+    while loss.bytes < damage.bytes.end - damage.bytes.start {
+        let left = damage.bytes.end - damage.bytes.start - loss.bytes;
+        let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let read = from.read_at(&mut buffer[..wanted], damage.bytes.start + loss.bytes)?;
+        if read == 0 {
+            break; // The file ends within the damage.
+        }
+        crc.update(&buffer[..read]);
+        to.write_all_at(&buffer[..read], loss.bytes)?;
+        loss.bytes += read as u64;
+    }
+    disk.sync_many(&[to])?;
+    disk.sync_dir(cut_dir)?;
+    (loss.kept, loss.crc) = (name.to_owned(), crc.finalize());
+    Ok(loss)
+}
