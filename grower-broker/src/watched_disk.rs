@@ -74,6 +74,10 @@ impl Disk for WatchedDisk {
         judge(&self.health, self.disk.rename(from, to))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        judge(&self.health, self.disk.link(from, to))
+    }
+
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
         judge(&self.health, self.disk.remove_file(path))
     }

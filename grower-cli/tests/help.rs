@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 
 /// Every command, as it is typed.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "",
     "demo",
     "topic",

@@ -39,6 +39,7 @@ const PROMISES: &[(&str, Promise)] = &[
     ("create_dir_all", create_dir_all_makes_parents_and_may_be_repeated),
     ("rename", rename_replaces_a_file_and_moves_open_ones),
     ("rename_dir", rename_moves_a_directory_but_never_over_a_full_one),
+    ("link", a_linked_file_is_one_file_with_two_names),
     ("remove_file", a_removed_file_is_readable_through_old_handles),
     ("remove_dir_all", remove_dir_all_takes_the_whole_tree),
     ("sync", every_number_of_files_can_be_synced),
@@ -175,6 +176,17 @@ fn rename_moves_a_directory_but_never_over_a_full_one(at: &Place) {
     assert!(at.list("topics").is_empty());
     log.write_all_at(b"BYTES", 0).unwrap();
     assert_eq!(at.bytes("deleted/t/log"), b"BYTES");
+}
+
+fn a_linked_file_is_one_file_with_two_names(at: &Place) {
+    let file = at.create("one", b"bytes");
+    at.disk.link(&at.path("one"), &at.path("two")).unwrap();
+    file.write_all_at(b"BY", 0).unwrap();
+    assert_eq!(at.bytes("two"), b"BYtes");
+    fails("link over a file", ErrorKind::AlreadyExists, at.disk.link(&at.path("one"), &at.path("two")));
+    fails("link nothing", ErrorKind::NotFound, at.disk.link(&at.path("none"), &at.path("three")));
+    at.disk.remove_file(&at.path("one")).unwrap();
+    assert_eq!(at.bytes("two"), b"BYtes", "a name is not the file");
 }
 
 fn a_removed_file_is_readable_through_old_handles(at: &Place) {

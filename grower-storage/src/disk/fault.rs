@@ -78,6 +78,11 @@ impl<D: Disk> Disk for FaultDisk<D> {
         self.inner.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.faults.admit(Call::Link, "link", from)?;
+        self.inner.link(from, to)
+    }
+
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
         self.faults.admit(Call::Remove, "remove", path)?;
         self.inner.remove_file(path)

@@ -97,6 +97,10 @@ impl Disk for FileDisk {
         fs::rename(from, to).map_err(DiskError::at("rename", from))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        fs::hard_link(from, to).map_err(DiskError::at("link", from))
+    }
+
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
         fs::remove_file(path).map_err(DiskError::at("remove", path))
     }

@@ -150,6 +150,12 @@ impl Disk for MemDisk {
         self.0.names.lock().rename(from, to).map_err(DiskError::at("rename", from))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        let mut names = self.0.names.lock();
+        let linked = names.file(from).and_then(|contents| names.create(to, contents));
+        linked.map_err(DiskError::at("link", from))
+    }
+
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
         self.0.names.lock().remove_file(path).map_err(DiskError::at("remove", path))
     }

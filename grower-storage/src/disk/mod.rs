@@ -46,6 +46,10 @@ pub trait Disk: Send + Sync {
     /// Renames a file or a directory, replacing a file at `to`. Durable after both directories are synced.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
 
+    /// Gives a file another name, where both can lie on one volume: it is one file from then on. A name that is taken is
+    /// an error (`AlreadyExists`). Durable after the directory of `to` is synced.
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
+
     /// Removes one file; handles stay readable. Durable after its directory is synced.
     fn remove_file(&self, path: &Path) -> Result<(), DiskError>;
 
@@ -179,6 +183,13 @@ impl DiskError {
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    }
+
+    /// Whether two names for one file cannot be had here, so that it must be copied: other volumes, file systems without
+    /// links, files with too many, or of somebody else.
+    pub fn forbids_links(&self) -> bool {
+        use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
+        matches!(self.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
     }
 
     /// Whether the path does not exist.

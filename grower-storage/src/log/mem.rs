@@ -8,6 +8,7 @@ use super::{
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
+use crate::pieces::Piece;
 use crate::producers::ProducerStates;
 use crate::retention::{self, Facts};
 use crate::segment;
@@ -219,6 +220,10 @@ impl Log for MemLog {
         self.producers.expire(now, self.options.producer_expiry_ms, self.options.producers_max);
         self.durable_end = self.view.read().end;
         Ok(())
+    }
+
+    fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
+        self.checkpoint(now).map(|()| Vec::new())
     }
 
     fn configure(&mut self, options: LogOptions) {

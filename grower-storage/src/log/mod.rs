@@ -37,6 +37,7 @@ pub use slice::Slice;
 
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{DiskError, SharedFile};
+use crate::pieces::Piece;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use std::ops::Range;
@@ -92,6 +93,10 @@ pub trait Log: Send {
     /// Makes all of it durable and writes down that it is, so that the next opening has little to check.
     /// For a partition that has been idle for a while, and for a clean stop.
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError>;
+
+    /// Makes everything appended so far durable and part of files that are never written to again, and names those that
+    /// hold the log: what a backup takes. A log that is in no files names none.
+    fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError>;
 
     /// Takes new options; they hold from the next append on.
     fn configure(&mut self, options: LogOptions);

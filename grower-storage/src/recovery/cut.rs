@@ -31,12 +31,16 @@ fn keep(context: &Context<'_>, file: &SharedFile, end: Extent, written: u64) -> 
     context.disk.create_dir_all(dir)?;
     if_found(context.disk.remove_file(&path))?; // From a recovery that was cut short itself.
     let copy = context.disk.create(&path)?;
-    for_each_chunk(file, end.position..written, |bytes, position| {
-        copy.write_all_at(bytes, position - end.position).map(|()| true)
-    })?;
+    copy_range(file, end.position..written, &copy)?;
     context.disk.sync_many(&[copy])?;
     context.disk.sync_dir(dir)?;
     Ok(Some(path))
+}
+
+/// Copies a stretch of one file to the start of another.
+pub(crate) fn copy_range(from: &SharedFile, range: Range<u64>, to: &SharedFile) -> Result<(), DiskError> {
+    let start = range.start;
+    for_each_chunk(from, range, |bytes, position| to.write_all_at(bytes, position - start).map(|()| true))
 }
 
 fn end_of_content(file: &SharedFile, range: Range<u64>) -> Result<u64, DiskError> {

@@ -15,6 +15,7 @@ mod report;
 mod sealed;
 mod tail;
 
+pub(crate) use cut::copy_range;
 pub(crate) use directory::Directory;
 pub(crate) use index::reindex_cut;
 pub(crate) use look::{Looked, look_at_last};

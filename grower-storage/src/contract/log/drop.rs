@@ -1,4 +1,4 @@
-//! Truncating, trimming, retention.
+//! Truncating, trimming, retention, sealing.
 
 use super::Promise;
 use super::kit::{EPOCH, Kit};
@@ -15,7 +15,21 @@ pub(super) const PROMISES: &[Promise] = &[
     trimming_everything_keeps_the_log_end,
     retention_keeps_at_least_its_limit,
     retention_by_age_drops_even_the_active_segment,
+    a_sealed_log_is_durable_and_goes_on,
 ];
+
+fn a_sealed_log_is_durable_and_goes_on(kit: &mut Kit) {
+    assert_eq!(kit.log.seal(Default::default()).unwrap(), [], "an empty log is in no files");
+    for end in [3, 3, 7] {
+        kit.fill(end - kit.span().1);
+        kit.log.seal(Default::default()).unwrap();
+        assert_eq!(kit.log.durable_end(), Offset::new(end));
+        assert_eq!(kit.read(0).len() as u64, end);
+    }
+    kit.log.truncate(Offset::new(2)).unwrap();
+    kit.append(&["new"]);
+    assert_eq!(kit.read(2), ["2:new"]);
+}
 
 fn truncating_drops_the_suffix(kit: &mut Kit) {
     for end in [29, 17, 6, 1] {

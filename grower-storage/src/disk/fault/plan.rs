@@ -41,11 +41,13 @@ pub enum Call {
     Rename,
     /// Removing a file or a directory.
     Remove,
+    /// Giving a file another name.
+    Link,
 }
 
 impl Call {
     /// Every kind of call that changes what the disk holds or what of it is durable.
-    pub const MUTATIONS: [Call; 9] = [
+    pub const MUTATIONS: [Call; 10] = [
         Self::Create,
         Self::Write,
         Self::SetLen,
@@ -55,6 +57,7 @@ impl Call {
         Self::SyncDir,
         Self::Rename,
         Self::Remove,
+        Self::Link,
     ];
 }
 

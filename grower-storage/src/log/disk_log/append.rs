@@ -81,7 +81,7 @@ impl DiskLog {
         let segment = next.segment.clone();
         self.durable = DurableEnd { end: segment.base, segment: segment.base, position: 0 };
         if let Some(old) = self.active.replace(next) {
-            self.seal(&old);
+            self.map_index(&old);
         }
         self.view.push(segment);
         Ok(())
@@ -111,7 +111,7 @@ impl DiskLog {
     }
 
     /// Readers search a sealed index where it lies. One that is not whole stays in memory; the next opening completes it.
-    fn seal(&self, old: &Active) {
+    fn map_index(&self, old: &Active) {
         if !old.index_is_whole() {
             return;
         }
@@ -138,7 +138,7 @@ impl DiskLog {
     }
 
     /// An index without its log says nothing, and must be gone for good before there is a log that it could speak of.
-    fn remove_leftover(&mut self, name: &str) -> Result<(), ChangeError> {
+    pub(super) fn remove_leftover(&mut self, name: &str) -> Result<(), ChangeError> {
         match self.disk.remove_file(&self.dir.join(name)) {
             Ok(()) => Ok(self.sync_dir()?),
             Err(error) if error.is_not_found() => Ok(()),

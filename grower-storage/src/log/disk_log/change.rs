@@ -51,12 +51,16 @@ impl DiskLog {
         // The log end must not fall behind the start, nor a segment stay that has nothing after it.
         dropped.extend(kept.pop_if(|last| log_end == start && last.base < start));
         self.forget_after(log_end)?;
-        self.active = None;
+        let active = self.active.take().map(|active| active.segment.base);
         let last = kept.pop();
         self.view.replace(start..log_end, kept.clone()); // Nobody is handed what is about to go, or to be cut.
         self.remove_segments(dropped)?;
         match (last, cut) {
-            (Some(last), Some(cut)) => self.reopen_cut(&last, cut, kept)?,
+            (Some(last), Some(cut)) if active == Some(last.base) => self.reopen_cut(&last, cut, kept)?,
+            (Some(last), Some(cut)) => {
+                let last = self.unshare(&last, cut)?;
+                self.reopen_cut(&last, cut, kept)?;
+            }
             _ => self.roll()?,
         }
         self.store_checkpoint(start, None)
@@ -74,6 +78,23 @@ impl DiskLog {
         self.view.replace(self.span().start..extent.end, kept);
         self.active = Some(Active::new(segment, index, extent.position));
         Ok(())
+    }
+
+    /// A sealed segment may have other names, in backups: what goes on is a copy of what stays of it.
+    fn unshare(&mut self, sealed: &Segment, cut: Extent) -> Result<Segment, ChangeError> {
+        let name = segment::log_name(sealed.base);
+        let temporary = self.dir.join(format!("{name}.tmp"));
+        self.remove_leftover(&format!("{name}.tmp"))?;
+        let copy = self.disk.create(&temporary)?;
+        recovery::copy_range(&sealed.file, 0..cut.position, &copy)?;
+        self.sync(&[copy])?;
+        self.disk.rename(&temporary, &self.dir.join(&name))?;
+        self.remove_leftover(&segment::index_name(sealed.base))?; // It is made anew, for the copy.
+        self.sync_dir()?;
+        let file = self.disk.open(&self.dir.join(&name))?;
+        let segment = Segment::growing(sealed.base, file, self.options.index.make(self.seed()));
+        segment.set_extent(cut);
+        Ok(segment)
     }
 
     /// Epochs and producers as of the new end. Before files go: what the log start has passed stands in no other place.

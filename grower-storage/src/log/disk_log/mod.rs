@@ -8,6 +8,7 @@ mod append;
 mod change;
 mod compact;
 mod open;
+mod seal;
 mod view;
 
 use super::{
@@ -17,6 +18,7 @@ use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{Disk, DiskError, SharedFile};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, StoreError};
+use crate::pieces::Piece;
 use crate::producers::ProducerStates;
 use crate::segment::{Active, Segment, ToFlush};
 use grower_protocol::batch::UnplacedBatch;
@@ -181,6 +183,10 @@ impl Log for DiskLog {
 
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError> {
         self.write_down(now)
+    }
+
+    fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
+        self.seal_all(now)
     }
 
     fn configure(&mut self, options: LogOptions) {

@@ -1,0 +1,28 @@
+//! Sealing: everything becomes part of files that nobody writes to again, so that a second name for them is a backup.
+
+use super::DiskLog;
+use crate::log::ChangeError;
+use crate::pieces::{Piece, sealed_pieces, small_pieces};
+use crate::recovery::Directory;
+use grower_protocol::ids::{Offset, Timestamp};
+
+impl DiskLog {
+    /// Rolls, unless the active segment is empty, and names the files of all segments before it.
+    pub(super) fn seal_all(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
+        self.alive()?;
+        if !self.exists() {
+            return Ok(Vec::new());
+        }
+        if self.active.as_ref().is_some_and(|active| 0 < active.position()) {
+            self.roll()?;
+        }
+        self.write_down(now)?;
+        let Some(directory) = Directory::list(&*self.disk, &self.dir)? else { return Ok(Vec::new()) };
+        // Without an active segment the last one is damaged, and never written to again either.
+        let active = self.active.as_ref().map_or(Offset::MAX, |active| active.segment.base);
+        let sealed = directory.logs.partition_point(|base| *base < active);
+        let mut pieces = sealed_pieces(&directory, directory.logs.get(..sealed).unwrap_or_default());
+        pieces.extend(small_pieces(&directory));
+        Ok(pieces)
+    }
+}
