@@ -6,7 +6,7 @@
 
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
-use crate::kept::{self, AcceptedLosses, Checkpoint, Identity, Kept, KeptError};
+use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Identity, Kept, KeptError};
 use crate::producers::Snapshot;
 use crate::recovery::{Directory, look_at_last};
 use crate::segment;
@@ -29,7 +29,8 @@ impl Piece {
 }
 
 /// The small files that a partition may have.
-const SMALL: [&str; 5] = [Identity::NAME, EpochHistory::NAME, Checkpoint::NAME, Snapshot::NAME, AcceptedLosses::NAME];
+const SMALL: [&str; 6] =
+    [Identity::NAME, EpochHistory::NAME, Checkpoint::NAME, Snapshot::NAME, CompactionState::NAME, AcceptedLosses::NAME];
 
 /// The pieces of a partition that nobody has open; none if something was begun there that only opening it finishes.
 pub fn pieces_of_stopped(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<Piece>>, DiskError> {
@@ -37,7 +38,9 @@ pub fn pieces_of_stopped(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<Piece
     let checkpoint = found(kept::load::<Checkpoint>(disk, dir))?;
     let losses = found(kept::load::<AcceptedLosses>(disk, dir))?;
     let truncating = checkpoint.is_some_and(|checkpoint| checkpoint.truncating.is_some());
-    if truncating || losses.is_some_and(|losses| losses.exchange.is_some()) {
+    let compaction = found(kept::load::<CompactionState>(disk, dir))?;
+    let compacting = compaction.is_some_and(|compaction| compaction.replacing.is_some());
+    if truncating || compacting || losses.is_some_and(|losses| losses.exchange.is_some()) {
         return Ok(None);
     }
     let mut pieces = Vec::new();

@@ -24,7 +24,9 @@ pub use report::{CutTail, DamagedRange, RecoveryReport};
 
 use crate::compaction;
 use crate::disk::{Disk, DiskError};
-use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError, StoreError};
+use crate::kept::{
+    self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError, StoreError,
+};
 use crate::log::{LogOptions, LogPlace, OpenError};
 use crate::repair;
 use crate::segment::{Active, Damage, Segment};
