@@ -67,7 +67,7 @@ fn searches_agree(index: &dyn SegmentIndex, entries: &[Entry]) {
     assert_eq!(index.floor_by_time(i64::MIN), last(&|_| false), "nothing is before all times");
 }
 
-fn sample(n: u32) -> Entry {
+pub(crate) fn sample(n: u32) -> Entry {
     Entry {
         relative_offset: n * 3,
         position: n * 100,

@@ -79,14 +79,19 @@ impl Entry {
         if found != VERSION {
             return Err(EntryError::Version { found });
         }
-        Ok(Self {
+        Ok(Self::peek(bytes))
+    }
+
+    /// Reads an entry that may be damaged.
+    pub(crate) fn peek(bytes: &[u8; ENTRY_LENGTH]) -> Self {
+        Self {
             relative_offset: u32::from_be_bytes(field(bytes, 0)),
             position: u32::from_be_bytes(field(bytes, 4)),
             max_timestamp: i64::from_be_bytes(field(bytes, 8)),
             durable_end: u32::from_be_bytes(field(bytes, 16)),
             witness: u32::from_be_bytes(field(bytes, 20)),
             witnessed: u16::from_be_bytes(field(bytes, 26)) & UNWITNESSED == 0,
-        })
+        }
     }
 }
 

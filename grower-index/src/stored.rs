@@ -2,7 +2,7 @@
 
 use crate::{ENTRY_LENGTH, Entry, Mark, SegmentIndex};
 
-/// Searches the bytes of an index file, mapped or in memory, and checks each entry that it touches.
+/// Searches the bytes of an index file, mapped or in memory, and believes no entry that it has not checked.
 ///
 /// A search steps over damaged entries: it may then answer a place before the best one.
 #[derive(Debug)]
@@ -26,9 +26,27 @@ impl<B: AsRef<[u8]>> StoredIndex<B> {
         Entry::decode(bytes).ok()
     }
 
+    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Mark {
+        self.quick_floor(&not_too_far).unwrap_or_else(|| self.careful_floor(&not_too_far))
+    }
+
+    /// Guesses by unchecked entries, then checks the two between which the answer lies: as sound entries rise, no other
+    /// can make it wrong. None if either is damaged or was guessed wrongly.
+    fn quick_floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Option<Mark> {
+        let (entries, _) = self.bytes.as_ref().as_chunks();
+        let first_too_far = entries.partition_point(|bytes| not_too_far(&Entry::peek(bytes)));
+        if first_too_far < entries.len() {
+            self.get(first_too_far).filter(|entry| !not_too_far(entry))?;
+        }
+        match first_too_far.checked_sub(1) {
+            Some(last) => self.get(last).filter(not_too_far).map(Mark::from),
+            None => Some(Mark::START),
+        }
+    }
+
     /// Halves the range until it is empty: everything before `low` is not too far, everything from `high` on is, or is
     /// damaged. A damaged entry is stepped over, so that the answer may be too early, never too late.
-    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Mark {
+    fn careful_floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Mark {
         let (mut low, mut high) = (0, self.bytes.as_ref().len() / ENTRY_LENGTH);
         let mut found = Mark::START;
         while low < high {
@@ -98,6 +116,23 @@ mod tests {
         assert_eq!(index.floor_by_offset(0), Mark::START);
         assert_eq!(index.entry(1), None);
         assert!(index.entry(2).is_some());
+    }
+
+    #[test]
+    fn however_one_entry_is_damaged_no_search_goes_too_far() {
+        let entries: Vec<Entry> = (1..=9).map(crate::contract::sample).collect();
+        let whole = file(&entries);
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let index = StoredIndex::new(bytes);
+            let sound = |at: &usize| *at != bit / 8 / ENTRY_LENGTH;
+            for wanted in (0..=1_000).step_by(50) {
+                let found = index.floor_by_position(wanted).position;
+                let best = (0..9).filter(sound).map(|at| entries[at].position).filter(|at| *at <= wanted).max();
+                assert!(found <= best.unwrap_or(0), "position {wanted} with bit {bit} flipped");
+            }
+        }
     }
 
     #[test]

@@ -123,7 +123,11 @@ impl Segment {
     /// The first sound mark after a position, if it lies within the log.
     pub(crate) fn mark_after(&self, position: u64) -> Option<u64> {
         let state = self.state.read();
-        let (_, entry) = first_entry(state.index.view(), |entry| position < u64::from(entry.position))?;
+        let index = state.index.view();
+        // Entries come at about equal distances, so a guess by proportion is seldom far off.
+        let guess = position as f64 / state.extent.position.max(1) as f64 * index.entry_count() as f64;
+        let far_enough = |entry: &Entry| position < u64::from(entry.position);
+        let (_, entry) = first_entry_near(index, guess as usize, far_enough)?;
         Some(entry.position.into()).filter(|mark| *mark <= state.extent.position)
     }
 
@@ -251,7 +255,35 @@ pub(crate) struct Closing {
 
 /// The first sound entry that is far enough, and its number; entries rise, damaged ones are stepped over.
 fn first_entry(index: &dyn SegmentIndex, far_enough: impl Fn(&Entry) -> bool) -> Option<(usize, Entry)> {
-    let (mut low, mut high) = (0, index.entry_count());
+    first_entry_in(index, 0..index.entry_count(), far_enough)
+}
+
+/// The same, looking around a guess first, in growing circles.
+fn first_entry_near(
+    index: &dyn SegmentIndex,
+    guess: usize,
+    far_enough: impl Fn(&Entry) -> bool,
+) -> Option<(usize, Entry)> {
+    let count = index.entry_count();
+    let is_far = |at: usize| index.entry(at).map(|entry| far_enough(&entry));
+    let circles =
+        (0..usize::BITS).map(|bits| guess.saturating_sub(1 << bits)..count.min(guess.saturating_add(1 << bits)));
+    let around = circles.take_while(|circle| 0 < circle.start || circle.end < count).find(|circle| {
+        (circle.start == 0 || is_far(circle.start) == Some(false))
+            && (circle.end == count || is_far(circle.end) == Some(true))
+    });
+    match around {
+        Some(circle) => first_entry_in(index, circle.start..count.min(circle.end + 1), far_enough),
+        None => first_entry(index, far_enough),
+    }
+}
+
+fn first_entry_in(
+    index: &dyn SegmentIndex,
+    numbers: std::ops::Range<usize>,
+    far_enough: impl Fn(&Entry) -> bool,
+) -> Option<(usize, Entry)> {
+    let (mut low, mut high) = (numbers.start, numbers.end);
     let mut found = None;
     while low < high {
         let middle = low + (high - low) / 2;
@@ -269,6 +301,8 @@ fn first_entry(index: &dyn SegmentIndex, far_enough: impl Fn(&Entry) -> bool) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
 
     #[test]
     fn names_are_twenty_digits() {
@@ -280,5 +314,29 @@ mod tests {
             assert_eq!(base_of_log(other), None, "{other}");
         }
         assert_eq!(base_of_log("99999999999999999999.growerlog"), None, "no such offset");
+    }
+
+    fn entry_at(position: u32) -> Entry {
+        Entry { relative_offset: 0, position, max_timestamp: 0, durable_end: 0, witness: 0, witnessed: true }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_guessed_the_first_sound_entry_that_is_far_enough_is_found(
+            positions in btree_set(0u32..5_000, 0..80),
+            damaged in btree_set(0usize..80, 0..8),
+            guess in 0usize..100,
+            wanted in 0u32..5_100,
+        ) {
+            let mut bytes: Vec<u8> = positions.iter().flat_map(|position| entry_at(*position).encode()).collect();
+            for at in damaged.iter().filter(|at| **at < positions.len()) {
+                bytes[at * grower_index::ENTRY_LENGTH] ^= 0x80; // Its relative offset; nobody asks for that.
+            }
+            let sound = positions.iter().enumerate().filter(|(at, _)| !damaged.contains(at));
+            let expected = sound.map(|(at, position)| (at, *position)).find(|(_, position)| wanted < *position);
+            let index = grower_index::StoredIndex::new(bytes);
+            let found = first_entry_near(&index, guess, |entry| wanted < entry.position);
+            prop_assert_eq!(found.map(|(at, entry)| (at, entry.position)), expected);
+        }
     }
 }

@@ -6,8 +6,8 @@ use grower_protocol::batch::{BatchHeader, HEADER_LENGTH, crc32c};
 use grower_protocol::ids::Offset;
 use std::ops::Range;
 
-/// How much is read at once when only headers are wanted.
-const HEADERS_READ: usize = 4 << 10;
+/// How much is read at once when only headers are wanted: what lies between two index entries, if batches are small.
+const HEADERS_READ: usize = (4 << 10) + 512;
 /// How much is read at once when every byte is checked.
 const CONTENT_READ: usize = 256 << 10;
 /// Zeros are told by comparing pieces of this size.
