@@ -26,20 +26,21 @@ impl<B: AsRef<[u8]>> StoredIndex<B> {
         Entry::decode(bytes).ok()
     }
 
-    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Mark {
-        self.quick_floor(&not_too_far).unwrap_or_else(|| self.careful_floor(&not_too_far))
+    /// The last entry of which `measure` says no more than `most`.
+    fn floor(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Mark {
+        self.quick_floor(&measure, most).unwrap_or_else(|| self.careful_floor(|entry| measure(entry) <= most))
     }
 
     /// Guesses by unchecked entries, then checks the two between which the answer lies: as sound entries rise, no other
     /// can make it wrong. None if either is damaged or was guessed wrongly.
-    fn quick_floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Option<Mark> {
+    fn quick_floor(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Option<Mark> {
         let (entries, _) = self.bytes.as_ref().as_chunks();
-        let first_too_far = entries.partition_point(|bytes| not_too_far(&Entry::peek(bytes)));
+        let first_too_far = guess(entries, |bytes| measure(&Entry::peek(bytes)), most);
         if first_too_far < entries.len() {
-            self.get(first_too_far).filter(|entry| !not_too_far(entry))?;
+            self.get(first_too_far).filter(|entry| most < measure(entry))?;
         }
         match first_too_far.checked_sub(1) {
-            Some(last) => self.get(last).filter(not_too_far).map(Mark::from),
+            Some(last) => self.get(last).filter(|entry| measure(entry) <= most).map(Mark::from),
             None => Some(Mark::START),
         }
     }
@@ -73,21 +74,43 @@ impl<B: AsRef<[u8]> + Send + Sync> SegmentIndex for StoredIndex<B> {
     }
 
     fn floor_by_offset(&self, relative_offset: u32) -> Mark {
-        self.floor(|entry| entry.relative_offset <= relative_offset)
+        self.floor(|entry| entry.relative_offset.into(), relative_offset.into())
     }
 
     fn floor_by_time(&self, timestamp: i64) -> Mark {
-        self.floor(|entry| entry.max_timestamp < timestamp)
+        match timestamp.checked_sub(1) {
+            Some(before) => self.floor(|entry| entry.max_timestamp, before),
+            None => Mark::START, // Nothing is before all times.
+        }
     }
 
     fn floor_by_position(&self, position: u32) -> Mark {
-        self.floor(|entry| entry.position <= position)
+        self.floor(|entry| entry.position.into(), position.into())
     }
+}
+
+/// How many entries measure no more than `most`, if they rise. Looks where that would be if they rose evenly, then in
+/// growing circles around it: far places of a large index are seldom in a cache.
+fn guess<T>(entries: &[T], measure: impl Fn(&T) -> i64, most: i64) -> usize {
+    let [first, .., last] = entries else { return entries.partition_point(|entry| measure(entry) <= most) };
+    let (first, last) = (measure(first) as f64, measure(last) as f64);
+    let share = (most as f64 - first) / (last - first).max(1.0);
+    let centre = (share * entries.len() as f64) as usize;
+    let is_far = |at: usize| entries.get(at).is_none_or(|entry| most < measure(entry));
+    let circles = (4..usize::BITS).map(|bits| {
+        let reach = 1 << bits;
+        centre.min(entries.len()).saturating_sub(reach)..centre.saturating_add(reach).min(entries.len())
+    });
+    let around = circles.into_iter().find(|circle| (circle.start == 0 || !is_far(circle.start)) && is_far(circle.end));
+    let around = around.unwrap_or(0..entries.len());
+    around.start + entries[around].partition_point(|entry| measure(entry) <= most)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
 
     fn file(entries: &[Entry]) -> Vec<u8> {
         entries.iter().flat_map(Entry::encode).collect()
@@ -131,6 +154,17 @@ mod tests {
                 let found = index.floor_by_position(wanted).position;
                 let best = (0..9).filter(sound).map(|at| entries[at].position).filter(|at| *at <= wanted).max();
                 assert!(found <= best.unwrap_or(0), "position {wanted} with bit {bit} flipped");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_guess_agrees_with_a_scan(rising in btree_set(any::<i64>(), 0..90), near in any::<i64>(), at in 0usize..90) {
+            let rising: Vec<i64> = rising.into_iter().collect();
+            for most in [near, rising.get(at).copied().unwrap_or(near), i64::MIN, i64::MAX] {
+                let scanned = rising.iter().take_while(|value| **value <= most).count();
+                prop_assert_eq!(guess(&rising, |value| *value, most), scanned);
             }
         }
     }
