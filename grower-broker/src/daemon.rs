@@ -4,14 +4,14 @@
 //! cannot start or cannot go on. After a failed sync it ends at once: what is on the disk is then for the next start
 //! to find out.
 
-mod flags;
 mod log;
+mod service;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use flags::Flags;
 use grower_broker::Broker;
 use grower_broker::config::{BrokerConfig, BrokerConfigError, settings::Settings};
+use grower_broker::flags::Flags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -58,13 +58,17 @@ fn print(settings: &Settings, checked: Result<(), BrokerConfigError>) -> Result<
 
 async fn serve(config: BrokerConfig) -> Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
+    tokio::spawn(service::feed_watchdog());
+    service::recovering();
     let starting = tokio::spawn(Broker::start(config));
     let broker = tokio::select! {
         started = starting => started.context("the start failed")??,
         // Whatever a start does, the next one can do again.
         () = signals.asked_to_stop() => return Ok(()),
     };
-    say(&ready_line(broker.listen_address(), broker.http_address()));
+    let ready = ready_line(broker.listen_address(), broker.http_address());
+    say(&ready);
+    service::ready(&ready);
     tokio::select! {
         failure = broker.failed() => {
             say(&format!("grower-broker: stopped: {failure}"));
@@ -72,6 +76,7 @@ async fn serve(config: BrokerConfig) -> Result<()> {
         }
         () = signals.asked_to_stop() => tracing::info!("stopping"),
     }
+    service::stopping();
     tokio::select! {
         stopped = broker.stop() => stopped.map_err(|reason| anyhow!("did not stop cleanly: {reason}")),
         () = signals.asked_to_stop() => Err(anyhow!("stopped at once, as asked for a second time")),

@@ -4,6 +4,7 @@
 //! daemon `grower-broker` on the same files.
 
 pub mod config;
+pub mod flags;
 pub mod group;
 pub mod metadata;
 pub mod offline;

@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("grower-storage", &["grower-index", "grower-protocol"]),
     ("grower-index", &[]),
     ("grower-protocol", &[]),
-    ("xtask", &["grower-client", "grower-broker", "grower-fuzz"]),
+    ("xtask", &["grower-cli", "grower-client", "grower-broker", "grower-fuzz"]),
     ("grower-fuzz", &["grower-cli", "grower-broker", "grower-storage", "grower-index", "grower-protocol"]),
 ];
 

@@ -1,9 +1,12 @@
 //! `cargo xtask`: the chores of the workspace.
 
 mod bench;
+mod binaries;
 mod ci;
+mod completions;
 mod fuzz;
 mod layers;
+mod manual;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +29,10 @@ enum Chore {
     Bench(bench::Bench),
     /// Gives every decoder hostile bytes, guided by what they reach.
     Fuzz(fuzz::Fuzz),
+    /// Writes manual pages of both binaries.
+    Man(manual::Manual),
+    /// Writes completion scripts of both binaries for every shell.
+    Completions(completions::Completions),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -34,5 +41,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Layers => layers::run(),
         Chore::Bench(bench) => bench.run(),
         Chore::Fuzz(fuzz) => fuzz.run(),
+        Chore::Man(manual) => manual.run(),
+        Chore::Completions(completions) => completions.run(),
     }
 }

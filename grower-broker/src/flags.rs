@@ -1,9 +1,22 @@
-//! The command line, and what it makes of file and environment.
+//! The command line of the daemon, and what it makes of file and environment.
 
-use anyhow::{Result, bail};
-use clap::Parser;
-use grower_broker::config::settings::Settings;
+use crate::config::settings::{Settings, SettingsError};
+use clap::{CommandFactory, Parser};
 use std::path::PathBuf;
+
+/// Why a command line cannot be started from.
+#[derive(Debug, thiserror::Error)]
+pub enum FlagsError {
+    /// A value, wherever it comes from.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A flag of the cluster.
+    #[error("{flag} belongs to clusters, which this version does not have yet; leave it out")]
+    Cluster {
+        /// Which.
+        flag: &'static str,
+    },
+}
 
 /// A durable, append-only log broker: an acknowledged record is on the disk.
 ///
@@ -12,7 +25,7 @@ use std::path::PathBuf;
 /// debug or grower_broker=trace; the default is info.
 #[derive(Debug, Parser)]
 #[command(name = "grower-broker", version, max_term_width = 120, args_override_self = true)]
-pub(super) struct Flags {
+pub struct Flags {
     /// Where everything is stored; created if it is not there
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -23,7 +36,7 @@ pub(super) struct Flags {
 
     /// Print the settings as a config file, and exit
     #[arg(long)]
-    pub(super) print_config: bool,
+    pub print_config: bool,
 
     /// Where clients connect; port 0 takes any free port [default: 127.0.0.1:9092]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -64,7 +77,7 @@ pub(super) struct Flags {
 
 impl Flags {
     /// All settings, each from the strongest source that has it.
-    pub(super) fn settings(&self) -> Result<Settings> {
+    pub fn settings(&self) -> Result<Settings, FlagsError> {
         self.check_no_cluster()?;
         let mut settings = Settings::default();
         if let Some(path) = &self.config {
@@ -91,10 +104,15 @@ impl Flags {
         Ok(settings)
     }
 
-    fn check_no_cluster(&self) -> Result<()> {
+    /// The command line as data, for manual pages and completions.
+    pub fn command() -> clap::Command {
+        <Self as CommandFactory>::command()
+    }
+
+    fn check_no_cluster(&self) -> Result<(), FlagsError> {
         for (flag, value) in [("--peer-listen", &self.peer_listen), ("--peers", &self.peers), ("--rack", &self.rack)] {
             if value.is_some() {
-                bail!("{flag} belongs to clusters, which this version does not have yet; leave it out");
+                return Err(FlagsError::Cluster { flag });
             }
         }
         Ok(())
