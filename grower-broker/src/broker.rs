@@ -2,6 +2,7 @@
 
 use crate::api::{Api, Node};
 use crate::clock::{Clock, SystemClock};
+use crate::config::settings::{LiveSettings, SetLogLevel, Settings};
 use crate::config::{BrokerConfig, BrokerConfigError};
 use crate::groups::Groups;
 use crate::health::Health;
@@ -15,6 +16,7 @@ use crate::metadata::{
 use crate::metrics::{Figures, Metrics};
 use crate::partition::Flushers;
 use crate::random::random_bytes;
+use crate::rates::Rates;
 use crate::space::Space;
 use crate::topic::{IndexKind, Topics};
 use crate::watched_disk::WatchedDisk;
@@ -47,7 +49,8 @@ impl Drop for Broker {
 
 /// What a broker is made of; whatever is not given is the real thing.
 pub struct BrokerBuilder {
-    config: BrokerConfig,
+    settings: Settings,
+    set_log_level: Option<SetLogLevel>,
     disk: Option<Arc<dyn Disk>>,
     logs: Option<Arc<dyn Logs>>,
     metadata: Option<Arc<dyn MetadataStore>>,
@@ -106,7 +109,8 @@ impl Broker {
     /// Starts with other parts: a disk in memory, logs in memory, a clock of one's own.
     pub fn builder(config: BrokerConfig) -> BrokerBuilder {
         BrokerBuilder {
-            config,
+            settings: Settings::of(config),
+            set_log_level: None,
             disk: None,
             logs: None,
             metadata: None,
@@ -182,6 +186,18 @@ fn close(api: &Api) -> Result<(), String> {
 }
 
 impl BrokerBuilder {
+    /// Takes settings that know where they come from, in place of the config.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Lets somebody who is connected say what this process logs: `set` gets a filter as `tracing` understands it.
+    pub fn log_level(mut self, set: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.set_log_level = Some(Arc::new(set));
+        self
+    }
+
     /// Keeps all files on this disk.
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = Some(disk);
@@ -214,7 +230,8 @@ impl BrokerBuilder {
 
     /// Starts the broker.
     pub async fn start(self) -> Result<Broker, StartError> {
-        let Self { config, disk, logs, metadata, clock, index } = self;
+        let Self { settings, set_log_level, disk, logs, metadata, clock, index } = self;
+        let config = settings.broker.clone();
         config.check()?;
         let health = Health::new(Metrics::new());
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
@@ -229,6 +246,8 @@ impl BrokerBuilder {
         let listener = bind(config.listen).await?;
         let status = Arc::new(Status::starting(health.clone()));
         let http = start_http(&config, &status)?;
+        let settings = Arc::new(LiveSettings::new(settings, set_log_level));
+        settings.take(|| metadata.image().settings(identity.node));
         let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
         let limits = Arc::new(connection_limits(&config, memory.clone()));
         let node = register(&*metadata, &identity, &config, (listener.as_ref(), limits.frame_bytes_max)).await?;
@@ -242,16 +261,18 @@ impl BrokerBuilder {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let flushers = Arc::new(Flushers::start(disk.clone(), clock.clone(), health.clone(), config.flush_delay));
+        let flushers = Arc::new(Flushers::start(disk.clone(), clock.clone(), health.clone(), settings.clone()));
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone())?);
         let api = Arc::new(Api {
             memory,
             groups: groups.clone(),
             flushers,
-            space: Space::new(disk, health.clone(), config.disk_reserve_bytes),
+            rates: Rates::new(),
+            space: Space::new(disk, health.clone(), settings.clone()),
             topics: topics.clone(),
             health,
             clock,
+            settings: settings.clone(),
             producer_ids: crate::api::ProducerIds::default(),
             node,
             stop: stop.clone(),
@@ -260,8 +281,9 @@ impl BrokerBuilder {
         });
         api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
         groups.forget_unknown_topics().await;
+        tasks.spawn(Rates::run(Arc::downgrade(&api), stop.clone()));
         tasks.spawn(groups.run(stop.clone()));
-        tasks.spawn(topics.run_retention(config.retention_check, stop.clone()));
+        tasks.spawn(topics.run_retention(settings, stop.clone()));
         let listen = listener.as_ref().map(|listener| listener.address);
         if let Some(listener) = listener {
             tasks.spawn(serve(listener, api.clone(), limits.clone(), tasks.clone(), stop.clone()));
@@ -310,15 +332,7 @@ async fn register(
     }
     let Identity { node, uuid, cluster } = *identity;
     metadata.propose(Command::RegisterBroker { node, uuid, address: address.clone() }).await?;
-    Ok(Node {
-        id: node,
-        cluster_id: cluster.to_string(),
-        address,
-        frame_bytes_max,
-        fetch_bytes_max: config.fetch_bytes_max,
-        auto_create_topics: config.auto_create_topics,
-        limits: config.limits,
-    })
+    Ok(Node { id: node, cluster_id: cluster.to_string(), address, frame_bytes_max })
 }
 
 /// What was set, as far as the memory budget allows it.

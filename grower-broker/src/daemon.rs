@@ -9,9 +9,9 @@ mod service;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use grower_broker::Broker;
 use grower_broker::config::{BrokerConfig, BrokerConfigError, settings::Settings};
 use grower_broker::flags::Flags;
+use grower_broker::{Broker, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -37,11 +37,11 @@ fn prepare_and_serve(flags: &Flags) -> Result<()> {
         return print(&settings, checked);
     }
     checked?;
-    log::start(settings.log_format)?;
+    let log = log::start(settings.log_format, &settings.log_level)?;
     raise_open_files();
     warn_beyond_loopback(&settings.broker);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let served = runtime.block_on(serve(settings.broker));
+    let served = runtime.block_on(serve(settings, log));
     // A recovery that was given up may still be at work, and whoever asked to stop shall not wait for it.
     runtime.shutdown_background();
     served
@@ -56,11 +56,11 @@ fn print(settings: &Settings, checked: Result<(), BrokerConfigError>) -> Result<
     std::io::stdout().write_all(settings.to_toml().as_bytes()).context("cannot print the settings")
 }
 
-async fn serve(config: BrokerConfig) -> Result<()> {
+async fn serve(settings: Settings, log: log::Level) -> Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     tokio::spawn(service::feed_watchdog());
     service::recovering();
-    let starting = tokio::spawn(Broker::start(config));
+    let starting = tokio::spawn(start(settings, log));
     let broker = tokio::select! {
         started = starting => started.context("the start failed")??,
         // Whatever a start does, the next one can do again.
@@ -81,6 +81,11 @@ async fn serve(config: BrokerConfig) -> Result<()> {
         stopped = broker.stop() => stopped.map_err(|reason| anyhow!("did not stop cleanly: {reason}")),
         () = signals.asked_to_stop() => Err(anyhow!("stopped at once, as asked for a second time")),
     }
+}
+
+async fn start(settings: Settings, log: log::Level) -> Result<Broker, StartError> {
+    let builder = Broker::builder(settings.broker.clone()).settings(settings);
+    builder.log_level(move |level| log.set(level)).start().await
 }
 
 /// SIGTERM and SIGINT.

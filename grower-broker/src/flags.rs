@@ -22,7 +22,8 @@ pub enum FlagsError {
 ///
 /// Flags win over environment variables (GROWER__SECTION__KEY, as in GROWER__BROKER__MEMORY=2GiB), and these over the
 /// config file. --print-config shows every setting there is. GROWER_LOG or RUST_LOG says what is logged, such as
-/// debug or grower_broker=trace; the default is info.
+/// debug or grower_broker=trace; the default is info. What `grower-cli broker alter` changed while the broker ran goes
+/// before all of these, also after a restart, until it is taken back.
 #[derive(Debug, Parser)]
 #[command(name = "grower-broker", version, max_term_width = 120, args_override_self = true)]
 pub struct Flags {

@@ -21,6 +21,7 @@ mod memory;
 mod metrics;
 mod partition;
 mod random;
+mod rates;
 mod space;
 mod topic;
 mod watched_disk;

@@ -1,6 +1,7 @@
 //! Room on the disk. Below a reserve producers are refused, so that retention, deletes and metadata can still work and
 //! a full disk never becomes a failed write.
 
+use crate::config::settings::LiveSettings;
 use crate::health::Health;
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::disk::Disk;
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Space {
     disk: Arc<dyn Disk>,
     health: Health,
-    /// Bytes to keep free; none means the larger of 64 MiB and 2 % of the volume.
-    reserve: Option<u64>,
+    /// Say how much to keep free.
+    settings: Arc<LiveSettings>,
     estimate: Mutex<Estimate>,
 }
 
@@ -39,8 +40,8 @@ const TRUST: Duration = Duration::from_millis(500);
 const CLOSE: i64 = 64 << 20;
 
 impl Space {
-    pub(crate) fn new(disk: Arc<dyn Disk>, health: Health, reserve: Option<u64>) -> Self {
-        Self { disk, health, reserve, estimate: Mutex::new(Estimate { headroom: 0, asked: None }) }
+    pub(crate) fn new(disk: Arc<dyn Disk>, health: Health, settings: Arc<LiveSettings>) -> Self {
+        Self { disk, health, settings, estimate: Mutex::new(Estimate { headroom: 0, asked: None }) }
     }
 
     /// Lets `bytes` more be written, or says that the disk is full for now.
@@ -80,7 +81,8 @@ impl Space {
     pub(crate) fn room(&self) -> Option<Room> {
         match self.disk.space() {
             Ok(space) => {
-                let reserve = self.reserve.unwrap_or_else(|| RESERVE_MIN.max(space.total / 50));
+                let reserve = self.settings.now().broker.disk_reserve_bytes;
+                let reserve = reserve.unwrap_or_else(|| RESERVE_MIN.max(space.total / 50));
                 Some(Room { free: space.free, total: space.total, reserve })
             }
             Err(error) => {
@@ -94,6 +96,7 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{BrokerConfig, settings::Settings};
     use crate::metrics::Metrics;
     use grower_storage::disk::MemDisk;
 
@@ -101,7 +104,9 @@ mod tests {
     fn writes_stop_at_the_reserve_and_resume_without_a_restart() {
         let disk = MemDisk::default();
         disk.set_capacity(1_000);
-        let space = Space::new(Arc::new(disk.clone()), Health::new(Metrics::new()), Some(900));
+        let config = BrokerConfig { disk_reserve_bytes: Some(900), ..BrokerConfig::at("/") };
+        let settings = Arc::new(LiveSettings::new(Settings::of(config), None));
+        let space = Space::new(Arc::new(disk.clone()), Health::new(Metrics::new()), settings);
         assert!(space.admit(50).is_ok());
         disk.set_capacity(800);
         assert_eq!(space.admit(50).unwrap_err().code, ErrorCode::DiskFull);

@@ -4,6 +4,7 @@
 mod daemon;
 
 use daemon::{Daemon, Ended, bare_command, command, run};
+use grower_client::{Client, SettingSource};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -146,7 +147,7 @@ fn what_cannot_be_set_is_refused_whatever_sets_it() {
     insta::assert_snapshot!(refused(&[], &[("GROWER__BROKER__MEMORY", "lots")]), @r#"GROWER__BROKER__MEMORY: broker.memory = "lots" is not allowed: it takes a size from 16MiB, such as 1GiB"#);
     insta::assert_snapshot!(refused(&["--listen", "0.0.0.0:0"], &[]), @"0.0.0.0:0 is every address of this machine: say with --advertise HOST:PORT which one clients shall use");
     insta::assert_snapshot!(refused(&["--peers", "1@localhost:9093"], &[]), @"--peers belongs to clusters, which this version does not have yet; leave it out");
-    insta::assert_snapshot!(refused(&[], &[("GROWER_LOG", "grower=loud")]), @r#"GROWER_LOG="grower=loud" is no log filter: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5"#);
+    insta::assert_snapshot!(refused(&[], &[("GROWER_LOG", "grower=loud")]), @r#"GROWER_LOG: logging.level = "grower=loud" is not allowed: it takes off, error, warn, info, debug or trace, also by module as in info,grower_broker::group=debug"#);
     insta::assert_snapshot!(refused(&["--config", "/nowhere/grower.toml"], &[]), @"cannot read the config file /nowhere/grower.toml: No such file or directory (os error 2)");
 }
 
@@ -221,6 +222,28 @@ fn it_lives_on_when_nobody_reads_its_log_any_more() {
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
 }
 
+#[tokio::test]
+async fn what_it_logs_changes_while_it_runs_and_stays_changed() {
+    let dir = dir();
+    let mut daemon = Daemon::start_command(command(dir.path()).env("GROWER_LOG", "warn"));
+    let client = Client::connect(daemon.listen.to_string()).await.unwrap();
+    let set = |level: Option<&str>| [("logging.level", level.map(str::to_owned))];
+    client.admin().alter_settings(set(Some("debug"))).await.unwrap();
+    Client::connect(daemon.listen.to_string()).await.unwrap().admin().metadata().await.unwrap();
+    daemon.wait_for("a client introduced itself");
+    daemon.kill9();
+
+    let mut daemon = Daemon::start_command(command(dir.path()).env("GROWER_LOG", "warn"));
+    let client = Client::connect(daemon.listen.to_string()).await.unwrap();
+    client.admin().metadata().await.unwrap();
+    daemon.wait_for("a client introduced itself");
+    client.admin().alter_settings(set(None)).await.unwrap();
+    let settings = client.admin().describe_settings().await.unwrap();
+    let level = settings.iter().find(|setting| setting.key == "logging.level").unwrap();
+    assert_eq!(level.value.as_deref(), Some("warn"));
+    assert_eq!(level.source, SettingSource::Start("GROWER_LOG".to_owned()));
+}
+
 /// Lets it start, then asks it to stop.
 fn stop_when_ready(command: &mut Command) -> Ended {
     let ended = Daemon::start_command(command).terminate();
@@ -236,7 +259,9 @@ fn help_says_what_there_is() {
 
     Flags win over environment variables (GROWER__SECTION__KEY, as in GROWER__BROKER__MEMORY=2GiB), and
     these over the config file. --print-config shows every setting there is. GROWER_LOG or RUST_LOG says
-    what is logged, such as debug or grower_broker=trace; the default is info.
+    what is logged, such as debug or grower_broker=trace; the default is info. What `grower-cli broker
+    alter` changed while the broker ran goes before all of these, also after a restart, until it is
+    taken back.
 
     Usage: grower-broker [OPTIONS]
 

@@ -1,6 +1,6 @@
 //! What stands before and around every command.
 
-use crate::commands::{bench, completions, consume, demo, group, log, produce, topic};
+use crate::commands::{bench, broker, completions, consume, demo, group, log, produce, topic, why};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +76,11 @@ pub enum Command {
     /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(group::Group),
+    /// Say why a topic or a group does not go on: lag, owners, and what everybody waits for
+    Why(why::Why),
+    /// See how the broker is doing, and see and change its settings
+    #[command(subcommand)]
+    Broker(broker::Broker),
     /// Look into a data directory offline, and repair it
     #[command(subcommand)]
     Log(log::Log),

@@ -4,13 +4,16 @@
 //! whole story of the log over any [`grower_client::Client`].
 
 mod arguments;
+mod capacity;
 mod commands;
 pub mod demo;
 mod follow;
 mod lines;
 mod output;
 mod place_in_log;
+mod progress;
 mod session;
+mod why;
 
 pub use arguments::{Arguments, Command};
 

@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 
 /// Every command, as it is typed.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 34] = [
     "",
     "demo",
     "topic",
@@ -21,6 +21,11 @@ const COMMANDS: [&str; 29] = [
     "group describe",
     "group reset",
     "group delete",
+    "why",
+    "broker",
+    "broker describe",
+    "broker settings",
+    "broker alter",
     "log",
     "log dump",
     "log verify",

@@ -4,6 +4,21 @@ mod kit;
 
 use kit::{Served, text};
 
+/// Without what differs from machine to machine in the JSON of a number or null at these keys.
+fn without(keys: &[&str], output: &[u8]) -> String {
+    let mut same = text(output);
+    for key in keys {
+        let key = format!("\"{key}\":");
+        let mut rest = 0;
+        while let Some(at) = same[rest..].find(&key).map(|at| rest + at + key.len()) {
+            let end = same[at..].find([',', '}']).map_or(same.len(), |end| at + end);
+            same.replace_range(at..end, "N");
+            rest = at;
+        }
+    }
+    same
+}
+
 /// Without what differs from run to run: ids and times.
 fn same_each_time(output: &[u8]) -> String {
     let text = text(output);
@@ -47,13 +62,16 @@ fn topics_from_creation_to_deletion() {
     insta::assert_snapshot!(broker.fails("topic alter sandbox --config retention.sm=12h", b""), @r#"error: there is no topic config "retention.sm" (did you mean retention.ms?); known are cleanup.policy, flush, index.interval.bytes, max.message.bytes, message.timestamp.after.max.ms, retention.bytes, retention.messages, retention.ms, segment.bytes, segment.messages, segment.ms"#);
     insta::assert_snapshot!(says("topic grow sandbox --partitions 2"), @"sandbox has 2 partitions now, 1 before");
     insta::assert_snapshot!(broker.fails("topic grow sandbox --partitions 1", b""), @"error: topic sandbox has 2 partitions; it can grow, and 1 is not more");
-    insta::assert_snapshot!(says("topic list"), @"
-    TOPIC    PARTITIONS  REPLICAS  RECORDS  SIZE  CONFIG
-    more     1           1         0        0 B
-    rainbow  3           1         0        0 B   segment.messages=3
-    sandbox  2           1         0        0 B
+    let listed = says("topic list");
+    let (listed, disk) = listed.trim_end().rsplit_once('\n').unwrap();
+    assert!(disk.starts_with("disk: ") && disk.contains("reserve"), "{disk}");
+    insta::assert_snapshot!(listed, @"
+    TOPIC    PARTITIONS  REPLICAS  RECORDS  SIZE  IN/S       OUT/S       CONFIG
+    more     1           1         0        0 B   0     0 B  0      0 B
+    rainbow  3           1         0        0 B   0     0 B  0      0 B  segment.messages=3
+    sandbox  2           1         0        0 B   0     0 B  0      0 B
     ");
-    insta::assert_snapshot!(says("topic list --output json"), @r#"[{"topic":"more","partitions":1,"replication_factor":1,"records":0,"bytes":0},{"topic":"rainbow","partitions":3,"replication_factor":1,"records":0,"bytes":0},{"topic":"sandbox","partitions":2,"replication_factor":1,"records":0,"bytes":0}]"#);
+    insta::assert_snapshot!(without(&["days_until_full"], says("topic list --output json").as_bytes()), @r#"[{"topic":"more","partitions":1,"replication_factor":1,"records":0,"bytes":0,"records_in_per_s":0,"bytes_in_per_s":0,"records_out_per_s":0,"bytes_out_per_s":0,"days_until_full":N},{"topic":"rainbow","partitions":3,"replication_factor":1,"records":0,"bytes":0,"records_in_per_s":0,"bytes_in_per_s":0,"records_out_per_s":0,"bytes_out_per_s":0,"days_until_full":N},{"topic":"sandbox","partitions":2,"replication_factor":1,"records":0,"bytes":0,"records_in_per_s":0,"bytes_in_per_s":0,"records_out_per_s":0,"bytes_out_per_s":0,"days_until_full":N}]"#);
     insta::assert_snapshot!(says("topic delete more"), @"deleted more");
     insta::assert_snapshot!(says("topic delete sandbox --output json"), @r#"{"topic":"sandbox","deleted":true}"#);
     insta::assert_snapshot!(broker.fails("topic delete sandbox", b""), @"error: there is no topic sandbox");
@@ -101,7 +119,7 @@ fn a_topic_is_described_with_its_segments_and_records() {
       rainbow/1  00000000000000000000.growerlog  ['Hello, Kitty 1!', 'Hello, Kitty 3!', 'Hello, Kitty 5!']   + .growerindex
                  00000000000000000003.growerlog  ['Hello, Kitty 7!']                                         + .growerindex
     ");
-    insta::assert_snapshot!(same_each_time(&broker.ok("topic describe rainbow --segments --output json", b"")), @r#"{"topic":"rainbow","id":"ID","replication_factor":1,"configs":{"cleanup.policy":{"value":"delete","source":"default"},"flush":{"value":"fsync","source":"default"},"index.interval.bytes":{"value":"4KiB","source":"default"},"max.message.bytes":{"value":"1MiB","source":"default"},"message.timestamp.after.max.ms":{"value":"1h","source":"default"},"retention.bytes":{"value":"-1","source":"default"},"retention.messages":{"value":"-1","source":"default"},"retention.ms":{"value":"5d","source":"default"},"segment.bytes":{"value":"1GiB","source":"default"},"segment.messages":{"value":"3","source":"topic"},"segment.ms":{"value":"1d","source":"default"}},"partitions":[{"partition":0,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":364,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":0,"max_timestamp":TIME}]},{"partition":1,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":364,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":0,"max_timestamp":TIME}]}]}"#);
+    insta::assert_snapshot!(same_each_time(&broker.ok("topic describe rainbow --segments --output json", b"")), @r#"{"topic":"rainbow","id":"ID","replication_factor":1,"configs":{"cleanup.policy":{"value":"delete","source":"default"},"flush":{"value":"fsync","source":"default"},"index.interval.bytes":{"value":"4KiB","source":"default"},"max.message.bytes":{"value":"1MiB","source":"default"},"message.timestamp.after.max.ms":{"value":"1h","source":"default"},"retention.bytes":{"value":"-1","source":"default"},"retention.messages":{"value":"-1","source":"default"},"retention.ms":{"value":"5d","source":"default"},"segment.bytes":{"value":"1GiB","source":"default"},"segment.messages":{"value":"3","source":"topic"},"segment.ms":{"value":"1d","source":"default"}},"partitions":[{"partition":0,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":396,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":32,"max_timestamp":TIME}]},{"partition":1,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":396,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":32,"max_timestamp":TIME}]}]}"#);
 }
 
 #[test]
@@ -172,4 +190,81 @@ fn a_bench_says_how_fast_and_how_late() {
         let json = kit::json(&broker.ok(&format!("bench {command} --output json"), b""));
         assert!(json[0]["latency_us"]["p50"].is_number() && json[0]["records"].as_u64().unwrap() >= 20, "{json:?}");
     }
+}
+
+#[test]
+fn a_broker_says_how_it_is_doing() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", b"0\n1\n2\n");
+    broker.ok("consume events --until-end", b"");
+    let told = text(&broker.ok("broker describe", b""));
+    for word in ["broker 1  version ", "memory  ", "fsync   ", "disk    ", "in      ", "out     "] {
+        assert!(told.contains(word), "{told}");
+    }
+    let json = broker.ok("broker describe --output json", b"");
+    let numbers = [
+        "uptime_ms",
+        "connections",
+        "time",
+        "used",
+        "count",
+        "p50_us",
+        "p99_us",
+        "total",
+        "free",
+        "reserve",
+        "used_up",
+        "over_ms",
+        "days_until_full",
+        "records_in_per_s",
+        "bytes_in_per_s",
+        "records_out_per_s",
+        "bytes_out_per_s",
+    ];
+    insta::assert_snapshot!(without(&numbers, &json), @r#"{"node":1,"version":"0.1.0","time":N,"uptime_ms":N,"connections":N,"memory":{"used":N,"budget":1073741824},"fsync":{"count":N,"p50_us":N,"p99_us":N},"disk":{"total":N,"free":N,"reserve":N,"used_up":N,"over_ms":N,"days_until_full":N},"records_in_per_s":N,"bytes_in_per_s":N,"records_out_per_s":N,"bytes_out_per_s":N}"#);
+    let described = &kit::json(&json)[0];
+    assert!(
+        described["bytes_in_per_s"].as_u64().unwrap() > 0 && described["records_out_per_s"].is_u64(),
+        "{described}"
+    );
+}
+
+#[test]
+fn settings_change_while_the_broker_runs_and_stay_changed() {
+    let mut broker = Served::start();
+    let says = |broker: &Served, command: &str| text(&broker.ok(command, b""));
+    let flush = |broker: &Served| {
+        let settings = says(broker, "broker settings");
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        settings.lines().map(words).find(|line| line.starts_with("disk.flush_delay")).unwrap()
+    };
+    assert_eq!(flush(&broker), "disk.flush_delay 5ms default no");
+    insta::assert_snapshot!(says(&broker, "broker alter --config disk.flush_delay=7ms --config disk.reserve_bytes=1MiB"), @"
+    disk.flush_delay is 7ms now
+    disk.reserve_bytes is 1MiB now
+    ");
+    assert_eq!(flush(&broker), "disk.flush_delay 7ms broker alter, over 5ms no");
+    broker.restart();
+    assert_eq!(flush(&broker), "disk.flush_delay 7ms broker alter, over 5ms no");
+    insta::assert_snapshot!(says(&broker, "broker alter --config disk.flush_delay= --output json"), @r#"{"settings":{"disk.flush_delay":null}}"#);
+    assert_eq!(flush(&broker), "disk.flush_delay 5ms default no");
+    insta::assert_snapshot!(broker.fails("broker alter --config disk.flush=7ms", b""), @r#"error: there is no setting "disk.flush"; known are disk.reserve_bytes, disk.flush_delay, disk.retention_check"#);
+    insta::assert_snapshot!(broker.fails("broker alter --config broker.memory=2GiB", b""), @"error: broker.memory changes only with a restart: set it in the config file, the environment or a flag, and restart the broker");
+    insta::assert_snapshot!(broker.fails("broker alter --config logging.level=debug", b""), @"error: this broker runs inside another program, which says itself what is logged");
+    insta::assert_snapshot!(broker.fails("broker alter --config disk.flush_delay=8ms --config fetch.bytes_max=1000MiB", b""), @"error: fetch.bytes_max is 1048576000, and must be at least 64KiB below network.frame_bytes_max, which is 104857600");
+    assert_eq!(flush(&broker), "disk.flush_delay 5ms default no", "all or none");
+    let json = kit::json(&broker.ok("broker settings --output json", b""));
+    insta::assert_snapshot!(json[0][2], @r#"{"key":"broker.memory","value":"1GiB","source":"default","set_by":null,"started_with":"1GiB","needs_restart":true,"about":"What connections (64KiB each, at most five eighths), requests (at most an eighth each), answers and state may take","accepts":"a size from 16MiB, such as 1GiB"}"#);
+}
+
+#[test]
+fn a_reserve_that_is_raised_refuses_writes_until_it_is_lowered() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("broker alter --config disk.reserve_bytes=1024TiB", b"");
+    let listed = text(&broker.ok("topic list", b""));
+    assert!(listed.contains("writes are refused until"), "{listed}");
+    broker.ok("broker alter --config disk.reserve_bytes=", b"");
+    broker.ok("produce events", b"0\n");
 }

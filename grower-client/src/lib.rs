@@ -66,8 +66,9 @@ pub use grower_protocol::batch::Header;
 pub use grower_protocol::compression::Codec;
 pub use grower_protocol::ids;
 pub use grower_protocol::message::{
-    Acks, BrokerAddress, CommittedOffset, ConfigEntry, ConfigSource, Durability, ErrorCode, Failure, GroupDescription,
-    GroupInspection, GroupState, GroupSummary, Holding, ListedOffset, MemberDescription, MemberInspection,
-    MetadataAnswer, OffsetSpec, Outcome, PartitionDescription, PartitionMetadata, SegmentDescription, TopicDescription,
-    TopicMetadata, TopicPartitions,
+    Acks, BrokerAddress, BrokerDescription, CommittedOffset, ConfigEntry, ConfigSource, DiskDescription, Durability,
+    ErrorCode, Failure, FsyncDescription, GroupDescription, GroupInspection, GroupState, GroupSummary, Holding,
+    ListedOffset, MemberDescription, MemberInspection, MetadataAnswer, OffsetSpec, Outcome, PartitionDescription,
+    PartitionMetadata, SegmentDescription, SettingEntry, SettingSource, TopicDescription, TopicMetadata,
+    TopicPartitions, TopicTraffic, Traffic, UsedUp,
 };

@@ -104,7 +104,7 @@ impl Api {
     /// Takes what is there, in the order of the request, within its limits. The first partition that has anything gives
     /// at least one batch, however large.
     fn gather(&self, request: &Fetch) -> Gathered {
-        let mut left = (request.max_bytes as usize).min(self.node.fetch_bytes_max);
+        let mut left = (request.max_bytes as usize).min(self.settings.now().broker.fetch_bytes_max);
         let mut gathered = Gathered { partitions: Vec::new(), slices: Vec::new(), bytes: 0, failed: false };
         for wanted in &request.partitions {
             let part = self.read(wanted, left, gathered.bytes == 0);

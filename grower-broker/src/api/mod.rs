@@ -1,12 +1,14 @@
 //! What the broker does for a request, whoever asks and over whichever wire. It knows no sockets: an answer goes to an
 //! [`Outbox`], now or when what it waits for has come.
 
+mod broker;
 mod burst;
 mod fetch;
 mod groups;
 mod offsets;
 mod peer;
 mod produce;
+mod settings;
 mod topics;
 mod trim;
 
@@ -16,13 +18,14 @@ pub(crate) use produce::{PendingProduce, send_settled};
 pub(crate) use topics::ProducerIds;
 
 use crate::clock::Clock;
+use crate::config::settings::LiveSettings;
 use crate::groups::Groups;
 use crate::health::Health;
 use crate::listener::Permit;
 use crate::memory::Memory;
-use crate::metadata::Limits;
 use crate::metrics::Timer;
 use crate::partition::Flushers;
+use crate::rates::Rates;
 use crate::space::Space;
 use crate::topic::Topics;
 use bytes::BytesMut;
@@ -40,11 +43,13 @@ pub(crate) struct Api {
     pub(crate) groups: Arc<Groups>,
     pub(crate) flushers: Arc<Flushers>,
     pub(crate) space: Space,
+    pub(crate) rates: Rates,
     pub(crate) memory: Memory,
     pub(crate) health: Health,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) node: Node,
+    pub(crate) settings: Arc<LiveSettings>,
     /// Set when the broker stops: whoever waits for something gives up.
     pub(crate) stop: CancellationToken,
     /// Requests that are answered later, which a stop waits for.
@@ -60,9 +65,6 @@ pub(crate) struct Node {
     /// Where clients reach it; empty if it listens nowhere.
     pub(crate) address: String,
     pub(crate) frame_bytes_max: usize,
-    pub(crate) fetch_bytes_max: usize,
-    pub(crate) auto_create_topics: bool,
-    pub(crate) limits: Limits,
 }
 
 /// The rest of a request beside its message.
@@ -108,6 +110,9 @@ impl Api {
             Request::AlterTopic { topic, configs } => self.alter_topic(topic, configs).await,
             Request::DescribeTopics { topics, segments } => self.describe_topics(topics, segments).await,
             Request::TrimTopic { topic, before } => self.trim_topic(topic, before).await,
+            Request::DescribeBroker => Ok(self.describe_broker()),
+            Request::DescribeSettings => Ok(self.describe_settings()),
+            Request::AlterSettings { settings } => self.alter_settings(settings).await,
             Request::ReportDamage(report) => self.check_damage(report).await,
             Request::Heartbeat(_)
             | Request::HoldHeartbeat { .. }

@@ -3,7 +3,7 @@
 use super::Api;
 use super::fetch::read_failure;
 use crate::partition::Partition;
-use grower_protocol::ids::Timestamp;
+use grower_protocol::ids::{Offset, Timestamp};
 use grower_protocol::message::{
     ErrorCode, Failure, ListOffset, ListOffsets, ListedOffset, OffsetSpec, Part, ReportDamage, Response,
 };
@@ -28,6 +28,7 @@ impl Api {
             OffsetSpec::End => at(partition.high_watermark()),
             OffsetSpec::AtOrAfter(timestamp) => by_time(&partition, timestamp),
             OffsetSpec::Latest => latest(&partition),
+            OffsetSpec::FirstFrom(offset) => Ok(first_from(&partition, offset)),
         }
     }
 
@@ -60,6 +61,15 @@ fn latest(partition: &Partition) -> Part<ListedOffset> {
     match segments.iter().filter_map(|segment| segment.max_timestamp).max() {
         Some(timestamp) => by_time(partition, timestamp),
         None => Ok(ListedOffset { offset: None, timestamp: None }),
+    }
+}
+
+/// Where no record is, or it cannot be read, there is none to tell of.
+fn first_from(partition: &Partition, offset: Offset) -> ListedOffset {
+    let offset = offset.max(partition.reader().span().start);
+    match partition.timestamp_from(offset) {
+        Some(timestamp) => ListedOffset { offset: Some(offset), timestamp: Some(timestamp) },
+        None => ListedOffset { offset: None, timestamp: None },
     }
 }
 

@@ -15,7 +15,7 @@ type Answered = Result<Response, Failure>;
 
 impl Api {
     pub(super) async fn metadata(&self, request: Metadata) -> Answered {
-        if request.create_missing && self.node.auto_create_topics {
+        if request.create_missing && self.settings.now().broker.auto_create_topics {
             self.create_missing(&request).await?;
         }
         let image = self.topics.image();
@@ -61,7 +61,8 @@ impl Api {
     async fn create_topic(&self, wish: &NewTopic) -> Part<TopicId> {
         let now = self.clock.now();
         let id = TopicId::from_random(random_bytes());
-        self.topics.change(|image| Ok(image.create_topic(wish, id, now, &self.node.limits)?)).await?;
+        let limits = self.settings.now().broker.limits;
+        self.topics.change(|image| Ok(image.create_topic(wish, id, now, &limits)?)).await?;
         Ok(id)
     }
 
@@ -75,7 +76,8 @@ impl Api {
     }
 
     pub(super) async fn grow_topic(&self, name: TopicName, partitions: u32) -> Answered {
-        self.topics.change(|image| Ok(image.grow_topic(&name, partitions, &self.node.limits)?)).await?;
+        let limits = self.settings.now().broker.limits;
+        self.topics.change(|image| Ok(image.grow_topic(&name, partitions, &limits)?)).await?;
         Ok(Response::Done)
     }
 

@@ -1,4 +1,5 @@
 //! The daemon's settings: from a TOML file, the environment and flags, the later ones over the earlier.
+//! A running broker takes some of them anew: see `live`.
 //!
 //! Each setting has one name, `section.key`, and one reader, wherever it comes from: `[network] http = "off"` in the file,
 //! `GROWER__NETWORK__HTTP=off` in the environment, `--http off` as a flag. Whatever is not understood is an error
@@ -8,24 +9,41 @@ mod error;
 mod file;
 mod key;
 mod keys;
+mod live;
 
 pub use error::{Origin, Problem, SettingsError};
+pub use live::SettingRefusal;
+pub(crate) use live::{LiveSettings, SetLogLevel};
 
 use super::BrokerConfig;
 use key::Key;
 use keys::KEYS;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Everything that the daemon can be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything that the daemon can be told. Two are equal if they say the same, whoever said it.
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// For the broker itself.
     pub broker: BrokerConfig,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// What is logged, as a filter of `tracing`.
+    pub log_level: String,
+    /// Where each setting came from that somebody set.
+    origins: BTreeMap<&'static str, Origin>,
 }
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        let said = |of: &Self| (of.broker.clone(), of.log_format, of.log_level.clone());
+        said(self) == said(other)
+    }
+}
+
+impl Eq for Settings {}
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,11 +63,19 @@ impl Default for Settings {
     fn default() -> Self {
         let loopback = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let broker = BrokerConfig { listen: loopback(9092), http: loopback(9094), ..BrokerConfig::at(PathBuf::new()) };
-        Self { broker, log_format: LogFormat::default() }
+        Self::of(broker)
     }
 }
 
+/// Variables that say what is logged, by the names that people expect; the stronger one last.
+const LEVEL_VARIABLES: [&str; 2] = ["RUST_LOG", "GROWER_LOG"];
+
 impl Settings {
+    /// Those of a broker that a program starts with a config of its own.
+    pub fn of(broker: BrokerConfig) -> Self {
+        Self { broker, log_format: LogFormat::default(), log_level: "info".to_owned(), origins: BTreeMap::new() }
+    }
+
     /// Sets what a TOML file says.
     pub fn read_file(&mut self, path: &Path) -> Result<(), SettingsError> {
         self.read_text(path, &file::read(path)?)
@@ -59,19 +85,27 @@ impl Settings {
     pub fn read_text(&mut self, path: &Path, text: &str) -> Result<(), SettingsError> {
         for entry in file::entries(path, text)? {
             let origin = Origin::File { path: path.to_owned(), line: entry.line };
-            let set = find(&entry.key).and_then(|key| key.take(self, &entry.value));
-            set.map_err(|problem| SettingsError::Refused { origin, problem })?;
+            let set = find(&entry.key).and_then(|key| key.take(self, &entry.value).map(|()| key.name));
+            self.note(origin, set)?;
         }
         Ok(())
     }
 
     /// Sets what variables called `GROWER__SECTION__KEY` say; others are none of our business.
     pub fn read_env(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<(), SettingsError> {
+        let mut levels = [const { None }; LEVEL_VARIABLES.len()];
         for (name, value) in variables {
-            let Some(name) = name.to_str().filter(|name| name.starts_with(ENV_PREFIX)) else { continue };
-            let key = name[ENV_PREFIX.len()..].replace("__", ".").to_lowercase();
+            let Some(name) = name.to_str() else { continue };
             // What is not Unicode is no value of any key: the reader refuses it in its own words.
-            self.set(Origin::Env(name.to_owned()), &key, &value.to_string_lossy())?;
+            let value = value.to_string_lossy();
+            if let Some(at) = LEVEL_VARIABLES.iter().position(|known| *known == name) {
+                levels[at] = Some(value.into_owned()).filter(|value| !value.is_empty());
+            } else if let Some(key) = name.strip_prefix(ENV_PREFIX) {
+                self.set(Origin::Env(name.to_owned()), &key.replace("__", ".").to_lowercase(), &value)?;
+            }
+        }
+        for (name, level) in LEVEL_VARIABLES.into_iter().zip(levels) {
+            level.map_or(Ok(()), |level| self.set(Origin::Env(name.to_owned()), "logging.level", &level))?;
         }
         Ok(())
     }
@@ -82,8 +116,17 @@ impl Settings {
     }
 
     fn set(&mut self, origin: Origin, key: &str, text: &str) -> Result<(), SettingsError> {
-        let set = find(key).and_then(|key| key.read(self, text));
-        set.map_err(|problem| SettingsError::Refused { origin, problem })
+        let set = find(key).and_then(|key| key.read(self, text).map(|()| key.name));
+        self.note(origin, set)
+    }
+
+    /// Remembers who set a key, or says who tried to.
+    fn note(&mut self, origin: Origin, set: Result<&'static str, Problem>) -> Result<(), SettingsError> {
+        match set {
+            Ok(key) => drop(self.origins.insert(key, origin)),
+            Err(problem) => return Err(SettingsError::Refused { origin, problem }),
+        }
+        Ok(())
     }
 
     /// All settings as a TOML file that gives these very settings.

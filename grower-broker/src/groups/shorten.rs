@@ -83,6 +83,8 @@ fn batches(facts: &[GroupRecord], now: Timestamp) -> Vec<UnplacedBatch> {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::config::BrokerConfig;
+    use crate::config::settings::{LiveSettings, Settings};
     use crate::health::Health;
     use crate::logs::DiskLogs;
     use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
@@ -107,7 +109,8 @@ mod tests {
         let now = Timestamp::default();
         topics.change(|image| Ok(image.create_topic(&wish, id, now, &Limits::default())?)).await.unwrap();
         let health = Health::new(Metrics::new());
-        let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, Duration::from_millis(1)));
+        let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
+        let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, settings));
         (Groups::load(topics, flushers, clock).unwrap(), id)
     }
 

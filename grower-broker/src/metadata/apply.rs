@@ -48,6 +48,10 @@ impl Image {
                 Ok(Applied::Done)
             }
             Command::TrimTopic { id, before } => self.trim(id, before),
+            Command::AlterBroker { node, settings } => {
+                change(self.settings.entry(node).or_default(), settings);
+                Ok(Applied::Done)
+            }
             Command::ForgetTrims { done } => {
                 for (id, partition, reached) in done {
                     // A later trim of the same partition may still be under way.
@@ -148,12 +152,7 @@ impl Image {
     fn alter(&mut self, id: TopicId, changes: Vec<(String, Option<String>)>) -> Result<Applied, Refusal> {
         let topic = self.topic_mut(id)?;
         let changed = Arc::make_mut(topic);
-        for (key, value) in changes {
-            match value {
-                Some(value) => changed.configs.insert(key, value),
-                None => changed.configs.remove(&key),
-            };
-        }
+        change(&mut changed.configs, changes);
         changed.config = TopicConfig::from_stored(&changed.configs);
         Ok(Applied::TopicAltered(topic.clone()))
     }
@@ -185,5 +184,15 @@ impl Image {
     fn topic_mut(&mut self, id: TopicId) -> Result<&mut Arc<Topic>, Refusal> {
         let topic = self.names.get(&id).and_then(|name| self.topics.get_mut(name));
         topic.ok_or(Refusal::UnknownTopicId { id })
+    }
+}
+
+/// None for a value unsets its key.
+fn change(set: &mut BTreeMap<String, String>, changes: Vec<(String, Option<String>)>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => set.insert(key, value),
+            None => set.remove(&key),
+        };
     }
 }

@@ -81,4 +81,11 @@ pub enum Command {
         /// Topic, partition, and the offset that its log start has reached.
         done: Vec<(TopicId, PartitionId, Offset)>,
     },
+    /// Changes settings of a broker while it runs.
+    AlterBroker {
+        /// Which.
+        node: NodeId,
+        /// Keys and new values; none goes back to what the broker's start says.
+        settings: Vec<(String, Option<String>)>,
+    },
 }

@@ -16,6 +16,7 @@ pub struct Image {
     pub(super) topics: BTreeMap<TopicName, Arc<Topic>>,
     pub(super) names: BTreeMap<TopicId, TopicName>,
     pub(super) deleted: BTreeMap<TopicId, DeletedTopic>,
+    pub(super) settings: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(super) trims: BTreeMap<(TopicId, PartitionId), Offset>,
     pub(super) next_producer: ProducerId,
 }
@@ -89,6 +90,11 @@ impl Image {
     /// One broker.
     pub fn broker(&self, node: NodeId) -> Option<&Broker> {
         self.brokers.get(&node)
+    }
+
+    /// Settings of a broker that were changed while it ran, as people wrote them.
+    pub fn settings(&self, node: NodeId) -> BTreeMap<String, String> {
+        self.settings.get(&node).cloned().unwrap_or_default()
     }
 
     /// All topics, the internal ones included, sorted by name.

@@ -42,6 +42,7 @@ enum Item {
     Topic { name: TopicName, id: TopicId, created: Timestamp, partitions: Vec<Stored>, configs: Vec<(String, String)> },
     Deleted { id: TopicId, name: TopicName, partitions: u32 },
     Trim { topic: TopicId, partition: PartitionId, before: Offset },
+    Setting { node: NodeId, key: String, value: String },
 }
 
 /// A partition.
@@ -86,8 +87,10 @@ fn items_of(image: &Image) -> impl Iterator<Item = Item> {
         partitions: topic.partitions,
     });
     let trims = image.trims().map(|(topic, partition, before)| Item::Trim { topic, partition, before });
+    let settings = image.settings.iter().flat_map(|(node, settings)| settings.iter().map(move |set| (*node, set)));
+    let settings = settings.map(|(node, (key, value))| Item::Setting { node, key: key.clone(), value: value.clone() });
     let cluster = std::iter::once(Item::Cluster { version, cluster, next_producer });
-    cluster.chain(brokers).chain(topics).chain(deleted).chain(trims)
+    cluster.chain(brokers).chain(topics).chain(deleted).chain(trims).chain(settings)
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
@@ -143,6 +146,7 @@ impl Image {
                 self.topics.insert(name.clone(), Arc::new(Topic { name, id, created, partitions, configs, config }));
             }
             Item::Deleted { id, name, partitions } => drop(self.deleted.insert(id, DeletedTopic { name, partitions })),
+            Item::Setting { node, key, value } => drop(self.settings.entry(node).or_default().insert(key, value)),
             Item::Trim { topic, partition, before } => drop(self.trims.insert((topic, partition), before)),
         }
     }

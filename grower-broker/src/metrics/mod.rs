@@ -6,15 +6,17 @@
 
 mod figures;
 mod latency;
+mod recent;
 mod traffic;
 mod work;
 
 pub(crate) use figures::Figures;
 pub(crate) use latency::Latency;
-pub(crate) use traffic::Traffic;
+pub(crate) use traffic::{Totals, Traffic};
 pub(crate) use work::{Timer, Work};
 
 use grower_protocol::message::ErrorCode;
+use grower_protocol::message::FsyncDescription;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -24,9 +26,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use recent::Recent;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use work::Works;
 
 /// Counters that hot paths touch, and the registry that prints them. Clones share them.
@@ -43,6 +46,7 @@ struct State {
 struct Counted {
     works: Arc<Works>,
     fsync: Arc<Latency>,
+    latest_syncs: Arc<Recent>,
     connections: Gauge,
     connections_refused: Counter,
     disk_full: Gauge,
@@ -65,6 +69,7 @@ impl Metrics {
         let counted = Counted {
             works: Arc::default(),
             fsync: Arc::default(),
+            latest_syncs: Arc::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             disk_full: Gauge::default(),
@@ -88,9 +93,20 @@ impl Metrics {
         &self.0.counted.works
     }
 
-    /// How long syncs take.
-    pub(crate) fn fsync(&self) -> &Latency {
-        &self.0.counted.fsync
+    /// A sync of logs took so long.
+    pub(crate) fn synced(&self, took: Duration) {
+        self.0.counted.fsync.observe(took);
+        self.0.counted.latest_syncs.note(took);
+    }
+
+    /// How long syncs take now.
+    pub(crate) fn latest_syncs(&self) -> FsyncDescription {
+        self.0.counted.latest_syncs.describe()
+    }
+
+    /// Open connections.
+    pub(crate) fn connections(&self) -> u64 {
+        u64::try_from(self.0.counted.connections.get()).unwrap_or(0)
     }
 
     /// A batch was refused. Takes a lock, which only those meet who are refused as well.

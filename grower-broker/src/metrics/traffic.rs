@@ -13,11 +13,11 @@ pub(crate) struct Traffic {
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Totals {
-    pub(super) records_in: u64,
-    pub(super) bytes_in: u64,
-    pub(super) records_out: u64,
-    pub(super) bytes_out: u64,
+pub(crate) struct Totals {
+    pub(crate) records_in: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) records_out: u64,
+    pub(crate) bytes_out: u64,
 }
 
 impl Traffic {
@@ -33,7 +33,7 @@ impl Traffic {
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         Totals {
             records_in: self.records_in.load(Ordering::Relaxed),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),

@@ -9,6 +9,7 @@ use super::idle::Idle;
 use super::{Partition, Waiter};
 use crate::api::send_settled;
 use crate::clock::Clock;
+use crate::config::settings::LiveSettings;
 use crate::config::topic::FlushPolicy;
 use crate::health::Health;
 use grower_protocol::message::{ErrorCode, Failure};
@@ -19,7 +20,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// The pool. Threads start when the queue grows, and stay until it is dropped.
@@ -28,8 +29,8 @@ pub(crate) struct Flushers(Arc<Shared>);
 struct Shared {
     disk: Arc<dyn Disk>,
     health: Health,
-    /// Unsynced bytes are flushed within this time even if nobody waits.
-    delay: Duration,
+    /// Say within which time unsynced bytes are flushed even if nobody waits.
+    settings: Arc<LiveSettings>,
     queue: Mutex<Queue>,
     /// A partition was queued, or the pool stops.
     work: Condvar,
@@ -66,11 +67,16 @@ pub(crate) struct Lone {
 }
 
 impl Flushers {
-    pub(crate) fn start(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, health: Health, delay: Duration) -> Self {
+    pub(crate) fn start(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        health: Health,
+        settings: Arc<LiveSettings>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             disk,
             health,
-            delay,
+            settings,
             queue: Mutex::default(),
             work: Condvar::new(),
             timer: Condvar::new(),
@@ -220,7 +226,7 @@ impl Shared {
                 self.timer.wait(&mut queue);
                 continue;
             }
-            let until = Instant::now() + self.delay;
+            let until = Instant::now() + self.settings.now().broker.flush_delay;
             while !queue.stopped && !self.timer.wait_until(&mut queue, until).timed_out() {}
             let due = std::mem::take(&mut queue.delayed);
             drop(queue);
@@ -261,7 +267,7 @@ impl Shared {
         let Some(point) = partition.flush_point()? else { return Ok(()) };
         let started = Instant::now();
         let synced = self.disk.sync_many(&point.files);
-        self.health.metrics().fsync().observe(started.elapsed());
+        self.health.metrics().synced(started.elapsed());
         partition.flushed(&point, synced).inspect_err(|failure| {
             self.health.fail(format!("a sync failed, so what is on disk is no longer known: {failure}"));
         })

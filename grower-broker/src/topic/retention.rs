@@ -1,8 +1,8 @@
 //! Old segments leave: after a roll, after a change of limits, and every so often.
 
 use super::Topics;
+use crate::config::settings::LiveSettings;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 impl Topics {
@@ -12,11 +12,11 @@ impl Topics {
     }
 
     /// Runs until `stop`.
-    pub(crate) async fn run_retention(self: Arc<Self>, interval: Duration, stop: CancellationToken) {
+    pub(crate) async fn run_retention(self: Arc<Self>, settings: Arc<LiveSettings>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = self.retention.notified() => {}
-                () = tokio::time::sleep(interval) => {}
+                () = tokio::time::sleep(settings.now().broker.retention_check) => {}
                 () = stop.cancelled() => return,
             }
             let topics = self.clone();

@@ -1,6 +1,7 @@
 //! The commands, one file each: its arguments with their help, and what it does.
 
 pub(crate) mod bench;
+pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod consume;
 pub(crate) mod demo;
@@ -8,6 +9,7 @@ pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod produce;
 pub(crate) mod topic;
+pub(crate) mod why;
 
 use crate::arguments::{Arguments, Command};
 use crate::session::Session;
@@ -34,6 +36,8 @@ async fn run_with(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Produce(command) => command.run(session).await,
         Command::Consume(command) => command.run(session).await,
         Command::Group(command) => command.run(session).await,
+        Command::Why(command) => command.run(session).await,
+        Command::Broker(command) => command.run(session).await,
         Command::Bench(command) => command.run(session).await,
         Command::Completions(_) | Command::Log(_) | Command::Demo(_) => Ok(()), // They came before.
     }

@@ -3,12 +3,14 @@
 mod confirm;
 mod escape;
 mod record;
+mod span;
 mod table;
 mod template;
 
 pub(crate) use confirm::confirmed;
 pub(crate) use escape::{escaped, quoted};
 pub(crate) use record::{RecordJson, content};
+pub(crate) use span::span_for_people;
 pub(crate) use table::{Table, bytes_for_people, in_groups};
 pub(crate) use template::{Template, rfc3339};
 

@@ -1,8 +1,9 @@
-//! Creating, changing and looking at topics and groups.
+//! Creating, changing and looking at topics and groups, and at the broker itself.
 //!
 //! What changes something is asked once: if the connection breaks meanwhile, the error says that the outcome is unknown,
 //! and the caller looks before asking again. What only looks is asked again by itself, within the request timeout.
 
+mod broker;
 mod groups;
 mod offsets;
 mod topic_spec;

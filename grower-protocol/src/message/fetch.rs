@@ -96,6 +96,9 @@ pub enum OffsetSpec {
     AtOrAfter(Timestamp),
     /// The record with the largest timestamp.
     Latest,
+    /// The first committed record that has this offset or a later one, for its timestamp: that of its batch, the largest in
+    /// it.
+    FirstFrom(Offset),
 }
 
 /// What was found.

@@ -4,6 +4,7 @@
 //! a released variant or field never changes, a change is a new variant at the end.
 
 mod admin;
+mod broker;
 mod failure;
 mod fetch;
 mod group;
@@ -13,6 +14,9 @@ mod produce;
 
 pub use admin::{
     ConfigEntry, ConfigSource, NewTopic, PartitionDescription, SegmentDescription, TopicConfigs, TopicDescription,
+};
+pub use broker::{
+    BrokerDescription, DiskDescription, FsyncDescription, SettingEntry, SettingSource, TopicTraffic, Traffic, UsedUp,
 };
 pub use failure::{ErrorCode, Failure, Outcome};
 pub use fetch::{
@@ -128,6 +132,15 @@ pub enum Request {
         /// Who steps out.
         member: MemberId,
     },
+    /// How this broker is doing.
+    DescribeBroker,
+    /// Every setting of this broker.
+    DescribeSettings,
+    /// Changes settings of this broker while it runs, for good; none for a value means back to what the start said.
+    AlterSettings {
+        /// Keys and new values; all are taken, or none.
+        settings: Vec<(String, Option<String>)>,
+    },
 }
 
 impl Request {
@@ -181,6 +194,10 @@ pub enum Response {
     Done,
     /// To [`Request::InspectGroup`].
     InspectGroup(GroupInspection),
+    /// To [`Request::DescribeBroker`].
+    DescribeBroker(BrokerDescription),
+    /// To [`Request::DescribeSettings`], in the order of the config file.
+    DescribeSettings(Vec<SettingEntry>),
 }
 
 #[cfg(test)]

@@ -116,6 +116,16 @@ fn requests_keep_their_bytes() {
         Request::InspectGroup(group()),
         Request::HoldHeartbeat { beat: heartbeat, max_wait_ms: 9 },
         Request::StepOut { group: group(), member: member() },
+        Request::DescribeBroker,
+        Request::DescribeSettings,
+        Request::AlterSettings { settings: vec![("logging.level".to_owned(), Some("debug".to_owned()))] },
+        Request::ListOffsets(ListOffsets {
+            partitions: vec![ListOffset {
+                topic: TOPIC,
+                partition: PARTITION,
+                spec: OffsetSpec::FirstFrom(Offset::new(300)),
+            }],
+        }),
     ];
     insta::assert_snapshot!(rows(&requests), @"
     Hello 0001730131010667726f757073
@@ -141,6 +151,10 @@ fn requests_keep_their_bytes() {
     InspectGroup 140167
     HoldHeartbeat 150167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e67650009
     StepOut 160167016d
+    DescribeBroker 17
+    DescribeSettings 18
+    AlterSettings 19010d6c6f6767696e672e6c6576656c01056465627567
+    ListOffsets 0501070707070707070707070707070707070204fb2c01
     ");
 }
 
@@ -210,6 +224,8 @@ fn responses_keep_their_bytes() {
         Response::DescribeTopics(vec![Ok(description())]),
         Response::Done,
         Response::InspectGroup(inspection()),
+        Response::DescribeBroker(broker_description()),
+        Response::DescribeSettings(vec![setting_entry()]),
     ];
     insta::assert_snapshot!(rows(&responses), @"
     Failed 00180466756c6c
@@ -228,7 +244,42 @@ fn responses_keep_their_bytes() {
     DescribeTopics 0d0100066576656e747307070707070707070707070707070707010105666c757368026f730101020004010100000203fb4c0101000101016c01690003fb2c01200102
     Done 0e
     InspectGroup 0f016701030572616e6765000001016d0101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00
+    DescribeBroker 10010176020203040506070801090a0b01010c0107070707070707070707070707070707fb2c01fb2d01fb2e01fb2f010d0e0f1011
+    DescribeSettings 1101016b01017601032d2d6b000101610163
     ");
+}
+
+fn broker_description() -> BrokerDescription {
+    let traffic = |by| Traffic { records_in: by, bytes_in: by + 1, records_out: by + 2, bytes_out: by + 3 };
+    BrokerDescription {
+        node: NodeId::new(1),
+        version: "v".to_owned(),
+        now: Timestamp::from_millis(1),
+        uptime_ms: 2,
+        connections: 3,
+        memory_used: 4,
+        memory_budget: 5,
+        fsync: FsyncDescription { count: 6, p50_micros: 7, p99_micros: 8 },
+        disk: Some(DiskDescription {
+            total: 9,
+            free: 10,
+            reserve: 11,
+            used_up: Some(UsedUp { bytes: -1, over_ms: 12 }),
+        }),
+        topics: vec![TopicTraffic { topic: TOPIC, total: traffic(300), recent: traffic(13), recent_ms: 17 }],
+    }
+}
+
+fn setting_entry() -> SettingEntry {
+    SettingEntry {
+        key: "k".to_owned(),
+        value: Some("v".to_owned()),
+        source: SettingSource::Start("--k".to_owned()),
+        started_with: None,
+        needs_restart: true,
+        about: "a".to_owned(),
+        accepts: "c".to_owned(),
+    }
 }
 
 fn inspection() -> GroupInspection {

@@ -11,6 +11,8 @@ pub(super) struct Key {
     /// Completes "it takes ..".
     pub(super) accepts: &'static str,
     pub(super) kind: Kind,
+    /// Whether a running broker takes a new value.
+    pub(super) live: bool,
     /// `None` refuses the value.
     pub(super) set: fn(&mut Settings, &str) -> Option<()>,
     /// `None` stands for a setting that is not set.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+use tracing::level_filters::LevelFilter;
 
 /// Far from where sums overflow.
 const LARGE: u64 = 1 << 60;
@@ -22,12 +23,13 @@ const MANY: u64 = 1 << 24;
 const OFF: &str = "off";
 const AUTO: &str = "auto";
 
-pub(super) const KEYS: [Key; 23] = [
+pub(super) const KEYS: [Key; 24] = [
     Key {
         name: "broker.data_dir",
         about: "Where everything is stored",
         accepts: "a directory; it is created if it is not there",
         kind: Kind::Text,
+        live: false,
         set: |to, text| (!text.is_empty()).then(|| to.broker.data_dir = PathBuf::from(text)),
         show: |of| Some(of.broker.data_dir.display().to_string()).filter(|dir| !dir.is_empty()),
     },
@@ -36,6 +38,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "Which broker of its cluster this is",
         accepts: "a number from 1 to 2147483647",
         kind: Kind::Count,
+        live: false,
         set: |to, text| put(&mut to.broker.node_id, count(text, 1..=i32::MAX as u64)),
         show: |of| Some(of.broker.node_id.to_string()),
     },
@@ -44,6 +47,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "What connections (64KiB each, at most five eighths), requests (at most an eighth each), answers and state may take",
         accepts: "a size from 16MiB, such as 1GiB",
         kind: Kind::Measure,
+        live: false,
         set: |to, text| put(&mut to.broker.memory, bytes(text, 16 * MIB..=LARGE)),
         show: |of| Some(show_bytes(of.broker.memory)),
     },
@@ -52,6 +56,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "Whether a topic comes into being when somebody produces to it",
         accepts: "true or false",
         kind: Kind::Switch,
+        live: true,
         set: |to, text| put(&mut to.broker.auto_create_topics, text.parse::<bool>().ok()),
         show: |of| Some(of.broker.auto_create_topics.to_string()),
     },
@@ -60,6 +65,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "Where clients connect",
         accepts: "ADDRESS:PORT, such as 127.0.0.1:9092; port 0 takes any free port",
         kind: Kind::Text,
+        live: false,
         set: |to, text| put(&mut to.broker.listen, text.parse::<SocketAddr>().ok()),
         show: |of| of.broker.listen.map(|address| address.to_string()),
     },
@@ -68,6 +74,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "Where health and metrics are served",
         accepts: "ADDRESS:PORT, such as 127.0.0.1:9094; off to serve them nowhere",
         kind: Kind::Text,
+        live: false,
         set: |to, text| {
             let address = if text == OFF { None } else { Some(text.parse().ok()?) };
             put(&mut to.broker.http, Some(address))
@@ -79,6 +86,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "What clients are told to connect to, if that is not where the broker listens",
         accepts: "HOST:PORT, such as broker-1.example:9092",
         kind: Kind::Text,
+        live: false,
         set: |to, text| put(&mut to.broker.advertise, is_host_and_port(text).then(|| text.to_owned())),
         show: |of| of.broker.advertise.clone(),
     },
@@ -87,6 +95,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "Open client connections; further ones are told so and closed",
         accepts: "a number from 1 to 16777216",
         kind: Kind::Count,
+        live: false,
         set: |to, text| put(&mut to.broker.max_connections, count(text, 1..=MANY)),
         show: |of| Some(of.broker.max_connections.to_string()),
     },
@@ -95,6 +104,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "The longest request or answer",
         accepts: "a size from 1MiB to below 1GiB, such as 100MiB",
         kind: Kind::Measure,
+        live: false,
         set: |to, text| put(&mut to.broker.frame_bytes_max, bytes(text, MIB..=GIB - 1)),
         show: |of| Some(show_bytes(of.broker.frame_bytes_max as u64)),
     },
@@ -103,6 +113,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "Unanswered requests of one connection, above which it is not read from",
         accepts: "a number from 1 to 65536",
         kind: Kind::Count,
+        live: false,
         set: |to, text| put(&mut to.broker.requests_in_flight_max, count(text, 1..=65_536)),
         show: |of| Some(of.broker.requests_in_flight_max.to_string()),
     },
@@ -111,6 +122,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "How long a new connection may take to say which protocol it speaks",
         accepts: "a duration from 1ms to 1d, such as 10s",
         kind: Kind::Measure,
+        live: false,
         set: |to, text| put(&mut to.broker.handshake_timeout, duration(text, 1..=DAY)),
         show: |of| Some(show_duration(of.broker.handshake_timeout)),
     },
@@ -119,6 +131,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "How long a request may take to arrive, once its first byte has come and there is memory for it",
         accepts: "a duration from 1ms to 1d, such as 1m",
         kind: Kind::Measure,
+        live: false,
         set: |to, text| put(&mut to.broker.frame_timeout, duration(text, 1..=DAY)),
         show: |of| Some(show_duration(of.broker.frame_timeout)),
     },
@@ -127,6 +140,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "How long a connection may stay without a request, sent or in work",
         accepts: "a duration from 1s to 1d, such as 10m",
         kind: Kind::Measure,
+        live: false,
         set: |to, text| put(&mut to.broker.idle_timeout, duration(text, SECOND..=DAY)),
         show: |of| Some(show_duration(of.broker.idle_timeout)),
     },
@@ -135,6 +149,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "How long a client may take nothing of its answer before it is closed",
         accepts: "a duration from 1ms to 1d, such as 1m",
         kind: Kind::Measure,
+        live: false,
         set: |to, text| put(&mut to.broker.write_timeout, duration(text, 1..=DAY)),
         show: |of| Some(show_duration(of.broker.write_timeout)),
     },
@@ -143,6 +158,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "Disk space kept free from producers, so that deletes and retention work when it is full",
         accepts: "a size, such as 1GiB; auto for 2 % of the file system and at least 64MiB",
         kind: Kind::Measure,
+        live: true,
         set: |to, text| {
             let reserve = if text == AUTO { None } else { Some(bytes(text, 0..=LARGE)?) };
             put(&mut to.broker.disk_reserve_bytes, Some(reserve))
@@ -154,6 +170,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "When records that nobody waits for reach the disk",
         accepts: "a duration up to 1m, such as 5ms",
         kind: Kind::Measure,
+        live: true,
         set: |to, text| put(&mut to.broker.flush_delay, duration(text, 0..=60 * SECOND)),
         show: |of| Some(show_duration(of.broker.flush_delay)),
     },
@@ -162,6 +179,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "How often old segments are looked for",
         accepts: "a duration from 10ms to 1d, such as 30s",
         kind: Kind::Measure,
+        live: true,
         set: |to, text| put(&mut to.broker.retention_check, duration(text, 10..=DAY)),
         show: |of| Some(show_duration(of.broker.retention_check)),
     },
@@ -170,6 +188,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "The most bytes of records in one answer; at least 64KiB below network.frame_bytes_max",
         accepts: "a size from 64KiB to below 1GiB, such as 55MiB",
         kind: Kind::Measure,
+        live: true,
         set: |to, text| put(&mut to.broker.fetch_bytes_max, bytes(text, 64 * KIB..=GIB - 1)),
         show: |of| Some(show_bytes(of.broker.fetch_bytes_max as u64)),
     },
@@ -178,6 +197,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "Whether records go from file to socket inside the kernel; auto does so except over loopback",
         accepts: "auto, always or never",
         kind: Kind::Text,
+        live: false,
         set: |to, text| {
             to.broker.fetch_zero_copy = match text {
                 AUTO => ZeroCopy::Auto,
@@ -201,6 +221,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "How many topics there may be",
         accepts: "a number from 1 to 16777216",
         kind: Kind::Count,
+        live: true,
         set: |to, text| put(&mut to.broker.limits.topics, count(text, 1..=MANY)),
         show: |of| Some(of.broker.limits.topics.to_string()),
     },
@@ -209,6 +230,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "How many partitions all topics may have together",
         accepts: "a number from 1 to 16777216",
         kind: Kind::Count,
+        live: true,
         set: |to, text| put(&mut to.broker.limits.partitions, count(text, 1..=MANY)),
         show: |of| Some(of.broker.limits.partitions.to_string()),
     },
@@ -217,6 +239,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "How many partitions one topic may have",
         accepts: "a number from 1 to 16777216",
         kind: Kind::Count,
+        live: true,
         set: |to, text| put(&mut to.broker.limits.partitions_per_topic, count(text, 1..=MANY)),
         show: |of| Some(of.broker.limits.partitions_per_topic.to_string()),
     },
@@ -225,6 +248,7 @@ pub(super) const KEYS: [Key; 23] = [
         about: "How log lines look",
         accepts: "text or json",
         kind: Kind::Text,
+        live: false,
         set: |to, text| {
             to.log_format = match text {
                 "text" => LogFormat::Text,
@@ -240,6 +264,18 @@ pub(super) const KEYS: [Key; 23] = [
             };
             Some(text.to_owned())
         },
+    },
+    Key {
+        name: "logging.level",
+        about: "What is logged",
+        accepts: "off, error, warn, info, debug or trace, also by module as in info,grower_broker::group=debug",
+        kind: Kind::Text,
+        live: true,
+        set: |to, text| {
+            let level = text.split(',').all(is_level).then(|| text.to_owned());
+            put(&mut to.log_level, level)
+        },
+        show: |of| Some(of.log_level.clone()),
     },
 ];
 
@@ -258,6 +294,12 @@ fn duration(text: &str, allowed: RangeInclusive<u64>) -> Option<Duration> {
 
 fn show_duration(duration: Duration) -> String {
     show_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// `LEVEL` or `MODULE=LEVEL`. A module alone would be a filter as well; but it is rather a level that was mistyped.
+fn is_level(directive: &str) -> bool {
+    let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+    level.trim().parse::<LevelFilter>().is_ok()
 }
 
 fn is_host_and_port(text: &str) -> bool {

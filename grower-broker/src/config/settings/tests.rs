@@ -98,6 +98,8 @@ fn the_defaults_are_those_of_the_design() {
     [logging]
     # How log lines look (text or json).
     format = "text"
+    # What is logged (off, error, warn, info, debug or trace, also by module as in info,grower_broker::group=debug).
+    level = "info"
     "#);
 }
 
@@ -112,6 +114,17 @@ fn later_sources_win() {
 }
 
 #[test]
+fn the_variables_that_people_know_say_what_is_logged() {
+    let level = |variables: &[(&str, &str)]| from_env(variables).map(|settings| settings.log_level);
+    let ours = ("GROWER__LOGGING__LEVEL", "warn");
+    assert_eq!(level(&[]).unwrap(), "info");
+    assert_eq!(level(&[("RUST_LOG", "error")]).unwrap(), "error");
+    assert_eq!(level(&[("GROWER_LOG", "info,a::b=debug"), ours, ("RUST_LOG", "error")]).unwrap(), "info,a::b=debug");
+    assert_eq!(level(&[("GROWER_LOG", ""), ours]).unwrap(), "warn");
+    assert!(level(&[("GROWER_LOG", "loud")]).is_err());
+}
+
+#[test]
 fn measures_are_text_with_a_unit_or_plain_numbers() {
     let text = "[broker]\nmemory = 0x4000_0000\n[network]\nidle_timeout = 90000\nframe_timeout = '1m 30s'";
     let broker = from_toml(text).unwrap().broker;
@@ -122,10 +135,10 @@ fn measures_are_text_with_a_unit_or_plain_numbers() {
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_those_that_exist() {
     insta::assert_snapshot!(from_toml("[disk]\n\nflush_dely = '5ms'").unwrap_err(), @r#"grower.toml:3: there is no setting "disk.flush_dely" (did you mean disk.flush_delay?); known are disk.reserve_bytes, disk.flush_delay, disk.retention_check"#);
-    insta::assert_snapshot!(from_toml("listen = '127.0.0.1:0'").unwrap_err(), @r#"grower.toml:1: there is no setting "listen" (did you mean network.listen?); known are broker.data_dir, broker.node_id, broker.memory, broker.auto_create_topics, network.listen, network.http, network.advertise, network.max_connections, network.frame_bytes_max, network.requests_in_flight_max, network.handshake_timeout, network.frame_timeout, network.idle_timeout, network.write_timeout, disk.reserve_bytes, disk.flush_delay, disk.retention_check, fetch.bytes_max, fetch.zero_copy, metadata.topics_max, metadata.partitions_max, metadata.partitions_per_topic_max, logging.format"#);
+    insta::assert_snapshot!(from_toml("listen = '127.0.0.1:0'").unwrap_err(), @r#"grower.toml:1: there is no setting "listen" (did you mean network.listen?); known are broker.data_dir, broker.node_id, broker.memory, broker.auto_create_topics, network.listen, network.http, network.advertise, network.max_connections, network.frame_bytes_max, network.requests_in_flight_max, network.handshake_timeout, network.frame_timeout, network.idle_timeout, network.write_timeout, disk.reserve_bytes, disk.flush_delay, disk.retention_check, fetch.bytes_max, fetch.zero_copy, metadata.topics_max, metadata.partitions_max, metadata.partitions_per_topic_max, logging.format, logging.level"#);
     insta::assert_snapshot!(from_toml("[disk.reserve]\nbytes = 1").unwrap_err(), @r#"grower.toml:1: there is no setting "disk.reserve"; known are disk.reserve_bytes, disk.flush_delay, disk.retention_check"#);
     insta::assert_snapshot!(from_env(&[("GROWER__FETCH__ZEROCOPY", "auto")]).unwrap_err(), @r#"GROWER__FETCH__ZEROCOPY: there is no setting "fetch.zerocopy" (did you mean fetch.zero_copy?); known are fetch.bytes_max, fetch.zero_copy"#);
-    insta::assert_snapshot!(from_env(&[("GROWER__", "")]).unwrap_err(), @r#"GROWER__: there is no setting ""; known are broker.data_dir, broker.node_id, broker.memory, broker.auto_create_topics, network.listen, network.http, network.advertise, network.max_connections, network.frame_bytes_max, network.requests_in_flight_max, network.handshake_timeout, network.frame_timeout, network.idle_timeout, network.write_timeout, disk.reserve_bytes, disk.flush_delay, disk.retention_check, fetch.bytes_max, fetch.zero_copy, metadata.topics_max, metadata.partitions_max, metadata.partitions_per_topic_max, logging.format"#);
+    insta::assert_snapshot!(from_env(&[("GROWER__", "")]).unwrap_err(), @r#"GROWER__: there is no setting ""; known are broker.data_dir, broker.node_id, broker.memory, broker.auto_create_topics, network.listen, network.http, network.advertise, network.max_connections, network.frame_bytes_max, network.requests_in_flight_max, network.handshake_timeout, network.frame_timeout, network.idle_timeout, network.write_timeout, disk.reserve_bytes, disk.flush_delay, disk.retention_check, fetch.bytes_max, fetch.zero_copy, metadata.topics_max, metadata.partitions_max, metadata.partitions_per_topic_max, logging.format, logging.level"#);
 }
 
 #[test]

@@ -43,10 +43,12 @@ fn commands() -> Vec<Command> {
     let delete = Command::DeleteTopic { id: TopicId::from_random([2; 16]) };
     let format = Command::FormatCluster { cluster: Uuid::from_random([1; 16]) };
     let ids = Command::AllocateProducerIds { count: 1000 };
+    let settings = vec![("disk.flush_delay".to_owned(), Some("7ms".to_owned()))];
+    let set = Command::AlterBroker { node: NodeId::new(1), settings };
     let (third, partition) = (TopicId::from_random([3; 16]), PartitionId::new(1));
     let trim = Command::TrimTopic { id: third, before: vec![(partition, Offset::new(7))] };
     let forget = Command::ForgetTrims { done: vec![(third, partition, Offset::new(7))] };
-    vec![format, register(), create(1), create(2), delete, ids, create(3), register(), trim, forget]
+    vec![format, register(), create(1), create(2), delete, ids, create(3), register(), trim, forget, set]
 }
 
 /// The image after each number of commands.

@@ -1,54 +1,83 @@
 //! `topic list`.
 
 use crate::arguments::Output;
-use crate::output::{Out, Table, bytes_for_people};
+use crate::capacity::{Capacity, Rate};
+use crate::output::{Out, Table, bytes_for_people, in_groups};
 use crate::session::Session;
 use clap::Args;
-use grower_client::{ConfigSource, TopicDescription};
+use grower_client::{BrokerDescription, ConfigSource, TopicDescription};
 use std::io::Write;
 
-/// List all topics
+/// List all topics with their sizes and rates, and how long the disk will last
 #[derive(Debug, Args)]
 #[command(
-    after_help = "JSON: an array of {\"topic\",\"partitions\",\"replication_factor\",\"records\",\"bytes\"}, sorted by name; \
-records counts the offsets between log start and log end, bytes what segments and indexes take on disk."
+    after_help = "IN and OUT are records and bytes a second over the last minute, as they are stored and sent. The line below the table says \
+how much room the disk has beyond its reserve and, while it fills, when it will be full.
+
+JSON: an array of {\"topic\",\"partitions\",\"replication_factor\",\"records\",\"bytes\",\"records_in_per_s\",\"bytes_in_per_s\",\
+\"records_out_per_s\",\"bytes_out_per_s\",\"days_until_full\"}, sorted by name; records counts the offsets between log start and log \
+end, bytes what segments and indexes take on disk; days_until_full is that of the disk, null while it does not fill."
 )]
 pub struct List {}
 
+/// A topic with what a second brings.
+struct Row {
+    topic: TopicDescription,
+    records: u64,
+    bytes: u64,
+    rate: Rate,
+}
+
 impl List {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let topics = session.client.admin().describe_topics(None, false).await?;
-        let topics: Vec<TopicDescription> = topics.into_iter().collect::<Result<_, _>>()?;
+        let admin = session.client.admin();
+        let topics = admin.describe_topics(None, false).await?;
+        let broker = admin.describe_broker().await?;
+        let rows = topics.into_iter().map(|topic| Ok(Row::of(topic?, &broker))).collect::<anyhow::Result<Vec<_>>>()?;
+        let capacity = broker.disk.as_ref().map(Capacity::of);
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&topics.iter().map(json).collect::<Vec<_>>())?,
-            Output::Table => table(&topics).print(&mut out)?,
+            Output::Json => out.json(&rows.iter().map(|row| row.json(capacity)).collect::<Vec<_>>())?,
+            Output::Table => {
+                table(&rows).print(&mut out)?;
+                capacity.map_or(Ok(()), |capacity| writeln!(out, "\ndisk: {}", capacity.in_words()))?;
+            }
         }
         Ok(out.flush()?)
     }
 }
 
-/// Offsets between log start and log end, and bytes on disk, over all partitions.
-fn sums(topic: &TopicDescription) -> (u64, u64) {
-    let records = topic.partitions.iter().map(|p| p.log_end.value().saturating_sub(p.log_start.value())).sum();
-    (records, topic.partitions.iter().map(|partition| partition.bytes).sum())
+impl Row {
+    fn of(topic: TopicDescription, broker: &BrokerDescription) -> Self {
+        let traffic = broker.topics.iter().find(|traffic| traffic.topic == topic.id);
+        Self {
+            records: topic.partitions.iter().map(|p| p.log_end.value().saturating_sub(p.log_start.value())).sum(),
+            bytes: topic.partitions.iter().map(|partition| partition.bytes).sum(),
+            rate: traffic.map(|traffic| Rate::of(&traffic.recent, traffic.recent_ms)).unwrap_or_default(),
+            topic,
+        }
+    }
+
+    fn json(&self, capacity: Option<Capacity>) -> serde_json::Value {
+        serde_json::json!({
+            "topic": self.topic.name.as_str(),
+            "partitions": self.topic.partitions.len(),
+            "replication_factor": self.topic.replication_factor,
+            "records": self.records,
+            "bytes": self.bytes,
+            "records_in_per_s": self.rate.records_in,
+            "bytes_in_per_s": self.rate.bytes_in,
+            "records_out_per_s": self.rate.records_out,
+            "bytes_out_per_s": self.rate.bytes_out,
+            "days_until_full": capacity.and_then(|capacity| capacity.days_until_full()),
+        })
+    }
 }
 
-fn json(topic: &TopicDescription) -> serde_json::Value {
-    let (records, bytes) = sums(topic);
-    serde_json::json!({
-        "topic": topic.name.as_str(),
-        "partitions": topic.partitions.len(),
-        "replication_factor": topic.replication_factor,
-        "records": records,
-        "bytes": bytes,
-    })
-}
-
-fn table(topics: &[TopicDescription]) -> Table {
-    let mut table = Table::new(["TOPIC", "PARTITIONS", "REPLICAS", "RECORDS", "SIZE", "CONFIG"]);
-    for topic in topics {
-        let (records, bytes) = sums(topic);
+fn table(rows: &[Row]) -> Table {
+    let mut table =
+        Table::new(["TOPIC", "PARTITIONS", "REPLICAS", "RECORDS", "SIZE", "IN/S", "", "OUT/S", "", "CONFIG"]);
+    for Row { topic, records, bytes, rate } in rows {
         let set = topic.configs.iter().filter(|config| config.source == ConfigSource::Topic);
         let configs: Vec<String> = set.map(|config| format!("{}={}", config.key, config.value)).collect();
         table.row([
@@ -56,7 +85,11 @@ fn table(topics: &[TopicDescription]) -> Table {
             topic.partitions.len().to_string(),
             topic.replication_factor.to_string(),
             records.to_string(),
-            bytes_for_people(bytes),
+            bytes_for_people(*bytes),
+            in_groups(rate.records_in),
+            bytes_for_people(rate.bytes_in),
+            in_groups(rate.records_out),
+            bytes_for_people(rate.bytes_out),
             configs.join(" "),
         ]);
     }

@@ -19,7 +19,7 @@ use clap::Subcommand;
 pub enum Topic {
     /// Create topics
     Create(create::Create),
-    /// List all topics
+    /// List all topics with their sizes and rates, and how long the disk will last
     List(list::List),
     /// Show a topic: its configs, partitions, and on request segments and records
     Describe(describe::Describe),

@@ -1,0 +1,27 @@
+//! How this broker is doing.
+
+use super::Api;
+use grower_protocol::message::{BrokerDescription, DiskDescription, Response};
+
+impl Api {
+    pub(super) fn describe_broker(&self) -> Response {
+        let disk = self.space.room().map(|room| DiskDescription {
+            total: room.total,
+            free: room.free,
+            reserve: room.reserve,
+            used_up: self.rates.used_up(room.free),
+        });
+        Response::DescribeBroker(BrokerDescription {
+            node: self.node.id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: self.clock.now(),
+            uptime_ms: u64::try_from(self.rates.uptime().as_millis()).unwrap_or(u64::MAX),
+            connections: self.health.metrics().connections(),
+            memory_used: self.memory.used() as u64,
+            memory_budget: self.memory.total() as u64,
+            fsync: self.health.metrics().latest_syncs(),
+            disk,
+            topics: self.rates.traffic(&self.counters()),
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! Looking at the broker's settings, and changing those that a running broker takes.
+
+use super::Api;
+use crate::metadata::Command;
+use grower_protocol::message::{Failure, Response};
+
+impl Api {
+    pub(super) fn describe_settings(&self) -> Response {
+        Response::DescribeSettings(self.settings.describe(&self.topics.image().settings(self.node.id)))
+    }
+
+    /// Durable first, then in force: what was in force once comes back with a restart.
+    pub(super) async fn alter_settings(&self, wishes: Vec<(String, Option<String>)>) -> Result<Response, Failure> {
+        let node = self.node.id;
+        let decide = |image: &crate::metadata::Image| {
+            self.settings.check(&image.settings(node), &wishes)?;
+            Ok(Command::AlterBroker { node, settings: wishes.clone() })
+        };
+        self.topics.change(decide).await?;
+        self.settings.take(|| self.topics.image().settings(node));
+        tracing::info!(settings = ?wishes, "settings were changed, as asked");
+        Ok(Response::Done)
+    }
+}

@@ -1,0 +1,136 @@
+//! Rates and room, from what a broker counts.
+
+use crate::output::{bytes_for_people, in_groups, span_for_people};
+use grower_client::{DiskDescription, Traffic};
+use std::time::Duration;
+
+/// Traffic in a second, rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// Records appended.
+    pub(crate) records_in: u64,
+    /// Bytes appended.
+    pub(crate) bytes_in: u64,
+    /// Records read.
+    pub(crate) records_out: u64,
+    /// Bytes read.
+    pub(crate) bytes_out: u64,
+}
+
+impl Rate {
+    /// Of what went through in so many milliseconds.
+    pub(crate) fn of(traffic: &Traffic, over_ms: u64) -> Self {
+        let each_second = |count: u64| {
+            let count = u128::from(count) * 1_000;
+            u64::try_from((count + u128::from(over_ms / 2)) / u128::from(over_ms.max(1))).unwrap_or(u64::MAX)
+        };
+        Self {
+            records_in: each_second(traffic.records_in),
+            bytes_in: each_second(traffic.bytes_in),
+            records_out: each_second(traffic.records_out),
+            bytes_out: each_second(traffic.bytes_out),
+        }
+    }
+
+    /// `1,200 records/s, 3.4 MiB/s`.
+    pub(crate) fn incoming(&self) -> String {
+        in_words(self.records_in, self.bytes_in)
+    }
+
+    /// The same for readers.
+    pub(crate) fn outgoing(&self) -> String {
+        in_words(self.records_out, self.bytes_out)
+    }
+}
+
+fn in_words(records: u64, bytes: u64) -> String {
+    format!("{} records/s, {}/s", in_groups(records), bytes_for_people(bytes))
+}
+
+/// How much room a disk has for records, and how long that lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capacity {
+    /// Bytes that producers may still write.
+    pub(crate) room: u64,
+    reserve: u64,
+    /// Free bytes beyond which producers are refused are missing.
+    missing: u64,
+    used_up: Option<(u64, Duration)>,
+}
+
+const DAY: f64 = 86_400.0;
+
+impl Capacity {
+    pub(crate) fn of(disk: &DiskDescription) -> Self {
+        let used_up = disk.used_up.and_then(|used| {
+            let bytes = u64::try_from(used.bytes).ok().filter(|bytes| 0 < *bytes)?;
+            Some((bytes, Duration::from_millis(used.over_ms)))
+        });
+        Self {
+            room: disk.free.saturating_sub(disk.reserve),
+            reserve: disk.reserve,
+            missing: disk.reserve.saturating_sub(disk.free),
+            used_up,
+        }
+    }
+
+    /// Whether producers are refused.
+    pub(crate) fn is_full(&self) -> bool {
+        0 < self.missing
+    }
+
+    /// None while the disk does not fill.
+    pub(crate) fn days_until_full(&self) -> Option<f64> {
+        let (bytes, over) = self.used_up?;
+        let days = self.room as f64 / bytes as f64 * over.as_secs_f64() / DAY;
+        Some((days * 1000.0).round() / 1000.0)
+    }
+
+    /// In one line.
+    pub(crate) fn in_words(&self) -> String {
+        let reserve = bytes_for_people(self.reserve);
+        if self.is_full() {
+            let missing = bytes_for_people(self.missing);
+            return format!("full up to its reserve of {reserve}: writes are refused until {missing} are freed");
+        }
+        let room = format!("{} free beyond the reserve of {reserve}", bytes_for_people(self.room));
+        match (self.days_until_full(), self.used_up) {
+            (Some(days), Some((bytes, over))) => {
+                let (used, over) = (bytes_for_people(bytes), span_for_people(over));
+                let left = Duration::try_from_secs_f64(days * DAY).unwrap_or(Duration::MAX);
+                format!(
+                    "{room}; full in {} if it goes on as in the last {over}, which took {used}",
+                    span_for_people(left)
+                )
+            }
+            _ => room,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grower_client::UsedUp;
+
+    fn disk(free: u64, bytes: i64) -> Capacity {
+        let used_up = Some(UsedUp { bytes, over_ms: 3_600_000 });
+        Capacity::of(&DiskDescription { total: 100 << 30, free, reserve: 2 << 30, used_up })
+    }
+
+    #[test]
+    fn the_days_until_the_reserve_are_told_while_the_disk_fills() {
+        assert_eq!(disk(26 << 30, 1 << 30).days_until_full(), Some(1.0));
+        insta::assert_snapshot!(disk(26 << 30, 1 << 30).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB; full in 1 d if it goes on as in the last 1 h, which took 1.0 GiB");
+        assert_eq!(disk(26 << 30, 0).days_until_full(), None);
+        insta::assert_snapshot!(disk(26 << 30, -5).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB");
+        insta::assert_snapshot!(disk(1 << 30, 1 << 30).in_words(), @"full up to its reserve of 2.0 GiB: writes are refused until 1.0 GiB are freed");
+    }
+
+    #[test]
+    fn a_rate_is_rounded_and_never_divides_by_nothing() {
+        let traffic = Traffic { records_in: 100, bytes_in: 59_970, records_out: 1, bytes_out: 0 };
+        assert_eq!(Rate::of(&traffic, 60_000), Rate { records_in: 2, bytes_in: 1_000, records_out: 0, bytes_out: 0 });
+        assert_eq!(Rate::of(&Traffic::default(), 0), Rate::default());
+    }
+}

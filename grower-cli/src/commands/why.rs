@@ -1,0 +1,71 @@
+//! `why TOPIC|GROUP`.
+
+use crate::arguments::Output;
+use crate::output::{Out, escaped};
+use crate::session::Session;
+use crate::why::{Finding, Verdict, gather};
+use anyhow::bail;
+use clap::Args;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// Say why a topic or a group does not go on: lag, owners, and what everybody waits for
+///
+/// For a group: how far it is behind in each partition, in records and in time, who holds the partition and since when, and
+/// what it waits for. For a topic: whether writes are refused, what is damaged, and how far its readers are.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A line starts with ! where somebody must act, with .. where something is under way or lags, and with ok otherwise. If a topic and \
+a group have the name, it tells of both.
+
+JSON: an array of {\"kind\":\"topic\"|\"group\",\"name\",\"verdict\":\"fine\"|\"waits\"|\"wrong\",\"findings\":[{\"verdict\",\"about\",\"says\"}]}; \
+the verdict of all is the worst of its findings.
+
+Examples:
+  grower-cli why billing               why does the group lag?
+  grower-cli why events                why does the topic take no records?"
+)]
+pub struct Why {
+    /// A topic or a consumer group
+    #[arg(value_name = "TOPIC|GROUP")]
+    name: String,
+}
+
+impl Why {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let admin = session.client.admin();
+        let topic = gather::topic(&admin, &self.name).await?.map(|facts| ("topic", facts.findings()));
+        let group = gather::group(&admin, &self.name).await?.map(|facts| ("group", facts.findings()));
+        let told: Vec<_> = topic.into_iter().chain(group).collect();
+        if told.is_empty() {
+            bail!("there is no topic and no group {}; see grower-cli topic list and group list", escaped(&self.name));
+        }
+        let mut out = Out::stdout();
+        match session.output {
+            Output::Json => out.json(&told.iter().map(|(kind, found)| self.json(kind, found)).collect::<Vec<_>>())?,
+            Output::Table => {
+                told.iter().flat_map(|(_, found)| found).try_for_each(|finding| print(finding, &mut out))?
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    fn json(&self, kind: &str, findings: &[Finding]) -> Value {
+        let finding = |f: &Finding| json!({ "verdict": f.verdict.name(), "about": f.about, "says": f.says });
+        json!({
+            "kind": kind,
+            "name": self.name,
+            "verdict": findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Fine).name(),
+            "findings": findings.iter().map(finding).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn print(finding: &Finding, out: &mut impl Write) -> io::Result<()> {
+    let mark = match finding.verdict {
+        Verdict::Fine => "ok",
+        Verdict::Waits => "..",
+        Verdict::Wrong => "! ",
+    };
+    writeln!(out, "{mark} {}: {}", escaped(&finding.about), escaped(&finding.says))
+}

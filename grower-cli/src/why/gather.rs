@@ -1,0 +1,113 @@
+//! Asks a broker for the facts.
+
+use super::{GroupFacts, MemberFacts, ReaderFacts, TopicFacts};
+use crate::capacity::{Capacity, Rate};
+use crate::progress::{self, Progress};
+use grower_client::ids::{TopicId, TopicName};
+use grower_client::{
+    Admin, AdminError, BrokerDescription, ErrorCode, GroupInspection, TopicDescription, TopicPartitions,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+type Names = BTreeMap<TopicId, TopicName>;
+
+/// A topic, if there is one of that name.
+pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts>, AdminError> {
+    let Some(topic) = found(admin.describe_topic(name, false).await)? else { return Ok(None) };
+    let broker = admin.describe_broker().await?;
+    let mut inspections = Vec::new();
+    for group in admin.list_groups().await? {
+        inspections.extend(found(admin.inspect_group(group.group.as_str()).await)?);
+    }
+    let names = Names::from([(topic.id, topic.name.clone())]);
+    let progress = progress::of_groups(admin, &inspections, &names, broker.now).await?;
+    let readers = inspections.iter().zip(progress).filter_map(|(group, rows)| reader(group, &rows)).collect();
+    let traffic = broker.topics.iter().find(|traffic| traffic.topic == topic.id);
+    Ok(Some(TopicFacts {
+        rate: traffic.map(|traffic| Rate::of(&traffic.recent, traffic.recent_ms)).unwrap_or_default(),
+        capacity: broker.disk.as_ref().map(Capacity::of),
+        readers,
+        topic,
+    }))
+}
+
+fn reader(group: &GroupInspection, rows: &[Progress]) -> Option<ReaderFacts> {
+    (!rows.is_empty()).then(|| ReaderFacts {
+        group: group.group.group.to_string(),
+        lag: rows.iter().map(|row| row.lag).sum(),
+        lag_ms: rows.iter().filter_map(|row| row.lag_ms).max(),
+    })
+}
+
+/// A group, if there is one of that name.
+pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts>, AdminError> {
+    let Some(group) = found(admin.inspect_group(name).await)? else { return Ok(None) };
+    let BrokerDescription { now, .. } = admin.describe_broker().await?;
+    let names = progress::topic_names(admin).await?;
+    let inspections = [group];
+    let mut progress = progress::of_groups(admin, &inspections, &names, now).await?;
+    let partitions = progress.pop().unwrap_or_default();
+    let [group] = inspections;
+    let members = members(&group, &names);
+    let subscribed: BTreeSet<String> = members.iter().flat_map(|member| member.topics.clone()).collect();
+    let concerned = partitions.iter().map(|row| row.topic.to_string()).chain(subscribed.iter().cloned());
+    let mut topics = Vec::new();
+    for topic in concerned.collect::<BTreeSet<_>>() {
+        topics.extend(found(admin.describe_topic(&topic, false).await)?);
+    }
+    let there: BTreeSet<String> = topics.iter().map(|topic| topic.name.to_string()).collect();
+    Ok(Some(GroupFacts {
+        group: group.group.group.to_string(),
+        now,
+        members,
+        untouched: untouched(&topics, &subscribed, &partitions),
+        missing_topics: subscribed.difference(&there).cloned().collect(),
+        damaged: topics.iter().flat_map(damaged).collect(),
+        partitions,
+    }))
+}
+
+fn members(group: &GroupInspection, names: &Names) -> Vec<MemberFacts> {
+    let member =
+        |(described, inspected): (&grower_client::MemberDescription, &grower_client::MemberInspection)| MemberFacts {
+            member: described.member.to_string(),
+            client: inspected.client.clone(),
+            address: inspected.address.clone(),
+            silent_ms: inspected.silent_ms,
+            session_timeout_ms: inspected.session_timeout_ms.into(),
+            topics: described.topics.iter().map(TopicName::to_string).collect(),
+            awaits: inspected.awaits.iter().flat_map(|of| places(of, names)).collect(),
+            replaced_by: inspected.replaced_by.as_ref().map(ToString::to_string),
+        };
+    group.group.members.iter().zip(&group.members).map(member).collect()
+}
+
+fn places(of: &TopicPartitions, names: &Names) -> Vec<String> {
+    let Some(topic) = names.get(&of.topic) else { return Vec::new() };
+    of.partitions.iter().map(|partition| format!("{topic}/{partition}")).collect()
+}
+
+fn untouched(topics: &[TopicDescription], subscribed: &BTreeSet<String>, known: &[Progress]) -> Vec<String> {
+    let subscribed = topics.iter().filter(|topic| subscribed.contains(topic.name.as_str()));
+    let all = subscribed.flat_map(|topic| topic.partitions.iter().map(move |p| (&topic.name, p.partition)));
+    let untouched =
+        all.filter(|(topic, number)| !known.iter().any(|row| (&row.topic, row.partition) == (topic, *number)));
+    untouched.map(|(topic, number)| format!("{topic}/{number}")).collect()
+}
+
+type Damaged = (String, Vec<(grower_client::ids::Offset, grower_client::ids::Offset)>);
+
+fn damaged(topic: &TopicDescription) -> impl Iterator<Item = Damaged> {
+    let damaged = topic.partitions.iter().filter(|partition| !partition.damaged.is_empty());
+    damaged.map(|partition| (format!("{}/{}", topic.name, partition.partition), partition.damaged.clone()))
+}
+
+/// What is not there is none; a name that cannot be is not there either.
+fn found<T>(result: Result<T, AdminError>) -> Result<Option<T>, AdminError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(AdminError::Name(_)) => Ok(None),
+        Err(error) if matches!(error.code(), Some(ErrorCode::UnknownTopic | ErrorCode::UnknownGroup)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,203 @@
+//! What a group waits for.
+
+use super::words::{lag, ranges, records, since, span};
+use super::{Finding, Verdict};
+use crate::progress::{Owner, Progress};
+use grower_client::ids::{Offset, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All that is known of a group at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupFacts {
+    pub(crate) group: String,
+    /// By the broker's clock.
+    pub(crate) now: Timestamp,
+    pub(crate) members: Vec<MemberFacts>,
+    /// What it committed or holds.
+    pub(crate) partitions: Vec<Progress>,
+    /// Partitions of the topics that members subscribe to, which nobody committed or holds.
+    pub(crate) untouched: Vec<String>,
+    /// Topics that members subscribe to and that are not there.
+    pub(crate) missing_topics: BTreeSet<String>,
+    /// Damaged ranges by `topic/partition`.
+    pub(crate) damaged: BTreeMap<String, Vec<(Offset, Offset)>>,
+}
+
+/// One member.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemberFacts {
+    pub(crate) member: String,
+    pub(crate) client: Option<String>,
+    pub(crate) address: Option<String>,
+    pub(crate) silent_ms: u64,
+    pub(crate) session_timeout_ms: u64,
+    pub(crate) topics: BTreeSet<String>,
+    /// What it waits to be given, as `topic/partition`.
+    pub(crate) awaits: BTreeSet<String>,
+    /// Who took its place under the same static name.
+    pub(crate) replaced_by: Option<String>,
+}
+
+/// From this part of the session on a member's silence is worth a word.
+const SILENT_PART: u64 = 2;
+
+impl GroupFacts {
+    /// In words: the group first, then each partition, then members that are special.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let partitions: Vec<Finding> = self.partitions.iter().map(|progress| self.partition(progress)).collect();
+        let untouched = self.untouched.iter().map(|name| self.untouched(name));
+        let members = self.members.iter().filter_map(|member| self.member(member));
+        let mut findings = vec![self.whole()];
+        findings.extend(partitions);
+        findings.extend(untouched);
+        findings.extend(members);
+        findings.extend(self.missing_topics.iter().map(|topic| {
+            Finding::new(
+                Verdict::Waits,
+                format!("topic {topic}"),
+                "members subscribe to it and it is not there; they get it once it is created",
+            )
+        }));
+        findings
+    }
+
+    fn whole(&self) -> Finding {
+        let (members, partitions) = (self.members.len(), self.partitions.len());
+        let behind: u64 = self.partitions.iter().map(|progress| progress.lag).sum();
+        let oldest = self.partitions.iter().filter_map(|progress| progress.lag_ms).max();
+        let lag = if behind == 0 { "nothing left to read".to_owned() } else { lag(behind, oldest) + " behind in all" };
+        let verdict = if behind == 0 { Verdict::Fine } else { Verdict::Waits };
+        Finding::new(
+            verdict,
+            format!("group {}", self.group),
+            format!("{} and {}: {lag}", counted(members, "member"), counted(partitions, "partition")),
+        )
+    }
+
+    fn partition(&self, progress: &Progress) -> Finding {
+        let name = format!("{}/{}", progress.topic, progress.partition);
+        let (owner_verdict, owner) = match &progress.owner {
+            Some(owner) => self.held(&name, owner),
+            None => self.not_held(&name, progress.topic.as_str()),
+        };
+        let (verdict, behind) = self.behind(&name, progress);
+        let verdict = if behind.is_empty() { owner_verdict } else { verdict.max(owner_verdict) };
+        // Who holds a partition in which there is nothing to read matters only if it is on its way.
+        Finding::new(verdict, name, [owner, behind].join("; "))
+    }
+
+    fn held(&self, name: &str, owner: &Owner) -> (Verdict, String) {
+        let member = self.members.iter().find(|member| member.member == owner.member);
+        let who = member.map_or_else(|| owner.member.clone(), MemberFacts::introduced);
+        let since = since(owner.since, self.now);
+        if owner.giving_up {
+            let next = self.members.iter().find(|member| member.awaits.contains(name));
+            let next = next.map_or_else(String::new, |next| format!(" to {}", next.member));
+            let silent = member.map_or_else(String::new, MemberFacts::silence);
+            let says = format!("held by {who} for {since}, which has not confirmed giving it up{next}{silent}");
+            return (Verdict::Waits, says);
+        }
+        match member.filter(|member| member.is_silent()) {
+            Some(member) => (Verdict::Waits, format!("held by {who} for {since}{}", member.silence())),
+            None => (Verdict::Fine, format!("held by {who} for {since}")),
+        }
+    }
+
+    fn not_held(&self, name: &str, topic: &str) -> (Verdict, String) {
+        if let Some(next) = self.members.iter().find(|member| member.awaits.contains(name)) {
+            let says = format!("no owner yet: {} gets it with its next heartbeat{}", next.member, next.silence());
+            return (Verdict::Waits, says);
+        }
+        if self.members.is_empty() {
+            return (Verdict::Waits, "no owner: the group has no members, start a consumer".to_owned());
+        }
+        if self.members.iter().all(|member| !member.topics.contains(topic)) {
+            return (Verdict::Waits, format!("no owner: no member subscribes to {topic}"));
+        }
+        (Verdict::Waits, "no owner: the next assignment gives it to a member".to_owned())
+    }
+
+    fn behind(&self, name: &str, progress: &Progress) -> (Verdict, String) {
+        let next = progress.committed.unwrap_or(progress.start).max(progress.start);
+        let damaged = self.damaged.get(name).into_iter().flatten();
+        let ahead: Vec<_> = damaged.filter(|(_, to)| next < *to && *to <= progress.end).copied().collect();
+        if let Some((from, _)) = ahead.first() {
+            let reached = if *from <= next { "its next records" } else { "records that it comes to" };
+            let ranges = ranges(&ahead);
+            let says = format!("{reached} are damaged on disk ({ranges}): readers stop there unless they skip damage");
+            return (Verdict::Wrong, says);
+        }
+        if let Some(lost) = progress.committed.filter(|committed| *committed < progress.start) {
+            let (count, start) = (records(progress.start.since(lost)), progress.start);
+            let says = format!("committed up to {lost}, but the log starts at {start}: {count} went unread");
+            return (Verdict::Wrong, format!("{says}; {}", self.lag(progress)));
+        }
+        let verdict = if progress.lag == 0 { Verdict::Fine } else { Verdict::Waits };
+        (verdict, self.lag(progress))
+    }
+
+    fn lag(&self, progress: &Progress) -> String {
+        let lag = lag(progress.lag, progress.lag_ms);
+        match (progress.committed, progress.lag) {
+            (_, 0) => format!("nothing to read: committed up to the end, {}", progress.end),
+            (None, _) => format!("nothing is committed yet, {lag} are there"),
+            (Some(_), _) if progress.owner.as_ref().is_some_and(|owner| self.is_alive(owner)) => {
+                format!("{lag} behind: its owner is alive, so it is slow or reads without committing")
+            }
+            (Some(_), _) => format!("{lag} behind"),
+        }
+    }
+
+    fn is_alive(&self, owner: &Owner) -> bool {
+        let member = self.members.iter().find(|member| member.member == owner.member);
+        !owner.giving_up && member.is_some_and(|member| !member.is_silent())
+    }
+
+    fn untouched(&self, name: &str) -> Finding {
+        let topic = name.split_once('/').map_or(name, |(topic, _)| topic);
+        let (verdict, says) = self.not_held(name, topic);
+        Finding::new(verdict, name, format!("{says}; nothing is committed yet"))
+    }
+
+    fn member(&self, member: &MemberFacts) -> Option<Finding> {
+        let about = format!("member {}", member.member);
+        if let Some(heir) = &member.replaced_by {
+            let says = format!("its place was taken by {heir}, under the same static name: it can only leave");
+            return Some(Finding::new(Verdict::Wrong, about, says));
+        }
+        let holds = self.partitions.iter().filter_map(|progress| progress.owner.as_ref());
+        let idle = !holds.into_iter().any(|owner| owner.member == member.member) && member.awaits.is_empty();
+        let says = "holds nothing: its topics have no partition left for it";
+        idle.then(|| Finding::new(Verdict::Fine, about, says))
+    }
+}
+
+impl MemberFacts {
+    /// `S1 (127.0.0.1:5050, client billing)`.
+    fn introduced(&self) -> String {
+        let client = self.client.as_ref().map(|client| format!("client {client}"));
+        let known: Vec<String> = self.address.clone().into_iter().chain(client).collect();
+        if known.is_empty() { self.member.clone() } else { format!("{} ({})", self.member, known.join(", ")) }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.session_timeout_ms / SILENT_PART < self.silent_ms
+    }
+
+    /// Says how long it was not heard of, if that is long.
+    fn silence(&self) -> String {
+        if !self.is_silent() {
+            return String::new();
+        }
+        let (silent, session) = (span(self.silent_ms), span(self.session_timeout_ms));
+        format!("; {} has been silent for {silent}, and is expelled after {session}", self.member)
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}

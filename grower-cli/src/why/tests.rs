@@ -1,0 +1,224 @@
+//! One row a situation: the facts, and the words.
+
+use super::*;
+use crate::capacity::{Capacity, Rate};
+use crate::progress::{Owner, Progress};
+use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
+use grower_client::{DiskDescription, PartitionDescription, TopicDescription};
+use std::collections::{BTreeMap, BTreeSet};
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn ago(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(NOW.as_millis() - seconds * 1_000)
+}
+
+fn member(name: &str) -> MemberFacts {
+    MemberFacts {
+        member: name.to_owned(),
+        client: Some("billing".to_owned()),
+        address: Some("127.0.0.1:5050".to_owned()),
+        silent_ms: 1_000,
+        session_timeout_ms: 45_000,
+        topics: BTreeSet::from(["rainbow".to_owned()]),
+        ..MemberFacts::default()
+    }
+}
+
+fn owned_by(name: &str) -> Option<Owner> {
+    Some(Owner { member: name.to_owned(), since: ago(200), giving_up: false })
+}
+
+/// Partition 1 of `rainbow`, 10..2000, committed up to 800.
+fn progress() -> Progress {
+    Progress {
+        topic: TopicName::new("rainbow").unwrap(),
+        partition: PartitionId::new(1),
+        start: Offset::new(10),
+        end: Offset::new(2_000),
+        committed: Some(Offset::new(800)),
+        lag: 1_200,
+        lag_ms: Some(4_000),
+        owner: owned_by("S1"),
+    }
+}
+
+fn group(members: Vec<MemberFacts>, progress: Progress) -> GroupFacts {
+    GroupFacts {
+        group: "g".to_owned(),
+        now: NOW,
+        members,
+        partitions: vec![progress],
+        untouched: Vec::new(),
+        missing_topics: BTreeSet::new(),
+        damaged: BTreeMap::new(),
+    }
+}
+
+fn told(findings: &[Finding]) -> String {
+    let line = |f: &Finding| format!("{} | {} | {}", f.verdict.name(), f.about, f.says);
+    findings.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_member_that_is_alive_and_behind_is_slow_or_does_not_commit() {
+    insta::assert_snapshot!(told(&group(vec![member("S1")], progress()).findings()), @"
+    waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
+    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind: its owner is alive, so it is slow or reads without committing
+    ");
+}
+
+#[test]
+fn a_group_that_has_read_all_is_fine() {
+    let done = Progress { committed: Some(Offset::new(2_000)), lag: 0, lag_ms: Some(0), ..progress() };
+    insta::assert_snapshot!(told(&group(vec![member("S1")], done).findings()), @"
+    fine | group g | 1 member and 1 partition: nothing left to read
+    fine | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000
+    ");
+}
+
+#[test]
+fn a_partition_on_its_way_names_both_ends() {
+    let old = MemberFacts { silent_ms: 30_000, ..member("S1") };
+    let new = MemberFacts { awaits: BTreeSet::from(["rainbow/1".to_owned()]), ..member("S2") };
+    let owner = Some(Owner { giving_up: true, ..owned_by("S1").unwrap() });
+    insta::assert_snapshot!(told(&group(vec![old, new.clone()], Progress { owner, ..progress() }).findings()), @"
+    waits | group g | 2 members and 1 partition: 1,200 records (4 s) behind in all
+    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s, which has not confirmed giving it up to S2; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind
+    ");
+    insta::assert_snapshot!(told(&group(vec![new], Progress { owner: None, ..progress() }).findings()), @"
+    waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
+    waits | rainbow/1 | no owner yet: S2 gets it with its next heartbeat; 1,200 records (4 s) behind
+    ");
+}
+
+#[test]
+fn a_partition_without_an_owner_says_why() {
+    let row = || Progress { owner: None, ..progress() };
+    insta::assert_snapshot!(told(&group(Vec::new(), row()).findings()), @"
+    waits | group g | no members and 1 partition: 1,200 records (4 s) behind in all
+    waits | rainbow/1 | no owner: the group has no members, start a consumer; 1,200 records (4 s) behind
+    ");
+    let elsewhere = MemberFacts { topics: BTreeSet::from(["other".to_owned()]), ..member("S1") };
+    let mut facts = group(vec![elsewhere], row());
+    facts.missing_topics = BTreeSet::from(["other".to_owned()]);
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
+    waits | rainbow/1 | no owner: no member subscribes to rainbow; 1,200 records (4 s) behind
+    fine | member S1 | holds nothing: its topics have no partition left for it
+    waits | topic other | members subscribe to it and it is not there; they get it once it is created
+    ");
+}
+
+#[test]
+fn a_silent_owner_is_told_of_with_the_time_it_has_left() {
+    let silent = MemberFacts { silent_ms: 30_000, client: None, address: None, ..member("S1") };
+    insta::assert_snapshot!(told(&group(vec![silent], progress()).findings()), @"
+    waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
+    waits | rainbow/1 | held by S1 for 3 min 20 s; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind
+    ");
+}
+
+#[test]
+fn what_was_dropped_unread_and_what_is_damaged_is_wrong() {
+    let dropped = Progress { committed: Some(Offset::new(3)), lag: 1_990, ..progress() };
+    insta::assert_snapshot!(told(&group(vec![member("S1")], dropped).findings()), @"
+    waits | group g | 1 member and 1 partition: 1,990 records (4 s) behind in all
+    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; committed up to 3, but the log starts at 10: 7 records went unread; 1,990 records (4 s) behind: its owner is alive, so it is slow or reads without committing
+    ");
+    let mut facts = group(vec![member("S1")], progress());
+    facts.damaged = BTreeMap::from([("rainbow/1".to_owned(), vec![(Offset::new(795), Offset::new(805))])]);
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
+    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; its next records are damaged on disk (offsets 795..805): readers stop there unless they skip damage
+    ");
+    facts.damaged = BTreeMap::from([("rainbow/1".to_owned(), vec![(Offset::new(5), Offset::new(9))])]);
+    assert!(facts.findings().iter().all(|finding| finding.verdict != Verdict::Wrong), "it is behind the group");
+}
+
+#[test]
+fn members_that_hold_nothing_or_were_replaced_are_named() {
+    let replaced = MemberFacts { replaced_by: Some("S4".to_owned()), ..member("S3") };
+    let mut facts = group(vec![member("S1"), member("S2"), replaced], progress());
+    facts.untouched = vec!["rainbow/0".to_owned()];
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    waits | group g | 3 members and 1 partition: 1,200 records (4 s) behind in all
+    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind: its owner is alive, so it is slow or reads without committing
+    waits | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet
+    fine | member S2 | holds nothing: its topics have no partition left for it
+    wrong | member S3 | its place was taken by S4, under the same static name: it can only leave
+    ");
+}
+
+fn partition() -> PartitionDescription {
+    PartitionDescription {
+        partition: PartitionId::new(0),
+        leader: Some(grower_client::ids::NodeId::new(1)),
+        leader_epoch: grower_client::ids::LeaderEpoch::new(1),
+        replicas: Vec::new(),
+        in_sync: Vec::new(),
+        log_start: Offset::ZERO,
+        high_watermark: Offset::new(10),
+        log_end: Offset::new(10),
+        bytes: 100,
+        damaged: Vec::new(),
+        segments: Vec::new(),
+    }
+}
+
+fn topic(partition: PartitionDescription) -> TopicFacts {
+    let topic = TopicDescription {
+        name: TopicName::new("rainbow").unwrap(),
+        id: TopicId::from_bytes([1; 16]),
+        replication_factor: 1,
+        configs: Vec::new(),
+        partitions: vec![partition],
+    };
+    TopicFacts { topic, capacity: None, rate: Rate::default(), readers: Vec::new() }
+}
+
+#[test]
+fn a_topic_tells_how_far_its_readers_are() {
+    let reader = |group: &str, lag| ReaderFacts { group: group.to_owned(), lag, lag_ms: Some(4_000) };
+    let rate = Rate { records_in: 1_200, bytes_in: 1 << 20, ..Rate::default() };
+    let facts = TopicFacts { readers: vec![reader("a", 0), reader("b", 7)], rate, ..topic(partition()) };
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    fine | topic rainbow | 10 records; 1,200 records/s, 1.0 MiB/s come in
+    fine | group a | has read all of it
+    waits | group b | is 7 records (4 s) behind; grower-cli why b says why
+    ");
+}
+
+#[test]
+fn an_empty_topic_says_whether_it_ever_held_anything() {
+    let none = PartitionDescription { high_watermark: Offset::ZERO, log_end: Offset::ZERO, ..partition() };
+    insta::assert_snapshot!(told(&topic(none).findings()), @"
+    fine | topic rainbow | empty: nothing was ever written to it
+    fine | topic rainbow | no group reads it
+    ");
+    let dropped = PartitionDescription { log_start: Offset::new(10), ..partition() };
+    insta::assert_snapshot!(told(&topic(dropped).findings()), @"
+    fine | topic rainbow | empty: all of its 10 records were dropped, by retention or by a trim
+    fine | topic rainbow | no group reads it
+    ");
+}
+
+#[test]
+fn what_keeps_writers_and_readers_from_going_on_is_told() {
+    let disk = DiskDescription { total: 100 << 30, free: 1 << 30, reserve: 2 << 30, used_up: None };
+    let bad = PartitionDescription {
+        leader: None,
+        log_end: Offset::new(12),
+        damaged: vec![(Offset::new(2), Offset::new(4))],
+        ..partition()
+    };
+    let facts = TopicFacts { capacity: Some(Capacity::of(&disk)), ..topic(bad) };
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    fine | topic rainbow | 12 records; next to nothing came in of late
+    wrong | disk | full up to its reserve of 2.0 GiB: writes are refused until 1.0 GiB are freed
+    wrong | rainbow/0 | no broker leads it: nobody can write to it or read from it
+    waits | rainbow/0 | 2 records are written and wait for a sync of the disk: readers see them after it
+    wrong | rainbow/0 | damaged on disk: offsets 2..4; all else is served. Restore them from a backup, read past them with consume --skip-damaged, or give them up with log repair
+    fine | topic rainbow | no group reads it
+    ");
+}

@@ -1,0 +1,103 @@
+//! What a topic's writers and readers wait for.
+
+use super::words::{lag, ranges, records};
+use super::{Finding, Verdict};
+use crate::capacity::{Capacity, Rate};
+use grower_client::{PartitionDescription, TopicDescription};
+
+/// All that is known of a topic at one moment.
+pub(crate) struct TopicFacts {
+    pub(crate) topic: TopicDescription,
+    pub(crate) capacity: Option<Capacity>,
+    pub(crate) rate: Rate,
+    /// The groups that read it.
+    pub(crate) readers: Vec<ReaderFacts>,
+}
+
+/// How far a group is with the topic.
+#[derive(Clone, Debug)]
+pub(crate) struct ReaderFacts {
+    pub(crate) group: String,
+    pub(crate) lag: u64,
+    /// The largest of its partitions.
+    pub(crate) lag_ms: Option<u64>,
+}
+
+impl TopicFacts {
+    /// In words: the topic as a whole, its partitions if there is anything to say, its readers.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let mut findings = vec![self.whole()];
+        findings.extend(self.disk());
+        findings.extend(self.flush());
+        findings.extend(self.topic.partitions.iter().flat_map(|partition| self.partition(partition)));
+        findings.extend(self.readers.iter().map(reader));
+        if self.readers.is_empty() {
+            findings.push(Finding::new(Verdict::Fine, self.name(), "no group reads it"));
+        }
+        findings
+    }
+
+    fn name(&self) -> String {
+        format!("topic {}", self.topic.name)
+    }
+
+    fn whole(&self) -> Finding {
+        let partitions = &self.topic.partitions;
+        let held: u64 = partitions.iter().map(|p| p.log_end.since(p.log_start)).sum();
+        let ever: u64 = partitions.iter().map(|p| p.log_end.value()).sum();
+        let says = match (held, ever) {
+            (0, 0) => "empty: nothing was ever written to it".to_owned(),
+            (0, ever) => format!("empty: all of its {} were dropped, by retention or by a trim", records(ever)),
+            (held, _) if self.rate.records_in == 0 => format!("{}; next to nothing came in of late", records(held)),
+            (held, _) => format!("{}; {} come in", records(held), self.rate.incoming()),
+        };
+        Finding::new(Verdict::Fine, self.name(), says)
+    }
+
+    fn disk(&self) -> Option<Finding> {
+        let capacity = self.capacity.as_ref()?;
+        capacity.is_full().then(|| Finding::new(Verdict::Wrong, "disk", capacity.in_words()))
+    }
+
+    fn flush(&self) -> Option<Finding> {
+        let os = self.topic.configs.iter().any(|config| config.key == "flush" && config.value == "os");
+        let says = "acks do not wait for the disk (flush=os): a power cut may lose what was acknowledged";
+        os.then(|| Finding::new(Verdict::Fine, self.name(), says))
+    }
+
+    fn partition(&self, partition: &PartitionDescription) -> Vec<Finding> {
+        let name = format!("{}/{}", self.topic.name, partition.partition);
+        let mut findings = Vec::new();
+        if partition.leader.is_none() {
+            let says = "no broker leads it: nobody can write to it or read from it";
+            findings.push(Finding::new(Verdict::Wrong, &*name, says));
+        }
+        let unsynced = partition.log_end.since(partition.high_watermark);
+        if unsynced != 0 {
+            let says =
+                format!("{} are written and wait for a sync of the disk: readers see them after it", records(unsynced));
+            findings.push(Finding::new(Verdict::Waits, &*name, says));
+        }
+        if !partition.damaged.is_empty() {
+            let says = format!(
+                "damaged on disk: {}; all else is served. Restore them from a backup, read past them with consume \
+                 --skip-damaged, or give them up with log repair",
+                ranges(&partition.damaged)
+            );
+            findings.push(Finding::new(Verdict::Wrong, &*name, says));
+        }
+        findings
+    }
+}
+
+fn reader(reader: &ReaderFacts) -> Finding {
+    let about = format!("group {}", reader.group);
+    match reader.lag {
+        0 => Finding::new(Verdict::Fine, about, "has read all of it"),
+        count => Finding::new(
+            Verdict::Waits,
+            about,
+            format!("is {} behind; grower-cli why {} says why", lag(count, reader.lag_ms), reader.group),
+        ),
+    }
+}
