@@ -126,6 +126,10 @@ impl Member {
         heard
     }
 
+    pub(super) fn subscriptions(&self) -> usize {
+        self.topics.len().max(1)
+    }
+
     /// Somebody else joined under its instance name: it is believed to read as long as the name's lease goes.
     pub(super) fn replace(&mut self, by: MemberId) {
         let lease = instance_lease(limits::timeout(self.session_timeout_ms));

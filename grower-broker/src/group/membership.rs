@@ -232,6 +232,16 @@ impl Membership {
         self.members.len()
     }
 
+    /// How many topics members subscribe to; each counts as one at least.
+    pub(super) fn subscriptions(&self) -> usize {
+        self.members.values().map(Member::subscriptions).sum()
+    }
+
+    /// The same of one; none if it is not there.
+    pub(super) fn subscriptions_of(&self, member: &MemberId) -> usize {
+        self.members.get(member).map_or(0, Member::subscriptions)
+    }
+
     pub(super) fn state(&self) -> GroupState {
         let reconciling = self.stale || self.members.values().any(Member::is_reconciling);
         match (self.members.is_empty(), reconciling) {

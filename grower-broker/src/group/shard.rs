@@ -48,7 +48,7 @@ impl Shard {
         received: &Received<'_>,
         catalog: &dyn Catalog,
     ) -> Step<HeartbeatAnswer> {
-        let answer = self.make_group_for(beat).and_then(|()| {
+        let answer = self.check_subscription(beat).and_then(|()| self.make_group_for(beat)).and_then(|()| {
             let group = self.groups.get_mut(&beat.group).ok_or_else(|| unknown_member(&beat.member))?;
             group.members.heartbeat(beat, received, catalog, &self.limits)
         });
@@ -77,6 +77,22 @@ impl Shard {
         self.check_room()?;
         self.groups.insert(beat.group.clone(), Group::after(self.floor));
         Ok(())
+    }
+
+    /// What members subscribe to is most of what is kept of them: it must not grow for ever, over all groups.
+    fn check_subscription(&self, beat: &Heartbeat) -> Result<(), GroupRefusal> {
+        let (before, now) = (self.subscribed(beat), beat.topics.len().max(1));
+        let max = self.limits.subscriptions;
+        if now <= before
+            || now - before + self.groups.values().map(|group| group.members.subscriptions()).sum::<usize>() <= max
+        {
+            return Ok(());
+        }
+        Err(GroupRefusal::LimitReached { what: "subscriptions of a sixteenth of all groups", max })
+    }
+
+    fn subscribed(&self, beat: &Heartbeat) -> usize {
+        self.groups.get(&beat.group).map_or(0, |group| group.members.subscriptions_of(&beat.member))
     }
 
     fn check_room(&self) -> Result<(), GroupRefusal> {

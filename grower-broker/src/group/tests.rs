@@ -43,6 +43,10 @@ fn slot(topic: TopicId, partition: u32) -> Slot {
 struct Coordinator {
     shard: Shard,
     log: Vec<GroupRecord>,
+    /// Where each batch of the log ends: none is ever torn.
+    ends: Vec<usize>,
+    /// How much of the log a crash leaves in any case.
+    durable: usize,
     now: Timestamp,
     topics: BTreeMap<TopicName, Subscribed>,
 }
@@ -52,13 +56,21 @@ impl Coordinator {
         let topics = [("rainbow", RAINBOW, 3), ("sandbox", SANDBOX, 2)]
             .map(|(text, topic, partitions)| (name(text), Subscribed { topic, partitions }));
         let limits = GroupLimits { groups: 3, members: 5, topics: 4, ..GroupLimits::default() };
-        Self { shard: Shard::new(limits), log: Vec::new(), now: Timestamp::default(), topics: topics.into() }
+        Self {
+            shard: Shard::new(limits),
+            log: Vec::new(),
+            ends: Vec::new(),
+            durable: 0,
+            now: Timestamp::default(),
+            topics: topics.into(),
+        }
     }
 
     fn settle<T>(&mut self, step: Step<T>) -> Result<T, Failure> {
-        let log = &mut self.log;
+        let (log, ends) = (&mut self.log, &mut self.ends);
         let append = |records: &[GroupRecord]| {
             log.extend_from_slice(records);
+            ends.push(log.len());
             Ok::<(), Infallible>(())
         };
         let Ok(answer) = step.settle(&mut self.shard, append);
@@ -75,6 +87,11 @@ impl Coordinator {
         Received { at: self.now, date, client: Some("a test"), address: Some("10.0.0.1:5") }
     }
 
+    fn topics_changed(&mut self) {
+        let step = self.shard.topics_changed(&self.topics);
+        self.settle(step).unwrap();
+    }
+
     /// Looks for news for a heartbeat that is held back.
     fn news(&mut self, beat: &Heartbeat) -> Result<Option<HeartbeatAnswer>, Failure> {
         let step = self.shard.news(beat, &self.received(), &self.topics);
@@ -85,6 +102,19 @@ impl Coordinator {
         self.now = self.now.plus_millis(millis);
         let step = self.shard.expire(self.now);
         self.settle(step).unwrap();
+    }
+
+    /// The log is synced: an answer may be given.
+    fn sync(&mut self) {
+        self.durable = self.log.len();
+    }
+
+    /// The power goes, and with it the newest batches that were not synced, as many as these.
+    fn crash(&mut self, lost: usize) {
+        self.ends.truncate(self.ends.len().saturating_sub(lost));
+        let kept = self.ends.last().copied().unwrap_or_default().max(self.durable);
+        self.log.truncate(kept);
+        self.restart();
     }
 
     /// As after a crash: nothing is left but the log.

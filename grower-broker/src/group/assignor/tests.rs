@@ -116,6 +116,52 @@ proptest! {
     }
 
     #[test]
+    fn shares_differ_by_one_at_most_and_are_the_same_each_time(
+        partitions in prop::collection::vec(0u32..9, 1..4),
+        members in 1usize..6,
+        before in prop::collection::vec(0usize..6, 24),
+    ) {
+        let topics: Vec<usize> = (0..partitions.len()).collect();
+        let all: Vec<&[usize]> = vec![&topics; members];
+        let mut case = Case::new(&partitions, &all);
+        let slots: Vec<Slot> = case.topics.values().flat_map(|topic| topic.slots()).collect();
+        case.before = slots.iter().zip(&before).filter_map(|(slot, at)| Some((*slot, case.members.get(*at)?.0.clone()))).collect();
+        let spread = |loads: Vec<usize>| loads.iter().max().unwrap() - loads.iter().min().unwrap();
+        for assignor in [Assignor::RoundRobin, Assignor::Sticky] {
+            let shares = case.assign(assignor);
+            prop_assert!(spread(shares.iter().map(BTreeSet::len).collect()) <= 1, "{:?} {}", assignor, show(&shares));
+            prop_assert_eq!(case.assign(assignor), shares);
+        }
+        let shares = case.assign(Assignor::Range);
+        prop_assert_eq!(&case.assign(Assignor::Range), &shares);
+        for topic in case.topics.values() {
+            let of_topic = |share: &Slots| share.iter().filter(|slot| slot.topic == topic.topic).count();
+            prop_assert!(spread(shares.iter().map(of_topic).collect()) <= 1, "{}", show(&shares));
+        }
+    }
+
+    #[test]
+    fn sticky_moves_as_little_as_an_even_assignment_allows(
+        partitions in 1u32..30,
+        members in 1usize..6,
+        before in prop::collection::vec(0usize..6, 30),
+    ) {
+        let all: [&[usize]; 6] = [&[0]; 6];
+        let mut case = Case::new(&[partitions], &all[..members]);
+        let slots: Vec<Slot> = case.topics.values().flat_map(|topic| topic.slots()).collect();
+        case.before = slots.iter().zip(&before).filter_map(|(slot, at)| Some((*slot, case.members.get(*at)?.0.clone()))).collect();
+        let mut had: Vec<usize> = case.members.iter().map(|(id, _)| case.before.values().filter(|owner| *owner == id).count()).collect();
+        let kept: usize = case.members.iter().zip(case.assign(Assignor::Sticky)).map(|((id, _), share)| {
+            share.iter().filter(|slot| case.before.get(slot) == Some(id)).count()
+        }).sum();
+        // The larger shares go to those who had most: then nobody could keep more.
+        had.sort_unstable_by(|a, b| b.cmp(a));
+        let (small, larger) = (partitions as usize / members, partitions as usize % members);
+        let most: usize = had.iter().enumerate().map(|(at, had)| *had.min(&(small + usize::from(at < larger)))).sum();
+        prop_assert_eq!(kept, most);
+    }
+
+    #[test]
     fn sticky_is_even_and_stays_put(partitions in 1u32..30, members in 1usize..6, before in prop::collection::vec(0usize..6, 30)) {
         let all: [&[usize]; 6] = [&[0]; 6];
         let mut case = Case::new(&[partitions], &all[..members]);

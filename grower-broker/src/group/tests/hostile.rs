@@ -40,6 +40,38 @@ fn a_crowd_is_refused() {
 }
 
 #[test]
+fn a_hundred_thousand_members_meet_the_limit() {
+    let coordinator = &mut Coordinator::new();
+    coordinator.shard.limits = GroupLimits::default();
+    let mut taken = 0;
+    for number in 0..100_000 {
+        match coordinator.heartbeat(&Member::new(&format!("m{number}"), &["rainbow"]).says()) {
+            Ok(_) => taken += 1,
+            Err(failure) => assert_eq!(failure.code, ErrorCode::LimitReached),
+        }
+    }
+    assert_eq!((taken, coordinator.shard.list()[0].members), (1_000, 1_000));
+}
+
+#[test]
+fn members_of_all_groups_together_subscribe_to_so_much_and_no_more() {
+    let coordinator = &mut Coordinator::new();
+    coordinator.shard.limits.subscriptions = 5;
+    let of =
+        |id: &str, topics: &[&str]| Heartbeat { group: GroupId::new(id).unwrap(), ..Member::new(id, topics).says() };
+    coordinator.heartbeat(&of("a", &["rainbow", "sandbox"])).unwrap();
+    coordinator.heartbeat(&of("b", &[])).unwrap(); // Counts as one.
+    let refused = coordinator.heartbeat(&of("c", &["rainbow", "sandbox", "later"]));
+    assert_eq!(code(refused), ErrorCode::LimitReached);
+    assert_eq!(coordinator.shard.list().len(), 2, "a refused join leaves no group");
+    let epoch = coordinator.heartbeat(&of("b", &["rainbow", "sandbox", "later"])).unwrap().epoch;
+    let more = Heartbeat { epoch, ..of("b", &["rainbow", "sandbox", "later", "more"]) };
+    assert_eq!(code(coordinator.heartbeat(&more)), ErrorCode::LimitReached);
+    coordinator.heartbeat(&Heartbeat { epoch, ..of("b", &["rainbow"]) }).unwrap();
+    coordinator.heartbeat(&of("c", &["rainbow", "sandbox"])).unwrap();
+}
+
+#[test]
 fn timeouts_are_held_within_reason() {
     let coordinator = &mut Coordinator::new();
     for (session_timeout_ms, interval_ms) in [(0, 200), (5_000, 1_000), (u32::MAX, 1_000)] {

@@ -54,6 +54,22 @@ fn the_dead_and_the_fenced_do_not_commit() {
 }
 
 #[test]
+fn a_commit_that_was_under_way_while_others_had_the_partition_is_refused() {
+    let (mut coordinator, mut s1, mut s2) = two_members();
+    let sent = s1.clone();
+    let mut s3 = Member::new("S3", &["rainbow"]);
+    quiet(&mut coordinator, &mut [&mut s1, &mut s2, &mut s3]);
+    assert_eq!(s2.reads(RAINBOW), [1]);
+    coordinator.commit(Some(&s2), slot(RAINBOW, 1), 9).unwrap().unwrap();
+    let step = coordinator.shard.leave(&group(), &s3.id);
+    coordinator.settle(step).unwrap();
+    quiet(&mut coordinator, &mut [&mut s1, &mut s2]);
+    assert_eq!((sent.reads(RAINBOW), s1.reads(RAINBOW)), (vec![0, 1], vec![0, 1]), "it has it again");
+    assert_eq!(code(coordinator.commit(Some(&sent), slot(RAINBOW, 1), 5)), ErrorCode::FencedMember);
+    assert_eq!(coordinator.committed(slot(RAINBOW, 1)), Some(9));
+}
+
+#[test]
 fn from_outside_only_a_group_without_members_takes_offsets() {
     let (mut coordinator, s1, s2) = two_members();
     assert_eq!(code(coordinator.commit(None, slot(RAINBOW, 0), 5)), ErrorCode::GroupNotEmpty);

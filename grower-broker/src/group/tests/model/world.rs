@@ -1,0 +1,314 @@
+//! Everything that the model knows, and what must hold.
+
+use super::super::*;
+use super::process::Process;
+use super::{Fate, Op, SEATS};
+use grower_protocol::message::GroupState;
+
+pub(super) struct World {
+    coordinator: Coordinator,
+    processes: Vec<Option<Process>>,
+    /// Processes in whose seat another one sits: they do not know that yet.
+    old: Vec<Option<Process>>,
+    subscriptions: Vec<Vec<TopicName>>,
+    /// Milliseconds; unlike the coordinator's clock it goes on through restarts.
+    clock: u64,
+    names: usize,
+    assignor: Assignor,
+    /// The newest commit of each partition that was acknowledged, and whose it was.
+    commits: BTreeMap<Slot, (u64, MemberId)>,
+    /// Commits under way.
+    late: Vec<(Member, Slot, u64)>,
+    /// Heartbeats under way whose answers nobody waits for.
+    late_beats: Vec<Heartbeat>,
+    epoch: u32,
+}
+
+impl World {
+    pub(super) fn new(assignor: Assignor) -> Self {
+        let mut coordinator = Coordinator::new();
+        coordinator.shard.limits.members = 1_000; // The dead count until they expire.
+        let nobody = || (0..SEATS).map(|_| None).collect();
+        let both = vec![name("rainbow"), name("sandbox")];
+        Self {
+            coordinator,
+            processes: nobody(),
+            old: nobody(),
+            subscriptions: (0..SEATS)
+                .map(|seat| if seat == 0 { vec![name("rainbow")] } else { both.clone() })
+                .collect(),
+            clock: 0,
+            names: 0,
+            assignor,
+            commits: BTreeMap::new(),
+            late: Vec::new(),
+            late_beats: Vec::new(),
+            epoch: 0,
+        }
+    }
+
+    pub(super) fn run(&mut self, op: &Op) {
+        match *op {
+            Op::Beat { seat, fate } => self.beat(seat, fate),
+            Op::OldBeat { seat } => {
+                if let Some(process) = self.old[seat].take() {
+                    self.old[seat] = self.speak(process, Fate::Answered);
+                }
+            }
+            Op::SendBeat { seat } => {
+                let process = self.process(seat);
+                self.late_beats.push(process.member.says());
+                self.processes[seat] = Some(process);
+            }
+            Op::LateBeat { number } => {
+                if let Some(beat) = self.late_beats.iter().rev().nth(number).cloned() {
+                    let _ = self.coordinator.heartbeat(&beat);
+                }
+            }
+            Op::News { seat, enough } => self.news(seat, enough),
+            Op::Leave { seat, for_now } => self.leave(seat, for_now),
+            Op::Die { seat } => self.processes[seat] = None,
+            Op::Double { seat } => self.old[seat] = self.processes[seat].take(),
+            Op::Subscribe { seat, choice } => {
+                let topics = [vec!["rainbow"], vec!["sandbox"], vec!["rainbow", "sandbox"]];
+                self.subscriptions[seat] = topics[choice].iter().map(|topic| name(topic)).collect();
+            }
+            Op::Wait { millis } => self.wait(millis),
+            Op::Grow { .. } | Op::Delete { .. } | Op::Create { .. } => self.change_topic(op),
+            Op::Commit { seat } => self.commit(seat),
+            Op::SendCommit { seat } => self.send_commit(seat),
+            Op::LateCommit => {
+                if let Some((member, slot, offset)) = self.late.pop() {
+                    self.commit_as(&member, slot, offset);
+                }
+            }
+            Op::Crash { lost } => {
+                self.coordinator.crash(lost);
+                let held = self.processes.iter_mut().chain(&mut self.old).flatten();
+                held.for_each(|process| process.held = None); // Its connection is gone.
+            }
+        }
+        self.check();
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.clock += millis;
+        let clock = self.clock;
+        self.processes.iter_mut().chain(&mut self.old).flatten().for_each(|process| process.watch(clock));
+        self.coordinator.wait(millis);
+    }
+
+    fn change_topic(&mut self, op: &Op) {
+        let topics = ["rainbow", "sandbox"].map(name);
+        match *op {
+            Op::Grow { topic } => {
+                self.coordinator.topics.entry(topics[topic].clone()).and_modify(|topic| topic.partitions += 1);
+                return; // Members notice by themselves.
+            }
+            Op::Delete { topic } => {
+                if let Some(gone) = self.coordinator.topics.remove(&topics[topic]) {
+                    let step = self.coordinator.shard.topic_deleted(gone.topic);
+                    self.coordinator.settle(step).unwrap();
+                    self.coordinator.sync();
+                    self.commits.retain(|slot, _| slot.topic != gone.topic);
+                }
+            }
+            Op::Create { topic } => {
+                self.names += 1;
+                let created = Subscribed { topic: TopicId::from_bytes([100 + self.names as u8; 16]), partitions: 2 };
+                self.coordinator.topics.entry(topics[topic].clone()).or_insert(created);
+            }
+            _ => unreachable!("no change of a topic"),
+        }
+        self.coordinator.topics_changed();
+    }
+
+    fn process(&mut self, seat: usize) -> Process {
+        let mut process = self.processes[seat].take().unwrap_or_else(|| {
+            self.names += 1;
+            let assignor = Some(self.assignor.name().to_owned());
+            let instance = (seat % 2 == 1).then(|| format!("seat {seat}"));
+            let member = Member { assignor, instance, ..Member::new(&format!("m{}", self.names), &[]) };
+            Process::new(member, self.clock)
+        });
+        process.member.topics = self.subscriptions[seat].clone();
+        process
+    }
+
+    fn beat(&mut self, seat: usize, fate: Fate) {
+        let process = self.process(seat);
+        self.processes[seat] = self.speak(process, fate);
+    }
+
+    /// One heartbeat; the process is gone if it was told that another one has its name.
+    fn speak(&mut self, mut process: Process, fate: Fate) -> Option<Process> {
+        process.held = None;
+        let says = process.member.says();
+        if fate == Fate::DiskFull {
+            let step = self.coordinator.shard.heartbeat(&says, &self.coordinator.received(), &self.coordinator.topics);
+            let _ = step.settle(&mut self.coordinator.shard, |_| Err("full"));
+            return Some(process);
+        }
+        let answer = self.coordinator.heartbeat(&says);
+        if fate == Fate::AnswerLost {
+            return Some(process);
+        }
+        self.coordinator.sync();
+        match answer {
+            Ok(answer) if fate == Fate::Held && !is_news(&says, &answer) => {
+                process.held = Some((says, answer, self.clock));
+            }
+            Ok(answer) => process.hears(&answer, self.clock, self.clock, fate == Fate::HeldOn),
+            Err(failure) => return self.refused(process, &failure),
+        }
+        Some(process)
+    }
+
+    fn news(&mut self, seat: usize, enough: bool) {
+        let Some(mut process) = self.processes[seat].take() else { return };
+        let Some((says, answer, sent)) = process.held.take() else {
+            self.processes[seat] = Some(process);
+            return;
+        };
+        let news = self.coordinator.news(&says);
+        self.coordinator.sync();
+        match news {
+            Ok(Some(news)) => process.hears(&news, sent, self.clock, false),
+            Ok(None) if enough => process.hears(&answer, sent, self.clock, false),
+            Ok(None) => process.held = Some((says, answer, sent)),
+            Err(failure) => {
+                self.processes[seat] = self.refused(process, &failure);
+                return;
+            }
+        }
+        self.processes[seat] = Some(process);
+    }
+
+    fn refused(&mut self, mut process: Process, failure: &Failure) -> Option<Process> {
+        process.loses_everything(self.clock);
+        match failure.code {
+            ErrorCode::UnknownMember | ErrorCode::FencedMember => Some(process),
+            ErrorCode::FencedInstance => {
+                let step = self.coordinator.shard.leave(&group(), &process.member.id);
+                self.coordinator.settle(step).unwrap();
+                None
+            }
+            _ => panic!("{failure}"),
+        }
+    }
+
+    fn leave(&mut self, seat: usize, for_now: bool) {
+        let Some(process) = self.processes[seat].take() else { return };
+        let (shard, id) = (&mut self.coordinator.shard, &process.member.id);
+        let step = match for_now {
+            true => shard.step_out(&group(), id, self.coordinator.now),
+            false => shard.leave(&group(), id),
+        };
+        let _ = self.coordinator.settle(step); // It may have been taken for dead before.
+    }
+
+    fn commit(&mut self, seat: usize) {
+        let Some(process) = &mut self.processes[seat] else { return };
+        let member = process.member.clone();
+        for slot in process.reads(self.clock) {
+            let offset = self.advance(seat, slot);
+            self.commit_as(&member, slot, offset);
+        }
+    }
+
+    fn send_commit(&mut self, seat: usize) {
+        let Some(process) = &mut self.processes[seat] else { return };
+        let member = process.member.clone();
+        if let Some(slot) = process.reads(self.clock).first().copied() {
+            let offset = self.advance(seat, slot);
+            self.late.push((member, slot, offset));
+        }
+    }
+
+    /// The member reads another record of a partition, from the committed offset on.
+    fn advance(&mut self, seat: usize, slot: Slot) -> u64 {
+        let committed = self.commits.get(&slot).map_or(0, |(offset, _)| *offset);
+        let process = self.processes[seat].as_mut().expect("it reads");
+        let position = process.positions.entry(slot).or_insert(committed);
+        *position = (*position + 1).min(LOG_END.value());
+        *position
+    }
+
+    fn commit_as(&mut self, member: &Member, slot: Slot, offset: u64) {
+        use ErrorCode::{FencedInstance, FencedMember, NotAssigned, UnknownMember, UnknownPartition};
+        let committed = self.coordinator.commit(Some(member), slot, offset);
+        self.coordinator.sync();
+        match committed.and_then(|part| part) {
+            Err(failure) => {
+                let codes = [FencedInstance, FencedMember, NotAssigned, UnknownMember, UnknownPartition];
+                assert!(codes.contains(&failure.code), "{failure}");
+            }
+            Ok(()) => {
+                let before = self.commits.insert(slot, (offset, member.id.clone()));
+                // Only a member itself may go back, by commits that overtook each other.
+                let back = before.filter(|(before, by)| offset < *before && *by != member.id);
+                assert_eq!(back, None, "{} took back the commit of {slot:?} to {offset}", member.id);
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        let mut read = BTreeMap::new();
+        for process in self.processes.iter().chain(&self.old).flatten() {
+            for slot in process.reads(self.clock) {
+                let other = read.insert(slot, &process.member.id);
+                assert_eq!(other, None, "{slot:?} is read by {} too", process.member.id);
+            }
+        }
+        for (slot, (offset, _)) in &self.commits {
+            assert_eq!(self.coordinator.committed(*slot), Some(*offset), "{slot:?}");
+        }
+        let epoch = self.coordinator.shard.groups.get(&group()).map_or(0, |group| group.members.epoch());
+        let epoch = epoch.max(self.coordinator.shard.floor);
+        // A change that was never written down may be forgotten, but then nobody was told of it.
+        let processes = self.processes.iter().chain(&self.old).flatten();
+        let told = processes.map(|process| process.member.epoch.value()).max().unwrap_or(0);
+        assert!(told <= epoch, "somebody was told {told}, the group says {epoch}");
+        self.epoch = self.epoch.max(told);
+        assert!(self.epoch <= epoch, "epochs went back from {} to {epoch}", self.epoch);
+    }
+
+    /// Everybody alive speaks regularly and lets go when told; nothing is lost any more.
+    pub(super) fn heal(&mut self) {
+        self.old.fill_with(|| None);
+        for _ in 0..15 {
+            self.round();
+        }
+    }
+
+    fn round(&mut self) {
+        self.wait(1_000);
+        for seat in 0..SEATS {
+            if self.processes[seat].is_some() {
+                self.beat(seat, Fate::Answered);
+            }
+            self.check();
+        }
+    }
+
+    pub(super) fn check_healed(&mut self) {
+        let alive: Vec<&Member> = self.processes.iter().flatten().map(|process| &process.member).collect();
+        if alive.is_empty() {
+            return;
+        }
+        assert_eq!(self.coordinator.shard.describe(&group()).unwrap().state, GroupState::Stable);
+        let wanted = self.coordinator.topics.iter().filter(|(name, _)| alive.iter().any(|m| m.topics.contains(name)));
+        let wanted: BTreeSet<Slot> = wanted.flat_map(|(_, topic)| topic.slots()).collect();
+        let read: BTreeSet<Slot> = alive.iter().flat_map(|member| &member.reading).copied().collect();
+        assert_eq!(read, wanted);
+        // And while nothing changes, nothing changes.
+        let (log, epochs) = (self.coordinator.log.len(), self.epochs());
+        self.round();
+        self.coordinator.topics_changed();
+        assert_eq!((self.coordinator.log.len(), self.epochs()), (log, epochs));
+    }
+
+    fn epochs(&self) -> Vec<MemberEpoch> {
+        self.processes.iter().flatten().map(|process| process.member.epoch).collect()
+    }
+}
