@@ -7,6 +7,7 @@ mod support {
 }
 
 use bytes::Bytes;
+use grower_protocol::compression::Codec;
 use grower_protocol::ids::{Offset, TopicId};
 use grower_protocol::message::*;
 use std::net::SocketAddr;
@@ -42,7 +43,8 @@ async fn offer(address: SocketAddr, topic: TopicId, batch: Bytes, requests: usiz
     for _ in 0..requests {
         let (_, response, _) = producer.receive().await.expect("every request is answered");
         let Response::Produce(parts) = response else { panic!("{response:?}") };
-        acknowledged += parts.iter().filter(|part| part.is_ok()).count();
+        let stored: Part<Vec<Produced>> = parts.into_iter().collect();
+        acknowledged += stored.expect("nothing is refused").len();
     }
     acknowledged
 }
@@ -70,12 +72,18 @@ async fn read_late(address: SocketAddr, topic: TopicId, batches: u64, go: tokio:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_times_the_budget_at_once_stays_within_it_and_everybody_is_served() {
     let dir = tempfile::tempdir().unwrap();
-    let patient = [("GROWER__NETWORK__WRITE_TIMEOUT", "1h"), ("GROWER__NETWORK__FRAME_TIMEOUT", "1h")];
+    let patient = [
+        ("GROWER__NETWORK__WRITE_TIMEOUT", "1h"),
+        ("GROWER__NETWORK__FRAME_TIMEOUT", "1h"),
+        ("GROWER__DISK__RESERVE_BYTES", "64MiB"),
+    ];
     let daemon = Daemon::start_command(command(dir.path()).args(["--memory", "64MiB"]).envs(patient));
     let address = daemon.listen;
     let mut client = connect(address).await;
     let stored = client.create_topic("stored", 1, &[]).await;
-    let large = client.create_topic("large", 1, &[]).await;
+    let large =
+        client.create_topic("large", 1, &[("segment.bytes", "16777216"), ("retention.bytes", "33554432")]).await;
+    let inflating = client.create_topic("inflating", 1, &[]).await;
     let batch = batch(&["x".repeat(LARGE).as_str()]).freeze();
     assert_eq!(offer(address, stored, batch.clone(), 12).await, 12);
 
@@ -88,7 +96,11 @@ async fn ten_times_the_budget_at_once_stays_within_it_and_everybody_is_served() 
     for _ in 0..80 {
         producers.spawn(offer(address, large, batch.clone(), 8));
     }
-    assert_eq!(producers.join_all().await.iter().sum::<usize>(), 80 * 8, "every request is acknowledged");
+    let bomb = batch_of(Codec::Zstd, &["0".repeat(15 * MIB).as_str()], None).freeze();
+    for _ in 0..16 {
+        producers.spawn(offer(address, inflating, bomb.clone(), 4));
+    }
+    assert_eq!(producers.join_all().await.iter().sum::<usize>(), 80 * 8 + 16 * 4, "every request is acknowledged");
     say_go.send(true).unwrap();
     let read = readers.join_all().await;
     // A fetch from the last offset has one batch, all others have as many as fit.

@@ -76,6 +76,35 @@ proptest! {
     }
 
     #[test]
+    fn a_compressed_batch_is_judged_as_if_it_were_not(
+        records in prop::collection::vec(any_record(), 1..20),
+        large in 0usize..200_000,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 0..3),
+        which in 1usize..5,
+    ) {
+        // Large values end up in several pieces, flipped bytes are lengths that do not fit.
+        let mut records = records;
+        records[0].value = Some(vec![7; large].into());
+        let mut plain = built(Codec::None, &records).split_off(HEADER_LENGTH);
+        for (at, flip) in flips {
+            let small = plain.len().min(64);
+            plain[at.index(small)] ^= flip;
+        }
+        let limits = BatchLimits { timestamp_max: Timestamp::from_millis(i64::MAX), ..LIMITS };
+        let judge = |codec: Codec| {
+            let mut batch = built(codec, &records);
+            batch.truncate(HEADER_LENGTH);
+            batch.extend_from_slice(&crate::compression::compress(codec, &plain));
+            let length = batch.len() as i32 - 12;
+            batch[8..12].copy_from_slice(&length.to_be_bytes());
+            let crc = crc32c(&batch[21..]);
+            batch[17..21].copy_from_slice(&crc.to_be_bytes());
+            UnplacedBatch::check(batch, &limits).map(|batch| batch.header().max_timestamp).map_err(|error| error.to_string())
+        };
+        prop_assert_eq!(judge(Codec::ALL[which]), judge(Codec::None));
+    }
+
+    #[test]
     fn no_bytes_make_a_batch_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = BatchHeader::parse(&bytes);
         let _ = UnplacedBatch::check(BytesMut::from(&bytes[..]), &LIMITS);

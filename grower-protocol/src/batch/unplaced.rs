@@ -4,10 +4,9 @@ use super::header::CRC_COVERS_FROM;
 use super::placed::{self, codec};
 use super::walk::Walk;
 use super::{Batch, BatchError, BatchHeader, HEADER_LENGTH, RecordsError, crc32c};
-use crate::compression::{self, Codec};
+use crate::compression::{Codec, Plain};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 use bytes::BytesMut;
-use std::borrow::Cow;
 
 /// What a log accepts of its producers.
 #[derive(Clone, Copy, Debug)]
@@ -147,23 +146,29 @@ fn check_header(header: &BatchHeader) -> Result<(), ClientBatchError> {
     }
 }
 
-/// Walks every record; returns the largest timestamp. Deltas that rise through `0..count` are `0..count`.
+/// Walks every record; returns the largest timestamp. Deltas that rise through `0..count` are `0..count`. What is
+/// compressed passes through a decoder's window: a batch that inflates takes no memory to speak of.
 fn check_records(header: &BatchHeader, bytes: &[u8], limits: &BatchLimits) -> Result<Timestamp, ClientBatchError> {
     let packed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
-    let plain = match codec(header)? {
-        Codec::None => Cow::Borrowed(packed),
-        codec => {
-            let unpacked = compression::decompress(codec, packed, limits.plain_bytes_max);
-            Cow::Owned(unpacked.map_err(RecordsError::from)?)
-        }
-    };
     let mut walk = Walk::new(header);
     let mut latest = Timestamp::MIN;
-    while let Some(record) = walk.step(&plain) {
-        let record = record?;
-        latest = latest.max(record.timestamp);
-        if limits.key_required && record.key.is_none() {
-            return Err(ClientBatchError::NoKey);
+    let mut look = |timestamp: Timestamp, has_key: bool| {
+        latest = latest.max(timestamp);
+        if limits.key_required && !has_key { Err(ClientBatchError::NoKey) } else { Ok(()) }
+    };
+    match codec(header)? {
+        Codec::None => {
+            while let Some(record) = walk.step(packed) {
+                let record = record?;
+                look(record.timestamp, record.key.is_some())?;
+            }
+        }
+        codec => {
+            let plain = Plain::new(codec, packed, limits.plain_bytes_max);
+            let mut plain = plain.map_err(RecordsError::from)?;
+            while let Some(record) = walk.pass(&mut plain)? {
+                look(record.timestamp, record.has_key)?;
+            }
         }
     }
     if limits.timestamp_max < latest {

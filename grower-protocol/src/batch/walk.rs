@@ -1,5 +1,7 @@
 //! Steps through the records of a batch.
 
+mod passing;
+
 use super::header::TimestampType;
 use super::{BatchHeader, Header, RecordView, varint};
 use crate::compression::DecompressError;
@@ -173,7 +175,7 @@ impl Walk {
         let record = RawRecord {
             index: self.index,
             offset_delta: self.check_delta(delta)?,
-            timestamp: Timestamp::from_millis(self.base_timestamp.as_millis().wrapping_add(timestamp_delta)),
+            timestamp: self.timestamp(timestamp_delta),
             key,
             value,
             headers,
@@ -184,6 +186,10 @@ impl Walk {
         self.index += 1;
         self.at = body.end;
         Ok(record)
+    }
+
+    fn timestamp(&self, delta: i64) -> Timestamp {
+        Timestamp::from_millis(self.base_timestamp.as_millis().wrapping_add(delta))
     }
 
     /// Offsets rise within `0..=last_offset_delta`; gaps are what compaction leaves.

@@ -1,8 +1,11 @@
 //! The four codecs of record batches. Output is bounded before it is made: a bomb costs its limit, never its promise.
 
+mod plain;
 mod snappy;
 
-use std::io::{Read, Write};
+pub use plain::Plain;
+
+use std::io::Write;
 use std::{fmt, str};
 
 /// How the records of a batch are compressed. The numbers are those of the batch's attributes.
@@ -115,28 +118,17 @@ pub fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
 
 /// Decompresses one stream into at most `limit` bytes.
 pub fn decompress(codec: Codec, packed: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
-    let damaged = DecompressError::Damaged { codec };
-    match codec {
-        Codec::None if packed.len() <= limit => Ok(packed.to_vec()),
-        Codec::None => Err(DecompressError::TooLarge { codec, limit }),
-        Codec::Gzip => read_bounded(codec, flate2::read::MultiGzDecoder::new(packed), limit),
-        Codec::Snappy => snappy::decompress(packed, limit),
-        Codec::Lz4 => read_bounded(codec, lz4_flex::frame::FrameDecoder::new(packed), limit),
-        Codec::Zstd => {
-            let decoder = zstd::Decoder::with_buffer(packed).map_err(|_| damaged)?;
-            read_bounded(codec, decoder, limit)
-        }
-    }
-}
-
-fn read_bounded(codec: Codec, reader: impl Read, limit: usize) -> Result<Vec<u8>, DecompressError> {
+    let mut stream = Plain::new(codec, packed, limit)?;
     let mut plain = Vec::new();
-    let ceiling = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    reader.take(ceiling).read_to_end(&mut plain).map_err(|_| DecompressError::Damaged { codec })?;
-    if limit < plain.len() {
-        return Err(DecompressError::TooLarge { codec, limit });
+    loop {
+        let chunk = stream.chunk()?;
+        if chunk.is_empty() {
+            return Ok(plain);
+        }
+        plain.extend_from_slice(chunk);
+        let length = chunk.len();
+        stream.consume(length);
     }
-    Ok(plain)
 }
 
 #[cfg(test)]

@@ -5,13 +5,12 @@
 //! ```
 //! Some clients send one raw block without any frame; it is read as well.
 
-use super::{Codec, DecompressError};
+use std::io::{self, BufRead, ErrorKind, Read};
 
 const MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 const HEADER_LENGTH: usize = 16;
 /// Plain bytes in a block, as the other implementations have it.
 const BLOCK: usize = 32 * 1024;
-const DAMAGED: DecompressError = DecompressError::Damaged { codec: Codec::Snappy };
 
 pub(super) fn compress(plain: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(HEADER_LENGTH + plain.len() / 2);
@@ -27,32 +26,67 @@ pub(super) fn compress(plain: &[u8]) -> Vec<u8> {
     packed
 }
 
-pub(super) fn decompress(packed: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
-    let mut plain = Vec::new();
-    if !packed.starts_with(MAGIC) {
-        append_block(packed, limit, &mut plain)?;
-        return Ok(plain);
-    }
-    let mut rest = packed.get(HEADER_LENGTH..).ok_or(DAMAGED)?;
-    while !rest.is_empty() {
-        let (prefix, after) = rest.split_first_chunk::<4>().ok_or(DAMAGED)?;
-        let length = usize::try_from(u32::from_be_bytes(*prefix)).map_err(|_| DAMAGED)?;
-        let (block, after) = after.split_at_checked(length).ok_or(DAMAGED)?;
-        append_block(block, limit, &mut plain)?;
-        rest = after;
-    }
-    Ok(plain)
+/// The blocks of a stream, decompressed one by one.
+pub(super) struct Blocks<'a> {
+    packed: &'a [u8],
+    framed: bool,
+    block: Vec<u8>,
+    consumed: usize,
+    limit: usize,
 }
 
-/// A raw block says its plain length up front, so it is checked before anything is allocated.
-fn append_block(block: &[u8], limit: usize, plain: &mut Vec<u8>) -> Result<(), DecompressError> {
-    let length = snap::raw::decompress_len(block).map_err(|_| DAMAGED)?;
-    if limit - plain.len() < length {
-        return Err(DecompressError::TooLarge { codec: Codec::Snappy, limit });
+impl<'a> Blocks<'a> {
+    /// No block may be longer than `limit`.
+    pub(super) fn new(packed: &'a [u8], limit: usize) -> Self {
+        let framed = packed.starts_with(MAGIC);
+        // A header that is cut short turns out to be no block either.
+        let packed = packed.get(HEADER_LENGTH..).filter(|_| framed).unwrap_or(packed);
+        Self { packed, framed, block: Vec::new(), consumed: 0, limit }
     }
-    let start = plain.len();
-    plain.resize(start + length, 0);
-    let written = snap::raw::Decoder::new().decompress(block, &mut plain[start..]).map_err(|_| DAMAGED)?;
-    plain.truncate(start + written);
-    Ok(())
+
+    fn take_packed(&mut self) -> io::Result<&'a [u8]> {
+        if !self.framed {
+            return Ok(std::mem::take(&mut self.packed));
+        }
+        let (prefix, after) = self.packed.split_first_chunk::<4>().ok_or(ErrorKind::UnexpectedEof)?;
+        let length = u32::from_be_bytes(*prefix) as usize;
+        let (block, after) = after.split_at_checked(length).ok_or(ErrorKind::UnexpectedEof)?;
+        self.packed = after;
+        Ok(block)
+    }
+
+    /// A raw block says its plain length up front, so it is checked before anything is allocated.
+    fn decompress(&mut self, packed: &[u8]) -> io::Result<()> {
+        let length = snap::raw::decompress_len(packed).map_err(io::Error::other)?;
+        if self.limit < length {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        self.block.resize(length, 0);
+        let written = snap::raw::Decoder::new().decompress(packed, &mut self.block).map_err(io::Error::other)?;
+        self.block.truncate(written);
+        self.consumed = 0;
+        Ok(())
+    }
+}
+
+impl BufRead for Blocks<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.consumed == self.block.len() && !self.packed.is_empty() {
+            let packed = self.take_packed()?;
+            self.decompress(packed)?;
+        }
+        Ok(&self.block[self.consumed..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.consumed = (self.consumed + count).min(self.block.len());
+    }
+}
+
+impl Read for Blocks<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
 }

@@ -1,0 +1,59 @@
+//! Decompressed bytes, a piece at a time: whoever only looks at them needs no room for all of them.
+
+use super::{Codec, DecompressError, snappy};
+use std::fmt;
+use std::io::{BufRead, BufReader, ErrorKind};
+
+/// Pieces of this size come out of decoders that have no blocks of their own.
+const PIECE: usize = 32 << 10;
+
+/// What comes out of a decoder, up to a limit. What it holds at a time is the codec's window or block.
+pub struct Plain<'a> {
+    codec: Codec,
+    limit: usize,
+    left: usize,
+    reader: Box<dyn BufRead + 'a>,
+}
+
+impl<'a> Plain<'a> {
+    /// Decompresses one stream into at most `limit` bytes.
+    pub fn new(codec: Codec, packed: &'a [u8], limit: usize) -> Result<Self, DecompressError> {
+        let reader: Box<dyn BufRead + 'a> = match codec {
+            Codec::None => Box::new(packed),
+            Codec::Gzip => Box::new(BufReader::with_capacity(PIECE, flate2::read::MultiGzDecoder::new(packed))),
+            Codec::Snappy => Box::new(snappy::Blocks::new(packed, limit)),
+            Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
+            Codec::Zstd => {
+                let decoder = zstd::Decoder::with_buffer(packed).map_err(|_| DecompressError::Damaged { codec })?;
+                Box::new(BufReader::with_capacity(PIECE, decoder))
+            }
+        };
+        Ok(Self { codec, limit, left: limit, reader })
+    }
+
+    /// The next bytes, as many as there are without decompressing more; none at the end of a sound stream.
+    pub fn chunk(&mut self) -> Result<&[u8], DecompressError> {
+        let (codec, limit) = (self.codec, self.limit);
+        let chunk = self.reader.fill_buf().map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => DecompressError::TooLarge { codec, limit },
+            _ => DecompressError::Damaged { codec },
+        })?;
+        if self.left == 0 && !chunk.is_empty() {
+            return Err(DecompressError::TooLarge { codec, limit });
+        }
+        Ok(&chunk[..chunk.len().min(self.left)])
+    }
+
+    /// Passes over the first `count` bytes of the chunk.
+    pub fn consume(&mut self, count: usize) {
+        let count = count.min(self.left);
+        self.left -= count;
+        self.reader.consume(count);
+    }
+}
+
+impl fmt::Debug for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plain").field("codec", &self.codec).field("left", &self.left).finish_non_exhaustive()
+    }
+}
