@@ -10,6 +10,7 @@ pub mod metadata;
 pub mod offline;
 
 mod api;
+mod backup;
 mod broker;
 mod clock;
 mod groups;

@@ -1,6 +1,6 @@
 //! What stands before and around every command.
 
-use crate::commands::{bench, broker, completions, consume, demo, group, log, produce, topic, why};
+use crate::commands::{backup, bench, broker, completions, consume, demo, group, log, produce, restore, topic, why};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,6 +84,10 @@ pub enum Command {
     /// Look into a data directory offline, and repair it
     #[command(subcommand)]
     Log(log::Log),
+    /// Make a backup, list backups, check one
+    Backup(backup::Backup),
+    /// Make a new data directory from a backup
+    Restore(restore::Restore),
     /// Measure a broker, with a progress bar and a latency table
     #[command(subcommand)]
     Bench(bench::Bench),

@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 
 /// Every command, as it is typed.
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 38] = [
     "",
     "demo",
     "topic",
@@ -30,6 +30,10 @@ const COMMANDS: [&str; 34] = [
     "log dump",
     "log verify",
     "log repair",
+    "backup",
+    "backup list",
+    "backup verify",
+    "restore",
     "bench",
     "bench produce",
     "bench consume",

@@ -52,6 +52,7 @@ impl Image {
                 change(self.settings.entry(node).or_default(), settings);
                 Ok(Applied::Done)
             }
+            Command::ReplaceNode { node, uuid } => self.replace_node(node, uuid),
             Command::ForgetTrims { done } => {
                 for (id, partition, reached) in done {
                     // A later trim of the same partition may still be under way.
@@ -80,6 +81,14 @@ impl Image {
         }
         self.brokers.insert(node, broker);
         self.begin_leaderships(node);
+        Ok(Applied::Done)
+    }
+
+    /// A node that nobody knows has nothing to be told apart from.
+    fn replace_node(&mut self, node: NodeId, uuid: Uuid) -> Result<Applied, Refusal> {
+        if let Some(broker) = self.brokers.get_mut(&node) {
+            broker.uuid = uuid;
+        }
         Ok(Applied::Done)
     }
 

@@ -88,4 +88,11 @@ pub enum Command {
         /// Keys and new values; none goes back to what the broker's start says.
         settings: Vec<(String, Option<String>)>,
     },
+    /// A node's data was restored from a backup: what came after it is lost, and the others must be able to tell.
+    ReplaceNode {
+        /// Its number, which it keeps.
+        node: NodeId,
+        /// Its identity from now on.
+        uuid: Uuid,
+    },
 }

@@ -26,14 +26,15 @@ use std::sync::Arc;
 pub use replay::MetadataOpenError;
 
 /// The directory of the metadata, below the data directory.
-const DIR: &str = "metadata";
-const SNAPSHOT: &str = "image.snapshot";
+pub(crate) const DIR: &str = "metadata";
+/// The latest snapshot, in that directory.
+pub(crate) const SNAPSHOT: &str = "image.snapshot";
 
 /// Commands between two snapshots: few enough to replay in no time.
 const SNAPSHOT_EVERY: u64 = 1_000;
 
 /// Where a data directory keeps the latest snapshot of its metadata.
-pub(super) fn snapshot_path(data_dir: &Path) -> PathBuf {
+pub(crate) fn snapshot_path(data_dir: &Path) -> PathBuf {
     data_dir.join(DIR).join(SNAPSHOT)
 }
 
@@ -86,6 +87,13 @@ impl LogMetadataStore {
             failed: None,
         };
         Ok(Self { image, writer: Arc::new(Mutex::new(writer)) })
+    }
+}
+
+impl LogMetadataStore {
+    /// As [`MetadataStore::propose`], for those who may wait for the disk.
+    pub(crate) fn propose_now(&self, command: &Command) -> Result<Applied, ProposeError> {
+        self.writer.lock().propose(command)
     }
 }
 

@@ -58,6 +58,7 @@ fn commands_keep_their_bytes() {
     assert_snapshot!(hex(Command::TrimTopic { id: id(3), before: vec![(partition, offset)] }), @"08030303030303430383030303030303030101fb2c01");
     let settings = vec![("logging.level".to_owned(), Some("debug".to_owned())), ("k".to_owned(), None)];
     assert_snapshot!(hex(Command::AlterBroker { node, settings }), @"0a01020d6c6f6767696e672e6c6576656c01056465627567016b00");
+    assert_snapshot!(hex(Command::ReplaceNode { node, uuid: UUID }), @"0b0102020202020242028202020202020202");
     assert_snapshot!(hex(Command::ForgetTrims { done: vec![(id(3), partition, offset)] }), @"09010303030303034303830303030303030301fb2c01");
 }
 

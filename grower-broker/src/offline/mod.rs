@@ -1,8 +1,10 @@
 //! A data directory while no broker runs on it: looking into it, and repairing it.
 //!
 //! [`dump`] walks one segment file, batch by batch, and goes on behind damage where it can. [`verify`] checks every byte
-//! of a directory: identity, metadata, and all partitions. Neither changes a file. [`repair`] gives up damaged records.
+//! of a directory: identity, metadata, and all partitions. Neither changes a file. [`repair`] gives up damaged
+//! records, [`backups`] makes and restores backups.
 
+pub mod backups;
 pub mod repair;
 
 pub use grower_protocol::batch::{Batch, RecordView, RecordsError};

@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments with their help, and what it does.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod broker;
 pub(crate) mod completions;
@@ -8,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod produce;
+pub(crate) mod restore;
 pub(crate) mod topic;
 pub(crate) mod why;
 
@@ -19,6 +21,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Completions(command) => command.run(),
         Command::Log(command) => command.run(&arguments.common),
+        Command::Backup(command) => command.run(&arguments.common),
+        Command::Restore(command) => command.run(&arguments.common),
         Command::Demo(command) => command.run(&arguments.common).await,
         command => {
             let session = Session::open(&arguments.common).await?;
@@ -39,6 +43,9 @@ async fn run_with(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Why(command) => command.run(session).await,
         Command::Broker(command) => command.run(session).await,
         Command::Bench(command) => command.run(session).await,
-        Command::Completions(_) | Command::Log(_) | Command::Demo(_) => Ok(()), // They came before.
+        // They came before.
+        Command::Completions(_) | Command::Log(_) | Command::Backup(_) | Command::Restore(_) | Command::Demo(_) => {
+            Ok(())
+        }
     }
 }

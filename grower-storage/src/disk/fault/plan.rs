@@ -82,6 +82,11 @@ impl Fault {
         Self { error: Errno::NOSPC, ..Self::io(call, nth) }
     }
 
+    /// The `nth` link fails with EXDEV: the two names would lie on two volumes.
+    pub fn other_volume(nth: u64) -> Self {
+        Self { error: Errno::XDEV, ..Self::io(Call::Link, nth) }
+    }
+
     /// So do all after it.
     pub fn from_then_on(self) -> Self {
         Self { lasting: true, ..self }

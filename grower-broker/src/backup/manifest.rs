@@ -1,0 +1,180 @@
+//! `backup.manifest`: what a backup holds, file by file.
+//!
+//! ```text
+//! # A backup of a Grower data directory: `grower-cli restore` makes a data directory of it.
+//! format = 1
+//! created = 1795302532913
+//! cluster = "0b0c5e1d-9a3b-4f6e-8d3c-2a1b0c9d8e7f"
+//! node = 1
+//! a1b2c3d4 4711 topics/events/0/00000000000000000000.growerlog
+//! crc32 = "89abcdef"
+//! ```
+//!
+//! A line for each file: crc32 of its bytes, how many they are, and its path. The last crc covers all lines before it.
+
+use crate::metadata::{Identity, Uuid};
+use grower_protocol::ids::{NodeId, Timestamp};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Component, Path};
+
+/// Its name within a backup.
+pub(super) const NAME: &str = "backup.manifest";
+
+const FORMAT: u32 = 1;
+const COMMENT: &str = "# A backup of a Grower data directory: `grower-cli restore` makes a data directory of it.\n";
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// When it was made.
+    pub created: Timestamp,
+    /// Of which cluster.
+    pub cluster: Uuid,
+    /// Of which node.
+    pub node: NodeId,
+    /// Its files, by their paths.
+    pub files: BTreeMap<String, FileSum>,
+}
+
+/// What a file must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSum {
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// Their crc32.
+    pub crc: u32,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// Not as it was written.
+    #[error("the manifest is damaged: {what}")]
+    Damaged {
+        /// What was found.
+        what: &'static str,
+    },
+    /// Written by a later version.
+    #[error("the backup has format {found}, this program knows up to {FORMAT}: use a newer Grower")]
+    Newer {
+        /// Its format.
+        found: u32,
+    },
+}
+
+impl Manifest {
+    pub(super) fn new(identity: &Identity, created: Timestamp, files: BTreeMap<String, FileSum>) -> Self {
+        Self { created, cluster: identity.cluster, node: identity.node, files }
+    }
+
+    /// How many bytes all files have together.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().map(|sum| sum.bytes).sum()
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let Self { created, cluster, node, files } = self;
+        let created = created.as_millis();
+        let mut text =
+            format!("{COMMENT}format = {FORMAT}\ncreated = {created}\ncluster = \"{cluster}\"\nnode = {node}\n");
+        for (path, FileSum { bytes, crc }) in files {
+            let _ = writeln!(text, "{crc:08x} {bytes} {path}"); // Writing to a string cannot fail.
+        }
+        let crc = crc_line(&text);
+        text + &crc
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let damaged = |what| ManifestError::Damaged { what };
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
+        let signed = text.rfind("crc32 = ").and_then(|at| text.get(..at)).ok_or(damaged("no crc"))?;
+        if text.strip_prefix(signed) != Some(crc_line(signed).as_str()) {
+            return Err(damaged("wrong crc"));
+        }
+        let mut lines = signed.strip_prefix(COMMENT).ok_or(damaged("another kind of file"))?.lines();
+        let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(" = ");
+        let format = field("format").and_then(|text| text.parse().ok()).ok_or(damaged("no format"))?;
+        if FORMAT < format {
+            return Err(ManifestError::Newer { found: format });
+        }
+        let mut number = |name| field(name).and_then(|text| text.trim_matches('"').parse::<i64>().ok());
+        let created = number("created").map(Timestamp::from_millis).ok_or(damaged("no time"))?;
+        let cluster =
+            field("cluster").and_then(|text| text.trim_matches('"').parse().ok()).ok_or(damaged("no cluster"))?;
+        let node = field("node").and_then(|text| text.parse().ok()).map(NodeId::new).ok_or(damaged("no node"))?;
+        let files: Option<BTreeMap<_, _>> = lines.map(parse_file).collect();
+        Ok(Self { created, cluster, node, files: files.ok_or(damaged("a line is no file"))? })
+    }
+}
+
+fn parse_file(line: &str) -> Option<(String, FileSum)> {
+    let mut parts = line.splitn(3, ' ');
+    let crc = u32::from_str_radix(parts.next()?, 16).ok()?;
+    let bytes = parts.next()?.parse().ok()?;
+    let path = parts.next().filter(|path| stays_inside(Path::new(path)))?;
+    Some((path.to_owned(), FileSum { bytes, crc }))
+}
+
+/// A path of a manifest leads nowhere but into its backup.
+fn stays_inside(path: &Path) -> bool {
+    !path.as_os_str().is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn crc_line(text: &str) -> String {
+    format!("crc32 = \"{:08x}\"\n", crc32fast::hash(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let uuid = |byte| Uuid::from_random([byte; 16]);
+        let identity = Identity { cluster: uuid(1), node: NodeId::new(3), uuid: uuid(2) };
+        let files = [("meta", 200, 7), ("topics/a b/0/x.growerlog", 4_711, 0xdead_beef)];
+        let files = files.map(|(path, bytes, crc)| (path.to_owned(), FileSum { bytes, crc }));
+        Manifest::new(&identity, Timestamp::from_millis(1_000), files.into())
+    }
+
+    #[test]
+    fn the_file_keeps_its_form() {
+        insta::assert_snapshot!(manifest().to_text(), @r#"
+        # A backup of a Grower data directory: `grower-cli restore` makes a data directory of it.
+        format = 1
+        created = 1000
+        cluster = "01010101-0101-4101-8101-010101010101"
+        node = 3
+        00000007 200 meta
+        deadbeef 4711 topics/a b/0/x.growerlog
+        crc32 = "da2396c7"
+        "#);
+        assert_eq!(Manifest::parse(manifest().to_text().as_bytes()), Ok(manifest()));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let sound = manifest().to_text().into_bytes();
+        for bit in 0..sound.len() * 8 {
+            let mut damaged = sound.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::parse(&damaged).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn no_path_leads_out_of_the_backup_and_a_later_format_is_named() {
+        let signed = |text: String| {
+            let crc = crc_line(&text);
+            (text + &crc).into_bytes()
+        };
+        let plain = manifest().to_text();
+        let plain = &plain[..plain.rfind("crc32").unwrap()];
+        for path in ["../meta", "/meta", "a/../../b"] {
+            let damaged = ManifestError::Damaged { what: "a line is no file" };
+            assert_eq!(Manifest::parse(&signed(format!("{plain}00000000 1 {path}\n"))), Err(damaged), "{path}");
+        }
+        let later = plain.replace("format = 1", "format = 2");
+        assert_eq!(Manifest::parse(&signed(later)), Err(ManifestError::Newer { found: 2 }));
+    }
+}

@@ -1,0 +1,84 @@
+//! Backups: second names for files that are never written to again, and copies of the rest.
+//!
+//! A directory of backups holds `backup-000001`, `backup-000002` and so on. Each is a data directory of its own, whole
+//! without the others, with a manifest of sizes and checksums; it shares with the one before, and where they lie on one
+//! volume with the data directory itself, whatever has not changed. Any of them may be removed, at any time.
+//!
+//! A backup is made under a name that ends in `.unfinished`, synced, and renamed: what a crash leaves is recognised by its
+//! name, ignored by all, and removed by the next backup.
+
+mod check;
+mod cut;
+mod manifest;
+mod restore;
+mod series;
+mod stopped;
+
+pub use check::Checked;
+pub(crate) use check::check;
+pub use manifest::{FileSum, Manifest, ManifestError};
+pub(crate) use restore::restore;
+pub use restore::{RestoreError, Restored};
+pub use series::Listed;
+pub(crate) use series::list;
+pub(crate) use stopped::backup;
+
+use crate::metadata::IdentityError;
+use grower_storage::disk::DiskError;
+use std::path::PathBuf;
+
+/// A backup that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackedUp {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// How many files it has.
+    pub files: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+    /// Bytes that the backup before did not have.
+    pub new_bytes: u64,
+    /// Bytes that were copied; all others are second names for files that were there.
+    pub copied_bytes: u64,
+}
+
+/// Why no backup was made. What was begun is ignored by everybody and removed by the next one.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Somebody is changing the data.
+    #[error("a broker works in {dir}: let it make the backup itself, without --data-dir, or stop it first", dir = dir.display())]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// Another backup is being made there.
+    #[error("another backup is being made in {dir}", dir = dir.display())]
+    Busy {
+        /// The directory of the backups.
+        dir: PathBuf,
+    },
+    /// A backup within the data would contain itself.
+    #[error("{dir} lies in the data directory, or the other way round: a backup needs a place of its own", dir = dir.display())]
+    Inside {
+        /// The directory of the backups.
+        dir: PathBuf,
+    },
+    /// Only an opening finishes what was begun there.
+    #[error("{dir} was being changed when its broker stopped: start the broker on it once", dir = dir.display())]
+    Unfinished {
+        /// The partition's directory.
+        dir: PathBuf,
+    },
+    /// The data directory is not one, or not of this version.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The caller said so.
+    #[error("the backup was told to stop; the next one begins anew")]
+    Stopped,
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+#[cfg(test)]
+mod tests;

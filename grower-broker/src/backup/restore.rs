@@ -1,0 +1,178 @@
+//! From a backup to a data directory.
+//!
+//! Every file is checked against the manifest on its way. The new directory belongs to the same cluster, since topics,
+//! groups and clients know it by that, and to the same node number, but it gets a node identity of its own: a cluster must
+//! be able to tell a node that lost what came after the backup from the one that had it. Leader epochs begin anew at
+//! the first start, as at any start.
+//!
+//! `meta` is written last: without it no broker starts on the directory, and until it is there a restore that was cut short
+//! begins again, by the marker that it left.
+
+use super::check::{difference, sum_of};
+use super::manifest::{FileSum, Manifest, ManifestError};
+use super::series;
+use crate::clock::Clock;
+use crate::metadata::{
+    self, Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, ProposeError, Uuid,
+};
+use grower_storage::disk::{Disk, DiskError};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Says that everything in a directory came from a restore that has not come to its end.
+const MARKER: &str = "restoring";
+
+/// A data directory that was made from a backup.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The backup.
+    pub backup: PathBuf,
+    /// What it holds.
+    pub manifest: Manifest,
+}
+
+/// Why a backup was not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// There is none.
+    #[error("{path} is no backup and holds none", path = path.display())]
+    NoBackup {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Nothing is ever overwritten.
+    #[error("{dir} is not empty: restore into a new directory", dir = dir.display())]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Somebody works in it.
+    #[error("{dir} is in use", dir = dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The backup cannot be trusted.
+    #[error("{path}: {source}; restore an earlier backup", path = path.display())]
+    Manifest {
+        /// The backup.
+        path: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
+    /// A file is not as it was.
+    #[error("{path}: {what}; restore an earlier backup", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// Its identity cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its metadata cannot be read.
+    #[error(transparent)]
+    OpenMetadata(#[from] MetadataOpenError),
+    /// The new identity cannot be written down.
+    #[error(transparent)]
+    Metadata(#[from] ProposeError),
+    /// The disk refused.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Makes the new directory `data_dir` from the backup at `path`, or from the latest of the directory of backups there.
+/// `uuid` is the node's new identity; `progress` is told how many bytes were copied.
+pub(crate) fn restore(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    data_dir: &Path,
+    uuid: Uuid,
+    clock: Arc<dyn Clock>,
+    progress: impl FnMut(u64),
+) -> Result<Restored, RestoreError> {
+    let found = series::find(&**disk, path)?.ok_or_else(|| RestoreError::NoBackup { path: path.to_owned() })?;
+    let backup = found.path;
+    let manifest = found.manifest.map_err(|source| RestoreError::Manifest { path: backup.clone(), source })?;
+    disk.create_dir_all(data_dir)?;
+    let _lock = disk.lock(data_dir).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => RestoreError::InUse { dir: data_dir.to_owned() },
+        _ => error.into(),
+    })?;
+    claim(&**disk, data_dir)?;
+    let identity = copy_all(&**disk, &backup, data_dir, &manifest, progress)?;
+    let identity = Identity { uuid, ..identity };
+    let store = LogMetadataStore::open(disk.clone(), data_dir, clock)?;
+    store.propose_now(&Command::ReplaceNode { node: identity.node, uuid })?;
+    drop(store);
+    identity.write(&**disk, data_dir)?;
+    disk.remove_file(&data_dir.join(MARKER))?;
+    disk.sync_dir(data_dir)?;
+    Ok(Restored { backup, manifest })
+}
+
+/// Makes the directory ours: it is empty, or holds nothing but what a restore before this one left.
+fn claim(disk: &dyn Disk, data_dir: &Path) -> Result<(), RestoreError> {
+    let names: BTreeSet<String> = disk.list(data_dir)?.into_iter().map(|entry| entry.name).collect();
+    let cut_short = names.contains(MARKER) && !names.contains(metadata::META);
+    if !cut_short && names.iter().any(|name| name != "LOCK") {
+        return Err(RestoreError::NotEmpty { dir: data_dir.to_owned() });
+    }
+    if !names.contains(MARKER) {
+        disk.create(&data_dir.join(MARKER))?;
+    }
+    for part in ["topics", metadata::DIR].into_iter().filter(|part| names.contains(*part)) {
+        disk.remove_dir_all(&data_dir.join(part))?;
+    }
+    Ok(disk.sync_dir(data_dir)?)
+}
+
+/// Copies every file but `meta`, which tells whose data it was; durable when this returns.
+fn copy_all(
+    disk: &dyn Disk,
+    backup: &Path,
+    data_dir: &Path,
+    manifest: &Manifest,
+    mut progress: impl FnMut(u64),
+) -> Result<Identity, RestoreError> {
+    let (mut dirs, mut copied) = (BTreeSet::new(), 0);
+    for (name, sum) in manifest.files.iter().filter(|(name, _)| *name != metadata::META) {
+        let target = data_dir.join(name);
+        let dir = target.parent().unwrap_or(data_dir).to_owned();
+        if dirs.insert(dir.clone()) {
+            disk.create_dir_all(&dir)?;
+        }
+        copy(disk, &backup.join(name), &target, *sum)?;
+        copied += sum.bytes;
+        progress(copied);
+    }
+    dirs.iter().try_for_each(|dir| disk.sync_dir(dir))?;
+    let meta = backup.join(metadata::META);
+    let bytes = disk.map(&meta)?;
+    let found = FileSum { bytes: bytes.as_ref().len() as u64, crc: crc32fast::hash(bytes.as_ref()) };
+    match manifest.files.get(metadata::META) {
+        Some(expected) if found == *expected => Ok(Identity::parse(&meta, bytes.as_ref())?),
+        expected => {
+            let what =
+                expected.map_or_else(|| "the manifest does not know it".to_owned(), |sum| difference(found, *sum));
+            Err(RestoreError::Damaged { path: meta, what })
+        }
+    }
+}
+
+fn copy(disk: &dyn Disk, from: &Path, to: &Path, expected: FileSum) -> Result<(), RestoreError> {
+    let file = disk.create(to)?;
+    let found = sum_of(disk, from, |bytes, position| file.write_all_at(bytes, position)).map_err(|error| {
+        if !error.is_not_found() || error.path != from {
+            return RestoreError::Disk(error);
+        }
+        RestoreError::Damaged { path: from.to_owned(), what: "it is not there".into() }
+    })?;
+    if found != expected {
+        return Err(RestoreError::Damaged { path: from.to_owned(), what: difference(found, expected) });
+    }
+    Ok(disk.sync_many(&[file])?)
+}

@@ -1,0 +1,110 @@
+//! A directory of backups: which there are, the latest, and the place of the next.
+
+use super::BackupError;
+use super::manifest::{self, Manifest, ManifestError};
+use grower_storage::disk::{DirLock, Disk, DiskError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "backup-";
+const UNFINISHED: &str = ".unfinished";
+
+/// A finished backup.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it holds, if that can be read.
+    pub manifest: Result<Manifest, ManifestError>,
+}
+
+/// The finished backups in `dir`, oldest first.
+pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Listed>, DiskError> {
+    let mut numbers: Vec<u32> =
+        entries(disk, dir)?.into_iter().filter_map(|(number, done)| done.then_some(number)).collect();
+    numbers.sort_unstable();
+    let listed = numbers.into_iter().map(|number| {
+        let path = dir.join(name(number));
+        Ok(Listed { manifest: read(disk, &path)?, path })
+    });
+    listed.collect()
+}
+
+/// The backup that a path means: itself, or the latest of the directory that it names.
+pub(super) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskError> {
+    match disk.open(&path.join(manifest::NAME)) {
+        Ok(_) => Ok(Some(Listed { path: path.to_owned(), manifest: read(disk, path)? })),
+        Err(error) if error.is_not_found() => Ok(list(disk, path)?.pop()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(disk: &dyn Disk, backup: &Path) -> Result<Result<Manifest, ManifestError>, DiskError> {
+    match disk.map(&backup.join(manifest::NAME)) {
+        Ok(bytes) => Ok(Manifest::parse(bytes.as_ref())),
+        Err(error) if error.is_not_found() => Ok(Err(ManifestError::Damaged { what: "it is not there" })),
+        Err(error) => Err(error),
+    }
+}
+
+/// A directory of backups while one is added to it.
+pub(super) struct Series<'a> {
+    pub(super) disk: &'a dyn Disk,
+    dir: PathBuf,
+    number: u32,
+    _lock: DirLock,
+}
+
+impl<'a> Series<'a> {
+    /// Takes the directory, makes it if it is not there, and removes what backups that were cut short left.
+    pub(super) fn open(disk: &'a dyn Disk, dir: &Path) -> Result<Self, BackupError> {
+        disk.create_dir_all(dir)?;
+        let lock = disk.lock(dir).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => BackupError::Busy { dir: dir.to_owned() },
+            _ => error.into(),
+        })?;
+        let entries = entries(disk, dir)?;
+        for (number, _) in entries.iter().filter(|(_, done)| !done) {
+            disk.remove_dir_all(&dir.join(unfinished(*number)))?;
+        }
+        let number = entries.iter().map(|(number, _)| *number).max().unwrap_or(0).saturating_add(1);
+        Ok(Self { disk, dir: dir.to_owned(), number, _lock: lock })
+    }
+
+    /// The latest backup that can be built on.
+    pub(super) fn base(&self) -> Result<Option<(PathBuf, Manifest)>, DiskError> {
+        let listed = list(self.disk, &self.dir)?.into_iter().rev();
+        Ok(listed.filter_map(|listed| Some((listed.path, listed.manifest.ok()?))).next())
+    }
+
+    /// Where the next backup is made.
+    pub(super) fn place(&self) -> PathBuf {
+        self.dir.join(unfinished(self.number))
+    }
+
+    /// From now on it counts. Everything in it must be durable.
+    pub(super) fn publish(&self) -> Result<PathBuf, DiskError> {
+        let path = self.dir.join(name(self.number));
+        self.disk.rename(&self.place(), &path)?;
+        self.disk.sync_dir(&self.dir)?;
+        Ok(path)
+    }
+}
+
+/// The numbers in a directory, and whether each is finished.
+fn entries(disk: &dyn Disk, dir: &Path) -> Result<Vec<(u32, bool)>, DiskError> {
+    let number = |name: &str| {
+        let rest = name.strip_prefix(PREFIX)?;
+        let digits = rest.strip_suffix(UNFINISHED).unwrap_or(rest);
+        Some((digits.parse().ok()?, !rest.ends_with(UNFINISHED)))
+    };
+    Ok(disk.list(dir)?.iter().filter(|entry| entry.is_dir).filter_map(|entry| number(&entry.name)).collect())
+}
+
+fn name(number: u32) -> String {
+    format!("{PREFIX}{number:06}")
+}
+
+fn unfinished(number: u32) -> String {
+    format!("{}{UNFINISHED}", name(number))
+}

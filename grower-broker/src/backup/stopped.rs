@@ -1,0 +1,95 @@
+//! A backup of a data directory on which no broker runs.
+
+use super::cut::Cut;
+use super::{BackedUp, BackupError};
+use crate::metadata::{self, Identity, IdentityError};
+use grower_protocol::ids::Timestamp;
+use grower_storage::disk::{Disk, DiskError};
+use grower_storage::pieces::{Piece, pieces_of_stopped};
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Makes a backup of `data_dir` in the directory `dir`. Nothing in `data_dir` is changed. `go_on` is told how much was
+/// read, and ends it by answering false.
+pub(crate) fn backup(
+    disk: &dyn Disk,
+    data_dir: &Path,
+    dir: &Path,
+    full: bool,
+    now: Timestamp,
+    mut go_on: impl FnMut(u64) -> bool,
+) -> Result<BackedUp, BackupError> {
+    check_apart(data_dir, dir)?;
+    let identity = identity(disk, data_dir)?;
+    let _lock = disk.lock(data_dir).map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => BackupError::InUse { dir: data_dir.to_owned() },
+        _ => error.into(),
+    })?;
+    let mut cut = Cut::begin(disk, dir, full)?;
+    cut.hold(data_dir, "", &[never_written(metadata::META)])?;
+    let snapshot = exists(disk, &metadata::snapshot_path(data_dir))?.then(|| never_written(metadata::SNAPSHOT));
+    hold_stopped(&mut cut, disk, data_dir, metadata::DIR, snapshot)?;
+    for topic in directories(disk, &data_dir.join("topics"))? {
+        for partition in directories(disk, &data_dir.join("topics").join(&topic))? {
+            hold_stopped(&mut cut, disk, data_dir, &format!("topics/{topic}/{partition}"), None)?;
+        }
+    }
+    cut.finish(&identity, now, &mut go_on)
+}
+
+/// A backup within the data would contain itself, and data within backups would be taken for one.
+pub(super) fn check_apart(data_dir: &Path, dir: &Path) -> Result<(), BackupError> {
+    // What is not there yet is where its name says.
+    let real = |path: &Path| std::path::absolute(path).and_then(|path| path.canonicalize().or(Ok(path)));
+    let (Ok(data), Ok(backups)) = (real(data_dir), real(dir)) else { return Ok(()) };
+    if data.starts_with(&backups) || backups.starts_with(&data) {
+        return Err(BackupError::Inside { dir: dir.to_owned() });
+    }
+    Ok(())
+}
+
+/// Whose data it is. A backup of what nobody can say that of could not be restored.
+pub(super) fn identity(disk: &dyn Disk, data_dir: &Path) -> Result<Identity, BackupError> {
+    let path = data_dir.join(metadata::META);
+    match disk.map(&path) {
+        Ok(bytes) => Ok(Identity::parse(&path, bytes.as_ref())?),
+        Err(error) if error.is_not_found() => Err(IdentityError::Missing { path }.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn hold_stopped(
+    cut: &mut Cut<'_>,
+    disk: &dyn Disk,
+    data_dir: &Path,
+    dir: &str,
+    more: Option<Piece>,
+) -> Result<(), BackupError> {
+    let source = data_dir.join(dir);
+    let pieces = pieces_of_stopped(disk, &source)?;
+    let mut pieces = pieces.ok_or(BackupError::Unfinished { dir: source })?;
+    pieces.extend(more);
+    cut.prepare(dir)?;
+    Ok(cut.hold(data_dir, dir, &pieces)?)
+}
+
+/// A small file that is only ever replaced.
+pub(super) fn never_written(name: &str) -> Piece {
+    Piece { name: name.to_owned(), copy: None }
+}
+
+fn exists(disk: &dyn Disk, path: &Path) -> Result<bool, DiskError> {
+    match disk.open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, DiskError> {
+    match disk.list(dir) {
+        Ok(entries) => Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect()),
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}

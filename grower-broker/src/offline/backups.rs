@@ -1,0 +1,41 @@
+//! Backups of a stopped data directory, what backups there are, and a data directory made from one.
+
+pub use crate::backup::{
+    BackedUp, BackupError, Checked, FileSum, Listed, Manifest, ManifestError, RestoreError, Restored,
+};
+
+use super::VerifyError;
+use crate::backup;
+use crate::clock::{Clock, SystemClock};
+use crate::metadata::Uuid;
+use crate::random::random_bytes;
+use grower_storage::disk::{DiskError, FileDisk};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Makes a backup of `data_dir`, on which no broker runs, in the directory of backups `dir`. A `full` one shares nothing
+/// with those before. `go_on` is told how many bytes were read, and ends it by answering false.
+pub fn backup(
+    data_dir: &Path,
+    dir: &Path,
+    full: bool,
+    go_on: impl FnMut(u64) -> bool,
+) -> Result<BackedUp, BackupError> {
+    backup::backup(&FileDisk::new(dir), data_dir, dir, full, SystemClock.now(), go_on)
+}
+
+/// The finished backups in a directory, oldest first.
+pub fn list(dir: &Path) -> Result<Vec<Listed>, DiskError> {
+    backup::list(&FileDisk::read_only(dir), dir)
+}
+
+/// Checks every byte of the backup at `path`, or of the latest in the directory there; none if there is none.
+pub fn check(path: &Path, progress: impl FnMut(u64)) -> Result<Option<Checked>, VerifyError> {
+    backup::check(&FileDisk::read_only(path), path, progress)
+}
+
+/// Makes the new data directory `data_dir` from the backup at `path`, or from the latest in the directory there.
+pub fn restore(path: &Path, data_dir: &Path, progress: impl FnMut(u64)) -> Result<Restored, RestoreError> {
+    let disk: Arc<dyn grower_storage::disk::Disk> = Arc::new(FileDisk::new(data_dir));
+    backup::restore(&disk, path, data_dir, Uuid::from_random(random_bytes()), Arc::new(SystemClock), progress)
+}

@@ -1,0 +1,98 @@
+//! `backup DIR`, `backup list DIR`, `backup verify PATH`.
+
+mod list;
+mod verify;
+
+use crate::arguments::{Common, Output};
+use crate::output::{Out, bytes_for_people, escaped};
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use grower_broker::offline::backups::{self, BackedUp};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Make a backup, list backups, check one
+///
+/// DIR holds any number of backups; each is whole without the others. Where it lies on the volume of the data, a backup costs
+/// next to no room and little time: files that never change any more get a second name. Elsewhere they are copied, once.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    after_long_help = "A backup is one cut: topics, their configs, committed offsets of groups, and at least all the records that those offsets speak of. \
+A backup that was cut short is ignored by all, and removed by the next one. Any backup may be deleted, at any time.
+
+JSON: {\"path\",\"files\",\"bytes\",\"new_bytes\",\"copied_bytes\"}
+
+Examples:
+  grower-cli backup /backups/grower --data-dir /var/lib/grower
+  grower-cli backup list /backups/grower
+  grower-cli backup verify /backups/grower                 the latest
+  grower-cli restore /backups/grower /var/lib/grower-new"
+)]
+pub struct Backup {
+    /// List backups, or check one
+    #[command(subcommand)]
+    command: Option<More>,
+    /// The directory of backups; it is made if it is not there
+    #[arg(required = true)]
+    dir: Option<PathBuf>,
+    /// The data directory, on which no broker runs
+    #[arg(long, value_name = "DATA", required = true)]
+    data_dir: Option<PathBuf>,
+    /// Share nothing with the backups before
+    #[arg(long)]
+    full: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum More {
+    /// List the backups in a directory
+    List(list::List),
+    /// Check every byte of a backup
+    Verify(verify::Verify),
+}
+
+impl Backup {
+    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+        match (self.command, self.dir, self.data_dir) {
+            (Some(More::List(command)), ..) => command.run(common),
+            (Some(More::Verify(command)), ..) => command.run(common),
+            (None, Some(dir), Some(data_dir)) => {
+                let bar = bar("read");
+                let backed_up = backups::backup(&data_dir, &dir, self.full, |bytes| {
+                    bar.set_position(bytes);
+                    true
+                })?;
+                bar.finish_and_clear();
+                print(&backed_up, common.output)
+            }
+            _ => Err(anyhow!("name the directory of the backups and --data-dir")), // The parser sees to it.
+        }
+    }
+}
+
+/// How far long work has come.
+pub(super) fn bar(done: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{{spinner}} {{bytes}} {done}, {{bytes_per_sec}}"));
+    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+}
+
+fn print(backed_up: &BackedUp, output: Output) -> anyhow::Result<()> {
+    let BackedUp { path, files, bytes, new_bytes, copied_bytes } = backed_up;
+    let path = path.display().to_string();
+    let mut out = Out::stdout();
+    match output {
+        Output::Json => out.json(&json!({
+            "path": path, "files": files, "bytes": bytes, "new_bytes": new_bytes, "copied_bytes": copied_bytes,
+        }))?,
+        Output::Table => tell(&mut out, &path, *files, [*bytes, *new_bytes, *copied_bytes])?,
+    }
+    Ok(out.flush()?)
+}
+
+fn tell(out: &mut Out, path: &str, files: u64, bytes: [u64; 3]) -> io::Result<()> {
+    let [all, new, copied] = bytes.map(bytes_for_people);
+    writeln!(out, "{}: {files} files, {all}, of them {new} new and {copied} copied", escaped(path))
+}

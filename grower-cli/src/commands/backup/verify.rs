@@ -1,0 +1,55 @@
+//! `backup verify PATH`.
+
+use crate::arguments::{Common, Output};
+use crate::output::{Out, bytes_for_people, escaped};
+use anyhow::{bail, ensure};
+use clap::Args;
+use grower_broker::offline::backups::{self, Checked};
+use serde_json::json;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Check every byte of a backup
+///
+/// Each file against the checksum of the manifest, and then what the files hold, as `log verify` does.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Exit status: 0 if it can be restored as it was made; 1 with a line for each file that is not as it was.
+
+JSON: {\"path\",\"files\",\"bytes\",\"findings\":[{\"file\",\"what\"}]}"
+)]
+pub(super) struct Verify {
+    /// A backup, or a directory of backups: then the latest
+    path: PathBuf,
+}
+
+impl Verify {
+    pub(super) fn run(self, common: &Common) -> anyhow::Result<()> {
+        let bar = super::bar("checked");
+        let checked = backups::check(&self.path, |bytes| bar.set_position(bytes))?;
+        bar.finish_and_clear();
+        let Some(Checked { path, manifest, findings }) = checked else {
+            bail!("{} is no backup and holds none", self.path.display());
+        };
+        let (path, manifest) = (path.display().to_string(), manifest?);
+        let mut out = Out::stdout();
+        match common.output {
+            Output::Json => {
+                let findings: Vec<_> = findings
+                    .iter()
+                    .map(|finding| json!({"file": finding.path.display().to_string(), "what": finding.what}))
+                    .collect();
+                let (files, bytes) = (manifest.files.len(), manifest.bytes());
+                out.json(&json!({"path": path, "files": files, "bytes": bytes, "findings": findings}))?;
+            }
+            Output::Table => {
+                findings.iter().try_for_each(|finding| writeln!(out, "{}", escaped(&finding.to_string())))?;
+                let (files, bytes) = (manifest.files.len(), bytes_for_people(manifest.bytes()));
+                writeln!(out, "{}: {files} files, {bytes} checked", escaped(&path))?;
+            }
+        }
+        out.flush()?;
+        ensure!(findings.is_empty(), "{path} is damaged");
+        Ok(())
+    }
+}

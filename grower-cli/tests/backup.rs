@@ -1,0 +1,101 @@
+//! `backup` and `restore`: what was committed comes back, byte for byte, and groups go on where they were.
+
+mod kit;
+
+use kit::{Served, feed, json, text};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn cli(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_grower-cli")).args(arguments).output().unwrap()
+}
+
+fn ok(arguments: &[&str]) -> Vec<u8> {
+    let output = cli(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    output.stdout
+}
+
+fn embedded(dir: &Path, arguments: &str, input: &[u8]) -> Vec<u8> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
+    command.arg("--embedded").arg(dir).args(arguments.split_whitespace());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = feed(command.spawn().unwrap(), input);
+    assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+    output.stdout
+}
+
+/// A stopped broker with records, a config and a group that has read four of them.
+fn stopped() -> Served {
+    let mut broker = Served::start();
+    broker.ok("topic create events --config segment.messages=3", b"");
+    broker.ok("produce events --batch-records 1", b"0\n1\n2\n3\n4\n5\n6\n");
+    broker.ok("consume events --group g --limit 4", b"");
+    broker.stop();
+    broker
+}
+
+#[test]
+fn a_restored_directory_serves_what_was_backed_up_and_groups_go_on() {
+    let mut broker = stopped();
+    let (data, backups) = (broker.data_dir(), broker.path("backups"));
+    let (data_text, backups_text) = (data.to_str().unwrap(), backups.to_str().unwrap());
+    let first = ok(&["backup", backups_text, "--data-dir", data_text]);
+    assert!(text(&first).contains("backup-000001: "), "{}", text(&first));
+    broker.restart();
+    broker.ok("produce events", b"7\n8\n");
+    broker.stop();
+    let second = &json(&ok(&["backup", backups_text, "--data-dir", data_text, "--output", "json"]))[0];
+    assert!(second["new_bytes"].as_u64() < second["bytes"].as_u64(), "{second}");
+    let listed = &json(&ok(&["backup", "list", backups_text, "--output", "json"]))[0];
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert!(text(&ok(&["backup", "verify", backups_text])).contains("backup-000002: "));
+
+    for (backup, expected) in
+        [("backup-000001", "0\n1\n2\n3\n4\n5\n6\n"), ("backup-000002", "0\n1\n2\n3\n4\n5\n6\n7\n8\n")]
+    {
+        let restored = broker.path(&format!("restored-from-{backup}"));
+        ok(&["restore", backups.join(backup).to_str().unwrap(), restored.to_str().unwrap()]);
+        assert_eq!(text(&ok(&["log", "verify", restored.to_str().unwrap()])).lines().count(), 1);
+        assert_eq!(text(&embedded(&restored, "consume events --until-end", b"")), expected);
+        assert_eq!(text(&embedded(&restored, "consume events --group g --until-end", b"")), &expected[8..]);
+        let described = text(&embedded(&restored, "topic describe events", b""));
+        assert!(described.contains("segment.messages"), "{described}");
+        let ack = json(&embedded(&restored, "produce events --output json", b"new\n"));
+        assert_eq!(ack[0]["offset"].as_u64(), Some(expected.lines().count() as u64));
+    }
+    broker.restart();
+    assert_eq!(text(&broker.read("events")), "0\n1\n2\n3\n4\n5\n6\n7\n8\n", "the original goes on too");
+}
+
+#[test]
+fn damage_and_wrong_places_are_named() {
+    let mut broker = stopped();
+    let (data, backups) = (broker.data_dir(), broker.path("backups"));
+    let (data_text, backups_text) = (data.to_str().unwrap(), backups.to_str().unwrap());
+    ok(&["backup", backups_text, "--data-dir", data_text]);
+    let fails = |arguments: &[&str]| {
+        let output = cli(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        text(&output.stderr)
+    };
+    assert!(fails(&["restore", backups_text, data_text]).contains("not empty"));
+    assert!(fails(&["restore", data_text, broker.path("new").to_str().unwrap()]).contains("is no backup"));
+    assert!(fails(&["backup", "verify", data_text]).contains("is no backup"));
+    let inside = data.join("backups");
+    assert!(fails(&["backup", inside.to_str().unwrap(), "--data-dir", data_text]).contains("a place of its own"));
+    // The file is written over by name, so that the data, which shares its bytes, stays as it is.
+    let log = backups.join("backup-000001/topics/events/0/00000000000000000003.growerlog");
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[70] ^= 1;
+    fs::remove_file(&log).unwrap();
+    fs::write(&log, bytes).unwrap();
+    assert!(fails(&["backup", "verify", backups_text]).contains("is damaged"));
+    assert!(
+        fails(&["restore", backups_text, broker.path("new").to_str().unwrap()]).contains("restore an earlier backup")
+    );
+    broker.restart();
+    assert!(fails(&["backup", backups_text, "--data-dir", data_text]).contains("a broker works in"));
+    assert_eq!(cli(&["backup", backups_text]).status.code(), Some(2), "it says how it is used");
+}
