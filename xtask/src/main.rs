@@ -7,6 +7,7 @@ mod completions;
 mod fuzz;
 mod layers;
 mod manual;
+mod soak;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ enum Chore {
     Man(manual::Manual),
     /// Writes completion scripts of both binaries for every shell.
     Completions(completions::Completions),
+    /// Runs the daemon under mixed load and checks that it stays as it was.
+    Soak(soak::Soak),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -43,5 +46,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Fuzz(fuzz) => fuzz.run(),
         Chore::Man(manual) => manual.run(),
         Chore::Completions(completions) => completions.run(),
+        Chore::Soak(soak) => soak.run(),
     }
 }

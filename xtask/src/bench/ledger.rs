@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 /// One set of records: the same number from a writer in each partition.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) writer: u32,
+pub(crate) struct Share {
+    pub(crate) writer: u32,
     /// In each partition.
-    pub(super) count: u64,
+    pub(crate) count: u64,
 }
 
 /// Takes records as they come and knows which are missing.
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     partitions: u32,
     size: usize,
     shares: Vec<Share>,
@@ -24,27 +24,27 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(partitions: u32, size: usize, shares: Vec<Share>) -> Self {
+    pub(crate) fn new(partitions: u32, size: usize, shares: Vec<Share>) -> Self {
         let left = shares.iter().map(|share| share.count).sum::<u64>() * u64::from(partitions);
         Self { partitions, size, shares, came: BTreeMap::new(), left }
     }
 
-    pub(super) fn partitions(&self) -> u32 {
+    pub(crate) fn partitions(&self) -> u32 {
         self.partitions
     }
 
     /// How many records have not come yet.
-    pub(super) fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
     /// How many records each partition must hold.
-    pub(super) fn in_each(&self) -> u64 {
+    pub(crate) fn in_each(&self) -> u64 {
         self.shares.iter().map(|share| share.count).sum()
     }
 
     /// Fails unless this is the next record of one of the writers, at the place where it must be.
-    pub(super) fn take(&mut self, record: &ConsumerRecord) -> anyhow::Result<()> {
+    pub(crate) fn take(&mut self, record: &ConsumerRecord) -> anyhow::Result<()> {
         let partition = record.partition.value();
         let place = format_args!("{}/{partition} at offset {}", record.topic, record.offset.value());
         let value = record.value.as_ref().with_context(|| format!("{place}: no value"))?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The type of the file system on which `path` is: the longest mount point above it.
-pub(super) fn file_system(path: &Path) -> anyhow::Result<String> {
+pub(crate) fn file_system(path: &Path) -> anyhow::Result<String> {
     let path = path.canonicalize()?;
     let mounts = fs::read_to_string("/proc/self/mounts").context("this bench wants Linux")?;
     let on_the_way = mounts.lines().filter_map(|line| {
@@ -23,18 +23,18 @@ pub(super) fn file_system(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Appends 4 KiB at a time to a file and makes them durable.
-pub(super) struct SyncProbe {
+pub(crate) struct SyncProbe {
     file: File,
 }
 
 impl SyncProbe {
     /// On a new file.
-    pub(super) fn start(directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(directory: &Path) -> anyhow::Result<Self> {
         Ok(Self { file: File::create(directory.join("sync"))? })
     }
 
     /// How long one append and its fdatasync take.
-    pub(super) fn append(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) fn append(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.file.write_all(&[7; 4096])?;
         self.file.sync_data()?;
@@ -43,7 +43,7 @@ impl SyncProbe {
 }
 
 /// The median time of appending 4 KiB and making them durable.
-pub(super) fn fdatasync_p50(directory: &Path) -> anyhow::Result<Duration> {
+pub(crate) fn fdatasync_p50(directory: &Path) -> anyhow::Result<Duration> {
     let mut probe = SyncProbe::start(directory)?;
     let mut took = (0..200).map(|_| probe.append()).collect::<anyhow::Result<Vec<_>>>()?;
     took.sort_unstable();
@@ -51,13 +51,13 @@ pub(super) fn fdatasync_p50(directory: &Path) -> anyhow::Result<Duration> {
 }
 
 /// Bytes that may still be written to the file system of `path`.
-pub(super) fn free_bytes(path: &Path) -> anyhow::Result<u64> {
+pub(crate) fn free_bytes(path: &Path) -> anyhow::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail * stat.f_frsize)
 }
 
 /// Touches and frees `bytes` of memory, so that the round does not pay for pages the host has taken back.
-pub(super) fn touch_memory(bytes: u64) -> anyhow::Result<()> {
+pub(crate) fn touch_memory(bytes: u64) -> anyhow::Result<()> {
     let available = status_kib(&fs::read_to_string("/proc/meminfo")?, "MemAvailable:")? * 1024;
     let mut memory = vec![0_u8; usize::try_from(bytes.min(available / 2))?];
     memory.iter_mut().step_by(4096).for_each(|page| *page = 1);
@@ -66,7 +66,7 @@ pub(super) fn touch_memory(bytes: u64) -> anyhow::Result<()> {
 }
 
 /// Processor seconds that a process has used.
-pub(super) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The second field is the name in parentheses and may hold anything; user and system time are fields 14 and 15.
     let after_name = stat.rsplit_once(") ").context("a strange /proc/../stat")?.1;
@@ -75,7 +75,7 @@ pub(super) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
 }
 
 /// Processor seconds that the machine has spent at work, on whatever.
-pub(super) fn cpu_seconds_of_all() -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds_of_all() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().context("a strange /proc/stat")?;
     let fields: Vec<f64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
@@ -89,17 +89,17 @@ pub(super) fn cpu_seconds_of_all() -> anyhow::Result<f64> {
 const TICKS: f64 = 100.0;
 
 /// The most memory that a process held since [`reset_peak_memory`], in bytes.
-pub(super) fn peak_memory(process: u32) -> anyhow::Result<u64> {
+pub(crate) fn peak_memory(process: u32) -> anyhow::Result<u64> {
     memory(process, "VmHWM:")
 }
 
 /// What a process holds of memory now, in bytes.
-pub(super) fn resident_memory(process: u32) -> anyhow::Result<u64> {
+pub(crate) fn resident_memory(process: u32) -> anyhow::Result<u64> {
     memory(process, "VmRSS:")
 }
 
 /// Forgets how much memory a process once held.
-pub(super) fn reset_peak_memory(process: u32) -> anyhow::Result<()> {
+pub(crate) fn reset_peak_memory(process: u32) -> anyhow::Result<()> {
     fs::write(format!("/proc/{process}/clear_refs"), "5").context("cannot reset the peak of memory")
 }
 

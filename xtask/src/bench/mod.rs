@@ -7,15 +7,15 @@
 mod amounts;
 mod demands;
 mod latencies;
-mod ledger;
+pub(crate) mod ledger;
 mod limit;
-mod machine;
+pub(crate) mod machine;
 mod meter;
 mod report;
 mod rows;
-mod site;
-mod values;
-mod writers;
+pub(crate) mod site;
+pub(crate) mod values;
+pub(crate) mod writers;
 
 use crate::workspace::{cargo, must_succeed, root};
 use amounts::Amounts;
@@ -88,7 +88,7 @@ fn chosen(only: &[String]) -> anyhow::Result<Vec<Row>> {
 }
 
 /// A new directory on a file system that is on a disk; deleted in the end.
-fn real_directory(base: Option<&Path>, prefix: &str) -> anyhow::Result<TempDir> {
+pub(crate) fn real_directory(base: Option<&Path>, prefix: &str) -> anyhow::Result<TempDir> {
     let base = base.map_or_else(|| root().join("target"), Path::to_owned);
     let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(&base);
     let directory = directory.with_context(|| format!("cannot write to {}", base.display()))?;
@@ -102,7 +102,7 @@ fn real_directory(base: Option<&Path>, prefix: &str) -> anyhow::Result<TempDir> 
 }
 
 /// A load generator built for debugging would be what is measured.
-fn run_in_release() -> anyhow::Result<()> {
+pub(crate) fn run_in_release() -> anyhow::Result<()> {
     must_succeed(cargo().args(["build", "--release", "--package", "grower-broker", "--package", "xtask"]))?;
     let program = root().join("target/release/xtask");
     Err(Command::new(program).args(std::env::args_os().skip(1)).exec())

@@ -8,16 +8,16 @@ const NOISE: usize = 4 << 20;
 
 /// Which record a value belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) writer: u32,
-    pub(super) partition: u32,
+pub(crate) struct Identity {
+    pub(crate) writer: u32,
+    pub(crate) partition: u32,
     /// Of the writer's records in this partition, from 0.
-    pub(super) number: u64,
+    pub(crate) number: u64,
 }
 
 impl Identity {
     /// The record's value: a stretch of noise that begins elsewhere for each record. Nothing is copied or counted.
-    pub(super) fn value(self, size: usize) -> Bytes {
+    pub(crate) fn value(self, size: usize) -> Bytes {
         let noise = noise();
         let begin = self.mixed() as usize % (noise.len() - size);
         Bytes::from_static(&noise[begin..begin + size])
@@ -32,7 +32,7 @@ impl Identity {
 }
 
 /// The same on every run. It lives as long as the process, so that its slices need no counters.
-pub(super) fn noise() -> &'static [u8] {
+pub(crate) fn noise() -> &'static [u8] {
     static MADE: OnceLock<Vec<u8>> = OnceLock::new();
     MADE.get_or_init(|| {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;

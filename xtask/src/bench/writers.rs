@@ -147,7 +147,7 @@ impl Settling {
 }
 
 /// Reads everything back and compares every byte: all that was acknowledged is there, once, in order, and nothing else.
-pub(super) async fn read_back(site: &Site, topic: &str, mut ledger: Ledger) -> anyhow::Result<()> {
+pub(crate) async fn read_back(site: &Site, topic: &str, mut ledger: Ledger) -> anyhow::Result<()> {
     let everything = (0..ledger.partitions()).map(|partition| (topic, PartitionId::new(partition)));
     let client = site.client().await?;
     let builder = client.consumer().assign(everything).from(StartFrom::Beginning).max_poll_records(8192);

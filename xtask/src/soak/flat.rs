@@ -1,0 +1,53 @@
+//! Whether something that should not grow did not grow.
+
+use super::sample::Sample;
+use anyhow::ensure;
+
+/// Growth that is let pass, by which part.
+const PART: f64 = 0.1;
+/// And growth that is let pass in any case: an allocator's last arena, a second segment.
+const BYTES: f64 = (8 << 20) as f64;
+const DESCRIPTORS: f64 = 8.0;
+
+/// Fails unless the last third of the time shows no more memory and descriptors than the middle third. The first third is
+/// for warming up.
+pub(super) fn check(samples: &[Sample]) -> anyhow::Result<()> {
+    let of = |pick: fn(&Sample) -> f64| samples.iter().map(pick).collect::<Vec<_>>();
+    check_values("memory in bytes", &of(|sample| sample.resident as f64), BYTES)?;
+    check_values("descriptors", &of(|sample| sample.descriptors as f64), DESCRIPTORS)
+}
+
+fn check_values(what: &str, values: &[f64], slack: f64) -> anyhow::Result<()> {
+    let third = values.len() / 3;
+    ensure!(0 < third, "too short to tell whether {what} grows: it takes three lines at least");
+    let (middle, last) = (median(&values[third..2 * third]), median(&values[2 * third..]));
+    let most = middle + (middle * PART).max(slack);
+    ensure!(last <= most, "{what}: {middle:.0} in the middle third, {last:.0} in the last: it grows");
+    Ok(())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_flat(value: impl Fn(f64) -> f64) -> bool {
+        let values: Vec<f64> = (0..90).map(|at| value(f64::from(at))).collect();
+        check_values("apples", &values, 2.0).is_ok()
+    }
+
+    #[test]
+    fn what_creeps_is_told_from_what_warms_up_or_swings() {
+        assert!(is_flat(|_| 100.0));
+        assert!(is_flat(|at| if at < 30.0 { at } else { 100.0 }), "warming up");
+        assert!(is_flat(|at| 100.0 + 30.0 * (at % 3.0)), "swinging");
+        assert!(!is_flat(|at| 100.0 + at), "creeping");
+        assert!(!is_flat(|at| if at < 60.0 { 100.0 } else { 120.0 }), "a step late");
+        assert!(check_values("apples", &[1.0, 1.0], 2.0).is_err(), "nothing can be said");
+    }
+}

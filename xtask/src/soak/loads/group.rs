@@ -1,0 +1,74 @@
+//! A group of which some members stay, and others come and go: with a word, or without.
+
+use super::Written;
+use super::stream::SHARED;
+use crate::bench::site::Site;
+use crate::soak::stop::Stop;
+use crate::soak::tally::Tally;
+use anyhow::{Context, ensure};
+use grower_client::{Client, Consumer};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const GROUP: &str = "readers";
+/// How long a visitor stays.
+const VISIT: Duration = Duration::from_secs(5);
+/// How long the group may take for what is left in the end.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A member that stays to the end.
+pub(super) async fn stay(site: &Site, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let client = site.client().await?;
+    let mut member = join(&client, tally).await?;
+    while !stop.has_come() {
+        read(&mut member, tally).await?;
+    }
+    Ok(member.close().await?)
+}
+
+/// Members that stay for a moment. Every other one goes without a word, and its partitions wait until its session ends.
+pub(super) async fn come_and_go(site: &Site, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let client = site.client().await?;
+    let mut says_goodbye = true;
+    while !stop.has_come() {
+        let mut member = join(&client, tally).await?;
+        let began = Instant::now();
+        while began.elapsed() < VISIT && !stop.has_come() {
+            read(&mut member, tally).await?;
+        }
+        if says_goodbye || stop.has_come() {
+            member.close().await?;
+        }
+        says_goodbye = !says_goodbye;
+    }
+    Ok(())
+}
+
+/// Lets the group read what is left, and fails if it does not come to the end of what was written.
+pub(in crate::soak) async fn finish(site: &Site, written: &[Written], tally: &Tally) -> anyhow::Result<()> {
+    let written =
+        written.iter().find(|written| written.topic == SHARED).context("nothing was written for the group")?;
+    let client = site.client().await?;
+    let mut member = join(&client, tally).await?;
+    let began = Instant::now();
+    while !tally.group_has(written.partitions, written.count) {
+        ensure!(began.elapsed() < PATIENCE, "the group did not come to the end of what was written for it");
+        read(&mut member, tally).await?;
+    }
+    Ok(member.close().await?)
+}
+
+async fn join(client: &Client, tally: &Tally) -> anyhow::Result<Consumer> {
+    let builder = client.consumer().group(GROUP).subscribe([SHARED]).auto_commit(Some(Duration::from_secs(1)));
+    let member = builder.build().await?;
+    tally.joins.add(1);
+    Ok(member)
+}
+
+async fn read(member: &mut Consumer, tally: &Tally) -> anyhow::Result<()> {
+    for record in member.poll(Duration::from_millis(200)).await? {
+        tally.group_got(record.partition.value(), record.offset.value())?;
+        tally.consumed.add(1);
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! What the daemon has to bear, all at once.
+
+mod churn;
+mod group;
+mod idle;
+mod scrape;
+mod slow;
+mod stream;
+
+pub(super) use group::finish as finish_group;
+
+use super::Place;
+use super::stop::Stop;
+use super::tally::Tally;
+use crate::bench::ledger::{Ledger, Share};
+use crate::bench::site::Site;
+use crate::bench::writers;
+use stream::Stream;
+
+/// One load.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Load {
+    Stream(Stream),
+    Members { steady: bool },
+    Slow,
+    Churn,
+    Scrape,
+    Idle,
+}
+
+impl Load {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let steady = Self::Members { steady: true };
+        let others =
+            [steady, steady, Self::Members { steady: false }, Self::Slow, Self::Churn, Self::Scrape, Self::Idle];
+        stream::STREAMS.into_iter().map(Self::Stream).chain(others)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Stream(stream) => stream.topic,
+            Self::Members { .. } => "a member of the group",
+            Self::Slow => "the slow consumer",
+            Self::Churn => "topics that come and go",
+            Self::Scrape => "scrapes",
+            Self::Idle => "idle connections",
+        }
+    }
+
+    /// Creates what the others rely on.
+    pub(super) async fn prepare(self, site: &Site) -> anyhow::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.create_topic(site).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on until it is told to stop; says what it wrote, if that can be held against the broker.
+    pub(super) async fn run(self, place: &Place, stop: Stop, tally: &Tally) -> anyhow::Result<Option<Written>> {
+        let site = &place.site;
+        match self {
+            Self::Stream(stream) => return stream.run(site, stop, tally).await,
+            Self::Members { steady: true } => group::stay(site, stop, tally).await?,
+            Self::Members { steady: false } => group::come_and_go(site, stop, tally).await?,
+            Self::Slow => slow::run(site, stop, tally).await?,
+            Self::Churn => churn::run(site, stop, tally).await?,
+            Self::Scrape => scrape::run(&place.http, stop, tally).await?,
+            Self::Idle => idle::run(site, stop).await?,
+        }
+        Ok(None)
+    }
+}
+
+/// What must be there in the end: so many acknowledged records in each partition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) topic: &'static str,
+    pub(super) partitions: u32,
+    pub(super) count: u64,
+    size: usize,
+}
+
+impl Written {
+    pub(super) async fn read_back(self, site: &Site) -> anyhow::Result<()> {
+        let share = Share { writer: 0, count: self.count };
+        writers::read_back(site, self.topic, Ledger::new(self.partitions, self.size, vec![share])).await
+    }
+}

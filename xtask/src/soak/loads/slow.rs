@@ -1,0 +1,16 @@
+//! A consumer that falls further and further behind.
+
+use super::stream::BATCHED;
+use crate::bench::site::Site;
+use crate::soak::stop::Stop;
+use crate::soak::tally::Tally;
+use std::time::Duration;
+
+pub(super) async fn run(site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let client = site.client().await?;
+    let mut consumer = client.consumer().subscribe([BATCHED]).max_poll_records(10).build().await?;
+    while stop.sleep(Duration::from_millis(100)).await {
+        tally.consumed.add(consumer.poll(Duration::from_millis(100)).await?.len() as u64);
+    }
+    Ok(consumer.close().await?)
+}

@@ -1,0 +1,95 @@
+//! Producers: bursts of records, each acknowledged before the next burst.
+
+use super::Written;
+use crate::bench::site::Site;
+use crate::bench::values::Identity;
+use crate::soak::stop::Stop;
+use crate::soak::tally::Tally;
+use anyhow::ensure;
+use futures_util::future::try_join_all;
+use grower_client::ids::PartitionId;
+use grower_client::{Acks, Codec, Durability, Producer, Record, TopicSpec};
+use std::time::Duration;
+
+/// One producer and its topic.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::soak) struct Stream {
+    pub(super) topic: &'static str,
+    partitions: u32,
+    size: usize,
+    /// Records of a burst, in each partition.
+    burst: u64,
+    pause: Duration,
+    acks: Acks,
+    codec: Codec,
+    /// How much the topic keeps; none keeps all, and everything is held against the broker in the end.
+    keep: Option<&'static str>,
+}
+
+/// What the group reads.
+pub(super) const SHARED: &str = "shared";
+/// What the slow consumer reads.
+pub(super) const BATCHED: &str = "batched";
+
+const BASE: Stream = Stream {
+    topic: BATCHED,
+    partitions: 1,
+    size: 1024,
+    burst: 100,
+    pause: Duration::from_millis(100),
+    acks: Acks::All,
+    codec: Codec::None,
+    keep: None,
+};
+
+pub(super) const STREAMS: [Stream; 6] = [
+    BASE,
+    Stream { topic: "single", size: 100, burst: 1, pause: Duration::from_millis(2), ..BASE },
+    Stream { topic: "written", size: 400, acks: Acks::Leader, ..BASE },
+    Stream { topic: "packed", size: 700, codec: Codec::Zstd, ..BASE },
+    Stream { topic: SHARED, partitions: 6, size: 200, burst: 10, ..BASE },
+    Stream { topic: "flood", size: 10_000, burst: 1000, pause: Duration::from_secs(1), keep: Some("67108864"), ..BASE },
+];
+
+impl Stream {
+    pub(super) async fn create_topic(self, site: &Site) -> anyhow::Result<()> {
+        let mut spec = TopicSpec::partitions(self.partitions);
+        if let Some(bytes) = self.keep {
+            spec = spec.config("retention.bytes", bytes).config("segment.bytes", "16777216");
+        }
+        site.client().await?.admin().create_topic(self.topic, spec).await?;
+        Ok(())
+    }
+
+    pub(super) async fn run(self, site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::Result<Option<Written>> {
+        let producer = site.client().await?.producer().acks(self.acks).compression(self.codec).build().await?;
+        let mut count = 0;
+        loop {
+            self.send(&producer, count).await?;
+            count += self.burst;
+            tally.acknowledged.add(self.burst * u64::from(self.partitions));
+            if !stop.sleep(self.pause).await {
+                break;
+            }
+        }
+        producer.close().await?;
+        let Self { topic, partitions, size, .. } = self;
+        Ok(self.keep.is_none().then_some(Written { topic, partitions, count, size }))
+    }
+
+    /// The next burst, and all of its acks.
+    async fn send(self, producer: &Producer, from: u64) -> anyhow::Result<()> {
+        let mut under_way = Vec::new();
+        for number in from..from + self.burst {
+            for partition in 0..self.partitions {
+                let value = Identity { writer: 0, partition, number }.value(self.size);
+                let record = Record::new(self.topic).partition(PartitionId::new(partition)).value(value);
+                under_way.push(producer.enqueue(record).await?);
+            }
+        }
+        for ack in try_join_all(under_way).await? {
+            ensure!(self.acks != Acks::All || ack.durability == Durability::Fsynced, "an ack that is not durable");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! `cargo xtask soak`: the daemon under mixed load for as long as one likes, and whether it stays as it was.
+//!
+//! Two things are held against it in the end: memory and descriptors must have become no more since the first third of the
+//! time ([`flat`]), and every record that was acknowledged must be there, once, in order.
+
+mod flat;
+mod loads;
+mod sample;
+mod stop;
+mod tally;
+
+use crate::bench::machine;
+use crate::bench::site::{Daemon, Site, release_build};
+use crate::bench::{real_directory, run_in_release};
+use anyhow::{Context, ensure};
+use clap::Args;
+use loads::{Load, Written};
+use sample::Sample;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use stop::Stopper;
+use tally::Tally;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+/// Runs the daemon under mixed load and checks that it stays as it was.
+#[derive(Args)]
+#[command(
+    after_help = "Loads: batched, single, compressed and leader-acked producers, each against a ledger; a flood with \
+retention at work; a group whose members come and go, some without a word; a slow consumer; topics that are created and \
+deleted; HTTP scrapes; idle connections.
+
+Exits 1 if a load fails, if an acknowledged record is missing, or if in the last third of the time memory or descriptors \
+are more than 10 % (and 8 MiB, or 8 descriptors) above the middle third, medians compared."
+)]
+pub(crate) struct Soak {
+    /// For how long
+    #[arg(long, value_name = "N", default_value_t = 30.0)]
+    minutes: f64,
+    /// Seconds from line to line
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    every: u64,
+    /// Where to put the data: a real file system; target/ unless given
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl Soak {
+    /// Builds the daemon in release mode, then puts it under load.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        if cfg!(debug_assertions) {
+            return run_in_release();
+        }
+        let duration = Duration::try_from_secs_f64(self.minutes * 60.0).context("--minutes takes a positive number")?;
+        let directory = real_directory(self.dir.as_deref(), "soak-")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(async {
+            let data_dir = directory.path().join("broker");
+            let daemon = Daemon::start(&release_build(), &data_dir).await?;
+            let place = Place { site: daemon.site().clone(), http: daemon.http().to_owned(), data_dir };
+            let samples = soak(&place, Duration::from_secs(self.every), |elapsed, _| duration <= elapsed).await?;
+            flat::check(&samples)?;
+            println!("memory and descriptors are flat");
+            daemon.kill().await
+        })
+    }
+}
+
+/// What is under load.
+#[derive(Clone, Debug)]
+struct Place {
+    site: Site,
+    http: String,
+    data_dir: PathBuf,
+}
+
+/// Runs all loads until it is enough, looking every so often, then reads back what they wrote.
+async fn soak(
+    place: &Place,
+    every: Duration,
+    is_enough: impl Fn(Duration, &Tally) -> bool,
+) -> anyhow::Result<Vec<Sample>> {
+    let (stopper, tally) = (Stopper::default(), Arc::new(Tally::default()));
+    let mut running = JoinSet::new();
+    for load in Load::all() {
+        load.prepare(&place.site).await.with_context(|| load.name())?;
+    }
+    for load in Load::all() {
+        let (place, stop, tally) = (place.clone(), stopper.stop(), tally.clone());
+        running.spawn(async move { load.run(&place, stop, &tally).await.with_context(|| load.name()) });
+    }
+    let began = Instant::now();
+    let mut samples = Vec::new();
+    println!("{}", Sample::HEADINGS);
+    while !is_enough(began.elapsed(), &tally) {
+        sleep(every).await;
+        if let Some(ended) = running.try_join_next() {
+            ended??;
+            anyhow::bail!("a load ended by itself");
+        }
+        let sample = Sample::take(place, began.elapsed(), &tally, samples.last())?;
+        println!("{sample}");
+        samples.push(sample);
+    }
+    stopper.stop_all();
+    let mut written = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        written.extend(ended??);
+    }
+    read_back(place, written, &tally).await?;
+    Ok(samples)
+}
+
+async fn read_back(place: &Place, written: Vec<Written>, tally: &Tally) -> anyhow::Result<()> {
+    loads::finish_group(&place.site, &written, tally).await?;
+    let mut records = 0;
+    for written in written {
+        ensure!(0 < written.count, "{} was never written to", written.topic);
+        records += written.count * u64::from(written.partitions);
+        written.read_back(&place.site).await?;
+    }
+    let peak = machine::peak_memory(place.site.process)? >> 20;
+    println!("{records} acknowledged records of the ledgers are there, in order; most memory ever held: {peak} MiB");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

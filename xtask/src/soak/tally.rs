@@ -1,0 +1,64 @@
+//! What the loads have done so far.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counted by the loads, read by whoever prints a line.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) acknowledged: Count,
+    pub(super) consumed: Count,
+    /// Members that joined the group.
+    pub(super) joins: Count,
+    /// Topics created, written to, read and deleted.
+    pub(super) topics: Count,
+    pub(super) scrapes: Count,
+    group: Mutex<BTreeMap<u32, u64>>,
+}
+
+/// Only grows.
+#[derive(Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Tally {
+    /// A member of the group got the record at `offset`. Fails if none of them ever got the one before it.
+    pub(super) fn group_got(&self, partition: u32, offset: u64) -> anyhow::Result<()> {
+        let mut group = self.group.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let next = group.entry(partition).or_default();
+        anyhow::ensure!(offset <= *next, "the group got offset {offset} of partition {partition} and never {next}");
+        *next = (*next).max(offset + 1); // Less is a second look, after a member that went without a word.
+        Ok(())
+    }
+
+    /// Whether the group got everything before `end` in each of these partitions.
+    pub(super) fn group_has(&self, partitions: u32, end: u64) -> bool {
+        let group = self.group.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        (0..partitions).all(|partition| group.get(&partition) == Some(&end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_may_read_twice_but_never_pass_over() {
+        let tally = Tally::default();
+        for offset in [0, 1, 2, 1, 2, 3] {
+            tally.group_got(0, offset).unwrap();
+        }
+        assert!(tally.group_got(0, 5).is_err());
+        assert!(tally.group_has(1, 4) && !tally.group_has(1, 5) && !tally.group_has(2, 4));
+    }
+}
