@@ -22,7 +22,6 @@ async fn get(http: &str, path: &str) -> anyhow::Result<()> {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    let first = answer.lines().next().unwrap_or_default();
-    ensure!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     Ok(())
 }

@@ -35,7 +35,7 @@ const BASE: Stream = Stream {
     topic: BATCHED,
     partitions: 1,
     size: 1024,
-    burst: 100,
+    burst: 30,
     pause: Duration::from_millis(100),
     acks: Acks::All,
     codec: Codec::None,
