@@ -5,6 +5,7 @@
 //! to find out.
 
 mod log;
+mod purge;
 mod service;
 
 use anyhow::{Context, Result, anyhow};
@@ -39,6 +40,7 @@ fn prepare_and_serve(flags: &Flags) -> Result<()> {
     checked?;
     let log = log::start(settings.log_format, &settings.log_level)?;
     raise_open_files();
+    purge::start();
     warn_beyond_loopback(&settings.broker);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let served = runtime.block_on(serve(settings, log));
