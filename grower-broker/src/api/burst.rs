@@ -4,8 +4,8 @@ use crate::api::Api;
 use crate::listener::{Answer, Outbox, Permit};
 use crate::metrics::Timer;
 use crate::partition::{Lone, Partition};
-use grower_protocol::message::Response;
-use grower_protocol::wire::{Correlation, encode, encode_frame};
+use grower_protocol::message::{ErrorCode, Failure, Response};
+use grower_protocol::wire::{Correlation, MESSAGE_BYTES_MAX, encode, encode_frame};
 use grower_storage::log::Slice;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl Burst {
 
     /// Answers with the burst.
     pub(crate) fn answer(&mut self, correlation: Correlation, response: &Response, permit: Permit) {
-        self.head.extend_from_slice(&encode_frame(correlation, &encode(response), 0));
+        self.head.extend_from_slice(&encode_frame(correlation, &encoded(response), 0));
         self.permits.push(permit);
     }
 
@@ -62,8 +62,8 @@ impl Burst {
         slices: Vec<Slice>,
         permit: Permit,
     ) {
-        let length = slices.iter().map(Slice::len).sum();
-        self.head.extend_from_slice(&encode_frame(correlation, &encode(response), length));
+        let (head, slices) = frame(correlation, response, slices);
+        self.head.extend_from_slice(&head);
         self.slices = slices;
         self.permits.push(permit);
         self.send_answers();
@@ -103,8 +103,7 @@ impl Reply {
 
     /// Sends the answer with slices of log after it.
     pub(crate) fn send_slices(self, response: &Response, slices: Vec<Slice>) {
-        let length = slices.iter().map(Slice::len).sum();
-        let head = encode_frame(self.correlation, &encode(response), length);
+        let (head, slices) = frame(self.correlation, response, slices);
         self.outbox.send(Answer::new(head, slices, vec![self.permit]));
     }
 
@@ -112,7 +111,7 @@ impl Reply {
     pub(crate) fn send_all(replies: Vec<(Self, Response)>) {
         let mut groups: Vec<(Arc<Outbox>, Vec<u8>, Vec<Permit>)> = Vec::new();
         for (reply, response) in replies {
-            let frame = encode_frame(reply.correlation, &encode(&response), 0);
+            let frame = encode_frame(reply.correlation, &encoded(&response), 0);
             match groups.iter_mut().find(|(outbox, ..)| Arc::ptr_eq(outbox, &reply.outbox)) {
                 Some((_, head, permits)) => {
                     head.extend_from_slice(&frame);
@@ -125,4 +124,31 @@ impl Reply {
             outbox.send(Answer::new(head, Vec::new(), permits));
         }
     }
+}
+
+/// The frame of an answer and the slices that follow it.
+fn frame(correlation: Correlation, response: &Response, slices: Vec<Slice>) -> (Vec<u8>, Vec<Slice>) {
+    let message = encode(response);
+    if MESSAGE_BYTES_MAX < message.len() {
+        return (encode_frame(correlation, &encode(&too_long(response, message.len())), 0), Vec::new());
+    }
+    let length = slices.iter().map(Slice::len).sum();
+    (encode_frame(correlation, &message, length), slices)
+}
+
+/// The message of an answer without records.
+fn encoded(response: &Response) -> Vec<u8> {
+    let message = encode(response);
+    if MESSAGE_BYTES_MAX < message.len() { encode(&too_long(response, message.len())) } else { message }
+}
+
+/// No client could read the answer, so it gets the reason. What the request did is done.
+fn too_long(response: &Response, bytes: usize) -> Response {
+    let code = match response {
+        Response::Produce(_) | Response::CommitOffsets(_) | Response::CreateTopics(_) => ErrorCode::Internal,
+        _ => ErrorCode::LimitReached,
+    };
+    let detail =
+        format_args!("the answer has {bytes} bytes, over the limit of {MESSAGE_BYTES_MAX}: ask for less at a time");
+    Response::Failed(Failure::new(code, detail))
 }

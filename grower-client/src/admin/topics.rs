@@ -3,7 +3,12 @@
 use super::{Admin, TopicSpec};
 use crate::error::{AdminError, RequestError, only};
 use grower_protocol::ids::{Offset, PartitionId, TopicId, TopicName};
-use grower_protocol::message::{Request, Response, TopicDescription};
+use grower_protocol::message::{ErrorCode, Metadata, Request, Response, TopicDescription};
+
+/// Topics described in one answer.
+const DESCRIBED: usize = 500;
+/// The same, with their segments.
+const DESCRIBED_WITH_SEGMENTS: usize = 16;
 
 impl Admin {
     /// Creates a topic; once this returned, it is durable and may be written to.
@@ -78,12 +83,43 @@ impl Admin {
         names: Option<Vec<TopicName>>,
         segments: bool,
     ) -> Result<Vec<Result<TopicDescription, AdminError>>, AdminError> {
-        match self.cluster.ask_again(&Request::DescribeTopics { topics: names, segments }).await? {
-            (_, Response::DescribeTopics(parts)) => {
-                Ok(parts.into_iter().map(|part| part.map_err(AdminError::from)).collect())
-            }
-            (link, other) => Err(link.refusal("describe topics", other).into()),
+        if let Some(names) = names {
+            return self.describe_named(&names, segments).await;
         }
+        let mut described = self.describe_named(&self.topic_names().await?, segments).await?;
+        let deleted_since = |error: &AdminError| error.code() == Some(ErrorCode::UnknownTopic);
+        described.retain(|topic| !topic.as_ref().is_err_and(deleted_since));
+        Ok(described)
+    }
+
+    /// All that are not internal, by name.
+    async fn topic_names(&self) -> Result<Vec<TopicName>, AdminError> {
+        match self.cluster.ask_again(&Request::Metadata(Metadata::default())).await? {
+            (_, Response::Metadata(metadata)) => {
+                let names = metadata.topics.into_iter().flatten().map(|topic| topic.name);
+                Ok(names.filter(|name| !name.is_internal()).collect())
+            }
+            (link, other) => Err(link.refusal("metadata", other).into()),
+        }
+    }
+
+    /// A few at a time: all of a large cluster do not fit into one answer.
+    async fn describe_named(
+        &self,
+        names: &[TopicName],
+        segments: bool,
+    ) -> Result<Vec<Result<TopicDescription, AdminError>>, AdminError> {
+        let mut described = Vec::with_capacity(names.len());
+        for some in names.chunks(if segments { DESCRIBED_WITH_SEGMENTS } else { DESCRIBED }) {
+            let topics = Some(some.to_vec());
+            match self.cluster.ask_again(&Request::DescribeTopics { topics, segments }).await? {
+                (_, Response::DescribeTopics(parts)) => {
+                    described.extend(parts.into_iter().map(|part| part.map_err(AdminError::from)));
+                }
+                (link, other) => return Err(link.refusal("describe topics", other).into()),
+            }
+        }
+        Ok(described)
     }
 }
 

@@ -1,0 +1,160 @@
+//! Peers that are slow, silent or too many. Each costs what was set for it and nothing more; nobody else notices.
+
+mod support {
+    pub(crate) mod daemon;
+    pub mod process;
+    pub mod raw;
+}
+
+use grower_broker::{Broker, BrokerConfig};
+use grower_client::Client;
+use grower_protocol::ids::TopicId;
+use grower_protocol::message::*;
+use std::net::SocketAddr;
+use std::time::Duration;
+use support::daemon::Daemon;
+use support::process::{resident, resident_until};
+use support::raw::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Longer than anything takes on a busy machine; only a failing test waits so long.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+async fn started(change: impl FnOnce(&mut BrokerConfig)) -> (Broker, SocketAddr) {
+    let mut config = BrokerConfig { listen: "127.0.0.1:0".parse().ok(), ..BrokerConfig::at("/grower") };
+    change(&mut config);
+    let broker = in_memory_with(config).start().await.unwrap();
+    let address = broker.listen_address().unwrap();
+    (broker, address)
+}
+
+async fn connect(address: SocketAddr) -> Raw<TcpStream> {
+    Raw::open(TcpStream::connect(address).await.unwrap()).await
+}
+
+/// Waits until the broker has closed the connection.
+async fn closed(mut stream: TcpStream) {
+    let ended = async {
+        let mut bytes = vec![0; 64 << 10];
+        while stream.read(&mut bytes).await.is_ok_and(|read| 0 < read) {}
+    };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the broker closes it");
+}
+
+fn wait_for_records(topic: TopicId, max_wait_ms: u32) -> Request {
+    Request::Fetch(Fetch { max_wait_ms, ..fetch_from(topic, 0) })
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_one_that_waits_for_records_is_not() {
+    let (_broker, address) = started(|config| config.idle_timeout = Duration::from_millis(300)).await;
+    let mut waiting = connect(address).await;
+    let topic = waiting.create_topic("events", 1, &[]).await;
+    waiting.send(&wait_for_records(topic, 3_000), &[]).await;
+    closed(connect(address).await.stream).await;
+    let (_, response, _) = waiting.receive().await.expect("a connection with a request in work is not idle");
+    assert!(matches!(response, Response::Fetch(_)), "{response:?}");
+    closed(waiting.stream).await;
+}
+
+#[tokio::test]
+async fn a_frame_that_trickles_in_is_given_up() {
+    let (_broker, address) = started(|config| config.frame_timeout = Duration::from_millis(300)).await;
+    let (mut reading, mut writing) = connect(address).await.stream.into_split();
+    let trickling = tokio::spawn(async move {
+        let _ = writing.write_all(&10_000u32.to_be_bytes()).await;
+        let mut each = tokio::time::interval(Duration::from_millis(20));
+        while writing.write_all(&[0]).await.is_ok() {
+            each.tick().await;
+        }
+    });
+    let mut bytes = Vec::new();
+    let ended = tokio::time::timeout(DEADLINE, reading.read_to_end(&mut bytes)).await;
+    let _ = ended.expect("the broker closes it"); // With a reset, if a byte was on its way.
+    tokio::time::timeout(DEADLINE, trickling).await.expect("nothing more can be sent").unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_never_reads_is_closed() {
+    let (_broker, address) = started(|config| config.write_timeout = Duration::from_millis(300)).await;
+    let mut stuck = connect(address).await;
+    let topic = stuck.create_topic("events", 1, &[]).await;
+    let large = batch(&["x".repeat(1_000_000).as_str()]);
+    stuck.produce(topic, Acks::All, &large).await.unwrap();
+    let fetch = grower_protocol::wire::encode(&wait_for_records(topic, 0));
+    let frame = grower_protocol::wire::encode_frame(grower_protocol::wire::Correlation(1), &fetch, 0);
+    let flooding = async { while stuck.stream.write_all(&frame).await.is_ok() {} };
+    tokio::time::timeout(DEADLINE, flooding).await.expect("the broker closes it");
+    let mut other = connect(address).await;
+    assert!(other.produce(topic, Acks::All, &batch(&["served"])).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_told_so_and_has_a_place_once_another_closes() {
+    let (_broker, address) = started(|config| config.max_connections = 1).await;
+    let first = connect(address).await;
+    let refused = Client::connect(address.to_string()).await.err().expect("there is no place");
+    assert!(refused.to_string().contains("serves 1 connections and takes no more"), "{refused}");
+    assert!(refused.is_retriable());
+    drop(first);
+    let again = async { while Client::connect(address.to_string()).await.is_err() {} };
+    tokio::time::timeout(DEADLINE, again).await.expect("the place is free again");
+}
+
+#[tokio::test]
+async fn an_answer_too_long_for_a_message_is_refused_by_name() {
+    let (_broker, address) = started(|_| {}).await;
+    let mut client = connect(address).await;
+    let unknown = ListOffset { topic: TopicId::from_random([9; 16]), partition: PARTITION, spec: OffsetSpec::End };
+    let request = Request::ListOffsets(ListOffsets { partitions: vec![unknown; 200_000] });
+    let Response::Failed(failure) = client.ask(&request).await else { panic!("an answer of some 20 MB was sent") };
+    assert_eq!(failure.code, ErrorCode::LimitReached);
+    assert!(failure.detail.contains("ask for less at a time"), "{failure}");
+    assert!(matches!(client.ask(&Request::InitProducer).await, Response::InitProducer(_)), "the connection goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_idle_connections_and_some_that_never_read_cost_little_and_are_left_alone() {
+    const IDLE: usize = 400;
+    const STUCK: usize = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(dir.path(), &["--memory", "64MiB"]);
+    let mut producer = connect(daemon.listen).await;
+    let topic = producer.create_topic("events", 1, &[]).await;
+    let large = batch(&["x".repeat(500_000).as_str()]);
+    producer.produce(topic, Acks::All, &large).await.unwrap();
+    let before = resident(&daemon.child);
+
+    let mut idle = Vec::new();
+    for _ in 0..IDLE {
+        let mut connection = connect(daemon.listen).await;
+        assert!(matches!(connection.ask(&Request::InitProducer).await, Response::InitProducer(_)));
+        idle.push(connection);
+    }
+    let each = |resident: usize| resident.saturating_sub(before) <= IDLE * (40 << 10);
+    resident_until(&daemon.child, each, "an idle connection takes 40 KiB at most");
+
+    let mut stuck = Vec::new();
+    for _ in 0..STUCK {
+        let mut connection = connect(daemon.listen).await;
+        for _ in 0..16 {
+            connection.send(&wait_for_records(topic, 0), &[]).await;
+        }
+        stuck.push(connection);
+    }
+    for _ in 0..50 {
+        producer.produce(topic, Acks::All, &batch(&["served"])).await.unwrap();
+    }
+    let each = |resident: usize| resident.saturating_sub(before) <= (IDLE + STUCK) * (64 << 10);
+    resident_until(&daemon.child, each, "connections that never read take their share at most");
+    for connection in idle.iter_mut().chain(&mut [producer]) {
+        assert!(matches!(connection.ask(&Request::InitProducer).await, Response::InitProducer(_)), "still open");
+    }
+    for connection in &mut stuck {
+        for _ in 0..16 {
+            assert!(connection.receive().await.is_some(), "whoever reads at last gets everything");
+        }
+    }
+    daemon.terminate();
+}
