@@ -79,9 +79,9 @@ impl Pieces<'_, '_> {
 
     fn varint(&mut self) -> Result<i64, RecordsError> {
         let mut bytes = [0; 10];
-        for at in 0..bytes.len() {
-            bytes[at] = self.byte()?;
-            if bytes[at] & 0x80 == 0 {
+        for byte in &mut bytes {
+            *byte = self.byte()?;
+            if *byte & 0x80 == 0 {
                 break;
             }
         }
