@@ -46,7 +46,7 @@ pub struct BackedUp {
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// Somebody is changing the data.
-    #[error("a broker works in {dir}: let it make the backup itself, without --data-dir, or stop it first", dir = dir.display())]
+    #[error("a broker works in {dir}: stop it first", dir = dir.display())]
     InUse {
         /// The data directory.
         dir: PathBuf,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::disk::MemDisk;
 use crate::epochs::{EpochHistory, EpochStart};
-use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 
 const CHECKPOINT: Checkpoint = Checkpoint {
     log_start: Offset::new(1),
@@ -64,4 +64,27 @@ fn a_stored_file_survives_a_crash_and_a_leftover_is_no_obstacle() {
     store(&disk, dir, &CHECKPOINT).unwrap();
     disk.crash();
     assert_eq!(load::<Checkpoint>(&disk, dir).unwrap(), CHECKPOINT);
+}
+
+#[test]
+fn the_bytes_of_an_audit_record_never_change_and_say_what_was_written() {
+    let loss = AcceptedLoss {
+        offsets: Offset::new(4)..Offset::new(9),
+        at: Timestamp::from_millis(1_000),
+        by: "ada".into(),
+        what: "rot".into(),
+        kept: "x.lost".into(),
+        bytes: 61,
+        crc: 0xdead_beef,
+    };
+    let durable = DurableEnd { end: Offset::new(9), segment: Offset::new(3), position: 122 };
+    let exchange = Exchange { segments: vec![Offset::new(3)], orphans: vec![], durable: Some(durable) };
+    for exchange in [None, Some(exchange)] {
+        let record = AcceptedLosses { losses: vec![loss.clone()], exchange };
+        let bytes = encode(&record);
+        assert_eq!(decode::<AcceptedLosses>(Path::new("accepted-losses"), &bytes).unwrap(), record);
+        if record.exchange.is_some() {
+            insta::assert_snapshot!(hex(&bytes), @"4757616c 00010000 00000070 00000001 00000000 00000004 00000000 00000009 00000000 000003e8 00000003 61646100 00000372 6f740000 0006782e 6c6f7374 00000000 0000003d deadbeef 00000001 00000001 00000000 00000003 00000000 00000001 00000000 00000009 00000000 00000003 00000000 0000007a f08683cd");
+        }
+    }
 }
