@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 /// The longest message in bytes; also bounds what decoding allocates.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-const CONFIG: Configuration<LittleEndian, Varint, Limit<MESSAGE_BYTES_MAX>> =
-    ::bincode::config::standard().with_limit::<MESSAGE_BYTES_MAX>();
+const fn config<const LIMIT: usize>() -> Configuration<LittleEndian, Varint, Limit<LIMIT>> {
+    ::bincode::config::standard().with_limit::<LIMIT>()
+}
 
 /// Why bytes are not the message they should be.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +33,27 @@ pub enum DecodeError {
 /// # Panics
 /// If it is larger than [`MESSAGE_BYTES_MAX`]: whoever builds messages bounds them first.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    ::bincode::serde::encode_to_vec(message, CONFIG).expect("our messages are plain data below the limit")
+    ::bincode::serde::encode_to_vec(message, config::<MESSAGE_BYTES_MAX>())
+        .expect("our messages are plain data below the limit")
 }
 
 /// Reads exactly one message.
+///
+/// The limit counts numbers by their full width, up to eight times the bytes that they take here, and a text by the
+/// length that it claims. So it goes with the size of the message: a few bytes cannot claim a text of many.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let (message, consumed) = ::bincode::serde::decode_from_slice(bytes, CONFIG)?;
+    match bytes.len() {
+        0..SMALL => decode_within::<T, { 16 * SMALL }>(bytes),
+        SMALL..MEDIUM => decode_within::<T, { 16 * MEDIUM }>(bytes),
+        _ => decode_within::<T, MESSAGE_BYTES_MAX>(bytes),
+    }
+}
+
+const SMALL: usize = 4 << 10;
+const MEDIUM: usize = 64 << 10;
+
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (message, consumed) = ::bincode::serde::decode_from_slice(bytes, config::<LIMIT>())?;
     match bytes.len() - consumed {
         0 => Ok(message),
         surplus => Err(DecodeError::Surplus { surplus }),
@@ -53,6 +69,23 @@ mod tests {
         // Nine bytes that promise 2^60 elements.
         let hostile = [253, 0, 0, 0, 0, 0, 0, 0, 16];
         assert!(matches!(decode::<Vec<u8>>(&hostile), Err(DecodeError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_short_message_cannot_claim_a_long_text() {
+        let claim = encode(&(MESSAGE_BYTES_MAX as u64 - 100)); // The length of a text that does not follow.
+        let error = decode::<String>(&claim).unwrap_err().to_string();
+        assert!(error.contains("LimitExceeded"), "{error}");
+    }
+
+    #[test]
+    fn messages_of_every_size_come_back() {
+        for length in [0, SMALL - 3, SMALL, MEDIUM - 3, MEDIUM, 10 * MEDIUM] {
+            let text = "x".repeat(length);
+            assert_eq!(decode::<String>(&encode(&text)).unwrap(), text);
+            let numbers = vec![7u64; length]; // As wide as can be beside the bytes that they take.
+            assert_eq!(decode::<Vec<u64>>(&encode(&numbers)).unwrap(), numbers);
+        }
     }
 
     #[test]
