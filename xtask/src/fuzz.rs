@@ -17,8 +17,11 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// The longest input that is kept for ever.
+/// The longest input that is kept for ever, in bytes.
 const KEPT_BYTES_MAX: usize = 1 << 10;
+
+/// How many of a target are: the repository is not the place for all that was ever found.
+const KEPT_MAX: usize = 40;
 
 /// Which targets, and for how long.
 #[derive(clap::Args)]
@@ -120,6 +123,12 @@ impl Engine {
         merge.arg("-set_cover_merge=1").arg(format!("-max_len={KEPT_BYTES_MAX}")).arg("-verbosity=0");
         let output = merge.arg(&kept).arg(self.dir_of("corpus", target)?).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Those that people named are what once failed; the engine calls its own by a hash.
+        let by_engine = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == 40);
+        let found = corpus::inputs(target.name)?.into_iter().map(|(path, _)| path).filter(by_engine);
+        for surplus in found.skip(KEPT_MAX) {
+            fs::remove_file(surplus)?;
+        }
         println!("{:18} {} inputs kept", target.name, corpus::inputs(target.name)?.len());
         Ok(())
     }

@@ -93,7 +93,10 @@ impl FrameDecoder {
         if self.limit < length {
             return Err(FrameError::TooLong { length, limit: self.limit }); // Before waiting for bytes that must not come.
         }
-        let Some(rest) = rest.first_chunk::<12>() else { return short_head(length) };
+        if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH {
+            return Err(FrameError::Lengths { length, message: 0 }); // However much of the head has come.
+        }
+        let Some(rest) = rest.first_chunk::<12>() else { return Ok(None) };
         let [c0, c1, c2, c3, i0, i1, i2, i3, m0, m1, m2, m3] = *rest;
         let message = u32::from_be_bytes([m0, m1, m2, m3]) as usize;
         if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH + message {
@@ -122,14 +125,6 @@ impl FrameDecoder {
         frame.advance(FRAME_HEAD_LENGTH);
         Ok(Some(Frame { correlation: head.correlation, message: frame, attachment }))
     }
-}
-
-/// A length that cannot hold the rest of the head is wrong before the rest arrives.
-fn short_head(length: usize) -> Result<Option<FrameHead>, FrameError> {
-    if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH {
-        return Err(FrameError::Lengths { length, message: 0 });
-    }
-    Ok(None)
 }
 
 /// Head and message of a frame; the caller sends `attachment_length` bytes of records right after.
