@@ -9,6 +9,7 @@ mod offsets;
 mod peer;
 mod produce;
 mod settings;
+mod size;
 mod topics;
 mod trim;
 
@@ -78,6 +79,10 @@ pub(crate) struct Call {
 impl Api {
     /// Handles one request. What can be answered at once goes to the burst, all else answers by itself later.
     pub(crate) fn handle(self: &Arc<Self>, request: Request, call: Call, burst: &mut Burst) {
+        if let Err(failure) = size::check(&request) {
+            self.health.metrics().request_failed(failure.code);
+            return burst.answer(call.correlation, &Response::Failed(failure), call.permit);
+        }
         let timer = Timer::start(self.health.metrics(), &request); // Ends when dropped: here, or with the reply.
         match request {
             Request::Produce(produce) => self.produce(produce, call, timer, burst),
