@@ -1,6 +1,8 @@
 //! What stands before and around every command.
 
-use crate::commands::{backup, bench, broker, completions, consume, demo, group, log, produce, restore, topic, why};
+use crate::commands::{
+    backup, bench, broker, completions, consume, demo, doctor, group, log, produce, restore, top, topic, why,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,6 +80,10 @@ pub enum Command {
     Group(group::Group),
     /// Say why a topic or a group does not go on: lag, owners, and what everybody waits for
     Why(why::Why),
+    /// Watch a broker: topics with their rates, groups with their lag, syncs, memory, disk
+    Top(top::Top),
+    /// Examine the machine and the broker, and say what to change
+    Doctor(doctor::Doctor),
     /// See how the broker is doing, and see and change its settings
     #[command(subcommand)]
     Broker(broker::Broker),

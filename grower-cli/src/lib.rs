@@ -7,12 +7,14 @@ mod arguments;
 mod capacity;
 mod commands;
 pub mod demo;
+mod doctor;
 mod follow;
 mod lines;
 mod output;
 mod place_in_log;
 mod progress;
 mod session;
+mod top;
 mod why;
 
 pub use arguments::{Arguments, Command};

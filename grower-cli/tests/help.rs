@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 
 /// Every command, as it is typed.
-const COMMANDS: [&str; 38] = [
+const COMMANDS: [&str; 40] = [
     "",
     "demo",
     "topic",
@@ -22,6 +22,8 @@ const COMMANDS: [&str; 38] = [
     "group reset",
     "group delete",
     "why",
+    "top",
+    "doctor",
     "broker",
     "broker describe",
     "broker settings",

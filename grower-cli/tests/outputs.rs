@@ -268,3 +268,39 @@ fn a_reserve_that_is_raised_refuses_writes_until_it_is_lowered() {
     broker.ok("broker alter --config disk.reserve_bytes=", b"");
     broker.ok("produce events", b"0\n");
 }
+
+#[test]
+fn a_doctor_examines_the_machine_and_the_broker() {
+    let mut broker = Served::start();
+    let lines = |command: &str, broker: &Served| {
+        let output = broker.run(command, b"");
+        (kit::json(&output.stdout)[0].as_array().unwrap().clone(), output.status.code())
+    };
+    let (checks, status) = lines("doctor --output json", &broker);
+    let of = |about: &str| checks.iter().find(|check| check["about"] == about);
+    assert_eq!(of("broker").unwrap()["level"].as_str().map(|level| level == "bad"), Some(false));
+    assert!(of("fsync").unwrap()["found"].as_str().unwrap().contains("p99"), "the broker named its directory");
+    let bad = checks.iter().filter(|check| check["level"] == "bad").count();
+    assert_eq!(status, Some(i32::from(bad != 0)));
+    let alone = broker.cli("doctor --output json");
+    broker.stop();
+    let output = kit::feed({ alone }.stdin(std::process::Stdio::piped()).spawn().unwrap(), b"");
+    assert_eq!(output.status.code(), Some(1), "no broker answers");
+    assert!(text(&output.stdout).contains("does not answer"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn why_tells_of_topics_and_groups_by_name() {
+    let broker = Served::start();
+    broker.ok("topic create events:2", b"");
+    broker.ok("produce events --partition 0", b"0\n1\n2\n3\n");
+    broker.ok("consume events --group billing --limit 3", b"");
+    let told = text(&broker.ok("why billing", b""));
+    assert!(told.contains("events/0: no owner: the group has no members, start a consumer; 1 record ("), "{told}");
+    let told = text(&broker.ok("why events", b""));
+    assert!(told.contains("group billing: is 1 record (") && told.contains("why billing says why"), "{told}");
+    let json = kit::json(&broker.ok("why billing --output json", b""));
+    assert_eq!((&json[0][0]["kind"], &json[0][0]["verdict"]), (&"group".into(), &"waits".into()));
+    insta::assert_snapshot!(broker.fails("why nobody", b""), @"error: there is no topic and no group nobody; see grower-cli topic list and group list");
+    insta::assert_snapshot!(broker.fails("top", b""), @"error: top needs a terminal; in a pipe use topic list, group describe or broker describe");
+}

@@ -6,10 +6,12 @@ pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod consume;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod group;
 pub(crate) mod log;
 pub(crate) mod produce;
 pub(crate) mod restore;
+pub(crate) mod top;
 pub(crate) mod topic;
 pub(crate) mod why;
 
@@ -24,6 +26,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Backup(command) => command.run(&arguments.common),
         Command::Restore(command) => command.run(&arguments.common),
         Command::Demo(command) => command.run(&arguments.common).await,
+        Command::Doctor(command) => command.run(&arguments.common).await,
         command => {
             let session = Session::open(&arguments.common).await?;
             let result = run_with(&session, command).await;
@@ -40,12 +43,16 @@ async fn run_with(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::Produce(command) => command.run(session).await,
         Command::Consume(command) => command.run(session).await,
         Command::Group(command) => command.run(session).await,
+        Command::Top(command) => command.run(session).await,
         Command::Why(command) => command.run(session).await,
         Command::Broker(command) => command.run(session).await,
         Command::Bench(command) => command.run(session).await,
         // They came before.
-        Command::Completions(_) | Command::Log(_) | Command::Backup(_) | Command::Restore(_) | Command::Demo(_) => {
-            Ok(())
-        }
+        Command::Completions(_)
+        | Command::Log(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Demo(_)
+        | Command::Doctor(_) => Ok(()),
     }
 }

@@ -43,12 +43,26 @@ pub(crate) fn in_groups(number: u64) -> String {
     grouped
 }
 
+/// The same in nine letters at most: `12.3 M`.
+pub(crate) fn in_short(number: u64) -> String {
+    const MILLION: u64 = 1_000_000;
+    match number {
+        0..10_000_000 => in_groups(number),
+        10_000_000..10_000_000_000 => format!("{:.1} M", number as f64 / MILLION as f64),
+        _ => format!("{:.1} G", number as f64 / (1_000 * MILLION) as f64),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn digits_stand_in_groups_of_three() {
+        assert_eq!(
+            [9_999_999, 12_340_000, 9_999_900_000, 12_340_000_000].map(in_short),
+            ["9,999,999", "12.3 M", "9999.9 M", "12.3 G"]
+        );
         assert_eq!([0, 7, 999, 1_000, 1_234_567].map(in_groups), ["0", "7", "999", "1,000", "1,234,567"]);
     }
 }

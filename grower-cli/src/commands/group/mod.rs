@@ -34,7 +34,7 @@ impl Group {
 }
 
 /// A group's state in words.
-fn state_name(state: GroupState) -> &'static str {
+pub(crate) fn state_name(state: GroupState) -> &'static str {
     match state {
         GroupState::Empty => "empty",
         GroupState::Stable => "stable",

@@ -1,0 +1,89 @@
+//! `doctor [--data-dir DIR]`.
+
+use crate::arguments::{Common, Output};
+use crate::doctor::broker::{self, Reached};
+use crate::doctor::machine::{Disk, Limits};
+use crate::doctor::{Check, Facts, Level, judge};
+use crate::output::{Out, escaped};
+use crate::session::Session;
+use anyhow::{Context, ensure};
+use clap::Args;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Examine the machine and the broker, and say what to change
+///
+/// File system, speed of syncs, limits, memory, free space, clocks, damage. Without --data-dir it looks at the data directory of
+/// the broker, if that is on this machine.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Syncs are measured with a file that has no name, for two seconds at most; nothing of it stays. Exit status: 0 if nothing is bad, \
+1 otherwise.
+
+JSON: an array of {\"level\":\"good\"|\"warning\"|\"bad\",\"about\",\"found\",\"advice\"}; advice is null where all is good."
+)]
+pub struct Doctor {
+    /// Where the data is, or will be
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Doctor {
+    pub(crate) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        let broker = if common.embedded.is_some() { Reached::NotAsked } else { ask(common).await };
+        let told = match &broker {
+            Reached::Yes(answers) => answers.data_dir.clone().filter(|dir| dir.is_dir()),
+            Reached::No(_) | Reached::NotAsked => None,
+        };
+        let disk = match self.data_dir.or_else(|| common.embedded.clone()).or(told) {
+            Some(dir) => Some(look_at(&dir).await?),
+            None => None,
+        };
+        let checks = judge(&Facts { disk, limits: Limits::look(), broker });
+        let mut out = Out::stdout();
+        match common.output {
+            Output::Json => out.json(&checks.iter().map(json).collect::<Vec<_>>())?,
+            Output::Table => checks.iter().try_for_each(|check| print(check, &mut out))?,
+        }
+        out.flush()?;
+        let bad = checks.iter().filter(|check| check.level == Level::Bad).count();
+        ensure!(bad == 0, "{bad} of {} things are bad", checks.len());
+        Ok(())
+    }
+}
+
+async fn ask(common: &Common) -> Reached {
+    let asked = async {
+        let session = Session::open(common).await?;
+        Ok::<_, anyhow::Error>(broker::look(&session.client).await?)
+    };
+    match asked.await {
+        Ok(answers) => Reached::Yes(answers),
+        Err(error) => Reached::No(error.root_cause().to_string()),
+    }
+}
+
+async fn look_at(dir: &Path) -> anyhow::Result<Disk> {
+    let looked = dir.to_owned();
+    let disk = tokio::task::spawn_blocking(move || Disk::look(&looked)).await?;
+    disk.with_context(|| format!("cannot look at {}", dir.display()))
+}
+
+fn print(check: &Check, out: &mut impl Write) -> io::Result<()> {
+    let mark = match check.level {
+        Level::Good => "ok",
+        Level::Warning => "? ",
+        Level::Bad => "! ",
+    };
+    writeln!(out, "{mark} {:18}  {}", check.about, escaped(&check.found))?;
+    check.advice.map_or(Ok(()), |advice| writeln!(out, "                       {advice}"))
+}
+
+fn json(check: &Check) -> serde_json::Value {
+    serde_json::json!({
+        "level": check.level.name(),
+        "about": check.about,
+        "found": check.found,
+        "advice": check.advice,
+    })
+}

@@ -1,0 +1,99 @@
+//! `top`.
+
+use crate::session::{Session, interrupted};
+use crate::top::model::{After, Model, Snapshot};
+use crate::top::{poll::poll, render::render};
+use anyhow::ensure;
+use clap::Args;
+use grower_client::Admin;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Watch a broker: topics with their rates, groups with their lag, syncs, memory, disk
+///
+/// A live view that asks the broker every second. Rates are those since the last look.
+#[derive(Debug, Args)]
+#[command(after_help = "RECS IN and RECS OUT are records a second, IN/S and OUT/S bytes a second.
+
+Keys: q or ctrl-c quits, tab switches between topics and groups, s and S sort by the next or the previous column, r turns the \
+order round, / filters by name, up and down move. Set NO_COLOR for a view without colours.
+
+There is no JSON: see topic list, group describe and broker describe.")]
+pub struct Top {}
+
+/// How often the broker is asked.
+const POLL_EACH: Duration = Duration::from_secs(1);
+/// How soon the thread that reads keys notices that nobody wants them any more.
+const KEYS_EACH: Duration = Duration::from_millis(100);
+
+impl Top {
+    pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        ensure!(
+            std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
+            "top needs a terminal; in a pipe use topic list, group describe or broker describe"
+        );
+        let (events, snapshots) = (keys(), snapshots(session.client.admin()));
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let terminal = ratatui::try_init()?; // A panic restores the terminal as well.
+        let shown = show(terminal, events, snapshots, colour).await;
+        ratatui::restore();
+        shown
+    }
+}
+
+async fn show(
+    mut terminal: DefaultTerminal,
+    mut events: mpsc::UnboundedReceiver<Event>,
+    mut snapshots: mpsc::Receiver<Result<Snapshot, String>>,
+    colour: bool,
+) -> anyhow::Result<()> {
+    let mut model = Model::new();
+    let interrupted = interrupted();
+    tokio::pin!(interrupted);
+    loop {
+        terminal.draw(|frame| render(&mut model, frame, colour))?;
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(Event::Key(key)) if key.is_press() && model.key(key) == After::Quit => return Ok(()),
+                Some(_) => {} // A new size is drawn for.
+                None => return Ok(()),
+            },
+            Some(polled) = snapshots.recv() => model.take(polled),
+            () = &mut interrupted => return Ok(()),
+        }
+    }
+}
+
+/// Reading a terminal blocks, so a thread does it; it ends when nobody listens, or the terminal is gone.
+fn keys() -> mpsc::UnboundedReceiver<Event> {
+    let (tell, told) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        while !tell.is_closed() {
+            match event::poll(KEYS_EACH) {
+                Ok(false) => {}
+                Ok(true) if event::read().is_ok_and(|event| tell.send(event).is_ok()) => {}
+                Ok(true) | Err(_) => return,
+            }
+        }
+    });
+    told
+}
+
+/// Beside the view, so that a broker that does not answer never keeps a key waiting.
+fn snapshots(admin: Admin) -> mpsc::Receiver<Result<Snapshot, String>> {
+    let (tell, told) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let began = Instant::now();
+        loop {
+            let polled = poll(&admin, began.elapsed()).await.map_err(|error| error.to_string());
+            if tell.send(polled).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(POLL_EACH).await;
+        }
+    });
+    told
+}

@@ -1,0 +1,137 @@
+//! What the machine says of itself.
+
+use rustix::fs::{statfs, statvfs};
+use rustix::process::{Resource, getrlimit};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where a data directory is, or will be.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    /// The directory, or the parent that is there already.
+    pub(crate) dir: PathBuf,
+    pub(crate) file_system: String,
+    pub(crate) total: u64,
+    pub(crate) free: u64,
+    /// Latencies of small synced writes, sorted; the reason if there are none.
+    pub(crate) fsync: Result<Vec<Duration>, String>,
+}
+
+/// What the system allows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limits {
+    /// Open files, after a process has asked for all it may have; none is without limit.
+    pub(crate) open_files: Option<u64>,
+    /// Memory for this process: of the machine, or of its control group.
+    pub(crate) memory: Option<u64>,
+    /// Mapped regions of one process.
+    pub(crate) maps: Option<u64>,
+    /// Connections that may wait to be accepted.
+    pub(crate) backlog: Option<u64>,
+    /// Whether something keeps the clock right; none if the system does not tell.
+    pub(crate) clock_kept: Option<bool>,
+}
+
+/// Names of the kinds that statfs tells by number.
+const FILE_SYSTEMS: [(u64, &str); 12] = [
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e, "btrfs"),
+    (0x2fc1_2fc1, "zfs"),
+    (0xf2f5_2010, "f2fs"),
+    (0x0102_1994, "tmpfs"),
+    (0x8584_58f6, "ramfs"),
+    (0x794c_7630, "overlay"),
+    (0x6969, "nfs"),
+    (0xff53_4d42, "cifs"),
+    (0xfe53_4d42, "smb2"),
+    (0x6573_5546, "fuse"),
+];
+
+/// As many syncs as fit, up to so many.
+const SYNCS: usize = 200;
+const SYNCING_FOR: Duration = Duration::from_secs(2);
+
+impl Disk {
+    /// Looks at a directory that is there, or at where it would come to be. Blocks for about two seconds.
+    pub(crate) fn look(dir: &Path) -> io::Result<Self> {
+        let dir = std::path::absolute(dir)?;
+        let dir = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
+        let kind = statfs(dir)?.f_type as u64 & 0xffff_ffff;
+        let known = FILE_SYSTEMS.iter().find(|(number, _)| *number == kind);
+        let space = statvfs(dir)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            file_system: known.map_or_else(|| format!("file system {kind:#x}"), |(_, name)| (*name).to_owned()),
+            total: space.f_blocks.saturating_mul(space.f_frsize),
+            free: space.f_bavail.saturating_mul(space.f_frsize),
+            fsync: measure_syncs(dir).map_err(|error| error.to_string()),
+        })
+    }
+}
+
+/// In a file without a name: nothing of it stays, whatever happens.
+fn measure_syncs(dir: &Path) -> io::Result<Vec<Duration>> {
+    let mut file = tempfile::tempfile_in(dir)?;
+    let began = Instant::now();
+    let mut took = Vec::new();
+    while took.len() < SYNCS && began.elapsed() < SYNCING_FOR {
+        let one = Instant::now();
+        file.write_all(&[7; 4096])?;
+        file.sync_data()?;
+        took.push(one.elapsed());
+    }
+    took.sort_unstable();
+    Ok(took)
+}
+
+impl Limits {
+    /// Asks the system.
+    pub(crate) fn look() -> Self {
+        let machine = memory_total(&read("/proc/meminfo").unwrap_or_default());
+        Self {
+            open_files: getrlimit(Resource::Nofile).maximum,
+            memory: machine.into_iter().chain(number("/sys/fs/cgroup/memory.max")).min(),
+            maps: number("/proc/sys/vm/max_map_count"),
+            backlog: number("/proc/sys/net/core/somaxconn"),
+            clock_kept: Path::new("/run/systemd/timesync")
+                .is_dir()
+                .then(|| Path::new("/run/systemd/timesync/synchronized").exists()),
+        }
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+fn number(path: &str) -> Option<u64> {
+    read(path)?.trim().parse().ok()
+}
+
+fn memory_total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(memory_total("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
+        assert_eq!(memory_total("nothing of the kind"), None);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_yet_is_judged_by_its_parent() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::look(&dir.path().join("not/there/yet")).unwrap();
+        assert_eq!(disk.dir, dir.path());
+        assert!(0 < disk.total && !disk.fsync.unwrap().is_empty());
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0, "it leaves nothing behind");
+    }
+}

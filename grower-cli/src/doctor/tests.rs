@@ -1,0 +1,133 @@
+//! Each judgement at its edges.
+
+use super::broker::{Answers, Reached};
+use super::machine::{Disk, Limits};
+use super::*;
+use std::time::Duration;
+
+fn disk(file_system: &str, micros: u64) -> Disk {
+    Disk {
+        dir: "/srv/grower".into(),
+        file_system: file_system.to_owned(),
+        total: 100 << 30,
+        free: 50 << 30,
+        fsync: Ok(vec![Duration::from_micros(micros); 100]),
+    }
+}
+
+fn answers() -> Answers {
+    Answers {
+        round_trip: Duration::from_micros(300),
+        skew_ms: 2,
+        partitions: 10,
+        segments: 40,
+        memory_used: 1 << 20,
+        memory_budget: 1 << 30,
+        max_connections: 1_000,
+        reserve: 2 << 30,
+        ..Answers::default()
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        open_files: Some(4_096),
+        memory: Some(16 << 30),
+        maps: Some(65_530),
+        backlog: Some(4_096),
+        clock_kept: Some(true),
+    }
+}
+
+fn told(facts: &Facts, only: &str) -> String {
+    let line = |c: Check| format!("{} | {} | {} | {}", c.level.name(), c.about, c.found, c.advice.unwrap_or("-"));
+    let checks = judge(facts).into_iter().filter(|check| only.is_empty() || check.about == only);
+    checks.map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_good_machine_is_good_in_every_line() {
+    let facts = Facts { disk: Some(disk("ext4", 400)), limits: limits(), broker: Reached::Yes(answers()) };
+    insta::assert_snapshot!(told(&facts, ""), @"
+    good | broker | answers in 0.30 ms | -
+    good | file system | ext4 at /srv/grower | -
+    good | fsync | p50 0.40 ms, p99 0.40 ms of 100 writes of 4 KiB | -
+    good | free space | 50.0 GiB of 100.0 GiB, reserve 2.0 GiB | -
+    good | open files | 4,096 allowed, up to 1,366 needed | -
+    good | memory | 16.0 GiB, budget 1.0 GiB | -
+    good | vm.max_map_count | 65,530 maps allowed, 40 segments | -
+    good | net.core.somaxconn | 4,096 connections may wait | -
+    good | clock | kept right by the network | -
+    good | clock skew | the broker's clock is this machine's, within 5 ms | -
+    good | memory budget | 1.0 MiB of 1.0 GiB in use | -
+    good | records | 0 damaged ranges | -
+    ");
+}
+
+#[test]
+fn what_is_at_risk_says_what_to_change() {
+    let bad = Answers {
+        round_trip: Duration::from_millis(80),
+        skew_ms: -90_000,
+        segments: 60_000,
+        memory_used: 1 << 30,
+        damaged: 2,
+        ..answers()
+    };
+    let disk = Disk { free: 1 << 30, ..disk("tmpfs", 1) };
+    let limits = Limits {
+        open_files: Some(1_024),
+        memory: Some(1 << 30),
+        backlog: Some(128),
+        clock_kept: Some(false),
+        ..limits()
+    };
+    insta::assert_snapshot!(told(&Facts { disk: Some(disk), limits, broker: Reached::Yes(bad) }, ""), @"
+    warning | broker | answers in 80.00 ms | run clients closer to it, or look at its load with top
+    bad | file system | tmpfs at /srv/grower | this is memory: records do not survive a restart. Use a directory on a disk
+    warning | fsync | p50 0.00 ms, p99 0.00 ms of 100 writes of 4 KiB | no disk is that fast: something answers before the data is safe. Check that syncs are not turned off
+    bad | free space | 1.0 GiB of 100.0 GiB, reserve 2.0 GiB | writes are refused below the reserve: shorten retention.ms or retention.bytes, trim topics, or enlarge the disk
+    warning | open files | 1,024 allowed, up to 121,286 needed | raise the limit of whoever runs the broker: LimitNOFILE= in its unit, or ulimit -Hn
+    bad | memory | 1.0 GiB, budget 1.0 GiB | leave at least half of the memory to the page cache, where records are read from: lower --memory
+    warning | vm.max_map_count | 65,530 maps allowed, 60,000 segments | each closed segment maps its index: raise vm.max_map_count, or make segment.bytes larger
+    warning | net.core.somaxconn | 128 connections may wait | when many clients connect at once, some are turned away: set net.core.somaxconn to 1024 or more
+    warning | clock | not synchronized | retention and lookups by time follow the clock: run a time service such as systemd-timesyncd or chrony
+    bad | clock skew | the broker's clock is 90000 ms behind this machine's | records are stamped by clients and aged by the broker: synchronize both clocks
+    warning | memory budget | 1.0 GiB of 1.0 GiB in use | clients wait for memory: raise --memory, or look at who sends so much with top
+    bad | records | 2 damaged ranges | topic describe names them, why TOPIC says what to do; suspect the disk
+    ");
+}
+
+#[test]
+fn every_file_system_is_judged() {
+    let judged = |name: &str| told(&Facts { disk: Some(disk(name, 400)), ..Facts::default() }, "file system");
+    insta::assert_snapshot!(["xfs", "overlay", "nfs", "fuse", "file system 0x1"].map(judged).join("\n"), @"
+    good | file system | xfs at /srv/grower | -
+    warning | file system | overlay at /srv/grower | this is a container's own layer, which goes with the container: mount a volume for the data directory
+    bad | file system | nfs at /srv/grower | locks and syncs of a network file system are not to be relied on: use a disk of this machine
+    warning | file system | fuse at /srv/grower | what a sync means depends on the program behind it: prefer ext4 or xfs
+    warning | file system | file system 0x1 at /srv/grower | it is not known whether a sync means anything here: prefer ext4 or xfs
+    ");
+}
+
+#[test]
+fn syncs_are_judged_by_their_speed_and_by_whether_they_work() {
+    let judged = |fsync| told(&Facts { disk: Some(Disk { fsync, ..disk("ext4", 1) }), ..Facts::default() }, "fsync");
+    let each = |micros| judged(Ok(vec![Duration::from_micros(micros)]));
+    let told = [each(5), each(30_000), judged(Ok(Vec::new())), judged(Err("permission denied".to_owned()))];
+    insta::assert_snapshot!(told.join("\n"), @"
+    warning | fsync | p50 0.01 ms, p99 0.01 ms of 1 writes of 4 KiB | no disk is that fast: something answers before the data is safe. Check that syncs are not turned off
+    warning | fsync | p50 30.00 ms, p99 30.00 ms of 1 writes of 4 KiB | every single ack waits for this: use a faster disk, or batch more in each request
+    bad | fsync | no sync ended in time | look at the disk: it hardly works
+    bad | fsync | cannot be measured: permission denied | the directory must be writable for whoever runs the broker
+    ");
+}
+
+#[test]
+fn a_broker_that_does_not_answer_is_bad_unless_only_the_machine_was_asked_about() {
+    let no = || Reached::No("nobody listens".to_owned());
+    insta::assert_snapshot!(told(&Facts { broker: no(), ..Facts::default() }, "broker"), @"bad | broker | does not answer: nobody listens | start it with grower-broker --data-dir DIR, or name another with --broker; its log says why it does not start");
+    let facts = Facts { broker: no(), disk: Some(disk("ext4", 400)), ..Facts::default() };
+    assert!(told(&facts, "broker").starts_with("warning"));
+    assert_eq!(told(&Facts::default(), "broker"), "");
+}

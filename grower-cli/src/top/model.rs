@@ -1,0 +1,237 @@
+//! What is shown, and what the keys do to it.
+
+use crate::capacity::Rate;
+use grower_client::ids::{TopicId, TopicName};
+use grower_client::{BrokerDescription, GroupState, Traffic};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::widgets::TableState;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A broker as one poll found it.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// When, since the view was opened.
+    pub(crate) at: Duration,
+    pub(crate) broker: BrokerDescription,
+    pub(crate) topics: Vec<TopicLine>,
+    pub(crate) groups: Vec<GroupLine>,
+}
+
+/// One topic.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicLine {
+    pub(crate) id: TopicId,
+    pub(crate) name: TopicName,
+    pub(crate) partitions: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// Since the poll before.
+    pub(crate) rate: Rate,
+}
+
+/// One group.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupLine {
+    pub(crate) name: String,
+    pub(crate) state: GroupState,
+    pub(crate) members: u64,
+    pub(crate) lag: u64,
+    pub(crate) lag_ms: Option<u64>,
+}
+
+/// Which table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Topics,
+    Groups,
+}
+
+impl View {
+    /// The columns, in order.
+    pub(crate) fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Topics => &["TOPIC", "PARTS", "RECORDS", "SIZE", "RECS IN", "IN/S", "RECS OUT", "OUT/S"],
+            Self::Groups => &["GROUP", "STATE", "MEMBERS", "LAG", "BEHIND"],
+        }
+    }
+}
+
+/// Everything between the broker and the screen.
+pub(crate) struct Model {
+    pub(crate) view: View,
+    pub(crate) latest: Option<Snapshot>,
+    /// Of all topics, since the poll before.
+    pub(crate) rate: Rate,
+    /// Why there is nothing newer.
+    pub(crate) trouble: Option<String>,
+    /// The column to sort by.
+    pub(crate) sort: usize,
+    pub(crate) descending: bool,
+    pub(crate) filter: String,
+    /// Keys go to the filter.
+    pub(crate) filtering: bool,
+    pub(crate) rows: TableState,
+}
+
+/// What is left to do after a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    GoOn,
+    Quit,
+}
+
+impl Model {
+    pub(crate) fn new() -> Self {
+        Self {
+            view: View::Topics,
+            latest: None,
+            rate: Rate::default(),
+            trouble: None,
+            sort: 0,
+            descending: false,
+            filter: String::new(),
+            filtering: false,
+            rows: TableState::default().with_selected(0),
+        }
+    }
+
+    /// Takes what a poll found.
+    pub(crate) fn take(&mut self, polled: Result<Snapshot, String>) {
+        let mut snapshot = match polled {
+            Ok(snapshot) => snapshot,
+            Err(trouble) => return self.trouble = Some(trouble),
+        };
+        self.trouble = None;
+        if let Some(before) = &self.latest {
+            let over = u64::try_from(snapshot.at.saturating_sub(before.at).as_millis()).unwrap_or(u64::MAX);
+            let moved = moved(&before.broker, &snapshot.broker);
+            for topic in &mut snapshot.topics {
+                topic.rate = moved.get(&topic.id).map(|traffic| Rate::of(traffic, over)).unwrap_or_default();
+            }
+            self.rate = Rate::of(&moved.values().fold(Traffic::default(), sum), over);
+        }
+        self.latest = Some(snapshot);
+    }
+
+    /// The topics that pass the filter, sorted.
+    pub(crate) fn topics(&self) -> Vec<&TopicLine> {
+        let all = self.latest.iter().flat_map(|snapshot| &snapshot.topics);
+        let mut topics: Vec<_> = all.filter(|topic| topic.name.as_str().contains(&self.filter)).collect();
+        topics.sort_by(|a, b| self.order(topic_order(self.sort, a, b)));
+        topics
+    }
+
+    /// The groups that pass the filter, sorted.
+    pub(crate) fn groups(&self) -> Vec<&GroupLine> {
+        let all = self.latest.iter().flat_map(|snapshot| &snapshot.groups);
+        let mut groups: Vec<_> = all.filter(|group| group.name.contains(&self.filter)).collect();
+        groups.sort_by(|a, b| self.order(group_order(self.sort, a, b)));
+        groups
+    }
+
+    fn order(&self, order: Ordering) -> Ordering {
+        if self.descending { order.reverse() } else { order }
+    }
+
+    /// Does what a key asks for.
+    pub(crate) fn key(&mut self, key: KeyEvent) -> After {
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return if key.code == KeyCode::Char('c') { After::Quit } else { After::GoOn };
+        }
+        if self.filtering {
+            self.filter_key(key.code);
+            return After::GoOn;
+        }
+        match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return After::Quit,
+            KeyCode::Tab => self.switch(),
+            KeyCode::Char('s') => self.sort_by(self.sort + 1),
+            KeyCode::Char('S') => self.sort_by(self.sort + self.view.columns().len() - 1),
+            KeyCode::Char('r') => self.descending = !self.descending,
+            KeyCode::Char('/') => self.filtering = true,
+            KeyCode::Down | KeyCode::Char('j') => self.rows.select_next(),
+            KeyCode::Up | KeyCode::Char('k') => self.rows.select_previous(),
+            KeyCode::Home => self.rows.select_first(),
+            KeyCode::End => self.rows.select_last(),
+            _ => {}
+        }
+        After::GoOn
+    }
+
+    fn filter_key(&mut self, code: KeyCode) {
+        match code {
+            KeyCode::Char(letter) => self.filter.push(letter),
+            KeyCode::Backspace => drop(self.filter.pop()),
+            KeyCode::Enter => self.filtering = false,
+            KeyCode::Esc => {
+                self.filter.clear();
+                self.filtering = false;
+            }
+            _ => {}
+        }
+        self.rows.select_first();
+    }
+
+    fn switch(&mut self) {
+        self.view = if self.view == View::Topics { View::Groups } else { View::Topics };
+        self.sort_by(0);
+        self.rows.select_first();
+    }
+
+    /// Names from A on, numbers from the largest down.
+    fn sort_by(&mut self, column: usize) {
+        self.sort = column % self.view.columns().len();
+        self.descending = self.sort != 0;
+    }
+}
+
+/// What went through each topic between two polls. Counters that went back are those of a broker that started anew.
+fn moved(before: &BrokerDescription, now: &BrokerDescription) -> BTreeMap<TopicId, Traffic> {
+    let earlier: BTreeMap<_, _> = before.topics.iter().map(|topic| (topic.topic, topic.total)).collect();
+    let moved = |total: Traffic, before: Traffic| Traffic {
+        records_in: total.records_in.saturating_sub(before.records_in),
+        bytes_in: total.bytes_in.saturating_sub(before.bytes_in),
+        records_out: total.records_out.saturating_sub(before.records_out),
+        bytes_out: total.bytes_out.saturating_sub(before.bytes_out),
+    };
+    let topics = now.topics.iter();
+    topics
+        .map(|topic| (topic.topic, moved(topic.total, earlier.get(&topic.topic).copied().unwrap_or_default())))
+        .collect()
+}
+
+fn sum(a: Traffic, b: &Traffic) -> Traffic {
+    Traffic {
+        records_in: a.records_in + b.records_in,
+        bytes_in: a.bytes_in + b.bytes_in,
+        records_out: a.records_out + b.records_out,
+        bytes_out: a.bytes_out + b.bytes_out,
+    }
+}
+
+fn topic_order(column: usize, a: &TopicLine, b: &TopicLine) -> Ordering {
+    let number = |topic: &TopicLine| match column {
+        1 => topic.partitions,
+        2 => topic.records,
+        3 => topic.bytes,
+        4 => topic.rate.records_in,
+        5 => topic.rate.bytes_in,
+        6 => topic.rate.records_out,
+        7 => topic.rate.bytes_out,
+        _ => 0,
+    };
+    number(a).cmp(&number(b)).then_with(|| a.name.cmp(&b.name))
+}
+
+fn group_order(column: usize, a: &GroupLine, b: &GroupLine) -> Ordering {
+    let number = |group: &GroupLine| match column {
+        1 => group.state as u64,
+        2 => group.members,
+        3 => group.lag,
+        4 => group.lag_ms.unwrap_or(u64::MAX),
+        _ => 0,
+    };
+    number(a).cmp(&number(b)).then_with(|| a.name.cmp(&b.name))
+}
