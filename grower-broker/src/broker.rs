@@ -284,6 +284,7 @@ impl BrokerBuilder {
         tasks.spawn(Rates::run(Arc::downgrade(&api), stop.clone()));
         tasks.spawn(groups.run(stop.clone()));
         tasks.spawn(topics.run_retention(settings, stop.clone()));
+        tasks.spawn(crate::compaction::run(Arc::downgrade(&api), stop.clone()));
         let listen = listener.as_ref().map(|listener| listener.address);
         if let Some(listener) = listener {
             tasks.spawn(serve(listener, api.clone(), limits.clone(), tasks.clone(), stop.clone()));

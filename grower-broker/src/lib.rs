@@ -42,6 +42,7 @@ mod api;
 mod backup;
 mod broker;
 mod clock;
+mod compaction;
 mod groups;
 mod health;
 mod http;

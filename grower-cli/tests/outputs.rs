@@ -59,7 +59,7 @@ fn topics_from_creation_to_deletion() {
     sandbox: segment.messages is the default now
     ");
     insta::assert_snapshot!(says("topic alter sandbox --config retention.ms= --output json"), @r#"{"topic":"sandbox","configs":{"retention.ms":null}}"#);
-    insta::assert_snapshot!(broker.fails("topic alter sandbox --config retention.sm=12h", b""), @r#"error: there is no topic config "retention.sm" (did you mean retention.ms?); known are cleanup.policy, flush, index.interval.bytes, max.message.bytes, message.timestamp.after.max.ms, retention.bytes, retention.messages, retention.ms, segment.bytes, segment.messages, segment.ms"#);
+    insta::assert_snapshot!(broker.fails("topic alter sandbox --config retention.sm=12h", b""), @r#"error: there is no topic config "retention.sm" (did you mean retention.ms?); known are cleanup.policy, delete.retention.ms, flush, index.interval.bytes, max.message.bytes, message.timestamp.after.max.ms, min.cleanable.dirty.ratio, min.compaction.lag.ms, retention.bytes, retention.messages, retention.ms, segment.bytes, segment.messages, segment.ms"#);
     insta::assert_snapshot!(says("topic grow sandbox --partitions 2"), @"sandbox has 2 partitions now, 1 before");
     insta::assert_snapshot!(broker.fails("topic grow sandbox --partitions 1", b""), @"error: topic sandbox has 2 partitions; it can grow, and 1 is not more");
     let listed = says("topic list");
@@ -92,10 +92,13 @@ fn a_topic_is_described_with_its_segments_and_records() {
 
     CONFIG                          VALUE   SET BY
     cleanup.policy                  delete  default
+    delete.retention.ms             1d      default
     flush                           fsync   default
     index.interval.bytes            4KiB    default
     max.message.bytes               1MiB    default
     message.timestamp.after.max.ms  1h      default
+    min.cleanable.dirty.ratio       0.5     default
+    min.compaction.lag.ms           0       default
     retention.bytes                 -1      default
     retention.messages              -1      default
     retention.ms                    5d      default
@@ -119,7 +122,7 @@ fn a_topic_is_described_with_its_segments_and_records() {
       rainbow/1  00000000000000000000.growerlog  ['Hello, Kitty 1!', 'Hello, Kitty 3!', 'Hello, Kitty 5!']   + .growerindex
                  00000000000000000003.growerlog  ['Hello, Kitty 7!']                                         + .growerindex
     ");
-    insta::assert_snapshot!(same_each_time(&broker.ok("topic describe rainbow --segments --output json", b"")), @r#"{"topic":"rainbow","id":"ID","replication_factor":1,"configs":{"cleanup.policy":{"value":"delete","source":"default"},"flush":{"value":"fsync","source":"default"},"index.interval.bytes":{"value":"4KiB","source":"default"},"max.message.bytes":{"value":"1MiB","source":"default"},"message.timestamp.after.max.ms":{"value":"1h","source":"default"},"retention.bytes":{"value":"-1","source":"default"},"retention.messages":{"value":"-1","source":"default"},"retention.ms":{"value":"5d","source":"default"},"segment.bytes":{"value":"1GiB","source":"default"},"segment.messages":{"value":"3","source":"topic"},"segment.ms":{"value":"1d","source":"default"}},"partitions":[{"partition":0,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":396,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":32,"max_timestamp":TIME}]},{"partition":1,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":396,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":32,"max_timestamp":TIME}]}]}"#);
+    insta::assert_snapshot!(same_each_time(&broker.ok("topic describe rainbow --segments --output json", b"")), @r#"{"topic":"rainbow","id":"ID","replication_factor":1,"configs":{"cleanup.policy":{"value":"delete","source":"default"},"delete.retention.ms":{"value":"1d","source":"default"},"flush":{"value":"fsync","source":"default"},"index.interval.bytes":{"value":"4KiB","source":"default"},"max.message.bytes":{"value":"1MiB","source":"default"},"message.timestamp.after.max.ms":{"value":"1h","source":"default"},"min.cleanable.dirty.ratio":{"value":"0.5","source":"default"},"min.compaction.lag.ms":{"value":"0","source":"default"},"retention.bytes":{"value":"-1","source":"default"},"retention.messages":{"value":"-1","source":"default"},"retention.ms":{"value":"5d","source":"default"},"segment.bytes":{"value":"1GiB","source":"default"},"segment.messages":{"value":"3","source":"topic"},"segment.ms":{"value":"1d","source":"default"}},"partitions":[{"partition":0,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":396,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":32,"max_timestamp":TIME}]},{"partition":1,"leader":1,"leader_epoch":0,"replicas":[1],"in_sync":[1],"log_start":0,"high_watermark":4,"log_end":4,"bytes":396,"damaged":[],"segments":[{"log_file":"00000000000000000000.growerlog","index_file":"00000000000000000000.growerindex","base_offset":0,"end_offset":3,"log_bytes":249,"index_bytes":32,"max_timestamp":TIME},{"log_file":"00000000000000000003.growerlog","index_file":"00000000000000000003.growerindex","base_offset":3,"end_offset":4,"log_bytes":83,"index_bytes":32,"max_timestamp":TIME}]}]}"#);
 }
 
 #[test]

@@ -25,6 +25,16 @@ pub(super) fn count(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
     within(text.parse().ok()?, allowed)
 }
 
+/// `0.5`, in thousandths.
+pub(super) fn permille(text: &str) -> Option<u16> {
+    let share: f64 = text.parse().ok()?;
+    (0.0..=1.0).contains(&share).then(|| (share * 1000.0).round() as u16)
+}
+
+pub(super) fn show_permille(permille: u16) -> String {
+    (f64::from(permille) / 1000.0).to_string()
+}
+
 /// `-1` for no limit, else as `parse` reads it.
 pub(super) fn unlimited(text: &str, parse: impl FnOnce(&str) -> Option<u64>) -> Option<Option<u64>> {
     if text == "-1" { Some(None) } else { parse(text).map(Some) }

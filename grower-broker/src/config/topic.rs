@@ -39,6 +39,12 @@ pub struct TopicConfig {
     pub max_message_bytes: u32,
     /// How old records leave.
     pub cleanup_policy: CleanupPolicy,
+    /// How long a tombstone stays in a compacted topic after compaction first met it.
+    pub delete_retention_ms: u64,
+    /// A compaction is due when this much of what may be compacted is new, in thousandths.
+    pub min_cleanable_dirty_permille: u16,
+    /// Records younger than this are not compacted.
+    pub min_compaction_lag_ms: u64,
     /// What an ack waits for.
     pub flush: FlushPolicy,
     /// How far a record's timestamp may lie ahead of the broker's clock.
@@ -50,6 +56,22 @@ pub struct TopicConfig {
 pub enum CleanupPolicy {
     /// Whole segments are dropped, by `retention.*`.
     Delete,
+    /// Of each key the last record stays; `retention.*` mean nothing.
+    Compact,
+    /// Both.
+    CompactDelete,
+}
+
+impl CleanupPolicy {
+    /// Whether the last record of each key is kept, and others are not.
+    pub fn compacts(self) -> bool {
+        self != Self::Delete
+    }
+
+    /// Whether `retention.*` count.
+    pub fn deletes(self) -> bool {
+        self != Self::Compact
+    }
 }
 
 /// What an ack of level `all` waits for.
@@ -73,6 +95,9 @@ impl Default for TopicConfig {
             index_interval_bytes: 4096,
             max_message_bytes: 1 << 20,
             cleanup_policy: CleanupPolicy::Delete,
+            delete_retention_ms: DAY_MS,
+            min_cleanable_dirty_permille: 500,
+            min_compaction_lag_ms: 0,
             flush: FlushPolicy::Fsync,
             message_timestamp_after_max_ms: 60 * 60 * 1000,
         }
@@ -110,9 +135,6 @@ impl TopicConfig {
     /// Sets one key.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
         let known = known(key)?;
-        if key == "cleanup.policy" && value.contains("compact") {
-            return Err(ConfigError::NotYet { key: key.to_owned(), value: value.to_owned() });
-        }
         let sane = Some(value.trim()).filter(|_| value.len() <= VALUE_LENGTH_MAX);
         sane.and_then(|value| (known.set)(self, value)).ok_or_else(|| ConfigError::invalid(key, value, known.accepts))
     }

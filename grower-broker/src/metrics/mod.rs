@@ -15,6 +15,7 @@ pub(crate) use latency::Latency;
 pub(crate) use traffic::{Totals, Traffic};
 pub(crate) use work::{Timer, Work};
 
+use crate::partition::Shrunk;
 use grower_protocol::message::ErrorCode;
 use grower_protocol::message::FsyncDescription;
 use parking_lot::Mutex;
@@ -50,6 +51,9 @@ struct Counted {
     connections: Gauge,
     connections_refused: Counter,
     disk_full: Gauge,
+    compactions: Counter,
+    compaction_before: Counter,
+    compaction_after: Counter,
     writes_refused: Family<Reason, Counter>,
     requests_failed: Family<Reason, Counter>,
     started: Instant,
@@ -73,6 +77,9 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             disk_full: Gauge::default(),
+            compactions: Counter::default(),
+            compaction_before: Counter::default(),
+            compaction_after: Counter::default(),
             writes_refused: Family::default(),
             requests_failed: Family::default(),
             started: Instant::now(),
@@ -134,6 +141,13 @@ impl Metrics {
         self.0.counted.disk_full.set(full.into());
     }
 
+    /// A pass of compaction came to its end.
+    pub(crate) fn compacted(&self, shrunk: Shrunk) {
+        self.0.counted.compactions.inc();
+        self.0.counted.compaction_before.inc_by(shrunk.before);
+        self.0.counted.compaction_after.inc_by(shrunk.after);
+    }
+
     /// Everything as text.
     pub(crate) fn print(&self) -> String {
         let mut text = String::new();
@@ -154,6 +168,11 @@ impl Counted {
         let about = "Connections closed at once, for there were too many";
         to.register("connections_refused", about, self.connections_refused.clone());
         to.register("disk_full", "1 while writes are refused for lack of disk space", self.disk_full.clone());
+        to.register("compactions", "Passes of compaction that came to their end", self.compactions.clone());
+        let about = "Log that compaction wrote anew, as it was before";
+        to.register_with_unit("compaction_before", about, Unit::Bytes, self.compaction_before.clone());
+        let about = "Log that compaction wrote anew, as it is since";
+        to.register_with_unit("compaction_after", about, Unit::Bytes, self.compaction_after.clone());
     }
 }
 

@@ -7,10 +7,12 @@
 
 mod age;
 mod commit;
+mod compaction;
 mod flusher;
 mod idle;
 
 pub(crate) use commit::Waiter;
+pub(crate) use compaction::{CompactError, Shrunk};
 pub(crate) use flusher::{Flushers, Lone};
 
 use crate::config::topic::{FlushPolicy, TopicConfig};

@@ -35,6 +35,8 @@ pub(crate) struct Topics {
     changing: tokio::sync::Mutex<()>,
     /// A segment rolled, or a limit changed: old ones may have to go.
     retention: Notify,
+    /// The same moments, for compaction.
+    compaction: Notify,
     /// Topics came, went or grew.
     changed: Notify,
 }
@@ -54,6 +56,7 @@ impl Topics {
             served: ArcSwap::default(),
             changing: tokio::sync::Mutex::default(),
             retention: Notify::new(),
+            compaction: Notify::new(),
             changed: Notify::new(),
         }
     }
@@ -109,6 +112,11 @@ impl Topics {
     /// Returns when topics came, went or grew after this was called.
     pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
+    }
+
+    /// Returns when there may be something to compact.
+    pub(crate) async fn compaction_wanted(&self) {
+        self.compaction.notified().await;
     }
 
     async fn perform(&self, applied: &Applied) -> Result<(), Failure> {

@@ -33,6 +33,9 @@ impl TopicConfig {
     }
 
     pub(crate) fn retention_limits(&self) -> RetentionLimits {
+        if !self.cleanup_policy.deletes() {
+            return RetentionLimits::default();
+        }
         RetentionLimits { ms: self.retention_ms, bytes: self.retention_bytes, messages: self.retention_messages }
     }
 
@@ -42,7 +45,7 @@ impl TopicConfig {
             batch_bytes_max,
             plain_bytes_max: batch_bytes_max.saturating_mul(PLAIN_FACTOR),
             timestamp_max: now.plus_millis(self.message_timestamp_after_max_ms),
-            key_required: false,
+            key_required: self.cleanup_policy.compacts(),
         }
     }
 }

@@ -9,6 +9,7 @@ impl Topics {
     /// Asks for a look at all partitions soon.
     pub(crate) fn look_at_retention(&self) {
         self.retention.notify_one();
+        self.compaction.notify_one();
     }
 
     /// Runs until `stop`.

@@ -25,14 +25,6 @@ pub enum ConfigError {
         /// What the key takes.
         accepts: &'static str,
     },
-    /// A value that a later version will take.
-    #[error("{key}={value} is not supported yet; leave it at delete")]
-    NotYet {
-        /// The key.
-        key: String,
-        /// As given.
-        value: String,
-    },
     /// The same key twice in one request.
     #[error("{key} is set more than once")]
     Repeated {

@@ -1,7 +1,9 @@
 //! The table of keys, sorted: what each takes, and where it goes.
 
 use super::{CleanupPolicy, FlushPolicy, TopicConfig};
-use crate::config::text::{bytes, count, millis, show_bytes, show_limit, show_millis, unlimited};
+use crate::config::text::{
+    bytes, count, millis, permille, show_bytes, show_limit, show_millis, show_permille, unlimited,
+};
 
 /// 100 years.
 const MILLIS_MAX: u64 = 36_525 * 86_400_000;
@@ -19,14 +21,33 @@ pub(super) struct Key {
     pub(super) show: fn(&TopicConfig) -> String,
 }
 
-pub(super) const KEYS: [Key; 11] = [
+pub(super) const KEYS: [Key; 14] = [
     Key {
         name: "cleanup.policy",
-        accepts: "delete",
-        set: |config, text| (text == "delete").then(|| config.cleanup_policy = CleanupPolicy::Delete),
+        accepts: "delete, compact, or compact,delete for both",
+        set: |config, text| {
+            config.cleanup_policy = match text {
+                "delete" => CleanupPolicy::Delete,
+                "compact" => CleanupPolicy::Compact,
+                "compact,delete" | "delete,compact" => CleanupPolicy::CompactDelete,
+                _ => return None,
+            };
+            Some(())
+        },
         show: |config| match config.cleanup_policy {
             CleanupPolicy::Delete => "delete".to_owned(),
+            CleanupPolicy::Compact => "compact".to_owned(),
+            CleanupPolicy::CompactDelete => "compact,delete".to_owned(),
         },
+    },
+    Key {
+        name: "delete.retention.ms",
+        accepts: "a duration up to 100 years, such as 1d",
+        set: |config, text| {
+            config.delete_retention_ms = millis(text, 0..=MILLIS_MAX)?;
+            Some(())
+        },
+        show: |config| show_millis(config.delete_retention_ms),
     },
     Key {
         name: "flush",
@@ -70,6 +91,24 @@ pub(super) const KEYS: [Key; 11] = [
             Some(())
         },
         show: |config| show_millis(config.message_timestamp_after_max_ms),
+    },
+    Key {
+        name: "min.cleanable.dirty.ratio",
+        accepts: "a number from 0 to 1, such as 0.5",
+        set: |config, text| {
+            config.min_cleanable_dirty_permille = permille(text)?;
+            Some(())
+        },
+        show: |config| show_permille(config.min_cleanable_dirty_permille),
+    },
+    Key {
+        name: "min.compaction.lag.ms",
+        accepts: "a duration up to 100 years, such as 1h",
+        set: |config, text| {
+            config.min_compaction_lag_ms = millis(text, 0..=MILLIS_MAX)?;
+            Some(())
+        },
+        show: |config| show_millis(config.min_compaction_lag_ms),
     },
     Key {
         name: "retention.bytes",

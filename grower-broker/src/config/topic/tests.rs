@@ -18,10 +18,13 @@ fn defaults_are_those_of_the_design() {
         .collect();
     assert_snapshot!(lines.join("\n"), @"
     cleanup.policy=delete
+    delete.retention.ms=1d
     flush=fsync
     index.interval.bytes=4KiB
     max.message.bytes=1MiB
     message.timestamp.after.max.ms=1h
+    min.cleanable.dirty.ratio=0.5
+    min.compaction.lag.ms=0
     retention.bytes=-1
     retention.messages=-1
     retention.ms=5d
@@ -47,6 +50,8 @@ fn sizes_and_durations_are_read_as_people_write_them() {
     assert_eq!(set("retention.ms", "250").unwrap().retention_ms, Some(250));
     assert_eq!(set("retention.ms", "-1").unwrap().retention_ms, None);
     assert_eq!(set("index.interval.bytes", "0").unwrap().index_interval_bytes, 0);
+    assert_eq!(set("cleanup.policy", "delete,compact").unwrap().cleanup_policy, CleanupPolicy::CompactDelete);
+    assert_eq!(set("min.cleanable.dirty.ratio", "0.25").unwrap().min_cleanable_dirty_permille, 250);
     assert_eq!(set("flush", "os").unwrap().flush, FlushPolicy::Os);
 }
 
@@ -61,6 +66,9 @@ fn hostile_values_are_refused() {
             assert!(set(key, value).is_err(), "{key}={value}");
         }
     }
+    for ratio in ["-0.1", "1.1", "NaN", "inf", "half", ""] {
+        assert!(set("min.cleanable.dirty.ratio", ratio).is_err(), "{ratio}");
+    }
     assert!(set("segment.bytes", "-1").is_err());
     assert!(set("segment.ms", &" 1s".repeat(1_000)).is_err());
 }
@@ -68,14 +76,14 @@ fn hostile_values_are_refused() {
 #[test]
 fn a_refused_value_is_named_with_what_would_do() {
     assert_snapshot!(refusal("retention.ms", "-2"), @r#"retention.ms="-2" is not allowed: it takes a duration from 1ms to 100 years, such as 5d; -1 for no limit"#);
-    assert_snapshot!(refusal("cleanup.policy", "compact"), @"cleanup.policy=compact is not supported yet; leave it at delete");
+    assert_snapshot!(refusal("cleanup.policy", "compress"), @r#"cleanup.policy="compress" is not allowed: it takes delete, compact, or compact,delete for both"#);
     assert_snapshot!(refusal("flush", &"x".repeat(1000)), @r#"flush="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.." is not allowed: it takes fsync, or os to let acks run ahead of the disk"#);
 }
 
 #[test]
 fn an_unknown_key_is_answered_with_the_nearest() {
-    assert_snapshot!(refusal("segment.byte", "1"), @r#"there is no topic config "segment.byte" (did you mean segment.bytes?); known are cleanup.policy, flush, index.interval.bytes, max.message.bytes, message.timestamp.after.max.ms, retention.bytes, retention.messages, retention.ms, segment.bytes, segment.messages, segment.ms"#);
-    assert_snapshot!(refusal("compression", "1"), @r#"there is no topic config "compression"; known are cleanup.policy, flush, index.interval.bytes, max.message.bytes, message.timestamp.after.max.ms, retention.bytes, retention.messages, retention.ms, segment.bytes, segment.messages, segment.ms"#);
+    assert_snapshot!(refusal("segment.byte", "1"), @r#"there is no topic config "segment.byte" (did you mean segment.bytes?); known are cleanup.policy, delete.retention.ms, flush, index.interval.bytes, max.message.bytes, message.timestamp.after.max.ms, min.cleanable.dirty.ratio, min.compaction.lag.ms, retention.bytes, retention.messages, retention.ms, segment.bytes, segment.messages, segment.ms"#);
+    assert_snapshot!(refusal("compression", "1"), @r#"there is no topic config "compression"; known are cleanup.policy, delete.retention.ms, flush, index.interval.bytes, max.message.bytes, message.timestamp.after.max.ms, min.cleanable.dirty.ratio, min.compaction.lag.ms, retention.bytes, retention.messages, retention.ms, segment.bytes, segment.messages, segment.ms"#);
 }
 
 #[test]

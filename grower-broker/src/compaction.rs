@@ -1,0 +1,100 @@
+//! Compacted topics are compacted: after a roll, after a change of configs, and every so often; one pass at a time.
+//!
+//! A pass reads and writes files while the partition goes on, and holds the broker while it does: a data directory is given
+//! up only when nobody writes to it any more. Its keys count against the memory budget.
+
+use crate::api::Api;
+use crate::partition::{CompactError, Partition};
+use grower_protocol::ids::{PartitionId, TopicId};
+use grower_storage::compaction::{Compaction, CompactionError};
+use grower_storage::log::ChangeError;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The most that the keys of one pass take, and the part of the memory budget that it is at most.
+const KEYS_BYTES_MAX: usize = 128 << 20;
+const PART_OF_MEMORY: usize = 4;
+/// A log with damage in it is not read again and again for nothing.
+const REST: Duration = Duration::from_secs(600);
+
+/// Partitions in which a pass met damage, and when.
+type Resting = HashMap<(TopicId, PartitionId), Instant>;
+
+/// Runs until `stop`, or until the broker is gone.
+pub(crate) async fn run(broker: Weak<Api>, stop: CancellationToken) {
+    let mut resting = Resting::new();
+    while let Some((topics, settings)) = broker.upgrade().map(|api| (api.topics.clone(), api.settings.clone())) {
+        tokio::select! {
+            () = topics.compaction_wanted() => {}
+            () = tokio::time::sleep(settings.now().broker.retention_check) => {}
+            () = stop.cancelled() => return,
+        }
+        resting.retain(|_, since| since.elapsed() < REST);
+        for partition in topics.all() {
+            let place = (partition.topic, partition.partition);
+            if !partition.config().cleanup_policy.compacts() || resting.contains_key(&place) {
+                continue;
+            }
+            let Some(api) = broker.upgrade() else { return };
+            if compact_if_due(api, partition, &stop).await == Outcome::Damage {
+                resting.insert(place, Instant::now());
+            }
+        }
+    }
+}
+
+/// What came of looking at a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// All there was to do is done, or can be tried again at any time.
+    Fine,
+    /// A file is damaged: nothing will come of it until that is repaired.
+    Damage,
+}
+
+async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &CancellationToken) -> Outcome {
+    let (now, keys_bytes) = (api.clock.now(), KEYS_BYTES_MAX.min(api.memory.total() / PART_OF_MEMORY));
+    let looked = partition.clone();
+    let due = tokio::task::spawn_blocking(move || looked.compaction(now, keys_bytes)).await;
+    let Ok(Some(compaction)) = due else { return Outcome::Fine };
+    let reserved = tokio::select! {
+        reserved = api.memory.reserve(compaction.keys_bytes()) => reserved,
+        () = stop.cancelled() => return Outcome::Fine,
+    };
+    let stop = stop.clone();
+    let ran = tokio::task::spawn_blocking(move || {
+        let _reserved = reserved; // Until the keys are gone.
+        compact(&api, &partition, compaction, &stop)
+    });
+    ran.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a compaction broke off");
+        Outcome::Damage
+    })
+}
+
+fn compact(api: &Api, partition: &Partition, compaction: Compaction, stop: &CancellationToken) -> Outcome {
+    // New files are written before old ones go, and the disk's reserve is not for them.
+    let go_on = || !stop.is_cancelled() && api.space.admit(0).is_ok();
+    let (topic, number) = (&partition.topic_name, partition.partition);
+    match partition.compact(compaction, &go_on) {
+        Ok(shrunk) => {
+            api.health.metrics().compacted(shrunk);
+            tracing::debug!(%topic, partition = %number, before = shrunk.before, after = shrunk.after, "compacted");
+            Outcome::Fine
+        }
+        Err(CompactError::Pass(CompactionError::Stopped)) => Outcome::Fine,
+        Err(CompactError::Log(ChangeError::Failed(error))) => {
+            api.health.fail(error.to_string());
+            Outcome::Fine
+        }
+        Err(error) => {
+            tracing::warn!(%topic, partition = %number, %error, "compaction has to wait");
+            match error {
+                CompactError::Pass(CompactionError::Damaged { .. }) => Outcome::Damage,
+                _ => Outcome::Fine,
+            }
+        }
+    }
+}

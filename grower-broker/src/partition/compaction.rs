@@ -1,0 +1,65 @@
+//! Compaction of a partition: a pass works on the files, this lets it begin and takes what it has finished.
+
+use super::Partition;
+use crate::config::topic::TopicConfig;
+use grower_protocol::ids::Timestamp;
+use grower_storage::compaction::{Compacted, Compaction, CompactionError, CompactionPolicy};
+use grower_storage::log::ChangeError;
+
+/// What a pass came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shrunk {
+    /// Bytes of the segments that were written anew.
+    pub(crate) before: u64,
+    /// Bytes of what took their place.
+    pub(crate) after: u64,
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CompactError {
+    #[error(transparent)]
+    Pass(#[from] CompactionError),
+    #[error(transparent)]
+    Log(#[from] ChangeError),
+}
+
+impl Partition {
+    /// A pass that is due. Nobody is kept waiting while it runs.
+    pub(crate) fn compaction(&self, now: Timestamp, keys_bytes: usize) -> Option<Compaction> {
+        let policy = compaction_policy(&self.config(), keys_bytes)?;
+        let tail = self.tail.lock();
+        if tail.deleted { None } else { tail.log.compaction(&policy, self.high_watermark(), now) }
+    }
+
+    /// Runs a pass to its end, or until `go_on` says no. The log is held only to put something in its place.
+    pub(crate) fn compact(&self, compaction: Compaction, go_on: &dyn Fn() -> bool) -> Result<Shrunk, CompactError> {
+        let mut pass = compaction.survey(go_on)?;
+        let mut shrunk = Shrunk::default();
+        while let Some(compacted) = pass.step(go_on)? {
+            let (before, after) = compacted.bytes();
+            if !self.publish(compacted)? {
+                break;
+            }
+            shrunk.before += before;
+            shrunk.after += after;
+        }
+        Ok(shrunk)
+    }
+
+    fn publish(&self, compacted: Compacted) -> Result<bool, ChangeError> {
+        let mut tail = self.tail.lock();
+        // The directory of a deleted topic may have been moved away: what is left of the pass goes with it.
+        if tail.deleted { Ok(false) } else { tail.log.publish(compacted) }
+    }
+}
+
+/// None for a topic that is not compacted.
+fn compaction_policy(config: &TopicConfig, keys_bytes: usize) -> Option<CompactionPolicy> {
+    config.cleanup_policy.compacts().then_some(CompactionPolicy {
+        min_dirty_permille: config.min_cleanable_dirty_permille.into(),
+        min_lag_ms: config.min_compaction_lag_ms,
+        delete_retention_ms: config.delete_retention_ms,
+        keys_bytes,
+    })
+}
