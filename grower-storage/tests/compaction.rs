@@ -184,6 +184,19 @@ fn a_pass_that_the_log_changed_under_publishes_nothing() {
 }
 
 #[test]
+fn a_pass_that_saw_records_which_were_truncated_since_says_nothing_of_their_offsets() {
+    let mut world = busy(Codec::None);
+    let pass = world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).unwrap();
+    let mut pass = pass.survey(&|| true).unwrap();
+    world.log.truncate(Offset::new(world.end() - 1)).unwrap();
+    while let Some(done) = pass.step(&|| true).unwrap() {
+        assert!(!world.log.publish(done).unwrap());
+    }
+    world.reopen();
+    assert!(world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).is_some(), "all of it is still dirty");
+}
+
+#[test]
 fn a_pass_stops_when_it_is_told_to() {
     let mut world = busy(Codec::None);
     let due = |world: &World| world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).unwrap();

@@ -30,6 +30,8 @@ pub(crate) struct Subject {
     pub(crate) epochs: EpochHistory,
     pub(crate) remembered: HashSet<Offset>,
     pub(crate) cleaned_end: Offset,
+    /// How often the log had been truncated.
+    pub(crate) truncations: u64,
     pub(crate) now: Timestamp,
     pub(crate) policy: CompactionPolicy,
 }
@@ -47,7 +49,11 @@ pub struct CompactionPass {
 }
 
 /// Something that a pass has finished.
-pub struct Compacted(pub(crate) Outcome);
+pub struct Compacted {
+    pub(crate) outcome: Outcome,
+    /// How often the log had been truncated when the pass began: offsets may mean other records since.
+    pub(crate) truncations: u64,
+}
 
 pub(crate) enum Outcome {
     /// One segment for the place of several, or of one.
@@ -66,7 +72,7 @@ pub(crate) struct Rewritten {
 impl Compacted {
     /// Bytes of log before and after.
     pub fn bytes(&self) -> (u64, u64) {
-        match &self.0 {
+        match &self.outcome {
             Outcome::Segments(rewritten) => {
                 let before = rewritten.old.iter().map(|segment| segment.extent().position).sum();
                 (before, rewritten.replacing.bytes)
@@ -164,11 +170,15 @@ impl CompactionPass {
     pub fn step(&mut self, go_on: &dyn Fn() -> bool) -> Result<Option<Compacted>, CompactionError> {
         while let Some(group) = self.groups.pop_front() {
             if let Some(rewritten) = self.rewrite(group, go_on)? {
-                return Ok(Some(Compacted(Outcome::Segments(rewritten))));
+                return Ok(Some(self.done(Outcome::Segments(rewritten))));
             }
         }
         let first = !std::mem::replace(&mut self.done, true);
-        Ok(first.then_some(Compacted(Outcome::Clean { end: self.known_end })))
+        Ok(first.then(|| self.done(Outcome::Clean { end: self.known_end })))
+    }
+
+    fn done(&self, outcome: Outcome) -> Compacted {
+        Compacted { outcome, truncations: self.subject.truncations }
     }
 
     /// Writes one segment for the place of some; none if that one would be as it was.

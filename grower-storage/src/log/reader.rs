@@ -91,7 +91,7 @@ pub struct SegmentInfo {
     pub bytes: u64,
     /// Bytes of index.
     pub index_bytes: u64,
-    /// How many records it holds.
+    /// How many offsets it spans: as many as it has records, if none were compacted away.
     pub records: u64,
     /// The latest timestamp in it; none if it is empty.
     pub max_timestamp: Option<Timestamp>,

@@ -27,6 +27,7 @@ impl DiskLog {
             epochs: self.epochs.clone(),
             remembered: self.producers.remembered(),
             cleaned_end: self.cleaned_end,
+            truncations: self.truncations,
             now,
             policy: *policy,
         }))
@@ -35,12 +36,12 @@ impl DiskLog {
     /// Takes what a pass has finished; false if the log has changed under it.
     pub(super) fn take_compacted(&mut self, compacted: Compacted) -> Result<bool, ChangeError> {
         self.alive()?;
-        match compacted.0 {
-            Outcome::Clean { end } => {
-                self.store_cleaned_end(end.min(self.span().end))?;
-                Ok(true)
-            }
-            Outcome::Segments(rewritten) => match self.place_of(&rewritten) {
+        let same = compacted.truncations == self.truncations;
+        match compacted.outcome {
+            Outcome::Clean { end } if same => self.store_cleaned_end(end).map(|()| true),
+            // Records that no pass has seen may stand where those were that this one saw.
+            Outcome::Clean { .. } => Ok(false),
+            Outcome::Segments(rewritten) => match self.place_of(&rewritten).filter(|_| same) {
                 Some(at) => self.replace_segments(at, &rewritten).map(|()| true),
                 None => {
                     rewritten.discard(&*self.disk, &self.dir);
@@ -86,7 +87,12 @@ impl DiskLog {
         let mut segments = self.view.segments();
         segments.splice(at..at + rewritten.old.len(), [new]);
         self.view.replace(self.span(), segments);
-        self.store_cleaned_end(self.cleaned_end)
+        match self.store_cleaned_end(self.cleaned_end) {
+            // The manifest stays until the next one. Finishing it again would find nothing to do.
+            Err(ChangeError::Disk(error)) => tracing::warn!(%error, "a manifest of compaction stays for now"),
+            stored => stored?,
+        }
+        Ok(())
     }
 
     /// Says durably how far the log is clean, and that nothing is being replaced.
