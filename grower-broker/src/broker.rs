@@ -281,8 +281,11 @@ impl BrokerBuilder {
         });
         api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
         groups.forget_unknown_topics().await;
+        if let Err(failure) = groups.update_internal_topic().await {
+            tracing::warn!(%failure, "the groups' topic is not compacted yet; the next start tries again");
+        }
         tasks.spawn(Rates::run(Arc::downgrade(&api), stop.clone()));
-        tasks.spawn(groups.run(stop.clone()));
+        tasks.spawn(groups.run(settings.clone(), stop.clone()));
         tasks.spawn(topics.run_retention(settings, stop.clone()));
         tasks.spawn(crate::compaction::run(Arc::downgrade(&api), stop.clone()));
         let listen = listener.as_ref().map(|listener| listener.address);

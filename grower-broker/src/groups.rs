@@ -2,13 +2,14 @@
 //!
 //! A step is decided and its records are appended under the shard's lock, so that the log has the order of the steps;
 //! the answer waits, without the lock, until all of that is durable. The records are ordinary batches in an ordinary
-//! topic, created when the first group is.
+//! compacted topic, created when the first group is.
 
 mod heartbeats;
-mod shorten;
+mod housekeeping;
 
 use crate::clock::Clock;
-use crate::group::{GroupLimits, GroupRecord, SHARDS, Shard, ShardLoader, Step, TOPIC, internal_topic, shard_of};
+use crate::config::settings::LiveSettings;
+use crate::group::{Ages, GroupLimits, GroupRecord, SHARDS, Shard, ShardLoader, Step, TOPIC, internal_topic, shard_of};
 use crate::metadata::{Image, Limits};
 use crate::partition::{Flushers, Partition};
 use crate::random::random_bytes;
@@ -32,6 +33,8 @@ pub(crate) struct Groups {
     /// Sessions are measured from here, by a clock that never goes back.
     started: Instant,
     shards: Vec<Mutex<Shard>>,
+    /// Of the groups in each shard; locked for a moment, within the shard's lock or without it.
+    ages: Vec<Mutex<Ages>>,
     lobby: Lobby,
 }
 
@@ -52,14 +55,15 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 impl Groups {
     /// Loads every group from the internal topic. The topics must be open.
     pub(crate) fn load(topics: Arc<Topics>, flushers: Arc<Flushers>, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
-        let mut groups =
-            Self { topics, flushers, clock, started: Instant::now(), shards: Vec::new(), lobby: Lobby::default() };
+        let (shards, ages, lobby) = (Vec::new(), Vec::new(), Lobby::default());
+        let mut groups = Self { topics, flushers, clock, started: Instant::now(), shards, ages, lobby };
         for number in (0..SHARDS).map(PartitionId::new) {
-            let shard = match groups.log_of(number) {
+            let (shard, ages) = match groups.log_of(number) {
                 Some(log) => load_shard(&log, groups.now())?,
-                None => Shard::new(GroupLimits::default()),
+                None => (Shard::new(GroupLimits::default()), Ages::default()),
             };
             groups.shards.push(Mutex::new(shard));
+            groups.ages.push(Mutex::new(ages));
         }
         Ok(groups)
     }
@@ -143,6 +147,10 @@ impl Groups {
         &self.shards[number.value() as usize % self.shards.len()]
     }
 
+    fn ages(&self, number: PartitionId) -> &Mutex<Ages> {
+        &self.ages[number.value() as usize % self.ages.len()]
+    }
+
     /// Where the log of a partition ends, for the check of commits.
     pub(crate) fn log_end(&self, topic: TopicId, partition: PartitionId) -> Option<Offset> {
         self.topics.partition(topic, partition).ok().map(|partition| partition.span().log_end)
@@ -168,17 +176,17 @@ impl Groups {
         }
     }
 
-    /// Expires members and follows changes of topics until `stop`.
-    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+    /// Expires members, follows changes of topics, and forgets groups that nobody uses, until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, settings: Arc<LiveSettings>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(EXPIRE_EACH);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut shorten = tokio::time::interval(shorten::EACH);
-        shorten.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unused = tokio::time::interval(housekeeping::EACH);
+        unused.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let changed = self.topics.changed();
             tokio::select! {
                 _ = ticks.tick() => self.step_everywhere(|shard| shard.expire(self.now())).await,
-                _ = shorten.tick() => self.shorten_all(shorten::RECORDS_MAX).await,
+                _ = unused.tick() => self.forget_unused(settings.now().broker.offsets_retention).await,
                 () = changed => {
                     let image = self.topics.image();
                     self.step_everywhere(|shard| shard.topics_changed(&*image)).await;
@@ -217,18 +225,21 @@ impl Groups {
         for record in records {
             batch.push(&record.to_record(now));
         }
-        log.append(UnplacedBatch::built(batch.build(None)), now).map(|_| ())
+        log.append(UnplacedBatch::built(batch.build(None)), now)?;
+        let mut ages = self.ages(log.partition).lock();
+        records.iter().for_each(|record| ages.note(record, now));
+        Ok(())
     }
 }
 
 /// Replays a shard's log from its start. Damage there stops the broker: an offset that is silently forgotten would
 /// be worse.
-fn load_shard(log: &Partition, at: Timestamp) -> Result<Shard, Failure> {
+fn load_shard(log: &Partition, at: Timestamp) -> Result<(Shard, Ages), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         let (topic, partition) = (&log.topic_name, log.partition);
         Failure::new(ErrorCode::CorruptLog, format_args!("{topic}/{partition} cannot be read: {error}"))
     };
-    let mut loader = ShardLoader::default();
+    let (mut loader, mut ages) = (ShardLoader::default(), Ages::default());
     let span = log.reader().span();
     let mut next = span.start;
     while next < span.end {
@@ -239,7 +250,9 @@ fn load_shard(log: &Partition, at: Timestamp) -> Result<Shard, Failure> {
                 next = batch.header().next_offset();
                 for record in batch.records(RECORD_BYTES_MAX).map_err(|error| failed(&error))? {
                     let record = record.map_err(|error| failed(&error))?;
-                    loader.push(GroupRecord::from_record(&record).map_err(|error| failed(&error))?);
+                    let fact = GroupRecord::from_record(&record).map_err(|error| failed(&error))?;
+                    ages.note(&fact, record.timestamp);
+                    loader.push(fact);
                 }
             }
         }
@@ -247,5 +260,5 @@ fn load_shard(log: &Partition, at: Timestamp) -> Result<Shard, Failure> {
             return Err(failed(&"it ends early"));
         }
     }
-    Ok(loader.finish(at, GroupLimits::default()))
+    Ok((loader.finish(at, GroupLimits::default()), ages))
 }

@@ -60,6 +60,8 @@ pub struct BrokerConfig {
     pub disk_reserve_bytes: Option<u64>,
     /// How often old segments are looked for when nothing else calls for it.
     pub retention_check: Duration,
+    /// How long a group without members keeps its offsets.
+    pub offsets_retention: Duration,
     /// The most bytes of batches in one answer to a fetch. Less than `frame_bytes_max`.
     pub fetch_bytes_max: usize,
     /// How log bytes get into a socket.
@@ -104,6 +106,7 @@ impl BrokerConfig {
             flush_delay: Duration::from_millis(5),
             disk_reserve_bytes: None,
             retention_check: Duration::from_secs(30),
+            offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             fetch_bytes_max: 55 * MIB,
             fetch_zero_copy: ZeroCopy::default(),
             limits: Limits::default(),

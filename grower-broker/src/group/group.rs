@@ -74,14 +74,6 @@ impl Group {
         records
     }
 
-    pub(super) fn snapshot(&self, id: &GroupId) -> Vec<GroupRecord> {
-        self.members.snapshot(id).into_iter().chain(self.offsets.records(id)).collect()
-    }
-
-    pub(super) fn facts(&self) -> usize {
-        1 + self.members.len() + self.offsets.len()
-    }
-
     pub(super) fn summary(&self, id: &GroupId) -> GroupSummary {
         let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         GroupSummary { group: id.clone(), state: self.members.state(), members }

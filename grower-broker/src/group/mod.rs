@@ -29,6 +29,7 @@
 //! reading when there was no answer for the name's [lease](grower_protocol::message::instance_lease), and leave when told that
 //! somebody else has the name.
 
+mod ages;
 mod assignor;
 mod catalog;
 #[expect(clippy::module_inception, reason = "a group is what this module is about")]
@@ -45,6 +46,7 @@ mod refusal;
 mod shard;
 mod slot;
 
+pub use ages::Ages;
 pub use assignor::Assignor;
 pub use catalog::{Catalog, Subscribed};
 pub use limits::GroupLimits;
@@ -72,9 +74,10 @@ pub fn shard_of(group: &GroupId) -> PartitionId {
     PartitionId::new(crc32c(group.as_str().as_bytes()) % SHARDS)
 }
 
-/// The internal topic, to be created on first use. Nothing in it ever gets too old.
+/// The internal topic, to be created on first use. Of each fact the newest counts, so it is compacted; small segments keep
+/// what a start has to read short.
 pub fn internal_topic() -> Result<NewTopic, NameError> {
-    let configs = [("retention.ms", "-1"), ("segment.bytes", "64MiB"), ("max.message.bytes", "64MiB")];
+    let configs = [("cleanup.policy", "compact"), ("segment.bytes", "4MiB"), ("max.message.bytes", "64MiB")];
     Ok(NewTopic {
         name: TopicName::new(TOPIC)?,
         partitions: Some(SHARDS),

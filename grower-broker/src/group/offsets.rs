@@ -27,10 +27,6 @@ impl Offsets {
         self.0.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Of these partitions, or all; those that were ever committed, sorted.
     pub(super) fn fetch(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedOffset> {
         match partitions {
@@ -41,11 +37,6 @@ impl Offsets {
                 slots.iter().filter_map(|slot| Some(committed(*slot, self.0.get(slot)?))).collect()
             }
         }
-    }
-
-    pub(super) fn records(&self, group: &GroupId) -> impl Iterator<Item = GroupRecord> {
-        let record = |(slot, state): (&Slot, &OffsetState)| record(group, *slot, Some(state.clone()));
-        self.0.iter().map(record)
     }
 
     /// Records that forget everything, or one topic.

@@ -206,15 +206,21 @@ impl Shard {
         }
     }
 
-    /// Everything that is known, as records: with these in the log, all before them may be dropped.
-    pub fn snapshot(&self) -> Vec<GroupRecord> {
-        let groups = self.groups.iter().flat_map(|(id, group)| group.snapshot(id));
-        std::iter::once(GroupRecord::Floor { epoch: self.floor }).chain(groups).collect()
+    /// Writes the floor once more: the last one in the log is the one that compaction keeps.
+    pub fn repeat_floor(&self) -> Step<()> {
+        let records = if self.floor == 0 { Vec::new() } else { vec![GroupRecord::Floor { epoch: self.floor }] };
+        Step { records, ..Step::of(()) }
     }
 
-    /// How many records [`Shard::snapshot`] would give.
-    pub fn facts(&self) -> usize {
-        1 + self.groups.values().map(Group::facts).sum::<usize>()
+    /// The log keeps the last floor only, so each one that is written is the highest so far.
+    fn raise_floors(&self, records: &mut [GroupRecord]) {
+        let mut highest = self.floor;
+        for record in records {
+            if let GroupRecord::Floor { epoch } = record {
+                highest = highest.max(*epoch);
+                *epoch = highest;
+            }
+        }
     }
 
     fn step<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> Step<T> {
@@ -273,11 +279,12 @@ impl<T> Step<T> {
     /// none. If it fails it must have appended nothing: then the step is undone as far as anybody can see, and the error is
     /// the answer. Hold the shard from before the step until this returned, so that the log has the order of the steps.
     pub fn settle<E>(
-        self,
+        mut self,
         shard: &mut Shard,
         append: impl FnOnce(&[GroupRecord]) -> Result<(), E>,
     ) -> Result<Result<T, Failure>, E> {
         if !self.records.is_empty() {
+            shard.raise_floors(&mut self.records);
             append(&self.records)?;
             shard.appended(self.records);
         }

@@ -125,6 +125,21 @@ impl Coordinator {
         self.shard = loader.finish(self.now, self.shard.limits);
     }
 
+    /// Of what is synced, keeps the last record of each key, and no tombstone.
+    fn compact(&mut self) {
+        let key = |record: &GroupRecord| record.to_record(Timestamp::default()).key;
+        let after = self.log.split_off(self.durable);
+        let log = std::mem::take(&mut self.log);
+        let overtaken = |at: usize| log[at + 1..].iter().any(|later| key(later) == key(&log[at]));
+        let is_tombstone = |at: usize| log[at].to_record(Timestamp::default()).value.is_none();
+        let kept = (0..log.len()).filter(|at| !overtaken(*at) && !is_tombstone(*at));
+        self.log = kept.map(|at| log[at].clone()).collect();
+        let before = std::mem::replace(&mut self.durable, self.log.len());
+        self.ends.retain(|end| before < *end);
+        self.ends.iter_mut().for_each(|end| *end -= before - self.durable);
+        self.log.extend(after);
+    }
+
     fn commit(&mut self, member: Option<&Member>, slot: Slot, offset: u64) -> Result<Part<()>, Failure> {
         let commit = OffsetCommit {
             group: group(),

@@ -109,6 +109,11 @@ impl Image {
     /// Checks what somebody wishes to change in a topic's configs; none for a value goes back to the default.
     pub fn alter_topic(&self, name: &TopicName, changes: &[(String, Option<String>)]) -> Result<Command, Refusal> {
         check_not_internal(name)?;
+        self.alter_any_topic(name, changes)
+    }
+
+    /// Checks what the broker changes in the configs of a topic, be it one of its own.
+    pub fn alter_any_topic(&self, name: &TopicName, changes: &[(String, Option<String>)]) -> Result<Command, Refusal> {
         let topic = self.named(name)?;
         for (at, (key, value)) in changes.iter().enumerate() {
             if changes.iter().take(at).any(|(earlier, _)| earlier == key) {

@@ -23,7 +23,7 @@ const MANY: u64 = 1 << 24;
 const OFF: &str = "off";
 const AUTO: &str = "auto";
 
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 25] = [
     Key {
         name: "broker.data_dir",
         about: "Where everything is stored",
@@ -215,6 +215,15 @@ pub(super) const KEYS: [Key; 24] = [
             };
             Some(text.to_owned())
         },
+    },
+    Key {
+        name: "groups.offsets_retention",
+        about: "How long a consumer group without members keeps its offsets",
+        accepts: "a duration from 1s to 3650d, such as 7d",
+        kind: Kind::Measure,
+        live: true,
+        set: |to, text| put(&mut to.broker.offsets_retention, duration(text, SECOND..=3650 * DAY)),
+        show: |of| Some(show_duration(of.broker.offsets_retention)),
     },
     Key {
         name: "metadata.topics_max",

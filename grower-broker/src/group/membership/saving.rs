@@ -43,12 +43,6 @@ impl Membership {
         records
     }
 
-    /// Records for everything.
-    pub(in crate::group) fn snapshot(&self, group: &GroupId) -> Vec<GroupRecord> {
-        let members = self.members.keys().map(|id| self.member_record(group, id));
-        std::iter::once(self.group_record(group)).chain(members).collect()
-    }
-
     fn group_record(&self, group: &GroupId) -> GroupRecord {
         let state = GroupState { epoch: self.epoch, assignor: self.assignor.name().to_owned() };
         GroupRecord::Group { group: group.clone(), state: Some(state) }

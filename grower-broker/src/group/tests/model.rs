@@ -76,6 +76,7 @@ enum Op {
     Crash {
         lost: usize,
     },
+    Compact,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +119,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => seat().prop_map(|seat| Op::SendCommit { seat }),
         1 => Just(Op::LateCommit),
         2 => (0usize..4).prop_map(|lost| Op::Crash { lost }),
+        1 => Just(Op::Compact),
     ];
     prop::collection::vec(op, 1..120)
 }

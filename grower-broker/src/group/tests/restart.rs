@@ -56,16 +56,41 @@ fn epochs_never_go_back() {
 }
 
 #[test]
-fn a_snapshot_stands_for_all_records_before_it() {
+fn a_compacted_log_stands_for_the_whole() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow", "sandbox"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
     coordinator.commit(Some(&s2), slot(RAINBOW, 2), 17).unwrap().unwrap();
     let before = coordinator.shard.describe(&group()).unwrap();
-    coordinator.log = coordinator.shard.snapshot();
-    assert_eq!(coordinator.log.len(), coordinator.shard.facts());
+    let all = coordinator.log.len();
+    coordinator.sync();
+    coordinator.compact();
+    assert!(coordinator.log.len() < all);
     coordinator.restart();
     quiet(coordinator, &mut [&mut s1, &mut s2]);
     let after = coordinator.shard.describe(&group()).unwrap();
     assert_eq!((after.members, after.offsets), (before.members, before.offsets));
+}
+
+#[test]
+fn the_last_floor_of_a_log_is_the_highest() {
+    let coordinator = &mut Coordinator::new();
+    let calm = GroupId::new("calm").unwrap();
+    let (topic, partition) = (RAINBOW, PartitionId::new(0));
+    let offset = OffsetToCommit { topic, partition, offset: Offset::ZERO, metadata: String::new() };
+    let commit = OffsetCommit { group: calm.clone(), member: None, offsets: vec![offset] };
+    let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
+    coordinator.settle(step).unwrap();
+    for round in 0..5 {
+        Member::new(&format!("S{round}"), &["rainbow"]).beat(coordinator);
+        coordinator.wait(SESSION_MS.into());
+    }
+    let floor = coordinator.shard.floor;
+    assert!(0 < floor);
+    let step = coordinator.shard.delete(&calm);
+    coordinator.settle(step).unwrap();
+    coordinator.sync();
+    coordinator.compact();
+    coordinator.restart();
+    assert_eq!(coordinator.shard.floor, floor);
 }

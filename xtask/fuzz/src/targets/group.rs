@@ -38,7 +38,7 @@ fn run(input: &[u8]) {
     }
     let _ = shard.topics_changed(&catalog).settle(&mut shard, |_| Ok::<_, ()>(()));
     let _ = shard.expire(Timestamp::MAX).settle(&mut shard, |_| Ok::<_, ()>(()));
-    assert_eq!(shard.snapshot().len(), shard.facts());
+    assert!(shard.repeat_floor().records().len() <= 1);
 }
 
 fn view(key: &[u8], value: Option<&[u8]>) -> RecordView {

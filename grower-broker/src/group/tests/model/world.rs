@@ -82,6 +82,7 @@ impl World {
                     self.commit_as(&member, slot, offset);
                 }
             }
+            Op::Compact => self.coordinator.compact(),
             Op::Crash { lost } => {
                 self.coordinator.crash(lost);
                 let held = self.processes.iter_mut().chain(&mut self.old).flatten();

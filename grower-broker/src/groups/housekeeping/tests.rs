@@ -1,0 +1,161 @@
+use super::*;
+use crate::clock::Clock;
+use crate::config::BrokerConfig;
+use crate::config::settings::{LiveSettings, Settings};
+use crate::group::{GroupRecord, TOPIC, shard_of};
+use crate::health::Health;
+use crate::logs::DiskLogs;
+use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
+use crate::metrics::Metrics;
+use crate::partition::{Flushers, Partition};
+use crate::topic::{IndexKind, Topics};
+use grower_protocol::ids::{GroupId, NodeId, Offset, Timestamp, TopicId, TopicName};
+use grower_protocol::message::{CommittedOffset, NewTopic, OffsetCommit, OffsetToCommit};
+use grower_storage::disk::MemDisk;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Goes when it is told to.
+#[derive(Default)]
+struct Calendar(AtomicI64);
+
+impl Clock for Calendar {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A broker's groups, a topic `events`, and the time of day.
+struct World {
+    groups: Groups,
+    calendar: Arc<Calendar>,
+    topic: TopicId,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (disk, calendar) = (Arc::new(MemDisk::default()), Arc::new(Calendar::default()));
+        let metadata = MemMetadataStore::default();
+        let uuid = Uuid::from_random([1; 16]);
+        let register = Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() };
+        metadata.propose(register).await.unwrap();
+        let logs = Arc::new(DiskLogs::new(disk.clone(), "/data".into()));
+        let topics = Arc::new(Topics::new(Arc::new(metadata), logs, calendar.clone(), IndexKind::default()));
+        let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
+        let wish = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
+        let now = Timestamp::default();
+        topics.change(|image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
+        let health = Health::new(Metrics::new());
+        let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
+        let flushers = Arc::new(Flushers::start(disk, calendar.clone(), health, settings));
+        Self { groups: Groups::load(topics, flushers, calendar.clone()).unwrap(), calendar, topic }
+    }
+
+    fn reload(&mut self) {
+        let (topics, flushers) = (self.groups.topics.clone(), self.groups.flushers.clone());
+        self.groups = Groups::load(topics, flushers, self.calendar.clone()).unwrap();
+    }
+
+    fn wait(&self, millis: i64) {
+        self.calendar.0.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    async fn commit(&self, group: &str, metadata: &str) {
+        let offset = |partition| OffsetToCommit {
+            topic: self.topic,
+            partition: PartitionId::new(partition),
+            offset: Offset::ZERO,
+            metadata: metadata.to_owned(),
+        };
+        let group = GroupId::new(group).unwrap();
+        let commit = OffsetCommit { group: group.clone(), member: None, offsets: (0..4).map(offset).collect() };
+        let ends = |topic, partition| self.groups.log_end(topic, partition);
+        let parts = self.groups.step(&group, |shard, _, _| shard.commit_offsets(&commit, &ends)).await.unwrap();
+        assert!(parts.iter().all(Result::is_ok), "{parts:?}");
+    }
+
+    async fn committed(&self, group: &str) -> Vec<CommittedOffset> {
+        let group = GroupId::new(group).unwrap();
+        self.groups.look(&group, |shard, _| shard.fetch_offsets(&group, None)).await.unwrap()
+    }
+
+    fn log(&self, group: &str) -> Arc<Partition> {
+        self.groups.log_of(shard_of(&GroupId::new(group).unwrap())).unwrap()
+    }
+
+    /// Makes the internal topic as another version or another hand may have made it.
+    async fn configure(&self, key: &str, value: Option<&str>) {
+        let name = TopicName::new(TOPIC).unwrap();
+        let configs = vec![(key.to_owned(), value.map(str::to_owned))];
+        let changed = self.groups.topics.change(|image| Ok(image.alter_any_topic(&name, &configs)?)).await;
+        changed.unwrap();
+    }
+}
+
+fn records(log: &Partition) -> u32 {
+    let span = log.reader().span();
+    let slices = log.reader().read(span.start, 1 << 20, span.end).unwrap();
+    let batches = slices.iter().flat_map(|slice| grower_protocol::batch::BatchReader::new(slice.read().unwrap()));
+    batches.map(|batch| batch.unwrap().header().record_count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compacted_log_says_the_same() {
+    let mut world = World::new().await;
+    world.commit("g", "first").await;
+    world.configure("segment.messages", Some("20")).await;
+    for number in 0..40 {
+        world.commit("g", &format!("commit {number}")).await;
+    }
+    let (before, log) = (world.committed("g").await, world.log("g"));
+    let all = records(&log);
+    let pass = log.compaction(Timestamp::default(), 1 << 20).expect("a pass is due");
+    let shrunk = log.compact(pass, &|| true).unwrap();
+    assert!(shrunk.after < shrunk.before / 4, "{shrunk:?}");
+    assert!(records(&log) < all / 4, "{} of {all} records", records(&log));
+    world.reload();
+    assert_eq!(world.committed("g").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_nobody_uses_is_forgotten_after_its_time() {
+    let mut world = World::new().await;
+    let week = Duration::from_secs(7 * 86_400);
+    world.commit("old", "x").await;
+    world.wait(DAY_MS);
+    world.commit("new", "x").await;
+    world.wait(6 * DAY_MS);
+    world.groups.forget_unused(week).await;
+    assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (4, 4), "not yet");
+    world.reload();
+    world.wait(1);
+    world.groups.forget_unused(week).await;
+    assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (0, 4));
+    world.reload();
+    assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (0, 4), "it stays forgotten");
+    world.commit("old", "again").await;
+    world.groups.forget_unused(week).await;
+    assert_eq!(world.committed("old").await.len(), 4, "used again, it has its time again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_an_earlier_version_becomes_a_compacted_one() {
+    let world = World::new().await;
+    world.commit("g", "x").await;
+    world.configure("cleanup.policy", None).await;
+    let log = world.log("g");
+    let low = [GroupRecord::Floor { epoch: 9 }, GroupRecord::Floor { epoch: 2 }];
+    world.groups.append(&log, &low).unwrap();
+    let mut world = world;
+    world.reload();
+    assert!(!log.config().cleanup_policy.compacts());
+    let before = log.span().log_end;
+    world.groups.update_internal_topic().await.unwrap();
+    assert!(log.config().cleanup_policy.compacts());
+    assert_eq!(log.span().log_end.since(before), 1, "the highest floor is the last");
+    let end = log.span().log_end;
+    world.groups.update_internal_topic().await.unwrap();
+    assert_eq!(log.span().log_end, end, "once is enough");
+}
