@@ -1,11 +1,12 @@
-//! The memory budget: what connections, requests, answers and state may occupy before the broker stops reading.
+//! The memory budget: what connections, requests and answers may occupy before the broker stops reading.
 //!
 //! Whoever needs memory reserves it before there is any: a connection its share when it is accepted, a large request its
 //! bytes before they are received, together with what its decoded form and its answer may take. A crowd of large
 //! requests so waits in the senders' socket buffers, not in this process, and nothing is ever dropped for memory.
 //!
-//! Nobody waits for memory while holding some, so everybody gets on. Connections and state can never take so much
-//! that the largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget.
+//! Nobody waits for memory while holding some, so everybody gets on. Connections can never take so much that the
+//! largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget. An eighth of it is left
+//! for what groups and producers are remembered by, which has limits of its own and is not counted here.
 
 use parking_lot::Mutex;
 use std::sync::Arc;

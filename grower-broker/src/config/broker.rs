@@ -34,7 +34,7 @@ pub struct BrokerConfig {
     pub advertise: Option<String>,
     /// Which broker of its cluster this is. From 1.
     pub node_id: u32,
-    /// Bytes that connections, requests, answers and state in memory may take together. When they are used up, nothing
+    /// Bytes that connections, requests and answers may take together. When they are used up, nothing
     /// more is read from sockets until some are free. It also bounds `max_connections` (five eighths of it at 64 KiB each)
     /// and `frame_bytes_max` (an eighth of it).
     pub memory: u64,

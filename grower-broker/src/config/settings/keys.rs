@@ -44,7 +44,7 @@ pub(super) const KEYS: [Key; 25] = [
     },
     Key {
         name: "broker.memory",
-        about: "What connections (64KiB each, at most five eighths), requests (at most an eighth each), answers and state may take",
+        about: "What connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers may take",
         accepts: "a size from 16MiB, such as 1GiB",
         kind: Kind::Measure,
         live: false,

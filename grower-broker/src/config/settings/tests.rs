@@ -46,7 +46,7 @@ fn the_defaults_are_those_of_the_design() {
     # data_dir =
     # Which broker of its cluster this is (a number from 1 to 2147483647).
     node_id = 1
-    # What connections (64KiB each, at most five eighths), requests (at most an eighth each), answers and state may take (a size from 16MiB, such as 1GiB).
+    # What connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers may take (a size from 16MiB, such as 1GiB).
     memory = "1GiB"
     # Whether a topic comes into being when somebody produces to it (true or false).
     auto_create_topics = false
