@@ -102,18 +102,6 @@ async fn a_connection_too_many_is_told_so_and_has_a_place_once_another_closes() 
     tokio::time::timeout(DEADLINE, again).await.expect("the place is free again");
 }
 
-#[tokio::test]
-async fn an_answer_too_long_for_a_message_is_refused_by_name() {
-    let (_broker, address) = started(|_| {}).await;
-    let mut client = connect(address).await;
-    let unknown = ListOffset { topic: TopicId::from_random([9; 16]), partition: PARTITION, spec: OffsetSpec::End };
-    let request = Request::ListOffsets(ListOffsets { partitions: vec![unknown; 200_000] });
-    let Response::Failed(failure) = client.ask(&request).await else { panic!("an answer of some 20 MB was sent") };
-    assert_eq!(failure.code, ErrorCode::LimitReached);
-    assert!(failure.detail.contains("ask for less at a time"), "{failure}");
-    assert!(matches!(client.ask(&Request::InitProducer).await, Response::InitProducer(_)), "the connection goes on");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_idle_connections_and_some_that_never_read_cost_little_and_are_left_alone() {
     const IDLE: usize = 400;

@@ -152,3 +152,17 @@ fn too_long(response: &Response, bytes: usize) -> Response {
         format_args!("the answer has {bytes} bytes, over the limit of {MESSAGE_BYTES_MAX}: ask for less at a time");
     Response::Failed(Failure::new(code, detail))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grower_protocol::wire::decode;
+
+    #[test]
+    fn an_answer_too_long_for_a_message_is_refused_by_name() {
+        let long = Response::Failed(Failure::new(ErrorCode::NotReady, "x".repeat(MESSAGE_BYTES_MAX)));
+        let Ok(Response::Failed(refused)) = decode(&encoded(&long)) else { panic!("a client cannot read it") };
+        assert_eq!(refused.code, ErrorCode::LimitReached);
+        assert!(refused.detail.contains("ask for less at a time"), "{refused}");
+    }
+}
