@@ -1,7 +1,21 @@
 //! The Grower broker: topics, partitions, producers, consumers, groups, on one machine's disk.
 //!
 //! Use it as a library ([`Broker::start`], then [`Broker::connect`] for connections inside the process) or as the
-//! daemon `grower-broker` on the same files.
+//! daemon `grower-broker` on the same files. [`operations`] says how to run it.
+//!
+//! ```
+//! use grower_broker::{Broker, BrokerConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! let broker = Broker::start(BrokerConfig::at(dir.path())).await?; // No sockets unless the config names addresses.
+//! let connect = broker.connector(); // For `grower_client::transport::in_process`.
+//! # drop(connect);
+//! broker.stop().await?; // Everything is durable, and the directory is free.
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # The hot path, counted
 //!
@@ -37,6 +51,12 @@ pub mod flags;
 pub mod group;
 pub mod metadata;
 pub mod offline;
+
+#[doc = include_str!("../docs/operations.md")]
+pub mod operations {
+    #[doc = include_str!("../docs/metrics.md")]
+    pub mod metrics {}
+}
 
 mod api;
 mod backup;

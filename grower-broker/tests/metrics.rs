@@ -148,3 +148,48 @@ async fn the_documentation_lists_every_metric_with_its_labels_and_no_other() {
     assert_eq!(told, documented);
     broker.stop().await.unwrap();
 }
+
+/// Every word of a text that could be a metric.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("grower_")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn dashboard_alerts_and_operations_name_metrics_that_exist() {
+    let (broker, _client) = started().await;
+    let told = scrape(&broker).await;
+    let exist: BTreeSet<String> = told.iter().flat_map(|(name, family)| family.sample_names(name)).collect();
+    let histograms = told.iter().filter(|(_, family)| family.kind == "histogram").map(|(name, _)| name.clone());
+    let exist: BTreeSet<String> = exist.into_iter().chain(histograms).collect();
+    let dashboard = include_str!("../ops/grower-dashboard.json");
+    let alerts = include_str!("../ops/grower-alerts.yml");
+    for text in [dashboard, alerts, include_str!("../docs/operations.md")] {
+        let named = metrics_in(text);
+        assert!(!named.is_empty());
+        assert_eq!(named.difference(&exist).collect::<Vec<_>>(), [""; 0]);
+    }
+    broker.stop().await.unwrap();
+}
+
+#[test]
+fn the_dashboard_is_one_that_grafana_can_read() {
+    let dashboard: serde_json::Value = serde_json::from_str(include_str!("../ops/grower-dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len());
+    for panel in panels {
+        assert!(!panel["title"].as_str().unwrap().is_empty());
+        assert!(!panel["targets"].as_array().unwrap().is_empty(), "{panel}");
+    }
+}
+
+#[test]
+fn every_alert_is_explained_and_every_explanation_has_its_alert() {
+    let alerts = include_str!("../ops/grower-alerts.yml").lines();
+    let alerts: Vec<&str> = alerts.filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let explained = include_str!("../docs/operations.md").lines();
+    let explained: Vec<&str> =
+        explained.filter_map(|line| line.strip_prefix("### ")).filter(|title| title.starts_with("Grower")).collect();
+    assert_eq!(alerts, explained);
+}

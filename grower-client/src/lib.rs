@@ -40,8 +40,13 @@
 //! - **Connections come back by themselves**, with waits that grow to a second. What a retry helps against is retried; the
 //!   errors that arrive are those that somebody has to decide about.
 //!
+//! The [`guide`] has the rest: many records at a time, groups, time, failures, a log of your own.
+//!
 //! The same client talks to a broker in its own process: see [`transport::in_process`]. It needs a tokio runtime with I/O
 //! and time enabled, and logs through `tracing`.
+
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 
 mod admin;
 mod backoff;

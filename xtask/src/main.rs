@@ -7,6 +7,7 @@ mod completions;
 mod fuzz;
 mod layers;
 mod manual;
+mod release;
 mod soak;
 mod workspace;
 
@@ -36,6 +37,8 @@ enum Chore {
     Completions(completions::Completions),
     /// Runs the daemon under mixed load and checks that it stays as it was.
     Soak(soak::Soak),
+    /// Checks all that can be checked before a release, packages every crate and builds it from its package.
+    Release(release::Release),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -47,5 +50,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Man(manual) => manual.run(),
         Chore::Completions(completions) => completions.run(),
         Chore::Soak(soak) => soak.run(),
+        Chore::Release(release) => release.run(),
     }
 }

@@ -42,6 +42,39 @@ mod tests {
         found.push(format!("{name}.1"));
     }
 
+    /// Follows the words of a line down to the last command they name, and checks the flags that come after.
+    fn check_line(binary: &Command, line: &str) {
+        let mut words = line.split([' ', '`']).skip(1).take_while(|word| !["|", "#", ""].contains(word)).peekable();
+        let (mut command, mut flags) = (binary, global_flags(binary));
+        while let Some(below) = words.peek().and_then(|word| command.find_subcommand(word)) {
+            (command, _) = (below, words.next());
+            flags.extend(global_flags(below));
+        }
+        let complete = !command.has_subcommands() || command.get_positionals().next().is_some();
+        assert!(complete, "{line:?} names no command of {}", command.get_name());
+        for flag in words.filter_map(|word| word.strip_prefix("--")) {
+            assert!(flags.iter().any(|known| known == flag), "{line:?}: {} has no --{flag}", command.get_name());
+        }
+    }
+
+    fn global_flags(command: &Command) -> Vec<String> {
+        command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_commands_that_the_operations_page_names_exist() {
+        let page = include_str!("../../grower-broker/docs/operations.md");
+        let [_, cli] = binaries();
+        let mut checked = 0;
+        for (at, _) in page.match_indices("grower-cli ") {
+            let line = page[at..].lines().next().unwrap_or_default();
+            let line = line.split('`').next().unwrap_or_default();
+            check_line(&cli, line);
+            checked += 1;
+        }
+        assert!(10 < checked);
+    }
+
     #[test]
     fn every_command_has_a_page_that_names_its_options() {
         let dir = tempfile::tempdir().unwrap();

@@ -86,6 +86,12 @@ impl Topics {
         topics.into_iter().flat_map(|topic| topic.open()).collect()
     }
 
+    /// How many partitions could not be opened.
+    pub(crate) fn shut(&self) -> usize {
+        let served = self.served.load();
+        served.values().map(|topic| topic.partitions.len() - topic.open().count()).sum()
+    }
+
     /// The partitions of one topic that are open.
     pub(crate) fn of(&self, topic: TopicId) -> Vec<Arc<Partition>> {
         self.served.load().get(&topic).map(|served| served.open().collect()).unwrap_or_default()

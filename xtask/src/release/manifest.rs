@@ -1,0 +1,115 @@
+//! The workspace's crates as cargo sees them.
+
+use crate::workspace::cargo;
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// The part of `cargo metadata` that a release depends on.
+#[derive(Deserialize)]
+pub(super) struct Manifest {
+    packages: Vec<Package>,
+}
+
+/// One crate.
+#[derive(Deserialize)]
+pub(super) struct Package {
+    pub(super) name: String,
+    pub(super) version: String,
+    #[serde(default)]
+    pub(super) description: Option<String>,
+    #[serde(default)]
+    pub(super) license: Option<String>,
+    #[serde(default)]
+    pub(super) readme: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) keywords: Vec<String>,
+    #[serde(default)]
+    pub(super) categories: Vec<String>,
+    #[serde(default)]
+    pub(super) rust_version: Option<String>,
+    pub(super) dependencies: Vec<Dependency>,
+    /// Registries it may go to; none at all where it is not to be published.
+    #[serde(default)]
+    publish: Option<Vec<String>>,
+}
+
+/// What a crate needs.
+#[derive(Deserialize)]
+pub(super) struct Dependency {
+    pub(super) name: String,
+    pub(super) req: String,
+    kind: Option<String>,
+    path: Option<PathBuf>,
+}
+
+impl Manifest {
+    pub(super) fn read() -> anyhow::Result<Self> {
+        let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
+        ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).context("cargo metadata answered something unexpected")
+    }
+
+    #[cfg(test)]
+    pub(super) fn parse(packages: &str) -> Self {
+        serde_json::from_str(&format!(r#"{{"packages":{packages}}}"#)).unwrap()
+    }
+
+    /// Crates that are for others.
+    pub(super) fn published(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| package.is_published())
+    }
+
+    /// Crates that stay here.
+    pub(super) fn unpublished(&self) -> impl Iterator<Item = &str> {
+        self.packages.iter().filter(|package| !package.is_published()).map(|package| package.name.as_str())
+    }
+
+    pub(super) fn version_of(&self, name: &str) -> &str {
+        self.packages.iter().find(|package| package.name == name).map_or("", |package| &package.version)
+    }
+
+    /// Each crate after those it needs.
+    pub(super) fn publish_order(&self) -> Vec<&str> {
+        let mut order: Vec<&str> = Vec::new();
+        let mut left: Vec<&Package> = self.published().collect();
+        while !left.is_empty() {
+            let ready = |package: &&Package| package.needed_here().all(|needed| order.contains(&needed.name.as_str()));
+            let (next, later): (Vec<_>, Vec<_>) = left.into_iter().partition(ready);
+            assert!(!next.is_empty(), "cargo allows no cycle of dependencies");
+            order.extend(next.iter().map(|package| package.name.as_str()));
+            left = later;
+        }
+        order
+    }
+}
+
+impl Package {
+    fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
+    }
+
+    /// Crates of this workspace that its users need as well.
+    pub(super) fn needed_here(&self) -> impl Iterator<Item = &Dependency> {
+        self.dependencies.iter().filter(|needed| needed.path.is_some() && needed.kind.as_deref() != Some("dev"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_is_published_after_those_it_needs_and_tests_do_not_count() {
+        let manifest = Manifest::parse(
+            r#"[
+            {"name":"cli","version":"1.0.0","dependencies":[{"name":"client","req":"^1","kind":null,"path":"/client"}]},
+            {"name":"client","version":"1.0.0","dependencies":[{"name":"protocol","req":"^1","kind":null,"path":"/protocol"},
+                                                              {"name":"cli","req":"*","kind":"dev","path":"/cli"}]},
+            {"name":"chores","version":"1.0.0","publish":[],"dependencies":[]},
+            {"name":"protocol","version":"1.0.0","dependencies":[{"name":"serde","req":"^1","kind":null}]}]"#,
+        );
+        assert_eq!(manifest.publish_order(), ["protocol", "client", "cli"]);
+        assert_eq!(manifest.unpublished().collect::<Vec<_>>(), ["chores"]);
+    }
+}
