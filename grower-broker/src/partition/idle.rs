@@ -2,7 +2,8 @@
 //!
 //! Recovery can then tell damage of old records from a torn tail, and has next to nothing to check. One thread
 //! looks after all partitions; those that are busy are looked at again later. Writing it down costs the disk several
-//! syncs, so while producers wait for theirs the thread takes a tenth of the time at most.
+//! syncs, so while producers wait for theirs the thread takes a tenth of the time at most, and a partition must have been
+//! quiet for a second: one that gets a little now and then is spared what it would undo at once.
 
 use super::Partition;
 use crate::clock::Clock;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long a partition must have been quiet.
 const QUIET: Duration = Duration::from_millis(100);
+/// The same while producers wait for the disk.
+const QUIET_IN_A_RUSH: Duration = Duration::from_secs(1);
 /// How often the partitions are looked at.
 const LOOK_EACH: Duration = Duration::from_millis(50);
 /// While producers wait for the disk, each checkpoint is followed by a pause of this many times its own length.
@@ -62,7 +65,8 @@ impl Idle {
             self.changed.wait_for(&mut watched, LOOK_EACH);
             let mut partitions = std::mem::take(&mut watched.partitions);
             drop(watched);
-            for quiet in partitions.extract_if(.., |partition| partition.take_if_quiet()) {
+            let time = || if contended() { QUIET_IN_A_RUSH } else { QUIET };
+            for quiet in partitions.extract_if(.., |partition| partition.take_if_quiet(time())) {
                 let started = Instant::now();
                 checkpoint(&quiet, clock, health);
                 if contended() && self.pause(started.elapsed() * PAUSE_FACTOR) {
@@ -96,10 +100,10 @@ fn checkpoint(partition: &Partition, clock: &dyn Clock, health: &Health) {
 }
 
 impl Partition {
-    /// Ends the watch if the partition has been quiet: its next sync begins another.
-    fn take_if_quiet(&self) -> bool {
+    /// Ends the watch if the partition has been quiet for a time: its next sync begins another.
+    fn take_if_quiet(&self, time: Duration) -> bool {
         let mut commit = self.commit.lock();
-        let quiet = !commit.scheduled && commit.last_sync.is_none_or(|last| QUIET <= last.elapsed());
+        let quiet = !commit.scheduled && commit.last_sync.is_none_or(|last| time <= last.elapsed());
         commit.watched &= !quiet;
         quiet
     }
