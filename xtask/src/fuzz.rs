@@ -34,6 +34,10 @@ pub(crate) struct Fuzz {
     #[arg(long, default_value_t = 1.0, value_name = "M")]
     minutes: f64,
 
+    /// Begin with this seed: on a fresh checkout the same inputs in the same order, as far as the time allows
+    #[arg(long, value_name = "S")]
+    seed: Option<u32>,
+
     /// List the targets and what each promises
     #[arg(long)]
     list: bool,
@@ -61,7 +65,7 @@ impl Fuzz {
             return must_succeed(engine.on(target)?.arg(input));
         }
         for target in targets {
-            engine.fuzz(target, self.minutes)?;
+            engine.fuzz(target, self.minutes, self.seed)?;
             if self.keep {
                 engine.keep(target)?;
             }
@@ -98,13 +102,14 @@ impl Engine {
         Ok(Self { binary: dir.join(triple).join("fuzz/grower-fuzz"), dir })
     }
 
-    fn fuzz(&self, target: &Target, minutes: f64) -> anyhow::Result<()> {
+    fn fuzz(&self, target: &Target, minutes: f64, seed: Option<u32>) -> anyhow::Result<()> {
         let seconds = (minutes * 60.0).ceil().max(1.0) as u64;
         let (found, failed) = (self.dir_of("corpus", target)?, self.dir_of("failed", target)?);
         let mut run = self.on(target)?;
         run.arg(&found).arg(corpus::dir(target.name)).env("GROWER_FUZZ_SEEDS", &found);
         run.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={}", guard::INPUT_BYTES_MAX));
         run.arg(format!("-artifact_prefix={}/", failed.display()));
+        run.args(seed.map(|seed| format!("-seed={seed}")));
         run.args(["-timeout=60", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
         let output = run.output()?;
         let told = String::from_utf8_lossy(&output.stderr);
@@ -187,7 +192,14 @@ mod tests {
 
     #[test]
     fn a_target_that_is_not_there_is_named() {
-        let fuzz = Fuzz { targets: vec!["nonsense".to_owned()], minutes: 1.0, list: false, keep: false, input: None };
+        let fuzz = Fuzz {
+            targets: vec!["nonsense".to_owned()],
+            minutes: 1.0,
+            list: false,
+            keep: false,
+            input: None,
+            seed: None,
+        };
         assert!(fuzz.run().unwrap_err().to_string().contains("nonsense"));
     }
 }

@@ -5,7 +5,9 @@ use grower_protocol::compression::{Codec, compress, decompress};
 
 pub(super) const GZIP: Target = target("gzip", |input| run(Codec::Gzip, input), || seeds(Codec::Gzip));
 pub(super) const SNAPPY: Target = target("snappy", |input| run(Codec::Snappy, input), || seeds(Codec::Snappy));
-pub(super) const LZ4: Target = target("lz4", |input| run(Codec::Lz4, input), || seeds(Codec::Lz4));
+/// A frame's head may announce blocks of 8 MiB, and a decoder holds one before and one after.
+pub(super) const LZ4: Target =
+    Target { allocates: 18 << 20, ..target("lz4", |input| run(Codec::Lz4, input), || seeds(Codec::Lz4)) };
 pub(super) const ZSTD: Target = target("zstd", |input| run(Codec::Zstd, input), || seeds(Codec::Zstd));
 
 const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
