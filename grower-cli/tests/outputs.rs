@@ -87,6 +87,14 @@ fn a_topic_is_described_with_its_segments_and_records() {
     broker.ok("topic create rainbow:2 --config segment.messages=3", b"");
     let kitties: String = (0..8).map(|number| format!("Hello, Kitty {number}!\n")).collect();
     broker.ok("produce rainbow --partitioner round-robin --batch-records 1", kitties.as_bytes());
+    // A partition that rests writes down its durable end, and with it what the index had left to say.
+    while broker
+        .ok("topic describe rainbow --segments --output json", b"")
+        .windows(16)
+        .any(|text| text == br#""index_bytes":0,"#)
+    {
+        std::thread::yield_now();
+    }
     insta::assert_snapshot!(same_each_time(&broker.ok("topic describe rainbow --segments --records", b"")), @"
     topic rainbow  id ID  replication factor 1
 
@@ -107,14 +115,14 @@ fn a_topic_is_described_with_its_segments_and_records() {
     segment.ms                      1d      default
 
     PARTITION  LEADER  EPOCH  REPLICAS  ISR  START  HW  END  SIZE   DAMAGED
-    rainbow/0  1       0      1         1    0      4   4    364 B
-    rainbow/1  1       0      1         1    0      4   4    364 B
+    rainbow/0  1       0      1         1    0      4   4    396 B
+    rainbow/1  1       0      1         1    0      4   4    396 B
 
     PARTITION  LOG FILE                        OFFSETS  LOG    INDEX  NEWEST RECORD
     rainbow/0  00000000000000000000.growerlog  0..3     249 B  32 B   TIME
-    rainbow/0  00000000000000000003.growerlog  3..4     83 B   0 B    TIME
+    rainbow/0  00000000000000000003.growerlog  3..4     83 B   32 B   TIME
     rainbow/1  00000000000000000000.growerlog  0..3     249 B  32 B   TIME
-    rainbow/1  00000000000000000003.growerlog  3..4     83 B   0 B    TIME
+    rainbow/1  00000000000000000003.growerlog  3..4     83 B   32 B   TIME
 
     records:
       rainbow/0  00000000000000000000.growerlog  ['Hello, Kitty 0!', 'Hello, Kitty 2!', 'Hello, Kitty 4!']   + .growerindex
@@ -258,7 +266,7 @@ fn settings_change_while_the_broker_runs_and_stay_changed() {
     insta::assert_snapshot!(broker.fails("broker alter --config disk.flush_delay=8ms --config fetch.bytes_max=1000MiB", b""), @"error: fetch.bytes_max is 1048576000, and must be at least 64KiB below network.frame_bytes_max, which is 104857600");
     assert_eq!(flush(&broker), "disk.flush_delay 5ms default no", "all or none");
     let json = kit::json(&broker.ok("broker settings --output json", b""));
-    insta::assert_snapshot!(json[0][2], @r#"{"key":"broker.memory","value":"1GiB","source":"default","set_by":null,"started_with":"1GiB","needs_restart":true,"about":"What connections (64KiB each, at most five eighths), requests (at most an eighth each), answers and state may take","accepts":"a size from 16MiB, such as 1GiB"}"#);
+    insta::assert_snapshot!(json[0][2], @r#"{"key":"broker.memory","value":"1GiB","source":"default","set_by":null,"started_with":"1GiB","needs_restart":true,"about":"What connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers may take","accepts":"a size from 16MiB, such as 1GiB"}"#);
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 use tempfile::TempDir;
@@ -118,7 +120,14 @@ impl Mount {
     }
 
     fn unmount(&mut self) -> Result<(), String> {
-        run(Command::new("umount").arg(&self.path))?;
+        let mut unmounted = run(Command::new("umount").arg(&self.path));
+        // A program that another test is just starting holds copies of all open files until it runs.
+        let patience = Instant::now() + Duration::from_secs(10);
+        while unmounted.as_ref().is_err_and(|reason| reason.contains("busy")) && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(5));
+            unmounted = run(Command::new("umount").arg(&self.path));
+        }
+        unmounted?;
         self.mounted = false;
         Ok(())
     }
