@@ -8,14 +8,19 @@ use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 use grower_storage::disk::{Disk, FileDisk};
-use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace, LogReader};
+use grower_storage::log::{Appended, DiskLog, Log, LogOptions, LogPlace, LogReader};
 use std::error::Error;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 const ROUNDS: u32 = 3;
-const LOOKUPS: u32 = 100_000;
+const LOOKUPS: u32 = 20_000;
+/// What is written at once.
+const PIECE: usize = 1 << 20;
+const EPOCH: LeaderEpoch = LeaderEpoch::new(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -53,7 +58,8 @@ struct Segment {
 }
 
 impl Segment {
-    /// One record a millisecond, until a second segment begins.
+    /// One record a millisecond, until a second segment begins. All but the first and the last are written into the file in
+    /// large pieces, where opening finds them as it does after a crash: millions of appends would take their time.
     fn fill(directory: &Path, bytes: u32) -> Result<Self, Box<dyn Error>> {
         let disk = Arc::new(FileDisk::new(directory));
         let place = LogPlace {
@@ -63,14 +69,12 @@ impl Segment {
             cut_dir: None,
         };
         let options = LogOptions { segment_bytes: bytes, segment_ms: u64::MAX, ..LogOptions::default() };
-        let (mut log, _) = DiskLog::open(disk.clone(), place, options, Timestamp::from_millis(0))?;
-        let records = loop {
-            let number = log.span().end.value();
-            let appended = log.append(batch(number), LeaderEpoch::new(1), Timestamp::from_millis(number as i64))?;
-            if appended.rolled && 0 < number {
-                break number;
-            }
-        };
+        let open = || DiskLog::open(disk.clone(), place.clone(), options.clone(), Timestamp::from_millis(0));
+        append(&mut open()?.0, 0)?;
+        let records = write_behind_the_first(&place.dir.join("00000000000000000000.growerlog"), bytes)?;
+        let (mut log, _) = open()?;
+        assert_eq!(log.span().end, Offset::new(records), "opening finds all that was written");
+        assert!(append(&mut log, records)?.rolled, "the segment was full");
         let point = log.flush_point();
         let synced = disk.sync_many(&point.files);
         log.flushed(&point, synced)?;
@@ -99,6 +103,31 @@ impl Segment {
     fn places(&self, count: u32) -> impl Iterator<Item = u64> {
         let records = self.records;
         (0..u64::from(count)).map(move |at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) % records)
+    }
+}
+
+fn append(log: &mut DiskLog, number: u64) -> Result<Appended, Box<dyn Error>> {
+    Ok(log.append(batch(number), EPOCH, Timestamp::from_millis(number as i64))?)
+}
+
+/// As many batches as the segment takes beside the one that it has; says how many there are then.
+fn write_behind_the_first(path: &Path, bytes: u32) -> Result<u64, Box<dyn Error>> {
+    let file = File::options().write(true).open(path)?;
+    let mut piece = Vec::with_capacity(PIECE);
+    let (mut at, mut number) = (batch(0).place(Offset::ZERO, EPOCH).bytes().len() as u64, 1);
+    loop {
+        let batch = batch(number).place(Offset::new(number), EPOCH);
+        let full = u64::from(bytes) < at + (piece.len() + batch.bytes().len()) as u64;
+        if full || PIECE < piece.len() + batch.bytes().len() {
+            file.write_all_at(&piece, at)?;
+            at += piece.len() as u64;
+            piece.clear();
+        }
+        if full {
+            return Ok(number);
+        }
+        piece.extend_from_slice(batch.bytes());
+        number += 1;
     }
 }
 
