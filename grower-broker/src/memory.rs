@@ -7,17 +7,24 @@
 //! Nobody waits for memory while holding some, so everybody gets on. Connections can never take so much that the
 //! largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget. An eighth of it is left
 //! for what groups and producers are remembered by, which has limits of its own and is not counted here.
+//!
+//! A large request that waits gathers whatever is given back. New connections do not queue behind it: they get their
+//! share in advance, up to a bound, and what is given back pays for that first. And who holds memory only to wait for
+//! something, as a fetch does for records, learns by [`Memory::wanted`] that others need it, and gives up waiting.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// The budget is counted in units of this many bytes, so that one of any size fits the semaphore.
 const UNIT: usize = 1024;
 
 /// What each connection takes of the budget: its receive buffer and the answers to small requests.
 pub(crate) const CONNECTION_BYTES: usize = 64 << 10;
+
+/// What connections may get in advance, when nothing is free: a sixteenth of the budget, and this at most.
+const ADVANCE_MAX: usize = 16 << 20;
 
 /// Bytes that everything in the broker shares.
 #[derive(Clone, Debug)]
@@ -29,7 +36,11 @@ struct Shared {
     total: usize,
     /// Units taken although none were free. What is given back pays these first.
     debt: Mutex<usize>,
+    /// Some of the debt was paid.
+    paid: Notify,
     waiting: AtomicUsize,
+    /// Somebody began to wait.
+    wanted: Notify,
 }
 
 /// Part of the budget; dropping it gives it back.
@@ -42,14 +53,23 @@ pub(crate) struct Reserved {
 impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         let total = (bytes / UNIT).clamp(1, u32::MAX as usize);
-        let (debt, waiting) = (Mutex::new(0), AtomicUsize::new(0));
-        Self(Arc::new(Shared { free: Semaphore::new(total), total, debt, waiting }))
+        Self(Arc::new(Shared {
+            free: Semaphore::new(total),
+            total,
+            debt: Mutex::new(0),
+            paid: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            wanted: Notify::new(),
+        }))
     }
 
     /// Waits until `bytes` are free, in turn. More than the whole budget gets all of it, alone.
     pub(crate) async fn reserve(&self, bytes: usize) -> Reserved {
+        if let Some(reserved) = self.try_reserve(bytes) {
+            return reserved;
+        }
         let units = self.units(bytes);
-        let _waiting = Waiting::new(&self.0.waiting);
+        let _waiting = Waiting::new(&self.0);
         if let Ok(permit) = self.0.free.acquire_many(units as u32).await {
             permit.forget();
         }
@@ -65,10 +85,34 @@ impl Memory {
 
     /// Takes `bytes` that are in use already. If they are not free, others wait all the longer.
     pub(crate) fn take(&self, bytes: usize) -> Reserved {
-        let units = bytes.div_ceil(UNIT);
         let mut debt = self.0.debt.lock();
+        self.take_locked(&mut debt, bytes.div_ceil(UNIT))
+    }
+
+    fn take_locked(&self, debt: &mut usize, units: usize) -> Reserved {
         *debt += units - self.0.free.forget_permits(units);
         Reserved { from: self.clone(), units }
+    }
+
+    /// A connection's share. It waits only while too much was taken in advance, and never behind requests.
+    pub(crate) async fn connection(&self) -> Reserved {
+        if let Some(share) = self.try_connection() {
+            return share;
+        }
+        let _waiting = Waiting::new(&self.0);
+        loop {
+            let paid = self.0.paid.notified(); // Before looking: what is paid from here on is not missed.
+            if let Some(share) = self.try_connection() {
+                return share;
+            }
+            paid.await;
+        }
+    }
+
+    fn try_connection(&self) -> Option<Reserved> {
+        let most = (self.0.total / 16).min(ADVANCE_MAX / UNIT);
+        let mut debt = self.0.debt.lock();
+        (*debt <= most).then(|| self.take_locked(&mut debt, CONNECTION_BYTES / UNIT))
     }
 
     fn units(&self, bytes: usize) -> usize {
@@ -80,11 +124,23 @@ impl Memory {
         let paid = units.min(*debt);
         *debt -= paid;
         self.0.free.add_permits(units - paid);
+        drop(debt);
+        if 0 < paid {
+            self.0.paid.notify_waiters();
+        }
     }
 
     /// Whether somebody waits for memory: whoever holds some that it could do without gives it back.
     pub(crate) fn is_wanted(&self) -> bool {
         0 < self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Returns when somebody waits for memory.
+    pub(crate) async fn wanted(&self) {
+        let begins = self.0.wanted.notified(); // Before looking, as above.
+        if !self.is_wanted() {
+            begins.await;
+        }
     }
 
     /// Bytes in use.
@@ -149,9 +205,10 @@ impl Drop for Reserved {
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+    fn new(memory: &'a Shared) -> Self {
+        memory.waiting.fetch_add(1, Ordering::Relaxed);
+        memory.wanted.notify_waiters();
+        Self(&memory.waiting)
     }
 }
 
@@ -221,6 +278,43 @@ mod tests {
         assert_eq!(waiting.await.unwrap(), 3 * UNIT);
         assert!(!memory.is_wanted());
         assert_eq!(memory.used(), 5 * UNIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_does_not_queue_behind_a_large_request_but_waits_when_too_much_was_taken_in_advance() {
+        let memory = Memory::new(16 << 20);
+        let held = memory.reserve(16 << 20).await;
+        let large = tokio::spawn({
+            let memory = memory.clone();
+            async move { drop(memory.reserve(2 << 20).await) }
+        });
+        let soon = || tokio::time::timeout(Duration::from_secs(1), memory.connection());
+        let mut shares = Vec::new();
+        while let Ok(share) = soon().await {
+            shares.push(share);
+        }
+        assert_eq!(shares.len(), 17); // A sixteenth of the budget, and the one that passes it.
+        drop(shares.pop());
+        assert!(soon().await.is_ok());
+        drop(held); // Pays for the connections, and is enough for the request.
+        large.await.unwrap();
+        assert_eq!(memory.used(), 16 * CONNECTION_BYTES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_memory_hears_at_once_that_it_is_wanted() {
+        let memory = Memory::new(10 * UNIT);
+        let held = memory.reserve(10 * UNIT).await;
+        let hears = tokio::spawn({
+            let memory = memory.clone();
+            async move {
+                memory.wanted().await;
+                drop(held);
+            }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits(&memory, UNIT).await);
+        hears.await.unwrap();
     }
 
     #[test]

@@ -96,6 +96,11 @@ impl Burst {
 }
 
 impl Reply {
+    /// Whether it keeps memory from others as long as it is not sent.
+    pub(crate) fn holds_memory(&self) -> bool {
+        self.permit.holds_memory()
+    }
+
     /// Sends the answer.
     pub(crate) fn send(self, response: &Response) {
         self.send_slices(response, Vec::new());

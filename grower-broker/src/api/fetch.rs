@@ -1,4 +1,5 @@
-//! Reading. A fetch that has too little to say waits until the high watermark of one of its partitions moves.
+//! Reading. A fetch that has too little to say waits until the high watermark of one of its partitions moves. One that
+//! takes memory meanwhile is answered as it is once others wait for memory: its client asks again, and queues behind them.
 
 use super::burst::Burst;
 use super::{Api, Call};
@@ -35,7 +36,7 @@ impl Api {
         let reply = burst.reply(call.correlation, call.permit, timer);
         let api = self.clone();
         self.tasks.spawn(async move {
-            let gathered = api.await_records(&request).await;
+            let gathered = api.await_records(&request, reply.holds_memory()).await;
             let (response, slices) = api.response(&request, gathered);
             reply.send_slices(&response, slices);
         });
@@ -67,7 +68,7 @@ impl Api {
         }
     }
 
-    async fn await_records(&self, request: &Fetch) -> Gathered {
+    async fn await_records(&self, request: &Fetch, holds_memory: bool) -> Gathered {
         let wait = Duration::from_millis(request.max_wait_ms.into()).min(WAIT_MAX);
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
@@ -84,6 +85,7 @@ impl Api {
             tokio::select! {
                 () = progress.notified() => {}
                 () = &mut deadline => break self.gather(request),
+                () = self.memory.wanted(), if holds_memory => break gathered,
                 () = self.stop.cancelled() => break gathered,
             }
             for partition in &partitions {
@@ -96,9 +98,13 @@ impl Api {
         gathered
     }
 
+    /// Each of them once, however often the request names it.
     fn partitions_of(&self, request: &Fetch) -> Vec<Arc<Partition>> {
         let found = request.partitions.iter().map(|wanted| self.topics.partition(wanted.topic, wanted.partition));
-        found.flatten().collect()
+        let mut partitions: Vec<_> = found.flatten().collect();
+        partitions.sort_by_key(Arc::as_ptr);
+        partitions.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        partitions
     }
 
     /// Takes what is there, in the order of the request, within its limits. The first partition that has anything gives

@@ -3,7 +3,6 @@
 use super::refusal::Refusals;
 use super::{ConnectionLimits, Stream, run};
 use crate::api::Api;
-use crate::memory::CONNECTION_BYTES;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +50,7 @@ pub(crate) async fn serve(
                     continue;
                 };
                 let share = tokio::select! {
-                    share = limits.memory.reserve(CONNECTION_BYTES) => share,
+                    share = limits.memory.connection() => share,
                     () = stop.cancelled() => return,
                 };
                 let (api, limits, stop) = (api.clone(), limits.clone(), stop.clone());

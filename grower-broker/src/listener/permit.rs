@@ -77,6 +77,11 @@ impl Permit {
         Self { place, memory }
     }
 
+    /// Whether it holds memory that others could use.
+    pub(crate) fn holds_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
     /// Gives back what `request`, which is decoded now, will not take: batches are appended and slices are found without
     /// copies, and a fetch may wait for minutes.
     pub(super) fn fit(&mut self, request: &Request, message_length: usize) {

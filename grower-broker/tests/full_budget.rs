@@ -1,0 +1,107 @@
+//! A budget that is used up by those who wait: whoever comes gets on all the same.
+
+mod support {
+    pub mod raw;
+}
+
+use grower_broker::{Broker, BrokerConfig};
+use grower_protocol::ids::TopicId;
+use grower_protocol::message::*;
+use grower_protocol::wire::{Correlation, encode, encode_frame};
+use std::net::SocketAddr;
+use std::time::Duration;
+use support::raw::*;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// The smallest that there may be.
+const BUDGET: u64 = 16 << 20;
+/// Fetches with so many partitions are as long as a message may be.
+const PARTS: usize = 2_000;
+const SOON: Duration = Duration::from_secs(2);
+
+async fn started() -> (Broker, SocketAddr) {
+    let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let minutes = Duration::from_secs(600);
+    let config = BrokerConfig { memory: BUDGET, listen, frame_timeout: minutes, ..BrokerConfig::at("/grower") };
+    let broker = in_memory_with(config).start().await.unwrap();
+    let address = broker.listen_address().unwrap();
+    (broker, address)
+}
+
+async fn connect(address: SocketAddr) -> Raw<TcpStream> {
+    Raw::open(TcpStream::connect(address).await.unwrap()).await
+}
+
+fn hello() -> Request {
+    Request::Hello(Hello { software: "test".into(), version: "1".into(), features: Vec::new() })
+}
+
+/// Waits five minutes for records that never come.
+fn long_poll(topic: TopicId) -> Request {
+    let fetch = Fetch { max_wait_ms: 300_000, ..fetch_from(topic, 0) };
+    Request::Fetch(Fetch { partitions: vec![fetch.partitions[0]; PARTS], ..fetch })
+}
+
+/// Long polls that together take several times the budget, on connections that read no answers.
+async fn park(address: SocketAddr, topic: TopicId) -> Vec<Raw<TcpStream>> {
+    let mut parked = Vec::new();
+    for _ in 0..16 {
+        let mut client = connect(address).await;
+        for _ in 0..20 {
+            client.send(&long_poll(topic), &[]).await;
+        }
+        parked.push(client);
+    }
+    parked
+}
+
+/// A frame as long as one may be, of which nothing comes but its head.
+async fn dawdle(address: SocketAddr, topic: TopicId) -> Raw<TcpStream> {
+    let mut client = connect(address).await;
+    let length = BUDGET as u32 / 8 - 1_000;
+    let partitions = vec![ProducePartition { topic, partition: PARTITION, length }];
+    let produce = Request::Produce(Produce { acks: Acks::All, timeout_ms: 1_000, partitions });
+    let frame = encode_frame(Correlation(1), &encode(&produce), length as usize);
+    client.stream.write_all(&frame).await.unwrap();
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_is_served_at_once_however_full_the_budget_is() {
+    let (broker, address) = started().await;
+    let mut client = connect(address).await;
+    let topic = client.create_topic("silent", 1, &[]).await;
+    let written = client.create_topic("written", 1, &[]).await;
+    let _parked = park(address, topic).await;
+    let mut dawdling = Vec::new();
+    for _ in 0..12 {
+        dawdling.push(dawdle(address, written).await);
+    }
+    for _ in 0..8 {
+        let handshake = async { connect(address).await.ask(&hello()).await };
+        let answer = tokio::time::timeout(SOON, handshake).await.expect("a new connection is served");
+        assert!(matches!(answer, Response::Hello(_)), "{answer:?}");
+    }
+    drop(dawdling);
+    drop(client);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_polls_give_way_to_who_waits_for_memory() {
+    let (broker, address) = started().await;
+    let mut client = connect(address).await;
+    let topic = client.create_topic("silent", 1, &[]).await;
+    let written = client.create_topic("written", 1, &[("max.message.bytes", "2097152")]).await;
+    let mut parked = park(address, topic).await;
+    let large = batch(&["x".repeat(1_900_000).as_str()]);
+    let produced = tokio::time::timeout(SOON * 5, client.produce(written, Acks::All, &large)).await;
+    assert_eq!(produced.expect("a large request gets its memory").unwrap().base_offset.value(), 0);
+    // Who gave way is told what there is: nothing.
+    let (_, response, records) = parked[0].receive().await.unwrap();
+    let Response::Fetch(answer) = response else { panic!("{response:?}") };
+    assert_eq!((answer.partitions.len(), records.len()), (PARTS, 0));
+    drop((parked, client));
+    broker.stop().await.unwrap();
+}
