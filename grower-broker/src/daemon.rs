@@ -17,7 +17,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long a line may take to be said.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the process to its end.
 pub(crate) fn run() -> ExitCode {
@@ -38,12 +43,12 @@ fn prepare_and_serve(flags: &Flags) -> Result<()> {
         return print(&settings, checked);
     }
     checked?;
-    let log = log::start(settings.log_format, &settings.log_level)?;
+    let (level, log) = log::start(settings.log_format, &settings.log_level)?;
     raise_open_files();
     purge::start();
     warn_beyond_loopback(&settings.broker);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let served = runtime.block_on(serve(settings, log));
+    let served = runtime.block_on(serve(settings, level, log));
     // A recovery that was given up may still be at work, and whoever asked to stop shall not wait for it.
     runtime.shutdown_background();
     served
@@ -58,11 +63,11 @@ fn print(settings: &Settings, checked: Result<(), BrokerConfigError>) -> Result<
     std::io::stdout().write_all(settings.to_toml().as_bytes()).context("cannot print the settings")
 }
 
-async fn serve(settings: Settings, log: log::Level) -> Result<()> {
+async fn serve(settings: Settings, level: log::Level, log: log::Writing) -> Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     tokio::spawn(service::feed_watchdog());
     service::recovering();
-    let starting = tokio::spawn(start(settings, log));
+    let starting = tokio::spawn(start(settings, level));
     let broker = tokio::select! {
         started = starting => started.context("the start failed")??,
         // Whatever a start does, the next one can do again.
@@ -73,6 +78,7 @@ async fn serve(settings: Settings, log: log::Level) -> Result<()> {
     service::ready(&ready);
     tokio::select! {
         failure = broker.failed() => {
+            drop(log);
             say(&format!("grower-broker: stopped: {failure}"));
             std::process::exit(1); // Nothing may be written any more, not even by a clean stop.
         }
@@ -85,9 +91,9 @@ async fn serve(settings: Settings, log: log::Level) -> Result<()> {
     }
 }
 
-async fn start(settings: Settings, log: log::Level) -> Result<Broker, StartError> {
+async fn start(settings: Settings, level: log::Level) -> Result<Broker, StartError> {
     let builder = Broker::builder(settings.broker.clone()).settings(settings);
-    builder.log_level(move |level| log.set(level)).start().await
+    builder.log_level(move |filter| level.set(filter)).start().await
 }
 
 /// SIGTERM and SIGINT.
@@ -119,10 +125,17 @@ fn ready_line(listen: Option<SocketAddr>, http: Option<SocketAddr>) -> String {
     line
 }
 
-/// Says a line in one write, so that whoever waits for it never reads half of it.
+/// Says a line in one write, so that whoever waits for it never reads half of it. Does not wait long for somebody who
+/// does not read.
 fn say(line: &str) {
-    // With stderr gone there is nobody to tell.
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    let line = format!("{line}\n");
+    let (written, is_written) = mpsc::channel();
+    std::thread::spawn(move || {
+        // With stderr gone there is nobody to tell.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = written.send(());
+    });
+    let _ = is_written.recv_timeout(PATIENCE); // Then it comes when it is read, or never.
 }
 
 fn reason(error: &anyhow::Error) -> String {

@@ -6,10 +6,11 @@ mod daemon;
 use daemon::{Daemon, Ended, bare_command, command, run};
 use grower_client::{Client, SettingSource};
 use rustix::process::Signal;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
 
 fn dir() -> TempDir {
@@ -220,6 +221,39 @@ fn it_lives_on_when_nobody_reads_its_log_any_more() {
     }
     let ended = daemon.terminate();
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+}
+
+#[test]
+fn it_serves_on_while_its_log_is_not_read_and_says_how_many_lines_are_missing() {
+    let dir = dir();
+    let (daemon, mut lines) = Daemon::start_unread(command(dir.path()).env("GROWER_LOG", "trace"));
+    for _ in 0..6000 {
+        let mut stranger = TcpStream::connect(daemon.listen).unwrap();
+        stranger.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stranger.write_all(b"what is this?").unwrap();
+        let end = stranger.read_to_end(&mut Vec::new()); // Closed after a line in the log.
+        assert!(!end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "nobody answered");
+    }
+    assert!(ask(&daemon, "/readyz").starts_with("HTTP/1.1 200 OK\r\n"));
+    let reader = std::thread::spawn(move || {
+        let missing = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("log lines are missing here")));
+        lines.for_each(drop);
+        missing
+    });
+    TcpStream::connect(daemon.listen).unwrap().write_all(b"what is this?").unwrap();
+    let ended = daemon.terminate();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert!(reader.join().unwrap().is_some(), "the gap is told");
+}
+
+#[test]
+fn it_stops_when_asked_to_also_while_its_log_is_not_read() {
+    let dir = dir();
+    let (daemon, _lines) = Daemon::start_unread(command(dir.path()).env("GROWER_LOG", "trace"));
+    for _ in 0..1000 {
+        TcpStream::connect(daemon.listen).unwrap().write_all(b"what is this?").unwrap();
+    }
+    assert_eq!(daemon.terminate().status.code(), Some(0));
 }
 
 #[tokio::test]

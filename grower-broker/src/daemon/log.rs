@@ -1,19 +1,31 @@
 //! Log lines on stderr, at a level that can change while the process runs.
+//!
+//! A thread of its own writes them, so that a terminal that was stopped or a collector that hangs holds up nobody else.
+//! As many as fit wait for it; further ones are lost, and their number is told as soon as somebody reads again.
 
 use anyhow::{Context, Result};
 use grower_broker::config::settings::LogFormat;
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, Stderr, Write, stderr};
+use std::sync::{Arc, OnceLock};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+
+/// How many lines wait for whoever reads them.
+const LINES_MAX: usize = 4096;
 
 /// Changes what is logged.
 pub(super) struct Level(Box<dyn Fn(EnvFilter) + Send + Sync>);
 
+/// Writes what waits when it is dropped, within a second.
+pub(super) type Writing = WorkerGuard;
+
 /// Starts logging for the rest of the process.
-pub(super) fn start(format: LogFormat, level: &str) -> Result<Level> {
+pub(super) fn start(format: LogFormat, level: &str) -> Result<(Level, Writing)> {
     let filter = EnvFilter::builder().parse(level).with_context(|| format!("{level:?} is no log filter"))?;
+    let (writer, writing) = writer();
     // A line that cannot be written is lost; telling so on stderr would panic for the very same reason.
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).log_internal_errors(false);
-    Ok(match format {
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
+    let level = match format {
         LogFormat::Text => {
             let lines = lines.with_ansi(stderr().is_terminal()).with_filter_reloading();
             let handle = lines.reload_handle();
@@ -26,7 +38,17 @@ pub(super) fn start(format: LogFormat, level: &str) -> Result<Level> {
             lines.init();
             Level(Box::new(move |filter| drop(handle.reload(filter))))
         }
-    })
+    };
+    Ok((level, writing))
+}
+
+fn writer() -> (NonBlocking, Writing) {
+    let lost = Arc::new(OnceLock::new());
+    let lines = Lines { stderr: stderr(), lost: lost.clone(), told: 0 };
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).thread_name("grower-log");
+    let (writer, writing) = builder.finish(lines);
+    let _ = lost.set(writer.error_counter()); // Nobody else sets it.
+    (writer, writing)
 }
 
 impl Level {
@@ -35,5 +57,30 @@ impl Level {
         if let Ok(filter) = EnvFilter::builder().parse(level) {
             (self.0)(filter);
         }
+    }
+}
+
+/// Stderr, with a word about lines that are missing.
+struct Lines {
+    stderr: Stderr,
+    /// How many were lost so far.
+    lost: Arc<OnceLock<ErrorCounter>>,
+    told: usize,
+}
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let lost = self.lost.get().map_or(0, ErrorCounter::dropped_lines);
+        if self.told < lost {
+            let missing = lost - self.told;
+            self.told = lost;
+            writeln!(self.stderr, "grower-broker: {missing} log lines are missing here: nobody read them in time")?;
+        }
+        self.stderr.write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stderr.flush()
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! A few threads take partitions from a queue and run a round each: take the waiters, ask the log what must reach
 //! the disk, sync it, raise the high watermark, send the answers. A partition is in the queue or in one round, never
-//! both. A small request that is alone skips the queue and syncs in its own task ([`Lone`]): no hop at all.
+//! both. A small request that is alone skips the queue and syncs in its own task ([`Turn`]): no hop at all.
 //! After a failed sync nothing is known of the disk, so no waiter is acknowledged and the broker stops for good.
 
 use super::idle::Idle;
+use super::lone::{Lone, Turn};
 use super::{Partition, Waiter};
 use crate::api::send_settled;
 use crate::clock::Clock;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// The pool. Threads start when the queue grows, and stay until it is dropped.
@@ -40,6 +42,7 @@ struct Shared {
     waiting: AtomicUsize,
     /// Waiters answered by the round before: more than one means that sharing pays.
     last_round: AtomicUsize,
+    lone: Turn,
     idle: Idle,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -54,19 +57,8 @@ struct Queue {
 }
 
 const THREADS_MAX: usize = 16;
-/// A request up to this size may sync in its own task.
-const LONE_BYTES_MAX: usize = 64 * 1024;
-
-/// What a connection knows of its own situation when it asks for a sync.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lone {
-    /// Bytes it just appended.
-    pub(crate) bytes: usize,
-    /// It has received nothing further yet.
-    pub(crate) last: bool,
-}
-
 impl Flushers {
+    /// Starts them for connections that run where this is called.
     pub(crate) fn start(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
@@ -82,10 +74,13 @@ impl Flushers {
             timer: Condvar::new(),
             waiting: AtomicUsize::new(0),
             last_round: AtomicUsize::new(0),
+            lone: Turn::default(),
             idle: Idle::default(),
             threads: Mutex::default(),
         });
+        let network = Handle::current();
         shared.spawn("grower-flush-timer", Shared::run_timer);
+        shared.spawn("grower-lone", move |shared| shared.lone.watch(&network));
         shared.spawn("grower-idle", move |shared| shared.idle.run(&*clock, &shared.health, || shared.is_contended()));
         Self(shared)
     }
@@ -102,11 +97,12 @@ impl Flushers {
             return; // A round is on its way; it, or the one after it, covers everything written by now.
         }
         let shared = &self.0;
-        let alone = lone.last
-            && lone.bytes <= LONE_BYTES_MAX
-            && shared.waiting.load(Ordering::Relaxed) == 1
-            && shared.last_round.load(Ordering::Relaxed) <= 1;
-        if !alone || shared.round(partition) {
+        let alone = lone.is_small() && shared.takes_lone();
+        let more = !alone || shared.round(partition);
+        if alone {
+            shared.lone.done();
+        }
+        if more {
             shared.enqueue(partition.clone());
         }
     }
@@ -141,6 +137,7 @@ impl Flushers {
         self.0.work.notify_all();
         self.0.timer.notify_all();
         self.0.idle.stop();
+        self.0.lone.stop();
         while let Some(thread) = self.0.take_thread() {
             let _ = thread.join(); // A panic there was reported by its hook.
         }
@@ -166,6 +163,11 @@ impl Shared {
             Ok(thread) => self.threads.lock().push(thread),
             Err(error) => self.health.fail(format!("cannot start a thread for syncs: {error}")),
         }
+    }
+
+    /// Whether a lone request may sync in its own task; it gives its turn back afterwards.
+    fn takes_lone(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 1 && self.last_round.load(Ordering::Relaxed) <= 1 && self.lone.take()
     }
 
     /// Producers wait for the disk.
@@ -267,7 +269,9 @@ impl Shared {
         let Some(point) = partition.flush_point()? else { return Ok(()) };
         let started = Instant::now();
         let synced = self.disk.sync_many(&point.files);
-        self.health.metrics().synced(started.elapsed());
+        let took = started.elapsed();
+        self.health.metrics().synced(took);
+        self.lone.synced(took);
         partition.flushed(&point, synced).inspect_err(|failure| {
             self.health.fail(format!("a sync failed, so what is on disk is no longer known: {failure}"));
         })

@@ -10,10 +10,12 @@ mod commit;
 mod compaction;
 mod flusher;
 mod idle;
+mod lone;
 
 pub(crate) use commit::Waiter;
 pub(crate) use compaction::{CompactError, Shrunk};
-pub(crate) use flusher::{Flushers, Lone};
+pub(crate) use flusher::Flushers;
+pub(crate) use lone::Lone;
 
 use crate::config::topic::{FlushPolicy, TopicConfig};
 use crate::metrics::Traffic;

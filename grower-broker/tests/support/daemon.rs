@@ -5,10 +5,10 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -53,10 +53,15 @@ impl Daemon {
 
     /// Like [`Daemon::start_command`], but closes its stderr once it is ready.
     pub(crate) fn start_unheard(command: &mut Command) -> Self {
+        Self::start_unread(command).0
+    }
+
+    /// Like [`Daemon::start_command`], but leaves its stderr to the caller once it is ready.
+    pub(crate) fn start_unread(command: &mut Command) -> (Self, Lines<BufReader<ChildStderr>>) {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines.find_map(|line| line.ok().filter(|line| line.contains(READY)));
-        Self::ready(child, &line.expect("the daemon gets ready"), Stderr::read(std::io::empty()))
+        (Self::ready(child, &line.expect("the daemon gets ready"), Stderr::read(std::io::empty())), lines)
     }
 
     fn ready(child: Child, line: &str, stderr: Stderr) -> Self {

@@ -4,11 +4,13 @@ use super::machine;
 use crate::workspace::root;
 use anyhow::{Context, bail};
 use grower_client::Client;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 
 /// A broker that is measured: where it listens, and which process it is.
 #[derive(Clone, Debug)]
@@ -34,11 +36,14 @@ pub(crate) struct Daemon {
     child: Child,
     site: Site,
     http: String,
-    /// Kept, so that the daemon can go on writing.
-    _stderr: Lines<BufReader<ChildStderr>>,
+    /// What it says, read as it comes.
+    said: JoinHandle<Vec<String>>,
     /// From being started to being ready.
     pub(crate) start: Duration,
 }
+
+/// How many lines of a daemon are kept.
+const LAST_WORDS: usize = 20;
 
 /// Where the release build of the daemon is.
 pub(crate) fn release_build() -> PathBuf {
@@ -63,7 +68,7 @@ impl Daemon {
             if let Some((address, http)) = ready(&line) {
                 let start = began.elapsed();
                 let site = Site { address, process: child.id().context("the daemon has ended")? };
-                return Ok(Self { child, site, http, _stderr: stderr, start });
+                return Ok(Self { child, site, http, said: tokio::spawn(last_lines(stderr)), start });
             }
             said.push(line);
         }
@@ -81,9 +86,27 @@ impl Daemon {
     }
 
     /// Ends it as a crash would.
-    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
-        Ok(self.child.kill().await?)
+    pub(crate) async fn kill(self) -> anyhow::Result<()> {
+        self.last_words().await.map(drop)
     }
+
+    /// Ends it as a crash would, and returns what it said last.
+    pub(crate) async fn last_words(mut self) -> anyhow::Result<Vec<String>> {
+        self.child.kill().await?;
+        Ok(self.said.await?)
+    }
+}
+
+/// Reads to the end and keeps the last few lines.
+async fn last_lines(mut stderr: Lines<BufReader<ChildStderr>>) -> Vec<String> {
+    let mut last = VecDeque::new();
+    while let Ok(Some(line)) = stderr.next_line().await {
+        last.push_back(line);
+        if LAST_WORDS < last.len() {
+            last.pop_front();
+        }
+    }
+    last.into()
 }
 
 /// The addresses for clients and for HTTP, if this is the line that names them.

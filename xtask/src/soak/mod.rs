@@ -59,10 +59,14 @@ impl Soak {
             let data_dir = directory.path().join("broker");
             let daemon = Daemon::start(&release_build(), &data_dir).await?;
             let place = Place { site: daemon.site().clone(), http: daemon.http().to_owned(), data_dir };
-            let samples = soak(&place, Duration::from_secs(self.every), |elapsed, _| duration <= elapsed).await?;
-            flat::check(&samples)?;
+            let soaked = soak(&place, Duration::from_secs(self.every), |elapsed, _| duration <= elapsed).await;
+            let last_words = daemon.last_words().await?;
+            if soaked.is_err() {
+                eprintln!("the daemon said last:\n{}", last_words.join("\n"));
+            }
+            flat::check(&soaked?)?;
             println!("memory and descriptors are flat");
-            daemon.kill().await
+            Ok(())
         })
     }
 }

@@ -1,0 +1,79 @@
+//! A disk that does not come back from a sync holds up those who wait for it, and nobody else.
+
+mod support {
+    pub mod raw;
+}
+
+use grower_broker::{Broker, BrokerConfig};
+use grower_protocol::message::*;
+use grower_storage::disk::{Call, FaultDisk, MemDisk};
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use support::raw::*;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+/// Far less than the stall, which lasts until the test ends it.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PRODUCERS: usize = 4;
+
+async fn connect(address: SocketAddr) -> Raw<TcpStream> {
+    Raw::open(TcpStream::connect(address).await.unwrap()).await
+}
+
+/// As the daemon has it on a small machine.
+fn two_threads() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn who_does_not_wait_for_the_disk_is_served_while_it_stalls() {
+    let (network, clients) = (two_threads(), two_threads());
+    let disk = Arc::new(FaultDisk::new(MemDisk::default()));
+    let faults = disk.faults();
+    let config = BrokerConfig { listen: "127.0.0.1:0".parse().ok(), ..BrokerConfig::at("/grower") };
+    let broker = network.block_on(Broker::builder(config).disk(disk).start()).unwrap();
+    let address = broker.listen_address().unwrap();
+    clients.block_on(async {
+        let mut producers = Vec::new();
+        for number in 0..PRODUCERS {
+            let mut producer = connect(address).await;
+            let topic = producer.create_topic(&format!("events-{number}"), 1, &[]).await;
+            producer.produce(topic, Acks::All, &batch(&["before"])).await.unwrap();
+            producers.push((producer, topic));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await; // Nothing is under way, all threads sleep.
+
+        let disk_works = Arc::new(RwLock::new(()));
+        let stall = disk_works.write().unwrap();
+        let begin = faults.calls(Call::Sync);
+        for nth in begin..begin + 100 {
+            let disk_works = disk_works.clone();
+            faults.before(Call::Sync, nth, move || drop(disk_works.read()));
+        }
+        for (producer, topic) in &mut producers {
+            let records = batch(&["during"]);
+            let partition = ProducePartition { topic: *topic, partition: PARTITION, length: records.len() as u32 };
+            let produce = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
+            producer.send(&Request::Produce(produce), &records).await;
+            tokio::time::sleep(Duration::from_millis(30)).await; // It is at the disk by now.
+            let topic = *topic;
+            let others = async move {
+                let mut newcomer = connect(address).await;
+                assert_eq!(newcomer.values(topic, 0).await, ["before"]);
+            };
+            tokio::time::timeout(PATIENCE, others).await.expect("others are served");
+        }
+        assert!(begin < faults.calls(Call::Sync), "the disk was asked to sync");
+
+        drop(stall);
+        for (mut producer, topic) in producers {
+            let (_, response, _) = producer.receive().await.unwrap();
+            let Response::Produce(produced) = response else { panic!("{response:?}") };
+            produced[0].clone().unwrap();
+            assert_eq!(producer.values(topic, 0).await, ["before", "during"]);
+        }
+    });
+    network.block_on(broker.stop()).unwrap();
+}
