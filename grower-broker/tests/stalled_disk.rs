@@ -8,7 +8,8 @@ use grower_broker::{Broker, BrokerConfig};
 use grower_protocol::message::*;
 use grower_storage::disk::{Call, FaultDisk, MemDisk};
 use std::net::SocketAddr;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::raw::*;
 use tokio::net::TcpStream;
@@ -45,12 +46,15 @@ fn who_does_not_wait_for_the_disk_is_served_while_it_stalls() {
         }
         tokio::time::sleep(Duration::from_millis(500)).await; // Nothing is under way, all threads sleep.
 
-        let disk_works = Arc::new(RwLock::new(()));
-        let stall = disk_works.write().unwrap();
+        let stalled = Arc::new(AtomicBool::new(true));
         let begin = faults.calls(Call::Sync);
         for nth in begin..begin + 100 {
-            let disk_works = disk_works.clone();
-            faults.before(Call::Sync, nth, move || drop(disk_works.read()));
+            let stalled = stalled.clone();
+            faults.before(Call::Sync, nth, move || {
+                while stalled.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
         }
         for (producer, topic) in &mut producers {
             let records = batch(&["during"]);
@@ -67,7 +71,7 @@ fn who_does_not_wait_for_the_disk_is_served_while_it_stalls() {
         }
         assert!(begin < faults.calls(Call::Sync), "the disk was asked to sync");
 
-        drop(stall);
+        stalled.store(false, Ordering::Relaxed);
         for (mut producer, topic) in producers {
             let (_, response, _) = producer.receive().await.unwrap();
             let Response::Produce(produced) = response else { panic!("{response:?}") };
