@@ -252,7 +252,7 @@ impl BrokerBuilder {
         let limits = Arc::new(connection_limits(&config, memory.clone()));
         let node = register(&*metadata, &identity, &config, (listener.as_ref(), limits.frame_bytes_max)).await?;
         let logs = logs.unwrap_or_else(|| Arc::new(DiskLogs::new(disk.clone(), config.data_dir.clone())));
-        let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index));
+        let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index, memory.clone()));
         let opening = topics.clone();
         let opened = tokio::task::spawn_blocking(move || opening.open_all()).await;
         opened
@@ -286,6 +286,7 @@ impl BrokerBuilder {
         }
         tasks.spawn(Rates::run(Arc::downgrade(&api), stop.clone()));
         tasks.spawn(groups.run(settings.clone(), stop.clone()));
+        tasks.spawn(topics.clone().run_producers(stop.clone()));
         tasks.spawn(topics.run_retention(settings, stop.clone()));
         tasks.spawn(crate::compaction::run(Arc::downgrade(&api), stop.clone()));
         let listen = listener.as_ref().map(|listener| listener.address);

@@ -5,12 +5,16 @@
 //! requests so waits in the senders' socket buffers, not in this process, and nothing is ever dropped for memory.
 //!
 //! Nobody waits for memory while holding some, so everybody gets on. Connections can never take so much that the
-//! largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget. An eighth of it is left
-//! for what groups and producers are remembered by, which has limits of its own and is not counted here.
+//! largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget. An eighth of it is
+//! for what groups and producers are remembered by: see [`state`].
 //!
 //! A large request that waits gathers whatever is given back. New connections do not queue behind it: they get their
 //! share in advance, up to a bound, and what is given back pays for that first. And who holds memory only to wait for
 //! something, as a fetch does for records, learns by [`Memory::wanted`] that others need it, and gives up waiting.
+
+mod state;
+
+pub(crate) use state::{Remembered, StateKind};
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -41,6 +45,7 @@ struct Shared {
     waiting: AtomicUsize,
     /// Somebody began to wait.
     wanted: Notify,
+    state: state::State,
 }
 
 /// Part of the budget; dropping it gives it back.
@@ -60,6 +65,7 @@ impl Memory {
             paid: Notify::new(),
             waiting: AtomicUsize::new(0),
             wanted: Notify::new(),
+            state: state::State::default(),
         }))
     }
 
@@ -85,8 +91,12 @@ impl Memory {
 
     /// Takes `bytes` that are in use already. If they are not free, others wait all the longer.
     pub(crate) fn take(&self, bytes: usize) -> Reserved {
+        self.take_units(bytes.div_ceil(UNIT))
+    }
+
+    fn take_units(&self, units: usize) -> Reserved {
         let mut debt = self.0.debt.lock();
-        self.take_locked(&mut debt, bytes.div_ceil(UNIT))
+        self.take_locked(&mut debt, units)
     }
 
     fn take_locked(&self, debt: &mut usize, units: usize) -> Reserved {
@@ -185,6 +195,11 @@ impl Reserved {
         let units = bytes.div_ceil(UNIT).min(self.units);
         self.units -= units;
         Self { from: self.from.clone(), units }
+    }
+
+    /// Somebody else gives it back.
+    fn keep(mut self) {
+        self.units = 0;
     }
 
     /// Gives back all but `bytes`.
@@ -324,7 +339,8 @@ mod tests {
             let connections = memory.connections_max() * CONNECTION_BYTES;
             let request = memory.frame_bytes_max() + crate::listener::decoded(memory.message_bytes_max());
             let answer = memory.listing_bytes();
-            assert!(connections + request + answer <= memory.total() / 8 * 7, "{mebibytes} MiB");
+            let state = StateKind::ALL.len() * memory.state_bytes_max();
+            assert!(connections + request + answer + state <= memory.total(), "{mebibytes} MiB");
         }
     }
 }

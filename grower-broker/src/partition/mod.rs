@@ -11,6 +11,7 @@ mod compaction;
 mod flusher;
 mod idle;
 mod lone;
+mod producers;
 
 pub(crate) use commit::Waiter;
 pub(crate) use compaction::{CompactError, Shrunk};
@@ -18,6 +19,7 @@ pub(crate) use flusher::Flushers;
 pub(crate) use lone::Lone;
 
 use crate::config::topic::{FlushPolicy, TopicConfig};
+use crate::memory::Remembered;
 use crate::metrics::Traffic;
 use crate::topic::IndexKind;
 use arc_swap::ArcSwap;
@@ -55,6 +57,8 @@ pub(crate) struct Partition {
 struct Tail {
     log: Box<dyn Log>,
     deleted: bool,
+    /// What its producers are remembered by.
+    producers: Remembered,
 }
 
 /// Offsets of a partition, taken together.
@@ -73,18 +77,21 @@ impl Partition {
         log: Box<dyn Log>,
         epoch: LeaderEpoch,
         config: TopicConfig,
+        producers: Remembered,
     ) -> Self {
         let end = log.span().end;
         let reader = log.reader();
         // Metadata begins a new epoch at each start. Should it ever lag, the log's own history still keeps epochs rising.
         let last = reader.end_of_epoch(LeaderEpoch::new(u32::MAX));
         let epoch = last.map_or(epoch, |last| epoch.max(last.epoch.next()));
+        let mut tail = Tail { log, deleted: false, producers };
+        tail.count_producers();
         Self {
             topic,
             topic_name,
             partition,
             reader,
-            tail: Mutex::new(Tail { log, deleted: false }),
+            tail: Mutex::new(tail),
             commit: Mutex::default(),
             high_watermark: AtomicU64::new(end.value()),
             config: ArcSwap::from_pointee(config),
@@ -99,7 +106,9 @@ impl Partition {
         let appended = {
             let mut tail = self.tail.lock(); // Holding this is being the partition's single writer.
             tail.check_open()?;
-            tail.log.append(batch, self.epoch, now).map_err(|error| self.refusal(&error))?
+            let appended = tail.log.append(batch, self.epoch, now).map_err(|error| self.refusal(&error))?;
+            tail.bound_producers(now);
+            appended
         };
         if self.config().flush == FlushPolicy::Os {
             self.raise_high_watermark(appended.next_offset);
@@ -206,7 +215,10 @@ impl Partition {
 
     /// From now on the partition answers as if it had never been. Its files may be moved away.
     pub(crate) fn delete(&self) {
-        self.tail.lock().deleted = true;
+        let mut tail = self.tail.lock();
+        tail.deleted = true;
+        tail.producers.set(0);
+        drop(tail);
         for fetch in std::mem::take(&mut *self.fetches.lock()) {
             fetch.notify_one();
         }

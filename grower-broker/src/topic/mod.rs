@@ -5,6 +5,7 @@
 
 mod open;
 mod policy;
+mod producers;
 mod retention;
 mod served;
 mod trim;
@@ -13,6 +14,7 @@ pub use policy::IndexKind;
 
 use crate::clock::Clock;
 use crate::logs::{Logs, PartitionPlace};
+use crate::memory::Memory;
 use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topic};
 use crate::partition::Partition;
 use arc_swap::ArcSwap;
@@ -30,6 +32,7 @@ pub(crate) struct Topics {
     logs: Arc<dyn Logs>,
     clock: Arc<dyn Clock>,
     index: IndexKind,
+    memory: Memory,
     served: ArcSwap<HashMap<TopicId, Arc<Served>>>,
     /// Held from a command to the end of its effect: effects happen in the order of their commands.
     changing: tokio::sync::Mutex<()>,
@@ -47,12 +50,14 @@ impl Topics {
         logs: Arc<dyn Logs>,
         clock: Arc<dyn Clock>,
         index: IndexKind,
+        memory: Memory,
     ) -> Self {
         Self {
             metadata,
             logs,
             clock,
             index,
+            memory,
             served: ArcSwap::default(),
             changing: tokio::sync::Mutex::default(),
             retention: Notify::new(),

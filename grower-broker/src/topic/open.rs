@@ -2,6 +2,7 @@
 
 use super::served::concerns_one;
 use super::{Place, Served, Topics};
+use crate::memory::StateKind;
 use crate::metadata::{Command, Topic};
 use crate::partition::Partition;
 use grower_protocol::ids::{LeaderEpoch, PartitionId, TopicId};
@@ -75,7 +76,8 @@ impl Topics {
         match self.logs.open(&Self::place(topic, number), options, self.clock.now()) {
             Ok(log) => {
                 let whose = (topic.id, topic.name.clone(), number);
-                Ok(Place::Open(Arc::new(Partition::lead(whose, log, epoch, topic.config.clone()))))
+                let producers = self.memory.remember(StateKind::Producers);
+                Ok(Place::Open(Arc::new(Partition::lead(whose, log, epoch, topic.config.clone(), producers))))
             }
             Err(error) if concerns_one(&error) && !topic.name.is_internal() => {
                 tracing::error!(topic = %topic.name, partition = %number, %error, "a partition cannot be opened and is not served");

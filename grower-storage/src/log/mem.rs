@@ -226,6 +226,14 @@ impl Log for MemLog {
         self.checkpoint(now).map(|()| Vec::new())
     }
 
+    fn producers(&self) -> usize {
+        self.producers.len()
+    }
+
+    fn forget_producers(&mut self, now: Timestamp, silent_ms: u64, most: usize) {
+        self.producers.expire(now, silent_ms, most);
+    }
+
     fn configure(&mut self, options: LogOptions) {
         self.options = options;
     }

@@ -98,6 +98,13 @@ pub trait Log: Send {
     /// hold the log: what a backup takes. A log that is in no files names none.
     fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError>;
 
+    /// How many producers it remembers.
+    fn producers(&self) -> usize;
+
+    /// Forgets producers of which it has not heard for longer than `silent_ms`, and the longest silent ones beyond `most`.
+    /// A retry of what they sent is appended once more.
+    fn forget_producers(&mut self, now: Timestamp, silent_ms: u64, most: usize);
+
     /// Takes new options; they hold from the next append on.
     fn configure(&mut self, options: LogOptions);
 

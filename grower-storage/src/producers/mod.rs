@@ -77,7 +77,7 @@ impl ProducerStates {
     /// Remembers a batch that is now in the log.
     pub(crate) fn note(&mut self, header: &BatchHeader, now: Timestamp) {
         let Some((stamp, base_sequence)) = numbered(header) else { return };
-        let fresh = || Producer { epoch: stamp.epoch, seen: now, batches: VecDeque::new() };
+        let fresh = || Producer { epoch: stamp.epoch, seen: now, batches: VecDeque::with_capacity(BATCHES_REMEMBERED) };
         let producer = self.0.entry(stamp.id).or_insert_with(fresh);
         if producer.epoch != stamp.epoch {
             *producer = fresh();

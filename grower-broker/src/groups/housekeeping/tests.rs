@@ -5,6 +5,7 @@ use crate::config::settings::{LiveSettings, Settings};
 use crate::group::{GroupRecord, TOPIC, shard_of};
 use crate::health::Health;
 use crate::logs::DiskLogs;
+use crate::memory::Memory;
 use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
 use crate::metrics::Metrics;
 use crate::partition::{Flushers, Partition};
@@ -42,7 +43,8 @@ impl World {
         let register = Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() };
         metadata.propose(register).await.unwrap();
         let logs = Arc::new(DiskLogs::new(disk.clone(), "/data".into()));
-        let topics = Arc::new(Topics::new(Arc::new(metadata), logs, calendar.clone(), IndexKind::default()));
+        let memory = Memory::new(1 << 30);
+        let topics = Arc::new(Topics::new(Arc::new(metadata), logs, calendar.clone(), IndexKind::default(), memory));
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();

@@ -2,6 +2,7 @@
 
 use super::page::Page;
 use crate::api::Api;
+use crate::memory::StateKind;
 use prometheus_client::registry::Unit;
 use std::fmt;
 
@@ -9,6 +10,10 @@ pub(super) fn print(page: &mut Page<'_>, api: &Api) -> fmt::Result {
     let bytes = Some(&Unit::Bytes);
     page.gauge(("memory_used", "Part of the memory budget in use", bytes), api.memory.used() as u64)?;
     page.gauge(("memory_budget", "The memory budget (--memory)", bytes), api.memory.total() as u64)?;
+    let state = StateKind::ALL.map(|kind| ([("kind", kind.name())], api.memory.remembered(kind) as u64));
+    page.gauges(("memory_state", "What groups and producers are remembered by", bytes), state)?;
+    let most = api.memory.state_bytes_max() as u64;
+    page.gauge(("memory_state_limit", "What each kind of that may take", bytes), most)?;
     if let Some(room) = api.space.room() {
         page.gauge(("disk_free", "Bytes that may still be written to the file system", bytes), room.free)?;
         page.gauge(("disk_total", "Size of the file system", bytes), room.total)?;

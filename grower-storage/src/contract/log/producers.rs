@@ -11,6 +11,7 @@ pub(super) const PROMISES: &[Promise] = &[
     an_old_incarnation_is_fenced,
     a_truncated_batch_is_no_duplicate,
     a_flood_of_producers_pushes_out_the_longest_silent,
+    producers_are_forgotten_when_they_shall_be_the_longest_silent_first,
 ];
 
 fn send(kit: &mut Kit, epoch: u16, sequence: i32) -> Result<Appended, AppendError> {
@@ -65,4 +66,24 @@ fn a_flood_of_producers_pushes_out_the_longest_silent(kit: &mut Kit) {
     assert!(send(kit, 4, 0).unwrap());
     assert!(send(kit, 1, 0).unwrap());
     assert!(!send(kit, 0, 7).unwrap(), "a forgotten producer may go on with any sequence");
+}
+
+fn producers_are_forgotten_when_they_shall_be_the_longest_silent_first(kit: &mut Kit) {
+    let send = |kit: &mut Kit, producer| {
+        let now = kit.now();
+        kit.log.append(batch(&["x"], now, stamp(producer, 0, 0)), EPOCH, now).map(|appended| appended.duplicate)
+    };
+    for producer in 0..4 {
+        kit.now += 10;
+        assert!(!send(kit, producer).unwrap());
+    }
+    let now = kit.now();
+    kit.log.forget_producers(now, 1_000, 100);
+    assert_eq!(kit.log.producers(), 4);
+    kit.log.forget_producers(now, 20, 100); // The first is silent for longer than that.
+    assert_eq!(kit.log.producers(), 3);
+    kit.log.forget_producers(now, 1_000, 1);
+    assert_eq!(kit.log.producers(), 1);
+    assert!(send(kit, 3).unwrap(), "the one that is left is the last that was heard of");
+    assert!(!send(kit, 2).unwrap());
 }

@@ -189,6 +189,14 @@ impl Log for DiskLog {
         self.seal_all(now)
     }
 
+    fn producers(&self) -> usize {
+        self.producers.len()
+    }
+
+    fn forget_producers(&mut self, now: Timestamp, silent_ms: u64, most: usize) {
+        self.producers.expire(now, silent_ms, most);
+    }
+
     fn configure(&mut self, options: LogOptions) {
         self.options = options;
     }

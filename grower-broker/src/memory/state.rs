@@ -1,0 +1,167 @@
+//! What groups and producers are remembered by: it counts against the budget for as long as it is remembered.
+//!
+//! Each kind has a sixteenth of the budget. Sizes are estimates a little above the truth, and to count is to add; the
+//! budget itself is asked only for each 64 KiB more or less. So an append takes no lock for it.
+
+use super::{Memory, UNIT};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StateKind {
+    /// Consumer groups: members, assignments and committed offsets.
+    Groups,
+    /// Idempotent producers: the last batches of each in each partition.
+    Producers,
+}
+
+/// Taken from the budget, or given back, at a time.
+const STEP: usize = 64 << 10;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    groups: AtomicUsize,
+    producers: AtomicUsize,
+    /// Units that are taken from the budget for all of it.
+    held: AtomicUsize,
+    settling: Mutex<()>,
+}
+
+/// What one owner remembers; forgotten with it.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    memory: Memory,
+    kind: StateKind,
+    bytes: usize,
+}
+
+impl StateKind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Groups, Self::Producers];
+
+    /// For metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::Producers => "producers",
+        }
+    }
+}
+
+impl State {
+    fn of(&self, kind: StateKind) -> &AtomicUsize {
+        match kind {
+            StateKind::Groups => &self.groups,
+            StateKind::Producers => &self.producers,
+        }
+    }
+
+    /// Units that should be taken from the budget.
+    fn due(&self) -> usize {
+        let bytes: usize = StateKind::ALL.into_iter().map(|kind| self.of(kind).load(Ordering::Relaxed)).sum();
+        bytes.next_multiple_of(STEP) / UNIT
+    }
+}
+
+impl Memory {
+    /// Counts something that is remembered, nothing so far.
+    pub(crate) fn remember(&self, kind: StateKind) -> Remembered {
+        Remembered { memory: self.clone(), kind, bytes: 0 }
+    }
+
+    /// Bytes that all of a kind takes.
+    pub(crate) fn remembered(&self, kind: StateKind) -> usize {
+        self.0.state.of(kind).load(Ordering::Relaxed)
+    }
+
+    /// Bytes that each kind may take.
+    pub(crate) fn state_bytes_max(&self) -> usize {
+        self.total() / 16
+    }
+
+    /// Bytes that a kind may still take.
+    pub(crate) fn state_room(&self, kind: StateKind) -> usize {
+        self.state_bytes_max().saturating_sub(self.remembered(kind))
+    }
+
+    fn settle_state(&self) {
+        let state = &self.0.state;
+        if state.due() == state.held.load(Ordering::Relaxed) {
+            return;
+        }
+        let _one_at_a_time = state.settling.lock();
+        let (due, held) = (state.due(), state.held.load(Ordering::Relaxed));
+        state.held.store(due, Ordering::Relaxed);
+        if held < due {
+            self.take_units(due - held).keep();
+        } else {
+            self.give_back(held - due);
+        }
+    }
+}
+
+impl Remembered {
+    /// It takes so many bytes from now on.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let used = self.memory.0.state.of(self.kind);
+        if self.bytes < bytes {
+            used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        } else if bytes < self.bytes {
+            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        } else {
+            return;
+        }
+        self.bytes = bytes;
+        self.memory.settle_state();
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes that its kind may still take.
+    pub(crate) fn room(&self) -> usize {
+        self.memory.state_room(self.kind)
+    }
+}
+
+impl Drop for Remembered {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_counts_until_it_is_forgotten() {
+        let memory = Memory::new(16 << 20);
+        let (mut group, mut producers) = (memory.remember(StateKind::Groups), memory.remember(StateKind::Producers));
+        group.set(100);
+        assert_eq!((memory.used(), group.room()), (STEP, (1 << 20) - 100));
+        producers.set(STEP);
+        assert_eq!((memory.used(), producers.room()), (2 * STEP, (1 << 20) - STEP));
+        group.set(3 * STEP);
+        assert_eq!((memory.used(), memory.remembered(StateKind::Groups)), (4 * STEP, 3 * STEP));
+        group.set(0);
+        drop(producers);
+        assert_eq!((memory.used(), memory.remembered(StateKind::Producers)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_beyond_the_budget_is_a_debt() {
+        let memory = Memory::new(16 << 20);
+        let all = memory.reserve(16 << 20).await;
+        let mut group = memory.remember(StateKind::Groups);
+        group.set(5 << 20);
+        assert_eq!((memory.used(), group.room()), (21 << 20, 0));
+        drop(all);
+        assert_eq!(memory.used(), 5 << 20);
+        assert!(memory.try_reserve(12 << 20).is_none());
+        drop(group);
+        assert!(memory.try_reserve(16 << 20).is_some());
+    }
+}

@@ -1,0 +1,36 @@
+//! What producers are remembered by, counted and bounded.
+
+use super::{Partition, Tail};
+use grower_protocol::ids::Timestamp;
+
+/// What a log remembers of one producer takes so much.
+const PRODUCER_BYTES: usize = 256;
+
+impl Partition {
+    /// Forgets producers of which nothing was heard for longer than this.
+    pub(crate) fn forget_producers(&self, now: Timestamp, silent_ms: u64) {
+        let mut tail = self.tail.lock();
+        if 0 < tail.producers.bytes() && !tail.deleted {
+            tail.log.forget_producers(now, silent_ms, usize::MAX);
+            tail.count_producers();
+        }
+    }
+}
+
+impl Tail {
+    pub(super) fn count_producers(&mut self) {
+        self.producers.set(self.log.producers() * PRODUCER_BYTES);
+    }
+
+    /// Counts after an append. Where all share too little, a log with many producers forgets those it has longest not
+    /// heard of; usually [others](crate::topic::Topics::run_producers) saw to that before.
+    pub(super) fn bound_producers(&mut self, now: Timestamp) {
+        let before = self.producers.bytes();
+        self.count_producers();
+        let producers = self.log.producers();
+        if before < self.producers.bytes() && self.producers.room() == 0 && 1 < producers {
+            self.log.forget_producers(now, u64::MAX, producers - (producers / 8).max(1));
+            self.count_producers();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+use super::*;
+use crate::clock::Clock;
+use crate::logs::MemLogs;
+use crate::memory::Memory;
+use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
+use crate::topic::IndexKind;
+use grower_protocol::batch::{BatchBuilder, ProducerStamp, Record, UnplacedBatch};
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{NodeId, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName};
+use grower_protocol::message::NewTopic;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// The smallest budget: its share for producers holds so many of them.
+const BUDGET: usize = 16 << 20;
+const MOST: u64 = 4_096;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+#[derive(Default)]
+struct Calendar(AtomicI64);
+
+impl Clock for Calendar {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Two partitions, a budget and the time of day.
+struct World {
+    topics: Topics,
+    memory: Memory,
+    calendar: Arc<Calendar>,
+    topic: TopicId,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (calendar, memory, metadata) =
+            (Arc::new(Calendar::default()), Memory::new(BUDGET), MemMetadataStore::default());
+        let uuid = Uuid::from_random([1; 16]);
+        metadata.propose(Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() }).await.unwrap();
+        let (logs, metadata) = (Arc::new(MemLogs), Arc::new(metadata));
+        let topics = Topics::new(metadata, logs, calendar.clone(), IndexKind::default(), memory.clone());
+        let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
+        let wish = NewTopic { name, partitions: Some(2), replication_factor: None, configs: Vec::new() };
+        let now = Timestamp::default();
+        topics.change(|image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
+        Self { topics, memory, calendar, topic }
+    }
+
+    /// A producer's first batch; `true` if it is known already.
+    fn send(&self, partition: u32, producer: u64) -> bool {
+        let mut batch = BatchBuilder::new(Codec::None);
+        batch.push(&Record::default());
+        let base_sequence = Some(Sequence::ZERO);
+        let stamp = ProducerStamp { id: ProducerId::new(producer), epoch: ProducerEpoch::new(0), base_sequence };
+        let batch = UnplacedBatch::built(batch.build(Some(stamp)));
+        let partition = self.topics.partition(self.topic, PartitionId::new(partition)).unwrap();
+        partition.append(batch, self.calendar.now()).unwrap().duplicate
+    }
+
+    fn wait(&self, millis: i64) {
+        self.calendar.0.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    fn remembered(&self) -> usize {
+        self.memory.remembered(StateKind::Producers)
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_producers_stays_within_its_share_and_everybody_is_served() {
+    let world = World::new().await;
+    for producer in 0..3 * MOST {
+        world.wait(1);
+        assert!(!world.send(0, producer));
+        assert!(world.remembered() <= BUDGET / 16);
+    }
+    assert_eq!(world.memory.used(), world.remembered().next_multiple_of(64 << 10), "it counts against the budget");
+    assert!(world.send(0, 3 * MOST - 1), "the latest are remembered");
+    assert!(!world.send(0, 0), "the longest silent are not");
+}
+
+#[tokio::test]
+async fn room_is_made_by_the_longest_silent_wherever_they_are() {
+    let world = World::new().await;
+    (0..MOST / 2).for_each(|producer| assert!(!world.send(0, producer)));
+    world.wait(DAY_MS / 2);
+    (MOST / 2..MOST - 1).for_each(|producer| assert!(!world.send(1, producer)));
+    world.topics.bound_producers(world.calendar.now());
+    assert_eq!(world.remembered(), (MOST / 2 - 1) as usize * 256);
+    assert!(world.send(1, MOST / 2));
+    assert!(!world.send(0, 0));
+    world.topics.bound_producers(world.calendar.now());
+    assert_eq!(world.remembered(), (MOST / 2) as usize * 256, "nobody is forgotten while there is room");
+}
+
+#[tokio::test]
+async fn memory_is_given_back_after_a_day_and_with_the_topic() {
+    let world = World::new().await;
+    (0..10).for_each(|producer| assert!(!world.send(0, producer)));
+    world.wait(DAY_MS);
+    assert!(!world.send(1, 10));
+    world.topics.forget_producers(world.calendar.now(), EXPIRY_MS);
+    assert_eq!(world.remembered(), 11 * 256);
+    world.wait(1);
+    world.topics.forget_producers(world.calendar.now(), EXPIRY_MS);
+    assert_eq!(world.remembered(), 256);
+    let name = TopicName::new("events").unwrap();
+    world.topics.change(|image| Ok(image.delete_topic(&name)?)).await.unwrap();
+    assert_eq!((world.remembered(), world.memory.used()), (0, 0));
+}
