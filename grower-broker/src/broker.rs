@@ -1,6 +1,8 @@
 //! The broker as a library: start it on a directory, connect in process or over TCP, stop it.
 
 use crate::api::{Api, Node};
+use crate::backup;
+use crate::backups::Backups;
 use crate::clock::{Clock, SystemClock};
 use crate::config::settings::{LiveSettings, SetLogLevel, Settings};
 use crate::config::{BrokerConfig, BrokerConfigError};
@@ -234,9 +236,11 @@ impl BrokerBuilder {
         let config = settings.broker.clone();
         config.check()?;
         let health = Health::new(Metrics::new());
+        let backups = Backups::new(config.data_dir.clone(), config.backup_dir.clone(), disk.clone());
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
         let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, health.clone()));
         let lock = lock(&*disk, &config)?;
+        backup::clear_aside(&*disk, &config.data_dir)?;
         let identity = Identity::open(&*disk, &config.data_dir, NodeId::new(config.node_id), random_uuid)?;
         let metadata = match metadata {
             Some(metadata) => metadata,
@@ -268,6 +272,7 @@ impl BrokerBuilder {
             groups: groups.clone(),
             flushers,
             rates: Rates::new(),
+            backups,
             space: Space::new(disk, health.clone(), settings.clone()),
             topics: topics.clone(),
             health,

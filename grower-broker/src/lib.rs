@@ -60,6 +60,7 @@ pub mod operations {
 
 mod api;
 mod backup;
+mod backups;
 mod broker;
 mod clock;
 mod compaction;

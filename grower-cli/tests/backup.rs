@@ -97,5 +97,53 @@ fn damage_and_wrong_places_are_named() {
     );
     broker.restart();
     assert!(fails(&["backup", backups_text, "--data-dir", data_text]).contains("a broker works in"));
-    assert_eq!(cli(&["backup", backups_text]).status.code(), Some(2), "it says how it is used");
+    assert_eq!(cli(&["backup"]).status.code(), Some(2), "it says how it is used");
+}
+
+#[test]
+fn a_running_broker_makes_backups_of_itself_and_each_can_be_restored() {
+    let broker = Served::with_backups();
+    broker.ok("topic create events --config segment.messages=3", b"");
+    broker.ok("produce events --batch-records 1", b"0\n1\n2\n3\n4\n5\n6\n");
+    broker.ok("consume events --group g --limit 4", b"");
+    let first = text(&broker.ok("backup a/nightly", b""));
+    assert!(first.contains("/backups/a/nightly/backup-000001: "), "{first}");
+    broker.ok("produce events", b"7\n8\n");
+    let second = &json(&broker.ok("backup a/nightly --output json", b""))[0];
+    assert!(second["new_bytes"].as_u64() < second["bytes"].as_u64(), "{second}");
+    assert_eq!(second["copied_bytes"], 0, "{second}");
+    let full = &json(&broker.ok("backup a/nightly --full --output json", b""))[0];
+    assert_eq!(full["new_bytes"], full["bytes"], "{full}");
+    let backups = broker.path("backups/a/nightly");
+    for (number, lines) in [(1, 7), (2, 9), (3, 9)] {
+        let (backup, restored) =
+            (backups.join(format!("backup-{number:06}")), broker.path(&format!("restored-{number}")));
+        ok(&["backup", "verify", backup.to_str().unwrap()]);
+        ok(&["restore", backup.to_str().unwrap(), restored.to_str().unwrap()]);
+        let expected: String = (0..lines).map(|line| format!("{line}\n")).collect();
+        assert_eq!(text(&embedded(&restored, "consume events --until-end", b"")), expected);
+        assert_eq!(text(&embedded(&restored, "consume events --group g --until-end", b"")), &expected[8..]);
+    }
+    assert_eq!(text(&broker.read("events")).lines().count(), 9);
+}
+
+#[test]
+fn a_running_broker_writes_nowhere_but_below_the_directory_that_it_was_given() {
+    let broker = Served::start();
+    let refused = broker.fails("backup nightly", b"");
+    assert!(refused.contains("backup.dir is not set"), "{refused}");
+    let refused = broker.fails("broker alter --config backup.dir=/tmp", b"");
+    assert!(refused.contains("changes only with a restart"), "{refused}");
+    let broker = Served::with_backups();
+    let outside = broker.path("outside");
+    for place in [outside.to_str().unwrap(), "../outside", "a/../../outside", ".", "backup-000001"] {
+        let refused = broker.fails(&format!("backup {place}"), b"");
+        assert!(refused.contains("below the broker's backup.dir"), "{place}: {refused}");
+    }
+    assert!(!outside.exists());
+    std::os::unix::fs::symlink(broker.data_dir(), broker.path("backups-link")).unwrap();
+    fs::create_dir(broker.path("backups")).unwrap();
+    fs::rename(broker.path("backups-link"), broker.path("backups/in-data")).unwrap();
+    let refused = broker.fails("backup in-data/x", b"");
+    assert!(refused.contains("a place of its own"), "{refused}");
 }

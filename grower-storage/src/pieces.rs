@@ -26,6 +26,12 @@ impl Piece {
     pub(crate) fn never_written(name: impl Into<String>) -> Self {
         Self { name: name.into(), copy: None }
     }
+
+    /// Whether it is the log or the index of a segment: such a file goes only when its segment is dropped or written
+    /// anew, while the small ones are replaced all the time.
+    pub fn is_of_segment(&self) -> bool {
+        segment::base_of_log(&self.name).or_else(|| segment::base_of_index(&self.name)).is_some()
+    }
 }
 
 /// The small files that a partition may have.

@@ -1,6 +1,7 @@
 //! What the broker does for a request, whoever asks and over whichever wire. It knows no sockets: an answer goes to an
 //! [`Outbox`], now or when what it waits for has come.
 
+mod backup;
 mod broker;
 mod burst;
 mod fetch;
@@ -18,6 +19,7 @@ pub(crate) use peer::Peer;
 pub(crate) use produce::{PendingProduce, send_settled};
 pub(crate) use topics::ProducerIds;
 
+use crate::backups::Backups;
 use crate::clock::Clock;
 use crate::config::settings::LiveSettings;
 use crate::groups::Groups;
@@ -45,6 +47,7 @@ pub(crate) struct Api {
     pub(crate) flushers: Arc<Flushers>,
     pub(crate) space: Space,
     pub(crate) rates: Rates,
+    pub(crate) backups: Backups,
     pub(crate) memory: Memory,
     pub(crate) health: Health,
     pub(crate) clock: Arc<dyn Clock>,
@@ -118,6 +121,12 @@ impl Api {
             Request::DescribeBroker => Ok(self.describe_broker()),
             Request::DescribeSettings => Ok(self.describe_settings()),
             Request::AlterSettings { settings } => self.alter_settings(settings).await,
+            Request::BeginBackup { dir, full } => self.begin_backup(&dir, full),
+            Request::DescribeBackup => Ok(Response::DescribeBackup(self.backups.describe())),
+            Request::CancelBackup => {
+                self.backups.cancel();
+                Ok(Response::Done)
+            }
             Request::ReportDamage(report) => self.check_damage(report).await,
             Request::Heartbeat(_)
             | Request::HoldHeartbeat { .. }

@@ -1,6 +1,6 @@
-//! A backup in the making. First all files are *held*, quickly: by a second name, or where there can be none by an open
-//! handle. Then, with nobody waiting, what is only open is copied, everything new gets its checksum, and the whole is
-//! published.
+//! A backup in the making. First all files are *held*, quickly: by a second name in the backup; where that lies on another
+//! volume, by a second name beside the data; where there are no second names at all, by an open handle. Then, with nobody
+//! waiting, what is not in the backup is copied, everything new gets its checksum, and the whole is published.
 //!
 //! A segment whose index has the same bytes as in the backup before is the same segment: the index witnesses the header
 //! of every batch, and each header holds the checksum of its batch.
@@ -16,6 +16,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const CHUNK: usize = 1 << 20;
+/// Where files wait to be copied, in the data directory.
+const ASIDE: &str = "backup.unfinished";
+
+/// Removes what a backup that a crash cut short left in a data directory.
+pub(crate) fn clear_aside(disk: &dyn Disk, data_dir: &Path) -> Result<(), DiskError> {
+    match disk.remove_dir_all(&data_dir.join(ASIDE)) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}
 
 /// A backup that nobody sees yet.
 pub(super) struct Cut<'a> {
@@ -27,14 +37,28 @@ pub(super) struct Cut<'a> {
     sums: BTreeMap<String, FileSum>,
     new_bytes: u64,
     copied_bytes: u64,
+    /// A directory for second names on the volume of the data, and how many were given there.
+    aside: Option<(PathBuf, u64)>,
 }
 
 /// A file that can no longer get lost.
 enum Held {
     /// It has a second name, in the backup.
     Linked,
+    /// It has a second name there, to be copied from.
+    Aside(PathBuf),
     /// It is open, and so many of its bytes are wanted.
     Open(SharedFile, u64),
+}
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        if let Some((dir, _)) = &self.aside
+            && let Err(error) = self.disk.remove_dir_all(dir)
+        {
+            tracing::warn!(%error, "the next start removes what a backup left");
+        }
+    }
 }
 
 impl<'a> Cut<'a> {
@@ -44,7 +68,16 @@ impl<'a> Cut<'a> {
         let base = if full { None } else { series.base()? };
         disk.create_dir_all(&series.place())?;
         let (held, dirs, sums) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Ok(Self { disk, series, base, held, dirs, sums, new_bytes: 0, copied_bytes: 0 })
+        Ok(Self { disk, series, base, held, dirs, sums, new_bytes: 0, copied_bytes: 0, aside: None })
+    }
+
+    /// Lets files be held in `data_dir` until they are copied: a running broker may have more of them than handles.
+    pub(super) fn with_room_beside(mut self, data_dir: &Path) -> Result<Self, DiskError> {
+        clear_aside(self.disk, data_dir)?;
+        let dir = data_dir.join(ASIDE);
+        self.disk.create_dir_all(&dir)?;
+        self.aside = Some((dir, 0));
+        Ok(self)
     }
 
     /// Makes room for the files of `dir`, a path within the data directory.
@@ -61,20 +94,31 @@ impl<'a> Cut<'a> {
         for piece in pieces {
             let source = data_dir.join(dir).join(&piece.name);
             let path = Path::new(dir).join(&piece.name).display().to_string();
-            let linked = match piece.copy {
-                None => self.link(&source, &target.join(&piece.name))?,
-                Some(_) => false,
-            };
-            let held = if linked {
-                Held::Linked
-            } else {
-                let file = self.disk.open(&source)?;
-                let bytes = file.len()?.min(piece.copy.unwrap_or(u64::MAX));
-                Held::Open(file, bytes)
+            let held = match self.second_name(&source, &target.join(&piece.name), piece)? {
+                Some(held) => held,
+                None => {
+                    let file = self.disk.open(&source)?;
+                    let bytes = file.len()?.min(piece.copy.unwrap_or(u64::MAX));
+                    Held::Open(file, bytes)
+                }
             };
             self.held.insert(path, held);
         }
         Ok(())
+    }
+
+    /// None if the file may be written to later, or if it can have no second name.
+    fn second_name(&mut self, source: &Path, target: &Path, piece: &Piece) -> Result<Option<Held>, DiskError> {
+        if piece.copy.is_some() {
+            return Ok(None);
+        }
+        if self.link(source, target)? {
+            return Ok(Some(Held::Linked));
+        }
+        let Some((dir, names)) = &mut self.aside else { return Ok(None) };
+        let beside = dir.join(names.to_string());
+        *names += 1;
+        Ok(self.link(source, &beside)?.then_some(Held::Aside(beside)))
     }
 
     /// Says whether a second name could be had.
@@ -118,6 +162,7 @@ impl<'a> Cut<'a> {
         let (Some(ours), Some(theirs)) = (self.sums.get(&index), base.files.get(&index)) else { return Ok(None) };
         let bytes = match held {
             Held::Linked => self.disk.open(&self.series.place().join(path))?.len()?,
+            Held::Aside(beside) => self.disk.open(beside)?.len()?,
             Held::Open(_, bytes) => *bytes,
         };
         let known = base.files.get(path).filter(|sum| sum.bytes == bytes && 0 < ours.bytes && ours == theirs);
@@ -126,7 +171,10 @@ impl<'a> Cut<'a> {
 
     /// The base's file is as good as ours, and needs no room.
     fn reuse(&mut self, path: &str, held: Held, sum: FileSum) -> Result<FileSum, BackupError> {
-        let (Held::Open(..), Some((base, _))) = (&held, &self.base) else { return Ok(sum) };
+        if matches!(held, Held::Linked) {
+            return Ok(sum);
+        }
+        let Some((base, _)) = &self.base else { return Ok(sum) };
         if self.link(&base.join(path), &self.series.place().join(path))? {
             return Ok(sum);
         }
@@ -141,6 +189,11 @@ impl<'a> Cut<'a> {
                 let file = self.disk.open(&target)?;
                 let bytes = file.len()?;
                 (file, bytes, None)
+            }
+            Held::Aside(beside) => {
+                let file = self.disk.open(&beside)?;
+                let bytes = file.len()?;
+                (file, bytes, Some(self.disk.create(&target)?))
             }
             Held::Open(file, bytes) => (file, bytes, Some(self.disk.create(&target)?)),
         };

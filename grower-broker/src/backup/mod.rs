@@ -4,6 +4,8 @@
 //! without the others, with a manifest of sizes and checksums; it shares with the one before, and where they lie on one
 //! volume with the data directory itself, whatever has not changed. Any of them may be removed, at any time.
 //!
+//! Of a stopped data directory it is made by whoever has it, of a running broker by the broker itself.
+//!
 //! A backup is made under a name that ends in `.unfinished`, synced, and renamed: what a crash leaves is recognised by its
 //! name, ignored by all, and removed by the next backup.
 
@@ -11,20 +13,25 @@ mod check;
 mod cut;
 mod manifest;
 mod restore;
+mod running;
 mod series;
 mod stopped;
 
 pub use check::Checked;
 pub(crate) use check::check;
+pub(crate) use cut::clear_aside;
 pub use manifest::{FileSum, Manifest, ManifestError};
 pub(crate) use restore::restore;
 pub use restore::{RestoreError, Restored};
+pub(crate) use running::Running;
 pub use series::Listed;
-pub(crate) use series::list;
+pub(crate) use series::{is_entry, list};
 pub(crate) use stopped::backup;
 
 use crate::metadata::IdentityError;
+use grower_protocol::message::Failure;
 use grower_storage::disk::DiskError;
+use grower_storage::log::ChangeError;
 use std::path::PathBuf;
 
 /// A backup that was made.
@@ -75,6 +82,12 @@ pub enum BackupError {
     /// The caller said so.
     #[error("the backup was told to stop; the next one begins anew")]
     Stopped,
+    /// A log cannot be sealed.
+    #[error(transparent)]
+    Log(#[from] ChangeError),
+    /// A partition cannot be had.
+    #[error(transparent)]
+    Partition(#[from] Failure),
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),

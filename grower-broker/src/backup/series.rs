@@ -52,7 +52,17 @@ pub(super) struct Series<'a> {
     pub(super) disk: &'a dyn Disk,
     dir: PathBuf,
     number: u32,
+    published: bool,
     _lock: DirLock,
+}
+
+impl Drop for Series<'_> {
+    /// A backup that failed gives its room back.
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = self.disk.remove_dir_all(&self.place()); // Else the next one does.
+        }
+    }
 }
 
 impl<'a> Series<'a> {
@@ -68,7 +78,7 @@ impl<'a> Series<'a> {
             disk.remove_dir_all(&dir.join(unfinished(*number)))?;
         }
         let number = entries.iter().map(|(number, _)| *number).max().unwrap_or(0).saturating_add(1);
-        Ok(Self { disk, dir: dir.to_owned(), number, _lock: lock })
+        Ok(Self { disk, dir: dir.to_owned(), number, published: false, _lock: lock })
     }
 
     /// The latest backup that can be built on.
@@ -83,9 +93,10 @@ impl<'a> Series<'a> {
     }
 
     /// From now on it counts. Everything in it must be durable.
-    pub(super) fn publish(&self) -> Result<PathBuf, DiskError> {
+    pub(super) fn publish(&mut self) -> Result<PathBuf, DiskError> {
         let path = self.dir.join(name(self.number));
         self.disk.rename(&self.place(), &path)?;
+        self.published = true;
         self.disk.sync_dir(&self.dir)?;
         Ok(path)
     }
@@ -99,6 +110,11 @@ fn entries(disk: &dyn Disk, dir: &Path) -> Result<Vec<(u32, bool)>, DiskError> {
         Some((digits.parse().ok()?, !rest.ends_with(UNFINISHED)))
     };
     Ok(disk.list(dir)?.iter().filter(|entry| entry.is_dir).filter_map(|entry| number(&entry.name)).collect())
+}
+
+/// Whether a directory of that name is, or would be taken for, one backup of a series.
+pub(crate) fn is_entry(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.trim_end_matches(UNFINISHED).trim_start_matches(PREFIX).parse::<u32>().is_ok()
 }
 
 fn name(number: u32) -> String {

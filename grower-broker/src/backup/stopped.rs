@@ -6,8 +6,8 @@ use crate::metadata::{self, Identity, IdentityError};
 use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{Disk, DiskError};
 use grower_storage::pieces::{Piece, pieces_of_stopped};
-use std::io::ErrorKind;
-use std::path::Path;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 /// Makes a backup of `data_dir` in the directory `dir`. Nothing in `data_dir` is changed. `go_on` is told how much was
 /// read, and ends it by answering false.
@@ -39,13 +39,18 @@ pub(crate) fn backup(
 
 /// A backup within the data would contain itself, and data within backups would be taken for one.
 pub(super) fn check_apart(data_dir: &Path, dir: &Path) -> Result<(), BackupError> {
-    // What is not there yet is where its name says.
-    let real = |path: &Path| std::path::absolute(path).and_then(|path| path.canonicalize().or(Ok(path)));
     let (Ok(data), Ok(backups)) = (real(data_dir), real(dir)) else { return Ok(()) };
     if data.starts_with(&backups) || backups.starts_with(&data) {
         return Err(BackupError::Inside { dir: dir.to_owned() });
     }
     Ok(())
+}
+
+/// Where a path leads. What is not there yet is where its name says, in a directory that is there.
+fn real(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let found = path.ancestors().find_map(|there| Some((there.canonicalize().ok()?, path.strip_prefix(there).ok()?)));
+    Ok(found.map_or_else(|| path.clone(), |(there, rest)| there.join(rest)))
 }
 
 /// Whose data it is. A backup of what nobody can say that of could not be restored.
@@ -58,7 +63,8 @@ pub(super) fn identity(disk: &dyn Disk, data_dir: &Path) -> Result<Identity, Bac
     }
 }
 
-fn hold_stopped(
+/// Holds a partition that nobody has open.
+pub(super) fn hold_stopped(
     cut: &mut Cut<'_>,
     disk: &dyn Disk,
     data_dir: &Path,
@@ -80,6 +86,14 @@ pub(super) fn never_written(name: &str) -> Piece {
 
 fn exists(disk: &dyn Disk, path: &Path) -> Result<bool, DiskError> {
     match disk.open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn directory_exists(disk: &dyn Disk, dir: &Path) -> Result<bool, DiskError> {
+    match disk.list(dir) {
         Ok(_) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error),

@@ -1,3 +1,5 @@
+mod running;
+
 use super::check::compare_all;
 use super::*;
 use crate::clock::SystemClock;

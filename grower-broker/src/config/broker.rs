@@ -58,6 +58,8 @@ pub struct BrokerConfig {
     pub flush_delay: Duration,
     /// Bytes of disk kept free from producers; none means the larger of 64 MiB and 2 % of the file system.
     pub disk_reserve_bytes: Option<u64>,
+    /// Whoever is connected may have the broker make backups below this directory; none refuses them.
+    pub backup_dir: Option<PathBuf>,
     /// How often old segments are looked for when nothing else calls for it.
     pub retention_check: Duration,
     /// How long a group without members keeps its offsets.
@@ -105,6 +107,7 @@ impl BrokerConfig {
             write_timeout: Duration::from_secs(60),
             flush_delay: Duration::from_millis(5),
             disk_reserve_bytes: None,
+            backup_dir: None,
             retention_check: Duration::from_secs(30),
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             fetch_bytes_max: 55 * MIB,

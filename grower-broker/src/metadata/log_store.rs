@@ -17,8 +17,9 @@ use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use grower_protocol::wire;
-use grower_storage::disk::Disk;
+use grower_storage::disk::{Disk, DiskError};
 use grower_storage::log::{AppendError, ChangeError, DiskLog, Log};
+use grower_storage::pieces::Piece;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,6 +106,15 @@ impl MetadataStore for LogMetadataStore {
         proposed.unwrap_or_else(|error| Err(ProposeError::Failed { detail: error.to_string() }))
     }
 
+    fn hold_files(&self, hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError> {
+        let mut writer = self.writer.lock();
+        let mut pieces = writer.seal()?;
+        if 0 < writer.snapshot_version {
+            pieces.push(Piece { name: SNAPSHOT.to_owned(), copy: None }); // Which is only ever replaced.
+        }
+        Ok(hold(&pieces)?)
+    }
+
     fn image(&self) -> Arc<Image> {
         self.image.load_full()
     }
@@ -149,6 +159,14 @@ impl Writer {
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    fn seal(&mut self) -> Result<Vec<Piece>, ChangeError> {
+        self.log.seal(self.clock.now()).inspect_err(|error| {
+            if let ChangeError::Failed(error) = error {
+                self.failed.get_or_insert_with(|| error.to_string());
+            }
+        })
     }
 
     fn fail(&mut self, error: impl std::fmt::Display) -> ProposeError {

@@ -3,6 +3,9 @@
 use super::{Applied, Command, Image, MetadataStore, ProposeError};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use grower_storage::disk::DiskError;
+use grower_storage::log::ChangeError;
+use grower_storage::pieces::Piece;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -22,6 +25,10 @@ impl MetadataStore for MemMetadataStore {
         let applied = image.apply(command)?;
         self.image.store(Arc::new(image));
         Ok(applied)
+    }
+
+    fn hold_files(&self, _hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError> {
+        Ok(())
     }
 
     fn image(&self) -> Arc<Image> {

@@ -2,6 +2,9 @@
 
 use super::{Applied, Command, Image, Refusal};
 use async_trait::async_trait;
+use grower_storage::disk::DiskError;
+use grower_storage::log::ChangeError;
+use grower_storage::pieces::Piece;
 use std::sync::Arc;
 
 /// Keeps metadata. Commands take effect one after the other, in the order in which they became durable.
@@ -14,6 +17,10 @@ pub trait MetadataStore: Send + Sync {
     ///
     /// Whoever gives up waiting does not undo anything: the command may take effect all the same.
     async fn propose(&self, command: Command) -> Result<Applied, ProposeError>;
+
+    /// Makes all of it part of files that are never written to again, and gives those in the directory of the metadata
+    /// to `hold` before any of them can go: what a backup takes. A store that is in no files has none. Blocks.
+    fn hold_files(&self, hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError>;
 
     /// The newest image. It shows no command that a crash could take back.
     fn image(&self) -> Arc<Image>;

@@ -48,6 +48,7 @@ impl Partition {
     }
 
     fn publish(&self, compacted: Compacted) -> Result<bool, ChangeError> {
+        let _dropping = self.dropping.lock();
         let mut tail = self.tail.lock();
         // The directory of a deleted topic may have been moved away: what is left of the pass goes with it.
         if tail.deleted { Ok(false) } else { tail.log.publish(compacted) }

@@ -118,6 +118,16 @@ impl Flushers {
         outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::ShuttingDown, "the broker is stopping")))
     }
 
+    /// Makes everything written to the partition so far durable, also where the topic leaves that to the system. Blocks.
+    pub(crate) fn sync_now(&self, partition: &Partition) -> Result<(), Failure> {
+        let point = {
+            let tail = partition.tail.lock();
+            tail.check_open()?;
+            tail.log.flush_point()
+        };
+        if point.files.is_empty() { Ok(()) } else { self.0.sync_to(partition, &point) }
+    }
+
     /// Has the partition synced within the flush delay.
     pub(crate) fn sync_later(&self, partition: &Arc<Partition>) {
         {
@@ -263,16 +273,22 @@ impl Shared {
     }
 
     fn sync(&self, partition: &Partition) -> Result<(), Failure> {
+        match partition.flush_point()? {
+            Some(point) => self.sync_to(partition, &point),
+            None => Ok(()),
+        }
+    }
+
+    fn sync_to(&self, partition: &Partition, point: &FlushPoint) -> Result<(), Failure> {
         if let Some(reason) = self.health.failure() {
             return Err(Failure::new(ErrorCode::StorageFailed, reason)); // Nothing is synced after a sync failed.
         }
-        let Some(point) = partition.flush_point()? else { return Ok(()) };
         let started = Instant::now();
         let synced = self.disk.sync_many(&point.files);
         let took = started.elapsed();
         self.health.metrics().synced(took);
         self.lone.synced(took);
-        partition.flushed(&point, synced).inspect_err(|failure| {
+        partition.flushed(point, synced).inspect_err(|failure| {
             self.health.fail(format!("a sync failed, so what is on disk is no longer known: {failure}"));
         })
     }

@@ -6,6 +6,7 @@
 //! After a crash the log recovers everything up to its last completed sync; what nobody was told about may be gone.
 
 mod age;
+mod backup;
 mod commit;
 mod compaction;
 mod flusher;
@@ -41,6 +42,9 @@ pub(crate) struct Partition {
     /// This leadership's number. The log makes it durable before the first append under it, and not earlier: a
     /// partition that nobody writes to has no files.
     epoch: LeaderEpoch,
+    /// Held by whoever drops or replaces segments, before the writer's lock: so a backup can keep them where they are while
+    /// producers go on.
+    dropping: Mutex<()>,
     tail: Mutex<Tail>,
     reader: LogReader,
     commit: Mutex<Commit>,
@@ -91,6 +95,7 @@ impl Partition {
             topic_name,
             partition,
             reader,
+            dropping: Mutex::default(),
             tail: Mutex::new(tail),
             commit: Mutex::default(),
             high_watermark: AtomicU64::new(end.value()),
@@ -182,6 +187,7 @@ impl Partition {
     /// Drops the oldest segments that the topic's limits no longer cover.
     pub(crate) fn retain(&self, now: Timestamp) -> Result<(), ChangeError> {
         let limits = self.config().retention_limits();
+        let _dropping = self.dropping.lock();
         let mut tail = self.tail.lock();
         if tail.deleted || limits == RetentionLimits::default() {
             return Ok(());
@@ -196,6 +202,7 @@ impl Partition {
 
     /// Drops everything before `start`, by whoever knows that it is not needed any more.
     pub(crate) fn trim(&self, start: Offset) -> Result<(), ChangeError> {
+        let _dropping = self.dropping.lock();
         let mut tail = self.tail.lock();
         if tail.deleted { Ok(()) } else { tail.log.trim(start) }
     }
@@ -215,6 +222,7 @@ impl Partition {
 
     /// From now on the partition answers as if it had never been. Its files may be moved away.
     pub(crate) fn delete(&self) {
+        let _dropping = self.dropping.lock();
         let mut tail = self.tail.lock();
         tail.deleted = true;
         tail.producers.set(0);

@@ -115,6 +115,12 @@ impl Topics {
         Ok(applied)
     }
 
+    /// Lets topics neither come, go nor change until `work` has returned. Blocks.
+    pub(crate) fn stand_still<T>(&self, work: impl FnOnce(&Image, &dyn MetadataStore) -> T) -> T {
+        let _in_order = self.changing.blocking_lock();
+        work(&self.image(), &*self.metadata)
+    }
+
     /// Makes a command durable that changes no topic.
     pub(crate) async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
         self.metadata.propose(command).await

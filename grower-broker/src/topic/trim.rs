@@ -19,6 +19,7 @@ impl Topics {
         if self.image().trims().len() == 0 {
             return Ok(());
         }
+        let _in_order = self.changing.lock().await; // A backup has a trim either done or still to do.
         let topics = self.clone();
         let trimmed = tokio::task::spawn_blocking(move || topics.trim_pending()).await;
         let (done, failed) = trimmed.map_err(|error| Failure::new(ErrorCode::Internal, error))?;

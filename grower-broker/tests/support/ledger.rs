@@ -73,6 +73,17 @@ impl Ledger {
         Arc::new(Self { topic, pages, acks, noted, writers, others: Mutex::default() })
     }
 
+    /// What was acknowledged up to now, and how far the group had committed: what a copy made from now on must hold.
+    pub(crate) fn as_of_now(&self) -> Self {
+        let copy = |page: &Mutex<Page>| {
+            let page = page.lock();
+            Mutex::new(Page { acked: page.acked.clone(), committed: page.committed, ..Page::default() })
+        };
+        let pages = self.pages.iter().map(copy).collect();
+        let (acks, noted, writers) = (AtomicU64::new(self.acks()), Notify::new(), AtomicU32::new(0));
+        Self { topic: self.topic, pages, acks, noted, writers, others: Mutex::default() }
+    }
+
     pub(crate) fn partitions(&self) -> u32 {
         self.pages.len() as u32
     }

@@ -23,7 +23,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Completions(command) => command.run(),
         Command::Log(command) => command.run(&arguments.common),
-        Command::Backup(command) => command.run(&arguments.common),
+        Command::Backup(command) => command.run(&arguments.common).await,
         Command::Restore(command) => command.run(&arguments.common),
         Command::Demo(command) => command.run(&arguments.common).await,
         Command::Doctor(command) => command.run(&arguments.common).await,

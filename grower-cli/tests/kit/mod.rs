@@ -12,12 +12,22 @@ pub(crate) struct Served {
     runtime: tokio::runtime::Runtime,
     broker: Option<Broker>,
     directory: tempfile::TempDir,
+    backup_dir: Option<PathBuf>,
 }
 
 impl Served {
     pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let mut served = Self { runtime, broker: None, directory: tempfile::tempdir().unwrap() };
+        let directory = tempfile::tempdir().unwrap();
+        let mut served = Self { runtime, broker: None, directory, backup_dir: None };
+        served.restart();
+        served
+    }
+
+    /// A broker that makes backups of itself, below `backups`.
+    pub(crate) fn with_backups() -> Self {
+        let mut served = Self::start();
+        served.backup_dir = Some(served.path("backups"));
         served.restart();
         served
     }
@@ -25,7 +35,11 @@ impl Served {
     /// Stops the broker, if it runs, and starts it on the same files.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        let config = BrokerConfig { listen: Some(([127, 0, 0, 1], 0).into()), ..BrokerConfig::at(self.data_dir()) };
+        let config = BrokerConfig {
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            backup_dir: self.backup_dir.clone(),
+            ..BrokerConfig::at(self.data_dir())
+        };
         self.broker = Some(self.runtime.block_on(Broker::start(config)).unwrap());
     }
 

@@ -3,6 +3,7 @@
 //! What changes something is asked once: if the connection breaks meanwhile, the error says that the outcome is unknown,
 //! and the caller looks before asking again. What only looks is asked again by itself, within the request timeout.
 
+mod backup;
 mod broker;
 mod groups;
 mod offsets;

@@ -97,6 +97,10 @@ pub enum ErrorCode {
     PartitionShut,
     /// Another process has the member's instance name: give up all partitions, leave, and do not come back.
     FencedInstance,
+    /// The broker's settings do not allow it.
+    NotAllowed,
+    /// No backup was made; those that were there are as they were.
+    BackupFailed,
 }
 
 impl ErrorCode {

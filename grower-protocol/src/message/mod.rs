@@ -4,6 +4,7 @@
 //! a released variant or field never changes, a change is a new variant at the end.
 
 mod admin;
+mod backup;
 mod broker;
 mod failure;
 mod fetch;
@@ -15,6 +16,7 @@ mod produce;
 pub use admin::{
     ConfigEntry, ConfigSource, NewTopic, PartitionDescription, SegmentDescription, TopicConfigs, TopicDescription,
 };
+pub use backup::{BackupDescription, BackupMade, BackupState};
 pub use broker::{
     BrokerDescription, DiskDescription, FsyncDescription, SettingEntry, SettingSource, TopicTraffic, Traffic, UsedUp,
 };
@@ -141,6 +143,17 @@ pub enum Request {
         /// Keys and new values; all are taken, or none.
         settings: Vec<(String, Option<String>)>,
     },
+    /// Begins a backup of this broker, which makes it on its own machine while it goes on. Answered at once.
+    BeginBackup {
+        /// The directory of backups: a path below the one that the broker's settings name.
+        dir: String,
+        /// It shares nothing with the backups before.
+        full: bool,
+    },
+    /// How the latest backup of this broker is getting on.
+    DescribeBackup,
+    /// Ends the backup that is being made. What was made of it is removed.
+    CancelBackup,
 }
 
 impl Request {
@@ -189,8 +202,8 @@ pub enum Response {
     CreateTopics(Vec<Part<TopicId>>),
     /// To [`Request::DescribeTopics`]: as asked, or sorted by name.
     DescribeTopics(Vec<Part<TopicDescription>>),
-    /// It is done and durable: to leaving a group, to deleting, growing, altering and trimming, and to
-    /// a report.
+    /// It is done and durable: to leaving a group, to deleting, growing, altering and trimming, to a report, and to
+    /// [`Request::CancelBackup`].
     Done,
     /// To [`Request::InspectGroup`].
     InspectGroup(GroupInspection),
@@ -198,6 +211,8 @@ pub enum Response {
     DescribeBroker(BrokerDescription),
     /// To [`Request::DescribeSettings`], in the order of the config file.
     DescribeSettings(Vec<SettingEntry>),
+    /// To [`Request::BeginBackup`] and [`Request::DescribeBackup`]; none if this broker made none since its start.
+    DescribeBackup(Option<BackupDescription>),
 }
 
 #[cfg(test)]

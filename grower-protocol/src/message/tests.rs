@@ -119,6 +119,9 @@ fn requests_keep_their_bytes() {
         Request::DescribeBroker,
         Request::DescribeSettings,
         Request::AlterSettings { settings: vec![("logging.level".to_owned(), Some("debug".to_owned()))] },
+        Request::BeginBackup { dir: "nightly".to_owned(), full: true },
+        Request::DescribeBackup,
+        Request::CancelBackup,
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
                 topic: TOPIC,
@@ -154,6 +157,9 @@ fn requests_keep_their_bytes() {
     DescribeBroker 17
     DescribeSettings 18
     AlterSettings 19010d6c6f6767696e672e6c6576656c01056465627567
+    BeginBackup 1a076e696768746c7901
+    DescribeBackup 1b
+    CancelBackup 1c
     ListOffsets 0501070707070707070707070707070707070204fb2c01
     ");
 }
@@ -226,6 +232,16 @@ fn responses_keep_their_bytes() {
         Response::InspectGroup(inspection()),
         Response::DescribeBroker(broker_description()),
         Response::DescribeSettings(vec![setting_entry()]),
+        Response::DescribeBackup(None),
+        Response::DescribeBackup(Some(backup(BackupState::Running))),
+        Response::DescribeBackup(Some(backup(BackupState::Made(BackupMade {
+            path: "/b".to_owned(),
+            files: 1,
+            bytes: 300,
+            new_bytes: 2,
+            copied_bytes: 3,
+        })))),
+        Response::DescribeBackup(Some(backup(BackupState::Failed(refused())))),
     ];
     insta::assert_snapshot!(rows(&responses), @"
     Failed 00180466756c6c
@@ -246,7 +262,15 @@ fn responses_keep_their_bytes() {
     InspectGroup 0f016701030572616e6765000001016d0101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00
     DescribeBroker 10010176020203040506070801090a0b01010c0107070707070707070707070707070707fb2c01fb2d01fb2e01fb2f010d0e0f1011
     DescribeSettings 1101016b01017601032d2d6b000101610163
+    DescribeBackup 1200
+    DescribeBackup 120101016402fb2c0100
+    DescribeBackup 120101016402fb2c0101022f6201fb2c010203
+    DescribeBackup 120101016402fb2c0102180466756c6c
     ");
+}
+
+fn backup(state: BackupState) -> BackupDescription {
+    BackupDescription { number: 1, dir: "d".to_owned(), began: Timestamp::from_millis(1), read_bytes: 300, state }
 }
 
 fn broker_description() -> BrokerDescription {
@@ -346,8 +370,10 @@ fn error_codes_keep_their_numbers() {
         ErrorCode::DiskFull,
         ErrorCode::NotAssigned,
         ErrorCode::TooManyConnections,
+        ErrorCode::NotAllowed,
+        ErrorCode::BackupFailed,
     ];
-    assert_eq!(numbers.map(|code| encode(&code)[0]), [0, 7, 24, 32, 33]);
+    assert_eq!(numbers.map(|code| encode(&code)[0]), [0, 7, 24, 32, 33, 36, 37]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ const MANY: u64 = 1 << 24;
 const OFF: &str = "off";
 const AUTO: &str = "auto";
 
-pub(super) const KEYS: [Key; 25] = [
+pub(super) const KEYS: [Key; 26] = [
     Key {
         name: "broker.data_dir",
         about: "Where everything is stored",
@@ -182,6 +182,16 @@ pub(super) const KEYS: [Key; 25] = [
         live: true,
         set: |to, text| put(&mut to.broker.retention_check, duration(text, 10..=DAY)),
         show: |of| Some(show_duration(of.broker.retention_check)),
+    },
+    Key {
+        name: "backup.dir",
+        about: "Below it the running broker makes backups of itself when asked; it lies outside of broker.data_dir",
+        accepts: "a directory; without one such backups are refused",
+        kind: Kind::Text,
+        // Or else whoever is connected could have the broker write anywhere.
+        live: false,
+        set: |to, text| (!text.is_empty()).then(|| to.broker.backup_dir = Some(PathBuf::from(text))),
+        show: |of| of.broker.backup_dir.as_ref().map(|dir| dir.display().to_string()),
     },
     Key {
         name: "fetch.bytes_max",

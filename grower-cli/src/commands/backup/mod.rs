@@ -1,6 +1,7 @@
 //! `backup DIR`, `backup list DIR`, `backup verify PATH`.
 
 mod list;
+mod running;
 mod verify;
 
 use crate::arguments::{Common, Output};
@@ -15,18 +16,25 @@ use std::path::PathBuf;
 
 /// Make a backup, list backups, check one
 ///
+/// A running broker makes a backup of itself while it goes on, on its own machine: DIR is a path below the directory that its
+/// setting backup.dir names. With --data-dir (or --embedded) this command makes one itself, of a data directory on which no
+/// broker runs: then DIR is any directory.
+///
 /// DIR holds any number of backups; each is whole without the others. Where it lies on the volume of the data, a backup costs
 /// next to no room and little time: files that never change any more get a second name. Elsewhere they are copied, once.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(
     after_long_help = "A backup is one cut: topics, their configs, committed offsets of groups, and at least all the records that those offsets speak of. \
-A backup that was cut short is ignored by all, and removed by the next one. Any backup may be deleted, at any time.
+Of a running broker it has every record that was acknowledged before it began. \
+A backup that was cut short is ignored by all, and removed by the next one. Any backup may be deleted, at any time. \
+Ctrl-C ends the one that is being made.
 
 JSON: {\"path\",\"files\",\"bytes\",\"new_bytes\",\"copied_bytes\"}
 
 Examples:
-  grower-cli backup /backups/grower --data-dir /var/lib/grower
+  grower-cli backup nightly                                       of a running broker, into nightly below its backup.dir
+  grower-cli backup /backups/grower --data-dir /var/lib/grower    of a stopped one
   grower-cli backup list /backups/grower
   grower-cli backup verify /backups/grower                 the latest
   grower-cli restore /backups/grower /var/lib/grower-new"
@@ -38,8 +46,8 @@ pub struct Backup {
     /// The directory of backups; it is made if it is not there
     #[arg(required = true)]
     dir: Option<PathBuf>,
-    /// The data directory, on which no broker runs
-    #[arg(long, value_name = "DATA", required = true)]
+    /// A data directory on which no broker runs
+    #[arg(long, value_name = "DATA")]
     data_dir: Option<PathBuf>,
     /// Share nothing with the backups before
     #[arg(long)]
@@ -55,20 +63,22 @@ enum More {
 }
 
 impl Backup {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
-        match (self.command, self.dir, self.data_dir) {
+    pub(crate) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        let data_dir = self.data_dir.as_ref().or(common.embedded.as_ref());
+        match (self.command, &self.dir, data_dir) {
             (Some(More::List(command)), ..) => command.run(common),
             (Some(More::Verify(command)), ..) => command.run(common),
             (None, Some(dir), Some(data_dir)) => {
                 let bar = bar("read");
-                let backed_up = backups::backup(&data_dir, &dir, self.full, |bytes| {
+                let backed_up = backups::backup(data_dir, dir, self.full, |bytes| {
                     bar.set_position(bytes);
                     true
                 })?;
                 bar.finish_and_clear();
                 print(&backed_up, common.output)
             }
-            _ => Err(anyhow!("name the directory of the backups and --data-dir")), // The parser sees to it.
+            (None, Some(dir), None) => print(&running::backup(common, dir, self.full).await?, common.output),
+            (None, None, _) => Err(anyhow!("name the directory of the backups")), // The parser sees to it.
         }
     }
 }

@@ -1,0 +1,41 @@
+//! Backups of this broker, made while it goes on: begun by one request, followed by others.
+
+use super::Api;
+use crate::backup::{BackedUp, BackupError, Running};
+use grower_protocol::message::{ErrorCode, Failure, Response};
+use grower_storage::log::ChangeError;
+use std::path::Path;
+use std::sync::Arc;
+
+impl Api {
+    pub(super) fn begin_backup(self: &Arc<Self>, dir: &str, full: bool) -> Result<Response, Failure> {
+        let (path, description) = self.backups.begin(dir, self.clock.now())?;
+        let api = self.clone();
+        self.tasks.spawn(async move {
+            let made = {
+                let api = api.clone();
+                tokio::task::spawn_blocking(move || api.make_backup(&path, full)).await
+            };
+            let broken = |error| Err(BackupError::Partition(Failure::new(ErrorCode::Internal, error)));
+            api.backups.end(made.unwrap_or_else(broken));
+        });
+        Ok(Response::DescribeBackup(Some(description)))
+    }
+
+    fn make_backup(&self, dir: &Path, full: bool) -> Result<BackedUp, BackupError> {
+        let disk = self.backups.disk(dir);
+        let running = Running {
+            data_dir: &self.backups.data_dir,
+            topics: &self.topics,
+            flushers: &self.flushers,
+            clock: &*self.clock,
+            disk: &*disk,
+        };
+        let mut go_on = |bytes| self.backups.goes_on(bytes) && !self.stop.is_cancelled();
+        running.backup(dir, full, &mut go_on).inspect_err(|error| {
+            if let BackupError::Log(ChangeError::Failed(error)) = error {
+                self.health.fail(error.to_string());
+            }
+        })
+    }
+}

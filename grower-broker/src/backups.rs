@@ -1,0 +1,178 @@
+//! The backups that this broker makes of itself when asked: one at a time, each below the directory that its settings name.
+//!
+//! No client may have a broker write just anywhere, so where is said in two parts: the directory by whoever runs the
+//! broker, and changed only by a restart; the path below it by whoever asks.
+
+use crate::backup::{self, BackedUp, BackupError};
+use grower_protocol::ids::Timestamp;
+use grower_protocol::message::{BackupDescription, BackupMade, BackupState, ErrorCode, Failure};
+use grower_storage::disk::{Disk, FileDisk};
+use parking_lot::Mutex;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// What is being made, or was made last.
+pub(crate) struct Backups {
+    pub(crate) data_dir: PathBuf,
+    /// None refuses every backup.
+    root: Option<PathBuf>,
+    /// The broker's own, where that is no real one.
+    disk: Option<Arc<dyn Disk>>,
+    latest: Mutex<Latest>,
+}
+
+#[derive(Default)]
+struct Latest {
+    description: Option<BackupDescription>,
+    cancelled: bool,
+}
+
+impl Backups {
+    pub(crate) fn new(data_dir: PathBuf, root: Option<PathBuf>, disk: Option<Arc<dyn Disk>>) -> Self {
+        Self { data_dir, root, disk, latest: Mutex::default() }
+    }
+
+    /// Begins one, unless another is being made. Where it is to be made.
+    pub(crate) fn begin(&self, dir: &str, now: Timestamp) -> Result<(PathBuf, BackupDescription), Failure> {
+        let path = place(self.root.as_deref(), dir)?;
+        let mut latest = self.latest.lock();
+        let number = match &latest.description {
+            Some(running) if running.state == BackupState::Running => {
+                let detail = format_args!("a backup in {:?} is being made: wait for it, or cancel it", running.dir);
+                return Err(Failure::new(ErrorCode::BackupFailed, detail));
+            }
+            earlier => earlier.as_ref().map_or(1, |earlier| earlier.number + 1),
+        };
+        let (dir, state) = (dir.to_owned(), BackupState::Running);
+        let description = BackupDescription { number, dir, began: now, read_bytes: 0, state };
+        *latest = Latest { description: Some(description.clone()), cancelled: false };
+        Ok((path, description))
+    }
+
+    /// Notes how far it is. False if somebody cancelled it.
+    pub(crate) fn goes_on(&self, read_bytes: u64) -> bool {
+        let mut latest = self.latest.lock();
+        latest.description.iter_mut().for_each(|running| running.read_bytes = read_bytes);
+        !latest.cancelled
+    }
+
+    /// Notes what became of it.
+    pub(crate) fn end(&self, made: Result<BackedUp, BackupError>) {
+        let mut latest = self.latest.lock();
+        let cancelled = latest.cancelled;
+        let Some(description) = &mut latest.description else { return };
+        description.state = match made {
+            Ok(made) => {
+                tracing::info!(path = %made.path.display(), bytes = made.bytes, new_bytes = made.new_bytes, "a backup was made, as asked");
+                BackupState::Made(told(made))
+            }
+            Err(BackupError::Stopped) => {
+                let why = if cancelled { "the backup was cancelled" } else { "the broker is stopping" };
+                BackupState::Failed(Failure::new(ErrorCode::BackupFailed, why))
+            }
+            Err(error) => {
+                tracing::warn!(dir = description.dir, %error, "no backup was made");
+                BackupState::Failed(Failure::new(ErrorCode::BackupFailed, error))
+            }
+        };
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.latest.lock().cancelled = true;
+    }
+
+    pub(crate) fn describe(&self) -> Option<BackupDescription> {
+        self.latest.lock().description.clone()
+    }
+
+    /// A disk for one backup: after a failed sync it would take nothing more, and that is not to end the broker.
+    pub(crate) fn disk(&self, dir: &Path) -> Arc<dyn Disk> {
+        self.disk.clone().unwrap_or_else(|| Arc::new(FileDisk::new(dir)))
+    }
+}
+
+fn told(BackedUp { path, files, bytes, new_bytes, copied_bytes }: BackedUp) -> BackupMade {
+    BackupMade { path: path.display().to_string(), files, bytes, new_bytes, copied_bytes }
+}
+
+/// The directory that a request means. It is below the root, and no backup itself.
+fn place(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
+    let Some(root) = root else {
+        return Err(Failure::new(
+            ErrorCode::NotAllowed,
+            "this broker makes no backups while it runs, for backup.dir is not set: name the directory that they may go below in the broker's config file (section backup, key dir) or as GROWER__BACKUP__DIR, and restart it",
+        ));
+    };
+    let plain = |part: Component<'_>| match part {
+        Component::Normal(name) => !backup::is_entry(&name.to_string_lossy()),
+        _ => false,
+    };
+    if dir.is_empty() || dir.contains('\0') || !Path::new(dir).components().all(plain) {
+        let root = root.display();
+        return Err(Failure::new(
+            ErrorCode::NotAllowed,
+            format_args!(
+                "{dir:?} is no place for backups: name a directory below the broker's backup.dir ({root}) by a path such as nightly, neither absolute nor with `..`, and not one of the backups"
+            ),
+        ));
+    }
+    Ok(root.join(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backups() -> Backups {
+        Backups::new("/data".into(), Some("/backups".into()), None)
+    }
+
+    fn begin(backups: &Backups, dir: &str) -> Result<PathBuf, String> {
+        let begun = backups.begin(dir, Timestamp::from_millis(0));
+        begun.map(|(path, _)| path).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn nothing_is_written_where_the_settings_do_not_say_so() {
+        insta::assert_snapshot!(begin(&Backups::new("/data".into(), None, None), "nightly").unwrap_err(), @"this broker makes no backups while it runs, for backup.dir is not set: name the directory that they may go below in the broker's config file (section backup, key dir) or as GROWER__BACKUP__DIR, and restart it");
+        insta::assert_snapshot!(begin(&backups(), "../etc").unwrap_err(), @r#""../etc" is no place for backups: name a directory below the broker's backup.dir (/backups) by a path such as nightly, neither absolute nor with `..`, and not one of the backups"#);
+        let refused = [
+            "",
+            ".",
+            "..",
+            "/etc",
+            "a/..",
+            "a/../../b",
+            "./a",
+            "//",
+            "a\0b",
+            "backup-000001",
+            "a/backup-000001",
+            "backup-7.unfinished",
+        ];
+        for dir in refused {
+            assert!(begin(&backups(), dir).is_err(), "{dir}");
+        }
+        for dir in ["nightly", "a/b", "a/b/", "..a", "backup-", "backups"] {
+            assert!(begin(&backups(), dir).unwrap().starts_with("/backups/"), "{dir}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_at_a_time_and_the_next_has_the_next_number() {
+        let backups = backups();
+        assert_eq!(backups.describe(), None);
+        begin(&backups, "a").unwrap();
+        insta::assert_snapshot!(begin(&backups, "b").unwrap_err(), @r#"a backup in "a" is being made: wait for it, or cancel it"#);
+        assert!(backups.goes_on(7));
+        backups.cancel();
+        assert!(!backups.goes_on(8));
+        backups.end(Err(BackupError::Stopped));
+        let described = backups.describe().unwrap();
+        assert_eq!((described.number, described.read_bytes), (1, 8));
+        insta::assert_snapshot!(format!("{:?}", described.state), @r#"Failed(Failure { code: BackupFailed, detail: "the backup was cancelled" })"#);
+        begin(&backups, "b").unwrap();
+        assert!(backups.goes_on(0), "an earlier cancel has nothing to do with it");
+        assert_eq!(backups.describe().unwrap().number, 2);
+    }
+}
