@@ -22,6 +22,7 @@ use crate::rates::Rates;
 use crate::space::Space;
 use crate::topic::{IndexKind, Topics};
 use crate::watched_disk::WatchedDisk;
+use crate::watchman::Watchman;
 use grower_protocol::ids::NodeId;
 use grower_protocol::message::Failure;
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
@@ -92,6 +93,9 @@ pub enum StartError {
     /// What groups remember cannot be read.
     #[error("cannot load the consumer groups: {0}")]
     Groups(#[from] Failure),
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// A port cannot be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -271,6 +275,7 @@ impl BrokerBuilder {
             memory,
             groups: groups.clone(),
             flushers,
+            watchman: Watchman::start().map_err(StartError::Thread)?,
             rates: Rates::new(),
             backups,
             space: Space::new(disk, health.clone(), settings.clone()),

@@ -77,6 +77,7 @@ mod rates;
 mod space;
 mod topic;
 mod watched_disk;
+mod watchman;
 
 pub use broker::{Broker, BrokerBuilder, StartError};
 pub use clock::{Clock, SystemClock};

@@ -31,6 +31,7 @@ use crate::partition::Flushers;
 use crate::rates::Rates;
 use crate::space::Space;
 use crate::topic::Topics;
+use crate::watchman::Watchman;
 use bytes::BytesMut;
 use grower_protocol::ids::NodeId;
 use grower_protocol::message::{Feature, Hello, HelloAnswer, Request, Response};
@@ -45,6 +46,7 @@ pub(crate) struct Api {
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Arc<Groups>,
     pub(crate) flushers: Arc<Flushers>,
+    pub(crate) watchman: Watchman,
     pub(crate) space: Space,
     pub(crate) rates: Rates,
     pub(crate) backups: Backups,
@@ -86,6 +88,7 @@ impl Api {
             self.health.metrics().request_failed(failure.code);
             return burst.answer(call.correlation, &Response::Failed(failure), call.permit);
         }
+        self.watchman.stir();
         let timer = Timer::start(self.health.metrics(), &request); // Ends when dropped: here, or with the reply.
         match request {
             Request::Produce(produce) => self.produce(produce, call, timer, burst),

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// The pool. Threads start when the queue grows, and stay until it is dropped.
@@ -58,7 +57,6 @@ struct Queue {
 
 const THREADS_MAX: usize = 16;
 impl Flushers {
-    /// Starts them for connections that run where this is called.
     pub(crate) fn start(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
@@ -78,9 +76,7 @@ impl Flushers {
             idle: Idle::default(),
             threads: Mutex::default(),
         });
-        let network = Handle::current();
         shared.spawn("grower-flush-timer", Shared::run_timer);
-        shared.spawn("grower-lone", move |shared| shared.lone.watch(&network));
         shared.spawn("grower-idle", move |shared| shared.idle.run(&*clock, &shared.health, || shared.is_contended()));
         Self(shared)
     }
@@ -147,7 +143,6 @@ impl Flushers {
         self.0.work.notify_all();
         self.0.timer.notify_all();
         self.0.idle.stop();
-        self.0.lone.stop();
         while let Some(thread) = self.0.take_thread() {
             let _ = thread.join(); // A panic there was reported by its hook.
         }
