@@ -270,7 +270,7 @@ impl BrokerBuilder {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let flushers = Arc::new(Flushers::start(disk.clone(), clock.clone(), health.clone(), settings.clone()));
-        let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone())?);
+        let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone(), &memory)?);
         let api = Arc::new(Api {
             memory,
             groups: groups.clone(),

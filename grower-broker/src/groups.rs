@@ -10,6 +10,7 @@ mod housekeeping;
 use crate::clock::Clock;
 use crate::config::settings::LiveSettings;
 use crate::group::{Ages, GroupLimits, GroupRecord, SHARDS, Shard, ShardLoader, Step, TOPIC, internal_topic, shard_of};
+use crate::memory::{Memory, Remembered, StateKind};
 use crate::metadata::{Image, Limits};
 use crate::partition::{Flushers, Partition};
 use crate::random::random_bytes;
@@ -35,6 +36,8 @@ pub(crate) struct Groups {
     shards: Vec<Mutex<Shard>>,
     /// Of the groups in each shard; locked for a moment, within the shard's lock or without it.
     ages: Vec<Mutex<Ages>>,
+    /// What each shard takes of the memory budget; locked like the ages.
+    remembered: Vec<Mutex<Remembered>>,
     lobby: Lobby,
 }
 
@@ -54,14 +57,22 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 
 impl Groups {
     /// Loads every group from the internal topic. The topics must be open.
-    pub(crate) fn load(topics: Arc<Topics>, flushers: Arc<Flushers>, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
-        let (shards, ages, lobby) = (Vec::new(), Vec::new(), Lobby::default());
-        let mut groups = Self { topics, flushers, clock, started: Instant::now(), shards, ages, lobby };
+    pub(crate) fn load(
+        topics: Arc<Topics>,
+        flushers: Arc<Flushers>,
+        clock: Arc<dyn Clock>,
+        memory: &Memory,
+    ) -> Result<Self, Failure> {
+        let (shards, ages, remembered, lobby) = (Vec::new(), Vec::new(), Vec::new(), Lobby::default());
+        let mut groups = Self { topics, flushers, clock, started: Instant::now(), shards, ages, remembered, lobby };
         for number in (0..SHARDS).map(PartitionId::new) {
             let (shard, ages) = match groups.log_of(number) {
                 Some(log) => load_shard(&log, groups.now())?,
                 None => (Shard::new(GroupLimits::default()), Ages::default()),
             };
+            let mut remembered = memory.remember(StateKind::Groups);
+            remembered.set(shard.bytes());
+            groups.remembered.push(Mutex::new(remembered));
             groups.shards.push(Mutex::new(shard));
             groups.ages.push(Mutex::new(ages));
         }
@@ -109,6 +120,7 @@ impl Groups {
         let image = self.topics.image();
         let settled = {
             let mut shard = self.shard(number).lock();
+            shard.set_room(self.remembered(number).lock().room());
             self.settle(take(&mut shard, self.moment(), &image), &mut shard, &log)
         };
         let answer = settled?;
@@ -145,6 +157,10 @@ impl Groups {
 
     fn shard(&self, number: PartitionId) -> &Mutex<Shard> {
         &self.shards[number.value() as usize % self.shards.len()]
+    }
+
+    fn remembered(&self, number: PartitionId) -> &Mutex<Remembered> {
+        &self.remembered[number.value() as usize % self.remembered.len()]
     }
 
     fn ages(&self, number: PartitionId) -> &Mutex<Ages> {
@@ -215,6 +231,7 @@ impl Groups {
     fn settle<T>(&self, mut step: Step<T>, shard: &mut Shard, log: &Partition) -> Result<Result<T, Failure>, Failure> {
         let stirred = step.take_stirred();
         let settled = step.settle(shard, |records| self.append(log, records));
+        self.remembered(log.partition).lock().set(shard.bytes());
         stirred.iter().for_each(|group| self.lobby.ring(group));
         settled
     }

@@ -5,6 +5,7 @@ use super::limits::GroupLimits;
 use super::membership::Membership;
 use super::offsets::{self, LogEnds, Offsets};
 use super::record::GroupRecord;
+use super::size;
 use grower_protocol::ids::{GroupId, Timestamp};
 use grower_protocol::message::{Failure, GroupDescription, GroupInspection, GroupSummary, OffsetCommit, Part};
 
@@ -12,12 +13,23 @@ use grower_protocol::message::{Failure, GroupDescription, GroupInspection, Group
 pub(super) struct Group {
     pub(super) members: Membership,
     pub(super) offsets: Offsets,
+    /// What members take of memory, and all of it, as last counted.
+    pub(super) members_bytes: usize,
+    pub(super) counted: usize,
 }
 
 impl Group {
     /// A group whose epochs start after `floor`.
     pub(super) fn after(floor: u32) -> Self {
-        Self { members: Membership::after(floor), offsets: Offsets::default() }
+        Self { members: Membership::after(floor), ..Self::default() }
+    }
+
+    /// Counts what it takes of memory; that of members is looked at only if they may have changed.
+    pub(super) fn count(&mut self, members_too: bool) {
+        if members_too {
+            self.members_bytes = self.members.bytes();
+        }
+        self.counted = size::GROUP + self.members_bytes + self.offsets.bytes();
     }
 
     /// Checks a commit: what to answer, and what to write down. The offsets change when that is in the log.

@@ -43,7 +43,7 @@ impl ShardLoader {
     pub fn finish(self, at: Timestamp, limits: GroupLimits) -> Shard {
         // A late tombstone of something in a group that is gone makes no group.
         let there = self.groups.into_iter().filter(|(_, parts)| !parts.is_bare());
-        Shard { groups: there.map(|(id, parts)| (id, parts.build(at))).collect(), floor: self.floor, limits }
+        Shard::restored(there.map(|(id, parts)| (id, parts.build(at))).collect(), self.floor, limits)
     }
 }
 

@@ -242,6 +242,31 @@ impl Membership {
         self.members.get(member).map_or(0, Member::subscriptions)
     }
 
+    /// The topics of each member.
+    pub(super) fn subscribed(&self) -> impl Iterator<Item = impl Iterator<Item = &TopicName>> {
+        self.members.values().map(|member| member.topics.iter())
+    }
+
+    /// Partitions that members have or shall have.
+    pub(super) fn slots(&self) -> usize {
+        self.owners.len().max(self.members.values().map(|member| member.target.len()).sum())
+    }
+
+    /// Whether it is a member, or comes in the place of one.
+    pub(super) fn knows(&self, beat: &Heartbeat) -> bool {
+        let same_instance = |member: &Member| beat.instance.is_some() && member.instance == beat.instance;
+        self.members.contains_key(&beat.member) || self.members.values().any(same_instance)
+    }
+
+    pub(super) fn subscribes(&self, member: &MemberId, topic: &TopicName) -> bool {
+        self.members.get(member).is_some_and(|member| member.topics.contains(topic))
+    }
+
+    /// Whether some member subscribed to it when partitions were assigned last.
+    pub(super) fn reads(&self, topic: &TopicName) -> bool {
+        self.topics.contains_key(topic)
+    }
+
     pub(super) fn state(&self) -> GroupState {
         let reconciling = self.stale || self.members.values().any(Member::is_reconciling);
         match (self.members.is_empty(), reconciling) {

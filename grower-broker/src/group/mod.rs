@@ -44,6 +44,7 @@ mod received;
 mod record;
 mod refusal;
 mod shard;
+mod size;
 mod slot;
 
 pub use ages::Ages;

@@ -32,6 +32,10 @@ impl Owners {
         self.0.get(&slot).map(|owner| owner.since).unwrap_or_default()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &MemberId)> {
         self.0.iter().map(|(slot, owner)| (*slot, &owner.member))
     }

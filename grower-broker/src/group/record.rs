@@ -173,6 +173,15 @@ impl GroupRecord {
         Record { timestamp: at, key, value: value.map(Bytes::from), headers: Vec::new() }
     }
 
+    /// The group it is about, and whether it is about more than its offsets.
+    pub(super) fn concerns(&self) -> Option<(&GroupId, bool)> {
+        match self {
+            Self::Group { group, .. } | Self::Member { group, .. } => Some((group, true)),
+            Self::Offset { group, .. } => Some((group, false)),
+            Self::Floor { .. } => None,
+        }
+    }
+
     /// Reads a record of the internal topic.
     pub fn from_record(record: &RecordView) -> Result<Self, GroupRecordError> {
         let offset = record.offset;

@@ -72,6 +72,16 @@ pub enum GroupRefusal {
         /// The limit.
         max: usize,
     },
+    /// Nothing more can be remembered for now.
+    #[error(
+        "this needs {bytes} bytes more for groups, and {room} are left of their sixteenth of broker.memory: delete groups that nobody uses, or give the broker more memory"
+    )]
+    MemoryFull {
+        /// What it would take.
+        bytes: usize,
+        /// What is left.
+        room: usize,
+    },
     /// Somebody else owns the partition, or nobody.
     #[error("the partition is not assigned to {member}")]
     NotAssigned {
@@ -115,6 +125,7 @@ impl GroupRefusal {
                 ErrorCode::InvalidRequest
             }
             Self::LimitReached { .. } => ErrorCode::LimitReached,
+            Self::MemoryFull { .. } => ErrorCode::MemoryFull,
             Self::NotAssigned { .. } => ErrorCode::NotAssigned,
             Self::UnknownPartition => ErrorCode::UnknownPartition,
             Self::PastLogEnd { .. } => ErrorCode::OffsetOutOfRange,

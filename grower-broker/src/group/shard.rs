@@ -8,6 +8,7 @@ use super::membership::Membership;
 use super::offsets::LogEnds;
 use super::received::Received;
 use super::record::GroupRecord;
+use super::size;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, PartitionId, Timestamp, TopicId};
 use grower_protocol::message::{
     CommittedOffset, Failure, GroupDescription, GroupInspection, GroupSummary, Heartbeat, HeartbeatAnswer,
@@ -33,12 +34,34 @@ pub struct Shard {
     /// No group that is made from now on uses an epoch up to this.
     pub(super) floor: u32,
     pub(super) limits: GroupLimits,
+    /// What its groups take of memory.
+    bytes: usize,
+    /// How much more they may take; none if that is not bounded.
+    room: Option<usize>,
 }
 
 impl Shard {
     /// A shard without groups. One that has a log is built by [`super::ShardLoader`].
     pub fn new(limits: GroupLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// A shard as its log left it.
+    pub(super) fn restored(groups: BTreeMap<GroupId, Group>, floor: u32, limits: GroupLimits) -> Self {
+        let mut shard = Self { groups, floor, ..Self::new(limits) };
+        shard.groups.values_mut().for_each(|group| group.count(true));
+        shard.bytes = shard.groups.values().map(|group| group.counted).sum();
+        shard
+    }
+
+    /// What its groups take of memory, by an estimate.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How much more they may take: who needs more is refused from now on.
+    pub fn set_room(&mut self, bytes: usize) {
+        self.room = Some(bytes);
     }
 
     /// Joins a group, keeps the membership alive, and learns the assignment.
@@ -48,7 +71,8 @@ impl Shard {
         received: &Received<'_>,
         catalog: &dyn Catalog,
     ) -> Step<HeartbeatAnswer> {
-        let answer = self.check_subscription(beat).and_then(|()| self.make_group_for(beat)).and_then(|()| {
+        let fits = self.check_subscription(beat).and_then(|()| self.check_memory(beat, catalog));
+        let answer = fits.and_then(|()| self.make_group_for(beat)).and_then(|()| {
             let group = self.groups.get_mut(&beat.group).ok_or_else(|| unknown_member(&beat.member))?;
             group.members.heartbeat(beat, received, catalog, &self.limits)
         });
@@ -93,6 +117,23 @@ impl Shard {
 
     fn subscribed(&self, beat: &Heartbeat) -> usize {
         self.groups.get(&beat.group).map_or(0, |group| group.members.subscriptions_of(&beat.member))
+    }
+
+    fn check_memory(&self, beat: &Heartbeat, catalog: &dyn Catalog) -> Result<(), GroupRefusal> {
+        let group = self.groups.get(&beat.group);
+        let joins = beat.epoch == MemberEpoch::default();
+        // Who is not there and does not join is told so.
+        if !joins && group.is_none_or(|group| !group.members.knows(beat)) {
+            return Ok(());
+        }
+        self.check_growth(size::growth(group, beat, catalog))
+    }
+
+    fn check_growth(&self, bytes: usize) -> Result<(), GroupRefusal> {
+        match self.room {
+            Some(room) if room < bytes => Err(GroupRefusal::MemoryFull { bytes, room }),
+            _ => Ok(()),
+        }
     }
 
     fn check_room(&self) -> Result<(), GroupRefusal> {
@@ -160,7 +201,9 @@ impl Shard {
         commit: &OffsetCommit,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
-        match (self.groups.get(&commit.group), &commit.member) {
+        let group = self.groups.get(&commit.group);
+        self.check_growth(size::growth_by_commit(group, &commit.offsets))?;
+        match (group, &commit.member) {
             (Some(group), _) => group.commit(commit, &self.limits, log_ends),
             (None, Some((member, _))) => Err(unknown_member(member)),
             (None, None) => {
@@ -231,15 +274,29 @@ impl Shard {
         step
     }
 
+    fn count(&mut self, id: &GroupId, members_too: bool) {
+        if let Some(group) = self.groups.get_mut(id) {
+            self.bytes -= group.counted;
+            group.count(members_too);
+            self.bytes += group.counted;
+        }
+    }
+
     /// These records are in the log.
     fn appended(&mut self, records: Vec<GroupRecord>) {
+        let mut changed: BTreeMap<GroupId, bool> = BTreeMap::new();
         for record in records {
+            if let Some((group, members)) = record.concerns() {
+                *changed.entry(group.clone()).or_default() |= members;
+            }
             match record {
                 GroupRecord::Group { group, state: Some(state) } => {
                     let floor = self.floor;
                     self.groups.entry(group).or_insert_with(|| Group::after(floor)).members.saved_group(&state);
                 }
-                GroupRecord::Group { group, state: None } => drop(self.groups.remove(&group)),
+                GroupRecord::Group { group, state: None } => {
+                    self.bytes -= self.groups.remove(&group).map_or(0, |gone| gone.counted);
+                }
                 GroupRecord::Member { group, member, .. } => {
                     self.groups.entry(group).and_modify(|group| group.members.saved_member(&member));
                 }
@@ -249,6 +306,7 @@ impl Shard {
                 GroupRecord::Floor { epoch } => self.floor = self.floor.max(epoch),
             }
         }
+        changed.into_iter().for_each(|(group, members)| self.count(&group, members));
     }
 }
 

@@ -9,6 +9,7 @@ mod news;
 mod offsets;
 mod records;
 mod restart;
+mod size;
 mod story;
 
 use super::*;

@@ -20,7 +20,7 @@ impl Groups {
                 let settled = {
                     let mut shard = self.shard(number).lock();
                     let step = shard.delete(&group);
-                    step.settle(&mut shard, |records| self.append(&log, records))
+                    self.settle(step, &mut shard, &log)
                 };
                 match settled {
                     Ok(Ok(())) => tracing::info!(%group, "forgot a group that nobody used"),
@@ -50,7 +50,7 @@ impl Groups {
             {
                 let mut shard = self.shard(number).lock();
                 let step = shard.repeat_floor();
-                step.settle(&mut shard, |records| self.append(&log, records))??;
+                self.settle(step, &mut shard, &log)??;
             }
             self.flushers.durable(&log).await?;
         }

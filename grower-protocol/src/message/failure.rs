@@ -101,6 +101,8 @@ pub enum ErrorCode {
     NotAllowed,
     /// No backup was made; those that were there are as they were.
     BackupFailed,
+    /// What may be remembered of groups is used up: there will be room when some of it is forgotten.
+    MemoryFull,
 }
 
 impl ErrorCode {
@@ -119,6 +121,7 @@ impl ErrorCode {
                 | E::DiskFull
                 | E::UnknownTopicId
                 | E::TooManyConnections
+                | E::MemoryFull
         )
     }
 

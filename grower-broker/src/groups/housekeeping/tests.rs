@@ -5,13 +5,13 @@ use crate::config::settings::{LiveSettings, Settings};
 use crate::group::{GroupRecord, TOPIC, shard_of};
 use crate::health::Health;
 use crate::logs::DiskLogs;
-use crate::memory::Memory;
+use crate::memory::{Memory, StateKind};
 use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
 use crate::metrics::Metrics;
 use crate::partition::{Flushers, Partition};
 use crate::topic::{IndexKind, Topics};
 use grower_protocol::ids::{GroupId, NodeId, Offset, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{CommittedOffset, NewTopic, OffsetCommit, OffsetToCommit};
+use grower_protocol::message::{CommittedOffset, NewTopic, OffsetCommit, OffsetToCommit, Part};
 use grower_storage::disk::MemDisk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -32,19 +32,24 @@ impl Clock for Calendar {
 struct World {
     groups: Groups,
     calendar: Arc<Calendar>,
+    memory: Memory,
     topic: TopicId,
 }
 
 impl World {
     async fn new() -> Self {
+        Self::with(Memory::new(1 << 30)).await
+    }
+
+    async fn with(memory: Memory) -> Self {
         let (disk, calendar) = (Arc::new(MemDisk::default()), Arc::new(Calendar::default()));
         let metadata = MemMetadataStore::default();
         let uuid = Uuid::from_random([1; 16]);
         let register = Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() };
         metadata.propose(register).await.unwrap();
         let logs = Arc::new(DiskLogs::new(disk.clone(), "/data".into()));
-        let memory = Memory::new(1 << 30);
-        let topics = Arc::new(Topics::new(Arc::new(metadata), logs, calendar.clone(), IndexKind::default(), memory));
+        let topics =
+            Arc::new(Topics::new(Arc::new(metadata), logs, calendar.clone(), IndexKind::default(), memory.clone()));
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
@@ -52,12 +57,13 @@ impl World {
         let health = Health::new(Metrics::new());
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
         let flushers = Arc::new(Flushers::start(disk, calendar.clone(), health, settings));
-        Self { groups: Groups::load(topics, flushers, calendar.clone()).unwrap(), calendar, topic }
+        let groups = Groups::load(topics, flushers, calendar.clone(), &memory).unwrap();
+        Self { groups, calendar, memory, topic }
     }
 
     fn reload(&mut self) {
         let (topics, flushers) = (self.groups.topics.clone(), self.groups.flushers.clone());
-        self.groups = Groups::load(topics, flushers, self.calendar.clone()).unwrap();
+        self.groups = Groups::load(topics, flushers, self.calendar.clone(), &self.memory).unwrap();
     }
 
     fn wait(&self, millis: i64) {
@@ -65,6 +71,11 @@ impl World {
     }
 
     async fn commit(&self, group: &str, metadata: &str) {
+        let parts = self.try_commit(group, metadata).await.unwrap();
+        assert!(parts.iter().all(Result::is_ok), "{parts:?}");
+    }
+
+    async fn try_commit(&self, group: &str, metadata: &str) -> Result<Vec<Part<()>>, Failure> {
         let offset = |partition| OffsetToCommit {
             topic: self.topic,
             partition: PartitionId::new(partition),
@@ -74,8 +85,7 @@ impl World {
         let group = GroupId::new(group).unwrap();
         let commit = OffsetCommit { group: group.clone(), member: None, offsets: (0..4).map(offset).collect() };
         let ends = |topic, partition| self.groups.log_end(topic, partition);
-        let parts = self.groups.step(&group, |shard, _, _| shard.commit_offsets(&commit, &ends)).await.unwrap();
-        assert!(parts.iter().all(Result::is_ok), "{parts:?}");
+        self.groups.step(&group, |shard, _, _| shard.commit_offsets(&commit, &ends)).await
     }
 
     async fn committed(&self, group: &str) -> Vec<CommittedOffset> {
@@ -160,4 +170,29 @@ async fn the_log_of_an_earlier_version_becomes_a_compacted_one() {
     let end = log.span().log_end;
     world.groups.update_internal_topic().await.unwrap();
     assert_eq!(log.span().log_end, end, "once is enough");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_refused_by_name_when_their_memory_is_used_up_and_taken_again_when_there_is_some() {
+    let mut world = World::with(Memory::new(16 << 20)).await;
+    let most = world.memory.state_bytes_max();
+    let text = "x".repeat(4_096);
+    let mut groups = 0;
+    let refused = loop {
+        match world.try_commit(&format!("g{groups}"), &text).await {
+            Ok(_) => groups += 1,
+            Err(failure) => break failure,
+        }
+    };
+    assert_eq!(refused.code, ErrorCode::MemoryFull);
+    let used = world.memory.remembered(StateKind::Groups);
+    assert!(most / 10 * 9 < used && used <= most, "{groups} groups take {used}");
+    assert!(used <= world.memory.used());
+    world.reload();
+    assert_eq!(world.memory.remembered(StateKind::Groups), used, "as much as before the restart");
+    world.commit("g0", "shorter").await;
+    world.commit("another", &text).await;
+    world.wait(8 * DAY_MS);
+    world.groups.forget_unused(Duration::from_secs(7 * 86_400)).await;
+    assert_eq!(world.memory.remembered(StateKind::Groups), 0);
 }

@@ -1,0 +1,49 @@
+//! What groups take of memory is counted, and bounded by what is left.
+
+use super::super::size::{GROUP, MEMBER, OFFSET, SLOT};
+use super::*;
+
+#[test]
+fn what_members_and_offsets_take_is_counted_until_they_are_gone() {
+    let coordinator = &mut Coordinator::new();
+    assert_eq!(coordinator.shard.bytes(), 0);
+    let mut members = [Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow", "sandbox"])];
+    for member in &mut members {
+        member.beat(coordinator);
+    }
+    let topics = 2 * (128 + 2 * 7) + 128 + 2 * 7;
+    assert_eq!(coordinator.shard.bytes(), GROUP + 2 * MEMBER + topics + 5 * SLOT);
+    coordinator.restart();
+    assert!(GROUP + 2 * MEMBER <= coordinator.shard.bytes(), "also after a restart");
+    coordinator.wait(u64::from(SESSION_MS) + 1);
+    assert_eq!(coordinator.shard.bytes(), 0, "an empty group without offsets goes away");
+    coordinator.commit(None, slot(RAINBOW, 0), 1).unwrap().unwrap();
+    coordinator.commit(None, slot(RAINBOW, 0), 2).unwrap().unwrap();
+    assert!((GROUP + OFFSET..GROUP + OFFSET + 100).contains(&coordinator.shard.bytes()));
+    let step = coordinator.shard.delete(&group());
+    coordinator.settle(step).unwrap();
+    assert_eq!(coordinator.shard.bytes(), 0);
+}
+
+#[test]
+fn who_needs_more_than_is_left_is_refused_and_the_others_go_on() {
+    let coordinator = &mut Coordinator::new();
+    let mut member = Member::new("S1", &["rainbow"]);
+    member.beat(coordinator);
+    coordinator.shard.set_room(0);
+    let before = coordinator.shard.bytes();
+    let other = Member::new("S2", &["rainbow"]);
+    assert_eq!(code(coordinator.heartbeat(&other.says())), ErrorCode::MemoryFull);
+    member.beat(coordinator);
+    let wider = Heartbeat { topics: vec![name("rainbow"), name("sandbox")], ..member.says() };
+    assert_eq!(code(coordinator.heartbeat(&wider)), ErrorCode::MemoryFull);
+    assert_eq!(code(coordinator.commit(Some(&member), slot(RAINBOW, 0), 1)), ErrorCode::MemoryFull);
+    assert_eq!(coordinator.shard.bytes(), before, "nothing of what was refused is kept");
+    coordinator.shard.set_room(10_000);
+    coordinator.commit(Some(&member), slot(RAINBOW, 0), 1).unwrap().unwrap();
+    coordinator.shard.set_room(0);
+    coordinator.commit(Some(&member), slot(RAINBOW, 0), 2).unwrap().unwrap(); // Takes no more than before.
+    coordinator.shard.set_room(10_000);
+    assert!(coordinator.heartbeat(&wider).is_ok());
+    assert!(ErrorCode::MemoryFull.is_retriable());
+}
