@@ -13,9 +13,14 @@ pub(super) struct Amounts {
     /// Records sent one at a time, by one producer, and by each of fifty.
     pub(super) single: u32,
     pub(super) crowd: u32,
+    /// Connections that want nothing, and those that never read.
+    pub(super) idle: usize,
+    pub(super) stuck: usize,
     /// How long records are sent at a fixed rate.
     pub(super) paced: Duration,
     pub(super) partitions: u32,
+    /// For how many rounds a topic with so many is used: making its files takes longer than what is measured with it.
+    pub(super) topic_rounds: u32,
     /// Batches of 16 KiB from each of eight producers into each partition.
     pub(super) batches: u64,
     /// Starts, and restarts.
@@ -31,13 +36,16 @@ impl Amounts {
     pub(super) fn quick() -> Self {
         Self {
             rounds: 3,
-            large: 300_000,
-            small: 1_500_000,
+            large: 200_000,
+            small: 1_000_000,
             single: 500,
             crowd: 300,
-            paced: Duration::from_millis(1500),
+            idle: 2000,
+            stuck: 200,
+            paced: Duration::from_secs(1),
             partitions: 1000,
-            batches: 2,
+            topic_rounds: 3,
+            batches: 1,
             starts: 5,
             restart_gib: 1,
             lookup_mib: 1024,
@@ -53,6 +61,7 @@ impl Amounts {
             single: 3_000,
             crowd: 2_000,
             paced: Duration::from_secs(5),
+            topic_rounds: 1,
             batches: 6,
             starts: 11,
             restart_gib: 10,
@@ -68,8 +77,11 @@ impl Amounts {
             small: 300,
             single: 5,
             crowd: 2,
+            idle: 4,
+            stuck: 2,
             paced: Duration::from_millis(20),
             partitions: 5,
+            topic_rounds: 1,
             batches: 1,
             starts: 1,
             restart_gib: 0,

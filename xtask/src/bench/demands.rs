@@ -12,10 +12,11 @@ enum What {
     Least(f64),
     Most(f64),
     LeastRatio(f64),
+    MostRatio(f64),
     /// No more than these figures together and so much.
     MostOf(&'static [&'static str], f64),
 }
-use What::{Least, LeastRatio, Most, MostOf};
+use What::{Least, LeastRatio, Most, MostOf, MostRatio};
 
 const DEMANDS: &[Demand] = &[
     demand("produce-1k-1", LeastRatio(0.6)),
@@ -32,12 +33,14 @@ const DEMANDS: &[Demand] = &[
     demand("single-all-50", Least(50_000.0)),
     demand("end-to-end", Most(0.8)),
     demand("end-to-end-p99", Most(5.0)),
+    demand("crowd", MostRatio(1.1)),
     demand("partitions-1000-leader", LeastRatio(0.85)),
     demand("partitions-1000-fixed", LeastRatio(0.99)), // In full, but for what the clock rounds away.
     demand("partitions-1000-fixed-p99", Most(10.0)),
     demand("partitions-1000-saturated", Least(300.0)),
     demand("idle", Most(20.0)),
     demand("idle-1000", Most(64.0)),
+    demand("scrape-1000", Most(50.0)),
     demand("start", Most(100.0)),
     demand("restart-10g", Most(2000.0)),
     demand("lookup", Most(2.0)),
@@ -63,6 +66,7 @@ impl What {
             Least(least) => format!(">= {least}"),
             Most(most) => format!("<= {most}"),
             LeastRatio(least) => format!("ratio >= {least}"),
+            MostRatio(most) => format!("ratio <= {most}"),
             MostOf(..) => self.most(all).map(|most| format!("<= {most:.3}")).unwrap_or_default(),
         }
     }
@@ -72,6 +76,7 @@ impl What {
             Least(least) => *least <= figure.value,
             Most(most) => figure.value <= *most,
             LeastRatio(least) => figure.ratio.is_some_and(|ratio| *least <= ratio),
+            MostRatio(most) => figure.ratio.is_some_and(|ratio| ratio <= *most),
             MostOf(..) => self.most(all).is_some_and(|most| figure.value <= most),
         }
     }

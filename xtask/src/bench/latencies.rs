@@ -24,11 +24,6 @@ impl Latencies {
         Duration::from_micros(self.0.value_at_quantile(quantile))
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> u64 {
-        self.0.len()
-    }
-
     pub(super) fn mean(&self) -> Duration {
         Duration::from_secs_f64(self.0.mean() / 1e6)
     }

@@ -18,6 +18,8 @@ pub(crate) struct Ledger {
     partitions: u32,
     size: usize,
     shares: Vec<Share>,
+    /// Where the first of them is in each partition.
+    begin: u64,
     /// How many records of each share came, by partition.
     came: BTreeMap<u32, Vec<u64>>,
     left: u64,
@@ -26,7 +28,12 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(partitions: u32, size: usize, shares: Vec<Share>) -> Self {
         let left = shares.iter().map(|share| share.count).sum::<u64>() * u64::from(partitions);
-        Self { partitions, size, shares, came: BTreeMap::new(), left }
+        Self { partitions, size, shares, begin: 0, came: BTreeMap::new(), left }
+    }
+
+    /// In partitions that hold so many records of others already.
+    pub(crate) fn after(self, begin: u64) -> Self {
+        Self { begin, ..self }
     }
 
     pub(crate) fn partitions(&self) -> u32 {
@@ -38,9 +45,14 @@ impl Ledger {
         self.left
     }
 
-    /// How many records each partition must hold.
-    pub(crate) fn in_each(&self) -> u64 {
-        self.shares.iter().map(|share| share.count).sum()
+    /// The offset of the first record in each partition.
+    pub(crate) fn begin(&self) -> u64 {
+        self.begin
+    }
+
+    /// Where each partition must end.
+    pub(crate) fn end(&self) -> u64 {
+        self.begin + self.shares.iter().map(|share| share.count).sum::<u64>()
     }
 
     /// Fails unless this is the next record of one of the writers, at the place where it must be.
@@ -49,7 +61,8 @@ impl Ledger {
         let place = format_args!("{}/{partition} at offset {}", record.topic, record.offset.value());
         let value = record.value.as_ref().with_context(|| format!("{place}: no value"))?;
         let came = self.came.entry(partition).or_insert_with(|| vec![0; self.shares.len()]);
-        ensure!(record.offset.value() == came.iter().sum::<u64>(), "{place}: offsets are missing before it");
+        let next = self.begin + came.iter().sum::<u64>();
+        ensure!(record.offset.value() == next, "{place}: offsets are missing before it");
         let next = self.shares.iter().zip(came.iter_mut()).find(|(share, came)| {
             let identity = Identity { writer: share.writer, partition, number: **came };
             **came < share.count && value.len() == self.size && *value == identity.value(self.size)
@@ -89,6 +102,15 @@ mod tests {
             ledger.take(&record(offset as u64, writer, number)).unwrap();
         }
         assert_eq!(ledger.left(), 0);
+    }
+
+    #[test]
+    fn what_others_wrote_before_does_not_count() {
+        let mut ledger = ledger().after(10);
+        assert!(ledger.take(&record(0, 1, 0)).is_err(), "it lies before");
+        ledger.take(&record(10, 1, 0)).unwrap();
+        ledger.take(&record(11, 1, 1)).unwrap();
+        assert_eq!((ledger.left(), ledger.end()), (1, 13));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the machine says about itself: file system, syncs, processor time, memory.
 
 use anyhow::{Context, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -54,6 +55,13 @@ pub(crate) fn fdatasync_p50(directory: &Path) -> anyhow::Result<Duration> {
 pub(crate) fn free_bytes(path: &Path) -> anyhow::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail * stat.f_frsize)
+}
+
+/// Lets this process have as many connections as the machine allows; the soft limit is often 1,024.
+pub(crate) fn raise_open_files() -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).context("cannot raise the limit of open files")
 }
 
 /// Touches and frees `bytes` of memory, so that the round does not pay for pages the host has taken back.

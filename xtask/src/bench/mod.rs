@@ -3,6 +3,16 @@
 //! Absolute figures move with the machine, so each figure that has a limit comes with its ratio to it, measured in the
 //! same round. Every figure is the median of the rounds. Memory is touched before, because first touches cost more than
 //! writing. Every record has a result, and every record is read back.
+//!
+//! Where the time of a row goes, a profiler tells that looks at the daemon while the row runs:
+//!
+//! ```text
+//! CARGO_PROFILE_RELEASE_DEBUG=line-tables-only RUSTFLAGS=-Cforce-frame-pointers=yes cargo xtask bench --only produce-1k-8 &
+//! perf record -g -p "$(pgrep -nx grower-broker)" -- sleep 5 && perf report
+//! strace -c -f -p "$(pgrep -nx grower-broker)" # Which system calls, and how many of each.
+//! ```
+//!
+//! It runs through all of a row's rounds, while a limit program has the processor and while everything is read back as well.
 
 mod amounts;
 mod demands;
@@ -27,6 +37,7 @@ use site::{Daemon, release_build};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// Measures the real daemon beside a limit program that moves the same bytes.
@@ -34,7 +45,7 @@ use tempfile::TempDir;
 #[command(after_help = "A ratio is the value by the limit's: of a rate the more the better, of a time the less. \
 Limits: for produce-* and consume-1k a program that moves the same bytes of values and does nothing that could be left \
 out; for single-* an fdatasync (if the ack waits for one) and a round trip; for partitions-1000-leader the same into one \
-partition; for partitions-1000-fixed what is offered.")]
+partition; for partitions-1000-fixed what is offered; for crowd the same with nobody else there.")]
 pub(crate) struct Bench {
     /// Three short rounds, under a minute; without it, five longer ones
     #[arg(long)]
@@ -45,6 +56,9 @@ pub(crate) struct Bench {
     /// Only the row of this name, or all whose names begin so; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Also tells how long each row kept us
+    #[arg(long)]
+    timings: bool,
     /// Where to put the data: a real file system; target/ unless given
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -59,6 +73,7 @@ impl Bench {
         let amounts = if self.quick { Amounts::quick() } else { Amounts::full() };
         let rows = chosen(&self.only)?;
         let directory = real_directory(self.dir.as_deref(), "bench-")?;
+        machine::raise_open_files()?;
         let mut report = Report::default();
         let sync = machine::fdatasync_p50(directory.path())?;
         let file_system = machine::file_system(directory.path())?;
@@ -67,6 +82,9 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(measure(&rows, &amounts, directory.path(), &mut report))?;
         report.print();
+        if self.timings {
+            report.print_timings();
+        }
         match &self.json {
             Some(file) => report.write(file),
             None => Ok(()),
@@ -104,6 +122,7 @@ pub(crate) fn real_directory(base: Option<&Path>, prefix: &str) -> anyhow::Resul
 /// A load generator built for debugging would be what is measured.
 pub(crate) fn run_in_release() -> anyhow::Result<()> {
     must_succeed(cargo().args(["build", "--release", "--package", "grower-broker", "--package", "xtask"]))?;
+    must_succeed(cargo().args(["bench", "--quiet", "--no-run", "--package", "grower-storage", "--bench", "lookup"]))?;
     let program = root().join("target/release/xtask");
     Err(Command::new(program).args(std::env::args_os().skip(1)).exec())
         .context("cannot start the release build of xtask")
@@ -118,15 +137,23 @@ async fn measure(rows: &[Row], amounts: &Amounts, directory: &Path, report: &mut
         ground.round = round;
         let (others, ours) = (machine::cpu_seconds_of_all()?, processor_seconds(&ground)?);
         for row in rows.iter().filter(|row| row.is_load()) {
-            row.measure(ground, report).await.with_context(|| row.name())?;
+            timed(*row, ground, report).await?;
         }
+        ground.end_round().await?;
         let ours = processor_seconds(&ground)? - ours;
         report.neighbours(machine::cpu_seconds_of_all()? - others - ours);
     }
     for row in rows.iter().filter(|row| !row.is_load()) {
-        row.measure(ground, report).await.with_context(|| row.name())?;
+        timed(*row, ground, report).await?;
     }
     daemon.kill().await
+}
+
+async fn timed(row: Row, ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    let began = Instant::now();
+    row.measure(ground, report).await.with_context(|| row.name())?;
+    report.took(row.name(), began.elapsed());
+    Ok(())
 }
 
 fn processor_seconds(ground: &Ground<'_>) -> anyhow::Result<f64> {

@@ -5,6 +5,7 @@ use anyhow::Context;
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// One figure of one round, or a median.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +23,8 @@ pub(super) struct Report {
     figures: Vec<Figure>,
     /// Processor seconds of others during the rounds.
     neighbours: f64,
+    /// How long each row kept us, with all that is not measured.
+    took: Vec<(&'static str, Duration)>,
 }
 
 impl Report {
@@ -38,6 +41,14 @@ impl Report {
     /// Processor seconds that neither broker nor bench used during a round.
     pub(super) fn neighbours(&mut self, seconds: f64) {
         self.neighbours += seconds.max(0.0);
+    }
+
+    /// How long a row kept us this time.
+    pub(super) fn took(&mut self, row: &'static str, took: Duration) {
+        match self.took.iter_mut().find(|(name, _)| *name == row) {
+            Some((_, before)) => *before += took,
+            None => self.took.push((row, took)),
+        }
     }
 
     /// The median of each figure over the rounds, in the order they came first.
@@ -66,6 +77,15 @@ impl Report {
             let seconds = self.neighbours;
             println!("something else used {seconds:.1} s of processor time meanwhile: measure again when it is gone");
         }
+    }
+
+    /// Prints how long it all took, by row.
+    pub(super) fn print_timings(&self) {
+        let seconds = |took: &Duration| format!("{:>6.1} s", took.as_secs_f64());
+        for (row, took) in &self.took {
+            println!("{row:<36} {}", seconds(took));
+        }
+        println!("{:<36} {}", "all", seconds(&self.took.iter().map(|(_, took)| *took).sum()));
     }
 
     /// Writes the medians as JSON.

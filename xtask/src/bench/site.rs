@@ -2,13 +2,14 @@
 
 use super::machine;
 use crate::workspace::root;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use grower_client::Client;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 
@@ -107,6 +108,16 @@ async fn last_lines(mut stderr: Lines<BufReader<ChildStderr>>) -> Vec<String> {
         }
     }
     last.into()
+}
+
+/// What the daemon says over HTTP.
+pub(crate) async fn get(http: &str, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(http).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    Ok(answer)
 }
 
 /// The addresses for clients and for HTTP, if this is the line that names them.

@@ -19,7 +19,7 @@ pub(super) fn with_broker(work: impl AsyncFnOnce(&Site) -> anyhow::Result<()>) {
 }
 
 #[test]
-fn every_load_reports_a_figure_of_its_name_and_leaves_no_topic() {
+fn every_load_reports_a_figure_of_its_name_and_a_round_leaves_no_topic() {
     let (directory, amounts) = (tempfile::tempdir().unwrap(), Amounts::tiny());
     with_broker(async |site| {
         let mut report = Report::default();
@@ -30,6 +30,7 @@ fn every_load_reports_a_figure_of_its_name_and_leaves_no_topic() {
             let told = report.medians();
             assert!(told.iter().any(|figure| figure.name == row.name() && 0.0 < figure.value), "{}", row.name());
         }
+        ground.end_round().await?;
         assert!(site.client().await?.admin().describe_topics(None, false).await?.is_empty());
         Ok(())
     });
@@ -59,7 +60,7 @@ fn what_needs_daemons_of_its_own_reports_figures_too() {
         }
     });
     let names: Vec<String> = report.medians().into_iter().map(|figure| figure.name).collect();
-    assert_eq!(names, ["idle", "idle-1000", "idle-1000-restarted", "start", "restart-0g"]);
+    assert_eq!(names, ["idle", "idle-1000", "idle-1000-restarted", "scrape-1000", "start", "restart-0g"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::meter::{Cost, Meter};
 use super::site::Site;
 use super::values::Identity;
 use anyhow::{Context, ensure};
-use grower_client::ids::PartitionId;
+use grower_client::ids::{Offset, PartitionId};
 use grower_client::{Acks, Delivery, Durability, Producer, Record, StartFrom, TopicSpec};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -150,7 +150,8 @@ impl Settling {
 pub(crate) async fn read_back(site: &Site, topic: &str, mut ledger: Ledger) -> anyhow::Result<()> {
     let everything = (0..ledger.partitions()).map(|partition| (topic, PartitionId::new(partition)));
     let client = site.client().await?;
-    let builder = client.consumer().assign(everything).from(StartFrom::Beginning).max_poll_records(8192);
+    let begin = StartFrom::Offset(Offset::new(ledger.begin()));
+    let builder = client.consumer().assign(everything).from(begin).max_poll_records(8192);
     let mut consumer = builder.build().await?;
     while 0 < ledger.left() {
         let records = consumer.poll(Duration::from_secs(10)).await?;
@@ -159,7 +160,7 @@ pub(crate) async fn read_back(site: &Site, topic: &str, mut ledger: Ledger) -> a
     }
     for partition in 0..ledger.partitions() {
         let end = consumer.high_watermark(topic, PartitionId::new(partition)).context("no high watermark")?;
-        ensure!(end.value() == ledger.in_each(), "{topic}/{partition} holds more than was written");
+        ensure!(end.value() == ledger.end(), "{topic}/{partition} holds more than was written");
     }
     Ok(consumer.close().await?)
 }

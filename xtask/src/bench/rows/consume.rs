@@ -22,7 +22,7 @@ const SIZE: usize = 1024;
 
 pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
     let writing = Writing::new(&ground.topic(NAME), 1, ground.amounts.large, SIZE);
-    ground.warm_up(writing.bytes())?;
+    ground.warm_up(2 * writing.bytes())?; // The limit's file as well.
     writing.create_topic(ground.site).await?;
     writing.run(ground.site).await?;
     read_back(ground.site, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;

@@ -1,6 +1,7 @@
 //! The rows of the table: what is measured, each by its name.
 
 mod consume;
+mod crowd;
 mod end_to_end;
 mod lookup;
 mod partitions;
@@ -23,6 +24,7 @@ pub(super) enum Row {
     Single(single::Single),
     SingleCrowd,
     EndToEnd,
+    Crowd,
     Partitions(partitions::Partitions),
     Idle,
     IdlePartitions,
@@ -34,7 +36,7 @@ use partitions::Partitions as P;
 use single::Single as S;
 
 /// All of them, in the order in which they are told.
-pub(super) const ROWS: [Row; 17] = [
+pub(super) const ROWS: [Row; 18] = [
     Row::Produce { name: "produce-1k-1", size: 1024, writers: 1 },
     Row::Produce { name: "produce-1k-8", size: 1024, writers: 8 },
     Row::Produce { name: "produce-100b-1", size: 100, writers: 1 },
@@ -44,6 +46,7 @@ pub(super) const ROWS: [Row; 17] = [
     Row::Single(S::Leader),
     Row::SingleCrowd,
     Row::EndToEnd,
+    Row::Crowd,
     Row::Partitions(P::Leader),
     Row::Partitions(P::Fixed),
     Row::Partitions(P::Saturated),
@@ -75,6 +78,7 @@ impl Row {
             Self::Single(single) => single.name(),
             Self::SingleCrowd => "single-all-50",
             Self::EndToEnd => "end-to-end",
+            Self::Crowd => "crowd",
             Self::Partitions(partitions) => partitions.name(),
             Self::Idle => "idle",
             Self::IdlePartitions => "idle-1000",
@@ -97,6 +101,7 @@ impl Row {
             Self::Single(single) => single.measure(ground, report).await,
             Self::SingleCrowd => single::measure_crowd(ground, report).await,
             Self::EndToEnd => end_to_end::measure(ground, report).await,
+            Self::Crowd => crowd::measure(ground, report).await,
             Self::Partitions(partitions) => partitions.measure(ground, report).await,
             Self::Idle => resident::measure(ground, report).await,
             Self::IdlePartitions => resident::measure_partitions(ground, report).await,
@@ -113,9 +118,22 @@ impl Ground<'_> {
         format!("{row}-{}", self.round)
     }
 
-    /// Makes room: what the next work needs of memory is warm, and the broker's high-water mark starts anew.
+    /// The name of the topic that rows with many partitions share, for some rounds.
+    fn shared_topic(&self) -> String {
+        format!("partitions-{}", self.round / self.amounts.topic_rounds)
+    }
+
+    /// Deletes that topic, after the last of its rounds.
+    pub(super) async fn end_round(&self) -> anyhow::Result<()> {
+        let last = (self.round + 1).is_multiple_of(self.amounts.topic_rounds);
+        let topics = self.site.client().await?.admin().describe_topics(None, false).await?;
+        let shared = topics.iter().flatten().any(|topic| topic.name.as_str() == self.shared_topic());
+        if last && shared { self.delete(&self.shared_topic()).await } else { Ok(()) }
+    }
+
+    /// Makes room: what the next work needs of memory, its files among it, is warm, and the broker's high-water mark starts anew.
     fn warm_up(&self, bytes: u64) -> anyhow::Result<()> {
-        machine::touch_memory(2 * bytes + (256 << 20))?;
+        machine::touch_memory(bytes + OWN_MEMORY)?;
         machine::reset_peak_memory(self.site.process)
     }
 
@@ -129,6 +147,9 @@ impl Ground<'_> {
         Ok(())
     }
 }
+
+/// What broker and bench hold while they work, and to spare.
+const OWN_MEMORY: u64 = 128 << 20;
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)

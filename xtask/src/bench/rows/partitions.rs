@@ -9,8 +9,8 @@ use crate::bench::ledger::Ledger;
 use crate::bench::meter::Meter;
 use crate::bench::report::Report;
 use crate::bench::writers::{Writing, read_back};
-use anyhow::ensure;
-use grower_client::{Acks, Producer};
+use anyhow::{Context, ensure};
+use grower_client::{Acks, Durability, Producer};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -44,9 +44,10 @@ impl Partitions {
 
     pub(super) async fn measure(self, ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
         let name = self.name();
-        let writing = self.writing(&ground, ground.amounts.partitions);
-        ground.warm_up(writing.bytes())?;
-        let first = open_all(&ground, &writing).await?;
+        let writing = self.writing(&ground);
+        // Into one partition as well, where that is what it stands beside.
+        ground.warm_up(writing.bytes() * if self == Self::Leader { 2 } else { 1 })?;
+        let begin = open_all(&ground, &writing).await?;
         match self {
             Self::Leader => {
                 let one = into_one(&ground, &writing).await?;
@@ -64,12 +65,13 @@ impl Partitions {
             }
         }
         ground.add_peak_memory(name, report)?;
-        let shares = first.shares().chain(writing.shares()).collect();
-        read_back(ground.site, &writing.topic, Ledger::new(writing.partitions, SIZE, shares)).await?;
-        ground.delete(&writing.topic).await
+        let ledger = Ledger::new(writing.partitions, SIZE, writing.shares().collect());
+        read_back(ground.site, &writing.topic, ledger.after(begin)).await
     }
 
-    fn writing(self, ground: &Ground<'_>, partitions: u32) -> Writing {
+    /// Writers of their own for each row and round, so that no record looks like one that was there before.
+    fn writing(self, ground: &Ground<'_>) -> Writing {
+        let partitions = ground.amounts.partitions;
         let acks = if self == Self::Leader { Acks::Leader } else { Acks::All };
         let batches = match self {
             Self::Fixed => {
@@ -79,85 +81,139 @@ impl Partitions {
             }
             _ => ground.amounts.batches,
         };
-        let base = Writing::new(&ground.topic(self.name()), WRITERS, batches * u64::from(BATCH), SIZE);
-        Writing { partitions, batch_records: Some(BATCH), acks, ..base }
+        let first_writer = (1 + 3 * ground.round + self as u32) * WRITERS;
+        let base = Writing::new(&ground.shared_topic(), WRITERS, batches * u64::from(BATCH), SIZE);
+        Writing { partitions, batch_records: Some(BATCH), acks, first_writer, ..base }
     }
 }
 
-/// Creates the topic and puts one batch into each partition.
-async fn open_all(ground: &Ground<'_>, writing: &Writing) -> anyhow::Result<Writing> {
+/// The topic that these rows share: whoever needs it first creates it, and puts a batch of each writer into each partition.
+/// Says where each partition ends.
+async fn open_all(ground: &Ground<'_>, writing: &Writing) -> anyhow::Result<u64> {
+    let topics = ground.site.client().await?.admin().describe_topics(None, false).await?;
+    for topic in topics {
+        let topic = topic?;
+        if topic.name.as_str() == &*writing.topic {
+            return Ok(topic.partitions.first().context("a topic without partitions")?.log_end.value());
+        }
+    }
     writing.create_topic(ground.site).await?;
-    let first =
-        Writing { first_writer: WRITERS, writers: 1, count: u64::from(BATCH), acks: Acks::All, ..writing.clone() };
+    let first = Writing { first_writer: 0, count: u64::from(BATCH), acks: Acks::All, ..writing.clone() };
     first.run(ground.site).await?;
-    Ok(first)
+    let ledger = Ledger::new(writing.partitions, SIZE, first.shares().collect());
+    let end = ledger.end();
+    read_back(ground.site, &writing.topic, ledger).await?;
+    Ok(end)
 }
 
 /// What one partition takes of the same, in MB/s.
 async fn into_one(ground: &Ground<'_>, writing: &Writing) -> anyhow::Result<f64> {
     let count = writing.count * u64::from(writing.partitions);
     let one = Writing { topic: format!("{}-one", writing.topic).into(), partitions: 1, count, ..writing.clone() };
-    let first = open_all(ground, &one).await?;
+    let begin = open_all(ground, &one).await?;
     let cost = one.run(ground.site).await?;
-    let shares = first.shares().chain(one.shares()).collect();
-    read_back(ground.site, &one.topic, Ledger::new(1, SIZE, shares)).await?;
+    let ledger = Ledger::new(1, SIZE, one.shares().collect());
+    read_back(ground.site, &one.topic, ledger.after(begin)).await?;
     ground.delete(&one.topic).await?;
     Ok(one.bytes() as f64 / 1e6 / cost.took.as_secs_f64())
 }
 
 /// Every producer has its share of the rate. A batch's time counts from when it was due to its last ack.
+///
+/// The rate is that of the acks, from the first batch's to the last one's: a broker that falls behind gives its last ack late,
+/// however long the run, while one that is always as late as it was at first takes all that it is offered.
 async fn paced(ground: &Ground<'_>, writing: &Writing, report: &mut Report) -> anyhow::Result<()> {
     let name = Partitions::Fixed.name();
     let mut producers = Vec::new();
-    for writer in 0..WRITERS {
-        producers.push((writer, writing.producer(ground.site).await?));
+    for turn in 0..WRITERS {
+        producers.push((turn, writing.producer(ground.site).await?));
     }
     let meter = Meter::start(ground.site)?;
     let begin = Instant::now();
     let mut working = JoinSet::new();
-    for (writer, producer) in producers {
+    for (turn, producer) in producers {
         let writing = writing.clone();
-        working.spawn(async move { write_paced(&writing, writer, &producer, begin).await });
+        working.spawn(async move { write_paced(&writing, turn, &producer, begin).await });
     }
-    let mut latencies = Latencies::new()?;
+    let mut acked = Vec::new();
     while let Some(done) = working.join_next().await {
-        latencies.merge(&done??)?;
+        acked.extend(done??);
     }
     let cost = meter.stop(ground.site)?;
-    let mb = writing.bytes() as f64 / 1e6 / cost.took.as_secs_f64();
-    report.add_beside(name, mb, "MB/s", OFFERED / 1e6);
+    let mut latencies = Latencies::new()?;
+    acked.iter().for_each(|batch| latencies.add(batch.at - batch.due));
+    report.add_beside(name, rate(&acked)? / 1e6, "MB/s", OFFERED / 1e6);
     report.add(format!("{name}-p50"), millis(latencies.quantile(0.5)), "ms");
     report.add(format!("{name}-p99"), millis(latencies.quantile(0.99)), "ms");
     add_cost(name, cost, report);
     Ok(())
 }
 
-async fn write_paced(writing: &Writing, writer: u32, producer: &Producer, begin: Instant) -> anyhow::Result<Latencies> {
+/// One batch, when it was due and when the last of its records was acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Acked {
+    due: Instant,
+    at: Instant,
+}
+
+/// Bytes a second between the first batch's ack and the last one's.
+fn rate(acked: &[Acked]) -> anyhow::Result<f64> {
+    let at = || acked.iter().map(|batch| batch.at);
+    let (first, last) = at().min().zip(at().max()).context("nothing was acknowledged")?;
+    let bytes = (acked.len() - 1) * BATCH as usize * SIZE;
+    Ok(bytes as f64 / (last - first).as_secs_f64())
+}
+
+async fn write_paced(writing: &Writing, turn: u32, producer: &Producer, begin: Instant) -> anyhow::Result<Vec<Acked>> {
     let interval = Duration::from_secs_f64(f64::from(BATCH) * SIZE as f64 * f64::from(WRITERS) / OFFERED);
-    let mut under_way: JoinSet<anyhow::Result<Duration>> = JoinSet::new();
-    let mut due = begin + interval.mul_f64(f64::from(writer) / f64::from(WRITERS));
+    let mut under_way: JoinSet<anyhow::Result<Acked>> = JoinSet::new();
+    let mut due = begin + interval.mul_f64(f64::from(turn) / f64::from(WRITERS));
     for first in (0..writing.count).step_by(BATCH as usize) {
         for at in 0..writing.partitions {
             sleep_until(due).await;
-            let partition = (at + writer * writing.partitions / WRITERS) % writing.partitions;
+            let partition = (at + turn * writing.partitions / WRITERS) % writing.partitions;
             let mut deliveries = Vec::with_capacity(BATCH as usize);
-            for record in writing.batch(writer, partition, first) {
+            for record in writing.batch(writing.first_writer + turn, partition, first) {
                 deliveries.push(producer.enqueue(record).await?);
             }
             under_way.spawn(async move {
                 for delivery in deliveries {
-                    delivery.await?;
+                    let ack = delivery.await?;
+                    ensure!(ack.durability == Durability::Fsynced, "an ack that is not durable");
                 }
-                Ok(due.elapsed())
+                Ok(Acked { due, at: Instant::now() })
             });
             due += interval;
         }
     }
-    let mut latencies = Latencies::new()?;
+    let mut acked = Vec::new();
     while let Some(done) = under_way.join_next().await {
-        latencies.add(done??);
+        acked.push(done??);
     }
     let batches = writing.count.div_ceil(u64::from(BATCH)) * u64::from(writing.partitions);
-    ensure!(latencies.count() == batches, "{} of {batches} batches were acknowledged", latencies.count());
-    Ok(latencies)
+    ensure!(acked.len() as u64 == batches, "{} of {batches} batches were acknowledged", acked.len());
+    Ok(acked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rate of a broker that acknowledges a batch each time it is offered one, so much later.
+    fn rate_of(late: impl Fn(u32) -> Duration) -> f64 {
+        let (begin, interval) = (Instant::now(), Duration::from_secs_f64(f64::from(BATCH) * SIZE as f64 / OFFERED));
+        let batch = |number| {
+            let due = begin + interval * number;
+            Acked { due, at: due + late(number) }
+        };
+        rate(&(0..1000).map(batch).collect::<Vec<_>>()).unwrap() / OFFERED
+    }
+
+    #[test]
+    fn being_late_is_not_falling_behind() {
+        let always = rate_of(|_| Duration::from_millis(30));
+        assert!((0.999..1.001).contains(&always), "{always}");
+        let later_each_time = rate_of(|number| Duration::from_micros(11) * number);
+        assert!((0.89..0.92).contains(&later_each_time), "{later_each_time}");
+    }
 }

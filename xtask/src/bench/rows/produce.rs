@@ -16,7 +16,7 @@ pub(super) async fn measure(
 ) -> anyhow::Result<()> {
     let count = if size < 1024 { ground.amounts.small } else { ground.amounts.large };
     let writing = Writing::new(&ground.topic(name), writers, count / u64::from(writers), size);
-    ground.warm_up(writing.bytes())?;
+    ground.warm_up(2 * writing.bytes())?; // The limit's file as well.
     writing.create_topic(ground.site).await?;
     let limit = limit::produce(ground.directory, writing.bytes()).await?;
     let cost = writing.run(ground.site).await?;

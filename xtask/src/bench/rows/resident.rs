@@ -1,12 +1,15 @@
-//! `idle`, `idle-1000`: what the daemon holds of memory while nobody wants anything.
+//! `idle`, `idle-1000`: what the daemon holds of memory while nobody wants anything; and how long telling its metrics takes.
 
-use super::{Ground, mib};
+use super::{Ground, mib, millis};
 use crate::bench::machine;
 use crate::bench::report::Report;
-use crate::bench::site::{Daemon, Site};
+use crate::bench::site::{Daemon, Site, get};
+use anyhow::ensure;
 use grower_client::TopicSpec;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
+
+const SCRAPES: u32 = 9;
 
 pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
     let daemon = Daemon::start(ground.program, &ground.directory.join("idle")).await?;
@@ -24,7 +27,20 @@ pub(super) async fn measure_partitions(ground: Ground<'_>, report: &mut Report) 
     daemon.kill().await?;
     let daemon = Daemon::start(ground.program, &directory).await?;
     report.add("idle-1000-restarted", mib(settled(daemon.site()).await?), "MiB");
+    scrape(&daemon, ground.amounts.partitions, report).await?;
     daemon.kill().await
+}
+
+/// How long its metrics take to be told, each partition's among them.
+async fn scrape(daemon: &Daemon, partitions: u32, report: &mut Report) -> anyhow::Result<()> {
+    for _ in 0..SCRAPES {
+        let began = Instant::now();
+        let page = get(daemon.http(), "/metrics").await?;
+        report.add("scrape-1000", millis(began.elapsed()), "ms");
+        let last = format!("partition=\"{}\"", partitions - 1);
+        ensure!(page.contains(&last), "the metrics tell nothing of the last partition");
+    }
+    Ok(())
 }
 
 /// The most that it held at some moments of a second.
