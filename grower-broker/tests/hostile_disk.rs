@@ -121,6 +121,7 @@ fn entry_at(relative_offset: u32, position: u32) -> [u8; 32] {
         durable_end: 0,
         witness: 0,
         witnessed: false,
+        even: grower_index::Even::default(),
     };
     entry.encode()
 }

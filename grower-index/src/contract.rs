@@ -2,7 +2,7 @@
 //!
 //! Panics at the first promise that is broken.
 
-use crate::{Entry, GrowingIndex, Mark, NotedBatch, PREFIX_LENGTH, SegmentIndex, Witness};
+use crate::{Entry, Even, GrowingIndex, Mark, NotedBatch, PREFIX_LENGTH, SegmentIndex, Stretch, Witness};
 
 /// Checks the searches of an index that `make` builds of given entries, against a scan of those entries.
 pub fn reading(make: impl Fn(&[Entry]) -> Box<dyn SegmentIndex>) {
@@ -35,6 +35,10 @@ pub fn growing(make: impl Fn(u32) -> Box<dyn GrowingIndex>) {
             witness(SEED, witnessed_from..=at),
             "a witness covers each batch since the last entry"
         );
+        let batches = witnessed_from..=at;
+        let rising = batches.clone().map(timestamp).is_sorted();
+        let honest = [Even::default(), Even { batches: batches.count() as u16, timed: rising }];
+        assert!(honest.contains(&entry.even), "batches alike are counted or not mentioned: {:?}", entry.even);
         witnessed_from = at + 1;
         stored.push(entry);
     }
@@ -56,15 +60,20 @@ pub fn growing(make: impl Fn(u32) -> Box<dyn GrowingIndex>) {
 
 fn searches_agree(index: &dyn SegmentIndex, entries: &[Entry]) {
     let last = |not_too_far: &dyn Fn(&Entry) -> bool| {
-        entries.iter().take_while(|entry| not_too_far(entry)).last().map_or(Mark::START, |entry| Mark::from(*entry))
+        let count = entries.iter().take_while(|entry| not_too_far(entry)).count();
+        (entries[..count].last().copied(), entries.get(count).copied())
+    };
+    let check = |found: Stretch, (since, until): (Option<Entry>, Option<Entry>), wanted: &str| {
+        assert_eq!((found.since, found.start()), (since, since.map_or(Mark::START, Mark::from)), "{wanted}");
+        assert!(found.until.is_none() || found.until == until, "the entry after {wanted}");
     };
     for wanted in (0..6_000).step_by(7).chain([u32::MAX]) {
-        assert_eq!(index.floor_by_offset(wanted), last(&|e| e.relative_offset <= wanted), "offset {wanted}");
-        assert_eq!(index.floor_by_position(wanted), last(&|e| e.position <= wanted), "position {wanted}");
+        check(index.floor_by_offset(wanted), last(&|e| e.relative_offset <= wanted), &format!("offset {wanted}"));
+        check(index.floor_by_position(wanted), last(&|e| e.position <= wanted), &format!("position {wanted}"));
         let wanted = i64::from(wanted) - 1_000;
-        assert_eq!(index.floor_by_time(wanted), last(&|e| e.max_timestamp < wanted), "time {wanted}");
+        check(index.floor_by_time(wanted), last(&|e| e.max_timestamp < wanted), &format!("time {wanted}"));
     }
-    assert_eq!(index.floor_by_time(i64::MIN), last(&|_| false), "nothing is before all times");
+    check(index.floor_by_time(i64::MIN), last(&|_| false), "the beginning of all times");
 }
 
 pub(crate) fn sample(n: u32) -> Entry {
@@ -75,6 +84,7 @@ pub(crate) fn sample(n: u32) -> Entry {
         durable_end: n * 90,
         witness: n,
         witnessed: n.is_multiple_of(2),
+        even: Even { batches: n as u16 % 5, timed: 2 < n % 5 },
     }
 }
 

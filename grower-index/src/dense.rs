@@ -1,6 +1,6 @@
 //! The index to compare others with: an entry after each batch, looked for from the end.
 
-use crate::{Entry, GrowingIndex, Mark, NotedBatch, SegmentIndex, Witness};
+use crate::{Entry, Even, GrowingIndex, NotedBatch, SegmentIndex, Stretch, Witness};
 
 /// Simple and obvious. Searches are linear: meant for tests and for tiny logs.
 #[derive(Debug)]
@@ -15,8 +15,9 @@ impl DenseIndex {
         Self { seed, entries: Vec::new() }
     }
 
-    fn last_where(&self, not_too_far: impl Fn(&Entry) -> bool) -> Mark {
-        self.entries.iter().rev().find(|entry| not_too_far(entry)).copied().map_or(Mark::START, Mark::from)
+    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Stretch {
+        let count = self.entries.iter().rposition(not_too_far).map_or(0, |last| last + 1);
+        Stretch::after(&self.entries, count)
     }
 }
 
@@ -29,16 +30,16 @@ impl SegmentIndex for DenseIndex {
         self.entries.get(at).copied()
     }
 
-    fn floor_by_offset(&self, relative_offset: u32) -> Mark {
-        self.last_where(|entry| entry.relative_offset <= relative_offset)
+    fn floor_by_offset(&self, relative_offset: u32) -> Stretch {
+        self.floor(|entry| entry.relative_offset <= relative_offset)
     }
 
-    fn floor_by_time(&self, timestamp: i64) -> Mark {
-        self.last_where(|entry| entry.max_timestamp < timestamp)
+    fn floor_by_time(&self, timestamp: i64) -> Stretch {
+        self.floor(|entry| entry.max_timestamp < timestamp)
     }
 
-    fn floor_by_position(&self, position: u32) -> Mark {
-        self.last_where(|entry| entry.position <= position)
+    fn floor_by_position(&self, position: u32) -> Stretch {
+        self.floor(|entry| entry.position <= position)
     }
 }
 
@@ -54,6 +55,7 @@ impl GrowingIndex for DenseIndex {
             durable_end,
             witness: witness.take(),
             witnessed: batch.witnessed,
+            even: Even::default(),
         };
         self.entries.push(entry);
         Some(entry)

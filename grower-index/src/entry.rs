@@ -1,5 +1,7 @@
 //! The 32 bytes of one index entry.
 
+use crate::Even;
+
 /// Length of an entry in bytes.
 pub const ENTRY_LENGTH: usize = 32;
 const VERSION: u16 = 1;
@@ -12,8 +14,11 @@ const UNWITNESSED: u16 = 1;
 ///
 /// ```text
 ///  0 relative offset u32 | 4 position u32 | 8 running maximum timestamp i64 | 16 durable end u32 | 20 witness u32
-/// 24 version u16 = 1 | 26 flags u16, bit 0: unwitnessed | 28 crc32 of bytes 0..28
+/// 24 version u16 = 1 | 26 flags u16 | 28 crc32 of bytes 0..28
 /// ```
+///
+/// Of the flags bit 0 says unwitnessed, bit 1 timed, bits 2..16 are the number of batches alike; see [`Even`]. Programs
+/// that know nothing of the latter ignore them, and left them 0: so the version is the same.
 ///
 /// Numbers are big-endian, as in the batches that they describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct Entry {
     pub witness: u32,
     /// Whether `witness` was made as the batches were written. In a rebuilt index it was not, and proves nothing.
     pub witnessed: bool,
+    /// What the batches since the entry before this one have in common.
+    pub even: Even,
 }
 
 /// Why 32 bytes are not an index entry.
@@ -54,7 +61,7 @@ pub enum EntryError {
 impl Entry {
     /// The bytes as they are stored.
     pub fn encode(&self) -> [u8; ENTRY_LENGTH] {
-        let flags = if self.witnessed { 0 } else { UNWITNESSED };
+        let flags = self.even.flags() | if self.witnessed { 0 } else { UNWITNESSED };
         let mut bytes = [0; ENTRY_LENGTH];
         bytes[0..4].copy_from_slice(&self.relative_offset.to_be_bytes());
         bytes[4..8].copy_from_slice(&self.position.to_be_bytes());
@@ -84,13 +91,15 @@ impl Entry {
 
     /// Reads an entry that may be damaged.
     pub(crate) fn peek(bytes: &[u8; ENTRY_LENGTH]) -> Self {
+        let flags = u16::from_be_bytes(field(bytes, 26));
         Self {
             relative_offset: u32::from_be_bytes(field(bytes, 0)),
             position: u32::from_be_bytes(field(bytes, 4)),
             max_timestamp: i64::from_be_bytes(field(bytes, 8)),
             durable_end: u32::from_be_bytes(field(bytes, 16)),
             witness: u32::from_be_bytes(field(bytes, 20)),
-            witnessed: u16::from_be_bytes(field(bytes, 26)) & UNWITNESSED == 0,
+            witnessed: flags & UNWITNESSED == 0,
+            even: Even::from_flags(flags),
         }
     }
 }
@@ -113,6 +122,7 @@ mod tests {
         durable_end: 0x2122_2324,
         witness: 0x3132_3334,
         witnessed: true,
+        even: Even { batches: 0, timed: false },
     };
 
     fn hex(bytes: &[u8]) -> String {
@@ -123,6 +133,8 @@ mod tests {
     fn the_bytes_of_an_entry_never_change() {
         insta::assert_snapshot!(hex(&ENTRY.encode()), @"01020304 11121314 0000018b cfe56800 21222324 31323334 00010000 958d0660");
         insta::assert_snapshot!(hex(&Entry { witnessed: false, ..ENTRY }.encode()), @"01020304 11121314 0000018b cfe56800 21222324 31323334 00010001 e28a36f6");
+        let even = Even { batches: 25, timed: true };
+        insta::assert_snapshot!(hex(&Entry { even, ..ENTRY }.encode()), @"01020304 11121314 0000018b cfe56800 21222324 31323334 00010066 315cc20d");
     }
 
     #[test]
@@ -147,8 +159,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_decoded(relative_offset: u32, position: u32, max_timestamp: i64, durable_end: u32, witness: u32, witnessed: bool) {
-            let entry = Entry { relative_offset, position, max_timestamp, durable_end, witness, witnessed };
+        fn what_was_encoded_is_decoded(relative_offset: u32, position: u32, max_timestamp: i64, durable_end: u32, witness: u32, flags: u16) {
+            let (even, witnessed) = (Even::from_flags(flags), flags & 1 == 0);
+            let entry = Entry { relative_offset, position, max_timestamp, durable_end, witness, witnessed, even };
             prop_assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
         }
     }

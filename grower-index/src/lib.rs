@@ -10,6 +10,7 @@
 pub mod contract;
 mod dense;
 mod entry;
+mod even;
 mod lookup;
 mod sparse;
 mod stored;
@@ -17,7 +18,8 @@ mod witness;
 
 pub use dense::DenseIndex;
 pub use entry::{ENTRY_LENGTH, Entry, EntryError};
-pub use lookup::{GrowingIndex, Mark, NotedBatch, SegmentIndex};
+pub use even::Even;
+pub use lookup::{GrowingIndex, Mark, NotedBatch, SegmentIndex, Stretch};
 pub use sparse::SparseIndex;
 pub use stored::StoredIndex;
 pub use witness::{PREFIX_LENGTH, Witness};

@@ -22,9 +22,31 @@ impl From<Entry> for Mark {
     }
 }
 
+/// Where a search ended: what is wanted lies between two entries that stand side by side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// The last entry that is not too far; none at the start of the segment.
+    pub since: Option<Entry>,
+    /// The entry after it, which is too far; none if there is none, or if nobody looked.
+    pub until: Option<Entry>,
+}
+
+impl Stretch {
+    /// Where to start scanning.
+    pub fn start(&self) -> Mark {
+        self.since.map_or(Mark::START, Mark::from)
+    }
+
+    /// What follows the first `count` entries.
+    pub(crate) fn after(entries: &[Entry], count: usize) -> Self {
+        let since = count.checked_sub(1).and_then(|last| entries.get(last)).copied();
+        Self { since, until: entries.get(count).copied() }
+    }
+}
+
 /// The index of one segment, for reading. Entries rise in offset and position; running maxima never fall.
 ///
-/// Each search gives the last place that is not too far, or [`Mark::START`]. An implementation that doubts its own
+/// Each search gives the last place that is not too far, or [`Mark::START`], and which entry comes next. An implementation that doubts its own
 /// bytes answers an earlier place: scanning too much is slow, starting too late loses records.
 ///
 /// Every implementation passes [`crate::contract`].
@@ -36,13 +58,13 @@ pub trait SegmentIndex: Send + Sync {
     fn entry(&self, at: usize) -> Option<Entry>;
 
     /// The last mark at or before an offset.
-    fn floor_by_offset(&self, relative_offset: u32) -> Mark;
+    fn floor_by_offset(&self, relative_offset: u32) -> Stretch;
 
     /// The last mark with only earlier timestamps before it: the first record of `timestamp` or later is not before this.
-    fn floor_by_time(&self, timestamp: i64) -> Mark;
+    fn floor_by_time(&self, timestamp: i64) -> Stretch;
 
     /// The last mark at or before a position.
-    fn floor_by_position(&self, position: u32) -> Mark;
+    fn floor_by_position(&self, position: u32) -> Stretch;
 }
 
 /// The index of the segment that is being written. It decides when an entry is due; storing it is the caller's business.

@@ -1,6 +1,7 @@
 //! The index that the broker uses: an entry for each so many bytes of log.
 
-use crate::{Entry, GrowingIndex, Mark, NotedBatch, SegmentIndex, Witness};
+use crate::even::Comparison;
+use crate::{Entry, GrowingIndex, Mark, NotedBatch, SegmentIndex, Stretch, Witness};
 
 /// Holds its entries in memory; 8 bytes for each KiB of log at the default interval.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct SparseIndex {
 struct Pending {
     witness: Witness,
     witnessed: bool,
+    comparison: Comparison,
     /// Where the last noted batch ended.
     end: Mark,
     max_timestamp: i64,
@@ -23,8 +25,13 @@ struct Pending {
 impl SparseIndex {
     /// An index of an empty segment: an entry after each `interval_bytes` of log, 0 for one after each batch.
     pub fn new(interval_bytes: u32, seed: u32) -> Self {
-        let pending =
-            Pending { witness: Witness::new(seed), witnessed: true, end: Mark::START, max_timestamp: i64::MIN };
+        let pending = Pending {
+            witness: Witness::new(seed),
+            witnessed: true,
+            comparison: Comparison::default(),
+            end: Mark::START,
+            max_timestamp: i64::MIN,
+        };
         Self { interval_bytes, entries: Vec::new(), pending }
     }
 
@@ -41,17 +48,15 @@ impl SparseIndex {
             durable_end,
             witness: pending.witness.take(),
             witnessed: std::mem::replace(&mut pending.witnessed, true),
+            even: pending.comparison.take(),
         };
         self.entries.push(entry);
         entry
     }
 
     /// Entries rise in everything that is searched, so "not too far" holds for the first few and for no more.
-    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Mark {
-        match self.entries.partition_point(not_too_far).checked_sub(1) {
-            Some(at) => self.entries[at].into(),
-            None => Mark::START,
-        }
+    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Stretch {
+        Stretch::after(&self.entries, self.entries.partition_point(not_too_far))
     }
 }
 
@@ -64,15 +69,15 @@ impl SegmentIndex for SparseIndex {
         self.entries.get(at).copied()
     }
 
-    fn floor_by_offset(&self, relative_offset: u32) -> Mark {
+    fn floor_by_offset(&self, relative_offset: u32) -> Stretch {
         self.floor(|entry| entry.relative_offset <= relative_offset)
     }
 
-    fn floor_by_time(&self, timestamp: i64) -> Mark {
+    fn floor_by_time(&self, timestamp: i64) -> Stretch {
         self.floor(|entry| entry.max_timestamp < timestamp)
     }
 
-    fn floor_by_position(&self, position: u32) -> Mark {
+    fn floor_by_position(&self, position: u32) -> Stretch {
         self.floor(|entry| entry.position <= position)
     }
 }
@@ -82,6 +87,9 @@ impl GrowingIndex for SparseIndex {
         let pending = &mut self.pending;
         pending.witness.add(batch.prefix);
         pending.witnessed &= batch.witnessed;
+        let length = batch.end.saturating_sub(pending.end.position);
+        let offsets = batch.next_relative_offset.saturating_sub(pending.end.relative_offset);
+        pending.comparison.add(length, offsets, batch.max_timestamp);
         pending.end = Mark { relative_offset: batch.next_relative_offset, position: batch.end };
         pending.max_timestamp = pending.max_timestamp.max(batch.max_timestamp);
         let since_last = batch.end.saturating_sub(self.last_mark().position);

@@ -1,6 +1,6 @@
 //! An index file as it lies on disk: read-only, and not trusted.
 
-use crate::{ENTRY_LENGTH, Entry, Mark, SegmentIndex};
+use crate::{ENTRY_LENGTH, Entry, SegmentIndex, Stretch};
 
 /// Searches the bytes of an index file, mapped or in memory, and believes no entry that it has not checked.
 ///
@@ -26,35 +26,40 @@ impl<B: AsRef<[u8]>> StoredIndex<B> {
         Entry::decode(bytes).ok()
     }
 
-    /// The last entry of which `measure` says no more than `most`.
-    fn floor(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Mark {
-        self.quick_floor(&measure, most).unwrap_or_else(|| self.careful_floor(|entry| measure(entry) <= most))
+    /// The last entry of which `measure` says no more than `most`, and the one after it.
+    fn floor(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Stretch {
+        self.quick_floor(&measure, most).unwrap_or_else(|| {
+            let since = self.careful_floor(|entry| measure(entry) <= most);
+            Stretch { since, until: None }
+        })
     }
 
     /// Guesses by unchecked entries, then checks the two between which the answer lies: as sound entries rise, no other
     /// can make it wrong. None if either is damaged or was guessed wrongly.
-    fn quick_floor(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Option<Mark> {
+    fn quick_floor(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Option<Stretch> {
         let (entries, _) = self.bytes.as_ref().as_chunks();
-        let first_too_far = guess(entries, |bytes| measure(&Entry::peek(bytes)), most);
-        if first_too_far < entries.len() {
-            self.get(first_too_far).filter(|entry| most < measure(entry))?;
-        }
-        match first_too_far.checked_sub(1) {
-            Some(last) => self.get(last).filter(|entry| measure(entry) <= most).map(Mark::from),
-            None => Some(Mark::START),
-        }
+        let count = guess(entries, |bytes| measure(&Entry::peek(bytes)), most);
+        let until = match entries.get(count) {
+            Some(bytes) => Some(Entry::decode(bytes).ok().filter(|entry| most < measure(entry))?),
+            None => None,
+        };
+        let since = match count.checked_sub(1) {
+            Some(last) => Some(self.get(last).filter(|entry| measure(entry) <= most)?),
+            None => None,
+        };
+        Some(Stretch { since, until })
     }
 
     /// Halves the range until it is empty: everything before `low` is not too far, everything from `high` on is, or is
     /// damaged. A damaged entry is stepped over, so that the answer may be too early, never too late.
-    fn careful_floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Mark {
+    fn careful_floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let (mut low, mut high) = (0, self.bytes.as_ref().len() / ENTRY_LENGTH);
-        let mut found = Mark::START;
+        let mut found = None;
         while low < high {
             let middle = low + (high - low) / 2;
             match (middle..high).find_map(|at| Some((at, self.get(at)?))) {
                 Some((at, entry)) if not_too_far(&entry) => {
-                    found = entry.into();
+                    found = Some(entry);
                     low = at + 1;
                 }
                 _ => high = middle,
@@ -73,33 +78,37 @@ impl<B: AsRef<[u8]> + Send + Sync> SegmentIndex for StoredIndex<B> {
         self.get(at)
     }
 
-    fn floor_by_offset(&self, relative_offset: u32) -> Mark {
+    fn floor_by_offset(&self, relative_offset: u32) -> Stretch {
         self.floor(|entry| entry.relative_offset.into(), relative_offset.into())
     }
 
-    fn floor_by_time(&self, timestamp: i64) -> Mark {
+    fn floor_by_time(&self, timestamp: i64) -> Stretch {
         match timestamp.checked_sub(1) {
             Some(before) => self.floor(|entry| entry.max_timestamp, before),
-            None => Mark::START, // Nothing is before all times.
+            None => Stretch::default(), // Nothing is before all times.
         }
     }
 
-    fn floor_by_position(&self, position: u32) -> Mark {
+    fn floor_by_position(&self, position: u32) -> Stretch {
         self.floor(|entry| entry.position.into(), position.into())
     }
 }
 
-/// How many entries measure no more than `most`, if they rise. Looks where that would be if they rose evenly, then in
-/// growing circles around it: far places of a large index are seldom in a cache.
+/// How many entries measure no more than `most`, if they rise. Looks where that would be if they rose evenly, once more
+/// from what it finds there, then in growing circles around that: each far place of a large index that is touched costs
+/// a cache miss.
 fn guess<T>(entries: &[T], measure: impl Fn(&T) -> i64, most: i64) -> usize {
     let [first, .., last] = entries else { return entries.partition_point(|entry| measure(entry) <= most) };
-    let (first, last) = (measure(first) as f64, measure(last) as f64);
-    let share = (most as f64 - first) / (last - first).max(1.0);
-    let centre = (share * entries.len() as f64) as usize;
+    let (low, high) = (measure(first) as f64, measure(last) as f64);
+    let a_step = (high - low).max(1.0) / entries.len() as f64;
+    let ahead = |of: f64| ((most as f64 - of) / a_step) as isize;
+    let from = |at: usize, by: isize| at.saturating_add_signed(by).min(entries.len() - 1);
+    let near = from(0, ahead(low));
+    let centre = from(near, ahead(measure(&entries[near]) as f64));
     let is_far = |at: usize| entries.get(at).is_none_or(|entry| most < measure(entry));
-    let circles = (4..usize::BITS).map(|bits| {
+    let circles = (0..usize::BITS).map(|bits| {
         let reach = 1 << bits;
-        centre.min(entries.len()).saturating_sub(reach)..centre.saturating_add(reach).min(entries.len())
+        centre.saturating_sub(reach)..centre.saturating_add(reach).min(entries.len())
     });
     let around = circles.into_iter().find(|circle| (circle.start == 0 || !is_far(circle.start)) && is_far(circle.end));
     let around = around.unwrap_or(0..entries.len());
@@ -109,6 +118,7 @@ fn guess<T>(entries: &[T], measure: impl Fn(&T) -> i64, most: i64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Even, Mark};
     use proptest::collection::btree_set;
     use proptest::prelude::*;
 
@@ -130,13 +140,14 @@ mod tests {
             durable_end: 0,
             witness: 0,
             witnessed: true,
+            even: Even::default(),
         };
         let mut bytes = file(&[entry(1), entry(2), entry(3)]);
         bytes[ENTRY_LENGTH + 5] ^= 1;
         let index = StoredIndex::new(bytes);
-        assert_eq!(index.floor_by_offset(2).relative_offset, 1);
-        assert_eq!(index.floor_by_offset(3).relative_offset, 3);
-        assert_eq!(index.floor_by_offset(0), Mark::START);
+        assert_eq!(index.floor_by_offset(2).start().relative_offset, 1);
+        assert_eq!(index.floor_by_offset(3).start().relative_offset, 3);
+        assert_eq!(index.floor_by_offset(0).start(), Mark::START);
         assert_eq!(index.entry(1), None);
         assert!(index.entry(2).is_some());
     }
@@ -151,7 +162,7 @@ mod tests {
             let index = StoredIndex::new(bytes);
             let sound = |at: &usize| *at != bit / 8 / ENTRY_LENGTH;
             for wanted in (0..=1_000).step_by(50) {
-                let found = index.floor_by_position(wanted).position;
+                let found = index.floor_by_position(wanted).start().position;
                 let best = (0..9).filter(sound).map(|at| entries[at].position).filter(|at| *at <= wanted).max();
                 assert!(found <= best.unwrap_or(0), "position {wanted} with bit {bit} flipped");
             }
@@ -173,6 +184,6 @@ mod tests {
     fn a_torn_last_entry_is_ignored() {
         let index = StoredIndex::new(vec![0u8; ENTRY_LENGTH - 1]);
         assert_eq!((index.entry_count(), index.surplus()), (0, 31));
-        assert_eq!(index.floor_by_offset(9), Mark::START);
+        assert_eq!(index.floor_by_offset(9), Stretch::default());
     }
 }

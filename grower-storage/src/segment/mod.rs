@@ -2,6 +2,7 @@
 
 mod active;
 mod inspect;
+mod jump;
 mod read;
 mod walk;
 
@@ -14,7 +15,7 @@ use crate::compaction::Piece;
 use crate::disk::SharedFile;
 use crate::log::SegmentInfo;
 use crate::retention::Facts;
-use grower_index::{Entry, GrowingIndex, Mark, NotedBatch, SegmentIndex};
+use grower_index::{Entry, GrowingIndex, Mark, NotedBatch, SegmentIndex, Stretch};
 use grower_protocol::ids::{Offset, Timestamp};
 use parking_lot::RwLock;
 
@@ -105,19 +106,24 @@ impl Segment {
 
     /// The last mark at or before an offset.
     pub(crate) fn floor_by_offset(&self, offset: Offset) -> Mark {
+        self.around_offset(offset).start()
+    }
+
+    /// The last mark at or before an offset, and the next.
+    pub(crate) fn around_offset(&self, offset: Offset) -> Stretch {
         let relative = u32::try_from(offset.since(self.base)).unwrap_or(u32::MAX);
         self.in_bounds(|index| index.floor_by_offset(relative))
     }
 
-    /// The last mark with only earlier timestamps before it.
-    pub(crate) fn floor_by_time(&self, timestamp: Timestamp) -> Mark {
+    /// The last mark with only earlier timestamps before it, and the next.
+    pub(crate) fn around_time(&self, timestamp: Timestamp) -> Stretch {
         self.in_bounds(|index| index.floor_by_time(timestamp.as_millis()))
     }
 
     /// The last mark at or before a position.
     pub(crate) fn floor_by_position(&self, position: u64) -> Mark {
         let position = u32::try_from(position).unwrap_or(u32::MAX);
-        self.in_bounds(|index| index.floor_by_position(position))
+        self.in_bounds(|index| index.floor_by_position(position)).start()
     }
 
     /// The first sound mark after a position, if it lies within the log.
@@ -183,11 +189,14 @@ impl Segment {
     }
 
     /// An index that points past its log is not believed.
-    fn in_bounds(&self, look: impl FnOnce(&dyn SegmentIndex) -> Mark) -> Mark {
+    fn in_bounds(&self, look: impl FnOnce(&dyn SegmentIndex) -> Stretch) -> Stretch {
         let state = self.state.read();
-        let mark = look(state.index.view());
-        let inside = u64::from(mark.position) <= state.extent.position;
-        if inside { mark } else { Mark::START }
+        let inside = |entry: &Entry| u64::from(entry.position) <= state.extent.position;
+        let Stretch { since, until } = look(state.index.view());
+        match since.is_none_or(|entry| inside(&entry)) {
+            true => Stretch { since, until: until.filter(inside) },
+            false => Stretch::default(),
+        }
     }
 
     /// Publishes a batch that was written; the index entry that is due, if one is.
@@ -317,7 +326,8 @@ mod tests {
     }
 
     fn entry_at(position: u32) -> Entry {
-        Entry { relative_offset: 0, position, max_timestamp: 0, durable_end: 0, witness: 0, witnessed: true }
+        let even = grower_index::Even::default();
+        Entry { relative_offset: 0, position, max_timestamp: 0, durable_end: 0, witness: 0, witnessed: true, even }
     }
 
     proptest! {

@@ -1,12 +1,13 @@
 //! Reading from one segment: which bytes answer a fetch, and which record is the first of a time.
 
-use super::walk::Found;
+use super::jump::Row;
+use super::walk::{Found, HEADERS_READ};
 use super::{Extent, Gap, Mode, Segment, Step, Walk};
 use crate::disk::DiskError;
 use crate::log::{Slice, TimedOffset, rules};
 use bytes::Bytes;
-use grower_index::Mark;
-use grower_protocol::batch::Batch;
+use grower_index::{Entry, Mark, Stretch};
+use grower_protocol::batch::{Batch, HEADER_LENGTH};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
 
@@ -50,15 +51,26 @@ enum Located {
 
 /// The batch that holds `offset`. Damage on the way is looked at closely, so that no more than the damage is refused.
 fn locate(segment: &Segment, mode: Mode, offset: Offset) -> Result<Located, DiskError> {
-    let start = segment.extent_at(segment.floor_by_offset(offset));
-    match search(segment, mode, start, offset)? {
-        Located::Gap(_) => search(segment, Mode::Content, start, offset),
+    let stretch = segment.around_offset(offset);
+    if mode == Mode::Headers
+        && let Some(row) = Row::of(segment, &stretch)
+        && let Some(found) = row.at_offset(offset)?
+    {
+        return Ok(Located::Batch(found));
+    }
+    match search(segment, mode, &stretch, offset)? {
+        Located::Gap(_) => search(segment, Mode::Content, &stretch, offset),
         found => Ok(found),
     }
 }
 
-fn search(segment: &Segment, mode: Mode, start: Extent, offset: Offset) -> Result<Located, DiskError> {
+fn search(segment: &Segment, mode: Mode, stretch: &Stretch, offset: Offset) -> Result<Located, DiskError> {
+    let start = segment.extent_at(stretch.start());
     let mut walk = Walk::new(segment, mode, start, segment.extent());
+    if mode == Mode::Headers {
+        let relative = offset.since(segment.base) as i64;
+        walk = walk.expecting(stretch, reach(stretch, |entry| entry.relative_offset.into(), relative, HEADER_LENGTH));
+    }
     while let Some(step) = walk.step()? {
         match step {
             Step::Batch(found) if offset <= found.header.last_offset() => return Ok(Located::Batch(found)),
@@ -89,6 +101,16 @@ fn last_within(segment: &Segment, first: &Found, limit: u64, upto: Offset) -> Re
     Ok(end)
 }
 
+/// How much of a stretch to read at first: up to where what is wanted lies if it grew evenly, and `beyond`. Most of the
+/// time of a lookup goes by while the kernel copies bytes that are in no cache.
+fn reach(stretch: &Stretch, measure: impl Fn(&Entry) -> i64, wanted: i64, beyond: usize) -> usize {
+    let Stretch { since: Some(since), until: Some(until) } = stretch else { return HEADERS_READ };
+    let (low, high) = (measure(since) as f64, measure(until) as f64);
+    let share = (wanted as f64 - low) / (high - low).max(1.0);
+    let bytes = f64::from(until.position.saturating_sub(since.position)) * share.clamp(0.0, 1.0);
+    (bytes as usize + beyond).min(HEADERS_READ)
+}
+
 fn nearer(a: Mark, b: Mark) -> Mark {
     if a.position < b.position { a } else { b }
 }
@@ -99,8 +121,16 @@ pub(crate) fn find_time(
     timestamp: Timestamp,
     offsets: &Range<Offset>,
 ) -> Result<Option<TimedOffset>, DiskError> {
-    let start = segment.extent_at(segment.floor_by_time(timestamp));
-    let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent());
+    let stretch = segment.around_time(timestamp);
+    let hit_in = |batch: Bytes| Batch::check(batch).ok().and_then(|batch| rules::find_time(&batch, timestamp, offsets));
+    if let Some(row) = Row::of(segment, &stretch)
+        && let Some(hit) = row.at_time(timestamp)?.and_then(hit_in)
+    {
+        return Ok(Some(hit));
+    }
+    let start = segment.extent_at(stretch.start());
+    let bytes = reach(&stretch, |entry| entry.max_timestamp, timestamp.as_millis(), HEADER_LENGTH + 128);
+    let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent()).expecting(&stretch, bytes);
     while let Some(step) = walk.step()? {
         let Step::Batch(found) = step else { continue };
         if offsets.end <= found.header.base_offset {
@@ -109,8 +139,7 @@ pub(crate) fn find_time(
         if found.header.max_timestamp < timestamp {
             continue;
         }
-        let content = Bytes::copy_from_slice(walk.content(&found)?);
-        let hit = Batch::check(content).ok().and_then(|batch| rules::find_time(&batch, timestamp, offsets));
+        let hit = hit_in(Bytes::copy_from_slice(walk.content(&found)?));
         if hit.is_some() {
             return Ok(hit);
         }

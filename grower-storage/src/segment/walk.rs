@@ -2,12 +2,13 @@
 
 use super::Segment;
 use crate::disk::{DiskError, DiskFile};
+use grower_index::Stretch;
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH, crc32c};
 use grower_protocol::ids::Offset;
 use std::ops::Range;
 
 /// How much is read at once when only headers are wanted: what lies between two index entries, if batches are small.
-const HEADERS_READ: usize = (4 << 10) + 512;
+pub(super) const HEADERS_READ: usize = (4 << 10) + 512;
 /// How much is read at once when every byte is checked.
 const CONTENT_READ: usize = 256 << 10;
 /// Zeros are told by comparing pieces of this size.
@@ -78,6 +79,13 @@ impl<'a> Walk<'a> {
         let ahead = if mode == Mode::Headers { HEADERS_READ } else { CONTENT_READ };
         let buffer = Buffer::new(&*segment.file, ahead, until.position);
         Self { segment, mode, at, until, known: None, mark: None, buffer }
+    }
+
+    /// Tells what a search found out: the next index entry, and about how much is to be read at first.
+    pub(crate) fn expecting(mut self, stretch: &Stretch, bytes: usize) -> Self {
+        self.mark = stretch.until.map(|entry| entry.position.into());
+        self.buffer.at_first = Some(bytes);
+        self
     }
 
     /// Tells of a position between two batches whose offset nobody knows.
@@ -231,6 +239,8 @@ impl<'a> Walk<'a> {
 struct Buffer<'a> {
     file: &'a dyn DiskFile,
     ahead: usize,
+    /// In place of `ahead`, the first time.
+    at_first: Option<usize>,
     end: u64,
     start: u64,
     bytes: Vec<u8>,
@@ -238,7 +248,7 @@ struct Buffer<'a> {
 
 impl<'a> Buffer<'a> {
     fn new(file: &'a dyn DiskFile, ahead: usize, end: u64) -> Self {
-        Self { file, ahead, end, start: 0, bytes: Vec::new() }
+        Self { file, ahead, at_first: None, end, start: 0, bytes: Vec::new() }
     }
 
     /// `length` bytes from `position` on; fewer only at the end.
@@ -270,7 +280,8 @@ impl<'a> Buffer<'a> {
 
     fn fill(&mut self, position: u64, length: usize) -> Result<(), DiskError> {
         let until_end = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
-        self.bytes.resize(length.max(self.ahead).min(until_end), 0);
+        let ahead = self.at_first.take().unwrap_or(self.ahead);
+        self.bytes.resize(length.max(ahead).min(until_end), 0);
         self.start = position;
         let read = self.file.read_at(&mut self.bytes, position)?;
         self.bytes.truncate(read);

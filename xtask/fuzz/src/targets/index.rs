@@ -2,7 +2,7 @@
 
 use super::pieces::Pieces;
 use crate::Target;
-use grower_index::{ENTRY_LENGTH, Entry, SegmentIndex, StoredIndex};
+use grower_index::{ENTRY_LENGTH, Entry, Even, SegmentIndex, StoredIndex};
 
 pub(super) const INDEX: Target = Target {
     name: "index",
@@ -23,9 +23,9 @@ fn run(input: &[u8]) {
     for entry in (0..index.entry_count()).filter_map(|at| index.entry(at)) {
         assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
     }
-    assert!(index.floor_by_offset(wanted).relative_offset <= wanted);
-    assert!(index.floor_by_position(wanted).position <= wanted);
-    let found = index.floor_by_time(i64::from(wanted));
+    assert!(index.floor_by_offset(wanted).start().relative_offset <= wanted);
+    assert!(index.floor_by_position(wanted).start().position <= wanted);
+    let found = index.floor_by_time(i64::from(wanted)).start();
     let known = (0..index.entry_count()).filter_map(|at| index.entry(at));
     assert!(found.position == 0 || known.into_iter().any(|entry| entry.position == found.position));
 }
@@ -43,6 +43,7 @@ fn seeds() -> Vec<Vec<u8>> {
         durable_end: n * 50,
         witness: n,
         witnessed: n != 2,
+        even: Even { batches: n as u16, timed: n != 3 },
     };
     let file: Vec<u8> = (1..6).flat_map(|n| entry(n).encode()).collect();
     vec![[&[1, 0, 9][..], &file].concat(), [&[0, 0, 200][..], &file, &[7; 9]].concat()]
