@@ -254,3 +254,32 @@ async fn ten_thousand_members_meet_the_limit_not_the_end_of_memory() {
     }
     assert_eq!(refused, 100);
 }
+
+#[tokio::test]
+async fn members_by_the_hundred_wait_on_one_connection_and_keep_nobody_from_being_served() {
+    let broker = in_memory().start().await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    client.create_topic("events", 1, &[]).await;
+    let mut members: Vec<Member> = (0..500).map(|number| Member::new(&format!("m{number}"))).collect();
+    let says = |member: &Member| Heartbeat { session_timeout_ms: 60_000, ..member.says() };
+    for member in &mut members {
+        let response = client.ask(&Request::Heartbeat(says(member))).await;
+        member.hears(response);
+    }
+    for member in &members {
+        client.send(&Request::HoldHeartbeat { beat: says(member), max_wait_ms: 60_000 }, &[]).await;
+    }
+    let asked = client.send(&Request::InitProducer, &[]).await;
+    let mut answered_before = 0;
+    while client.receive().await.expect("every request is answered").0 != asked {
+        answered_before += 1;
+    }
+    // If each took a place among 256, at least 245 had to be answered first, each after a second.
+    assert!(answered_before < 200, "{answered_before} answers came first");
+    for _ in answered_before..members.len() {
+        let (_, response, _) = client.receive().await.expect("every request is answered");
+        assert!(matches!(response, Response::Heartbeat(_)), "{response:?}");
+    }
+    drop(client);
+    broker.stop().await.unwrap();
+}

@@ -101,6 +101,11 @@ impl Reply {
         self.permit.holds_memory()
     }
 
+    /// Nothing is done for the request from now on until it is answered.
+    pub(crate) fn only_waits(&mut self) {
+        self.permit.only_waits();
+    }
+
     /// Sends the answer.
     pub(crate) fn send(self, response: &Response) {
         self.send_slices(response, Vec::new());

@@ -1,22 +1,25 @@
 //! Consumer groups: requests to the coordinator.
 
+use super::burst::Reply;
 use super::{Api, Peer};
 use grower_protocol::ids::GroupId;
-use grower_protocol::message::{ErrorCode, Failure, OffsetCommit, Request, Response};
+use grower_protocol::message::{ErrorCode, Failure, Heartbeat, OffsetCommit, Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 
 type Answered = Result<Response, Failure>;
 
 impl Api {
+    /// A heartbeat whose answer may wait takes no place from other requests meanwhile.
+    pub(super) async fn hold_heartbeat(&self, beat: &Heartbeat, max_wait_ms: u32, peer: &Peer, mut reply: Reply) {
+        let max_wait = Duration::from_millis(max_wait_ms.into());
+        let held = self.groups.hold(beat, peer, max_wait, &self.stop, || reply.only_waits()).await;
+        reply.send(&super::response(&self.health, held.map(Response::Heartbeat)));
+    }
+
     pub(super) async fn group_request(self: Arc<Self>, request: Request, peer: &Peer) -> Answered {
         match request {
             Request::Heartbeat(beat) => Ok(Response::Heartbeat(self.groups.heartbeat(&beat, peer).await?)),
-            Request::HoldHeartbeat { beat, max_wait_ms } => {
-                let max_wait = Duration::from_millis(max_wait_ms.into());
-                let answer = self.groups.hold(&beat, peer, max_wait, &self.stop).await?;
-                Ok(Response::Heartbeat(answer))
-            }
             Request::StepOut { group, member } => {
                 self.groups.step(&group, |shard, now, _| shard.step_out(&group, &member, now.at)).await?;
                 Ok(Response::Done)

@@ -34,7 +34,7 @@ use crate::topic::Topics;
 use crate::watchman::Watchman;
 use bytes::BytesMut;
 use grower_protocol::ids::NodeId;
-use grower_protocol::message::{Feature, Hello, HelloAnswer, Request, Response};
+use grower_protocol::message::{Failure, Feature, Hello, HelloAnswer, Request, Response};
 use grower_protocol::wire::Correlation;
 use grower_storage::disk::DirLock;
 use std::sync::Arc;
@@ -97,6 +97,11 @@ impl Api {
                 call.peer.introduced(&hello.software);
                 burst.answer(call.correlation, &Response::Hello(self.hello(&hello)), call.permit);
             }
+            Request::HoldHeartbeat { beat, max_wait_ms } => {
+                let reply = burst.reply(call.correlation, call.permit, timer);
+                let api = self.clone();
+                self.tasks.spawn(async move { api.hold_heartbeat(&beat, max_wait_ms, &call.peer, reply).await });
+            }
             other => {
                 let reply = burst.reply(call.correlation, call.permit, timer);
                 let api = self.clone();
@@ -132,7 +137,6 @@ impl Api {
             }
             Request::ReportDamage(report) => self.check_damage(report).await,
             Request::Heartbeat(_)
-            | Request::HoldHeartbeat { .. }
             | Request::LeaveGroup { .. }
             | Request::StepOut { .. }
             | Request::CommitOffsets(_)
@@ -141,12 +145,11 @@ impl Api {
             | Request::DescribeGroup(_)
             | Request::DeleteGroup(_)
             | Request::InspectGroup(_) => self.group_request(request, peer).await,
-            Request::Hello(_) | Request::Produce(_) | Request::Fetch(_) => unreachable!("handled without a task"),
+            Request::Hello(_) | Request::Produce(_) | Request::Fetch(_) | Request::HoldHeartbeat { .. } => {
+                unreachable!("handled elsewhere")
+            }
         };
-        answered.unwrap_or_else(|failure| {
-            health.metrics().request_failed(failure.code);
-            Response::Failed(health.explain(failure))
-        })
+        response(&health, answered)
     }
 
     fn hello(&self, hello: &Hello) -> HelloAnswer {
@@ -163,4 +166,12 @@ impl Api {
             frame_bytes_max: u32::try_from(self.node.frame_bytes_max).unwrap_or(u32::MAX),
         }
     }
+}
+
+/// The answer to a request as a whole; counts it if it failed.
+fn response(health: &Health, answered: Result<Response, Failure>) -> Response {
+    answered.unwrap_or_else(|failure| {
+        health.metrics().request_failed(failure.code);
+        Response::Failed(health.explain(failure))
+    })
 }

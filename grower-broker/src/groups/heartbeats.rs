@@ -21,13 +21,15 @@ impl Groups {
         self.step(&beat.group, |shard, now, image| shard.heartbeat(beat, &received(now, peer), image)).await
     }
 
-    /// Answers a heartbeat as soon as there is news for the member, or after `max_wait`.
+    /// Answers a heartbeat as soon as there is news for the member, or after `max_wait`. Calls `only_waits` when it begins
+    /// to wait.
     pub(crate) async fn hold(
         &self,
         beat: &Heartbeat,
         peer: &Peer,
         max_wait: Duration,
         stop: &CancellationToken,
+        only_waits: impl FnOnce(),
     ) -> Result<HeartbeatAnswer, Failure> {
         let waiting = self.lobby.enter(&beat.group);
         let mut rung = waiting.bell.notified(); // Before looking: what happens from here on is not missed.
@@ -35,6 +37,7 @@ impl Groups {
         if is_news(beat, &answer) {
             return Ok(answer);
         }
+        only_waits();
         let session_timeout = Duration::from_millis(beat.session_timeout_ms.into());
         let enough = tokio::time::sleep(max_wait.min(heartbeat_interval(session_timeout)));
         tokio::pin!(enough);

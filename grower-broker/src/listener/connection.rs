@@ -78,7 +78,7 @@ pub(crate) async fn run(
         peer,
         outbox: outbox.clone(),
         api,
-        places: Places::new(limits.requests_in_flight_max),
+        places: Places::new(limits.requests_in_flight_max, &limits.memory),
         admitted: None,
         since_yield: 0,
         limits: limits.clone(),
@@ -207,7 +207,7 @@ impl Connection {
             let Some(frame) = self.intake.next_frame()? else { break };
             let Some(mut permit) = self.admitted.take() else { break };
             let request = grower_protocol::wire::decode(&frame.message)?;
-            permit.fit(&request, head.message);
+            permit.fit(&request, head.message, &self.places);
             let peer = self.peer.clone();
             let call = Call { correlation: frame.correlation, permit, attachment: frame.attachment, peer };
             self.api.handle(request, call, burst);
