@@ -4,6 +4,7 @@ use grower_protocol::ids::{PartitionId, Timestamp, TopicId, TopicName};
 use grower_storage::disk::{Disk, DiskError};
 use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace, MemLog, OpenError};
 use grower_storage::recovery::RecoveryReport;
+use grower_storage::repair::{AcceptedLoss, RepairError, accepted_losses};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ pub struct PartitionPlace {
 pub trait Logs: Send + Sync {
     /// Opens the log of a partition and recovers it. One that was never written to is empty and has no files.
     fn open(&self, place: &PartitionPlace, options: LogOptions, now: Timestamp) -> Result<Box<dyn Log>, OpenError>;
+
+    /// The records of a partition that somebody gave up as lost, oldest first.
+    fn losses(&self, place: &PartitionPlace) -> Result<Vec<AcceptedLoss>, RepairError>;
 
     /// Moves the files of a deleted topic's partitions out of the way: durable when this returns, and safe to repeat.
     fn set_aside(&self, topic: TopicId, name: &TopicName, partitions: u32) -> Result<(), DiskError>;
@@ -76,6 +80,10 @@ impl Logs for DiskLogs {
             log_recovery(&report);
         }
         Ok(Box::new(log))
+    }
+
+    fn losses(&self, place: &PartitionPlace) -> Result<Vec<AcceptedLoss>, RepairError> {
+        accepted_losses(&*self.disk, &self.topic_dir(&place.name).join(place.partition.to_string()))
     }
 
     fn set_aside(&self, topic: TopicId, name: &TopicName, partitions: u32) -> Result<(), DiskError> {
@@ -169,6 +177,10 @@ pub struct MemLogs;
 impl Logs for MemLogs {
     fn open(&self, _place: &PartitionPlace, options: LogOptions, _now: Timestamp) -> Result<Box<dyn Log>, OpenError> {
         Ok(Box::new(MemLog::new(options)))
+    }
+
+    fn losses(&self, _place: &PartitionPlace) -> Result<Vec<AcceptedLoss>, RepairError> {
+        Ok(Vec::new())
     }
 
     fn set_aside(&self, _topic: TopicId, _name: &TopicName, _partitions: u32) -> Result<(), DiskError> {

@@ -61,6 +61,14 @@ fn damage_is_named_with_the_command_that_gives_it_up_and_consumers_step_over_the
     assert_eq!(sound.status.code(), Some(0), "{}", text(&sound.stdout));
     assert!(text(&sound.stdout).contains("events/0: offsets 4..5 were given up at "), "{}", text(&sound.stdout));
     broker.restart();
+    let described = text(&broker.ok("topic describe events", b""));
+    let line = described.lines().find(|line| line.contains("4..5")).unwrap_or_else(|| panic!("{described}"));
+    assert!(line.contains("ada (uid ") && line.contains("cut/"), "{line}");
+    let described = &json(&broker.ok("topic describe events --output json", b""))[0];
+    let kept = &described["partitions"][0]["given_up"][0];
+    assert_eq!((&kept["offsets"], &kept["kept"]), (&loss["offsets"], &loss["kept"]), "{described}");
+    let why = text(&broker.ok("why events", b""));
+    assert!(why.contains("ok events/0: offsets 4..5 were given up as lost by ada (uid "), "{why}");
     assert_eq!(text(&broker.read("events")), "0\n1\n2\n3\n5\n6\n");
     assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "3\n5\n6\n", "a group goes on");
     assert_eq!(text(&broker.ok("consume events --from offset:4 --until-end", b"")), "5\n6\n");

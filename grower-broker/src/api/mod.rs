@@ -6,6 +6,7 @@ mod broker;
 mod burst;
 mod fetch;
 mod groups;
+mod losses;
 mod offsets;
 mod peer;
 mod produce;
@@ -125,6 +126,7 @@ impl Api {
             Request::GrowTopic { topic, partitions } => self.grow_topic(topic, partitions).await,
             Request::AlterTopic { topic, configs } => self.alter_topic(topic, configs).await,
             Request::DescribeTopics { topics, segments } => self.describe_topics(topics, segments).await,
+            Request::ListLosses(topic) => self.list_losses(topic).await,
             Request::TrimTopic { topic, before } => self.trim_topic(topic, before).await,
             Request::DescribeBroker => Ok(self.describe_broker()),
             Request::DescribeSettings => Ok(self.describe_settings()),

@@ -21,6 +21,7 @@ use arc_swap::ArcSwap;
 use grower_protocol::ids::{PartitionId, TopicId};
 use grower_protocol::message::{ErrorCode, Failure, Part};
 use grower_storage::log::OpenError;
+use grower_storage::repair::{AcceptedLoss, RepairError};
 use served::{Place, Served};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -189,6 +190,11 @@ impl Topics {
         }
         let aside = self.logs.set_aside(topic.id, &topic.name, topic.partition_count());
         aside.map_err(|error| Failure::new(ErrorCode::StorageFailed, error))
+    }
+
+    /// What somebody gave up of a partition. Reads the disk.
+    pub(crate) fn losses(&self, topic: &Topic, partition: PartitionId) -> Result<Vec<AcceptedLoss>, RepairError> {
+        self.logs.losses(&Self::place(topic, partition))
     }
 
     fn place(topic: &Topic, partition: PartitionId) -> PartitionPlace {

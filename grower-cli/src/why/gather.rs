@@ -14,6 +14,7 @@ type Names = BTreeMap<TopicId, TopicName>;
 /// A topic, if there is one of that name.
 pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts>, AdminError> {
     let Some(topic) = found(admin.describe_topic(name, false).await)? else { return Ok(None) };
+    let Some(losses) = found(admin.list_losses(name).await)? else { return Ok(None) };
     let broker = admin.describe_broker().await?;
     let mut inspections = Vec::new();
     for group in admin.list_groups().await? {
@@ -27,6 +28,7 @@ pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts
         rate: traffic.map(|traffic| Rate::of(&traffic.recent, traffic.recent_ms)).unwrap_or_default(),
         capacity: broker.disk.as_ref().map(Capacity::of),
         readers,
+        losses,
         topic,
     }))
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::capacity::{Capacity, Rate};
 use crate::progress::{Owner, Progress};
 use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_client::{DiskDescription, PartitionDescription, TopicDescription};
+use grower_client::{DiskDescription, LossDescription, PartitionDescription, TopicDescription};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -174,7 +174,7 @@ fn topic(partition: PartitionDescription) -> TopicFacts {
         configs: Vec::new(),
         partitions: vec![partition],
     };
-    TopicFacts { topic, capacity: None, rate: Rate::default(), readers: Vec::new() }
+    TopicFacts { topic, losses: Vec::new(), capacity: None, rate: Rate::default(), readers: Vec::new() }
 }
 
 #[test]
@@ -186,6 +186,27 @@ fn a_topic_tells_how_far_its_readers_are() {
     fine | topic rainbow | 10 records; 1,200 records/s, 1.0 MiB/s come in
     fine | group a | has read all of it
     waits | group b | is 7 records (4 s) behind; grower-cli why b says why
+    ");
+}
+
+#[test]
+fn what_somebody_gave_up_is_told_as_long_as_the_log_has_its_place() {
+    let loss = |start, end| LossDescription {
+        partition: PartitionId::new(0),
+        start: Offset::new(start),
+        end: Offset::new(end),
+        at: NOW,
+        by: "ada (uid 1000)".to_owned(),
+        what: "wrong crc".to_owned(),
+        kept: "x".to_owned(),
+        bytes: 100,
+    };
+    let late = PartitionDescription { log_start: Offset::new(4), ..partition() };
+    let facts = TopicFacts { losses: vec![loss(2, 4), loss(6, 8)], ..topic(late) };
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    fine | topic rainbow | 6 records; next to nothing came in of late
+    fine | rainbow/0 | offsets 6..8 were given up as lost by ada (uid 1000) at 1970-01-01T00:16:40.000Z (wrong crc): readers step over them
+    fine | topic rainbow | no group reads it
     ");
 }
 

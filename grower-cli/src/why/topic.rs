@@ -3,11 +3,14 @@
 use super::words::{lag, ranges, records};
 use super::{Finding, Verdict};
 use crate::capacity::{Capacity, Rate};
-use grower_client::{PartitionDescription, TopicDescription};
+use crate::output::rfc3339;
+use grower_client::{LossDescription, PartitionDescription, TopicDescription};
 
 /// All that is known of a topic at one moment.
 pub(crate) struct TopicFacts {
     pub(crate) topic: TopicDescription,
+    /// What somebody gave up as lost.
+    pub(crate) losses: Vec<LossDescription>,
     pub(crate) capacity: Option<Capacity>,
     pub(crate) rate: Rate,
     /// The groups that read it.
@@ -86,8 +89,18 @@ impl TopicFacts {
             );
             findings.push(Finding::new(Verdict::Wrong, &*name, says));
         }
+        // What retention has passed is gone for everybody.
+        let losses = self.losses.iter().filter(|loss| loss.partition == partition.partition);
+        findings.extend(losses.filter(|loss| partition.log_start < loss.end).map(|loss| given_up(&name, loss)));
         findings
     }
+}
+
+fn given_up(name: &str, loss: &LossDescription) -> Finding {
+    let (LossDescription { by, what, .. }, at) = (loss, rfc3339(loss.at));
+    let offsets = ranges(&[(loss.start, loss.end)]);
+    let says = format!("{offsets} were given up as lost by {by} at {at} ({what}): readers step over them");
+    Finding::new(Verdict::Fine, name, says)
 }
 
 fn reader(reader: &ReaderFacts) -> Finding {

@@ -3,7 +3,7 @@
 use super::{Admin, TopicSpec};
 use crate::error::{AdminError, RequestError, only};
 use grower_protocol::ids::{Offset, PartitionId, TopicId, TopicName};
-use grower_protocol::message::{ErrorCode, Metadata, Request, Response, TopicDescription};
+use grower_protocol::message::{ErrorCode, LossDescription, Metadata, Request, Response, TopicDescription};
 
 /// Topics described in one answer.
 const DESCRIBED: usize = 500;
@@ -74,6 +74,14 @@ impl Admin {
         match self.cluster.ask_again(&Request::DescribeTopics { topics, segments }).await? {
             (link, Response::DescribeTopics(parts)) => Ok(only(link.address(), "describe topics", parts)?),
             (link, other) => Err(link.refusal("describe topics", other).into()),
+        }
+    }
+
+    /// The records of a topic that somebody gave up as lost (`grower-cli log repair --accept-loss`), by partition.
+    pub async fn list_losses(&self, name: impl AsRef<str>) -> Result<Vec<LossDescription>, AdminError> {
+        match self.cluster.ask_again(&Request::ListLosses(TopicName::new(name.as_ref())?)).await? {
+            (_, Response::ListLosses(losses)) => Ok(losses),
+            (link, other) => Err(link.refusal("list losses", other).into()),
         }
     }
 

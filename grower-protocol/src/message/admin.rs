@@ -99,3 +99,24 @@ pub struct SegmentDescription {
     /// The largest timestamp in it.
     pub max_timestamp: Option<Timestamp>,
 }
+
+/// Damaged records that somebody gave up. Their offsets stay taken, and readers step over them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossDescription {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The first of the records.
+    pub start: Offset,
+    /// The first one after them.
+    pub end: Offset,
+    /// When they were given up.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// What was wrong with them.
+    pub what: String,
+    /// The file that keeps their bytes, under `cut/` in the broker's data directory; empty if there were none.
+    pub kept: String,
+    /// How many bytes that are.
+    pub bytes: u64,
+}

@@ -14,7 +14,8 @@ mod metadata;
 mod produce;
 
 pub use admin::{
-    ConfigEntry, ConfigSource, NewTopic, PartitionDescription, SegmentDescription, TopicConfigs, TopicDescription,
+    ConfigEntry, ConfigSource, LossDescription, NewTopic, PartitionDescription, SegmentDescription, TopicConfigs,
+    TopicDescription,
 };
 pub use backup::{BackupDescription, BackupMade, BackupState};
 pub use broker::{
@@ -154,6 +155,8 @@ pub enum Request {
     DescribeBackup,
     /// Ends the backup that is being made. What was made of it is removed.
     CancelBackup,
+    /// The records of a topic that somebody gave up as lost.
+    ListLosses(TopicName),
 }
 
 impl Request {
@@ -166,8 +169,12 @@ impl Request {
         const DESCRIBE_GROUP: u8 = 11;
         const DESCRIBE_TOPICS: u8 = 17;
         const INSPECT_GROUP: u8 = 20;
+        const LIST_LOSSES: u8 = 29;
         let kind = encoded.first().copied().unwrap_or_default();
-        matches!(kind, METADATA | FETCH_OFFSETS | LIST_GROUPS | DESCRIBE_GROUP | DESCRIBE_TOPICS | INSPECT_GROUP)
+        matches!(
+            kind,
+            METADATA | FETCH_OFFSETS | LIST_GROUPS | DESCRIBE_GROUP | DESCRIBE_TOPICS | INSPECT_GROUP | LIST_LOSSES
+        )
     }
 }
 
@@ -213,6 +220,8 @@ pub enum Response {
     DescribeSettings(Vec<SettingEntry>),
     /// To [`Request::BeginBackup`] and [`Request::DescribeBackup`]; none if this broker made none since its start.
     DescribeBackup(Option<BackupDescription>),
+    /// To [`Request::ListLosses`]: by partition, of each the oldest loss first.
+    ListLosses(Vec<LossDescription>),
 }
 
 #[cfg(test)]

@@ -122,6 +122,7 @@ fn requests_keep_their_bytes() {
         Request::BeginBackup { dir: "nightly".to_owned(), full: true },
         Request::DescribeBackup,
         Request::CancelBackup,
+        Request::ListLosses(name()),
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
                 topic: TOPIC,
@@ -160,6 +161,7 @@ fn requests_keep_their_bytes() {
     BeginBackup 1a076e696768746c7901
     DescribeBackup 1b
     CancelBackup 1c
+    ListLosses 1d066576656e7473
     ListOffsets 0501070707070707070707070707070707070204fb2c01
     ");
 }
@@ -242,6 +244,16 @@ fn responses_keep_their_bytes() {
             copied_bytes: 3,
         })))),
         Response::DescribeBackup(Some(backup(BackupState::Failed(refused())))),
+        Response::ListLosses(vec![LossDescription {
+            partition: PARTITION,
+            start: Offset::new(1),
+            end: Offset::new(300),
+            at: Timestamp::from_millis(1),
+            by: "b".to_owned(),
+            what: "w".to_owned(),
+            kept: "k".to_owned(),
+            bytes: 4,
+        }]),
     ];
     insta::assert_snapshot!(rows(&responses), @"
     Failed 00180466756c6c
@@ -266,6 +278,7 @@ fn responses_keep_their_bytes() {
     DescribeBackup 120101016402fb2c0100
     DescribeBackup 120101016402fb2c0101022f6201fb2c010203
     DescribeBackup 120101016402fb2c0102180466756c6c
+    ListLosses 13010201fb2c010201620177016b04
     ");
 }
 
@@ -386,6 +399,7 @@ fn requests_for_lists_are_told_by_their_first_byte() {
         Request::DescribeGroup(group.clone()),
         Request::DescribeTopics { topics: None, segments: true },
         Request::InspectGroup(group.clone()),
+        Request::ListLosses(name()),
     ];
     assert!(lists.iter().all(|request| Request::asks_for_list(&encode(request))));
     let others = [Request::InitProducer, Request::DeleteGroup(group), Request::DeleteTopic(name())];

@@ -103,6 +103,11 @@ pub fn accept_loss(
     Ok(losses)
 }
 
+/// What was ever given up of the log in `dir`, oldest first. It may be open.
+pub fn accepted_losses(disk: &dyn Disk, dir: &Path) -> Result<Vec<AcceptedLoss>, RepairError> {
+    Ok(optional::<AcceptedLosses>(disk, dir)?.map_or_else(Vec::new, |record| record.losses))
+}
+
 /// Makes anew, from their logs, the indexes that a check found damaged or missing, and says which. That costs no record.
 /// The last segment's is left to the next opening, and one whose log is damaged is evidence and stays.
 pub fn rebuild_indexes(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, RepairError> {

@@ -6,7 +6,7 @@ use crate::output::{Out, Table, bytes_for_people, rfc3339};
 use crate::session::Session;
 use clap::Args;
 use grower_client::ids::NodeId;
-use grower_client::{ConfigSource, PartitionDescription, SegmentDescription, TopicDescription};
+use grower_client::{ConfigSource, LossDescription, PartitionDescription, SegmentDescription, TopicDescription};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -14,10 +14,12 @@ use std::io::{self, Write};
 #[derive(Debug, Args)]
 #[command(
     after_help = "START, HW and END are the log start offset, the high watermark (the first record not yet committed) and the log \
-end offset; DAMAGED names offsets whose bytes on disk are damaged.
+end offset; DAMAGED names offsets whose bytes on disk are damaged. Records that somebody gave up as lost (log repair --accept-loss) \
+are listed with who did it, when, and where their bytes are kept.
 
 JSON: {\"topic\",\"id\",\"replication_factor\",\"configs\":{key:{\"value\",\"source\":\"default\"|\"topic\"}},\"partitions\":[{\"partition\", \
 \"leader\",\"leader_epoch\",\"replicas\",\"in_sync\",\"log_start\",\"high_watermark\",\"log_end\",\"bytes\",\"damaged\":[[from,to]], \
+\"given_up\":[{\"offsets\":[from,to],\"at\",\"by\",\"what\",\"kept\",\"bytes\"}], \
 \"segments\":[{\"log_file\",\"index_file\",\"base_offset\",\"end_offset\",\"log_bytes\",\"index_bytes\",\"max_timestamp\",\"records\":[..]}]}]}; \
 segments only with --segments or --records, records only with --records.
 
@@ -42,15 +44,19 @@ const RECORDS_PER_SEGMENT: usize = 10;
 impl Describe {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let topic = session.client.admin().describe_topic(&self.name, self.segments || self.records).await?;
+        let losses = session.client.admin().list_losses(&self.name).await?;
         let mut listed = Vec::new();
         if self.records {
             listed = listing::read(&session.client, &topic, RECORDS_PER_SEGMENT).await?;
         }
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&topic_json(&topic, &listed))?,
+            Output::Json => out.json(&topic_json(&topic, &listed, &losses))?,
             Output::Table => {
                 print(&topic, &mut out)?;
+                if !losses.is_empty() {
+                    given_up(&topic, &losses).print(&mut out)?;
+                }
                 if self.segments {
                     segments(&topic).print(&mut out)?;
                 }
@@ -111,6 +117,21 @@ fn nodes(nodes: &[NodeId]) -> String {
     nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(",")
 }
 
+fn given_up(topic: &TopicDescription, losses: &[LossDescription]) -> Table {
+    let mut table = Table::new(["\nPARTITION", "\nGIVEN UP", "\nAT", "\nBY", "\nWHAT", "\nKEPT"]);
+    for loss in losses {
+        table.row([
+            format!("{}/{}", topic.name, loss.partition),
+            format!("{}..{}", loss.start, loss.end),
+            rfc3339(loss.at),
+            loss.by.clone(),
+            loss.what.clone(),
+            if loss.kept.is_empty() { String::new() } else { format!("cut/{}", loss.kept) },
+        ]);
+    }
+    table
+}
+
 fn segments(topic: &TopicDescription) -> Table {
     let mut table = Table::new(["\nPARTITION", "\nLOG FILE", "\nOFFSETS", "\nLOG", "\nINDEX", "\nNEWEST RECORD"]);
     for partition in &topic.partitions {
@@ -128,7 +149,7 @@ fn segments(topic: &TopicDescription) -> Table {
     table
 }
 
-fn topic_json(topic: &TopicDescription, listed: &[SegmentListing]) -> Value {
+fn topic_json(topic: &TopicDescription, listed: &[SegmentListing], losses: &[LossDescription]) -> Value {
     let config =
         |c: &grower_client::ConfigEntry| (c.key.clone(), json!({ "value": c.value, "source": source(c.source) }));
     json!({
@@ -136,11 +157,11 @@ fn topic_json(topic: &TopicDescription, listed: &[SegmentListing]) -> Value {
         "id": topic.id.to_string(),
         "replication_factor": topic.replication_factor,
         "configs": topic.configs.iter().map(config).collect::<serde_json::Map<_, _>>(),
-        "partitions": topic.partitions.iter().map(|p| partition_json(p, listed)).collect::<Vec<_>>(),
+        "partitions": topic.partitions.iter().map(|p| partition_json(p, listed, losses)).collect::<Vec<_>>(),
     })
 }
 
-fn partition_json(partition: &PartitionDescription, listed: &[SegmentListing]) -> Value {
+fn partition_json(partition: &PartitionDescription, listed: &[SegmentListing], losses: &[LossDescription]) -> Value {
     let numbers = |nodes: &[NodeId]| nodes.iter().map(|node| node.value()).collect::<Vec<_>>();
     let records_of = |segment: &SegmentDescription| {
         let is_it = |l: &&SegmentListing| l.partition == partition.partition && l.base_offset == segment.base_offset;
@@ -157,7 +178,19 @@ fn partition_json(partition: &PartitionDescription, listed: &[SegmentListing]) -
         "log_end": partition.log_end.value(),
         "bytes": partition.bytes,
         "damaged": partition.damaged.iter().map(|(from, to)| [from.value(), to.value()]).collect::<Vec<_>>(),
+        "given_up": losses.iter().filter(|loss| loss.partition == partition.partition).map(loss_json).collect::<Vec<_>>(),
         "segments": partition.segments.iter().map(|s| segment_json(s, records_of(s))).collect::<Vec<_>>(),
+    })
+}
+
+fn loss_json(loss: &LossDescription) -> Value {
+    json!({
+        "offsets": [loss.start.value(), loss.end.value()],
+        "at": loss.at.as_millis(),
+        "by": loss.by,
+        "what": loss.what,
+        "kept": loss.kept,
+        "bytes": loss.bytes,
     })
 }
 

@@ -1,0 +1,29 @@
+//! The records that somebody gave up as lost, by what was written down then.
+
+use super::Api;
+use super::topics::unknown;
+use grower_protocol::ids::{PartitionId, TopicName};
+use grower_protocol::message::{ErrorCode, Failure, LossDescription, Response};
+use grower_storage::repair::AcceptedLoss;
+
+impl Api {
+    pub(super) async fn list_losses(&self, name: TopicName) -> Result<Response, Failure> {
+        let topic = self.topics.image().topic(&name).cloned().ok_or_else(|| unknown(&name))?;
+        let topics = self.topics.clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            let mut listed = Vec::new();
+            for (number, _) in topic.numbered() {
+                let losses = topics.losses(&topic, number);
+                let losses = losses.map_err(|error| Failure::new(ErrorCode::CorruptLog, error))?;
+                listed.extend(losses.into_iter().map(|loss| described(number, loss)));
+            }
+            Ok(Response::ListLosses(listed))
+        });
+        listed.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?
+    }
+}
+
+fn described(partition: PartitionId, loss: AcceptedLoss) -> LossDescription {
+    let AcceptedLoss { offsets, at, by, what, kept, bytes, crc: _ } = loss;
+    LossDescription { partition, start: offsets.start, end: offsets.end, at, by, what, kept, bytes }
+}
