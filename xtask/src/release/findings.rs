@@ -1,6 +1,7 @@
 //! What stands against a release.
 
 use super::manifest::{Manifest, Package};
+use super::unused::unused;
 use std::path::Path;
 
 const LICENCE: &str = "MIT OR Apache-2.0";
@@ -17,6 +18,7 @@ pub(super) fn findings(manifest: &Manifest, changelog: &str, root: &Path) -> Vec
     for package in manifest.published() {
         found.extend(of_package(package, &version));
         found.extend(missing_files(package, root));
+        found.extend(unused(package, root));
     }
     found.extend(
         LICENCE_FILES.iter().filter(|file| !root.join(file).is_file()).map(|file| format!("there is no {file}")),
@@ -92,6 +94,7 @@ mod tests {
         b: it needs a *, not ^1.1.0
         b: there is no LICENSE-MIT
         b: there is no LICENSE-APACHE
+        b: it needs a, which its source never names
         there is no LICENSE-MIT
         there is no LICENSE-APACHE
         ");

@@ -95,6 +95,13 @@ impl Package {
     }
 }
 
+impl Dependency {
+    /// Whether whoever takes the crate takes it too, in the end.
+    pub(super) fn is_for_users(&self) -> bool {
+        self.kind.is_none()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,11 @@
 //! `cargo xtask release --dry-run`: everything that can be checked before crates are published, and nothing published.
 //!
-//! Findings about versions, changelog, licences and descriptions come first, for they are cheap. Then every crate is packaged
-//! in the order of its dependencies and built from its package, as those who fetch it will.
+//! Findings about versions, changelog, licences, descriptions and unused dependencies come first, for they are cheap. Then
+//! every crate is packaged in the order of its dependencies and built from its package, as those who fetch it will.
 
 mod findings;
 mod manifest;
+mod unused;
 
 use crate::workspace::{cargo, must_succeed, root};
 use anyhow::{Context, ensure};
