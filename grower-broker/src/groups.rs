@@ -18,7 +18,7 @@ use crate::topic::Topics;
 use grower_protocol::batch::{BatchBuilder, BatchReader, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{ErrorCode, Failure, GroupDescription, GroupSummary};
+use grower_protocol::message::{CommitTime, ErrorCode, Failure, GroupDescription, GroupSummary};
 use heartbeats::Lobby;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -136,6 +136,11 @@ impl Groups {
             self.flushers.durable(&log).await?;
         }
         Ok(seen)
+    }
+
+    /// When a group last committed. What it sees is durable when this returns.
+    pub(crate) async fn commits(&self, group: &GroupId) -> Result<Vec<CommitTime>, Failure> {
+        self.look(group, |_, _| self.ages(shard_of(group)).lock().commits(group)).await
     }
 
     /// All groups, sorted by id. What it sees is durable when this returns.

@@ -4,7 +4,7 @@ mod kit;
 
 use kit::{Served, json, text, until};
 use std::io::{BufRead, BufReader};
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 #[test]
 fn a_group_goes_on_behind_what_it_has_printed() {
@@ -43,6 +43,34 @@ fn a_member_that_ends_gives_its_partitions_to_the_other() {
     assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "");
 }
 
+#[test]
+fn why_tells_of_a_member_that_is_stuck_and_of_one_that_is_gone() {
+    let broker = Served::start();
+    broker.ok("topic create events:2", b"");
+    let join = || broker.cli("consume events --group g");
+    let mut stuck = join().spawn().unwrap(); // Nobody reads what it prints.
+    let mut other = join().stdout(Stdio::null()).spawn().unwrap();
+    until("two members with a partition each", || owners(&broker).len() == 2);
+    let lines = format!("{}\n", "x".repeat(1_000)).repeat(300);
+    (0..2).for_each(|number| drop(broker.ok(&format!("produce events --partition {number}"), lines.as_bytes())));
+    let why = || text(&broker.ok("why g", b""));
+    until("one partition is read to its end", || why().contains("nothing to read: committed up to the end, 300, last"));
+    let told = why();
+    let behind = told.lines().find(|line| line.starts_with(".. events/")).unwrap_or_else(|| panic!("{told}"));
+    assert!(behind.contains("(127.0.0.1:") && behind.contains("client grower-cli) for "), "{behind}");
+    assert!(behind.contains(" records (") && behind.contains("its owner is alive and "), "{behind}");
+    let listed = &json(&broker.ok("group list --output json", b""))[0][0];
+    assert!(0 < listed["lag"].as_u64().unwrap() && listed["lag_ms"].is_u64(), "{listed}");
+    assert!(told.starts_with(&format!(".. group g: 2 members and 2 partitions: {} records", listed["lag"])), "{told}");
+    stuck.kill().unwrap(); // Without a word.
+    stuck.wait().unwrap();
+    until("it is told that one is silent", || why().contains("has been silent for "));
+    until("the other has read everything", || why().starts_with("ok group g: 1 member and 2 partitions: nothing left"));
+    interrupt(&other);
+    assert!(other.wait().unwrap().success());
+    assert!(why().contains("group g: no members and 2 partitions"), "{}", why());
+}
+
 /// Who owns partitions of the group, each once.
 fn owners(broker: &Served) -> std::collections::BTreeSet<String> {
     let output = broker.run("group describe g --output json", b"");
@@ -66,9 +94,9 @@ fn a_group_is_described_reset_and_deleted() {
     broker.ok("topic create events", b"");
     broker.ok("produce events", b"0\n1\n2\n3\n");
     broker.ok("consume events --group g --limit 3", b"");
-    insta::assert_snapshot!(text(&broker.ok("group list", b"")), @"
-    GROUP  STATE  MEMBERS
-    g      empty  0
+    insta::assert_snapshot!(ageless(&broker.ok("group list", b"")), @"
+    GROUP STATE MEMBERS LAG BEHIND
+    g empty 0 1 AGE s
     ");
     insta::assert_snapshot!(ageless(&broker.ok("group describe g", b"")), @"
     group g empty epoch 1 assignor range 0 members

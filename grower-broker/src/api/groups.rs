@@ -39,6 +39,7 @@ impl Api {
                 let seen = self.groups.look(&group, |shard, now| shard.inspect(&group, now.at)).await?;
                 Ok(Response::InspectGroup(seen?))
             }
+            Request::ListCommits(group) => Ok(Response::ListCommits(self.groups.commits(&group).await?)),
             Request::DeleteGroup(group) => {
                 self.groups.step(&group, |shard, _, _| shard.delete(&group)).await?;
                 Ok(Response::Done)

@@ -146,7 +146,8 @@ impl Api {
             | Request::ListGroups
             | Request::DescribeGroup(_)
             | Request::DeleteGroup(_)
-            | Request::InspectGroup(_) => self.group_request(request, peer).await,
+            | Request::InspectGroup(_)
+            | Request::ListCommits(_) => self.group_request(request, peer).await,
             Request::Hello(_) | Request::Produce(_) | Request::Fetch(_) | Request::HoldHeartbeat { .. } => {
                 unreachable!("handled elsewhere")
             }

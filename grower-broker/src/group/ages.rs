@@ -1,36 +1,66 @@
 //! When each group was last heard of, by the calendar: what groups without members remember is forgotten after a while.
+//! And when it committed what, for those who look after it.
 
 use super::record::GroupRecord;
+use super::slot::Slot;
 use grower_protocol::ids::{GroupId, Timestamp};
+use grower_protocol::message::CommitTime;
 use std::collections::BTreeMap;
 
 /// The dates of the newest records of groups. They follow from the log, so they survive a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ages(BTreeMap<GroupId, Timestamp>);
+pub struct Ages(BTreeMap<GroupId, Age>);
+
+/// Of one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Age {
+    newest: Option<Timestamp>,
+    commits: BTreeMap<Slot, Timestamp>,
+}
 
 impl Ages {
     /// A record is in the log since `date`.
     pub fn note(&mut self, record: &GroupRecord, date: Timestamp) {
         match record {
             GroupRecord::Group { group, state: None } => drop(self.0.remove(group)),
-            GroupRecord::Group { group, .. }
-            | GroupRecord::Member { group, state: Some(_), .. }
-            | GroupRecord::Offset { group, state: Some(_), .. } => {
-                let newest = self.0.entry(group.clone()).or_insert(date);
-                *newest = date.max(*newest);
+            GroupRecord::Group { group, .. } | GroupRecord::Member { group, state: Some(_), .. } => {
+                self.0.entry(group.clone()).or_default().heard(date);
+            }
+            GroupRecord::Offset { group, slot, state: Some(_) } => {
+                let age = self.0.entry(group.clone()).or_default();
+                age.heard(date);
+                age.commits.insert(*slot, date);
             }
             // Of a group that is gone, a late tombstone makes none.
-            GroupRecord::Member { group, .. } | GroupRecord::Offset { group, .. } => {
-                self.0.entry(group.clone()).and_modify(|newest| *newest = date.max(*newest));
+            GroupRecord::Member { group, .. } => {
+                self.0.entry(group.clone()).and_modify(|age| age.heard(date));
+            }
+            GroupRecord::Offset { group, slot, .. } => {
+                if let Some(age) = self.0.get_mut(group) {
+                    age.heard(date);
+                    age.commits.remove(slot);
+                }
             }
             GroupRecord::Floor { .. } => {}
         }
     }
 
+    /// When a group last committed, by partition.
+    pub fn commits(&self, group: &GroupId) -> Vec<CommitTime> {
+        let commits = self.0.get(group).into_iter().flat_map(|age| &age.commits);
+        commits.map(|(slot, at)| CommitTime { topic: slot.topic, partition: slot.partition, at: *at }).collect()
+    }
+
     /// Groups of which nothing was heard for longer than this, sorted. Those with members are alive all the same.
     pub fn silent_for(&self, millis: u64, now: Timestamp) -> Vec<GroupId> {
-        let silent = |(_, newest): &(&GroupId, &Timestamp)| millis < now.millis_since(**newest);
+        let silent = |(_, age): &(&GroupId, &Age)| age.newest.is_some_and(|newest| millis < now.millis_since(newest));
         self.0.iter().filter(silent).map(|(group, _)| group.clone()).collect()
+    }
+}
+
+impl Age {
+    fn heard(&mut self, date: Timestamp) {
+        self.newest = self.newest.max(Some(date));
     }
 }
 
@@ -46,6 +76,31 @@ mod tests {
     fn record(group: &str, there: bool) -> GroupRecord {
         let state = there.then(|| GroupState { epoch: 1, assignor: String::new() });
         GroupRecord::Group { group: GroupId::new(group).unwrap(), state }
+    }
+
+    #[test]
+    fn each_offset_has_the_date_of_its_last_commit_until_it_is_forgotten() {
+        use super::super::record::OffsetState;
+        use grower_protocol::ids::{Offset, PartitionId, TopicId};
+        let slot = |partition| Slot { topic: TopicId::from_bytes([1; 16]), partition: PartitionId::new(partition) };
+        let commit = |partition, there: bool| GroupRecord::Offset {
+            group: GroupId::new("g").unwrap(),
+            slot: slot(partition),
+            state: there.then(|| OffsetState { offset: Offset::ZERO, metadata: String::new() }),
+        };
+        let mut ages = Ages::default();
+        ages.note(&commit(0, true), at(100));
+        ages.note(&commit(1, true), at(200));
+        ages.note(&commit(0, true), at(300));
+        let dates = |ages: &Ages| {
+            let commits = ages.commits(&GroupId::new("g").unwrap());
+            commits.iter().map(|commit| (commit.partition.value(), commit.at.as_millis())).collect::<Vec<_>>()
+        };
+        assert_eq!(dates(&ages), [(0, 300), (1, 200)]);
+        ages.note(&commit(0, false), at(400));
+        assert_eq!(dates(&ages), [(1, 200)]);
+        ages.note(&record("g", false), at(500));
+        assert_eq!(dates(&ages), []);
     }
 
     #[test]

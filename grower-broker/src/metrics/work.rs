@@ -64,9 +64,11 @@ impl Work {
             Request::Heartbeat(_) => Self::Heartbeat,
             Request::CommitOffsets(_) => Self::CommitOffsets,
             Request::FetchOffsets { .. } => Self::FetchOffsets,
-            Request::LeaveGroup { .. } | Request::ListGroups | Request::DescribeGroup(_) | Request::InspectGroup(_) => {
-                Self::Groups
-            }
+            Request::LeaveGroup { .. }
+            | Request::ListGroups
+            | Request::DescribeGroup(_)
+            | Request::InspectGroup(_)
+            | Request::ListCommits(_) => Self::Groups,
             _ => Self::Admin,
         }
     }

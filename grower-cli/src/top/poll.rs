@@ -3,7 +3,7 @@
 use super::model::{GroupLine, Snapshot, TopicLine};
 use crate::capacity::Rate;
 use crate::progress;
-use grower_client::{Admin, AdminError, ErrorCode, GroupInspection, TopicDescription};
+use grower_client::{Admin, AdminError, GroupInspection, TopicDescription};
 use std::time::Duration;
 
 /// Groups beyond this many are left out: each costs a request.
@@ -13,14 +13,7 @@ const GROUPS_MAX: usize = 100;
 pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<Snapshot, AdminError> {
     let broker = admin.describe_broker().await?;
     let topics = admin.describe_topics(None, false).await?.into_iter().flatten().map(topic_line).collect();
-    let mut inspections = Vec::new();
-    for group in admin.list_groups().await?.into_iter().take(GROUPS_MAX) {
-        match admin.inspect_group(group.group.as_str()).await {
-            Ok(inspection) => inspections.push(inspection),
-            Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => {} // Deleted meanwhile.
-            Err(error) => return Err(error),
-        }
-    }
+    let inspections = progress::inspect_groups(admin, GROUPS_MAX).await?;
     let names = progress::topic_names(admin).await?;
     let progress = progress::of_groups(admin, &inspections, &names, broker.now).await?;
     let groups = inspections.iter().zip(&progress).map(|(group, rows)| group_line(group, rows)).collect();
@@ -39,12 +32,12 @@ fn topic_line(topic: TopicDescription) -> TopicLine {
 }
 
 fn group_line(group: &GroupInspection, rows: &[progress::Progress]) -> GroupLine {
-    let behind: Option<Vec<u64>> = rows.iter().map(|row| row.lag_ms).collect();
+    let (lag, lag_ms) = progress::in_all(rows);
     GroupLine {
         name: group.group.group.to_string(),
         state: group.group.state,
         members: group.group.members.len() as u64,
-        lag: rows.iter().map(|row| row.lag).sum(),
-        lag_ms: behind.map(|all| all.into_iter().max().unwrap_or(0)),
+        lag,
+        lag_ms,
     }
 }

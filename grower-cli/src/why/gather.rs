@@ -16,10 +16,7 @@ pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts
     let Some(topic) = found(admin.describe_topic(name, false).await)? else { return Ok(None) };
     let Some(losses) = found(admin.list_losses(name).await)? else { return Ok(None) };
     let broker = admin.describe_broker().await?;
-    let mut inspections = Vec::new();
-    for group in admin.list_groups().await? {
-        inspections.extend(found(admin.inspect_group(group.group.as_str()).await)?);
-    }
+    let inspections = progress::inspect_groups(admin, usize::MAX).await?;
     let names = Names::from([(topic.id, topic.name.clone())]);
     let progress = progress::of_groups(admin, &inspections, &names, broker.now).await?;
     let readers = inspections.iter().zip(progress).filter_map(|(group, rows)| reader(group, &rows)).collect();
@@ -46,6 +43,10 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
     let Some(group) = found(admin.inspect_group(name).await)? else { return Ok(None) };
     let BrokerDescription { now, .. } = admin.describe_broker().await?;
     let names = progress::topic_names(admin).await?;
+    let commits = admin.list_commits(name).await?;
+    let commits = commits
+        .iter()
+        .filter_map(|commit| Some((format!("{}/{}", names.get(&commit.topic)?, commit.partition), commit.at)));
     let inspections = [group];
     let mut progress = progress::of_groups(admin, &inspections, &names, now).await?;
     let partitions = progress.pop().unwrap_or_default();
@@ -62,6 +63,7 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
         group: group.group.group.to_string(),
         now,
         members,
+        commits: commits.collect(),
         untouched: untouched(&topics, &subscribed, &partitions),
         missing_topics: subscribed.difference(&there).cloned().collect(),
         damaged: topics.iter().flat_map(damaged).collect(),

@@ -15,6 +15,8 @@ pub(crate) struct GroupFacts {
     pub(crate) members: Vec<MemberFacts>,
     /// What it committed or holds.
     pub(crate) partitions: Vec<Progress>,
+    /// When it last committed, by `topic/partition`.
+    pub(crate) commits: BTreeMap<String, Timestamp>,
     /// Partitions of the topics that members subscribe to, which nobody committed or holds.
     pub(crate) untouched: Vec<String>,
     /// Topics that members subscribe to and that are not there.
@@ -38,6 +40,8 @@ pub(crate) struct MemberFacts {
     pub(crate) replaced_by: Option<String>,
 }
 
+/// Who has records to read and has not committed for this long is stuck, if it is not slow.
+const STUCK_MS: u64 = 10_000;
 /// From this part of the session on a member's silence is worth a word.
 const SILENT_PART: u64 = 2;
 
@@ -130,21 +134,34 @@ impl GroupFacts {
         if let Some(lost) = progress.committed.filter(|committed| *committed < progress.start) {
             let (count, start) = (records(progress.start.since(lost)), progress.start);
             let says = format!("committed up to {lost}, but the log starts at {start}: {count} went unread");
-            return (Verdict::Wrong, format!("{says}; {}", self.lag(progress)));
+            return (Verdict::Wrong, format!("{says}; {}", self.lag(name, progress)));
         }
         let verdict = if progress.lag == 0 { Verdict::Fine } else { Verdict::Waits };
-        (verdict, self.lag(progress))
+        (verdict, self.lag(name, progress))
     }
 
-    fn lag(&self, progress: &Progress) -> String {
+    fn lag(&self, name: &str, progress: &Progress) -> String {
         let lag = lag(progress.lag, progress.lag_ms);
+        let commit = self.commits.get(name).map(|at| self.now.millis_since(*at));
+        let ago = commit.map_or_else(String::new, |age| format!(", last committed {} ago", span(age)));
         match (progress.committed, progress.lag) {
-            (_, 0) => format!("nothing to read: committed up to the end, {}", progress.end),
-            (None, _) => format!("nothing is committed yet, {lag} are there"),
-            (Some(_), _) if progress.owner.as_ref().is_some_and(|owner| self.is_alive(owner)) => {
-                format!("{lag} behind: its owner is alive, so it is slow or reads without committing")
-            }
-            (Some(_), _) => format!("{lag} behind"),
+            (_, 0) => format!("nothing to read: committed up to the end, {}{ago}", progress.end),
+            (None, _) => format!("nothing is committed yet, {lag} are there{}", self.alive_but(progress, commit)),
+            (Some(_), _) => format!("{lag} behind{ago}{}", self.alive_but(progress, commit)),
+        }
+    }
+
+    /// What keeps an owner who is there.
+    fn alive_but(&self, progress: &Progress, commit: Option<u64>) -> &'static str {
+        if !progress.owner.as_ref().is_some_and(|owner| self.is_alive(owner)) {
+            return "";
+        }
+        // It may have committed long ago because there was nothing to read since.
+        let waits = commit.into_iter().chain(progress.lag_ms).min().unwrap_or(0);
+        match commit {
+            _ if STUCK_MS <= waits => ": its owner is alive, so it is stuck or slow, or reads without committing",
+            Some(_) => ": its owner is alive and goes on",
+            None => ": its owner is alive and has just begun",
         }
     }
 

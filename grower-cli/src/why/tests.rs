@@ -49,6 +49,7 @@ fn group(members: Vec<MemberFacts>, progress: Progress) -> GroupFacts {
         now: NOW,
         members,
         partitions: vec![progress],
+        commits: BTreeMap::from([("rainbow/1".to_owned(), ago(3))]),
         untouched: Vec::new(),
         missing_topics: BTreeSet::new(),
         damaged: BTreeMap::new(),
@@ -61,11 +62,26 @@ fn told(findings: &[Finding]) -> String {
 }
 
 #[test]
-fn a_member_that_is_alive_and_behind_is_slow_or_does_not_commit() {
+fn a_member_that_is_behind_and_commits_goes_on() {
     insta::assert_snapshot!(told(&group(vec![member("S1")], progress()).findings()), @"
     waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
-    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind: its owner is alive, so it is slow or reads without committing
+    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind, last committed 3 s ago: its owner is alive and goes on
     ");
+}
+
+#[test]
+fn an_owner_that_has_records_and_commits_none_is_stuck_and_one_that_had_none_is_not() {
+    let says = |committed: i64, lag_seconds: u64| {
+        let mut facts = group(vec![member("S1")], Progress { lag_ms: Some(lag_seconds * 1_000), ..progress() });
+        facts.commits = BTreeMap::from([("rainbow/1".to_owned(), ago(committed))]);
+        facts.findings()[1].says.rsplit("; ").next().unwrap().to_owned()
+    };
+    insta::assert_snapshot!(says(300, 180), @"1,200 records (3 min) behind, last committed 5 min ago: its owner is alive, so it is stuck or slow, or reads without committing");
+    insta::assert_snapshot!(says(3_600, 1), @"1,200 records (1 s) behind, last committed 1 h ago: its owner is alive and goes on");
+    insta::assert_snapshot!(says(1, 300), @"1,200 records (5 min) behind, last committed 1 s ago: its owner is alive and goes on");
+    let mut none = group(vec![member("S1")], Progress { committed: None, lag_ms: Some(60_000), ..progress() });
+    none.commits.clear();
+    insta::assert_snapshot!(none.findings()[1].says, @"held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing is committed yet, 1,200 records (1 min) are there: its owner is alive, so it is stuck or slow, or reads without committing");
 }
 
 #[test]
@@ -73,7 +89,7 @@ fn a_group_that_has_read_all_is_fine() {
     let done = Progress { committed: Some(Offset::new(2_000)), lag: 0, lag_ms: Some(0), ..progress() };
     insta::assert_snapshot!(told(&group(vec![member("S1")], done).findings()), @"
     fine | group g | 1 member and 1 partition: nothing left to read
-    fine | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000
+    fine | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago
     ");
 }
 
@@ -84,11 +100,11 @@ fn a_partition_on_its_way_names_both_ends() {
     let owner = Some(Owner { giving_up: true, ..owned_by("S1").unwrap() });
     insta::assert_snapshot!(told(&group(vec![old, new.clone()], Progress { owner, ..progress() }).findings()), @"
     waits | group g | 2 members and 1 partition: 1,200 records (4 s) behind in all
-    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s, which has not confirmed giving it up to S2; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind
+    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s, which has not confirmed giving it up to S2; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind, last committed 3 s ago
     ");
     insta::assert_snapshot!(told(&group(vec![new], Progress { owner: None, ..progress() }).findings()), @"
     waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
-    waits | rainbow/1 | no owner yet: S2 gets it with its next heartbeat; 1,200 records (4 s) behind
+    waits | rainbow/1 | no owner yet: S2 gets it with its next heartbeat; 1,200 records (4 s) behind, last committed 3 s ago
     ");
 }
 
@@ -97,14 +113,14 @@ fn a_partition_without_an_owner_says_why() {
     let row = || Progress { owner: None, ..progress() };
     insta::assert_snapshot!(told(&group(Vec::new(), row()).findings()), @"
     waits | group g | no members and 1 partition: 1,200 records (4 s) behind in all
-    waits | rainbow/1 | no owner: the group has no members, start a consumer; 1,200 records (4 s) behind
+    waits | rainbow/1 | no owner: the group has no members, start a consumer; 1,200 records (4 s) behind, last committed 3 s ago
     ");
     let elsewhere = MemberFacts { topics: BTreeSet::from(["other".to_owned()]), ..member("S1") };
     let mut facts = group(vec![elsewhere], row());
     facts.missing_topics = BTreeSet::from(["other".to_owned()]);
     insta::assert_snapshot!(told(&facts.findings()), @"
     waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
-    waits | rainbow/1 | no owner: no member subscribes to rainbow; 1,200 records (4 s) behind
+    waits | rainbow/1 | no owner: no member subscribes to rainbow; 1,200 records (4 s) behind, last committed 3 s ago
     fine | member S1 | holds nothing: its topics have no partition left for it
     waits | topic other | members subscribe to it and it is not there; they get it once it is created
     ");
@@ -115,7 +131,7 @@ fn a_silent_owner_is_told_of_with_the_time_it_has_left() {
     let silent = MemberFacts { silent_ms: 30_000, client: None, address: None, ..member("S1") };
     insta::assert_snapshot!(told(&group(vec![silent], progress()).findings()), @"
     waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
-    waits | rainbow/1 | held by S1 for 3 min 20 s; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind
+    waits | rainbow/1 | held by S1 for 3 min 20 s; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind, last committed 3 s ago
     ");
 }
 
@@ -124,7 +140,7 @@ fn what_was_dropped_unread_and_what_is_damaged_is_wrong() {
     let dropped = Progress { committed: Some(Offset::new(3)), lag: 1_990, ..progress() };
     insta::assert_snapshot!(told(&group(vec![member("S1")], dropped).findings()), @"
     waits | group g | 1 member and 1 partition: 1,990 records (4 s) behind in all
-    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; committed up to 3, but the log starts at 10: 7 records went unread; 1,990 records (4 s) behind: its owner is alive, so it is slow or reads without committing
+    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; committed up to 3, but the log starts at 10: 7 records went unread; 1,990 records (4 s) behind, last committed 3 s ago: its owner is alive and goes on
     ");
     let mut facts = group(vec![member("S1")], progress());
     facts.damaged = BTreeMap::from([("rainbow/1".to_owned(), vec![(Offset::new(795), Offset::new(805))])]);
@@ -143,7 +159,7 @@ fn members_that_hold_nothing_or_were_replaced_are_named() {
     facts.untouched = vec!["rainbow/0".to_owned()];
     insta::assert_snapshot!(told(&facts.findings()), @"
     waits | group g | 3 members and 1 partition: 1,200 records (4 s) behind in all
-    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind: its owner is alive, so it is slow or reads without committing
+    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind, last committed 3 s ago: its owner is alive and goes on
     waits | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet
     fine | member S2 | holds nothing: its topics have no partition left for it
     wrong | member S3 | its place was taken by S4, under the same static name: it can only leave

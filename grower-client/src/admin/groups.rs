@@ -4,7 +4,7 @@ use super::Admin;
 use crate::error::AdminError;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicName};
 use grower_protocol::message::{
-    GroupDescription, GroupInspection, GroupSummary, OffsetCommit, OffsetToCommit, Request, Response,
+    CommitTime, GroupDescription, GroupInspection, GroupSummary, OffsetCommit, OffsetToCommit, Request, Response,
 };
 
 impl Admin {
@@ -29,6 +29,14 @@ impl Admin {
         match self.cluster.ask_again(&Request::InspectGroup(GroupId::new(group.as_ref())?)).await? {
             (_, Response::InspectGroup(group)) => Ok(group),
             (link, other) => Err(link.refusal("inspect group", other).into()),
+        }
+    }
+
+    /// When a group last committed, partition by partition; none for a group that is not there.
+    pub async fn list_commits(&self, group: impl AsRef<str>) -> Result<Vec<CommitTime>, AdminError> {
+        match self.cluster.ask_again(&Request::ListCommits(GroupId::new(group.as_ref())?)).await? {
+            (_, Response::ListCommits(commits)) => Ok(commits),
+            (link, other) => Err(link.refusal("list commits", other).into()),
         }
     }
 

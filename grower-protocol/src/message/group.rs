@@ -105,6 +105,17 @@ pub struct CommittedOffset {
     pub metadata: String,
 }
 
+/// When a group last committed an offset, be it the same as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitTime {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// When, by the broker's clock.
+    pub at: Timestamp,
+}
+
 /// What a group is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupState {

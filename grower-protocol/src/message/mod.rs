@@ -27,9 +27,9 @@ pub use fetch::{
     ReportDamage,
 };
 pub use group::{
-    CommittedOffset, GroupDescription, GroupInspection, GroupState, GroupSummary, Heartbeat, HeartbeatAnswer, Holding,
-    MemberDescription, MemberInspection, OffsetCommit, OffsetToCommit, SESSION_MAX, SESSION_MIN, TopicPartitions,
-    heartbeat_interval, instance_lease,
+    CommitTime, CommittedOffset, GroupDescription, GroupInspection, GroupState, GroupSummary, Heartbeat,
+    HeartbeatAnswer, Holding, MemberDescription, MemberInspection, OffsetCommit, OffsetToCommit, SESSION_MAX,
+    SESSION_MIN, TopicPartitions, heartbeat_interval, instance_lease,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
@@ -157,6 +157,8 @@ pub enum Request {
     CancelBackup,
     /// The records of a topic that somebody gave up as lost.
     ListLosses(TopicName),
+    /// When a group last committed, partition by partition.
+    ListCommits(GroupId),
 }
 
 impl Request {
@@ -170,10 +172,18 @@ impl Request {
         const DESCRIBE_TOPICS: u8 = 17;
         const INSPECT_GROUP: u8 = 20;
         const LIST_LOSSES: u8 = 29;
+        const LIST_COMMITS: u8 = 30;
         let kind = encoded.first().copied().unwrap_or_default();
         matches!(
             kind,
-            METADATA | FETCH_OFFSETS | LIST_GROUPS | DESCRIBE_GROUP | DESCRIBE_TOPICS | INSPECT_GROUP | LIST_LOSSES
+            METADATA
+                | FETCH_OFFSETS
+                | LIST_GROUPS
+                | DESCRIBE_GROUP
+                | DESCRIBE_TOPICS
+                | INSPECT_GROUP
+                | LIST_LOSSES
+                | LIST_COMMITS
         )
     }
 }
@@ -222,6 +232,8 @@ pub enum Response {
     DescribeBackup(Option<BackupDescription>),
     /// To [`Request::ListLosses`]: by partition, of each the oldest loss first.
     ListLosses(Vec<LossDescription>),
+    /// To [`Request::ListCommits`], sorted by topic and partition.
+    ListCommits(Vec<CommitTime>),
 }
 
 #[cfg(test)]

@@ -123,6 +123,7 @@ fn requests_keep_their_bytes() {
         Request::DescribeBackup,
         Request::CancelBackup,
         Request::ListLosses(name()),
+        Request::ListCommits(group()),
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
                 topic: TOPIC,
@@ -162,6 +163,7 @@ fn requests_keep_their_bytes() {
     DescribeBackup 1b
     CancelBackup 1c
     ListLosses 1d066576656e7473
+    ListCommits 1e0167
     ListOffsets 0501070707070707070707070707070707070204fb2c01
     ");
 }
@@ -254,6 +256,7 @@ fn responses_keep_their_bytes() {
             kept: "k".to_owned(),
             bytes: 4,
         }]),
+        Response::ListCommits(vec![CommitTime { topic: TOPIC, partition: PARTITION, at: Timestamp::from_millis(1) }]),
     ];
     insta::assert_snapshot!(rows(&responses), @"
     Failed 00180466756c6c
@@ -279,6 +282,7 @@ fn responses_keep_their_bytes() {
     DescribeBackup 120101016402fb2c0101022f6201fb2c010203
     DescribeBackup 120101016402fb2c0102180466756c6c
     ListLosses 13010201fb2c010201620177016b04
+    ListCommits 1401070707070707070707070707070707070202
     ");
 }
 
@@ -400,6 +404,7 @@ fn requests_for_lists_are_told_by_their_first_byte() {
         Request::DescribeTopics { topics: None, segments: true },
         Request::InspectGroup(group.clone()),
         Request::ListLosses(name()),
+        Request::ListCommits(group.clone()),
     ];
     assert!(lists.iter().all(|request| Request::asks_for_list(&encode(request))));
     let others = [Request::InitProducer, Request::DeleteGroup(group), Request::DeleteTopic(name())];

@@ -3,36 +3,62 @@
 use super::state_name;
 use crate::arguments::Output;
 use crate::output::{Out, Table};
+use crate::progress;
 use crate::session::Session;
 use clap::Args;
+use grower_client::GroupInspection;
+use serde_json::{Value, json};
 use std::io::Write;
 
 /// List all groups
 #[derive(Debug, Args)]
 #[command(
-    after_help = "STATE is empty (no members), stable, or reconciling (partitions are on their way to another member).
+    after_help = "STATE is empty (no members), stable, or reconciling (partitions are on their way to another member). LAG is how many records the \
+group has not committed, over all its partitions, BEHIND how old the oldest of them is.
 
-JSON: an array of {\"group\",\"state\",\"members\"}, sorted by group"
+JSON: an array of {\"group\",\"state\",\"members\",\"lag\",\"lag_ms\"}, sorted by group; lag_ms may be null"
 )]
 pub struct List {}
 
 impl List {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let groups = session.client.admin().list_groups().await?;
+        let admin = session.client.admin();
+        let groups = progress::inspect_groups(&admin, usize::MAX).await?;
+        let names = progress::topic_names(&admin).await?;
+        let now = admin.describe_broker().await?.now;
+        let rows = progress::of_groups(&admin, &groups, &names, now).await?;
+        let lags = rows.iter().map(|rows| progress::in_all(rows));
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => {
-                let json = |g: &grower_client::GroupSummary| serde_json::json!({ "group": g.group.as_str(), "state": state_name(g.state), "members": g.members });
-                out.json(&groups.iter().map(json).collect::<Vec<_>>())?;
-            }
+            Output::Json => out.json(&groups.iter().zip(lags).map(to_json).collect::<Vec<_>>())?,
             Output::Table => {
-                let mut table = Table::new(["GROUP", "STATE", "MEMBERS"]);
-                for group in groups {
-                    table.row([group.group.to_string(), state_name(group.state).to_owned(), group.members.to_string()]);
-                }
+                let mut table = Table::new(["GROUP", "STATE", "MEMBERS", "LAG", "BEHIND"]);
+                groups.iter().zip(lags).for_each(|group| table.row(to_row(group)));
                 table.print(&mut out)?;
             }
         }
         Ok(out.flush()?)
     }
+}
+
+fn to_row((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) -> [String; 5] {
+    let group = &inspection.group;
+    [
+        group.group.to_string(),
+        state_name(group.state).to_owned(),
+        group.members.len().to_string(),
+        lag.to_string(),
+        lag_ms.map(|millis| format!("{:.1} s", millis as f64 / 1000.0)).unwrap_or_default(),
+    ]
+}
+
+fn to_json((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) -> Value {
+    let group = &inspection.group;
+    json!({
+        "group": group.group.as_str(),
+        "state": state_name(group.state),
+        "members": group.members.len(),
+        "lag": lag,
+        "lag_ms": lag_ms,
+    })
 }
