@@ -57,6 +57,28 @@ async fn records_that_wait_for_an_answer_share_a_batch() {
 }
 
 #[tokio::test]
+async fn a_topic_of_very_many_segments_is_described_with_all_of_them() {
+    let world = World::in_memory().await;
+    world.topic("events", TopicSpec::partitions(2).config("segment.messages", "1")).await;
+    let producer = world.client.producer().batch_records(1).build().await.unwrap();
+    for number in 0..5_100 {
+        // More than an answer has: they come in pages, the last of the first partition amid one.
+        let record = Record::new("events").partition(u32::from(number < 3_300)).value("x");
+        drop(producer.enqueue(record).await.unwrap());
+    }
+    producer.close().await.unwrap();
+    let described = world.client.admin().describe_topics(None, true).await.unwrap().remove(0).unwrap();
+    for (partition, records) in described.partitions.iter().zip([1_800, 3_300]) {
+        assert_eq!(partition.segments.len(), records);
+        assert_eq!(partition.log_end.value(), records as u64);
+        let ends = partition.segments.iter().map(|segment| segment.end_offset);
+        let starts = partition.segments.iter().map(|segment| segment.base_offset);
+        assert!(starts.skip(1).eq(ends.take(records - 1)), "each begins where the one before it ends");
+    }
+    assert!(world.client.admin().describe_topic("events", true).await.unwrap() == described);
+}
+
+#[tokio::test]
 async fn a_consumer_starts_where_it_is_told() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;

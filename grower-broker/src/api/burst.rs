@@ -5,7 +5,7 @@ use crate::listener::{Answer, Outbox, Permit};
 use crate::metrics::Timer;
 use crate::partition::{Lone, Partition};
 use grower_protocol::message::{ErrorCode, Failure, Response};
-use grower_protocol::wire::{Correlation, MESSAGE_BYTES_MAX, encode, encode_frame};
+use grower_protocol::wire::{Correlation, MESSAGE_BYTES_MAX, encode, encode_frame, is_readable};
 use grower_storage::log::Slice;
 use std::sync::Arc;
 
@@ -139,7 +139,7 @@ impl Reply {
 /// The frame of an answer and the slices that follow it.
 fn frame(correlation: Correlation, response: &Response, slices: Vec<Slice>) -> (Vec<u8>, Vec<Slice>) {
     let message = encode(response);
-    if MESSAGE_BYTES_MAX < message.len() {
+    if !is_readable(response, &message) {
         return (encode_frame(correlation, &encode(&too_long(response, message.len())), 0), Vec::new());
     }
     let length = slices.iter().map(Slice::len).sum();
@@ -149,7 +149,7 @@ fn frame(correlation: Correlation, response: &Response, slices: Vec<Slice>) -> (
 /// The message of an answer without records.
 fn encoded(response: &Response) -> Vec<u8> {
     let message = encode(response);
-    if MESSAGE_BYTES_MAX < message.len() { encode(&too_long(response, message.len())) } else { message }
+    if is_readable(response, &message) { message } else { encode(&too_long(response, message.len())) }
 }
 
 /// No client could read the answer, so it gets the reason. What the request did is done.
@@ -158,14 +158,17 @@ fn too_long(response: &Response, bytes: usize) -> Response {
         Response::Produce(_) | Response::CommitOffsets(_) | Response::CreateTopics(_) => ErrorCode::Internal,
         _ => ErrorCode::LimitReached,
     };
-    let detail =
-        format_args!("the answer has {bytes} bytes, over the limit of {MESSAGE_BYTES_MAX}: ask for less at a time");
+    let detail = format_args!(
+        "the answer has {bytes} bytes, more than a client reads at a time ({MESSAGE_BYTES_MAX}, all numbers at their full width): ask for less at a time"
+    );
     Response::Failed(Failure::new(code, detail))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use grower_protocol::ids::{Offset, Timestamp};
+    use grower_protocol::message::ListedOffset;
     use grower_protocol::wire::decode;
 
     #[test]
@@ -174,5 +177,14 @@ mod tests {
         let Ok(Response::Failed(refused)) = decode(&encoded(&long)) else { panic!("a client cannot read it") };
         assert_eq!(refused.code, ErrorCode::LimitReached);
         assert!(refused.detail.contains("ask for less at a time"), "{refused}");
+    }
+
+    #[test]
+    fn an_answer_of_many_small_numbers_is_measured_as_its_reader_measures_it() {
+        let listed = ListedOffset { offset: Some(Offset::new(1)), timestamp: Some(Timestamp::from_millis(1)) };
+        let read = |parts| decode::<Response>(&encoded(&Response::ListOffsets(vec![Ok(listed); parts]))).unwrap();
+        assert!(matches!(read(100_000), Response::ListOffsets(_)));
+        let Response::Failed(refused) = read(1_000_000) else { panic!("no client could have read it") };
+        assert_eq!(refused.code, ErrorCode::LimitReached);
     }
 }

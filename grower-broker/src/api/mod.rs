@@ -10,6 +10,7 @@ mod losses;
 mod offsets;
 mod peer;
 mod produce;
+mod segments;
 mod settings;
 mod size;
 mod topics;
@@ -127,6 +128,7 @@ impl Api {
             Request::AlterTopic { topic, configs } => self.alter_topic(topic, configs).await,
             Request::DescribeTopics { topics, segments } => self.describe_topics(topics, segments).await,
             Request::ListLosses(topic) => self.list_losses(topic).await,
+            Request::ListSegments { topic, from } => self.list_segments(&topic, from),
             Request::TrimTopic { topic, before } => self.trim_topic(topic, before).await,
             Request::DescribeBroker => Ok(self.describe_broker()),
             Request::DescribeSettings => Ok(self.describe_settings()),

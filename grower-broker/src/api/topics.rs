@@ -88,6 +88,9 @@ impl Api {
 
     pub(super) async fn describe_topics(&self, names: Option<Vec<TopicName>>, segments: bool) -> Answered {
         let image = self.topics.image();
+        if segments {
+            self.check_segments(&image, names.as_deref())?;
+        }
         let describe = |topic: &Arc<Topic>| self.describe(topic, segments);
         let described = match names {
             None => image.topics().filter(|topic| !topic.name.is_internal()).map(|topic| Ok(describe(topic))).collect(),
@@ -157,7 +160,7 @@ fn describe_partition(partition: &Partition, number: PartitionId, with_segments:
     }
 }
 
-fn describe_segment(info: grower_storage::log::SegmentInfo) -> SegmentDescription {
+pub(super) fn describe_segment(info: grower_storage::log::SegmentInfo) -> SegmentDescription {
     SegmentDescription {
         log_file: info.file,
         index_file: info.index_file,

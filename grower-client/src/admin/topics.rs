@@ -1,7 +1,7 @@
 //! Topics: creating, deleting, growing, altering, trimming, describing.
 
 use super::{Admin, TopicSpec};
-use crate::error::{AdminError, RequestError, only};
+use crate::error::{AdminError, RequestError};
 use grower_protocol::ids::{Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, LossDescription, Metadata, Request, Response, TopicDescription};
 
@@ -70,11 +70,8 @@ impl Admin {
 
     /// Describes a topic: configs, partitions with their offsets and, if `segments`, the segments of each.
     pub async fn describe_topic(&self, name: impl AsRef<str>, segments: bool) -> Result<TopicDescription, AdminError> {
-        let topics = Some(vec![TopicName::new(name.as_ref())?]);
-        match self.cluster.ask_again(&Request::DescribeTopics { topics, segments }).await? {
-            (link, Response::DescribeTopics(parts)) => Ok(only(link.address(), "describe topics", parts)?),
-            (link, other) => Err(link.refusal("describe topics", other).into()),
-        }
+        let mut described = self.describe_named(&[TopicName::new(name.as_ref())?], segments).await?;
+        described.pop().unwrap_or_else(|| Err(unexpected("describe topics")))
     }
 
     /// The records of a topic that somebody gave up as lost (`grower-cli log repair --accept-loss`), by partition.
@@ -119,15 +116,54 @@ impl Admin {
     ) -> Result<Vec<Result<TopicDescription, AdminError>>, AdminError> {
         let mut described = Vec::with_capacity(names.len());
         for some in names.chunks(if segments { DESCRIBED_WITH_SEGMENTS } else { DESCRIBED }) {
-            let topics = Some(some.to_vec());
-            match self.cluster.ask_again(&Request::DescribeTopics { topics, segments }).await? {
-                (_, Response::DescribeTopics(parts)) => {
-                    described.extend(parts.into_iter().map(|part| part.map_err(AdminError::from)));
+            match self.describe_some(some, segments).await {
+                Err(error) if segments && error.code() == Some(ErrorCode::LimitReached) => {
+                    let without = self.describe_some(some, false).await?;
+                    for topic in without {
+                        described.push(match topic {
+                            Ok(topic) => self.with_segments(topic).await,
+                            refused => refused,
+                        });
+                    }
                 }
-                (link, other) => return Err(link.refusal("describe topics", other).into()),
+                some => described.extend(some?),
             }
         }
         Ok(described)
+    }
+
+    async fn describe_some(
+        &self,
+        names: &[TopicName],
+        segments: bool,
+    ) -> Result<Vec<Result<TopicDescription, AdminError>>, AdminError> {
+        let asked = names.len();
+        match self.cluster.ask_again(&Request::DescribeTopics { topics: Some(names.to_vec()), segments }).await? {
+            (_, Response::DescribeTopics(parts)) if parts.len() == asked => {
+                Ok(parts.into_iter().map(|part| part.map_err(AdminError::from)).collect())
+            }
+            (link, other) => Err(link.refusal("describe topics", other).into()),
+        }
+    }
+
+    /// Asks for the segments of a topic that has too many for one answer, a page at a time.
+    async fn with_segments(&self, mut described: TopicDescription) -> Result<TopicDescription, AdminError> {
+        let mut from = None;
+        loop {
+            let page =
+                match self.cluster.ask_again(&Request::ListSegments { topic: described.name.clone(), from }).await? {
+                    (_, Response::ListSegments(page)) => page,
+                    (link, other) => return Err(link.refusal("list segments", other).into()),
+                };
+            for (number, segment) in page.segments {
+                let partition = described.partitions.iter_mut().find(|partition| partition.partition == number);
+                partition.into_iter().for_each(|partition| partition.segments.push(segment.clone()));
+            }
+            if page.next.is_none() || page.next <= from {
+                return Ok(described); // A page that leads back is no page.
+            }
+            from = page.next;
+        }
     }
 }
 

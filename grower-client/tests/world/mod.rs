@@ -1,7 +1,7 @@
 //! A real broker in the test's own process, a client of it, and what tests do with them.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use grower_broker::{Broker, BrokerConfig};
+use grower_broker::{Broker, BrokerBuilder, BrokerConfig, MemLogs};
 use grower_client::ids::{PartitionId, TopicName};
 use grower_client::{Client, Consumer, ConsumerBuilder, RebalanceEvent, Record, TopicPartition, TopicSpec, transport};
 use std::sync::Arc;
@@ -21,10 +21,19 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::of(|builder| builder).await
+    }
+
+    /// A broker whose logs are in memory: nothing waits for a disk.
+    pub(crate) async fn in_memory() -> Self {
+        Self::of(|builder| builder.logs(Arc::new(MemLogs))).await
+    }
+
+    async fn of(made_of: impl FnOnce(BrokerBuilder) -> BrokerBuilder) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = BrokerConfig::at(dir.path());
         (config.listen, config.http) = (None, None);
-        let broker = Broker::start(config).await.unwrap();
+        let broker = made_of(Broker::builder(config)).start().await.unwrap();
         let client = client(&broker).await;
         Self { client, broker, _dir: dir }
     }

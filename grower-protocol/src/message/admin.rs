@@ -120,3 +120,12 @@ pub struct LossDescription {
     /// How many bytes that are.
     pub bytes: u64,
 }
+
+/// Some of a topic's segments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentPage {
+    /// Each with its partition, in order.
+    pub segments: Vec<(PartitionId, SegmentDescription)>,
+    /// Where to go on; none if these were the last.
+    pub next: Option<(PartitionId, Offset)>,
+}

@@ -14,8 +14,8 @@ mod metadata;
 mod produce;
 
 pub use admin::{
-    ConfigEntry, ConfigSource, LossDescription, NewTopic, PartitionDescription, SegmentDescription, TopicConfigs,
-    TopicDescription,
+    ConfigEntry, ConfigSource, LossDescription, NewTopic, PartitionDescription, SegmentDescription, SegmentPage,
+    TopicConfigs, TopicDescription,
 };
 pub use backup::{BackupDescription, BackupMade, BackupState};
 pub use broker::{
@@ -159,6 +159,13 @@ pub enum Request {
     ListLosses(TopicName),
     /// When a group last committed, partition by partition.
     ListCommits(GroupId),
+    /// The segments of a topic, a page at a time.
+    ListSegments {
+        /// The topic.
+        topic: TopicName,
+        /// The first that is wanted: of which partition, and from which offset on; none for the topic's first.
+        from: Option<(PartitionId, Offset)>,
+    },
 }
 
 impl Request {
@@ -173,6 +180,9 @@ impl Request {
         const INSPECT_GROUP: u8 = 20;
         const LIST_LOSSES: u8 = 29;
         const LIST_COMMITS: u8 = 30;
+        const DESCRIBE_BROKER: u8 = 23;
+        const DESCRIBE_SETTINGS: u8 = 24;
+        const LIST_SEGMENTS: u8 = 31;
         let kind = encoded.first().copied().unwrap_or_default();
         matches!(
             kind,
@@ -184,6 +194,9 @@ impl Request {
                 | INSPECT_GROUP
                 | LIST_LOSSES
                 | LIST_COMMITS
+                | DESCRIBE_BROKER
+                | DESCRIBE_SETTINGS
+                | LIST_SEGMENTS
         )
     }
 }
@@ -234,6 +247,8 @@ pub enum Response {
     ListLosses(Vec<LossDescription>),
     /// To [`Request::ListCommits`], sorted by topic and partition.
     ListCommits(Vec<CommitTime>),
+    /// To [`Request::ListSegments`].
+    ListSegments(SegmentPage),
 }
 
 #[cfg(test)]

@@ -124,6 +124,7 @@ fn requests_keep_their_bytes() {
         Request::CancelBackup,
         Request::ListLosses(name()),
         Request::ListCommits(group()),
+        Request::ListSegments { topic: name(), from: Some((PARTITION, Offset::new(300))) },
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
                 topic: TOPIC,
@@ -164,6 +165,7 @@ fn requests_keep_their_bytes() {
     CancelBackup 1c
     ListLosses 1d066576656e7473
     ListCommits 1e0167
+    ListSegments 1f066576656e74730102fb2c01
     ListOffsets 0501070707070707070707070707070707070204fb2c01
     ");
 }
@@ -257,6 +259,7 @@ fn responses_keep_their_bytes() {
             bytes: 4,
         }]),
         Response::ListCommits(vec![CommitTime { topic: TOPIC, partition: PARTITION, at: Timestamp::from_millis(1) }]),
+        Response::ListSegments(SegmentPage { segments: Vec::new(), next: Some((PARTITION, Offset::new(300))) }),
     ];
     insta::assert_snapshot!(rows(&responses), @"
     Failed 00180466756c6c
@@ -283,6 +286,7 @@ fn responses_keep_their_bytes() {
     DescribeBackup 120101016402fb2c0102180466756c6c
     ListLosses 13010201fb2c010201620177016b04
     ListCommits 1401070707070707070707070707070707070202
+    ListSegments 15000102fb2c01
     ");
 }
 
@@ -405,6 +409,9 @@ fn requests_for_lists_are_told_by_their_first_byte() {
         Request::InspectGroup(group.clone()),
         Request::ListLosses(name()),
         Request::ListCommits(group.clone()),
+        Request::DescribeBroker,
+        Request::DescribeSettings,
+        Request::ListSegments { topic: name(), from: None },
     ];
     assert!(lists.iter().all(|request| Request::asks_for_list(&encode(request))));
     let others = [Request::InitProducer, Request::DeleteGroup(group), Request::DeleteTopic(name())];

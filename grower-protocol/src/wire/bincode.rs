@@ -4,6 +4,7 @@
 //! change of this file. It is positional: a released type never changes, a change is a new enum variant at the end.
 
 use ::bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use ::bincode::enc::write::SizeWriter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -35,6 +36,24 @@ pub enum DecodeError {
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     ::bincode::serde::encode_to_vec(message, config::<MESSAGE_BYTES_MAX>())
         .expect("our messages are plain data below the limit")
+}
+
+/// Whether [`decode`] reads an encoded message, which counts its numbers by their full width: one that is below the limit
+/// here may be beyond it there. Whoever sends what grows with its subject asks first.
+pub fn is_readable<T: Serialize>(message: &T, encoded: &[u8]) -> bool {
+    // A number takes at most eight times the bytes that it takes here.
+    encoded.len() <= MESSAGE_BYTES_MAX / 8
+        || encoded.len() <= MESSAGE_BYTES_MAX && decoded_length(message) <= MESSAGE_BYTES_MAX
+}
+
+/// What a message comes to by the count of its decoder: all numbers as wide as they can be.
+fn decoded_length<T: Serialize>(message: &T) -> usize {
+    let mut counter = SizeWriter::default();
+    let widest = ::bincode::config::standard().with_fixed_int_encoding();
+    match ::bincode::serde::encode_into_writer(message, &mut counter, widest) {
+        Ok(()) => counter.bytes_written,
+        Err(_) => usize::MAX, // What cannot be written cannot be read.
+    }
 }
 
 /// Reads exactly one message.
@@ -86,6 +105,22 @@ mod tests {
             let numbers = vec![7u64; length]; // As wide as can be beside the bytes that they take.
             assert_eq!(decode::<Vec<u64>>(&encode(&numbers)).unwrap(), numbers);
         }
+    }
+
+    #[test]
+    fn what_is_called_readable_is_read_and_nothing_else() {
+        let most = MESSAGE_BYTES_MAX / 8 - 1; // Beside their count.
+        for (length, readable) in [(10, true), (most, true), (most + 1, false), (4 * most, false)] {
+            let numbers = vec![7u64; length];
+            let bytes = encode(&numbers);
+            assert!(bytes.len() < MESSAGE_BYTES_MAX);
+            assert_eq!((is_readable(&numbers, &bytes), decode::<Vec<u64>>(&bytes).is_ok()), (readable, readable));
+        }
+        let text = "x".repeat(MESSAGE_BYTES_MAX - 8);
+        let most = (text.as_str(), None::<u8>);
+        assert!(!is_readable(&most, &encode(&most)));
+        assert!(is_readable(&text, &encode(&text)));
+        assert!(decode::<String>(&encode(&text)).is_ok());
     }
 
     #[test]
