@@ -7,7 +7,7 @@
 mod names;
 mod status;
 
-pub(crate) use names::Names;
+pub use names::Names;
 pub(crate) use status::{Phase, Status};
 
 use axum::Router;

@@ -58,6 +58,12 @@ pub mod operations {
     pub mod metrics {}
 }
 
+/// For fuzzing, and nothing else: no part of it is promised.
+#[doc(hidden)]
+pub mod fuzzed {
+    pub use crate::http::Names;
+}
+
 mod api;
 mod backup;
 mod backups;

@@ -70,10 +70,11 @@ impl Manifest {
 
     /// How many bytes all files have together.
     pub fn bytes(&self) -> u64 {
-        self.files.values().map(|sum| sum.bytes).sum()
+        self.files.values().fold(0, |all, sum| all.saturating_add(sum.bytes))
     }
 
-    pub(super) fn to_text(&self) -> String {
+    /// As it is stored.
+    pub fn to_text(&self) -> String {
         let Self { created, cluster, node, files } = self;
         let created = created.as_millis();
         let mut text =
@@ -85,7 +86,8 @@ impl Manifest {
         text + &crc
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+    /// Reads a manifest, and believes nothing of it that its crc does not cover.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let damaged = |what| ManifestError::Damaged { what };
         let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
         let signed = text.rfind("crc32 = ").and_then(|at| text.get(..at)).ok_or(damaged("no crc"))?;

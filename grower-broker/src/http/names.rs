@@ -13,18 +13,18 @@ use std::sync::Arc;
 
 /// The names that are not addresses.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
+pub struct Names {
     advertised: Option<Arc<str>>,
 }
 
 impl Names {
     /// `localhost`, and the host of what clients are told to connect to.
-    pub(crate) fn of(advertise: Option<&str>) -> Self {
+    pub fn of(advertise: Option<&str>) -> Self {
         Self { advertised: advertise.map(|address| host_of(address).into()) }
     }
 
     /// Whether a `Host` header, or the authority of an absolute address, means this server.
-    fn mean_us(&self, said: &str) -> bool {
+    pub fn mean_us(&self, said: &str) -> bool {
         let host = host_of(said);
         let named = |name: &str| host.eq_ignore_ascii_case(name);
         host.parse::<Ipv4Addr>().is_ok()
@@ -34,13 +34,14 @@ impl Names {
     }
 }
 
-/// The host of `host:port`, without the brackets of an IPv6 address and the dot that ends a full name.
+/// The host of `host:port`, without the brackets of an IPv6 address and the dot that ends a full name. What has another
+/// form is returned whole: nobody is called so.
 fn host_of(authority: &str) -> &str {
-    if let Some((host, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return host;
-    }
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    host.strip_suffix('.').unwrap_or(host)
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = authority.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(authority, |(host, _)| host);
+    let host = if authority.ends_with(']') { authority } else { host };
+    let in_brackets = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    in_brackets.unwrap_or(host.strip_suffix('.').unwrap_or(host))
 }
 
 /// Refuses a request that calls this server by a name it does not have. One without any name comes from no browser.
@@ -89,6 +90,9 @@ mod tests {
             "[evil]",
             "broker.example",
             "broker.example@evil.example",
+            "[::1]evil.example",
+            "[::1].evil.example:80",
+            "localhost:evil.example",
         ] {
             assert!(!Names::of(None).mean_us(said), "{said}");
         }

@@ -1,11 +1,13 @@
 //! The targets, a file for each kind of bytes.
 
+mod backup;
 mod batch;
 mod broker;
 mod cli;
 mod compression;
 mod config;
 mod group;
+mod http;
 mod index;
 mod message;
 mod metadata;
@@ -29,10 +31,13 @@ pub const TARGETS: &[Target] = &[
     index::INDEX,
     partition::SMALL_FILE,
     partition::SEGMENT,
+    partition::ACCEPTED_LOSSES,
     metadata::COMMANDS,
     metadata::SNAPSHOT,
     metadata::IDENTITY,
     group::GROUP_RECORDS,
+    backup::MANIFEST,
+    http::HOST,
     config::CONFIG,
     config::TOPIC_CONFIG,
     cli::ARGUMENTS,

@@ -32,6 +32,14 @@ pub(super) const SEGMENT: Target = Target {
     allocates: 16 << 20,
 };
 
+pub(super) const ACCEPTED_LOSSES: Target = Target {
+    name: "accepted-losses",
+    about: "the audit record of losses somebody accepted, and the exchange of files that it asks for: the same",
+    run: |input| with_small_file("accepted-losses", b"GWal", input),
+    seeds: losses,
+    allocates: 16 << 20,
+};
+
 const DIR: &str = "/topic/0";
 const NOW: Timestamp = Timestamp::from_millis(5_000);
 const SMALL: [(&str, &[u8; 4]); 4] =
@@ -47,14 +55,40 @@ const PLACES: [&str; 4] = [
 fn small_file(input: &[u8]) {
     let mut pieces = Pieces(input);
     let (name, kind) = SMALL[usize::from(pieces.byte()) % SMALL.len()];
+    with_small_file(name, kind, pieces.0);
+}
+
+fn with_small_file(name: &str, kind: &[u8; 4], body: &[u8]) {
     let disk = sound();
     let mut bytes = kind.to_vec();
     bytes.extend_from_slice(&[0, 1, 0, 0]);
-    bytes.extend_from_slice(&(pieces.0.len() as u32).to_be_bytes());
-    bytes.extend_from_slice(pieces.0);
+    bytes.extend_from_slice(&(body.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(body);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
-    change(&disk, name, |file| *file = bytes);
+    let path = Path::new(DIR).join(name);
+    if disk.edit(&path, |file| file.clone_from(&bytes)).is_err() {
+        let file = disk.create(&path).expect("memory can be written");
+        file.write_all_at(&bytes, 0).expect("memory can be written");
+        disk.sync_many(&[file]).expect("memory can be synced");
+    }
     check(disk);
+}
+
+/// No loss; one loss; one loss whose exchange of files is not carried out yet.
+fn losses() -> Vec<Vec<u8>> {
+    let loss = |start: u64, end: u64| {
+        let text = |text: &str| [&(text.len() as u32).to_be_bytes()[..], text.as_bytes()].concat();
+        let ends = [start.to_be_bytes(), end.to_be_bytes(), 5_000i64.to_be_bytes()].concat();
+        let texts = [text("root"), text("wrong crc"), text("0-00000000000000000003.lost")].concat();
+        [ends, texts, 200u64.to_be_bytes().to_vec(), 7u32.to_be_bytes().to_vec()].concat()
+    };
+    let number = |number: u32| number.to_be_bytes().to_vec();
+    let exchange = [number(1), 0u64.to_be_bytes().to_vec(), number(0), number(0), vec![0; 24]].concat();
+    vec![
+        [number(0), number(0)].concat(),
+        [number(1), loss(3, 5), number(0)].concat(),
+        [number(1), loss(0, 9), number(1), exchange].concat(),
+    ]
 }
 
 /// The input stands in place of a part of a file, with true CRCs if it wishes.
