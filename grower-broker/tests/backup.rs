@@ -21,6 +21,7 @@ async fn start(dir: &Path, backup_dir: &Path) -> Broker {
         listen: Some((Ipv4Addr::LOCALHOST, 0).into()),
         backup_dir: Some(backup_dir.to_owned()),
         retention_check: Duration::from_millis(10),
+        disk_reserve_bytes: Some(1 << 20),
         ..BrokerConfig::at(dir)
     };
     Broker::start(config).await.unwrap()

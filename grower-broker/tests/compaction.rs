@@ -81,7 +81,9 @@ async fn log_bytes(client: &Client) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_see_the_last_value_of_each_key() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Broker::start(BrokerConfig { listen: None, ..BrokerConfig::at(dir.path()) }).await.unwrap();
+    let broker = Broker::start(BrokerConfig { disk_reserve_bytes: Some(1 << 20), ..BrokerConfig::at(dir.path()) })
+        .await
+        .unwrap();
     let client = Client::builder().transport(grower_client::transport::in_process(broker.connector()));
     let client = client.bootstrap(["here"]).connect().await.unwrap();
     client.admin().create_topic(TOPIC, spec()).await.unwrap();

@@ -7,7 +7,7 @@ mod support {
     pub mod raw;
 }
 
-use grower_broker::{Broker, BrokerConfig, offline};
+use grower_broker::{Broker, offline};
 use grower_protocol::ids::{GroupId, TopicName};
 use grower_protocol::message::*;
 use std::fs;
@@ -35,7 +35,7 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test]
 async fn what_the_first_version_wrote_is_still_there() {
     let dir = copied();
-    let broker = Broker::start(BrokerConfig::at(dir.path())).await.unwrap();
+    let broker = Broker::start(config_at(dir.path())).await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     let Response::Metadata(metadata) = client.ask(&Request::Metadata(Metadata::default())).await else { panic!() };
     let topics: Vec<_> = metadata.topics.into_iter().map(Result::unwrap).collect();
@@ -57,7 +57,7 @@ async fn what_the_first_version_wrote_is_still_there() {
 #[tokio::test]
 async fn it_can_be_written_to() {
     let dir = copied();
-    let broker = Broker::start(BrokerConfig::at(dir.path())).await.unwrap();
+    let broker = Broker::start(config_at(dir.path())).await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     let asked = Metadata { topics: Some(vec![TopicName::new("events").unwrap()]), create_missing: false };
     let Response::Metadata(metadata) = client.ask(&Request::Metadata(asked)).await else { panic!() };

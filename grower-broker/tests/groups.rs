@@ -124,7 +124,7 @@ async fn committed_offsets_survive_a_restart_and_members_come_back_unnoticed() {
     let mut member = Member::new("first");
     let topic;
     {
-        let broker = Broker::start(BrokerConfig::at(dir.path())).await.unwrap();
+        let broker = Broker::start(config_at(dir.path())).await.unwrap();
         let mut client = Raw::open(broker.connect()).await;
         topic = client.create_topic("events", 2, &[]).await;
         client.produce(topic, Acks::All, &batch(&["one", "two"])).await.unwrap();
@@ -132,7 +132,7 @@ async fn committed_offsets_survive_a_restart_and_members_come_back_unnoticed() {
         member.commit(&mut client, topic, 0, 2).await;
         broker.stop().await.unwrap();
     }
-    let broker = Broker::start(BrokerConfig::at(dir.path())).await.unwrap();
+    let broker = Broker::start(config_at(dir.path())).await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     assert_eq!(committed(&mut client).await, [(0, 2)]);
     assert_eq!(member.beat(&mut client).await, [0, 1], "its epoch still counts");

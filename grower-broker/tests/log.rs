@@ -157,7 +157,8 @@ async fn records_are_the_same_however_they_get_into_the_socket() {
     let sent: Vec<String> = (0..30).map(|number| format!("{number} {}", "x".repeat(20_000))).collect();
     for fetch_zero_copy in [ZeroCopy::Always, ZeroCopy::Never] {
         let listen = Some("127.0.0.1:0".parse().unwrap());
-        let config = BrokerConfig { listen, fetch_zero_copy, ..BrokerConfig::at(dir.path()) };
+        let config =
+            BrokerConfig { listen, fetch_zero_copy, disk_reserve_bytes: Some(1 << 20), ..BrokerConfig::at(dir.path()) };
         let broker = Broker::start(config).await.unwrap();
         let socket = tokio::net::TcpStream::connect(broker.listen_address().unwrap()).await.unwrap();
         let mut client = Raw::open(socket).await;
@@ -175,7 +176,7 @@ async fn records_are_the_same_however_they_get_into_the_socket() {
 #[tokio::test]
 async fn a_quiet_partition_writes_down_how_far_it_is_durable() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = Broker::start(grower_broker::BrokerConfig::at(dir.path())).await.unwrap();
+    let broker = Broker::start(config_at(dir.path())).await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     let topic = client.create_topic("events", 1, &[]).await;
     client.produce(topic, Acks::All, &batch(&["one"])).await.unwrap();

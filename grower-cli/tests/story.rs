@@ -29,7 +29,7 @@ async fn tell(broker: BrokerBuilder, over_tcp: bool) -> String {
 }
 
 fn at(directory: &tempfile::TempDir) -> BrokerConfig {
-    BrokerConfig::at(directory.path())
+    BrokerConfig { disk_reserve_bytes: Some(1 << 20), ..BrokerConfig::at(directory.path()) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -285,6 +285,7 @@ async fn retention_moves_a_reader_forward_and_never_to_the_end() {
 async fn both_transports_keep_the_contract() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = BrokerConfig::at(dir.path());
+    config.disk_reserve_bytes = Some(1 << 20);
     (config.listen, config.http) = (Some("127.0.0.1:0".parse().unwrap()), None);
     let broker = Broker::start(config).await.unwrap();
     let address = broker.listen_address().unwrap().to_string();
@@ -296,6 +297,7 @@ async fn both_transports_keep_the_contract() {
 async fn a_client_outlives_its_broker() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = BrokerConfig::at(dir.path());
+    config.disk_reserve_bytes = Some(1 << 20);
     (config.listen, config.http) = (Some("127.0.0.1:0".parse().unwrap()), None);
     let broker = Broker::start(config.clone()).await.unwrap();
     let address = broker.listen_address().unwrap();

@@ -116,6 +116,7 @@ impl Drop for Daemon {
 pub(crate) fn command(dir: &Path) -> Command {
     let mut command = bare_command();
     command.arg("--data-dir").arg(dir).args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    command.env("GROWER__DISK__RESERVE_BYTES", "1MiB"); // Tests run on nearly full disks as well.
     command
 }
 

@@ -9,10 +9,16 @@ use grower_protocol::compression::Codec;
 use grower_protocol::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::*;
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, decode, encode, encode_frame};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 pub const PARTITION: PartitionId = PartitionId::new(0);
+
+/// A broker on real files, which also runs on a nearly full disk.
+pub fn config_at(dir: &Path) -> BrokerConfig {
+    BrokerConfig { disk_reserve_bytes: Some(1 << 20), ..BrokerConfig::at(dir) }
+}
 
 /// A connection that has exchanged prefaces.
 pub struct Raw<S> {

@@ -105,7 +105,8 @@ impl Tampered {
 
 impl Served {
     async fn start(dir: &Path) -> Result<Self, String> {
-        let config = BrokerConfig { listen: None, http: None, ..BrokerConfig::at(dir) };
+        let config =
+            BrokerConfig { listen: None, http: None, disk_reserve_bytes: Some(1 << 20), ..BrokerConfig::at(dir) };
         let broker = Broker::start(config).await.map_err(|error| error.to_string())?;
         let transport = transport::in_process(broker.connector());
         let client = Client::builder().transport(transport).bootstrap(["here"]).connect().await.unwrap();

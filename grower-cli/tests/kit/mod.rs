@@ -38,6 +38,7 @@ impl Served {
         let config = BrokerConfig {
             listen: Some(([127, 0, 0, 1], 0).into()),
             backup_dir: self.backup_dir.clone(),
+            disk_reserve_bytes: Some(1 << 20), // Tests run on nearly full disks as well.
             ..BrokerConfig::at(self.data_dir())
         };
         self.broker = Some(self.runtime.block_on(Broker::start(config)).unwrap());

@@ -32,6 +32,7 @@ impl World {
     async fn of(made_of: impl FnOnce(BrokerBuilder) -> BrokerBuilder) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = BrokerConfig::at(dir.path());
+        config.disk_reserve_bytes = Some(1 << 20);
         (config.listen, config.http) = (None, None);
         let broker = made_of(Broker::builder(config)).start().await.unwrap();
         let client = client(&broker).await;

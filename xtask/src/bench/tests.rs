@@ -8,6 +8,7 @@ use site::Site;
 pub(super) fn with_broker(work: impl AsyncFnOnce(&Site) -> anyhow::Result<()>) {
     let directory = tempfile::tempdir().unwrap();
     let mut config = BrokerConfig::at(directory.path());
+    config.disk_reserve_bytes = Some(1 << 20);
     (config.listen, config.http) = (Some("127.0.0.1:0".parse().unwrap()), None);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {

@@ -7,6 +7,7 @@ use grower_broker::{Broker, BrokerConfig};
 fn all_loads_together_get_on_and_what_they_wrote_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = BrokerConfig::at(directory.path());
+    config.disk_reserve_bytes = Some(1 << 20);
     let any = Some("127.0.0.1:0".parse().unwrap());
     (config.listen, config.http) = (any, any);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
