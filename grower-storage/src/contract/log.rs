@@ -1,6 +1,7 @@
 //! The promises of [`Log`] that hold for every log, in files or not.
 
 mod append;
+mod compact;
 mod drop;
 mod kit;
 mod producers;
@@ -19,8 +20,8 @@ use crate::log::{Log, LogOptions};
 /// grower_storage::contract::log(|options| Box::new(MemLog::new(options)));
 /// ```
 pub fn log(mut open: impl FnMut(LogOptions) -> Box<dyn Log>) {
-    let promises = append::PROMISES.iter().chain(read::PROMISES).chain(drop::PROMISES).chain(producers::PROMISES);
-    for promise in promises {
+    let promises = [append::PROMISES, read::PROMISES, drop::PROMISES, compact::PROMISES, producers::PROMISES];
+    for promise in promises.into_iter().flatten() {
         promise(&mut kit::Kit::new(open(LogOptions::tiny())));
     }
 }

@@ -83,7 +83,9 @@ pub trait Log: Send {
     /// answers the log start. Durable when this returns.
     fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError>;
 
-    /// A pass of compaction over the records before `upto`, if one is due. It reads and writes while the log goes on.
+    /// A pass of compaction over the records before `upto`, if one is due. It reads and writes while the log goes on. Of
+    /// each key it keeps the last record, and every record keeps its offset. A log that is in no files has no pass: it
+    /// keeps everything.
     fn compaction(&self, policy: &CompactionPolicy, upto: Offset, now: Timestamp) -> Option<Compaction>;
 
     /// Takes what such a pass has finished; durable when this returns. False if the log was truncated or trimmed under
