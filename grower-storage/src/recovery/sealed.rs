@@ -1,4 +1,12 @@
 //! Opens a segment that has a successor: nothing of it is read but a glance at its index.
+//!
+//! The glance compares the file's length and one batch with the index. It tells a file that was cut, or strayed in from
+//! another base offset, but not one that was replaced whole by one of the same base offset, length and batches in the
+//! same places: of another partition, or of this one at an older time together with its index. Only the witnesses tell
+//! the former, and they do not say which of the two files is the stranger: refusing the records here would make a
+//! swapped index, which costs nothing, cost a segment. `verify`, the check of a reported batch and a reader's own check do
+//! look at them. The latter was sound once, so nothing in it is wrong but its age; a checkpoint would have to know every
+//! segment's last witness, and be written at each roll. Who restores single files by hand runs `verify` first.
 
 use super::decide::{IndexSeen, IndexVerdict, Place, Seen, Verdict, decide, decide_index};
 use super::index::store_index;
