@@ -1,15 +1,15 @@
 //! `top`.
 
-use crate::session::{Session, interrupted};
+use crate::session::Session;
 use crate::top::model::{After, Model, Snapshot};
-use crate::top::{poll::poll, render::render};
-use anyhow::ensure;
+use crate::top::{poll::poll, render::render, screen::Screen};
+use anyhow::{Context, ensure};
 use clap::Args;
 use grower_client::Admin;
-use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Watch a broker: topics with their rates, groups with their lag, syncs, memory, disk
@@ -35,34 +35,36 @@ impl Top {
             std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
             "top needs a terminal; in a pipe use topic list, group describe or broker describe"
         );
-        let (events, snapshots) = (keys(), snapshots(session.client.admin()));
+        // Before the terminal is taken: from then on no signal may end the process by itself.
+        let signals =
+            [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let terminal = ratatui::try_init()?; // A panic restores the terminal as well.
-        let shown = show(terminal, events, snapshots, colour).await;
-        ratatui::restore();
-        shown
+        let screen = Screen::open()?;
+        let (events, snapshots) = (keys(), snapshots(session.client.admin()));
+        show(screen, events, snapshots, signals, colour).await
     }
 }
 
 async fn show(
-    mut terminal: DefaultTerminal,
+    mut screen: Screen,
     mut events: mpsc::UnboundedReceiver<Event>,
     mut snapshots: mpsc::Receiver<Result<Snapshot, String>>,
+    [mut interrupt, mut terminate, mut hangup]: [Signal; 3],
     colour: bool,
 ) -> anyhow::Result<()> {
     let mut model = Model::new();
-    let interrupted = interrupted();
-    tokio::pin!(interrupted);
     loop {
-        terminal.draw(|frame| render(&mut model, frame, colour))?;
+        screen.draw(|frame| render(&mut model, frame, colour))?;
         tokio::select! {
             event = events.recv() => match event {
                 Some(Event::Key(key)) if key.is_press() && model.key(key) == After::Quit => return Ok(()),
                 Some(_) => {} // A new size is drawn for.
                 None => return Ok(()),
             },
-            Some(polled) = snapshots.recv() => model.take(polled),
-            () = &mut interrupted => return Ok(()),
+            polled = snapshots.recv() => model.take(polled.context("nobody asks the broker any more")?),
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => return Ok(()),
         }
     }
 }

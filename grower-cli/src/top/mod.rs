@@ -3,6 +3,7 @@
 pub(crate) mod model;
 pub(crate) mod poll;
 pub(crate) mod render;
+pub(crate) mod screen;
 
 #[cfg(test)]
 mod tests;

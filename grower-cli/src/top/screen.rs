@@ -1,0 +1,56 @@
+//! The terminal while the view has it. However that ends, by a key, a signal, an error or a panic, it is given back as it was.
+
+use ratatui::crossterm::terminal::is_raw_mode_enabled;
+use ratatui::{DefaultTerminal, Frame};
+use std::io;
+
+/// A terminal that shows nothing but the view.
+pub(crate) struct Screen {
+    terminal: DefaultTerminal,
+    _after: After<fn()>,
+}
+
+impl Screen {
+    /// Takes the terminal. A panic anywhere in the process gives it back before it says what happened.
+    pub(crate) fn open() -> io::Result<Self> {
+        let after = After(give_back as fn()); // First: opening may fail halfway.
+        Ok(Self { terminal: ratatui::try_init()?, _after: after })
+    }
+
+    pub(crate) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(render).map(drop)
+    }
+}
+
+/// Unless a panic did so: a second time would put the cursor where it was long ago, into what the panic said.
+fn give_back() {
+    if is_raw_mode_enabled().unwrap_or(true) {
+        ratatui::restore();
+    }
+}
+
+/// Does something when it is dropped, whatever the reason.
+struct After<F: Fn()>(F);
+
+impl<F: Fn()> Drop for After<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn what_is_to_be_done_at_the_end_is_done_after_a_panic_too() {
+        let done = Cell::new(0);
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let _after = After(|| done.set(done.get() + 1));
+            panic!("in the middle of drawing");
+        }));
+        assert_eq!((ended.is_err(), done.get()), (true, 1));
+    }
+}
