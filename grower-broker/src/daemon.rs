@@ -5,6 +5,7 @@
 //! to find out.
 
 mod log;
+mod pages;
 mod purge;
 mod service;
 
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the process to its end.
 pub(crate) fn run() -> ExitCode {
+    pages::keep_small();
     let flags = Flags::parse();
     match prepare_and_serve(&flags) {
         Ok(()) => ExitCode::SUCCESS,
