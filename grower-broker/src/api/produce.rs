@@ -77,7 +77,11 @@ impl Api {
         let length = bytes.len();
         self.space.admit(length)?;
         let limits = partition.config().batch_limits(now);
-        let batch = UnplacedBatch::check(bytes, &limits).map_err(|error| {
+        let window = UnplacedBatch::check_takes(&bytes, &limits);
+        let window = (0 < window).then(|| self.memory.take(window)); // Others wait the longer for theirs.
+        let batch = UnplacedBatch::check(bytes, &limits);
+        drop(window);
+        let batch = batch.map_err(|error| {
             Failure::new(
                 refusal_code(&error),
                 format_args!("{}/{}: {error}", partition.topic_name, partition.partition),

@@ -31,7 +31,8 @@ pub struct TopicConfig {
     pub retention_ms: Option<u64>,
     /// The oldest segment is dropped while the others still hold this many bytes.
     pub retention_bytes: Option<u64>,
-    /// The oldest segment is dropped while the others still hold this many records.
+    /// The oldest segment is dropped while the others still span this many offsets: so many of the records written last
+    /// are kept. What compaction took of them counts as well, so a compacted topic may hold fewer.
     pub retention_messages: Option<u64>,
     /// One index entry for each so many bytes of log; 0 makes one for each batch.
     pub index_interval_bytes: u32,
@@ -58,7 +59,7 @@ pub enum CleanupPolicy {
     Delete,
     /// Of each key the last record stays; `retention.*` mean nothing.
     Compact,
-    /// Both.
+    /// Both: of each key the last record stays, and leaves with its segment.
     CompactDelete,
 }
 

@@ -76,6 +76,13 @@ pub enum ClientBatchError {
 }
 
 impl UnplacedBatch {
+    /// What [`UnplacedBatch::check`] of these bytes takes of memory beside them: a decoder's window.
+    pub fn check_takes(bytes: &[u8], limits: &BatchLimits) -> usize {
+        let codec = BatchHeader::parse(bytes).ok().and_then(|header| codec(&header).ok());
+        let packed = bytes.get(HEADER_LENGTH..).unwrap_or_default();
+        codec.map_or(0, |codec| Plain::held(codec, packed, limits.plain_bytes_max))
+    }
+
     /// Takes exactly one batch as a producer sent it and checks all of it.
     pub fn check(bytes: BytesMut, limits: &BatchLimits) -> Result<Self, ClientBatchError> {
         if limits.batch_bytes_max < bytes.len() {

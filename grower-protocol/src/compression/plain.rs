@@ -7,6 +7,9 @@ use std::io::{BufRead, BufReader, ErrorKind};
 /// Pieces of this size come out of decoders that have no blocks of their own.
 const PIECE: usize = 32 << 10;
 
+/// Encoders look back so far at most, and blocks are no longer, unless asked for more.
+const WINDOW: usize = 8 << 20;
+
 /// What comes out of a decoder, up to a limit. What it holds at a time is the codec's window or block.
 pub struct Plain<'a> {
     codec: Codec,
@@ -29,6 +32,17 @@ impl<'a> Plain<'a> {
             }
         };
         Ok(Self { codec, limit, left: limit, reader })
+    }
+
+    /// What reading a stream of up to `limit` plain bytes holds in memory at a time, at most: the window or the blocks of its
+    /// codec. Whoever counts memory asks before it begins.
+    pub fn held(codec: Codec, packed: &[u8], limit: usize) -> usize {
+        match codec {
+            Codec::None => 0,
+            Codec::Gzip => 2 * PIECE,
+            Codec::Snappy => snappy::longest_block(packed).min(limit),
+            Codec::Lz4 | Codec::Zstd => limit.min(WINDOW),
+        }
     }
 
     /// The next bytes, as many as there are without decompressing more; none at the end of a sound stream.

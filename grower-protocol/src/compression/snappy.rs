@@ -69,6 +69,17 @@ impl<'a> Blocks<'a> {
     }
 }
 
+/// The longest plain length that a block of the stream announces. What is damaged announces nothing.
+pub(super) fn longest_block(packed: &[u8]) -> usize {
+    let mut blocks = Blocks::new(packed, usize::MAX);
+    let mut longest = 0;
+    while !blocks.packed.is_empty() {
+        let Ok(block) = blocks.take_packed() else { break };
+        longest = longest.max(snap::raw::decompress_len(block).unwrap_or(0));
+    }
+    longest
+}
+
 impl BufRead for Blocks<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.consumed == self.block.len() && !self.packed.is_empty() {

@@ -46,3 +46,16 @@ fn names_and_numbers_are_the_fixed_ones() {
     insta::assert_snapshot!(listed.join(", "), @"0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd");
     assert!("lzma".parse::<Codec>().is_err());
 }
+
+#[test]
+fn what_a_decoder_holds_is_known_before_it_begins() {
+    let plain = vec![0; 10 << 20];
+    let held = |codec, packed: &[u8], limit| Plain::held(codec, packed, limit);
+    let raw = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
+    assert_eq!(held(Codec::Snappy, &raw, 16 << 20), 10 << 20, "a block without frame is decompressed whole");
+    assert_eq!(held(Codec::Snappy, &raw, 1 << 20), 1 << 20, "and refused before that beyond the limit");
+    assert_eq!(held(Codec::Snappy, &compress(Codec::Snappy, &plain), 16 << 20), 32 << 10);
+    assert_eq!(held(Codec::Snappy, &raw[..2], 16 << 20), 0);
+    assert_eq!(held(Codec::None, &plain, 16 << 20), 0);
+    assert_eq!(held(Codec::Zstd, &compress(Codec::Zstd, &plain), 1 << 20), 1 << 20);
+}

@@ -95,6 +95,6 @@ pub struct RetentionLimits {
     pub ms: Option<u64>,
     /// The oldest segment goes while the others hold this many bytes.
     pub bytes: Option<u64>,
-    /// The oldest segment goes while the others hold this many records.
+    /// The oldest segment goes while this many records were written to the others, compacted or not.
     pub messages: Option<u64>,
 }

@@ -9,6 +9,7 @@ pub(crate) struct Facts {
     /// The offset after its last record.
     pub(crate) end: Offset,
     pub(crate) bytes: u64,
+    /// Those written to it: what compaction took counts as well.
     pub(crate) records: u64,
     /// None if it holds no record, or none whose timestamp is known.
     pub(crate) max_timestamp: Option<Timestamp>,
