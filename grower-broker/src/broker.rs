@@ -269,13 +269,15 @@ impl BrokerBuilder {
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let flushers = Arc::new(Flushers::start(disk.clone(), clock.clone(), health.clone(), settings.clone()));
+        let watchman = Arc::new(Watchman::start().map_err(StartError::Thread)?);
+        let flushers = Flushers::start(disk.clone(), clock.clone(), health.clone(), settings.clone(), watchman.clone());
+        let flushers = Arc::new(flushers);
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone(), &memory)?);
         let api = Arc::new(Api {
             memory,
             groups: groups.clone(),
             flushers,
-            watchman: Watchman::start().map_err(StartError::Thread)?,
+            watchman,
             rates: Rates::new(),
             backups,
             space: Space::new(disk, health.clone(), settings.clone()),

@@ -48,7 +48,7 @@ pub(crate) struct Api {
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Arc<Groups>,
     pub(crate) flushers: Arc<Flushers>,
-    pub(crate) watchman: Watchman,
+    pub(crate) watchman: Arc<Watchman>,
     pub(crate) space: Space,
     pub(crate) rates: Rates,
     pub(crate) backups: Backups,
@@ -90,7 +90,6 @@ impl Api {
             self.health.metrics().request_failed(failure.code);
             return burst.answer(call.correlation, &Response::Failed(failure), call.permit);
         }
-        self.watchman.stir();
         let timer = Timer::start(self.health.metrics(), &request); // Ends when dropped: here, or with the reply.
         match request {
             Request::Produce(produce) => self.produce(produce, call, timer, burst),

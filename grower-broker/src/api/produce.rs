@@ -48,6 +48,7 @@ impl Api {
             }
         };
         let now = self.clock.now();
+        let work = self.watchman.begin();
         let stored: Vec<Part<Stored>> = request
             .partitions
             .iter()
@@ -57,6 +58,7 @@ impl Api {
                 part.as_ref().err().into_iter().for_each(|failure| self.health.metrics().write_refused(failure.code));
             })
             .collect();
+        drop(work);
         match request.acks {
             Acks::None => self.flush_later(&stored),
             Acks::Leader => {

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::settings::LiveSettings;
 use crate::config::topic::FlushPolicy;
 use crate::health::Health;
+use crate::watchman::Watchman;
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::disk::{Disk, DiskError};
 use grower_storage::log::FlushPoint;
@@ -42,6 +43,7 @@ struct Shared {
     /// Waiters answered by the round before: more than one means that sharing pays.
     last_round: AtomicUsize,
     lone: Turn,
+    watchman: Arc<Watchman>,
     idle: Idle,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -62,6 +64,7 @@ impl Flushers {
         clock: Arc<dyn Clock>,
         health: Health,
         settings: Arc<LiveSettings>,
+        watchman: Arc<Watchman>,
     ) -> Self {
         let shared = Arc::new(Shared {
             disk,
@@ -73,6 +76,7 @@ impl Flushers {
             waiting: AtomicUsize::new(0),
             last_round: AtomicUsize::new(0),
             lone: Turn::default(),
+            watchman,
             idle: Idle::default(),
             threads: Mutex::default(),
         });
@@ -94,11 +98,7 @@ impl Flushers {
         }
         let shared = &self.0;
         let alone = lone.is_small() && shared.takes_lone();
-        let more = !alone || shared.round(partition);
-        if alone {
-            shared.lone.done();
-        }
-        if more {
+        if !alone || shared.lone_round(partition) {
             shared.enqueue(partition.clone());
         }
     }
@@ -173,6 +173,15 @@ impl Shared {
     /// Whether a lone request may sync in its own task; it gives its turn back afterwards.
     fn takes_lone(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 1 && self.last_round.load(Ordering::Relaxed) <= 1 && self.lone.take()
+    }
+
+    /// A round in the task of the request that asked for it.
+    fn lone_round(&self, partition: &Arc<Partition>) -> bool {
+        let work = self.watchman.begin();
+        let more = self.round(partition);
+        drop(work);
+        self.lone.done();
+        more
     }
 
     /// Producers wait for the disk.

@@ -10,6 +10,7 @@ use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
 use crate::metrics::Metrics;
 use crate::partition::{Flushers, Partition};
 use crate::topic::{IndexKind, Topics};
+use crate::watchman::Watchman;
 use grower_protocol::ids::{GroupId, NodeId, Offset, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{CommittedOffset, NewTopic, OffsetCommit, OffsetToCommit, Part};
 use grower_storage::disk::MemDisk;
@@ -56,7 +57,8 @@ impl World {
         topics.change(|image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
         let health = Health::new(Metrics::new());
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
-        let flushers = Arc::new(Flushers::start(disk, calendar.clone(), health, settings));
+        let watchman = Arc::new(Watchman::start().unwrap());
+        let flushers = Arc::new(Flushers::start(disk, calendar.clone(), health, settings, watchman));
         let groups = Groups::load(topics, flushers, calendar.clone(), &memory).unwrap();
         Self { groups, calendar, memory, topic }
     }
