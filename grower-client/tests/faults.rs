@@ -9,6 +9,7 @@ use grower_client::{
 };
 use grower_protocol::message::{Request, Response};
 use grower_protocol::wire::{Correlation, Preface};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use support::{Act, Fake, TOPIC, encode};
 
@@ -96,6 +97,22 @@ async fn a_definite_refusal_fails_its_own_records_alone() {
     assert_eq!(failed.len(), 3);
     let rest = (0..=30).map(|number| number.to_string()).filter(|value| !failed.contains(value));
     assert_eq!(fake.values(), rest.collect::<Vec<_>>());
+}
+
+/// Nobody looks at the time while nothing is asked, and somebody must as soon as something is.
+#[tokio::test]
+async fn an_answer_that_is_lost_after_a_long_silence_is_missed_all_the_same() {
+    let produced = AtomicU32::new(0);
+    let fake = Fake::new(move |request| match is_produce(request) && produced.fetch_add(1, Ordering::Relaxed) == 1 {
+        true => Act::Silence,
+        false => Act::Serve,
+    });
+    let producer = fake.client().await.producer().build().await.unwrap();
+    producer.send(Record::new(TOPIC).value("0")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let sent = producer.send(Record::new(TOPIC).value("1"));
+    tokio::time::timeout(Duration::from_secs(20), sent).await.expect("the connection is given up").unwrap();
+    assert_eq!(fake.values(), ["0", "1"]);
 }
 
 #[tokio::test]

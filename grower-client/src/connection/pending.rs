@@ -72,6 +72,11 @@ impl Pending {
         self.state.lock().waiting.values().any(|waiting| waiting.deadline <= now)
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.lock().waiting.is_empty()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

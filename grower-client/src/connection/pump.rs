@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How many requests leave in one write at most.
@@ -38,12 +38,14 @@ pub(super) struct Pump {
     pending: Arc<Pending>,
     decoder: FrameDecoder,
     request_timeout: Duration,
+    /// There are requests to write.
+    asked: Notify,
 }
 
 impl Pump {
     pub(super) fn new(address: Arc<str>, pending: Arc<Pending>, settings: &DialerSettings) -> Self {
         let decoder = FrameDecoder::new(settings.frame_bytes_max);
-        Self { address, pending, decoder, request_timeout: settings.request_timeout }
+        Self { address, pending, decoder, request_timeout: settings.request_timeout, asked: Notify::new() }
     }
 
     /// Runs until the connection ends or nobody holds its link any more.
@@ -69,6 +71,7 @@ impl Pump {
     ) -> ConnectionError {
         let mut burst = Vec::with_capacity(BURST_MAX);
         while 0 < outgoing.recv_many(&mut burst, BURST_MAX).await {
+            self.asked.notify_one();
             if let Err(error) = write_all(&mut write, &burst).await {
                 return ConnectionError::io(&self.address, error);
             }
@@ -84,6 +87,7 @@ impl Pump {
     async fn receive(&self, mut read: ReadHalf<Box<dyn Connection>>, mut unread: BytesMut) -> ConnectionError {
         let mut overdue = interval((self.request_timeout / 10).clamp(Duration::from_millis(5), Duration::from_secs(1)));
         overdue.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_idle = false; // Then nothing can be overdue, and thousands of idle connections cost nothing.
         loop {
             if let Err(error) = self.deliver(&mut unread) {
                 return error;
@@ -94,9 +98,13 @@ impl Pump {
                     Ok(_) => {}
                     Err(error) => return ConnectionError::io(&self.address, error),
                 },
-                _ = overdue.tick() => if self.pending.is_overdue(Instant::now()) {
-                    return ConnectionError::TimedOut { address: self.address.clone(), after: self.request_timeout };
-                },
+                _ = overdue.tick(), if !is_idle => {
+                    if self.pending.is_overdue(Instant::now()) {
+                        return ConnectionError::TimedOut { address: self.address.clone(), after: self.request_timeout };
+                    }
+                    is_idle = self.pending.is_empty();
+                }
+                () = self.asked.notified(), if is_idle => is_idle = false,
             }
         }
     }

@@ -36,8 +36,8 @@ impl Amounts {
     pub(super) fn quick() -> Self {
         Self {
             rounds: 3,
-            large: 200_000,
-            small: 1_000_000,
+            large: 150_000,
+            small: 750_000,
             single: 500,
             crowd: 300,
             idle: 2000,
