@@ -19,3 +19,22 @@ impl Clock for SystemClock {
         Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 }
+
+/// For tests: goes when it is told to.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Calendar(std::sync::atomic::AtomicI64);
+
+#[cfg(test)]
+impl Calendar {
+    pub(crate) fn pass(&self, millis: i64) {
+        self.0.fetch_add(millis, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Clock for Calendar {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(std::sync::atomic::Ordering::Relaxed))
+    }
+}

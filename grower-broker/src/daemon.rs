@@ -18,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -130,14 +130,22 @@ fn ready_line(listen: Option<SocketAddr>, http: Option<SocketAddr>) -> String {
 /// Says a line in one write, so that whoever waits for it never reads half of it. Does not wait long for somebody who
 /// does not read.
 fn say(line: &str) {
-    let line = format!("{line}\n");
+    let line: Arc<str> = format!("{line}\n").into();
     let (written, is_written) = mpsc::channel();
-    std::thread::spawn(move || {
-        // With stderr gone there is nobody to tell.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+    let said = line.clone();
+    let saying = std::thread::Builder::new().spawn(move || {
+        write(&said);
         let _ = written.send(());
     });
-    let _ = is_written.recv_timeout(PATIENCE); // Then it comes when it is read, or never.
+    match saying {
+        Ok(_) => drop(is_written.recv_timeout(PATIENCE)), // Then it comes when it is read, or never.
+        Err(_) => write(&line),                           // Without a thread it may take as long as it takes.
+    }
+}
+
+fn write(line: &str) {
+    // With stderr gone there is nobody to tell.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 fn reason(error: &anyhow::Error) -> String {

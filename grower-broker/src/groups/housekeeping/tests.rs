@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::Clock;
+use crate::clock::Calendar;
 use crate::config::BrokerConfig;
 use crate::config::settings::{LiveSettings, Settings};
 use crate::group::{GroupRecord, TOPIC, shard_of};
@@ -15,19 +15,8 @@ use grower_protocol::ids::{GroupId, NodeId, Offset, Timestamp, TopicId, TopicNam
 use grower_protocol::message::{CommittedOffset, NewTopic, OffsetCommit, OffsetToCommit, Part};
 use grower_storage::disk::MemDisk;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-
-/// Goes when it is told to.
-#[derive(Default)]
-struct Calendar(AtomicI64);
-
-impl Clock for Calendar {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
-    }
-}
 
 /// A broker's groups, a topic `events`, and the time of day.
 struct World {
@@ -69,7 +58,7 @@ impl World {
     }
 
     fn wait(&self, millis: i64) {
-        self.calendar.0.fetch_add(millis, Ordering::Relaxed);
+        self.calendar.pass(millis);
     }
 
     async fn commit(&self, group: &str, metadata: &str) {

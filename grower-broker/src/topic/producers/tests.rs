@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Calendar, Clock};
 use crate::logs::MemLogs;
 use crate::memory::Memory;
 use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
@@ -8,21 +8,11 @@ use grower_protocol::batch::{BatchBuilder, ProducerStamp, Record, UnplacedBatch}
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{NodeId, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName};
 use grower_protocol::message::NewTopic;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The smallest budget: its share for producers holds so many of them.
 const BUDGET: usize = 16 << 20;
 const MOST: u64 = 4_096;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-
-#[derive(Default)]
-struct Calendar(AtomicI64);
-
-impl Clock for Calendar {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
-    }
-}
 
 /// Two partitions, a budget and the time of day.
 struct World {
@@ -59,7 +49,7 @@ impl World {
     }
 
     fn wait(&self, millis: i64) {
-        self.calendar.0.fetch_add(millis, Ordering::Relaxed);
+        self.calendar.pass(millis);
     }
 
     fn remembered(&self) -> usize {
