@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) struct Cluster {
     bootstrap: Vec<Arc<str>>,
     control: Lane,
+    shared: Lane,
     view: RwLock<View>,
 }
 
@@ -33,7 +34,8 @@ struct View {
 
 impl Cluster {
     pub(crate) fn new(dialer: Arc<Dialer>, bootstrap: Vec<Arc<str>>) -> Self {
-        Self { bootstrap, control: Lane::new(dialer), view: RwLock::default() }
+        let shared = Lane::new(dialer.clone());
+        Self { bootstrap, control: Lane::new(dialer), shared, view: RwLock::default() }
     }
 
     pub(crate) fn dialer(&self) -> &Arc<Dialer> {
@@ -47,6 +49,11 @@ impl Cluster {
     /// The connections for everything that is small and must not wait.
     pub(crate) fn control_lane(&self) -> &Lane {
         &self.control
+    }
+
+    /// The connections for the small batches of all producers.
+    pub(crate) fn shared_lane(&self) -> &Lane {
+        &self.shared
     }
 
     /// A connection to any broker.

@@ -99,6 +99,36 @@ async fn a_definite_refusal_fails_its_own_records_alone() {
     assert_eq!(fake.values(), rest.collect::<Vec<_>>());
 }
 
+/// `producers` of one client, each known to the broker, send `count` records one at a time; each record is in the log once.
+async fn one_at_a_time(fake: &Fake, producers: usize, count: usize) {
+    let client = fake.client().await;
+    let mut sending = tokio::task::JoinSet::new();
+    for who in 0..producers {
+        let producer = client.producer().build().await.unwrap();
+        sending.spawn(async move {
+            for number in 0..count {
+                producer.send(Record::new(TOPIC).value(format!("{who}/{number}"))).await.unwrap();
+            }
+        });
+    }
+    sending.join_all().await;
+    let values = fake.values();
+    assert_eq!(values.len(), producers * count);
+    for who in 0..producers {
+        let sent = (0..count).map(|number| format!("{who}/{number}"));
+        let prefix = format!("{who}/");
+        assert!(sent.eq(values.iter().filter(|value| value.starts_with(&prefix)).cloned()), "{values:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_connection_that_producers_share_costs_none_of_them_a_record() {
+    let refused = Act::Refuse(ErrorCode::NotLeader);
+    let faults = [Act::ServeAndCut, Act::Cut, refused, Act::Silence, Act::Bytes(vec![0xff; 40]), Act::ServeAndCut];
+    let spaced = faults.into_iter().flat_map(|fault| std::iter::repeat_n(Act::Serve, 30).chain([fault]));
+    one_at_a_time(&Fake::failing(is_produce, spaced), 20, 20).await;
+}
+
 /// Nobody looks at the time while nothing is asked, and somebody must as soon as something is.
 #[tokio::test]
 async fn an_answer_that_is_lost_after_a_long_silence_is_missed_all_the_same() {

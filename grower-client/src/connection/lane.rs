@@ -1,6 +1,9 @@
-//! One connection to each broker, for one purpose: control, one producer's batches, one consumer's fetches.
+//! One connection to each broker, for one purpose: control, the small batches of all producers of a client, the batches of
+//! one producer that sends much, one consumer's fetches.
 //!
-//! Purposes do not share connections, so that a heartbeat never waits behind a megabyte of records.
+//! Purposes do not share connections, so that a heartbeat never waits behind a megabyte of records, nor does another
+//! producer's small record. Small batches do share one: what is asked together is written, read and answered together, and
+//! fifty producers cost little more than one.
 
 use super::{Dialer, Link};
 use crate::backoff;

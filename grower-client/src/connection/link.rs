@@ -19,6 +19,13 @@ pub(crate) struct Link {
     shared: Arc<Shared>,
 }
 
+/// The same connection, not one like it.
+impl PartialEq for Link {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     address: Arc<str>,

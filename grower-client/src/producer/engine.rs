@@ -9,6 +9,7 @@ use super::delivery::Placed;
 use super::entry::{Attempt, Numbered, Settled};
 use super::line::{Line, Step};
 use super::memory::Memory;
+use super::route::Road;
 use super::topic::{Partition, Topic, Turnout};
 use crate::cluster::Cluster;
 use crate::connection::{Answer, Lane, Link};
@@ -24,10 +25,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How much a producer may have unacknowledged, in bytes, and still share its connection with the others of its client.
+/// So nobody's record waits behind more than this of each of them.
+const SHARING_BYTES_MAX: usize = 32 << 10;
+
 /// One producer's inside.
 pub(super) struct Engine {
     pub(super) cluster: Arc<Cluster>,
-    pub(super) lane: Lane,
+    lane: Lane,
     pub(super) settings: Settings,
     pub(super) memory: Memory,
     identity: Option<ProducerIdentity>,
@@ -35,6 +40,8 @@ pub(super) struct Engine {
     alarm: Alarm,
     next_refresh: Mutex<Instant>,
     closed: AtomicBool,
+    /// It sends too much to share a connection; for ever, since turning from one to another costs a wait.
+    is_bulk: AtomicBool,
 }
 
 impl Engine {
@@ -49,6 +56,8 @@ impl Engine {
             topics: RwLock::default(),
             alarm: Alarm::default(),
             closed: AtomicBool::new(false),
+            // Nothing tells when the last batch without an answer has arrived, so it could not turn to another connection.
+            is_bulk: AtomicBool::new(settings.acks == Acks::None),
         });
         tokio::spawn(engine.clone().keep_time());
         engine
@@ -74,6 +83,25 @@ impl Engine {
             }
         }
         self.alarm.at(Instant::now());
+    }
+
+    /// Looks whether so much is under way that it must not go over the shared connection.
+    pub(super) fn weigh(&self) {
+        if SHARING_BYTES_MAX < self.memory.used() && self.road() == Road::Shared {
+            self.is_bulk.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whose connections it takes.
+    pub(super) fn road(&self) -> Road {
+        if self.is_bulk.load(Ordering::Acquire) { Road::Own } else { Road::Shared }
+    }
+
+    pub(super) fn lane(&self, road: Road) -> &Lane {
+        match road {
+            Road::Shared => self.cluster.shared_lane(),
+            Road::Own => &self.lane,
+        }
     }
 
     pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
@@ -113,7 +141,7 @@ impl Engine {
 
     /// Sends whatever can be sent of a partition.
     pub(super) fn drain(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>) {
-        let turnout = partition.lock().turnout(Instant::now());
+        let turnout = partition.lock().turnout(self.road(), Instant::now());
         self.turn_out(topic, partition, turnout);
     }
 
@@ -145,7 +173,7 @@ impl Engine {
                 }
                 Step::Identify => return self.identify(topic, partition), // Nothing can be sent until it has come.
             }
-            turnout = partition.rest();
+            turnout = partition.rest(self.road());
         }
     }
 
@@ -153,7 +181,7 @@ impl Engine {
         let plain_bytes = numbered.builder.size();
         let bytes = numbered.builder.build(numbered.stamp).freeze();
         topic.turn.left(partition.number.value(), plain_bytes, topic.count());
-        let attempt = partition.lock().line.built(numbered.id, bytes);
+        let attempt = partition.lock().built(numbered.id, bytes);
         if let Some(attempt) = attempt {
             self.send(topic, partition, link, attempt);
         }
@@ -186,7 +214,7 @@ impl Engine {
     ) {
         let (effects, deadline) = {
             let mut state = partition.lock();
-            (state.line.answered(id, result, Instant::now()), state.line.deadline())
+            (state.answered(id, result, Instant::now()), state.line.deadline())
         };
         self.settle(effects.settled);
         if effects.look_again {
@@ -200,8 +228,8 @@ impl Engine {
 
     pub(super) fn settle(&self, settled: Vec<Settled>) {
         for Settled { promise, reserved, verdict } in settled {
+            self.memory.release(reserved); // First: who hears of the ack sends the next.
             promise.resolve(verdict);
-            self.memory.release(reserved);
         }
     }
 

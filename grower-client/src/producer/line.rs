@@ -35,6 +35,17 @@ pub(super) enum Step {
     Identify,
 }
 
+impl Step {
+    /// How many attempts come of it, at most.
+    pub(super) fn attempts(&self) -> usize {
+        match self {
+            Self::Build(_) => 1,
+            Self::Resend(attempts) => attempts.len(),
+            Self::Identify => 0,
+        }
+    }
+}
+
 impl Line {
     pub(super) fn new(
         place: TopicPartition,

@@ -58,6 +58,11 @@ impl Memory {
         Ok(bytes)
     }
 
+    /// How much is taken.
+    pub(super) fn used(&self) -> usize {
+        self.capacity.saturating_sub(self.free.available_permits())
+    }
+
     /// Whether somebody waits for room.
     pub(super) fn is_short(&self) -> bool {
         0 < self.waiting.load(Ordering::Relaxed)

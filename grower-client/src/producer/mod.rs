@@ -1,7 +1,7 @@
 //! Sending records.
 //!
 //! A record goes to its partition's [`line::Line`]: an accumulator of records and a window of numbered batches, both pure.
-//! The [`engine::Engine`] carries out what lines decide.
+//! The [`engine::Engine`] carries out what lines decide, over the connection that the partition's [`route::Route`] names.
 
 mod accumulator;
 mod alarm;
@@ -13,6 +13,7 @@ mod line;
 mod memory;
 mod partitioner;
 mod repair;
+mod route;
 mod topic;
 mod verdict;
 mod window;
@@ -77,6 +78,7 @@ impl Producer {
             None => self.route_again(&topic, &record).await?,
         };
         let reserved = engine.memory.reserve(&record, || engine.hurry()).await?;
+        engine.weigh();
         self.push(&topic, &partition, record, reserved)
     }
 
@@ -129,7 +131,7 @@ impl Producer {
             if !is_news && !is_awaited {
                 return Ok(delivery); // It joined a batch whose turn comes anyway.
             }
-            let turnout = state.turnout(Instant::now());
+            let turnout = state.turnout(engine.road(), Instant::now());
             // After the turn: what just left needs no alarm before its delivery timeout.
             let deadline = if was_busy { None } else { state.line.deadline() };
             (delivery, deadline, turnout)

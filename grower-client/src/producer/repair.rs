@@ -16,7 +16,7 @@ impl Engine {
             tokio::spawn(async move {
                 engine.repair_until_done(&topic).await;
                 topic.end_repair();
-                if topic.is_stuck() {
+                if topic.is_stuck(engine.road()) {
                     engine.repair(&topic); // Something broke just before the end.
                 }
             });
@@ -67,8 +67,9 @@ impl Engine {
         partition: &Arc<Partition>,
     ) -> Result<(), RequestError> {
         let leader = self.cluster.leader(metadata, partition.number).ok_or_else(|| leaderless(topic))?;
-        let link = self.lane.link(&leader).await?;
-        partition.lock().link = Some(link);
+        let road = self.road();
+        let link = self.lane(road).link(&leader).await?;
+        partition.lock().route.offer(road, link);
         self.drain(topic, partition);
         Ok(())
     }

@@ -1,9 +1,14 @@
 //! A topic as a producer sees it: its partitions' lines, and whose turn it is.
 
+use super::delivery::Placed;
+use super::entry::{Attempt, BatchId, Effects};
 use super::line::{Line, Step};
 use super::partitioner::{Partitioner, Turn};
+use super::route::{Passable, Passage, Road, Route};
 use crate::connection::Link;
+use crate::error::RequestError;
 use crate::record::{Record, TopicPartition};
+use bytes::Bytes;
 use grower_protocol::ids::{PartitionId, TopicName};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::sync::Arc;
@@ -31,16 +36,16 @@ pub(super) struct Partition {
 
 /// What is behind a partition's lock.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct State<L = Link> {
     pub(super) line: Line,
     /// The connection to its leader.
-    pub(super) link: Option<Link>,
+    pub(super) route: Route<L>,
 }
 
 /// What a sender does next.
-pub(super) enum Turnout {
+pub(super) enum Turnout<L = Link> {
     /// This, over this connection.
-    Step(Step, Link),
+    Step(Step, L),
     /// Find the leader and connect.
     Connect,
     /// Nothing.
@@ -61,7 +66,7 @@ impl Topic {
     pub(super) fn resize(&self, count: u32, line: impl Fn(PartitionId) -> Line) {
         let mut partitions = self.partitions.write();
         for number in (partitions.len() as u32..count).map(PartitionId::new) {
-            let state = Mutex::new(State { line: line(number), link: None });
+            let state = Mutex::new(State { line: line(number), route: Route::default() });
             partitions.push(Arc::new(Partition { number, state }));
         }
         self.count.store(count, Ordering::Release);
@@ -94,12 +99,9 @@ impl Topic {
         self.repairing.store(false, Ordering::Release);
     }
 
-    /// Whether some partition has records and no connection.
-    pub(super) fn is_stuck(&self) -> bool {
-        self.partitions.read().iter().any(|partition| {
-            let state = partition.lock();
-            state.line.is_busy() && state.open_link().is_none()
-        })
+    /// Whether some partition has records and no connection that would do.
+    pub(super) fn is_stuck(&self, road: Road) -> bool {
+        self.partitions.read().iter().any(|partition| partition.lock().is_stuck(road))
     }
 }
 
@@ -110,27 +112,46 @@ impl Partition {
     }
 
     /// What to do next, once a step was done.
-    pub(super) fn rest(&self) -> Turnout {
+    pub(super) fn rest(&self, road: Road) -> Turnout {
         let mut state = self.state.lock();
         state.line.rest();
-        state.turnout(Instant::now())
+        state.turnout(road, Instant::now())
     }
 }
 
-impl State {
-    /// What to do next.
-    pub(super) fn turnout(&mut self, now: Instant) -> Turnout {
-        match self.open_link() {
-            Some(_) => match (self.line.next(now), &self.link) {
-                (Some(step), Some(link)) => Turnout::Step(step, link.clone()),
-                _ => Turnout::Rest,
+impl<L: Passable> State<L> {
+    /// What to do next, for a producer that wants this road.
+    pub(super) fn turnout(&mut self, road: Road, now: Instant) -> Turnout<L> {
+        match self.route.passage(road) {
+            Passage::Open(link) => match self.line.next(now) {
+                Some(step) => {
+                    self.route.depart(step.attempts());
+                    Turnout::Step(step, link)
+                }
+                None => Turnout::Rest,
             },
-            None if self.line.is_busy() => Turnout::Connect,
-            None => Turnout::Rest,
+            Passage::Missing if self.line.is_busy() => Turnout::Connect,
+            Passage::Missing | Passage::Turning => Turnout::Rest,
         }
     }
 
-    fn open_link(&self) -> Option<&Link> {
-        self.link.as_ref().filter(|link| link.is_open())
+    /// The bytes of a batch whose step was taken: what to send, unless it was given up meanwhile.
+    pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<Attempt> {
+        let attempt = self.line.built(id, bytes);
+        if attempt.is_none() {
+            self.route.arrived();
+        }
+        attempt
+    }
+
+    /// The answer to an attempt.
+    pub(super) fn answered(&mut self, id: BatchId, result: Result<Placed, RequestError>, now: Instant) -> Effects {
+        self.route.arrived();
+        self.line.answered(id, result, now)
+    }
+
+    /// Whether it has records and no connection that would do.
+    pub(super) fn is_stuck(&mut self, road: Road) -> bool {
+        self.line.is_busy() && self.route.passage(road) == Passage::Missing
     }
 }

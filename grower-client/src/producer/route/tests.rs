@@ -1,0 +1,323 @@
+//! A partition against connections that break, close, move and are outgrown: it is never on two of them, and never stuck.
+
+use super::*;
+use crate::error::{ConnectionError, RequestError};
+use crate::producer::accumulator::BatchSettings;
+use crate::producer::delivery::Placed;
+use crate::producer::entry::{Attempt, BatchId, Numbered, Settled};
+use crate::producer::line::{Line, Step};
+use crate::producer::topic::{State, Turnout};
+use crate::producer::window::WindowSettings;
+use crate::record::TopicPartition;
+use grower_protocol::batch::Record;
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId, TopicName};
+use grower_protocol::message::{Durability, ErrorCode, Failure, ProducerIdentity};
+use proptest::prelude::*;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longer than all that a test waits, so that nothing hides a sender that was never woken.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1_000);
+/// More than any backoff.
+const PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug)]
+struct Wire {
+    number: usize,
+    is_open: Rc<Cell<bool>>,
+}
+
+impl PartialEq for Wire {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Passable for Wire {
+    fn is_open(&self) -> bool {
+        self.is_open.get()
+    }
+}
+
+/// A sender in the middle of its step.
+struct Sender {
+    wire: Wire,
+    to_build: Option<Numbered>,
+    to_send: VecDeque<Attempt>,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Push,
+    /// The sender builds, or sends one attempt, or looks for the next step.
+    Act,
+    Answer(usize, Option<ErrorCode>),
+    /// The connection closes. Those that wait on it hear of it one by one.
+    Close,
+    /// The producer has outgrown the shared connection.
+    Grow,
+    /// Somebody else is the leader; the old connection stays open.
+    Move,
+    /// The repair that was asked for is done.
+    Repaired,
+    Identified,
+    Wait,
+    /// Everybody's patience ends; what is on its way stays there.
+    TimeOut,
+}
+
+struct World {
+    state: State<Wire>,
+    road: Road,
+    now: Instant,
+    sender: Option<Sender>,
+    under_way: Vec<(Wire, BatchId)>,
+    /// The last connection of each road.
+    shared: Option<Wire>,
+    own: Option<Wire>,
+    wires: usize,
+    repairing: Option<Road>,
+    is_identifying: bool,
+    answers: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let place = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+        let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
+        let window = WindowSettings {
+            codec: Codec::None,
+            in_flight_max: 5,
+            delivery_timeout: DELIVERY_TIMEOUT,
+            backoff: |_| Duration::from_secs(1),
+        };
+        let line = Line::new(place, batches, window, TopicId::from_random([7; 16]), Some(identity(1)));
+        Self {
+            state: State { line, route: Route::default() },
+            road: Road::Shared,
+            now: Instant::now(),
+            sender: None,
+            under_way: Vec::new(),
+            shared: None,
+            own: None,
+            wires: 0,
+            repairing: None,
+            is_identifying: false,
+            answers: 0,
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Push => {
+                drop(self.state.line.push(&Record::default(), 1, || self.now));
+                self.turn_out();
+            }
+            Event::Act => self.act(),
+            Event::Answer(which, refusal) => self.answer(which, refusal),
+            Event::Close => {
+                let wire = self.under_way.last().map(|(wire, _)| wire).or(self.shared.as_ref());
+                wire.into_iter().for_each(|wire| wire.is_open.set(false));
+            }
+            Event::Grow => self.road = Road::Own,
+            Event::Move => {
+                (self.shared, self.own) = (None, None);
+                self.repair();
+            }
+            Event::Repaired => self.repaired(),
+            Event::Identified => {
+                if std::mem::take(&mut self.is_identifying) {
+                    self.answers += 1;
+                    self.state.line.become_producer(Ok(identity(self.answers + 1)));
+                    self.turn_out();
+                }
+            }
+            Event::Wait => self.wait(PAUSE),
+            Event::TimeOut => self.wait(DELIVERY_TIMEOUT),
+        }
+    }
+
+    /// What a sender does who takes the next step, if nobody is at one.
+    fn turn_out(&mut self) {
+        match self.state.turnout(self.road, self.now) {
+            Turnout::Step(Step::Build(numbered), wire) => {
+                self.sender = Some(Sender { wire, to_build: Some(numbered), to_send: VecDeque::new() });
+            }
+            Turnout::Step(Step::Resend(attempts), wire) => {
+                self.sender = Some(Sender { wire, to_build: None, to_send: attempts.into() });
+            }
+            Turnout::Step(Step::Identify, _) => self.is_identifying = true,
+            Turnout::Connect => self.repair(),
+            Turnout::Rest => {}
+        }
+    }
+
+    fn act(&mut self) {
+        let Some(sender) = &mut self.sender else { return };
+        if let Some(numbered) = sender.to_build.take() {
+            let bytes = numbered.builder.build(numbered.stamp).freeze();
+            sender.to_send.extend(self.state.built(numbered.id, bytes));
+        } else if let Some(attempt) = sender.to_send.pop_front() {
+            let (wire, id) = (sender.wire.clone(), attempt.id);
+            self.under_way.push((wire, id));
+            let first = &self.under_way[0].0;
+            assert!(self.under_way.iter().all(|(wire, _)| wire == first), "on two connections: {:?}", self.under_way);
+        } else {
+            self.sender = None;
+            self.state.line.rest();
+            self.turn_out();
+        }
+    }
+
+    fn answer(&mut self, which: usize, refusal: Option<ErrorCode>) {
+        if self.under_way.is_empty() {
+            return;
+        }
+        let (wire, id) = self.under_way.remove(which % self.under_way.len());
+        self.answers += 1;
+        let placed = Placed { base_offset: Some(Offset::new(self.answers)), durability: Durability::Fsynced };
+        let lost = || RequestError::Lost(ConnectionError::Closed { address: "b".into() });
+        let result = match refusal {
+            _ if !wire.is_open() => Err(lost()),
+            Some(code) => Err(Failure::new(code, "as the test wants").into()),
+            None => Ok(placed),
+        };
+        let effects = self.state.answered(id, result, self.now);
+        settle(effects.settled);
+        if effects.look_again {
+            self.repair();
+        }
+        self.turn_out();
+    }
+
+    fn repair(&mut self) {
+        self.repairing.get_or_insert(self.road); // The road is chosen before the connection is there.
+    }
+
+    fn repaired(&mut self) {
+        let Some(road) = self.repairing.take() else { return };
+        let wires = self.wires;
+        let lane = if road == Road::Own { &mut self.own } else { &mut self.shared };
+        if lane.as_ref().is_none_or(|wire| !wire.is_open()) {
+            *lane = Some(Wire { number: wires, is_open: Rc::new(Cell::new(true)) });
+            self.wires += 1;
+        }
+        let wire = lane.clone().unwrap();
+        self.state.route.offer(road, wire);
+        self.turn_out();
+        if self.state.is_stuck(self.road) {
+            self.repair();
+        }
+    }
+
+    /// The alarm rings if it was set to a time that has come.
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        if self.state.line.deadline().is_some_and(|deadline| deadline <= self.now) {
+            settle(self.state.line.expire(self.now));
+            self.turn_out();
+        }
+    }
+
+    /// Nothing fails any more, and nobody hands in anything.
+    fn heal(&mut self) {
+        for _ in 0..40 {
+            self.apply(Event::Repaired);
+            (0..20).for_each(|_| self.apply(Event::Act));
+            (0..5).for_each(|_| self.apply(Event::Answer(0, None)));
+            self.apply(Event::Identified);
+            self.apply(Event::Wait);
+        }
+    }
+
+    fn check(&self) {
+        assert!(!self.state.line.is_busy(), "stuck, with {:?}", self.state.route);
+        assert_eq!(self.under_way.len(), 0, "sent and nobody knows");
+        assert_eq!(self.state.route.under_way, 0, "somebody was counted twice, or never came back");
+    }
+}
+
+fn settle(settled: Vec<Settled>) {
+    settled.into_iter().for_each(|settled| settled.promise.resolve(settled.verdict));
+}
+
+fn identity(id: u64) -> ProducerIdentity {
+    ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let codes =
+        vec![ErrorCode::NotLeader, ErrorCode::DiskFull, ErrorCode::InvalidRecord, ErrorCode::OutOfOrderSequence];
+    let refusal = prop_oneof![3 => Just(None), 1 => prop::sample::select(codes).prop_map(Some)];
+    prop_oneof![
+        6 => Just(Event::Push),
+        12 => Just(Event::Act),
+        6 => (any::<usize>(), refusal).prop_map(|(which, refusal)| Event::Answer(which, refusal)),
+        1 => Just(Event::Close),
+        1 => Just(Event::Grow),
+        1 => Just(Event::Move),
+        4 => Just(Event::Repaired),
+        1 => Just(Event::Identified),
+        2 => Just(Event::Wait),
+        1 => Just(Event::TimeOut),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_partition_is_never_on_two_connections_and_never_stuck(events in prop::collection::vec(event(), 0..80)) {
+        let mut world = World::new();
+        for event in events {
+            world.apply(event);
+        }
+        world.heal();
+        world.check();
+    }
+}
+
+/// A partition with this many batches under way on the shared connection.
+fn with_under_way(batches: usize) -> World {
+    let mut world = World::new();
+    world.apply(Event::Push);
+    world.apply(Event::Repaired);
+    (0..3).for_each(|_| world.apply(Event::Act));
+    world.apply(Event::Answer(0, None)); // The broker knows the producer.
+    (0..batches).for_each(|_| world.apply(Event::Push));
+    (0..20).for_each(|_| world.apply(Event::Act));
+    assert_eq!(world.under_way.len(), batches);
+    world
+}
+
+#[test]
+fn who_outgrows_the_shared_connection_waits_for_its_last_answer_and_goes_on_by_itself() {
+    let mut world = with_under_way(2);
+    world.apply(Event::Grow);
+    world.apply(Event::Push);
+    world.apply(Event::Repaired);
+    world.apply(Event::Answer(1, None));
+    (0..5).for_each(|_| world.apply(Event::Act));
+    assert_eq!(world.under_way.len(), 1, "it waits");
+    world.apply(Event::Answer(0, None));
+    (0..5).for_each(|_| world.apply(Event::Act));
+    let (wire, _) = &world.under_way[0];
+    assert_eq!(Some(wire), world.own.as_ref());
+}
+
+#[test]
+fn what_was_given_up_is_under_way_all_the_same() {
+    let mut world = with_under_way(1);
+    world.apply(Event::TimeOut);
+    world.apply(Event::Move);
+    world.apply(Event::Push);
+    world.apply(Event::Repaired);
+    (0..5).for_each(|_| world.apply(Event::Act));
+    assert_eq!(world.under_way.len(), 1, "it waits");
+    world.heal();
+    world.check();
+}

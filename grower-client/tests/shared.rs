@@ -1,0 +1,150 @@
+//! The connection that all producers of a client share for small batches.
+
+mod world;
+
+use grower_client::ids::Offset;
+use grower_client::{Acks, Client, Producer, Record, TopicSpec, transport};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use world::{LONG, World, numbered, read};
+
+/// A way to the broker that counts its connections.
+#[derive(Clone, Default)]
+struct Turnstile {
+    passed: Arc<AtomicUsize>,
+    inside: watch::Sender<usize>,
+}
+
+impl Turnstile {
+    async fn client(&self, world: &World) -> Client {
+        let (turnstile, connect) = (self.clone(), world.connector());
+        let connect = move || {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            let (mut broker, inside) = (connect(), turnstile.inside.clone());
+            turnstile.passed.fetch_add(1, Ordering::Relaxed);
+            inside.send_modify(|inside| *inside += 1);
+            tokio::spawn(async move {
+                let _ = tokio::io::copy_bidirectional(&mut far, &mut broker).await;
+                inside.send_modify(|inside| *inside -= 1);
+            });
+            near
+        };
+        let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["counted"]);
+        builder.connect().await.unwrap()
+    }
+
+    fn passed(&self) -> usize {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    async fn all_left(&self) {
+        let mut inside = self.inside.subscribe();
+        let left = tokio::time::timeout(LONG, inside.wait_for(|inside| *inside == 0)).await;
+        assert!(left.is_ok(), "{} connections are left", *self.inside.borrow());
+    }
+}
+
+async fn world() -> (World, Turnstile, Client) {
+    let (world, turnstile) = (World::in_memory().await, Turnstile::default());
+    world.topic("events", TopicSpec::partitions(1)).await;
+    let client = turnstile.client(&world).await;
+    (world, turnstile, client)
+}
+
+async fn send(producer: &Producer, value: &str) -> Offset {
+    producer.send(Record::new("events").value(value.to_owned())).await.unwrap().offset.unwrap()
+}
+
+async fn in_log(world: &World, count: usize) -> Vec<String> {
+    read(&mut world.client.consumer().assign([("events", 0)]).build().await.unwrap(), count).await
+}
+
+/// The control connection, and the shared one.
+const TWO: usize = 2;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_producers_with_many_records_under_way_get_on_over_one_connection() {
+    let (world, turnstile, client) = world().await;
+    let mut sending = JoinSet::new();
+    for number in 0..200 {
+        let acks = if number % 2 == 0 { Acks::All } else { Acks::Leader };
+        let producer = client.producer().acks(acks).batch_records(1).build().await.unwrap();
+        sending.spawn(async move {
+            let mut deliveries = Vec::new();
+            for record in 0..20 {
+                deliveries
+                    .push(producer.enqueue(Record::new("events").value(format!("{number}/{record}"))).await.unwrap());
+            }
+            let mut offsets = Vec::new();
+            for delivery in deliveries {
+                offsets.push(delivery.await.unwrap().offset.unwrap());
+            }
+            assert!(offsets.is_sorted(), "{offsets:?}");
+        });
+    }
+    tokio::time::timeout(LONG, sending.join_all()).await.expect("they get on");
+    assert_eq!(turnstile.passed(), TWO);
+    let mut values = in_log(&world, 4_000).await;
+    values.sort_unstable();
+    values.dedup();
+    assert_eq!(values.len(), 4_000);
+}
+
+#[tokio::test]
+async fn a_producer_that_sends_much_gets_a_connection_of_its_own_and_keeps_its_order() {
+    let (world, turnstile, client) = world().await;
+    let (busy, other) = (client.producer().build().await.unwrap(), client.producer().build().await.unwrap());
+    let mut deliveries = Vec::new();
+    for value in numbered(0..20_000) {
+        deliveries.push(busy.enqueue(Record::new("events").value(value)).await.unwrap());
+    }
+    for (delivery, offset) in deliveries.into_iter().zip(0..) {
+        assert_eq!(delivery.await.unwrap().offset, Some(Offset::new(offset)));
+    }
+    assert_eq!(in_log(&world, 20_000).await, numbered(0..20_000).collect::<Vec<_>>());
+    send(&other, "small").await;
+    assert_eq!(turnstile.passed(), TWO + 1);
+}
+
+#[tokio::test]
+async fn without_answers_a_producer_has_a_connection_of_its_own_from_the_start() {
+    let (world, turnstile, client) = world().await;
+    let producer = client.producer().acks(Acks::None).build().await.unwrap();
+    for value in numbered(0..100) {
+        producer.send(Record::new("events").value(value)).await.unwrap();
+    }
+    assert_eq!(in_log(&world, 100).await, numbered(0..100).collect::<Vec<_>>());
+    let sharing = client.producer().build().await.unwrap();
+    send(&sharing, "another").await;
+    assert_eq!(turnstile.passed(), TWO + 1);
+}
+
+#[tokio::test]
+async fn the_end_of_a_producer_leaves_the_others_their_connection() {
+    let (_world, turnstile, client) = world().await;
+    let [closed, dropped, last] = [client.producer(), client.producer(), client.producer()];
+    let (closed, dropped) = (closed.build().await.unwrap(), dropped.build().await.unwrap());
+    let last = last.build().await.unwrap();
+    for (producer, offset) in [&closed, &dropped, &last].into_iter().zip(0..) {
+        assert_eq!(send(producer, "before").await, Offset::new(offset));
+    }
+    closed.close().await.unwrap();
+    let under_way = dropped.enqueue(Record::new("events").value("perhaps")).await.unwrap();
+    drop((closed, dropped, under_way));
+    send(&last, "after").await;
+    assert_eq!(turnstile.passed(), TWO);
+}
+
+#[tokio::test]
+async fn the_shared_connection_closes_with_the_last_that_may_use_it() {
+    let (_world, turnstile, client) = world().await;
+    let producer = client.producer().build().await.unwrap();
+    send(&producer, "small").await;
+    drop(client);
+    send(&producer, "small too").await;
+    assert_eq!(turnstile.passed(), TWO);
+    drop(producer);
+    turnstile.all_left().await;
+}
