@@ -129,6 +129,15 @@ async fn the_end_of_the_connection_that_producers_share_costs_none_of_them_a_rec
     one_at_a_time(&Fake::failing(is_produce, spaced), 20, 20).await;
 }
 
+/// On one thread, where whoever is woken last runs first: the first request must not leave before the others are there.
+/// If it does it takes as many writes as records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_was_answered_together_is_asked_together_again() {
+    let fake = Fake::new(|_| Act::Serve);
+    one_at_a_time(&fake, 50, 40).await;
+    assert!(fake.writes() < 1_000, "{} writes for 2,000 records", fake.writes());
+}
+
 /// Nobody looks at the time while nothing is asked, and somebody must as soon as something is.
 #[tokio::test]
 async fn an_answer_that_is_lost_after_a_long_silence_is_missed_all_the_same() {

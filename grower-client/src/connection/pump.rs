@@ -1,7 +1,8 @@
 //! Moves the bytes of one connection, both ways, in one task.
 //!
 //! Requests that wait together leave in one write; an answer's receiver is called right here, so that what it asks next
-//! is written without waking anybody. The first thing that goes wrong ends the connection and fails what still waits.
+//! is written without waking anybody. Answers that came together may wake many tasks, which then ask one after the other:
+//! a write gives them a turn first. The first thing that goes wrong ends the connection and fails what still waits.
 
 use super::DialerSettings;
 use super::pending::{Answer, Pending};
@@ -12,9 +13,11 @@ use grower_protocol::message::Response;
 use grower_protocol::wire::{self, Frame, FrameDecoder};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How many requests leave in one write at most.
@@ -40,12 +43,15 @@ pub(super) struct Pump {
     request_timeout: Duration,
     /// There are requests to write.
     asked: Notify,
+    /// How many answers came since the last write. Atomic only because a task may move between threads.
+    answered: AtomicUsize,
 }
 
 impl Pump {
     pub(super) fn new(address: Arc<str>, pending: Arc<Pending>, settings: &DialerSettings) -> Self {
         let decoder = FrameDecoder::new(settings.frame_bytes_max);
-        Self { address, pending, decoder, request_timeout: settings.request_timeout, asked: Notify::new() }
+        let (request_timeout, asked, answered) = (settings.request_timeout, Notify::new(), AtomicUsize::new(0));
+        Self { address, pending, decoder, request_timeout, asked, answered }
     }
 
     /// Runs until the connection ends or nobody holds its link any more.
@@ -72,6 +78,7 @@ impl Pump {
         let mut burst = Vec::with_capacity(BURST_MAX);
         while 0 < outgoing.recv_many(&mut burst, BURST_MAX).await {
             self.asked.notify_one();
+            self.gather(&mut burst, &mut outgoing).await;
             if let Err(error) = write_all(&mut write, &burst).await {
                 return ConnectionError::io(&self.address, error);
             }
@@ -82,6 +89,19 @@ impl Pump {
             }
         }
         ConnectionError::Closed { address: self.address.clone() } // No handle is left to see it.
+    }
+
+    /// Waits for one turn of all tasks if more were answered than ask again so far.
+    async fn gather(&self, burst: &mut Vec<Outgoing>, outgoing: &mut mpsc::UnboundedReceiver<Outgoing>) {
+        if self.answered.swap(0, Ordering::Relaxed) <= burst.len() {
+            return; // Nobody is to be expected: one that asks alone loses no time.
+        }
+        yield_now().await;
+        while burst.len() < BURST_MAX
+            && let Ok(more) = outgoing.try_recv()
+        {
+            burst.push(more);
+        }
     }
 
     async fn receive(&self, mut read: ReadHalf<Box<dyn Connection>>, mut unread: BytesMut) -> ConnectionError {
@@ -132,6 +152,7 @@ impl Pump {
         let Some(done) = self.pending.take(correlation) else {
             return Err(ConnectionError::Unasked { address: address(), correlation });
         };
+        self.answered.fetch_add(1, Ordering::Relaxed);
         done(Ok(Answer { response, attachment: frame.attachment.freeze() }));
         Ok(())
     }

@@ -9,9 +9,15 @@ use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
 use grower_protocol::message::*;
 use grower_protocol::wire::{self, Correlation, Frame, FrameDecoder, PREFACE_LENGTH, Preface};
 use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf, duplex, split,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// The topic there is.
@@ -44,6 +50,7 @@ pub(crate) struct Fake {
     log: Arc<Mutex<Log>>,
     script: Arc<Script>,
     preface: Preface,
+    writes: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -57,7 +64,7 @@ struct Log {
 
 impl Fake {
     pub(crate) fn new(script: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
-        Self { log: Arc::default(), script: Arc::new(script), preface: Preface::OURS }
+        Self { log: Arc::default(), script: Arc::new(script), preface: Preface::OURS, writes: Arc::default() }
     }
 
     /// One that fails only as long as `faults` has something for requests that `picks` picks.
@@ -89,7 +96,7 @@ impl Fake {
         let connect = move || {
             let (near, far) = duplex(1 << 16);
             tokio::spawn(fake.clone().serve(far));
-            near
+            Counted { stream: near, writes: fake.writes.clone() }
         };
         let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["fake:1"]);
         builder.request_timeout(Duration::from_millis(300)).connect().await
@@ -100,6 +107,11 @@ impl Fake {
         let log = self.log.lock().unwrap();
         let records = log.batches.iter().flat_map(|batch| batch.records(1 << 20).unwrap());
         records.map(|record| String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap()).collect()
+    }
+
+    /// How often clients wrote something, on all connections.
+    pub(crate) fn writes(&self) -> usize {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// How many records each batch has.
@@ -176,6 +188,57 @@ impl Fake {
             other => panic!("the fake broker does not know {other:?}"),
         };
         encode(correlation, &response, &[])
+    }
+}
+
+/// A client's end of a connection that counts its writes.
+struct Counted {
+    stream: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut DuplexStream> {
+        Pin::new(&mut self.get_mut().stream)
+    }
+
+    fn count<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.writes.fetch_add(usize::from(written.is_ready()), Ordering::Relaxed);
+        written
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.as_mut().stream().poll_write(cx, bytes);
+        self.count(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.as_mut().stream().poll_write_vectored(cx, pieces);
+        self.count(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
     }
 }
 
