@@ -6,7 +6,7 @@ use super::site::Site;
 use super::values::Identity;
 use anyhow::{Context, ensure};
 use grower_client::ids::{Offset, PartitionId};
-use grower_client::{Acks, Delivery, Durability, Producer, Record, StartFrom, TopicSpec};
+use grower_client::{Acks, Client, Delivery, Durability, Producer, Record, StartFrom, TopicSpec};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,11 @@ impl Writing {
     }
 
     pub(super) async fn producer(&self, site: &Site) -> anyhow::Result<Producer> {
-        let mut builder = site.client().await?.producer().acks(self.acks);
+        self.producer_of(&site.client().await?).await
+    }
+
+    pub(super) async fn producer_of(&self, client: &Client) -> anyhow::Result<Producer> {
+        let mut builder = client.producer().acks(self.acks);
         if let Some(records) = self.batch_records {
             builder = builder.batch_records(records).linger(Duration::from_millis(20)); // It is full long before.
         }

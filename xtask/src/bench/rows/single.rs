@@ -114,16 +114,17 @@ async fn send(producer: &Producer, topic: &str, writer: u32, number: u64, acks: 
 /// How many at once in `single-all-50`.
 const CROWD: u32 = 50;
 
-/// Fifty producers, each with a connection of its own and one record under way.
+/// Fifty producers of one client, which share its connection, each with one record under way.
 pub(super) async fn measure_crowd(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
     let name = "single-all-50";
     let count = u64::from(ground.amounts.crowd);
     let writing = Writing::new(&ground.topic(name), CROWD, count, SIZE);
     ground.warm_up(writing.bytes())?;
     writing.create_topic(ground.site).await?;
+    let client = ground.site.client().await?;
     let mut producers = Vec::new();
     for _ in 0..CROWD {
-        producers.push(writing.producer(ground.site).await?);
+        producers.push(writing.producer_of(&client).await?);
     }
     let mut working = JoinSet::new();
     let meter = Meter::start(ground.site)?;
