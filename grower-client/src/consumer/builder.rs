@@ -268,7 +268,7 @@ impl Site {
         if let (Some(interval), Some(committer)) = (settings.auto_commit, &committer) {
             tasks.spawn(commit::keep_committing(committer.clone(), shared.clone(), interval));
         }
-        tasks.spawn(Fetcher::new(cluster.clone(), shared.clone(), &settings).run());
+        tasks.spawn(Fetcher::run(cluster.clone(), shared.clone(), settings.clone()));
         Consumer::new(cluster, shared, settings, committer, tasks)
     }
 }

@@ -1,36 +1,41 @@
 //! Keeps records at hand: one task that asks each leader, over connections of its own, for whatever has room.
 //!
-//! A partition is asked for once at a time. Several requests may be waiting at one leader, so that a partition that is
+//! A partition is asked for once at a time, and again as soon as an answer's headers tell where it ends: the next records
+//! are on their way while these are checked. Several requests may be waiting at one leader, so that a partition that is
 //! read fast does not wait for the long poll of those that are idle.
 
+use super::arrival::Arrival;
 use super::builder::Settings;
 use super::inquiry::Inquiry;
-use super::intake::take_in;
+use super::intake::{foresee, take_in};
 use super::shelf::Shared;
+use super::slot::Version;
 use crate::cluster::Cluster;
-use crate::connection::{Answer, Lane};
+use crate::connection::Lane;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use bytes::Bytes;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
-use grower_protocol::message::{
-    ErrorCode, Failure, Fetch, FetchPartition, FetchedPartition, Part, Request, Response, TopicMetadata,
-};
-use std::collections::BTreeMap;
+use grower_protocol::message::{ErrorCode, Failure, Fetch, FetchPartition, FetchedPartition, Request, TopicMetadata};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 /// The most that is asked of a partition at once, in bytes.
 const FETCH_BYTES: usize = 4 << 20;
 /// Every partition may have this much at hand, however many there are, in bytes.
 const SHARE_MIN: usize = 64 << 10;
+/// From so many bytes on, checking them takes longer than asking for the next.
+const WORTH_FORESEEING: usize = 64 << 10;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) place: TopicPartition,
-    pub(super) version: u64,
+    pub(super) version: Version,
     pub(super) topic: TopicId,
     pub(super) offset: Offset,
     gaps_allowed: bool,
@@ -45,6 +50,8 @@ pub(super) struct Fetcher {
     prefetch_bytes: usize,
     max_wait: Duration,
     min_bytes: u32,
+    /// For connections' tasks, which check nothing themselves. They hold no fetcher: it ends although they wait.
+    arrivals: mpsc::UnboundedSender<Vec<Arrival>>,
 }
 
 /// What to ask whom, and when to look again.
@@ -55,7 +62,12 @@ struct Plan {
 }
 
 impl Fetcher {
-    pub(super) fn new(cluster: Arc<Cluster>, shared: Arc<Shared>, settings: &Settings) -> Self {
+    fn new(
+        cluster: Arc<Cluster>,
+        shared: Arc<Shared>,
+        settings: &Settings,
+        arrivals: mpsc::UnboundedSender<Vec<Arrival>>,
+    ) -> Self {
         Self {
             lane: Lane::new(cluster.dialer().clone()),
             cluster,
@@ -63,19 +75,36 @@ impl Fetcher {
             prefetch_bytes: settings.prefetch_bytes,
             max_wait: settings.fetch_max_wait,
             min_bytes: settings.fetch_min_bytes,
+            arrivals,
         }
     }
 
     /// Runs until it is aborted.
-    pub(super) async fn run(self) {
-        let fetcher = Arc::new(self);
+    pub(super) async fn run(cluster: Arc<Cluster>, shared: Arc<Shared>, settings: Settings) {
+        let (sender, mut arrivals) = mpsc::unbounded_channel(); // Bounded by what is asked for.
+        let fetcher = Arc::new(Self::new(cluster, shared, &settings, sender));
+        let mut unchecked = VecDeque::new();
         loop {
+            while let Ok(arrived) = arrivals.try_recv() {
+                unchecked.extend(arrived.into_iter().map(|arrival| fetcher.foresee(arrival)));
+            }
+            while let Some(small) = unchecked.pop_front_if(|arrival| arrival.len() < WORTH_FORESEEING) {
+                fetcher.take(small);
+            }
             let plan = fetcher.plan(Instant::now());
             for (leader, wanted) in plan.requests {
                 fetcher.ask(leader, wanted);
             }
+            if let Some(large) = unchecked.pop_front() {
+                yield_now().await; // The next request leaves before this is checked.
+                fetcher.take(large);
+                continue;
+            }
             let wake_at = plan.wake_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
+                Some(arrived) = arrivals.recv() => {
+                    unchecked.extend(arrived.into_iter().map(|arrival| fetcher.foresee(arrival)));
+                }
                 () = fetcher.shared.fetchable.notified() => {}
                 () = sleep_until(wake_at) => {}
             }
@@ -100,7 +129,7 @@ impl Fetcher {
                 topic: slot.topic,
                 offset: slot.fetch_from,
                 gaps_allowed: slot.gaps_allowed,
-                max_bytes: share.saturating_sub(slot.buffered_bytes()).min(FETCH_BYTES),
+                max_bytes: share.saturating_sub(slot.held_bytes()).min(FETCH_BYTES),
                 leader_epoch: topic.as_ref().and_then(|topic| leader_epoch(topic, &slot.place)),
             };
             let leader = topic.and_then(|topic| self.cluster.leader(&topic, slot.place.partition));
@@ -139,35 +168,53 @@ impl Fetcher {
             max_bytes: u32::try_from(total).unwrap_or(u32::MAX),
             partitions: wanted.iter().map(Wanted::to_message).collect(),
         });
-        let fetcher = self.clone();
-        let address = link.address().clone();
-        let done = Box::new(move |answer: Result<Answer, RequestError>| {
-            match answer.and_then(|answer| parts(&address, &wanted, answer)) {
-                Ok(parts) => parts.into_iter().zip(&wanted).for_each(|(part, wanted)| fetcher.fetched(wanted, part)),
-                Err(error) => fetcher.failed(&wanted, &error),
-            }
+        let (arrivals, address) = (self.arrivals.clone(), link.address().clone());
+        let done = Box::new(move |answer| {
+            drop(arrivals.send(Arrival::of(&address, wanted, answer))); // The consumer may be gone.
         });
         link.submit(&request, Bytes::new(), self.max_wait, done);
     }
 
-    fn fetched(self: &Arc<Self>, wanted: &Wanted, part: Part<(FetchedPartition, Bytes)>) {
-        let (fetched, bytes) = match part {
-            Ok(fetched) => fetched,
-            Err(failure) => return self.refused(wanted, failure),
-        };
+    /// Has the partition asked for what comes after these bytes, if there are so many that checking them takes a while.
+    fn foresee(&self, mut arrival: Arrival) -> Arrival {
+        let length = arrival.len();
+        if let Arrival::Brought { wanted, part: Ok((fetched, bytes)), foreseen } = &mut arrival
+            && WORTH_FORESEEING <= length
+            && fetched.damaged.is_none()
+            && let Some(next) = foresee(bytes, wanted.offset)
+            && let Some(slot) = self.shared.lock().current(&wanted.place, wanted.version)
+            && slot.foresee(wanted.offset, next, length)
+        {
+            *foreseen = length;
+        }
+        arrival
+    }
+
+    fn take(self: &Arc<Self>, arrival: Arrival) {
+        match arrival {
+            Arrival::Brought { wanted, part: Ok((fetched, bytes)), foreseen } => {
+                self.fetched(wanted, &fetched, bytes, foreseen);
+            }
+            Arrival::Brought { wanted, part: Err(failure), .. } => self.refused(&wanted, failure),
+            Arrival::Failed(wanted, error) => self.failed(&wanted, &error),
+        }
+    }
+
+    fn fetched(&self, mut wanted: Wanted, fetched: &FetchedPartition, bytes: Bytes, foreseen: usize) {
         let intake = take_in(bytes, wanted.offset, wanted.gaps_allowed);
         let damage = self.shared.with(&wanted.place, wanted.version, |slot, on_damage| {
             slot.high_watermark = Some(fetched.high_watermark);
             slot.log_start = Some(fetched.log_start);
             let next = intake.next;
-            let damage = slot.fetched(wanted.offset, intake, on_damage);
+            let damage = slot.fetched(wanted.offset, foreseen, intake, on_damage);
             if let Some((start, end)) = fetched.damaged.filter(|(_, end)| next < *end) {
                 slot.damaged(start.max(next)..end, "on the broker's disk".to_owned(), on_damage);
             }
-            damage
+            damage.zip(Some(slot.version))
         });
-        if let Some(damage) = damage.flatten() {
-            self.inquiry(wanted).look_into(damage);
+        if let Some((damage, version)) = damage.flatten() {
+            wanted.version = version;
+            self.inquiry(&wanted).look_into(damage);
         }
     }
 
@@ -213,33 +260,6 @@ impl Wanted {
             leader_epoch: self.leader_epoch,
         }
     }
-}
-
-/// Cuts an answer into what each partition gave.
-fn parts(
-    address: &Arc<str>,
-    wanted: &[Wanted],
-    answer: Answer,
-) -> Result<Vec<Part<(FetchedPartition, Bytes)>>, RequestError> {
-    let unexpected = || RequestError::Unexpected { address: address.clone(), request: "fetch" };
-    let mut rest = answer.attachment;
-    let fetched = match answer.response {
-        Response::Fetch(fetched) if fetched.partitions.len() == wanted.len() => fetched.partitions,
-        Response::Fetch(_) => return Err(unexpected()),
-        other => return Err(crate::error::refusal(address, "fetch", other)),
-    };
-    let mut cut = |part: FetchedPartition| {
-        let length = part.length as usize;
-        if rest.len() < length { Err(unexpected()) } else { Ok((part, rest.split_to(length))) }
-    };
-    let mut parts = Vec::with_capacity(fetched.len());
-    for part in fetched {
-        parts.push(match part {
-            Ok(part) => Ok(cut(part)?),
-            Err(failure) => Err(failure),
-        });
-    }
-    Ok(parts)
 }
 
 fn leader_epoch(topic: &TopicMetadata, place: &TopicPartition) -> Option<LeaderEpoch> {

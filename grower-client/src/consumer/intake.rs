@@ -51,6 +51,18 @@ pub(super) fn take_in(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> Intak
     }
 }
 
+/// The offset after the last of these batches, going by their headers alone; none if they do not add up.
+pub(super) fn foresee(mut bytes: &[u8], wanted: Offset) -> Option<Offset> {
+    let mut next = wanted;
+    while !bytes.is_empty() {
+        let header = BatchHeader::parse(bytes).ok()?;
+        bytes = bytes.get(header.total_length..)?;
+        let follows = next < header.next_offset();
+        next = follows.then(|| header.next_offset())?;
+    }
+    (wanted < next).then_some(next)
+}
+
 impl Intake {
     fn with(self, damage: Damage) -> Self {
         Self { damage: Some(damage), ..self }
@@ -102,6 +114,16 @@ mod tests {
     #[test]
     fn the_first_batch_may_begin_before_the_wanted_offset() {
         assert_eq!(take(&[batch(10, 5), batch(15, 1)], 12), (vec![10, 15], None));
+    }
+
+    #[test]
+    fn headers_foretell_what_a_check_will_find() {
+        let foreseen = |batches: &[Vec<u8>], wanted| foresee(&batches.concat(), Offset::new(wanted)).map(Offset::value);
+        assert_eq!(foreseen(&[batch(10, 5), batch(15, 1)], 12), Some(16));
+        assert_eq!(foreseen(&[batch(10, 5), batch(17, 1)], 10), Some(18), "compaction may have left a gap");
+        assert_eq!(foreseen(&[batch(10, 5), batch(10, 5)], 10), None);
+        assert_eq!(foreseen(&[batch(10, 5), batch(15, 1)[..60].to_vec()], 10), None);
+        assert_eq!(foreseen(&[], 10), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The [`shelf::Shelf`] holds every partition that is read; the fetcher fills it, the membership changes it, the reader
 //! takes from it. What has to be asked of brokers is asked beside it, never under its lock.
 
+mod arrival;
 mod builder;
 mod commit;
 mod fetcher;

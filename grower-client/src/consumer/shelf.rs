@@ -1,6 +1,6 @@
 //! All partitions that a consumer reads, and whose turn it is. Shared by the reader, the fetcher and the membership.
 
-use super::slot::{OnDamage, Slot};
+use super::slot::{OnDamage, Slot, Version};
 use crate::error::ConsumeError;
 use crate::record::{ConsumerRecord, TopicPartition};
 use grower_protocol::ids::{Offset, TopicId, TopicName};
@@ -32,7 +32,7 @@ pub(super) struct Shelf {
     /// How many partitions each topic had when it was first seen: those that come later start at their beginning.
     pub(super) first_counts: HashMap<TopicName, u32>,
     on_damage: OnDamage,
-    versions: u64,
+    moves: u64,
     turn: Option<TopicPartition>,
     turn_left: usize,
     /// Handed out by the last call.
@@ -55,7 +55,7 @@ impl Shared {
             slots: BTreeMap::new(),
             first_counts: HashMap::new(),
             on_damage,
-            versions: 0,
+            moves: 0,
             turn: None,
             turn_left: TURN,
             handed_out: Vec::new(),
@@ -99,12 +99,12 @@ impl Shared {
     pub(super) fn with<T>(
         &self,
         place: &TopicPartition,
-        version: u64,
+        version: Version,
         change: impl FnOnce(&mut Slot, OnDamage) -> T,
     ) -> Option<T> {
         let mut shelf = self.lock();
         let on_damage = shelf.on_damage;
-        let slot = shelf.slots.get_mut(place).filter(|slot| slot.version == version)?;
+        let slot = shelf.current(place, version)?;
         let result = change(slot, on_damage);
         let reader = if slot.has_something() { shelf.call_reader() } else { None };
         drop(shelf);
@@ -156,7 +156,7 @@ impl Shared {
 
 impl Shelf {
     /// Puts a partition there whose start is not known yet; returns its version.
-    pub(super) fn add(&mut self, place: TopicPartition, topic: TopicId) -> u64 {
+    pub(super) fn add(&mut self, place: TopicPartition, topic: TopicId) -> Version {
         let version = self.next_version();
         self.slots.insert(place.clone(), Slot::new(place, topic, version));
         version
@@ -175,9 +175,14 @@ impl Shelf {
         self.slots.get_mut(place).ok_or_else(|| ConsumeError::NotAssigned { place: place.clone() })
     }
 
-    fn next_version(&mut self) -> u64 {
-        self.versions += 1;
-        self.versions
+    /// The partition, if it is still the one that was meant.
+    pub(super) fn current(&mut self, place: &TopicPartition, version: Version) -> Option<&mut Slot> {
+        self.slots.get_mut(place).filter(|slot| slot.version == version)
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.moves += 1;
+        Version::of_move(self.moves)
     }
 
     /// Up to `max` records. An error comes alone, after the records before it.
@@ -215,7 +220,7 @@ impl Shelf {
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<bool, ConsumeError> {
         let Some(slot) = self.slots.get_mut(place) else { return Ok(true) };
-        let (before, held) = (into.len(), slot.buffered_bytes());
+        let (before, held) = (into.len(), slot.held_bytes());
         let mut spent = false;
         while into.len() < max && !spent {
             match slot.next(self.on_damage, now) {
@@ -233,7 +238,7 @@ impl Shelf {
             self.turn_left = self.turn_left.saturating_sub(1);
             spent |= self.turn_left == 0;
         }
-        self.made_room |= slot.buffered_bytes() < held;
+        self.made_room |= slot.held_bytes() < held;
         if before < into.len() {
             self.handed_out.push(place.clone());
         }
@@ -261,106 +266,4 @@ impl Shelf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::consumer::intake::take_in;
-    use bytes::Bytes;
-    use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
-    use grower_protocol::compression::Codec;
-    use grower_protocol::ids::{LeaderEpoch, PartitionId};
-
-    fn place(partition: u32) -> TopicPartition {
-        TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(partition) }
-    }
-
-    /// Partitions 0, 1, .. of which each has that many records at hand, three to a batch.
-    fn shared(records: &[u32], on_damage: OnDamage) -> Shared {
-        let shared = Shared::new(on_damage);
-        for (partition, count) in (0..).zip(records) {
-            let mut shelf = shared.lock();
-            shelf.add(place(partition), TopicId::from_random([1; 16]));
-            shelf.seek(&place(partition), Offset::ZERO).unwrap();
-            deliver(&mut shelf, partition, batches(0, *count));
-        }
-        shared
-    }
-
-    fn batches(base: u32, count: u32) -> Vec<u8> {
-        let batch = |base: u32| {
-            let mut builder = BatchBuilder::new(Codec::None);
-            (0..3).for_each(|_| builder.push(&Record::default()));
-            let placed = UnplacedBatch::built(builder.build(None)).place(Offset::new(base.into()), LeaderEpoch::new(1));
-            placed.bytes().to_vec()
-        };
-        (base..base + count).step_by(3).flat_map(batch).collect()
-    }
-
-    fn deliver(shelf: &mut Shelf, partition: u32, bytes: Vec<u8>) {
-        let on_damage = shelf.on_damage;
-        let slot = shelf.slot(&place(partition)).unwrap();
-        let wanted = slot.fetch_from;
-        let _ = slot.fetched(wanted, take_in(Bytes::from(bytes), wanted, false), on_damage);
-    }
-
-    fn take(shared: &Shared, max: usize) -> Vec<(u32, u64)> {
-        let mut records = Vec::new();
-        shared.take(max, Waker::noop(), &mut records).unwrap();
-        records.into_iter().map(|record| (record.partition.value(), record.offset.value())).collect()
-    }
-
-    #[test]
-    fn partitions_have_turns_and_keep_their_order() {
-        let shared = shared(&[3, 0, 6], OnDamage::Fail);
-        assert_eq!(take(&shared, 2), [(0, 0), (0, 1)]);
-        assert_eq!(take(&shared, 5), [(0, 2), (2, 0), (2, 1), (2, 2), (2, 3)]);
-        assert_eq!(take(&shared, 9), [(2, 4), (2, 5)]);
-        assert_eq!(take(&shared, 9), []);
-    }
-
-    #[test]
-    fn nobody_keeps_the_turn_for_ever() {
-        let shared = shared(&[TURN as u32 * 2, 3], OnDamage::Fail);
-        let taken = take(&shared, TURN + 1);
-        assert_eq!(taken.last(), Some(&(1, 0)));
-    }
-
-    #[test]
-    fn consumed_is_what_the_reader_came_back_from() {
-        let shared = shared(&[6], OnDamage::Fail);
-        take(&shared, 2);
-        let at = |shared: &Shared| {
-            let mut shelf = shared.lock();
-            let slot = shelf.slot(&place(0)).unwrap();
-            (slot.consumed.value(), slot.position.value())
-        };
-        assert_eq!(at(&shared), (0, 2));
-        take(&shared, 1);
-        assert_eq!(at(&shared), (2, 3));
-    }
-
-    #[test]
-    fn an_error_comes_after_the_records_before_it_and_alone() {
-        let shared = shared(&[3, 3], OnDamage::Fail);
-        let mut rotten = batches(3, 3);
-        *rotten.last_mut().unwrap() ^= 1;
-        for _ in 0..2 {
-            deliver(&mut shared.lock(), 0, rotten.clone()); // The first time it would be looked into.
-        }
-        assert_eq!(take(&shared, 4), [(0, 0), (0, 1), (0, 2), (1, 0)]);
-        assert_eq!(take(&shared, 4), [(1, 1), (1, 2)]);
-        let error = shared.take(4, Waker::noop(), &mut Vec::new()).unwrap_err();
-        assert!(matches!(error, ConsumeError::Damaged { offsets, .. } if offsets == (Offset::new(3)..Offset::new(6))));
-        assert_eq!(take(&shared, 4), []);
-    }
-
-    #[test]
-    fn what_was_asked_for_before_a_seek_is_not_taken_in() {
-        let shared = shared(&[3], OnDamage::Fail);
-        let version = shared.lock().slot(&place(0)).unwrap().version;
-        shared.lock().seek(&place(0), Offset::new(30)).unwrap();
-        assert_eq!(take(&shared, 9), []);
-        assert!(shared.with(&place(0), version, |_, _| ()).is_none());
-        deliver(&mut shared.lock(), 0, batches(30, 3));
-        assert_eq!(take(&shared, 1), [(0, 30)]);
-    }
-}
+mod tests;

@@ -26,13 +26,29 @@ pub enum OnDamage {
     Skip,
 }
 
-/// A partition being read. `consumed <= position <= fetch_from`.
+/// Which request's answer is still wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Version {
+    /// Counts the moves of all partitions' positions.
+    moves: u64,
+    /// Counts how often this partition was fetched again from some offset.
+    fetches: u64,
+}
+
+impl Version {
+    /// Before anything was fetched after this move.
+    pub(super) fn of_move(moves: u64) -> Self {
+        Self { moves, fetches: 0 }
+    }
+}
+
+/// A partition being read. `consumed <= position <= taken_in <= fetch_from`.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) place: TopicPartition,
     pub(super) topic: TopicId,
-    /// Changes when the position is moved: what was asked for before does not count any more.
-    pub(super) version: u64,
+    /// Changes when reading goes on elsewhere: what was asked for before does not count any more.
+    pub(super) version: Version,
     /// Where to start is not known yet.
     pub(super) is_starting: bool,
     pub(super) paused: bool,
@@ -43,6 +59,9 @@ pub(super) struct Slot {
     pub(super) committed: Option<Offset>,
     /// Something was handed out, or the position was chosen: there is something to commit.
     pub(super) touched: bool,
+    /// The end of what was fetched and checked.
+    taken_in: Offset,
+    /// The next offset to ask for: what lies between is here and is being checked.
     pub(super) fetch_from: Offset,
     pub(super) is_fetching: bool,
     pub(super) not_before: Option<Instant>,
@@ -55,6 +74,7 @@ pub(super) struct Slot {
     failures: u32,
     buffer: VecDeque<Batch>,
     buffered_bytes: usize,
+    unchecked_bytes: usize,
     open: Option<OpenBatch>,
     trouble: Option<ConsumeError>,
 }
@@ -69,7 +89,7 @@ struct OpenBatch {
 
 impl Slot {
     /// A partition whose start is not known yet.
-    pub(super) fn new(place: TopicPartition, topic: TopicId, version: u64) -> Self {
+    pub(super) fn new(place: TopicPartition, topic: TopicId, version: Version) -> Self {
         Self {
             place,
             topic,
@@ -80,6 +100,7 @@ impl Slot {
             consumed: Offset::ZERO,
             committed: None,
             touched: false,
+            taken_in: Offset::ZERO,
             fetch_from: Offset::ZERO,
             is_fetching: false,
             not_before: None,
@@ -90,19 +111,28 @@ impl Slot {
             failures: 0,
             buffer: VecDeque::new(),
             buffered_bytes: 0,
+            unchecked_bytes: 0,
             open: None,
             trouble: None,
         }
     }
 
     /// Goes on at `offset`; what is at hand or on its way is forgotten.
-    pub(super) fn move_to(&mut self, offset: Offset, version: u64) {
+    pub(super) fn move_to(&mut self, offset: Offset, version: Version) {
         self.version = version;
         self.is_starting = false;
-        (self.position, self.consumed, self.fetch_from) = (offset, offset, offset);
-        (self.is_fetching, self.not_before, self.failures) = (false, None, 0);
+        (self.position, self.consumed) = (offset, offset);
+        (self.not_before, self.failures) = (None, 0);
+        self.fetch_again_from(offset);
         self.forget_buffer();
         self.trouble = None;
+    }
+
+    /// Asks for `offset` next, whatever is on its way or being checked.
+    fn fetch_again_from(&mut self, offset: Offset) {
+        (self.taken_in, self.fetch_from) = (offset, offset);
+        (self.is_fetching, self.unchecked_bytes) = (false, 0);
+        self.version.fetches += 1;
     }
 
     /// Whether something should be fetched now, with at most `share` bytes at hand.
@@ -111,7 +141,7 @@ impl Slot {
             && !self.paused
             && !self.is_fetching
             && self.trouble.is_none()
-            && self.buffered_bytes < share
+            && self.held_bytes() < share
             && self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
@@ -120,22 +150,46 @@ impl Slot {
         self.not_before.filter(|_| !self.is_fetching && !self.paused && !self.is_starting)
     }
 
-    pub(super) fn buffered_bytes(&self) -> usize {
-        self.buffered_bytes
+    /// What is at hand, checked or not.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.buffered_bytes + self.unchecked_bytes
     }
 
-    /// Takes in what a fetch from `wanted` on brought; returns damage that nobody has looked into yet.
-    pub(super) fn fetched(&mut self, wanted: Offset, intake: Intake, on_damage: OnDamage) -> Option<Damage> {
-        (self.is_fetching, self.failures, self.not_before) = (false, 0, None);
+    /// So many bytes from `wanted` on are here and will be checked; unless they are damaged, `next` comes after them. False if
+    /// they are not what was to come.
+    pub(super) fn foresee(&mut self, wanted: Offset, next: Offset, bytes: usize) -> bool {
         if wanted != self.fetch_from {
-            return None; // It began behind something that could not be read.
+            return false;
         }
-        self.fetch_from = intake.next;
+        (self.is_fetching, self.fetch_from) = (false, next);
+        self.unchecked_bytes += bytes;
+        true
+    }
+
+    /// Takes in what a fetch from `wanted` on brought, of which so many bytes were foreseen; returns damage that nobody
+    /// has looked into yet.
+    pub(super) fn fetched(
+        &mut self,
+        wanted: Offset,
+        foreseen: usize,
+        intake: Intake,
+        on_damage: OnDamage,
+    ) -> Option<Damage> {
+        if wanted != self.taken_in {
+            return None; // It was asked for twice.
+        }
+        (self.failures, self.not_before) = (0, None);
+        self.taken_in = intake.next;
+        if foreseen == 0 {
+            (self.is_fetching, self.fetch_from) = (false, intake.next);
+        }
+        self.unchecked_bytes -= foreseen;
         for batch in intake.batches {
             self.buffered_bytes += batch.bytes().len();
             self.buffer.push_back(batch);
         }
         let damage = intake.damage?;
+        self.fetch_again_from(intake.next);
         if self.investigated == Some(damage.offsets.start) {
             self.damaged(damage.offsets, damage.reason, on_damage);
             return None;
@@ -154,7 +208,7 @@ impl Slot {
             }
             OnDamage::Skip => {
                 tracing::warn!(place = %self.place, start = %offsets.start, end = %offsets.end, reason, "skipping damaged offsets");
-                self.fetch_from = self.fetch_from.max(offsets.end);
+                self.fetch_again_from(self.taken_in.max(offsets.end));
             }
         }
     }
@@ -203,11 +257,11 @@ impl Slot {
             }
         }
         if self.trouble.is_none() {
-            self.position = self.position.max(self.fetch_from); // Nothing is left before it, skipped or compacted away.
+            self.position = self.position.max(self.taken_in); // Nothing is left before it, skipped or compacted away.
         }
         let error = self.trouble.take()?;
         self.forget_buffer();
-        self.fetch_from = self.position;
+        self.fetch_again_from(self.position);
         self.not_before = Some(now + REST);
         Some(Err(error))
     }

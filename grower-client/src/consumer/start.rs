@@ -2,6 +2,7 @@
 
 use super::builder::StartFrom;
 use super::shelf::Shared;
+use super::slot::Version;
 use crate::admin::list_offsets;
 use crate::cluster::Cluster;
 use crate::error::{ConsumeError, RequestError};
@@ -34,7 +35,7 @@ pub(super) async fn assign(
         shared.lock().first_counts.entry(place.topic.clone()).or_insert(topic.partitions.len() as u32);
         found.push((place.clone(), topic.id));
     }
-    let versions: Vec<u64> = {
+    let versions: Vec<Version> = {
         let mut shelf = shared.lock();
         found.iter().map(|(place, topic)| shelf.add(place.clone(), *topic)).collect()
     };
@@ -44,7 +45,7 @@ pub(super) async fn assign(
 }
 
 /// Begins each partition where it should, unless it was moved or given up meanwhile.
-pub(super) fn begin(shared: &Shared, starts: Vec<Start>, versions: &[u64]) {
+pub(super) fn begin(shared: &Shared, starts: Vec<Start>, versions: &[Version]) {
     for ((place, offset, committed), version) in starts.into_iter().zip(versions) {
         shared.with(&place, *version, |slot, _| {
             slot.move_to(offset, *version);

@@ -1,6 +1,7 @@
 //! Reading whole topics without a group: all partitions, those that are added later too.
 
 use super::shelf::Shared;
+use super::slot::Version;
 use super::start::{self, Origin};
 use crate::cluster::Cluster;
 use crate::error::{ConsumeError, RequestError};
@@ -55,7 +56,7 @@ async fn add_new(
     if added.is_empty() {
         return Ok(());
     }
-    let (versions, places): (Vec<u64>, Vec<_>) = added.into_iter().unzip();
+    let (versions, places): (Vec<Version>, Vec<_>) = added.into_iter().unzip();
     match start::resolve(cluster, shared, &places, origin).await {
         Ok(starts) => start::begin(shared, starts, &versions),
         Err(error) => {

@@ -4,6 +4,7 @@ use super::{Membership, in_time};
 use crate::backoff;
 use crate::consumer::builder::RebalanceEvent;
 use crate::consumer::commit::Progress;
+use crate::consumer::slot::Version;
 use crate::consumer::start;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
@@ -82,7 +83,7 @@ impl Membership {
         (revoked, progress)
     }
 
-    fn add(&self, target: BTreeMap<TopicPartition, TopicId>) -> Vec<(TopicPartition, TopicId, u64)> {
+    fn add(&self, target: BTreeMap<TopicPartition, TopicId>) -> Vec<(TopicPartition, TopicId, Version)> {
         let mut shelf = self.shared.lock();
         let new: Vec<_> = target.into_iter().filter(|(place, _)| !shelf.slots.contains_key(place)).collect();
         new.into_iter()
@@ -94,13 +95,13 @@ impl Membership {
     }
 
     /// Finds out where the new partitions begin, beside the heartbeats.
-    fn begin(&self, added: Vec<(TopicPartition, TopicId, u64)>) {
+    fn begin(&self, added: Vec<(TopicPartition, TopicId, Version)>) {
         if added.is_empty() {
             return;
         }
         let (cluster, shared, origin) = (self.cluster.clone(), self.shared.clone(), self.origin.clone());
         tokio::spawn(async move {
-            let versions: Vec<u64> = added.iter().map(|(.., version)| *version).collect();
+            let versions: Vec<Version> = added.iter().map(|(.., version)| *version).collect();
             let places: Vec<_> = added.into_iter().map(|(place, topic, _)| (place, topic)).collect();
             for failures in 1.. {
                 let error = match start::resolve(&cluster, &shared, &places, &origin).await {

@@ -1,0 +1,66 @@
+//! What came of a fetch, on its way from a connection's task to the fetcher.
+
+use super::fetcher::Wanted;
+use crate::connection::Answer;
+use crate::error::RequestError;
+use bytes::Bytes;
+use grower_protocol::message::{FetchedPartition, Part, Response};
+use std::sync::Arc;
+
+/// The part of an answer that is about one partition, or a request that got no answer.
+pub(super) enum Arrival {
+    Brought {
+        wanted: Wanted,
+        part: Part<(FetchedPartition, Bytes)>,
+        /// The bytes of which the partition knows, so that it was asked for the next ones already.
+        foreseen: usize,
+    },
+    Failed(Vec<Wanted>, RequestError),
+}
+
+impl Arrival {
+    /// Cuts an answer into what each partition gave.
+    pub(super) fn of(address: &Arc<str>, wanted: Vec<Wanted>, answer: Result<Answer, RequestError>) -> Vec<Self> {
+        match answer.and_then(|answer| parts(address, wanted.len(), answer)) {
+            Ok(parts) => {
+                let pairs = wanted.into_iter().zip(parts);
+                pairs.map(|(wanted, part)| Self::Brought { wanted, part, foreseen: 0 }).collect()
+            }
+            Err(error) => vec![Self::Failed(wanted, error)],
+        }
+    }
+
+    /// How many bytes have to be checked.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Brought { part: Ok((_, bytes)), .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
+fn parts(
+    address: &Arc<str>,
+    count: usize,
+    answer: Answer,
+) -> Result<Vec<Part<(FetchedPartition, Bytes)>>, RequestError> {
+    let unexpected = || RequestError::Unexpected { address: address.clone(), request: "fetch" };
+    let mut rest = answer.attachment;
+    let fetched = match answer.response {
+        Response::Fetch(fetched) if fetched.partitions.len() == count => fetched.partitions,
+        Response::Fetch(_) => return Err(unexpected()),
+        other => return Err(crate::error::refusal(address, "fetch", other)),
+    };
+    let mut cut = |part: FetchedPartition| {
+        let length = part.length as usize;
+        if rest.len() < length { Err(unexpected()) } else { Ok((part, rest.split_to(length))) }
+    };
+    let mut parts = Vec::with_capacity(fetched.len());
+    for part in fetched {
+        parts.push(match part {
+            Ok(part) => Ok(cut(part)?),
+            Err(failure) => Err(failure),
+        });
+    }
+    Ok(parts)
+}

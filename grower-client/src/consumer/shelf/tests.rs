@@ -1,0 +1,137 @@
+//! Whose turn it is, and what a reader gets.
+
+use super::*;
+use crate::consumer::intake::take_in;
+use bytes::Bytes;
+use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{LeaderEpoch, PartitionId};
+
+fn place(partition: u32) -> TopicPartition {
+    TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(partition) }
+}
+
+/// Partitions 0, 1, .. of which each has that many records at hand, three to a batch.
+fn shared(records: &[u32], on_damage: OnDamage) -> Shared {
+    let shared = Shared::new(on_damage);
+    for (partition, count) in (0..).zip(records) {
+        let mut shelf = shared.lock();
+        shelf.add(place(partition), TopicId::from_random([1; 16]));
+        shelf.seek(&place(partition), Offset::ZERO).unwrap();
+        deliver(&mut shelf, partition, batches(0, *count));
+    }
+    shared
+}
+
+fn batches(base: u32, count: u32) -> Vec<u8> {
+    let batch = |base: u32| {
+        let mut builder = BatchBuilder::new(Codec::None);
+        (0..3).for_each(|_| builder.push(&Record::default()));
+        let placed = UnplacedBatch::built(builder.build(None)).place(Offset::new(base.into()), LeaderEpoch::new(1));
+        placed.bytes().to_vec()
+    };
+    (base..base + count).step_by(3).flat_map(batch).collect()
+}
+
+fn deliver(shelf: &mut Shelf, partition: u32, bytes: Vec<u8>) {
+    let on_damage = shelf.on_damage;
+    let slot = shelf.slot(&place(partition)).unwrap();
+    let wanted = slot.fetch_from;
+    let _ = slot.fetched(wanted, 0, take_in(Bytes::from(bytes), wanted, false), on_damage);
+}
+
+fn take(shared: &Shared, max: usize) -> Vec<(u32, u64)> {
+    let mut records = Vec::new();
+    shared.take(max, Waker::noop(), &mut records).unwrap();
+    records.into_iter().map(|record| (record.partition.value(), record.offset.value())).collect()
+}
+
+#[test]
+fn partitions_have_turns_and_keep_their_order() {
+    let shared = shared(&[3, 0, 6], OnDamage::Fail);
+    assert_eq!(take(&shared, 2), [(0, 0), (0, 1)]);
+    assert_eq!(take(&shared, 5), [(0, 2), (2, 0), (2, 1), (2, 2), (2, 3)]);
+    assert_eq!(take(&shared, 9), [(2, 4), (2, 5)]);
+    assert_eq!(take(&shared, 9), []);
+}
+
+#[test]
+fn nobody_keeps_the_turn_for_ever() {
+    let shared = shared(&[TURN as u32 * 2, 3], OnDamage::Fail);
+    let taken = take(&shared, TURN + 1);
+    assert_eq!(taken.last(), Some(&(1, 0)));
+}
+
+#[test]
+fn consumed_is_what_the_reader_came_back_from() {
+    let shared = shared(&[6], OnDamage::Fail);
+    take(&shared, 2);
+    let at = |shared: &Shared| {
+        let mut shelf = shared.lock();
+        let slot = shelf.slot(&place(0)).unwrap();
+        (slot.consumed.value(), slot.position.value())
+    };
+    assert_eq!(at(&shared), (0, 2));
+    take(&shared, 1);
+    assert_eq!(at(&shared), (2, 3));
+}
+
+#[test]
+fn an_error_comes_after_the_records_before_it_and_alone() {
+    let shared = shared(&[3, 3], OnDamage::Fail);
+    let mut rotten = batches(3, 3);
+    *rotten.last_mut().unwrap() ^= 1;
+    for _ in 0..2 {
+        deliver(&mut shared.lock(), 0, rotten.clone()); // The first time it would be looked into.
+    }
+    assert_eq!(take(&shared, 4), [(0, 0), (0, 1), (0, 2), (1, 0)]);
+    assert_eq!(take(&shared, 4), [(1, 1), (1, 2)]);
+    let error = shared.take(4, Waker::noop(), &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, ConsumeError::Damaged { offsets, .. } if offsets == (Offset::new(3)..Offset::new(6))));
+    assert_eq!(take(&shared, 4), []);
+}
+
+#[test]
+fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
+    let shared = shared(&[0], OnDamage::Fail);
+    let mut rotten = batches(0, 6);
+    *rotten.last_mut().unwrap() ^= 1;
+    let mut shelf = shared.lock();
+    let slot = shelf.slot(&place(0)).unwrap();
+    let (version, bytes) = (slot.version, rotten.len());
+    assert!(slot.foresee(Offset::ZERO, Offset::new(6), bytes));
+    assert!(!slot.foresee(Offset::ZERO, Offset::new(6), bytes), "the same twice");
+    assert_eq!((slot.fetch_from.value(), slot.held_bytes()), (6, bytes));
+    let intake = take_in(Bytes::from(rotten), Offset::ZERO, false);
+    assert!(slot.fetched(Offset::ZERO, bytes, intake, OnDamage::Fail).is_some());
+    assert_eq!((slot.fetch_from.value(), slot.held_bytes()), (3, bytes / 2));
+    assert!(shelf.current(&place(0), version).is_none(), "what comes from offset 6 on is not wanted any more");
+    drop(shelf);
+    assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
+}
+
+#[test]
+fn what_is_not_checked_yet_is_not_behind_the_reader() {
+    let shared = shared(&[3], OnDamage::Fail);
+    let bytes = batches(3, 3);
+    assert!(shared.lock().slot(&place(0)).unwrap().foresee(Offset::new(3), Offset::new(6), bytes.len()));
+    assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
+    let mut shelf = shared.lock();
+    let slot = shelf.slot(&place(0)).unwrap();
+    assert_eq!(slot.position.value(), 3);
+    let intake = take_in(Bytes::from(bytes.clone()), Offset::new(3), false);
+    assert!(slot.fetched(Offset::new(3), bytes.len(), intake, OnDamage::Fail).is_none());
+    drop(shelf);
+    assert_eq!(take(&shared, 9), [(0, 3), (0, 4), (0, 5)]);
+}
+
+#[test]
+fn what_was_asked_for_before_a_seek_is_not_taken_in() {
+    let shared = shared(&[3], OnDamage::Fail);
+    let version = shared.lock().slot(&place(0)).unwrap().version;
+    shared.lock().seek(&place(0), Offset::new(30)).unwrap();
+    assert_eq!(take(&shared, 9), []);
+    assert!(shared.with(&place(0), version, |_, _| ()).is_none());
+    deliver(&mut shared.lock(), 0, batches(30, 3));
+    assert_eq!(take(&shared, 1), [(0, 30)]);
+}
