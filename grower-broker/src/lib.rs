@@ -28,7 +28,7 @@
 //! | client | 1 write, 1 read, 1-2 `epoll_wait` | a write for what the socket takes, 1 read a batch | a read for what the socket holds |
 //! | broker, network | 1 `recv`, 1 `send`, 1-2 `epoll_wait` | 2 `recv`, 1 `send` a batch | 5 `send` a MiB |
 //! | broker, disk | 1 `pwrite`, 1 `fdatasync` | 1 `pwrite` and 0.8 `fdatasync` a batch | 6 `pread` a MiB: 4 for records, 2 for headers |
-//! | index | 1 `pwrite` each 4 KiB of log | 1 `pwrite` a batch | |
+//! | index | 1 `pwrite` each 4 KiB of log | 1 `pwrite` a batch | 2 `pread` a MiB, far behind in the segment that is written |
 //! | copies in user space | 1: value into batch | 1: value into batch | none: a record is a slice of what was received |
 //! | copies by the kernel | 3: to and from the socket, to the page cache | the same | 3: from the page cache, to and from the socket |
 //! | CRC-32C passes | 1 in the client, 1 in the broker | the same | 1 in the client |

@@ -1,8 +1,8 @@
 //! The index to compare others with: an entry after each batch, looked for from the end.
 
-use crate::{Entry, Even, GrowingIndex, NotedBatch, SegmentIndex, Stretch, Witness};
+use crate::{Entry, Even, GrowingIndex, NotedBatch, SegmentIndex, Stretch, Wanted, Window, Witness};
 
-/// Simple and obvious. Searches are linear: meant for tests and for tiny logs.
+/// Simple and obvious. It holds all its entries, and searches are linear: meant for tests and for tiny logs.
 #[derive(Debug)]
 pub struct DenseIndex {
     seed: u32,
@@ -13,11 +13,6 @@ impl DenseIndex {
     /// An index of an empty segment.
     pub fn new(seed: u32) -> Self {
         Self { seed, entries: Vec::new() }
-    }
-
-    fn floor(&self, not_too_far: impl Fn(&Entry) -> bool) -> Stretch {
-        let count = self.entries.iter().rposition(not_too_far).map_or(0, |last| last + 1);
-        Stretch::after(&self.entries, count)
     }
 }
 
@@ -30,16 +25,9 @@ impl SegmentIndex for DenseIndex {
         self.entries.get(at).copied()
     }
 
-    fn floor_by_offset(&self, relative_offset: u32) -> Stretch {
-        self.floor(|entry| entry.relative_offset <= relative_offset)
-    }
-
-    fn floor_by_time(&self, timestamp: i64) -> Stretch {
-        self.floor(|entry| entry.max_timestamp < timestamp)
-    }
-
-    fn floor_by_position(&self, position: u32) -> Stretch {
-        self.floor(|entry| entry.position <= position)
+    fn floor(&self, wanted: Wanted) -> Stretch {
+        let count = self.entries.iter().rposition(|entry| wanted.admits(entry)).map_or(0, |last| last + 1);
+        Stretch::after(&self.entries, count)
     }
 }
 
@@ -70,6 +58,16 @@ impl GrowingIndex for DenseIndex {
 
     fn restore(&mut self, entry: Entry) {
         self.entries.push(entry);
+    }
+
+    fn stored(&mut self, _count: usize) {}
+
+    fn entry_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn window(&self, _wanted: Wanted) -> Window<'_> {
+        Window::Held(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! An index file as it lies on disk: read-only, and not trusted.
 
-use crate::{ENTRY_LENGTH, Entry, SegmentIndex, Stretch};
+use crate::{ENTRY_LENGTH, Entry, SegmentIndex, Stretch, Wanted};
 
 /// Searches the bytes of an index file, mapped or in memory, and believes no entry that it has not checked.
 ///
@@ -27,7 +27,7 @@ impl<B: AsRef<[u8]>> StoredIndex<B> {
     }
 
     /// The last entry of which `measure` says no more than `most`, and the one after it.
-    fn floor(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Stretch {
+    fn last_within(&self, measure: impl Fn(&Entry) -> i64, most: i64) -> Stretch {
         self.quick_floor(&measure, most).unwrap_or_else(|| {
             let since = self.careful_floor(|entry| measure(entry) <= most);
             Stretch { since, until: None }
@@ -78,19 +78,15 @@ impl<B: AsRef<[u8]> + Send + Sync> SegmentIndex for StoredIndex<B> {
         self.get(at)
     }
 
-    fn floor_by_offset(&self, relative_offset: u32) -> Stretch {
-        self.floor(|entry| entry.relative_offset.into(), relative_offset.into())
-    }
-
-    fn floor_by_time(&self, timestamp: i64) -> Stretch {
-        match timestamp.checked_sub(1) {
-            Some(before) => self.floor(|entry| entry.max_timestamp, before),
-            None => Stretch::default(), // Nothing is before all times.
+    fn floor(&self, wanted: Wanted) -> Stretch {
+        match wanted {
+            Wanted::Offset(offset) => self.last_within(|entry| entry.relative_offset.into(), offset.into()),
+            Wanted::Position(position) => self.last_within(|entry| entry.position.into(), position.into()),
+            Wanted::Time(timestamp) => match timestamp.checked_sub(1) {
+                Some(before) => self.last_within(|entry| entry.max_timestamp, before),
+                None => Stretch { since: None, until: self.get(0) }, // Nothing is before all times.
+            },
         }
-    }
-
-    fn floor_by_position(&self, position: u32) -> Stretch {
-        self.floor(|entry| entry.position.into(), position.into())
     }
 }
 
@@ -145,9 +141,9 @@ mod tests {
         let mut bytes = file(&[entry(1), entry(2), entry(3)]);
         bytes[ENTRY_LENGTH + 5] ^= 1;
         let index = StoredIndex::new(bytes);
-        assert_eq!(index.floor_by_offset(2).start().relative_offset, 1);
-        assert_eq!(index.floor_by_offset(3).start().relative_offset, 3);
-        assert_eq!(index.floor_by_offset(0).start(), Mark::START);
+        assert_eq!(index.floor(Wanted::Offset(2)).start().relative_offset, 1);
+        assert_eq!(index.floor(Wanted::Offset(3)).start().relative_offset, 3);
+        assert_eq!(index.floor(Wanted::Offset(0)).start(), Mark::START);
         assert_eq!(index.entry(1), None);
         assert!(index.entry(2).is_some());
     }
@@ -162,7 +158,7 @@ mod tests {
             let index = StoredIndex::new(bytes);
             let sound = |at: &usize| *at != bit / 8 / ENTRY_LENGTH;
             for wanted in (0..=1_000).step_by(50) {
-                let found = index.floor_by_position(wanted).start().position;
+                let found = index.floor(Wanted::Position(wanted)).start().position;
                 let best = (0..9).filter(sound).map(|at| entries[at].position).filter(|at| *at <= wanted).max();
                 assert!(found <= best.unwrap_or(0), "position {wanted} with bit {bit} flipped");
             }
@@ -184,6 +180,6 @@ mod tests {
     fn a_torn_last_entry_is_ignored() {
         let index = StoredIndex::new(vec![0u8; ENTRY_LENGTH - 1]);
         assert_eq!((index.entry_count(), index.surplus()), (0, 31));
-        assert_eq!(index.floor_by_offset(9), Stretch::default());
+        assert_eq!(index.floor(Wanted::Offset(9)), Stretch::default());
     }
 }

@@ -2,6 +2,7 @@
 
 mod log_kit;
 
+use grower_index::SparseIndex;
 use grower_protocol::ids::Timestamp;
 use grower_storage::log::{IndexFactory, Log, LogOptions};
 use log_kit::World;
@@ -46,13 +47,17 @@ fn options() -> impl Strategy<Value = LogOptions> {
         select(vec![0, 150, 1 << 20]),
         select(vec![0, 100, 100_000]),
         select(vec![150, 1 << 20]),
+        select(vec![(400, 256), (400, 1), (3_000, 2)]),
     );
-    choices.prop_map(|(preallocate_bytes, index_flush_bytes, interval, snapshot_bytes)| LogOptions {
-        snapshot_bytes,
-        preallocate_bytes,
-        index_flush_bytes,
-        index: IndexFactory::sparse(interval),
-        ..log_kit::options()
+    choices.prop_map(|(preallocate_bytes, index_flush_bytes, interval, snapshot_bytes, (segment_bytes, run))| {
+        LogOptions {
+            segment_bytes,
+            snapshot_bytes,
+            preallocate_bytes,
+            index_flush_bytes,
+            index: IndexFactory::new(move |seed| Box::new(SparseIndex::new(interval, seed).in_runs_of(run))),
+            ..log_kit::options()
+        }
     })
 }
 

@@ -2,7 +2,7 @@
 //! tick, stand and go back, and values that look like batches themselves.
 
 use bytes::Bytes;
-use grower_index::{Entry, Even, Mark};
+use grower_index::{Entry, Even, Mark, SparseIndex};
 use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
@@ -33,8 +33,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// Of an active segment nearly all of the index is in its file alone.
 fn options(interval: u32, segment_bytes: u32) -> LogOptions {
-    LogOptions { segment_bytes, index: IndexFactory::sparse(interval), ..LogOptions::default() }
+    let index = IndexFactory::new(move |seed| Box::new(SparseIndex::new(interval, seed).in_runs_of(3)));
+    LogOptions { segment_bytes, index, ..LogOptions::default() }
 }
 
 fn open(disk: &MemDisk, options: &LogOptions) -> DiskLog {

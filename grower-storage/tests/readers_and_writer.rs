@@ -2,10 +2,11 @@
 
 mod log_kit;
 
+use grower_index::SparseIndex;
 use grower_protocol::batch::BatchReader;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use grower_storage::disk::MemDisk;
-use grower_storage::log::{DiskLog, Log, LogReader, MemLog, ReadError};
+use grower_storage::log::{DiskLog, IndexFactory, Log, LogOptions, LogReader, MemLog, ReadError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -78,6 +79,15 @@ fn readers_of_files_never_see_half_a_change() {
             .unwrap()
             .0,
     );
+}
+
+/// One long segment, nearly all of whose index is in its file alone.
+#[test]
+fn readers_of_an_index_file_never_see_half_a_change() {
+    let index = IndexFactory::new(|seed| Box::new(SparseIndex::new(0, seed).in_runs_of(4)));
+    let options = LogOptions { segment_bytes: 1 << 20, index, ..log_kit::options() };
+    let disk = Arc::new(MemDisk::default());
+    check(DiskLog::open(disk, log_kit::place(), options, Timestamp::default()).unwrap().0);
 }
 
 #[test]

@@ -83,6 +83,7 @@ impl NewSegment {
         let max_timestamp = header.max_timestamp.as_millis();
         let noted = NotedBatch { prefix, next_relative_offset, end, max_timestamp, witnessed: true };
         let entry = self.growing.note(&noted, 0);
+        self.growing.stored(self.growing.entry_count()); // Nobody searches it before it is mapped.
         self.log.put(batch.bytes())?;
         entry.map_or(Ok(()), |entry| self.index.put(&entry.encode())).map_err(CompactionError::from)
     }

@@ -80,17 +80,18 @@ pub(crate) fn reindex_cut(
 ) -> Result<Rebuilt, DiskError> {
     let path = dir.join(segment::index_name(old.base));
     let stored = load_entries(disk, &path, &old.file, old.base, end.position)?.unwrap_or_default();
-    let segment = Segment::growing(old.base, old.file.clone(), options.index.make(seed));
     let holds = |entry: &&Entry| u64::from(entry.position) <= end.position;
     let held: Vec<Entry> = stored.entries().iter().take_while(holds).copied().collect();
-    held.iter().for_each(|entry| segment.restore(*entry));
     let (index, mut changed) = open_with(disk, dir, &path, &held)?;
     let mut length = index.len()?;
+    let segment = Segment::growing(old.base, old.file.clone(), options.index.make(seed)).with_index_file(&index);
+    held.iter().for_each(|entry| segment.restore(*entry));
     let mut walk = Walk::new(&segment, Mode::Headers, segment.extent(), end);
     while let Some(Step::Batch(batch)) = walk.step()? {
         if let Some(entry) = segment.note(&batch.noted(old.base), 0) {
             index.write_all_at(&entry.encode(), length)?;
             length += ENTRY_LENGTH as u64;
+            segment.index_stored(length);
             changed = true;
         }
     }

@@ -126,7 +126,7 @@ fn survey(
         segment.set_extent(end);
         // Epochs are judged by `verify`: their history may be behind, or lost.
         let expected = Expectations { seed, epochs: &Default::default() };
-        let last_mark = segment.extent_at(segment.floor_by_position(known.trusted.position));
+        let last_mark = segment.extent_at(segment.marks().around_position(known.trusted.position).start());
         rot = inspect(&segment, last_mark, end, &expected)?; // A witness speaks from one entry to the next.
     }
     Ok((end, seen, rot))

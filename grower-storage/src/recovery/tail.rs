@@ -3,7 +3,7 @@
 use super::decide::Verdict;
 use super::index::reindex_cut;
 use super::look::{Looked, look_at_last};
-use super::{Context, RecoveryReport, cut};
+use super::{Context, RecoveryReport, cut, if_found};
 use crate::disk::{DiskError, SharedFile};
 use crate::kept::{Checkpoint, DurableEnd};
 use crate::segment::{self, Active, Damage, Extent, Segment};
@@ -51,7 +51,10 @@ fn keep_as_it_is(
 ) -> Result<Tail, DiskError> {
     let Looked { file, end, log_end, damage, entries, .. } = looked;
     context.disk.sync_many(std::slice::from_ref(&file))?; // A file with a successor is durable, and it will have one.
-    let segment = Segment::growing(base, file, context.options.index.make(context.seed));
+    let mut segment = Segment::growing(base, file, context.options.index.make(context.seed));
+    if let Some(index) = if_found(context.disk.open(&context.place.dir.join(segment::index_name(base))))? {
+        segment = segment.with_index_file(&index);
+    }
     let sound = entries.iter().filter(|entry| u64::from(entry.position) <= end.position);
     sound.for_each(|entry| segment.restore(*entry));
     segment.set_extent(Extent { position: end.position, end: log_end });

@@ -15,7 +15,8 @@ pub(crate) struct Active {
     pub(crate) index: SharedFile,
     /// How much of the index file is written.
     index_length: u64,
-    /// Entries that are not in the index file yet: writing them failed, and is tried again with the next.
+    /// Entries that are not in the index file yet: writing them failed, and is tried again with the next. The segment holds
+    /// them in memory until it is told that they are.
     index_waiting: Vec<u8>,
     /// How far the log file is allocated.
     allocated: u64,
@@ -133,6 +134,7 @@ impl Active {
             Ok(()) => {
                 self.index_length += self.index_waiting.len() as u64;
                 self.index_waiting.clear();
+                self.segment.index_stored(self.index_length);
             }
             Err(error) => tracing::warn!(%error, "an index entry waits to be written"),
         }

@@ -44,7 +44,7 @@ pub(crate) fn inspect(
             Step::Batch(found) => stretch.batch(found.bytes, &found.header, &found.prefix),
             Step::Gap(gap) => stretch.damage.push(gap.into()),
         }
-        if let Some(closing) = segment.closing_at(walk.at().position) {
+        if let Some(closing) = walk.closing() {
             damage.extend(stretch.close(walk.at(), Some(&closing)));
             stretch = Stretch::new(walk.at(), expected);
         }
@@ -62,7 +62,7 @@ pub(crate) fn inspect_until(
 ) -> Result<Vec<Damage>, DiskError> {
     let extent = segment.extent();
     let before = segment.extent_at(segment.floor_by_offset(end));
-    let until = if extent.end <= end { extent } else { segment.next_anchor(before.position) };
+    let until = if extent.end <= end { extent } else { segment.marks().next_anchor(before.position) };
     inspect(segment, from, until, expected)
 }
 

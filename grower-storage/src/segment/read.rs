@@ -2,11 +2,11 @@
 
 use super::jump::Row;
 use super::walk::{Found, HEADERS_READ};
-use super::{Extent, Gap, Mode, Segment, Step, Walk};
+use super::{Extent, Gap, Marks, Mode, Segment, Step, Walk};
 use crate::disk::DiskError;
 use crate::log::{Slice, TimedOffset, rules};
 use bytes::Bytes;
-use grower_index::{Entry, Mark, Stretch};
+use grower_index::{Entry, Stretch};
 use grower_protocol::batch::{Batch, HEADER_LENGTH};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
@@ -30,7 +30,8 @@ pub(crate) fn read(
     max_bytes: u64,
     upto: Offset,
 ) -> Result<Extract, DiskError> {
-    let first = match locate(segment, mode, from)? {
+    let mut marks = segment.marks();
+    let first = match locate(segment, &mut marks, mode, from)? {
         Located::Batch(found) => found,
         Located::Gap(gap) => return Ok(Extract::Damaged(gap)),
         Located::End => return Ok(Extract::Nothing),
@@ -38,7 +39,7 @@ pub(crate) fn read(
     if upto < first.header.next_offset() {
         return Ok(Extract::Nothing);
     }
-    let end = last_within(segment, &first, first.bytes.start.saturating_add(max_bytes), upto)?;
+    let end = last_within(segment, &mut marks, &first, first.bytes.start.saturating_add(max_bytes), upto)?;
     let offsets = first.header.base_offset..end.end;
     Ok(Extract::Slice(Slice::file(segment.file.clone(), first.bytes.start..end.position, offsets)))
 }
@@ -50,8 +51,8 @@ enum Located {
 }
 
 /// The batch that holds `offset`. Damage on the way is looked at closely, so that no more than the damage is refused.
-fn locate(segment: &Segment, mode: Mode, offset: Offset) -> Result<Located, DiskError> {
-    let stretch = segment.around_offset(offset);
+fn locate(segment: &Segment, marks: &mut Marks<'_>, mode: Mode, offset: Offset) -> Result<Located, DiskError> {
+    let stretch = marks.around_offset(offset);
     if mode == Mode::Headers
         && let Some(row) = Row::of(segment, &stretch)
         && let Some(found) = row.at_offset(offset)?
@@ -82,15 +83,21 @@ fn search(segment: &Segment, mode: Mode, stretch: &Stretch, offset: Offset) -> R
 }
 
 /// Where to stop: the index names the last place that is not too far, headers do the rest.
-fn last_within(segment: &Segment, first: &Found, limit: u64, upto: Offset) -> Result<Extent, DiskError> {
+fn last_within(
+    segment: &Segment,
+    marks: &mut Marks<'_>,
+    first: &Found,
+    limit: u64,
+    upto: Offset,
+) -> Result<Extent, DiskError> {
     let after_first = Extent { position: first.bytes.end, end: first.header.next_offset() };
     if limit <= after_first.position || upto <= after_first.end {
         return Ok(after_first); // Nothing more fits, so nothing more is looked at.
     }
-    let jump = nearer(segment.floor_by_position(limit), segment.floor_by_offset(upto));
-    let jump = segment.extent_at(jump);
+    let around = nearer(marks.around_position(limit), marks.around_offset(upto));
+    let jump = segment.extent_at(around.start());
     let start = if after_first.position < jump.position { jump } else { after_first };
-    let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent());
+    let mut walk = Walk::new(segment, Mode::Headers, start, segment.extent()).expecting(&around, HEADERS_READ);
     let mut end = start;
     while let Some(Step::Batch(found)) = walk.step()? {
         if limit < found.bytes.end || upto < found.header.next_offset() {
@@ -111,8 +118,8 @@ fn reach(stretch: &Stretch, measure: impl Fn(&Entry) -> i64, wanted: i64, beyond
     (bytes as usize + beyond).min(HEADERS_READ)
 }
 
-fn nearer(a: Mark, b: Mark) -> Mark {
-    if a.position < b.position { a } else { b }
+fn nearer(a: Stretch, b: Stretch) -> Stretch {
+    if a.start().position < b.start().position { a } else { b }
 }
 
 /// The first record within `offsets` that is not earlier than `timestamp`. Damage is passed over.
@@ -121,7 +128,7 @@ pub(crate) fn find_time(
     timestamp: Timestamp,
     offsets: &Range<Offset>,
 ) -> Result<Option<TimedOffset>, DiskError> {
-    let stretch = segment.around_time(timestamp);
+    let stretch = segment.marks().around_time(timestamp);
     let hit_in = |batch: Bytes| Batch::check(batch).ok().and_then(|batch| rules::find_time(&batch, timestamp, offsets));
     if let Some(row) = Row::of(segment, &stretch)
         && let Some(hit) = row.at_time(timestamp)?.and_then(hit_in)

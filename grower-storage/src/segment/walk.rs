@@ -1,6 +1,6 @@
 //! Goes through the batches of a segment file, and finds its feet again after damage.
 
-use super::Segment;
+use super::{Closing, Marks, Segment};
 use crate::disk::{DiskError, DiskFile};
 use grower_index::Stretch;
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH, crc32c};
@@ -62,7 +62,7 @@ pub(crate) struct Gap {
 
 /// The state of a walk. It never goes past `until`.
 pub(crate) struct Walk<'a> {
-    segment: &'a Segment,
+    marks: Marks<'a>,
     mode: Mode,
     at: Extent,
     until: Extent,
@@ -78,7 +78,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(segment: &'a Segment, mode: Mode, at: Extent, until: Extent) -> Self {
         let ahead = if mode == Mode::Headers { HEADERS_READ } else { CONTENT_READ };
         let buffer = Buffer::new(&*segment.file, ahead, until.position);
-        Self { segment, mode, at, until, known: None, mark: None, buffer }
+        Self { marks: segment.marks(), mode, at, until, known: None, mark: None, buffer }
     }
 
     /// Tells what a search found out: the next index entry, and about how much is to be read at first.
@@ -96,6 +96,11 @@ impl<'a> Walk<'a> {
     /// Where the walk has come to.
     pub(crate) fn at(&self) -> Extent {
         self.at
+    }
+
+    /// The index entry there, if there is one.
+    pub(crate) fn closing(&mut self) -> Option<Closing> {
+        self.marks.closing_at(self.at.position)
     }
 
     /// The next batch or gap; none at the end.
@@ -163,7 +168,7 @@ impl<'a> Walk<'a> {
 
     fn mark_after(&mut self, position: u64) -> Option<u64> {
         if self.mark.is_none_or(|mark| mark <= position) {
-            self.mark = self.segment.mark_after(position);
+            self.mark = self.marks.mark_after(position);
         }
         self.mark
     }
@@ -176,7 +181,7 @@ impl<'a> Walk<'a> {
             let (bytes, offsets) = (start.position..self.until.position, start.end..self.until.end);
             return Ok(Gap { bytes, offsets, what: "zeros to the end".into(), zeros: true });
         }
-        let next = self.segment.next_anchor(start.position);
+        let next = self.marks.next_anchor(start.position);
         let anchor = if next.position < self.until.position { next } else { self.until };
         let durable = self.known.filter(|known| anchor.end == Offset::MAX && start.position < *known);
         let end = match durable {

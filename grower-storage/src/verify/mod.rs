@@ -112,9 +112,10 @@ impl Check<'_> {
         let file = self.disk.open(&self.dir.join(self.directory.log_name(base)))?;
         let extent = Extent { position: file.len()?, end: next };
         let index = self.index(base, &mut verified.findings)?;
+        let last = (0..index.entry_count()).rev().find_map(|at| index.entry(at));
         let segment = Segment::sealed(base, file, Box::new(index), extent, None);
         self.inspect(&segment, extent, verified)?;
-        let spoken_for = segment.last_entry().map_or(0, |last| last.position.into());
+        let spoken_for = last.map_or(0, |last| last.position.into());
         if spoken_for != extent.position {
             let what = format!("it speaks of {spoken_for} bytes of log, there are {}", extent.position);
             verified.findings.push(Finding::file(self.dir.join(self.directory.index_name(base)), what));

@@ -133,8 +133,8 @@ impl DiskLog {
         self.remove_leftover(&segment::index_name(base))?;
         let index = self.disk.create(&self.dir.join(segment::index_name(base)))?;
         let file = self.create_log(&segment::log_name(base))?;
-        let segment = Arc::new(Segment::growing(base, file, self.options.index.make(self.seed())));
-        Ok(Active::new(segment, index, 0))
+        let segment = Segment::growing(base, file, self.options.index.make(self.seed())).with_index_file(&index);
+        Ok(Active::new(Arc::new(segment), index, 0))
     }
 
     /// An index without its log says nothing, and must be gone for good before there is a log that it could speak of.

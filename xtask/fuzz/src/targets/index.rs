@@ -2,7 +2,7 @@
 
 use super::pieces::Pieces;
 use crate::Target;
-use grower_index::{ENTRY_LENGTH, Entry, Even, SegmentIndex, StoredIndex};
+use grower_index::{ENTRY_LENGTH, Entry, Even, SegmentIndex, StoredIndex, Wanted};
 
 pub(super) const INDEX: Target = Target {
     name: "index",
@@ -23,9 +23,9 @@ fn run(input: &[u8]) {
     for entry in (0..index.entry_count()).filter_map(|at| index.entry(at)) {
         assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
     }
-    assert!(index.floor_by_offset(wanted).start().relative_offset <= wanted);
-    assert!(index.floor_by_position(wanted).start().position <= wanted);
-    let found = index.floor_by_time(i64::from(wanted)).start();
+    assert!(index.floor(Wanted::Offset(wanted)).start().relative_offset <= wanted);
+    assert!(index.floor(Wanted::Position(wanted)).start().position <= wanted);
+    let found = index.floor(Wanted::Time(wanted.into())).start();
     let known = (0..index.entry_count()).filter_map(|at| index.entry(at));
     assert!(found.position == 0 || known.into_iter().any(|entry| entry.position == found.position));
 }

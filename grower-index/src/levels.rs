@@ -1,0 +1,216 @@
+//! The entries of an index that grows: few of them in memory, all of them to be found.
+
+use crate::window::{Run, Window};
+use crate::{Entry, SegmentIndex, Stretch, Wanted};
+
+/// How many entries make a run: 8 KiB of the file, which the kernel copies in about a microsecond.
+const RUN_LENGTH: usize = 256;
+
+/// Entries in two levels. The last one or two runs are held whole, since most readers are near the end; of each run before
+/// them the first entry alone, once the run is in the file.
+#[derive(Debug)]
+pub(crate) struct Levels {
+    run_length: usize,
+    /// The first entry of each run that is in the file alone.
+    steps: Vec<Entry>,
+    /// All entries after those runs; never empty if there are any.
+    tail: Tail,
+    /// How many entries are in the file.
+    stored: usize,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self::of_runs(RUN_LENGTH)
+    }
+}
+
+impl Levels {
+    pub(crate) fn of_runs(length: usize) -> Self {
+        Self { run_length: length.max(1), steps: Vec::new(), tail: Tail(Vec::new()), stored: 0 }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.steps.len() * self.run_length + self.tail.0.len()
+    }
+
+    pub(crate) fn last(&self) -> Option<&Entry> {
+        self.tail.0.last()
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.tail.0.push(entry);
+    }
+
+    /// The first `count` entries are in the file.
+    pub(crate) fn stored(&mut self, count: usize) {
+        self.stored = self.stored.max(count);
+        let Self { run_length, steps, tail: Tail(tail), stored } = self;
+        while 2 * *run_length <= tail.len() && (steps.len() + 1) * *run_length <= *stored {
+            steps.extend(tail.first());
+            tail.drain(..*run_length);
+        }
+        tail.shrink_to(2 * *run_length); // More were held while the file could not be written.
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        (self.steps.capacity() + self.tail.0.capacity()) * size_of::<Entry>()
+    }
+
+    pub(crate) fn window(&self, wanted: Wanted) -> Window<'_> {
+        let number = self.steps.partition_point(|step| wanted.admits(step)).saturating_sub(1);
+        let tail = self.tail.0.first();
+        match (self.steps.get(number), self.steps.get(number + 1).or(tail)) {
+            (Some(first), Some(next)) if !wanted.admits(next) => {
+                Window::Stored(Run { number, length: self.run_length, first: *first, next: *next })
+            }
+            _ => Window::Held(&self.tail),
+        }
+    }
+}
+
+/// Entries in memory.
+#[derive(Debug)]
+struct Tail(Vec<Entry>);
+
+impl SegmentIndex for Tail {
+    fn entry_count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn entry(&self, at: usize) -> Option<Entry> {
+        self.0.get(at).copied()
+    }
+
+    fn floor(&self, wanted: Wanted) -> Stretch {
+        Stretch::after(&self.0, self.0.partition_point(|entry| wanted.admits(entry)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::search;
+    use crate::{GrowingIndex, NotedBatch, SparseIndex};
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A batch: its length, how many offsets it has, its time.
+        Note(u32, u32, i64),
+        Finish,
+        /// So many entries more are written into the file.
+        Write(usize),
+        /// Only a part of what is in the file is kept, in 256ths, and the index is made anew of it.
+        Reopen(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            12 => (1u32..60, 1u32..4, -5i64..40).prop_map(|(length, offsets, time)| Step::Note(length, offsets, time)),
+            1 => Just(Step::Finish),
+            6 => (0usize..12).prop_map(Step::Write),
+            1 => any::<u8>().prop_map(Step::Reopen),
+        ]
+    }
+
+    /// A growing index, its file, and all entries as a plain list.
+    struct World {
+        make: Box<dyn Fn() -> SparseIndex>,
+        index: SparseIndex,
+        entries: Vec<Entry>,
+        file: Vec<u8>,
+    }
+
+    impl World {
+        fn take(&mut self, step: &Step) {
+            match step {
+                Step::Note(length, offsets, time) => self.note(*length, *offsets, *time),
+                Step::Finish => self.entries.extend(self.index.finish(self.entries.len() as u32)),
+                Step::Write(more) => {
+                    let written = self.file.len() / 32;
+                    self.file.extend(self.entries.iter().skip(written).take(*more).flat_map(Entry::encode));
+                    self.index.stored(self.file.len() / 32);
+                }
+                Step::Reopen(share) => {
+                    let kept = self.file.len() / 32 * usize::from(*share) / 255;
+                    self.file.truncate(kept * 32);
+                    self.entries.truncate(kept);
+                    self.index = (self.make)();
+                    self.entries.iter().for_each(|entry| self.index.restore(*entry));
+                }
+            }
+        }
+
+        fn note(&mut self, length: u32, offsets: u32, time: i64) {
+            let last = self.entries.last();
+            let (offset, end) = last.map_or((0, 0), |last| (last.relative_offset, last.position));
+            let batch = NotedBatch {
+                prefix: &[0; 21],
+                next_relative_offset: offset + offsets,
+                end: end + length,
+                max_timestamp: last.map_or(0, |last| last.max_timestamp) + time,
+                witnessed: true,
+            };
+            self.entries.extend(self.index.note(&batch, 0));
+        }
+
+        fn check(&self) {
+            assert_eq!(self.index.entry_count(), self.entries.len());
+            for entry in self.entries.iter().chain([&crate::contract::sample(0)]) {
+                for near in -1..=1 {
+                    self.check_search(Wanted::Offset(entry.relative_offset.saturating_add_signed(near)));
+                    self.check_search(Wanted::Position(entry.position.saturating_add_signed(near)));
+                    self.check_search(Wanted::Time(entry.max_timestamp + i64::from(near)));
+                }
+            }
+        }
+
+        fn check_search(&self, wanted: Wanted) {
+            let count = self.entries.iter().take_while(|entry| wanted.admits(entry)).count();
+            assert_eq!(search(&self.index, wanted, &self.file), Stretch::after(&self.entries, count), "{wanted:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn two_levels_find_what_a_list_finds(run in 1usize..5, steps in prop::collection::vec(step(), 0..80)) {
+            let make = move || SparseIndex::new(0, 0).in_runs_of(run);
+            let mut world = World { make: Box::new(make), index: make(), entries: Vec::new(), file: Vec::new() };
+            for step in &steps {
+                world.take(step);
+            }
+            world.check();
+        }
+    }
+
+    /// An index of so many entries, of which so many are in the file.
+    fn levels(count: u32, stored: usize) -> Levels {
+        let mut levels = Levels::default();
+        for n in 1..=count {
+            levels.push(crate::contract::sample(n));
+            levels.stored(stored.min(n as usize));
+        }
+        levels
+    }
+
+    #[test]
+    fn memory_is_bounded_by_what_is_in_the_file() {
+        let kib = |levels: Levels| levels.memory_bytes() >> 10;
+        assert_eq!(kib(levels(0, 0)), 0);
+        assert_eq!(kib(levels(1 << 18, usize::MAX)), 48, "1 GiB of log at the default interval");
+        assert_eq!(kib(levels(1 << 14, 0)), 512, "what cannot be written stays");
+        let mut late = levels(1 << 14, 0);
+        late.stored(usize::MAX);
+        assert_eq!(kib(late), 18, "until it can");
+    }
+
+    #[test]
+    fn an_entry_that_is_not_in_the_file_is_never_looked_for_there() {
+        for stored in 0..2_000 {
+            let levels = levels(2_000, stored);
+            assert!(levels.steps.len() * RUN_LENGTH <= stored, "{stored} are stored");
+        }
+    }
+}
