@@ -42,6 +42,7 @@ pub(crate) fn open(
     if damage.is_empty() {
         // With damage the old index stays as it is: its witnesses are evidence.
         store_index(context.disk, &context.place.dir, &index_path, &entries)?;
+        segment.seal(Box::new(StoredIndex::new(context.disk.map(&index_path)?)));
     } else if verdict == Verdict::KeepAndRefuse {
         lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
     }
