@@ -29,7 +29,7 @@ impl Group {
         if members_too {
             self.members_bytes = self.members.bytes();
         }
-        self.counted = size::GROUP + self.members_bytes + self.offsets.bytes();
+        self.counted = size::GROUP + self.members_bytes + self.members.claims() * size::MEMBER + self.offsets.bytes();
     }
 
     /// Checks a commit: what to answer, and what to write down. The offsets change when that is in the log.

@@ -26,9 +26,17 @@ impl Default for GroupLimits {
 
 const INTERVAL_RECONCILING: Duration = Duration::from_millis(200);
 
+/// A claimant is told to speak at once: who takes longer joins again.
+const CLAIM_MAX: Duration = Duration::from_secs(10);
+
 /// A session or rebalance timeout as it counts: 1 s to 30 min.
 pub(super) fn timeout(wished_ms: u32) -> Duration {
     Duration::from_millis(wished_ms.into()).clamp(SESSION_MIN, SESSION_MAX)
+}
+
+/// How long a claim to an instance name waits to be confirmed.
+pub(super) fn claim_timeout(session_timeout_ms: u32) -> Duration {
+    timeout(session_timeout_ms).min(CLAIM_MAX)
 }
 
 /// When the next heartbeat is due: often enough to survive four lost ones, and soon while partitions move.

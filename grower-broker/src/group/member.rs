@@ -126,6 +126,11 @@ impl Member {
         heard
     }
 
+    /// Whether the instance name is its own, and nobody took it.
+    pub(super) fn holds(&self, instance: &str) -> bool {
+        self.instance.as_deref() == Some(instance) && self.replaced_by.is_none()
+    }
+
     pub(super) fn subscriptions(&self) -> usize {
         self.topics.len().max(1)
     }
@@ -213,6 +218,6 @@ impl Member {
     }
 }
 
-fn after(at: Timestamp, time: Duration) -> Timestamp {
+pub(super) fn after(at: Timestamp, time: Duration) -> Timestamp {
     at.plus_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -4,6 +4,7 @@
 //! of the newest answer, no longer lists it, or when the member left or died. Epochs only ever rise.
 
 mod admit;
+mod claim;
 mod instance;
 mod news;
 mod saving;
@@ -16,7 +17,8 @@ use super::member::{Heard, Member};
 use super::owners::Owners;
 use super::received::Received;
 use super::slot::{self, Slot, Slots};
-use admit::Standing;
+use admit::{Admitted, Standing};
+use claim::Claims;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
 use grower_protocol::message::{GroupState, Heartbeat, HeartbeatAnswer, MemberDescription, MemberInspection};
 pub use news::is_news;
@@ -31,6 +33,7 @@ pub(super) struct Membership {
     target_epoch: u32,
     assignor: Assignor,
     members: BTreeMap<MemberId, Member>,
+    claims: Claims,
     owners: Owners,
     next_seat: u64,
     /// The topics of the newest target assignment.
@@ -57,7 +60,10 @@ impl Membership {
         catalog: &dyn Catalog,
         limits: &GroupLimits,
     ) -> Result<HeartbeatAnswer, GroupRefusal> {
-        let standing = self.admit(beat, limits, received.date)?;
+        let standing = match self.admit(beat, limits, received.date)? {
+            Admitted::Member(standing) => standing,
+            Admitted::Claimant { instance } => return Ok(self.claim(beat, instance, received.at)),
+        };
         let Some(member) = self.members.get_mut(&beat.member) else { return Err(unknown(&beat.member)) };
         let heard = member.hear(beat, received);
         if heard != Heard::Nothing {
@@ -73,11 +79,12 @@ impl Membership {
 
     /// The member says that it gave up everything and will not come back.
     pub(super) fn leave(&mut self, member: &MemberId) -> Result<(), GroupRefusal> {
-        if self.remove(member) { Ok(()) } else { Err(unknown(member)) }
+        if self.claims.withdraw(member) || self.remove(member) { Ok(()) } else { Err(unknown(member)) }
     }
 
-    /// Removes members that were silent for too long.
+    /// Removes members that were silent for too long, and claims that nobody confirmed.
     pub(super) fn expire(&mut self, at: Timestamp) {
+        self.claims.expire(at);
         let dead = self.members.iter().filter(|(_, member)| member.expires <= at).map(|(id, _)| id.clone());
         for id in dead.collect::<Vec<_>>() {
             self.remove(&id);
@@ -86,7 +93,7 @@ impl Membership {
 
     /// When [`Membership::expire`] will next have something to do, unless heartbeats come.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        self.members.values().map(|member| member.expires).min()
+        self.members.values().map(|member| member.expires).chain(self.claims.next_expiry()).min()
     }
 
     /// Topics were created, grown or deleted.
@@ -192,12 +199,14 @@ impl Membership {
     ) -> Option<HeartbeatAnswer> {
         let member = self.members.get(id)?;
         let assignment: Slots = member.granted.intersection(&member.target).copied().collect();
-        let joins = said == MemberEpoch::default();
+        let says_nothing = said == MemberEpoch::default();
+        // Who confirmed a claim joins as well, and of all who ever had its name its epoch must be the newest.
+        let joins = says_nothing || member.epoch == MemberEpoch::default();
         let next = (joins || assignment != member.assignment).then(|| MemberEpoch::new(self.tick()));
         let member = self.members.get_mut(id)?;
         if let Some(next) = next {
             // What the member says until this answer reaches it. A joining request may be an old one (see `join`).
-            let says = if joins { member.epoch } else { said };
+            let says = if says_nothing { member.epoch } else { said };
             member.previous = Some(says).filter(|epoch| *epoch != MemberEpoch::default());
             member.epoch = next;
             member.assignment = assignment;
@@ -252,10 +261,14 @@ impl Membership {
         self.owners.len().max(self.members.values().map(|member| member.target.len()).sum())
     }
 
-    /// Whether it is a member, or comes in the place of one.
+    /// Whether it is a member or claims to be one, or comes in the place of one.
     pub(super) fn knows(&self, beat: &Heartbeat) -> bool {
-        let same_instance = |member: &Member| beat.instance.is_some() && member.instance == beat.instance;
-        self.members.contains_key(&beat.member) || self.members.values().any(same_instance)
+        self.members.contains_key(&beat.member) || self.expects(beat)
+    }
+
+    /// How many want the name of somebody else.
+    pub(super) fn claims(&self) -> usize {
+        self.claims.len()
     }
 
     pub(super) fn subscribes(&self, member: &MemberId, topic: &TopicName) -> bool {

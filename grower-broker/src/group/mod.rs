@@ -23,7 +23,8 @@
 //!
 //! # What a member must do
 //!
-//! Send heartbeats one after the other. Stop reading what an answer no longer lists, within the rebalance timeout,
+//! Send heartbeats one after the other, and the next one at once when told so (an interval of 0): it confirms a claim to an
+//! instance name that somebody else has. Stop reading what an answer no longer lists, within the rebalance timeout,
 //! and only then leave it out of `owned`. Stop reading everything when told that it is unknown or fenced, and when there was
 //! no answer for a session timeout. Both times count from when the heartbeat was sent that was answered. With an instance name: pause
 //! reading when there was no answer for the name's [lease](grower_protocol::message::instance_lease), and leave when told that

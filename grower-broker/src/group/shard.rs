@@ -161,11 +161,15 @@ impl Shard {
 
     /// Removes members that were silent for too long, of all groups. To be called about every 100 ms.
     pub fn expire(&mut self, at: Timestamp) -> Step<()> {
-        let due = |(_, group): &(&GroupId, &mut Group)| group.members.next_expiry().is_some_and(|due| due <= at);
+        let due = |(_, group): &(&GroupId, &Group)| group.members.next_expiry().is_some_and(|due| due <= at);
+        let due: Vec<GroupId> = self.groups.iter().filter(due).map(|(id, _)| id.clone()).collect();
         let mut step = Step::of(());
-        for (id, group) in self.groups.iter_mut().filter(due) {
-            group.members.expire(at);
-            step.take_from(id, group);
+        for id in due {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.members.expire(at);
+                step.take_from(&id, group);
+            }
+            self.count(&id, false);
         }
         step
     }
@@ -271,9 +275,11 @@ impl Shard {
         if let Some(group) = self.groups.get_mut(id) {
             step.take_from(id, group);
         }
+        self.count(id, false);
         step
     }
 
+    /// Counts anew what a group takes of memory.
     fn count(&mut self, id: &GroupId, members_too: bool) {
         if let Some(group) = self.groups.get_mut(id) {
             self.bytes -= group.counted;

@@ -1,5 +1,6 @@
 //! A shard with a log in memory, and members that behave.
 
+mod claims;
 mod handover;
 mod hostile;
 mod inspect;

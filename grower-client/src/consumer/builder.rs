@@ -165,7 +165,8 @@ impl ConsumerBuilder {
     /// A name that survives restarts: whoever comes back under it within the session timeout gets its partitions back,
     /// and the other members do not notice. At once if the consumer before was closed; if it was killed, up to three
     /// seconds after its last heartbeat. If it lives it stops, and its reader is told [`ErrorCode::FencedInstance`]:
-    /// two consumers must not share a name.
+    /// two consumers must not share a name, and the last that comes has it. A consumer that is dead takes it from nobody,
+    /// however late its requests arrive.
     ///
     /// [`ErrorCode::FencedInstance`]: grower_protocol::message::ErrorCode::FencedInstance
     pub fn instance(mut self, name: impl Into<String>) -> Self {

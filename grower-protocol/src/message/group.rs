@@ -35,7 +35,8 @@ pub struct Heartbeat {
     pub rebalance_timeout_ms: u32,
     /// `range` (the default), `round-robin` or `sticky`; the first member's choice counts.
     pub assignor: Option<String>,
-    /// A name that survives the member's restart (static membership): see [`instance_lease`].
+    /// A name that survives the member's restart (static membership): see [`instance_lease`]. While another member has it,
+    /// joining makes a claim only, and the next heartbeat takes the name: so an old request that comes late takes it from nobody.
     pub instance: Option<String>,
 }
 
@@ -62,7 +63,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(1);
 pub struct HeartbeatAnswer {
     /// To be sent with the next heartbeat.
     pub epoch: MemberEpoch,
-    /// When to send it.
+    /// When to send it; 0: at once, for it takes an instance name over from the member that has it.
     pub interval_ms: u32,
     /// What the member may read. What it reads and does not find here it gives up, and says so at once.
     pub assignment: Vec<TopicPartitions>,

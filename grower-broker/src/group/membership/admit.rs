@@ -18,6 +18,16 @@ pub(super) enum Standing {
     Behind,
 }
 
+/// Who sent a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admitted<'a> {
+    Member(Standing),
+    /// It joins under a name that somebody else has.
+    Claimant {
+        instance: &'a str,
+    },
+}
+
 impl Membership {
     /// Checks all of a heartbeat that does not depend on who is in the group.
     pub(in crate::group) fn check(beat: &Heartbeat, limits: &GroupLimits) -> Result<(), GroupRefusal> {
@@ -33,49 +43,71 @@ impl Membership {
         if joins_owning { Err(GroupRefusal::JoinsOwning) } else { Ok(()) }
     }
 
-    pub(super) fn admit(
+    pub(super) fn admit<'a>(
         &mut self,
-        beat: &Heartbeat,
+        beat: &'a Heartbeat,
         limits: &GroupLimits,
         date: Timestamp,
-    ) -> Result<Standing, GroupRefusal> {
+    ) -> Result<Admitted<'a>, GroupRefusal> {
         Self::check(beat, limits)?;
         if beat.epoch == MemberEpoch::default() {
             return self.join(beat, limits, date);
         }
+        if let Some(instance) = self.claims.confirmed_by(beat) {
+            self.enter(beat, Some(&instance), date)?;
+            return Ok(Admitted::Member(Standing::Current));
+        }
         let member = self.members.get(&beat.member).ok_or_else(|| unknown(&beat.member))?;
         check_present(&beat.member, member)?;
         if beat.epoch == member.epoch {
-            Ok(Standing::Current)
+            Ok(Admitted::Member(Standing::Current))
         } else if Some(beat.epoch) == member.previous {
-            Ok(Standing::Behind)
+            Ok(Admitted::Member(Standing::Behind))
         } else {
             Err(fenced(&beat.member, member, beat.epoch))
         }
     }
 
     /// Epoch 0: a new member, or one that lost its epoch and starts again.
-    fn join(&mut self, beat: &Heartbeat, limits: &GroupLimits, date: Timestamp) -> Result<Standing, GroupRefusal> {
+    fn join<'a>(
+        &mut self,
+        beat: &'a Heartbeat,
+        limits: &GroupLimits,
+        date: Timestamp,
+    ) -> Result<Admitted<'a>, GroupRefusal> {
         if let Some(member) = self.members.get_mut(&beat.member) {
             check_not_replaced(member)?;
-            member.away = false;
+            if std::mem::take(&mut member.away) {
+                member.instance.iter().for_each(|instance| self.claims.end(instance));
+            }
             // It keeps its seat and, for now, what it was granted: this may be an old request that was long under
             // way while the member reads already. What it does not list in its next heartbeat is free then.
-            return Ok(Standing::Behind);
+            return Ok(Admitted::Member(Standing::Behind));
         }
-        let comes_back = beat.instance.as_deref().is_some_and(|instance| self.awaits(instance));
-        if limits.members <= self.members.len() && !comes_back {
+        if limits.members <= self.members.len() + self.claims.len() && !self.expects(beat) {
             return Err(GroupRefusal::LimitReached { what: "members of one group", max: limits.members });
         }
+        let instance = beat.instance.as_deref();
+        if let Some(instance) = instance.filter(|instance| self.is_held(instance)) {
+            return Ok(Admitted::Claimant { instance });
+        }
+        self.enter(beat, instance, date)?;
+        Ok(Admitted::Member(Standing::Current))
+    }
+
+    /// The sender is a member from now on: in a seat of its own, or in that of the one that had its name.
+    fn enter(&mut self, beat: &Heartbeat, instance: Option<&str>, date: Timestamp) -> Result<(), GroupRefusal> {
         if self.members.is_empty() {
             self.assignor = assignor_of(beat)?;
             self.unsaved.group();
         }
-        let successor = beat.instance.as_deref().and_then(|instance| self.succeed(&beat.member, instance, date));
+        self.claims.withdraw(&beat.member);
+        let successor = instance.and_then(|instance| self.succeed(&beat.member, instance, date));
         let member = successor.unwrap_or_else(|| self.take_a_seat());
-        self.members.insert(beat.member.clone(), Member { instance: beat.instance.clone(), ..member });
+        let instance = instance.map(str::to_owned);
+        self.members.insert(beat.member.clone(), Member { instance, ..member });
         self.unsaved.changed(&beat.member);
-        Ok(Standing::Current)
+        Ok(())
     }
 
     /// Members sit in the order they join.

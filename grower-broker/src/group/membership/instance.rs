@@ -1,8 +1,9 @@
 //! Static members: a name that survives a process.
 //!
 //! Who comes under a name takes the seat of the one that had it before, so that nobody else notices. If that one stepped
-//! out, its partitions go over in the same step. If it may still be reading they wait until it left (it is told at
-//! once that it was replaced) or until the lease of the name is over: see [`instance_lease`].
+//! out, its partitions go over in the same step. If it may still be there, who comes has to [claim](super::claim) the
+//! name first, and its partitions wait until it left (it is told at once that it was replaced) or until the lease of
+//! the name is over: see [`instance_lease`].
 //!
 //! [`instance_lease`]: grower_protocol::message::instance_lease
 
@@ -10,10 +11,14 @@ use super::{Membership, unknown};
 use crate::group::GroupRefusal;
 use crate::group::member::Member;
 use grower_protocol::ids::{MemberId, Timestamp};
+use grower_protocol::message::Heartbeat;
 
 impl Membership {
     /// The member reads nothing any more and may come back, as another process with its instance name.
     pub(in crate::group) fn step_out(&mut self, id: &MemberId, at: Timestamp) -> Result<(), GroupRefusal> {
+        if self.claims.withdraw(id) {
+            return Ok(()); // It had nothing that could wait for it.
+        }
         let member = self.members.get_mut(id).ok_or_else(|| unknown(id))?;
         if member.instance.is_none() || member.replaced_by.is_some() {
             return self.leave(id);
@@ -36,15 +41,16 @@ impl Membership {
         }
     }
 
-    /// Whether somebody may come and take over at once.
-    pub(super) fn awaits(&self, instance: &str) -> bool {
-        self.members.values().any(|member| member.away && member.instance.as_deref() == Some(instance))
+    /// Whether the sender is counted already: it claims a name, or comes back under one that waits for it.
+    pub(super) fn expects(&self, beat: &Heartbeat) -> bool {
+        let waits = |member: &Member| member.away && beat.instance.as_deref().is_some_and(|name| member.holds(name));
+        self.claims.contains(&beat.member) || self.members.values().any(waits)
     }
 
     /// A new member in the seat of the one that had its instance name; none if nobody had.
     pub(super) fn succeed(&mut self, id: &MemberId, instance: &str, date: Timestamp) -> Option<Member> {
-        let holds = |member: &Member| member.instance.as_deref() == Some(instance) && member.replaced_by.is_none();
-        let holder = self.members.iter().find(|(_, member)| holds(member)).map(|(id, _)| id.clone())?;
+        self.claims.end(instance);
+        let holder = self.members.iter().find(|(_, member)| member.holds(instance)).map(|(id, _)| id.clone())?;
         let member = self.members.get_mut(&holder)?;
         if !member.away {
             member.replace(id.clone());

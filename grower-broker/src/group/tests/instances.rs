@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn named(id: &str) -> Member {
+pub(super) fn named(id: &str) -> Member {
     Member { instance: Some("left".to_owned()), ..Member::new(id, &["rainbow"]) }
 }
 
-fn step_out(coordinator: &mut Coordinator, member: &Member) {
+pub(super) fn step_out(coordinator: &mut Coordinator, member: &Member) {
     let step = coordinator.shard.step_out(&group(), &member.id, coordinator.now);
     coordinator.settle(step).unwrap();
 }
@@ -17,6 +17,7 @@ fn a_restarted_process_takes_the_seat_of_its_instance_name() {
     let (mut old, mut other, mut new) = (named("old"), Member::new("other", &["rainbow"]), named("new"));
     quiet(coordinator, &mut [&mut old, &mut other]);
     new.beat(coordinator);
+    new.beat(coordinator); // It heard the answer, so it lives.
     // The old one may still be reading: its partitions wait until it surely is not.
     assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedInstance);
     assert_eq!(code(coordinator.commit(Some(&old), slot(RAINBOW, 0), 1)), ErrorCode::FencedInstance);
@@ -115,8 +116,8 @@ fn who_is_replaced_and_says_that_it_stopped_makes_room_at_once() {
     let (mut old, mut other, mut new) = (named("old"), Member::new("other", &["rainbow"]), named("new"));
     quiet(coordinator, &mut [&mut old, &mut other]);
     let held = old.says();
-    let joined = coordinator.shard.heartbeat(&new.says(), &coordinator.received(), &coordinator.topics);
-    let mut joined = joined;
+    new.beat(coordinator);
+    let mut joined = coordinator.shard.heartbeat(&new.says(), &coordinator.received(), &coordinator.topics);
     assert_eq!(joined.take_stirred(), [group()], "who waits for an answer is told");
     let answer = coordinator.settle(joined).unwrap();
     new.hears(&answer);
@@ -136,6 +137,7 @@ fn a_sticky_group_keeps_the_replaced_ones_partitions_for_its_successor() {
     let (mut other, mut new) = (Member::new("other", &["rainbow"]), named("new"));
     quiet(coordinator, &mut [&mut old, &mut other]);
     let (had, told) = (old.reads(RAINBOW), other.epoch);
+    new.beat(coordinator);
     new.beat(coordinator);
     coordinator.wait(3_000);
     quiet(coordinator, &mut [&mut new, &mut other]);

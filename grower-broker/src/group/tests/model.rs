@@ -1,8 +1,9 @@
 //! Random histories: members that come, go, die, lag, lose answers, hold on, change their minds, step out and come back under
 //! their names, two under one name; topics that grow, go and come again; commits; requests that arrive late, and twice;
-//! disks that are full; and a coordinator that restarts, or loses all that it had not synced. What must hold is looked at after every
+//! joins of processes that died at once; disks that are full; and a coordinator that restarts, or loses all that it had not synced. What must hold is looked at after every
 //! step.
 
+mod lives;
 mod process;
 mod world;
 
@@ -30,6 +31,10 @@ enum Op {
     },
     LateBeat {
         number: usize,
+    },
+    /// A process starts in a seat and dies, while its first heartbeat is on its way, which arrives with `LateBeat`.
+    Stillborn {
+        seat: usize,
     },
     /// A heartbeat that was held back is looked at again; answered in any case if it was long enough.
     News {
@@ -105,7 +110,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         16 => (seat(), fate).prop_map(|(seat, fate)| Op::Beat { seat, fate }),
         2 => seat().prop_map(|seat| Op::OldBeat { seat }),
         3 => seat().prop_map(|seat| Op::SendBeat { seat }),
-        3 => (0usize..8).prop_map(|number| Op::LateBeat { number }),
+        4 => (0usize..8).prop_map(|number| Op::LateBeat { number }),
+        2 => seat().prop_map(|seat| Op::Stillborn { seat }),
         8 => (seat(), any::<bool>()).prop_map(|(seat, enough)| Op::News { seat, enough }),
         2 => (seat(), any::<bool>()).prop_map(|(seat, for_now)| Op::Leave { seat, for_now }),
         1 => seat().prop_map(|seat| Op::Die { seat }),

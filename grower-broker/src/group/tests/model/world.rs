@@ -1,6 +1,7 @@
 //! Everything that the model knows, and what must hold.
 
 use super::super::*;
+use super::lives::Lives;
 use super::process::Process;
 use super::{Fate, Op, SEATS};
 use grower_protocol::message::GroupState;
@@ -22,6 +23,7 @@ pub(super) struct World {
     /// Heartbeats under way whose answers nobody waits for.
     late_beats: Vec<Heartbeat>,
     epoch: u32,
+    lives: Lives,
 }
 
 impl World {
@@ -44,10 +46,12 @@ impl World {
             late: Vec::new(),
             late_beats: Vec::new(),
             epoch: 0,
+            lives: Lives::default(),
         }
     }
 
     pub(super) fn run(&mut self, op: &Op) {
+        self.lives.tick();
         match *op {
             Op::Beat { seat, fate } => self.beat(seat, fate),
             Op::OldBeat { seat } => {
@@ -64,6 +68,10 @@ impl World {
                 if let Some(beat) = self.late_beats.iter().rev().nth(number).cloned() {
                     let _ = self.coordinator.heartbeat(&beat);
                 }
+            }
+            Op::Stillborn { seat } => {
+                let process = self.born(seat);
+                self.late_beats.push(process.member.says());
             }
             Op::News { seat, enough } => self.news(seat, enough),
             Op::Leave { seat, for_now } => self.leave(seat, for_now),
@@ -87,6 +95,7 @@ impl World {
                 self.coordinator.crash(lost);
                 let held = self.processes.iter_mut().chain(&mut self.old).flatten();
                 held.for_each(|process| process.held = None); // Its connection is gone.
+                self.lives.look_after_crash(self.coordinator.shard.describe(&group()).ok());
             }
         }
         self.check();
@@ -125,15 +134,18 @@ impl World {
     }
 
     fn process(&mut self, seat: usize) -> Process {
-        let mut process = self.processes[seat].take().unwrap_or_else(|| {
-            self.names += 1;
-            let assignor = Some(self.assignor.name().to_owned());
-            let instance = (seat % 2 == 1).then(|| format!("seat {seat}"));
-            let member = Member { assignor, instance, ..Member::new(&format!("m{}", self.names), &[]) };
-            Process::new(member, self.clock)
-        });
+        let mut process = self.processes[seat].take().unwrap_or_else(|| self.born(seat));
         process.member.topics = self.subscriptions[seat].clone();
         process
+    }
+
+    fn born(&mut self, seat: usize) -> Process {
+        self.names += 1;
+        let assignor = Some(self.assignor.name().to_owned());
+        let instance = (seat % 2 == 1).then(|| format!("seat {seat}"));
+        let topics = self.subscriptions[seat].clone();
+        let member = Member { assignor, instance, topics, ..Member::new(&format!("m{}", self.names), &[]) };
+        Process::new(member, self.clock)
     }
 
     fn beat(&mut self, seat: usize, fate: Fate) {
@@ -159,7 +171,10 @@ impl World {
             Ok(answer) if fate == Fate::Held && !is_news(&says, &answer) => {
                 process.held = Some((says, answer, self.clock));
             }
-            Ok(answer) => process.hears(&answer, self.clock, self.clock, fate == Fate::HeldOn),
+            Ok(answer) => {
+                self.lives.hears(&process.member.id);
+                process.hears(&answer, self.clock, self.clock, fate == Fate::HeldOn);
+            }
             Err(failure) => return self.refused(process, &failure),
         }
         Some(process)
@@ -190,6 +205,8 @@ impl World {
         match failure.code {
             ErrorCode::UnknownMember | ErrorCode::FencedMember => Some(process),
             ErrorCode::FencedInstance => {
+                let seen = self.coordinator.shard.inspect(&group(), self.coordinator.now).unwrap();
+                self.lives.check_fenced(&process.member.id, &seen);
                 let step = self.coordinator.shard.leave(&group(), &process.member.id);
                 self.coordinator.settle(step).unwrap();
                 None
@@ -254,6 +271,7 @@ impl World {
     }
 
     fn check(&mut self) {
+        self.lives.look(self.coordinator.shard.describe(&group()).ok());
         let mut read = BTreeMap::new();
         for process in self.processes.iter().chain(&self.old).flatten() {
             for slot in process.reads(self.clock) {
