@@ -4,12 +4,16 @@
 //! broker, and changed only by a restart; the path below it by whoever asks.
 
 use crate::backup::{self, BackedUp, BackupError};
+use crate::metadata::Identity;
 use grower_protocol::ids::Timestamp;
 use grower_protocol::message::{BackupDescription, BackupMade, BackupState, ErrorCode, Failure};
 use grower_storage::disk::{Disk, FileDisk};
 use parking_lot::Mutex;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+
+/// When a backup began that was never made, as metrics say it.
+const NEVER: Timestamp = Timestamp::from_millis(0);
 
 /// What is being made, or was made last.
 pub(crate) struct Backups {
@@ -19,6 +23,8 @@ pub(crate) struct Backups {
     /// The broker's own, where that is no real one.
     disk: Option<Arc<dyn Disk>>,
     latest: Mutex<Latest>,
+    /// When the newest one began that was made, by this process or an earlier one. None: not known yet.
+    newest: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Default)]
@@ -29,7 +35,26 @@ struct Latest {
 
 impl Backups {
     pub(crate) fn new(data_dir: PathBuf, root: Option<PathBuf>, disk: Option<Arc<dyn Disk>>) -> Self {
-        Self { data_dir, root, disk, latest: Mutex::default() }
+        Self { data_dir, root, disk, latest: Mutex::default(), newest: Mutex::default() }
+    }
+
+    /// Finds those that are there already, which may take a while. `go_on` is asked from time to time.
+    pub(crate) fn find_earlier(&self, identity: &Identity, go_on: &dyn Fn() -> bool) {
+        let Some(root) = &self.root else { return };
+        let found = backup::newest_below(&*self.disk(root), root, identity, go_on);
+        if go_on() {
+            self.note_newest(found.unwrap_or(NEVER));
+        }
+    }
+
+    fn note_newest(&self, began: Timestamp) {
+        let mut newest = self.newest.lock();
+        *newest = (*newest).max(Some(began));
+    }
+
+    /// When the newest backup began, [`NEVER`] if there is none. None where none are made, and as long as that is not known.
+    pub(crate) fn newest(&self) -> Option<Timestamp> {
+        *self.newest.lock()
     }
 
     /// Begins one, unless another is being made. Where it is to be made.
@@ -63,6 +88,7 @@ impl Backups {
         let Some(description) = &mut latest.description else { return };
         description.state = match made {
             Ok(made) => {
+                self.note_newest(description.began);
                 tracing::info!(path = %made.path.display(), bytes = made.bytes, new_bytes = made.new_bytes, "a backup was made, as asked");
                 BackupState::Made(told(made))
             }

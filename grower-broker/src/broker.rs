@@ -157,6 +157,12 @@ impl Broker {
         self.http.as_ref().map(Http::address)
     }
 
+    /// When its newest backup began, once that is known.
+    #[cfg(test)]
+    pub(crate) fn newest_backup(&self) -> Option<grower_protocol::ids::Timestamp> {
+        self.api.backups.newest()
+    }
+
     /// Returns with the reason once the broker has failed for good: a sync failed, and nothing is acknowledged any more.
     /// The process should end then.
     pub async fn failed(&self) -> String {
@@ -292,6 +298,7 @@ impl BrokerBuilder {
             _lock: lock,
         });
         api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
+        api.find_earlier_backups(identity);
         groups.forget_unknown_topics().await;
         if let Err(failure) = groups.update_internal_topic().await {
             tracing::warn!(%failure, "the groups' topic is not compacted yet; the next start tries again");

@@ -10,15 +10,23 @@ use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, 
 use grower_protocol::message::*;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 use support::openmetrics::{Exposition, parse};
 use support::raw::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 
+const NEWEST_BACKUP: &str = "grower_backup_newest_timestamp_seconds";
+
 async fn started() -> (Broker, Raw<DuplexStream>) {
     let http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let broker = in_memory_with(BrokerConfig { http, ..BrokerConfig::at("/grower") }).start().await.unwrap();
+    let config = BrokerConfig { http, backup_dir: Some("/backups".into()), ..BrokerConfig::at("/grower") };
+    let broker = in_memory_with(config).start().await.unwrap();
     let client = Raw::open(broker.connect()).await;
+    let looked = async {
+        while !scrape(&broker).await.contains_key(NEWEST_BACKUP) {} // Looking for earlier ones takes a moment.
+    };
+    tokio::time::timeout(Duration::from_secs(20), looked).await.unwrap();
     (broker, client)
 }
 
@@ -90,6 +98,23 @@ async fn what_happened_is_what_is_told() {
     assert_eq!(value("grower_group_lag_records", &lag), 1.0);
     assert!((0.0..600.0).contains(&value("grower_group_lag_seconds", &lag)));
     assert!(0.0 < value("grower_fsync_seconds", &[]));
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_newest_backup_is_told_once_there_is_one() {
+    let (broker, mut client) = started().await;
+    assert_eq!(scrape(&broker).await[NEWEST_BACKUP].value(&[]), Some(0.0), "there is none");
+    let mut asked = client.ask(&Request::BeginBackup { dir: "nightly".to_owned(), full: false }).await;
+    let began = loop {
+        let Response::DescribeBackup(Some(backup)) = asked else { panic!("{asked:?}") };
+        match backup.state {
+            BackupState::Running => asked = client.ask(&Request::DescribeBackup).await,
+            BackupState::Made(_) => break backup.began.as_millis() / 1_000,
+            BackupState::Failed(failure) => panic!("{failure}"),
+        }
+    };
+    assert_eq!(scrape(&broker).await[NEWEST_BACKUP].value(&[]), Some(began as f64));
     broker.stop().await.unwrap();
 }
 

@@ -2,6 +2,8 @@
 
 use super::BackupError;
 use super::manifest::{self, Manifest, ManifestError};
+use crate::metadata::Identity;
+use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{DirLock, Disk, DiskError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -20,14 +22,49 @@ pub struct Listed {
 
 /// The finished backups in `dir`, oldest first.
 pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Listed>, DiskError> {
-    let mut numbers: Vec<u32> =
-        entries(disk, dir)?.into_iter().filter_map(|(number, done)| done.then_some(number)).collect();
-    numbers.sort_unstable();
-    let listed = numbers.into_iter().map(|number| {
+    let listed = finished(disk, dir)?.into_iter().map(|number| {
         let path = dir.join(name(number));
         Ok(Listed { manifest: read(disk, &path)?, path })
     });
     listed.collect()
+}
+
+/// The newest backup in `dir` that is wanted.
+fn newest(
+    disk: &dyn Disk,
+    dir: &Path,
+    wanted: impl Fn(&Manifest) -> bool,
+) -> Result<Option<(PathBuf, Manifest)>, DiskError> {
+    for number in finished(disk, dir)?.into_iter().rev() {
+        let path = dir.join(name(number));
+        if let Ok(manifest) = read(disk, &path)?
+            && wanted(&manifest)
+        {
+            return Ok(Some((path, manifest)));
+        }
+    }
+    Ok(None)
+}
+
+/// How many directories below one another may be searched for backups.
+const DEPTH_MAX: usize = 4;
+
+/// When the newest backup of this broker began, in `dir` or below it. Passes over what it may not read, such as
+/// `lost+found`; `go_on` is asked before each directory.
+pub(crate) fn newest_below(disk: &dyn Disk, dir: &Path, of: &Identity, go_on: &dyn Fn() -> bool) -> Option<Timestamp> {
+    let ours = |manifest: &Manifest| manifest.cluster == of.cluster && manifest.node == of.node;
+    let mut newest_yet = None;
+    let mut dirs = vec![(dir.to_owned(), 0)];
+    while let Some((dir, depth)) = dirs.pop().filter(|_| go_on()) {
+        let newest_here = newest(disk, &dir, ours).ok().flatten();
+        newest_yet = newest_yet.max(newest_here.map(|(_, manifest)| manifest.created));
+        if depth < DEPTH_MAX {
+            let entries = disk.list(&dir).unwrap_or_default().into_iter();
+            let below = entries.filter(|entry| entry.is_dir && !is_entry(&entry.name));
+            dirs.extend(below.map(|entry| (dir.join(entry.name), depth + 1)));
+        }
+    }
+    newest_yet
 }
 
 /// The backup that a path means: itself, or the latest of the directory that it names.
@@ -83,8 +120,7 @@ impl<'a> Series<'a> {
 
     /// The latest backup that can be built on.
     pub(super) fn base(&self) -> Result<Option<(PathBuf, Manifest)>, DiskError> {
-        let listed = list(self.disk, &self.dir)?.into_iter().rev();
-        Ok(listed.filter_map(|listed| Some((listed.path, listed.manifest.ok()?))).next())
+        newest(self.disk, &self.dir, |_| true)
     }
 
     /// Where the next backup is made.
@@ -100,6 +136,14 @@ impl<'a> Series<'a> {
         self.disk.sync_dir(&self.dir)?;
         Ok(path)
     }
+}
+
+/// The numbers of the finished backups in a directory, in order.
+fn finished(disk: &dyn Disk, dir: &Path) -> Result<Vec<u32>, DiskError> {
+    let mut numbers: Vec<u32> =
+        entries(disk, dir)?.into_iter().filter_map(|(number, done)| done.then_some(number)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// The numbers in a directory, and whether each is finished.

@@ -100,6 +100,33 @@ async fn a_running_broker_is_backed_up_and_the_next_backup_takes_only_what_is_ne
 }
 
 #[tokio::test]
+async fn after_a_restart_it_is_known_when_the_newest_backup_began() {
+    let disk = MemDisk::default();
+    let run = Run::with_records(shared(&disk)).await;
+    run.back_up().await.unwrap();
+    run.back_up().await.unwrap();
+    run.stop().await;
+    // Neither what cannot be read nor what another broker made counts.
+    disk.create_dir_all(Path::new("/b/nightly/backup-000003")).unwrap();
+    disk.create_dir_all(Path::new("/b/elsewhere/backup-000009")).unwrap();
+    let stranger = Identity { cluster: uuid(8), node: NODE, uuid: uuid(9) };
+    let manifest = Manifest::new(&stranger, Timestamp::from_millis(i64::MAX), std::collections::BTreeMap::new());
+    let file = disk.create(Path::new("/b/elsewhere/backup-000009/backup.manifest")).unwrap();
+    file.write_all_at(manifest.to_text().as_bytes(), 0).unwrap();
+
+    let began = list(&disk, Path::new("/b/nightly")).unwrap()[1].manifest.as_ref().unwrap().created;
+    let run = Run::start(shared(&disk), DATA).await;
+    let found = async {
+        while run.broker.newest_backup().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), found).await.unwrap();
+    assert_eq!(run.broker.newest_backup(), Some(began));
+    run.stop().await;
+}
+
+#[tokio::test]
 async fn a_log_without_records_keeps_its_end_and_a_group_does_not_point_past_it() {
     let disk = MemDisk::default();
     let run = Run::with_records(shared(&disk)).await;

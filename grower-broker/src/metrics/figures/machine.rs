@@ -1,4 +1,4 @@
-//! Memory, disk, and what the system knows of the process.
+//! Memory, disk, backups, and what the system knows of the process.
 
 use super::page::Page;
 use crate::api::Api;
@@ -18,6 +18,11 @@ pub(super) fn print(page: &mut Page<'_>, api: &Api) -> fmt::Result {
         page.gauge(("disk_free", "Bytes that may still be written to the file system", bytes), room.free)?;
         page.gauge(("disk_total", "Size of the file system", bytes), room.total)?;
         page.gauge(("disk_reserve", "Producers are refused when less than this is free", bytes), room.reserve)?;
+    }
+    if let Some(began) = api.backups.newest() {
+        let about = "When the newest backup of this broker began; 0 if there is none";
+        let seconds = u64::try_from(began.as_millis() / 1_000).unwrap_or(0);
+        page.gauge(("backup_newest_timestamp", about, Some(&Unit::Seconds)), seconds)?;
     }
     if let Some(resident) = resident_bytes() {
         page.gauge(("process_resident", "Memory that the process holds", bytes), resident)?;
