@@ -7,7 +7,7 @@ use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use grower_storage::compaction::{CompactionError, CompactionPolicy};
 use grower_storage::disk::Disk;
-use grower_storage::log::Log;
+use grower_storage::log::{Log, RetentionLimits};
 use std::path::Path;
 
 fn some(value: &str) -> Option<&str> {
@@ -250,6 +250,22 @@ fn epochs_begin_where_they_began() {
     world.reopen();
     assert_eq!(ends(&world), before, "the batches that are left tell as much");
     world.check();
+}
+
+#[test]
+fn retention_counts_what_was_written_also_what_compaction_took() {
+    let mut world = busy(Codec::None);
+    assert!(world.compact(&POLICY).unwrap());
+    let second = world.log.reader().segments()[1].base_offset.value();
+    let written = world.end() - second;
+    let left = world.read_from(second).len() as u64;
+    assert!(left < written, "compaction took something of what remains");
+    let mut start = |messages| {
+        let limits = RetentionLimits { messages: Some(messages), ..RetentionLimits::default() };
+        world.log.retain(Timestamp::from_millis(world.now), &limits).unwrap().value()
+    };
+    assert_eq!(start(written + 1), 0, "the others do not have that many");
+    assert_eq!(start(written), second, "as many were written to them, of which {left} are left");
 }
 
 #[test]

@@ -54,7 +54,7 @@ const CONFIG_HELP: &str = "Config keys (sizes take KiB, MiB, GiB; times take ms,
   segment.ms 1d                 .. or once it is this old
   retention.ms 5d               the oldest segments go once they are this old
   retention.bytes               .. or while the rest still has this many bytes (not set)
-  retention.messages            .. or while the rest still has this many records (not set)
+  retention.messages            .. or while this many records were written to the rest (not set)
   index.interval.bytes 4KiB     an index entry for each so many bytes; 0: for every batch
   max.message.bytes 1MiB        the largest batch that is accepted
   cleanup.policy delete         delete old segments; compact: keep the last record of each key; or compact,delete
