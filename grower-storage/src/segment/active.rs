@@ -1,6 +1,7 @@
 //! The segment that is being written: its two files, and what is known only to the writer.
 
 use super::Segment;
+use super::ahead::{Ahead, ZEROS};
 use crate::disk::{DiskError, SharedFile};
 use crate::kept::DurableEnd;
 use crate::log::{LogOptions, rules};
@@ -18,8 +19,7 @@ pub(crate) struct Active {
     /// Entries that are not in the index file yet: writing them failed, and is tried again with the next. The segment holds
     /// them in memory until it is told that they are.
     index_waiting: Vec<u8>,
-    /// How far the log file is allocated.
-    allocated: u64,
+    ahead: Ahead,
     /// How much of the log is covered by synced index entries.
     indexed: u64,
     /// When its first batch was appended; after a restart, what that batch says itself.
@@ -47,7 +47,8 @@ impl Active {
     pub(crate) fn new(segment: Arc<Segment>, index: SharedFile, allocated: u64) -> Self {
         let index_length = (segment.entry_count() * ENTRY_LENGTH) as u64;
         let indexed = segment.extent().position;
-        Self { segment, index, index_length, index_waiting: Vec::new(), allocated, indexed, created: None }
+        let ahead = Ahead::new(indexed, allocated);
+        Self { segment, index, index_length, index_waiting: Vec::new(), ahead, indexed, created: None }
     }
 
     /// Lets the segment age from the timestamp of its first batch, since nobody remembers when that came.
@@ -77,35 +78,45 @@ impl Active {
         ToFlush { files, position, indexed: with_index.then_some(position) }
     }
 
-    /// Index entries up to `indexed` are durable.
-    pub(crate) fn index_flushed(&mut self, segment: Offset, indexed: u64) {
+    /// What it was to flush, if it was about this segment, is durable.
+    pub(crate) fn flushed(&mut self, segment: Offset, indexed: Option<u64>) {
         if self.segment.base == segment {
-            self.indexed = self.indexed.max(indexed);
+            self.indexed = self.indexed.max(indexed.unwrap_or(0));
+            self.ahead.synced();
         }
     }
 
     /// Writes the batch, or leaves the file as it was.
     pub(crate) fn write(&mut self, batch: &Batch, options: &LogOptions) -> Result<(), WriteError> {
         let position = self.position();
-        self.allocate(position + batch.bytes().len() as u64, options);
+        self.prepare(position, position + batch.bytes().len() as u64, options);
         let Err(error) = self.segment.file.write_all_at(batch.bytes(), position) else { return Ok(()) };
         // Part of the batch may be there. It was never in the log, so nobody needs to know that it is durably gone.
-        self.allocated = position;
+        self.ahead.cut(position);
         match self.segment.file.set_len(position) {
             Ok(()) => Err(WriteError::Undone(error)),
             Err(_) => Err(WriteError::Stuck(error)),
         }
     }
 
-    /// Room ahead makes syncs cheaper, no more: the write itself finds out whether there is any.
-    fn allocate(&mut self, end: u64, options: &LogOptions) {
-        if end <= self.allocated || options.preallocate_bytes == 0 {
+    /// Room and zeros ahead make syncs cheaper, no more: the write itself finds out whether there is any.
+    fn prepare(&mut self, position: u64, end: u64, options: &LogOptions) {
+        if options.preallocate_bytes == 0 {
             return;
         }
-        let full = u64::from(options.segment_bytes).max(end);
-        let ahead = (end + u64::from(options.preallocate_bytes)).min(full);
-        if self.segment.file.allocate(ahead).is_ok() {
-            self.allocated = ahead;
+        if !self.ahead.is_beyond(end - 1) {
+            let full = u64::from(options.segment_bytes).max(end);
+            let room = (end + u64::from(options.preallocate_bytes)).min(full);
+            if self.segment.file.allocate(room).is_err() {
+                return;
+            }
+            self.ahead.allocate(room);
+        }
+        if let Some(fill) = self.ahead.fill(position, end, options.preallocate_bytes)
+            && let Some(zeros) = ZEROS.get(..(fill.end - fill.start) as usize)
+            && let Err(error) = self.segment.file.write_all_at(zeros, fill.start)
+        {
+            tracing::debug!(%error, "no zeros were written ahead");
         }
     }
 
@@ -143,12 +154,12 @@ impl Active {
     /// Cuts what is allocated ahead; says whether the file must be synced for that.
     pub(crate) fn trim(&mut self) -> Result<bool, DiskError> {
         let position = self.position();
-        let ahead = position < self.allocated;
-        if ahead {
+        let has_room = self.ahead.is_beyond(position);
+        if has_room {
             self.segment.file.set_len(position)?;
-            self.allocated = position;
+            self.ahead.cut(position);
         }
-        Ok(ahead)
+        Ok(has_room)
     }
 
     /// Lets the index speak for everything, all of it durable; says whether its file must be synced for that.

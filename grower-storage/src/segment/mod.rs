@@ -1,6 +1,7 @@
 //! One segment: a file of batches and its index, shared by the writer and all readers.
 
 mod active;
+mod ahead;
 mod inspect;
 mod jump;
 mod marks;

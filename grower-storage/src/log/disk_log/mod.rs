@@ -154,8 +154,8 @@ impl Log for DiskLog {
         self.alive()?;
         if point.truncations == self.truncations && self.durable.end < point.end {
             self.durable = DurableEnd { end: point.end, segment: point.segment, position: point.position };
-            if let (Some(indexed), Some(active)) = (point.indexed, &mut self.active) {
-                active.index_flushed(point.segment, indexed);
+            if let Some(active) = &mut self.active {
+                active.flushed(point.segment, point.indexed);
             }
         }
         Ok(self.durable.end)
