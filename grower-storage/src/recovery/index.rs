@@ -2,7 +2,7 @@
 
 use super::if_found;
 use super::sealed::begins_at;
-use crate::disk::{Disk, DiskError, SharedFile};
+use crate::disk::{Disk, DiskError, Mapped, SharedFile};
 use crate::log::LogOptions;
 use crate::segment::{self, Extent, Mode, Segment, Step, Walk};
 use grower_index::{ENTRY_LENGTH, Entry, SegmentIndex, StoredIndex};
@@ -10,15 +10,25 @@ use grower_protocol::ids::Offset;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// What an index file has to say.
-#[derive(Default)]
+/// What an index file has to say. It stays where it is, however long it is.
 pub(super) struct Loaded {
-    /// Every sound entry: each was true when it was written.
-    pub(super) sound: Vec<Entry>,
-    /// How many of them come before the first that is damaged or out of place: a witness speaks from one to the next.
+    map: Mapped,
+    /// How many entries come before the first that is damaged or out of place: a witness speaks from one to the next.
     unbroken: usize,
     /// Whether there is such a one.
     pub(super) broken: bool,
+}
+
+/// The bytes of an index file up to the end of an entry.
+pub(super) struct Front {
+    map: Mapped,
+    length: usize,
+}
+
+impl AsRef<[u8]> for Front {
+    fn as_ref(&self) -> &[u8] {
+        self.map.as_ref().get(..self.length).unwrap_or_default()
+    }
 }
 
 /// Reads an index file; none if it is not there, or belongs to another log.
@@ -30,34 +40,62 @@ pub(super) fn load_entries(
     length: u64,
 ) -> Result<Option<Loaded>, DiskError> {
     let Some(map) = if_found(disk.map(path))? else { return Ok(None) };
-    let index = StoredIndex::new(map);
-    let rises =
-        |last: &Entry, entry: &Entry| last.position <= entry.position && last.relative_offset <= entry.relative_offset;
-    let mut loaded = Loaded::default();
-    for at in 0..index.entry_count() {
-        let Some(entry) = index.entry(at) else {
-            loaded.broken = true;
-            continue;
-        };
-        loaded.broken |= loaded.sound.last().is_some_and(|last| !rises(last, &entry));
-        loaded.sound.push(entry);
-        loaded.unbroken += usize::from(!loaded.broken);
-    }
-    let samples: Vec<&Entry> = loaded.sound.iter().filter(|entry| u64::from(entry.position) < length).collect();
-    let samples = [samples.first(), samples.get(samples.len() / 2), samples.last()];
+    let loaded = Loaded::of(map);
     let mut agree = false;
-    for entry in samples.iter().flatten() {
-        agree |= begins_at(file, base, ***entry)?;
+    let samples = loaded.samples(length);
+    for entry in &samples {
+        agree |= begins_at(file, base, *entry)?;
     }
     // One disagreement may be a batch that is damaged; then the index must not be thrown away.
-    let foreign = !agree && 1 < samples.iter().flatten().map(|entry| entry.position).collect::<BTreeSet<_>>().len();
+    let foreign = !agree && 1 < samples.iter().map(|entry| entry.position).collect::<BTreeSet<_>>().len();
     Ok((!foreign).then_some(loaded))
 }
 
+impl Default for Loaded {
+    fn default() -> Self {
+        Self::of(Mapped::new([]))
+    }
+}
+
 impl Loaded {
-    /// The entries that follow one on another without a gap.
-    pub(super) fn entries(&self) -> &[Entry] {
-        self.sound.get(..self.unbroken).unwrap_or_default()
+    fn of(map: Mapped) -> Self {
+        let mut loaded = Self { map, unbroken: 0, broken: false };
+        let mut last: Option<Entry> = None;
+        for at in 0..loaded.index().entry_count() {
+            let entry = loaded.index().entry(at);
+            let in_place = entry.zip(last).is_none_or(|(entry, last)| {
+                last.position <= entry.position && last.relative_offset <= entry.relative_offset
+            });
+            loaded.broken |= entry.is_none() || !in_place;
+            loaded.unbroken += usize::from(!loaded.broken);
+            last = entry.or(last);
+        }
+        loaded
+    }
+
+    fn index(&self) -> StoredIndex<&Mapped> {
+        StoredIndex::new(&self.map)
+    }
+
+    /// Every sound entry: each was true when it was written.
+    pub(super) fn sound(&self) -> impl Iterator<Item = Entry> {
+        let index = self.index();
+        (0..index.entry_count()).filter_map(move |at| index.entry(at))
+    }
+
+    /// The first, the last and one between of the sound entries within a log of this length.
+    fn samples(&self, length: u64) -> Vec<Entry> {
+        let index = self.index();
+        let within = |at| Some((at, index.entry(at).filter(|entry| u64::from(entry.position) < length)?));
+        let Some((last_at, last)) = (0..index.entry_count()).rev().find_map(within) else { return Vec::new() };
+        let from = |at| (at..=last_at).find_map(within).map(|(_, entry)| entry);
+        from(0).into_iter().chain(from(last_at / 2)).chain([last]).collect()
+    }
+
+    /// The entries up to a position that follow one on another without a gap.
+    pub(super) fn front(&self, until: u64) -> Front {
+        let entries = self.sound().take(self.unbroken).take_while(|entry| u64::from(entry.position) <= until);
+        Front { map: self.map.clone(), length: entries.count() * ENTRY_LENGTH }
     }
 }
 
@@ -80,12 +118,12 @@ pub(crate) fn reindex_cut(
 ) -> Result<Rebuilt, DiskError> {
     let path = dir.join(segment::index_name(old.base));
     let stored = load_entries(disk, &path, &old.file, old.base, end.position)?.unwrap_or_default();
-    let holds = |entry: &&Entry| u64::from(entry.position) <= end.position;
-    let held: Vec<Entry> = stored.entries().iter().take_while(holds).copied().collect();
-    let (index, mut changed) = open_with(disk, dir, &path, &held)?;
+    let held = stored.front(end.position);
+    let (index, mut changed) = open_with(disk, dir, &path, held.as_ref())?;
     let mut length = index.len()?;
     let segment = Segment::growing(old.base, old.file.clone(), options.index.make(seed)).with_index_file(&index);
-    held.iter().for_each(|entry| segment.restore(*entry));
+    let held = StoredIndex::new(held);
+    (0..held.entry_count()).filter_map(|at| held.entry(at)).for_each(|entry| segment.restore(entry));
     let mut walk = Walk::new(&segment, Mode::Headers, segment.extent(), end);
     while let Some(Step::Batch(batch)) = walk.step()? {
         if let Some(entry) = segment.note(&batch.noted(old.base), 0) {
@@ -99,26 +137,24 @@ pub(crate) fn reindex_cut(
     Ok(Rebuilt { segment, index, changed })
 }
 
-/// The index file with exactly these entries, and whether it had others. It is then another file: readers may have
+/// The index file with exactly these of its bytes, and whether it had others. It is then another file: readers may have
 /// mapped the old one, and a map must not be cut short under them.
-fn open_with(disk: &dyn Disk, dir: &Path, path: &Path, entries: &[Entry]) -> Result<(SharedFile, bool), DiskError> {
-    let length = (entries.len() * ENTRY_LENGTH) as u64;
+fn open_with(disk: &dyn Disk, dir: &Path, path: &Path, bytes: &[u8]) -> Result<(SharedFile, bool), DiskError> {
     if let Some(index) = if_found(disk.open(path))?
-        && index.len()? == length
+        && index.len()? == bytes.len() as u64
     {
         return Ok((index, false));
     }
-    store_index(disk, dir, path, entries)?;
+    store_index(disk, dir, path, bytes)?;
     Ok((disk.open(path)?, true))
 }
 
 /// Puts an index in the place of the old one. Whenever a crash comes, it leaves one of them or none.
-pub(super) fn store_index(disk: &dyn Disk, dir: &Path, path: &Path, entries: &[Entry]) -> Result<(), DiskError> {
+pub(super) fn store_index(disk: &dyn Disk, dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     let temporary = path.with_extension("growerindex.tmp");
     if_found(disk.remove_file(&temporary))?;
     let file = disk.create(&temporary)?;
-    let bytes: Vec<u8> = entries.iter().flat_map(Entry::encode).collect();
-    file.write_all_at(&bytes, 0)?;
+    file.write_all_at(bytes, 0)?;
     disk.sync_many(&[file])?;
     disk.rename(&temporary, path)?;
     disk.sync_dir(dir)

@@ -5,7 +5,7 @@ use super::index::{Loaded, load_entries};
 use crate::disk::{Disk, DiskError, SharedFile};
 use crate::kept::Checkpoint;
 use crate::segment::{self, Damage, Expectations, Extent, Mode, Segment, Step, Walk, inspect};
-use grower_index::{DenseIndex, Entry};
+use grower_index::{Entry, StoredIndex};
 use grower_protocol::ids::Offset;
 use std::path::Path;
 
@@ -24,15 +24,15 @@ pub(crate) struct Looked {
     pub(crate) verdict: Verdict,
     /// Damage below the durable end.
     pub(crate) damage: Vec<Damage>,
-    /// The index entries to go on with.
-    pub(crate) entries: Vec<Entry>,
+    /// What its index file says.
+    pub(super) loaded: Loaded,
     /// Whether the index file is not as it should be.
     pub(crate) index_broken: bool,
 }
 
 /// What the index and the checkpoint know of the file before it is read.
 struct Known<'a> {
-    entries: &'a [Entry],
+    index: &'a Loaded,
     durable: u64,
     /// The offset at the durable end, or at the first known place after it.
     durable_offset: Offset,
@@ -62,35 +62,26 @@ pub(crate) fn look_at_last(
     let log_end = log_end(end, &known, &mut damage);
     let end = Extent { end: end.end.min(log_end), ..end };
     let durable = known.durable;
-    Ok(Looked {
-        file,
-        length,
-        durable,
-        end,
-        log_end,
-        verdict,
-        damage,
-        entries: loaded.entries().to_vec(),
-        index_broken,
-    })
+    Ok(Looked { file, length, durable, end, log_end, verdict, damage, loaded, index_broken })
 }
 
 impl<'a> Known<'a> {
     fn new(base: Offset, length: u64, index: &'a Loaded, checkpoint: Option<&Checkpoint>) -> Self {
-        let extent = |entry: &Entry| Extent {
+        let extent = |entry: Entry| Extent {
             position: entry.position.into(),
             end: base.saturating_add(entry.relative_offset.into()),
         };
         let here = checkpoint.filter(|c| c.durable.segment == base && c.truncating.is_none()).map(|c| c.durable);
-        let by_index = index.sound.iter().map(|entry| u64::from(entry.durable_end)).max().unwrap_or(0);
+        let by_index = index.sound().map(|entry| u64::from(entry.durable_end)).max().unwrap_or(0);
         let durable = by_index.max(here.map_or(0, |durable| durable.position));
-        let mut places: Vec<Extent> = index.sound.iter().map(extent).collect();
-        places.extend(here.map(|durable| Extent { position: durable.position, end: durable.end }));
-        places.sort_by_key(|place| place.position);
+        let checked = here.map(|durable| Extent { position: durable.position, end: durable.end });
+        let places = || index.sound().map(extent).chain(checked);
         let start = Extent { position: 0, end: base };
-        let trusted = places.iter().rev().find(|place| place.position <= durable.min(length)).copied().unwrap_or(start);
-        let after = places.iter().find(|place| durable <= place.position).map_or(trusted.end, |place| place.end);
-        Self { entries: index.entries(), durable, durable_offset: after, trusted }
+        let below = places().filter(|place| place.position <= durable.min(length));
+        let trusted = below.max_by_key(|place| place.position).unwrap_or(start);
+        let above = places().filter(|place| durable <= place.position);
+        let after = above.min_by_key(|place| place.position).map_or(trusted.end, |place| place.end);
+        Self { index, durable, durable_offset: after, trusted }
     }
 }
 
@@ -102,10 +93,9 @@ fn survey(
     known: &Known<'_>,
     seed: Option<u32>,
 ) -> Result<(Extent, Seen, Vec<Damage>), DiskError> {
-    let segment = Segment::growing(base, file.clone(), Box::new(DenseIndex::new(0)));
-    let entries = known.entries.iter().filter(|entry| u64::from(entry.position) <= length);
-    entries.for_each(|entry| segment.restore(*entry));
-    segment.set_extent(Extent { position: length, end: Offset::MAX });
+    let index = StoredIndex::new(known.index.front(length));
+    let whole = Extent { position: length, end: Offset::MAX };
+    let segment = Segment::sealed(base, file.clone(), Box::new(index), whole, None);
     let mut walk = Walk::new(&segment, Mode::Content, known.trusted, segment.extent());
     walk.know(known.durable.min(length));
     let (mut end, mut rot, mut seen) = (known.trusted, Vec::new(), Seen::SoundToTheEnd);

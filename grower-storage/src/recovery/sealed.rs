@@ -37,20 +37,23 @@ pub(crate) fn open(
             return Ok(Segment::sealed(base, file, Box::new(index), extent, latest));
         }
     }
-    let (segment, entries, damage) = rebuild(context, base, file, extent)?;
+    let (segment, index, damage) = rebuild(context, base, file, extent)?;
     let verdict = decide(Place { has_successor: true, below_durable_end: true }, Seen::NoBatch);
     if damage.is_empty() {
-        // With damage the old index stays as it is: its witnesses are evidence.
-        store_index(context.disk, &context.place.dir, &index_path, &entries)?;
+        store_index(context.disk, &context.place.dir, &index_path, &index)?;
         segment.seal(Box::new(StoredIndex::new(context.disk.map(&index_path)?)));
-    } else if verdict == Verdict::KeepAndRefuse {
+    } else {
+        // The old index stays as it is: its witnesses are evidence.
+        segment.seal(Box::new(StoredIndex::new(index)));
+    }
+    if verdict == Verdict::KeepAndRefuse {
         lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
     }
     report.reindexed.push(index_path);
     Ok(segment)
 }
 
-fn last_entry(index: &dyn SegmentIndex) -> Option<Entry> {
+pub(super) fn last_entry(index: &dyn SegmentIndex) -> Option<Entry> {
     index.entry(index.entry_count().checked_sub(1)?)
 }
 
@@ -85,27 +88,31 @@ pub(super) fn begins_at(file: &SharedFile, base: Offset, entry: Entry) -> Result
     Ok(BatchHeader::parse(&bytes).is_ok_and(|header| header.base_offset == offset))
 }
 
-/// Reads the whole log file.
+/// Reads the whole log file, and makes the bytes of its index.
 fn rebuild(
     context: &Context<'_>,
     base: Offset,
     file: SharedFile,
     extent: Extent,
-) -> Result<(Segment, Vec<Entry>, Vec<Damage>), DiskError> {
+) -> Result<(Segment, Vec<u8>, Vec<Damage>), DiskError> {
     let segment = Segment::growing(base, file, context.options.index.make(context.seed));
     segment.set_extent(extent);
-    let (mut entries, mut damage) = (Vec::new(), Vec::new());
+    let (mut index, mut damage) = (Vec::new(), Vec::new());
+    let mut put = |entry: Option<Entry>| {
+        index.extend(entry.iter().flat_map(Entry::encode));
+        segment.index_stored(index.len() as u64); // It is searched when it is whole, from its bytes.
+    };
     let mut walk = Walk::new(&segment, Mode::Content, Extent { position: 0, end: base }, extent);
     while let Some(step) = walk.step()? {
         match step {
-            Step::Batch(found) => entries.extend(segment.note(&found.noted(base), 0)),
+            Step::Batch(found) => put(segment.note(&found.noted(base), 0)),
             Step::Gap(gap) => damage.push(gap.into()),
         }
         segment.set_extent(extent); // How far the file goes, noted or not.
     }
-    entries.extend(segment.finish_index(narrow(extent.position)));
+    put(segment.finish_index(narrow(extent.position)));
     segment.set_extent(extent);
-    Ok((segment, entries, damage))
+    Ok((segment, index, damage))
 }
 
 impl segment::Found {

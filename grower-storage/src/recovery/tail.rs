@@ -3,10 +3,12 @@
 use super::decide::Verdict;
 use super::index::reindex_cut;
 use super::look::{Looked, look_at_last};
-use super::{Context, RecoveryReport, cut, if_found};
+use super::sealed::last_entry;
+use super::{Context, RecoveryReport, cut};
 use crate::disk::{DiskError, SharedFile};
 use crate::kept::{Checkpoint, DurableEnd};
 use crate::segment::{self, Active, Damage, Extent, Segment};
+use grower_index::StoredIndex;
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::path::PathBuf;
@@ -49,15 +51,12 @@ fn keep_as_it_is(
     looked: Looked,
     lost: &mut Vec<(PathBuf, Damage)>,
 ) -> Result<Tail, DiskError> {
-    let Looked { file, end, log_end, damage, entries, .. } = looked;
+    let Looked { file, end, log_end, damage, loaded, .. } = looked;
     context.disk.sync_many(std::slice::from_ref(&file))?; // A file with a successor is durable, and it will have one.
-    let mut segment = Segment::growing(base, file, context.options.index.make(context.seed));
-    if let Some(index) = if_found(context.disk.open(&context.place.dir.join(segment::index_name(base))))? {
-        segment = segment.with_index_file(&index);
-    }
-    let sound = entries.iter().filter(|entry| u64::from(entry.position) <= end.position);
-    sound.for_each(|entry| segment.restore(*entry));
-    segment.set_extent(Extent { position: end.position, end: log_end });
+    let index = StoredIndex::new(loaded.front(end.position));
+    let latest = last_entry(&index).map(|entry| Timestamp::from_millis(entry.max_timestamp));
+    let extent = Extent { position: end.position, end: log_end };
+    let segment = Segment::sealed(base, file, Box::new(index), extent, latest);
     lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
     let durable = DurableEnd { end: log_end, segment: base, position: end.position };
     Ok(Tail { segment: Arc::new(segment), active: None, end: log_end, durable })
