@@ -6,6 +6,7 @@
 
 mod heartbeats;
 mod housekeeping;
+mod pages;
 
 use crate::clock::Clock;
 use crate::config::settings::LiveSettings;
@@ -18,7 +19,7 @@ use crate::topic::Topics;
 use grower_protocol::batch::{BatchBuilder, BatchReader, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{CommitTime, ErrorCode, Failure, GroupDescription, GroupSummary};
+use grower_protocol::message::{CommitTime, ErrorCode, Failure, GroupDescription};
 use heartbeats::Lobby;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -141,16 +142,6 @@ impl Groups {
     /// When a group last committed. What it sees is durable when this returns.
     pub(crate) async fn commits(&self, group: &GroupId) -> Result<Vec<CommitTime>, Failure> {
         self.look(group, |_, _| self.ages(shard_of(group)).lock().commits(group)).await
-    }
-
-    /// All groups, sorted by id. What it sees is durable when this returns.
-    pub(crate) async fn list(&self) -> Result<Vec<GroupSummary>, Failure> {
-        let mut all: Vec<_> = self.shards.iter().flat_map(|shard| shard.lock().list()).collect();
-        all.sort_by(|a, b| a.group.cmp(&b.group));
-        for log in (0..SHARDS).map(PartitionId::new).filter_map(|number| self.log_of(number)) {
-            self.flushers.durable(&log).await?;
-        }
-        Ok(all)
     }
 
     /// Every group in full, for those who watch the broker.

@@ -1,7 +1,7 @@
 //! How far groups are, partition by partition: in offsets, in records and in time.
 
 use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_client::{Admin, AdminError, ErrorCode, GroupInspection, ListedOffset, OffsetSpec};
+use grower_client::{Admin, AdminError, GroupInspection, ListedOffset, OffsetSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far one group is with one partition.
@@ -35,19 +35,6 @@ type Place = (TopicId, PartitionId);
 pub(crate) async fn topic_names(admin: &Admin) -> Result<BTreeMap<TopicId, TopicName>, AdminError> {
     let topics = admin.metadata().await?.topics;
     Ok(topics.into_iter().flatten().map(|topic| (topic.id, topic.name)).collect())
-}
-
-/// Groups in full, sorted by id, at most so many: each costs a request.
-pub(crate) async fn inspect_groups(admin: &Admin, most: usize) -> Result<Vec<GroupInspection>, AdminError> {
-    let mut inspections = Vec::new();
-    for group in admin.list_groups().await?.into_iter().take(most) {
-        match admin.inspect_group(group.group.as_str()).await {
-            Ok(inspection) => inspections.push(inspection),
-            Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => {} // Deleted meanwhile.
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(inspections)
 }
 
 /// How far a group is with all its partitions: records, and how old the oldest of them is if that is known of each.

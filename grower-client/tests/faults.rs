@@ -18,7 +18,7 @@ fn is_produce(request: &Request) -> bool {
 }
 
 fn is_list(request: &Request) -> bool {
-    matches!(request, Request::ListGroups)
+    matches!(request, Request::PageGroups { .. })
 }
 
 /// Hands in `count` records, three to a batch, after a first one that makes the producer known.

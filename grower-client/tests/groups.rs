@@ -89,6 +89,23 @@ async fn a_group_can_be_reset_when_nobody_is_in_it() {
 }
 
 #[tokio::test]
+async fn all_groups_are_listed_however_many_there_are() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(1)).await;
+    let admin = world.client.admin();
+    let all: Vec<String> = (0..1_001).map(|number| format!("group-{number:04}")).collect();
+    for group in &all {
+        admin.reset_group(group, [("events", 0, Offset::ZERO)]).await.unwrap();
+    }
+    let listed = admin.list_groups().await.unwrap();
+    assert_eq!(listed.iter().map(|group| group.group.to_string()).collect::<Vec<_>>(), all);
+    for (most, seen) in [(usize::MAX, &all[..]), (3, &all[..3])] {
+        let inspected = admin.inspect_groups(most).await.unwrap();
+        assert_eq!(inspected.iter().map(|seen| seen.group.group.to_string()).collect::<Vec<_>>(), seen);
+    }
+}
+
+#[tokio::test]
 async fn a_member_that_is_cut_off_stops_reading_by_itself() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(2)).await;

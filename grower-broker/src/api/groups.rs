@@ -34,6 +34,14 @@ impl Api {
                 Ok(Response::FetchOffsets(fetched.await?))
             }
             Request::ListGroups => Ok(Response::ListGroups(self.groups.list().await?)),
+            Request::PageGroups { after } => {
+                let (groups, next) = self.groups.page(after.as_ref()).await?;
+                Ok(Response::PageGroups { groups, next })
+            }
+            Request::InspectGroups { after } => {
+                let (groups, next) = self.groups.inspect_page(after.as_ref()).await?;
+                Ok(Response::InspectGroups { groups, next })
+            }
             Request::DescribeGroup(group) => self.describe_group(group).await,
             Request::InspectGroup(group) => {
                 let seen = self.groups.look(&group, |shard, now| shard.inspect(&group, now.at)).await?;

@@ -145,6 +145,8 @@ impl Api {
             | Request::CommitOffsets(_)
             | Request::FetchOffsets { .. }
             | Request::ListGroups
+            | Request::PageGroups { .. }
+            | Request::InspectGroups { .. }
             | Request::DescribeGroup(_)
             | Request::DeleteGroup(_)
             | Request::InspectGroup(_)

@@ -15,6 +15,7 @@ use grower_protocol::message::{
     OffsetCommit, Part,
 };
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// What a request leads to: an answer, and what must be in the log before it is given.
 #[must_use = "settle it: the answer may be given only after the records are durable"]
@@ -228,7 +229,14 @@ impl Shard {
 
     /// All groups, sorted by id.
     pub fn list(&self) -> Vec<GroupSummary> {
-        self.groups.iter().map(|(id, group)| group.summary(id)).collect()
+        self.list_after(None, usize::MAX)
+    }
+
+    /// The first groups, at most so many, whose ids come after this one.
+    pub fn list_after(&self, after: Option<&GroupId>, most: usize) -> Vec<GroupSummary> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let groups = self.groups.range((start, Bound::Unbounded)).take(most);
+        groups.map(|(id, group)| group.summary(id)).collect()
     }
 
     /// One group with its members and offsets.

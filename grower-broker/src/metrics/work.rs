@@ -66,6 +66,8 @@ impl Work {
             Request::FetchOffsets { .. } => Self::FetchOffsets,
             Request::LeaveGroup { .. }
             | Request::ListGroups
+            | Request::PageGroups { .. }
+            | Request::InspectGroups { .. }
             | Request::DescribeGroup(_)
             | Request::InspectGroup(_)
             | Request::ListCommits(_) => Self::Groups,

@@ -6,14 +6,14 @@ use crate::progress;
 use grower_client::{Admin, AdminError, GroupInspection, TopicDescription};
 use std::time::Duration;
 
-/// Groups beyond this many are left out: each costs a request.
+/// Groups beyond this many are left out: each costs lookups of its partitions.
 const GROUPS_MAX: usize = 100;
 
 /// Asks once.
 pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<Snapshot, AdminError> {
     let broker = admin.describe_broker().await?;
     let topics = admin.describe_topics(None, false).await?.into_iter().flatten().map(topic_line).collect();
-    let inspections = progress::inspect_groups(admin, GROUPS_MAX).await?;
+    let inspections = admin.inspect_groups(GROUPS_MAX).await?;
     let names = progress::topic_names(admin).await?;
     let progress = progress::of_groups(admin, &inspections, &names, broker.now).await?;
     let groups = inspections.iter().zip(&progress).map(|(group, rows)| group_line(group, rows)).collect();

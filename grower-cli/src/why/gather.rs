@@ -16,7 +16,7 @@ pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts
     let Some(topic) = found(admin.describe_topic(name, false).await)? else { return Ok(None) };
     let Some(losses) = found(admin.list_losses(name).await)? else { return Ok(None) };
     let broker = admin.describe_broker().await?;
-    let inspections = progress::inspect_groups(admin, usize::MAX).await?;
+    let inspections = admin.inspect_groups(usize::MAX).await?;
     let names = Names::from([(topic.id, topic.name.clone())]);
     let progress = progress::of_groups(admin, &inspections, &names, broker.now).await?;
     let readers = inspections.iter().zip(progress).filter_map(|(group, rows)| reader(group, &rows)).collect();

@@ -10,9 +10,17 @@ use grower_protocol::message::{
 impl Admin {
     /// All groups, sorted by id.
     pub async fn list_groups(&self) -> Result<Vec<GroupSummary>, AdminError> {
-        match self.cluster.ask_again(&Request::ListGroups).await? {
-            (_, Response::ListGroups(groups)) => Ok(groups),
-            (link, other) => Err(link.refusal("list groups", other).into()),
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            match self.cluster.ask_again(&Request::PageGroups { after: after.clone() }).await? {
+                (_, Response::PageGroups { groups, next }) => {
+                    all.extend(groups);
+                    if !leads_on(&mut after, next) {
+                        return Ok(all);
+                    }
+                }
+                (link, other) => return Err(link.refusal("list groups", other).into()),
+            }
         }
     }
 
@@ -29,6 +37,23 @@ impl Admin {
         match self.cluster.ask_again(&Request::InspectGroup(GroupId::new(group.as_ref())?)).await? {
             (_, Response::InspectGroup(group)) => Ok(group),
             (link, other) => Err(link.refusal("inspect group", other).into()),
+        }
+    }
+
+    /// All groups likewise, sorted by id; at most so many, the first ones.
+    pub async fn inspect_groups(&self, most: usize) -> Result<Vec<GroupInspection>, AdminError> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            match self.cluster.ask_again(&Request::InspectGroups { after: after.clone() }).await? {
+                (_, Response::InspectGroups { groups, next }) => {
+                    all.extend(groups);
+                    if most <= all.len() || !leads_on(&mut after, next) {
+                        all.truncate(most);
+                        return Ok(all);
+                    }
+                }
+                (link, other) => return Err(link.refusal("inspect groups", other).into()),
+            }
         }
     }
 
@@ -67,4 +92,11 @@ impl Admin {
             (link, other) => Err(link.refusal("commit offsets", other).into()),
         }
     }
+}
+
+/// Whether there is another page, which is asked for next; one that leads back is none.
+fn leads_on(after: &mut Option<GroupId>, next: Option<GroupId>) -> bool {
+    let leads_on = next > *after;
+    *after = next;
+    leads_on
 }

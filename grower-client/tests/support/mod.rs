@@ -177,7 +177,7 @@ impl Fake {
             Request::Produce(_) => Response::Produce(vec![self.log.lock().unwrap().append(frame.attachment)]),
             Request::ListOffsets(asked) => Response::ListOffsets(self.log.lock().unwrap().list(&asked)),
             Request::ReportDamage(_) => Response::Done,
-            Request::ListGroups => Response::ListGroups(Vec::new()),
+            Request::PageGroups { .. } => Response::PageGroups { groups: Vec::new(), next: None },
             Request::Fetch(asked) => {
                 let (fetched, bytes) = self.log.lock().unwrap().fetch(asked.partitions[0].offset);
                 if bytes.is_empty() {

@@ -74,7 +74,7 @@ pub enum Request {
         /// Of which partitions.
         partitions: Option<Vec<(TopicId, PartitionId)>>,
     },
-    /// All groups.
+    /// All groups, if one answer holds them: see [`Request::PageGroups`].
     ListGroups,
     /// One group with its members and offsets.
     DescribeGroup(GroupId),
@@ -166,6 +166,16 @@ pub enum Request {
         /// The first that is wanted: of which partition, and from which offset on; none for the topic's first.
         from: Option<(PartitionId, Offset)>,
     },
+    /// All groups, a page at a time.
+    PageGroups {
+        /// Those whose ids come after this one; none for the first page.
+        after: Option<GroupId>,
+    },
+    /// All groups with all that helps to look after them, a page at a time.
+    InspectGroups {
+        /// As above.
+        after: Option<GroupId>,
+    },
 }
 
 impl Request {
@@ -183,6 +193,8 @@ impl Request {
         const DESCRIBE_BROKER: u8 = 23;
         const DESCRIBE_SETTINGS: u8 = 24;
         const LIST_SEGMENTS: u8 = 31;
+        const PAGE_GROUPS: u8 = 32;
+        const INSPECT_GROUPS: u8 = 33;
         let kind = encoded.first().copied().unwrap_or_default();
         matches!(
             kind,
@@ -197,6 +209,8 @@ impl Request {
                 | DESCRIBE_BROKER
                 | DESCRIBE_SETTINGS
                 | LIST_SEGMENTS
+                | PAGE_GROUPS
+                | INSPECT_GROUPS
         )
     }
 }
@@ -249,6 +263,20 @@ pub enum Response {
     ListCommits(Vec<CommitTime>),
     /// To [`Request::ListSegments`].
     ListSegments(SegmentPage),
+    /// To [`Request::PageGroups`].
+    PageGroups {
+        /// Sorted by id.
+        groups: Vec<GroupSummary>,
+        /// After which the next page goes on; none if this is the last.
+        next: Option<GroupId>,
+    },
+    /// To [`Request::InspectGroups`].
+    InspectGroups {
+        /// Sorted by id.
+        groups: Vec<GroupInspection>,
+        /// As above.
+        next: Option<GroupId>,
+    },
 }
 
 #[cfg(test)]

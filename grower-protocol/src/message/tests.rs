@@ -125,6 +125,8 @@ fn requests_keep_their_bytes() {
         Request::ListLosses(name()),
         Request::ListCommits(group()),
         Request::ListSegments { topic: name(), from: Some((PARTITION, Offset::new(300))) },
+        Request::PageGroups { after: Some(group()) },
+        Request::InspectGroups { after: None },
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
                 topic: TOPIC,
@@ -166,6 +168,8 @@ fn requests_keep_their_bytes() {
     ListLosses 1d066576656e7473
     ListCommits 1e0167
     ListSegments 1f066576656e74730102fb2c01
+    PageGroups 20010167
+    InspectGroups 2100
     ListOffsets 0501070707070707070707070707070707070204fb2c01
     ");
 }
@@ -260,6 +264,8 @@ fn responses_keep_their_bytes() {
         }]),
         Response::ListCommits(vec![CommitTime { topic: TOPIC, partition: PARTITION, at: Timestamp::from_millis(1) }]),
         Response::ListSegments(SegmentPage { segments: Vec::new(), next: Some((PARTITION, Offset::new(300))) }),
+        Response::PageGroups { groups: Vec::new(), next: Some(group()) },
+        Response::InspectGroups { groups: Vec::new(), next: None },
     ];
     insta::assert_snapshot!(rows(&responses), @"
     Failed 00180466756c6c
@@ -287,6 +293,8 @@ fn responses_keep_their_bytes() {
     ListLosses 13010201fb2c010201620177016b04
     ListCommits 1401070707070707070707070707070707070202
     ListSegments 15000102fb2c01
+    PageGroups 1600010167
+    InspectGroups 170000
     ");
 }
 
@@ -412,6 +420,8 @@ fn requests_for_lists_are_told_by_their_first_byte() {
         Request::DescribeBroker,
         Request::DescribeSettings,
         Request::ListSegments { topic: name(), from: None },
+        Request::PageGroups { after: None },
+        Request::InspectGroups { after: None },
     ];
     assert!(lists.iter().all(|request| Request::asks_for_list(&encode(request))));
     let others = [Request::InitProducer, Request::DeleteGroup(group), Request::DeleteTopic(name())];

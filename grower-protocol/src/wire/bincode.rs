@@ -43,11 +43,11 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 pub fn is_readable<T: Serialize>(message: &T, encoded: &[u8]) -> bool {
     // A number takes at most eight times the bytes that it takes here.
     encoded.len() <= MESSAGE_BYTES_MAX / 8
-        || encoded.len() <= MESSAGE_BYTES_MAX && decoded_length(message) <= MESSAGE_BYTES_MAX
+        || encoded.len() <= MESSAGE_BYTES_MAX && read_length(message) <= MESSAGE_BYTES_MAX
 }
 
-/// What a message comes to by the count of its decoder: all numbers as wide as they can be.
-fn decoded_length<T: Serialize>(message: &T) -> usize {
+/// What a message, or a part of one, comes to by the count of its decoder: all numbers as wide as they can be.
+pub fn read_length<T: Serialize>(message: &T) -> usize {
     let mut counter = SizeWriter::default();
     let widest = ::bincode::config::standard().with_fixed_int_encoding();
     match ::bincode::serde::encode_into_writer(message, &mut counter, widest) {

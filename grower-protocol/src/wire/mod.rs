@@ -7,6 +7,6 @@ mod bincode;
 mod frame;
 mod preface;
 
-pub use bincode::{DecodeError, MESSAGE_BYTES_MAX, decode, encode, is_readable};
+pub use bincode::{DecodeError, MESSAGE_BYTES_MAX, decode, encode, is_readable, read_length};
 pub use frame::{Correlation, FRAME_HEAD_LENGTH, Frame, FrameDecoder, FrameError, FrameHead, encode_frame};
 pub use preface::{PREFACE_LENGTH, Preface, PrefaceError};

@@ -23,7 +23,7 @@ pub struct List {}
 impl List {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
-        let groups = progress::inspect_groups(&admin, usize::MAX).await?;
+        let groups = admin.inspect_groups(usize::MAX).await?;
         let names = progress::topic_names(&admin).await?;
         let now = admin.describe_broker().await?.now;
         let rows = progress::of_groups(&admin, &groups, &names, now).await?;
