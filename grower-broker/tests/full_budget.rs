@@ -11,7 +11,7 @@ use grower_protocol::wire::{Correlation, encode, encode_frame};
 use std::net::SocketAddr;
 use std::time::Duration;
 use support::raw::*;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The smallest that there may be.
@@ -23,7 +23,8 @@ const SOON: Duration = Duration::from_secs(2);
 async fn started() -> (Broker, SocketAddr) {
     let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     let minutes = Duration::from_secs(600);
-    let config = BrokerConfig { memory: BUDGET, listen, frame_timeout: minutes, ..BrokerConfig::at("/grower") };
+    let config =
+        BrokerConfig { memory: BUDGET, listen, http: listen, frame_timeout: minutes, ..BrokerConfig::at("/grower") };
     let broker = in_memory_with(config).start().await.unwrap();
     let address = broker.listen_address().unwrap();
     (broker, address)
@@ -85,6 +86,45 @@ async fn a_connection_is_served_at_once_however_full_the_budget_is() {
     }
     drop(dawdling);
     drop(client);
+    broker.stop().await.unwrap();
+}
+
+/// What HTTP answers, on a connection of its own.
+async fn get(broker: &Broker, path: &str) -> String {
+    let mut stream = TcpStream::connect(broker.http_address().unwrap()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_and_metrics_are_told_however_full_the_budget_is() {
+    let (broker, address) = started().await;
+    let mut client = connect(address).await;
+    let topic = client.create_topic("silent", 1, &[]).await;
+    let written = client.create_topic("written", 1, &[]).await;
+    let _parked = park(address, topic).await;
+    let mut dawdling = Vec::new();
+    for _ in 0..12 {
+        dawdling.push(dawdle(address, written).await);
+    }
+    let told = async {
+        loop {
+            let page = get(&broker, "/metrics").await;
+            let used = page.lines().find_map(|line| line.strip_prefix("grower_memory_used_bytes ")).unwrap();
+            if BUDGET / 10 * 9 < used.parse().unwrap() {
+                return; // As full as the alert calls it: whoever needs more waits.
+            }
+        }
+    };
+    tokio::time::timeout(SOON * 10, told).await.expect("the budget gets full, and that is told");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let answer = tokio::time::timeout(SOON, get(&broker, path)).await.expect("an answer at once");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
+    }
+    drop((dawdling, client));
     broker.stop().await.unwrap();
 }
 

@@ -1,0 +1,181 @@
+//! What groups and producers are remembered by, offered far beyond the budget: it stays bounded, whoever is refused
+//! learns why, and all others get on.
+
+mod support {
+    pub(crate) mod daemon;
+    pub mod process;
+    pub mod raw;
+}
+
+use grower_protocol::batch::ProducerStamp;
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::*;
+use grower_protocol::message::*;
+use std::io::{Read, Write};
+use std::net::TcpStream as BlockingStream;
+use support::daemon::Daemon;
+use support::process::resident_high;
+use support::raw::*;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const MIB: usize = 1 << 20;
+const BUDGET: usize = 16 * MIB;
+/// What a process may have beside its budget.
+const BESIDE: usize = 64 * MIB;
+/// What each kind may take of it.
+const SHARE: usize = BUDGET / 16;
+/// The most text that an offset may have.
+const TEXT: usize = 4_096;
+const PARTITIONS: u32 = 60;
+/// As many offsets with such a text as one message may have.
+const OFFSETS: u32 = 15;
+const FLOODERS: u32 = 4;
+/// Groups of each flooder: their texts alone would not fit.
+const GROUPS: u32 = 360;
+const _: () = assert!(BUDGET + BESIDE < FLOODERS as usize * GROUPS as usize * OFFSETS as usize * TEXT);
+
+type Client = Raw<TcpStream>;
+
+fn start(dir: &tempfile::TempDir) -> Daemon {
+    Daemon::start(dir.path(), &["--memory", "16MiB"])
+}
+
+async fn connect(daemon: &Daemon) -> Client {
+    Raw::open(TcpStream::connect(daemon.listen).await.unwrap()).await
+}
+
+/// What the daemon says it remembers of a kind, in bytes.
+fn remembered(daemon: &Daemon, kind: &str) -> usize {
+    let mut stream = BlockingStream::connect(daemon.http.unwrap()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    let name = format!("grower_memory_state_bytes{{kind=\"{kind}\"}} ");
+    page.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+}
+
+fn check_resident(daemon: &Daemon) {
+    let high = resident_high(&daemon.child);
+    assert!(high <= BUDGET + BESIDE, "{} MiB were resident", high / MIB);
+}
+
+/// A heartbeat of a member, with the epoch that it was told last.
+fn beat(group: &GroupId, member: &MemberId, epoch: MemberEpoch) -> Request {
+    Request::Heartbeat(Heartbeat {
+        group: group.clone(),
+        member: member.clone(),
+        epoch,
+        topics: vec![TopicName::new("events").unwrap()],
+        owned: Vec::new(),
+        session_timeout_ms: 600_000,
+        rebalance_timeout_ms: 600_000,
+        assignor: None,
+        instance: None,
+    })
+}
+
+fn commit(group: &GroupId, topic: TopicId) -> Request {
+    let offsets = (0..OFFSETS).map(|partition| OffsetToCommit {
+        topic,
+        partition: PartitionId::new(partition),
+        offset: Offset::ZERO,
+        metadata: "x".repeat(TEXT),
+    });
+    Request::CommitOffsets(OffsetCommit { group: group.clone(), member: None, offsets: offsets.collect() })
+}
+
+/// Groups with members and texts, each under the longest name; returns how many requests were granted and refused.
+async fn flood_with_groups(mut client: Client, topic: TopicId, flooder: u32) -> (usize, usize) {
+    let (mut granted, mut refused) = (0, 0);
+    for number in 0..GROUPS {
+        let name = format!("{flooder:03}{number:05}{}", "g".repeat(200));
+        let (group, member) = (GroupId::new(&name).unwrap(), MemberId::new(&name).unwrap());
+        for request in [commit(&group, topic), beat(&group, &member, MemberEpoch::new(0))] {
+            let parts: Vec<Part<()>> = match client.ask(&request).await {
+                Response::CommitOffsets(parts) => parts,
+                Response::Heartbeat(_) => vec![Ok(())],
+                Response::Failed(failure) => vec![Err(failure)],
+                other => panic!("{other:?}"),
+            };
+            for part in parts {
+                let code = part.map_err(|failure| failure.code);
+                assert!(matches!(code, Ok(()) | Err(ErrorCode::MemoryFull)), "{code:?}");
+                *(if code.is_ok() { &mut granted } else { &mut refused }) += 1;
+            }
+        }
+    }
+    (granted, refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_groups_is_refused_by_name_and_those_that_are_there_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = start(&dir);
+    let mut client = connect(&daemon).await;
+    let topic = client.create_topic("events", PARTITIONS, &[("flush", "os")]).await;
+    let (group, member) = (GroupId::new("settled").unwrap(), MemberId::new("m").unwrap());
+    let asked = client.ask(&beat(&group, &member, MemberEpoch::new(0))).await;
+    let Response::Heartbeat(joined) = asked else { panic!("{asked:?}") };
+
+    let mut flood = JoinSet::new();
+    for flooder in 0..FLOODERS {
+        flood.spawn(flood_with_groups(connect(&daemon).await, topic, flooder));
+    }
+    let (granted, refused) = flood.join_all().await.into_iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    assert!(0 < granted && 10 * granted < refused, "{granted} granted, {refused} refused");
+    // Of those who asked at one time each may have found the room that only one of them fits in.
+    let at_once = FLOODERS as usize * OFFSETS as usize * (TEXT + 200);
+    assert!(remembered(&daemon, "groups") <= SHARE + at_once, "{} bytes", remembered(&daemon, "groups"));
+    check_resident(&daemon);
+
+    let answer = client.ask(&beat(&group, &member, joined.epoch)).await;
+    assert!(matches!(answer, Response::Heartbeat(_)), "a member stays one: {answer:?}");
+    let acked = client.produce(topic, Acks::All, &batch(&["goes on"])).await.unwrap();
+    assert_eq!(acked.base_offset, Offset::ZERO);
+    daemon.terminate();
+}
+
+/// Requests with one batch for each partition, each batch of a producer of its own.
+async fn flood_with_producers(mut client: Client, topic: TopicId, first: u64, requests: u64) {
+    let mut id = first;
+    for _ in 0..requests {
+        let (mut partitions, mut batches) = (Vec::new(), Vec::new());
+        for partition in (0..PARTITIONS).map(PartitionId::new) {
+            let batch = batch_of(Codec::None, &["x"], Some(stamp(id)));
+            partitions.push(ProducePartition { topic, partition, length: batch.len() as u32 });
+            batches.extend_from_slice(&batch);
+            id += 1;
+        }
+        let produce = Request::Produce(Produce { acks: Acks::Leader, timeout_ms: 1_000, partitions });
+        let Response::Produce(parts) = client.ask_with(&produce, &batches).await.0 else { panic!("refused") };
+        assert_eq!(parts.iter().find(|part| part.is_err()), None);
+    }
+}
+
+fn stamp(id: u64) -> ProducerStamp {
+    ProducerStamp { id: ProducerId::new(id), epoch: ProducerEpoch::new(0), base_sequence: Some(Sequence::ZERO) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_flood_of_producers_the_longest_silent_are_forgotten_and_nobody_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = start(&dir);
+    let mut client = connect(&daemon).await;
+    let topic = client.create_topic("events", PARTITIONS, &[("flush", "os")]).await;
+    let mut flood = JoinSet::new();
+    for flooder in 0..u64::from(FLOODERS) {
+        flood.spawn(flood_with_producers(connect(&daemon).await, topic, flooder << 32, 100));
+    }
+    flood.join_all().await;
+    check_resident(&daemon);
+    // Those of the last second count as active; after that there is room for others.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while SHARE < remembered(&daemon, "producers") {
+        assert!(std::time::Instant::now() < until, "{} bytes are remembered", remembered(&daemon, "producers"));
+    }
+    let batch = batch_of(Codec::None, &["goes on"], Some(stamp(u64::from(u32::MAX))));
+    let first = client.produce(topic, Acks::All, &batch).await.unwrap();
+    assert_eq!(client.produce(topic, Acks::All, &batch).await.unwrap().base_offset, first.base_offset, "a retry");
+    daemon.terminate();
+}
