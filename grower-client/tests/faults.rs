@@ -273,3 +273,33 @@ async fn a_reader_misses_and_repeats_nothing_through_faults() {
         assert_eq!(consumer.next().await.unwrap().unwrap().offset, Offset::new(number));
     }
 }
+
+#[tokio::test]
+async fn a_consumer_that_is_dropped_closes_its_connections_whatever_is_unanswered() {
+    let fetches = std::sync::Arc::new(AtomicU32::new(0));
+    let counted = fetches.clone();
+    let fake = Fake::new(move |request| match request {
+        Request::Fetch(_) => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Act::Silence
+        }
+        _ => Act::Serve,
+    });
+    let producer = fake.client().await.producer().build().await.unwrap();
+    producer.send(Record::new(TOPIC).value("0")).await.unwrap();
+    drop(producer);
+    let client = fake.client_with_patience(Duration::from_secs(3600)).await.unwrap();
+    let consumer = client.consumer().subscribe([TOPIC]).build().await.unwrap();
+    let until = async |reached: &dyn Fn() -> bool| {
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let story = async {
+        until(&|| 0 < fetches.load(Ordering::Relaxed)).await;
+        until(&|| fake.connections() == 2).await; // The client's and the consumer's.
+        drop(consumer);
+        until(&|| fake.connections() == 1).await;
+    };
+    tokio::time::timeout(Duration::from_secs(20), story).await.expect("nobody waits for the answer");
+}

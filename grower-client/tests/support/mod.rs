@@ -51,6 +51,7 @@ pub(crate) struct Fake {
     script: Arc<Script>,
     preface: Preface,
     writes: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -64,7 +65,8 @@ struct Log {
 
 impl Fake {
     pub(crate) fn new(script: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
-        Self { log: Arc::default(), script: Arc::new(script), preface: Preface::OURS, writes: Arc::default() }
+        let (writes, connections) = (Arc::default(), Arc::default());
+        Self { log: Arc::default(), script: Arc::new(script), preface: Preface::OURS, writes, connections }
     }
 
     /// One that fails only as long as `faults` has something for requests that `picks` picks.
@@ -92,6 +94,13 @@ impl Fake {
     }
 
     pub(crate) async fn try_client(&self) -> Result<Client, grower_client::ConnectError> {
+        self.client_with_patience(Duration::from_millis(300)).await
+    }
+
+    pub(crate) async fn client_with_patience(
+        &self,
+        request_timeout: Duration,
+    ) -> Result<Client, grower_client::ConnectError> {
         let fake = self.clone();
         let connect = move || {
             let (near, far) = duplex(1 << 16);
@@ -99,7 +108,7 @@ impl Fake {
             Counted { stream: near, writes: fake.writes.clone() }
         };
         let builder = Client::builder().transport(transport::in_process(connect)).bootstrap(["fake:1"]);
-        builder.request_timeout(Duration::from_millis(300)).connect().await
+        builder.request_timeout(request_timeout).connect().await
     }
 
     /// What is in the log: each record's value.
@@ -114,12 +123,23 @@ impl Fake {
         self.writes.load(Ordering::Relaxed)
     }
 
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
     /// How many records each batch has.
     pub(crate) fn batch_sizes(&self) -> Vec<u64> {
         self.log.lock().unwrap().batches.iter().map(|batch| batch.header().record_count.into()).collect()
     }
 
     async fn serve(self, stream: DuplexStream) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.converse(stream).await;
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    async fn converse(&self, stream: DuplexStream) {
         let (mut read, mut write) = split(stream);
         write.write_all(&self.preface.encode()).await.unwrap();
         let mut theirs = [0; PREFACE_LENGTH];
