@@ -10,7 +10,9 @@ mod pages;
 
 use crate::clock::Clock;
 use crate::config::settings::LiveSettings;
-use crate::group::{Ages, GroupLimits, GroupRecord, SHARDS, Shard, ShardLoader, Step, TOPIC, internal_topic, shard_of};
+use crate::group::{
+    Ages, GroupLimits, GroupRecord, GroupRefusal, SHARDS, Shard, ShardLoader, Step, TOPIC, internal_topic, shard_of,
+};
 use crate::memory::{Memory, Remembered, StateKind};
 use crate::metadata::{Image, Limits};
 use crate::partition::{Flushers, Partition};
@@ -39,6 +41,7 @@ pub(crate) struct Groups {
     ages: Vec<Mutex<Ages>>,
     /// What each shard takes of the memory budget; locked like the ages.
     remembered: Vec<Mutex<Remembered>>,
+    memory: Memory,
     lobby: Lobby,
 }
 
@@ -65,13 +68,14 @@ impl Groups {
         memory: &Memory,
     ) -> Result<Self, Failure> {
         let (shards, ages, remembered, lobby) = (Vec::new(), Vec::new(), Vec::new(), Lobby::default());
-        let mut groups = Self { topics, flushers, clock, started: Instant::now(), shards, ages, remembered, lobby };
+        let (memory, started) = (memory.clone(), Instant::now());
+        let mut groups = Self { topics, flushers, clock, started, shards, ages, remembered, memory, lobby };
         for number in (0..SHARDS).map(PartitionId::new) {
             let (shard, ages) = match groups.log_of(number) {
                 Some(log) => load_shard(&log, groups.now())?,
                 None => (Shard::new(GroupLimits::default()), Ages::default()),
             };
-            let mut remembered = memory.remember(StateKind::Groups);
+            let mut remembered = groups.memory.remember(StateKind::Groups);
             remembered.set(shard.bytes());
             groups.remembered.push(Mutex::new(remembered));
             groups.shards.push(Mutex::new(shard));
@@ -166,6 +170,13 @@ impl Groups {
     /// Where the log of a partition ends, for the check of commits.
     pub(crate) fn log_end(&self, topic: TopicId, partition: PartitionId) -> Option<Offset> {
         self.topics.partition(topic, partition).ok().map(|partition| partition.span().log_end)
+    }
+
+    /// Refuses a topic of so many partitions if the groups that read it would take more memory than is left for them.
+    pub(crate) fn check_topic(&self, name: &TopicName, partitions: u32) -> Result<(), Failure> {
+        let bytes = self.shards.iter().map(|shard| shard.lock().growth_by_topic(name, partitions)).sum();
+        let room = self.memory.state_room(StateKind::Groups);
+        if bytes <= room { Ok(()) } else { Err(GroupRefusal::MemoryFull { bytes, room }.into()) }
     }
 
     /// A topic is gone, and with it what groups remember of it.

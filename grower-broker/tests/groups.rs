@@ -324,3 +324,21 @@ async fn groups_come_in_pages_that_a_client_can_read() {
     }
     assert_eq!((inspected.len(), inspected[0].len(), inspected.concat()), (2, 5, all), "800 KiB each at first");
 }
+
+#[tokio::test]
+async fn a_topic_does_not_grow_beyond_what_its_groups_may_remember() {
+    let broker =
+        in_memory_with(BrokerConfig { memory: 16 << 20, ..BrokerConfig::at("/grower") }).start().await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    client.create_topic("events", 1, &[]).await;
+    for number in 0..30 {
+        let group = GroupId::new(&format!("g{number}")).unwrap();
+        let beat = Heartbeat { group, session_timeout_ms: 600_000, ..Member::new("m").says() };
+        let joined = client.ask(&Request::Heartbeat(beat)).await;
+        assert!(matches!(joined, Response::Heartbeat(_)), "{joined:?}");
+    }
+    let grow = |partitions| Request::GrowTopic { topic: TopicName::new("events").unwrap(), partitions };
+    let Response::Failed(failure) = client.ask(&grow(200)).await else { panic!() };
+    assert_eq!(failure.code, ErrorCode::MemoryFull, "{failure}");
+    assert_eq!(client.ask(&grow(20)).await, Response::Done);
+}

@@ -1,7 +1,7 @@
 //! Making, changing and looking at topics.
 
 use super::Api;
-use crate::metadata::{Applied, Command, Topic};
+use crate::metadata::{Applied, Command, Image, Topic};
 use crate::partition::Partition;
 use crate::random::random_bytes;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId, TopicName};
@@ -62,7 +62,12 @@ impl Api {
         let now = self.clock.now();
         let id = TopicId::from_random(random_bytes());
         let limits = self.settings.now().broker.limits;
-        self.topics.change(|image| Ok(image.create_topic(wish, id, now, &limits)?)).await?;
+        let decide = |image: &Image| -> Result<Command, Failure> {
+            let command = image.create_topic(wish, id, now, &limits)?;
+            self.groups.check_topic(&wish.name, wish.partitions.unwrap_or(1))?;
+            Ok(command)
+        };
+        self.topics.change(decide).await?;
         Ok(id)
     }
 
@@ -77,7 +82,12 @@ impl Api {
 
     pub(super) async fn grow_topic(&self, name: TopicName, partitions: u32) -> Answered {
         let limits = self.settings.now().broker.limits;
-        self.topics.change(|image| Ok(image.grow_topic(&name, partitions, &limits)?)).await?;
+        let decide = |image: &Image| -> Result<Command, Failure> {
+            let command = image.grow_topic(&name, partitions, &limits)?;
+            self.groups.check_topic(&name, partitions)?;
+            Ok(command)
+        };
+        self.topics.change(decide).await?;
         Ok(Response::Done)
     }
 

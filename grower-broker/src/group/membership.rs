@@ -280,6 +280,11 @@ impl Membership {
         self.topics.contains_key(topic)
     }
 
+    /// A topic as it was then, if it was there; none if nobody subscribed to it.
+    pub(super) fn known(&self, topic: &TopicName) -> Option<Option<Subscribed>> {
+        self.topics.get(topic).copied()
+    }
+
     pub(super) fn state(&self) -> GroupState {
         let reconciling = self.stale || self.members.values().any(Member::is_reconciling);
         match (self.members.is_empty(), reconciling) {

@@ -9,7 +9,7 @@ use super::offsets::LogEnds;
 use super::received::Received;
 use super::record::GroupRecord;
 use super::size;
-use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, PartitionId, Timestamp, TopicId};
+use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{
     CommittedOffset, Failure, GroupDescription, GroupInspection, GroupSummary, Heartbeat, HeartbeatAnswer,
     OffsetCommit, Part,
@@ -135,6 +135,11 @@ impl Shard {
             Some(room) if room < bytes => Err(GroupRefusal::MemoryFull { bytes, room }),
             _ => Ok(()),
         }
+    }
+
+    /// How much more its groups take once a topic has so many partitions, at most.
+    pub fn growth_by_topic(&self, name: &TopicName, partitions: u32) -> usize {
+        self.groups.values().map(|group| group.members.growth_by_topic(name, partitions)).sum()
     }
 
     fn check_room(&self) -> Result<(), GroupRefusal> {

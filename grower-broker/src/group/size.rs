@@ -49,6 +49,12 @@ pub(super) fn growth_by_commit(group: Option<&Group>, offsets: &[OffsetToCommit]
 }
 
 impl Membership {
+    /// How much more its members take once a topic has so many partitions, at most.
+    pub(super) fn growth_by_topic(&self, name: &TopicName, partitions: u32) -> usize {
+        let before = self.known(name).map_or(partitions, |known| known.map_or(0, |topic| topic.partitions));
+        partitions.saturating_sub(before) as usize * SLOT
+    }
+
     /// Members with what they subscribe to and have.
     pub(super) fn bytes(&self) -> usize {
         let members: usize = self.subscribed().map(|topics| MEMBER + topics.map(topic).sum::<usize>()).sum();

@@ -26,6 +26,22 @@ fn what_members_and_offsets_take_is_counted_until_they_are_gone() {
 }
 
 #[test]
+fn what_a_topic_will_take_is_known_before_it_comes_or_grows() {
+    let coordinator = &mut Coordinator::new();
+    Member::new("S1", &["rainbow", "missing"]).beat(coordinator);
+    Member::new("S2", &["rainbow"]).beat(coordinator);
+    for (topic, id, partitions) in [("rainbow", RAINBOW, 7), ("missing", TopicId::from_bytes([9; 16]), 4)] {
+        let before = coordinator.shard.bytes();
+        let more = coordinator.shard.growth_by_topic(&name(topic), partitions);
+        coordinator.topics.insert(name(topic), Subscribed { topic: id, partitions });
+        coordinator.topics_changed();
+        assert_eq!((more, coordinator.shard.bytes()), (4 * SLOT, before + more), "{topic}");
+        assert_eq!(coordinator.shard.growth_by_topic(&name(topic), partitions), 0, "it is counted");
+    }
+    assert_eq!(coordinator.shard.growth_by_topic(&name("unread"), 1_000), 0);
+}
+
+#[test]
 fn who_needs_more_than_is_left_is_refused_and_the_others_go_on() {
     let coordinator = &mut Coordinator::new();
     let mut member = Member::new("S1", &["rainbow"]);
