@@ -2,24 +2,26 @@
 //!
 //! Recovery can then tell damage of old records from a torn tail, and has next to nothing to check. One thread
 //! looks after all partitions; those that are busy are looked at again later. Writing it down costs the disk several
-//! syncs, so while producers wait for theirs the thread takes a tenth of the time at most, and a partition must have been
-//! quiet for a second: one that gets a little now and then is spared what it would undo at once.
+//! syncs. So in a rush, which is when producers wait for the disk and a second longer, the thread takes a tenth of the time
+//! at most, and a partition must have been quiet for a second: one that gets a little now and then is spared what it would
+//! undo at once.
 
 use super::Partition;
 use crate::clock::Clock;
 use crate::health::Health;
 use grower_storage::log::ChangeError;
 use parking_lot::{Condvar, Mutex};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a partition must have been quiet.
 const QUIET: Duration = Duration::from_millis(100);
-/// The same while producers wait for the disk.
+/// The same in a rush, and how long that lasts after producers were last seen waiting for the disk.
 const QUIET_IN_A_RUSH: Duration = Duration::from_secs(1);
 /// How often the partitions are looked at.
 const LOOK_EACH: Duration = Duration::from_millis(50);
-/// While producers wait for the disk, each checkpoint is followed by a pause of this many times its own length.
+/// In a rush, each checkpoint is followed by a pause of this many times its own length.
 const PAUSE_FACTOR: u32 = 9;
 
 /// Partitions that were synced and have not written down their durable end since.
@@ -56,6 +58,14 @@ impl Idle {
 
     /// The thread; ends after [`Idle::stop`]. `contended` says whether producers wait for the disk.
     pub(super) fn run(&self, clock: &dyn Clock, health: &Health, contended: impl Fn() -> bool) {
+        let contention = Cell::new(None::<Instant>);
+        let in_a_rush = || {
+            if contended() {
+                contention.set(Some(Instant::now()));
+            }
+            contention.get().is_some_and(|last| last.elapsed() < QUIET_IN_A_RUSH)
+        };
+        let time = || if in_a_rush() { QUIET_IN_A_RUSH } else { QUIET };
         let mut watched = self.watched.lock();
         while !watched.stopped {
             if watched.partitions.is_empty() {
@@ -65,11 +75,10 @@ impl Idle {
             self.changed.wait_for(&mut watched, LOOK_EACH);
             let mut partitions = std::mem::take(&mut watched.partitions);
             drop(watched);
-            let time = || if contended() { QUIET_IN_A_RUSH } else { QUIET };
             for quiet in partitions.extract_if(.., |partition| partition.take_if_quiet(time())) {
                 let started = Instant::now();
                 checkpoint(&quiet, clock, health);
-                if contended() && self.pause(started.elapsed() * PAUSE_FACTOR) {
+                if in_a_rush() && self.pause(started.elapsed() * PAUSE_FACTOR) {
                     break;
                 }
             }

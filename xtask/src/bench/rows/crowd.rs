@@ -1,5 +1,5 @@
 //! `crowd`: what thousands of connections that want nothing, and hundreds that never read what they asked for, cost somebody
-//! who produces: the same work with them and without them, in turns.
+//! who produces: the same work with them and without them, in turns of a second, since a disk's tail changes by the second.
 
 use super::{Ground, mib, millis};
 use crate::bench::latencies::Latencies;
@@ -28,22 +28,28 @@ use tokio::task::JoinSet;
 const NAME: &str = "crowd";
 const SIZE: usize = 1024;
 const INTERVAL: Duration = Duration::from_micros(500);
+const TURN: Duration = Duration::from_secs(1);
 /// Sixty-four records of these are more than a socket takes before it is read.
 const LARGE: usize = 100_000;
 
-/// Which comes first changes with the round: files and connections of the first are younger.
+/// Which comes first changes with the turn: files and connections of the first are younger.
 pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
     let large = Writing::new(&format!("{}-large", ground.topic(NAME)), 1, 64, LARGE);
     ground.warm_up(large.bytes())?;
     large.create_topic(ground.site).await?;
     large.run(ground.site).await?;
-    let mut sides = [Side::default(); 2];
-    for with in if ground.round.is_multiple_of(2) { [false, true] } else { [true, false] } {
-        sides[usize::from(with)] = one_side(&ground, &large, with).await?;
+    let mut sides = [Side::new()?, Side::new()?];
+    for turn in 0..turns(ground.amounts.paced) {
+        for with in if (ground.round + turn).is_multiple_of(2) { [false, true] } else { [true, false] } {
+            sides[usize::from(with)].take_turn(&ground, &large, turn, with).await?;
+        }
     }
-    let [without, with] = sides;
-    report.add_beside(NAME, with.p99, "ms", without.p99);
-    report.add(format!("{NAME}-nobody-else"), without.p99, "ms");
+    let [without, with] = &sides;
+    let quantile = |side: &Side, quantile| millis(side.latencies.quantile(quantile));
+    report.add_beside(NAME, quantile(with, 0.99), "ms", quantile(without, 0.99));
+    report.add(format!("{NAME}-nobody-else"), quantile(without, 0.99), "ms");
+    report.add(format!("{NAME}-p50"), quantile(with, 0.5), "ms");
+    report.add(format!("{NAME}-nobody-else-p50"), quantile(without, 0.5), "ms");
     report.add(format!("{NAME}-server-cpu"), with.cpu, "s");
     report.add(format!("{NAME}-nobody-else-server-cpu"), without.cpu, "s");
     report.add(format!("{NAME}-memory"), mib(with.memory), "MiB");
@@ -51,38 +57,46 @@ pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::
     ground.delete(&large.topic).await
 }
 
+fn turns(paced: Duration) -> u32 {
+    paced.div_duration_f64(TURN).round().max(1.0) as u32
+}
+
 /// What producing was like.
-#[derive(Clone, Copy, Debug, Default)]
 struct Side {
-    /// The 99th percentile, in milliseconds.
-    p99: f64,
+    latencies: Latencies,
     /// Processor seconds of the broker.
     cpu: f64,
-    /// By how much the broker's memory had grown.
+    /// By how much the broker's memory had grown at most.
     memory: u64,
 }
 
-async fn one_side(ground: &Ground<'_>, large: &Writing, with: bool) -> anyhow::Result<Side> {
-    let (idle, stuck) = (ground.amounts.idle, ground.amounts.stuck);
-    let before = machine::resident_memory(ground.site.process)?;
-    let crowd = if with { Some(Crowd::gather(ground.site, large, idle, stuck).await?) } else { None };
-    let side = if with { "with" } else { "without" };
-    let count = ground.amounts.paced.div_duration_f64(INTERVAL) as u64;
-    let writing = Writing::new(&format!("{}-{side}", ground.topic(NAME)), 1, count, SIZE);
-    writing.create_topic(ground.site).await?;
-    let producer = writing.producer(ground.site).await?;
-    let (topic, runtime) = (writing.topic.clone(), Handle::current());
-    let meter = Meter::start(ground.site)?;
-    // A thread, because timers of a runtime go by milliseconds.
-    let latencies = tokio::task::spawn_blocking(move || send(&runtime, producer, &topic, count)).await??;
-    let cost = meter.stop(ground.site)?;
-    let memory = machine::resident_memory(ground.site.process)?.saturating_sub(before);
-    if let Some(crowd) = crowd {
-        crowd.disperse(ground.site).await?;
+impl Side {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { latencies: Latencies::new()?, cpu: 0.0, memory: 0 })
     }
-    read_back(ground.site, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
-    ground.delete(&writing.topic).await?;
-    Ok(Side { p99: millis(latencies.quantile(0.99)), cpu: cost.server, memory })
+
+    async fn take_turn(&mut self, ground: &Ground<'_>, large: &Writing, turn: u32, with: bool) -> anyhow::Result<()> {
+        let (idle, stuck) = (ground.amounts.idle, ground.amounts.stuck);
+        let before = machine::resident_memory(ground.site.process)?;
+        let crowd = if with { Some(Crowd::gather(ground.site, large, idle, stuck).await?) } else { None };
+        let side = if with { "with" } else { "without" };
+        let count = ground.amounts.paced.min(TURN).div_duration_f64(INTERVAL) as u64;
+        let writing = Writing::new(&format!("{}-{side}-{turn}", ground.topic(NAME)), 1, count, SIZE);
+        writing.create_topic(ground.site).await?;
+        let producer = writing.producer(ground.site).await?;
+        let (topic, runtime) = (writing.topic.clone(), Handle::current());
+        let meter = Meter::start(ground.site)?;
+        // A thread, because timers of a runtime go by milliseconds.
+        let latencies = tokio::task::spawn_blocking(move || send(&runtime, producer, &topic, count)).await??;
+        self.cpu += meter.stop(ground.site)?.server;
+        self.latencies.merge(&latencies)?;
+        self.memory = self.memory.max(machine::resident_memory(ground.site.process)?.saturating_sub(before));
+        if let Some(crowd) = crowd {
+            crowd.disperse(ground.site).await?;
+        }
+        read_back(ground.site, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
+        ground.delete(&writing.topic).await
+    }
 }
 
 /// A record's time counts from when it was due to its ack. The first tenth does not count: connections are made then, and files.

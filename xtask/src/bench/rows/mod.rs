@@ -15,6 +15,7 @@ use super::machine;
 use super::report::Report;
 use super::site::Site;
 use std::path::Path;
+use std::time::Duration;
 
 /// One thing that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +138,21 @@ impl Ground<'_> {
         machine::reset_peak_memory(self.site.process)
     }
 
+    /// Waits until the broker is done with what came before: files it writes down when they are quiet are not the next work's.
+    async fn settle(&self) -> anyhow::Result<()> {
+        let (mut quiet, mut before) = (0, self.site.cpu_seconds()?);
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = self.site.cpu_seconds()?;
+            quiet = if now - before < 0.02 { quiet + 1 } else { 0 };
+            if quiet == 3 {
+                return Ok(());
+            }
+            before = now;
+        }
+        anyhow::bail!("the broker did not come to rest within 10 s")
+    }
+
     async fn delete(&self, topic: &str) -> anyhow::Result<()> {
         Ok(self.site.client().await?.admin().delete_topic(topic).await?)
     }
@@ -155,6 +171,6 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-fn millis(duration: std::time::Duration) -> f64 {
+fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }

@@ -57,7 +57,10 @@ impl Partitions {
                 report.add(format!("{name}-into-1"), one, "MB/s");
                 add_cost(name, cost, report);
             }
-            Self::Fixed => paced(&ground, &writing, report).await?,
+            Self::Fixed => {
+                ground.settle().await?;
+                paced(&ground, &writing, report).await?;
+            }
             Self::Saturated => {
                 let cost = writing.run(ground.site).await?;
                 report.add(name, writing.bytes() as f64 / 1e6 / cost.took.as_secs_f64(), "MB/s");
