@@ -82,7 +82,7 @@ fn take_over(context: &Context<'_>, base: Offset, looked: &Looked) -> Result<Tai
     }
     let segment = Arc::new(rebuilt.segment);
     let first = first_timestamp(file)?.filter(|_| 0 < end.position);
-    let active = Active::new(segment.clone(), rebuilt.index, file.len()?).aged_since(first);
+    let active = Active::new(segment.clone(), rebuilt.index, file.len()?, context.seed).aged_since(first);
     let durable = DurableEnd { end: end.end, segment: base, position: end.position };
     Ok(Tail { segment, active: Some(active), end: end.end, durable })
 }

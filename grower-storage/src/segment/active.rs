@@ -43,11 +43,11 @@ pub(crate) struct ToFlush {
 }
 
 impl Active {
-    /// Goes on with a segment whose index file holds all entries of its index.
-    pub(crate) fn new(segment: Arc<Segment>, index: SharedFile, allocated: u64) -> Self {
+    /// Goes on with a segment whose index file holds all entries of its index. Seeds differ between partitions.
+    pub(crate) fn new(segment: Arc<Segment>, index: SharedFile, allocated: u64, seed: u32) -> Self {
         let index_length = (segment.entry_count() * ENTRY_LENGTH) as u64;
         let indexed = segment.extent().position;
-        let ahead = Ahead::new(indexed, allocated);
+        let ahead = Ahead::new(indexed, allocated, seed);
         Self { segment, index, index_length, index_waiting: Vec::new(), ahead, indexed, created: None }
     }
 

@@ -134,7 +134,7 @@ impl DiskLog {
         let index = self.disk.create(&self.dir.join(segment::index_name(base)))?;
         let file = self.create_log(&segment::log_name(base))?;
         let segment = Segment::growing(base, file, self.options.index.make(self.seed())).with_index_file(&index);
-        Ok(Active::new(Arc::new(segment), index, 0))
+        Ok(Active::new(Arc::new(segment), index, 0, self.seed()))
     }
 
     /// An index without its log says nothing, and must be gone for good before there is a log that it could speak of.

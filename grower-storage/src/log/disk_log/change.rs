@@ -76,7 +76,7 @@ impl DiskLog {
         self.durable = DurableEnd { end: extent.end, segment: segment.base, position: extent.position };
         kept.push(segment.clone());
         self.view.replace(self.span().start..extent.end, kept);
-        self.active = Some(Active::new(segment, index, extent.position));
+        self.active = Some(Active::new(segment, index, extent.position, self.seed()));
         Ok(())
     }
 
