@@ -5,6 +5,7 @@ mod binaries;
 mod ci;
 mod completions;
 mod fuzz;
+mod interrupt;
 mod layers;
 mod manual;
 mod release;

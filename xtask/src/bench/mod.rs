@@ -27,6 +27,7 @@ pub(crate) mod site;
 pub(crate) mod values;
 pub(crate) mod writers;
 
+use crate::interrupt::unless_interrupted;
 use crate::workspace::{cargo, must_succeed, root};
 use amounts::Amounts;
 use anyhow::{Context, ensure};
@@ -80,7 +81,7 @@ impl Bench {
         println!("{file_system}, fdatasync of a 4 KiB append: p50 {} us", sync.as_micros());
         report.add("fdatasync-p50", sync.as_secs_f64() * 1e3, "ms");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(measure(&rows, &amounts, directory.path(), &mut report))?;
+        runtime.block_on(unless_interrupted(measure(&rows, &amounts, directory.path(), &mut report)))?;
         report.print();
         if self.timings {
             report.print_timings();

@@ -12,6 +12,7 @@ mod tally;
 use crate::bench::machine;
 use crate::bench::site::{Daemon, Site, release_build};
 use crate::bench::{real_directory, run_in_release};
+use crate::interrupt::unless_interrupted;
 use anyhow::{Context, ensure};
 use clap::Args;
 use loads::{Load, Written};
@@ -55,7 +56,7 @@ impl Soak {
         let duration = Duration::try_from_secs_f64(self.minutes * 60.0).context("--minutes takes a positive number")?;
         let directory = real_directory(self.dir.as_deref(), "soak-")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(async {
+        runtime.block_on(unless_interrupted(async {
             let data_dir = directory.path().join("broker");
             let daemon = Daemon::start(&release_build(), &data_dir).await?;
             let place = Place { site: daemon.site().clone(), http: daemon.http().to_owned(), data_dir };
@@ -67,7 +68,7 @@ impl Soak {
             flat::check(&soaked?)?;
             println!("memory and descriptors are flat");
             Ok(())
-        })
+        }))
     }
 }
 
