@@ -36,8 +36,11 @@
 //!
 //! - A record alone hops between no threads in the broker: the task that receives it checks, writes, syncs and answers
 //!   it. Several requests at once share syncs on the flushers; the flusher sends their answers itself.
-//! - Beside it, each MiB of space allocated ahead is one `fallocate`. A partition that rests for 100 ms writes its
-//!   checkpoint: 2-3 `fsync` and a `rename`, once.
+//! - Fifty producers of one client, one record at a time each, share a connection. A record then costs the broker 0.06
+//!   `recv`, 0.04 `send`, 1.25 `pwrite` and 0.03 `fdatasync`, and its client 0.15 writes and 0.04 reads.
+//! - Beside it, each MiB of space allocated ahead is one `fallocate`, and each 128 KiB one `pwrite` of zeros where syncs are
+//!   small and many: a sync of what lands on them takes half of the time. A partition that rests for 100 ms writes its
+//!   checkpoint: 2-3 `fsync` and a `rename`, once; while others wait for the disk, after a second.
 //! - `sendfile` would save one of a fetch's three copies; over loopback it is slower all the same (`fetch.zero_copy`).
 //!
 //! Where the daemon's time goes (`perf record`, two cores). One record at a time: 43 % below `fdatasync`, 11 % `send`, 5 %
