@@ -96,14 +96,20 @@ async fn backed_up(data: &Path, root: &Path) -> (BackupMade, usize) {
     client.produce(doomed, Acks::All, &batch(&["doomed"])).await.unwrap();
     let events = client.create_topic("events", 1, &[]).await;
     let killer = Some(Raw::open(broker.connect()).await);
-    let groups_held = root.join("nightly/backup-000001.unfinished/topics/__consumer_offsets");
+    let unfinished = root.join("nightly/backup-000001.unfinished");
+    let groups_held = unfinished.join("topics/__consumer_offsets");
     let mut world = World { client, events, steps: 0, killer, groups_held };
     world.step().await; // All directories are there.
     let world = Arc::new(Mutex::new(world));
     let made_yet = faults.calls(Call::CreateDir);
     for call in made_yet..made_yet + 100 {
-        let (world, runtime) = (world.clone(), Handle::current());
-        faults.before(Call::CreateDir, call, move || runtime.block_on(world.lock().unwrap().step()));
+        let (world, runtime, unfinished) = (world.clone(), Handle::current(), unfinished.clone());
+        faults.before(Call::CreateDir, call, move || {
+            let is_a_step = unfinished.exists() && !unfinished.join("metadata").exists(); // The metadata are the last.
+            if is_a_step {
+                runtime.block_on(world.lock().unwrap().step());
+            }
+        });
     }
     let made = make_backup(&mut Raw::open(broker.connect()).await).await;
     faults.heal();
@@ -118,7 +124,7 @@ async fn whatever_happens_between_two_steps_of_a_backup_what_is_restored_fits_to
     let dir = tempfile::tempdir().unwrap();
     let (root, restored) = (dir.path().join("backups"), dir.path().join("restored"));
     let (made, steps) = backed_up(&dir.path().join("data"), &root).await;
-    assert!(6 < steps, "{steps}: the backup made its directories otherwise");
+    assert!(5 < steps, "{steps}: the backup made its directories otherwise");
     backups::restore(made.path.as_ref(), &restored, |_| {}).unwrap();
     assert_eq!(offline::verify(&restored, |_| {}).unwrap().findings, []);
 
