@@ -85,7 +85,8 @@ fn write(log: &Mutex<DiskLog>, ledger: &Mutex<Ledger>, appended: &AtomicU64, epo
 /// being shut down may call one a success.
 fn flush(disk: &FileDisk, log: &Mutex<DiskLog>, ledger: &Mutex<Ledger>, powered: &AtomicBool) {
     loop {
-        let point = log.lock().flush_point();
+        let mut point = log.lock().flush_point();
+        point.awaited = true;
         let outcome = disk.sync_many(&point.files);
         let mut log = log.lock();
         let Ok(end) = log.flushed(&point, outcome) else { return };

@@ -265,7 +265,7 @@ impl Shared {
             self.waiting.fetch_sub(waiters.len(), Ordering::Relaxed);
             self.last_round.store(waiters.len(), Ordering::Relaxed);
         }
-        let outcome = self.sync(partition).map_err(|failure| self.health.explain(failure));
+        let outcome = self.sync(partition, !waiters.is_empty()).map_err(|failure| self.health.explain(failure));
         if outcome.is_ok() {
             self.idle.watch(partition);
         }
@@ -276,9 +276,12 @@ impl Shared {
         commit.scheduled
     }
 
-    fn sync(&self, partition: &Partition) -> Result<(), Failure> {
+    fn sync(&self, partition: &Partition, awaited: bool) -> Result<(), Failure> {
         match partition.flush_point()? {
-            Some(point) => self.sync_to(partition, &point),
+            Some(mut point) => {
+                point.awaited = awaited;
+                self.sync_to(partition, &point)
+            }
             None => Ok(()),
         }
     }

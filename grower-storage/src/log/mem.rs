@@ -151,7 +151,15 @@ impl Log for MemLog {
 
     fn flush_point(&self) -> FlushPoint {
         let end = self.view.read().end;
-        FlushPoint { files: Vec::new(), end, segment: Offset::ZERO, position: 0, indexed: None, truncations: 0 }
+        FlushPoint {
+            files: Vec::new(),
+            end,
+            awaited: false,
+            segment: Offset::ZERO,
+            position: 0,
+            indexed: None,
+            truncations: 0,
+        }
     }
 
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed> {

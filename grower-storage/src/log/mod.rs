@@ -141,6 +141,8 @@ pub struct FlushPoint {
     pub files: Vec<SharedFile>,
     /// The log end offset when this was taken.
     pub end: Offset,
+    /// Whether somebody waits for the sync, so that it is worth something to make the next ones cheaper. False unless said.
+    pub awaited: bool,
     /// The segment that was active, by its base offset, and how far it was written.
     pub(crate) segment: Offset,
     pub(crate) position: u64,

@@ -4,10 +4,10 @@ use super::Segment;
 use super::ahead::{Ahead, ZEROS};
 use crate::disk::{DiskError, SharedFile};
 use crate::kept::DurableEnd;
-use crate::log::{LogOptions, rules};
+use crate::log::{FlushPoint, LogOptions, rules};
 use grower_index::{ENTRY_LENGTH, Entry, NotedBatch};
 use grower_protocol::batch::Batch;
-use grower_protocol::ids::{Offset, Timestamp};
+use grower_protocol::ids::Timestamp;
 use std::sync::Arc;
 
 /// One owner's side of a [`Segment`] that readers share.
@@ -79,10 +79,12 @@ impl Active {
     }
 
     /// What it was to flush, if it was about this segment, is durable.
-    pub(crate) fn flushed(&mut self, segment: Offset, indexed: Option<u64>) {
-        if self.segment.base == segment {
-            self.indexed = self.indexed.max(indexed.unwrap_or(0));
-            self.ahead.synced();
+    pub(crate) fn flushed(&mut self, point: &FlushPoint) {
+        if self.segment.base == point.segment {
+            self.indexed = self.indexed.max(point.indexed.unwrap_or(0));
+            if point.awaited {
+                self.ahead.synced();
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Bytes that land in room which was only allocated are new to the file system: a sync writes them, and then that their
 //! blocks are in use. Bytes that land on zeros which are on the disk already are a write and nothing else, which takes about
-//! half of the time. The zeros cost a write of their own. So they pay where syncs are small and many, and that is looked at
+//! half of the time. The zeros cost a write of their own. So they pay where syncs that somebody waits for are small and many, and that is looked at
 //! again after each stretch: later in one partition than in another, since a thousand that are written in turn would
 //! otherwise all be filled at once. A crash leaves zeros where a log may end anyway: recovery knows them as room allocated ahead.
 
@@ -50,7 +50,7 @@ impl Ahead {
         self.allocated = end;
     }
 
-    /// Something was synced.
+    /// Something was synced that somebody waited for.
     pub(super) fn synced(&mut self) {
         self.syncs = self.syncs.saturating_add(1);
     }

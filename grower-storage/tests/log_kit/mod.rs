@@ -118,7 +118,8 @@ impl World {
     }
 
     pub(crate) fn flush(&mut self) -> bool {
-        let point = self.log.flush_point();
+        let mut point = self.log.flush_point();
+        point.awaited = true;
         let outcome = self.disk.sync_many(&point.files);
         self.log.flushed(&point, outcome).is_ok()
     }

@@ -138,11 +138,19 @@ impl Log for DiskLog {
         match &self.active {
             Some(active) if durable.end < end => {
                 let ToFlush { files, position, indexed } = active.to_flush(&self.options);
-                FlushPoint { files, end, segment: active.segment.base, position, indexed, truncations }
+                FlushPoint { files, end, awaited: false, segment: active.segment.base, position, indexed, truncations }
             }
             _ => {
                 let (segment, position) = (durable.segment, durable.position);
-                FlushPoint { files: Vec::new(), end: durable.end, segment, position, indexed: None, truncations }
+                FlushPoint {
+                    files: Vec::new(),
+                    end: durable.end,
+                    awaited: false,
+                    segment,
+                    position,
+                    indexed: None,
+                    truncations,
+                }
             }
         }
     }
@@ -155,7 +163,7 @@ impl Log for DiskLog {
         if point.truncations == self.truncations && self.durable.end < point.end {
             self.durable = DurableEnd { end: point.end, segment: point.segment, position: point.position };
             if let Some(active) = &mut self.active {
-                active.flushed(point.segment, point.indexed);
+                active.flushed(point);
             }
         }
         Ok(self.durable.end)
