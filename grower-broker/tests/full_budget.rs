@@ -68,24 +68,28 @@ async fn dawdle(address: SocketAddr, topic: TopicId) -> Raw<TcpStream> {
     client
 }
 
+/// So many of both that nothing of the budget is left.
+async fn crowd(address: SocketAddr) -> Vec<Raw<TcpStream>> {
+    let mut client = connect(address).await;
+    let silent = client.create_topic("silent", 1, &[]).await;
+    let written = client.create_topic("written", 1, &[]).await;
+    let mut crowd = park(address, silent).await;
+    for _ in 0..12 {
+        crowd.push(dawdle(address, written).await);
+    }
+    crowd
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_is_served_at_once_however_full_the_budget_is() {
     let (broker, address) = started().await;
-    let mut client = connect(address).await;
-    let topic = client.create_topic("silent", 1, &[]).await;
-    let written = client.create_topic("written", 1, &[]).await;
-    let _parked = park(address, topic).await;
-    let mut dawdling = Vec::new();
-    for _ in 0..12 {
-        dawdling.push(dawdle(address, written).await);
-    }
+    let crowd = crowd(address).await;
     for _ in 0..8 {
         let handshake = async { connect(address).await.ask(&hello()).await };
         let answer = tokio::time::timeout(SOON, handshake).await.expect("a new connection is served");
         assert!(matches!(answer, Response::Hello(_)), "{answer:?}");
     }
-    drop(dawdling);
-    drop(client);
+    drop(crowd);
     broker.stop().await.unwrap();
 }
 
@@ -102,14 +106,7 @@ async fn get(broker: &Broker, path: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_and_metrics_are_told_however_full_the_budget_is() {
     let (broker, address) = started().await;
-    let mut client = connect(address).await;
-    let topic = client.create_topic("silent", 1, &[]).await;
-    let written = client.create_topic("written", 1, &[]).await;
-    let _parked = park(address, topic).await;
-    let mut dawdling = Vec::new();
-    for _ in 0..12 {
-        dawdling.push(dawdle(address, written).await);
-    }
+    let crowd = crowd(address).await;
     let told = async {
         loop {
             let page = get(&broker, "/metrics").await;
@@ -124,7 +121,7 @@ async fn health_and_metrics_are_told_however_full_the_budget_is() {
         let answer = tokio::time::timeout(SOON, get(&broker, path)).await.expect("an answer at once");
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
     }
-    drop((dawdling, client));
+    drop(crowd);
     broker.stop().await.unwrap();
 }
 

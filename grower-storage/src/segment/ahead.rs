@@ -2,9 +2,10 @@
 //!
 //! Bytes that land in room which was only allocated are new to the file system: a sync writes them, and then that their
 //! blocks are in use. Bytes that land on zeros which are on the disk already are a write and nothing else, which takes about
-//! half of the time. The zeros cost a write of their own. So they pay where syncs that somebody waits for are small and many, and that is looked at
-//! again after each stretch: later in one partition than in another, since a thousand that are written in turn would
-//! otherwise all be filled at once. A crash leaves zeros where a log may end anyway: recovery knows them as room allocated ahead.
+//! half of the time. The zeros cost a write of their own. So they pay where syncs that somebody waits for are small and many,
+//! and that is looked at again after each stretch: later in one partition than in another, since a thousand that are written
+//! in turn would otherwise all be filled at once. A crash leaves zeros where a log may end anyway: recovery knows them as
+//! room allocated ahead.
 
 use std::ops::Range;
 
@@ -22,7 +23,7 @@ pub(super) struct Ahead {
     allocated: u64,
     /// Where the zeros end that were written.
     zeroed: u64,
-    /// Where the end was when the syncs began to be counted.
+    /// From where on the syncs are counted.
     since: u64,
     syncs: u32,
     seed: u32,
@@ -65,8 +66,8 @@ impl Ahead {
             return None;
         }
         let pays = written * SYNCS_MIN <= u64::from(self.syncs) * stretch;
-        (self.since, self.syncs) = (position, 0);
         let start = position.max(self.zeroed);
+        (self.since, self.syncs) = (start, 0);
         let fill = start..(start + stretch).min(self.allocated);
         if !pays || fill.is_empty() {
             return None;
