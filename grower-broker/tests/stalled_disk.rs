@@ -88,6 +88,52 @@ fn others_are_served_while(have_files: &[bool]) {
     network.block_on(broker.stop()).unwrap();
 }
 
+/// A thousand partitions that nobody waits for would else have as many syncs under way as there are threads, and take the
+/// processors from their own producers.
+#[test]
+fn what_nobody_waits_for_takes_one_sync_at_a_time() {
+    let (network, clients) = (two_threads(), two_threads());
+    let disk = Arc::new(FaultDisk::new(MemDisk::default()));
+    let faults = disk.faults();
+    let config = BrokerConfig { listen: "127.0.0.1:0".parse().ok(), ..BrokerConfig::at("/grower") };
+    let broker = network.block_on(Broker::builder(config).disk(disk).start()).unwrap();
+    let address = broker.listen_address().unwrap();
+    clients.block_on(async {
+        let mut producer = connect(address).await;
+        let mut topics = Vec::new();
+        for number in 0..8 {
+            let topic = producer.create_topic(&format!("events-{number}"), 1, &[]).await;
+            producer.produce(topic, Acks::All, &batch(&["before"])).await.unwrap();
+            topics.push(topic);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await; // Nothing is under way.
+
+        let stall = Stall::begin(&faults);
+        let begin = faults.calls(Call::Sync);
+        for topic in &topics[..7] {
+            producer.produce(*topic, Acks::Leader, &batch(&["during"])).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await; // The delay of 5 ms is over.
+        assert_eq!(faults.calls(Call::Sync) - begin, 1, "seven partitions hold bytes that nobody waits for");
+        let records = batch(&["during"]);
+        let partition = ProducePartition { topic: topics[7], partition: PARTITION, length: records.len() as u32 };
+        let produce = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
+        producer.send(&Request::Produce(produce), &records).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(faults.calls(Call::Sync) - begin, 2, "who waits does not wait behind them");
+
+        drop(stall);
+        let (_, response, _) = producer.receive().await.unwrap();
+        assert!(matches!(response, Response::Produce(produced) if produced[0].is_ok()));
+        for topic in topics {
+            while producer.values(topic, 1).await != ["during"] {
+                tokio::time::sleep(Duration::from_millis(5)).await; // Readers see what is durable.
+            }
+        }
+    });
+    network.block_on(broker.stop()).unwrap();
+}
+
 /// No sync comes back until this is dropped.
 struct Stall(Arc<AtomicBool>);
 

@@ -54,7 +54,7 @@ pub struct BrokerConfig {
     pub idle_timeout: Duration,
     /// How long a peer may take for each 64 KiB of an answer, or take nothing of its records.
     pub write_timeout: Duration,
-    /// Written bytes are flushed within this time even if nobody waits for it.
+    /// Written bytes are flushed after this time even if nobody waits for it; one thread does that, partition by partition.
     pub flush_delay: Duration,
     /// Bytes of disk kept free from producers; none means the larger of 64 MiB and 2 % of the file system.
     pub disk_reserve_bytes: Option<u64>,

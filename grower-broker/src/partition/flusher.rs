@@ -3,6 +3,8 @@
 //! A few threads take partitions from a queue and run a round each: take the waiters, ask the log what must reach
 //! the disk, sync it, raise the high watermark, send the answers. A partition is in the queue or in one round, never
 //! both. A small request that is alone skips the queue and syncs in its own task ([`Turn`]): no hop at all.
+//! What nobody waits for is synced by one thread, the timer, so that a thousand busy partitions whose producers want no
+//! sync do not take the processors from those producers.
 //! After a failed sync nothing is known of the disk, so no waiter is acknowledged and the broker stops for good.
 
 use super::idle::Idle;
@@ -17,7 +19,7 @@ use crate::watchman::Watchman;
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::disk::{Disk, DiskError};
 use grower_storage::log::FlushPoint;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,10 +53,21 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     ready: VecDeque<Arc<Partition>>,
+    /// Hold bytes that nobody waits for, and since when the first of them does.
     delayed: Vec<Arc<Partition>>,
+    delayed_since: Option<Instant>,
+    /// The timer's partitions whose delay is over.
+    due: VecDeque<Arc<Partition>>,
     idle_threads: usize,
     threads: usize,
     stopped: bool,
+}
+
+impl Queue {
+    fn delay(&mut self, partition: Arc<Partition>) {
+        self.delayed.push(partition);
+        self.delayed_since.get_or_insert_with(Instant::now);
+    }
 }
 
 const THREADS_MAX: usize = 16;
@@ -133,7 +146,7 @@ impl Flushers {
             }
             commit.delayed = true;
         }
-        self.0.queue.lock().delayed.push(partition.clone());
+        self.0.queue.lock().delay(partition.clone());
         self.0.timer.notify_one();
     }
 
@@ -184,9 +197,10 @@ impl Shared {
         more
     }
 
-    /// Producers wait for the disk.
+    /// The disk has more to do than it gets done: producers wait for it, or it is late with what nobody waits for.
     fn is_contended(&self) -> bool {
-        0 < self.waiting.load(Ordering::Relaxed) || !self.queue.lock().ready.is_empty()
+        let queue = self.queue.lock();
+        0 < self.waiting.load(Ordering::Relaxed) || !queue.ready.is_empty() || !queue.due.is_empty()
     }
 
     /// Without holding the lock afterwards: a thread that ends may still start another.
@@ -234,28 +248,40 @@ impl Shared {
         }
     }
 
-    /// Collects partitions that nobody waits for and queues them when the delay of the first is over.
+    /// Collects partitions that nobody waits for, and syncs them when the delay of the first is over.
     fn run_timer(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
         while !queue.stopped {
-            if queue.delayed.is_empty() {
+            let Some(since) = queue.delayed_since else {
                 self.timer.wait(&mut queue);
                 continue;
-            }
-            let until = Instant::now() + self.settings.now().broker.flush_delay;
+            };
+            let until = since + self.settings.now().broker.flush_delay;
             while !queue.stopped && !self.timer.wait_until(&mut queue, until).timed_out() {}
-            let due = std::mem::take(&mut queue.delayed);
-            drop(queue);
-            // A round that runs now may have begun before the last bytes came: those partitions are looked at again.
-            let (due, again): (Vec<_>, Vec<_>) = due.into_iter().partition(|partition| {
-                let claimed = claim(partition);
-                partition.commit.lock().delayed = !claimed;
-                claimed
-            });
-            due.into_iter().for_each(|partition| self.enqueue(partition));
-            queue = self.queue.lock();
-            queue.delayed.extend(again);
+            queue.delayed_since = None;
+            queue.due = std::mem::take(&mut queue.delayed).into();
+            while !queue.stopped
+                && let Some(partition) = queue.due.pop_front()
+            {
+                let synced = MutexGuard::unlocked(&mut queue, || self.sync_due(&partition));
+                if !synced {
+                    queue.delay(partition);
+                }
+            }
         }
+    }
+
+    /// Syncs what no producer waits for. Where readers do, the pool is faster. `false` if a round runs: it may have begun
+    /// before the last bytes came, so the partition must be looked at again.
+    fn sync_due(self: &Arc<Self>, partition: &Arc<Partition>) -> bool {
+        if !claim(partition) {
+            return false;
+        }
+        partition.commit.lock().delayed = false;
+        if partition.has_waiting_fetches() || self.round(partition) {
+            self.enqueue(partition.clone());
+        }
+        true
     }
 
     /// One sync of one partition; `true` if more waiters came meanwhile, and the partition must be queued again.

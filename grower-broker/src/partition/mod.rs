@@ -150,6 +150,10 @@ impl Partition {
         self.fetches.lock().retain(|waiting| !Arc::ptr_eq(waiting, fetch));
     }
 
+    fn has_waiting_fetches(&self) -> bool {
+        !self.fetches.lock().is_empty()
+    }
+
     pub(crate) fn reader(&self) -> &LogReader {
         &self.reader
     }
