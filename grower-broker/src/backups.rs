@@ -9,11 +9,16 @@ use grower_protocol::ids::Timestamp;
 use grower_protocol::message::{BackupDescription, BackupMade, BackupState, ErrorCode, Failure};
 use grower_storage::disk::{Disk, FileDisk};
 use parking_lot::Mutex;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// When a backup began that was never made, as metrics say it.
 const NEVER: Timestamp = Timestamp::from_millis(0);
+
+/// The thread that looks for earlier ones.
+pub(crate) const SCAN: &str = "grower-backups";
 
 /// What is being made, or was made last.
 pub(crate) struct Backups {
@@ -38,18 +43,21 @@ impl Backups {
         Self { data_dir, root, disk, latest: Mutex::default(), newest: Mutex::default() }
     }
 
-    /// Finds those that are there already, which may take a while. `go_on` is asked from time to time.
-    pub(crate) fn find_earlier(&self, identity: &Identity, go_on: &dyn Fn() -> bool) {
-        let Some(root) = &self.root else { return };
-        let found = backup::newest_below(&*self.disk(root), root, identity, go_on);
-        if go_on() {
-            self.note_newest(found.unwrap_or(NEVER));
-        }
-    }
-
-    fn note_newest(&self, began: Timestamp) {
-        let mut newest = self.newest.lock();
-        *newest = (*newest).max(Some(began));
+    /// Finds out, beside everything else, when the newest began that is there already.
+    ///
+    /// The thread is waited for by nobody and keeps nothing of the broker: a network's file system may never answer it.
+    pub(crate) fn find_earlier(self: &Arc<Self>, identity: Identity, stop: CancellationToken) -> io::Result<()> {
+        let Some(root) = self.root.clone() else { return Ok(()) };
+        let backups = self.clone();
+        let finding = move || {
+            let disk = backups.disk.clone().unwrap_or_else(|| Arc::new(FileDisk::read_only(&root)));
+            let found = backup::newest_below(&*disk, &root, &identity, &|| !stop.is_cancelled());
+            if !stop.is_cancelled() {
+                // One that was made meanwhile is newer, whatever the clock said before.
+                backups.newest.lock().get_or_insert(found.unwrap_or(NEVER));
+            }
+        };
+        std::thread::Builder::new().name(SCAN.to_owned()).spawn(finding).map(drop)
     }
 
     /// When the newest backup began, [`NEVER`] if there is none. None where none are made, and as long as that is not known.
@@ -88,7 +96,7 @@ impl Backups {
         let Some(description) = &mut latest.description else { return };
         description.state = match made {
             Ok(made) => {
-                self.note_newest(description.began);
+                *self.newest.lock() = Some(description.began);
                 tracing::info!(path = %made.path.display(), bytes = made.bytes, new_bytes = made.new_bytes, "a backup was made, as asked");
                 BackupState::Made(told(made))
             }
@@ -200,5 +208,16 @@ mod tests {
         begin(&backups, "b").unwrap();
         assert!(backups.goes_on(0), "an earlier cancel has nothing to do with it");
         assert_eq!(backups.describe().unwrap().number, 2);
+    }
+
+    #[test]
+    fn after_a_clock_that_ran_ahead_the_newest_is_the_one_that_was_made_last() {
+        let backups = backups();
+        for began in [9_000, 2_000].map(Timestamp::from_millis) {
+            backups.begin("nightly", began).unwrap();
+            let path = PathBuf::from("/backups/nightly/backup-000001");
+            backups.end(Ok(BackedUp { path, files: 1, bytes: 1, new_bytes: 1, copied_bytes: 1 }));
+            assert_eq!(backups.newest(), Some(began));
+        }
     }
 }

@@ -246,7 +246,7 @@ impl BrokerBuilder {
         let config = settings.broker.clone();
         config.check()?;
         let health = Health::new(Metrics::new());
-        let backups = Backups::new(config.data_dir.clone(), config.backup_dir.clone(), disk.clone());
+        let backups = Arc::new(Backups::new(config.data_dir.clone(), config.backup_dir.clone(), disk.clone()));
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
         let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, health.clone()));
         let lock = lock(&*disk, &config)?;
@@ -298,7 +298,7 @@ impl BrokerBuilder {
             _lock: lock,
         });
         api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
-        api.find_earlier_backups(identity);
+        api.backups.find_earlier(identity, stop.clone()).map_err(StartError::Thread)?;
         groups.forget_unknown_topics().await;
         if let Err(failure) = groups.update_internal_topic().await {
             tracing::warn!(%failure, "the groups' topic is not compacted yet; the next start tries again");

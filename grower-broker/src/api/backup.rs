@@ -2,19 +2,12 @@
 
 use super::Api;
 use crate::backup::{BackedUp, BackupError, Running};
-use crate::metadata::Identity;
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_storage::log::ChangeError;
 use std::path::Path;
 use std::sync::Arc;
 
 impl Api {
-    /// Finds out, beside everything else, how old the newest backup is.
-    pub(crate) fn find_earlier_backups(self: &Arc<Self>, identity: Identity) {
-        let api = self.clone();
-        self.tasks.spawn_blocking(move || api.backups.find_earlier(&identity, &|| !api.stop.is_cancelled()));
-    }
-
     pub(super) fn begin_backup(self: &Arc<Self>, dir: &str, full: bool) -> Result<Response, Failure> {
         let (path, description) = self.backups.begin(dir, self.clock.now())?;
         let api = self.clone();

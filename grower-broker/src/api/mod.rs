@@ -51,7 +51,7 @@ pub(crate) struct Api {
     pub(crate) watchman: Arc<Watchman>,
     pub(crate) space: Space,
     pub(crate) rates: Rates,
-    pub(crate) backups: Backups,
+    pub(crate) backups: Arc<Backups>,
     pub(crate) memory: Memory,
     pub(crate) health: Health,
     pub(crate) clock: Arc<dyn Clock>,

@@ -13,6 +13,7 @@ use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{Disk, DiskError, SharedFile};
 use grower_storage::pieces::Piece;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const CHUNK: usize = 1 << 20;
@@ -220,8 +221,12 @@ impl<'a> Cut<'a> {
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), DiskError> {
-        let file = self.disk.create(&self.series.place().join(manifest::NAME))?;
-        file.write_all_at(manifest.to_text().as_bytes(), 0)?;
+        let (path, text) = (self.series.place().join(manifest::NAME), manifest.to_text());
+        if manifest::BYTES_MAX < text.len() {
+            return Err(DiskError::at("write", &path)(ErrorKind::FileTooLarge.into()));
+        }
+        let file = self.disk.create(&path)?;
+        file.write_all_at(text.as_bytes(), 0)?;
         self.disk.sync_many(&[file])?;
         self.disk.sync_dir(&self.series.place())
     }

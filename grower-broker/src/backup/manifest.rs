@@ -21,6 +21,9 @@ use std::path::{Component, Path};
 /// Its name within a backup.
 pub(super) const NAME: &str = "backup.manifest";
 
+/// Millions of files need less. None is written that is longer, and none is read.
+pub(super) const BYTES_MAX: usize = 1 << 30;
+
 const FORMAT: u32 = 1;
 const COMMENT: &str = "# A backup of a Grower data directory: `grower-cli restore` makes a data directory of it.\n";
 

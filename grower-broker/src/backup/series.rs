@@ -4,7 +4,7 @@ use super::BackupError;
 use super::manifest::{self, Manifest, ManifestError};
 use crate::metadata::Identity;
 use grower_protocol::ids::Timestamp;
-use grower_storage::disk::{DirLock, Disk, DiskError};
+use grower_storage::disk::{DirEntry, DirLock, Disk, DiskError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -22,45 +22,53 @@ pub struct Listed {
 
 /// The finished backups in `dir`, oldest first.
 pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Listed>, DiskError> {
-    let listed = finished(disk, dir)?.into_iter().map(|number| {
+    let listed = finished(&disk.list(dir)?).into_iter().map(|number| {
         let path = dir.join(name(number));
         Ok(Listed { manifest: read(disk, &path)?, path })
     });
     listed.collect()
 }
 
-/// The newest backup in `dir` that is wanted.
+/// The newest of these backups in `dir` that is wanted. One that cannot be read hides none of the others; `go_on` is
+/// asked before each.
 fn newest(
     disk: &dyn Disk,
     dir: &Path,
+    numbers: &[u32],
     wanted: impl Fn(&Manifest) -> bool,
-) -> Result<Option<(PathBuf, Manifest)>, DiskError> {
-    for number in finished(disk, dir)?.into_iter().rev() {
-        let path = dir.join(name(number));
-        if let Ok(manifest) = read(disk, &path)?
-            && wanted(&manifest)
-        {
-            return Ok(Some((path, manifest)));
+    go_on: &dyn Fn() -> bool,
+) -> Option<(PathBuf, Manifest)> {
+    numbers.iter().rev().take_while(|_| go_on()).find_map(|number| {
+        let path = dir.join(name(*number));
+        match read(disk, &path) {
+            Ok(manifest) => Some((path, manifest.ok().filter(&wanted)?)),
+            Err(error) => {
+                tracing::warn!(%error, "a backup that cannot be read is passed over");
+                None
+            }
         }
-    }
-    Ok(None)
+    })
 }
 
 /// How many directories below one another may be searched for backups.
 const DEPTH_MAX: usize = 4;
 
 /// When the newest backup of this broker began, in `dir` or below it. Passes over what it may not read, such as
-/// `lost+found`; `go_on` is asked before each directory.
+/// `lost+found`, and looks into no backup, whatever its name, such as `latest` for a link; `go_on` is asked before each
+/// directory and each manifest.
 pub(crate) fn newest_below(disk: &dyn Disk, dir: &Path, of: &Identity, go_on: &dyn Fn() -> bool) -> Option<Timestamp> {
     let ours = |manifest: &Manifest| manifest.cluster == of.cluster && manifest.node == of.node;
     let mut newest_yet = None;
     let mut dirs = vec![(dir.to_owned(), 0)];
     while let Some((dir, depth)) = dirs.pop().filter(|_| go_on()) {
-        let newest_here = newest(disk, &dir, ours).ok().flatten();
+        let entries = disk.list(&dir).unwrap_or_default();
+        if entries.iter().any(|entry| entry.name == manifest::NAME) {
+            continue;
+        }
+        let newest_here = newest(disk, &dir, &finished(&entries), ours, go_on);
         newest_yet = newest_yet.max(newest_here.map(|(_, manifest)| manifest.created));
         if depth < DEPTH_MAX {
-            let entries = disk.list(&dir).unwrap_or_default().into_iter();
-            let below = entries.filter(|entry| entry.is_dir && !is_entry(&entry.name));
+            let below = entries.into_iter().filter(|entry| entry.is_dir && !is_entry(&entry.name));
             dirs.extend(below.map(|entry| (dir.join(entry.name), depth + 1)));
         }
     }
@@ -76,12 +84,20 @@ pub(super) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskE
     }
 }
 
+/// Never through a map: backups may lie on a network's file system, where an error would then end the process.
 fn read(disk: &dyn Disk, backup: &Path) -> Result<Result<Manifest, ManifestError>, DiskError> {
-    match disk.map(&backup.join(manifest::NAME)) {
-        Ok(bytes) => Ok(Manifest::parse(bytes.as_ref())),
-        Err(error) if error.is_not_found() => Ok(Err(ManifestError::Damaged { what: "it is not there" })),
-        Err(error) => Err(error),
-    }
+    let damaged = |what| Ok(Err(ManifestError::Damaged { what }));
+    let file = match disk.open(&backup.join(manifest::NAME)) {
+        Ok(file) => file,
+        Err(error) if error.is_not_found() => return damaged("it is not there"),
+        Err(error) => return Err(error),
+    };
+    let length = usize::try_from(file.len()?).ok().filter(|length| *length <= manifest::BYTES_MAX);
+    let Some(length) = length else { return damaged("longer than any") };
+    let mut bytes = vec![0; length];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(Manifest::parse(&bytes))
 }
 
 /// A directory of backups while one is added to it.
@@ -110,7 +126,7 @@ impl<'a> Series<'a> {
             ErrorKind::WouldBlock => BackupError::Busy { dir: dir.to_owned() },
             _ => error.into(),
         })?;
-        let entries = entries(disk, dir)?;
+        let entries = numbers(&disk.list(dir)?);
         for (number, _) in entries.iter().filter(|(_, done)| !done) {
             disk.remove_dir_all(&dir.join(unfinished(*number)))?;
         }
@@ -120,7 +136,7 @@ impl<'a> Series<'a> {
 
     /// The latest backup that can be built on.
     pub(super) fn base(&self) -> Result<Option<(PathBuf, Manifest)>, DiskError> {
-        newest(self.disk, &self.dir, |_| true)
+        Ok(newest(self.disk, &self.dir, &finished(&self.disk.list(&self.dir)?), |_| true, &|| true))
     }
 
     /// Where the next backup is made.
@@ -138,22 +154,22 @@ impl<'a> Series<'a> {
     }
 }
 
-/// The numbers of the finished backups in a directory, in order.
-fn finished(disk: &dyn Disk, dir: &Path) -> Result<Vec<u32>, DiskError> {
+/// The numbers of the finished backups in a directory that holds these entries, in order.
+fn finished(entries: &[DirEntry]) -> Vec<u32> {
     let mut numbers: Vec<u32> =
-        entries(disk, dir)?.into_iter().filter_map(|(number, done)| done.then_some(number)).collect();
+        numbers(entries).into_iter().filter_map(|(number, done)| done.then_some(number)).collect();
     numbers.sort_unstable();
-    Ok(numbers)
+    numbers
 }
 
-/// The numbers in a directory, and whether each is finished.
-fn entries(disk: &dyn Disk, dir: &Path) -> Result<Vec<(u32, bool)>, DiskError> {
+/// The numbers in a directory that holds these entries, and whether each is finished.
+fn numbers(entries: &[DirEntry]) -> Vec<(u32, bool)> {
     let number = |name: &str| {
         let rest = name.strip_prefix(PREFIX)?;
         let digits = rest.strip_suffix(UNFINISHED).unwrap_or(rest);
         Some((digits.parse().ok()?, !rest.ends_with(UNFINISHED)))
     };
-    Ok(disk.list(dir)?.iter().filter(|entry| entry.is_dir).filter_map(|entry| number(&entry.name)).collect())
+    entries.iter().filter(|entry| entry.is_dir).filter_map(|entry| number(&entry.name)).collect()
 }
 
 /// Whether a directory of that name is, or would be taken for, one backup of a series.

@@ -1,4 +1,5 @@
 mod running;
+mod scan;
 
 use super::check::compare_all;
 use super::*;

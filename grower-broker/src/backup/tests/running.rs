@@ -1,8 +1,11 @@
 //! Backups of a broker that goes on, on disks that can lose their power.
 
 use super::*;
+use crate::backups::SCAN;
 use crate::{Broker, BrokerConfig};
 use grower_client::{BackupMade, BackupState, Client, Record as Text, TopicSpec, transport};
+use grower_storage::disk::Call;
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// How many records a topic has.
@@ -126,6 +129,30 @@ async fn after_a_restart_it_is_known_when_the_newest_backup_began() {
     run.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_for_backups_that_never_comes_back_holds_up_no_stop_and_no_start() {
+    let disk = MemDisk::default();
+    let faulty = FaultDisk::new(disk.clone());
+    let (begun, has_begun) = mpsc::channel();
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Arc::new(parking_lot::Mutex::new(held));
+    for nth in 0..1_000 {
+        let (begun, held) = (begun.clone(), held.clone());
+        faulty.faults().before(Call::List, nth, move || {
+            if std::thread::current().name() == Some(SCAN) {
+                begun.send(()).unwrap();
+                let _ = held.lock().recv(); // Fails as soon as the test is over.
+            }
+        });
+    }
+    let run = Run::start(Arc::new(faulty), DATA).await;
+    has_begun.recv_timeout(Duration::from_secs(20)).unwrap();
+    tokio::time::timeout(Duration::from_secs(20), run.stop()).await.expect("the stop waits for the scan");
+    let run = Run::start(shared(&disk), DATA).await;
+    run.stop().await;
+    drop(hold);
+}
+
 #[tokio::test]
 async fn a_log_without_records_keeps_its_end_and_a_group_does_not_point_past_it() {
     let disk = MemDisk::default();
@@ -188,7 +215,7 @@ async fn a_disk_that_fails_leaves_no_backup() {
     let faulty = FaultDisk::new(disk.clone());
     let faults = faulty.faults();
     let run = Run::with_records(Arc::new(faulty)).await;
-    faults.inject(Fault::io(grower_storage::disk::Call::Link, 0));
+    faults.inject(Fault::io(Call::Link, 0));
     assert!(run.back_up().await.unwrap_err().contains("link"), "it says why");
     assert!(!disk.list(Path::new("/b/nightly")).unwrap().iter().any(|entry| entry.is_dir), "nothing is left of it");
     run.back_up().await.unwrap();

@@ -1,0 +1,64 @@
+//! The search for the newest backup of a broker.
+
+use super::*;
+use grower_storage::disk::Call;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+fn node() -> Identity {
+    Identity { cluster: uuid(1), node: NODE, uuid: uuid(2) }
+}
+
+/// A backup in `dir` that began then.
+fn made(disk: &MemDisk, dir: &str, began: i64) {
+    disk.create_dir_all(Path::new(dir)).unwrap();
+    let manifest = Manifest::new(&node(), Timestamp::from_millis(began), BTreeMap::new());
+    let file = disk.create(&Path::new(dir).join(manifest::NAME)).unwrap();
+    file.write_all_at(manifest.to_text().as_bytes(), 0).unwrap();
+}
+
+fn newest(disk: &dyn Disk, go_on: &dyn Fn() -> bool) -> Option<i64> {
+    newest_below(disk, Path::new(BACKUPS), &node(), go_on).map(Timestamp::as_millis)
+}
+
+#[test]
+fn a_backup_that_cannot_be_read_hides_none_of_the_others() {
+    let disk = MemDisk::default();
+    (1..=3).for_each(|n| made(&disk, &format!("/backups/nightly/backup-00000{n}"), n * 10));
+    let faulty = FaultDisk::new(disk);
+    assert_eq!(newest(&faulty, &|| true), Some(30));
+    for call in [Call::Open, Call::Stat, Call::Read] {
+        faulty.faults().heal();
+        faulty.faults().inject(Fault::io(call, 0));
+        assert_eq!(newest(&faulty, &|| true), Some(20), "{call:?}");
+    }
+    faulty.faults().heal();
+    faulty.faults().inject(Fault::io(Call::Open, 0).from_then_on());
+    assert_eq!(newest(&faulty, &|| true), None);
+    assert_eq!(faulty.faults().calls(Call::Open), 3, "each was tried");
+}
+
+#[test]
+fn what_holds_a_manifest_is_a_backup_whatever_its_name_and_nobody_looks_into_it() {
+    let disk = MemDisk::default();
+    made(&disk, "/backups/nightly/backup-000001", 10);
+    made(&disk, "/backups/nightly/latest", 10);
+    made(&disk, "/backups/nightly/latest/topics/backup-000009", 99);
+    let faulty = FaultDisk::new(disk);
+    assert_eq!(newest(&faulty, &|| true), Some(10));
+    assert_eq!(faulty.faults().calls(Call::List), 3, "the directory, the one below it, and the backup itself");
+}
+
+#[test]
+fn the_search_can_be_ended_before_each_manifest() {
+    let disk = MemDisk::default();
+    for n in 1..=5 {
+        let dir = format!("/backups/backup-00000{n}");
+        disk.create_dir_all(Path::new(&dir)).unwrap();
+        disk.create(&Path::new(&dir).join(manifest::NAME)).unwrap();
+    }
+    let faulty = FaultDisk::new(disk);
+    let left = Cell::new(3);
+    assert_eq!(newest(&faulty, &|| left.replace(left.get() - 1) > 0), None);
+    assert_eq!(faulty.faults().calls(Call::Open), 2, "the directory was the first to be asked for");
+}
