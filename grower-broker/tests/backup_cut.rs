@@ -46,7 +46,7 @@ impl World {
         let produced = self.client.produce(self.events, Acks::All, &batch_of(Codec::None, &["x"], Some(stamp))).await;
         let offset = Offset::new(produced.unwrap().base_offset.value() + 1);
         let offset = OffsetToCommit { topic: self.events, partition: PARTITION, offset, metadata: String::new() };
-        let commit = OffsetCommit { group: group(), member: None, offsets: vec![offset] };
+        let commit = OffsetCommit { group: group(), member: None, sequence: 0, offsets: vec![offset] };
         let answer = self.client.ask(&Request::CommitOffsets(commit)).await;
         assert!(matches!(&answer, Response::CommitOffsets(parts) if parts[0].is_ok()), "{answer:?}");
         if self.groups_held.exists()

@@ -61,7 +61,9 @@ impl Member {
             metadata: "as far as here".to_owned(),
         };
         let member = Some((self.id.clone(), self.epoch));
-        client.ask(&Request::CommitOffsets(OffsetCommit { group: group(), member, offsets: vec![offset] })).await
+        client
+            .ask(&Request::CommitOffsets(OffsetCommit { group: group(), member, sequence: 0, offsets: vec![offset] }))
+            .await
     }
 }
 
@@ -293,7 +295,7 @@ async fn commit_outside(client: &mut Raw<DuplexStream>, id: &str, topic: TopicId
         metadata: text.to_owned(),
     };
     let offsets = (0..partitions).map(offset).collect();
-    let commit = OffsetCommit { group: GroupId::new(id).unwrap(), member: None, offsets };
+    let commit = OffsetCommit { group: GroupId::new(id).unwrap(), member: None, sequence: 0, offsets };
     let Response::CommitOffsets(parts) = client.ask(&Request::CommitOffsets(commit)).await else { panic!() };
     assert!(parts.iter().all(Result::is_ok));
 }

@@ -127,7 +127,7 @@ async fn a_partition_named_twice_is_read_twice_and_committed_once() {
     let commit =
         |offset| OffsetToCommit { topic, partition: PARTITION, offset: Offset::new(offset), metadata: String::new() };
     let group = GroupId::new("g").unwrap();
-    let commits = OffsetCommit { group: group.clone(), member: None, offsets: vec![commit(0), commit(1)] };
+    let commits = OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: vec![commit(0), commit(1)] };
     let committed = client.ask(&Request::CommitOffsets(commits)).await;
     let Response::CommitOffsets(parts) = committed else { panic!("{committed:?}") };
     assert_eq!(parts[0], Ok(()));

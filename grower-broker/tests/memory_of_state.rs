@@ -82,7 +82,7 @@ fn commit(group: &GroupId, topic: TopicId) -> Request {
         offset: Offset::ZERO,
         metadata: "x".repeat(TEXT),
     });
-    Request::CommitOffsets(OffsetCommit { group: group.clone(), member: None, offsets: offsets.collect() })
+    Request::CommitOffsets(OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: offsets.collect() })
 }
 
 /// Groups with members and texts, each under the longest name; returns how many requests were granted and refused.

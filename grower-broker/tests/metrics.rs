@@ -57,7 +57,7 @@ async fn commit(client: &mut Raw<DuplexStream>, group: &str, topic: TopicId, off
     let Response::Heartbeat(joined) = client.ask(&Request::Heartbeat(beat)).await else { panic!("not joined") };
     let offset =
         OffsetToCommit { topic, partition: PartitionId::new(0), offset: Offset::new(offset), metadata: String::new() };
-    let commit = OffsetCommit { group, member: Some((member, joined.epoch)), offsets: vec![offset] };
+    let commit = OffsetCommit { group, member: Some((member, joined.epoch)), sequence: 0, offsets: vec![offset] };
     let Response::CommitOffsets(parts) = client.ask(&Request::CommitOffsets(commit)).await else { panic!("refused") };
     assert_eq!(parts, [Ok(())]);
 }

@@ -34,13 +34,16 @@ impl Group {
 
     /// Checks a commit: what to answer, and what to write down. The offsets change when that is in the log.
     pub(super) fn commit(
-        &self,
+        &mut self,
         commit: &OffsetCommit,
         limits: &GroupLimits,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
         match &commit.member {
-            Some((member, epoch)) => self.members.check_epoch(member, *epoch)?,
+            Some((member, epoch)) => {
+                self.members.check_epoch(member, *epoch)?;
+                self.members.check_sequence(member, commit.sequence)?;
+            }
             None => self.check_empty(&commit.group)?,
         }
         let owned = |slot| commit.member.as_ref().map_or(Ok(()), |(member, _)| self.members.check_owner(member, slot));

@@ -88,6 +88,18 @@ pub enum GroupRefusal {
         /// Who asked.
         member: MemberId,
     },
+    /// The member sent it before one that was taken.
+    #[error(
+        "commit {sequence} of {member} came after its commit {newest}: each must wait for the answer to the one before"
+    )]
+    OvertakenCommit {
+        /// Who.
+        member: MemberId,
+        /// Its number.
+        sequence: u64,
+        /// The highest that came.
+        newest: u64,
+    },
     /// No such topic or partition.
     #[error("there is no such topic or partition; it may have been deleted")]
     UnknownPartition,
@@ -121,9 +133,11 @@ impl GroupRefusal {
             Self::UnknownMember { .. } => ErrorCode::UnknownMember,
             Self::FencedMember { .. } | Self::HeldOn { .. } => ErrorCode::FencedMember,
             Self::InstanceTaken { .. } => ErrorCode::FencedInstance,
-            Self::JoinsOwning | Self::InstanceName | Self::UnknownAssignor { .. } | Self::NamedTwice => {
-                ErrorCode::InvalidRequest
-            }
+            Self::JoinsOwning
+            | Self::InstanceName
+            | Self::UnknownAssignor { .. }
+            | Self::OvertakenCommit { .. }
+            | Self::NamedTwice => ErrorCode::InvalidRequest,
             Self::LimitReached { .. } => ErrorCode::LimitReached,
             Self::MemoryFull { .. } => ErrorCode::MemoryFull,
             Self::NotAssigned { .. } => ErrorCode::NotAssigned,

@@ -199,7 +199,7 @@ impl Shard {
     }
 
     /// Remembers how far a group has read. Whoever fetches sees it after it was settled.
-    pub fn commit_offsets(&self, commit: &OffsetCommit, log_ends: &LogEnds<'_>) -> Step<Vec<Part<()>>> {
+    pub fn commit_offsets(&mut self, commit: &OffsetCommit, log_ends: &LogEnds<'_>) -> Step<Vec<Part<()>>> {
         match self.check_commit(commit, log_ends) {
             Ok((answer, records)) => Step { records, ..Step::of(answer) },
             Err(refusal) => Step::refused(refusal),
@@ -207,13 +207,12 @@ impl Shard {
     }
 
     fn check_commit(
-        &self,
+        &mut self,
         commit: &OffsetCommit,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
-        let group = self.groups.get(&commit.group);
-        self.check_growth(size::growth_by_commit(group, &commit.offsets))?;
-        match (group, &commit.member) {
+        self.check_growth(size::growth_by_commit(self.groups.get(&commit.group), &commit.offsets))?;
+        match (self.groups.get_mut(&commit.group), &commit.member) {
             (Some(group), _) => group.commit(commit, &self.limits, log_ends),
             (None, Some((member, _))) => Err(unknown_member(member)),
             (None, None) => {

@@ -146,6 +146,7 @@ impl Coordinator {
         let commit = OffsetCommit {
             group: group(),
             member: member.map(|member| (member.id.clone(), member.epoch)),
+            sequence: member.map_or(0, |member| member.commits),
             offsets: vec![OffsetToCommit {
                 topic: slot.topic,
                 partition: slot.partition,
@@ -174,6 +175,8 @@ struct Member {
     interval_ms: u32,
     assignor: Option<String>,
     instance: Option<String>,
+    /// The number of its newest commit.
+    commits: u64,
 }
 
 impl Member {
@@ -186,6 +189,7 @@ impl Member {
             interval_ms: 0,
             assignor: None,
             instance: None,
+            commits: 0,
         }
     }
 

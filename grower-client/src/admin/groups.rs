@@ -78,7 +78,7 @@ impl Admin {
         offsets: impl IntoIterator<Item = (impl AsRef<str>, impl Into<PartitionId>, Offset)>,
     ) -> Result<(), AdminError> {
         let group = GroupId::new(group.as_ref())?;
-        let mut commit = OffsetCommit { group, member: None, offsets: Vec::new() };
+        let mut commit = OffsetCommit { group, member: None, sequence: 0, offsets: Vec::new() };
         for (topic, partition, offset) in offsets {
             let topic = self.cluster.refresh(&TopicName::new(topic.as_ref())?, false).await?.id;
             let metadata = String::new();

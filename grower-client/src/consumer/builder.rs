@@ -217,15 +217,17 @@ impl ConsumerBuilder {
         let shared = Arc::new(Shared::new(settings.on_damage));
         let origin = Origin { group: group.clone(), from: settings.from };
         let mut site = Site { cluster, shared, settings, origin, tasks: JoinSet::new() };
-        let member = match (subscribed, assigned, &group) {
-            (Some(topics), None, Some(group)) => Some(site.join(group.clone(), member_id(member)?, &topics).await?),
+        let committer = match (subscribed, assigned, group) {
+            (Some(topics), None, Some(group)) => Some(site.join(group, member_id(member)?, &topics).await?),
             (Some(topics), None, None) => site.subscribe(&topics).await.map(|()| None)?,
-            (None, Some(partitions), _) => site.assign(&partitions).await.map(|()| None)?,
+            (None, Some(partitions), group) => {
+                site.assign(&partitions).await?;
+                group.map(|group| Arc::new(Committer::new(site.cluster.clone(), group, None)))
+            }
             _ => {
                 return Err(ConsumeError::Settings("a consumer either subscribes to topics or is assigned partitions"));
             }
         };
-        let committer = group.map(|group| Arc::new(Committer::new(site.cluster.clone(), group, member)));
         Ok(site.open(committer))
     }
 }
@@ -240,11 +242,12 @@ struct Site {
 }
 
 impl Site {
-    async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Member>, ConsumeError> {
-        let member = Arc::new(Member::new(group, id, names(topics)?, self.settings.instance.is_some()));
-        let joined = membership::join(&self.cluster, &self.shared, &member, &self.settings, &self.origin).await?;
-        self.tasks.spawn(joined.run());
-        Ok(member)
+    async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Committer>, ConsumeError> {
+        let Self { cluster, shared, settings, origin, tasks } = self;
+        let member = Arc::new(Member::new(group.clone(), id, names(topics)?, settings.instance.is_some()));
+        let committer = Arc::new(Committer::new(cluster.clone(), group, Some(member.clone())));
+        tasks.spawn(membership::join(cluster, shared, &member, &committer, settings, origin).await?.run());
+        Ok(committer)
     }
 
     async fn subscribe(&mut self, topics: &[String]) -> Result<(), ConsumeError> {

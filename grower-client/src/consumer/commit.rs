@@ -10,6 +10,7 @@ use grower_protocol::ids::{GroupId, Offset, TopicId};
 use grower_protocol::message::{Failure, OffsetCommit, OffsetToCommit, Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 /// Commits for one group, as a member of it or from outside.
@@ -17,6 +18,8 @@ pub(super) struct Committer {
     cluster: Arc<Cluster>,
     group: GroupId,
     member: Option<Arc<Member>>,
+    /// How many commits there were. Held while one is under way: none overtakes another.
+    count: Mutex<u64>,
 }
 
 /// What is to be committed of one partition.
@@ -46,7 +49,7 @@ impl Progress {
 
 impl Committer {
     pub(super) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<Member>>) -> Self {
-        Self { cluster, group, member }
+        Self { cluster, group, member, count: Mutex::default() }
     }
 
     pub(super) fn member(&self) -> Option<&Arc<Member>> {
@@ -57,15 +60,24 @@ impl Committer {
         &self.group
     }
 
-    /// Commits `progress` and notes it on the shelf. Asked again when an answer is lost: the same offsets may be
-    /// committed twice. Fails with the first part that was refused; the others are committed.
-    pub(super) async fn commit(&self, shared: &Shared, progress: Vec<Progress>) -> Result<(), ConsumeError> {
+    /// Commits `progress`, as it is once earlier commits are done, and notes it on the shelf. Asked again when an answer
+    /// is lost: the same offsets may be committed twice, and the broker knows by their number those that come too late.
+    /// Fails with the first part that was refused; the others are committed.
+    pub(super) async fn commit(
+        &self,
+        shared: &Shared,
+        progress: impl FnOnce() -> Vec<Progress>,
+    ) -> Result<(), ConsumeError> {
+        let mut count = self.count.lock().await;
+        let progress = progress();
         if progress.is_empty() {
             return Ok(());
         }
+        *count += 1;
         let request = Request::CommitOffsets(OffsetCommit {
             group: self.group.clone(),
             member: self.member.as_ref().map(|member| member.identity()),
+            sequence: *count,
             offsets: progress.iter().map(Progress::to_message).collect(),
         });
         let parts = match self.cluster.ask_again(&request).await.map_err(ConsumeError::Commit)? {
@@ -105,7 +117,7 @@ impl Progress {
 pub(super) async fn keep_committing(committer: Arc<Committer>, shared: Arc<Shared>, interval: Duration) {
     loop {
         sleep(interval).await;
-        let progress = shared.lock().slots.values().filter_map(Progress::consumed).collect();
+        let progress = || shared.lock().slots.values().filter_map(Progress::consumed).collect();
         if let Err(error) = committer.commit(&shared, progress).await {
             tracing::warn!(group = %committer.group(), %error, "cannot commit; trying again");
         }

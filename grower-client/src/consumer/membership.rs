@@ -33,7 +33,7 @@ pub(super) struct Membership {
     cluster: Arc<Cluster>,
     shared: Arc<Shared>,
     member: Arc<Member>,
-    committer: Committer,
+    committer: Arc<Committer>,
     origin: Origin,
     session_timeout: Duration,
     max_poll_interval: Duration,
@@ -47,11 +47,13 @@ pub(super) struct Membership {
     next: Instant,
 }
 
-/// Joins a group: returns once the broker took the member in, or said why not.
+/// Joins a group: returns once the broker answered, or said why not. A member whose instance name somebody else has is
+/// not in yet: its answer tells it to claim the name with the next heartbeat.
 pub(super) async fn join(
     cluster: &Arc<Cluster>,
     shared: &Arc<Shared>,
     member: &Arc<Member>,
+    committer: &Arc<Committer>,
     settings: &Settings,
     origin: &Origin,
 ) -> Result<Membership, ConsumeError> {
@@ -62,7 +64,7 @@ pub(super) async fn join(
         cluster: cluster.clone(),
         shared: shared.clone(),
         member: member.clone(),
-        committer: Committer::new(cluster.clone(), member.group.clone(), Some(member.clone())),
+        committer: committer.clone(),
         origin: origin.clone(),
         session_timeout: settings.session_timeout,
         max_poll_interval: settings.max_poll_interval,

@@ -88,7 +88,7 @@ impl Consumer {
 
     /// Commits everything that was handed out so far.
     pub async fn commit(&self) -> Result<(), ConsumeError> {
-        let progress = self.shared.lock().slots.values().filter_map(Progress::handed_out).collect();
+        let progress = || self.shared.lock().slots.values().filter_map(Progress::handed_out).collect();
         self.committer()?.commit(&self.shared, progress).await
     }
 
@@ -102,7 +102,7 @@ impl Consumer {
             let topic = self.shared.lock().slot(&place)?.topic;
             progress.push(Progress { place, topic, offset });
         }
-        self.committer()?.commit(&self.shared, progress).await
+        self.committer()?.commit(&self.shared, || progress).await
     }
 
     /// Goes on at `offset`.

@@ -95,6 +95,7 @@ fn requests_keep_their_bytes() {
         Request::CommitOffsets(OffsetCommit {
             group: group(),
             member: Some((member(), MemberEpoch::new(3))),
+            sequence: 5,
             offsets: vec![commit],
         }),
         Request::FetchOffsets { group: group(), partitions: Some(vec![(TOPIC, PARTITION)]) },
@@ -144,7 +145,7 @@ fn requests_keep_their_bytes() {
     ListOffsets 050107070707070707070707070707070707020201
     Heartbeat 060167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e676500
     LeaveGroup 070167016d
-    CommitOffsets 08016701016d03010707070707070707070707070707070702010178
+    CommitOffsets 08016701016d0305010707070707070707070707070707070702010178
     FetchOffsets 09016701010707070707070707070707070707070702
     ListGroups 0a
     DescribeGroup 0b0167

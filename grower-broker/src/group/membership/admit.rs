@@ -130,6 +130,16 @@ impl Membership {
         let known = epoch == member.epoch || Some(epoch) == member.previous;
         if known { Ok(()) } else { Err(fenced(id, member, epoch)) }
     }
+
+    /// Whether no later commit of the member came before this one.
+    pub(in crate::group) fn check_sequence(&mut self, id: &MemberId, sequence: u64) -> Result<(), GroupRefusal> {
+        let member = self.members.get_mut(id).ok_or_else(|| unknown(id))?;
+        if sequence < member.commits {
+            return Err(GroupRefusal::OvertakenCommit { member: id.clone(), sequence, newest: member.commits });
+        }
+        member.commits = sequence;
+        Ok(())
+    }
 }
 
 fn assignor_of(beat: &Heartbeat) -> Result<Assignor, GroupRefusal> {

@@ -76,8 +76,14 @@ enum Op {
     /// A commit gets under way, and arrives with `LateCommit`.
     SendCommit {
         seat: usize,
+        /// The member repeats it at once, over another connection.
+        repeat: bool,
     },
     LateCommit,
+    /// A member reads a record again, and commits that.
+    SeekBack {
+        seat: usize,
+    },
     Crash {
         lost: usize,
     },
@@ -122,8 +128,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (0usize..2).prop_map(|topic| Op::Delete { topic }),
         1 => (0usize..2).prop_map(|topic| Op::Create { topic }),
         4 => seat().prop_map(|seat| Op::Commit { seat }),
-        1 => seat().prop_map(|seat| Op::SendCommit { seat }),
-        1 => Just(Op::LateCommit),
+        2 => (seat(), any::<bool>()).prop_map(|(seat, repeat)| Op::SendCommit { seat, repeat }),
+        2 => Just(Op::LateCommit),
+        1 => seat().prop_map(|seat| Op::SeekBack { seat }),
         2 => (0usize..4).prop_map(|lost| Op::Crash { lost }),
         1 => Just(Op::Compact),
     ];

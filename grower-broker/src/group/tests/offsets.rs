@@ -70,6 +70,28 @@ fn a_commit_that_was_under_way_while_others_had_the_partition_is_refused() {
 }
 
 #[test]
+fn a_commit_that_a_later_one_overtook_is_refused_and_a_repeated_one_is_not() {
+    let (mut coordinator, s1, s2) = two_members();
+    let numbered = |member: &Member, commits| Member { commits, ..member.clone() };
+    assert_eq!(coordinator.commit(Some(&numbered(&s1, 1)), slot(RAINBOW, 0), 5), Ok(Ok(())));
+    assert_eq!(coordinator.commit(Some(&numbered(&s1, 1)), slot(RAINBOW, 0), 5), Ok(Ok(())));
+    assert_eq!(coordinator.commit(Some(&numbered(&s1, 2)), slot(RAINBOW, 0), 3), Ok(Ok(())), "it went back by itself");
+    let late = coordinator.commit(Some(&numbered(&s1, 1)), slot(RAINBOW, 0), 5);
+    assert_eq!(
+        late.unwrap_err().detail,
+        "commit 1 of S1 came after its commit 2: each must wait for the answer to the one before"
+    );
+    assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(3));
+    assert_eq!(
+        coordinator.commit(Some(&numbered(&s2, 1)), slot(RAINBOW, 2), 9),
+        Ok(Ok(())),
+        "each member counts its own"
+    );
+    coordinator.restart();
+    assert_eq!(coordinator.commit(Some(&numbered(&s1, 3)), slot(RAINBOW, 0), 4), Ok(Ok(())));
+}
+
+#[test]
 fn from_outside_only_a_group_without_members_takes_offsets() {
     let (mut coordinator, s1, s2) = two_members();
     assert_eq!(code(coordinator.commit(None, slot(RAINBOW, 0), 5)), ErrorCode::GroupNotEmpty);
@@ -92,7 +114,8 @@ fn a_commit_that_was_not_written_down_did_not_happen() {
         offset: Offset::new(6),
         metadata: String::new(),
     };
-    let commit = OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), offsets: vec![wish] };
+    let commit =
+        OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), sequence: 0, offsets: vec![wish] };
     let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
     assert!(step.settle(&mut coordinator.shard, |_| Err("the disk is full")).is_err());
     assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(5));

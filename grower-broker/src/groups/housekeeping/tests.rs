@@ -74,7 +74,8 @@ impl World {
             metadata: metadata.to_owned(),
         };
         let group = GroupId::new(group).unwrap();
-        let commit = OffsetCommit { group: group.clone(), member: None, offsets: (0..4).map(offset).collect() };
+        let commit =
+            OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: (0..4).map(offset).collect() };
         let ends = |topic, partition| self.groups.log_end(topic, partition);
         self.groups.step(&group, |shard, _, _| shard.commit_offsets(&commit, &ends)).await
     }

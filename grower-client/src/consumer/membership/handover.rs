@@ -41,7 +41,7 @@ impl Membership {
     }
 
     async fn commit_revoked(&self, progress: Vec<Progress>, until: Instant) {
-        let committed = timeout_at(until, self.committer.commit(&self.shared, progress)).await;
+        let committed = timeout_at(until, self.committer.commit(&self.shared, || progress)).await;
         let error = match committed {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),

@@ -16,9 +16,9 @@ pub(super) struct World {
     clock: u64,
     names: usize,
     assignor: Assignor,
-    /// The newest commit of each partition that was acknowledged, and whose it was.
-    commits: BTreeMap<Slot, (u64, MemberId)>,
-    /// Commits under way.
+    /// The newest commit of each partition that was acknowledged.
+    commits: BTreeMap<Slot, u64>,
+    /// Commits under way: each was given up, or repeated over another connection.
     late: Vec<(Member, Slot, u64)>,
     /// Heartbeats under way whose answers nobody waits for.
     late_beats: Vec<Heartbeat>,
@@ -84,7 +84,8 @@ impl World {
             Op::Wait { millis } => self.wait(millis),
             Op::Grow { .. } | Op::Delete { .. } | Op::Create { .. } => self.change_topic(op),
             Op::Commit { seat } => self.commit(seat),
-            Op::SendCommit { seat } => self.send_commit(seat),
+            Op::SeekBack { seat } => self.seek_back(seat),
+            Op::SendCommit { seat, repeat } => self.send_commit(seat, repeat),
             Op::LateCommit => {
                 if let Some((member, slot, offset)) = self.late.pop() {
                     self.commit_as(&member, slot, offset);
@@ -95,6 +96,7 @@ impl World {
                 self.coordinator.crash(lost);
                 let held = self.processes.iter_mut().chain(&mut self.old).flatten();
                 held.for_each(|process| process.held = None); // Its connection is gone.
+                self.late.clear(); // With theirs.
                 self.lives.look_after_crash(self.coordinator.shard.describe(&group()).ok());
             }
         }
@@ -227,25 +229,53 @@ impl World {
 
     fn commit(&mut self, seat: usize) {
         let Some(process) = &mut self.processes[seat] else { return };
-        let member = process.member.clone();
         for slot in process.reads(self.clock) {
             let offset = self.advance(seat, slot);
+            let member = self.committer(seat);
             self.commit_as(&member, slot, offset);
         }
     }
 
-    fn send_commit(&mut self, seat: usize) {
-        let Some(process) = &mut self.processes[seat] else { return };
-        let member = process.member.clone();
+    fn send_commit(&mut self, seat: usize, repeat: bool) {
+        let Some(process) = &self.processes[seat] else { return };
         if let Some(slot) = process.reads(self.clock).first().copied() {
             let offset = self.advance(seat, slot);
+            let member = self.committer(seat);
+            if repeat {
+                self.commit_as(&member, slot, offset);
+            }
             self.late.push((member, slot, offset));
         }
     }
 
+    /// It goes on a record earlier, and says so.
+    fn seek_back(&mut self, seat: usize) {
+        let Some(process) = &mut self.processes[seat] else { return };
+        let reads = process.reads(self.clock);
+        let Some((slot, position)) = process.positions.iter_mut().find(|(slot, _)| reads.contains(slot)) else {
+            return;
+        };
+        *position = position.saturating_sub(1);
+        let (slot, offset) = (*slot, *position);
+        let member = self.committer(seat);
+        self.commits.remove(&slot);
+        self.commit_as(&member, slot, offset);
+        if !self.commits.contains_key(&slot) {
+            // Refused, since it is none of the member's any more: what was there before is there still.
+            self.commits.extend(self.coordinator.committed(slot).map(|offset| (slot, offset)));
+        }
+    }
+
+    /// The process as it commits once more.
+    fn committer(&mut self, seat: usize) -> Member {
+        let process = self.processes[seat].as_mut().expect("it reads");
+        process.member.commits += 1;
+        process.member.clone()
+    }
+
     /// The member reads another record of a partition, from the committed offset on.
     fn advance(&mut self, seat: usize, slot: Slot) -> u64 {
-        let committed = self.commits.get(&slot).map_or(0, |(offset, _)| *offset);
+        let committed = self.commits.get(&slot).copied().unwrap_or(0);
         let process = self.processes[seat].as_mut().expect("it reads");
         let position = process.positions.entry(slot).or_insert(committed);
         *position = (*position + 1).min(LOG_END.value());
@@ -253,18 +283,17 @@ impl World {
     }
 
     fn commit_as(&mut self, member: &Member, slot: Slot, offset: u64) {
-        use ErrorCode::{FencedInstance, FencedMember, NotAssigned, UnknownMember, UnknownPartition};
+        use ErrorCode::{FencedInstance, FencedMember, InvalidRequest, NotAssigned, UnknownMember, UnknownPartition};
         let committed = self.coordinator.commit(Some(member), slot, offset);
         self.coordinator.sync();
         match committed.and_then(|part| part) {
             Err(failure) => {
+                let overtaken = failure.code == InvalidRequest;
                 let codes = [FencedInstance, FencedMember, NotAssigned, UnknownMember, UnknownPartition];
-                assert!(codes.contains(&failure.code), "{failure}");
+                assert!(overtaken || codes.contains(&failure.code), "{failure}");
             }
             Ok(()) => {
-                let before = self.commits.insert(slot, (offset, member.id.clone()));
-                // Only a member itself may go back, by commits that overtook each other.
-                let back = before.filter(|(before, by)| offset < *before && *by != member.id);
+                let back = self.commits.insert(slot, offset).filter(|before| offset < *before);
                 assert_eq!(back, None, "{} took back the commit of {slot:?} to {offset}", member.id);
             }
         }
@@ -279,7 +308,7 @@ impl World {
                 assert_eq!(other, None, "{slot:?} is read by {} too", process.member.id);
             }
         }
-        for (slot, (offset, _)) in &self.commits {
+        for (slot, offset) in &self.commits {
             assert_eq!(self.coordinator.committed(*slot), Some(*offset), "{slot:?}");
         }
         let epoch = self.coordinator.shard.groups.get(&group()).map_or(0, |group| group.members.epoch());
