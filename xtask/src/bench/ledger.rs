@@ -3,7 +3,7 @@
 use super::values::Identity;
 use anyhow::{Context, ensure};
 use grower_client::ConsumerRecord;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One set of records: the same number from a writer in each partition.
 #[derive(Clone, Copy, Debug)]
@@ -13,15 +13,21 @@ pub(crate) struct Share {
     pub(crate) count: u64,
 }
 
+/// Of each share.
+type Came = Vec<u64>;
+
 /// Takes records as they come and knows which are missing.
+///
+/// Now and then records of two writers have the same value. Whose the first of them is shows with the next ones, so every way
+/// to read what came is kept until it contradicts them.
 pub(crate) struct Ledger {
     partitions: u32,
     size: usize,
     shares: Vec<Share>,
     /// Where the first of them is in each partition.
     begin: u64,
-    /// How many records of each share came, by partition.
-    came: BTreeMap<u32, Vec<u64>>,
+    /// How many records of each share came, by partition, in every way to read it.
+    came: BTreeMap<u32, Vec<Came>>,
     left: u64,
 }
 
@@ -60,17 +66,48 @@ impl Ledger {
         let partition = record.partition.value();
         let place = format_args!("{}/{partition} at offset {}", record.topic, record.offset.value());
         let value = record.value.as_ref().with_context(|| format!("{place}: no value"))?;
-        let came = self.came.entry(partition).or_insert_with(|| vec![0; self.shares.len()]);
-        let next = self.begin + came.iter().sum::<u64>();
+        let ways = self.came.entry(partition).or_insert_with(|| vec![vec![0; self.shares.len()]]);
+        let next = self.begin + ways[0].iter().sum::<u64>();
         ensure!(record.offset.value() == next, "{place}: offsets are missing before it");
-        let next = self.shares.iter().zip(came.iter_mut()).find(|(share, came)| {
-            let identity = Identity { writer: share.writer, partition, number: **came };
-            **came < share.count && value.len() == self.size && *value == identity.value(self.size)
-        });
-        let (_, came) = next.with_context(|| format!("{place}: not the next record of any writer"))?;
-        *came += 1;
+        let found = Found { value, partition, size: self.size };
+        let mut readings = BTreeSet::new();
+        for came in ways.iter() {
+            for (at, share) in self.shares.iter().enumerate() {
+                if came[at] < share.count && found.is(share.writer, came[at]) {
+                    let mut came = came.clone();
+                    came[at] += 1;
+                    readings.insert(came);
+                }
+            }
+        }
+        ensure!(!readings.is_empty(), "{place}: {}", found.unlike(&self.shares, &ways[0]));
+        *ways = readings.into_iter().collect();
         self.left -= 1;
         Ok(())
+    }
+}
+
+/// A value that came.
+struct Found<'a> {
+    value: &'a [u8],
+    partition: u32,
+    size: usize,
+}
+
+impl Found<'_> {
+    fn is(&self, writer: u32, number: u64) -> bool {
+        let Self { value, partition, size } = *self;
+        value.len() == size && *value == Identity { writer, partition, number }.value(size)
+    }
+
+    /// What it is instead of a next record.
+    fn unlike(&self, shares: &[Share], came: &Came) -> String {
+        let next = shares.iter().zip(came).map(|(share, came)| (share.writer, came)).collect::<Vec<_>>();
+        let number = |share: &Share| (0..share.count).find(|number| self.is(share.writer, *number));
+        match shares.iter().find_map(|share| Some((share.writer, number(share)?))) {
+            Some((writer, number)) => format!("record {number} of writer {writer}; next of each writer are {next:?}"),
+            None => "not a record of any writer".to_owned(),
+        }
     }
 }
 
@@ -86,13 +123,44 @@ mod tests {
             offset: Offset::new(offset),
             timestamp: Timestamp::default(),
             key: None,
-            value: Some(Identity { writer, partition: 0, number }.value(50)),
+            value: Some(Identity { writer, partition: 0, number }.value(SIZE)),
             headers: Vec::new(),
         }
     }
 
+    const SIZE: usize = 1024;
+    /// Found by trying: the two have the same value.
+    const ALIKE: [(u32, u64); 2] = [(1, 2), (4, 12_715)];
+
+    #[test]
+    fn records_with_the_same_value_are_told_apart_by_those_behind_them() {
+        let [(one, number), (other, later)] = ALIKE;
+        assert_eq!(record(0, one, number).value, record(0, other, later).value);
+        for first in [one, other] {
+            let shares = [one, other].map(|writer| Share { writer, count: 20_000 });
+            let mut ledger = Ledger::new(1, SIZE, shares.to_vec());
+            let mut offset = 0;
+            let mut take = |writer, numbers: std::ops::Range<u64>| {
+                for number in numbers {
+                    ledger.take(&record(offset, writer, number)).unwrap();
+                    offset += 1;
+                }
+            };
+            take(one, 0..number);
+            take(other, 0..later);
+            if first == one {
+                take(one, number..20_000);
+                take(other, later..20_000);
+            } else {
+                take(other, later..20_000);
+                take(one, number..20_000);
+            }
+            assert_eq!(ledger.left(), 0);
+        }
+    }
+
     fn ledger() -> Ledger {
-        Ledger::new(1, 50, vec![Share { writer: 1, count: 2 }, Share { writer: 2, count: 1 }])
+        Ledger::new(1, SIZE, vec![Share { writer: 1, count: 2 }, Share { writer: 2, count: 1 }])
     }
 
     #[test]
