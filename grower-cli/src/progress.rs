@@ -1,8 +1,9 @@
 //! How far groups are, partition by partition: in offsets, in records and in time.
 
 use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_client::{Admin, AdminError, GroupInspection, ListedOffset, OffsetSpec};
+use grower_client::{Admin, AdminError, GroupInspection, OffsetSpec};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// How far one group is with one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,63 +51,75 @@ pub(crate) async fn of_groups(
     names: &BTreeMap<TopicId, TopicName>,
     now: Timestamp,
 ) -> Result<Vec<Vec<Progress>>, AdminError> {
-    let asked: Vec<Asked> = groups.iter().flat_map(|group| Asked::of(group, names)).collect();
-    let listed = admin.list_offsets(asked.iter().flat_map(Asked::lookups)).await?;
-    let mut listed = listed.into_iter();
-    let mut rows = asked.iter().map(|asked| {
-        let mut next = || listed.next().and_then(Result::ok);
-        let (start, end, oldest) = (next(), next(), next());
-        asked.progress(start?.offset?, end?.offset?, oldest, now) // None: the topic was deleted meanwhile.
-    });
-    let per_group = |group: &GroupInspection| {
-        let count = Asked::of(group, names).len();
-        let mut rows: Vec<Progress> = rows.by_ref().take(count).flatten().collect();
-        rows.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        rows
+    let places: Vec<Vec<Standing>> = groups.iter().map(|group| Standing::of(group, names)).collect();
+    let spans = spans(admin, places.iter().flatten()).await?;
+    let mut all: Vec<Vec<Progress>> = places
+        .into_iter()
+        .map(|places| places.into_iter().filter_map(|place| place.progress(&spans)).collect())
+        .collect();
+    let mut behind: Vec<&mut Progress> = all.iter_mut().flatten().filter(|row| row.lag != 0).collect();
+    let oldest = |row: &&mut Progress| {
+        (row.topic.clone(), row.partition, OffsetSpec::FirstFrom(row.committed.unwrap_or_default()))
     };
-    Ok(groups.iter().map(per_group).collect())
+    let listed = admin.list_offsets(behind.iter().map(oldest).collect::<Vec<_>>()).await?;
+    for (row, oldest) in behind.iter_mut().zip(listed) {
+        row.lag_ms = oldest.ok().and_then(|listed| listed.timestamp).map(|oldest| now.millis_since(oldest));
+    }
+    all.iter_mut().for_each(|rows| rows.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition))));
+    Ok(all)
 }
 
-/// What there is to find out of one partition for one group.
-struct Asked {
+/// Log start and high watermark of each partition, asked once however many groups read it; without those that are gone.
+async fn spans(admin: &Admin, places: impl Iterator<Item = &Standing>) -> Result<Spans, AdminError> {
+    let places: BTreeSet<(TopicName, PartitionId)> =
+        places.map(|place| (place.topic.clone(), place.partition)).collect();
+    let ends = |(topic, partition): &(TopicName, PartitionId)| {
+        [OffsetSpec::Beginning, OffsetSpec::End].map(|spec| (topic.clone(), *partition, spec))
+    };
+    let listed = admin.list_offsets(places.iter().flat_map(ends)).await?;
+    let mut listed = listed.into_iter().map(|listed| listed.ok().and_then(|listed| listed.offset));
+    let mut next = || listed.next().flatten();
+    Ok(places
+        .into_iter()
+        .filter_map(|place| {
+            let span = (next(), next());
+            Some((place, span.0?..span.1?))
+        })
+        .collect())
+}
+
+type Spans = BTreeMap<(TopicName, PartitionId), Range<Offset>>;
+
+/// What is known of one group in one partition without a look at the partition.
+struct Standing {
     topic: TopicName,
     partition: PartitionId,
     committed: Option<Offset>,
     owner: Option<Owner>,
 }
 
-impl Asked {
+impl Standing {
     fn of(group: &GroupInspection, names: &BTreeMap<TopicId, TopicName>) -> Vec<Self> {
         let committed: BTreeMap<Place, Offset> =
             group.group.offsets.iter().map(|c| ((c.topic, c.partition), c.offset)).collect();
         let owners = owners(group);
         let places: BTreeSet<&Place> = committed.keys().chain(owners.keys()).collect();
-        let asked = |place: &Place| {
+        let standing = |place: &Place| {
             let (topic, committed) = (names.get(&place.0)?.clone(), committed.get(place).copied());
             Some(Self { topic, partition: place.1, committed, owner: owners.get(place).cloned() })
         };
-        places.into_iter().filter_map(asked).collect()
+        places.into_iter().filter_map(standing).collect()
     }
 
-    fn lookups(&self) -> impl Iterator<Item = (&str, PartitionId, OffsetSpec)> {
-        let oldest = OffsetSpec::FirstFrom(self.committed.unwrap_or_default());
-        let specs = [OffsetSpec::Beginning, OffsetSpec::End, oldest];
-        specs.into_iter().map(|spec| (self.topic.as_str(), self.partition, spec))
-    }
-
-    fn progress(&self, start: Offset, end: Offset, oldest: Option<ListedOffset>, now: Timestamp) -> Option<Progress> {
-        let lag = end.since(self.committed.unwrap_or(start).max(start));
-        let oldest = oldest.and_then(|listed| listed.timestamp);
-        Some(Progress {
-            topic: self.topic.clone(),
-            partition: self.partition,
-            start,
-            end,
-            committed: self.committed,
-            lag,
-            lag_ms: if lag == 0 { Some(0) } else { oldest.map(|oldest| now.millis_since(oldest)) },
-            owner: self.owner.clone(),
-        })
+    /// How far the group is; how old the first record is that it lacks has to be asked for. None if the topic was deleted
+    /// meanwhile.
+    fn progress(self, spans: &Spans) -> Option<Progress> {
+        let Self { topic, partition, committed, owner } = self;
+        let place = (topic, partition);
+        let Range { start, end } = spans.get(&place)?.clone();
+        let lag = end.since(committed.unwrap_or(start).max(start));
+        let lag_ms = (lag == 0).then_some(0);
+        Some(Progress { topic: place.0, partition, start, end, committed, lag, lag_ms, owner })
     }
 }
 

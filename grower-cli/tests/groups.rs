@@ -3,6 +3,7 @@
 mod kit;
 
 use kit::{Served, json, text, until};
+use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
@@ -17,6 +18,24 @@ fn a_group_goes_on_behind_what_it_has_printed() {
     assert_eq!(text(&broker.ok("consume events --group other --until-end", b"")), "0\n1\n2\n3\n4\n");
     broker.ok("group reset g --topic events --to offset:3", b"");
     assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "3\n4\n");
+}
+
+#[test]
+fn a_group_in_thousands_of_partitions_is_told_of_by_a_broker_with_little_memory() {
+    let broker = Served::with_memory(16 << 20);
+    broker.ok("topic create events:4000", b"");
+    broker.ok("produce events --partition 3999", b"0\n1\n");
+    for group in ["g", "h"] {
+        broker.ok(&format!("group reset {group} --topic events --to beginning"), b"");
+    }
+    let listed = &json(&broker.ok("group list --output json", b""))[0];
+    assert_eq!((&listed[0]["lag"], &listed[1]["lag"], &listed[2]["lag"]), (&2.into(), &2.into(), &Value::Null));
+    let told = text(&broker.ok("why g", b""));
+    assert!(told.contains("2 records"), "{told}");
+    assert_eq!(
+        json(&broker.ok("group describe g --output json", b""))[0]["partitions"].as_array().unwrap().len(),
+        4000
+    );
 }
 
 #[test]

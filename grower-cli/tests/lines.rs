@@ -216,4 +216,22 @@ fn hostile_names_do_not_reach_the_terminal() {
     let output = broker.cli("topic describe").arg("a\u{1b}[2Jb").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(!output.stderr.contains(&0x1b), "{}", text(&output.stderr));
+    // A group's id is nearly free, and others choose it.
+    broker.ok("topic create events", b"");
+    let (hostile, escaped) = ("bill\u{202e}gni", "bill\\u{202e}gni");
+    let group = |command: &str, rest: &str| {
+        let output = broker.cli(command).arg(hostile).args(rest.split_whitespace()).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let told = [
+        group("group reset", "--topic events --to beginning"),
+        text(&broker.ok("group list", b"")),
+        group("group describe", ""),
+        group("why", ""),
+        group("group delete", ""),
+    ];
+    for told in told {
+        assert!(told.contains(escaped) && !told.contains('\u{202e}'), "{told}");
+    }
 }

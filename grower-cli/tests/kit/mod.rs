@@ -13,13 +13,14 @@ pub(crate) struct Served {
     broker: Option<Broker>,
     directory: tempfile::TempDir,
     backup_dir: Option<PathBuf>,
+    memory: Option<u64>,
 }
 
 impl Served {
     pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let mut served = Self { runtime, broker: None, directory, backup_dir: None };
+        let mut served = Self { runtime, broker: None, directory, backup_dir: None, memory: None };
         served.restart();
         served
     }
@@ -32,15 +33,23 @@ impl Served {
         served
     }
 
+    pub(crate) fn with_memory(bytes: u64) -> Self {
+        let mut served = Self::start();
+        served.memory = Some(bytes);
+        served.restart();
+        served
+    }
+
     /// Stops the broker, if it runs, and starts it on the same files.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        let config = BrokerConfig {
+        let mut config = BrokerConfig {
             listen: Some(([127, 0, 0, 1], 0).into()),
             backup_dir: self.backup_dir.clone(),
             disk_reserve_bytes: Some(1 << 20), // Tests run on nearly full disks as well.
             ..BrokerConfig::at(self.data_dir())
         };
+        config.memory = self.memory.unwrap_or(config.memory);
         self.broker = Some(self.runtime.block_on(Broker::start(config)).unwrap());
     }
 

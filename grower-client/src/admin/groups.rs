@@ -1,11 +1,12 @@
 //! Consumer groups: listing, describing, resetting, deleting.
 
-use super::Admin;
+use super::{Admin, PARTITIONS_MAX};
 use crate::error::AdminError;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicName};
 use grower_protocol::message::{
     CommitTime, GroupDescription, GroupInspection, GroupSummary, OffsetCommit, OffsetToCommit, Request, Response,
 };
+use std::collections::BTreeMap;
 
 impl Admin {
     /// All groups, sorted by id.
@@ -70,27 +71,35 @@ impl Admin {
         self.change("delete group", Request::DeleteGroup(GroupId::new(group.as_ref())?)).await
     }
 
-    /// Sets where a group goes on. It must have no members. Fails with the first offset that was refused; the others
-    /// are set.
+    /// Sets where a group goes on. It must have no members. Fails with the first offset that was refused; others may be
+    /// set.
     pub async fn reset_group(
         &self,
         group: impl AsRef<str>,
         offsets: impl IntoIterator<Item = (impl AsRef<str>, impl Into<PartitionId>, Offset)>,
     ) -> Result<(), AdminError> {
         let group = GroupId::new(group.as_ref())?;
-        let mut commit = OffsetCommit { group, member: None, sequence: 0, offsets: Vec::new() };
+        let (mut ids, mut wishes) = (BTreeMap::new(), Vec::new());
         for (topic, partition, offset) in offsets {
-            let topic = self.cluster.refresh(&TopicName::new(topic.as_ref())?, false).await?.id;
-            let metadata = String::new();
-            commit.offsets.push(OffsetToCommit { topic, partition: partition.into(), offset, metadata });
+            let name = TopicName::new(topic.as_ref())?;
+            let topic = match ids.get(&name) {
+                Some(id) => *id,
+                None => {
+                    let id = self.cluster.refresh(&name, false).await?.id;
+                    ids.insert(name, id);
+                    id
+                }
+            };
+            wishes.push(OffsetToCommit { topic, partition: partition.into(), offset, metadata: String::new() });
         }
-        match self.cluster.ask(&Request::CommitOffsets(commit)).await? {
-            (_, Response::CommitOffsets(parts)) => {
-                parts.into_iter().collect::<Result<Vec<()>, _>>()?;
-                Ok(())
+        for offsets in wishes.chunks(PARTITIONS_MAX) {
+            let commit = OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: offsets.to_vec() };
+            match self.cluster.ask(&Request::CommitOffsets(commit)).await? {
+                (_, Response::CommitOffsets(parts)) => drop(parts.into_iter().collect::<Result<Vec<()>, _>>()?),
+                (link, other) => return Err(link.refusal("commit offsets", other).into()),
             }
-            (link, other) => Err(link.refusal("commit offsets", other).into()),
         }
+        Ok(())
     }
 }
 

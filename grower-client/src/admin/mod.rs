@@ -19,6 +19,9 @@ use crate::error::AdminError;
 use grower_protocol::message::{Metadata, MetadataAnswer, Request, Response};
 use std::sync::Arc;
 
+/// How many partitions one request names, so that it is one that a broker with little memory takes: each is 30 bytes.
+const PARTITIONS_MAX: usize = 1_000;
+
 /// The operations on topics and groups; [`crate::Client::admin`]. Cloning is cheap.
 #[derive(Clone)]
 pub struct Admin {

@@ -1,6 +1,6 @@
 //! Offsets by position and by time.
 
-use super::Admin;
+use super::{Admin, PARTITIONS_MAX};
 use crate::cluster::Cluster;
 use crate::error::{AdminError, RequestError};
 use grower_protocol::ids::{PartitionId, TopicName};
@@ -29,7 +29,7 @@ impl Admin {
     }
 }
 
-/// Asks each partition's leader, all partitions of one leader in one request. Topics are looked up anew, so that one
+/// Asks each partition's leader, many partitions of one leader in each request. Topics are looked up anew, so that one
 /// that was deleted and created again is found as it is now.
 pub(crate) async fn list_offsets(
     cluster: &Cluster,
@@ -53,10 +53,12 @@ pub(crate) async fn list_offsets(
         }
     }
     for (leader, asked) in by_leader {
-        let (slots, partitions): (Vec<usize>, Vec<ListOffset>) = asked.into_iter().unzip();
-        let parts = ask_leader(cluster, leader, partitions).await?;
-        for (slot, part) in slots.into_iter().zip(parts) {
-            results[slot] = part.map_err(RequestError::from);
+        for asked in asked.chunks(PARTITIONS_MAX) {
+            let partitions = asked.iter().map(|(_, lookup)| *lookup).collect();
+            let parts = ask_leader(cluster, leader.as_ref(), partitions).await?;
+            for ((slot, _), part) in asked.iter().zip(parts) {
+                results[*slot] = part.map_err(RequestError::from);
+            }
         }
     }
     Ok(results)
@@ -74,12 +76,12 @@ async fn topics_now(
 
 async fn ask_leader(
     cluster: &Cluster,
-    leader: Option<Arc<str>>,
+    leader: Option<&Arc<str>>,
     partitions: Vec<ListOffset>,
 ) -> Result<Vec<Part<ListedOffset>>, RequestError> {
     let asked = partitions.len();
     let link = match leader {
-        Some(leader) => cluster.control_lane().link(&leader).await?,
+        Some(leader) => cluster.control_lane().link(leader).await?,
         None => cluster.control().await?, // Any broker can say what is wrong with the partition.
     };
     match link.ask(&Request::ListOffsets(ListOffsets { partitions })).await? {

@@ -1,7 +1,7 @@
 //! `group reset G --topic T --to PLACE`.
 
 use crate::arguments::Output;
-use crate::output::Out;
+use crate::output::{Out, escaped};
 use crate::place_in_log::PlaceInLog;
 use crate::session::Session;
 use anyhow::bail;
@@ -48,8 +48,9 @@ impl Reset {
                 out.json(&offsets.iter().map(json).collect::<Vec<_>>())?;
             }
             Output::Table => {
+                let group = escaped(&self.group);
                 for (partition, offset) in &offsets {
-                    writeln!(out, "{} goes on in {}/{partition} at offset {offset}", self.group, self.topic)?;
+                    writeln!(out, "{group} goes on in {}/{partition} at offset {offset}", self.topic)?;
                 }
             }
         }
