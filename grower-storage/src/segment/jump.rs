@@ -15,7 +15,7 @@ use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
 
 /// How much is read on either side of where a time should be.
-const AROUND_A_TIME: u64 = 256;
+const AROUND_A_TIME: u64 = 128;
 
 /// Batches of one length and one number of offsets, side by side.
 pub(super) struct Row<'a> {
