@@ -5,14 +5,19 @@ mod log_kit;
 use bytes::Bytes;
 use grower_protocol::batch::{Batch, BatchBuilder, BatchReader, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{LeaderEpoch, Offset};
+use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use grower_storage::compaction::CompactionPolicy;
 use grower_storage::disk::{Disk, MemDisk};
 use grower_storage::log::{DiskLog, Log, LogOptions, ReadError};
+use grower_storage::repair::{Acceptance, accept_loss};
 use grower_storage::verify::{Finding, verify};
 use log_kit::{DIR, Kept, World};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The small files that only some partitions have.
+const OF_THE_PAST: [&str; 2] = ["compaction", "accepted-losses"];
 
 /// A partition after a clean stop: its files, and what it must hold.
 struct Stopped {
@@ -33,13 +38,36 @@ impl Stopped {
         Self::of(&world)
     }
 
+    /// One that was compacted, and of which a repair gave up the last record of the first segment.
+    fn with_a_past() -> Self {
+        let mut world = World::new(log_kit::options());
+        (0..7).for_each(|_| assert!(world.append(1, 20).is_ok()));
+        let policy =
+            CompactionPolicy { min_dirty_permille: 0, min_lag_ms: 0, delete_retention_ms: 0, keys_bytes: 1 << 20 };
+        let pass = world.log.compaction(&policy, Offset::MAX, Timestamp::default()).expect("a pass is due");
+        let mut pass = pass.survey(&|| true).unwrap();
+        while let Some(done) = pass.step(&|| true).unwrap() {
+            assert!(world.log.publish(done).unwrap());
+        }
+        world.log.checkpoint(Timestamp::default()).unwrap();
+        let mut stopped = Self::of(&world);
+
+        let path = stopped.path("growerlog", 0);
+        let mut given_up = 0;
+        let disk = stopped.with_file(&path, |bytes| {
+            let last = bytes.len() - 1;
+            given_up = batch_at(bytes, last);
+            bytes[last] ^= 1;
+        });
+        let acceptance = Acceptance { by: "ada".into(), at: Timestamp::default() };
+        let range = Offset::new(given_up)..Offset::new(given_up + 1);
+        assert_eq!(accept_loss(&disk, Path::new(DIR), Path::new("/cut"), &[range], &acceptance).unwrap().len(), 1);
+        stopped.batches.retain(|batch| batch.base != given_up);
+        Self { files: files_of(&disk), ..stopped }
+    }
+
     fn of(world: &World) -> Self {
-        let paths = world.memory.files();
-        let read = |path: PathBuf| {
-            let bytes = world.memory.map(&path).unwrap().as_ref().to_vec();
-            (path, bytes)
-        };
-        Self { files: paths.into_iter().map(read).collect(), batches: world.batches.clone(), end: world.log.span().end }
+        Self { files: files_of(&world.memory), batches: world.batches.clone(), end: world.log.span().end }
     }
 
     /// The same files on a new disk, with something done to one of them.
@@ -70,6 +98,12 @@ impl Stopped {
     fn without(&self, path: &Path) -> MemDisk {
         self.with(|files| files.retain(|(found, _)| found != path))
     }
+}
+
+/// Those of the partition.
+fn files_of(disk: &MemDisk) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = disk.files().into_iter().filter(|path| path.starts_with(DIR));
+    paths.map(|path| (path.clone(), disk.map(&path).unwrap().as_ref().to_vec())).collect()
 }
 
 fn findings(disk: &MemDisk) -> Vec<Finding> {
@@ -147,6 +181,37 @@ fn every_flipped_bit_is_found_and_costs_no_other_record() {
             append_after(&mut log, stopped.end);
         }
     }
+}
+
+#[test]
+fn every_flipped_bit_of_what_compaction_and_repair_left_behind_is_found_and_costs_no_record() {
+    let stopped = Stopped::with_a_past();
+    assert!(findings(&stopped.with(|_| {})).is_empty());
+    for name in OF_THE_PAST {
+        let path = stopped.path(name, 0);
+        let length = stopped.with(|_| {}).map(&path).unwrap().as_ref().len();
+        for bit in 0..length * 8 {
+            let disk = stopped.with_file(&path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+            check_costs_nothing(&disk, &stopped, &path, &format!("bit {bit} of {name}"));
+        }
+        for cut in 0..length {
+            let disk = stopped.with_file(&path, |bytes| bytes.truncate(cut));
+            check_costs_nothing(&disk, &stopped, &path, &format!("{name} cut at {cut}"));
+        }
+        let disk = stopped.with_file(&path, |bytes| bytes.extend_from_slice(&[0xa5; 100]));
+        check_costs_nothing(&disk, &stopped, &path, &format!("{name} and more"));
+    }
+}
+
+/// The check names this file and no other, and the log serves every record.
+fn check_costs_nothing(disk: &MemDisk, stopped: &Stopped, path: &Path, what: &str) {
+    let found = findings(disk);
+    assert!(matches!(&found[..], [finding] if finding.path == path && finding.offsets.is_none()), "{what}: {found:?}");
+    let mut log = open(disk);
+    assert_eq!(log.span(), Offset::ZERO..stopped.end, "{what}");
+    log.reader().check(log.span()).unwrap();
+    assert_eq!(lost(&log, stopped), [0; 0], "{what}");
+    append_after(&mut log, stopped.end);
 }
 
 fn append_after(log: &mut DiskLog, end: Offset) {

@@ -169,11 +169,15 @@ impl World {
         self.log = open(&self.disk, &self.options, self.now);
     }
 
-    /// Opens the log as far as the disk lets it.
-    pub(crate) fn try_reopen(&mut self) {
+    /// Opens the log as far as the disk lets it; whether that was to the end.
+    pub(crate) fn try_reopen(&mut self) -> bool {
         let now = Timestamp::from_millis(self.now);
-        if let Ok((log, _)) = DiskLog::open(self.disk.clone(), place(), self.options.clone(), now) {
-            self.log = log;
+        match DiskLog::open(self.disk.clone(), place(), self.options.clone(), now) {
+            Ok((log, _)) => {
+                self.log = log;
+                true
+            }
+            Err(_) => false,
         }
     }
 
