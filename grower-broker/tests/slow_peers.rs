@@ -12,11 +12,11 @@ use grower_protocol::ids::TopicId;
 use grower_protocol::message::*;
 use std::net::SocketAddr;
 use std::time::Duration;
-use support::daemon::Daemon;
-use support::process::{resident, resident_until};
+use support::daemon::{Daemon, command};
+use support::process::{resident, resident_high, resident_until};
 use support::raw::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Longer than anything takes on a busy machine; only a failing test waits so long.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ async fn an_idle_connection_is_closed_and_one_that_waits_for_records_is_not() {
     closed(waiting.stream).await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 3.
 async fn a_frame_that_trickles_in_is_given_up() {
     let (_broker, address) = started(|config| config.frame_timeout = Duration::from_millis(300)).await;
     let (mut reading, mut writing) = connect(address).await.stream.into_split();
@@ -75,7 +75,7 @@ async fn a_frame_that_trickles_in_is_given_up() {
     tokio::time::timeout(DEADLINE, trickling).await.expect("nothing more can be sent").unwrap();
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 16.
 async fn a_peer_that_never_reads_is_closed() {
     let (_broker, address) = started(|config| config.write_timeout = Duration::from_millis(300)).await;
     let mut stuck = connect(address).await;
@@ -88,6 +88,78 @@ async fn a_peer_that_never_reads_is_closed() {
     tokio::time::timeout(DEADLINE, flooding).await.expect("the broker closes it");
     let mut other = connect(address).await;
     assert!(other.produce(topic, Acks::All, &batch(&["served"])).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_a_little_now_and_then_is_closed_and_one_that_goes_on_reading_is_not() {
+    let (_broker, address) = started(|config| config.write_timeout = Duration::from_secs(1)).await;
+    let mut producer = connect(address).await;
+    let topic = producer.create_topic("events", 1, &[]).await;
+    let large = batch(&["x".repeat(1_000_000).as_str()]);
+    producer.produce(topic, Acks::All, &large).await.unwrap();
+    let reads = async {
+        let mut reading = connect(address).await;
+        for _ in 0..ASKED {
+            assert!(matches!(reading.ask(&wait_for_records(topic, 0)).await, Response::Fetch(_)));
+        }
+    };
+    let sips = async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 << 10).unwrap(); // So that little is taken beside what is read.
+        let mut sipping = Raw::open(socket.connect(address).await.unwrap()).await;
+        for _ in 0..ASKED {
+            sipping.send(&wait_for_records(topic, 0), &[]).await;
+        }
+        let mut stream = sipping.stream;
+        // Whoever writes learns that nobody reads it any more.
+        let message = grower_protocol::wire::encode(&wait_for_records(topic, 0));
+        let frame = grower_protocol::wire::encode_frame(grower_protocol::wire::Correlation(1), &message, 0);
+        for byte in frame.iter().cycle() {
+            if stream.read_exact(&mut [0; 1_000]).await.is_err() || stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await; // 40 kB a second, and 64 KiB are asked for.
+        }
+    };
+    tokio::time::timeout(DEADLINE, async { tokio::join!(reads, sips) }).await.expect("the broker closes it");
+}
+
+/// More answers than any buffer takes.
+const ASKED: usize = 16;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)] // Hostile input 16.
+async fn ten_thousand_requests_whose_answers_nobody_reads_cost_one_connection() {
+    const BUDGET: usize = 16 << 20;
+    const BESIDE: usize = 64 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.args(["--memory", "16MiB"]).env("GROWER__NETWORK__WRITE_TIMEOUT", "1s");
+    let daemon = Daemon::start_command(&mut command);
+    let mut producer = connect(daemon.listen).await;
+    let topic = producer.create_topic("events", 2_000, &[]).await;
+    let request = grower_protocol::wire::encode(&Request::DescribeTopics { topics: None, segments: true });
+    let frame = grower_protocol::wire::encode_frame(grower_protocol::wire::Correlation(1), &request, 0);
+    let answer = producer.ask(&Request::DescribeTopics { topics: None, segments: true }).await;
+    assert!(BUDGET + BESIDE < 10_000 * grower_protocol::wire::encode(&answer).len(), "the answers would not fit");
+
+    let mut flood = connect(daemon.listen).await;
+    let flooding = async {
+        let mut sent = 0;
+        while flood.stream.write_all(&frame).await.is_ok() {
+            sent += 1;
+        }
+        assert!(10_000 <= sent, "{sent} requests");
+    };
+    let producing = async {
+        for _ in 0..100 {
+            producer.produce(topic, Acks::All, &batch(&["still here"])).await.unwrap();
+        }
+    };
+    let ended = tokio::time::timeout(DEADLINE, async { tokio::join!(flooding, producing) }).await;
+    ended.expect("the broker closes the flood and serves the other");
+    let high = resident_high(&daemon.child);
+    assert!(high <= BUDGET + BESIDE, "{high} bytes were resident");
+    daemon.terminate();
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub struct BrokerConfig {
     pub frame_timeout: Duration,
     /// How long a connection may stay without a request, sent or in work.
     pub idle_timeout: Duration,
-    /// How long a peer may take for each 64 KiB of an answer, or take nothing of its records.
+    /// How long a peer may take for 64 KiB of what is there for it, or for all of it if that is less.
     pub write_timeout: Duration,
     /// Written bytes are flushed after this time even if nobody waits for it; one thread does that, partition by partition.
     pub flush_delay: Duration,

@@ -33,7 +33,7 @@ pub(crate) struct ConnectionLimits {
     pub(crate) frame_timeout: Duration,
     /// Without any request, sent or in work.
     pub(crate) idle_timeout: Duration,
-    /// For the peer to take a piece of an answer.
+    /// For the peer to take 64 KiB of its answers, or all of them.
     pub(crate) write_timeout: Duration,
     /// How log bytes get into a socket.
     pub(crate) zero_copy: ZeroCopy,

@@ -3,7 +3,8 @@
 //! Whoever finishes a request sends its answer: the connection's own task, a flusher thread, a task that waited for
 //! records. If nothing is queued the bytes go straight to the socket, without waking anybody; what does not fit
 //! waits for the writer task. Every answer holds a [`Permit`] until it is sent, and there are only so many: a peer
-//! that never reads its answers is soon no longer read from, and closed after the write timeout.
+//! that never reads its answers is soon no longer read from, and closed after the write timeout. So is one that reads,
+//! but slower than [`Pace`] asks.
 //!
 //! Records wait in their files, never in memory: a piece is read when the socket can take it, and what the socket leaves
 //! is read again later.
@@ -22,13 +23,14 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Slices are read and sent in pieces of this size.
 const COPY_PIECE: usize = 256 * 1024;
 /// What one `sendfile` may send: a cold page blocks the thread, so not too much at a time.
 const SENDFILE_PIECE: usize = 1 << 20;
-/// The peer has its deadline for each so many bytes of an answer's head.
-const HEAD_PIECE: usize = 64 * 1024;
+/// What a peer has to take in each write timeout, if there is so much for it.
+const PACE: usize = 64 * 1024;
 /// An answer with slices up to this size leaves as one write, without the writer task.
 const SMALL: usize = 64 * 1024;
 
@@ -156,11 +158,12 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// The writer task: sends what was queued until the outbox is closed and empty, or the peer stops reading.
-    pub(crate) async fn write_queued(&self, deadline: Duration) -> io::Result<()> {
+    /// The writer task: sends what was queued until the outbox is closed and empty, or the peer reads too slowly.
+    pub(crate) async fn write_queued(&self, timeout: Duration) -> io::Result<()> {
+        let mut pace = Pace::new(timeout);
         loop {
-            let Some(answer) = self.take().await else { return Ok(()) };
-            let sent = self.write(answer, deadline).await;
+            let Some(answer) = self.take(&mut pace).await else { return Ok(()) };
+            let sent = self.write(answer, &mut pace).await;
             let mut queue = self.queue.lock();
             queue.writing = false;
             if sent.is_err() {
@@ -170,7 +173,7 @@ impl Outbox {
         }
     }
 
-    async fn take(&self) -> Option<Answer> {
+    async fn take(&self, pace: &mut Pace) -> Option<Answer> {
         loop {
             {
                 let mut queue = self.queue.lock();
@@ -182,22 +185,30 @@ impl Outbox {
                     return None;
                 }
             }
+            pace.begin(); // The peer took all there was.
             self.wake.notified().await;
         }
     }
 
-    async fn write(&self, answer: Answer, deadline: Duration) -> io::Result<()> {
-        for piece in answer.head.chunks(HEAD_PIECE) {
-            in_time(deadline, self.sink.send_all(piece)).await?;
-        }
+    async fn write(&self, answer: Answer, pace: &mut Pace) -> io::Result<()> {
+        self.send_all(&answer.head, pace).await?;
         let mut skip = answer.sent;
         for slice in &answer.slices {
             let start = skip.min(slice.len());
             skip -= start;
             match slice.fd().filter(|_| self.sink.takes_files(self.zero_copy)) {
-                Some((file, position)) => self.send_file(file, position, start..slice.len(), deadline).await?,
-                None => self.copy(slice, start, deadline).await?,
+                Some((file, position)) => self.send_file(file, position, start..slice.len(), pace).await?,
+                None => self.copy(slice, start, pace).await?,
             }
+        }
+        Ok(())
+    }
+
+    async fn send_all(&self, mut bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = pace.wait(self.sink.send_some(bytes)).await?;
+            pace.took(sent);
+            bytes = &bytes[sent..];
         }
         Ok(())
     }
@@ -207,30 +218,69 @@ impl Outbox {
         file: BorrowedFd<'_>,
         position: u64,
         bytes: Range<usize>,
-        deadline: Duration,
+        pace: &mut Pace,
     ) -> io::Result<()> {
         let mut sent = bytes.start;
         while sent < bytes.end {
             let rest = SENDFILE_PIECE.min(bytes.end - sent);
-            sent += whole(in_time(deadline, self.sink.send_file(file, position + sent as u64, rest)).await?)?;
+            let taken = whole(pace.wait(self.sink.send_file(file, position + sent as u64, rest)).await?)?;
+            pace.took(taken);
+            sent += taken;
         }
         Ok(())
     }
 
-    async fn copy(&self, slice: &Slice, start: usize, deadline: Duration) -> io::Result<()> {
+    async fn copy(&self, slice: &Slice, start: usize, pace: &mut Pace) -> io::Result<()> {
         let mut sent = start;
         while sent < slice.len() {
             sent += if self.sink.sends_at_once() {
-                in_time(deadline, self.sink.ready()).await?;
-                PIECE.with_borrow_mut(|piece| self.sink.try_send(read_piece(slice, sent, piece)?))?
+                pace.wait(self.sink.ready()).await?;
+                let taken = PIECE.with_borrow_mut(|piece| self.sink.try_send(read_piece(slice, sent, piece)?))?;
+                pace.took(taken);
+                taken
             } else {
                 let mut piece = Vec::new();
                 let length = read_piece(slice, sent, &mut piece)?.len();
-                in_time(deadline, self.sink.send_all(&piece[..length])).await?;
+                self.send_all(&piece[..length], pace).await?;
                 length
             };
         }
         Ok(())
+    }
+}
+
+/// How fast a peer has to read: in each write timeout that we wait for it, it takes [`PACE`] bytes or all there is. A
+/// slow reader may take its time; one that stopped may not, nor one that takes a byte now and then to stay.
+struct Pace {
+    timeout: Duration,
+    /// How long it may still keep us waiting before the next [`PACE`] bytes are taken.
+    left: Duration,
+    taken: usize,
+}
+
+impl Pace {
+    fn new(timeout: Duration) -> Self {
+        Self { timeout, left: timeout, taken: 0 }
+    }
+
+    fn begin(&mut self) {
+        *self = Self::new(self.timeout);
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.taken += bytes;
+        if PACE <= self.taken {
+            self.begin();
+        }
+    }
+
+    async fn wait<T>(&mut self, sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let begin = Instant::now();
+        let Ok(sent) = tokio::time::timeout(self.left, sending).await else {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads its answers too slowly"));
+        };
+        self.left = self.left.saturating_sub(begin.elapsed());
+        sent
     }
 }
 
@@ -244,15 +294,10 @@ fn read_piece<'a>(slice: &Slice, sent: usize, piece: &'a mut Vec<u8>) -> io::Res
     Ok(&piece[..read])
 }
 
-/// The deadline is for each piece: a slow reader may take its time, one that stopped may not.
-async fn in_time<T>(deadline: Duration, sending: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    match tokio::time::timeout(deadline, sending).await {
-        Ok(sent) => sent,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers")),
-    }
-}
-
 /// A file that ends early was truncated under us. The head promised more, so only closing is honest.
 fn whole(bytes: usize) -> io::Result<usize> {
     if bytes == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,21 +95,18 @@ impl Sink {
         matches!(self, Self::Tcp(_))
     }
 
-    /// Sends all of it.
-    pub(crate) async fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Tcp(half) => {
-                while !bytes.is_empty() {
-                    half.writable().await?;
-                    match half.try_write(bytes) {
-                        Ok(sent) => bytes = &bytes[sent..],
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                Ok(())
+    /// Sends what can be sent, once that is something.
+    pub(crate) async fn send_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        let half = match self {
+            Self::Tcp(half) => half,
+            Self::InProcess(half) => return half.lock().await.write(bytes).await,
+        };
+        loop {
+            half.writable().await?;
+            match half.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return sent,
             }
-            Self::InProcess(half) => half.lock().await.write_all(bytes).await,
         }
     }
 

@@ -146,7 +146,7 @@ pub(super) const KEYS: [Key; 26] = [
     },
     Key {
         name: "network.write_timeout",
-        about: "How long a client may take nothing of its answer before it is closed",
+        about: "How long a client may take for 64 KiB of its answers, or for all of them if they are less, before it is closed",
         accepts: "a duration from 1ms to 1d, such as 1m",
         kind: Kind::Measure,
         live: false,

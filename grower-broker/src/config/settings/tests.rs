@@ -70,7 +70,7 @@ fn the_defaults_are_those_of_the_design() {
     frame_timeout = "1m"
     # How long a connection may stay without a request, sent or in work (a duration from 1s to 1d, such as 10m).
     idle_timeout = "10m"
-    # How long a client may take nothing of its answer before it is closed (a duration from 1ms to 1d, such as 1m).
+    # How long a client may take for 64 KiB of its answers, or for all of them if they are less, before it is closed (a duration from 1ms to 1d, such as 1m).
     write_timeout = "1m"
 
     [disk]

@@ -1,0 +1,72 @@
+use super::super::stream::Stream;
+use super::*;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// What the pipe holds before its reader has to take something.
+const PIPE: usize = 1_000;
+/// Slower than anybody may read, but never silent for as long as the timeout.
+const TOO_SLOW: Duration = Duration::from_secs(9);
+
+fn outbox() -> (Outbox, DuplexStream) {
+    let (ours, theirs) = duplex(PIPE);
+    let (_, sink) = Stream::InProcess(ours).split();
+    (Outbox::new(sink, ZeroCopy::Auto, Memory::new(16 << 20)), theirs)
+}
+
+fn answer(length: usize) -> Answer {
+    Answer::new(vec![0x5a; length], Vec::new(), Vec::new())
+}
+
+/// Takes as much as the pipe holds, again and again, and waits in between; returns how much that was in all.
+async fn read(mut stream: DuplexStream, each: Duration) -> usize {
+    let (mut bytes, mut read) = (vec![0; PIPE], 0);
+    loop {
+        tokio::time::sleep(each).await;
+        match stream.read(&mut bytes).await.unwrap() {
+            0 => return read,
+            some => read += some,
+        }
+    }
+}
+
+/// Sends so many answers of this length to a reader, and returns what became of that and how much it read.
+async fn sent(answers: usize, length: usize, each: Duration) -> (io::Result<()>, usize) {
+    let (outbox, theirs) = outbox();
+    (0..answers).for_each(|_| outbox.send(answer(length)));
+    outbox.close();
+    let writing = async move { outbox.write_queued(TIMEOUT).await }; // Drops the pipe's end when it is done.
+    tokio::join!(writing, read(theirs, each))
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_piece_in_each_timeout_may_take_for_ever() {
+    let each = TIMEOUT * PIPE as u32 / PACE as u32 * 9 / 10; // A little faster than it must be.
+    let (sent, read) = sent(20, 100_000, each).await;
+    sent.unwrap();
+    assert_eq!(read, 20 * 100_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_a_little_now_and_then_is_given_up_however_short_the_answers_are() {
+    for length in [10, PIPE, 1 << 20] {
+        let (sent, read) = sent((4 << 20) / length, length, TOO_SLOW).await;
+        assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::TimedOut, "answers of {length} bytes");
+        assert!(read < PACE, "{read} bytes of answers of {length}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_all_there_is_may_be_asked_for_little() {
+    let (outbox, mut theirs) = outbox();
+    let writing = outbox.write_queued(TIMEOUT);
+    let asking = async {
+        for _ in 0..100 {
+            outbox.send(answer(2 * PIPE));
+            tokio::time::sleep(TOO_SLOW).await;
+            theirs.read_exact(&mut [0; 2 * PIPE]).await.unwrap();
+        }
+        outbox.close();
+    };
+    tokio::join!(writing, asking).0.unwrap();
+}
