@@ -230,8 +230,8 @@ async fn a_deleted_topics_offsets_are_forgotten() {
     assert_eq!(committed(&mut client).await, []);
 }
 
-#[tokio::test]
-async fn ten_thousand_members_meet_the_limit_not_the_end_of_memory() {
+#[tokio::test] // Hostile input 40.
+async fn members_without_end_meet_the_limit_not_the_end_of_memory() {
     let broker = in_memory().start().await.unwrap();
     let mut client = Raw::open(broker.connect()).await;
     client.create_topic("events", 1, &[]).await;

@@ -53,7 +53,7 @@ fn remount(dir: &Path, how: &str) {
     assert!(status.success(), "remounting {how} must go well");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)] // Hostile input 55.
 async fn a_read_only_file_system_is_named_and_left_as_it_is() {
     let Some(rig) = PowerRig::with_mib(64).unwrap() else { return };
     let data = rig.path().join("data");
@@ -103,7 +103,7 @@ impl Theirs {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)] // Hostile input 63.
 async fn a_directory_nobody_may_enter_costs_no_more_than_itself() {
     let Some(theirs) = Theirs::new() else { return };
     let daemon = Daemon::start_command(&mut theirs.command());
@@ -150,7 +150,7 @@ fn use_up_inodes(dir: &Path) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)] // Hostile input 63.
 async fn without_room_for_one_more_file_writes_wait_and_all_else_goes_on() {
     let Some(rig) = PowerRig::with_mib(16).unwrap() else { return };
     let (data, hog) = (rig.path().join("data"), rig.path().join("hog"));

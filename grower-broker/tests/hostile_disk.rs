@@ -39,49 +39,49 @@ const WAYS: [(&str, Change); 4] = [
     ("overwritten", |bytes| bytes.fill(0x5a)),
 ];
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn a_sealed_segment_of_zero_length_costs_its_own_records_only() {
     let world = Tampered::new().await;
     edit(&world.log(4), Vec::clear);
     check(&world, all_but(4..8)).await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn a_sealed_segment_cut_short_costs_what_was_cut_off() {
     let world = Tampered::new().await;
     edit(&world.log(4), |bytes| bytes.truncate(bytes.len() - 10));
     check(&world, all_but(7..8)).await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn a_sealed_segment_with_bytes_after_its_end_costs_nothing() {
     let world = Tampered::new().await;
     edit(&world.log(4), |bytes| bytes.extend_from_slice(&[0xa5; 5_000]));
     check(&world, all()).await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 60.
 async fn a_missing_segment_costs_its_own_records_only() {
     let world = Tampered::new().await;
     fs::remove_file(world.log(4)).unwrap();
     check(&world, all_but(4..8)).await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn the_last_segment_cut_short_below_its_durable_end_gives_no_offset_twice() {
     let world = Tampered::new().await;
     edit(&world.log(8), |bytes| bytes.truncate(bytes.len() - 10));
     check(&world, all_but(9..10)).await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn the_last_segment_of_zero_length_gives_no_offset_twice() {
     let world = Tampered::new().await;
     edit(&world.log(8), Vec::clear);
     check(&world, all_but(8..10)).await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn bytes_after_the_last_batch_are_cut_off_and_kept() {
     let world = Tampered::new().await;
     edit(&world.log(8), |bytes| bytes.extend_from_slice(&[0xa5; 5_000]));
@@ -92,7 +92,7 @@ async fn bytes_after_the_last_batch_are_cut_off_and_kept() {
     assert!(matches!(kept.as_slice(), [(_, bytes)] if *bytes == [0xa5; 5_000]), "{kept:?}");
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn an_index_in_any_state_costs_no_record() {
     for (way, change) in WAYS {
         eprintln!("{way}");
@@ -103,7 +103,7 @@ async fn an_index_in_any_state_costs_no_record() {
     }
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 61.
 async fn an_index_that_points_past_its_file_costs_no_record() {
     let world = Tampered::new().await;
     let entry = entry_at(3, u32::MAX - 9);
@@ -126,14 +126,14 @@ fn entry_at(relative_offset: u32, position: u32) -> [u8; 32] {
     entry.encode()
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 59.
 async fn the_index_of_another_segment_costs_no_record() {
     let world = Tampered::new().await;
     fs::copy(world.index(4), world.index(0)).unwrap();
     check(&world, all()).await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn the_small_files_of_a_partition_in_any_state_cost_no_record() {
     for name in ["checkpoint", "producers.snapshot", "leader-epochs", "partition.meta"] {
         for (way, change) in WAYS {
@@ -145,7 +145,7 @@ async fn the_small_files_of_a_partition_in_any_state_cost_no_record() {
     }
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn a_damaged_identity_of_the_directory_is_refused_with_its_file() {
     for (way, change) in WAYS {
         let world = Tampered::new().await;
@@ -157,7 +157,7 @@ async fn a_damaged_identity_of_the_directory_is_refused_with_its_file() {
     }
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 57.
 async fn damaged_metadata_is_refused_and_no_topic_is_moved_or_deleted() {
     for (way, change) in WAYS {
         let world = Tampered::new().await;
@@ -177,7 +177,7 @@ async fn damaged_metadata_is_refused_and_no_topic_is_moved_or_deleted() {
     }
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 59.
 async fn a_block_from_elsewhere_in_the_log_is_told_as_damage() {
     let world = Tampered::new().await;
     let (from, to) = (world.batch(4), world.batch(5));
@@ -186,7 +186,7 @@ async fn a_block_from_elsewhere_in_the_log_is_told_as_damage() {
     assert_eq!(served.read(0).await, all_but(5..6));
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 59.
 async fn a_block_of_another_partition_in_just_this_place_is_known_by_the_witness() {
     let world = Tampered::new().await;
     let other = fs::read(world.path("topics/events/1/00000000000000000004.growerlog")).unwrap();
@@ -198,7 +198,7 @@ async fn a_block_of_another_partition_in_just_this_place_is_known_by_the_witness
     assert_eq!(served.read(0).await, all_but(4..6));
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 59.
 async fn a_whole_segment_of_another_partition_is_known_by_the_witness() {
     let world = Tampered::new().await;
     fs::copy(world.path("topics/events/1/00000000000000000004.growerlog"), world.log(4)).unwrap();
@@ -216,7 +216,7 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 62.
 async fn leftovers_under_temporary_names_disturb_nobody() {
     let world = Tampered::new().await;
     let places = ["", "topics/events/0/", "metadata/"];
@@ -231,7 +231,7 @@ async fn leftovers_under_temporary_names_disturb_nobody() {
     served.broker.stop().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 63.
 async fn a_file_in_place_of_a_directory_of_the_brokers_is_named() {
     for name in ["topics", "metadata"] {
         let world = Tampered::new().await;
@@ -244,7 +244,7 @@ async fn a_file_in_place_of_a_directory_of_the_brokers_is_named() {
     }
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 63.
 async fn a_directory_in_place_of_a_segment_file_costs_that_segment_only() {
     let world = Tampered::new().await;
     fs::rename(world.log(4), world.path("elsewhere")).unwrap();
@@ -252,7 +252,7 @@ async fn a_directory_in_place_of_a_segment_file_costs_that_segment_only() {
     check(&world, all_but(4..8)).await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 62.
 async fn a_topic_directory_that_no_topic_owns_is_set_aside_whole() {
     let world = Tampered::new().await;
     fs::create_dir(world.path("topics/stranger")).unwrap();
@@ -274,7 +274,7 @@ fn files_under(dir: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 58.
 async fn rot_in_a_record_while_the_broker_runs_is_told_for_exactly_that_record() {
     let world = Tampered::new().await;
     let served = world.served().await;
@@ -284,7 +284,7 @@ async fn rot_in_a_record_while_the_broker_runs_is_told_for_exactly_that_record()
     served.assert_the_rest_is_whole().await;
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 58.
 async fn rot_in_a_header_while_the_broker_runs_is_told_for_exactly_that_batch() {
     for (field, at) in [("length", 10), ("magic", 16), ("base offset", 7), ("last offset delta", 26)] {
         let world = Tampered::new().await;
@@ -294,7 +294,7 @@ async fn rot_in_a_header_while_the_broker_runs_is_told_for_exactly_that_batch() 
     }
 }
 
-#[tokio::test]
+#[tokio::test] // Hostile input 58.
 async fn reported_rot_is_told_to_every_reader_from_then_on() {
     let world = Tampered::new().await;
     let served = world.served().await;

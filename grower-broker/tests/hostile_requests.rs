@@ -13,25 +13,29 @@
 //! | array count 2^60; millions of tiny items | `hostile_wire`: `a_message_that_cannot_be_decoded_closes_the_connection`; here: `half_a_million_names_in_one_request_harm_nobody` |
 //! | varints too long, or longer than needed; lengths below 0, beyond the end; NUL; not UTF-8 | `grower-protocol`: `varint.rs`, `no_forged_content_makes_a_walk_panic`; here: `texts_that_are_none_close_the_connection` |
 //! | the same topic or partition twice | `hostile_wire`: `a_partition_named_twice_in_one_request_stores_nothing`; here: `a_partition_named_twice_is_read_twice_and_committed_once`; `metadata/tests.rs` |
-//! | 10,000 requests, no answer read | `hostile_wire`: `ten_thousand_requests_whose_answers_nobody_reads_cost_one_connection` |
-//! | batch: CRC, length, count, magic, codec, control bit, bomb, cut stream | `hostile_wire`: `a_batch_is_refused_for_what_is_wrong_with_it_and_nothing_is_stored` |
+//! | 10,000 requests, no answer read | `slow_peers`: `ten_thousand_requests_whose_answers_nobody_reads_cost_one_connection` |
+//! | answers taken a byte now and then | `slow_peers`: `a_peer_that_takes_a_little_now_and_then_is_closed_and_one_that_goes_on_reading_is_not`; `listener/outbox/tests.rs` |
+//! | batch: CRC, length, count, magic, codec, control bit, bomb | `hostile_wire`: `a_batch_is_refused_for_what_is_wrong_with_it_and_nothing_is_stored` |
+//! | a compressed stream that ends early | here: `a_compressed_stream_that_ends_early_is_refused_or_lacks_no_record` |
 //! | batch: overlapping deltas, a million headers that are not there | `grower-protocol/src/batch/tests.rs` |
-//! | timestamps at the ends of time | here: `timestamps_at_the_ends_of_time_neither_hide_nor_keep_records` |
+//! | timestamps at the ends of time | here: `timestamps_at_the_ends_of_time_neither_hide_nor_keep_records`, `a_record_from_the_future_stays_as_much_longer_as_it_may_and_one_from_the_past_takes_none_along` |
 //! | a compressed stream within another | here: `a_stream_within_a_stream_is_not_unpacked_twice` |
-//! | sequence gaps, wrap, old epoch, unknown producer | `hostile_wire`: `sequences_out_of_order_and_old_epochs_are_refused`; `grower-storage/src/producers/tests.rs` |
+//! | sequence gaps, wrap, old epoch, unknown producer | `hostile_wire`: `sequences_out_of_order_and_old_epochs_are_refused`, `nobody_takes_the_id_of_a_producer_to_come`; `grower-storage/src/producers/tests.rs` |
 //! | many headers, an empty key, no value | here: `odd_but_sound_records_come_back_as_they_are` |
-//! | batch over the limit; a batch each for very many partitions | `hostile_wire`: `a_batch_over_the_topics_limit_is_refused_and_one_at_the_limit_is_not`; here: `one_request_may_write_to_thousands_of_partitions` |
+//! | batch over the limit; a batch each for very many partitions | `hostile_wire`: `a_batch_over_the_topics_limit_is_refused_and_one_at_the_limit_is_not`; here: `one_request_may_fill_ten_thousand_partitions_with_batches_at_the_limit` |
 //! | fetch offsets outside the log, extreme limits, endless waits, epochs | `hostile_wire`: `offsets_outside_the_log_are_refused_with_its_bounds` and the three after it |
 //! | offsets by an impossible time | here: `times_that_never_were_find_the_nearest_record` |
-//! | a crowd joins; large metadata; fenced, foreign, static members; offsets past the end | `group/tests/hostile.rs`, `group/tests/offsets.rs`, `groups`: `ten_thousand_members_meet_the_limit_not_the_end_of_memory` |
+//! | a crowd joins; large metadata; fenced, foreign, static members; offsets past the end | `group/tests/hostile.rs`, `group/tests/offsets.rs`, `groups`: `members_without_end_meet_the_limit_not_the_end_of_memory` |
+//! | a text beyond the limit with an offset | here: `a_text_too_long_for_an_offset_is_refused_and_one_of_a_hundred_mebibytes_closes_the_connection` |
 //! | members that join and leave without end | here: `a_storm_of_joins_and_leaves_takes_nothing_from_who_stays` |
 //! | names, partition counts, configs that cannot be | `hostile_wire`: `topics_that_cannot_be_are_refused_with_the_reason`; `grower-protocol/src/ids/names.rs` |
 //! | config file: unknown, wrong, twice, mark, link, endless | `config/settings/tests.rs` |
 //! | port taken, directory locked, impossible, or another's | `daemon` |
+//! | a read-only file system, a directory nobody may enter, no room for one more file | `hostile_directory` |
 //! | command line: closed input and output, endless lines, escapes in names | `grower-cli/tests/lines.rs`, `grower-cli/src/output/escape.rs` |
 //! | files: any length, bit or place wrong; leftovers | `hostile_disk`, `grower-storage/tests/rot.rs`, `grower-storage/tests/recovery.rs` |
 //! | a partition of another format, owner or kind | `hostile_partition` |
-//! | HTTP: slow, large, contradictory, rebound | `http/tests.rs` |
+//! | HTTP: slow, large, contradictory, rebound; paths that lead elsewhere | `http/tests.rs` |
 //! | whatever nobody thought of | `cargo xtask fuzz`, whose corpus `xtask/fuzz/tests/corpus.rs` replays |
 
 mod support {
@@ -39,14 +43,17 @@ mod support {
 }
 
 use bytes::Bytes;
-use grower_broker::{Broker, BrokerConfig};
+use grower_broker::{Broker, BrokerConfig, Clock};
 use grower_protocol::batch::{BatchBuilder, BatchReader, HEADER_LENGTH, Header, Record, crc32c};
 use grower_protocol::compression::{Codec, compress};
-use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicName};
+use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::*;
+use grower_protocol::wire::{Correlation, encode, encode_frame};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use support::raw::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 async fn started() -> Broker {
     let config = BrokerConfig {
@@ -150,17 +157,91 @@ async fn timestamps_at_the_ends_of_time_neither_hide_nor_keep_records() {
     let broker = started().await;
     let mut client = Raw::open(broker.connect()).await;
     let topic = client.create_topic("events", 1, &[("retention.ms", "-1")]).await;
-    let at = |timestamp| batch_with(Codec::None, &Record { timestamp, value: Some("x".into()), ..Record::default() });
     let tomorrow = now().plus_millis(3 * 24 * 60 * 60 * 1_000);
     for late in [Timestamp::MAX, tomorrow] {
-        let refused = client.produce(topic, Acks::All, &at(late)).await.unwrap_err();
+        let refused = client.produce(topic, Acks::All, &batch_at(late)).await.unwrap_err();
         assert_eq!(refused.code, ErrorCode::InvalidTimestamp, "{refused}");
     }
-    client.produce(topic, Acks::All, &at(Timestamp::MIN)).await.unwrap();
-    client.produce(topic, Acks::All, &at(now())).await.unwrap();
+    client.produce(topic, Acks::All, &batch_at(Timestamp::MIN)).await.unwrap();
+    client.produce(topic, Acks::All, &batch_at(now())).await.unwrap();
     let found = client.list_offset(topic, OffsetSpec::AtOrAfter(Timestamp::from_millis(0))).await.unwrap();
     assert_eq!(found.offset, Some(Offset::new(1)));
     assert_eq!(client.values(topic, 0).await.len(), 2);
+}
+
+#[tokio::test] // Hostile input 41.
+async fn a_text_too_long_for_an_offset_is_refused_and_one_of_a_hundred_mebibytes_closes_the_connection() {
+    let broker = started().await;
+    let mut client = Raw::open(broker.connect()).await;
+    let topic = client.create_topic("events", 1, &[]).await;
+    let commit = |text: usize| {
+        let wish = OffsetToCommit { topic, partition: PARTITION, offset: Offset::new(0), metadata: "x".repeat(text) };
+        let group = GroupId::new("g").unwrap();
+        Request::CommitOffsets(OffsetCommit { group, member: None, offsets: vec![wish] })
+    };
+    for (text, told) in [(4_097, Err(ErrorCode::TooLarge)), (4_096, Ok(()))] {
+        let Response::CommitOffsets(parts) = client.ask(&commit(text)).await else { panic!("it is answered") };
+        assert_eq!(parts[0].clone().map_err(|refused| refused.code), told, "{text} bytes");
+    }
+    let frame = encode_frame(Correlation(1), &encode(&commit(99 << 20)), 0);
+    let sent = client.stream.write_all(&frame).await;
+    assert!(sent.is_err(), "it is not received to its end");
+    assert!(client.receive().await.is_none());
+    assert_serving(&broker).await;
+}
+
+/// A clock that goes when it is told to.
+struct Hands(AtomicI64);
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+const MINUTE: i64 = 60_000;
+
+#[tokio::test] // Hostile input 25.
+async fn a_record_from_the_future_stays_as_much_longer_as_it_may_and_one_from_the_past_takes_none_along() {
+    let clock = Arc::new(Hands(AtomicI64::new(now().as_millis())));
+    let config = BrokerConfig { retention_check: Duration::from_millis(10), ..BrokerConfig::at("/grower") };
+    let broker = in_memory_with(config).clock(clock.clone()).start().await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    let start = clock.now();
+    let pairs = ("segment.messages", "2");
+    let early = client.create_topic("early", 1, &[pairs, ("retention.ms", "1h")]).await;
+    for timestamp in [start, start.plus_millis(59 * MINUTE as u64), start, start] {
+        client.produce(early, Acks::All, &batch_at(timestamp)).await.unwrap();
+    }
+    let aged = client.create_topic("aged", 1, &[pairs, ("retention.ms", "3h")]).await;
+    for timestamp in [Timestamp::MIN, start, Timestamp::MIN, Timestamp::MIN] {
+        client.produce(aged, Acks::All, &batch_at(timestamp)).await.unwrap();
+    }
+    let marks = client.create_topic("marks", 1, &[("retention.ms", "1h")]).await;
+
+    clock.0.fetch_add(61 * MINUTE, Ordering::Relaxed);
+    // Between the looks that find the second and the third of these lies a whole one, and it began after the hour.
+    for end in 1..=3 {
+        client.produce(marks, Acks::All, &batch_at(Timestamp::MIN)).await.unwrap();
+        until_begins_at(&mut client, marks, end).await;
+    }
+    assert_eq!(client.values(early, 0).await.len(), 4, "the early record keeps its segment and those behind it");
+    clock.0.fetch_add(59 * MINUTE, Ordering::Relaxed);
+    until_begins_at(&mut client, early, 4).await;
+    assert_eq!(client.values(aged, 0).await.len(), 4, "a fresh record keeps the old ones beside and behind it");
+}
+
+fn batch_at(timestamp: Timestamp) -> bytes::BytesMut {
+    batch_with(Codec::None, &Record { timestamp, value: Some("x".into()), ..Record::default() })
+}
+
+async fn until_begins_at(client: &mut Raw<DuplexStream>, topic: TopicId, offset: u64) {
+    let begins = async {
+        while client.list_offset(topic, OffsetSpec::Beginning).await.unwrap().offset != Some(Offset::new(offset)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), begins).await.expect("in its time everything goes");
 }
 
 #[tokio::test] // Hostile input 39.
@@ -175,6 +256,15 @@ async fn times_that_never_were_find_the_nearest_record() {
     }
 }
 
+/// The batch with the length and the CRC that its bytes ask for.
+fn resealed(mut batch: Vec<u8>) -> Vec<u8> {
+    let length = (batch.len() - 12) as u32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    let crc = crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch
+}
+
 #[tokio::test] // Hostile input 27.
 async fn a_stream_within_a_stream_is_not_unpacked_twice() {
     let broker = started().await;
@@ -184,13 +274,27 @@ async fn a_stream_within_a_stream_is_not_unpacked_twice() {
     let mut nested = inner[..HEADER_LENGTH].to_vec();
     nested[22] = Codec::Zstd.id();
     nested.extend(compress(Codec::Zstd, &compress(Codec::Gzip, &inner[HEADER_LENGTH..])));
-    let length = (nested.len() - 12) as u32;
-    nested[8..12].copy_from_slice(&length.to_be_bytes());
-    let crc = crc32c(&nested[21..]);
-    nested[17..21].copy_from_slice(&crc.to_be_bytes());
-    let refused = client.produce(topic, Acks::All, &nested).await.unwrap_err();
+    let refused = client.produce(topic, Acks::All, &resealed(nested)).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::InvalidRecord, "{refused}");
     assert!(client.values(topic, 0).await.is_empty());
+}
+
+#[tokio::test] // Hostile input 28.
+async fn a_compressed_stream_that_ends_early_is_refused_or_lacks_no_record() {
+    let broker = started().await;
+    let mut client = Raw::open(broker.connect()).await;
+    let topic = client.create_topic("events", 1, &[]).await;
+    let texts = ["x".repeat(1_000), "y".to_owned()];
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let whole = batch_of(codec, &texts.each_ref().map(String::as_str), None);
+        for length in HEADER_LENGTH..whole.len() {
+            match client.produce(topic, Acks::All, &resealed(whole[..length].to_vec())).await {
+                Err(refused) => assert_eq!(refused.code, ErrorCode::InvalidRecord, "{codec}, {length}: {refused}"),
+                // Nothing is cut off but the mark of the end.
+                Ok(produced) => assert_eq!(client.values(topic, produced.base_offset.value()).await, texts, "{codec}"),
+            }
+        }
+    }
 }
 
 #[tokio::test] // Hostile input 32.
@@ -207,17 +311,22 @@ async fn odd_but_sound_records_come_back_as_they_are() {
 }
 
 #[tokio::test] // Hostile input 33.
-async fn one_request_may_write_to_thousands_of_partitions() {
+async fn one_request_may_fill_ten_thousand_partitions_with_batches_at_the_limit() {
+    const PARTITIONS: u32 = 10_000;
     let broker = started().await;
     let mut client = Raw::open(broker.connect()).await;
-    let topic = client.create_topic("events", 2_000, &[]).await;
-    let records = batch(&["x"]);
+    let records = batch(&["x".repeat(4_000).as_str()]);
+    let limit = records.len().to_string();
+    let topic = client.create_topic("events", PARTITIONS, &[("max.message.bytes", &limit)]).await;
     let length = records.len() as u32;
-    let partitions = (0..2_000).map(|n| ProducePartition { topic, partition: PartitionId::new(n), length });
+    let partitions = (0..PARTITIONS).map(|n| ProducePartition { topic, partition: PartitionId::new(n), length });
     let request = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: partitions.collect() };
-    let (response, _) = client.ask_with(&Request::Produce(request), &records.repeat(2_000)).await;
+    let (response, _) = client.ask_with(&Request::Produce(request), &records.repeat(PARTITIONS as usize)).await;
     let Response::Produce(parts) = response else { panic!("{response:?}") };
-    assert!(parts.len() == 2_000 && parts.iter().all(Result::is_ok));
+    assert!(parts.len() == PARTITIONS as usize && parts.iter().all(Result::is_ok));
+    let mut last = fetch_from(topic, 0);
+    last.partitions[0].partition = PartitionId::new(PARTITIONS - 1);
+    assert_eq!(values(client.fetch(last).await.1).len(), 1);
 }
 
 fn beat(member: &str, epoch: MemberEpoch, owned: Vec<TopicPartitions>) -> Request {

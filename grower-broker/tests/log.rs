@@ -7,7 +7,7 @@ mod support {
 use grower_broker::Broker;
 use grower_protocol::batch::ProducerStamp;
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence};
+use grower_protocol::ids::{Offset, ProducerEpoch, Sequence};
 use grower_protocol::message::*;
 use std::time::Duration;
 use support::raw::*;
@@ -111,9 +111,10 @@ async fn the_first_batch_is_sent_even_if_it_alone_passes_the_limit() {
 async fn a_retried_batch_gets_its_first_offset_and_is_stored_once() {
     let (_broker, mut client) = started().await;
     let topic = client.create_topic("events", 1, &[]).await;
+    let id = client.producer_id().await;
     let stamp = |sequence| {
         let base_sequence = Sequence::from_wire(sequence);
-        Some(ProducerStamp { id: ProducerId::new(9), epoch: ProducerEpoch::new(0), base_sequence })
+        Some(ProducerStamp { id, epoch: ProducerEpoch::new(0), base_sequence })
     };
     let batches = [0, 1, 2].map(|sequence| batch_of(Codec::None, &["x"], stamp(sequence)));
     for (offset, batch) in batches.iter().enumerate() {

@@ -136,16 +136,15 @@ async fn a_flood_of_groups_is_refused_by_name_and_those_that_are_there_go_on() {
     daemon.terminate();
 }
 
-/// Requests with one batch for each partition, each batch of a producer of its own.
-async fn flood_with_producers(mut client: Client, topic: TopicId, first: u64, requests: u64) {
-    let mut id = first;
+/// Requests with one batch for each partition, each request of a producer of its own.
+async fn flood_with_producers(mut client: Client, topic: TopicId, requests: u64) {
     for _ in 0..requests {
+        let id = client.producer_id().await;
         let (mut partitions, mut batches) = (Vec::new(), Vec::new());
         for partition in (0..PARTITIONS).map(PartitionId::new) {
             let batch = batch_of(Codec::None, &["x"], Some(stamp(id)));
             partitions.push(ProducePartition { topic, partition, length: batch.len() as u32 });
             batches.extend_from_slice(&batch);
-            id += 1;
         }
         let produce = Request::Produce(Produce { acks: Acks::Leader, timeout_ms: 1_000, partitions });
         let Response::Produce(parts) = client.ask_with(&produce, &batches).await.0 else { panic!("refused") };
@@ -153,8 +152,8 @@ async fn flood_with_producers(mut client: Client, topic: TopicId, first: u64, re
     }
 }
 
-fn stamp(id: u64) -> ProducerStamp {
-    ProducerStamp { id: ProducerId::new(id), epoch: ProducerEpoch::new(0), base_sequence: Some(Sequence::ZERO) }
+fn stamp(id: ProducerId) -> ProducerStamp {
+    ProducerStamp { id, epoch: ProducerEpoch::new(0), base_sequence: Some(Sequence::ZERO) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,8 +163,8 @@ async fn of_a_flood_of_producers_the_longest_silent_are_forgotten_and_nobody_is_
     let mut client = connect(&daemon).await;
     let topic = client.create_topic("events", PARTITIONS, &[("flush", "os")]).await;
     let mut flood = JoinSet::new();
-    for flooder in 0..u64::from(FLOODERS) {
-        flood.spawn(flood_with_producers(connect(&daemon).await, topic, flooder << 32, 100));
+    for _ in 0..FLOODERS {
+        flood.spawn(flood_with_producers(connect(&daemon).await, topic, 100));
     }
     flood.join_all().await;
     check_resident(&daemon);
@@ -174,7 +173,7 @@ async fn of_a_flood_of_producers_the_longest_silent_are_forgotten_and_nobody_is_
     while SHARE < remembered(&daemon, "producers") {
         assert!(std::time::Instant::now() < until, "{} bytes are remembered", remembered(&daemon, "producers"));
     }
-    let batch = batch_of(Codec::None, &["goes on"], Some(stamp(u64::from(u32::MAX))));
+    let batch = batch_of(Codec::None, &["goes on"], Some(stamp(client.producer_id().await)));
     let first = client.produce(topic, Acks::All, &batch).await.unwrap();
     assert_eq!(client.produce(topic, Acks::All, &batch).await.unwrap().base_offset, first.base_offset, "a retry");
     daemon.terminate();

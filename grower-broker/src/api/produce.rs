@@ -8,7 +8,7 @@ use super::{Api, Call};
 use crate::metrics::Timer;
 use crate::partition::{Partition, Waiter};
 use bytes::BytesMut;
-use grower_protocol::batch::{BatchError, ClientBatchError, UnplacedBatch};
+use grower_protocol::batch::{BatchError, BatchHeader, ClientBatchError, ProducerStamp, UnplacedBatch};
 use grower_protocol::ids::{Offset, Timestamp};
 use grower_protocol::message::{
     Acks, Durability, ErrorCode, Failure, Part, Produce, ProducePartition, Produced, Response,
@@ -89,6 +89,7 @@ impl Api {
                 format_args!("{}/{}: {error}", partition.topic_name, partition.partition),
             )
         })?;
+        self.check_producer(batch.header())?;
         let records = u64::from(batch.header().record_count);
         let appended = partition.append(batch, now).map_err(|failure| self.health.explain(failure))?;
         partition.traffic.appended(records, length);
@@ -103,6 +104,16 @@ impl Api {
         let log_start = partition.reader().span().start;
         let produced = Produced { base_offset: appended.base_offset, log_start, durability };
         Ok(Stored { partition, produced, end: appended.next_offset, bytes: length })
+    }
+
+    /// Whoever takes an id before it is given out would be taken for its owner later: the owner's first batches for retries
+    /// of other records, acknowledged and never stored.
+    fn check_producer(&self, header: &BatchHeader) -> Result<(), Failure> {
+        let Some(ProducerStamp { id, .. }) = header.producer else { return Ok(()) };
+        if self.topics.image().gave_out(id) {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorCode::FencedProducer, format_args!("producer id {id} was never given out: ask for one")))
     }
 
     fn flush_later(&self, stored: &[Part<Stored>]) {

@@ -100,7 +100,7 @@ fn metrics_say_which_format_they_have() {
     assert!(answer.ends_with("# EOF\n"));
 }
 
-#[test]
+#[test] // Hostile input 68.
 fn nothing_but_the_three_paths_is_served() {
     let (http, _) = start(BOUNDS);
     for path in ["/", "/metrics/", "/%2e%2e%2fetc/passwd", "/..%252f..%252fetc/passwd", "//healthz", "/healthz%00"] {

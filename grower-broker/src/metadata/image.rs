@@ -72,6 +72,11 @@ pub struct DeletedTopic {
 }
 
 impl Image {
+    /// Whether some producer was ever given this id.
+    pub fn gave_out(&self, id: ProducerId) -> bool {
+        id < self.next_producer
+    }
+
     /// How many commands led here.
     pub fn version(&self) -> u64 {
         self.version

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use grower_broker::{Broker, BrokerBuilder, BrokerConfig, MemLogs};
 use grower_protocol::batch::{BatchBuilder, BatchReader, ProducerStamp, Record};
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::*;
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, decode, encode, encode_frame};
 use std::path::Path;
@@ -83,6 +83,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         };
         match self.ask(&Request::CreateTopics { topics: vec![topic] }).await {
             Response::CreateTopics(created) => created[0].clone().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// An id of an idempotent producer that nobody else has.
+    pub async fn producer_id(&mut self) -> ProducerId {
+        match self.ask(&Request::InitProducer).await {
+            Response::InitProducer(identity) => identity.id,
             other => panic!("{other:?}"),
         }
     }

@@ -71,7 +71,7 @@ pub enum ErrorCode {
     InvalidTimestamp,
     /// A batch of this producer is missing before this one.
     OutOfOrderSequence,
-    /// A newer incarnation of the producer is at work.
+    /// A newer incarnation of the producer is at work, or its id was never given out.
     FencedProducer,
     /// Too little disk space is left; reads go on.
     DiskFull,
