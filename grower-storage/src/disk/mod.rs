@@ -31,7 +31,9 @@ pub trait Disk: Send + Sync {
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> Result<SharedFile, DiskError>;
 
-    /// A read-only view of a whole file that nobody changes any more.
+    /// A read-only view of a whole file, as long as it is now: nobody changes or cuts these bytes any more, and what is
+    /// appended later is not in it. For files of the data directory: on a file system that may fail to answer, an error
+    /// while they are looked at ends the process.
     fn map(&self, path: &Path) -> Result<Mapped, DiskError>;
 
     /// What a directory holds, sorted by name. A directory that is not there is an error (`NotFound`).

@@ -13,11 +13,13 @@ pub(super) fn whole(file: &File) -> io::Result<Mapped> {
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into()); // The system would say that there is no such device.
     }
-    // SAFETY: the bytes must not change or vanish while the map lives. `Disk::map` is for files that nobody changes
-    // any more: a sealed index is complete, synced and never written, cut or extended again (a rebuilt one gets a new
-    // file and is renamed into place), removing it leaves the inode to the map, and the data directory is locked
-    // against other processes and closed to other users. Beyond that the map is never trusted: each entry carries its
-    // own checksum.
+    // SAFETY: the bytes of the map must not change or vanish while it lives. `Disk::map` is for files whose bytes nobody
+    // changes any more. A sealed index is complete, synced and never written again. While a partition is opened, recovery
+    // may map the index of the segment that goes on and then append to that file: the map keeps the length that the file
+    // had, and none of those bytes is written again. No index is ever cut or written over: one that must have other bytes
+    // gets a new file, which is renamed into its place. Removing a file leaves the inode to the map, and the data directory
+    // is locked against other processes and closed to other users. Beyond that the map is never trusted: each entry carries
+    // its own checksum.
     let map = unsafe { Mmap::map(file) }?;
     Ok(Mapped::new(map))
 }
