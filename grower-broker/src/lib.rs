@@ -1,7 +1,8 @@
 //! The Grower broker: topics, partitions, producers, consumers, groups, on one machine's disk.
 //!
 //! Use it as a library ([`Broker::start`], then [`Broker::connect`] for connections inside the process) or as the
-//! daemon `grower-broker` on the same files. [`operations`] says how to run it.
+//! daemon `grower-broker` on the same files. [`operations`] says how to run it. Without the default feature `daemon` the
+//! crate is the library alone, and builds nothing that only a process of its own needs.
 //!
 //! ```
 //! use grower_broker::{Broker, BrokerConfig};
@@ -50,6 +51,7 @@
 //! that are read back at once: 22 % `pwrite`, 16 % `send`, 13 % `recv`, 12 % `pread`, 8 % `fdatasync`, 2 % CRC-32C.
 
 pub mod config;
+#[cfg(feature = "daemon")]
 pub mod flags;
 pub mod group;
 pub mod metadata;

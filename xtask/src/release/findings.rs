@@ -18,7 +18,7 @@ pub(super) fn findings(manifest: &Manifest, changelog: &str, root: &Path) -> Vec
     for package in manifest.published() {
         found.extend(of_package(package, &version));
         found.extend(missing_files(package, root));
-        found.extend(unused(package, root));
+        found.extend(unused(package, manifest.serves_others(&package.name), root));
     }
     found.extend(
         LICENCE_FILES.iter().filter(|file| !root.join(file).is_file()).map(|file| format!("there is no {file}")),

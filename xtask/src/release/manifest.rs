@@ -39,6 +39,8 @@ pub(super) struct Package {
 pub(super) struct Dependency {
     pub(super) name: String,
     pub(super) req: String,
+    #[serde(default)]
+    pub(super) optional: bool,
     kind: Option<String>,
     path: Option<PathBuf>,
 }
@@ -63,6 +65,11 @@ impl Manifest {
     /// Crates that stay here.
     pub(super) fn unpublished(&self) -> impl Iterator<Item = &str> {
         self.packages.iter().filter(|package| !package.is_published()).map(|package| package.name.as_str())
+    }
+
+    /// Whether another crate needs this one.
+    pub(super) fn serves_others(&self, name: &str) -> bool {
+        self.published().flat_map(Package::needed_here).any(|needed| needed.name == name)
     }
 
     pub(super) fn version_of(&self, name: &str) -> &str {

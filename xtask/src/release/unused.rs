@@ -1,28 +1,59 @@
 //! Dependencies that are there for nothing: whoever takes the crate would fetch and build them all the same.
 
-use super::manifest::Package;
+use super::manifest::{Dependency, Package};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// One line for each crate that the package needs and its source never names.
-pub(super) fn unused(package: &Package, root: &Path) -> Vec<String> {
-    let mut source = String::new();
-    read_all(&root.join(&package.name).join("src"), &mut source);
-    let needed = package.dependencies.iter().filter(|needed| needed.is_for_users());
-    let idle = needed.filter(|needed| !names(&source, &needed.name.replace('-', "_")));
-    idle.map(|needed| format!("{}: it needs {}, which its source never names", package.name, needed.name)).collect()
+/// One line for each crate that the package needs and its source never names. Where the package `serves_others` its
+/// library has to name it, for they take that without the binary; what the binary alone needs must be optional.
+pub(super) fn unused(package: &Package, serves_others: bool, root: &Path) -> Vec<String> {
+    let source = Source::read(&root.join(&package.name).join("src"));
+    let of = |needed: &Dependency| {
+        let name = needed.name.replace('-', "_");
+        let (in_library, in_binary) = (names(&source.library, &name), names(&source.binary, &name));
+        if !in_library && !in_binary {
+            return Some(format!("{}: it needs {}, which its source never names", package.name, needed.name));
+        }
+        let for_nothing = serves_others && !in_library && !needed.optional;
+        for_nothing.then(|| format!("{}: only its binary names {}, which must be optional", package.name, needed.name))
+    };
+    package.dependencies.iter().filter(|needed| needed.is_for_users()).filter_map(of).collect()
 }
 
-/// Every line of Rust below the folder; none if there is no such folder.
-fn read_all(folder: &Path, source: &mut String) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            read_all(&path, source);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            source.push_str(&fs::read_to_string(path).unwrap_or_default());
+/// Every line of Rust of a package.
+#[derive(Default)]
+struct Source {
+    library: String,
+    /// `main.rs` and the modules that it declares.
+    binary: String,
+}
+
+impl Source {
+    /// Nothing if there is no such folder.
+    fn read(folder: &Path) -> Self {
+        let mut source = Self::default();
+        let main = fs::read_to_string(folder.join("main.rs")).unwrap_or_default();
+        let declared = |name: &str| main.lines().any(|line| line == format!("mod {name};"));
+        for path in entries(folder) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let of_binary = name == "main" || declared(&name);
+            read_all(&path, if of_binary { &mut source.binary } else { &mut source.library });
         }
+        source
     }
+}
+
+/// Every line of Rust in the file, or below the folder.
+fn read_all(path: &Path, source: &mut String) {
+    if path.is_dir() {
+        entries(path).for_each(|path| read_all(&path, source));
+    } else if path.extension().is_some_and(|extension| extension == "rs") {
+        source.push_str(&fs::read_to_string(path).unwrap_or_default());
+    }
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 /// Whether a path begins with this crate anywhere outside comments.
@@ -39,7 +70,33 @@ fn names(source: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::manifest::Manifest;
     use super::*;
+
+    #[test]
+    fn what_the_binary_alone_needs_is_optional_where_others_take_the_library() {
+        let root = tempfile::tempdir().unwrap();
+        let source = root.path().join("broker/src");
+        fs::create_dir_all(source.join("daemon")).unwrap();
+        fs::write(source.join("lib.rs"), "use bytes::Bytes;").unwrap();
+        fs::write(source.join("main.rs"), "mod daemon;\nstatic ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;")
+            .unwrap();
+        fs::write(source.join("daemon/log.rs"), "use anyhow::Result;").unwrap();
+        let manifest = Manifest::parse(
+            r#"[{"name":"broker","version":"1.0.0","dependencies":[
+                {"name":"anyhow","req":"^1","kind":null,"optional":true}, {"name":"bytes","req":"^1","kind":null},
+                {"name":"mimalloc","req":"^1","kind":null}, {"name":"serde","req":"^1","kind":null}]}]"#,
+        );
+        let check = |serves_others| {
+            let found = manifest.published().flat_map(|package| unused(package, serves_others, root.path()));
+            found.collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(check(false), @"broker: it needs serde, which its source never names");
+        insta::assert_snapshot!(check(true), @r"
+        broker: only its binary names mimalloc, which must be optional
+        broker: it needs serde, which its source never names
+        ");
+    }
 
     #[test]
     fn a_crate_is_used_where_a_path_begins_with_it() {
