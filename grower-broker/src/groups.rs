@@ -174,7 +174,8 @@ impl Groups {
 
     /// Refuses a topic of so many partitions if the groups that read it would take more memory than is left for them.
     pub(crate) fn check_topic(&self, name: &TopicName, partitions: u32) -> Result<(), Failure> {
-        let bytes = self.shards.iter().map(|shard| shard.lock().growth_by_topic(name, partitions)).sum();
+        let image = self.topics.image();
+        let bytes = self.shards.iter().map(|shard| shard.lock().growth_by_topic(name, partitions, &*image)).sum();
         let room = self.memory.state_room(StateKind::Groups);
         if bytes <= room { Ok(()) } else { Err(GroupRefusal::MemoryFull { bytes, room }.into()) }
     }

@@ -286,47 +286,6 @@ async fn members_by_the_hundred_wait_on_one_connection_and_keep_nobody_from_bein
     broker.stop().await.unwrap();
 }
 
-/// Has a group that is not there commit for so many partitions, with a text beside each offset.
-async fn commit_outside(client: &mut Raw<DuplexStream>, id: &str, topic: TopicId, partitions: u32, text: &str) {
-    let offset = |partition| OffsetToCommit {
-        topic,
-        partition: PartitionId::new(partition),
-        offset: Offset::ZERO,
-        metadata: text.to_owned(),
-    };
-    let offsets = (0..partitions).map(offset).collect();
-    let commit = OffsetCommit { group: GroupId::new(id).unwrap(), member: None, sequence: 0, offsets };
-    let Response::CommitOffsets(parts) = client.ask(&Request::CommitOffsets(commit)).await else { panic!() };
-    assert!(parts.iter().all(Result::is_ok));
-}
-
-#[tokio::test]
-async fn groups_come_in_pages_that_a_client_can_read() {
-    let broker = in_memory().start().await.unwrap();
-    let mut client = Raw::open(broker.connect()).await;
-    let topic = client.create_topic("events", 200, &[]).await;
-    let all: Vec<String> = (0..1_001).map(|number| format!("{number:04}")).collect();
-    for (number, id) in all.iter().enumerate().rev() {
-        let (partitions, text) = if number < 8 { (200, "x".repeat(4096)) } else { (1, String::new()) };
-        commit_outside(&mut client, id, topic, partitions, &text).await;
-    }
-    let (mut listed, mut after) = (Vec::new(), None);
-    while listed.is_empty() || after.is_some() {
-        let Response::PageGroups { groups, next } = client.ask(&Request::PageGroups { after }).await else { panic!() };
-        listed.push(groups.iter().map(|group| group.group.to_string()).collect::<Vec<_>>());
-        after = next;
-    }
-    assert_eq!((listed.len(), listed[0].len(), listed.concat()), (2, 1_000, all.clone()));
-    let mut inspected = Vec::new();
-    while inspected.is_empty() || after.is_some() {
-        let answer = client.ask(&Request::InspectGroups { after }).await;
-        let Response::InspectGroups { groups, next } = answer else { panic!() };
-        inspected.push(groups.iter().map(|seen| seen.group.group.to_string()).collect::<Vec<_>>());
-        after = next;
-    }
-    assert_eq!((inspected.len(), inspected[0].len(), inspected.concat()), (2, 5, all), "800 KiB each at first");
-}
-
 #[tokio::test]
 async fn a_topic_does_not_grow_beyond_what_its_groups_may_remember() {
     let broker =

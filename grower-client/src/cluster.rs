@@ -82,6 +82,9 @@ impl Cluster {
     /// Asks any broker, once.
     pub(crate) async fn ask(&self, request: &Request) -> Result<(Link, Response), RequestError> {
         let link = self.control().await?;
+        if let Some(feature) = request.needs() {
+            link.needs(feature)?;
+        }
         let response = link.ask(request).await?;
         Ok((link, response))
     }

@@ -17,6 +17,16 @@ fn is_produce(request: &Request) -> bool {
     matches!(request, Request::Produce(_))
 }
 
+#[tokio::test]
+async fn a_broker_that_does_not_know_a_request_is_not_sent_it() {
+    let fake = Fake::new(|request| if is_list(request) { Act::Cut } else { Act::Serve }).without("group-pages");
+    let admin = fake.client().await.admin();
+    for error in [admin.list_groups().await.unwrap_err(), admin.inspect_groups(3).await.unwrap_err()] {
+        assert_eq!(error.to_string(), "the broker at fake:1 (0) cannot do \"group-pages\": upgrade the broker");
+        assert!(!error.is_retriable());
+    }
+}
+
 fn is_list(request: &Request) -> bool {
     matches!(request, Request::PageGroups { .. })
 }

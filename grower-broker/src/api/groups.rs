@@ -38,8 +38,8 @@ impl Api {
                 let (groups, next) = self.groups.page(after.as_ref()).await?;
                 Ok(Response::PageGroups { groups, next })
             }
-            Request::InspectGroups { after } => {
-                let (groups, next) = self.groups.inspect_page(after.as_ref()).await?;
+            Request::InspectGroups { after, most } => {
+                let (groups, next) = self.groups.inspect_page(after.as_ref(), most).await?;
                 Ok(Response::InspectGroups { groups, next })
             }
             Request::DescribeGroup(group) => self.describe_group(group).await,

@@ -275,6 +275,10 @@ impl Membership {
         self.members.get(member).is_some_and(|member| member.topics.contains(topic))
     }
 
+    pub(super) fn is_subscribed(&self, topic: &TopicName) -> bool {
+        self.members.values().any(|member| member.topics.contains(topic))
+    }
+
     /// Whether some member subscribed to it when partitions were assigned last.
     pub(super) fn reads(&self, topic: &TopicName) -> bool {
         self.topics.contains_key(topic)

@@ -138,8 +138,8 @@ impl Shard {
     }
 
     /// How much more its groups take once a topic has so many partitions, at most.
-    pub fn growth_by_topic(&self, name: &TopicName, partitions: u32) -> usize {
-        self.groups.values().map(|group| group.members.growth_by_topic(name, partitions)).sum()
+    pub fn growth_by_topic(&self, name: &TopicName, partitions: u32, catalog: &dyn Catalog) -> usize {
+        self.groups.values().map(|group| group.members.growth_by_topic(name, partitions, catalog)).sum()
     }
 
     fn check_room(&self) -> Result<(), GroupRefusal> {

@@ -50,8 +50,14 @@ pub(super) fn growth_by_commit(group: Option<&Group>, offsets: &[OffsetToCommit]
 
 impl Membership {
     /// How much more its members take once a topic has so many partitions, at most.
-    pub(super) fn growth_by_topic(&self, name: &TopicName, partitions: u32) -> usize {
-        let before = self.known(name).map_or(partitions, |known| known.map_or(0, |topic| topic.partitions));
+    pub(super) fn growth_by_topic(&self, name: &TopicName, partitions: u32, catalog: &dyn Catalog) -> usize {
+        let before = match self.known(name) {
+            Some(topic) => topic,
+            // Nothing was assigned yet since the coordinator started: its members have what they had.
+            None if self.is_subscribed(name) => catalog.find(name),
+            None => return 0,
+        };
+        let before = before.map_or(0, |topic| topic.partitions);
         partitions.saturating_sub(before) as usize * SLOT
     }
 

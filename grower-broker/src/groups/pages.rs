@@ -1,16 +1,15 @@
 //! All groups in the order of their ids, a page at a time: there may be more than belong into one answer.
 
 use super::Groups;
-use crate::group::SHARDS;
+use crate::group::{SHARDS, shard_of};
 use grower_protocol::ids::{GroupId, PartitionId};
 use grower_protocol::message::{Failure, GroupInspection, GroupSummary};
 use grower_protocol::wire::{MESSAGE_BYTES_MAX, read_length};
 
 /// Groups in a page.
 const PAGE: usize = 1_000;
-/// What the groups of a page come to for their reader; a larger one has a page of its own.
-const PAGE_BYTES: usize = MESSAGE_BYTES_MAX / 4;
-
+/// What a group may come to for its reader: with the answer around it, a whole message.
+const GROUP_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 1024;
 impl Groups {
     /// All groups, sorted by id. What it sees is durable when this returns.
     pub(crate) async fn list(&self) -> Result<Vec<GroupSummary>, Failure> {
@@ -21,27 +20,28 @@ impl Groups {
 
     /// Groups whose ids come after this one, and after which the next page goes on. Durable likewise.
     pub(crate) async fn page(&self, after: Option<&GroupId>) -> Result<(Vec<GroupSummary>, Option<GroupId>), Failure> {
-        let mut page = self.list_after(after, PAGE + 1);
-        let more = PAGE < page.len();
-        page.truncate(PAGE);
+        let page = self.first_after(after, PAGE);
         self.all_durable().await?;
-        let next = page.last().filter(|_| more).map(|group| group.group.clone());
-        Ok((page, next))
+        Ok(page)
     }
 
-    /// The same with all that helps to look after them.
+    /// The same with all that helps to look after them, at most so many.
     pub(crate) async fn inspect_page(
         &self,
         after: Option<&GroupId>,
+        most: u32,
     ) -> Result<(Vec<GroupInspection>, Option<GroupId>), Failure> {
-        let (listed, mut next) = self.page(after).await?;
-        let (mut page, mut bytes): (Vec<GroupInspection>, usize) = (Vec::new(), 0);
-        let mut last = None;
+        // As it is and encoded, it takes what was kept free for it. A larger group has a page of its own.
+        let bytes_max = self.memory.listing_bytes() / 2;
+        let (listed, mut next) = self.first_after(after, (most as usize).clamp(1, PAGE));
+        let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
         for GroupSummary { group, .. } in listed {
+            let seen = self.shard(shard_of(&group)).lock().inspect(&group, self.now());
             // One that is gone by now is left out.
-            if let Ok(seen) = self.look(&group, |shard, now| shard.inspect(&group, now.at)).await? {
-                bytes += read_length(&seen);
-                if PAGE_BYTES < bytes && !page.is_empty() {
+            if let Ok(seen) = seen {
+                let (seen, length) = readable(seen);
+                bytes += length;
+                if bytes_max < bytes && !page.is_empty() {
                     next = last;
                     break;
                 }
@@ -49,7 +49,16 @@ impl Groups {
             }
             last = Some(group);
         }
+        self.all_durable().await?;
         Ok((page, next))
+    }
+
+    fn first_after(&self, after: Option<&GroupId>, most: usize) -> (Vec<GroupSummary>, Option<GroupId>) {
+        let mut groups = self.list_after(after, most + 1);
+        let more = most < groups.len();
+        groups.truncate(most);
+        let next = groups.last().filter(|_| more).map(|group| group.group.clone());
+        (groups, next)
     }
 
     fn list_after(&self, after: Option<&GroupId>, most: usize) -> Vec<GroupSummary> {
@@ -65,4 +74,18 @@ impl Groups {
         }
         Ok(())
     }
+}
+
+/// A group as it can be told beside others, and what it comes to for its reader. What clients write into a group must not
+/// keep anybody from seeing the others: texts are left out, and of a group that fills a message all but what it is called
+/// and does.
+fn readable(mut seen: GroupInspection) -> (GroupInspection, usize) {
+    seen.group.offsets.iter_mut().for_each(|offset| offset.metadata = String::new());
+    let length = read_length(&seen);
+    if length <= GROUP_BYTES_MAX {
+        return (seen, length);
+    }
+    (seen.group.offsets, seen.group.members, seen.members) = Default::default();
+    let length = read_length(&seen);
+    (seen, length)
 }

@@ -41,11 +41,13 @@ impl Admin {
         }
     }
 
-    /// All groups likewise, sorted by id; at most so many, the first ones.
+    /// All groups likewise, sorted by id; at most so many, the first ones. The texts beside their offsets are left out, and
+    /// a group that is too large for an answer comes [in brief](GroupInspection::is_in_brief).
     pub async fn inspect_groups(&self, most: usize) -> Result<Vec<GroupInspection>, AdminError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            match self.cluster.ask_again(&Request::InspectGroups { after: after.clone() }).await? {
+            let wanted = u32::try_from(most - all.len()).unwrap_or(u32::MAX);
+            match self.cluster.ask_again(&Request::InspectGroups { after: after.clone(), most: wanted }).await? {
                 (_, Response::InspectGroups { groups, next }) => {
                     all.extend(groups);
                     if most <= all.len() || !leads_on(&mut after, next) {

@@ -50,6 +50,7 @@ pub(crate) struct Fake {
     log: Arc<Mutex<Log>>,
     script: Arc<Script>,
     preface: Preface,
+    features: Vec<Feature>,
     writes: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
 }
@@ -66,7 +67,14 @@ struct Log {
 impl Fake {
     pub(crate) fn new(script: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
         let (writes, connections) = (Arc::default(), Arc::default());
-        Self { log: Arc::default(), script: Arc::new(script), preface: Preface::OURS, writes, connections }
+        Self {
+            log: Arc::default(),
+            script: Arc::new(script),
+            preface: Preface::OURS,
+            features: Feature::ours(),
+            writes,
+            connections,
+        }
     }
 
     /// One that fails only as long as `faults` has something for requests that `picks` picks.
@@ -81,6 +89,12 @@ impl Fake {
 
     pub(crate) fn speaking(self, preface: Preface) -> Self {
         Self { preface, ..self }
+    }
+
+    /// One of an earlier version.
+    pub(crate) fn without(self, feature: &str) -> Self {
+        let features = self.features.iter().filter(|known| known.0 != feature).cloned().collect();
+        Self { features, ..self }
     }
 
     /// Sends the `which`th batch with a flipped bit from now on.
@@ -191,7 +205,7 @@ impl Fake {
     async fn answer(&self, request: Request, frame: Frame) -> Vec<u8> {
         let correlation = frame.correlation;
         let response = match request {
-            Request::Hello(_) => Response::Hello(hello()),
+            Request::Hello(_) => Response::Hello(HelloAnswer { features: self.features.clone(), ..hello() }),
             Request::Metadata(asked) => Response::Metadata(metadata(asked)),
             Request::InitProducer => Response::InitProducer(self.log.lock().unwrap().identity()),
             Request::Produce(_) => Response::Produce(vec![self.log.lock().unwrap().append(frame.attachment)]),

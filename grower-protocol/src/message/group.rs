@@ -183,6 +183,13 @@ pub struct GroupInspection {
     pub members: Vec<MemberInspection>,
 }
 
+impl GroupInspection {
+    /// Whether it leaves out members and offsets, since with them it would be longer than any message.
+    pub fn is_in_brief(&self) -> bool {
+        self.group.state != GroupState::Empty && self.group.members.is_empty()
+    }
+}
+
 /// Who a member is, and what it holds since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberInspection {

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 pub struct Feature(pub String);
 
 impl Feature {
+    pub(super) const GROUP_PAGES: &'static str = "group-pages";
+
     /// What this build can do.
     pub fn ours() -> Vec<Self> {
-        ["groups", "idempotence"].map(|name| Self(name.to_owned())).to_vec()
+        ["groups", "idempotence", Self::GROUP_PAGES].map(|name| Self(name.to_owned())).to_vec()
     }
 
     /// Those of `wanted` that `offered` lacks, in order.

@@ -175,10 +175,20 @@ pub enum Request {
     InspectGroups {
         /// As above.
         after: Option<GroupId>,
+        /// How many are wanted; a page may hold fewer.
+        most: u32,
     },
 }
 
 impl Request {
+    /// The [feature](Feature) of brokers that know this request, if not all do.
+    pub fn needs(&self) -> Option<&'static str> {
+        match self {
+            Self::PageGroups { .. } | Self::InspectGroups { .. } => Some(Feature::GROUP_PAGES),
+            _ => None,
+        }
+    }
+
     /// Whether an encoded request asks for a list whose length has nothing to do with the request's own. Its first byte
     /// says so: a broker makes room for the answer before it decodes the request.
     pub fn asks_for_list(encoded: &[u8]) -> bool {
@@ -272,7 +282,8 @@ pub enum Response {
     },
     /// To [`Request::InspectGroups`].
     InspectGroups {
-        /// Sorted by id.
+        /// Sorted by id, without the texts beside offsets. Those that no answer could hold come [in
+        /// brief](GroupInspection::is_in_brief).
         groups: Vec<GroupInspection>,
         /// As above.
         next: Option<GroupId>,

@@ -127,7 +127,7 @@ fn requests_keep_their_bytes() {
         Request::ListCommits(group()),
         Request::ListSegments { topic: name(), from: Some((PARTITION, Offset::new(300))) },
         Request::PageGroups { after: Some(group()) },
-        Request::InspectGroups { after: None },
+        Request::InspectGroups { after: None, most: 3 },
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
                 topic: TOPIC,
@@ -170,7 +170,7 @@ fn requests_keep_their_bytes() {
     ListCommits 1e0167
     ListSegments 1f066576656e74730102fb2c01
     PageGroups 20010167
-    InspectGroups 2100
+    InspectGroups 210003
     ListOffsets 0501070707070707070707070707070707070204fb2c01
     ");
 }
@@ -422,7 +422,7 @@ fn requests_for_lists_are_told_by_their_first_byte() {
         Request::DescribeSettings,
         Request::ListSegments { topic: name(), from: None },
         Request::PageGroups { after: None },
-        Request::InspectGroups { after: None },
+        Request::InspectGroups { after: None, most: 3 },
     ];
     assert!(lists.iter().all(|request| Request::asks_for_list(&encode(request))));
     let others = [Request::InitProducer, Request::DeleteGroup(group), Request::DeleteTopic(name())];

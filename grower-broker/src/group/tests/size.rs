@@ -3,6 +3,12 @@
 use super::super::size::{GROUP, MEMBER, OFFSET, SLOT};
 use super::*;
 
+impl Coordinator {
+    fn growth_by_topic(&self, topic: &str, partitions: u32) -> usize {
+        self.shard.growth_by_topic(&name(topic), partitions, &self.topics)
+    }
+}
+
 #[test]
 fn what_members_and_offsets_take_is_counted_until_they_are_gone() {
     let coordinator = &mut Coordinator::new();
@@ -32,13 +38,18 @@ fn what_a_topic_will_take_is_known_before_it_comes_or_grows() {
     Member::new("S2", &["rainbow"]).beat(coordinator);
     for (topic, id, partitions) in [("rainbow", RAINBOW, 7), ("missing", TopicId::from_bytes([9; 16]), 4)] {
         let before = coordinator.shard.bytes();
-        let more = coordinator.shard.growth_by_topic(&name(topic), partitions);
+        let more = coordinator.growth_by_topic(topic, partitions);
         coordinator.topics.insert(name(topic), Subscribed { topic: id, partitions });
         coordinator.topics_changed();
         assert_eq!((more, coordinator.shard.bytes()), (4 * SLOT, before + more), "{topic}");
-        assert_eq!(coordinator.shard.growth_by_topic(&name(topic), partitions), 0, "it is counted");
+        assert_eq!(coordinator.growth_by_topic(topic, partitions), 0, "it is counted");
     }
-    assert_eq!(coordinator.shard.growth_by_topic(&name("unread"), 1_000), 0);
+    assert_eq!(coordinator.growth_by_topic("unread", 1_000), 0);
+    coordinator.restart();
+    for (topic, partitions) in [("rainbow", 9), ("missing", 6)] {
+        assert_eq!(coordinator.growth_by_topic(topic, partitions), 2 * SLOT, "{topic}: also before a member speaks");
+    }
+    assert_eq!(coordinator.growth_by_topic("unread", 1_000), 0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::io::Write;
     after_help = "STATE is empty (no members), stable, or reconciling (partitions are on their way to another member). LAG is how many records the \
 group has not committed, over all its partitions, BEHIND how old the oldest of them is.
 
-JSON: an array of {\"group\",\"state\",\"members\",\"lag\",\"lag_ms\"}, sorted by group; lag_ms may be null"
+JSON: an array of {\"group\",\"state\",\"members\",\"lag\",\"lag_ms\"}, sorted by group; lag_ms may be null, and members and lag of a group that is too large for an answer"
 )]
 pub struct List {}
 
@@ -42,23 +42,23 @@ impl List {
 }
 
 fn to_row((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) -> [String; 5] {
-    let group = &inspection.group;
+    let (group, known) = (&inspection.group, !inspection.is_in_brief());
     [
         group.group.to_string(),
         state_name(group.state).to_owned(),
-        group.members.len().to_string(),
-        lag.to_string(),
-        lag_ms.map(|millis| format!("{:.1} s", millis as f64 / 1000.0)).unwrap_or_default(),
+        if known { group.members.len().to_string() } else { "many".to_owned() },
+        if known { lag.to_string() } else { String::new() },
+        lag_ms.filter(|_| known).map(|millis| format!("{:.1} s", millis as f64 / 1000.0)).unwrap_or_default(),
     ]
 }
 
 fn to_json((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) -> Value {
-    let group = &inspection.group;
+    let (group, known) = (&inspection.group, !inspection.is_in_brief());
     json!({
         "group": group.group.as_str(),
         "state": state_name(group.state),
-        "members": group.members.len(),
-        "lag": lag,
-        "lag_ms": lag_ms,
+        "members": known.then_some(group.members.len()),
+        "lag": known.then_some(lag),
+        "lag_ms": lag_ms.filter(|_| known),
     })
 }
