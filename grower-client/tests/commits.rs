@@ -168,3 +168,18 @@ async fn one_commit_of_a_member_is_under_way_at_a_time() {
     }
     assert_eq!(watch.most.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn who_comes_back_under_the_name_of_a_killed_member_commits() {
+    let (world, _watch, _kept, client) = watched().await;
+    for lives in 0..3 {
+        let builder = client.consumer().group("g").member("pinkie").subscribe(["events"]).max_poll_records(1);
+        let mut member = Member::join(builder.session_timeout(Duration::from_secs(600))).await;
+        for next in [2 * lives, 2 * lives + 1] {
+            assert_eq!(poll(&mut member.consumer, 1).await, [(0, next)]);
+            member.consumer.commit().await.unwrap();
+            assert_eq!(committed(&world).await, next + 1);
+        }
+        // It is dropped without a word to the group.
+    }
+}

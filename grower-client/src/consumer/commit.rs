@@ -9,7 +9,7 @@ use crate::record::TopicPartition;
 use grower_protocol::ids::{GroupId, Offset, TopicId};
 use grower_protocol::message::{Failure, OffsetCommit, OffsetToCommit, Request, Response};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
@@ -18,8 +18,8 @@ pub(super) struct Committer {
     cluster: Arc<Cluster>,
     group: GroupId,
     member: Option<Arc<Member>>,
-    /// How many commits there were. Held while one is under way: none overtakes another.
-    count: Mutex<u64>,
+    /// The number of the newest commit. Held while one is under way: none overtakes another.
+    newest: Mutex<u64>,
 }
 
 /// What is to be committed of one partition.
@@ -49,7 +49,7 @@ impl Progress {
 
 impl Committer {
     pub(super) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<Member>>) -> Self {
-        Self { cluster, group, member, count: Mutex::default() }
+        Self { cluster, group, member, newest: Mutex::default() }
     }
 
     pub(super) fn member(&self) -> Option<&Arc<Member>> {
@@ -68,16 +68,18 @@ impl Committer {
         shared: &Shared,
         progress: impl FnOnce() -> Vec<Progress>,
     ) -> Result<(), ConsumeError> {
-        let mut count = self.count.lock().await;
+        let mut newest = self.newest.lock().await;
         let progress = progress();
         if progress.is_empty() {
             return Ok(());
         }
-        *count += 1;
+        // By the clock, so that a process that comes back under the member's name goes on above those of the one before.
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        *newest = (*newest + 1).max(since_epoch.as_micros() as u64);
         let request = Request::CommitOffsets(OffsetCommit {
             group: self.group.clone(),
             member: self.member.as_ref().map(|member| member.identity()),
-            sequence: *count,
+            sequence: *newest,
             offsets: progress.iter().map(Progress::to_message).collect(),
         });
         let parts = match self.cluster.ask_again(&request).await.map_err(ConsumeError::Commit)? {

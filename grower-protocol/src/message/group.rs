@@ -76,8 +76,9 @@ pub struct OffsetCommit {
     pub group: GroupId,
     /// Who commits; none from outside, which only a group without members accepts.
     pub member: Option<(MemberId, MemberEpoch)>,
-    /// Counts the commits of a member, which sends them one after the other and repeats one under its number. Once the
-    /// broker has heard a higher one it is refused: it was on its way for so long that a repetition overtook it.
+    /// Rises with the commits of a member, which sends them one after the other and repeats one under its number: with
+    /// those of a process before it under the same name, too. Once the broker has heard a higher one it is refused: it was
+    /// on its way for so long that a repetition overtook it.
     pub sequence: u64,
     /// The offsets.
     pub offsets: Vec<OffsetToCommit>,
