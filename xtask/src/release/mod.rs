@@ -2,6 +2,7 @@
 //!
 //! Findings about versions, changelog, licences, descriptions and unused dependencies come first, for they are cheap. Then
 //! every crate is packaged in the order of its dependencies and built from its package, as those who fetch it will.
+//! That takes minutes even where little else runs, so CI leaves it out; the findings are a test.
 
 mod findings;
 mod manifest;
