@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "grower-cli", version, max_term_width = 110)]
 #[command(after_help = "Examples:
-  grower-cli demo                                      the whole story in one command, nothing else needed
+  grower-cli demo                                      the whole story, nothing else needed
   grower-cli topic create events:3                     a topic with 3 partitions
   grower-cli produce events big.log                    one record a line
   grower-cli consume events --until-end                the lines again
@@ -39,7 +39,8 @@ pub struct Common {
         global = true,
         env = "GROWER_BROKER",
         value_name = "HOST:PORT[,...]",
-        default_value = "127.0.0.1:9092"
+        default_value = "127.0.0.1:9092",
+        value_parser = addresses
     )]
     #[arg(hide_env_values = true)]
     pub broker: String,
@@ -106,10 +107,37 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as in 500ms, 30s or 5m"))
 }
 
+/// Checks `HOST:PORT[,...]`.
+fn addresses(text: &str) -> Result<String, String> {
+    let is_address = |text: &str| match text.rsplit_once(':') {
+        Some((host, port)) => !host.is_empty() && port.parse::<u16>().is_ok(),
+        None => false,
+    };
+    match text.split(',').map(str::trim).find(|address| !address.is_empty() && !is_address(address)) {
+        Some(wrong) => Err(format!("{wrong:?} is no address: write it as HOST:PORT, such as localhost:9092")),
+        None => Ok(text.to_owned()),
+    }
+}
+
 /// Reads `K=V`; the value may be empty and may contain `=`.
 pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::addresses;
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for sound in ["localhost:9092", "127.0.0.1:1, [::1]:9092", "a:1,b:2,"] {
+            assert_eq!(addresses(sound).as_deref(), Ok(sound));
+        }
+        for wrong in ["localhost", "localhost:", ":9092", "a:1,b", "a:65536", "http://a"] {
+            assert!(addresses(wrong).is_err(), "{wrong}");
+        }
     }
 }

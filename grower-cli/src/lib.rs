@@ -20,6 +20,7 @@ mod why;
 pub use arguments::{Arguments, Command};
 
 use clap::Parser;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Parses the command line and runs it. 0: done; 1: it failed, and standard error says why and what to do; 2: wrong usage.
@@ -42,6 +43,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Whether colours are for somebody who sees them and wants them.
+pub(crate) fn has_colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// What the client or an embedded broker has to say, from warnings up; `RUST_LOG` asks for more or less.
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
@@ -49,6 +55,7 @@ fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(has_colour(&std::io::stderr()))
         .without_time()
         .with_target(false)
         .init();

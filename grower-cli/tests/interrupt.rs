@@ -57,6 +57,7 @@ fn damage_ends_consume_with_its_place_and_can_be_passed_over() {
     let output = broker.run("consume events --until-end --skip-damaged", b"");
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "0\n1\n3\n4\n5\n"));
     assert!(text(&output.stderr).contains("damaged"), "what was passed over is named: {}", text(&output.stderr));
+    assert!(!output.stderr.contains(&0x1b), "colours are for terminals: {}", text(&output.stderr));
     let topic = &json(&broker.ok("topic describe events --output json", b""))[0];
     assert_eq!(topic["partitions"][0]["damaged"], serde_json::json!([[2, 3]]));
 }

@@ -140,6 +140,9 @@ fn keys_headers_and_partitions_arrive() {
         .filter(|p| *p != "2")
         .collect();
     assert!(partitions.len() <= 1, "one key, one partition: {partitions:?}");
+    let folder = broker.path("");
+    let told = broker.fails(&format!("produce events {}", folder.display()), b"");
+    assert_eq!(told, format!("error: cannot read {}: Is a directory (os error 21)\n", folder.display()));
     let told = broker.fails("produce events --partition 4", b"x\n");
     assert!(told.contains("4 partitions"), "{told}");
 }

@@ -50,10 +50,7 @@ fn topics_from_creation_to_deletion() {
     {"topic":"rainbow","id":null,"created":false}
     {"topic":"more","id":"ID","created":true}
     "#);
-    insta::assert_snapshot!(broker.fails("topic create rainbow", b""), @"
-    error: rainbow: topic rainbow exists already
-    error: 1 of 1 topics were not created
-    ");
+    insta::assert_snapshot!(broker.fails("topic create rainbow", b""), @"error: rainbow: topic rainbow exists already");
     insta::assert_snapshot!(says("topic alter sandbox --config retention.ms=12h --config segment.messages="), @"
     sandbox: retention.ms is 12h now
     sandbox: segment.messages is the default now
@@ -75,9 +72,10 @@ fn topics_from_creation_to_deletion() {
     insta::assert_snapshot!(says("topic delete more"), @"deleted more");
     insta::assert_snapshot!(says("topic delete sandbox --output json"), @r#"{"topic":"sandbox","deleted":true}"#);
     insta::assert_snapshot!(broker.fails("topic delete sandbox", b""), @"error: there is no topic sandbox");
-    insta::assert_snapshot!(broker.fails("topic create a/b", b""), @r#"
+    insta::assert_snapshot!(broker.fails("topic create a/b rainbow", b""), @r#"
     error: a/b: "a/b" has the character '/'; topic names consist of a-z A-Z 0-9 . _ -
-    error: 1 of 1 topics were not created
+    error: rainbow: topic rainbow exists already
+    error: 2 of 2 topics were not created
     "#);
 }
 
@@ -153,7 +151,6 @@ fn a_trim_says_what_goes_before_it_goes() {
     insta::assert_snapshot!(says("topic trim events/0 --before time:-1h"), @"events/0: the log starts at 3, nothing lies before 3");
     insta::assert_snapshot!(broker.fails("topic trim events --before offset:9", b""), @"error: events/0 is committed up to offset 5: 9 lies beyond that");
     insta::assert_snapshot!(broker.fails("topic trim events/7 --before end", b""), @"error: topic events has 2 partitions, from 0");
-    insta::assert_snapshot!(broker.fails("topic trim events --before beginning", b""), @"error: --before takes offset:N, time:.. or end");
     assert_eq!(text(&broker.read("events")), "3\n4\n");
 }
 
@@ -176,7 +173,7 @@ fn a_segment_is_dumped_batch_by_batch() {
     let batches: String =
         told.lines().filter(|line| !line.contains("room for")).map(|line| format!("{line}\n")).collect();
     insta::assert_snapshot!(same_each_time(batches.as_bytes()), @r"
-    at byte 0: offsets 0..2, 119 bytes, 2 records, lz4, leader epoch 0, producer 0 epoch 0 sequence 0
+    at byte 0: offsets 0..2, 119 bytes, 2 records, compression lz4, leader epoch 0, producer 0 epoch 0 sequence 0
       0  TIME  key 'k'  value 'one'  'host'='web1'
       1  TIME  key null  value 'two \xff'  'host'='web1'
     ");

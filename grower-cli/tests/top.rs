@@ -89,3 +89,16 @@ fn a_signal_gives_the_terminal_back() {
     check(|_, top| kill(top, Signal::INT));
     check(|_, top| kill(top, Signal::HUP));
 }
+
+#[test]
+fn old_figures_are_not_passed_off_as_new_when_the_broker_is_gone() {
+    let mut broker = Served::start();
+    broker.ok("topic create rainbow", b"");
+    let mut terminal = Terminal::open();
+    let mut top = terminal.run(&broker);
+    until("the view", || terminal.shows("rainbow"));
+    broker.stop();
+    until("a word about it", || terminal.shows("no answer for"));
+    terminal.keyboard.write_all(b"q").unwrap();
+    assert!(top.wait().unwrap().success());
+}

@@ -18,7 +18,9 @@ impl Api {
         };
         self.topics.change(decide).await?;
         self.settings.take(|| self.topics.image().settings(node));
-        tracing::info!(settings = ?wishes, "settings were changed, as asked");
+        for (key, value) in &wishes {
+            tracing::info!(key, value, "a setting was changed, as asked"); // Without a value: it is what the start said.
+        }
         Ok(Response::Done)
     }
 }

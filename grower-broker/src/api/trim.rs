@@ -27,7 +27,8 @@ impl Api {
         // By id: a topic created meanwhile under the name keeps its records.
         self.topics.change(|image| Ok(image.trim_topic(id, &before)?)).await?;
         self.topics.finish_trims().await?;
-        tracing::info!(topic = %name, ?before, "old records were dropped, as asked");
+        let before: Vec<String> = before.iter().map(|(number, before)| format!("{number}:{before}")).collect();
+        tracing::info!(topic = %name, before = before.join(" "), "old records were dropped, as asked");
         Ok(Response::Done)
     }
 

@@ -47,7 +47,7 @@ impl Doctor {
         }
         out.flush()?;
         let bad = checks.iter().filter(|check| check.level == Level::Bad).count();
-        ensure!(bad == 0, "{bad} of {} things are bad", checks.len());
+        ensure!(bad == 0, "{bad} of {} checks failed", checks.len());
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! `top`.
 
+use crate::has_colour;
+use crate::output::span_for_people;
 use crate::session::Session;
 use crate::top::model::{After, Model, Snapshot};
 use crate::top::{poll::poll, render::render, screen::Screen};
@@ -8,9 +10,11 @@ use clap::Args;
 use grower_client::Admin;
 use ratatui::crossterm::event::{self, Event};
 use std::io::IsTerminal;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 /// Watch a broker: topics with their rates, groups with their lag, syncs, memory, disk
 ///
@@ -26,6 +30,8 @@ pub struct Top {}
 
 /// How often the broker is asked.
 const POLL_EACH: Duration = Duration::from_secs(1);
+/// How long an answer may take before the view says that there is none.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon the thread that reads keys notices that nobody wants them any more.
 const KEYS_EACH: Duration = Duration::from_millis(100);
 
@@ -38,7 +44,7 @@ impl Top {
         // Before the terminal is taken: from then on no signal may end the process by itself.
         let signals =
             [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
-        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = has_colour(&std::io::stdout());
         let screen = Screen::open()?;
         let (events, snapshots) = (keys(), snapshots(session.client.admin()));
         show(screen, events, snapshots, signals, colour).await
@@ -90,11 +96,24 @@ fn snapshots(admin: Admin) -> mpsc::Receiver<Result<Snapshot, String>> {
     tokio::spawn(async move {
         let began = Instant::now();
         loop {
-            let polled = poll(&admin, began.elapsed()).await.map_err(|error| error.to_string());
+            let asked = Instant::now();
+            let mut polled = pin!(poll(&admin, began.elapsed()));
+            // A broker that went away is looked for until the request's time is up. Meanwhile what is shown is old.
+            let polled = loop {
+                match timeout(PATIENCE, &mut polled).await {
+                    Ok(polled) => break polled.map_err(|error| error.to_string()),
+                    Err(_) => {
+                        let silent = format!("no answer for {}", span_for_people(asked.elapsed()));
+                        if tell.send(Err(silent)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            };
             if tell.send(polled).await.is_err() {
                 return;
             }
-            tokio::time::sleep(POLL_EACH).await;
+            sleep(POLL_EACH).await;
         }
     });
     told

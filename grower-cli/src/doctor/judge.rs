@@ -3,7 +3,7 @@
 use super::broker::{Answers, Reached};
 use super::machine::{Disk, Limits};
 use super::{Check, Facts, Level};
-use crate::output::{bytes_for_people, in_groups};
+use crate::output::{bytes_for_people, in_groups, noun};
 use std::time::Duration;
 
 /// Judges every fact that is known, in a fixed order.
@@ -199,7 +199,7 @@ fn budget(answers: &Answers) -> Check {
 
 fn damage(answers: &Answers) -> Check {
     let level = unless(answers.damaged == 0, Level::Bad);
-    let found = format!("{} damaged ranges", answers.damaged);
+    let found = format!("{} damaged {}", answers.damaged, noun(answers.damaged, "range"));
     check(level, "records", found, "topic describe names them, why TOPIC says what to do; suspect the disk")
 }
 

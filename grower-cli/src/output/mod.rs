@@ -10,8 +10,8 @@ mod template;
 pub(crate) use confirm::confirmed;
 pub(crate) use escape::{escaped, quoted};
 pub(crate) use record::{RecordJson, content};
-pub(crate) use span::span_for_people;
-pub(crate) use table::{Table, bytes_for_people, in_groups, in_short};
+pub(crate) use span::{millis_for_people, span_for_people};
+pub(crate) use table::{Table, bytes_for_people, in_groups, in_short, noun};
 pub(crate) use template::{Template, rfc3339};
 
 use serde::Serialize;

@@ -16,6 +16,14 @@ pub(crate) fn span_for_people(span: Duration) -> String {
     }
 }
 
+/// The same with tenths below a minute: `2.5 s`.
+pub(crate) fn millis_for_people(millis: u64) -> String {
+    match millis {
+        0..60_000 => format!("{:.1} s", millis as f64 / 1e3),
+        _ => span_for_people(Duration::from_millis(millis)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,5 +33,13 @@ mod tests {
         let told =
             [0, 59, 60, 200, 3_600, 90_061, 40_000_000].map(|seconds| span_for_people(Duration::from_secs(seconds)));
         assert_eq!(told, ["0 s", "59 s", "1 min", "3 min 20 s", "1 h", "1 d 1 h", "1 y 97 d"]);
+    }
+
+    #[test]
+    fn a_short_one_has_tenths() {
+        assert_eq!(
+            [0, 2_520, 59_900, 60_000, 499_800].map(millis_for_people),
+            ["0.0 s", "2.5 s", "59.9 s", "1 min", "8 min 19 s"]
+        );
     }
 }

@@ -53,6 +53,11 @@ pub(crate) fn in_short(number: u64) -> String {
     }
 }
 
+/// `record` after 1, else `records`.
+pub(crate) fn noun(number: u64, one: &str) -> String {
+    format!("{one}{}", if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

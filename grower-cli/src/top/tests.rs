@@ -100,6 +100,12 @@ fn a_wide_screen_shows_every_column() {
 }
 
 #[test]
+fn a_number_that_has_no_room_is_left_out_whole() {
+    let screen = screen(&mut model(), 60, 9);
+    assert!(screen.contains("1,200,000") && screen.contains("2,000") && !screen.contains("OUT"), "{screen}");
+}
+
+#[test]
 fn groups_are_one_key_away_and_cannot_speak_to_the_terminal() {
     let mut model = model();
     press(&mut model, "\tsss");
@@ -137,7 +143,7 @@ fn sorting_goes_through_the_columns_and_turns_round() {
 fn trouble_is_shown_beside_what_was_last_known() {
     let mut model = model();
     model.take(Err("connection refused".to_owned()));
-    assert!(screen(&mut model, 120, 9).lines().next().unwrap().contains("connection refused"));
+    assert!(screen(&mut model, 40, 9).lines().next().unwrap().contains("connection refused"));
     model.take(Ok(snapshot(3, 4_000)));
     assert!(!screen(&mut model, 120, 9).contains("connection refused"));
 }

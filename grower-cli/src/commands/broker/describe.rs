@@ -2,10 +2,10 @@
 
 use crate::arguments::Output;
 use crate::capacity::{Capacity, Rate};
-use crate::output::{Out, bytes_for_people, in_groups, span_for_people};
+use crate::output::{Out, bytes_for_people, in_groups, noun, span_for_people};
 use crate::session::Session;
 use clap::Args;
-use grower_client::{BrokerDescription, Traffic};
+use grower_client::{BrokerDescription, FsyncDescription, Traffic};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -48,15 +48,19 @@ fn print(broker: &BrokerDescription, out: &mut impl Write) -> io::Result<()> {
     let uptime = span_for_people(Duration::from_millis(broker.uptime_ms));
     writeln!(
         out,
-        "broker {}  version {}  up {uptime}  {} connections",
-        broker.node, broker.version, broker.connections
+        "broker {}  version {}  up {uptime}  {} {}",
+        broker.node,
+        broker.version,
+        broker.connections,
+        noun(broker.connections, "connection")
     )?;
     let (used, budget) = (bytes_for_people(broker.memory_used), bytes_for_people(broker.memory_budget));
     writeln!(out, "memory  {used} of {budget} in use")?;
     let fsync = broker.fsync;
-    let millis = |micros: u64| format!("{:.2} ms", micros as f64 / 1e3);
-    let (count, p50, p99) = (in_groups(fsync.count), millis(fsync.p50_micros), millis(fsync.p99_micros));
-    writeln!(out, "fsync   {count} since the start; of late p50 {p50}, p99 {p99}")?;
+    match fsync.count {
+        0 => writeln!(out, "fsync   none since the start")?,
+        count => writeln!(out, "fsync   {} since the start; of late {}", in_groups(count), percentiles(&fsync))?,
+    }
     let disk = broker
         .disk
         .as_ref()
@@ -65,6 +69,12 @@ fn print(broker: &BrokerDescription, out: &mut impl Write) -> io::Result<()> {
     let rate = rate(broker);
     writeln!(out, "in      {}", rate.incoming())?;
     writeln!(out, "out     {}", rate.outgoing())
+}
+
+/// How long the latest syncs took.
+pub(crate) fn percentiles(fsync: &FsyncDescription) -> String {
+    let millis = |micros: u64| format!("{:.2} ms", micros as f64 / 1e3);
+    format!("p50 {}, p99 {}", millis(fsync.p50_micros), millis(fsync.p99_micros))
 }
 
 fn json(broker: &BrokerDescription) -> Value {

@@ -4,6 +4,8 @@ mod alter;
 mod describe;
 mod settings;
 
+pub(crate) use describe::percentiles;
+
 use crate::session::Session;
 use clap::Subcommand;
 

@@ -2,7 +2,7 @@
 
 use super::state_name;
 use crate::arguments::Output;
-use crate::output::{Out, Table, escaped, rfc3339};
+use crate::output::{Out, Table, escaped, millis_for_people, rfc3339};
 use crate::progress::{self, Progress};
 use crate::session::Session;
 use clap::Args;
@@ -70,7 +70,7 @@ fn print_partitions(partitions: &[Progress], out: &mut impl Write) -> io::Result
             or_none(row.committed.map(|offset| offset.to_string())),
             row.end.to_string(),
             row.lag.to_string(),
-            row.lag_ms.map(|millis| format!("{:.1} s", millis as f64 / 1000.0)).unwrap_or_default(),
+            row.lag_ms.map(millis_for_people).unwrap_or_default(),
             or_none(owner),
             or_none(since),
         ]);
@@ -88,7 +88,7 @@ fn print_members(members: &[MemberInspection], out: &mut impl Write) -> io::Resu
             or_none(member.instance.clone()),
             or_none(member.client.clone()),
             or_none(member.address.clone()),
-            format!("{:.1} s", member.silent_ms as f64 / 1000.0),
+            millis_for_people(member.silent_ms),
             match (member.holds.len(), giving_up) {
                 (0, _) => "nothing: it is idle".to_owned(),
                 (all, 0) => format!("{all} partitions"),

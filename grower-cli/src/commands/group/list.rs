@@ -2,7 +2,7 @@
 
 use super::state_name;
 use crate::arguments::Output;
-use crate::output::{Out, Table};
+use crate::output::{Out, Table, millis_for_people};
 use crate::progress;
 use crate::session::Session;
 use clap::Args;
@@ -48,7 +48,7 @@ fn to_row((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) -
         state_name(group.state).to_owned(),
         if known { group.members.len().to_string() } else { "many".to_owned() },
         if known { lag.to_string() } else { String::new() },
-        lag_ms.filter(|_| known).map(|millis| format!("{:.1} s", millis as f64 / 1000.0)).unwrap_or_default(),
+        lag_ms.filter(|_| known).map(millis_for_people).unwrap_or_default(),
     ]
 }
 

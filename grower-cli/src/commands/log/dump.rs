@@ -1,7 +1,7 @@
 //! `log dump FILE`.
 
 use crate::arguments::{Common, Output};
-use crate::output::{Out, content, json_line, quoted, rfc3339};
+use crate::output::{Out, content, json_line, noun, quoted, rfc3339};
 use anyhow::ensure;
 use clap::Args;
 use grower_broker::offline::{self, Batch, Dumped, RecordView};
@@ -87,12 +87,13 @@ fn print_for_people(batch: &DumpedBatch, out: &mut Out) -> io::Result<()> {
     });
     writeln!(
         out,
-        "at byte {}: offsets {}..{}, {} bytes, {} records, {}, leader epoch {}{}",
+        "at byte {}: offsets {}..{}, {} bytes, {} {}, compression {}, leader epoch {}{}",
         batch.position,
         header.base_offset,
         header.next_offset(),
         header.total_length,
         header.record_count,
+        noun(header.record_count.into(), "record"),
         batch.codec(),
         header.leader_epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string()),
         producer.unwrap_or_default(),

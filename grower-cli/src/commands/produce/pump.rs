@@ -71,7 +71,7 @@ impl<'a> Pump<'a> {
                 () = &mut interrupt => break true,
                 settled = next(&mut self.under_way) => self.settle(settled)?,
                 piece = source.recv(), if room => match piece {
-                    Some(piece) => self.send(piece.context("cannot read on")?).await?,
+                    Some(piece) => self.send(piece?).await?,
                     None => break false,
                 },
             }

@@ -1,7 +1,7 @@
 //! What became of the lines: an object for each ack, or a summary; and every line that was refused, by its number.
 
 use crate::arguments::Output;
-use crate::output::{Out, bytes_for_people, escaped, json_line};
+use crate::output::{Out, bytes_for_people, escaped, json_line, noun};
 use anyhow::bail;
 use grower_client::{Ack, Durability};
 use serde::Serialize;
@@ -98,9 +98,10 @@ impl Report {
         let seconds = self.began.elapsed().as_secs_f64().max(1e-6);
         writeln!(
             self.out,
-            "{}: {} records, {} in {seconds:.2} s ({:.0} records/s, {}/s), {}",
+            "{}: {} {}, {} in {seconds:.2} s ({:.0} records/s, {}/s), {}",
             self.topic,
             self.records,
+            noun(self.records, "record"),
             bytes_for_people(self.bytes),
             self.records as f64 / seconds,
             bytes_for_people((self.bytes as f64 / seconds) as u64),

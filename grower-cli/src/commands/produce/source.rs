@@ -26,20 +26,38 @@ pub(super) struct Piece {
 }
 
 /// The receiving end. It ends when the input does.
-pub(super) type Source = mpsc::Receiver<io::Result<Piece>>;
+pub(super) type Source = mpsc::Receiver<anyhow::Result<Piece>>;
 
 /// Reads a file, or standard input, to its end.
 pub(super) fn open(file: Option<&Path>, line_bytes_max: usize) -> anyhow::Result<Source> {
     let input: Box<dyn Read + Send> = match file.filter(|path| path.as_os_str() != "-") {
-        Some(path) => Box::new(File::open(path).with_context(|| format!("cannot read {}", path.display()))?),
+        Some(path) => Box::new(File::open(path).with_context(|| cannot_read(path))?),
         None => Box::new(io::stdin()),
     };
+    let failed = cannot_read(file.unwrap_or(Path::new("-")));
     let (sender, source) = mpsc::channel(READ_AHEAD);
-    std::thread::Builder::new().name("lines".to_owned()).spawn(move || read_to_end(input, line_bytes_max, &sender))?;
+    std::thread::Builder::new().name("lines".to_owned()).spawn(move || {
+        if let Err(error) = read_to_end(input, line_bytes_max, &sender) {
+            let _ = sender.blocking_send(Err(error).context(failed)); // If nobody listens any more there is nobody to tell.
+        }
+    })?;
     Ok(source)
 }
 
-fn read_to_end(mut input: impl Read, line_bytes_max: usize, sender: &mpsc::Sender<io::Result<Piece>>) {
+/// What a person is told who named it.
+fn cannot_read(path: &Path) -> String {
+    match path.to_str() {
+        Some("-") => "cannot read standard input".to_owned(),
+        _ => format!("cannot read {}", path.display()),
+    }
+}
+
+/// Reads to the end, or until nobody wants more.
+fn read_to_end(
+    mut input: impl Read,
+    line_bytes_max: usize,
+    sender: &mpsc::Sender<anyhow::Result<Piece>>,
+) -> io::Result<()> {
     let mut splitter = Splitter::new(0, line_bytes_max);
     loop {
         let read = splitter.read_from(&mut input);
@@ -49,13 +67,10 @@ fn read_to_end(mut input: impl Read, line_bytes_max: usize, sender: &mpsc::Sende
             lines.extend(splitter.finish());
         }
         if !lines.is_empty() && sender.blocking_send(Ok(Piece { lines, file: None })).is_err() {
-            return; // Nobody wants more.
-        }
-        if let Err(error) = read {
-            let _ = sender.blocking_send(Err(error)); // If nobody listens any more there is nobody to tell.
+            return Ok(());
         }
         if ended {
-            return;
+            return read.map(drop);
         }
     }
 }
@@ -93,9 +108,8 @@ impl Follower {
         let (sender, source) = mpsc::channel(READ_AHEAD);
         let Self { path, mut tail, keeper, arrived } = self;
         std::thread::Builder::new().name("follow".to_owned()).spawn(move || {
-            let ended = follow(&mut tail, &path, &sender);
-            if let Err(error) = ended {
-                let _ = sender.blocking_send(Err(error)); // If nobody listens any more there is nobody to tell.
+            if let Err(error) = follow(&mut tail, &path, &sender) {
+                let _ = sender.blocking_send(Err(error).context(cannot_read(&path))); // If nobody listens any more there is nobody to tell.
             }
         })?;
         Ok((source, keeper, arrived))
@@ -103,7 +117,7 @@ impl Follower {
 }
 
 /// Reads until nobody wants more.
-fn follow(tail: &mut Tail, path: &Path, sender: &mpsc::Sender<io::Result<Piece>>) -> io::Result<()> {
+fn follow(tail: &mut Tail, path: &Path, sender: &mpsc::Sender<anyhow::Result<Piece>>) -> io::Result<()> {
     while !sender.is_closed() {
         match tail.step(Instant::now())? {
             Step::Idle => std::thread::sleep(LOOK_EVERY),

@@ -66,6 +66,7 @@ impl Create {
         for topic in &self.topics {
             match self.create(session, topic).await {
                 Ok(id) => tell(&mut out, session.output, topic, id)?,
+                Err(error) if self.topics.len() == 1 => return Err(error.context(topic.name.clone())),
                 Err(error) => {
                     refused += 1;
                     eprintln!("error: {}: {}", escaped(&topic.name), told(&error));

@@ -57,9 +57,9 @@ const CONFIG_HELP: &str = "Config keys (sizes take KiB, MiB, GiB; times take ms,
   retention.messages            .. or while this many records were written to the rest (not set)
   index.interval.bytes 4KiB     an index entry for each so many bytes; 0: for every batch
   max.message.bytes 1MiB        the largest batch that is accepted
-  cleanup.policy delete         delete old segments; compact: keep the last record of each key; or compact,delete
-  delete.retention.ms 1d        a tombstone stays this long in a compacted topic, so that readers meet it
+  cleanup.policy delete         delete, compact (keeps each key's last record), or compact,delete
+  delete.retention.ms 1d        a tombstone stays this long, so that readers meet it
   min.cleanable.dirty.ratio 0.5 compaction begins when this much of what may be compacted is new
   min.compaction.lag.ms 0       records younger than this are not compacted
-  flush fsync                   what an ack means: fsync, on disk; os, in the operating system's memory
-  message.timestamp.after.max.ms 1h   how far ahead of the broker's clock a record's timestamp may be";
+  flush fsync                   what an ack means: fsync, on disk; os, in the system's memory
+  message.timestamp.after.max.ms 1h  how far ahead of the broker's clock a record may be";

@@ -1,8 +1,8 @@
 //! `topic trim NAME[/PARTITION] --before PLACE`.
 
 use crate::arguments::Output;
-use crate::output::{Out, bytes_for_people, confirmed, in_groups};
-use crate::place_in_log::{PlaceInLog, now};
+use crate::output::{Out, bytes_for_people, confirmed, in_groups, noun};
+use crate::place_in_log::{PlaceError, PlaceInLog, now};
 use crate::session::Session;
 use anyhow::{bail, ensure};
 use clap::Args;
@@ -32,7 +32,7 @@ pub struct Trim {
     #[arg(value_name = "NAME[/PARTITION]", value_parser = target)]
     target: (String, Option<u32>),
     /// offset:N, time:RFC3339, time:-5m for five minutes ago, or end for everything
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", value_parser = place)]
     before: PlaceInLog,
     /// Say what would be dropped, and drop nothing
     #[arg(long)]
@@ -106,7 +106,7 @@ impl Trim {
                 let listed = admin.list_offsets([(topic.name.as_str(), partition.partition, spec)]).await?;
                 listed.into_iter().next().transpose()?.and_then(|listed| listed.offset).unwrap_or(end)
             }
-            PlaceInLog::Beginning | PlaceInLog::Committed => bail!("--before takes offset:N, time:.. or end"),
+            PlaceInLog::Beginning | PlaceInLog::Committed => bail!(PLACES),
         })
     }
 }
@@ -145,13 +145,24 @@ fn told(topic: &TopicDescription, cuts: &[Cut], dry_run: bool) -> Vec<String> {
         match cut.records {
             0 => format!("{name}/{number}: the log starts at {start}, nothing lies before {before}"),
             records => format!(
-                "{name}/{number}: {verb} {} records, offsets {start}..{before}, and frees {}",
+                "{name}/{number}: {verb} {} {}, offsets {start}..{before}, and frees {}",
                 in_groups(records),
+                noun(records, "record"),
                 bytes_for_people(cut.bytes)
             ),
         }
     };
     cuts.iter().map(line).collect()
+}
+
+const PLACES: &str = "write offset:N, time:RFC3339, time:-5m, or end";
+
+/// Reads a place before which records can lie.
+fn place(text: &str) -> Result<PlaceInLog, String> {
+    match text.parse() {
+        Ok(PlaceInLog::Beginning | PlaceInLog::Committed) | Err(PlaceError::Unknown) => Err(PLACES.to_owned()),
+        place => place.map_err(|error| error.to_string()),
+    }
 }
 
 /// Reads `NAME` or `NAME/PARTITION`.
@@ -168,6 +179,15 @@ fn target(text: &str) -> Result<(String, Option<u32>), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_lies_before_the_beginning() {
+        assert_eq!(place("offset:7"), Ok(PlaceInLog::Offset(Offset::new(7))));
+        assert_eq!(place("end"), Ok(PlaceInLog::End));
+        for wrong in ["beginning", "committed", "7"] {
+            assert_eq!(place(wrong), Err(PLACES.to_owned()), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_partition_is_named_by_its_number() {
