@@ -61,7 +61,9 @@ async fn a_partition_is_read_by_its_new_owner_right_after_it_was_given_up() {
     first.owns(&[0]).await; // It confirms that right now.
     let start = Instant::now();
     assert_eq!(poll(&mut second.consumer, 1).await, [(1, 0)]);
-    println!("from giving up to the first record at the new owner: {:?}", start.elapsed());
+    // Milliseconds, and a second if the heartbeat that waits at the broker were not answered; with room for a busy machine.
+    let elapsed = start.elapsed();
+    assert!(elapsed < Duration::from_secs(5), "nobody read it for {elapsed:?}");
 }
 
 #[tokio::test]

@@ -51,6 +51,8 @@ struct Coordinator {
     durable: usize,
     now: Timestamp,
     topics: BTreeMap<TopicName, Subscribed>,
+    /// A step wants those to look for news who wait.
+    stirred: bool,
 }
 
 impl Coordinator {
@@ -65,10 +67,12 @@ impl Coordinator {
             durable: 0,
             now: Timestamp::default(),
             topics: topics.into(),
+            stirred: false,
         }
     }
 
-    fn settle<T>(&mut self, step: Step<T>) -> Result<T, Failure> {
+    fn settle<T>(&mut self, mut step: Step<T>) -> Result<T, Failure> {
+        self.stirred |= !step.take_stirred().is_empty();
         let (log, ends) = (&mut self.log, &mut self.ends);
         let append = |records: &[GroupRecord]| {
             log.extend_from_slice(records);

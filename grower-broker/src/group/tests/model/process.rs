@@ -14,13 +14,15 @@ pub(super) struct Process {
     heard: u64,
     /// A heartbeat that waits for its answer, the answer if nothing comes, and when it was sent.
     pub(super) held: Option<(Heartbeat, HeartbeatAnswer, u64)>,
+    /// Somebody wants that it looks for news.
+    pub(super) rung: bool,
     /// How far it has read.
     pub(super) positions: BTreeMap<Slot, u64>,
 }
 
 impl Process {
     pub(super) fn new(member: Member, clock: u64) -> Self {
-        Self { member, told: BTreeMap::new(), heard: clock, held: None, positions: BTreeMap::new() }
+        Self { member, told: BTreeMap::new(), heard: clock, held: None, rung: false, positions: BTreeMap::new() }
     }
 
     /// What it may hand to its application now.

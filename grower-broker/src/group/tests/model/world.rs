@@ -4,7 +4,7 @@ use super::super::*;
 use super::lives::Lives;
 use super::process::Process;
 use super::{Fate, Op, SEATS};
-use grower_protocol::message::GroupState;
+use grower_protocol::message::{GroupState, Holding};
 
 pub(super) struct World {
     coordinator: Coordinator,
@@ -160,7 +160,9 @@ impl World {
         process.held = None;
         let says = process.member.says();
         if fate == Fate::DiskFull {
-            let step = self.coordinator.shard.heartbeat(&says, &self.coordinator.received(), &self.coordinator.topics);
+            let mut step =
+                self.coordinator.shard.heartbeat(&says, &self.coordinator.received(), &self.coordinator.topics);
+            self.coordinator.stirred |= !step.take_stirred().is_empty();
             let _ = step.settle(&mut self.coordinator.shard, |_| Err("full"));
             return Some(process);
         }
@@ -172,9 +174,11 @@ impl World {
         match answer {
             Ok(answer) if fate == Fate::Held && !is_news(&says, &answer) => {
                 process.held = Some((says, answer, self.clock));
+                process.rung = false;
             }
             Ok(answer) => {
                 self.lives.hears(&process.member.id);
+                self.check_given(&process.member.id);
                 process.hears(&answer, self.clock, self.clock, fate == Fate::HeldOn);
             }
             Err(failure) => return self.refused(process, &failure),
@@ -188,8 +192,12 @@ impl World {
             self.processes[seat] = Some(process);
             return;
         };
+        process.rung = false;
         let news = self.coordinator.news(&says);
         self.coordinator.sync();
+        if news.is_ok() {
+            self.check_given(&process.member.id);
+        }
         match news {
             Ok(Some(news)) => process.hears(&news, sent, self.clock, false),
             Ok(None) if enough => process.hears(&answer, sent, self.clock, false),
@@ -299,7 +307,36 @@ impl World {
         }
     }
 
+    /// Who was just answered has all of its share that nobody else holds.
+    fn check_given(&self, id: &MemberId) {
+        let Ok(seen) = self.coordinator.shard.inspect(&group(), self.coordinator.now) else { return };
+        let holds = |slot: Slot| move |held: &Holding| (held.topic, held.partition) == (slot.topic, slot.partition);
+        for member in seen.members.iter().filter(|member| member.member == *id) {
+            for slot in slot::from_message(&member.awaits) {
+                let held = seen.members.iter().any(|member| member.holds.iter().any(holds(slot)));
+                assert!(held, "{id} was answered, and nobody reads {slot:?}");
+            }
+        }
+    }
+
+    /// Whose answer waits is made to look as soon as there is news for it: so a partition that was given up waits for no
+    /// heartbeat of its new owner.
+    fn check_rung(&mut self) {
+        let stirred = std::mem::take(&mut self.coordinator.stirred);
+        let Some(group) = self.coordinator.shard.groups.get(&group()) else { return };
+        let topics = &self.coordinator.topics;
+        let seen = |name: &TopicName| group.members.known(name).is_none_or(|topic| topic == topics.get(name).copied());
+        let noticed = ["rainbow", "sandbox"].map(name).iter().all(seen);
+        for process in self.processes.iter_mut().chain(&mut self.old).flatten() {
+            process.rung |= stirred;
+            let Some((says, ..)) = process.held.as_ref().filter(|_| !process.rung && noticed) else { continue };
+            let news = group.members.clone().news(&says.member, says.epoch, &self.coordinator.received(), topics);
+            assert!(!matches!(news, Ok(Some(_))), "nobody told {} that there is {news:?}", says.member);
+        }
+    }
+
     fn check(&mut self) {
+        self.check_rung();
         self.lives.look(self.coordinator.shard.describe(&group()).ok());
         let mut read = BTreeMap::new();
         for process in self.processes.iter().chain(&self.old).flatten() {
