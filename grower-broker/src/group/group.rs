@@ -42,7 +42,7 @@ impl Group {
         match &commit.member {
             Some((member, epoch)) => {
                 self.members.check_epoch(member, *epoch)?;
-                self.members.check_sequence(member, commit.sequence)?;
+                self.members.check_order(member, *epoch, commit.sequence)?;
             }
             None => self.check_empty(&commit.group)?,
         }

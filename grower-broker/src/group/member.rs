@@ -41,8 +41,8 @@ pub(super) struct Member {
     pub(super) replaced_by: Option<MemberId>,
     /// It reads nothing and said so; what it was granted waits for its instance name.
     pub(super) away: bool,
-    /// The number of its newest commit. Not written down: no request outlives the broker that it was sent to.
-    pub(super) commits: u64,
+    /// Epoch and number of its newest commit. Not written down: no request outlives the broker that it was sent to.
+    pub(super) newest_commit: (MemberEpoch, u64),
 }
 
 /// What a heartbeat changed in the member itself.
@@ -72,7 +72,7 @@ impl Member {
             giving_up: BTreeMap::new(),
             replaced_by: None,
             away: false,
-            commits: 0,
+            newest_commit: (MemberEpoch::default(), 0),
         }
     }
 
@@ -162,7 +162,7 @@ impl Member {
             owned: Slots::new(),
             speaker: Speaker::default(),
             away: false,
-            commits: 0,
+            newest_commit: (MemberEpoch::default(), 0),
             ..self.clone()
         }
     }

@@ -90,15 +90,13 @@ pub enum GroupRefusal {
     },
     /// The member sent it before one that was taken.
     #[error(
-        "commit {sequence} of {member} came after its commit {newest}: each must wait for the answer to the one before"
+        "a later commit of {member} came before commit {sequence}: each must wait for the answer to the one before"
     )]
     OvertakenCommit {
         /// Who.
         member: MemberId,
         /// Its number.
         sequence: u64,
-        /// The highest that came.
-        newest: u64,
     },
     /// No such topic or partition.
     #[error("there is no such topic or partition; it may have been deleted")]

@@ -9,7 +9,7 @@ use crate::record::TopicPartition;
 use grower_protocol::ids::{GroupId, Offset, TopicId};
 use grower_protocol::message::{Failure, OffsetCommit, OffsetToCommit, Request, Response};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
@@ -73,9 +73,7 @@ impl Committer {
         if progress.is_empty() {
             return Ok(());
         }
-        // By the clock, so that a process that comes back under the member's name goes on above those of the one before.
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        *newest = (*newest + 1).max(since_epoch.as_micros() as u64);
+        *newest += 1;
         let request = Request::CommitOffsets(OffsetCommit {
             group: self.group.clone(),
             member: self.member.as_ref().map(|member| member.identity()),

@@ -76,9 +76,9 @@ pub struct OffsetCommit {
     pub group: GroupId,
     /// Who commits; none from outside, which only a group without members accepts.
     pub member: Option<(MemberId, MemberEpoch)>,
-    /// Rises with the commits of a member, which sends them one after the other and repeats one under its number: with
-    /// those of a process before it under the same name, too. Once the broker has heard a higher one it is refused: it was
-    /// on its way for so long that a repetition overtook it.
+    /// Counts the commits of a member, which sends them one after the other and repeats one under its number. Once the
+    /// broker has heard a higher one, or one with a newer epoch, it is refused: it was on its way for so long that a
+    /// repetition overtook it. A process that joins under the name of an earlier one gets a newer epoch, and may count anew.
     pub sequence: u64,
     /// The offsets.
     pub offsets: Vec<OffsetToCommit>,

@@ -132,12 +132,17 @@ impl Membership {
     }
 
     /// Whether no later commit of the member came before this one.
-    pub(in crate::group) fn check_sequence(&mut self, id: &MemberId, sequence: u64) -> Result<(), GroupRefusal> {
+    pub(in crate::group) fn check_order(
+        &mut self,
+        id: &MemberId,
+        epoch: MemberEpoch,
+        sequence: u64,
+    ) -> Result<(), GroupRefusal> {
         let member = self.members.get_mut(id).ok_or_else(|| unknown(id))?;
-        if sequence < member.commits {
-            return Err(GroupRefusal::OvertakenCommit { member: id.clone(), sequence, newest: member.commits });
+        if (epoch, sequence) < member.newest_commit {
+            return Err(GroupRefusal::OvertakenCommit { member: id.clone(), sequence });
         }
-        member.commits = sequence;
+        member.newest_commit = (epoch, sequence);
         Ok(())
     }
 }

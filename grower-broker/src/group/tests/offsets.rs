@@ -79,7 +79,7 @@ fn a_commit_that_a_later_one_overtook_is_refused_and_a_repeated_one_is_not() {
     let late = coordinator.commit(Some(&numbered(&s1, 1)), slot(RAINBOW, 0), 5);
     assert_eq!(
         late.unwrap_err().detail,
-        "commit 1 of S1 came after its commit 2: each must wait for the answer to the one before"
+        "a later commit of S1 came before commit 1: each must wait for the answer to the one before"
     );
     assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(3));
     assert_eq!(
@@ -89,6 +89,21 @@ fn a_commit_that_a_later_one_overtook_is_refused_and_a_repeated_one_is_not() {
     );
     coordinator.restart();
     assert_eq!(coordinator.commit(Some(&numbered(&s1, 3)), slot(RAINBOW, 0), 4), Ok(Ok(())));
+}
+
+#[test]
+fn who_joins_under_the_name_of_an_earlier_process_counts_anew_and_what_that_one_sent_comes_too_late() {
+    let (mut coordinator, s1, _) = two_members();
+    let before = Member { commits: 7, ..s1.clone() };
+    assert_eq!(coordinator.commit(Some(&before), slot(RAINBOW, 0), 5), Ok(Ok(())));
+    let mut s1 = Member::new("S1", &["rainbow"]);
+    let joined = coordinator.heartbeat(&s1.says()).unwrap();
+    s1.hears(&joined);
+    s1.commits = 1;
+    assert_eq!(coordinator.commit(Some(&s1), slot(RAINBOW, 0), 6), Ok(Ok(())));
+    let late = Member { commits: 8, ..before };
+    assert_eq!(code(coordinator.commit(Some(&late), slot(RAINBOW, 0), 5)), ErrorCode::InvalidRequest);
+    assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(6));
 }
 
 #[test]
