@@ -13,10 +13,12 @@ use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use grower_broker::config::{BrokerConfig, BrokerConfigError, settings::Settings};
 use grower_broker::flags::Flags;
+use grower_broker::offline::{FileSystem, Trust};
 use grower_broker::{Broker, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -69,12 +71,14 @@ async fn serve(settings: Settings, level: log::Level, log: log::Writing) -> Resu
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     tokio::spawn(service::feed_watchdog());
     service::recovering();
+    let data_dir = settings.broker.data_dir.clone();
     let starting = tokio::spawn(start(settings, level));
     let broker = tokio::select! {
         started = starting => started.context("the start failed")??,
         // Whatever a start does, the next one can do again.
         () = signals.asked_to_stop() => return Ok(()),
     };
+    warn_of_file_system(&data_dir);
     let ready = ready_line(broker.listen_address(), broker.http_address());
     say(&ready);
     service::ready(&ready);
@@ -164,6 +168,17 @@ fn raise_open_files() {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     if let Err(error) = raised {
         tracing::warn!(%error, current = limit.current, "cannot raise the limit of open files");
+    }
+}
+
+/// Whoever starts a broker where records do not stay should not learn it from their loss.
+fn warn_of_file_system(data_dir: &Path) {
+    match FileSystem::of(data_dir).map(|found| (found.trust(), found)) {
+        Ok((Trust::Full, _)) => {}
+        Ok((Trust::Doubtful(why) | Trust::None(why), found)) => {
+            tracing::warn!(data_dir = %data_dir.display(), file_system = %found, "{why}");
+        }
+        Err(error) => tracing::warn!(%error, "cannot ask which file system the data directory is on"),
     }
 }
 

@@ -4,6 +4,7 @@
 mod daemon;
 
 use daemon::{Daemon, Ended, bare_command, command, run};
+use grower_broker::offline::{FileSystem, Trust};
 use grower_client::{Client, SettingSource};
 use rustix::process::Signal;
 use std::io::{ErrorKind, Read, Write};
@@ -198,6 +199,23 @@ fn an_address_that_others_can_reach_is_warned_of_once() {
     assert_eq!(stderr.iter().filter(|line| line.contains("from other machines")).count(), 1, "{stderr:#?}");
     let Ended { stderr, .. } = stop_when_ready(&mut command(dir.path()));
     assert!(!stderr.iter().any(|line| line.contains("from other machines")), "{stderr:#?}");
+}
+
+#[test] // Hostile input 55.
+fn a_file_system_where_records_do_not_stay_is_warned_of() {
+    let warning = |dir: &Path| {
+        let Ended { stderr, .. } = stop_when_ready(&mut command(dir));
+        stderr.into_iter().find(|line| line.contains("file_system="))
+    };
+    let dir = dir();
+    let trusted = FileSystem::of(dir.path()).unwrap().trust() == Trust::Full;
+    assert_eq!(warning(dir.path()).is_none(), trusted);
+    let memory = Path::new("/dev/shm");
+    if FileSystem::of(memory).is_ok_and(|found| found == FileSystem::named("tmpfs")) {
+        let dir = tempfile::tempdir_in(memory).unwrap();
+        let warned = warning(dir.path()).expect("it is told");
+        assert!(warned.contains("tmpfs") && warned.contains("records do not survive a restart"), "{warned}");
+    }
 }
 
 #[test]

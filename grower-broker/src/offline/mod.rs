@@ -8,7 +8,7 @@ pub mod backups;
 pub mod repair;
 
 pub use grower_protocol::batch::{Batch, RecordView, RecordsError};
-pub use grower_storage::disk::DiskError;
+pub use grower_storage::disk::{DiskError, FileSystem, Trust};
 pub use grower_storage::repair::AcceptedLoss;
 pub use grower_storage::verify::{Dumped, Finding};
 

@@ -4,6 +4,7 @@ use super::broker::{Answers, Reached};
 use super::machine::{Disk, Limits};
 use super::{Check, Facts, Level};
 use crate::output::{bytes_for_people, in_groups, noun};
+use grower_broker::offline::Trust;
 use std::time::Duration;
 
 /// Judges every fact that is known, in a fixed order.
@@ -60,20 +61,10 @@ fn reached(broker: &Reached, machine_alone: bool) -> Option<Check> {
 }
 
 fn file_system(disk: &Disk) -> Check {
-    let (level, advice) = match disk.file_system.as_str() {
-        "tmpfs" | "ramfs" => {
-            (Level::Bad, "this is memory: records do not survive a restart. Use a directory on a disk")
-        }
-        "nfs" | "cifs" | "smb2" => {
-            (Level::Bad, "locks and syncs of a network file system are not to be relied on: use a disk of this machine")
-        }
-        "overlay" => (
-            Level::Warning,
-            "this is a container's own layer, which goes with the container: mount a volume for the data directory",
-        ),
-        "fuse" => (Level::Warning, "what a sync means depends on the program behind it: prefer ext4 or xfs"),
-        "ext4" | "xfs" | "btrfs" | "zfs" | "f2fs" => (Level::Good, ""),
-        _ => (Level::Warning, "it is not known whether a sync means anything here: prefer ext4 or xfs"),
+    let (level, advice) = match disk.file_system.trust() {
+        Trust::Full => (Level::Good, ""),
+        Trust::Doubtful(advice) => (Level::Warning, advice),
+        Trust::None(advice) => (Level::Bad, advice),
     };
     check(level, "file system", format!("{} at {}", disk.file_system, disk.dir.display()), advice)
 }

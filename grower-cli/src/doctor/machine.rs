@@ -1,6 +1,7 @@
 //! What the machine says of itself.
 
-use rustix::fs::{statfs, statvfs};
+use grower_broker::offline::FileSystem;
+use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Disk {
     /// The directory, or the parent that is there already.
     pub(crate) dir: PathBuf,
-    pub(crate) file_system: String,
+    pub(crate) file_system: FileSystem,
     pub(crate) total: u64,
     pub(crate) free: u64,
     /// Latencies of small synced writes, sorted; the reason if there are none.
@@ -33,22 +34,6 @@ pub(crate) struct Limits {
     pub(crate) clock_kept: Option<bool>,
 }
 
-/// Names of the kinds that statfs tells by number.
-const FILE_SYSTEMS: [(u64, &str); 12] = [
-    (0xef53, "ext4"),
-    (0x5846_5342, "xfs"),
-    (0x9123_683e, "btrfs"),
-    (0x2fc1_2fc1, "zfs"),
-    (0xf2f5_2010, "f2fs"),
-    (0x0102_1994, "tmpfs"),
-    (0x8584_58f6, "ramfs"),
-    (0x794c_7630, "overlay"),
-    (0x6969, "nfs"),
-    (0xff53_4d42, "cifs"),
-    (0xfe53_4d42, "smb2"),
-    (0x6573_5546, "fuse"),
-];
-
 /// As many syncs as fit, up to so many.
 const SYNCS: usize = 200;
 const SYNCING_FOR: Duration = Duration::from_secs(2);
@@ -58,12 +43,10 @@ impl Disk {
     pub(crate) fn look(dir: &Path) -> io::Result<Self> {
         let dir = std::path::absolute(dir)?;
         let dir = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
-        let kind = statfs(dir)?.f_type as u64 & 0xffff_ffff;
-        let known = FILE_SYSTEMS.iter().find(|(number, _)| *number == kind);
         let space = statvfs(dir)?;
         Ok(Self {
             dir: dir.to_owned(),
-            file_system: known.map_or_else(|| format!("file system {kind:#x}"), |(_, name)| (*name).to_owned()),
+            file_system: FileSystem::of(dir)?,
             total: space.f_blocks.saturating_mul(space.f_frsize),
             free: space.f_bavail.saturating_mul(space.f_frsize),
             fsync: measure_syncs(dir).map_err(|error| error.to_string()),

@@ -3,12 +3,13 @@
 use super::broker::{Answers, Reached};
 use super::machine::{Disk, Limits};
 use super::*;
+use grower_broker::offline::FileSystem;
 use std::time::Duration;
 
 fn disk(file_system: &str, micros: u64) -> Disk {
     Disk {
         dir: "/srv/grower".into(),
-        file_system: file_system.to_owned(),
+        file_system: FileSystem::named(file_system),
         total: 100 << 30,
         free: 50 << 30,
         fsync: Ok(vec![Duration::from_micros(micros); 100]),

@@ -7,6 +7,7 @@
 
 mod fault;
 mod file;
+mod file_system;
 mod mem;
 
 use std::io;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use fault::{Call, Fault, FaultDisk, Faults};
 pub use file::FileDisk;
+pub use file_system::{FileSystem, Trust};
 pub use mem::MemDisk;
 
 /// A file handle that readers, the writer and the flusher share.
