@@ -6,13 +6,14 @@ mod support {
     pub(crate) mod tampered;
 }
 
+use grower_broker::offline::verify;
 use grower_client::TopicSpec;
 use grower_client::ids::Offset;
 use grower_protocol::message::{ReportDamage, Request, Response};
 use std::fs;
 use std::path::Path;
 use support::raw::{PARTITION, Raw};
-use support::tampered::{RECORDS, Served, Tampered, all, all_but, edit};
+use support::tampered::{RECORDS, SMALL_FILES, Served, Tampered, all, all_but, edit};
 
 /// Starts after the tampering: partition 0 reads as told, the rest is whole, nothing is deleted, and a second start
 /// finds the same.
@@ -135,12 +136,15 @@ async fn the_index_of_another_segment_costs_no_record() {
 
 #[tokio::test] // Hostile input 57.
 async fn the_small_files_of_a_partition_in_any_state_cost_no_record() {
-    for name in ["checkpoint", "producers.snapshot", "leader-epochs", "partition.meta"] {
+    for name in SMALL_FILES {
         for (way, change) in WAYS {
             eprintln!("{name} {way}");
-            let world = Tampered::new().await;
-            edit(&world.path(&format!("topics/events/0/{name}")), change);
-            check(&world, all()).await;
+            let world = Tampered::with(name).await;
+            let path = world.path(&format!("topics/events/0/{name}"));
+            edit(&path, change);
+            let findings = verify(world.dir.path(), |_| {}).unwrap().findings;
+            assert!(findings.iter().any(|finding| finding.path == path), "{name} {way}: {findings:?}");
+            check(&world, world.whole.clone()).await;
         }
     }
 }

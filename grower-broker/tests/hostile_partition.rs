@@ -10,7 +10,7 @@ use grower_protocol::message::*;
 use std::fs;
 use std::path::Path;
 use support::raw::{PARTITION, Raw, batch, fetch_from};
-use support::tampered::{Served, Tampered, all, edit};
+use support::tampered::{SMALL_FILES, Served, Tampered, all, edit};
 
 /// Starts after the tampering: partition 0 answers with the reason, partition 1 and the group are whole, no file of
 /// partition 0 changes, and it is whole again once the tampering is undone.
@@ -32,7 +32,7 @@ async fn check_shut(world: &Tampered, reason: &str, undo: impl FnOnce(&Tampered)
     assert_eq!(files(), tampered);
     undo(world);
     let served = world.served().await;
-    assert_eq!(served.read(0).await, all());
+    assert_eq!(served.read(0).await, world.whole);
     served.assert_the_rest_is_whole().await;
     served.broker.stop().await.unwrap();
 }
@@ -51,8 +51,8 @@ async fn refusals(served: &Served) -> Vec<Failure> {
 
 #[tokio::test] // Hostile input 62.
 async fn a_partition_with_a_file_of_a_newer_format_is_shut_and_the_rest_serves() {
-    for name in ["checkpoint", "producers.snapshot", "leader-epochs", "partition.meta"] {
-        let world = Tampered::new().await;
+    for name in SMALL_FILES {
+        let world = Tampered::with(name).await;
         let path = world.path(&format!("topics/events/0/{name}"));
         let before = fs::read(&path).unwrap();
         edit(&path, |bytes| {
@@ -93,8 +93,8 @@ async fn a_file_in_place_of_a_partitions_directory_shuts_that_partition_only() {
 
 #[tokio::test] // Hostile input 63.
 async fn a_directory_in_place_of_a_small_file_shuts_that_partition_only() {
-    for name in ["checkpoint", "partition.meta"] {
-        let world = Tampered::new().await;
+    for name in SMALL_FILES {
+        let world = Tampered::with(name).await;
         let path = world.path(&format!("topics/events/0/{name}"));
         let before = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();

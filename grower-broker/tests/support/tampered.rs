@@ -2,16 +2,25 @@
 #![allow(dead_code, reason = "each test that includes this uses a part of it")]
 
 use grower_broker::{Broker, BrokerConfig};
-use grower_client::ids::{Offset, PartitionId};
+use grower_client::ids::{Offset, PartitionId, Timestamp};
 use grower_client::{Client, ConsumeError, OffsetSpec, Record, StartFrom, TopicSpec, transport};
+use grower_storage::compaction::CompactionPolicy;
+use grower_storage::disk::FileDisk;
+use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace};
+use grower_storage::repair::{Acceptance, accept_loss};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// Longer than anything takes here; only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(30);
+
+/// All small files that a partition may have.
+pub(crate) const SMALL_FILES: [&str; 6] =
+    ["checkpoint", "producers.snapshot", "leader-epochs", "partition.meta", "compaction", "accepted-losses"];
 
 /// Records in each partition; three segments.
 pub(crate) const RECORDS: u64 = 10;
@@ -21,6 +30,8 @@ pub(crate) const GROUP: &str = "readers";
 /// Two partitions of `RECORDS` batches of one record, in segments of four, and a group that has committed 3 in each.
 pub(crate) struct Tampered {
     pub(crate) dir: TempDir,
+    /// What a consumer gets of partition 0 before anything is tampered with.
+    pub(crate) whole: Vec<String>,
     /// All files as the clean stop left them.
     before: BTreeMap<PathBuf, Vec<u8>>,
 }
@@ -47,7 +58,40 @@ impl Tampered {
         served.client.admin().reset_group(GROUP, committed).await.unwrap();
         served.broker.stop().await.unwrap();
         let before = files(dir.path());
-        Self { dir, before }
+        Self { dir, whole: all(), before }
+    }
+
+    /// The same, but partition 0 was compacted, and a repair gave up its record 5: it has every small file there is.
+    pub(crate) async fn with_a_past() -> Self {
+        let world = Self::new().await;
+        let disk = Arc::new(FileDisk::new(world.dir.path()));
+        let dir = world.path("topics/events/0");
+        let topic_id = DiskLog::owner(&*disk, &dir).unwrap().unwrap();
+        let place = LogPlace { dir: dir.clone(), topic_id, partition: PartitionId::new(0), cut_dir: None };
+        let options = LogOptions { segment_bytes: 4_000, ..LogOptions::default() }; // No segment takes two of them.
+        let (mut log, _) = DiskLog::open(disk.clone(), place, options, Timestamp::default()).unwrap();
+        let policy =
+            CompactionPolicy { min_dirty_permille: 0, min_lag_ms: 0, delete_retention_ms: 0, keys_bytes: 1 << 20 };
+        let pass = log.compaction(&policy, Offset::MAX, Timestamp::MAX).expect("a pass is due");
+        let mut pass = pass.survey(&|| true).unwrap();
+        while let Some(done) = pass.step(&|| true).unwrap() {
+            assert!(log.publish(done).unwrap());
+        }
+        log.checkpoint(Timestamp::default()).unwrap();
+        drop(log);
+        edit(&world.log(4), |bytes| bytes[world.batch(5).end - 1] ^= 1);
+        let acceptance = Acceptance { by: "ada".into(), at: Timestamp::default() };
+        let given_up = Offset::new(5)..Offset::new(6);
+        let losses = accept_loss(&*disk, &dir, &world.path("cut"), &[given_up], &acceptance).unwrap();
+        assert_eq!(losses.len(), 1);
+        let whole = all().into_iter().filter(|offset| offset != "5").collect();
+        let before = files(world.dir.path());
+        Self { before, whole, ..world }
+    }
+
+    /// One that has a small file of this name.
+    pub(crate) async fn with(name: &str) -> Self {
+        if matches!(name, "compaction" | "accepted-losses") { Self::with_a_past().await } else { Self::new().await }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

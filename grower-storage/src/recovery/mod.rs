@@ -67,6 +67,7 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
     let cleaned_end = finish_compaction(context, report)?;
     let Some(mut directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
     if directory.has(AcceptedLosses::NAME) {
+        load_or_note::<AcceptedLosses>(disk, place, report)?; // What a later version began, it has to finish.
         repair::finish(disk, &place.dir)?;
         directory = Directory::list(disk, &place.dir)?.unwrap_or(directory);
     }

@@ -204,6 +204,29 @@ fn no_flipped_bit_costs_a_topic_in_silence() {
     assert!(0 < refused);
 }
 
+#[test] // Hostile input 57.
+fn no_shortened_or_lengthened_file_costs_a_topic_in_silence() {
+    let disk = full();
+    let expected = images().pop().unwrap();
+    for path in disk.files() {
+        let length = disk.map(&path).unwrap().as_ref().len();
+        for changed in (0..length).chain([length + 1, length + 5_000]) {
+            let copy = copy_of(&disk);
+            copy.edit(&path, |bytes| bytes.resize(changed, 0xa5)).unwrap();
+            match open(copy) {
+                Ok(store) => assert_eq!(*store.image(), expected, "{} of {changed} bytes", path.display()),
+                Err(_) => assert!(path.starts_with(dir().join(DIR))),
+            }
+        }
+        if path.ends_with(SNAPSHOT) {
+            let copy = copy_of(&disk);
+            copy.edit(&path, Vec::clear).unwrap();
+            let named = crate::metadata::check_files(&copy, dir()).unwrap();
+            assert!(named.iter().any(|finding| finding.path == path), "{named:?}");
+        }
+    }
+}
+
 #[test]
 fn no_missing_file_costs_a_topic_in_silence() {
     let disk = full();
