@@ -38,6 +38,6 @@ fn group_line(group: &GroupInspection, rows: &[progress::Progress]) -> GroupLine
         state: group.group.state,
         members: group.group.members.len() as u64,
         lag,
-        lag_ms,
+        lag_ms: lag_ms.filter(|_| !group.is_in_brief()),
     }
 }

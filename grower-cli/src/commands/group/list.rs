@@ -62,3 +62,26 @@ fn to_json((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) 
         "lag_ms": lag_ms.filter(|_| known),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grower_client::ids::GroupId;
+    use grower_client::{GroupDescription, GroupState};
+
+    #[test]
+    fn a_group_that_is_too_large_for_an_answer_claims_no_lag() {
+        let group = GroupDescription {
+            group: GroupId::new("huge").unwrap(),
+            state: GroupState::Stable,
+            epoch: 1,
+            assignor: "range".to_owned(),
+            members: Vec::new(),
+            offsets: Vec::new(),
+        };
+        let seen = GroupInspection { group, members: Vec::new() };
+        assert_eq!(to_row((&seen, (0, Some(0)))), ["huge", "stable", "many", "", ""]);
+        let json = to_json((&seen, (0, Some(0))));
+        assert_eq!(json, json!({"group": "huge", "state": "stable", "members": null, "lag": null, "lag_ms": null}));
+    }
+}
