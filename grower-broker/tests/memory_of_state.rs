@@ -7,13 +7,15 @@ mod support {
     pub mod raw;
 }
 
-use grower_protocol::batch::ProducerStamp;
+use grower_protocol::batch::{BatchBuilder, BatchReader, ProducerStamp, Record};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::*;
 use grower_protocol::message::*;
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpStream as BlockingStream;
-use support::daemon::Daemon;
+use std::time::{Duration, Instant};
+use support::daemon::{Daemon, command};
 use support::process::resident_high;
 use support::raw::*;
 use tokio::net::TcpStream;
@@ -169,12 +171,76 @@ async fn of_a_flood_of_producers_the_longest_silent_are_forgotten_and_nobody_is_
     flood.join_all().await;
     check_resident(&daemon);
     // Those of the last second count as active; after that there is room for others.
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(30);
     while SHARE < remembered(&daemon, "producers") {
-        assert!(std::time::Instant::now() < until, "{} bytes are remembered", remembered(&daemon, "producers"));
+        assert!(Instant::now() < until, "{} bytes are remembered", remembered(&daemon, "producers"));
     }
     let batch = batch_of(Codec::None, &["goes on"], Some(stamp(client.producer_id().await)));
     let first = client.produce(topic, Acks::All, &batch).await.unwrap();
     assert_eq!(client.produce(topic, Acks::All, &batch).await.unwrap().base_offset, first.base_offset, "a retry");
+    daemon.terminate();
+}
+
+/// More keys than fit what a pass may take for them: a quarter of the budget, 25 bytes each.
+const KEYS: u32 = 200_000;
+const _: () = assert!(BUDGET / 4 < KEYS as usize * 25);
+
+/// One record for each of these keys.
+fn keyed(keys: std::ops::Range<u32>, value: &'static str) -> bytes::BytesMut {
+    let mut batch = BatchBuilder::new(Codec::None);
+    for key in keys {
+        let (key, value) = (Some(key.to_be_bytes().to_vec().into()), Some(value.into()));
+        batch.push(&Record { timestamp: now(), key, value, ..Record::default() });
+    }
+    batch.build(None)
+}
+
+/// How many records the log holds, and the keys whose last value is this one.
+async fn read(client: &mut Client, topic: TopicId, wanted: &[u8]) -> (usize, HashSet<Vec<u8>>) {
+    let end = client.list_offset(topic, OffsetSpec::End).await.unwrap().offset.unwrap();
+    let (mut at, mut count, mut keys) = (0, 0, HashSet::new());
+    while at < end.value() {
+        let records = client.fetch(fetch_from(topic, at)).await.1;
+        for batch in BatchReader::new(records).map(Result::unwrap) {
+            at = batch.header().next_offset().value();
+            for record in batch.records(1 << 24).unwrap().map(Result::unwrap) {
+                count += 1;
+                let (key, wanted) = (record.key.unwrap().to_vec(), record.value.as_deref() == Some(wanted));
+                if wanted {
+                    keys.insert(key)
+                } else {
+                    keys.remove(&key)
+                };
+            }
+        }
+    }
+    (count, keys)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_keys_than_fit_are_compacted_within_the_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    let daemon =
+        Daemon::start_command(command.args(["--memory", "16MiB"]).env("GROWER__DISK__RETENTION_CHECK", "10ms"));
+    let mut client = connect(&daemon).await;
+    let configs = [("cleanup.policy", "compact"), ("segment.bytes", "1MiB"), ("min.cleanable.dirty.ratio", "0")];
+    let topic = client.create_topic("profiles", 1, &[("flush", "os"), configs[0], configs[1], configs[2]]).await;
+    for value in ["first", "later"] {
+        for first in (0..KEYS).step_by(10_000) {
+            client.produce(topic, Acks::Leader, &keyed(first..first + 10_000, value)).await.unwrap();
+        }
+    }
+    let most = KEYS as usize + KEYS as usize / 4; // The last segment stays as it is.
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (count, keys) = read(&mut client, topic, b"later").await;
+        assert_eq!(keys.len(), KEYS as usize, "the last value of each key is there");
+        if count <= most {
+            break;
+        }
+        assert!(Instant::now() < until, "{count} records are left");
+    }
+    check_resident(&daemon);
     daemon.terminate();
 }

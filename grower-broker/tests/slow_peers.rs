@@ -10,6 +10,7 @@ use grower_broker::{Broker, BrokerConfig};
 use grower_client::Client;
 use grower_protocol::ids::TopicId;
 use grower_protocol::message::*;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::net::SocketAddr;
 use std::time::Duration;
 use support::daemon::{Daemon, command};
@@ -172,6 +173,30 @@ async fn a_connection_too_many_is_told_so_and_has_a_place_once_another_closes() 
     drop(first);
     let again = async { while Client::connect(address.to_string()).await.is_err() {} };
     tokio::time::timeout(DEADLINE, again).await.expect("the place is free again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_descriptors_for_more_connections_those_that_are_there_are_served_and_later_ones_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(dir.path(), &[]);
+    let mut served = connect(daemon.listen).await;
+    let topic = served.create_topic("events", 1, &[]).await;
+    served.produce(topic, Acks::All, &batch(&["before"])).await.unwrap();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap().count() as u64;
+    let limit = Rlimit { current: Some(open + 4), maximum: Some(open + 4) };
+    prlimit(Some(Pid::from_child(&daemon.child)), Resource::Nofile, limit).unwrap();
+
+    let mut hogs = Vec::new();
+    for _ in 0..16 {
+        hogs.push(TcpStream::connect(daemon.listen).await.unwrap());
+    }
+    daemon.wait_for("cannot accept a connection");
+    served.produce(topic, Acks::All, &batch(&["meanwhile"])).await.unwrap();
+    drop(hogs);
+    let later = async { connect(daemon.listen).await.values(topic, 0).await };
+    let later = tokio::time::timeout(DEADLINE, later).await.expect("it is accepted");
+    assert_eq!(later, ["before", "meanwhile"]);
+    daemon.terminate();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
