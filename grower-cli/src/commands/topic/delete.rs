@@ -1,23 +1,30 @@
 //! `topic delete NAME`.
 
 use crate::arguments::Output;
-use crate::output::Out;
+use crate::output::{Out, confirmed, escaped};
 use crate::session::Session;
+use anyhow::ensure;
 use clap::Args;
 use std::io::Write;
 
 /// Delete a topic with all its records
 ///
 /// There is no way back: a topic created again under the same name is another one, and starts empty.
+/// On a terminal it asks first.
 #[derive(Debug, Args)]
 #[command(after_help = "JSON: {\"topic\",\"deleted\":true}")]
 pub struct Delete {
     /// The topic
     name: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
 }
 
 impl Delete {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let question = format!("delete topic {} with all its records, for good?", escaped(&self.name));
+        ensure!(self.yes || confirmed(&question)?, "nothing was deleted");
         session.client.admin().delete_topic(&self.name).await?;
         let mut out = Out::stdout();
         match session.output {

@@ -1,4 +1,4 @@
-//! `top` on a terminal: however it ends, the terminal is as it was.
+//! Commands on a terminal: however `top` ends, the terminal is as it was, and what is deleted for good is asked about.
 
 mod kit;
 
@@ -40,9 +40,9 @@ impl Terminal {
         Self { keyboard, line, shown }
     }
 
-    fn run(&self, broker: &Served) -> Child {
+    fn run(&self, broker: &Served, command: &str) -> Child {
         let end = || self.line.try_clone().unwrap();
-        broker.cli("top").stdin(end()).stdout(end()).stderr(end()).spawn().unwrap()
+        broker.cli(command).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap()
     }
 
     fn shows(&self, text: &str) -> bool {
@@ -64,7 +64,7 @@ fn check(end: impl Fn(&mut Terminal, &Child)) {
     broker.ok("topic create rainbow", b"");
     let mut terminal = Terminal::open();
     assert!(!terminal.is_raw());
-    let mut top = terminal.run(&broker);
+    let mut top = terminal.run(&broker, "top");
     until("the view", || terminal.shows(ANOTHER_SCREEN) && terminal.shows("rainbow"));
     assert!(terminal.is_raw());
     end(&mut terminal, &top);
@@ -95,10 +95,30 @@ fn old_figures_are_not_passed_off_as_new_when_the_broker_is_gone() {
     let mut broker = Served::start();
     broker.ok("topic create rainbow", b"");
     let mut terminal = Terminal::open();
-    let mut top = terminal.run(&broker);
+    let mut top = terminal.run(&broker, "top");
     until("the view", || terminal.shows("rainbow"));
     broker.stop();
     until("a word about it", || terminal.shows("no answer for"));
     terminal.keyboard.write_all(b"q").unwrap();
     assert!(top.wait().unwrap().success());
+}
+
+#[test]
+fn a_topic_is_deleted_on_a_terminal_only_after_a_yes() {
+    let broker = Served::start();
+    broker.ok("topic create rainbow", b"");
+    let answered = |command: &str, answer: &[u8]| {
+        let mut terminal = Terminal::open();
+        let mut asking = terminal.run(&broker, command);
+        until("the question", || answer.is_empty() || terminal.shows("[y/N]"));
+        terminal.keyboard.write_all(answer).unwrap();
+        let deleted = asking.wait().unwrap().success();
+        assert_eq!(!broker.ok("topic list --output json", b"").starts_with(b"[]"), !deleted);
+        deleted
+    };
+    assert!(!answered("topic delete rainbow", b"\n"));
+    assert!(!answered("topic delete rainbow", b"no\n"));
+    assert!(answered("topic delete rainbow", b"y\n"));
+    broker.ok("topic create rainbow", b"");
+    assert!(answered("topic delete rainbow --yes", b""));
 }
