@@ -2,7 +2,12 @@
 
 mod compaction_kit;
 
-use compaction_kit::{POLICY, World};
+use compaction_kit::{DIR, POLICY, World};
+use grower_protocol::batch::BatchReader;
+use grower_protocol::ids::Offset;
+use grower_storage::log::{Log, ReadError};
+use grower_storage::verify::verify;
+use std::path::Path;
 
 fn some(value: &str) -> Option<&str> {
     Some(value)
@@ -89,6 +94,39 @@ fn while_what_was_interrupted_is_finished() {
             if opened {
                 break; // There was nothing more to interrupt.
             }
+        }
+    }
+}
+
+/// The old files and the new may then stand side by side, and nothing says which of them count.
+#[test]
+fn and_the_manifest_rots_before_it_comes_back() {
+    for after in 0.. {
+        let mut world = world();
+        let expected = world.last_values();
+        world.faults.lose_power_after(world.faults.mutations() + after);
+        let ended = world.compact(&POLICY).is_ok();
+        world.memory.crash();
+        world.faults.heal();
+        let manifest = Path::new(DIR).join("compaction");
+        world.memory.edit(&manifest, |bytes| bytes[20] ^= 1).unwrap();
+        let findings = verify(&world.memory, Path::new(DIR), |_| {}).unwrap().findings;
+        assert!(findings.iter().any(|finding| finding.path == manifest), "{findings:?}");
+        assert!(world.try_reopen());
+        for offset in expected {
+            match world.log.reader().read(offset, 1, Offset::MAX) {
+                Ok(slices) => {
+                    let batches = BatchReader::new(slices[0].read().unwrap()).map(Result::unwrap);
+                    let mut records = batches
+                        .flat_map(|batch| batch.records(1 << 20).unwrap().map(Result::unwrap).collect::<Vec<_>>());
+                    assert!(records.any(|record| record.offset == offset), "{offset} is lost in silence, {after}");
+                }
+                Err(ReadError::Corrupt { offsets, .. }) => assert!(offsets.contains(&offset)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        if ended {
+            return;
         }
     }
 }

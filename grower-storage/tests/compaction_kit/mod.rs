@@ -221,6 +221,13 @@ impl World {
         self.read_from(self.start)
     }
 
+    /// Where the last record of each key is that has a value.
+    pub(crate) fn last_values(&self) -> Vec<Offset> {
+        let last: BTreeMap<_, _> = self.history.iter().map(|put| (put.key.clone(), put)).collect();
+        let kept = last.values().filter(|put| put.value.is_some() && self.start <= put.offset);
+        kept.map(|put| Offset::new(put.offset)).collect()
+    }
+
     /// `key=value` of what can be read, in order; a tombstone has no value.
     pub(crate) fn listing(&self) -> String {
         let shown = |put: &Put| {
