@@ -29,7 +29,12 @@ impl Mark {
     /// Reads the mark of this follower in a record's headers.
     fn of(record: &ConsumerRecord, follower: &str) -> Option<Self> {
         let header = record.headers.iter().find(|header| header.name.as_ref() == HEADER.as_bytes())?;
-        let text = std::str::from_utf8(header.value.as_deref()?).ok()?;
+        Self::parse(header.value.as_deref()?, follower)
+    }
+
+    /// Anybody may write such a header: what is no mark of ours says nothing.
+    fn parse(value: &[u8], follower: &str) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
         let (incarnation, start) = text.strip_prefix(follower)?.strip_prefix(':')?.split_once(':')?;
         Some(Self { incarnation: incarnation.parse().ok()?, start: start.parse().ok()? })
     }
@@ -59,4 +64,39 @@ pub(crate) async fn marks_after(
         consumer.close().await?;
     }
     Ok(marks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_anybody_may_write_is_a_mark_of_ours_or_nothing() {
+        let mark = Mark { incarnation: u32::MAX, start: u64::MAX };
+        let (_, sound) = mark.header("me:1");
+        assert_eq!(Mark::parse(sound.as_bytes(), "me:1"), Some(mark));
+        let hostile: [&[u8]; 13] = [
+            b"",
+            b":",
+            b"::",
+            b"me:1",
+            b"me:1:",
+            b"me:1::",
+            b"me:1:1",
+            b"me:1:1:",
+            b"me:1:-1:1",
+            b"me:1:1:1:1",
+            b"me:1:4294967296:1",
+            b"me:1:1:18446744073709551616",
+            b"me:1:1:\xff",
+        ];
+        for value in hostile {
+            assert_eq!(Mark::parse(value, "me:1"), None, "{value:?}");
+        }
+        for cut in 0..sound.len() {
+            let parsed = Mark::parse(&sound.as_bytes()[..cut], "me:1");
+            assert!(parsed.is_none_or(|parsed| parsed.incarnation == u32::MAX), "{parsed:?}");
+        }
+        assert_eq!(Mark::parse(sound.as_bytes(), "me"), None, "another follower, whose name begins like ours");
+    }
 }

@@ -57,7 +57,7 @@ impl Tail {
         if let Some(file) = find(path, place)? {
             return Self::at(path, Open::new(file, place.incarnation)?, place.offset(), limit);
         }
-        let mut tail = Self::at(path, Open::new(File::open(path)?, place.incarnation + 1)?, 0, limit)?;
+        let mut tail = Self::at(path, Open::new(File::open(path)?, place.incarnation.wrapping_add(1))?, 0, limit)?;
         tail.gap = Some(place.offset());
         Ok(tail)
     }
@@ -127,7 +127,7 @@ impl Tail {
 
     fn go_on_with(&mut self, next: File) -> io::Result<Step> {
         let last = self.splitter.finish().into_iter().collect();
-        let next = Open::new(next, self.open.incarnation + 1)?;
+        let next = Open::new(next, self.open.incarnation.wrapping_add(1))?;
         self.seen = Fingerprint::take(&next.file, 0)?;
         self.splitter.restart(0);
         self.silent_since = None;

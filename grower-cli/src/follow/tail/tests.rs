@@ -205,3 +205,45 @@ fn two_followers_of_one_file_are_one_too_many() {
     drop(first);
     assert!(begin().is_ok());
 }
+
+#[test]
+fn a_note_with_any_content_is_refused_or_gone_on_from() {
+    let mut stage = Stage::new();
+    stage.append("app.log", "one\ntwo\n");
+    let mut tail = stage.follow();
+    stage.read(&mut tail);
+    stage.note(&tail);
+    let note = Keeper::path_for(&stage.log(), "events");
+    let sound = fs::read(&note).unwrap();
+    let mut start = |content: &[u8]| {
+        fs::write(&note, content).unwrap();
+        let Ok(place) = Keeper::load(&note) else { return false };
+        let mut tail = Tail::start(&stage.log(), place.as_ref(), 1000).unwrap();
+        stage.read(&mut tail);
+        true
+    };
+    assert!(start(&sound));
+    for at in 0..sound.len() {
+        assert!(!start(&sound[..at]), "cut at {at}");
+        for byte in [0, b'9', b'-', b'"', 0xff] {
+            let mut changed = sound.clone();
+            changed[at] = byte;
+            start(&changed);
+        }
+    }
+    // The greatest that each number can be, and more.
+    let text = String::from_utf8(sound).unwrap();
+    let numbers = text.match_indices(|letter: char| letter.is_ascii_digit());
+    for (at, _) in numbers {
+        for most in [u32::MAX.to_string(), u64::MAX.to_string(), "1".repeat(400)] {
+            start(format!("{}{most}{}", &text[..at], &text[at + 1..]).as_bytes());
+        }
+    }
+    // After the last number that a file can have comes the first.
+    fs::write(&note, text.replace("\"incarnation\":0", "\"incarnation\":4294967295")).unwrap();
+    stage.rename("app.log", "app.log.1");
+    stage.append("app.log", "three\n");
+    let mut tail = stage.resume();
+    assert_eq!(stage.read(&mut tail), ["three"]);
+    assert_eq!(tail.current().incarnation, 0);
+}
