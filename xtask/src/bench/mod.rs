@@ -15,6 +15,7 @@
 //! It runs through all of a row's rounds, while a limit program has the processor and while everything is read back as well.
 
 mod amounts;
+pub(crate) mod deaf;
 mod demands;
 mod latencies;
 pub(crate) mod ledger;

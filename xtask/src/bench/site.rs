@@ -54,7 +54,17 @@ pub(crate) fn release_build() -> PathBuf {
 impl Daemon {
     /// Starts it and waits until it serves.
     pub(crate) async fn start(program: &Path, data_dir: &Path) -> anyhow::Result<Self> {
+        Self::start_with(&[], program, data_dir).await
+    }
+
+    /// With these settings, by their names in the environment.
+    pub(crate) async fn start_with(
+        settings: &[(&str, &Path)],
+        program: &Path,
+        data_dir: &Path,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
+        command.envs(settings.iter().copied());
         command.arg("--data-dir").arg(data_dir).args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
         let began = Instant::now();
         let mut child = command

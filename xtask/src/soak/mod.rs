@@ -29,8 +29,8 @@ use tokio::time::{Instant, sleep};
 #[derive(Args)]
 #[command(
     after_help = "Loads: batched, single, compressed and leader-acked producers, each against a ledger; a flood with \
-retention at work; a group whose members come and go, some without a word; a slow consumer; topics that are created and \
-deleted; HTTP scrapes; idle connections.
+retention at work; a group whose members come and go, some without a word; a slow consumer, and some that never read; topics that are \
+created and deleted; a compacted topic; backups; HTTP scrapes; idle connections.
 
 Exits 1 if a load fails, if an acknowledged record is missing, or if in the last third of the time memory or descriptors \
 are more than 10 % (and 8 MiB, or 8 descriptors) above the middle third, medians compared."
@@ -57,8 +57,9 @@ impl Soak {
         let directory = real_directory(self.dir.as_deref(), "soak-")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(unless_interrupted(async {
-            let data_dir = directory.path().join("broker");
-            let daemon = Daemon::start(&release_build(), &data_dir).await?;
+            let (data_dir, backups) = (directory.path().join("broker"), directory.path().join("backups"));
+            let settings = [("GROWER__BACKUP__DIR", backups.as_path())];
+            let daemon = Daemon::start_with(&settings, &release_build(), &data_dir).await?;
             let place = Place { site: daemon.site().clone(), http: daemon.http().to_owned(), data_dir };
             let soaked = soak(&place, Duration::from_secs(self.every), |elapsed, _| duration <= elapsed).await;
             let last_words = daemon.last_words().await?;

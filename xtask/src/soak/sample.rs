@@ -23,13 +23,14 @@ pub(super) struct Sample {
     joins: u64,
     topics: u64,
     scrapes: u64,
+    backups: u64,
     /// Records acknowledged and consumed a second, since the look before.
     rates: (f64, f64),
 }
 
 impl Sample {
     pub(super) const HEADINGS: &str = "  time  acked/s   read/s  memory MiB  descriptors  threads  disk MiB   joins  \
-                                       topics  scrapes";
+                                       topics  scrapes  backups";
 
     pub(super) fn take(place: &Place, at: Duration, tally: &Tally, before: Option<&Self>) -> anyhow::Result<Self> {
         let process = place.site.process;
@@ -44,6 +45,7 @@ impl Sample {
             joins: tally.joins.get(),
             topics: tally.topics.get(),
             scrapes: tally.scrapes.get(),
+            backups: tally.backups.get(),
             rates: (0.0, 0.0),
         };
         let (then, acknowledged, consumed) =
@@ -57,11 +59,11 @@ impl Sample {
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, resident, descriptors, threads, disk, joins, topics, scrapes, .. } = self;
+        let Self { at, resident, descriptors, threads, disk, joins, topics, scrapes, backups, .. } = self;
         let (seconds, acked, read) = (at.as_secs(), self.rates.0, self.rates.1);
         let (resident, disk) = (*resident as f64 / f64::from(1 << 20), disk >> 20);
         write!(f, "{seconds:>5}s {acked:>8.0} {read:>8.0} {resident:>11.1} {descriptors:>12} {threads:>8} {disk:>9}")?;
-        write!(f, " {joins:>7} {topics:>7} {scrapes:>8}")
+        write!(f, " {joins:>7} {topics:>7} {scrapes:>8} {backups:>8}")
     }
 }
 

@@ -33,4 +33,9 @@ impl Stop {
         let _ = timeout(duration, self.0.wait_for(|stopped| *stopped)).await.is_ok();
         !self.has_come()
     }
+    /// Waits until it is over.
+    pub(super) async fn come(&mut self) {
+        // Also over when nobody is left to tell.
+        let _ = self.0.wait_for(|stopped| *stopped).await.is_ok();
+    }
 }

@@ -14,6 +14,11 @@ pub(super) struct Tally {
     /// Topics created, written to, read and deleted.
     pub(super) topics: Count,
     pub(super) scrapes: Count,
+    /// Times that each key of the compacted topic was written.
+    pub(super) rounds: Count,
+    pub(super) backups: Count,
+    /// Consumers that never read what they asked for.
+    pub(super) stuck: Count,
     group: Mutex<BTreeMap<u32, u64>>,
 }
 

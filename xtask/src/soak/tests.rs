@@ -6,8 +6,10 @@ use grower_broker::{Broker, BrokerConfig};
 #[test]
 fn all_loads_together_get_on_and_what_they_wrote_is_there() {
     let directory = tempfile::tempdir().unwrap();
-    let mut config = BrokerConfig::at(directory.path());
+    let data_dir = directory.path().join("broker");
+    let mut config = BrokerConfig::at(&data_dir);
     config.disk_reserve_bytes = Some(1 << 20);
+    config.backup_dir = Some(directory.path().join("backups"));
     let any = Some("127.0.0.1:0".parse().unwrap());
     (config.listen, config.http) = (any, any);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -16,10 +18,11 @@ fn all_loads_together_get_on_and_what_they_wrote_is_there() {
         let place = Place {
             site: Site { address: broker.listen_address().unwrap().to_string(), process: std::process::id() },
             http: broker.http_address().unwrap().to_string(),
-            data_dir: directory.path().to_owned(),
+            data_dir,
         };
         let all_have_done_something = |_, tally: &Tally| {
-            let seen = [&tally.acknowledged, &tally.consumed, &tally.joins, &tally.topics, &tally.scrapes];
+            let Tally { acknowledged, consumed, joins, topics, scrapes, rounds, backups, stuck, .. } = tally;
+            let seen = [acknowledged, consumed, joins, topics, scrapes, rounds, backups, stuck];
             seen.into_iter().all(|count| 0 < count.get())
         };
         let samples = soak(&place, Duration::from_millis(100), all_have_done_something).await.unwrap();

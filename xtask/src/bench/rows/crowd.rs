@@ -2,6 +2,7 @@
 //! who produces: the same work with them and without them, in turns of a second, since a disk's tail changes by the second.
 
 use super::{Ground, mib, millis};
+use crate::bench::deaf::Deaf;
 use crate::bench::latencies::Latencies;
 use crate::bench::ledger::Ledger;
 use crate::bench::machine;
@@ -11,17 +12,10 @@ use crate::bench::site::Site;
 use crate::bench::values::Identity;
 use crate::bench::writers::{Writing, read_back};
 use anyhow::{Context as _, ensure};
-use async_trait::async_trait;
 use grower_client::ids::PartitionId;
-use grower_client::transport::{Connection, Tcp, Transport};
 use grower_client::{Client, Consumer, Durability, Producer, Record, StartFrom};
-use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -169,84 +163,5 @@ async fn until(site: &Site, enough: impl Fn(u64) -> bool) -> anyhow::Result<()> 
         }
         ensure!(began.elapsed() < Duration::from_secs(30), "{there} connections");
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Connections that hear their first words and then nothing: what is sent after them waits with the sender.
-#[derive(Clone, Default)]
-struct Deaf(Arc<Mutex<Vec<Weak<Line>>>>);
-
-/// One of them, until it hangs up; with whoever waits for more.
-type Line = Mutex<(Option<Box<dyn Connection>>, Option<Waker>)>;
-
-impl Deaf {
-    /// Closes all, as if their process had ended.
-    fn hang_up(&self) {
-        for line in lock(&self.0).drain(..).filter_map(|line| line.upgrade()) {
-            let (stream, waiting) = std::mem::take(&mut *lock(&line));
-            drop(stream);
-            waiting.into_iter().for_each(Waker::wake);
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[async_trait]
-impl Transport for Deaf {
-    async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>> {
-        let line = Arc::new(Line::new((Some(Tcp.connect(address).await?), None)));
-        lock(&self.0).push(Arc::downgrade(&line));
-        Ok(Box::new(Ear { line, left: 64 << 10 }))
-    }
-}
-
-struct Ear {
-    line: Arc<Line>,
-    left: usize,
-}
-
-impl Ear {
-    fn poll<T>(&self, poll: impl FnOnce(Pin<&mut dyn Connection>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match &mut lock(&self.line).0 {
-            Some(stream) => poll(Pin::new(&mut **stream)),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-}
-
-impl AsyncRead for Ear {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let room = into.remaining().min(self.left);
-        let read = self.poll(|stream| {
-            if room == 0 {
-                return Poll::Pending; // Until it hangs up.
-            }
-            let mut some = ReadBuf::new(into.initialize_unfilled_to(room));
-            stream.poll_read(cx, &mut some).map_ok(|()| some.filled().len())
-        });
-        if read.is_pending() {
-            lock(&self.line).1 = Some(cx.waker().clone());
-        }
-        read.map_ok(|heard| {
-            into.advance(heard);
-            self.left -= heard;
-        })
-    }
-}
-
-impl AsyncWrite for Ear {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll(|stream| stream.poll_write(cx, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(|stream| stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(|stream| stream.poll_shutdown(cx))
     }
 }

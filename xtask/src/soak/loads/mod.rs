@@ -1,11 +1,14 @@
 //! What the daemon has to bear, all at once.
 
+mod backups;
 mod churn;
+mod compacted;
 mod group;
 mod idle;
 mod scrape;
 mod slow;
 mod stream;
+mod stuck;
 
 pub(super) use group::finish as finish_group;
 
@@ -23,7 +26,10 @@ pub(super) enum Load {
     Stream(Stream),
     Members { steady: bool },
     Slow,
+    Stuck,
     Churn,
+    Compacted,
+    Backups,
     Scrape,
     Idle,
 }
@@ -31,9 +37,9 @@ pub(super) enum Load {
 impl Load {
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let steady = Self::Members { steady: true };
-        let others =
-            [steady, steady, Self::Members { steady: false }, Self::Slow, Self::Churn, Self::Scrape, Self::Idle];
-        stream::STREAMS.into_iter().map(Self::Stream).chain(others)
+        let members = [steady, steady, Self::Members { steady: false }];
+        let others = [Self::Slow, Self::Stuck, Self::Churn, Self::Compacted, Self::Backups, Self::Scrape, Self::Idle];
+        stream::STREAMS.into_iter().map(Self::Stream).chain(members).chain(others)
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -41,7 +47,10 @@ impl Load {
             Self::Stream(stream) => stream.topic,
             Self::Members { .. } => "a member of the group",
             Self::Slow => "the slow consumer",
+            Self::Stuck => "consumers that never read",
             Self::Churn => "topics that come and go",
+            Self::Compacted => "the compacted topic",
+            Self::Backups => "backups",
             Self::Scrape => "scrapes",
             Self::Idle => "idle connections",
         }
@@ -63,7 +72,10 @@ impl Load {
             Self::Members { steady: true } => group::stay(site, stop, tally).await?,
             Self::Members { steady: false } => group::come_and_go(site, stop, tally).await?,
             Self::Slow => slow::run(site, stop, tally).await?,
+            Self::Stuck => stuck::run(site, stop, tally).await?,
             Self::Churn => churn::run(site, stop, tally).await?,
+            Self::Compacted => compacted::run(site, stop, tally).await?,
+            Self::Backups => backups::run(site, stop, tally).await?,
             Self::Scrape => scrape::run(&place.http, stop, tally).await?,
             Self::Idle => idle::run(site, stop).await?,
         }
