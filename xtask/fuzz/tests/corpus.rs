@@ -40,6 +40,13 @@ fn no_bytes_are_too_strange_for_any_target() {
 }
 
 #[test]
+fn something_is_kept_for_every_target() {
+    for target in TARGETS {
+        assert!(!corpus::inputs(target.name).unwrap().is_empty(), "cargo xtask fuzz {} --keep", target.name);
+    }
+}
+
+#[test]
 fn nothing_is_kept_for_a_target_that_is_gone() {
     let kept = fs::read_dir(corpus::dir("")).unwrap().map(|entry| entry.unwrap().file_name());
     let names: BTreeSet<_> = TARGETS.iter().map(|target| target.name.to_owned()).collect();

@@ -1,8 +1,10 @@
-//! An index file.
+//! An index file, whole or the part of it that a growing index reads back.
 
 use super::pieces::Pieces;
 use crate::Target;
-use grower_index::{ENTRY_LENGTH, Entry, Even, SegmentIndex, StoredIndex, Wanted};
+use grower_index::{
+    ENTRY_LENGTH, Entry, Even, GrowingIndex, Mark, SegmentIndex, SparseIndex, StoredIndex, Wanted, Window,
+};
 
 pub(super) const INDEX: Target = Target {
     name: "index",
@@ -11,6 +13,17 @@ pub(super) const INDEX: Target = Target {
     seeds,
     allocates: 1 << 20,
 };
+
+pub(super) const INDEX_RUN: Target = Target {
+    name: "index-run",
+    about: "what a growing index reads back of its file: the same, and without any of it the search begins with the run",
+    run: run_read_back,
+    seeds: runs,
+    allocates: 1 << 20,
+};
+
+/// How many entries memory holds one of.
+const RUN: usize = 3;
 
 fn run(input: &[u8]) {
     let mut pieces = Pieces(input);
@@ -35,8 +48,49 @@ fn seal(entry: &mut [u8; ENTRY_LENGTH]) {
     crc.copy_from_slice(&crc32fast::hash(signed).to_be_bytes());
 }
 
-fn seeds() -> Vec<Vec<u8>> {
-    let entry = |n: u32| Entry {
+/// A growing index of which all but the last entries are in the file alone; the input stands there.
+fn run_read_back(input: &[u8]) {
+    let mut pieces = Pieces(input);
+    let (kind, sealed, at) = (pieces.byte(), pieces.byte() != 0, pieces.number() as u32);
+    let wanted = [Wanted::Offset(at), Wanted::Position(at), Wanted::Time(at.into())][usize::from(kind) % 3];
+    let mut bytes = pieces.0.to_vec();
+    if sealed {
+        bytes.as_chunks_mut::<ENTRY_LENGTH>().0.iter_mut().for_each(seal);
+    }
+    let Window::Stored(run) = growing().window(wanted) else { return };
+    let first = entry((run.number() * RUN + 1) as u32);
+    let begin = if wanted.admits(&first) { first.into() } else { Mark::START };
+    assert_eq!(run.read(Vec::new()).floor(wanted).start(), begin);
+    let read = run.read(bytes);
+    let found = read.floor(wanted).start();
+    match wanted {
+        Wanted::Offset(offset) => assert!(found.relative_offset <= offset),
+        Wanted::Position(position) => assert!(found.position <= position),
+        Wanted::Time(_) => {
+            let mut known = (0..read.entry_count()).filter_map(|at| read.entry(at));
+            assert!(found.position == 0 || known.any(|entry| entry.position == found.position));
+        }
+    }
+}
+
+fn growing() -> SparseIndex {
+    let mut index = SparseIndex::new(100, 0).in_runs_of(RUN);
+    (1..13).for_each(|n| index.restore(entry(n)));
+    index
+}
+
+/// The right bytes, and wrong ones.
+fn runs() -> Vec<Vec<u8>> {
+    let sound: Vec<u8> = (4..7).flat_map(|n| entry(n).encode()).collect();
+    vec![
+        [&[0, 0, 0, 16][..], &sound].concat(),
+        [&[1, 1, 2, 140][..], &sound].concat(),
+        [&[2, 1, 0, 55][..], &[7; 99]].concat(),
+    ]
+}
+
+fn entry(n: u32) -> Entry {
+    Entry {
         relative_offset: n * 3,
         position: n * 100,
         max_timestamp: i64::from(n) * 10,
@@ -44,7 +98,23 @@ fn seeds() -> Vec<Vec<u8>> {
         witness: n,
         witnessed: n != 2,
         even: Even { batches: n as u16, timed: n != 3 },
-    };
+    }
+}
+
+fn seeds() -> Vec<Vec<u8>> {
     let file: Vec<u8> = (1..6).flat_map(|n| entry(n).encode()).collect();
     vec![[&[1, 0, 9][..], &file].concat(), [&[0, 0, 200][..], &file, &[7; 9]].concat()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_seed_is_searched_in_the_second_run() {
+        for wanted in [Wanted::Offset(16), Wanted::Position(652), Wanted::Time(55)] {
+            let Window::Stored(run) = growing().window(wanted) else { panic!("{wanted:?} is in memory") };
+            assert_eq!(run.number(), 1);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::pieces::{Pieces, joined};
 use crate::Target;
 use grower_broker::SystemClock;
 use grower_broker::metadata::{Command, Identity, Image, LogMetadataStore, MetadataStore, Uuid};
-use grower_protocol::ids::{LeaderEpoch, NodeId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::wire::{decode, encode};
 use grower_storage::disk::{Disk, MemDisk};
 use std::path::Path;
@@ -36,6 +36,7 @@ pub(super) const IDENTITY: Target = Target {
 
 const DIR: &str = "/data";
 const UUID: Uuid = Uuid::from_random([5; 16]);
+const OTHER_UUID: Uuid = Uuid::from_random([6; 16]);
 
 fn commands(input: &[u8]) {
     let mut pieces = Pieces(input);
@@ -47,19 +48,23 @@ fn commands(input: &[u8]) {
     }
 }
 
-/// The items in a sound frame.
 fn snapshot(input: &[u8]) {
+    let Some(mut image) = opened(input) else { return };
+    for command in history() {
+        let _ = image.apply(command);
+    }
+}
+
+/// What a store makes of these items in a sound frame.
+fn opened(input: &[u8]) -> Option<Image> {
     let mut bytes = b"GWms\0\x01\0\0".to_vec();
     bytes.extend_from_slice(&(input.len() as u32).to_be_bytes());
     bytes.extend_from_slice(input);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
     let disk = Arc::new(MemDisk::default());
     write(&*disk, "metadata", "image.snapshot", &bytes);
-    let Ok(store) = LogMetadataStore::open(disk, Path::new(DIR), Arc::new(SystemClock)) else { return };
-    let mut image = Image::clone(&store.image());
-    for command in history() {
-        let _ = image.apply(command);
-    }
+    let store = LogMetadataStore::open(disk, Path::new(DIR), Arc::new(SystemClock)).ok()?;
+    Some(Image::clone(&store.image()))
 }
 
 /// The text with a true CRC.
@@ -88,7 +93,11 @@ fn history() -> Vec<Command> {
         Command::GrowTopic { id, from: 2, added: vec![vec![node]] },
         Command::AlterTopic { id, configs: vec![("flush".to_owned(), None)] },
         Command::AllocateProducerIds { count: 1_000 },
-        Command::RegisterBroker { node, uuid: UUID, address: "a:2".to_owned() },
+        Command::TrimTopic { id, before: [0, 2].map(|n| (PartitionId::new(n), Offset::new(7))).to_vec() },
+        Command::ForgetTrims { done: vec![(id, PartitionId::new(2), Offset::new(7))] },
+        Command::AlterBroker { node, settings: vec![("logging.level".to_owned(), Some("warn".to_owned()))] },
+        Command::ReplaceNode { node, uuid: OTHER_UUID },
+        Command::RegisterBroker { node, uuid: OTHER_UUID, address: "a:2".to_owned() },
         Command::DeleteTopic { id },
         Command::ForgetDeleted { ids: vec![id] },
     ]
@@ -103,6 +112,8 @@ fn written_snapshot() -> Vec<u8> {
         encode(&(1u32, node, UUID, "a:1")),
         encode(&(2u32, name, id, Timestamp::from_millis(1), vec![partition], vec![("flush", "os")])),
         encode(&(3u32, TopicId::from_bytes([4; 16]), name, 2u32)),
+        encode(&(4u32, id, PartitionId::new(0), Offset::new(7))),
+        encode(&(5u32, node, "logging.level", "warn")),
     ];
     items.iter().flat_map(|item| [&(item.len() as u32).to_be_bytes()[..], item].concat()).collect()
 }
@@ -121,4 +132,46 @@ fn write(disk: &dyn Disk, dir: &str, name: &str, bytes: &[u8]) {
     disk.create_dir_all(&dir).expect("memory can be written");
     let file = disk.create(&dir.join(name)).expect("memory can be written");
     file.write_all_at(bytes, 0).expect("memory can be written");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// A new kind does not build until it is given a number here; then the history needs one of it, too.
+    fn kind(command: &Command) -> usize {
+        match command {
+            Command::FormatCluster { .. } => 0,
+            Command::RegisterBroker { .. } => 1,
+            Command::CreateTopic { .. } => 2,
+            Command::DeleteTopic { .. } => 3,
+            Command::GrowTopic { .. } => 4,
+            Command::AlterTopic { .. } => 5,
+            Command::AllocateProducerIds { .. } => 6,
+            Command::ForgetDeleted { .. } => 7,
+            Command::TrimTopic { .. } => 8,
+            Command::ForgetTrims { .. } => 9,
+            Command::AlterBroker { .. } => 10,
+            Command::ReplaceNode { .. } => 11,
+        }
+    }
+
+    #[test]
+    fn the_history_has_every_kind_of_command_and_each_is_applied() {
+        let kinds: BTreeSet<usize> = history().iter().map(kind).collect();
+        assert_eq!(kinds, (0..12).collect());
+        let mut image = Image::default();
+        for command in history() {
+            image.apply(command).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_snapshot_has_something_of_all_that_an_image_holds() {
+        let image = opened(&written_snapshot()).expect("the seed opens");
+        assert!(image.cluster().is_some() && image.topics().len() == 1);
+        assert!(image.deleted().len() == 1 && image.trims().len() == 1);
+        assert_eq!(image.settings(NodeId::new(1)).len(), 1);
+    }
 }

@@ -35,8 +35,16 @@ pub(super) const SEGMENT: Target = Target {
 pub(super) const ACCEPTED_LOSSES: Target = Target {
     name: "accepted-losses",
     about: "the audit record of losses somebody accepted, and the exchange of files that it asks for: the same",
-    run: |input| with_small_file("accepted-losses", b"GWal", input),
+    run: |input| check(with_small_file(sound(), "accepted-losses", b"GWal", input)),
     seeds: losses,
+    allocates: 16 << 20,
+};
+
+pub(super) const COMPACTION: Target = Target {
+    name: "compaction",
+    about: "how far a log is compacted, and the exchange of segments that is under way: the same",
+    run: compaction,
+    seeds: compactions,
     allocates: 16 << 20,
 };
 
@@ -55,23 +63,26 @@ const PLACES: [&str; 4] = [
 fn small_file(input: &[u8]) {
     let mut pieces = Pieces(input);
     let (name, kind) = SMALL[usize::from(pieces.byte()) % SMALL.len()];
-    with_small_file(name, kind, pieces.0);
+    check(with_small_file(sound(), name, kind, pieces.0));
 }
 
-fn with_small_file(name: &str, kind: &[u8; 4], body: &[u8]) {
-    let disk = sound();
+fn with_small_file(disk: Arc<MemDisk>, name: &str, kind: &[u8; 4], body: &[u8]) -> Arc<MemDisk> {
     let mut bytes = kind.to_vec();
     bytes.extend_from_slice(&[0, 1, 0, 0]);
     bytes.extend_from_slice(&(body.len() as u32).to_be_bytes());
     bytes.extend_from_slice(body);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    put(&disk, name, &bytes);
+    disk
+}
+
+fn put(disk: &MemDisk, name: &str, bytes: &[u8]) {
     let path = Path::new(DIR).join(name);
-    if disk.edit(&path, |file| file.clone_from(&bytes)).is_err() {
+    if disk.edit(&path, |file| *file = bytes.to_vec()).is_err() {
         let file = disk.create(&path).expect("memory can be written");
-        file.write_all_at(&bytes, 0).expect("memory can be written");
+        file.write_all_at(bytes, 0).expect("memory can be written");
         disk.sync_many(&[file]).expect("memory can be synced");
     }
-    check(disk);
 }
 
 /// No loss; one loss; one loss whose exchange of files is not carried out yet.
@@ -89,6 +100,34 @@ fn losses() -> Vec<Vec<u8>> {
         [number(1), loss(3, 5), number(0)].concat(),
         [number(1), loss(0, 9), number(1), exchange].concat(),
     ]
+}
+
+fn compaction(input: &[u8]) {
+    check(interrupted(input));
+}
+
+/// With or without the files of a pass that wrote the first segment as it was.
+fn interrupted(input: &[u8]) -> Arc<MemDisk> {
+    let mut pieces = Pieces(input);
+    let disk = sound();
+    if pieces.byte() != 0 {
+        for name in PLACES.into_iter().take(2) {
+            let mut written = Vec::new();
+            change(&disk, name, |file| written.clone_from(file));
+            put(&disk, &format!("{name}.compacted.tmp"), &written);
+        }
+    }
+    with_small_file(disk, "compaction", b"GWco", pieces.0)
+}
+
+/// Compacted up to the second segment; and a new first segment, not there, there, and there under its own name already.
+fn compactions() -> Vec<Vec<u8>> {
+    let state = |pass: u8, cleaned_end: u64, under_way: u32, bytes: u64| {
+        let [cleaned_end, start, end, bytes] = [cleaned_end, 0, 9, bytes].map(u64::to_be_bytes);
+        [&[pass][..], &cleaned_end, &under_way.to_be_bytes(), &start, &end, &bytes].concat()
+    };
+    let bytes = contents(PLACES[0]).len() as u64;
+    vec![state(0, 9, 0, 0), state(0, 0, 1, 7), state(1, 0, 1, bytes), state(0, 0, 1, bytes)]
 }
 
 /// The input stands in place of a part of a file, with true CRCs if it wishes.
@@ -201,4 +240,21 @@ fn contents(name: &str) -> Vec<u8> {
 /// What stands between a small file's head and its CRC.
 fn body(file: &[u8]) -> &[u8] {
     file.get(12..file.len().saturating_sub(4)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sound_state_of_compaction_costs_a_record() {
+        let whole = open(&sound()).unwrap().0.span();
+        for seed in compactions() {
+            let disk = interrupted(&seed);
+            let (log, _) = open(&disk).unwrap();
+            assert_eq!(log.span(), whole);
+            assert_eq!(log.reader().damaged(), []);
+            assert!(!disk.files().iter().any(|path| path.to_string_lossy().contains("compacted")), "{seed:?}");
+        }
+    }
 }
