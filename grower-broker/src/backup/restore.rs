@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// Says that everything in a directory came from a restore that has not come to its end.
 const MARKER: &str = "restoring";
+/// Far more than `meta` ever has. What is longer is damaged, and its beginning is enough to see that.
+const META_BYTES_MAX: usize = 64 << 10;
 
 /// A data directory that was made from a backup.
 #[derive(Clone, Debug)]
@@ -85,16 +87,17 @@ pub enum RestoreError {
 }
 
 /// Makes the new directory `data_dir` from the backup at `path`, or from the latest of the directory of backups there.
-/// `uuid` is the node's new identity; `progress` is told how many bytes were copied.
+/// `uuid` is the node's new identity; `progress` is told how many bytes were copied. Of `source`, where the backup lies,
+/// nothing is changed.
 pub(crate) fn restore(
+    (source, path): (&dyn Disk, &Path),
     disk: &Arc<dyn Disk>,
-    path: &Path,
     data_dir: &Path,
     uuid: Uuid,
     clock: Arc<dyn Clock>,
     progress: impl FnMut(u64),
 ) -> Result<Restored, RestoreError> {
-    let found = series::find(&**disk, path)?.ok_or_else(|| RestoreError::NoBackup { path: path.to_owned() })?;
+    let found = series::find(source, path)?.ok_or_else(|| RestoreError::NoBackup { path: path.to_owned() })?;
     let backup = found.path;
     let manifest = found.manifest.map_err(|source| RestoreError::Manifest { path: backup.clone(), source })?;
     disk.create_dir_all(data_dir)?;
@@ -103,7 +106,7 @@ pub(crate) fn restore(
         _ => error.into(),
     })?;
     claim(&**disk, data_dir)?;
-    let identity = copy_all(&**disk, &backup, data_dir, &manifest, progress)?;
+    let identity = copy_all((source, &backup), &**disk, data_dir, &manifest, progress)?;
     let identity = Identity { uuid, ..identity };
     let store = LogMetadataStore::open(disk.clone(), data_dir, clock)?;
     store.propose_now(&Command::ReplaceNode { node: identity.node, uuid })?;
@@ -132,8 +135,8 @@ fn claim(disk: &dyn Disk, data_dir: &Path) -> Result<(), RestoreError> {
 
 /// Copies every file but `meta`, which tells whose data it was; durable when this returns.
 fn copy_all(
+    (source, backup): (&dyn Disk, &Path),
     disk: &dyn Disk,
-    backup: &Path,
     data_dir: &Path,
     manifest: &Manifest,
     mut progress: impl FnMut(u64),
@@ -145,16 +148,20 @@ fn copy_all(
         if dirs.insert(dir.clone()) {
             disk.create_dir_all(&dir)?;
         }
-        copy(disk, &backup.join(name), &target, *sum)?;
+        copy((source, &backup.join(name)), disk, &target, *sum)?;
         copied += sum.bytes;
         progress(copied);
     }
     dirs.iter().try_for_each(|dir| disk.sync_dir(dir))?;
     let meta = backup.join(metadata::META);
-    let bytes = disk.map(&meta)?;
-    let found = FileSum { bytes: bytes.as_ref().len() as u64, crc: crc32fast::hash(bytes.as_ref()) };
+    let mut bytes = Vec::new();
+    let found = sum_of(source, &meta, |read, _| {
+        let room = META_BYTES_MAX - bytes.len();
+        bytes.extend_from_slice(read.get(..room).unwrap_or(read));
+        Ok(())
+    })?;
     match manifest.files.get(metadata::META) {
-        Some(expected) if found == *expected => Ok(Identity::parse(&meta, bytes.as_ref())?),
+        Some(expected) if found == *expected => Ok(Identity::parse(&meta, &bytes)?),
         expected => {
             let what =
                 expected.map_or_else(|| "the manifest does not know it".to_owned(), |sum| difference(found, *sum));
@@ -163,9 +170,9 @@ fn copy_all(
     }
 }
 
-fn copy(disk: &dyn Disk, from: &Path, to: &Path, expected: FileSum) -> Result<(), RestoreError> {
+fn copy((source, from): (&dyn Disk, &Path), disk: &dyn Disk, to: &Path, expected: FileSum) -> Result<(), RestoreError> {
     let file = disk.create(to)?;
-    let found = sum_of(disk, from, |bytes, position| file.write_all_at(bytes, position)).map_err(|error| {
+    let found = sum_of(source, from, |bytes, position| file.write_all_at(bytes, position)).map_err(|error| {
         if !error.is_not_found() || error.path != from {
             return RestoreError::Disk(error);
         }

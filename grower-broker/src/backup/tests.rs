@@ -91,7 +91,7 @@ fn back_up(disk: &dyn Disk) -> Result<BackedUp, BackupError> {
 }
 
 fn restore_into(disk: &Arc<dyn Disk>, dir: &str) -> Result<Restored, RestoreError> {
-    restore(disk, Path::new(BACKUPS), Path::new(dir), uuid(3), Arc::new(SystemClock), |_| {})
+    restore((&**disk, Path::new(BACKUPS)), disk, Path::new(dir), uuid(3), Arc::new(SystemClock), |_| {})
 }
 
 /// Every finished backup is as its manifest says.
@@ -113,7 +113,10 @@ async fn what_is_restored_is_what_was_backed_up_whatever_came_after() {
     assert!(second.new_bytes < first.new_bytes, "{second:?} after {first:?}");
     append(&disk, DATA, 15..30);
     assert_eq!(check_finished(&disk), 2, "what the log does later changes no backup");
-    let restored = restore(&shared(&disk), &first.path, Path::new("/old"), uuid(4), Arc::new(SystemClock), |_| {});
+    let source = FaultDisk::new(disk.clone());
+    let from = (&source as &dyn Disk, first.path.as_path());
+    let restored = restore(from, &shared(&disk), Path::new("/old"), uuid(4), Arc::new(SystemClock), |_| {});
+    assert_eq!(source.faults().mutations(), 0, "where the backup lies, nothing needs to be written");
     assert_eq!(restored.unwrap().manifest.files.len() as u64, first.files);
     assert_eq!(values(&disk, "/old"), (0..10).collect::<Vec<_>>());
     restore_into(&shared(&disk), RESTORED).unwrap();

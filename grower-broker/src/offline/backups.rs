@@ -37,5 +37,13 @@ pub fn check(path: &Path, progress: impl FnMut(u64)) -> Result<Option<Checked>, 
 /// Makes the new data directory `data_dir` from the backup at `path`, or from the latest in the directory there.
 pub fn restore(path: &Path, data_dir: &Path, progress: impl FnMut(u64)) -> Result<Restored, RestoreError> {
     let disk: Arc<dyn grower_storage::disk::Disk> = Arc::new(FileDisk::new(data_dir));
-    backup::restore(&disk, path, data_dir, Uuid::from_random(random_bytes()), Arc::new(SystemClock), progress)
+    let source = FileDisk::read_only(path); // A backup may lie on a mount that cannot be written to.
+    backup::restore(
+        (&source, path),
+        &disk,
+        data_dir,
+        Uuid::from_random(random_bytes()),
+        Arc::new(SystemClock),
+        progress,
+    )
 }

@@ -72,7 +72,8 @@ impl Run {
 
 fn restore_latest(disk: &MemDisk, dir: &str) {
     let disk = shared(disk);
-    restore(&disk, Path::new("/b/nightly"), Path::new(dir), uuid(3), Arc::new(SystemClock), |_| {}).unwrap();
+    let from = (&*disk, Path::new("/b/nightly"));
+    restore(from, &disk, Path::new(dir), uuid(3), Arc::new(SystemClock), |_| {}).unwrap();
 }
 
 /// Starts on what the latest backup holds.
