@@ -230,7 +230,14 @@ impl Groups {
             if let Err(failure) = settled {
                 tracing::warn!(%failure, "a change of groups could not be written down; it is tried again");
             }
-            self.flushers.sync_later(&log);
+            self.sync_news(&log);
+        }
+    }
+
+    /// Has the log synced soon if there is anything new in it: this is asked ten times a second, mostly for nothing.
+    fn sync_news(&self, log: &Arc<Partition>) {
+        if !log.is_committed(log.span().log_end) {
+            self.flushers.sync_later(log);
         }
     }
 

@@ -30,7 +30,7 @@ impl Groups {
                     }
                 }
             }
-            self.flushers.sync_later(&log);
+            self.sync_news(&log);
         }
     }
 

@@ -126,6 +126,12 @@ impl Partition {
         end <= self.high_watermark()
     }
 
+    /// Whether it is among those that are synced soon although nobody waits.
+    #[cfg(test)]
+    pub(crate) fn is_to_be_synced(&self) -> bool {
+        self.commit.lock().delayed
+    }
+
     /// The first offset that is not committed.
     pub(crate) fn high_watermark(&self) -> Offset {
         Offset::new(self.high_watermark.load(Ordering::Acquire))

@@ -23,6 +23,7 @@ struct World {
     groups: Groups,
     calendar: Arc<Calendar>,
     memory: Memory,
+    metrics: Metrics,
     topic: TopicId,
 }
 
@@ -44,12 +45,13 @@ impl World {
         let wish = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
         topics.change(|image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
-        let health = Health::new(Metrics::new());
+        let metrics = Metrics::new();
+        let health = Health::new(metrics.clone());
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
         let watchman = Arc::new(Watchman::start().unwrap());
         let flushers = Arc::new(Flushers::start(disk, calendar.clone(), health, settings, watchman));
         let groups = Groups::load(topics, flushers, calendar.clone(), &memory).unwrap();
-        Self { groups, calendar, memory, topic }
+        Self { groups, calendar, memory, metrics, topic }
     }
 
     fn reload(&mut self) {
@@ -121,6 +123,22 @@ async fn a_compacted_log_says_the_same() {
     assert!(records(&log) < all / 4, "{} of {all} records", records(&log));
     world.reload();
     assert_eq!(world.committed("g").await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_in_which_nothing_happens_cost_no_syncs() {
+    let world = World::new().await;
+    world.commit("g", "x").await;
+    let (log, before) = (world.log("g"), world.metrics.latest_syncs().count);
+    world.groups.step_everywhere(|shard| shard.expire(world.groups.now())).await;
+    world.groups.forget_unused(Duration::MAX).await;
+    assert!(!log.is_to_be_synced());
+    world.groups.flushers.sync_later(&log); // Asked for nothing, it is none.
+    while log.is_to_be_synced() {
+        tokio::task::yield_now().await;
+    }
+    world.commit("g", "y").await; // After whatever was to be synced before.
+    assert_eq!(world.metrics.latest_syncs().count, before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
