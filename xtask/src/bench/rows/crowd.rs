@@ -79,6 +79,7 @@ impl Side {
         writing.create_topic(ground.site).await?;
         let producer = writing.producer(ground.site).await?;
         let (topic, runtime) = (writing.topic.clone(), Handle::current());
+        ground.settle().await?; // What is there is measured, not its coming: answers that nobody reads fill sockets first.
         let meter = Meter::start(ground.site)?;
         // A thread, because timers of a runtime go by milliseconds.
         let latencies = tokio::task::spawn_blocking(move || send(&runtime, producer, &topic, count)).await??;
