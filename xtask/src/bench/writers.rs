@@ -184,7 +184,10 @@ mod tests {
             read_back(site, "t", ledger()).await?;
             Writing { first_writer: 2, writers: 1, ..writing.clone() }.run(site).await?;
             let error = read_back(site, "t", ledger()).await.unwrap_err().to_string();
-            assert!(error.contains("holds more than was written") || error.contains("not a record of any writer"), "{error}");
+            assert!(
+                error.contains("holds more than was written") || error.contains("not a record of any writer"),
+                "{error}"
+            );
             Ok(())
         });
     }
