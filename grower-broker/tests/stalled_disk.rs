@@ -33,6 +33,30 @@ fn two_threads() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
+/// A broker on a disk that can be stalled, and somebody who talks to it.
+fn with_broker(talk: impl AsyncFnOnce(SocketAddr, &Faults)) {
+    let (network, clients) = (two_threads(), two_threads());
+    let disk = Arc::new(FaultDisk::new(MemDisk::default()));
+    let faults = disk.faults();
+    let config = BrokerConfig { listen: "127.0.0.1:0".parse().ok(), ..BrokerConfig::at("/grower") };
+    let broker = network.block_on(Broker::builder(config).disk(disk).start()).unwrap();
+    let address = broker.listen_address().unwrap();
+    clients.block_on(talk(address, &faults));
+    network.block_on(broker.stop()).unwrap();
+}
+
+/// Waits until the disk was asked for so many syncs since `begin`, and then until more would have come.
+async fn syncs_settle_at(faults: &Faults, begin: u64, syncs: u64, what: &str) {
+    let asked = async {
+        while faults.calls(Call::Sync) < begin + syncs {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect(what);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(faults.calls(Call::Sync) - begin, syncs, "{what}");
+}
+
 #[test]
 fn who_does_not_wait_for_the_disk_is_served_while_producers_do() {
     others_are_served_while(&[true; 4]);
@@ -46,13 +70,7 @@ fn who_does_not_wait_for_the_disk_is_served_while_a_partition_is_created() {
 
 /// Lets the disk stall under producers, each of a partition of its own, which has files already or does not.
 fn others_are_served_while(have_files: &[bool]) {
-    let (network, clients) = (two_threads(), two_threads());
-    let disk = Arc::new(FaultDisk::new(MemDisk::default()));
-    let faults = disk.faults();
-    let config = BrokerConfig { listen: "127.0.0.1:0".parse().ok(), ..BrokerConfig::at("/grower") };
-    let broker = network.block_on(Broker::builder(config).disk(disk).start()).unwrap();
-    let address = broker.listen_address().unwrap();
-    clients.block_on(async {
+    with_broker(async |address, faults| {
         let mut reader = connect(address).await;
         let read = reader.create_topic("read", 1, &[]).await;
         reader.produce(read, Acks::All, &batch(&["before"])).await.unwrap();
@@ -67,7 +85,7 @@ fn others_are_served_while(have_files: &[bool]) {
         }
         tokio::time::sleep(Duration::from_millis(500)).await; // Nothing is under way, all threads sleep.
 
-        let stall = Stall::begin(&faults);
+        let stall = Stall::begin(faults);
         let begin = faults.calls(Call::Sync);
         for (producer, topic) in &mut producers {
             let records = batch(&["during"]);
@@ -91,20 +109,13 @@ fn others_are_served_while(have_files: &[bool]) {
             assert_eq!(producer.values(topic, 0).await.last().unwrap(), "during");
         }
     });
-    network.block_on(broker.stop()).unwrap();
 }
 
 /// A thousand partitions that nobody waits for would else have as many syncs under way as there are threads, and take the
 /// processors from their own producers.
 #[test]
 fn what_nobody_waits_for_takes_one_sync_at_a_time() {
-    let (network, clients) = (two_threads(), two_threads());
-    let disk = Arc::new(FaultDisk::new(MemDisk::default()));
-    let faults = disk.faults();
-    let config = BrokerConfig { listen: "127.0.0.1:0".parse().ok(), ..BrokerConfig::at("/grower") };
-    let broker = network.block_on(Broker::builder(config).disk(disk).start()).unwrap();
-    let address = broker.listen_address().unwrap();
-    clients.block_on(async {
+    with_broker(async |address, faults| {
         let mut producer = connect(address).await;
         let mut topics = Vec::new();
         for number in 0..8 {
@@ -114,19 +125,17 @@ fn what_nobody_waits_for_takes_one_sync_at_a_time() {
         }
         tokio::time::sleep(Duration::from_millis(500)).await; // Nothing is under way.
 
-        let stall = Stall::begin(&faults);
+        let stall = Stall::begin(faults);
         let begin = faults.calls(Call::Sync);
         for topic in &topics[..7] {
             producer.produce(*topic, Acks::Leader, &batch(&["during"])).await.unwrap();
         }
-        tokio::time::sleep(Duration::from_millis(100)).await; // The delay of 5 ms is over.
-        assert_eq!(faults.calls(Call::Sync) - begin, 1, "seven partitions hold bytes that nobody waits for");
+        syncs_settle_at(faults, begin, 1, "seven partitions hold bytes that nobody waits for").await;
         let records = batch(&["during"]);
         let partition = ProducePartition { topic: topics[7], partition: PARTITION, length: records.len() as u32 };
         let produce = Produce { acks: Acks::All, timeout_ms: 60_000, partitions: vec![partition] };
         producer.send(&Request::Produce(produce), &records).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(faults.calls(Call::Sync) - begin, 2, "who waits does not wait behind them");
+        syncs_settle_at(faults, begin, 2, "who waits does not wait behind them").await;
 
         drop(stall);
         let (_, response, _) = producer.receive().await.unwrap();
@@ -137,7 +146,6 @@ fn what_nobody_waits_for_takes_one_sync_at_a_time() {
             }
         }
     });
-    network.block_on(broker.stop()).unwrap();
 }
 
 /// Asks until the answer is this: in a moment of starting or stopping there may be none yet.

@@ -10,6 +10,7 @@ use grower_protocol::wire::{MESSAGE_BYTES_MAX, read_length};
 const PAGE: usize = 1_000;
 /// What a group may come to for its reader: with the answer around it, a whole message.
 const GROUP_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 1024;
+
 impl Groups {
     /// All groups, sorted by id. What it sees is durable when this returns.
     pub(crate) async fn list(&self) -> Result<Vec<GroupSummary>, Failure> {

@@ -27,6 +27,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
+const THREADS_MAX: usize = 16;
+
 /// The pool. Threads start when the queue grows, and stay until it is dropped.
 pub(crate) struct Flushers(Arc<Shared>);
 
@@ -70,7 +72,6 @@ impl Queue {
     }
 }
 
-const THREADS_MAX: usize = 16;
 impl Flushers {
     pub(crate) fn start(
         disk: Arc<dyn Disk>,
