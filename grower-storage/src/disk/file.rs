@@ -136,7 +136,16 @@ impl Disk for FileDisk {
             TryLockError::Error(error) => error,
         });
         locked.map_err(DiskError::at("lock", &path))?;
-        Ok(DirLock::new(file))
+        Ok(DirLock::new(Locked(file)))
+    }
+}
+
+/// Closing alone would not free the directory: a process that this one is just starting holds the file, too, for a moment.
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.0.unlock(); // Else closing does it.
     }
 }
 

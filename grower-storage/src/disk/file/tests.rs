@@ -70,3 +70,17 @@ fn a_disk_for_looking_only_changes_no_file() {
     assert!(file.write_all_at(b"gone", 0).is_err() && file.set_len(0).is_err());
     assert_eq!(looking.map(&path).unwrap().as_ref(), b"kept");
 }
+
+#[test]
+fn a_lock_ends_with_its_holder_also_while_a_child_has_a_copy_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FileDisk::new(dir.path());
+    drop(disk.lock(dir.path()).unwrap());
+    let file = File::options().write(true).open(dir.path().join("LOCK")).unwrap();
+    file.try_lock().unwrap();
+    let _copy = file.try_clone().unwrap();
+    let holder = Locked(file);
+    assert!(disk.lock(dir.path()).is_err());
+    drop(holder);
+    disk.lock(dir.path()).map(drop).unwrap();
+}
