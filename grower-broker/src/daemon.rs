@@ -8,6 +8,7 @@ mod log;
 mod pages;
 mod purge;
 mod service;
+mod signals;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
@@ -16,13 +17,13 @@ use grower_broker::flags::Flags;
 use grower_broker::offline::{FileSystem, Trust};
 use grower_broker::{Broker, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signals::Signals;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long a line may take to be said.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -100,25 +101,6 @@ async fn serve(settings: Settings, level: log::Level, log: log::Writing) -> Resu
 async fn start(settings: Settings, level: log::Level) -> Result<Broker, StartError> {
     let builder = Broker::builder(settings.broker.clone()).settings(settings);
     builder.log_level(move |filter| level.set(filter)).start().await
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn asked_to_stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 fn ready_line(listen: Option<SocketAddr>, http: Option<SocketAddr>) -> String {

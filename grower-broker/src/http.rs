@@ -1,10 +1,13 @@
 //! Health and metrics over HTTP: `/healthz`, `/readyz`, `/metrics`.
 //!
 //! A thread of its own serves them, so that a broker busy with records still says that it lives, and a crowd of
-//! scrapers costs the records nothing. Nothing here changes anything. A connection has bounds for its headers, its
-//! time and its number; what a client sends beyond them closes it. Only who calls it by its own name gets an answer.
+//! scrapers costs the records nothing. Nothing here changes anything. A connection has bounds for its headers and its
+//! time; what a client sends beyond them closes it. A newcomer is always accepted: [`room`] says who leaves for it. Only
+//! who calls the server by its own name gets an answer.
 
+mod exposition;
 mod names;
+mod room;
 mod status;
 
 pub use names::Names;
@@ -12,17 +15,18 @@ pub(crate) use status::{Phase, Status};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use exposition::Format;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use room::{Place, Room};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Semaphore;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// What HTTP tells of the broker. The reasons are for people.
@@ -40,7 +44,7 @@ pub(crate) trait Probe: Send + Sync + 'static {
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
-    /// Connections at a time; further ones wait to be accepted.
+    /// Connections at a time; one more takes the place of the most silent one.
     connections: usize,
     /// For the head of a request, from the end of the answer before it.
     head_time: Duration,
@@ -130,9 +134,10 @@ fn said(well: Result<(), String>) -> Response {
     }
 }
 
-async fn metrics(State(probe): State<Arc<dyn Probe>>) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], probe.metrics()).into_response()
+async fn metrics(State(probe): State<Arc<dyn Probe>>, headers: HeaderMap) -> Response {
+    let accepted: Vec<_> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::accepted(&accepted.join(","));
+    ([(header::CONTENT_TYPE, format.content_type())], format.print(probe.metrics())).into_response()
 }
 
 /// Accepts for ever; no error of one connection, and none of accepting, ends it.
@@ -141,19 +146,15 @@ async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot serve HTTP"),
     };
-    let room = Arc::new(Semaphore::new(bounds.connections));
+    let room = Room::new(bounds.connections);
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let routes = routes.clone();
-                tokio::spawn(async move {
-                    serve_connection(stream, routes, bounds).await;
-                    drop(place);
-                });
+                tokio::spawn(serve_connection(stream, room.enter(Instant::now()), routes.clone(), bounds));
             }
             Err(error) => {
-                // Out of descriptors, most likely: others will be closed, so wait a little instead of spinning.
+                // Out of descriptors, most likely: one of ours is freed, or one of others, so wait instead of spinning.
+                room.evict();
                 tracing::warn!(%error, "cannot accept an HTTP connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -161,17 +162,18 @@ async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) {
     }
 }
 
-async fn serve_connection(stream: tokio::net::TcpStream, routes: Router, bounds: Bounds) {
+async fn serve_connection(stream: tokio::net::TcpStream, place: Place, routes: Router, bounds: Bounds) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new()) // Without it the timeout for the head is silently off.
         .header_read_timeout(bounds.head_time)
         .max_headers(bounds.head_lines)
         .max_buf_size(bounds.head_bytes)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(place.watch(stream)), TowerToHyperService::new(routes));
     tokio::pin!(connection);
-    let ended = match tokio::time::timeout(bounds.connection_time, connection.as_mut()).await {
-        Ok(ended) => ended,
-        Err(_) => {
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = place.evicted() => return,
+        () = tokio::time::sleep(bounds.connection_time) => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(LAST_ANSWER_TIME, connection).await.unwrap_or(Ok(()))
         }

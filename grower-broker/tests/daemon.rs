@@ -41,12 +41,34 @@ fn it_serves_from_its_ready_line_on_and_stops_cleanly_when_asked_to() {
         let daemon = Daemon::start(dir.path(), &[]);
         assert!(ask(&daemon, "/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
         assert!(ask(&daemon, "/readyz").starts_with("HTTP/1.1 200 OK\r\n"));
-        assert!(ask(&daemon, "/metrics").ends_with("\n# EOF\n"));
+        assert!(ask(&daemon, "/metrics").contains("\ngrower_uptime_seconds "));
         TcpStream::connect(daemon.listen).unwrap();
         daemon.signal(signal);
         let ended = daemon.wait();
         assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     }
+}
+
+#[test]
+fn a_signal_that_a_wrapper_passes_on_as_well_is_no_second_request() {
+    let dir = dir();
+    for (first, second) in [(Signal::TERM, Signal::INT), (Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM)] {
+        let daemon = Daemon::start(dir.path(), &[]);
+        daemon.signal(first);
+        daemon.signal(second);
+        let ended = daemon.wait();
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    }
+}
+
+#[test]
+fn a_hangup_is_logged_and_ends_nothing() {
+    let dir = dir();
+    let mut daemon = Daemon::start(dir.path(), &[]);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for("SIGHUP ignored");
+    assert!(ask(&daemon, "/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert_eq!(daemon.terminate().status.code(), Some(0));
 }
 
 #[test]

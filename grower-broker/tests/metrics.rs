@@ -32,7 +32,7 @@ async fn started() -> (Broker, Raw<DuplexStream>) {
 
 async fn scrape(broker: &Broker) -> Exposition {
     let mut stream = TcpStream::connect(broker.http_address().unwrap()).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\naccept: application/openmetrics-text\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -1,0 +1,69 @@
+//! The signals that reach the process, and what each asks for.
+//!
+//! SIGTERM and SIGINT ask for a clean stop. A wrapper may pass on a signal that the process received as well, so
+//! further ones count as a second request only after [`REPEAT_AFTER`]. SIGHUP is logged and changes nothing: settings
+//! change through `grower-cli broker alter`, and a closed terminal does not end a broker.
+
+use std::io;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+/// A signal this soon after the first belongs to the same request.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
+
+/// Listens from its creation on.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    asked: Option<Instant>,
+}
+
+impl Signals {
+    /// Must be called inside a runtime. SIGHUP is taken care of from here on.
+    pub(super) fn listen() -> io::Result<Self> {
+        ignore_hangups(signal(SignalKind::hangup())?);
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, asked: None })
+    }
+
+    /// Returns at the first signal; called again, at the next one that is a request of its own.
+    pub(super) async fn asked_to_stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if is_new_request(self.asked, Instant::now()) {
+                self.asked = Some(Instant::now());
+                return;
+            }
+        }
+    }
+}
+
+fn is_new_request(earlier: Option<Instant>, now: Instant) -> bool {
+    earlier.is_none_or(|earlier| REPEAT_AFTER <= now - earlier)
+}
+
+fn ignore_hangups(mut hangup: Signal) {
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP ignored: settings change with `grower-cli broker alter`");
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_within_a_second_of_the_first_is_the_same_request() {
+        let first = Instant::now();
+        assert!(is_new_request(None, first));
+        assert!(!is_new_request(Some(first), first));
+        assert!(!is_new_request(Some(first), first + REPEAT_AFTER - Duration::from_millis(1)));
+        assert!(is_new_request(Some(first), first + REPEAT_AFTER));
+    }
+}
