@@ -267,11 +267,7 @@ impl BrokerBuilder {
         let node = register(&*metadata, &identity, &config, (listener.as_ref(), limits.frame_bytes_max)).await?;
         let logs = logs.unwrap_or_else(|| Arc::new(DiskLogs::new(disk.clone(), config.data_dir.clone())));
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index, memory.clone()));
-        let opening = topics.clone();
-        let opened = tokio::task::spawn_blocking(move || opening.open_all()).await;
-        opened
-            .map_err(|error| StartError::Logs(error.to_string()))?
-            .map_err(|error| StartError::Logs(error.to_string()))?;
+        topics.open_all().await.map_err(|error| StartError::Logs(error.to_string()))?;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();

@@ -1,10 +1,12 @@
 //! Making, changing and looking at topics.
 
 use super::Api;
-use crate::metadata::{Applied, Command, Image, Topic};
+use crate::metadata::{Applied, Command, Image, Topic, producer_id_floor};
 use crate::partition::Partition;
 use crate::random::random_bytes;
-use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId, TopicName};
+use grower_protocol::ids::{
+    LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicId, TopicName,
+};
 use grower_protocol::message::{
     BrokerAddress, ErrorCode, Failure, Metadata, MetadataAnswer, NewTopic, Part, PartitionDescription,
     ProducerIdentity, Response, SegmentDescription, TopicDescription,
@@ -45,7 +47,7 @@ impl Api {
     }
 
     pub(super) async fn init_producer(&self) -> Answered {
-        let id = self.producer_ids.next(&self.topics).await?;
+        let id = self.producer_ids.next(&self.topics, self.clock.now()).await?;
         Ok(Response::InitProducer(ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }))
     }
 
@@ -193,7 +195,8 @@ fn named_twice(name: &TopicName) -> Failure {
     Failure::new(ErrorCode::InvalidRequest, format_args!("the request names topic {name} more than once"))
 }
 
-/// Producer ids, handed out one by one from blocks that the metadata has written down before.
+/// Producer ids, handed out one by one from blocks that the metadata has written down before. Each block begins at the
+/// clock's floor or above it, so a data directory that was rolled back unnoticed gives no id to a second producer.
 #[derive(Default)]
 pub(crate) struct ProducerIds {
     block: tokio::sync::Mutex<std::ops::Range<u64>>,
@@ -202,12 +205,13 @@ pub(crate) struct ProducerIds {
 const BLOCK: u32 = 1_000;
 
 impl ProducerIds {
-    async fn next(&self, topics: &crate::topic::Topics) -> Result<u64, Failure> {
+    async fn next(&self, topics: &crate::topic::Topics, now: Timestamp) -> Result<u64, Failure> {
         let mut block = self.block.lock().await;
-        if block.is_empty()
-            && let Applied::ProducerIds(fresh) = topics.propose(Command::AllocateProducerIds { count: BLOCK }).await?
-        {
-            *block = fresh;
+        if block.is_empty() {
+            let allocate = Command::AllocateProducerIdsFrom { first: producer_id_floor(now), count: BLOCK };
+            if let Applied::ProducerIds(fresh) = topics.propose(allocate).await? {
+                *block = fresh;
+            }
         }
         block.next().ok_or_else(|| Failure::new(ErrorCode::LimitReached, "all producer ids were handed out"))
     }

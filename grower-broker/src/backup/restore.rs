@@ -2,8 +2,8 @@
 //!
 //! Every file is checked against the manifest on its way. The new directory belongs to the same cluster, since topics,
 //! groups and clients know it by that, and to the same node number, but it gets a node identity of its own: a cluster must
-//! be able to tell a node that lost what came after the backup from the one that had it. Leader epochs begin anew at
-//! the first start, as at any start.
+//! be able to tell a node that lost what came after the backup from the one that had it. Producer ids and leader epochs
+//! begin above all that were given out after the backup: clients of that time may still hold them.
 //!
 //! `meta` is written last: without it no broker starts on the directory, and until it is there a restore that was cut short
 //! begins again, by the marker that it left.
@@ -13,7 +13,7 @@ use super::manifest::{FileSum, Manifest, ManifestError};
 use super::series;
 use crate::clock::Clock;
 use crate::metadata::{
-    self, Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, ProposeError, Uuid,
+    self, Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, MetadataStore, ProposeError, Uuid,
 };
 use grower_storage::disk::{Disk, DiskError};
 use std::collections::BTreeSet;
@@ -108,8 +108,9 @@ pub(crate) fn restore(
     claim(&**disk, data_dir)?;
     let identity = copy_all((source, &backup), &**disk, data_dir, &manifest, progress)?;
     let identity = Identity { uuid, ..identity };
-    let store = LogMetadataStore::open(disk.clone(), data_dir, clock)?;
+    let store = LogMetadataStore::open(disk.clone(), data_dir, clock.clone())?;
     store.propose_now(&Command::ReplaceNode { node: identity.node, uuid })?;
+    store.propose_now(&metadata::begin_above(&store.image(), None, clock.now()))?;
     drop(store);
     identity.write(&**disk, data_dir)?;
     disk.remove_file(&data_dir.join(MARKER))?;

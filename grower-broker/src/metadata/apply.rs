@@ -3,7 +3,7 @@
 use super::image::{Broker, DeletedTopic, Image, Partition, Topic};
 use super::{Command, Refusal, Uuid};
 use crate::config::topic::TopicConfig;
-use grower_protocol::ids::{NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,7 +42,8 @@ impl Image {
             Command::DeleteTopic { id } => self.delete(id),
             Command::GrowTopic { id, from, added } => self.grow(id, from, added),
             Command::AlterTopic { id, configs } => self.alter(id, configs),
-            Command::AllocateProducerIds { count } => self.allocate_producer_ids(count),
+            Command::AllocateProducerIds { count } => self.allocate_producer_ids(self.next_producer, count),
+            Command::AllocateProducerIdsFrom { first, count } => self.allocate_producer_ids(first, count),
             Command::ForgetDeleted { ids } => {
                 self.deleted.retain(|id, _| !ids.contains(id));
                 Ok(Applied::Done)
@@ -53,6 +54,7 @@ impl Image {
                 Ok(Applied::Done)
             }
             Command::ReplaceNode { node, uuid } => self.replace_node(node, uuid),
+            Command::BeginAbove { producer, leader_epoch } => self.begin_above(producer, leader_epoch),
             Command::ForgetTrims { done } => {
                 for (id, partition, reached) in done {
                     // A later trim of the same partition may still be under way.
@@ -100,6 +102,16 @@ impl Image {
                 partition.leader_epoch = partition.leader_epoch.next();
             }
         }
+    }
+
+    fn begin_above(&mut self, producer: ProducerId, leader_epoch: LeaderEpoch) -> Result<Applied, Refusal> {
+        self.next_producer = self.next_producer.max(producer);
+        for topic in self.topics.values_mut() {
+            for partition in &mut Arc::make_mut(topic).partitions {
+                partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
+            }
+        }
+        Ok(Applied::Done)
     }
 
     fn create(
@@ -179,8 +191,8 @@ impl Image {
         Ok(Applied::TopicTrimmed)
     }
 
-    fn allocate_producer_ids(&mut self, count: u32) -> Result<Applied, Refusal> {
-        let first = self.next_producer.value();
+    fn allocate_producer_ids(&mut self, first: ProducerId, count: u32) -> Result<Applied, Refusal> {
+        let first = self.next_producer.max(first).value();
         // The wire carries ids as i64.
         let end = first.saturating_add(count.into());
         if i64::MAX as u64 <= end {

@@ -1,7 +1,7 @@
 //! The only ways in which metadata changes. They are stored for ever.
 
 use super::Uuid;
-use grower_protocol::ids::{NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
 /// One change. Whatever was decided at random or by a clock stands in it, so that applying it is the same everywhere.
@@ -94,5 +94,20 @@ pub enum Command {
         node: NodeId,
         /// Its identity from now on.
         uuid: Uuid,
+    },
+    /// Takes a block of producer ids, none of them below `first`.
+    AllocateProducerIdsFrom {
+        /// The least id of the block.
+        first: ProducerId,
+        /// How many.
+        count: u32,
+    },
+    /// Clients may hold numbers that this metadata does not know: it is older than the data, or both were restored from
+    /// a backup. Numbers given out from now on are above these.
+    BeginAbove {
+        /// The least producer id that is given out next.
+        producer: ProducerId,
+        /// The least leader epoch of every partition.
+        leader_epoch: LeaderEpoch,
     },
 }

@@ -1,5 +1,5 @@
 use super::*;
-use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, NewTopic};
 use grower_protocol::wire;
 use insta::assert_snapshot;
@@ -59,6 +59,9 @@ fn commands_keep_their_bytes() {
     let settings = vec![("logging.level".to_owned(), Some("debug".to_owned())), ("k".to_owned(), None)];
     assert_snapshot!(hex(Command::AlterBroker { node, settings }), @"0a01020d6c6f6767696e672e6c6576656c01056465627567016b00");
     assert_snapshot!(hex(Command::ReplaceNode { node, uuid: UUID }), @"0b0102020202020242028202020202020202");
+    let (producer, leader_epoch) = (ProducerId::new(1 << 40), LeaderEpoch::new(1 << 20));
+    assert_snapshot!(hex(Command::AllocateProducerIdsFrom { first: producer, count: 1000 }), @"0cfd0000000000010000fbe803");
+    assert_snapshot!(hex(Command::BeginAbove { producer, leader_epoch }), @"0dfd0000000000010000fc00001000");
     assert_snapshot!(hex(Command::ForgetTrims { done: vec![(id(3), partition, offset)] }), @"09010303030303034303830303030303030301fb2c01");
 }
 

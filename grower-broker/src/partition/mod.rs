@@ -85,9 +85,6 @@ impl Partition {
     ) -> Self {
         let end = log.span().end;
         let reader = log.reader();
-        // Metadata begins a new epoch at each start. Should it ever lag, the log's own history still keeps epochs rising.
-        let last = reader.end_of_epoch(LeaderEpoch::new(u32::MAX));
-        let epoch = last.map_or(epoch, |last| epoch.max(last.epoch.next()));
         let mut tail = Tail { log, deleted: false, producers };
         tail.count_producers();
         Self {

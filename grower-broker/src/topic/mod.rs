@@ -159,7 +159,8 @@ impl Topics {
         let served = self.served.load().get(&topic.id).cloned();
         let mut partitions = served.map(|served| served.partitions.clone()).unwrap_or_default();
         for (number, partition) in topic.numbered().skip(partitions.len()) {
-            partitions.push(self.open(topic, number, partition.leader_epoch)?);
+            let log = self.open_log(topic, number)?;
+            partitions.push(self.lead(topic, number, partition.leader_epoch, log));
         }
         let served = Arc::new(Served { name: topic.name.clone(), partitions });
         self.served.rcu(|map| {

@@ -3,20 +3,48 @@
 use super::served::concerns_one;
 use super::{Place, Served, Topics};
 use crate::memory::StateKind;
-use crate::metadata::{Command, Topic};
+use crate::metadata::{Command, ProposeError, Topic, begin_above};
 use crate::partition::Partition;
 use grower_protocol::ids::{LeaderEpoch, PartitionId, TopicId};
-use grower_storage::log::OpenError;
+use grower_storage::log::{Log, OpenError};
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Recovery reads the tails of logs: a few at a time keep the disk busy.
 const THREADS: usize = 8;
 
+/// A partition's log; or why its files cannot be opened.
+pub(super) type OpenedLog = Result<Box<dyn Log>, Arc<str>>;
+
+/// The logs of all partitions, by topic and number.
+type OpenedLogs = BTreeMap<(TopicId, PartitionId), OpenedLog>;
+
 impl Topics {
     /// Opens everything. Nothing is served before all of it is open.
-    pub(crate) fn open_all(&self) -> Result<(), StartError> {
+    pub(crate) async fn open_all(self: &Arc<Self>) -> Result<(), StartError> {
+        let logs = self.blocking(Self::open_logs).await?;
+        if let Some(latest) = self.latest_unknown_epoch(&logs) {
+            self.begin_above(latest).await?;
+        }
+        self.blocking(move |topics| {
+            topics.lead_all(logs);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, StartError> + Send + 'static,
+    ) -> Result<T, StartError> {
+        let topics = self.clone();
+        tokio::task::spawn_blocking(move || work(&topics))
+            .await
+            .map_err(|error| StartError::Panic(error.to_string()))?
+    }
+
+    fn open_logs(&self) -> Result<OpenedLogs, StartError> {
         let image = self.image();
         let names: BTreeSet<_> = image.topics().map(|topic| topic.name.clone()).collect();
         for (id, deleted) in image.deleted() {
@@ -26,31 +54,19 @@ impl Topics {
             tracing::warn!(dir = %dir.display(), "a directory that no topic owns was moved aside; nothing of it was deleted");
         }
         let topics: Vec<Arc<Topic>> = image.topics().cloned().collect();
-        let mut opened = self.open_parallel(&topics)?;
-        let served = topics.iter().map(|topic| {
-            let partitions = opened.remove(&topic.id).unwrap_or_default();
-            (topic.id, Arc::new(Served { name: topic.name.clone(), partitions }))
-        });
-        self.served.store(Arc::new(served.collect()));
-        if image.trims().len() != 0 {
-            self.trim_pending(); // Before anybody reads.
-            self.look_at_retention(); // Which lets the metadata forget it.
-        }
-        Ok(())
+        Ok(self.open_parallel(&topics)?)
     }
 
-    fn open_parallel(&self, topics: &[Arc<Topic>]) -> Result<HashMap<TopicId, Vec<Place>>, OpenError> {
-        let work: VecDeque<_> = topics
-            .iter()
-            .flat_map(|topic| topic.numbered().map(move |(number, p)| (topic, number, p.leader_epoch)))
-            .collect();
+    fn open_parallel(&self, topics: &[Arc<Topic>]) -> Result<OpenedLogs, OpenError> {
+        let work: VecDeque<_> =
+            topics.iter().flat_map(|topic| topic.numbered().map(move |(number, _)| (topic, number))).collect();
         let threads = THREADS.min(work.len());
-        let (work, opened) = (Mutex::new(work), Mutex::new(Vec::new()));
+        let (work, opened) = (Mutex::new(work), Mutex::new(BTreeMap::new()));
         let open_some = || -> Result<(), OpenError> {
             loop {
-                let Some((topic, number, epoch)) = work.lock().pop_front() else { return Ok(()) };
-                let place = self.open(topic, number, epoch)?;
-                opened.lock().push((topic.id, number, place));
+                let Some((topic, number)) = work.lock().pop_front() else { return Ok(()) };
+                let log = self.open_log(topic, number)?;
+                opened.lock().insert((topic.id, number), log);
             }
         };
         std::thread::scope(|scope| {
@@ -60,31 +76,69 @@ impl Topics {
                 Err(panic) => std::panic::resume_unwind(panic),
             })
         })?;
-        let mut opened = opened.into_inner();
-        opened.sort_by_key(|(_, number, _)| *number);
-        let mut by_topic: HashMap<TopicId, Vec<Place>> = HashMap::new();
-        for (topic, _, place) in opened {
-            by_topic.entry(topic).or_default().push(place);
-        }
-        Ok(by_topic)
+        Ok(opened.into_inner())
     }
 
-    /// Opens one partition. Whose files cannot be opened is shut, unless that says that nothing will work, or it is the
-    /// broker's own: without what it keeps there it would tell groups something false.
-    pub(super) fn open(&self, topic: &Topic, number: PartitionId, epoch: LeaderEpoch) -> Result<Place, OpenError> {
+    /// Opens one partition's log. Unusable files shut the partition, unless they say that nothing will work. An internal
+    /// topic fails the start: without what it keeps there the broker would tell groups something false.
+    pub(super) fn open_log(&self, topic: &Topic, number: PartitionId) -> Result<OpenedLog, OpenError> {
         let options = topic.config.log_options(&self.index);
         match self.logs.open(&Self::place(topic, number), options, self.clock.now()) {
-            Ok(log) => {
-                let whose = (topic.id, topic.name.clone(), number);
-                let producers = self.memory.remember(StateKind::Producers);
-                Ok(Place::Open(Arc::new(Partition::lead(whose, log, epoch, topic.config.clone(), producers))))
-            }
+            Ok(log) => Ok(Ok(log)),
             Err(error) if concerns_one(&error) && !topic.name.is_internal() => {
                 tracing::error!(topic = %topic.name, partition = %number, %error, "a partition cannot be opened and is not served");
-                Ok(Place::Shut(error.to_string().into()))
+                Ok(Err(error.to_string().into()))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The latest epoch of a log that is ahead of its metadata: it has begun the epoch of this start, or a later one.
+    fn latest_unknown_epoch(&self, logs: &OpenedLogs) -> Option<LeaderEpoch> {
+        let image = self.image();
+        let partitions = image.topics().flat_map(|topic| topic.numbered().map(|(number, p)| (topic.id, number, p)));
+        let ahead = partitions.filter_map(|(topic, number, partition)| {
+            let log = logs.get(&(topic, number))?.as_ref().ok()?;
+            latest_epoch(&**log).filter(|latest| partition.leader_epoch <= *latest)
+        });
+        ahead.max()
+    }
+
+    /// Metadata that logs are ahead of is an older copy. Clients may hold any number of the time that it does not know,
+    /// so all numbers are raised durably before anything is led.
+    async fn begin_above(&self, latest: LeaderEpoch) -> Result<(), ProposeError> {
+        tracing::warn!(leader_epoch = %latest, "the metadata is older than the logs; producer ids and leader epochs begin above all that may have been given out");
+        self.propose(begin_above(&self.image(), Some(latest), self.clock.now())).await.map(drop)
+    }
+
+    fn lead_all(&self, mut logs: OpenedLogs) {
+        let image = self.image();
+        let served = image.topics().map(|topic| {
+            let logs = topic.numbered().filter_map(|(number, p)| Some((number, p, logs.remove(&(topic.id, number))?)));
+            let partitions = logs.map(|(number, p, log)| self.lead(topic, number, p.leader_epoch, log)).collect();
+            (topic.id, Arc::new(Served { name: topic.name.clone(), partitions }))
+        });
+        self.served.store(Arc::new(served.collect()));
+        if image.trims().len() != 0 {
+            self.trim_pending(); // Before anybody reads.
+            self.look_at_retention(); // Which lets the metadata forget it.
+        }
+    }
+
+    /// Leads a log under the epoch that the metadata gives it. One that is ahead of its metadata is not led.
+    pub(super) fn lead(&self, topic: &Topic, number: PartitionId, epoch: LeaderEpoch, log: OpenedLog) -> Place {
+        let log = match log {
+            Ok(log) => log,
+            Err(why) => return Place::Shut(why),
+        };
+        if let Some(latest) = latest_epoch(&*log).filter(|latest| epoch <= *latest) {
+            let why = format!("its log has begun leader epoch {latest}, and the metadata gives it {epoch}");
+            tracing::error!(topic = %topic.name, partition = %number, why, "a partition is not served");
+            return Place::Shut(why.into());
+        }
+        let whose = (topic.id, topic.name.clone(), number);
+        let producers = self.memory.remember(StateKind::Producers);
+        Place::Open(Arc::new(Partition::lead(whose, log, epoch, topic.config.clone(), producers)))
     }
 
     /// Removes the files of deleted topics, then lets the metadata forget them. Repeated until it works.
@@ -113,6 +167,11 @@ impl Topics {
     }
 }
 
+/// The latest epoch that a log has begun.
+fn latest_epoch(log: &dyn Log) -> Option<LeaderEpoch> {
+    log.reader().end_of_epoch(LeaderEpoch::new(u32::MAX)).map(|latest| latest.epoch)
+}
+
 /// Why the topics of a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -120,4 +179,8 @@ pub(crate) enum StartError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Disk(#[from] grower_storage::disk::DiskError),
+    #[error(transparent)]
+    Metadata(#[from] ProposeError),
+    #[error("opening a log ended unexpectedly: {0}")]
+    Panic(String),
 }

@@ -97,6 +97,8 @@ fn history() -> Vec<Command> {
         Command::ForgetTrims { done: vec![(id, PartitionId::new(2), Offset::new(7))] },
         Command::AlterBroker { node, settings: vec![("logging.level".to_owned(), Some("warn".to_owned()))] },
         Command::ReplaceNode { node, uuid: OTHER_UUID },
+        Command::AllocateProducerIdsFrom { first: ProducerId::new(5_000), count: 1_000 },
+        Command::BeginAbove { producer: ProducerId::new(9_000), leader_epoch: LeaderEpoch::new(9) },
         Command::RegisterBroker { node, uuid: OTHER_UUID, address: "a:2".to_owned() },
         Command::DeleteTopic { id },
         Command::ForgetDeleted { ids: vec![id] },
@@ -154,13 +156,15 @@ mod tests {
             Command::ForgetTrims { .. } => 9,
             Command::AlterBroker { .. } => 10,
             Command::ReplaceNode { .. } => 11,
+            Command::AllocateProducerIdsFrom { .. } => 12,
+            Command::BeginAbove { .. } => 13,
         }
     }
 
     #[test]
     fn the_history_has_every_kind_of_command_and_each_is_applied() {
         let kinds: BTreeSet<usize> = history().iter().map(kind).collect();
-        assert_eq!(kinds, (0..12).collect());
+        assert_eq!(kinds, (0..14).collect());
         let mut image = Image::default();
         for command in history() {
             image.apply(command).unwrap();

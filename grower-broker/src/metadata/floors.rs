@@ -1,0 +1,93 @@
+//! The least numbers that may be given out next, when the metadata does not know all that was given out before.
+//!
+//! A restored backup, an older copy of the metadata directory and a file system that was rolled back all forget producer
+//! ids and leader epochs that clients still hold. A number that is given out twice loses records in silence: the second
+//! producer's batches count as retries of the first one's, and a reader cannot tell two logs apart.
+//!
+//! Two things keep new numbers above old ones. A margin lies far above the newest number that the metadata knows, so the
+//! lost time cannot have reached it. A number taken from the clock also rises from one restore of the same backup to the
+//! next. The clock alone decides nothing: a wrong clock leaves the margin, and a number never falls.
+
+use super::{Command, Image};
+use grower_protocol::ids::{LeaderEpoch, ProducerId, Timestamp};
+
+/// 2020-01-01, in milliseconds since the Unix epoch.
+const CLOCK_START_MS: i64 = 1_577_836_800_000;
+/// The latest time that is believed, 2^40 ms after the start (the year 2054): numbers must not run out by a wrong clock.
+const CLOCK_MS_MAX: u64 = 1 << 40;
+/// Producer ids for each millisecond of the clock. With [`CLOCK_MS_MAX`] they stay below 2^53, which JSON readers can read.
+const PRODUCER_IDS_EACH_MS: u64 = 1 << 12;
+/// More producer ids than a lost time can have given out.
+const PRODUCER_ID_MARGIN: u64 = 1 << 40;
+/// More starts than a lost time can have had: each one raises the leader epochs by one.
+const LEADER_EPOCH_MARGIN: u32 = 1 << 20;
+/// Kafka's wire carries leader epochs as i32.
+const LEADER_EPOCH_MAX: u32 = i32::MAX as u32;
+
+/// The least producer id for a block that is allocated now.
+pub(crate) fn producer_id_floor(now: Timestamp) -> ProducerId {
+    ProducerId::new(clock_ms(now) * PRODUCER_IDS_EACH_MS)
+}
+
+/// Begins all numbers above those that may have been given out without this image's knowledge. `seen` is the latest
+/// leader epoch found in the logs, which may know more than the image.
+pub(crate) fn begin_above(image: &Image, seen: Option<LeaderEpoch>, now: Timestamp) -> Command {
+    let known = image.topics().flat_map(|topic| &topic.partitions).map(|partition| partition.leader_epoch).max();
+    let known = known.max(seen).unwrap_or_default().value();
+    let by_clock = u32::try_from(clock_ms(now) / 1_000).unwrap_or(u32::MAX);
+    let leader_epoch = known.saturating_add(LEADER_EPOCH_MARGIN).max(by_clock).min(LEADER_EPOCH_MAX);
+    let producer = image.next_producer.value().saturating_add(PRODUCER_ID_MARGIN);
+    Command::BeginAbove {
+        producer: ProducerId::new(producer).max(producer_id_floor(now)),
+        leader_epoch: LeaderEpoch::new(leader_epoch),
+    }
+}
+
+fn clock_ms(now: Timestamp) -> u64 {
+    now.millis_since(Timestamp::from_millis(CLOCK_START_MS)).min(CLOCK_MS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESTORED: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn numbers(command: &Command) -> (u64, u32) {
+        match command {
+            Command::BeginAbove { producer, leader_epoch } => (producer.value(), leader_epoch.value()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_still_leaves_a_margin() {
+        let image = Image { next_producer: ProducerId::new(7), ..Image::default() };
+        for now in [Timestamp::from_millis(i64::MIN), Timestamp::from_millis(0)] {
+            let (producer, epoch) = numbers(&begin_above(&image, Some(LeaderEpoch::new(9)), now));
+            assert_eq!((producer, epoch), (7 + PRODUCER_ID_MARGIN, 9 + LEADER_EPOCH_MARGIN));
+        }
+    }
+
+    #[test]
+    fn a_later_restore_of_the_same_backup_begins_above_an_earlier_one() {
+        let image = Image::default();
+        let first = numbers(&begin_above(&image, None, RESTORED));
+        let second = numbers(&begin_above(&image, None, RESTORED.plus_millis(1_000)));
+        assert!(first.0 < second.0 && first.1 < second.1, "{first:?} {second:?}");
+    }
+
+    #[test]
+    fn numbers_never_leave_the_range_of_the_wire() {
+        let image = Image { next_producer: ProducerId::new(i64::MAX as u64 - 1), ..Image::default() };
+        let (_, epoch) = numbers(&begin_above(&image, Some(LeaderEpoch::new(u32::MAX)), Timestamp::MAX));
+        assert_eq!(epoch, LEADER_EPOCH_MAX);
+        assert!(producer_id_floor(Timestamp::MAX).value() <= 1 << 53);
+        let mut image = image;
+        image.apply(begin_above(&image, None, RESTORED)).unwrap();
+        assert_eq!(
+            image.apply(Command::AllocateProducerIds { count: 1 }),
+            Err(crate::metadata::Refusal::ProducerIdsExhausted)
+        );
+    }
+}
