@@ -5,6 +5,7 @@ use crate::workspace::root;
 use anyhow::{Context, bail, ensure};
 use grower_client::Client;
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -63,8 +64,18 @@ impl Daemon {
         program: &Path,
         data_dir: &Path,
     ) -> anyhow::Result<Self> {
+        Self::start_as(settings, program, &[], data_dir).await
+    }
+
+    /// Through a program that becomes the daemon, with the arguments that say so; its own flags may follow them.
+    pub(crate) async fn start_as(
+        settings: &[(&str, &Path)],
+        program: &Path,
+        arguments: &[&OsStr],
+        data_dir: &Path,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
-        command.envs(settings.iter().copied());
+        command.envs(settings.iter().copied()).args(arguments);
         command.arg("--data-dir").arg(data_dir).args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
         let began = Instant::now();
         let mut child = command

@@ -1,9 +1,10 @@
-//! `cargo xtask soak`: the daemon under mixed load for as long as one likes, and whether it stays as it was.
+//! `cargo xtask soak`: two daemons under mixed load for as long as one likes, and whether they stay as they were.
 //!
-//! Two things are held against it in the end: memory and descriptors must have become no more since the first third of the
+//! One has enough of everything, the other one little ([`limited`]). Two things are checked of each in the end: memory and descriptors must have become no more since the first third of the
 //! time ([`flat`]), and every record that was acknowledged must be there, once, in order.
 
 mod flat;
+mod limited;
 mod loads;
 mod sample;
 mod stop;
@@ -15,9 +16,10 @@ use crate::bench::{real_directory, run_in_release};
 use crate::interrupt::unless_interrupted;
 use anyhow::{Context, ensure};
 use clap::Args;
+use limited::ClockShift;
 use loads::{Load, Written};
 use sample::Sample;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use stop::Stopper;
@@ -31,6 +33,10 @@ use tokio::time::{Instant, sleep};
     after_help = "Loads: batched, single, compressed and leader-acked producers, each against a ledger; a flood with \
 retention at work; a group whose members come and go, some without a word; a slow consumer, and some that never read; topics that are \
 created and deleted; a compacted topic; backups; HTTP scrapes; idle connections.
+
+A second daemon has 256 descriptors, 16 MiB of memory and a clock that jumps by up to 30 days and comes back. Its loads: a topic \
+with more segments than descriptors; topics that are deleted and created again under producers with little memory; a topic whose \
+`flush` is altered; clients that leave in the middle of a long poll; a reader that retention overtakes. It takes a C compiler.
 
 Exits 1 if a load fails, if an acknowledged record is missing, or if in the last third of the time memory or descriptors \
 are more than 10 % (and 8 MiB, or 8 descriptors) above the middle third, medians compared."
@@ -56,49 +62,76 @@ impl Soak {
         let duration = Duration::try_from_secs_f64(self.minutes * 60.0).context("--minutes takes a positive number")?;
         let directory = real_directory(self.dir.as_deref(), "soak-")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let is_enough = |elapsed: Duration, _: &Tally| duration <= elapsed;
         runtime.block_on(unless_interrupted(async {
-            let (data_dir, backups) = (directory.path().join("broker"), directory.path().join("backups"));
-            let settings = [("GROWER__BACKUP__DIR", backups.as_path())];
-            let daemon = Daemon::start_with(&settings, &release_build(), &data_dir).await?;
-            let place = Place { site: daemon.site().clone(), http: daemon.http().to_owned(), data_dir };
-            let soaked = soak(&place, Duration::from_secs(self.every), |elapsed, _| duration <= elapsed).await;
-            let last_words = daemon.last_words().await?;
-            if soaked.is_err() {
-                eprintln!("the daemon said last:\n{}", last_words.join("\n"));
-            }
-            flat::check(&soaked?)?;
+            println!("{}", Sample::HEADINGS);
+            let (usual, limited) =
+                (usual(directory.path()).await?, limited::start(&release_build(), directory.path()).await?);
+            let every = Duration::from_secs(self.every);
+            tokio::try_join!(
+                soak_daemon(usual, Load::usual(), every, is_enough),
+                soak_daemon(limited, Load::limited(), every, is_enough)
+            )?;
             println!("memory and descriptors are flat");
             Ok(())
         }))
     }
 }
 
+/// Starts the daemon that has enough of everything.
+async fn usual(directory: &Path) -> anyhow::Result<(Daemon, Place)> {
+    let (data_dir, backups) = (directory.join("broker"), directory.join("backups"));
+    let settings = [("GROWER__BACKUP__DIR", backups.as_path())];
+    let daemon = Daemon::start_with(&settings, &release_build(), &data_dir).await?;
+    let (site, http) = (daemon.site().clone(), daemon.http().to_owned());
+    Ok((daemon, Place { name: "usual", site, http, data_dir, clock: None }))
+}
+
+/// Puts a daemon under load, ends it, and checks that it stayed as it was.
+async fn soak_daemon(
+    (daemon, place): (Daemon, Place),
+    loads: Vec<Load>,
+    every: Duration,
+    is_enough: impl Fn(Duration, &Tally) -> bool,
+) -> anyhow::Result<()> {
+    let soaked = soak(&place, loads, every, is_enough).await;
+    let last_lines = daemon.last_words().await?;
+    if soaked.is_err() {
+        eprintln!("the {} daemon logged last:\n{}", place.name, last_lines.join("\n"));
+    }
+    flat::check(&soaked?).with_context(|| place.name)
+}
+
 /// What is under load.
 #[derive(Clone, Debug)]
 struct Place {
+    /// Which of the daemons.
+    name: &'static str,
     site: Site,
     http: String,
     data_dir: PathBuf,
+    /// Its clock, if that can be set.
+    clock: Option<ClockShift>,
 }
 
-/// Runs all loads until it is enough, looking every so often, then reads back what they wrote.
+/// Runs the loads until it is enough, looking every so often, then reads back what they wrote.
 async fn soak(
     place: &Place,
+    loads: Vec<Load>,
     every: Duration,
     is_enough: impl Fn(Duration, &Tally) -> bool,
 ) -> anyhow::Result<Vec<Sample>> {
     let (stopper, tally) = (Stopper::default(), Arc::new(Tally::default()));
     let mut running = JoinSet::new();
-    for load in Load::all() {
+    for load in &loads {
         load.prepare(&place.site).await.with_context(|| load.name())?;
     }
-    for load in Load::all() {
+    for load in loads {
         let (place, stop, tally) = (place.clone(), stopper.stop(), tally.clone());
         running.spawn(async move { load.run(&place, stop, &tally).await.with_context(|| load.name()) });
     }
     let began = Instant::now();
     let mut samples = Vec::new();
-    println!("{}", Sample::HEADINGS);
     while !is_enough(began.elapsed(), &tally) {
         sleep(every).await;
         if let Some(ended) = running.try_join_next() {
@@ -119,7 +152,9 @@ async fn soak(
 }
 
 async fn read_back(place: &Place, written: Vec<Written>, tally: &Tally) -> anyhow::Result<()> {
-    loads::finish_group(&place.site, &written, tally).await?;
+    if 0 < tally.joins.get() {
+        loads::finish_group(&place.site, &written, tally).await?;
+    }
     let mut records = 0;
     for written in written {
         ensure!(0 < written.count, "{} was never written to", written.topic);
@@ -127,7 +162,8 @@ async fn read_back(place: &Place, written: Vec<Written>, tally: &Tally) -> anyho
         written.read_back(&place.site).await?;
     }
     let peak = machine::peak_memory(place.site.process)? >> 20;
-    println!("{records} acknowledged records of the ledgers are there, in order; most memory ever held: {peak} MiB");
+    let name = place.name;
+    println!("{name}: {records} acknowledged records are there, in order; most memory ever held: {peak} MiB");
     Ok(())
 }
 

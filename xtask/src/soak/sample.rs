@@ -12,6 +12,7 @@ use std::time::Duration;
 /// What it held at one moment, and what it had done by then.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
+    daemon: &'static str,
     at: Duration,
     pub(super) resident: u64,
     pub(super) descriptors: u64,
@@ -29,12 +30,13 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) const HEADINGS: &str = "  time  acked/s   read/s  memory MiB  descriptors  threads  disk MiB   joins  \
+    pub(super) const HEADINGS: &str = "daemon    time  acked/s   read/s  memory MiB  descriptors  threads  disk MiB   joins  \
                                        topics  scrapes  backups";
 
     pub(super) fn take(place: &Place, at: Duration, tally: &Tally, before: Option<&Self>) -> anyhow::Result<Self> {
         let process = place.site.process;
         let mut sample = Self {
+            daemon: place.name,
             at,
             resident: machine::resident_memory(process)?,
             descriptors: fs::read_dir(format!("/proc/{process}/fd"))?.count() as u64,
@@ -59,10 +61,13 @@ impl Sample {
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, resident, descriptors, threads, disk, joins, topics, scrapes, backups, .. } = self;
+        let Self { daemon, at, resident, descriptors, threads, disk, joins, topics, scrapes, backups, .. } = self;
         let (seconds, acked, read) = (at.as_secs(), self.rates.0, self.rates.1);
         let (resident, disk) = (*resident as f64 / f64::from(1 << 20), disk >> 20);
-        write!(f, "{seconds:>5}s {acked:>8.0} {read:>8.0} {resident:>11.1} {descriptors:>12} {threads:>8} {disk:>9}")?;
+        write!(
+            f,
+            "{daemon:<7} {seconds:>5}s {acked:>8.0} {read:>8.0} {resident:>11.1} {descriptors:>12} {threads:>8} {disk:>9}"
+        )?;
         write!(f, " {joins:>7} {topics:>7} {scrapes:>8} {backups:>8}")
     }
 }

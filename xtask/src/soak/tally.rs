@@ -19,6 +19,16 @@ pub(super) struct Tally {
     pub(super) backups: Count,
     /// Consumers that never read what they asked for.
     pub(super) stuck: Count,
+    /// Topics that were deleted and created again under their producers.
+    pub(super) recreated: Count,
+    /// Times that `flush` was altered there and back.
+    pub(super) flips: Count,
+    /// Times that the clock jumped and came back.
+    pub(super) jumps: Count,
+    /// Clients that left in the middle of a long poll.
+    pub(super) polls: Count,
+    /// Times that retention overtook the slow reader.
+    pub(super) gaps: Count,
     group: Mutex<BTreeMap<u32, u64>>,
 }
 

@@ -3,8 +3,8 @@
 use super::*;
 use grower_broker::{Broker, BrokerConfig};
 
-#[test]
-fn all_loads_together_get_on_and_what_they_wrote_is_there() {
+/// Soaks a broker in this process until all loads have done something.
+fn check_soak(loads: Vec<Load>, all_have_done_something: impl Fn(&Tally) -> bool) {
     let directory = tempfile::tempdir().unwrap();
     let data_dir = directory.path().join("broker");
     let mut config = BrokerConfig::at(&data_dir);
@@ -16,17 +16,34 @@ fn all_loads_together_get_on_and_what_they_wrote_is_there() {
     runtime.block_on(async {
         let broker = Broker::start(config).await.unwrap();
         let place = Place {
+            name: "tested",
+            clock: None,
             site: Site { address: broker.listen_address().unwrap().to_string(), process: std::process::id() },
             http: broker.http_address().unwrap().to_string(),
             data_dir,
         };
-        let all_have_done_something = |_, tally: &Tally| {
-            let Tally { acknowledged, consumed, joins, topics, scrapes, rounds, backups, stuck, .. } = tally;
-            let seen = [acknowledged, consumed, joins, topics, scrapes, rounds, backups, stuck];
-            seen.into_iter().all(|count| 0 < count.get())
-        };
-        let samples = soak(&place, Duration::from_millis(100), all_have_done_something).await.unwrap();
+        let is_enough = |_, tally: &Tally| all_have_done_something(tally);
+        let samples = soak(&place, loads, Duration::from_millis(100), is_enough).await.unwrap();
         assert!(samples.iter().all(|sample| 0 < sample.resident && 0 < sample.descriptors));
         broker.stop().await.unwrap();
+    });
+}
+
+#[test]
+fn the_usual_loads_get_on_and_their_records_are_there() {
+    check_soak(Load::usual(), |tally| {
+        let Tally { acknowledged, consumed, joins, topics, scrapes, rounds, backups, stuck, .. } = tally;
+        [acknowledged, consumed, joins, topics, scrapes, rounds, backups, stuck]
+            .into_iter()
+            .all(|count| 0 < count.get())
+    });
+}
+
+#[test] // But for the clock, which is this process's own.
+fn the_limited_loads_get_on_and_their_records_are_there() {
+    let loads = Load::limited().into_iter().filter(|load| !matches!(load, Load::Jumps)).collect();
+    check_soak(loads, |tally| {
+        let Tally { acknowledged, recreated, flips, polls, gaps, scrapes, .. } = tally;
+        [acknowledged, recreated, flips, polls, gaps, scrapes].into_iter().all(|count| 0 < count.get())
     });
 }

@@ -3,8 +3,13 @@
 mod backups;
 mod churn;
 mod compacted;
+mod flips;
 mod group;
 mod idle;
+mod jumps;
+mod overtaken;
+mod polls;
+mod recreated;
 mod scrape;
 mod slow;
 mod stream;
@@ -32,14 +37,26 @@ pub(super) enum Load {
     Backups,
     Scrape,
     Idle,
+    Recreated,
+    Flips,
+    Jumps,
+    Polls,
+    Overtaken,
 }
 
 impl Load {
-    pub(super) fn all() -> impl Iterator<Item = Self> {
+    /// Those of a broker that has enough of everything.
+    pub(super) fn usual() -> Vec<Self> {
         let steady = Self::Members { steady: true };
         let members = [steady, steady, Self::Members { steady: false }];
         let others = [Self::Slow, Self::Stuck, Self::Churn, Self::Compacted, Self::Backups, Self::Scrape, Self::Idle];
-        stream::STREAMS.into_iter().map(Self::Stream).chain(members).chain(others)
+        stream::STREAMS.into_iter().map(Self::Stream).chain(members).chain(others).collect()
+    }
+
+    /// Those of a broker that has little of everything.
+    pub(super) fn limited() -> Vec<Self> {
+        let segmented = Self::Stream(stream::SEGMENTED);
+        vec![segmented, Self::Recreated, Self::Flips, Self::Jumps, Self::Polls, Self::Overtaken, Self::Scrape]
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -53,6 +70,11 @@ impl Load {
             Self::Backups => "backups",
             Self::Scrape => "scrapes",
             Self::Idle => "idle connections",
+            Self::Recreated => "topics that are deleted under their producers",
+            Self::Flips => "the topic whose flush is altered",
+            Self::Jumps => "the clock that jumps",
+            Self::Polls => "clients that leave in a long poll",
+            Self::Overtaken => "the reader that retention overtakes",
         }
     }
 
@@ -78,6 +100,11 @@ impl Load {
             Self::Backups => backups::run(site, stop, tally).await?,
             Self::Scrape => scrape::run(&place.http, stop, tally).await?,
             Self::Idle => idle::run(site, stop).await?,
+            Self::Recreated => recreated::run(site, stop, tally).await?,
+            Self::Flips => return flips::run(site, stop, tally).await.map(Some),
+            Self::Jumps => return jumps::run(place, stop, tally).await.map(Some),
+            Self::Polls => polls::run(site, stop, tally).await?,
+            Self::Overtaken => overtaken::run(site, stop, tally).await?,
         }
         Ok(None)
     }

@@ -24,6 +24,8 @@ pub(in crate::soak) struct Stream {
     codec: Codec,
     /// How much the topic keeps; none keeps all, and everything is held against the broker in the end.
     keep: Option<&'static str>,
+    /// The size of its segments; none for the default.
+    segment: Option<&'static str>,
 }
 
 /// What the group reads.
@@ -40,6 +42,7 @@ const BASE: Stream = Stream {
     acks: Acks::All,
     codec: Codec::None,
     keep: None,
+    segment: None,
 };
 
 pub(super) const STREAMS: [Stream; 6] = [
@@ -48,14 +51,30 @@ pub(super) const STREAMS: [Stream; 6] = [
     Stream { topic: "written", size: 400, acks: Acks::Leader, ..BASE },
     Stream { topic: "packed", size: 700, codec: Codec::Zstd, ..BASE },
     Stream { topic: SHARED, partitions: 6, size: 200, burst: 10, ..BASE },
-    Stream { topic: "flood", size: 10_000, burst: 1000, pause: Duration::from_secs(1), keep: Some("67108864"), ..BASE },
+    Stream {
+        topic: "flood",
+        size: 10_000,
+        burst: 1000,
+        segment: Some("16MiB"),
+        pause: Duration::from_secs(1),
+        keep: FLOOD_KEEPS,
+        ..BASE
+    },
 ];
+
+const FLOOD_KEEPS: Option<&str> = Some("64MiB");
+
+/// Soon has more segments than its broker may have open files.
+pub(super) const SEGMENTED: Stream = Stream { topic: "segmented", segment: Some("64KiB"), ..BASE };
 
 impl Stream {
     pub(super) async fn create_topic(self, site: &Site) -> anyhow::Result<()> {
         let mut spec = TopicSpec::partitions(self.partitions);
         if let Some(bytes) = self.keep {
-            spec = spec.config("retention.bytes", bytes).config("segment.bytes", "16777216");
+            spec = spec.config("retention.bytes", bytes);
+        }
+        if let Some(bytes) = self.segment {
+            spec = spec.config("segment.bytes", bytes);
         }
         site.client().await?.admin().create_topic(self.topic, spec).await?;
         Ok(())

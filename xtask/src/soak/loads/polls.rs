@@ -1,0 +1,49 @@
+//! Clients that leave in the middle of a long poll: the broker keeps none of their connections.
+
+use crate::bench::site::Site;
+use crate::soak::stop::Stop;
+use crate::soak::tally::Tally;
+use anyhow::ensure;
+use grower_client::{Admin, Client, TopicSpec};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const TOPIC: &str = "silent";
+const CLIENTS: u64 = 10;
+/// Longer than a soak of the usual length: a poll that is not cancelled is seen.
+const WAIT: Duration = Duration::from_secs(5 * 60);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// All connections of the other loads, and some to spare.
+const OTHERS_MAX: u64 = 60;
+
+pub(super) async fn run(site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let admin = site.client().await?.admin();
+    admin.create_topic(TOPIC, TopicSpec::partitions(1)).await?;
+    while stop.sleep(Duration::from_millis(500)).await {
+        for _ in 0..CLIENTS {
+            leave_in_a_poll(&site.client().await?).await?;
+        }
+        tally.polls.add(CLIENTS);
+        check_left(&admin).await?;
+    }
+    Ok(())
+}
+
+async fn leave_in_a_poll(client: &Client) -> anyhow::Result<()> {
+    let mut consumer = client.consumer().assign([(TOPIC, 0)]).fetch_max_wait(WAIT).build().await?;
+    let records = consumer.poll(Duration::from_millis(20)).await?;
+    ensure!(records.is_empty(), "{TOPIC} was never written to");
+    Ok(()) // Dropped, not closed: its connections end with the poll under way.
+}
+
+async fn check_left(admin: &Admin) -> anyhow::Result<()> {
+    let began = Instant::now();
+    loop {
+        let open = admin.describe_broker().await?.connections;
+        if open <= OTHERS_MAX {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < PATIENCE, "{open} connections are open, and the clients of most of them have left");
+        sleep(Duration::from_millis(100)).await;
+    }
+}

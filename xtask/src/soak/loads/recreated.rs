@@ -1,0 +1,78 @@
+//! Topics that are deleted and created again under producers with little memory. Each send has an end, and each flush
+//! leaves no send without one.
+
+use crate::bench::site::Site;
+use crate::soak::stop::Stop;
+use crate::soak::tally::Tally;
+use anyhow::{Context, ensure};
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
+use grower_client::{Admin, Producer, Record, TopicSpec};
+use std::time::Duration;
+use tokio::time::timeout;
+
+const TOPICS: u64 = 3;
+const PRODUCERS: u64 = 3;
+/// Less than a burst takes, so that producers wait for room all the time.
+const MEMORY: usize = 64 << 10;
+const BURST: u64 = 200;
+const VALUE: [u8; 1000] = [7; 1000];
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a send or a flush may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(site: &Site, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let admin = site.client().await?.admin();
+    for number in 0..TOPICS {
+        create(&admin, number).await?;
+    }
+    let writers = try_join_all((0..PRODUCERS).map(|number| write(site, number, stop.clone())));
+    tokio::try_join!(recreate(&admin, stop.clone(), tally), writers)?;
+    Ok(())
+}
+
+fn topic(number: u64) -> String {
+    format!("recreated-{}", number % TOPICS)
+}
+
+async fn create(admin: &Admin, number: u64) -> anyhow::Result<()> {
+    let partitions = 1 + number % 4; // Another number each time: some partitions go away for good.
+    Ok(admin.create_topic(topic(number), TopicSpec::partitions(partitions as u32)).await.map(drop)?)
+}
+
+async fn recreate(admin: &Admin, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let mut number = 0;
+    while stop.sleep(Duration::from_millis(300)).await {
+        admin.delete_topic(topic(number)).await?;
+        create(admin, number).await?;
+        number += 1;
+        tally.recreated.add(1);
+    }
+    Ok(())
+}
+
+async fn write(site: &Site, number: u64, stop: Stop) -> anyhow::Result<()> {
+    let builder = site.client().await?.producer().memory(MEMORY).delivery_timeout(DELIVERY_TIMEOUT);
+    let producer = builder.build().await?;
+    let mut burst = number;
+    while !stop.has_come() {
+        write_burst(&producer, &topic(burst)).await?;
+        burst += 1;
+    }
+    timeout(PATIENCE, producer.close()).await.context("a producer never closed")?.context("close")
+}
+
+/// A record may be refused, as its topic may be gone; it must not be forgotten.
+async fn write_burst(producer: &Producer, topic: &str) -> anyhow::Result<()> {
+    let mut sent = Vec::new();
+    for number in 0..BURST {
+        let record = Record::new(topic).key(number.to_string()).value(&VALUE[..]);
+        let accepted = timeout(PATIENCE, producer.enqueue(record)).await.context("a send never found room")?;
+        sent.extend(accepted.ok());
+    }
+    // An error of a flush is about its records, each of which has it as well.
+    let _ = timeout(PATIENCE, producer.flush()).await.context("a flush never ended")?.is_ok();
+    let (accepted, settled) = (sent.len(), sent.into_iter().filter_map(FutureExt::now_or_never).count());
+    ensure!(settled == accepted, "{} of {accepted} records have no outcome after a flush", accepted - settled);
+    Ok(())
+}
