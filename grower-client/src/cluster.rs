@@ -5,12 +5,17 @@
 use crate::backoff;
 use crate::connection::{Dialer, Lane, Link};
 use crate::error::{ConnectError, RequestError, only};
-use grower_protocol::ids::{NodeId, PartitionId, TopicId, TopicName};
-use grower_protocol::message::{BrokerAddress, Metadata, MetadataAnswer, Request, Response, TopicMetadata};
+use crate::random_name::random_committer;
+use grower_protocol::ids::{CommitterId, GroupId, NodeId, PartitionId, TopicId, TopicName};
+use grower_protocol::message::{
+    BrokerAddress, CommitterIdentity, Metadata, MetadataAnswer, PositionCommit, PositionToCommit, Request, Response,
+    TopicMetadata,
+};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 /// The brokers as one client sees them; shared by its producers, consumers and admin.
@@ -19,6 +24,10 @@ pub(crate) struct Cluster {
     control: Lane,
     shared: Lane,
     view: RwLock<View>,
+    /// Who this client is when it sets the offsets of groups.
+    resetter: CommitterId,
+    /// The number of its newest reset. Held while one is under way: none overtakes another.
+    newest_reset: Mutex<u64>,
 }
 
 #[derive(Default)]
@@ -35,7 +44,8 @@ struct View {
 impl Cluster {
     pub(crate) fn new(dialer: Arc<Dialer>, bootstrap: Vec<Arc<str>>) -> Self {
         let shared = Lane::new(dialer.clone());
-        Self { bootstrap, control: Lane::new(dialer), shared, view: RwLock::default() }
+        let (control, view) = (Lane::new(dialer), RwLock::default());
+        Self { bootstrap, control, shared, view, resetter: random_committer(), newest_reset: Mutex::default() }
     }
 
     pub(crate) fn dialer(&self) -> &Arc<Dialer> {
@@ -79,13 +89,15 @@ impl Cluster {
         })
     }
 
-    /// Asks any broker, once.
+    /// Asks any broker, once. One that does not know the request yet is asked what comes close, if anything does.
     pub(crate) async fn ask(&self, request: &Request) -> Result<(Link, Response), RequestError> {
         let link = self.control().await?;
-        if let Some(feature) = request.needs() {
-            link.needs(feature)?;
-        }
-        let response = link.ask(request).await?;
+        let missing = request.needs().and_then(|feature| link.needs(feature).err());
+        let response = match (missing, request.for_older_brokers()) {
+            (None, _) => link.ask(request).await?,
+            (Some(_), Some(older)) => link.ask(&older).await?,
+            (Some(missing), None) => return Err(missing.into()),
+        };
         Ok((link, response))
     }
 
@@ -105,6 +117,19 @@ impl Cluster {
             }
         }
         unreachable!("the loop has no end but its returns")
+    }
+
+    /// Sets positions of a group from outside, after all that this client set before.
+    pub(crate) async fn set_positions(
+        &self,
+        group: &GroupId,
+        positions: Vec<PositionToCommit>,
+    ) -> Result<(Link, Response), RequestError> {
+        let mut newest = self.newest_reset.lock().await;
+        *newest += 1;
+        let (committer, sequence) = (CommitterIdentity::Outside(self.resetter.clone()), *newest);
+        let commit = PositionCommit { group: group.clone(), committer, sequence, positions };
+        self.ask(&Request::CommitPositions(commit)).await
     }
 
     /// A topic as it is now.

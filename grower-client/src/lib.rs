@@ -56,6 +56,7 @@ mod connection;
 mod consumer;
 mod error;
 mod producer;
+mod random_name;
 mod record;
 pub mod transport;
 

@@ -27,6 +27,14 @@ async fn a_broker_that_does_not_know_a_request_is_not_sent_it() {
     }
 }
 
+#[tokio::test]
+async fn an_older_broker_is_asked_to_commit_in_the_way_that_it_knows() {
+    let cuts_new =
+        |request: &Request| if matches!(request, Request::CommitPositions(_)) { Act::Cut } else { Act::Serve };
+    let fake = Fake::new(cuts_new).without("position-commits");
+    fake.client().await.admin().reset_group("g", [(TOPIC, 0, Offset::new(3))]).await.unwrap();
+}
+
 fn is_list(request: &Request) -> bool {
     matches!(request, Request::PageGroups { .. })
 }

@@ -2,8 +2,9 @@
 
 use super::burst::Reply;
 use super::{Api, Peer};
+use crate::group::Commit;
 use grower_protocol::ids::GroupId;
-use grower_protocol::message::{ErrorCode, Failure, Heartbeat, OffsetCommit, Request, Response};
+use grower_protocol::message::{ErrorCode, Failure, Heartbeat, Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ impl Api {
                 self.groups.step(&group, |shard, _, _| shard.leave(&group, &member)).await?;
                 Ok(Response::Done)
             }
-            Request::CommitOffsets(commit) => self.commit_offsets(commit).await,
+            Request::CommitOffsets(commit) => self.commit(commit.into()).await,
+            Request::CommitPositions(commit) => self.commit(commit.into()).await,
             Request::FetchOffsets { group, partitions } => {
                 let fetched = self.groups.look(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
                 Ok(Response::FetchOffsets(fetched.await?))
@@ -56,7 +58,7 @@ impl Api {
         }
     }
 
-    async fn commit_offsets(&self, commit: OffsetCommit) -> Answered {
+    async fn commit(&self, commit: Commit) -> Answered {
         let log_end = |topic, partition| self.groups.log_end(topic, partition);
         let committed = self.groups.step(&commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
         Ok(Response::CommitOffsets(committed.await?))

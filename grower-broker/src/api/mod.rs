@@ -143,6 +143,7 @@ impl Api {
             | Request::LeaveGroup { .. }
             | Request::StepOut { .. }
             | Request::CommitOffsets(_)
+            | Request::CommitPositions(_)
             | Request::FetchOffsets { .. }
             | Request::ListGroups
             | Request::PageGroups { .. }

@@ -1,13 +1,14 @@
 //! One group: its members and its offsets.
 
 use super::GroupRefusal;
+use super::commit::Commit;
 use super::limits::GroupLimits;
 use super::membership::Membership;
 use super::offsets::{self, LogEnds, Offsets};
 use super::record::GroupRecord;
 use super::size;
 use grower_protocol::ids::{GroupId, Timestamp};
-use grower_protocol::message::{Failure, GroupDescription, GroupInspection, GroupSummary, OffsetCommit, Part};
+use grower_protocol::message::{CommitterIdentity, Failure, GroupDescription, GroupInspection, GroupSummary, Part};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
@@ -35,19 +36,23 @@ impl Group {
     /// Checks a commit: what to answer, and what to write down. The offsets change when that is in the log.
     pub(super) fn commit(
         &mut self,
-        commit: &OffsetCommit,
+        commit: &Commit,
         limits: &GroupLimits,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
-        match &commit.member {
-            Some((member, epoch)) => {
+        let member = match &commit.committer {
+            Some(CommitterIdentity::Member(member, epoch)) => {
                 self.members.check_epoch(member, *epoch)?;
                 self.members.check_order(member, *epoch, commit.sequence)?;
+                Some(member)
             }
-            None => self.check_empty(&commit.group)?,
-        }
-        let owned = |slot| commit.member.as_ref().map_or(Ok(()), |(member, _)| self.members.check_owner(member, slot));
-        let checked = offsets::check_commit(&commit.offsets, limits, log_ends, owned);
+            Some(CommitterIdentity::Outside(_)) | None => {
+                self.check_empty(&commit.group)?;
+                None
+            }
+        };
+        let owned = |slot| member.map_or(Ok(()), |member| self.members.check_owner(member, slot));
+        let checked = offsets::check_commit(&commit.positions, limits, log_ends, owned);
         let accepted = checked.iter().filter_map(|part| part.as_ref().ok()).cloned();
         let accepted = accepted.map(|(slot, state)| offsets::record(&commit.group, slot, Some(state)));
         let records = if checked.iter().any(Result::is_ok) {

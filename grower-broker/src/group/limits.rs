@@ -14,13 +14,22 @@ pub struct GroupLimits {
     pub topics: usize,
     /// Topics that all members of one shard subscribe to; a member counts as one at least.
     pub subscriptions: usize,
+    /// Committers outside memberships that one shard remembers.
+    pub committers: usize,
     /// Bytes of the text that is committed with an offset.
     pub metadata_bytes: usize,
 }
 
 impl Default for GroupLimits {
     fn default() -> Self {
-        Self { groups: 5_000, members: 1_000, topics: 1_000, subscriptions: 100_000, metadata_bytes: 4096 }
+        Self {
+            groups: 5_000,
+            members: 1_000,
+            topics: 1_000,
+            subscriptions: 100_000,
+            committers: 1_000,
+            metadata_bytes: 4096,
+        }
     }
 }
 

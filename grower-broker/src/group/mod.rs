@@ -33,6 +33,8 @@
 mod ages;
 mod assignor;
 mod catalog;
+mod commit;
+mod committers;
 #[expect(clippy::module_inception, reason = "a group is what this module is about")]
 mod group;
 mod limits;
@@ -51,6 +53,7 @@ mod slot;
 pub use ages::Ages;
 pub use assignor::Assignor;
 pub use catalog::{Catalog, Subscribed};
+pub use commit::Commit;
 pub use limits::GroupLimits;
 pub use loader::ShardLoader;
 pub use membership::is_news;

@@ -6,7 +6,7 @@ use super::record::{GroupRecord, OffsetState};
 use super::size;
 use super::slot::Slot;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId};
-use grower_protocol::message::{CommittedOffset, OffsetToCommit};
+use grower_protocol::message::{CommittedOffset, PositionToCommit};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Offsets that are in the coordinator's log.
@@ -36,7 +36,7 @@ impl Offsets {
     }
 
     /// Bytes of text beside the offset of a partition; none if none was ever committed.
-    pub(super) fn text_length(&self, wish: &OffsetToCommit) -> Option<usize> {
+    pub(super) fn text_length(&self, wish: &PositionToCommit) -> Option<usize> {
         let slot = Slot { topic: wish.topic, partition: wish.partition };
         self.by_slot.get(&slot).map(|state| state.metadata.len())
     }
@@ -64,15 +64,15 @@ impl Offsets {
     }
 }
 
-/// Checks the offsets of one commit, each alone; `owned` says whether the sender may commit for a partition.
+/// Checks the positions of one commit, each alone; `owned` says whether the sender may commit for a partition.
 pub(super) fn check_commit(
-    offsets: &[OffsetToCommit],
+    positions: &[PositionToCommit],
     limits: &GroupLimits,
     log_ends: &LogEnds<'_>,
     owned: impl Fn(Slot) -> Result<(), GroupRefusal>,
 ) -> Vec<Result<(Slot, OffsetState), GroupRefusal>> {
     let mut named = BTreeSet::new();
-    let check = |wish: &OffsetToCommit| {
+    let check = |wish: &PositionToCommit| {
         let slot = Slot { topic: wish.topic, partition: wish.partition };
         if !named.insert(slot) {
             return Err(GroupRefusal::NamedTwice);
@@ -88,7 +88,7 @@ pub(super) fn check_commit(
         }
         Ok((slot, OffsetState { offset: wish.offset, metadata: wish.metadata.clone() }))
     };
-    offsets.iter().map(check).collect()
+    positions.iter().map(check).collect()
 }
 
 pub(super) fn record(group: &GroupId, slot: Slot, state: Option<OffsetState>) -> GroupRecord {

@@ -2,6 +2,7 @@
 
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset};
 use grower_protocol::message::{ErrorCode, Failure};
+use std::sync::Arc;
 
 /// Why a request to a group, or one part of it, was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,13 +89,13 @@ pub enum GroupRefusal {
         /// Who asked.
         member: MemberId,
     },
-    /// The member sent it before one that was taken.
+    /// The committer sent it before one that was taken.
     #[error(
-        "a later commit of {member} came before commit {sequence}: each must wait for the answer to the one before"
+        "a later commit of {committer} came before commit {sequence}: each must wait for the answer to the one before"
     )]
     OvertakenCommit {
         /// Who.
-        member: MemberId,
+        committer: Arc<str>,
         /// Its number.
         sequence: u64,
     },

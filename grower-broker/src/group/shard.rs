@@ -2,6 +2,8 @@
 
 use super::GroupRefusal;
 use super::catalog::Catalog;
+use super::commit::Commit;
+use super::committers::Committers;
 use super::group::Group;
 use super::limits::GroupLimits;
 use super::membership::Membership;
@@ -11,8 +13,8 @@ use super::record::GroupRecord;
 use super::size;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{
-    CommittedOffset, Failure, GroupDescription, GroupInspection, GroupSummary, Heartbeat, HeartbeatAnswer,
-    OffsetCommit, Part,
+    CommittedOffset, CommitterIdentity, Failure, GroupDescription, GroupInspection, GroupSummary, Heartbeat,
+    HeartbeatAnswer, Part,
 };
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -35,6 +37,7 @@ pub struct Shard {
     /// No group that is made from now on uses an epoch up to this.
     pub(super) floor: u32,
     pub(super) limits: GroupLimits,
+    committers: Committers,
     /// What its groups take of memory.
     bytes: usize,
     /// How much more they may take; none if that is not bounded.
@@ -55,9 +58,9 @@ impl Shard {
         shard
     }
 
-    /// What its groups take of memory, by an estimate.
+    /// What its groups and their committers take of memory, by an estimate.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.committers.bytes()
     }
 
     /// How much more they may take: who needs more is refused from now on.
@@ -199,7 +202,7 @@ impl Shard {
     }
 
     /// Remembers how far a group has read. Whoever fetches sees it after it was settled.
-    pub fn commit_offsets(&mut self, commit: &OffsetCommit, log_ends: &LogEnds<'_>) -> Step<Vec<Part<()>>> {
+    pub fn commit_offsets(&mut self, commit: &Commit, log_ends: &LogEnds<'_>) -> Step<Vec<Part<()>>> {
         match self.check_commit(commit, log_ends) {
             Ok((answer, records)) => Step { records, ..Step::of(answer) },
             Err(refusal) => Step::refused(refusal),
@@ -208,14 +211,17 @@ impl Shard {
 
     fn check_commit(
         &mut self,
-        commit: &OffsetCommit,
+        commit: &Commit,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
-        self.check_growth(size::growth_by_commit(self.groups.get(&commit.group), &commit.offsets))?;
-        match (self.groups.get_mut(&commit.group), &commit.member) {
+        self.check_growth(size::growth_by_commit(self.groups.get(&commit.group), &commit.positions))?;
+        if let Some(CommitterIdentity::Outside(committer)) = &commit.committer {
+            self.committers.check_order(&commit.group, committer, commit.sequence, self.limits.committers)?;
+        }
+        match (self.groups.get_mut(&commit.group), &commit.committer) {
             (Some(group), _) => group.commit(commit, &self.limits, log_ends),
-            (None, Some((member, _))) => Err(unknown_member(member)),
-            (None, None) => {
+            (None, Some(CommitterIdentity::Member(member, _))) => Err(unknown_member(member)),
+            (None, Some(CommitterIdentity::Outside(_)) | None) => {
                 self.check_room()?;
                 Group::after(self.floor).commit(commit, &self.limits, log_ends)
             }

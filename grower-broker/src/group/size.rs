@@ -4,7 +4,7 @@ use super::catalog::Catalog;
 use super::group::Group;
 use super::membership::Membership;
 use grower_protocol::ids::TopicName;
-use grower_protocol::message::{Heartbeat, OffsetToCommit};
+use grower_protocol::message::{Heartbeat, PositionToCommit};
 
 /// A group without members and offsets.
 pub(super) const GROUP: usize = 1024;
@@ -40,12 +40,12 @@ pub(super) fn growth(group: Option<&Group>, beat: &Heartbeat, catalog: &dyn Cata
 }
 
 /// How much more a group takes that commits these, at most.
-pub(super) fn growth_by_commit(group: Option<&Group>, offsets: &[OffsetToCommit]) -> usize {
-    let more = |wish: &OffsetToCommit| match group.and_then(|group| group.offsets.text_length(wish)) {
+pub(super) fn growth_by_commit(group: Option<&Group>, positions: &[PositionToCommit]) -> usize {
+    let more = |wish: &PositionToCommit| match group.and_then(|group| group.offsets.text_length(wish)) {
         Some(before) => wish.metadata.len().saturating_sub(before),
         None => OFFSET + wish.metadata.len(),
     };
-    offsets.iter().map(more).sum::<usize>() + if group.is_none() { GROUP } else { 0 }
+    positions.iter().map(more).sum::<usize>() + if group.is_none() { GROUP } else { 0 }
 }
 
 impl Membership {

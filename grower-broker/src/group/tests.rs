@@ -15,7 +15,10 @@ mod story;
 
 use super::*;
 use grower_protocol::ids::{MemberEpoch, MemberId, Offset, Timestamp, TopicId};
-use grower_protocol::message::{ErrorCode, Failure, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit, Part};
+use grower_protocol::message::{
+    CommitterIdentity, ErrorCode, Failure, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit, Part,
+    PositionToCommit,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
@@ -39,6 +42,11 @@ fn name(topic: &str) -> TopicName {
 
 fn slot(topic: TopicId, partition: u32) -> Slot {
     Slot { topic, partition: PartitionId::new(partition) }
+}
+
+fn position(slot: Slot, offset: u64) -> PositionToCommit {
+    let (offset, metadata) = (Offset::new(offset), String::new());
+    PositionToCommit { topic: slot.topic, partition: slot.partition, offset, metadata }
 }
 
 /// The coordinator's side: one shard, its log, its clock, and the topics.
@@ -147,24 +155,23 @@ impl Coordinator {
     }
 
     fn commit(&mut self, member: Option<&Member>, slot: Slot, offset: u64) -> Result<Part<()>, Failure> {
-        let commit = OffsetCommit {
-            group: group(),
-            member: member.map(|member| (member.id.clone(), member.epoch)),
-            sequence: member.map_or(0, |member| member.commits),
-            offsets: vec![OffsetToCommit {
-                topic: slot.topic,
-                partition: slot.partition,
-                offset: Offset::new(offset),
-                metadata: String::new(),
-            }],
-        };
+        let committer = member.map(|member| CommitterIdentity::Member(member.id.clone(), member.epoch));
+        let (sequence, positions) = (member.map_or(0, |member| member.commits), vec![position(slot, offset)]);
+        self.commit_all(Commit { group: group(), committer, sequence, positions })
+    }
+
+    fn commit_all(&mut self, commit: Commit) -> Result<Part<()>, Failure> {
         let known: BTreeSet<TopicId> = self.topics.values().map(|topic| topic.topic).collect();
         let step = self.shard.commit_offsets(&commit, &|topic, _| known.contains(&topic).then_some(LOG_END));
         self.settle(step).map(|mut parts| parts.remove(0))
     }
 
     fn committed(&self, slot: Slot) -> Option<u64> {
-        let offsets = self.shard.fetch_offsets(&group(), Some(&[(slot.topic, slot.partition)]));
+        self.committed_by(&group(), slot)
+    }
+
+    fn committed_by(&self, group: &GroupId, slot: Slot) -> Option<u64> {
+        let offsets = self.shard.fetch_offsets(group, Some(&[(slot.topic, slot.partition)]));
         offsets.first().map(|found| found.offset.value())
     }
 }

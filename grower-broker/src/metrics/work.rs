@@ -62,7 +62,7 @@ impl Work {
             Request::Metadata(_) => Self::Metadata,
             Request::InitProducer => Self::InitProducer,
             Request::Heartbeat(_) => Self::Heartbeat,
-            Request::CommitOffsets(_) => Self::CommitOffsets,
+            Request::CommitOffsets(_) | Request::CommitPositions(_) => Self::CommitOffsets,
             Request::FetchOffsets { .. } => Self::FetchOffsets,
             Request::LeaveGroup { .. }
             | Request::ListGroups

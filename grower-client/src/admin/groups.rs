@@ -4,7 +4,7 @@ use super::{Admin, PARTITIONS_MAX};
 use crate::error::AdminError;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicName};
 use grower_protocol::message::{
-    CommitTime, GroupDescription, GroupInspection, GroupSummary, OffsetCommit, OffsetToCommit, Request, Response,
+    CommitTime, GroupDescription, GroupInspection, GroupSummary, PositionToCommit, Request, Response,
 };
 use std::collections::BTreeMap;
 
@@ -92,11 +92,10 @@ impl Admin {
                     id
                 }
             };
-            wishes.push(OffsetToCommit { topic, partition: partition.into(), offset, metadata: String::new() });
+            wishes.push(PositionToCommit { topic, partition: partition.into(), offset, metadata: String::new() });
         }
-        for offsets in wishes.chunks(PARTITIONS_MAX) {
-            let commit = OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: offsets.to_vec() };
-            match self.cluster.ask(&Request::CommitOffsets(commit)).await? {
+        for positions in wishes.chunks(PARTITIONS_MAX) {
+            match self.cluster.set_positions(&group, positions.to_vec()).await? {
                 (_, Response::CommitOffsets(parts)) => drop(parts.into_iter().collect::<Result<Vec<()>, _>>()?),
                 (link, other) => return Err(link.refusal("commit offsets", other).into()),
             }

@@ -9,9 +9,9 @@ use super::start::{self, Origin};
 use super::{Consumer, subscription};
 use crate::cluster::Cluster;
 use crate::error::ConsumeError;
+use crate::random_name::random_name;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{GroupId, MemberId, NameError, Offset, PartitionId, Timestamp, TopicName};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -282,14 +282,5 @@ fn names(topics: &[String]) -> Result<Vec<TopicName>, NameError> {
 }
 
 fn member_id(chosen: Option<String>) -> Result<MemberId, NameError> {
-    if let Some(chosen) = chosen {
-        return MemberId::new(&chosen);
-    }
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).unwrap_or_default();
-    let hex = random.iter().fold(String::from("grower-"), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    MemberId::new(&hex)
+    MemberId::new(&chosen.unwrap_or_else(random_name))
 }

@@ -5,9 +5,10 @@ use super::shelf::Shared;
 use super::slot::Slot;
 use crate::cluster::Cluster;
 use crate::error::{ConsumeError, RequestError};
+use crate::random_name::random_committer;
 use crate::record::TopicPartition;
-use grower_protocol::ids::{GroupId, Offset, TopicId};
-use grower_protocol::message::{Failure, OffsetCommit, OffsetToCommit, Request, Response};
+use grower_protocol::ids::{CommitterId, GroupId, Offset, TopicId};
+use grower_protocol::message::{CommitterIdentity, Failure, PositionCommit, PositionToCommit, Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -18,6 +19,8 @@ pub(super) struct Committer {
     cluster: Arc<Cluster>,
     group: GroupId,
     member: Option<Arc<Member>>,
+    /// Its identity if it is no member.
+    outside: CommitterId,
     /// The number of the newest commit. Held while one is under way: none overtakes another.
     newest: Mutex<u64>,
 }
@@ -49,7 +52,7 @@ impl Progress {
 
 impl Committer {
     pub(super) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<Member>>) -> Self {
-        Self { cluster, group, member, newest: Mutex::default() }
+        Self { cluster, group, member, outside: random_committer(), newest: Mutex::default() }
     }
 
     pub(super) fn member(&self) -> Option<&Arc<Member>> {
@@ -74,11 +77,11 @@ impl Committer {
             return Ok(());
         }
         *newest += 1;
-        let request = Request::CommitOffsets(OffsetCommit {
+        let request = Request::CommitPositions(PositionCommit {
             group: self.group.clone(),
-            member: self.member.as_ref().map(|member| member.identity()),
+            committer: self.identity(),
             sequence: *newest,
-            offsets: progress.iter().map(Progress::to_message).collect(),
+            positions: progress.iter().map(Progress::to_message).collect(),
         });
         let parts = match self.cluster.ask_again(&request).await.map_err(ConsumeError::Commit)? {
             (_, Response::CommitOffsets(parts)) if parts.len() == progress.len() => parts,
@@ -92,6 +95,16 @@ impl Committer {
             }
         }
         result
+    }
+
+    fn identity(&self) -> CommitterIdentity {
+        match &self.member {
+            Some(member) => {
+                let (member, epoch) = member.identity();
+                CommitterIdentity::Member(member, epoch)
+            }
+            None => CommitterIdentity::Outside(self.outside.clone()),
+        }
     }
 }
 
@@ -107,9 +120,9 @@ fn refused(progress: &Progress, failure: Failure) -> ConsumeError {
 }
 
 impl Progress {
-    fn to_message(&self) -> OffsetToCommit {
+    fn to_message(&self) -> PositionToCommit {
         let Self { place, topic, offset } = self;
-        OffsetToCommit { topic: *topic, partition: place.partition, offset: *offset, metadata: String::new() }
+        PositionToCommit { topic: *topic, partition: place.partition, offset: *offset, metadata: String::new() }
     }
 }
 

@@ -211,6 +211,7 @@ impl Fake {
             Request::Produce(_) => Response::Produce(vec![self.log.lock().unwrap().append(frame.attachment)]),
             Request::ListOffsets(asked) => Response::ListOffsets(self.log.lock().unwrap().list(&asked)),
             Request::ReportDamage(_) => Response::Done,
+            Request::CommitOffsets(commit) => Response::CommitOffsets(commit.offsets.iter().map(|_| Ok(())).collect()),
             Request::PageGroups { .. } => Response::PageGroups { groups: Vec::new(), next: None },
             Request::Fetch(asked) => {
                 let (fetched, bytes) = self.log.lock().unwrap().fetch(asked.partitions[0].offset);

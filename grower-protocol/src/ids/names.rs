@@ -24,6 +24,12 @@ pub struct GroupId(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct MemberId(Arc<str>);
 
+/// Commits offsets for a group without being a member; chosen by the client at random, 1 to 249 bytes without control
+/// characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CommitterId(Arc<str>);
+
 /// Why a name was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -114,6 +120,13 @@ impl MemberId {
     }
 }
 
+impl CommitterId {
+    /// Checks an id.
+    pub fn new(id: &str) -> Result<Self, NameError> {
+        check_printable(id).map(|()| Self(id.into()))
+    }
+}
+
 /// What every name can do: be read as text, be printed, and be made from text that was checked.
 macro_rules! name {
     ($name:ident) => {
@@ -173,6 +186,7 @@ macro_rules! name {
 name!(TopicName);
 name!(GroupId);
 name!(MemberId);
+name!(CommitterId);
 
 #[cfg(test)]
 mod tests {

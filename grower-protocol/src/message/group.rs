@@ -3,7 +3,7 @@
 //! As in KIP-848: a member heartbeats with its epoch and what it owns. The answer says what it shall own. A partition
 //! goes to a new owner only after the old one's heartbeat no longer lists it, or the old one expired.
 
-use crate::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
+use crate::ids::{CommitterId, GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -95,6 +95,61 @@ pub struct OffsetToCommit {
     pub offset: Offset,
     /// Anything the client wants back with it, at most 4 KiB.
     pub metadata: String,
+}
+
+/// Commits positions. Every committer has an identity and numbers its commits, so that none takes back a later one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionCommit {
+    /// The group.
+    pub group: GroupId,
+    /// Who commits.
+    pub committer: CommitterIdentity,
+    /// Numbers the commits of this committer to this group, from 1. The committer sends them one after the other and
+    /// repeats one under its number. The broker refuses a commit with a lower number than it has heard already.
+    pub sequence: u64,
+    /// The positions.
+    pub positions: Vec<PositionToCommit>,
+}
+
+/// Who commits to a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommitterIdentity {
+    /// A member, with its epoch. A newer epoch may count from 1 again.
+    Member(MemberId, MemberEpoch),
+    /// Not a member: a group accepts it only while it has no members.
+    Outside(CommitterId),
+}
+
+/// One position to remember.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionToCommit {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The next offset to read.
+    pub offset: Offset,
+    /// Anything the client wants back with it, at most 4 KiB.
+    pub metadata: String,
+}
+
+impl PositionCommit {
+    /// The same for a broker that does not know identities of committers.
+    pub(super) fn for_older_brokers(&self) -> OffsetCommit {
+        let member = match &self.committer {
+            CommitterIdentity::Member(member, epoch) => Some((member.clone(), *epoch)),
+            CommitterIdentity::Outside(_) => None,
+        };
+        let offsets = self.positions.iter().map(PositionToCommit::for_older_brokers).collect();
+        OffsetCommit { group: self.group.clone(), member, sequence: self.sequence, offsets }
+    }
+}
+
+impl PositionToCommit {
+    fn for_older_brokers(&self) -> OffsetToCommit {
+        let Self { topic, partition, offset, metadata } = self.clone();
+        OffsetToCommit { topic, partition, offset, metadata }
+    }
 }
 
 /// A remembered offset.

@@ -9,10 +9,11 @@ pub struct Feature(pub String);
 
 impl Feature {
     pub(super) const GROUP_PAGES: &'static str = "group-pages";
+    pub(super) const POSITION_COMMITS: &'static str = "position-commits";
 
     /// What this build can do.
     pub fn ours() -> Vec<Self> {
-        ["groups", "idempotence", Self::GROUP_PAGES].map(|name| Self(name.to_owned())).to_vec()
+        ["groups", "idempotence", Self::GROUP_PAGES, Self::POSITION_COMMITS].map(|name| Self(name.to_owned())).to_vec()
     }
 
     /// Those of `wanted` that `offered` lacks, in order.

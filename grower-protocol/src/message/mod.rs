@@ -27,9 +27,9 @@ pub use fetch::{
     ReportDamage,
 };
 pub use group::{
-    CommitTime, CommittedOffset, GroupDescription, GroupInspection, GroupState, GroupSummary, Heartbeat,
-    HeartbeatAnswer, Holding, MemberDescription, MemberInspection, OffsetCommit, OffsetToCommit, SESSION_MAX,
-    SESSION_MIN, TopicPartitions, heartbeat_interval, instance_lease,
+    CommitTime, CommittedOffset, CommitterIdentity, GroupDescription, GroupInspection, GroupState, GroupSummary,
+    Heartbeat, HeartbeatAnswer, Holding, MemberDescription, MemberInspection, OffsetCommit, OffsetToCommit,
+    PositionCommit, PositionToCommit, SESSION_MAX, SESSION_MIN, TopicPartitions, heartbeat_interval, instance_lease,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
@@ -178,6 +178,9 @@ pub enum Request {
         /// How many are wanted; a page may hold fewer.
         most: u32,
     },
+    /// Remembers how far a group has read, in the order in which the committer numbered its commits. Answered by
+    /// [`Response::CommitOffsets`].
+    CommitPositions(PositionCommit),
 }
 
 impl Request {
@@ -185,6 +188,15 @@ impl Request {
     pub fn needs(&self) -> Option<&'static str> {
         match self {
             Self::PageGroups { .. } | Self::InspectGroups { .. } => Some(Feature::GROUP_PAGES),
+            Self::CommitPositions(_) => Some(Feature::POSITION_COMMITS),
+            _ => None,
+        }
+    }
+
+    /// What to ask a broker that lacks the feature that this request [needs](Self::needs), if anything comes close.
+    pub fn for_older_brokers(&self) -> Option<Self> {
+        match self {
+            Self::CommitPositions(commit) => Some(Self::CommitOffsets(commit.for_older_brokers())),
             _ => None,
         }
     }
@@ -244,7 +256,7 @@ pub enum Response {
     ListOffsets(Vec<Part<ListedOffset>>),
     /// To [`Request::Heartbeat`] and [`Request::HoldHeartbeat`].
     Heartbeat(HeartbeatAnswer),
-    /// To [`Request::CommitOffsets`], in its order.
+    /// To [`Request::CommitOffsets`] and [`Request::CommitPositions`], in its order.
     CommitOffsets(Vec<Part<()>>),
     /// To [`Request::FetchOffsets`]: those that were ever committed.
     FetchOffsets(Vec<CommittedOffset>),

@@ -1,7 +1,7 @@
 //! The bytes of every message. A released one never changes: a row that does is a broken protocol.
 
 use super::*;
-use crate::ids::{LeaderEpoch, MemberEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Timestamp};
+use crate::ids::{CommitterId, LeaderEpoch, MemberEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Timestamp};
 use crate::wire::{decode, encode};
 use std::fmt::Debug;
 
@@ -135,6 +135,8 @@ fn requests_keep_their_bytes() {
                 spec: OffsetSpec::FirstFrom(Offset::new(300)),
             }],
         }),
+        Request::CommitPositions(position_commit(CommitterIdentity::Member(member(), MemberEpoch::new(3)))),
+        Request::CommitPositions(position_commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap()))),
     ];
     insta::assert_snapshot!(rows(&requests), @"
     Hello 0001730131010667726f757073
@@ -172,7 +174,27 @@ fn requests_keep_their_bytes() {
     PageGroups 20010167
     InspectGroups 210003
     ListOffsets 0501070707070707070707070707070707070204fb2c01
+    CommitPositions 22016700016d0305010707070707070707070707070707070702fb2c010178
+    CommitPositions 22016701016305010707070707070707070707070707070702fb2c010178
     ");
+}
+
+fn position_commit(committer: CommitterIdentity) -> PositionCommit {
+    let position =
+        PositionToCommit { topic: TOPIC, partition: PARTITION, offset: Offset::new(300), metadata: "x".to_owned() };
+    PositionCommit { group: group(), committer, sequence: 5, positions: vec![position] }
+}
+
+#[test]
+fn older_brokers_get_a_commit_that_they_understand() {
+    let outside = Request::CommitPositions(position_commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap())));
+    assert_eq!(outside.needs(), Some("position-commits"));
+    let Some(Request::CommitOffsets(older)) = outside.for_older_brokers() else { panic!("they know it") };
+    assert_eq!((older.member, older.sequence, older.offsets[0].offset), (None, 5, Offset::new(300)));
+    let identity = CommitterIdentity::Member(member(), MemberEpoch::new(3));
+    let member_commit = Request::CommitPositions(position_commit(identity)).for_older_brokers();
+    let Some(Request::CommitOffsets(older)) = member_commit else { panic!("they know it") };
+    assert_eq!(older.member, Some((member(), MemberEpoch::new(3))));
 }
 
 #[test]

@@ -140,7 +140,7 @@ impl Membership {
     ) -> Result<(), GroupRefusal> {
         let member = self.members.get_mut(id).ok_or_else(|| unknown(id))?;
         if (epoch, sequence) < member.newest_commit {
-            return Err(GroupRefusal::OvertakenCommit { member: id.clone(), sequence });
+            return Err(GroupRefusal::OvertakenCommit { committer: id.into(), sequence });
         }
         member.newest_commit = (epoch, sequence);
         Ok(())

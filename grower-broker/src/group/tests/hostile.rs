@@ -113,7 +113,7 @@ fn one_bad_offset_does_not_spoil_the_others() {
     };
     let offsets = vec![wish(0, ""), wish(0, ""), wish(1, &"x".repeat(4097)), wish(2, &"x".repeat(4096)), wish(3, "")];
     let commit = OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), sequence: 0, offsets };
-    let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
+    let step = coordinator.shard.commit_offsets(&commit.into(), &|_, _| Some(LOG_END));
     let codes: Vec<_> = coordinator.settle(step).unwrap().into_iter().map(|part| part.err().map(|e| e.code)).collect();
     use ErrorCode::{InvalidRequest, NotAssigned, TooLarge};
     assert_eq!(codes, [None, Some(InvalidRequest), Some(TooLarge), None, Some(NotAssigned)]);

@@ -1,9 +1,10 @@
 //! Random histories: members that come, go, die, lag, lose answers, hold on, change their minds, step out and come back under
-//! their names, two under one name; topics that grow, go and come again; commits; requests that arrive late, and twice;
+//! their names, two under one name; topics that grow, go and come again; commits of members and of others; requests that arrive late, and twice;
 //! joins of processes that died at once; disks that are full; and a coordinator that restarts, or loses all that it had not synced. What must hold is looked at after every
 //! step.
 
 mod lives;
+mod outsiders;
 mod process;
 mod world;
 
@@ -13,6 +14,9 @@ use world::World;
 
 /// How many members there may be. Half of the seats have names.
 const SEATS: usize = 4;
+
+/// How many commit without being members.
+const OUTSIDERS: usize = 2;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -84,6 +88,14 @@ enum Op {
     SeekBack {
         seat: usize,
     },
+    /// Somebody who is no member commits: at once, or a commit gets under way that arrives with `LateOutside`.
+    Outside {
+        who: usize,
+        at_once: bool,
+    },
+    LateOutside {
+        number: usize,
+    },
     Crash {
         lost: usize,
     },
@@ -131,6 +143,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (seat(), any::<bool>()).prop_map(|(seat, repeat)| Op::SendCommit { seat, repeat }),
         2 => Just(Op::LateCommit),
         1 => seat().prop_map(|seat| Op::SeekBack { seat }),
+        4 => (0..OUTSIDERS, any::<bool>()).prop_map(|(who, at_once)| Op::Outside { who, at_once }),
+        3 => (0usize..4).prop_map(|number| Op::LateOutside { number }),
         2 => (0usize..4).prop_map(|lost| Op::Crash { lost }),
         1 => Just(Op::Compact),
     ];

@@ -131,7 +131,7 @@ fn a_commit_that_was_not_written_down_did_not_happen() {
     };
     let commit =
         OffsetCommit { group: group(), member: Some((s1.id.clone(), s1.epoch)), sequence: 0, offsets: vec![wish] };
-    let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
+    let step = coordinator.shard.commit_offsets(&commit.into(), &|_, _| Some(LOG_END));
     assert!(step.settle(&mut coordinator.shard, |_| Err("the disk is full")).is_err());
     assert_eq!(coordinator.committed(slot(RAINBOW, 0)), Some(5));
 }

@@ -79,7 +79,7 @@ fn the_last_floor_of_a_log_is_the_highest() {
     let (topic, partition) = (RAINBOW, PartitionId::new(0));
     let offset = OffsetToCommit { topic, partition, offset: Offset::ZERO, metadata: String::new() };
     let commit = OffsetCommit { group: calm.clone(), member: None, sequence: 0, offsets: vec![offset] };
-    let step = coordinator.shard.commit_offsets(&commit, &|_, _| Some(LOG_END));
+    let step = coordinator.shard.commit_offsets(&commit.into(), &|_, _| Some(LOG_END));
     coordinator.settle(step).unwrap();
     for round in 0..5 {
         Member::new(&format!("S{round}"), &["rainbow"]).beat(coordinator);

@@ -79,7 +79,7 @@ impl World {
         let commit =
             OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: (0..4).map(offset).collect() };
         let ends = |topic, partition| self.groups.log_end(topic, partition);
-        self.groups.step(&group, |shard, _, _| shard.commit_offsets(&commit, &ends)).await
+        self.groups.step(&group, |shard, _, _| shard.commit_offsets(&commit.into(), &ends)).await
     }
 
     async fn committed(&self, group: &str) -> Vec<CommittedOffset> {

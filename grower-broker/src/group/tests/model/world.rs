@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::lives::Lives;
+use super::outsiders::Outsiders;
 use super::process::Process;
 use super::{Fate, Op, SEATS};
 use grower_protocol::message::{GroupState, Holding};
@@ -22,6 +23,7 @@ pub(super) struct World {
     late: Vec<(Member, Slot, u64)>,
     /// Heartbeats under way whose answers nobody waits for.
     late_beats: Vec<Heartbeat>,
+    outsiders: Outsiders,
     epoch: u32,
     lives: Lives,
 }
@@ -30,6 +32,7 @@ impl World {
     pub(super) fn new(assignor: Assignor) -> Self {
         let mut coordinator = Coordinator::new();
         coordinator.shard.limits.members = 1_000; // The dead count until they expire.
+        let outsiders = Outsiders::new(&mut coordinator);
         let nobody = || (0..SEATS).map(|_| None).collect();
         let both = vec![name("rainbow"), name("sandbox")];
         Self {
@@ -45,6 +48,7 @@ impl World {
             commits: BTreeMap::new(),
             late: Vec::new(),
             late_beats: Vec::new(),
+            outsiders,
             epoch: 0,
             lives: Lives::default(),
         }
@@ -91,12 +95,19 @@ impl World {
                     self.commit_as(&member, slot, offset);
                 }
             }
+            Op::Outside { who, at_once } => {
+                self.outsiders.commit(who, at_once, &mut self.coordinator);
+            }
+            Op::LateOutside { number } => {
+                self.outsiders.arrive(number, &mut self.coordinator);
+            }
             Op::Compact => self.coordinator.compact(),
             Op::Crash { lost } => {
                 self.coordinator.crash(lost);
                 let held = self.processes.iter_mut().chain(&mut self.old).flatten();
                 held.for_each(|process| process.held = None); // Its connection is gone.
                 self.late.clear(); // With theirs.
+                self.outsiders.lose_connections();
                 self.lives.look_after_crash(self.coordinator.shard.describe(&group()).ok());
             }
         }
@@ -345,6 +356,7 @@ impl World {
                 assert_eq!(other, None, "{slot:?} is read by {} too", process.member.id);
             }
         }
+        self.outsiders.check(&self.coordinator);
         for (slot, offset) in &self.commits {
             assert_eq!(self.coordinator.committed(*slot), Some(*offset), "{slot:?}");
         }

@@ -1,0 +1,74 @@
+//! Processes that commit without being members: for a group that has none, each for a partition of its own.
+
+use super::super::*;
+use super::OUTSIDERS;
+use grower_protocol::ids::CommitterId;
+
+const HAYLOFT: TopicId = TopicId::from_bytes([3; 16]);
+
+/// The partition, number and offset of a commit.
+type Sent = (usize, u64, u64);
+
+pub(super) struct Outsiders {
+    /// The number of each one's newest commit, and how far it has read.
+    newest: Vec<(u64, u64)>,
+    /// Commits under way that their senders gave up.
+    late: Vec<Sent>,
+    /// The newest commit of each partition that was acknowledged.
+    commits: BTreeMap<Slot, u64>,
+}
+
+impl Outsiders {
+    pub(super) fn new(coordinator: &mut Coordinator) -> Self {
+        let hayloft = Subscribed { topic: HAYLOFT, partitions: OUTSIDERS as u32 };
+        coordinator.topics.insert(name("hayloft"), hayloft);
+        Self { newest: vec![(0, 0); OUTSIDERS], late: Vec::new(), commits: BTreeMap::new() }
+    }
+
+    /// Reads another record, and commits that.
+    pub(super) fn commit(&mut self, who: usize, at_once: bool, coordinator: &mut Coordinator) {
+        let (sequence, position) = &mut self.newest[who];
+        *sequence += 1;
+        *position = (*position + 1).min(LOG_END.value());
+        let sent = (who, *sequence, *position);
+        if at_once { self.deliver(sent, coordinator) } else { self.late.push(sent) }
+    }
+
+    /// A commit that was under way for long arrives.
+    pub(super) fn arrive(&mut self, number: usize, coordinator: &mut Coordinator) {
+        if number < self.late.len() {
+            let sent = self.late.swap_remove(number);
+            self.deliver(sent, coordinator);
+        }
+    }
+
+    /// The coordinator stopped, so nothing that was sent to it arrives any more.
+    pub(super) fn lose_connections(&mut self) {
+        self.late.clear();
+    }
+
+    fn deliver(&mut self, (who, sequence, offset): Sent, coordinator: &mut Coordinator) {
+        let (id, slot) = (CommitterId::new(&format!("outsider {who}")).unwrap(), slot(HAYLOFT, who as u32));
+        let (committer, positions) = (Some(CommitterIdentity::Outside(id)), vec![position(slot, offset)]);
+        let committed = coordinator.commit_all(Commit { group: hay(), committer, sequence, positions });
+        coordinator.sync();
+        match committed {
+            Ok(part) => {
+                part.unwrap();
+                let back = self.commits.insert(slot, offset).filter(|before| offset < *before);
+                assert_eq!(back, None, "a late commit took {slot:?} back to {offset}");
+            }
+            Err(failure) => assert_eq!(failure.code, ErrorCode::InvalidRequest, "{failure}"),
+        }
+    }
+
+    pub(super) fn check(&self, coordinator: &Coordinator) {
+        for (slot, offset) in &self.commits {
+            assert_eq!(coordinator.committed_by(&hay(), *slot), Some(*offset), "{slot:?}");
+        }
+    }
+}
+
+fn hay() -> GroupId {
+    GroupId::new("hay").unwrap()
+}
