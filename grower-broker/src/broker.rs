@@ -3,7 +3,7 @@
 use crate::api::{Api, Node};
 use crate::backup;
 use crate::backups::Backups;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{BrokerClock, Clock, SystemClock};
 use crate::config::settings::{LiveSettings, SetLogLevel, Settings};
 use crate::config::{BrokerConfig, BrokerConfigError};
 use crate::groups::Groups;
@@ -190,7 +190,7 @@ fn close(api: &Api) -> Result<(), String> {
     if let Some(reason) = api.health.failure() {
         return Err(reason);
     }
-    let now = api.clock.now();
+    let now = api.clock.steady();
     for partition in api.topics.all() {
         partition.checkpoint(now).map_err(|error| error.to_string())?;
     }
@@ -262,6 +262,7 @@ impl BrokerBuilder {
         let http = start_http(&config, &status)?;
         let settings = Arc::new(LiveSettings::new(settings, set_log_level));
         settings.take(|| metadata.image().settings(identity.node));
+        let clock = BrokerClock::new(clock);
         let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
         let limits = Arc::new(connection_limits(&config, memory.clone()));
         let node = register(&*metadata, &identity, &config, (listener.as_ref(), limits.frame_bytes_max)).await?;

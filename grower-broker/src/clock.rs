@@ -1,40 +1,180 @@
 //! The only place that asks what time it is.
+//!
+//! There are two clocks. The wall clock names moments: it is compared with the timestamps of records, and somebody may
+//! set it at any time. The monotonic clock measures ages. `operations.md` has the table of what a wall clock that
+//! jumps may do.
+
+mod jumps;
 
 use grower_protocol::ids::Timestamp;
-use std::time::{SystemTime, UNIX_EPOCH};
+use jumps::{Observed, WallClockWatch};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Tells the wall-clock time. Safety never depends on it: it ages segments, producers and members.
+/// Tells the time by two clocks. Safety depends on neither.
 pub trait Clock: Send + Sync {
-    /// Now.
-    fn now(&self) -> Timestamp;
+    /// The time of day. It may be set, in either direction.
+    fn wall(&self) -> Timestamp;
+
+    /// The time since a fixed moment of this process. It is never set and never goes back.
+    fn monotonic(&self) -> Duration;
 }
 
-/// The system's clock.
+/// The system's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
+static FIRST_ASKED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
+    fn wall(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
+
+    fn monotonic(&self) -> Duration {
+        FIRST_ASKED.elapsed()
+    }
 }
 
-/// For tests: goes when it is told to.
+/// The clocks of one broker, and how far its wall clock is believed.
+pub(crate) struct BrokerClock {
+    clock: Arc<dyn Clock>,
+    /// What a wall clock that was never set again since the start would be ahead of the monotonic one, in milliseconds.
+    start: i64,
+    /// The same for a wall clock without the jumps that are not believed yet.
+    believed: AtomicI64,
+    watch: Mutex<WallClockWatch>,
+}
+
+impl BrokerClock {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        let watch = WallClockWatch::new(clock.wall(), clock.monotonic());
+        let start = watch.believed();
+        Arc::new(Self { clock, start, believed: AtomicI64::new(start), watch: Mutex::new(watch) })
+    }
+
+    /// The time of day, as people see it. Nothing is deleted by it.
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// For ages: the wall clock of the start, and from there on the monotonic one. Compare it with itself only.
+    pub(crate) fn steady(&self) -> Timestamp {
+        self.ahead_of_monotonic(self.start)
+    }
+
+    /// For deleting by date: the wall clock, but never ahead of what it would be without a jump that is not believed yet.
+    pub(crate) fn cautious(&self) -> Timestamp {
+        self.wall().min(self.unjumped())
+    }
+
+    /// For refusing what is ahead of its time: the wall clock, but never behind what it would be without such a jump.
+    pub(crate) fn latest(&self) -> Timestamp {
+        self.wall().max(self.unjumped())
+    }
+
+    fn unjumped(&self) -> Timestamp {
+        self.ahead_of_monotonic(self.believed.load(Ordering::Relaxed))
+    }
+
+    fn ahead_of_monotonic(&self, millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).plus_millis(jumps::millis(self.clock.monotonic()).unsigned_abs())
+    }
+
+    /// Compares the clocks. Jumps are believed only if this is called every so often.
+    pub(crate) fn observe(&self) {
+        let mut watch = self.watch.lock();
+        let observed = watch.observe(self.clock.wall(), self.clock.monotonic());
+        self.believed.store(watch.believed(), Ordering::Relaxed);
+        drop(watch);
+        match observed {
+            Observed::Nothing => {}
+            Observed::Jump { by } => tracing::warn!(
+                by,
+                wait = ?jumps::CONFIRM,
+                "the wall clock jumped; nothing is deleted for a later date until it has kept that date for a while"
+            ),
+            Observed::Return => tracing::warn!("the wall clock is back where it was before it jumped"),
+            Observed::Confirmed { by } => tracing::warn!(by, "the wall clock kept its new date and is believed now"),
+        }
+    }
+}
+
+/// For tests: clocks that go when they are told to.
 #[cfg(test)]
 #[derive(Default)]
-pub(crate) struct Calendar(std::sync::atomic::AtomicI64);
+pub(crate) struct Calendar {
+    wall: AtomicI64,
+    monotonic: AtomicI64,
+}
 
 #[cfg(test)]
 impl Calendar {
+    /// Time passes.
     pub(crate) fn pass(&self, millis: i64) {
-        self.0.fetch_add(millis, std::sync::atomic::Ordering::Relaxed);
+        self.wall.fetch_add(millis, Ordering::Relaxed);
+        self.monotonic.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn jump(&self, millis: i64) {
+        self.wall.fetch_add(millis, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 impl Clock for Calendar {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(std::sync::atomic::Ordering::Relaxed))
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(self.wall.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic.load(Ordering::Relaxed).unsigned_abs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+
+    /// What each use of the clocks says, in days since the start.
+    fn days(clock: &BrokerClock) -> [i64; 4] {
+        [clock.wall(), clock.steady(), clock.cautious(), clock.latest()].map(|at| at.as_millis() / DAY)
+    }
+
+    #[test]
+    fn a_jump_ahead_moves_no_age_and_deletes_nothing_until_it_is_confirmed() {
+        let calendar = Arc::new(Calendar::default());
+        let clock = BrokerClock::new(calendar.clone());
+        calendar.pass(DAY);
+        clock.observe();
+        assert_eq!(days(&clock), [1, 1, 1, 1]);
+        calendar.jump(30 * DAY);
+        assert_eq!(days(&clock), [31, 1, 1, 31], "also before anybody compared the clocks");
+        clock.observe();
+        calendar.pass(jumps::millis(jumps::CONFIRM) - 1);
+        clock.observe();
+        assert_eq!(days(&clock), [31, 1, 1, 31]);
+        calendar.pass(1);
+        clock.observe();
+        assert_eq!(days(&clock), [31, 1, 31, 31]);
+    }
+
+    #[test]
+    fn a_jump_back_deletes_nothing_and_refuses_no_record_of_the_time_before() {
+        let calendar = Arc::new(Calendar::default());
+        calendar.pass(10 * DAY);
+        let clock = BrokerClock::new(calendar.clone());
+        calendar.jump(-5 * DAY);
+        clock.observe();
+        assert_eq!(days(&clock), [5, 10, 5, 10]);
+        calendar.pass(DAY);
+        clock.observe();
+        assert_eq!(days(&clock), [6, 11, 6, 6], "after a day it is believed");
     }
 }

@@ -55,7 +55,7 @@ enum Outcome {
 }
 
 async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &CancellationToken) -> Outcome {
-    let (now, keys_bytes) = (api.clock.now(), KEYS_BYTES_MAX.min(api.memory.total() / PART_OF_MEMORY));
+    let (now, keys_bytes) = (api.clock.cautious(), KEYS_BYTES_MAX.min(api.memory.total() / PART_OF_MEMORY));
     let looked = partition.clone();
     let due = tokio::task::spawn_blocking(move || looked.compaction(now, keys_bytes)).await;
     let Ok(Some(compaction)) = due else { return Outcome::Fine };

@@ -8,7 +8,7 @@ mod heartbeats;
 mod housekeeping;
 mod pages;
 
-use crate::clock::Clock;
+use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
 use crate::group::{
     Ages, GroupLimits, GroupRecord, GroupRefusal, SHARDS, Shard, ShardLoader, Step, TOPIC, internal_topic, shard_of,
@@ -33,9 +33,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Groups {
     topics: Arc<Topics>,
     flushers: Arc<Flushers>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<BrokerClock>,
     /// Sessions are measured from here, by a clock that never goes back.
     started: Instant,
+    /// When they were loaded.
+    loaded: Timestamp,
     shards: Vec<Mutex<Shard>>,
     /// Of the groups in each shard; locked for a moment, within the shard's lock or without it.
     ages: Vec<Mutex<Ages>>,
@@ -64,12 +66,13 @@ impl Groups {
     pub(crate) fn load(
         topics: Arc<Topics>,
         flushers: Arc<Flushers>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<BrokerClock>,
         memory: &Memory,
     ) -> Result<Self, Failure> {
         let (shards, ages, remembered, lobby) = (Vec::new(), Vec::new(), Vec::new(), Lobby::default());
         let (memory, started) = (memory.clone(), Instant::now());
-        let mut groups = Self { topics, flushers, clock, started, shards, ages, remembered, memory, lobby };
+        let loaded = clock.steady();
+        let mut groups = Self { topics, flushers, clock, started, loaded, shards, ages, remembered, memory, lobby };
         for number in (0..SHARDS).map(PartitionId::new) {
             let (shard, ages) = match groups.log_of(number) {
                 Some(log) => load_shard(&log, groups.now())?,
@@ -89,7 +92,7 @@ impl Groups {
     }
 
     fn moment(&self) -> Moment {
-        Moment { at: self.now(), date: self.clock.now() }
+        Moment { at: self.now(), date: self.clock.wall() }
     }
 
     /// The partition of the internal topic, once that exists.
@@ -105,7 +108,7 @@ impl Groups {
             return Ok(log);
         }
         let wish = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
-        let (id, now) = (TopicId::from_random(random_bytes()), self.clock.now());
+        let (id, now) = (TopicId::from_random(random_bytes()), self.clock.wall());
         let created = self.topics.change(|image| Ok(image.create_any_topic(&wish, id, now, &Limits::default())?)).await;
         match created {
             Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
@@ -252,14 +255,14 @@ impl Groups {
     }
 
     fn append(&self, log: &Partition, records: &[GroupRecord]) -> Result<(), Failure> {
-        let now = self.clock.now();
+        let (date, now) = (self.clock.wall(), self.clock.steady());
         let mut batch = BatchBuilder::new(Codec::None);
         for record in records {
-            batch.push(&record.to_record(now));
+            batch.push(&record.to_record(date));
         }
         log.append(UnplacedBatch::built(batch.build(None)), now)?;
         let mut ages = self.ages(log.partition).lock();
-        records.iter().for_each(|record| ages.note(record, now));
+        records.iter().for_each(|record| ages.note(record, date, now));
         Ok(())
     }
 }
@@ -283,7 +286,7 @@ fn load_shard(log: &Partition, at: Timestamp) -> Result<(Shard, Ages), Failure> 
                 for record in batch.records(RECORD_BYTES_MAX).map_err(|error| failed(&error))? {
                     let record = record.map_err(|error| failed(&error))?;
                     let fact = GroupRecord::from_record(&record).map_err(|error| failed(&error))?;
-                    ages.note(&fact, record.timestamp);
+                    ages.found(&fact, record.timestamp);
                     loader.push(fact);
                 }
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 impl Api {
     pub(super) fn begin_backup(self: &Arc<Self>, dir: &str, full: bool) -> Result<Response, Failure> {
-        let (path, description) = self.backups.begin(dir, self.clock.now())?;
+        let (path, description) = self.backups.begin(dir, self.clock.wall())?;
         let api = self.clone();
         self.tasks.spawn(async move {
             let made = {
@@ -28,7 +28,7 @@ impl Api {
             data_dir: &self.backups.data_dir,
             topics: &self.topics,
             flushers: &self.flushers,
-            clock: &*self.clock,
+            clock: &self.clock,
             disk: &*disk,
         };
         let mut go_on = |bytes| self.backups.goes_on(bytes) && !self.stop.is_cancelled();

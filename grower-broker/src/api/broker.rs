@@ -14,7 +14,7 @@ impl Api {
         Response::DescribeBroker(BrokerDescription {
             node: self.node.id,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            now: self.clock.now(),
+            now: self.clock.wall(),
             uptime_ms: u64::try_from(self.rates.uptime().as_millis()).unwrap_or(u64::MAX),
             connections: self.health.metrics().connections(),
             memory_used: self.memory.used() as u64,

@@ -22,7 +22,7 @@ pub(crate) use produce::{PendingProduce, send_settled};
 pub(crate) use topics::ProducerIds;
 
 use crate::backups::Backups;
-use crate::clock::Clock;
+use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
 use crate::groups::Groups;
 use crate::health::Health;
@@ -54,7 +54,7 @@ pub(crate) struct Api {
     pub(crate) backups: Arc<Backups>,
     pub(crate) memory: Memory,
     pub(crate) health: Health,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<BrokerClock>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) node: Node,
     pub(crate) settings: Arc<LiveSettings>,

@@ -9,7 +9,7 @@ use crate::metrics::Timer;
 use crate::partition::{Partition, Waiter};
 use bytes::BytesMut;
 use grower_protocol::batch::{BatchError, BatchHeader, ClientBatchError, ProducerStamp, UnplacedBatch};
-use grower_protocol::ids::{Offset, Timestamp};
+use grower_protocol::ids::Offset;
 use grower_protocol::message::{
     Acks, Durability, ErrorCode, Failure, Part, Produce, ProducePartition, Produced, Response,
 };
@@ -47,13 +47,12 @@ impl Api {
                 return burst.answer(correlation, &Response::Failed(failure), permit);
             }
         };
-        let now = self.clock.now();
         let work = self.watchman.begin();
         let stored: Vec<Part<Stored>> = request
             .partitions
             .iter()
             .zip(batches)
-            .map(|(target, bytes)| self.store(target, bytes, request.acks, now))
+            .map(|(target, bytes)| self.store(target, bytes, request.acks))
             .inspect(|part| {
                 part.as_ref().err().into_iter().for_each(|failure| self.health.metrics().write_refused(failure.code));
             })
@@ -71,14 +70,14 @@ impl Api {
     }
 
     /// Checks and appends one batch.
-    fn store(&self, target: &ProducePartition, bytes: BytesMut, acks: Acks, now: Timestamp) -> Part<Stored> {
+    fn store(&self, target: &ProducePartition, bytes: BytesMut, acks: Acks) -> Part<Stored> {
         let partition = self.topics.partition(target.topic, target.partition)?;
         if partition.topic_name.is_internal() {
             return Err(Failure::new(ErrorCode::InvalidName, "internal topics are written by the broker only"));
         }
         let length = bytes.len();
         self.space.admit(length)?;
-        let limits = partition.config().batch_limits(now);
+        let limits = partition.config().batch_limits(self.clock.latest());
         let window = UnplacedBatch::check_takes(&bytes, &limits);
         let window = (0 < window).then(|| self.memory.take(window)); // Others wait the longer for theirs.
         let batch = UnplacedBatch::check(bytes, &limits);
@@ -91,7 +90,7 @@ impl Api {
         })?;
         self.check_producer(batch.header())?;
         let records = u64::from(batch.header().record_count);
-        let appended = partition.append(batch, now).map_err(|failure| self.health.explain(failure))?;
+        let appended = partition.append(batch, self.clock.steady()).map_err(|failure| self.health.explain(failure))?;
         partition.traffic.appended(records, length);
         if appended.rolled {
             self.topics.look_at_retention();

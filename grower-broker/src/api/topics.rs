@@ -47,7 +47,7 @@ impl Api {
     }
 
     pub(super) async fn init_producer(&self) -> Answered {
-        let id = self.producer_ids.next(&self.topics, self.clock.now()).await?;
+        let id = self.producer_ids.next(&self.topics, self.clock.wall()).await?;
         Ok(Response::InitProducer(ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }))
     }
 
@@ -61,7 +61,7 @@ impl Api {
     }
 
     async fn create_topic(&self, wish: &NewTopic) -> Part<TopicId> {
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let id = TopicId::from_random(random_bytes());
         let limits = self.settings.now().broker.limits;
         let decide = |image: &Image| -> Result<Command, Failure> {

@@ -34,7 +34,7 @@ impl Api {
 
     /// A topic with `flush=os` counts records as committed that only the system's memory holds.
     async fn make_durable(&self, partitions: Vec<Arc<Partition>>) -> Result<(), Failure> {
-        let now = self.clock.now();
+        let now = self.clock.steady();
         let written =
             tokio::task::spawn_blocking(move || partitions.iter().try_for_each(|partition| partition.checkpoint(now)));
         let written = written.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;

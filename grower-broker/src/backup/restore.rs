@@ -110,7 +110,7 @@ pub(crate) fn restore(
     let identity = Identity { uuid, ..identity };
     let store = LogMetadataStore::open(disk.clone(), data_dir, clock.clone())?;
     store.propose_now(&Command::ReplaceNode { node: identity.node, uuid })?;
-    store.propose_now(&metadata::begin_above(&store.image(), None, clock.now()))?;
+    store.propose_now(&metadata::begin_above(&store.image(), None, clock.wall()))?;
     drop(store);
     identity.write(&**disk, data_dir)?;
     disk.remove_file(&data_dir.join(MARKER))?;

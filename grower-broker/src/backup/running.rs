@@ -12,7 +12,7 @@
 use super::cut::Cut;
 use super::stopped::{check_apart, directory_exists, hold_stopped, identity, never_written};
 use super::{BackedUp, BackupError};
-use crate::clock::Clock;
+use crate::clock::BrokerClock;
 use crate::metadata::{self, MetadataStore, Topic};
 use crate::partition::Flushers;
 use crate::topic::Topics;
@@ -26,7 +26,7 @@ pub(crate) struct Running<'a> {
     pub(crate) data_dir: &'a Path,
     pub(crate) topics: &'a Topics,
     pub(crate) flushers: &'a Flushers,
-    pub(crate) clock: &'a dyn Clock,
+    pub(crate) clock: &'a BrokerClock,
     /// For the backup alone: what fails there must not end the broker.
     pub(crate) disk: &'a dyn Disk,
 }
@@ -40,7 +40,7 @@ impl Running<'_> {
         check_apart(self.data_dir, dir)?;
         let identity = identity(self.disk, self.data_dir)?;
         let mut cut = Cut::begin(self.disk, dir, full)?.with_room_beside(self.data_dir)?;
-        let began = self.clock.now();
+        let began = self.clock.wall();
         cut.hold(self.data_dir, "", &[never_written(metadata::META)])?;
         self.topics.stand_still(|image, store| {
             let (groups, others): (Vec<_>, Vec<_>) = image.topics().partition(|topic| topic.name.is_internal());
@@ -77,7 +77,7 @@ impl Running<'_> {
         }
         cut.prepare(&dir)?;
         self.flushers.sync_now(&partition)?; // Outside of any lock, so that sealing has little left to sync.
-        Ok(partition.hold_files(self.clock.now(), &mut |pieces| cut.hold(self.data_dir, &dir, pieces))?)
+        Ok(partition.hold_files(self.clock.steady(), &mut |pieces| cut.hold(self.data_dir, &dir, pieces))?)
     }
 
     fn hold_metadata(&self, cut: &mut Cut<'_>, store: &dyn MetadataStore) -> Result<(), BackupError> {

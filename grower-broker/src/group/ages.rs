@@ -1,5 +1,8 @@
-//! When each group was last heard of, by the calendar: what groups without members remember is forgotten after a while.
+//! When each group was last heard of: what groups without members remember is forgotten after a while.
 //! And when it committed what, for those who look after it.
+//!
+//! A group is silent if it is so by two clocks. Dates survive a restart, and a wall clock that jumps makes them old at once.
+//! The other clock never jumps and begins with the process, so it says nothing of groups not heard of since the start.
 
 use super::record::GroupRecord;
 use super::slot::Slot;
@@ -15,29 +18,40 @@ pub struct Ages(BTreeMap<GroupId, Age>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Age {
     newest: Option<Timestamp>,
+    /// The same by the clock that never jumps; none if nothing was heard since the start.
+    heard: Option<Timestamp>,
     commits: BTreeMap<Slot, Timestamp>,
 }
 
 impl Ages {
-    /// A record is in the log since `date`.
-    pub fn note(&mut self, record: &GroupRecord, date: Timestamp) {
+    /// A record was found in the log; it is there since `date`.
+    pub fn found(&mut self, record: &GroupRecord, date: Timestamp) {
+        self.take(record, Heard { date, at: None });
+    }
+
+    /// A record is in the log since now: by the calendar, and by a clock that never jumps.
+    pub fn note(&mut self, record: &GroupRecord, date: Timestamp, at: Timestamp) {
+        self.take(record, Heard { date, at: Some(at) });
+    }
+
+    fn take(&mut self, record: &GroupRecord, heard: Heard) {
         match record {
             GroupRecord::Group { group, state: None } => drop(self.0.remove(group)),
             GroupRecord::Group { group, .. } | GroupRecord::Member { group, state: Some(_), .. } => {
-                self.0.entry(group.clone()).or_default().heard(date);
+                self.0.entry(group.clone()).or_default().hear(heard);
             }
             GroupRecord::Offset { group, slot, state: Some(_) } => {
                 let age = self.0.entry(group.clone()).or_default();
-                age.heard(date);
-                age.commits.insert(*slot, date);
+                age.hear(heard);
+                age.commits.insert(*slot, heard.date);
             }
             // Of a group that is gone, a late tombstone makes none.
             GroupRecord::Member { group, .. } => {
-                self.0.entry(group.clone()).and_modify(|age| age.heard(date));
+                self.0.entry(group.clone()).and_modify(|age| age.hear(heard));
             }
             GroupRecord::Offset { group, slot, .. } => {
                 if let Some(age) = self.0.get_mut(group) {
-                    age.heard(date);
+                    age.hear(heard);
                     age.commits.remove(slot);
                 }
             }
@@ -51,16 +65,28 @@ impl Ages {
         commits.map(|(slot, at)| CommitTime { topic: slot.topic, partition: slot.partition, at: *at }).collect()
     }
 
-    /// Groups of which nothing was heard for longer than this, sorted. Those with members are alive all the same.
-    pub fn silent_for(&self, millis: u64, now: Timestamp) -> Vec<GroupId> {
-        let silent = |(_, age): &(&GroupId, &Age)| age.newest.is_some_and(|newest| millis < now.millis_since(newest));
+    /// Groups of which nothing was heard for longer than this by both clocks, sorted. Those with members are alive all the
+    /// same.
+    pub fn silent_for(&self, millis: u64, date: Timestamp, now: Timestamp) -> Vec<GroupId> {
+        let silent = |(_, age): &(&GroupId, &Age)| {
+            age.newest.is_some_and(|newest| millis < date.millis_since(newest))
+                && age.heard.is_none_or(|heard| millis < now.millis_since(heard))
+        };
         self.0.iter().filter(silent).map(|(group, _)| group.clone()).collect()
     }
 }
 
+/// When a record came: its date, and when that was by the clock that never jumps.
+#[derive(Clone, Copy)]
+struct Heard {
+    date: Timestamp,
+    at: Option<Timestamp>,
+}
+
 impl Age {
-    fn heard(&mut self, date: Timestamp) {
+    fn hear(&mut self, Heard { date, at }: Heard) {
         self.newest = self.newest.max(Some(date));
+        self.heard = self.heard.max(at);
     }
 }
 
@@ -89,33 +115,43 @@ mod tests {
             state: there.then(|| OffsetState { offset: Offset::ZERO, metadata: String::new() }),
         };
         let mut ages = Ages::default();
-        ages.note(&commit(0, true), at(100));
-        ages.note(&commit(1, true), at(200));
-        ages.note(&commit(0, true), at(300));
+        ages.found(&commit(0, true), at(100));
+        ages.found(&commit(1, true), at(200));
+        ages.found(&commit(0, true), at(300));
         let dates = |ages: &Ages| {
             let commits = ages.commits(&GroupId::new("g").unwrap());
             commits.iter().map(|commit| (commit.partition.value(), commit.at.as_millis())).collect::<Vec<_>>()
         };
         assert_eq!(dates(&ages), [(0, 300), (1, 200)]);
-        ages.note(&commit(0, false), at(400));
+        ages.found(&commit(0, false), at(400));
         assert_eq!(dates(&ages), [(1, 200)]);
-        ages.note(&record("g", false), at(500));
+        ages.found(&record("g", false), at(500));
         assert_eq!(dates(&ages), []);
     }
 
     #[test]
     fn a_group_is_as_old_as_its_newest_record_and_gone_with_its_tombstone() {
         let mut ages = Ages::default();
-        ages.note(&record("a", true), at(100));
-        ages.note(&record("b", true), at(200));
-        ages.note(&record("b", true), at(150));
+        ages.found(&record("a", true), at(100));
+        ages.found(&record("b", true), at(200));
+        ages.found(&record("b", true), at(150));
         let silent =
-            |ages: &Ages, now| ages.silent_for(50, at(now)).iter().map(ToString::to_string).collect::<Vec<_>>();
+            |ages: &Ages, now| ages.silent_for(50, at(now), at(0)).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert!(silent(&ages, 150).is_empty());
         assert_eq!(silent(&ages, 151), ["a"]);
         assert_eq!(silent(&ages, 251), ["a", "b"]);
-        ages.note(&record("a", false), at(251));
+        ages.found(&record("a", false), at(251));
         assert_eq!(silent(&ages, 251), ["b"]);
         assert!(silent(&ages, -1).is_empty(), "a clock that went back forgets nothing");
+    }
+
+    #[test]
+    fn a_date_that_jumps_ahead_makes_no_group_silent_that_was_heard_of() {
+        let mut ages = Ages::default();
+        ages.note(&record("a", true), at(100), at(100));
+        let silent = |date, now| ages.silent_for(50, at(date), at(now)).len();
+        assert_eq!(silent(1_000_000, 150), 0);
+        assert_eq!(silent(1_000_000, 151), 1);
+        assert_eq!(silent(150, 1_000_000), 0);
     }
 }

@@ -8,14 +8,21 @@ use std::time::Duration;
 
 /// How often groups that nobody uses are looked for.
 pub(super) const EACH: Duration = Duration::from_secs(60);
+/// Nothing is forgotten so soon after a start, in milliseconds: members that a long outage kept silent come back first, and a
+/// wall clock that was wrong at the boot is set right.
+const GRACE_MS: u64 = 60 * 60 * 1000;
 
 impl Groups {
     /// Forgets groups without members of which nothing was heard for `retention`, offsets and all.
     pub(super) async fn forget_unused(&self, retention: Duration) {
+        let now = self.clock.steady();
+        if now.millis_since(self.loaded) < GRACE_MS {
+            return;
+        }
         let retention_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
         for number in (0..).map(PartitionId::new).take(self.shards.len()) {
             let Some(log) = self.log_of(number) else { return };
-            let silent = self.ages(number).lock().silent_for(retention_ms, self.clock.now());
+            let silent = self.ages(number).lock().silent_for(retention_ms, self.clock.cautious(), now);
             for group in silent {
                 let settled = {
                     let mut shard = self.shard(number).lock();

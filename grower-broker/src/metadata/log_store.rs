@@ -9,7 +9,7 @@ mod replay;
 
 use super::whole_file::{self, ReplaceError};
 use super::{Applied, Command, Image, MetadataStore, ProposeError, snapshot};
-use crate::clock::Clock;
+use crate::clock::{BrokerClock, Clock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -48,7 +48,7 @@ pub struct LogMetadataStore {
 /// Who holds this is the one who changes the image.
 struct Writer {
     disk: Arc<dyn Disk>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<BrokerClock>,
     log: DiskLog,
     epoch: LeaderEpoch,
     image: Arc<ArcSwap<Image>>,
@@ -74,7 +74,8 @@ impl LogMetadataStore {
         clock: Arc<dyn Clock>,
         snapshot_every: u64,
     ) -> Result<Self, MetadataOpenError> {
-        let found = replay::open(&disk, data_dir, clock.now())?;
+        let clock = BrokerClock::new(clock);
+        let found = replay::open(&disk, data_dir, clock.steady())?;
         let image = Arc::new(ArcSwap::from_pointee(found.image));
         let writer = Writer {
             disk,
@@ -135,11 +136,10 @@ impl Writer {
     }
 
     fn append(&mut self, command: &Command) -> Result<(), ProposeError> {
-        let now = self.clock.now();
         let mut batch = BatchBuilder::new(Codec::None);
         let value = Some(Bytes::from(wire::encode(command)));
-        batch.push(&Record { timestamp: now, value, ..Record::default() });
-        match self.log.append(UnplacedBatch::built(batch.build(None)), self.epoch, now) {
+        batch.push(&Record { timestamp: self.clock.wall(), value, ..Record::default() });
+        match self.log.append(UnplacedBatch::built(batch.build(None)), self.epoch, self.clock.steady()) {
             Ok(_) => Ok(()),
             Err(AppendError::Disk(error)) if error.is_full() => Err(ProposeError::Full { detail: error.to_string() }),
             Err(error) => Err(self.fail(error)),
@@ -151,7 +151,7 @@ impl Writer {
         let point = self.log.flush_point();
         let outcome = self.disk.sync_many(&point.files);
         self.log.flushed(&point, outcome).map_err(|error| self.fail(error))?;
-        match self.log.checkpoint(self.clock.now()) {
+        match self.log.checkpoint(self.clock.steady()) {
             Err(ChangeError::Failed(error)) => Err(self.fail(error)),
             Err(error) => {
                 tracing::warn!(%error, "metadata is durable, but that could not be noted");
@@ -162,7 +162,7 @@ impl Writer {
     }
 
     fn seal(&mut self) -> Result<Vec<Piece>, ChangeError> {
-        self.log.seal(self.clock.now()).inspect_err(|error| {
+        self.log.seal(self.clock.steady()).inspect_err(|error| {
             if let ChangeError::Failed(error) = error {
                 self.failed.get_or_insert_with(|| error.to_string());
             }

@@ -21,7 +21,7 @@ pub fn backup(
     full: bool,
     go_on: impl FnMut(u64) -> bool,
 ) -> Result<BackedUp, BackupError> {
-    backup::backup(&FileDisk::new(dir), data_dir, dir, full, SystemClock.now(), go_on)
+    backup::backup(&FileDisk::new(dir), data_dir, dir, full, SystemClock.wall(), go_on)
 }
 
 /// The finished backups in a directory, oldest first.

@@ -11,7 +11,7 @@ use super::idle::Idle;
 use super::lone::{Lone, Turn};
 use super::{Partition, Waiter};
 use crate::api::send_settled;
-use crate::clock::Clock;
+use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
 use crate::config::topic::FlushPolicy;
 use crate::health::Health;
@@ -75,7 +75,7 @@ impl Queue {
 impl Flushers {
     pub(crate) fn start(
         disk: Arc<dyn Disk>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<BrokerClock>,
         health: Health,
         settings: Arc<LiveSettings>,
         watchman: Arc<Watchman>,
@@ -95,7 +95,7 @@ impl Flushers {
             threads: Mutex::default(),
         });
         shared.spawn("grower-flush-timer", Shared::run_timer);
-        shared.spawn("grower-idle", move |shared| shared.idle.run(&*clock, &shared.health, || shared.is_contended()));
+        shared.spawn("grower-idle", move |shared| shared.idle.run(&clock, &shared.health, || shared.is_contended()));
         Self(shared)
     }
 

@@ -7,7 +7,7 @@
 //! undo at once.
 
 use super::Partition;
-use crate::clock::Clock;
+use crate::clock::BrokerClock;
 use crate::health::Health;
 use grower_storage::log::ChangeError;
 use parking_lot::{Condvar, Mutex};
@@ -57,7 +57,7 @@ impl Idle {
     }
 
     /// The thread; ends after [`Idle::stop`]. `contended` says whether producers wait for the disk.
-    pub(super) fn run(&self, clock: &dyn Clock, health: &Health, contended: impl Fn() -> bool) {
+    pub(super) fn run(&self, clock: &BrokerClock, health: &Health, contended: impl Fn() -> bool) {
         let contention = Cell::new(None::<Instant>);
         let in_a_rush = || {
             if contended() {
@@ -97,8 +97,8 @@ impl Idle {
 }
 
 /// What fails for now is tried again after the partition's next append.
-fn checkpoint(partition: &Partition, clock: &dyn Clock, health: &Health) {
-    match partition.checkpoint(clock.now()) {
+fn checkpoint(partition: &Partition, clock: &BrokerClock, health: &Health) {
+    match partition.checkpoint(clock.steady()) {
         Ok(()) => {}
         Err(ChangeError::Failed(error)) => health.fail(error.to_string()),
         Err(error) => {

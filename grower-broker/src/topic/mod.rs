@@ -12,7 +12,7 @@ mod trim;
 
 pub use policy::IndexKind;
 
-use crate::clock::Clock;
+use crate::clock::BrokerClock;
 use crate::logs::{Logs, PartitionPlace};
 use crate::memory::Memory;
 use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topic};
@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 pub(crate) struct Topics {
     metadata: Arc<dyn MetadataStore>,
     logs: Arc<dyn Logs>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<BrokerClock>,
     index: IndexKind,
     memory: Memory,
     served: ArcSwap<HashMap<TopicId, Arc<Served>>>,
@@ -49,7 +49,7 @@ impl Topics {
     pub(crate) fn new(
         metadata: Arc<dyn MetadataStore>,
         logs: Arc<dyn Logs>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<BrokerClock>,
         index: IndexKind,
         memory: Memory,
     ) -> Self {

@@ -83,7 +83,7 @@ impl Topics {
     /// topic fails the start: without what it keeps there the broker would tell groups something false.
     pub(super) fn open_log(&self, topic: &Topic, number: PartitionId) -> Result<OpenedLog, OpenError> {
         let options = topic.config.log_options(&self.index);
-        match self.logs.open(&Self::place(topic, number), options, self.clock.now()) {
+        match self.logs.open(&Self::place(topic, number), options, self.clock.steady()) {
             Ok(log) => Ok(Ok(log)),
             Err(error) if concerns_one(&error) && !topic.name.is_internal() => {
                 tracing::error!(topic = %topic.name, partition = %number, %error, "a partition cannot be opened and is not served");
@@ -108,7 +108,7 @@ impl Topics {
     /// so all numbers are raised durably before anything is led.
     async fn begin_above(&self, latest: LeaderEpoch) -> Result<(), ProposeError> {
         tracing::warn!(leader_epoch = %latest, "the metadata is older than the logs; producer ids and leader epochs begin above all that may have been given out");
-        self.propose(begin_above(&self.image(), Some(latest), self.clock.now())).await.map(drop)
+        self.propose(begin_above(&self.image(), Some(latest), self.clock.wall())).await.map(drop)
     }
 
     fn lead_all(&self, mut logs: OpenedLogs) {

@@ -27,10 +27,11 @@ impl Topics {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
+            self.clock.observe();
             if look.is_multiple_of(EXPIRE_EACH) {
-                self.forget_producers(self.clock.now(), EXPIRY_MS);
+                self.forget_producers(self.clock.steady(), EXPIRY_MS);
             }
-            self.bound_producers(self.clock.now());
+            self.bound_producers(self.clock.steady());
         }
     }
 

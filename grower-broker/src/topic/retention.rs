@@ -31,7 +31,7 @@ impl Topics {
     }
 
     fn retain_all(&self) {
-        let now = self.clock.now();
+        let now = self.clock.cautious();
         for partition in self.all() {
             if let Err(error) = partition.retain(now) {
                 tracing::warn!(%error, topic = %partition.topic_name, partition = %partition.partition, "retention failed");

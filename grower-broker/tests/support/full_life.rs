@@ -161,6 +161,6 @@ fn give_up_a_record(dir: &Path) {
     bytes[middle] ^= 1;
     fs::write(&log, bytes).unwrap();
     let ranges: Vec<_> = survey(dir, |_| {}).unwrap().lost.into_iter().map(|(range, _)| range).collect();
-    let acceptance = Acceptance { by: "the fixture".to_owned(), at: SystemClock.now() };
+    let acceptance = Acceptance { by: "the fixture".to_owned(), at: SystemClock.wall() };
     Repair::open(dir).unwrap().accept_loss(&ranges, &acceptance).unwrap();
 }

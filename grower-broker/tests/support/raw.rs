@@ -149,7 +149,7 @@ pub fn fetch_from(topic: TopicId, offset: u64) -> Fetch {
 }
 
 pub fn now() -> Timestamp {
-    grower_broker::Clock::now(&grower_broker::SystemClock)
+    grower_broker::Clock::wall(&grower_broker::SystemClock)
 }
 
 pub fn batch(values: &[&str]) -> BytesMut {

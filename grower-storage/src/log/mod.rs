@@ -44,6 +44,11 @@ use std::ops::Range;
 
 /// One partition's log. It has one owner, so writes take `&mut self`; reading and syncing do not need the owner.
 ///
+/// Two clocks tell it the time. Ages (of segments and producers) are measured by one that never jumps: `now` of opening,
+/// [`append`](Log::append), [`checkpoint`](Log::checkpoint), [`seal`](Log::seal) and
+/// [`forget_producers`](Log::forget_producers). The timestamps of records are compared with the time of day: `date` of
+/// [`retain`](Log::retain) and [`compaction`](Log::compaction).
+///
 /// `log start <= durable end <= log end`. After [`LogFailed`] every change is refused until the log is opened anew.
 /// Every implementation passes [`contract::log`](crate::contract::log()).
 pub trait Log: Send {
@@ -81,12 +86,12 @@ pub trait Log: Send {
 
     /// Drops the oldest segments while what remains still meets the limits, and any whose records are all too old;
     /// answers the log start. Durable when this returns.
-    fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError>;
+    fn retain(&mut self, date: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError>;
 
     /// A pass of compaction over the records before `upto`, if one is due. It reads and writes while the log goes on. Of
     /// each key it keeps the last record, and every record keeps its offset. A log that is in no files has no pass: it
     /// keeps everything.
-    fn compaction(&self, policy: &CompactionPolicy, upto: Offset, now: Timestamp) -> Option<Compaction>;
+    fn compaction(&self, policy: &CompactionPolicy, upto: Offset, date: Timestamp) -> Option<Compaction>;
 
     /// Takes what such a pass has finished; durable when this returns. False if the log was truncated or trimmed under
     /// the pass, which has to end then.

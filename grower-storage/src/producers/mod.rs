@@ -1,6 +1,10 @@
 //! What the log remembers of its producers: enough to answer a retry with the offsets of the first time.
 //!
 //! The state follows from the batches alone, so recovery rebuilds it from their headers; the snapshot only saves time.
+//!
+//! Ages are differences between times of one clock, which never jumps while the process runs. Another process has another
+//! clock: what it stored is [moved](ProducerStates::restart) so that the producer heard of last has just been heard of. So
+//! producers do not age while nothing runs, and a wall clock that was wrong in one run expires nothing in the next.
 
 mod snapshot;
 
@@ -21,7 +25,7 @@ pub(crate) struct ProducerStates(BTreeMap<ProducerId, Producer>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Producer {
     epoch: ProducerEpoch,
-    /// When the log last heard of it.
+    /// When the log last heard of it, by the clock of this process.
     seen: Timestamp,
     /// The latest batches of this epoch, oldest first.
     batches: VecDeque<Remembered>,
@@ -82,7 +86,7 @@ impl ProducerStates {
         if producer.epoch != stamp.epoch {
             *producer = fresh();
         }
-        producer.seen = producer.seen.max(now);
+        producer.seen = now;
         if producer.batches.len() == BATCHES_REMEMBERED {
             producer.batches.pop_front();
         }
@@ -92,6 +96,15 @@ impl ProducerStates {
             base_offset: header.base_offset,
             next_offset: header.next_offset(),
         });
+    }
+
+    /// Takes over ages that another process counted.
+    pub(crate) fn restart(&mut self, now: Timestamp) {
+        let Some(last) = self.0.values().map(|producer| producer.seen).max() else { return };
+        for producer in self.0.values_mut() {
+            let age = last.millis_since(producer.seen);
+            producer.seen = Timestamp::from_millis(now.as_millis().saturating_sub_unsigned(age));
+        }
     }
 
     /// Forgets producers that were silent too long, and the longest silent ones beyond `most`.

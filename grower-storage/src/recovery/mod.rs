@@ -30,7 +30,7 @@ use crate::kept::{
 use crate::log::{LogOptions, LogPlace, OpenError};
 use crate::repair;
 use crate::segment::{Active, Damage, Segment};
-use grower_protocol::ids::Offset;
+use grower_protocol::ids::{Offset, Timestamp};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub(crate) struct Context<'a> {
     pub(crate) place: &'a LogPlace,
     pub(crate) options: &'a LogOptions,
     pub(crate) seed: u32,
+    /// By the clock for ages.
+    pub(crate) now: Timestamp,
 }
 
 /// Looks at the directory and makes the segments fit to be served; none if there is nothing.

@@ -17,6 +17,7 @@ pub(crate) fn replay_producers(
     now: Timestamp,
 ) -> Result<ProducerStates, DiskError> {
     let mut snapshot = snapshot.filter(|snapshot| snapshot.offset <= end).unwrap_or_default();
+    snapshot.states.restart(now);
     for_each_header(segments, snapshot.offset..end, |header| snapshot.states.note(header, now))?;
     Ok(snapshot.states)
 }

@@ -64,7 +64,7 @@ fn keep_as_it_is(
 
 /// The file is sound up to its end: index what is not indexed, make all of it durable, and go on writing to it.
 fn take_over(context: &Context<'_>, base: Offset, looked: &Looked) -> Result<Tail, DiskError> {
-    let Context { disk, place, options, seed } = *context;
+    let Context { disk, place, options, seed, now } = *context;
     let (file, end) = (&looked.file, looked.end);
     let old = Segment::growing(base, file.clone(), options.index.make(seed));
     old.set_extent(end);
@@ -81,7 +81,8 @@ fn take_over(context: &Context<'_>, base: Offset, looked: &Looked) -> Result<Tai
         disk.sync_dir(&place.dir)?; // The last roll may not have come to this.
     }
     let segment = Arc::new(rebuilt.segment);
-    let first = first_timestamp(file)?.filter(|_| 0 < end.position);
+    // A timestamp of the future would keep the segment from ageing until then.
+    let first = first_timestamp(file)?.filter(|_| 0 < end.position).map(|first| first.min(now));
     let active = Active::new(segment.clone(), rebuilt.index, file.len()?, context.seed).aged_since(first);
     let durable = DurableEnd { end: end.end, segment: base, position: end.position };
     Ok(Tail { segment, active: Some(active), end: end.end, durable })

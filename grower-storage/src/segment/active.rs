@@ -22,7 +22,7 @@ pub(crate) struct Active {
     ahead: Ahead,
     /// How much of the log is covered by synced index entries.
     indexed: u64,
-    /// When its first batch was appended; after a restart, what that batch says itself.
+    /// When its first batch was appended, by the clock for ages.
     created: Option<Timestamp>,
 }
 
@@ -51,7 +51,7 @@ impl Active {
         Self { segment, index, index_length, index_waiting: Vec::new(), ahead, indexed, created: None }
     }
 
-    /// Lets the segment age from the timestamp of its first batch, since nobody remembers when that came.
+    /// Lets a segment of an earlier process age from the timestamp of its first batch, since nobody remembers when that came.
     pub(crate) fn aged_since(mut self, first: Option<Timestamp>) -> Self {
         self.created = first;
         self

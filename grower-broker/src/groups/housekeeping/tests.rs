@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::Calendar;
+use crate::clock::{BrokerClock, Calendar};
 use crate::config::BrokerConfig;
 use crate::config::settings::{LiveSettings, Settings};
 use crate::group::{GroupRecord, TOPIC, shard_of};
@@ -22,6 +22,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 struct World {
     groups: Groups,
     calendar: Arc<Calendar>,
+    clock: Arc<BrokerClock>,
     memory: Memory,
     metrics: Metrics,
     topic: TopicId,
@@ -34,13 +35,13 @@ impl World {
 
     async fn with(memory: Memory) -> Self {
         let (disk, calendar) = (Arc::new(MemDisk::default()), Arc::new(Calendar::default()));
-        let metadata = MemMetadataStore::default();
+        let (metadata, clock) = (MemMetadataStore::default(), BrokerClock::new(calendar.clone()));
         let uuid = Uuid::from_random([1; 16]);
         let register = Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() };
         metadata.propose(register).await.unwrap();
         let logs = Arc::new(DiskLogs::new(disk.clone(), "/data".into()));
         let topics =
-            Arc::new(Topics::new(Arc::new(metadata), logs, calendar.clone(), IndexKind::default(), memory.clone()));
+            Arc::new(Topics::new(Arc::new(metadata), logs, clock.clone(), IndexKind::default(), memory.clone()));
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
@@ -49,14 +50,14 @@ impl World {
         let health = Health::new(metrics.clone());
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
         let watchman = Arc::new(Watchman::start().unwrap());
-        let flushers = Arc::new(Flushers::start(disk, calendar.clone(), health, settings, watchman));
-        let groups = Groups::load(topics, flushers, calendar.clone(), &memory).unwrap();
-        Self { groups, calendar, memory, metrics, topic }
+        let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, settings, watchman));
+        let groups = Groups::load(topics, flushers, clock.clone(), &memory).unwrap();
+        Self { groups, calendar, clock, memory, metrics, topic }
     }
 
     fn reload(&mut self) {
         let (topics, flushers) = (self.groups.topics.clone(), self.groups.flushers.clone());
-        self.groups = Groups::load(topics, flushers, self.calendar.clone(), &self.memory).unwrap();
+        self.groups = Groups::load(topics, flushers, self.clock.clone(), &self.memory).unwrap();
     }
 
     fn wait(&self, millis: i64) {
@@ -152,6 +153,9 @@ async fn a_group_that_nobody_uses_is_forgotten_after_its_time() {
     world.groups.forget_unused(week).await;
     assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (4, 4), "not yet");
     world.reload();
+    world.wait(GRACE_MS as i64 - 1);
+    world.groups.forget_unused(week).await;
+    assert_eq!(world.committed("old").await.len(), 4, "after a start its members have time to come back");
     world.wait(1);
     world.groups.forget_unused(week).await;
     assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (0, 4));
@@ -160,6 +164,22 @@ async fn a_group_that_nobody_uses_is_forgotten_after_its_time() {
     world.commit("old", "again").await;
     world.groups.forget_unused(week).await;
     assert_eq!(world.committed("old").await.len(), 4, "used again, it has its time again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_that_jumps_forgets_no_group_that_is_in_use() {
+    let world = World::new().await;
+    world.commit("g", "x").await;
+    world.calendar.jump(30 * DAY_MS);
+    for _ in 0..3 {
+        world.clock.observe();
+        world.wait(GRACE_MS as i64);
+        world.groups.forget_unused(Duration::from_secs(7 * 86_400)).await;
+        assert_eq!(world.committed("g").await.len(), 4, "also once the new date is believed");
+    }
+    world.wait(7 * DAY_MS);
+    world.groups.forget_unused(Duration::from_secs(7 * 86_400)).await;
+    assert_eq!(world.committed("g").await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

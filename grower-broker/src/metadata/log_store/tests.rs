@@ -8,8 +8,12 @@ use std::collections::BTreeSet;
 struct Still;
 
 impl Clock for Still {
-    fn now(&self) -> Timestamp {
+    fn wall(&self) -> Timestamp {
         Timestamp::from_millis(1_700_000_000_000)
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
     }
 }
 
@@ -38,7 +42,7 @@ fn commands() -> Vec<Command> {
             replication_factor: None,
             configs: vec![("retention.ms".to_owned(), "1d".to_owned())],
         };
-        image.create_topic(&wish, TopicId::from_random([number; 16]), Still.now(), &Limits::default()).unwrap()
+        image.create_topic(&wish, TopicId::from_random([number; 16]), Still.wall(), &Limits::default()).unwrap()
     };
     let delete = Command::DeleteTopic { id: TopicId::from_random([2; 16]) };
     let format = Command::FormatCluster { cluster: Uuid::from_random([1; 16]) };

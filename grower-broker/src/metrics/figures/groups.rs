@@ -33,7 +33,7 @@ pub(super) fn lags(api: &Api, partitions: &[Arc<Partition>]) -> Lags {
     let found: HashMap<_, _> = partitions.iter().map(|p| ((p.topic, p.partition), p)).collect();
     let mut groups = api.groups.describe_all();
     groups.sort_by(|a, b| a.group.cmp(&b.group));
-    let now = api.clock.now();
+    let now = api.clock.wall();
     let mut committed = groups.iter().flat_map(|group| group.offsets.iter().map(move |offset| (group, offset)));
     let told = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, offset)| lag(&found, group, offset, now));
     let told = told.collect();

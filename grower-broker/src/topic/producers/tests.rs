@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::{Calendar, Clock};
+use crate::clock::{BrokerClock, Calendar};
 use crate::logs::MemLogs;
 use crate::memory::Memory;
 use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
@@ -19,6 +19,7 @@ struct World {
     topics: Topics,
     memory: Memory,
     calendar: Arc<Calendar>,
+    clock: Arc<BrokerClock>,
     topic: TopicId,
 }
 
@@ -29,12 +30,13 @@ impl World {
         let uuid = Uuid::from_random([1; 16]);
         metadata.propose(Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() }).await.unwrap();
         let (logs, metadata) = (Arc::new(MemLogs), Arc::new(metadata));
-        let topics = Topics::new(metadata, logs, calendar.clone(), IndexKind::default(), memory.clone());
+        let clock = BrokerClock::new(calendar.clone());
+        let topics = Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory.clone());
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(2), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
         topics.change(|image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
-        Self { topics, memory, calendar, topic }
+        Self { topics, memory, calendar, clock, topic }
     }
 
     /// A producer's first batch; `true` if it is known already.
@@ -45,7 +47,7 @@ impl World {
         let stamp = ProducerStamp { id: ProducerId::new(producer), epoch: ProducerEpoch::new(0), base_sequence };
         let batch = UnplacedBatch::built(batch.build(Some(stamp)));
         let partition = self.topics.partition(self.topic, PartitionId::new(partition)).unwrap();
-        partition.append(batch, self.calendar.now()).unwrap().duplicate
+        partition.append(batch, self.clock.steady()).unwrap().duplicate
     }
 
     fn wait(&self, millis: i64) {
@@ -76,12 +78,28 @@ async fn room_is_made_by_the_longest_silent_wherever_they_are() {
     (0..MOST / 2).for_each(|producer| assert!(!world.send(0, producer)));
     world.wait(DAY_MS / 2);
     (MOST / 2..MOST - 1).for_each(|producer| assert!(!world.send(1, producer)));
-    world.topics.bound_producers(world.calendar.now());
+    world.topics.bound_producers(world.clock.steady());
     assert_eq!(world.remembered(), (MOST / 2 - 1) as usize * 256);
     assert!(world.send(1, MOST / 2));
     assert!(!world.send(0, 0));
-    world.topics.bound_producers(world.calendar.now());
+    world.topics.bound_producers(world.clock.steady());
     assert_eq!(world.remembered(), (MOST / 2) as usize * 256, "nobody is forgotten while there is room");
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_ends_no_idempotence() {
+    let world = World::new().await;
+    for jump in [30 * DAY_MS, -60 * DAY_MS] {
+        world.calendar.jump(jump);
+        world.clock.observe();
+        world.topics.forget_producers(world.clock.steady(), EXPIRY_MS);
+        world.send(0, 7);
+        assert!(world.send(0, 7));
+        world.wait(2 * 60 * 60 * 1000); // Long enough for the new date to be believed.
+        world.clock.observe();
+        world.topics.forget_producers(world.clock.steady(), EXPIRY_MS);
+        assert!(world.send(0, 7));
+    }
 }
 
 #[tokio::test]
@@ -90,10 +108,10 @@ async fn memory_is_given_back_after_a_day_and_with_the_topic() {
     (0..10).for_each(|producer| assert!(!world.send(0, producer)));
     world.wait(DAY_MS);
     assert!(!world.send(1, 10));
-    world.topics.forget_producers(world.calendar.now(), EXPIRY_MS);
+    world.topics.forget_producers(world.clock.steady(), EXPIRY_MS);
     assert_eq!(world.remembered(), 11 * 256);
     world.wait(1);
-    world.topics.forget_producers(world.calendar.now(), EXPIRY_MS);
+    world.topics.forget_producers(world.clock.steady(), EXPIRY_MS);
     assert_eq!(world.remembered(), 256);
     let name = TopicName::new("events").unwrap();
     world.topics.change(|image| Ok(image.delete_topic(&name)?)).await.unwrap();

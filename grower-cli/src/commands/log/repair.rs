@@ -59,7 +59,7 @@ impl Repair {
             let lost = directory.would_lose(&self.accept_loss)?;
             return print_dry_run(&lost, common.output, &mut out);
         }
-        let acceptance = Acceptance { by: this_user(), at: SystemClock.now() };
+        let acceptance = Acceptance { by: this_user(), at: SystemClock.wall() };
         let given_up = directory.accept_loss(&self.accept_loss, &acceptance)?;
         let rebuilt = if self.rebuild_indexes { directory.rebuild_indexes()? } else { Vec::new() };
         print_done(&given_up, &rebuilt, common.output, &mut out)?;

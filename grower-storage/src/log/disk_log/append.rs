@@ -20,7 +20,7 @@ impl DiskLog {
         now: Timestamp,
     ) -> Result<Appended, AppendError> {
         self.alive()?;
-        self.now = self.now.max(now);
+        self.now = now;
         if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
             return Ok(appended);
         }

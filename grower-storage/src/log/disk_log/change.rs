@@ -138,7 +138,6 @@ impl DiskLog {
     /// Carries out retention.
     pub(super) fn drop_expired(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
         self.alive()?;
-        self.now = self.now.max(now);
         let facts: Vec<Facts> = self.view.segments().iter().map(|segment| segment.facts()).collect();
         if let Some(start) = retention::new_start(&facts, now, limits) {
             self.drop_prefix(start)?;
@@ -149,7 +148,7 @@ impl DiskLog {
     /// Makes everything durable and writes down that it is.
     pub(super) fn write_down(&mut self, now: Timestamp) -> Result<(), ChangeError> {
         self.alive()?;
-        self.now = self.now.max(now);
+        self.now = now;
         if !self.exists() {
             return Ok(());
         }

@@ -59,7 +59,7 @@ pub struct DiskLog {
     snapshot_at: Option<Offset>,
     /// Bytes appended since.
     since_snapshot: u64,
-    /// The latest time that anybody told.
+    /// The time that was last told, by the clock for ages.
     now: Timestamp,
     truncations: u64,
     /// How far it is compacted.

@@ -24,7 +24,7 @@ impl DiskLog {
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let identity = Identity { topic_id: place.topic_id, partition: place.partition };
         let mut report = RecoveryReport::default();
-        let context = Context { disk: &*disk, place: &place, options: &options, seed: identity.witness_seed() };
+        let context = Context { disk: &*disk, place: &place, options: &options, seed: identity.witness_seed(), now };
         let recovered = recovery::recover(&context, &mut report)?;
         let mut log = Self {
             disk,

@@ -1,0 +1,143 @@
+//! Whether the wall clock was set: a decision about numbers.
+//!
+//! Both clocks go at nearly the same pace, so their difference hardly changes; a jump is a change of it. A wall clock that is
+//! wrong for a moment returns, and one that was set for good stays, which is how the two are told apart.
+
+use grower_protocol::ids::Timestamp;
+use std::time::Duration;
+
+/// A wall clock that kept its new date for this long is believed.
+pub(super) const CONFIRM: Duration = Duration::from_secs(60 * 60);
+/// A smaller change between two looks is no jump: clocks are adjusted all the time.
+const TOLERANCE_MS: u64 = 60_000;
+
+/// Follows the difference between the two clocks.
+#[derive(Clone, Debug)]
+pub(super) struct WallClockWatch {
+    /// How far the wall clock is ahead of the monotonic one, in milliseconds, without jumps that are not believed.
+    believed: i64,
+    doubted: Option<Doubted>,
+}
+
+/// A jump that is not believed yet.
+#[derive(Clone, Copy, Debug)]
+struct Doubted {
+    difference: i64,
+    since: Duration,
+}
+
+/// What a look at both clocks shows. Jumps are in milliseconds, negative if they go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Observed {
+    /// Nothing new.
+    Nothing,
+    /// The wall clock was set.
+    Jump { by: i64 },
+    /// It was set back to where it would be without the jump.
+    Return,
+    /// It has kept its new date, which counts from now on.
+    Confirmed { by: i64 },
+}
+
+impl WallClockWatch {
+    pub(super) fn new(wall: Timestamp, monotonic: Duration) -> Self {
+        Self { believed: difference(wall, monotonic), doubted: None }
+    }
+
+    pub(super) fn believed(&self) -> i64 {
+        self.believed
+    }
+
+    pub(super) fn observe(&mut self, wall: Timestamp, monotonic: Duration) -> Observed {
+        let difference = difference(wall, monotonic);
+        if is_near(difference, self.believed) {
+            self.believed = difference;
+            return if self.doubted.take().is_some() { Observed::Return } else { Observed::Nothing };
+        }
+        let by = difference.saturating_sub(self.believed);
+        match self.doubted {
+            Some(doubted) if is_near(difference, doubted.difference) => {
+                if monotonic.saturating_sub(doubted.since) < CONFIRM {
+                    self.doubted = Some(Doubted { difference, ..doubted });
+                    return Observed::Nothing;
+                }
+                (self.believed, self.doubted) = (difference, None);
+                Observed::Confirmed { by }
+            }
+            _ => {
+                self.doubted = Some(Doubted { difference, since: monotonic });
+                Observed::Jump { by }
+            }
+        }
+    }
+}
+
+fn difference(wall: Timestamp, monotonic: Duration) -> i64 {
+    wall.as_millis().saturating_sub(millis(monotonic))
+}
+
+fn is_near(a: i64, b: i64) -> bool {
+    a.abs_diff(b) <= TOLERANCE_MS
+}
+
+pub(super) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+    const DAY: i64 = 24 * 60 * MINUTE;
+
+    /// Looks each minute, at a wall clock that is this much ahead; the last thing that was new.
+    fn observe(watch: &mut WallClockWatch, minutes: std::ops::Range<i64>, ahead: i64) -> Observed {
+        let looks = minutes.map(|minute| {
+            let monotonic = Duration::from_millis((minute * MINUTE).unsigned_abs());
+            watch.observe(Timestamp::from_millis(minute * MINUTE + ahead), monotonic)
+        });
+        looks.filter(|observed| *observed != Observed::Nothing).last().unwrap_or(Observed::Nothing)
+    }
+
+    fn watch() -> WallClockWatch {
+        WallClockWatch::new(Timestamp::default(), Duration::ZERO)
+    }
+
+    #[test]
+    fn a_clock_that_is_adjusted_little_by_little_is_followed() {
+        let mut watch = watch();
+        for minute in 0..100 {
+            assert_eq!(observe(&mut watch, minute..minute + 1, minute * MINUTE / 2), Observed::Nothing);
+        }
+        assert_eq!(watch.believed(), 99 * MINUTE / 2);
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_for_a_moment_is_never_believed() {
+        let mut watch = watch();
+        assert_eq!(observe(&mut watch, 0..30, DAY), Observed::Jump { by: DAY });
+        assert_eq!(observe(&mut watch, 30..90, 0), Observed::Return);
+        assert_eq!(observe(&mut watch, 90..149, DAY), Observed::Jump { by: DAY }, "it counts from here anew");
+        assert_eq!(watch.believed(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_keeps_its_new_date_for_an_hour_is_believed_in_both_directions() {
+        for by in [DAY, -DAY] {
+            let mut watch = watch();
+            assert_eq!(observe(&mut watch, 0..60, by), Observed::Jump { by });
+            assert_eq!(observe(&mut watch, 60..61, by), Observed::Confirmed { by });
+            assert_eq!(watch.believed(), by);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_again_and_again_is_not_believed() {
+        let mut watch = watch();
+        for hour in 1..10 {
+            assert_eq!(observe(&mut watch, hour * 59..hour * 59 + 59, hour * DAY), Observed::Jump { by: hour * DAY });
+        }
+        assert_eq!(watch.believed(), 0);
+    }
+}

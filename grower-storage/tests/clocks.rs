@@ -1,0 +1,93 @@
+//! Ages are measured by the clock for ages alone, also across restarts, after which that clock is another one.
+
+mod log_kit;
+
+use grower_protocol::ids::{LeaderEpoch, Timestamp};
+use grower_storage::disk::MemDisk;
+use grower_storage::log::{DiskLog, Log, LogOptions, MemLog, RetentionLimits};
+use log_kit::{batch_of, options, place};
+use std::sync::Arc;
+
+/// Producers expire after 10 s.
+fn tiny() -> LogOptions {
+    LogOptions::tiny()
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn open(disk: &MemDisk, options: LogOptions, now: i64) -> DiskLog {
+    DiskLog::open(Arc::new(disk.clone()), place(), options, at(now)).unwrap().0
+}
+
+/// Sends the first batch of a producer; `true` if the log remembers it. Its record claims to be from `date`.
+fn send(log: &mut dyn Log, producer: u64, date: i64, now: i64) -> bool {
+    log.append(batch_of(producer, 1, 20, 0, date), LeaderEpoch::new(1), at(now)).unwrap().duplicate
+}
+
+#[test]
+fn a_time_that_was_wrong_once_forgets_no_producer_that_comes_later() {
+    for log in [&mut open(&MemDisk::default(), tiny(), 0) as &mut dyn Log, &mut MemLog::new(tiny())] {
+        send(log, 1, 0, 1_000);
+        log.checkpoint(at(1_000_000)).unwrap(); // Nobody should tell this, but then it is over.
+        assert!(!send(log, 2, 0, 2_000));
+        log.checkpoint(at(2_100)).unwrap();
+        assert!(send(log, 2, 0, 2_200));
+    }
+}
+
+#[test]
+fn the_time_of_day_that_retention_looks_at_ages_no_producer() {
+    for log in [&mut open(&MemDisk::default(), tiny(), 0) as &mut dyn Log, &mut MemLog::new(tiny())] {
+        send(log, 1, 1_000_000, 1_000);
+        let limits = RetentionLimits { ms: Some(500), ..RetentionLimits::default() };
+        log.retain(at(1_000_500), &limits).unwrap();
+        log.seal(at(1_100)).unwrap();
+        assert!(send(log, 1, 0, 1_200));
+    }
+}
+
+#[test]
+fn producers_do_not_age_while_nothing_runs_whatever_the_clocks_of_both_runs_say() {
+    for restart in [0, 11_000, 1_000_000_000] {
+        let disk = MemDisk::default();
+        let mut log = open(&disk, tiny(), 500_000);
+        send(&mut log, 1, 0, 500_000);
+        send(&mut log, 2, 0, 509_000);
+        log.checkpoint(at(509_000)).unwrap();
+        drop(log);
+        let mut log = open(&disk, tiny(), restart);
+        log.forget_producers(at(restart + 1_000), 10_000, 10);
+        assert_eq!(log.producers(), 2, "restarted at {restart}");
+        log.forget_producers(at(restart + 1_001), 10_000, 10);
+        assert_eq!(log.producers(), 1, "the one that was silent before goes on ageing");
+        assert!(send(&mut log, 2, 0, restart + 1_001));
+    }
+}
+
+#[test]
+fn what_records_say_of_their_time_ages_no_producer() {
+    for log in [&mut open(&MemDisk::default(), tiny(), 0) as &mut dyn Log, &mut MemLog::new(tiny())] {
+        send(log, 1, 0, 500_000);
+        send(log, 2, 0, 500_000);
+        log.truncate(log_kit::offset(1)).unwrap(); // Producers are replayed from their batches.
+        log.checkpoint(at(500_000)).unwrap();
+        assert!(send(log, 1, 0, 500_000));
+    }
+}
+
+#[test]
+fn a_segment_ages_though_its_records_are_of_the_future() {
+    let disk = MemDisk::default();
+    let mut log = open(&disk, options(), 0);
+    send(&mut log, 1, i64::MAX / 2, 0);
+    log.checkpoint(at(0)).unwrap();
+    drop(log);
+    let mut log = open(&disk, options(), 5_000);
+    let append = |log: &mut DiskLog, sequence, now| {
+        log.append(log_kit::batch(1, 20, sequence, 0), LeaderEpoch::new(1), at(now)).unwrap().rolled
+    };
+    assert!(!append(&mut log, 1, 5_999), "`segment.ms` is a second");
+    assert!(append(&mut log, 2, 6_000));
+}
