@@ -58,6 +58,7 @@ mod error;
 mod producer;
 mod random_name;
 mod record;
+mod single_flight;
 pub mod transport;
 
 pub use admin::{Admin, TopicSpec};

@@ -173,6 +173,16 @@ async fn an_answer_that_is_lost_after_a_long_silence_is_missed_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_lone_record_of_a_forgotten_producer_is_written_at_once() {
+    let fake = Fake::failing(is_produce, [Act::Serve, Act::Refuse(ErrorCode::OutOfOrderSequence)]);
+    let producer = fake.client().await.producer().metadata_max_age(Duration::from_secs(3600)).build().await.unwrap();
+    producer.send(Record::new(TOPIC).value("0")).await.unwrap();
+    let sending = producer.send(Record::new(TOPIC).value("1"));
+    tokio::time::timeout(Duration::from_secs(10), sending).await.expect("nothing else wakes it").unwrap();
+    assert_eq!(fake.values(), ["0", "1"]);
+}
+
+#[tokio::test]
 async fn a_record_whose_replies_are_all_lost_may_have_been_written() {
     let fake = Fake::new(|request| if is_produce(request) { Act::Silence } else { Act::Serve });
     let builder = fake.client().await.producer().delivery_timeout(Duration::from_millis(500));

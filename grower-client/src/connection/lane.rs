@@ -8,6 +8,7 @@
 use super::{Dialer, Link};
 use crate::backoff;
 use crate::error::ConnectError;
+use crate::single_flight::SingleFlight;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,8 +24,9 @@ pub(crate) struct Lane {
 #[derive(Default)]
 struct Slot {
     link: Mutex<Option<Link>>,
-    /// Held while dialing, so that many who wait cause one attempt.
-    attempts: tokio::sync::Mutex<Attempts>,
+    attempts: Mutex<Attempts>,
+    /// Many who wait cause one attempt, and learn together that it failed.
+    dialing: SingleFlight<Result<Link, ConnectError>>,
 }
 
 #[derive(Default)]
@@ -54,26 +56,38 @@ impl Lane {
         if let Some(link) = slot.current() {
             return Ok(link);
         }
-        let mut attempts = slot.attempts.lock().await;
+        slot.dialing.run(self.dial(&slot, address)).await
+    }
+
+    async fn dial(&self, slot: &Slot, address: &Arc<str>) -> Result<Link, ConnectError> {
         if let Some(link) = slot.current() {
-            return Ok(link); // Dialed by whoever held the lock.
+            return Ok(link); // Of the attempt before.
         }
-        if let Some(not_before) = attempts.not_before {
+        let not_before = slot.attempts.lock().not_before;
+        if let Some(not_before) = not_before {
             sleep_until(not_before).await;
         }
         let result = self.dialer.dial(address).await;
         match &result {
             Ok(link) => {
-                // A broker that accepts and hangs up at once is not dialed in a tight loop either.
-                *attempts = Attempts { failures: 0, not_before: Some(Instant::now() + backoff::jittered(1)) };
+                slot.attempts.lock().succeeded(Instant::now());
                 *slot.link.lock() = Some(link.clone());
             }
-            Err(_) => {
-                attempts.failures = attempts.failures.saturating_add(1);
-                attempts.not_before = Some(Instant::now() + backoff::jittered(attempts.failures));
-            }
+            Err(_) => slot.attempts.lock().failed(Instant::now()),
         }
         result
+    }
+}
+
+impl Attempts {
+    /// A broker that accepts and hangs up at once is not dialed in a tight loop either.
+    fn succeeded(&mut self, now: Instant) {
+        *self = Self { failures: 0, not_before: Some(now + backoff::jittered(1)) };
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(now + backoff::jittered(self.failures));
     }
 }
 

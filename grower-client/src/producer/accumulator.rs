@@ -104,6 +104,12 @@ impl Accumulator {
         expired
     }
 
+    /// What its records hold of the producer's memory, in bytes.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> usize {
+        self.sealed.iter().chain(&self.open).map(|draft| draft.reserved).sum()
+    }
+
     /// Forgets everything.
     pub(super) fn abandon(&mut self) -> Vec<Promise> {
         self.sealed.drain(..).chain(self.open.take()).map(|draft| draft.promise).collect()

@@ -55,6 +55,14 @@ pub struct Delivery {
     slot: Option<Slot>,
 }
 
+/// Resolves once all records of a batch, or of what was unsettled of it, are settled; to the first error, if any failed.
+#[derive(Debug)]
+pub(super) struct WholeDelivery {
+    shared: Arc<Shared>,
+    records: Range<u32>,
+    slot: Option<Slot>,
+}
+
 /// Where a delivery's waker stands, as long as no more verdicts came since.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
@@ -89,10 +97,9 @@ impl Promise {
         Self { shared: self.shared.clone(), records }
     }
 
-    /// A delivery of its last record, for whoever waits for all of it.
-    pub(super) fn last(&self) -> Delivery {
-        let index = self.records.end.saturating_sub(1);
-        Delivery { shared: self.shared.clone(), index, timestamp: Timestamp::default(), slot: None }
+    /// Resolves once all its records are settled.
+    pub(super) fn whole(&self) -> WholeDelivery {
+        WholeDelivery { shared: self.shared.clone(), records: self.records.clone(), slot: None }
     }
 
     pub(super) fn place(&self) -> &TopicPartition {
@@ -139,12 +146,45 @@ impl Future for Delivery {
     }
 }
 
+impl Future for WholeDelivery {
+    type Output = Result<(), ProduceError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut state = this.shared.state.lock();
+        match state.settled(&this.records) {
+            Some(result) => Poll::Ready(result),
+            None => {
+                state.wake_later(&mut this.slot, context);
+                Poll::Pending
+            }
+        }
+    }
+}
+
 impl State {
+    /// The first error among `records`, once each has its verdict.
+    fn settled(&self, records: &Range<u32>) -> Option<Result<(), ProduceError>> {
+        let overlap = |of: &Range<u32>| records.end.min(of.end).saturating_sub(records.start.max(of.start));
+        let settled: u32 = self.verdicts.iter().map(|(of, _)| overlap(of)).sum();
+        if settled < records.len() as u32 {
+            return None;
+        }
+        let failed = self.verdicts.iter().filter(|(of, verdict)| 0 < overlap(of) && verdict.is_err());
+        let first = failed.min_by_key(|(of, _)| of.start);
+        Some(first.map_or(Ok(()), |(_, verdict)| verdict.clone().map(drop)))
+    }
+
     /// The verdict on record `index` with the first record that it is about, or the promise to wake `context`.
     fn poll(&mut self, index: u32, slot: &mut Option<Slot>, context: &Context<'_>) -> Poll<(u32, Verdict)> {
         if let Some((records, verdict)) = self.verdicts.iter().find(|(records, _)| records.contains(&index)) {
             return Poll::Ready((records.start, verdict.clone()));
         }
+        self.wake_later(slot, context);
+        Poll::Pending
+    }
+
+    fn wake_later(&mut self, slot: &mut Option<Slot>, context: &Context<'_>) {
         let verdicts = self.verdicts.len();
         let mine = slot.filter(|slot| slot.verdicts == verdicts).and_then(|slot| self.wakers.get_mut(slot.at));
         match mine {
@@ -154,7 +194,6 @@ impl State {
                 self.wakers.push(context.waker().clone());
             }
         }
-        Poll::Pending
     }
 }
 

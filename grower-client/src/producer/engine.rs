@@ -5,15 +5,17 @@
 
 use super::alarm::Alarm;
 use super::builder::Settings;
-use super::delivery::Placed;
+use super::delivery::{Delivery, Placed};
 use super::entry::{Attempt, Numbered, Settled};
 use super::line::{Line, Step};
+use super::lookup::Lookups;
 use super::memory::Memory;
 use super::route::Road;
-use super::topic::{Partition, Topic, Turnout};
+use super::topic::{Partition, Pushed, Topic, Turnout};
 use crate::cluster::Cluster;
 use crate::connection::{Answer, Lane, Link};
-use crate::error::{ProduceError, RequestError, only};
+use crate::error::{RequestError, only};
+use grower_protocol::batch;
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
     Acks, Durability, Produce, ProducePartition, ProducerIdentity, Request, Response, TopicMetadata,
@@ -37,6 +39,7 @@ pub(super) struct Engine {
     pub(super) memory: Memory,
     identity: Option<ProducerIdentity>,
     topics: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
+    pub(super) lookups: Lookups,
     alarm: Alarm,
     next_refresh: Mutex<Instant>,
     closed: AtomicBool,
@@ -54,6 +57,7 @@ impl Engine {
             settings,
             identity,
             topics: RwLock::default(),
+            lookups: Lookups::default(),
             alarm: Alarm::default(),
             closed: AtomicBool::new(false),
             // Nothing tells when the last batch without an answer has arrived, so it could not turn to another connection.
@@ -113,25 +117,23 @@ impl Engine {
         self.topics.read().get(name).cloned()
     }
 
-    /// Looks a topic up, anew even if it is known.
-    pub(super) async fn look_up(&self, name: &str) -> Result<Arc<Topic>, ProduceError> {
-        let topic = TopicName::new(name)?;
-        let found = self.cluster.refresh(&topic, self.settings.create_topics).await;
-        let metadata = found.map_err(|source| ProduceError::Topic { topic, source })?;
-        Ok(self.learn(&metadata))
-    }
-
     /// Brings a topic up to date: more partitions, or another topic under the same name.
     pub(super) fn learn(&self, metadata: &TopicMetadata) -> Arc<Topic> {
         let name: Arc<str> = Arc::from(&metadata.name);
         let topic =
             self.topics.write().entry(name).or_insert_with(|| Arc::new(Topic::new(metadata.name.clone()))).clone();
-        for partition in topic.partitions() {
-            partition.lock().line.move_home(metadata.id);
-        }
-        topic.resize(metadata.partitions.len() as u32, |number| self.line(&topic, metadata.id, number));
+        let count = metadata.partitions.len() as u32;
+        let settled = topic.update(metadata.id, count, |number| self.line(&topic, metadata.id, number));
+        self.settle(settled);
         self.alarm.at(*self.next_refresh.lock());
         topic
+    }
+
+    /// The topic is gone: everything that was for it fails. Only then it is forgotten, so that a flush misses nothing.
+    pub(super) fn give_up(&self, name: &TopicName, error: &RequestError) {
+        let Some(topic) = self.known(name.as_str()) else { return };
+        self.settle(topic.close(error));
+        self.topics.write().remove(name.as_str());
     }
 
     fn line(&self, topic: &Topic, home: TopicId, partition: PartitionId) -> Line {
@@ -141,8 +143,30 @@ impl Engine {
 
     /// Sends whatever can be sent of a partition.
     pub(super) fn drain(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>) {
-        let turnout = partition.lock().turnout(self.road(), Instant::now());
+        let (turnout, deadline) = partition.turnout(self.road());
+        self.watch(deadline);
         self.turn_out(topic, partition, turnout);
+    }
+
+    /// Hands in a record that holds `reserved` bytes of memory; none if the partition, or the producer, is closed.
+    pub(super) fn push(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        partition: &Arc<Partition>,
+        record: &batch::Record,
+        reserved: usize,
+    ) -> Option<Delivery> {
+        // Somebody waits for the memory that this record's batch holds.
+        let hurries = self.memory.is_short() && self.settings.lingers();
+        match partition.push(record, reserved, self.road(), hurries, || self.is_closed()) {
+            Pushed::Closed => None,
+            Pushed::Joined(delivery) => Some(delivery),
+            Pushed::Sends(delivery, turnout, deadline) => {
+                self.watch(deadline);
+                self.turn_out(topic, partition, turnout);
+                Some(delivery)
+            }
+        }
     }
 
     /// Memory is full: no batch lingers any longer, since those who wait for room may be all who could fill it.
@@ -173,7 +197,9 @@ impl Engine {
                 }
                 Step::Identify => return self.identify(topic, partition), // Nothing can be sent until it has come.
             }
-            turnout = partition.rest(self.road());
+            let deadline;
+            (turnout, deadline) = partition.rest(self.road());
+            self.watch(deadline);
         }
     }
 
@@ -212,16 +238,10 @@ impl Engine {
         id: u64,
         result: Result<Placed, RequestError>,
     ) {
-        let (effects, deadline) = {
-            let mut state = partition.lock();
-            (state.answered(id, result, Instant::now()), state.line.deadline())
-        };
+        let effects = partition.lock().answered(id, result, Instant::now());
         self.settle(effects.settled);
         if effects.look_again {
             self.repair(topic);
-        }
-        if let Some(deadline) = deadline {
-            self.alarm.at(deadline);
         }
         self.drain(topic, partition);
     }
@@ -238,14 +258,14 @@ impl Engine {
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
         tokio::spawn(async move {
             let identity = identity(&engine.cluster).await;
-            tracing::debug!(topic = %topic.name, partition = %partition.number, "going on under a new producer id");
-            partition.lock().line.become_producer(identity);
+            tracing::debug!(topic = %topic.name, partition = %partition.number, ok = identity.is_ok(), "asked for a new producer id");
+            partition.lock().line.become_producer(identity, Instant::now());
             engine.drain(&topic, &partition);
         });
     }
 
-    /// Sets the alarm for a partition that has new records.
-    pub(super) fn watch(&self, deadline: Option<Instant>) {
+    /// Sets the alarm for a partition. Follows whatever changes a line, else nobody would look when its time has come.
+    fn watch(&self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline {
             self.alarm.at(deadline);
         }
@@ -280,8 +300,6 @@ impl Engine {
                 let settled = partition.lock().line.expire(now);
                 self.settle(settled);
                 self.drain(&topic, &partition);
-                let deadline = partition.lock().line.deadline();
-                self.watch(deadline);
             }
         }
     }
@@ -289,11 +307,6 @@ impl Engine {
     fn is_busy(&self) -> bool {
         let busy = |partition: Arc<Partition>| partition.lock().line.is_busy();
         self.topics().iter().any(|topic| topic.partitions().into_iter().any(busy))
-    }
-
-    /// The topic is gone.
-    pub(super) fn forget(&self, topic: &Topic) {
-        self.topics.write().remove(topic.name.as_str());
     }
 }
 

@@ -1,7 +1,7 @@
 //! One partition as a producer sees it: records that gather, batches on their way, and whose turn it is to send.
 
 use super::accumulator::{Accumulator, BatchSettings};
-use super::delivery::{Delivery, Placed, Promise};
+use super::delivery::{Delivery, Placed, Promise, WholeDelivery};
 use super::entry::{Attempt, BatchId, Effects, Numbered, Settled};
 use super::window::{Window, WindowSettings};
 use crate::error::{ProduceError, RequestError};
@@ -95,7 +95,7 @@ impl Line {
             return Some(Step::Resend(attempts));
         }
         if self.window.wants_identity() && self.is_busy() {
-            return (!self.awaits_identity).then_some(Step::Identify);
+            return (!self.awaits_identity && self.window.may_retry(now)).then_some(Step::Identify);
         }
         if !self.window.has_room(now) {
             return None;
@@ -115,11 +115,11 @@ impl Line {
     }
 
     /// The answer to [`Step::Identify`].
-    pub(super) fn become_producer(&mut self, identity: Result<ProducerIdentity, RequestError>) {
+    pub(super) fn become_producer(&mut self, identity: Result<ProducerIdentity, RequestError>, now: Instant) {
         self.awaits_identity = false;
         match identity {
             Ok(identity) => self.window.become_producer(identity),
-            Err(error) => self.window.hindered(error),
+            Err(error) => self.window.not_identified(error, now),
         }
     }
 
@@ -174,10 +174,15 @@ impl Line {
         self.accumulator.seal();
     }
 
-    /// Lets everything go as soon as it can, and gives a delivery for each batch that is not settled.
-    pub(super) fn flush(&mut self) -> Vec<Delivery> {
+    /// Lets everything go as soon as it can, and gives what resolves with each batch that is not settled.
+    pub(super) fn flush(&mut self) -> Vec<WholeDelivery> {
         self.accumulator.seal();
-        self.window.promises().chain(self.accumulator.promises()).map(|promise| promise.last()).collect()
+        self.window.promises().chain(self.accumulator.promises()).map(Promise::whole).collect()
+    }
+
+    /// What went wrong last.
+    pub(super) fn last_error(&self) -> Option<&RequestError> {
+        self.window.last_error()
     }
 
     /// Whether any record is unsettled.
@@ -185,11 +190,18 @@ impl Line {
         !self.window.is_idle() || self.accumulator.oldest().is_some()
     }
 
+    /// What its records hold of the producer's memory, in bytes.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> usize {
+        self.window.reserved() + self.accumulator.reserved()
+    }
+
     /// When to look again although nothing happened.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let expiry = self.accumulator.oldest().map(|oldest| oldest + self.delivery_timeout);
         let due = self.accumulator.due().filter(|_| self.window.is_idle());
-        expiry.into_iter().chain(due).chain(self.window.deadline()).min()
+        let identify = self.window.not_before().filter(|_| self.window.wants_identity() && !self.awaits_identity);
+        expiry.into_iter().chain(due).chain(identify).chain(self.window.deadline()).min()
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::error::ProduceError;
 use crate::record::Record;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 /// What a record costs besides its bytes: its share of queues and promises, roughly.
 const RECORD_OVERHEAD: usize = 64;
@@ -14,6 +16,20 @@ pub(super) struct Memory {
     free: Semaphore,
     capacity: usize,
     waiting: AtomicUsize,
+}
+
+/// Room for one record. Dropped, it is free again.
+#[derive(Debug)]
+pub(super) struct Reservation<'a> {
+    permit: SemaphorePermit<'a>,
+    pub(super) bytes: usize,
+}
+
+impl Reservation<'_> {
+    /// The record was handed in: [`Memory::release`] gives its bytes back, batch by batch.
+    pub(super) fn hand_in(self) {
+        self.permit.forget();
+    }
 }
 
 /// Counts somebody who waits, until dropped.
@@ -38,24 +54,29 @@ impl Memory {
         Self { free: Semaphore::new(capacity), capacity, waiting: AtomicUsize::new(0) }
     }
 
-    /// Waits for room for `record`, first come first served; returns how much it takes. If it has to wait, `full` is
-    /// called first.
-    pub(super) async fn reserve(&self, record: &Record, full: impl FnOnce()) -> Result<usize, ProduceError> {
+    /// Waits for room for `record`, first come first served. If it has to wait, `full` is called first; none if there is
+    /// no room after `patience`.
+    pub(super) async fn reserve(
+        &self,
+        record: &Record,
+        patience: Duration,
+        full: impl FnOnce(),
+    ) -> Result<Option<Reservation<'_>>, ProduceError> {
         let bytes = size(record);
         let permits = match u32::try_from(bytes) {
             Ok(permits) if bytes <= self.capacity => permits,
             _ => return Err(ProduceError::TooLarge { bytes, memory: self.capacity }),
         };
-        let permit = match self.free.try_acquire_many(permits) {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _waiting = Waiting::in_line(&self.waiting);
-                full(); // After that: whoever fills a batch from here on sees that it must not linger.
-                self.free.acquire_many(permits).await.map_err(|_| ProduceError::Closed)?
-            }
-        };
-        permit.forget(); // It comes back by `release`, batch by batch.
-        Ok(bytes)
+        if let Ok(permit) = self.free.try_acquire_many(permits) {
+            return Ok(Some(Reservation { permit, bytes }));
+        }
+        let _waiting = Waiting::in_line(&self.waiting);
+        full(); // After that: whoever fills a batch from here on sees that it must not linger.
+        match timeout(patience, self.free.acquire_many(permits)).await {
+            Ok(Ok(permit)) => Ok(Some(Reservation { permit, bytes })),
+            Ok(Err(_)) => Err(ProduceError::Closed),
+            Err(_) => Ok(None),
+        }
     }
 
     /// How much is taken.

@@ -10,6 +10,7 @@ mod delivery;
 mod engine;
 mod entry;
 mod line;
+mod lookup;
 mod memory;
 mod partitioner;
 mod repair;
@@ -25,10 +26,10 @@ pub use partitioner::Partitioner;
 use crate::error::ProduceError;
 use crate::record::{Ack, Record};
 use engine::Engine;
-use grower_protocol::ids::Timestamp;
+use grower_protocol::ids::{PartitionId, Timestamp, TopicName};
+use memory::Reservation;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::time::Instant;
 use topic::{Partition, Topic};
 
 /// Sends records; [`crate::Client::producer`]. Cloning is cheap, and clones share everything.
@@ -61,7 +62,8 @@ impl Producer {
         self.enqueue(record).await?.await
     }
 
-    /// Hands in a record and waits only for room in the producer's memory. The [`Delivery`] resolves to the ack.
+    /// Hands in a record and waits only for room in the producer's memory, no longer than the delivery timeout. The
+    /// [`Delivery`] resolves to the ack.
     ///
     /// Dropped before it returned, this has handed in nothing.
     pub async fn enqueue(&self, record: Record) -> Result<Delivery, ProduceError> {
@@ -69,17 +71,23 @@ impl Producer {
         if engine.is_closed() {
             return Err(ProduceError::Closed);
         }
-        let topic = match engine.known(&record.topic) {
-            Some(topic) => topic,
-            None => engine.look_up(&record.topic).await?,
-        };
-        let partition = match topic.route(&record, engine.settings.partitioner) {
-            Some(partition) => partition,
-            None => self.route_again(&topic, &record).await?,
-        };
-        let reserved = engine.memory.reserve(&record, || engine.hurry()).await?;
+        let wanted = record.partition;
+        let (mut topic, mut partition) = self.route(&record).await?;
+        let reservation = self.reserve(&record, &topic, &partition).await?;
         engine.weigh();
-        self.push(&topic, &partition, record, reserved)
+        let timestamp = record.timestamp.unwrap_or_else(wall_clock);
+        let record = record.into_batch_record(timestamp);
+        loop {
+            if let Some(delivery) = engine.push(&topic, &partition, &record, reservation.bytes) {
+                reservation.hand_in();
+                return Ok(delivery);
+            }
+            if engine.is_closed() {
+                return Err(ProduceError::Closed);
+            }
+            // Deleted while this waited for memory. It may have been created again.
+            (topic, partition) = self.route_again(&topic.name, wanted, record.key.as_deref()).await?;
+        }
     }
 
     /// Waits until everything handed in before is settled; fails with the first record's error, if any failed.
@@ -93,8 +101,8 @@ impl Producer {
             }
         }
         let mut result = Ok(());
-        for delivery in unsettled {
-            result = result.and(delivery.await.map(drop));
+        for batch in unsettled {
+            result = result.and(batch.await);
         }
         result
     }
@@ -107,48 +115,51 @@ impl Producer {
         result
     }
 
-    fn push(
-        &self,
-        topic: &Arc<Topic>,
-        partition: &Arc<Partition>,
-        record: Record,
-        reserved: usize,
-    ) -> Result<Delivery, ProduceError> {
+    async fn route(&self, record: &Record) -> Result<(Arc<Topic>, Arc<Partition>), ProduceError> {
         let engine = &self.handle.engine;
-        let timestamp = record.timestamp.unwrap_or_else(wall_clock);
-        let record = record.into_batch_record(timestamp);
-        let (delivery, deadline, turnout) = {
-            let mut state = partition.lock();
-            if engine.is_closed() {
-                return Err(ProduceError::Closed); // Seen under the lock: nothing comes after `abandon`.
-            }
-            let was_busy = state.line.is_busy();
-            let (delivery, is_news) = state.line.push(&record, reserved, Instant::now);
-            let is_awaited = engine.memory.is_short() && engine.settings.lingers();
-            if is_awaited {
-                state.line.seal(); // Somebody waits for the memory that this holds.
-            }
-            if !is_news && !is_awaited {
-                return Ok(delivery); // It joined a batch whose turn comes anyway.
-            }
-            let turnout = state.turnout(engine.road(), Instant::now());
-            // After the turn: what just left needs no alarm before its delivery timeout.
-            let deadline = if was_busy { None } else { state.line.deadline() };
-            (delivery, deadline, turnout)
+        let topic = match engine.known(&record.topic) {
+            Some(topic) => topic,
+            None => engine.look_up(&record.topic).await?,
         };
-        engine.watch(deadline);
-        engine.turn_out(topic, partition, turnout);
-        Ok(delivery)
+        let key = record.key.as_deref();
+        match topic.route(record.partition, key, engine.settings.partitioner) {
+            Some(partition) => Ok((topic, partition)),
+            None => self.route_again(&topic.name, record.partition, key).await, // It may have grown meanwhile.
+        }
     }
 
-    /// The topic may have grown since it was looked up.
-    async fn route_again(&self, topic: &Topic, record: &Record) -> Result<Arc<Partition>, ProduceError> {
+    async fn route_again(
+        &self,
+        name: &TopicName,
+        wanted: Option<PartitionId>,
+        key: Option<&[u8]>,
+    ) -> Result<(Arc<Topic>, Arc<Partition>), ProduceError> {
         let engine = &self.handle.engine;
-        let topic = engine.look_up(topic.name.as_str()).await?;
-        topic.route(record, engine.settings.partitioner).ok_or_else(|| ProduceError::UnknownPartition {
-            topic: topic.name.clone(),
-            partition: record.partition.unwrap_or_default(),
-            partitions: topic.count(),
+        let topic = engine.look_up(name.as_str()).await?;
+        match topic.route(wanted, key, engine.settings.partitioner) {
+            Some(partition) => Ok((topic, partition)),
+            None => Err(ProduceError::UnknownPartition {
+                topic: name.clone(),
+                partition: wanted.unwrap_or_default(),
+                partitions: topic.count(),
+            }),
+        }
+    }
+
+    async fn reserve(
+        &self,
+        record: &Record,
+        topic: &Topic,
+        partition: &Partition,
+    ) -> Result<Reservation<'_>, ProduceError> {
+        let engine = &self.handle.engine;
+        let patience = engine.settings.window.delivery_timeout;
+        let reservation = engine.memory.reserve(record, patience, || engine.hurry()).await?;
+        reservation.ok_or_else(|| ProduceError::TimedOut {
+            place: topic.place(partition.number),
+            after: patience,
+            in_doubt: false,
+            last: partition.lock().line.last_error().cloned().map(Box::new),
         })
     }
 }
@@ -157,3 +168,6 @@ fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,12 @@ use crate::backoff;
 use crate::error::RequestError;
 use grower_protocol::message::{ErrorCode, Failure, TopicMetadata};
 use std::sync::Arc;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 impl Engine {
     /// Refreshes a topic's metadata and connects to its leaders, in the background, until it is done or nobody waits.
     pub(super) fn repair(self: &Arc<Self>, topic: &Arc<Topic>) {
-        if topic.begin_repair() {
+        if !topic.is_closed() && topic.begin_repair() {
             let (engine, topic) = (self.clone(), topic.clone());
             tokio::spawn(async move {
                 engine.repair_until_done(&topic).await;
@@ -41,19 +41,16 @@ impl Engine {
     }
 
     async fn reconnect(self: &Arc<Self>, topic: &Arc<Topic>) -> Result<(), RequestError> {
-        let metadata = match self.cluster.refresh(&topic.name, self.settings.create_topics).await {
-            Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => {
-                self.give_up(topic, &error);
-                return Ok(());
-            }
+        let found = match self.refresh(&topic.name).await {
+            Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => return Ok(()), // Given up meanwhile.
             result => result?,
         };
-        self.learn(&metadata);
+        if topic.is_closed() {
+            return Ok(()); // What it held has failed; the topic of that name now has an object of its own.
+        }
         let mut missing = None;
-        for partition in topic.partitions() {
-            if topic.count() <= partition.number.value() {
-                self.fail(&partition, &gone(topic, &partition));
-            } else if let Err(error) = self.relink(topic, &metadata, &partition).await {
+        for partition in topic.open_partitions() {
+            if let Err(error) = self.relink(topic, &found.metadata, &partition).await {
                 missing = Some(error);
             }
         }
@@ -73,23 +70,6 @@ impl Engine {
         self.drain(topic, partition);
         Ok(())
     }
-
-    /// The topic is gone: everything that was for it fails.
-    fn give_up(&self, topic: &Topic, error: &RequestError) {
-        self.forget(topic);
-        topic.partitions().iter().for_each(|partition| self.fail(partition, error));
-    }
-
-    fn fail(&self, partition: &Partition, error: &RequestError) {
-        let settled = partition.lock().line.fail_all(error, Instant::now());
-        self.settle(settled);
-    }
-}
-
-/// The topic was made anew, with fewer partitions.
-fn gone(topic: &Topic, partition: &Partition) -> RequestError {
-    let detail = format_args!("{} has no partition {} any more", topic.name, partition.number);
-    Failure::new(ErrorCode::UnknownPartition, detail).into()
 }
 
 fn leaderless(topic: &Topic) -> RequestError {

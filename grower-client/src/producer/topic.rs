@@ -1,15 +1,21 @@
 //! A topic as a producer sees it: its partitions' lines, and whose turn it is.
+//!
+//! A sender looks its partition up, waits for memory, and only then hands its record in. Meanwhile the topic may be
+//! deleted, or created again with fewer partitions. So what takes no more records is *closed* under its lock, and who
+//! finds it closed looks the topic up again: a record is never put where neither the timer nor a flush would find it.
 
-use super::delivery::Placed;
-use super::entry::{Attempt, BatchId, Effects};
+use super::delivery::{Delivery, Placed};
+use super::entry::{Attempt, BatchId, Effects, Settled};
 use super::line::{Line, Step};
 use super::partitioner::{Partitioner, Turn};
 use super::route::{Passable, Passage, Road, Route};
 use crate::connection::Link;
 use crate::error::RequestError;
-use crate::record::{Record, TopicPartition};
+use crate::record::TopicPartition;
 use bytes::Bytes;
-use grower_protocol::ids::{PartitionId, TopicName};
+use grower_protocol::batch;
+use grower_protocol::ids::{PartitionId, TopicId, TopicName};
+use grower_protocol::message::{ErrorCode, Failure};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -25,6 +31,8 @@ pub(super) struct Topic {
     /// How many it has now.
     count: AtomicU32,
     repairing: AtomicBool,
+    /// Deleted, and out of the engine's sight or about to be. For ever: a topic of the same name gets another object.
+    closed: AtomicBool,
 }
 
 /// One partition.
@@ -40,6 +48,18 @@ pub(super) struct State<L = Link> {
     pub(super) line: Line,
     /// The connection to its leader.
     pub(super) route: Route<L>,
+    /// The topic has no such partition now: nothing is pushed.
+    closed: bool,
+}
+
+/// What became of a record that was handed in.
+pub(super) enum Pushed {
+    /// It joined a batch whose turn comes anyway.
+    Joined(Delivery),
+    /// This is to be done now, and looked at again at that time.
+    Sends(Delivery, Turnout, Option<Instant>),
+    /// Nothing: the partition is closed.
+    Closed,
 }
 
 /// What a sender does next.
@@ -55,21 +75,61 @@ pub(super) enum Turnout<L = Link> {
 impl Topic {
     pub(super) fn new(name: TopicName) -> Self {
         let turn = Turn::starting_at(getrandom::u32().unwrap_or(0));
-        Self { name, turn, partitions: RwLock::default(), count: AtomicU32::new(0), repairing: AtomicBool::new(false) }
+        Self {
+            name,
+            turn,
+            partitions: RwLock::default(),
+            count: AtomicU32::new(0),
+            repairing: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn place(&self, partition: PartitionId) -> TopicPartition {
         TopicPartition { topic: self.name.clone(), partition }
     }
 
-    /// Has `count` partitions from now on.
-    pub(super) fn resize(&self, count: u32, line: impl Fn(PartitionId) -> Line) {
+    /// Is the topic with the id `home` from now on, and has `count` partitions. Gives what cannot be sent any more: what
+    /// was for partitions that the topic no longer has.
+    pub(super) fn update(&self, home: TopicId, count: u32, line: impl Fn(PartitionId) -> Line) -> Vec<Settled> {
+        debug_assert!(!self.is_closed(), "a topic that was given up is not looked up again");
         let mut partitions = self.partitions.write();
+        let mut settled = Vec::new();
+        for partition in partitions.iter() {
+            let mut state = partition.lock();
+            state.line.move_home(home);
+            state.closed = count <= partition.number.value();
+            if state.closed {
+                settled.extend(state.line.fail_all(&self.lost(partition.number), Instant::now()));
+            }
+        }
         for number in (partitions.len() as u32..count).map(PartitionId::new) {
-            let state = Mutex::new(State { line: line(number), route: Route::default() });
-            partitions.push(Arc::new(Partition { number, state }));
+            partitions.push(Arc::new(Partition { number, state: Mutex::new(State::new(line(number))) }));
         }
         self.count.store(count, Ordering::Release);
+        settled
+    }
+
+    /// The topic is gone: takes no more records. Gives everything that was for it.
+    pub(super) fn close(&self, error: &RequestError) -> Vec<Settled> {
+        self.closed.store(true, Ordering::Release);
+        let mut settled = Vec::new();
+        for partition in self.partitions() {
+            let mut state = partition.lock();
+            state.closed = true;
+            settled.extend(state.line.fail_all(error, Instant::now()));
+        }
+        settled
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The topic was created again, with fewer partitions.
+    fn lost(&self, partition: PartitionId) -> RequestError {
+        let detail = format_args!("{} has no partition {partition} any more", self.name);
+        Failure::new(ErrorCode::UnknownPartition, detail).into()
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -80,12 +140,24 @@ impl Topic {
         self.partitions.read().clone()
     }
 
-    /// The partition for `record`; none if it asks for one that is not there.
-    pub(super) fn route(&self, record: &Record, partitioner: Partitioner) -> Option<Arc<Partition>> {
+    /// Those that the topic has now.
+    pub(super) fn open_partitions(&self) -> Vec<Arc<Partition>> {
+        let mut partitions = self.partitions();
+        partitions.truncate(self.count() as usize);
+        partitions
+    }
+
+    /// The partition for a record that may name one and may have a key; none if it names one that is not there.
+    pub(super) fn route(
+        &self,
+        wanted: Option<PartitionId>,
+        key: Option<&[u8]>,
+        partitioner: Partitioner,
+    ) -> Option<Arc<Partition>> {
         let count = self.count();
-        let number = match record.partition {
+        let number = match wanted {
             Some(partition) => partition.value(),
-            None => self.turn.choose(partitioner, record.key.as_deref(), count),
+            None => self.turn.choose(partitioner, key, count),
         };
         if number < count { self.partitions.read().get(number as usize).cloned() } else { None }
     }
@@ -111,15 +183,53 @@ impl Partition {
         self.state.lock()
     }
 
-    /// What to do next, once a step was done.
-    pub(super) fn rest(&self, road: Road) -> Turnout {
-        let mut state = self.state.lock();
+    /// Hands in a record that holds `reserved` bytes of memory, unless the partition or its producer is closed. If
+    /// `hurries`, nothing lingers.
+    pub(super) fn push(
+        &self,
+        record: &batch::Record,
+        reserved: usize,
+        road: Road,
+        hurries: bool,
+        is_producer_closed: impl Fn() -> bool,
+    ) -> Pushed {
+        let mut state = self.lock();
+        if state.closed || is_producer_closed() {
+            return Pushed::Closed; // Seen under the lock: nothing comes after what closed it.
+        }
+        let was_busy = state.line.is_busy();
+        let (delivery, is_news) = state.line.push(record, reserved, Instant::now);
+        if hurries {
+            state.line.seal();
+        }
+        if !is_news && !hurries {
+            return Pushed::Joined(delivery);
+        }
+        let turnout = state.turnout(road, Instant::now());
+        // After the turn: what just left needs no alarm before its delivery timeout.
+        let deadline = if was_busy { None } else { state.line.deadline() };
+        Pushed::Sends(delivery, turnout, deadline)
+    }
+
+    /// What to do now, and when to look again although nothing happened.
+    pub(super) fn turnout(&self, road: Road) -> (Turnout, Option<Instant>) {
+        let mut state = self.lock();
+        (state.turnout(road, Instant::now()), state.line.deadline())
+    }
+
+    /// Likewise, once a step was done.
+    pub(super) fn rest(&self, road: Road) -> (Turnout, Option<Instant>) {
+        let mut state = self.lock();
         state.line.rest();
-        state.turnout(road, Instant::now())
+        (state.turnout(road, Instant::now()), state.line.deadline())
     }
 }
 
 impl<L: Passable> State<L> {
+    pub(super) fn new(line: Line) -> Self {
+        Self { line, route: Route::default(), closed: false }
+    }
+
     /// What to do next, for a producer that wants this road.
     pub(super) fn turnout(&mut self, road: Road, now: Instant) -> Turnout<L> {
         match self.route.passage(road) {

@@ -126,7 +126,7 @@ impl Window {
     /// What is to be sent again now, in order.
     pub(super) fn resend(&mut self, now: Instant) -> Vec<Attempt> {
         self.leave_halt();
-        if self.is_moving() || self.not_before.is_some_and(|not_before| now < not_before) {
+        if self.is_moving() || !self.may_retry(now) {
             return Vec::new();
         }
         let in_flight_max = self.in_flight_max(now);
@@ -147,6 +147,22 @@ impl Window {
             self.remembered_until = None;
             self.number_anew(Sequence::ZERO, |_| true);
         }
+    }
+
+    /// There is no other producer id yet.
+    pub(super) fn not_identified(&mut self, error: RequestError, now: Instant) {
+        self.last_error = Some(error);
+        self.back_off(now);
+    }
+
+    /// Until when nothing is tried again.
+    pub(super) fn not_before(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    /// Whether the wait after the last failure is over.
+    pub(super) fn may_retry(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
     /// Takes in the answer to an attempt.
@@ -230,6 +246,12 @@ impl Window {
     /// The promises of all that is unresolved.
     pub(super) fn promises(&self) -> impl Iterator<Item = &Promise> {
         self.entries.iter().filter(|entry| entry.state != State::Acked).map(|entry| &entry.promise)
+    }
+
+    /// What its records hold of the producer's memory, in bytes.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> usize {
+        self.entries.iter().map(|entry| entry.reserved).sum()
     }
 
     /// Forgets everything.

@@ -1,4 +1,5 @@
 //! A broker of one topic with one partition, all in memory, that fails as a test tells it.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use bytes::BytesMut;
 use grower_client::ids::{
@@ -55,13 +56,21 @@ pub(crate) struct Fake {
     connections: Arc<AtomicUsize>,
 }
 
-#[derive(Default)]
 struct Log {
+    /// The topic's id, and none if it was deleted.
+    topic: Option<TopicId>,
     batches: Vec<Batch>,
     /// Batches, by number, that are sent with a flipped bit.
     rotten: Vec<usize>,
     producers: HashMap<ProducerId, Vec<(Sequence, u32, Offset)>>,
     identities: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let topic = Some(TopicId::from_random([7; 16]));
+        Self { topic, batches: Vec::new(), rotten: Vec::new(), producers: HashMap::new(), identities: 0 }
+    }
 }
 
 impl Fake {
@@ -100,6 +109,17 @@ impl Fake {
     /// Sends the `which`th batch with a flipped bit from now on.
     pub(crate) fn rot(&self, which: usize) {
         self.log.lock().unwrap().rotten.push(which);
+    }
+
+    /// Deletes the topic with all that it holds.
+    pub(crate) fn delete_topic(&self) {
+        let mut log = self.log.lock().unwrap();
+        *log = Log { topic: None, identities: log.identities, ..Log::default() };
+    }
+
+    /// Creates it again, with this byte in its id.
+    pub(crate) fn create_topic(&self, id: u8) {
+        self.log.lock().unwrap().topic = Some(TopicId::from_random([id; 16]));
     }
 
     /// A client with short patience.
@@ -206,9 +226,14 @@ impl Fake {
         let correlation = frame.correlation;
         let response = match request {
             Request::Hello(_) => Response::Hello(HelloAnswer { features: self.features.clone(), ..hello() }),
-            Request::Metadata(asked) => Response::Metadata(metadata(asked)),
+            Request::Metadata(asked) => Response::Metadata(metadata(asked, self.log.lock().unwrap().topic)),
             Request::InitProducer => Response::InitProducer(self.log.lock().unwrap().identity()),
-            Request::Produce(_) => Response::Produce(vec![self.log.lock().unwrap().append(frame.attachment)]),
+            Request::Produce(asked) => {
+                let mut log = self.log.lock().unwrap();
+                let is_there = log.topic == Some(asked.partitions[0].topic);
+                let gone = Failure::new(ErrorCode::UnknownTopicId, "no topic has this id");
+                Response::Produce(vec![if is_there { log.append(frame.attachment) } else { Err(gone) }])
+            }
             Request::ListOffsets(asked) => Response::ListOffsets(self.log.lock().unwrap().list(&asked)),
             Request::ReportDamage(_) => Response::Done,
             Request::CommitOffsets(commit) => Response::CommitOffsets(commit.offsets.iter().map(|_| Ok(())).collect()),
@@ -347,7 +372,7 @@ fn hello() -> HelloAnswer {
     }
 }
 
-fn metadata(asked: Metadata) -> MetadataAnswer {
+fn metadata(asked: Metadata, id: Option<TopicId>) -> MetadataAnswer {
     let names = asked.topics.unwrap_or_default();
     let topic = |name: TopicName| {
         let partition = PartitionMetadata {
@@ -357,8 +382,8 @@ fn metadata(asked: Metadata) -> MetadataAnswer {
             replicas: vec![NodeId::new(1)],
             in_sync: vec![NodeId::new(1)],
         };
-        match name.as_str() {
-            TOPIC => Ok(TopicMetadata { name, id: TopicId::from_random([7; 16]), partitions: vec![partition] }),
+        match (name.as_str(), id) {
+            (TOPIC, Some(id)) => Ok(TopicMetadata { name, id, partitions: vec![partition] }),
             _ => Err(Failure::new(ErrorCode::UnknownTopic, "no such topic")),
         }
     };

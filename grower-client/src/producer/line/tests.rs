@@ -84,6 +84,10 @@ struct World {
     /// When the first batch may be given up: what the line does not wait for any more may still be on its way.
     give_up: Instant,
     in_flight_seen: usize,
+    /// When the line is looked at although nothing happened: as its deadline said when it was last looked at.
+    alarm: Option<Instant>,
+    /// Nobody gives out producer ids.
+    no_identities: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -101,6 +105,8 @@ enum Event {
     /// Everybody's patience ends.
     TimeOut,
     RecordsMax(Option<u32>),
+    /// From now on no producer ids are given out, or they are again.
+    NoIdentities(bool),
 }
 
 impl World {
@@ -126,6 +132,8 @@ impl World {
             sent: Vec::new(),
             give_up: now + DELIVERY_TIMEOUT,
             in_flight_seen: 0,
+            alarm: None,
+            no_identities: false,
         }
     }
 
@@ -153,14 +161,22 @@ impl World {
                 }
             }
             Event::Cut(handled) => self.cut(handled),
-            Event::Wait => self.now += PAUSE,
-            Event::TimeOut => {
-                self.now += DELIVERY_TIMEOUT;
-                settle(self.line.expire(self.now));
-            }
+            Event::Wait => return self.wait(PAUSE),
+            Event::TimeOut => return self.wait(DELIVERY_TIMEOUT),
             Event::RecordsMax(most) => self.broker.records_max = most,
+            Event::NoIdentities(none) => self.no_identities = none,
         }
         self.drain();
+    }
+
+    /// Time passes. The line is looked at only if it asked for that: a timer that it did not ask for does not exist.
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        if self.alarm.is_some_and(|alarm| alarm <= self.now) {
+            self.alarm = None;
+            settle(self.line.expire(self.now));
+            self.drain();
+        }
     }
 
     fn push(&mut self) -> bool {
@@ -184,11 +200,13 @@ impl World {
                     self.line.rest();
                 }
                 Step::Identify => {
-                    self.ids += 1;
-                    self.line.become_producer(Ok(identity(self.ids)));
+                    self.ids += u64::from(!self.no_identities);
+                    let identity = if self.no_identities { Err(lost()) } else { Ok(identity(self.ids)) };
+                    self.line.become_producer(identity, self.now);
                 }
             }
         }
+        self.alarm = self.alarm.into_iter().chain(self.line.deadline()).min();
         if self.now < self.give_up {
             self.in_flight_seen = self.in_flight_seen.max(self.wire.len() + self.answers.len());
         }
@@ -211,6 +229,7 @@ impl World {
     /// Nothing fails any more.
     fn heal(&mut self) {
         self.broker.records_max = None;
+        self.no_identities = false;
         for _ in 0..200 {
             self.apply(Event::Wait);
             self.apply(Event::Handle);
@@ -263,6 +282,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Wait),
         1 => Just(Event::TimeOut),
         1 => prop::option::of(1u32..3).prop_map(Event::RecordsMax),
+        1 => any::<bool>().prop_map(Event::NoIdentities),
     ]
 }
 
@@ -371,4 +391,32 @@ fn a_topic_made_anew_gets_what_the_old_one_did_not_acknowledge() {
     }
     world.heal();
     assert_eq!(offsets(&mut world), [Some(0), Some(0), Some(1), Some(2), Some(3), Some(4), Some(5)]);
+}
+
+#[test]
+fn a_lone_record_that_needs_a_new_producer_id_is_sent_within_the_backoff() {
+    let mut world = with_in_flight(1);
+    world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
+    world.apply(Event::Answer(0));
+    for _ in 0..2 {
+        assert!(world.wire.is_empty());
+        world.wait(Duration::from_secs(1)); // The backoff, once before the id is asked for.
+        if !world.wire.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((world.ids, world.wire.len()), (2, 1));
+}
+
+#[test]
+fn a_producer_id_that_is_refused_is_asked_for_again_after_a_wait() {
+    let mut world = with_in_flight(1);
+    world.apply(Event::NoIdentities(true));
+    world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
+    world.apply(Event::Answer(0));
+    world.wait(PAUSE);
+    assert!(world.wire.is_empty());
+    assert!(world.alarm.is_some_and(|alarm| alarm <= world.now + PAUSE), "it would wait until {:?}", world.alarm);
+    world.heal();
+    assert!(offsets(&mut world).iter().all(Option::is_some));
 }

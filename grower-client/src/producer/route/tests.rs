@@ -97,7 +97,7 @@ impl World {
         };
         let line = Line::new(place, batches, window, TopicId::from_random([7; 16]), Some(identity(1)));
         Self {
-            state: State { line, route: Route::default() },
+            state: State::new(line),
             road: Road::Shared,
             now: Instant::now(),
             sender: None,
@@ -132,7 +132,7 @@ impl World {
             Event::Identified => {
                 if std::mem::take(&mut self.is_identifying) {
                     self.answers += 1;
-                    self.state.line.become_producer(Ok(identity(self.answers + 1)));
+                    self.state.line.become_producer(Ok(identity(self.answers + 1)), self.now);
                     self.turn_out();
                 }
             }

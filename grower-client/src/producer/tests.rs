@@ -1,0 +1,65 @@
+//! A producer with little memory whose topic is deleted and created all the time: nothing is left where nobody looks.
+
+use super::*;
+use crate::admin::TopicSpec;
+use crate::{Client, transport};
+use grower_broker::{Broker, BrokerConfig, MemLogs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// What records hold of the memory that are found on the way that timer and flush take.
+    fn reachable(&self) -> usize {
+        let partitions = self.topics().into_iter().flat_map(|topic| topic.partitions());
+        partitions.map(|partition| partition.lock().line.reserved()).sum()
+    }
+}
+
+/// Sends until told to stop. Every fifth record is given up by its sender after a moment.
+async fn send(producer: Producer, stop: Arc<AtomicBool>, number: u32) {
+    for count in number.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut record = Record::new("events").key(count.to_string()).value(vec![b'x'; 4_000]);
+        if count % 3 == 0 {
+            record = record.partition(PartitionId::new(count % 2));
+        }
+        let sending = producer.send(record);
+        if count % 5 == 0 {
+            drop(timeout(Duration::from_millis(1), sending).await);
+        } else if timeout(4 * DELIVERY_TIMEOUT, sending).await.expect("a send ends").is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_unsettled_is_reachable_whatever_is_deleted_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = BrokerConfig::at(dir.path());
+    (config.disk_reserve_bytes, config.listen, config.http) = (Some(1 << 20), None, None);
+    let broker = Broker::builder(config).logs(Arc::new(MemLogs)).start().await.unwrap();
+    let builder = Client::builder().transport(transport::in_process(broker.connector())).bootstrap(["in process"]);
+    let client = builder.connect().await.unwrap();
+    let admin = client.admin();
+    let builder = client.producer().memory(16 << 10).delivery_timeout(DELIVERY_TIMEOUT);
+    let producer = builder.linger(Duration::from_millis(1)).build().await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = (0..16).map(|n| tokio::spawn(send(producer.clone(), stop.clone(), n))).collect();
+    for round in 0..60 {
+        admin.create_topic("events", TopicSpec::partitions(1 + round % 3)).await.unwrap();
+        sleep(Duration::from_millis(u64::from(round % 5))).await;
+        admin.delete_topic("events").await.unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    drop(timeout(4 * DELIVERY_TIMEOUT, producer.flush()).await.expect("a flush ends"));
+    let engine = &producer.handle.engine;
+    assert_eq!((engine.memory.used(), engine.reachable()), (0, 0), "bytes held, and bytes that a flush finds");
+}
