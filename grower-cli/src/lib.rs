@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::reader_went_away(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", output::told(&error));
+            output::stderr_line(format_args!("error: {}", output::told(&error)));
             ExitCode::FAILURE
         }
     }
@@ -54,7 +54,7 @@ fn log_to_stderr() {
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| output::Stderr)
         .with_ansi(has_colour(&std::io::stderr()))
         .without_time()
         .with_target(false)

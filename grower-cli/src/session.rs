@@ -1,12 +1,15 @@
 //! A connection for the length of one command: to a broker elsewhere, or to one started in this process.
 
 use crate::arguments::{Common, Output};
+use crate::output::stderr_line;
 use anyhow::{Context, anyhow};
+use futures_util::FutureExt;
 use grower_broker::{Broker, BrokerConfig};
 use grower_client::{Client, transport};
 use std::path::Path;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// What a command works with.
 pub(crate) struct Session {
@@ -72,11 +75,32 @@ pub(crate) async fn stop(broker: Broker) -> anyhow::Result<()> {
     broker.stop().await.map_err(|reason| anyhow!("the broker in this process did not stop cleanly: {reason}"))
 }
 
-/// Waits until somebody asks this process to end: Ctrl-C, or SIGTERM.
+/// Signals of one request to end: a supervisor may send SIGINT and SIGTERM together.
+const SAME_REQUEST: Duration = Duration::from_millis(100);
+
+/// Waits for a request to end this process: Ctrl-C, or SIGTERM. A second request ends it at once, with a failure.
 pub(crate) async fn interrupted() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    let (tell_first, first) = oneshot::channel();
+    // A task of its own: the command may be blocked in a write, or wait for acks that will not come.
+    tokio::spawn(async move {
+        either(&mut interrupt, &mut terminate).await;
+        let _ = tell_first.send(()); // The command may have ended by itself.
+        tokio::time::sleep(SAME_REQUEST).await;
+        let _ = (interrupt.recv().now_or_never(), terminate.recv().now_or_never());
+        either(&mut interrupt, &mut terminate).await;
+        stderr_line("error: interrupted again: ended at once; what was under way may be done or not");
+        std::process::exit(1);
+    });
+    let _ = first.await; // The task ends only with the runtime.
+}
+
+async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
 }

@@ -1,16 +1,16 @@
 //! Asking before something is lost.
 
-use std::io::{self, IsTerminal, Write};
+use super::{Stderr, Stdin};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 
 /// Asks on the terminal. Without one there is nobody to ask, and a script meant what it says.
 pub(crate) fn confirmed(question: &str) -> io::Result<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(true);
     }
-    eprint!("{question} [y/N] ");
-    io::stderr().flush()?;
+    write!(Stderr, "{question} [y/N] ")?;
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
+    BufReader::new(Stdin).read_line(&mut answer)?;
     Ok(is_yes(&answer))
 }
 

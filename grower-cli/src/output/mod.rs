@@ -4,6 +4,7 @@ mod confirm;
 mod escape;
 mod record;
 mod span;
+mod streams;
 mod table;
 mod template;
 
@@ -11,26 +12,28 @@ pub(crate) use confirm::confirmed;
 pub(crate) use escape::{escaped, quoted};
 pub(crate) use record::{RecordJson, content};
 pub(crate) use span::{millis_for_people, span_for_people};
+pub(crate) use streams::{Stderr, Stdin, reader_left, stderr_line};
 pub(crate) use table::{Table, bytes_for_people, in_groups, in_short, noun};
 pub(crate) use template::{Template, rfc3339};
 
 use serde::Serialize;
 use std::io::{self, BufWriter, Write};
+use streams::Stdout;
 
 /// Standard output, buffered in large pieces, able to tell a reader that went away from every other failure.
 pub(crate) struct Out(BufWriter<Watched>);
 
-struct Watched(io::Stdout);
+struct Watched(Stdout);
 
-/// Nobody reads standard output any more, as in `grower-cli consume .. | head`. That is no failure.
+/// Standard output has no reader any more, as in `grower-cli consume .. | head`. That is no failure.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of standard output went away")]
-struct ReaderWentAway;
+pub(crate) struct ReaderWentAway;
 
 impl Out {
     /// Opens it.
     pub(crate) fn stdout() -> Self {
-        Self(BufWriter::with_capacity(256 << 10, Watched(io::stdout())))
+        Self(BufWriter::with_capacity(256 << 10, Watched(Stdout)))
     }
 
     /// Prints a value as one line of JSON and flushes it.
@@ -89,5 +92,5 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
 /// Whether a command failed only because nobody reads its output any more.
 pub(crate) fn reader_went_away(error: &anyhow::Error) -> bool {
     let is_ours = |io: &io::Error| io.get_ref().is_some_and(|inner| inner.is::<ReaderWentAway>());
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_ours))
+    error.chain().any(|cause| cause.is::<ReaderWentAway>() || cause.downcast_ref::<io::Error>().is_some_and(is_ours))
 }

@@ -1,12 +1,18 @@
 //! The terminal while the view has it. However that ends, by a key, a signal, an error or a panic, it is given back as it was.
 
-use ratatui::crossterm::terminal::is_raw_mode_enabled;
-use ratatui::{DefaultTerminal, Frame};
+use crate::output::Out;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, is_raw_mode_enabled,
+};
+use ratatui::{Frame, Terminal};
 use std::io;
+use std::panic;
 
 /// A terminal that shows nothing but the view.
 pub(crate) struct Screen {
-    terminal: DefaultTerminal,
+    terminal: Terminal<CrosstermBackend<Out>>,
     _after: After<fn()>,
 }
 
@@ -14,7 +20,15 @@ impl Screen {
     /// Takes the terminal. A panic anywhere in the process gives it back before it says what happened.
     pub(crate) fn open() -> io::Result<Self> {
         let after = After(give_back as fn()); // First: opening may fail halfway.
-        Ok(Self { terminal: ratatui::try_init()?, _after: after })
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            give_back();
+            hook(info);
+        }));
+        enable_raw_mode()?;
+        let mut out = Out::stdout();
+        execute!(out, EnterAlternateScreen)?;
+        Ok(Self { terminal: Terminal::new(CrosstermBackend::new(out))?, _after: after })
     }
 
     pub(crate) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
@@ -25,7 +39,8 @@ impl Screen {
 /// Unless a panic did so: a second time would put the cursor where it was long ago, into what the panic said.
 fn give_back() {
     if is_raw_mode_enabled().unwrap_or(true) {
-        ratatui::restore();
+        let _ = disable_raw_mode(); // A terminal that is gone cannot be given back.
+        let _ = execute!(Out::stdout(), LeaveAlternateScreen);
     }
 }
 

@@ -3,7 +3,7 @@
 mod ends;
 mod print;
 
-use crate::output::Template;
+use crate::output::{ReaderWentAway, Template, reader_left};
 use crate::place_in_log::{PlaceInLog, now};
 use crate::session::{Session, interrupted};
 use anyhow::{Context, bail, ensure};
@@ -13,6 +13,7 @@ use grower_client::ids::PartitionId;
 use grower_client::{Client, ConsumeError, Consumer, ConsumerRecord, ErrorCode, OnDamage, StartFrom};
 use print::Printer;
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 /// Read records
@@ -31,7 +32,8 @@ or null, and key_base64 or value_base64 where they are not UTF-8; headers is an 
 
 Order holds within a partition. --until-end stops at the high watermark that each partition has at the start. \
 A damaged record on disk ends it with an error that names the offsets; --skip-damaged reads on after them. \
-A closed pipe, as in `| head`, is no failure. Ctrl-C commits and ends.
+A closed pipe, as in `| head`, ends it without failure, also while no record comes. Ctrl-C commits and ends; a second one \
+ends at once.
 
 Examples:
   grower-cli consume events --until-end > copy.log
@@ -156,11 +158,12 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Prints until the end, the limit, or Ctrl-C.
     async fn run(&mut self) -> anyhow::Result<()> {
-        let mut interrupt = std::pin::pin!(interrupted());
+        let (mut interrupt, mut reader_left) = (pin!(interrupted()), pin!(reader_left()));
         while self.left != 0 && !self.is_at_the_end().await? {
             let records = tokio::select! {
                 biased;
                 () = &mut interrupt => return Ok(()),
+                () = &mut reader_left => return Err(ReaderWentAway.into()),
                 polled = self.consumer.poll(POLL) => polled.map_err(explain)?,
             };
             if let Err(error) = self.print(&records) {

@@ -1,7 +1,7 @@
 //! `log dump FILE`.
 
 use crate::arguments::{Common, Output};
-use crate::output::{Out, content, json_line, noun, quoted, rfc3339};
+use crate::output::{Out, content, json_line, noun, quoted, rfc3339, stderr_line};
 use anyhow::ensure;
 use clap::Args;
 use grower_broker::offline::{self, Batch, Dumped, RecordView};
@@ -53,7 +53,7 @@ impl Dump {
         };
         *damage += 1;
         out.flush()?;
-        eprintln!("{}: bytes {}..{}: {what}", self.file.display(), bytes.start, bytes.end);
+        stderr_line(format_args!("{}: bytes {}..{}: {what}", self.file.display(), bytes.start, bytes.end));
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 #[command(
     after_long_help = "A line that is too long for a record (the topic's max.message.bytes) is named by its number on standard error, the \
 others go on, and the exit status is 1. It is 0 only if every line was acknowledged; a record may wait 120 seconds for that. \
-Ctrl-C stops reading and waits for what was read.
+Ctrl-C stops reading and waits for what was read; a second one ends at once, with exit status 1.
 
 --follow keeps reading as the file grows, like tail -F: through rotation (the old file to its end first, then the new one) \
 and truncation. Beside the file it keeps FILE.TOPIC.grower-place: up to which byte every line is acknowledged. The next \

@@ -5,11 +5,13 @@ use super::report::Report;
 use super::source::{Piece, Source};
 use crate::follow::{Keeper, Mark, Open};
 use crate::lines::Line;
+use crate::output::ReaderWentAway;
 use crate::session::interrupted;
 use anyhow::{Context, bail};
 use futures_util::FutureExt;
 use grower_client::{Delivery, ErrorCode, ProduceError, Producer};
 use std::collections::{BTreeSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 
 /// How many lines may be under way; the producer bounds their bytes.
@@ -63,12 +65,14 @@ impl<'a> Pump<'a> {
 
     /// Runs until the source has ended and every line's fate is told, or until Ctrl-C.
     pub(super) async fn run(mut self, mut source: Source) -> anyhow::Result<()> {
-        let mut interrupt = std::pin::pin!(interrupted());
+        let mut interrupt = pin!(interrupted());
+        let mut acks_unread = pin!(self.report.acks_unread());
         let interrupted = loop {
             let room = self.under_way.len() < UNDER_WAY_MAX;
             tokio::select! {
                 biased;
                 () = &mut interrupt => break true,
+                () = &mut acks_unread => return Err(ReaderWentAway.into()),
                 settled = next(&mut self.under_way) => self.settle(settled)?,
                 piece = source.recv(), if room => match piece {
                     Some(piece) => self.send(piece?).await?,

@@ -1,7 +1,7 @@
 //! What became of the lines: an object for each ack, or a summary; and every line that was refused, by its number.
 
 use crate::arguments::Output;
-use crate::output::{Out, bytes_for_people, escaped, json_line, noun};
+use crate::output::{Out, bytes_for_people, escaped, json_line, noun, reader_left, stderr_line};
 use anyhow::bail;
 use grower_client::{Ack, Durability};
 use serde::Serialize;
@@ -70,7 +70,13 @@ impl Report {
     pub(super) fn refused(&mut self, line: u64, why: &dyn std::fmt::Display) {
         self.refused += 1;
         self.first_refused.get_or_insert(line);
-        eprintln!("line {line} {}", escaped(&why.to_string()));
+        stderr_line(format_args!("line {line} {}", escaped(&why.to_string())));
+    }
+
+    /// Returns once acks are printed for a reader who is gone.
+    pub(super) fn acks_unread(&self) -> impl Future<Output = ()> + use<> {
+        let prints_acks = self.output == Output::Json;
+        async move { if prints_acks { reader_left().await } else { std::future::pending().await } }
     }
 
     /// Lets a program that waits for acks see them.

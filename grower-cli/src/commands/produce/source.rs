@@ -2,6 +2,7 @@
 
 use crate::follow::{Keeper, Mark, Open, Place, Step, Tail, marks_after};
 use crate::lines::{Line, Splitter};
+use crate::output::Stdin;
 use anyhow::Context;
 use grower_client::ids::{Offset, PartitionId};
 use grower_client::{Client, OffsetSpec};
@@ -32,7 +33,7 @@ pub(super) type Source = mpsc::Receiver<anyhow::Result<Piece>>;
 pub(super) fn open(file: Option<&Path>, line_bytes_max: usize) -> anyhow::Result<Source> {
     let input: Box<dyn Read + Send> = match file.filter(|path| path.as_os_str() != "-") {
         Some(path) => Box::new(File::open(path).with_context(|| cannot_read(path))?),
-        None => Box::new(io::stdin()),
+        None => Box::new(Stdin),
     };
     let failed = cannot_read(file.unwrap_or(Path::new("-")));
     let (sender, source) = mpsc::channel(READ_AHEAD);

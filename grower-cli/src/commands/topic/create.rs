@@ -2,7 +2,7 @@
 
 use super::CONFIG_HELP;
 use crate::arguments::{Output, key_value};
-use crate::output::{Out, escaped, told};
+use crate::output::{Out, escaped, stderr_line, told};
 use crate::session::Session;
 use anyhow::ensure;
 use clap::Args;
@@ -69,7 +69,7 @@ impl Create {
                 Err(error) if self.topics.len() == 1 => return Err(error.context(topic.name.clone())),
                 Err(error) => {
                     refused += 1;
-                    eprintln!("error: {}: {}", escaped(&topic.name), told(&error));
+                    stderr_line(format_args!("error: {}: {}", escaped(&topic.name), told(&error)));
                 }
             }
         }

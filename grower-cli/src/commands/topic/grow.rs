@@ -1,7 +1,7 @@
 //! `topic grow NAME --partitions N`.
 
 use crate::arguments::Output;
-use crate::output::{Out, escaped};
+use crate::output::{Out, escaped, stderr_line};
 use crate::session::Session;
 use clap::Args;
 use std::io::Write;
@@ -33,7 +33,7 @@ impl Grow {
         let admin = session.client.admin();
         let before = admin.describe_topic(&self.name, false).await?.partitions.len();
         admin.grow_topic(&self.name, self.partitions).await?;
-        eprintln!("{}", escaped(&key_warning(&self.name, before, self.partitions)));
+        stderr_line(escaped(&key_warning(&self.name, before, self.partitions)));
         let mut out = Out::stdout();
         match session.output {
             Output::Json => out.json(&serde_json::json!({
