@@ -80,6 +80,7 @@ mod backups;
 mod broker;
 mod clock;
 mod compaction;
+mod disk_failure;
 mod groups;
 mod health;
 mod http;

@@ -6,7 +6,7 @@
 //! Reads that fail are not of this kind: the rest can still be served.
 
 use crate::health::Health;
-use grower_storage::disk::{DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, SharedFile, Space};
+use grower_storage::disk::{DirEntry, DirLock, Disk, DiskError, DiskFile, ErrorClass, Mapped, SharedFile, Space};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -35,7 +35,7 @@ impl WatchedDisk {
 
 fn judge<T>(health: &Health, done: Result<T, DiskError>) -> Result<T, DiskError> {
     done.inspect_err(|error| {
-        if error.operation.starts_with("sync") && !error.is_not_found() {
+        if error.class() == ErrorClass::SyncFailed {
             health.fail(format!("a sync failed, so what is on the disk is no longer known: {error}"));
         } else if is_broken(error) {
             health.fail(format!("the disk takes no more writes: {error}"));
@@ -72,6 +72,10 @@ impl Disk for WatchedDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
         judge(&self.health, self.disk.rename(from, to))
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        judge(&self.health, self.disk.replace(from, to))
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
@@ -160,6 +164,7 @@ mod tests {
         check_ends(Call::Sync, |_, file| file.sync());
         check_ends(Call::Sync, |disk, file| disk.sync_many(&[file]));
         check_ends(Call::SyncDir, |disk, _| disk.sync_dir("/".as_ref()));
+        check_ends(Call::SyncDir, |disk, _| disk.replace("/file".as_ref(), "/other".as_ref()));
     }
 
     #[test]
@@ -176,6 +181,16 @@ mod tests {
         let file = disk.create("/file".as_ref()).unwrap();
         assert!(action(&disk, file).is_err());
         assert!(health.failure().is_some(), "{call:?}");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_opened_to_be_synced_does_not_end_the_broker() {
+        let faulty = FaultDisk::new(MemDisk::default());
+        faulty.faults().inject(Fault::no_descriptors(Call::OpenDir, 0));
+        let (disk, health) = watched(faulty);
+        assert!(disk.sync_dir("/".as_ref()).is_err());
+        assert_eq!(health.failure(), None);
+        disk.sync_dir("/".as_ref()).unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod log_kit;
 
 use grower_index::SparseIndex;
 use grower_protocol::ids::Timestamp;
+use grower_storage::disk::Call;
 use grower_storage::log::{IndexFactory, Log, LogOptions};
 use log_kit::World;
 use log_kit::happening::{Happening, happen};
@@ -28,6 +29,10 @@ fn change() -> impl Strategy<Value = Happening> {
     ]
 }
 
+/// Where a shortage strikes: every kind of call but syncs.
+const CALLS: &[Call] =
+    &[Call::Create, Call::Open, Call::OpenDir, Call::Read, Call::Write, Call::SetLen, Call::Rename, Call::Remove];
+
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     prop_oneof![
@@ -35,6 +40,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<u16>().prop_map(|ms| TimePasses(ms % 2_000)),
         1 => Just(Kill),
         1 => seed().prop_map(CutPower),
+        2 => (change().prop_filter("a truncation", |what| !matches!(what, Truncate(_))), select(CALLS), 0u64..4)
+            .prop_map(|(what, call, nth)| ShortageDuring { what: Box::new(what), call, nth }),
         2 => (change(), 0u64..25, seed())
             .prop_map(|(what, after, torn)| CutPowerDuring { what: Box::new(what), after, torn }),
     ]

@@ -3,6 +3,7 @@
 
 use super::burst::Burst;
 use super::{Api, Call};
+use crate::disk_failure::code_of;
 use crate::metrics::{Timer, Work};
 use crate::partition::Partition;
 use grower_protocol::message::{
@@ -182,7 +183,7 @@ pub(super) fn read_failure(partition: &Partition, error: &ReadError) -> Failure 
     let code = match error {
         ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         ReadError::Corrupt { .. } => ErrorCode::CorruptLog,
-        ReadError::Disk(_) => ErrorCode::StorageFailed,
+        ReadError::Disk(error) => code_of(error),
     };
     Failure::new(code, format_args!("{}/{}: {error}", partition.topic_name, partition.partition))
 }

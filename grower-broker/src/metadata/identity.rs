@@ -163,7 +163,7 @@ impl Identity {
     }
 
     fn store(self, disk: &dyn Disk, dir: &Path, format: u32) -> Result<(), DiskError> {
-        whole_file::replace(disk, &Self::path(dir), self.to_text(format).as_bytes()).map_err(DiskError::from)
+        whole_file::replace(disk, &Self::path(dir), self.to_text(format).as_bytes())
     }
 
     /// Whether the metadata found in the directory belongs to it. Metadata that is still empty does.

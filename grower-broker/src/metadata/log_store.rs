@@ -7,7 +7,7 @@
 
 mod replay;
 
-use super::whole_file::{self, ReplaceError};
+use super::whole_file;
 use super::{Applied, Command, Image, MetadataStore, ProposeError, snapshot};
 use crate::clock::{BrokerClock, Clock};
 use arc_swap::ArcSwap;
@@ -17,7 +17,7 @@ use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use grower_protocol::wire;
-use grower_storage::disk::{Disk, DiskError};
+use grower_storage::disk::{Disk, DiskError, ErrorClass};
 use grower_storage::log::{AppendError, ChangeError, DiskLog, Log};
 use grower_storage::pieces::Piece;
 use parking_lot::Mutex;
@@ -142,6 +142,7 @@ impl Writer {
         match self.log.append(UnplacedBatch::built(batch.build(None)), self.epoch, self.clock.steady()) {
             Ok(_) => Ok(()),
             Err(AppendError::Disk(error)) if error.is_full() => Err(ProposeError::Full { detail: error.to_string() }),
+            Err(AppendError::Disk(source)) => Err(ProposeError::NotWritten { source }),
             Err(error) => Err(self.fail(error)),
         }
     }
@@ -183,8 +184,8 @@ impl Writer {
         }
         match whole_file::replace(&*self.disk, &self.snapshot, &snapshot::encode(&image)) {
             Ok(()) => self.snapshot_version = image.version,
-            Err(ReplaceError::NotSynced(error)) => drop(self.fail(error)),
-            Err(ReplaceError::NotWritten(error)) => tracing::warn!(%error, "no snapshot of the metadata was written"),
+            Err(error) if error.class() == ErrorClass::SyncFailed => drop(self.fail(error)),
+            Err(error) => tracing::warn!(%error, "no snapshot of the metadata was written"),
         }
         // What the snapshot holds is dropped from the log, and never more than that.
         match self.log.trim(Offset::try_from(self.snapshot_version).unwrap_or(Offset::ZERO)) {

@@ -1,6 +1,7 @@
 //! The border behind which commands become durable.
 
 use super::{Applied, Command, Image, Refusal};
+use crate::disk_failure::code_of;
 use async_trait::async_trait;
 use grower_storage::disk::DiskError;
 use grower_storage::log::ChangeError;
@@ -38,6 +39,12 @@ pub enum ProposeError {
         /// What the disk said.
         detail: String,
     },
+    /// The disk refused for another reason, such as a want of file descriptors. Nothing changed.
+    #[error("metadata cannot be stored: {source}")]
+    NotWritten {
+        /// What the disk said.
+        source: DiskError,
+    },
     /// The store cannot be written any more. The command may be durable or not: only a restart tells.
     #[error("metadata cannot be stored any more, restart the broker: {detail}")]
     Failed {
@@ -52,6 +59,7 @@ impl From<ProposeError> for grower_protocol::message::Failure {
         match error {
             ProposeError::Refused(refusal) => refusal.into(),
             ProposeError::Full { .. } => Self::new(ErrorCode::DiskFull, error),
+            ProposeError::NotWritten { ref source } => Self::new(code_of(source), error),
             ProposeError::Failed { .. } => Self::new(ErrorCode::StorageFailed, error),
         }
     }

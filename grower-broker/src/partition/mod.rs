@@ -20,6 +20,7 @@ pub(crate) use flusher::Flushers;
 pub(crate) use lone::Lone;
 
 use crate::config::topic::{FlushPolicy, TopicConfig};
+use crate::disk_failure::code_of;
 use crate::memory::Remembered;
 use crate::metrics::Traffic;
 use crate::topic::IndexKind;
@@ -243,10 +244,10 @@ impl Partition {
         let code = match error {
             AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequence,
             AppendError::FencedProducer { .. } => ErrorCode::FencedProducer,
-            AppendError::Disk(error) if error.is_full() => ErrorCode::DiskFull,
+            AppendError::Disk(error) => code_of(error),
             AppendError::StaleEpoch { .. } => ErrorCode::NotLeader,
             AppendError::NoOffsetsLeft { .. } => ErrorCode::LimitReached,
-            AppendError::Disk(_) | AppendError::Failed(_) => ErrorCode::StorageFailed,
+            AppendError::Failed(_) => ErrorCode::StorageFailed,
         };
         Failure::new(code, format_args!("{}/{}: {error}", self.topic_name, self.partition))
     }

@@ -33,7 +33,7 @@ pub enum ErrorCode {
     Unsupported,
     /// The broker is stopping.
     ShuttingDown,
-    /// Still loading what the request needs.
+    /// Still loading what the request needs, or short of something for a moment, such as file descriptors.
     NotReady,
     /// Not done in the time given.
     TimedOut,

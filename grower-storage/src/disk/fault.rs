@@ -78,6 +78,14 @@ impl<D: Disk> Disk for FaultDisk<D> {
         self.inner.rename(from, to)
     }
 
+    fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        let dir = to.parent().unwrap_or(to);
+        self.faults.admit(Call::OpenDir, "open directory", dir)?;
+        self.rename(from, to)?;
+        self.faults.admit(Call::SyncDir, "sync directory", dir)?;
+        self.inner.sync_dir(dir)
+    }
+
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
         self.faults.admit(Call::Link, "link", from)?;
         self.inner.link(from, to)
@@ -94,6 +102,7 @@ impl<D: Disk> Disk for FaultDisk<D> {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
+        self.faults.admit(Call::OpenDir, "open directory", dir)?;
         self.faults.admit(Call::SyncDir, "sync directory", dir)?;
         self.inner.sync_dir(dir)
     }

@@ -52,6 +52,10 @@ impl FileDisk {
         Arc::new(FileHandle::new(file, path, self.syncs.clone()))
     }
 
+    fn sync_opened(&self, opened: &File, dir: &Path) -> Result<(), DiskError> {
+        self.syncs.run(|| opened.sync_all()).map_err(DiskError::of_sync("sync directory", dir))
+    }
+
     /// Whether a directory's name is this disk's to keep, even if somebody else made it.
     fn holds(&self, dir: &Path) -> bool {
         dir.starts_with(&self.root) && dir != self.root
@@ -97,6 +101,13 @@ impl Disk for FileDisk {
         fs::rename(from, to).map_err(DiskError::at("rename", from))
     }
 
+    fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        let dir = parent(to);
+        let opened = open_dir(dir)?; // First: once the name has changed, nothing but the sync may fail.
+        self.rename(from, to)?;
+        self.sync_opened(&opened, dir)
+    }
+
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
         fs::hard_link(from, to).map_err(DiskError::at("link", from))
     }
@@ -110,9 +121,7 @@ impl Disk for FileDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
-        let opened = OpenOptions::new().read(true).custom_flags(DIRECTORY).open(dir);
-        let opened = opened.map_err(DiskError::at("open directory", dir))?;
-        self.syncs.run(|| opened.sync_all()).map_err(DiskError::at("sync directory", dir))
+        self.sync_opened(&open_dir(dir)?, dir)
     }
 
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
@@ -151,6 +160,11 @@ impl Drop for Locked {
 
 /// Opens nothing but a directory.
 const DIRECTORY: i32 = rustix::fs::OFlags::DIRECTORY.bits().cast_signed();
+
+fn open_dir(dir: &Path) -> Result<File, DiskError> {
+    let opened = OpenOptions::new().read(true).custom_flags(DIRECTORY).open(dir);
+    opened.map_err(DiskError::at("open directory", dir))
+}
 
 fn dir_entry(entry: &fs::DirEntry) -> io::Result<DirEntry> {
     let kind = entry.file_type()?;

@@ -150,6 +150,11 @@ impl Disk for MemDisk {
         self.0.names.lock().rename(from, to).map_err(DiskError::at("rename", from))
     }
 
+    fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.rename(from, to)?;
+        self.sync_dir(to.parent().unwrap_or(to))
+    }
+
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
         let mut names = self.0.names.lock();
         let linked = names.file(from).and_then(|contents| names.create(to, contents));
@@ -165,7 +170,7 @@ impl Disk for MemDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
-        self.0.names.lock().sync_dir(dir).map_err(DiskError::at("sync directory", dir))
+        self.0.names.lock().sync_dir(dir).map_err(DiskError::at("open directory", dir))
     }
 
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
@@ -234,14 +239,15 @@ impl DiskFile for MemFile {
     }
 
     fn sync(&self) -> Result<(), DiskError> {
-        self.with("sync", |contents| {
+        let synced = self.with("sync", |contents| {
             if self.disk.next_sync_fails.swap(false, Ordering::SeqCst) {
                 contents.sync_failed();
                 return Err(io::Error::other("this sync was told to fail"));
             }
             contents.sync();
             Ok(())
-        })
+        });
+        synced.map_err(|error| DiskError::of_sync("sync", &self.path)(error.source))
     }
 
     fn path(&self) -> &Path {

@@ -5,6 +5,7 @@
 //! [`Disk::sync_dir`] of the directory that names it. The in-memory disk draws the line explicitly and can cut the
 //! power; the real one leaves it to the kernel; the faulty one lets chosen calls fail.
 
+mod error;
 mod fault;
 mod file;
 mod file_system;
@@ -12,9 +13,10 @@ mod mem;
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+pub use error::{DiskError, ErrorClass};
 pub use fault::{Call, Fault, FaultDisk, Faults};
 pub use file::FileDisk;
 pub use file_system::{FileSystem, Trust};
@@ -50,6 +52,12 @@ pub trait Disk: Send + Sync {
     /// Renames a file or a directory, replacing a file at `to`. Durable after both directories are synced.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
 
+    /// Renames a file over another in the same directory, durably.
+    ///
+    /// After an error that is no [failed sync](ErrorClass::SyncFailed) both names are as they were: whatever the sync
+    /// needs is at hand before the rename.
+    fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
+
     /// Gives a file another name, where both can lie on one volume: it is one file from then on. A name that is taken is
     /// an error (`AlreadyExists`). Durable after the directory of `to` is synced.
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
@@ -61,7 +69,8 @@ pub trait Disk: Send + Sync {
     /// before that may leave any part of it.
     fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError>;
 
-    /// Makes the names in a directory durable.
+    /// Makes the names in a directory durable. An error that is no [failed sync](ErrorClass::SyncFailed), such as that the
+    /// directory cannot be opened, loses nothing: try again.
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError>;
 
     /// Makes everything written to these files so far durable: all of them, or an error.
@@ -158,46 +167,4 @@ pub struct Space {
     pub free: u64,
     /// The size of the volume.
     pub total: u64,
-}
-
-/// A file operation that failed: which, where and why.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {path}: {source}", path = path.display())]
-pub struct DiskError {
-    /// What was tried, as a verb: `write`, `sync`, `rename`.
-    pub operation: &'static str,
-    /// The file or directory.
-    pub path: PathBuf,
-    /// What the system said.
-    pub source: io::Error,
-}
-
-impl DiskError {
-    /// Says where and at what an I/O error struck: `.map_err(DiskError::at("open", path))`.
-    pub fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self { operation, path: path.to_owned(), source }
-    }
-
-    /// What kind of error the system reported.
-    pub fn kind(&self) -> io::ErrorKind {
-        self.source.kind()
-    }
-
-    /// Whether the volume (or a quota) ran out of room: retry after space was freed.
-    pub fn is_full(&self) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        matches!(self.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-    }
-
-    /// Whether two names for one file cannot be had here, so that it must be copied: other volumes, file systems without
-    /// links, files with too many, or of somebody else.
-    pub fn forbids_links(&self) -> bool {
-        use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
-        matches!(self.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
-    }
-
-    /// Whether the path does not exist.
-    pub fn is_not_found(&self) -> bool {
-        self.kind() == io::ErrorKind::NotFound
-    }
 }

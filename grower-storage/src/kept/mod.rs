@@ -72,32 +72,17 @@ pub(crate) enum KeptError {
     Disk(#[from] DiskError),
 }
 
-/// Why a small file was not stored.
-#[derive(Debug)]
-pub(crate) enum StoreError {
-    /// Before anything was to be durable: the old content stands.
-    NotWritten(DiskError),
-    /// While syncing: nobody knows what a crash would leave.
-    NotSynced(DiskError),
-}
-
-/// Replaces the file; durable when this returns.
-pub(crate) fn store<T: Kept>(disk: &dyn Disk, dir: &Path, content: &T) -> Result<(), StoreError> {
-    let path = dir.join(T::NAME);
+/// Replaces the file; durable when this returns. After an error the old content stands, unless a sync failed.
+pub(crate) fn store<T: Kept>(disk: &dyn Disk, dir: &Path, content: &T) -> Result<(), DiskError> {
     let temporary = dir.join(format!("{}.tmp", T::NAME));
-    let write = || {
-        match disk.remove_file(&temporary) {
-            Err(error) if !error.is_not_found() => return Err(error), // Left by a crash.
-            _ => {}
-        }
-        let file = disk.create(&temporary)?;
-        file.write_all_at(&encode(content), 0)?;
-        Ok(file)
-    };
-    let file = write().map_err(StoreError::NotWritten)?;
-    disk.sync_many(&[file]).map_err(StoreError::NotSynced)?;
-    disk.rename(&temporary, &path).map_err(StoreError::NotWritten)?;
-    disk.sync_dir(dir).map_err(StoreError::NotSynced)
+    match disk.remove_file(&temporary) {
+        Err(error) if !error.is_not_found() => return Err(error), // Left by a crash.
+        _ => {}
+    }
+    let file = disk.create(&temporary)?;
+    file.write_all_at(&encode(content), 0)?;
+    disk.sync_many(&[file])?;
+    disk.replace(&temporary, &dir.join(T::NAME))
 }
 
 /// Reads the file.

@@ -119,7 +119,7 @@ pub(crate) fn reindex_cut(
     let path = dir.join(segment::index_name(old.base));
     let stored = load_entries(disk, &path, &old.file, old.base, end.position)?.unwrap_or_default();
     let held = stored.front(end.position);
-    let (index, mut changed) = open_with(disk, dir, &path, held.as_ref())?;
+    let (index, mut changed) = open_with(disk, &path, held.as_ref())?;
     let mut length = index.len()?;
     let segment = Segment::growing(old.base, old.file.clone(), options.index.make(seed)).with_index_file(&index);
     let held = StoredIndex::new(held);
@@ -139,23 +139,22 @@ pub(crate) fn reindex_cut(
 
 /// The index file with exactly these of its bytes, and whether it had others. It is then another file: readers may have
 /// mapped the old one, and a map must not be cut short under them.
-fn open_with(disk: &dyn Disk, dir: &Path, path: &Path, bytes: &[u8]) -> Result<(SharedFile, bool), DiskError> {
+fn open_with(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(SharedFile, bool), DiskError> {
     if let Some(index) = if_found(disk.open(path))?
         && index.len()? == bytes.len() as u64
     {
         return Ok((index, false));
     }
-    store_index(disk, dir, path, bytes)?;
+    store_index(disk, path, bytes)?;
     Ok((disk.open(path)?, true))
 }
 
 /// Puts an index in the place of the old one. Whenever a crash comes, it leaves one of them or none.
-pub(super) fn store_index(disk: &dyn Disk, dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+pub(super) fn store_index(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     let temporary = path.with_extension("growerindex.tmp");
     if_found(disk.remove_file(&temporary))?;
     let file = disk.create(&temporary)?;
     file.write_all_at(bytes, 0)?;
     disk.sync_many(&[file])?;
-    disk.rename(&temporary, path)?;
-    disk.sync_dir(dir)
+    disk.replace(&temporary, path)
 }

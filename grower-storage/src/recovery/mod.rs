@@ -24,9 +24,7 @@ pub use report::{CutTail, DamagedRange, RecoveryReport};
 
 use crate::compaction;
 use crate::disk::{Disk, DiskError};
-use crate::kept::{
-    self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError, StoreError,
-};
+use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError};
 use crate::log::{LogOptions, LogPlace, OpenError};
 use crate::repair;
 use crate::segment::{Active, Damage, Segment};
@@ -162,9 +160,7 @@ fn finish_compaction(context: &Context<'_>, report: &mut RecoveryReport) -> Resu
         finished => finished?,
     }
     let done = CompactionState { replacing: None, ..state };
-    kept::store(disk, &place.dir, &done).map_err(|error| match error {
-        StoreError::NotWritten(error) | StoreError::NotSynced(error) => OpenError::Disk(error),
-    })?;
+    kept::store(disk, &place.dir, &done)?;
     Ok(done.cleaned_end)
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn open(
     let (segment, index, damage) = rebuild(context, base, file, extent)?;
     let verdict = decide(Place { has_successor: true, below_durable_end: true }, Seen::NoBatch);
     if damage.is_empty() {
-        store_index(context.disk, &context.place.dir, &index_path, &index)?;
+        store_index(context.disk, &index_path, &index)?;
         segment.seal(Box::new(StoredIndex::new(context.disk.map(&index_path)?)));
     } else {
         // The old index stays as it is: its witnesses are evidence.

@@ -20,7 +20,7 @@ pub use choose::RangeError;
 pub(crate) use exchange::finish;
 
 use crate::disk::{Disk, DiskError};
-use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Exchange, Identity, KeptError, StoreError};
+use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Exchange, Identity, KeptError};
 use crate::recovery::Directory;
 use crate::segment;
 use crate::verify::{Finding, verify};
@@ -236,7 +236,5 @@ fn required<T: kept::Kept>(disk: &dyn Disk, dir: &Path) -> Result<T, RepairError
 }
 
 fn store<T: kept::Kept>(disk: &dyn Disk, dir: &Path, content: &T) -> Result<(), DiskError> {
-    kept::store(disk, dir, content).map_err(|error| match error {
-        StoreError::NotWritten(error) | StoreError::NotSynced(error) => error,
-    })
+    kept::store(disk, dir, content)
 }

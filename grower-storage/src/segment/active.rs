@@ -2,7 +2,7 @@
 
 use super::Segment;
 use super::ahead::{Ahead, ZEROS};
-use crate::disk::{DiskError, SharedFile};
+use crate::disk::{DiskError, ErrorClass, SharedFile};
 use crate::kept::DurableEnd;
 use crate::log::{FlushPoint, LogOptions, rules};
 use grower_index::{ENTRY_LENGTH, Entry, NotedBatch};
@@ -20,6 +20,8 @@ pub(crate) struct Active {
     /// them in memory until it is told that they are.
     index_waiting: Vec<u8>,
     ahead: Ahead,
+    /// Whether bytes of a batch that was not written may stand after the end, because they could not be cut off yet.
+    uncut: bool,
     /// How much of the log is covered by synced index entries.
     indexed: u64,
     /// When its first batch was appended, by the clock for ages.
@@ -28,9 +30,9 @@ pub(crate) struct Active {
 
 /// Why a batch is not in the file.
 pub(crate) enum WriteError {
-    /// The file is as it was.
+    /// The file is as it was, or is cut before anything else is written to it.
     Undone(DiskError),
-    /// It may have bytes at its end that are no batch, and they could not be removed.
+    /// It may have bytes at its end that are no batch, and the disk refuses to remove them.
     Stuck(DiskError),
 }
 
@@ -48,7 +50,7 @@ impl Active {
         let index_length = (segment.entry_count() * ENTRY_LENGTH) as u64;
         let indexed = segment.extent().position;
         let ahead = Ahead::new(indexed, allocated, seed);
-        Self { segment, index, index_length, index_waiting: Vec::new(), ahead, indexed, created: None }
+        Self { segment, index, index_length, index_waiting: Vec::new(), ahead, uncut: false, indexed, created: None }
     }
 
     /// Lets a segment of an earlier process age from the timestamp of its first batch, since nobody remembers when that came.
@@ -91,14 +93,24 @@ impl Active {
     /// Writes the batch, or leaves the file as it was.
     pub(crate) fn write(&mut self, batch: &Batch, options: &LogOptions) -> Result<(), WriteError> {
         let position = self.position();
+        if self.uncut {
+            self.cut_at(position).map_err(WriteError::Undone)?;
+        }
         self.prepare(position, position + batch.bytes().len() as u64, options);
         let Err(error) = self.segment.file.write_all_at(batch.bytes(), position) else { return Ok(()) };
         // Part of the batch may be there. It was never in the log, so nobody needs to know that it is durably gone.
-        self.ahead.cut(position);
-        match self.segment.file.set_len(position) {
-            Ok(()) => Err(WriteError::Undone(error)),
-            Err(_) => Err(WriteError::Stuck(error)),
+        self.uncut = true;
+        match self.cut_at(position).map_err(|error| error.class()) {
+            Ok(()) | Err(ErrorClass::Full | ErrorClass::Temporary) => Err(WriteError::Undone(error)),
+            Err(ErrorClass::Refused | ErrorClass::SyncFailed) => Err(WriteError::Stuck(error)),
         }
+    }
+
+    fn cut_at(&mut self, position: u64) -> Result<(), DiskError> {
+        self.segment.file.set_len(position)?;
+        self.ahead.cut(position);
+        self.uncut = false;
+        Ok(())
     }
 
     /// Room and zeros ahead make syncs cheaper, no more: the write itself finds out whether there is any.
@@ -156,12 +168,11 @@ impl Active {
     /// Cuts what is allocated ahead; says whether the file must be synced for that.
     pub(crate) fn trim(&mut self) -> Result<bool, DiskError> {
         let position = self.position();
-        let has_room = self.ahead.is_beyond(position);
-        if has_room {
-            self.segment.file.set_len(position)?;
-            self.ahead.cut(position);
+        let longer = self.uncut || self.ahead.is_beyond(position);
+        if longer {
+            self.cut_at(position)?;
         }
-        Ok(has_room)
+        Ok(longer)
     }
 
     /// Lets the index speak for everything, all of it durable; says whether its file must be synced for that.

@@ -2,6 +2,7 @@
 
 use super::World;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use grower_storage::disk::{Call, Fault};
 use grower_storage::log::{Log, RetentionLimits};
 
 /// Something that happens to a log. Fractions are of what the log holds at that moment, in 256ths.
@@ -23,6 +24,12 @@ pub(crate) enum Happening {
     TimePasses(u16),
     Kill,
     CutPower(Option<u64>),
+    /// The system is short of something when such a call is made next but `nth`: what was under way may be tried again.
+    ShortageDuring {
+        what: Box<Happening>,
+        call: Call,
+        nth: u64,
+    },
     /// The power goes in the middle of something, after so many changes of the disk.
     CutPowerDuring {
         what: Box<Happening>,
@@ -67,6 +74,13 @@ pub(crate) fn happen(world: &mut World, what: &Happening) -> bool {
             assert!(world.cut_power(*torn).damaged.is_empty(), "a power cut is never taken for rot");
             world.settle(durable);
             true
+        }
+        Happening::ShortageDuring { what, call, nth } => {
+            world.faults.inject(Fault::no_descriptors(*call, world.faults.calls(*call) + nth));
+            let done = happen(world, what);
+            world.faults.heal();
+            world.start = world.log.span().start.value(); // A trim moves it before it removes files.
+            done || happen(world, what)
         }
         Happening::CutPowerDuring { what, after, torn } => {
             cut_power_during(world, what, *after, *torn);

@@ -170,6 +170,28 @@ fn a_full_disk_refuses_and_then_goes_on() {
 }
 
 #[test]
+fn a_command_that_found_no_descriptors_may_be_proposed_again() {
+    for call in [Call::Create, Call::Open, Call::OpenDir, Call::Write, Call::Rename] {
+        for nth in 0..40 {
+            let memory = MemDisk::default();
+            let faulty = FaultDisk::new(memory.clone());
+            let faults = faulty.faults();
+            let store = open(faulty).unwrap();
+            faults.inject(Fault::no_descriptors(call, faults.calls(call) + nth));
+            for command in commands() {
+                let refused = store.writer.lock().propose(&command).err();
+                if refused.is_some_and(|error| matches!(error, ProposeError::NotWritten { .. })) {
+                    store.writer.lock().propose(&command).unwrap();
+                }
+            }
+            assert_eq!(*store.image(), *images().last().unwrap(), "{call:?} {nth}");
+            memory.crash();
+            assert_eq!(*open(memory).unwrap().image(), *images().last().unwrap(), "{call:?} {nth}");
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_for_snapshots_costs_nothing_that_was_accepted() {
     let images = images();
     for nth in 0..6 {

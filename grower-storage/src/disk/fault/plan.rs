@@ -35,6 +35,8 @@ pub enum Call {
     Sync,
     /// Creating a directory and its parents.
     CreateDir,
+    /// Opening a directory, to sync it.
+    OpenDir,
     /// Syncing a directory.
     SyncDir,
     /// Renaming a file or directory.
@@ -80,6 +82,16 @@ impl Fault {
     /// The `nth` such call fails with ENOSPC: the volume is full.
     pub fn full(call: Call, nth: u64) -> Self {
         Self { error: Errno::NOSPC, ..Self::io(call, nth) }
+    }
+
+    /// The `nth` such call fails with EMFILE: the process has no descriptor left.
+    pub fn no_descriptors(call: Call, nth: u64) -> Self {
+        Self { error: Errno::MFILE, ..Self::io(call, nth) }
+    }
+
+    /// The `nth` such call fails with EFBIG: the file may not grow any more.
+    pub fn too_large(call: Call, nth: u64) -> Self {
+        Self { error: Errno::FBIG, ..Self::io(call, nth) }
     }
 
     /// The `nth` link fails with EXDEV: the two names would lie on two volumes.
@@ -154,7 +166,10 @@ impl Faults {
 
     /// Counts a call and says whether it fails.
     pub(super) fn admit(&self, call: Call, operation: &'static str, path: &Path) -> Result<(), DiskError> {
-        self.admit_write(call).map_err(|struck| DiskError::at(operation, path)(struck.error))
+        self.admit_write(call).map_err(|struck| match call {
+            Call::Sync | Call::SyncDir => DiskError::of_sync(operation, path)(struck.error),
+            _ => DiskError::at(operation, path)(struck.error),
+        })
     }
 
     /// The same for a call that can be done in part.

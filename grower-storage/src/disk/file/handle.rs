@@ -74,7 +74,7 @@ impl DiskFile for FileHandle {
     fn sync(&self) -> Result<(), DiskError> {
         let _turn = self.turn.lock();
         // fdatasync is enough: it also writes the length and the extents that reading the data back needs.
-        self.syncs.run(|| self.file.sync_data()).map_err(DiskError::at("sync", &self.path))
+        self.syncs.run(|| self.file.sync_data()).map_err(DiskError::of_sync("sync", &self.path))
     }
 
     fn path(&self) -> &Path {

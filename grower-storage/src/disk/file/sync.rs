@@ -61,7 +61,7 @@ impl Syncs {
             return file.sync();
         };
         let synced = self.run(|| Ok(rustix::fs::syncfs(fd)?));
-        synced.map_err(DiskError::at("sync the file system of", file.path()))
+        synced.map_err(DiskError::of_sync("sync the file system of", file.path()))
     }
 }
 

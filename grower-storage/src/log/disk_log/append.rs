@@ -19,7 +19,7 @@ impl DiskLog {
         epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<Appended, AppendError> {
-        self.alive()?;
+        self.ready()?;
         self.now = now;
         if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
             return Ok(appended);
@@ -27,9 +27,9 @@ impl DiskLog {
         let base_offset = self.span().end;
         let next_offset = rules::next_offset(base_offset, batch.header())?;
         self.begin_epoch(epoch)?;
-        let rolled = self.make_room(batch.header(), now)?;
+        let mut rolled = self.make_room(batch.header(), now)?;
         let batch = batch.place(base_offset, epoch);
-        self.write(&batch)?;
+        rolled |= self.write(&batch, now)?;
         self.producers.note(batch.header(), now);
         rules::bound(&mut self.producers, now, &self.options);
         self.since_snapshot += batch.bytes().len() as u64;
@@ -37,8 +37,19 @@ impl DiskLog {
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), AppendError> {
-        let Some(active) = &mut self.active else { return Ok(()) };
+    /// Writes the batch, into a new segment if the system does not let this one grow; says whether one was rolled for that.
+    fn write(&mut self, batch: &Batch, now: Timestamp) -> Result<bool, AppendError> {
+        match self.write_to_active(batch) {
+            Err(AppendError::Disk(error)) if error.kind() == ErrorKind::FileTooLarge && self.active_has_records() => {
+                self.roll_at(now)?;
+                self.write_to_active(batch).map(|()| true)
+            }
+            written => written.map(|()| false),
+        }
+    }
+
+    fn write_to_active(&mut self, batch: &Batch) -> Result<(), AppendError> {
+        let active = self.active.as_mut().expect("make_room left an active segment");
         match active.write(batch, &self.options) {
             Ok(()) => {
                 active.publish(batch, self.durable);
@@ -47,6 +58,10 @@ impl DiskLog {
             Err(WriteError::Undone(error)) => Err(AppendError::Disk(error)),
             Err(WriteError::Stuck(error)) => Err(AppendError::Failed(self.fail(&error))),
         }
+    }
+
+    fn active_has_records(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| 0 < active.position())
     }
 
     /// Sees to it that the active segment takes the batch; says whether one was rolled for that.
@@ -58,11 +73,16 @@ impl DiskLog {
             }
             return Ok(false);
         }
+        self.roll_at(now)?;
+        Ok(shape.is_some())
+    }
+
+    fn roll_at(&mut self, now: Timestamp) -> Result<(), ChangeError> {
         self.roll()?;
         if let Some(active) = &mut self.active {
             active.shape(now); // Its age counts from here.
         }
-        Ok(shape.is_some())
+        Ok(())
     }
 
     /// Seals the active segment, if there is one, and begins the next at the log end.
@@ -76,8 +96,11 @@ impl DiskLog {
         } else if !self.exists() {
             self.create_partition()?;
         }
+        // What is appended to the old file once the new one is there would overlap it after a crash.
+        self.roll_begun = true;
         let next = self.create_segment()?;
         self.sync_dir()?;
+        self.roll_begun = false;
         let segment = next.segment.clone();
         self.durable = DurableEnd { end: segment.base, segment: segment.base, position: 0 };
         if let Some(old) = self.active.replace(next) {
@@ -140,7 +163,8 @@ impl DiskLog {
     /// An index without its log says nothing, and must be gone for good before there is a log that it could speak of.
     pub(super) fn remove_leftover(&mut self, name: &str) -> Result<(), ChangeError> {
         match self.disk.remove_file(&self.dir.join(name)) {
-            Ok(()) => Ok(self.sync_dir()?),
+            Ok(()) => self.sync_dir(),
+            Err(error) if error.is_not_found() && self.unsynced_names => self.sync_dir(), // It went in an earlier attempt.
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error.into()),
         }

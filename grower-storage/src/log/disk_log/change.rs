@@ -15,7 +15,7 @@ use std::sync::Arc;
 impl DiskLog {
     /// Drops every record at or after `end`.
     pub(super) fn drop_suffix(&mut self, end: Offset) -> Result<(), ChangeError> {
-        self.alive()?;
+        self.ready()?;
         rules::check_in_span(end, self.span())?;
         if end == self.span().end || !self.exists() {
             return Ok(());
@@ -113,7 +113,7 @@ impl DiskLog {
 
     /// Moves the log start up to `start`.
     pub(super) fn drop_prefix(&mut self, start: Offset) -> Result<(), ChangeError> {
-        self.alive()?;
+        self.ready()?;
         let span = self.span();
         if start <= span.start {
             return Ok(());
@@ -129,15 +129,14 @@ impl DiskLog {
         let gone = kept.partition_point(|segment| segment.extent().end <= start).min(kept.len().saturating_sub(1));
         let dropped: Segments = kept.drain(..gone).collect();
         self.view.replace(start..span.end, kept);
-        self.remove_segments(dropped)?;
         self.epochs.trim(start);
         self.view.set_epochs(self.epochs.clone());
-        Ok(())
+        self.remove_segments(dropped) // What cannot be removed now goes when the log is opened next.
     }
 
     /// Carries out retention.
     pub(super) fn drop_expired(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
-        self.alive()?;
+        self.ready()?;
         let facts: Vec<Facts> = self.view.segments().iter().map(|segment| segment.facts()).collect();
         if let Some(start) = retention::new_start(&facts, now, limits) {
             self.drop_prefix(start)?;
@@ -147,7 +146,7 @@ impl DiskLog {
 
     /// Makes everything durable and writes down that it is.
     pub(super) fn write_down(&mut self, now: Timestamp) -> Result<(), ChangeError> {
-        self.alive()?;
+        self.ready()?;
         self.now = now;
         if !self.exists() {
             return Ok(());

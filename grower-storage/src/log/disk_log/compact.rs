@@ -35,7 +35,7 @@ impl DiskLog {
 
     /// Takes what a pass has finished; false if the log has changed under it.
     pub(super) fn take_compacted(&mut self, compacted: Compacted) -> Result<bool, ChangeError> {
-        self.alive()?;
+        self.ready()?;
         let same = compacted.truncations == self.truncations;
         match compacted.outcome {
             Outcome::Clean { end } if same => self.store_cleaned_end(end).map(|()| true),

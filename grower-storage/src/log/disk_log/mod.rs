@@ -15,9 +15,9 @@ use super::{
     AppendError, Appended, ChangeError, FlushPoint, Log, LogFailed, LogOptions, LogReader, RetentionLimits, rules,
 };
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
-use crate::disk::{Disk, DiskError, SharedFile};
+use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
 use crate::epochs::EpochHistory;
-use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, StoreError};
+use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept};
 use crate::pieces::Piece;
 use crate::producers::ProducerStates;
 use crate::segment::{Active, Segment, ToFlush};
@@ -64,6 +64,10 @@ pub struct DiskLog {
     truncations: u64,
     /// How far it is compacted.
     cleaned_end: Offset,
+    /// Names in the directory were changed that no sync covers yet, because the directory could not be opened.
+    unsynced_names: bool,
+    /// The file of the next segment may be there already: nothing may be appended to the one before it.
+    roll_begun: bool,
     failed: Option<LogFailed>,
 }
 
@@ -72,25 +76,53 @@ impl DiskLog {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
+    /// Every change begins with this: it finishes what an error kept the one before from finishing.
+    fn ready(&mut self) -> Result<(), ChangeError> {
+        self.alive()?;
+        match (self.roll_begun, self.unsynced_names) {
+            (true, _) => self.roll(),
+            (false, true) => self.sync_dir(),
+            (false, false) => Ok(()),
+        }
+    }
+
     /// From now on every change is refused.
     fn fail(&mut self, error: &DiskError) -> LogFailed {
-        self.failed.get_or_insert_with(|| LogFailed { why: error.to_string().into() }).clone()
+        let failed = self.failed.get_or_insert_with(|| {
+            tracing::error!(%error, dir = %self.dir.display(), "a log takes nothing more until it is opened again");
+            LogFailed { why: error.to_string().into() }
+        });
+        failed.clone()
     }
 
-    fn sync(&mut self, files: &[SharedFile]) -> Result<(), LogFailed> {
-        self.disk.sync_many(files).map_err(|error| self.fail(&error))
+    /// Every error of the disk passes here on its way out: only one that leaves the disk unknown fails the log.
+    fn judge(&mut self, error: DiskError) -> ChangeError {
+        match error.class() {
+            ErrorClass::SyncFailed => ChangeError::Failed(self.fail(&error)),
+            ErrorClass::Full | ErrorClass::Temporary | ErrorClass::Refused => ChangeError::Disk(error),
+        }
     }
 
-    fn sync_dir(&mut self) -> Result<(), LogFailed> {
-        self.disk.sync_dir(&self.dir).map_err(|error| self.fail(&error))
+    fn judge_change(&mut self, error: ChangeError) -> ChangeError {
+        match error {
+            ChangeError::Disk(error) => self.judge(error),
+            error => error,
+        }
+    }
+
+    fn sync(&mut self, files: &[SharedFile]) -> Result<(), ChangeError> {
+        self.disk.sync_many(files).map_err(|error| self.judge(error))
+    }
+
+    fn sync_dir(&mut self) -> Result<(), ChangeError> {
+        let synced = self.disk.sync_dir(&self.dir);
+        self.unsynced_names = synced.is_err();
+        synced.map_err(|error| self.judge(error))
     }
 
     /// Replaces one of the small files.
     fn store<T: Kept>(&mut self, content: &T) -> Result<(), ChangeError> {
-        kept::store(&*self.disk, &self.dir, content).map_err(|error| match error {
-            StoreError::NotWritten(error) => ChangeError::Disk(error),
-            StoreError::NotSynced(error) => ChangeError::Failed(self.fail(&error)),
-        })
+        kept::store(&*self.disk, &self.dir, content).map_err(|error| self.judge(error))
     }
 
     /// Whether anything of this partition is on disk.
@@ -113,11 +145,14 @@ impl Log for DiskLog {
     }
 
     fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError> {
-        self.append_batch(batch, epoch, now)
+        self.append_batch(batch, epoch, now).map_err(|error| match error {
+            AppendError::Disk(error) => self.judge(error).into(),
+            error => error,
+        })
     }
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
-        self.alive()?;
+        self.ready()?;
         rules::check_epoch(&self.epochs, epoch).map_err(|current| ChangeError::StaleEpoch { found: epoch, current })?;
         if self.epochs.latest() == Some(epoch) {
             return Ok(());
@@ -170,15 +205,15 @@ impl Log for DiskLog {
     }
 
     fn truncate(&mut self, end: Offset) -> Result<(), ChangeError> {
-        self.drop_suffix(end)
+        self.drop_suffix(end).map_err(|error| self.judge_change(error))
     }
 
     fn trim(&mut self, start: Offset) -> Result<(), ChangeError> {
-        self.drop_prefix(start)
+        self.drop_prefix(start).map_err(|error| self.judge_change(error))
     }
 
     fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
-        self.drop_expired(now, limits)
+        self.drop_expired(now, limits).map_err(|error| self.judge_change(error))
     }
 
     fn compaction(&self, policy: &CompactionPolicy, upto: Offset, now: Timestamp) -> Option<Compaction> {
@@ -186,15 +221,15 @@ impl Log for DiskLog {
     }
 
     fn publish(&mut self, compacted: Compacted) -> Result<bool, ChangeError> {
-        self.take_compacted(compacted)
+        self.take_compacted(compacted).map_err(|error| self.judge_change(error))
     }
 
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError> {
-        self.write_down(now)
+        self.write_down(now).map_err(|error| self.judge_change(error))
     }
 
     fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
-        self.seal_all(now)
+        self.seal_all(now).map_err(|error| self.judge_change(error))
     }
 
     fn producers(&self) -> usize {

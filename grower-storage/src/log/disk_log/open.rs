@@ -42,6 +42,8 @@ impl DiskLog {
             now,
             truncations: 0,
             cleaned_end: Offset::ZERO,
+            unsynced_names: false,
+            roll_begun: false,
             failed: None,
         };
         if let Some(recovered) = recovered {

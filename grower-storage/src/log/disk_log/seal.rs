@@ -9,7 +9,7 @@ use grower_protocol::ids::{Offset, Timestamp};
 impl DiskLog {
     /// Rolls, unless the active segment is empty, and names the files of all segments before it.
     pub(super) fn seal_all(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
-        self.alive()?;
+        self.ready()?;
         if !self.exists() {
             return Ok(Vec::new());
         }
