@@ -51,8 +51,11 @@ fn prepare_and_serve(flags: &Flags) -> Result<()> {
     let (level, log) = log::start(settings.log_format, &settings.log_level)?;
     raise_open_files();
     purge::start();
-    warn_beyond_loopback(&settings.broker);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let entered = runtime.enter();
+    signals::outlive_file_size_limit().context("cannot listen for signals")?;
+    drop(entered);
+    warn_beyond_loopback(&settings.broker);
     let served = runtime.block_on(serve(settings, level, log));
     // A recovery that was given up may still be at work, and whoever asked to stop shall not wait for it.
     runtime.shutdown_background();

@@ -29,7 +29,10 @@ pub fn main() -> ExitCode {
     log_to_stderr();
     let run = || -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let result = runtime.block_on(commands::run(arguments));
+        let result = runtime.block_on(async {
+            session::outlive_file_size_limit()?;
+            commands::run(arguments).await
+        });
         runtime.shutdown_background();
         result
     };

@@ -75,6 +75,11 @@ pub(crate) async fn stop(broker: Broker) -> anyhow::Result<()> {
     broker.stop().await.map_err(|reason| anyhow!("the broker in this process did not stop cleanly: {reason}"))
 }
 
+/// From here on a write beyond the limit of a file's size (`ulimit -f`) is an error; before, it kills the process.
+pub(crate) fn outlive_file_size_limit() -> std::io::Result<()> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop) // Its handler stays.
+}
+
 /// Signals of one request to end: a supervisor may send SIGINT and SIGTERM together.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 

@@ -312,3 +312,14 @@ fn why_tells_of_topics_and_groups_by_name() {
     insta::assert_snapshot!(broker.fails("why nobody", b""), @"error: there is no topic and no group nobody; see grower-cli topic list and group list");
     insta::assert_snapshot!(broker.fails("top", b""), @"error: top needs a terminal; in a pipe use topic list, group describe or broker describe");
 }
+
+#[test]
+fn a_limit_on_the_size_of_files_is_told_as_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = std::fs::File::create(dir.path().join("out")).unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -f 1 && exec \"$0\" completions bash", env!("CARGO_BIN_EXE_grower-cli")]).stdout(out);
+    let ended = command.output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{:?}", ended.status);
+    assert!(text(&ended.stderr).contains("File too large"), "{}", text(&ended.stderr));
+}

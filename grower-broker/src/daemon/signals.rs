@@ -2,7 +2,8 @@
 //!
 //! SIGTERM and SIGINT ask for a clean stop. A wrapper may pass on a signal that the process received as well, so
 //! further ones count as a second request only after [`REPEAT_AFTER`]. SIGHUP is logged and changes nothing: settings
-//! change through `grower-cli broker alter`, and a closed terminal does not end a broker.
+//! change through `grower-cli broker alter`, and a closed terminal does not end a broker. SIGXFSZ comes with the error of
+//! a write beyond `ulimit -f`, and the error is enough.
 
 use std::io;
 use std::time::Duration;
@@ -40,6 +41,12 @@ impl Signals {
             }
         }
     }
+}
+
+/// From here on a write beyond the limit of a file's size (`ulimit -f`) is an error like that of a full disk; before, it
+/// kills the process. Must be called inside a runtime.
+pub(super) fn outlive_file_size_limit() -> io::Result<()> {
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop) // Its handler stays.
 }
 
 fn is_new_request(earlier: Option<Instant>, now: Instant) -> bool {
