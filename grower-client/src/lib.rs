@@ -63,8 +63,10 @@ pub mod transport;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
-pub use consumer::{Consumer, ConsumerBuilder, OnDamage, RebalanceEvent, StartFrom};
-pub use error::{AdminError, ConnectError, ConnectionError, ConsumeError, ProduceError, RequestError};
+pub use consumer::{Consumer, ConsumerBuilder, Gap, GapCause, OnDamage, OnGap, RebalanceEvent, StartFrom};
+pub use error::{
+    AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, NotCommitted, ProduceError, RequestError,
+};
 pub use producer::{Delivery, Partitioner, Producer, ProducerBuilder};
 pub use record::{Ack, ConsumerRecord, Record, TopicPartition};
 pub use transport::Transport;

@@ -7,9 +7,10 @@ use futures_util::StreamExt as _;
 use grower_broker::{Broker, BrokerConfig};
 use grower_client::ids::{Offset, PartitionId, Timestamp};
 use grower_client::{
-    Client, Codec, ConsumeError, Durability, ErrorCode, OffsetSpec, Outcome, Partitioner, ProduceError, Record,
-    StartFrom, TopicSpec, transport,
+    Client, Codec, ConsumeError, Durability, ErrorCode, Gap, GapCause, OffsetSpec, OnGap, Outcome, Partitioner,
+    ProduceError, Record, StartFrom, TopicSpec, transport,
 };
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use world::{LONG, World, numbered, read};
 
@@ -281,6 +282,38 @@ async fn retention_moves_a_reader_forward_and_never_to_the_end() {
     let ConsumeError::OffsetOutOfRange { requested, high_watermark, .. } = error else { panic!("{error}") };
     assert_eq!((requested, high_watermark), (Offset::new(99), Offset::new(10)));
 }
+
+#[tokio::test]
+async fn a_reader_behind_a_trim_is_told_exactly_what_it_missed() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(1).config("segment.messages", "10")).await;
+    let producer = world.client.producer().batch_records(10).build().await.unwrap();
+    for _ in 0..400 {
+        drop(producer.enqueue(Record::new("events").value(vec![b'x'; 1_000])).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    let gaps = Arc::new(Mutex::new(Vec::new()));
+    let told = gaps.clone();
+    let reading = world.client.consumer().assign([("events", 0)]).from(StartFrom::Beginning).prefetch_bytes(1);
+    let rule = move |gap: &Gap| {
+        told.lock().unwrap().push(gap.clone());
+        OnGap::Continue
+    };
+    let mut consumer = reading.on_gap(rule).build().await.unwrap();
+    let mut expected = consumer.next().await.unwrap().unwrap().offset.value() + 1;
+    world.client.admin().trim_topic("events", [(0, Offset::new(350))]).await.unwrap();
+    while expected < 400 {
+        let offset = consumer.next().await.unwrap().unwrap().offset;
+        if let Some(gap) = gaps.lock().unwrap().pop() {
+            assert_eq!((gap.offsets, gap.cause), (Offset::new(expected)..offset, GapCause::Retention));
+            assert_eq!((offset.value(), gap.resumes_at), (350, offset));
+            expected = 350;
+        }
+        assert_eq!(offset.value(), expected, "what is passed over is told");
+        expected += 1;
+    }
+}
+
 #[tokio::test]
 async fn both_transports_keep_the_contract() {
     let dir = tempfile::tempdir().unwrap();

@@ -3,7 +3,9 @@
 mod world;
 
 use grower_client::ids::Offset;
-use grower_client::{Client, ConsumeError, Consumer, ConsumerBuilder, ErrorCode, GroupState, Record, TopicSpec};
+use grower_client::{
+    Client, CommitError, ConsumeError, Consumer, ConsumerBuilder, ErrorCode, GroupState, Outcome, Record, TopicSpec,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -67,7 +69,7 @@ async fn a_partition_is_read_by_its_new_owner_right_after_it_was_given_up() {
 }
 
 #[tokio::test]
-async fn what_was_fetched_ahead_of_a_revoked_partition_is_dropped_and_what_was_read_committed() {
+async fn a_partition_moves_once_the_reader_is_done_with_it_and_nothing_is_read_twice() {
     let world = world(2).await;
     let producer = world.client.producer().build().await.unwrap();
     for number in 0..10 {
@@ -77,10 +79,40 @@ async fn what_was_fetched_ahead_of_a_revoked_partition_is_dropped_and_what_was_r
     let mut first = Member::join(auto()).await;
     assert_eq!(poll(&mut first.consumer, 4).await.last(), Some(&(1, 3)));
     let mut second = Member::join(auto()).await;
+    while first.consumer.assignment().len() == 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await; // Until it learns that the other one goes.
+    }
+    assert_eq!(second.consumer.assignment(), [], "the fourth record is still in the first reader's hands");
+    assert_eq!(first.consumer.poll(Duration::ZERO).await.unwrap(), []);
     second.owns(&[1]).await;
-    assert_eq!(first.consumer.poll(Duration::from_millis(50)).await.unwrap(), []);
-    // The fourth was in the reader's hands: it did not come back from it.
-    assert_eq!(poll(&mut second.consumer, 7).await[0], (1, 3));
+    // What was fetched ahead was dropped, what was read committed.
+    assert_eq!(poll(&mut second.consumer, 6).await, (4..10).map(|offset| (1, offset)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_commit_fails_if_a_partition_moved_with_its_records_in_hand_and_names_it() {
+    let world = world(2).await;
+    let producer = world.client.producer().build().await.unwrap();
+    for partition in 0..2u32 {
+        producer.send(Record::new("events").value("work").partition(partition)).await.unwrap();
+    }
+    let mut first = Member::join(member(&world.client)).await;
+    poll(&mut first.consumer, 2).await;
+    let mut second = Member::join(member(&world.client)).await;
+    assert_eq!(poll(&mut second.consumer, 1).await, [(1, 0)]);
+    let error = first.consumer.commit().await.unwrap_err();
+    assert_eq!((error.code(), error.outcome()), (Some(ErrorCode::NotAssigned), Outcome::Refused));
+    let ConsumeError::Commit(CommitError { partitions, .. }) = error else { panic!("{error}") };
+    let failed: Vec<_> = partitions.iter().map(|failed| (failed.place.to_string(), failed.offset.value())).collect();
+    assert_eq!(failed, [("events/1".to_owned(), 1)]);
+    let committed = async || {
+        let offsets = world.client.admin().describe_group("g").await.unwrap().offsets;
+        offsets.iter().map(|committed| (committed.partition.value(), committed.offset.value())).collect::<Vec<_>>()
+    };
+    assert_eq!(committed().await, [(0, 1)], "the rest of the commit was done");
+    second.consumer.commit().await.unwrap();
+    first.consumer.commit().await.unwrap(); // It was told once.
+    assert_eq!(committed().await, [(0, 1), (1, 1)]);
 }
 
 #[tokio::test]

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use grower_protocol::message::{FetchedPartition, Part, Response};
 use std::sync::Arc;
 
+/// What is less than this fraction of its answer is copied out of it.
+const COPIED_BELOW: usize = 4;
+
 /// The part of an answer that is about one partition, or a request that got no answer.
 pub(super) enum Arrival {
     Brought {
@@ -45,6 +48,7 @@ fn parts(
     answer: Answer,
 ) -> Result<Vec<Part<(FetchedPartition, Bytes)>>, RequestError> {
     let unexpected = || RequestError::Unexpected { address: address.clone(), request: "fetch" };
+    let total = answer.attachment.len();
     let mut rest = answer.attachment;
     let fetched = match answer.response {
         Response::Fetch(fetched) if fetched.partitions.len() == count => fetched.partitions,
@@ -53,7 +57,13 @@ fn parts(
     };
     let mut cut = |part: FetchedPartition| {
         let length = part.length as usize;
-        if rest.len() < length { Err(unexpected()) } else { Ok((part, rest.split_to(length))) }
+        if rest.len() < length {
+            return Err(unexpected());
+        }
+        let bytes = rest.split_to(length);
+        // A small part must not keep a large answer in memory for as long as its partition waits for its reader.
+        let bytes = if length < total / COPIED_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes };
+        Ok((part, bytes))
     };
     let mut parts = Vec::with_capacity(fetched.len());
     for part in fetched {

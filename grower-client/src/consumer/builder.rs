@@ -2,6 +2,7 @@
 
 use super::commit::{self, Committer};
 use super::fetcher::Fetcher;
+use super::gap::{Gap, GapRule, OnGap};
 use super::membership::{self, Member};
 use super::shelf::Shared;
 use super::slot::OnDamage;
@@ -47,6 +48,7 @@ pub(super) type OnRebalance = Arc<dyn Fn(RebalanceEvent) + Send + Sync>;
 pub(super) struct Settings {
     pub(super) from: Option<StartFrom>,
     pub(super) max_poll_records: usize,
+    pub(super) max_poll_bytes: usize,
     pub(super) prefetch_bytes: usize,
     pub(super) fetch_max_wait: Duration,
     pub(super) fetch_min_bytes: u32,
@@ -56,6 +58,7 @@ pub(super) struct Settings {
     pub(super) instance: Option<String>,
     pub(super) auto_commit: Option<Duration>,
     pub(super) on_damage: OnDamage,
+    pub(super) on_gap: GapRule,
     pub(super) metadata_max_age: Duration,
     pub(super) on_rebalance: Option<OnRebalance>,
 }
@@ -76,6 +79,7 @@ impl ConsumerBuilder {
         let settings = Settings {
             from: None,
             max_poll_records: 500,
+            max_poll_bytes: 16 << 20,
             prefetch_bytes: 16 << 20,
             fetch_max_wait: Duration::from_millis(500),
             fetch_min_bytes: 1,
@@ -85,6 +89,7 @@ impl ConsumerBuilder {
             instance: None,
             auto_commit: None,
             on_damage: OnDamage::Fail,
+            on_gap: Arc::new(|_| OnGap::Continue),
             metadata_max_age: Duration::from_secs(5),
             on_rebalance: None,
         };
@@ -124,8 +129,16 @@ impl ConsumerBuilder {
         self
     }
 
-    /// How much may be fetched ahead of the reader, in bytes, all partitions together; 16 MiB by default. One batch of
-    /// each partition is fetched even if it is larger.
+    /// How much the records of one [`Consumer::poll`] may keep in memory, decompressed; 16 MiB by default. A record keeps
+    /// all of its batch. The poll ends with the record that reaches the limit.
+    pub fn max_poll_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_poll_bytes = bytes;
+        self
+    }
+
+    /// How much may be held for the reader, in bytes, all partitions together; 16 MiB by default. A batch counts as it
+    /// lies in memory: as it was sent until its first record is handed out, decompressed from then on. One batch of each
+    /// partition is fetched even if it is larger.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.settings.prefetch_bytes = bytes;
         self
@@ -181,7 +194,8 @@ impl ConsumerBuilder {
     }
 
     /// Commits by itself at this interval, before a partition is given up, and on close; off by default. Only what the
-    /// reader is done with is committed: what it got before its latest call.
+    /// reader is done with is committed: what it got before its latest call. A partition is given up once the reader has
+    /// come back from what it has of it in hand, or after a third of the session timeout.
     pub fn auto_commit(mut self, interval: Option<Duration>) -> Self {
         self.settings.auto_commit = interval;
         self
@@ -190,6 +204,14 @@ impl ConsumerBuilder {
     /// What to do about damaged records; by default they are reported.
     pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
         self.settings.on_damage = on_damage;
+        self
+    }
+
+    /// Decides what happens where records are gone that the consumer had not read: retention dropped them, or the topic was
+    /// created again. `rule` is called by the reader's own call, after it got every record before the gap and before it gets
+    /// one after it; so this is also the way to count gaps. By default reading goes on, with a warning in the log.
+    pub fn on_gap(mut self, rule: impl Fn(&Gap) -> OnGap + Send + Sync + 'static) -> Self {
+        self.settings.on_gap = Arc::new(rule);
         self
     }
 
@@ -214,7 +236,7 @@ impl ConsumerBuilder {
         if group.is_none() && (settings.from == Some(StartFrom::Committed) || settings.auto_commit.is_some()) {
             return Err(ConsumeError::Settings("committed offsets need a group: name one with `group`"));
         }
-        let shared = Arc::new(Shared::new(settings.on_damage));
+        let shared = Arc::new(Shared::new(settings.on_damage, settings.on_gap.clone(), settings.prefetch_bytes));
         let origin = Origin { group: group.clone(), from: settings.from };
         let mut site = Site { cluster, shared, settings, origin, tasks: JoinSet::new() };
         let committer = match (subscribed, assigned, group) {

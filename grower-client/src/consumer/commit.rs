@@ -4,11 +4,13 @@ use super::membership::Member;
 use super::shelf::Shared;
 use super::slot::Slot;
 use crate::cluster::Cluster;
-use crate::error::{ConsumeError, RequestError};
+use crate::error::{CommitError, ConsumeError, NotCommitted, RequestError};
 use crate::random_name::random_committer;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{CommitterId, GroupId, Offset, TopicId};
-use grower_protocol::message::{CommitterIdentity, Failure, PositionCommit, PositionToCommit, Request, Response};
+use grower_protocol::message::{
+    CommitterIdentity, ErrorCode, Failure, Part, PositionCommit, PositionToCommit, Request, Response,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -44,9 +46,15 @@ impl Progress {
         Self::up_to(slot, slot.consumed)
     }
 
+    /// None of a topic that was deleted: its offsets are forgotten with it.
     fn up_to(slot: &Slot, offset: Offset) -> Option<Self> {
+        let topic = slot.topic_of_position()?;
         let news = slot.touched && slot.committed != Some(offset);
-        news.then(|| Self { place: slot.place.clone(), topic: slot.topic, offset })
+        news.then(|| Self { place: slot.place.clone(), topic, offset })
+    }
+
+    fn failed(&self, source: RequestError) -> NotCommitted {
+        NotCommitted { place: self.place.clone(), offset: self.offset, source }
     }
 }
 
@@ -63,18 +71,33 @@ impl Committer {
         &self.group
     }
 
-    /// Commits `progress`, as it is once earlier commits are done, and notes it on the shelf. Asked again when an answer
-    /// is lost: the same offsets may be committed twice, and the broker knows by their number those that come too late.
-    /// Fails with the first part that was refused; the others are committed.
+    /// Commits everything that was handed out. What was handed out of a partition that another member has by now is an
+    /// error, once.
+    pub(super) async fn commit_handed_out(&self, shared: &Shared) -> Result<(), ConsumeError> {
+        let mut failed =
+            self.send(shared, || shared.lock().slots.values().filter_map(Progress::handed_out).collect()).await;
+        let lost = std::mem::take(&mut shared.lock().lost);
+        failed.extend(lost.into_iter().map(|(place, offset)| NotCommitted { source: moved(&place), place, offset }));
+        result(failed)
+    }
+
+    /// Commits `progress`, as it is once earlier commits are done, and notes it on the shelf. The error names what was not
+    /// committed; the rest was.
     pub(super) async fn commit(
         &self,
         shared: &Shared,
         progress: impl FnOnce() -> Vec<Progress>,
     ) -> Result<(), ConsumeError> {
+        result(self.send(shared, progress).await)
+    }
+
+    /// Returns what was not committed. Asked again when an answer is lost: the same offsets may be committed twice, and the
+    /// broker knows by their number those that come too late.
+    async fn send(&self, shared: &Shared, progress: impl FnOnce() -> Vec<Progress>) -> Vec<NotCommitted> {
         let mut newest = self.newest.lock().await;
         let progress = progress();
         if progress.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
         *newest += 1;
         let request = Request::CommitPositions(PositionCommit {
@@ -83,18 +106,15 @@ impl Committer {
             sequence: *newest,
             positions: progress.iter().map(Progress::to_message).collect(),
         });
-        let parts = match self.cluster.ask_again(&request).await.map_err(ConsumeError::Commit)? {
-            (_, Response::CommitOffsets(parts)) if parts.len() == progress.len() => parts,
-            (link, other) => return Err(ConsumeError::Commit(link.refusal("commit offsets", other))),
+        let parts = match self.cluster.ask_again(&request).await {
+            Ok((_, Response::CommitOffsets(parts))) if parts.len() == progress.len() => Ok(parts),
+            Ok((link, other)) => Err(link.refusal("commit offsets", other)),
+            Err(error) => Err(error),
         };
-        let mut result = Ok(());
-        for (progress, part) in progress.into_iter().zip(parts) {
-            match part {
-                Ok(()) => note(shared, &progress),
-                Err(failure) => result = result.and(Err(refused(&progress, failure))),
-            }
+        match parts {
+            Ok(parts) => settle(shared, &progress, parts),
+            Err(error) => progress.iter().map(|progress| progress.failed(error.clone())).collect(),
         }
-        result
     }
 
     fn identity(&self) -> CommitterIdentity {
@@ -108,15 +128,26 @@ impl Committer {
     }
 }
 
-fn note(shared: &Shared, progress: &Progress) {
-    if let Ok(slot) = shared.lock().slot(&progress.place) {
-        slot.committed = Some(progress.offset);
+/// Notes on the shelf what was committed; returns what was not.
+fn settle(shared: &Shared, progress: &[Progress], parts: Vec<Part<()>>) -> Vec<NotCommitted> {
+    let mut shelf = shared.lock();
+    let mut failed = Vec::new();
+    for (progress, part) in progress.iter().zip(parts) {
+        match part {
+            Ok(()) => shelf.note_commit(&progress.place, progress.topic, progress.offset),
+            Err(failure) => failed.push(progress.failed(failure.into())),
+        }
     }
+    failed
 }
 
-fn refused(progress: &Progress, failure: Failure) -> ConsumeError {
-    let detail = format_args!("{} at {}: {}", progress.place, progress.offset, failure.detail);
-    ConsumeError::Commit(RequestError::Failed(Failure::new(failure.code, detail)))
+fn moved(place: &TopicPartition) -> RequestError {
+    let detail = format_args!("{place} went to another member after its records were handed out here");
+    Failure::new(ErrorCode::NotAssigned, detail).into()
+}
+
+fn result(failed: Vec<NotCommitted>) -> Result<(), ConsumeError> {
+    if failed.is_empty() { Ok(()) } else { Err(ConsumeError::Commit(CommitError { partitions: failed })) }
 }
 
 impl Progress {

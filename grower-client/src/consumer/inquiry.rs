@@ -35,53 +35,37 @@ impl Inquiry {
         });
     }
 
-    /// The position is not in the log. If retention has dropped it, reading goes on at the log's start, with a warning;
-    /// if it lies behind the end, that is an error: jumping back or forth would repeat or lose records silently.
+    /// What should be fetched next is not in the log. If retention has dropped it, fetching goes on at the log's start, and
+    /// the reader meets the gap after what is held. If it lies behind the end, that is an error: jumping back or forth would
+    /// repeat or lose records silently.
     pub(super) fn relocate(self) {
         tokio::spawn(async move {
             let Wanted { place, version, offset, .. } = &self.wanted;
             let requested = *offset;
             let span = self.span().await;
-            let mut moved = None;
             self.shared.with(place, *version, |slot, _| match span {
-                Ok((log_start, _)) if requested < log_start => moved = Some(log_start),
+                Ok((log_start, _)) if requested < log_start => slot.dropped_up_to(requested, log_start),
                 Ok((log_start, high_watermark)) if high_watermark < requested => {
                     let place = place.clone();
                     slot.troubled(ConsumeError::OffsetOutOfRange { place, requested, log_start, high_watermark });
                 }
                 Ok(_) | Err(_) => slot.hindered(Instant::now()), // It changed meanwhile, or could not be found out.
             });
-            if let Some(log_start) = moved {
-                tracing::warn!(%place, position = %requested, %log_start, "retention dropped records that were not read yet");
-                drop(self.shared.lock().seek(place, log_start)); // Not assigned any more: then nobody minds.
-                self.shared.fetchable.notify_one();
-            }
         });
     }
 
-    /// The topic is not what it was. If it was created again, it is read from its beginning: it is another topic.
+    /// The topic is not what it was. If it was created again, it is read from its beginning: it is another topic. What is
+    /// held of the old one comes first.
     pub(super) fn find_topic(self) {
         tokio::spawn(async move {
             let Wanted { place, version, topic, .. } = &self.wanted;
             let found = self.cluster.refresh(&place.topic, false).await;
-            let mut renewed = None;
             self.shared.with(place, *version, |slot, _| match found {
-                Ok(metadata) if metadata.id != *topic => renewed = Some(metadata.id),
+                Ok(metadata) if metadata.id != *topic => slot.recreated_as(metadata.id),
                 Ok(_) => slot.hindered(Instant::now()),
                 Err(error) if error.is_retriable() => slot.hindered(Instant::now()),
                 Err(source) => slot.troubled(ConsumeError::Topic { topic: place.topic.clone(), source }),
             });
-            if let Some(id) = renewed {
-                tracing::warn!(%place, "the topic was deleted and created again: reading it from its beginning");
-                let mut shelf = self.shared.lock();
-                if shelf.seek(place, Offset::ZERO).is_ok()
-                    && let Ok(slot) = shelf.slot(place)
-                {
-                    slot.topic = id;
-                }
-                drop(shelf);
-                self.shared.fetchable.notify_one();
-            }
         });
     }
 

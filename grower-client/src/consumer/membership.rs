@@ -191,7 +191,7 @@ impl Membership {
     async fn sit_out(&mut self) {
         let (group, limit) = (&self.member.group, self.max_poll_interval);
         tracing::warn!(%group, ?limit, "nobody asked for records for longer than max_poll_interval; leaving the group");
-        let revoked = self.hand_over(&BTreeMap::new(), Instant::now() + self.session_timeout / 2).await;
+        let revoked = self.hand_over_at_once(&BTreeMap::new(), Instant::now() + self.session_timeout / 2).await;
         self.tell(RebalanceEvent { assigned: Vec::new(), revoked });
         if let Err(error) = self.member.leave(&self.cluster).await {
             tracing::debug!(%error, "could not say so: the session will end");

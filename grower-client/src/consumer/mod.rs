@@ -7,6 +7,7 @@ mod arrival;
 mod builder;
 mod commit;
 mod fetcher;
+mod gap;
 mod inquiry;
 mod intake;
 mod membership;
@@ -16,6 +17,7 @@ mod start;
 mod subscription;
 
 pub use builder::{ConsumerBuilder, RebalanceEvent, StartFrom};
+pub use gap::{Gap, GapCause, OnGap};
 pub use slot::OnDamage;
 
 use crate::cluster::Cluster;
@@ -26,7 +28,7 @@ use commit::{Committer, Progress};
 use futures_core::Stream;
 use grower_protocol::ids::{Offset, PartitionId, Timestamp, TopicName};
 use grower_protocol::message::OffsetSpec;
-use shelf::Shared;
+use shelf::{Shared, TakeLimits};
 use slot::Slot;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -66,33 +68,40 @@ impl Consumer {
         poll_fn(|context| self.poll_one(context)).await
     }
 
-    /// The next records, at most `max_poll_records`; waits for the first one until `timeout` and gives none then.
+    /// The next records, at most `max_poll_records`, and no more once they keep `max_poll_bytes` in memory; waits for the
+    /// first one until `timeout` and gives none then.
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<ConsumerRecord>, ConsumeError> {
         if self.closed {
             return Err(ConsumeError::Closed);
         }
-        let mut records = Vec::new();
-        let max = self.settings.max_poll_records;
+        let mut taken_records = Vec::new();
+        let Settings { max_poll_records: records, max_poll_bytes: bytes, .. } = self.settings;
+        let limits = TakeLimits { records, bytes };
         let taken = timeout(
             wait,
-            poll_fn(|context| match self.shared.take(max, context.waker(), &mut records) {
-                Ok(()) if records.is_empty() => Poll::Pending,
+            poll_fn(|context| match self.shared.take(limits, context.waker(), &mut taken_records) {
+                Ok(()) if taken_records.is_empty() => Poll::Pending,
                 result => Poll::Ready(result),
             }),
         );
         match taken.await {
-            Ok(result) => result.map(|()| records),
+            Ok(result) => result.map(|()| taken_records),
             Err(_) => Ok(Vec::new()),
         }
     }
 
-    /// Commits everything that was handed out so far.
+    /// Commits everything that was handed out so far: all of it is committed when this succeeds. [`ConsumeError::Commit`]
+    /// names the partitions of which it is not, among them those that went to another member meanwhile, which may read the
+    /// same records; the others are committed.
     pub async fn commit(&self) -> Result<(), ConsumeError> {
-        let progress = || self.shared.lock().slots.values().filter_map(Progress::handed_out).collect();
-        self.committer()?.commit(&self.shared, progress).await
+        if self.closed {
+            return Err(ConsumeError::Closed);
+        }
+        self.committer()?.commit_handed_out(&self.shared).await
     }
 
-    /// Commits these offsets: each is the next one to read.
+    /// Commits these offsets: each is the next one to read. Commits none if a partition is not assigned; otherwise
+    /// [`ConsumeError::Commit`] names those that were refused.
     pub async fn commit_offsets(
         &self,
         offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
@@ -146,7 +155,8 @@ impl Consumer {
 
     /// The partitions being read, sorted.
     pub fn assignment(&self) -> Vec<TopicPartition> {
-        self.shared.lock().slots.keys().cloned().collect()
+        let shelf = self.shared.lock();
+        shelf.slots.values().filter(|slot| !slot.given_up).map(|slot| slot.place.clone()).collect()
     }
 
     /// The next offset to be handed out; none if the partition is not assigned or its start is not known yet.
@@ -171,12 +181,18 @@ impl Consumer {
         }
         // First of all: a heartbeat now would join again.
         self.tasks.shutdown().await;
-        let committed = if self.settings.auto_commit.is_some() { self.commit().await } else { Ok(()) };
+        let committed = match (&self.committer, self.settings.auto_commit) {
+            (Some(committer), Some(_)) => {
+                let progress = || self.shared.lock().slots.values().filter_map(Progress::handed_out).collect();
+                committer.commit(&self.shared, progress).await
+            }
+            _ => Ok(()),
+        };
         if let Some(member) = self.committer.as_ref().and_then(|committer| committer.member()) {
             let group = member.group.clone();
             member.go(&self.cluster).await.map_err(|source| ConsumeError::Group { group, source })?;
         }
-        self.shared.lock().slots.clear();
+        self.shared.lock().retain(|_, _| false);
         committed
     }
 
@@ -198,7 +214,8 @@ impl Consumer {
         if self.closed {
             return Poll::Ready(None);
         }
-        match self.shared.take(1, context.waker(), &mut self.one) {
+        let limits = TakeLimits { records: 1, bytes: usize::MAX };
+        match self.shared.take(limits, context.waker(), &mut self.one) {
             Ok(()) => self.one.pop().map_or(Poll::Pending, |record| Poll::Ready(Some(Ok(record)))),
             Err(error) => Poll::Ready(Some(Err(error))),
         }

@@ -1,6 +1,7 @@
 //! All partitions that a consumer reads, and whose turn it is. Shared by the reader, the fetcher and the membership.
 
-use super::slot::{OnDamage, Slot, Version};
+use super::gap::{Gap, GapRule, OnGap};
+use super::slot::{CallNumber, Item, OnDamage, Slot, Version};
 use crate::error::ConsumeError;
 use crate::record::{ConsumerRecord, TopicPartition};
 use grower_protocol::ids::{Offset, TopicId, TopicName};
@@ -15,23 +16,48 @@ use tokio::time::Instant;
 /// A partition has its turn for this many records, if it has them.
 const TURN: usize = 500;
 
+/// How a partition's turn ended.
+enum Turn {
+    /// It has no more for now, or has had its share.
+    Over,
+    /// It stands before a gap.
+    Gap(Gap),
+    /// The reader has all it wants from this call.
+    LimitReached,
+}
+
 /// What the tasks of a consumer share.
-#[derive(Debug)]
 pub(super) struct Shared {
     shelf: Mutex<Shelf>,
     /// There may be something to fetch.
     pub(super) fetchable: Notify,
-    /// The reader came back after it was missed.
+    /// The reader came back: it waits, or it is done with what it got.
     back: Notify,
+    on_gap: GapRule,
+}
+
+/// How much one call hands out at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TakeLimits {
+    pub(super) records: usize,
+    /// Counted as the records keep it in memory. The first record is handed out whatever it keeps.
+    pub(super) bytes: usize,
 }
 
 /// The partitions by name.
 #[derive(Debug)]
 pub(super) struct Shelf {
     pub(super) slots: BTreeMap<TopicPartition, Slot>,
+    /// What was handed out of partitions that are no longer read here, and not committed: the next offsets.
+    pub(super) lost: BTreeMap<TopicPartition, Offset>,
     /// How many partitions each topic had when it was first seen: those that come later start at their beginning.
     pub(super) first_counts: HashMap<TopicName, u32>,
     on_damage: OnDamage,
+    /// How much open batches may take of memory before a turn lasts until its batch ends.
+    open_bytes_max: usize,
+    /// What they take.
+    open_bytes: usize,
+    calls: CallNumber,
     moves: u64,
     turn: Option<TopicPartition>,
     turn_left: usize,
@@ -47,14 +73,20 @@ pub(super) struct Shelf {
     /// There is something to fetch that there was not before.
     made_room: bool,
     reader: Option<Waker>,
+    /// [`Shared::back`] is waited for.
+    reader_is_awaited: bool,
 }
 
 impl Shared {
-    pub(super) fn new(on_damage: OnDamage) -> Self {
+    pub(super) fn new(on_damage: OnDamage, on_gap: GapRule, open_bytes_max: usize) -> Self {
         let shelf = Shelf {
             slots: BTreeMap::new(),
+            lost: BTreeMap::new(),
             first_counts: HashMap::new(),
             on_damage,
+            open_bytes_max,
+            open_bytes: 0,
+            calls: CallNumber::default(),
             moves: 0,
             turn: None,
             turn_left: TURN,
@@ -65,8 +97,9 @@ impl Shared {
             idle_since: Some(Instant::now()),
             made_room: false,
             reader: None,
+            reader_is_awaited: false,
         };
-        Self { shelf: Mutex::new(shelf), fetchable: Notify::new(), back: Notify::new() }
+        Self { shelf: Mutex::new(shelf), fetchable: Notify::new(), back: Notify::new(), on_gap }
     }
 
     /// Short, and never across I/O.
@@ -74,19 +107,41 @@ impl Shared {
         self.shelf.lock()
     }
 
-    /// Takes up to `max` records, or leaves `waker` to be woken when there are some.
-    pub(super) fn take(&self, max: usize, waker: &Waker, into: &mut Vec<ConsumerRecord>) -> Result<(), ConsumeError> {
+    /// Takes records up to the limits, or leaves `waker` to be woken when there are some. A gap is told before what comes
+    /// after it.
+    pub(super) fn take(
+        &self,
+        limits: TakeLimits,
+        waker: &Waker,
+        into: &mut Vec<ConsumerRecord>,
+    ) -> Result<(), ConsumeError> {
+        loop {
+            let Some(gap) = self.take_up_to_gap(limits, waker, into)? else { return Ok(()) };
+            gap.log();
+            if (self.on_gap)(&gap) == OnGap::Report {
+                return Err(ConsumeError::Gap(gap));
+            }
+        }
+    }
+
+    fn take_up_to_gap(
+        &self,
+        limits: TakeLimits,
+        waker: &Waker,
+        into: &mut Vec<ConsumerRecord>,
+    ) -> Result<Option<Gap>, ConsumeError> {
         let mut shelf = self.lock();
         let now = Instant::now();
-        let result = shelf.take(max, now, into);
-        let waits = result.is_ok() && into.is_empty();
+        let result = shelf.take(limits, now, into);
+        let waits = matches!(result, Ok(None)) && into.is_empty();
         if waits {
             shelf.reader = Some(waker.clone());
         }
         shelf.idle_since = (!waits).then_some(now);
         let made_room = std::mem::take(&mut shelf.made_room);
+        let is_awaited = std::mem::take(&mut shelf.reader_is_awaited);
         drop(shelf);
-        if waits {
+        if is_awaited {
             self.back.notify_waiters();
         }
         if made_room {
@@ -105,8 +160,11 @@ impl Shared {
         let mut shelf = self.lock();
         let on_damage = shelf.on_damage;
         let slot = shelf.current(place, version)?;
+        let open_before = slot.open_bytes();
         let result = change(slot, on_damage);
-        let reader = if slot.has_something() { shelf.call_reader() } else { None };
+        let (open, has_something) = (slot.open_bytes(), slot.has_something());
+        shelf.open_bytes = shelf.open_bytes + open - open_before;
+        let reader = if has_something { shelf.call_reader() } else { None };
         drop(shelf);
         reader.into_iter().for_each(Waker::wake);
         self.fetchable.notify_one();
@@ -144,10 +202,24 @@ impl Shared {
 
     /// Waits until the reader waits.
     pub(super) async fn reader_is_back(&self) {
+        self.reader_brings(|shelf| shelf.idle_since.is_none()).await;
+    }
+
+    /// Waits until the reader is done with what it got of the partitions that are being given up.
+    pub(super) async fn reader_is_done(&self) {
+        self.reader_brings(|shelf| shelf.slots.values().all(|slot| !slot.given_up || !slot.is_in_hand())).await;
+    }
+
+    /// Waits for what only the reader's next calls can bring about.
+    async fn reader_brings(&self, is_so: impl Fn(&Shelf) -> bool) {
         loop {
             let back = self.back.notified();
-            if self.lock().idle_since.is_none() {
-                return;
+            {
+                let mut shelf = self.lock();
+                if is_so(&shelf) {
+                    return;
+                }
+                shelf.reader_is_awaited = true;
             }
             back.await;
         }
@@ -166,9 +238,27 @@ impl Shelf {
     pub(super) fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
         let version = self.next_version();
         let slot = self.slot(place)?;
+        let open = slot.open_bytes();
         slot.move_to(offset, version);
         slot.touched = true;
+        self.open_bytes -= open;
         Ok(())
+    }
+
+    /// Takes partitions away.
+    pub(super) fn retain(&mut self, stays: impl FnMut(&TopicPartition, &mut Slot) -> bool) {
+        self.slots.retain(stays);
+        self.open_bytes = self.slots.values().map(Slot::open_bytes).sum();
+    }
+
+    /// The group has this offset now.
+    pub(super) fn note_commit(&mut self, place: &TopicPartition, topic: TopicId, offset: Offset) {
+        if let Some(slot) = self.slots.get_mut(place).filter(|slot| slot.topic == topic) {
+            slot.committed = Some(offset);
+        }
+        if self.lost.get(place).is_some_and(|lost| *lost <= offset) {
+            self.lost.remove(place); // It came back and was read again.
+        }
     }
 
     pub(super) fn slot(&mut self, place: &TopicPartition) -> Result<&mut Slot, ConsumeError> {
@@ -185,8 +275,13 @@ impl Shelf {
         Version::of_move(self.moves)
     }
 
-    /// Up to `max` records. An error comes alone, after the records before it.
-    fn take(&mut self, max: usize, now: Instant, into: &mut Vec<ConsumerRecord>) -> Result<(), ConsumeError> {
+    /// Records up to the limits, or the gap that comes next. An error or a gap comes alone, after the records before it.
+    fn take(
+        &mut self,
+        limits: TakeLimits,
+        now: Instant,
+        into: &mut Vec<ConsumerRecord>,
+    ) -> Result<Option<Gap>, ConsumeError> {
         for place in std::mem::take(&mut self.handed_out) {
             if let Some(slot) = self.slots.get_mut(&place) {
                 slot.consumed = slot.position; // The reader came back: it is done with what it got.
@@ -196,53 +291,71 @@ impl Shelf {
             return Err(error);
         }
         if self.until.is_some_and(|end| end <= now) {
-            return Ok(());
+            return Ok(None);
         }
+        self.calls.0 += 1;
+        let mut limits = limits;
         for _ in 0..=self.slots.len() {
-            let Some(place) = self.whose_turn() else { return Ok(()) };
-            let spent = self.take_from(&place, max, now, into)?;
-            if spent {
-                self.pass_on(&place);
-            }
-            if into.len() == max {
-                return Ok(());
+            let Some(place) = self.whose_turn() else { return Ok(None) };
+            match self.take_from(&place, &mut limits, now, into)? {
+                Turn::Over => self.pass_on(&place),
+                Turn::Gap(gap) => return Ok(Some(gap)),
+                Turn::LimitReached => return Ok(None),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Takes from one partition; true if it has no more for now, or its turn is over.
+    /// Takes from one partition, and from the limits what that uses up.
     fn take_from(
         &mut self,
         place: &TopicPartition,
-        max: usize,
+        limits: &mut TakeLimits,
         now: Instant,
         into: &mut Vec<ConsumerRecord>,
-    ) -> Result<bool, ConsumeError> {
-        let Some(slot) = self.slots.get_mut(place) else { return Ok(true) };
-        let (before, held) = (into.len(), slot.held_bytes());
-        let mut spent = false;
-        while into.len() < max && !spent {
-            match slot.next(self.on_damage, now) {
-                Some(Ok(record)) => into.push(record),
-                Some(Err(error)) if into.is_empty() => {
+    ) -> Result<Turn, ConsumeError> {
+        let Some(slot) = self.slots.get_mut(place) else { return Ok(Turn::Over) };
+        let (before, held, open_before) = (into.len(), slot.held_bytes(), slot.open_bytes());
+        let elsewhere = self.open_bytes - open_before;
+        let mut turn = Ok(Turn::Over);
+        loop {
+            let in_batch = 0 < slot.open_bytes() && self.open_bytes_max < elsewhere + slot.open_bytes();
+            if self.turn_left == 0 && !in_batch {
+                break;
+            }
+            if limits.records == 0 || limits.bytes == 0 && !into.is_empty() {
+                turn = Ok(Turn::LimitReached);
+                break;
+            }
+            match slot.next(self.calls, self.on_damage, now) {
+                Some(Item::Record(record, bytes)) => {
+                    into.push(record);
+                    limits.records -= 1;
+                    limits.bytes = limits.bytes.saturating_sub(bytes);
+                }
+                Some(Item::Error(error)) if into.is_empty() => {
                     self.made_room = true;
-                    return Err(error);
+                    turn = Err(error);
+                    break;
                 }
-                Some(Err(error)) => {
+                Some(Item::Error(error)) => {
                     slot.troubled(error); // Next time, alone.
-                    spent = true;
+                    break;
                 }
-                None => spent = true,
+                None if into.is_empty() => {
+                    turn = Ok(slot.pass_gap().map_or(Turn::Over, Turn::Gap));
+                    break;
+                }
+                None => break, // A gap comes next time, alone.
             }
             self.turn_left = self.turn_left.saturating_sub(1);
-            spent |= self.turn_left == 0;
         }
         self.made_room |= slot.held_bytes() < held;
-        if before < into.len() {
+        self.open_bytes = elsewhere + slot.open_bytes();
+        if before < into.len() || matches!(turn, Ok(Turn::Gap(_))) {
             self.handed_out.push(place.clone());
         }
-        Ok(spent)
+        turn
     }
 
     /// From here on the reader is expected.

@@ -1,5 +1,6 @@
 //! One partition that is being read: where the reader is, what is at hand, what is on its way. Pure.
 
+use super::gap::{Gap, GapCause};
 use super::intake::{Damage, Intake};
 use crate::backoff;
 use crate::error::{ConsumeError, RequestError};
@@ -42,16 +43,21 @@ impl Version {
     }
 }
 
-/// A partition being read. `consumed <= position <= taken_in <= fetch_from`.
+/// A partition being read. `consumed <= position <= taken_in <= fetch_from`, unless a gap lies between.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) place: TopicPartition,
+    /// The topic that is fetched.
     pub(super) topic: TopicId,
+    /// The topic that `position` belongs to: another one while records of a deleted topic are held.
+    read_topic: TopicId,
     /// Changes when reading goes on elsewhere: what was asked for before does not count any more.
     pub(super) version: Version,
     /// Where to start is not known yet.
     pub(super) is_starting: bool,
     pub(super) paused: bool,
+    /// It is going to another member: nothing of it is handed out or fetched any more.
+    pub(super) given_up: bool,
     /// The next offset to hand out.
     pub(super) position: Offset,
     /// The position when the reader last came back for more: what is before it was dealt with.
@@ -72,11 +78,27 @@ pub(super) struct Slot {
     /// Damage here was looked into already: finding it again is reason to report it.
     investigated: Option<Offset>,
     failures: u32,
-    buffer: VecDeque<Batch>,
+    buffer: VecDeque<Held>,
     buffered_bytes: usize,
     unchecked_bytes: usize,
     open: Option<OpenBatch>,
     trouble: Option<ConsumeError>,
+}
+
+/// What waits to be handed out.
+#[derive(Debug)]
+enum Held {
+    Batch(Batch),
+    Gap(Gap),
+}
+
+/// What a partition hands out.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A record, and how many bytes it newly keeps in memory: those of its batch, for the first record that is taken in
+    /// a call.
+    Record(ConsumerRecord, usize),
+    Error(ConsumeError),
 }
 
 /// A batch that is being handed out.
@@ -84,8 +106,15 @@ pub(super) struct Slot {
 struct OpenBatch {
     records: Records,
     next_offset: Offset,
+    /// What it takes of memory, decompressed.
     bytes: usize,
+    /// The call that its bytes were last counted for.
+    counted_in: Option<CallNumber>,
 }
+
+/// Counts the reader's calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct CallNumber(pub(super) u64);
 
 impl Slot {
     /// A partition whose start is not known yet.
@@ -93,9 +122,11 @@ impl Slot {
         Self {
             place,
             topic,
+            read_topic: topic,
             version,
             is_starting: true,
             paused: false,
+            given_up: false,
             position: Offset::ZERO,
             consumed: Offset::ZERO,
             committed: None,
@@ -121,6 +152,7 @@ impl Slot {
     pub(super) fn move_to(&mut self, offset: Offset, version: Version) {
         self.version = version;
         self.is_starting = false;
+        self.read_topic = self.topic;
         (self.position, self.consumed) = (offset, offset);
         (self.not_before, self.failures) = (None, 0);
         self.fetch_again_from(offset);
@@ -139,6 +171,7 @@ impl Slot {
     pub(super) fn is_fetchable(&self, share: usize, now: Instant) -> bool {
         !self.is_starting
             && !self.paused
+            && !self.given_up
             && !self.is_fetching
             && self.trouble.is_none()
             && self.held_bytes() < share
@@ -147,12 +180,22 @@ impl Slot {
 
     /// When it becomes fetchable by time alone.
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        self.not_before.filter(|_| !self.is_fetching && !self.paused && !self.is_starting)
+        self.not_before.filter(|_| !self.is_fetching && !self.paused && !self.given_up && !self.is_starting)
     }
 
-    /// What is at hand, checked or not.
+    /// What is at hand, checked or not, as it lies in memory: the open batch is decompressed.
     pub(super) fn held_bytes(&self) -> usize {
-        self.buffered_bytes + self.unchecked_bytes
+        self.buffered_bytes + self.unchecked_bytes + self.open_bytes()
+    }
+
+    /// What the batch that is being handed out takes of memory.
+    pub(super) fn open_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.bytes)
+    }
+
+    /// The topic that the position belongs to, if that topic is still there.
+    pub(super) fn topic_of_position(&self) -> Option<TopicId> {
+        (self.read_topic == self.topic).then_some(self.topic)
     }
 
     /// So many bytes from `wanted` on are here and will be checked; unless they are damaged, `next` comes after them. False if
@@ -186,7 +229,7 @@ impl Slot {
         self.unchecked_bytes -= foreseen;
         for batch in intake.batches {
             self.buffered_bytes += batch.bytes().len();
-            self.buffer.push_back(batch);
+            self.buffer.push_back(Held::Batch(batch));
         }
         let damage = intake.damage?;
         self.fetch_again_from(intake.next);
@@ -230,30 +273,109 @@ impl Slot {
         self.trouble = Some(error);
     }
 
-    /// Whether [`Slot::next`] would give something.
-    pub(super) fn has_something(&self) -> bool {
-        !self.paused && (self.open.is_some() || !self.buffer.is_empty() || self.trouble.is_some())
+    /// The log begins at `log_start`, after `requested`, which was to be fetched next. What is held is handed out first.
+    pub(super) fn dropped_up_to(&mut self, requested: Offset, log_start: Offset) {
+        debug_assert!(requested < log_start, "{requested} is not before {log_start}");
+        if requested != self.taken_in {
+            return self.fetch_again_from(self.taken_in); // What lies between turned out damaged.
+        }
+        let before = match self.buffer.back_mut() {
+            Some(Held::Gap(gap)) if gap.cause == GapCause::Retention => Some(gap),
+            _ => None,
+        };
+        match before {
+            Some(gap) => (gap.offsets.end, gap.resumes_at) = (log_start, log_start), // Overtaken again.
+            None => self.hold_gap(self.taken_in..log_start, log_start, GapCause::Retention),
+        }
+        self.continue_behind_gap(log_start);
     }
 
-    /// The next record, or what is wrong at this place.
-    pub(super) fn next(&mut self, on_damage: OnDamage, now: Instant) -> Option<Result<ConsumerRecord, ConsumeError>> {
-        if self.paused {
+    /// The topic was deleted, and `topic` has its name now. What is held of the old one is handed out first.
+    pub(super) fn recreated_as(&mut self, topic: TopicId) {
+        debug_assert!(self.topic != topic, "{} is the same topic", self.place);
+        let start = self.taken_in;
+        let end = self.high_watermark.map_or(start, |end| end.max(start));
+        self.hold_gap(start..end, Offset::ZERO, GapCause::TopicRecreated);
+        self.topic = topic;
+        (self.high_watermark, self.log_start, self.gaps_allowed) = (None, None, false);
+        self.continue_behind_gap(Offset::ZERO);
+    }
+
+    /// Whether it is still read if the group now gives this member `topic` under its name. A topic that was created again
+    /// is read from its beginning, after what is held of the old one.
+    pub(super) fn continues_as(&mut self, topic: Option<TopicId>) -> bool {
+        match topic {
+            Some(topic) if topic == self.topic => true,
+            Some(topic) if !self.is_starting => {
+                self.recreated_as(topic);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn hold_gap(&mut self, offsets: Range<Offset>, resumes_at: Offset, cause: GapCause) {
+        let place = self.place.clone();
+        self.buffer.push_back(Held::Gap(Gap { place, offsets, resumes_at, cause }));
+    }
+
+    fn continue_behind_gap(&mut self, offset: Offset) {
+        self.fetch_again_from(offset);
+        (self.failures, self.not_before, self.investigated) = (0, None, None);
+    }
+
+    /// Whether [`Slot::next`] or [`Slot::pass_gap`] would give something.
+    pub(super) fn has_something(&self) -> bool {
+        self.may_hand_out() && (self.open.is_some() || !self.buffer.is_empty() || self.trouble.is_some())
+    }
+
+    fn may_hand_out(&self) -> bool {
+        !self.paused && !self.given_up
+    }
+
+    /// Whether the reader has got records and not come back from them yet.
+    pub(super) fn is_in_hand(&self) -> bool {
+        self.consumed != self.position
+    }
+
+    /// Whether everything before a gap was handed out.
+    pub(super) fn is_at_gap(&self) -> bool {
+        self.may_hand_out() && self.open.is_none() && matches!(self.buffer.front(), Some(Held::Gap(_)))
+    }
+
+    /// Goes on behind a gap, if that is next.
+    pub(super) fn pass_gap(&mut self) -> Option<Gap> {
+        if !self.is_at_gap() {
+            return None;
+        }
+        let Some(Held::Gap(gap)) = self.buffer.pop_front() else { return None };
+        self.position = gap.resumes_at;
+        self.touched = true;
+        if gap.cause == GapCause::TopicRecreated {
+            let later =
+                self.buffer.iter().any(|held| matches!(held, Held::Gap(gap) if gap.cause == GapCause::TopicRecreated));
+            if !later {
+                self.read_topic = self.topic;
+            }
+            (self.consumed, self.committed) = (gap.resumes_at, None);
+        }
+        Some(gap)
+    }
+
+    /// The next record, or what is wrong at this place. None at a gap.
+    pub(super) fn next(&mut self, call: CallNumber, on_damage: OnDamage, now: Instant) -> Option<Item> {
+        if !self.may_hand_out() {
             return None;
         }
         loop {
+            if self.is_at_gap() {
+                return None;
+            }
             if self.open.is_none() && !self.open_batch(on_damage) {
                 break;
             }
-            let Some(open) = &mut self.open else { continue };
-            match open.records.next() {
-                Some(Ok(view)) if view.offset < self.position => {} // Before the wanted offset, in its batch.
-                Some(Ok(view)) => {
-                    self.touched = true;
-                    self.position = view.offset.saturating_add(1);
-                    return Some(Ok(ConsumerRecord::new(&self.place, view)));
-                }
-                Some(Err(error)) => self.unreadable(error.to_string(), on_damage),
-                None => self.close_batch(),
+            if let Some(item) = self.next_of_open_batch(call, on_damage) {
+                return Some(item);
             }
         }
         if self.trouble.is_none() {
@@ -261,21 +383,55 @@ impl Slot {
         }
         let error = self.trouble.take()?;
         self.forget_buffer();
+        self.topic = self.read_topic; // Should a gap to another topic be forgotten, it is found again.
         self.fetch_again_from(self.position);
         self.not_before = Some(now + REST);
-        Some(Err(error))
+        Some(Item::Error(error))
+    }
+
+    fn next_of_open_batch(&mut self, call: CallNumber, on_damage: OnDamage) -> Option<Item> {
+        let open = self.open.as_mut()?;
+        match open.records.next() {
+            Some(Ok(view)) if view.offset < self.position => None, // Before the wanted offset, in its batch.
+            Some(Ok(view)) => {
+                let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
+                self.touched = true;
+                self.position = view.offset.saturating_add(1);
+                if open.next_offset <= self.position {
+                    self.finish_batch(on_damage); // At once: its memory goes with its last record.
+                }
+                Some(Item::Record(ConsumerRecord::new(&self.place, view), newly_kept))
+            }
+            Some(Err(error)) => {
+                self.unreadable(error.to_string(), on_damage);
+                None
+            }
+            None => {
+                self.close_batch();
+                None
+            }
+        }
+    }
+
+    /// Closes the open batch after its last offset. More records than its header says are damage.
+    fn finish_batch(&mut self, on_damage: OnDamage) {
+        match self.open.as_mut().and_then(|open| open.records.next()) {
+            Some(Err(error)) => self.unreadable(error.to_string(), on_damage),
+            Some(Ok(_)) | None => self.close_batch(),
+        }
     }
 
     /// Opens the next batch; false if there is none, or only one that cannot be opened and must be reported.
     fn open_batch(&mut self, on_damage: OnDamage) -> bool {
-        let Some(batch) = self.buffer.pop_front() else { return false };
-        let (next_offset, bytes) = (batch.header().next_offset(), batch.bytes().len());
+        let Some(Held::Batch(batch)) = self.buffer.pop_front() else { return false };
+        let next_offset = batch.header().next_offset();
+        self.buffered_bytes -= batch.bytes().len();
         match batch.records(PLAIN_BYTES_MAX) {
-            Ok(records) => self.open = Some(OpenBatch { records, next_offset, bytes }),
-            Err(error) => {
-                self.buffered_bytes -= bytes;
-                self.report(self.position..next_offset, error.to_string(), on_damage);
+            Ok(records) => {
+                let bytes = records.bytes_held();
+                self.open = Some(OpenBatch { records, next_offset, bytes, counted_in: None });
             }
+            Err(error) => self.report(self.position..next_offset, error.to_string(), on_damage),
         }
         self.trouble.is_none() || self.open.is_some()
     }
@@ -283,7 +439,6 @@ impl Slot {
     /// The open batch breaks off although its CRC is right: a producer built it wrongly.
     fn unreadable(&mut self, reason: String, on_damage: OnDamage) {
         let Some(open) = self.open.take() else { return };
-        self.buffered_bytes -= open.bytes;
         self.report(self.position..open.next_offset, reason, on_damage);
     }
 
@@ -303,7 +458,6 @@ impl Slot {
 
     fn close_batch(&mut self) {
         if let Some(open) = self.open.take() {
-            self.buffered_bytes -= open.bytes;
             self.position = self.position.max(open.next_offset); // Compaction may have dropped the last records.
         }
     }

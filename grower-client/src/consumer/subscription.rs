@@ -61,7 +61,7 @@ async fn add_new(
         Ok(starts) => start::begin(shared, starts, &versions),
         Err(error) => {
             // Next time they are new again.
-            shared.lock().slots.retain(|_, slot| !versions.contains(&slot.version));
+            shared.lock().retain(|_, slot| !versions.contains(&slot.version));
             return Err(error);
         }
     }

@@ -1,6 +1,7 @@
 //! Why records cannot be read, or offsets not be committed.
 
-use super::RequestError;
+use super::{CommitError, RequestError};
+use crate::consumer::Gap;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{GroupId, NameError, Offset, TopicName};
 use grower_protocol::message::{ErrorCode, Outcome};
@@ -74,9 +75,13 @@ pub enum ConsumeError {
         /// Why.
         source: RequestError,
     },
+    /// Records are gone that the consumer had not read; [`ConsumerBuilder::on_gap`](crate::ConsumerBuilder::on_gap) asked
+    /// for this error. The next call reads on behind them.
+    #[error("{0}")]
+    Gap(Gap),
     /// Offsets were not committed.
     #[error("offsets were not committed: {0}")]
-    Commit(#[source] RequestError),
+    Commit(#[source] CommitError),
     /// The consumer is closed.
     #[error("the consumer is closed")]
     Closed,
@@ -85,7 +90,10 @@ pub enum ConsumeError {
 impl ConsumeError {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_retriable(&self) -> bool {
-        self.source_request().is_some_and(RequestError::is_retriable)
+        match self {
+            Self::Commit(source) => source.is_retriable(),
+            _ => self.source_request().is_some_and(RequestError::is_retriable),
+        }
     }
 
     /// Whether it may have taken effect all the same. Only commits have an effect.
@@ -99,6 +107,7 @@ impl ConsumeError {
     /// The broker's reason, if it gave one.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
+            Self::Commit(source) => source.code(),
             Self::OffsetOutOfRange { .. } => Some(ErrorCode::OffsetOutOfRange),
             Self::Damaged { .. } => Some(ErrorCode::CorruptLog),
             _ => self.source_request().and_then(RequestError::code),
@@ -108,7 +117,7 @@ impl ConsumeError {
     fn source_request(&self) -> Option<&RequestError> {
         match self {
             Self::Topic { source, .. } | Self::Group { source, .. } | Self::Failed { source, .. } => Some(source),
-            Self::Start(source) | Self::Commit(source) => Some(source),
+            Self::Start(source) => Some(source),
             _ => None,
         }
     }

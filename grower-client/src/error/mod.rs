@@ -1,12 +1,14 @@
 //! Why something was not done. One enum per operation; each says whether a retry helps and whether the outcome is known.
 
 mod admin;
+mod commit;
 mod connect;
 mod consume;
 mod produce;
 mod request;
 
 pub use admin::AdminError;
+pub use commit::{CommitError, NotCommitted};
 pub use connect::{ConnectError, ConnectionError};
 pub use consume::ConsumeError;
 pub use produce::ProduceError;

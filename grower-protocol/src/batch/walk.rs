@@ -59,6 +59,11 @@ impl Records {
         Self { walk: Walk::new(&header), header, bytes }
     }
 
+    /// What they take of memory: their bytes, decompressed.
+    pub fn bytes_held(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn view(&self, raw: RawRecord) -> Result<RecordView, RecordsError> {
         let timestamp = match self.header.attributes.timestamp_type() {
             TimestampType::Create => raw.timestamp,

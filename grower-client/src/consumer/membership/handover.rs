@@ -26,9 +26,24 @@ impl Membership {
         Ok(())
     }
 
-    /// Gives up all but `target`. What the reader is done with is committed first if that is automatic: the next
-    /// heartbeat, or leaving, says that it is free.
+    /// Gives up all but `target`. If commits are automatic, the reader gets time to come back from what it has in hand, and
+    /// what it is done with is committed first: the next heartbeat, or leaving, says that it is free.
     pub(super) async fn hand_over(
+        &self,
+        target: &BTreeMap<TopicPartition, TopicId>,
+        until: Instant,
+    ) -> Vec<TopicPartition> {
+        if self.auto_commit && self.stop_all_but(target) {
+            let patience = Instant::now() + self.session_timeout / 3;
+            if timeout_at(patience.min(until), self.shared.reader_is_done()).await.is_err() {
+                tracing::warn!(group = %self.member.group, "the reader has not come back: the next member reads again what it has in hand");
+            }
+        }
+        self.hand_over_at_once(target, until).await
+    }
+
+    /// The same without waiting for the reader.
+    pub(super) async fn hand_over_at_once(
         &self,
         target: &BTreeMap<TopicPartition, TopicId>,
         until: Instant,
@@ -38,6 +53,16 @@ impl Membership {
             self.commit_revoked(progress, until).await;
         }
         revoked
+    }
+
+    /// Hands out nothing more of what is not in `target`; false if that is nothing.
+    fn stop_all_but(&self, target: &BTreeMap<TopicPartition, TopicId>) -> bool {
+        let mut shelf = self.shared.lock();
+        let mut any = false;
+        for slot in shelf.slots.values_mut().filter(|slot| !target.contains_key(&slot.place)) {
+            (slot.given_up, any) = (true, true);
+        }
+        any
     }
 
     async fn commit_revoked(&self, progress: Vec<Progress>, until: Instant) {
@@ -68,18 +93,20 @@ impl Membership {
     /// Takes what is not in `target` off the shelf; returns it with what the reader is done with.
     pub(super) fn give_up(&self, target: &BTreeMap<TopicPartition, TopicId>) -> (Vec<TopicPartition>, Vec<Progress>) {
         let mut shelf = self.shared.lock();
-        let stays = |place: &TopicPartition, topic: TopicId| target.get(place) == Some(&topic);
-        let progress =
-            shelf.slots.values().filter(|slot| !stays(&slot.place, slot.topic)).filter_map(Progress::consumed);
-        let progress = progress.collect();
-        let mut revoked = Vec::new();
-        shelf.slots.retain(|place, slot| {
-            let stays = stays(place, slot.topic);
-            if !stays {
-                revoked.push(place.clone());
+        let (mut revoked, mut progress, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        shelf.retain(|place, slot| {
+            if slot.continues_as(target.get(place).copied()) {
+                return true;
             }
-            stays
+            revoked.push(place.clone());
+            if self.auto_commit {
+                progress.extend(Progress::consumed(slot));
+            }
+            let is_committed = self.auto_commit && !slot.is_in_hand();
+            lost.extend(Progress::handed_out(slot).filter(|_| !is_committed).map(|lost| (lost.place, lost.offset)));
+            false
         });
+        shelf.lost.extend(lost);
         (revoked, progress)
     }
 

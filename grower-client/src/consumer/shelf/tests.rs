@@ -3,7 +3,7 @@
 use super::*;
 use crate::consumer::intake::take_in;
 use bytes::Bytes;
-use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
+use grower_protocol::batch::{BatchBuilder, HEADER_LENGTH, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, PartitionId};
 
@@ -13,7 +13,7 @@ fn place(partition: u32) -> TopicPartition {
 
 /// Partitions 0, 1, .. of which each has that many records at hand, three to a batch.
 fn shared(records: &[u32], on_damage: OnDamage) -> Shared {
-    let shared = Shared::new(on_damage);
+    let shared = Shared::new(on_damage, std::sync::Arc::new(|_| OnGap::Continue), 16 << 20);
     for (partition, count) in (0..).zip(records) {
         let mut shelf = shared.lock();
         shelf.add(place(partition), TopicId::from_random([1; 16]));
@@ -40,9 +40,13 @@ fn deliver(shelf: &mut Shelf, partition: u32, bytes: Vec<u8>) {
     let _ = slot.fetched(wanted, 0, take_in(Bytes::from(bytes), wanted, false), on_damage);
 }
 
+fn limits(records: usize) -> TakeLimits {
+    TakeLimits { records, bytes: usize::MAX }
+}
+
 fn take(shared: &Shared, max: usize) -> Vec<(u32, u64)> {
     let mut records = Vec::new();
-    shared.take(max, Waker::noop(), &mut records).unwrap();
+    shared.take(limits(max), Waker::noop(), &mut records).unwrap();
     records.into_iter().map(|record| (record.partition.value(), record.offset.value())).collect()
 }
 
@@ -86,7 +90,7 @@ fn an_error_comes_after_the_records_before_it_and_alone() {
     }
     assert_eq!(take(&shared, 4), [(0, 0), (0, 1), (0, 2), (1, 0)]);
     assert_eq!(take(&shared, 4), [(1, 1), (1, 2)]);
-    let error = shared.take(4, Waker::noop(), &mut Vec::new()).unwrap_err();
+    let error = shared.take(limits(4), Waker::noop(), &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ConsumeError::Damaged { offsets, .. } if offsets == (Offset::new(3)..Offset::new(6))));
     assert_eq!(take(&shared, 4), []);
 }
@@ -134,4 +138,123 @@ fn what_was_asked_for_before_a_seek_is_not_taken_in() {
     assert!(shared.with(&place(0), version, |_, _| ()).is_none());
     deliver(&mut shared.lock(), 0, batches(30, 3));
     assert_eq!(take(&shared, 1), [(0, 30)]);
+}
+
+/// The partition's records and gaps, in the order in which a reader gets them one at a time.
+fn read_with_gaps(shared: &Shared, gaps: &Mutex<Vec<Gap>>) -> Vec<String> {
+    let mut story = Vec::new();
+    loop {
+        let mut records = Vec::new();
+        shared.take(limits(1), Waker::noop(), &mut records).unwrap();
+        story.extend(gaps.lock().drain(..).map(|gap| format!("{}..{} gone", gap.offsets.start, gap.offsets.end)));
+        match records.pop() {
+            Some(record) => story.push(record.offset.to_string()),
+            None => return story,
+        }
+    }
+}
+
+fn shared_with_gaps(on_gap: OnGap) -> (Shared, std::sync::Arc<Mutex<Vec<Gap>>>) {
+    let gaps = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let told = gaps.clone();
+    let rule = move |gap: &Gap| {
+        told.lock().push(gap.clone());
+        on_gap
+    };
+    let shared = Shared::new(OnDamage::Fail, std::sync::Arc::new(rule), 16 << 20);
+    let mut shelf = shared.lock();
+    shelf.add(place(0), TopicId::from_random([1; 16]));
+    shelf.seek(&place(0), Offset::ZERO).unwrap();
+    deliver(&mut shelf, 0, batches(0, 3));
+    drop(shelf);
+    (shared, gaps)
+}
+
+#[test]
+fn a_reader_overtaken_by_retention_gets_what_is_held_and_then_the_exact_gap() {
+    let (shared, gaps) = shared_with_gaps(OnGap::Continue);
+    {
+        let mut shelf = shared.lock();
+        let slot = shelf.slot(&place(0)).unwrap();
+        slot.dropped_up_to(Offset::new(3), Offset::new(6));
+        slot.dropped_up_to(Offset::new(6), Offset::new(9)); // Retention is faster than the next fetch.
+        assert_eq!(slot.fetch_from, Offset::new(9));
+        deliver(&mut shelf, 0, batches(9, 3));
+    }
+    assert_eq!(read_with_gaps(&shared, &gaps), ["0", "1", "2", "3..9 gone", "9", "10", "11"]);
+}
+
+#[test]
+fn a_poll_ends_before_a_gap_and_a_reported_gap_comes_alone_and_once() {
+    let (shared, _gaps) = shared_with_gaps(OnGap::Report);
+    {
+        let mut shelf = shared.lock();
+        shelf.slot(&place(0)).unwrap().dropped_up_to(Offset::new(3), Offset::new(9));
+        deliver(&mut shelf, 0, batches(9, 3));
+    }
+    assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
+    let at = |shared: &Shared| shared.lock().slot(&place(0)).unwrap().position.value();
+    assert_eq!(at(&shared), 3, "a commit must not pass a gap that the reader does not know of");
+    let error = shared.take(limits(9), Waker::noop(), &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, ConsumeError::Gap(gap) if gap.offsets == (Offset::new(3)..Offset::new(9))));
+    assert_eq!(take(&shared, 9), [(0, 9), (0, 10), (0, 11)]);
+}
+
+#[test]
+fn records_of_a_deleted_topic_that_are_held_come_before_the_new_one() {
+    let (shared, gaps) = shared_with_gaps(OnGap::Continue);
+    let renewed = TopicId::from_random([2; 16]);
+    {
+        let mut shelf = shared.lock();
+        let slot = shelf.slot(&place(0)).unwrap();
+        slot.high_watermark = Some(Offset::new(5));
+        slot.recreated_as(renewed);
+        assert_eq!((slot.topic, slot.topic_of_position()), (renewed, None), "nothing is committed of the old one");
+        deliver(&mut shelf, 0, batches(0, 3));
+    }
+    assert_eq!(read_with_gaps(&shared, &gaps), ["0", "1", "2", "3..5 gone", "0", "1", "2"]);
+    assert_eq!(shared.lock().slot(&place(0)).unwrap().topic_of_position(), Some(renewed));
+}
+
+#[test]
+fn a_poll_ends_once_its_records_keep_as_much_memory_as_it_may() {
+    let shared = shared(&[9], OnDamage::Fail);
+    let bytes = batches(0, 3).len() - HEADER_LENGTH + 1; // More than one batch keeps, less than two.
+    let mut records = Vec::new();
+    shared.take(TakeLimits { records: 9, bytes }, Waker::noop(), &mut records).unwrap();
+    assert_eq!(records.len(), 4, "the second batch is kept as soon as one of its records is");
+    records.clear();
+    shared.take(TakeLimits { records: 9, bytes: 0 }, Waker::noop(), &mut records).unwrap();
+    assert_eq!(records.len(), 1, "a poll always gets on");
+}
+
+/// A batch of records that compress to nearly nothing.
+fn inflating_batch(base: u64, records: u32, value_bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Codec::Zstd);
+    let value = Some(Bytes::from(vec![b'a'; value_bytes]));
+    (0..records).for_each(|_| builder.push(&Record { value: value.clone(), ..Record::default() }));
+    UnplacedBatch::built(builder.build(None)).place(Offset::new(base), LeaderEpoch::new(1)).bytes().to_vec()
+}
+
+#[test]
+fn open_batches_of_many_partitions_take_a_bounded_amount_of_memory() {
+    const RECORDS: u32 = TURN as u32 * 2;
+    let max = 1 << 20;
+    let shared = Shared::new(OnDamage::Fail, std::sync::Arc::new(|_| OnGap::Continue), max);
+    let batch = inflating_batch(0, RECORDS, 400); // 400 KB and more, from a few hundred bytes.
+    for partition in 0..20 {
+        let mut shelf = shared.lock();
+        shelf.add(place(partition), TopicId::from_random([1; 16]));
+        shelf.seek(&place(partition), Offset::ZERO).unwrap();
+        deliver(&mut shelf, partition, batch.clone());
+    }
+    let mut taken = 0;
+    while !take(&shared, 100).is_empty() {
+        taken += 100;
+        let shelf = shared.lock();
+        let open: usize = shelf.slots.values().map(Slot::open_bytes).sum();
+        assert_eq!(open, shelf.open_bytes);
+        assert!(open <= max + (RECORDS as usize) * 410, "{open} bytes are open");
+    }
+    assert_eq!(taken, 20 * RECORDS);
 }

@@ -1,0 +1,61 @@
+//! What was not committed.
+
+use super::RequestError;
+use crate::record::TopicPartition;
+use grower_protocol::ids::Offset;
+use grower_protocol::message::{ErrorCode, Outcome};
+use std::fmt;
+
+/// The partitions whose offsets were not committed; never empty. All others of the same call were.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CommitError {
+    /// Each with its reason.
+    pub partitions: Vec<NotCommitted>,
+}
+
+/// An offset that was not committed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NotCommitted {
+    /// The partition.
+    pub place: TopicPartition,
+    /// The offset: the next one to read.
+    pub offset: Offset,
+    /// Why.
+    pub source: RequestError,
+}
+
+impl CommitError {
+    /// Whether the same commit may succeed later without anybody changing anything.
+    pub fn is_retriable(&self) -> bool {
+        self.partitions.iter().all(|failed| failed.source.is_retriable())
+    }
+
+    /// Whether any of these offsets may have been committed all the same.
+    pub fn outcome(&self) -> Outcome {
+        let in_doubt = self.partitions.iter().any(|failed| failed.source.outcome() == Outcome::Unknown);
+        if in_doubt { Outcome::Unknown } else { Outcome::Refused }
+    }
+
+    /// The broker's first reason, if it gave one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.partitions.iter().find_map(|failed| failed.source.code())
+    }
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
+        for (at, failed) in self.partitions.iter().take(SHOWN).enumerate() {
+            let separator = if at == 0 { "" } else { "; " };
+            write!(f, "{separator}{} at {}: {}", failed.place, failed.offset, failed.source)?;
+        }
+        match self.partitions.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more partitions"),
+        }
+    }
+}
+
+impl std::error::Error for CommitError {}
