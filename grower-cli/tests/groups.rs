@@ -4,7 +4,7 @@ mod kit;
 
 use kit::{Served, json, text, until};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::process::{Child, Stdio};
 
 #[test]
@@ -60,6 +60,45 @@ fn a_member_that_ends_gives_its_partitions_to_the_other() {
     interrupt(&second);
     assert!(second.wait().unwrap().success());
     assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "");
+}
+
+#[test]
+fn a_hand_over_prints_each_line_once() {
+    const LINES: usize = 40_000;
+    let broker = Served::start();
+    broker.ok("topic create events:2", b"");
+    let numbers: String = (0..LINES).map(|number| format!("{number}\n")).collect();
+    broker.ok("produce events --partitioner round-robin", numbers.as_bytes());
+    let mut first = broker.cli("consume events --group g").spawn().unwrap();
+    let mut printed = BufReader::new(first.stdout.take().unwrap());
+    let mut all: Vec<String> = printed.by_ref().lines().take(1_000).map(Result::unwrap).collect();
+    // It stands in the middle of printing now, for nobody takes more.
+    let mut second = broker.cli("consume events --group g").spawn().unwrap();
+    let others = BufReader::new(second.stdout.take().unwrap());
+    until("one partition is to move", || moves(&broker) || owners(&broker).len() == 2);
+    let lines =
+        |reader: BufReader<_>| std::thread::spawn(move || reader.lines().map(Result::unwrap).collect::<Vec<_>>());
+    let (rest, others) = (lines(printed), lines(others));
+    until("everything is committed", || lag(&broker) == Some(0));
+    for mut member in [first, second] {
+        interrupt(&member);
+        assert!(member.wait().unwrap().success());
+    }
+    all.extend(rest.join().unwrap().into_iter().chain(others.join().unwrap()));
+    let mut numbers: Vec<usize> = all.iter().map(|line| line.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers.len(), LINES, "{} lines were printed twice", numbers.len().saturating_sub(LINES));
+    assert!(numbers.into_iter().eq(0..LINES));
+}
+
+/// Whether a member was told to give up a partition and has not done it yet.
+fn moves(broker: &Served) -> bool {
+    let output = broker.run("group describe g --output json", b"");
+    text(&output.stdout).contains("\"giving_up\":true")
+}
+
+fn lag(broker: &Served) -> Option<u64> {
+    json(&broker.ok("group list --output json", b""))[0][0]["lag"].as_u64()
 }
 
 #[test]

@@ -165,6 +165,42 @@ fn consume_starts_where_it_is_told() {
 }
 
 #[test]
+fn an_offset_behind_the_end_is_refused_with_every_flag() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", b"0\n1\n");
+    for flags in ["", "--until-end", "--group g", "--group g --until-end", "--partition 0", "--limit 1"] {
+        let told = broker.fails(&format!("consume events --from offset:3 {flags}"), b"");
+        assert_eq!(
+            told,
+            "error: offset 3 is behind the end of events/0, which is 2: --from end waits for new records\n"
+        );
+    }
+    assert_eq!(text(&broker.ok("consume events --from offset:2 --until-end", b"")), "");
+    broker.ok("consume events --group g --until-end", b"");
+    let goes_on = "consume events --group g --from offset:3 --until-end";
+    assert_eq!(text(&broker.ok(goes_on, b"")), "", "the group has committed, so that --from does not count");
+}
+
+#[test]
+fn the_end_of_one_topic_is_not_the_end_of_the_others() {
+    let broker = Served::start();
+    broker.ok("topic create kept doomed", b"");
+    broker.ok("produce kept", b"0\n");
+    let mut reader = broker.cli("consume kept doomed").spawn().unwrap();
+    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+    let mut told = BufReader::new(reader.stderr.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "0");
+    broker.ok("topic delete doomed", b"");
+    assert_eq!(told.next().unwrap().unwrap(), "topic doomed was deleted: reading the others on");
+    broker.ok("produce kept", b"1\n");
+    assert_eq!(lines.next().unwrap().unwrap(), "1");
+    broker.ok("topic delete kept", b"");
+    assert_eq!(reader.wait().unwrap().code(), Some(1), "nothing is left to read");
+    assert!(told.any(|line| line.unwrap().contains("no topic kept")));
+}
+
+#[test]
 fn a_closed_pipe_ends_consume_without_failure() {
     let broker = Served::start();
     broker.ok("topic create events", b"");

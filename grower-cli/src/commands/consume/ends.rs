@@ -1,8 +1,8 @@
 //! `--until-end`: where each partition ended when the command began.
 
 use grower_client::ids::{Offset, PartitionId};
-use grower_client::{Client, Consumer, ConsumerRecord, OffsetSpec};
-use std::collections::BTreeMap;
+use grower_client::{Client, Consumer, ConsumerRecord, ErrorCode, OffsetSpec};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The high watermark of each partition, as it was.
 pub(super) struct Ends {
@@ -40,24 +40,43 @@ impl Ends {
         self.none_left()
     }
 
-    /// Forgets the partitions that other members of the group have read and committed; true once none is left.
+    /// Forgets the partitions that other members of the group have read and committed, and those of topics that are gone;
+    /// true once none is left.
     pub(super) async fn are_committed_by(&mut self, client: &Client, group: &str) -> anyhow::Result<bool> {
-        let Ok(description) = client.admin().describe_group(group).await else {
-            return Ok(false); // It has not joined yet.
-        };
         let topics = client.admin().metadata().await?.topics;
-        let names: BTreeMap<_, _> = topics.into_iter().flatten().map(|topic| (topic.id, topic.name)).collect();
-        for committed in description.offsets {
-            let of = names.get(&committed.topic).and_then(|name| self.of.get_mut(name.as_str()));
-            if let Some(of) = of {
-                of.retain(|partition, end| *partition != committed.partition || committed.offset < *end);
-            }
+        let there: BTreeSet<_> = topics.into_iter().flatten().map(|topic| topic.name).collect();
+        self.of.retain(|topic, _| there.iter().any(|name| name.as_str() == topic));
+        let Ok(committed) = committed(client, group).await else { return Ok(false) };
+        for (topic, of) in &mut self.of {
+            let at = |partition: &PartitionId| committed.get(&(topic.clone(), *partition));
+            of.retain(|partition, end| at(partition).is_none_or(|committed| *committed < *end));
         }
         Ok(self.none_left())
+    }
+
+    /// The topic is gone.
+    pub(super) fn forget(&mut self, topic: &str) {
+        self.of.remove(topic);
     }
 
     fn none_left(&mut self) -> bool {
         self.of.retain(|_, of| !of.is_empty());
         self.of.is_empty()
     }
+}
+
+/// What a group has committed, of topics that are there. A group that is not there has committed nothing.
+pub(super) async fn committed(client: &Client, group: &str) -> anyhow::Result<BTreeMap<(String, PartitionId), Offset>> {
+    let description = match client.admin().describe_group(group).await {
+        Ok(description) => description,
+        Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let topics = client.admin().metadata().await?.topics;
+    let names: BTreeMap<_, _> = topics.into_iter().flatten().map(|topic| (topic.id, topic.name)).collect();
+    let named = description.offsets.into_iter().filter_map(|committed| {
+        let topic = names.get(&committed.topic)?.as_str().to_owned();
+        Some(((topic, committed.partition), committed.offset))
+    });
+    Ok(named.collect())
 }

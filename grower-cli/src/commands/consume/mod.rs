@@ -1,5 +1,6 @@
 //! `consume TOPIC...`: records out.
 
+mod deleted;
 mod ends;
 mod print;
 
@@ -8,11 +9,12 @@ use crate::place_in_log::{PlaceInLog, now};
 use crate::session::{Session, interrupted};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use deleted::DeletedTopics;
 use ends::Ends;
 use grower_client::ids::PartitionId;
-use grower_client::{Client, ConsumeError, Consumer, ConsumerRecord, ErrorCode, OnDamage, StartFrom};
+use grower_client::{Client, ConsumeError, Consumer, ConsumerRecord, ErrorCode, OffsetSpec, OnDamage, StartFrom};
 use print::Printer;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -50,7 +52,8 @@ pub struct Consume {
     #[arg(long = "partition", value_name = "N")]
     partitions: Vec<u32>,
     /// Where to start: beginning, end, committed, offset:N, time:RFC3339, or time:-5m for five minutes ago [default: committed
-    /// with --group, else beginning]. With --group it counts for partitions in which the group has committed nothing yet
+    /// with --group, else beginning]. With --group it counts for partitions in which the group has committed nothing yet.
+    /// An offset before the log's start means the start; one behind the end is refused
     #[arg(long, value_name = "PLACE")]
     from: Option<PlaceInLog>,
     /// Stop after this many records
@@ -80,6 +83,7 @@ impl Consume {
         ensure!(self.limit != Some(0), "--limit 0 reads nothing");
         let client = &session.client;
         let partitions = self.read_partitions(client).await?;
+        self.check_offset(client, &partitions).await?;
         let ends = if self.until_end { Some(Ends::now(client, &partitions).await?) } else { None };
         let consumer = self.consumer(client, &partitions).await?;
         let mut reading = Reading {
@@ -87,6 +91,7 @@ impl Consume {
             group: self.group.as_deref(),
             consumer,
             printer: Printer::new(session.output, self.format.clone()),
+            deleted: DeletedTopics::none_of(&self.topics),
             ends,
             left: self.limit.unwrap_or(u64::MAX),
             looked_at: Instant::now(),
@@ -111,6 +116,26 @@ impl Consume {
             found.extend(read.into_iter().map(|partition| (topic.clone(), partition)));
         }
         Ok(found)
+    }
+
+    /// An offset that a partition has not reached is refused, whatever else was asked: waiting for it would pass over the
+    /// records that come before. It does not count where the group has committed already.
+    async fn check_offset(&self, client: &Client, partitions: &[(String, PartitionId)]) -> anyhow::Result<()> {
+        let Some(PlaceInLog::Offset(offset)) = self.from else { return Ok(()) };
+        let committed = match &self.group {
+            Some(group) => ends::committed(client, group).await?,
+            None => BTreeMap::new(),
+        };
+        let begun: Vec<_> = partitions.iter().filter(|partition| !committed.contains_key(partition)).collect();
+        let lookups = begun.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
+        for ((topic, partition), end) in begun.iter().zip(client.admin().list_offsets(lookups).await?) {
+            let end = end?.offset.unwrap_or_default();
+            ensure!(
+                offset <= end,
+                "offset {offset} is behind the end of {topic}/{partition}, which is {end}: --from end waits for new records"
+            );
+        }
+        Ok(())
     }
 
     async fn consumer(&self, client: &Client, partitions: &[(String, PartitionId)]) -> anyhow::Result<Consumer> {
@@ -150,6 +175,7 @@ struct Reading<'a> {
     group: Option<&'a str>,
     consumer: Consumer,
     printer: Printer,
+    deleted: DeletedTopics,
     ends: Option<Ends>,
     left: u64,
     looked_at: Instant,
@@ -164,12 +190,27 @@ impl Reading<'_> {
                 biased;
                 () = &mut interrupt => return Ok(()),
                 () = &mut reader_left => return Err(ReaderWentAway.into()),
-                polled = self.consumer.poll(POLL) => polled.map_err(explain)?,
+                polled = self.consumer.poll(POLL) => match polled {
+                    Ok(records) => records,
+                    Err(error) => {
+                        self.pass_over_deleted(error)?;
+                        continue;
+                    }
+                },
             };
             if let Err(error) = self.print(&records) {
                 self.give_back(&records)?; // Nobody saw them.
                 return Err(error);
             }
+        }
+        Ok(())
+    }
+
+    /// The end of one topic is not the end of the others.
+    fn pass_over_deleted(&mut self, error: ConsumeError) -> anyhow::Result<()> {
+        let topic = self.deleted.note(error).map_err(explain)?;
+        if let Some(ends) = &mut self.ends {
+            ends.forget(&topic);
         }
         Ok(())
     }
@@ -181,6 +222,7 @@ impl Reading<'_> {
                 unwanted.push(record);
                 continue;
             }
+            self.deleted.is_read(record.topic.as_str());
             self.printer.print(record)?;
             self.left -= 1;
         }
