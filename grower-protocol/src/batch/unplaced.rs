@@ -109,6 +109,11 @@ impl UnplacedBatch {
         &self.header
     }
 
+    /// The batch in memory of its own: what it was received in is free for other uses.
+    pub fn detached(self) -> Self {
+        Self { bytes: BytesMut::from(&self.bytes[..]), ..self }
+    }
+
     /// Gives the batch its offsets. Neither field is covered by the CRC.
     pub fn place(mut self, base_offset: Offset, epoch: LeaderEpoch) -> Batch {
         self.bytes[0..8].copy_from_slice(&base_offset.to_wire().to_be_bytes());

@@ -12,7 +12,7 @@ use crate::pieces::Piece;
 use crate::producers::ProducerStates;
 use crate::retention::{self, Facts};
 use crate::segment;
-use grower_protocol::batch::{Batch, UnplacedBatch};
+use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use parking_lot::RwLock;
 use std::collections::VecDeque;
@@ -140,6 +140,10 @@ impl Log for MemLog {
         }
         view.end = next_offset;
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
+    }
+
+    fn appends_at_once(&mut self, _batch: &BatchHeader, _epoch: LeaderEpoch, _now: Timestamp) -> bool {
+        true
     }
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {

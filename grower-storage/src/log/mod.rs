@@ -38,7 +38,7 @@ pub use slice::Slice;
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{DiskError, SharedFile};
 use crate::pieces::Piece;
-use grower_protocol::batch::UnplacedBatch;
+use grower_protocol::batch::{BatchHeader, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use std::ops::Range;
 
@@ -63,6 +63,10 @@ pub trait Log: Send {
     /// A batch that its producer sent before is not appended again: the answer holds the offsets it got the first time.
     /// An epoch newer than the last is begun first, as by [`Log::begin_epoch`]. `now` ages segments and producers.
     fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError>;
+
+    /// Whether appending this batch writes the batch and nothing else. If not, the append also rolls, begins an epoch or
+    /// writes down the producers, and so waits for syncs: it must not happen where others are kept waiting.
+    fn appends_at_once(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool;
 
     /// Makes it durable that a leader begins here, before its first append. An epoch already begun changes nothing.
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError>;

@@ -12,6 +12,7 @@ pub(super) const PROMISES: &[Promise] = &[
     a_segment_rolls_before_it_would_hold_too_many_records,
     a_segment_rolls_when_it_is_too_old,
     a_batch_larger_than_a_segment_gets_one_of_its_own,
+    an_append_that_happens_at_once_neither_rolls_nor_begins_an_epoch,
     a_flush_makes_durable_what_was_appended_before_it,
     a_flush_point_from_before_a_truncation_says_nothing,
     a_failed_sync_fails_the_log_for_ever,
@@ -76,6 +77,25 @@ fn a_batch_larger_than_a_segment_gets_one_of_its_own(kit: &mut Kit) {
     kit.append(&["small"]);
     assert_eq!(bases(kit), [0, 1, 2]);
     assert_eq!(kit.read(1).len(), 2);
+}
+
+fn an_append_that_happens_at_once_neither_rolls_nor_begins_an_epoch(kit: &mut Kit) {
+    let mut epoch = EPOCH;
+    for step in 0..40 {
+        if step % 13 == 12 {
+            epoch = LeaderEpoch::new(epoch.value() + 1);
+        }
+        let now = kit.now();
+        let batch = batch(&["a record of some length"], now, None);
+        let at_once = kit.log.appends_at_once(batch.header(), epoch, now);
+        let (segments, epochs) = (bases(kit).len(), kit.log.reader().end_of_epoch(epoch).map(|end| end.epoch));
+        kit.log.append(batch, epoch, now).unwrap();
+        let changed =
+            (bases(kit).len(), kit.log.reader().end_of_epoch(epoch).map(|end| end.epoch)) != (segments, epochs);
+        let in_files = !kit.log.flush_point().files.is_empty();
+        assert!(!(in_files && at_once && changed), "step {step}");
+        assert!(changed || at_once, "step {step}: nothing but the batch is written");
+    }
 }
 
 fn a_flush_makes_durable_what_was_appended_before_it(kit: &mut Kit) {

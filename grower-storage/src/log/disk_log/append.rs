@@ -37,6 +37,15 @@ impl DiskLog {
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
     }
 
+    /// Whether [`DiskLog::append_batch`] has nothing to do but write the batch. A failed log refuses at once.
+    pub(super) fn is_ready_for(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool {
+        let has_epoch = self.epochs.latest() == Some(epoch);
+        let snapshot_is_recent = self.since_snapshot < self.options.snapshot_bytes;
+        let takes = self.active.as_mut().is_some_and(|active| active.shape(now).takes(batch, &self.options));
+        let unfinished = self.roll_begun || self.unsynced_names;
+        self.failed.is_some() || has_epoch && snapshot_is_recent && takes && !unfinished
+    }
+
     /// Writes the batch, into a new segment if the system does not let this one grow; says whether one was rolled for that.
     fn write(&mut self, batch: &Batch, now: Timestamp) -> Result<bool, AppendError> {
         match self.write_to_active(batch) {

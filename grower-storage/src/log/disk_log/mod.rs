@@ -21,7 +21,7 @@ use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept};
 use crate::pieces::Piece;
 use crate::producers::ProducerStates;
 use crate::segment::{Active, Segment, ToFlush};
-use grower_protocol::batch::UnplacedBatch;
+use grower_protocol::batch::{BatchHeader, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -149,6 +149,10 @@ impl Log for DiskLog {
             AppendError::Disk(error) => self.judge(error).into(),
             error => error,
         })
+    }
+
+    fn appends_at_once(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool {
+        self.is_ready_for(batch, epoch, now)
     }
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
