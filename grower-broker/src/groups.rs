@@ -172,7 +172,7 @@ impl Groups {
 
     /// Where the log of a partition ends, for the check of commits.
     pub(crate) fn log_end(&self, topic: TopicId, partition: PartitionId) -> Option<Offset> {
-        self.topics.partition(topic, partition).ok().map(|partition| partition.span().log_end)
+        self.topics.partition(topic, partition).ok().map(|partition| partition.reader().span().end)
     }
 
     /// Refuses a topic of so many partitions if the groups that read it would take more memory than is left for them.

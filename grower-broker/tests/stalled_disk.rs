@@ -68,6 +68,150 @@ fn who_does_not_wait_for_the_disk_is_served_while_a_partition_is_created() {
     others_are_served_while(&[false]);
 }
 
+#[test]
+fn others_are_served_while_as_many_partitions_are_created_as_the_network_has_threads() {
+    others_are_served_while(&[false, false]);
+}
+
+/// What may look at a partition whose writer is at the disk, over and over and without a word of warning.
+#[test]
+fn others_are_served_while_a_roll_waits_for_the_disk_and_its_topic_is_looked_at() {
+    with_broker(async |address, faults| {
+        let mut reader = connect(address).await;
+        let read = reader.create_topic("read", 1, &[]).await;
+        reader.produce(read, Acks::All, &batch(&["before"])).await.unwrap();
+        let mut producer = connect(address).await;
+        let topic = producer.create_topic("events", 1, &[("segment.messages", "1")]).await;
+        producer.produce(topic, Acks::All, &batch(&["before"])).await.unwrap();
+        quiet(&mut reader, faults).await;
+
+        let stall = Stall::begin_with(Call::SyncDir, faults);
+        let rolling = faults.calls(Call::SyncDir);
+        send_one(&mut producer, topic, Acks::None, "during").await;
+        until(|| rolling < faults.calls(Call::SyncDir), "the roll is at the disk").await;
+        let name = TopicName::new("events").unwrap();
+        let looks = [
+            Request::DescribeTopics { topics: Some(vec![name.clone()]), segments: true },
+            Request::ListSegments { topic: name, from: None },
+            list_offset(topic, OffsetSpec::Beginning),
+            list_offset(topic, OffsetSpec::End),
+            list_offset(topic, OffsetSpec::Latest),
+        ];
+        let mut watchers = Vec::new();
+        for look in &looks {
+            let mut watcher = connect(address).await;
+            watcher.send(look, &[]).await;
+            watchers.push(watcher);
+        }
+        let appends = [Acks::None, Acks::Leader, Acks::All];
+        for acks in appends {
+            let mut rival = connect(address).await;
+            send_one(&mut rival, topic, acks, "behind").await;
+            watchers.push(rival);
+        }
+        let others = async {
+            let mut newcomer = connect(address).await;
+            assert_eq!(newcomer.values(read, 0).await, ["before"]);
+            for watcher in &mut watchers[..looks.len()] {
+                let (_, answer, _) = watcher.receive().await.unwrap();
+                assert!(!matches!(answer, Response::Failed(_)), "{answer:?}");
+            }
+        };
+        tokio::time::timeout(PATIENCE, others).await.expect("others are served");
+
+        drop(stall);
+        while producer.values(topic, 0).await.len() < 2 + appends.len() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(producer.values(topic, 0).await[..2], ["before", "during"]);
+    });
+}
+
+/// The writer is at the disk for other reasons than an append: it writes down that a quiet partition is durable.
+#[test]
+fn others_are_served_while_producers_wait_for_a_partition_that_is_written_down() {
+    with_broker(async |address, faults| {
+        let mut reader = connect(address).await;
+        let read = reader.create_topic("read", 1, &[]).await;
+        reader.produce(read, Acks::All, &batch(&["before"])).await.unwrap();
+        let mut producer = connect(address).await;
+        let topic = producer.create_topic("events", 1, &[]).await;
+        quiet(&mut reader, faults).await;
+        producer.produce(topic, Acks::All, &batch(&["0"])).await.unwrap();
+
+        let stall = Stall::begin_with(Call::SyncDir, faults); // Producers sync no directory any more.
+        let begin = faults.calls(Call::SyncDir);
+        until(|| begin < faults.calls(Call::SyncDir), "the quiet partition is written down").await;
+        let mut producers = Vec::new();
+        for _ in 0..8 {
+            let mut rival = connect(address).await;
+            send_one(&mut rival, topic, Acks::All, "behind").await;
+            producers.push(rival);
+        }
+        for number in 1..=20 {
+            send_one(&mut producer, topic, Acks::All, &number.to_string()).await;
+        }
+        let others = async {
+            let mut newcomer = connect(address).await;
+            assert_eq!(newcomer.values(read, 0).await, ["before"]);
+        };
+        tokio::time::timeout(PATIENCE, others).await.expect("others are served");
+
+        drop(stall);
+        for rival in &mut producers {
+            let (_, answer, _) = rival.receive().await.unwrap();
+            assert!(matches!(answer, Response::Produce(produced) if produced[0].is_ok()));
+        }
+        for _ in 1..=20 {
+            let (_, answer, _) = producer.receive().await.unwrap();
+            assert!(matches!(answer, Response::Produce(produced) if produced[0].is_ok()));
+        }
+        let mut stored = producer.values(topic, 0).await;
+        assert_eq!(stored.len(), 29);
+        stored.retain(|value| value != "behind");
+        assert!(
+            stored.iter().eq((0..=20).map(|n| n.to_string()).collect::<Vec<_>>().iter()),
+            "in the order sent: {stored:?}"
+        );
+    });
+}
+
+async fn until(is_so: impl Fn() -> bool, what: &str) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.expect(what);
+}
+
+/// Waits until the partitions that were written to have been written down and the disk has nothing to do.
+async fn quiet(client: &mut Raw<TcpStream>, faults: &Faults) {
+    let settle = async {
+        let mut calls = 0;
+        for still in 0.. {
+            let _ = client.ask(&Request::DescribeBroker).await;
+            tokio::time::sleep(Duration::from_millis(300)).await; // Three times what a partition has to be quiet for.
+            if calls == faults.calls(Call::SyncDir) && 0 < still {
+                return;
+            }
+            calls = faults.calls(Call::SyncDir);
+        }
+    };
+    tokio::time::timeout(PATIENCE, settle).await.expect("the disk rests");
+}
+
+async fn send_one(producer: &mut Raw<TcpStream>, topic: TopicId, acks: Acks, value: &str) {
+    let records = batch(&[value]);
+    let partition = ProducePartition { topic, partition: PARTITION, length: records.len() as u32 };
+    let produce = Produce { acks, timeout_ms: 60_000, partitions: vec![partition] };
+    producer.send(&Request::Produce(produce), &records).await;
+}
+
+fn list_offset(topic: TopicId, spec: OffsetSpec) -> Request {
+    Request::ListOffsets(ListOffsets { partitions: vec![ListOffset { topic, partition: PARTITION, spec }] })
+}
+
 /// Lets the disk stall under producers, each of a partition of its own, which has files already or does not.
 fn others_are_served_while(have_files: &[bool]) {
     with_broker(async |address, faults| {
@@ -262,11 +406,16 @@ struct Stall(Arc<AtomicBool>);
 
 impl Stall {
     fn begin(faults: &Faults) -> Self {
+        Self::begin_with(Call::Sync, faults)
+    }
+
+    /// The same for another kind of call.
+    fn begin_with(call: Call, faults: &Faults) -> Self {
         let stalled = Arc::new(AtomicBool::new(true));
-        let next = faults.calls(Call::Sync);
+        let next = faults.calls(call);
         for nth in next..next + 100 {
             let stalled = stalled.clone();
-            faults.before(Call::Sync, nth, move || {
+            faults.before(call, nth, move || {
                 while stalled.load(Ordering::Relaxed) {
                     std::thread::sleep(Duration::from_millis(5));
                 }

@@ -77,7 +77,7 @@ impl Api {
         let partitions = self.partitions_of(request);
         let gathered = loop {
             for partition in &partitions {
-                partition.notify_on_progress(&progress);
+                partition.notify_beyond(partition.high_watermark(), &progress);
             }
             let gathered = self.gather(request); // After registering: what came in between is seen here.
             if gathered.is_enough(request) {

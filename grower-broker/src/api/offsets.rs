@@ -24,7 +24,7 @@ impl Api {
         let partition = self.topics.partition(wanted.topic, wanted.partition)?;
         let at = |offset| Ok(ListedOffset { offset: Some(offset), timestamp: None });
         match wanted.spec {
-            OffsetSpec::Beginning => at(partition.span().log_start),
+            OffsetSpec::Beginning => at(partition.reader().span().start),
             OffsetSpec::End => at(partition.high_watermark()),
             OffsetSpec::AtOrAfter(timestamp) => by_time(&partition, timestamp),
             OffsetSpec::Latest => latest(&partition),

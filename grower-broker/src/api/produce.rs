@@ -1,24 +1,28 @@
 //! Appending what producers send.
 //!
 //! The batches of a request are checked outside every lock, then appended one partition after the other. With acks
-//! `all` the request leaves a waiter with each partition and is answered by whoever settles the last one.
+//! `all` the request leaves a waiter with each partition and is answered by whoever settles the last one. A partition that
+//! is busy with the disk, or has to roll, takes its batch later: the thread that serves the connection waits for neither.
 
 use super::burst::{Burst, Reply};
 use super::{Api, Call};
 use crate::metrics::Timer;
-use crate::partition::{Partition, Waiter};
+use crate::partition::{Lone, Offered, Partition, QueuedAppend, SyncPool, Waiter};
+use crate::topic::Topics;
 use bytes::BytesMut;
 use grower_protocol::batch::{BatchError, BatchHeader, ClientBatchError, ProducerStamp, UnplacedBatch};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{
     Acks, Durability, ErrorCode, Failure, Part, Produce, ProducePartition, Produced, Response,
 };
+use grower_storage::log::Appended;
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A request that waits for syncs of its partitions.
+/// A request whose answer waits for some of its partitions.
 pub(crate) struct PendingProduce {
+    acks: Acks,
     state: Mutex<Pending>,
 }
 
@@ -29,8 +33,16 @@ struct Pending {
     reply: Option<Reply>,
 }
 
+/// What became of one batch of a request.
+enum Stored {
+    /// It is in the log.
+    Written(Written),
+    /// Its partition takes it later.
+    Busy(Arc<Partition>, UnplacedBatch),
+}
+
 /// A batch that is in the log and what its ack will say.
-struct Stored {
+struct Written {
     partition: Arc<Partition>,
     produced: Produced,
     end: Offset,
@@ -58,14 +70,16 @@ impl Api {
             })
             .collect();
         drop(work);
-        match request.acks {
-            Acks::None => self.flush_later(&stored),
-            Acks::Leader => {
-                self.flush_later(&stored);
-                let parts = stored.into_iter().map(|part| part.map(|stored| stored.produced)).collect();
-                burst.answer(correlation, &Response::Produce(parts), permit);
-            }
-            Acks::All => self.await_syncs(stored, burst.reply(correlation, permit, timer), burst),
+        if request.acks == Acks::All || stored.iter().any(|part| matches!(part, Ok(Stored::Busy(..)))) {
+            let reply = burst.reply(correlation, permit, timer);
+            return self.finish_later(request.acks, stored, reply, burst);
+        }
+        for written in stored.iter().filter_map(|part| part.as_ref().ok()?.written()) {
+            self.flushers.sync_later(&written.partition);
+        }
+        if request.acks == Acks::Leader {
+            let parts = stored.iter().map(announced).collect();
+            burst.answer(correlation, &Response::Produce(parts), permit);
         }
     }
 
@@ -90,19 +104,13 @@ impl Api {
         })?;
         self.check_producer(batch.header())?;
         let records = u64::from(batch.header().record_count);
-        let appended = partition.append(batch, self.clock.steady()).map_err(|failure| self.health.explain(failure))?;
-        partition.traffic.appended(records, length);
-        if appended.rolled {
-            self.topics.look_at_retention();
-        }
-        let durability = match acks {
-            Acks::None => Durability::None,
-            Acks::Leader => Durability::Written,
-            Acks::All => partition.durability(),
-        };
-        let log_start = partition.reader().span().start;
-        let produced = Produced { base_offset: appended.base_offset, log_start, durability };
-        Ok(Stored { partition, produced, end: appended.next_offset, bytes: length })
+        Ok(match partition.offer(batch, self.clock.steady()).map_err(|failure| self.health.explain(failure))? {
+            Offered::Appended(appended) => {
+                let size = BatchSize { records, bytes: length };
+                Stored::Written(Written::new(partition, &appended, size, acks, &self.topics))
+            }
+            Offered::Busy(batch) => Stored::Busy(partition, batch),
+        })
     }
 
     /// Whoever takes an id before it is given out would be taken for its owner later: the owner's first batches for retries
@@ -115,29 +123,89 @@ impl Api {
         Err(Failure::new(ErrorCode::FencedProducer, format_args!("producer id {id} was never given out: ask for one")))
     }
 
-    fn flush_later(&self, stored: &[Part<Stored>]) {
-        for stored in stored.iter().flatten() {
-            self.flushers.sync_later(&stored.partition);
-        }
-    }
-
-    fn await_syncs(&self, stored: Vec<Part<Stored>>, reply: Reply, burst: &mut Burst) {
-        let parts =
-            stored.iter().map(|part| part.as_ref().map(|stored| stored.produced).map_err(Clone::clone)).collect();
-        let pending = Arc::new(PendingProduce { state: Mutex::new(Pending { parts, open: 1, reply: Some(reply) }) });
+    /// Answers once every partition has taken its batch and holds it as safely as was asked.
+    fn finish_later(&self, acks: Acks, stored: Vec<Part<Stored>>, reply: Reply, burst: &mut Burst) {
+        let parts = stored.iter().map(announced).collect();
+        let state = Pending { parts, open: 1, reply: Some(reply) };
+        let pending = Arc::new(PendingProduce { acks, state: Mutex::new(state) });
         for (index, stored) in stored.into_iter().enumerate() {
-            let Ok(stored) = stored else { continue };
-            if stored.partition.is_committed(stored.end) {
-                continue; // A retry of something durable, or a topic that does not wait for its disk.
+            match stored {
+                Err(_) => {}
+                Ok(Stored::Written(written)) => {
+                    if pending.must_wait(index, &written, &self.flushers) {
+                        burst.sync(&written.partition, written.bytes);
+                    }
+                }
+                Ok(Stored::Busy(partition, batch)) => self.append_later((&pending, index), &partition, batch),
             }
-            pending.state.lock().open += 1;
-            let waiter = Waiter::Produce { request: pending.clone(), index, produced: stored.produced };
-            self.flushers.wait(&stored.partition, waiter); // After the write: any later sync covers it.
-            burst.sync(&stored.partition, stored.bytes);
         }
         if pending.finish_appending() {
             send_settled(vec![pending]);
         }
+    }
+
+    /// Queues a batch. Its bytes are copied and counted: as long as it waits, the connection goes on receiving.
+    fn append_later(
+        &self,
+        (pending, index): (&Arc<PendingProduce>, usize),
+        partition: &Arc<Partition>,
+        batch: UnplacedBatch,
+    ) {
+        pending.state.lock().open += 1;
+        let header = batch.header();
+        let size = BatchSize { records: u64::from(header.record_count), bytes: header.total_length };
+        let (pending, topics) = (pending.clone(), self.topics.clone());
+        let done = move |pool: &Arc<SyncPool>, partition: &Arc<Partition>, appended: Part<Appended>| {
+            let acks = pending.acks;
+            let written = appended.map(|appended| Written::new(partition.clone(), &appended, size, acks, &topics));
+            pending.appended(index, written, pool);
+        };
+        let memory = self.memory.take(size.bytes);
+        let now = self.clock.steady();
+        let queued = QueuedAppend { batch: batch.detached(), now, memory, done: Box::new(done) };
+        self.flushers.append_later(partition, queued);
+    }
+}
+
+/// What a batch adds to its log.
+#[derive(Clone, Copy)]
+struct BatchSize {
+    records: u64,
+    bytes: usize,
+}
+
+impl Stored {
+    fn written(&self) -> Option<&Written> {
+        match self {
+            Self::Written(written) => Some(written),
+            Self::Busy(..) => None,
+        }
+    }
+}
+
+impl Written {
+    /// Takes note of an appended batch.
+    fn new(partition: Arc<Partition>, appended: &Appended, size: BatchSize, acks: Acks, topics: &Topics) -> Self {
+        partition.traffic.appended(size.records, size.bytes);
+        if appended.rolled {
+            topics.look_at_retention();
+        }
+        let durability = match acks {
+            Acks::None => Durability::None,
+            Acks::Leader | Acks::All => Durability::Written, // With acks `all`, until its marks say more.
+        };
+        let log_start = partition.reader().span().start;
+        let produced = Produced { base_offset: appended.base_offset, log_start, durability };
+        Self { partition, produced, end: appended.next_offset, bytes: size.bytes }
+    }
+}
+
+/// What is known of a partition's part of the answer before it is settled.
+fn announced(part: &Part<Stored>) -> Part<Produced> {
+    match part {
+        Ok(Stored::Written(written)) => Ok(written.produced),
+        Ok(Stored::Busy(..)) => Err(Failure::new(ErrorCode::Internal, "the batch was not appended yet")),
+        Err(failure) => Err(failure.clone()),
     }
 }
 
@@ -149,14 +217,57 @@ impl PendingProduce {
         state.close_one()
     }
 
+    /// Leaves a waiter behind if the batch is not committed and has to be; whatever is not durable is synced soon. True
+    /// if the caller has to ask for a sync.
+    fn must_wait(self: &Arc<Self>, index: usize, written: &Written, pool: &SyncPool) -> bool {
+        let Written { partition, produced, end, .. } = written;
+        if self.acks != Acks::All || partition.is_committed(*end) {
+            if !partition.is_durable(*end) {
+                pool.sync_later(partition);
+            }
+            if self.acks == Acks::All {
+                // A retry of something durable, or a topic that does not wait for its disk.
+                let durability = partition.durability(*end);
+                self.state.lock().parts[index] = Ok(Produced { durability, ..*produced });
+            }
+            return false;
+        }
+        self.state.lock().open += 1;
+        let waiter = Waiter::Produce { request: self.clone(), index, produced: *produced };
+        pool.wait(partition, *end, waiter); // After the write: any later sync covers it.
+        true
+    }
+
+    /// A queued batch was appended, or refused: by a thread of the pool, so that one may sync as it likes.
+    fn appended(self: &Arc<Self>, index: usize, written: Part<Written>, pool: &Arc<SyncPool>) {
+        match &written {
+            Ok(written) => {
+                self.state.lock().parts[index] = Ok(written.produced);
+                if self.must_wait(index, written, pool) {
+                    pool.sync(&written.partition, Lone { bytes: written.bytes, last: false });
+                }
+            }
+            Err(failure) => {
+                pool.write_refused(failure.code);
+                self.state.lock().parts[index] = Err(failure.clone());
+            }
+        }
+        if self.finish_appending() {
+            send_settled(vec![self.clone()]);
+        }
+    }
+
     fn finish_appending(&self) -> bool {
         self.state.lock().close_one()
     }
 
+    /// The answer; none for a producer that wants none.
     fn take(&self) -> Option<(Reply, Response)> {
         let mut state = self.state.lock();
+        debug_assert_eq!(state.open, 0, "a request is answered before its last partition was settled");
         let parts = std::mem::take(&mut state.parts);
-        Some((state.reply.take()?, Response::Produce(parts)))
+        let reply = state.reply.take()?;
+        (self.acks != Acks::None).then_some((reply, Response::Produce(parts)))
     }
 }
 

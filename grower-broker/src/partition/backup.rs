@@ -18,17 +18,18 @@ impl Partition {
         hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>,
     ) -> Result<(), ChangeError> {
         let _dropping = self.dropping.lock();
-        let (segments, end) = {
-            let mut tail = self.tail.lock();
+        let segments = {
+            let mut tail = self.writer.lock_slowly();
             if tail.deleted {
                 return Ok(());
             }
-            let pieces = tail.log.seal(now)?;
+            let sealed = tail.log.seal(now);
+            self.follow_log(&mut tail);
+            let pieces = sealed?;
             let (segments, small): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_of_segment);
             hold(&small)?;
-            (segments, tail.log.durable_end())
+            segments
         };
-        self.raise_high_watermark(end);
         Ok(hold(&segments)?)
     }
 }

@@ -28,7 +28,7 @@ impl Partition {
     /// A pass that is due. Nobody is kept waiting while it runs.
     pub(crate) fn compaction(&self, now: Timestamp, keys_bytes: usize) -> Option<Compaction> {
         let policy = compaction_policy(&self.config(), keys_bytes)?;
-        let tail = self.tail.lock();
+        let tail = self.writer.lock_slowly();
         if tail.deleted { None } else { tail.log.compaction(&policy, self.high_watermark(), now) }
     }
 
@@ -49,7 +49,7 @@ impl Partition {
 
     fn publish(&self, compacted: Compacted) -> Result<bool, ChangeError> {
         let _dropping = self.dropping.lock();
-        let mut tail = self.tail.lock();
+        let mut tail = self.writer.lock_slowly();
         // The directory of a deleted topic may have been moved away: what is left of the pass goes with it.
         if tail.deleted { Ok(false) } else { tail.log.publish(compacted) }
     }

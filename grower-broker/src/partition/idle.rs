@@ -112,7 +112,7 @@ impl Partition {
     /// Ends the watch if the partition has been quiet for a time: its next sync begins another.
     fn take_if_quiet(&self, time: Duration) -> bool {
         let mut commit = self.commit.lock();
-        let quiet = !commit.scheduled && commit.last_sync.is_none_or(|last| time <= last.elapsed());
+        let quiet = commit.is_resting() && commit.last_sync.is_none_or(|last| time <= last.elapsed());
         commit.watched &= !quiet;
         quiet
     }

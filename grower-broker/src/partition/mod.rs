@@ -1,39 +1,50 @@
-//! One partition on its leader: the writer's lock, the commit queue, and the high watermark.
+//! One partition on its leader: the writer's lock, the marks, and the commit queue.
 //!
-//! A short lock around the log is the partition's single writer; whoever has a batch takes it. A batch that must be
-//! fsynced before its ack leaves a waiter behind *after* its write, and a flusher's next round answers all waiters
-//! with one sync. Readers see records below the high watermark only: `log_start <= high_watermark <= log_end`.
-//! After a crash the log recovers everything up to its last completed sync; what nobody was told about may be gone.
+//! A short lock around the log is the partition's single writer; whoever has a batch takes it. How far the log is written,
+//! durable and committed are its [marks](marks), changed under that lock and published for those who only look. A batch
+//! that must be fsynced before its ack leaves a waiter behind *after* its write, and the next sync round answers all
+//! waiters that its mark covers. Readers see records below the high watermark only.
+//! After a crash the log recovers everything up to its last completed sync; what no ack vouched for may be gone.
 
 mod age;
 mod backup;
 mod commit;
 mod compaction;
+mod configure;
+mod fetches;
 mod flusher;
 mod idle;
 mod lone;
+mod marks;
 mod producers;
+mod round;
+mod sync_pool;
+mod waiters;
+mod writer;
 
 pub(crate) use commit::Waiter;
 pub(crate) use compaction::{CompactError, Shrunk};
 pub(crate) use flusher::Flushers;
 pub(crate) use lone::Lone;
+pub(crate) use sync_pool::SyncPool;
+pub(crate) use writer::{Offered, QueuedAppend};
 
-use crate::config::topic::{FlushPolicy, TopicConfig};
+use crate::config::topic::TopicConfig;
 use crate::disk_failure::code_of;
 use crate::memory::Remembered;
 use crate::metrics::Traffic;
-use crate::topic::IndexKind;
 use arc_swap::ArcSwap;
 use commit::Commit;
+use fetches::WaitingFetches;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{Durability, ErrorCode, Failure};
 use grower_storage::log::{AppendError, Appended, ChangeError, Log, LogReader, RetentionLimits};
+use marks::Marks;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Notify;
+use writer::{Tail, Writer};
 
 /// A partition that this broker leads.
 pub(crate) struct Partition {
@@ -46,24 +57,18 @@ pub(crate) struct Partition {
     /// Held by whoever drops or replaces segments, before the writer's lock: so a backup can keep them where they are while
     /// producers go on.
     dropping: Mutex<()>,
-    tail: Mutex<Tail>,
+    writer: Writer,
     reader: LogReader,
     commit: Mutex<Commit>,
-    /// The high watermark; only ever raised.
+    /// The high watermark, as the marks have it.
     high_watermark: AtomicU64,
+    /// The durable mark likewise.
+    durable_end: AtomicU64,
     config: ArcSwap<TopicConfig>,
     /// Fetches that wait for the high watermark to move.
-    fetches: Mutex<Vec<Arc<Notify>>>,
+    fetches: WaitingFetches,
     /// What clients appended and read.
     pub(crate) traffic: Traffic,
-}
-
-/// What the single writer owns.
-struct Tail {
-    log: Box<dyn Log>,
-    deleted: bool,
-    /// What its producers are remembered by.
-    producers: Remembered,
 }
 
 /// Offsets of a partition, taken together.
@@ -84,9 +89,10 @@ impl Partition {
         config: TopicConfig,
         producers: Remembered,
     ) -> Self {
-        let end = log.span().end;
+        let marks = Marks::recovered(log.span(), config.flush);
+        let end = marks.high_watermark();
         let reader = log.reader();
-        let mut tail = Tail { log, deleted: false, producers };
+        let mut tail = Tail { log, marks, deleted: false, producers };
         tail.count_producers();
         Self {
             topic,
@@ -94,34 +100,101 @@ impl Partition {
             partition,
             reader,
             dropping: Mutex::default(),
-            tail: Mutex::new(tail),
+            writer: Writer::new(tail),
             commit: Mutex::default(),
             high_watermark: AtomicU64::new(end.value()),
+            durable_end: AtomicU64::new(end.value()),
             config: ArcSwap::from_pointee(config),
             epoch,
-            fetches: Mutex::default(),
+            fetches: WaitingFetches::default(),
             traffic: Traffic::default(),
         }
     }
 
-    /// Appends a batch. It is written when this returns, and durable after the next sync round.
+    /// Appends a batch. It is written when this returns, and durable after the next sync round. May wait for the disk, so
+    /// it is not for threads of the network.
     pub(crate) fn append(&self, batch: UnplacedBatch, now: Timestamp) -> Result<Appended, Failure> {
-        let appended = {
-            let mut tail = self.tail.lock(); // Holding this is being the partition's single writer.
+        let mut tail = self.writer.lock();
+        tail.check_open()?;
+        if !tail.log.appends_at_once(batch.header(), self.epoch, now) {
+            drop(tail);
+            let mut tail = self.writer.lock_slowly();
             tail.check_open()?;
-            let appended = tail.log.append(batch, self.epoch, now).map_err(|error| self.refusal(&error))?;
-            tail.bound_producers(now);
-            appended
-        };
-        if self.config().flush == FlushPolicy::Os {
-            self.raise_high_watermark(appended.next_offset);
+            return self.append_with(&mut tail, batch, now).map(|(appended, moved)| self.announce(appended, moved));
         }
-        Ok(appended)
+        let written = self.append_with(&mut tail, batch, now);
+        drop(tail);
+        written.map(|(appended, moved)| self.announce(appended, moved))
+    }
+
+    /// Appends a batch if that takes no more than to write it, and without waiting for work that takes long. Else the batch
+    /// comes back, to be queued at once: batches of one connection stay in their order.
+    pub(crate) fn offer(&self, batch: UnplacedBatch, now: Timestamp) -> Result<Offered, Failure> {
+        let Some(mut tail) = self.writer.lock_unless_slow() else { return Ok(Offered::Busy(batch)) };
+        tail.check_open()?;
+        if !tail.log.appends_at_once(batch.header(), self.epoch, now) {
+            return Ok(Offered::Busy(batch));
+        }
+        let written = self.append_with(&mut tail, batch, now);
+        drop(tail);
+        written.map(|(appended, moved)| Offered::Appended(self.announce(appended, moved)))
+    }
+
+    /// Also says whether the high watermark moved.
+    fn append_with(&self, tail: &mut Tail, batch: UnplacedBatch, now: Timestamp) -> Result<(Appended, bool), Failure> {
+        let appended = tail.log.append(batch, self.epoch, now).map_err(|error| self.refusal(&error))?;
+        if !appended.duplicate {
+            tail.marks.appended(appended.next_offset);
+        }
+        if appended.rolled {
+            tail.marks.synced(tail.log.durable_end());
+        }
+        tail.bound_producers(now);
+        Ok((appended, self.publish_marks(tail)))
+    }
+
+    fn announce(&self, appended: Appended, moved: bool) -> Appended {
+        self.wake_fetches(moved);
+        appended
+    }
+
+    /// Shows the marks to those who only look. True if the high watermark moved: [`Partition::wake_fetches`].
+    fn publish_marks(&self, tail: &Tail) -> bool {
+        debug_assert_eq!(tail.log.span(), tail.marks.span(), "the marks are not those of the log");
+        let high_watermark = tail.marks.high_watermark().value();
+        self.durable_end.store(tail.marks.durable().value(), Ordering::Release);
+        let before = self.high_watermark.swap(high_watermark, Ordering::AcqRel);
+        debug_assert!(before <= high_watermark, "the high watermark falls from {before} to {high_watermark}");
+        before < high_watermark
+    }
+
+    /// Takes over what the log did to its ends in the course of something longer.
+    fn follow_log(&self, tail: &mut Tail) {
+        tail.marks.synced(tail.log.durable_end());
+        tail.marks.dropped(tail.log.span().start);
+        let moved = self.publish_marks(tail);
+        self.wake_fetches(moved);
+    }
+
+    fn wake_fetches(&self, moved: bool) {
+        if moved {
+            self.fetches.wake_below(self.high_watermark());
+        }
     }
 
     /// Whether the offsets before `end` are committed.
     pub(crate) fn is_committed(&self, end: Offset) -> bool {
         end <= self.high_watermark()
+    }
+
+    /// Whether the offsets before `end` are durable.
+    pub(crate) fn is_durable(&self, end: Offset) -> bool {
+        end <= self.durable_end()
+    }
+
+    /// What an ack of written records may say that end before `end`.
+    pub(crate) fn durability(&self, end: Offset) -> Durability {
+        marks::durability(end, self.durable_end())
     }
 
     /// Whether it is among those that are synced soon although nobody waits.
@@ -135,27 +208,13 @@ impl Partition {
         Offset::new(self.high_watermark.load(Ordering::Acquire))
     }
 
-    fn raise_high_watermark(&self, to: Offset) {
-        let before = self.high_watermark.fetch_max(to.value(), Ordering::AcqRel);
-        if before < to.value() {
-            for fetch in std::mem::take(&mut *self.fetches.lock()) {
-                fetch.notify_one();
-            }
-        }
-    }
-
-    /// Wakes `fetch` when the high watermark moves next. Look again after this: it may have moved before.
-    pub(crate) fn notify_on_progress(&self, fetch: &Arc<Notify>) {
-        self.fetches.lock().push(fetch.clone());
-    }
-
-    /// Forgets a fetch that was answered otherwise.
-    pub(crate) fn forget_fetch(&self, fetch: &Arc<Notify>) {
-        self.fetches.lock().retain(|waiting| !Arc::ptr_eq(waiting, fetch));
+    /// The first offset that is not known to be durable.
+    fn durable_end(&self) -> Offset {
+        Offset::new(self.durable_end.load(Ordering::Acquire))
     }
 
     fn has_waiting_fetches(&self) -> bool {
-        !self.fetches.lock().is_empty()
+        !self.fetches.is_empty()
     }
 
     pub(crate) fn reader(&self) -> &LogReader {
@@ -166,29 +225,17 @@ impl Partition {
         self.config.load_full()
     }
 
-    /// What an ack of this partition can vouch for at best.
-    pub(crate) fn durability(&self) -> Durability {
-        match self.config.load().flush {
-            FlushPolicy::Fsync => Durability::Fsynced,
-            FlushPolicy::Os => Durability::Written,
-        }
-    }
-
-    /// Takes over a changed config; the log learns of its part.
-    pub(crate) fn configure(&self, config: &TopicConfig, index: &IndexKind) {
-        self.tail.lock().log.configure(config.log_options(index));
-        self.config.store(Arc::new(config.clone()));
-    }
-
     /// This leadership's number.
     pub(crate) fn epoch(&self) -> LeaderEpoch {
         self.epoch
     }
 
+    /// Its offsets, from what readers see: nobody is waited for.
     pub(crate) fn span(&self) -> Span {
-        let tail = self.tail.lock();
-        let span = tail.log.span();
-        let high_watermark = self.high_watermark().clamp(span.start, span.end);
+        let high_watermark = self.high_watermark(); // First: the log end is at it or after it then.
+        let span = self.reader.span();
+        debug_assert!(high_watermark <= span.end, "{high_watermark} is committed and not in {span:?}");
+        let high_watermark = high_watermark.max(span.start); // A start that moved in between is committed too.
         Span { log_start: span.start, high_watermark, log_end: span.end, epoch: self.epoch }
     }
 
@@ -196,12 +243,17 @@ impl Partition {
     pub(crate) fn retain(&self, now: Timestamp) -> Result<(), ChangeError> {
         let limits = self.config().retention_limits();
         let _dropping = self.dropping.lock();
-        let mut tail = self.tail.lock();
-        if tail.deleted || limits == RetentionLimits::default() {
+        if limits == RetentionLimits::default() {
+            return Ok(());
+        }
+        let mut tail = self.writer.lock_slowly();
+        if tail.deleted {
             return Ok(());
         }
         let before = tail.log.span().start;
-        let start = tail.log.retain(now, &limits)?;
+        let retained = tail.log.retain(now, &limits);
+        self.follow_log(&mut tail);
+        let start = retained?;
         if before < start {
             tracing::info!(topic = %self.topic_name, partition = %self.partition, %before, log_start = %start, "retention dropped old records");
         }
@@ -211,33 +263,33 @@ impl Partition {
     /// Drops everything before `start`, by whoever knows that it is not needed any more.
     pub(crate) fn trim(&self, start: Offset) -> Result<(), ChangeError> {
         let _dropping = self.dropping.lock();
-        let mut tail = self.tail.lock();
-        if tail.deleted { Ok(()) } else { tail.log.trim(start) }
+        self.change_slowly(|tail| tail.log.trim(start))
     }
 
     /// Makes everything durable and lets the log write down that it is: at a clean stop.
     pub(crate) fn checkpoint(&self, now: Timestamp) -> Result<(), ChangeError> {
-        let mut tail = self.tail.lock();
+        self.change_slowly(|tail| tail.log.checkpoint(now))
+    }
+
+    /// Changes the log in a way that may take long; a deleted partition has none.
+    fn change_slowly(&self, change: impl FnOnce(&mut Tail) -> Result<(), ChangeError>) -> Result<(), ChangeError> {
+        let mut tail = self.writer.lock_slowly();
         if tail.deleted {
             return Ok(());
         }
-        tail.log.checkpoint(now)?;
-        let end = tail.log.durable_end();
-        drop(tail);
-        self.raise_high_watermark(end);
-        Ok(())
+        let changed = change(&mut tail);
+        self.follow_log(&mut tail);
+        changed
     }
 
     /// From now on the partition answers as if it had never been. Its files may be moved away.
     pub(crate) fn delete(&self) {
         let _dropping = self.dropping.lock();
-        let mut tail = self.tail.lock();
+        let mut tail = self.writer.lock_slowly();
         tail.deleted = true;
         tail.producers.set(0);
         drop(tail);
-        for fetch in std::mem::take(&mut *self.fetches.lock()) {
-            fetch.notify_one();
-        }
+        self.fetches.wake_all();
     }
 
     fn refusal(&self, error: &AppendError) -> Failure {
@@ -250,14 +302,5 @@ impl Partition {
             AppendError::Failed(_) => ErrorCode::StorageFailed,
         };
         Failure::new(code, format_args!("{}/{}: {error}", self.topic_name, self.partition))
-    }
-}
-
-impl Tail {
-    fn check_open(&self) -> Result<(), Failure> {
-        if self.deleted {
-            return Err(Failure::new(ErrorCode::UnknownTopicId, "the topic was deleted"));
-        }
-        Ok(())
     }
 }

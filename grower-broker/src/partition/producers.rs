@@ -9,7 +9,7 @@ const PRODUCER_BYTES: usize = 256;
 impl Partition {
     /// Forgets producers of which nothing was heard for longer than this.
     pub(crate) fn forget_producers(&self, now: Timestamp, silent_ms: u64) {
-        let mut tail = self.tail.lock();
+        let mut tail = self.writer.lock_slowly();
         if 0 < tail.producers.bytes() && !tail.deleted {
             tail.log.forget_producers(now, silent_ms, usize::MAX);
             tail.count_producers();

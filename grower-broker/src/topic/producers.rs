@@ -28,10 +28,16 @@ impl Topics {
                 () = stop.cancelled() => return,
             }
             self.clock.observe();
-            if look.is_multiple_of(EXPIRE_EACH) {
-                self.forget_producers(self.clock.steady(), EXPIRY_MS);
+            let topics = self.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                if look.is_multiple_of(EXPIRE_EACH) {
+                    topics.forget_producers(topics.clock.steady(), EXPIRY_MS);
+                }
+                topics.bound_producers(topics.clock.steady());
+            });
+            if looked.await.is_err() {
+                tracing::error!("looking at producers failed; it is tried again");
             }
-            self.bound_producers(self.clock.steady());
         }
     }
 

@@ -1,0 +1,98 @@
+//! Waiters in the order of the offsets they wait for.
+
+use grower_protocol::ids::Offset;
+use std::collections::VecDeque;
+
+/// Which mark a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Readers may see the records.
+    HighWatermark,
+    /// The records survive a power cut.
+    Durable,
+}
+
+/// Waiters of one partition. Each names the mark it waits for and the offset that the mark must reach, so that whatever
+/// moves a mark settles exactly those whose offset it covers.
+#[derive(Debug)]
+pub(super) struct OrderedWaiters<T> {
+    committed: VecDeque<(Offset, T)>,
+    durable: VecDeque<(Offset, T)>,
+}
+
+impl<T> Default for OrderedWaiters<T> {
+    fn default() -> Self {
+        Self { committed: VecDeque::new(), durable: VecDeque::new() }
+    }
+}
+
+impl<T> OrderedWaiters<T> {
+    /// Adds one that waits until `mark` has reached `end`. They mostly come in order.
+    pub(super) fn push(&mut self, mark: Mark, end: Offset, waiter: T) {
+        let queue = match mark {
+            Mark::HighWatermark => &mut self.committed,
+            Mark::Durable => &mut self.durable,
+        };
+        let at = match queue.back() {
+            Some((last, _)) if end < *last => queue.partition_point(|(other, _)| *other <= end),
+            _ => queue.len(),
+        };
+        queue.insert(at, (end, waiter));
+        debug_assert!(queue.iter().is_sorted_by_key(|(end, _)| *end));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.committed.len() + self.durable.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes those whose offset is reached.
+    pub(super) fn take_covered(&mut self, high_watermark: Offset, durable: Offset) -> Vec<(Offset, T)> {
+        let covered = |queue: &VecDeque<(Offset, T)>, mark| queue.partition_point(|(end, _)| *end <= mark);
+        let committed = covered(&self.committed, high_watermark);
+        let synced = covered(&self.durable, durable);
+        self.committed.drain(..committed).chain(self.durable.drain(..synced)).collect()
+    }
+
+    /// Takes all: what they wait for will not come.
+    pub(super) fn take_all(&mut self) -> Vec<(Offset, T)> {
+        self.take_covered(Offset::MAX, Offset::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Of a plain list, each mark takes those that wait for it and for no more than it.
+        #[test]
+        fn a_mark_settles_exactly_those_whose_offset_it_covers(
+            pushed in prop::collection::vec((any::<bool>(), 0u64..20), 0..30),
+            marks in prop::collection::vec((0u64..25, 0u64..25), 1..6),
+        ) {
+            let mut waiters = OrderedWaiters::default();
+            let mut list: Vec<(usize, bool, u64)> = Vec::new();
+            for (id, (durable, end)) in pushed.into_iter().enumerate() {
+                let mark = if durable { Mark::Durable } else { Mark::HighWatermark };
+                waiters.push(mark, Offset::new(end), id);
+                list.push((id, durable, end));
+            }
+            for (high_watermark, durable) in marks {
+                let taken = waiters.take_covered(Offset::new(high_watermark), Offset::new(durable));
+                let mut taken: Vec<_> = taken.into_iter().map(|(_, id)| id).collect();
+                taken.sort_unstable();
+                let covered = |(_, by_durable, end): &(usize, bool, u64)| {
+                    *end <= if *by_durable { durable } else { high_watermark }
+                };
+                let expected: Vec<_> = list.extract_if(.., |waiter| covered(waiter)).map(|(id, ..)| id).collect();
+                prop_assert_eq!(taken, expected);
+                prop_assert_eq!(waiters.len(), list.len());
+            }
+        }
+    }
+}
