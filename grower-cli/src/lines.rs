@@ -49,12 +49,6 @@ impl Splitter {
         Self { unread: BytesMut::new(), scanned: 0, dropped: 0, limit, number: 1, start }
     }
 
-    /// Goes on with another source at its byte `start`; line numbers run on. What is unfinished is forgotten: [`Self::finish`] first.
-    pub(crate) fn restart(&mut self, start: u64) {
-        let (number, limit) = (self.number, self.limit);
-        *self = Self { number, ..Self::new(start, limit) };
-    }
-
     /// Takes what the source has to give; 0 is its end.
     pub(crate) fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
         let before = self.unread.len();

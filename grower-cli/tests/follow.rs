@@ -2,11 +2,14 @@
 
 mod kit;
 
-use kit::{Served, text, until};
+use grower_storage::disk::Call;
+use kit::{Served, json, text, until};
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write, pipe};
 use std::path::Path;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn append(path: &Path, text: &str) {
     OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
@@ -14,6 +17,11 @@ fn append(path: &Path, text: &str) {
 
 fn follow(broker: &Served) -> Child {
     broker.cli(&format!("produce events {} --follow", broker.path("app.log").display())).spawn().unwrap()
+}
+
+fn kill(mut follower: Child) {
+    follower.kill().unwrap();
+    follower.wait().unwrap();
 }
 
 fn lines(range: std::ops::Range<u32>) -> String {
@@ -89,4 +97,158 @@ fn a_second_follower_of_the_same_file_is_refused() {
     assert!(text(&second.stderr).contains("another grower-cli follows"), "{}", text(&second.stderr));
     first.kill().unwrap();
     first.wait().unwrap();
+}
+
+#[test]
+fn of_followers_started_at_once_one_follows_and_the_others_say_why_not() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    append(&broker.path("app.log"), &lines(0..3));
+    let mut followers: Vec<Child> = (0..4).map(|_| follow(&broker)).collect();
+    until("three refusals", || followers.iter_mut().filter_map(|follower| follower.try_wait().unwrap()).count() == 3);
+    until("all lines", || arrived(&broker) == 3);
+    for mut follower in followers {
+        if follower.try_wait().unwrap().is_none() {
+            kill(follower);
+            continue;
+        }
+        let output = follower.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("another grower-cli follows"), "{}", text(&output.stderr));
+    }
+    assert_eq!(text(&broker.read("events")), lines(0..3));
+}
+
+/// Lets every sync wait until the test ends it.
+struct StalledSyncs(Arc<AtomicBool>);
+
+impl StalledSyncs {
+    fn begin(faults: &grower_storage::disk::Faults) -> Self {
+        let stalled = Arc::new(AtomicBool::new(true));
+        let next = faults.calls(Call::Sync);
+        for nth in next..next + 100 {
+            let stalled = stalled.clone();
+            faults.before(Call::Sync, nth, move || {
+                while stalled.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+            });
+        }
+        Self(stalled)
+    }
+}
+
+impl Drop for StalledSyncs {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn lines_that_a_killed_follower_sent_and_the_broker_has_not_committed_are_not_sent_again() {
+    let (broker, faults) = Served::with_faults();
+    let log = broker.path("app.log");
+    broker.ok("topic create events", b"");
+    append(&log, &lines(0..1));
+    let first = follow(&broker);
+    until("the first line", || arrived(&broker) == 1);
+    let stall = StalledSyncs::begin(&faults);
+    append(&log, &lines(1..2));
+    until("an append that waits for its sync", || appended(&broker) == 2);
+    kill(first);
+    let second = follow(&broker);
+    append(&log, &lines(2..3));
+    until("its successor", || is_locked(&note(&broker)));
+    for _ in 0..20 {
+        assert_eq!(appended(&broker), 2, "the successor waits for what is not committed");
+    }
+    drop(stall);
+    until("all lines", || 3 <= arrived(&broker));
+    kill(second);
+    assert_eq!(text(&broker.read("events")), lines(0..3));
+}
+
+fn appended(broker: &Served) -> u64 {
+    let topic = &json(&broker.ok("topic describe events --output json", b""))[0];
+    topic["partitions"][0]["log_end"].as_u64().unwrap()
+}
+
+fn note(broker: &Served) -> std::path::PathBuf {
+    broker.path("app.log.events.grower-place")
+}
+
+fn is_locked(path: &Path) -> bool {
+    fs::File::open(path).unwrap().try_lock().is_err()
+}
+
+#[test]
+fn a_follower_waits_for_its_file_and_for_its_folder() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    let log = broker.path("later/app.log");
+    let mut follower = broker.cli(&format!("produce events {} --follow", log.display())).spawn().unwrap();
+    let mut told = BufReader::new(follower.stderr.take().unwrap()).lines();
+    assert!(told.next().unwrap().unwrap().contains("no such folder"));
+    fs::create_dir(broker.path("later")).unwrap();
+    assert!(told.next().unwrap().unwrap().contains("app.log: not there yet"));
+    append(&log, &lines(0..2));
+    until("the lines", || arrived(&broker) == 2);
+    kill(follower);
+}
+
+#[test]
+fn a_follower_whose_warnings_have_no_reader_goes_on() {
+    let broker = Served::start();
+    let log = broker.path("app.log");
+    broker.ok("topic create events", b"");
+    append(&log, "one\n");
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let command = format!("produce events {} --follow", log.display());
+    let follower = broker.cli(&command).stderr(writer).spawn().unwrap();
+    until("the first line", || arrived(&broker) == 1);
+    fs::write(&log, "quite another text\n").unwrap(); // This is warned of.
+    until("the second line", || arrived(&broker) == 2);
+    append(&log, "three\n");
+    until("the third line", || arrived(&broker) == 3);
+    kill(follower);
+    assert_eq!(text(&broker.read("events")), "one\nquite another text\nthree\n");
+}
+
+#[test]
+fn notes_can_be_kept_elsewhere_also_for_files_of_one_name() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    let follow = |folder: &str| {
+        let (log, state) = (broker.path(folder).join("app.log"), broker.path("state/of/followers"));
+        broker
+            .cli(&format!("produce events {} --follow --state-dir {}", log.display(), state.display()))
+            .spawn()
+            .unwrap()
+    };
+    for folder in ["a", "b"] {
+        fs::create_dir(broker.path(folder)).unwrap();
+        append(&broker.path(folder).join("app.log"), &format!("one of {folder}\n"));
+    }
+    let followers = [follow("a"), follow("b")];
+    until("a line of each", || arrived(&broker) == 2);
+    followers.into_iter().for_each(kill);
+    append(&broker.path("a/app.log"), "two of a\n");
+    let again = follow("a");
+    until("the next line", || arrived(&broker) == 3);
+    kill(again);
+    assert_eq!(text(&broker.read("events")).lines().filter(|line| line.ends_with("of a")).count(), 2);
+    assert_eq!(fs::read_dir(broker.path("a")).unwrap().count(), 1, "nothing is beside the file");
+}
+
+#[test]
+fn a_file_with_a_long_name_is_followed_into_a_topic_with_a_long_name() {
+    let broker = Served::start();
+    let (topic, name) = ("t".repeat(200), "x".repeat(250));
+    broker.ok(&format!("topic create {topic}"), b"");
+    append(&broker.path(&name), "one\n");
+    let command = format!("produce {topic} {} --follow", broker.path(&name).display());
+    let follower = broker.cli(&command).spawn().unwrap();
+    until("the line", || text(&broker.read(&topic)) == "one\n");
+    kill(follower);
 }

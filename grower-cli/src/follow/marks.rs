@@ -1,11 +1,12 @@
 //! The header that tells which line of a followed file a record is.
 //!
 //! A follower killed after the broker's ack and before its own note would send those lines again. So it asks the topic:
-//! records behind the offsets of its note that carry its mark are lines that have arrived.
+//! records behind the offsets of its note that carry its mark are lines that have arrived. It waits for records that the
+//! broker has appended and not yet committed when it asks.
 
 use grower_client::ids::{Offset, PartitionId};
-use grower_client::{Client, ConsumeError, ConsumerRecord, StartFrom};
-use std::collections::{BTreeMap, BTreeSet};
+use grower_client::{Client, ConsumerRecord, PartitionDescription, StartFrom};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The header's name.
@@ -40,35 +41,78 @@ impl Mark {
     }
 }
 
-/// The marks of `follower` in the records `from..ends` of each partition of a topic.
-pub(crate) async fn marks_after(
-    client: &Client,
-    topic: &str,
-    follower: &str,
-    from: &BTreeMap<PartitionId, Offset>,
-    ends: &BTreeMap<PartitionId, Offset>,
-) -> Result<BTreeSet<Mark>, ConsumeError> {
-    let mut marks = BTreeSet::new();
-    for (partition, end) in ends {
-        let start = from.get(partition).copied().unwrap_or_default();
-        if *end <= start {
-            continue;
+/// Lines that have arrived although the note does not say so, each with a checksum of its record's value.
+#[derive(Debug, Default)]
+pub(crate) struct ArrivedLines(BTreeMap<Mark, u32>);
+
+impl ArrivedLines {
+    /// Whether the line has arrived. The value is compared as well: a mark counts files, and one that nobody can read any
+    /// more may have had the number that another has now.
+    pub(crate) fn take(&mut self, mark: Mark, value: &[u8]) -> bool {
+        let has_arrived = self.0.get(&mark) == Some(&crc32fast::hash(value));
+        if has_arrived {
+            self.0.remove(&mark);
         }
-        let builder = client.consumer().assign([(topic, *partition)]).from(StartFrom::Offset(start));
+        has_arrived
+    }
+
+    /// Finds the lines of `follower` among the records from the offsets `from` to what is appended now.
+    pub(crate) async fn find(
+        client: &Client,
+        topic: &str,
+        follower: &str,
+        from: &BTreeMap<PartitionId, Offset>,
+    ) -> anyhow::Result<Self> {
+        let mut arrived = Self::default();
+        for partition in client.admin().describe_topic(topic, false).await?.partitions {
+            let start = from.get(&partition.partition).copied().unwrap_or_default().max(partition.log_start);
+            arrived.find_in(client, topic, follower, &partition, start).await?;
+        }
+        Ok(arrived)
+    }
+
+    async fn find_in(
+        &mut self,
+        client: &Client,
+        topic: &str,
+        follower: &str,
+        partition: &PartitionDescription,
+        start: Offset,
+    ) -> anyhow::Result<()> {
+        let (number, mut end) = (partition.partition, partition.log_end);
+        if end <= start {
+            return Ok(());
+        }
+        let builder = client.consumer().assign([(topic, number)]).from(StartFrom::Offset(start));
         let mut consumer = builder.build().await?;
-        while consumer.position(topic, *partition).unwrap_or(start) < *end {
-            for record in consumer.poll(Duration::from_secs(1)).await? {
-                marks.extend(Mark::of(&record, follower));
+        while consumer.position(topic, number).unwrap_or(start) < end {
+            let records = consumer.poll(Duration::from_secs(1)).await?;
+            if records.is_empty() {
+                // A broker that was restarted may have lost what it had not committed.
+                let described = client.admin().describe_topic(topic, false).await?;
+                let now = described.partitions.iter().find(|now| now.partition == number);
+                end = end.min(now.map_or(start, |now| now.log_end));
+            }
+            for record in &records {
+                let value = record.value.as_deref().unwrap_or_default();
+                self.0.extend(Mark::of(record, follower).map(|mark| (mark, crc32fast::hash(value))));
             }
         }
-        consumer.close().await?;
+        Ok(consumer.close().await?)
     }
-    Ok(marks)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_has_arrived_only_with_its_own_content() {
+        let mark = Mark { incarnation: 1, start: 0 };
+        let mut arrived = ArrivedLines([(mark, crc32fast::hash(b"one"))].into());
+        assert!(!arrived.take(mark, b"of another file with this number"));
+        assert!(arrived.take(mark, b"one") && !arrived.take(mark, b"one"));
+    }
 
     #[test]
     fn what_anybody_may_write_is_a_mark_of_ours_or_nothing() {

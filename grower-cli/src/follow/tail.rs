@@ -1,164 +1,432 @@
 //! Reads a growing file line by line, through rotation: an old file to its end first, then what took its place.
 //!
 //! Nothing here sleeps or asks the clock: [`Tail::step`] does what can be done now. A last line without newline is
-//! waited for as long as its file may still grow.
+//! waited for as long as its file may still grow. An error is never the end: it is told once, and tried again.
+//!
+//! A file that was rotated away is left once it was silent for [`FAREWELL`] and a newer one has content, because its
+//! writer may not have noticed yet. It is watched after that as well: lines that come late are read late.
 
-use super::fingerprint::{FileId, Fingerprint};
-use super::place::Place;
-use super::siblings::{self, Sibling};
-use crate::lines::{Line, Splitter};
+use super::fingerprint::{Content, FileId, Fingerprint, HEAD};
+use super::note::Note;
+use super::reader::{Look, Open, Reader};
+use super::recognise::{Recognised, RotatedAs, recognise};
+use super::surroundings::{Nearby, Surroundings, Trace};
+use super::warning::Warning;
+use crate::lines::Line;
+use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a file that was rotated away must be silent: its writer may not have noticed yet.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// A file being read.
-#[derive(Debug)]
-pub(crate) struct Open {
-    /// Counts the files in the order they are read; a file that was truncated counts anew.
-    pub(crate) incarnation: u32,
-    pub(super) file: File,
-    pub(super) id: FileId,
-}
+/// How long a file that was left and removed is watched.
+const REMOVED_WATCH: Duration = Duration::from_secs(10);
+/// How many files that were left are watched.
+pub(super) const LEFT_FILES_MAX: usize = 2;
 
 /// What a step came to.
 #[derive(Debug)]
 pub(crate) enum Step {
+    /// A file is read from this byte on.
+    Begun(Arc<Open>, u64),
     /// Lines of this file.
     Lines(Arc<Open>, Vec<Line>),
     /// Nothing new now.
     Idle,
-    /// The file is not there any more, nor a copy of it: what it held after this byte was not read.
-    Gap(u64),
+    /// Something that a person should know.
+    Warning(Warning),
 }
 
 /// Follows one path.
 pub(crate) struct Tail {
     path: PathBuf,
-    open: Arc<Open>,
-    splitter: Splitter,
-    /// What was read so far, to notice a file that was truncated and has grown again.
-    seen: Fingerprint,
-    /// Since when nothing has come although the path names another file.
-    silent_since: Option<Instant>,
-    gap: Option<u64>,
+    limit: usize,
+    /// Where an earlier run stopped, until that place is found.
+    note: Option<Note>,
+    /// The file being read; none as long as none is found.
+    current: Option<Reader>,
+    /// Files that were read and left, the newest last.
+    left: Vec<Reader>,
+    /// Files to read after the current one, opened when they were first seen so that removal cannot take them.
+    queue: VecDeque<Reader>,
+    /// Whether the current file is known to have been rotated away, so that what comes next is another.
+    is_rotated: bool,
+    warnings: VecDeque<Warning>,
+    /// When something was created or renamed beside the current file, as of the last look.
+    folder_changed: Option<(i64, i64)>,
+    /// How long the next file was at the last look.
+    next_length: u64,
+    /// The last trouble that was told.
+    trouble: Option<String>,
+    next_line: u64,
 }
 
 impl Tail {
-    /// Starts at the beginning of the file, or where `place` says, wherever that file is now. Lines may have `limit` bytes.
-    pub(crate) fn start(path: &Path, place: Option<&Place>, limit: usize) -> io::Result<Self> {
-        let Some(place) = place else {
-            return Self::at(path, Open::new(File::open(path)?, 0)?, 0, limit);
-        };
-        if let Some(file) = find(path, place)? {
-            return Self::at(path, Open::new(file, place.incarnation)?, place.offset(), limit);
+    /// Starts at the beginning of the file, or where `note` says, wherever that file is now. Lines may have `limit` bytes.
+    pub(crate) fn start(path: &Path, note: Option<Note>, limit: usize) -> Self {
+        Self {
+            path: path.to_owned(),
+            limit,
+            note: note.filter(|note| !note.is_blank()),
+            current: None,
+            left: Vec::new(),
+            queue: VecDeque::new(),
+            is_rotated: false,
+            warnings: VecDeque::new(),
+            folder_changed: None,
+            next_length: 0,
+            trouble: None,
+            next_line: 1,
         }
-        let mut tail = Self::at(path, Open::new(File::open(path)?, place.incarnation.wrapping_add(1))?, 0, limit)?;
-        tail.gap = Some(place.offset());
-        Ok(tail)
-    }
-
-    fn at(path: &Path, open: Open, offset: u64, limit: usize) -> io::Result<Self> {
-        (&open.file).seek(SeekFrom::Start(offset))?;
-        let seen = Fingerprint::take(&open.file, offset)?;
-        let splitter = Splitter::new(offset, limit);
-        Ok(Self { path: path.to_owned(), open: Arc::new(open), splitter, seen, silent_since: None, gap: None })
-    }
-
-    /// The file being read.
-    pub(crate) fn current(&self) -> &Arc<Open> {
-        &self.open
-    }
-
-    /// Where in it the first line begins that was not handed out.
-    pub(crate) fn offset(&self) -> u64 {
-        self.splitter.start()
     }
 
     /// Does what can be done now.
-    pub(crate) fn step(&mut self, now: Instant) -> io::Result<Step> {
-        if let Some(offset) = self.gap.take() {
-            return Ok(Step::Gap(offset));
+    pub(crate) fn step(&mut self, now: Instant) -> Step {
+        if let Some(warning) = self.warnings.pop_front() {
+            return Step::Warning(warning);
         }
-        if self.open.file.metadata()?.len() == self.splitter.taken() {
-            return self.at_the_end(now);
+        match self.advance(now) {
+            Ok(Step::Lines(open, mut lines)) => {
+                for line in &mut lines {
+                    line.number = self.next_line;
+                    self.next_line += 1;
+                }
+                Step::Lines(open, lines)
+            }
+            Ok(step) => {
+                self.trouble = None;
+                step
+            }
+            Err(error) => self.told_once(&error),
         }
-        if !self.seen.matches(&self.open.file) {
-            return self.leave_truncated();
-        }
-        self.splitter.read_from(&mut &self.open.file)?;
-        self.silent_since = None;
-        // An error here means that the file was truncated just now; the old fingerprint will tell, next time.
-        self.seen = Fingerprint::take(&self.open.file, self.splitter.taken()).unwrap_or(self.seen);
-        let lines = std::iter::from_fn(|| self.splitter.next_line()).collect();
-        Ok(Step::Lines(Arc::clone(&self.open), lines))
     }
 
-    fn at_the_end(&mut self, now: Instant) -> io::Result<Step> {
-        match fs::metadata(&self.path) {
-            Ok(metadata) if FileId::of(&metadata) == self.open.id => Ok(Step::Idle),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Step::Idle), // Between two renames.
-            Err(error) => Err(error),
-            Ok(_) if now.duration_since(*self.silent_since.get_or_insert(now)) < FAREWELL => Ok(Step::Idle),
-            Ok(_) => {
-                let rotated_next = siblings::successor(&self.path, &self.open.file.metadata()?)?;
-                let next = rotated_next.map_or_else(|| File::open(&self.path), Ok)?;
-                self.go_on_with(next)
+    fn told_once(&mut self, error: &io::Error) -> Step {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "not there yet".to_owned(),
+            _ => error.to_string(),
+        };
+        if self.trouble.as_ref() == Some(&why) {
+            return Step::Idle;
+        }
+        self.trouble = Some(why.clone());
+        Step::Warning(Warning::Waiting { file: self.path.clone(), why })
+    }
+
+    fn advance(&mut self, now: Instant) -> io::Result<Step> {
+        if self.current.is_none() {
+            return self.begin();
+        }
+        if self.may_be_another()?
+            && let Some(begun) = self.continue_in_copy()?
+        {
+            return Ok(begun);
+        }
+        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
+        let look = current.look(now);
+        let open = Arc::clone(&current.open);
+        let observed = self.observe(); // Also while there is much to read: a file may be gone soon.
+        match look? {
+            Look::Lines(lines) => Ok(Step::Lines(open, lines)),
+            Look::Rewritten => self.find_again(),
+            Look::Touched => Ok(Step::Warning(Warning::Touched { file: open.name().unwrap_or(self.path.clone()) })),
+            Look::Nothing => match self.late_lines(now) {
+                Some(lines) => Ok(lines),
+                None => {
+                    observed?;
+                    self.leave_if_silent(now)
+                }
+            },
+        }
+    }
+
+    /// Finds the first file to read.
+    fn begin(&mut self) -> io::Result<Step> {
+        self.queue.clear();
+        let Some(note) = self.note.clone() else {
+            let open = self.opened(&Nearby::open(self.path.clone())?)?;
+            return Ok(self.read_on(Reader::new(open, Fingerprint::EMPTY, self.limit)));
+        };
+        let trace = note.trace();
+        let surroundings = Surroundings::survey(&self.path, &trace, &[])?;
+        match recognise(&surroundings.candidates, trace.seen.is_strong()) {
+            Recognised::Unreadable => Err(surroundings.trouble(&trace)),
+            Recognised::Gone => {
+                self.queue_successors(&surroundings, None)?;
+                self.queue_path()?;
+                self.tell_gone(&surroundings, &trace, true);
+                self.note = None;
+                self.next_file(note.incarnation)
+            }
+            found @ (Recognised::Itself(at) | Recognised::Copy(at) | Recognised::Replacement(at)) => {
+                let (file, id) = (surroundings.files[at].readable()?, surroundings.files[at].id);
+                self.tell_found(found, &surroundings, &trace);
+                self.is_rotated = matches!(found, Recognised::Copy(_));
+                self.left = note.left_files(&surroundings, id, self.limit);
+                self.note = None;
+                let older = trace.older.unwrap_or_else(|| surroundings.older_than(id));
+                let open = Open { incarnation: note.incarnation, file, id, older: Some(older), target: trace.target };
+                Ok(self.read_on(Reader::new(open, trace.seen, self.limit)))
             }
         }
     }
 
-    /// Somebody copied the file and truncated it: the copy has what we did not read.
-    fn leave_truncated(&mut self) -> io::Result<Step> {
-        let taken = self.splitter.taken();
-        let copy = if self.seen.is_telling() { find_copy(&self.path, &self.seen)? } else { None };
-        if let Some(mut copy) = copy {
-            copy.seek(SeekFrom::Start(taken))?;
-            self.open = Arc::new(Open::new(copy, self.open.incarnation)?);
-            return Ok(Step::Lines(Arc::clone(&self.open), Vec::new()));
+    fn read_on(&mut self, reader: Reader) -> Step {
+        let begun = Step::Begun(Arc::clone(&reader.open), reader.splitter.start());
+        self.current = Some(reader);
+        begun
+    }
+
+    /// Queues what has appeared at the path, and before it what was rotated away in between.
+    fn observe(&mut self) -> io::Result<()> {
+        let metadata = match fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // Between two renames.
+            metadata => metadata?,
+        };
+        let id = FileId::of(&metadata);
+        let Some(current) = &self.current else { return Ok(()) };
+        if current.open.id.is_same_file(id) || self.queue.iter().any(|queued| queued.open.id.is_same_file(id)) {
+            return Ok(());
         }
-        self.gap = self.seen.is_telling().then_some(taken);
-        self.go_on_with(File::open(&self.path)?)
+        if let Some(at) = self.left.iter().position(|left| left.open.id.is_same_file(id)) {
+            let back_again = self.left.remove(at);
+            self.queue.push_back(back_again);
+            return Ok(());
+        }
+        Nearby::open(self.path.clone())?.readable()?; // Before anything is queued: it is tried again.
+        let trace = self.queue.back().unwrap_or(current).trace();
+        let surroundings = Surroundings::survey(&self.path, &trace, &self.taken())?;
+        let rotated_as = surroundings.rotated_as(trace.id);
+        self.is_rotated |= rotated_as.is_some() || surroundings.shows_rotation();
+        self.queue_successors(&surroundings, rotated_as.as_ref())?;
+        self.queue_path()
     }
 
-    fn go_on_with(&mut self, next: File) -> io::Result<Step> {
-        let last = self.splitter.finish().into_iter().collect();
-        let next = Open::new(next, self.open.incarnation.wrapping_add(1))?;
-        self.seen = Fingerprint::take(&next.file, 0)?;
-        self.splitter.restart(0);
-        self.silent_since = None;
-        let left = std::mem::replace(&mut self.open, Arc::new(next));
-        Ok(Step::Lines(left, last))
+    fn queue_successors(&mut self, around: &Surroundings, rotated_as: Option<&RotatedAs>) -> io::Result<()> {
+        let (read, compressed) = around.successors(rotated_as);
+        for nearby in read {
+            if self.taken().iter().any(|taken| taken.is_same_file(nearby.id)) {
+                continue; // A second name of one file.
+            }
+            self.enqueue(nearby)?;
+            if rotated_as.is_none() {
+                let (path, file) = (self.path.clone(), nearby.path.clone());
+                self.warnings.push_back(Warning::UnsureSuccessor { path, file });
+            }
+        }
+        if rotated_as.is_some() {
+            let passed_over = compressed.iter().map(|nearby| Warning::Compressed { file: nearby.path.clone() });
+            self.warnings.extend(passed_over);
+        }
+        Ok(())
+    }
+
+    fn queue_path(&mut self) -> io::Result<()> {
+        self.enqueue(&Nearby::open(self.path.clone())?)
+    }
+
+    fn enqueue(&mut self, nearby: &Nearby) -> io::Result<()> {
+        let open = self.opened(nearby)?;
+        self.queue.push_back(Reader::new(open, Fingerprint::EMPTY, self.limit));
+        Ok(())
+    }
+
+    /// A file that is read from its beginning. Its turn decides the incarnation.
+    fn opened(&self, nearby: &Nearby) -> io::Result<Open> {
+        let target = fs::canonicalize(&nearby.path).ok();
+        let trace = Trace { target: target.clone(), ..Trace::none() };
+        let older = Surroundings::survey(&self.path, &trace, &[])?.older_than(nearby.id);
+        Ok(Open { incarnation: 0, file: nearby.readable()?, id: nearby.id, older: Some(older), target })
+    }
+
+    /// The files that are read, were read, or will be.
+    fn taken(&self) -> Vec<FileId> {
+        self.current.iter().chain(&self.left).chain(&self.queue).map(|reader| reader.open.id).collect()
+    }
+
+    /// Whether the current file may have been copied, truncated and written again with the same beginning since the last
+    /// look: it grew, and something was created beside it. A beginning longer than what is compared is no coincidence.
+    fn may_be_another(&mut self) -> io::Result<bool> {
+        let Some(current) = &self.current else { return Ok(false) };
+        let taken = current.splitter.taken();
+        if taken == 0 || HEAD < taken || current.open.file.metadata()?.len() <= taken {
+            return Ok(false);
+        }
+        let folder = current.open.target.as_deref().and_then(Path::parent);
+        let changed =
+            folder.and_then(|folder| fs::metadata(folder).ok()).map(|folder| (folder.mtime(), folder.mtime_nsec()));
+        Ok(std::mem::replace(&mut self.folder_changed, changed) != changed)
+    }
+
+    /// Lines that came to a file after it was left.
+    fn late_lines(&mut self, now: Instant) -> Option<Step> {
+        for at in (0..self.left.len()).rev() {
+            let left = &mut self.left[at];
+            let open = Arc::clone(&left.open);
+            match left.look(now) {
+                Ok(Look::Lines(lines)) => {
+                    let file = open.name().unwrap_or(self.path.clone());
+                    let warning = Warning::Late { file };
+                    if !lines.is_empty() && !self.warnings.contains(&warning) {
+                        self.warnings.push_back(warning);
+                    }
+                    return Some(Step::Lines(open, lines));
+                }
+                Ok(Look::Rewritten) | Err(_) => drop(self.left.remove(at)),
+                Ok(Look::Touched | Look::Nothing) => {
+                    let is_removed = open.file.metadata().map_or(true, |metadata| metadata.nlink() == 0);
+                    let silent = left.silent_since.map_or(Duration::ZERO, |since| now.duration_since(since));
+                    if is_removed && REMOVED_WATCH <= silent {
+                        self.left.remove(at);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn leave_if_silent(&mut self, now: Instant) -> io::Result<Step> {
+        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
+        let Some(next) = self.queue.front() else { return Ok(Step::Idle) };
+        let is_removed = current.open.file.metadata()?.nlink() == 0;
+        if self.queue.len() == 1 && next.open.file.metadata()?.len() == 0 && !is_removed {
+            current.silent_since = None; // As long as the next is empty, the writer has not changed over.
+            return Ok(Step::Idle);
+        }
+        if !self.is_rotated && is_being_copied(&current.open.file, &next.open.file, &mut self.next_length)? {
+            current.silent_since = None;
+        }
+        if now.duration_since(*current.silent_since.get_or_insert(now)) < FAREWELL {
+            return Ok(Step::Idle);
+        }
+        self.leave()
+    }
+
+    /// Goes on with the next file; at the same position, if it holds all that was read of this one.
+    fn leave(&mut self) -> io::Result<Step> {
+        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
+        if !self.is_rotated && self.queue.len() == 1 {
+            let next = &self.queue[0].open;
+            let trace = current.trace();
+            let surroundings = Surroundings::survey(&self.path, &trace, &[trace.id, next.id])?;
+            let is_replaced = trace.seen.compare(&next.file)? == Content::Same && !surroundings.shows_rotation();
+            if is_replaced {
+                current.continue_in(next.file.try_clone()?, next.id);
+                self.queue.clear();
+                let (path, offset) = (self.path.clone(), trace.seen.offset());
+                self.warnings.push_back(Warning::Replaced { path, offset });
+                return Ok(Step::Begun(Arc::clone(&current.open), current.splitter.start()));
+            }
+        }
+        let incarnation = current.open.incarnation;
+        let (open, last) = (Arc::clone(&current.open), current.splitter.finish());
+        if let Some(last) = last {
+            return Ok(Step::Lines(open, vec![last])); // And leaves with the next step.
+        }
+        self.left.extend(self.current.take());
+        if LEFT_FILES_MAX < self.left.len() {
+            self.left.remove(0);
+        }
+        self.next_file(incarnation)
+    }
+
+    /// Begins the next file of the queue.
+    fn next_file(&mut self, incarnation: u32) -> io::Result<Step> {
+        self.is_rotated = 1 < self.queue.len();
+        let Some(mut next) = self.queue.pop_front() else { return Ok(Step::Idle) };
+        if let Some(open) = Arc::get_mut(&mut next.open) {
+            open.incarnation = incarnation.wrapping_add(1);
+        }
+        Ok(self.read_on(next))
+    }
+
+    /// Goes on in the copy that rotation made of the current file, if there is one.
+    fn continue_in_copy(&mut self) -> io::Result<Option<Step>> {
+        let Some(current) = &mut self.current else { return Ok(None) };
+        let trace = current.trace();
+        let others: Vec<FileId> = self.left.iter().chain(&self.queue).map(|reader| reader.open.id).collect();
+        let surroundings = Surroundings::survey(&self.path, &trace, &others)?;
+        let found = recognise(&surroundings.candidates, trace.seen.is_strong());
+        let Recognised::Copy(at) = found else { return Ok(None) };
+        current.continue_in(surroundings.files[at].readable()?, surroundings.files[at].id);
+        let begun = Step::Begun(Arc::clone(&current.open), current.splitter.start());
+        self.is_rotated = true;
+        self.tell_found(found, &surroundings, &trace);
+        Ok(Some(begun))
+    }
+
+    /// The current file was truncated or rewritten: a copy may have what was not read.
+    fn find_again(&mut self) -> io::Result<Step> {
+        if let Some(begun) = self.continue_in_copy()? {
+            return Ok(begun);
+        }
+        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
+        let trace = current.trace();
+        let surroundings = Surroundings::survey(&self.path, &trace, &[trace.id])?;
+        let incarnation = current.open.incarnation;
+        let (open, last) = (Arc::clone(&current.open), current.splitter.finish());
+        if let Some(last) = last {
+            return Ok(Step::Lines(open, vec![last])); // And looks again with the next step.
+        }
+        self.tell_gone(&surroundings, &trace, false);
+        if self.queue.is_empty() {
+            self.queue_successors(&surroundings, None)?;
+            self.queue_path()?;
+        }
+        self.current = None;
+        self.next_file(incarnation)
+    }
+
+    fn tell_found(&mut self, found: Recognised, surroundings: &Surroundings, trace: &Trace) {
+        let (path, offset) = (self.path.clone(), trace.seen.offset());
+        match found {
+            Recognised::Replacement(_) => self.warnings.push_back(Warning::Replaced { path, offset }),
+            Recognised::Copy(at) if !trace.seen.is_strong() => {
+                let copy = surroundings.files[at].path.clone();
+                self.warnings.push_back(Warning::UnsureCopy { path, copy, offset });
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_gone(&mut self, surroundings: &Surroundings, trace: &Trace, is_gone: bool) {
+        let (path, offset) = (self.path.clone(), trace.seen.offset());
+        if offset == 0 {
+            return; // Nothing was read, so everything will be.
+        }
+        let (_, compressed) = surroundings.successors(None);
+        let compressed = compressed.into_iter().map(|nearby| nearby.path.clone()).collect();
+        self.warnings.push_back(match is_gone {
+            true => Warning::Gone { path, offset, compressed },
+            false => Warning::Rewritten { path, offset, compressed },
+        });
     }
 }
 
-impl Open {
-    fn new(file: File, incarnation: u32) -> io::Result<Self> {
-        let id = FileId::of(&file.metadata()?);
-        Ok(Self { incarnation, file, id })
+impl Reader {
+    /// What it is recognised by.
+    fn trace(&self) -> Trace {
+        let Open { id, older, target, .. } = &*self.open;
+        Trace { id: *id, seen: self.seen, older: older.clone(), target: target.clone() }
     }
 }
 
-/// The file in which `place` is: still at its path, under the name it was rotated to, or as a copy.
-fn find(path: &Path, place: &Place) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) if place.file == FileId::of(&file.metadata()?) && place.seen.matches(&file) => return Ok(Some(file)),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// Whether the next file is a beginning of the current one that grows: somebody puts a copy in its place.
+fn is_being_copied(current: &File, next: &File, length_before: &mut u64) -> io::Result<bool> {
+    let length = next.metadata()?.len();
+    let grows = std::mem::replace(length_before, length) != length;
+    if !grows || current.metadata()?.len() <= length {
+        return Ok(false);
     }
-    let siblings = Sibling::all(path)?;
-    if let Some(file) = siblings.iter().find_map(|sibling| sibling.open_if_same(place.file, &place.seen)) {
-        return Ok(Some(file));
+    match Fingerprint::take(next, length) {
+        Ok(beginning) => Ok(beginning.compare(current)? == Content::Same),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true), // Written again just now.
+        Err(error) => Err(error),
     }
-    if place.seen.is_telling() { find_copy(path, &place.seen) } else { Ok(None) }
-}
-
-fn find_copy(path: &Path, seen: &Fingerprint) -> io::Result<Option<File>> {
-    Ok(Sibling::all(path)?.iter().find_map(|sibling| sibling.open_if_alike(seen)))
 }
 
 #[cfg(test)]

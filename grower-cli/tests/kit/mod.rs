@@ -2,9 +2,11 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use grower_broker::{Broker, BrokerConfig};
+use grower_storage::disk::{FaultDisk, Faults, MemDisk};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A broker on a temporary directory.
@@ -14,13 +16,14 @@ pub(crate) struct Served {
     directory: tempfile::TempDir,
     backup_dir: Option<PathBuf>,
     memory: Option<u64>,
+    disk: Option<Arc<FaultDisk<MemDisk>>>,
 }
 
 impl Served {
     pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let mut served = Self { runtime, broker: None, directory, backup_dir: None, memory: None };
+        let mut served = Self { runtime, broker: None, directory, backup_dir: None, memory: None, disk: None };
         served.restart();
         served
     }
@@ -40,6 +43,16 @@ impl Served {
         served
     }
 
+    /// A broker on a disk in memory that fails or stalls when it is told to.
+    pub(crate) fn with_faults() -> (Self, Faults) {
+        let mut served = Self::start();
+        let disk = Arc::new(FaultDisk::new(MemDisk::default()));
+        let faults = disk.faults();
+        served.disk = Some(disk);
+        served.restart();
+        (served, faults)
+    }
+
     /// Stops the broker, if it runs, and starts it on the same files.
     pub(crate) fn restart(&mut self) {
         self.stop();
@@ -50,7 +63,11 @@ impl Served {
             ..BrokerConfig::at(self.data_dir())
         };
         config.memory = self.memory.unwrap_or(config.memory);
-        self.broker = Some(self.runtime.block_on(Broker::start(config)).unwrap());
+        let mut builder = Broker::builder(config);
+        if let Some(disk) = &self.disk {
+            builder = builder.disk(disk.clone());
+        }
+        self.broker = Some(self.runtime.block_on(builder.start()).unwrap());
     }
 
     pub(crate) fn stop(&mut self) {

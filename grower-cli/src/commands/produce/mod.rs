@@ -1,5 +1,6 @@
 //! `produce TOPIC [FILE]`: one record a line.
 
+mod following;
 mod pump;
 mod report;
 mod source;
@@ -10,6 +11,7 @@ use crate::session::Session;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
+use following::Follower;
 use grower_client::ids::PartitionId;
 use grower_client::{Acks, Codec, Partitioner, Producer, Record};
 use pump::Pump;
@@ -29,10 +31,23 @@ others go on, and the exit status is 1. It is 0 only if every line was acknowled
 Ctrl-C stops reading and waits for what was read; a second one ends at once, with exit status 1.
 
 --follow keeps reading as the file grows, like tail -F: through rotation (the old file to its end first, then the new one) \
-and truncation. Beside the file it keeps FILE.TOPIC.grower-place: up to which byte every line is acknowledged. The next \
-run goes on there, also after a crash, and also in files rotated meanwhile (FILE.1, FILE-20261121, ..; not compressed). \
-Each record gets a header `grower-follow` that names its line, by which the next run finds lines that were acknowledged \
-after the last note: nothing is sent twice. Delete the note to start over.
+and truncation. Beside the file, or in --state-dir, it keeps FILE.TOPIC.grower-place: up to which byte every line is \
+acknowledged. The next run continues there, also after a crash, and also in files rotated meanwhile (FILE.1, FILE-20261121, \
+..; not compressed ones). A second follower with the same note is refused. Delete the note to start over. A file that is not \
+there, cannot be read or is no regular file is waited for.
+
+A file is recognised by its inode and time of creation, else by its first 64 KiB and the 4 KiB before the position:
+  renamed, a new file in its place   its rest, rotations since, then the new file; lines that its writer adds late come late
+  copied, then truncated             the rest from the copy (FILE.1, ..), then the file from its beginning
+  truncated or rewritten, no copy    the file from its beginning; a warning says that lines may be missing
+  another file, the same beginning   what follows the part that was read; a warning names the file
+  another file, otherwise            the file from its beginning; a warning if the old one was not read to its end
+Whatever is not certain is named in a warning on standard error.
+
+Each record gets a header `grower-follow` that names its line. By it the next run finds lines that arrived after the last \
+note, also those that the broker has not committed yet, so that a killed follower loses nothing and its successor sends \
+nothing twice. Twice is possible only with --acks none, or if the broker is so slow that it reads requests of the killed \
+follower after those of its successor.
 
 Table form: a summary at the end. JSON: an object for each acknowledged line, in the order of lines: \
 {\"topic\",\"partition\",\"offset\",\"timestamp\",\"line\",\"durability\"}; \
@@ -42,7 +57,8 @@ system: what --acks leader gives, and topics with flush=os) or \"none\"; with --
 Examples:
   grower-cli produce events big.log --compression zstd
   printf 'user1:login\\nuser2:logout\\n' | grower-cli produce events --key-separator :
-  grower-cli produce events /var/log/syslog --follow --header host=web1"
+  grower-cli produce events /var/log/syslog --follow --header host=web1
+  grower-cli produce events /var/log/syslog --follow --state-dir ~/.local/state/grower"
 )]
 pub struct Produce {
     /// The topic
@@ -82,6 +98,9 @@ pub struct Produce {
     /// Keep reading as the file grows, through rotation, and go on where an earlier run stopped
     #[arg(long, requires = "file")]
     follow: bool,
+    /// Where --follow keeps its note of progress, instead of beside the file
+    #[arg(long, value_name = "DIR", requires = "follow")]
+    state_dir: Option<PathBuf>,
 }
 
 /// Names of partitioners.
@@ -141,10 +160,14 @@ impl Produce {
     }
 
     async fn follow(&self, session: &Session, producer: Producer, report: Report, limit: usize) -> anyhow::Result<()> {
-        let path = self.file.as_deref().context("--follow wants a file")?;
-        let follower = source::Follower::begin(&session.client, path, &self.topic, limit).await?;
-        let (source, keeper, done) = follower.start()?;
-        Pump::new(self, producer, report).keeping(keeper, done).run(source).await
+        let path = self.file.as_deref().filter(|path| path.as_os_str() != "-");
+        let path = path.context("--follow wants a file: standard input is read to its end without it")?;
+        let state_dir = self.state_dir.as_deref();
+        let Some(follower) = Follower::begin(&session.client, path, state_dir, &self.topic, limit).await? else {
+            return Ok(());
+        };
+        let (source, keeper, arrived) = follower.start()?;
+        Pump::new(self, producer, report).keeping(keeper, arrived).run(source).await
     }
 
     /// The longest line that can be a record of the topic. Fails at once if there is no such topic.

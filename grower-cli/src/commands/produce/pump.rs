@@ -3,14 +3,14 @@
 use super::Produce;
 use super::report::Report;
 use super::source::{Piece, Source};
-use crate::follow::{Keeper, Mark, Open};
+use crate::follow::{ArrivedLines, Mark, NoteError, NoteKeeper, Open};
 use crate::lines::Line;
-use crate::output::ReaderWentAway;
+use crate::output::{ReaderWentAway, stderr_line, told};
 use crate::session::interrupted;
 use anyhow::{Context, bail};
 use futures_util::FutureExt;
 use grower_client::{Delivery, ErrorCode, ProduceError, Producer};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -29,11 +29,13 @@ pub(super) struct Pump<'a> {
 
 /// What is needed beside, to follow a file.
 struct Following {
-    keeper: Keeper,
+    keeper: NoteKeeper,
     /// Lines that an earlier run has sent already.
-    arrived: BTreeSet<Mark>,
-    /// Up to where every line is done, since the note was last written.
-    done: Option<(Arc<Open>, u64)>,
+    arrived: ArrivedLines,
+    /// Up to where every line of which file is done, since the note was last written.
+    done: Vec<(Arc<Open>, u64)>,
+    /// Whether the note could not be written.
+    is_behind: bool,
 }
 
 /// A line whose fate is not told yet.
@@ -58,8 +60,8 @@ impl<'a> Pump<'a> {
     }
 
     /// Keeps a note of how far the followed file is done; lines in `arrived` are not sent again.
-    pub(super) fn keeping(mut self, keeper: Keeper, arrived: BTreeSet<Mark>) -> Self {
-        self.following = Some(Following { keeper, arrived, done: None });
+    pub(super) fn keeping(mut self, keeper: NoteKeeper, arrived: ArrivedLines) -> Self {
+        self.following = Some(Following { keeper, arrived, done: Vec::new(), is_behind: false });
         self
     }
 
@@ -87,6 +89,9 @@ impl<'a> Pump<'a> {
             self.settle(settled)?;
         }
         let follows = self.following.is_some();
+        if let Some(following) = self.following.as_mut().filter(|following| following.is_behind) {
+            following.keeper.save([])?;
+        }
         self.report.finish()?;
         if interrupted && !follows {
             bail!("interrupted: what was read is acknowledged, the rest was not read");
@@ -95,6 +100,10 @@ impl<'a> Pump<'a> {
     }
 
     async fn send(&mut self, piece: Piece) -> anyhow::Result<()> {
+        if let Some(end) = piece.begun {
+            let file = piece.file.clone();
+            self.under_way.push_back(UnderWay { number: 0, bytes: 0, end, file, fate: Fate::Arrived });
+        }
         for line in piece.lines {
             let (number, end) = (line.number, line.end);
             let bytes = line.content.as_ref().map_or(0, |bytes| bytes.len() as u64);
@@ -109,10 +118,11 @@ impl<'a> Pump<'a> {
             Ok(content) => content,
             Err(too_long) => return Ok(Fate::Refused(too_long.to_string())),
         };
+        let (_, value) = self.options.split_key(content.clone());
         let mut record = self.options.record(&self.topic, content);
         if let (Some(following), Some(file)) = (&mut self.following, file) {
             let mark = Mark { incarnation: file.incarnation, start: line.start };
-            if following.arrived.remove(&mark) {
+            if following.arrived.take(mark, &value) {
                 return Ok(Fate::Arrived);
             }
             let (name, value) = mark.header(following.keeper.follower());
@@ -163,15 +173,38 @@ impl<'a> Pump<'a> {
             (Fate::Sent(_) | Fate::Arrived, _) => {}
         }
         if let (Some(following), Some(file)) = (&mut self.following, line.file) {
-            following.done = Some((file, line.end));
+            following.done(file, line.end);
         }
         Ok(())
     }
 
     fn save(&mut self) -> anyhow::Result<()> {
-        let Some(following) = &mut self.following else { return Ok(()) };
-        let Some((file, end)) = following.done.take() else { return Ok(()) };
-        Ok(following.keeper.save(&file, end)?)
+        self.following.as_mut().map_or(Ok(()), Following::save)
+    }
+}
+
+impl Following {
+    fn done(&mut self, file: Arc<Open>, end: u64) {
+        match self.done.iter_mut().find(|(done, _)| Arc::ptr_eq(done, &file)) {
+            Some((_, before)) => *before = end,
+            None => self.done.push((file, end)),
+        }
+    }
+
+    /// A note that cannot be written now, on a full disk for example, does not end following: the marks say the same.
+    fn save(&mut self) -> anyhow::Result<()> {
+        if self.done.is_empty() {
+            return Ok(());
+        }
+        match self.keeper.save(self.done.drain(..)) {
+            Ok(()) => self.is_behind = false,
+            Err(error @ NoteError::Busy { .. }) => return Err(error.into()),
+            Err(error) if !std::mem::replace(&mut self.is_behind, true) => {
+                stderr_line(format_args!("warning: {}; it is tried again with the next acks", told(&error.into())));
+            }
+            Err(_) => {}
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,113 @@
+//! The lines of a followed file: a thread of its own looks at it again and again.
+
+use super::source::{Piece, READ_AHEAD, Source};
+use crate::follow::{ArrivedLines, Note, NoteKeeper, Step, Tail, Warning, note_path};
+use crate::output::{escaped, stderr_line};
+use crate::session::interrupted;
+use anyhow::Context;
+use grower_client::Client;
+use grower_client::ids::{Offset, PartitionId};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How often a followed file is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A file about to be followed.
+pub(super) struct Follower {
+    tail: Tail,
+    keeper: NoteKeeper,
+    /// Lines that have arrived although the last note does not say so.
+    arrived: ArrivedLines,
+}
+
+impl Follower {
+    /// Finds out where to go on; none if it was interrupted while it waited for the file's folder.
+    pub(super) async fn begin(
+        client: &Client,
+        path: &Path,
+        state_dir: Option<&Path>,
+        topic: &str,
+        limit: usize,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(note_path) = wait_for_folder(path, topic, state_dir).await? else { return Ok(None) };
+        let blank = Note::blank(new_follower(), ends(client, topic).await?);
+        let (keeper, note) = NoteKeeper::open(note_path, blank)?;
+        // Only now: the lock is ours, so no other follower adds marks of ours.
+        let arrived = match &note {
+            Some(Note { follower, next, .. }) => ArrivedLines::find(client, topic, follower, next).await?,
+            None => ArrivedLines::default(),
+        };
+        Ok(Some(Self { tail: Tail::start(path, note, limit), keeper, arrived }))
+    }
+
+    /// Starts to read.
+    pub(super) fn start(self) -> anyhow::Result<(Source, NoteKeeper, ArrivedLines)> {
+        let (sender, source) = mpsc::channel(READ_AHEAD);
+        let Self { mut tail, keeper, arrived } = self;
+        let thread = std::thread::Builder::new().name("follow".to_owned());
+        thread.spawn(move || follow(&mut tail, &sender))?;
+        Ok((source, keeper, arrived))
+    }
+}
+
+/// Reads until no one wants more.
+fn follow(tail: &mut Tail, sender: &mpsc::Sender<anyhow::Result<Piece>>) {
+    while !sender.is_closed() {
+        let piece = match tail.step(Instant::now()) {
+            Step::Begun(file, at) => Piece { lines: Vec::new(), file: Some(file), begun: Some(at) },
+            Step::Lines(file, lines) => Piece { lines, file: Some(file), begun: None },
+            Step::Warning(warning) => {
+                warn(&warning);
+                continue;
+            }
+            Step::Idle => {
+                std::thread::sleep(LOOK_EVERY);
+                continue;
+            }
+        };
+        if sender.blocking_send(Ok(piece)).is_err() {
+            return;
+        }
+    }
+}
+
+fn warn(warning: &Warning) {
+    stderr_line(format_args!("warning: {}", escaped(&warning.to_string())));
+}
+
+/// Where the note is, once there is a folder for it and for the file.
+async fn wait_for_folder(path: &Path, topic: &str, state_dir: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    if let Some(state_dir) = state_dir {
+        let made = std::fs::create_dir_all(state_dir);
+        made.with_context(|| format!("cannot make the folder of --state-dir {}", state_dir.display()))?;
+    }
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        warn(&Warning::Waiting { file: folder.to_owned(), why: "no such folder".to_owned() });
+    }
+    let mut interrupt = std::pin::pin!(interrupted());
+    while !folder.is_dir() {
+        tokio::select! {
+            () = &mut interrupt => return Ok(None),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+    let note = note_path(path, topic, state_dir);
+    note.map(Some).with_context(|| format!("cannot find the folder of {}", path.display()))
+}
+
+/// Where each partition of a topic ends.
+async fn ends(client: &Client, topic: &str) -> anyhow::Result<BTreeMap<PartitionId, Offset>> {
+    let described = client.admin().describe_topic(topic, false).await?;
+    Ok(described.partitions.iter().map(|partition| (partition.partition, partition.log_end)).collect())
+}
+
+/// A name that no other follower has.
+fn new_follower() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // Each RandomState is seeded from the operating system's randomness.
+    format!("{:016x}", std::collections::hash_map::RandomState::new().build_hasher().finish())
+}

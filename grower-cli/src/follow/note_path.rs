@@ -1,0 +1,77 @@
+//! Where the note of a followed file is: beside the file, or in a folder for notes.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The longest name that a file may have, less the `.new` of a note that is being written.
+const NAME_BYTES_MAX: usize = 255 - 4;
+/// How much of a long name is kept, for people.
+const NAME_BYTES_KEPT: usize = 100;
+
+/// The note of a file that is followed into a topic. It is beside the file, or in `state_dir`, where its name tells apart
+/// files of one name in different folders.
+pub(crate) fn note_path(followed: &Path, topic: &str, state_dir: Option<&Path>) -> io::Result<PathBuf> {
+    let name = followed.file_name().unwrap_or_default();
+    let Some(state_dir) = state_dir else {
+        let mut beside = name.to_owned();
+        beside.push(format!(".{topic}.grower-place"));
+        let fits = beside.len() <= NAME_BYTES_MAX;
+        let beside = if fits { beside } else { shortened(name.as_bytes(), &[name.as_bytes(), topic.as_bytes()]) };
+        return Ok(followed.with_file_name(beside));
+    };
+    let folder = followed.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = fs::canonicalize(folder)?;
+    Ok(state_dir.join(shortened(name.as_bytes(), &[folder.as_os_str().as_bytes(), name.as_bytes(), topic.as_bytes()])))
+}
+
+/// A name that begins like `name` and is unique for `parts`.
+fn shortened(name: &[u8], parts: &[&[u8]]) -> OsString {
+    let kept = &name[..name.len().min(NAME_BYTES_KEPT)];
+    let kept = kept.utf8_chunks().next().map_or("", |chunk| chunk.valid()); // Not in the middle of a character.
+    OsString::from_vec(format!("{kept}.{:016x}.grower-place", hash(parts)).into_bytes())
+}
+
+/// FNV-1a over the parts, each ended by a byte that no name has. The same in every version: notes are found by it.
+fn hash(parts: &[&[u8]]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.iter().chain(b"\0"));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beside(name: &str, topic: &str) -> String {
+        let path = note_path(&Path::new("/var/log").join(name), topic, None).unwrap();
+        path.strip_prefix("/var/log").unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_note_is_beside_its_file_and_named_after_both() {
+        assert_eq!(beside("app.log", "events"), "app.log.events.grower-place");
+    }
+
+    #[test]
+    fn long_names_fit_and_stay_different() {
+        let name = "\u{fc}".repeat(127);
+        let notes = [beside(&name, "a"), beside(&name, "b"), beside(&name.replacen('\u{fc}', "ue", 1), "a")];
+        assert!(notes.iter().all(|note| note.len() <= NAME_BYTES_MAX && note.ends_with(".grower-place")), "{notes:?}");
+        assert!(notes[0] != notes[1] && notes[0] != notes[2]);
+        assert_eq!(notes[0], beside(&name, "a"));
+        insta::assert_snapshot!(beside(&"x".repeat(250), "t").trim_start_matches('x'), @".1079ea8274fff3fb.grower-place");
+    }
+
+    #[test]
+    fn files_of_one_name_have_notes_of_their_own_in_a_folder_for_notes() {
+        let folders = tempfile::tempdir().unwrap();
+        let [a, b, state] = ["a", "b", "state"].map(|name| folders.path().join(name));
+        [&a, &b].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        let note = |path: &Path| note_path(path, "t", Some(&state)).unwrap();
+        assert_ne!(note(&a.join("app.log")), note(&b.join("app.log")));
+        assert_eq!(note(&a.join("app.log")), note(&a.join("../a/./app.log")));
+        assert_eq!(note(&a.join("app.log")).parent(), Some(state.as_path()));
+    }
+}

@@ -1,0 +1,154 @@
+//! Decides which file continues a followed one, and which files come after it: from facts alone, without I/O.
+//!
+//! [`recognise`] is asked after a restart, and when a followed file turns out truncated, rewritten or replaced.
+//! [`successors`] is asked when another file stands at the path. The table in [`super`] lists the situations.
+
+use super::fingerprint::Content;
+use super::rotation::{Rotation, Suffix};
+use std::cmp::Ordering;
+
+/// A file near the followed path, as far as the decisions need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) spot: Spot,
+    /// Whether it is the very file that was read: by inode, and time of creation or device.
+    pub(super) is_same_file: bool,
+    /// How its content compares with what was read; none if it cannot be read.
+    pub(super) content: Option<Content>,
+    /// Whether it was rotated away before the file that was read was begun.
+    pub(super) is_known: bool,
+    /// Whether the file at the path may lack something that this one holds beyond what was read.
+    pub(super) is_ahead_of_path: bool,
+    /// Whether it is read already, or about to be.
+    pub(super) is_taken: bool,
+}
+
+/// Where a candidate was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// At the followed path, through links.
+    Path,
+    /// Where the followed link pointed when it was last read.
+    FormerTarget,
+    /// Beside one of these, under a name that rotation gives. The number tells beside which.
+    Rotated(usize, Rotation),
+    /// Beside one of them, under another name.
+    Elsewhere,
+}
+
+/// Where a file is among the rotations of a name.
+pub(super) type RotatedAs = (usize, Suffix);
+
+/// Which file continues the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recognised {
+    /// The very file.
+    Itself(usize),
+    /// A copy that rotation made before it truncated or removed the file.
+    Copy(usize),
+    /// Another file at the path that begins with all that was read: an edited or restored file.
+    Replacement(usize),
+    /// The very file, or the path, cannot be read now.
+    Unreadable,
+    /// None.
+    Gone,
+}
+
+/// Finds the file that continues the one that was read.
+pub(super) fn recognise(candidates: &[Candidate], is_strong: bool) -> Recognised {
+    let find = |wanted: &dyn Fn(&Candidate) -> bool| candidates.iter().position(wanted);
+    let path = find(&|c| c.spot == Spot::Path);
+    let is_itself = |c: &Candidate| c.is_same_file && matches!(c.content, Some(Content::Same | Content::Unknown));
+    let itself = path.filter(|at| is_itself(&candidates[*at])).or_else(|| find(&is_itself));
+    if let Some(itself) = itself {
+        // Truncated after a copy was made, and written again with the same beginning: the copy has more.
+        let copy = oldest(candidates, |c| !c.is_same_file && c.is_ahead_of_path && is_copy(c, candidates));
+        let copy = copy.filter(|_| candidates[itself].spot == Spot::Path);
+        return copy.map_or(Recognised::Itself(itself), Recognised::Copy);
+    }
+    let has_content = |c: &Candidate| c.content == Some(Content::Same);
+    if let Some(copy) = oldest(candidates, |c| has_content(c) && c.is_ahead_of_path && is_copy(c, candidates)) {
+        return Recognised::Copy(copy);
+    }
+    if candidates.iter().any(|c| c.is_same_file && c.content.is_none()) {
+        return Recognised::Unreadable;
+    }
+    let was_rotated = candidates.iter().any(|c| c.is_ahead_of_path && is_fresh(c, candidates));
+    match path {
+        None => Recognised::Unreadable,
+        Some(path) if candidates[path].content.is_none() => Recognised::Unreadable,
+        Some(path) if has_content(&candidates[path]) && !was_rotated => Recognised::Replacement(path),
+        Some(_) => {
+            let is_unpacked = |c: &Candidate| is_strong && has_content(c) && !c.is_known && !c.is_taken;
+            oldest(candidates, is_unpacked).map_or(Recognised::Gone, Recognised::Copy)
+        }
+    }
+}
+
+/// The files to read between the one that was read and the one at the path, the first first, and those passed over
+/// because they are compressed. `rotated_as` says what became of the one that was read, if that is known.
+pub(super) fn successors(candidates: &[Candidate], rotated_as: Option<&RotatedAs>) -> (Vec<usize>, Vec<usize>) {
+    let is_later = |c: &Candidate| match (&c.spot, rotated_as) {
+        (Spot::Rotated(base, rotation), Some((own_base, own))) => {
+            base == own_base && rotation.suffix.is_newer_than(own) && !c.is_known
+        }
+        (Spot::Rotated(..), None) => is_fresh(c, candidates),
+        (Spot::FormerTarget, _) => !c.is_known,
+        _ => false,
+    };
+    let mut later: Vec<usize> =
+        (0..candidates.len()).filter(|at| is_later(&candidates[*at]) && !candidates[*at].is_taken).collect();
+    later.sort_by(|a, b| reading_order(&candidates[*a].spot, &candidates[*b].spot));
+    later.into_iter().partition(|at| !is_compressed(&candidates[*at]))
+}
+
+/// Whether it is a rotation newer than all that were there before, so that it was rotated since.
+pub(super) fn is_fresh(candidate: &Candidate, candidates: &[Candidate]) -> bool {
+    let Spot::Rotated(base, rotation) = &candidate.spot else { return false };
+    let is_older = |c: &Candidate| match &c.spot {
+        Spot::Rotated(other_base, other) if other_base == base => {
+            let is_old = c.is_known || (other.compressed && !rotation.compressed);
+            !is_old || rotation.suffix.age_order(&other.suffix).is_none_or(Ordering::is_gt)
+        }
+        _ => true,
+    };
+    // Rotation by numbers leaves no gap: a lone `.2` was put there by other means.
+    let is_next_to = |c: &Candidate| match (&c.spot, &rotation.suffix) {
+        (Spot::Rotated(other_base, other), Suffix::Number(own)) => {
+            other_base == base && other.suffix == Suffix::Number(own.saturating_sub(1))
+        }
+        _ => false,
+    };
+    let has_newer = !matches!(rotation.suffix, Suffix::Number(2..)) || candidates.iter().any(is_next_to);
+    !candidate.is_known && has_newer && candidates.iter().all(is_older)
+}
+
+fn is_copy(candidate: &Candidate, candidates: &[Candidate]) -> bool {
+    let may_have_it = matches!(candidate.content, Some(Content::Same | Content::Unknown));
+    may_have_it && !candidate.is_taken && !is_compressed(candidate) && is_fresh(candidate, candidates)
+}
+
+fn is_compressed(candidate: &Candidate) -> bool {
+    matches!(&candidate.spot, Spot::Rotated(_, rotation) if rotation.compressed)
+}
+
+/// The first in reading order of the rotations that are `wanted`.
+fn oldest(candidates: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Option<usize> {
+    let is_rotation = |c: &Candidate| matches!(c.spot, Spot::Rotated(..));
+    (0..candidates.len())
+        .filter(|at| is_rotation(&candidates[*at]) && wanted(&candidates[*at]))
+        .min_by(|a, b| reading_order(&candidates[*a].spot, &candidates[*b].spot))
+}
+
+/// Rotations first, the older before the newer, then what the link pointed to.
+fn reading_order(a: &Spot, b: &Spot) -> Ordering {
+    match (a, b) {
+        (Spot::Rotated(base_a, a), Spot::Rotated(base_b, b)) => {
+            base_a.cmp(base_b).then_with(|| a.suffix.reading_order(&b.suffix))
+        }
+        (a, b) => matches!(b, Spot::Rotated(..)).cmp(&matches!(a, Spot::Rotated(..))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Facts that a test cannot make on disk, or that a disk shows only by chance.
+
+use super::*;
+use std::ffi::OsStr;
+
+fn candidate(spot: Spot, is_same_file: bool, content: Option<Content>) -> Candidate {
+    Candidate { spot, is_same_file, content, is_known: false, is_ahead_of_path: true, is_taken: false }
+}
+
+fn rotated(name: &str, content: Content) -> Candidate {
+    let rotation = Rotation::of(OsStr::new("app.log"), OsStr::new(name)).unwrap();
+    candidate(Spot::Rotated(0, rotation), false, Some(content))
+}
+
+fn known(name: &str) -> Candidate {
+    Candidate { is_known: true, ..rotated(name, Content::Other) }
+}
+
+#[test]
+fn what_cannot_be_read_now_is_waited_for() {
+    let path = |is_same, content| candidate(Spot::Path, is_same, content);
+    assert_eq!(recognise(&[], true), Recognised::Unreadable);
+    assert_eq!(recognise(&[path(true, None)], true), Recognised::Unreadable);
+    assert_eq!(recognise(&[path(false, None)], true), Recognised::Unreadable);
+    // The file itself was rotated, and got a mode that forbids to read it.
+    let mut itself = rotated("app.log.1", Content::Other);
+    (itself.is_same_file, itself.content) = (true, None);
+    assert_eq!(recognise(&[path(false, Some(Content::Other)), itself], true), Recognised::Unreadable);
+    // What is elsewhere is read even so.
+    let moved = candidate(Spot::Elsewhere, true, Some(Content::Same));
+    assert_eq!(recognise(&[path(false, None), moved], true), Recognised::Itself(1));
+}
+
+#[test]
+fn an_inode_without_the_content_is_another_file() {
+    for content in [Content::Other, Content::Shorter] {
+        assert_eq!(recognise(&[candidate(Spot::Path, true, Some(content))], true), Recognised::Gone);
+    }
+}
+
+#[test]
+fn a_copy_is_a_rotation_that_was_not_there_before() {
+    let path = candidate(Spot::Path, true, Some(Content::Other));
+    let copy = rotated("app.log.1", Content::Same);
+    assert_eq!(recognise(&[path.clone(), copy.clone()], false), Recognised::Copy(1));
+    let before = Candidate { is_known: true, ..copy.clone() };
+    assert_eq!(recognise(&[path.clone(), before], true), Recognised::Gone);
+    let neighbour = candidate(Spot::Elsewhere, false, Some(Content::Same));
+    assert_eq!(recognise(&[path.clone(), neighbour], true), Recognised::Gone);
+    let two = [path, rotated("app.log.1", Content::Same), rotated("app.log.2", Content::Same)];
+    assert_eq!(recognise(&two, false), Recognised::Copy(2), "the older one, for the newer one comes after it");
+}
+
+#[test]
+fn a_replacement_is_believed_only_if_nothing_was_rotated() {
+    let path = candidate(Spot::Path, false, Some(Content::Same));
+    assert_eq!(recognise(std::slice::from_ref(&path), false), Recognised::Replacement(0));
+    assert_eq!(
+        recognise(&[path.clone(), known("app.log.1"), known("app.log.2.gz")], false),
+        Recognised::Replacement(0)
+    );
+    assert_eq!(
+        recognise(&[path, rotated("app.log.1.gz", Content::Other), known("app.log.2.gz")], true),
+        Recognised::Gone
+    );
+}
+
+#[test]
+fn the_order_of_names_tells_what_comes_next() {
+    let names = ["app.log.1", "app.log.2", "app.log.3.gz", "app.log.4", "app.log-20261121"];
+    let candidates: Vec<_> = names.iter().map(|name| rotated(name, Content::Other)).collect();
+    let after = |suffix| successors(&candidates, Some(&(0, suffix)));
+    assert_eq!(after(Suffix::Number(5)), (vec![3, 1, 0], vec![2]));
+    assert_eq!(after(Suffix::Number(2)), (vec![0], vec![]));
+    assert_eq!(after(Suffix::Date("20261120".to_owned())), (vec![4], vec![]));
+    // Nothing tells when `.4` was rotated: a compressed file is newer.
+    assert_eq!(successors(&candidates, None).0, [4, 1, 0]);
+}
+
+#[test]
+fn what_is_read_already_does_not_come_next() {
+    let mut taken = rotated("app.log.1", Content::Other);
+    taken.is_taken = true;
+    assert_eq!(successors(&[taken, known("app.log.2")], None), (vec![], vec![]));
+}

@@ -1,0 +1,88 @@
+//! What a person should know about a followed file. Each text names the file.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::PathBuf;
+
+/// A situation in which lines may be missing, may be sent twice, or have to be waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Warning {
+    /// The file, or one that belongs to it, is not there or cannot be read.
+    Waiting { file: PathBuf, why: String },
+    /// The file that was read is gone.
+    Gone { path: PathBuf, offset: u64, compressed: Vec<PathBuf> },
+    /// The file was truncated or rewritten.
+    Rewritten { path: PathBuf, offset: u64, compressed: Vec<PathBuf> },
+    /// Another file with the same beginning is at the path.
+    Replaced { path: PathBuf, offset: u64 },
+    /// A rotated file has so few of the bytes that were read that it may be another file's.
+    UnsureCopy { path: PathBuf, copy: PathBuf, offset: u64 },
+    /// A file is read because of its name only.
+    UnsureSuccessor { path: PathBuf, file: PathBuf },
+    /// A file that was rotated since is not read.
+    Compressed { file: PathBuf },
+    /// A file grew after a newer one was begun.
+    Late { file: PathBuf },
+    /// A file may have changed where it is not compared.
+    Touched { file: PathBuf },
+}
+
+impl Display for Warning {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting { file, why } => write!(f, "{}: {why}: waiting until it can be read", file.display()),
+            Self::Gone { path, offset, compressed } => {
+                write!(
+                    f,
+                    "{} is not the file that was read up to byte {offset}, and that one is gone: reading this one from its \
+                     beginning; what the old one held after that byte is missing",
+                    path.display()
+                )?;
+                unless_in(compressed, f)
+            }
+            Self::Rewritten { path, offset, compressed } => {
+                write!(
+                    f,
+                    "{} was truncated or rewritten after it was read up to byte {offset}: reading it from its beginning; \
+                     lines that it held after that byte are missing",
+                    path.display()
+                )?;
+                unless_in(compressed, f)
+            }
+            Self::Replaced { path, offset } => write!(
+                f,
+                "{} is another file than before and begins with the same {offset} bytes: reading on after them",
+                path.display()
+            ),
+            Self::UnsureCopy { path, copy, offset } => write!(
+                f,
+                "{} begins with the {offset} bytes that were read of {}: taken for a copy of it, and read on after them",
+                copy.display(),
+                path.display()
+            ),
+            Self::UnsureSuccessor { path, file } => write!(
+                f,
+                "{} seems to have been rotated from {} since that was read: reading it from its beginning",
+                file.display(),
+                path.display()
+            ),
+            Self::Compressed { file } => {
+                write!(f, "{} is compressed: lines in it that were not read before are missing", file.display())
+            }
+            Self::Late { file } => {
+                write!(f, "{} grew after a newer file was begun: its new lines come after newer ones", file.display())
+            }
+            Self::Touched { file } => write!(
+                f,
+                "{} was written to without growing; its beginning and its end are as before: not read again",
+                file.display()
+            ),
+        }
+    }
+}
+
+fn unless_in(compressed: &[PathBuf], f: &mut Formatter<'_>) -> fmt::Result {
+    match compressed.first() {
+        Some(file) => write!(f, "; {} is compressed and may hold them", file.display()),
+        None => Ok(()),
+    }
+}
