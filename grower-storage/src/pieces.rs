@@ -7,7 +7,7 @@
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Identity, Kept, KeptError};
-use crate::producers::Snapshot;
+use crate::producers::{PREVIOUS_NAME, Snapshot};
 use crate::recovery::{Directory, look_at_last};
 use crate::segment;
 use grower_protocol::ids::Offset;
@@ -35,8 +35,15 @@ impl Piece {
 }
 
 /// The small files that a partition may have.
-const SMALL: [&str; 6] =
-    [Identity::NAME, EpochHistory::NAME, Checkpoint::NAME, Snapshot::NAME, CompactionState::NAME, AcceptedLosses::NAME];
+const SMALL: [&str; 7] = [
+    Identity::NAME,
+    EpochHistory::NAME,
+    Checkpoint::NAME,
+    Snapshot::NAME,
+    PREVIOUS_NAME,
+    CompactionState::NAME,
+    AcceptedLosses::NAME,
+];
 
 /// The pieces of a partition that nobody has open; none if something was begun there that only opening it finishes.
 pub fn pieces_of_stopped(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<Piece>>, DiskError> {

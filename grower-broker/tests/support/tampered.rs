@@ -19,8 +19,15 @@ use tempfile::TempDir;
 const LONG: Duration = Duration::from_secs(30);
 
 /// All small files that a partition may have.
-pub(crate) const SMALL_FILES: [&str; 6] =
-    ["checkpoint", "producers.snapshot", "leader-epochs", "partition.meta", "compaction", "accepted-losses"];
+pub(crate) const SMALL_FILES: [&str; 7] = [
+    "checkpoint",
+    "producers.snapshot",
+    "producers.snapshot.previous",
+    "leader-epochs",
+    "partition.meta",
+    "compaction",
+    "accepted-losses",
+];
 
 /// Records in each partition; three segments.
 pub(crate) const RECORDS: u64 = 10;

@@ -87,7 +87,11 @@ pub(crate) fn store<T: Kept>(disk: &dyn Disk, dir: &Path, content: &T) -> Result
 
 /// Reads the file.
 pub(crate) fn load<T: Kept>(disk: &dyn Disk, dir: &Path) -> Result<T, KeptError> {
-    let path = dir.join(T::NAME);
+    load_from(disk, dir.join(T::NAME))
+}
+
+/// Reads a file of that kind which has another name.
+pub(crate) fn load_from<T: Kept>(disk: &dyn Disk, path: PathBuf) -> Result<T, KeptError> {
     let bytes = match disk.map(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.is_not_found() => return Err(KeptError::Missing(path)),

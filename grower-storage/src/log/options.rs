@@ -81,6 +81,7 @@ impl LogOptions {
             index: IndexFactory::sparse(100),
             preallocate_bytes: 0,
             index_flush_bytes: 0,
+            snapshot_bytes: 200,
             producer_expiry_ms: 10_000,
             producers_max: 4,
             ..Self::default()

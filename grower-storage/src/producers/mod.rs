@@ -8,7 +8,7 @@
 
 mod snapshot;
 
-pub(crate) use snapshot::Snapshot;
+pub(crate) use snapshot::{PREVIOUS_NAME, Snapshot, Snapshots};
 
 use grower_protocol::batch::{BatchHeader, ProducerStamp};
 use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
@@ -113,9 +113,11 @@ impl ProducerStates {
         if self.0.len() <= most {
             return;
         }
-        let mut by_age: Vec<(Timestamp, ProducerId)> = self.0.iter().map(|(id, p)| (p.seen, *id)).collect();
+        // Those that were replayed were all heard of at once; then the order of their batches counts.
+        let last_offset = |producer: &Producer| producer.batches.back().map(|batch| batch.next_offset);
+        let mut by_age: Vec<_> = self.0.iter().map(|(id, p)| (p.seen, last_offset(p), *id)).collect();
         by_age.sort_unstable();
-        for (_, id) in &by_age[..self.0.len() - most] {
+        for (.., id) in &by_age[..self.0.len() - most] {
             self.0.remove(id);
         }
     }

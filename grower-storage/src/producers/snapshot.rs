@@ -1,4 +1,8 @@
 //! `producers.snapshot`: the producers as of an offset, so that an opening need not read all headers.
+//!
+//! No snapshot is of a later offset than what was durable when it was written, so a crash never takes the records from under
+//! it. The one before it is kept as `producers.snapshot.previous`, for a log that is truncated and for a newest one that is
+//! damaged.
 
 use super::{Producer, ProducerStates, Remembered};
 use crate::kept::{Fields, Kept, Writer};
@@ -46,6 +50,26 @@ impl Kept for Snapshot {
             Some((id, Producer { epoch, seen, batches }))
         })?;
         Some(Self { offset, states: ProducerStates(producers.into_iter().collect()) })
+    }
+}
+
+/// The file name of the snapshot before the newest.
+pub(crate) const PREVIOUS_NAME: &str = "producers.snapshot.previous";
+
+/// The snapshots that a partition keeps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshots {
+    pub(crate) newest: Option<Snapshot>,
+    pub(crate) previous: Option<Snapshot>,
+    /// One of them is damaged.
+    pub(crate) damaged: bool,
+}
+
+impl Snapshots {
+    /// The latest one that is not of a later offset.
+    pub(crate) fn latest_until(self, end: Offset) -> Option<Snapshot> {
+        let fits = |snapshot: &Snapshot| snapshot.offset <= end;
+        self.newest.filter(fits).or(self.previous.filter(fits))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::compaction;
 use crate::disk::{Disk, DiskError};
 use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError};
 use crate::log::{LogOptions, LogPlace, OpenError};
+use crate::producers::{PREVIOUS_NAME, Snapshots};
 use crate::repair;
 use crate::segment::{Active, Damage, Segment};
 use grower_protocol::ids::{Offset, Timestamp};
@@ -170,7 +171,23 @@ pub(crate) fn load_or_note<T: Kept>(
     place: &LogPlace,
     report: &mut RecoveryReport,
 ) -> Result<Option<T>, OpenError> {
-    match kept::load::<T>(disk, &place.dir) {
+    noted(kept::load::<T>(disk, &place.dir), report)
+}
+
+/// What the snapshots of producers are, as far as they are sound.
+pub(crate) fn load_snapshots(
+    disk: &dyn Disk,
+    place: &LogPlace,
+    report: &mut RecoveryReport,
+) -> Result<Snapshots, OpenError> {
+    let newest = kept::load(disk, &place.dir);
+    let previous = kept::load_from(disk, place.dir.join(PREVIOUS_NAME));
+    let damaged = [&newest, &previous].iter().any(|loaded| matches!(loaded, Err(KeptError::Damaged { .. })));
+    Ok(Snapshots { newest: noted(newest, report)?, previous: noted(previous, report)?, damaged })
+}
+
+fn noted<T>(loaded: Result<T, KeptError>, report: &mut RecoveryReport) -> Result<Option<T>, OpenError> {
+    match loaded {
         Ok(content) => Ok(Some(content)),
         Err(KeptError::Missing(_)) => Ok(None),
         Err(error @ KeptError::Damaged { .. }) => {

@@ -2,23 +2,29 @@
 
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
-use crate::producers::{ProducerStates, Snapshot};
+use crate::log::{LogOptions, rules};
+use crate::producers::{ProducerStates, Snapshots};
 use crate::segment::{Extent, Mode, Segment, Step, Walk};
 use grower_protocol::batch::BatchHeader;
 use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The producers as of `end`: from their snapshot if it is sound and not from after it, and from the headers since. A producer met on the way counts as heard of `now`: forgetting it too early would let a retry in twice.
+/// The producers as of `end`: from the latest snapshot that is not of after it, and from the headers since. A producer met on
+/// the way counts as heard of `now`: forgetting it too early would let a retry in twice.
 pub(crate) fn replay_producers(
-    snapshot: Option<Snapshot>,
+    snapshots: Snapshots,
     segments: &[Arc<Segment>],
     end: Offset,
     now: Timestamp,
+    options: &LogOptions,
 ) -> Result<ProducerStates, DiskError> {
-    let mut snapshot = snapshot.filter(|snapshot| snapshot.offset <= end).unwrap_or_default();
+    let mut snapshot = snapshots.latest_until(end).unwrap_or_default();
     snapshot.states.restart(now);
-    for_each_header(segments, snapshot.offset..end, |header| snapshot.states.note(header, now))?;
+    for_each_header(segments, snapshot.offset..end, |header| {
+        snapshot.states.note(header, now);
+        rules::bound(&mut snapshot.states, now, options);
+    })?;
     Ok(snapshot.states)
 }
 

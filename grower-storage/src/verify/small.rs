@@ -4,7 +4,7 @@ use super::Finding;
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Identity, Kept, KeptError, Replacing};
-use crate::producers::Snapshot;
+use crate::producers::{PREVIOUS_NAME, Snapshot};
 use std::path::Path;
 
 /// What the small files say, as far as they are sound.
@@ -24,6 +24,8 @@ impl SmallFiles {
         let epochs: Option<EpochHistory> = read(disk, dir, true, findings)?;
         let checkpoint = read(disk, dir, false, findings)?;
         read::<Snapshot>(disk, dir, false, findings)?;
+        let previous = kept::load_from::<Snapshot>(disk, dir.join(PREVIOUS_NAME));
+        sound(previous, false, findings)?;
         let compaction: Option<CompactionState> = read(disk, dir, false, findings)?;
         let replacing = compaction.and_then(|state| state.replacing);
         let seed = identity.map(|identity| identity.witness_seed());
@@ -43,7 +45,11 @@ fn read<T: Kept>(
     required: bool,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<T>, DiskError> {
-    match kept::load::<T>(disk, dir) {
+    sound(kept::load::<T>(disk, dir), required, findings)
+}
+
+fn sound<T>(loaded: Result<T, KeptError>, required: bool, findings: &mut Vec<Finding>) -> Result<Option<T>, DiskError> {
+    match loaded {
         Ok(content) => return Ok(Some(content)),
         Err(KeptError::Disk(error)) => return Err(error),
         Err(KeptError::Missing(path)) if required => findings.push(Finding::file(path, "it is not there")),

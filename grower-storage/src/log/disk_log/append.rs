@@ -4,7 +4,6 @@ use super::{DiskLog, Log};
 use crate::disk::{DiskError, SharedFile};
 use crate::kept::DurableEnd;
 use crate::log::{AppendError, Appended, ChangeError, rules};
-use crate::producers::Snapshot;
 use crate::segment::{self, Active, Segment, WriteError};
 use grower_index::StoredIndex;
 use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
@@ -32,7 +31,7 @@ impl DiskLog {
         rolled |= self.write(&batch, now)?;
         self.producers.note(batch.header(), now);
         rules::bound(&mut self.producers, now, &self.options);
-        self.since_snapshot += batch.bytes().len() as u64;
+        self.snapshots.appended(batch.bytes().len());
         self.view.set_end(next_offset);
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
     }
@@ -40,10 +39,9 @@ impl DiskLog {
     /// Whether [`DiskLog::append_batch`] has nothing to do but write the batch. A failed log refuses at once.
     pub(super) fn is_ready_for(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool {
         let has_epoch = self.epochs.latest() == Some(epoch);
-        let snapshot_is_recent = self.since_snapshot < self.options.snapshot_bytes;
         let takes = self.active.as_mut().is_some_and(|active| active.shape(now).takes(batch, &self.options));
         let unfinished = self.roll_begun || self.unsynced_names;
-        self.failed.is_some() || has_epoch && snapshot_is_recent && takes && !unfinished
+        self.failed.is_some() || has_epoch && takes && !unfinished && !self.snapshots.has_one_to_store(self.durable.end)
     }
 
     /// Writes the batch, into a new segment if the system does not let this one grow; says whether one was rolled for that.
@@ -77,9 +75,7 @@ impl DiskLog {
     fn make_room(&mut self, batch: &BatchHeader, now: Timestamp) -> Result<bool, AppendError> {
         let shape = self.active.as_mut().map(|active| active.shape(now));
         if shape.as_ref().is_some_and(|shape| shape.takes(batch, &self.options)) {
-            if self.options.snapshot_bytes <= self.since_snapshot {
-                self.store_snapshot(self.span().end)?;
-            }
+            self.snapshot_if_due()?;
             return Ok(false);
         }
         self.roll_at(now)?;
@@ -189,18 +185,6 @@ impl DiskLog {
             }
             created => created,
         }
-    }
-
-    /// Writes down the producers as of `offset`. A crash that takes the log back to before it makes the next opening
-    /// write another.
-    pub(super) fn store_snapshot(&mut self, offset: Offset) -> Result<(), ChangeError> {
-        self.producers.expire(self.now, self.options.producer_expiry_ms, self.options.producers_max);
-        if self.snapshot_at != Some(offset) {
-            self.store(&Snapshot { offset, states: self.producers.clone() })?;
-            self.snapshot_at = Some(offset);
-            self.since_snapshot = 0;
-        }
-        Ok(())
     }
 
     /// The log start has moved, or will move, to `offset`: it must not lie beyond what is durable.

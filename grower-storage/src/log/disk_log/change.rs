@@ -4,7 +4,7 @@
 //! between leaves the checkpoint, and opening finishes what it says.
 
 use super::{DiskLog, Log, Segments};
-use crate::kept::{self, Checkpoint, DurableEnd};
+use crate::kept::{Checkpoint, DurableEnd};
 use crate::log::{ChangeError, RetentionLimits, rules};
 use crate::recovery;
 use crate::retention::{self, Facts};
@@ -105,9 +105,8 @@ impl DiskLog {
         self.epochs.truncate(end);
         self.view.set_epochs(self.epochs.clone());
         self.store(&self.epochs.clone())?;
-        let snapshot = kept::load(&*self.disk, &self.dir).ok();
-        self.producers = recovery::replay_producers(snapshot, &self.view.segments(), end, self.now)?;
-        self.snapshot_at = None;
+        let snapshots = self.stored_snapshots();
+        self.producers = recovery::replay_producers(snapshots, &self.view.segments(), end, self.now, &self.options)?;
         self.store_snapshot(end)
     }
 

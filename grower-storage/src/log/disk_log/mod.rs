@@ -9,6 +9,7 @@ mod change;
 mod compact;
 mod open;
 mod seal;
+mod snapshots;
 mod view;
 
 use super::{
@@ -23,6 +24,7 @@ use crate::producers::ProducerStates;
 use crate::segment::{Active, Segment, ToFlush};
 use grower_protocol::batch::{BatchHeader, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
+use snapshots::SnapshotFiles;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,10 +57,7 @@ pub struct DiskLog {
     durable: DurableEnd,
     /// The checkpoint as it stands in its file.
     stored: Option<Checkpoint>,
-    /// The offset of the producers' snapshot as it stands in its file.
-    snapshot_at: Option<Offset>,
-    /// Bytes appended since.
-    since_snapshot: u64,
+    snapshots: SnapshotFiles,
     /// The time that was last told, by the clock for ages.
     now: Timestamp,
     truncations: u64,

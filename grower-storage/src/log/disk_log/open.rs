@@ -1,12 +1,12 @@
 //! Opening a log.
 
+use super::snapshots::SnapshotFiles;
 use super::view::View;
 use super::{DiskLog, LogPlace};
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, DurableEnd, Identity, KeptError};
 use crate::log::{ChangeError, LogFailed, LogOptions, OpenError};
-use crate::producers::Snapshot;
 use crate::recovery::{self, Context, Recovered, RecoveryReport};
 use grower_protocol::ids::{Offset, Timestamp, TopicId};
 use std::path::Path;
@@ -37,8 +37,7 @@ impl DiskLog {
             epochs: EpochHistory::default(),
             durable: DurableEnd::default(),
             stored: None,
-            snapshot_at: None,
-            since_snapshot: 0,
+            snapshots: SnapshotFiles::default(),
             now,
             truncations: 0,
             cleaned_end: Offset::ZERO,
@@ -74,19 +73,15 @@ impl DiskLog {
             // An epoch that began after records which a crash took: the next append would contradict it.
             self.store(&self.epochs.clone()).map_err(open_error)?;
         }
-        let snapshot: Option<Snapshot> = recovery::load_or_note(&*self.disk, place, report)?;
-        let snapshot_at = snapshot.as_ref().map(|snapshot| snapshot.offset);
-        self.producers = recovery::replay_producers(snapshot, &segments, end, self.now)?;
-        self.snapshot_at = snapshot_at.filter(|offset| *offset == end);
+        let snapshots = recovery::load_snapshots(&*self.disk, place, report)?;
+        self.snapshots = SnapshotFiles::found(&snapshots);
+        self.producers = recovery::replay_producers(snapshots, &segments, end, self.now, &self.options)?;
         self.view = Arc::new(View::new(start..end, segments, self.epochs.clone()));
         lost.into_iter().for_each(|(path, damage)| self.view.lose(path, &damage));
         self.active = active;
         self.durable = durable;
         self.stored = checkpoint;
-        if snapshot_at.is_some_and(|offset| end < offset) {
-            // It knows batches that are gone; once the log has grown past it, nobody could tell.
-            self.store_snapshot(end).map_err(open_error)?;
-        }
+        self.replace_useless_snapshots(end).map_err(open_error)?;
         match checkpoint.and_then(|checkpoint| checkpoint.truncating) {
             Some(truncating) => self.finish_dropping(truncating).map_err(open_error),
             None => Ok(()),
