@@ -3,6 +3,7 @@
 use super::burst::Reply;
 use super::{Api, Peer};
 use crate::group::Commit;
+use crate::groups::{HeldAnswer, Turn};
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::{ErrorCode, Failure, Heartbeat, Request, Response};
 use std::sync::Arc;
@@ -10,27 +11,63 @@ use std::time::Duration;
 
 type Answered = Result<Response, Failure>;
 
+/// What a request takes when it arrives, before its task runs.
+pub(super) struct Arrival {
+    /// Its place among those that change the same group.
+    turn: Option<Turn>,
+    #[expect(dead_code, reason = "held until the request is answered")]
+    held: Option<HeldAnswer>,
+}
+
 impl Api {
+    /// Notes that a request arrived: requests of one connection take effect in the order in which they were sent.
+    pub(super) fn arrival(&self, request: &Request) -> Arrival {
+        let (group, held) = match request {
+            Request::Heartbeat(beat) | Request::HoldHeartbeat { beat, .. } => {
+                (&beat.group, Some(self.groups.hold_session(beat)))
+            }
+            Request::LeaveGroup { group, .. } | Request::StepOut { group, .. } => (group, None),
+            Request::CommitOffsets(commit) => (&commit.group, None),
+            Request::CommitPositions(commit) => (&commit.group, None),
+            Request::DeleteGroup(group) => (group, None),
+            _ => return Arrival { turn: None, held: None },
+        };
+        Arrival { turn: Some(self.groups.enter(group)), held }
+    }
+
     /// A heartbeat whose answer may wait takes no place from other requests meanwhile.
-    pub(super) async fn hold_heartbeat(&self, beat: &Heartbeat, max_wait_ms: u32, peer: &Peer, mut reply: Reply) {
-        let max_wait = Duration::from_millis(max_wait_ms.into());
-        let held = self.groups.hold(beat, peer, max_wait, &self.stop, || reply.only_waits()).await;
+    pub(super) async fn hold_heartbeat(
+        &self,
+        beat: &Heartbeat,
+        max_wait_ms: u32,
+        mut arrival: Arrival,
+        peer: &Peer,
+        mut reply: Reply,
+    ) {
+        let (max_wait, turn) = (Duration::from_millis(max_wait_ms.into()), arrival.turn.take());
+        let held = self.groups.hold(turn, beat, peer, max_wait, &self.stop, || reply.only_waits()).await;
         reply.send(&super::response(&self.health, held.map(Response::Heartbeat)));
     }
 
-    pub(super) async fn group_request(self: Arc<Self>, request: Request, peer: &Peer) -> Answered {
+    pub(super) async fn group_request(
+        self: Arc<Self>,
+        request: Request,
+        mut arrival: Arrival,
+        peer: &Peer,
+    ) -> Answered {
+        let turn = arrival.turn.take();
         match request {
-            Request::Heartbeat(beat) => Ok(Response::Heartbeat(self.groups.heartbeat(&beat, peer).await?)),
+            Request::Heartbeat(beat) => Ok(Response::Heartbeat(self.groups.heartbeat(turn, &beat, peer).await?)),
             Request::StepOut { group, member } => {
-                self.groups.step(&group, |shard, now, _| shard.step_out(&group, &member, now.at)).await?;
+                self.groups.step(turn, &group, |shard, now, _| shard.step_out(&group, &member, now.at)).await?;
                 Ok(Response::Done)
             }
             Request::LeaveGroup { group, member } => {
-                self.groups.step(&group, |shard, _, _| shard.leave(&group, &member)).await?;
+                self.groups.step(turn, &group, |shard, _, _| shard.leave(&group, &member)).await?;
                 Ok(Response::Done)
             }
-            Request::CommitOffsets(commit) => self.commit(commit.into()).await,
-            Request::CommitPositions(commit) => self.commit(commit.into()).await,
+            Request::CommitOffsets(commit) => self.commit(turn, commit.into()).await,
+            Request::CommitPositions(commit) => self.commit(turn, commit.into()).await,
             Request::FetchOffsets { group, partitions } => {
                 let fetched = self.groups.look(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
                 Ok(Response::FetchOffsets(fetched.await?))
@@ -51,16 +88,16 @@ impl Api {
             }
             Request::ListCommits(group) => Ok(Response::ListCommits(self.groups.commits(&group).await?)),
             Request::DeleteGroup(group) => {
-                self.groups.step(&group, |shard, _, _| shard.delete(&group)).await?;
+                self.groups.step(turn, &group, |shard, _, _| shard.delete(&group)).await?;
                 Ok(Response::Done)
             }
             other => Err(Failure::new(ErrorCode::Internal, format_args!("{other:?} is not about groups"))),
         }
     }
 
-    async fn commit(&self, commit: Commit) -> Answered {
+    async fn commit(&self, turn: Option<Turn>, commit: Commit) -> Answered {
         let log_end = |topic, partition| self.groups.log_end(topic, partition);
-        let committed = self.groups.step(&commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
+        let committed = self.groups.step(turn, &commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
         Ok(Response::CommitOffsets(committed.await?))
     }
 

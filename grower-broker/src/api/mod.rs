@@ -35,6 +35,7 @@ use crate::space::Space;
 use crate::topic::Topics;
 use crate::watchman::Watchman;
 use bytes::BytesMut;
+use groups::Arrival;
 use grower_protocol::ids::NodeId;
 use grower_protocol::message::{Failure, Feature, Hello, HelloAnswer, Request, Response};
 use grower_protocol::wire::Correlation;
@@ -91,6 +92,7 @@ impl Api {
             return burst.answer(call.correlation, &Response::Failed(failure), call.permit);
         }
         let timer = Timer::start(self.health.metrics(), &request); // Ends when dropped: here, or with the reply.
+        let arrival = self.arrival(&request);
         match request {
             Request::Produce(produce) => self.produce(produce, call, timer, burst),
             Request::Fetch(fetch) => self.fetch(fetch, call, timer, burst),
@@ -99,15 +101,14 @@ impl Api {
                 burst.answer(call.correlation, &Response::Hello(self.hello(&hello)), call.permit);
             }
             Request::HoldHeartbeat { beat, max_wait_ms } => {
-                let reply = burst.reply(call.correlation, call.permit, timer);
-                let api = self.clone();
-                self.tasks.spawn(async move { api.hold_heartbeat(&beat, max_wait_ms, &call.peer, reply).await });
+                let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
+                let held = async move { api.hold_heartbeat(&beat, max_wait_ms, arrival, &call.peer, reply).await };
+                self.tasks.spawn(held);
             }
             other => {
-                let reply = burst.reply(call.correlation, call.permit, timer);
-                let api = self.clone();
+                let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
                 self.tasks.spawn(async move {
-                    let response = api.answer(other, &call.peer).await;
+                    let response = api.answer(other, arrival, &call.peer).await;
                     reply.send(&response);
                 });
             }
@@ -115,7 +116,7 @@ impl Api {
     }
 
     /// Requests that touch metadata, groups or the disk: each runs as a task of its own.
-    async fn answer(self: Arc<Self>, request: Request, peer: &Peer) -> Response {
+    async fn answer(self: Arc<Self>, request: Request, arrival: Arrival, peer: &Peer) -> Response {
         let health = self.health.clone();
         let answered = match request {
             Request::Metadata(metadata) => self.metadata(metadata).await,
@@ -151,7 +152,7 @@ impl Api {
             | Request::DescribeGroup(_)
             | Request::DeleteGroup(_)
             | Request::InspectGroup(_)
-            | Request::ListCommits(_) => self.group_request(request, peer).await,
+            | Request::ListCommits(_) => self.group_request(request, arrival, peer).await,
             Request::Hello(_) | Request::Produce(_) | Request::Fetch(_) | Request::HoldHeartbeat { .. } => {
                 unreachable!("handled elsewhere")
             }

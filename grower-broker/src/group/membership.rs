@@ -8,6 +8,7 @@ mod claim;
 mod instance;
 mod news;
 mod saving;
+mod sessions;
 
 use super::GroupRefusal;
 use super::assignor::{Assignment, Assignor, Subscriber};
@@ -82,26 +83,17 @@ impl Membership {
         if self.claims.withdraw(member) || self.remove(member) { Ok(()) } else { Err(unknown(member)) }
     }
 
-    /// Removes members that were silent for too long, and claims that nobody confirmed.
-    pub(super) fn expire(&mut self, at: Timestamp) {
-        self.claims.expire(at);
-        let dead = self.members.iter().filter(|(_, member)| member.expires <= at).map(|(id, _)| id.clone());
-        for id in dead.collect::<Vec<_>>() {
-            self.remove(&id);
-        }
-    }
-
-    /// When [`Membership::expire`] will next have something to do, unless heartbeats come.
-    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        self.members.values().map(|member| member.expires).chain(self.claims.next_expiry()).min()
-    }
-
     /// Topics were created, grown or deleted.
     pub(super) fn topics_changed(&mut self, catalog: &dyn Catalog) {
-        if self.topics.iter().any(|(name, topic)| catalog.find(name) != *topic) {
+        if self.is_affected_by_topics(catalog) {
             self.stale = true;
             self.rebalance(catalog);
         }
+    }
+
+    /// Whether topics are others than when partitions were assigned last.
+    pub(super) fn is_affected_by_topics(&self, catalog: &dyn Catalog) -> bool {
+        self.topics.iter().any(|(name, topic)| catalog.find(name) != *topic)
     }
 
     fn remove(&mut self, id: &MemberId) -> bool {

@@ -8,15 +8,21 @@
 //! # How it is driven
 //!
 //! A group lives in one of [`SHARDS`] shards, [`shard_of`] says which; each is a partition of the internal
-//! topic. The shell keeps a lock around each [`Shard`], and for every request:
+//! topic. The shell keeps a short lock around each [`Shard`], and a queue for each group, so that requests change a group
+//! one after the other, in the order in which they came. For every request it:
 //!
-//! 1. takes the lock and asks the shard for a [`Step`],
-//! 2. [settles](Step::settle) it: its records are appended to the partition as one batch,
-//! 3. notes the partition's log end, releases the lock, waits until the log is durable up to there, and answers.
-//!    That goes for requests that only look, too: what they see may not be durable yet.
+//! 1. waits for its turn in the group's queue, takes the shard's lock, and asks the shard for a [`Step`],
+//! 2. [takes](Step::take_records) the records and appends them to the partition, without the shard's lock: that may take
+//!    long, and other groups do not wait for it,
+//! 3. tells the shard what was [appended](Shard::appended), and notes where the records end; then the next request of the
+//!    group has its turn,
+//! 4. waits until the log is durable up to where the newest record *of this group* ends, and answers. That goes for requests
+//!    that only look, too: what they see may not be durable yet.
 //!
-//! At start it feeds the partition's records to a [`ShardLoader`]. It calls [`Shard::expire`] about every 100 ms,
-//! [`Shard::topics_changed`] and [`Shard::topic_deleted`] after such a command was applied.
+//! At start it feeds the partition's records to a [`ShardLoader`]. It asks about every 100 ms which groups are
+//! [due](Shard::due) and [expires](Shard::expire) members in them, and calls [`Shard::topics_changed`] and
+//! [`Shard::topic_deleted`] after such a command was applied. From when a heartbeat arrives until it is answered the shell
+//! says so ([`Shard::begin_answer`]): a session does not end while the broker itself keeps the member waiting.
 //!
 //! A heartbeat may wait for its answer: while it brings [no news](is_news) the shell holds it back, and each time that a
 //! step [stirred](Step::take_stirred) the group it looks [for news](Shard::news) again.
@@ -37,6 +43,7 @@ mod commit;
 mod committers;
 #[expect(clippy::module_inception, reason = "a group is what this module is about")]
 mod group;
+mod held;
 mod limits;
 mod loader;
 mod member;

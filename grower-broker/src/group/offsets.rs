@@ -45,6 +45,11 @@ impl Offsets {
         self.by_slot.is_empty()
     }
 
+    /// The topics of the partitions, each once or more.
+    pub(super) fn topics(&self) -> impl Iterator<Item = TopicId> {
+        self.by_slot.keys().map(|slot| slot.topic)
+    }
+
     /// Of these partitions, or all; those that were ever committed, sorted.
     pub(super) fn fetch(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedOffset> {
         match partitions {

@@ -5,6 +5,7 @@ use super::catalog::Catalog;
 use super::commit::Commit;
 use super::committers::Committers;
 use super::group::Group;
+use super::held::HeldAnswers;
 use super::limits::GroupLimits;
 use super::membership::Membership;
 use super::offsets::LogEnds;
@@ -16,7 +17,7 @@ use grower_protocol::message::{
     CommittedOffset, CommitterIdentity, Failure, GroupDescription, GroupInspection, GroupSummary, Heartbeat,
     HeartbeatAnswer, Part,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 /// What a request leads to: an answer, and what must be in the log before it is given.
@@ -38,6 +39,7 @@ pub struct Shard {
     pub(super) floor: u32,
     pub(super) limits: GroupLimits,
     committers: Committers,
+    held: HeldAnswers,
     /// What its groups take of memory.
     bytes: usize,
     /// How much more they may take; none if that is not bounded.
@@ -168,36 +170,70 @@ impl Shard {
         self.step(group, answer)
     }
 
-    /// Removes members that were silent for too long, of all groups. To be called about every 100 ms.
-    pub fn expire(&mut self, at: Timestamp) -> Step<()> {
-        let due = |(_, group): &(&GroupId, &Group)| group.members.next_expiry().is_some_and(|due| due <= at);
-        let due: Vec<GroupId> = self.groups.iter().filter(due).map(|(id, _)| id.clone()).collect();
-        let mut step = Step::of(());
-        for id in due {
-            if let Some(group) = self.groups.get_mut(&id) {
-                group.members.expire(at);
-                step.take_from(&id, group);
-            }
-            self.count(&id, false);
-        }
-        step
+    /// The broker has a heartbeat of the member: until it is answered the session does not end.
+    pub fn begin_answer(&mut self, group: &GroupId, member: &MemberId) {
+        self.held.begin(group, member);
     }
 
-    /// Topics were created, grown or deleted: groups that subscribe to them assign anew.
+    /// The heartbeat is answered, or its connection has ended. The member has a full session again.
+    pub fn end_answer(&mut self, group: &GroupId, member: &MemberId, at: Timestamp) {
+        if self.held.end(group, member)
+            && let Some(group) = self.groups.get_mut(group)
+        {
+            group.members.renew_session(member, at);
+        }
+    }
+
+    /// Nobody could be heard for this long, since the broker itself stood still: no session counts that time.
+    pub fn extend_sessions(&mut self, millis: u64) {
+        self.groups.values_mut().for_each(|group| group.members.extend_sessions(millis));
+    }
+
+    /// Groups in which somebody was silent for too long. To be asked for about every 100 ms.
+    pub fn due(&self, at: Timestamp) -> Vec<GroupId> {
+        let due =
+            |(id, group): &(&GroupId, &Group)| group.members.next_expiry(self.held.of(id)).is_some_and(|due| due <= at);
+        self.groups.iter().filter(due).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Removes members of a group that were silent for too long.
+    pub fn expire(&mut self, id: &GroupId, at: Timestamp) -> Step<()> {
+        if let Some(group) = self.groups.get_mut(id) {
+            group.members.expire(at, self.held.of(id));
+        }
+        self.step(id, Ok(()))
+    }
+
+    /// Groups that have to assign anew since topics were created, grown or deleted.
     ///
     /// A member also notices by itself at its next heartbeat; this is for everybody else.
-    pub fn topics_changed(&mut self, catalog: &dyn Catalog) -> Step<()> {
-        let mut step = Step::of(());
-        for (id, group) in &mut self.groups {
-            group.members.topics_changed(catalog);
-            step.take_from(id, group);
-        }
-        step
+    pub fn affected_by_topics(&self, catalog: &dyn Catalog) -> Vec<GroupId> {
+        let affected = self.groups.iter().filter(|(_, group)| group.members.is_affected_by_topics(catalog));
+        affected.map(|(id, _)| id.clone()).collect()
     }
 
-    /// A topic's deletion was committed: offsets in it mean nothing any more.
-    pub fn topic_deleted(&self, topic: TopicId) -> Step<()> {
-        let records = self.groups.iter().flat_map(|(id, group)| group.offsets.forget(id, Some(topic))).collect();
+    /// Topics were created, grown or deleted: a group that subscribes to them assigns anew.
+    pub fn topics_changed(&mut self, id: &GroupId, catalog: &dyn Catalog) -> Step<()> {
+        if let Some(group) = self.groups.get_mut(id) {
+            group.members.topics_changed(catalog);
+        }
+        self.step(id, Ok(()))
+    }
+
+    /// Groups that remember offsets in a topic.
+    pub fn remembers_topic(&self, topic: TopicId) -> Vec<GroupId> {
+        let remembers = self.groups.iter().filter(|(_, group)| group.offsets.topics().any(|known| known == topic));
+        remembers.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The topics that groups remember offsets in.
+    pub fn remembered_topics(&self) -> BTreeSet<TopicId> {
+        self.groups.values().flat_map(|group| group.offsets.topics()).collect()
+    }
+
+    /// A topic's deletion was committed: what a group remembers in it means nothing any more.
+    pub fn topic_deleted(&self, id: &GroupId, topic: TopicId) -> Step<()> {
+        let records = self.groups.get(id).map(|group| group.offsets.forget(id, Some(topic))).unwrap_or_default();
         Step { records, ..Step::of(()) }
     }
 
@@ -306,8 +342,8 @@ impl Shard {
         }
     }
 
-    /// These records are in the log.
-    fn appended(&mut self, records: Vec<GroupRecord>) {
+    /// These records of a [step](Step::take_records) are in the log.
+    pub fn appended(&mut self, records: Vec<GroupRecord>) {
         let mut changed: BTreeMap<GroupId, bool> = BTreeMap::new();
         for record in records {
             if let Some((group, members)) = record.concerns() {
@@ -334,6 +370,13 @@ impl Shard {
     }
 }
 
+impl Step<()> {
+    /// Does nothing.
+    pub(crate) fn nothing() -> Self {
+        Self::of(())
+    }
+}
+
 impl<T> Step<T> {
     fn of(answer: T) -> Self {
         Self { answer: Ok(answer), records: Vec::new(), stirred: Vec::new() }
@@ -355,22 +398,34 @@ impl<T> Step<T> {
         std::mem::take(&mut self.stirred)
     }
 
-    /// Appends what must be remembered, and releases the answer: for after the log is durable up to where it ends now.
+    /// Takes the records that must be in the log before the answer is given, to be appended in their order. They are the
+    /// next records of the shard's log. Until the shard was told what was [appended](Shard::appended), nobody else may
+    /// change the groups that they are about, nor append.
     ///
-    /// `append` puts the records into the shard's log, in their order and as one batch; it is not called when there are
-    /// none. If it fails it must have appended nothing: then the step is undone as far as anybody can see, and the error is
-    /// the answer. Hold the shard from before the step until this returned, so that the log has the order of the steps.
+    /// If they cannot be appended, the step is undone as far as anybody can see, and the error is the answer.
+    pub fn take_records(&mut self, shard: &Shard) -> Vec<GroupRecord> {
+        shard.raise_floors(&mut self.records);
+        std::mem::take(&mut self.records)
+    }
+
+    /// The answer, for after the log is durable up to where its records end.
+    pub fn into_answer(self) -> Result<T, Failure> {
+        debug_assert!(self.records.is_empty(), "a step is answered that was not written down");
+        self.answer
+    }
+
+    /// Appends the records and releases the answer, for those who hold the shard all the while.
     pub fn settle<E>(
         mut self,
         shard: &mut Shard,
         append: impl FnOnce(&[GroupRecord]) -> Result<(), E>,
     ) -> Result<Result<T, Failure>, E> {
-        if !self.records.is_empty() {
-            shard.raise_floors(&mut self.records);
-            append(&self.records)?;
-            shard.appended(self.records);
+        let records = self.take_records(shard);
+        if !records.is_empty() {
+            append(&records)?;
+            shard.appended(records);
         }
-        Ok(self.answer)
+        Ok(self.into_answer())
     }
 
     /// What must be in the log before the answer is given.

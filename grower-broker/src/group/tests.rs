@@ -10,6 +10,7 @@ mod news;
 mod offsets;
 mod records;
 mod restart;
+mod sessions;
 mod size;
 mod story;
 
@@ -102,8 +103,17 @@ impl Coordinator {
     }
 
     fn topics_changed(&mut self) {
-        let step = self.shard.topics_changed(&self.topics);
-        self.settle(step).unwrap();
+        for id in self.shard.affected_by_topics(&self.topics) {
+            let step = self.shard.topics_changed(&id, &self.topics);
+            self.settle(step).unwrap();
+        }
+    }
+
+    fn topic_deleted(&mut self, topic: TopicId) {
+        for id in self.shard.remembers_topic(topic) {
+            let step = self.shard.topic_deleted(&id, topic);
+            self.settle(step).unwrap();
+        }
     }
 
     /// Looks for news for a heartbeat that is held back.
@@ -114,8 +124,10 @@ impl Coordinator {
 
     fn wait(&mut self, millis: u64) {
         self.now = self.now.plus_millis(millis);
-        let step = self.shard.expire(self.now);
-        self.settle(step).unwrap();
+        for id in self.shard.due(self.now) {
+            let step = self.shard.expire(&id, self.now);
+            self.settle(step).unwrap();
+        }
     }
 
     /// The log is synced: an answer may be given.

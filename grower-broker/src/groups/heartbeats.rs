@@ -3,10 +3,10 @@
 //! A member learns at once what concerns it: its heartbeat is with the broker nearly all the time. So a partition that
 //! was given up is with its new owner after two syncs and a round trip, and who was replaced stops at once.
 
-use super::{Groups, Moment};
+use super::{Groups, Moment, Turn};
 use crate::api::Peer;
-use crate::group::{Received, is_news};
-use grower_protocol::ids::GroupId;
+use crate::group::{Received, is_news, shard_of};
+use grower_protocol::ids::{GroupId, MemberId};
 use grower_protocol::message::{Failure, Heartbeat, HeartbeatAnswer, heartbeat_interval};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -16,15 +16,28 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 impl Groups {
+    /// A heartbeat has arrived: the session of its member does not end before it is answered.
+    pub(crate) fn hold_session(self: &Arc<Self>, beat: &Heartbeat) -> HeldAnswer {
+        let held = HeldAnswer { groups: self.clone(), group: beat.group.clone(), member: beat.member.clone() };
+        self.live(shard_of(&beat.group)).shard.lock().begin_answer(&beat.group, &beat.member);
+        held
+    }
+
     /// Answers a heartbeat.
-    pub(crate) async fn heartbeat(&self, beat: &Heartbeat, peer: &Peer) -> Result<HeartbeatAnswer, Failure> {
-        self.step(&beat.group, |shard, now, image| shard.heartbeat(beat, &received(now, peer), image)).await
+    pub(crate) async fn heartbeat(
+        &self,
+        turn: Option<Turn>,
+        beat: &Heartbeat,
+        peer: &Peer,
+    ) -> Result<HeartbeatAnswer, Failure> {
+        self.step(turn, &beat.group, |shard, now, image| shard.heartbeat(beat, &received(now, peer), image)).await
     }
 
     /// Answers a heartbeat as soon as there is news for the member, or after `max_wait`. Calls `only_waits` when it begins
     /// to wait.
     pub(crate) async fn hold(
         &self,
+        turn: Option<Turn>,
         beat: &Heartbeat,
         peer: &Peer,
         max_wait: Duration,
@@ -33,7 +46,7 @@ impl Groups {
     ) -> Result<HeartbeatAnswer, Failure> {
         let waiting = self.lobby.enter(&beat.group);
         let mut rung = waiting.bell.notified(); // Before looking: what happens from here on is not missed.
-        let answer = self.heartbeat(beat, peer).await?;
+        let answer = self.heartbeat(turn, beat, peer).await?;
         if is_news(beat, &answer) {
             return Ok(answer);
         }
@@ -55,7 +68,21 @@ impl Groups {
     }
 
     async fn news(&self, beat: &Heartbeat, peer: &Peer) -> Result<Option<HeartbeatAnswer>, Failure> {
-        self.step(&beat.group, |shard, now, image| shard.news(beat, &received(now, peer), image)).await
+        self.step(None, &beat.group, |shard, now, image| shard.news(beat, &received(now, peer), image)).await
+    }
+}
+
+/// A heartbeat that is not answered yet. Dropping it says that it is, or that nobody waits for the answer.
+pub(crate) struct HeldAnswer {
+    groups: Arc<Groups>,
+    group: GroupId,
+    member: MemberId,
+}
+
+impl Drop for HeldAnswer {
+    fn drop(&mut self) {
+        let now = self.groups.now();
+        self.groups.live(shard_of(&self.group)).shard.lock().end_answer(&self.group, &self.member, now);
     }
 }
 

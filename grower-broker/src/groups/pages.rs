@@ -1,7 +1,7 @@
 //! All groups in the order of their ids, a page at a time: there may be more than belong into one answer.
 
 use super::Groups;
-use crate::group::{SHARDS, shard_of};
+use crate::group::shard_of;
 use grower_protocol::ids::{GroupId, PartitionId};
 use grower_protocol::message::{Failure, GroupInspection, GroupSummary};
 use grower_protocol::wire::{MESSAGE_BYTES_MAX, read_length};
@@ -37,7 +37,7 @@ impl Groups {
         let (listed, mut next) = self.first_after(after, (most as usize).clamp(1, PAGE));
         let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
         for GroupSummary { group, .. } in listed {
-            let seen = self.shard(shard_of(&group)).lock().inspect(&group, self.now());
+            let seen = self.live(shard_of(&group)).shard.lock().inspect(&group, self.now());
             // One that is gone by now is left out.
             if let Ok(seen) = seen {
                 let (seen, length) = readable(seen);
@@ -63,15 +63,19 @@ impl Groups {
     }
 
     fn list_after(&self, after: Option<&GroupId>, most: usize) -> Vec<GroupSummary> {
-        let mut groups: Vec<_> = self.shards.iter().flat_map(|shard| shard.lock().list_after(after, most)).collect();
+        let mut groups: Vec<_> =
+            self.shards.iter().flat_map(|live| live.shard.lock().list_after(after, most)).collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         groups.truncate(most);
         groups
     }
 
     async fn all_durable(&self) -> Result<(), Failure> {
-        for log in (0..SHARDS).map(PartitionId::new).filter_map(|number| self.log_of(number)) {
-            self.flushers.durable(&log).await?;
+        for (number, live) in (0..).map(PartitionId::new).zip(&self.shards) {
+            let end = live.written.lock().newest();
+            if let Some(log) = self.log_of(number) {
+                self.durable(&log, end).await?;
+            }
         }
         Ok(())
     }

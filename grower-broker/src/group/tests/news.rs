@@ -78,7 +78,7 @@ fn who_spoke_again_is_answered_there() {
 fn a_topic_that_grows_is_news() {
     let (mut coordinator, _, s2) = two_members();
     coordinator.topics.insert(name("rainbow"), Subscribed { topic: RAINBOW, partitions: 4 });
-    let mut step = coordinator.shard.topics_changed(&coordinator.topics);
+    let mut step = coordinator.shard.topics_changed(&group(), &coordinator.topics);
     assert_eq!(step.take_stirred(), [group()]);
     coordinator.settle(step).unwrap();
     assert!(coordinator.news(&s2.says()).unwrap().is_some());

@@ -66,10 +66,8 @@ fn a_deleted_topic_is_taken_away_and_one_of_its_name_is_another() {
     quiet(coordinator, &mut [&mut s1]);
     coordinator.commit(Some(&s1), slot(SANDBOX, 1), 7).unwrap().unwrap();
     coordinator.topics.remove(&name("sandbox"));
-    let changed = coordinator.shard.topics_changed(&coordinator.topics);
-    coordinator.settle(changed).unwrap();
-    let deleted = coordinator.shard.topic_deleted(SANDBOX);
-    coordinator.settle(deleted).unwrap();
+    coordinator.topics_changed();
+    coordinator.topic_deleted(SANDBOX);
     quiet(coordinator, &mut [&mut s1]);
     assert_eq!(s1.reading, BTreeSet::new());
     let again = TopicId::from_bytes([9; 16]);

@@ -2,7 +2,8 @@ use super::*;
 use crate::clock::{BrokerClock, Calendar};
 use crate::config::BrokerConfig;
 use crate::config::settings::{LiveSettings, Settings};
-use crate::group::{GroupRecord, TOPIC, shard_of};
+use crate::group::{GroupRecord, OffsetState, SHARDS, Slot, TOPIC, shard_of};
+use crate::groups::step::Written;
 use crate::health::Health;
 use crate::logs::DiskLogs;
 use crate::memory::{Memory, StateKind};
@@ -11,6 +12,8 @@ use crate::metrics::Metrics;
 use crate::partition::{Flushers, Partition};
 use crate::topic::{IndexKind, Topics};
 use crate::watchman::Watchman;
+use grower_protocol::batch::{BatchBuilder, BatchReader, UnplacedBatch};
+use grower_protocol::compression::Codec;
 use grower_protocol::ids::{GroupId, NodeId, Offset, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{CommittedOffset, NewTopic, OffsetCommit, OffsetToCommit, Part};
 use grower_storage::disk::MemDisk;
@@ -80,12 +83,18 @@ impl World {
         let commit =
             OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: (0..4).map(offset).collect() };
         let ends = |topic, partition| self.groups.log_end(topic, partition);
-        self.groups.step(&group, |shard, _, _| shard.commit_offsets(&commit.into(), &ends)).await
+        self.groups.step(None, &group, |shard, _, _| shard.commit_offsets(&commit.into(), &ends)).await
     }
 
     async fn committed(&self, group: &str) -> Vec<CommittedOffset> {
         let group = GroupId::new(group).unwrap();
         self.groups.look(&group, |shard, _| shard.fetch_offsets(&group, None)).await.unwrap()
+    }
+
+    async fn forget_unused(&self, retention: Duration) {
+        for number in (0..SHARDS).map(PartitionId::new) {
+            self.groups.forget_unused(number, retention).await;
+        }
     }
 
     fn log(&self, group: &str) -> Arc<Partition> {
@@ -104,7 +113,7 @@ impl World {
 fn records(log: &Partition) -> u32 {
     let span = log.reader().span();
     let slices = log.reader().read(span.start, 1 << 20, span.end).unwrap();
-    let batches = slices.iter().flat_map(|slice| grower_protocol::batch::BatchReader::new(slice.read().unwrap()));
+    let batches = slices.iter().flat_map(|slice| BatchReader::new(slice.read().unwrap()));
     batches.map(|batch| batch.unwrap().header().record_count).sum()
 }
 
@@ -131,8 +140,8 @@ async fn groups_in_which_nothing_happens_cost_no_syncs() {
     let world = World::new().await;
     world.commit("g", "x").await;
     let (log, before) = (world.log("g"), world.metrics.latest_syncs().count);
-    world.groups.step_everywhere(|shard| shard.expire(world.groups.now())).await;
-    world.groups.forget_unused(Duration::MAX).await;
+    assert!(world.groups.live(shard_of(&GroupId::new("g").unwrap())).shard.lock().due(world.groups.now()).is_empty());
+    world.forget_unused(Duration::MAX).await;
     assert!(!log.is_to_be_synced());
     world.groups.flushers.sync_later(&log); // Asked for nothing, it is none.
     while log.is_to_be_synced() {
@@ -150,19 +159,19 @@ async fn a_group_that_nobody_uses_is_forgotten_after_its_time() {
     world.wait(DAY_MS);
     world.commit("new", "x").await;
     world.wait(6 * DAY_MS);
-    world.groups.forget_unused(week).await;
+    world.forget_unused(week).await;
     assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (4, 4), "not yet");
     world.reload();
     world.wait(GRACE_MS as i64 - 1);
-    world.groups.forget_unused(week).await;
+    world.forget_unused(week).await;
     assert_eq!(world.committed("old").await.len(), 4, "after a start its members have time to come back");
     world.wait(1);
-    world.groups.forget_unused(week).await;
+    world.forget_unused(week).await;
     assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (0, 4));
     world.reload();
     assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (0, 4), "it stays forgotten");
     world.commit("old", "again").await;
-    world.groups.forget_unused(week).await;
+    world.forget_unused(week).await;
     assert_eq!(world.committed("old").await.len(), 4, "used again, it has its time again");
 }
 
@@ -174,11 +183,11 @@ async fn a_wall_clock_that_jumps_forgets_no_group_that_is_in_use() {
     for _ in 0..3 {
         world.clock.observe();
         world.wait(GRACE_MS as i64);
-        world.groups.forget_unused(Duration::from_secs(7 * 86_400)).await;
+        world.forget_unused(Duration::from_secs(7 * 86_400)).await;
         assert_eq!(world.committed("g").await.len(), 4, "also once the new date is believed");
     }
     world.wait(7 * DAY_MS);
-    world.groups.forget_unused(Duration::from_secs(7 * 86_400)).await;
+    world.forget_unused(Duration::from_secs(7 * 86_400)).await;
     assert_eq!(world.committed("g").await.len(), 0);
 }
 
@@ -189,7 +198,11 @@ async fn the_log_of_an_earlier_version_becomes_a_compacted_one() {
     world.configure("cleanup.policy", None).await;
     let log = world.log("g");
     let low = [GroupRecord::Floor { epoch: 9 }, GroupRecord::Floor { epoch: 2 }];
-    world.groups.append(&log, &low).unwrap();
+    for record in low {
+        let mut batch = BatchBuilder::new(Codec::None);
+        batch.push(&record.to_record(Timestamp::default()));
+        log.append(UnplacedBatch::built(batch.build(None)), Timestamp::default()).unwrap();
+    }
     let mut world = world;
     world.reload();
     assert!(!log.config().cleanup_policy.compacts());
@@ -223,6 +236,28 @@ async fn groups_are_refused_by_name_when_their_memory_is_used_up_and_taken_again
     world.commit("g0", "shorter").await;
     world.commit("another", &text).await;
     world.wait(8 * DAY_MS);
-    world.groups.forget_unused(Duration::from_secs(7 * 86_400)).await;
+    world.forget_unused(Duration::from_secs(7 * 86_400)).await;
     assert_eq!(world.memory.remembered(StateKind::Groups), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_any_size_is_written_in_batches_that_a_start_can_load() {
+    let mut world = World::new().await;
+    world.commit("g", "x").await;
+    let (group, log) = (GroupId::new("g").unwrap(), world.log("g"));
+    let before = log.reader().span().end;
+    let metadata = "x".repeat(4_096);
+    let offset = |partition| GroupRecord::Offset {
+        group: group.clone(),
+        slot: Slot { topic: world.topic, partition: PartitionId::new(partition) },
+        state: Some(OffsetState { offset: Offset::ZERO, metadata: metadata.clone() }),
+    };
+    let written = Written::append(&log, (0..5_000).map(offset).collect(), Timestamp::default(), Timestamp::default());
+    assert_eq!((written.records.len(), written.failure), (5_000, None));
+    let slices = log.reader().read(before, 64 << 20, log.reader().span().end).unwrap();
+    let batches = slices.iter().flat_map(|slice| BatchReader::new(slice.read().unwrap()));
+    let lengths: Vec<usize> = batches.map(|batch| batch.unwrap().bytes().len()).collect();
+    assert!(4 < lengths.len() && lengths.iter().all(|length| *length < 5 << 20), "{lengths:?}");
+    world.reload();
+    assert_eq!(world.committed("g").await.len(), 5_000);
 }

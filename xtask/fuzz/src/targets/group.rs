@@ -39,8 +39,12 @@ fn run(input: &[u8]) {
     for group in shard.list() {
         shard.describe(&group.group).expect("what is listed can be described");
     }
-    let _ = shard.topics_changed(&catalog).settle(&mut shard, |_| Ok::<_, ()>(()));
-    let _ = shard.expire(Timestamp::MAX).settle(&mut shard, |_| Ok::<_, ()>(()));
+    for group in shard.affected_by_topics(&catalog) {
+        let _ = shard.topics_changed(&group, &catalog).settle(&mut shard, |_| Ok::<_, ()>(()));
+    }
+    for group in shard.due(Timestamp::MAX) {
+        let _ = shard.expire(&group, Timestamp::MAX).settle(&mut shard, |_| Ok::<_, ()>(()));
+    }
     assert!(shard.repeat_floor().records().len() <= 1);
 }
 

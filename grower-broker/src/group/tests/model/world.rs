@@ -130,8 +130,7 @@ impl World {
             }
             Op::Delete { topic } => {
                 if let Some(gone) = self.coordinator.topics.remove(&topics[topic]) {
-                    let step = self.coordinator.shard.topic_deleted(gone.topic);
-                    self.coordinator.settle(step).unwrap();
+                    self.coordinator.topic_deleted(gone.topic);
                     self.coordinator.sync();
                     self.commits.retain(|slot, _| slot.topic != gone.topic);
                 }

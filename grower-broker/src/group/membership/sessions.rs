@@ -1,0 +1,48 @@
+//! Sessions: for how long members may be silent.
+
+use super::Membership;
+use crate::group::limits;
+use crate::group::member::after;
+use grower_protocol::ids::{MemberId, Timestamp};
+use std::collections::BTreeMap;
+
+/// Members whose heartbeats wait for their answers, if there are any.
+type Held<'a> = Option<&'a BTreeMap<MemberId, u32>>;
+
+impl Membership {
+    /// Removes members that were silent for too long, and claims that nobody confirmed. Who waits for an answer is not
+    /// silent.
+    pub(in crate::group) fn expire(&mut self, at: Timestamp, held: Held<'_>) {
+        self.claims.expire(at);
+        let dead = self.members.iter().filter(|(id, member)| member.expires <= at && !is_held(held, id));
+        for id in dead.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.remove(&id);
+        }
+    }
+
+    /// When [`Membership::expire`] will next have something to do, unless heartbeats come.
+    pub(in crate::group) fn next_expiry(&self, held: Held<'_>) -> Option<Timestamp> {
+        let silent = self.members.iter().filter(|(id, _)| !is_held(held, id));
+        silent.map(|(_, member)| member.expires).chain(self.claims.next_expiry()).min()
+    }
+
+    /// A heartbeat of the member is answered. Whoever lost its name, or stepped out, is waited for no longer than before.
+    pub(in crate::group) fn renew_session(&mut self, id: &MemberId, at: Timestamp) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        if member.replaced_by.is_none() && !member.away {
+            let session = limits::timeout(member.session_timeout_ms);
+            member.expires = member.expires.max(after(at, session));
+        }
+    }
+
+    /// The broker heard nobody for this long.
+    pub(in crate::group) fn extend_sessions(&mut self, millis: u64) {
+        for member in self.members.values_mut() {
+            member.expires = member.expires.plus_millis(millis);
+        }
+    }
+}
+
+fn is_held(held: Held<'_>, id: &MemberId) -> bool {
+    held.is_some_and(|held| held.contains_key(id))
+}

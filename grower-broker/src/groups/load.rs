@@ -1,0 +1,43 @@
+//! Replays a shard's log at the start.
+
+use crate::group::{Ages, GroupLimits, GroupRecord, Shard, ShardLoader};
+use crate::partition::Partition;
+use grower_protocol::batch::BatchReader;
+use grower_protocol::ids::Timestamp;
+use grower_protocol::message::{ErrorCode, Failure};
+
+/// How much of a shard's log is read at a time.
+const LOAD_BYTES: usize = 4 << 20;
+/// Our own batches are not compressed; of others this much is unpacked at most.
+const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// Replays a shard's log from its start. Damage there stops the broker: an offset that is silently forgotten would
+/// be worse.
+pub(super) fn load_shard(log: &Partition, at: Timestamp) -> Result<(Shard, Ages), Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        let (topic, partition) = (&log.topic_name, log.partition);
+        Failure::new(ErrorCode::CorruptLog, format_args!("{topic}/{partition} cannot be read: {error}"))
+    };
+    let (mut loader, mut ages) = (ShardLoader::default(), Ages::default());
+    let span = log.reader().span();
+    let mut next = span.start;
+    while next < span.end {
+        let slices = log.reader().read(next, LOAD_BYTES, span.end).map_err(|error| failed(&error))?;
+        for slice in &slices {
+            for batch in BatchReader::new(slice.read().map_err(|error| failed(&error))?) {
+                let batch = batch.map_err(|error| failed(&error))?;
+                next = batch.header().next_offset();
+                for record in batch.records(RECORD_BYTES_MAX).map_err(|error| failed(&error))? {
+                    let record = record.map_err(|error| failed(&error))?;
+                    let fact = GroupRecord::from_record(&record).map_err(|error| failed(&error))?;
+                    ages.found(&fact, record.timestamp);
+                    loader.push(fact);
+                }
+            }
+        }
+        if slices.is_empty() {
+            return Err(failed(&"it ends early"));
+        }
+    }
+    Ok((loader.finish(at, GroupLimits::default()), ages))
+}
