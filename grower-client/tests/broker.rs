@@ -161,6 +161,40 @@ async fn a_record_that_is_too_large_fails_alone() {
 }
 
 #[tokio::test]
+async fn records_that_inflate_too_far_together_are_written_in_smaller_batches() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(1).config("max.message.bytes", "2KiB")).await;
+    for (codec, first) in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd].into_iter().zip((0..).step_by(300)) {
+        let producer = world.client.producer().compression(codec).linger(LONG).build().await.unwrap();
+        let mut deliveries = Vec::new();
+        for number in 0..300 {
+            // A broker takes 32 KiB of them at once, decompressed. Of the limit on what is sent they are far away.
+            let value = format!("{number:01000}");
+            deliveries.push(producer.enqueue(Record::new("events").value(value)).await.unwrap());
+        }
+        producer.flush().await.unwrap();
+        for (delivery, offset) in deliveries.into_iter().zip(first..) {
+            assert_eq!(delivery.await.unwrap().offset.unwrap().value(), offset, "{codec}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_producer_in_a_hurry_lets_nothing_linger() {
+    let world = World::in_memory().await;
+    world.topic("events", TopicSpec::partitions(4)).await;
+    let builder = world.client.producer().partitioner(Partitioner::RoundRobin).linger(Duration::from_secs(3600));
+    let producer = builder.build().await.unwrap();
+    let mut deliveries = Vec::new();
+    for number in 0..40 {
+        deliveries.push(producer.enqueue(Record::new("events").value(number.to_string())).await.unwrap());
+    }
+    producer.hurry();
+    let acks = tokio::time::timeout(LONG, futures_util::future::join_all(deliveries)).await.expect("nothing lingers");
+    assert!(acks.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
 async fn round_robin_takes_partitions_in_turn() {
     let world = World::start().await;
     world.topic("rainbow", TopicSpec::partitions(3)).await;

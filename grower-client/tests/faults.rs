@@ -173,6 +173,24 @@ async fn an_answer_that_is_lost_after_a_long_silence_is_missed_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_too_large_alone_makes_later_batches_no_smaller() {
+    let is_too_large = |request: &Request| matches!(request, Request::Produce(p) if 20_000 < p.partitions[0].length);
+    let fake =
+        Fake::new(move |request| if is_too_large(request) { Act::Refuse(ErrorCode::TooLarge) } else { Act::Serve });
+    let producer = fake.client().await.producer().linger(Duration::from_secs(60)).build().await.unwrap();
+    let enqueue = async |lengths: &[usize]| {
+        for length in lengths {
+            drop(producer.enqueue(Record::new(TOPIC).value("x".repeat(*length))).await.unwrap());
+        }
+        producer.flush().await
+    };
+    assert_eq!(enqueue(&[9, 9, 9, 20_500, 9]).await.unwrap_err().code(), Some(ErrorCode::TooLarge));
+    assert_eq!(fake.values().len(), 4);
+    enqueue(&[500; 30]).await.unwrap();
+    assert_eq!(fake.batch_sizes().last(), Some(&30));
+}
+
+#[tokio::test]
 async fn a_lone_record_of_a_forgotten_producer_is_written_at_once() {
     let fake = Fake::failing(is_produce, [Act::Serve, Act::Refuse(ErrorCode::OutOfOrderSequence)]);
     let producer = fake.client().await.producer().metadata_max_age(Duration::from_secs(3600)).build().await.unwrap();

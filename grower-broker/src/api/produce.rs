@@ -305,7 +305,8 @@ fn split(request: &Produce, mut attachment: BytesMut) -> Result<Vec<BytesMut>, F
 fn refusal_code(error: &ClientBatchError) -> ErrorCode {
     match error {
         ClientBatchError::Batch(BatchError::Crc { .. }) => ErrorCode::CorruptBatch,
-        ClientBatchError::TooLarge { .. } => ErrorCode::TooLarge,
+        // Also what is too large only once it is decompressed: then a client sends it again in smaller batches.
+        error if error.is_too_large() => ErrorCode::TooLarge,
         ClientBatchError::Timestamp { .. } => ErrorCode::InvalidTimestamp,
         _ => ErrorCode::InvalidRecord,
     }

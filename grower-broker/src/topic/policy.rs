@@ -15,9 +15,6 @@ pub enum IndexKind {
     Custom(IndexFactory),
 }
 
-/// How far a batch may grow when it is decompressed for its check, as a multiple of its topic's limit.
-const PLAIN_FACTOR: usize = 16;
-
 impl TopicConfig {
     pub(crate) fn log_options(&self, index: &IndexKind) -> LogOptions {
         LogOptions {
@@ -43,7 +40,7 @@ impl TopicConfig {
         let batch_bytes_max = self.max_message_bytes as usize;
         BatchLimits {
             batch_bytes_max,
-            plain_bytes_max: batch_bytes_max.saturating_mul(PLAIN_FACTOR),
+            plain_bytes_max: batch_bytes_max.saturating_mul(BatchLimits::INFLATION_MAX),
             timestamp_max: now.plus_millis(self.message_timestamp_after_max_ms),
             key_required: self.cleanup_policy.compacts(),
         }

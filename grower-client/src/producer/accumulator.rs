@@ -35,13 +35,15 @@ pub(super) struct Accumulator {
     place: TopicPartition,
     sealed: VecDeque<Draft>,
     open: Option<Draft>,
+    /// How large batches may be now: as the settings say, or less if the topic takes less.
+    bytes_max: usize,
     /// The size of the last batch: how much memory the next one asks for at once.
     likely_bytes: usize,
 }
 
 impl Accumulator {
     pub(super) fn new(place: TopicPartition, settings: BatchSettings) -> Self {
-        Self { settings, place, sealed: VecDeque::new(), open: None, likely_bytes: 0 }
+        Self { settings, place, sealed: VecDeque::new(), open: None, bytes_max: settings.bytes, likely_bytes: 0 }
     }
 
     /// Adds a record that holds `reserved` bytes of memory. It starts a new batch if it does not fit the open one. True
@@ -122,15 +124,20 @@ impl Accumulator {
 
     /// Makes later batches no larger than this: the topic takes less than the producer was told.
     pub(super) fn shrink(&mut self, bytes: usize) {
-        self.settings.bytes = self.settings.bytes.min(bytes);
+        self.bytes_max = self.bytes_max.min(bytes);
+    }
+
+    /// Makes them as large as the producer was told again.
+    pub(super) fn restore_size(&mut self) {
+        self.bytes_max = self.settings.bytes;
     }
 
     fn is_full(&self, draft: &Draft) -> bool {
-        self.settings.bytes <= draft.builder.size() || self.settings.records <= draft.builder.count()
+        self.bytes_max <= draft.builder.size() || self.settings.records <= draft.builder.count()
     }
 
     fn fits(&self, draft: &Draft, record: &Record) -> bool {
-        draft.builder.size() + draft.builder.size_of(record) <= self.settings.bytes
+        draft.builder.size() + draft.builder.size_of(record) <= self.bytes_max
     }
 }
 

@@ -8,6 +8,7 @@ use super::window::WindowSettings;
 use crate::backoff;
 use crate::cluster::Cluster;
 use crate::error::ProduceError;
+use grower_protocol::batch::BatchLimits;
 use grower_protocol::compression::Codec;
 use grower_protocol::message::Acks;
 use std::sync::Arc;
@@ -43,6 +44,9 @@ pub struct ProducerBuilder {
 }
 
 impl ProducerBuilder {
+    /// How far brokers let a batch grow when it is decompressed, as a multiple of its topic's `max.message.bytes`.
+    pub const INFLATION_MAX: usize = BatchLimits::INFLATION_MAX;
+
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
         let batches =
             BatchSettings { codec: Codec::None, bytes: 1 << 20, records: u32::MAX >> 1, linger: Duration::ZERO };
@@ -79,13 +83,17 @@ impl ProducerBuilder {
     }
 
     /// How long a batch that is not full waits for more records; 0 by default. Whatever this says, records that come while
-    /// a request for their partition is on its way make one batch.
+    /// a request for their partition is on its way make one batch. [`Producer::hurry`] ends the wait.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.batches.linger = linger;
         self
     }
 
     /// When a batch is full, in bytes before compression; 1 MiB by default. A larger record makes a batch of its own.
+    ///
+    /// A broker takes batches of the topic's `max.message.bytes` as they are sent, and of 16 times that once they are
+    /// decompressed. A batch over either limit is split, its records are sent again in order, and later batches of the
+    /// partition are made smaller; only a record that is too large alone fails.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.settings.batches.bytes = bytes;
         self

@@ -25,8 +25,17 @@ pub(super) struct Effects {
     pub(super) settled: Vec<Settled>,
     /// The client's picture of the cluster may be old.
     pub(super) look_again: bool,
-    /// The topic refused a batch of this many bytes as too large.
-    pub(super) too_large: Option<usize>,
+    /// What was learned of how large a batch may be.
+    pub(super) batch_size: Option<BatchSize>,
+}
+
+/// How large later batches may be, by what the topic refused as too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BatchSize {
+    /// A batch of this many bytes, before compression, is split: no larger than half of it.
+    Below(usize),
+    /// A record that stood alone: it was to blame, so as large as the producer was told.
+    AsTold,
 }
 
 /// A batch with its number, not built yet.
@@ -47,6 +56,8 @@ pub(super) struct Entry {
     pub(super) since: Instant,
     pub(super) first: Sequence,
     pub(super) bytes: Bytes,
+    /// Their length before compression.
+    pub(super) plain_bytes: usize,
     pub(super) state: State,
     /// An attempt may have been carried out although no answer said so.
     pub(super) in_doubt: bool,

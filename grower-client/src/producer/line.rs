@@ -2,7 +2,7 @@
 
 use super::accumulator::{Accumulator, BatchSettings};
 use super::delivery::{Delivery, Placed, Promise, WholeDelivery};
-use super::entry::{Attempt, BatchId, Effects, Numbered, Settled};
+use super::entry::{Attempt, BatchId, BatchSize, Effects, Numbered, Settled};
 use super::window::{Window, WindowSettings};
 use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
@@ -126,8 +126,10 @@ impl Line {
     /// The answer to an attempt.
     pub(super) fn answered(&mut self, id: BatchId, result: Result<Placed, RequestError>, now: Instant) -> Effects {
         let effects = self.window.answered(id, result, now);
-        if let Some(bytes) = effects.too_large {
-            self.accumulator.shrink(bytes / 2);
+        match effects.batch_size {
+            Some(BatchSize::Below(bytes)) => self.accumulator.shrink(bytes / 2),
+            Some(BatchSize::AsTold) => self.accumulator.restore_size(),
+            None => {}
         }
         effects
     }

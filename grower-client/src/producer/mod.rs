@@ -90,6 +90,12 @@ impl Producer {
         }
     }
 
+    /// Sends what lingers now, full batch or not. For a caller that waits for acks before it hands in more: else the
+    /// linger passes for nothing, since nothing comes that could fill a batch. A full memory does the same by itself.
+    pub fn hurry(&self) {
+        self.handle.engine.hurry();
+    }
+
     /// Waits until everything handed in before is settled; fails with the first record's error, if any failed.
     pub async fn flush(&self) -> Result<(), ProduceError> {
         let engine = &self.handle.engine;

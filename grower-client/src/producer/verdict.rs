@@ -73,8 +73,8 @@ pub(super) fn looks_outdated(error: &RequestError) -> bool {
     }
 }
 
-/// The first `count` records of a batch of ours, and the others, as two batches.
-pub(super) fn halves(batch: &Bytes, codec: Codec, count: u32) -> (Bytes, Bytes) {
+/// The first `count` records of a batch of ours, and the others, as two batches with their sizes before compression.
+pub(super) fn halves(batch: &Bytes, codec: Codec, count: u32) -> ((Bytes, usize), (Bytes, usize)) {
     const OURS: &str = "the batch was built here";
     let records = Batch::check(batch.clone()).expect(OURS).records(usize::MAX).expect(OURS);
     let (mut head, mut tail) = (BatchBuilder::new(codec), BatchBuilder::new(codec));
@@ -83,10 +83,15 @@ pub(super) fn halves(batch: &Bytes, codec: Codec, count: u32) -> (Bytes, Bytes) 
         let record = Record { timestamp: view.timestamp, key: view.key, value: view.value, headers: view.headers };
         if head.count() < count { head.push(&record) } else { tail.push(&record) }
     }
-    (head.build(None).freeze(), tail.build(None).freeze())
+    let built = |half: BatchBuilder| {
+        let plain_bytes = half.size();
+        (half.build(None).freeze(), plain_bytes)
+    };
+    (built(head), built(tail))
 }
 
-fn is_too_large(error: &RequestError) -> bool {
+/// Whether a smaller batch may be taken.
+pub(super) fn is_too_large(error: &RequestError) -> bool {
     matches!(error, RequestError::TooLarge { .. }) || error.code() == Some(ErrorCode::TooLarge)
 }
 

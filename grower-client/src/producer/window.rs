@@ -15,7 +15,7 @@
 
 use super::accumulator::Draft;
 use super::delivery::{Placed, Promise};
-use super::entry::{Attempt, BatchId, Effects, Entry, Halt, Numbered, Settled, State, follows, stamp};
+use super::entry::{Attempt, BatchId, BatchSize, Effects, Entry, Halt, Numbered, Settled, State, follows, stamp};
 use super::verdict::{self, Fate};
 use crate::error::{ProduceError, RequestError};
 use bytes::Bytes;
@@ -109,6 +109,7 @@ impl Window {
             since: draft.since,
             first,
             bytes: Bytes::new(),
+            plain_bytes: draft.builder.size(),
             state: State::Building,
             in_doubt: false,
             home: self.home,
@@ -293,6 +294,9 @@ impl Window {
             }
             Fate::Split => self.split(at, effects),
             Fate::GiveUp => {
+                if verdict::is_too_large(&error) {
+                    effects.batch_size = Some(BatchSize::AsTold);
+                }
                 let (place, in_doubt) = (entry.promise.place().clone(), entry.in_doubt);
                 let error = ProduceError::Failed { place, source: error, in_doubt };
                 effects.settled.push(self.give_up(at, in_doubt, error));
@@ -354,22 +358,23 @@ impl Window {
     /// Replaces a batch that was too large by its two halves.
     fn split(&mut self, at: usize, effects: &mut Effects) {
         let Some(mut entry) = self.entries.remove(at) else { return };
-        effects.too_large = Some(entry.bytes.len());
+        effects.batch_size = Some(BatchSize::Below(entry.plain_bytes));
         let count = entry.count / 2;
         let tail_promise = entry.promise.split_off(count);
         let (head, tail) = verdict::halves(&entry.bytes, self.codec, count);
+        (entry.bytes, entry.plain_bytes) = head;
         let tail = Entry {
             id: self.next_id,
             promise: tail_promise,
             reserved: 0, // The first half holds the memory of both.
             count: entry.count - count,
-            bytes: tail,
+            bytes: tail.0,
+            plain_bytes: tail.1,
             state: State::Refused,
             ..entry
         };
         self.next_id += 1;
         self.halt_for(Halt { hole: entry.first, spent: false });
-        entry.bytes = head;
         entry.count = count;
         entry.state = State::Refused;
         self.entries.insert(at, tail);

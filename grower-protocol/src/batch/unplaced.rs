@@ -4,7 +4,7 @@ use super::header::CRC_COVERS_FROM;
 use super::placed::{self, codec};
 use super::walk::Walk;
 use super::{Batch, BatchError, BatchHeader, HEADER_LENGTH, RecordsError, crc32c};
-use crate::compression::{Codec, Plain};
+use crate::compression::{Codec, DecompressError, Plain};
 use crate::ids::{LeaderEpoch, Offset, Timestamp};
 use bytes::BytesMut;
 
@@ -19,6 +19,12 @@ pub struct BatchLimits {
     pub timestamp_max: Timestamp,
     /// Every record must have a key (compacted topics).
     pub key_required: bool,
+}
+
+impl BatchLimits {
+    /// How far a batch may grow when it is decompressed for its check, as a multiple of its topic's `max.message.bytes`.
+    /// Producers know it too, and keep their batches under it.
+    pub const INFLATION_MAX: usize = 16;
 }
 
 /// A batch that a log may append: CRC right, every record walked, deltas dense, maximum timestamp true.
@@ -73,6 +79,16 @@ pub enum ClientBatchError {
     /// A record without a key where each needs one.
     #[error("the topic is compacted: every record needs a key")]
     NoKey,
+}
+
+impl ClientBatchError {
+    /// Whether the batch was refused for its size alone, as sent or decompressed: smaller ones may be taken.
+    pub fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge { .. } | Self::Records(RecordsError::Decompress(DecompressError::TooLarge { .. }))
+        )
+    }
 }
 
 impl UnplacedBatch {

@@ -71,6 +71,9 @@ impl<'a> Pump<'a> {
         let mut acks_unread = pin!(self.report.acks_unread());
         let interrupted = loop {
             let room = self.under_way.len() < UNDER_WAY_MAX;
+            if !room {
+                self.producer.hurry(); // No line can come that would fill a batch.
+            }
             tokio::select! {
                 biased;
                 () = &mut interrupt => break true,
