@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let refusals = Refusals::new(&limits);
+    let mut refusals = Refusals::new(&limits);
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,

@@ -1,18 +1,18 @@
 //! Connections beyond the limit: told why, then closed.
 //!
 //! A client that is only hung up on cannot tell a full broker from a broken one. So its first request is read and
-//! answered with the reason; but only a few at a time, for a second each: the rest is closed at once.
+//! answered with the reason; but only a few at a time, for a second each. A client asks within a round trip, so those that
+//! have been silent the longest are no clients: the oldest makes room for the next.
 
 use super::ConnectionLimits;
 use bytes::BytesMut;
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, encode, encode_frame};
+use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 /// Refused at a time.
@@ -22,30 +22,35 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// An introduction is shorter.
 const INTRODUCTION_MAX: usize = 1024;
 
-/// Who is being refused.
+/// The connections that are being told, the oldest first.
 pub(super) struct Refusals {
-    room: Arc<Semaphore>,
+    telling: VecDeque<AbortHandle>,
     failure: Failure,
 }
 
 impl Refusals {
     pub(super) fn new(limits: &ConnectionLimits) -> Self {
         let detail = format!(
-            "the broker serves {} connections and takes no more (network.max_connections, and five eighths of broker.memory)",
+            "the broker takes no more connections than {} (network.max_connections, and five eighths of broker.memory)",
             limits.connections_max
         );
-        Self { room: Arc::new(Semaphore::new(AT_ONCE)), failure: Failure::new(ErrorCode::TooManyConnections, detail) }
+        Self { telling: VecDeque::new(), failure: Failure::new(ErrorCode::TooManyConnections, detail) }
     }
 
-    /// Tells the client, if not too many others are being told.
-    pub(super) fn refuse(&self, stream: TcpStream, tasks: &TaskTracker) {
-        let Ok(place) = self.room.clone().try_acquire_owned() else { return };
+    /// Tells the client.
+    pub(super) fn refuse(&mut self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, tasks: &TaskTracker) {
+        self.telling.retain(|told| !told.is_finished());
+        if AT_ONCE <= self.telling.len()
+            && let Some(oldest) = self.telling.pop_front()
+        {
+            oldest.abort();
+        }
         let failure = self.failure.clone();
-        tasks.spawn(async move {
+        let told = tasks.spawn(async move {
             // A client that does not listen needs no reason.
             let _ = tokio::time::timeout(TIMEOUT, tell(stream, failure)).await;
-            drop(place);
         });
+        self.telling.push_back(told.abort_handle());
     }
 }
 
@@ -84,23 +89,44 @@ mod tests {
     use grower_protocol::message::{Hello, Request};
     use grower_protocol::wire::decode;
 
-    #[tokio::test]
-    async fn a_refused_client_learns_why() {
-        let (mut client, server) = tokio::io::duplex(4096);
-        let failure = Failure::new(ErrorCode::TooManyConnections, "full");
-        let telling = tokio::spawn(tell(server, failure.clone()));
+    /// Introduces itself and checks that the answer is `failure`.
+    async fn learns(mut client: impl AsyncRead + AsyncWrite + Unpin, failure: Failure) {
         let hello = Hello { software: "test".into(), version: "1".into(), features: Vec::new() };
         let mut greeting = Preface::OURS.encode().to_vec();
         greeting.extend_from_slice(&encode_frame(Correlation(7), &encode(&Request::Hello(hello)), 0));
         client.write_all(&greeting).await.unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
-        drop(client);
-        telling.await.unwrap().unwrap();
         let mut frames = BytesMut::from(&answer[PREFACE_LENGTH..]);
         let frame = FrameDecoder::new(1024).next_frame(&mut frames).unwrap().unwrap();
         assert_eq!(frame.correlation, Correlation(7));
         assert_eq!(decode::<Response>(&frame.message).unwrap(), Response::Failed(failure));
+    }
+
+    #[tokio::test]
+    async fn a_refused_client_learns_why() {
+        let (client, server) = tokio::io::duplex(4096);
+        let failure = Failure::new(ErrorCode::TooManyConnections, "full");
+        let telling = tokio::spawn(tell(server, failure.clone()));
+        learns(client, failure).await;
+        telling.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refused_client_learns_why_however_many_say_nothing() {
+        let failure = Failure::new(ErrorCode::TooManyConnections, "full");
+        let (mut refusals, tasks) =
+            (Refusals { telling: VecDeque::new(), failure: failure.clone() }, TaskTracker::new());
+        let mut silent = Vec::new();
+        for _ in 0..3 * AT_ONCE {
+            let (client, server) = tokio::io::duplex(4096);
+            refusals.refuse(server, &tasks);
+            silent.push(client);
+        }
+        let (client, server) = tokio::io::duplex(4096);
+        refusals.refuse(server, &tasks);
+        learns(client, failure).await;
+        assert!(tasks.len() <= AT_ONCE, "{} are being told", tasks.len());
     }
 
     #[tokio::test]
