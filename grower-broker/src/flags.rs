@@ -84,7 +84,6 @@ impl Flags {
         if let Some(path) = &self.config {
             settings.read_file(path)?;
         }
-        settings.read_env(std::env::vars_os())?;
         let auto_create_topics = self.auto_create_topics.then(|| "true".to_owned());
         for (flag, key, value) in [
             ("--listen", "network.listen", &self.listen),
@@ -99,6 +98,7 @@ impl Flags {
                 settings.read_flag(flag, key, value)?;
             }
         }
+        settings.read_env(std::env::vars_os())?; // After the flags, which a wrong variable must not beat.
         if let Some(dir) = &self.data_dir {
             settings.broker.data_dir.clone_from(dir); // Not as text: a path need not be Unicode.
         }

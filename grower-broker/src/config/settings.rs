@@ -91,7 +91,8 @@ impl Settings {
         Ok(())
     }
 
-    /// Sets what variables called `GROWER__SECTION__KEY` say; others are none of our business.
+    /// Sets what variables called `GROWER__SECTION__KEY` say; others are none of our business. An empty one says nothing.
+    /// What a flag has set already stays, and a wrong variable of the same setting is not looked at.
     pub fn read_env(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<(), SettingsError> {
         let mut levels = [const { None }; LEVEL_VARIABLES.len()];
         for (name, value) in variables {
@@ -101,7 +102,11 @@ impl Settings {
             if let Some(at) = LEVEL_VARIABLES.iter().position(|known| *known == name) {
                 levels[at] = Some(value.into_owned()).filter(|value| !value.is_empty());
             } else if let Some(key) = name.strip_prefix(ENV_PREFIX) {
-                self.set(Origin::Env(name.to_owned()), &key.replace("__", ".").to_lowercase(), &value)?;
+                let key = key.replace("__", ".").to_lowercase();
+                let is_settled = value.is_empty() || matches!(self.origins.get(&*key), Some(Origin::Flag(_)));
+                if find(&key).is_err() || !is_settled {
+                    self.set(Origin::Env(name.to_owned()), &key, &value)?;
+                }
             }
         }
         for (name, level) in LEVEL_VARIABLES.into_iter().zip(levels) {

@@ -122,6 +122,17 @@ fn later_sources_win() {
 }
 
 #[test]
+fn a_wrong_variable_does_not_beat_a_flag_and_an_empty_one_says_nothing() {
+    let mut settings = Settings::default();
+    settings.read_flag("--memory", "broker.memory", "3GiB").unwrap();
+    let env = [("GROWER__BROKER__MEMORY", "much"), ("GROWER__NETWORK__LISTEN", ""), ("GROWER__BROKER__NODE_ID", "3")];
+    settings.read_env(env.map(|(name, value)| (name.into(), value.into()))).unwrap();
+    assert_eq!((settings.broker.memory, settings.broker.node_id), (3 << 30, 3));
+    assert_eq!(settings.broker.listen, Settings::default().broker.listen);
+    assert!(from_env(&[("GROWER__BROKER__MEMORY", "much")]).is_err());
+}
+
+#[test]
 fn the_variables_that_people_know_say_what_is_logged() {
     let level = |variables: &[(&str, &str)]| from_env(variables).map(|settings| settings.log_level);
     let ours = ("GROWER__LOGGING__LEVEL", "warn");
