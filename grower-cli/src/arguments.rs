@@ -3,7 +3,10 @@
 use crate::commands::{
     backup, bench, broker, completions, consume, demo, doctor, group, log, produce, restore, top, topic, why,
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::output::escaped;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,8 +42,7 @@ pub struct Common {
         global = true,
         env = "GROWER_BROKER",
         value_name = "HOST:PORT[,...]",
-        default_value = "127.0.0.1:9092",
-        value_parser = addresses
+        default_value = DEFAULT_BROKER
     )]
     #[arg(hide_env_values = true)]
     pub broker: String,
@@ -53,6 +55,42 @@ pub struct Common {
     /// How long a request to the broker may take
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
+    /// What is wrong with `GROWER_BROKER`, if nothing stronger says where the broker is.
+    #[arg(skip)]
+    pub(crate) broker_fault: Option<String>,
+}
+
+/// Where a broker is if nothing says it.
+const DEFAULT_BROKER: &str = "127.0.0.1:9092";
+
+impl Arguments {
+    /// Reads the command line and the environment; ends the process if the command line makes no sense.
+    pub(crate) fn read() -> Self {
+        let matches = Self::command().get_matches();
+        let mut arguments = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let source = matches.value_source("broker");
+        if let Err(fault) = arguments.common.check_broker(source == Some(ValueSource::EnvVariable)) {
+            let broker = escaped(&arguments.common.broker);
+            let text = format!("invalid value '{broker}' for '--broker <HOST:PORT[,...]>': {fault}");
+            Self::command().error(ErrorKind::ValueValidation, text).exit();
+        }
+        arguments
+    }
+}
+
+impl Common {
+    /// Clap would check a variable even where a flag beats it, or where nobody needs a broker. So it is checked here: a
+    /// flag is right or refused, an empty variable is none, and a wrong one is told to those who need it.
+    fn check_broker(&mut self, from_variable: bool) -> Result<(), String> {
+        if from_variable && self.broker.trim().is_empty() {
+            self.broker = DEFAULT_BROKER.to_owned();
+        }
+        match check_addresses(&self.broker) {
+            Err(fault) if from_variable => self.broker_fault = Some(format!("GROWER_BROKER: {fault}")),
+            result => return result,
+        }
+        Ok(())
+    }
 }
 
 /// How results are printed.
@@ -108,14 +146,18 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Checks `HOST:PORT[,...]`.
-fn addresses(text: &str) -> Result<String, String> {
+fn check_addresses(text: &str) -> Result<(), String> {
     let is_address = |text: &str| match text.rsplit_once(':') {
         Some((host, port)) => !host.is_empty() && port.parse::<u16>().is_ok(),
         None => false,
     };
-    match text.split(',').map(str::trim).find(|address| !address.is_empty() && !is_address(address)) {
+    let mut addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty()).peekable();
+    if addresses.peek().is_none() {
+        return Err("it names no address: write it as HOST:PORT, such as localhost:9092".to_owned());
+    }
+    match addresses.find(|address| !is_address(address)) {
         Some(wrong) => Err(format!("{wrong:?} is no address: write it as HOST:PORT, such as localhost:9092")),
-        None => Ok(text.to_owned()),
+        None => Ok(()),
     }
 }
 
@@ -129,15 +171,15 @@ pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::addresses;
+    use super::check_addresses;
 
     #[test]
     fn an_address_has_a_host_and_a_port() {
         for sound in ["localhost:9092", "127.0.0.1:1, [::1]:9092", "a:1,b:2,"] {
-            assert_eq!(addresses(sound).as_deref(), Ok(sound));
+            assert_eq!(check_addresses(sound), Ok(()), "{sound}");
         }
-        for wrong in ["localhost", "localhost:", ":9092", "a:1,b", "a:65536", "http://a"] {
-            assert!(addresses(wrong).is_err(), "{wrong}");
+        for wrong in ["", " , ", "localhost", "localhost:", ":9092", "a:1,b", "a:65536", "http://a"] {
+            assert!(check_addresses(wrong).is_err(), "{wrong}");
         }
     }
 }

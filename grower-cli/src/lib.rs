@@ -19,13 +19,12 @@ mod why;
 
 pub use arguments::{Arguments, Command};
 
-use clap::Parser;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Parses the command line and runs it. 0: done; 1: it failed, and standard error says why and what to do; 2: wrong usage.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     log_to_stderr();
     let run = || -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -41,6 +40,9 @@ pub fn main() -> ExitCode {
         Err(error) if output::reader_went_away(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::stderr_line(format_args!("error: {}", output::told(&error)));
+            if error.is::<session::WrongVariable>() {
+                return ExitCode::from(2);
+            }
             ExitCode::FAILURE
         }
     }

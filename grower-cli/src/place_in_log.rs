@@ -69,10 +69,7 @@ impl When {
         let refused = || PlaceError::Time(text.to_owned());
         match text.strip_prefix('-') {
             Some(ago) => humantime::parse_duration(ago).map(Self::Ago).map_err(|_| refused()),
-            None => text
-                .parse::<jiff::Timestamp>()
-                .map(|time| Self::At(Timestamp::from_millis(time.as_millisecond())))
-                .map_err(|_| refused()),
+            None => moment(text).map(Self::At).ok_or_else(refused),
         }
     }
 
@@ -86,6 +83,20 @@ impl When {
             }
         }
     }
+}
+
+/// A moment as RFC 3339 writes it, up to the last one of the year 9999.
+fn moment(text: &str) -> Option<Timestamp> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Some(Timestamp::from_millis(time.as_millisecond()));
+    }
+    // The last day is beyond what an instant can be, to leave room for time zones; as a date with an offset it can be read.
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    let offset = i64::from(pieces.to_numeric_offset()?.seconds());
+    let local = pieces.date().to_datetime(pieces.time()?);
+    let since = local.duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0));
+    let millis = i64::try_from(since.as_millis()).ok()?;
+    Some(Timestamp::from_millis(millis.checked_sub(offset.checked_mul(1_000)?)?))
 }
 
 /// The clock of this machine.
@@ -107,6 +118,9 @@ mod tests {
             ("offset:17", PlaceInLog::Offset(Offset::new(17))),
             ("time:1970-01-01T00:00:01.5Z", time(1500)),
             ("time:1970-01-01T02:00:00+02:00", time(0)),
+            ("time:9999-12-31T23:59:59.999Z", time(253_402_300_799_999)),
+            ("time:9999-12-31T12:00:00+02:00", time(253_402_250_400_000)),
+            ("time:9999-12-31T23:59:59-12:00", time(253_402_343_999_000)),
             ("time:-5m", PlaceInLog::Time(When::Ago(Duration::from_secs(300)))),
             ("time:-1h30m", PlaceInLog::Time(When::Ago(Duration::from_secs(5400)))),
         ] {
@@ -116,9 +130,19 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_the_form_that_works() {
-        for text in
-            ["", "start", "offset:", "offset:-1", "offset:9223372036854775808", "time:", "time:yesterday", "time:-5"]
-        {
+        for text in [
+            "",
+            "start",
+            "offset:",
+            "offset:-1",
+            "offset:9223372036854775808",
+            "time:",
+            "time:yesterday",
+            "time:-5",
+            "time:9999-12-31T23:59:59",
+            "time:9999-12-31Z",
+            "time:10000-01-01T00:00:00Z",
+        ] {
             assert!(text.parse::<PlaceInLog>().is_err(), "{text}");
         }
         let told = "offset:x".parse::<PlaceInLog>().unwrap_err().to_string();

@@ -5,7 +5,7 @@ use crate::output::stderr_line;
 use anyhow::{Context, anyhow};
 use futures_util::FutureExt;
 use grower_broker::{Broker, BrokerConfig};
-use grower_client::{Client, transport};
+use grower_client::{Client, ConnectError, transport};
 use std::path::Path;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,6 +20,11 @@ pub(crate) struct Session {
     embedded: Option<Broker>,
 }
 
+/// The environment says where the broker is, and makes no sense. Wrong usage.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; or name a broker with --broker")]
+pub(crate) struct WrongVariable(String);
+
 impl Session {
     /// Connects, or starts the embedded broker.
     pub(crate) async fn open(common: &Common) -> anyhow::Result<Self> {
@@ -30,6 +35,9 @@ impl Session {
     }
 
     async fn connect(common: &Common) -> anyhow::Result<Self> {
+        if let Some(fault) = &common.broker_fault {
+            return Err(WrongVariable(fault.clone()).into());
+        }
         let addresses = common.broker.split(',').map(str::trim).filter(|address| !address.is_empty());
         let connecting = Client::builder()
             .transport(transport::Tcp)
@@ -37,13 +45,7 @@ impl Session {
             .request_timeout(common.timeout)
             .client_id("grower-cli")
             .connect();
-        let client = connecting.await.with_context(|| {
-            format!(
-                "no broker answers at {}; start one with `grower-broker --data-dir DIR`, name another with --broker or \
-                 GROWER_BROKER, or use --embedded DIR",
-                common.broker
-            )
-        })?;
+        let client = connecting.await.map_err(|error| unconnected(error, &common.broker))?;
         Ok(Self { client, output: common.output, embedded: None })
     }
 
@@ -61,6 +63,27 @@ impl Session {
             Some(broker) => stop(broker).await,
             None => Ok(()),
         }
+    }
+}
+
+/// Why there is no connection, for people. Only where nothing listens it helps to start a broker.
+fn unconnected(error: ConnectError, broker: &str) -> anyhow::Error {
+    if is_answered(&error) {
+        return anyhow::Error::new(error);
+    }
+    let advice = format!(
+        "no broker answers at {broker}; start one with `grower-broker --data-dir DIR`, name another with --broker or \
+         GROWER_BROKER, or use --embedded DIR"
+    );
+    anyhow::Error::new(error).context(advice)
+}
+
+/// Whether something listens there, whatever it is.
+fn is_answered(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Unreachable { .. } | ConnectError::NoAddress => false,
+        ConnectError::All(errors) => errors.iter().any(is_answered),
+        _ => true,
     }
 }
 

@@ -83,6 +83,12 @@ fn damage_and_wrong_places_are_named() {
     assert!(fails(&["restore", backups_text, data_text]).contains("not empty"));
     assert!(fails(&["restore", data_text, broker.path("new").to_str().unwrap()]).contains("is no backup"));
     assert!(fails(&["backup", "verify", data_text]).contains("is no backup"));
+    let backup = backups.join("backup-000001");
+    for place in ["", "new", "topics/../new/deeper"] {
+        let told = fails(&["restore", backup.to_str().unwrap(), backup.join(place).to_str().unwrap()]);
+        assert!(told.contains("lies in the backup"), "{place}: {told}");
+    }
+    assert!(!backup.join("new").exists());
     let inside = data.join("backups");
     assert!(fails(&["backup", inside.to_str().unwrap(), "--data-dir", data_text]).contains("a place of its own"));
     // The file is written over by name, so that the data, which shares its bytes, stays as it is.

@@ -26,11 +26,21 @@ fn write(dir: &Path) -> anyhow::Result<()> {
     for mut command in binaries() {
         let name = command.get_name().to_owned();
         for shell in Shell::value_variants() {
-            generate_to(*shell, &mut command, &name, dir)
-                .with_context(|| format!("cannot write {name} for {shell}"))?;
+            let written = generate_to(*shell, &mut command, &name, dir).and_then(|path| mend(*shell, &name, &path));
+            written.with_context(|| format!("cannot write {name} for {shell}"))?;
         }
     }
     Ok(())
+}
+
+/// The generator for bash spells the hyphen of a program's name in two ways: nothing below its first word would be
+/// completed.
+fn mend(shell: Shell, name: &str, path: &Path) -> std::io::Result<()> {
+    if shell != Shell::Bash {
+        return Ok(());
+    }
+    let script = std::fs::read_to_string(path)?;
+    std::fs::write(path, script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__")))
 }
 
 #[cfg(test)]
@@ -44,6 +54,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2 * Shell::value_variants().len());
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         assert!(read("grower-broker.bash").contains("--data-dir"));
+        assert!(!read("grower-cli.bash").contains("grower__subcmd__cli"));
         assert!(read("_grower-cli").contains("--until-end"));
         assert!(read("grower-cli.fish").contains("produce"));
     }

@@ -25,7 +25,7 @@ pub(crate) use restore::restore;
 pub use restore::{RestoreError, Restored};
 pub(crate) use running::Running;
 pub use series::Listed;
-pub(crate) use series::{is_entry, list, newest_below};
+pub(crate) use series::{is_backup, is_entry, list, newest_below};
 pub(crate) use stopped::backup;
 
 use crate::metadata::IdentityError;

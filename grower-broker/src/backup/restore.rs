@@ -50,6 +50,14 @@ pub enum RestoreError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A backup would be changed, or lost with what is restored into it.
+    #[error("{dir} lies in the backup {backup}: restore elsewhere", dir = dir.display(), backup = backup.display())]
+    InBackup {
+        /// The directory.
+        dir: PathBuf,
+        /// The backup.
+        backup: PathBuf,
+    },
     /// Somebody works in it.
     #[error("{dir} is in use", dir = dir.display())]
     InUse {

@@ -75,6 +75,11 @@ pub(crate) fn newest_below(disk: &dyn Disk, dir: &Path, of: &Identity, go_on: &d
     newest_yet
 }
 
+/// Whether `dir` is a backup, whatever its name.
+pub(crate) fn is_backup(dir: &Path) -> bool {
+    dir.join(manifest::NAME).exists()
+}
+
 /// The backup that a path means: itself, or the latest of the directory that it names.
 pub(super) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskError> {
     match disk.open(&path.join(manifest::NAME)) {

@@ -3,6 +3,7 @@
 use crate::arguments::Arguments;
 use crate::output::Out;
 use clap::{Args, CommandFactory};
+use clap_complete::Shell;
 use std::io::Write;
 
 /// Print a script that completes grower-cli's commands in a shell
@@ -11,15 +12,26 @@ use std::io::Write;
   grower-cli completions bash > /etc/bash_completion.d/grower-cli")]
 pub struct Completions {
     /// Which shell
-    shell: clap_complete::Shell,
+    shell: Shell,
 }
 
 impl Completions {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "grower-cli", &mut script);
         let mut out = Out::stdout();
-        out.write_all(&script)?;
+        out.write_all(&script(self.shell))?;
         Ok(out.flush()?)
     }
 }
+
+/// The script that completes grower-cli's commands in a shell.
+fn script(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
+    match shell {
+        // Its generator spells the hyphen of a program's name in two ways: nothing below the first word would be completed.
+        Shell::Bash => String::from_utf8_lossy(&script).replace("grower__subcmd__cli", "grower__cli").into_bytes(),
+        _ => script,
+    }
+}
+
+const NAME: &str = "grower-cli";

@@ -1,7 +1,7 @@
 //! `restore BACKUP DATA_DIR`.
 
 use crate::arguments::{Common, Output};
-use crate::output::{Out, bytes_for_people, escaped};
+use crate::output::{Out, bytes_for_people, counted, escaped};
 use clap::Args;
 use grower_broker::offline::backups::{self, Restored};
 use serde_json::json;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// and its node gets an identity of its own. Never let it serve beside the broker that the backup is of.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Nothing is overwritten: DATA must be new or empty. Cut short, the same command begins again; no broker starts on half of it.
+    after_long_help = "Nothing is overwritten: DATA must be new or empty, and lie in no backup. Cut short, the same command begins again; no broker starts on half of it.
 
 JSON: {\"backup\",\"data_dir\",\"created\",\"cluster\",\"node\",\"files\",\"bytes\"}
 
@@ -50,7 +50,7 @@ impl Restore {
             Output::Table => {
                 let (files, bytes) = (manifest.files.len(), bytes_for_people(manifest.bytes()));
                 let (backup, data_dir) = (escaped(&backup), escaped(&data_dir));
-                writeln!(out, "{data_dir}: {files} files, {bytes} from {backup}; start a broker on it")?;
+                writeln!(out, "{data_dir}: {}, {bytes} from {backup}; start a broker on it", counted(files, "file"))?;
             }
         }
         Ok(out.flush()?)

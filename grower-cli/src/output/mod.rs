@@ -7,14 +7,16 @@ mod span;
 mod streams;
 mod table;
 mod template;
+mod unescape;
 
 pub(crate) use confirm::confirmed;
 pub(crate) use escape::{escaped, quoted};
 pub(crate) use record::{RecordJson, content};
 pub(crate) use span::{millis_for_people, span_for_people};
 pub(crate) use streams::{Stderr, Stdin, reader_left, stderr_line};
-pub(crate) use table::{Table, bytes_for_people, in_groups, in_short, noun};
+pub(crate) use table::{Table, bytes_for_people, counted, in_groups, in_short, noun};
 pub(crate) use template::{Template, rfc3339};
+pub(crate) use unescape::{EscapeError, unescaped};
 
 use serde::Serialize;
 use std::io::{self, BufWriter, Write};

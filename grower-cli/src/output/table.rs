@@ -4,24 +4,53 @@ use super::escaped;
 use std::io::{self, Write};
 
 /// A table under construction.
-pub(crate) struct Table(comfy_table::Table);
+pub(crate) struct Table {
+    table: comfy_table::Table,
+    /// Of each row, the cells that stand in for longer ones, with what they stand for.
+    long: Vec<Vec<(String, String)>>,
+}
+
+/// A longer cell, in letters, does not make its column wider: it shifts the rest of its own row, and of no other.
+const CELL_MAX: usize = 40;
+
+/// The first of the private characters; no text for people has them.
+const STAND_IN: u32 = 0xe000;
 
 impl Table {
     /// With these headings.
     pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING).set_header(headings);
-        Self(table)
+        Self { table, long: Vec::new() }
     }
 
     /// Adds a row.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.add_row(cells.map(|cell| escaped(&cell).into_owned()));
+        let mut long = Vec::new();
+        let mut letters = (STAND_IN..).filter_map(char::from_u32);
+        let cells = cells.map(|cell| {
+            let cell = escaped(&cell).into_owned();
+            if cell.chars().count() <= CELL_MAX {
+                return cell;
+            }
+            let stand_in: String = std::iter::repeat_n(letters.next().unwrap_or('?'), CELL_MAX).collect();
+            long.push((stand_in.clone(), cell));
+            stand_in
+        });
+        self.table.add_row(cells);
+        self.long.push(long);
     }
 
     /// Prints it.
     pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        self.0.lines().try_for_each(|line| writeln!(out, "{}", line.trim()))
+        let lines: Vec<String> = self.table.lines().collect();
+        let headings = lines.len().saturating_sub(self.long.len()); // A row has one line: escapes leave no other.
+        for (at, line) in lines.into_iter().enumerate() {
+            let long = at.checked_sub(headings).and_then(|row| self.long.get(row)).into_iter().flatten();
+            let line = long.fold(line, |line, (stand_in, cell)| line.replacen(stand_in, cell, 1));
+            writeln!(out, "{}", line.trim())?;
+        }
+        Ok(())
     }
 }
 
@@ -53,6 +82,12 @@ pub(crate) fn in_short(number: u64) -> String {
     }
 }
 
+/// `1 record`, else `7 records`.
+pub(crate) fn counted(number: impl TryInto<u64>, one: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {}", noun(number, one))
+}
+
 /// `record` after 1, else `records`.
 pub(crate) fn noun(number: u64, one: &str) -> String {
     format!("{one}{}", if number == 1 { "" } else { "s" })
@@ -61,6 +96,21 @@ pub(crate) fn noun(number: u64, one: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_shifts_its_own_row_and_no_other() {
+        let mut table = Table::new(["TOPIC", "PARTITIONS", "CONFIG"]);
+        table.row(["short".to_owned(), "1".to_owned(), String::new()]);
+        table.row(["n".repeat(100), "2".to_owned(), "c".repeat(100)]);
+        table.row(["other".to_owned(), "3".to_owned(), "flush=os".to_owned()]);
+        let mut out = Vec::new();
+        table.print(&mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = out.lines().collect();
+        assert!(lines[0].len() < 80 && lines[3].len() < 80, "{out}");
+        assert_eq!(lines[0].find("PARTITIONS"), lines[3].find('3'), "{out}");
+        assert!(lines[2].starts_with(&"n".repeat(100)) && lines[2].ends_with(&"c".repeat(100)), "{out}");
+    }
 
     #[test]
     fn digits_stand_in_groups_of_three() {

@@ -1,5 +1,6 @@
 //! `consume --format`: what to print of each record, as people write it.
 
+use super::unescape::{EscapeError, escape};
 use grower_client::ConsumerRecord;
 use grower_client::ids::Timestamp;
 use std::io::{self, Write};
@@ -38,13 +39,10 @@ pub(crate) enum TemplateError {
     #[error("%{0} is no field; there are %t %p %o %k %v %K %V %h %T %m, and %% for a percent sign")]
     Field(char),
     /// `\` before something that has no meaning.
-    #[error("\\{0} has no meaning; there are \\n \\t \\r \\0 \\\\ and \\xHH")]
-    Escape(char),
-    /// `\x` without two hexadecimal digits.
-    #[error("\\x wants two hexadecimal digits, as in \\x1f")]
-    Hex,
-    /// Nothing after the last `%` or `\`.
-    #[error("the template ends in the middle of a field or an escape")]
+    #[error(transparent)]
+    Escape(#[from] EscapeError),
+    /// Nothing after the last `%`.
+    #[error("the template ends in the middle of a field; write %% for a percent sign")]
     Unfinished,
 }
 
@@ -75,24 +73,6 @@ impl FromStr for Template {
             parts.push(Part::Text(literal));
         }
         Ok(Self { parts })
-    }
-}
-
-fn escape(rest: &mut std::str::Chars<'_>) -> Result<u8, TemplateError> {
-    match rest.next().ok_or(TemplateError::Unfinished)? {
-        'n' => Ok(b'\n'),
-        't' => Ok(b'\t'),
-        'r' => Ok(b'\r'),
-        '0' => Ok(0),
-        '\\' => Ok(b'\\'),
-        'x' => {
-            let digits: String = rest.by_ref().take(2).filter(char::is_ascii_hexdigit).collect();
-            if digits.len() != 2 {
-                return Err(TemplateError::Hex);
-            }
-            u8::from_str_radix(&digits, 16).map_err(|_| TemplateError::Hex)
-        }
-        other => Err(TemplateError::Escape(other)),
     }
 }
 
@@ -144,8 +124,10 @@ fn headers(record: &ConsumerRecord, out: &mut impl Write) -> io::Result<()> {
 
 /// A timestamp as `2026-11-21T08:30:00.125Z`; as plain milliseconds where no calendar reaches.
 pub(crate) fn rfc3339(timestamp: Timestamp) -> String {
-    match jiff::Timestamp::from_millisecond(timestamp.as_millis()) {
-        Ok(time) => format!("{time:.3}"),
+    let millis = jiff::SignedDuration::from_millis(timestamp.as_millis());
+    // Not an instant: its calendar ends a day before the year 9999 does, to leave room for time zones.
+    match jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0).checked_add(millis) {
+        Ok(time) => format!("{time:.3}Z"),
         Err(_) => timestamp.to_string(),
     }
 }

@@ -17,13 +17,22 @@ pub(crate) struct Served {
     backup_dir: Option<PathBuf>,
     memory: Option<u64>,
     disk: Option<Arc<FaultDisk<MemDisk>>>,
+    max_connections: Option<usize>,
 }
 
 impl Served {
     pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let mut served = Self { runtime, broker: None, directory, backup_dir: None, memory: None, disk: None };
+        let mut served = Self {
+            runtime,
+            broker: None,
+            directory,
+            backup_dir: None,
+            memory: None,
+            disk: None,
+            max_connections: None,
+        };
         served.restart();
         served
     }
@@ -53,6 +62,14 @@ impl Served {
         (served, faults)
     }
 
+    /// A broker that takes so many connections.
+    pub(crate) fn with_connections(most: usize) -> Self {
+        let mut served = Self::start();
+        served.max_connections = Some(most);
+        served.restart();
+        served
+    }
+
     /// Stops the broker, if it runs, and starts it on the same files.
     pub(crate) fn restart(&mut self) {
         self.stop();
@@ -63,6 +80,7 @@ impl Served {
             ..BrokerConfig::at(self.data_dir())
         };
         config.memory = self.memory.unwrap_or(config.memory);
+        config.max_connections = self.max_connections.unwrap_or(config.max_connections);
         let mut builder = Broker::builder(config);
         if let Some(disk) = &self.disk {
             builder = builder.disk(disk.clone());
@@ -85,11 +103,16 @@ impl Served {
         self.directory.path().join(name)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        self.broker.as_ref().and_then(Broker::listen_address).unwrap().to_string()
+    }
+
     /// The CLI with these arguments, split at spaces, and this broker.
     pub(crate) fn cli(&self, arguments: &str) -> Command {
-        let address = self.broker.as_ref().and_then(Broker::listen_address).unwrap();
+        let address = self.address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
-        command.env("GROWER_BROKER", address.to_string()).args(arguments.split_whitespace());
+        command.env("GROWER_BROKER", address).args(arguments.split_whitespace());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -5,7 +5,7 @@ mod running;
 mod verify;
 
 use crate::arguments::{Common, Output};
-use crate::output::{Out, bytes_for_people, escaped};
+use crate::output::{Out, bytes_for_people, counted, escaped};
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use grower_broker::offline::backups::{self, BackedUp};
@@ -104,5 +104,5 @@ fn print(backed_up: &BackedUp, output: Output) -> anyhow::Result<()> {
 
 fn tell(out: &mut Out, path: &str, files: u64, bytes: [u64; 3]) -> io::Result<()> {
     let [all, new, copied] = bytes.map(bytes_for_people);
-    writeln!(out, "{}: {files} files, {all}, of them {new} new and {copied} copied", escaped(path))
+    writeln!(out, "{}: {}, {all}, of them {new} new and {copied} copied", escaped(path), counted(files, "file"))
 }

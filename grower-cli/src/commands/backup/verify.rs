@@ -1,7 +1,7 @@
 //! `backup verify PATH`.
 
 use crate::arguments::{Common, Output};
-use crate::output::{Out, bytes_for_people, escaped};
+use crate::output::{Out, bytes_for_people, counted, escaped};
 use anyhow::{bail, ensure};
 use clap::Args;
 use grower_broker::offline::backups::{self, Checked};
@@ -45,7 +45,7 @@ impl Verify {
             Output::Table => {
                 findings.iter().try_for_each(|finding| writeln!(out, "{}", escaped(&finding.to_string())))?;
                 let (files, bytes) = (manifest.files.len(), bytes_for_people(manifest.bytes()));
-                writeln!(out, "{}: {files} files, {bytes} checked", escaped(&path))?;
+                writeln!(out, "{}: {}, {bytes} checked", escaped(&path), counted(files, "file"))?;
             }
         }
         out.flush()?;

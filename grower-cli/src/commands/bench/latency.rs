@@ -1,7 +1,7 @@
 //! A latency table, and a throughput with it, for people and for programs.
 
 use crate::arguments::Output;
-use crate::output::{Out, Table, bytes_for_people};
+use crate::output::{Out, Table, bytes_for_people, counted};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -55,9 +55,9 @@ impl Found {
     fn table(&self, out: &mut Out) -> std::io::Result<()> {
         writeln!(
             out,
-            "{}: {} records, {} in {:.2} s: {:.0} records/s, {:.1} MB/s\n",
+            "{}: {}, {} in {:.2} s: {:.0} records/s, {:.1} MB/s\n",
             self.what,
-            self.records,
+            counted(self.records, "record"),
             bytes_for_people(self.bytes),
             self.took.as_secs_f64(),
             self.per_second(self.records),

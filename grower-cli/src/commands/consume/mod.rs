@@ -4,7 +4,7 @@ mod deleted;
 mod ends;
 mod print;
 
-use crate::output::{ReaderWentAway, Template, reader_left};
+use crate::output::{ReaderWentAway, Template, counted, reader_left};
 use crate::place_in_log::{PlaceInLog, now};
 use crate::session::{Session, interrupted};
 use anyhow::{Context, bail, ensure};
@@ -110,7 +110,8 @@ impl Consume {
             let there: Vec<PartitionId> = described.partitions.iter().map(|partition| partition.partition).collect();
             let wanted: Vec<PartitionId> = self.partitions.iter().copied().map(PartitionId::new).collect();
             if let Some(missing) = wanted.iter().find(|partition| !there.contains(partition)) {
-                bail!("{topic} has no partition {missing}: it has {} partitions, counted from 0", there.len());
+                let count = counted(there.len(), "partition");
+                bail!("{topic} has no partition {missing}: it has {count}, counted from 0");
             }
             let read = if wanted.is_empty() { there } else { wanted };
             found.extend(read.into_iter().map(|partition| (topic.clone(), partition)));

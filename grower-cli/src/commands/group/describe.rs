@@ -2,7 +2,7 @@
 
 use super::state_name;
 use crate::arguments::Output;
-use crate::output::{Out, Table, escaped, millis_for_people, rfc3339};
+use crate::output::{Out, Table, counted, escaped, millis_for_people, rfc3339};
 use crate::progress::{self, Progress};
 use crate::session::Session;
 use clap::Args;
@@ -51,11 +51,11 @@ fn print(inspection: &GroupInspection, partitions: &[Progress], out: &mut impl W
     let (name, state) = (group.group.as_str(), state_name(group.state));
     writeln!(
         out,
-        "group {}  {state}  epoch {}  assignor {}  {} members\n",
+        "group {}  {state}  epoch {}  assignor {}  {}\n",
         escaped(name),
         group.epoch,
         group.assignor,
-        group.members.len()
+        counted(group.members.len(), "member")
     )?;
     print_partitions(partitions, out)?;
     if inspection.members.is_empty() { Ok(()) } else { print_members(&inspection.members, out) }
@@ -91,8 +91,8 @@ fn print_members(members: &[MemberInspection], out: &mut impl Write) -> io::Resu
             millis_for_people(member.silent_ms),
             match (member.holds.len(), giving_up) {
                 (0, _) => "nothing: it is idle".to_owned(),
-                (all, 0) => format!("{all} partitions"),
-                (all, some) => format!("{all} partitions, {some} to be given up"),
+                (all, 0) => counted(all, "partition"),
+                (all, some) => format!("{}, {some} to be given up", counted(all, "partition")),
             },
         ]);
     }

@@ -1,7 +1,7 @@
 //! `log verify DIR`.
 
 use crate::arguments::{Common, Output};
-use crate::output::{Out, bytes_for_people, escaped};
+use crate::output::{Out, bytes_for_people, counted, escaped};
 use anyhow::bail;
 use clap::Args;
 use grower_broker::offline::repair::PartitionName;
@@ -62,7 +62,12 @@ fn print(verified: &Verified, dir: &Path, out: &mut Out) -> io::Result<()> {
         writeln!(out, "{}", escaped(&finding.to_string()))?;
     }
     let Verified { partitions, bytes, torn_bytes, .. } = verified;
-    writeln!(out, "{} of log in {partitions} partitions checked, the metadata among them", bytes_for_people(*bytes))?;
+    writeln!(
+        out,
+        "{} of log in {} checked, the metadata among them",
+        bytes_for_people(*bytes),
+        counted(*partitions, "partition")
+    )?;
     for (partition, loss) in &verified.accepted {
         super::repair::print_loss(PartitionName::of(dir, partition).as_ref(), loss, out)?;
     }

@@ -6,14 +6,14 @@ mod report;
 mod source;
 
 use crate::arguments::key_value;
-use crate::output::reader_went_away;
+use crate::output::{EscapeError, reader_went_away, unescaped};
 use crate::session::Session;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use following::Follower;
 use grower_client::ids::PartitionId;
-use grower_client::{Acks, Codec, Partitioner, Producer, Record};
+use grower_client::{Acks, Codec, Partitioner, Producer, ProducerBuilder, Record};
 use pump::Pump;
 use report::Report;
 use std::path::PathBuf;
@@ -26,8 +26,9 @@ use std::time::Duration;
 /// that are not UTF-8 are kept; a last line without newline counts.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "A line that is too long for a record (the topic's max.message.bytes) is named by its number on standard error, the \
-others go on, and the exit status is 1. It is 0 only if every line was acknowledged; a record may wait 120 seconds for that. \
+    after_long_help = "A line longer than the topic's max.message.bytes is named by its number on standard error, and so is one whose \
+record alone, with its headers and up to 80 bytes around it, makes a larger batch as it is sent. The others go on, and the exit \
+status is 1. It is 0 only if every line was acknowledged; a record may wait 120 seconds for that. \
 Ctrl-C stops reading and waits for what was read; a second one ends at once, with exit status 1.
 
 --follow keeps reading as the file grows, like tail -F: through rotation (the old file to its end first, then the new one) \
@@ -63,14 +64,15 @@ Examples:
 pub struct Produce {
     /// The topic
     topic: String,
-    /// The file; standard input unless given, or if it is -
+    /// The file, or a FIFO, which is read until its last writer closes it; standard input unless given, or if it is -
     file: Option<PathBuf>,
     /// Key of every record
     #[arg(long, value_name = "K", conflicts_with = "key_separator")]
     key: Option<String>,
-    /// What stands before the first S in a line is the record's key; a line without S has no key
-    #[arg(long, value_name = "S")]
-    key_separator: Option<String>,
+    /// What stands before the first S in a line is the record's key; a line without S has no key. \t, \0, \x1f and the like
+    /// stand for the bytes they name, \\ for a backslash
+    #[arg(long, value_name = "S", value_parser = separator)]
+    key_separator: Option<Bytes>,
     /// A header of every record; may be repeated
     #[arg(long = "header", value_name = "K=V", value_parser = key_value)]
     headers: Vec<(String, String)>,
@@ -86,10 +88,11 @@ pub struct Produce {
     /// How batches are compressed
     #[arg(long, value_name = "CODEC", default_value = "none")]
     compression: Compression,
-    /// How long a batch waits for more records, in milliseconds; while a request is under way records gather anyway
+    /// How long a batch waits for more records, in milliseconds; while a request is under way records gather anyway. It
+    /// waits no longer once as many lines are under way as may be
     #[arg(long, value_name = "MS", default_value_t = 0)]
     linger: u64,
-    /// The largest batch, in bytes before compression [default: 1 MiB]
+    /// The largest batch, in bytes before compression; one that the topic does not take is split [default: 1 MiB]
     #[arg(long, value_name = "N")]
     batch_bytes: Option<usize>,
     /// The largest batch, in records [default: no limit]
@@ -102,6 +105,9 @@ pub struct Produce {
     #[arg(long, value_name = "DIR", requires = "follow")]
     state_dir: Option<PathBuf>,
 }
+
+/// The largest batch unless it is given, in bytes.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Names of partitioners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -150,7 +156,7 @@ impl Produce {
 
     async fn carry(&self, session: &Session) -> anyhow::Result<()> {
         let line_bytes_max = self.line_bytes_max(session).await?;
-        let producer = self.producer(session).await?;
+        let producer = self.producer(session, line_bytes_max).await?;
         let report = Report::new(session.output, &self.topic);
         if self.follow {
             return self.follow(session, producer, report, line_bytes_max).await;
@@ -179,7 +185,7 @@ impl Produce {
         Ok(usize::try_from(bytes.map_or(1 << 20, |size| size.0))?)
     }
 
-    async fn producer(&self, session: &Session) -> anyhow::Result<Producer> {
+    async fn producer(&self, session: &Session, message_bytes_max: usize) -> anyhow::Result<Producer> {
         let mut builder = session
             .client
             .producer()
@@ -187,9 +193,10 @@ impl Produce {
             .compression(self.compression.into())
             .partitioner(self.partitioner.into())
             .linger(Duration::from_millis(self.linger));
-        if let Some(bytes) = self.batch_bytes {
-            builder = builder.batch_bytes(bytes);
-        }
+        // What the topic never takes is not tried.
+        let inflation = if self.compression == Compression::None { 1 } else { ProducerBuilder::INFLATION_MAX };
+        let bytes = self.batch_bytes.unwrap_or(BATCH_BYTES);
+        builder = builder.batch_bytes(bytes.min(message_bytes_max.saturating_mul(inflation)));
         if let Some(records) = self.batch_records {
             builder = builder.batch_records(records);
         }
@@ -213,14 +220,19 @@ impl Produce {
         if let Some(key) = &self.key {
             return (Some(Bytes::copy_from_slice(key.as_bytes())), line);
         }
-        let Some(separator) = self.key_separator.as_deref().filter(|separator| !separator.is_empty()) else {
+        let Some(separator) = self.key_separator.as_ref().filter(|separator| !separator.is_empty()) else {
             return (None, line);
         };
-        match line.windows(separator.len()).position(|window| window == separator.as_bytes()) {
+        match line.windows(separator.len()).position(|window| window == separator) {
             Some(at) => (Some(line.slice(..at)), line.slice(at + separator.len()..)),
             None => (None, line),
         }
     }
+}
+
+/// Reads a separator, with its escapes.
+fn separator(text: &str) -> Result<Bytes, EscapeError> {
+    unescaped(text).map(Bytes::from)
 }
 
 impl From<Spread> for Partitioner {

@@ -1,7 +1,7 @@
 //! What became of the lines: an object for each ack, or a summary; and every line that was refused, by its number.
 
 use crate::arguments::Output;
-use crate::output::{Out, bytes_for_people, escaped, json_line, noun, reader_left, stderr_line};
+use crate::output::{Out, bytes_for_people, counted, escaped, json_line, reader_left, stderr_line};
 use anyhow::bail;
 use grower_client::{Ack, Durability};
 use serde::Serialize;
@@ -91,11 +91,13 @@ impl Report {
         }
         self.out.flush()?;
         if let Some(first) = self.first_refused {
-            bail!(
-                "{} lines were refused, the first of them line {first}; {} were acknowledged",
-                self.refused,
-                self.records
-            );
+            let acknowledged = counted(self.records, "line");
+            match self.refused {
+                1 => bail!("line {first} was refused; acknowledged: {acknowledged}"),
+                refused => {
+                    bail!("{refused} lines were refused, the first of them line {first}; acknowledged: {acknowledged}")
+                }
+            }
         }
         Ok(())
     }
@@ -104,10 +106,9 @@ impl Report {
         let seconds = self.began.elapsed().as_secs_f64().max(1e-6);
         writeln!(
             self.out,
-            "{}: {} {}, {} in {seconds:.2} s ({:.0} records/s, {}/s), {}",
+            "{}: {}, {} in {seconds:.2} s ({:.0} records/s, {}/s), {}",
             self.topic,
-            self.records,
-            noun(self.records, "record"),
+            counted(self.records, "record"),
             bytes_for_people(self.bytes),
             self.records as f64 / seconds,
             bytes_for_people((self.bytes as f64 / seconds) as u64),

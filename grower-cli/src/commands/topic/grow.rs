@@ -1,7 +1,7 @@
 //! `topic grow NAME --partitions N`.
 
 use crate::arguments::Output;
-use crate::output::{Out, escaped, stderr_line};
+use crate::output::{Out, counted, escaped, stderr_line};
 use crate::session::Session;
 use clap::Args;
 use std::io::Write;
@@ -41,7 +41,9 @@ impl Grow {
                 "partitions_before": before,
                 "partitions": self.partitions,
             }))?,
-            Output::Table => writeln!(out, "{} has {} partitions now, {before} before", self.name, self.partitions)?,
+            Output::Table => {
+                writeln!(out, "{} has {} now, {before} before", self.name, counted(self.partitions, "partition"))?
+            }
         }
         Ok(out.flush()?)
     }

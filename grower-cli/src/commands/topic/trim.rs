@@ -1,7 +1,7 @@
 //! `topic trim NAME[/PARTITION] --before PLACE`.
 
 use crate::arguments::Output;
-use crate::output::{Out, bytes_for_people, confirmed, in_groups, noun};
+use crate::output::{Out, bytes_for_people, confirmed, counted, in_groups, noun};
 use crate::place_in_log::{PlaceError, PlaceInLog, now};
 use crate::session::Session;
 use anyhow::{bail, ensure};
@@ -82,7 +82,12 @@ impl Trim {
         for partition in topic.partitions.iter().filter(wanted) {
             cuts.push(Cut::of(partition, self.before_in(admin, topic, partition).await?));
         }
-        ensure!(!cuts.is_empty(), "topic {} has {} partitions, from 0", topic.name, topic.partitions.len());
+        ensure!(
+            !cuts.is_empty(),
+            "topic {} has {}, counted from 0",
+            topic.name,
+            counted(topic.partitions.len(), "partition")
+        );
         Ok(cuts)
     }
 

@@ -1,0 +1,136 @@
+//! What flags, variables and arguments mean, and what is said when they make no sense or the broker says no.
+
+mod kit;
+
+use kit::{Served, feed, text};
+use std::process::{Command, Output, Stdio};
+
+/// The CLI with these arguments, this `GROWER_BROKER`, and no broker of its own.
+fn cli(arguments: &str, variable: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
+    command.env("GROWER_BROKER", variable).args(arguments.split_whitespace()).output().unwrap()
+}
+
+#[test]
+fn a_flag_beats_a_variable_that_makes_no_sense() {
+    let broker = Served::start();
+    let address = broker.address();
+    for arguments in [format!("--broker {address} topic list"), format!("topic list --broker {address}")] {
+        let output = cli(&arguments, "garbage");
+        assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_variable_that_makes_no_sense_is_told_to_those_who_need_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = format!("--embedded {} topic list", dir.path().join("data").display());
+    for arguments in ["completions bash", "--help", &embedded] {
+        let output = cli(arguments, "garbage");
+        assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+    }
+    let output = cli("topic list", "garbage");
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(text(&output.stderr), @r#"error: GROWER_BROKER: "garbage" is no address: write it as HOST:PORT, such as localhost:9092; or name a broker with --broker"#);
+    for wrong in ["--broker garbage topic list", "topic list --broker garbage", "--broker , topic list"] {
+        assert_eq!(cli(wrong, "").status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    for variable in ["", " "] {
+        let output = cli("--timeout 1s topic describe nothing-of-that-name", variable);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}"); // Whoever answers at the default address does not have it.
+        assert!(!told.contains("GROWER_BROKER holds") && !told.contains("no broker address"), "{told}");
+    }
+}
+
+/// What bash completes of these words.
+fn completed(script: &std::path::Path, words: &[&str]) -> String {
+    const ASK: &str = r#"source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+        function=$(complete -p grower-cli | sed 's/.*-F \([^ ]*\).*/\1/')
+        $function grower-cli "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"; echo "${COMPREPLY[*]}""#;
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", ASK]).arg(script).arg("grower-cli").args(words).output().expect("bash runs");
+    text(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn bash_completes_words_at_every_depth() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(&script, cli("completions bash", "").stdout).unwrap();
+    for (words, expected) in [
+        (&["con"][..], "consume"),
+        (&["group", "des"], "describe"),
+        (&["bench", "end"], "end-to-end"),
+        (&["produce", "t", "--comp"], "--compression"),
+        (&["produce", "t", "--compression", "zs"], "zstd"),
+        (&["bench", "end-to-end", "--acks", "lea"], "leader"),
+        (&["topic", "create", "t", "--if"], "--if-not-exists"),
+    ] {
+        assert_eq!(completed(&script, words), expected, "{words:?}");
+    }
+}
+
+#[test]
+fn an_escape_in_a_key_separator_is_the_byte_it_stands_for() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    for (separator, line) in [(r"\t", &b"k\tv\n"[..]), (r"=\x1f", b"k=\x1fv\n"), (r"\\", b"k\\v\n")] {
+        broker.ok(&format!("produce events --key-separator {separator}"), line);
+    }
+    let read = broker.ok("consume events --until-end --format %k=%v\\n", b"");
+    assert_eq!(text(&read), "k=v\n".repeat(3));
+    let refused = broker.run(r"produce events --key-separator \q", b"");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains(r"\q has no meaning"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_limit_on_lines_under_way_ends_the_linger() {
+    let broker = Served::start();
+    broker.ok("topic create events:4", b"");
+    let lines: String = (0..150_000).map(|number| format!("{number}:x\n")).collect();
+    broker.ok("produce events --key-separator : --linger 3600000", lines.as_bytes());
+}
+
+#[test]
+fn lines_that_inflate_too_far_together_are_written() {
+    let broker = Served::start();
+    broker.ok("topic create events --config max.message.bytes=2KiB", b"");
+    let lines: String = (0..2_000).map(|number| format!("{number:0500}\n")).collect();
+    broker.ok("produce events --compression zstd --batch-bytes 67108864", lines.as_bytes());
+    assert_eq!(text(&broker.read("events")), lines);
+}
+
+#[test]
+fn a_broker_that_takes_no_more_connections_says_so() {
+    let broker = Served::with_connections(1);
+    let mut first = broker.cli("consume events").spawn().unwrap();
+    let mut output = broker.cli("topic list").output().unwrap();
+    while output.status.success() {
+        output = broker.cli("topic list").output().unwrap(); // The first one is not connected yet.
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let told = text(&output.stderr);
+    assert!(told.contains("the broker takes no more connections than 1 "), "{told}");
+    assert!(!told.contains("start one"), "{told}");
+}
+
+#[test]
+fn one_line_is_told_in_the_singular() {
+    let broker = Served::start();
+    broker.ok("topic create events --config max.message.bytes=1KiB", b"");
+    let told = broker.fails("produce events", &[&b"a\n"[..], &[b'x'; 5_000]].concat());
+    insta::assert_snapshot!(told, @r"
+    line 2 has 5000 bytes, and a record may have 1024; raise the topic's max.message.bytes or cut the line
+    error: line 2 was refused; acknowledged: 1 line
+    ");
+    let child = broker.cli("produce events").stdin(Stdio::piped()).spawn().unwrap();
+    assert!(text(&feed(child, b"one\n").stdout).starts_with("events: 1 record, "));
+    assert!(broker.fails("consume events --partition 7", b"").contains("it has 1 partition, counted from 0"));
+}
