@@ -9,7 +9,7 @@ use crate::config::{BrokerConfig, BrokerConfigError};
 use crate::groups::Groups;
 use crate::health::Health;
 use crate::http::{Http, Names, Phase, Status};
-use crate::listener::{ConnectionLimits, Listener, Stream, run, serve};
+use crate::listener::{ConnectionLimits, ConnectionPlace, Listener, Stream, run, serve};
 use crate::logs::{DiskLogs, Logs};
 use crate::memory::{CONNECTION_BYTES, Memory};
 use crate::metadata::{
@@ -140,8 +140,8 @@ impl Broker {
             let (near, far) = tokio::io::duplex(PIPE);
             if let Some(api) = api.upgrade() {
                 let (limits, stop) = (limits.clone(), stop.clone());
-                let share = limits.memory.take(CONNECTION_BYTES);
-                tasks.spawn(async move { run(Stream::InProcess(far), share, api, limits, stop).await });
+                let place = ConnectionPlace { share: limits.memory.take(CONNECTION_BYTES), place: None };
+                tasks.spawn(async move { run(Stream::InProcess(far), place, api, limits, stop).await });
             }
             near
         }

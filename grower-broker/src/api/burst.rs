@@ -8,6 +8,7 @@ use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_protocol::wire::{Correlation, MESSAGE_BYTES_MAX, encode, encode_frame, is_readable};
 use grower_storage::log::Slice;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// What the frames of one read came to: answers that are ready, and partitions to sync.
 pub(crate) struct Burst {
@@ -106,6 +107,11 @@ impl Reply {
     /// Whether it keeps memory from others as long as it is not sent.
     pub(crate) fn holds_memory(&self) -> bool {
         self.permit.holds_memory()
+    }
+
+    /// Set once the answer would reach nobody, and when the broker stops.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        self.outbox.ended()
     }
 
     /// Nothing is done for the request from now on until it is answered.

@@ -13,6 +13,7 @@ use grower_storage::log::{ReadError, Slice};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// What a fetch would answer now.
 struct Gathered {
@@ -37,7 +38,7 @@ impl Api {
         let reply = burst.reply(call.correlation, call.permit, timer);
         let api = self.clone();
         self.tasks.spawn(async move {
-            let gathered = api.await_records(&request, reply.holds_memory()).await;
+            let gathered = api.await_records(&request, reply.holds_memory(), reply.ended()).await;
             let (response, slices) = api.response(&request, gathered);
             reply.send_slices(&response, slices);
         });
@@ -69,7 +70,7 @@ impl Api {
         }
     }
 
-    async fn await_records(&self, request: &Fetch, holds_memory: bool) -> Gathered {
+    async fn await_records(&self, request: &Fetch, holds_memory: bool, ended: &CancellationToken) -> Gathered {
         let wait = Duration::from_millis(request.max_wait_ms.into()).min(WAIT_MAX);
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
@@ -87,7 +88,7 @@ impl Api {
                 () = progress.notified() => {}
                 () = &mut deadline => break self.gather(request),
                 () = self.memory.wanted(), if holds_memory => break gathered,
-                () = self.stop.cancelled() => break gathered,
+                () = ended.cancelled() => break gathered,
             }
             for partition in &partitions {
                 partition.forget_fetch(&progress);

@@ -45,7 +45,8 @@ impl Api {
         mut reply: Reply,
     ) {
         let (max_wait, turn) = (Duration::from_millis(max_wait_ms.into()), arrival.turn.take());
-        let held = self.groups.hold(turn, beat, peer, max_wait, &self.stop, || reply.only_waits()).await;
+        let ended = reply.ended().clone();
+        let held = self.groups.hold(turn, beat, peer, max_wait, &ended, || reply.only_waits()).await;
         reply.send(&super::response(&self.health, held.map(Response::Heartbeat)));
     }
 

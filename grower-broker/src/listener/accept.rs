@@ -1,7 +1,7 @@
 //! The data port: accepts sockets for as long as the broker lives. No error of one connection, and none of accepting, ends it.
 
 use super::refusal::Refusals;
-use super::{ConnectionLimits, Stream, run};
+use super::{ConnectionLimits, ConnectionPlace, Stream, run};
 use crate::api::Api;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,10 +54,8 @@ pub(crate) async fn serve(
                     () = stop.cancelled() => return,
                 };
                 let (api, limits, stop) = (api.clone(), limits.clone(), stop.clone());
-                tasks.spawn(async move {
-                    run(prepared(stream), share, api, limits, stop).await;
-                    drop(place);
-                });
+                let place = ConnectionPlace { share, place: Some(place) };
+                tasks.spawn(async move { run(prepared(stream), place, api, limits, stop).await });
             }
             Err(error) => {
                 // Out of descriptors, most likely: others will be closed, so wait a little instead of spinning.

@@ -6,12 +6,12 @@
 //! The task yields after each 256 KiB so that two busy connections cannot starve the rest.
 
 use super::intake::{Intake, Quiet};
-use super::outbox::Outbox;
+use super::outbox::{ConnectionPlace, Outbox};
 use super::permit::{Permit, Places, decoded};
 use super::stream::Stream;
 use crate::api::{Api, Burst, Call, Peer};
 use crate::config::ZeroCopy;
-use crate::memory::{Memory, Reserved};
+use crate::memory::Memory;
 use grower_protocol::message::Request;
 use grower_protocol::wire::{FRAME_HEAD_LENGTH, FrameHead, PREFACE_LENGTH, Preface, PrefaceError};
 use std::io;
@@ -60,19 +60,21 @@ pub(super) enum Ended {
     Slow(&'static str),
 }
 
-/// Serves one connection to its end. `share` is its part of the memory budget.
+/// Serves one connection to its end. Its place stays taken for as long as an answer may still be under way; what only
+/// waits for something, as a fetch does for records, ends with the connection.
 pub(crate) async fn run(
     stream: Stream,
-    share: Reserved,
+    place: ConnectionPlace,
     api: Arc<Api>,
     limits: Arc<ConnectionLimits>,
     stop: CancellationToken,
 ) {
-    let _share = share;
-    let _counted = api.health.metrics().connected();
+    let ended = stop.child_token();
+    let _ends = ended.clone().drop_guard();
+    let held = (place, api.health.metrics().connected());
     let peer = Arc::new(Peer::at(stream.peer()));
     let (source, sink) = stream.split();
-    let outbox = Arc::new(Outbox::new(sink, limits.zero_copy, limits.memory.clone()));
+    let outbox = Arc::new(Outbox::new(sink, limits.zero_copy, limits.memory.clone(), ended, held));
     let mut connection = Connection {
         intake: Intake::new(source, &limits),
         peer,

@@ -11,7 +11,7 @@ mod stream;
 
 pub(crate) use accept::{Listener, serve};
 pub(crate) use connection::{ConnectionLimits, run};
-pub(crate) use outbox::{Answer, Outbox};
+pub(crate) use outbox::{Answer, ConnectionPlace, Outbox};
 pub(crate) use permit::Permit;
 #[cfg(test)]
 pub(crate) use permit::decoded;

@@ -13,6 +13,7 @@ use super::permit::Permit;
 use super::stream::Sink;
 use crate::config::ZeroCopy;
 use crate::memory::{Memory, Reserved};
+use crate::metrics::Connected;
 use bytes::Bytes;
 use grower_storage::log::Slice;
 use parking_lot::Mutex;
@@ -22,8 +23,9 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Slices are read and sent in pieces of this size.
 const COPY_PIECE: usize = 256 * 1024;
@@ -87,9 +89,23 @@ impl Answer {
     }
 }
 
-/// The sending side of a connection.
+/// What a connection has of the broker: it is free for another one when the last answer is gone, and with it the socket.
+pub(crate) struct ConnectionPlace {
+    /// Its part of the memory budget.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub(crate) share: Reserved,
+    /// Its place among those that the port takes; none within the process.
+    #[expect(dead_code, reason = "held for its drop")]
+    pub(crate) place: Option<OwnedSemaphorePermit>,
+}
+
+/// The sending side of a connection. Lives as long as anything may answer on it.
 pub(crate) struct Outbox {
     sink: Sink,
+    /// The connection has ended, or the broker stops: whatever only waits for something gives up.
+    ended: CancellationToken,
+    #[expect(dead_code, reason = "held for its drop")]
+    held: (ConnectionPlace, Connected),
     zero_copy: ZeroCopy,
     memory: Memory,
     queue: Mutex<Queue>,
@@ -105,8 +121,19 @@ struct Queue {
 }
 
 impl Outbox {
-    pub(crate) fn new(sink: Sink, zero_copy: ZeroCopy, memory: Memory) -> Self {
-        Self { sink, zero_copy, memory, queue: Mutex::default(), wake: Notify::new() }
+    pub(super) fn new(
+        sink: Sink,
+        zero_copy: ZeroCopy,
+        memory: Memory,
+        ended: CancellationToken,
+        held: (ConnectionPlace, Connected),
+    ) -> Self {
+        Self { sink, ended, held, zero_copy, memory, queue: Mutex::default(), wake: Notify::new() }
+    }
+
+    /// Set when nobody is there any more for whom it would be worth waiting, and when the broker stops.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.ended
     }
 
     /// Sends an answer, now if the socket takes it. Does nothing once the connection is closed.

@@ -28,12 +28,17 @@ pub struct Raw<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
-    pub async fn open(mut stream: S) -> Self {
-        stream.write_all(&Preface::OURS.encode()).await.unwrap();
+    pub async fn open(stream: S) -> Self {
+        Self::try_open(stream).await.unwrap()
+    }
+
+    /// The same where the broker may hang up.
+    pub async fn try_open(mut stream: S) -> std::io::Result<Self> {
+        stream.write_all(&Preface::OURS.encode()).await?;
         let mut theirs = [0; PREFACE_LENGTH];
-        stream.read_exact(&mut theirs).await.unwrap();
+        stream.read_exact(&mut theirs).await?;
         assert_eq!(Preface::decode(theirs).unwrap(), Preface::OURS);
-        Self { stream, unread: BytesMut::new(), next: 0 }
+        Ok(Self { stream, unread: BytesMut::new(), next: 0 })
     }
 
     /// Asks and waits for the answer to just that.

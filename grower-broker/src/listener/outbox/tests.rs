@@ -11,7 +11,10 @@ const TOO_SLOW: Duration = Duration::from_secs(9);
 fn outbox() -> (Outbox, DuplexStream) {
     let (ours, theirs) = duplex(PIPE);
     let (_, sink) = Stream::InProcess(ours).split();
-    (Outbox::new(sink, ZeroCopy::Auto, Memory::new(16 << 20)), theirs)
+    let (memory, ended) = (Memory::new(16 << 20), CancellationToken::new());
+    let place = ConnectionPlace { share: memory.take(1024), place: None };
+    let held = (place, crate::metrics::Metrics::new().connected());
+    (Outbox::new(sink, ZeroCopy::Auto, memory, ended, held), theirs)
 }
 
 fn answer(length: usize) -> Answer {
