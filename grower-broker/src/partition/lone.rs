@@ -1,6 +1,7 @@
 //! The request that syncs in its own task, which saves two hops between threads.
 //!
-//! Its task blocks a thread of the network, so there is one such request at a time, and none while the disk is slow.
+//! Its task blocks a thread of the network, so there is one such request at a time, none while the disk is slow, and none
+//! at all if that thread is the only one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,17 +27,22 @@ impl Lone {
 }
 
 /// The turn of the lone request.
-#[derive(Default)]
 pub(super) struct Turn {
+    /// Another thread looks after the network meanwhile.
+    spare_thread: bool,
     taken: AtomicBool,
     /// The last sync, whoever did it, took long.
     slow: AtomicBool,
 }
 
 impl Turn {
+    pub(super) fn new(network_threads: usize) -> Self {
+        Self { spare_thread: 1 < network_threads, taken: AtomicBool::new(false), slow: AtomicBool::new(false) }
+    }
+
     /// Takes it, to be given back by [`Turn::done`]; `false` if it is not to be had.
     pub(super) fn take(&self) -> bool {
-        !self.slow.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Relaxed)
+        self.spare_thread && !self.slow.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn done(&self) {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 const THREADS_MAX: usize = 16;
@@ -98,7 +99,7 @@ impl SyncPool {
             timer: Condvar::new(),
             waiting: AtomicUsize::new(0),
             last_round: AtomicUsize::new(0),
-            lone: Turn::default(),
+            lone: Turn::new(Handle::try_current().map_or(1, |network| network.metrics().num_workers())),
             watchman,
             idle: Idle::default(),
             threads: Mutex::default(),
@@ -118,7 +119,7 @@ impl SyncPool {
         if !claim(partition) {
             return; // A round is on its way; it, or the one after it, covers everything written by now.
         }
-        let alone = lone.is_small() && self.takes_lone();
+        let alone = lone.is_small() && !partition.writer.is_slow() && self.takes_lone();
         if !alone || self.lone_round(partition) {
             self.enqueue(Job::Round(partition.clone()));
         }
@@ -126,7 +127,15 @@ impl SyncPool {
 
     /// Returns when everything written to the partition so far is durable.
     pub(crate) async fn durable(self: &Arc<Self>, partition: &Arc<Partition>) -> Result<(), Failure> {
-        let end = partition.reader().span().end;
+        self.durable_up_to(partition, partition.reader().span().end).await
+    }
+
+    /// Returns when what was written to the partition before `end` is durable.
+    pub(crate) async fn durable_up_to(
+        self: &Arc<Self>,
+        partition: &Arc<Partition>,
+        end: Offset,
+    ) -> Result<(), Failure> {
         if partition.is_durable(end) {
             return Ok(());
         }

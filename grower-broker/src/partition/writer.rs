@@ -104,7 +104,8 @@ impl Writer {
         SlowTail { tail: self.tail.lock(), slow: &self.slow }
     }
 
-    fn is_slow(&self) -> bool {
+    /// Whether the lock is held, or about to be held, by work that waits for the disk.
+    pub(super) fn is_slow(&self) -> bool {
         0 < self.slow.load(Ordering::SeqCst)
     }
 

@@ -3,6 +3,7 @@
 //! A change is first a command that is durable in the metadata, then an effect here; the image is the truth, and a
 //! start repeats whatever a crash left undone (opening, setting aside, removing).
 
+mod configure;
 mod open;
 mod policy;
 mod producers;
@@ -166,25 +167,6 @@ impl Topics {
             map
         });
         Ok(())
-    }
-
-    /// Lets the partitions take over a changed config. Blocking is allowed there: what was written under `flush=os` has to
-    /// reach the disk before acks say that it did.
-    async fn configure(&self, topic: &Topic) -> Result<(), Failure> {
-        let (partitions, config) = (self.of(topic.id), topic.config.clone());
-        let (index, now) = (self.index.clone(), self.clock.steady());
-        let configured = tokio::task::spawn_blocking(move || {
-            let configured = partitions.iter().map(|partition| partition.configure(&config, &index, now));
-            configured.fold(Ok(()), Result::and) // All of them, whatever becomes of one.
-        });
-        let configured = configured.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
-        self.look_at_retention();
-        configured.map_err(|error| {
-            let name = &topic.name;
-            let detail =
-                format_args!("the new config of {name} is stored, and a partition still works by the old one: {error}");
-            Failure::new(ErrorCode::StorageFailed, detail)
-        })
     }
 
     /// The command is durable: from here on the topic is gone, whatever happens to its files.

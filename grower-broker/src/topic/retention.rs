@@ -27,6 +27,7 @@ impl Topics {
             }
             self.remove_deleted().await;
             let _ = self.finish_trims().await; // It warned, and is repeated.
+            self.finish_configs().await;
         }
     }
 

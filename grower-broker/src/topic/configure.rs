@@ -1,0 +1,53 @@
+//! Changed configs reach the partitions: with the command, and if that failed, with each look at retention until they have.
+
+use super::{IndexKind, Topics};
+use crate::config::topic::TopicConfig;
+use crate::metadata::Topic;
+use crate::partition::Partition;
+use grower_protocol::ids::Timestamp;
+use grower_protocol::message::{ErrorCode, Failure};
+use grower_storage::log::ChangeError;
+use std::sync::Arc;
+
+impl Topics {
+    /// Lets the partitions take over a changed config. Blocking is allowed there: what was written under `flush=os` has to
+    /// reach the disk before acks say that it did.
+    pub(super) async fn configure(&self, topic: &Topic) -> Result<(), Failure> {
+        let (partitions, config) = (self.of(topic.id), topic.config.clone());
+        let (index, now) = (self.index.clone(), self.clock.steady());
+        let configured = tokio::task::spawn_blocking(move || configure_all(&partitions, &config, &index, now));
+        let configured = configured.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
+        if configured.is_ok() {
+            self.look_at_retention(); // What failed waits for the next look, and must not be the reason for one.
+        }
+        configured.map_err(|error| {
+            let name = &topic.name;
+            let told = format_args!(
+                "the new config of {name} is stored, and a partition still works by the old one: {error}; it is tried again by itself"
+            );
+            Failure::new(ErrorCode::StorageFailed, told)
+        })
+    }
+
+    /// Lets partitions take over configs that they could not take over before.
+    pub(super) async fn finish_configs(&self) {
+        let _in_order = self.changing.lock().await;
+        for topic in self.image().topics() {
+            if self.of(topic.id).iter().any(|partition| *partition.config() != topic.config)
+                && let Err(failure) = self.configure(topic).await
+            {
+                tracing::warn!(%failure, topic = %topic.name, "a changed config is not in force yet");
+            }
+        }
+    }
+}
+
+/// All of them take it over, whatever becomes of one.
+fn configure_all(
+    partitions: &[Arc<Partition>],
+    config: &TopicConfig,
+    index: &IndexKind,
+    now: Timestamp,
+) -> Result<(), ChangeError> {
+    partitions.iter().map(|partition| partition.configure(config, index, now)).fold(Ok(()), Result::and)
+}
