@@ -90,7 +90,7 @@ impl Groups {
 
     /// Returns when the shard's log is durable up to `end`.
     pub(super) async fn durable(&self, log: &Arc<Partition>, end: Offset) -> Result<(), Failure> {
-        if log.is_committed(end) { Ok(()) } else { self.flushers.durable(log).await }
+        self.flushers.durable_up_to(log, end).await
     }
 }
 
