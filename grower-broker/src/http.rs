@@ -154,7 +154,7 @@ async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) {
             }
             Err(error) => {
                 // Out of descriptors, most likely: one of ours is freed, or one of others, so wait instead of spinning.
-                room.evict();
+                room.evict_silent(Instant::now());
                 tracing::warn!(%error, "cannot accept an HTTP connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

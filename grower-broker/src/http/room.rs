@@ -9,9 +9,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
+
+/// A connection on which no byte moved for this long gives its descriptor back where there are no more.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The open connections, at most `most`.
 pub(super) struct Room {
@@ -46,23 +49,24 @@ impl Room {
     pub(super) fn enter(self: &Arc<Self>, now: Instant) -> Place {
         let connection = Arc::new(Connection { last_byte: Mutex::new(now), evicted: CancellationToken::new() });
         let mut open = self.open.lock();
-        while self.most <= open.connections.len() && open.evict_most_silent() {}
+        while self.most <= open.connections.len() && open.evict_most_silent(|_| true) {}
         let id = open.next;
         open.next += 1;
         open.connections.insert(id, connection.clone());
         Place { room: self.clone(), id, connection }
     }
 
-    /// Closes the most silent connection, as its descriptor is needed. `false` if none is open.
-    pub(super) fn evict(&self) -> bool {
-        self.open.lock().evict_most_silent()
+    /// Closes the most silent connection, as its descriptor is needed, but none on which a byte moved within a second:
+    /// it may be about to get its answer. `false` if there is none to close.
+    pub(super) fn evict_silent(&self, now: Instant) -> bool {
+        self.open.lock().evict_most_silent(|last_byte| SILENCE <= now - last_byte)
     }
 }
 
 impl Open {
-    fn evict_most_silent(&mut self) -> bool {
-        let silent = self.connections.iter().min_by_key(|(id, connection)| (*connection.last_byte.lock(), **id));
-        let Some(id) = silent.map(|(id, _)| *id) else { return false };
+    fn evict_most_silent(&mut self, may_go: impl Fn(Instant) -> bool) -> bool {
+        let by_last_byte = self.connections.iter().map(|(id, connection)| (*connection.last_byte.lock(), *id));
+        let Some((_, id)) = by_last_byte.min().filter(|(last_byte, _)| may_go(*last_byte)) else { return false };
         let evicted = self.connections.remove(&id).expect("it was just found");
         evicted.evicted.cancel();
         true
@@ -131,7 +135,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn is_evicted(place: &Place) -> bool {
@@ -161,10 +164,19 @@ mod tests {
     #[test]
     fn the_place_of_an_evicted_connection_is_given_back_once() {
         let room = Room::new(1);
-        let first = room.enter(Instant::now());
-        let second = room.enter(Instant::now());
+        let now = Instant::now();
+        let first = room.enter(now);
+        let second = room.enter(now);
         drop(first); // It must not take the second one's place with it.
-        assert!(room.evict() && is_evicted(&second));
-        assert!(!room.evict());
+        assert!(room.evict_silent(now + SILENCE) && is_evicted(&second));
+        assert!(!room.evict_silent(now + SILENCE));
+    }
+
+    #[test]
+    fn a_connection_that_is_not_silent_keeps_its_descriptor() {
+        let room = Room::new(1);
+        let now = Instant::now();
+        let place = room.enter(now);
+        assert!(!room.evict_silent(now + SILENCE / 2) && !is_evicted(&place));
     }
 }

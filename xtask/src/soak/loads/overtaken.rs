@@ -1,11 +1,11 @@
-//! A reader that retention overtakes: its offsets rise, also across what was dropped before it came there.
+//! A reader that retention overtakes: each offset is either handed out or told as part of a gap, in order.
 
 use crate::bench::site::Site;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::{Context, ensure};
 use futures_util::future::try_join_all;
-use grower_client::{Client, Record, StartFrom, TopicSpec};
+use grower_client::{Client, ConsumeError, OnGap, Record, StartFrom, TopicSpec};
 use std::time::Duration;
 
 const TOPIC: &str = "overtaken";
@@ -34,17 +34,23 @@ async fn write(client: &Client, mut stop: Stop) -> anyhow::Result<()> {
 
 /// Reads a tenth of what is written.
 async fn read(client: &Client, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let builder = client.consumer().assign([(TOPIC, 0)]).from(StartFrom::Beginning);
+    let builder = client.consumer().assign([(TOPIC, 0)]).from(StartFrom::Beginning).on_gap(|_| OnGap::Report);
     let mut consumer = builder.max_poll_records(BURST / 10).prefetch_bytes(64 << 10).build().await?;
     let mut next = 0;
     while stop.sleep(Duration::from_millis(100)).await {
-        for record in consumer.poll(Duration::from_millis(50)).await.context("the overtaken reader")? {
-            let offset = record.offset.value();
-            ensure!(next <= offset, "offset {offset} came after {next}");
-            if next < offset {
+        match consumer.poll(Duration::from_millis(50)).await {
+            Ok(records) => {
+                for record in records {
+                    ensure!(record.offset.value() == next, "offset {} came instead of {next}", record.offset.value());
+                    next += 1;
+                }
+            }
+            Err(ConsumeError::Gap(gap)) => {
+                ensure!(gap.offsets.start.value() == next, "{gap}, and the next offset was {next}");
+                next = gap.offsets.end.value();
                 tally.gaps.add(1);
             }
-            next = offset + 1;
+            Err(error) => return Err(error).context("the overtaken reader"),
         }
     }
     Ok(consumer.close().await?)
