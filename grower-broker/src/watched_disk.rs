@@ -6,7 +6,9 @@
 //! Reads that fail are not of this kind: the rest can still be served.
 
 use crate::health::Health;
-use grower_storage::disk::{DirEntry, DirLock, Disk, DiskError, DiskFile, ErrorClass, Mapped, SharedFile, Space};
+use grower_storage::disk::{
+    DirEntry, DirLock, Disk, DiskError, DiskFile, ErrorClass, Mapped, OpenFiles, SharedFile, Space,
+};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -96,6 +98,10 @@ impl Disk for WatchedDisk {
 
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
         judge(&self.health, self.disk.sync_many(files))
+    }
+
+    fn open_files(&self) -> &OpenFiles {
+        self.disk.open_files()
     }
 
     fn space(&self) -> Result<Space, DiskError> {

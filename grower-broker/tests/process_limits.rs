@@ -6,9 +6,14 @@ mod support {
     pub(crate) mod raw;
 }
 
-use grower_protocol::message::{Acks, ErrorCode, Failure};
+use grower_client::Client;
+use grower_protocol::ids::TopicId;
+use grower_protocol::message::{Acks, BackupState, ErrorCode, Failure};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-use support::daemon::Daemon;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use support::daemon::{Daemon, command};
 use support::raw::{Raw, batch};
 use tokio::net::TcpStream;
 
@@ -55,6 +60,33 @@ async fn a_roll_without_descriptors_waits_and_other_partitions_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_may_have_more_segments_than_the_process_may_have_files() {
+    const SEGMENTS: usize = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let started =
+        || Daemon::start_command(command_with(dir.path(), 128).env("GROWER__BACKUP__DIR", dir.path().join("b")));
+    let daemon = started();
+    let mut client = connect(&daemon).await;
+    let topic = client.create_topic("events", 1, &[("segment.messages", "1")]).await;
+    let written: Vec<String> = (0..SEGMENTS).map(|number| number.to_string()).collect();
+    for value in &written {
+        client.produce(topic, Acks::Leader, &batch(&[value.as_str()])).await.unwrap();
+    }
+    assert_eq!(all_values(&mut client, topic).await, written);
+    back_up(daemon.listen.to_string()).await;
+    assert!(daemon.terminate().status.success(), "the stop is clean");
+
+    let daemon = started();
+    let mut client = connect(&daemon).await;
+    assert_eq!(all_values(&mut client, topic).await, written);
+    let open = open_files(&daemon);
+    assert_eq!(all_values(&mut client, topic).await, written, "again, with as many open as may be");
+    assert!(open_files(&daemon) <= open + 2 && open < 100, "{open} files are open");
+    client.produce(topic, Acks::All, &batch(&["after"])).await.unwrap();
+    assert!(daemon.terminate().status.success(), "the stop is clean");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_on_the_size_of_files_cuts_segments_earlier_and_kills_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path(), &[]);
@@ -78,14 +110,55 @@ fn is_done_or_delayed<T>(produced: Result<T, Failure>) -> bool {
     produced.err().is_none_or(|failure| failure.code == ErrorCode::NotReady)
 }
 
+/// The daemon, with so many files that it may open and no way to raise that.
+fn command_with(dir: &Path, open_files: u64) -> Command {
+    let daemon = command(dir);
+    let mut limited = Command::new("sh");
+    limited.arg("-c").arg(format!("ulimit -n {open_files} && exec \"$0\" \"$@\""));
+    limited.arg(daemon.get_program()).args(daemon.get_args()).stdin(std::process::Stdio::null());
+    for (name, value) in daemon.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
+}
+
+async fn back_up(address: String) {
+    let admin = Client::connect(address).await.unwrap().admin();
+    admin.begin_backup("all", false).await.unwrap();
+    loop {
+        match admin.describe_backup().await.unwrap().unwrap().state {
+            BackupState::Made(_) => return,
+            BackupState::Failed(failure) => panic!("{failure:?}"),
+            BackupState::Running => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+async fn all_values(client: &mut Raw<TcpStream>, topic: TopicId) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let more = client.values(topic, all.len() as u64).await;
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+fn open_files(daemon: &Daemon) -> u64 {
+    std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap().count() as u64
+}
+
 async fn connect(daemon: &Daemon) -> Raw<TcpStream> {
     Raw::open(TcpStream::connect(daemon.listen).await.unwrap()).await
 }
 
 /// Lets the broker open so many more files.
 fn leave(daemon: &Daemon, free: u64) {
-    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap().count() as u64;
-    set_limit(daemon, Resource::Nofile, Some(open + free));
+    set_limit(daemon, Resource::Nofile, Some(open_files(daemon) + free));
 }
 
 /// Lets it open as many as the system allows.

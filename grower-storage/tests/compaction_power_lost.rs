@@ -5,6 +5,7 @@ mod compaction_kit;
 use compaction_kit::{DIR, POLICY, World};
 use grower_protocol::batch::BatchReader;
 use grower_protocol::ids::Offset;
+use grower_storage::disk::{Call, Fault};
 use grower_storage::log::{Log, ReadError};
 use grower_storage::verify::verify;
 use std::path::Path;
@@ -145,5 +146,28 @@ fn a_write_that_fails_leaves_the_log_in_service() {
         world.put(&[("a", some("goes on"))]);
         world.cut_power(None);
         world.check();
+    }
+}
+
+#[test]
+fn a_want_of_descriptors_at_any_call_fails_no_log_and_hides_no_record() {
+    let calls =
+        [Call::Create, Call::Open, Call::OpenDir, Call::Read, Call::List, Call::Write, Call::Rename, Call::Remove];
+    let mut whole = world();
+    let before = calls.map(|call| whole.faults.calls(call));
+    assert!(whole.compact(&POLICY).unwrap());
+    for (call, before) in calls.into_iter().zip(before) {
+        for nth in before..whole.faults.calls(call) {
+            let mut world = world();
+            world.faults.inject(Fault::no_descriptors(call, nth));
+            let _ = world.compact(&POLICY);
+            world.faults.heal();
+            world.check(); // Also where new files do not have their names yet.
+            world.put(&[("a", some("after"))]);
+            world.compact(&POLICY).unwrap();
+            world.check();
+            world.cut_power(Some(nth));
+            world.check();
+        }
     }
 }

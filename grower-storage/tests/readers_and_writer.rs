@@ -5,7 +5,7 @@ mod log_kit;
 use grower_index::SparseIndex;
 use grower_protocol::batch::BatchReader;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
-use grower_storage::disk::MemDisk;
+use grower_storage::disk::{Disk, MemDisk};
 use grower_storage::log::{DiskLog, IndexFactory, Log, LogOptions, LogReader, MemLog, ReadError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,4 +93,27 @@ fn readers_of_an_index_file_never_see_half_a_change() {
 #[test]
 fn readers_of_memory_never_see_half_a_change() {
     check(MemLog::new(log_kit::options()));
+}
+
+#[test]
+fn what_retention_removes_is_read_by_those_who_hold_it_and_gone_for_others() {
+    let disk = MemDisk::default();
+    disk.open_files().set_max(2);
+    let options = LogOptions { segment_messages: Some(1), ..log_kit::options() };
+    let (mut log, _) = log_kit::open(Arc::new(disk.clone()), &options);
+    for sequence in 0..20 {
+        log.append(log_kit::batch(1, 60, sequence, 0), LeaderEpoch::new(1), Timestamp::default()).unwrap();
+    }
+    let reader = log.reader();
+    let read = |offset| reader.read(Offset::new(offset), 1, Offset::MAX);
+    let held: Vec<_> = (0..20).map(|offset| read(offset).unwrap()).collect();
+    log.trim(Offset::new(15)).unwrap();
+    for (offset, slices) in held.iter().enumerate() {
+        let batch = BatchReader::new(slices[0].read().unwrap()).next().unwrap().unwrap();
+        assert_eq!(batch.header().base_offset.value(), offset as u64);
+    }
+    drop(held);
+    assert!(matches!(read(3), Err(ReadError::OffsetOutOfRange { .. })));
+    (15..20).for_each(|offset| assert_eq!(read(offset).unwrap().len(), 1));
+    assert!(disk.open_files().count() <= 2, "descriptors are given back");
 }

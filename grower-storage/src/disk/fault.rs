@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, SharedFile, Space};
+use super::{DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, OpenFiles, SharedFile, Space};
 pub use plan::{Call, Fault, Faults};
 
 /// Any disk, with faults.
@@ -110,6 +110,10 @@ impl<D: Disk> Disk for FaultDisk<D> {
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
         // One after the other, so that the same number always strikes the same file.
         files.iter().try_for_each(|file| file.sync())
+    }
+
+    fn open_files(&self) -> &OpenFiles {
+        self.inner.open_files()
     }
 
     fn space(&self) -> Result<Space, DiskError> {

@@ -14,8 +14,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{DirEntry, DirLock, Disk, DiskError, Mapped, SharedFile, Space, lock_is_held};
+use super::{DirEntry, DirLock, Disk, DiskError, Mapped, OpenFiles, SharedFile, Space, lock_is_held};
 use handle::FileHandle;
+use rustix::io::Errno;
 use sync::Syncs;
 
 /// Files of the operating system. New files are for their owner alone (mode 0600, directories 0700).
@@ -25,6 +26,7 @@ use sync::Syncs;
 pub struct FileDisk {
     root: PathBuf,
     syncs: Arc<Syncs>,
+    open_files: OpenFiles,
     writable: bool,
 }
 
@@ -32,7 +34,7 @@ impl FileDisk {
     /// A disk for files below `root`, which need not be there yet. Paths are those of the operating system: they
     /// contain `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), syncs: Arc::new(Syncs::default()), writable: true }
+        Self { root: root.into(), syncs: Arc::default(), open_files: OpenFiles::new(share_of_limit()), writable: true }
     }
 
     /// For looking only: files are opened without asking to write, as a read-only mount or another user's files
@@ -46,6 +48,21 @@ impl FileDisk {
     pub fn with_mount_of_its_own(mut self) -> Self {
         self.syncs = Arc::new(Syncs::of_a_whole_mount());
         self
+    }
+
+    /// Opens something, if need be in place of a file that nobody reads now.
+    fn opening<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match open() {
+                Err(error) if lacks_descriptors(&error) && self.open_files.close_one() => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_dir(&self, dir: &Path) -> Result<File, DiskError> {
+        let open = || OpenOptions::new().read(true).custom_flags(DIRECTORY).open(dir);
+        self.opening(open).map_err(DiskError::at("open directory", dir))
     }
 
     fn handle(&self, file: File, path: &Path) -> SharedFile {
@@ -65,21 +82,24 @@ impl FileDisk {
 impl Disk for FileDisk {
     fn create(&self, path: &Path) -> Result<SharedFile, DiskError> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path);
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = self.opening(|| options.open(path));
         Ok(self.handle(file.map_err(DiskError::at("create", path))?, path))
     }
 
     fn open(&self, path: &Path) -> Result<SharedFile, DiskError> {
-        let file = OpenOptions::new().read(true).write(self.writable).open(path);
+        let file = self.opening(|| OpenOptions::new().read(true).write(self.writable).open(path));
         Ok(self.handle(file.map_err(DiskError::at("open", path))?, path))
     }
 
     fn map(&self, path: &Path) -> Result<Mapped, DiskError> {
-        File::open(path).and_then(|file| map::whole(&file)).map_err(DiskError::at("map", path))
+        let file = self.opening(|| File::open(path));
+        file.and_then(|file| map::whole(&file)).map_err(DiskError::at("map", path))
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<DirEntry>, DiskError> {
-        let entries = fs::read_dir(dir).and_then(|entries| entries.map(|entry| dir_entry(&entry?)).collect());
+        let entries =
+            self.opening(|| fs::read_dir(dir)).and_then(|entries| entries.map(|entry| dir_entry(&entry?)).collect());
         let mut entries: Vec<DirEntry> = entries.map_err(DiskError::at("list", dir))?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -103,7 +123,7 @@ impl Disk for FileDisk {
 
     fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
         let dir = parent(to);
-        let opened = open_dir(dir)?; // First: once the name has changed, nothing but the sync may fail.
+        let opened = self.open_dir(dir)?; // First: once the name has changed, nothing but the sync may fail.
         self.rename(from, to)?;
         self.sync_opened(&opened, dir)
     }
@@ -117,15 +137,19 @@ impl Disk for FileDisk {
     }
 
     fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
-        fs::remove_dir_all(dir).map_err(DiskError::at("remove directory", dir))
+        self.opening(|| fs::remove_dir_all(dir)).map_err(DiskError::at("remove directory", dir))
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
-        self.sync_opened(&open_dir(dir)?, dir)
+        self.sync_opened(&self.open_dir(dir)?, dir)
     }
 
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
         self.syncs.run_many(files)
+    }
+
+    fn open_files(&self) -> &OpenFiles {
+        &self.open_files
     }
 
     fn space(&self) -> Result<Space, DiskError> {
@@ -138,7 +162,8 @@ impl Disk for FileDisk {
     fn lock(&self, dir: &Path) -> Result<DirLock, DiskError> {
         let path = dir.join("LOCK");
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = self.opening(|| options.open(&path));
         let file = file.map_err(DiskError::at("lock", &path))?;
         let locked = file.try_lock().map_err(|refused| match refused {
             TryLockError::WouldBlock => lock_is_held(),
@@ -161,10 +186,21 @@ impl Drop for Locked {
 /// Opens nothing but a directory.
 const DIRECTORY: i32 = rustix::fs::OFlags::DIRECTORY.bits().cast_signed();
 
-fn open_dir(dir: &Path) -> Result<File, DiskError> {
-    let opened = OpenOptions::new().read(true).custom_flags(DIRECTORY).open(dir);
-    opened.map_err(DiskError::at("open directory", dir))
+/// Whether the process, or the system, has no descriptor left.
+fn lacks_descriptors(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
+
+/// How many files may stay open that nobody reads: of the limit a part, since the rest is for what must be open.
+fn share_of_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(OPEN_MAX);
+    (limit / 4).min(OPEN_MAX)
+}
+
+/// More do not make reads faster.
+const OPEN_MAX: usize = 16_384;
 
 fn dir_entry(entry: &fs::DirEntry) -> io::Result<DirEntry> {
     let kind = entry.file_type()?;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::{DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, SharedFile, Space, lock_is_held};
+use super::{DirEntry, DirLock, Disk, DiskError, DiskFile, Mapped, OpenFiles, SharedFile, Space, lock_is_held};
 use chance::Chance;
 use contents::{Contents, Room};
 use names::Names;
@@ -43,7 +43,6 @@ use names::Names;
 #[derive(Clone, Default)]
 pub struct MemDisk(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     names: Mutex<Names>,
     room: Arc<Mutex<Room>>,
@@ -51,7 +50,24 @@ struct Shared {
     /// A handle is alive while this is what it was when the file was opened.
     crashes: AtomicU64,
     next_sync_fails: AtomicBool,
+    open_files: OpenFiles,
 }
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            names: Mutex::default(),
+            room: Arc::default(),
+            locks: Mutex::default(),
+            crashes: AtomicU64::default(),
+            next_sync_fails: AtomicBool::default(),
+            open_files: OpenFiles::new(OPEN_MAX),
+        }
+    }
+}
+
+/// So that many segments in a test are not all open.
+const OPEN_MAX: usize = 8;
 
 impl MemDisk {
     /// A disk that holds `bytes` of file contents; names take no room. [`MemDisk::default`] holds 1 TiB.
@@ -175,6 +191,10 @@ impl Disk for MemDisk {
 
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
         files.iter().map(|file| file.sync()).fold(Ok(()), Result::and)
+    }
+
+    fn open_files(&self) -> &OpenFiles {
+        &self.0.open_files
     }
 
     fn space(&self) -> Result<Space, DiskError> {

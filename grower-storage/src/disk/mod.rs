@@ -10,6 +10,7 @@ mod fault;
 mod file;
 mod file_system;
 mod mem;
+mod open_files;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -21,6 +22,8 @@ pub use fault::{Call, Fault, FaultDisk, Faults};
 pub use file::FileDisk;
 pub use file_system::{FileSystem, Trust};
 pub use mem::MemDisk;
+pub(crate) use open_files::FileOnDemand;
+pub use open_files::OpenFiles;
 
 /// A file handle that readers, the writer and the flusher share.
 pub type SharedFile = Arc<dyn DiskFile>;
@@ -78,6 +81,9 @@ pub trait Disk: Send + Sync {
     /// After an error nothing is known of any of them. The caller must not try again: the kernel may have
     /// dropped the pages, and a second call that succeeds proves nothing.
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError>;
+
+    /// The budget for files that are opened when they are read. A disk that stands before another shares that one's.
+    fn open_files(&self) -> &OpenFiles;
 
     /// Bytes that may still be written, and the size of the whole volume.
     fn space(&self) -> Result<Space, DiskError>;

@@ -102,6 +102,7 @@ impl Loaded {
 /// A segment with an index for everything up to its end.
 pub(crate) struct Rebuilt {
     pub(crate) segment: Segment,
+    pub(crate) log: SharedFile,
     pub(crate) index: SharedFile,
     /// Whether the index file was written to.
     pub(super) changed: bool,
@@ -117,11 +118,12 @@ pub(crate) fn reindex_cut(
     seed: u32,
 ) -> Result<Rebuilt, DiskError> {
     let path = dir.join(segment::index_name(old.base));
-    let stored = load_entries(disk, &path, &old.file, old.base, end.position)?.unwrap_or_default();
+    let log = old.file.get()?;
+    let stored = load_entries(disk, &path, &log, old.base, end.position)?.unwrap_or_default();
     let held = stored.front(end.position);
     let (index, mut changed) = open_with(disk, &path, held.as_ref())?;
     let mut length = index.len()?;
-    let segment = Segment::growing(old.base, old.file.clone(), options.index.make(seed)).with_index_file(&index);
+    let segment = Segment::growing(old.base, log.clone(), options.index.make(seed)).with_index_file(&index);
     let held = StoredIndex::new(held);
     (0..held.entry_count()).filter_map(|at| held.entry(at)).for_each(|entry| segment.restore(entry));
     let mut walk = Walk::new(&segment, Mode::Headers, segment.extent(), end);
@@ -134,7 +136,7 @@ pub(crate) fn reindex_cut(
         }
     }
     segment.set_extent(end);
-    Ok(Rebuilt { segment, index, changed })
+    Ok(Rebuilt { segment, log, index, changed })
 }
 
 /// The index file with exactly these of its bytes, and whether it had others. It is then another file: readers may have

@@ -2,7 +2,7 @@
 
 use super::decide::{Place, Seen, Verdict, decide};
 use super::index::{Loaded, load_entries};
-use crate::disk::{Disk, DiskError, SharedFile};
+use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile};
 use crate::kept::Checkpoint;
 use crate::segment::{self, Damage, Expectations, Extent, Mode, Segment, Step, Walk, inspect};
 use grower_index::{Entry, StoredIndex};
@@ -95,7 +95,7 @@ fn survey(
 ) -> Result<(Extent, Seen, Vec<Damage>), DiskError> {
     let index = StoredIndex::new(known.index.front(length));
     let whole = Extent { position: length, end: Offset::MAX };
-    let segment = Segment::sealed(base, file.clone(), Box::new(index), whole, None);
+    let segment = Segment::sealed(base, FileOnDemand::held(file.clone()), Box::new(index), whole, None);
     let mut walk = Walk::new(&segment, Mode::Content, known.trusted, segment.extent());
     walk.know(known.durable.min(length));
     let (mut end, mut rot, mut seen) = (known.trusted, Vec::new(), Seen::SoundToTheEnd);

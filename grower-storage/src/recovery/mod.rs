@@ -51,6 +51,8 @@ pub(crate) struct Recovered {
 /// Everything the steps of recovery need to know.
 pub(crate) struct Context<'a> {
     pub(crate) disk: &'a dyn Disk,
+    /// The same, for files that are opened again when they are read.
+    pub(crate) shared_disk: &'a Arc<dyn Disk>,
     pub(crate) place: &'a LogPlace,
     pub(crate) options: &'a LogOptions,
     pub(crate) seed: u32,
@@ -105,6 +107,7 @@ impl Recovered {
         let Some((last, sealed)) = bases.split_last() else { return Ok(recovered) };
         for (base, next) in sealed.iter().zip(&bases[1..]) {
             let segment = sealed::open(context, *base, *next, &mut recovered.lost, report)?;
+            segment.file.release(context.shared_disk);
             recovered.segments.push(Arc::new(segment));
         }
         let tail = tail::open(context, *last, checkpoint.as_ref(), &mut recovered.lost, report)?;

@@ -11,7 +11,7 @@
 use super::decide::{IndexSeen, IndexVerdict, Place, Seen, Verdict, decide, decide_index};
 use super::index::store_index;
 use super::{Context, RecoveryReport, if_found};
-use crate::disk::{DiskError, Mapped, SharedFile};
+use crate::disk::{DiskError, FileOnDemand, Mapped, SharedFile};
 use crate::segment::{self, Damage, Extent, Mode, Segment, Step, Walk, narrow};
 use grower_index::{Entry, NotedBatch, SegmentIndex, StoredIndex};
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
@@ -34,7 +34,7 @@ pub(crate) fn open(
         let last = last_entry(&index);
         if decide_index(look_at(&file, base, extent, &index, last)?) == IndexVerdict::Use {
             let latest = last.map(|entry| Timestamp::from_millis(entry.max_timestamp));
-            return Ok(Segment::sealed(base, file, Box::new(index), extent, latest));
+            return Ok(Segment::sealed(base, FileOnDemand::held(file), Box::new(index), extent, latest));
         }
     }
     let (segment, index, damage) = rebuild(context, base, file, extent)?;

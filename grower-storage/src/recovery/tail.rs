@@ -5,7 +5,7 @@ use super::index::reindex_cut;
 use super::look::{Looked, look_at_last};
 use super::sealed::last_entry;
 use super::{Context, RecoveryReport, cut};
-use crate::disk::{DiskError, SharedFile};
+use crate::disk::{DiskError, FileOnDemand, SharedFile};
 use crate::kept::{Checkpoint, DurableEnd};
 use crate::segment::{self, Active, Damage, Extent, Segment};
 use grower_index::StoredIndex;
@@ -56,7 +56,7 @@ fn keep_as_it_is(
     let index = StoredIndex::new(loaded.front(end.position));
     let latest = last_entry(&index).map(|entry| Timestamp::from_millis(entry.max_timestamp));
     let extent = Extent { position: end.position, end: log_end };
-    let segment = Segment::sealed(base, file, Box::new(index), extent, latest);
+    let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), extent, latest);
     lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
     let durable = DurableEnd { end: log_end, segment: base, position: end.position };
     Ok(Tail { segment: Arc::new(segment), active: None, end: log_end, durable })
@@ -64,7 +64,7 @@ fn keep_as_it_is(
 
 /// The file is sound up to its end: index what is not indexed, make all of it durable, and go on writing to it.
 fn take_over(context: &Context<'_>, base: Offset, looked: &Looked) -> Result<Tail, DiskError> {
-    let Context { disk, place, options, seed, now } = *context;
+    let Context { disk, place, options, seed, now, .. } = *context;
     let (file, end) = (&looked.file, looked.end);
     let old = Segment::growing(base, file.clone(), options.index.make(seed));
     old.set_extent(end);
@@ -83,7 +83,7 @@ fn take_over(context: &Context<'_>, base: Offset, looked: &Looked) -> Result<Tai
     let segment = Arc::new(rebuilt.segment);
     // A timestamp of the future would keep the segment from ageing until then.
     let first = first_timestamp(file)?.filter(|_| 0 < end.position).map(|first| first.min(now));
-    let active = Active::new(segment.clone(), rebuilt.index, file.len()?, context.seed).aged_since(first);
+    let active = Active::new(segment.clone(), rebuilt.log, rebuilt.index, file.len()?, context.seed).aged_since(first);
     let durable = DurableEnd { end: end.end, segment: base, position: end.position };
     Ok(Tail { segment, active: Some(active), end: end.end, durable })
 }

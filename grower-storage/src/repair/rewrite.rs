@@ -2,7 +2,7 @@
 
 use super::RepairError;
 use super::exchange::name_of_new;
-use crate::disk::{Disk, DiskError, SharedFile};
+use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile};
 use crate::epochs::EpochHistory;
 use crate::kept::{Checkpoint, DurableEnd};
 use crate::log::IndexFactory;
@@ -67,7 +67,7 @@ impl Rewrite<'_> {
         };
         let map = if_found(self.disk.map(&self.dir.join(segment::index_name(self.base))))?;
         let index = StoredIndex::new(map.map(|map| map.as_ref().to_vec()).unwrap_or_default());
-        Ok(Segment::sealed(self.base, self.disk.open(&path)?, Box::new(index), extent, None))
+        Ok(Segment::sealed(self.base, FileOnDemand::held(self.disk.open(&path)?), Box::new(index), extent, None))
     }
 
     fn is_lost(&self, offsets: &Range<Offset>) -> bool {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 /// One owner's side of a [`Segment`] that readers share.
 pub(crate) struct Active {
     pub(crate) segment: Arc<Segment>,
+    pub(crate) log: SharedFile,
     pub(crate) index: SharedFile,
     /// How much of the index file is written.
     index_length: u64,
@@ -46,11 +47,21 @@ pub(crate) struct ToFlush {
 
 impl Active {
     /// Goes on with a segment whose index file holds all entries of its index. Seeds differ between partitions.
-    pub(crate) fn new(segment: Arc<Segment>, index: SharedFile, allocated: u64, seed: u32) -> Self {
+    pub(crate) fn new(segment: Arc<Segment>, log: SharedFile, index: SharedFile, allocated: u64, seed: u32) -> Self {
         let index_length = (segment.entry_count() * ENTRY_LENGTH) as u64;
         let indexed = segment.extent().position;
         let ahead = Ahead::new(indexed, allocated, seed);
-        Self { segment, index, index_length, index_waiting: Vec::new(), ahead, uncut: false, indexed, created: None }
+        Self {
+            segment,
+            log,
+            index,
+            index_length,
+            index_waiting: Vec::new(),
+            ahead,
+            uncut: false,
+            indexed,
+            created: None,
+        }
     }
 
     /// Lets a segment of an earlier process age from the timestamp of its first batch, since nobody remembers when that came.
@@ -73,7 +84,7 @@ impl Active {
     pub(crate) fn to_flush(&self, options: &LogOptions) -> ToFlush {
         let position = self.position();
         let with_index = u64::from(options.index_flush_bytes) <= position.saturating_sub(self.indexed);
-        let mut files = vec![self.segment.file.clone()];
+        let mut files = vec![self.log.clone()];
         if with_index {
             files.push(self.index.clone());
         }
@@ -97,7 +108,7 @@ impl Active {
             self.cut_at(position).map_err(WriteError::Undone)?;
         }
         self.prepare(position, position + batch.bytes().len() as u64, options);
-        let Err(error) = self.segment.file.write_all_at(batch.bytes(), position) else { return Ok(()) };
+        let Err(error) = self.log.write_all_at(batch.bytes(), position) else { return Ok(()) };
         // Part of the batch may be there. It was never in the log, so nobody needs to know that it is durably gone.
         self.uncut = true;
         match self.cut_at(position).map_err(|error| error.class()) {
@@ -107,7 +118,7 @@ impl Active {
     }
 
     fn cut_at(&mut self, position: u64) -> Result<(), DiskError> {
-        self.segment.file.set_len(position)?;
+        self.log.set_len(position)?;
         self.ahead.cut(position);
         self.uncut = false;
         Ok(())
@@ -121,14 +132,14 @@ impl Active {
         if !self.ahead.is_beyond(end - 1) {
             let full = u64::from(options.segment_bytes).max(end);
             let room = (end + u64::from(options.preallocate_bytes)).min(full);
-            if self.segment.file.allocate(room).is_err() {
+            if self.log.allocate(room).is_err() {
                 return;
             }
             self.ahead.allocate(room);
         }
         if let Some(fill) = self.ahead.fill(position, end, options.preallocate_bytes)
             && let Some(zeros) = ZEROS.get(..(fill.end - fill.start) as usize)
-            && let Err(error) = self.segment.file.write_all_at(zeros, fill.start)
+            && let Err(error) = self.log.write_all_at(zeros, fill.start)
         {
             tracing::debug!(%error, "no zeros were written ahead");
         }

@@ -7,7 +7,7 @@
 
 use super::walk::{Found, HEADERS_READ};
 use super::{Extent, Segment};
-use crate::disk::{DiskError, DiskFile};
+use crate::disk::{DiskError, FileOnDemand};
 use bytes::Bytes;
 use grower_index::Stretch;
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};
@@ -19,7 +19,7 @@ const AROUND_A_TIME: u64 = 128;
 
 /// Batches of one length and one number of offsets, side by side.
 pub(super) struct Row<'a> {
-    file: &'a dyn DiskFile,
+    file: &'a FileOnDemand,
     start: Extent,
     /// Of each batch.
     length: u64,
@@ -40,7 +40,7 @@ impl<'a> Row<'a> {
         let length = each(end.position.checked_sub(start.position)?)?;
         let offsets = each(end.end.since(start.end))?;
         let times = stretch.since.filter(|_| until.even.timed).map(|since| since.max_timestamp..until.max_timestamp);
-        Some(Self { file: &*segment.file, start, length, offsets, batches, times })
+        Some(Self { file: &segment.file, start, length, offsets, batches, times })
     }
 
     /// The batch that holds an offset.
@@ -50,7 +50,7 @@ impl<'a> Row<'a> {
             return Ok(None);
         }
         let mut bytes = [0; HEADER_LENGTH];
-        let read = self.file.read_at(&mut bytes, self.position(number))?;
+        let read = self.file.get()?.read_at(&mut bytes, self.position(number))?;
         Ok(self.judge(number, &bytes[..read]))
     }
 
@@ -67,7 +67,7 @@ impl<'a> Row<'a> {
             return Ok(None); // Going through headers reads less.
         }
         let mut bytes = vec![0; length];
-        let read = self.file.read_at(&mut bytes, self.position(numbers.start))?;
+        let read = self.file.get()?.read_at(&mut bytes, self.position(numbers.start))?;
         bytes.truncate(read);
         Ok(self.first_of_time(timestamp, numbers.start, &bytes))
     }
@@ -135,8 +135,9 @@ mod tests {
     /// Where a row says that the batch of an offset is, and how many bytes the one of its last time has.
     fn check(of: impl FnOnce(&mut Row<'_>), offset: u64) -> (Option<u64>, Option<u64>) {
         let (file, length) = file();
+        let file = FileOnDemand::held(file);
         let start = Extent { position: 0, end: Offset::ZERO };
-        let mut row = Row { file: &*file, start, length, offsets: 1, batches: 4, times: Some(9..13) };
+        let mut row = Row { file: &file, start, length, offsets: 1, batches: 4, times: Some(9..13) };
         of(&mut row);
         let found = row.at_offset(Offset::new(offset)).unwrap();
         let timed = row.at_time(Timestamp::from_millis(13)).unwrap();

@@ -15,7 +15,7 @@ pub(crate) use read::{Extract, find_time, read};
 pub(crate) use walk::{Extent, Found, Gap, Mode, Step, Walk};
 
 use crate::compaction::Piece;
-use crate::disk::SharedFile;
+use crate::disk::{FileOnDemand, SharedFile};
 use crate::log::SegmentInfo;
 use crate::retention::Facts;
 use grower_index::{ENTRY_LENGTH, Entry, GrowingIndex, Mark, NotedBatch, SegmentIndex};
@@ -55,7 +55,7 @@ fn base_of(name: &str, suffix: &str) -> Option<Offset> {
 /// A file of batches and what is known of it.
 pub(crate) struct Segment {
     pub(crate) base: Offset,
-    pub(crate) file: SharedFile,
+    pub(crate) file: FileOnDemand,
     state: RwLock<State>,
     /// Whether it was told that a part of the index cannot be read.
     doubted: AtomicBool,
@@ -78,7 +78,8 @@ impl Segment {
     /// A segment that is written, or was until now.
     pub(crate) fn growing(base: Offset, file: SharedFile, index: Box<dyn GrowingIndex>) -> Self {
         let extent = Extent { position: 0, end: base };
-        Self::new(base, file, State { extent, max_timestamp: None, index: Index::Growing(index, None) })
+        let state = State { extent, max_timestamp: None, index: Index::Growing(index, None) };
+        Self::new(base, FileOnDemand::held(file), state)
     }
 
     /// Tells in which file its index entries are, and will be, in their order.
@@ -92,7 +93,7 @@ impl Segment {
     /// A segment that has a successor.
     pub(crate) fn sealed(
         base: Offset,
-        file: SharedFile,
+        file: FileOnDemand,
         index: Box<dyn SegmentIndex>,
         extent: Extent,
         max_timestamp: Option<Timestamp>,
@@ -100,7 +101,7 @@ impl Segment {
         Self::new(base, file, State { extent, max_timestamp, index: Index::Sealed(index) })
     }
 
-    fn new(base: Offset, file: SharedFile, state: State) -> Self {
+    fn new(base: Offset, file: FileOnDemand, state: State) -> Self {
         Self { base, file, state: RwLock::new(state), doubted: AtomicBool::new(false) }
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn read(
     }
     let end = last_within(segment, &mut marks, &first, first.bytes.start.saturating_add(max_bytes), upto)?;
     let offsets = first.header.base_offset..end.end;
-    Ok(Extract::Slice(Slice::file(segment.file.clone(), first.bytes.start..end.position, offsets)))
+    Ok(Extract::Slice(Slice::file(segment.file.get()?, first.bytes.start..end.position, offsets)))
 }
 
 enum Located {

@@ -1,7 +1,7 @@
 //! Goes through the batches of a segment file, and finds its feet again after damage.
 
 use super::{Closing, Marks, Segment};
-use crate::disk::{DiskError, DiskFile};
+use crate::disk::{DiskError, FileOnDemand, SharedFile};
 use grower_index::Stretch;
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH, crc32c};
 use grower_protocol::ids::Offset;
@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
     /// Walks from one known place to another.
     pub(crate) fn new(segment: &'a Segment, mode: Mode, at: Extent, until: Extent) -> Self {
         let ahead = if mode == Mode::Headers { HEADERS_READ } else { CONTENT_READ };
-        let buffer = Buffer::new(&*segment.file, ahead, until.position);
+        let buffer = Buffer::new(&segment.file, ahead, until.position);
         Self { marks: segment.marks(), mode, at, until, known: None, mark: None, buffer }
     }
 
@@ -242,7 +242,9 @@ impl<'a> Walk<'a> {
 
 /// A window on a file.
 struct Buffer<'a> {
-    file: &'a dyn DiskFile,
+    file: &'a FileOnDemand,
+    /// Open from the first read on.
+    opened: Option<SharedFile>,
     ahead: usize,
     /// In place of `ahead`, the first time.
     at_first: Option<usize>,
@@ -252,8 +254,8 @@ struct Buffer<'a> {
 }
 
 impl<'a> Buffer<'a> {
-    fn new(file: &'a dyn DiskFile, ahead: usize, end: u64) -> Self {
-        Self { file, ahead, at_first: None, end, start: 0, bytes: Vec::new() }
+    fn new(file: &'a FileOnDemand, ahead: usize, end: u64) -> Self {
+        Self { file, opened: None, ahead, at_first: None, end, start: 0, bytes: Vec::new() }
     }
 
     /// `length` bytes from `position` on; fewer only at the end.
@@ -288,7 +290,11 @@ impl<'a> Buffer<'a> {
         let ahead = self.at_first.take().unwrap_or(self.ahead);
         self.bytes.resize(length.max(ahead).min(until_end), 0);
         self.start = position;
-        let read = self.file.read_at(&mut self.bytes, position)?;
+        let file = match &self.opened {
+            Some(file) => file,
+            None => self.opened.insert(self.file.get()?),
+        };
+        let read = file.read_at(&mut self.bytes, position)?;
         self.bytes.truncate(read);
         Ok(())
     }

@@ -9,7 +9,7 @@ mod small;
 
 pub use dump::{Dumped, dump};
 
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, FileOnDemand};
 use crate::kept::{AcceptedLoss, Checkpoint};
 use crate::recovery::{Directory, Looked, look_at_last};
 use crate::segment::{self, Damage, Expectations, Extent, Segment, inspect};
@@ -113,7 +113,7 @@ impl Check<'_> {
         let extent = Extent { position: file.len()?, end: next };
         let index = self.index(base, &mut verified.findings)?;
         let last = (0..index.entry_count()).rev().find_map(|at| index.entry(at));
-        let segment = Segment::sealed(base, file, Box::new(index), extent, None);
+        let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), extent, None);
         self.inspect(&segment, extent, verified)?;
         let spoken_for = last.map_or(0, |last| last.position.into());
         if spoken_for != extent.position {
@@ -129,7 +129,7 @@ impl Check<'_> {
         let Looked { file, end, log_end, durable, length, damage, .. } =
             look_at_last(self.disk, self.dir, base, self.small.checkpoint.as_ref(), self.small.seed)?;
         let path = file.path().to_owned();
-        let segment = Segment::sealed(base, file, Box::new(index), end, None);
+        let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), end, None);
         self.inspect(&segment, end, verified)?;
         for damage in damage {
             let known =

@@ -110,6 +110,7 @@ impl DiskLog {
         self.durable = DurableEnd { end: segment.base, segment: segment.base, position: 0 };
         if let Some(old) = self.active.replace(next) {
             self.map_index(&old);
+            old.segment.file.release(&self.disk);
         }
         self.view.push(segment);
         Ok(())
@@ -122,7 +123,7 @@ impl DiskLog {
         let cut = active.trim()?;
         let (segment, position) = (active.segment.base, active.position());
         if cut || self.durable.end < end {
-            let log = active.segment.file.clone();
+            let log = active.log.clone();
             self.sync(&[log])?;
             self.durable = DurableEnd { end, segment, position };
         }
@@ -161,8 +162,9 @@ impl DiskLog {
         self.remove_leftover(&segment::index_name(base))?;
         let index = self.disk.create(&self.dir.join(segment::index_name(base)))?;
         let file = self.create_log(&segment::log_name(base))?;
-        let segment = Segment::growing(base, file, self.options.index.make(self.seed())).with_index_file(&index);
-        Ok(Active::new(Arc::new(segment), index, 0, self.seed()))
+        let segment =
+            Segment::growing(base, file.clone(), self.options.index.make(self.seed())).with_index_file(&index);
+        Ok(Active::new(Arc::new(segment), file, index, 0, self.seed()))
     }
 
     /// An index without its log says nothing, and must be gone for good before there is a log that it could speak of.

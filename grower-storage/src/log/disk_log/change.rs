@@ -68,15 +68,15 @@ impl DiskLog {
 
     /// Cuts the last segment that stays and goes on with it.
     fn reopen_cut(&mut self, last: &Segment, extent: Extent, mut kept: Segments) -> Result<(), ChangeError> {
-        last.file.set_len(extent.position)?;
+        last.file.get()?.set_len(extent.position)?;
         let rebuilt = recovery::reindex_cut(&*self.disk, &self.dir, last, extent, &self.options, self.seed())?;
-        let (segment, index) = (Arc::new(rebuilt.segment), rebuilt.index);
-        self.sync(&[segment.file.clone(), index.clone()])?;
+        let (segment, log, index) = (Arc::new(rebuilt.segment), rebuilt.log, rebuilt.index);
+        self.sync(&[log.clone(), index.clone()])?;
         self.sync_dir()?;
         self.durable = DurableEnd { end: extent.end, segment: segment.base, position: extent.position };
         kept.push(segment.clone());
         self.view.replace(self.span().start..extent.end, kept);
-        self.active = Some(Active::new(segment, index, extent.position, self.seed()));
+        self.active = Some(Active::new(segment, log, index, extent.position, self.seed()));
         Ok(())
     }
 
@@ -86,8 +86,9 @@ impl DiskLog {
         let temporary = self.dir.join(format!("{name}.tmp"));
         self.remove_leftover(&format!("{name}.tmp"))?;
         let copy = self.disk.create(&temporary)?;
-        recovery::copy_range(&sealed.file, 0..cut.position, &copy)?;
+        recovery::copy_range(&sealed.file.get()?, 0..cut.position, &copy)?;
         self.sync(&[copy])?;
+        sealed.file.retire();
         self.disk.rename(&temporary, &self.dir.join(&name))?;
         self.remove_leftover(&segment::index_name(sealed.base))?; // It is made anew, for the copy.
         self.sync_dir()?;
@@ -170,6 +171,7 @@ impl DiskLog {
             return Ok(());
         }
         for segment in segments {
+            segment.file.retire();
             for name in [segment::log_name(segment.base), segment::index_name(segment.base)] {
                 match self.disk.remove_file(&self.dir.join(name)) {
                     Err(error) if !error.is_not_found() => return Err(error.into()),

@@ -2,11 +2,13 @@
 
 use super::{DiskLog, Log};
 use crate::compaction::{self, Compacted, Compaction, CompactionPolicy, Outcome, Piece, Rewritten, Subject, due};
-use crate::kept::CompactionState;
+use crate::disk::{DiskError, FileOnDemand};
+use crate::kept::{CompactionState, Replacing};
 use crate::log::ChangeError;
 use crate::segment::{self, Extent, Segment};
 use grower_index::{SegmentIndex, StoredIndex};
 use grower_protocol::ids::{Offset, Timestamp};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 impl DiskLog {
@@ -62,31 +64,47 @@ impl DiskLog {
     fn replace_segments(&mut self, at: usize, rewritten: &Rewritten) -> Result<(), ChangeError> {
         let replacing = Some(rewritten.replacing.clone());
         let manifest = CompactionState { cleaned_end: self.cleaned_end, replacing };
-        self.store(&manifest).inspect_err(|error| {
+        let opened = self.open_rewritten(&rewritten.replacing).map_err(|error| self.judge(error));
+        let stored = opened.and_then(|new| self.store(&manifest).map(|()| new));
+        let new = stored.inspect_err(|error| {
             if matches!(error, ChangeError::Disk(_)) {
                 rewritten.discard(&*self.disk, &self.dir); // After a failed sync the manifest may count: then they are needed.
             }
         })?;
-        // From here on only opening the log anew puts things right, and it does that by the manifest.
-        self.replace_now(at, rewritten).map_err(|error| match error {
-            ChangeError::Disk(error) => ChangeError::Failed(self.fail(&error)),
-            failed => failed,
-        })
+        let mut segments = self.view.segments();
+        segments.splice(at..at + rewritten.old.len(), [new.clone()]);
+        self.view.replace(self.span(), segments); // Readers have the new one before any name changes.
+        rewritten.old.iter().for_each(|old| old.file.retire());
+        self.replacing = Some((rewritten.replacing.clone(), new));
+        match self.finish_replacing() {
+            // The next change finishes it, or opening the log does: both go by the manifest.
+            Err(ChangeError::Disk(error)) => tracing::warn!(%error, "a published compaction is not finished yet"),
+            finished => finished?,
+        }
+        Ok(())
     }
 
-    fn replace_now(&mut self, at: usize, rewritten: &Rewritten) -> Result<(), ChangeError> {
-        let replacing = &rewritten.replacing;
-        compaction::finish(&*self.disk, &self.dir, replacing)?;
+    /// The new segment under its temporary names. All that needs a descriptor comes before the manifest.
+    fn open_rewritten(&self, replacing: &Replacing) -> Result<Arc<Segment>, DiskError> {
         let base = replacing.offsets.start;
-        let file = self.disk.open(&self.dir.join(segment::log_name(base)))?;
-        let index = StoredIndex::new(self.disk.map(&self.dir.join(segment::index_name(base)))?);
+        let (log, index) = compaction::pending_names(base);
+        let file = FileOnDemand::held_as(self.dir.join(segment::log_name(base)), self.disk.open(&self.dir.join(log))?);
+        let index = StoredIndex::new(self.disk.map(&self.dir.join(index))?);
         let last = index.entry_count().checked_sub(1).and_then(|last| index.entry(last));
         let latest = last.map(|entry| Timestamp::from_millis(entry.max_timestamp));
         let extent = Extent { position: replacing.bytes, end: replacing.offsets.end };
-        let new = Arc::new(Segment::sealed(base, file, Box::new(index), extent, latest));
-        let mut segments = self.view.segments();
-        segments.splice(at..at + rewritten.old.len(), [new]);
-        self.view.replace(self.span(), segments);
+        Ok(Arc::new(Segment::sealed(base, file, Box::new(index), extent, latest)))
+    }
+
+    /// Gives a published segment its names and removes those that it replaced; may be repeated.
+    pub(super) fn finish_replacing(&mut self) -> Result<(), ChangeError> {
+        let Some((replacing, new)) = self.replacing.clone() else { return Ok(()) };
+        compaction::finish(&*self.disk, &self.dir, &replacing).map_err(|error| match error.kind() {
+            ErrorKind::InvalidData => ChangeError::Failed(self.fail(&error)), // Not what was written: opening the log looks closely.
+            _ => self.judge(error),
+        })?;
+        new.file.release(&self.disk);
+        self.replacing = None;
         match self.store_cleaned_end(self.cleaned_end) {
             // The manifest stays until the next one. Finishing it again would find nothing to do.
             Err(ChangeError::Disk(error)) => tracing::warn!(%error, "a manifest of compaction stays for now"),

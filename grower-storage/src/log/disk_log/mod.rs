@@ -18,7 +18,7 @@ use super::{
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
 use crate::epochs::EpochHistory;
-use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept};
+use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, Replacing};
 use crate::pieces::Piece;
 use crate::producers::ProducerStates;
 use crate::segment::{Active, Segment, ToFlush};
@@ -67,6 +67,8 @@ pub struct DiskLog {
     unsynced_names: bool,
     /// The file of the next segment may be there already: nothing may be appended to the one before it.
     roll_begun: bool,
+    /// A compaction that was published and is not finished: names are still to be changed.
+    replacing: Option<(Replacing, Arc<Segment>)>,
     failed: Option<LogFailed>,
 }
 
@@ -78,6 +80,7 @@ impl DiskLog {
     /// Every change begins with this: it finishes what an error kept the one before from finishing.
     fn ready(&mut self) -> Result<(), ChangeError> {
         self.alive()?;
+        self.finish_replacing()?;
         match (self.roll_begun, self.unsynced_names) {
             (true, _) => self.roll(),
             (false, true) => self.sync_dir(),

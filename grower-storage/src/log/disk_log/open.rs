@@ -24,7 +24,14 @@ impl DiskLog {
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let identity = Identity { topic_id: place.topic_id, partition: place.partition };
         let mut report = RecoveryReport::default();
-        let context = Context { disk: &*disk, place: &place, options: &options, seed: identity.witness_seed(), now };
+        let context = Context {
+            disk: &*disk,
+            shared_disk: &disk,
+            place: &place,
+            options: &options,
+            seed: identity.witness_seed(),
+            now,
+        };
         let recovered = recovery::recover(&context, &mut report)?;
         let mut log = Self {
             disk,
@@ -43,6 +50,7 @@ impl DiskLog {
             cleaned_end: Offset::ZERO,
             unsynced_names: false,
             roll_begun: false,
+            replacing: None,
             failed: None,
         };
         if let Some(recovered) = recovered {

@@ -100,6 +100,11 @@ impl View {
         current
     }
 
+    /// Whether a segment is still one of the log's.
+    fn holds(&self, segment: &Arc<Segment>) -> bool {
+        self.0.read().segments.iter().any(|current| Arc::ptr_eq(current, segment))
+    }
+
     /// Where to read `from`; or what was lost there.
     fn at(&self, from: Offset) -> Result<Option<Place>, ReadError> {
         let state = self.0.read();
@@ -125,6 +130,9 @@ struct Place {
     /// How closely to look.
     mode: Mode,
 }
+
+/// The most slices of one read: each is of another file and keeps it open until it was sent.
+const SLICES_MAX: usize = 16;
 
 /// The [`LogView`] of a [`super::DiskLog`].
 pub(super) struct DiskView {
@@ -157,14 +165,19 @@ impl LogView for DiskView {
     fn read(&self, from: Offset, max_bytes: usize, upto: Offset) -> Result<Vec<Slice>, ReadError> {
         let mut slices: Vec<Slice> = Vec::new();
         let (mut at, mut budget) = (from, max_bytes as u64);
-        while at < upto && (slices.is_empty() || 0 < budget) {
+        while at < upto && slices.len() < SLICES_MAX && (slices.is_empty() || 0 < budget) {
             let Place { segment, sound_until, mode } = match self.view.at(at) {
                 Ok(Some(found)) => found,
                 Ok(None) => break,
                 Err(error) if slices.is_empty() => return Err(error),
                 Err(_) => break,
             };
-            match segment::read(&segment, mode, at, budget, upto.min(sound_until))? {
+            let extract = match segment::read(&segment, mode, at, budget, upto.min(sound_until)) {
+                Err(error) if error.is_not_found() && !self.view.holds(&segment) => continue, // It was dropped meanwhile.
+                Err(_) if !slices.is_empty() => break,
+                extract => extract?,
+            };
+            match extract {
                 Extract::Slice(slice) if slices.is_empty() || slice.len() as u64 <= budget => {
                     budget = budget.saturating_sub(slice.len() as u64);
                     let more_here = slice.offsets().end < segment.extent().end;
@@ -191,8 +204,12 @@ impl LogView for DiskView {
         let offsets = self.span().start..upto;
         let later = |segment: &Arc<Segment>| segment.max_timestamp().is_some_and(|latest| timestamp <= latest);
         for segment in self.view.segments().into_iter().filter(later) {
-            if let Some(found) = segment::find_time(&segment, timestamp, &offsets)? {
-                return Ok(Some(found));
+            match segment::find_time(&segment, timestamp, &offsets) {
+                Err(error) if error.is_not_found() && !self.view.holds(&segment) => {
+                    return self.offset_for_time(timestamp, upto); // It was dropped meanwhile, or compacted.
+                }
+                Ok(None) => {}
+                found => return Ok(found?),
             }
         }
         Ok(None)
@@ -222,8 +239,11 @@ impl LogView for DiskView {
                 continue;
             }
             let from = segment.extent_at(segment.floor_by_offset(offsets.start.max(segment.base)));
-            for damage in segment::inspect_until(&segment, from, offsets.end, &expected)? {
-                self.view.lose_in(&segment, &damage);
+            match segment::inspect_until(&segment, from, offsets.end, &expected) {
+                Err(error) if error.is_not_found() && !self.view.holds(&segment) => return self.check(offsets),
+                damage => damage?.iter().for_each(|damage| {
+                    self.view.lose_in(&segment, damage);
+                }),
             }
         }
         let state = self.view.0.read();
