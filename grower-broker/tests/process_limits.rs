@@ -61,16 +61,19 @@ async fn a_roll_without_descriptors_waits_and_other_partitions_are_served() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_may_have_more_segments_than_the_process_may_have_files() {
-    const SEGMENTS: usize = 400;
+    const SEGMENTS: usize = 250;
     let dir = tempfile::tempdir().unwrap();
-    let started =
-        || Daemon::start_command(command_with(dir.path(), 128).env("GROWER__BACKUP__DIR", dir.path().join("b")));
+    let started = || {
+        Daemon::start_command(
+            command_with(&dir.path().join("data"), 128).env("GROWER__BACKUP__DIR", dir.path().join("backups")),
+        )
+    };
     let daemon = started();
     let mut client = connect(&daemon).await;
     let topic = client.create_topic("events", 1, &[("segment.messages", "1")]).await;
     let written: Vec<String> = (0..SEGMENTS).map(|number| number.to_string()).collect();
     for value in &written {
-        client.produce(topic, Acks::Leader, &batch(&[value.as_str()])).await.unwrap();
+        client.produce(topic, Acks::All, &batch(&[value.as_str()])).await.unwrap();
     }
     assert_eq!(all_values(&mut client, topic).await, written);
     back_up(daemon.listen.to_string()).await;

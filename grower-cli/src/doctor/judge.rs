@@ -114,9 +114,8 @@ const OTHER_FILES: u64 = 256;
 
 fn open_files(limits: &Limits, answers: Option<&Answers>) -> Option<Check> {
     let limit = limits.open_files?;
-    let (partitions, segments, connections) =
-        answers.map_or((1_000, 1_000, 10_000), |a| (a.partitions, a.segments, a.max_connections));
-    let need = partitions * FILES_PER_PARTITION + segments * 2 + connections + OTHER_FILES;
+    let (partitions, connections) = answers.map_or((1_000, 10_000), |a| (a.partitions, a.max_connections));
+    let need = partitions * FILES_PER_PARTITION + connections + OTHER_FILES; // Older segments take what is left.
     let found = format!("{} allowed, up to {} needed", in_groups(limit), in_groups(need));
     let advice = "raise the limit of whoever runs the broker: LimitNOFILE= in its unit, or ulimit -Hn";
     Some(check(unless(need <= limit, Level::Warning), "open files", found, advice))

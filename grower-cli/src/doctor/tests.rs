@@ -54,7 +54,7 @@ fn a_good_machine_is_good_in_every_line() {
     good | file system | ext4 at /srv/grower | -
     good | fsync | p50 0.40 ms, p99 0.40 ms of 100 writes of 4 KiB | -
     good | free space | 50.0 GiB of 100.0 GiB, reserve 2.0 GiB | -
-    good | open files | 4,096 allowed, up to 1,366 needed | -
+    good | open files | 4,096 allowed, up to 1,286 needed | -
     good | memory | 16.0 GiB, budget 1.0 GiB | -
     good | vm.max_map_count | 65,530 maps allowed, 40 segments | -
     good | net.core.somaxconn | 4,096 connections may wait | -
@@ -88,7 +88,7 @@ fn what_is_at_risk_says_what_to_change() {
     bad | file system | tmpfs at /srv/grower | this is memory: records do not survive a restart. Use a directory on a disk
     warning | fsync | p50 0.00 ms, p99 0.00 ms of 100 writes of 4 KiB | no disk is that fast: something answers before the data is safe. Check that syncs are not turned off
     bad | free space | 1.0 GiB of 100.0 GiB, reserve 2.0 GiB | writes are refused below the reserve: shorten retention.ms or retention.bytes, trim topics, or enlarge the disk
-    warning | open files | 1,024 allowed, up to 121,286 needed | raise the limit of whoever runs the broker: LimitNOFILE= in its unit, or ulimit -Hn
+    warning | open files | 1,024 allowed, up to 1,286 needed | raise the limit of whoever runs the broker: LimitNOFILE= in its unit, or ulimit -Hn
     bad | memory | 1.0 GiB, budget 1.0 GiB | leave at least half of the memory to the page cache, where records are read from: lower --memory
     warning | vm.max_map_count | 65,530 maps allowed, 60,000 segments | each closed segment maps its index: raise vm.max_map_count, or make segment.bytes larger
     warning | net.core.somaxconn | 128 connections may wait | when many clients connect at once, some are turned away: set net.core.somaxconn to 1024 or more
