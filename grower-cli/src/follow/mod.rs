@@ -19,9 +19,11 @@
 //! | .. the same while no follower runs | the same, if the old file is beside the path | |
 //! | .. but the old file is compressed or removed | while following: the same; otherwise the new file | what was not read is missing; the compressed file that may have it |
 //! | .. and other rotations came after it | those newer than all that were there before and than every compressed one | each is named |
+//! | renamed with a date before its extension, perhaps several times | the same; such names count only if the old file got one | |
 //! | an older rotation is unpacked beside it | nothing of it | |
 //! | the writer stays with the renamed file | its lines, before those of the new file if that is empty so far, else after them | when late |
 //! | copied, then truncated | the rest from the copy, then the file from its beginning | if less than 256 bytes tell that it is a copy |
+//! | .. and written again with the same beginning | the rest from the copy, then the file from its beginning, if the beginning is at most 64 KiB | if less than 256 bytes tell that it is a copy |
 //! | copied, not truncated | the new lines of the file | |
 //! | truncated or rewritten, also with the same length | the file from its beginning | what was not read is missing |
 //! | .. with the same content | nothing | |

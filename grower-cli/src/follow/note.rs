@@ -179,6 +179,22 @@ impl NoteKeeper {
         }
     }
 
+    /// As [`Self::open`]; if there is no note at `path`, it begins with what the one at `former` says. A follower that
+    /// holds that one is refused.
+    pub(crate) fn open_or_move(path: PathBuf, former: &Path, blank: Note) -> Result<(Self, Option<Note>), NoteError> {
+        if path.exists() || path == former {
+            return Self::open(path, blank);
+        }
+        let mut held = match File::open(former) {
+            Ok(held) => held,
+            Err(_) => return Self::open(path, blank), // None, or one that is not ours to read.
+        };
+        lock(&held, former)?;
+        let moved = read(&mut held, former)?;
+        let (keeper, note) = Self::open(path, moved.clone())?;
+        Ok((keeper, note.or(Some(moved))))
+    }
+
     /// Names this follower.
     pub(crate) fn follower(&self) -> &str {
         &self.note.follower
@@ -299,6 +315,22 @@ mod tests {
         drop(keeper);
         let (_, note) = open(folder.path()).unwrap();
         assert_eq!(note.unwrap().next, [(PartitionId::new(0), Offset::new(7))].into());
+    }
+
+    #[test]
+    fn a_note_that_is_kept_elsewhere_from_now_on_begins_with_the_former_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, _) = open(folder.path()).unwrap();
+        keeper.acknowledged(PartitionId::new(0), Offset::new(6));
+        keeper.save([]).unwrap();
+        let blank = || Note::blank("another".to_owned(), BTreeMap::new());
+        let [elsewhere, former] = ["elsewhere", "note"].map(|name| folder.path().join(name));
+        let moved = |path: &Path| NoteKeeper::open_or_move(path.to_owned(), &former, blank());
+        assert!(matches!(moved(&elsewhere), Err(NoteError::Busy { .. })));
+        let note = keeper.note.clone();
+        drop(keeper);
+        assert_eq!(moved(&elsewhere).unwrap().1, Some(note));
+        assert_eq!(moved(&elsewhere).unwrap().0.follower(), "me");
     }
 
     #[test]

@@ -30,14 +30,23 @@ pub(super) enum Spot {
     Path,
     /// Where the followed link pointed when it was last read.
     FormerTarget,
-    /// Beside one of these, under a name that rotation gives. The number tells beside which.
-    Rotated(usize, Rotation),
+    /// Beside one of these, under a name that rotation gives.
+    Rotated(Scheme, Rotation),
     /// Beside one of them, under another name.
     Elsewhere,
 }
 
+/// By which rule a name is read as a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Scheme {
+    /// Of which name.
+    pub(super) base: usize,
+    /// Whether the suffix is before the extension. That counts only once the file that was read got such a name.
+    pub(super) is_before_extension: bool,
+}
+
 /// Where a file is among the rotations of a name.
-pub(super) type RotatedAs = (usize, Suffix);
+pub(super) type RotatedAs = (Scheme, Suffix);
 
 /// Which file continues the one that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +88,8 @@ pub(super) fn recognise(candidates: &[Candidate], is_strong: bool) -> Recognised
         Some(path) if candidates[path].content.is_none() => Recognised::Unreadable,
         Some(path) if has_content(&candidates[path]) && !was_rotated => Recognised::Replacement(path),
         Some(_) => {
-            let is_unpacked = |c: &Candidate| is_strong && has_content(c) && !c.is_known && !c.is_taken;
+            let is_sure = |c: &Candidate| matches!(&c.spot, Spot::Rotated(scheme, _) if !scheme.is_before_extension);
+            let is_unpacked = |c: &Candidate| is_strong && has_content(c) && is_sure(c) && !c.is_known && !c.is_taken;
             oldest(candidates, is_unpacked).map_or(Recognised::Gone, Recognised::Copy)
         }
     }
@@ -105,6 +115,9 @@ pub(super) fn successors(candidates: &[Candidate], rotated_as: Option<&RotatedAs
 /// Whether it is a rotation newer than all that were there before, so that it was rotated since.
 pub(super) fn is_fresh(candidate: &Candidate, candidates: &[Candidate]) -> bool {
     let Spot::Rotated(base, rotation) = &candidate.spot else { return false };
+    if base.is_before_extension {
+        return false;
+    }
     let is_older = |c: &Candidate| match &c.spot {
         Spot::Rotated(other_base, other) if other_base == base => {
             let is_old = c.is_known || (other.compressed && !rotation.compressed);

@@ -1,4 +1,4 @@
-//! Names of rotated files: the name of the followed file, `.` or `-`, and a number or a date.
+//! Names of rotated files: the name of the followed file, `.` or `-`, and a number or a date; or these before its extension.
 //!
 //! Numbers count backwards (`app.log.1` is newer than `app.log.2`), dates forwards. The two schemes do not compare: which
 //! of `app.log.1` and `app.log-20261121` is newer cannot be said.
@@ -28,12 +28,22 @@ const COMPRESSED: [&str; 9] = [".gz", ".bz2", ".xz", ".zst", ".lz4", ".lzma", ".
 const NUMBER_DIGITS_MAX: usize = 3;
 
 impl Rotation {
-    /// Reads `name` as a rotation of `base`.
+    /// Reads `name` as a rotation of `base`, as `app.log.1` is one of `app.log`.
     pub(super) fn of(base: &OsStr, name: &OsStr) -> Option<Self> {
-        let (base, name) = (base.to_string_lossy(), name.to_string_lossy());
-        let rest = name.strip_prefix(base.as_ref())?.strip_prefix(['.', '-'])?;
-        let plain = COMPRESSED.iter().find_map(|extension| rest.strip_suffix(extension));
-        Some(Self { suffix: Suffix::parse(plain.unwrap_or(rest))?, compressed: plain.is_some() })
+        Self::between(&base.to_string_lossy(), "", &name.to_string_lossy())
+    }
+
+    /// The same for `app-1.log`. Such a name may as well be another program's log file, so by itself it says nothing.
+    pub(super) fn before_extension(base: &OsStr, name: &OsStr) -> Option<Self> {
+        let base = base.to_string_lossy();
+        let (stem, _) = base.rsplit_once('.').filter(|(stem, _)| !stem.is_empty())?;
+        Self::between(stem, &base[stem.len()..], &name.to_string_lossy())
+    }
+
+    fn between(start: &str, end: &str, name: &str) -> Option<Self> {
+        let plain = COMPRESSED.iter().find_map(|extension| name.strip_suffix(extension));
+        let middle = plain.unwrap_or(name).strip_prefix(start)?.strip_prefix(['.', '-'])?.strip_suffix(end)?;
+        Some(Self { suffix: Suffix::parse(middle)?, compressed: plain.is_some() })
     }
 }
 
@@ -98,6 +108,17 @@ mod tests {
         ] {
             assert_eq!(of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_number_or_a_date_may_stand_before_the_extension() {
+        let of = |name: &str| Rotation::before_extension(OsStr::new("app.log"), OsStr::new(name));
+        assert_eq!(of("app-20261121.log").unwrap().suffix, Suffix::Date("20261121".to_owned()));
+        assert!(of("app.1.log.gz").unwrap().compressed);
+        for name in ["app.log", "app.log.1", "app-.log", "app-new.log", "app-1.txt"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+        assert_eq!(Rotation::before_extension(OsStr::new("syslog"), OsStr::new("syslog-1")), None);
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! under the names of that file, of the link, and of the file that the link points to now.
 
 use super::fingerprint::{Content, FileId, Fingerprint, KnownFile, diverge};
-use super::recognise::{Candidate, RotatedAs, Spot, is_fresh, successors};
+use super::recognise::{Candidate, RotatedAs, Scheme, Spot, is_fresh, successors};
 use super::rotation::Rotation;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirEntryExt, OpenOptionsExt};
@@ -171,15 +172,21 @@ fn rotations(bases: &[PathBuf], id: FileId) -> Vec<(Spot, PathBuf)> {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let here = bases.iter().enumerate().filter(|(_, base)| base.parent() == Some(folder));
-            let rotation = here.filter_map(|(at, base)| Some((at, Rotation::of(base.file_name()?, &name)?))).next();
+            let rotation = here.filter_map(|(at, base)| rotation_of(at, base.file_name()?, &name)).next();
             match rotation {
-                Some((base, rotation)) => found.push((Spot::Rotated(base, rotation), entry.path())),
+                Some(spot) => found.push((spot, entry.path())),
                 None if id.has_inode(entry.ino()) => found.push((Spot::Elsewhere, entry.path())),
                 None => {}
             }
         }
     }
     found
+}
+
+fn rotation_of(base: usize, base_name: &OsStr, name: &OsStr) -> Option<Spot> {
+    let spot = |is_before_extension| move |rotation| Spot::Rotated(Scheme { base, is_before_extension }, rotation);
+    let after_it = Rotation::of(base_name, name).map(spot(false));
+    after_it.or_else(|| Rotation::before_extension(base_name, name).map(spot(true)))
 }
 
 fn facts(found: &[(Spot, Nearby)], trace: &Trace, taken: &[FileId]) -> Vec<Candidate> {

@@ -6,10 +6,12 @@
 //! A file that was rotated away is left once it was silent for [`FAREWELL`] and a newer one has content, because its
 //! writer may not have noticed yet. It is watched after that as well: lines that come late are read late.
 
+mod queue;
+
 use super::fingerprint::{Content, FileId, Fingerprint, HEAD};
 use super::note::Note;
 use super::reader::{Look, Open, Reader};
-use super::recognise::{Recognised, RotatedAs, recognise};
+use super::recognise::{Recognised, recognise};
 use super::surroundings::{Nearby, Surroundings, Trace};
 use super::warning::Warning;
 use crate::lines::Line;
@@ -55,6 +57,8 @@ pub(crate) struct Tail {
     queue: VecDeque<Reader>,
     /// Whether the current file is known to have been rotated away, so that what comes next is another.
     is_rotated: bool,
+    /// Whether the current file is a copy that rotation made.
+    is_copy: bool,
     warnings: VecDeque<Warning>,
     /// When something was created or renamed beside the current file, as of the last look.
     folder_changed: Option<(i64, i64)>,
@@ -76,6 +80,7 @@ impl Tail {
             left: Vec::new(),
             queue: VecDeque::new(),
             is_rotated: false,
+            is_copy: false,
             warnings: VecDeque::new(),
             folder_changed: None,
             next_length: 0,
@@ -121,7 +126,7 @@ impl Tail {
         if self.current.is_none() {
             return self.begin();
         }
-        if self.may_be_another()?
+        if self.may_be_another()
             && let Some(begun) = self.continue_in_copy()?
         {
             return Ok(begun);
@@ -165,7 +170,8 @@ impl Tail {
             found @ (Recognised::Itself(at) | Recognised::Copy(at) | Recognised::Replacement(at)) => {
                 let (file, id) = (surroundings.files[at].readable()?, surroundings.files[at].id);
                 self.tell_found(found, &surroundings, &trace);
-                self.is_rotated = matches!(found, Recognised::Copy(_));
+                self.is_copy = matches!(found, Recognised::Copy(_));
+                self.is_rotated = self.is_copy;
                 self.left = note.left_files(&surroundings, id, self.limit);
                 self.note = None;
                 let older = trace.older.unwrap_or_else(|| surroundings.older_than(id));
@@ -181,85 +187,21 @@ impl Tail {
         begun
     }
 
-    /// Queues what has appeared at the path, and before it what was rotated away in between.
-    fn observe(&mut self) -> io::Result<()> {
-        let metadata = match fs::metadata(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // Between two renames.
-            metadata => metadata?,
-        };
-        let id = FileId::of(&metadata);
-        let Some(current) = &self.current else { return Ok(()) };
-        if current.open.id.is_same_file(id) || self.queue.iter().any(|queued| queued.open.id.is_same_file(id)) {
-            return Ok(());
-        }
-        if let Some(at) = self.left.iter().position(|left| left.open.id.is_same_file(id)) {
-            let back_again = self.left.remove(at);
-            self.queue.push_back(back_again);
-            return Ok(());
-        }
-        Nearby::open(self.path.clone())?.readable()?; // Before anything is queued: it is tried again.
-        let trace = self.queue.back().unwrap_or(current).trace();
-        let surroundings = Surroundings::survey(&self.path, &trace, &self.taken())?;
-        let rotated_as = surroundings.rotated_as(trace.id);
-        self.is_rotated |= rotated_as.is_some() || surroundings.shows_rotation();
-        self.queue_successors(&surroundings, rotated_as.as_ref())?;
-        self.queue_path()
-    }
-
-    fn queue_successors(&mut self, around: &Surroundings, rotated_as: Option<&RotatedAs>) -> io::Result<()> {
-        let (read, compressed) = around.successors(rotated_as);
-        for nearby in read {
-            if self.taken().iter().any(|taken| taken.is_same_file(nearby.id)) {
-                continue; // A second name of one file.
-            }
-            self.enqueue(nearby)?;
-            if rotated_as.is_none() {
-                let (path, file) = (self.path.clone(), nearby.path.clone());
-                self.warnings.push_back(Warning::UnsureSuccessor { path, file });
-            }
-        }
-        if rotated_as.is_some() {
-            let passed_over = compressed.iter().map(|nearby| Warning::Compressed { file: nearby.path.clone() });
-            self.warnings.extend(passed_over);
-        }
-        Ok(())
-    }
-
-    fn queue_path(&mut self) -> io::Result<()> {
-        self.enqueue(&Nearby::open(self.path.clone())?)
-    }
-
-    fn enqueue(&mut self, nearby: &Nearby) -> io::Result<()> {
-        let open = self.opened(nearby)?;
-        self.queue.push_back(Reader::new(open, Fingerprint::EMPTY, self.limit));
-        Ok(())
-    }
-
-    /// A file that is read from its beginning. Its turn decides the incarnation.
-    fn opened(&self, nearby: &Nearby) -> io::Result<Open> {
-        let target = fs::canonicalize(&nearby.path).ok();
-        let trace = Trace { target: target.clone(), ..Trace::none() };
-        let older = Surroundings::survey(&self.path, &trace, &[])?.older_than(nearby.id);
-        Ok(Open { incarnation: 0, file: nearby.readable()?, id: nearby.id, older: Some(older), target })
-    }
-
     /// The files that are read, were read, or will be.
     fn taken(&self) -> Vec<FileId> {
         self.current.iter().chain(&self.left).chain(&self.queue).map(|reader| reader.open.id).collect()
     }
 
     /// Whether the current file may have been copied, truncated and written again with the same beginning since the last
-    /// look: it grew, and something was created beside it. A beginning longer than what is compared is no coincidence.
-    fn may_be_another(&mut self) -> io::Result<bool> {
-        let Some(current) = &self.current else { return Ok(false) };
-        let taken = current.splitter.taken();
-        if taken == 0 || HEAD < taken || current.open.file.metadata()?.len() <= taken {
-            return Ok(false);
-        }
+    /// look: something was created beside it. A beginning longer than what is compared is no coincidence.
+    fn may_be_another(&mut self) -> bool {
+        let Some(current) = self.current.as_ref().filter(|current| current.splitter.taken() <= HEAD) else {
+            return false;
+        };
         let folder = current.open.target.as_deref().and_then(Path::parent);
         let changed =
             folder.and_then(|folder| fs::metadata(folder).ok()).map(|folder| (folder.mtime(), folder.mtime_nsec()));
-        Ok(std::mem::replace(&mut self.folder_changed, changed) != changed)
+        std::mem::replace(&mut self.folder_changed, changed) != changed
     }
 
     /// Lines that came to a file after it was left.
@@ -293,14 +235,16 @@ impl Tail {
         let Some(current) = &mut self.current else { return Ok(Step::Idle) };
         let Some(next) = self.queue.front() else { return Ok(Step::Idle) };
         let is_removed = current.open.file.metadata()?.nlink() == 0;
-        if self.queue.len() == 1 && next.open.file.metadata()?.len() == 0 && !is_removed {
+        if self.queue.len() == 1 && next.open.file.metadata()?.len() == 0 && !is_removed && !self.is_copy {
             current.silent_since = None; // As long as the next is empty, the writer has not changed over.
             return Ok(Step::Idle);
         }
         if !self.is_rotated && is_being_copied(&current.open.file, &next.open.file, &mut self.next_length)? {
             current.silent_since = None;
         }
-        if now.duration_since(*current.silent_since.get_or_insert(now)) < FAREWELL {
+        // A copy has no writer, and that of a file which was rotated twice has changed over; if not, its lines come late.
+        let may_grow = self.queue.len() == 1 && !self.is_copy;
+        if may_grow && now.duration_since(*current.silent_since.get_or_insert(now)) < FAREWELL {
             return Ok(Step::Idle);
         }
         self.leave()
@@ -336,7 +280,8 @@ impl Tail {
 
     /// Begins the next file of the queue.
     fn next_file(&mut self, incarnation: u32) -> io::Result<Step> {
-        self.is_rotated = 1 < self.queue.len();
+        (self.is_rotated, self.is_copy) = (1 < self.queue.len(), false);
+        self.folder_changed = None; // It may have waited for long.
         let Some(mut next) = self.queue.pop_front() else { return Ok(Step::Idle) };
         if let Some(open) = Arc::get_mut(&mut next.open) {
             open.incarnation = incarnation.wrapping_add(1);
@@ -354,7 +299,7 @@ impl Tail {
         let Recognised::Copy(at) = found else { return Ok(None) };
         current.continue_in(surroundings.files[at].readable()?, surroundings.files[at].id);
         let begun = Step::Begun(Arc::clone(&current.open), current.splitter.start());
-        self.is_rotated = true;
+        (self.is_rotated, self.is_copy) = (true, true);
         self.tell_found(found, &surroundings, &trace);
         Ok(Some(begun))
     }
@@ -387,7 +332,10 @@ impl Tail {
             Recognised::Replacement(_) => self.warnings.push_back(Warning::Replaced { path, offset }),
             Recognised::Copy(at) if !trace.seen.is_strong() => {
                 let copy = surroundings.files[at].path.clone();
-                self.warnings.push_back(Warning::UnsureCopy { path, copy, offset });
+                self.warnings.push_back(match offset {
+                    0 => Warning::UnsureSuccessor { path, file: copy },
+                    _ => Warning::UnsureCopy { path, copy, offset },
+                });
             }
             _ => {}
         }
@@ -429,5 +377,7 @@ fn is_being_copied(current: &File, next: &File, length_before: &mut u64) -> io::
     }
 }
 
+#[cfg(test)]
+mod situations;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ impl Follower {
     ) -> anyhow::Result<Option<Self>> {
         let Some(note_path) = wait_for_folder(path, topic, state_dir).await? else { return Ok(None) };
         let blank = Note::blank(new_follower(), ends(client, topic).await?);
-        let (keeper, note) = NoteKeeper::open(note_path, blank)?;
+        let (keeper, note) = NoteKeeper::open_or_move(note_path, &beside(path, topic)?, blank)?;
         // Only now: the lock is ours, so no other follower adds marks of ours.
         let arrived = match &note {
             Some(Note { follower, next, .. }) => ArrivedLines::find(client, topic, follower, next).await?,
@@ -97,6 +97,11 @@ async fn wait_for_folder(path: &Path, topic: &str, state_dir: Option<&Path>) -> 
     }
     let note = note_path(path, topic, state_dir);
     note.map(Some).with_context(|| format!("cannot find the folder of {}", path.display()))
+}
+
+/// Where the note is without --state-dir.
+fn beside(path: &Path, topic: &str) -> anyhow::Result<PathBuf> {
+    Ok(note_path(path, topic, None)?)
 }
 
 /// Where each partition of a topic ends.

@@ -3,13 +3,15 @@
 use super::*;
 use std::ffi::OsStr;
 
+const SCHEME: Scheme = Scheme { base: 0, is_before_extension: false };
+
 fn candidate(spot: Spot, is_same_file: bool, content: Option<Content>) -> Candidate {
     Candidate { spot, is_same_file, content, is_known: false, is_ahead_of_path: true, is_taken: false }
 }
 
 fn rotated(name: &str, content: Content) -> Candidate {
     let rotation = Rotation::of(OsStr::new("app.log"), OsStr::new(name)).unwrap();
-    candidate(Spot::Rotated(0, rotation), false, Some(content))
+    candidate(Spot::Rotated(SCHEME, rotation), false, Some(content))
 }
 
 fn known(name: &str) -> Candidate {
@@ -69,7 +71,7 @@ fn a_replacement_is_believed_only_if_nothing_was_rotated() {
 fn the_order_of_names_tells_what_comes_next() {
     let names = ["app.log.1", "app.log.2", "app.log.3.gz", "app.log.4", "app.log-20261121"];
     let candidates: Vec<_> = names.iter().map(|name| rotated(name, Content::Other)).collect();
-    let after = |suffix| successors(&candidates, Some(&(0, suffix)));
+    let after = |suffix| successors(&candidates, Some(&(SCHEME, suffix)));
     assert_eq!(after(Suffix::Number(5)), (vec![3, 1, 0], vec![2]));
     assert_eq!(after(Suffix::Number(2)), (vec![0], vec![]));
     assert_eq!(after(Suffix::Date("20261120".to_owned())), (vec![4], vec![]));

@@ -1,0 +1,75 @@
+//! Which files are read after the current one: those rotated since, then the one at the path.
+//!
+//! They are opened when they are first seen, so that rotation cannot remove them before their turn.
+
+use super::Tail;
+use crate::follow::fingerprint::{FileId, Fingerprint};
+use crate::follow::reader::{Open, Reader};
+use crate::follow::recognise::RotatedAs;
+use crate::follow::surroundings::{Nearby, Surroundings, Trace};
+use crate::follow::warning::Warning;
+use std::{fs, io};
+
+impl Tail {
+    /// Queues what has appeared at the path, and before it what was rotated away in between.
+    pub(super) fn observe(&mut self) -> io::Result<()> {
+        let metadata = match fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // Between two renames.
+            metadata => metadata?,
+        };
+        let id = FileId::of(&metadata);
+        let Some(current) = &self.current else { return Ok(()) };
+        if current.open.id.is_same_file(id) || self.queue.iter().any(|queued| queued.open.id.is_same_file(id)) {
+            return Ok(());
+        }
+        if let Some(at) = self.left.iter().position(|left| left.open.id.is_same_file(id)) {
+            let back_again = self.left.remove(at);
+            self.queue.push_back(back_again);
+            return Ok(());
+        }
+        Nearby::open(self.path.clone())?.readable()?; // Before anything is queued: it is tried again.
+        let trace = self.queue.back().unwrap_or(current).trace();
+        let surroundings = Surroundings::survey(&self.path, &trace, &self.taken())?;
+        let rotated_as = surroundings.rotated_as(trace.id);
+        self.is_rotated |= rotated_as.is_some() || surroundings.shows_rotation();
+        self.queue_successors(&surroundings, rotated_as.as_ref())?;
+        self.queue_path()
+    }
+
+    pub(super) fn queue_successors(&mut self, around: &Surroundings, rotated_as: Option<&RotatedAs>) -> io::Result<()> {
+        let (read, compressed) = around.successors(rotated_as);
+        for nearby in read {
+            if self.taken().iter().any(|taken| taken.is_same_file(nearby.id)) {
+                continue; // A second name of one file.
+            }
+            self.enqueue(nearby)?;
+            if rotated_as.is_none() {
+                let (path, file) = (self.path.clone(), nearby.path.clone());
+                self.warnings.push_back(Warning::UnsureSuccessor { path, file });
+            }
+        }
+        if rotated_as.is_some() {
+            let passed_over = compressed.iter().map(|nearby| Warning::Compressed { file: nearby.path.clone() });
+            self.warnings.extend(passed_over);
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue_path(&mut self) -> io::Result<()> {
+        self.enqueue(&Nearby::open(self.path.clone())?)
+    }
+
+    fn enqueue(&mut self, nearby: &Nearby) -> io::Result<()> {
+        let open = self.opened(nearby)?;
+        self.queue.push_back(Reader::new(open, Fingerprint::EMPTY, self.limit));
+        Ok(())
+    }
+
+    /// A file that is read from its beginning. Its turn decides the incarnation.
+    pub(super) fn opened(&self, nearby: &Nearby) -> io::Result<Open> {
+        let target = fs::canonicalize(&nearby.path).ok();
+        let trace = Trace { target: target.clone(), ..Trace::none() };
+        let older = Surroundings::survey(&self.path, &trace, &[])?.older_than(nearby.id);
+        Ok(Open { incarnation: 0, file: nearby.readable()?, id: nearby.id, older: Some(older), target })
+    }
+}
