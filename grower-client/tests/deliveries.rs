@@ -122,6 +122,32 @@ async fn a_flush_tells_of_each_record_of_a_batch_that_was_split() {
 }
 
 #[tokio::test]
+async fn a_flush_tells_of_what_failed_before_it_and_was_not_looked_at() {
+    let world = World::in_memory().await;
+    world.topic(TOPIC, TopicSpec::partitions(1).config("max.message.bytes", "2KiB")).await;
+    let producer = world.client.producer().build().await.unwrap();
+    let unseen = producer.enqueue(large()).await.unwrap();
+    producer.send(large()).await.unwrap_err();
+    producer.flush().await.unwrap();
+    drop(unseen);
+    assert_eq!(producer.flush().await.unwrap_err().code(), Some(ErrorCode::TooLarge));
+    producer.flush().await.unwrap();
+    drop(producer.enqueue(large()).await.unwrap());
+    producer.send(Record::new(TOPIC).value("small")).await.unwrap();
+    assert_eq!(producer.close().await.unwrap_err().code(), Some(ErrorCode::TooLarge));
+}
+
+#[tokio::test]
+async fn a_record_whose_topic_cannot_be_looked_up_ends_after_the_delivery_timeout() {
+    let fake = Fake::new(|request| if matches!(request, Request::Metadata(_)) { Act::Silence } else { Act::Serve });
+    let client = fake.client_with_patience(Duration::from_secs(60)).await.unwrap();
+    let producer = client.producer().delivery_timeout(Duration::from_millis(300)).build().await.unwrap();
+    let error = timeout(LONG, producer.send(large())).await.expect("it ends").unwrap_err();
+    assert_eq!(error.to_string(), "cannot look up topic events: no answer within 300ms");
+    assert_eq!((error.outcome(), error.is_retriable()), (Outcome::Refused, true));
+}
+
+#[tokio::test]
 async fn callers_of_a_broker_that_is_away_learn_it_together() {
     let world = World::in_memory().await;
     let gate = Gate::open();

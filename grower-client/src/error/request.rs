@@ -3,6 +3,7 @@
 use super::{ConnectError, ConnectionError};
 use grower_protocol::message::{ErrorCode, Failure, Outcome, Part, Response};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why one exchange with a broker failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -28,6 +29,12 @@ pub enum RequestError {
         /// What was asked.
         request: &'static str,
     },
+    /// Whoever asked had no more time. What went wrong meanwhile was tried again.
+    #[error("no answer within {after:?}")]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
     /// More than the broker takes in one frame, or than fits a message.
     #[error("a request of {bytes} bytes is over the limit of {limit}")]
     TooLarge {
@@ -43,7 +50,7 @@ impl RequestError {
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_retriable(),
-            Self::NotSent(_) | Self::Lost(_) => true,
+            Self::NotSent(_) | Self::Lost(_) | Self::TimedOut { .. } => true,
             Self::Failed(failure) => failure.code.is_retriable(),
             Self::Unexpected { .. } | Self::TooLarge { .. } => false,
         }
@@ -53,7 +60,7 @@ impl RequestError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Connect(_) | Self::NotSent(_) | Self::TooLarge { .. } => Outcome::Refused,
-            Self::Lost(_) | Self::Unexpected { .. } => Outcome::Unknown,
+            Self::Lost(_) | Self::Unexpected { .. } | Self::TimedOut { .. } => Outcome::Unknown,
             Self::Failed(failure) => failure.code.outcome(),
         }
     }

@@ -1,10 +1,11 @@
 //! Records of one partition on their way into batches that were not sent yet. Pure: time comes in as an argument.
 
-use super::delivery::{Delivery, Promise};
+use super::delivery::{Delivery, Promise, Unseen};
 use crate::record::TopicPartition;
 use grower_protocol::batch::{BatchBuilder, Record};
 use grower_protocol::compression::Codec;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -33,6 +34,8 @@ pub(super) struct Draft {
 pub(super) struct Accumulator {
     settings: BatchSettings,
     place: TopicPartition,
+    /// Learns of failures that nobody looks at.
+    unseen: Arc<Unseen>,
     sealed: VecDeque<Draft>,
     open: Option<Draft>,
     /// How large batches may be now: as the settings say, or less if the topic takes less.
@@ -43,7 +46,20 @@ pub(super) struct Accumulator {
 
 impl Accumulator {
     pub(super) fn new(place: TopicPartition, settings: BatchSettings) -> Self {
-        Self { settings, place, sealed: VecDeque::new(), open: None, bytes_max: settings.bytes, likely_bytes: 0 }
+        Self {
+            settings,
+            place,
+            unseen: Arc::default(),
+            sealed: VecDeque::new(),
+            open: None,
+            bytes_max: settings.bytes,
+            likely_bytes: 0,
+        }
+    }
+
+    /// Tells `unseen` of failures that nobody looks at.
+    pub(super) fn report_to(&mut self, unseen: Arc<Unseen>) {
+        self.unseen = unseen;
     }
 
     /// Adds a record that holds `reserved` bytes of memory. It starts a new batch if it does not fit the open one. True
@@ -54,10 +70,10 @@ impl Accumulator {
             self.seal();
         }
         let started = self.open.is_none();
-        let (settings, place, likely) = (self.settings, &self.place, self.likely_bytes);
+        let (settings, place, unseen, likely) = (self.settings, &self.place, &self.unseen, self.likely_bytes);
         let draft = self.open.get_or_insert_with(|| Draft {
             builder: BatchBuilder::with_capacity(settings.codec, likely),
-            promise: Promise::new(place.clone()),
+            promise: Promise::new(place.clone(), unseen.clone()),
             reserved: 0,
             since: clock(),
         });

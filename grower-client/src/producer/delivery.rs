@@ -24,10 +24,25 @@ pub(super) struct Placed {
 
 pub(super) type Verdict = Result<Placed, ProduceError>;
 
+/// The first error of a record whose delivery nobody looked at, since it was last asked for.
+#[derive(Debug, Default)]
+pub(super) struct Unseen(Mutex<Option<ProduceError>>);
+
+impl Unseen {
+    fn note(&self, error: &ProduceError) {
+        self.0.lock().get_or_insert_with(|| error.clone());
+    }
+
+    pub(super) fn take(&self) -> Option<ProduceError> {
+        self.0.lock().take()
+    }
+}
+
 /// What both ends share.
 #[derive(Debug)]
 struct Shared {
     place: TopicPartition,
+    unseen: Arc<Unseen>,
     state: Mutex<State>,
 }
 
@@ -36,6 +51,8 @@ struct State {
     /// One entry, or some if the batch had to be split.
     verdicts: Vec<(Range<u32>, Verdict)>,
     wakers: Vec<Waker>,
+    /// From the first to the last record whose delivery was dropped before its verdict came.
+    dropped: Range<u32>,
 }
 
 /// The producer's end.
@@ -53,6 +70,7 @@ pub struct Delivery {
     index: u32,
     timestamp: Timestamp,
     slot: Option<Slot>,
+    seen: bool,
 }
 
 /// Resolves once all records of a batch, or of what was unsettled of it, are settled; to the first error, if any failed.
@@ -72,15 +90,15 @@ struct Slot {
 
 impl Promise {
     /// For a batch that is still empty.
-    pub(super) fn new(place: TopicPartition) -> Self {
-        Self { shared: Arc::new(Shared { place, state: Mutex::default() }), records: 0..0 }
+    pub(super) fn new(place: TopicPartition, unseen: Arc<Unseen>) -> Self {
+        Self { shared: Arc::new(Shared { place, unseen, state: Mutex::default() }), records: 0..0 }
     }
 
     /// Takes in one more record.
     pub(super) fn extend(&mut self, timestamp: Timestamp) -> Delivery {
         let index = self.records.end;
         self.records.end += 1;
-        Delivery { shared: self.shared.clone(), index, timestamp, slot: None }
+        Delivery { shared: self.shared.clone(), index, timestamp, slot: None, seen: false }
     }
 
     /// Cuts off everything from the `count`th record on.
@@ -114,6 +132,11 @@ impl Promise {
     fn tell(&mut self, verdict: Verdict) {
         let wakers = {
             let mut state = self.shared.state.lock();
+            if let Err(error) = &verdict
+                && overlap(&state.dropped, &self.records) != 0
+            {
+                self.shared.unseen.note(error);
+            }
             state.verdicts.push((self.records.clone(), verdict));
             std::mem::take(&mut state.wakers)
         };
@@ -136,6 +159,7 @@ impl Future for Delivery {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let (first, verdict) = ready!(this.shared.state.lock().poll(this.index, &mut this.slot, context));
+        this.seen = true;
         Poll::Ready(verdict.map(|placed| Ack {
             topic: this.shared.place.topic.clone(),
             partition: this.shared.place.partition,
@@ -143,6 +167,20 @@ impl Future for Delivery {
             timestamp: this.timestamp,
             durability: placed.durability,
         }))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if self.seen {
+            return;
+        }
+        let mut state = self.shared.state.lock();
+        match state.verdict(self.index) {
+            Some((_, Err(error))) => self.shared.unseen.note(error),
+            Some((_, Ok(_))) => {}
+            None => state.note_dropped(self.index),
+        }
     }
 }
 
@@ -165,23 +203,33 @@ impl Future for WholeDelivery {
 impl State {
     /// The first error among `records`, once each has its verdict.
     fn settled(&self, records: &Range<u32>) -> Option<Result<(), ProduceError>> {
-        let overlap = |of: &Range<u32>| records.end.min(of.end).saturating_sub(records.start.max(of.start));
-        let settled: u32 = self.verdicts.iter().map(|(of, _)| overlap(of)).sum();
+        let settled: u32 = self.verdicts.iter().map(|(of, _)| overlap(of, records)).sum();
         if settled < records.len() as u32 {
             return None;
         }
-        let failed = self.verdicts.iter().filter(|(of, verdict)| 0 < overlap(of) && verdict.is_err());
+        let failed = self.verdicts.iter().filter(|(of, verdict)| overlap(of, records) != 0 && verdict.is_err());
         let first = failed.min_by_key(|(of, _)| of.start);
         Some(first.map_or(Ok(()), |(_, verdict)| verdict.clone().map(drop)))
     }
 
     /// The verdict on record `index` with the first record that it is about, or the promise to wake `context`.
     fn poll(&mut self, index: u32, slot: &mut Option<Slot>, context: &Context<'_>) -> Poll<(u32, Verdict)> {
-        if let Some((records, verdict)) = self.verdicts.iter().find(|(records, _)| records.contains(&index)) {
+        if let Some((records, verdict)) = self.verdict(index) {
             return Poll::Ready((records.start, verdict.clone()));
         }
         self.wake_later(slot, context);
         Poll::Pending
+    }
+
+    fn verdict(&self, index: u32) -> Option<&(Range<u32>, Verdict)> {
+        self.verdicts.iter().find(|(records, _)| records.contains(&index))
+    }
+
+    fn note_dropped(&mut self, index: u32) {
+        self.dropped = match self.dropped.is_empty() {
+            true => index..index + 1,
+            false => self.dropped.start.min(index)..self.dropped.end.max(index + 1),
+        };
     }
 
     fn wake_later(&mut self, slot: &mut Option<Slot>, context: &Context<'_>) {
@@ -197,6 +245,11 @@ impl State {
     }
 }
 
+/// How many records two ranges have in common.
+fn overlap(one: &Range<u32>, other: &Range<u32>) -> u32 {
+    one.end.min(other.end).saturating_sub(one.start.max(other.start))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,7 +257,10 @@ mod tests {
     use std::task::Waker;
 
     fn promise() -> Promise {
-        Promise::new(TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) })
+        Promise::new(
+            TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) },
+            Arc::default(),
+        )
     }
 
     fn poll(delivery: &mut Delivery) -> Poll<Result<Ack, ProduceError>> {
@@ -240,6 +296,36 @@ mod tests {
         head.resolve(Err(ProduceError::Closed));
         assert!(matches!(poll(&mut deliveries[1]), Poll::Ready(Err(ProduceError::Closed))));
         assert_eq!(offset(&mut deliveries[4]), 11);
+    }
+
+    #[test]
+    fn the_failure_of_a_record_that_nobody_looks_at_is_kept_once() {
+        let unseen = Arc::new(Unseen::default());
+        let promise = || {
+            let place = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+            Promise::new(place, unseen.clone())
+        };
+        let kept = || unseen.take().is_some();
+        for (failed, dropped_before, looked_at, expected) in [
+            (true, true, false, true),
+            (true, false, false, true),
+            (true, false, true, false),
+            (false, true, false, false),
+            (false, false, false, false),
+        ] {
+            let mut promise = promise();
+            let mut delivery = Some(promise.extend(Timestamp::default()));
+            if dropped_before {
+                delivery = None;
+            }
+            promise.resolve(if failed { Err(ProduceError::Closed) } else { at(1) });
+            if looked_at && let Some(delivery) = &mut delivery {
+                assert!(poll(delivery).is_ready());
+            }
+            drop(delivery);
+            let case = (failed, dropped_before, looked_at);
+            assert_eq!((kept(), kept()), (expected, false), "{case:?}");
+        }
     }
 
     #[test]

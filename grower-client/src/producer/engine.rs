@@ -5,7 +5,7 @@
 
 use super::alarm::Alarm;
 use super::builder::Settings;
-use super::delivery::{Delivery, Placed};
+use super::delivery::{Delivery, Placed, Unseen};
 use super::entry::{Attempt, Numbered, Settled};
 use super::line::{Line, Step};
 use super::lookup::Lookups;
@@ -40,6 +40,7 @@ pub(super) struct Engine {
     identity: Option<ProducerIdentity>,
     topics: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
     pub(super) lookups: Lookups,
+    pub(super) unseen: Arc<Unseen>,
     alarm: Alarm,
     next_refresh: Mutex<Instant>,
     closed: AtomicBool,
@@ -58,6 +59,7 @@ impl Engine {
             identity,
             topics: RwLock::default(),
             lookups: Lookups::default(),
+            unseen: Arc::default(),
             alarm: Alarm::default(),
             closed: AtomicBool::new(false),
             // Nothing tells when the last batch without an answer has arrived, so it could not turn to another connection.
@@ -138,7 +140,7 @@ impl Engine {
 
     fn line(&self, topic: &Topic, home: TopicId, partition: PartitionId) -> Line {
         let Settings { batches, window, .. } = self.settings;
-        Line::new(topic.place(partition), batches, window, home, self.identity)
+        Line::new(topic.place(partition), batches, window, home, self.identity).reporting_to(self.unseen.clone())
     }
 
     /// Sends whatever can be sent of a partition.

@@ -1,7 +1,7 @@
 //! One partition as a producer sees it: records that gather, batches on their way, and whose turn it is to send.
 
 use super::accumulator::{Accumulator, BatchSettings};
-use super::delivery::{Delivery, Placed, Promise, WholeDelivery};
+use super::delivery::{Delivery, Placed, Promise, Unseen, WholeDelivery};
 use super::entry::{Attempt, BatchId, BatchSize, Effects, Numbered, Settled};
 use super::window::{Window, WindowSettings};
 use crate::error::{ProduceError, RequestError};
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use grower_protocol::batch::Record;
 use grower_protocol::ids::TopicId;
 use grower_protocol::message::ProducerIdentity;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -61,6 +62,12 @@ impl Line {
             has_sender: false,
             awaits_identity: false,
         }
+    }
+
+    /// Tells `unseen` of failures that nobody looks at.
+    pub(super) fn reporting_to(mut self, unseen: Arc<Unseen>) -> Self {
+        self.accumulator.report_to(unseen);
+        self
     }
 
     /// Takes in a record that holds `reserved` bytes of the producer's memory. True comes with it if [`Line::next`] may

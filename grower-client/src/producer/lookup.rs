@@ -9,6 +9,7 @@ use grower_protocol::message::{ErrorCode, TopicMetadata};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::time::timeout;
 
 type Lookup = SingleFlight<Result<Found, RequestError>>;
 
@@ -41,11 +42,15 @@ impl Lookups {
 }
 
 impl Engine {
-    /// Looks a topic up, even if it is known.
+    /// Looks a topic up, even if it is known, for no longer than the delivery timeout.
     pub(super) async fn look_up(&self, name: &str) -> Result<Arc<Topic>, ProduceError> {
         let topic = TopicName::new(name)?;
-        let found = self.refresh(&topic).await.map_err(|source| ProduceError::Topic { topic, source })?;
-        Ok(found.topic)
+        let after = self.settings.window.delivery_timeout;
+        let found = timeout(after, self.refresh(&topic)).await.unwrap_or(Err(RequestError::TimedOut { after }));
+        match found {
+            Ok(found) => Ok(found.topic),
+            Err(source) => Err(ProduceError::Topic { topic, source }),
+        }
     }
 
     /// The topic as it is now. If it is gone, what was for it fails.

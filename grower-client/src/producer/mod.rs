@@ -96,7 +96,8 @@ impl Producer {
         self.handle.engine.hurry();
     }
 
-    /// Waits until everything handed in before is settled; fails with the first record's error, if any failed.
+    /// Waits until everything handed in before is settled; fails with the first record's error, if any failed. Records that
+    /// had failed already count if their [`Delivery`] was dropped before it said so; each failure is told once.
     pub async fn flush(&self) -> Result<(), ProduceError> {
         let engine = &self.handle.engine;
         let mut unsettled = Vec::new();
@@ -106,11 +107,11 @@ impl Producer {
                 engine.drain(&topic, &partition);
             }
         }
-        let mut result = Ok(());
+        let mut first = engine.unseen.take();
         for batch in unsettled {
-            result = result.and(batch.await);
+            first = first.or(batch.await.err());
         }
-        result
+        first.or(engine.unseen.take()).map_or(Ok(()), Err)
     }
 
     /// Takes no more records, from any clone, and flushes.
