@@ -10,6 +10,7 @@ mod housekeeping;
 mod live_shard;
 mod load;
 mod pages;
+mod positions;
 mod step;
 mod turns;
 

@@ -15,6 +15,8 @@ pub(crate) struct Progress {
     /// The high watermark.
     pub(crate) end: Offset,
     pub(crate) committed: Option<Offset>,
+    /// The log lost what the group has read from this offset on: readers go back there.
+    pub(crate) lost_from: Option<Offset>,
     /// Records between the two, from the log's start if nothing is committed.
     pub(crate) lag: u64,
     /// How old the first of them is; none if it cannot be read.
@@ -69,6 +71,23 @@ pub(crate) async fn of_groups(
     Ok(all)
 }
 
+/// Looks up which of a group's positions are in a part of a log that was lost, and counts its lag from there.
+pub(crate) async fn find_losses(
+    admin: &Admin,
+    group: &str,
+    names: &BTreeMap<TopicId, TopicName>,
+    rows: &mut [Progress],
+) -> Result<(), AdminError> {
+    for position in admin.list_positions(group).await? {
+        let (Some(name), Some(lost_from)) = (names.get(&position.topic), position.lost_from) else { continue };
+        for row in rows.iter_mut().filter(|row| row.topic == *name && row.partition == position.partition) {
+            row.lost_from = Some(lost_from);
+            row.lag = row.end.since(lost_from.max(row.start));
+        }
+    }
+    Ok(())
+}
+
 /// Log start and high watermark of each partition, asked once however many groups read it; without those that are gone.
 async fn spans(admin: &Admin, places: impl Iterator<Item = &Standing>) -> Result<Spans, AdminError> {
     let places: BTreeSet<(TopicName, PartitionId)> =
@@ -119,7 +138,7 @@ impl Standing {
         let Range { start, end } = spans.get(&place)?.clone();
         let lag = end.since(committed.unwrap_or(start).max(start));
         let lag_ms = (lag == 0).then_some(0);
-        Some(Progress { topic: place.0, partition, start, end, committed, lag, lag_ms, owner })
+        Some(Progress { topic: place.0, partition, start, end, committed, lost_from: None, lag, lag_ms, owner })
     }
 }
 

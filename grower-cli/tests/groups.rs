@@ -162,7 +162,7 @@ fn a_group_is_described_reset_and_deleted() {
     PARTITION COMMITTED END LAG BEHIND OWNER SINCE
     events/0 3 4 1 AGE s none none
     ");
-    insta::assert_snapshot!(ageless(&broker.ok("group describe g --output json", b"")), @r#"{"group":"g","state":"empty","epoch":1,"assignor":"range","members":[],"partitions":[{"topic":"events","partition":0,"committed":3,"end":4,"lag":1,"lag_ms":AGE,"owner":null,"since":null}]}"#);
+    insta::assert_snapshot!(ageless(&broker.ok("group describe g --output json", b"")), @r#"{"group":"g","state":"empty","epoch":1,"assignor":"range","members":[],"partitions":[{"topic":"events","partition":0,"committed":3,"lost_from":null,"end":4,"lag":1,"lag_ms":AGE,"owner":null,"since":null}]}"#);
     insta::assert_snapshot!(text(&broker.ok("group reset g --topic events --to beginning", b"")), @"g goes on in events/0 at offset 0");
     insta::assert_snapshot!(text(&broker.ok("group reset g --topic events --to offset:99 --output json", b"")), @r#"[{"topic":"events","partition":0,"offset":4}]"#);
     insta::assert_snapshot!(text(&broker.ok("group delete g", b"")), @"deleted group g");

@@ -76,8 +76,9 @@ pub use grower_protocol::compression::Codec;
 pub use grower_protocol::ids;
 pub use grower_protocol::message::{
     Acks, BackupDescription, BackupMade, BackupState, BrokerAddress, BrokerDescription, CommitTime, CommittedOffset,
-    ConfigEntry, ConfigSource, DiskDescription, Durability, ErrorCode, Failure, FsyncDescription, GroupDescription,
-    GroupInspection, GroupState, GroupSummary, Holding, ListedOffset, LossDescription, MemberDescription,
-    MemberInspection, MetadataAnswer, OffsetSpec, Outcome, PartitionDescription, PartitionMetadata, SegmentDescription,
-    SettingEntry, SettingSource, TopicDescription, TopicMetadata, TopicPartitions, TopicTraffic, Traffic, UsedUp,
+    CommittedPosition, ConfigEntry, ConfigSource, DiskDescription, Durability, ErrorCode, Failure, FsyncDescription,
+    GroupDescription, GroupInspection, GroupState, GroupSummary, Holding, ListedOffset, LossDescription,
+    MemberDescription, MemberInspection, MetadataAnswer, OffsetSpec, Outcome, PartitionDescription, PartitionMetadata,
+    SegmentDescription, SettingEntry, SettingSource, TopicDescription, TopicMetadata, TopicPartitions, TopicTraffic,
+    Traffic, UsedUp,
 };

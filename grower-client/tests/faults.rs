@@ -309,7 +309,7 @@ async fn a_reader_misses_and_repeats_nothing_through_faults() {
         refused(ErrorCode::NotLeader),
         refused(ErrorCode::FencedLeaderEpoch),
     ];
-    let fake = Fake::failing(|request| matches!(request, Request::Fetch(_)), faults);
+    let fake = Fake::failing(|request| matches!(request, Request::FetchAfter(_)), faults);
     let client = fake.client().await;
     let reading = client.consumer().assign([(TOPIC, 0)]).fetch_max_wait(Duration::from_millis(50));
     let mut consumer = reading.build().await.unwrap();
@@ -325,7 +325,7 @@ async fn a_consumer_that_is_dropped_closes_its_connections_whatever_is_unanswere
     let fetches = std::sync::Arc::new(AtomicU32::new(0));
     let counted = fetches.clone();
     let fake = Fake::new(move |request| match request {
-        Request::Fetch(_) => {
+        Request::FetchAfter(_) => {
             counted.fetch_add(1, Ordering::Relaxed);
             Act::Silence
         }

@@ -134,3 +134,48 @@ async fn a_member_that_is_cut_off_stops_reading_by_itself() {
     second.owns(&[0]).await;
     first.owns(&[1]).await;
 }
+
+#[tokio::test]
+async fn where_a_group_begins_is_decided_once_though_nothing_is_read() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(1)).await;
+    world.produce("events", numbered(0..5)).await;
+    let group = || world.client.consumer().group("g").subscribe(["events"]);
+    let mut first = group().from(StartFrom::End).build().await.unwrap();
+    while world.client.admin().list_positions("g").await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    first.close().await.unwrap();
+    world.produce("events", numbered(5..6)).await;
+    for from in [StartFrom::End, StartFrom::Committed, StartFrom::Beginning] {
+        let mut next = group().from(from).build().await.unwrap();
+        assert_eq!(read(&mut next, 1).await, ["record 5"], "{from:?}");
+        next.close().await.unwrap();
+    }
+    let alone = world.client.consumer().group("g").assign([("events", 0)]).from(StartFrom::End);
+    assert_eq!(read(&mut alone.build().await.unwrap(), 1).await, ["record 5"]);
+}
+
+#[tokio::test]
+async fn a_partition_that_comes_while_its_member_hangs_is_read_by_the_next_from_its_first_record() {
+    let world = World::start().await;
+    world.topic("events", TopicSpec::partitions(1)).await;
+    world.produce("events", numbered(0..5)).await;
+    let gate = Gate::open();
+    let through_the_gate = gate.client(&world).await;
+    let session = Duration::from_secs(1);
+    let member = |client: &Client| {
+        client.consumer().group("g").subscribe(["events"]).from(StartFrom::End).session_timeout(session)
+    };
+    let hangs = member(&through_the_gate).build().await.unwrap();
+    while world.client.admin().list_positions("g").await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    gate.close();
+    world.client.admin().grow_topic("events", 2).await.unwrap();
+    let producer = world.client.producer().build().await.unwrap();
+    producer.send(Record::new("events").value("in the new one").partition(1)).await.unwrap();
+    let mut next = member(&world.client).build().await.unwrap();
+    assert_eq!(read(&mut next, 1).await, ["in the new one"]);
+    drop(hangs);
+}

@@ -7,7 +7,8 @@ use crate::disk_failure::code_of;
 use crate::metrics::{Timer, Work};
 use crate::partition::Partition;
 use grower_protocol::message::{
-    ErrorCode, Failure, Fetch, FetchAnswer, FetchPartition, FetchedPartition, Part, Response,
+    ErrorCode, Failure, FetchAfter, FetchAfterAnswer, FetchAnswer, FetchPartition, FetchPosition, FetchedAfter,
+    FetchedPartition, Part, Response,
 };
 use grower_storage::log::{ReadError, Slice};
 use std::sync::Arc;
@@ -15,9 +16,18 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+/// Which request the answer is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FetchForm {
+    /// [`Request::Fetch`](grower_protocol::message::Request::Fetch).
+    Unchecked,
+    /// [`Request::FetchAfter`](grower_protocol::message::Request::FetchAfter).
+    Checked,
+}
+
 /// What a fetch would answer now.
 struct Gathered {
-    partitions: Vec<Part<FetchedPartition>>,
+    partitions: Vec<Part<FetchedAfter>>,
     slices: Vec<Slice>,
     bytes: usize,
     /// A partition has an error or damage to report: that is worth an answer at once.
@@ -28,10 +38,16 @@ struct Gathered {
 const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
 impl Api {
-    pub(super) fn fetch(self: &Arc<Self>, request: Fetch, call: Call, mut timer: Timer, burst: &mut Burst) {
+    pub(super) fn fetch(
+        self: &Arc<Self>,
+        (request, form): (FetchAfter, FetchForm),
+        call: Call,
+        mut timer: Timer,
+        burst: &mut Burst,
+    ) {
         let gathered = self.gather(&request);
         if gathered.is_enough(&request) {
-            let (response, slices) = self.response(&request, gathered);
+            let (response, slices) = self.response(&request, form, gathered);
             return burst.answer_slices(call.correlation, &response, slices, call.permit);
         }
         timer.becomes(Work::FetchWait);
@@ -39,24 +55,31 @@ impl Api {
         let api = self.clone();
         self.tasks.spawn(async move {
             let gathered = api.await_records(&request, reply.holds_memory(), reply.ended()).await;
-            let (response, slices) = api.response(&request, gathered);
+            let (response, slices) = api.response(&request, form, gathered);
             reply.send_slices(&response, slices);
         });
     }
 
-    fn response(&self, request: &Fetch, gathered: Gathered) -> (Response, Vec<Slice>) {
+    fn response(&self, request: &FetchAfter, form: FetchForm, gathered: Gathered) -> (Response, Vec<Slice>) {
         self.count(request, &gathered);
-        (Response::Fetch(FetchAnswer { partitions: gathered.partitions }), gathered.slices)
+        let Gathered { partitions, slices, .. } = gathered;
+        let response = match form {
+            FetchForm::Checked => Response::FetchAfter(FetchAfterAnswer { partitions }),
+            FetchForm::Unchecked => {
+                Response::Fetch(FetchAnswer { partitions: partitions.into_iter().map(unchecked).collect() })
+            }
+        };
+        (response, slices)
     }
 
     /// The slices of one partition follow each other, and together have the length that it is told.
-    fn count(&self, request: &Fetch, gathered: &Gathered) {
+    fn count(&self, request: &FetchAfter, gathered: &Gathered) {
         let mut slices = gathered.slices.iter();
-        for (wanted, part) in request.partitions.iter().zip(&gathered.partitions) {
-            let Some(length) = part.as_ref().ok().map(|fetched| fetched.length as usize).filter(|length| 0 < *length)
-            else {
+        for (FetchPosition { partition: wanted, .. }, part) in request.partitions.iter().zip(&gathered.partitions) {
+            let length = part.as_ref().map_or(0, length);
+            if length == 0 {
                 continue;
-            };
+            }
             let (mut records, mut bytes) = (0, 0);
             while bytes < length
                 && let Some(slice) = slices.next()
@@ -70,7 +93,7 @@ impl Api {
         }
     }
 
-    async fn await_records(&self, request: &Fetch, holds_memory: bool, ended: &CancellationToken) -> Gathered {
+    async fn await_records(&self, request: &FetchAfter, holds_memory: bool, ended: &CancellationToken) -> Gathered {
         let wait = Duration::from_millis(request.max_wait_ms.into()).min(WAIT_MAX);
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
@@ -101,8 +124,9 @@ impl Api {
     }
 
     /// Each of them once, however often the request names it.
-    fn partitions_of(&self, request: &Fetch) -> Vec<Arc<Partition>> {
-        let found = request.partitions.iter().map(|wanted| self.topics.partition(wanted.topic, wanted.partition));
+    fn partitions_of(&self, request: &FetchAfter) -> Vec<Arc<Partition>> {
+        let wanted = request.partitions.iter().map(|position| &position.partition);
+        let found = wanted.map(|wanted| self.topics.partition(wanted.topic, wanted.partition));
         let mut partitions: Vec<_> = found.flatten().collect();
         partitions.sort_by_key(Arc::as_ptr);
         partitions.dedup_by(|a, b| Arc::ptr_eq(a, b));
@@ -111,14 +135,14 @@ impl Api {
 
     /// Takes what is there, in the order of the request, within its limits. The first partition that has anything gives
     /// at least one batch, however large.
-    fn gather(&self, request: &Fetch) -> Gathered {
+    fn gather(&self, request: &FetchAfter) -> Gathered {
         let mut left = (request.max_bytes as usize).min(self.settings.now().broker.fetch_bytes_max);
         let mut gathered = Gathered { partitions: Vec::new(), slices: Vec::new(), bytes: 0, failed: false };
         for wanted in &request.partitions {
             let part = self.read(wanted, left, gathered.bytes == 0);
-            gathered.failed |= part.as_ref().is_ok_and(|(fetched, _)| fetched.damaged.is_some()) || part.is_err();
+            gathered.failed |= part.as_ref().map_or(true, |(fetched, _)| is_news_without_records(fetched));
             gathered.partitions.push(part.map(|(fetched, slices)| {
-                let length = fetched.length as usize;
+                let length = length(&fetched);
                 gathered.bytes += length;
                 left = left.saturating_sub(length);
                 gathered.slices.extend(slices);
@@ -128,9 +152,27 @@ impl Api {
         gathered
     }
 
-    fn read(&self, wanted: &FetchPartition, left: usize, first: bool) -> Part<(FetchedPartition, Vec<Slice>)> {
+    fn read(&self, position: &FetchPosition, left: usize, first: bool) -> Part<(FetchedAfter, Vec<Slice>)> {
+        let FetchPosition { partition: wanted, last_epoch } = position;
         let partition = self.topics.partition(wanted.topic, wanted.partition)?;
         check_epoch(wanted, &partition)?;
+        let diverged = last_epoch.and_then(|epoch| partition.divergence(wanted.offset, Some(epoch)));
+        match diverged {
+            Some(divergence) => Ok((FetchedAfter::Diverged(divergence), Vec::new())),
+            None => {
+                let (fetched, slices) = self.read_records(&partition, wanted, left, first)?;
+                Ok((FetchedAfter::Records(fetched), slices))
+            }
+        }
+    }
+
+    fn read_records(
+        &self,
+        partition: &Partition,
+        wanted: &FetchPartition,
+        left: usize,
+        first: bool,
+    ) -> Part<(FetchedPartition, Vec<Slice>)> {
         let high_watermark = partition.high_watermark();
         let limit = left.min(wanted.max_bytes as usize);
         let log_start = partition.reader().span().start;
@@ -140,7 +182,7 @@ impl Api {
                 let damaged = Some((offsets.start, offsets.end));
                 return Ok((FetchedPartition { length: 0, high_watermark, log_start, damaged }, Vec::new()));
             }
-            Err(error) => return Err(read_failure(&partition, &error)),
+            Err(error) => return Err(read_failure(partition, &error)),
         };
         let mut length: usize = slices.iter().map(Slice::len).sum();
         if !first && limit < length {
@@ -153,11 +195,34 @@ impl Api {
 }
 
 impl Gathered {
-    fn is_enough(&self, request: &Fetch) -> bool {
+    fn is_enough(&self, request: &FetchAfter) -> bool {
         request.max_wait_ms == 0
             || request.partitions.is_empty()
             || self.failed
             || (request.min_bytes as usize).max(1) <= self.bytes
+    }
+}
+
+/// How many bytes of batches it has.
+fn length(fetched: &FetchedAfter) -> usize {
+    match fetched {
+        FetchedAfter::Records(fetched) => fetched.length as usize,
+        FetchedAfter::Diverged(_) => 0,
+    }
+}
+
+fn is_news_without_records(fetched: &FetchedAfter) -> bool {
+    match fetched {
+        FetchedAfter::Records(fetched) => fetched.damaged.is_some(),
+        FetchedAfter::Diverged(_) => true,
+    }
+}
+
+/// The part for a client that asked for no check.
+fn unchecked(part: Part<FetchedAfter>) -> Part<FetchedPartition> {
+    match part? {
+        FetchedAfter::Records(fetched) => Ok(fetched),
+        FetchedAfter::Diverged(_) => Err(Failure::new(ErrorCode::Internal, "a check that nobody asked for")),
     }
 }
 

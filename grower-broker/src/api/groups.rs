@@ -2,10 +2,10 @@
 
 use super::burst::Reply;
 use super::{Api, Peer};
-use crate::group::Commit;
+use crate::group::{Commit, Shard};
 use crate::groups::{HeldAnswer, Turn};
 use grower_protocol::ids::GroupId;
-use grower_protocol::message::{ErrorCode, Failure, Heartbeat, Request, Response};
+use grower_protocol::message::{ErrorCode, Failure, Heartbeat, Request, Response, StartPositions};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ impl Api {
             Request::LeaveGroup { group, .. } | Request::StepOut { group, .. } => (group, None),
             Request::CommitOffsets(commit) => (&commit.group, None),
             Request::CommitPositions(commit) => (&commit.group, None),
+            Request::StartPositions(wish) => (&wish.group, None),
             Request::DeleteGroup(group) => (group, None),
             _ => return Arrival { turn: None, held: None },
         };
@@ -73,6 +74,12 @@ impl Api {
                 let fetched = self.groups.look(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
                 Ok(Response::FetchOffsets(fetched.await?))
             }
+            Request::FetchPositions { group, partitions } => {
+                let look = |shard: &Shard, _| shard.fetch_positions(&group, partitions.as_deref());
+                let positions = self.groups.look(&group, look).await?;
+                Ok(Response::FetchPositions(self.groups.compared_with_logs(positions)))
+            }
+            Request::StartPositions(wish) => self.start_positions(turn, wish).await,
             Request::ListGroups => Ok(Response::ListGroups(self.groups.list().await?)),
             Request::PageGroups { after } => {
                 let (groups, next) = self.groups.page(after.as_ref()).await?;
@@ -96,7 +103,15 @@ impl Api {
         }
     }
 
-    async fn commit(&self, turn: Option<Turn>, commit: Commit) -> Answered {
+    async fn start_positions(&self, turn: Option<Turn>, mut wish: StartPositions) -> Answered {
+        self.groups.fill_in_epochs(&mut wish.starts);
+        let log_end = |topic, partition| self.groups.log_end(topic, partition);
+        let started = self.groups.step(turn, &wish.group, |shard, _, _| shard.start_positions(&wish, &log_end));
+        Ok(Response::FetchPositions(self.groups.compared_with_logs(started.await?)))
+    }
+
+    async fn commit(&self, turn: Option<Turn>, mut commit: Commit) -> Answered {
+        self.groups.fill_in_epochs(&mut commit.positions);
         let log_end = |topic, partition| self.groups.log_end(topic, partition);
         let committed = self.groups.step(turn, &commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
         Ok(Response::CommitOffsets(committed.await?))

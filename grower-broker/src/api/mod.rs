@@ -35,6 +35,7 @@ use crate::space::Space;
 use crate::topic::Topics;
 use crate::watchman::Watchman;
 use bytes::BytesMut;
+use fetch::FetchForm;
 use groups::Arrival;
 use grower_protocol::ids::NodeId;
 use grower_protocol::message::{Failure, Feature, Hello, HelloAnswer, Request, Response};
@@ -95,7 +96,8 @@ impl Api {
         let arrival = self.arrival(&request);
         match request {
             Request::Produce(produce) => self.produce(produce, call, timer, burst),
-            Request::Fetch(fetch) => self.fetch(fetch, call, timer, burst),
+            Request::Fetch(fetch) => self.fetch((fetch.into(), FetchForm::Unchecked), call, timer, burst),
+            Request::FetchAfter(fetch) => self.fetch((fetch, FetchForm::Checked), call, timer, burst),
             Request::Hello(hello) => {
                 call.peer.introduced(&hello.software);
                 burst.answer(call.correlation, &Response::Hello(self.hello(&hello)), call.permit);
@@ -146,6 +148,8 @@ impl Api {
             | Request::CommitOffsets(_)
             | Request::CommitPositions(_)
             | Request::FetchOffsets { .. }
+            | Request::FetchPositions { .. }
+            | Request::StartPositions(_)
             | Request::ListGroups
             | Request::PageGroups { .. }
             | Request::InspectGroups { .. }
@@ -153,9 +157,11 @@ impl Api {
             | Request::DeleteGroup(_)
             | Request::InspectGroup(_)
             | Request::ListCommits(_) => self.group_request(request, arrival, peer).await,
-            Request::Hello(_) | Request::Produce(_) | Request::Fetch(_) | Request::HoldHeartbeat { .. } => {
-                unreachable!("handled elsewhere")
-            }
+            Request::Hello(_)
+            | Request::Produce(_)
+            | Request::Fetch(_)
+            | Request::FetchAfter(_)
+            | Request::HoldHeartbeat { .. } => unreachable!("handled elsewhere"),
         };
         response(&health, answered)
     }

@@ -21,6 +21,11 @@ pub(super) fn check(request: &Request) -> Result<(), Failure> {
         Request::Fetch(fetch) => (fetch.partitions.len(), PARTITIONS_MAX, "partitions"),
         Request::ListOffsets(list) => (list.partitions.len(), PARTITIONS_MAX, "partitions"),
         Request::CommitOffsets(commit) => (commit.offsets.len(), PARTITIONS_MAX, "partitions"),
+        Request::FetchAfter(fetch) => (fetch.partitions.len(), PARTITIONS_MAX, "partitions"),
+        Request::StartPositions(start) => (start.starts.len(), PARTITIONS_MAX, "partitions"),
+        Request::FetchPositions { partitions: Some(partitions), .. } => {
+            (partitions.len(), PARTITIONS_MAX, "partitions")
+        }
         Request::CommitPositions(commit) => (commit.positions.len(), PARTITIONS_MAX, "partitions"),
         Request::FetchOffsets { partitions: Some(partitions), .. } => (partitions.len(), PARTITIONS_MAX, "partitions"),
         _ => return Ok(()),

@@ -112,7 +112,7 @@ mod tests {
         let commit = |partition, there: bool| GroupRecord::Offset {
             group: GroupId::new("g").unwrap(),
             slot: slot(partition),
-            state: there.then(|| OffsetState { offset: Offset::ZERO, metadata: String::new() }),
+            state: there.then(|| OffsetState { offset: Offset::ZERO, leader_epoch: None, metadata: String::new() }),
         };
         let mut ages = Ages::default();
         ages.found(&commit(0, true), at(100));

@@ -33,5 +33,5 @@ impl From<OffsetCommit> for Commit {
 
 fn position(wish: OffsetToCommit) -> PositionToCommit {
     let OffsetToCommit { topic, partition, offset, metadata } = wish;
-    PositionToCommit { topic, partition, offset, metadata }
+    PositionToCommit { topic, partition, offset, leader_epoch: None, metadata }
 }

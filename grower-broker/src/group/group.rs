@@ -8,7 +8,10 @@ use super::offsets::{self, LogEnds, Offsets};
 use super::record::GroupRecord;
 use super::size;
 use grower_protocol::ids::{GroupId, Timestamp};
-use grower_protocol::message::{CommitterIdentity, Failure, GroupDescription, GroupInspection, GroupSummary, Part};
+use grower_protocol::message::{
+    CommittedPosition, CommitterIdentity, Failure, GroupDescription, GroupInspection, GroupSummary, Part,
+    StartPositions,
+};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
@@ -62,6 +65,26 @@ impl Group {
             Vec::new()
         };
         Ok((checked.into_iter().map(|part| part.map(drop).map_err(Failure::from)).collect(), records))
+    }
+
+    /// Decides where the group begins, where that is open: the positions that it has then, and what to write down.
+    pub(super) fn start(
+        &self,
+        wish: &StartPositions,
+        log_ends: &LogEnds<'_>,
+    ) -> Result<(Vec<CommittedPosition>, Vec<GroupRecord>), GroupRefusal> {
+        match &wish.committer {
+            CommitterIdentity::Member(member, epoch) => self.members.check_epoch(member, *epoch)?,
+            CommitterIdentity::Outside(_) => self.check_empty(&wish.group)?,
+        }
+        let positions = self.offsets.start(&wish.starts, log_ends)?;
+        let new = positions.iter().filter(|(_, (_, is_new))| is_new.0);
+        let new: Vec<_> =
+            new.map(|(slot, (state, _))| offsets::record(&wish.group, *slot, Some(state.clone()))).collect();
+        let records =
+            if new.is_empty() { new } else { self.members.unsaved(&wish.group).into_iter().chain(new).collect() };
+        let answer = positions.iter().map(|(slot, (state, _))| offsets::position(*slot, state)).collect();
+        Ok((answer, records))
     }
 
     fn check_empty(&self, group: &GroupId) -> Result<(), GroupRefusal> {

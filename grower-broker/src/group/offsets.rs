@@ -6,7 +6,7 @@ use super::record::{GroupRecord, OffsetState};
 use super::size;
 use super::slot::Slot;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId};
-use grower_protocol::message::{CommittedOffset, PositionToCommit};
+use grower_protocol::message::{CommittedOffset, CommittedPosition, PositionToCommit};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Offsets that are in the coordinator's log.
@@ -16,6 +16,10 @@ pub(super) struct Offsets {
     /// What they take of memory.
     bytes: usize,
 }
+
+/// Whether a position is not in the log yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct IsNew(pub(super) bool);
 
 /// Where the logs that offsets belong to end: none for a partition that is not there.
 pub type LogEnds<'a> = dyn Fn(TopicId, PartitionId) -> Option<Offset> + 'a;
@@ -52,14 +56,49 @@ impl Offsets {
 
     /// Of these partitions, or all; those that were ever committed, sorted.
     pub(super) fn fetch(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedOffset> {
-        match partitions {
-            None => self.by_slot.iter().map(|(slot, state)| committed(*slot, state)).collect(),
-            Some(wanted) => {
-                let slots: BTreeSet<Slot> =
-                    wanted.iter().map(|(topic, partition)| Slot { topic: *topic, partition: *partition }).collect();
-                slots.iter().filter_map(|slot| Some(committed(*slot, self.by_slot.get(slot)?))).collect()
-            }
+        self.known(partitions).map(|(slot, state)| committed(slot, state)).collect()
+    }
+
+    /// The same with leader epochs.
+    pub(super) fn positions(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedPosition> {
+        self.known(partitions).map(|(slot, state)| position(slot, state)).collect()
+    }
+
+    fn known(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> impl Iterator<Item = (Slot, &OffsetState)> {
+        let wanted = partitions.map(|wanted| {
+            wanted
+                .iter()
+                .map(|(topic, partition)| Slot { topic: *topic, partition: *partition })
+                .collect::<BTreeSet<_>>()
+        });
+        let all = wanted.is_none().then(|| self.by_slot.iter().map(|(slot, state)| (*slot, state)));
+        let named = wanted.into_iter().flatten().filter_map(|slot| Some((slot, self.by_slot.get(&slot)?)));
+        all.into_iter().flatten().chain(named)
+    }
+
+    /// What to write down so that each of these partitions has a position, and all those positions. Where the group has one
+    /// it stays. In a topic in which it has others, a partition without one came later: it begins at its first record.
+    pub(super) fn start(
+        &self,
+        starts: &[PositionToCommit],
+        log_ends: &LogEnds<'_>,
+    ) -> Result<BTreeMap<Slot, (OffsetState, IsNew)>, GroupRefusal> {
+        let known: BTreeSet<TopicId> = self.by_slot.keys().map(|slot| slot.topic).collect();
+        let mut positions = BTreeMap::new();
+        for wish in starts {
+            let slot = Slot { topic: wish.topic, partition: wish.partition };
+            let log_end = log_ends(wish.topic, wish.partition).ok_or(GroupRefusal::UnknownPartition)?;
+            let state = match self.by_slot.get(&slot) {
+                Some(state) => (state.clone(), IsNew(false)),
+                None if known.contains(&slot.topic) => (OffsetState::default(), IsNew(true)),
+                None if log_end < wish.offset => {
+                    return Err(GroupRefusal::PastLogEnd { offset: wish.offset, log_end });
+                }
+                None => (OffsetState { metadata: String::new(), ..state_of(wish) }, IsNew(true)),
+            };
+            positions.insert(slot, state);
         }
+        Ok(positions)
     }
 
     /// Records that forget everything, or one topic.
@@ -91,9 +130,13 @@ pub(super) fn check_commit(
         if log_end < wish.offset {
             return Err(GroupRefusal::PastLogEnd { offset: wish.offset, log_end });
         }
-        Ok((slot, OffsetState { offset: wish.offset, metadata: wish.metadata.clone() }))
+        Ok((slot, state_of(wish)))
     };
     positions.iter().map(check).collect()
+}
+
+fn state_of(wish: &PositionToCommit) -> OffsetState {
+    OffsetState { offset: wish.offset, leader_epoch: wish.leader_epoch, metadata: wish.metadata.clone() }
 }
 
 pub(super) fn record(group: &GroupId, slot: Slot, state: Option<OffsetState>) -> GroupRecord {
@@ -110,5 +153,17 @@ fn committed(slot: Slot, state: &OffsetState) -> CommittedOffset {
         partition: slot.partition,
         offset: state.offset,
         metadata: state.metadata.clone(),
+    }
+}
+
+/// Whether the log still has what was read is the shell's to say.
+pub(super) fn position(slot: Slot, state: &OffsetState) -> CommittedPosition {
+    CommittedPosition {
+        topic: slot.topic,
+        partition: slot.partition,
+        offset: state.offset,
+        leader_epoch: state.leader_epoch,
+        metadata: state.metadata.clone(),
+        lost_from: None,
     }
 }

@@ -6,7 +6,9 @@
 use super::Slot;
 use bytes::Bytes;
 use grower_protocol::batch::{Record, RecordView};
-use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{
+    GroupId, LeaderEpoch, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName,
+};
 use grower_protocol::message::TopicPartitions;
 use grower_protocol::wire::{self, DecodeError};
 use serde::de::DeserializeOwned;
@@ -82,10 +84,12 @@ pub struct MemberState {
 }
 
 /// A committed offset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffsetState {
     /// The next offset to read.
     pub offset: Offset,
+    /// The leader epoch of the record before it; none if there was none, or an earlier version wrote this.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// As committed.
     pub metadata: String,
 }
@@ -124,7 +128,15 @@ struct MemberV1 {
 
 #[derive(Serialize, Deserialize)]
 enum OffsetValue {
-    V1(OffsetState),
+    V1(OffsetV1),
+    V2(OffsetState),
+}
+
+/// [`OffsetState`] before it had a leader epoch.
+#[derive(Serialize, Deserialize)]
+struct OffsetV1 {
+    offset: Offset,
+    metadata: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -165,7 +177,7 @@ impl GroupRecord {
             }
             Self::Offset { group, slot, state } => {
                 let key = Key::Offset(group, slot.topic, slot.partition);
-                (key, state.map(|state| wire::encode(&OffsetValue::V1(state))))
+                (key, state.map(|state| wire::encode(&OffsetValue::V2(state))))
             }
             Self::Floor { epoch } => (Key::Floor, Some(wire::encode(&FloorValue::V1(epoch)))),
         };
@@ -201,7 +213,7 @@ impl GroupRecord {
                 Self::Member { group, member, state }
             }
             Key::Offset(group, topic, partition) => {
-                let state = read(value)?.map(|OffsetValue::V1(state)| state);
+                let state = read(value)?.map(OffsetValue::newest);
                 Self::Offset { group, slot: Slot { topic, partition }, state }
             }
             Key::Floor => {
@@ -209,6 +221,15 @@ impl GroupRecord {
                 Self::Floor { epoch }
             }
         })
+    }
+}
+
+impl OffsetValue {
+    fn newest(self) -> OffsetState {
+        match self {
+            Self::V2(state) => state,
+            Self::V1(OffsetV1 { offset, metadata }) => OffsetState { offset, leader_epoch: None, metadata },
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use super::record::GroupRecord;
 use super::size;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{
-    CommittedOffset, CommitterIdentity, Failure, GroupDescription, GroupInspection, GroupSummary, Heartbeat,
-    HeartbeatAnswer, Part,
+    CommittedOffset, CommittedPosition, CommitterIdentity, Failure, GroupDescription, GroupInspection, GroupSummary,
+    Heartbeat, HeartbeatAnswer, Part, StartPositions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -262,6 +262,39 @@ impl Shard {
                 Group::after(self.floor).commit(commit, &self.limits, log_ends)
             }
         }
+    }
+
+    /// Decides where a group begins, in partitions where that is open; the answer is where it stands in all of them.
+    pub fn start_positions(&mut self, wish: &StartPositions, log_ends: &LogEnds<'_>) -> Step<Vec<CommittedPosition>> {
+        match self.check_start(wish, log_ends) {
+            Ok((answer, records)) => Step { records, ..Step::of(answer) },
+            Err(refusal) => Step::refused(refusal),
+        }
+    }
+
+    fn check_start(
+        &mut self,
+        wish: &StartPositions,
+        log_ends: &LogEnds<'_>,
+    ) -> Result<(Vec<CommittedPosition>, Vec<GroupRecord>), GroupRefusal> {
+        self.check_growth(size::growth_by_commit(self.groups.get(&wish.group), &wish.starts))?;
+        match (self.groups.get(&wish.group), &wish.committer) {
+            (Some(group), _) => group.start(wish, log_ends),
+            (None, CommitterIdentity::Member(member, _)) => Err(unknown_member(member)),
+            (None, CommitterIdentity::Outside(_)) => {
+                self.check_room()?;
+                Group::after(self.floor).start(wish, log_ends)
+            }
+        }
+    }
+
+    /// The positions of a group, in these partitions or in all.
+    pub fn fetch_positions(
+        &self,
+        group: &GroupId,
+        partitions: Option<&[(TopicId, PartitionId)]>,
+    ) -> Vec<CommittedPosition> {
+        self.groups.get(group).map(|group| group.offsets.positions(partitions)).unwrap_or_default()
     }
 
     /// How far a group has read: of these partitions, or of all. A group that is not there has read nothing.

@@ -47,7 +47,7 @@ fn slot(topic: TopicId, partition: u32) -> Slot {
 
 fn position(slot: Slot, offset: u64) -> PositionToCommit {
     let (offset, metadata) = (Offset::new(offset), String::new());
-    PositionToCommit { topic: slot.topic, partition: slot.partition, offset, metadata }
+    PositionToCommit { topic: slot.topic, partition: slot.partition, offset, leader_epoch: None, metadata }
 }
 
 /// The coordinator's side: one shard, its log, its clock, and the topics.

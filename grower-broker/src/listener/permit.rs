@@ -115,7 +115,9 @@ impl Permit {
         if let Request::HoldHeartbeat { .. } = request {
             self.lounge = Some(places.lounge.clone());
         }
-        if let (Request::Produce(_) | Request::Fetch(_), Some(memory)) = (request, &mut self.memory) {
+        if let (Request::Produce(_) | Request::Fetch(_) | Request::FetchAfter(_), Some(memory)) =
+            (request, &mut self.memory)
+        {
             memory.shrink((message_length * LEAN).max(PLACE_BYTES));
         }
     }

@@ -57,13 +57,13 @@ impl Work {
                 Acks::Leader => Self::ProduceLeader,
                 Acks::None => Self::ProduceNone,
             },
-            Request::Fetch(_) => Self::Fetch,
+            Request::Fetch(_) | Request::FetchAfter(_) => Self::Fetch,
             Request::ListOffsets(_) => Self::ListOffsets,
             Request::Metadata(_) => Self::Metadata,
             Request::InitProducer => Self::InitProducer,
             Request::Heartbeat(_) => Self::Heartbeat,
-            Request::CommitOffsets(_) | Request::CommitPositions(_) => Self::CommitOffsets,
-            Request::FetchOffsets { .. } => Self::FetchOffsets,
+            Request::CommitOffsets(_) | Request::CommitPositions(_) | Request::StartPositions(_) => Self::CommitOffsets,
+            Request::FetchOffsets { .. } | Request::FetchPositions { .. } => Self::FetchOffsets,
             Request::LeaveGroup { .. }
             | Request::ListGroups
             | Request::PageGroups { .. }

@@ -11,6 +11,7 @@ mod backup;
 mod commit;
 mod compaction;
 mod configure;
+mod divergence;
 mod fetches;
 mod flusher;
 mod idle;

@@ -1,6 +1,6 @@
 //! Asks a broker for the facts.
 
-use super::{GroupFacts, MemberFacts, ReaderFacts, TopicFacts};
+use super::{GroupFacts, MemberFacts, ReaderFacts, TopicFacts, UntouchedPartition};
 use crate::capacity::{Capacity, Rate};
 use crate::progress::{self, Progress};
 use grower_client::ids::{TopicId, TopicName};
@@ -49,7 +49,8 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
         .filter_map(|commit| Some((format!("{}/{}", names.get(&commit.topic)?, commit.partition), commit.at)));
     let inspections = [group];
     let mut progress = progress::of_groups(admin, &inspections, &names, now).await?;
-    let partitions = progress.pop().unwrap_or_default();
+    let mut partitions = progress.pop().unwrap_or_default();
+    progress::find_losses(admin, name, &names, &mut partitions).await?;
     let [group] = inspections;
     let members = members(&group, &names);
     let subscribed: BTreeSet<String> = members.iter().flat_map(|member| member.topics.clone()).collect();
@@ -91,12 +92,20 @@ fn places(of: &TopicPartitions, names: &Names) -> Vec<String> {
     of.partitions.iter().map(|partition| format!("{topic}/{partition}")).collect()
 }
 
-fn untouched(topics: &[TopicDescription], subscribed: &BTreeSet<String>, known: &[Progress]) -> Vec<String> {
+fn untouched(
+    topics: &[TopicDescription],
+    subscribed: &BTreeSet<String>,
+    known: &[Progress],
+) -> Vec<UntouchedPartition> {
     let subscribed = topics.iter().filter(|topic| subscribed.contains(topic.name.as_str()));
-    let all = subscribed.flat_map(|topic| topic.partitions.iter().map(move |p| (&topic.name, p.partition)));
+    let all = subscribed.flat_map(|topic| topic.partitions.iter().map(move |p| (&topic.name, p)));
     let untouched =
-        all.filter(|(topic, number)| !known.iter().any(|row| (&row.topic, row.partition) == (topic, *number)));
-    untouched.map(|(topic, number)| format!("{topic}/{number}")).collect()
+        all.filter(|(topic, found)| !known.iter().any(|row| (&row.topic, row.partition) == (topic, found.partition)));
+    let described = untouched.map(|(topic, found)| UntouchedPartition {
+        name: format!("{topic}/{}", found.partition),
+        records: found.high_watermark.since(found.log_start),
+    });
+    described.collect()
 }
 
 type Damaged = (String, Vec<(grower_client::ids::Offset, grower_client::ids::Offset)>);

@@ -18,11 +18,20 @@ pub(crate) struct GroupFacts {
     /// When it last committed, by `topic/partition`.
     pub(crate) commits: BTreeMap<String, Timestamp>,
     /// Partitions of the topics that members subscribe to, which nobody committed or holds.
-    pub(crate) untouched: Vec<String>,
+    pub(crate) untouched: Vec<UntouchedPartition>,
     /// Topics that members subscribe to and that are not there.
     pub(crate) missing_topics: BTreeSet<String>,
     /// Damaged ranges by `topic/partition`.
     pub(crate) damaged: BTreeMap<String, Vec<(Offset, Offset)>>,
+}
+
+/// A partition that is to be read and that no member has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UntouchedPartition {
+    /// `topic/partition`.
+    pub(crate) name: String,
+    /// How many records are there.
+    pub(crate) records: u64,
 }
 
 /// One member.
@@ -49,7 +58,7 @@ impl GroupFacts {
     /// In words: the group first, then each partition, then members that are special.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let partitions: Vec<Finding> = self.partitions.iter().map(|progress| self.partition(progress)).collect();
-        let untouched = self.untouched.iter().map(|name| self.untouched(name));
+        let untouched = self.untouched.iter().map(|partition| self.untouched(partition));
         let members = self.members.iter().filter_map(|member| self.member(member));
         let mut findings = vec![self.whole()];
         findings.extend(partitions);
@@ -66,11 +75,18 @@ impl GroupFacts {
     }
 
     fn whole(&self) -> Finding {
-        let (members, partitions) = (self.members.len(), self.partitions.len());
-        let behind: u64 = self.partitions.iter().map(|progress| progress.lag).sum();
+        let (members, partitions) = (self.members.len(), self.partitions.len() + self.untouched.len());
+        let begun = self.partitions.iter().map(|progress| progress.lag);
+        let behind: u64 = begun.chain(self.untouched.iter().map(|partition| partition.records)).sum();
         let oldest = self.partitions.iter().filter_map(|progress| progress.lag_ms).max();
-        let lag = if behind == 0 { "nothing left to read".to_owned() } else { lag(behind, oldest) + " behind in all" };
-        let verdict = if behind == 0 { Verdict::Fine } else { Verdict::Waits };
+        const LOST: &str = "a log lost records that were read";
+        let lost = self.partitions.iter().any(|progress| progress.lost_from.is_some());
+        let (verdict, lag) = match (behind, lost) {
+            (0, false) => (Verdict::Fine, "nothing left to read".to_owned()),
+            (0, true) => (Verdict::Wrong, LOST.to_owned()),
+            (_, false) => (Verdict::Waits, lag(behind, oldest) + " behind in all"),
+            (_, true) => (Verdict::Wrong, format!("{} behind in all, and {LOST}", lag(behind, oldest))),
+        };
         Finding::new(
             verdict,
             format!("group {}", self.group),
@@ -131,6 +147,11 @@ impl GroupFacts {
             let says = format!("{reached} are damaged on disk ({ranges}): readers stop there unless they skip damage");
             return (Verdict::Wrong, says);
         }
+        if let Some((committed, from)) = progress.committed.zip(progress.lost_from) {
+            let says = format!("committed up to {committed}, but the log lost what was read from {from} on");
+            let new = if progress.lag == 0 { "no records".to_owned() } else { records(progress.lag) };
+            return (Verdict::Wrong, format!("{says}; readers go back there, where {new} wait"));
+        }
         if let Some(lost) = progress.committed.filter(|committed| *committed < progress.start) {
             let (count, start) = (records(progress.start.since(lost)), progress.start);
             let says = format!("committed up to {lost}, but the log starts at {start}: {count} went unread");
@@ -170,10 +191,16 @@ impl GroupFacts {
         !owner.giving_up && member.is_some_and(|member| !member.is_silent())
     }
 
-    fn untouched(&self, name: &str) -> Finding {
+    fn untouched(&self, partition: &UntouchedPartition) -> Finding {
+        let name = partition.name.as_str();
         let topic = name.split_once('/').map_or(name, |(topic, _)| topic);
         let (verdict, says) = self.not_held(name, topic);
-        Finding::new(verdict, name, format!("{says}; nothing is committed yet"))
+        let there = match partition.records {
+            0 => String::new(),
+            1 => ", 1 record is there".to_owned(),
+            count => format!(", {} are there", records(count)),
+        };
+        Finding::new(verdict, name, format!("{says}; nothing is committed yet{there}"))
     }
 
     fn member(&self, member: &MemberFacts) -> Option<Finding> {

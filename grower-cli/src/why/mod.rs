@@ -7,7 +7,7 @@ mod group;
 mod topic;
 mod words;
 
-pub(crate) use group::{GroupFacts, MemberFacts};
+pub(crate) use group::{GroupFacts, MemberFacts, UntouchedPartition};
 pub(crate) use topic::{ReaderFacts, TopicFacts};
 
 /// How bad something is.

@@ -37,6 +37,7 @@ fn progress() -> Progress {
         start: Offset::new(10),
         end: Offset::new(2_000),
         committed: Some(Offset::new(800)),
+        lost_from: None,
         lag: 1_200,
         lag_ms: Some(4_000),
         owner: owned_by("S1"),
@@ -142,6 +143,11 @@ fn what_was_dropped_unread_and_what_is_damaged_is_wrong() {
     waits | group g | 1 member and 1 partition: 1,990 records (4 s) behind in all
     wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; committed up to 3, but the log starts at 10: 7 records went unread; 1,990 records (4 s) behind, last committed 3 s ago: its owner is alive and goes on
     ");
+    let lost = Progress { lost_from: Some(Offset::new(700)), lag: 1_300, ..progress() };
+    insta::assert_snapshot!(told(&group(vec![member("S1")], lost).findings()), @"
+    wrong | group g | 1 member and 1 partition: 1,300 records (4 s) behind in all, and a log lost records that were read
+    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; committed up to 800, but the log lost what was read from 700 on; readers go back there, where 1,300 records wait
+    ");
     let mut facts = group(vec![member("S1")], progress());
     facts.damaged = BTreeMap::from([("rainbow/1".to_owned(), vec![(Offset::new(795), Offset::new(805))])]);
     insta::assert_snapshot!(told(&facts.findings()), @"
@@ -156,11 +162,11 @@ fn what_was_dropped_unread_and_what_is_damaged_is_wrong() {
 fn members_that_hold_nothing_or_were_replaced_are_named() {
     let replaced = MemberFacts { replaced_by: Some("S4".to_owned()), ..member("S3") };
     let mut facts = group(vec![member("S1"), member("S2"), replaced], progress());
-    facts.untouched = vec!["rainbow/0".to_owned()];
+    facts.untouched = vec![UntouchedPartition { name: "rainbow/0".to_owned(), records: 7 }];
     insta::assert_snapshot!(told(&facts.findings()), @"
-    waits | group g | 3 members and 1 partition: 1,200 records (4 s) behind in all
+    waits | group g | 3 members and 2 partitions: 1,207 records (4 s) behind in all
     waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind, last committed 3 s ago: its owner is alive and goes on
-    waits | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet
+    waits | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet, 7 records are there
     fine | member S2 | holds nothing: its topics have no partition left for it
     wrong | member S3 | its place was taken by S4, under the same static name: it can only leave
     ");

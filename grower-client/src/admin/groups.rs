@@ -1,10 +1,12 @@
 //! Consumer groups: listing, describing, resetting, deleting.
 
 use super::{Admin, PARTITIONS_MAX};
-use crate::error::AdminError;
-use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicName};
+use crate::cluster::Cluster;
+use crate::error::{AdminError, RequestError};
+use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    CommitTime, GroupDescription, GroupInspection, GroupSummary, PositionToCommit, Request, Response,
+    CommitTime, CommittedPosition, ErrorCode, GroupDescription, GroupInspection, GroupSummary, PositionToCommit,
+    Request, Response,
 };
 use std::collections::BTreeMap;
 
@@ -68,6 +70,13 @@ impl Admin {
         }
     }
 
+    /// All positions of a group, sorted by topic and partition, each with the leader epoch of the record before it, and whether
+    /// the log still has what was read; none for a group that is not there. An older broker does not say the latter.
+    pub async fn list_positions(&self, group: impl AsRef<str>) -> Result<Vec<CommittedPosition>, AdminError> {
+        let group = GroupId::new(group.as_ref())?;
+        Ok(committed_positions(&self.cluster, &group, None).await?)
+    }
+
     /// Forgets a group and all it committed. It must have no members.
     pub async fn delete_group(&self, group: impl AsRef<str>) -> Result<(), AdminError> {
         self.change("delete group", Request::DeleteGroup(GroupId::new(group.as_ref())?)).await
@@ -92,7 +101,8 @@ impl Admin {
                     id
                 }
             };
-            wishes.push(PositionToCommit { topic, partition: partition.into(), offset, metadata: String::new() });
+            let partition = partition.into();
+            wishes.push(PositionToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
         }
         for positions in wishes.chunks(PARTITIONS_MAX) {
             match self.cluster.set_positions(&group, positions.to_vec()).await? {
@@ -101,6 +111,21 @@ impl Admin {
             }
         }
         Ok(())
+    }
+}
+
+/// The positions of a group; of an older broker without epochs.
+pub(crate) async fn committed_positions(
+    cluster: &Cluster,
+    group: &GroupId,
+    partitions: Option<Vec<(TopicId, PartitionId)>>,
+) -> Result<Vec<CommittedPosition>, RequestError> {
+    match cluster.ask_again(&Request::FetchPositions { group: group.clone(), partitions }).await {
+        Ok((_, Response::FetchPositions(positions))) => Ok(positions),
+        Ok((_, Response::FetchOffsets(offsets))) => Ok(offsets.into_iter().map(CommittedPosition::from).collect()),
+        Ok((link, other)) => Err(link.refusal("fetch positions", other)),
+        Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

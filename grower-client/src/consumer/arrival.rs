@@ -4,7 +4,7 @@ use super::fetcher::Wanted;
 use crate::connection::Answer;
 use crate::error::RequestError;
 use bytes::Bytes;
-use grower_protocol::message::{FetchedPartition, Part, Response};
+use grower_protocol::message::{Divergence, FetchAfterAnswer, FetchedAfter, FetchedPartition, Part, Response};
 use std::sync::Arc;
 
 /// What is less than this fraction of its answer is copied out of it.
@@ -18,6 +18,8 @@ pub(super) enum Arrival {
         /// The bytes of which the partition knows, so that it was asked for the next ones already.
         foreseen: usize,
     },
+    /// The log is not the one that was read any more.
+    Diverged(Wanted, Divergence),
     Failed(Vec<Wanted>, RequestError),
 }
 
@@ -27,10 +29,19 @@ impl Arrival {
         match answer.and_then(|answer| parts(address, wanted.len(), answer)) {
             Ok(parts) => {
                 let pairs = wanted.into_iter().zip(parts);
-                pairs.map(|(wanted, part)| Self::Brought { wanted, part, foreseen: 0 }).collect()
+                pairs.map(|(wanted, part)| Self::of_one(wanted, part)).collect()
             }
             Err(error) => vec![Self::Failed(wanted, error)],
         }
+    }
+
+    fn of_one(wanted: Wanted, part: Part<(FetchedAfter, Bytes)>) -> Self {
+        let part = match part {
+            Ok((FetchedAfter::Diverged(divergence), _)) => return Self::Diverged(wanted, divergence),
+            Ok((FetchedAfter::Records(fetched), bytes)) => Ok((fetched, bytes)),
+            Err(failure) => Err(failure),
+        };
+        Self::Brought { wanted, part, foreseen: 0 }
     }
 
     /// How many bytes have to be checked.
@@ -42,21 +53,21 @@ impl Arrival {
     }
 }
 
-fn parts(
-    address: &Arc<str>,
-    count: usize,
-    answer: Answer,
-) -> Result<Vec<Part<(FetchedPartition, Bytes)>>, RequestError> {
+fn parts(address: &Arc<str>, count: usize, answer: Answer) -> Result<Vec<Part<(FetchedAfter, Bytes)>>, RequestError> {
     let unexpected = || RequestError::Unexpected { address: address.clone(), request: "fetch" };
     let total = answer.attachment.len();
     let mut rest = answer.attachment;
     let fetched = match answer.response {
-        Response::Fetch(fetched) if fetched.partitions.len() == count => fetched.partitions,
-        Response::Fetch(_) => return Err(unexpected()),
+        Response::FetchAfter(fetched) if fetched.partitions.len() == count => fetched.partitions,
+        Response::Fetch(fetched) if fetched.partitions.len() == count => FetchAfterAnswer::from(fetched).partitions,
+        Response::Fetch(_) | Response::FetchAfter(_) => return Err(unexpected()),
         other => return Err(crate::error::refusal(address, "fetch", other)),
     };
-    let mut cut = |part: FetchedPartition| {
-        let length = part.length as usize;
+    let mut cut = |part: FetchedAfter| {
+        let length = match &part {
+            FetchedAfter::Records(fetched) => fetched.length as usize,
+            FetchedAfter::Diverged(_) => 0,
+        };
         if rest.len() < length {
             return Err(unexpected());
         }

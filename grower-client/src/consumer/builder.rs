@@ -116,8 +116,9 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Where to begin. In a group this is for partitions that the group has committed nothing for; otherwise it goes on
-    /// there. A partition that is added to its topic later is read from its beginning in any case.
+    /// Where to begin. A group decides this once for each topic, for all its partitions, when its first consumer begins to
+    /// read it: the broker keeps the positions as commits, and every later consumer goes on there, whatever it was told. A
+    /// partition that is added to its topic later is read from its beginning in any case.
     pub fn from(mut self, from: StartFrom) -> Self {
         self.settings.from = Some(from);
         self
@@ -237,14 +238,14 @@ impl ConsumerBuilder {
             return Err(ConsumeError::Settings("committed offsets need a group: name one with `group`"));
         }
         let shared = Arc::new(Shared::new(settings.on_damage, settings.on_gap.clone(), settings.prefetch_bytes));
-        let origin = Origin { group: group.clone(), from: settings.from };
-        let mut site = Site { cluster, shared, settings, origin, tasks: JoinSet::new() };
+        let mut site = Site { cluster, shared, settings, tasks: JoinSet::new() };
         let committer = match (subscribed, assigned, group) {
             (Some(topics), None, Some(group)) => Some(site.join(group, member_id(member)?, &topics).await?),
             (Some(topics), None, None) => site.subscribe(&topics).await.map(|()| None)?,
             (None, Some(partitions), group) => {
-                site.assign(&partitions).await?;
-                group.map(|group| Arc::new(Committer::new(site.cluster.clone(), group, None)))
+                let committer = group.map(|group| Arc::new(Committer::new(site.cluster.clone(), group, None)));
+                site.assign(&partitions, committer.clone()).await?;
+                committer
             }
             _ => {
                 return Err(ConsumeError::Settings("a consumer either subscribes to topics or is assigned partitions"));
@@ -259,33 +260,41 @@ struct Site {
     cluster: Arc<Cluster>,
     shared: Arc<Shared>,
     settings: Settings,
-    origin: Origin,
     tasks: JoinSet<()>,
 }
 
 impl Site {
+    fn origin(&self, committer: Option<Arc<Committer>>) -> Origin {
+        Origin { committer, from: self.settings.from }
+    }
+
     async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Committer>, ConsumeError> {
-        let Self { cluster, shared, settings, origin, tasks } = self;
-        let member = Arc::new(Member::new(group.clone(), id, names(topics)?, settings.instance.is_some()));
-        let committer = Arc::new(Committer::new(cluster.clone(), group, Some(member.clone())));
-        tasks.spawn(membership::join(cluster, shared, &member, &committer, settings, origin).await?.run());
+        let member = Arc::new(Member::new(group.clone(), id, names(topics)?, self.settings.instance.is_some()));
+        let committer = Arc::new(Committer::new(self.cluster.clone(), group, Some(member.clone())));
+        let origin = self.origin(Some(committer.clone()));
+        let Self { cluster, shared, settings, tasks } = self;
+        tasks.spawn(membership::join(cluster, shared, &member, &committer, settings, &origin).await?.run());
         Ok(committer)
     }
 
     async fn subscribe(&mut self, topics: &[String]) -> Result<(), ConsumeError> {
         let topics = names(topics)?;
-        subscription::subscribe(&self.cluster, &self.shared, &topics, &self.origin).await?;
+        subscription::subscribe(&self.cluster, &self.shared, &topics, &self.origin(None)).await?;
         let (cluster, shared) = (self.cluster.clone(), self.shared.clone());
         self.tasks.spawn(subscription::keep_up(cluster, shared, topics, self.settings.metadata_max_age));
         Ok(())
     }
 
-    async fn assign(&self, partitions: &[(String, PartitionId)]) -> Result<(), ConsumeError> {
+    async fn assign(
+        &self,
+        partitions: &[(String, PartitionId)],
+        committer: Option<Arc<Committer>>,
+    ) -> Result<(), ConsumeError> {
         let place = |(topic, partition): &(String, _)| {
             Ok(TopicPartition { topic: TopicName::new(topic)?, partition: *partition })
         };
         let places = partitions.iter().map(place).collect::<Result<Vec<_>, NameError>>()?;
-        start::assign(&self.cluster, &self.shared, &places, &self.origin).await
+        start::assign(&self.cluster, &self.shared, &places, &self.origin(committer)).await
     }
 
     /// Begins to fetch.

@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::error::{CommitError, ConsumeError, NotCommitted, RequestError};
 use crate::random_name::random_committer;
 use crate::record::TopicPartition;
-use grower_protocol::ids::{CommitterId, GroupId, Offset, TopicId};
+use grower_protocol::ids::{CommitterId, GroupId, LeaderEpoch, Offset, TopicId};
 use grower_protocol::message::{
     CommitterIdentity, ErrorCode, Failure, Part, PositionCommit, PositionToCommit, Request, Response,
 };
@@ -33,24 +33,26 @@ pub(super) struct Progress {
     pub(super) place: TopicPartition,
     pub(super) topic: TopicId,
     pub(super) offset: Offset,
+    /// That of the record before it, if it is known.
+    pub(super) leader_epoch: Option<LeaderEpoch>,
 }
 
 impl Progress {
     /// What was handed out and not committed yet.
     pub(super) fn handed_out(slot: &Slot) -> Option<Self> {
-        Self::up_to(slot, slot.position)
+        Self::up_to(slot, slot.position, slot.position_epoch)
     }
 
     /// What the reader is done with and was not committed yet.
     pub(super) fn consumed(slot: &Slot) -> Option<Self> {
-        Self::up_to(slot, slot.consumed)
+        Self::up_to(slot, slot.consumed, slot.consumed_epoch)
     }
 
     /// None of a topic that was deleted: its offsets are forgotten with it.
-    fn up_to(slot: &Slot, offset: Offset) -> Option<Self> {
+    fn up_to(slot: &Slot, offset: Offset, leader_epoch: Option<LeaderEpoch>) -> Option<Self> {
         let topic = slot.topic_of_position()?;
         let news = slot.touched && slot.committed != Some(offset);
-        news.then(|| Self { place: slot.place.clone(), topic, offset })
+        news.then(|| Self { place: slot.place.clone(), topic, offset, leader_epoch })
     }
 
     fn failed(&self, source: RequestError) -> NotCommitted {
@@ -117,7 +119,7 @@ impl Committer {
         }
     }
 
-    fn identity(&self) -> CommitterIdentity {
+    pub(super) fn identity(&self) -> CommitterIdentity {
         match &self.member {
             Some(member) => {
                 let (member, epoch) = member.identity();
@@ -152,8 +154,13 @@ fn result(failed: Vec<NotCommitted>) -> Result<(), ConsumeError> {
 
 impl Progress {
     fn to_message(&self) -> PositionToCommit {
-        let Self { place, topic, offset } = self;
-        PositionToCommit { topic: *topic, partition: place.partition, offset: *offset, metadata: String::new() }
+        PositionToCommit {
+            topic: self.topic,
+            partition: self.place.partition,
+            offset: self.offset,
+            leader_epoch: self.leader_epoch,
+            metadata: String::new(),
+        }
     }
 }
 

@@ -9,14 +9,16 @@ use super::builder::Settings;
 use super::inquiry::Inquiry;
 use super::intake::{foresee, take_in};
 use super::shelf::Shared;
-use super::slot::Version;
+use super::slot::{Slot, Version};
 use crate::cluster::Cluster;
 use crate::connection::Lane;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use bytes::Bytes;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
-use grower_protocol::message::{ErrorCode, Failure, Fetch, FetchPartition, FetchedPartition, Request, TopicMetadata};
+use grower_protocol::message::{
+    ErrorCode, Failure, FetchAfter, FetchPartition, FetchPosition, FetchedPartition, Request, TopicMetadata,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +43,8 @@ pub(super) struct Wanted {
     gaps_allowed: bool,
     max_bytes: usize,
     leader_epoch: Option<LeaderEpoch>,
+    /// That of the record before `offset`.
+    last_epoch: Option<LeaderEpoch>,
 }
 
 pub(super) struct Fetcher {
@@ -129,6 +133,7 @@ impl Fetcher {
                 topic: slot.topic,
                 offset: slot.fetch_from,
                 gaps_allowed: slot.gaps_allowed,
+                last_epoch: slot.fetch_epoch,
                 max_bytes: share.saturating_sub(slot.held_bytes()).min(FETCH_BYTES),
                 leader_epoch: topic.as_ref().and_then(|topic| leader_epoch(topic, &slot.place)),
             };
@@ -162,7 +167,7 @@ impl Fetcher {
 
     fn submit(self: &Arc<Self>, link: &crate::connection::Link, wanted: Vec<Wanted>) {
         let total: usize = wanted.iter().map(|wanted| wanted.max_bytes).sum();
-        let request = Request::Fetch(Fetch {
+        let request = Request::FetchAfter(FetchAfter {
             max_wait_ms: u32::try_from(self.max_wait.as_millis()).unwrap_or(u32::MAX),
             min_bytes: self.min_bytes,
             max_bytes: u32::try_from(total).unwrap_or(u32::MAX),
@@ -172,6 +177,8 @@ impl Fetcher {
         let done = Box::new(move |answer| {
             drop(arrivals.send(Arrival::of(&address, wanted, answer))); // The consumer may be gone.
         });
+        let is_known = request.needs().is_none_or(|feature| link.needs(feature).is_ok());
+        let request = if is_known { request } else { request.for_older_brokers().unwrap_or(request) };
         link.submit(&request, Bytes::new(), self.max_wait, done);
     }
 
@@ -181,9 +188,9 @@ impl Fetcher {
         if let Arrival::Brought { wanted, part: Ok((fetched, bytes)), foreseen } = &mut arrival
             && WORTH_FORESEEING <= length
             && fetched.damaged.is_none()
-            && let Some(next) = foresee(bytes, wanted.offset)
+            && let Some((next, epoch)) = foresee(bytes, wanted.offset)
             && let Some(slot) = self.shared.lock().current(&wanted.place, wanted.version)
-            && slot.foresee(wanted.offset, next, length)
+            && slot.foresee(wanted.offset, (next, epoch), length)
         {
             *foreseen = length;
         }
@@ -196,6 +203,10 @@ impl Fetcher {
                 self.fetched(wanted, &fetched, bytes, foreseen);
             }
             Arrival::Brought { wanted, part: Err(failure), .. } => self.refused(&wanted, failure),
+            Arrival::Diverged(wanted, divergence) => {
+                let diverged = |slot: &mut Slot, _| slot.diverged(wanted.offset, &divergence);
+                self.shared.with(&wanted.place, wanted.version, diverged);
+            }
             Arrival::Failed(wanted, error) => self.failed(&wanted, &error),
         }
     }
@@ -251,14 +262,15 @@ impl Fetcher {
 }
 
 impl Wanted {
-    fn to_message(&self) -> FetchPartition {
-        FetchPartition {
+    fn to_message(&self) -> FetchPosition {
+        let partition = FetchPartition {
             topic: self.topic,
             partition: self.place.partition,
             offset: self.offset,
             max_bytes: u32::try_from(self.max_bytes).unwrap_or(u32::MAX),
             leader_epoch: self.leader_epoch,
-        }
+        };
+        FetchPosition { partition, last_epoch: self.last_epoch }
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Gap {
 pub enum GapCause {
     /// Retention or a trim dropped them before they were read.
     Retention,
+    /// The log lost its newest records, such as in a power cut with `flush=os`, or an older state of it was restored. The
+    /// reader had them; other records may have taken their offsets.
+    Truncation,
     /// The topic was deleted and created again. The end of the range is the last high watermark that this consumer knows.
     TopicRecreated,
 }
@@ -48,6 +51,7 @@ impl fmt::Display for Gap {
         let Self { place, offsets, resumes_at, cause } = self;
         let why = match cause {
             GapCause::Retention => "retention dropped them",
+            GapCause::Truncation => "the log lost them after they were read",
             GapCause::TopicRecreated => "the topic was deleted and created again",
         };
         write!(
@@ -65,6 +69,9 @@ impl Gap {
         match cause {
             GapCause::Retention => {
                 tracing::warn!(%place, %position, log_start = %resumes_at, "retention dropped records that were not read yet");
+            }
+            GapCause::Truncation => {
+                tracing::warn!(%place, lost_from = %position, read_up_to = %end, "the log lost records that were read: reading on where the loss begins");
             }
             GapCause::TopicRecreated => {
                 tracing::warn!(%place, %position, %end, "the topic was deleted and created again: reading it from its beginning");

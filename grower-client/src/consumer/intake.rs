@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use grower_protocol::batch::{Batch, BatchError, BatchHeader, BatchReader};
-use grower_protocol::ids::Offset;
+use grower_protocol::ids::{LeaderEpoch, Offset};
 use std::ops::Range;
 
 /// The sound batches from the wanted offset on, and what is wrong after them.
@@ -51,16 +51,17 @@ pub(super) fn take_in(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> Intak
     }
 }
 
-/// The offset after the last of these batches, going by their headers alone; none if they do not add up.
-pub(super) fn foresee(mut bytes: &[u8], wanted: Offset) -> Option<Offset> {
-    let mut next = wanted;
+/// The offset after the last of these batches and its leader epoch, going by their headers alone; none if they do not add
+/// up.
+pub(super) fn foresee(mut bytes: &[u8], wanted: Offset) -> Option<(Offset, Option<LeaderEpoch>)> {
+    let (mut next, mut epoch) = (wanted, None);
     while !bytes.is_empty() {
         let header = BatchHeader::parse(bytes).ok()?;
         bytes = bytes.get(header.total_length..)?;
         let follows = next < header.next_offset();
-        next = follows.then(|| header.next_offset())?;
+        (next, epoch) = follows.then(|| (header.next_offset(), header.leader_epoch))?;
     }
-    (wanted < next).then_some(next)
+    (wanted < next).then_some((next, epoch))
 }
 
 impl Intake {
@@ -95,7 +96,6 @@ mod tests {
     use super::*;
     use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
     use grower_protocol::compression::Codec;
-    use grower_protocol::ids::LeaderEpoch;
 
     fn batch(base: u64, count: u32) -> Vec<u8> {
         let mut builder = BatchBuilder::new(Codec::None);
@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn headers_foretell_what_a_check_will_find() {
-        let foreseen = |batches: &[Vec<u8>], wanted| foresee(&batches.concat(), Offset::new(wanted)).map(Offset::value);
+        let foreseen =
+            |batches: &[Vec<u8>], wanted| foresee(&batches.concat(), Offset::new(wanted)).map(|(next, _)| next.value());
         assert_eq!(foreseen(&[batch(10, 5), batch(15, 1)], 12), Some(16));
         assert_eq!(foreseen(&[batch(10, 5), batch(17, 1)], 10), Some(18), "compaction may have left a gap");
         assert_eq!(foreseen(&[batch(10, 5), batch(10, 5)], 10), None);

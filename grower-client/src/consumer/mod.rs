@@ -109,7 +109,8 @@ impl Consumer {
         let mut progress = Vec::new();
         for (place, offset) in offsets {
             let topic = self.shared.lock().slot(&place)?.topic;
-            progress.push(Progress { place, topic, offset });
+            // The broker knows the epoch of an offset that was chosen.
+            progress.push(Progress { place, topic, offset, leader_epoch: None });
         }
         self.committer()?.commit(&self.shared, || progress).await
     }

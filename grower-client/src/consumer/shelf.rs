@@ -50,8 +50,9 @@ pub(super) struct Shelf {
     pub(super) slots: BTreeMap<TopicPartition, Slot>,
     /// What was handed out of partitions that are no longer read here, and not committed: the next offsets.
     pub(super) lost: BTreeMap<TopicPartition, Offset>,
-    /// How many partitions each topic had when it was first seen: those that come later start at their beginning.
-    pub(super) first_counts: HashMap<TopicName, u32>,
+    /// Which topic had each name when that was first looked up, and how many partitions: what comes later starts at its
+    /// beginning.
+    pub(super) first_seen: HashMap<TopicName, (Option<TopicId>, u32)>,
     on_damage: OnDamage,
     /// How much open batches may take of memory before a turn lasts until its batch ends.
     open_bytes_max: usize,
@@ -82,7 +83,7 @@ impl Shared {
         let shelf = Shelf {
             slots: BTreeMap::new(),
             lost: BTreeMap::new(),
-            first_counts: HashMap::new(),
+            first_seen: HashMap::new(),
             on_damage,
             open_bytes_max,
             open_bytes: 0,
@@ -239,7 +240,7 @@ impl Shelf {
         let version = self.next_version();
         let slot = self.slot(place)?;
         let open = slot.open_bytes();
-        slot.move_to(offset, version);
+        slot.move_to(offset, None, version);
         slot.touched = true;
         self.open_bytes -= open;
         Ok(())
@@ -284,7 +285,7 @@ impl Shelf {
     ) -> Result<Option<Gap>, ConsumeError> {
         for place in std::mem::take(&mut self.handed_out) {
             if let Some(slot) = self.slots.get_mut(&place) {
-                slot.consumed = slot.position; // The reader came back: it is done with what it got.
+                slot.is_consumed(); // The reader came back: it is done with what it got.
             }
         }
         if let Some(error) = self.ended.clone().or_else(|| self.trouble.take()) {

@@ -6,7 +6,8 @@ use crate::backoff;
 use crate::error::{ConsumeError, RequestError};
 use crate::record::{ConsumerRecord, TopicPartition};
 use grower_protocol::batch::{Batch, Records};
-use grower_protocol::ids::{Offset, TopicId};
+use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
+use grower_protocol::message::Divergence;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -60,15 +61,20 @@ pub(super) struct Slot {
     pub(super) given_up: bool,
     /// The next offset to hand out.
     pub(super) position: Offset,
+    /// The leader epoch of the record before it; none if that is not known.
+    pub(super) position_epoch: Option<LeaderEpoch>,
     /// The position when the reader last came back for more: what is before it was dealt with.
     pub(super) consumed: Offset,
+    pub(super) consumed_epoch: Option<LeaderEpoch>,
     pub(super) committed: Option<Offset>,
     /// Something was handed out, or the position was chosen: there is something to commit.
     pub(super) touched: bool,
     /// The end of what was fetched and checked.
     taken_in: Offset,
+    taken_in_epoch: Option<LeaderEpoch>,
     /// The next offset to ask for: what lies between is here and is being checked.
     pub(super) fetch_from: Offset,
+    pub(super) fetch_epoch: Option<LeaderEpoch>,
     pub(super) is_fetching: bool,
     pub(super) not_before: Option<Instant>,
     pub(super) high_watermark: Option<Offset>,
@@ -89,7 +95,8 @@ pub(super) struct Slot {
 #[derive(Debug)]
 enum Held {
     Batch(Batch),
-    Gap(Gap),
+    /// And the leader epoch of the record before the place where reading goes on, if that is known.
+    Gap(Gap, Option<LeaderEpoch>),
 }
 
 /// What a partition hands out.
@@ -106,6 +113,7 @@ pub(super) enum Item {
 struct OpenBatch {
     records: Records,
     next_offset: Offset,
+    epoch: Option<LeaderEpoch>,
     /// What it takes of memory, decompressed.
     bytes: usize,
     /// The call that its bytes were last counted for.
@@ -128,11 +136,15 @@ impl Slot {
             paused: false,
             given_up: false,
             position: Offset::ZERO,
+            position_epoch: None,
             consumed: Offset::ZERO,
+            consumed_epoch: None,
             committed: None,
             touched: false,
             taken_in: Offset::ZERO,
+            taken_in_epoch: None,
             fetch_from: Offset::ZERO,
+            fetch_epoch: None,
             is_fetching: false,
             not_before: None,
             high_watermark: None,
@@ -148,21 +160,28 @@ impl Slot {
         }
     }
 
-    /// Goes on at `offset`; what is at hand or on its way is forgotten.
-    pub(super) fn move_to(&mut self, offset: Offset, version: Version) {
+    /// Goes on at `offset`, after a record of this leader epoch; what is at hand or on its way is forgotten.
+    pub(super) fn move_to(&mut self, offset: Offset, epoch: Option<LeaderEpoch>, version: Version) {
         self.version = version;
         self.is_starting = false;
         self.read_topic = self.topic;
-        (self.position, self.consumed) = (offset, offset);
+        (self.position, self.position_epoch) = (offset, epoch);
+        self.is_consumed();
         (self.not_before, self.failures) = (None, 0);
-        self.fetch_again_from(offset);
+        self.fetch_again_from(offset, epoch);
         self.forget_buffer();
         self.trouble = None;
     }
 
-    /// Asks for `offset` next, whatever is on its way or being checked.
-    fn fetch_again_from(&mut self, offset: Offset) {
+    /// The reader is done with all that was handed out.
+    pub(super) fn is_consumed(&mut self) {
+        (self.consumed, self.consumed_epoch) = (self.position, self.position_epoch);
+    }
+
+    /// Asks for `offset` next, after a record of this leader epoch, whatever is on its way or being checked.
+    fn fetch_again_from(&mut self, offset: Offset, epoch: Option<LeaderEpoch>) {
         (self.taken_in, self.fetch_from) = (offset, offset);
+        (self.taken_in_epoch, self.fetch_epoch) = (epoch, epoch);
         (self.is_fetching, self.unchecked_bytes) = (false, 0);
         self.version.fetches += 1;
     }
@@ -200,11 +219,16 @@ impl Slot {
 
     /// So many bytes from `wanted` on are here and will be checked; unless they are damaged, `next` comes after them. False if
     /// they are not what was to come.
-    pub(super) fn foresee(&mut self, wanted: Offset, next: Offset, bytes: usize) -> bool {
+    pub(super) fn foresee(
+        &mut self,
+        wanted: Offset,
+        (next, epoch): (Offset, Option<LeaderEpoch>),
+        bytes: usize,
+    ) -> bool {
         if wanted != self.fetch_from {
             return false;
         }
-        (self.is_fetching, self.fetch_from) = (false, next);
+        (self.is_fetching, self.fetch_from, self.fetch_epoch) = (false, next, epoch);
         self.unchecked_bytes += bytes;
         true
     }
@@ -223,8 +247,11 @@ impl Slot {
         }
         (self.failures, self.not_before) = (0, None);
         self.taken_in = intake.next;
+        if let Some(last) = intake.batches.last() {
+            self.taken_in_epoch = last.header().leader_epoch;
+        }
         if foreseen == 0 {
-            (self.is_fetching, self.fetch_from) = (false, intake.next);
+            (self.is_fetching, self.fetch_from, self.fetch_epoch) = (false, intake.next, self.taken_in_epoch);
         }
         self.unchecked_bytes -= foreseen;
         for batch in intake.batches {
@@ -232,7 +259,7 @@ impl Slot {
             self.buffer.push_back(Held::Batch(batch));
         }
         let damage = intake.damage?;
-        self.fetch_again_from(intake.next);
+        self.fetch_again_from(intake.next, self.taken_in_epoch);
         if self.investigated == Some(damage.offsets.start) {
             self.damaged(damage.offsets, damage.reason, on_damage);
             return None;
@@ -251,7 +278,9 @@ impl Slot {
             }
             OnDamage::Skip => {
                 tracing::warn!(place = %self.place, start = %offsets.start, end = %offsets.end, reason, "skipping damaged offsets");
-                self.fetch_again_from(self.taken_in.max(offsets.end));
+                let is_behind = self.taken_in < offsets.end;
+                let epoch = if is_behind { None } else { self.taken_in_epoch }; // Nobody knows that of a damaged record.
+                self.fetch_again_from(self.taken_in.max(offsets.end), epoch);
             }
         }
     }
@@ -277,17 +306,17 @@ impl Slot {
     pub(super) fn dropped_up_to(&mut self, requested: Offset, log_start: Offset) {
         debug_assert!(requested < log_start, "{requested} is not before {log_start}");
         if requested != self.taken_in {
-            return self.fetch_again_from(self.taken_in); // What lies between turned out damaged.
+            return self.fetch_again_from(self.taken_in, self.taken_in_epoch); // What lies between turned out damaged.
         }
         let before = match self.buffer.back_mut() {
-            Some(Held::Gap(gap)) if gap.cause == GapCause::Retention => Some(gap),
+            Some(Held::Gap(gap, _)) if gap.cause == GapCause::Retention => Some(gap),
             _ => None,
         };
         match before {
             Some(gap) => (gap.offsets.end, gap.resumes_at) = (log_start, log_start), // Overtaken again.
-            None => self.hold_gap(self.taken_in..log_start, log_start, GapCause::Retention),
+            None => self.hold_gap(self.taken_in..log_start, log_start, None, GapCause::Retention),
         }
-        self.continue_behind_gap(log_start);
+        self.continue_behind_gap(log_start, None);
     }
 
     /// The topic was deleted, and `topic` has its name now. What is held of the old one is handed out first.
@@ -295,10 +324,35 @@ impl Slot {
         debug_assert!(self.topic != topic, "{} is the same topic", self.place);
         let start = self.taken_in;
         let end = self.high_watermark.map_or(start, |end| end.max(start));
-        self.hold_gap(start..end, Offset::ZERO, GapCause::TopicRecreated);
+        self.hold_gap(start..end, Offset::ZERO, None, GapCause::TopicRecreated);
         self.topic = topic;
         (self.high_watermark, self.log_start, self.gaps_allowed) = (None, None, false);
-        self.continue_behind_gap(Offset::ZERO);
+        self.continue_behind_gap(Offset::ZERO, None);
+    }
+
+    /// The log has other records than those that were read before `requested`, or none: from where they differ on.
+    pub(super) fn diverged(&mut self, requested: Offset, divergence: &Divergence) {
+        if requested != self.taken_in {
+            return self.fetch_again_from(self.taken_in, self.taken_in_epoch); // Asked again when the rest is checked.
+        }
+        if self.read_topic != self.topic {
+            self.forget_buffer();
+            self.topic = self.read_topic; // The gap between the two topics is found again.
+            return self.fetch_again_from(self.position, self.position_epoch);
+        }
+        self.lost_from(divergence.end, divergence.epoch);
+    }
+
+    /// The log lost its records from `end` on, after a record of this epoch. Those that are held are forgotten: they are gone
+    /// for all readers. Reading goes on there if the reader had more.
+    pub(super) fn lost_from(&mut self, end: Offset, epoch: Option<LeaderEpoch>) {
+        self.forget_buffer();
+        if self.position <= end {
+            tracing::warn!(place = %self.place, lost_from = %end, "the log lost records that were fetched and not handed out");
+            return self.fetch_again_from(self.position, self.position_epoch);
+        }
+        self.hold_gap(end..self.position, end, epoch, GapCause::Truncation);
+        self.continue_behind_gap(end, epoch);
     }
 
     /// Whether it is still read if the group now gives this member `topic` under its name. A topic that was created again
@@ -314,13 +368,13 @@ impl Slot {
         }
     }
 
-    fn hold_gap(&mut self, offsets: Range<Offset>, resumes_at: Offset, cause: GapCause) {
+    fn hold_gap(&mut self, offsets: Range<Offset>, resumes_at: Offset, epoch: Option<LeaderEpoch>, cause: GapCause) {
         let place = self.place.clone();
-        self.buffer.push_back(Held::Gap(Gap { place, offsets, resumes_at, cause }));
+        self.buffer.push_back(Held::Gap(Gap { place, offsets, resumes_at, cause }, epoch));
     }
 
-    fn continue_behind_gap(&mut self, offset: Offset) {
-        self.fetch_again_from(offset);
+    fn continue_behind_gap(&mut self, offset: Offset, epoch: Option<LeaderEpoch>) {
+        self.fetch_again_from(offset, epoch);
         (self.failures, self.not_before, self.investigated) = (0, None, None);
     }
 
@@ -340,7 +394,7 @@ impl Slot {
 
     /// Whether everything before a gap was handed out.
     pub(super) fn is_at_gap(&self) -> bool {
-        self.may_hand_out() && self.open.is_none() && matches!(self.buffer.front(), Some(Held::Gap(_)))
+        self.may_hand_out() && self.open.is_none() && matches!(self.buffer.front(), Some(Held::Gap(..)))
     }
 
     /// Goes on behind a gap, if that is next.
@@ -348,16 +402,22 @@ impl Slot {
         if !self.is_at_gap() {
             return None;
         }
-        let Some(Held::Gap(gap)) = self.buffer.pop_front() else { return None };
-        self.position = gap.resumes_at;
+        let Some(Held::Gap(gap, epoch)) = self.buffer.pop_front() else { return None };
+        (self.position, self.position_epoch) = (gap.resumes_at, epoch);
         self.touched = true;
+        if gap.resumes_at < self.consumed {
+            self.is_consumed(); // What was read is there no more.
+        }
         if gap.cause == GapCause::TopicRecreated {
-            let later =
-                self.buffer.iter().any(|held| matches!(held, Held::Gap(gap) if gap.cause == GapCause::TopicRecreated));
+            let later = self
+                .buffer
+                .iter()
+                .any(|held| matches!(held, Held::Gap(gap, _) if gap.cause == GapCause::TopicRecreated));
             if !later {
                 self.read_topic = self.topic;
             }
-            (self.consumed, self.committed) = (gap.resumes_at, None);
+            self.is_consumed();
+            self.committed = None;
         }
         Some(gap)
     }
@@ -378,13 +438,14 @@ impl Slot {
                 return Some(item);
             }
         }
-        if self.trouble.is_none() {
-            self.position = self.position.max(self.taken_in); // Nothing is left before it, skipped or compacted away.
+        if self.trouble.is_none() && self.position < self.taken_in {
+            // Nothing is left before it, skipped or compacted away.
+            (self.position, self.position_epoch) = (self.taken_in, self.taken_in_epoch);
         }
         let error = self.trouble.take()?;
         self.forget_buffer();
         self.topic = self.read_topic; // Should a gap to another topic be forgotten, it is found again.
-        self.fetch_again_from(self.position);
+        self.fetch_again_from(self.position, self.position_epoch);
         self.not_before = Some(now + REST);
         Some(Item::Error(error))
     }
@@ -396,7 +457,7 @@ impl Slot {
             Some(Ok(view)) => {
                 let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
                 self.touched = true;
-                self.position = view.offset.saturating_add(1);
+                (self.position, self.position_epoch) = (view.offset.saturating_add(1), open.epoch);
                 if open.next_offset <= self.position {
                     self.finish_batch(on_damage); // At once: its memory goes with its last record.
                 }
@@ -424,12 +485,12 @@ impl Slot {
     /// Opens the next batch; false if there is none, or only one that cannot be opened and must be reported.
     fn open_batch(&mut self, on_damage: OnDamage) -> bool {
         let Some(Held::Batch(batch)) = self.buffer.pop_front() else { return false };
-        let next_offset = batch.header().next_offset();
+        let (next_offset, epoch) = (batch.header().next_offset(), batch.header().leader_epoch);
         self.buffered_bytes -= batch.bytes().len();
         match batch.records(PLAIN_BYTES_MAX) {
             Ok(records) => {
                 let bytes = records.bytes_held();
-                self.open = Some(OpenBatch { records, next_offset, bytes, counted_in: None });
+                self.open = Some(OpenBatch { records, next_offset, epoch, bytes, counted_in: None });
             }
             Err(error) => self.report(self.position..next_offset, error.to_string(), on_damage),
         }
@@ -451,14 +512,19 @@ impl Slot {
             }
             OnDamage::Skip => {
                 tracing::warn!(place = %self.place, start = %offsets.start, %end, reason, "skipping damaged offsets");
-                self.position = self.position.max(end);
+                if self.position < end {
+                    (self.position, self.position_epoch) = (end, None);
+                }
             }
         }
     }
 
     fn close_batch(&mut self) {
-        if let Some(open) = self.open.take() {
-            self.position = self.position.max(open.next_offset); // Compaction may have dropped the last records.
+        if let Some(open) = self.open.take()
+            && self.position < open.next_offset
+        {
+            // Compaction may have dropped the last records.
+            (self.position, self.position_epoch) = (open.next_offset, open.epoch);
         }
     }
 

@@ -1,26 +1,46 @@
 //! Where to begin: by what a group committed, by position, or by time.
+//!
+//! A group decides once for each topic where it begins in it, for all partitions together, and the broker keeps the decision
+//! as commits: so every member sees it, whatever it was told itself, and a partition that comes later begins at its first
+//! record.
 
 use super::builder::StartFrom;
+use super::commit::Committer;
 use super::shelf::Shared;
 use super::slot::Version;
-use crate::admin::list_offsets;
+use crate::admin::{committed_positions, list_offsets};
 use crate::cluster::Cluster;
-use crate::error::{ConsumeError, RequestError};
+use crate::error::{ConnectError, ConsumeError, RequestError};
 use crate::record::TopicPartition;
-use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId};
-use grower_protocol::message::{ErrorCode, Failure, OffsetSpec, Request, Response, TopicMetadata};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+use grower_protocol::message::{
+    CommittedPosition, ErrorCode, Failure, OffsetSpec, PositionToCommit, Request, Response, StartPositions,
+    TopicMetadata,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What decides where partitions begin.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Origin {
-    pub(super) group: Option<GroupId>,
+    /// In a group: what it has committed counts.
+    pub(super) committer: Option<Arc<Committer>>,
     pub(super) from: Option<StartFrom>,
 }
 
-/// Where a partition begins, and whether the group said so.
-pub(super) type Start = (TopicPartition, Offset, bool);
+/// Where a partition begins.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    place: TopicPartition,
+    offset: Offset,
+    leader_epoch: Option<LeaderEpoch>,
+    /// The group has it so.
+    is_committed: bool,
+    /// The log lost what the group has read from there on.
+    lost_from: Option<Offset>,
+}
+
+type Committed = HashMap<(TopicId, PartitionId), CommittedPosition>;
 
 /// Puts `places` on the shelf and begins each where it should. All must exist.
 pub(super) async fn assign(
@@ -32,7 +52,8 @@ pub(super) async fn assign(
     let mut found = Vec::new();
     for place in places {
         let topic = look_up(cluster, place).await?;
-        shared.lock().first_counts.entry(place.topic.clone()).or_insert(topic.partitions.len() as u32);
+        let seen = (Some(topic.id), topic.partitions.len() as u32);
+        shared.lock().first_seen.entry(place.topic.clone()).or_insert(seen);
         found.push((place.clone(), topic.id));
     }
     let versions: Vec<Version> = {
@@ -46,10 +67,14 @@ pub(super) async fn assign(
 
 /// Begins each partition where it should, unless it was moved or given up meanwhile.
 pub(super) fn begin(shared: &Shared, starts: Vec<Start>, versions: &[Version]) {
-    for ((place, offset, committed), version) in starts.into_iter().zip(versions) {
-        shared.with(&place, *version, |slot, _| {
-            slot.move_to(offset, *version);
-            slot.committed = committed.then_some(offset);
+    for (start, version) in starts.into_iter().zip(versions) {
+        shared.with(&start.place, *version, |slot, _| {
+            slot.move_to(start.offset, start.leader_epoch, *version);
+            slot.committed = start.is_committed.then_some(start.offset);
+            // With an epoch the first fetch tells, and exactly.
+            if let (None, Some(lost_from)) = (start.leader_epoch, start.lost_from) {
+                slot.lost_from(lost_from, None);
+            }
         });
     }
 }
@@ -61,36 +86,53 @@ pub(super) async fn resolve(
     places: &[(TopicPartition, TopicId)],
     origin: &Origin,
 ) -> Result<Vec<Start>, RequestError> {
-    let committed = match &origin.group {
-        Some(group) => committed(cluster, group, places).await?,
+    let committed = match &origin.committer {
+        Some(committer) => committed(cluster, shared, committer, places, origin.from).await?,
         None => HashMap::new(),
     };
     let mut starts: BTreeMap<usize, Start> = BTreeMap::new();
     let mut lookups = Vec::new();
     for (at, (place, topic)) in places.iter().enumerate() {
-        if let Some(offset) = committed.get(&(*topic, place.partition)) {
-            starts.insert(at, (place.clone(), *offset, true));
+        if let Some(position) = committed.get(&(*topic, place.partition)) {
+            starts.insert(at, Start::committed(place, position));
             continue;
         }
-        match spec(shared, place, origin.from) {
-            Spec::Known(offset) => drop(starts.insert(at, (place.clone(), offset, false))),
+        match spec(shared, place, *topic, origin.from) {
+            Spec::Known(offset) => drop(starts.insert(at, Start::at(place.clone(), offset))),
             Spec::LookUp(spec) => lookups.push((at, place, spec)),
         }
     }
     for (at, place, offset) in look_up_offsets(cluster, lookups).await? {
-        starts.insert(at, (place, offset, false));
+        starts.insert(at, Start::at(place, offset));
     }
     Ok(starts.into_values().collect())
 }
 
+impl Start {
+    fn at(place: TopicPartition, offset: Offset) -> Self {
+        Self { place, offset, leader_epoch: None, is_committed: false, lost_from: None }
+    }
+
+    fn committed(place: &TopicPartition, position: &CommittedPosition) -> Self {
+        Self {
+            place: place.clone(),
+            offset: position.offset,
+            leader_epoch: position.leader_epoch,
+            is_committed: true,
+            lost_from: position.lost_from,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 enum Spec {
     Known(Offset),
     LookUp(OffsetSpec),
 }
 
-fn spec(shared: &Shared, place: &TopicPartition, from: Option<StartFrom>) -> Spec {
-    let came_later =
-        shared.lock().first_counts.get(&place.topic).is_some_and(|count| *count <= place.partition.value());
+fn spec(shared: &Shared, place: &TopicPartition, topic: TopicId, from: Option<StartFrom>) -> Spec {
+    let seen = shared.lock().first_seen.get(&place.topic).copied();
+    let came_later = seen.is_some_and(|(id, count)| id != Some(topic) || count <= place.partition.value());
     match from {
         _ if came_later => Spec::LookUp(OffsetSpec::Beginning),
         None | Some(StartFrom::Beginning | StartFrom::Committed) => Spec::LookUp(OffsetSpec::Beginning),
@@ -125,20 +167,84 @@ pub(super) async fn look_up_offsets(
     Ok(found)
 }
 
+/// The positions of the group. Where it has none in a topic yet, that is decided now.
 async fn committed(
     cluster: &Cluster,
-    group: &GroupId,
+    shared: &Shared,
+    committer: &Committer,
     places: &[(TopicPartition, TopicId)],
-) -> Result<HashMap<(TopicId, PartitionId), Offset>, RequestError> {
-    let partitions = Some(places.iter().map(|(place, topic)| (*topic, place.partition)).collect());
-    match cluster.ask_again(&Request::FetchOffsets { group: group.clone(), partitions }).await {
-        Ok((_, Response::FetchOffsets(offsets))) => {
-            Ok(offsets.into_iter().map(|offset| ((offset.topic, offset.partition), offset.offset)).collect())
-        }
-        Ok((link, other)) => Err(link.refusal("fetch offsets", other)),
-        Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => Ok(HashMap::new()),
-        Err(error) => Err(error),
+    from: Option<StartFrom>,
+) -> Result<Committed, RequestError> {
+    let partitions = places.iter().map(|(place, topic)| (*topic, place.partition)).collect();
+    let known = committed_positions(cluster, committer.group(), Some(partitions)).await?;
+    let mut known = by_place(known);
+    let open: Vec<_> = places.iter().filter(|(place, topic)| !known.contains_key(&(*topic, place.partition))).collect();
+    if open.is_empty() {
+        return Ok(known);
     }
+    let starts = proposed(cluster, shared, &open, from).await?;
+    if starts.is_empty() {
+        return Ok(known);
+    }
+    let (group, committer) = (committer.group().clone(), committer.identity());
+    let request = Request::StartPositions(StartPositions { group, committer, starts });
+    match cluster.ask_again(&request).await {
+        Ok((_, Response::FetchPositions(positions))) => known.extend(by_place(positions)),
+        Ok((link, other)) => return Err(link.refusal("start positions", other)),
+        Err(error) if nobody_decides(&error) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(known)
+}
+
+fn by_place(positions: Vec<CommittedPosition>) -> Committed {
+    positions.into_iter().map(|position| ((position.topic, position.partition), position)).collect()
+}
+
+/// An older broker, or a reader of its own partitions while the group has members: it begins where it was told, alone.
+fn nobody_decides(error: &RequestError) -> bool {
+    matches!(error, RequestError::Connect(ConnectError::MissingFeature { .. }))
+        || error.code() == Some(ErrorCode::GroupNotEmpty)
+}
+
+/// Where the group should begin in all partitions of these topics. Nothing if it should begin behind the end of a partition
+/// that is read: that is an error of its own.
+async fn proposed(
+    cluster: &Cluster,
+    shared: &Shared,
+    open: &[&(TopicPartition, TopicId)],
+    from: Option<StartFrom>,
+) -> Result<Vec<PositionToCommit>, RequestError> {
+    let mut all: Vec<(TopicPartition, TopicId)> = Vec::new();
+    let topics: BTreeMap<_, _> = open.iter().map(|(place, topic)| (place.topic.clone(), *topic)).collect();
+    for (name, id) in topics {
+        let topic = cluster.refresh(&name, false).await?;
+        let place = |partition| (TopicPartition { topic: name.clone(), partition }, id);
+        if topic.id == id {
+            all.extend(topic.partitions.iter().map(|partition| place(partition.partition)));
+        }
+    }
+    let specs: Vec<Spec> = all.iter().map(|(place, topic)| spec(shared, place, *topic, from)).collect();
+    let lookup = |spec: &Spec| match spec {
+        Spec::Known(_) => OffsetSpec::End,
+        Spec::LookUp(spec) => *spec,
+    };
+    let lookups =
+        all.iter().zip(&specs).enumerate().map(|(at, ((place, _), spec))| (at, place, lookup(spec))).collect();
+    let mut starts = Vec::new();
+    for (at, place, found) in look_up_offsets(cluster, lookups).await? {
+        let Some((topic, spec)) = all.get(at).map(|(_, topic)| *topic).zip(specs.get(at)) else { continue };
+        let offset = match spec {
+            Spec::Known(offset) if found < *offset && open.iter().any(|(open, _)| *open == place) => {
+                return Ok(Vec::new());
+            }
+            Spec::Known(offset) => found.min(*offset),
+            Spec::LookUp(_) => found,
+        };
+        let partition = place.partition;
+        starts.push(PositionToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
+    }
+    Ok(starts)
 }
 
 /// The topic of a partition that must exist.

@@ -30,7 +30,7 @@ pub(super) async fn subscribe(
 
 /// Looks for new partitions, for ever.
 pub(super) async fn keep_up(cluster: Arc<Cluster>, shared: Arc<Shared>, topics: Vec<TopicName>, max_age: Duration) {
-    let origin = Origin { group: None, from: None };
+    let origin = Origin { committer: None, from: None };
     loop {
         sleep(max_age).await;
         for name in &topics {

@@ -238,12 +238,16 @@ impl Fake {
             Request::ReportDamage(_) => Response::Done,
             Request::CommitOffsets(commit) => Response::CommitOffsets(commit.offsets.iter().map(|_| Ok(())).collect()),
             Request::PageGroups { .. } => Response::PageGroups { groups: Vec::new(), next: None },
-            Request::Fetch(asked) => {
-                let (fetched, bytes) = self.log.lock().unwrap().fetch(asked.partitions[0].offset);
+            Request::FetchAfter(asked) => {
+                let (fetched, bytes) = self.log.lock().unwrap().fetch(asked.partitions[0].partition.offset);
                 if bytes.is_empty() {
                     tokio::time::sleep(Duration::from_millis(asked.max_wait_ms.into())).await; // A long poll.
                 }
-                return encode(correlation, &Response::Fetch(FetchAnswer { partitions: vec![Ok(fetched)] }), &bytes);
+                return encode(
+                    correlation,
+                    &Response::FetchAfter(FetchAfterAnswer { partitions: vec![Ok(FetchedAfter::Records(fetched))] }),
+                    &bytes,
+                );
             }
             other => panic!("the fake broker does not know {other:?}"),
         };

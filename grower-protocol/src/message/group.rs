@@ -3,7 +3,9 @@
 //! As in KIP-848: a member heartbeats with its epoch and what it owns. The answer says what it shall own. A partition
 //! goes to a new owner only after the old one's heartbeat no longer lists it, or the old one expired.
 
-use crate::ids::{CommitterId, GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
+use crate::ids::{
+    CommitterId, GroupId, LeaderEpoch, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName,
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -129,8 +131,22 @@ pub struct PositionToCommit {
     pub partition: PartitionId,
     /// The next offset to read.
     pub offset: Offset,
+    /// The leader epoch of the record before it; none if the client does not know it. The broker then takes that of its log.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// Anything the client wants back with it, at most 4 KiB.
     pub metadata: String,
+}
+
+/// Decides where a group begins, for good: in a topic in which the group has no position yet, at these. In any other topic
+/// it has positions already: those are kept, and a partition without one came later and begins at its first record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartPositions {
+    /// The group.
+    pub group: GroupId,
+    /// Who asks: a member, whatever it owns, or anybody while the group has no members.
+    pub committer: CommitterIdentity,
+    /// Where to begin if that is not decided yet: name all partitions of a topic.
+    pub starts: Vec<PositionToCommit>,
 }
 
 impl PositionCommit {
@@ -147,7 +163,7 @@ impl PositionCommit {
 
 impl PositionToCommit {
     fn for_older_brokers(&self) -> OffsetToCommit {
-        let Self { topic, partition, offset, metadata } = self.clone();
+        let Self { topic, partition, offset, metadata, .. } = self.clone();
         OffsetToCommit { topic, partition, offset, metadata }
     }
 }
@@ -163,6 +179,30 @@ pub struct CommittedOffset {
     pub offset: Offset,
     /// As committed.
     pub metadata: String,
+}
+
+/// A remembered position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommittedPosition {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The next offset to read.
+    pub offset: Offset,
+    /// The leader epoch of the record before it, if that is known.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// As committed.
+    pub metadata: String,
+    /// The log lost what was read from this offset on; other records may have taken the offsets since.
+    pub lost_from: Option<Offset>,
+}
+
+impl From<CommittedOffset> for CommittedPosition {
+    fn from(committed: CommittedOffset) -> Self {
+        let CommittedOffset { topic, partition, offset, metadata } = committed;
+        Self { topic, partition, offset, leader_epoch: None, metadata, lost_from: None }
+    }
 }
 
 /// When a group last committed an offset, be it the same as before.

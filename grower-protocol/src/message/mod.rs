@@ -23,13 +23,14 @@ pub use broker::{
 };
 pub use failure::{ErrorCode, Failure, Outcome};
 pub use fetch::{
-    Fetch, FetchAnswer, FetchPartition, FetchedPartition, ListOffset, ListOffsets, ListedOffset, OffsetSpec,
-    ReportDamage,
+    Divergence, Fetch, FetchAfter, FetchAfterAnswer, FetchAnswer, FetchPartition, FetchPosition, FetchedAfter,
+    FetchedPartition, ListOffset, ListOffsets, ListedOffset, OffsetSpec, ReportDamage,
 };
 pub use group::{
-    CommitTime, CommittedOffset, CommitterIdentity, GroupDescription, GroupInspection, GroupState, GroupSummary,
-    Heartbeat, HeartbeatAnswer, Holding, MemberDescription, MemberInspection, OffsetCommit, OffsetToCommit,
-    PositionCommit, PositionToCommit, SESSION_MAX, SESSION_MIN, TopicPartitions, heartbeat_interval, instance_lease,
+    CommitTime, CommittedOffset, CommittedPosition, CommitterIdentity, GroupDescription, GroupInspection, GroupState,
+    GroupSummary, Heartbeat, HeartbeatAnswer, Holding, MemberDescription, MemberInspection, OffsetCommit,
+    OffsetToCommit, PositionCommit, PositionToCommit, SESSION_MAX, SESSION_MIN, StartPositions, TopicPartitions,
+    heartbeat_interval, instance_lease,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
@@ -181,6 +182,18 @@ pub enum Request {
     /// Remembers how far a group has read, in the order in which the committer numbered its commits. Answered by
     /// [`Response::CommitOffsets`].
     CommitPositions(PositionCommit),
+    /// Reads record batches, if the log still has what was read before.
+    FetchAfter(FetchAfter),
+    /// The positions of a group: in these partitions, or all that it ever committed.
+    FetchPositions {
+        /// The group.
+        group: GroupId,
+        /// Which; none means all.
+        partitions: Option<Vec<(TopicId, PartitionId)>>,
+    },
+    /// Decides where a group begins, and answers the positions that it has then, of the partitions named:
+    /// [`Response::FetchPositions`].
+    StartPositions(StartPositions),
 }
 
 impl Request {
@@ -188,7 +201,9 @@ impl Request {
     pub fn needs(&self) -> Option<&'static str> {
         match self {
             Self::PageGroups { .. } | Self::InspectGroups { .. } => Some(Feature::GROUP_PAGES),
-            Self::CommitPositions(_) => Some(Feature::POSITION_COMMITS),
+            Self::CommitPositions(_) | Self::FetchAfter(_) | Self::FetchPositions { .. } | Self::StartPositions(_) => {
+                Some(Feature::POSITION_COMMITS)
+            }
             _ => None,
         }
     }
@@ -197,6 +212,10 @@ impl Request {
     pub fn for_older_brokers(&self) -> Option<Self> {
         match self {
             Self::CommitPositions(commit) => Some(Self::CommitOffsets(commit.for_older_brokers())),
+            Self::FetchAfter(fetch) => Some(Self::Fetch(fetch.for_older_brokers())),
+            Self::FetchPositions { group, partitions } => {
+                Some(Self::FetchOffsets { group: group.clone(), partitions: partitions.clone() })
+            }
             _ => None,
         }
     }
@@ -217,6 +236,7 @@ impl Request {
         const LIST_SEGMENTS: u8 = 31;
         const PAGE_GROUPS: u8 = 32;
         const INSPECT_GROUPS: u8 = 33;
+        const FETCH_POSITIONS: u8 = 36;
         let kind = encoded.first().copied().unwrap_or_default();
         matches!(
             kind,
@@ -233,6 +253,7 @@ impl Request {
                 | LIST_SEGMENTS
                 | PAGE_GROUPS
                 | INSPECT_GROUPS
+                | FETCH_POSITIONS
         )
     }
 }
@@ -300,6 +321,10 @@ pub enum Response {
         /// As above.
         next: Option<GroupId>,
     },
+    /// To [`Request::FetchAfter`]; the batches are the attachment.
+    FetchAfter(FetchAfterAnswer),
+    /// To [`Request::FetchPositions`] and [`Request::StartPositions`], sorted by topic and partition.
+    FetchPositions(Vec<CommittedPosition>),
 }
 
 #[cfg(test)]

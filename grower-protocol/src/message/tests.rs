@@ -137,6 +137,18 @@ fn requests_keep_their_bytes() {
         }),
         Request::CommitPositions(position_commit(CommitterIdentity::Member(member(), MemberEpoch::new(3)))),
         Request::CommitPositions(position_commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap()))),
+        Request::FetchAfter(FetchAfter {
+            max_wait_ms: 1,
+            min_bytes: 2,
+            max_bytes: 3,
+            partitions: vec![FetchPosition { partition: fetch, last_epoch: Some(LeaderEpoch::new(5)) }],
+        }),
+        Request::FetchPositions { group: group(), partitions: None },
+        Request::StartPositions(StartPositions {
+            group: group(),
+            committer: CommitterIdentity::Member(member(), MemberEpoch::new(3)),
+            starts: vec![position_to_commit()],
+        }),
     ];
     insta::assert_snapshot!(rows(&requests), @"
     Hello 0001730131010667726f757073
@@ -174,15 +186,27 @@ fn requests_keep_their_bytes() {
     PageGroups 20010167
     InspectGroups 210003
     ListOffsets 0501070707070707070707070707070707070204fb2c01
-    CommitPositions 22016700016d0305010707070707070707070707070707070702fb2c010178
-    CommitPositions 22016701016305010707070707070707070707070707070702fb2c010178
+    CommitPositions 22016700016d0305010707070707070707070707070707070702fb2c0101070178
+    CommitPositions 22016701016305010707070707070707070707070707070702fb2c0101070178
+    FetchAfter 23010203010707070707070707070707070707070702fb2c010901040105
+    FetchPositions 24016700
+    StartPositions 25016700016d03010707070707070707070707070707070702fb2c0101070178
     ");
 }
 
 fn position_commit(committer: CommitterIdentity) -> PositionCommit {
-    let position =
-        PositionToCommit { topic: TOPIC, partition: PARTITION, offset: Offset::new(300), metadata: "x".to_owned() };
-    PositionCommit { group: group(), committer, sequence: 5, positions: vec![position] }
+    PositionCommit { group: group(), committer, sequence: 5, positions: vec![position_to_commit()] }
+}
+
+fn position_to_commit() -> PositionToCommit {
+    let leader_epoch = Some(LeaderEpoch::new(7));
+    PositionToCommit {
+        topic: TOPIC,
+        partition: PARTITION,
+        offset: Offset::new(300),
+        leader_epoch,
+        metadata: "x".to_owned(),
+    }
 }
 
 #[test]
@@ -289,6 +313,25 @@ fn responses_keep_their_bytes() {
         Response::ListSegments(SegmentPage { segments: Vec::new(), next: Some((PARTITION, Offset::new(300))) }),
         Response::PageGroups { groups: Vec::new(), next: Some(group()) },
         Response::InspectGroups { groups: Vec::new(), next: None },
+        Response::FetchAfter(FetchAfterAnswer {
+            partitions: vec![
+                Ok(FetchedAfter::Records(FetchedPartition {
+                    length: 300,
+                    high_watermark: Offset::new(5),
+                    log_start: Offset::new(1),
+                    damaged: Some((Offset::new(2), Offset::new(3))),
+                })),
+                Ok(FetchedAfter::Diverged(Divergence { epoch: Some(LeaderEpoch::new(7)), end: Offset::new(300) })),
+            ],
+        }),
+        Response::FetchPositions(vec![CommittedPosition {
+            topic: TOPIC,
+            partition: PARTITION,
+            offset: Offset::new(300),
+            leader_epoch: Some(LeaderEpoch::new(7)),
+            metadata: "x".to_owned(),
+            lost_from: Some(Offset::new(5)),
+        }]),
     ];
     insta::assert_snapshot!(rows(&responses), @"
     Failed 00180466756c6c
@@ -318,6 +361,8 @@ fn responses_keep_their_bytes() {
     ListSegments 15000102fb2c01
     PageGroups 1600010167
     InspectGroups 170000
+    FetchAfter 18020000fb2c01050101020300010107fb2c01
+    FetchPositions 19010707070707070707070707070707070702fb2c01010701780105
     ");
 }
 
@@ -445,6 +490,7 @@ fn requests_for_lists_are_told_by_their_first_byte() {
         Request::ListSegments { topic: name(), from: None },
         Request::PageGroups { after: None },
         Request::InspectGroups { after: None, most: 3 },
+        Request::FetchPositions { group: group.clone(), partitions: None },
     ];
     assert!(lists.iter().all(|request| Request::asks_for_list(&encode(request))));
     let others = [Request::InitProducer, Request::DeleteGroup(group), Request::DeleteTopic(name())];

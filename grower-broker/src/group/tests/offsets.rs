@@ -1,6 +1,8 @@
 //! Who may commit what.
 
 use super::*;
+use grower_protocol::ids::CommitterId;
+use grower_protocol::message::{CommitterIdentity, StartPositions};
 
 fn two_members() -> (Coordinator, Member, Member) {
     let mut coordinator = Coordinator::new();
@@ -153,4 +155,44 @@ fn a_deleted_group_has_read_nothing() {
     }
     let again = coordinator.shard.delete(&group());
     assert_eq!(code(coordinator.settle(again)), ErrorCode::UnknownGroup);
+}
+
+fn start_at(committer: &Member, starts: &[(Slot, u64)]) -> StartPositions {
+    let committer = CommitterIdentity::Member(committer.id.clone(), committer.epoch);
+    let starts = starts.iter().map(|(slot, offset)| position(*slot, *offset)).collect();
+    StartPositions { group: group(), committer, starts }
+}
+
+fn start(coordinator: &mut Coordinator, wish: &StartPositions) -> Result<Vec<u64>, ErrorCode> {
+    let step = coordinator.shard.start_positions(wish, &|_, _| Some(LOG_END));
+    let positions = coordinator.settle(step).map_err(|failure| failure.code)?;
+    Ok(positions.into_iter().map(|position| position.offset.value()).collect())
+}
+
+#[test]
+fn where_a_group_begins_in_a_topic_is_decided_once_and_for_all_partitions() {
+    let (mut coordinator, s1, s2) = two_members();
+    let first = start_at(&s1, &[(slot(RAINBOW, 0), 100), (slot(RAINBOW, 1), 70)]);
+    assert_eq!(start(&mut coordinator, &first), Ok(vec![100, 70]));
+    let second = start_at(&s2, &[(slot(RAINBOW, 0), 1), (slot(RAINBOW, 1), 2), (slot(RAINBOW, 2), 100)]);
+    let decided = vec![100, 70, 0];
+    assert_eq!(start(&mut coordinator, &second), Ok(decided.clone()), "a partition that came later begins at 0");
+    assert_eq!(start(&mut coordinator, &first), Ok(decided[..2].to_vec()));
+    assert_eq!(coordinator.committed(slot(RAINBOW, 2)), Some(0));
+    let other_topic = start_at(&s1, &[(slot(SANDBOX, 1), 9)]);
+    assert_eq!(start(&mut coordinator, &other_topic), Ok(vec![9]));
+}
+
+#[test]
+fn who_is_not_in_the_group_does_not_decide_where_it_begins() {
+    let (mut coordinator, s1, _) = two_members();
+    let starts = [(slot(RAINBOW, 0), 5)];
+    let fenced = Member { epoch: MemberEpoch::new(99), ..s1.clone() };
+    assert_eq!(start(&mut coordinator, &start_at(&fenced, &starts)), Err(ErrorCode::FencedMember));
+    let outside = CommitterIdentity::Outside(CommitterId::new("c").unwrap());
+    let outside = StartPositions { committer: outside, ..start_at(&s1, &starts) };
+    assert_eq!(start(&mut coordinator, &outside), Err(ErrorCode::GroupNotEmpty));
+    let past = start_at(&s1, &[(slot(RAINBOW, 0), LOG_END.value() + 1)]);
+    assert_eq!(start(&mut coordinator, &past), Err(ErrorCode::OffsetOutOfRange));
+    assert_eq!(coordinator.committed(slot(RAINBOW, 0)), None);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use grower_protocol::batch::RecordView;
+use grower_protocol::ids::LeaderEpoch;
 use grower_protocol::message::TopicPartitions;
 
 fn records() -> Vec<GroupRecord> {
@@ -19,7 +20,8 @@ fn records() -> Vec<GroupRecord> {
         since: vec![Timestamp::from_millis(7)],
         away: false,
     };
-    let offset = OffsetState { offset: Offset::new(9), metadata: "x".to_owned() };
+    let offset =
+        OffsetState { offset: Offset::new(9), leader_epoch: Some(LeaderEpoch::new(7)), metadata: "x".to_owned() };
     vec![
         GroupRecord::Group { group: group(), state: Some(GroupState { epoch: 5, assignor: "range".to_owned() }) },
         GroupRecord::Group { group: group(), state: None },
@@ -47,7 +49,7 @@ fn records_keep_their_bytes() {
     000167 -> 00050572616e6765
     000167 -> none
     010167016d -> 010104010301077261696e626f7701010101010101010101010101010101010102fb1027fb60ea010169010e00
-    0201670101010101010101010101010101010102 -> 00090178
+    0201670101010101010101010101010101010102 -> 010901070178
     03 -> 0006
     ");
 }
@@ -61,6 +63,13 @@ fn a_member_of_the_first_version_has_what_it_has_since_that_was_written() {
     let GroupRecord::Member { state: Some(read), .. } = GroupRecord::from_record(&record).unwrap() else { panic!() };
     let GroupRecord::Member { state: Some(newest), .. } = records().remove(2) else { panic!() };
     assert_eq!(read, MemberState { since: vec![record.timestamp], ..newest });
+}
+
+#[test]
+fn an_offset_of_the_first_version_has_no_leader_epoch() {
+    let record = RecordView { value: Some(bytes::Bytes::from_static(&[0, 9, 1, b'x'])), ..view(&records()[3]) };
+    let GroupRecord::Offset { state: Some(read), .. } = GroupRecord::from_record(&record).unwrap() else { panic!() };
+    assert_eq!(read, OffsetState { offset: Offset::new(9), leader_epoch: None, metadata: "x".to_owned() });
 }
 
 #[test]

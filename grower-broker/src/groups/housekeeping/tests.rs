@@ -250,7 +250,7 @@ async fn a_step_of_any_size_is_written_in_batches_that_a_start_can_load() {
     let offset = |partition| GroupRecord::Offset {
         group: group.clone(),
         slot: Slot { topic: world.topic, partition: PartitionId::new(partition) },
-        state: Some(OffsetState { offset: Offset::ZERO, metadata: metadata.clone() }),
+        state: Some(OffsetState { offset: Offset::ZERO, leader_epoch: None, metadata: metadata.clone() }),
     };
     let written = Written::append(&log, (0..5_000).map(offset).collect(), Timestamp::default(), Timestamp::default());
     assert_eq!((written.records.len(), written.failure), (5_000, None));

@@ -16,12 +16,13 @@ use std::io::{self, Write};
 #[derive(Debug, Args)]
 #[command(
     after_help = "COMMITTED is the next record to be read, END the high watermark, LAG how many records lie between (from the \
-log's start, if nothing is committed), BEHIND how old the first of them is, OWNER the member that holds the partition and SINCE since when. A member that does not \
+log's start, if nothing is committed). A position of which the log lost what was read says from where on it is lost: readers \
+go back there. BEHIND how old the first of them is, OWNER the member that holds the partition and SINCE since when. A member that does not \
 show an instance has no static name; SILENT is how long ago its newest heartbeat came.
 
 JSON: {\"group\",\"state\",\"epoch\",\"assignor\",\"members\":[{\"member\",\"instance\",\"client\",\"address\",\"silent_ms\",\"epoch\",\"topics\", \
-\"partitions\":[{\"topic\",\"partition\",\"since\",\"giving_up\"}]}],\"partitions\":[{\"topic\",\"partition\",\"committed\",\"end\",\"lag\",\"lag_ms\", \
-\"owner\",\"since\"}]}; committed, owner, since, instance, client and address may be null; times are integer milliseconds."
+\"partitions\":[{\"topic\",\"partition\",\"since\",\"giving_up\"}]}],\"partitions\":[{\"topic\",\"partition\",\"committed\",\"lost_from\",\"end\",\"lag\",\"lag_ms\", \
+\"owner\",\"since\"}]}; committed, lost_from, owner, since, instance, client and address may be null; times are integer milliseconds."
 )]
 pub struct Describe {
     /// The group
@@ -35,7 +36,8 @@ impl Describe {
         let now = admin.describe_broker().await?.now;
         let names = progress::topic_names(&admin).await?;
         let groups = [group];
-        let partitions = progress::of_groups(&admin, &groups, &names, now).await?.pop().unwrap_or_default();
+        let mut partitions = progress::of_groups(&admin, &groups, &names, now).await?.pop().unwrap_or_default();
+        progress::find_losses(&admin, &self.group, &names, &mut partitions).await?;
         let [group] = groups;
         let mut out = Out::stdout();
         match session.output {
@@ -67,7 +69,7 @@ fn print_partitions(partitions: &[Progress], out: &mut impl Write) -> io::Result
         let (owner, since) = row.owner.as_ref().map(|owner| (owner.member.clone(), rfc3339(owner.since))).unzip();
         table.row([
             format!("{}/{}", row.topic, row.partition),
-            or_none(row.committed.map(|offset| offset.to_string())),
+            committed(row),
             row.end.to_string(),
             row.lag.to_string(),
             row.lag_ms.map(millis_for_people).unwrap_or_default(),
@@ -97,6 +99,13 @@ fn print_members(members: &[MemberInspection], out: &mut impl Write) -> io::Resu
         ]);
     }
     table.print(out)
+}
+
+fn committed(row: &Progress) -> String {
+    match (row.committed, row.lost_from) {
+        (Some(committed), Some(lost_from)) => format!("{committed}, lost from {lost_from} on"),
+        (committed, _) => or_none(committed.map(|offset| offset.to_string())),
+    }
 }
 
 fn or_none(text: Option<String>) -> String {
@@ -146,6 +155,7 @@ fn row_json(row: &Progress) -> Value {
         "topic": row.topic.as_str(),
         "partition": row.partition.value(),
         "committed": row.committed.map(Offset::value),
+        "lost_from": row.lost_from.map(Offset::value),
         "end": row.end.value(),
         "lag": row.lag,
         "lag_ms": row.lag_ms,

@@ -160,8 +160,8 @@ impl Membership {
         let (_, answer) = self.cluster.metadata(asked).await?;
         let mut shelf = self.shared.lock();
         for (name, topic) in names.into_iter().zip(answer.topics) {
-            let partitions = topic.map_or(0, |topic| topic.partitions.len() as u32);
-            shelf.first_counts.entry(name).or_insert(partitions);
+            let seen = topic.map_or((None, 0), |topic| (Some(topic.id), topic.partitions.len() as u32));
+            shelf.first_seen.entry(name).or_insert(seen);
         }
         Ok(())
     }

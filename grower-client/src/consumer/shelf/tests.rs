@@ -6,6 +6,7 @@ use bytes::Bytes;
 use grower_protocol::batch::{BatchBuilder, HEADER_LENGTH, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, PartitionId};
+use grower_protocol::message::Divergence;
 
 fn place(partition: u32) -> TopicPartition {
     TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(partition) }
@@ -103,8 +104,8 @@ fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
     let mut shelf = shared.lock();
     let slot = shelf.slot(&place(0)).unwrap();
     let (version, bytes) = (slot.version, rotten.len());
-    assert!(slot.foresee(Offset::ZERO, Offset::new(6), bytes));
-    assert!(!slot.foresee(Offset::ZERO, Offset::new(6), bytes), "the same twice");
+    assert!(slot.foresee(Offset::ZERO, (Offset::new(6), None), bytes));
+    assert!(!slot.foresee(Offset::ZERO, (Offset::new(6), None), bytes), "the same twice");
     assert_eq!((slot.fetch_from.value(), slot.held_bytes()), (6, bytes));
     let intake = take_in(Bytes::from(rotten), Offset::ZERO, false);
     assert!(slot.fetched(Offset::ZERO, bytes, intake, OnDamage::Fail).is_some());
@@ -118,7 +119,7 @@ fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
 fn what_is_not_checked_yet_is_not_behind_the_reader() {
     let shared = shared(&[3], OnDamage::Fail);
     let bytes = batches(3, 3);
-    assert!(shared.lock().slot(&place(0)).unwrap().foresee(Offset::new(3), Offset::new(6), bytes.len()));
+    assert!(shared.lock().slot(&place(0)).unwrap().foresee(Offset::new(3), (Offset::new(6), None), bytes.len()));
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
     let mut shelf = shared.lock();
     let slot = shelf.slot(&place(0)).unwrap();
@@ -214,6 +215,24 @@ fn records_of_a_deleted_topic_that_are_held_come_before_the_new_one() {
     }
     assert_eq!(read_with_gaps(&shared, &gaps), ["0", "1", "2", "3..5 gone", "0", "1", "2"]);
     assert_eq!(shared.lock().slot(&place(0)).unwrap().topic_of_position(), Some(renewed));
+}
+
+#[test]
+fn a_reader_goes_back_to_where_its_log_was_cut_and_forgets_what_it_holds_of_the_rest() {
+    let (shared, gaps) = shared_with_gaps(OnGap::Continue);
+    assert_eq!(take(&shared, 2), [(0, 0), (0, 1)]);
+    let cut_at = |end| Divergence { epoch: Some(LeaderEpoch::new(1)), end: Offset::new(end) };
+    {
+        let mut shelf = shared.lock();
+        let slot = shelf.slot(&place(0)).unwrap();
+        assert_eq!(slot.fetch_epoch, Some(LeaderEpoch::new(1)));
+        slot.diverged(Offset::new(3), &cut_at(2)); // The reader has had nothing of what is lost.
+        assert_eq!((slot.fetch_from.value(), slot.has_something()), (2, false));
+        slot.diverged(Offset::new(2), &cut_at(1));
+        assert_eq!(slot.fetch_from.value(), 1);
+        deliver(&mut shelf, 0, batches(1, 3));
+    }
+    assert_eq!(read_with_gaps(&shared, &gaps), ["1..2 gone", "1", "2", "3"]);
 }
 
 #[test]

@@ -84,6 +84,10 @@ fn tamed(request: Request, pieces: &mut Pieces<'_>, attachment: &mut Vec<u8>) ->
             fetch.max_wait_ms = 0;
             Request::Fetch(fetch)
         }
+        Request::FetchAfter(mut fetch) => {
+            fetch.max_wait_ms = 0;
+            Request::FetchAfter(fetch)
+        }
         Request::HoldHeartbeat { beat, .. } => Request::HoldHeartbeat { beat, max_wait_ms: 0 },
         Request::Produce(mut produce) => {
             for partition in &mut produce.partitions {

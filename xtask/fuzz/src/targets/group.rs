@@ -109,7 +109,7 @@ fn newest_versions() -> Vec<u8> {
         GroupRecord::Offset {
             group,
             slot,
-            state: Some(OffsetState { offset: Offset::new(5), metadata: "x".to_owned() }),
+            state: Some(OffsetState { offset: Offset::new(5), leader_epoch: None, metadata: "x".to_owned() }),
         },
         GroupRecord::Floor { epoch: 2 },
     ];

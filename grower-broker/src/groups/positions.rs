@@ -1,0 +1,54 @@
+//! Positions of groups beside the logs they are about: the leader epochs that make them exact, and what was lost since.
+
+use super::Groups;
+use crate::partition::Partition;
+use grower_protocol::message::{CommittedPosition, PositionToCommit};
+
+impl Groups {
+    /// Gives positions that come without a leader epoch the one that the log has before them.
+    pub(crate) fn fill_in_epochs(&self, positions: &mut [PositionToCommit]) {
+        for position in positions.iter_mut().filter(|position| position.leader_epoch.is_none()) {
+            if let Ok(partition) = self.topics.partition(position.topic, position.partition) {
+                position.leader_epoch = partition.epoch_before(position.offset);
+            }
+        }
+    }
+
+    /// Says of each position whether the log still has what was read before it.
+    pub(crate) fn compared_with_logs(&self, mut positions: Vec<CommittedPosition>) -> Vec<CommittedPosition> {
+        for position in &mut positions {
+            if let Ok(partition) = self.topics.partition(position.topic, position.partition) {
+                position.lost_from = lost_from(&partition, position);
+            }
+        }
+        positions
+    }
+
+    /// Warns, after a start, of groups that have read records which the logs lost.
+    pub(crate) fn warn_of_lost_records(&self) {
+        for live in &self.shards {
+            let positions = {
+                let shard = live.shard.lock();
+                let groups = shard.list().into_iter();
+                groups.map(|group| (shard.fetch_positions(&group.group, None), group.group)).collect::<Vec<_>>()
+            };
+            for (positions, group) in positions {
+                for position in positions {
+                    self.warn_if_lost(group.as_str(), &position);
+                }
+            }
+        }
+    }
+
+    fn warn_if_lost(&self, group: &str, position: &CommittedPosition) {
+        let Ok(partition) = self.topics.partition(position.topic, position.partition) else { return };
+        if let Some(lost_from) = lost_from(&partition, position) {
+            let (topic, number, committed) = (&partition.topic_name, partition.partition, position.offset);
+            tracing::warn!(group, %topic, partition = %number, %committed, %lost_from, "a group has read records that the log lost; it reads on where the loss begins");
+        }
+    }
+}
+
+fn lost_from(partition: &Partition, position: &CommittedPosition) -> Option<grower_protocol::ids::Offset> {
+    partition.divergence(position.offset, position.leader_epoch).map(|divergence| divergence.end)
+}
