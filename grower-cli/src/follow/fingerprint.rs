@@ -172,9 +172,9 @@ impl KnownFile {
         self.id.is_same_file(FileId::of(metadata))
     }
 
-    /// Whether the file has the same content, and enough of it that this is no coincidence.
+    /// Whether the file has the same content.
     pub(super) fn is_copied_to(&self, file: &File, metadata: &Metadata) -> bool {
-        let is_candidate = STRONG <= self.length && metadata.len() == self.length;
+        let is_candidate = self.length != 0 && metadata.len() == self.length;
         is_candidate && ends(file, self.length).is_ok_and(|ends| ends == self.ends)
     }
 }

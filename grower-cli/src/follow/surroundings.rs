@@ -191,7 +191,10 @@ fn rotation_of(base: usize, base_name: &OsStr, name: &OsStr) -> Option<Spot> {
 
 fn facts(found: &[(Spot, Nearby)], trace: &Trace, taken: &[FileId]) -> Vec<Candidate> {
     let older = trace.older.as_deref().unwrap_or_default();
-    let have_moved = !found.iter().any(|(_, nearby)| older.iter().any(|known| known.is(&nearby.metadata)));
+    // On another file system every file is a copy.
+    let is_here =
+        |nearby: &Nearby| nearby.id.is_same_file(trace.id) || older.iter().any(|known| known.is(&nearby.metadata));
+    let have_moved = !found.iter().any(|(_, nearby)| is_here(nearby));
     let at_path = found.iter().find(|(spot, _)| *spot == Spot::Path).and_then(|(_, nearby)| nearby.file.as_ref().ok());
     let at_path = at_path.filter(|file| matches!(trace.seen.compare(file), Ok(Content::Same | Content::Unknown)));
     let fact = |(spot, nearby): &(Spot, Nearby)| {

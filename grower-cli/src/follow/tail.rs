@@ -174,7 +174,9 @@ impl Tail {
                 self.is_rotated = self.is_copy;
                 self.left = note.left_files(&surroundings, id, self.limit);
                 self.note = None;
-                let older = trace.older.unwrap_or_else(|| surroundings.older_than(id));
+                // A replacement is believed only if nothing was rotated, so all that is there is older.
+                let older = trace.older.filter(|_| !matches!(found, Recognised::Replacement(_)));
+                let older = older.unwrap_or_else(|| surroundings.older_than(id));
                 let open = Open { incarnation: note.incarnation, file, id, older: Some(older), target: trace.target };
                 Ok(self.read_on(Reader::new(open, trace.seen, self.limit)))
             }

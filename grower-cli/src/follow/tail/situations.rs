@@ -480,6 +480,24 @@ const SITUATIONS: &[Situation] = &[
         away: None,
     },
     Situation {
+        name: "all files copied to another file system when little was read",
+        before: |s| {
+            s.append("app.log.1", "before\n");
+            one(s);
+        },
+        happens: |s| {
+            for name in ["app.log", "app.log.1"] {
+                s.copy(name, "copied");
+                s.remove(name);
+                s.rename("copied", name);
+            }
+            s.append("app.log", "two\n");
+        },
+        sent: "two",
+        warned: &["app.log is another file than before and begins with the same 4 bytes"],
+        away: None,
+    },
+    Situation {
         name: "a directory for a moment",
         before: one,
         happens: |s| {
