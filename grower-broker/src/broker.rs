@@ -289,6 +289,7 @@ impl BrokerBuilder {
             clock,
             settings: settings.clone(),
             producer_ids: crate::api::ProducerIds::default(),
+            damage_checks: crate::api::DamageChecks::default(),
             node,
             stop: stop.clone(),
             tasks: tasks.clone(),

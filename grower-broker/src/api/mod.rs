@@ -4,6 +4,7 @@
 mod backup;
 mod broker;
 mod burst;
+mod damage;
 mod fetch;
 mod groups;
 mod losses;
@@ -17,6 +18,7 @@ mod topics;
 mod trim;
 
 pub(crate) use burst::Burst;
+pub(crate) use damage::{DamageChecks, LastCheck};
 pub(crate) use peer::Peer;
 pub(crate) use produce::{PendingProduce, send_settled};
 pub(crate) use topics::ProducerIds;
@@ -58,6 +60,7 @@ pub(crate) struct Api {
     pub(crate) health: Health,
     pub(crate) clock: Arc<BrokerClock>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) damage_checks: DamageChecks,
     pub(crate) node: Node,
     pub(crate) settings: Arc<LiveSettings>,
     /// Set when the broker stops: whoever waits for something gives up.
@@ -107,6 +110,10 @@ impl Api {
                 let held = async move { api.hold_heartbeat(&beat, max_wait_ms, arrival, &call.peer, reply).await };
                 self.tasks.spawn(held);
             }
+            Request::ReportDamage(report) => {
+                let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
+                self.tasks.spawn(async move { api.answer_damage(report, reply).await });
+            }
             other => {
                 let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
                 self.tasks.spawn(async move {
@@ -141,7 +148,6 @@ impl Api {
                 self.backups.cancel();
                 Ok(Response::Done)
             }
-            Request::ReportDamage(report) => self.check_damage(report).await,
             Request::Heartbeat(_)
             | Request::LeaveGroup { .. }
             | Request::StepOut { .. }
@@ -161,6 +167,7 @@ impl Api {
             | Request::Produce(_)
             | Request::Fetch(_)
             | Request::FetchAfter(_)
+            | Request::ReportDamage(_)
             | Request::HoldHeartbeat { .. } => unreachable!("handled elsewhere"),
         };
         response(&health, answered)

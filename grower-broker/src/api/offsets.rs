@@ -1,13 +1,11 @@
-//! Offsets by position and by time, and a second look at bytes that arrived damaged.
+//! Offsets by position and by time.
 
 use super::Api;
 use super::fetch::read_failure;
 use crate::partition::Partition;
 use grower_protocol::ids::{Offset, Timestamp};
-use grower_protocol::message::{
-    ErrorCode, Failure, ListOffset, ListOffsets, ListedOffset, OffsetSpec, Part, ReportDamage, Response,
-};
-use grower_storage::log::{ReadError, TimedOffset};
+use grower_protocol::message::{ErrorCode, Failure, ListOffset, ListOffsets, ListedOffset, OffsetSpec, Part, Response};
+use grower_storage::log::TimedOffset;
 
 type Answered = Result<Response, Failure>;
 
@@ -30,23 +28,6 @@ impl Api {
             OffsetSpec::Latest => latest(&partition),
             OffsetSpec::FirstFrom(offset) => Ok(first_from(&partition, offset)),
         }
-    }
-
-    pub(super) async fn check_damage(self: std::sync::Arc<Self>, report: ReportDamage) -> Answered {
-        let partition = self.topics.partition(report.topic, report.partition)?;
-        let checked = tokio::task::spawn_blocking(move || {
-            let offsets = report.start..report.end.min(partition.high_watermark());
-            match partition.reader().check(offsets) {
-                Ok(()) => Ok(Response::Done),
-                Err(error @ ReadError::Corrupt { .. }) => {
-                    let (topic, number) = (&partition.topic_name, partition.partition);
-                    tracing::error!(%topic, partition = %number, %error, "records are damaged on disk");
-                    Ok(Response::Done) // The next fetch says which.
-                }
-                Err(error) => Err(read_failure(&partition, &error)),
-            }
-        });
-        checked.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?
     }
 }
 

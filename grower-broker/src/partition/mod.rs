@@ -30,6 +30,7 @@ pub(crate) use lone::Lone;
 pub(crate) use sync_pool::SyncPool;
 pub(crate) use writer::{Offered, QueuedAppend};
 
+use crate::api::LastCheck;
 use crate::config::topic::TopicConfig;
 use crate::disk_failure::code_of;
 use crate::memory::Remembered;
@@ -70,6 +71,8 @@ pub(crate) struct Partition {
     fetches: WaitingFetches,
     /// What clients appended and read.
     pub(crate) traffic: Traffic,
+    /// What was last checked because a client reported damage; held by the one who checks.
+    pub(crate) last_check: tokio::sync::Mutex<Option<LastCheck>>,
 }
 
 /// Offsets of a partition, taken together.
@@ -109,6 +112,7 @@ impl Partition {
             epoch,
             fetches: WaitingFetches::default(),
             traffic: Traffic::default(),
+            last_check: tokio::sync::Mutex::default(),
         }
     }
 

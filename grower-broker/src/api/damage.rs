@@ -1,0 +1,110 @@
+//! A second look at records that arrived damaged at a client.
+//!
+//! A report of 60 bytes may name a whole log, so what it sets off is bounded: no more is read than a client can have
+//! received at once, one check runs at a time in the whole broker, and after each one the disk rests for nine times as long
+//! as it took. Reports of one partition wait for each other, so that no partition crowds out the others; those that a
+//! check covers which began after they came need none of their own.
+
+use super::Api;
+use super::burst::Reply;
+use super::fetch::read_failure;
+use crate::partition::Partition;
+use grower_protocol::ids::Offset;
+use grower_protocol::message::{ErrorCode, Failure, Part, ReportDamage, Response};
+use grower_storage::log::{ReadError, Slice};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// A check is followed by a rest of this many times its own length.
+const REST_FACTOR: u32 = 9;
+/// But not of more than this: a disk that stalled once is asked again.
+const REST_MAX: Duration = Duration::from_secs(2);
+
+/// The broker's turn to check something.
+pub(crate) struct DamageChecks(Arc<Semaphore>);
+
+impl Default for DamageChecks {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// What was checked last of a partition.
+pub(crate) struct LastCheck {
+    offsets: Range<Offset>,
+    began: Instant,
+}
+
+impl LastCheck {
+    /// Whether it answers a report that came at this time.
+    fn answers(&self, reported: &Range<Offset>, at: Instant) -> bool {
+        at <= self.began && self.offsets.start <= reported.start && reported.end <= self.offsets.end
+    }
+}
+
+impl Api {
+    /// Checks what a client reported. Stops waiting for its turn when the client leaves.
+    pub(super) async fn answer_damage(&self, report: ReportDamage, reply: Reply) {
+        let ended = reply.ended().clone();
+        let checked = tokio::select! {
+            checked = self.check_damage(report) => checked,
+            () = ended.cancelled() => return,
+        };
+        reply.send(&super::response(&self.health, checked.map(|()| Response::Done)));
+    }
+
+    /// What it finds, the next fetch says.
+    async fn check_damage(&self, report: ReportDamage) -> Result<(), Failure> {
+        let came = Instant::now();
+        let partition = self.topics.partition(report.topic, report.partition)?;
+        let mut last = partition.last_check.lock().await;
+        let reported = report.start..report.end.min(partition.high_watermark());
+        if last.as_ref().is_some_and(|last| last.answers(&reported, came)) {
+            return Ok(());
+        }
+        let stopping = |_| Failure::new(ErrorCode::ShuttingDown, "the broker is stopping");
+        let turn = self.damage_checks.0.clone().acquire_owned().await.map_err(stopping)?;
+        let began = Instant::now();
+        let bytes_max = self.settings.now().broker.fetch_bytes_max;
+        let (checking, offsets) = (partition.clone(), reported.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            let checked = check(&checking, offsets, bytes_max);
+            (checked, turn) // Which so is not given back before the check has ended, even if nobody waits for it.
+        });
+        let (checked, turn) = checked.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
+        tokio::spawn(rest(turn, began.elapsed()));
+        *last = Some(LastCheck { offsets: reported, began });
+        checked
+    }
+}
+
+/// Keeps the turn for a while after a check that took so long.
+async fn rest(turn: OwnedSemaphorePermit, took: Duration) {
+    tokio::time::sleep((took * REST_FACTOR).min(REST_MAX)).await;
+    drop(turn);
+}
+
+/// Checks the stored bytes of these offsets, from the first on as many as one fetch could have given. Blocks.
+fn check(partition: &Partition, offsets: Range<Offset>, bytes_max: usize) -> Part<()> {
+    let reader = partition.reader();
+    let start = offsets.start.max(reader.span().start);
+    if offsets.end <= start {
+        return Ok(());
+    }
+    let checked = reader.read(start, bytes_max, partition.high_watermark()).and_then(|slices| {
+        let received = slices.last().map_or(start, |slice: &Slice| slice.offsets().end);
+        reader.check(start..received.min(offsets.end))
+    });
+    match checked {
+        Ok(()) => Ok(()),
+        Err(error @ ReadError::Corrupt { .. }) => {
+            let (topic, number) = (&partition.topic_name, partition.partition);
+            tracing::error!(%topic, partition = %number, %error, "records are damaged on disk");
+            Ok(())
+        }
+        Err(error) => Err(read_failure(partition, &error)),
+    }
+}
