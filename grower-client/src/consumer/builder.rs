@@ -131,7 +131,7 @@ impl ConsumerBuilder {
     }
 
     /// How much the records of one [`Consumer::poll`] may keep in memory, decompressed; 16 MiB by default. A record keeps
-    /// all of its batch. The poll ends with the record that reaches the limit.
+    /// all of its batch. The poll ends with the batch that reaches the limit.
     pub fn max_poll_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_poll_bytes = bytes;
         self

@@ -40,7 +40,7 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TakeLimits {
     pub(super) records: usize,
-    /// Counted as the records keep it in memory. The first record is handed out whatever it keeps.
+    /// Counted as the records keep it in memory: whole batches, of which the one that reaches the limit is handed out too.
     pub(super) bytes: usize,
 }
 
@@ -324,7 +324,8 @@ impl Shelf {
             if self.turn_left == 0 && !in_batch {
                 break;
             }
-            if limits.records == 0 || limits.bytes == 0 && !into.is_empty() {
+            let keeps_more = !slot.is_kept_by(self.calls);
+            if limits.records == 0 || limits.bytes == 0 && keeps_more && !into.is_empty() {
                 turn = Ok(Turn::LimitReached);
                 break;
             }

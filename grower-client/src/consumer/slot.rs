@@ -1,13 +1,14 @@
 //! One partition that is being read: where the reader is, what is at hand, what is on its way. Pure.
 
-use super::gap::{Gap, GapCause};
+mod gaps;
+
+use super::gap::Gap;
 use super::intake::{Damage, Intake};
 use crate::backoff;
 use crate::error::{ConsumeError, RequestError};
 use crate::record::{ConsumerRecord, TopicPartition};
 use grower_protocol::batch::{Batch, Records};
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
-use grower_protocol::message::Divergence;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -212,6 +213,11 @@ impl Slot {
         self.open.as_ref().map_or(0, |open| open.bytes)
     }
 
+    /// Whether its next record keeps nothing in memory that the records of this call do not keep already.
+    pub(super) fn is_kept_by(&self, call: CallNumber) -> bool {
+        self.open.as_ref().is_some_and(|open| open.counted_in == Some(call))
+    }
+
     /// The topic that the position belongs to, if that topic is still there.
     pub(super) fn topic_of_position(&self) -> Option<TopicId> {
         (self.read_topic == self.topic).then_some(self.topic)
@@ -302,82 +308,6 @@ impl Slot {
         self.trouble = Some(error);
     }
 
-    /// The log begins at `log_start`, after `requested`, which was to be fetched next. What is held is handed out first.
-    pub(super) fn dropped_up_to(&mut self, requested: Offset, log_start: Offset) {
-        debug_assert!(requested < log_start, "{requested} is not before {log_start}");
-        if requested != self.taken_in {
-            return self.fetch_again_from(self.taken_in, self.taken_in_epoch); // What lies between turned out damaged.
-        }
-        let before = match self.buffer.back_mut() {
-            Some(Held::Gap(gap, _)) if gap.cause == GapCause::Retention => Some(gap),
-            _ => None,
-        };
-        match before {
-            Some(gap) => (gap.offsets.end, gap.resumes_at) = (log_start, log_start), // Overtaken again.
-            None => self.hold_gap(self.taken_in..log_start, log_start, None, GapCause::Retention),
-        }
-        self.continue_behind_gap(log_start, None);
-    }
-
-    /// The topic was deleted, and `topic` has its name now. What is held of the old one is handed out first.
-    pub(super) fn recreated_as(&mut self, topic: TopicId) {
-        debug_assert!(self.topic != topic, "{} is the same topic", self.place);
-        let start = self.taken_in;
-        let end = self.high_watermark.map_or(start, |end| end.max(start));
-        self.hold_gap(start..end, Offset::ZERO, None, GapCause::TopicRecreated);
-        self.topic = topic;
-        (self.high_watermark, self.log_start, self.gaps_allowed) = (None, None, false);
-        self.continue_behind_gap(Offset::ZERO, None);
-    }
-
-    /// The log has other records than those that were read before `requested`, or none: from where they differ on.
-    pub(super) fn diverged(&mut self, requested: Offset, divergence: &Divergence) {
-        if requested != self.taken_in {
-            return self.fetch_again_from(self.taken_in, self.taken_in_epoch); // Asked again when the rest is checked.
-        }
-        if self.read_topic != self.topic {
-            self.forget_buffer();
-            self.topic = self.read_topic; // The gap between the two topics is found again.
-            return self.fetch_again_from(self.position, self.position_epoch);
-        }
-        self.lost_from(divergence.end, divergence.epoch);
-    }
-
-    /// The log lost its records from `end` on, after a record of this epoch. Those that are held are forgotten: they are gone
-    /// for all readers. Reading goes on there if the reader had more.
-    pub(super) fn lost_from(&mut self, end: Offset, epoch: Option<LeaderEpoch>) {
-        self.forget_buffer();
-        if self.position <= end {
-            tracing::warn!(place = %self.place, lost_from = %end, "the log lost records that were fetched and not handed out");
-            return self.fetch_again_from(self.position, self.position_epoch);
-        }
-        self.hold_gap(end..self.position, end, epoch, GapCause::Truncation);
-        self.continue_behind_gap(end, epoch);
-    }
-
-    /// Whether it is still read if the group now gives this member `topic` under its name. A topic that was created again
-    /// is read from its beginning, after what is held of the old one.
-    pub(super) fn continues_as(&mut self, topic: Option<TopicId>) -> bool {
-        match topic {
-            Some(topic) if topic == self.topic => true,
-            Some(topic) if !self.is_starting => {
-                self.recreated_as(topic);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn hold_gap(&mut self, offsets: Range<Offset>, resumes_at: Offset, epoch: Option<LeaderEpoch>, cause: GapCause) {
-        let place = self.place.clone();
-        self.buffer.push_back(Held::Gap(Gap { place, offsets, resumes_at, cause }, epoch));
-    }
-
-    fn continue_behind_gap(&mut self, offset: Offset, epoch: Option<LeaderEpoch>) {
-        self.fetch_again_from(offset, epoch);
-        (self.failures, self.not_before, self.investigated) = (0, None, None);
-    }
-
     /// Whether [`Slot::next`] or [`Slot::pass_gap`] would give something.
     pub(super) fn has_something(&self) -> bool {
         self.may_hand_out() && (self.open.is_some() || !self.buffer.is_empty() || self.trouble.is_some())
@@ -390,36 +320,6 @@ impl Slot {
     /// Whether the reader has got records and not come back from them yet.
     pub(super) fn is_in_hand(&self) -> bool {
         self.consumed != self.position
-    }
-
-    /// Whether everything before a gap was handed out.
-    pub(super) fn is_at_gap(&self) -> bool {
-        self.may_hand_out() && self.open.is_none() && matches!(self.buffer.front(), Some(Held::Gap(..)))
-    }
-
-    /// Goes on behind a gap, if that is next.
-    pub(super) fn pass_gap(&mut self) -> Option<Gap> {
-        if !self.is_at_gap() {
-            return None;
-        }
-        let Some(Held::Gap(gap, epoch)) = self.buffer.pop_front() else { return None };
-        (self.position, self.position_epoch) = (gap.resumes_at, epoch);
-        self.touched = true;
-        if gap.resumes_at < self.consumed {
-            self.is_consumed(); // What was read is there no more.
-        }
-        if gap.cause == GapCause::TopicRecreated {
-            let later = self
-                .buffer
-                .iter()
-                .any(|held| matches!(held, Held::Gap(gap, _) if gap.cause == GapCause::TopicRecreated));
-            if !later {
-                self.read_topic = self.topic;
-            }
-            self.is_consumed();
-            self.committed = None;
-        }
-        Some(gap)
     }
 
     /// The next record, or what is wrong at this place. None at a gap.

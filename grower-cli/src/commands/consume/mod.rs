@@ -75,6 +75,8 @@ pub struct Consume {
 
 /// How long a poll waits for records before the end and Ctrl-C are looked at again.
 const POLL: Duration = Duration::from_millis(200);
+/// How many records are handed over at once in a group, at most.
+const GROUP_BATCH_MAX: u32 = 500;
 /// How often a group's progress is committed, and that of other members looked at.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
@@ -147,6 +149,8 @@ impl Consume {
         }
         if let Some(group) = &self.group {
             builder = builder.group(group.as_str()).auto_commit(Some(COMMIT_EVERY));
+            // A partition moves once what was handed over is printed: that must not take long.
+            builder = builder.max_poll_records(self.batch.min(GROUP_BATCH_MAX) as usize);
         }
         builder = if self.group.is_some() && self.partitions.is_empty() {
             builder.subscribe(self.topics.iter().map(String::as_str))
