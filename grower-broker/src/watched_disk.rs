@@ -37,7 +37,9 @@ impl WatchedDisk {
 
 fn judge<T>(health: &Health, done: Result<T, DiskError>) -> Result<T, DiskError> {
     done.inspect_err(|error| {
-        if error.class() == ErrorClass::SyncFailed {
+        if error.is_directory_moved() {
+            health.fail(format!("the files in use are no longer where they were: {error}"));
+        } else if error.class() == ErrorClass::SyncFailed {
             health.fail(format!("a sync failed, so what is on the disk is no longer known: {error}"));
         } else if is_broken(error) {
             health.fail(format!("the disk takes no more writes: {error}"));

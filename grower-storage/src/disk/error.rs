@@ -72,11 +72,21 @@ impl DiskError {
         matches!(self.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
     }
 
+    /// Whether the directory that a disk was locked on is no longer at its path: moved away, or replaced by another.
+    pub fn is_directory_moved(&self) -> bool {
+        self.source.get_ref().is_some_and(|source| source.is::<DirectoryMoved>())
+    }
+
     /// Whether the path does not exist.
     pub fn is_not_found(&self) -> bool {
         self.kind() == io::ErrorKind::NotFound
     }
 }
+
+/// The directory that a disk was locked on is no longer at its path. What is there now is not its to change.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the data directory was moved away or replaced while it was in use")]
+pub struct DirectoryMoved;
 
 /// Whether the system was short of something that comes back without anybody's help.
 fn is_temporary(error: &io::Error) -> bool {

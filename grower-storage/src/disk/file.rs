@@ -8,13 +8,14 @@ mod handle;
 mod map;
 mod sync;
 
+use parking_lot::Mutex;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{DirEntry, DirLock, Disk, DiskError, Mapped, OpenFiles, SharedFile, Space, lock_is_held};
+use super::{DirEntry, DirLock, DirectoryMoved, Disk, DiskError, Mapped, OpenFiles, SharedFile, Space, lock_is_held};
 use handle::FileHandle;
 use rustix::io::Errno;
 use sync::Syncs;
@@ -28,13 +29,34 @@ pub struct FileDisk {
     syncs: Arc<Syncs>,
     open_files: OpenFiles,
     writable: bool,
+    /// The root as it was locked, held open so that no other directory can have its number.
+    locked: Arc<Mutex<Option<LockedRoot>>>,
+}
+
+struct LockedRoot {
+    device: u64,
+    inode: u64,
+    _dir: File,
+}
+
+impl LockedRoot {
+    fn of(root: &Path) -> io::Result<Self> {
+        let dir = File::open(root)?;
+        let found = dir.metadata()?;
+        Ok(Self { device: found.dev(), inode: found.ino(), _dir: dir })
+    }
+
+    fn is_at(&self, root: &Path) -> bool {
+        fs::metadata(root).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
+    }
 }
 
 impl FileDisk {
     /// A disk for files below `root`, which need not be there yet. Paths are those of the operating system: they
     /// contain `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), syncs: Arc::default(), open_files: OpenFiles::new(share_of_limit()), writable: true }
+        let (syncs, open_files, locked) = (Arc::default(), OpenFiles::new(share_of_limit()), Arc::default());
+        Self { root: root.into(), syncs, open_files, writable: true, locked }
     }
 
     /// For looking only: files are opened without asking to write, as a read-only mount or another user's files
@@ -73,6 +95,15 @@ impl FileDisk {
         self.syncs.run(|| opened.sync_all()).map_err(DiskError::of_sync("sync directory", dir))
     }
 
+    /// Below the root names change only while it is the directory that was locked: at its path there may be another by now.
+    fn check_root(&self, operation: &'static str, path: &Path) -> Result<(), DiskError> {
+        let locked = self.locked.lock();
+        if locked.as_ref().is_none_or(|locked| !path.starts_with(&self.root) || locked.is_at(&self.root)) {
+            return Ok(());
+        }
+        Err(DiskError::at(operation, path)(io::Error::other(DirectoryMoved)))
+    }
+
     /// Whether a directory's name is this disk's to keep, even if somebody else made it.
     fn holds(&self, dir: &Path) -> bool {
         dir.starts_with(&self.root) && dir != self.root
@@ -81,6 +112,7 @@ impl FileDisk {
 
 impl Disk for FileDisk {
     fn create(&self, path: &Path) -> Result<SharedFile, DiskError> {
+        self.check_root("create", path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = self.opening(|| options.open(path));
@@ -88,6 +120,7 @@ impl Disk for FileDisk {
     }
 
     fn open(&self, path: &Path) -> Result<SharedFile, DiskError> {
+        self.check_root("open", path)?;
         let file = self.opening(|| OpenOptions::new().read(true).write(self.writable).open(path));
         Ok(self.handle(file.map_err(DiskError::at("open", path))?, path))
     }
@@ -106,6 +139,7 @@ impl Disk for FileDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
+        self.check_root("create directory", dir)?;
         let mut path = PathBuf::new();
         for part in dir.components() {
             path.push(part);
@@ -118,6 +152,7 @@ impl Disk for FileDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.check_root("rename", to)?;
         fs::rename(from, to).map_err(DiskError::at("rename", from))
     }
 
@@ -129,14 +164,17 @@ impl Disk for FileDisk {
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        self.check_root("link", to)?;
         fs::hard_link(from, to).map_err(DiskError::at("link", from))
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
+        self.check_root("remove", path)?;
         fs::remove_file(path).map_err(DiskError::at("remove", path))
     }
 
     fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
+        self.check_root("remove directory", dir)?;
         self.opening(|| fs::remove_dir_all(dir)).map_err(DiskError::at("remove directory", dir))
     }
 
@@ -170,6 +208,9 @@ impl Disk for FileDisk {
             TryLockError::Error(error) => error,
         });
         locked.map_err(DiskError::at("lock", &path))?;
+        if dir == self.root {
+            *self.locked.lock() = Some(LockedRoot::of(dir).map_err(DiskError::at("open directory", dir))?);
+        }
         Ok(DirLock::new(Locked(file)))
     }
 }

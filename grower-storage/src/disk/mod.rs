@@ -17,7 +17,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use error::{DiskError, ErrorClass};
+pub use error::{DirectoryMoved, DiskError, ErrorClass};
 pub use fault::{Call, Fault, FaultDisk, Faults};
 pub use file::FileDisk;
 pub use file_system::{FileSystem, Trust};
