@@ -266,7 +266,10 @@ impl BrokerBuilder {
         let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
         let limits = Arc::new(connection_limits(&config, memory.clone()));
         let node = register(&*metadata, &identity, &config, (listener.as_ref(), limits.frame_bytes_max)).await?;
-        let logs = logs.unwrap_or_else(|| Arc::new(DiskLogs::new(disk.clone(), config.data_dir.clone())));
+        let logs = match logs {
+            Some(logs) => logs,
+            None => Arc::new(DiskLogs::new(disk.clone(), config.data_dir.clone())?),
+        };
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index, memory.clone()));
         topics.open_all().await.map_err(|error| StartError::Logs(error.to_string()))?;
 

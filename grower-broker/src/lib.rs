@@ -99,5 +99,5 @@ mod watchman;
 pub use broker::{Broker, BrokerBuilder, StartError};
 pub use clock::{Clock, SystemClock};
 pub use config::BrokerConfig;
-pub use logs::{Logs, MemLogs, PartitionPlace};
+pub use logs::{DeletedLogs, IsLive, Logs, MemLogs, PartitionPlace};
 pub use topic::IndexKind;

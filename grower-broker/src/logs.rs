@@ -1,13 +1,19 @@
 //! Where partitions keep their logs: on a disk, or in memory.
 
+pub(crate) mod begun;
+mod deleted;
+mod quarantine;
+
+pub use deleted::{DeletedLogs, IsLive};
+
+use begun::Begun;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId, TopicName};
 use grower_storage::disk::{Disk, DiskError};
 use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace, MemLog, OpenError};
 use grower_storage::recovery::RecoveryReport;
 use grower_storage::repair::{AcceptedLoss, RepairError, accepted_losses};
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Which partition, by name (its directory) and by identity (what the directory must say of itself).
@@ -23,17 +29,23 @@ pub struct PartitionPlace {
 
 /// Opens logs, and clears away those of deleted topics.
 pub trait Logs: Send + Sync {
-    /// Opens the log of a partition and recovers it. One that was never written to is empty and has no files.
+    /// Opens the log of a partition and recovers it. One that was never written to is empty and has no files; one that
+    /// was, and has none any more, is an error ([`OpenError::Lost`]). Files of another topic that had the name, in the
+    /// place of a partition that was never written to, are moved to `quarantine/`.
     fn open(&self, place: &PartitionPlace, options: LogOptions, now: Timestamp) -> Result<Box<dyn Log>, OpenError>;
+
+    /// All partitions of these topics, and no others, have been opened: writes down which of them have had records.
+    fn opened(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError>;
 
     /// The records of a partition that somebody gave up as lost, oldest first.
     fn losses(&self, place: &PartitionPlace) -> Result<Vec<AcceptedLoss>, RepairError>;
 
     /// Moves the files of a deleted topic's partitions out of the way: durable when this returns, and safe to repeat.
-    fn set_aside(&self, topic: TopicId, name: &TopicName, partitions: u32) -> Result<(), DiskError>;
+    fn set_aside(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError>;
 
-    /// Removes what [`Logs::set_aside`] moved away. May take long.
-    fn remove(&self, topic: TopicId, partitions: u32) -> Result<(), DiskError>;
+    /// Removes all that [`Logs::set_aside`] moved away, except files of live topics, and says which topics still have
+    /// files there: all others are seen gone, durably. May take long.
+    fn remove_set_aside(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError>;
 
     /// Directories under `topics/` that no topic in `known` owns. Data is deleted only by a command, so they are
     /// moved to `quarantine/` and reported.
@@ -44,111 +56,66 @@ pub trait Logs: Send + Sync {
 pub(crate) struct DiskLogs {
     disk: Arc<dyn Disk>,
     root: PathBuf,
+    begun: Arc<Begun>,
 }
 
 impl DiskLogs {
-    pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
-        Self { disk, root }
+    pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Result<Self, DiskError> {
+        let begun = Arc::new(Begun::open(disk.clone(), &root)?);
+        Ok(Self { disk, root, begun })
     }
 
     fn topic_dir(&self, name: &TopicName) -> PathBuf {
         self.root.join("topics").join(name.as_str())
     }
 
-    fn aside(&self, topic: TopicId, partition: u32) -> PathBuf {
-        self.root.join("deleted").join(format!("{topic}-{partition}"))
-    }
-
-    /// Whether a directory is this topic's. That of a later topic of the same name must stay.
-    fn belongs(&self, dir: &Path, topic: TopicId) -> Result<bool, DiskError> {
-        match DiskLog::owner(&*self.disk, dir) {
-            Ok(owner) => Ok(owner == Some(topic)),
-            // Something else in its place is not its directory, and must not keep a topic from being deleted.
-            Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::IsADirectory) => Ok(false),
-            Err(error) => Err(error),
-        }
+    fn partition_dir(&self, place: &PartitionPlace) -> PathBuf {
+        self.topic_dir(&place.name).join(place.partition.to_string())
     }
 }
 
 impl Logs for DiskLogs {
     fn open(&self, place: &PartitionPlace, options: LogOptions, now: Timestamp) -> Result<Box<dyn Log>, OpenError> {
-        let dir = self.topic_dir(&place.name).join(place.partition.to_string());
+        let dir = self.partition_dir(place);
+        let begun = self.begun.has(place.topic, place.partition);
+        if begun == Some(false) {
+            self.quarantine_strangers(place, &dir)?;
+        }
         let cut_dir = Some(self.root.join("cut"));
-        let place = LogPlace { dir, topic_id: place.topic, partition: place.partition, cut_dir };
-        let (log, report) = DiskLog::open(self.disk.clone(), place, options, now)?;
+        let log_place = LogPlace { dir: dir.clone(), topic_id: place.topic, partition: place.partition, cut_dir };
+        let (mut log, report) = DiskLog::open(self.disk.clone(), log_place, options, now)?;
         if !report.is_empty() {
             log_recovery(&report);
+        }
+        if log.has_files() {
+            self.begun.found(place.topic, place.partition, &place.name);
+        } else if begun == Some(true) {
+            return Err(OpenError::Lost { dir });
+        } else {
+            let (begun, place) = (self.begun.clone(), place.clone());
+            log.before_first_record(move || begun.begin(place.topic, place.partition, &place.name));
         }
         Ok(Box::new(log))
     }
 
+    fn opened(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError> {
+        self.begun.settle(live)
+    }
+
     fn losses(&self, place: &PartitionPlace) -> Result<Vec<AcceptedLoss>, RepairError> {
-        accepted_losses(&*self.disk, &self.topic_dir(&place.name).join(place.partition.to_string()))
+        accepted_losses(&*self.disk, &self.partition_dir(place))
     }
 
-    fn set_aside(&self, topic: TopicId, name: &TopicName, partitions: u32) -> Result<(), DiskError> {
-        let dir = self.topic_dir(name);
-        let deleted = self.root.join("deleted");
-        self.disk.create_dir_all(&deleted)?;
-        for partition in 0..partitions {
-            let from = dir.join(partition.to_string());
-            match self.belongs(&from, topic) {
-                Ok(true) => self.disk.rename(&from, &self.aside(topic, partition))?,
-                Ok(false) => continue,
-                Err(error) if error.is_not_found() => continue,
-                Err(error) => return Err(error),
-            }
-        }
-        // The new names first: a crash in between leaves a directory in two places or one, never in none.
-        self.disk.sync_dir(&deleted)?;
-        match self.disk.sync_dir(&dir) {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
+    fn set_aside(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
+        self.set_deleted_aside(deleted)
     }
 
-    fn remove(&self, topic: TopicId, partitions: u32) -> Result<(), DiskError> {
-        for partition in 0..partitions {
-            match self.disk.remove_dir_all(&self.aside(topic, partition)) {
-                Err(error) if !error.is_not_found() => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+    fn remove_set_aside(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
+        self.remove_deleted(is_live)
     }
 
     fn quarantine(&self, known: &BTreeSet<TopicName>) -> Result<Vec<PathBuf>, DiskError> {
-        let topics = self.root.join("topics");
-        let entries = match self.disk.list(&topics) {
-            Err(error) if error.is_not_found() => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut moved = Vec::new();
-        for entry in entries {
-            if known.iter().any(|name| name.as_str() == entry.name) || self.is_empty_dir(&topics.join(&entry.name)) {
-                continue;
-            }
-            let aside = self.root.join("quarantine");
-            self.disk.create_dir_all(&aside)?;
-            let to = self.free_name(&aside, &entry.name)?;
-            self.disk.rename(&topics.join(&entry.name), &to)?;
-            self.disk.sync_dir(&aside)?;
-            self.disk.sync_dir(&topics)?;
-            moved.push(to);
-        }
-        Ok(moved)
-    }
-}
-
-impl DiskLogs {
-    fn is_empty_dir(&self, dir: &Path) -> bool {
-        self.disk.list(dir).is_ok_and(|entries| entries.is_empty())
-    }
-
-    fn free_name(&self, dir: &Path, name: &str) -> Result<PathBuf, DiskError> {
-        let taken: BTreeSet<String> = self.disk.list(dir)?.into_iter().map(|entry| entry.name).collect();
-        let free = (0u32..).map(|n| format!("{name}-{n}")).find(|candidate| !taken.contains(candidate));
-        Ok(dir.join(free.unwrap_or_default()))
+        self.quarantine_topics(known)
     }
 }
 
@@ -183,12 +150,16 @@ impl Logs for MemLogs {
         Ok(Vec::new())
     }
 
-    fn set_aside(&self, _topic: TopicId, _name: &TopicName, _partitions: u32) -> Result<(), DiskError> {
+    fn opened(&self, _live: &BTreeSet<TopicId>) -> Result<(), DiskError> {
         Ok(())
     }
 
-    fn remove(&self, _topic: TopicId, _partitions: u32) -> Result<(), DiskError> {
+    fn set_aside(&self, _deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
         Ok(())
+    }
+
+    fn remove_set_aside(&self, _is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
+        Ok(BTreeSet::new())
     }
 
     fn quarantine(&self, _known: &BTreeSet<TopicName>) -> Result<Vec<PathBuf>, DiskError> {

@@ -4,7 +4,7 @@ mod support {
     pub mod raw;
 }
 
-use grower_broker::{Broker, BrokerConfig, Logs, MemLogs, PartitionPlace};
+use grower_broker::{Broker, BrokerConfig, DeletedLogs, IsLive, Logs, MemLogs, PartitionPlace};
 use grower_protocol::ids::{Timestamp, TopicId, TopicName};
 use grower_protocol::message::*;
 use grower_storage::disk::{Call, DiskError, Fault, FaultDisk, Faults, MemDisk};
@@ -388,12 +388,16 @@ impl Logs for StuckLogs {
         MemLogs.losses(place)
     }
 
-    fn set_aside(&self, topic: TopicId, name: &TopicName, partitions: u32) -> Result<(), DiskError> {
-        MemLogs.set_aside(topic, name, partitions)
+    fn opened(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError> {
+        MemLogs.opened(live)
     }
 
-    fn remove(&self, topic: TopicId, partitions: u32) -> Result<(), DiskError> {
-        MemLogs.remove(topic, partitions)
+    fn set_aside(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
+        MemLogs.set_aside(deleted)
+    }
+
+    fn remove_set_aside(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
+        MemLogs.remove_set_aside(is_live)
     }
 
     fn quarantine(&self, known: &BTreeSet<TopicName>) -> Result<Vec<PathBuf>, DiskError> {

@@ -74,12 +74,14 @@ impl Api {
     }
 
     pub(super) async fn delete_topic(&self, name: TopicName) -> Answered {
-        let applied = self.topics.change(|image| Ok(image.delete_topic(&name)?)).await?;
-        if let Applied::TopicDeleted(topic) = applied {
-            self.groups.forget_topic(topic.id).await;
+        let known = self.topics.image().topic(&name).map(|topic| topic.id);
+        let deleted = self.topics.change(|image| Ok(image.delete_topic(&name)?)).await;
+        // Also if its files could not be moved yet: the topic is gone.
+        if let Some(topic) = known.filter(|topic| self.topics.image().topic_by_id(*topic).is_none()) {
+            self.groups.forget_topic(topic).await;
+            self.topics.look_at_retention(); // Its files go now, not in half a minute.
         }
-        self.topics.look_at_retention(); // Its files go now, not in half a minute.
-        Ok(Response::Done)
+        deleted.map(|_| Response::Done)
     }
 
     pub(super) async fn grow_topic(&self, name: TopicName, partitions: u32) -> Answered {

@@ -10,7 +10,7 @@
 //!    to a second producer.
 
 use super::cut::Cut;
-use super::stopped::{check_apart, directory_exists, hold_stopped, identity, never_written};
+use super::stopped::{check_apart, directory_exists, hold_node_files, hold_stopped, identity};
 use super::{BackedUp, BackupError};
 use crate::clock::BrokerClock;
 use crate::metadata::{self, MetadataStore, Topic};
@@ -41,8 +41,8 @@ impl Running<'_> {
         let identity = identity(self.disk, self.data_dir)?;
         let mut cut = Cut::begin(self.disk, dir, full)?.with_room_beside(self.data_dir)?;
         let began = self.clock.wall();
-        cut.hold(self.data_dir, "", &[never_written(metadata::META)])?;
         self.topics.stand_still(|image, store| {
+            hold_node_files(&mut cut, self.disk, self.data_dir)?;
             let (groups, others): (Vec<_>, Vec<_>) = image.topics().partition(|topic| topic.name.is_internal());
             for topic in groups.into_iter().chain(others) {
                 self.hold_topic(&mut cut, topic, go_on)?;

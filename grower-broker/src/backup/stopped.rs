@@ -2,6 +2,7 @@
 
 use super::cut::Cut;
 use super::{BackedUp, BackupError};
+use crate::logs::begun;
 use crate::metadata::{self, Identity, IdentityError};
 use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{Disk, DiskError};
@@ -26,7 +27,7 @@ pub(crate) fn backup(
         _ => error.into(),
     })?;
     let mut cut = Cut::begin(disk, dir, full)?;
-    cut.hold(data_dir, "", &[never_written(metadata::META)])?;
+    hold_node_files(&mut cut, disk, data_dir)?;
     let snapshot = exists(disk, &metadata::snapshot_path(data_dir))?.then(|| never_written(metadata::SNAPSHOT));
     hold_stopped(&mut cut, disk, data_dir, metadata::DIR, snapshot)?;
     for topic in directories(disk, &data_dir.join("topics"))? {
@@ -77,6 +78,16 @@ pub(super) fn hold_stopped(
     pieces.extend(more);
     cut.prepare(dir)?;
     Ok(cut.hold(data_dir, dir, &pieces)?)
+}
+
+/// Holds what says whose the directory is, and which partitions have had records. That comes before all partitions, so
+/// the backup has the files of every partition that it names.
+pub(super) fn hold_node_files(cut: &mut Cut<'_>, disk: &dyn Disk, data_dir: &Path) -> Result<(), BackupError> {
+    cut.hold(data_dir, "", &[never_written(metadata::META)])?;
+    if exists(disk, &data_dir.join(begun::FILE))? {
+        cut.hold(data_dir, "", &[Piece { name: begun::FILE.to_owned(), copy: Some(u64::MAX) }])?;
+    }
+    Ok(())
 }
 
 /// A small file that is only ever replaced.

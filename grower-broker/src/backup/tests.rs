@@ -34,7 +34,7 @@ fn shared(disk: &MemDisk) -> Arc<dyn Disk> {
 }
 
 fn open_log(disk: &MemDisk, dir: &str) -> Box<dyn Log> {
-    let logs = DiskLogs::new(shared(disk), dir.into());
+    let logs = DiskLogs::new(shared(disk), dir.into()).unwrap();
     logs.open(&place(), LogOptions::tiny(), Timestamp::default()).unwrap()
 }
 

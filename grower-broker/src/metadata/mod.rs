@@ -17,7 +17,7 @@ mod refusal;
 mod snapshot;
 mod store;
 mod uuid;
-mod whole_file;
+pub(crate) mod whole_file;
 
 pub use admission::Limits;
 pub use apply::Applied;

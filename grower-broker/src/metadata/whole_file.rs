@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Gives `path`, whose directory exists, this content. Durable when it returns. After an error it has its old content and
 /// this may be tried again, unless a sync failed.
-pub(super) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), DiskError> {
+pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), DiskError> {
     let temporary = temporary(path);
     match disk.remove_file(&temporary) {
         Err(error) if !error.is_not_found() => return Err(error),
@@ -21,7 +21,7 @@ pub(super) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<()
 const BYTES_MAX: usize = 256 << 20;
 
 /// The content of a file; none if there is no such file.
-pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     match disk.map(path) {
         Ok(content) => {
             let content = content.as_ref();

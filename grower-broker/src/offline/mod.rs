@@ -12,6 +12,7 @@ pub use grower_storage::disk::{DiskError, FileSystem, Trust};
 pub use grower_storage::repair::AcceptedLoss;
 pub use grower_storage::verify::{Dumped, Finding};
 
+use crate::logs::begun::{self, LostPartition};
 use crate::metadata;
 use grower_storage::disk::{Disk, FileDisk};
 use std::fs::{File, TryLockError};
@@ -75,7 +76,12 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, Ver
         return Err(VerifyError::NotADataDirectory { dir: dir.to_owned() });
     }
     let mut verified = Verified { findings: metadata::check_files(&disk, dir)?, ..Verified::default() };
+    let lost = begun::lost_partitions(&disk, dir)?;
+    verified.findings.extend(lost.iter().map(lost_finding));
     for partition in partitions(&disk, dir)? {
+        if lost.iter().any(|lost| lost.dir == partition) {
+            continue;
+        }
         let before = verified.bytes;
         let found = grower_storage::verify::verify(&disk, &partition, |bytes| progress(before + bytes))?;
         verified.findings.extend(found.findings);
@@ -85,6 +91,11 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, Ver
         verified.accepted.extend(found.accepted.into_iter().map(|loss| (partition.clone(), loss)));
     }
     Ok(verified)
+}
+
+fn lost_finding(lost: &LostPartition) -> Finding {
+    let what = format!("all records of {}/{} are lost: its files are gone", lost.name, lost.partition);
+    Finding { path: lost.dir.clone(), bytes: None, offsets: None, what }
 }
 
 fn disk_of(path: &Path) -> FileDisk {

@@ -6,6 +6,8 @@
 pub use grower_storage::repair::{Acceptance, AcceptedLoss, DamagedRange, RangeError};
 
 use super::{Verified, VerifyError, partitions, verify};
+use crate::logs::begun::{self, LostPartition};
+use crate::metadata::whole_file;
 use grower_protocol::ids::{Offset, TopicName};
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
 use grower_storage::repair;
@@ -30,6 +32,19 @@ impl fmt::Display for PartitionName {
     }
 }
 
+impl std::str::FromStr for PartitionName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (topic, partition) = text.split_once('/')?;
+            let topic = TopicName::new(topic).ok()?.to_string();
+            Some(Self { topic, partition: partition.parse().ok()? })
+        };
+        read().ok_or_else(|| "write it as TOPIC/PARTITION, as in events/0".to_owned())
+    }
+}
+
 impl PartitionName {
     /// The partition whose directory holds `file`, in the data directory `dir`; none if it is no partition's.
     pub fn of(dir: &Path, file: &Path) -> Option<Self> {
@@ -37,6 +52,10 @@ impl PartitionName {
         let topic = parts.next()?.as_os_str().to_str()?.to_owned();
         let partition = parts.next()?.as_os_str().to_str()?.parse().ok()?;
         Some(Self { topic, partition })
+    }
+
+    fn of_lost(lost: &LostPartition) -> Self {
+        Self { topic: lost.name.to_string(), partition: lost.partition.value() }
     }
 
     fn dir(&self, dir: &Path) -> PathBuf {
@@ -92,6 +111,12 @@ pub enum RepairError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// There is nothing to give up as a whole.
+    #[error("{partition} has not lost its files, or never had records; nothing was changed")]
+    NotLost {
+        /// As asked.
+        partition: PartitionName,
+    },
     /// A partition cannot be repaired in this way. Those before it in the list may have been.
     #[error("{partition}: {source}")]
     Partition {
@@ -114,6 +139,8 @@ pub fn this_user() -> String {
 pub struct Survey {
     /// Records that can be given up, and how to say so.
     pub lost: Vec<(LossRange, DamagedRange)>,
+    /// Partitions that have had records and lost all their files.
+    pub lost_partitions: Vec<PartitionName>,
     /// What costs no record: indexes can be made anew, and a start of the broker does the rest.
     pub costs_nothing: Vec<super::Finding>,
     /// Damage to the metadata or the identity of the directory: only a backup helps.
@@ -123,8 +150,9 @@ pub struct Survey {
 /// Looks at everything, and changes nothing.
 pub fn survey(dir: &Path, progress: impl FnMut(u64)) -> Result<Survey, RepairError> {
     let Verified { findings, .. } = verify(dir, progress)?;
-    let mut survey = Survey::default();
-    for finding in findings {
+    let lost = begun::lost_partitions(&FileDisk::read_only(dir), dir)?;
+    let mut survey = Survey { lost_partitions: lost.iter().map(PartitionName::of_lost).collect(), ..Survey::default() };
+    for finding in findings.into_iter().filter(|finding| lost.iter().all(|lost| lost.dir != finding.path)) {
         match (PartitionName::of(dir, &finding.path), repair::lost_records(std::slice::from_ref(&finding)).pop()) {
             (Some(partition), Some(damaged)) => {
                 survey.lost.push((LossRange { partition, offsets: damaged.offsets.clone() }, damaged));
@@ -183,6 +211,36 @@ impl Repair {
             all.extend(lost.into_iter().map(|lost| (partition.clone(), lost)));
         }
         Ok(all)
+    }
+
+    /// Gives up partitions that lost all their files: they begin empty, at offset 0. Says which files record that.
+    /// If one of them is not lost, none is given up.
+    pub fn accept_lost_partitions(
+        &self,
+        partitions: &[PartitionName],
+        acceptance: &Acceptance,
+    ) -> Result<Vec<PathBuf>, RepairError> {
+        let lost = begun::lost_partitions(&self.disk, &self.dir)?;
+        let find = |partition: &PartitionName| {
+            let found = lost.iter().find(|lost| PartitionName::of_lost(lost) == *partition);
+            found.cloned().ok_or_else(|| RepairError::NotLost { partition: partition.clone() })
+        };
+        let given_up: Vec<LostPartition> = partitions.iter().map(find).collect::<Result<_, _>>()?;
+        let recorded = given_up.iter().map(|lost| self.record_loss(lost, acceptance)).collect::<Result<_, _>>()?;
+        begun::give_up(&self.disk, &self.dir, &given_up)?;
+        Ok(recorded)
+    }
+
+    /// The audit record: durable before the partition is given up.
+    fn record_loss(&self, lost: &LostPartition, acceptance: &Acceptance) -> Result<PathBuf, RepairError> {
+        let cut = self.dir.join("cut");
+        self.disk.create_dir_all(&cut)?;
+        let path = cut.join(format!("{}-{}.lost-partition", lost.topic, lost.partition));
+        let Acceptance { by, at } = acceptance;
+        let (name, at) = (PartitionName::of_lost(lost), at.as_millis());
+        let text = format!("partition = \"{name}\"\ntopic_id = \"{}\"\nat_ms = {at}\nby = {by:?}\n", lost.topic);
+        whole_file::replace(&self.disk, &path, text.as_bytes()).map_err(DiskError::from)?;
+        Ok(path)
     }
 
     /// Makes damaged and missing indexes of sound segments anew, and says which.

@@ -1,12 +1,13 @@
 //! The topics that this broker serves: metadata made real.
 //!
-//! A change is first a command that is durable in the metadata, then an effect here; the image is the truth, and a
-//! start repeats whatever a crash left undone (opening, setting aside, removing).
+//! A change is first a command that is durable in the metadata, then an effect here. The image is the truth: an effect
+//! that failed is repeated until disk and served topics agree with it (`reconcile`).
 
 mod configure;
 mod open;
 mod policy;
 mod producers;
+mod reconcile;
 mod retention;
 mod served;
 mod trim;
@@ -14,7 +15,7 @@ mod trim;
 pub use policy::IndexKind;
 
 use crate::clock::BrokerClock;
-use crate::logs::{Logs, PartitionPlace};
+use crate::logs::{DeletedLogs, Logs, PartitionPlace};
 use crate::memory::Memory;
 use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topic};
 use crate::partition::Partition;
@@ -106,15 +107,18 @@ impl Topics {
 
     /// Has the image decide on a command, makes it durable, and carries it out.
     pub(crate) async fn change(
-        &self,
+        self: &Arc<Self>,
         decide: impl FnOnce(&Image) -> Result<Command, Failure>,
     ) -> Result<Applied, Failure> {
         let _in_order = self.changing.lock().await;
         let command = decide(&self.image())?;
         let applied = self.metadata.propose(command).await?;
-        self.perform(&applied).await?;
+        let performed = self.perform(applied.clone()).await;
         self.changed.notify_waiters();
-        Ok(applied)
+        if performed.is_err() {
+            self.look_at_retention(); // Which repeats it.
+        }
+        performed.map(|()| applied)
     }
 
     /// Lets topics neither come, go nor change until `work` has returned. Blocks.
@@ -138,18 +142,32 @@ impl Topics {
         self.compaction.notified().await;
     }
 
-    async fn perform(&self, applied: &Applied) -> Result<(), Failure> {
-        match applied {
-            Applied::TopicCreated(topic) | Applied::TopicGrown { topic, .. } => self.serve(topic).map_err(|error| {
-                Failure::new(
-                    ErrorCode::StorageFailed,
-                    format_args!("{} exists, but cannot be opened: {error}", topic.name),
-                )
-            }),
-            Applied::TopicAltered(topic) => self.configure(topic).await,
-            Applied::TopicDeleted(topic) => self.stop_serving(topic),
-            Applied::Done | Applied::ProducerIds(_) | Applied::TopicTrimmed => Ok(()),
+    /// Carries a command out. What touches files runs on a thread that may wait for the disk.
+    async fn perform(self: &Arc<Self>, applied: Applied) -> Result<(), Failure> {
+        if let Applied::TopicAltered(topic) = &applied {
+            return self.configure(topic).await;
         }
+        let topics = self.clone();
+        let performed = tokio::task::spawn_blocking(move || match &applied {
+            Applied::TopicCreated(topic) | Applied::TopicGrown { topic, .. } => topics.serve_now(topic),
+            Applied::TopicDeleted(topic) => topics.stop_serving(topic),
+            Applied::TopicAltered(_) => Ok(()),
+            Applied::Done | Applied::ProducerIds(_) | Applied::TopicTrimmed => Ok(()),
+        });
+        performed.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?
+    }
+
+    /// Serves a topic that was just created or grown, once the files of a deleted topic of its name are out of the way.
+    fn serve_now(&self, topic: &Topic) -> Result<(), Failure> {
+        let failed = |error: &dyn std::fmt::Display| {
+            let told =
+                format_args!("{} exists, but cannot be opened yet: {error}; it is tried again by itself", topic.name);
+            Failure::new(ErrorCode::StorageFailed, told)
+        };
+        if let (_, Some(error)) = self.set_aside_all(Some(&topic.name)) {
+            return Err(failed(&error));
+        }
+        self.serve(topic).map_err(|error| failed(&error))
     }
 
     /// Opens the partitions of a topic that are not open yet. Those never written to need no disk.
@@ -171,17 +189,30 @@ impl Topics {
 
     /// The command is durable: from here on the topic is gone, whatever happens to its files.
     fn stop_serving(&self, topic: &Topic) -> Result<(), Failure> {
-        let partitions = self.of(topic.id);
+        self.close(topic.id);
+        let aside = self.logs.set_aside(&DeletedLogs {
+            topic: topic.id,
+            name: &topic.name,
+            partitions: topic.partition_count(),
+            name_is_free: self.image().topic(&topic.name).is_none(),
+        });
+        aside.map_err(|error| {
+            let told =
+                format_args!("{} is deleted, its files are not yet: {error}; it is tried again by itself", topic.name);
+            Failure::new(ErrorCode::StorageFailed, told)
+        })
+    }
+
+    fn close(&self, topic: TopicId) {
+        let partitions = self.of(topic);
         self.served.rcu(|map| {
             let mut map = HashMap::clone(map);
-            map.remove(&topic.id);
+            map.remove(&topic);
             map
         });
         for partition in &partitions {
             partition.delete();
         }
-        let aside = self.logs.set_aside(topic.id, &topic.name, topic.partition_count());
-        aside.map_err(|error| Failure::new(ErrorCode::StorageFailed, error))
     }
 
     /// What somebody gave up of a partition. Reads the disk.

@@ -1,9 +1,9 @@
-//! A start: every partition that the metadata knows is opened and recovered, and deletions are finished.
+//! A start: files of deleted topics make way, and every partition that the metadata knows is opened and recovered.
 
 use super::served::concerns_one;
 use super::{Place, Served, Topics};
 use crate::memory::StateKind;
-use crate::metadata::{Command, ProposeError, Topic, begin_above};
+use crate::metadata::{ProposeError, Topic, begin_above};
 use crate::partition::Partition;
 use grower_protocol::ids::{LeaderEpoch, PartitionId, TopicId};
 use grower_storage::log::{Log, OpenError};
@@ -46,15 +46,22 @@ impl Topics {
 
     fn open_logs(&self) -> Result<OpenedLogs, StartError> {
         let image = self.image();
-        let names: BTreeSet<_> = image.topics().map(|topic| topic.name.clone()).collect();
-        for (id, deleted) in image.deleted() {
-            self.logs.set_aside(id, &deleted.name, deleted.partitions)?;
-        }
-        for dir in self.logs.quarantine(&names)? {
+        let in_the_way = self.names_in_the_way();
+        let known = image.topics().map(|topic| topic.name.clone()).chain(in_the_way.iter().cloned()).collect();
+        for dir in self.logs.quarantine(&known)? {
             tracing::warn!(dir = %dir.display(), "a directory that no topic owns was moved aside; nothing of it was deleted");
         }
-        let topics: Vec<Arc<Topic>> = image.topics().cloned().collect();
-        Ok(self.open_parallel(&topics)?)
+        // A topic whose name has files of a deleted one is opened when those are gone (`reconcile`).
+        let topics: Vec<Arc<Topic>> =
+            image.topics().filter(|topic| !in_the_way.contains(&topic.name)).cloned().collect();
+        let logs = self.open_parallel(&topics)?;
+        match self.logs.opened(&image.topics().map(|topic| topic.id).collect()) {
+            Err(error) if error.is_full() => {
+                tracing::warn!(%error, "which partitions have had records could not be written down yet");
+            }
+            done => done?,
+        }
+        Ok(logs)
     }
 
     fn open_parallel(&self, topics: &[Arc<Topic>]) -> Result<OpenedLogs, OpenError> {
@@ -113,7 +120,8 @@ impl Topics {
 
     fn lead_all(&self, mut logs: OpenedLogs) {
         let image = self.image();
-        let served = image.topics().map(|topic| {
+        let opened: BTreeSet<TopicId> = logs.keys().map(|(topic, _)| *topic).collect();
+        let served = image.topics().filter(|topic| opened.contains(&topic.id)).map(|topic| {
             let logs = topic.numbered().filter_map(|(number, p)| Some((number, p, logs.remove(&(topic.id, number))?)));
             let partitions = logs.map(|(number, p, log)| self.lead(topic, number, p.leader_epoch, log)).collect();
             (topic.id, Arc::new(Served { name: topic.name.clone(), partitions }))
@@ -139,31 +147,6 @@ impl Topics {
         let whose = (topic.id, topic.name.clone(), number);
         let producers = self.memory.remember(StateKind::Producers);
         Place::Open(Arc::new(Partition::lead(whose, log, epoch, topic.config.clone(), producers)))
-    }
-
-    /// Removes the files of deleted topics, then lets the metadata forget them. Repeated until it works.
-    pub(crate) async fn remove_deleted(&self) {
-        let deleted: Vec<_> = self.image().deleted().map(|(id, topic)| (id, topic.partitions)).collect();
-        if deleted.is_empty() {
-            return;
-        }
-        let logs = self.logs.clone();
-        let removed = tokio::task::spawn_blocking(move || {
-            let gone = deleted.into_iter().filter(|(id, partitions)| match logs.remove(*id, *partitions) {
-                Ok(()) => true,
-                Err(error) => {
-                    tracing::warn!(%error, topic = %id, "cannot remove the files of a deleted topic yet");
-                    false
-                }
-            });
-            gone.map(|(id, _)| id).collect::<Vec<_>>()
-        });
-        let ids = removed.await.unwrap_or_default();
-        if !ids.is_empty()
-            && let Err(error) = self.propose(Command::ForgetDeleted { ids }).await
-        {
-            tracing::warn!(%error, "deleted topics are not forgotten yet");
-        }
     }
 }
 

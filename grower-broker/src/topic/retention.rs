@@ -25,7 +25,7 @@ impl Topics {
             if looked.await.is_err() {
                 tracing::error!("looking at retention failed; it is tried again");
             }
-            self.remove_deleted().await;
+            self.reconcile().await;
             let _ = self.finish_trims().await; // It warned, and is repeated.
             self.finish_configs().await;
         }

@@ -55,7 +55,7 @@ impl Served {
 /// descriptors) would soon be wrong with the others too, and a broker that cannot work does not start.
 pub(super) fn concerns_one(error: &OpenError) -> bool {
     match error {
-        OpenError::Foreign { .. } | OpenError::Newer { .. } => true,
+        OpenError::Foreign { .. } | OpenError::Newer { .. } | OpenError::Lost { .. } => true,
         OpenError::Failed { .. } => false,
         OpenError::Disk(error) => {
             matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::PermissionDenied)

@@ -147,6 +147,12 @@ pub enum OpenError {
         /// The newest one known here.
         known: u16,
     },
+    /// It has had records, and none of its files is there.
+    #[error("its files are gone from {dir}: is a disk not mounted, does a link lead nowhere? Bring them back and restart, or give all its records up with `grower-cli log repair`", dir = dir.display())]
+    Lost {
+        /// The partition's directory.
+        dir: PathBuf,
+    },
     /// A sync failed while recovering.
     #[error("recovery could not be made durable: {why}")]
     Failed {

@@ -28,7 +28,7 @@ mod reader;
 pub(crate) mod rules;
 mod slice;
 
-pub use disk_log::{DiskLog, LogPlace};
+pub use disk_log::{DiskLog, LogPlace, Owner};
 pub use errors::{AppendError, ChangeError, LogFailed, OpenError, ReadError};
 pub use mem::MemLog;
 pub use options::{IndexFactory, LogOptions, RetentionLimits};

@@ -42,7 +42,7 @@ impl World {
         let uuid = Uuid::from_random([1; 16]);
         let register = Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() };
         metadata.propose(register).await.unwrap();
-        let logs = Arc::new(DiskLogs::new(disk.clone(), "/data".into()));
+        let logs = Arc::new(DiskLogs::new(disk.clone(), "/data".into()).unwrap());
         let topics =
             Arc::new(Topics::new(Arc::new(metadata), logs, clock.clone(), IndexKind::default(), memory.clone()));
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));

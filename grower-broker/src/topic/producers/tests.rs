@@ -16,7 +16,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Two partitions, a budget and the time of day.
 struct World {
-    topics: Topics,
+    topics: Arc<Topics>,
     memory: Memory,
     calendar: Arc<Calendar>,
     clock: Arc<BrokerClock>,
@@ -31,7 +31,7 @@ impl World {
         metadata.propose(Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() }).await.unwrap();
         let (logs, metadata) = (Arc::new(MemLogs), Arc::new(metadata));
         let clock = BrokerClock::new(calendar.clone());
-        let topics = Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory.clone());
+        let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory.clone()));
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(2), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();

@@ -105,6 +105,7 @@ impl DiskLog {
         self.roll_begun = true;
         let next = self.create_segment()?;
         self.sync_dir()?;
+        self.note_beginning()?;
         self.roll_begun = false;
         let segment = next.segment.clone();
         self.durable = DurableEnd { end: segment.base, segment: segment.base, position: 0 };
@@ -113,6 +114,13 @@ impl DiskLog {
             old.segment.file.release(&self.disk);
         }
         self.view.push(segment);
+        Ok(())
+    }
+
+    fn note_beginning(&mut self) -> Result<(), ChangeError> {
+        let Some(begin) = &mut self.begin else { return Ok(()) };
+        begin().map_err(|error| self.judge(error))?;
+        self.begin = None;
         Ok(())
     }
 

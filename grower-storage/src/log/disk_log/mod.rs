@@ -43,6 +43,17 @@ pub struct LogPlace {
     pub cut_dir: Option<PathBuf>,
 }
 
+/// Whose files a partition's directory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A partition of this topic.
+    Topic(TopicId),
+    /// Its identity is missing, damaged or of a later version. The records may be of any topic that had the name.
+    Unknown,
+    /// There is no such directory.
+    Absent,
+}
+
 /// A log in files, on any [`Disk`].
 pub struct DiskLog {
     disk: Arc<dyn Disk>,
@@ -69,10 +80,21 @@ pub struct DiskLog {
     roll_begun: bool,
     /// A compaction that was published and is not finished: names are still to be changed.
     replacing: Option<(Replacing, Arc<Segment>)>,
+    /// Called once the first segment is there, before anything is written to it.
+    begin: Option<Begin>,
     failed: Option<LogFailed>,
 }
 
+/// What is to be done before a log takes its first record.
+type Begin = Box<dyn FnMut() -> Result<(), DiskError> + Send>;
+
 impl DiskLog {
+    /// Has `begin` called before the first record is written, when its segment is durably there: what it notes, no crash
+    /// makes true of a log without files. After an error the append is refused, and the next one calls it again.
+    pub fn before_first_record(&mut self, begin: impl FnMut() -> Result<(), DiskError> + Send + 'static) {
+        self.begin = Some(Box::new(begin));
+    }
+
     fn alive(&self) -> Result<(), LogFailed> {
         self.failed.clone().map_or(Ok(()), Err)
     }
@@ -125,6 +147,11 @@ impl DiskLog {
     /// Replaces one of the small files.
     fn store<T: Kept>(&mut self, content: &T) -> Result<(), ChangeError> {
         kept::store(&*self.disk, &self.dir, content).map_err(|error| self.judge(error))
+    }
+
+    /// Whether it has had records: they, or traces of them, are on disk.
+    pub fn has_files(&self) -> bool {
+        self.exists() || Offset::ZERO < self.span().end
     }
 
     /// Whether anything of this partition is on disk.

@@ -2,13 +2,13 @@
 
 use super::snapshots::SnapshotFiles;
 use super::view::View;
-use super::{DiskLog, LogPlace};
+use super::{DiskLog, LogPlace, Owner};
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, DurableEnd, Identity, KeptError};
 use crate::log::{ChangeError, LogFailed, LogOptions, OpenError};
 use crate::recovery::{self, Context, Recovered, RecoveryReport};
-use grower_protocol::ids::{Offset, Timestamp, TopicId};
+use grower_protocol::ids::{Offset, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,6 +51,7 @@ impl DiskLog {
             unsynced_names: false,
             roll_begun: false,
             replacing: None,
+            begin: None,
             failed: None,
         };
         if let Some(recovered) = recovered {
@@ -59,12 +60,17 @@ impl DiskLog {
         Ok((log, report))
     }
 
-    /// Whose log a directory holds, as far as it says so.
-    pub fn owner(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>, DiskError> {
+    /// Whose log a directory holds.
+    pub fn owner(disk: &dyn Disk, dir: &Path) -> Result<Owner, DiskError> {
         match kept::load::<Identity>(disk, dir) {
-            Ok(identity) => Ok(Some(identity.topic_id)),
+            Ok(identity) => Ok(Owner::Topic(identity.topic_id)),
             Err(KeptError::Disk(error)) => Err(error),
-            Err(_) => Ok(None),
+            Err(KeptError::Damaged { .. } | KeptError::Newer { .. }) => Ok(Owner::Unknown),
+            Err(KeptError::Missing(_)) => match disk.list(dir) {
+                Ok(_) => Ok(Owner::Unknown),
+                Err(error) if error.is_not_found() => Ok(Owner::Absent),
+                Err(error) => Err(error),
+            },
         }
     }
 

@@ -1,0 +1,246 @@
+//! Which partitions of a data directory have had records: `<data-dir>/begun`.
+//!
+//! A partition without files is a new one, or one whose files were lost. This file tells them apart, so a lost partition
+//! is not served as an empty one. It belongs to the node, not to the metadata, and has one line for each partition:
+//!
+//! ```text
+//! + 6d2f8a9c-1b7e-4c55-9f0e-3a1d2b4c5e6f 0 events a1b2c3d4
+//! - 6d2f8a9c-1b7e-4c55-9f0e-3a1d2b4c5e6f b2c3d4e5
+//! ```
+//!
+//! `+` says that a partition has had records: durable before the first of them is written, and after the segment that
+//! takes it, so a crash in between leaves files without a line and never a line without files. `-` says that a topic was
+//! deleted. Each line ends with a crc32 of what stands before it; a damaged line is no line, and the next start, which
+//! finds the partition's files, writes it again.
+
+use crate::metadata::{Uuid, whole_file};
+use grower_protocol::ids::{PartitionId, TopicId, TopicName};
+use grower_storage::disk::{Disk, DiskError, SharedFile};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The file, below the data directory.
+pub(crate) const FILE: &str = "begun";
+/// Far more than 100,000 partitions need.
+const BYTES_MAX: u64 = 256 << 20;
+/// The file is written again as a whole when it is longer than this and than four times what it needs.
+const REWRITE_BYTES: u64 = 1 << 20;
+/// About what one line takes.
+const LINE_BYTES: u64 = 100;
+
+/// Partitions that have had records, and the name that the topic had.
+pub(crate) type BegunPartitions = BTreeMap<(TopicId, PartitionId), TopicName>;
+
+/// The file of a data directory in use.
+pub(crate) struct Begun {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    state: Mutex<State>,
+    /// How far which file is durable. Held while syncing: the next holder finds that one sync was enough for several.
+    synced: Mutex<FileEnd>,
+}
+
+/// A length of the file: of a later file first, since the file is replaced as a whole now and then.
+type FileEnd = (u64, u64);
+
+struct State {
+    partitions: BegunPartitions,
+    /// Whether this directory had the file: without it nothing can be said of a partition that has no files.
+    known: bool,
+    /// The file and its length; none before it is first written, and after a write of the whole file failed.
+    file: Option<(SharedFile, u64)>,
+    /// How often the file was replaced.
+    replaced: u64,
+    /// The file does not say what `partitions` says.
+    stale: bool,
+}
+
+impl Begun {
+    /// Reads the file of a data directory.
+    pub(crate) fn open(disk: Arc<dyn Disk>, data_dir: &Path) -> Result<Self, DiskError> {
+        let found = read(&*disk, data_dir)?;
+        let known = found.is_some();
+        let state = State { partitions: found.unwrap_or_default(), known, file: None, replaced: 0, stale: true };
+        Ok(Self { disk, path: data_dir.join(FILE), state: Mutex::new(state), synced: Mutex::default() })
+    }
+
+    /// Whether a partition has had records; none where the directory was written by a version that did not note it.
+    pub(crate) fn has(&self, topic: TopicId, partition: PartitionId) -> Option<bool> {
+        let state = self.state.lock();
+        state.known.then(|| state.partitions.contains_key(&(topic, partition)))
+    }
+
+    /// Notes a partition whose files are there; durable with the next write of the whole file.
+    pub(crate) fn found(&self, topic: TopicId, partition: PartitionId, name: &TopicName) {
+        let mut state = self.state.lock();
+        state.stale |= state.partitions.insert((topic, partition), name.clone()).is_none();
+    }
+
+    /// Forgets all topics but these, and writes the file if it says anything else.
+    pub(crate) fn settle(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError> {
+        let mut state = self.state.lock();
+        let before = state.partitions.len();
+        state.partitions.retain(|(topic, _), _| live.contains(topic));
+        state.known = true;
+        if state.stale || state.partitions.len() < before || state.file.is_none() {
+            self.write_whole(&mut state)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a partition takes its first record; durable when this returns.
+    pub(crate) fn begin(&self, topic: TopicId, partition: PartitionId, name: &TopicName) -> Result<(), DiskError> {
+        let line = line(&format!("+ {topic} {partition} {name}"));
+        self.append(&line, |partitions| drop(partitions.insert((topic, partition), name.clone())))
+    }
+
+    /// Forgets the partitions of a deleted topic.
+    pub(crate) fn forget(&self, topic: TopicId) -> Result<(), DiskError> {
+        if !self.state.lock().partitions.keys().any(|(of, _)| *of == topic) {
+            return Ok(());
+        }
+        self.append(&line(&format!("- {topic}")), |partitions| partitions.retain(|(of, _), _| *of != topic))
+    }
+
+    fn append(&self, line: &str, change: impl FnOnce(&mut BegunPartitions)) -> Result<(), DiskError> {
+        let mut state = self.state.lock();
+        let needed = REWRITE_BYTES.max(4 * LINE_BYTES * state.partitions.len() as u64);
+        let file = state.file.clone().filter(|(_, end)| !state.stale && *end < needed);
+        let Some((file, end)) = file else {
+            change(&mut state.partitions);
+            state.stale = true;
+            return self.write_whole(&mut state);
+        };
+        file.write_all_at(line.as_bytes(), end)?;
+        let end = end + line.len() as u64;
+        state.file = Some((file.clone(), end));
+        change(&mut state.partitions);
+        let written = (state.replaced, end);
+        drop(state);
+        self.sync(written)
+    }
+
+    /// One sync answers all who wrote before it. A file that replaced the one that was written to holds the line, too.
+    fn sync(&self, written: FileEnd) -> Result<(), DiskError> {
+        let mut synced = self.synced.lock();
+        if written <= *synced {
+            return Ok(());
+        }
+        let (file, upto) = {
+            let state = self.state.lock();
+            let Some((file, end)) = state.file.clone() else { return Ok(()) }; // Replaced, and a failure told the replacer.
+            (file, (state.replaced, end))
+        };
+        self.disk.sync_many(&[file])?;
+        *synced = upto;
+        Ok(())
+    }
+
+    fn write_whole(&self, state: &mut State) -> Result<(), DiskError> {
+        let text = text_of(&state.partitions);
+        state.file = None;
+        whole_file::replace(&*self.disk, &self.path, text.as_bytes())?;
+        state.file = Some((self.disk.open(&self.path)?, text.len() as u64));
+        state.replaced += 1;
+        state.stale = false;
+        Ok(())
+    }
+}
+
+/// Which partitions of a data directory have had records, for those who only look at it; none if it does not say.
+pub(crate) fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Option<BegunPartitions>, DiskError> {
+    let file = match disk.open(&data_dir.join(FILE)) {
+        Ok(file) => file,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let length = usize::try_from(file.len()?.min(BYTES_MAX)).unwrap_or(0);
+    let mut bytes = vec![0; length];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(Some(parse(&String::from_utf8_lossy(&bytes))))
+}
+
+/// A partition that has had records and has no files.
+#[derive(Clone, Debug)]
+pub(crate) struct LostPartition {
+    pub(crate) topic: TopicId,
+    pub(crate) partition: PartitionId,
+    pub(crate) name: TopicName,
+    /// Where its files should be.
+    pub(crate) dir: PathBuf,
+}
+
+/// Which partitions of a data directory have lost all their files.
+pub(crate) fn lost_partitions(disk: &dyn Disk, data_dir: &Path) -> Result<Vec<LostPartition>, DiskError> {
+    let mut lost = Vec::new();
+    for ((topic, partition), name) in read(disk, data_dir)?.unwrap_or_default() {
+        let dir = data_dir.join("topics").join(name.as_str()).join(partition.to_string());
+        let names: BTreeSet<String> = match disk.list(&dir) {
+            Ok(entries) => entries.into_iter().map(|entry| entry.name).collect(),
+            Err(error) if error.is_not_found() => BTreeSet::new(),
+            Err(_) => continue, // Something is there, and a check of it says what.
+        };
+        if !names.contains("checkpoint") && !names.iter().any(|name| name.ends_with(".growerlog")) {
+            lost.push(LostPartition { topic, partition, name, dir });
+        }
+    }
+    Ok(lost)
+}
+
+/// Takes lost partitions off the list of a directory that no broker has: they begin empty.
+pub(crate) fn give_up(disk: &dyn Disk, data_dir: &Path, lost: &[LostPartition]) -> Result<(), DiskError> {
+    let mut partitions = read(disk, data_dir)?.unwrap_or_default();
+    for LostPartition { topic, partition, .. } in lost {
+        partitions.remove(&(*topic, *partition));
+    }
+    Ok(whole_file::replace(disk, &data_dir.join(FILE), text_of(&partitions).as_bytes())?)
+}
+
+fn text_of(partitions: &BegunPartitions) -> String {
+    let lines = partitions.iter();
+    lines.map(|((topic, partition), name)| line(&format!("+ {topic} {partition} {name}"))).collect()
+}
+
+fn line(content: &str) -> String {
+    format!("{content} {:08x}\n", crc32fast::hash(content.as_bytes()))
+}
+
+fn parse(text: &str) -> BegunPartitions {
+    let mut partitions = BegunPartitions::new();
+    for content in text.lines().filter_map(checked) {
+        let words: Vec<&str> = content.split(' ').collect();
+        match *words.as_slice() {
+            ["+", topic, partition, name] => {
+                if let (Some(topic), Ok(partition), Ok(name)) =
+                    (topic_id(topic), partition.parse(), TopicName::new(name))
+                {
+                    partitions.insert((topic, PartitionId::new(partition)), name);
+                }
+            }
+            ["-", topic] => {
+                let topic = topic_id(topic);
+                partitions.retain(|(of, _), _| Some(*of) != topic);
+            }
+            _ => {}
+        }
+    }
+    partitions
+}
+
+/// A line without its checksum, if that is right.
+fn checked(line: &str) -> Option<&str> {
+    let (content, crc) = line.rsplit_once(' ')?;
+    (crc == format!("{:08x}", crc32fast::hash(content.as_bytes()))).then_some(content)
+}
+
+/// An id in its canonical form.
+pub(super) fn topic_id(text: &str) -> Option<TopicId> {
+    let uuid: Uuid = text.parse().ok()?;
+    Some(TopicId::from_bytes(*uuid.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

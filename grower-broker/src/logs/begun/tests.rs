@@ -1,0 +1,96 @@
+use super::*;
+use grower_storage::disk::MemDisk;
+use proptest::prelude::*;
+
+fn id(number: u8) -> TopicId {
+    TopicId::from_random([number; 16])
+}
+
+fn name() -> TopicName {
+    TopicName::new("events").unwrap()
+}
+
+fn open(disk: &MemDisk) -> Begun {
+    Begun::open(Arc::new(disk.clone()), Path::new("/data")).unwrap()
+}
+
+fn new_disk() -> MemDisk {
+    let disk = MemDisk::default();
+    disk.create_dir_all(Path::new("/data")).unwrap();
+    disk
+}
+
+fn live(ids: &[u8]) -> BTreeSet<TopicId> {
+    ids.iter().map(|number| id(*number)).collect()
+}
+
+#[test]
+fn a_directory_of_an_earlier_version_says_nothing_until_its_first_start() {
+    let disk = new_disk();
+    let begun = open(&disk);
+    assert_eq!(begun.has(id(1), PartitionId::new(0)), None);
+    begun.found(id(1), PartitionId::new(0), &name());
+    begun.settle(&live(&[1])).unwrap();
+    let begun = open(&disk);
+    assert_eq!(begun.has(id(1), PartitionId::new(0)), Some(true));
+    assert_eq!(begun.has(id(1), PartitionId::new(1)), Some(false));
+}
+
+#[test]
+fn a_damaged_line_costs_only_itself() {
+    let sound = |partition: u32| line(&format!("+ {} {partition} events", id(1)));
+    for damage in ["", "+", "\u{fffd}", "- x 00000000", &sound(1).replace('1', "2"), "+ a 0 b 12345678"] {
+        let text = format!("{}{damage}\n{}{}", sound(0), sound(2), &sound(3)[..20]);
+        let found: Vec<u32> = parse(&text).keys().map(|(_, partition)| partition.value()).collect();
+        assert_eq!(found, [0, 2], "{damage}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Begin(u8, u32),
+    Forget(u8),
+    Settle(Vec<u8>),
+    PowerCut,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0u8..4, 0u32..3).prop_map(|(topic, partition)| Step::Begin(topic, partition)),
+        (0u8..4).prop_map(Step::Forget),
+        prop::collection::vec(0u8..4, 0..4).prop_map(Step::Settle),
+        Just(Step::PowerCut),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_was_noted_is_there_after_a_power_cut(steps in prop::collection::vec(step(), 0..40)) {
+        let disk = new_disk();
+        let mut begun = open(&disk);
+        begun.settle(&BTreeSet::new()).unwrap();
+        let mut expected = BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::Begin(topic, partition) => {
+                    begun.begin(id(topic), PartitionId::new(partition), &name()).unwrap();
+                    expected.insert((id(topic), PartitionId::new(partition)));
+                }
+                Step::Forget(topic) => {
+                    begun.forget(id(topic)).unwrap();
+                    expected.retain(|(of, _)| *of != id(topic));
+                }
+                Step::Settle(topics) => {
+                    begun.settle(&live(&topics)).unwrap();
+                    expected.retain(|(of, _)| live(&topics).contains(of));
+                }
+                Step::PowerCut => {
+                    disk.crash();
+                    begun = open(&disk);
+                }
+            }
+            let noted: BTreeSet<_> = begun.state.lock().partitions.keys().copied().collect();
+            prop_assert_eq!(&noted, &expected);
+        }
+    }
+}

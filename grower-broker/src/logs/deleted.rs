@@ -1,0 +1,136 @@
+//! The files of deleted topics: moved to `deleted/` at once, and removed from there with nobody waiting.
+
+use super::DiskLogs;
+use super::begun::topic_id;
+use grower_protocol::ids::{TopicId, TopicName};
+use grower_storage::disk::{DirEntry, DiskError};
+use grower_storage::log::{DiskLog, Owner};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Whether a topic exists, asked after its files were seen: files are moved away only after their topic is gone.
+pub type IsLive<'a> = &'a dyn Fn(TopicId) -> bool;
+
+/// A deleted topic whose files have to go.
+#[derive(Clone, Copy, Debug)]
+pub struct DeletedLogs<'a> {
+    /// Its identity.
+    pub topic: TopicId,
+    /// The name it had.
+    pub name: &'a TopicName,
+    /// How many partitions it had.
+    pub partitions: u32,
+    /// Whether no topic has the name now.
+    pub name_is_free: bool,
+}
+
+impl DiskLogs {
+    pub(super) fn set_deleted_aside(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
+        if let Err(error) = self.begun.forget(deleted.topic) {
+            if !error.is_full() {
+                return Err(error);
+            }
+            tracing::debug!(%error, topic = %deleted.name, "the next start forgets that it had records");
+        }
+        let dir = self.topic_dir(deleted.name);
+        for partition in 0..deleted.partitions {
+            self.set_partition_aside(deleted, partition, &dir.join(partition.to_string()))?;
+        }
+        if deleted.name_is_free && self.is_empty_dir(&dir) {
+            self.disk.remove_dir_all(&dir)?;
+            self.disk.sync_dir(&self.root.join("topics"))?;
+        }
+        Ok(())
+    }
+
+    fn set_partition_aside(&self, deleted: &DeletedLogs<'_>, partition: u32, from: &Path) -> Result<(), DiskError> {
+        match self.owner_of(from)? {
+            Owner::Topic(topic) if topic == deleted.topic => self.move_to_deleted(deleted.topic, partition, from),
+            // Nobody can say whose records these are. A later topic of the name must not serve them.
+            Owner::Unknown if deleted.name_is_free => {
+                let to = self.move_to_quarantine(from, &format!("{}-{partition}", deleted.name))?;
+                tracing::error!(topic = %deleted.name, partition, dir = %to.display(), "the files of a deleted partition do not say whose they are and were moved aside; remove them yourself");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn move_to_deleted(&self, topic: TopicId, partition: u32, from: &Path) -> Result<(), DiskError> {
+        let deleted = self.root.join("deleted");
+        self.disk.create_dir_all(&deleted)?;
+        match self.disk.rename(from, &deleted.join(format!("{topic}-{partition}"))) {
+            Ok(()) => {}
+            // The topic's directory leads to another volume: its files are removed where they are.
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => return self.remove_partition(from),
+            Err(error) => return Err(error),
+        }
+        // The new name first: a crash in between leaves a directory in two places or one, never in none.
+        self.disk.sync_dir(&deleted)?;
+        self.disk.sync_dir(from.parent().unwrap_or(&self.root))
+    }
+
+    /// Something else in the place of a directory is no partition, and must not keep a topic from being deleted.
+    fn owner_of(&self, dir: &Path) -> Result<Owner, DiskError> {
+        match DiskLog::owner(&*self.disk, dir) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {
+                Ok(Owner::Absent)
+            }
+            owner => owner,
+        }
+    }
+
+    pub(super) fn remove_deleted(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
+        let deleted = self.root.join("deleted");
+        for DirEntry { name, .. } in self.entries_of(&deleted)? {
+            let path = deleted.join(&name);
+            let removed = match owner_by_name(&name) {
+                Some(topic) if !is_live(topic) => self.remove_partition(&path),
+                // Nothing of this broker: or the metadata is an older copy that still has the topic.
+                _ => self.move_to_quarantine(&path, &name).map(|to| {
+                    tracing::warn!(dir = %to.display(), "files in `deleted` that belong to no deleted topic were moved aside");
+                }),
+            };
+            if let Err(error) = removed {
+                tracing::warn!(%error, "cannot remove the files of a deleted topic yet");
+            }
+        }
+        Ok(self.entries_of(&deleted)?.iter().filter_map(|entry| owner_by_name(&entry.name)).collect())
+    }
+
+    fn entries_of(&self, dir: &Path) -> Result<Vec<DirEntry>, DiskError> {
+        match self.disk.list(dir) {
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            entries => entries,
+        }
+    }
+
+    /// Removes a partition's directory; durable when this returns. One that is a link loses its files as well. What says
+    /// whose it is goes last, so that a removal that was cut short can be repeated.
+    fn remove_partition(&self, dir: &Path) -> Result<(), DiskError> {
+        let mut entries = self.entries_of(dir)?;
+        entries.sort_by_key(|entry| entry.name == "partition.meta");
+        for entry in entries {
+            let path = dir.join(&entry.name);
+            let removed = if entry.is_dir { self.disk.remove_dir_all(&path) } else { self.disk.remove_file(&path) };
+            unless_not_found(removed)?;
+        }
+        unless_not_found(self.disk.remove_dir_all(dir))?;
+        self.disk.sync_dir(dir.parent().unwrap_or(&self.root))
+    }
+}
+
+fn unless_not_found(done: Result<(), DiskError>) -> Result<(), DiskError> {
+    match done {
+        Err(error) if error.is_not_found() => Ok(()),
+        done => done,
+    }
+}
+
+/// The topic whose partition was moved to `deleted/` under this name.
+fn owner_by_name(name: &str) -> Option<TopicId> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    partition.parse::<u32>().ok()?;
+    topic_id(topic)
+}

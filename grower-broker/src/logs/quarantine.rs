@@ -1,0 +1,70 @@
+//! Files that belong to no topic: moved to `quarantine/` and reported, never deleted.
+
+use super::{DiskLogs, PartitionPlace};
+use grower_protocol::ids::TopicName;
+use grower_storage::disk::DiskError;
+use grower_storage::log::{DiskLog, Owner};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+impl DiskLogs {
+    pub(super) fn quarantine_topics(&self, known: &BTreeSet<TopicName>) -> Result<Vec<PathBuf>, DiskError> {
+        let topics = self.root.join("topics");
+        let entries = match self.disk.list(&topics) {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut moved = Vec::new();
+        for entry in entries {
+            let path = topics.join(&entry.name);
+            if !known.iter().any(|name| name.as_str() == entry.name) && !self.is_empty_dir(&path) {
+                moved.push(self.move_to_quarantine(&path, &entry.name)?);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Moves the records of another topic, or of nobody knows which, from where a partition without records begins. What
+    /// a crash left of the partition's own first append stays.
+    pub(super) fn quarantine_strangers(&self, place: &PartitionPlace, dir: &Path) -> Result<(), DiskError> {
+        let owner = match DiskLog::owner(&*self.disk, dir) {
+            Ok(owner) => owner,
+            Err(_) => return Ok(()), // Opening it says why.
+        };
+        let stranger = match owner {
+            Owner::Absent => false,
+            Owner::Topic(topic) => topic != place.topic,
+            Owner::Unknown => self.has_segments(dir)?,
+        };
+        if stranger {
+            let to = self.move_to_quarantine(dir, &format!("{}-{}", place.name, place.partition))?;
+            tracing::warn!(topic = %place.name, partition = %place.partition, dir = %to.display(), "records of another topic were moved aside; nothing of them was deleted");
+        }
+        Ok(())
+    }
+
+    /// Gives a file or directory a free name in `quarantine/`; durable when this returns.
+    pub(super) fn move_to_quarantine(&self, from: &Path, name: &str) -> Result<PathBuf, DiskError> {
+        let quarantine = self.root.join("quarantine");
+        self.disk.create_dir_all(&quarantine)?;
+        let to = self.free_name(&quarantine, name)?;
+        self.disk.rename(from, &to)?;
+        self.disk.sync_dir(&quarantine)?;
+        self.disk.sync_dir(from.parent().unwrap_or(&self.root))?;
+        Ok(to)
+    }
+
+    fn has_segments(&self, dir: &Path) -> Result<bool, DiskError> {
+        Ok(self.disk.list(dir)?.iter().any(|entry| entry.name.ends_with(".growerlog")))
+    }
+
+    pub(super) fn is_empty_dir(&self, dir: &Path) -> bool {
+        self.disk.list(dir).is_ok_and(|entries| entries.is_empty())
+    }
+
+    fn free_name(&self, dir: &Path, name: &str) -> Result<PathBuf, DiskError> {
+        let taken: BTreeSet<String> = self.disk.list(dir)?.into_iter().map(|entry| entry.name).collect();
+        let free = (0u32..).map(|n| format!("{name}-{n}")).find(|candidate| !taken.contains(candidate));
+        Ok(dir.join(free.unwrap_or_default()))
+    }
+}

@@ -1,0 +1,137 @@
+//! A partition that has had records and lost its files is not served as an empty one: its offsets were given out.
+
+mod support {
+    pub(crate) mod raw;
+}
+
+use grower_broker::offline::{self, backups, repair};
+use grower_broker::{Broker, offline::repair::Acceptance};
+use grower_protocol::ids::{Timestamp, TopicId, TopicName};
+use grower_protocol::message::*;
+use std::fs;
+use std::path::Path;
+use support::raw::*;
+use tokio::io::DuplexStream;
+
+async fn start(dir: &Path) -> (Broker, Raw<DuplexStream>) {
+    let broker = Broker::start(config_at(dir)).await.unwrap();
+    let client = Raw::open(broker.connect()).await;
+    (broker, client)
+}
+
+/// A directory with records in partition 0 of `events` and of `others`, and none in partition 1.
+async fn with_records(dir: &Path) -> (TopicId, TopicId) {
+    let (broker, mut client) = start(dir).await;
+    let (events, others) = (client.create_topic("events", 2, &[]).await, client.create_topic("others", 1, &[]).await);
+    client.produce(events, Acks::All, &batch(&["one"])).await.unwrap();
+    client.produce(others, Acks::Leader, &batch(&["two"])).await.unwrap();
+    broker.stop().await.unwrap();
+    (events, others)
+}
+
+async fn check_offline(dir: &Path, events: TopicId, others: TopicId) {
+    let (broker, mut client) = start(dir).await;
+    let produced = client.produce(events, Acks::All, &batch(&["anew"])).await.unwrap_err();
+    let fetched = client.fetch(fetch_from(events, 0)).await.0[0].clone().unwrap_err();
+    for refused in [produced, fetched] {
+        assert_eq!(refused.code, ErrorCode::PartitionShut, "{refused}");
+        assert!(refused.detail.contains("its files are gone"), "{refused}");
+    }
+    let asked = Request::DescribeTopics { topics: Some(vec![TopicName::new("events").unwrap()]), segments: false };
+    let Response::DescribeTopics(described) = client.ask(&asked).await else { panic!("no description") };
+    let leaders: Vec<_> =
+        described[0].clone().unwrap().partitions.iter().map(|partition| partition.leader.is_some()).collect();
+    assert_eq!(leaders, [false, true], "a partition that never had records is served");
+    assert_eq!(client.values(others, 0).await, ["two"]);
+    broker.stop().await.unwrap();
+}
+
+fn lose(dir: &Path, what: &str) {
+    match what {
+        "the partition" => fs::remove_dir_all(dir.join("topics/events/0")).unwrap(),
+        "the topic" => fs::remove_dir_all(dir.join("topics/events")).unwrap(),
+        "its files" => {
+            fs::remove_dir_all(dir.join("topics/events/0")).unwrap();
+            fs::create_dir(dir.join("topics/events/0")).unwrap();
+        }
+        "what its link leads to" => {
+            fs::remove_dir_all(dir.join("topics/events/0")).unwrap();
+            std::os::unix::fs::symlink(dir.join("not mounted"), dir.join("topics/events/0")).unwrap();
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_lost_its_files_is_offline_and_a_check_says_so() {
+    for what in ["the partition", "the topic", "its files", "what its link leads to"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (events, others) = with_records(dir.path()).await;
+        assert_eq!(offline::verify(dir.path(), |_| {}).unwrap().findings, []);
+        lose(dir.path(), what);
+        for _ in 0..2 {
+            let findings = offline::verify(dir.path(), |_| {}).unwrap().findings;
+            assert!(findings.len() == 1 && findings[0].path.ends_with("topics/events/0"), "{what}: {findings:?}");
+            check_offline(dir.path(), events, others).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_partition_whose_files_come_back_is_served_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (events, others) = with_records(dir.path()).await;
+    let away = dir.path().join("away");
+    fs::rename(dir.path().join("topics/events/0"), &away).unwrap();
+    check_offline(dir.path(), events, others).await;
+    fs::rename(&away, dir.path().join("topics/events/0")).unwrap();
+    let (broker, mut client) = start(dir.path()).await;
+    assert_eq!(client.values(events, 0).await, ["one"]);
+    let produced = client.produce(events, Acks::All, &batch(&["more"])).await.unwrap();
+    assert_eq!(produced.base_offset.value(), 1);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_of_an_earlier_version_learns_which_partitions_have_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let (events, others) = with_records(dir.path()).await;
+    fs::remove_file(dir.path().join("begun")).unwrap();
+    let (broker, mut client) = start(dir.path()).await;
+    assert_eq!(client.values(events, 0).await, ["one"]);
+    broker.stop().await.unwrap();
+    lose(dir.path(), "the partition");
+    check_offline(dir.path(), events, others).await;
+}
+
+#[tokio::test]
+async fn a_backup_of_a_lost_partition_restores_no_empty_one() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, saved, restored) = (root.path().join("data"), root.path().join("backups"), root.path().join("restored"));
+    let (events, others) = with_records(&data).await;
+    lose(&data, "the partition");
+    backups::backup(&data, &saved, false, |_| true).unwrap();
+    backups::restore(&saved, &restored, |_| {}).unwrap();
+    check_offline(&restored, events, others).await;
+}
+
+#[tokio::test]
+async fn a_lost_partition_that_was_given_up_begins_empty_and_its_loss_is_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (events, _) = with_records(dir.path()).await;
+    lose(dir.path(), "the partition");
+    let lost = repair::survey(dir.path(), |_| {}).unwrap().lost_partitions;
+    assert_eq!(lost.iter().map(ToString::to_string).collect::<Vec<_>>(), ["events/0"]);
+    let directory = repair::Repair::open(dir.path()).unwrap();
+    let acceptance = Acceptance { by: "an operator".to_owned(), at: Timestamp::default() };
+    let never_begun = repair::PartitionName { topic: "events".to_owned(), partition: 1 };
+    assert!(directory.accept_lost_partitions(&[never_begun], &acceptance).is_err(), "it lost nothing");
+    let records = directory.accept_lost_partitions(&lost, &acceptance).unwrap();
+    assert!(fs::read_to_string(&records[0]).unwrap().contains("an operator"));
+    drop(directory);
+    assert_eq!(offline::verify(dir.path(), |_| {}).unwrap().findings, []);
+    let (broker, mut client) = start(dir.path()).await;
+    client.produce(events, Acks::All, &batch(&["anew"])).await.unwrap();
+    assert_eq!(client.values(events, 0).await, ["anew"]);
+    broker.stop().await.unwrap();
+}
