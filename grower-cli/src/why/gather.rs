@@ -5,7 +5,7 @@ use crate::capacity::{Capacity, Rate};
 use crate::progress::{self, Progress};
 use grower_client::ids::{TopicId, TopicName};
 use grower_client::{
-    Admin, AdminError, BrokerDescription, ErrorCode, GroupInspection, TopicDescription, TopicPartitions,
+    Admin, AdminError, BrokerDescription, ErrorCode, GroupInspection, OffsetSpec, TopicDescription, TopicPartitions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,7 @@ pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts
         capacity: broker.disk.as_ref().map(Capacity::of),
         readers,
         losses,
+        offline: offline(admin, std::slice::from_ref(&topic)).await?,
         topic,
     }))
 }
@@ -54,21 +55,25 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
     let [group] = inspections;
     let members = members(&group, &names);
     let subscribed: BTreeSet<String> = members.iter().flat_map(|member| member.topics.clone()).collect();
+    let committed = group.group.offsets.iter().filter_map(|commit| names.get(&commit.topic)).map(TopicName::to_string);
     let concerned = partitions.iter().map(|row| row.topic.to_string()).chain(subscribed.iter().cloned());
     let mut topics = Vec::new();
-    for topic in concerned.collect::<BTreeSet<_>>() {
+    for topic in concerned.chain(committed).collect::<BTreeSet<_>>() {
         topics.extend(found(admin.describe_topic(&topic, false).await)?);
     }
     let there: BTreeSet<String> = topics.iter().map(|topic| topic.name.to_string()).collect();
+    let offline = offline(admin, &topics).await?;
+    let served = |partition: &UntouchedPartition| !offline.contains_key(&partition.name);
     Ok(Some(GroupFacts {
         group: group.group.group.to_string(),
         now,
         members,
         commits: commits.collect(),
-        untouched: untouched(&topics, &subscribed, &partitions),
+        untouched: untouched(&topics, &subscribed, &partitions).into_iter().filter(served).collect(),
         missing_topics: subscribed.difference(&there).cloned().collect(),
         damaged: topics.iter().flat_map(damaged).collect(),
         partitions,
+        offline,
     }))
 }
 
@@ -106,6 +111,20 @@ fn untouched(
         records: found.high_watermark.since(found.log_start),
     });
     described.collect()
+}
+
+/// Partitions without a leader, and what their broker says of them.
+async fn offline(admin: &Admin, topics: &[TopicDescription]) -> Result<BTreeMap<String, String>, AdminError> {
+    let led = |topic: &TopicDescription| {
+        let partitions = topic.partitions.iter().filter(|partition| partition.leader.is_none());
+        partitions.map(|partition| (topic.name.clone(), partition.partition, OffsetSpec::End)).collect::<Vec<_>>()
+    };
+    let lookups: Vec<_> = topics.iter().flat_map(led).collect();
+    let answers = admin.list_offsets(lookups.clone()).await?;
+    let why = lookups.into_iter().zip(answers).filter_map(|((topic, partition, _), answer)| {
+        Some((format!("{topic}/{partition}"), answer.err()?.to_string()))
+    });
+    Ok(why.collect())
 }
 
 type Damaged = (String, Vec<(grower_client::ids::Offset, grower_client::ids::Offset)>);

@@ -21,6 +21,8 @@ pub(crate) struct GroupFacts {
     pub(crate) untouched: Vec<UntouchedPartition>,
     /// Topics that members subscribe to and that are not there.
     pub(crate) missing_topics: BTreeSet<String>,
+    /// Partitions of its topics that are not served, by `topic/partition`, and why.
+    pub(crate) offline: BTreeMap<String, String>,
     /// Damaged ranges by `topic/partition`.
     pub(crate) damaged: BTreeMap<String, Vec<(Offset, Offset)>>,
 }
@@ -62,6 +64,9 @@ impl GroupFacts {
         let members = self.members.iter().filter_map(|member| self.member(member));
         let mut findings = vec![self.whole()];
         findings.extend(partitions);
+        findings.extend(
+            self.offline.iter().map(|(name, why)| Finding::new(Verdict::Wrong, &**name, format!("offline: {why}"))),
+        );
         findings.extend(untouched);
         findings.extend(members);
         findings.extend(self.missing_topics.iter().map(|topic| {
@@ -79,13 +84,20 @@ impl GroupFacts {
         let begun = self.partitions.iter().map(|progress| progress.lag);
         let behind: u64 = begun.chain(self.untouched.iter().map(|partition| partition.records)).sum();
         let oldest = self.partitions.iter().filter_map(|progress| progress.lag_ms).max();
-        const LOST: &str = "a log lost records that were read";
-        let lost = self.partitions.iter().any(|progress| progress.lost_from.is_some());
-        let (verdict, lag) = match (behind, lost) {
-            (0, false) => (Verdict::Fine, "nothing left to read".to_owned()),
-            (0, true) => (Verdict::Wrong, LOST.to_owned()),
-            (_, false) => (Verdict::Waits, lag(behind, oldest) + " behind in all"),
-            (_, true) => (Verdict::Wrong, format!("{} behind in all, and {LOST}", lag(behind, oldest))),
+        let mut wrong = Vec::new();
+        if self.partitions.iter().any(|progress| progress.lost_from.is_some()) {
+            wrong.push("a log lost records that were read".to_owned());
+        }
+        if !self.offline.is_empty() {
+            wrong.push(format!("it cannot read what is offline, {}", counted(self.offline.len(), "partition")));
+        }
+        let (verdict, lag) = match (behind, wrong.is_empty()) {
+            (0, true) => (Verdict::Fine, "nothing left to read".to_owned()),
+            (0, false) => (Verdict::Wrong, wrong.join(", and ")),
+            (_, true) => (Verdict::Waits, lag(behind, oldest) + " behind in all"),
+            (_, false) => {
+                (Verdict::Wrong, format!("{} behind in all, and {}", lag(behind, oldest), wrong.join(", and ")))
+            }
         };
         Finding::new(
             verdict,

@@ -54,6 +54,7 @@ fn group(members: Vec<MemberFacts>, progress: Progress) -> GroupFacts {
         untouched: Vec::new(),
         missing_topics: BTreeSet::new(),
         damaged: BTreeMap::new(),
+        offline: BTreeMap::new(),
     }
 }
 
@@ -196,7 +197,14 @@ fn topic(partition: PartitionDescription) -> TopicFacts {
         configs: Vec::new(),
         partitions: vec![partition],
     };
-    TopicFacts { topic, losses: Vec::new(), capacity: None, rate: Rate::default(), readers: Vec::new() }
+    TopicFacts {
+        topic,
+        offline: BTreeMap::new(),
+        losses: Vec::new(),
+        capacity: None,
+        rate: Rate::default(),
+        readers: Vec::new(),
+    }
 }
 
 #[test]
@@ -263,5 +271,24 @@ fn what_keeps_writers_and_readers_from_going_on_is_told() {
     waits | rainbow/0 | 2 records are written and wait for a sync of the disk: readers see them after it
     wrong | rainbow/0 | damaged on disk: offsets 2..4; all else is served. Restore them from a backup, read past them with consume --skip-damaged, or give them up with log repair
     fine | topic rainbow | no group reads it
+    ");
+}
+
+#[test]
+fn a_partition_that_is_offline_is_never_taken_for_an_empty_one() {
+    let offline = BTreeMap::from([("rainbow/0".to_owned(), "its files are gone".to_owned())]);
+    let lost =
+        PartitionDescription { leader: None, log_end: Offset::ZERO, high_watermark: Offset::ZERO, ..partition() };
+    let reader = ReaderFacts { group: "a".to_owned(), lag: 0, lag_ms: None };
+    let facts = TopicFacts { offline: offline.clone(), readers: vec![reader], ..topic(lost) };
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    wrong | topic rainbow | nothing can be read: 1 of 1 partitions are offline
+    wrong | rainbow/0 | offline, nobody can write to it or read from it: its files are gone
+    waits | group a | has read all that is served; the rest is offline
+    ");
+    let facts = GroupFacts { offline, partitions: Vec::new(), ..group(Vec::new(), progress()) };
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    wrong | group g | 0 members and 0 partitions: it cannot read what is offline, 1 partition
+    wrong | rainbow/0 | offline: its files are gone
     ");
 }

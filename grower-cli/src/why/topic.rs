@@ -5,10 +5,13 @@ use super::{Finding, Verdict};
 use crate::capacity::{Capacity, Rate};
 use crate::output::rfc3339;
 use grower_client::{LossDescription, PartitionDescription, TopicDescription};
+use std::collections::BTreeMap;
 
 /// All that is known of a topic at one moment.
 pub(crate) struct TopicFacts {
     pub(crate) topic: TopicDescription,
+    /// Partitions that are not served, by `topic/partition`, and why.
+    pub(crate) offline: BTreeMap<String, String>,
     /// What somebody gave up as lost.
     pub(crate) losses: Vec<LossDescription>,
     pub(crate) capacity: Option<Capacity>,
@@ -33,8 +36,8 @@ impl TopicFacts {
         findings.extend(self.disk());
         findings.extend(self.flush());
         findings.extend(self.topic.partitions.iter().flat_map(|partition| self.partition(partition)));
-        findings.extend(self.readers.iter().map(reader));
-        if self.readers.is_empty() {
+        findings.extend(self.readers.iter().map(|reader| self.reader(reader)));
+        if self.readers.is_empty() && self.offline.is_empty() {
             findings.push(Finding::new(Verdict::Fine, self.name(), "no group reads it"));
         }
         findings
@@ -48,6 +51,11 @@ impl TopicFacts {
         let partitions = &self.topic.partitions;
         let held: u64 = partitions.iter().map(|p| p.log_end.since(p.log_start)).sum();
         let ever: u64 = partitions.iter().map(|p| p.log_end.value()).sum();
+        if held == 0 && !self.offline.is_empty() {
+            let says =
+                format!("nothing can be read: {} of {} partitions are offline", self.offline.len(), partitions.len());
+            return Finding::new(Verdict::Wrong, self.name(), says);
+        }
         let says = match (held, ever) {
             (0, 0) => "empty: nothing was ever written to it".to_owned(),
             (0, ever) => format!("empty: all of its {} were dropped, by retention or by a trim", records(ever)),
@@ -72,7 +80,10 @@ impl TopicFacts {
         let name = format!("{}/{}", self.topic.name, partition.partition);
         let mut findings = Vec::new();
         if partition.leader.is_none() {
-            let says = "no broker leads it: nobody can write to it or read from it";
+            let says = match self.offline.get(&name) {
+                Some(why) => format!("offline, nobody can write to it or read from it: {why}"),
+                None => "no broker leads it: nobody can write to it or read from it".to_owned(),
+            };
             findings.push(Finding::new(Verdict::Wrong, &*name, says));
         }
         let unsynced = partition.log_end.since(partition.high_watermark);
@@ -94,6 +105,20 @@ impl TopicFacts {
         findings.extend(losses.filter(|loss| partition.log_start < loss.end).map(|loss| given_up(&name, loss)));
         findings
     }
+
+    fn reader(&self, reader: &ReaderFacts) -> Finding {
+        let about = format!("group {}", reader.group);
+        match reader.lag {
+            0 if !self.offline.is_empty() => {
+                Finding::new(Verdict::Waits, about, "has read all that is served; the rest is offline")
+            }
+            0 => Finding::new(Verdict::Fine, about, "has read all of it"),
+            count => {
+                let says = format!("is {} behind; grower-cli why {} says why", lag(count, reader.lag_ms), reader.group);
+                Finding::new(Verdict::Waits, about, says)
+            }
+        }
+    }
 }
 
 fn given_up(name: &str, loss: &LossDescription) -> Finding {
@@ -101,16 +126,4 @@ fn given_up(name: &str, loss: &LossDescription) -> Finding {
     let offsets = ranges(&[(loss.start, loss.end)]);
     let says = format!("{offsets} were given up as lost by {by} at {at} ({what}): readers step over them");
     Finding::new(Verdict::Fine, name, says)
-}
-
-fn reader(reader: &ReaderFacts) -> Finding {
-    let about = format!("group {}", reader.group);
-    match reader.lag {
-        0 => Finding::new(Verdict::Fine, about, "has read all of it"),
-        count => Finding::new(
-            Verdict::Waits,
-            about,
-            format!("is {} behind; grower-cli why {} says why", lag(count, reader.lag_ms), reader.group),
-        ),
-    }
 }

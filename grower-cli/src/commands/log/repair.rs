@@ -26,9 +26,9 @@ Damaged metadata cannot be given up: restore a backup.
 
 Exit status: 0 if nothing is damaged, or all that was asked is done; 1 if damage remains.
 
-JSON, without --accept-loss: {\"lost\":[{\"topic\",\"partition\",\"offsets\":[from,to],\"file\",\"bytes\":[from,to],\"what\"}], \
+JSON, without --accept-loss: {\"lost_partitions\":[{\"topic\",\"partition\"}],\"lost\":[{\"topic\",\"partition\",\"offsets\":[from,to],\"file\",\"bytes\":[from,to],\"what\"}], \
 \"costs_nothing\":[{\"file\",\"what\"}],\"beyond_repair\":[{\"file\",\"what\"}]}. With it: {\"dry_run\",\"given_up\":[{\"topic\",\"partition\", \
-\"offsets\":[from,to],\"at\",\"by\",\"what\",\"kept\",\"bytes\",\"crc32\"}],\"indexes_rebuilt\":[file]}
+\"offsets\":[from,to],\"at\",\"by\",\"what\",\"kept\",\"bytes\",\"crc32\"}],\"lost_partitions\":[{\"topic\",\"partition\"}],\"indexes_rebuilt\":[file]}
 
 Examples:
   grower-cli log repair /var/lib/grower
@@ -40,6 +40,9 @@ pub struct Repair {
     /// Give up what is damaged in this range of offsets, END not among it; may be repeated
     #[arg(long, value_name = "TOPIC/PARTITION:START..END")]
     accept_loss: Vec<LossRange>,
+    /// Give up a partition that has lost all its files: it begins empty, at offset 0; may be repeated
+    #[arg(long, value_name = "TOPIC/PARTITION", conflicts_with = "dry_run")]
+    accept_lost_partition: Vec<PartitionName>,
     /// Make damaged and missing indexes anew from their logs, which costs no record
     #[arg(long)]
     rebuild_indexes: bool,
@@ -51,7 +54,7 @@ pub struct Repair {
 impl Repair {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         let mut out = Out::stdout();
-        if self.accept_loss.is_empty() && !self.rebuild_indexes {
+        if self.accept_loss.is_empty() && self.accept_lost_partition.is_empty() && !self.rebuild_indexes {
             return self.list(common.output, &mut out);
         }
         let directory = repair::Repair::open(&self.dir)?;
@@ -61,8 +64,10 @@ impl Repair {
         }
         let acceptance = Acceptance { by: this_user(), at: SystemClock.wall() };
         let given_up = directory.accept_loss(&self.accept_loss, &acceptance)?;
+        let partitions = directory.accept_lost_partitions(&self.accept_lost_partition, &acceptance)?;
         let rebuilt = if self.rebuild_indexes { directory.rebuild_indexes()? } else { Vec::new() };
-        print_done(&given_up, &rebuilt, common.output, &mut out)?;
+        let partitions: Vec<_> = self.accept_lost_partition.iter().zip(partitions).collect();
+        print_done(&given_up, &partitions, &rebuilt, common.output, &mut out)?;
         Ok(())
     }
 
@@ -77,7 +82,7 @@ impl Repair {
         }
         out.flush()?;
         ensure!(survey.beyond_repair.is_empty(), "the metadata of {} is damaged: restore a backup", self.dir.display());
-        if !survey.lost.is_empty() || !survey.costs_nothing.is_empty() {
+        if !(survey.lost.is_empty() && survey.lost_partitions.is_empty() && survey.costs_nothing.is_empty()) {
             bail!("{} is damaged; nothing was changed", self.dir.display());
         }
         Ok(())
@@ -91,11 +96,19 @@ impl Repair {
         for (range, damaged) in &survey.lost {
             print_damage(&range.partition, damaged, out)?;
         }
+        for partition in &survey.lost_partitions {
+            let line = format!(
+                "{partition}: all its records are lost: its files are gone. Bring them back if they are elsewhere"
+            );
+            writeln!(out, "{}", escaped(&line))?;
+        }
         for finding in &survey.costs_nothing {
             writeln!(out, "{}: costs no record", escaped(&finding.to_string()))?;
         }
-        if !survey.lost.is_empty() {
-            let ranges: String = survey.lost.iter().map(|(range, _)| format!(" --accept-loss {range}")).collect();
+        if !survey.lost.is_empty() || !survey.lost_partitions.is_empty() {
+            let ranges = survey.lost.iter().map(|(range, _)| format!(" --accept-loss {range}"));
+            let whole = survey.lost_partitions.iter().map(|partition| format!(" --accept-lost-partition {partition}"));
+            let ranges: String = ranges.chain(whole).collect();
             writeln!(
                 out,
                 "\nIf there is no backup and no other copy, this gives up what is damaged and keeps all else:"
@@ -133,6 +146,7 @@ fn print_dry_run(lost: &[(PartitionName, DamagedRange)], output: Output, out: &m
 
 fn print_done(
     given_up: &[(PartitionName, AcceptedLoss)],
+    partitions: &[(&PartitionName, PathBuf)],
     rebuilt: &[PathBuf],
     output: Output,
     out: &mut Out,
@@ -141,10 +155,15 @@ fn print_done(
         Output::Json => {
             let losses: Vec<_> = given_up.iter().map(|(partition, loss)| loss_json(Some(partition), loss)).collect();
             let rebuilt: Vec<_> = rebuilt.iter().map(|path| path.display().to_string()).collect();
-            out.json(&json!({"dry_run": false, "given_up": losses, "indexes_rebuilt": rebuilt}))
+            let partitions: Vec<_> = partitions.iter().map(|(partition, _)| lost_partition_json(partition)).collect();
+            out.json(&json!({"dry_run": false, "given_up": losses, "lost_partitions": partitions, "indexes_rebuilt": rebuilt}))
         }
         Output::Table => {
             given_up.iter().try_for_each(|(partition, loss)| print_loss(Some(partition), loss, out))?;
+            for (partition, record) in partitions {
+                let line = format!("{partition}: given up, it begins empty; {} records that", record.display());
+                writeln!(out, "{}", escaped(&line))?;
+            }
             for path in rebuilt {
                 writeln!(out, "{}: made anew", escaped(&path.display().to_string()))?;
             }
@@ -185,6 +204,10 @@ pub(super) fn loss_json(partition: Option<&PartitionName>, loss: &AcceptedLoss) 
     })
 }
 
+fn lost_partition_json(partition: &PartitionName) -> Value {
+    json!({"topic": partition.topic, "partition": partition.partition})
+}
+
 fn damage_json(partition: &PartitionName, damaged: &DamagedRange) -> Value {
     json!({
         "topic": partition.topic,
@@ -199,6 +222,7 @@ fn damage_json(partition: &PartitionName, damaged: &DamagedRange) -> Value {
 fn survey_json(survey: &Survey) -> Value {
     let finding = |finding: &grower_broker::offline::Finding| json!({"file": finding.path.display().to_string(), "what": finding.what});
     json!({
+        "lost_partitions": survey.lost_partitions.iter().map(lost_partition_json).collect::<Vec<_>>(),
         "lost": survey.lost.iter().map(|(range, damaged)| damage_json(&range.partition, damaged)).collect::<Vec<_>>(),
         "costs_nothing": survey.costs_nothing.iter().map(finding).collect::<Vec<_>>(),
         "beyond_repair": survey.beyond_repair.iter().map(finding).collect::<Vec<_>>(),
