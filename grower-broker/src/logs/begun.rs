@@ -196,7 +196,7 @@ pub(crate) fn give_up(disk: &dyn Disk, data_dir: &Path, lost: &[LostPartition]) 
     for LostPartition { topic, partition, .. } in lost {
         partitions.remove(&(*topic, *partition));
     }
-    Ok(whole_file::replace(disk, &data_dir.join(FILE), text_of(&partitions).as_bytes())?)
+    whole_file::replace(disk, &data_dir.join(FILE), text_of(&partitions).as_bytes())
 }
 
 fn text_of(partitions: &BegunPartitions) -> String {

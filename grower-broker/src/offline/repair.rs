@@ -239,7 +239,7 @@ impl Repair {
         let Acceptance { by, at } = acceptance;
         let (name, at) = (PartitionName::of_lost(lost), at.as_millis());
         let text = format!("partition = \"{name}\"\ntopic_id = \"{}\"\nat_ms = {at}\nby = {by:?}\n", lost.topic);
-        whole_file::replace(&self.disk, &path, text.as_bytes()).map_err(DiskError::from)?;
+        whole_file::replace(&self.disk, &path, text.as_bytes())?;
         Ok(path)
     }
 

@@ -7,9 +7,10 @@
 //! | a topic was deleted | its files lie in `deleted/` | they are removed |
 //! | a topic was deleted | its files are seen gone | the metadata forgets it |
 //! | a topic has a partition | it is not served | it is opened and served |
+//! | a topic has a config | a partition works by another one | it takes it over |
 //!
 //! A start does the first two before it opens anything. A running broker looks after each command that could not be
-//! carried out, and with each look at retention. Trims and configs have loops of their own (`trim`, `configure`).
+//! carried out, and with each look at retention. Trims have a loop of their own (`trim`).
 
 use super::Topics;
 use crate::logs::DeletedLogs;
@@ -26,6 +27,7 @@ impl Topics {
         let topics = self.clone();
         let in_order = self.changing.lock().await;
         let aside = tokio::task::spawn_blocking(move || topics.reconcile_served()).await.unwrap_or_default();
+        self.reconcile_configs().await;
         drop(in_order);
         let topics = self.clone();
         let gone = tokio::task::spawn_blocking(move || topics.remove_deleted(aside)).await.unwrap_or_default();
@@ -55,6 +57,15 @@ impl Topics {
             }
         }
         aside
+    }
+
+    async fn reconcile_configs(&self) {
+        for topic in self.image().topics() {
+            let differs = self.of(topic.id).iter().any(|partition| *partition.config() != topic.config);
+            if differs && let Err(failure) = self.configure(topic).await {
+                tracing::warn!(%failure, topic = %topic.name, "a config does not hold everywhere yet");
+            }
+        }
     }
 
     fn serves_all(&self, topic: &Topic) -> bool {

@@ -288,7 +288,7 @@ fn a_partition_that_is_offline_is_never_taken_for_an_empty_one() {
     ");
     let facts = GroupFacts { offline, partitions: Vec::new(), ..group(Vec::new(), progress()) };
     insta::assert_snapshot!(told(&facts.findings()), @"
-    wrong | group g | 0 members and 0 partitions: it cannot read what is offline, 1 partition
+    wrong | group g | no members and no partitions: it cannot read what is offline, 1 partition
     wrong | rainbow/0 | offline: its files are gone
     ");
 }
