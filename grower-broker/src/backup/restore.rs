@@ -12,6 +12,7 @@ use super::check::{difference, sum_of};
 use super::manifest::{FileSum, Manifest, ManifestError};
 use super::series;
 use crate::clock::Clock;
+use crate::logs::begun;
 use crate::metadata::{
     self, Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, MetadataStore, ProposeError, Uuid,
 };
@@ -138,6 +139,9 @@ fn claim(disk: &dyn Disk, data_dir: &Path) -> Result<(), RestoreError> {
     }
     for part in ["topics", metadata::DIR].into_iter().filter(|part| names.contains(*part)) {
         disk.remove_dir_all(&data_dir.join(part))?;
+    }
+    if names.contains(begun::FILE) {
+        disk.remove_file(&data_dir.join(begun::FILE))?;
     }
     Ok(disk.sync_dir(data_dir)?)
 }
