@@ -26,6 +26,7 @@ use crate::watchman::Watchman;
 use grower_protocol::ids::NodeId;
 use grower_protocol::message::Failure;
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
+use rustix::process::{Resource, getrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::DuplexStream;
@@ -247,6 +248,7 @@ impl BrokerBuilder {
         config.check()?;
         let health = Health::new(Metrics::new());
         let backups = Arc::new(Backups::new(config.data_dir.clone(), config.backup_dir.clone(), disk.clone()));
+        let on_files = disk.is_none();
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
         let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, health.clone()));
         let lock = lock(&*disk, &config)?;
@@ -264,7 +266,7 @@ impl BrokerBuilder {
         settings.take(|| metadata.image().settings(identity.node));
         let clock = BrokerClock::new(clock);
         let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
-        let limits = Arc::new(connection_limits(&config, memory.clone()));
+        let limits = Arc::new(connection_limits(&config, memory.clone(), &*disk));
         let node = register(&*metadata, &identity, &config, (listener.as_ref(), limits.frame_bytes_max)).await?;
         let logs = match logs {
             Some(logs) => logs,
@@ -272,6 +274,9 @@ impl BrokerBuilder {
         };
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index, memory.clone()));
         topics.open_all().await.map_err(|error| StartError::Logs(error.to_string()))?;
+        if on_files {
+            limits.open_files.reserve(files_reserve());
+        }
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -361,8 +366,17 @@ async fn register(
     Ok(Node { id: node, cluster_id: cluster.to_string(), address, frame_bytes_max })
 }
 
+/// Descriptors that are kept for rolls, small files and metadata: each of those needs a few for a moment.
+fn files_reserve() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    limit.map_or(FILES_RESERVE_MAX, |limit| (limit / 16).clamp(FILES_RESERVE_MIN, FILES_RESERVE_MAX))
+}
+
+const FILES_RESERVE_MIN: usize = 8;
+const FILES_RESERVE_MAX: usize = 32;
+
 /// What was set, as far as the memory budget allows it.
-fn connection_limits(config: &BrokerConfig, memory: Memory) -> ConnectionLimits {
+fn connection_limits(config: &BrokerConfig, memory: Memory, disk: &dyn Disk) -> ConnectionLimits {
     ConnectionLimits {
         connections_max: config.max_connections.min(memory.connections_max()),
         frame_bytes_max: config.frame_bytes_max.min(memory.frame_bytes_max()),
@@ -373,5 +387,6 @@ fn connection_limits(config: &BrokerConfig, memory: Memory) -> ConnectionLimits 
         write_timeout: config.write_timeout,
         zero_copy: config.fetch_zero_copy,
         memory,
+        open_files: disk.open_files().clone(),
     }
 }

@@ -1,13 +1,23 @@
 //! How an error of the disk is told to clients: what may be tried again has a code that says so.
 
+use crate::log_pace::LogPace;
 use grower_protocol::message::ErrorCode;
 use grower_storage::disk::{DiskError, ErrorClass};
+use std::time::Instant;
+
+/// All partitions share one pace: they lack the same descriptors.
+static TEMPORARY: LogPace = LogPace::new();
 
 /// The code of an error after which a log is as it was before.
 pub(crate) fn code_of(error: &DiskError) -> ErrorCode {
     match error.class() {
         ErrorClass::Full => ErrorCode::DiskFull,
-        ErrorClass::Temporary => ErrorCode::NotReady,
+        ErrorClass::Temporary => {
+            if let Some(left_out) = TEMPORARY.admit(Instant::now()) {
+                tracing::warn!(%error, left_out, "a request is refused for now, and its client sends it again");
+            }
+            ErrorCode::NotReady
+        }
         ErrorClass::Refused | ErrorClass::SyncFailed => ErrorCode::StorageFailed,
     }
 }

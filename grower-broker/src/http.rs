@@ -13,6 +13,7 @@ mod status;
 pub use names::Names;
 pub(crate) use status::{Phase, Status};
 
+use crate::log_pace::LogPace;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -147,6 +148,7 @@ async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) {
         Err(error) => return tracing::error!(%error, "cannot serve HTTP"),
     };
     let room = Room::new(bounds.connections);
+    let failed = LogPace::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -155,7 +157,9 @@ async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) {
             Err(error) => {
                 // Out of descriptors, most likely: one of ours is freed, or one of others, so wait instead of spinning.
                 room.evict_silent(Instant::now());
-                tracing::warn!(%error, "cannot accept an HTTP connection");
+                if let Some(left_out) = failed.admit(Instant::now()) {
+                    tracing::warn!(%error, left_out, "cannot accept an HTTP connection");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

@@ -85,6 +85,7 @@ mod groups;
 mod health;
 mod http;
 mod listener;
+mod log_pace;
 mod logs;
 mod memory;
 mod metrics;

@@ -12,7 +12,7 @@ use grower_protocol::message::{Acks, BackupState, ErrorCode, Failure};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::daemon::{Daemon, command};
 use support::raw::{Raw, batch};
 use tokio::net::TcpStream;
@@ -87,6 +87,32 @@ async fn a_log_may_have_more_segments_than_the_process_may_have_files() {
     assert!(open_files(&daemon) <= open + 2 && open < 100, "{open} files are open");
     client.produce(topic, Acks::All, &batch(&["after"])).await.unwrap();
     assert!(daemon.terminate().status.success(), "the stop is clean");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_do_not_take_the_descriptors_that_a_roll_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start_command(&mut command_with(dir.path(), 128));
+    let mut client = connect(&daemon).await;
+    let rolling = client.create_topic("rolling", 1, &[("segment.messages", "1")]).await;
+    let idle = client.create_topic("idle", 1, &[]).await;
+    client.produce(rolling, Acks::All, &batch(&["before"])).await.unwrap();
+    let started = Instant::now();
+    let mut crowd = Vec::new();
+    for _ in 0..160 {
+        crowd.push(TcpStream::connect(daemon.listen).await.unwrap());
+    }
+    daemon.wait_for("cannot accept a connection");
+    assert!(128 <= open_files(&daemon), "connections take all that is not kept back");
+    for _ in 0..20 {
+        client.produce(rolling, Acks::All, &batch(&["meanwhile"])).await.unwrap();
+    }
+    assert!(is_done_or_delayed(client.produce(idle, Acks::All, &batch(&["first"])).await));
+    drop(crowd);
+    assert_eq!(all_values(&mut connect(&daemon).await, rolling).await.len(), 21);
+    let said = daemon.terminate().stderr;
+    let lines = said.iter().filter(|line| line.contains("cannot accept a connection")).count() as u64;
+    assert!(lines <= 1 + started.elapsed().as_secs() / 10, "{said:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

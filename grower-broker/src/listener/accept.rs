@@ -3,9 +3,10 @@
 use super::refusal::Refusals;
 use super::{ConnectionLimits, ConnectionPlace, Stream, run};
 use crate::api::Api;
+use crate::log_pace::LogPace;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,7 @@ pub(crate) async fn serve(
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let mut refusals = Refusals::new(&limits);
+    let (refused, failed) = (LogPace::new(), LogPace::new());
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
@@ -45,10 +47,20 @@ pub(crate) async fn serve(
             Ok((stream, peer)) => {
                 let Ok(place) = room.clone().try_acquire_owned() else {
                     api.health.metrics().connection_refused();
-                    tracing::warn!(%peer, limit = limits.connections_max, "connection refused: there are too many");
+                    if let Some(left_out) = refused.admit(Instant::now()) {
+                        let limit = limits.connections_max;
+                        tracing::warn!(%peer, limit, left_out, "connection refused: there are too many");
+                    }
                     refusals.refuse(stream, &tasks);
                     continue;
                 };
+                if limits.open_files.is_reserve_low() {
+                    api.health.metrics().connection_refused();
+                    if let Some(left_out) = refused.admit(Instant::now()) {
+                        tracing::warn!(%peer, left_out, "connection refused: files need the last descriptors (LimitNOFILE)");
+                    }
+                    continue; // Telling it would keep its descriptor.
+                }
                 let share = tokio::select! {
                     share = limits.memory.connection() => share,
                     () = stop.cancelled() => return,
@@ -59,7 +71,12 @@ pub(crate) async fn serve(
             }
             Err(error) => {
                 // Out of descriptors, most likely: others will be closed, so wait a little instead of spinning.
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(left_out) = failed.admit(Instant::now()) {
+                    tracing::warn!(%error, left_out, "cannot accept a connection");
+                }
+                if limits.open_files.close_one() {
+                    continue;
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

@@ -14,6 +14,7 @@ use crate::config::ZeroCopy;
 use crate::memory::Memory;
 use grower_protocol::message::Request;
 use grower_protocol::wire::{FRAME_HEAD_LENGTH, FrameHead, PREFACE_LENGTH, Preface, PrefaceError};
+use grower_storage::disk::OpenFiles;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) zero_copy: ZeroCopy,
     /// Shared by all connections.
     pub(crate) memory: Memory,
+    /// Descriptors that connections leave to files.
+    pub(crate) open_files: OpenFiles,
 }
 
 const YIELD_EACH: usize = 256 * 1024;

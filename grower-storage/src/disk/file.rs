@@ -76,8 +76,11 @@ impl FileDisk {
     fn opening<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
         loop {
             match open() {
-                Err(error) if lacks_descriptors(&error) && self.open_files.close_one() => {}
-                opened => return opened,
+                Err(error) if lacks_descriptors(&error) && self.open_files.give_way() => {}
+                opened => {
+                    self.open_files.is_reserve_full(); // Takes back what it can.
+                    return opened;
+                }
             }
         }
     }

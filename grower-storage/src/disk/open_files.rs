@@ -4,8 +4,11 @@
 //! descriptor for as long as it is among those read lately: beyond a limit the one that was not read for longest is
 //! closed, and opened again when it is read next. A reader holds the file meanwhile, so nothing is closed under it.
 
+mod reserve;
+
 use super::{Disk, DiskError, SharedFile};
 use parking_lot::{Mutex, RwLock};
+use reserve::Reserve;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
@@ -21,6 +24,7 @@ struct Budget {
     open_max: AtomicUsize,
     /// About in the order in which they were opened, or found to be read since.
     ring: Mutex<Ring>,
+    reserve: Reserve,
 }
 
 type Ring = VecDeque<Weak<Slot>>;
@@ -28,7 +32,11 @@ type Ring = VecDeque<Weak<Slot>>;
 impl OpenFiles {
     /// Keeps at most so many files open that nobody reads.
     pub fn new(open_max: usize) -> Self {
-        Self(Arc::new(Budget { open_max: AtomicUsize::new(open_max), ring: Mutex::default() }))
+        Self(Arc::new(Budget {
+            open_max: AtomicUsize::new(open_max),
+            ring: Mutex::default(),
+            reserve: Reserve::default(),
+        }))
     }
 
     /// Changes how many files are kept open.
@@ -51,6 +59,38 @@ impl OpenFiles {
                 Some(Out::Closed(_)) => return true,
                 Some(Out::Forgotten) => {}
                 None => return false,
+            }
+        }
+    }
+
+    /// Keeps up to `most` descriptors back for files, as many as can be had now. Connections then cannot take the last
+    /// ones.
+    pub fn reserve(&self, most: usize) {
+        self.0.reserve.take(most);
+    }
+
+    /// Frees a descriptor for a file that must be opened: of one that nobody reads, or of the reserve.
+    pub(super) fn give_way(&self) -> bool {
+        self.close_one() || self.0.reserve.give()
+    }
+
+    /// Whether nothing of the reserve is missing, after it took what was free.
+    pub fn is_reserve_full(&self) -> bool {
+        self.refill().0 == 0
+    }
+
+    /// Whether more than half of the reserve is missing, though it took what was free.
+    pub fn is_reserve_low(&self) -> bool {
+        let (missing, size) = self.refill();
+        size < 2 * missing
+    }
+
+    /// Fills the reserve, if need be in place of files that nobody reads; how many are missing then, of how many.
+    fn refill(&self) -> (usize, usize) {
+        loop {
+            let (missing, size) = self.0.reserve.refill();
+            if missing == 0 || !self.close_one() {
+                return (missing, size);
             }
         }
     }

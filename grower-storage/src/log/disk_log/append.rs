@@ -8,6 +8,7 @@ use crate::segment::{self, Active, Segment, WriteError};
 use grower_index::StoredIndex;
 use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use rustix::io::Errno;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -160,6 +161,10 @@ impl DiskLog {
 
     /// The directory and the files that every partition has.
     fn create_partition(&mut self) -> Result<(), ChangeError> {
+        if !self.disk.open_files().is_reserve_full() {
+            // Its two files stay open, and the reserve is for those that are there.
+            return Err(DiskError::at("begin", &self.dir)(Errno::MFILE.into()).into());
+        }
         self.disk.create_dir_all(&self.dir)?;
         self.store(&self.identity.clone())?;
         self.store(&self.epochs.clone())

@@ -1,0 +1,48 @@
+//! A line of the log that would be written again and again: once in a while is enough.
+
+use parking_lot::Mutex;
+use std::time::{Duration, Instant};
+
+/// The pace of one line: at most one in ten seconds, with the number of those that were left out.
+#[derive(Debug, Default)]
+pub(crate) struct LogPace(Mutex<Pace>);
+
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+const EACH: Duration = Duration::from_secs(10);
+
+impl LogPace {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Pace { last: None, left_out: 0 }))
+    }
+
+    /// Whether to write the line now, and how many were left out since the last.
+    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
+        let mut pace = self.0.lock();
+        if pace.last.is_some_and(|last| now.saturating_duration_since(last) < EACH) {
+            pace.left_out += 1;
+            return None;
+        }
+        pace.last = Some(now);
+        Some(std::mem::take(&mut pace.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_in_ten_seconds_counts_those_that_were_left_out() {
+        let (pace, start) = (LogPace::new(), Instant::now());
+        let admit = |millis| pace.admit(start + Duration::from_millis(millis));
+        assert_eq!(admit(0), Some(0));
+        assert_eq!([admit(1), admit(5_000), admit(9_999)], [None; 3]);
+        assert_eq!(admit(10_000), Some(3));
+        assert_eq!(admit(30_000), Some(0));
+    }
+}
