@@ -312,6 +312,7 @@ impl BrokerBuilder {
         }
         tasks.spawn(Rates::run(Arc::downgrade(&api), stop.clone()));
         tasks.spawn(groups.run(settings.clone(), stop.clone()));
+        tasks.spawn((**api.flushers).clone().follow_settings(stop.clone()));
         tasks.spawn(topics.clone().run_producers(stop.clone()));
         tasks.spawn(topics.run_retention(settings, stop.clone()));
         tasks.spawn(crate::compaction::run(Arc::downgrade(&api), stop.clone()));

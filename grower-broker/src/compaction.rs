@@ -28,7 +28,7 @@ pub(crate) async fn run(broker: Weak<Api>, stop: CancellationToken) {
     while let Some((topics, settings)) = broker.upgrade().map(|api| (api.topics.clone(), api.settings.clone())) {
         tokio::select! {
             () = topics.compaction_wanted() => {}
-            () = tokio::time::sleep(settings.now().broker.retention_check) => {}
+            () = settings.passed(tokio::time::Instant::now(), |config| config.retention_check) => {}
             () = stop.cancelled() => return,
         }
         resting.retain(|_, since| since.elapsed() < REST);

@@ -1,4 +1,5 @@
-//! The power goes after the first change that an operation makes to the disk, after the second, and so on to its end.
+//! The power goes, or the process is killed, after the first change that an operation makes to the disk, after the second,
+//! and so on to its end. What that leaves is no damage, before the next start and after it.
 
 mod log_kit;
 
@@ -34,6 +35,13 @@ fn steps(make: fn() -> World, what: &Happening) -> u64 {
 fn check(make: fn() -> World, what: Happening) {
     let steps = steps(make, &what);
     for after in 0..=steps {
+        let mut killed = make();
+        killed.faults.lose_power_after(killed.faults.mutations() + after);
+        happen(&mut killed, &what);
+        killed.faults.heal(); // What was done stays done, synced or not: only the process died.
+        killed.verify(false);
+        killed.kill();
+        killed.verify(true);
         for torn in [None, Some(1), Some(22), Some(333), Some(4444), Some(55555)] {
             let mut world = make();
             cut_power_during(&mut world, &what, after, torn);

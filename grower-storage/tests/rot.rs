@@ -228,10 +228,13 @@ fn a_lost_short_or_damaged_index_costs_no_record() {
         let mut disks = vec![stopped.without(&path), stopped.with_file(&path, |bytes| bytes.fill(0))];
         disks.extend((0..length).map(|cut| stopped.with_file(&path, |bytes| bytes.truncate(cut))));
         disks.push(stopped.with_file(&path, |bytes| bytes.extend_from_slice(&[7; 100])));
-        for disk in disks {
+        let appended = disks.len() - 1;
+        for (which, disk) in disks.into_iter().enumerate() {
             let sound = findings(&disk).is_empty();
             let (log, report) = log_kit::open(Arc::new(disk.clone()), &log_kit::options());
-            assert!(report.is_empty() || !sound, "what needs mending is found by a check");
+            // What follows the synced end of the last index a crash may have left.
+            let by_a_crash = at == 2 && which == appended;
+            assert!(report.is_empty() || by_a_crash || !sound, "what needs mending is found by a check");
             assert_eq!(log.span().end, stopped.end);
             log.reader().check(log.span()).unwrap();
             assert_eq!(lost(&log, &stopped), [0; 0]);

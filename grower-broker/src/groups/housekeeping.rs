@@ -47,10 +47,12 @@ impl Groups {
         let mut chores = vec![Chores::default(); self.shards.len()];
         let mut tasks: JoinSet<usize> = JoinSet::new();
         let mut looked = Instant::now();
+        let mut settings_changes = settings.changes();
         loop {
             let changed = self.topics.changed();
             tokio::select! {
                 _ = ticks.tick() => self.notice_pause(std::mem::replace(&mut looked, Instant::now()).elapsed()),
+                _ = settings_changes.changed() => unused.reset_immediately(),
                 _ = unused.tick() => chores.iter_mut().for_each(|chores| chores.forget_unused = true),
                 () = changed => chores.iter_mut().for_each(|chores| chores.topics_changed = true),
                 Some(done) = tasks.join_next() => match done {

@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 const THREADS_MAX: usize = 16;
 
@@ -122,6 +123,19 @@ impl SyncPool {
         let alone = lone.is_small() && !partition.writer.is_slow() && self.takes_lone();
         if !alone || self.lone_round(partition) {
             self.enqueue(Job::Round(partition.clone()));
+        }
+    }
+
+    /// Has the timer look at the flush delay again whenever settings change, until `stop`.
+    pub(crate) async fn follow_settings(self: Arc<Self>, stop: CancellationToken) {
+        let mut changes = self.settings.changes();
+        loop {
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = stop.cancelled() => return,
+            }
+            drop(self.queue.lock()); // The timer either waits already, or has yet to read the settings.
+            self.timer.notify_one();
         }
     }
 
@@ -276,8 +290,13 @@ impl SyncPool {
                 self.timer.wait(&mut queue);
                 continue;
             };
-            let until = since + self.settings.now().broker.flush_delay;
-            while !queue.stopped && !self.timer.wait_until(&mut queue, until).timed_out() {}
+            while !queue.stopped {
+                // Asked anew after each wake: the delay may have been changed.
+                let until = since + self.settings.now().broker.flush_delay;
+                if self.timer.wait_until(&mut queue, until).timed_out() {
+                    break;
+                }
+            }
             queue.delayed_since = None;
             queue.due = std::mem::take(&mut queue.delayed).into();
             while !queue.stopped

@@ -3,6 +3,7 @@
 use super::Topics;
 use crate::config::settings::LiveSettings;
 use std::sync::Arc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 impl Topics {
@@ -17,7 +18,7 @@ impl Topics {
         loop {
             tokio::select! {
                 () = self.retention.notified() => {}
-                () = tokio::time::sleep(settings.now().broker.retention_check) => {}
+                () = settings.passed(Instant::now(), |config| config.retention_check) => {}
                 () = stop.cancelled() => return,
             }
             let topics = self.clone();

@@ -75,23 +75,45 @@ impl Directory {
         dir: &Path,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<(), DiskError> {
-        let log_start = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.log_start);
-        let truncating = checkpoint.is_some_and(|checkpoint| checkpoint.truncating.is_some());
-        let gone = self.logs.partition_point(|base| *base <= log_start).saturating_sub(1);
-        let dropped: Vec<Offset> = self.logs.drain(..gone).collect();
+        let dropped = self.forget_dropped(checkpoint);
         let mut names: Vec<String> = dropped.into_iter().map(segment::log_name).collect();
-        let alone = |base: &&Offset| self.logs.binary_search(base).is_err();
-        for base in self.indexes.iter().filter(alone) {
-            let name = segment::index_name(*base);
-            if truncating || *base < log_start || last_entry(disk, &dir.join(&name))?.is_none() {
-                names.push(name);
-            }
-        }
+        names.extend(self.leftover_indexes(disk, dir, checkpoint)?.into_iter().map(segment::index_name));
         names.extend(self.others.iter().filter(|name| name.ends_with(".tmp")).cloned());
         for name in &names {
             if_found(disk.remove_file(&dir.join(name)))?;
         }
         if names.is_empty() { Ok(()) } else { disk.sync_dir(dir) }
+    }
+
+    /// Passes over the logs wholly before the log start, as if they had been removed, and names them.
+    pub(crate) fn forget_dropped(&mut self, checkpoint: Option<&Checkpoint>) -> Vec<Offset> {
+        let log_start = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.log_start);
+        let gone = self.logs.partition_point(|base| *base <= log_start).saturating_sub(1);
+        self.logs.drain(..gone).collect()
+    }
+
+    /// Indexes that say nothing of a lost log: a trim, a truncation or a roll that was cut short explains them.
+    pub(crate) fn leftover_indexes(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Vec<Offset>, DiskError> {
+        let log_start = checkpoint.map_or(Offset::ZERO, |checkpoint| checkpoint.log_start);
+        let truncating = checkpoint.is_some_and(|checkpoint| checkpoint.truncating.is_some());
+        let mut leftover = Vec::new();
+        for base in self.indexes.iter().filter(|base| self.logs.binary_search(base).is_err()) {
+            let explained = truncating || *base < log_start;
+            if explained || last_entry(disk, &dir.join(segment::index_name(*base)))?.is_none() {
+                leftover.push(*base);
+            }
+        }
+        Ok(leftover)
+    }
+
+    /// Whether there is anything of a log: before its first segment a partition has nothing to lose.
+    pub(crate) fn has_begun(&self, checkpoint: Option<&Checkpoint>, orphans: Option<Offset>) -> bool {
+        !self.logs.is_empty() || checkpoint.is_some() || orphans.is_some()
     }
 
     /// How far the log went by indexes that have lost their logs.

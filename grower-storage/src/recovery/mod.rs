@@ -77,7 +77,7 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
     let checkpoint: Option<Checkpoint> = load_or_note(disk, place, report)?;
     directory.clean_up(disk, &place.dir, checkpoint.as_ref())?;
     let orphans = directory.end_by_orphans(disk, &place.dir)?;
-    if directory.logs.is_empty() && checkpoint.is_none() && orphans.is_none() {
+    if !directory.has_begun(checkpoint.as_ref(), orphans) {
         return Ok(None); // A crash came before the first segment.
     }
     let mut recovered = Recovered::of_segments(context, &directory.logs, checkpoint, report)?;

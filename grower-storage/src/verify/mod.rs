@@ -13,7 +13,7 @@ use crate::disk::{Disk, DiskError, FileOnDemand};
 use crate::kept::{AcceptedLoss, Checkpoint};
 use crate::recovery::{Directory, Looked, look_at_last};
 use crate::segment::{self, Damage, Expectations, Extent, Segment, inspect};
-use grower_index::{ENTRY_LENGTH, SegmentIndex, StoredIndex};
+use grower_index::{ENTRY_LENGTH, Entry, SegmentIndex, StoredIndex};
 use grower_protocol::ids::Offset;
 use small::SmallFiles;
 use std::fmt;
@@ -51,6 +51,18 @@ impl Finding {
         Self { path, bytes: None, offsets: None, what: what.into() }
     }
 
+    /// Whether it concerns what a truncation to `end` leaves, which the next opening finishes: of what goes, anything may be
+    /// missing, and the index of the segment that is cut is made from its log.
+    fn stays_after_truncation(&self, directory: &Directory, end: Offset) -> bool {
+        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let cut = directory.logs.iter().rfind(|base| **base <= end).copied().unwrap_or_default();
+        match (&self.offsets, segment::base_of_log(name).or_else(|| segment::base_of_index(name))) {
+            (Some(offsets), _) => offsets.start < end,
+            (None, Some(base)) => base < cut,
+            (None, None) => true,
+        }
+    }
+
     fn damage(path: PathBuf, damage: Damage) -> Self {
         let offsets = (damage.offsets.start < damage.offsets.end).then_some(damage.offsets);
         Self { path, bytes: Some(damage.bytes), offsets, what: damage.what }
@@ -76,10 +88,11 @@ pub struct Verified {
 pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, DiskError> {
     let mut verified = Verified::default();
     let Some(mut directory) = Directory::list(disk, dir)? else { return Ok(verified) };
-    let small = SmallFiles::read(disk, dir, &mut verified.findings)?;
+    let small = SmallFiles::read(disk, dir, &directory, &mut verified.findings)?;
     if let Some(replacing) = &small.replacing {
         directory.assume_finished(replacing);
     }
+    directory.forget_dropped(small.checkpoint.as_ref());
     let check = Check { disk, dir, directory: &directory, small: &small };
     for (at, base) in directory.logs.iter().enumerate() {
         let end = match directory.logs.get(at + 1) {
@@ -90,8 +103,14 @@ pub fn verify(disk: &dyn Disk, dir: &Path, mut progress: impl FnMut(u64)) -> Res
         verified.offsets = Some(start..end);
         progress(verified.bytes);
     }
-    for base in directory.indexes.iter().filter(|base| !directory.logs.contains(base)) {
+    let leftover = directory.leftover_indexes(disk, dir, small.checkpoint.as_ref())?;
+    let lost_logs = directory.indexes.iter().filter(|base| !directory.logs.contains(base) && !leftover.contains(base));
+    for base in lost_logs {
         verified.findings.push(Finding::file(dir.join(segment::index_name(*base)), "its log file is not there"));
+    }
+    if let Some(end) = small.checkpoint.and_then(|checkpoint| checkpoint.truncating) {
+        let kept = |finding: &Finding| finding.stays_after_truncation(&directory, end);
+        verified.findings.retain(kept);
     }
     let orphans_end = directory.end_by_orphans(disk, dir)?;
     small.check_against(verified.offsets.clone(), orphans_end, dir, &mut verified.findings);
@@ -111,7 +130,7 @@ impl Check<'_> {
     fn sealed(&self, base: Offset, next: Offset, verified: &mut Verified) -> Result<Offset, DiskError> {
         let file = self.disk.open(&self.dir.join(self.directory.log_name(base)))?;
         let extent = Extent { position: file.len()?, end: next };
-        let index = self.index(base, &mut verified.findings)?;
+        let index = self.index(base, u64::MAX, &mut verified.findings)?;
         let last = (0..index.entry_count()).rev().find_map(|at| index.entry(at));
         let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), extent, None);
         self.inspect(&segment, extent, verified)?;
@@ -125,7 +144,8 @@ impl Check<'_> {
 
     /// The last segment: what lies above the durable end may be torn.
     fn last(&self, base: Offset, verified: &mut Verified) -> Result<Offset, DiskError> {
-        let index = self.index(base, &mut verified.findings)?;
+        let durable = self.small.checkpoint.map(|checkpoint| checkpoint.durable).filter(|end| end.segment == base);
+        let index = self.index(base, durable.map_or(0, |end| end.position), &mut verified.findings)?;
         let Looked { file, end, log_end, durable, length, damage, .. } =
             look_at_last(self.disk, self.dir, base, self.small.checkpoint.as_ref(), self.small.seed)?;
         let path = file.path().to_owned();
@@ -153,8 +173,9 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The index of a segment; each damaged entry is a finding.
-    fn index(&self, base: Offset, findings: &mut Vec<Finding>) -> Result<StoredIndex<Vec<u8>>, DiskError> {
+    /// The index of a segment; each damaged entry is a finding. Its file was synced when it spoke for `synced` bytes of log:
+    /// what follows that entry a crash may have torn, and the next opening completes it.
+    fn index(&self, base: Offset, synced: u64, findings: &mut Vec<Finding>) -> Result<StoredIndex<Vec<u8>>, DiskError> {
         let path = self.dir.join(self.directory.index_name(base));
         let bytes = match self.disk.map(&path) {
             Ok(map) => map.as_ref().to_vec(),
@@ -165,12 +186,16 @@ impl Check<'_> {
             Err(error) => return Err(error),
         };
         let index = StoredIndex::new(bytes);
-        for at in (0..index.entry_count()).filter(|at| index.entry(*at).is_none()) {
+        let speaks_for = |entry: Entry| synced <= entry.position.into();
+        let count = index.entry_count();
+        let last_synced = (0..count).find(|at| index.entry(*at).is_some_and(speaks_for));
+        let whole = if synced == 0 { 0 } else { last_synced.map_or(count, |at| at + 1) };
+        for at in (0..whole).filter(|at| index.entry(*at).is_none()) {
             let start = (at * ENTRY_LENGTH) as u64;
             let bytes = Some(start..start + ENTRY_LENGTH as u64);
             findings.push(Finding { path: path.clone(), bytes, offsets: None, what: "a damaged entry".into() });
         }
-        if index.surplus() != 0 {
+        if 0 < synced && last_synced.is_none() && index.surplus() != 0 {
             findings.push(Finding::file(path, format!("{} bytes after the last entry", index.surplus())));
         }
         Ok(index)

@@ -5,6 +5,7 @@ use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Identity, Kept, KeptError, Replacing};
 use crate::producers::{PREVIOUS_NAME, Snapshot};
+use crate::recovery::Directory;
 use std::path::Path;
 
 /// What the small files say, as far as they are sound.
@@ -19,10 +20,17 @@ pub(super) struct SmallFiles {
 }
 
 impl SmallFiles {
-    pub(super) fn read(disk: &dyn Disk, dir: &Path, findings: &mut Vec<Finding>) -> Result<Self, DiskError> {
-        let identity: Option<Identity> = read(disk, dir, true, findings)?;
-        let epochs: Option<EpochHistory> = read(disk, dir, true, findings)?;
+    pub(super) fn read(
+        disk: &dyn Disk,
+        dir: &Path,
+        directory: &Directory,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Self, DiskError> {
         let checkpoint = read(disk, dir, false, findings)?;
+        let orphans = directory.end_by_orphans(disk, dir)?;
+        let begun = directory.has_begun(checkpoint.as_ref(), orphans);
+        let identity: Option<Identity> = read(disk, dir, begun, findings)?;
+        let epochs: Option<EpochHistory> = read(disk, dir, begun, findings)?;
         read::<Snapshot>(disk, dir, false, findings)?;
         let previous = kept::load_from::<Snapshot>(disk, dir.join(PREVIOUS_NAME));
         sound(previous, false, findings)?;
@@ -38,7 +46,7 @@ impl SmallFiles {
     }
 }
 
-/// Every partition has the required ones from its first append on.
+/// Every partition has the required ones before its first segment.
 fn read<T: Kept>(
     disk: &dyn Disk,
     dir: &Path,

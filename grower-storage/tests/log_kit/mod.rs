@@ -157,7 +157,18 @@ impl World {
             None => self.memory.crash(),
         }
         self.faults.heal();
-        self.kill()
+        self.verify(false);
+        let report = self.kill();
+        self.verify(true);
+        report
+    }
+
+    /// What lies on the disk is no damage. Before an opening an index may lack entries, which that adds.
+    pub(crate) fn verify(&self, opened: bool) {
+        let mut verified = grower_storage::verify::verify(&self.memory, &PathBuf::from(DIR), |_| {}).unwrap();
+        let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "growerindex");
+        verified.findings.retain(|finding| opened || !is_index(&finding.path));
+        assert_eq!(verified.findings, [], "what recovery accepts, a check accepts");
     }
 
     /// After a crash at least `durable` must be there, nothing but what was appended, and in its place.

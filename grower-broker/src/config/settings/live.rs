@@ -6,12 +6,15 @@
 
 use super::error::Problem;
 use super::{KEYS, Key, Settings, find};
-use crate::config::BrokerConfigError;
+use crate::config::{BrokerConfig, BrokerConfigError};
 use arc_swap::{ArcSwap, Guard};
 use grower_protocol::message::{ErrorCode, Failure, SettingEntry, SettingSource};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 /// Changed settings as people wrote them, by key.
 pub(crate) type Changed = BTreeMap<String, String>;
@@ -27,6 +30,8 @@ pub(crate) struct LiveSettings {
     set_log_level: Option<SetLogLevel>,
     /// Held while changes are taken over: the newest stay.
     taking: Mutex<()>,
+    /// Wakes whoever waits for a time that a setting says.
+    changes: watch::Sender<()>,
 }
 
 /// Why a setting does not change. Nothing changed.
@@ -66,12 +71,29 @@ impl From<SettingRefusal> for Failure {
 impl LiveSettings {
     pub(crate) fn new(started: Settings, set_log_level: Option<SetLogLevel>) -> Self {
         let current = ArcSwap::from_pointee(started.clone());
-        Self { started, current, set_log_level, taking: Mutex::default() }
+        Self { started, current, set_log_level, taking: Mutex::default(), changes: watch::Sender::default() }
     }
 
     /// What is in force now. Look again later rather than keep it.
     pub(crate) fn now(&self) -> Guard<Arc<Settings>> {
         self.current.load()
+    }
+
+    /// Sees each change that comes after this was called.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Returns once the time that `interval` picks has passed since `since`. A change meanwhile counts at once.
+    pub(crate) async fn passed(&self, since: Instant, interval: impl Fn(&BrokerConfig) -> Duration) {
+        let mut changes = self.changes();
+        loop {
+            let due = since + interval(&self.now().broker);
+            tokio::select! {
+                () = sleep_until(due) => return,
+                _ = changes.changed() => {}
+            }
+        }
     }
 
     /// Checks changes on top of those made before; none for a value takes a change back.
@@ -111,6 +133,7 @@ impl LiveSettings {
         if let Some(set) = self.set_log_level.as_ref().filter(|_| before.log_level != settings.log_level) {
             set(&settings.log_level);
         }
+        self.changes.send_replace(());
     }
 
     /// What was accepted earlier may not go with what the start says now: then the start counts.
@@ -235,6 +258,22 @@ mod tests {
         live.take(|| changed(&[("logging.level", "debug"), ("disk.flush_delay", "7ms")]));
         live.take(Changed::new);
         assert_eq!(*told.lock(), ["debug", "info"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_a_setting_measures_follows_its_changes() {
+        let (live, start) = (live(), Instant::now());
+        let passed = live.passed(start, |config| config.retention_check);
+        let change = async {
+            for (at, to) in [(10, "1h"), (40, "1m"), (50, "20s")] {
+                sleep_until(start + Duration::from_secs(at)).await;
+                live.take(|| changed(&[("disk.retention_check", to)]));
+            }
+        };
+        tokio::join!(passed, change);
+        assert_eq!(start.elapsed(), Duration::from_secs(50), "the time of the last setting is over already");
+        live.passed(Instant::now(), |config| config.retention_check).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(70));
     }
 
     #[test]
