@@ -19,6 +19,7 @@ use crate::metrics::{Figures, Metrics};
 use crate::partition::Flushers;
 use crate::random::random_bytes;
 use crate::rates::Rates;
+use crate::reserve::Reserve;
 use crate::space::Space;
 use crate::topic::{IndexKind, Topics};
 use crate::watched_disk::WatchedDisk;
@@ -250,7 +251,8 @@ impl BrokerBuilder {
         let backups = Arc::new(Backups::new(config.data_dir.clone(), config.backup_dir.clone(), disk.clone()));
         let on_files = disk.is_none();
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
-        let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, health.clone()));
+        let reserve = Arc::new(Reserve::new(disk.clone(), &config.data_dir));
+        let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, health.clone(), reserve.clone()));
         let lock = lock(&*disk, &config)?;
         backup::clear_aside(&*disk, &config.data_dir)?;
         let identity = Identity::open(&*disk, &config.data_dir, NodeId::new(config.node_id), random_uuid)?;
@@ -310,6 +312,8 @@ impl BrokerBuilder {
         if let Err(failure) = groups.update_internal_topic().await {
             tracing::warn!(%failure, "the groups' topic is not compacted yet; the next start tries again");
         }
+        reserve.clone().look(Arc::downgrade(&api)).await;
+        tasks.spawn(reserve.run(Arc::downgrade(&api), stop.clone()));
         tasks.spawn(Rates::run(Arc::downgrade(&api), stop.clone()));
         tasks.spawn(groups.run(settings.clone(), stop.clone()));
         tasks.spawn((**api.flushers).clone().follow_settings(stop.clone()));

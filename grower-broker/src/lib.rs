@@ -92,6 +92,7 @@ mod metrics;
 mod partition;
 mod random;
 mod rates;
+mod reserve;
 mod space;
 mod topic;
 mod watched_disk;

@@ -6,6 +6,7 @@
 //! Reads that fail are not of this kind: the rest can still be served.
 
 use crate::health::Health;
+use crate::reserve::Reserve;
 use grower_storage::disk::{
     DirEntry, DirLock, Disk, DiskError, DiskFile, ErrorClass, Mapped, OpenFiles, SharedFile, Space,
 };
@@ -18,20 +19,27 @@ use std::sync::Arc;
 pub(crate) struct WatchedDisk {
     disk: Arc<dyn Disk>,
     health: Health,
+    /// Given up when the disk is full to the last byte.
+    reserve: Arc<Reserve>,
 }
 
 struct WatchedFile {
     file: SharedFile,
     health: Health,
+    reserve: Arc<Reserve>,
 }
 
 impl WatchedDisk {
-    pub(crate) fn new(disk: Arc<dyn Disk>, health: Health) -> Self {
-        Self { disk, health }
+    pub(crate) fn new(disk: Arc<dyn Disk>, health: Health, reserve: Arc<Reserve>) -> Self {
+        Self { disk, health, reserve }
+    }
+
+    fn change<T>(&self, change: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
+        judge(&self.health, self.reserve.give_room(change))
     }
 
     fn watch(&self, file: SharedFile) -> SharedFile {
-        Arc::new(WatchedFile { file, health: self.health.clone() })
+        Arc::new(WatchedFile { file, health: self.health.clone(), reserve: self.reserve.clone() })
     }
 }
 
@@ -55,11 +63,15 @@ fn is_broken(error: &DiskError) -> bool {
 
 impl Disk for WatchedDisk {
     fn create(&self, path: &Path) -> Result<SharedFile, DiskError> {
-        Ok(self.watch(judge(&self.health, self.disk.create(path))?))
+        Ok(self.watch(self.change(|| self.disk.create(path))?))
     }
 
     fn open(&self, path: &Path) -> Result<SharedFile, DiskError> {
-        Ok(self.watch(self.disk.open(path)?))
+        let opened = self.disk.open(path);
+        match &opened {
+            Err(error) if error.is_directory_moved() => Ok(self.watch(judge(&self.health, opened)?)),
+            _ => Ok(self.watch(opened?)),
+        }
     }
 
     fn map(&self, path: &Path) -> Result<Mapped, DiskError> {
@@ -71,19 +83,19 @@ impl Disk for WatchedDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
-        judge(&self.health, self.disk.create_dir_all(dir))
+        self.change(|| self.disk.create_dir_all(dir))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        judge(&self.health, self.disk.rename(from, to))
+        self.change(|| self.disk.rename(from, to))
     }
 
     fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        judge(&self.health, self.disk.replace(from, to))
+        self.change(|| self.disk.replace(from, to))
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        judge(&self.health, self.disk.link(from, to))
+        self.change(|| self.disk.link(from, to))
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
@@ -117,7 +129,7 @@ impl Disk for WatchedDisk {
 
 impl DiskFile for WatchedFile {
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError> {
-        judge(&self.health, self.file.write_all_at(bytes, position))
+        judge(&self.health, self.reserve.give_room(|| self.file.write_all_at(bytes, position)))
     }
 
     fn read_at(&self, into: &mut [u8], position: u64) -> Result<usize, DiskError> {
@@ -129,7 +141,7 @@ impl DiskFile for WatchedFile {
     }
 
     fn set_len(&self, len: u64) -> Result<(), DiskError> {
-        judge(&self.health, self.file.set_len(len))
+        judge(&self.health, self.reserve.give_room(|| self.file.set_len(len)))
     }
 
     fn allocate(&self, len: u64) -> Result<(), DiskError> {
@@ -157,7 +169,9 @@ mod tests {
 
     fn watched(disk: impl Disk + 'static) -> (WatchedDisk, Health) {
         let health = Health::new(Metrics::new());
-        (WatchedDisk::new(Arc::new(disk), health.clone()), health)
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        let reserve = Arc::new(Reserve::new(disk.clone(), Path::new("/")));
+        (WatchedDisk::new(disk, health.clone(), reserve), health)
     }
 
     #[test]
