@@ -3,6 +3,8 @@
 //! One file a command under `commands/`; each holds its arguments with their help and a `run`. [`demo::tell`] is the
 //! whole story of the log over any [`grower_client::Client`].
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where a stream is gone or full: see `output`.
+
 mod arguments;
 mod capacity;
 mod commands;

@@ -10,6 +10,7 @@ use super::reader::{Open, Reader};
 use super::surroundings::{Surroundings, Trace};
 use super::tail::LEFT_FILES_MAX;
 use grower_client::ids::{Offset, PartitionId};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions, TryLockError};
@@ -112,7 +113,8 @@ impl Note {
             let mut same = around.files.iter().filter(|nearby| nearby.id.is_same_file(left.file));
             let file = same.find_map(|nearby| nearby.readable().ok())?;
             let is_other = !left.file.is_same_file(current) && left.seen.compare(&file).ok()? == Content::Same;
-            let open = Open { incarnation: left.incarnation, file, id: left.file, older: None, target: None };
+            let read = Mutex::new(left.seen);
+            let open = Open { incarnation: left.incarnation, file, id: left.file, older: None, target: None, read };
             is_other.then(|| Reader::new(open, left.seen, limit))
         };
         self.left.iter().filter_map(reader).collect()
@@ -125,6 +127,9 @@ impl Note {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             seen => seen?,
         };
+        if end != 0 && !open.is_as_read()? {
+            return Ok(()); // Truncated and written again since: its bytes are others now.
+        }
         let (file, incarnation) = (open.id, open.incarnation);
         if incarnation != self.incarnation || self.is_blank() {
             if let Some(left) = self.left.iter_mut().find(|left| left.incarnation == incarnation) {

@@ -2,6 +2,7 @@
 
 use super::fingerprint::{Content, FileId, Fingerprint, KnownFile};
 use crate::lines::{Line, Splitter};
+use parking_lot::Mutex;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -24,12 +25,20 @@ pub(crate) struct Open {
     pub(super) older: Option<Arc<[KnownFile]>>,
     /// Where it was when it was begun, through links.
     pub(super) target: Option<PathBuf>,
+    /// What was read of it.
+    pub(super) read: Mutex<Fingerprint>,
 }
 
 impl Open {
     /// Its name now, for messages.
     pub(super) fn name(&self) -> Option<PathBuf> {
         fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok()
+    }
+
+    /// Whether it still begins with what was read of it: it may have been truncated and written again since.
+    pub(super) fn is_as_read(&self) -> io::Result<bool> {
+        let read = *self.read.lock();
+        Ok(matches!(read.compare(&self.file)?, Content::Same | Content::Unknown))
     }
 }
 
@@ -62,7 +71,8 @@ pub(super) enum Look {
 
 impl Reader {
     /// Reads `open` from the byte that `seen` ends at; lines may have `limit` bytes.
-    pub(super) fn new(open: Open, seen: Fingerprint, limit: usize) -> Self {
+    pub(super) fn new(mut open: Open, seen: Fingerprint, limit: usize) -> Self {
+        *open.read.get_mut() = seen;
         let splitter = Splitter::new(seen.offset(), limit);
         Self { open: Arc::new(open), splitter, seen, silent_since: None, modified: None, is_touched: false }
     }
@@ -91,6 +101,7 @@ impl Reader {
         (self.silent_since, self.modified) = (None, None);
         // An error here means that the file was truncated just now; the old fingerprint tells next time.
         self.seen = Fingerprint::take(&self.open.file, self.splitter.taken()).unwrap_or(self.seen);
+        *self.open.read.lock() = self.seen;
         Ok(Look::Lines(std::iter::from_fn(|| self.splitter.next_line()).collect()))
     }
 
@@ -107,7 +118,8 @@ impl Reader {
     /// Goes on at the same position in another file that has the same beginning.
     pub(super) fn continue_in(&mut self, file: File, id: FileId) {
         let (older, target) = (self.open.older.clone(), self.open.target.clone());
-        self.open = Arc::new(Open { incarnation: self.open.incarnation, file, id, older, target });
+        let (incarnation, read) = (self.open.incarnation, Mutex::new(self.seen));
+        self.open = Arc::new(Open { incarnation, file, id, older, target, read });
         self.silent_since = None;
     }
 }

@@ -15,6 +15,7 @@ use super::recognise::{Recognised, recognise};
 use super::surroundings::{Nearby, Surroundings, Trace};
 use super::warning::Warning;
 use crate::lines::Line;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
@@ -177,7 +178,8 @@ impl Tail {
                 // A replacement is believed only if nothing was rotated, so all that is there is older.
                 let older = trace.older.filter(|_| !matches!(found, Recognised::Replacement(_)));
                 let older = older.unwrap_or_else(|| surroundings.older_than(id));
-                let open = Open { incarnation: note.incarnation, file, id, older: Some(older), target: trace.target };
+                let (incarnation, target, read) = (note.incarnation, trace.target, Mutex::new(trace.seen));
+                let open = Open { incarnation, file, id, older: Some(older), target, read };
                 Ok(self.read_on(Reader::new(open, trace.seen, self.limit)))
             }
         }

@@ -1,5 +1,6 @@
 //! Topics that were deleted while they were read: the others are read on.
 
+use crate::output::stderr_line;
 use grower_client::{ConsumeError, ErrorCode};
 use std::collections::BTreeSet;
 
@@ -27,7 +28,7 @@ impl DeletedTopics {
             return Err(error);
         }
         if is_news {
-            eprintln!("topic {topic} was deleted: reading the others on");
+            stderr_line(format_args!("topic {topic} was deleted: reading the others on"));
         }
         Ok(topic)
     }

@@ -8,6 +8,7 @@ use crate::follow::reader::{Open, Reader};
 use crate::follow::recognise::RotatedAs;
 use crate::follow::surroundings::{Nearby, Surroundings, Trace};
 use crate::follow::warning::Warning;
+use parking_lot::Mutex;
 use std::{fs, io};
 
 impl Tail {
@@ -70,6 +71,7 @@ impl Tail {
         let target = fs::canonicalize(&nearby.path).ok();
         let trace = Trace { target: target.clone(), ..Trace::none() };
         let older = Surroundings::survey(&self.path, &trace, &[])?.older_than(nearby.id);
-        Ok(Open { incarnation: 0, file: nearby.readable()?, id: nearby.id, older: Some(older), target })
+        let read = Mutex::new(Fingerprint::EMPTY);
+        Ok(Open { incarnation: 0, file: nearby.readable()?, id: nearby.id, older: Some(older), target, read })
     }
 }

@@ -196,6 +196,28 @@ fn a_file_that_is_copied_and_truncated_again_before_its_turn_loses_nothing() {
 }
 
 #[test]
+fn acks_that_come_after_the_file_was_truncated_and_written_again_lose_nothing_at_a_crash() {
+    let mut stage = Stage::new();
+    one(&stage);
+    let mut tail = stage.follow();
+    stage.read(&mut tail);
+    stage.save(&tail);
+    stage.append("app.log", "two\n");
+    assert_eq!(stage.read(&mut tail).0, "two");
+    stage.append("app.log", "three\n");
+    stage.copy("app.log", "app.log.1");
+    stage.write("app.log", "four\nfive\nsix\n");
+    stage.save(&tail);
+    drop(tail);
+    let mut tail = stage.resume();
+    assert_eq!(
+        stage.read(&mut tail).0,
+        "two three four five six",
+        "the mark of the second line tells that it has arrived"
+    );
+}
+
+#[test]
 fn a_file_that_is_not_there_yet_is_waited_for_and_that_is_told_once() {
     let mut stage = Stage::new();
     let mut tail = stage.follow();
