@@ -99,6 +99,43 @@ fn while_what_was_interrupted_is_finished() {
     }
 }
 
+/// A manifest may then still name a segment whose files the next pass begins to write anew.
+#[test]
+fn after_a_pass_that_could_not_be_finished_and_within_the_next() {
+    for call in [Call::Create, Call::OpenDir] {
+        for nth in 0.. {
+            let unfinished = |goes_on: bool| {
+                let mut world = world();
+                world.faults.inject(Fault::no_descriptors(call, world.faults.calls(call) + nth).from_then_on());
+                let finished = world.compact(&POLICY).is_ok();
+                world.faults.heal();
+                if goes_on {
+                    world.put(&[("a", some("after"))]);
+                    world.roll();
+                }
+                (world, finished)
+            };
+            for goes_on in [false, true] {
+                for after in (0..).step_by(4) {
+                    let (mut world, _) = unfinished(goes_on);
+                    world.faults.lose_power_after(world.faults.mutations() + after);
+                    let ended = world.compact(&POLICY).is_ok();
+                    world.memory.crash();
+                    world.faults.heal();
+                    world.reopen();
+                    world.check();
+                    if ended {
+                        break;
+                    }
+                }
+            }
+            if unfinished(false).1 {
+                break;
+            }
+        }
+    }
+}
+
 /// The old files and the new may then stand side by side, and nothing says which of them count.
 #[test]
 fn and_the_manifest_rots_before_it_comes_back() {

@@ -129,6 +129,11 @@ impl Recovered {
             self.lose(path, self.end.max(self.start)..end, "the segment files that held it are missing or too short");
             self.end = end;
             self.active = None;
+            // The next checkpoint must vouch for no less, or those offsets would be given out after it.
+            self.durable = checkpoint
+                .map(|checkpoint| checkpoint.durable)
+                .filter(|known| known.end == end)
+                .unwrap_or(self.durable);
         }
     }
 

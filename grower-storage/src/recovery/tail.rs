@@ -51,14 +51,15 @@ fn keep_as_it_is(
     looked: Looked,
     lost: &mut Vec<(PathBuf, Damage)>,
 ) -> Result<Tail, DiskError> {
-    let Looked { file, end, log_end, damage, loaded, .. } = looked;
+    let Looked { file, durable, end, log_end, damage, loaded, .. } = looked;
     context.disk.sync_many(std::slice::from_ref(&file))?; // A file with a successor is durable, and it will have one.
     let index = StoredIndex::new(loaded.front(end.position));
     let latest = last_entry(&index).map(|entry| Timestamp::from_millis(entry.max_timestamp));
     let extent = Extent { position: end.position, end: log_end };
     let segment = Segment::sealed(base, FileOnDemand::held(file), Box::new(index), extent, latest);
     lost.extend(damage.into_iter().map(|damage| (segment.file.path().to_owned(), damage)));
-    let durable = DurableEnd { end: log_end, segment: base, position: end.position };
+    // A file that was longer when it was durable is missed again by the next start.
+    let durable = DurableEnd { end: log_end, segment: base, position: durable.max(end.position) };
     Ok(Tail { segment: Arc::new(segment), active: None, end: log_end, durable })
 }
 

@@ -41,7 +41,7 @@ impl DiskLog {
     pub(super) fn is_ready_for(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool {
         let has_epoch = self.epochs.latest() == Some(epoch);
         let takes = self.active.as_mut().is_some_and(|active| active.shape(now).takes(batch, &self.options));
-        let unfinished = self.roll_begun || self.unsynced_names;
+        let unfinished = self.roll_begun || self.unsynced_names || self.is_compaction_unfinished();
         self.failed.is_some() || has_epoch && takes && !unfinished && !self.snapshots.has_one_to_store(self.durable.end)
     }
 

@@ -14,6 +14,9 @@ use std::sync::Arc;
 impl DiskLog {
     pub(super) fn due_compaction(&self, policy: &CompactionPolicy, upto: Offset, now: Timestamp) -> Option<Compaction> {
         self.alive().ok()?;
+        if self.is_compaction_unfinished() {
+            return None; // Opening the log goes by the manifest: it would take an unfinished file of this pass for that one's.
+        }
         let mut segments = self.view.segments();
         segments.pop(); // It is being written.
         segments.truncate(segments.partition_point(|segment| segment.extent().end <= upto));
@@ -105,18 +108,33 @@ impl DiskLog {
         })?;
         new.file.release(&self.disk);
         self.replacing = None;
-        match self.store_cleaned_end(self.cleaned_end) {
-            // The manifest stays until the next one. Finishing it again would find nothing to do.
-            Err(ChangeError::Disk(error)) => tracing::warn!(%error, "a manifest of compaction stays for now"),
-            stored => stored?,
+        self.manifest_stays = true;
+        self.remove_manifest()
+    }
+
+    /// Removes the manifest of a compaction that is finished. Nothing but the next pass has to wait until that is possible.
+    pub(super) fn remove_manifest(&mut self) -> Result<(), ChangeError> {
+        if !self.manifest_stays {
+            return Ok(());
         }
-        Ok(())
+        match self.store_cleaned_end(self.cleaned_end) {
+            Err(ChangeError::Disk(error)) => {
+                tracing::warn!(%error, "a manifest of compaction stays for now");
+                Ok(())
+            }
+            stored => stored,
+        }
+    }
+
+    pub(super) fn is_compaction_unfinished(&self) -> bool {
+        self.replacing.is_some() || self.manifest_stays
     }
 
     /// Says durably how far the log is clean, and that nothing is being replaced.
     pub(super) fn store_cleaned_end(&mut self, end: Offset) -> Result<(), ChangeError> {
         self.store(&CompactionState { cleaned_end: end, replacing: None })?;
         self.cleaned_end = end;
+        self.manifest_stays = false;
         Ok(())
     }
 }

@@ -80,6 +80,8 @@ pub struct DiskLog {
     roll_begun: bool,
     /// A compaction that was published and is not finished: names are still to be changed.
     replacing: Option<(Replacing, Arc<Segment>)>,
+    /// The manifest of a compaction that is finished could not be removed. It still counts when the log is opened.
+    manifest_stays: bool,
     /// Called once the first segment is there, before anything is written to it.
     begin: Option<Begin>,
     failed: Option<LogFailed>,
@@ -103,6 +105,7 @@ impl DiskLog {
     fn ready(&mut self) -> Result<(), ChangeError> {
         self.alive()?;
         self.finish_replacing()?;
+        self.remove_manifest()?;
         match (self.roll_begun, self.unsynced_names) {
             (true, _) => self.roll(),
             (false, true) => self.sync_dir(),

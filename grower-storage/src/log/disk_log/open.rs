@@ -51,6 +51,7 @@ impl DiskLog {
             unsynced_names: false,
             roll_begun: false,
             replacing: None,
+            manifest_stays: false,
             begin: None,
             failed: None,
         };
