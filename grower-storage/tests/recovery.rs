@@ -158,7 +158,7 @@ fn a_full_disk_refuses_appends_and_takes_them_again() {
 
 #[test]
 fn a_short_write_leaves_no_trace() {
-    let mut world = two_flushed_one_not(roomy());
+    let mut world = two_flushed_one_not(LogOptions { snapshot_bytes: u64::MAX, ..roomy() });
     let writes = world.faults.calls(Call::Write);
     world.faults.inject(Fault::full(Call::Write, writes).after_bytes(50));
     assert!(matches!(world.append(1, 30), Err(AppendError::Disk(_))));
@@ -171,7 +171,7 @@ fn a_short_write_leaves_no_trace() {
 
 #[test]
 fn a_short_write_that_cannot_be_undone_fails_the_log() {
-    let mut world = two_flushed_one_not(roomy());
+    let mut world = two_flushed_one_not(LogOptions { snapshot_bytes: u64::MAX, ..roomy() });
     let (writes, cuts) = (world.faults.calls(Call::Write), world.faults.calls(Call::SetLen));
     world.faults.inject(Fault::full(Call::Write, writes).after_bytes(50));
     world.faults.inject(Fault::io(Call::SetLen, cuts));
@@ -357,7 +357,8 @@ fn what_was_served_beside_rot_survives_the_next_crash() {
     assert_eq!(world.kill().damaged.len(), 1);
     assert_eq!(world.log.span().end, Offset::new(8));
     assert!(world.log.reader().read(Offset::new(7), 1, Offset::MAX).is_ok());
-    world.cut_power(None);
+    world.memory.crash();
+    world.kill();
     assert_eq!(world.log.span().end, Offset::new(8));
 }
 
