@@ -118,3 +118,21 @@ fn what_retention_removes_is_read_by_those_who_hold_it_and_gone_for_others() {
     disk.open_files().set_max(2);
     assert_eq!(disk.open_files().count(), 2, "descriptors are given back");
 }
+
+#[test]
+fn a_log_whose_files_were_moved_away_reads_nothing_of_files_that_took_their_names() {
+    let mut world = log_kit::World::new(log_kit::options());
+    while world.log.reader().segments().len() < 3 {
+        world.append(1, 60).unwrap();
+    }
+    assert!(world.flush());
+    world.disk.open_files().set_max(0);
+    world.log.abandon();
+    // Another partition's: it has the same name and is sound.
+    let path = std::path::Path::new(log_kit::DIR).join("00000000000000000000.growerlog");
+    let other = log_kit::batch(1, 60, 1_000, 0).place(Offset::ZERO, LeaderEpoch::new(1));
+    world.disk.remove_file(&path).unwrap();
+    world.disk.create(&path).unwrap().write_all_at(other.bytes(), 0).unwrap();
+    let read = world.log.reader().read(Offset::ZERO, 100, Offset::MAX);
+    assert!(matches!(read, Err(ReadError::Disk(_))), "{read:?}");
+}

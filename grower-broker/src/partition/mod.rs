@@ -292,6 +292,7 @@ impl Partition {
         let _dropping = self.dropping.lock();
         let mut tail = self.writer.lock_slowly();
         tail.deleted = true;
+        tail.log.abandon();
         tail.producers.set(0);
         drop(tail);
         self.fetches.wake_all();

@@ -68,6 +68,10 @@ pub trait Log: Send {
     /// writes down the producers, and so waits for syncs: it must not happen where others are kept waiting.
     fn appends_at_once(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool;
 
+    /// Its files are about to be moved away, and others may take their names: no reader opens one by its name from now on.
+    /// Those that are open go on.
+    fn abandon(&mut self) {}
+
     /// Makes it durable that a leader begins here, before its first append. An epoch already begun changes nothing.
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError>;
 

@@ -187,6 +187,10 @@ impl Log for DiskLog {
         self.is_ready_for(batch, epoch, now)
     }
 
+    fn abandon(&mut self) {
+        self.view.segments().iter().for_each(|segment| segment.file.retire());
+    }
+
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
         self.ready()?;
         rules::check_epoch(&self.epochs, epoch).map_err(|current| ChangeError::StaleEpoch { found: epoch, current })?;
