@@ -37,9 +37,14 @@ async fn send(client: &mut Raw<DuplexStream>, topic: TopicId, id: ProducerId, se
 }
 
 async fn leader_epoch(client: &mut Raw<DuplexStream>) -> LeaderEpoch {
+    leader_epochs(client).await[0]
+}
+
+/// Of each partition.
+async fn leader_epochs(client: &mut Raw<DuplexStream>) -> Vec<LeaderEpoch> {
     let asked = Metadata { topics: Some(vec![TopicName::new("events").unwrap()]), create_missing: false };
     let Response::Metadata(answer) = client.ask(&Request::Metadata(asked)).await else { panic!("no metadata") };
-    answer.topics[0].clone().unwrap().partitions[0].leader_epoch
+    answer.topics[0].as_ref().unwrap().partitions.iter().map(|partition| partition.leader_epoch).collect()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -100,6 +105,25 @@ async fn two_restores_of_one_backup_give_out_different_numbers() {
         let least = known_epoch.map(|known: LeaderEpoch| known.value() + 1_000);
         assert!(least.is_none_or(|least| least < epoch.value()), "{known_epoch:?} {epoch:?}");
         (last_id, known_epoch) = (id, known_epoch.or(Some(epoch)));
+        broker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_a_restore_forgot_begins_anew_under_a_later_epoch() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, saved, restored) = (root.path().join("data"), root.path().join("backups"), root.path().join("restored"));
+    let topic = with_topic(&data).await;
+    backups::backup(&data, &saved, false, |_| true).unwrap();
+    backups::restore(&saved, &restored, |_| {}).unwrap();
+    let mut lost = None;
+    for dir in [data, restored] {
+        let (broker, mut client) = start(&dir).await;
+        let grown = client.ask(&Request::GrowTopic { topic: TopicName::new("events").unwrap(), partitions: 2 }).await;
+        assert_eq!(grown, Response::Done, "{topic}");
+        let epochs = leader_epochs(&mut client).await;
+        assert!(lost < Some(epochs[1]), "{lost:?} {epochs:?}");
+        lost = Some(epochs[1]);
         broker.stop().await.unwrap();
     }
 }

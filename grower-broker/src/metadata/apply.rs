@@ -166,7 +166,10 @@ impl Image {
         if topic.partition_count() != from {
             return Err(Refusal::Changed { name: topic.name.clone() });
         }
-        Arc::make_mut(topic).partitions.extend(added.into_iter().map(Partition::new));
+        // Where numbers were raised above those of a lost time, a partition that it may have had as well begins above them.
+        let leader_epoch = topic.partitions.iter().map(|partition| partition.leader_epoch).max().unwrap_or_default();
+        let added = added.into_iter().map(|replicas| Partition { leader_epoch, ..Partition::new(replicas) });
+        Arc::make_mut(topic).partitions.extend(added);
         Ok(Applied::TopicGrown { topic: topic.clone(), from })
     }
 
