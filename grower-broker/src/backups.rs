@@ -3,7 +3,9 @@
 //! No client may have a broker write just anywhere, so where is said in two parts: the directory by whoever runs the
 //! broker, and changed only by a restart; the path below it by whoever asks.
 
+use crate::background;
 use crate::backup::{self, BackedUp, BackupError};
+use crate::health::Health;
 use crate::metadata::Identity;
 use grower_protocol::ids::Timestamp;
 use grower_protocol::message::{BackupDescription, BackupMade, BackupState, ErrorCode, Failure};
@@ -46,7 +48,12 @@ impl Backups {
     /// Finds out, beside everything else, when the newest began that is there already.
     ///
     /// The thread is waited for by nobody and keeps nothing of the broker: a network's file system may never answer it.
-    pub(crate) fn find_earlier(self: &Arc<Self>, identity: Identity, stop: CancellationToken) -> io::Result<()> {
+    pub(crate) fn find_earlier(
+        self: &Arc<Self>,
+        identity: Identity,
+        health: &Health,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
         let Some(root) = self.root.clone() else { return Ok(()) };
         let backups = self.clone();
         let finding = move || {
@@ -57,7 +64,7 @@ impl Backups {
                 backups.newest.lock().get_or_insert(found.unwrap_or(NEVER));
             }
         };
-        std::thread::Builder::new().name(SCAN.to_owned()).spawn(finding).map(drop)
+        background::thread(SCAN, health, finding).map(drop)
     }
 
     /// When the newest backup began, [`NEVER`] if there is none. None where none are made, and as long as that is not known.

@@ -1,6 +1,7 @@
 //! The broker as a library: start it on a directory, connect in process or over TCP, stop it.
 
 use crate::api::{Api, Node};
+use crate::background::{self, Tasks};
 use crate::backup;
 use crate::backups::Backups;
 use crate::clock::{BrokerClock, Clock, SystemClock};
@@ -29,17 +30,17 @@ use grower_protocol::message::Failure;
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
 use rustix::process::{Resource, getrlimit};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// A running broker. Stop it with [`Broker::stop`]; dropped, it behaves as if it had crashed, which loses nothing
 /// that was acknowledged.
 pub struct Broker {
     api: Arc<Api>,
     limits: Arc<ConnectionLimits>,
-    tasks: TaskTracker,
+    tasks: Tasks,
     stop: CancellationToken,
     listen: Option<SocketAddr>,
     http: Option<Http>,
@@ -143,7 +144,7 @@ impl Broker {
             if let Some(api) = api.upgrade() {
                 let (limits, stop) = (limits.clone(), stop.clone());
                 let place = ConnectionPlace { share: limits.memory.take(CONNECTION_BYTES), place: None };
-                tasks.spawn(async move { run(Stream::InProcess(far), place, api, limits, stop).await });
+                tasks.spawn("a connection", async move { run(Stream::InProcess(far), place, api, limits, stop).await });
             }
             near
         }
@@ -175,13 +176,15 @@ impl Broker {
     pub async fn stop(self) -> Result<(), String> {
         self.status.enter(Phase::Stopping);
         self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.tasks.end().await;
         let api = self.api.clone();
-        let closed = tokio::task::spawn_blocking(move || close(&api));
+        let closed = background::blocking(move || close(&api));
         closed.await.map_err(|error| error.to_string())?
     }
 }
+
+/// A task that runs until the broker stops.
+type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Bytes that a pipe holds in each direction.
 const PIPE: usize = 256 * 1024;
@@ -263,7 +266,7 @@ impl BrokerBuilder {
         identity.check(&config.data_dir, &metadata.image())?;
         let listener = bind(config.listen).await?;
         let status = Arc::new(Status::starting(health.clone()));
-        let http = start_http(&config, &status)?;
+        let http = start_http(&config, &status, &health)?;
         let settings = Arc::new(LiveSettings::new(settings, set_log_level));
         settings.take(|| metadata.image().settings(identity.node));
         let clock = BrokerClock::new(clock);
@@ -281,8 +284,8 @@ impl BrokerBuilder {
         }
 
         let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let watchman = Arc::new(Watchman::start().map_err(StartError::Thread)?);
+        let tasks = Tasks::new(health.clone());
+        let watchman = Arc::new(Watchman::start(&health).map_err(StartError::Thread)?);
         let flushers = Flushers::start(disk.clone(), clock.clone(), health.clone(), settings.clone(), watchman.clone());
         let flushers = Arc::new(flushers);
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone(), &memory)?);
@@ -306,23 +309,26 @@ impl BrokerBuilder {
             _lock: lock,
         });
         api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
-        api.backups.find_earlier(identity, stop.clone()).map_err(StartError::Thread)?;
+        api.backups.find_earlier(identity, &api.health, stop.clone()).map_err(StartError::Thread)?;
         groups.forget_unknown_topics().await;
         groups.warn_of_lost_records();
         if let Err(failure) = groups.update_internal_topic().await {
             tracing::warn!(%failure, "the groups' topic is not compacted yet; the next start tries again");
         }
+        let start = |what, task: BackgroundTask| tasks.spawn_until(&stop, what, task);
         reserve.clone().look(Arc::downgrade(&api)).await;
-        tasks.spawn(reserve.run(Arc::downgrade(&api), stop.clone()));
-        tasks.spawn(Rates::run(Arc::downgrade(&api), stop.clone()));
-        tasks.spawn(groups.run(settings.clone(), stop.clone()));
-        tasks.spawn((**api.flushers).clone().follow_settings(stop.clone()));
-        tasks.spawn(topics.clone().run_producers(stop.clone()));
-        tasks.spawn(topics.run_retention(settings, stop.clone()));
-        tasks.spawn(crate::compaction::run(Arc::downgrade(&api), stop.clone()));
+        start("keeping a reserve", Box::pin(reserve.run(Arc::downgrade(&api), stop.clone())));
+        start("measuring rates", Box::pin(Rates::run(Arc::downgrade(&api), stop.clone())));
+        start("keeping groups", Box::pin(groups.run(settings.clone(), stop.clone())));
+        let settings_followed = (**api.flushers).clone().follow_settings(stop.clone());
+        start("following settings", Box::pin(settings_followed));
+        start("keeping producers", Box::pin(topics.clone().run_producers(stop.clone())));
+        start("retention", Box::pin(topics.run_retention(settings, stop.clone())));
+        start("compaction", Box::pin(crate::compaction::run(Arc::downgrade(&api), stop.clone())));
         let listen = listener.as_ref().map(|listener| listener.address);
         if let Some(listener) = listener {
-            tasks.spawn(serve(listener, api.clone(), limits.clone(), tasks.clone(), stop.clone()));
+            let serving = serve(listener, api.clone(), limits.clone(), tasks.clone(), stop.clone());
+            start("accepting connections", Box::pin(serving));
         }
         status.enter(Phase::Serving(api.clone()));
         Ok(Broker { api, limits, tasks, stop, listen, http, status })
@@ -347,10 +353,12 @@ async fn bind(address: Option<SocketAddr>) -> Result<Option<Listener>, StartErro
 }
 
 /// Health is told from here on, also while logs are recovered.
-fn start_http(config: &BrokerConfig, status: &Arc<Status>) -> Result<Option<Http>, StartError> {
+fn start_http(config: &BrokerConfig, status: &Arc<Status>, health: &Health) -> Result<Option<Http>, StartError> {
     let Some(address) = config.http else { return Ok(None) };
     let names = Names::of(config.advertise.as_deref());
-    Http::start(address, names, status.clone()).map(Some).map_err(|source| StartError::Listen { address, source })
+    Http::start(address, names, status.clone(), health)
+        .map(Some)
+        .map_err(|source| StartError::Listen { address, source })
 }
 
 /// Makes this start known: the cluster gets its identity at the first one, and every start begins a new leader epoch

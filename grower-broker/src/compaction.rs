@@ -4,6 +4,7 @@
 //! up only when nobody writes to it any more. Its keys count against the memory budget.
 
 use crate::api::Api;
+use crate::background;
 use crate::partition::{CompactError, Partition};
 use grower_protocol::ids::{PartitionId, TopicId};
 use grower_storage::compaction::{Compaction, CompactionError};
@@ -57,14 +58,14 @@ enum Outcome {
 async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &CancellationToken) -> Outcome {
     let (now, keys_bytes) = (api.clock.cautious(), KEYS_BYTES_MAX.min(api.memory.total() / PART_OF_MEMORY));
     let looked = partition.clone();
-    let due = tokio::task::spawn_blocking(move || looked.compaction(now, keys_bytes)).await;
+    let due = background::blocking(move || looked.compaction(now, keys_bytes)).await;
     let Ok(Some(compaction)) = due else { return Outcome::Fine };
     let reserved = tokio::select! {
         reserved = api.memory.reserve(compaction.keys_bytes()) => reserved,
         () = stop.cancelled() => return Outcome::Fine,
     };
     let stop = stop.clone();
-    let ran = tokio::task::spawn_blocking(move || {
+    let ran = background::blocking(move || {
         let _reserved = reserved; // Until the keys are gone.
         compact(&api, &partition, compaction, &stop)
     });

@@ -118,6 +118,7 @@ fn ready_line(listen: Option<SocketAddr>, http: Option<SocketAddr>) -> String {
 
 /// Says a line in one write, so that whoever waits for it never reads half of it. Does not wait long for somebody who
 /// does not read.
+#[expect(clippy::disallowed_methods, reason = "the thread may outlive the broker, which does not depend on it")]
 fn say(line: &str) {
     let line: Arc<str> = format!("{line}\n").into();
     let (written, is_written) = mpsc::channel();

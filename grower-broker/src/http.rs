@@ -13,6 +13,8 @@ mod status;
 pub use names::Names;
 pub(crate) use status::{Phase, Status};
 
+use crate::background;
+use crate::health::Health;
 use crate::log_pace::LogPace;
 use axum::Router;
 use axum::extract::State;
@@ -76,18 +78,18 @@ pub(crate) struct Http {
 
 impl Http {
     /// Binds `address` and serves from then on.
-    pub(crate) fn start(address: SocketAddr, names: Names, probe: Arc<dyn Probe>) -> io::Result<Self> {
-        Self::start_bounded(address, routes(probe, names), BOUNDS)
+    pub(crate) fn start(address: SocketAddr, names: Names, probe: Arc<dyn Probe>, health: &Health) -> io::Result<Self> {
+        Self::start_bounded(address, routes(probe, names), BOUNDS, health)
     }
 
-    fn start_bounded(address: SocketAddr, routes: Router, bounds: Bounds) -> io::Result<Self> {
+    fn start_bounded(address: SocketAddr, routes: Router, bounds: Bounds, health: &Health) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        std::thread::Builder::new().name("grower-http".to_owned()).spawn(move || {
+        background::thread("grower-http", health, move || {
             runtime.block_on(async {
                 tokio::select! {
                     () = serve(listener, routes, bounds) => {}

@@ -75,6 +75,7 @@ pub mod fuzzed {
 }
 
 mod api;
+mod background;
 mod backup;
 mod backups;
 mod broker;

@@ -4,6 +4,7 @@
 //! make room. The file gives that room: it is removed when the disk has none left, and comes back once there is enough.
 
 use crate::api::Api;
+use crate::background;
 use grower_storage::disk::{Disk, DiskError, Space};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -76,7 +77,7 @@ impl Reserve {
 
     /// Refills if there is room.
     pub(crate) async fn look(self: Arc<Self>, api: Weak<Api>) {
-        let refilled = tokio::task::spawn_blocking(move || {
+        let refilled = background::blocking(move || {
             let room = api.upgrade().and_then(|api| api.space.room());
             room.map_or(Ok(()), |room| self.refill(room.reserve))
         });

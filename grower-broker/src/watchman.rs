@@ -6,6 +6,8 @@
 //! another is woken; it looks at the sockets before it sleeps again. Without a stall nobody is: a second thread that
 //! is awake takes requests to another core, at the cost of a record's whole latency.
 
+use crate::background;
+use crate::health::Health;
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
@@ -40,11 +42,10 @@ pub(crate) struct Work<'a>(&'a AtomicUsize);
 
 impl Watchman {
     /// Watches over connections that run where this is called.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start(health: &Health) -> io::Result<Self> {
         let (shared, network) = (Arc::new(Shared::default()), Handle::current());
         let watching = shared.clone();
-        let thread =
-            std::thread::Builder::new().name("grower-watch".to_owned()).spawn(move || watching.run(&network))?;
+        let thread = background::thread("grower-watch", health, move || watching.run(&network))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

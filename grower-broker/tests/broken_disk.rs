@@ -1,4 +1,5 @@
 //! A disk that takes no more writes ends the broker; its next start, on a disk that does, goes on where it was.
+#![expect(clippy::disallowed_methods, reason = "a test may wait for a daemon on any thread")]
 
 mod support {
     pub(crate) mod crowd;

@@ -1,5 +1,6 @@
 //! A full disk refuses writes and does nothing worse: reads and changes of metadata go on, and once there is room again writes do
 //! too, without a restart. Writers, a reader and a group go on through several such times, and nothing acknowledged is lost.
+#![expect(clippy::disallowed_methods, reason = "a test may wait for a daemon on any thread")]
 
 mod support {
     pub(crate) mod crowd;

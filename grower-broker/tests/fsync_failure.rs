@@ -3,6 +3,7 @@
 //! The daemon runs on a libc whose fdatasync fails when told to, and then loses what it should have made durable, as a
 //! real disk does: an ack that relied on it, or on trying again, is found missing after the restart. Producers, a reader
 //! and a group go on across all of it.
+#![expect(clippy::disallowed_methods, reason = "a test may wait for a daemon on any thread")]
 
 mod support {
     pub(crate) mod crowd;

@@ -1,6 +1,7 @@
 //! Backups of this broker, made while it goes on: begun by one request, followed by others.
 
 use super::Api;
+use crate::background;
 use crate::backup::{BackedUp, BackupError, Running};
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_storage::log::ChangeError;
@@ -11,10 +12,10 @@ impl Api {
     pub(super) fn begin_backup(self: &Arc<Self>, dir: &str, full: bool) -> Result<Response, Failure> {
         let (path, description) = self.backups.begin(dir, self.clock.wall())?;
         let api = self.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn("a backup", async move {
             let made = {
                 let api = api.clone();
-                tokio::task::spawn_blocking(move || api.make_backup(&path, full)).await
+                background::blocking(move || api.make_backup(&path, full)).await
             };
             let broken = |error| Err(BackupError::Partition(Failure::new(ErrorCode::Internal, error)));
             api.backups.end(made.unwrap_or_else(broken));

@@ -8,6 +8,7 @@
 use super::Api;
 use super::burst::Reply;
 use super::fetch::read_failure;
+use crate::background;
 use crate::partition::Partition;
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, Failure, Part, ReportDamage, Response};
@@ -70,7 +71,7 @@ impl Api {
         let began = Instant::now();
         let bytes_max = self.settings.now().broker.fetch_bytes_max;
         let (checking, offsets) = (partition.clone(), reported.clone());
-        let checked = tokio::task::spawn_blocking(move || {
+        let checked = background::blocking(move || {
             let checked = check(&checking, offsets, bytes_max);
             (checked, turn) // Which so is not given back before the check has ended, even if nobody waits for it.
         });

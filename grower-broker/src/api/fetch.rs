@@ -53,7 +53,7 @@ impl Api {
         timer.becomes(Work::FetchWait);
         let reply = burst.reply(call.correlation, call.permit, timer);
         let api = self.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn("a fetch", async move {
             let gathered = api.await_records(&request, reply.holds_memory(), reply.ended()).await;
             let (response, slices) = api.response(&request, form, gathered);
             reply.send_slices(&response, slices);

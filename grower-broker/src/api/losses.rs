@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::topics::unknown;
+use crate::background;
 use grower_protocol::ids::{PartitionId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, LossDescription, Response};
 use grower_storage::repair::AcceptedLoss;
@@ -10,7 +11,7 @@ impl Api {
     pub(super) async fn list_losses(&self, name: TopicName) -> Result<Response, Failure> {
         let topic = self.topics.image().topic(&name).cloned().ok_or_else(|| unknown(&name))?;
         let topics = self.topics.clone();
-        let listed = tokio::task::spawn_blocking(move || {
+        let listed = background::blocking(move || {
             let mut listed = Vec::new();
             for (number, _) in topic.numbered() {
                 let losses = topics.losses(&topic, number);

@@ -23,6 +23,7 @@ pub(crate) use peer::Peer;
 pub(crate) use produce::{PendingProduce, send_settled};
 pub(crate) use topics::ProducerIds;
 
+use crate::background::Tasks;
 use crate::backups::Backups;
 use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
@@ -45,7 +46,6 @@ use grower_protocol::wire::Correlation;
 use grower_storage::disk::DirLock;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Everything that requests reach.
 pub(crate) struct Api {
@@ -66,7 +66,7 @@ pub(crate) struct Api {
     /// Set when the broker stops: whoever waits for something gives up.
     pub(crate) stop: CancellationToken,
     /// Requests that are answered later, which a stop waits for.
-    pub(crate) tasks: TaskTracker,
+    pub(crate) tasks: Tasks,
     /// The data directory is ours as long as any request may still write to it.
     pub(crate) _lock: DirLock,
 }
@@ -108,15 +108,15 @@ impl Api {
             Request::HoldHeartbeat { beat, max_wait_ms } => {
                 let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
                 let held = async move { api.hold_heartbeat(&beat, max_wait_ms, arrival, &call.peer, reply).await };
-                self.tasks.spawn(held);
+                self.tasks.spawn("a heartbeat", held);
             }
             Request::ReportDamage(report) => {
                 let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
-                self.tasks.spawn(async move { api.answer_damage(report, reply).await });
+                self.tasks.spawn("a report of damage", async move { api.answer_damage(report, reply).await });
             }
             other => {
                 let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
-                self.tasks.spawn(async move {
+                self.tasks.spawn("a request", async move {
                     let response = api.answer(other, arrival, &call.peer).await;
                     reply.send(&response);
                 });

@@ -4,6 +4,7 @@
 //! was promised, so the command cannot meet records that were written after it.
 
 use super::Api;
+use crate::background;
 use crate::partition::Partition;
 use grower_protocol::ids::{Offset, PartitionId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, Response};
@@ -36,7 +37,7 @@ impl Api {
     async fn make_durable(&self, partitions: Vec<Arc<Partition>>) -> Result<(), Failure> {
         let now = self.clock.steady();
         let written =
-            tokio::task::spawn_blocking(move || partitions.iter().try_for_each(|partition| partition.checkpoint(now)));
+            background::blocking(move || partitions.iter().try_for_each(|partition| partition.checkpoint(now)));
         let written = written.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         written.map_err(|error| Failure::new(ErrorCode::StorageFailed, error))
     }

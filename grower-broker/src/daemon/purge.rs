@@ -14,6 +14,7 @@ unsafe extern "C" {
 }
 
 /// Looks each second, for as long as the process lives.
+#[expect(clippy::disallowed_methods, reason = "the broker does without it, and it outlives the broker")]
 pub(super) fn start() {
     let looking = || {
         loop {

@@ -6,6 +6,7 @@
 
 use super::turns::Turn;
 use super::{Groups, LiveShard, Moment};
+use crate::background;
 use crate::group::{GroupRecord, Shard, Step, shard_of};
 use crate::metadata::Image;
 use crate::partition::Partition;
@@ -76,7 +77,7 @@ impl Groups {
         let _alone = live.appending.lock().await;
         let records = step.take_records(&live.shard.lock());
         let (log, date, now) = (log.clone(), self.clock.wall(), self.clock.steady());
-        let appending = tokio::task::spawn_blocking(move || Written::append(&log, records, date, now)).await;
+        let appending = background::blocking(move || Written::append(&log, records, date, now)).await;
         let written = appending.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         let mut shard = live.shard.lock();
         let mut ages = live.ages.lock();

@@ -31,6 +31,10 @@ const TINY: Bounds = Bounds {
     connection_time: Duration::from_millis(300),
 };
 
+fn health() -> Health {
+    Health::new(crate::metrics::Metrics::new())
+}
+
 fn names() -> Names {
     Names::of(Some("broker.example:9092"))
 }
@@ -38,7 +42,7 @@ fn names() -> Names {
 fn start(bounds: Bounds) -> (Http, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
     let loopback = "127.0.0.1:0".parse().unwrap();
-    (Http::start_bounded(loopback, routes(fake.clone(), names()), bounds).unwrap(), fake)
+    (Http::start_bounded(loopback, routes(fake.clone(), names()), bounds, &health()).unwrap(), fake)
 }
 
 fn connect(http: &Http) -> TcpStream {
@@ -123,7 +127,7 @@ fn nothing_but_the_three_paths_is_served() {
 #[test]
 fn a_port_in_use_is_an_error() {
     let (http, fake) = start(BOUNDS);
-    let error = Http::start(http.address(), names(), fake).err().unwrap();
+    let error = Http::start(http.address(), names(), fake, &health()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }
 
@@ -135,7 +139,7 @@ fn a_dropped_server_frees_its_port() {
     let mut open = connect(&http);
     drop(http);
     assert_eq!(rest(&mut open), ""); // Closed, so the thread is on its way out.
-    while Http::start(address, names(), fake.clone()).is_err() {
+    while Http::start(address, names(), fake.clone(), &health()).is_err() {
         std::thread::yield_now();
     }
 }

@@ -3,6 +3,7 @@
 use super::refusal::Refusals;
 use super::{ConnectionLimits, ConnectionPlace, Stream, run};
 use crate::api::Api;
+use crate::background::Tasks;
 use crate::log_pace::LogPace;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +11,6 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// A bound port.
 pub(crate) struct Listener {
@@ -32,7 +32,7 @@ pub(crate) async fn serve(
     listener: Listener,
     api: Arc<Api>,
     limits: Arc<ConnectionLimits>,
-    tasks: TaskTracker,
+    tasks: Tasks,
     stop: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
@@ -67,7 +67,7 @@ pub(crate) async fn serve(
                 };
                 let (api, limits, stop) = (api.clone(), limits.clone(), stop.clone());
                 let place = ConnectionPlace { share, place: Some(place) };
-                tasks.spawn(async move { run(prepared(stream), place, api, limits, stop).await });
+                tasks.spawn("a connection", async move { run(prepared(stream), place, api, limits, stop).await });
             }
             Err(error) => {
                 // Out of descriptors, most likely: others will be closed, so wait a little instead of spinning.

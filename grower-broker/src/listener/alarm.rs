@@ -22,6 +22,11 @@ impl Alarm {
         }
     }
 
+    /// Some time does not count.
+    pub(super) fn postpone(&mut self, by: Duration) {
+        self.due += by;
+    }
+
     /// Returns when it is due. May be given up and waited for again.
     pub(super) async fn rings(&mut self) {
         loop {

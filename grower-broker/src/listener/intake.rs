@@ -11,6 +11,7 @@ use crate::memory::{Memory, Reserved};
 use bytes::BytesMut;
 use grower_protocol::wire::{FRAME_HEAD_LENGTH, Frame, FrameDecoder, FrameError, FrameHead};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Received at a time while no longer frame is on its way.
 const BUFFER: usize = 48 << 10;
@@ -53,6 +54,8 @@ pub(super) struct Intake {
     memory: Memory,
     waiting: Waiting,
     alarm: Alarm,
+    /// When we stopped waiting for bytes.
+    left_off: Instant,
     frame_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -68,6 +71,7 @@ impl Intake {
             memory: limits.memory.clone(),
             waiting: Waiting::Preface,
             alarm: Alarm::after(limits.handshake_timeout),
+            left_off: Instant::now(),
             frame_timeout: limits.frame_timeout,
             idle_timeout: limits.idle_timeout,
         }
@@ -140,8 +144,16 @@ impl Intake {
         paid && (length <= self.unread.capacity() || self.unread.try_reclaim(more))
     }
 
-    /// Waits for bytes, as long as what is waited for may take.
+    /// Waits for bytes, as long as what is waited for may take. The time between two calls does not count: the peer cannot
+    /// send while we do not read.
     pub(super) async fn receive(&mut self) -> Result<Quiet, Ended> {
+        self.alarm.postpone(self.left_off.elapsed());
+        let received = self.receive_in_time().await;
+        self.left_off = Instant::now();
+        received
+    }
+
+    async fn receive_in_time(&mut self) -> Result<Quiet, Ended> {
         self.set_deadline();
         let limit = self.make_room()?;
         let received = async {
@@ -152,6 +164,7 @@ impl Intake {
             self.source.receive(&mut self.unread, limit).await
         };
         tokio::select! {
+            biased; // What has come is in time, also if we are late to look.
             received = received => Ok(Quiet::No { received: received? }),
             () = self.alarm.rings() => self.rang(),
         }
@@ -210,3 +223,6 @@ fn is_long(head: &FrameHead) -> bool {
 fn rounded(bytes: usize) -> usize {
     bytes.next_multiple_of(1024)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! have been silent the longest are no clients: the oldest makes room for the next.
 
 use super::ConnectionLimits;
+use crate::background::Tasks;
 use bytes::BytesMut;
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, encode, encode_frame};
@@ -13,7 +14,6 @@ use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::AbortHandle;
-use tokio_util::task::TaskTracker;
 
 /// Refused at a time.
 const AT_ONCE: usize = 64;
@@ -38,7 +38,7 @@ impl Refusals {
     }
 
     /// Tells the client.
-    pub(super) fn refuse(&mut self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, tasks: &TaskTracker) {
+    pub(super) fn refuse(&mut self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, tasks: &Tasks) {
         self.telling.retain(|told| !told.is_finished());
         if AT_ONCE <= self.telling.len()
             && let Some(oldest) = self.telling.pop_front()
@@ -46,7 +46,7 @@ impl Refusals {
             oldest.abort();
         }
         let failure = self.failure.clone();
-        let told = tasks.spawn(async move {
+        let told = tasks.spawn("a refusal", async move {
             // A client that does not listen needs no reason.
             let _ = tokio::time::timeout(TIMEOUT, tell(stream, failure)).await;
         });
@@ -115,8 +115,10 @@ mod tests {
     #[tokio::test]
     async fn a_refused_client_learns_why_however_many_say_nothing() {
         let failure = Failure::new(ErrorCode::TooManyConnections, "full");
-        let (mut refusals, tasks) =
-            (Refusals { telling: VecDeque::new(), failure: failure.clone() }, TaskTracker::new());
+        let (mut refusals, tasks) = (
+            Refusals { telling: VecDeque::new(), failure: failure.clone() },
+            Tasks::new(crate::health::Health::new(crate::metrics::Metrics::new())),
+        );
         let mut silent = Vec::new();
         for _ in 0..3 * AT_ONCE {
             let (client, server) = tokio::io::duplex(4096);

@@ -9,6 +9,7 @@ mod replay;
 
 use super::whole_file;
 use super::{Applied, Command, Image, MetadataStore, ProposeError, snapshot};
+use crate::background;
 use crate::clock::{BrokerClock, Clock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -103,7 +104,7 @@ impl LogMetadataStore {
 impl MetadataStore for LogMetadataStore {
     async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
         let writer = self.writer.clone();
-        let proposed = tokio::task::spawn_blocking(move || writer.lock().propose(&command)).await;
+        let proposed = background::blocking(move || writer.lock().propose(&command)).await;
         proposed.unwrap_or_else(|error| Err(ProposeError::Failed { detail: error.to_string() }))
     }
 

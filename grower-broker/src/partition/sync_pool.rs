@@ -9,6 +9,7 @@ use super::idle::Idle;
 use super::lone::{Lone, Turn};
 use super::writer::QueuedAppend;
 use super::{Partition, Waiter};
+use crate::background;
 use crate::config::settings::LiveSettings;
 use crate::health::Health;
 use crate::watchman::Watchman;
@@ -194,9 +195,9 @@ impl SyncPool {
         }
     }
 
-    pub(super) fn spawn(self: &Arc<Self>, name: &str, run: impl FnOnce(&Arc<Self>) + Send + 'static) {
+    pub(super) fn spawn(self: &Arc<Self>, name: &'static str, run: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let pool = self.clone();
-        match std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&pool)) {
+        match background::thread(name, &self.health, move || run(&pool)) {
             Ok(thread) => self.threads.lock().push(thread),
             Err(error) => self.health.fail(format!("cannot start a thread for syncs: {error}")),
         }

@@ -1,6 +1,7 @@
 //! Changed configs reach the partitions: with the command, and if that failed, with each look at retention until they have.
 
 use super::{IndexKind, Topics};
+use crate::background;
 use crate::config::topic::TopicConfig;
 use crate::metadata::Topic;
 use crate::partition::Partition;
@@ -15,7 +16,7 @@ impl Topics {
     pub(super) async fn configure(&self, topic: &Topic) -> Result<(), Failure> {
         let (partitions, config) = (self.of(topic.id), topic.config.clone());
         let (index, now) = (self.index.clone(), self.clock.steady());
-        let configured = tokio::task::spawn_blocking(move || configure_all(&partitions, &config, &index, now));
+        let configured = background::blocking(move || configure_all(&partitions, &config, &index, now));
         let configured = configured.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         if configured.is_ok() {
             self.look_at_retention(); // What failed waits for the next look, and must not be the reason for one.

@@ -14,6 +14,7 @@ mod trim;
 
 pub use policy::IndexKind;
 
+use crate::background;
 use crate::clock::BrokerClock;
 use crate::logs::{DeletedLogs, Logs, PartitionPlace};
 use crate::memory::Memory;
@@ -148,7 +149,7 @@ impl Topics {
             return self.configure(topic).await;
         }
         let topics = self.clone();
-        let performed = tokio::task::spawn_blocking(move || match &applied {
+        let performed = background::blocking(move || match &applied {
             Applied::TopicCreated(topic) | Applied::TopicGrown { topic, .. } => topics.serve_now(topic),
             Applied::TopicDeleted(topic) => topics.stop_serving(topic),
             Applied::TopicAltered(_) => Ok(()),

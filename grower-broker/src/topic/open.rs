@@ -2,6 +2,7 @@
 
 use super::served::concerns_one;
 use super::{Place, Served, Topics};
+use crate::background;
 use crate::memory::StateKind;
 use crate::metadata::{ProposeError, Topic, begin_above};
 use crate::partition::Partition;
@@ -39,9 +40,7 @@ impl Topics {
         work: impl FnOnce(&Self) -> Result<T, StartError> + Send + 'static,
     ) -> Result<T, StartError> {
         let topics = self.clone();
-        tokio::task::spawn_blocking(move || work(&topics))
-            .await
-            .map_err(|error| StartError::Panic(error.to_string()))?
+        background::blocking(move || work(&topics)).await.map_err(|error| StartError::Panic(error.to_string()))?
     }
 
     fn open_logs(&self) -> Result<OpenedLogs, StartError> {

@@ -2,6 +2,7 @@
 //! silent ones first. One that comes back after that writes on; only a retry of what it sent before is not recognized.
 
 use super::Topics;
+use crate::background;
 use crate::memory::StateKind;
 use grower_protocol::ids::Timestamp;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ impl Topics {
             }
             self.clock.observe();
             let topics = self.clone();
-            let looked = tokio::task::spawn_blocking(move || {
+            let looked = background::blocking(move || {
                 if look.is_multiple_of(EXPIRE_EACH) {
                     topics.forget_producers(topics.clock.steady(), EXPIRY_MS);
                 }

@@ -13,6 +13,7 @@
 //! carried out, and with each look at retention. Trims have a loop of their own (`trim`).
 
 use super::Topics;
+use crate::background;
 use crate::logs::DeletedLogs;
 use crate::metadata::{Command, Topic};
 use grower_protocol::ids::{TopicId, TopicName};
@@ -26,11 +27,11 @@ impl Topics {
     pub(crate) async fn reconcile(self: &Arc<Self>) {
         let topics = self.clone();
         let in_order = self.changing.lock().await;
-        let aside = tokio::task::spawn_blocking(move || topics.reconcile_served()).await.unwrap_or_default();
+        let aside = background::blocking(move || topics.reconcile_served()).await.unwrap_or_default();
         self.reconcile_configs().await;
         drop(in_order);
         let topics = self.clone();
-        let gone = tokio::task::spawn_blocking(move || topics.remove_deleted(aside)).await.unwrap_or_default();
+        let gone = background::blocking(move || topics.remove_deleted(aside)).await.unwrap_or_default();
         if gone.is_empty() {
             return;
         }

@@ -1,6 +1,7 @@
 //! Old segments leave: after a roll, after a change of limits, and every so often.
 
 use super::Topics;
+use crate::background;
 use crate::config::settings::LiveSettings;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ impl Topics {
                 () = stop.cancelled() => return,
             }
             let topics = self.clone();
-            let looked = tokio::task::spawn_blocking(move || topics.retain_all());
+            let looked = background::blocking(move || topics.retain_all());
             if looked.await.is_err() {
                 tracing::error!("looking at retention failed; it is tried again");
             }

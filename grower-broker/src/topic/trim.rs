@@ -4,6 +4,7 @@
 //! crash drops the records before anybody could read them again.
 
 use super::Topics;
+use crate::background;
 use crate::metadata::Command;
 use grower_protocol::ids::{Offset, PartitionId, TopicId};
 use grower_protocol::message::{ErrorCode, Failure};
@@ -21,7 +22,7 @@ impl Topics {
         }
         let _in_order = self.changing.lock().await; // A backup has a trim either done or still to do.
         let topics = self.clone();
-        let trimmed = tokio::task::spawn_blocking(move || topics.trim_pending()).await;
+        let trimmed = background::blocking(move || topics.trim_pending()).await;
         let (done, failed) = trimmed.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         if !done.is_empty() {
             self.propose(Command::ForgetTrims { done }).await?;

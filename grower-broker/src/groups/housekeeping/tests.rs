@@ -52,7 +52,7 @@ impl World {
         let metrics = Metrics::new();
         let health = Health::new(metrics.clone());
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
-        let watchman = Arc::new(Watchman::start().unwrap());
+        let watchman = Arc::new(Watchman::start(&health).unwrap());
         let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, settings, watchman));
         let groups = Groups::load(topics, flushers, clock.clone(), &memory).unwrap();
         Self { groups, calendar, clock, memory, metrics, topic }
