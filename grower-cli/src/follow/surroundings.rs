@@ -14,6 +14,8 @@ use std::os::unix::fs::{DirEntryExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// How often the surroundings are looked at, at most, until nothing is renamed meanwhile.
+const LOOKS_MAX: usize = 20;
 /// How many rotations are remembered as older.
 const KNOWN_FILES_MAX: usize = 32;
 
@@ -51,24 +53,20 @@ pub(super) struct Nearby {
 impl Surroundings {
     /// Looks around. `taken` are the files that are read already, or about to be.
     pub(super) fn survey(path: &Path, trace: &Trace, taken: &[FileId]) -> io::Result<Self> {
-        let target = fs::canonicalize(path).ok();
-        let bases = bases(path, trace.target.as_deref(), target.as_deref());
-        let mut found: Vec<(Spot, Nearby)> = Vec::new();
-        match Nearby::open(path.to_owned()) {
-            Ok(nearby) => found.push((Spot::Path, nearby)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        let mut found = Found::look(path, trace)?;
+        for _ in 1..LOOKS_MAX {
+            if found.is_still_so(path) {
+                break;
+            }
+            found = Found::look(path, trace)?;
         }
-        let at_path = found.first().map(|(_, nearby)| nearby.id);
-        let is_at_path = |nearby: &Nearby| at_path.is_some_and(|id| id.is_same_file(nearby.id));
-        let former = trace.target.clone().filter(|former| Some(former) != target.as_ref());
-        let former = former.and_then(|former| Nearby::open(former).ok()).filter(|nearby| !is_at_path(nearby));
-        found.extend(former.map(|nearby| (Spot::FormerTarget, nearby)));
-        for (spot, other) in rotations(&bases, trace.id) {
-            found.extend(Nearby::open(other).ok().filter(|nearby| !is_at_path(nearby)).map(|nearby| (spot, nearby)));
-        }
-        let candidates = facts(&found, trace, taken);
-        Ok(Self { candidates, files: found.into_iter().map(|(_, nearby)| nearby).collect() })
+        let candidates = facts(&found.files, trace, taken);
+        Ok(Self { candidates, files: found.files.into_iter().map(|(_, nearby)| nearby).collect() })
+    }
+
+    /// The file at the path.
+    pub(super) fn at_path(&self) -> Option<&Nearby> {
+        self.files.first().filter(|_| self.candidates[0].spot == Spot::Path)
     }
 
     /// As which rotation the file with this id is found.
@@ -96,8 +94,7 @@ impl Surroundings {
     /// Why the file with this trace cannot be read.
     pub(super) fn trouble(&self, trace: &Trace) -> io::Error {
         let itself = self.files.iter().find(|nearby| nearby.id.is_same_file(trace.id) && nearby.file.is_err());
-        let at_path = self.files.first().filter(|_| self.candidates[0].spot == Spot::Path);
-        let why = itself.or(at_path).and_then(|nearby| nearby.readable().err());
+        let why = itself.or(self.at_path()).and_then(|nearby| nearby.readable().err());
         why.unwrap_or_else(|| io::ErrorKind::NotFound.into())
     }
 
@@ -119,6 +116,50 @@ impl Surroundings {
         older.sort_by(|a, b| b.1.reading_order(a.1));
         let known = |nearby: &Nearby| KnownFile::take(nearby.file.as_ref().ok(), &nearby.metadata);
         older.into_iter().take(KNOWN_FILES_MAX).map(|(_, _, nearby)| known(nearby)).collect()
+    }
+}
+
+/// What was found in one look.
+struct Found {
+    files: Vec<(Spot, Nearby)>,
+    /// Whether a name had no file any more when it was opened.
+    is_outdated: bool,
+}
+
+impl Found {
+    fn look(path: &Path, trace: &Trace) -> io::Result<Self> {
+        let target = fs::canonicalize(path).ok();
+        let bases = bases(path, trace.target.as_deref(), target.as_deref());
+        let mut files: Vec<(Spot, Nearby)> = Vec::new();
+        match Nearby::open(path.to_owned()) {
+            Ok(nearby) => files.push((Spot::Path, nearby)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let at_path = files.first().map(|(_, nearby)| nearby.id);
+        let is_at_path = |nearby: &Nearby| at_path.is_some_and(|id| id.is_same_file(nearby.id));
+        let former = trace.target.clone().filter(|former| Some(former) != target.as_ref());
+        let former = former.and_then(|former| Nearby::open(former).ok()).filter(|nearby| !is_at_path(nearby));
+        files.extend(former.map(|nearby| (Spot::FormerTarget, nearby)));
+        let mut is_outdated = false;
+        for (spot, other) in rotations(&bases, trace.id) {
+            match Nearby::open(other.clone()) {
+                Ok(nearby) if !is_at_path(&nearby) => files.push((spot, nearby)),
+                Ok(_) => {}
+                Err(_) => is_outdated |= fs::symlink_metadata(&other).is_err(), // Else it is a link to nothing.
+            }
+        }
+        Ok(Self { files, is_outdated })
+    }
+
+    /// Whether each name has the same file still: rotation gives names to other files, one after the other.
+    fn is_still_so(&self, path: &Path) -> bool {
+        let now = |path: &Path| fs::metadata(path).ok().map(|metadata| FileId::of(&metadata));
+        let is_named_so = |nearby: &Nearby| now(&nearby.path).is_some_and(|now| now.is_same_file(nearby.id));
+        let is_path_there = self.files.first().is_some_and(|(spot, _)| *spot == Spot::Path);
+        !self.is_outdated
+            && (is_path_there || now(path).is_none())
+            && self.files.iter().all(|(_, nearby)| is_named_so(nearby))
     }
 }
 

@@ -163,7 +163,7 @@ impl Tail {
             Recognised::Unreadable => Err(surroundings.trouble(&trace)),
             Recognised::Gone => {
                 self.queue_successors(&surroundings, None)?;
-                self.queue_path()?;
+                self.queue_path(&surroundings)?;
                 self.tell_gone(&surroundings, &trace, true);
                 self.note = None;
                 self.next_file(note.incarnation)
@@ -324,7 +324,7 @@ impl Tail {
         self.tell_gone(&surroundings, &trace, false);
         if self.queue.is_empty() {
             self.queue_successors(&surroundings, None)?;
-            self.queue_path()?;
+            self.queue_path(&surroundings)?;
         }
         self.current = None;
         self.next_file(incarnation)

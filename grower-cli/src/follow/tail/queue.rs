@@ -34,13 +34,20 @@ impl Tail {
         let rotated_as = surroundings.rotated_as(trace.id);
         self.is_rotated |= rotated_as.is_some() || surroundings.shows_rotation();
         self.queue_successors(&surroundings, rotated_as.as_ref())?;
-        self.queue_path()
+        match surroundings.at_path() {
+            Some(nearby) if !self.is_taken(nearby.id) => self.enqueue(nearby),
+            _ => Ok(()), // Between two renames, or it came back just now.
+        }
+    }
+
+    fn is_taken(&self, id: FileId) -> bool {
+        self.taken().iter().any(|taken| taken.is_same_file(id))
     }
 
     pub(super) fn queue_successors(&mut self, around: &Surroundings, rotated_as: Option<&RotatedAs>) -> io::Result<()> {
         let (read, compressed) = around.successors(rotated_as);
         for nearby in read {
-            if self.taken().iter().any(|taken| taken.is_same_file(nearby.id)) {
+            if self.is_taken(nearby.id) {
                 continue; // A second name of one file.
             }
             self.enqueue(nearby)?;
@@ -56,8 +63,9 @@ impl Tail {
         Ok(())
     }
 
-    pub(super) fn queue_path(&mut self) -> io::Result<()> {
-        self.enqueue(&Nearby::open(self.path.clone())?)
+    /// Queues the file that was at the path when it was looked around. What is there now may be one that came after it.
+    pub(super) fn queue_path(&mut self, around: &Surroundings) -> io::Result<()> {
+        self.enqueue(around.at_path().ok_or(io::ErrorKind::NotFound)?)
     }
 
     fn enqueue(&mut self, nearby: &Nearby) -> io::Result<()> {

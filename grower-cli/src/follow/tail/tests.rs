@@ -196,6 +196,50 @@ fn a_file_that_is_copied_and_truncated_again_before_its_turn_loses_nothing() {
 }
 
 #[test]
+fn a_file_that_is_rotated_while_its_follower_looks_around_is_not_passed_over() {
+    let mut stage = Stage::new();
+    one(&stage);
+    let mut tail = stage.follow();
+    stage.read(&mut tail);
+    stage.rotate("two\n");
+    let trace = tail.current.as_ref().unwrap().trace();
+    let around = Surroundings::survey(&stage.log(), &trace, &tail.taken()).unwrap();
+    stage.rotate("three\n");
+    tail.queue_successors(&around, around.rotated_as(trace.id).as_ref()).unwrap();
+    tail.queue_path(&around).unwrap();
+    assert_eq!(stage.read(&mut tail), ("two three".to_owned(), vec![]));
+}
+
+#[test]
+fn no_line_is_lost_between_rotations_that_follow_each_other_at_once() {
+    const ROTATIONS: u32 = 60;
+    let mut stage = Stage::new();
+    stage.append("app.log", "0\n");
+    let mut tail = stage.follow();
+    stage.read(&mut tail);
+    let log = stage.log();
+    let writer = std::thread::spawn(move || {
+        let numbered = |number: u32| log.with_file_name(format!("app.log.{number}"));
+        for rotation in 1..=ROTATIONS {
+            for number in (1..rotation).rev() {
+                fs::rename(numbered(number), numbered(number + 1)).unwrap();
+            }
+            fs::rename(&log, numbered(1)).unwrap();
+            fs::write(&log, format!("{rotation}\n")).unwrap();
+        }
+    });
+    let mut sent = Vec::new();
+    while !writer.is_finished() {
+        sent.push(stage.read(&mut tail).0);
+    }
+    writer.join().unwrap();
+    sent.push(stage.read(&mut tail).0);
+    let sent = sent.join(" ");
+    let expected: Vec<String> = (1..=ROTATIONS).map(|line| line.to_string()).collect();
+    assert_eq!(sent.split_whitespace().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn acks_that_come_after_the_file_was_truncated_and_written_again_lose_nothing_at_a_crash() {
     let mut stage = Stage::new();
     one(&stage);
