@@ -124,31 +124,34 @@ impl Promise {
         &self.shared.place
     }
 
-    /// Tells all its records what became of them.
-    pub(super) fn resolve(mut self, verdict: Verdict) {
-        self.tell(verdict);
+    /// Tells all its records what became of them. Those who wait are to be woken, outside all locks.
+    pub(super) fn tell(mut self, verdict: Verdict) -> Vec<Waker> {
+        self.note(verdict)
     }
 
-    fn tell(&mut self, verdict: Verdict) {
-        let wakers = {
-            let mut state = self.shared.state.lock();
-            if let Err(error) = &verdict
-                && overlap(&state.dropped, &self.records) != 0
-            {
-                self.shared.unseen.note(error);
-            }
-            state.verdicts.push((self.records.clone(), verdict));
-            std::mem::take(&mut state.wakers)
-        };
+    /// Likewise, and wakes them.
+    #[cfg(test)]
+    pub(super) fn resolve(self, verdict: Verdict) {
+        self.tell(verdict).into_iter().for_each(Waker::wake);
+    }
+
+    fn note(&mut self, verdict: Verdict) -> Vec<Waker> {
+        let mut state = self.shared.state.lock();
+        if let Err(error) = &verdict
+            && overlap(&state.dropped, &self.records) != 0
+        {
+            self.shared.unseen.note(error);
+        }
+        state.verdicts.push((self.records.clone(), verdict));
         self.records.start = self.records.end;
-        wakers.into_iter().for_each(Waker::wake);
+        std::mem::take(&mut state.wakers)
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
         if !self.records.is_empty() {
-            self.tell(Err(ProduceError::Dropped));
+            self.note(Err(ProduceError::Dropped)).into_iter().for_each(Waker::wake);
         }
     }
 }

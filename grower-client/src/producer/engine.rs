@@ -6,7 +6,7 @@
 use super::alarm::Alarm;
 use super::builder::Settings;
 use super::delivery::{Delivery, Placed, Unseen};
-use super::entry::{Attempt, Numbered, Settled};
+use super::entry::{Attempt, Numbered, Told};
 use super::line::{Line, Step};
 use super::lookup::Lookups;
 use super::memory::Memory;
@@ -24,6 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -125,8 +126,8 @@ impl Engine {
         let topic =
             self.topics.write().entry(name).or_insert_with(|| Arc::new(Topic::new(metadata.name.clone()))).clone();
         let count = metadata.partitions.len() as u32;
-        let settled = topic.update(metadata.id, count, |number| self.line(&topic, metadata.id, number));
-        self.settle(settled);
+        let told = topic.update(metadata.id, count, |number| self.line(&topic, metadata.id, number));
+        self.settle(told);
         self.alarm.at(*self.next_refresh.lock());
         topic
     }
@@ -240,18 +241,19 @@ impl Engine {
         id: u64,
         result: Result<Placed, RequestError>,
     ) {
-        let effects = partition.lock().answered(id, result, Instant::now());
-        self.settle(effects.settled);
-        if effects.look_again {
+        let (told, look_again) = partition.answered(id, result);
+        self.settle(told);
+        if look_again {
             self.repair(topic);
         }
         self.drain(topic, partition);
     }
 
-    pub(super) fn settle(&self, settled: Vec<Settled>) {
-        for Settled { promise, reserved, verdict } in settled {
+    /// Outside all locks.
+    fn settle(&self, told: Vec<Told>) {
+        for Told { reserved, waiting } in told {
             self.memory.release(reserved); // First: who hears of the ack sends the next.
-            promise.resolve(verdict);
+            waiting.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -299,8 +301,7 @@ impl Engine {
                 self.repair(&topic);
             }
             for partition in topic.partitions() {
-                let settled = partition.lock().line.expire(now);
-                self.settle(settled);
+                self.settle(partition.expire(now));
                 self.drain(&topic, &partition);
             }
         }

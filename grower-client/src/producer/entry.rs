@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
 use grower_protocol::ids::{Sequence, TopicId};
 use grower_protocol::message::ProducerIdentity;
+use std::task::Waker;
 use tokio::time::Instant;
 
 /// One batch for as long as it is in the window.
@@ -17,6 +18,21 @@ pub(super) struct Settled {
     /// The memory they no longer hold, in bytes.
     pub(super) reserved: usize,
     pub(super) verdict: Verdict,
+}
+
+/// Records whose deliveries know their fate, and what is left to do outside the partition's lock.
+#[derive(Debug)]
+#[must_use = "somebody waits for the memory or for the fate"]
+pub(super) struct Told {
+    /// The memory they no longer hold, in bytes.
+    pub(super) reserved: usize,
+    pub(super) waiting: Vec<Waker>,
+}
+
+/// Tells the fate of records, under the lock of their partition: a flush that finds them no longer unsettled finds it told.
+pub(super) fn tell(settled: Vec<Settled>) -> Vec<Told> {
+    let told = |Settled { promise, reserved, verdict }| Told { reserved, waiting: promise.tell(verdict) };
+    settled.into_iter().map(told).collect()
 }
 
 /// What follows from an answer.

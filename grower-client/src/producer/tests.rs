@@ -1,12 +1,23 @@
-//! A producer with little memory whose topic is deleted and created all the time: nothing is left where nobody looks.
+//! Nothing is left where nobody looks: a producer with little memory whose topic is deleted and created all the time, and
+//! failures that come beside a flush.
 
 use super::*;
 use crate::admin::TopicSpec;
+use crate::error::RequestError;
 use crate::{Client, transport};
+use accumulator::BatchSettings;
+use delivery::Unseen;
+use entry::{BatchId, Told};
 use grower_broker::{Broker, BrokerConfig, MemLogs};
+use grower_protocol::batch;
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::TopicId;
+use grower_protocol::message::{ErrorCode, Failure};
+use line::{Line, Step};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use window::WindowSettings;
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -62,4 +73,50 @@ async fn what_is_unsettled_is_reachable_whatever_is_deleted_meanwhile() {
     drop(timeout(4 * DELIVERY_TIMEOUT, producer.flush()).await.expect("a flush ends"));
     let engine = &producer.handle.engine;
     assert_eq!((engine.memory.used(), engine.reachable()), (0, 0), "bytes held, and bytes that a flush finds");
+}
+
+/// A topic with one partition.
+fn topic(unseen: &Arc<Unseen>) -> Topic {
+    let topic = Topic::new(TopicName::new("t").unwrap());
+    let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
+    let backoff = |_| Duration::ZERO;
+    let window = WindowSettings { codec: Codec::None, in_flight_max: 5, delivery_timeout: DELIVERY_TIMEOUT, backoff };
+    let line = |number| {
+        let place = topic.place(number);
+        Line::new(place, batches, window, TopicId::from_random([7; 16]), None).reporting_to(unseen.clone())
+    };
+    assert!(topic.update(TopicId::from_random([7; 16]), 1, line).is_empty());
+    topic
+}
+
+/// Its batch goes out.
+fn sent(partition: &Partition) -> BatchId {
+    let mut state = partition.lock();
+    let Some(Step::Build(numbered)) = state.line.next(Instant::now()) else { panic!("nothing to build") };
+    state.route.depart(1);
+    let attempt = state.built(numbered.id, numbered.builder.build(numbered.stamp).freeze());
+    state.line.rest();
+    attempt.unwrap().id
+}
+
+#[test]
+fn a_failure_that_a_flush_does_not_wait_for_any_more_is_told_already() {
+    let refusal = || RequestError::from(Failure::new(ErrorCode::InvalidRecord, "as the test wants"));
+    type Failing<'a> = &'a dyn Fn(&Topic, &Partition) -> Vec<Told>;
+    let ways: [(&str, Failing<'_>); 4] = [
+        ("refused", &|_, partition| partition.answered(sent(partition), Err(refusal())).0),
+        ("too old", &|_, partition| partition.expire(Instant::now() + DELIVERY_TIMEOUT)),
+        ("topic deleted", &|topic, _| topic.close(&refusal())),
+        ("partition gone", &|topic, _| topic.update(TopicId::from_random([7; 16]), 0, |_| unreachable!("none is new"))),
+    ];
+    for (name, fail) in ways {
+        let unseen = Arc::new(Unseen::default());
+        let topic = topic(&unseen);
+        let partition = topic.partitions().remove(0);
+        drop(partition.lock().line.push(&batch::Record::default(), 1, Instant::now));
+        let told = fail(&topic, &partition);
+        assert!(partition.lock().line.flush().is_empty(), "{name}");
+        assert!(unseen.take().is_some(), "{name}");
+        assert_eq!(told.iter().map(|told| told.reserved).sum::<usize>(), 1, "{name}");
+    }
 }

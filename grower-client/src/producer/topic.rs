@@ -5,7 +5,7 @@
 //! finds it closed looks the topic up again: a record is never put where neither the timer nor a flush would find it.
 
 use super::delivery::{Delivery, Placed};
-use super::entry::{Attempt, BatchId, Effects, Settled};
+use super::entry::{Attempt, BatchId, Effects, Told, tell};
 use super::line::{Line, Step};
 use super::partitioner::{Partitioner, Turn};
 use super::route::{Passable, Passage, Road, Route};
@@ -89,37 +89,37 @@ impl Topic {
         TopicPartition { topic: self.name.clone(), partition }
     }
 
-    /// Is the topic with the id `home` from now on, and has `count` partitions. Gives what cannot be sent any more: what
-    /// was for partitions that the topic no longer has.
-    pub(super) fn update(&self, home: TopicId, count: u32, line: impl Fn(PartitionId) -> Line) -> Vec<Settled> {
+    /// Is the topic with the id `home` from now on, and has `count` partitions. What was for partitions that the topic no
+    /// longer has fails.
+    pub(super) fn update(&self, home: TopicId, count: u32, line: impl Fn(PartitionId) -> Line) -> Vec<Told> {
         debug_assert!(!self.is_closed(), "a topic that was given up is not looked up again");
         let mut partitions = self.partitions.write();
-        let mut settled = Vec::new();
+        let mut told = Vec::new();
         for partition in partitions.iter() {
             let mut state = partition.lock();
             state.line.move_home(home);
             state.closed = count <= partition.number.value();
             if state.closed {
-                settled.extend(state.line.fail_all(&self.lost(partition.number), Instant::now()));
+                told.extend(tell(state.line.fail_all(&self.lost(partition.number), Instant::now())));
             }
         }
         for number in (partitions.len() as u32..count).map(PartitionId::new) {
             partitions.push(Arc::new(Partition { number, state: Mutex::new(State::new(line(number))) }));
         }
         self.count.store(count, Ordering::Release);
-        settled
+        told
     }
 
-    /// The topic is gone: takes no more records. Gives everything that was for it.
-    pub(super) fn close(&self, error: &RequestError) -> Vec<Settled> {
+    /// The topic is gone: takes no more records, and everything that was for it fails.
+    pub(super) fn close(&self, error: &RequestError) -> Vec<Told> {
         self.closed.store(true, Ordering::Release);
-        let mut settled = Vec::new();
+        let mut told = Vec::new();
         for partition in self.partitions() {
             let mut state = partition.lock();
             state.closed = true;
-            settled.extend(state.line.fail_all(error, Instant::now()));
+            told.extend(tell(state.line.fail_all(error, Instant::now())));
         }
-        settled
+        told
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -209,6 +209,19 @@ impl Partition {
         // After the turn: what just left needs no alarm before its delivery timeout.
         let deadline = if was_busy { None } else { state.line.deadline() };
         Pushed::Sends(delivery, turnout, deadline)
+    }
+
+    /// The answer to an attempt. True comes with it if the client's picture of the cluster may be old.
+    pub(super) fn answered(&self, id: BatchId, result: Result<Placed, RequestError>) -> (Vec<Told>, bool) {
+        let mut state = self.lock();
+        let effects = state.answered(id, result, Instant::now());
+        (tell(effects.settled), effects.look_again)
+    }
+
+    /// Gives up what is older than the delivery timeout.
+    pub(super) fn expire(&self, now: Instant) -> Vec<Told> {
+        let mut state = self.lock();
+        tell(state.line.expire(now))
     }
 
     /// What to do now, and when to look again although nothing happened.
