@@ -57,7 +57,10 @@ struct Queue {
     delayed_since: Option<Instant>,
     /// The timer's partitions whose delay is over.
     due: VecDeque<Arc<Partition>>,
+    /// Wait for a job. One that was woken counts as idle until it runs.
     idle_threads: usize,
+    /// Of the ready jobs, those that append.
+    ready_appends: usize,
     /// Threads that append.
     appending: usize,
     threads: usize,
@@ -72,14 +75,35 @@ enum Job {
     Appends(Arc<Partition>),
 }
 
+impl Job {
+    fn appends(&self) -> bool {
+        matches!(self, Self::Appends(_))
+    }
+}
+
 impl Queue {
     fn delay(&mut self, partition: Arc<Partition>) {
         self.delayed.push(partition);
         self.delayed_since.get_or_insert_with(Instant::now);
     }
 
-    /// Whether a job that was just queued takes another thread.
+    fn push(&mut self, job: Job) {
+        self.ready_appends += usize::from(job.appends());
+        self.ready.push_back(job);
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let job = self.ready.pop_front()?;
+        self.ready_appends -= usize::from(job.appends());
+        self.appending += usize::from(job.appends());
+        Some(job)
+    }
+
+    /// Whether a job that was just queued takes another thread: idle ones are soon there, but none may wait behind appends.
     fn wants_thread(&self) -> bool {
+        if 0 < self.idle_threads && (self.ready_appends == 0 || self.ready.len() <= self.idle_threads) {
+            return false;
+        }
         let all_append = self.threads == self.appending;
         self.threads < THREADS_MAX && (all_append || 1 < self.ready.len())
     }
@@ -231,17 +255,14 @@ impl SyncPool {
     /// Queues a job. The first thread starts at once, a further one only when work piles up.
     fn enqueue(self: &Arc<Self>, job: Job) {
         let mut queue = self.queue.lock();
-        queue.ready.push_back(job);
-        if 0 < queue.idle_threads {
-            drop(queue);
-            self.work.notify_one();
-            return;
-        }
+        queue.push(job);
         let grow = queue.wants_thread();
         queue.threads += usize::from(grow);
         drop(queue);
         if grow {
             self.spawn("grower-flush", Self::run_thread);
+        } else {
+            self.work.notify_one();
         }
     }
 
@@ -249,7 +270,7 @@ impl SyncPool {
         while let Some(job) = self.next_ready() {
             match job {
                 Job::Round(partition) if self.round(&partition) => {
-                    self.queue.lock().ready.push_back(Job::Round(partition));
+                    self.queue.lock().push(Job::Round(partition));
                 }
                 Job::Round(_) => {}
                 Job::Appends(partition) => self.append_queued(&partition),
@@ -259,7 +280,6 @@ impl SyncPool {
 
     /// Appends what is queued for a partition, one batch after the other.
     fn append_queued(self: &Arc<Self>, partition: &Arc<Partition>) {
-        self.queue.lock().appending += 1;
         while let Some(QueuedAppend { batch, now, memory, done }) = partition.writer.next_queued() {
             let appended = partition.append(batch, now).map_err(|failure| self.health.explain(failure));
             drop(memory);
@@ -271,7 +291,7 @@ impl SyncPool {
     fn next_ready(&self) -> Option<Job> {
         let mut queue = self.queue.lock();
         loop {
-            if let Some(job) = queue.ready.pop_front() {
+            if let Some(job) = queue.pop() {
                 return Some(job);
             }
             if queue.stopped {
@@ -328,4 +348,42 @@ impl SyncPool {
 /// Takes the partition's turn to be synced; `false` if another has it.
 fn claim(partition: &Partition) -> bool {
     partition.commit.lock().claim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::topic::TopicConfig;
+    use crate::memory::{Memory, StateKind};
+    use grower_protocol::ids::{LeaderEpoch, PartitionId, TopicId, TopicName};
+    use grower_storage::log::{LogOptions, MemLog};
+
+    fn partition() -> Arc<Partition> {
+        let whose = (TopicId::from_random([1; 16]), TopicName::new("events").unwrap(), PartitionId::new(0));
+        let producers = Memory::new(16 << 20).remember(StateKind::Producers);
+        let log = Box::new(MemLog::new(LogOptions::default()));
+        Arc::new(Partition::lead(whose, log, LeaderEpoch::default(), TopicConfig::default(), producers))
+    }
+
+    /// A disk may stall under an append for as long as it likes.
+    #[test]
+    fn no_round_waits_behind_appends_while_there_may_be_more_threads() {
+        let (round, appends) = (|| Job::Round(partition()), || Job::Appends(partition()));
+        let mut idle = Queue { threads: 1, idle_threads: 1, ..Queue::default() };
+        idle.push(appends());
+        assert!(!idle.wants_thread());
+        idle.push(round());
+        assert!(idle.wants_thread(), "the thread that is idle has the appends to do");
+
+        let mut busy = Queue { threads: 1, ..Queue::default() };
+        busy.push(appends());
+        assert!(busy.pop().is_some_and(|job| job.appends()));
+        busy.push(round());
+        assert!(busy.wants_thread(), "the only thread appends from when it has taken the job");
+
+        let mut rounds = Queue { threads: 1, idle_threads: 1, ..Queue::default() };
+        rounds.push(round());
+        rounds.push(round());
+        assert!(!rounds.wants_thread(), "one thread does many rounds");
+    }
 }
