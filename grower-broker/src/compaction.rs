@@ -1,7 +1,9 @@
 //! Compacted topics are compacted: after a roll, after a change of configs, and every so often; one pass at a time.
 //!
 //! A pass reads and writes files while the partition goes on, and holds the broker while it does: a data directory is given
-//! up only when nobody writes to it any more. Its keys count against the memory budget.
+//! up only when nobody writes to it any more. Its keys and its batches count against the memory budget: see [`work`].
+
+mod work;
 
 use crate::api::Api;
 use crate::background;
@@ -13,9 +15,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use work::WorkMemory;
 
-/// The most that the keys of one pass take, and the part of the memory budget that it is at most.
+/// The most that the keys of one pass take.
 const KEYS_BYTES_MAX: usize = 128 << 20;
+/// The part of the memory budget that a pass waits for at most. That much is free beside all connections and all state.
 const PART_OF_MEMORY: usize = 4;
 /// A log with damage in it is not read again and again for nothing.
 const REST: Duration = Duration::from_secs(600);
@@ -56,18 +60,19 @@ enum Outcome {
 }
 
 async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &CancellationToken) -> Outcome {
-    let (now, keys_bytes) = (api.clock.cautious(), KEYS_BYTES_MAX.min(api.memory.total() / PART_OF_MEMORY));
+    let (now, work_bytes) = (api.clock.cautious(), work::bytes_at_first(&api.memory));
+    let keys_bytes = KEYS_BYTES_MAX.min(api.memory.total() / PART_OF_MEMORY - work_bytes);
     let looked = partition.clone();
     let due = background::blocking(move || looked.compaction(now, keys_bytes)).await;
     let Ok(Some(compaction)) = due else { return Outcome::Fine };
     let reserved = tokio::select! {
-        reserved = api.memory.reserve(compaction.keys_bytes()) => reserved,
+        reserved = api.memory.reserve(compaction.keys_bytes() + work_bytes) => reserved,
         () = stop.cancelled() => return Outcome::Fine,
     };
     let stop = stop.clone();
     let ran = background::blocking(move || {
-        let _reserved = reserved; // Until the keys are gone.
-        compact(&api, &partition, compaction, &stop)
+        let work = WorkMemory::new(reserved, work_bytes, api.memory.clone(), stop);
+        compact(&api, &partition, compaction, &work)
     });
     ran.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a compaction broke off");
@@ -75,9 +80,9 @@ async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &Cancell
     })
 }
 
-fn compact(api: &Api, partition: &Partition, compaction: Compaction, stop: &CancellationToken) -> Outcome {
+fn compact(api: &Api, partition: &Partition, compaction: Compaction, work: &WorkMemory) -> Outcome {
     // New files are written before old ones go, and the disk's reserve is not for them.
-    let go_on = || !stop.is_cancelled() && api.space.admit(0).is_ok();
+    let go_on = |bytes| work.charge(bytes) && api.space.admit(0).is_ok();
     let (topic, number) = (&partition.topic_name, partition.partition);
     match partition.compact(compaction, &go_on) {
         Ok(shrunk) => {

@@ -174,7 +174,7 @@ fn a_reader_keeps_what_it_has_open() {
 fn a_pass_that_the_log_changed_under_publishes_nothing() {
     let mut world = busy(Codec::None);
     let pass = world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).unwrap();
-    let done = pass.survey(&|| true).unwrap().step(&|| true).unwrap().unwrap();
+    let done = pass.survey(&|_| true).unwrap().step(&|_| true).unwrap().unwrap();
     assert!(world.trim(12));
     assert!(!world.log.publish(done).unwrap());
     world.check();
@@ -187,9 +187,9 @@ fn a_pass_that_the_log_changed_under_publishes_nothing() {
 fn a_pass_that_saw_records_which_were_truncated_since_says_nothing_of_their_offsets() {
     let mut world = busy(Codec::None);
     let pass = world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).unwrap();
-    let mut pass = pass.survey(&|| true).unwrap();
+    let mut pass = pass.survey(&|_| true).unwrap();
     world.log.truncate(Offset::new(world.end() - 1)).unwrap();
-    while let Some(done) = pass.step(&|| true).unwrap() {
+    while let Some(done) = pass.step(&|_| true).unwrap() {
         assert!(!world.log.publish(done).unwrap());
     }
     world.reopen();
@@ -200,9 +200,9 @@ fn a_pass_that_saw_records_which_were_truncated_since_says_nothing_of_their_offs
 fn a_pass_stops_when_it_is_told_to() {
     let mut world = busy(Codec::None);
     let due = |world: &World| world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).unwrap();
-    assert!(matches!(due(&world).survey(&|| false), Err(CompactionError::Stopped)));
-    let mut pass = due(&world).survey(&|| true).unwrap();
-    assert!(matches!(pass.step(&|| false), Err(CompactionError::Stopped)));
+    assert!(matches!(due(&world).survey(&|_| false), Err(CompactionError::Stopped)));
+    let mut pass = due(&world).survey(&|_| true).unwrap();
+    assert!(matches!(pass.step(&|_| false), Err(CompactionError::Stopped)));
     assert!(world.memory.list(Path::new(DIR)).unwrap().iter().all(|entry| !entry.name.ends_with(".tmp")));
     assert!(world.compact(&POLICY).unwrap());
 }

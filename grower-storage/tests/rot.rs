@@ -45,8 +45,8 @@ impl Stopped {
         let policy =
             CompactionPolicy { min_dirty_permille: 0, min_lag_ms: 0, delete_retention_ms: 0, keys_bytes: 1 << 20 };
         let pass = world.log.compaction(&policy, Offset::MAX, Timestamp::default()).expect("a pass is due");
-        let mut pass = pass.survey(&|| true).unwrap();
-        while let Some(done) = pass.step(&|| true).unwrap() {
+        let mut pass = pass.survey(&|_| true).unwrap();
+        while let Some(done) = pass.step(&|_| true).unwrap() {
             assert!(world.log.publish(done).unwrap());
         }
         world.log.checkpoint(Timestamp::default()).unwrap();

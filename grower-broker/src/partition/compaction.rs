@@ -3,7 +3,7 @@
 use super::Partition;
 use crate::config::topic::TopicConfig;
 use grower_protocol::ids::Timestamp;
-use grower_storage::compaction::{Compacted, Compaction, CompactionError, CompactionPolicy};
+use grower_storage::compaction::{Compacted, Compaction, CompactionError, CompactionPolicy, GoOn};
 use grower_storage::log::ChangeError;
 
 /// What a pass came to.
@@ -33,7 +33,7 @@ impl Partition {
     }
 
     /// Runs a pass to its end, or until `go_on` says no. The log is held only to put something in its place.
-    pub(crate) fn compact(&self, compaction: Compaction, go_on: &dyn Fn() -> bool) -> Result<Shrunk, CompactError> {
+    pub(crate) fn compact(&self, compaction: Compaction, go_on: GoOn<'_>) -> Result<Shrunk, CompactError> {
         let mut pass = compaction.survey(go_on)?;
         let mut shrunk = Shrunk::default();
         while let Some(compacted) = pass.step(go_on)? {

@@ -28,7 +28,7 @@ pub use header::{Attributes, BatchHeader, HEADER_LENGTH, HeaderError, ProducerSt
 pub use placed::{Batch, BatchError};
 pub use reader::BatchReader;
 pub use record::{Header, Record, RecordView};
-pub use unpacked::{Entry, Unpacked};
+pub use unpacked::{Entry, RewriteLimits};
 pub use unplaced::{BatchLimits, ClientBatchError, UnplacedBatch};
 pub use walk::{Records, RecordsError};
 

@@ -1,22 +1,16 @@
-//! A batch taken apart, to be written down again without some of its records: what compaction does.
+//! A batch written down again without some of its records: what compaction does.
 //!
 //! Offsets, timestamps, headers and the place in the log never change. A batch that loses its last record still spans the
 //! offsets it had, so that batches follow each other without a hole whatever was dropped from them.
 
-use super::header::{Attributes, CRC_COVERS_FROM, LENGTH_COUNTS_FROM};
+use super::header::{CRC_COVERS_FROM, LENGTH_COUNTS_FROM};
 use super::placed::codec;
-use super::walk::{RawRecord, Walk};
+use super::walk::{Keeper, Passed, Walk};
 use super::{Batch, BatchHeader, HEADER_LENGTH, RecordsError, crc32c, varint};
-use crate::compression::{self, Codec};
+use crate::compression::{Codec, Packer, Plain};
 use crate::ids::{Offset, Timestamp};
-use bytes::{Bytes, BytesMut};
-
-/// A batch whose records were decompressed once, to look at and to choose from.
-#[derive(Debug)]
-pub struct Unpacked {
-    batch: Batch,
-    plain: Bytes,
-}
+use bytes::BytesMut;
+use std::ops::ControlFlow;
 
 /// What decides whether a record stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,98 +23,173 @@ pub struct Entry<'a> {
     pub is_tombstone: bool,
 }
 
-impl Unpacked {
-    /// Decompresses the records, if need be, into at most `limit` bytes.
-    pub fn new(batch: Batch, limit: usize) -> Result<Self, RecordsError> {
-        Ok(Self { plain: batch.plain(limit)?, batch })
-    }
+/// What looking at a batch, or writing it again, may take.
+#[derive(Clone, Copy)]
+pub struct RewriteLimits<'a> {
+    /// The most that the records may grow to when they are decompressed, in bytes. They are never in memory all at once.
+    pub plain_bytes: usize,
+    /// Called before more memory is taken, with all bytes that are then in use beside the batch: windows of the codec, one
+    /// key, and the new records.
+    pub charge: &'a dyn Fn(usize),
+}
 
-    /// The batch as it is.
-    pub fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
-    /// Its records, in order. Ends after the first error.
-    pub fn entries(&self) -> impl Iterator<Item = Result<Entry<'_>, RecordsError>> {
-        let mut walk = Walk::new(self.batch.header());
-        std::iter::from_fn(move || walk.step(&self.plain)).map(|raw| Ok(self.entry(&raw?)))
-    }
-
-    fn entry(&self, raw: &RawRecord) -> Entry<'_> {
-        Entry {
-            offset: self.batch.header().base_offset.saturating_add(raw.offset_delta.into()),
-            key: raw.key.clone().and_then(|range| self.plain.get(range)),
-            is_tombstone: raw.value.is_none(),
-        }
+impl Batch {
+    /// Looks at the records in order until `each` has seen enough.
+    pub fn for_each_entry(
+        &self,
+        limits: RewriteLimits<'_>,
+        each: impl FnMut(&Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), RecordsError> {
+        let window = self.charge_window(limits)?;
+        let mut plain = self.plain_pieces(limits.plain_bytes)?;
+        let mut seen = Seen { batch: self, each, limits, window, enough: false };
+        let mut walk = Walk::new(self.header());
+        while !seen.enough && walk.keep(&mut plain, &mut seen)? {}
+        Ok(())
     }
 
     /// The batch with the records that `keep` chooses, compressed as it was. With a delete horizon its header says from
     /// when on its tombstones may be dropped.
-    pub fn rewrite(
+    pub fn keep_entries(
         &self,
+        limits: RewriteLimits<'_>,
         delete_horizon: Option<Timestamp>,
-        keep: impl Fn(&Entry<'_>) -> bool,
+        keep: impl FnMut(&Entry<'_>) -> bool,
     ) -> Result<Batch, RecordsError> {
-        let header = self.batch.header();
-        let base_timestamp = delete_horizon.unwrap_or(header.base_timestamp);
-        let mut kept = Kept { base_timestamp, ..Kept::default() };
-        let mut walk = Walk::new(header);
-        while let Some(raw) = walk.step(&self.plain) {
-            let raw = raw?;
-            if keep(&self.entry(&raw)) {
-                kept.put(&raw, &self.plain);
-            }
-        }
-        if kept.count == 0 {
-            return Ok(self.batch.emptied());
-        }
+        let header = self.header();
         let codec = codec(header)?;
+        let window = self.charge_window(limits)?;
+        let base_timestamp = delete_horizon.unwrap_or(header.base_timestamp);
+        let packer = Packer::new(codec);
+        let mut kept = Kept {
+            batch: self,
+            keep,
+            limits,
+            window,
+            charged: window,
+            key: 0,
+            base_timestamp,
+            max_timestamp: None,
+            count: 0,
+            packer,
+        };
+        let mut plain = self.plain_pieces(limits.plain_bytes)?;
+        let mut walk = Walk::new(header);
+        while walk.keep(&mut plain, &mut kept)? {}
+        let Kept { max_timestamp, count, packer, .. } = kept;
+        if count == 0 {
+            return Ok(self.emptied());
+        }
         let horizon = delete_horizon.is_some() || header.attributes.has_delete_horizon();
-        let attributes = header.attributes.rewritten(codec, horizon);
-        Ok(kept.finish(header, codec, attributes))
+        let changed = BatchHeader {
+            attributes: header.attributes.rewritten(codec, horizon),
+            base_timestamp,
+            max_timestamp: max_timestamp.unwrap_or(header.max_timestamp),
+            record_count: count,
+            ..*header
+        };
+        Ok(encode(&changed, &packer.finish()))
     }
+
+    fn charge_window(&self, limits: RewriteLimits<'_>) -> Result<usize, RecordsError> {
+        let packed = self.bytes().get(HEADER_LENGTH..).unwrap_or_default();
+        let window = Plain::held_by_stream(codec(self.header())?, packed, limits.plain_bytes);
+        (limits.charge)(window);
+        Ok(window)
+    }
+
+    fn plain_pieces(&self, limit: usize) -> Result<Plain<'_>, RecordsError> {
+        let packed = self.bytes().get(HEADER_LENGTH..).unwrap_or_default();
+        Ok(Plain::new(codec(self.header())?, packed, limit)?)
+    }
+
+    fn entry<'a>(&self, passed: &Passed, key: Option<&'a [u8]>) -> Entry<'a> {
+        let offset = self.header().base_offset.saturating_add(passed.offset_delta.into());
+        Entry { offset, key, is_tombstone: passed.is_tombstone }
+    }
+}
+
+/// Shows each record, and keeps none.
+struct Seen<'a, F> {
+    batch: &'a Batch,
+    each: F,
+    limits: RewriteLimits<'a>,
+    window: usize,
+    enough: bool,
+}
+
+impl<F: FnMut(&Entry<'_>) -> ControlFlow<()>> Keeper for Seen<'_, F> {
+    fn holds_key(&mut self, length: usize) {
+        (self.limits.charge)(self.window + length);
+    }
+
+    fn keeps(&mut self, passed: &Passed, key: Option<&[u8]>) -> bool {
+        self.enough = (self.each)(&self.batch.entry(passed, key)).is_break();
+        false
+    }
+
+    fn begin(&mut self, _: &[u8], _: &Passed, _: usize) {}
+
+    fn write(&mut self, _: &[u8]) {}
 }
 
 /// The records that stay, as they are encoded.
-#[derive(Default)]
-struct Kept {
+struct Kept<'a, F> {
+    batch: &'a Batch,
+    keep: F,
+    limits: RewriteLimits<'a>,
+    window: usize,
+    charged: usize,
+    /// Length of the longest key that was held.
+    key: usize,
     base_timestamp: Timestamp,
     max_timestamp: Option<Timestamp>,
     count: u32,
-    plain: Vec<u8>,
-    /// One record's numbers, before its length is known.
-    numbers: Vec<u8>,
+    packer: Packer,
 }
 
-impl Kept {
-    fn put(&mut self, raw: &RawRecord, plain: &[u8]) {
-        let attributes = plain.get(raw.attributes.clone()).unwrap_or_default();
-        let content = plain.get(raw.content.clone()).unwrap_or_default();
-        self.numbers.clear();
-        let since_base = raw.timestamp.as_millis().wrapping_sub(self.base_timestamp.as_millis());
-        varint::put(&mut self.numbers, since_base);
-        varint::put(&mut self.numbers, raw.offset_delta.into());
-        varint::put(&mut self.plain, (attributes.len() + self.numbers.len() + content.len()) as i64);
-        self.plain.extend_from_slice(attributes);
-        self.plain.extend_from_slice(&self.numbers);
-        self.plain.extend_from_slice(content);
-        self.max_timestamp = self.max_timestamp.max(Some(raw.timestamp));
+impl<F> Kept<'_, F> {
+    fn charge(&mut self, more: usize) {
+        let bytes = self.window + self.key + self.packer.held_after(more);
+        if self.charged < bytes {
+            (self.limits.charge)(bytes);
+            self.charged = bytes;
+        }
+    }
+}
+
+/// Pieces in which content is compressed, so that the memory for each can be charged before.
+const PIECE: usize = 64 << 10;
+
+impl<F: FnMut(&Entry<'_>) -> bool> Keeper for Kept<'_, F> {
+    fn holds_key(&mut self, length: usize) {
+        self.key = self.key.max(length);
+        self.charge(0);
+    }
+
+    fn keeps(&mut self, passed: &Passed, key: Option<&[u8]>) -> bool {
+        (self.keep)(&self.batch.entry(passed, key))
+    }
+
+    fn begin(&mut self, attributes: &[u8], passed: &Passed, content_length: usize) {
+        let since_base = passed.timestamp.as_millis().wrapping_sub(self.base_timestamp.as_millis());
+        let delta = i64::from(passed.offset_delta);
+        let length = attributes.len() + varint::length(since_base) + varint::length(delta) + content_length;
+        let mut head = Vec::new();
+        varint::put(&mut head, length as i64);
+        head.extend_from_slice(attributes);
+        varint::put(&mut head, since_base);
+        varint::put(&mut head, delta);
+        self.write(&head);
+        self.max_timestamp = self.max_timestamp.max(Some(passed.timestamp));
         self.count += 1;
     }
 
-    fn finish(self, header: &BatchHeader, codec: Codec, attributes: Attributes) -> Batch {
-        let packed = match codec {
-            Codec::None => self.plain,
-            codec => compression::compress(codec, &self.plain),
-        };
-        let changed = BatchHeader {
-            attributes,
-            base_timestamp: self.base_timestamp,
-            max_timestamp: self.max_timestamp.unwrap_or(header.max_timestamp),
-            record_count: self.count,
-            ..*header
-        };
-        encode(&changed, &packed)
+    fn write(&mut self, content: &[u8]) {
+        for piece in content.chunks(PIECE) {
+            self.charge(piece.len());
+            self.packer.write(piece);
+        }
     }
 }
 

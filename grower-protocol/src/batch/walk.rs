@@ -2,6 +2,8 @@
 
 mod passing;
 
+pub(super) use passing::{Keeper, Passed};
+
 use super::header::TimestampType;
 use super::{BatchHeader, Header, RecordView, varint};
 use crate::compression::DecompressError;

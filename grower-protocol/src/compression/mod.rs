@@ -1,8 +1,10 @@
 //! The four codecs of record batches. Output is bounded before it is made: a bomb costs its limit, never its promise.
 
+mod packer;
 mod plain;
 mod snappy;
 
+pub(crate) use packer::Packer;
 pub use plain::Plain;
 
 use std::io::Write;
@@ -96,6 +98,8 @@ pub enum DecompressError {
     },
 }
 
+const ZSTD_LEVEL: i32 = 3;
+
 /// Compresses `plain`.
 pub fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
     const NEVER: &str = "writing to memory does not fail";
@@ -112,7 +116,7 @@ pub fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
             encoder.write_all(plain).expect(NEVER);
             encoder.finish().expect(NEVER)
         }
-        Codec::Zstd => zstd::bulk::compress(plain, 3).expect(NEVER),
+        Codec::Zstd => zstd::bulk::compress(plain, ZSTD_LEVEL).expect(NEVER),
     }
 }
 

@@ -45,6 +45,21 @@ impl<'a> Plain<'a> {
         }
     }
 
+    /// The same, as the stream itself says: less than [`Plain::held`] for most.
+    pub(crate) fn held_by_stream(codec: Codec, packed: &[u8], limit: usize) -> usize {
+        let window = match codec {
+            Codec::Lz4 => lz4_blocks(packed),
+            Codec::Zstd => zstd_window(packed),
+            codec => return Self::held(codec, packed, limit),
+        };
+        window.map_or(WINDOW, |window| window.saturating_add(4 * PIECE)).min(limit)
+    }
+
+    /// How many bytes may still come.
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
     /// The next bytes, as many as there are without decompressing more; none at the end of a sound stream.
     pub fn chunk(&mut self) -> Result<&[u8], DecompressError> {
         let (codec, limit) = (self.codec, self.limit);
@@ -70,4 +85,40 @@ impl fmt::Debug for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plain").field("codec", &self.codec).field("left", &self.left).finish_non_exhaustive()
     }
+}
+
+/// A block packed and one plain, of the size that the frame announces.
+fn lz4_blocks(packed: &[u8]) -> Option<usize> {
+    match packed.get(5)? >> 4 & 7 {
+        code @ 4..=7 => Some(2 << (2 * code + 8)),
+        _ => None,
+    }
+}
+
+/// The largest window of a stream's frames (RFC 8878, 3.1.1.1). None for what is damaged.
+fn zstd_window(packed: &[u8]) -> Option<usize> {
+    let (mut rest, mut largest) = (packed, 0);
+    while !rest.is_empty() {
+        let (magic, after) = rest.split_first_chunk::<4>()?;
+        if u32::from_le_bytes(*magic) & !15 != 0x184d_2a50 {
+            largest = largest.max(zstd_frame_window(after)?);
+        }
+        let length = zstd::zstd_safe::find_frame_compressed_size(rest).ok()?;
+        rest = rest.get(length..).filter(|_| 0 < length)?;
+    }
+    Some(largest)
+}
+
+/// The window of one frame, from its descriptor on: as long as its content if it says how long that is and nothing else.
+fn zstd_frame_window(frame: &[u8]) -> Option<usize> {
+    let descriptor = *frame.first()?;
+    if descriptor & 0x20 == 0 {
+        let window = *frame.get(1)?;
+        let base = 1u64.checked_shl(10 + u32::from(window >> 3))?;
+        return usize::try_from(base + base / 8 * u64::from(window & 7)).ok();
+    }
+    let at = 1 + [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let (bytes, more) = [(1, 0), (2, 256), (4, 0), (8, 0)][usize::from(descriptor >> 6)];
+    let size = frame.get(at..at + bytes)?.iter().rev().fold(0u64, |size, byte| size << 8 | u64::from(*byte));
+    usize::try_from(size.saturating_add(more)).ok()
 }

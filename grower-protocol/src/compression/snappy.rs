@@ -13,17 +13,55 @@ const HEADER_LENGTH: usize = 16;
 const BLOCK: usize = 32 * 1024;
 
 pub(super) fn compress(plain: &[u8]) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(HEADER_LENGTH + plain.len() / 2);
-    packed.extend_from_slice(MAGIC);
-    packed.extend_from_slice(&1i32.to_be_bytes());
-    packed.extend_from_slice(&1i32.to_be_bytes());
-    let mut encoder = snap::raw::Encoder::new();
-    for block in plain.chunks(BLOCK) {
-        let block = encoder.compress_vec(block).expect("a block of 32 KiB is below snappy's limit");
-        packed.extend_from_slice(&(block.len() as u32).to_be_bytes());
-        packed.extend_from_slice(&block);
+    let mut packer = Packer::default();
+    packer.packed.reserve(plain.len() / 2);
+    packer.write(plain);
+    packer.finish()
+}
+
+/// Compresses block after block.
+pub(crate) struct Packer {
+    packed: Vec<u8>,
+    /// Less than a block.
+    waiting: Vec<u8>,
+    encoder: snap::raw::Encoder,
+}
+
+impl Default for Packer {
+    fn default() -> Self {
+        let packed = [&MAGIC[..], &1i32.to_be_bytes(), &1i32.to_be_bytes()].concat();
+        Self { packed, waiting: Vec::new(), encoder: snap::raw::Encoder::new() }
     }
-    packed
+}
+
+impl Packer {
+    pub(super) fn write(&mut self, mut plain: &[u8]) {
+        while BLOCK <= self.waiting.len() + plain.len() {
+            let (fits, rest) = plain.split_at(BLOCK - self.waiting.len());
+            self.waiting.extend_from_slice(fits);
+            self.pack_waiting();
+            plain = rest;
+        }
+        self.waiting.extend_from_slice(plain);
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        if !self.waiting.is_empty() {
+            self.pack_waiting();
+        }
+        self.packed
+    }
+
+    pub(super) fn packed_length(&self) -> usize {
+        self.packed.len()
+    }
+
+    fn pack_waiting(&mut self) {
+        let block = self.encoder.compress_vec(&self.waiting).expect("a block of 32 KiB is below snappy's limit");
+        self.packed.extend_from_slice(&(block.len() as u32).to_be_bytes());
+        self.packed.extend_from_slice(&block);
+        self.waiting.clear();
+    }
 }
 
 /// The blocks of a stream, decompressed one by one.

@@ -26,7 +26,7 @@ mod plan;
 mod publish;
 mod sift;
 
-pub use pass::{Compacted, Compaction, CompactionPass};
+pub use pass::{Compacted, Compaction, CompactionPass, GoOn};
 pub(crate) use pass::{Outcome, Rewritten, Subject};
 pub(crate) use plan::{Piece, due};
 pub(crate) use publish::{finish, pending_names};

@@ -9,9 +9,10 @@ use crate::disk::Disk;
 use crate::epochs::EpochHistory;
 use crate::kept::Replacing;
 use crate::log::IndexFactory;
+use crate::log::rules::RECORDS_LENGTH_MAX;
 use crate::segment::{Damage, Expectations, Extent, Mode, Segment, Step, Walk, inspect};
 use bytes::Bytes;
-use grower_protocol::batch::{Batch, RecordsError, Unpacked};
+use grower_protocol::batch::{Batch, Entry, RecordsError, RewriteLimits};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::collections::{HashSet, VecDeque};
 use std::ops::{ControlFlow, Range};
@@ -35,6 +36,10 @@ pub(crate) struct Subject {
     pub(crate) now: Timestamp,
     pub(crate) policy: CompactionPolicy,
 }
+
+/// Asked between batches whether the pass goes on, and told before memory is taken: how many bytes the pass holds from then
+/// on, its keys apart.
+pub type GoOn<'a> = &'a dyn Fn(usize) -> bool;
 
 /// A pass that is due. Everything in it takes place outside the log's lock.
 pub struct Compaction(Subject);
@@ -105,8 +110,8 @@ impl Compaction {
     }
 
     /// Reads what is new, and notes the last record of each key; then verifies all that the pass will touch, before it
-    /// changes anything. `go_on` is asked between batches.
-    pub fn survey(self, go_on: &dyn Fn() -> bool) -> Result<CompactionPass, CompactionError> {
+    /// changes anything.
+    pub fn survey(self, go_on: GoOn<'_>) -> Result<CompactionPass, CompactionError> {
         let mut keys = KeyMap::new(self.0.policy.keys_bytes, self.dirty_offsets());
         let subject = self.0;
         let mut known_end = subject.cleaned_end;
@@ -127,8 +132,8 @@ impl Compaction {
 
 impl Subject {
     /// Content by its CRCs, headers by witness and epochs.
-    fn verify(&self, segment: &Segment, go_on: &dyn Fn() -> bool) -> Result<(), CompactionError> {
-        if !go_on() {
+    fn verify(&self, segment: &Segment, go_on: GoOn<'_>) -> Result<(), CompactionError> {
+        if !go_on(0) {
             return Err(CompactionError::Stopped);
         }
         let expected = Expectations { seed: Some(self.seed), epochs: &self.epochs };
@@ -143,7 +148,7 @@ fn survey(
     segment: &Segment,
     from: Offset,
     keys: &mut KeyMap,
-    go_on: &dyn Fn() -> bool,
+    go_on: GoOn<'_>,
 ) -> Result<(Offset, bool), CompactionError> {
     let start = segment.extent_at(segment.floor_by_offset(from.max(segment.base)));
     let mut stopped_at = None;
@@ -151,23 +156,27 @@ fn survey(
         if batch.header().attributes.is_control() {
             return Ok(ControlFlow::Continue(()));
         }
-        let unpacked = unpack(segment, batch)?;
-        for entry in unpacked.entries() {
-            let entry = entry.map_err(|error| unreadable(segment, unpacked.batch(), &error))?;
-            let Some(key) = entry.key.filter(|_| from <= entry.offset) else { continue };
-            if keys.note(key, entry.offset).is_err() {
+        let each = |entry: &Entry<'_>| match entry.key.filter(|_| from <= entry.offset) {
+            Some(key) if keys.note(key, entry.offset).is_err() => {
                 stopped_at = Some(entry.offset);
-                return Ok(ControlFlow::Break(()));
+                ControlFlow::Break(())
             }
-        }
-        Ok(ControlFlow::Continue(()))
+            _ => ControlFlow::Continue(()),
+        };
+        let charge = |bytes| {
+            go_on(bytes_around(&batch) + bytes); // It is asked again before the next batch.
+        };
+        let limits = RewriteLimits { plain_bytes: RECORDS_LENGTH_MAX, charge: &charge };
+        let read = batch.for_each_entry(limits, each);
+        read.map_err(|error| unreadable(segment, &batch, &error))?;
+        Ok(if stopped_at.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     Ok((stopped_at.unwrap_or(segment.extent().end), stopped_at.is_some()))
 }
 
 impl CompactionPass {
     /// The next thing that is finished, its files synced; none at the end of the pass.
-    pub fn step(&mut self, go_on: &dyn Fn() -> bool) -> Result<Option<Compacted>, CompactionError> {
+    pub fn step(&mut self, go_on: GoOn<'_>) -> Result<Option<Compacted>, CompactionError> {
         while let Some(group) = self.groups.pop_front() {
             if let Some(rewritten) = self.rewrite(group, go_on)? {
                 return Ok(Some(self.done(Outcome::Segments(rewritten))));
@@ -182,7 +191,7 @@ impl CompactionPass {
     }
 
     /// Writes one segment for the place of some; none if that one would be as it was.
-    fn rewrite(&self, group: Range<usize>, go_on: &dyn Fn() -> bool) -> Result<Option<Rewritten>, CompactionError> {
+    fn rewrite(&self, group: Range<usize>, go_on: GoOn<'_>) -> Result<Option<Rewritten>, CompactionError> {
         let subject = &self.subject;
         let old = subject.segments.get(group).unwrap_or_default().to_vec();
         let (Some(first), Some(last)) = (old.first(), old.last()) else { return Ok(None) };
@@ -196,7 +205,7 @@ impl CompactionPass {
     }
 
     /// The length of the new log file; none if it was not worth finishing.
-    fn write(&self, old: &[Arc<Segment>], go_on: &dyn Fn() -> bool) -> Result<Option<u64>, CompactionError> {
+    fn write(&self, old: &[Arc<Segment>], go_on: GoOn<'_>) -> Result<Option<u64>, CompactionError> {
         let Some(first) = old.first() else { return Ok(None) };
         let subject = &self.subject;
         let (disk, dir) = (&*subject.disk, &*subject.dir);
@@ -207,6 +216,9 @@ impl CompactionPass {
             now: subject.now,
             delete_retention_ms: subject.policy.delete_retention_ms,
             remembered: &subject.remembered,
+            charge: &|batch, bytes| {
+                go_on(bytes_around(batch) + bytes);
+            },
             waiting: None,
             changed: 1 < old.len(),
         };
@@ -223,22 +235,29 @@ impl CompactionPass {
     }
 }
 
+/// A batch as it is stored is in memory up to so many times: read, taken out, and the one before it.
+const COPIES: usize = 3;
+
+fn bytes_around(batch: &Batch) -> usize {
+    COPIES * batch.bytes().len()
+}
+
 /// Hands each batch over, its CRC checked, until one is enough.
 fn for_each_batch(
     segment: &Segment,
     start: Extent,
-    go_on: &dyn Fn() -> bool,
+    go_on: GoOn<'_>,
     mut each: impl FnMut(Batch) -> Result<ControlFlow<()>, CompactionError>,
 ) -> Result<(), CompactionError> {
     let mut walk = Walk::new(segment, Mode::Content, start, segment.extent());
     while let Some(step) = walk.step()? {
-        if !go_on() {
-            return Err(CompactionError::Stopped);
-        }
         let found = match step {
             Step::Batch(found) => found,
             Step::Gap(gap) => return Err(damaged(segment, gap.into())),
         };
+        if !go_on(COPIES * found.header.total_length) {
+            return Err(CompactionError::Stopped);
+        }
         let content = Bytes::copy_from_slice(walk.content(&found)?);
         let batch = Batch::check(content).map_err(|error| {
             let offsets = found.header.base_offset..found.header.next_offset();
@@ -249,11 +268,6 @@ fn for_each_batch(
         }
     }
     Ok(())
-}
-
-fn unpack(segment: &Segment, batch: Batch) -> Result<Unpacked, CompactionError> {
-    let limit = crate::log::rules::RECORDS_LENGTH_MAX;
-    Unpacked::new(batch.clone(), limit).map_err(|error| unreadable(segment, &batch, &error))
 }
 
 fn unreadable(segment: &Segment, batch: &Batch, error: &RecordsError) -> CompactionError {

@@ -6,9 +6,10 @@
 //! the idempotence of its producer rests on.
 
 use super::keys::KeyMap;
-use grower_protocol::batch::{Batch, Entry, RecordsError, Unpacked};
+use grower_protocol::batch::{Batch, Entry, RecordsError, RewriteLimits};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 /// The most a batch may grow to when it is decompressed; larger ones were refused on their way in.
 const RECORDS_LENGTH_MAX: usize = crate::log::rules::RECORDS_LENGTH_MAX;
@@ -22,6 +23,8 @@ pub(super) struct Sieve<'a> {
     pub(super) delete_retention_ms: u64,
     /// Base offsets of the batches by which producers are remembered.
     pub(super) remembered: &'a HashSet<Offset>,
+    /// Called before memory is taken for a batch: how many bytes are then in use beside it.
+    pub(super) charge: &'a dyn Fn(&Batch, usize),
     pub(super) waiting: Option<Waiting>,
     /// Whether anything came out other than it went in.
     pub(super) changed: bool,
@@ -78,23 +81,25 @@ impl Sieve<'_> {
         }
         let marked = header.attributes.has_delete_horizon();
         let expired = marked && header.base_timestamp <= self.now;
-        let unpacked = Unpacked::new(batch, RECORDS_LENGTH_MAX)?;
         let (mut kept, mut tombstones) = (0, false);
-        for entry in unpacked.entries() {
-            let entry = entry?;
-            if self.stays(&entry, expired) {
+        let charge = |bytes| (self.charge)(&batch, bytes);
+        let limits = RewriteLimits { plain_bytes: RECORDS_LENGTH_MAX, charge: &charge };
+        batch.for_each_entry(limits, |entry| {
+            if self.stays(entry, expired) {
                 kept += 1;
                 tombstones |= entry.is_tombstone;
             }
-        }
+            ControlFlow::Continue(())
+        })?;
         // Everything older under the keys of its tombstones goes in this pass, so from now on their time runs.
         let first_cleaned = tombstones && !marked && header.next_offset() <= self.known_end;
         let horizon = first_cleaned.then(|| self.now.plus_millis(self.delete_retention_ms));
         if kept == header.record_count && horizon.is_none() {
-            return Ok(unpacked.batch().clone());
+            return Ok(batch);
         }
+        let left = batch.keep_entries(limits, horizon, |entry| self.stays(entry, expired))?;
         self.changed = true;
-        unpacked.rewrite(horizon, |entry| self.stays(entry, expired))
+        Ok(left)
     }
 
     /// Whether a record is the last of its key, and no tombstone whose time is over. Without a key nothing takes its place.

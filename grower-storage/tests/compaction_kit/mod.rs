@@ -148,9 +148,9 @@ impl World {
         let Some(pass) = self.log.compaction(policy, Offset::MAX, Timestamp::from_millis(self.now)) else {
             return Ok(false);
         };
-        let mut pass = pass.survey(&|| true).map_err(Broken::Pass)?;
+        let mut pass = pass.survey(&|_| true).map_err(Broken::Pass)?;
         let mut changed = false;
-        while let Some(done) = pass.step(&|| true).map_err(Broken::Pass)? {
+        while let Some(done) = pass.step(&|_| true).map_err(Broken::Pass)? {
             changed |= done.bytes() != (0, 0);
             assert!(self.log.publish(done).map_err(Broken::Log)?);
         }

@@ -23,8 +23,10 @@ fn views(batch: &Batch) -> Vec<RecordView> {
     Batch::check(batch.bytes().clone()).unwrap().records(1 << 20).unwrap().map(Result::unwrap).collect()
 }
 
-fn unpacked(batch: &Batch) -> Unpacked {
-    Unpacked::new(batch.clone(), 1 << 20).unwrap()
+const LIMIT: usize = 64 << 20;
+
+fn limits() -> RewriteLimits<'static> {
+    RewriteLimits { plain_bytes: LIMIT, charge: &|_| {} }
 }
 
 proptest! {
@@ -37,7 +39,7 @@ proptest! {
         let before = batch(Codec::ALL[which], keep.len() as i64);
         let chosen = |offset: Offset| keep[(offset.value() - 100) as usize];
         let horizon = horizon.map(Timestamp::from_millis);
-        let after = unpacked(&before).rewrite(horizon, |entry| chosen(entry.offset)).unwrap();
+        let after = before.keep_entries(limits(), horizon, |entry| chosen(entry.offset)).unwrap();
         let expected: Vec<RecordView> = views(&before).into_iter().filter(|view| chosen(view.offset)).collect();
         prop_assert_eq!(views(&after), expected.clone());
         prop_assert_eq!(after.header().next_offset(), before.header().next_offset());
@@ -53,21 +55,26 @@ proptest! {
 
 #[test]
 fn entries_say_what_decides() {
-    let unpacked = unpacked(&batch(Codec::Lz4, 4));
-    let entries: Vec<Entry<'_>> = unpacked.entries().map(Result::unwrap).collect();
-    assert_eq!(entries[3], Entry { offset: Offset::new(103), key: Some(b"k3"), is_tombstone: true });
-    assert!(!entries[2].is_tombstone);
+    let mut entries = Vec::new();
+    let each = |entry: &Entry<'_>| {
+        entries.push((entry.offset.value(), entry.key.map(<[u8]>::to_vec), entry.is_tombstone));
+        if entry.offset.value() == 103 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    batch(Codec::Lz4, 6).for_each_entry(limits(), each).unwrap();
+    assert_eq!(entries.len(), 4);
+    assert_eq!(entries[3], (103, Some(b"k3".to_vec()), true));
+    assert!(!entries[2].2);
 }
 
 #[test]
 fn a_batch_without_records_keeps_its_place_and_can_be_taken_apart_again() {
     let before = batch(Codec::Zstd, 5);
-    let empty = unpacked(&before).rewrite(None, |_| false).unwrap();
+    let empty = before.keep_entries(limits(), None, |_| false).unwrap();
     assert_eq!(empty.bytes().len(), HEADER_LENGTH);
     assert!(views(&empty).is_empty());
     assert_eq!(empty.header().last_offset(), before.header().last_offset());
     assert_eq!(empty.header().producer, Some(stamp()));
-    assert_eq!(unpacked(&empty).entries().count(), 0);
+    empty.for_each_entry(limits(), |_| unreachable!("it has none")).unwrap();
 }
 
 #[test]
@@ -84,8 +91,127 @@ fn a_stretched_batch_spans_more_and_is_nobodys() {
 #[test]
 fn a_horizon_once_set_stays() {
     let horizon = Some(Timestamp::from_millis(5_000));
-    let marked = unpacked(&batch(Codec::None, 5)).rewrite(horizon, |_| true).unwrap();
-    let later = unpacked(&marked).rewrite(None, |entry| entry.offset != Offset::new(102)).unwrap();
+    let marked = batch(Codec::None, 5).keep_entries(limits(), horizon, |_| true).unwrap();
+    let later = marked.keep_entries(limits(), None, |entry| entry.offset != Offset::new(102)).unwrap();
     assert!(later.header().attributes.has_delete_horizon());
     assert_eq!(later.header().base_timestamp, Timestamp::from_millis(5_000));
+}
+
+#[test]
+fn records_longer_than_any_piece_are_kept_as_they_were() {
+    for codec in Codec::ALL {
+        let mut builder = BatchBuilder::new(codec);
+        let text =
+            |n: usize, length: usize| -> bytes::Bytes { format!("{n} {}", "some text ".repeat(length / 10)).into() };
+        for n in 0..6 {
+            let key = (n % 3 != 2).then(|| text(n, 100_000 * (n % 2)));
+            let value = (n % 4 != 3).then(|| text(n, 300_000));
+            let headers = vec![Header { name: "h".into(), value: Some(text(n, 90_000)) }];
+            builder.push(&Record { timestamp: Timestamp::from_millis(n as i64), key, value, headers });
+        }
+        let before = UnplacedBatch::built(builder.build(None)).place(Offset::new(100), LeaderEpoch::new(3));
+        let all = |batch: &Batch| batch.records(LIMIT).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+        let mut seen = Vec::new();
+        before
+            .for_each_entry(limits(), |entry| {
+                seen.push((entry.offset, entry.key.map(<[u8]>::to_vec), entry.is_tombstone));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        let expected =
+            all(&before).into_iter().map(|view| (view.offset, view.key.map(|key| key.to_vec()), view.value.is_none()));
+        assert_eq!(seen, expected.collect::<Vec<_>>(), "{codec}");
+        let after = before.keep_entries(limits(), None, |entry| entry.offset.value() % 2 == 1).unwrap();
+        let kept: Vec<_> = all(&before).into_iter().filter(|view| view.offset.value() % 2 == 1).collect();
+        assert_eq!(all(&after), kept, "{codec}");
+    }
+}
+
+#[test]
+fn a_rewrite_is_charged_for_a_long_key_and_for_what_stays_but_not_for_what_was_inflated() {
+    let (short, long) = (bytes::Bytes::from_static(b"k"), bytes::Bytes::from(vec![7; 6 << 20]));
+    let most = |codec, key: &bytes::Bytes, value: &bytes::Bytes| {
+        let mut builder = BatchBuilder::new(codec);
+        for _ in 0..2 {
+            let (key, value) = (Some(key.clone()), Some(value.clone()));
+            builder.push(&Record { timestamp: Timestamp::from_millis(1), key, value, headers: Vec::new() });
+        }
+        let batch = UnplacedBatch::built(builder.build(None)).place(Offset::new(100), LeaderEpoch::new(3));
+        let most = std::cell::Cell::new(0);
+        let charge = |bytes| most.set(most.get().max(bytes));
+        let limits = RewriteLimits { plain_bytes: LIMIT, charge: &charge };
+        batch.keep_entries(limits, None, |entry| entry.offset == Offset::new(101)).unwrap();
+        most.get()
+    };
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let (key, value) = (most(codec, &long, &short), most(codec, &short, &long));
+        assert!(6 << 20 <= key, "{codec}: {key}");
+        assert!(value < key - (4 << 20), "{codec}: {value}");
+    }
+}
+
+#[test]
+fn a_record_whose_parts_do_not_fit_is_an_error_also_when_it_is_longer_than_a_piece() {
+    for content in [&[1, 2][..], &[1, 0, 5, b'v', 0], &[3, 1, 2, 1]] {
+        let mut plain = Vec::new();
+        let body = [&[0u8, 0, 0][..], content, &[0u8; 100_000]].concat();
+        varint::put(&mut plain, body.len() as i64);
+        plain.extend_from_slice(&body);
+        for codec in [Codec::Gzip, Codec::Zstd, Codec::Snappy] {
+            let header = BatchHeader { record_count: 1, ..*batch(codec, 1).header() };
+            let damaged = encode(&header, &crate::compression::compress(codec, &plain));
+            assert!(damaged.keep_entries(limits(), None, |_| true).is_err(), "{codec} {content:?}");
+            assert!(damaged.for_each_entry(limits(), |_| ControlFlow::Continue(())).is_err(), "{codec} {content:?}");
+        }
+    }
+}
+
+/// Bytes that do not compress.
+fn noise(seed: usize, length: usize) -> bytes::Bytes {
+    let mut state = seed as u64 + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+    #[test]
+    fn records_of_any_length_stay_as_they_were_also_when_they_are_rewritten_twice(
+        lengths in prop::collection::vec((prop::option::of(0usize..40_000), prop::option::of(0usize..90_000), 0usize..3), 1..9),
+        keep: (u16, u16),
+        horizon in prop::option::of(0i64..1 << 40),
+        which in 0..Codec::ALL.len(),
+    ) {
+        let mut builder = BatchBuilder::new(Codec::ALL[which]);
+        for (n, (key, value, headers)) in lengths.iter().enumerate() {
+            let (key, value) = (key.map(|length| noise(n, length)), value.map(|length| noise(n + 50, length)));
+            let header = |at: usize| Header { name: "h".into(), value: (at == 1).then(|| noise(n + 90, 40_000)) };
+            let timestamp = Timestamp::from_millis(1_000 - 7 * n as i64);
+            builder.push(&Record { timestamp, key, value, headers: (0..*headers).map(header).collect() });
+        }
+        let before = UnplacedBatch::built(builder.build(Some(stamp()))).place(Offset::new(100), LeaderEpoch::new(3));
+        let all = |batch: &Batch| -> Vec<RecordView> {
+            Batch::check(batch.bytes().clone()).unwrap().records(LIMIT).unwrap().map(Result::unwrap).collect()
+        };
+        let once = |offset: Offset| keep.0 >> (offset.value() - 100) & 1 == 1;
+        let twice = |offset: Offset| once(offset) && keep.1 >> (offset.value() - 100) & 1 == 1;
+        let horizon = horizon.map(Timestamp::from_millis);
+        let after = before.keep_entries(limits(), horizon, |entry| once(entry.offset)).unwrap();
+        prop_assert_eq!(all(&after), all(&before).into_iter().filter(|view| once(view.offset)).collect::<Vec<_>>());
+        let last = after.keep_entries(limits(), None, |entry| twice(entry.offset)).unwrap();
+        let expected: Vec<RecordView> = all(&before).into_iter().filter(|view| twice(view.offset)).collect();
+        let (was, is) = (*before.header(), *last.header());
+        prop_assert_eq!((is.base_offset, is.last_offset_delta), (was.base_offset, was.last_offset_delta));
+        prop_assert_eq!((is.producer, is.leader_epoch), (was.producer, was.leader_epoch));
+        prop_assert_eq!(is.record_count as usize, expected.len());
+        if let Some(latest) = expected.iter().map(|view| view.timestamp).max() {
+            prop_assert_eq!(is.max_timestamp, latest);
+            prop_assert_eq!(is.attributes.has_delete_horizon(), horizon.is_some());
+            prop_assert_eq!(is.base_timestamp, horizon.unwrap_or(was.base_timestamp));
+        }
+        prop_assert_eq!(all(&last), expected);
+    }
 }

@@ -1,25 +1,85 @@
-//! The walk over records that are decompressed meanwhile: all checks, no keys and values, and never the whole batch in
-//! memory. A broker that looks at what producers send needs no more.
+//! The walk over records that are decompressed meanwhile: all checks, no values, and never the whole batch in memory. A
+//! broker that looks at what producers send needs no more, nor does compaction, which looks at keys.
 
 use super::{Cursor, RawRecord, RecordsError, Walk, varint};
 use crate::compression::Plain;
 use crate::ids::Timestamp;
+use std::ops::Range;
 
 /// What is known of a record that was passed over.
 pub(in crate::batch) struct Passed {
+    pub(in crate::batch) offset_delta: u32,
     pub(in crate::batch) timestamp: Timestamp,
     pub(in crate::batch) has_key: bool,
+    pub(in crate::batch) is_tombstone: bool,
+}
+
+/// Decides about records one after the other, and takes those that stay.
+pub(in crate::batch) trait Keeper {
+    /// Called before a key of that length is held in memory.
+    fn holds_key(&mut self, length: usize);
+
+    /// Whether a record stays.
+    fn keeps(&mut self, passed: &Passed, key: Option<&[u8]>) -> bool;
+
+    /// Begins a record that stays: its attributes, and how many bytes follow from the key's length on.
+    fn begin(&mut self, attributes: &[u8], passed: &Passed, content_length: usize);
+
+    /// More of its content.
+    fn write(&mut self, content: &[u8]);
 }
 
 impl From<RawRecord> for Passed {
     fn from(raw: RawRecord) -> Self {
-        Self { timestamp: raw.timestamp, has_key: raw.key.is_some() }
+        Self {
+            offset_delta: raw.offset_delta,
+            timestamp: raw.timestamp,
+            has_key: raw.key.is_some(),
+            is_tombstone: raw.value.is_none(),
+        }
     }
 }
 
 impl Walk {
     /// Passes over the next record of `plain`; `None` after the last one. Not to be called again after an error.
     pub(in crate::batch) fn pass(&mut self, plain: &mut Plain<'_>) -> Result<Option<Passed>, RecordsError> {
+        let Some(ends_here) = self.next_ends_here(plain)? else { return Ok(None) };
+        if !ends_here {
+            return self.pass_in_pieces(plain).map(Some);
+        }
+        let chunk = plain.chunk()?;
+        self.at = 0;
+        let passed = self.record(chunk)?;
+        plain.consume(self.at);
+        Ok(Some(passed.into()))
+    }
+
+    /// Hands the next record to `keeper`, if that keeps it; `false` after the last one.
+    pub(in crate::batch) fn keep(
+        &mut self,
+        plain: &mut Plain<'_>,
+        keeper: &mut impl Keeper,
+    ) -> Result<bool, RecordsError> {
+        let Some(ends_here) = self.next_ends_here(plain)? else { return Ok(false) };
+        if !ends_here {
+            return self.keep_in_pieces(plain, keeper).map(|()| true);
+        }
+        let chunk = plain.chunk()?;
+        self.at = 0;
+        let raw = self.record(chunk)?;
+        let part = |range: &Range<usize>| chunk.get(range.clone()).unwrap_or_default();
+        let (attributes, content, key) = (part(&raw.attributes), part(&raw.content), raw.key.as_ref().map(part));
+        let passed = Passed::from(raw);
+        if keeper.keeps(&passed, key) {
+            keeper.begin(attributes, &passed, content.len());
+            keeper.write(content);
+        }
+        plain.consume(self.at);
+        Ok(true)
+    }
+
+    /// Whether the next record ends in the chunk that it begins in; none after the last one.
+    fn next_ends_here(&self, plain: &mut Plain<'_>) -> Result<Option<bool>, RecordsError> {
         let chunk = plain.chunk()?;
         if self.index == self.count {
             let surplus = RecordsError::Count { header: self.count, found: self.count.saturating_add(1) };
@@ -29,13 +89,36 @@ impl Walk {
             return Err(RecordsError::Count { header: self.count, found: self.index });
         }
         let mut cursor = Cursor { all: chunk, at: 0 };
-        if cursor.span().is_none() {
-            return self.pass_in_pieces(plain).map(Some); // It does not end in this chunk.
+        Ok(Some(cursor.span().is_some()))
+    }
+
+    fn keep_in_pieces(&mut self, plain: &mut Plain<'_>, keeper: &mut impl Keeper) -> Result<(), RecordsError> {
+        let mut pieces = Pieces { plain, left: usize::MAX, malformed: RecordsError::Malformed { index: self.index } };
+        pieces.left = pieces.length()?;
+        let attributes = pieces.byte()?;
+        let timestamp_delta = pieces.varint()?;
+        let delta = pieces.varint()?;
+        let content_length = pieces.left;
+        let mut head = Vec::new(); // The key with its length, and the length of the value, as they are encoded.
+        let key = pieces.key_into(&mut head, keeper)?;
+        let value_length = pieces.nullable_length(&mut head)?;
+        let (offset_delta, timestamp) = (self.check_delta(delta)?, self.timestamp(timestamp_delta));
+        let (has_key, is_tombstone) = (key.is_some(), value_length.is_none());
+        let passed = Passed { offset_delta, timestamp, has_key, is_tombstone };
+        let kept = keeper.keeps(&passed, key.and_then(|range| head.get(range)));
+        if kept {
+            keeper.begin(&[attributes], &passed, content_length);
+            keeper.write(&head);
         }
-        self.at = 0;
-        let passed = self.record(chunk)?;
-        plain.consume(self.at);
-        Ok(Some(passed.into()))
+        drop(head);
+        pieces.rest(value_length.unwrap_or(0), |bytes| {
+            if kept {
+                keeper.write(bytes);
+            }
+        })?;
+        self.previous_delta = Some(offset_delta);
+        self.index += 1;
+        Ok(())
     }
 
     fn pass_in_pieces(&mut self, plain: &mut Plain<'_>) -> Result<Passed, RecordsError> {
@@ -46,7 +129,7 @@ impl Walk {
         let timestamp_delta = pieces.varint()?;
         let delta = pieces.varint()?;
         let has_key = pieces.nullable()?;
-        pieces.nullable()?;
+        let is_tombstone = !pieces.nullable()?;
         for _ in 0..pieces.length()? {
             let name = pieces.length()?;
             pieces.skip(name)?;
@@ -55,11 +138,15 @@ impl Walk {
         if 0 < pieces.left {
             return Err(malformed);
         }
-        self.previous_delta = Some(self.check_delta(delta)?);
+        let offset_delta = self.check_delta(delta)?;
+        self.previous_delta = Some(offset_delta);
         self.index += 1;
-        Ok(Passed { timestamp: self.timestamp(timestamp_delta), has_key })
+        Ok(Passed { offset_delta, timestamp: self.timestamp(timestamp_delta), has_key, is_tombstone })
     }
 }
+
+/// Bytes of the longest varint.
+const VARINT_MAX: usize = 10;
 
 /// The rest of one record, a piece at a time.
 struct Pieces<'a, 'b> {
@@ -78,9 +165,15 @@ impl Pieces<'_, '_> {
     }
 
     fn varint(&mut self) -> Result<i64, RecordsError> {
-        let mut bytes = [0; 10];
+        self.varint_into(&mut Vec::new())
+    }
+
+    /// The same, and its bytes as they stand.
+    fn varint_into(&mut self, into: &mut Vec<u8>) -> Result<i64, RecordsError> {
+        let mut bytes = [0; VARINT_MAX];
         for byte in &mut bytes {
             *byte = self.byte()?;
+            into.push(*byte);
             if *byte & 0x80 == 0 {
                 break;
             }
@@ -94,25 +187,68 @@ impl Pieces<'_, '_> {
 
     /// A length and that many bytes, or the length -1 for none; says whether there are any.
     fn nullable(&mut self) -> Result<bool, RecordsError> {
-        match self.varint()? {
-            -1 => Ok(false),
-            length => {
-                let length = usize::try_from(length).map_err(|_| self.malformed.clone())?;
-                self.skip(length).map(|()| true)
-            }
+        let length = self.nullable_length(&mut Vec::new())?;
+        length.map_or(Ok(()), |length| self.skip(length))?;
+        Ok(length.is_some())
+    }
+
+    /// A length, and its bytes as they are encoded; none for the length -1.
+    fn nullable_length(&mut self, into: &mut Vec<u8>) -> Result<Option<usize>, RecordsError> {
+        match self.varint_into(into)? {
+            -1 => Ok(None),
+            length => usize::try_from(length).map(Some).map_err(|_| self.malformed.clone()),
         }
     }
 
+    /// The key with its length, and where in `into` the key is.
+    fn key_into(&mut self, into: &mut Vec<u8>, keeper: &mut impl Keeper) -> Result<Option<Range<usize>>, RecordsError> {
+        let Some(length) = self.nullable_length(into)? else { return Ok(None) };
+        if self.left.min(self.plain.left()) < length {
+            return Err(self.malformed.clone());
+        }
+        keeper.holds_key(length);
+        into.reserve_exact(length + VARINT_MAX);
+        let start = into.len();
+        self.take(length, |bytes| into.extend_from_slice(bytes))?;
+        Ok(Some(start..into.len()))
+    }
+
+    /// The value and the headers, which must end where the record ends.
+    fn rest(&mut self, value_length: usize, mut each: impl FnMut(&[u8])) -> Result<(), RecordsError> {
+        self.take(value_length, &mut each)?;
+        let mut number = Vec::new();
+        let count = self.varint_into(&mut number)?;
+        let count = usize::try_from(count).map_err(|_| self.malformed.clone())?;
+        each(&number);
+        for part in 0..count.saturating_mul(2) {
+            number.clear();
+            let length = self.nullable_length(&mut number)?;
+            let is_name = part % 2 == 0;
+            if is_name && length.is_none() {
+                return Err(self.malformed.clone());
+            }
+            each(&number);
+            self.take(length.unwrap_or(0), &mut each)?;
+        }
+        if self.left == 0 { Ok(()) } else { Err(self.malformed.clone()) }
+    }
+
     fn skip(&mut self, count: usize) -> Result<(), RecordsError> {
+        self.take(count, |_| {})
+    }
+
+    fn take(&mut self, count: usize, mut each: impl FnMut(&[u8])) -> Result<(), RecordsError> {
         if self.left < count {
             return Err(self.malformed.clone());
         }
         let mut rest = count;
         while 0 < rest {
-            let here = self.plain.chunk()?.len().min(rest);
+            let chunk = self.plain.chunk()?;
+            let here = chunk.len().min(rest);
             if here == 0 {
                 return Err(self.malformed.clone());
             }
+            each(&chunk[..here]);
             self.plain.consume(here);
             rest -= here;
         }

@@ -31,8 +31,8 @@ fn fill_keyed(kit: &mut Kit, count: u64) {
 /// Carries out the pass that is due, if one is.
 fn compact(kit: &mut Kit, upto: u64) {
     let Some(pass) = kit.log.compaction(&POLICY, Offset::new(upto), kit.now()) else { return };
-    let mut pass = pass.survey(&|| true).expect("a sound log can be surveyed");
-    while let Some(done) = pass.step(&|| true).expect("a sound log can be rewritten") {
+    let mut pass = pass.survey(&|_| true).expect("a sound log can be surveyed");
+    while let Some(done) = pass.step(&|_| true).expect("a sound log can be rewritten") {
         assert!(kit.log.publish(done).expect("nothing stands against publishing"), "nobody changed the log");
     }
 }
