@@ -117,7 +117,8 @@ fn a_running_broker_makes_backups_of_itself_and_each_can_be_restored() {
     broker.ok("produce events", b"7\n8\n");
     let second = &json(&broker.ok("backup a/nightly --output json", b""))[0];
     assert!(second["new_bytes"].as_u64() < second["bytes"].as_u64(), "{second}");
-    assert_eq!(second["copied_bytes"], 0, "{second}");
+    // The list of begun partitions grows in place, so it is copied; everything else is shared.
+    assert!(second["copied_bytes"].as_u64().is_some_and(|bytes| bytes < 1024), "{second}");
     let full = &json(&broker.ok("backup a/nightly --full --output json", b""))[0];
     assert_eq!(full["new_bytes"], full["bytes"], "{full}");
     let backups = broker.path("backups/a/nightly");

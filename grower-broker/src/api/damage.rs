@@ -16,7 +16,7 @@ use grower_storage::log::{ReadError, Slice};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 /// A check is followed by a rest of this many times its own length.
@@ -71,20 +71,26 @@ impl Api {
         let began = Instant::now();
         let bytes_max = self.settings.now().broker.fetch_bytes_max;
         let (checking, offsets) = (partition.clone(), reported.clone());
-        let checked = background::blocking(move || {
-            let checked = check(&checking, offsets, bytes_max);
-            (checked, turn) // Which so is not given back before the check has ended, even if nobody waits for it.
-        });
-        let (checked, turn) = checked.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
-        tokio::spawn(rest(turn, began.elapsed()));
+        let (found, checked) = oneshot::channel();
+        // A task of its own: the rest follows the check also if the client leaves meanwhile.
+        tokio::spawn(check_and_rest(turn, found, move || check(&checking, offsets, bytes_max)));
+        let checked = checked.await.map_err(|_| Failure::new(ErrorCode::Internal, "the check was not finished"))?;
         *last = Some(LastCheck { offsets: reported, began });
         checked
     }
 }
 
-/// Keeps the turn for a while after a check that took so long.
-async fn rest(turn: OwnedSemaphorePermit, took: Duration) {
-    tokio::time::sleep((took * REST_FACTOR).min(REST_MAX)).await;
+/// Keeps the turn during a check, and for a while after it that grows with its length.
+async fn check_and_rest(
+    turn: OwnedSemaphorePermit,
+    found: oneshot::Sender<Part<()>>,
+    check: impl FnOnce() -> Part<()> + Send + 'static,
+) {
+    let began = Instant::now();
+    if let Ok(checked) = background::blocking(check).await {
+        let _ = found.send(checked); // The client may have left.
+    }
+    tokio::time::sleep((began.elapsed() * REST_FACTOR).min(REST_MAX)).await;
     drop(turn);
 }
 

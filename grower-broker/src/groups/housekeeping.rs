@@ -48,6 +48,7 @@ impl Groups {
         let mut tasks: JoinSet<usize> = JoinSet::new();
         let mut looked = Instant::now();
         let mut settings_changes = settings.changes();
+        let mut version = self.topics.image().version();
         loop {
             let changed = self.topics.changed();
             tokio::select! {
@@ -60,6 +61,10 @@ impl Groups {
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
                 () = stop.cancelled() => break,
+            }
+            let newest = self.topics.image().version(); // Nothing tells of a change that came while this task was busy.
+            if std::mem::replace(&mut version, newest) != newest {
+                chores.iter_mut().for_each(|chores| chores.topics_changed = true);
             }
             for (number, chores) in chores.iter_mut().enumerate().filter(|(_, chores)| !chores.under_way) {
                 let due = self.shards[number].shard.lock().due(self.now());
