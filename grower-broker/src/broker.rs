@@ -81,6 +81,12 @@ pub enum StartError {
     /// The data directory cannot be read or written.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A restore into the directory was not finished.
+    #[error("a restore into {} was cut short: repeat it with `grower-cli restore`, or start on another directory", dir.display())]
+    CutShortRestore {
+        /// The data directory.
+        dir: std::path::PathBuf,
+    },
     /// A partition cannot be opened.
     #[error("cannot open the logs: {0}")]
     Logs(String),
@@ -257,6 +263,9 @@ impl BrokerBuilder {
         let reserve = Arc::new(Reserve::new(disk.clone(), &config.data_dir));
         let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, health.clone(), reserve.clone()));
         let lock = lock(&*disk, &config)?;
+        if backup::is_cut_short(&*disk, &config.data_dir)? {
+            return Err(StartError::CutShortRestore { dir: config.data_dir });
+        }
         backup::clear_aside(&*disk, &config.data_dir)?;
         let identity = Identity::open(&*disk, &config.data_dir, NodeId::new(config.node_id), random_uuid)?;
         let metadata = match metadata {

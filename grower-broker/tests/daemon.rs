@@ -121,6 +121,15 @@ fn a_directory_of_another_node_or_of_a_later_version_is_refused() {
 }
 
 #[test]
+fn a_directory_with_an_unfinished_restore_is_refused_and_left_as_it_is() {
+    let dir = dir();
+    std::fs::write(dir.path().join("restoring"), "").unwrap();
+    let told = refusal(&mut command(dir.path()));
+    assert!(told.contains("a restore into") && told.contains("repeat it"), "{told}");
+    assert!(!dir.path().join("meta").exists());
+}
+
+#[test]
 fn a_port_in_use_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

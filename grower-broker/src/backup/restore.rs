@@ -127,11 +127,16 @@ pub(crate) fn restore(
     Ok(Restored { backup, manifest })
 }
 
+/// Whether a restore of this directory was cut short, so that it holds a part of a backup, or nothing yet.
+pub(crate) fn is_cut_short(disk: &dyn Disk, data_dir: &Path) -> Result<bool, DiskError> {
+    let names: BTreeSet<String> = disk.list(data_dir)?.into_iter().map(|entry| entry.name).collect();
+    Ok(names.contains(MARKER) && !names.contains(metadata::META))
+}
+
 /// Makes the directory ours: it is empty, or holds nothing but what a restore before this one left.
 fn claim(disk: &dyn Disk, data_dir: &Path) -> Result<(), RestoreError> {
     let names: BTreeSet<String> = disk.list(data_dir)?.into_iter().map(|entry| entry.name).collect();
-    let cut_short = names.contains(MARKER) && !names.contains(metadata::META);
-    if !cut_short && names.iter().any(|name| name != "LOCK") {
+    if !is_cut_short(disk, data_dir)? && names.iter().any(|name| name != "LOCK") {
         return Err(RestoreError::NotEmpty { dir: data_dir.to_owned() });
     }
     if !names.contains(MARKER) {
