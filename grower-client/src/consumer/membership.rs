@@ -79,7 +79,12 @@ pub(super) async fn join(
     let give_up = Instant::now() + cluster.request_timeout();
     for failures in 1.. {
         match membership.beat().await {
-            Err(error) if error.is_retriable() && Instant::now() < give_up => sleep(backoff::jittered(failures)).await,
+            Err(error) if error.is_retriable() && Instant::now() < give_up => {
+                if failures == 1 && error.code() == Some(ErrorCode::MemoryFull) {
+                    tracing::warn!(group = %membership.member.group, %error, "cannot join the group yet; trying again");
+                }
+                sleep(backoff::jittered(failures)).await;
+            }
             result => {
                 result.map_err(refused)?;
                 break;
