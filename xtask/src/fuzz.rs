@@ -62,7 +62,7 @@ impl Fuzz {
         let engine = Engine::build()?;
         if let Some(input) = &self.input {
             let [target] = targets.as_slice() else { bail!("say which target the input is for") };
-            return must_succeed(engine.on(target)?.arg(input));
+            return must_succeed(engine.on(target)?.arg(std::path::absolute(input)?)); // It runs in another folder.
         }
         for target in targets {
             engine.fuzz(target, self.minutes, self.seed)?;

@@ -97,7 +97,9 @@ impl Manifest {
         if text.strip_prefix(signed) != Some(crc_line(signed).as_str()) {
             return Err(damaged("wrong crc"));
         }
-        let mut lines = signed.strip_prefix(COMMENT).ok_or(damaged("another kind of file"))?.lines();
+        let lines = signed.strip_prefix(COMMENT).ok_or(damaged("another kind of file"))?;
+        // A name may end with a carriage return, which `lines` would take for a part of the line's end.
+        let mut lines = lines.strip_suffix('\n').ok_or(damaged("a line without an end"))?.split('\n');
         let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(" = ");
         let format = field("format").and_then(|text| text.parse().ok()).ok_or(damaged("no format"))?;
         if FORMAT < format {
@@ -155,6 +157,12 @@ mod tests {
         crc32 = "da2396c7"
         "#);
         assert_eq!(Manifest::parse(manifest().to_text().as_bytes()), Ok(manifest()));
+    }
+
+    #[test]
+    fn a_path_keeps_each_of_its_characters() {
+        let odd = Manifest { files: [("a\r".to_owned(), FileSum { bytes: 1, crc: 2 })].into(), ..manifest() };
+        assert_eq!(Manifest::parse(odd.to_text().as_bytes()), Ok(odd));
     }
 
     #[test]
