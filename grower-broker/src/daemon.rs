@@ -18,7 +18,7 @@ use grower_broker::offline::{FileSystem, Trust};
 use grower_broker::{Broker, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signals::Signals;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,8 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Runs the process to its end.
 pub(crate) fn run() -> ExitCode {
     pages::keep_small();
-    let flags = Flags::parse();
-    match prepare_and_serve(&flags) {
+    let result = match Flags::try_parse() {
+        Ok(flags) => prepare_and_serve(&flags),
+        Err(usage) if usage.use_stderr() => usage.exit(),
+        Err(help) => print_help(&help),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&reason(&error));
@@ -62,13 +66,21 @@ fn prepare_and_serve(flags: &Flags) -> Result<()> {
     served
 }
 
+/// Prints what was asked for. The parser's own way to print passes over errors.
+fn print_help(help: &clap::Error) -> Result<()> {
+    let (text, mut out) = (help.render(), std::io::stdout());
+    let text = if out.is_terminal() { text.ansi().to_string() } else { text.to_string() };
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot print the help")
+}
+
 /// A file to start from needs no data directory yet.
 fn print(settings: &Settings, checked: Result<(), BrokerConfigError>) -> Result<()> {
     match checked {
         Ok(()) | Err(BrokerConfigError::NoDataDir) => {}
         Err(error) => return Err(error.into()),
     }
-    std::io::stdout().write_all(settings.to_toml().as_bytes()).context("cannot print the settings")
+    let mut out = std::io::stdout();
+    out.write_all(settings.to_toml().as_bytes()).and_then(|()| out.flush()).context("cannot print the settings")
 }
 
 async fn serve(settings: Settings, level: log::Level, log: log::Writing) -> Result<()> {

@@ -386,3 +386,13 @@ fn help_says_what_there_is() {
               Print version
     ");
 }
+
+#[test]
+fn help_or_a_config_that_cannot_be_printed_is_a_failure() {
+    for flag in ["--help", "--version", "--print-config"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = bare_command().arg(flag).stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), told.contains("No space left")), (Some(1), true), "{flag}: {told}");
+    }
+}

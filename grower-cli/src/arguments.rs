@@ -64,17 +64,18 @@ pub struct Common {
 const DEFAULT_BROKER: &str = "127.0.0.1:9092";
 
 impl Arguments {
-    /// Reads the command line and the environment; ends the process if the command line makes no sense.
-    pub(crate) fn read() -> Self {
-        let matches = Self::command().get_matches();
-        let mut arguments = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    /// Reads the command line and the environment. The error is what to print in place of running a command: help, a
+    /// version, or why the command line makes no sense.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let mut arguments = Self::from_arg_matches(&matches)?;
         let source = matches.value_source("broker");
         if let Err(fault) = arguments.common.check_broker(source == Some(ValueSource::EnvVariable)) {
             let broker = escaped(&arguments.common.broker);
             let text = format!("invalid value '{broker}' for '--broker <HOST:PORT[,...]>': {fault}");
-            Self::command().error(ErrorKind::ValueValidation, text).exit();
+            return Err(Self::command().error(ErrorKind::ValueValidation, text));
         }
-        arguments
+        Ok(arguments)
     }
 }
 

@@ -21,23 +21,17 @@ mod why;
 
 pub use arguments::{Arguments, Command};
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 /// Parses the command line and runs it. 0: done; 1: it failed, and standard error says why and what to do; 2: wrong usage.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::read();
-    log_to_stderr();
-    let run = || -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let result = runtime.block_on(async {
-            session::outlive_file_size_limit()?;
-            commands::run(arguments).await
-        });
-        runtime.shutdown_background();
-        result
+    let result = match Arguments::read() {
+        Ok(arguments) => run(arguments),
+        Err(usage) if usage.use_stderr() => usage.exit(),
+        Err(help) => print_help(&help),
     };
-    match run() {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::reader_went_away(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -48,6 +42,30 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    output::check_stdout()?; // Before anything is done that only its output would tell of.
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(async {
+        session::outlive_file_size_limit()?;
+        commands::run(arguments).await
+    });
+    runtime.shutdown_background();
+    result
+}
+
+/// Prints what was asked for. The parser's own way to print passes over errors.
+fn print_help(help: &clap::Error) -> anyhow::Result<()> {
+    output::check_stdout()?;
+    let text = help.render();
+    let mut out = output::Out::stdout();
+    match has_colour(&std::io::stdout()) {
+        true => write!(out, "{}", text.ansi())?,
+        false => write!(out, "{text}")?,
+    }
+    Ok(out.flush()?)
 }
 
 /// Whether colours are for somebody who sees them and wants them.

@@ -6,7 +6,7 @@ use kit::{Served, text, until};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write, pipe};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 fn non_blocking_pipe() -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe().unwrap();
@@ -151,4 +151,70 @@ fn a_second_interrupt_ends_produce_at_once() {
         assert!(told.contains("interrupted again"), "{told}");
         broker.restart();
     }
+}
+
+/// Commands that print something, each with what it reads.
+const PRINTING: [&str; 24] = [
+    "--help",
+    "--version",
+    "help topic",
+    "topic list --help",
+    "completions bash",
+    "topic list",
+    "topic list --output json",
+    "topic describe events",
+    "topic create created",
+    "topic alter doomed --config flush=os",
+    "topic grow doomed --partitions 2",
+    "topic trim events --before offset:1",
+    "topic delete doomed",
+    "produce events",
+    "produce events --output json",
+    "consume events --until-end",
+    "consume events --until-end --group billing",
+    "group list",
+    "group describe known",
+    "group reset known --topic events --to beginning",
+    "why events",
+    "broker describe",
+    "broker settings",
+    "doctor",
+];
+
+#[test]
+fn no_command_succeeds_if_standard_output_is_full() {
+    let broker = Served::start();
+    broker.ok("topic create events doomed", b"");
+    broker.ok("produce events", b"one\ntwo\n");
+    broker.ok("consume events --until-end --group known", b"");
+    for command in PRINTING {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let child = broker.cli(command).stdin(Stdio::piped()).stdout(full).spawn().unwrap();
+        let output = kit::feed(child, b"three\n");
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {told}");
+        assert!(told.contains("cannot write to standard output: No space left"), "{command}: {told}");
+    }
+    assert_eq!(text(&broker.ok("consume events --group billing --limit 2", b"")), "one\ntwo\n", "nothing was committed");
+}
+
+#[test]
+fn no_command_does_anything_if_standard_output_is_closed() {
+    let broker = Served::start();
+    broker.ok("topic create events doomed", b"");
+    broker.ok("produce events", b"one\ntwo\n");
+    broker.ok("consume events --until-end --group known", b"");
+    let before = text(&broker.ok("topic list", b""));
+    for command in PRINTING {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$@\" >&-", "sh", env!("CARGO_BIN_EXE_grower-cli")]).args(command.split(' '));
+        let child = shell.env("GROWER_BROKER", broker.address()).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let output = kit::feed(child.unwrap(), b"three\n");
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {told}");
+        assert!(told.contains("standard output is closed"), "{command}: {told}");
+    }
+    let names = |list: &str| list.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&text(&broker.ok("topic list", b""))), names(&before));
+    assert_eq!(text(&broker.ok("consume events --group billing --until-end", b"")), "one\ntwo\n");
 }

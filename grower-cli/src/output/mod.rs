@@ -1,5 +1,6 @@
 //! What reaches standard output, and in which form.
 
+mod closed;
 mod confirm;
 mod escape;
 mod record;
@@ -9,6 +10,7 @@ mod table;
 mod template;
 mod unescape;
 
+pub(crate) use closed::check_stdout;
 pub(crate) use confirm::confirmed;
 pub(crate) use escape::{escaped, quoted};
 pub(crate) use record::{RecordJson, content};
@@ -63,18 +65,18 @@ impl Write for Out {
 
 impl Write for Watched {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(name_closed_pipe)
+        self.0.write(bytes).map_err(explained)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(name_closed_pipe)
+        self.0.flush().map_err(explained)
     }
 }
 
-fn name_closed_pipe(error: io::Error) -> io::Error {
+fn explained(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderWentAway),
-        _ => error,
+        kind => io::Error::new(kind, format!("cannot write to standard output: {error}")),
     }
 }
 
