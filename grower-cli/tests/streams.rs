@@ -195,7 +195,11 @@ fn no_command_succeeds_if_standard_output_is_full() {
         assert_eq!(output.status.code(), Some(1), "{command}: {told}");
         assert!(told.contains("cannot write to standard output: No space left"), "{command}: {told}");
     }
-    assert_eq!(text(&broker.ok("consume events --group billing --limit 2", b"")), "one\ntwo\n", "nothing was committed");
+    assert_eq!(
+        text(&broker.ok("consume events --group billing --limit 2", b"")),
+        "one\ntwo\n",
+        "nothing was committed"
+    );
 }
 
 #[test]
