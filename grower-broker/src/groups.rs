@@ -14,7 +14,7 @@ mod positions;
 mod step;
 mod turns;
 
-pub(crate) use heartbeats::HeldAnswer;
+pub(crate) use heartbeats::HeldSession;
 pub(crate) use turns::Turn;
 
 use crate::clock::BrokerClock;

@@ -3,9 +3,9 @@
 use super::burst::Reply;
 use super::{Api, Peer};
 use crate::group::{Commit, Shard};
-use crate::groups::{HeldAnswer, Turn};
+use crate::groups::{HeldSession, Turn};
 use grower_protocol::ids::GroupId;
-use grower_protocol::message::{ErrorCode, Failure, Heartbeat, Request, Response, StartPositions};
+use grower_protocol::message::{ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Request, Response, StartPositions};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,15 @@ type Answered = Result<Response, Failure>;
 pub(super) struct Arrival {
     /// Its place among those that change the same group.
     turn: Option<Turn>,
-    #[expect(dead_code, reason = "held until the request is answered")]
-    held: Option<HeldAnswer>,
+    /// Until the request is answered.
+    held: Option<HeldSession>,
+}
+
+impl Arrival {
+    /// A heartbeat got this answer.
+    fn settle(&mut self, answer: &Result<HeartbeatAnswer, Failure>) {
+        self.held.iter_mut().for_each(|held| held.settle(answer));
+    }
 }
 
 impl Api {
@@ -48,6 +55,7 @@ impl Api {
         let (max_wait, turn) = (Duration::from_millis(max_wait_ms.into()), arrival.turn.take());
         let ended = reply.ended().clone();
         let held = self.groups.hold(turn, beat, peer, max_wait, &ended, || reply.only_waits()).await;
+        arrival.settle(&held);
         reply.send(&super::response(&self.health, held.map(Response::Heartbeat)));
     }
 
@@ -59,7 +67,11 @@ impl Api {
     ) -> Answered {
         let turn = arrival.turn.take();
         match request {
-            Request::Heartbeat(beat) => Ok(Response::Heartbeat(self.groups.heartbeat(turn, &beat, peer).await?)),
+            Request::Heartbeat(beat) => {
+                let answer = self.groups.heartbeat(turn, &beat, peer).await;
+                arrival.settle(&answer);
+                Ok(Response::Heartbeat(answer?))
+            }
             Request::StepOut { group, member } => {
                 self.groups.step(turn, &group, |shard, now, _| shard.step_out(&group, &member, now.at)).await?;
                 Ok(Response::Done)

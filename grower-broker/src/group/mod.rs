@@ -61,6 +61,7 @@ pub use ages::Ages;
 pub use assignor::Assignor;
 pub use catalog::{Catalog, Subscribed};
 pub use commit::Commit;
+pub use held::HeldHeartbeat;
 pub use limits::GroupLimits;
 pub use loader::ShardLoader;
 pub use membership::is_news;

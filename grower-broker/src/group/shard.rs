@@ -5,7 +5,7 @@ use super::catalog::Catalog;
 use super::commit::Commit;
 use super::committers::Committers;
 use super::group::Group;
-use super::held::HeldAnswers;
+use super::held::{HeldAnswers, HeldHeartbeat};
 use super::limits::GroupLimits;
 use super::membership::Membership;
 use super::offsets::LogEnds;
@@ -170,17 +170,18 @@ impl Shard {
         self.step(group, answer)
     }
 
-    /// The broker has a heartbeat of the member: until it is answered the session does not end.
-    pub fn begin_answer(&mut self, group: &GroupId, member: &MemberId) {
-        self.held.begin(group, member);
+    /// The broker has a heartbeat: until it is answered the session of its member does not end. None if the heartbeat will
+    /// be refused, since the group gave its sender up before it arrived.
+    pub fn begin_answer(&mut self, beat: &Heartbeat) -> Option<HeldHeartbeat> {
+        let is_fenced = self.groups.get(&beat.group).is_some_and(|group| group.members.has_fenced(beat));
+        (!is_fenced).then(|| self.held.begin(beat))
     }
 
-    /// The heartbeat is answered, or its connection has ended. The member has a full session again.
-    pub fn end_answer(&mut self, group: &GroupId, member: &MemberId, at: Timestamp) {
-        if self.held.end(group, member)
-            && let Some(group) = self.groups.get_mut(group)
-        {
-            group.members.renew_session(member, at);
+    /// The heartbeat is answered, or its connection has ended. Unless it was refused, the member has a full session again.
+    pub fn end_answer(&mut self, held: HeldHeartbeat, at: Timestamp) {
+        self.held.end(&held);
+        if let (Some(epoch), Some(group)) = (held.knows, self.groups.get_mut(&held.group)) {
+            group.members.renew_session(&held.member, epoch, at);
         }
     }
 

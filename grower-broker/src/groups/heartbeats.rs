@@ -5,8 +5,8 @@
 
 use super::{Groups, Moment, Turn};
 use crate::api::Peer;
-use crate::group::{Received, is_news, shard_of};
-use grower_protocol::ids::{GroupId, MemberId};
+use crate::group::{HeldHeartbeat, Received, is_news, shard_of};
+use grower_protocol::ids::GroupId;
 use grower_protocol::message::{Failure, Heartbeat, HeartbeatAnswer, heartbeat_interval};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -17,10 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 impl Groups {
     /// A heartbeat has arrived: the session of its member does not end before it is answered.
-    pub(crate) fn hold_session(self: &Arc<Self>, beat: &Heartbeat) -> HeldAnswer {
-        let held = HeldAnswer { groups: self.clone(), group: beat.group.clone(), member: beat.member.clone() };
-        self.live(shard_of(&beat.group)).shard.lock().begin_answer(&beat.group, &beat.member);
-        held
+    pub(crate) fn hold_session(self: &Arc<Self>, beat: &Heartbeat) -> HeldSession {
+        let heartbeat = self.live(shard_of(&beat.group)).shard.lock().begin_answer(beat);
+        HeldSession { groups: self.clone(), heartbeat }
     }
 
     /// Answers a heartbeat.
@@ -72,17 +71,26 @@ impl Groups {
     }
 }
 
-/// A heartbeat that is not answered yet. Dropping it says that it is, or that nobody waits for the answer.
-pub(crate) struct HeldAnswer {
+/// The session of a member whose heartbeat is not answered yet. Dropping it says that the heartbeat is answered, or that no
+/// connection waits for the answer.
+pub(crate) struct HeldSession {
     groups: Arc<Groups>,
-    group: GroupId,
-    member: MemberId,
+    /// None if the heartbeat was fenced when it came.
+    heartbeat: Option<HeldHeartbeat>,
 }
 
-impl Drop for HeldAnswer {
+impl HeldSession {
+    /// This is the answer that the member gets.
+    pub(crate) fn settle(&mut self, answer: &Result<HeartbeatAnswer, Failure>) {
+        self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.settle(answer));
+    }
+}
+
+impl Drop for HeldSession {
     fn drop(&mut self) {
+        let Some(heartbeat) = self.heartbeat.take() else { return };
         let now = self.groups.now();
-        self.groups.live(shard_of(&self.group)).shard.lock().end_answer(&self.group, &self.member, now);
+        self.groups.live(shard_of(heartbeat.group())).shard.lock().end_answer(heartbeat, now);
     }
 }
 

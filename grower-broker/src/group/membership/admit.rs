@@ -131,6 +131,16 @@ impl Membership {
         if known { Ok(()) } else { Err(fenced(id, member, epoch)) }
     }
 
+    /// Whether a heartbeat comes from a sender that the group has given up: its epoch, or its name, went to another one.
+    /// That stays so, for every epoch that a sender knows was given out before.
+    pub(in crate::group) fn has_fenced(&self, beat: &Heartbeat) -> bool {
+        let Some(member) = self.members.get(&beat.member) else { return false };
+        match beat.epoch == MemberEpoch::default() {
+            true => check_not_replaced(member).is_err(),
+            false => self.check_epoch(&beat.member, beat.epoch).is_err(),
+        }
+    }
+
     /// Whether no later commit of the member came before this one.
     pub(in crate::group) fn check_order(
         &mut self,

@@ -3,7 +3,7 @@
 use super::Membership;
 use crate::group::limits;
 use crate::group::member::after;
-use grower_protocol::ids::{MemberId, Timestamp};
+use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp};
 use std::collections::BTreeMap;
 
 /// Members whose heartbeats wait for their answers, if there are any.
@@ -26,13 +26,15 @@ impl Membership {
         silent.map(|(_, member)| member.expires).chain(self.claims.next_expiry()).min()
     }
 
-    /// A heartbeat of the member is answered. Whoever lost its name, or stepped out, is waited for no longer than before.
-    pub(in crate::group) fn renew_session(&mut self, id: &MemberId, at: Timestamp) {
-        let Some(member) = self.members.get_mut(id) else { return };
-        if member.replaced_by.is_none() && !member.away {
-            let session = limits::timeout(member.session_timeout_ms);
-            member.expires = member.expires.max(after(at, session));
+    /// A heartbeat of a sender that knows this epoch is answered. A member of another epoch, one that lost its name and one
+    /// that stepped out are waited for no longer than before.
+    pub(in crate::group) fn renew_session(&mut self, id: &MemberId, epoch: MemberEpoch, at: Timestamp) {
+        if self.check_epoch(id, epoch).is_err() {
+            return;
         }
+        let Some(member) = self.members.get_mut(id) else { return };
+        let session = limits::timeout(member.session_timeout_ms);
+        member.expires = member.expires.max(after(at, session));
     }
 
     /// The broker heard nobody for this long.

@@ -13,29 +13,106 @@ fn is_member(coordinator: &Coordinator, member: &Member) -> bool {
     described.is_ok_and(|group| group.members.iter().any(|known| known.member == member.id))
 }
 
+/// A heartbeat arrives, is answered and its answer is sent; between these the clock goes on by so much.
+fn slowly(coordinator: &mut Coordinator, member: &mut Member, millis: u64) -> Result<(), Failure> {
+    let held = coordinator.shard.begin_answer(&member.says());
+    let answer = coordinator.heartbeat(&member.says());
+    coordinator.wait(millis);
+    answer.iter().for_each(|answer| member.hears(answer));
+    for mut held in held {
+        held.settle(&answer);
+        coordinator.shard.end_answer(held, coordinator.now);
+    }
+    answer.map(drop)
+}
+
+const SESSION: u64 = SESSION_MS as u64;
+
 #[test]
 fn a_session_does_not_end_while_its_heartbeat_waits_for_the_answer() {
     let (mut coordinator, s1) = alone();
-    coordinator.shard.begin_answer(&group(), &s1.id);
-    coordinator.shard.begin_answer(&group(), &s1.id); // Another one, over another connection.
-    coordinator.wait(5 * u64::from(SESSION_MS));
-    coordinator.shard.end_answer(&group(), &s1.id, coordinator.now);
-    coordinator.wait(5 * u64::from(SESSION_MS));
+    let first = coordinator.shard.begin_answer(&s1.says()).unwrap();
+    let second = coordinator.shard.begin_answer(&s1.says()).unwrap(); // Over another connection.
+    coordinator.wait(5 * SESSION);
+    coordinator.shard.end_answer(first, coordinator.now);
+    coordinator.wait(5 * SESSION);
     assert!(is_member(&coordinator, &s1));
-    coordinator.shard.end_answer(&group(), &s1.id, coordinator.now);
-    coordinator.wait(u64::from(SESSION_MS) - 1);
+    coordinator.shard.end_answer(second, coordinator.now);
+    coordinator.wait(SESSION - 1);
     assert!(is_member(&coordinator, &s1), "it has a full session from the answer on");
     coordinator.wait(1);
     assert!(!is_member(&coordinator, &s1));
 }
 
 #[test]
+fn a_join_whose_answer_waits_for_longer_than_a_session_is_a_member_for_a_session_more() {
+    let (mut coordinator, mut s1) = (Coordinator::new(), Member::new("S1", &["rainbow"]));
+    slowly(&mut coordinator, &mut s1, 5 * SESSION).unwrap();
+    coordinator.wait(SESSION - 1);
+    assert!(is_member(&coordinator, &s1));
+    coordinator.wait(1);
+    assert!(!is_member(&coordinator, &s1));
+}
+
+#[test]
+fn fenced_heartbeats_keep_no_session_alive() {
+    let (mut coordinator, s1) = alone();
+    let mut zombie = s1.clone();
+    coordinator.topics.get_mut(&name("rainbow")).unwrap().partitions += 1;
+    coordinator.topics_changed();
+    let mut s1 = s1;
+    quiet(&mut coordinator, &mut [&mut s1]); // Epochs went on twice: the zombie's is not the one before either.
+    s1.beat(&mut coordinator);
+    for _ in 0..9 {
+        coordinator.wait(SESSION / 10);
+        assert_eq!(code(slowly(&mut coordinator, &mut zombie, 0)), ErrorCode::FencedMember);
+    }
+    coordinator.wait(SESSION / 10);
+    assert!(!is_member(&coordinator, &s1), "the member itself was silent for a session");
+}
+
+#[test]
+fn a_fenced_heartbeat_that_waits_for_its_answer_holds_no_session() {
+    let (mut coordinator, s1) = alone();
+    let zombie = Member { epoch: MemberEpoch::new(s1.epoch.value() + 1), ..s1.clone() };
+    assert!(coordinator.shard.begin_answer(&zombie.says()).is_none());
+    coordinator.wait(SESSION);
+    assert!(!is_member(&coordinator, &s1));
+}
+
+#[test]
+fn a_heartbeat_that_is_fenced_while_it_waits_gives_no_longer_session() {
+    let (mut coordinator, mut s1) = alone();
+    let mut late = coordinator.shard.begin_answer(&s1.says()).unwrap();
+    let says = s1.says();
+    for partitions in [4, 5] {
+        coordinator.topics.get_mut(&name("rainbow")).unwrap().partitions = partitions;
+        coordinator.topics_changed();
+        quiet(&mut coordinator, &mut [&mut s1]);
+    }
+    coordinator.wait(SESSION - 1);
+    late.settle(&coordinator.heartbeat(&says));
+    coordinator.shard.end_answer(late, coordinator.now);
+    coordinator.wait(1);
+    assert!(!is_member(&coordinator, &s1));
+}
+
+#[test]
+fn a_heartbeat_whose_connection_ended_counts_if_its_epoch_is_known() {
+    let (mut coordinator, s1) = alone();
+    let unanswered = coordinator.shard.begin_answer(&s1.says()).unwrap();
+    coordinator.wait(5 * SESSION);
+    coordinator.shard.end_answer(unanswered, coordinator.now);
+    coordinator.wait(SESSION - 1);
+    assert!(is_member(&coordinator, &s1), "the broker kept it waiting, so it may come back");
+}
+
+#[test]
 fn an_answer_to_somebody_who_is_no_member_leaves_nothing_behind() {
     let mut coordinator = Coordinator::new();
     let stranger = Member::new("S9", &["rainbow"]);
-    coordinator.shard.begin_answer(&group(), &stranger.id);
-    coordinator.shard.end_answer(&group(), &stranger.id, coordinator.now);
-    coordinator.shard.end_answer(&group(), &stranger.id, coordinator.now);
+    let held = coordinator.shard.begin_answer(&stranger.says()).unwrap();
+    coordinator.shard.end_answer(held, coordinator.now);
     assert!(coordinator.shard.list().is_empty());
 }
 
@@ -45,10 +122,11 @@ fn whoever_lost_its_name_gets_no_longer_session_by_a_late_answer() {
     let named = |id| Member { instance: Some("pinkie".to_owned()), ..Member::new(id, &["rainbow"]) };
     let (mut s1, mut s2) = (named("S1"), named("S2"));
     s1.beat(&mut coordinator);
-    coordinator.shard.begin_answer(&group(), &s1.id);
+    let held = coordinator.shard.begin_answer(&s1.says()).unwrap();
     s2.beat(&mut coordinator);
     s2.beat(&mut coordinator);
-    coordinator.shard.end_answer(&group(), &s1.id, coordinator.now);
+    coordinator.shard.end_answer(held, coordinator.now);
+    assert!(coordinator.shard.begin_answer(&s1.says()).is_none(), "nor by a later heartbeat");
     coordinator.wait(3_000);
     assert!(!is_member(&coordinator, &s1), "the lease of the name is over");
     assert!(is_member(&coordinator, &s2));
