@@ -25,7 +25,7 @@ use crate::partition::{Flushers, Partition};
 use crate::random::random_bytes;
 use crate::topic::Topics;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{CommitTime, ErrorCode, Failure, GroupDescription};
+use grower_protocol::message::{CommitTime, CommittedPosition, ErrorCode, Failure, GroupSummary};
 use heartbeats::Lobby;
 use live_shard::LiveShard;
 use std::sync::Arc;
@@ -45,6 +45,13 @@ pub(crate) struct Groups {
     turns: Arc<GroupTurns>,
     memory: Memory,
     lobby: Lobby,
+}
+
+/// What those who watch the broker see of a group.
+pub(crate) struct WatchedGroup {
+    pub(crate) group: GroupId,
+    pub(crate) members: u32,
+    pub(crate) positions: Vec<CommittedPosition>,
 }
 
 /// Now, by the clock of sessions and by the calendar.
@@ -128,11 +135,18 @@ impl Groups {
         self.look(group, |_, _| self.live(shard_of(group)).ages.lock().commits(group)).await
     }
 
-    /// Every group in full, for those who watch the broker.
-    pub(crate) fn describe_all(&self) -> Vec<GroupDescription> {
-        let shards = self.shards.iter().map(|live| live.shard.lock());
-        let described = shards.map(|shard| shard.list().iter().filter_map(|g| shard.describe(&g.group).ok()).collect());
-        described.collect::<Vec<Vec<_>>>().concat()
+    /// Every group with the number of its members and its positions, sorted, for those who watch the broker.
+    pub(crate) fn watch_all(&self) -> Vec<WatchedGroup> {
+        let mut all = Vec::new();
+        for live in &self.shards {
+            let shard = live.shard.lock();
+            all.extend(shard.list().into_iter().map(|GroupSummary { group, members, .. }| {
+                let positions = shard.fetch_positions(&group, None);
+                WatchedGroup { group, members, positions }
+            }));
+        }
+        all.sort_by(|a, b| a.group.cmp(&b.group));
+        all
     }
 
     fn live(&self, number: PartitionId) -> &LiveShard {

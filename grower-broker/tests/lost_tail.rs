@@ -10,11 +10,13 @@ mod support {
 use grower_client::ids::Offset;
 use grower_client::{Client, Consumer, Gap, GapCause, OnGap, Record, StartFrom, TopicSpec};
 use grower_protocol::batch::BatchHeader;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::crowd::Door;
-use support::daemon::Daemon;
+use support::daemon::{Daemon, command};
 
 /// Longer than anything here takes; only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(30);
@@ -53,6 +55,9 @@ async fn readers_and_groups_go_back_to_where_the_log_was_cut() {
     send(&client, ["new 2", "new 3", "new 4", "new 5"]).await;
     let positions = client.admin().list_positions("g").await.unwrap();
     assert_eq!(positions[0].lost_from, Some(Offset::new(2)));
+    let lag = r#"grower_group_lag_records{group="g",topic="events",partition="0"} 4"#;
+    let page = metrics(&daemon);
+    assert!(page.lines().any(|line| line == lag), "it reads again from where the log was cut: {page}");
 
     let new = ["new 2", "new 3", "new 4", "new 5"];
     assert_eq!(read(&mut live, 4).await, new);
@@ -68,9 +73,18 @@ async fn readers_and_groups_go_back_to_where_the_log_was_cut() {
 }
 
 fn start(dir: &Path, door: &Door) -> Daemon {
-    let daemon = Daemon::start(dir, &[]);
+    // What is synced is no tail that a power cut takes.
+    let daemon = Daemon::start_command(command(dir).env("GROWER__DISK__FLUSH_DELAY", "1m"));
     door.open(daemon.listen);
     daemon
+}
+
+fn metrics(daemon: &Daemon) -> String {
+    let mut stream = TcpStream::connect(daemon.http.unwrap()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
 }
 
 /// One batch for each value.

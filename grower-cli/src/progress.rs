@@ -1,5 +1,7 @@
 //! How far groups are, partition by partition: in offsets, in records and in time.
 
+use futures_util::FutureExt as _;
+use futures_util::future::try_join_all;
 use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_client::{Admin, AdminError, GroupInspection, OffsetSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +19,8 @@ pub(crate) struct Progress {
     pub(crate) committed: Option<Offset>,
     /// The log lost what the group has read from this offset on: readers go back there.
     pub(crate) lost_from: Option<Offset>,
-    /// Records between the two, from the log's start if nothing is committed.
+    /// Records that the group will read: those between the two, from where the log lost what was read, and from the log's
+    /// start if nothing is committed.
     pub(crate) lag: u64,
     /// How old the first of them is; none if it cannot be read.
     pub(crate) lag_ms: Option<u64>,
@@ -46,6 +49,9 @@ pub(crate) fn in_all(rows: &[Progress]) -> (u64, Option<u64>) {
     (rows.iter().map(|row| row.lag).sum(), oldest.map(|all| all.into_iter().max().unwrap_or(0)))
 }
 
+/// How many groups are asked at once for their positions.
+const ASKED_AT_ONCE: usize = 16;
+
 /// For each group every partition that it committed or holds, of topics that are still there, sorted.
 pub(crate) async fn of_groups(
     admin: &Admin,
@@ -53,16 +59,20 @@ pub(crate) async fn of_groups(
     names: &BTreeMap<TopicId, TopicName>,
     now: Timestamp,
 ) -> Result<Vec<Vec<Progress>>, AdminError> {
-    let places: Vec<Vec<Standing>> = groups.iter().map(|group| Standing::of(group, names)).collect();
+    let mut all_losses = Vec::new();
+    for groups in groups.chunks(ASKED_AT_ONCE) {
+        let asked: Vec<_> = groups.iter().map(|group| losses(admin, group).boxed()).collect();
+        all_losses.extend(try_join_all(asked).await?);
+    }
+    let standing = |(group, losses)| Standing::of(group, losses, names);
+    let places: Vec<Vec<Standing>> = groups.iter().zip(&all_losses).map(standing).collect();
     let spans = spans(admin, places.iter().flatten()).await?;
     let mut all: Vec<Vec<Progress>> = places
         .into_iter()
         .map(|places| places.into_iter().filter_map(|place| place.progress(&spans)).collect())
         .collect();
     let mut behind: Vec<&mut Progress> = all.iter_mut().flatten().filter(|row| row.lag != 0).collect();
-    let oldest = |row: &&mut Progress| {
-        (row.topic.clone(), row.partition, OffsetSpec::FirstFrom(row.committed.unwrap_or_default()))
-    };
+    let oldest = |row: &&mut Progress| (row.topic.clone(), row.partition, OffsetSpec::FirstFrom(row.next()));
     let listed = admin.list_offsets(behind.iter().map(oldest).collect::<Vec<_>>()).await?;
     for (row, oldest) in behind.iter_mut().zip(listed) {
         row.lag_ms = oldest.ok().and_then(|listed| listed.timestamp).map(|oldest| now.millis_since(oldest));
@@ -71,22 +81,23 @@ pub(crate) async fn of_groups(
     Ok(all)
 }
 
-/// Looks up which of a group's positions are in a part of a log that was lost, and counts its lag from there.
-pub(crate) async fn find_losses(
-    admin: &Admin,
-    group: &str,
-    names: &BTreeMap<TopicId, TopicName>,
-    rows: &mut [Progress],
-) -> Result<(), AdminError> {
-    for position in admin.list_positions(group).await? {
-        let (Some(name), Some(lost_from)) = (names.get(&position.topic), position.lost_from) else { continue };
-        for row in rows.iter_mut().filter(|row| row.topic == *name && row.partition == position.partition) {
-            row.lost_from = Some(lost_from);
-            row.lag = row.end.since(lost_from.max(row.start));
-        }
+impl Progress {
+    /// Where a reader of the group goes on.
+    fn next(&self) -> Offset {
+        self.lost_from.or(self.committed).unwrap_or(self.start).max(self.start)
     }
-    Ok(())
 }
+
+/// From where on logs lost what a group has read.
+async fn losses(admin: &Admin, group: &GroupInspection) -> Result<Losses, AdminError> {
+    if group.group.offsets.iter().all(|committed| committed.offset == Offset::ZERO) {
+        return Ok(Losses::new()); // Nothing was read.
+    }
+    let positions = admin.list_positions(group.group.group.as_str()).await?;
+    Ok(positions.into_iter().filter_map(|at| Some(((at.topic, at.partition), at.lost_from?))).collect())
+}
+
+type Losses = BTreeMap<Place, Offset>;
 
 /// Log start and high watermark of each partition, asked once however many groups read it; without those that are gone.
 async fn spans(admin: &Admin, places: impl Iterator<Item = &Standing>) -> Result<Spans, AdminError> {
@@ -114,18 +125,20 @@ struct Standing {
     topic: TopicName,
     partition: PartitionId,
     committed: Option<Offset>,
+    lost_from: Option<Offset>,
     owner: Option<Owner>,
 }
 
 impl Standing {
-    fn of(group: &GroupInspection, names: &BTreeMap<TopicId, TopicName>) -> Vec<Self> {
+    fn of(group: &GroupInspection, losses: &Losses, names: &BTreeMap<TopicId, TopicName>) -> Vec<Self> {
         let committed: BTreeMap<Place, Offset> =
             group.group.offsets.iter().map(|c| ((c.topic, c.partition), c.offset)).collect();
         let owners = owners(group);
         let places: BTreeSet<&Place> = committed.keys().chain(owners.keys()).collect();
         let standing = |place: &Place| {
             let (topic, committed) = (names.get(&place.0)?.clone(), committed.get(place).copied());
-            Some(Self { topic, partition: place.1, committed, owner: owners.get(place).cloned() })
+            let (lost_from, owner) = (losses.get(place).copied(), owners.get(place).cloned());
+            Some(Self { topic, partition: place.1, committed, lost_from, owner })
         };
         places.into_iter().filter_map(standing).collect()
     }
@@ -133,12 +146,13 @@ impl Standing {
     /// How far the group is; how old the first record is that it lacks has to be asked for. None if the topic was deleted
     /// meanwhile.
     fn progress(self, spans: &Spans) -> Option<Progress> {
-        let Self { topic, partition, committed, owner } = self;
+        let Self { topic, partition, committed, lost_from, owner } = self;
         let place = (topic, partition);
         let Range { start, end } = spans.get(&place)?.clone();
-        let lag = end.since(committed.unwrap_or(start).max(start));
-        let lag_ms = (lag == 0).then_some(0);
-        Some(Progress { topic: place.0, partition, start, end, committed, lost_from: None, lag, lag_ms, owner })
+        let (topic, partition) = place;
+        let row = Progress { topic, partition, start, end, committed, lost_from, lag: 0, lag_ms: None, owner };
+        let lag = end.since(row.next());
+        Some(Progress { lag, lag_ms: (lag == 0).then_some(0), ..row })
     }
 }
 

@@ -170,6 +170,35 @@ fn a_group_is_described_reset_and_deleted() {
     insta::assert_snapshot!(broker.fails("group describe g", b""), @"error: there is no group g");
 }
 
+#[test]
+fn a_group_that_has_read_lost_records_is_behind_by_all_that_it_will_read() {
+    let (mut broker, _) = Served::with_faults();
+    broker.ok("broker alter --config disk.flush_delay=1m", b"");
+    broker.ok("topic create events --config flush=os", b"");
+    broker.ok("produce events", b"0\n1\n");
+    broker.ok("topic alter events --config flush=fsync", b"");
+    broker.ok("topic alter events --config flush=os", b"");
+    broker.ok("produce events", b"2\n3\n");
+    assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "0\n1\n2\n3\n");
+    broker.power_cut();
+    let told = |broker: &Served| {
+        let row = json(&broker.ok("group describe g --output json", b""))[0]["partitions"][0].clone();
+        assert_eq!((&row["committed"], &row["lost_from"]), (&4.into(), &2.into()));
+        assert!(row["lag"] == 0 || 0 < row["lag_ms"].as_u64().unwrap(), "{row}");
+        assert_eq!(lag(broker), row["lag"].as_u64());
+        lag(broker).unwrap()
+    };
+    assert_eq!(told(&broker), 0, "nothing is there to be read");
+    broker.ok("produce events", b"new 2\n");
+    until("it is a millisecond old", || json(&broker.ok("group list --output json", b""))[0][0]["lag_ms"] != 0);
+    assert_eq!(told(&broker), 1, "the log ends before the commit");
+    broker.ok("produce events", b"new 3\nnew 4\n");
+    assert_eq!(told(&broker), 3, "and after it");
+    assert!(text(&broker.ok("why events", b"")).contains("3 records"), "{}", text(&broker.ok("why events", b"")));
+    assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "new 2\nnew 3\nnew 4\n");
+    assert_eq!(lag(&broker), Some(0));
+}
+
 /// Without the age of the oldest record, and the spaces that depend on its length.
 fn ageless(output: &[u8]) -> String {
     let word =

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use grower_protocol::batch::{self, Header, RecordView};
-use grower_protocol::ids::{Offset, PartitionId, Timestamp, TopicName};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 use grower_protocol::message::Durability;
 use std::fmt;
 use std::sync::Arc;
@@ -90,6 +90,8 @@ pub struct ConsumerRecord {
     pub partition: PartitionId,
     /// Its position there.
     pub offset: Offset,
+    /// The leadership that it was written under.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// When it happened, or was appended, as the topic says.
     pub timestamp: Timestamp,
     /// What it is about.
@@ -101,9 +103,10 @@ pub struct ConsumerRecord {
 }
 
 impl ConsumerRecord {
-    pub(crate) fn new(place: &TopicPartition, view: RecordView) -> Self {
+    pub(crate) fn new(place: &TopicPartition, leader_epoch: Option<LeaderEpoch>, view: RecordView) -> Self {
         let RecordView { offset, timestamp, key, value, headers } = view;
-        Self { topic: place.topic.clone(), partition: place.partition, offset, timestamp, key, value, headers }
+        let (topic, partition) = (place.topic.clone(), place.partition);
+        Self { topic, partition, offset, leader_epoch, timestamp, key, value, headers }
     }
 }
 

@@ -71,6 +71,7 @@ mod tests {
             topic: TopicName::new("events").unwrap(),
             partition: PartitionId::new(2),
             offset: Offset::new(17),
+            leader_epoch: None,
             timestamp: Timestamp::from_millis(1_795_296_645_125),
             key: key.map(Bytes::from_static),
             value: value.map(Bytes::from_static),

@@ -50,8 +50,7 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
         .filter_map(|commit| Some((format!("{}/{}", names.get(&commit.topic)?, commit.partition), commit.at)));
     let inspections = [group];
     let mut progress = progress::of_groups(admin, &inspections, &names, now).await?;
-    let mut partitions = progress.pop().unwrap_or_default();
-    progress::find_losses(admin, name, &names, &mut partitions).await?;
+    let partitions = progress.pop().unwrap_or_default();
     let [group] = inspections;
     let members = members(&group, &names);
     let subscribed: BTreeSet<String> = members.iter().flat_map(|member| member.topics.clone()).collect();

@@ -1,8 +1,8 @@
 //! A broker with a port of its own in the test's process, and the real `grower-cli` run against it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use grower_broker::{Broker, BrokerConfig};
-use grower_storage::disk::{FaultDisk, Faults, MemDisk};
+use grower_broker::{Broker, BrokerBuilder, BrokerConfig};
+use grower_storage::disk::{Call, Disk as _, Fault, FaultDisk, Faults, MemDisk};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -16,7 +16,7 @@ pub(crate) struct Served {
     directory: tempfile::TempDir,
     backup_dir: Option<PathBuf>,
     memory: Option<u64>,
-    disk: Option<Arc<FaultDisk<MemDisk>>>,
+    disk: Option<(MemDisk, Arc<FaultDisk<MemDisk>>)>,
     max_connections: Option<usize>,
 }
 
@@ -55,9 +55,10 @@ impl Served {
     /// A broker on a disk in memory that fails or stalls when it is told to.
     pub(crate) fn with_faults() -> (Self, Faults) {
         let mut served = Self::start();
-        let disk = Arc::new(FaultDisk::new(MemDisk::default()));
-        let faults = disk.faults();
-        served.disk = Some(disk);
+        let disk = MemDisk::default();
+        let faulty = Arc::new(FaultDisk::new(disk.clone()));
+        let faults = faulty.faults();
+        served.disk = Some((disk, faulty));
         served.restart();
         (served, faults)
     }
@@ -73,19 +74,36 @@ impl Served {
     /// Stops the broker, if it runs, and starts it on the same files.
     pub(crate) fn restart(&mut self) {
         self.stop();
+        self.broker = Some(self.runtime.block_on(self.builder(0).start()).unwrap());
+    }
+
+    /// The power goes: the disk, one in memory, forgets all that was not synced. Then the broker comes back where it was.
+    pub(crate) fn power_cut(&mut self) {
+        let broker = self.broker.take().unwrap();
+        let port = broker.listen_address().unwrap().port();
+        let (disk, faulty) = self.disk.clone().unwrap();
+        faulty.faults().inject(Fault::io(Call::Sync, 0).from_then_on()); // However it ends, nothing more is synced.
+        self.runtime.block_on(async move { drop(broker) });
+        until("the broker has ended", || disk.lock(&self.data_dir()).is_ok());
+        disk.crash();
+        faulty.faults().heal();
+        self.broker = Some(self.runtime.block_on(self.builder(port).start()).unwrap());
+    }
+
+    fn builder(&self, port: u16) -> BrokerBuilder {
         let mut config = BrokerConfig {
-            listen: Some(([127, 0, 0, 1], 0).into()),
+            listen: Some(([127, 0, 0, 1], port).into()),
             backup_dir: self.backup_dir.clone(),
             disk_reserve_bytes: Some(1 << 20), // Tests run on nearly full disks as well.
             ..BrokerConfig::at(self.data_dir())
         };
         config.memory = self.memory.unwrap_or(config.memory);
         config.max_connections = self.max_connections.unwrap_or(config.max_connections);
-        let mut builder = Broker::builder(config);
-        if let Some(disk) = &self.disk {
-            builder = builder.disk(disk.clone());
+        let builder = Broker::builder(config);
+        match &self.disk {
+            Some((_, disk)) => builder.disk(disk.clone()),
+            None => builder,
         }
-        self.broker = Some(self.runtime.block_on(builder.start()).unwrap());
     }
 
     pub(crate) fn stop(&mut self) {

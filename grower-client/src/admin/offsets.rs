@@ -1,12 +1,13 @@
-//! Offsets by position and by time.
+//! Offsets by position, by time, and of what a log lost.
 
 use super::{Admin, PARTITIONS_MAX};
 use crate::cluster::Cluster;
-use crate::error::{AdminError, RequestError};
-use grower_protocol::ids::{PartitionId, TopicName};
+use crate::error::{AdminError, RequestError, only};
+use crate::record::TopicPartition;
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    ErrorCode, Failure, ListOffset, ListOffsets, ListedOffset, Metadata, OffsetSpec, Part, Request, Response,
-    TopicMetadata,
+    ErrorCode, Failure, FetchAfter, FetchPartition, FetchPosition, FetchedAfter, ListOffset, ListOffsets, ListedOffset,
+    Metadata, OffsetSpec, Part, Request, Response, TopicMetadata,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +27,35 @@ impl Admin {
         }
         let results = list_offsets(&self.cluster, &checked).await?;
         Ok(results.into_iter().map(|result| result.map_err(AdminError::from)).collect())
+    }
+
+    /// Where the log of a partition stopped being the one that it was when it had a record before `end` under a leader epoch
+    /// up to `epoch`; none while it still has that record. Other records may have taken the offsets since.
+    pub async fn lost_from(
+        &self,
+        place: &TopicPartition,
+        topic: TopicId,
+        end: Offset,
+        epoch: LeaderEpoch,
+    ) -> Result<Option<Offset>, AdminError> {
+        let known = self.cluster.refresh(&place.topic, false).await?;
+        let link = match self.cluster.leader(&known, place.partition) {
+            Some(leader) => self.cluster.control_lane().link(&leader).await?,
+            None => self.cluster.control().await?,
+        };
+        let partition =
+            FetchPartition { topic, partition: place.partition, offset: end, max_bytes: 0, leader_epoch: None };
+        let partitions = vec![FetchPosition { partition, last_epoch: Some(epoch) }];
+        let request = Request::FetchAfter(FetchAfter { max_wait_ms: 0, min_bytes: 0, max_bytes: 0, partitions });
+        request.needs().map_or(Ok(()), |feature| link.needs(feature))?;
+        let fetched = match link.ask(&request).await? {
+            Response::FetchAfter(fetched) => only(link.address(), "fetch", fetched.partitions)?,
+            other => return Err(link.refusal("fetch", other).into()),
+        };
+        match fetched {
+            FetchedAfter::Diverged(divergence) => Ok(Some(divergence.end)),
+            FetchedAfter::Records(_) => Ok(None),
+        }
     }
 }
 

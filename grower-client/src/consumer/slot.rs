@@ -357,11 +357,12 @@ impl Slot {
             Some(Ok(view)) => {
                 let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
                 self.touched = true;
-                (self.position, self.position_epoch) = (view.offset.saturating_add(1), open.epoch);
+                let epoch = open.epoch;
+                (self.position, self.position_epoch) = (view.offset.saturating_add(1), epoch);
                 if open.next_offset <= self.position {
                     self.finish_batch(on_damage); // At once: its memory goes with its last record.
                 }
-                Some(Item::Record(ConsumerRecord::new(&self.place, view), newly_kept))
+                Some(Item::Record(ConsumerRecord::new(&self.place, epoch, view), newly_kept))
             }
             Some(Err(error)) => {
                 self.unreadable(error.to_string(), on_damage);

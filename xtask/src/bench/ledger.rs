@@ -121,6 +121,7 @@ mod tests {
             topic: TopicName::new("t").unwrap(),
             partition: PartitionId::new(0),
             offset: Offset::new(offset),
+            leader_epoch: None,
             timestamp: Timestamp::default(),
             key: None,
             value: Some(Identity { writer, partition: 0, number }.value(SIZE)),

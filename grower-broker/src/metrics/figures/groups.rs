@@ -3,9 +3,10 @@
 use super::GROUP_OFFSETS_MAX;
 use super::page::Page;
 use crate::api::Api;
+use crate::groups::WatchedGroup;
 use crate::partition::Partition;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId};
-use grower_protocol::message::{CommittedOffset, GroupDescription};
+use grower_protocol::message::CommittedPosition;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -31,23 +32,25 @@ struct Lag {
 /// Looks at every group. A lag in time reads one batch header of the log, so their number is bounded.
 pub(super) fn lags(api: &Api, partitions: &[Arc<Partition>]) -> Lags {
     let found: HashMap<_, _> = partitions.iter().map(|p| ((p.topic, p.partition), p)).collect();
-    let mut groups = api.groups.describe_all();
-    groups.sort_by(|a, b| a.group.cmp(&b.group));
+    let groups = api.groups.watch_all();
     let now = api.clock.wall();
-    let mut committed = groups.iter().flat_map(|group| group.offsets.iter().map(move |offset| (group, offset)));
-    let told = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, offset)| lag(&found, group, offset, now));
+    let mut committed = groups.iter().flat_map(|group| group.positions.iter().map(move |at| (group, at)));
+    let told = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, at)| lag(&found, group, at, now));
     let told = told.collect();
     let left_out = committed.count();
-    let members = groups.iter().map(|group| (group.group.to_string(), group.members.len() as u64));
+    let members = groups.iter().map(|group| (group.group.to_string(), u64::from(group.members)));
     Lags { members: members.take(GROUP_OFFSETS_MAX).collect(), told, left_out }
 }
 
 type Partitions<'a> = HashMap<(TopicId, PartitionId), &'a Arc<Partition>>;
 
-fn lag(found: &Partitions<'_>, group: &GroupDescription, at: &CommittedOffset, now: Timestamp) -> Option<Lag> {
+fn lag(found: &Partitions<'_>, group: &WatchedGroup, at: &CommittedPosition, now: Timestamp) -> Option<Lag> {
     let partition = found.get(&(at.topic, at.partition))?;
-    let records = partition.high_watermark().since(at.offset.max(partition.reader().span().start));
-    let oldest = if records == 0 { Some(now) } else { partition.timestamp_from(at.offset) };
+    // Where the log lost what the group has read, its readers go back.
+    let lost_from = partition.divergence(at.offset, at.leader_epoch).map(|divergence| divergence.end);
+    let next = lost_from.unwrap_or(at.offset).max(partition.reader().span().start);
+    let records = partition.high_watermark().since(next);
+    let oldest = if records == 0 { Some(now) } else { partition.timestamp_from(next) };
     Some(Lag {
         group: group.group.to_string(),
         topic: partition.topic_name.to_string(),

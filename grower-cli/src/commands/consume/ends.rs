@@ -1,26 +1,55 @@
 //! `--until-end`: where each partition ended when the command began.
+//!
+//! An end belongs to one topic and to the log that its partition had then. Of a topic that was created again nothing is left
+//! to read; in a log that lost records the end comes down to where the loss begins.
 
-use grower_client::ids::{Offset, PartitionId};
-use grower_client::{Client, Consumer, ConsumerRecord, ErrorCode, OffsetSpec};
+use crate::output::stderr_line;
+use grower_client::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+use grower_client::{
+    Admin, AdminError, Client, Consumer, ConsumerRecord, ErrorCode, Gap, GapCause, OffsetSpec, PartitionDescription,
+    TopicDescription, TopicPartition,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The high watermark of each partition, as it was.
 pub(super) struct Ends {
-    of: BTreeMap<String, BTreeMap<PartitionId, Offset>>,
+    of: BTreeMap<String, BTreeMap<PartitionId, End>>,
 }
 
+/// Where one partition ends.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    offset: Offset,
+    topic: TopicId,
+    /// The leadership under which it ended there.
+    began: LeaderEpoch,
+    /// A leadership whose log has the end for certain.
+    reviewed: LeaderEpoch,
+}
+
+/// What a group has committed.
+pub(super) type Committed = BTreeMap<(TopicId, PartitionId), Offset>;
+
 impl Ends {
-    /// Asks the broker.
-    pub(super) async fn now(client: &Client, partitions: &[(String, PartitionId)]) -> anyhow::Result<Self> {
-        let admin = client.admin();
-        let look = |spec| partitions.iter().map(move |(topic, partition)| (topic.as_str(), *partition, spec));
-        let starts = admin.list_offsets(look(OffsetSpec::Beginning)).await?;
-        let ends = admin.list_offsets(look(OffsetSpec::End)).await?;
-        let mut of: BTreeMap<String, BTreeMap<PartitionId, Offset>> = BTreeMap::new();
-        for ((topic, partition), (start, end)) in partitions.iter().zip(starts.into_iter().zip(ends)) {
-            let (start, end) = (start?.offset.unwrap_or_default(), end?.offset.unwrap_or_default());
-            if start < end {
-                of.entry(topic.clone()).or_default().insert(*partition, end); // The others have nothing to wait for.
+    /// Asks the broker. Fails if one of the partitions cannot be read.
+    pub(super) async fn now(admin: &Admin, partitions: &[(String, PartitionId)]) -> anyhow::Result<Self> {
+        let lookups = partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
+        admin.list_offsets(lookups).await?.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let names: BTreeSet<&String> = partitions.iter().map(|(topic, _)| topic).collect();
+        let mut of: BTreeMap<String, BTreeMap<PartitionId, End>> = BTreeMap::new();
+        for name in names {
+            let topic = admin.describe_topic(name, false).await?;
+            let wanted =
+                |now: &&PartitionDescription| partitions.iter().any(|(topic, p)| topic == name && *p == now.partition);
+            // The others have nothing to wait for.
+            for now in topic.partitions.iter().filter(wanted).filter(|now| now.log_start < now.high_watermark) {
+                let end = End {
+                    offset: now.high_watermark,
+                    topic: topic.id,
+                    began: now.leader_epoch,
+                    reviewed: now.leader_epoch,
+                };
+                of.entry(name.clone()).or_default().insert(now.partition, end);
             }
         }
         Ok(Self { of })
@@ -29,27 +58,56 @@ impl Ends {
     /// Whether a record came later.
     pub(super) fn is_past(&self, record: &ConsumerRecord) -> bool {
         let end = self.of.get(record.topic.as_str()).and_then(|of| of.get(&record.partition));
-        end.is_none_or(|end| *end <= record.offset)
+        // Of a later leadership are records that took the offsets of lost ones, too.
+        end.is_none_or(|end| end.offset <= record.offset || record.leader_epoch > Some(end.began))
     }
 
     /// Forgets the partitions that the consumer has read; true once none is left.
     pub(super) fn are_reached_by(&mut self, consumer: &Consumer) -> bool {
         for (topic, of) in &mut self.of {
-            of.retain(|partition, end| consumer.position(topic, *partition).is_none_or(|position| position < *end));
+            of.retain(|partition, end| {
+                consumer.position(topic, *partition).is_none_or(|position| position < end.offset)
+            });
         }
         self.none_left()
+    }
+
+    /// The consumer met a gap. Behind one that comes of a new topic nothing is left of what the end was about. A loss of
+    /// records may be older than the end: the next review tells.
+    pub(super) fn pass(&mut self, gap: &Gap) {
+        if let (GapCause::TopicRecreated, Some(of)) = (gap.cause, self.of.get_mut(gap.place.topic.as_str())) {
+            of.remove(&gap.place.partition);
+        }
+    }
+
+    /// Compares the ends with what the broker has now. Partitions whose records are gone with their topic are forgotten, ends
+    /// that a log lost come down; each is told. True once none is left.
+    pub(super) async fn review(&mut self, admin: &Admin) -> anyhow::Result<bool> {
+        for (name, of) in &mut self.of {
+            let reviewed = match admin.describe_topic(name, false).await {
+                Ok(topic) => review_topic(admin, &topic, of).await,
+                Err(error) => Err(error),
+            };
+            match reviewed {
+                Err(error) if error.is_retriable() => {}                          // Next time.
+                Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => {} // The consumer finds out as well.
+                other => other?,
+            }
+        }
+        Ok(self.none_left())
     }
 
     /// Forgets the partitions that other members of the group have read and committed, and those of topics that are gone;
     /// true once none is left.
     pub(super) async fn are_committed_by(&mut self, client: &Client, group: &str) -> anyhow::Result<bool> {
         let topics = client.admin().metadata().await?.topics;
-        let there: BTreeSet<_> = topics.into_iter().flatten().map(|topic| topic.name).collect();
-        self.of.retain(|topic, _| there.iter().any(|name| name.as_str() == topic));
+        let there: BTreeMap<_, _> =
+            topics.into_iter().flatten().map(|topic| (topic.name.to_string(), topic.id)).collect();
+        self.of.retain(|topic, _| there.contains_key(topic));
         let Ok(committed) = committed(client, group).await else { return Ok(false) };
-        for (topic, of) in &mut self.of {
-            let at = |partition: &PartitionId| committed.get(&(topic.clone(), *partition));
-            of.retain(|partition, end| at(partition).is_none_or(|committed| *committed < *end));
+        for of in self.of.values_mut() {
+            let at = |partition: &PartitionId, end: &End| committed.get(&(end.topic, *partition)).copied();
+            of.retain(|partition, end| at(partition, end).is_none_or(|committed| committed < end.offset));
         }
         Ok(self.none_left())
     }
@@ -65,18 +123,41 @@ impl Ends {
     }
 }
 
-/// What a group has committed, of topics that are there. A group that is not there has committed nothing.
-pub(super) async fn committed(client: &Client, group: &str) -> anyhow::Result<BTreeMap<(String, PartitionId), Offset>> {
+async fn review_topic(
+    admin: &Admin,
+    topic: &TopicDescription,
+    of: &mut BTreeMap<PartitionId, End>,
+) -> Result<(), AdminError> {
+    let name = &topic.name;
+    let before = of.len();
+    of.retain(|_, end| end.topic == topic.id);
+    if of.len() < before {
+        stderr_line(format_args!("topic {name} was created again: what it held when this began is gone"));
+    }
+    for now in &topic.partitions {
+        let Some(end) = of.get_mut(&now.partition).filter(|end| end.reviewed != now.leader_epoch) else { continue };
+        let place = TopicPartition { topic: name.clone(), partition: now.partition };
+        if let Some(lost_from) = admin.lost_from(&place, end.topic, end.offset, end.reviewed).await? {
+            stderr_line(format_args!("{place}: the log lost offsets {lost_from}..{}: reading up to there", end.offset));
+            end.offset = lost_from;
+        }
+        end.reviewed = now.leader_epoch; // What is left of it is in the log of this leadership.
+    }
+    let starts: BTreeMap<_, _> = topic.partitions.iter().map(|now| (now.partition, now.log_start)).collect();
+    of.retain(|partition, end| starts.get(partition).is_some_and(|start| *start < end.offset));
+    Ok(())
+}
+
+/// What a group has committed. A group that is not there has committed nothing.
+pub(super) async fn committed(client: &Client, group: &str) -> anyhow::Result<Committed> {
     let description = match client.admin().describe_group(group).await {
         Ok(description) => description,
         Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => return Ok(BTreeMap::new()),
         Err(error) => return Err(error.into()),
     };
-    let topics = client.admin().metadata().await?.topics;
-    let names: BTreeMap<_, _> = topics.into_iter().flatten().map(|topic| (topic.id, topic.name)).collect();
-    let named = description.offsets.into_iter().filter_map(|committed| {
-        let topic = names.get(&committed.topic)?.as_str().to_owned();
-        Some(((topic, committed.partition), committed.offset))
-    });
-    Ok(named.collect())
+    Ok(description
+        .offsets
+        .into_iter()
+        .map(|committed| ((committed.topic, committed.partition), committed.offset))
+        .collect())
 }

@@ -12,7 +12,9 @@ use clap::Args;
 use deleted::DeletedTopics;
 use ends::Ends;
 use grower_client::ids::PartitionId;
-use grower_client::{Client, ConsumeError, Consumer, ConsumerRecord, ErrorCode, OffsetSpec, OnDamage, StartFrom};
+use grower_client::{
+    Client, ConsumeError, Consumer, ConsumerRecord, ErrorCode, OffsetSpec, OnDamage, OnGap, StartFrom,
+};
 use print::Printer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -86,7 +88,7 @@ impl Consume {
         let client = &session.client;
         let partitions = self.read_partitions(client).await?;
         self.check_offset(client, &partitions).await?;
-        let ends = if self.until_end { Some(Ends::now(client, &partitions).await?) } else { None };
+        let ends = if self.until_end { Some(Ends::now(&client.admin(), &partitions).await?) } else { None };
         let consumer = self.consumer(client, &partitions).await?;
         let mut reading = Reading {
             client,
@@ -129,7 +131,13 @@ impl Consume {
             Some(group) => ends::committed(client, group).await?,
             None => BTreeMap::new(),
         };
-        let begun: Vec<_> = partitions.iter().filter(|partition| !committed.contains_key(partition)).collect();
+        let topics = client.admin().metadata().await?.topics;
+        let ids: BTreeMap<_, _> =
+            topics.into_iter().flatten().map(|topic| (topic.name.to_string(), topic.id)).collect();
+        let is_committed = |(topic, partition): &&(String, PartitionId)| {
+            ids.get(topic).is_some_and(|id| committed.contains_key(&(*id, *partition)))
+        };
+        let begun: Vec<_> = partitions.iter().filter(|partition| !is_committed(partition)).collect();
         let lookups = begun.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
         for ((topic, partition), end) in begun.iter().zip(client.admin().list_offsets(lookups).await?) {
             let end = end?.offset.unwrap_or_default();
@@ -144,6 +152,9 @@ impl Consume {
     async fn consumer(&self, client: &Client, partitions: &[(String, PartitionId)]) -> anyhow::Result<Consumer> {
         let start = self.start()?;
         let mut builder = client.consumer().from(start).max_poll_records(self.batch as usize);
+        if self.until_end {
+            builder = builder.on_gap(|_| OnGap::Report); // What comes behind it may have come after the end.
+        }
         if self.skip_damaged {
             builder = builder.on_damage(OnDamage::Skip);
         }
@@ -190,25 +201,32 @@ impl Reading<'_> {
     /// Prints until the end, the limit, or Ctrl-C.
     async fn run(&mut self) -> anyhow::Result<()> {
         let (mut interrupt, mut reader_left) = (pin!(interrupted()), pin!(reader_left()));
-        while self.left != 0 && !self.is_at_the_end().await? {
+        loop {
             let records = tokio::select! {
                 biased;
                 () = &mut interrupt => return Ok(()),
                 () = &mut reader_left => return Err(ReaderWentAway.into()),
-                polled = self.consumer.poll(POLL) => match polled {
-                    Ok(records) => records,
-                    Err(error) => {
-                        self.pass_over_deleted(error)?;
-                        continue;
-                    }
-                },
+                records = self.records() => records?,
             };
+            let Some(records) = records else { return Ok(()) };
             if let Err(error) = self.print(&records) {
                 self.give_back(&records)?; // Nobody saw them.
                 return Err(error);
             }
         }
-        Ok(())
+    }
+
+    /// The next records, none if there are none yet; `None` at the end.
+    async fn records(&mut self) -> anyhow::Result<Option<Vec<ConsumerRecord>>> {
+        if self.left == 0 || self.is_at_the_end().await? {
+            return Ok(None);
+        }
+        match self.consumer.poll(POLL).await {
+            Ok(records) => return Ok(Some(records)),
+            Err(ConsumeError::Gap(gap)) => self.ends.iter_mut().for_each(|ends| ends.pass(&gap)),
+            Err(error) => self.pass_over_deleted(error)?,
+        }
+        Ok(Some(Vec::new()))
     }
 
     /// The end of one topic is not the end of the others.
@@ -254,13 +272,17 @@ impl Reading<'_> {
         if ends.are_reached_by(&self.consumer) {
             return Ok(true);
         }
+        if self.looked_at.elapsed() < COMMIT_EVERY {
+            return Ok(false);
+        }
+        self.looked_at = Instant::now();
+        if ends.review(&self.client.admin()).await? {
+            return Ok(true);
+        }
         match self.group {
             // The rest may be another member's: it is read when it is committed.
-            Some(group) if COMMIT_EVERY <= self.looked_at.elapsed() => {
-                self.looked_at = Instant::now();
-                ends.are_committed_by(self.client, group).await
-            }
-            _ => Ok(false),
+            Some(group) => ends.are_committed_by(self.client, group).await,
+            None => Ok(false),
         }
     }
 

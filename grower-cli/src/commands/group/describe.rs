@@ -36,8 +36,7 @@ impl Describe {
         let now = admin.describe_broker().await?.now;
         let names = progress::topic_names(&admin).await?;
         let groups = [group];
-        let mut partitions = progress::of_groups(&admin, &groups, &names, now).await?.pop().unwrap_or_default();
-        progress::find_losses(&admin, &self.group, &names, &mut partitions).await?;
+        let partitions = progress::of_groups(&admin, &groups, &names, now).await?.pop().unwrap_or_default();
         let [group] = groups;
         let mut out = Out::stdout();
         match session.output {

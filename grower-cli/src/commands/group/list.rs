@@ -14,7 +14,7 @@ use std::io::Write;
 #[derive(Debug, Args)]
 #[command(
     after_help = "STATE is empty (no members), stable, or reconciling (partitions are on their way to another member). LAG is how many records the \
-group has not committed, over all its partitions, BEHIND how old the oldest of them is.
+group has not committed, over all its partitions (from where a log lost what was read: readers go back there), BEHIND how old the oldest of them is.
 
 JSON: an array of {\"group\",\"state\",\"members\",\"lag\",\"lag_ms\"}, sorted by group; lag_ms may be null, and members and lag of a group that is too large for an answer"
 )]

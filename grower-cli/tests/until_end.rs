@@ -1,0 +1,126 @@
+//! `consume --until-end` ends, whatever becomes of the records that were there when it began.
+
+mod kit;
+
+use kit::{Served, json, text, until};
+use std::io::Read as _;
+use std::process::{Child, Output};
+
+/// More than a reader holds in its hand and fetches ahead, 32 MiB at most, in lines of 100 KB.
+const LINES: usize = 400;
+
+/// More than it gets in hand by its first call.
+const SYNCED: usize = 200;
+
+fn lines(count: usize) -> Vec<u8> {
+    format!("{}\n", "x".repeat(100_000)).repeat(count).into_bytes()
+}
+
+/// Reads and stands still after the first line, for nobody takes more of what it prints.
+fn stuck(broker: &Served, arguments: &str) -> (Child, u8) {
+    let mut child = broker.cli(arguments).spawn().unwrap();
+    let mut first = [0];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    (child, first[0])
+}
+
+/// What it has printed once it has ended.
+fn ends(child: Child) -> Output {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let id = child.id();
+    std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    receiver.recv_timeout(std::time::Duration::from_secs(60)).unwrap_or_else(|_| {
+        std::process::Command::new("sh").args(["-c", &format!("kill -9 {id}")]).status().unwrap();
+        panic!("it reads on: {}", text(&receiver.recv().unwrap().stderr));
+    })
+}
+
+fn create_again(broker: &Served) {
+    broker.ok("topic delete events --yes", b"");
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", b"new\n");
+}
+
+#[test]
+fn it_ends_where_its_topic_was_created_again_and_prints_nothing_of_the_new_one() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", &lines(LINES));
+    let (reader, _) = stuck(&broker, "consume events --until-end");
+    create_again(&broker);
+    let output = ends(reader);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!text(&output.stdout).contains("new"));
+    assert!(text(&output.stderr).contains("created again"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn it_ends_where_the_topic_that_another_member_reads_was_created_again() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", &lines(10));
+    let (mut other, _) = stuck(&broker, "consume events --group g");
+    let waits = broker.cli("consume events --group g --until-end").spawn().unwrap();
+    until("it is a member as well", || members(&broker) == 2);
+    create_again(&broker);
+    let output = ends(waits);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("topic events was created again"), "{}", text(&output.stderr));
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+fn members(broker: &Served) -> usize {
+    json(&broker.ok("group describe g --output json", b""))[0]["members"].as_array().unwrap().len()
+}
+
+/// A topic that was synced after so many lines, and would lose those that came later in a power cut.
+fn partly_synced(durable: usize) -> Served {
+    let (broker, _) = Served::with_faults();
+    broker.ok("broker alter --config disk.flush_delay=1m", b"");
+    broker.ok("topic create events --config flush=os", b"");
+    broker.ok("produce events", &lines(durable));
+    broker.ok("topic alter events --config flush=fsync", b"");
+    broker.ok("topic alter events --config flush=os", b"");
+    broker.ok("produce events", &lines(LINES - durable));
+    broker
+}
+
+#[test]
+fn it_ends_where_a_log_lost_the_records_before_the_old_end() {
+    let mut broker = partly_synced(SYNCED);
+    let (reader, _) = stuck(&broker, "consume events --until-end");
+    broker.power_cut();
+    let output = ends(reader);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert!(told.contains("events/0: the log lost offsets 200..400: reading up to there"), "{told}");
+    let printed = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+    assert_eq!(printed, SYNCED);
+}
+
+#[test]
+fn records_that_took_the_offsets_of_lost_ones_are_not_among_those_that_were_there() {
+    for durable in [20, SYNCED] {
+        let mut broker = partly_synced(durable); // In one case it has lost ones in its hand.
+        let (reader, _) = stuck(&broker, "consume events --until-end");
+        broker.power_cut();
+        broker.ok("produce events", "new\n".repeat(LINES).as_bytes());
+        let output = ends(reader);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(!text(&output.stdout).contains("new"), "{durable}");
+    }
+}
+
+#[test]
+fn it_ends_where_a_log_lost_all_that_another_member_should_read() {
+    let mut broker = partly_synced(0);
+    let (mut other, _) = stuck(&broker, "consume events --group g");
+    let waits = broker.cli("consume events --group g --until-end").spawn().unwrap();
+    until("it is a member as well", || members(&broker) == 2);
+    broker.power_cut();
+    let output = ends(waits);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
