@@ -1,12 +1,18 @@
-//! The one way to start threads and tasks that the broker cannot do without.
+//! The one way to start threads and tasks of the broker.
 //!
-//! A thread or task that ended by a panic leaves things half done that others wait for: a partition whose sync never comes,
-//! members that never expire. Nothing repairs that but a restart, which recovers everything that was acknowledged. So the
-//! broker fails for good when one of them ends for another reason than that it was told to stop.
+//! A thread or task that runs until the stop does what others wait for: syncs, expiry of members, retention. If a panic ends
+//! it, nothing takes its place but a restart, which recovers everything that was acknowledged. So the broker fails for good
+//! when one of them ends for another reason than that it was told to stop.
+//!
+//! A connection or a request that panics ends alone: its connection closes, and a client that sends the request again may
+//! do no more harm than that. A panic that leaves shared state half changed is another matter: see
+//! [`critical`](crate::critical).
 
 use crate::health::Health;
+use futures_util::FutureExt;
+use std::any::Any;
 use std::io;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::thread::JoinHandle;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
@@ -54,10 +60,11 @@ impl Tasks {
         what: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> tokio::task::JoinHandle<()> {
-        let guard = PanicGuard { what, health: self.health.clone() };
+        let health = self.health.clone();
         self.tracker.spawn(async move {
-            let _guard = guard;
-            task.await;
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                contained(&health, what, &*panic);
+            }
         })
     }
 
@@ -69,7 +76,9 @@ impl Tasks {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let (stop, health) = (stop.clone(), self.health.clone());
-        self.spawn(what, async move {
+        let guard = PanicGuard { what, health: health.clone() };
+        self.tracker.spawn(async move {
+            let _guard = guard;
             task.await;
             if !stop.is_cancelled() {
                 health.fail(format!("{what} ended, and was not told to: restart the broker"));
@@ -88,6 +97,14 @@ impl Tasks {
         self.tracker.close();
         self.tracker.wait().await;
     }
+}
+
+/// Reports and counts a panic that ends `what` and nothing else.
+pub(crate) fn contained(health: &Health, what: &str, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let panic = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    tracing::error!(what, panic, "a panic ended this and its connection, all else goes on; please report it");
+    health.metrics().panicked();
 }
 
 /// Ends the broker if the thread or task that holds it panics.
@@ -121,6 +138,15 @@ mod tests {
         assert_eq!(health.failure(), None);
         thread("a broken thread", &health, || panic!("a bug")).unwrap().join().unwrap_err();
         assert!(health.failure().unwrap().contains("a broken thread"));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_ends_alone_and_is_counted() {
+        let health = health();
+        let tasks = Tasks::new(health.clone());
+        tasks.spawn("a request", async { blocking(|| panic!("a bug")).await.unwrap() }).await.unwrap();
+        assert_eq!(health.failure(), None);
+        assert!(health.metrics().print().contains("grower_panics_total 1\n"));
     }
 
     #[tokio::test]

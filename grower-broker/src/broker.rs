@@ -286,7 +286,8 @@ impl BrokerBuilder {
             Some(logs) => logs,
             None => Arc::new(DiskLogs::new(disk.clone(), config.data_dir.clone())?),
         };
-        let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), index, memory.clone()));
+        let topics = Topics::new(metadata, logs, clock.clone(), index, memory.clone(), health.clone());
+        let topics = Arc::new(topics);
         topics.open_all().await.map_err(|error| StartError::Logs(error.to_string()))?;
         if on_files {
             limits.open_files.reserve(files_reserve());

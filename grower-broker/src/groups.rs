@@ -79,7 +79,7 @@ impl Groups {
                 None => (Shard::new(GroupLimits::default()), Ages::default()),
             };
             let remembered = groups.memory.remember(StateKind::Groups);
-            groups.shards.push(LiveShard::new(shard, ages, remembered));
+            groups.shards.push(LiveShard::new(shard, ages, remembered, groups.flushers.health()));
         }
         Ok(groups)
     }

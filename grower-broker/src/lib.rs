@@ -81,6 +81,7 @@ mod backups;
 mod broker;
 mod clock;
 mod compaction;
+mod critical;
 mod disk_failure;
 mod groups;
 mod health;

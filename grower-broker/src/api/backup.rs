@@ -3,8 +3,10 @@
 use super::Api;
 use crate::background;
 use crate::backup::{BackedUp, BackupError, Running};
+use futures_util::FutureExt;
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_storage::log::ChangeError;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,10 +17,16 @@ impl Api {
         self.tasks.spawn("a backup", async move {
             let made = {
                 let api = api.clone();
-                background::blocking(move || api.make_backup(&path, full)).await
+                AssertUnwindSafe(background::blocking(move || api.make_backup(&path, full))).catch_unwind().await
             };
-            let broken = |error| Err(BackupError::Partition(Failure::new(ErrorCode::Internal, error)));
-            api.backups.end(made.unwrap_or_else(broken));
+            let broken = |why: String| Err(BackupError::Partition(Failure::new(ErrorCode::Internal, why)));
+            match made {
+                Ok(made) => api.backups.end(made.unwrap_or_else(|error| broken(error.to_string()))),
+                Err(panic) => {
+                    api.backups.end(broken("a panic ended it".to_owned())); // Or it would keep all later ones waiting.
+                    resume_unwind(panic);
+                }
+            }
         });
         Ok(Response::DescribeBackup(Some(description)))
     }

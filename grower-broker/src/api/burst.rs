@@ -1,6 +1,7 @@
 //! Answers that leave together, and answers that leave later.
 
 use crate::api::Api;
+use crate::critical::CriticalSection;
 use crate::listener::{Answer, Outbox, Permit};
 use crate::metrics::Timer;
 use crate::partition::{Lone, Partition};
@@ -24,11 +25,33 @@ pub(crate) struct Burst {
 
 /// The right and the duty to answer one request, from any task or thread.
 pub(crate) struct Reply {
-    outbox: Arc<Outbox>,
+    outbox: AnswerDue,
     correlation: Correlation,
     permit: Permit,
     #[expect(dead_code, reason = "held for its drop, which ends the time that the request took")]
     timer: Timer,
+}
+
+/// Where the answer goes. Dropped by a panic instead of answered, it closes the connection: its client would wait for ever.
+struct AnswerDue(Option<Arc<Outbox>>);
+
+impl AnswerDue {
+    /// The answer is there.
+    fn met(mut self) -> Arc<Outbox> {
+        self.0.take().expect("a reply is sent once")
+    }
+
+    fn outbox(&self) -> &Arc<Outbox> {
+        self.0.as_ref().expect("a reply is not sent yet")
+    }
+}
+
+impl Drop for AnswerDue {
+    fn drop(&mut self) {
+        if let Some(outbox) = self.0.take().filter(|_| std::thread::panicking()) {
+            outbox.abort();
+        }
+    }
 }
 
 impl Burst {
@@ -52,7 +75,7 @@ impl Burst {
 
     /// Answers later.
     pub(crate) fn reply(&self, correlation: Correlation, permit: Permit, timer: Timer) -> Reply {
-        Reply { outbox: self.outbox.clone(), correlation, permit, timer }
+        Reply { outbox: AnswerDue(Some(self.outbox.clone())), correlation, permit, timer }
     }
 
     /// Answers with slices of log. They end the part of the burst that can be one write, so it leaves now.
@@ -78,6 +101,8 @@ impl Burst {
 
     /// Sends what is ready in one write, then starts the syncs: nobody's finished answer waits for a disk.
     pub(crate) fn send(&mut self, api: &Api) {
+        // Others may wait for these partitions as well, and nothing else asks for their round.
+        let _whole = CriticalSection::enter(&api.health, "asking for the syncs of a connection");
         self.send_answers();
         let lone = Lone { bytes: self.appended_bytes, last: self.last && self.syncs.len() == 1 };
         for partition in self.syncs.drain(..) {
@@ -111,7 +136,7 @@ impl Reply {
 
     /// Set once the answer would reach nobody, and when the broker stops.
     pub(crate) fn ended(&self) -> &CancellationToken {
-        self.outbox.ended()
+        self.outbox.outbox().ended()
     }
 
     /// Nothing is done for the request from now on until it is answered.
@@ -127,7 +152,7 @@ impl Reply {
     /// Sends the answer with slices of log after it.
     pub(crate) fn send_slices(self, response: &Response, slices: Vec<Slice>) {
         let (head, slices) = frame(self.correlation, response, slices);
-        self.outbox.send(Answer::new(head, slices, vec![self.permit]));
+        self.outbox.met().send(Answer::new(head, slices, vec![self.permit]));
     }
 
     /// Sends many answers, those of one connection in one write.
@@ -135,12 +160,13 @@ impl Reply {
         let mut groups: Vec<(Arc<Outbox>, Vec<u8>, Vec<Permit>)> = Vec::new();
         for (reply, response) in replies {
             let frame = encode_frame(reply.correlation, &encoded(&response), 0);
-            match groups.iter_mut().find(|(outbox, ..)| Arc::ptr_eq(outbox, &reply.outbox)) {
+            let outbox = reply.outbox.met();
+            match groups.iter_mut().find(|(other, ..)| Arc::ptr_eq(other, &outbox)) {
                 Some((_, head, permits)) => {
                     head.extend_from_slice(&frame);
                     permits.push(reply.permit);
                 }
-                None => groups.push((reply.outbox, frame, vec![reply.permit])),
+                None => groups.push((outbox, frame, vec![reply.permit])),
             }
         }
         for (outbox, head, permits) in groups {

@@ -6,6 +6,7 @@
 
 use super::burst::{Burst, Reply};
 use super::{Api, Call};
+use crate::critical::CriticalSection;
 use crate::metrics::Timer;
 use crate::partition::{Lone, Offered, Partition, QueuedAppend, SyncPool, Waiter};
 use crate::topic::Topics;
@@ -18,6 +19,7 @@ use grower_protocol::message::{
 use grower_storage::log::Appended;
 use parking_lot::Mutex;
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// A request whose answer waits for some of its partitions.
@@ -60,26 +62,42 @@ impl Api {
             }
         };
         let work = self.watchman.begin();
-        let stored: Vec<Part<Stored>> = request
-            .partitions
-            .iter()
-            .zip(batches)
-            .map(|(target, bytes)| self.store(target, bytes, request.acks))
-            .inspect(|part| {
-                part.as_ref().err().into_iter().for_each(|failure| self.health.metrics().write_refused(failure.code));
-            })
-            .collect();
+        let stored = self.store_all(&request, batches);
         drop(work);
+        let _whole = CriticalSection::enter(&self.health, "handing batches on to be synced");
         if request.acks == Acks::All || stored.iter().any(|part| matches!(part, Ok(Stored::Busy(..)))) {
             let reply = burst.reply(correlation, permit, timer);
             return self.finish_later(request.acks, stored, reply, burst);
         }
-        for written in stored.iter().filter_map(|part| part.as_ref().ok()?.written()) {
-            self.flushers.sync_later(&written.partition);
-        }
+        self.sync_later(&stored);
         if request.acks == Acks::Leader {
             let parts = stored.iter().map(announced).collect();
             burst.answer(correlation, &Response::Produce(parts), permit);
+        }
+    }
+
+    /// Checks and appends the batches one after the other. If one makes a check panic, those before it are synced all the
+    /// same.
+    fn store_all(&self, request: &Produce, batches: Vec<BytesMut>) -> Vec<Part<Stored>> {
+        let mut stored = Vec::with_capacity(batches.len());
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            for (target, bytes) in request.partitions.iter().zip(batches) {
+                let part = self.store(target, bytes, request.acks);
+                part.as_ref().err().into_iter().for_each(|failure| self.health.metrics().write_refused(failure.code));
+                stored.push(part);
+            }
+        }));
+        if let Err(panic) = done {
+            self.sync_later(&stored);
+            resume_unwind(panic);
+        }
+        stored
+    }
+
+    /// Has what is written synced although nobody waits for it.
+    fn sync_later(&self, stored: &[Part<Stored>]) {
+        for written in stored.iter().filter_map(|part| part.as_ref().ok()?.written()) {
+            self.flushers.sync_later(&written.partition);
         }
     }
 

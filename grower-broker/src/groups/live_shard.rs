@@ -1,32 +1,33 @@
 //! One shard of groups with all that is kept beside it. Each lock is held for a moment, never during I/O.
 
+use crate::critical::StateMutex;
 use crate::group::{Ages, Shard};
+use crate::health::Health;
 use crate::memory::Remembered;
 use grower_protocol::ids::{GroupId, Offset};
-use parking_lot::Mutex;
 use std::collections::HashMap;
 
 /// A shard that is being served.
 pub(super) struct LiveShard {
-    pub(super) shard: Mutex<Shard>,
+    pub(super) shard: StateMutex<Shard>,
     /// Ages of its groups. Locked within the shard's lock or without it, like all that follows.
-    pub(super) ages: Mutex<Ages>,
+    pub(super) ages: StateMutex<Ages>,
     /// What it takes of the memory budget.
-    pub(super) remembered: Mutex<Remembered>,
-    pub(super) written: Mutex<WrittenEnds>,
+    pub(super) remembered: StateMutex<Remembered>,
+    pub(super) written: StateMutex<WrittenEnds>,
     /// Held while records are on their way into the log: the only lock here that waits for a disk, and nothing else
     /// waits for it.
     pub(super) appending: tokio::sync::Mutex<()>,
 }
 
 impl LiveShard {
-    pub(super) fn new(shard: Shard, ages: Ages, mut remembered: Remembered) -> Self {
+    pub(super) fn new(shard: Shard, ages: Ages, mut remembered: Remembered, health: &Health) -> Self {
         remembered.set(shard.bytes());
         Self {
-            shard: Mutex::new(shard),
-            ages: Mutex::new(ages),
-            remembered: Mutex::new(remembered),
-            written: Mutex::default(),
+            shard: StateMutex::new(health, "a change of groups", shard),
+            ages: StateMutex::new(health, "a change of groups' ages", ages),
+            remembered: StateMutex::new(health, "the count of groups' memory", remembered),
+            written: StateMutex::new(health, "the note of what groups wrote", WrittenEnds::default()),
             appending: tokio::sync::Mutex::default(),
         }
     }

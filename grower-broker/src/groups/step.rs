@@ -7,6 +7,7 @@
 use super::turns::Turn;
 use super::{Groups, LiveShard, Moment};
 use crate::background;
+use crate::critical::CriticalSection;
 use crate::group::{GroupRecord, Shard, Step, shard_of};
 use crate::metadata::Image;
 use crate::partition::Partition;
@@ -45,6 +46,8 @@ impl Groups {
         take: impl FnOnce(&mut Shard, Moment, &Image) -> Step<T>,
     ) -> Result<(Result<T, Failure>, Offset), Failure> {
         let _in_hand = turn.comes().await;
+        // Between decision and record the group is as nothing on disk says.
+        let _whole = CriticalSection::enter(self.flushers.health(), "a step of a group");
         let live = self.live(shard_of(group));
         let image = self.topics.image();
         let mut step = {

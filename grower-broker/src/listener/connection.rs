@@ -10,12 +10,15 @@ use super::outbox::{ConnectionPlace, Outbox};
 use super::permit::{Permit, Places, decoded};
 use super::stream::Stream;
 use crate::api::{Api, Burst, Call, Peer};
+use crate::background::contained;
 use crate::config::ZeroCopy;
 use crate::memory::Memory;
+use futures_util::FutureExt;
 use grower_protocol::message::Request;
 use grower_protocol::wire::{FRAME_HEAD_LENGTH, FrameHead, PREFACE_LENGTH, Preface, PrefaceError};
 use grower_storage::disk::OpenFiles;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +64,8 @@ pub(super) enum Ended {
     Message { length: usize, limit: usize },
     #[error("{0} took too long")]
     Slow(&'static str),
+    #[error("one of its requests ended by a panic")]
+    Panicked,
 }
 
 /// Serves one connection to its end. Its place stays taken for as long as an answer may still be under way; what only
@@ -75,7 +80,8 @@ pub(crate) async fn run(
     let ended = stop.child_token();
     let _ends = ended.clone().drop_guard();
     let held = (place, api.health.metrics().connected());
-    let peer = Arc::new(Peer::at(stream.peer()));
+    let address = stream.peer();
+    let peer = Arc::new(Peer::at(address));
     let (source, sink) = stream.split();
     let outbox = Arc::new(Outbox::new(sink, limits.zero_copy, limits.memory.clone(), ended, held));
     let mut connection = Connection {
@@ -110,10 +116,12 @@ pub(crate) async fn run(
             ended
         }
         written = &mut writer => written.map_err(Ended::Io),
+        () = outbox.aborted() => Err(Ended::Panicked),
     };
     match ended {
         Ok(()) => {}
         Err(Ended::Io(error)) => tracing::debug!(%error, "connection lost"),
+        Err(error @ Ended::Panicked) => tracing::error!(peer = ?address, %error, "connection closed"),
         Err(error) => tracing::info!(%error, "connection closed"),
     }
 }
@@ -198,10 +206,14 @@ impl Connection {
     /// Handles every whole frame in the buffer; answers that are ready leave together.
     async fn handle_received(&mut self) -> Result<(), Ended> {
         let mut burst = Burst::new(self.outbox.clone());
-        let handled = self.handle_frames(&mut burst).await;
+        let handled = AssertUnwindSafe(self.handle_frames(&mut burst)).catch_unwind().await;
         burst.last = self.intake.unread.is_empty();
         burst.send(&self.api); // Also after an error: what was appended before it must be synced all the same.
-        handled
+        handled.unwrap_or_else(|panic| {
+            contained(&self.api.health, "a request", &*panic);
+            self.outbox.abort();
+            Err(Ended::Panicked)
+        })
     }
 
     async fn handle_frames(&mut self, burst: &mut Burst) -> Result<(), Ended> {

@@ -110,6 +110,7 @@ pub(crate) struct Outbox {
     memory: Memory,
     queue: Mutex<Queue>,
     wake: Notify,
+    aborted: Notify,
 }
 
 #[derive(Default)]
@@ -128,7 +129,16 @@ impl Outbox {
         ended: CancellationToken,
         held: (ConnectionPlace, Connected),
     ) -> Self {
-        Self { sink, ended, held, zero_copy, memory, queue: Mutex::default(), wake: Notify::new() }
+        Self {
+            sink,
+            ended,
+            held,
+            zero_copy,
+            memory,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            aborted: Notify::new(),
+        }
     }
 
     /// Set when nobody is there any more for whom it would be worth waiting, and when the broker stops.
@@ -177,6 +187,17 @@ impl Outbox {
     pub(crate) fn close(&self) {
         self.queue.lock().closed = true;
         self.wake.notify_one();
+    }
+
+    /// Closes the connection, without what is queued: a panic has taken the answer to one of its requests.
+    pub(crate) fn abort(&self) {
+        self.close_locked(&mut self.queue.lock());
+        self.aborted.notify_one();
+    }
+
+    /// Returns once the connection has to close.
+    pub(super) async fn aborted(&self) {
+        self.aborted.notified().await;
     }
 
     fn close_locked(&self, queue: &mut Queue) {

@@ -50,6 +50,7 @@ struct Counted {
     latest_syncs: Arc<Recent>,
     connections: Gauge,
     connections_refused: Counter,
+    panics: Counter,
     disk_full: Gauge,
     compactions: Counter,
     compaction_before: Counter,
@@ -76,6 +77,7 @@ impl Metrics {
             latest_syncs: Arc::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            panics: Counter::default(),
             disk_full: Gauge::default(),
             compactions: Counter::default(),
             compaction_before: Counter::default(),
@@ -137,6 +139,11 @@ impl Metrics {
         self.0.counted.connections_refused.inc();
     }
 
+    /// A request or a connection ended by a panic.
+    pub(crate) fn panicked(&self) {
+        self.0.counted.panics.inc();
+    }
+
     pub(crate) fn disk_full(&self, full: bool) {
         self.0.counted.disk_full.set(full.into());
     }
@@ -167,6 +174,7 @@ impl Counted {
         to.register("connections", "Open native connections", self.connections.clone());
         let about = "Connections closed at once, for there were too many";
         to.register("connections_refused", about, self.connections_refused.clone());
+        to.register("panics", "Requests and connections that ended by a panic", self.panics.clone());
         to.register("disk_full", "1 while writes are refused for lack of disk space", self.disk_full.clone());
         to.register("compactions", "Passes of compaction that came to their end", self.compactions.clone());
         let about = "Log that compaction wrote anew, as it was before";

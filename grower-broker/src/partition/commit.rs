@@ -119,8 +119,13 @@ impl Commit {
     /// The round has failed, and so do all that wait: nothing will be synced after it.
     pub(super) fn fail(&mut self, failure: &Failure) -> (Settled, bool) {
         debug_assert_eq!(self.round, Round::Running, "a round fails that did not begin");
+        (self.abandon(failure), self.go_on())
+    }
+
+    /// No round will end any more: all that wait fail.
+    pub(super) fn abandon(&mut self, failure: &Failure) -> Settled {
         let told = |(_, waiter)| (waiter, Err(failure.clone()));
-        (Settled(self.waiters.take_all().into_iter().map(told).collect()), self.go_on())
+        Settled(self.waiters.take_all().into_iter().map(told).collect())
     }
 
     fn go_on(&mut self) -> bool {

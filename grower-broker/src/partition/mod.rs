@@ -32,7 +32,9 @@ pub(crate) use writer::{Offered, QueuedAppend};
 
 use crate::api::LastCheck;
 use crate::config::topic::TopicConfig;
+use crate::critical::StateMutex;
 use crate::disk_failure::code_of;
+use crate::health::Health;
 use crate::memory::Remembered;
 use crate::metrics::Traffic;
 use arc_swap::ArcSwap;
@@ -61,7 +63,7 @@ pub(crate) struct Partition {
     dropping: Mutex<()>,
     writer: Writer,
     reader: LogReader,
-    commit: Mutex<Commit>,
+    commit: StateMutex<Commit>,
     /// The high watermark, as the marks have it.
     high_watermark: AtomicU64,
     /// The durable mark likewise.
@@ -88,6 +90,7 @@ impl Partition {
     /// Leads a log that was just recovered: all of it is durable, so all of it is committed.
     pub(crate) fn lead(
         (topic, topic_name, partition): (TopicId, TopicName, PartitionId),
+        health: &Health,
         log: Box<dyn Log>,
         epoch: LeaderEpoch,
         config: TopicConfig,
@@ -104,8 +107,8 @@ impl Partition {
             partition,
             reader,
             dropping: Mutex::default(),
-            writer: Writer::new(tail),
-            commit: Mutex::default(),
+            writer: Writer::new(tail, health),
+            commit: StateMutex::new(health, "the commit queue of a partition", Commit::default()),
             high_watermark: AtomicU64::new(end.value()),
             durable_end: AtomicU64::new(end.value()),
             config: ArcSwap::from_pointee(config),

@@ -6,6 +6,8 @@
 
 use super::{Partition, SyncPool};
 use crate::api::send_settled;
+use crate::critical::CriticalSection;
+use crate::health::Health;
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::disk::DiskError;
 use grower_storage::log::FlushPoint;
@@ -13,9 +15,32 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+/// A round that was begun. Cut short by a panic, it tells those who wait for the partition: no other round will.
+struct BegunRound<'a> {
+    section: CriticalSection<&'a Health>,
+    partition: &'a Partition,
+}
+
+impl<'a> BegunRound<'a> {
+    fn of(partition: &'a Partition, health: &'a Health) -> Self {
+        Self { section: CriticalSection::enter(health, "a sync round"), partition }
+    }
+}
+
+impl Drop for BegunRound<'_> {
+    fn drop(&mut self) {
+        if self.section.is_cut() {
+            let failure = Failure::new(ErrorCode::ShuttingDown, "the broker stops: a sync was cut short by a panic");
+            let waiters = self.partition.commit.lock().abandon(&failure);
+            send_settled(waiters.tell());
+        }
+    }
+}
+
 impl SyncPool {
     /// One sync of one partition; `true` if more waiters came meanwhile, and the partition must be queued again.
     pub(super) fn round(&self, partition: &Arc<Partition>) -> bool {
+        let _whole = BegunRound::of(partition, &self.health);
         let awaiting = partition.commit.lock().begin();
         if 0 < awaiting {
             self.waiting.fetch_sub(awaiting, Ordering::Relaxed);

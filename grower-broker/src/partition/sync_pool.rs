@@ -11,6 +11,7 @@ use super::writer::QueuedAppend;
 use super::{Partition, Waiter};
 use crate::background;
 use crate::config::settings::LiveSettings;
+use crate::critical::CriticalSection;
 use crate::health::Health;
 use crate::watchman::Watchman;
 use grower_protocol::ids::Offset;
@@ -142,6 +143,7 @@ impl SyncPool {
 
     /// Has the partition synced: by this very thread if the request is alone, else by the pool.
     pub(crate) fn sync(self: &Arc<Self>, partition: &Arc<Partition>, lone: Lone) {
+        let _whole = CriticalSection::enter(&self.health, "a sync round"); // Others wait for what was claimed here.
         if !claim(partition) {
             return; // A round is on its way; it, or the one after it, covers everything written by now.
         }
@@ -186,6 +188,7 @@ impl SyncPool {
 
     /// Has the partition synced within the flush delay.
     pub(crate) fn sync_later(&self, partition: &Arc<Partition>) {
+        let _whole = CriticalSection::enter(&self.health, "asking for a sync");
         {
             let mut commit = partition.commit.lock();
             if commit.will_sync() {
@@ -199,6 +202,7 @@ impl SyncPool {
 
     /// Has a batch appended by a thread of the pool, after those that wait already.
     pub(crate) fn append_later(self: &Arc<Self>, partition: &Arc<Partition>, append: QueuedAppend) {
+        let _whole = CriticalSection::enter(&self.health, "queueing an append");
         if partition.writer.queue(append) {
             self.enqueue(Job::Appends(partition.clone()));
         }
@@ -207,6 +211,10 @@ impl SyncPool {
     /// A producer's batch was refused.
     pub(crate) fn write_refused(&self, code: ErrorCode) {
         self.health.metrics().write_refused(code);
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
     }
 
     pub(super) fn stop(&self) {
@@ -355,14 +363,15 @@ mod tests {
     use super::*;
     use crate::config::topic::TopicConfig;
     use crate::memory::{Memory, StateKind};
+    use crate::metrics::Metrics;
     use grower_protocol::ids::{LeaderEpoch, PartitionId, TopicId, TopicName};
     use grower_storage::log::{LogOptions, MemLog};
 
     fn partition() -> Arc<Partition> {
         let whose = (TopicId::from_random([1; 16]), TopicName::new("events").unwrap(), PartitionId::new(0));
         let producers = Memory::new(16 << 20).remember(StateKind::Producers);
-        let log = Box::new(MemLog::new(LogOptions::default()));
-        Arc::new(Partition::lead(whose, log, LeaderEpoch::default(), TopicConfig::default(), producers))
+        let (log, health) = (Box::new(MemLog::new(LogOptions::default())), Health::new(Metrics::new()));
+        Arc::new(Partition::lead(whose, &health, log, LeaderEpoch::default(), TopicConfig::default(), producers))
     }
 
     /// A disk may stall under an append for as long as it likes.

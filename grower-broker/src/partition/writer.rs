@@ -7,12 +7,14 @@
 
 use super::marks::Marks;
 use super::{Partition, SyncPool};
+use crate::critical::{StateGuard, StateMutex};
+use crate::health::Health;
 use crate::memory::{Remembered, Reserved};
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::Timestamp;
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::log::{Appended, Log};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -24,7 +26,7 @@ const LOOK_EACH: Duration = Duration::from_millis(1);
 
 /// The single writer of a partition, and the queue before it.
 pub(super) struct Writer {
-    tail: Mutex<Tail>,
+    tail: StateMutex<Tail>,
     /// Slow work that holds the lock or waits for it; the appends that are queued count as one.
     slow: AtomicUsize,
     queue: Mutex<AppendQueue>,
@@ -78,17 +80,18 @@ pub(crate) struct QueuedAppend {
 pub(crate) type AppendDone = Box<dyn FnOnce(&Arc<SyncPool>, &Arc<Partition>, Result<Appended, Failure>) + Send>;
 
 impl Writer {
-    pub(super) fn new(tail: Tail) -> Self {
-        Self { tail: Mutex::new(tail), slow: AtomicUsize::new(0), queue: Mutex::default() }
+    pub(super) fn new(tail: Tail, health: &Health) -> Self {
+        let tail = StateMutex::new(health, "a change of a partition's log", tail);
+        Self { tail, slow: AtomicUsize::new(0), queue: Mutex::default() }
     }
 
     /// Locks for work that waits for no disk, on a thread that may wait for others.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Tail> {
+    pub(super) fn lock(&self) -> StateGuard<'_, Tail> {
         self.tail.lock()
     }
 
     /// Locks for work that waits for no disk; none while the lock is held, or about to be held, by work that does.
-    pub(super) fn lock_unless_slow(&self) -> Option<MutexGuard<'_, Tail>> {
+    pub(super) fn lock_unless_slow(&self) -> Option<StateGuard<'_, Tail>> {
         while !self.is_slow() {
             if let Some(tail) = self.tail.try_lock_for(LOOK_EACH) {
                 // Again: meanwhile an append that came before this one may have been queued.
@@ -135,7 +138,7 @@ impl Writer {
 
 /// The writer's lock in the hands of work that may take long.
 pub(super) struct SlowTail<'a> {
-    tail: MutexGuard<'a, Tail>,
+    tail: StateGuard<'a, Tail>,
     slow: &'a AtomicUsize,
 }
 

@@ -16,6 +16,8 @@ pub use policy::IndexKind;
 
 use crate::background;
 use crate::clock::BrokerClock;
+use crate::critical::CriticalSection;
+use crate::health::Health;
 use crate::logs::{DeletedLogs, Logs, PartitionPlace};
 use crate::memory::Memory;
 use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topic};
@@ -37,6 +39,7 @@ pub(crate) struct Topics {
     clock: Arc<BrokerClock>,
     index: IndexKind,
     memory: Memory,
+    health: Health,
     served: ArcSwap<HashMap<TopicId, Arc<Served>>>,
     /// Held from a command to the end of its effect: effects happen in the order of their commands.
     changing: tokio::sync::Mutex<()>,
@@ -55,6 +58,7 @@ impl Topics {
         clock: Arc<BrokerClock>,
         index: IndexKind,
         memory: Memory,
+        health: Health,
     ) -> Self {
         Self {
             metadata,
@@ -62,6 +66,7 @@ impl Topics {
             clock,
             index,
             memory,
+            health,
             served: ArcSwap::default(),
             changing: tokio::sync::Mutex::default(),
             retention: Notify::new(),
@@ -112,6 +117,7 @@ impl Topics {
         decide: impl FnOnce(&Image) -> Result<Command, Failure>,
     ) -> Result<Applied, Failure> {
         let _in_order = self.changing.lock().await;
+        let _whole = CriticalSection::enter(&self.health, "a change of the topics");
         let command = decide(&self.image())?;
         let applied = self.metadata.propose(command).await?;
         let performed = self.perform(applied.clone()).await;
@@ -125,11 +131,13 @@ impl Topics {
     /// Lets topics neither come, go nor change until `work` has returned. Blocks.
     pub(crate) fn stand_still<T>(&self, work: impl FnOnce(&Image, &dyn MetadataStore) -> T) -> T {
         let _in_order = self.changing.blocking_lock();
+        let _whole = CriticalSection::enter(&self.health, "a look at the topics and their metadata");
         work(&self.image(), &*self.metadata)
     }
 
     /// Makes a command durable that changes no topic.
     pub(crate) async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+        let _whole = CriticalSection::enter(&self.health, "a change of the metadata");
         self.metadata.propose(command).await
     }
 

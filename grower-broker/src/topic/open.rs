@@ -145,7 +145,7 @@ impl Topics {
         }
         let whose = (topic.id, topic.name.clone(), number);
         let producers = self.memory.remember(StateKind::Producers);
-        Place::Open(Arc::new(Partition::lead(whose, log, epoch, topic.config.clone(), producers)))
+        Place::Open(Arc::new(Partition::lead(whose, &self.health, log, epoch, topic.config.clone(), producers)))
     }
 }
 

@@ -43,14 +43,15 @@ impl World {
         let register = Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() };
         metadata.propose(register).await.unwrap();
         let logs = Arc::new(DiskLogs::new(disk.clone(), "/data".into()).unwrap());
-        let topics =
-            Arc::new(Topics::new(Arc::new(metadata), logs, clock.clone(), IndexKind::default(), memory.clone()));
+        let metrics = Metrics::new();
+        let health = Health::new(metrics.clone());
+        let index = IndexKind::default();
+        let topics = Topics::new(Arc::new(metadata), logs, clock.clone(), index, memory.clone(), health.clone());
+        let topics = Arc::new(topics);
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
         topics.change(|image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
-        let metrics = Metrics::new();
-        let health = Health::new(metrics.clone());
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
         let watchman = Arc::new(Watchman::start(&health).unwrap());
         let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, settings, watchman));
@@ -260,4 +261,19 @@ async fn a_step_of_any_size_is_written_in_batches_that_a_start_can_load() {
     assert!(4 < lengths.len() && lengths.iter().all(|length| *length < 5 << 20), "{lengths:?}");
     world.reload();
     assert_eq!(world.committed("g").await.len(), 5_000);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_step_of_a_group_ends_the_broker() {
+    let world = World::new().await;
+    world.commit("g", "").await;
+    let groups = Arc::new(world.groups);
+    let stepping = groups.clone();
+    let step = async move {
+        let group = GroupId::new("g").unwrap();
+        stepping.step(None, &group, |_, _, _| -> Step<()> { panic!("a bug, as the test wants it") }).await
+    };
+    assert!(tokio::spawn(step).await.unwrap_err().is_panic());
+    let reason = groups.flushers.health().failure().unwrap();
+    assert!(reason.contains("panicked"), "{reason}");
 }

@@ -1,8 +1,10 @@
 use super::*;
 use crate::clock::{BrokerClock, Calendar};
+use crate::health::Health;
 use crate::logs::MemLogs;
 use crate::memory::Memory;
 use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
+use crate::metrics::Metrics;
 use crate::topic::IndexKind;
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
@@ -31,7 +33,8 @@ impl World {
         metadata.propose(Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() }).await.unwrap();
         let (logs, metadata) = (Arc::new(MemLogs), Arc::new(metadata));
         let clock = BrokerClock::new(calendar.clone());
-        let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory.clone()));
+        let health = Health::new(Metrics::new());
+        let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory.clone(), health));
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(2), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
