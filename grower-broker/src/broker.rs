@@ -28,6 +28,7 @@ use crate::watchman::Watchman;
 use grower_protocol::ids::NodeId;
 use grower_protocol::message::Failure;
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
+use grower_storage::log::ChangeError;
 use rustix::process::{Resource, getrlimit};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -201,11 +202,18 @@ fn close(api: &Api) -> Result<(), String> {
     if let Some(reason) = api.health.failure() {
         return Err(reason);
     }
-    let now = api.clock.steady();
+    let (now, mut failure) = (api.clock.steady(), None);
     for partition in api.topics.all() {
-        partition.checkpoint(now).map_err(|error| error.to_string())?;
+        let Err(error) = partition.checkpoint(now) else { continue };
+        let (topic, number) = (&partition.topic_name, partition.partition);
+        tracing::warn!(%topic, partition = %number, %error, "the durable end could not be written down");
+        // A full disk keeps it from being written down, not from being durable: the next start looks for it, no more.
+        let only_full = matches!(&error, ChangeError::Disk(error) if error.is_full());
+        if !only_full || !partition.is_durable(partition.span().log_end) {
+            failure.get_or_insert(error.to_string());
+        }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 impl BrokerBuilder {

@@ -7,11 +7,18 @@ use std::time::Instant;
 
 /// All partitions share one pace: they lack the same descriptors.
 static TEMPORARY: LogPace = LogPace::new();
+/// And the same room.
+static FULL: LogPace = LogPace::new();
 
 /// The code of an error after which a log is as it was before.
 pub(crate) fn code_of(error: &DiskError) -> ErrorCode {
     match error.class() {
-        ErrorClass::Full => ErrorCode::DiskFull,
+        ErrorClass::Full => {
+            if let Some(left_out) = FULL.admit(Instant::now()) {
+                tracing::warn!(%error, left_out, "a request is refused for want of room, and its client sends it again");
+            }
+            ErrorCode::DiskFull
+        }
         ErrorClass::Temporary => {
             if let Some(left_out) = TEMPORARY.admit(Instant::now()) {
                 tracing::warn!(%error, left_out, "a request is refused for now, and its client sends it again");

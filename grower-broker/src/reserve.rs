@@ -1,14 +1,17 @@
 //! Bytes kept aside for a disk that others filled: `<data-dir>/reserve`.
 //!
 //! A broker that is started on a full disk must write a little before it can serve reads, and so must a deletion that is to
-//! make room. The file gives that room: it is removed when the disk has none left, and comes back once there is enough.
+//! make room. The file gives that room: it is removed when the disk has none left, and comes back once there is enough. It
+//! is also an inode, kept for small files: one is replaced by a new one, which needs one more for a moment.
 
 use crate::api::Api;
 use crate::background;
+use crate::log_pace::LogPace;
 use grower_storage::disk::{Disk, DiskError, Space};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The file, below the data directory.
@@ -19,6 +22,8 @@ const BYTES_MIN: u64 = 64 << 10;
 const BYTES_MAX: u64 = 4 << 20;
 /// How often it is looked whether the file is missing.
 const REFILL_EACH: Duration = Duration::from_secs(10);
+/// What the new content of a small file is called before it takes the place of the old.
+const TEMPORARY: &str = "tmp";
 /// Written at once where the file system cannot allocate.
 const CHUNK: usize = 64 << 10;
 
@@ -26,21 +31,38 @@ const CHUNK: usize = 64 << 10;
 pub(crate) struct Reserve {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    /// Its inode is lent to a file that takes the place of another.
+    lent: AtomicBool,
+    told: LogPace,
 }
 
 impl Reserve {
     pub(crate) fn new(disk: Arc<dyn Disk>, data_dir: &Path) -> Self {
-        Self { disk, path: data_dir.join(FILE) }
+        Self { disk, path: data_dir.join(FILE), lent: AtomicBool::new(false), told: LogPace::new() }
     }
 
-    /// Does something that needs room. If the disk has none left, the reserve is given up for a second try.
-    pub(crate) fn give_room<T>(&self, work: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
-        match work() {
-            Err(error) if error.is_full() && self.is_exhausted() && self.give_up().is_ok() => {
-                tracing::warn!(%error, "the disk is full: the broker lives on its last reserve; make room");
-                work()
-            }
-            done => done,
+    /// Does something to `path` that needs room. If the disk has none left, the reserve is given up for a second try.
+    pub(crate) fn give_room<T>(&self, path: &Path, work: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
+        let error = match work() {
+            Err(error) if error.is_full() && self.is_exhausted_for(path) => error,
+            done => return done,
+        };
+        let for_inode = self.is_for_inodes(&error);
+        if self.give_up().is_err() {
+            return Err(error);
+        }
+        self.lent.store(for_inode, Ordering::Relaxed);
+        if let Some(left_out) = self.told.admit(Instant::now()) {
+            tracing::warn!(%error, left_out, "the disk is full: the broker lives on its last reserve; make room");
+        }
+        work()
+    }
+
+    /// A file has taken the place of another, so the inode that was lent is free: it is taken before others do. The bytes
+    /// follow with the next look.
+    pub(crate) fn take_back(&self) {
+        if self.lent.swap(false, Ordering::Relaxed) {
+            let _ = self.disk.create(&self.path); // The next look tries again.
         }
     }
 
@@ -50,16 +72,29 @@ impl Reserve {
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
     }
 
-    /// Whether the disk is full to the last byte, and the error is not about a quota or a size limit alone.
-    fn is_exhausted(&self) -> bool {
-        self.disk.space().is_ok_and(|space| space.free < BYTES_MIN)
+    /// Whether the disk is full to the last byte or inode, and the error is not about a quota or a size limit alone.
+    fn is_exhausted_for(&self, path: &Path) -> bool {
+        let takes_inode = |space: &Space| lacks_inodes(space) && self.gives_inode_back(path);
+        self.disk.space().is_ok_and(|space| space.free < BYTES_MIN || takes_inode(&space))
+    }
+
+    /// Whether making `path` sets an inode free soon: the content that it replaces, or the files that are deleted there.
+    fn gives_inode_back(&self, path: &Path) -> bool {
+        let replaces = path.extension().is_some_and(|extension| extension == TEMPORARY);
+        replaces && self.disk.open(&path.with_extension("")).is_ok() || path.ends_with("deleted")
+    }
+
+    /// Whether the error comes from a file system that can hold no further file.
+    pub(crate) fn is_for_inodes(&self, error: &DiskError) -> bool {
+        error.is_full() && self.disk.space().is_ok_and(|space| lacks_inodes(&space))
     }
 
     /// Sets the bytes aside again, if more than `keep_free` stay free after that.
     pub(crate) fn refill(&self, keep_free: u64) -> Result<(), DiskError> {
         let bytes = (keep_free / PART).clamp(BYTES_MIN, BYTES_MAX);
         let Space { free, .. } = self.disk.space()?;
-        if free < keep_free.saturating_add(bytes) || self.disk.open(&self.path).is_ok() {
+        let length = self.disk.open(&self.path).and_then(|file| file.len()).unwrap_or(0);
+        if free < keep_free.saturating_add(bytes) || BYTES_MIN <= length {
             return Ok(());
         }
         self.fill(bytes).inspect_err(|_| drop(self.disk.remove_file(&self.path)))
@@ -87,7 +122,7 @@ impl Reserve {
     }
 
     fn fill(&self, bytes: u64) -> Result<(), DiskError> {
-        let file = self.disk.create(&self.path)?;
+        let file = self.disk.open(&self.path).or_else(|_| self.disk.create(&self.path))?;
         file.allocate(bytes)?;
         let zeros = vec![0; CHUNK];
         let mut length = file.len()?;
@@ -98,6 +133,10 @@ impl Reserve {
         file.sync()?;
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
     }
+}
+
+fn lacks_inodes(space: &Space) -> bool {
+    space.inodes.is_some_and(|inodes| inodes.free == 0)
 }
 
 #[cfg(test)]
@@ -126,8 +165,8 @@ mod tests {
         assert!(free <= (1 << 20) - (64 << 10), "{free}");
         write(&disk, free).unwrap();
         assert!(write(&disk, 4_096).is_err());
-        reserve.give_room(|| write(&disk, 4_096)).unwrap();
-        assert!(reserve.give_room(|| write(&disk, 1 << 20)).is_err(), "it is given up once");
+        reserve.give_room(Path::new("/data/other"), || write(&disk, 4_096)).unwrap();
+        assert!(reserve.give_room(Path::new("/data/other"), || write(&disk, 1 << 20)).is_err(), "it is given up once");
         reserve.refill(256 << 10).unwrap();
         assert!(disk.open(Path::new("/data/reserve")).is_err(), "there is no room for it yet");
         disk.remove_file(Path::new("/data/other")).unwrap();
@@ -137,13 +176,33 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_without_inodes_has_one_for_a_small_file() {
+        let disk = MemDisk::default();
+        let reserve = reserve_on(&disk);
+        reserve.refill(1 << 20).unwrap();
+        disk.set_inodes(2);
+        let create = |path: &'static str| reserve.give_room(Path::new(path), || disk.create(Path::new(path)).map(drop));
+        let refused = create("/data/1.growerlog").unwrap_err();
+        assert!(reserve.is_for_inodes(&refused), "it is kept for others");
+        assert!(create("/data/checkpoint.tmp").is_err(), "it would be gone for good");
+        disk.set_inodes(3);
+        create("/data/checkpoint").unwrap();
+        create("/data/checkpoint.tmp").unwrap();
+        disk.rename(Path::new("/data/checkpoint.tmp"), Path::new("/data/checkpoint")).unwrap();
+        reserve.take_back();
+        assert!(create("/data/1.growerlog").is_err(), "it is kept again");
+        disk.set_inodes(4);
+        create("/data/1.growerlog").unwrap();
+    }
+
+    #[test]
     fn a_refusal_on_a_disk_with_room_costs_no_reserve() {
         let disk = MemDisk::default();
         let reserve = reserve_on(&disk);
         reserve.refill(1 << 20).unwrap();
         let full =
             || Err::<(), _>(DiskError::at("write", Path::new("/data/x"))(std::io::ErrorKind::StorageFull.into()));
-        assert!(reserve.give_room(full).is_err());
+        assert!(reserve.give_room(Path::new("/data/x"), full).is_err());
         assert!(disk.open(Path::new("/data/reserve")).is_ok());
     }
 }

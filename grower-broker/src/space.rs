@@ -1,10 +1,12 @@
 //! Room on the disk. Below a reserve producers are refused, so that retention, deletes and metadata can still work and
-//! a full disk never becomes a failed write.
+//! a full disk never becomes a failed write. A file system without inodes takes appends all the same, so those are refused
+//! only that need a new file; it is told of like a full disk.
 
 use crate::config::settings::LiveSettings;
 use crate::health::Health;
+use crate::log_pace::LogPace;
 use grower_protocol::message::{ErrorCode, Failure};
-use grower_storage::disk::Disk;
+use grower_storage::disk::{Disk, Inodes};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +18,8 @@ pub(crate) struct Space {
     /// Say how much to keep free.
     settings: Arc<LiveSettings>,
     estimate: Mutex<Estimate>,
+    /// Of the line that says what the disk lacks.
+    told: LogPace,
 }
 
 /// The file system as it is now.
@@ -25,15 +29,56 @@ pub(crate) struct Room {
     pub(crate) total: u64,
     /// Producers are refused when less than this is free.
     pub(crate) reserve: u64,
+    /// None if the file system has no limit of its own.
+    inodes: Option<Inodes>,
+}
+
+impl Room {
+    /// Too few inodes are free for a new partition.
+    fn lacks_inodes(&self) -> Option<Inodes> {
+        self.inodes.filter(|inodes| inodes.free < INODES_MIN)
+    }
+
+    /// Bytes that may still be written: none if there may be no file for them.
+    pub(crate) fn usable(&self) -> u64 {
+        if self.lacks_inodes().is_some() { 0 } else { self.free }
+    }
+
+    fn fullness(&self) -> Option<Fullness> {
+        (self.free < self.reserve).then_some(Fullness::Bytes).or(self.lacks_inodes().map(Fullness::Inodes))
+    }
+}
+
+/// What the disk lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fullness {
+    #[error("the disk is full up to its reserve (disk.reserve_bytes): reads go on, writes resume when space is freed")]
+    Bytes,
+    #[error(
+        "the file system has {} of {} inodes left (see df -i): what needs a new file is refused until others are removed, all else goes on",
+        .0.free, .0.total
+    )]
+    Inodes(Inodes),
 }
 
 /// What was free when last asked, less what was written since.
 struct Estimate {
     headroom: i64,
+    lacks_inodes: Option<Inodes>,
     asked: Option<Instant>,
+    /// As of the last append.
+    was_full: bool,
+}
+
+impl Estimate {
+    fn fullness(&self) -> Option<Fullness> {
+        (self.headroom < 0).then_some(Fullness::Bytes).or(self.lacks_inodes.map(Fullness::Inodes))
+    }
 }
 
 const RESERVE_MIN: u64 = 64 << 20;
+/// A first append to a partition makes up to six files and directories, and a small file is replaced by way of another.
+const INODES_MIN: u64 = 8;
 /// How long an answer of the system holds.
 const TRUST: Duration = Duration::from_millis(500);
 /// With less headroom than this, ask again at each append: files are allocated ahead, and others write as well.
@@ -41,7 +86,8 @@ const CLOSE: i64 = 64 << 20;
 
 impl Space {
     pub(crate) fn new(disk: Arc<dyn Disk>, health: Health, settings: Arc<LiveSettings>) -> Self {
-        Self { disk, health, settings, estimate: Mutex::new(Estimate { headroom: 0, asked: None }) }
+        let estimate = Estimate { headroom: 0, lacks_inodes: None, asked: None, was_full: false };
+        Self { disk, health, settings, estimate: Mutex::new(estimate), told: LogPace::new() }
     }
 
     /// Lets `bytes` more be written, or says that the disk is full for now.
@@ -51,28 +97,35 @@ impl Space {
         if estimate.asked.is_none_or(|asked| TRUST < asked.elapsed()) || estimate.headroom < CLOSE {
             self.ask(&mut estimate);
         }
-        let full = estimate.headroom < 0;
+        let full = estimate.fullness();
+        let was_full = std::mem::replace(&mut estimate.was_full, full.is_some());
         drop(estimate);
-        self.health.metrics().disk_full(full);
-        if full {
-            return Err(Failure::new(
-                ErrorCode::DiskFull,
-                "the disk is full up to its reserve (disk.reserve_bytes): reads go on, writes resume when space is freed",
-            ));
+        self.health.metrics().disk_full(full.is_some());
+        match full {
+            Some(full) => {
+                if let Some(left_out) = self.told.admit(Instant::now()) {
+                    tracing::warn!(left_out, "{full}");
+                }
+                if full == Fullness::Bytes { Err(Failure::new(ErrorCode::DiskFull, full)) } else { Ok(()) }
+            }
+            None => {
+                if was_full {
+                    tracing::info!("the disk has room again");
+                }
+                Ok(())
+            }
         }
-        Ok(())
     }
 
-    /// Whether writes are refused now.
-    pub(crate) fn is_full(&self) -> bool {
-        let mut estimate = self.estimate.lock();
-        self.ask(&mut estimate);
-        estimate.headroom < 0
+    /// What keeps writes from being taken now, if anything does.
+    pub(crate) fn fullness(&self) -> Option<Fullness> {
+        self.room()?.fullness()
     }
 
     fn ask(&self, estimate: &mut Estimate) {
-        if let Some(Room { free, reserve, .. }) = self.room() {
-            estimate.headroom = i64::try_from(free).unwrap_or(i64::MAX).saturating_sub_unsigned(reserve);
+        if let Some(room) = self.room() {
+            estimate.headroom = i64::try_from(room.free).unwrap_or(i64::MAX).saturating_sub_unsigned(room.reserve);
+            estimate.lacks_inodes = room.lacks_inodes();
         }
         estimate.asked = Some(Instant::now());
     }
@@ -83,7 +136,7 @@ impl Space {
             Ok(space) => {
                 let reserve = self.settings.now().broker.disk_reserve_bytes;
                 let reserve = reserve.unwrap_or_else(|| RESERVE_MIN.max(space.total / 50));
-                Some(Room { free: space.free, total: space.total, reserve })
+                Some(Room { free: space.free, total: space.total, reserve, inodes: space.inodes })
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot ask how much disk space is free");
@@ -99,6 +152,29 @@ mod tests {
     use crate::config::{BrokerConfig, settings::Settings};
     use crate::metrics::Metrics;
     use grower_storage::disk::MemDisk;
+
+    #[test]
+    fn a_want_of_inodes_is_told_and_refuses_no_append() {
+        let disk = MemDisk::default();
+        let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/")), None));
+        let metrics = Metrics::new();
+        let space = Space::new(Arc::new(disk.clone()), Health::new(metrics.clone()), settings);
+        disk.set_inodes(1_000);
+        assert!(space.admit(50).is_ok() && space.fullness().is_none());
+        for number in 0..993 {
+            disk.create(format!("/{number}").as_ref()).unwrap();
+        }
+        assert_eq!(space.room().unwrap().usable(), 0);
+        let full = space.fullness().unwrap().to_string();
+        assert!(full.contains("7 of 1000 inodes left"), "{full}");
+        space.estimate.lock().asked = None; // As if it were long ago.
+        assert!(space.admit(50).is_ok());
+        assert!(metrics.print().contains("grower_disk_full 1\n"));
+        disk.remove_file("/1".as_ref()).unwrap();
+        space.estimate.lock().asked = None;
+        assert!(space.admit(50).is_ok());
+        assert!(metrics.print().contains("grower_disk_full 0\n"));
+    }
 
     #[test]
     fn writes_stop_at_the_reserve_and_resume_without_a_restart() {

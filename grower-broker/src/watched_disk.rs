@@ -11,6 +11,7 @@ use grower_storage::disk::{
     DirEntry, DirLock, Disk, DiskError, DiskFile, ErrorClass, Mapped, OpenFiles, SharedFile, Space,
 };
 use rustix::io::Errno;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,8 +35,17 @@ impl WatchedDisk {
         Self { disk, health, reserve }
     }
 
-    fn change<T>(&self, change: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
-        judge(&self.health, self.reserve.give_room(change))
+    fn change<T>(&self, path: &Path, change: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
+        judge(&self.health, self.reserve.give_room(path, change)).map_err(|error| self.name_inodes(error))
+    }
+
+    /// "No space left on device" sends people to look for bytes.
+    fn name_inodes(&self, error: DiskError) -> DiskError {
+        if !self.reserve.is_for_inodes(&error) {
+            return error;
+        }
+        let kind = error.kind();
+        error.because(io::Error::new(kind, "the file system has no inode left (see df -i): remove files"))
     }
 
     fn watch(&self, file: SharedFile) -> SharedFile {
@@ -63,7 +73,7 @@ fn is_broken(error: &DiskError) -> bool {
 
 impl Disk for WatchedDisk {
     fn create(&self, path: &Path) -> Result<SharedFile, DiskError> {
-        Ok(self.watch(self.change(|| self.disk.create(path))?))
+        Ok(self.watch(self.change(path, || self.disk.create(path))?))
     }
 
     fn open(&self, path: &Path) -> Result<SharedFile, DiskError> {
@@ -83,19 +93,19 @@ impl Disk for WatchedDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
-        self.change(|| self.disk.create_dir_all(dir))
+        self.change(dir, || self.disk.create_dir_all(dir))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.change(|| self.disk.rename(from, to))
+        self.change(to, || self.disk.rename(from, to)).inspect(|()| self.reserve.take_back())
     }
 
     fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.change(|| self.disk.replace(from, to))
+        self.change(to, || self.disk.replace(from, to)).inspect(|()| self.reserve.take_back())
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.change(|| self.disk.link(from, to))
+        self.change(to, || self.disk.link(from, to))
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
@@ -129,7 +139,7 @@ impl Disk for WatchedDisk {
 
 impl DiskFile for WatchedFile {
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError> {
-        judge(&self.health, self.reserve.give_room(|| self.file.write_all_at(bytes, position)))
+        judge(&self.health, self.reserve.give_room(self.file.path(), || self.file.write_all_at(bytes, position)))
     }
 
     fn read_at(&self, into: &mut [u8], position: u64) -> Result<usize, DiskError> {
@@ -141,7 +151,7 @@ impl DiskFile for WatchedFile {
     }
 
     fn set_len(&self, len: u64) -> Result<(), DiskError> {
-        judge(&self.health, self.reserve.give_room(|| self.file.set_len(len)))
+        judge(&self.health, self.reserve.give_room(self.file.path(), || self.file.set_len(len)))
     }
 
     fn allocate(&self, len: u64) -> Result<(), DiskError> {

@@ -19,6 +19,7 @@ use std::process::Command;
 use std::time::Duration;
 use support::daemon::{Daemon, Ended, command, run};
 use support::raw::{Raw, batch};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Longer than anything takes here; only a failing test waits so long.
@@ -138,6 +139,16 @@ async fn a_directory_nobody_may_enter_costs_no_more_than_itself() {
     daemon.terminate();
 }
 
+/// What `/readyz` says of a broker that is not ready.
+async fn not_ready(daemon: &Daemon) -> String {
+    let mut stream = TcpStream::connect(daemon.http.unwrap()).await.unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    answer
+}
+
 /// Names without content, as many as the file system has room for.
 fn use_up_inodes(dir: &Path) {
     fs::create_dir(dir).unwrap();
@@ -154,7 +165,7 @@ fn use_up_inodes(dir: &Path) {
 async fn without_room_for_one_more_file_writes_wait_and_all_else_goes_on() {
     let Some(rig) = PowerRig::with_mib(16).unwrap() else { return };
     let (data, hog) = (rig.path().join("data"), rig.path().join("hog"));
-    let daemon = Daemon::start(&data, &[]);
+    let mut daemon = Daemon::start(&data, &[]);
     let mut raw = Raw::open(TcpStream::connect(daemon.listen).await.unwrap()).await;
     let at = client(&daemon).await;
     let spec = TopicSpec::partitions(1).config("segment.messages", "3");
@@ -173,6 +184,13 @@ async fn without_room_for_one_more_file_writes_wait_and_all_else_goes_on() {
         assert_eq!(refused.code, ErrorCode::DiskFull, "a roll: {refused:?}");
         assert!(refused.code.is_retriable());
     }
+    assert_eq!(raw.values(events, 0).await, ["first", "second", "third"]);
+    assert!(refused.detail.contains("no inode left"), "{refused:?}");
+    daemon.wait_for("inodes left (see df -i)");
+    assert!(not_ready(&daemon).await.contains("inodes left"));
+    daemon.kill9();
+    let daemon = Daemon::start(&data, &[]); // By the inode of its reserve.
+    let mut raw = Raw::open(TcpStream::connect(daemon.listen).await.unwrap()).await;
     assert_eq!(raw.values(events, 0).await, ["first", "second", "third"]);
 
     fs::remove_dir_all(&hog).unwrap();

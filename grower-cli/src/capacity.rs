@@ -90,6 +90,9 @@ impl Capacity {
     pub(crate) fn in_words(&self) -> String {
         let reserve = bytes_for_people(self.reserve);
         if self.is_full() {
+            if self.missing == self.reserve {
+                return "no bytes or hardly any inodes are free (see df and df -i): writes that need them are refused until there are more".to_owned();
+            }
             let missing = bytes_for_people(self.missing);
             return format!("full up to its reserve of {reserve}: writes are refused until {missing} are freed");
         }
@@ -124,6 +127,7 @@ mod tests {
         insta::assert_snapshot!(disk(26 << 30, 1 << 30).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB; full in 1 d if it goes on as in the last 1 h, which took 1.0 GiB");
         assert_eq!(disk(26 << 30, 0).days_until_full(), None);
         insta::assert_snapshot!(disk(26 << 30, -5).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB");
+        insta::assert_snapshot!(disk(0, 0).in_words(), @"no bytes or hardly any inodes are free (see df and df -i): writes that need them are refused until there are more");
         insta::assert_snapshot!(disk(1 << 30, 1 << 30).in_words(), @"full up to its reserve of 2.0 GiB: writes are refused until 1.0 GiB are freed");
     }
 

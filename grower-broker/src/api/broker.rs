@@ -7,7 +7,7 @@ impl Api {
     pub(super) fn describe_broker(&self) -> Response {
         let disk = self.space.room().map(|room| DiskDescription {
             total: room.total,
-            free: room.free,
+            free: room.usable(),
             reserve: room.reserve,
             used_up: self.rates.used_up(room.free),
         });

@@ -40,10 +40,7 @@ impl Probe for Status {
     fn ready(&self) -> Result<(), String> {
         match &*self.phase.lock() {
             Phase::Starting => Err("starting: the logs are being recovered".to_owned()),
-            Phase::Serving(api) if api.space.is_full() => {
-                Err("disk full: reads go on, writes resume when space is freed".to_owned())
-            }
-            Phase::Serving(_) => Ok(()),
+            Phase::Serving(api) => api.space.fullness().map_or(Ok(()), |full| Err(format!("disk full: {full}"))),
             Phase::Stopping => Err("stopping".to_owned()),
         }
     }

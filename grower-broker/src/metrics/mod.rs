@@ -175,7 +175,11 @@ impl Counted {
         let about = "Connections closed at once, for there were too many";
         to.register("connections_refused", about, self.connections_refused.clone());
         to.register("panics", "Requests and connections that ended by a panic", self.panics.clone());
-        to.register("disk_full", "1 while writes are refused for lack of disk space", self.disk_full.clone());
+        to.register(
+            "disk_full",
+            "1 while writes, or those that need a new file, are refused for lack of room",
+            self.disk_full.clone(),
+        );
         to.register("compactions", "Passes of compaction that came to their end", self.compactions.clone());
         let about = "Log that compaction wrote anew, as it was before";
         to.register_with_unit("compaction_before", about, Unit::Bytes, self.compaction_before.clone());

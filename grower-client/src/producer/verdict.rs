@@ -24,6 +24,13 @@ pub(super) enum Fate {
     GiveUp,
 }
 
+impl Fate {
+    /// Whether the error only follows from that of a batch before this one, which says why nothing goes on.
+    pub(super) fn blames_another(self) -> bool {
+        matches!(self, Self::SendAgain { after_backoff: false } | Self::Refused)
+    }
+}
+
 /// What counts besides the error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case {

@@ -276,8 +276,10 @@ impl Window {
 
     fn failed(&mut self, at: usize, error: RequestError, now: Instant, effects: &mut Effects) {
         effects.look_again |= verdict::looks_outdated(&error);
-        self.last_error = Some(error.clone());
         let fate = self.judge(at, &error);
+        if self.last_error.is_none() || !fate.blames_another() {
+            self.last_error = Some(error.clone());
+        }
         let entry = &mut self.entries[at];
         match fate {
             Fate::SendAgain { after_backoff } => {

@@ -44,6 +44,12 @@ impl DiskError {
         move |source| Self { operation, path: path.to_owned(), source, sync_failed: true }
     }
 
+    /// The same with a reason that says more than the system's.
+    pub fn because(self, source: io::Error) -> Self {
+        debug_assert_eq!(source.kind(), self.kind(), "a reason changes no meaning");
+        Self { source, ..self }
+    }
+
     /// What kind of error the system reported.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()

@@ -15,7 +15,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{DirEntry, DirLock, DirectoryMoved, Disk, DiskError, Mapped, OpenFiles, SharedFile, Space, lock_is_held};
+use super::{
+    DirEntry, DirLock, DirectoryMoved, Disk, DiskError, Inodes, Mapped, OpenFiles, SharedFile, Space, lock_is_held,
+};
 use handle::FileHandle;
 use rustix::io::Errno;
 use sync::Syncs;
@@ -197,7 +199,9 @@ impl Disk for FileDisk {
         let volume = rustix::fs::statvfs(&self.root).map_err(io::Error::from);
         let volume = volume.map_err(DiskError::at("stat", &self.root))?;
         let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
-        Ok(Space { free: bytes(volume.f_bavail), total: bytes(volume.f_blocks) })
+        // Those that make inodes as they need them say that there are none at all.
+        let inodes = (0 < volume.f_files).then_some(Inodes { free: volume.f_favail, total: volume.f_files });
+        Ok(Space { free: bytes(volume.f_bavail), total: bytes(volume.f_blocks), inodes })
     }
 
     fn lock(&self, dir: &Path) -> Result<DirLock, DiskError> {

@@ -84,6 +84,11 @@ impl MemDisk {
         self.0.room.lock().capacity = bytes;
     }
 
+    /// Lets the disk hold so many files and directories; those that are there stay.
+    pub fn set_inodes(&self, most: u64) {
+        self.0.names.lock().set_inodes(most);
+    }
+
     /// Cuts the power: bytes and names not synced are gone, locks are free, and every handle opened before is dead.
     pub fn crash(&self) {
         self.restart(|| false, Contents::after_crash);
@@ -198,8 +203,9 @@ impl Disk for MemDisk {
     }
 
     fn space(&self) -> Result<Space, DiskError> {
+        let inodes = self.0.names.lock().inodes();
         let room = self.0.room.lock();
-        Ok(Space { free: room.capacity.saturating_sub(room.used), total: room.capacity })
+        Ok(Space { free: room.capacity.saturating_sub(room.used), total: room.capacity, inodes })
     }
 
     fn lock(&self, dir: &Path) -> Result<DirLock, DiskError> {

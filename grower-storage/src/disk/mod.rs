@@ -166,11 +166,22 @@ pub struct DirEntry {
     pub is_dir: bool,
 }
 
-/// How much room a volume has, in bytes.
+/// How much room a volume has: bytes, and inodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Still free for this process.
     pub free: u64,
     /// The size of the volume.
+    pub total: u64,
+    /// Files and directories that can still be made; none if the file system has no limit of its own.
+    pub inodes: Option<Inodes>,
+}
+
+/// How many files and directories a volume can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inodes {
+    /// That can still be made by this process.
+    pub free: u64,
+    /// All, those in use included.
     pub total: u64,
 }

@@ -349,6 +349,22 @@ fn a_refused_batch_lets_those_behind_it_pass_under_the_same_producer_id() {
 }
 
 #[test]
+fn what_times_out_behind_a_refused_batch_says_why_that_was_refused() {
+    let mut world = with_in_flight(2);
+    for code in [ErrorCode::DiskFull, ErrorCode::OutOfOrderSequence] {
+        world.apply(Event::Refuse(code));
+        world.apply(Event::Answer(0));
+    }
+    world.apply(Event::TimeOut);
+    let mut context = Context::from_waker(Waker::noop());
+    let verdicts = world.sent.drain(..).skip(1).map(|(_, delivery)| pin!(delivery).poll(&mut context));
+    for verdict in verdicts {
+        let Poll::Ready(Err(ProduceError::TimedOut { last: Some(last), .. })) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(last.code(), Some(ErrorCode::DiskFull));
+    }
+}
+
+#[test]
 fn a_batch_in_doubt_that_is_given_up_costs_the_producer_id() {
     let mut world = with_in_flight(1);
     world.apply(Event::Cut(0));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::contents::Contents;
-use crate::disk::DirEntry;
+use crate::disk::{DirEntry, Inodes};
 
 /// What a directory is called inside: it keeps it when it is renamed.
 type DirId = u64;
@@ -41,6 +41,8 @@ pub(super) struct Names {
     /// Changes that `durable` does not have yet, oldest first.
     pending: Vec<Change>,
     dirs_made: u64,
+    /// How many names there may be; none for no limit.
+    inodes_max: Option<u64>,
 }
 
 /// One step from a table of names to the next.
@@ -74,8 +76,24 @@ impl Names {
         if self.seen.contains_key(&name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
+        self.check_inode()?;
         self.change(None, Some((name, Node::File(contents))), None);
         Ok(())
+    }
+
+    pub(super) fn set_inodes(&mut self, most: u64) {
+        self.inodes_max = Some(most);
+    }
+
+    pub(super) fn inodes(&self) -> Option<Inodes> {
+        self.inodes_max.map(|total| Inodes { free: total.saturating_sub(self.seen.len() as u64), total })
+    }
+
+    fn check_inode(&self) -> io::Result<()> {
+        match self.inodes() {
+            Some(Inodes { free: 0, .. }) => Err(ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn file(&self, path: &Path) -> io::Result<Arc<Mutex<Contents>>> {
@@ -105,7 +123,10 @@ impl Names {
             dir = match self.seen.get(&name) {
                 Some(Node::Dir(id)) => *id,
                 Some(Node::File(_)) => return Err(ErrorKind::NotADirectory.into()),
-                None => self.make_dir(name.clone()),
+                None => {
+                    self.check_inode()?;
+                    self.make_dir(name.clone())
+                }
             };
             self.settle(BTreeSet::from([name]), |_| false);
         }
