@@ -135,6 +135,10 @@ impl Disk for WatchedDisk {
     fn lock(&self, dir: &Path) -> Result<DirLock, DiskError> {
         self.disk.lock(dir)
     }
+
+    fn lock_shared(&self, dir: &Path) -> Result<DirLock, DiskError> {
+        self.disk.lock_shared(dir)
+    }
 }
 
 impl DiskFile for WatchedFile {

@@ -46,6 +46,7 @@ const PROMISES: &[(&str, Promise)] = &[
     ("parallel", writers_at_different_positions_do_not_disturb_each_other),
     ("space", there_is_never_more_free_than_the_volume_holds),
     ("lock", a_lock_is_exclusive_until_it_is_dropped),
+    ("lock shared", readers_share_a_lock_and_keep_others_out),
 ];
 
 fn create_makes_an_empty_file_and_never_takes_an_old_one(at: &Place) {
@@ -253,6 +254,20 @@ fn a_lock_is_exclusive_until_it_is_dropped(at: &Place) {
     drop(held);
     let _again = at.disk.lock(&at.path("a")).unwrap();
     fails("lock no directory", ErrorKind::NotFound, at.disk.lock(&at.path("none")));
+}
+
+fn readers_share_a_lock_and_keep_others_out(at: &Place) {
+    at.dir("a");
+    drop(at.disk.lock(&at.path("a")).unwrap());
+    let first = at.disk.lock_shared(&at.path("a")).unwrap();
+    let second = at.disk.lock_shared(&at.path("a")).unwrap();
+    drop(first);
+    fails("lock what is read", ErrorKind::WouldBlock, at.disk.lock(&at.path("a")));
+    drop(second);
+    let alone = at.disk.lock(&at.path("a")).unwrap();
+    fails("read what is locked", ErrorKind::WouldBlock, at.disk.lock_shared(&at.path("a")));
+    drop(alone);
+    fails("read no directory", ErrorKind::NotFound, at.disk.lock_shared(&at.path("none")));
 }
 
 /// The directory that one promise has for itself.

@@ -78,6 +78,12 @@ impl DiskError {
         matches!(self.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
     }
 
+    /// Whether this process may not write here: a read-only file system, or somebody else's files.
+    pub fn forbids_writing(&self) -> bool {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(self.kind(), PermissionDenied | ReadOnlyFilesystem)
+    }
+
     /// Whether the directory that a disk was locked on is no longer at its path: moved away, or replaced by another.
     pub fn is_directory_moved(&self) -> bool {
         self.source.get_ref().is_some_and(|source| source.is::<DirectoryMoved>())

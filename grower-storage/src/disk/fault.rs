@@ -74,7 +74,7 @@ impl<D: Disk> Disk for FaultDisk<D> {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.faults.admit(Call::Rename, "rename", from)?;
+        self.faults.admit_both(Call::Rename, "rename", &[from, to])?;
         self.inner.rename(from, to)
     }
 
@@ -87,7 +87,7 @@ impl<D: Disk> Disk for FaultDisk<D> {
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.faults.admit(Call::Link, "link", from)?;
+        self.faults.admit_both(Call::Link, "link", &[from, to])?;
         self.inner.link(from, to)
     }
 
@@ -125,6 +125,11 @@ impl<D: Disk> Disk for FaultDisk<D> {
         self.faults.admit(Call::Lock, "lock", dir)?;
         self.inner.lock(dir)
     }
+
+    fn lock_shared(&self, dir: &Path) -> Result<DirLock, DiskError> {
+        self.faults.admit(Call::LockShared, "lock", dir)?;
+        self.inner.lock_shared(dir)
+    }
 }
 
 /// A file whose calls fail on demand.
@@ -141,7 +146,7 @@ impl FaultFile {
 
 impl DiskFile for FaultFile {
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError> {
-        let Err(struck) = self.faults.admit_write(Call::Write) else {
+        let Err(struck) = self.faults.admit_write(Call::Write, &[self.inner.path()]) else {
             return self.inner.write_all_at(bytes, position);
         };
         let written = bytes.get(..struck.written).unwrap_or(bytes);

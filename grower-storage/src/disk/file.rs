@@ -210,15 +210,30 @@ impl Disk for FileDisk {
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = self.opening(|| options.open(&path));
         let file = file.map_err(DiskError::at("lock", &path))?;
-        let locked = file.try_lock().map_err(|refused| match refused {
-            TryLockError::WouldBlock => lock_is_held(),
-            TryLockError::Error(error) => error,
-        });
-        locked.map_err(DiskError::at("lock", &path))?;
+        file.try_lock().map_err(refused).map_err(DiskError::at("lock", &path))?;
         if dir == self.root {
             *self.locked.lock() = Some(LockedRoot::of(dir).map_err(DiskError::at("open directory", dir))?);
         }
         Ok(DirLock::new(Locked(file)))
+    }
+
+    fn lock_shared(&self, dir: &Path) -> Result<DirLock, DiskError> {
+        let path = dir.join("LOCK");
+        match self.opening(|| File::open(&path)) {
+            Ok(file) => {
+                file.try_lock_shared().map_err(refused).map_err(DiskError::at("lock", &path))?;
+                Ok(DirLock::new(Locked(file)))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && dir.is_dir() => Ok(DirLock::new(())),
+            Err(error) => Err(DiskError::at("lock", &path)(error)),
+        }
+    }
+}
+
+fn refused(refused: TryLockError) -> io::Error {
+    match refused {
+        TryLockError::WouldBlock => lock_is_held(),
+        TryLockError::Error(error) => error,
     }
 }
 

@@ -46,7 +46,7 @@ pub struct MemDisk(Arc<Shared>);
 struct Shared {
     names: Mutex<Names>,
     room: Arc<Mutex<Room>>,
-    locks: Mutex<BTreeMap<u64, Weak<()>>>,
+    locks: Mutex<BTreeMap<u64, Weak<Hold>>>,
     /// A handle is alive while this is what it was when the file was opened.
     crashes: AtomicU64,
     next_sync_fails: AtomicBool,
@@ -64,6 +64,13 @@ impl Default for Shared {
             open_files: OpenFiles::new(OPEN_MAX),
         }
     }
+}
+
+/// How a directory is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Alone,
+    Shared,
 }
 
 /// So that many segments in a test are not all open.
@@ -127,6 +134,18 @@ impl MemDisk {
     /// The absolute path of each file, sorted.
     pub fn files(&self) -> Vec<PathBuf> {
         self.0.names.lock().files()
+    }
+
+    fn hold(&self, dir: &Path, hold: Hold) -> Result<DirLock, DiskError> {
+        let id = self.0.names.lock().dir(dir).map_err(DiskError::at("lock", dir))?;
+        let mut locks = self.0.locks.lock();
+        let token = match locks.get(&id).and_then(Weak::upgrade) {
+            Some(held) if (*held, hold) == (Hold::Shared, Hold::Shared) => held,
+            Some(_) => return Err(DiskError::at("lock", dir)(lock_is_held())),
+            None => Arc::new(hold),
+        };
+        locks.insert(id, Arc::downgrade(&token));
+        Ok(DirLock::new(token))
     }
 
     fn contents(&self, durable: Vec<u8>) -> Contents {
@@ -209,14 +228,11 @@ impl Disk for MemDisk {
     }
 
     fn lock(&self, dir: &Path) -> Result<DirLock, DiskError> {
-        let id = self.0.names.lock().dir(dir).map_err(DiskError::at("lock", dir))?;
-        let mut locks = self.0.locks.lock();
-        if locks.get(&id).is_some_and(|held| held.strong_count() > 0) {
-            return Err(DiskError::at("lock", dir)(lock_is_held()));
-        }
-        let token = Arc::new(());
-        locks.insert(id, Arc::downgrade(&token));
-        Ok(DirLock::new(token))
+        self.hold(dir, Hold::Alone)
+    }
+
+    fn lock_shared(&self, dir: &Path) -> Result<DirLock, DiskError> {
+        self.hold(dir, Hold::Shared)
     }
 }
 

@@ -91,6 +91,10 @@ pub trait Disk: Send + Sync {
     /// Takes a directory for this process alone until the lock is dropped. It never waits: where somebody else
     /// holds it, that is an error (`WouldBlock`). A crash releases it. The real disk leaves a file `LOCK` behind.
     fn lock(&self, dir: &Path) -> Result<DirLock, DiskError>;
+
+    /// Takes a directory together with others who only read it, and keeps out who wants it alone. It writes nothing, so it
+    /// works on a read-only mount. On a real disk a directory without a file `LOCK`, such as a copy, stays without a lock.
+    fn lock_shared(&self, dir: &Path) -> Result<DirLock, DiskError>;
 }
 
 /// One open file. Positions are bytes from its start.

@@ -25,6 +25,8 @@ pub enum Call {
     Stat,
     /// Locking a directory.
     Lock,
+    /// Locking a directory together with others.
+    LockShared,
     /// Writing to a file.
     Write,
     /// Cutting or extending a file.
@@ -125,9 +127,12 @@ struct Plan {
     hooks: Vec<(Call, u64, Hook)>,
     mutations: u64,
     power_lasts: Option<u64>,
+    rule: Option<Arc<Rule>>,
 }
 
 type Hook = Box<dyn FnOnce() + Send>;
+/// Says how a call fails that concerns these paths: two for a link or a rename, from where and to where.
+type Rule = dyn Fn(Call, &[&Path]) -> Option<Errno> + Send + Sync;
 
 impl Faults {
     /// Lets a call fail that was not made yet.
@@ -141,6 +146,12 @@ impl Faults {
     /// where an injected fault would only report an error.
     pub fn before(&self, call: Call, nth: u64, hook: impl FnOnce() + Send + 'static) {
         self.0.lock().hooks.push((call, nth, Box::new(hook)));
+    }
+
+    /// Asks `rule` before each call that concerns these paths whether it fails, and how: a part of the disk may be
+    /// read-only, another volume, or hang for as long as `rule` does not return.
+    pub fn rule(&self, rule: impl Fn(Call, &[&Path]) -> Option<Errno> + Send + Sync + 'static) {
+        self.0.lock().rule = Some(Arc::new(rule));
     }
 
     /// Lets the power last for `mutations` calls that change the disk, counted from the start: the next one fails,
@@ -166,18 +177,27 @@ impl Faults {
 
     /// Counts a call and says whether it fails.
     pub(super) fn admit(&self, call: Call, operation: &'static str, path: &Path) -> Result<(), DiskError> {
-        self.admit_write(call).map_err(|struck| match call {
-            Call::Sync | Call::SyncDir => DiskError::of_sync(operation, path)(struck.error),
-            _ => DiskError::at(operation, path)(struck.error),
+        self.admit_both(call, operation, &[path])
+    }
+
+    /// The same for a call with two paths, the first of which an error names.
+    pub(super) fn admit_both(&self, call: Call, operation: &'static str, paths: &[&Path]) -> Result<(), DiskError> {
+        self.admit_write(call, paths).map_err(|struck| {
+            let path = paths.first().copied().unwrap_or(Path::new("."));
+            match call {
+                Call::Sync | Call::SyncDir => DiskError::of_sync(operation, path)(struck.error),
+                _ => DiskError::at(operation, path)(struck.error),
+            }
         })
     }
 
     /// The same for a call that can be done in part.
-    pub(super) fn admit_write(&self, call: Call) -> Result<(), Struck> {
-        let (verdict, hooks) = self.0.lock().count(call);
+    pub(super) fn admit_write(&self, call: Call, paths: &[&Path]) -> Result<(), Struck> {
+        let (verdict, hooks, rule) = self.0.lock().count(call);
         // Outside of the lock: a hook may look at the plan.
         hooks.into_iter().for_each(|hook| hook());
-        verdict
+        let broken = rule.and_then(|rule| rule(call, paths));
+        verdict.and(broken.map_or(Ok(()), |error| Err(Struck { error: error.into(), written: 0 })))
     }
 }
 
@@ -188,14 +208,14 @@ pub(super) struct Struck {
 }
 
 impl Plan {
-    fn count(&mut self, call: Call) -> (Result<(), Struck>, Vec<Hook>) {
+    fn count(&mut self, call: Call) -> (Result<(), Struck>, Vec<Hook>, Option<Arc<Rule>>) {
         let counter = self.calls.entry(call).or_default();
         let number = *counter;
         *counter += 1;
         self.mutations += u64::from(Call::MUTATIONS.contains(&call));
         let hooks = self.hooks.extract_if(.., |(kind, nth, _)| (*kind, *nth) == (call, number));
         let hooks = hooks.map(|(_, _, hook)| hook).collect();
-        (self.judge(call, number), hooks)
+        (self.judge(call, number), hooks, self.rule.clone())
     }
 
     fn judge(&self, call: Call, number: u64) -> Result<(), Struck> {
