@@ -3,6 +3,10 @@
 //! No client may have a broker write just anywhere, so where is said in two parts: the directory by whoever runs the
 //! broker, and changed only by a restart; the path below it by whoever asks.
 
+mod run;
+
+pub(crate) use run::BackupRun;
+
 use crate::background;
 use crate::backup::{self, BackedUp, BackupError};
 use crate::health::Health;
@@ -14,6 +18,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use tokio_util::sync::CancellationToken;
 
 /// When a backup began that was never made, as metrics say it.
@@ -21,6 +26,9 @@ const NEVER: Timestamp = Timestamp::from_millis(0);
 
 /// The thread that looks for earlier ones.
 pub(crate) const SCAN: &str = "grower-backups";
+
+/// How many threads of backups that were given up may still wait for their file systems.
+const UNANSWERED_MAX: usize = 4;
 
 /// What is being made, or was made last.
 pub(crate) struct Backups {
@@ -30,6 +38,8 @@ pub(crate) struct Backups {
     /// The broker's own, where that is no real one.
     disk: Option<Arc<dyn Disk>>,
     latest: Mutex<Latest>,
+    /// One more for each thread that works where a backup goes.
+    threads: Arc<()>,
     /// When the newest one began that was made, by this process or an earlier one. None: not known yet.
     newest: Mutex<Option<Timestamp>>,
 }
@@ -38,11 +48,13 @@ pub(crate) struct Backups {
 struct Latest {
     description: Option<BackupDescription>,
     cancelled: bool,
+    told_to_stop: CancellationToken,
 }
 
 impl Backups {
     pub(crate) fn new(data_dir: PathBuf, root: Option<PathBuf>, disk: Option<Arc<dyn Disk>>) -> Self {
-        Self { data_dir, root, disk, latest: Mutex::default(), newest: Mutex::default() }
+        let (latest, newest) = (Mutex::default(), Mutex::default());
+        Self { data_dir, root, disk, latest, threads: Arc::default(), newest }
     }
 
     /// Finds out, beside everything else, when the newest began that is there already.
@@ -72,8 +84,13 @@ impl Backups {
         *self.newest.lock()
     }
 
-    /// Begins one, unless another is being made. Where it is to be made.
-    pub(crate) fn begin(&self, dir: &str, now: Timestamp) -> Result<(PathBuf, BackupDescription), Failure> {
+    /// Begins one below the root, unless another is being made. It also ends when `stop` is cancelled.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        dir: &str,
+        now: Timestamp,
+        stop: &CancellationToken,
+    ) -> Result<(Arc<BackupRun>, BackupDescription), Failure> {
         let path = place(self.root.as_deref(), dir)?;
         let mut latest = self.latest.lock();
         let number = match &latest.description {
@@ -83,21 +100,29 @@ impl Backups {
             }
             earlier => earlier.as_ref().map_or(1, |earlier| earlier.number + 1),
         };
-        let (dir, state) = (dir.to_owned(), BackupState::Running);
-        let description = BackupDescription { number, dir, began: now, read_bytes: 0, state };
-        *latest = Latest { description: Some(description.clone()), cancelled: false };
-        Ok((path, description))
+        if UNANSWERED_MAX < Arc::strong_count(&self.threads) {
+            let why =
+                "the file system of earlier backups does not answer, and they still wait for it: see to that first";
+            return Err(Failure::new(ErrorCode::BackupFailed, why));
+        }
+        let told_to_stop = stop.child_token();
+        let description =
+            BackupDescription { number, dir: dir.to_owned(), began: now, read_bytes: 0, state: BackupState::Running };
+        let described = Some(description.clone());
+        *latest = Latest { description: described, cancelled: false, told_to_stop: told_to_stop.clone() };
+        let run = BackupRun { backups: self.clone(), dir: path, number, told_to_stop, steps: AtomicU64::new(0) };
+        Ok((Arc::new(run), description))
     }
 
-    /// Notes how far it is. False if somebody cancelled it.
-    pub(crate) fn goes_on(&self, read_bytes: u64) -> bool {
+    /// Notes how far a backup is, unless it was given up.
+    fn note(&self, number: u64, read_bytes: u64) {
         let mut latest = self.latest.lock();
-        latest.description.iter_mut().for_each(|running| running.read_bytes = read_bytes);
-        !latest.cancelled
+        let running = latest.description.iter_mut().find(|latest| latest.number == number);
+        running.into_iter().for_each(|running| running.read_bytes = read_bytes);
     }
 
     /// Notes what became of it.
-    pub(crate) fn end(&self, made: Result<BackedUp, BackupError>) {
+    fn end(&self, made: Result<BackedUp, BackupError>) {
         let mut latest = self.latest.lock();
         let cancelled = latest.cancelled;
         let Some(description) = &mut latest.description else { return };
@@ -119,14 +144,16 @@ impl Backups {
     }
 
     pub(crate) fn cancel(&self) {
-        self.latest.lock().cancelled = true;
+        let mut latest = self.latest.lock();
+        latest.cancelled = true;
+        latest.told_to_stop.cancel();
     }
 
     pub(crate) fn describe(&self) -> Option<BackupDescription> {
         self.latest.lock().description.clone()
     }
 
-    /// A disk for one backup: after a failed sync it would take nothing more, and that is not to end the broker.
+    /// A disk for files below `dir`, for one backup: after a failed sync it would take nothing more, and that is not to end the broker.
     pub(crate) fn disk(&self, dir: &Path) -> Arc<dyn Disk> {
         self.disk.clone().unwrap_or_else(|| Arc::new(FileDisk::new(dir)))
     }
@@ -164,19 +191,23 @@ fn place(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
 mod tests {
     use super::*;
 
-    fn backups() -> Backups {
-        Backups::new("/data".into(), Some("/backups".into()), None)
+    pub(super) fn backups() -> Arc<Backups> {
+        below(Some("/backups"))
     }
 
-    fn begin(backups: &Backups, dir: &str) -> Result<PathBuf, String> {
-        let begun = backups.begin(dir, Timestamp::from_millis(0));
-        begun.map(|(path, _)| path).map_err(|failure| failure.to_string())
+    fn below(root: Option<&str>) -> Arc<Backups> {
+        Arc::new(Backups::new("/data".into(), root.map(Into::into), None))
+    }
+
+    pub(super) fn begin(backups: &Arc<Backups>, dir: &str) -> Result<Arc<BackupRun>, String> {
+        let begun = backups.begin(dir, Timestamp::from_millis(0), &CancellationToken::new());
+        begun.map(|(run, _)| run).map_err(|failure| failure.to_string())
     }
 
     #[test]
     fn nothing_is_written_where_the_settings_do_not_say_so() {
-        insta::assert_snapshot!(begin(&Backups::new("/data".into(), None, None), "nightly").unwrap_err(), @"this broker makes no backups while it runs, for backup.dir is not set: name the directory that they may go below in the broker's config file (section backup, key dir) or as GROWER__BACKUP__DIR, and restart it");
-        insta::assert_snapshot!(begin(&backups(), "../etc").unwrap_err(), @r#""../etc" is no place for backups: name a directory below the broker's backup.dir (/backups) by a path such as nightly, neither absolute nor with `..`, and not one of the backups"#);
+        insta::assert_snapshot!(begin(&below(None), "nightly").map(drop).unwrap_err(), @"this broker makes no backups while it runs, for backup.dir is not set: name the directory that they may go below in the broker's config file (section backup, key dir) or as GROWER__BACKUP__DIR, and restart it");
+        insta::assert_snapshot!(begin(&backups(), "../etc").map(drop).unwrap_err(), @r#""../etc" is no place for backups: name a directory below the broker's backup.dir (/backups) by a path such as nightly, neither absolute nor with `..`, and not one of the backups"#);
         let refused = [
             "",
             ".",
@@ -195,7 +226,7 @@ mod tests {
             assert!(begin(&backups(), dir).is_err(), "{dir}");
         }
         for dir in ["nightly", "a/b", "a/b/", "..a", "backup-", "backups"] {
-            assert!(begin(&backups(), dir).unwrap().starts_with("/backups/"), "{dir}");
+            assert!(begin(&backups(), dir).unwrap().dir().starts_with("/backups/"), "{dir}");
         }
     }
 
@@ -203,27 +234,29 @@ mod tests {
     fn there_is_one_at_a_time_and_the_next_has_the_next_number() {
         let backups = backups();
         assert_eq!(backups.describe(), None);
-        begin(&backups, "a").unwrap();
-        insta::assert_snapshot!(begin(&backups, "b").unwrap_err(), @r#"a backup in "a" is being made: wait for it, or cancel it"#);
-        assert!(backups.goes_on(7));
+        let first = begin(&backups, "a").unwrap();
+        insta::assert_snapshot!(begin(&backups, "b").map(drop).unwrap_err(), @r#"a backup in "a" is being made: wait for it, or cancel it"#);
+        assert!(first.goes_on(7));
         backups.cancel();
-        assert!(!backups.goes_on(8));
-        backups.end(Err(BackupError::Stopped));
+        assert!(!first.goes_on(8));
+        first.end(Err(BackupError::Stopped));
         let described = backups.describe().unwrap();
         assert_eq!((described.number, described.read_bytes), (1, 8));
         insta::assert_snapshot!(format!("{:?}", described.state), @r#"Failed(Failure { code: BackupFailed, detail: "the backup was cancelled" })"#);
-        begin(&backups, "b").unwrap();
-        assert!(backups.goes_on(0), "an earlier cancel has nothing to do with it");
-        assert_eq!(backups.describe().unwrap().number, 2);
+        let second = begin(&backups, "b").unwrap();
+        assert!(second.goes_on(0), "an earlier cancel has nothing to do with it");
+        assert!(!first.goes_on(9), "the first stays cancelled");
+        let described = backups.describe().unwrap();
+        assert_eq!((described.number, described.read_bytes), (2, 0));
     }
 
     #[test]
     fn after_a_clock_that_ran_ahead_the_newest_is_the_one_that_was_made_last() {
         let backups = backups();
         for began in [9_000, 2_000].map(Timestamp::from_millis) {
-            backups.begin("nightly", began).unwrap();
+            let (run, _) = backups.begin("nightly", began, &CancellationToken::new()).unwrap();
             let path = PathBuf::from("/backups/nightly/backup-000001");
-            backups.end(Ok(BackedUp { path, files: 1, bytes: 1, new_bytes: 1, copied_bytes: 1 }));
+            run.end(Ok(BackedUp { path, files: 1, bytes: 1, new_bytes: 1, copied_bytes: 1 }));
             assert_eq!(backups.newest(), Some(began));
         }
     }

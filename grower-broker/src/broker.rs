@@ -79,6 +79,18 @@ pub enum StartError {
         /// As the system says.
         source: DiskError,
     },
+    /// The data directory lies on a read-only mount.
+    #[error(
+        "{dir} is on a read-only file system, and a broker writes as soon as it starts: to read it, make a backup with \
+         `grower-cli backup BACKUPS --data-dir {dir}`, restore that elsewhere with `grower-cli restore`, and start there ({source})",
+        dir = dir.display()
+    )]
+    ReadOnly {
+        /// The data directory.
+        dir: std::path::PathBuf,
+        /// As the system says.
+        source: DiskError,
+    },
     /// The data directory cannot be read or written.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -360,6 +372,7 @@ fn random_uuid() -> Uuid {
 fn lock(disk: &dyn Disk, config: &BrokerConfig) -> Result<DirLock, StartError> {
     disk.create_dir_all(&config.data_dir)?;
     disk.lock(&config.data_dir).map_err(|source| match source.kind() {
+        std::io::ErrorKind::ReadOnlyFilesystem => StartError::ReadOnly { dir: config.data_dir.clone(), source },
         std::io::ErrorKind::WouldBlock => StartError::Locked { dir: config.data_dir.display().to_string(), source },
         _ => source.into(),
     })

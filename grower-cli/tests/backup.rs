@@ -6,6 +6,8 @@ use kit::{Served, feed, json, text};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 fn cli(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_grower-cli")).args(arguments).output().unwrap()
@@ -153,4 +155,27 @@ fn a_running_broker_writes_nowhere_but_below_the_directory_that_it_was_given() {
     fs::rename(broker.path("backups-link"), broker.path("backups/in-data")).unwrap();
     let refused = broker.fails("backup in-data/x", b"");
     assert!(refused.contains("a place of its own"), "{refused}");
+}
+
+#[test]
+fn a_backup_whose_place_does_not_answer_is_cancelled_by_another_command() {
+    let (broker, faults) = Served::with_faults();
+    assert!(broker.fails("backup cancel", b"").contains("no backup"));
+    let (asked, is_asked) = mpsc::channel();
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    faults.rule(move |_, paths| {
+        if paths.iter().any(|path| path.starts_with("/backups")) {
+            let _ = asked.send(());
+            let _ = held.lock().unwrap().recv(); // Fails as soon as the test is over.
+        }
+        None
+    });
+    let backup = broker.cli("backup nightly").spawn().unwrap();
+    is_asked.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(text(&broker.ok("backup cancel", b"")).contains("does not answer"));
+    let ended = backup.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(text(&ended.stderr).contains("does not answer"), "{}", text(&ended.stderr));
+    drop(hold);
 }

@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 
 /// Every command, as it is typed.
-const COMMANDS: [&str; 40] = [
+const COMMANDS: [&str; 41] = [
     "",
     "demo",
     "topic",
@@ -33,6 +33,7 @@ const COMMANDS: [&str; 40] = [
     "log verify",
     "log repair",
     "backup",
+    "backup cancel",
     "backup list",
     "backup verify",
     "restore",

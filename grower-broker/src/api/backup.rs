@@ -2,28 +2,28 @@
 
 use super::Api;
 use crate::background;
-use crate::backup::{BackedUp, BackupError, Running};
+use crate::backup::{BackedUp, BackupError, HeldBroker, Running, UnfinishedBackup, clear_aside};
+use crate::backups::BackupRun;
 use futures_util::FutureExt;
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_storage::log::ChangeError;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::path::Path;
 use std::sync::Arc;
 
 impl Api {
     pub(super) fn begin_backup(self: &Arc<Self>, dir: &str, full: bool) -> Result<Response, Failure> {
-        let (path, description) = self.backups.begin(dir, self.clock.wall())?;
+        let (run, description) = self.backups.begin(dir, self.clock.wall(), &self.stop)?;
         let api = self.clone();
         self.tasks.spawn("a backup", async move {
-            let made = {
-                let api = api.clone();
-                AssertUnwindSafe(background::blocking(move || api.make_backup(&path, full))).catch_unwind().await
-            };
-            let broken = |why: String| Err(BackupError::Partition(Failure::new(ErrorCode::Internal, why)));
+            let made = AssertUnwindSafe(api.make_backup(&run, full)).catch_unwind().await;
+            if let Ok(Err(BackupError::Log(ChangeError::Failed(error)))) = &made {
+                api.health.fail(error.to_string());
+            }
             match made {
-                Ok(made) => api.backups.end(made.unwrap_or_else(|error| broken(error.to_string()))),
+                Ok(made) => run.end(made),
                 Err(panic) => {
-                    api.backups.end(broken("a panic ended it".to_owned())); // Or it would keep all later ones waiting.
+                    // Or it would keep all later ones waiting.
+                    run.end(Err(Failure::new(ErrorCode::Internal, "a panic ended it").into()));
                     resume_unwind(panic);
                 }
             }
@@ -31,20 +31,39 @@ impl Api {
         Ok(Response::DescribeBackup(Some(description)))
     }
 
-    fn make_backup(&self, dir: &Path, full: bool) -> Result<BackedUp, BackupError> {
-        let disk = self.backups.disk(dir);
+    /// Only what holds files has to do with this broker, and it touches nothing but the data directory.
+    async fn make_backup(self: &Arc<Self>, run: &Arc<BackupRun>, full: bool) -> Result<BackedUp, BackupError> {
+        let (data_dir, target) = (self.backups.data_dir.clone(), self.backups.disk(run.dir()));
+        let begin = move |run: &BackupRun| UnfinishedBackup::begin(&target, &data_dir, run.dir(), full);
+        let backup = run.apart(&self.health, begin).await?;
+        let (api, holder) = (self.clone(), run.clone());
+        let held = background::blocking(move || api.hold_files(&holder)).await;
+        let held = held.unwrap_or_else(|error| Err(Failure::new(ErrorCode::Internal, error).into()));
+        // Without files too: what was begun is removed there.
+        let finish = move |run: &BackupRun| held?.finish(backup, &mut |bytes| run.goes_on(bytes));
+        let made = run.apart(&self.health, finish).await;
+        if matches!(made, Err(BackupError::Unanswered { .. })) {
+            self.let_files_go().await;
+        }
+        made
+    }
+
+    fn hold_files(&self, run: &BackupRun) -> Result<HeldBroker, BackupError> {
         let running = Running {
             data_dir: &self.backups.data_dir,
             topics: &self.topics,
             flushers: &self.flushers,
             clock: &self.clock,
-            disk: &*disk,
+            disk: self.backups.disk(&self.backups.data_dir),
         };
-        let mut go_on = |bytes| self.backups.goes_on(bytes) && !self.stop.is_cancelled();
-        running.backup(dir, full, &mut go_on).inspect_err(|error| {
-            if let BackupError::Log(ChangeError::Failed(error)) = error {
-                self.health.fail(error.to_string());
-            }
-        })
+        running.hold(&mut |bytes| run.goes_on(bytes))
+    }
+
+    /// A backup that was given up must not keep the room of files that are deleted.
+    async fn let_files_go(&self) {
+        let (disk, data_dir) = (self.backups.disk(&self.backups.data_dir), self.backups.data_dir.clone());
+        if let Ok(Err(error)) = background::blocking(move || clear_aside(&*disk, &data_dir)).await {
+            tracing::warn!(%error, "the next backup, or the next start, removes what this one left");
+        }
     }
 }

@@ -4,7 +4,9 @@
 //! without the others, with a manifest of sizes and checksums; it shares with the one before, and where they lie on one
 //! volume with the data directory itself, whatever has not changed. Any of them may be removed, at any time.
 //!
-//! Of a stopped data directory it is made by whoever has it, of a running broker by the broker itself.
+//! Of a stopped data directory it is made by whoever has it, of a running broker by the broker itself. First all files are
+//! held, quickly, within the data directory (`cut`). Then, with nobody waiting, they are taken into the backup
+//! (`unfinished`), which may lie on a slow file system, or on one that does not answer.
 //!
 //! A backup is made under a name that ends in `.unfinished`, synced, and renamed: what a crash leaves is recognised by its
 //! name, ignored by all, and removed by the next backup.
@@ -16,6 +18,7 @@ mod restore;
 mod running;
 mod series;
 mod stopped;
+mod unfinished;
 
 pub use check::Checked;
 pub(crate) use check::check;
@@ -23,10 +26,11 @@ pub(crate) use cut::clear_aside;
 pub use manifest::{FileSum, Manifest, ManifestError};
 pub use restore::{RestoreError, Restored};
 pub(crate) use restore::{is_cut_short, restore};
-pub(crate) use running::Running;
+pub(crate) use running::{HeldBroker, Running};
 pub use series::Listed;
 pub(crate) use series::{is_backup, is_entry, list, newest_below};
 pub(crate) use stopped::backup;
+pub(crate) use unfinished::UnfinishedBackup;
 
 use crate::metadata::IdentityError;
 use grower_protocol::message::Failure;
@@ -82,6 +86,18 @@ pub enum BackupError {
     /// The caller said so.
     #[error("the backup was told to stop; the next one begins anew")]
     Stopped,
+    /// It was told to stop, and the step that it was at did not come back.
+    #[error(
+        "the file system of {dir} does not answer; what was begun there is removed by the next backup",
+        dir = dir.display()
+    )]
+    Unanswered {
+        /// The directory of the backups.
+        dir: PathBuf,
+    },
+    /// The system gives no thread.
+    #[error("cannot start a thread for the backup: {0}")]
+    Thread(std::io::Error),
     /// A log cannot be sealed.
     #[error(transparent)]
     Log(#[from] ChangeError),

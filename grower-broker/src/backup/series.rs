@@ -7,6 +7,7 @@ use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{DirEntry, DirLock, Disk, DiskError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const PREFIX: &str = "backup-";
 const UNFINISHED: &str = ".unfinished";
@@ -106,15 +107,15 @@ fn read(disk: &dyn Disk, backup: &Path) -> Result<Result<Manifest, ManifestError
 }
 
 /// A directory of backups while one is added to it.
-pub(super) struct Series<'a> {
-    pub(super) disk: &'a dyn Disk,
+pub(super) struct Series {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     number: u32,
     published: bool,
     _lock: DirLock,
 }
 
-impl Drop for Series<'_> {
+impl Drop for Series {
     /// A backup that failed gives its room back.
     fn drop(&mut self) {
         if !self.published {
@@ -123,9 +124,9 @@ impl Drop for Series<'_> {
     }
 }
 
-impl<'a> Series<'a> {
+impl Series {
     /// Takes the directory, makes it if it is not there, and removes what backups that were cut short left.
-    pub(super) fn open(disk: &'a dyn Disk, dir: &Path) -> Result<Self, BackupError> {
+    pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, BackupError> {
         disk.create_dir_all(dir)?;
         let lock = disk.lock(dir).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock => BackupError::Busy { dir: dir.to_owned() },
@@ -141,7 +142,7 @@ impl<'a> Series<'a> {
 
     /// The latest backup that can be built on.
     pub(super) fn base(&self) -> Result<Option<(PathBuf, Manifest)>, DiskError> {
-        Ok(newest(self.disk, &self.dir, &finished(&self.disk.list(&self.dir)?), |_| true, &|| true))
+        Ok(newest(&*self.disk, &self.dir, &finished(&self.disk.list(&self.dir)?), |_| true, &|| true))
     }
 
     /// Where the next backup is made.

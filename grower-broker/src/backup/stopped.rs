@@ -1,41 +1,52 @@
 //! A backup of a data directory on which no broker runs.
 
 use super::cut::Cut;
+use super::unfinished::UnfinishedBackup;
 use super::{BackedUp, BackupError};
 use crate::logs::begun;
 use crate::metadata::{self, Identity, IdentityError};
 use grower_protocol::ids::Timestamp;
-use grower_storage::disk::{Disk, DiskError};
+use grower_storage::disk::{DirLock, Disk, DiskError};
 use grower_storage::pieces::{Piece, pieces_of_stopped};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Makes a backup of `data_dir` in the directory `dir`. Nothing in `data_dir` is changed. `go_on` is told how much was
-/// read, and ends it by answering false.
+/// Makes a backup of `data_dir` in the directory `dir`. Nothing in `data_dir` is changed, which may be read-only. `go_on` is
+/// told how much was read, and ends it by answering false.
 pub(crate) fn backup(
-    disk: &dyn Disk,
-    data_dir: &Path,
-    dir: &Path,
+    (source, data_dir): (&Arc<dyn Disk>, &Path),
+    (disk, dir): (&Arc<dyn Disk>, &Path),
     full: bool,
     now: Timestamp,
     mut go_on: impl FnMut(u64) -> bool,
 ) -> Result<BackedUp, BackupError> {
-    check_apart(data_dir, dir)?;
-    let identity = identity(disk, data_dir)?;
-    let _lock = disk.lock(data_dir).map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock => BackupError::InUse { dir: data_dir.to_owned() },
-        _ => error.into(),
-    })?;
-    let mut cut = Cut::begin(disk, dir, full)?;
-    hold_node_files(&mut cut, disk, data_dir)?;
-    let snapshot = exists(disk, &metadata::snapshot_path(data_dir))?.then(|| never_written(metadata::SNAPSHOT));
-    hold_stopped(&mut cut, disk, data_dir, metadata::DIR, snapshot)?;
-    for topic in directories(disk, &data_dir.join("topics"))? {
-        for partition in directories(disk, &data_dir.join("topics").join(&topic))? {
-            hold_stopped(&mut cut, disk, data_dir, &format!("topics/{topic}/{partition}"), None)?;
+    let identity = identity(&**source, data_dir)?;
+    let _lock = keep_brokers_out(&**source, data_dir)?;
+    let backup = UnfinishedBackup::begin(disk, data_dir, dir, full)?;
+    let mut cut = Cut::of_stopped(source.clone(), data_dir);
+    hold_node_files(&mut cut, data_dir)?;
+    let has_snapshot = exists(&**source, &metadata::snapshot_path(data_dir))?;
+    let snapshot = has_snapshot.then(|| never_written(metadata::SNAPSHOT));
+    hold_stopped(&mut cut, data_dir, metadata::DIR, snapshot)?;
+    for topic in directories(&**source, &data_dir.join("topics"))? {
+        for partition in directories(&**source, &data_dir.join("topics").join(&topic))? {
+            hold_stopped(&mut cut, data_dir, &format!("topics/{topic}/{partition}"), None)?;
         }
     }
-    cut.finish(&identity, now, &mut go_on)
+    backup.finish(cut, &identity, now, &mut go_on)
+}
+
+/// Takes the directory. Where no lock can be written, on a read-only mount, those who only read share what is there.
+fn keep_brokers_out(disk: &dyn Disk, data_dir: &Path) -> Result<DirLock, BackupError> {
+    let lock = match disk.lock(data_dir) {
+        Err(error) if error.forbids_writing() => disk.lock_shared(data_dir),
+        lock => lock,
+    };
+    lock.map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => BackupError::InUse { dir: data_dir.to_owned() },
+        _ => error.into(),
+    })
 }
 
 /// A backup within the data would contain itself, and data within backups would be taken for one.
@@ -65,27 +76,21 @@ pub(super) fn identity(disk: &dyn Disk, data_dir: &Path) -> Result<Identity, Bac
 }
 
 /// Holds a partition that nobody has open.
-pub(super) fn hold_stopped(
-    cut: &mut Cut<'_>,
-    disk: &dyn Disk,
-    data_dir: &Path,
-    dir: &str,
-    more: Option<Piece>,
-) -> Result<(), BackupError> {
+pub(super) fn hold_stopped(cut: &mut Cut, data_dir: &Path, dir: &str, more: Option<Piece>) -> Result<(), BackupError> {
     let source = data_dir.join(dir);
-    let pieces = pieces_of_stopped(disk, &source)?;
+    let pieces = pieces_of_stopped(&*cut.disk, &source)?;
     let mut pieces = pieces.ok_or(BackupError::Unfinished { dir: source })?;
     pieces.extend(more);
-    cut.prepare(dir)?;
-    Ok(cut.hold(data_dir, dir, &pieces)?)
+    cut.add_dir(dir);
+    Ok(cut.hold(dir, &pieces)?)
 }
 
 /// Holds what says whose the directory is, and which partitions have had records. That comes before all partitions, so
 /// the backup has the files of every partition that it names.
-pub(super) fn hold_node_files(cut: &mut Cut<'_>, disk: &dyn Disk, data_dir: &Path) -> Result<(), BackupError> {
-    cut.hold(data_dir, "", &[never_written(metadata::META)])?;
-    if exists(disk, &data_dir.join(begun::FILE))? {
-        cut.hold(data_dir, "", &[Piece { name: begun::FILE.to_owned(), copy: Some(u64::MAX) }])?;
+pub(super) fn hold_node_files(cut: &mut Cut, data_dir: &Path) -> Result<(), BackupError> {
+    cut.hold("", &[never_written(metadata::META)])?;
+    if exists(&*cut.disk, &data_dir.join(begun::FILE))? {
+        cut.hold("", &[Piece { name: begun::FILE.to_owned(), copy: Some(u64::MAX) }])?;
     }
     Ok(())
 }

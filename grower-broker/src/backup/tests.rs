@@ -1,3 +1,4 @@
+mod hanging;
 mod running;
 mod scan;
 
@@ -9,8 +10,9 @@ use crate::metadata::{Command, Identity, LogMetadataStore, META, MetadataStore, 
 use grower_protocol::batch::{BatchBuilder, BatchReader, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_storage::disk::{Disk, Fault, FaultDisk, MemDisk};
+use grower_storage::disk::{Call, Disk, Fault, FaultDisk, Faults, MemDisk};
 use grower_storage::log::{Log, LogOptions};
+use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,8 +88,20 @@ async fn data() -> MemDisk {
     disk
 }
 
-fn back_up(disk: &dyn Disk) -> Result<BackedUp, BackupError> {
-    backup(disk, Path::new(DATA), Path::new(BACKUPS), false, Timestamp::from_millis(5), |_| true)
+fn back_up(disk: &MemDisk) -> Result<BackedUp, BackupError> {
+    back_up_through(&shared(disk))
+}
+
+fn back_up_through(disk: &Arc<dyn Disk>) -> Result<BackedUp, BackupError> {
+    back_up_to((disk, BACKUPS), disk, |_| true)
+}
+
+fn back_up_to(
+    (disk, dir): (&Arc<dyn Disk>, &str),
+    source: &Arc<dyn Disk>,
+    go_on: impl FnMut(u64) -> bool,
+) -> Result<BackedUp, BackupError> {
+    backup((source, Path::new(DATA)), (disk, Path::new(dir)), false, Timestamp::from_millis(5), go_on)
 }
 
 fn restore_into(disk: &Arc<dyn Disk>, dir: &str) -> Result<Restored, RestoreError> {
@@ -148,8 +162,33 @@ async fn without_links_everything_is_copied() {
     let disk = data().await;
     let faulty = FaultDisk::new(disk.clone());
     faulty.faults().inject(Fault::other_volume(0).from_then_on());
-    let backed_up = back_up(&faulty).unwrap();
+    let backed_up = back_up_through(&(Arc::new(faulty) as Arc<dyn Disk>)).unwrap();
     assert_eq!(backed_up.copied_bytes, backed_up.bytes);
+    restore_into(&shared(&disk), RESTORED).unwrap();
+    assert_eq!(values(&disk, RESTORED), (0..10).collect::<Vec<_>>());
+}
+
+/// Refuses whatever changes a disk, and has a lock for those who only read.
+fn read_only(disk: &MemDisk) -> (Arc<dyn Disk>, Faults) {
+    let source = FaultDisk::new(disk.clone());
+    let faults = source.faults();
+    faults.rule(|call, _| (call == Call::Lock || Call::MUTATIONS.contains(&call)).then_some(Errno::ROFS));
+    (Arc::new(source), faults)
+}
+
+#[tokio::test]
+async fn a_read_only_directory_is_backed_up_and_nothing_is_written_to_it() {
+    let disk = data().await;
+    let (source, faults) = read_only(&disk);
+    let target = FaultDisk::new(disk.clone());
+    target.faults().inject(Fault::other_volume(0).from_then_on());
+    let target: Arc<dyn Disk> = Arc::new(target);
+    let broker = disk.lock(Path::new(DATA)).unwrap();
+    let refused = back_up_to((&target, BACKUPS), &source, |_| true);
+    assert!(matches!(refused, Err(BackupError::InUse { .. })), "a broker may have it elsewhere: {refused:?}");
+    drop(broker);
+    back_up_to((&target, BACKUPS), &source, |_| true).unwrap();
+    assert_eq!(faults.mutations(), 0);
     restore_into(&shared(&disk), RESTORED).unwrap();
     assert_eq!(values(&disk, RESTORED), (0..10).collect::<Vec<_>>());
 }
@@ -162,7 +201,7 @@ async fn a_backup_cut_short_anywhere_is_ignored_and_the_next_is_whole() {
         append(&disk, DATA, 10..12);
         let faulty = FaultDisk::new(disk.clone());
         faulty.faults().lose_power_after(power);
-        let done = back_up(&faulty).is_ok();
+        let done = back_up_through(&(Arc::new(faulty) as Arc<dyn Disk>)).is_ok();
         disk.crash_torn(power);
         let finished = check_finished(&disk);
         assert!(finished == 2 || !done && finished == 1, "{finished}");
@@ -223,9 +262,10 @@ async fn data_in_use_and_backups_within_the_data_are_refused() {
     let lock = disk.lock(Path::new(DATA)).unwrap();
     assert!(matches!(back_up(&disk), Err(BackupError::InUse { .. })));
     drop(lock);
-    let inside = backup(&disk, Path::new(DATA), Path::new("/data/backups"), false, Timestamp::default(), |_| true);
+    let same = shared(&disk);
+    let inside = back_up_to((&same, "/data/backups"), &same, |_| true);
     assert!(matches!(inside, Err(BackupError::Inside { .. })));
-    let told = backup(&disk, Path::new(DATA), Path::new(BACKUPS), false, Timestamp::default(), |_| false);
+    let told = back_up_to((&same, BACKUPS), &same, |_| false);
     assert!(matches!(told, Err(BackupError::Stopped)));
     assert_eq!(check_finished(&disk), 0);
 }

@@ -9,7 +9,7 @@ use crate::backup;
 use crate::clock::{Clock, SystemClock};
 use crate::metadata::Uuid;
 use crate::random::random_bytes;
-use grower_storage::disk::{DiskError, FileDisk};
+use grower_storage::disk::{Disk, DiskError, FileDisk};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +21,9 @@ pub fn backup(
     full: bool,
     go_on: impl FnMut(u64) -> bool,
 ) -> Result<BackedUp, BackupError> {
-    backup::backup(&FileDisk::new(dir), data_dir, dir, full, SystemClock.wall(), go_on)
+    let source: Arc<dyn Disk> = Arc::new(FileDisk::read_only(data_dir)); // It may lie on a mount that cannot be written to.
+    let disk: Arc<dyn Disk> = Arc::new(FileDisk::new(dir));
+    backup::backup((&source, data_dir), (&disk, dir), full, SystemClock.wall(), go_on)
 }
 
 /// The finished backups in a directory, oldest first.
@@ -39,7 +41,7 @@ pub fn restore(path: &Path, data_dir: &Path, progress: impl FnMut(u64)) -> Resul
     if let Some(backup) = backup_around(data_dir) {
         return Err(RestoreError::InBackup { dir: data_dir.to_owned(), backup });
     }
-    let disk: Arc<dyn grower_storage::disk::Disk> = Arc::new(FileDisk::new(data_dir));
+    let disk: Arc<dyn Disk> = Arc::new(FileDisk::new(data_dir));
     let source = FileDisk::read_only(path); // A backup may lie on a mount that cannot be written to.
     backup::restore(
         (&source, path),

@@ -15,8 +15,7 @@ pub use grower_storage::verify::{Dumped, Finding};
 use crate::logs::begun::{self, LostPartition};
 use crate::metadata;
 use grower_storage::disk::{Disk, FileDisk};
-use std::fs::{File, TryLockError};
-use std::io;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -71,10 +70,8 @@ pub fn records(batch: &Batch) -> Result<Vec<RecordView>, RecordsError> {
 /// Checks every byte of a data directory. `progress` is told from time to time how many bytes of log were checked.
 pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, VerifyError> {
     let disk = disk_of(dir);
-    let _lock = keep_brokers_out(dir)?;
-    if !dir.join("meta").exists() && !dir.join("topics").exists() {
-        return Err(VerifyError::NotADataDirectory { dir: dir.to_owned() });
-    }
+    check_is_data_directory(dir)?;
+    let _lock = disk.lock_shared(dir).map_err(|error| in_use(error, dir))?;
     let mut verified = Verified { findings: metadata::check_files(&disk, dir)?, ..Verified::default() };
     let lost = begun::lost_partitions(&disk, dir)?;
     verified.findings.extend(lost.iter().map(lost_finding));
@@ -102,20 +99,18 @@ fn disk_of(path: &Path) -> FileDisk {
     FileDisk::read_only(path)
 }
 
-/// Holds the directory's lock, if there is one: a directory that was copied may have none, and gets none from us.
-fn keep_brokers_out(dir: &Path) -> Result<Option<File>, VerifyError> {
-    let path = dir.join("LOCK");
-    let at = DiskError::at("lock", &path);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(at(error).into()),
-    };
-    // Shared: two may look at once, and a broker that wants to start is kept out by either.
-    match file.try_lock_shared() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(VerifyError::InUse { dir: dir.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(at(error).into()),
+fn check_is_data_directory(dir: &Path) -> Result<(), VerifyError> {
+    if dir.join("meta").exists() || dir.join("topics").exists() {
+        return Ok(());
+    }
+    Err(VerifyError::NotADataDirectory { dir: dir.to_owned() })
+}
+
+/// A lock that another holds is a broker's.
+fn in_use(error: DiskError, dir: &Path) -> VerifyError {
+    match error.kind() {
+        ErrorKind::WouldBlock => VerifyError::InUse { dir: dir.to_owned() },
+        _ => error.into(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 pub use grower_storage::repair::{Acceptance, AcceptedLoss, DamagedRange, RangeError};
 
-use super::{Verified, VerifyError, partitions, verify};
+use super::{Verified, VerifyError, check_is_data_directory, in_use, partitions, verify};
 use crate::logs::begun::{self, LostPartition};
 use crate::metadata::whole_file;
 use grower_protocol::ids::{Offset, TopicName};
@@ -13,7 +13,6 @@ use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
 use grower_storage::repair;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -174,14 +173,21 @@ pub struct Repair {
 impl Repair {
     /// Takes the directory, which no broker may have.
     pub fn open(dir: &Path) -> Result<Self, RepairError> {
-        if !dir.join("meta").exists() && !dir.join("topics").exists() {
-            return Err(VerifyError::NotADataDirectory { dir: dir.to_owned() }.into());
-        }
-        let disk = FileDisk::new(dir);
-        let lock = disk.lock(dir).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock => VerifyError::InUse { dir: dir.to_owned() },
-            _ => error.into(),
-        })?;
+        Self::of(dir, FileDisk::new(dir), |disk| disk.lock(dir))
+    }
+
+    /// Takes the directory to look only: it may be on a read-only mount, and every repair is refused.
+    pub fn open_to_look(dir: &Path) -> Result<Self, RepairError> {
+        Self::of(dir, FileDisk::read_only(dir), |disk| disk.lock_shared(dir))
+    }
+
+    fn of(
+        dir: &Path,
+        disk: FileDisk,
+        lock: impl Fn(&FileDisk) -> Result<DirLock, DiskError>,
+    ) -> Result<Self, RepairError> {
+        check_is_data_directory(dir)?;
+        let lock = lock(&disk).map_err(|error| in_use(error, dir))?;
         Ok(Self { disk, dir: dir.to_owned(), _lock: lock })
     }
 

@@ -59,6 +59,7 @@ impl Served {
         let faulty = Arc::new(FaultDisk::new(disk.clone()));
         let faults = faulty.faults();
         served.disk = Some((disk, faulty));
+        served.backup_dir = Some("/backups".into());
         served.restart();
         (served, faults)
     }

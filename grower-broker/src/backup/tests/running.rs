@@ -4,7 +4,6 @@ use super::*;
 use crate::backups::SCAN;
 use crate::{Broker, BrokerConfig};
 use grower_client::{BackupMade, BackupState, Client, Record as Text, TopicSpec, transport};
-use grower_storage::disk::Call;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -12,13 +11,13 @@ use std::time::Duration;
 const RECORDS: usize = 10;
 
 /// A broker in this process, and a client of it.
-struct Run {
+pub(super) struct Run {
     broker: Broker,
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl Run {
-    async fn start(disk: Arc<dyn Disk>, dir: &str) -> Self {
+    pub(super) async fn start(disk: Arc<dyn Disk>, dir: &str) -> Self {
         let config = BrokerConfig { backup_dir: Some("/b".into()), ..BrokerConfig::at(dir) };
         let broker = Broker::builder(config).disk(disk).start().await.unwrap();
         let client = Client::builder().transport(transport::in_process(broker.connector())).bootstrap(["here"]);
@@ -27,7 +26,7 @@ impl Run {
     }
 
     /// A topic of ten records in several segments, and a group that read all of them.
-    async fn with_records(disk: Arc<dyn Disk>) -> Self {
+    pub(super) async fn with_records(disk: Arc<dyn Disk>) -> Self {
         let run = Self::start(disk, DATA).await;
         let spec = TopicSpec::partitions(1).config("segment.messages", "3");
         run.client.admin().create_topic("events", spec).await.unwrap();
@@ -36,27 +35,36 @@ impl Run {
         run
     }
 
-    async fn produce(&self, values: std::ops::Range<usize>) {
+    pub(super) async fn produce(&self, values: std::ops::Range<usize>) {
         let producer = self.client.producer().build().await.unwrap();
         for value in values {
             producer.send(Text::new("events").value(value.to_string())).await.unwrap();
         }
     }
 
-    async fn back_up(&self) -> Result<BackupMade, String> {
+    pub(super) async fn back_up(&self) -> Result<BackupMade, String> {
+        self.back_up_to("nightly").await
+    }
+
+    pub(super) async fn back_up_to(&self, dir: &str) -> Result<BackupMade, String> {
+        self.client.admin().begin_backup(dir, false).await.map_err(|error| error.to_string())?;
+        self.end_of_backup().await
+    }
+
+    /// What becomes of the backup that is being made.
+    pub(super) async fn end_of_backup(&self) -> Result<BackupMade, String> {
         let admin = self.client.admin();
-        admin.begin_backup("nightly", false).await.map_err(|error| error.to_string())?;
         loop {
             match admin.describe_backup().await.map_err(|error| error.to_string())?.map(|backup| backup.state) {
                 Some(BackupState::Made(made)) => return Ok(made),
                 Some(BackupState::Failed(failure)) => return Err(failure.to_string()),
-                _ => tokio::task::yield_now().await,
+                _ => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         }
     }
 
     /// The log's start and end, and where the group goes on.
-    async fn state(&self) -> (u64, u64, u64) {
+    pub(super) async fn state(&self) -> (u64, u64, u64) {
         let admin = self.client.admin();
         let topic = admin.describe_topic("events", false).await.unwrap();
         let group = admin.describe_group("g").await.unwrap();
@@ -64,7 +72,7 @@ impl Run {
         (partition.log_start.value(), partition.log_end.value(), group.offsets[0].offset.value())
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         drop(self.client);
         self.broker.stop().await.unwrap();
     }
@@ -185,8 +193,9 @@ async fn onto_another_volume_everything_is_copied_and_nothing_stays_beside_the_d
     let faulty = FaultDisk::new(disk.clone());
     let faults = faulty.faults();
     let run = Run::with_records(Arc::new(faulty)).await;
-    // Each file in its turn gets no name in the backup, and gets one beside the data.
-    (0..200).for_each(|file| faults.inject(Fault::other_volume(2 * file)));
+    let is_data = |path: &Path| path.starts_with(DATA);
+    faults
+        .rule(move |call, paths| (call == Call::Link && is_data(paths[0]) != is_data(paths[1])).then_some(Errno::XDEV));
     let made = run.back_up().await.unwrap();
     assert_eq!(made.copied_bytes, made.bytes);
     faults.heal();

@@ -28,7 +28,8 @@ use std::path::PathBuf;
     after_long_help = "A backup is one cut: topics, their configs, committed offsets of groups, and at least all the records that those offsets speak of. \
 Of a running broker it has every record that was acknowledged before it began. \
 A backup that was cut short is ignored by all, and removed by the next one. Any backup may be deleted, at any time. \
-Ctrl-C ends the one that is being made.
+Ctrl-C ends the one that is being made; so does `grower-cli backup cancel`, and nothing else waits for one whose file system does not answer. \
+A data directory may lie on a read-only mount: nothing is written to it then.
 
 JSON: {\"path\",\"files\",\"bytes\",\"new_bytes\",\"copied_bytes\"}
 
@@ -60,6 +61,10 @@ enum More {
     List(list::List),
     /// Check every byte of a backup
     Verify(verify::Verify),
+    /// Cancel the backup that a running broker is making
+    ///
+    /// For one that hangs, or whose command was killed: Ctrl-C cancels it as well.
+    Cancel,
 }
 
 impl Backup {
@@ -68,6 +73,15 @@ impl Backup {
         match (self.command, &self.dir, data_dir) {
             (Some(More::List(command)), ..) => command.run(common),
             (Some(More::Verify(command)), ..) => command.run(common),
+            (Some(More::Cancel), ..) => {
+                let ended = running::cancel(common).await?;
+                let mut out = Out::stdout();
+                match common.output {
+                    Output::Json => out.json(&json!({ "cancelled": ended }))?,
+                    Output::Table => writeln!(out, "{}", escaped(&ended))?,
+                }
+                Ok(out.flush()?)
+            }
             (None, Some(dir), Some(data_dir)) => {
                 let bar = bar("read");
                 let backed_up = backups::backup(data_dir, dir, self.full, |bytes| {

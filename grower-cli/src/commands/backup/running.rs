@@ -27,7 +27,33 @@ pub(super) async fn backup(common: &Common, dir: &Path, full: bool) -> anyhow::R
     ended
 }
 
+/// Ends the backup that the broker is making.
+pub(super) async fn cancel(common: &Common) -> anyhow::Result<String> {
+    let session = Session::open(common).await?;
+    let admin = session.client.admin();
+    let running = admin.describe_backup().await?.filter(|latest| latest.state == BackupState::Running);
+    let Some(running) = running else { bail!("the broker is making no backup") };
+    admin.cancel_backup().await?;
+    let ended = match state_at_end(&admin, running.number).await? {
+        BackupState::Failed(failure) => failure.detail,
+        _ => "it was made before it could be cancelled".to_owned(),
+    };
+    session.close().await?;
+    Ok(ended)
+}
+
 async fn wait(admin: &Admin, number: u64) -> anyhow::Result<BackedUp> {
+    match state_at_end(admin, number).await? {
+        BackupState::Made(BackupMade { path, files, bytes, new_bytes, copied_bytes }) => {
+            Ok(BackedUp { path: path.into(), files, bytes, new_bytes, copied_bytes })
+        }
+        BackupState::Failed(failure) => Err(failure.into()),
+        BackupState::Running => bail!("the broker is still making the backup"), // Which never comes here.
+    }
+}
+
+/// Waits for the end of a backup.
+async fn state_at_end(admin: &Admin, number: u64) -> anyhow::Result<BackupState> {
     let bar = super::bar("read");
     loop {
         let latest = admin.describe_backup().await.context("the broker may still be making the backup")?;
@@ -35,14 +61,10 @@ async fn wait(admin: &Admin, number: u64) -> anyhow::Result<BackedUp> {
             bail!("the broker was restarted meanwhile, or was asked for another backup: see `grower-cli backup list`");
         };
         bar.set_position(read_bytes);
-        match state {
-            BackupState::Running => tokio::time::sleep(ASK_EACH).await,
-            BackupState::Made(made) => {
-                bar.finish_and_clear();
-                let BackupMade { path, files, bytes, new_bytes, copied_bytes } = made;
-                return Ok(BackedUp { path: path.into(), files, bytes, new_bytes, copied_bytes });
-            }
-            BackupState::Failed(failure) => return Err(failure.into()),
+        if state != BackupState::Running {
+            bar.finish_and_clear();
+            return Ok(state);
         }
+        tokio::time::sleep(ASK_EACH).await;
     }
 }

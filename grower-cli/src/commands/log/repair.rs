@@ -57,11 +57,11 @@ impl Repair {
         if self.accept_loss.is_empty() && self.accept_lost_partition.is_empty() && !self.rebuild_indexes {
             return self.list(common.output, &mut out);
         }
-        let directory = repair::Repair::open(&self.dir)?;
         if self.dry_run {
-            let lost = directory.would_lose(&self.accept_loss)?;
+            let lost = repair::Repair::open_to_look(&self.dir)?.would_lose(&self.accept_loss)?;
             return print_dry_run(&lost, common.output, &mut out);
         }
+        let directory = repair::Repair::open(&self.dir)?;
         let acceptance = Acceptance { by: this_user(), at: SystemClock.wall() };
         let given_up = directory.accept_loss(&self.accept_loss, &acceptance)?;
         let partitions = directory.accept_lost_partitions(&self.accept_lost_partition, &acceptance)?;
