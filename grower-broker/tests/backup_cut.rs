@@ -1,8 +1,7 @@
 //! One cut: whatever happens between two steps of a backup, what is restored fits together.
 //!
-//! Before each directory that the backup makes, and so before each partition and the metadata are held, a record is
-//! written by a producer whose id is from a fresh block, and its offset is committed. Held in another order, the group
-//! would point past its log, or an id would be handed out twice.
+//! Before each partition is held, a record is written by a producer whose id is from a fresh block, and its offset is
+//! committed. Held in another order, the group would point past its log, or an id would be handed out twice.
 
 mod support {
     pub mod raw;
@@ -16,7 +15,7 @@ use grower_protocol::ids::{GroupId, Offset, ProducerEpoch, ProducerId, Sequence,
 use grower_protocol::message::*;
 use grower_storage::disk::{Call, FaultDisk, FileDisk};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use support::raw::*;
 use tokio::io::DuplexStream;
@@ -33,13 +32,11 @@ struct World {
     steps: usize,
     /// Deletes a topic, once the groups are held.
     killer: Option<Raw<DuplexStream>>,
-    /// There once the groups are held.
-    groups_held: PathBuf,
 }
 
 impl World {
     /// A record of a new producer, and a commit that says it was read.
-    async fn step(&mut self) {
+    async fn step(&mut self, groups_are_held: bool) {
         self.steps += 1;
         let id = new_ids(&mut self.client).await.pop().unwrap();
         let stamp = ProducerStamp { id, epoch: ProducerEpoch::new(0), base_sequence: Some(Sequence::ZERO) };
@@ -49,9 +46,7 @@ impl World {
         let commit = OffsetCommit { group: group(), member: None, sequence: 0, offsets: vec![offset] };
         let answer = self.client.ask(&Request::CommitOffsets(commit)).await;
         assert!(matches!(&answer, Response::CommitOffsets(parts) if parts[0].is_ok()), "{answer:?}");
-        if self.groups_held.exists()
-            && let Some(mut killer) = self.killer.take()
-        {
+        if groups_are_held && let Some(mut killer) = self.killer.take() {
             killer.send(&Request::DeleteTopic(TopicName::new(DOOMED).unwrap()), &[]).await;
             new_ids(&mut self.client).await; // Time enough, were it allowed to.
         }
@@ -96,21 +91,22 @@ async fn backed_up(data: &Path, root: &Path) -> (BackupMade, usize) {
     client.produce(doomed, Acks::All, &batch(&["doomed"])).await.unwrap();
     let events = client.create_topic("events", 1, &[]).await;
     let killer = Some(Raw::open(broker.connect()).await);
-    let unfinished = root.join("nightly/backup-000001.unfinished");
-    let groups_held = unfinished.join("topics/__consumer_offsets");
-    let mut world = World { client, events, steps: 0, killer, groups_held };
-    world.step().await; // All directories are there.
+    let mut world = World { client, events, steps: 0, killer };
+    world.step(false).await; // All directories are there.
     let world = Arc::new(Mutex::new(world));
-    let made_yet = faults.calls(Call::CreateDir);
-    for call in made_yet..made_yet + 100 {
-        let (world, runtime, unfinished) = (world.clone(), Handle::current(), unfinished.clone());
-        faults.before(Call::CreateDir, call, move || {
-            let is_a_step = unfinished.exists() && !unfinished.join("metadata").exists(); // The metadata are the last.
-            if is_a_step {
-                runtime.block_on(world.lock().unwrap().step());
-            }
-        });
-    }
+    let (stepping, runtime, data) = (world.clone(), Handle::current(), data.to_owned());
+    let looked_at = Mutex::new(BTreeSet::new());
+    faults.rule(move |call, paths| {
+        // The backup looks whether the partition has files, before it takes any lock of it.
+        let partition = paths[0].strip_prefix(data.join("topics")).ok();
+        if let Some(partition) = partition.filter(|_| call == Call::List && data.join("backup.unfinished").exists())
+            && looked_at.lock().unwrap().insert(partition.to_owned())
+        {
+            let groups_are_held = !partition.starts_with("__consumer_offsets");
+            runtime.block_on(stepping.lock().unwrap().step(groups_are_held));
+        }
+        None
+    });
     let made = make_backup(&mut Raw::open(broker.connect()).await).await;
     faults.heal();
     let steps = world.lock().unwrap().steps;
@@ -124,7 +120,7 @@ async fn whatever_happens_between_two_steps_of_a_backup_what_is_restored_fits_to
     let dir = tempfile::tempdir().unwrap();
     let (root, restored) = (dir.path().join("backups"), dir.path().join("restored"));
     let (made, steps) = backed_up(&dir.path().join("data"), &root).await;
-    assert!(5 < steps, "{steps}: the backup made its directories otherwise");
+    assert!(5 < steps, "{steps}: the backup looks at its partitions otherwise");
     backups::restore(made.path.as_ref(), &restored, |_| {}).unwrap();
     assert_eq!(offline::verify(&restored, |_| {}).unwrap().findings, []);
 
