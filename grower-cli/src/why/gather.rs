@@ -9,6 +9,9 @@ use grower_client::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The topic in which the broker keeps what groups committed.
+const COMMITS: &str = "__consumer_offsets";
+
 type Names = BTreeMap<TopicId, TopicName>;
 
 /// A topic, if there is one of that name.
@@ -71,6 +74,7 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
         untouched: untouched(&topics, &subscribed, &partitions).into_iter().filter(served).collect(),
         missing_topics: subscribed.difference(&there).cloned().collect(),
         damaged: topics.iter().flat_map(damaged).collect(),
+        damaged_commits: found(admin.describe_topic(COMMITS, false).await)?.iter().flat_map(damaged).collect(),
         partitions,
         offline,
     }))

@@ -25,6 +25,8 @@ pub(crate) struct GroupFacts {
     pub(crate) offline: BTreeMap<String, String>,
     /// Damaged ranges by `topic/partition`.
     pub(crate) damaged: BTreeMap<String, Vec<(Offset, Offset)>>,
+    /// The same of the log in which the broker keeps what groups committed.
+    pub(crate) damaged_commits: BTreeMap<String, Vec<(Offset, Offset)>>,
 }
 
 /// A partition that is to be read and that no member has begun.
@@ -68,6 +70,15 @@ impl GroupFacts {
             self.offline.iter().map(|(name, why)| Finding::new(Verdict::Wrong, &**name, format!("offline: {why}"))),
         );
         findings.extend(untouched);
+        findings.extend(self.damaged_commits.iter().map(|(name, damaged)| {
+            let says = format!(
+                "what groups committed is damaged on disk ({}): the broker goes on from memory, but its next start refuses \
+                 it. Write down the offsets of `group describe`, stop the broker, give the records up with log repair, \
+                 and bring back with group reset what is missing then",
+                ranges(damaged)
+            );
+            Finding::new(Verdict::Wrong, &**name, says)
+        }));
         findings.extend(members);
         findings.extend(self.missing_topics.iter().map(|topic| {
             Finding::new(
@@ -88,6 +99,9 @@ impl GroupFacts {
         if self.partitions.iter().any(|progress| progress.lost_from.is_some()) {
             wrong.push("a log lost records that were read".to_owned());
         }
+        if self.has_damage() {
+            wrong.push("records are damaged on disk".to_owned());
+        }
         if !self.offline.is_empty() {
             wrong.push(format!("it cannot read what is offline, {}", counted(self.offline.len(), "partition")));
         }
@@ -104,6 +118,19 @@ impl GroupFacts {
             format!("group {}", self.group),
             format!("{} and {}: {lag}", counted(members, "member"), counted(partitions, "partition")),
         )
+    }
+
+    fn has_damage(&self) -> bool {
+        self.partitions.iter().any(|progress| !self.damage_of(progress).is_empty())
+            || self.untouched.iter().any(|partition| self.damaged.contains_key(&partition.name))
+            || !self.damaged_commits.is_empty()
+    }
+
+    /// Damage that the log still has a place for.
+    fn damage_of(&self, progress: &Progress) -> Vec<(Offset, Offset)> {
+        let name = format!("{}/{}", progress.topic, progress.partition);
+        let damaged = self.damaged.get(&name).into_iter().flatten();
+        damaged.filter(|(_, to)| progress.start < *to).copied().collect()
     }
 
     fn partition(&self, progress: &Progress) -> Finding {
@@ -151,8 +178,8 @@ impl GroupFacts {
 
     fn behind(&self, name: &str, progress: &Progress) -> (Verdict, String) {
         let next = progress.committed.unwrap_or(progress.start).max(progress.start);
-        let damaged = self.damaged.get(name).into_iter().flatten();
-        let ahead: Vec<_> = damaged.filter(|(_, to)| next < *to && *to <= progress.end).copied().collect();
+        let (ahead, passed): (Vec<_>, Vec<_>) =
+            self.damage_of(progress).into_iter().partition(|(_, to)| next < *to && *to <= progress.end);
         if let Some((from, _)) = ahead.first() {
             let reached = if *from <= next { "its next records" } else { "records that it comes to" };
             let ranges = ranges(&ahead);
@@ -168,6 +195,14 @@ impl GroupFacts {
             let (count, start) = (records(progress.start.since(lost)), progress.start);
             let says = format!("committed up to {lost}, but the log starts at {start}: {count} went unread");
             return (Verdict::Wrong, format!("{says}; {}", self.lag(name, progress)));
+        }
+        if !passed.is_empty() {
+            let (lag, passed) = (self.lag(name, progress), ranges(&passed));
+            let says = format!(
+                "{lag}; records that it has passed are damaged on disk ({passed}): bring them back from a backup, or give \
+                 them up with log repair; readers that come to them stop there"
+            );
+            return (Verdict::Wrong, says);
         }
         let verdict = if progress.lag == 0 { Verdict::Fine } else { Verdict::Waits };
         (verdict, self.lag(name, progress))
@@ -212,7 +247,15 @@ impl GroupFacts {
             1 => ", 1 record is there".to_owned(),
             count => format!(", {} are there", records(count)),
         };
-        Finding::new(verdict, name, format!("{says}; nothing is committed yet{there}"))
+        let says = format!("{says}; nothing is committed yet{there}");
+        match self.damaged.get(name) {
+            Some(damaged) => {
+                let damaged = ranges(damaged);
+                let says = format!("{says}; damaged on disk ({damaged}): readers stop there unless they skip damage");
+                Finding::new(Verdict::Wrong, name, says)
+            }
+            None => Finding::new(verdict, name, says),
+        }
     }
 
     fn member(&self, member: &MemberFacts) -> Option<Finding> {

@@ -54,6 +54,7 @@ fn group(members: Vec<MemberFacts>, progress: Progress) -> GroupFacts {
         untouched: Vec::new(),
         missing_topics: BTreeSet::new(),
         damaged: BTreeMap::new(),
+        damaged_commits: BTreeMap::new(),
         offline: BTreeMap::new(),
     }
 }
@@ -152,11 +153,37 @@ fn what_was_dropped_unread_and_what_is_damaged_is_wrong() {
     let mut facts = group(vec![member("S1")], progress());
     facts.damaged = BTreeMap::from([("rainbow/1".to_owned(), vec![(Offset::new(795), Offset::new(805))])]);
     insta::assert_snapshot!(told(&facts.findings()), @"
-    waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
+    wrong | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all, and records are damaged on disk
     wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; its next records are damaged on disk (offsets 795..805): readers stop there unless they skip damage
     ");
     facts.damaged = BTreeMap::from([("rainbow/1".to_owned(), vec![(Offset::new(5), Offset::new(9))])]);
-    assert!(facts.findings().iter().all(|finding| finding.verdict != Verdict::Wrong), "it is behind the group");
+    assert!(facts.findings().iter().all(|finding| finding.verdict != Verdict::Wrong), "it is no longer in the log");
+}
+
+#[test]
+fn damage_that_a_group_has_passed_or_not_begun_and_damaged_commits_are_told() {
+    let done = Progress { committed: Some(Offset::new(2_000)), lag: 0, lag_ms: Some(0), ..progress() };
+    let mut facts = group(vec![member("S1")], done);
+    let damaged = |name: &str| BTreeMap::from([(name.to_owned(), vec![(Offset::new(1_000), Offset::new(2_000))])]);
+    facts.damaged = damaged("rainbow/1");
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    wrong | group g | 1 member and 1 partition: records are damaged on disk
+    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago; records that it has passed are damaged on disk (offsets 1000..2000): bring them back from a backup, or give them up with log repair; readers that come to them stop there
+    ");
+    facts.damaged = damaged("rainbow/0");
+    facts.untouched = vec![UntouchedPartition { name: "rainbow/0".to_owned(), records: 2_000 }];
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    wrong | group g | 1 member and 2 partitions: 2,000 records (0 s) behind in all, and records are damaged on disk
+    fine | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago
+    wrong | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet, 2,000 records are there; damaged on disk (offsets 1000..2000): readers stop there unless they skip damage
+    ");
+    (facts.damaged, facts.untouched) = (BTreeMap::new(), Vec::new());
+    facts.damaged_commits = damaged("__consumer_offsets/3");
+    insta::assert_snapshot!(told(&facts.findings()), @"
+    wrong | group g | 1 member and 1 partition: records are damaged on disk
+    fine | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago
+    wrong | __consumer_offsets/3 | what groups committed is damaged on disk (offsets 1000..2000): the broker goes on from memory, but its next start refuses it. Write down the offsets of `group describe`, stop the broker, give the records up with log repair, and bring back with group reset what is missing then
+    ");
 }
 
 #[test]
