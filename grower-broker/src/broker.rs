@@ -7,6 +7,7 @@ use crate::backups::Backups;
 use crate::clock::{BrokerClock, Clock, SystemClock};
 use crate::config::settings::{LiveSettings, SetLogLevel, Settings};
 use crate::config::{BrokerConfig, BrokerConfigError};
+use crate::descriptors::HttpDescriptors;
 use crate::groups::Groups;
 use crate::health::Health;
 use crate::http::{Http, Names, Phase, Status};
@@ -295,12 +296,13 @@ impl BrokerBuilder {
         identity.check(&config.data_dir, &metadata.image())?;
         let listener = bind(config.listen).await?;
         let status = Arc::new(Status::starting(health.clone()));
-        let http = start_http(&config, &status, &health)?;
+        let for_http = Arc::new(HttpDescriptors::keep(config.http.is_some()));
+        let http = start_http(&config, &status, for_http.clone(), &health)?;
         let settings = Arc::new(LiveSettings::new(settings, set_log_level));
         settings.take(|| metadata.image().settings(identity.node));
         let clock = BrokerClock::new(clock);
         let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
-        let limits = Arc::new(connection_limits(&config, memory.clone(), &*disk));
+        let limits = Arc::new(connection_limits(&config, memory.clone(), &*disk, for_http));
         let node = register(&*metadata, &identity, &config, (listener.as_ref(), limits.frame_bytes_max)).await?;
         let logs = match logs {
             Some(logs) => logs,
@@ -384,10 +386,15 @@ async fn bind(address: Option<SocketAddr>) -> Result<Option<Listener>, StartErro
 }
 
 /// Health is told from here on, also while logs are recovered.
-fn start_http(config: &BrokerConfig, status: &Arc<Status>, health: &Health) -> Result<Option<Http>, StartError> {
+fn start_http(
+    config: &BrokerConfig,
+    status: &Arc<Status>,
+    kept: Arc<HttpDescriptors>,
+    health: &Health,
+) -> Result<Option<Http>, StartError> {
     let Some(address) = config.http else { return Ok(None) };
     let names = Names::of(config.advertise.as_deref());
-    Http::start(address, names, status.clone(), health)
+    Http::start(address, names, status.clone(), kept, health)
         .map(Some)
         .map_err(|source| StartError::Listen { address, source })
 }
@@ -420,7 +427,12 @@ const FILES_RESERVE_MIN: usize = 8;
 const FILES_RESERVE_MAX: usize = 32;
 
 /// What was set, as far as the memory budget allows it.
-fn connection_limits(config: &BrokerConfig, memory: Memory, disk: &dyn Disk) -> ConnectionLimits {
+fn connection_limits(
+    config: &BrokerConfig,
+    memory: Memory,
+    disk: &dyn Disk,
+    for_http: Arc<HttpDescriptors>,
+) -> ConnectionLimits {
     ConnectionLimits {
         connections_max: config.max_connections.min(memory.connections_max()),
         frame_bytes_max: config.frame_bytes_max.min(memory.frame_bytes_max()),
@@ -432,5 +444,6 @@ fn connection_limits(config: &BrokerConfig, memory: Memory, disk: &dyn Disk) -> 
         zero_copy: config.fetch_zero_copy,
         memory,
         open_files: disk.open_files().clone(),
+        for_http,
     }
 }

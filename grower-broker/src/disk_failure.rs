@@ -10,6 +10,15 @@ static TEMPORARY: LogPace = LogPace::new();
 /// And the same room.
 static FULL: LogPace = LogPace::new();
 
+/// The code of an error that keeps a durable command from being carried out for now. It will be, by itself; so if the error
+/// passes, all that a client misses is the end of it.
+pub(crate) fn code_of_delay(error: &DiskError) -> ErrorCode {
+    match error.class() {
+        ErrorClass::Full | ErrorClass::Temporary => ErrorCode::TimedOut,
+        ErrorClass::Refused | ErrorClass::SyncFailed => ErrorCode::StorageFailed,
+    }
+}
+
 /// The code of an error after which a log is as it was before.
 pub(crate) fn code_of(error: &DiskError) -> ErrorCode {
     match error.class() {

@@ -14,6 +14,7 @@ pub use names::Names;
 pub(crate) use status::{Phase, Status};
 
 use crate::background;
+use crate::descriptors::HttpDescriptors;
 use crate::health::Health;
 use crate::log_pace::LogPace;
 use axum::Router;
@@ -26,6 +27,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use room::{Place, Room};
+use rustix::io::Errno;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -78,11 +80,23 @@ pub(crate) struct Http {
 
 impl Http {
     /// Binds `address` and serves from then on.
-    pub(crate) fn start(address: SocketAddr, names: Names, probe: Arc<dyn Probe>, health: &Health) -> io::Result<Self> {
-        Self::start_bounded(address, routes(probe, names), BOUNDS, health)
+    pub(crate) fn start(
+        address: SocketAddr,
+        names: Names,
+        probe: Arc<dyn Probe>,
+        kept: Arc<HttpDescriptors>,
+        health: &Health,
+    ) -> io::Result<Self> {
+        Self::start_bounded(address, routes(probe, names), BOUNDS, kept, health)
     }
 
-    fn start_bounded(address: SocketAddr, routes: Router, bounds: Bounds, health: &Health) -> io::Result<Self> {
+    fn start_bounded(
+        address: SocketAddr,
+        routes: Router,
+        bounds: Bounds,
+        kept: Arc<HttpDescriptors>,
+        health: &Health,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -92,7 +106,7 @@ impl Http {
         background::thread("grower-http", health, move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(listener, routes, bounds) => {}
+                    () = serve(listener, routes, bounds, &kept) => {}
                     () = stopped.cancelled() => {}
                 }
             });
@@ -144,7 +158,7 @@ async fn metrics(State(probe): State<Arc<dyn Probe>>, headers: HeaderMap) -> Res
 }
 
 /// Accepts for ever; no error of one connection, and none of accepting, ends it.
-async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) {
+async fn serve(listener: TcpListener, routes: Router, bounds: Bounds, kept: &HttpDescriptors) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot serve HTTP"),
@@ -155,7 +169,9 @@ async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 tokio::spawn(serve_connection(stream, room.enter(Instant::now()), routes.clone(), bounds));
+                kept.refill();
             }
+            Err(error) if is_out_of_descriptors(&error) && kept.lend() => {} // At once: others want it as well.
             Err(error) => {
                 // Out of descriptors, most likely: one of ours is freed, or one of others, so wait instead of spinning.
                 room.evict_silent(Instant::now());
@@ -163,9 +179,15 @@ async fn serve(listener: TcpListener, routes: Router, bounds: Bounds) {
                     tracing::warn!(%error, left_out, "cannot accept an HTTP connection");
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
+                kept.refill();
             }
         }
     }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 async fn serve_connection(stream: tokio::net::TcpStream, place: Place, routes: Router, bounds: Bounds) {

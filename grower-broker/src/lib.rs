@@ -82,6 +82,7 @@ mod broker;
 mod clock;
 mod compaction;
 mod critical;
+mod descriptors;
 mod disk_failure;
 mod groups;
 mod health;

@@ -8,6 +8,8 @@ use crate::api::Api;
 use crate::background;
 use crate::log_pace::LogPace;
 use grower_storage::disk::{Disk, DiskError, Space};
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -36,6 +38,27 @@ pub(crate) struct Reserve {
     told: LogPace,
 }
 
+thread_local! {
+    static PROMPT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// As long as this lives, its thread gives up no reserve: that takes a sync of a directory, and others wait for the thread.
+/// What was refused for want of room is to be tried again by a thread that may wait.
+pub(crate) struct Prompt(PhantomData<*const ()>);
+
+impl Prompt {
+    pub(crate) fn begin() -> Self {
+        PROMPT.set(true);
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        PROMPT.set(false);
+    }
+}
+
 impl Reserve {
     pub(crate) fn new(disk: Arc<dyn Disk>, data_dir: &Path) -> Self {
         Self { disk, path: data_dir.join(FILE), lent: AtomicBool::new(false), told: LogPace::new() }
@@ -44,7 +67,7 @@ impl Reserve {
     /// Does something to `path` that needs room. If the disk has none left, the reserve is given up for a second try.
     pub(crate) fn give_room<T>(&self, path: &Path, work: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
         let error = match work() {
-            Err(error) if error.is_full() && self.is_exhausted_for(path) => error,
+            Err(error) if error.is_full() && !PROMPT.get() && self.is_exhausted_for(path) => error,
             done => return done,
         };
         let for_inode = self.is_for_inodes(&error);
@@ -164,7 +187,12 @@ mod tests {
         let free = usize::try_from(disk.space().unwrap().free).unwrap();
         assert!(free <= (1 << 20) - (64 << 10), "{free}");
         write(&disk, free).unwrap();
-        assert!(write(&disk, 4_096).is_err());
+        let prompt = Prompt::begin();
+        assert!(
+            reserve.give_room(Path::new("/data/other"), || write(&disk, 4_096)).is_err(),
+            "this thread may not wait"
+        );
+        drop(prompt);
         reserve.give_room(Path::new("/data/other"), || write(&disk, 4_096)).unwrap();
         assert!(reserve.give_room(Path::new("/data/other"), || write(&disk, 1 << 20)).is_err(), "it is given up once");
         reserve.refill(256 << 10).unwrap();

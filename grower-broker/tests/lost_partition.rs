@@ -5,11 +5,12 @@ mod support {
 }
 
 use grower_broker::offline::{self, backups, repair};
-use grower_broker::{Broker, offline::repair::Acceptance};
+use grower_broker::{Broker, BrokerConfig, offline::repair::Acceptance};
 use grower_protocol::ids::{Timestamp, TopicId, TopicName};
 use grower_protocol::message::*;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 use support::raw::*;
 use tokio::io::DuplexStream;
 
@@ -86,6 +87,30 @@ async fn a_partition_whose_files_come_back_is_served_again() {
     check_offline(dir.path(), events, others).await;
     fs::rename(&away, dir.path().join("topics/events/0")).unwrap();
     let (broker, mut client) = start(dir.path()).await;
+    assert_eq!(client.values(events, 0).await, ["one"]);
+    let produced = client.produce(events, Acks::All, &batch(&["more"])).await.unwrap();
+    assert_eq!(produced.base_offset.value(), 1);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_partition_whose_files_come_back_while_the_broker_runs_is_served_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (events, _) = with_records(dir.path()).await;
+    let away = dir.path().join("away");
+    fs::rename(dir.path().join("topics/events/0"), &away).unwrap();
+    let config = BrokerConfig { retention_check: Duration::from_millis(20), ..config_at(dir.path()) };
+    let broker = Broker::start(config).await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    let fetch = fetch_from(events, 0);
+    assert_eq!(client.fetch(fetch.clone()).await.0[0].as_ref().unwrap_err().code, ErrorCode::PartitionShut);
+    fs::rename(&away, dir.path().join("topics/events/0")).unwrap();
+    let served = async {
+        while client.fetch(fetch.clone()).await.0[0].is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), served).await.expect("it is served without a restart");
     assert_eq!(client.values(events, 0).await, ["one"]);
     let produced = client.produce(events, Acks::All, &batch(&["more"])).await.unwrap();
     assert_eq!(produced.base_offset.value(), 1);

@@ -10,12 +10,17 @@ use grower_client::Client;
 use grower_protocol::ids::TopicId;
 use grower_protocol::message::{Acks, BackupState, ErrorCode, Failure};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::daemon::{Daemon, command};
 use support::raw::{Raw, batch};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// Only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_append_without_descriptors_is_refused_for_now_and_done_later() {
@@ -113,6 +118,35 @@ async fn connections_do_not_take_the_descriptors_that_a_roll_needs() {
     let said = daemon.terminate().stderr;
     let lines = said.iter().filter(|line| line.contains("cannot accept a connection")).count() as u64;
     assert!(lines <= 1 + started.elapsed().as_secs() / 10, "{said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_told_while_silent_connections_hold_all_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command_with(dir.path(), 128);
+    command.env("GROWER__NETWORK__HANDSHAKE_TIMEOUT", "1h"); // They stay.
+    let mut daemon = Daemon::start_command(&mut command);
+    let mut crowd = Vec::new();
+    for _ in 0..160 {
+        crowd.push(TcpStream::connect(daemon.listen).await.unwrap());
+    }
+    daemon.wait_for("cannot accept a connection");
+    for _ in 0..20 {
+        let probe = status(daemon.http.unwrap(), "/healthz");
+        let status = tokio::time::timeout(PATIENCE, probe).await.expect("health waits for no connection");
+        assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+    }
+    drop(crowd);
+    assert!(daemon.terminate().status.success(), "the stop is clean");
+}
+
+async fn status(http: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(http).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -206,3 +206,26 @@ async fn what_earlier_deletions_left_behind_is_removed_and_a_strange_file_is_kep
     assert_eq!(fs::read(dir.path().join("quarantine/notes.txt-0")).unwrap(), b"mine");
     broker.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_waits_for_descriptors_after_its_command_is_durable_is_no_lasting_failure() {
+    let mut delayed = 0;
+    for call in [Call::Open, Call::Read, Call::List] {
+        let disk: FaultyDisk = Arc::new(FaultDisk::new(MemDisk::default()));
+        let faults = disk.faults();
+        let (broker, mut client) = start_on(&disk).await;
+        faults.inject(Fault::no_descriptors(call, faults.calls(call)).from_then_on());
+        let topic =
+            NewTopic { name: name("events"), partitions: Some(1), replication_factor: None, configs: Vec::new() };
+        let Response::CreateTopics(created) = client.ask(&Request::CreateTopics { topics: vec![topic] }).await else {
+            panic!("no answer about topics")
+        };
+        if let Err(failure) = &created[0] {
+            assert!(failure.code.is_retriable() && failure.code.outcome() == Outcome::Unknown, "{call:?}: {failure:?}");
+            delayed += 1;
+        }
+        faults.heal();
+        broker.stop().await.unwrap();
+    }
+    assert!(0 < delayed, "opening a log asks for none of these");
+}

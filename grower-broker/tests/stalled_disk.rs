@@ -176,6 +176,47 @@ fn others_are_served_while_producers_wait_for_a_partition_that_is_written_down()
     });
 }
 
+/// The system lets no file grow (`ulimit -f`), so each batch wants a new segment.
+#[test]
+fn others_are_served_while_partitions_roll_because_their_files_may_not_grow() {
+    with_broker(async |address, faults| {
+        let mut reader = connect(address).await;
+        let read = reader.create_topic("read", 1, &[]).await;
+        reader.produce(read, Acks::All, &batch(&["before"])).await.unwrap();
+        let mut producers = Vec::new();
+        for name in ["a", "b"] {
+            let mut producer = connect(address).await;
+            let topic = producer.create_topic(name, 1, &[]).await;
+            producer.produce(topic, Acks::All, &batch(&["before"])).await.unwrap();
+            producers.push((producer, topic));
+        }
+        quiet(&mut reader, faults).await;
+        let stall = Stall::begin_with(Call::SyncDir, faults);
+        faults.inject(Fault::too_large(Call::Write, faults.calls(Call::Write)).from_then_on());
+        let begin = faults.calls(Call::SyncDir);
+        for (producer, topic) in &mut producers {
+            send_one(producer, *topic, Acks::All, "during").await;
+        }
+        until(|| begin + 2 <= faults.calls(Call::SyncDir), "both rolls are at the disk").await;
+        let others = async {
+            assert_eq!(connect(address).await.values(read, 0).await, ["before"]);
+        };
+        tokio::time::timeout(PATIENCE, others).await.expect("others are served");
+
+        drop(stall);
+        for (producer, _) in &mut producers {
+            let (_, answer, _) = producer.receive().await.unwrap();
+            let Response::Produce(produced) = answer else { panic!("{answer:?}") };
+            assert_eq!(produced[0].as_ref().unwrap_err().code, ErrorCode::DiskFull, "nor any other file");
+        }
+        faults.heal();
+        for (mut producer, topic) in producers {
+            producer.produce(topic, Acks::All, &batch(&["after"])).await.unwrap();
+            assert_eq!(producer.values(topic, 0).await, ["before", "after"]);
+        }
+    });
+}
+
 async fn until(is_so: impl Fn() -> bool, what: &str) {
     let looking = async {
         while !is_so() {

@@ -4,8 +4,8 @@ mod log_kit;
 
 use grower_protocol::ids::{LeaderEpoch, Timestamp};
 use grower_storage::disk::{Call, Fault};
-use grower_storage::log::{AppendError, ChangeError, Log, LogOptions, RetentionLimits};
-use log_kit::{World, options};
+use grower_storage::log::{AppendError, AtOnce, ChangeError, Log, LogOptions, RetentionLimits};
+use log_kit::{World, batch_of, options};
 
 /// Every kind of call but syncs: after one that fails nothing is known.
 const CALLS: [Call; 13] = [
@@ -167,4 +167,22 @@ fn a_segment_that_may_not_grow_gets_a_successor() {
     assert!(world.flush());
     assert!(world.cut_power(None).damaged.is_empty());
     world.settle(3);
+}
+
+#[test]
+fn an_append_at_once_neither_rolls_nor_waits_for_room_when_its_segment_may_not_grow() {
+    let mut world = World::new(LogOptions { segment_bytes: 1 << 20, ..options() });
+    append(&mut world).unwrap();
+    for fault in [Fault::too_large, Fault::full] {
+        let (writes, syncs) = (world.faults.calls(Call::Write), world.faults.calls(Call::Sync));
+        world.faults.inject(fault(Call::Write, writes).after_bytes(20));
+        let (epoch, now) = (LeaderEpoch::new(world.epoch), Timestamp::from_millis(world.now));
+        let tried = world.log.append_at_once(batch_of(9, 1, 30, 0, world.now), epoch, now);
+        assert!(matches!(tried, Ok(AtOnce::Waits(_))), "{tried:?}");
+        assert_eq!((world.log.reader().segments().len(), world.faults.calls(Call::Sync)), (1, syncs));
+    }
+    append(&mut world).unwrap(); // As if it had never been tried.
+    assert!(world.flush());
+    assert!(world.cut_power(None).damaged.is_empty());
+    world.settle(4);
 }

@@ -8,7 +8,7 @@ use super::burst::{Burst, Reply};
 use super::{Api, Call};
 use crate::critical::CriticalSection;
 use crate::metrics::Timer;
-use crate::partition::{Lone, Offered, Partition, QueuedAppend, SyncPool, Waiter};
+use crate::partition::{AtOnce, Lone, Partition, QueuedAppend, SyncPool, Waiter};
 use crate::topic::Topics;
 use bytes::BytesMut;
 use grower_protocol::batch::{BatchError, BatchHeader, ClientBatchError, ProducerStamp, UnplacedBatch};
@@ -123,11 +123,11 @@ impl Api {
         self.check_producer(batch.header())?;
         let records = u64::from(batch.header().record_count);
         Ok(match partition.offer(batch, self.clock.steady()).map_err(|failure| self.health.explain(failure))? {
-            Offered::Appended(appended) => {
+            AtOnce::Appended(appended) => {
                 let size = BatchSize { records, bytes: length };
                 Stored::Written(Written::new(partition, &appended, size, acks, &self.topics))
             }
-            Offered::Busy(batch) => Stored::Busy(partition, batch),
+            AtOnce::Waits(batch) => Stored::Busy(partition, batch),
         })
     }
 

@@ -54,10 +54,10 @@ pub(crate) async fn serve(
                     refusals.refuse(stream, &tasks);
                     continue;
                 };
-                if limits.open_files.is_reserve_low() {
+                if !limits.for_http.refill() || limits.open_files.is_reserve_low() {
                     api.health.metrics().connection_refused();
                     if let Some(left_out) = refused.admit(Instant::now()) {
-                        tracing::warn!(%peer, left_out, "connection refused: files need the last descriptors (LimitNOFILE)");
+                        tracing::warn!(%peer, left_out, "connection refused: files and HTTP need the last descriptors (LimitNOFILE)");
                     }
                     continue; // Telling it would keep its descriptor.
                 }

@@ -12,6 +12,7 @@ use super::stream::Stream;
 use crate::api::{Api, Burst, Call, Peer};
 use crate::background::contained;
 use crate::config::ZeroCopy;
+use crate::descriptors::HttpDescriptors;
 use crate::memory::Memory;
 use futures_util::FutureExt;
 use grower_protocol::message::Request;
@@ -45,6 +46,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) memory: Memory,
     /// Descriptors that connections leave to files.
     pub(crate) open_files: OpenFiles,
+    /// Those that they leave to HTTP.
+    pub(crate) for_http: Arc<HttpDescriptors>,
 }
 
 const YIELD_EACH: usize = 256 * 1024;

@@ -26,17 +26,19 @@ mod writer;
 pub(crate) use commit::Waiter;
 pub(crate) use compaction::{CompactError, Shrunk};
 pub(crate) use flusher::Flushers;
+pub(crate) use grower_storage::log::AtOnce;
 pub(crate) use lone::Lone;
 pub(crate) use sync_pool::SyncPool;
-pub(crate) use writer::{Offered, QueuedAppend};
+pub(crate) use writer::QueuedAppend;
 
 use crate::api::LastCheck;
 use crate::config::topic::TopicConfig;
-use crate::critical::StateMutex;
+use crate::critical::{StateGuard, StateMutex};
 use crate::disk_failure::code_of;
 use crate::health::Health;
 use crate::memory::Remembered;
 use crate::metrics::Traffic;
+use crate::reserve::Prompt;
 use arc_swap::ArcSwap;
 use commit::Commit;
 use fetches::WaitingFetches;
@@ -122,35 +124,45 @@ impl Partition {
     /// Appends a batch. It is written when this returns, and durable after the next sync round. May wait for the disk, so
     /// it is not for threads of the network.
     pub(crate) fn append(&self, batch: UnplacedBatch, now: Timestamp) -> Result<Appended, Failure> {
-        let mut tail = self.writer.lock();
+        let batch = match self.append_at_once(self.writer.lock(), batch, now)? {
+            AtOnce::Appended(appended) => return Ok(appended),
+            AtOnce::Waits(batch) => batch,
+        };
+        let mut tail = self.writer.lock_slowly();
         tail.check_open()?;
-        if !tail.log.appends_at_once(batch.header(), self.epoch, now) {
-            drop(tail);
-            let mut tail = self.writer.lock_slowly();
-            tail.check_open()?;
-            return self.append_with(&mut tail, batch, now).map(|(appended, moved)| self.announce(appended, moved));
-        }
-        let written = self.append_with(&mut tail, batch, now);
+        let appended = tail.log.append(batch, self.epoch, now).map_err(|error| self.refusal(&error))?;
+        let moved = self.take_in(&mut tail, &appended, now);
         drop(tail);
-        written.map(|(appended, moved)| self.announce(appended, moved))
+        Ok(self.announce(appended, moved))
     }
 
     /// Appends a batch if that takes no more than to write it, and without waiting for work that takes long. Else the batch
     /// comes back, to be queued at once: batches of one connection stay in their order.
-    pub(crate) fn offer(&self, batch: UnplacedBatch, now: Timestamp) -> Result<Offered, Failure> {
-        let Some(mut tail) = self.writer.lock_unless_slow() else { return Ok(Offered::Busy(batch)) };
-        tail.check_open()?;
-        if !tail.log.appends_at_once(batch.header(), self.epoch, now) {
-            return Ok(Offered::Busy(batch));
+    pub(crate) fn offer(&self, batch: UnplacedBatch, now: Timestamp) -> Result<AtOnce, Failure> {
+        match self.writer.lock_unless_slow() {
+            Some(tail) => self.append_at_once(tail, batch, now),
+            None => Ok(AtOnce::Waits(batch)),
         }
-        let written = self.append_with(&mut tail, batch, now);
+    }
+
+    fn append_at_once(
+        &self,
+        mut tail: StateGuard<'_, Tail>,
+        batch: UnplacedBatch,
+        now: Timestamp,
+    ) -> Result<AtOnce, Failure> {
+        tail.check_open()?;
+        let prompt = Prompt::begin();
+        let tried = tail.log.append_at_once(batch, self.epoch, now).map_err(|error| self.refusal(&error))?;
+        drop(prompt);
+        let AtOnce::Appended(appended) = tried else { return Ok(tried) };
+        let moved = self.take_in(&mut tail, &appended, now);
         drop(tail);
-        written.map(|(appended, moved)| Offered::Appended(self.announce(appended, moved)))
+        Ok(AtOnce::Appended(self.announce(appended, moved)))
     }
 
     /// Also says whether the high watermark moved.
-    fn append_with(&self, tail: &mut Tail, batch: UnplacedBatch, now: Timestamp) -> Result<(Appended, bool), Failure> {
-        let appended = tail.log.append(batch, self.epoch, now).map_err(|error| self.refusal(&error))?;
+    fn take_in(&self, tail: &mut Tail, appended: &Appended, now: Timestamp) -> bool {
         if !appended.duplicate {
             tail.marks.appended(appended.next_offset);
         }
@@ -158,7 +170,7 @@ impl Partition {
             tail.marks.synced(tail.log.durable_end());
         }
         tail.bound_producers(now);
-        Ok((appended, self.publish_marks(tail)))
+        self.publish_marks(tail)
     }
 
     fn announce(&self, appended: Appended, moved: bool) -> Appended {

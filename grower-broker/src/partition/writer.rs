@@ -57,14 +57,6 @@ impl Tail {
     }
 }
 
-/// What became of a batch that was not to wait.
-pub(crate) enum Offered {
-    /// It is appended.
-    Appended(Appended),
-    /// It would have to wait for the disk: [`SyncPool::append_later`].
-    Busy(UnplacedBatch),
-}
-
 /// A batch that waits for the writer.
 pub(crate) struct QueuedAppend {
     pub(crate) batch: UnplacedBatch,

@@ -3,6 +3,7 @@
 use super::{IndexKind, Topics};
 use crate::background;
 use crate::config::topic::TopicConfig;
+use crate::disk_failure::code_of_delay;
 use crate::metadata::Topic;
 use crate::partition::Partition;
 use grower_protocol::ids::Timestamp;
@@ -26,7 +27,11 @@ impl Topics {
             let told = format_args!(
                 "the new config of {name} is stored, and a partition still works by the old one: {error}; it is tried again by itself"
             );
-            Failure::new(ErrorCode::StorageFailed, told)
+            let code = match &error {
+                ChangeError::Disk(error) => code_of_delay(error),
+                _ => ErrorCode::StorageFailed,
+            };
+            Failure::new(code, told)
         })
     }
 

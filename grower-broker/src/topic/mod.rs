@@ -10,6 +10,7 @@ mod producers;
 mod reconcile;
 mod retention;
 mod served;
+mod shut;
 mod trim;
 
 pub use policy::IndexKind;
@@ -17,6 +18,7 @@ pub use policy::IndexKind;
 use crate::background;
 use crate::clock::BrokerClock;
 use crate::critical::CriticalSection;
+use crate::disk_failure::code_of_delay;
 use crate::health::Health;
 use crate::logs::{DeletedLogs, Logs, PartitionPlace};
 use crate::memory::Memory;
@@ -30,6 +32,7 @@ use grower_storage::repair::{AcceptedLoss, RepairError};
 use served::{Place, Served};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// All partitions, found by topic id without a lock.
@@ -41,6 +44,8 @@ pub(crate) struct Topics {
     memory: Memory,
     health: Health,
     served: ArcSwap<HashMap<TopicId, Arc<Served>>>,
+    /// When partitions that are shut were last tried.
+    tried_shut: parking_lot::Mutex<Option<Instant>>,
     /// Held from a command to the end of its effect: effects happen in the order of their commands.
     changing: tokio::sync::Mutex<()>,
     /// A segment rolled, or a limit changed: old ones may have to go.
@@ -68,6 +73,7 @@ impl Topics {
             memory,
             health,
             served: ArcSwap::default(),
+            tried_shut: parking_lot::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             retention: Notify::new(),
             compaction: Notify::new(),
@@ -168,15 +174,19 @@ impl Topics {
 
     /// Serves a topic that was just created or grown, once the files of a deleted topic of its name are out of the way.
     fn serve_now(&self, topic: &Topic) -> Result<(), Failure> {
-        let failed = |error: &dyn std::fmt::Display| {
+        let set_aside = match self.set_aside_all(Some(&topic.name)) {
+            (_, Some(error)) => Err(OpenError::Disk(error)),
+            (_, None) => Ok(()),
+        };
+        set_aside.and_then(|()| self.serve(topic)).map_err(|error| {
+            let code = match &error {
+                OpenError::Disk(error) => code_of_delay(error),
+                _ => ErrorCode::StorageFailed,
+            };
             let told =
                 format_args!("{} exists, but cannot be opened yet: {error}; it is tried again by itself", topic.name);
-            Failure::new(ErrorCode::StorageFailed, told)
-        };
-        if let (_, Some(error)) = self.set_aside_all(Some(&topic.name)) {
-            return Err(failed(&error));
-        }
-        self.serve(topic).map_err(|error| failed(&error))
+            Failure::new(code, told)
+        })
     }
 
     /// Opens the partitions of a topic that are not open yet. Those never written to need no disk.
@@ -187,13 +197,17 @@ impl Topics {
             let log = self.open_log(topic, number)?;
             partitions.push(self.lead(topic, number, partition.leader_epoch, log));
         }
+        self.put(topic, partitions);
+        Ok(())
+    }
+
+    fn put(&self, topic: &Topic, partitions: Vec<Place>) {
         let served = Arc::new(Served { name: topic.name.clone(), partitions });
         self.served.rcu(|map| {
             let mut map = HashMap::clone(map);
             map.insert(topic.id, served.clone());
             map
         });
-        Ok(())
     }
 
     /// The command is durable: from here on the topic is gone, whatever happens to its files.
@@ -208,7 +222,7 @@ impl Topics {
         aside.map_err(|error| {
             let told =
                 format_args!("{} is deleted, its files are not yet: {error}; it is tried again by itself", topic.name);
-            Failure::new(ErrorCode::StorageFailed, told)
+            Failure::new(code_of_delay(&error), told)
         })
     }
 

@@ -138,7 +138,7 @@ impl Topics {
             Ok(log) => log,
             Err(why) => return Place::Shut(why),
         };
-        if let Some(latest) = latest_epoch(&*log).filter(|latest| epoch <= *latest) {
+        if let Some(latest) = ahead_of(&*log, epoch) {
             let why = format!("its log has begun leader epoch {latest}, and the metadata gives it {epoch}");
             tracing::error!(topic = %topic.name, partition = %number, why, "a partition is not served");
             return Place::Shut(why.into());
@@ -147,6 +147,11 @@ impl Topics {
         let producers = self.memory.remember(StateKind::Producers);
         Place::Open(Arc::new(Partition::lead(whose, &self.health, log, epoch, topic.config.clone(), producers)))
     }
+}
+
+/// The epoch that a log has begun although the metadata gives it an earlier one, or the same.
+pub(super) fn ahead_of(log: &dyn Log, epoch: LeaderEpoch) -> Option<LeaderEpoch> {
+    latest_epoch(log).filter(|latest| epoch <= *latest)
 }
 
 /// The latest epoch that a log has begun.

@@ -7,6 +7,7 @@
 //! | a topic was deleted | its files lie in `deleted/` | they are removed |
 //! | a topic was deleted | its files are seen gone | the metadata forgets it |
 //! | a topic has a partition | it is not served | it is opened and served |
+//! | a topic has a partition | it is shut: its files cannot be used | it is tried again, every few seconds (`shut`) |
 //! | a topic has a config | a partition works by another one | it takes it over |
 //!
 //! A start does the first two before it opens anything. A running broker looks after each command that could not be
@@ -20,6 +21,7 @@ use grower_protocol::ids::{TopicId, TopicName};
 use grower_storage::disk::DiskError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 impl Topics {
     /// Carries out what is not done yet, and lets the metadata forget deletions that are. What fails is repeated with the
@@ -57,6 +59,7 @@ impl Topics {
                 Err(failure) => tracing::warn!(%failure, topic = %topic.name, "a topic cannot be opened yet"),
             }
         }
+        self.try_shut(&image, Instant::now());
         aside
     }
 

@@ -1,7 +1,7 @@
 //! What is served of one topic: its partitions by number, each open or shut.
 //!
 //! A partition whose files are another's, or of a later version, or not readable at all, is shut: its files stay as they
-//! are, requests for it learn why, and everything else is served. Opening it takes a restart, after somebody looked.
+//! are, requests for it learn why, and everything else is served. It is tried again now and then ([`shut`](super::shut)).
 
 use crate::partition::Partition;
 use grower_protocol::ids::{PartitionId, TopicName};

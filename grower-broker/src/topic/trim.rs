@@ -5,9 +5,11 @@
 
 use super::Topics;
 use crate::background;
+use crate::disk_failure::code_of_delay;
 use crate::metadata::Command;
 use grower_protocol::ids::{Offset, PartitionId, TopicId};
 use grower_protocol::message::{ErrorCode, Failure};
+use grower_storage::log::ChangeError;
 use std::sync::Arc;
 
 /// Topic, partition, and the offset before which nothing stays.
@@ -44,7 +46,11 @@ impl Topics {
                         "the records of {}/{number} before {before} are given up, and dropping them failed: {error}; it is tried again by itself",
                         partition.topic_name
                     );
-                    failed.get_or_insert(Failure::new(ErrorCode::StorageFailed, told));
+                    let code = match &error {
+                        ChangeError::Disk(error) => code_of_delay(error),
+                        _ => ErrorCode::StorageFailed,
+                    };
+                    failed.get_or_insert(Failure::new(code, told));
                 }
             }
         }

@@ -120,6 +120,11 @@ impl UnplacedBatch {
         Self { header, bytes }
     }
 
+    /// Takes back a batch that was placed, and did not come into the log after all. Copies it.
+    pub fn displaced(batch: &Batch) -> Self {
+        Self { header: *batch.header(), bytes: BytesMut::from(&batch.bytes()[..]) }
+    }
+
     /// The header; its base offset means nothing yet.
     pub fn header(&self) -> &BatchHeader {
         &self.header

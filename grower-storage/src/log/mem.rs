@@ -2,7 +2,7 @@
 
 use super::rules;
 use super::{
-    AppendError, Appended, ChangeError, EpochEnd, FlushPoint, Log, LogFailed, LogOptions, LogReader, LogView,
+    AppendError, Appended, AtOnce, ChangeError, EpochEnd, FlushPoint, Log, LogFailed, LogOptions, LogReader, LogView,
     ReadError, RetentionLimits, SegmentInfo, Slice, TimedOffset,
 };
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
@@ -12,7 +12,7 @@ use crate::pieces::Piece;
 use crate::producers::ProducerStates;
 use crate::retention::{self, Facts};
 use crate::segment;
-use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
+use grower_protocol::batch::{Batch, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use parking_lot::RwLock;
 use std::collections::VecDeque;
@@ -142,8 +142,13 @@ impl Log for MemLog {
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
     }
 
-    fn appends_at_once(&mut self, _batch: &BatchHeader, _epoch: LeaderEpoch, _now: Timestamp) -> bool {
-        true
+    fn append_at_once(
+        &mut self,
+        batch: UnplacedBatch,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<AtOnce, AppendError> {
+        self.append(batch, epoch, now).map(AtOnce::Appended)
     }
 
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {

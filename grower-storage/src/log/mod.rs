@@ -38,7 +38,7 @@ pub use slice::Slice;
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{DiskError, SharedFile};
 use crate::pieces::Piece;
-use grower_protocol::batch::{BatchHeader, UnplacedBatch};
+use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use std::ops::Range;
 
@@ -64,9 +64,14 @@ pub trait Log: Send {
     /// An epoch newer than the last is begun first, as by [`Log::begin_epoch`]. `now` ages segments and producers.
     fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError>;
 
-    /// Whether appending this batch writes the batch and nothing else. If not, the append also rolls, begins an epoch or
-    /// writes down the producers, and so waits for syncs: it must not happen where others are kept waiting.
-    fn appends_at_once(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool;
+    /// Appends a batch if that takes a write and nothing else. If not, the append also rolls, begins an epoch, writes down
+    /// the producers or makes room, and so waits for syncs: it must not happen where others are kept waiting.
+    fn append_at_once(
+        &mut self,
+        batch: UnplacedBatch,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<AtOnce, AppendError>;
 
     /// Its files are about to be moved away, and others may take their names: no reader opens one by its name from now on.
     /// Those that are open go on.
@@ -125,6 +130,15 @@ pub trait Log: Send {
 
     /// A cheap handle for readers. It sees what is appended and dropped later, and never waits for the owner.
     fn reader(&self) -> LogReader;
+}
+
+/// What became of a batch that was to be written at once.
+#[derive(Debug)]
+pub enum AtOnce {
+    /// It is appended.
+    Appended(Appended),
+    /// It is not, and [`Log::append`] would have to wait for the disk.
+    Waits(UnplacedBatch),
 }
 
 /// Where a batch came to lie.

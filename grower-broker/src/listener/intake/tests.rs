@@ -20,6 +20,7 @@ fn intake() -> (Intake, DuplexStream) {
         zero_copy: ZeroCopy::Auto,
         memory: Memory::new(16 << 20),
         open_files: grower_storage::disk::OpenFiles::new(64),
+        for_http: std::sync::Arc::new(crate::descriptors::HttpDescriptors::keep(false)),
     };
     let mut intake = Intake::new(source, &limits);
     intake.frame_done(); // The preface.

@@ -2,7 +2,7 @@
 
 use super::Promise;
 use super::kit::{EPOCH, Kit, batch};
-use crate::log::{AppendError, ChangeError, LogOptions};
+use crate::log::{AppendError, AtOnce, ChangeError, LogOptions};
 use grower_protocol::ids::{LeaderEpoch, Offset};
 
 pub(super) const PROMISES: &[Promise] = &[
@@ -87,9 +87,11 @@ fn an_append_that_happens_at_once_neither_rolls_nor_begins_an_epoch(kit: &mut Ki
         }
         let now = kit.now();
         let batch = batch(&["a record of some length"], now, None);
-        let at_once = kit.log.appends_at_once(batch.header(), epoch, now);
         let (segments, epochs) = (bases(kit).len(), kit.log.reader().end_of_epoch(epoch).map(|end| end.epoch));
-        kit.log.append(batch, epoch, now).unwrap();
+        let at_once = match kit.log.append_at_once(batch, epoch, now).unwrap() {
+            AtOnce::Appended(_) => true,
+            AtOnce::Waits(batch) => kit.log.append(batch, epoch, now).map(|_| false).unwrap(),
+        };
         let changed =
             (bases(kit).len(), kit.log.reader().end_of_epoch(epoch).map(|end| end.epoch)) != (segments, epochs);
         let in_files = !kit.log.flush_point().files.is_empty();

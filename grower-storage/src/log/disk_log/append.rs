@@ -3,7 +3,7 @@
 use super::{DiskLog, Log};
 use crate::disk::{DiskError, SharedFile};
 use crate::kept::DurableEnd;
-use crate::log::{AppendError, Appended, ChangeError, rules};
+use crate::log::{AppendError, Appended, AtOnce, ChangeError, rules};
 use crate::segment::{self, Active, Segment, WriteError};
 use grower_index::StoredIndex;
 use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
@@ -24,25 +24,55 @@ impl DiskLog {
         if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
             return Ok(appended);
         }
-        let base_offset = self.span().end;
-        let next_offset = rules::next_offset(base_offset, batch.header())?;
+        let next_offset = rules::next_offset(self.span().end, batch.header())?;
         self.begin_epoch(epoch)?;
         let mut rolled = self.make_room(batch.header(), now)?;
-        let batch = batch.place(base_offset, epoch);
+        let batch = batch.place(self.span().end, epoch);
         rolled |= self.write(&batch, now)?;
-        self.producers.note(batch.header(), now);
-        rules::bound(&mut self.producers, now, &self.options);
-        self.snapshots.appended(batch.bytes().len());
-        self.view.set_end(next_offset);
-        Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
+        Ok(self.take_in(&batch, next_offset, rolled))
     }
 
-    /// Whether [`DiskLog::append_batch`] has nothing to do but write the batch. A failed log refuses at once.
-    pub(super) fn is_ready_for(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool {
+    /// As [`DiskLog::append_batch`], for a batch that takes nothing but to be written. The others come back.
+    pub(super) fn append_batch_at_once(
+        &mut self,
+        batch: UnplacedBatch,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<AtOnce, AppendError> {
+        self.alive()?;
+        if !self.is_ready_for(batch.header(), epoch, now) {
+            return Ok(AtOnce::Waits(batch));
+        }
+        self.now = now;
+        if let Some(appended) = rules::admit(self.producers.check(batch.header()), batch.header())? {
+            return Ok(AtOnce::Appended(appended));
+        }
+        self.snapshot_if_due()?; // It takes one at most, and stores none.
+        let next_offset = rules::next_offset(self.span().end, batch.header())?;
+        let batch = batch.place(self.span().end, epoch);
+        match self.write_to_active(&batch) {
+            Ok(()) => Ok(AtOnce::Appended(self.take_in(&batch, next_offset, false))),
+            // Where it waits, there may be room: in a new segment, or of a reserve.
+            Err(AppendError::Disk(error)) if error.is_full() => Ok(AtOnce::Waits(UnplacedBatch::displaced(&batch))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A batch is written, and in the log from now on.
+    fn take_in(&mut self, batch: &Batch, next_offset: Offset, rolled: bool) -> Appended {
+        self.producers.note(batch.header(), self.now);
+        rules::bound(&mut self.producers, self.now, &self.options);
+        self.snapshots.appended(batch.bytes().len());
+        self.view.set_end(next_offset);
+        Appended { base_offset: batch.header().base_offset, next_offset, rolled, duplicate: false }
+    }
+
+    /// Whether [`DiskLog::append_batch`] has nothing to do but write the batch.
+    fn is_ready_for(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool {
         let has_epoch = self.epochs.latest() == Some(epoch);
         let takes = self.active.as_mut().is_some_and(|active| active.shape(now).takes(batch, &self.options));
         let unfinished = self.roll_begun || self.unsynced_names || self.is_compaction_unfinished();
-        self.failed.is_some() || has_epoch && takes && !unfinished && !self.snapshots.has_one_to_store(self.durable.end)
+        has_epoch && takes && !unfinished && !self.snapshots.has_one_to_store(self.durable.end)
     }
 
     /// Writes the batch, into a new segment if the system does not let this one grow; says whether one was rolled for that.

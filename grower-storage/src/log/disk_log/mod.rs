@@ -13,7 +13,8 @@ mod snapshots;
 mod view;
 
 use super::{
-    AppendError, Appended, ChangeError, FlushPoint, Log, LogFailed, LogOptions, LogReader, RetentionLimits, rules,
+    AppendError, Appended, AtOnce, ChangeError, FlushPoint, Log, LogFailed, LogOptions, LogReader, RetentionLimits,
+    rules,
 };
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
@@ -22,7 +23,7 @@ use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, Replacing};
 use crate::pieces::Piece;
 use crate::producers::ProducerStates;
 use crate::segment::{Active, Segment, ToFlush};
-use grower_protocol::batch::{BatchHeader, UnplacedBatch};
+use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 use snapshots::SnapshotFiles;
 use std::ops::Range;
@@ -130,6 +131,13 @@ impl DiskLog {
         }
     }
 
+    fn judge_append(&mut self, error: AppendError) -> AppendError {
+        match error {
+            AppendError::Disk(error) => self.judge(error).into(),
+            error => error,
+        }
+    }
+
     fn judge_change(&mut self, error: ChangeError) -> ChangeError {
         match error {
             ChangeError::Disk(error) => self.judge(error),
@@ -177,14 +185,16 @@ impl Log for DiskLog {
     }
 
     fn append(&mut self, batch: UnplacedBatch, epoch: LeaderEpoch, now: Timestamp) -> Result<Appended, AppendError> {
-        self.append_batch(batch, epoch, now).map_err(|error| match error {
-            AppendError::Disk(error) => self.judge(error).into(),
-            error => error,
-        })
+        self.append_batch(batch, epoch, now).map_err(|error| self.judge_append(error))
     }
 
-    fn appends_at_once(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool {
-        self.is_ready_for(batch, epoch, now)
+    fn append_at_once(
+        &mut self,
+        batch: UnplacedBatch,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<AtOnce, AppendError> {
+        self.append_batch_at_once(batch, epoch, now).map_err(|error| self.judge_append(error))
     }
 
     fn abandon(&mut self) {

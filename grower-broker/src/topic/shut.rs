@@ -1,0 +1,62 @@
+//! Partitions that could not be opened are tried again: a mount comes late, somebody corrects a permission.
+//!
+//! What kept a partition shut was told once. Trying it again is silent until it is served. A log that is ahead of the
+//! metadata stays shut until a start, which raises all epochs before anything is led.
+
+use super::open::ahead_of;
+use super::{Place, Topics};
+use crate::metadata::{Image, Topic};
+use crate::partition::Partition;
+use grower_protocol::ids::{LeaderEpoch, PartitionId};
+use grower_storage::log::Log;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Opening may read a good part of a log.
+const TRY_EACH: Duration = Duration::from_secs(5);
+
+impl Topics {
+    /// Opens what is shut and can be opened now, unless that was tried a moment ago. Topics must stand still.
+    pub(super) fn try_shut(&self, image: &Image, now: Instant) {
+        let mut tried = self.tried_shut.lock();
+        if self.shut() == 0 || tried.is_some_and(|tried| now.saturating_duration_since(tried) < TRY_EACH) {
+            return;
+        }
+        *tried = Some(now);
+        for topic in image.topics() {
+            let Some(served) = self.served.load().get(&topic.id).cloned() else { continue };
+            let mut partitions = served.partitions.clone();
+            let mut opened = false;
+            for (place, (number, partition)) in partitions.iter_mut().zip(topic.numbered()) {
+                if matches!(place, Place::Shut(_))
+                    && let Some(open) = self.open_shut(image, topic, number, partition.leader_epoch)
+                {
+                    *place = Place::Open(open);
+                    opened = true;
+                }
+            }
+            if opened {
+                self.put(topic, partitions);
+            }
+        }
+    }
+
+    fn open_shut(
+        &self,
+        image: &Image,
+        topic: &Topic,
+        number: PartitionId,
+        epoch: LeaderEpoch,
+    ) -> Option<Arc<Partition>> {
+        let options = topic.config.log_options(&self.index);
+        let opened = self.logs.open(&Self::place(topic, number), options, self.clock.steady());
+        let log: Box<dyn Log> = opened.ok().filter(|log| ahead_of(&**log, epoch).is_none())?;
+        let Place::Open(partition) = self.lead(topic, number, epoch, Ok(log)) else { return None };
+        let trims = image.trims().filter(|(id, trimmed, _)| (*id, *trimmed) == (topic.id, number));
+        for (.., before) in trims {
+            partition.trim(before.min(partition.span().log_end)).ok()?; // Before anybody reads.
+        }
+        tracing::info!(topic = %topic.name, partition = %number, "a partition that could not be opened before is served");
+        Some(partition)
+    }
+}
