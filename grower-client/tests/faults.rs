@@ -349,3 +349,28 @@ async fn a_consumer_that_is_dropped_closes_its_connections_whatever_is_unanswere
     };
     tokio::time::timeout(Duration::from_secs(20), story).await.expect("nobody waits for the answer");
 }
+
+#[tokio::test]
+async fn a_member_that_is_dropped_asks_no_longer_where_its_partitions_begin() {
+    let asked = std::sync::Arc::new(AtomicU32::new(0));
+    let counted = asked.clone();
+    let fake = Fake::new(move |request| match request {
+        Request::FetchPositions { .. } => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Act::Refuse(ErrorCode::NotReady)
+        }
+        _ => Act::Serve,
+    });
+    let client = fake.client().await;
+    let consumer = client.consumer().group("g").subscribe([TOPIC]).build().await.unwrap();
+    let story = async {
+        while asked.load(Ordering::Relaxed) < 3 {
+            tokio::task::yield_now().await;
+        }
+        drop((consumer, client));
+        while 0 < fake.connections() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), story).await.expect("nothing of the client is left");
+}

@@ -26,6 +26,7 @@ use grower_protocol::message::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// Keeps the membership.
@@ -41,6 +42,8 @@ pub(super) struct Membership {
     instance: Option<String>,
     auto_commit: bool,
     on_rebalance: Option<OnRebalance>,
+    /// Look up where new partitions begin. Aborted when dropped.
+    beginnings: JoinSet<()>,
     /// When the last heartbeat was sent that was answered.
     heard: Instant,
     /// When the next one is due.
@@ -72,6 +75,7 @@ pub(super) async fn join(
         instance: settings.instance.clone(),
         auto_commit: settings.auto_commit.is_some(),
         on_rebalance: settings.on_rebalance.clone(),
+        beginnings: JoinSet::new(),
         heard: Instant::now(),
         next: Instant::now(),
     };

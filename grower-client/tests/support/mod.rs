@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use grower_client::ids::{
-    LeaderEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName,
+    LeaderEpoch, MemberEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName,
 };
 use grower_client::{Client, ErrorCode, Failure, transport};
 use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
@@ -238,6 +238,19 @@ impl Fake {
             Request::ReportDamage(_) => Response::Done,
             Request::CommitOffsets(commit) => Response::CommitOffsets(commit.offsets.iter().map(|_| Ok(())).collect()),
             Request::PageGroups { .. } => Response::PageGroups { groups: Vec::new(), next: None },
+            Request::HoldHeartbeat { beat, .. } => {
+                let partitions = vec![PartitionId::new(0)];
+                let topic = self.log.lock().unwrap().topic;
+                Response::Heartbeat(HeartbeatAnswer {
+                    epoch: MemberEpoch::new(1),
+                    interval_ms: beat.session_timeout_ms / 2,
+                    assignment: topic
+                        .into_iter()
+                        .map(|topic| TopicPartitions { topic, partitions: partitions.clone() })
+                        .collect(),
+                })
+            }
+            Request::FetchPositions { .. } => Response::FetchPositions(Vec::new()),
             Request::FetchAfter(asked) => {
                 let (fetched, bytes) = self.log.lock().unwrap().fetch(asked.partitions[0].partition.offset);
                 if bytes.is_empty() {

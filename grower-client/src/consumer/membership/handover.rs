@@ -2,15 +2,19 @@
 
 use super::{Membership, in_time};
 use crate::backoff;
+use crate::cluster::Cluster;
 use crate::consumer::builder::RebalanceEvent;
 use crate::consumer::commit::Progress;
+use crate::consumer::shelf::Shared;
 use crate::consumer::slot::Version;
-use crate::consumer::start;
+use crate::consumer::start::{self, Origin};
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{TopicId, TopicName};
 use grower_protocol::message::{HeartbeatAnswer, Metadata, TopicPartitions};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 impl Membership {
@@ -121,28 +125,21 @@ impl Membership {
             .collect()
     }
 
-    /// Finds out where the new partitions begin, beside the heartbeats.
-    fn begin(&self, added: Vec<(TopicPartition, TopicId, Version)>) {
+    /// Finds out where the new partitions begin, beside the heartbeats and for no longer than there is a membership.
+    fn begin(&mut self, added: Vec<(TopicPartition, TopicId, Version)>) {
+        while self.beginnings.try_join_next().is_some() {}
         if added.is_empty() {
             return;
         }
-        let (cluster, shared, origin) = (self.cluster.clone(), self.shared.clone(), self.origin.clone());
-        tokio::spawn(async move {
-            let versions: Vec<Version> = added.iter().map(|(.., version)| *version).collect();
-            let places: Vec<_> = added.into_iter().map(|(place, topic, _)| (place, topic)).collect();
-            for failures in 1.. {
-                let error = match start::resolve(&cluster, &shared, &places, &origin).await {
-                    Ok(starts) => return start::begin(&shared, starts, &versions),
-                    Err(error) => error,
-                };
-                let still_mine = shared.lock().slots.values().any(|slot| versions.contains(&slot.version));
-                if !still_mine {
-                    return;
-                }
-                tracing::debug!(%error, "cannot find out where to start; trying again");
-                sleep(backoff::jittered(failures)).await;
-            }
-        });
+        let beginning = Beginning {
+            cluster: self.cluster.clone(),
+            shared: self.shared.clone(),
+            origin: self.origin.clone(),
+            versions: added.iter().map(|(.., version)| *version).collect(),
+            places: added.into_iter().map(|(place, topic, _)| (place, topic)).collect(),
+            warn_each: self.session_timeout,
+        };
+        self.beginnings.spawn(beginning.run());
     }
 
     pub(super) fn tell(&self, event: RebalanceEvent) {
@@ -164,5 +161,40 @@ impl Membership {
             shelf.first_seen.entry(name).or_insert(seen);
         }
         Ok(())
+    }
+}
+
+/// New partitions whose beginning is looked up.
+struct Beginning {
+    cluster: Arc<Cluster>,
+    shared: Arc<Shared>,
+    origin: Origin,
+    places: Vec<(TopicPartition, TopicId)>,
+    versions: Vec<Version>,
+    /// How long it may fail until that is worth a warning.
+    warn_each: Duration,
+}
+
+impl Beginning {
+    /// Tries until it succeeds, or the partitions are no longer this member's: a group that does not answer for a session
+    /// takes them away.
+    async fn run(self) {
+        let mut warn_at = Instant::now() + self.warn_each;
+        for failures in 1.. {
+            let error = match start::resolve(&self.cluster, &self.shared, &self.places, &self.origin).await {
+                Ok(starts) => return start::begin(&self.shared, starts, &self.versions),
+                Err(error) => error,
+            };
+            if !self.shared.lock().slots.values().any(|slot| self.versions.contains(&slot.version)) {
+                return;
+            }
+            tracing::debug!(%error, "cannot find out where to start; trying again");
+            if warn_at <= Instant::now() {
+                let (first, partitions) = (self.places.first().map(|(place, _)| place.to_string()), self.places.len());
+                tracing::warn!(%error, first, partitions, "partitions of this member are not read: it cannot find out where to start");
+                warn_at = Instant::now() + self.warn_each;
+            }
+            sleep(backoff::jittered(failures)).await;
+        }
     }
 }
