@@ -119,15 +119,33 @@ impl Groups {
         self.turns.enter(group)
     }
 
-    /// Looks at the shard of `group`. What it sees of the group is durable when this returns.
+    /// Looks at offsets of `group`, which change when they are in the log. What it sees is durable when this returns.
     pub(crate) async fn look<T>(&self, group: &GroupId, look: impl FnOnce(&Shard, Moment) -> T) -> Result<T, Failure> {
-        let live = self.live(shard_of(group));
-        let seen = look(&live.shard.lock(), self.moment());
-        let end = live.written.lock().of(group); // After looking: not less than what was seen.
-        if let Some(log) = self.log_of(shard_of(group)) {
-            self.durable(&log, end).await?;
-        }
+        let seen = look(&self.live(shard_of(group)).shard.lock(), self.moment());
+        self.durable_group(group).await?;
         Ok(seen)
+    }
+
+    /// Looks at members of `group`, which change when a step is decided. What it sees is durable when this returns, but for
+    /// what could not be written down, on a full disk: the coordinator goes by that, and writes it down with the next step.
+    pub(crate) async fn look_at_members<T>(
+        &self,
+        group: &GroupId,
+        look: impl FnOnce(&Shard, Moment) -> T,
+    ) -> Result<T, Failure> {
+        let seen = look(&self.live(shard_of(group)).shard.lock(), self.moment());
+        self.turns.pass(group).await;
+        self.durable_group(group).await?;
+        Ok(seen)
+    }
+
+    /// Returns when what the log has of a group is durable.
+    async fn durable_group(&self, group: &GroupId) -> Result<(), Failure> {
+        let end = self.live(shard_of(group)).written.lock().of(group);
+        match self.log_of(shard_of(group)) {
+            Some(log) => self.durable(&log, end).await,
+            None => Ok(()),
+        }
     }
 
     /// When a group last committed. What it sees is durable when this returns.

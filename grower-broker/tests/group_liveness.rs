@@ -233,3 +233,32 @@ fn of_two_commits_of_one_connection_the_later_one_counts() {
         }
     });
 }
+
+#[test]
+fn a_member_is_told_of_only_once_it_is_in_the_log() {
+    for request in [
+        |group: &GroupId| Request::DescribeGroup(group.clone()),
+        |group: &GroupId| Request::InspectGroup(group.clone()),
+        |_: &GroupId| Request::ListGroups,
+        |_: &GroupId| Request::PageGroups { after: None },
+        |_: &GroupId| Request::InspectGroups { after: None, most: 9 },
+    ] {
+        with_broker(async |address, faults| {
+            let (group, _) = neighbours();
+            let (mut client, _) = prepared(address, &group).await;
+            let (mut member, mut watcher) = (connect(address).await, connect(address).await);
+            let stall = Stall::begin(faults, Call::Write);
+            member.send(&heartbeat(&group, MemberEpoch::default(), "other"), &[]).await;
+            stall.is_felt().await;
+            let look = request(&group);
+            let told = tokio::spawn(async move { watcher.ask(&look).await });
+            for _ in 0..100 {
+                client.ask(&Request::FetchOffsets { group: group.clone(), partitions: None }).await; // It has its chance.
+            }
+            assert!(!told.is_finished(), "{:?} is not in the log", told.await);
+            drop(stall);
+            let told = tokio::time::timeout(PATIENCE, told).await.expect("now it is").unwrap();
+            assert!(format!("{told:?}").contains("first"), "{told:?}");
+        });
+    }
+}

@@ -103,7 +103,7 @@ impl Api {
             }
             Request::DescribeGroup(group) => self.describe_group(group).await,
             Request::InspectGroup(group) => {
-                let seen = self.groups.look(&group, |shard, now| shard.inspect(&group, now.at)).await?;
+                let seen = self.groups.look_at_members(&group, |shard, now| shard.inspect(&group, now.at)).await?;
                 Ok(Response::InspectGroup(seen?))
             }
             Request::ListCommits(group) => Ok(Response::ListCommits(self.groups.commits(&group).await?)),
@@ -130,7 +130,7 @@ impl Api {
     }
 
     async fn describe_group(&self, group: GroupId) -> Answered {
-        let described = self.groups.look(&group, |shard, _| shard.describe(&group)).await?;
+        let described = self.groups.look_at_members(&group, |shard, _| shard.describe(&group)).await?;
         Ok(Response::DescribeGroup(described?))
     }
 }

@@ -15,14 +15,14 @@ impl Groups {
     /// All groups, sorted by id. What it sees is durable when this returns.
     pub(crate) async fn list(&self) -> Result<Vec<GroupSummary>, Failure> {
         let all = self.list_after(None, usize::MAX);
-        self.all_durable().await?;
+        self.all_durable(all.iter().map(|group| &group.group)).await?;
         Ok(all)
     }
 
     /// Groups whose ids come after this one, and after which the next page goes on. Durable likewise.
     pub(crate) async fn page(&self, after: Option<&GroupId>) -> Result<(Vec<GroupSummary>, Option<GroupId>), Failure> {
         let page = self.first_after(after, PAGE);
-        self.all_durable().await?;
+        self.all_durable(page.0.iter().map(|group| &group.group)).await?;
         Ok(page)
     }
 
@@ -50,7 +50,7 @@ impl Groups {
             }
             last = Some(group);
         }
-        self.all_durable().await?;
+        self.all_durable(page.iter().map(|seen| &seen.group.group)).await?;
         Ok((page, next))
     }
 
@@ -70,7 +70,11 @@ impl Groups {
         groups
     }
 
-    async fn all_durable(&self) -> Result<(), Failure> {
+    /// Returns when what was seen of these groups is durable.
+    async fn all_durable(&self, seen: impl Iterator<Item = &GroupId>) -> Result<(), Failure> {
+        for group in seen {
+            self.turns.pass(group).await; // Members change when a step is decided, before it is written down.
+        }
         for (number, live) in (0..).map(PartitionId::new).zip(&self.shards) {
             let end = live.written.lock().newest();
             if let Some(log) = self.log_of(number) {

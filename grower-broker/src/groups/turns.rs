@@ -69,6 +69,14 @@ impl GroupTurns {
         if busy { None } else { Some(self.enter(group)) }
     }
 
+    /// Waits until everybody who is in the queue of a group now is done.
+    pub(super) async fn pass(self: &Arc<Self>, group: &GroupId) {
+        let busy = self.0.lock().contains_key(group);
+        if busy {
+            drop(self.enter(group).comes().await);
+        }
+    }
+
     fn join(self: &Arc<Self>, group: &GroupId) -> (Arc<Semaphore>, QueueUser) {
         let mut queues = self.0.lock();
         let new = || Queue { turn: Arc::new(Semaphore::new(1)), users: 0 };
