@@ -11,6 +11,7 @@ mod live_shard;
 mod load;
 mod pages;
 mod positions;
+mod refusals;
 mod step;
 mod turns;
 
@@ -25,9 +26,11 @@ use crate::partition::{Flushers, Partition};
 use crate::random::random_bytes;
 use crate::topic::Topics;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{CommitTime, CommittedPosition, ErrorCode, Failure, GroupSummary};
+use grower_protocol::message::{CommitTime, CommittedPosition, ErrorCode, Failure, GroupMemory, GroupSummary};
 use heartbeats::Lobby;
 use live_shard::LiveShard;
+use parking_lot::Mutex;
+use refusals::Refusals;
 use std::sync::Arc;
 use std::time::Instant;
 use turns::GroupTurns;
@@ -44,6 +47,7 @@ pub(crate) struct Groups {
     shards: Vec<LiveShard>,
     turns: Arc<GroupTurns>,
     memory: Memory,
+    refusals: Mutex<Refusals>,
     lobby: Lobby,
 }
 
@@ -69,10 +73,10 @@ impl Groups {
         clock: Arc<BrokerClock>,
         memory: &Memory,
     ) -> Result<Self, Failure> {
-        let (shards, turns, lobby) = (Vec::new(), Arc::default(), Lobby::default());
+        let (shards, turns, lobby, refusals) = (Vec::new(), Arc::default(), Lobby::default(), Mutex::default());
         let (memory, started) = (memory.clone(), Instant::now());
         let loaded = clock.steady();
-        let mut groups = Self { topics, flushers, clock, started, loaded, shards, turns, memory, lobby };
+        let mut groups = Self { topics, flushers, clock, started, loaded, shards, turns, memory, refusals, lobby };
         for number in (0..SHARDS).map(PartitionId::new) {
             let (shard, ages) = match groups.log_of(number) {
                 Some(log) => load::load_shard(&log, groups.now())?,
@@ -151,6 +155,15 @@ impl Groups {
     /// When a group last committed. What it sees is durable when this returns.
     pub(crate) async fn commits(&self, group: &GroupId) -> Result<Vec<CommitTime>, Failure> {
         self.look(group, |_, _| self.live(shard_of(group)).ages.lock().commits(group)).await
+    }
+
+    /// What groups take of memory, and which could not grow of late.
+    pub(crate) fn describe_memory(&self) -> GroupMemory {
+        GroupMemory {
+            used: self.memory.remembered(StateKind::Groups) as u64,
+            max: self.memory.state_bytes_max() as u64,
+            refused: self.refusals.lock().of_late(self.now()),
+        }
     }
 
     /// Every group with the number of its members and its positions, sorted, for those who watch the broker.

@@ -39,6 +39,27 @@ fn a_group_in_thousands_of_partitions_is_told_of_by_a_broker_with_little_memory(
 }
 
 #[test]
+fn why_and_doctor_tell_of_a_member_that_waits_for_memory() {
+    let broker = Served::with_memory(16 << 20);
+    broker.ok("topic create events:4000", b"");
+    let mut waits = broker.cli("consume events --group g").spawn().unwrap();
+    let why = || text(&broker.run("why g", b"").stdout);
+    until("why says so", || why().contains("group g: it was refused memory for a new member or a commit "));
+    assert!(why().contains("delete groups that nobody uses, or give the broker more memory"), "{}", why());
+    let doctor = json(&broker.run("doctor --output json", b"").stdout);
+    let check = doctor[0]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["about"] == "group memory")
+        .unwrap_or_else(|| panic!("{doctor:?}"));
+    assert!(check["level"] == "bad" && check.to_string().contains("1 group refused more of late"), "{check}");
+    waits.kill().unwrap();
+    let told = text(&waits.wait_with_output().unwrap().stderr);
+    assert_eq!(told.matches("cannot join the group yet; trying again").count(), 1, "{told}");
+}
+
+#[test]
 fn a_member_that_ends_gives_its_partitions_to_the_other() {
     let broker = Served::start();
     broker.ok("topic create events:2", b"");

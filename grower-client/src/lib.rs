@@ -77,8 +77,8 @@ pub use grower_protocol::ids;
 pub use grower_protocol::message::{
     Acks, BackupDescription, BackupMade, BackupState, BrokerAddress, BrokerDescription, CommitTime, CommittedOffset,
     CommittedPosition, ConfigEntry, ConfigSource, DiskDescription, Durability, ErrorCode, Failure, FsyncDescription,
-    GroupDescription, GroupInspection, GroupState, GroupSummary, Holding, ListedOffset, LossDescription,
+    GroupDescription, GroupInspection, GroupMemory, GroupState, GroupSummary, Holding, ListedOffset, LossDescription,
     MemberDescription, MemberInspection, MetadataAnswer, OffsetSpec, Outcome, PartitionDescription, PartitionMetadata,
-    SegmentDescription, SettingEntry, SettingSource, TopicDescription, TopicMetadata, TopicPartitions, TopicTraffic,
-    Traffic, UsedUp,
+    RefusedGrowth, SegmentDescription, SettingEntry, SettingSource, TopicDescription, TopicMetadata, TopicPartitions,
+    TopicTraffic, Traffic, UsedUp,
 };

@@ -374,3 +374,40 @@ async fn a_member_that_is_dropped_asks_no_longer_where_its_partitions_begin() {
     };
     tokio::time::timeout(Duration::from_secs(20), story).await.expect("nothing of the client is left");
 }
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_waits_for_memory_of_its_group_warns_once() {
+    let refused = |code| Act::Refuse(code);
+    let faults =
+        [ErrorCode::NotReady, ErrorCode::MemoryFull, ErrorCode::MemoryFull, ErrorCode::MemoryFull].map(refused);
+    let fake = Fake::failing(|request| matches!(request, Request::HoldHeartbeat { .. }), faults);
+    let client = fake.client_with_patience(Duration::from_secs(60)).await.unwrap();
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let logged = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _here = tracing::subscriber::set_default(logged); // Of this thread, which runs all of the test.
+    let consumer = client.consumer().group("g").subscribe([TOPIC]).build();
+    let consumer = tokio::time::timeout(Duration::from_secs(30), consumer).await.expect("it gets in").unwrap();
+    assert_eq!(consumer.assignment().len(), 1);
+    let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let warnings: Vec<&str> = logged.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 1, "{logged}");
+    assert!(
+        warnings[0].contains("cannot join the group yet; trying again") && warnings[0].contains("group=g"),
+        "{logged}"
+    );
+}

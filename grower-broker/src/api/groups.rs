@@ -107,6 +107,7 @@ impl Api {
                 Ok(Response::InspectGroup(seen?))
             }
             Request::ListCommits(group) => Ok(Response::ListCommits(self.groups.commits(&group).await?)),
+            Request::DescribeGroupMemory => Ok(Response::DescribeGroupMemory(self.groups.describe_memory())),
             Request::DeleteGroup(group) => {
                 self.groups.step(turn, &group, |shard, _, _| shard.delete(&group)).await?;
                 Ok(Response::Done)

@@ -162,7 +162,8 @@ impl Api {
             | Request::DescribeGroup(_)
             | Request::DeleteGroup(_)
             | Request::InspectGroup(_)
-            | Request::ListCommits(_) => self.group_request(request, arrival, peer).await,
+            | Request::ListCommits(_)
+            | Request::DescribeGroupMemory => self.group_request(request, arrival, peer).await,
             Request::Hello(_)
             | Request::Produce(_)
             | Request::Fetch(_)

@@ -427,6 +427,11 @@ impl<T> Step<T> {
         }
     }
 
+    /// Why nothing is done, if it is not.
+    pub(crate) fn refusal(&self) -> Option<&Failure> {
+        self.answer.as_ref().err()
+    }
+
     /// The groups of which members that wait for an answer should [look for news](Shard::news), once this is settled.
     pub fn take_stirred(&mut self) -> Vec<GroupId> {
         std::mem::take(&mut self.stirred)

@@ -55,6 +55,7 @@ impl Groups {
             shard.set_room(live.remembered.lock().room());
             take(&mut shard, self.moment(), &image)
         };
+        self.refusals.lock().note(group, step.refusal(), self.now());
         let stirred = step.take_stirred();
         let written = self.write(&mut step, live, Some(group), log).await;
         live.remembered.lock().set(live.shard.lock().bytes());

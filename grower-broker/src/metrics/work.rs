@@ -70,7 +70,8 @@ impl Work {
             | Request::InspectGroups { .. }
             | Request::DescribeGroup(_)
             | Request::InspectGroup(_)
-            | Request::ListCommits(_) => Self::Groups,
+            | Request::ListCommits(_)
+            | Request::DescribeGroupMemory => Self::Groups,
             _ => Self::Admin,
         }
     }

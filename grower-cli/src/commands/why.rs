@@ -3,7 +3,7 @@
 use crate::arguments::Output;
 use crate::output::{Out, escaped};
 use crate::session::Session;
-use crate::why::{Finding, Verdict, gather};
+use crate::why::{Finding, Verdict, gather, refused_growth};
 use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
@@ -35,7 +35,10 @@ impl Why {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let topic = gather::topic(&admin, &self.name).await?.map(|facts| ("topic", facts.findings()));
-        let group = gather::group(&admin, &self.name).await?.map(|facts| ("group", facts.findings()));
+        let refused = gather::group_memory(&admin).await?.and_then(|memory| refused_growth(&self.name, &memory));
+        let group = gather::group(&admin, &self.name).await?.map(|facts| facts.findings());
+        let group: Vec<Finding> = group.into_iter().flatten().chain(refused).collect();
+        let group = (!group.is_empty()).then_some(("group", group));
         let told: Vec<_> = topic.into_iter().chain(group).collect();
         if told.is_empty() {
             bail!("there is no topic and no group {}; see grower-cli topic list and group list", escaped(&self.name));

@@ -1,6 +1,6 @@
 //! What a running broker says of itself.
 
-use grower_client::{AdminError, Client};
+use grower_client::{AdminError, Client, GroupMemory};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ pub(crate) struct Answers {
     pub(crate) segments: u64,
     pub(crate) memory_used: u64,
     pub(crate) memory_budget: u64,
+    /// What groups take of it, if the broker tells.
+    pub(crate) group_memory: Option<GroupMemory>,
     pub(crate) max_connections: u64,
     pub(crate) reserve: u64,
     pub(crate) data_dir: Option<PathBuf>,
@@ -51,6 +53,7 @@ pub(crate) async fn look(client: &Client) -> Result<Answers, AdminError> {
         segments: partitions().map(|partition| partition.segments.len() as u64).sum(),
         memory_used: broker.memory_used,
         memory_budget: broker.memory_budget,
+        group_memory: crate::why::gather::group_memory(&admin).await?,
         max_connections: setting("network.max_connections").and_then(|value| value.parse().ok()).unwrap_or(0),
         reserve: broker.disk.map_or(0, |disk| disk.reserve),
         data_dir: setting("broker.data_dir").map(PathBuf::from),

@@ -5,6 +5,7 @@ use super::machine::{Disk, Limits};
 use super::{Check, Facts, Level};
 use crate::output::{bytes_for_people, in_groups, noun};
 use grower_broker::offline::Trust;
+use grower_client::GroupMemory;
 use std::time::Duration;
 
 /// Judges every fact that is known, in a fixed order.
@@ -24,7 +25,9 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
     checks.extend(maps(&facts.limits, answers));
     checks.extend(backlog(&facts.limits));
     checks.extend(clock(&facts.limits));
-    checks.extend(answers.into_iter().flat_map(|answers| [skew(answers), budget(answers), damage(answers)]));
+    checks.extend(answers.into_iter().flat_map(|answers| [skew(answers), budget(answers)]));
+    checks.extend(answers.and_then(|answers| answers.group_memory.as_ref()).map(group_memory));
+    checks.extend(answers.map(damage));
     checks
 }
 
@@ -185,6 +188,21 @@ fn budget(answers: &Answers) -> Check {
         found,
         "clients wait for memory: raise --memory, or look at who sends so much with top",
     )
+}
+
+fn group_memory(memory: &GroupMemory) -> Check {
+    let (used, max) = (bytes_for_people(memory.used), bytes_for_people(memory.max));
+    let level = match memory.refused.is_empty() {
+        true => unless(memory.used <= memory.max - memory.max / 10, Level::Warning),
+        false => Level::Bad,
+    };
+    let waiting = match memory.refused.len() as u64 {
+        0 => String::new(),
+        groups => format!(", {groups} {} refused more of late", noun(groups, "group")),
+    };
+    let advice =
+        "members wait to join and commits fail once it is full: delete groups that nobody uses, or raise --memory";
+    check(level, "group memory", format!("{used} of {max} in use{waiting}"), advice)
 }
 
 fn damage(answers: &Answers) -> Check {

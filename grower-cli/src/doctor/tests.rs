@@ -4,6 +4,8 @@ use super::broker::{Answers, Reached};
 use super::machine::{Disk, Limits};
 use super::*;
 use grower_broker::offline::FileSystem;
+use grower_client::ids::GroupId;
+use grower_client::{GroupMemory, RefusedGrowth};
 use std::time::Duration;
 
 fn disk(file_system: &str, micros: u64) -> Disk {
@@ -24,6 +26,7 @@ fn answers() -> Answers {
         segments: 40,
         memory_used: 1 << 20,
         memory_budget: 1 << 30,
+        group_memory: Some(GroupMemory { used: 1 << 20, max: 64 << 20, refused: Vec::new() }),
         max_connections: 1_000,
         reserve: 2 << 30,
         ..Answers::default()
@@ -61,17 +64,20 @@ fn a_good_machine_is_good_in_every_line() {
     good | clock | kept right by the network | -
     good | clock skew | the broker's clock is this machine's, within 5 ms | -
     good | memory budget | 1.0 MiB of 1.0 GiB in use | -
+    good | group memory | 1.0 MiB of 64.0 MiB in use | -
     good | records | 0 damaged ranges | -
     ");
 }
 
 #[test]
 fn what_is_at_risk_says_what_to_change() {
+    let refused = RefusedGrowth { group: GroupId::new("g").unwrap(), ago_ms: 5, reason: "full".to_owned() };
     let bad = Answers {
         round_trip: Duration::from_millis(80),
         skew_ms: -90_000,
         segments: 60_000,
         memory_used: 1 << 30,
+        group_memory: Some(GroupMemory { used: 63 << 20, max: 64 << 20, refused: vec![refused] }),
         damaged: 2,
         ..answers()
     };
@@ -95,6 +101,7 @@ fn what_is_at_risk_says_what_to_change() {
     warning | clock | not synchronized | retention and lookups by time follow the clock: run a time service such as systemd-timesyncd or chrony
     bad | clock skew | the broker's clock is 90000 ms behind this machine's | records are stamped by clients and aged by the broker: synchronize both clocks
     warning | memory budget | 1.0 GiB of 1.0 GiB in use | clients wait for memory: raise --memory, or look at who sends so much with top
+    bad | group memory | 63.0 MiB of 64.0 MiB in use, 1 group refused more of late | members wait to join and commits fail once it is full: delete groups that nobody uses, or raise --memory
     bad | records | 2 damaged ranges | topic describe names them, why TOPIC says what to do; suspect the disk
     ");
 }

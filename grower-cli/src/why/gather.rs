@@ -5,7 +5,8 @@ use crate::capacity::{Capacity, Rate};
 use crate::progress::{self, Progress};
 use grower_client::ids::{TopicId, TopicName};
 use grower_client::{
-    Admin, AdminError, BrokerDescription, ErrorCode, GroupInspection, OffsetSpec, TopicDescription, TopicPartitions,
+    Admin, AdminError, BrokerDescription, ConnectError, ErrorCode, GroupInspection, GroupMemory, OffsetSpec,
+    RequestError, TopicDescription, TopicPartitions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +41,15 @@ fn reader(group: &GroupInspection, rows: &[Progress]) -> Option<ReaderFacts> {
         lag: rows.iter().map(|row| row.lag).sum(),
         lag_ms: rows.iter().filter_map(|row| row.lag_ms).max(),
     })
+}
+
+/// What groups take of memory; an older broker does not tell.
+pub(crate) async fn group_memory(admin: &Admin) -> Result<Option<GroupMemory>, AdminError> {
+    match admin.describe_group_memory().await {
+        Ok(memory) => Ok(Some(memory)),
+        Err(AdminError::Request(RequestError::Connect(ConnectError::MissingFeature { .. }))) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A group, if there is one of that name.

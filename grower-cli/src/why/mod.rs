@@ -4,10 +4,12 @@
 
 pub(crate) mod gather;
 mod group;
+mod memory;
 mod topic;
 mod words;
 
 pub(crate) use group::{GroupFacts, MemberFacts, UntouchedPartition};
+pub(crate) use memory::refused_growth;
 pub(crate) use topic::{ReaderFacts, TopicFacts};
 
 /// How bad something is.

@@ -5,8 +5,8 @@ use crate::cluster::Cluster;
 use crate::error::{AdminError, RequestError};
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    CommitTime, CommittedPosition, ErrorCode, GroupDescription, GroupInspection, GroupSummary, PositionToCommit,
-    Request, Response,
+    CommitTime, CommittedPosition, ErrorCode, GroupDescription, GroupInspection, GroupMemory, GroupSummary,
+    PositionToCommit, Request, Response,
 };
 use std::collections::BTreeMap;
 
@@ -67,6 +67,14 @@ impl Admin {
         match self.cluster.ask_again(&Request::ListCommits(GroupId::new(group.as_ref())?)).await? {
             (_, Response::ListCommits(commits)) => Ok(commits),
             (link, other) => Err(link.refusal("list commits", other).into()),
+        }
+    }
+
+    /// What the groups of the broker take of memory, and which could not grow of late for want of it.
+    pub async fn describe_group_memory(&self) -> Result<GroupMemory, AdminError> {
+        match self.cluster.ask_again(&Request::DescribeGroupMemory).await? {
+            (_, Response::DescribeGroupMemory(memory)) => Ok(memory),
+            (link, other) => Err(link.refusal("describe group memory", other).into()),
         }
     }
 

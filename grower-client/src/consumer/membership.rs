@@ -81,10 +81,11 @@ pub(super) async fn join(
     };
     membership.look_at_topics().await.map_err(refused)?;
     let give_up = Instant::now() + cluster.request_timeout();
+    let mut has_warned = false;
     for failures in 1.. {
         match membership.beat().await {
             Err(error) if error.is_retriable() && Instant::now() < give_up => {
-                if failures == 1 && error.code() == Some(ErrorCode::MemoryFull) {
+                if error.code() == Some(ErrorCode::MemoryFull) && !std::mem::replace(&mut has_warned, true) {
                     tracing::warn!(group = %membership.member.group, %error, "cannot join the group yet; trying again");
                 }
                 sleep(backoff::jittered(failures)).await;

@@ -323,3 +323,25 @@ pub struct Holding {
     /// It was told to let go, and has not confirmed that it did.
     pub giving_up: bool,
 }
+
+/// What the groups of a broker take of memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMemory {
+    /// Bytes that they take.
+    pub used: u64,
+    /// Bytes that they may take.
+    pub max: u64,
+    /// Groups that wanted more in the last minute than was left, sorted by id: some of the newest.
+    pub refused: Vec<RefusedGrowth>,
+}
+
+/// A group that was to grow, by a new member or a commit, and could not for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedGrowth {
+    /// Which; it need not be there.
+    pub group: GroupId,
+    /// How long ago it was refused last.
+    pub ago_ms: u64,
+    /// What was answered.
+    pub reason: String,
+}

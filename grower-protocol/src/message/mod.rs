@@ -27,10 +27,10 @@ pub use fetch::{
     FetchedPartition, ListOffset, ListOffsets, ListedOffset, OffsetSpec, ReportDamage,
 };
 pub use group::{
-    CommitTime, CommittedOffset, CommittedPosition, CommitterIdentity, GroupDescription, GroupInspection, GroupState,
-    GroupSummary, Heartbeat, HeartbeatAnswer, Holding, MemberDescription, MemberInspection, OffsetCommit,
-    OffsetToCommit, PositionCommit, PositionToCommit, SESSION_MAX, SESSION_MIN, StartPositions, TopicPartitions,
-    heartbeat_interval, instance_lease,
+    CommitTime, CommittedOffset, CommittedPosition, CommitterIdentity, GroupDescription, GroupInspection, GroupMemory,
+    GroupState, GroupSummary, Heartbeat, HeartbeatAnswer, Holding, MemberDescription, MemberInspection, OffsetCommit,
+    OffsetToCommit, PositionCommit, PositionToCommit, RefusedGrowth, SESSION_MAX, SESSION_MIN, StartPositions,
+    TopicPartitions, heartbeat_interval, instance_lease,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
@@ -194,6 +194,8 @@ pub enum Request {
     /// Decides where a group begins, and answers the positions that it has then, of the partitions named:
     /// [`Response::FetchPositions`].
     StartPositions(StartPositions),
+    /// What the broker's groups take of memory, and which were refused more of late.
+    DescribeGroupMemory,
 }
 
 impl Request {
@@ -204,6 +206,7 @@ impl Request {
             Self::CommitPositions(_) | Self::FetchAfter(_) | Self::FetchPositions { .. } | Self::StartPositions(_) => {
                 Some(Feature::POSITION_COMMITS)
             }
+            Self::DescribeGroupMemory => Some(Feature::GROUP_MEMORY),
             _ => None,
         }
     }
@@ -237,6 +240,7 @@ impl Request {
         const PAGE_GROUPS: u8 = 32;
         const INSPECT_GROUPS: u8 = 33;
         const FETCH_POSITIONS: u8 = 36;
+        const DESCRIBE_GROUP_MEMORY: u8 = 38;
         let kind = encoded.first().copied().unwrap_or_default();
         matches!(
             kind,
@@ -254,6 +258,7 @@ impl Request {
                 | PAGE_GROUPS
                 | INSPECT_GROUPS
                 | FETCH_POSITIONS
+                | DESCRIBE_GROUP_MEMORY
         )
     }
 }
@@ -325,6 +330,8 @@ pub enum Response {
     FetchAfter(FetchAfterAnswer),
     /// To [`Request::FetchPositions`] and [`Request::StartPositions`], sorted by topic and partition.
     FetchPositions(Vec<CommittedPosition>),
+    /// To [`Request::DescribeGroupMemory`].
+    DescribeGroupMemory(GroupMemory),
 }
 
 #[cfg(test)]

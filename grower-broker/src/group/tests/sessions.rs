@@ -19,7 +19,7 @@ fn slowly(coordinator: &mut Coordinator, member: &mut Member, millis: u64) -> Re
     let answer = coordinator.heartbeat(&member.says());
     coordinator.wait(millis);
     answer.iter().for_each(|answer| member.hears(answer));
-    for mut held in held {
+    if let Some(mut held) = held {
         held.settle(&answer);
         coordinator.shard.end_answer(held, coordinator.now);
     }

@@ -1,0 +1,19 @@
+//! What a group cannot be given for want of memory.
+
+use super::words::span;
+use super::{Finding, Verdict};
+use crate::output::bytes_for_people;
+use grower_client::GroupMemory;
+
+/// Says that a group could not grow of late, if that is so. The group need not be there: its first member may wait.
+pub(crate) fn refused_growth(group: &str, memory: &GroupMemory) -> Option<Finding> {
+    let refused = memory.refused.iter().find(|refused| refused.group.as_str() == group)?;
+    let (used, max) = (bytes_for_people(memory.used), bytes_for_people(memory.max));
+    let ago = span(refused.ago_ms);
+    let says = format!(
+        "it was refused memory for a new member or a commit {ago} ago, with {used} of the {max} for groups in use; who \
+         waits to join tries again ({})",
+        refused.reason
+    );
+    Some(Finding::new(Verdict::Wrong, format!("group {group}"), says))
+}

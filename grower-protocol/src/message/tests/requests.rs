@@ -1,0 +1,211 @@
+//! What clients ask, and what they ask older brokers instead.
+
+use super::*;
+
+#[test]
+fn requests_keep_their_bytes() {
+    let fetch = FetchPartition {
+        topic: TOPIC,
+        partition: PARTITION,
+        offset: Offset::new(300),
+        max_bytes: 9,
+        leader_epoch: Some(LeaderEpoch::new(4)),
+    };
+    let heartbeat = Heartbeat {
+        group: group(),
+        member: member(),
+        epoch: MemberEpoch::new(3),
+        topics: vec![name()],
+        owned: owned(),
+        session_timeout_ms: 1_000,
+        rebalance_timeout_ms: 2_000,
+        assignor: Some("range".to_owned()),
+        instance: None,
+    };
+    let commit =
+        OffsetToCommit { topic: TOPIC, partition: PARTITION, offset: Offset::new(1), metadata: "x".to_owned() };
+    let topic = NewTopic {
+        name: name(),
+        partitions: Some(3),
+        replication_factor: None,
+        configs: vec![("flush".to_owned(), "os".to_owned())],
+    };
+    let requests = [
+        Request::Hello(Hello {
+            software: "s".to_owned(),
+            version: "1".to_owned(),
+            features: vec![Feature("groups".to_owned())],
+        }),
+        Request::Metadata(Metadata { topics: Some(vec![name()]), create_missing: true }),
+        Request::InitProducer,
+        Request::Produce(Produce {
+            acks: Acks::All,
+            timeout_ms: 5,
+            partitions: vec![ProducePartition { topic: TOPIC, partition: PARTITION, length: 300 }],
+        }),
+        Request::Fetch(Fetch { max_wait_ms: 1, min_bytes: 2, max_bytes: 3, partitions: vec![fetch] }),
+        Request::ListOffsets(ListOffsets {
+            partitions: vec![ListOffset {
+                topic: TOPIC,
+                partition: PARTITION,
+                spec: OffsetSpec::AtOrAfter(Timestamp::from_millis(-1)),
+            }],
+        }),
+        Request::Heartbeat(heartbeat.clone()),
+        Request::LeaveGroup { group: group(), member: member() },
+        Request::CommitOffsets(OffsetCommit {
+            group: group(),
+            member: Some((member(), MemberEpoch::new(3))),
+            sequence: 5,
+            offsets: vec![commit],
+        }),
+        Request::FetchOffsets { group: group(), partitions: Some(vec![(TOPIC, PARTITION)]) },
+        Request::ListGroups,
+        Request::DescribeGroup(group()),
+        Request::DeleteGroup(group()),
+        Request::CreateTopics { topics: vec![topic] },
+        Request::DeleteTopic(name()),
+        Request::GrowTopic { topic: name(), partitions: 4 },
+        Request::AlterTopic { topic: name(), configs: vec![("flush".to_owned(), None)] },
+        Request::DescribeTopics { topics: None, segments: true },
+        Request::ReportDamage(ReportDamage {
+            topic: TOPIC,
+            partition: PARTITION,
+            start: Offset::new(1),
+            end: Offset::new(2),
+        }),
+        Request::TrimTopic { topic: name(), before: vec![(PARTITION, Offset::new(300))] },
+        Request::InspectGroup(group()),
+        Request::HoldHeartbeat { beat: heartbeat, max_wait_ms: 9 },
+        Request::StepOut { group: group(), member: member() },
+        Request::DescribeBroker,
+        Request::DescribeSettings,
+        Request::AlterSettings { settings: vec![("logging.level".to_owned(), Some("debug".to_owned()))] },
+        Request::BeginBackup { dir: "nightly".to_owned(), full: true },
+        Request::DescribeBackup,
+        Request::CancelBackup,
+        Request::ListLosses(name()),
+        Request::ListCommits(group()),
+        Request::ListSegments { topic: name(), from: Some((PARTITION, Offset::new(300))) },
+        Request::PageGroups { after: Some(group()) },
+        Request::InspectGroups { after: None, most: 3 },
+        Request::ListOffsets(ListOffsets {
+            partitions: vec![ListOffset {
+                topic: TOPIC,
+                partition: PARTITION,
+                spec: OffsetSpec::FirstFrom(Offset::new(300)),
+            }],
+        }),
+        Request::CommitPositions(position_commit(CommitterIdentity::Member(member(), MemberEpoch::new(3)))),
+        Request::CommitPositions(position_commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap()))),
+        Request::FetchAfter(FetchAfter {
+            max_wait_ms: 1,
+            min_bytes: 2,
+            max_bytes: 3,
+            partitions: vec![FetchPosition { partition: fetch, last_epoch: Some(LeaderEpoch::new(5)) }],
+        }),
+        Request::FetchPositions { group: group(), partitions: None },
+        Request::StartPositions(StartPositions {
+            group: group(),
+            committer: CommitterIdentity::Member(member(), MemberEpoch::new(3)),
+            starts: vec![position_to_commit()],
+        }),
+        Request::DescribeGroupMemory,
+    ];
+    insta::assert_snapshot!(rows(&requests), @"
+    Hello 0001730131010667726f757073
+    Metadata 010101066576656e747301
+    InitProducer 02
+    Produce 030205010707070707070707070707070707070702fb2c01
+    Fetch 04010203010707070707070707070707070707070702fb2c01090104
+    ListOffsets 050107070707070707070707070707070707020201
+    Heartbeat 060167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e676500
+    LeaveGroup 070167016d
+    CommitOffsets 08016701016d0305010707070707070707070707070707070702010178
+    FetchOffsets 09016701010707070707070707070707070707070702
+    ListGroups 0a
+    DescribeGroup 0b0167
+    DeleteGroup 0c0167
+    CreateTopics 0d01066576656e74730103000105666c757368026f73
+    DeleteTopic 0e066576656e7473
+    GrowTopic 0f066576656e747304
+    AlterTopic 10066576656e74730105666c75736800
+    DescribeTopics 110001
+    ReportDamage 1207070707070707070707070707070707020102
+    TrimTopic 13066576656e74730102fb2c01
+    InspectGroup 140167
+    HoldHeartbeat 150167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e67650009
+    StepOut 160167016d
+    DescribeBroker 17
+    DescribeSettings 18
+    AlterSettings 19010d6c6f6767696e672e6c6576656c01056465627567
+    BeginBackup 1a076e696768746c7901
+    DescribeBackup 1b
+    CancelBackup 1c
+    ListLosses 1d066576656e7473
+    ListCommits 1e0167
+    ListSegments 1f066576656e74730102fb2c01
+    PageGroups 20010167
+    InspectGroups 210003
+    ListOffsets 0501070707070707070707070707070707070204fb2c01
+    CommitPositions 22016700016d0305010707070707070707070707070707070702fb2c0101070178
+    CommitPositions 22016701016305010707070707070707070707070707070702fb2c0101070178
+    FetchAfter 23010203010707070707070707070707070707070702fb2c010901040105
+    FetchPositions 24016700
+    StartPositions 25016700016d03010707070707070707070707070707070702fb2c0101070178
+    DescribeGroupMemory 26
+    ");
+}
+
+fn position_commit(committer: CommitterIdentity) -> PositionCommit {
+    PositionCommit { group: group(), committer, sequence: 5, positions: vec![position_to_commit()] }
+}
+
+fn position_to_commit() -> PositionToCommit {
+    let leader_epoch = Some(LeaderEpoch::new(7));
+    PositionToCommit {
+        topic: TOPIC,
+        partition: PARTITION,
+        offset: Offset::new(300),
+        leader_epoch,
+        metadata: "x".to_owned(),
+    }
+}
+
+#[test]
+fn older_brokers_get_a_commit_that_they_understand() {
+    let outside = Request::CommitPositions(position_commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap())));
+    assert_eq!(outside.needs(), Some("position-commits"));
+    let Some(Request::CommitOffsets(older)) = outside.for_older_brokers() else { panic!("they know it") };
+    assert_eq!((older.member, older.sequence, older.offsets[0].offset), (None, 5, Offset::new(300)));
+    let identity = CommitterIdentity::Member(member(), MemberEpoch::new(3));
+    let member_commit = Request::CommitPositions(position_commit(identity)).for_older_brokers();
+    let Some(Request::CommitOffsets(older)) = member_commit else { panic!("they know it") };
+    assert_eq!(older.member, Some((member(), MemberEpoch::new(3))));
+}
+
+#[test]
+fn requests_for_lists_are_told_by_their_first_byte() {
+    let group = GroupId::new("g").unwrap();
+    let lists = [
+        Request::Metadata(Metadata::default()),
+        Request::FetchOffsets { group: group.clone(), partitions: None },
+        Request::ListGroups,
+        Request::DescribeGroup(group.clone()),
+        Request::DescribeTopics { topics: None, segments: true },
+        Request::InspectGroup(group.clone()),
+        Request::ListLosses(name()),
+        Request::ListCommits(group.clone()),
+        Request::DescribeBroker,
+        Request::DescribeSettings,
+        Request::ListSegments { topic: name(), from: None },
+        Request::PageGroups { after: None },
+        Request::InspectGroups { after: None, most: 3 },
+        Request::FetchPositions { group: group.clone(), partitions: None },
+        Request::DescribeGroupMemory,
+    ];
+    assert!(lists.iter().all(|request| Request::asks_for_list(&encode(request))));
+    let others = [Request::InitProducer, Request::DeleteGroup(group), Request::DeleteTopic(name())];
+    assert!(!others.iter().any(|request| Request::asks_for_list(&encode(request))));
+    assert!(!Request::asks_for_list(&[]));
+}

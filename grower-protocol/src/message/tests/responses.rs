@@ -1,0 +1,247 @@
+//! What brokers answer.
+
+use super::*;
+
+#[test]
+fn responses_keep_their_bytes() {
+    let partition = PartitionMetadata {
+        partition: PARTITION,
+        leader: Some(NodeId::new(1)),
+        leader_epoch: LeaderEpoch::new(4),
+        replicas: vec![NodeId::new(1)],
+        in_sync: vec![NodeId::new(1)],
+    };
+    let committed =
+        CommittedOffset { topic: TOPIC, partition: PARTITION, offset: Offset::new(1), metadata: "x".to_owned() };
+    let described = MemberDescription {
+        member: member(),
+        epoch: MemberEpoch::new(3),
+        topics: vec![name()],
+        owned: owned(),
+        target: owned(),
+    };
+    let responses = [
+        Response::Failed(refused()),
+        Response::Hello(HelloAnswer {
+            software: "s".to_owned(),
+            version: "1".to_owned(),
+            features: Vec::new(),
+            unknown_features: vec![Feature("queues".to_owned())],
+            cluster_id: "c".to_owned(),
+            node: NodeId::new(1),
+            frame_bytes_max: 300,
+        }),
+        Response::Metadata(MetadataAnswer {
+            brokers: vec![BrokerAddress { node: NodeId::new(1), address: "a:1".to_owned() }],
+            topics: vec![
+                Ok(TopicMetadata { name: name(), id: TOPIC, partitions: vec![partition] }),
+                Err(Failure::new(ErrorCode::UnknownTopic, "no")),
+            ],
+        }),
+        Response::InitProducer(ProducerIdentity { id: ProducerId::new(9), epoch: ProducerEpoch::new(1) }),
+        Response::Produce(vec![
+            Ok(Produced { base_offset: Offset::new(300), log_start: Offset::ZERO, durability: Durability::Fsynced }),
+            Err(refused()),
+        ]),
+        Response::Fetch(FetchAnswer {
+            partitions: vec![Ok(FetchedPartition {
+                length: 300,
+                high_watermark: Offset::new(5),
+                log_start: Offset::new(1),
+                damaged: Some((Offset::new(2), Offset::new(3))),
+            })],
+        }),
+        Response::ListOffsets(vec![Ok(ListedOffset { offset: Some(Offset::new(1)), timestamp: None })]),
+        Response::Heartbeat(HeartbeatAnswer { epoch: MemberEpoch::new(3), interval_ms: 200, assignment: owned() }),
+        Response::CommitOffsets(vec![Ok(()), Err(refused())]),
+        Response::FetchOffsets(vec![committed.clone()]),
+        Response::ListGroups(vec![GroupSummary { group: group(), state: GroupState::Stable, members: 1 }]),
+        Response::DescribeGroup(GroupDescription {
+            group: group(),
+            state: GroupState::Reconciling,
+            epoch: 3,
+            assignor: "range".to_owned(),
+            members: vec![described],
+            offsets: vec![committed],
+        }),
+        Response::CreateTopics(vec![Ok(TOPIC)]),
+        Response::DescribeTopics(vec![Ok(description())]),
+        Response::Done,
+        Response::InspectGroup(inspection()),
+        Response::DescribeBroker(broker_description()),
+        Response::DescribeSettings(vec![setting_entry()]),
+        Response::DescribeBackup(None),
+        Response::DescribeBackup(Some(backup(BackupState::Running))),
+        Response::DescribeBackup(Some(backup(BackupState::Made(BackupMade {
+            path: "/b".to_owned(),
+            files: 1,
+            bytes: 300,
+            new_bytes: 2,
+            copied_bytes: 3,
+        })))),
+        Response::DescribeBackup(Some(backup(BackupState::Failed(refused())))),
+        Response::ListLosses(vec![LossDescription {
+            partition: PARTITION,
+            start: Offset::new(1),
+            end: Offset::new(300),
+            at: Timestamp::from_millis(1),
+            by: "b".to_owned(),
+            what: "w".to_owned(),
+            kept: "k".to_owned(),
+            bytes: 4,
+        }]),
+        Response::ListCommits(vec![CommitTime { topic: TOPIC, partition: PARTITION, at: Timestamp::from_millis(1) }]),
+        Response::ListSegments(SegmentPage { segments: Vec::new(), next: Some((PARTITION, Offset::new(300))) }),
+        Response::PageGroups { groups: Vec::new(), next: Some(group()) },
+        Response::InspectGroups { groups: Vec::new(), next: None },
+        Response::FetchAfter(FetchAfterAnswer {
+            partitions: vec![
+                Ok(FetchedAfter::Records(FetchedPartition {
+                    length: 300,
+                    high_watermark: Offset::new(5),
+                    log_start: Offset::new(1),
+                    damaged: Some((Offset::new(2), Offset::new(3))),
+                })),
+                Ok(FetchedAfter::Diverged(Divergence { epoch: Some(LeaderEpoch::new(7)), end: Offset::new(300) })),
+            ],
+        }),
+        Response::FetchPositions(vec![CommittedPosition {
+            topic: TOPIC,
+            partition: PARTITION,
+            offset: Offset::new(300),
+            leader_epoch: Some(LeaderEpoch::new(7)),
+            metadata: "x".to_owned(),
+            lost_from: Some(Offset::new(5)),
+        }]),
+        Response::DescribeGroupMemory(GroupMemory {
+            used: 300,
+            max: 400,
+            refused: vec![RefusedGrowth { group: group(), ago_ms: 5, reason: "full".to_owned() }],
+        }),
+    ];
+    insta::assert_snapshot!(rows(&responses), @"
+    Failed 00180466756c6c
+    Hello 0101730131000106717565756573016301fb2c01
+    Metadata 02010103613a310200066576656e7473070707070707070707070707070707070102010104010101010107026e6f
+    InitProducer 030901
+    Produce 040200fb2c01000201180466756c6c
+    Fetch 050100fb2c010501010203
+    ListOffsets 060100010100
+    Heartbeat 0703c801070707070707070707070707070707070102
+    CommitOffsets 08020001180466756c6c
+    FetchOffsets 09010707070707070707070707070707070702010178
+    ListGroups 0a0101670101
+    DescribeGroup 0b016702030572616e676501016d0301066576656e74730107070707070707070707070707070707010201070707070707070707070707070707070102010707070707070707070707070707070702010178
+    CreateTopics 0c010007070707070707070707070707070707
+    DescribeTopics 0d0100066576656e747307070707070707070707070707070707010105666c757368026f730101020004010100000203fb4c0101000101016c01690003fb2c01200102
+    Done 0e
+    InspectGroup 0f016701030572616e6765000001016d0101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00
+    DescribeBroker 10010176020203040506070801090a0b01010c0107070707070707070707070707070707fb2c01fb2d01fb2e01fb2f010d0e0f1011
+    DescribeSettings 1101016b01017601032d2d6b000101610163
+    DescribeBackup 1200
+    DescribeBackup 120101016402fb2c0100
+    DescribeBackup 120101016402fb2c0101022f6201fb2c010203
+    DescribeBackup 120101016402fb2c0102180466756c6c
+    ListLosses 13010201fb2c010201620177016b04
+    ListCommits 1401070707070707070707070707070707070202
+    ListSegments 15000102fb2c01
+    PageGroups 1600010167
+    InspectGroups 170000
+    FetchAfter 18020000fb2c01050101020300010107fb2c01
+    FetchPositions 19010707070707070707070707070707070702fb2c01010701780105
+    DescribeGroupMemory 1afb2c01fb9001010167050466756c6c
+    ");
+}
+
+fn backup(state: BackupState) -> BackupDescription {
+    BackupDescription { number: 1, dir: "d".to_owned(), began: Timestamp::from_millis(1), read_bytes: 300, state }
+}
+
+fn broker_description() -> BrokerDescription {
+    let traffic = |by| Traffic { records_in: by, bytes_in: by + 1, records_out: by + 2, bytes_out: by + 3 };
+    BrokerDescription {
+        node: NodeId::new(1),
+        version: "v".to_owned(),
+        now: Timestamp::from_millis(1),
+        uptime_ms: 2,
+        connections: 3,
+        memory_used: 4,
+        memory_budget: 5,
+        fsync: FsyncDescription { count: 6, p50_micros: 7, p99_micros: 8 },
+        disk: Some(DiskDescription {
+            total: 9,
+            free: 10,
+            reserve: 11,
+            used_up: Some(UsedUp { bytes: -1, over_ms: 12 }),
+        }),
+        topics: vec![TopicTraffic { topic: TOPIC, total: traffic(300), recent: traffic(13), recent_ms: 17 }],
+    }
+}
+
+fn setting_entry() -> SettingEntry {
+    SettingEntry {
+        key: "k".to_owned(),
+        value: Some("v".to_owned()),
+        source: SettingSource::Start("--k".to_owned()),
+        started_with: None,
+        needs_restart: true,
+        about: "a".to_owned(),
+        accepts: "c".to_owned(),
+    }
+}
+
+fn inspection() -> GroupInspection {
+    let member = MemberInspection {
+        member: member(),
+        instance: Some("i".to_owned()),
+        client: Some("c".to_owned()),
+        address: Some("a:1".to_owned()),
+        session_timeout_ms: 1_000,
+        silent_ms: 5,
+        holds: vec![Holding { topic: TOPIC, partition: PARTITION, since: Timestamp::from_millis(1), giving_up: true }],
+        awaits: owned(),
+        replaced_by: Some(MemberId::new("n").unwrap()),
+        away: false,
+    };
+    let group = GroupDescription {
+        group: group(),
+        state: GroupState::Stable,
+        epoch: 3,
+        assignor: "range".to_owned(),
+        members: Vec::new(),
+        offsets: Vec::new(),
+    };
+    GroupInspection { group, members: vec![member] }
+}
+
+fn description() -> TopicDescription {
+    let segment = SegmentDescription {
+        log_file: "l".to_owned(),
+        index_file: "i".to_owned(),
+        base_offset: Offset::ZERO,
+        end_offset: Offset::new(3),
+        log_bytes: 300,
+        index_bytes: 32,
+        max_timestamp: Some(Timestamp::from_millis(1)),
+    };
+    let partition = PartitionDescription {
+        partition: PARTITION,
+        leader: None,
+        leader_epoch: LeaderEpoch::new(4),
+        replicas: vec![NodeId::new(1)],
+        in_sync: Vec::new(),
+        log_start: Offset::ZERO,
+        high_watermark: Offset::new(2),
+        log_end: Offset::new(3),
+        bytes: 332,
+        damaged: vec![(Offset::ZERO, Offset::new(1))],
+        segments: vec![segment],
+    };
+    TopicDescription {
+        name: name(),
+        id: TOPIC,
+        replication_factor: 1,
+        configs: vec![ConfigEntry { key: "flush".to_owned(), value: "os".to_owned(), source: ConfigSource::Topic }],
+        partitions: vec![partition],
+    }
+}
