@@ -72,6 +72,7 @@ pub mod operations {
 #[doc(hidden)]
 pub mod fuzzed {
     pub use crate::http::Names;
+    pub use crate::logs::begun::written_again as begun_written_again;
 }
 
 mod api;

@@ -21,6 +21,12 @@ mod why;
 
 pub use arguments::{Arguments, Command};
 
+/// For fuzzing, and nothing else: no part of it is promised.
+#[doc(hidden)]
+pub mod fuzzed {
+    pub use crate::follow::fuzzed::{NOTE_OF_ONE_FILE, check_note};
+}
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 

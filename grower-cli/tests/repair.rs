@@ -96,6 +96,24 @@ fn what_is_sound_unknown_or_in_use_is_refused() {
 }
 
 #[test]
+fn what_a_start_makes_again_costs_no_record() {
+    let mut broker = stopped();
+    let dir = broker.data_dir();
+    for file in ["begun", "metadata/00000000000000000000.growerindex"] {
+        rot(&dir.join(file));
+    }
+    let verified = log(&dir, "verify", "");
+    assert_eq!(verified.status.code(), Some(1));
+    assert!(text(&verified.stdout).contains("begun: bytes ") && text(&verified.stdout).contains("growerindex"));
+    let listed = log(&dir, "repair", "");
+    assert_eq!(text(&listed.stdout).matches(": costs no record").count(), 2, "{}", text(&listed.stdout));
+    assert!(!text(&listed.stderr).contains("restore a backup"), "{}", text(&listed.stderr));
+    broker.restart();
+    broker.stop();
+    assert_eq!(log(&dir, "verify", "").status.code(), Some(0));
+}
+
+#[test]
 fn an_index_is_made_anew_and_metadata_is_left_to_a_backup() {
     let broker = stopped();
     let dir = broker.data_dir();

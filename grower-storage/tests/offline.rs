@@ -2,7 +2,7 @@
 
 mod log_kit;
 
-use grower_storage::disk::Call;
+use grower_storage::disk::{Call, Disk};
 use grower_storage::log::{Log, LogOptions};
 use grower_storage::verify::{Dumped, dump, verify};
 use log_kit::{DIR, World};
@@ -74,6 +74,27 @@ fn a_check_changes_nothing_and_finds_nothing_in_a_log_that_was_killed() {
     assert!(0 < verified.torn_bytes);
     assert_eq!(world.faults.mutations(), changes);
     assert!(0 < world.faults.calls(Call::Read));
+}
+
+#[test]
+fn an_index_entry_that_no_crash_left_so_is_damaged_also_behind_what_was_synced() {
+    let mut world = world(roomy());
+    world.log.checkpoint(Default::default()).unwrap();
+    let index = first_log().with_extension("growerindex");
+    let synced = world.memory.map(&index).unwrap().as_ref().len();
+    let with = |more: &[u8]| {
+        world
+            .memory
+            .edit(&index, |bytes| {
+                bytes.truncate(synced);
+                bytes.extend_from_slice(more);
+            })
+            .unwrap();
+        verify(&*world.disk, Path::new(DIR), |_| {}).unwrap().findings.len()
+    };
+    assert_eq!(with(&[]), 0);
+    assert_eq!(with(&[0; 64]), 0, "the sector never reached the disk");
+    assert_eq!(with(&[1; 32]), 1);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use grower_storage::disk::{Disk, DiskError, SharedFile};
 use grower_storage::pieces::Piece;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -111,6 +112,10 @@ impl Cut {
     pub(super) fn hold(&mut self, dir: &str, pieces: &[Piece]) -> Result<(), DiskError> {
         for piece in pieces {
             let path = Path::new(dir).join(&piece.name);
+            if path.as_os_str().as_encoded_bytes().contains(&b'\n') {
+                // A manifest has a line for each file.
+                return Err(DiskError::at("back up", &self.data_dir.join(&path))(ErrorKind::InvalidFilename.into()));
+            }
             let held = self.hold_one(self.data_dir.join(&path), piece)?;
             self.files.insert(path.display().to_string(), held);
         }

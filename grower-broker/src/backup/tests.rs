@@ -168,6 +168,19 @@ async fn without_links_everything_is_copied() {
     assert_eq!(values(&disk, RESTORED), (0..10).collect::<Vec<_>>());
 }
 
+#[tokio::test]
+async fn a_file_whose_name_no_manifest_can_hold_is_refused_before_the_backup_cannot_be_read() {
+    let disk = data().await;
+    let stranger = Path::new(DATA).join("topics/a\nb/0");
+    disk.create_dir_all(&stranger).unwrap();
+    disk.create(&stranger.join("00000000000000000000.growerlog")).unwrap();
+    let error = back_up(&disk).unwrap_err();
+    assert!(error.to_string().contains("a\nb/0"), "{error}");
+    disk.remove_dir_all(&stranger).unwrap();
+    back_up(&disk).unwrap();
+    assert_eq!(check_finished(&disk), 1);
+}
+
 /// Refuses whatever changes a disk, and has a lock for those who only read.
 fn read_only(disk: &MemDisk) -> (Arc<dyn Disk>, Faults) {
     let source = FaultDisk::new(disk.clone());

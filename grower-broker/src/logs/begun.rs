@@ -11,13 +11,15 @@
 //! `+` says that a partition has had records: durable before the first of them is written, and after the segment that
 //! takes it, so a crash in between leaves files without a line and never a line without files. `-` says that a topic was
 //! deleted. Each line ends with a crc32 of what stands before it; a damaged line is no line, and the next start, which
-//! finds the partition's files, writes it again.
+//! finds the partition's files, writes it again. A crash may leave lines torn: without an end, or with zeros where a part
+//! never reached the disk. Every other damaged line is a finding of a check.
 
 use crate::metadata::{Uuid, whole_file};
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use grower_storage::disk::{Disk, DiskError, SharedFile};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -151,6 +153,20 @@ impl Begun {
 
 /// Which partitions of a data directory have had records, for those who only look at it; none if it does not say.
 pub(crate) fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Option<BegunPartitions>, DiskError> {
+    Ok(read_bytes(disk, data_dir)?.map(|bytes| parse(&bytes).partitions))
+}
+
+/// The damaged lines of the file, by their bytes: what no crash leaves.
+pub(crate) fn damaged_lines(disk: &dyn Disk, data_dir: &Path) -> Result<Vec<Range<u64>>, DiskError> {
+    Ok(read_bytes(disk, data_dir)?.map(|bytes| parse(&bytes).damaged).unwrap_or_default())
+}
+
+/// What a file of these bytes says, as it is written again. For fuzzing.
+pub fn written_again(bytes: &[u8]) -> String {
+    text_of(&parse(bytes).partitions)
+}
+
+fn read_bytes(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     let file = match disk.open(&data_dir.join(FILE)) {
         Ok(file) => file,
         Err(error) if error.is_not_found() => return Ok(None),
@@ -160,7 +176,7 @@ pub(crate) fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Option<BegunParti
     let mut bytes = vec![0; length];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
-    Ok(Some(parse(&String::from_utf8_lossy(&bytes))))
+    Ok(Some(bytes))
 }
 
 /// A partition that has had records and has no files.
@@ -208,26 +224,60 @@ fn line(content: &str) -> String {
     format!("{content} {:08x}\n", crc32fast::hash(content.as_bytes()))
 }
 
-fn parse(text: &str) -> BegunPartitions {
-    let mut partitions = BegunPartitions::new();
-    for content in text.lines().filter_map(checked) {
-        let words: Vec<&str> = content.split(' ').collect();
+/// What the file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Parsed {
+    partitions: BegunPartitions,
+    /// Lines that are not as they were written, by their bytes.
+    damaged: Vec<Range<u64>>,
+}
+
+/// What a line says.
+enum Entry {
+    Begun(TopicId, PartitionId, TopicName),
+    Deleted(TopicId),
+}
+
+fn parse(bytes: &[u8]) -> Parsed {
+    let (mut parsed, mut start) = (Parsed::default(), 0);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let end = start + line.len() as u64;
+        match Entry::parse(line.strip_suffix(b"\n").unwrap_or(line)) {
+            Some(Entry::Begun(topic, partition, name)) => {
+                parsed.partitions.insert((topic, partition), name);
+            }
+            Some(Entry::Deleted(topic)) => parsed.partitions.retain(|(of, _), _| *of != topic),
+            None if is_torn(line) => {}
+            None => parsed.damaged.push(start..end),
+        }
+        start = end;
+    }
+    parsed
+}
+
+/// Whether a crash may have left a line that says nothing. The last one may lack its end, but a whole line with another
+/// end was never written so.
+fn is_torn(line: &[u8]) -> bool {
+    let cut_short = match line.split_last() {
+        Some((b'\n', _)) => false,
+        Some((_, whole)) => Entry::parse(whole).is_none(),
+        None => true,
+    };
+    cut_short || line.windows(2).any(|two| two == [0, 0])
+}
+
+impl Entry {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let words: Vec<&str> = checked(std::str::from_utf8(line).ok()?)?.split(' ').collect();
         match *words.as_slice() {
             ["+", topic, partition, name] => {
-                if let (Some(topic), Ok(partition), Ok(name)) =
-                    (topic_id(topic), partition.parse(), TopicName::new(name))
-                {
-                    partitions.insert((topic, PartitionId::new(partition)), name);
-                }
+                let partition = PartitionId::new(partition.parse().ok()?);
+                Some(Self::Begun(topic_id(topic)?, partition, TopicName::new(name).ok()?))
             }
-            ["-", topic] => {
-                let topic = topic_id(topic);
-                partitions.retain(|(of, _), _| Some(*of) != topic);
-            }
-            _ => {}
+            ["-", topic] => Some(Self::Deleted(topic_id(topic)?)),
+            _ => None,
         }
     }
-    partitions
 }
 
 /// A line without its checksum, if that is right.

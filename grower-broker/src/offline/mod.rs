@@ -16,7 +16,7 @@ use crate::logs::begun::{self, LostPartition};
 use crate::metadata;
 use grower_storage::disk::{Disk, FileDisk};
 use std::io::ErrorKind;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
 /// The most that the records of one batch may take once they are decompressed, in bytes.
@@ -75,6 +75,7 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, Ver
     let mut verified = Verified { findings: metadata::check_files(&disk, dir)?, ..Verified::default() };
     let lost = begun::lost_partitions(&disk, dir)?;
     verified.findings.extend(lost.iter().map(lost_finding));
+    verified.findings.extend(begun::damaged_lines(&disk, dir)?.into_iter().map(|bytes| begun_finding(dir, bytes)));
     for partition in partitions(&disk, dir)? {
         if lost.iter().any(|lost| lost.dir == partition) {
             continue;
@@ -93,6 +94,11 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, Ver
 fn lost_finding(lost: &LostPartition) -> Finding {
     let what = format!("all records of {}/{} are lost: its files are gone", lost.name, lost.partition);
     Finding { path: lost.dir.clone(), bytes: None, offsets: None, what }
+}
+
+fn begun_finding(dir: &Path, bytes: Range<u64>) -> Finding {
+    let what = "a damaged line; the next start of a broker writes it again, from its partition's files".to_owned();
+    Finding { path: dir.join(begun::FILE), bytes: Some(bytes), offsets: None, what }
 }
 
 fn disk_of(path: &Path) -> FileDisk {

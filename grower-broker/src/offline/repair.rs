@@ -7,7 +7,7 @@ pub use grower_storage::repair::{Acceptance, AcceptedLoss, DamagedRange, RangeEr
 
 use super::{Verified, VerifyError, check_is_data_directory, in_use, partitions, verify};
 use crate::logs::begun::{self, LostPartition};
-use crate::metadata::whole_file;
+use crate::metadata::{self, whole_file};
 use grower_protocol::ids::{Offset, TopicName};
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
 use grower_storage::repair;
@@ -157,10 +157,18 @@ pub fn survey(dir: &Path, progress: impl FnMut(u64)) -> Result<Survey, RepairErr
                 survey.lost.push((LossRange { partition, offsets: damaged.offsets.clone() }, damaged));
             }
             (Some(_), None) => survey.costs_nothing.push(finding),
+            (None, None) if is_made_again(dir, &finding) => survey.costs_nothing.push(finding),
             (None, _) => survey.beyond_repair.push(finding),
         }
     }
     Ok(survey)
+}
+
+/// Whether the next start makes a file again that belongs to no partition: the list of begun partitions, or an index of
+/// the metadata's log.
+fn is_made_again(dir: &Path, finding: &super::Finding) -> bool {
+    let is_index = finding.path.extension().is_some_and(|extension| extension == "growerindex");
+    finding.path == dir.join(begun::FILE) || is_index && finding.path.starts_with(dir.join(metadata::DIR))
 }
 
 /// A stopped data directory that is being repaired. Nobody else may use it meanwhile.

@@ -46,6 +46,7 @@
 //! requests of the killed follower out of their socket after it has answered its successor, or with `--acks none`.
 
 mod fingerprint;
+pub(crate) mod fuzzed;
 mod marks;
 mod note;
 mod note_path;

@@ -96,6 +96,11 @@ impl Note {
         }
     }
 
+    /// None if it is not ours, or from a later version.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(bytes).ok().filter(|note| note.version == VERSION)
+    }
+
     /// Whether no file was begun.
     pub(super) fn is_blank(&self) -> bool {
         self.file == FileId::NONE
@@ -235,10 +240,7 @@ fn lock(file: &File, path: &Path) -> Result<(), NoteError> {
 fn read(held: &mut File, path: &Path) -> Result<Note, NoteError> {
     let mut bytes = Vec::new();
     held.read_to_end(&mut bytes).map_err(|source| NoteError::Io { path: path.to_owned(), source })?;
-    match serde_json::from_slice::<Note>(&bytes) {
-        Ok(note) if note.version == VERSION => Ok(note),
-        _ => Err(NoteError::Unreadable { path: path.to_owned() }),
-    }
+    Note::parse(&bytes).ok_or_else(|| NoteError::Unreadable { path: path.to_owned() })
 }
 
 /// Whether the open file is the one with this name.

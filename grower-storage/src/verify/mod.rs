@@ -174,7 +174,8 @@ impl Check<'_> {
     }
 
     /// The index of a segment; each damaged entry is a finding. Its file was synced when it spoke for `synced` bytes of log:
-    /// what follows that entry a crash may have torn, and the next opening completes it.
+    /// of what follows that entry a crash may have lost any, which leaves zeros, for no entry lies in two sectors. The next
+    /// opening completes it.
     fn index(&self, base: Offset, synced: u64, findings: &mut Vec<Finding>) -> Result<StoredIndex<Vec<u8>>, DiskError> {
         let path = self.dir.join(self.directory.index_name(base));
         let bytes = match self.disk.map(&path) {
@@ -185,12 +186,15 @@ impl Check<'_> {
             }
             Err(error) => return Err(error),
         };
+        let is_lost: Vec<bool> =
+            bytes.chunks_exact(ENTRY_LENGTH).map(|entry| entry.iter().all(|byte| *byte == 0)).collect();
         let index = StoredIndex::new(bytes);
         let speaks_for = |entry: Entry| synced <= entry.position.into();
         let count = index.entry_count();
         let last_synced = (0..count).find(|at| index.entry(*at).is_some_and(speaks_for));
         let whole = if synced == 0 { 0 } else { last_synced.map_or(count, |at| at + 1) };
-        for at in (0..whole).filter(|at| index.entry(*at).is_none()) {
+        let is_damaged = |at: &usize| index.entry(*at).is_none() && (*at < whole || is_lost.get(*at) == Some(&false));
+        for at in (0..count).filter(is_damaged) {
             let start = (at * ENTRY_LENGTH) as u64;
             let bytes = Some(start..start + ENTRY_LENGTH as u64);
             findings.push(Finding { path: path.clone(), bytes, offsets: None, what: "a damaged entry".into() });

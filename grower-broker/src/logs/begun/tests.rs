@@ -36,14 +36,48 @@ fn a_directory_of_an_earlier_version_says_nothing_until_its_first_start() {
     assert_eq!(begun.has(id(1), PartitionId::new(1)), Some(false));
 }
 
+fn sound(partition: u32) -> String {
+    line(&format!("+ {} {partition} events", id(1)))
+}
+
+fn found(text: &[u8]) -> Vec<u32> {
+    parse(text).partitions.keys().map(|(_, partition)| partition.value()).collect()
+}
+
 #[test]
-fn a_damaged_line_costs_only_itself() {
-    let sound = |partition: u32| line(&format!("+ {} {partition} events", id(1)));
-    for damage in ["", "+", "\u{fffd}", "- x 00000000", &sound(1).replace('1', "2"), "+ a 0 b 12345678"] {
+fn a_damaged_line_costs_only_itself_and_is_found() {
+    for damage in ["", "+", "\u{fffd}", "- x 00000000", "\r", sound(1).replace('1', "2").trim_end(), "+ a 0 b 12345678"]
+    {
         let text = format!("{}{damage}\n{}{}", sound(0), sound(2), &sound(3)[..20]);
-        let found: Vec<u32> = parse(&text).keys().map(|(_, partition)| partition.value()).collect();
-        assert_eq!(found, [0, 2], "{damage}");
+        assert_eq!(found(text.as_bytes()), [0, 2], "{damage}");
+        let start = sound(0).len() as u64;
+        assert_eq!(parse(text.as_bytes()).damaged, std::slice::from_ref(&(start..start + damage.len() as u64 + 1)));
     }
+}
+
+#[test]
+fn every_flipped_bit_is_found_in_its_line() {
+    let text = sound(0) + &line(&format!("- {}", id(2))) + &sound(1);
+    assert_eq!(parse(text.as_bytes()).damaged, []);
+    for bit in 0..text.len() * 8 {
+        let mut bytes = text.clone().into_bytes();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let damaged = parse(&bytes).damaged;
+        assert!(damaged.iter().any(|range| range.contains(&(bit as u64 / 8))), "bit {bit}: {damaged:?}");
+    }
+}
+
+#[test]
+fn what_a_crash_tears_is_no_damage() {
+    let text = sound(0) + &sound(1);
+    for length in 0..=text.len() {
+        assert_eq!(parse(&text.as_bytes()[..length]).damaged, [], "cut to {length}");
+        let mut zeros = text.clone().into_bytes();
+        zeros[length..].fill(0);
+        assert!(text.len() <= length + 1 || parse(&zeros).damaged.is_empty(), "zeros from {length}");
+    }
+    let middle = [sound(0).as_bytes(), &[0; 400], b"3 events a1b2c3d4\n", sound(2).as_bytes()].concat();
+    assert_eq!((found(&middle), parse(&middle).damaged), (vec![0, 2], Vec::new()));
 }
 
 #[derive(Clone, Debug)]

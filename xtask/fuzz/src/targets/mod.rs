@@ -2,10 +2,12 @@
 
 mod backup;
 mod batch;
+mod begun;
 mod broker;
 mod cli;
 mod compression;
 mod config;
+mod follow;
 mod group;
 mod http;
 mod index;
@@ -39,10 +41,12 @@ pub const TARGETS: &[Target] = &[
     metadata::IDENTITY,
     group::GROUP_RECORDS,
     backup::MANIFEST,
+    begun::BEGUN,
     http::HOST,
     config::CONFIG,
     config::TOPIC_CONFIG,
     cli::ARGUMENTS,
+    follow::NOTE,
     broker::BROKER,
 ];
 
