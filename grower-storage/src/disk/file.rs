@@ -32,7 +32,7 @@ pub struct FileDisk {
     open_files: OpenFiles,
     writable: bool,
     /// The root as it was locked, held open so that no other directory can have its number.
-    locked: Arc<Mutex<Option<LockedRoot>>>,
+    locked: Arc<Mutex<Option<Arc<LockedRoot>>>>,
 }
 
 struct LockedRoot {
@@ -48,8 +48,13 @@ impl LockedRoot {
         Ok(Self { device: found.dev(), inode: found.ino(), _dir: dir })
     }
 
-    fn is_at(&self, root: &Path) -> bool {
-        fs::metadata(root).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
+    /// An error says nothing about where it is: the system may be short of memory.
+    fn is_at(&self, root: &Path) -> io::Result<bool> {
+        match fs::metadata(root) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (self.device, self.inode)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -102,11 +107,13 @@ impl FileDisk {
 
     /// Below the root names change only while it is the directory that was locked: at its path there may be another by now.
     fn check_root(&self, operation: &'static str, path: &Path) -> Result<(), DiskError> {
-        let locked = self.locked.lock();
-        if locked.as_ref().is_none_or(|locked| !path.starts_with(&self.root) || locked.is_at(&self.root)) {
-            return Ok(());
+        let locked = self.locked.lock().clone(); // Others need not wait for the look.
+        let Some(locked) = locked.filter(|_| path.starts_with(&self.root)) else { return Ok(()) };
+        match locked.is_at(&self.root) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DiskError::at(operation, path)(io::Error::other(DirectoryMoved))),
+            Err(error) => Err(DiskError::at(operation, path)(error)),
         }
-        Err(DiskError::at(operation, path)(io::Error::other(DirectoryMoved)))
     }
 
     /// Whether a directory's name is this disk's to keep, even if somebody else made it.
@@ -212,7 +219,8 @@ impl Disk for FileDisk {
         let file = file.map_err(DiskError::at("lock", &path))?;
         file.try_lock().map_err(refused).map_err(DiskError::at("lock", &path))?;
         if dir == self.root {
-            *self.locked.lock() = Some(LockedRoot::of(dir).map_err(DiskError::at("open directory", dir))?);
+            let root = LockedRoot::of(dir).map_err(DiskError::at("open directory", dir))?;
+            *self.locked.lock() = Some(Arc::new(root));
         }
         Ok(DirLock::new(Locked(file)))
     }
