@@ -62,8 +62,8 @@ enum Outcome {
 async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &CancellationToken) -> Outcome {
     let (now, work_bytes) = (api.clock.cautious(), work::bytes_at_first(&api.memory));
     let keys_bytes = KEYS_BYTES_MAX.min(api.memory.total() / PART_OF_MEMORY - work_bytes);
-    let looked = partition.clone();
-    let due = background::blocking(move || looked.compaction(now, keys_bytes)).await;
+    let (looked, stopped) = (partition.clone(), stop.clone());
+    let due = background::blocking(move || looked.compaction(now, keys_bytes, &|| !stopped.is_cancelled())).await;
     let Ok(Some(compaction)) = due else { return Outcome::Fine };
     let reserved = tokio::select! {
         reserved = api.memory.reserve(compaction.keys_bytes() + work_bytes) => reserved,

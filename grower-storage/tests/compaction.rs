@@ -104,6 +104,70 @@ fn a_tombstone_stays_for_its_time_and_what_it_deleted_never_comes_back() {
 }
 
 #[test]
+fn a_tombstone_goes_when_its_time_is_over_though_nothing_else_happens() {
+    for reopened in [false, true] {
+        let mut world = World::new();
+        world.put(&[("a", some("1")), ("b", some("1"))]);
+        world.put(&[("a", None)]);
+        let policy = CompactionPolicy { min_dirty_permille: 500, ..POLICY };
+        world.now = 999;
+        assert!(!world.log.roll_if_old(Timestamp::from_millis(world.now)).unwrap());
+        world.now = 1_000;
+        assert!(world.log.roll_if_old(Timestamp::from_millis(world.now)).unwrap());
+        assert!(world.compact(&policy).unwrap());
+        assert!(world.due(&policy).is_none());
+        world.now = 1_999;
+        if reopened {
+            world.reopen();
+        }
+        assert!(world.due(&policy).is_none());
+        world.now = 2_000;
+        assert!(world.compact(&policy).unwrap());
+        assert_eq!(world.listing(), "1:b=1", "reopened: {reopened}");
+        world.rest(&policy);
+    }
+}
+
+#[test]
+fn a_quiet_log_gives_up_its_tombstones_however_little_of_it_is_new() {
+    let mut world = World::new();
+    (0..60).for_each(|n| world.put(&[(&format!("k{n}"), some(&"v".repeat(40)))]));
+    world.roll();
+    assert!(world.compact(&POLICY).unwrap() || world.due(&POLICY).is_none());
+    world.put(&[("k7", None)]);
+    let policy = CompactionPolicy { min_dirty_permille: 500, ..POLICY };
+    assert!(!world.compact(&policy).unwrap());
+    world.rest(&policy);
+    world.check();
+    assert!(world.read().iter().all(|put| put.key.as_deref() != Some("k7")));
+}
+
+#[test]
+fn a_batch_whose_tombstone_was_overtaken_asks_for_no_more_passes() {
+    let mut world = World::new();
+    world.put(&[("a", None), ("b", some("1"))]);
+    world.roll();
+    assert!(world.compact(&POLICY).unwrap());
+    world.put(&[("a", some("again"))]);
+    world.roll();
+    assert!(world.compact(&POLICY).unwrap());
+    assert_eq!(world.tombstones(), [""; 0]);
+    world.now = 100_000;
+    world.reopen();
+    assert!(
+        world.due(&CompactionPolicy { min_dirty_permille: 1_000, delete_retention_ms: u64::MAX, ..POLICY }).is_none()
+    );
+}
+
+#[test]
+fn a_record_without_key_and_value_is_no_tombstone_whose_time_ends() {
+    let mut world = World::new();
+    world.put_any(&[(None, None), (Some("a"), some("1"))], None);
+    world.rest(&POLICY);
+    assert_eq!(world.listing(), "0:-= 1:a=1");
+}
+
+#[test]
 fn records_without_a_key_stay() {
     let mut world = World::new();
     world.put_any(&[(None, some("one")), (Some("a"), some("1")), (None, None)], None);

@@ -14,6 +14,7 @@ enum Happening {
     /// Keys, and whether they are deleted.
     Put(Vec<(u8, bool)>),
     Roll,
+    RollIfOld,
     NewLeader,
     Codec(usize),
     TimePasses(u16),
@@ -38,6 +39,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         12 => keys.prop_map(Happening::Put),
         3 => Just(Happening::Roll),
+        1 => Just(Happening::RollIfOld),
         1 => Just(Happening::NewLeader),
         1 => (0usize..5).prop_map(Happening::Codec),
         2 => (0u16..1_500).prop_map(Happening::TimePasses),
@@ -60,6 +62,7 @@ fn happen(world: &mut World, what: &Happening, round: usize) {
             world.put(&puts);
         }
         Happening::Roll => world.roll(),
+        Happening::RollIfOld => drop(world.log.roll_if_old(Timestamp::from_millis(world.now)).unwrap()),
         Happening::NewLeader => world.epoch += 1,
         Happening::Codec(which) => world.codec = Codec::ALL[*which],
         Happening::TimePasses(ms) => world.now += i64::from(*ms),
@@ -84,12 +87,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens(story in prop::collection::vec(happening(), 1..60)) {
+    fn whatever_happens(story in prop::collection::vec(happening(), 1..60), min_dirty_permille in 0u32..=1_000) {
         let mut world = World::new();
         for (round, what) in story.iter().enumerate() {
             happen(&mut world, what, round);
             world.check();
         }
         world.check_every_start();
+        let policy = CompactionPolicy { min_dirty_permille, ..POLICY };
+        world.rest(&policy);
+        world.check();
+        world.reopen();
+        world.rest(&policy);
+        world.check();
     }
 }

@@ -4,7 +4,8 @@ mod compaction_kit;
 
 use compaction_kit::{DIR, POLICY, World};
 use grower_protocol::batch::BatchReader;
-use grower_protocol::ids::Offset;
+use grower_protocol::ids::{Offset, Timestamp};
+use grower_storage::compaction::CompactionPolicy;
 use grower_storage::disk::{Call, Fault};
 use grower_storage::log::{Log, ReadError};
 use grower_storage::verify::verify;
@@ -37,16 +38,12 @@ fn world() -> World {
     world
 }
 
-fn tombstones(world: &World) -> Vec<String> {
-    world.read().into_iter().filter(|put| put.value.is_none()).filter_map(|put| put.key).collect()
-}
-
 #[test]
 fn between_any_two_changes_of_the_disk() {
     let mut whole = world();
     let before = whole.faults.mutations();
     assert!(whole.compact(&POLICY).unwrap());
-    assert_eq!(tombstones(&whole), ["c"], "one is over, the other is not");
+    assert_eq!(whole.tombstones(), ["c"], "one is over, the other is not");
     let (steps, done) = (whole.faults.mutations() - before, whole.listing());
     assert!(10 < steps, "{steps} changes of the disk");
 
@@ -57,7 +54,7 @@ fn between_any_two_changes_of_the_disk() {
             let _ = world.compact(&POLICY);
             world.cut_power(torn);
             world.check();
-            assert!(tombstones(&world).contains(&"c".to_owned()), "a tombstone whose time is not over is lost");
+            assert!(world.tombstones().contains(&"c".to_owned()), "a tombstone whose time is not over is lost");
             let once = world.listing();
             world.cut_power(torn);
             assert_eq!(world.listing(), once, "opening again changes nothing");
@@ -70,7 +67,39 @@ fn between_any_two_changes_of_the_disk() {
             world.compact(&POLICY).unwrap();
             world.cut_power(torn);
             world.check();
+            world.rest(&POLICY);
+            world.check();
         }
+    }
+}
+
+#[test]
+fn while_a_quiet_log_comes_to_rest() {
+    let policy = CompactionPolicy { min_dirty_permille: 1_000, ..POLICY };
+    let rested = |world: &mut World| {
+        world.rest(&policy);
+        world.check();
+        world.listing()
+    };
+    let mut whole = world();
+    let before = whole.faults.mutations();
+    let expected = rested(&mut whole);
+    for after in 0..=whole.faults.mutations() - before {
+        let mut world = world();
+        world.faults.lose_power_after(world.faults.mutations() + after);
+        for _ in 0..20 {
+            world.now += 500;
+            let rolled = world.log.roll_if_old(Timestamp::from_millis(world.now));
+            if rolled.is_err()
+                || world.log.reader().learn_delete_horizons(&|| true).is_err()
+                || world.compact(&policy).is_err()
+            {
+                break;
+            }
+        }
+        world.cut_power(Some(after));
+        world.check();
+        assert_eq!(rested(&mut world), expected, "power lost after {after} changes");
     }
 }
 

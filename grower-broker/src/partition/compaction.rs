@@ -25,9 +25,13 @@ pub(crate) enum CompactError {
 }
 
 impl Partition {
-    /// A pass that is due. Nobody is kept waiting while it runs.
-    pub(crate) fn compaction(&self, now: Timestamp, keys_bytes: usize) -> Option<Compaction> {
+    /// A pass that is due. Nobody is kept waiting while it runs, or while headers are read for it, until `go_on` says no.
+    pub(crate) fn compaction(&self, now: Timestamp, keys_bytes: usize, go_on: &dyn Fn() -> bool) -> Option<Compaction> {
         let policy = compaction_policy(&self.config(), keys_bytes)?;
+        if let Err(error) = self.reader.learn_delete_horizons(go_on) {
+            let (topic, partition) = (&self.topic_name, self.partition);
+            tracing::warn!(%topic, %partition, %error, "compaction does not know yet when tombstones may go");
+        }
         let tail = self.writer.lock_slowly();
         if tail.deleted { None } else { tail.log.compaction(&policy, self.high_watermark(), now) }
     }

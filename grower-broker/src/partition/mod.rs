@@ -259,6 +259,19 @@ impl Partition {
         Span { log_start: span.start, high_watermark, log_end: span.end, epoch: self.epoch }
     }
 
+    /// Rolls the segment that is written to if it is old, although nothing is appended; whether it did. The writer is held
+    /// for as long as the disk takes only if there is something to do; appends are queued meanwhile.
+    pub(crate) fn roll_if_old(&self, now: Timestamp) -> Result<bool, ChangeError> {
+        let mut tail = self.writer.lock();
+        if tail.deleted || !tail.log.is_old(now) {
+            return Ok(false);
+        }
+        drop(tail);
+        let mut rolled = false;
+        self.change_slowly(|tail| tail.log.roll_if_old(now).map(|did| rolled = did))?;
+        Ok(rolled)
+    }
+
     /// Drops the oldest segments that the topic's limits no longer cover.
     pub(crate) fn retain(&self, now: Timestamp) -> Result<(), ChangeError> {
         let limits = self.config().retention_limits();

@@ -21,6 +21,8 @@ impl TopicConfig {
             segment_bytes: u32::try_from(self.segment_bytes).unwrap_or(u32::MAX),
             segment_messages: self.segment_messages,
             segment_ms: self.segment_ms.unwrap_or(u64::MAX),
+            // Compaction takes no segment that may be written to, and tombstones must not stay in one for ever.
+            segment_quiet_ms: if self.cleanup_policy.compacts() { self.delete_retention_ms } else { u64::MAX },
             index: match index {
                 IndexKind::Sparse => IndexFactory::sparse(self.index_interval_bytes),
                 IndexKind::Custom(factory) => factory.clone(),

@@ -1,4 +1,5 @@
-//! Old segments leave: after a roll, after a change of limits, and every so often.
+//! Segments age: those that are written to roll although nothing is appended, and the oldest leave. After a roll, after a
+//! change of limits, and every so often.
 
 use super::Topics;
 use crate::background;
@@ -23,13 +24,35 @@ impl Topics {
                 () = stop.cancelled() => return,
             }
             let topics = self.clone();
-            let looked = background::blocking(move || topics.retain_all());
+            let looked = background::blocking(move || {
+                topics.roll_old();
+                topics.retain_all();
+            });
             if looked.await.is_err() {
                 tracing::error!("looking at retention failed; it is tried again");
             }
             self.reconcile().await;
             let _ = self.finish_trims().await; // It warned, and is repeated.
             self.finish_configs().await;
+        }
+    }
+
+    /// Rolls segments that are old, so that compaction and readers of files find them closed.
+    fn roll_old(&self) {
+        let now = self.clock.steady();
+        let mut rolled = 0;
+        for partition in self.all() {
+            match partition.roll_if_old(now) {
+                Ok(did) => rolled += usize::from(did),
+                Err(error) => {
+                    let (topic, number) = (&partition.topic_name, partition.partition);
+                    tracing::warn!(%error, %topic, partition = %number, "an old segment does not roll yet");
+                }
+            }
+        }
+        if 0 < rolled {
+            tracing::debug!(rolled, "segments rolled for their age");
+            self.compaction.notify_one();
         }
     }
 

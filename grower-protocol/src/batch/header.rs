@@ -171,6 +171,11 @@ impl BatchHeader {
         self.last_offset().saturating_add(1)
     }
 
+    /// From when on its tombstones may be dropped, if compaction has said so.
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
+    }
+
     fn check_span(self) -> Result<Self, HeaderError> {
         if u64::from(self.last_offset_delta) + 1 < u64::from(self.record_count) {
             return Err(HeaderError::Field { field: "record count", found: self.record_count.into() });

@@ -19,7 +19,7 @@ pub struct Entry<'a> {
     pub offset: Offset,
     /// What it is about.
     pub key: Option<&'a [u8]>,
-    /// Whether it says that there is nothing any more under its key.
+    /// Whether it says that there is nothing any more under its key. A record without a key says so of nothing.
     pub is_tombstone: bool,
 }
 
@@ -49,7 +49,7 @@ impl Batch {
     }
 
     /// The batch with the records that `keep` chooses, compressed as it was. With a delete horizon its header says from
-    /// when on its tombstones may be dropped.
+    /// when on its tombstones may be dropped; without one a horizon that the batch had is taken off.
     pub fn keep_entries(
         &self,
         limits: RewriteLimits<'_>,
@@ -59,7 +59,7 @@ impl Batch {
         let header = self.header();
         let codec = codec(header)?;
         let window = self.charge_window(limits)?;
-        let base_timestamp = delete_horizon.unwrap_or(header.base_timestamp);
+        let unmarked = Some(header.base_timestamp).filter(|_| !header.attributes.has_delete_horizon());
         let packer = Packer::new(codec);
         let mut kept = Kept {
             batch: self,
@@ -68,7 +68,7 @@ impl Batch {
             window,
             charged: window,
             key: 0,
-            base_timestamp,
+            base_timestamp: delete_horizon.or(unmarked),
             max_timestamp: None,
             count: 0,
             packer,
@@ -76,16 +76,15 @@ impl Batch {
         let mut plain = self.plain_pieces(limits.plain_bytes)?;
         let mut walk = Walk::new(header);
         while walk.keep(&mut plain, &mut kept)? {}
-        let Kept { max_timestamp, count, packer, .. } = kept;
-        if count == 0 {
+        let Kept { base_timestamp: Some(base_timestamp), max_timestamp, count: record_count @ 1.., packer, .. } = kept
+        else {
             return Ok(self.emptied());
-        }
-        let horizon = delete_horizon.is_some() || header.attributes.has_delete_horizon();
+        };
         let changed = BatchHeader {
-            attributes: header.attributes.rewritten(codec, horizon),
+            attributes: header.attributes.rewritten(codec, delete_horizon.is_some()),
             base_timestamp,
             max_timestamp: max_timestamp.unwrap_or(header.max_timestamp),
-            record_count: count,
+            record_count,
             ..*header
         };
         Ok(encode(&changed, &packer.finish()))
@@ -105,7 +104,7 @@ impl Batch {
 
     fn entry<'a>(&self, passed: &Passed, key: Option<&'a [u8]>) -> Entry<'a> {
         let offset = self.header().base_offset.saturating_add(passed.offset_delta.into());
-        Entry { offset, key, is_tombstone: passed.is_tombstone }
+        Entry { offset, key, is_tombstone: passed.is_tombstone && key.is_some() }
     }
 }
 
@@ -142,7 +141,8 @@ struct Kept<'a, F> {
     charged: usize,
     /// Length of the longest key that was held.
     key: usize,
-    base_timestamp: Timestamp,
+    /// The first record's, unless something else is said before it.
+    base_timestamp: Option<Timestamp>,
     max_timestamp: Option<Timestamp>,
     count: u32,
     packer: Packer,
@@ -172,7 +172,8 @@ impl<F: FnMut(&Entry<'_>) -> bool> Keeper for Kept<'_, F> {
     }
 
     fn begin(&mut self, attributes: &[u8], passed: &Passed, content_length: usize) {
-        let since_base = passed.timestamp.as_millis().wrapping_sub(self.base_timestamp.as_millis());
+        let base_timestamp = *self.base_timestamp.get_or_insert(passed.timestamp);
+        let since_base = passed.timestamp.as_millis().wrapping_sub(base_timestamp.as_millis());
         let delta = i64::from(passed.offset_delta);
         let length = attributes.len() + varint::length(since_base) + varint::length(delta) + content_length;
         let mut head = Vec::new();

@@ -7,7 +7,7 @@ use crate::recovery::if_found;
 use crate::segment;
 use grower_index::{GrowingIndex, NotedBatch};
 use grower_protocol::batch::Batch;
-use grower_protocol::ids::Offset;
+use grower_protocol::ids::{Offset, Timestamp};
 use std::path::{Path, PathBuf};
 
 /// Bytes are handed to the disk in pieces of this size.
@@ -59,6 +59,15 @@ pub(super) struct NewSegment {
     log: Stream,
     index: Stream,
     growing: Box<dyn GrowingIndex>,
+    delete_horizon: Option<Timestamp>,
+}
+
+/// A segment that was written.
+pub(super) struct Written {
+    /// Length of its log file.
+    pub(super) bytes: u64,
+    /// When the first of its tombstones may go.
+    pub(super) delete_horizon: Option<Timestamp>,
 }
 
 impl NewSegment {
@@ -71,7 +80,7 @@ impl NewSegment {
     ) -> Result<Self, DiskError> {
         let log = Stream::create(disk, &dir.join(temporary_log(base)))?;
         let index = Stream::create(disk, &dir.join(temporary_index(base)))?;
-        Ok(Self { base, log, index, growing: factory.make(seed) })
+        Ok(Self { base, log, index, growing: factory.make(seed), delete_horizon: None })
     }
 
     pub(super) fn put(&mut self, batch: &Batch) -> Result<(), CompactionError> {
@@ -84,20 +93,21 @@ impl NewSegment {
         let noted = NotedBatch { prefix, next_relative_offset, end, max_timestamp, witnessed: true };
         let entry = self.growing.note(&noted, 0);
         self.growing.stored(self.growing.entry_count()); // Nobody searches it before it is mapped.
+        self.delete_horizon = segment::earlier(self.delete_horizon, segment::of_batch(header));
         self.log.put(batch.bytes())?;
         entry.map_or(Ok(()), |entry| self.index.put(&entry.encode())).map_err(CompactionError::from)
     }
 
-    /// Makes both files durable, their names included; answers the length of the log file.
-    pub(super) fn finish(mut self, disk: &dyn Disk, dir: &Path) -> Result<u64, DiskError> {
-        let length = self.log.length();
-        let last = self.growing.finish(u32::try_from(length).unwrap_or(u32::MAX));
+    /// Makes both files durable, their names included.
+    pub(super) fn finish(mut self, disk: &dyn Disk, dir: &Path) -> Result<Written, DiskError> {
+        let bytes = self.log.length();
+        let last = self.growing.finish(u32::try_from(bytes).unwrap_or(u32::MAX));
         last.map_or(Ok(()), |entry| self.index.put(&entry.encode()))?;
         self.log.flush()?;
         self.index.flush()?;
         disk.sync_many(&[self.log.file, self.index.file])?;
         disk.sync_dir(dir)?;
-        Ok(length)
+        Ok(Written { bytes, delete_horizon: self.delete_horizon })
     }
 }
 

@@ -1,6 +1,6 @@
 //! One pass over a log: it reads and writes files without holding the log; the log then takes what came out.
 
-use super::files::{NewSegment, discard};
+use super::files::{NewSegment, Written, discard};
 use super::keys::{KeyMap, bytes_for};
 use super::plan::{self, Piece};
 use super::sift::Sieve;
@@ -72,6 +72,8 @@ pub(crate) struct Rewritten {
     /// Those that it replaces.
     pub(crate) old: Vec<Arc<Segment>>,
     pub(crate) replacing: Replacing,
+    /// When the first of its tombstones may go.
+    pub(crate) delete_horizon: Option<Timestamp>,
 }
 
 impl Compacted {
@@ -201,11 +203,15 @@ impl CompactionPass {
         if !matches!(written, Ok(Some(_))) {
             discard(disk, dir, offsets.start);
         }
-        Ok(written?.map(|bytes| Rewritten { old, replacing: Replacing { offsets, bytes } }))
+        Ok(written?.map(|Written { bytes, delete_horizon }| Rewritten {
+            old,
+            replacing: Replacing { offsets, bytes },
+            delete_horizon,
+        }))
     }
 
-    /// The length of the new log file; none if it was not worth finishing.
-    fn write(&self, old: &[Arc<Segment>], go_on: GoOn<'_>) -> Result<Option<u64>, CompactionError> {
+    /// What came of the new files; none if they were not worth finishing.
+    fn write(&self, old: &[Arc<Segment>], go_on: GoOn<'_>) -> Result<Option<Written>, CompactionError> {
         let Some(first) = old.first() else { return Ok(None) };
         let subject = &self.subject;
         let (disk, dir) = (&*subject.disk, &*subject.dir);

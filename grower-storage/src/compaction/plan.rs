@@ -13,22 +13,38 @@ pub(crate) struct Piece {
     pub(crate) bytes: u64,
     /// None if nobody knows.
     pub(crate) max_timestamp: Option<Timestamp>,
+    /// When the first of its tombstones may go; none if it has none that a pass has met.
+    pub(crate) delete_horizon: Option<Timestamp>,
 }
 
 /// A batch counts its offsets in 31 bits, an index in 32.
 const OFFSETS_MAX: u64 = i32::MAX as u64;
 
-/// How many of the pieces, oldest first, a pass may touch; none if too little of them is dirty.
+/// A quiet log is read as a whole for the little that is dirty in it, but not at a higher rate than this: a MiB a second.
+const QUIET_BYTES_PER_MS: u64 = (1 << 20) / 1000;
+
+/// How many of the pieces, oldest first, a pass may touch; none if there is no reason for one.
 ///
-/// Dirty is what no pass has seen yet: what ends after `cleaned_end`. Records younger than the policy's lag, and all after
-/// them, are left alone.
-pub(crate) fn due(pieces: &[Piece], cleaned_end: Offset, now: Timestamp, policy: &CompactionPolicy) -> Option<usize> {
-    let young = |piece: &&Piece| piece.max_timestamp.is_some_and(|latest| now.millis_since(latest) < policy.min_lag_ms);
-    let count = pieces.iter().take_while(|piece| !young(piece)).count();
-    let bytes_of = |pieces: &mut dyn Iterator<Item = &Piece>| pieces.map(|piece| u128::from(piece.bytes)).sum::<u128>();
-    let all = bytes_of(&mut pieces.iter().take(count));
-    let dirty = bytes_of(&mut pieces.iter().take(count).filter(|piece| cleaned_end < piece.end));
-    (0 < dirty && all * u128::from(policy.min_dirty_permille) <= dirty * 1000).then_some(count)
+/// Dirty is what no pass has seen yet: what ends after the start of `dirty`, which ends with the log. Records younger than
+/// the policy's lag, and all after them, are left alone. There are three reasons for a pass, and each of them is gone after
+/// it:
+/// - enough is dirty;
+/// - the time of tombstones is over, so they can go;
+/// - something is dirty, and all of the log has been quiet for longer than a tombstone stays. Nothing else may come that
+///   makes enough dirty, and there may be tombstones that no pass has met.
+pub(crate) fn due(pieces: &[Piece], dirty: Range<Offset>, now: Timestamp, policy: &CompactionPolicy) -> Option<usize> {
+    let younger = |piece: &Piece, ms| piece.max_timestamp.is_some_and(|latest| now.millis_since(latest) < ms);
+    let count = pieces.iter().take_while(|piece| !younger(piece, policy.min_lag_ms)).count();
+    let pieces = pieces.get(..count).unwrap_or_default();
+    let bytes_of =
+        |from| pieces.iter().filter(|piece| from < piece.end).map(|piece| piece.bytes).fold(0, u64::saturating_add);
+    let (all_bytes, dirty_bytes) = (bytes_of(Offset::ZERO), bytes_of(dirty.start));
+    let enough_dirty = u128::from(all_bytes) * u128::from(policy.min_dirty_permille) <= u128::from(dirty_bytes) * 1000;
+    let quiet_ms = policy.delete_retention_ms.max(all_bytes / QUIET_BYTES_PER_MS);
+    let whole = pieces.last().is_some_and(|last| last.end == dirty.end);
+    let quiet = whole && !pieces.iter().any(|piece| younger(piece, quiet_ms));
+    let over = |piece: &Piece| piece.delete_horizon.is_some_and(|horizon| horizon <= now);
+    (0 < dirty_bytes && (enough_dirty || quiet) || pieces.iter().any(over)).then_some(count)
 }
 
 /// Which neighbours are written into one segment: as many as stay within `bytes_max` together, all that begin before `end`.
@@ -63,12 +79,41 @@ mod tests {
             end: Offset::new(n * 10 + 10),
             bytes: *bytes,
             max_timestamp: Some(Timestamp::from_millis((n as i64 + 1) * 1000)),
+            delete_horizon: None,
         };
         (0..).zip(bytes).map(piece).collect()
     }
 
+    /// With an active segment that has records.
     fn due_at(bytes: &[u64], cleaned_end: u64, now: i64, policy: &CompactionPolicy) -> Option<usize> {
-        due(&pieces(bytes), Offset::new(cleaned_end), Timestamp::from_millis(now), policy)
+        due(&pieces(bytes), Offset::new(cleaned_end)..Offset::MAX, Timestamp::from_millis(now), policy)
+    }
+
+    #[test]
+    fn a_pass_is_due_when_the_time_of_tombstones_is_over_however_little_is_dirty() {
+        let mut pieces = pieces(&[100, 100, 100]);
+        pieces[1].delete_horizon = Some(Timestamp::from_millis(9_000));
+        let policy = CompactionPolicy { min_lag_ms: 500, ..POLICY };
+        let due_at = |now| due(&pieces, Offset::new(30)..Offset::MAX, Timestamp::from_millis(now), &policy);
+        assert_eq!(due_at(8_999), None);
+        assert_eq!(due_at(9_000), Some(3));
+        let young = CompactionPolicy { min_lag_ms: 7_500, ..POLICY };
+        let due_at = |now| due(&pieces, Offset::new(30)..Offset::MAX, Timestamp::from_millis(now), &young);
+        assert_eq!(due_at(9_000), None, "no pass may touch the segment that has them");
+        assert_eq!(due_at(9_500), Some(2));
+    }
+
+    #[test]
+    fn a_quiet_log_is_compacted_for_anything_that_is_dirty_and_then_no_more() {
+        let policy = CompactionPolicy { delete_retention_ms: 2_000, ..POLICY };
+        let due = |bytes: &[u64], dirty, now| due(&pieces(bytes), dirty, Timestamp::from_millis(now), &policy);
+        let (little, none) = (Offset::new(10)..Offset::new(20), Offset::new(20)..Offset::new(20));
+        assert_eq!(due(&[100, 1], little.clone(), 3_999), None);
+        assert_eq!(due(&[100, 1], little.clone(), 4_000), Some(2));
+        assert_eq!(due(&[100, 1], none, 4_000), None);
+        assert_eq!(due(&[100, 1], Offset::new(10)..Offset::new(21), 4_000), None, "the active segment has a record");
+        assert_eq!(due(&[100 << 20, 1], little.clone(), 100_000), None, "reading all of it is not worth it yet");
+        assert_eq!(due(&[100 << 20, 1], little, 103_000), Some(2));
     }
 
     #[test]
@@ -106,7 +151,13 @@ mod tests {
 
     #[test]
     fn offsets_stay_within_what_an_index_can_count() {
-        let far = |base, end| Piece { base: Offset::new(base), end: Offset::new(end), bytes: 1, max_timestamp: None };
+        let far = |base, end| Piece {
+            base: Offset::new(base),
+            end: Offset::new(end),
+            bytes: 1,
+            max_timestamp: None,
+            delete_horizon: None,
+        };
         let pieces = [far(5, OFFSETS_MAX), far(OFFSETS_MAX, OFFSETS_MAX + 5), far(OFFSETS_MAX + 5, OFFSETS_MAX + 6)];
         assert_eq!(groups(&pieces, Offset::MAX, 100), [0..2, 2..3]);
     }

@@ -79,8 +79,8 @@ impl Sieve<'_> {
         if header.record_count == 0 || header.attributes.is_control() {
             return Ok(batch);
         }
-        let marked = header.attributes.has_delete_horizon();
-        let expired = marked && header.base_timestamp <= self.now;
+        let marked = header.delete_horizon();
+        let expired = marked.is_some_and(|horizon| horizon <= self.now);
         let (mut kept, mut tombstones) = (0, false);
         let charge = |bytes| (self.charge)(&batch, bytes);
         let limits = RewriteLimits { plain_bytes: RECORDS_LENGTH_MAX, charge: &charge };
@@ -91,10 +91,13 @@ impl Sieve<'_> {
             }
             ControlFlow::Continue(())
         })?;
-        // Everything older under the keys of its tombstones goes in this pass, so from now on their time runs.
-        let first_cleaned = tombstones && !marked && header.next_offset() <= self.known_end;
-        let horizon = first_cleaned.then(|| self.now.plus_millis(self.delete_retention_ms));
-        if kept == header.record_count && horizon.is_none() {
+        // Everything older under the keys of its tombstones goes in this pass, so from now on their time runs. A batch that
+        // has none left loses its horizon: it would ask for passes for ever.
+        let first_cleaned = marked.is_none() && header.next_offset() <= self.known_end;
+        let ends = first_cleaned.then(|| self.now.plus_millis(self.delete_retention_ms));
+        let horizon = marked.or(ends).filter(|_| tombstones);
+        debug_assert!(!(expired && tombstones), "an expired tombstone stays");
+        if kept == header.record_count && horizon == marked {
             return Ok(batch);
         }
         let left = batch.keep_entries(limits, horizon, |entry| self.stays(entry, expired))?;

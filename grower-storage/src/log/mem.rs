@@ -43,12 +43,13 @@ struct View {
 struct Segment {
     base: Offset,
     created: Timestamp,
+    appended: Timestamp,
     batches: Vec<Batch>,
 }
 
 impl Segment {
     fn new(base: Offset, created: Timestamp) -> Self {
-        Self { base, created, batches: Vec::new() }
+        Self { base, created, appended: created, batches: Vec::new() }
     }
 
     fn end(&self) -> Offset {
@@ -61,6 +62,15 @@ impl Segment {
 
     fn max_timestamp(&self) -> Option<Timestamp> {
         self.batches.iter().map(|batch| batch.header().max_timestamp).max()
+    }
+
+    fn shape(&self, now: Timestamp) -> rules::Shape {
+        rules::Shape {
+            bytes: self.bytes(),
+            records: self.end().since(self.base),
+            age_ms: now.millis_since(self.created),
+            quiet_ms: now.millis_since(self.appended),
+        }
     }
 
     fn facts(&self) -> Facts {
@@ -92,14 +102,7 @@ impl MemLog {
 
     /// Begins a segment before a batch that does not fit the last one.
     fn make_room(&self, view: &mut View, batch: &UnplacedBatch, now: Timestamp) -> bool {
-        let fits = view.segments.back().is_some_and(|last| {
-            let shape = rules::Shape {
-                bytes: last.bytes(),
-                records: last.end().since(last.base),
-                age_ms: now.millis_since(last.created),
-            };
-            shape.takes(batch.header(), &self.options)
-        });
+        let fits = view.segments.back().is_some_and(|last| last.shape(now).takes(batch.header(), &self.options));
         if !fits {
             view.segments.push_back(Segment::new(view.end, now));
         }
@@ -136,7 +139,11 @@ impl Log for MemLog {
         self.producers.note(batch.header(), now);
         rules::bound(&mut self.producers, now, &self.options);
         if let Some(last) = view.segments.back_mut() {
+            if last.batches.is_empty() {
+                last.created = now; // The one before it may have rolled long ago.
+            }
             last.batches.push(batch);
+            last.appended = now;
         }
         view.end = next_offset;
         Ok(Appended { base_offset, next_offset, rolled, duplicate: false })
@@ -236,6 +243,23 @@ impl Log for MemLog {
         Ok(false)
     }
 
+    fn is_old(&mut self, now: Timestamp) -> bool {
+        let view = self.view.read();
+        self.failed.is_none() && view.segments.back().is_some_and(|last| last.shape(now).is_old(&self.options))
+    }
+
+    fn roll_if_old(&mut self, now: Timestamp) -> Result<bool, ChangeError> {
+        self.alive()?;
+        let old = self.is_old(now);
+        if old {
+            let mut view = self.view.write();
+            let end = view.end;
+            view.segments.push_back(Segment::new(end, now));
+            self.durable_end = end;
+        }
+        Ok(old)
+    }
+
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError> {
         self.alive()?;
         self.producers.expire(now, self.options.producer_expiry_ms, self.options.producers_max);
@@ -330,5 +354,10 @@ impl LogView for MemView {
 
     fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError> {
         rules::check_readable(offsets.start, self.span())
+    }
+
+    /// Nothing is compacted here.
+    fn learn_delete_horizons(&self, _go_on: &dyn Fn() -> bool) -> Result<(), ReadError> {
+        Ok(())
     }
 }

@@ -45,7 +45,7 @@ use std::ops::Range;
 /// One partition's log. It has one owner, so writes take `&mut self`; reading and syncing do not need the owner.
 ///
 /// Two clocks tell it the time. Ages (of segments and producers) are measured by one that never jumps: `now` of opening,
-/// [`append`](Log::append), [`checkpoint`](Log::checkpoint), [`seal`](Log::seal) and
+/// [`append`](Log::append), [`roll_if_old`](Log::roll_if_old), [`checkpoint`](Log::checkpoint), [`seal`](Log::seal) and
 /// [`forget_producers`](Log::forget_producers). The timestamps of records are compared with the time of day: `date` of
 /// [`retain`](Log::retain) and [`compaction`](Log::compaction).
 ///
@@ -109,6 +109,14 @@ pub trait Log: Send {
     /// Takes what such a pass has finished; durable when this returns. False if the log was truncated or trimmed under
     /// the pass, which has to end then.
     fn publish(&mut self, compacted: Compacted) -> Result<bool, ChangeError>;
+
+    /// Whether the segment that is written to has records and is old enough to roll: [`Log::roll_if_old`]. Waits for
+    /// nothing.
+    fn is_old(&mut self, now: Timestamp) -> bool;
+
+    /// Rolls the segment that is written to if it is old, although nothing is appended; whether it did. Durable when this
+    /// returns.
+    fn roll_if_old(&mut self, now: Timestamp) -> Result<bool, ChangeError>;
 
     /// Makes all of it durable and writes down that it is, so that the next opening has little to check.
     /// For a partition that has been idle for a while, and for a clean stop.

@@ -37,8 +37,12 @@ pub struct LogOptions {
     pub segment_bytes: u32,
     /// A segment rolls before a batch that would give it more records.
     pub segment_messages: Option<u64>,
-    /// A segment rolls at the first append this long after its first, in milliseconds.
+    /// A segment rolls this long after its first append, in milliseconds: at the next append, or by
+    /// [`Log::roll_if_old`](super::Log::roll_if_old).
     pub segment_ms: u64,
+    /// It also rolls when nothing was appended for this long, in milliseconds: compaction takes no segment that may be
+    /// written to.
+    pub segment_quiet_ms: u64,
     /// The kind of index.
     pub index: IndexFactory,
     /// How far ahead of the end the active segment is allocated, in bytes; 0 for not at all.
@@ -60,6 +64,7 @@ impl Default for LogOptions {
             segment_bytes: 1 << 30,
             segment_messages: None,
             segment_ms: DAY_MS,
+            segment_quiet_ms: u64::MAX,
             index: IndexFactory::sparse(4096),
             preallocate_bytes: 1 << 20,
             index_flush_bytes: 1 << 20,

@@ -30,6 +30,10 @@ pub trait LogView: Send + Sync {
 
     /// Checks the stored bytes of these offsets and remembers what is damaged: from then on reading it is an error.
     fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError>;
+
+    /// Finds out when tombstones may go in segments that an earlier process compacted, until `go_on` says no. Until that
+    /// is known, their time is no reason for a pass of compaction. Reads the headers of their batches.
+    fn learn_delete_horizons(&self, go_on: &dyn Fn() -> bool) -> Result<(), ReadError>;
 }
 
 /// Reads a log while it is written. Clones share it.

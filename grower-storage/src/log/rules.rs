@@ -10,12 +10,14 @@ use std::ops::Range;
 /// The most a batch may grow to when a lookup by time decompresses it; larger ones were refused on their way in.
 pub(crate) const RECORDS_LENGTH_MAX: usize = 256 << 20;
 
-/// What decides whether a segment takes another batch.
+/// What decides whether a segment takes another batch, and whether it rolls without one.
 pub(crate) struct Shape {
     pub(crate) bytes: u64,
     pub(crate) records: u64,
     /// Since its first append.
     pub(crate) age_ms: u64,
+    /// Since its last append.
+    pub(crate) quiet_ms: u64,
 }
 
 impl Shape {
@@ -28,6 +30,11 @@ impl Shape {
                 && records <= options.segment_messages.unwrap_or(u64::MAX)
                 && records <= u64::from(u32::MAX) // The index counts offsets from the segment's base in 32 bits.
                 && self.age_ms < options.segment_ms)
+    }
+
+    /// Whether it rolls although nothing is appended. An empty one never does, so that a quiet log rolls once.
+    pub(crate) fn is_old(&self, options: &LogOptions) -> bool {
+        0 < self.bytes && (options.segment_ms <= self.age_ms || options.segment_quiet_ms <= self.quiet_ms)
     }
 }
 

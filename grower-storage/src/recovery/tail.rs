@@ -84,7 +84,9 @@ fn take_over(context: &Context<'_>, base: Offset, looked: &Looked) -> Result<Tai
     let segment = Arc::new(rebuilt.segment);
     // A timestamp of the future would keep the segment from ageing until then.
     let first = first_timestamp(file)?.filter(|_| 0 < end.position).map(|first| first.min(now));
-    let active = Active::new(segment.clone(), rebuilt.log, rebuilt.index, file.len()?, context.seed).aged_since(first);
+    let last = segment.max_timestamp().map(|last| last.min(now));
+    let active = Active::new(segment.clone(), rebuilt.log, rebuilt.index, file.len()?, context.seed);
+    let active = active.aged_since(first, last);
     let durable = DurableEnd { end: end.end, segment: base, position: end.position };
     Ok(Tail { segment, active: Some(active), end: end.end, durable })
 }

@@ -27,6 +27,8 @@ pub(crate) struct Active {
     indexed: u64,
     /// When its first batch was appended, by the clock for ages.
     created: Option<Timestamp>,
+    /// When its last batch was appended, by the same clock.
+    appended: Option<Timestamp>,
 }
 
 /// Why a batch is not in the file.
@@ -61,24 +63,32 @@ impl Active {
             uncut: false,
             indexed,
             created: None,
+            appended: None,
         }
     }
 
-    /// Lets a segment of an earlier process age from the timestamp of its first batch, since nobody remembers when that came.
-    pub(crate) fn aged_since(mut self, first: Option<Timestamp>) -> Self {
-        self.created = first;
+    /// Lets a segment of an earlier process age from the timestamps of its first and its last batch, since no file says when
+    /// those came.
+    pub(crate) fn aged_since(mut self, first: Option<Timestamp>, last: Option<Timestamp>) -> Self {
+        (self.created, self.appended) = (first, last);
         self
+    }
+
+    /// A batch was appended.
+    pub(crate) fn appended_at(&mut self, now: Timestamp) {
+        self.appended = Some(now);
     }
 
     pub(crate) fn position(&self) -> u64 {
         self.segment.extent().position
     }
 
-    /// What decides whether it takes another batch.
+    /// What decides whether it takes another batch, and whether it rolls without one.
     pub(crate) fn shape(&mut self, now: Timestamp) -> rules::Shape {
         let facts = self.segment.facts();
         let age_ms = now.millis_since(*self.created.get_or_insert(now));
-        rules::Shape { bytes: facts.bytes, records: facts.records, age_ms }
+        let quiet_ms = now.millis_since(*self.appended.get_or_insert(now));
+        rules::Shape { bytes: facts.bytes, records: facts.records, age_ms, quiet_ms }
     }
 
     pub(crate) fn to_flush(&self, options: &LogOptions) -> ToFlush {

@@ -2,6 +2,7 @@
 
 mod active;
 mod ahead;
+mod horizon;
 mod inspect;
 mod jump;
 mod marks;
@@ -9,6 +10,7 @@ mod read;
 mod walk;
 
 pub(crate) use active::{Active, ToFlush, WriteError, narrow};
+pub(crate) use horizon::{DeleteHorizon, earlier, earliest, of_batch};
 pub(crate) use inspect::{Damage, Expectations, inspect, inspect_until};
 pub(crate) use marks::{Closing, Marks};
 pub(crate) use read::{Extract, find_time, read};
@@ -65,6 +67,7 @@ pub(crate) struct Segment {
 struct State {
     extent: Extent,
     max_timestamp: Option<Timestamp>,
+    delete_horizon: DeleteHorizon,
     index: Index,
 }
 
@@ -78,8 +81,7 @@ impl Segment {
     /// A segment that is written, or was until now.
     pub(crate) fn growing(base: Offset, file: SharedFile, index: Box<dyn GrowingIndex>) -> Self {
         let extent = Extent { position: 0, end: base };
-        let state = State { extent, max_timestamp: None, index: Index::Growing(index, None) };
-        Self::new(base, FileOnDemand::held(file), state)
+        Self::new(base, FileOnDemand::held(file), extent, None, Index::Growing(index, None))
     }
 
     /// Tells in which file its index entries are, and will be, in their order.
@@ -98,11 +100,26 @@ impl Segment {
         extent: Extent,
         max_timestamp: Option<Timestamp>,
     ) -> Self {
-        Self::new(base, file, State { extent, max_timestamp, index: Index::Sealed(index) })
+        Self::new(base, file, extent, max_timestamp, Index::Sealed(index))
     }
 
-    fn new(base: Offset, file: FileOnDemand, state: State) -> Self {
+    fn new(base: Offset, file: FileOnDemand, extent: Extent, max_timestamp: Option<Timestamp>, index: Index) -> Self {
+        let state = State { extent, max_timestamp, delete_horizon: DeleteHorizon::Unknown, index };
         Self { base, file, state: RwLock::new(state), doubted: AtomicBool::new(false) }
+    }
+
+    /// Tells what its batches say of their tombstones, if they have any.
+    pub(crate) fn with_delete_horizon(self, horizon: Option<Timestamp>) -> Self {
+        self.set_delete_horizon(horizon);
+        self
+    }
+
+    pub(crate) fn set_delete_horizon(&self, horizon: Option<Timestamp>) {
+        self.state.write().delete_horizon = DeleteHorizon::Known(horizon);
+    }
+
+    pub(crate) fn delete_horizon(&self) -> DeleteHorizon {
+        self.state.read().delete_horizon
     }
 
     pub(crate) fn extent(&self) -> Extent {
@@ -195,7 +212,11 @@ impl Segment {
     /// What decides whether it is compacted.
     pub(crate) fn piece(&self) -> Piece {
         let Facts { end, bytes, max_timestamp, .. } = self.facts();
-        Piece { base: self.base, end, bytes, max_timestamp }
+        let delete_horizon = match self.delete_horizon() {
+            DeleteHorizon::Known(horizon) => horizon,
+            DeleteHorizon::Unknown => None, // The next pass is due without it, or after it is known.
+        };
+        Piece { base: self.base, end, bytes, max_timestamp, delete_horizon }
     }
 
     pub(crate) fn info(&self, active: bool) -> SegmentInfo {

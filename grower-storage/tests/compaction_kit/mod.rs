@@ -4,7 +4,7 @@
 use grower_protocol::batch::{BatchBuilder, BatchReader, ProducerStamp, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
-use grower_storage::compaction::{CompactionError, CompactionPolicy};
+use grower_storage::compaction::{Compaction, CompactionError, CompactionPolicy};
 use grower_storage::disk::{Disk, FaultDisk, Faults, MemDisk};
 use grower_storage::log::{ChangeError, DiskLog, Log, LogOptions, LogPlace};
 use grower_storage::verify::verify;
@@ -47,7 +47,7 @@ pub(crate) struct World {
 }
 
 pub(crate) fn options() -> LogOptions {
-    LogOptions { producer_expiry_ms: u64::MAX, segment_ms: u64::MAX, ..LogOptions::tiny() }
+    LogOptions { producer_expiry_ms: u64::MAX, segment_ms: u64::MAX, segment_quiet_ms: 1_000, ..LogOptions::tiny() }
 }
 
 fn place() -> LogPlace {
@@ -145,9 +145,7 @@ impl World {
 
     /// One pass, if one is due; whether it changed anything.
     pub(crate) fn compact(&mut self, policy: &CompactionPolicy) -> Result<bool, Broken> {
-        let Some(pass) = self.log.compaction(policy, Offset::MAX, Timestamp::from_millis(self.now)) else {
-            return Ok(false);
-        };
+        let Some(pass) = self.due(policy) else { return Ok(false) };
         let mut pass = pass.survey(&|_| true).map_err(Broken::Pass)?;
         let mut changed = false;
         while let Some(done) = pass.step(&|_| true).map_err(Broken::Pass)? {
@@ -155,6 +153,33 @@ impl World {
             assert!(self.log.publish(done).map_err(Broken::Log)?);
         }
         Ok(changed)
+    }
+
+    /// The pass that is due, if one is.
+    pub(crate) fn due(&self, policy: &CompactionPolicy) -> Option<Compaction> {
+        self.log.reader().learn_delete_horizons(&|| true).unwrap();
+        self.log.compaction(policy, Offset::MAX, Timestamp::from_millis(self.now))
+    }
+
+    /// Nothing is appended for a while, in which the log is looked after: then no tombstone is left, and no pass is due for
+    /// ever after.
+    pub(crate) fn rest(&mut self, policy: &CompactionPolicy) {
+        for _ in 0..20 {
+            self.now += 500;
+            self.log.roll_if_old(Timestamp::from_millis(self.now)).unwrap();
+            let passes = (0..200).take_while(|_| self.due(policy).is_some() && self.compact(policy).is_ok()).count();
+            assert!(passes < 200, "passes are due for ever");
+        }
+        assert_eq!(self.tombstones(), [""; 0]);
+        for later in [0, 10_000, i64::MAX / 2] {
+            let now = Timestamp::from_millis(self.now + later);
+            assert!(self.log.compaction(policy, Offset::MAX, now).is_none(), "a pass is due {later} ms later");
+        }
+    }
+
+    /// The keys of all tombstones that can be read.
+    pub(crate) fn tombstones(&self) -> Vec<String> {
+        self.read().into_iter().filter(|put| put.value.is_none()).filter_map(|put| put.key).collect()
     }
 
     pub(crate) fn trim(&mut self, start: u64) -> bool {

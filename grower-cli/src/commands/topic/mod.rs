@@ -51,7 +51,7 @@ impl Topic {
 const CONFIG_HELP: &str = "Config keys (sizes take KiB, MiB, GiB; times take ms, s, m, h, d):
   segment.bytes 1GiB            a segment is closed before it would grow past this
   segment.messages              .. or hold more records than this (not set)
-  segment.ms 1d                 .. or once it is this old
+  segment.ms 1d                 .. or once it is this old, whether or not records come
   retention.ms 5d               the oldest segments go once they are this old
   retention.bytes               .. or while the rest still has this many bytes (not set)
   retention.messages            .. or while this many records were written to the rest (not set)

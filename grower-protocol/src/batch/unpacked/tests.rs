@@ -89,12 +89,33 @@ fn a_stretched_batch_spans_more_and_is_nobodys() {
 }
 
 #[test]
-fn a_horizon_once_set_stays() {
+fn a_horizon_can_be_kept_and_taken_off_and_no_record_changes() {
     let horizon = Some(Timestamp::from_millis(5_000));
-    let marked = batch(Codec::None, 5).keep_entries(limits(), horizon, |_| true).unwrap();
-    let later = marked.keep_entries(limits(), None, |entry| entry.offset != Offset::new(102)).unwrap();
-    assert!(later.header().attributes.has_delete_horizon());
-    assert_eq!(later.header().base_timestamp, Timestamp::from_millis(5_000));
+    let before = batch(Codec::None, 5);
+    let chosen = |entry: &Entry<'_>| entry.offset != Offset::new(102);
+    let marked = before.keep_entries(limits(), horizon, |_| true).unwrap();
+    let kept = marked.keep_entries(limits(), horizon, chosen).unwrap();
+    assert_eq!(kept.header().delete_horizon(), horizon);
+    let unmarked = kept.keep_entries(limits(), None, |_| true).unwrap();
+    assert_eq!(unmarked.header().delete_horizon(), None);
+    assert_eq!(views(&unmarked), views(&kept));
+    assert_eq!(
+        unmarked.bytes(),
+        before.keep_entries(limits(), None, chosen).unwrap().bytes(),
+        "as if there had been no horizon"
+    );
+}
+
+#[test]
+fn a_record_without_key_and_value_is_no_tombstone() {
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder.push(&Record::default());
+    let batch = UnplacedBatch::built(builder.build(None)).place(Offset::new(100), LeaderEpoch::new(3));
+    let each = |entry: &Entry<'_>| {
+        assert!(!entry.is_tombstone);
+        ControlFlow::Continue(())
+    };
+    batch.for_each_entry(limits(), each).unwrap();
 }
 
 #[test]
@@ -201,7 +222,7 @@ proptest! {
         let horizon = horizon.map(Timestamp::from_millis);
         let after = before.keep_entries(limits(), horizon, |entry| once(entry.offset)).unwrap();
         prop_assert_eq!(all(&after), all(&before).into_iter().filter(|view| once(view.offset)).collect::<Vec<_>>());
-        let last = after.keep_entries(limits(), None, |entry| twice(entry.offset)).unwrap();
+        let last = after.keep_entries(limits(), horizon, |entry| twice(entry.offset)).unwrap();
         let expected: Vec<RecordView> = all(&before).into_iter().filter(|view| twice(view.offset)).collect();
         let (was, is) = (*before.header(), *last.header());
         prop_assert_eq!((is.base_offset, is.last_offset_delta), (was.base_offset, was.last_offset_delta));

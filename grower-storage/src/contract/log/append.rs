@@ -11,6 +11,8 @@ pub(super) const PROMISES: &[Promise] = &[
     a_segment_rolls_before_it_would_grow_too_large,
     a_segment_rolls_before_it_would_hold_too_many_records,
     a_segment_rolls_when_it_is_too_old,
+    a_segment_rolls_when_it_is_old_although_nothing_is_appended,
+    a_segment_rolls_when_nothing_was_appended_for_long,
     a_batch_larger_than_a_segment_gets_one_of_its_own,
     an_append_that_happens_at_once_neither_rolls_nor_begins_an_epoch,
     a_flush_makes_durable_what_was_appended_before_it,
@@ -69,6 +71,46 @@ fn a_segment_rolls_when_it_is_too_old(kit: &mut Kit) {
     kit.now += 1;
     assert!(kit.append(&["c"]).rolled);
     assert_eq!(bases(kit), [0, 2]);
+}
+
+/// Whether it is old, and whether it rolled; both must say the same.
+fn roll_if_old(kit: &mut Kit) -> bool {
+    let now = kit.now();
+    let old = kit.log.is_old(now);
+    assert_eq!(kit.log.roll_if_old(now).unwrap(), old);
+    old
+}
+
+fn a_segment_rolls_when_it_is_old_although_nothing_is_appended(kit: &mut Kit) {
+    kit.now += 5_000;
+    assert!(!roll_if_old(kit), "there is nothing in it");
+    kit.append(&["a"]);
+    kit.now += 999;
+    assert!(!roll_if_old(kit));
+    kit.append(&["b"]);
+    kit.now += 1;
+    assert!(roll_if_old(kit));
+    assert_eq!((bases(kit), kit.log.durable_end()), (vec![0, 2], Offset::new(2)));
+    kit.now += 1_000_000;
+    assert!(!roll_if_old(kit), "a quiet log rolls once");
+    kit.append(&["c"]);
+    kit.now += 999;
+    assert!(!kit.append(&["d"]).rolled, "its age counts from its first append");
+    assert_eq!(kit.read(0), ["0:a", "1:b", "2:c", "3:d"]);
+}
+
+fn a_segment_rolls_when_nothing_was_appended_for_long(kit: &mut Kit) {
+    kit.log.configure(LogOptions { segment_ms: u64::MAX, segment_quiet_ms: 100, ..LogOptions::tiny() });
+    for _ in 0..3 {
+        kit.append(&["a"]);
+        kit.now += 99;
+        assert!(!roll_if_old(kit));
+    }
+    kit.now += 1;
+    assert!(roll_if_old(kit));
+    assert_eq!(bases(kit), [0, 3]);
+    kit.now += 1_000_000;
+    assert!(!roll_if_old(kit));
 }
 
 fn a_batch_larger_than_a_segment_gets_one_of_its_own(kit: &mut Kit) {

@@ -60,6 +60,7 @@ impl DiskLog {
 
     /// A batch is written, and in the log from now on.
     fn take_in(&mut self, batch: &Batch, next_offset: Offset, rolled: bool) -> Appended {
+        self.active.iter_mut().for_each(|active| active.appended_at(self.now));
         self.producers.note(batch.header(), self.now);
         rules::bound(&mut self.producers, self.now, &self.options);
         self.snapshots.appended(batch.bytes().len());
@@ -111,6 +112,17 @@ impl DiskLog {
         }
         self.roll_at(now)?;
         Ok(shape.is_some())
+    }
+
+    /// Rolls a segment that nothing is appended to any more. The age of the next one counts from its first append.
+    pub(super) fn roll_old(&mut self, now: Timestamp) -> Result<bool, ChangeError> {
+        self.ready()?;
+        self.now = now;
+        let old = self.is_old(now);
+        if old {
+            self.roll()?;
+        }
+        Ok(old)
     }
 
     fn roll_at(&mut self, now: Timestamp) -> Result<(), ChangeError> {
@@ -207,6 +219,7 @@ impl DiskLog {
         let file = self.create_log(&segment::log_name(base))?;
         let segment =
             Segment::growing(base, file.clone(), self.options.index.make(self.seed())).with_index_file(&index);
+        let segment = segment.with_delete_horizon(None); // No batch that is appended has one.
         Ok(Active::new(Arc::new(segment), file, index, 0, self.seed()))
     }
 

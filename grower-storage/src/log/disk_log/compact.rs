@@ -3,7 +3,7 @@
 use super::{DiskLog, Log};
 use crate::compaction::{self, Compacted, Compaction, CompactionPolicy, Outcome, Piece, Rewritten, Subject, due};
 use crate::disk::{DiskError, FileOnDemand};
-use crate::kept::{CompactionState, Replacing};
+use crate::kept::CompactionState;
 use crate::log::ChangeError;
 use crate::segment::{self, Extent, Segment};
 use grower_index::{SegmentIndex, StoredIndex};
@@ -21,7 +21,7 @@ impl DiskLog {
         segments.pop(); // It is being written.
         segments.truncate(segments.partition_point(|segment| segment.extent().end <= upto));
         let pieces: Vec<Piece> = segments.iter().map(|segment| segment.piece()).collect();
-        segments.truncate(due(&pieces, self.cleaned_end, now, policy)?);
+        segments.truncate(due(&pieces, self.cleaned_end..self.span().end, now, policy)?);
         Some(Compaction::new(Subject {
             disk: self.disk.clone(),
             dir: self.dir.clone(),
@@ -67,7 +67,7 @@ impl DiskLog {
     fn replace_segments(&mut self, at: usize, rewritten: &Rewritten) -> Result<(), ChangeError> {
         let replacing = Some(rewritten.replacing.clone());
         let manifest = CompactionState { cleaned_end: self.cleaned_end, replacing };
-        let opened = self.open_rewritten(&rewritten.replacing).map_err(|error| self.judge(error));
+        let opened = self.open_rewritten(rewritten).map_err(|error| self.judge(error));
         let stored = opened.and_then(|new| self.store(&manifest).map(|()| new));
         let new = stored.inspect_err(|error| {
             if matches!(error, ChangeError::Disk(_)) {
@@ -88,7 +88,8 @@ impl DiskLog {
     }
 
     /// The new segment under its temporary names. All that needs a descriptor comes before the manifest.
-    fn open_rewritten(&self, replacing: &Replacing) -> Result<Arc<Segment>, DiskError> {
+    fn open_rewritten(&self, rewritten: &Rewritten) -> Result<Arc<Segment>, DiskError> {
+        let replacing = &rewritten.replacing;
         let base = replacing.offsets.start;
         let (log, index) = compaction::pending_names(base);
         let file = FileOnDemand::held_as(self.dir.join(segment::log_name(base)), self.disk.open(&self.dir.join(log))?);
@@ -96,7 +97,8 @@ impl DiskLog {
         let last = index.entry_count().checked_sub(1).and_then(|last| index.entry(last));
         let latest = last.map(|entry| Timestamp::from_millis(entry.max_timestamp));
         let extent = Extent { position: replacing.bytes, end: replacing.offsets.end };
-        Ok(Arc::new(Segment::sealed(base, file, Box::new(index), extent, latest)))
+        let segment = Segment::sealed(base, file, Box::new(index), extent, latest);
+        Ok(Arc::new(segment.with_delete_horizon(rewritten.delete_horizon)))
     }
 
     /// Gives a published segment its names and removes those that it replaced; may be repeated.

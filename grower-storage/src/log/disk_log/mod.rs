@@ -274,6 +274,15 @@ impl Log for DiskLog {
         self.take_compacted(compacted).map_err(|error| self.judge_change(error))
     }
 
+    fn is_old(&mut self, now: Timestamp) -> bool {
+        let written = self.active.as_mut().filter(|active| 0 < active.position()); // The age of an empty one has not begun.
+        self.failed.is_none() && written.is_some_and(|active| active.shape(now).is_old(&self.options))
+    }
+
+    fn roll_if_old(&mut self, now: Timestamp) -> Result<bool, ChangeError> {
+        self.roll_old(now).map_err(|error| self.judge_change(error))
+    }
+
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError> {
         self.write_down(now).map_err(|error| self.judge_change(error))
     }

@@ -3,7 +3,7 @@
 use super::Segments;
 use crate::epochs::EpochHistory;
 use crate::log::{EpochEnd, LogView, ReadError, SegmentInfo, Slice, TimedOffset, rules};
-use crate::segment::{self, Damage, Expectations, Extract, Gap, Mode, Segment};
+use crate::segment::{self, Damage, DeleteHorizon, Expectations, Extract, Gap, Mode, Segment};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use parking_lot::RwLock;
 use std::ops::Range;
@@ -249,5 +249,21 @@ impl LogView for DiskView {
         let state = self.view.0.read();
         let overlaps = |lost: &&Lost| lost.offsets.start < offsets.end && offsets.start < lost.offsets.end;
         state.lost.iter().find(overlaps).map_or(Ok(()), |lost| Err(lost.error()))
+    }
+
+    fn learn_delete_horizons(&self, go_on: &dyn Fn() -> bool) -> Result<(), ReadError> {
+        let mut segments = self.view.segments();
+        segments.pop(); // It is being written, and compaction takes none such.
+        for segment in segments.iter().filter(|segment| segment.delete_horizon() == DeleteHorizon::Unknown) {
+            if !go_on() {
+                break;
+            }
+            match segment::earliest(segment) {
+                Ok(horizon) => segment.set_delete_horizon(horizon),
+                Err(error) if error.is_not_found() && !self.view.holds(segment) => {} // It was dropped meanwhile.
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 }
