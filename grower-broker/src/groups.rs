@@ -21,7 +21,7 @@ pub(crate) use turns::Turn;
 use crate::clock::BrokerClock;
 use crate::group::{Ages, GroupLimits, GroupRefusal, SHARDS, Shard, TOPIC, internal_topic, shard_of};
 use crate::memory::{Memory, StateKind};
-use crate::metadata::Limits;
+use crate::metadata::{Image, Limits};
 use crate::partition::{Flushers, Partition};
 use crate::random::random_bytes;
 use crate::topic::Topics;
@@ -110,7 +110,8 @@ impl Groups {
         }
         let wish = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         let (id, now) = (TopicId::from_random(random_bytes()), self.clock.wall());
-        let created = self.topics.change(|image| Ok(image.create_any_topic(&wish, id, now, &Limits::default())?)).await;
+        let created =
+            self.topics.change(move |image| Ok(image.create_any_topic(&wish, id, now, &Limits::default())?)).await;
         match created {
             Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
             _ => {}
@@ -190,9 +191,8 @@ impl Groups {
     }
 
     /// Refuses a topic of so many partitions if the groups that read it would take more memory than is left for them.
-    pub(crate) fn check_topic(&self, name: &TopicName, partitions: u32) -> Result<(), Failure> {
-        let image = self.topics.image();
-        let growth = |live: &LiveShard| live.shard.lock().growth_by_topic(name, partitions, &*image);
+    pub(crate) fn check_topic(&self, image: &Image, name: &TopicName, partitions: u32) -> Result<(), Failure> {
+        let growth = |live: &LiveShard| live.shard.lock().growth_by_topic(name, partitions, image);
         let bytes = self.shards.iter().map(growth).sum();
         let room = self.memory.state_room(StateKind::Groups);
         if bytes <= room { Ok(()) } else { Err(GroupRefusal::MemoryFull { bytes, room }.into()) }

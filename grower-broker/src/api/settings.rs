@@ -1,7 +1,7 @@
 //! Looking at the broker's settings, and changing those that a running broker takes.
 
 use super::Api;
-use crate::metadata::Command;
+use crate::metadata::{Command, Image};
 use grower_protocol::message::{Failure, Response};
 
 impl Api {
@@ -12,9 +12,10 @@ impl Api {
     /// Durable first, then in force: what was in force once comes back with a restart.
     pub(super) async fn alter_settings(&self, wishes: Vec<(String, Option<String>)>) -> Result<Response, Failure> {
         let node = self.node.id;
-        let decide = |image: &crate::metadata::Image| {
-            self.settings.check(&image.settings(node), &wishes)?;
-            Ok(Command::AlterBroker { node, settings: wishes.clone() })
+        let (settings, changes) = (self.settings.clone(), wishes.clone());
+        let decide = move |image: &Image| {
+            settings.check(&image.settings(node), &changes)?;
+            Ok(Command::AlterBroker { node, settings: changes.clone() })
         };
         self.topics.change(decide).await?;
         self.settings.take(|| self.topics.image().settings(node));

@@ -4,6 +4,7 @@ use super::Api;
 use crate::metadata::{Applied, Command, Image, Topic, producer_id_floor};
 use crate::partition::Partition;
 use crate::random::random_bytes;
+use crate::topic::Decide;
 use grower_protocol::ids::{
     LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicId, TopicName,
 };
@@ -11,6 +12,7 @@ use grower_protocol::message::{
     BrokerAddress, ErrorCode, Failure, Metadata, MetadataAnswer, NewTopic, Part, PartitionDescription,
     ProducerIdentity, Response, SegmentDescription, TopicDescription,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 type Answered = Result<Response, Failure>;
@@ -33,12 +35,16 @@ impl Api {
     }
 
     async fn create_missing(&self, request: &Metadata) -> Result<(), Failure> {
-        for name in request.topics.iter().flatten() {
-            if self.topics.image().topic(name).is_some() {
-                continue;
-            }
-            let wish = NewTopic { name: name.clone(), partitions: None, replication_factor: None, configs: Vec::new() };
-            match self.create_topic(&wish).await {
+        let image = self.topics.image();
+        let missing: BTreeSet<&TopicName> =
+            request.topics.iter().flatten().filter(|name| image.topic(name).is_none()).collect();
+        let wish = |name: &&TopicName| {
+            let name = TopicName::clone(name);
+            NewTopic { name, partitions: None, replication_factor: None, configs: Vec::new() }
+        };
+        let created = self.create_all(missing.iter().map(wish).collect()).await;
+        for (name, created) in missing.into_iter().zip(created) {
+            match created {
                 Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
                 _ => tracing::info!(topic = %name, "created on first use"),
             }
@@ -52,30 +58,39 @@ impl Api {
     }
 
     pub(super) async fn create_topics(&self, wishes: Vec<NewTopic>) -> Answered {
-        let mut created: Vec<Part<TopicId>> = Vec::with_capacity(wishes.len());
-        for (at, wish) in wishes.iter().enumerate() {
-            let twice = wishes.iter().enumerate().any(|(other, w)| other != at && w.name == wish.name);
-            created.push(if twice { Err(named_twice(&wish.name)) } else { self.create_topic(wish).await });
+        let mut times = BTreeMap::new();
+        for wish in &wishes {
+            *times.entry(wish.name.clone()).or_insert(0u32) += 1;
         }
-        Ok(Response::CreateTopics(created))
+        let named_once = |wish: &NewTopic| times.get(&wish.name) == Some(&1);
+        let (once, twice): (Vec<NewTopic>, Vec<NewTopic>) = wishes.iter().cloned().partition(named_once);
+        let refused = twice.iter().map(|wish| Err(named_twice(&wish.name))).collect::<Vec<Part<TopicId>>>();
+        let (mut created, mut refused) = (self.create_all(once).await.into_iter(), refused.into_iter());
+        let answer = |wish: &NewTopic| if named_once(wish) { created.next() } else { refused.next() };
+        Ok(Response::CreateTopics(wishes.iter().filter_map(answer).collect()))
     }
 
-    async fn create_topic(&self, wish: &NewTopic) -> Part<TopicId> {
-        let now = self.clock.wall();
-        let id = TopicId::from_random(random_bytes());
-        let limits = self.settings.now().broker.limits;
-        let decide = |image: &Image| -> Result<Command, Failure> {
-            let command = image.create_topic(wish, id, now, &limits)?;
-            self.groups.check_topic(&wish.name, wish.partitions.unwrap_or(1))?;
-            Ok(command)
-        };
-        self.topics.change(decide).await?;
-        Ok(id)
+    /// Creates topics of different names, and answers for each alone.
+    async fn create_all(&self, wishes: Vec<NewTopic>) -> Vec<Part<TopicId>> {
+        let (now, limits) = (self.clock.wall(), self.settings.now().broker.limits);
+        let (mut ids, mut decisions) = (Vec::with_capacity(wishes.len()), Vec::with_capacity(wishes.len()));
+        for wish in wishes {
+            let (id, groups) = (TopicId::from_random(random_bytes()), self.groups.clone());
+            let decide = move |image: &Image| -> Result<Command, Failure> {
+                let command = image.create_topic(&wish, id, now, &limits)?;
+                groups.check_topic(image, &wish.name, wish.partitions.unwrap_or(1))?;
+                Ok(command)
+            };
+            ids.push(id);
+            decisions.push(Box::new(decide) as Decide);
+        }
+        let changed = self.topics.change_all(decisions).await;
+        ids.into_iter().zip(changed).map(|(id, changed)| changed.map(|_| id)).collect()
     }
 
     pub(super) async fn delete_topic(&self, name: TopicName) -> Answered {
         let known = self.topics.image().topic(&name).map(|topic| topic.id);
-        let deleted = self.topics.change(|image| Ok(image.delete_topic(&name)?)).await;
+        let deleted = self.topics.change(move |image| Ok(image.delete_topic(&name)?)).await;
         // Also if its files could not be moved yet: the topic is gone.
         if let Some(topic) = known.filter(|topic| self.topics.image().topic_by_id(*topic).is_none()) {
             self.groups.forget_topic(topic).await;
@@ -86,9 +101,10 @@ impl Api {
 
     pub(super) async fn grow_topic(&self, name: TopicName, partitions: u32) -> Answered {
         let limits = self.settings.now().broker.limits;
-        let decide = |image: &Image| -> Result<Command, Failure> {
+        let groups = self.groups.clone();
+        let decide = move |image: &Image| -> Result<Command, Failure> {
             let command = image.grow_topic(&name, partitions, &limits)?;
-            self.groups.check_topic(&name, partitions)?;
+            groups.check_topic(image, &name, partitions)?;
             Ok(command)
         };
         self.topics.change(decide).await?;
@@ -96,7 +112,7 @@ impl Api {
     }
 
     pub(super) async fn alter_topic(&self, name: TopicName, configs: Vec<(String, Option<String>)>) -> Answered {
-        self.topics.change(|image| Ok(image.alter_topic(&name, &configs)?)).await?;
+        self.topics.change(move |image| Ok(image.alter_topic(&name, &configs)?)).await?;
         Ok(Response::Done)
     }
 

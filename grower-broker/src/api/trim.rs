@@ -26,7 +26,8 @@ impl Api {
         }
         self.make_durable(partitions).await?;
         // By id: a topic created meanwhile under the name keeps its records.
-        self.topics.change(|image| Ok(image.trim_topic(id, &before)?)).await?;
+        let wished = before.clone();
+        self.topics.change(move |image| Ok(image.trim_topic(id, &wished)?)).await?;
         self.topics.finish_trims().await?;
         let before: Vec<String> = before.iter().map(|(number, before)| format!("{number}:{before}")).collect();
         tracing::info!(topic = %name, before = before.join(" "), "old records were dropped, as asked");

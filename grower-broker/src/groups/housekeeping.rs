@@ -199,7 +199,7 @@ impl Groups {
             self.write(&mut step, live, None, &log).await?;
             self.flushers.durable(&log).await?;
         }
-        self.topics.change(|image| Ok(image.alter_any_topic(&wish.name, &news)?)).await.map(drop)
+        self.topics.change(move |image| Ok(image.alter_any_topic(&wish.name, &news)?)).await.map(drop)
     }
 }
 

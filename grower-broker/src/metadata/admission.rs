@@ -148,7 +148,7 @@ impl Image {
         let within = |what, wished, max| {
             if wished <= max { Ok(()) } else { Err(Refusal::LimitReached { what, wished, max }) }
         };
-        within("topics", self.topics.len() as u64 + topics, limits.topics)?;
+        within("topics", self.topics().len() as u64 + topics, limits.topics)?;
         within("partitions", self.partition_count() + u64::from(partitions), limits.partitions)
     }
 

@@ -68,6 +68,13 @@ impl Image {
         applied
     }
 
+    /// Applies a command of several, or refuses it and leaves no trace of it, not even in the version: the next one of them
+    /// has its place in the log.
+    pub(crate) fn try_apply(&mut self, command: Command) -> Result<Applied, Refusal> {
+        let version = self.version;
+        self.apply(command).inspect_err(|_| self.version = version)
+    }
+
     fn format(&mut self, cluster: Uuid) -> Result<Applied, Refusal> {
         if let Some(cluster) = self.cluster {
             return Err(Refusal::ClusterExists { cluster });
@@ -96,21 +103,21 @@ impl Image {
 
     /// What the node appended before it stopped may be cut short by its recovery: what it appends now must be told apart.
     fn begin_leaderships(&mut self, node: NodeId) {
-        let led = |topic: &Topic| topic.partitions.iter().any(|partition| partition.leader == Some(node));
-        for topic in self.topics.values_mut().filter(|topic| led(topic)) {
-            for partition in Arc::make_mut(topic).partitions.iter_mut().filter(|p| p.leader == Some(node)) {
-                partition.leader_epoch = partition.leader_epoch.next();
-            }
-        }
+        let leads = |partition: &Partition| partition.leader == Some(node);
+        self.topics.change_all(
+            |topic| topic.partitions.iter().any(leads),
+            |partition| {
+                if leads(partition) {
+                    partition.leader_epoch = partition.leader_epoch.next();
+                }
+            },
+        );
     }
 
     fn begin_above(&mut self, producer: ProducerId, leader_epoch: LeaderEpoch) -> Result<Applied, Refusal> {
         self.next_producer = self.next_producer.max(producer);
-        for topic in self.topics.values_mut() {
-            for partition in &mut Arc::make_mut(topic).partitions {
-                partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
-            }
-        }
+        let raise = |partition: &mut Partition| partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
+        self.topics.change_all(|_| true, raise);
         Ok(Applied::Done)
     }
 
@@ -123,66 +130,63 @@ impl Image {
         created: Timestamp,
     ) -> Result<Applied, Refusal> {
         self.check_new_name(&name)?;
-        if self.names.contains_key(&id) || self.deleted.contains_key(&id) {
+        if self.topic_by_id(id).is_some() || self.deleted.contains_key(&id) {
             return Err(Refusal::IdUsed { id });
         }
         let configs: BTreeMap<_, _> = configs.into_iter().collect();
         let topic = Arc::new(Topic {
-            name: name.clone(),
+            name,
             id,
             created,
             partitions: replicas.into_iter().map(Partition::new).collect(),
             config: TopicConfig::from_stored(&configs),
             configs,
         });
-        self.names.insert(id, name.clone());
-        self.topics.insert(name, topic.clone());
+        self.topics.insert(topic.clone());
         Ok(Applied::TopicCreated(topic))
     }
 
     /// Whether a topic of this name may be created.
     pub(super) fn check_new_name(&self, name: &TopicName) -> Result<(), Refusal> {
-        if let Some(topic) = self.topics.get(name) {
+        if let Some(topic) = self.topic(name) {
             return Err(Refusal::TopicExists { name: name.clone(), id: topic.id });
         }
-        // Folding keeps the length, so most names need not be folded at all.
-        let same_length = self.topics.keys().filter(|other| other.as_str().len() == name.as_str().len());
-        match same_length.into_iter().find(|other| other.collides_with(name)) {
+        match self.topics.colliding(name) {
             Some(existing) => Err(Refusal::NameCollides { name: name.clone(), existing: existing.clone() }),
             None => Ok(()),
         }
     }
 
     fn delete(&mut self, id: TopicId) -> Result<Applied, Refusal> {
-        let name = self.names.remove(&id).ok_or(Refusal::UnknownTopicId { id })?;
-        let topic = self.topics.remove(&name).ok_or(Refusal::UnknownTopicId { id })?;
-        self.deleted.insert(id, DeletedTopic { name, partitions: topic.partition_count() });
+        let topic = self.topics.remove(id).ok_or(Refusal::UnknownTopicId { id })?;
+        let deleted = DeletedTopic { name: topic.name.clone(), partitions: topic.partition_count() };
+        self.deleted.insert(id, deleted);
         self.trims.retain(|(topic, _), _| *topic != id);
         Ok(Applied::TopicDeleted(topic))
     }
 
     fn grow(&mut self, id: TopicId, from: u32, added: Vec<Vec<NodeId>>) -> Result<Applied, Refusal> {
-        let topic = self.topic_mut(id)?;
+        let topic = self.with_id(id)?;
         if topic.partition_count() != from {
             return Err(Refusal::Changed { name: topic.name.clone() });
         }
         // Where numbers were raised above those of a lost time, a partition that it may have had as well begins above them.
         let leader_epoch = topic.partitions.iter().map(|partition| partition.leader_epoch).max().unwrap_or_default();
         let added = added.into_iter().map(|replicas| Partition { leader_epoch, ..Partition::new(replicas) });
-        Arc::make_mut(topic).partitions.extend(added);
-        Ok(Applied::TopicGrown { topic: topic.clone(), from })
+        let grown = self.topics.change(id, |topic| topic.partitions.extend(added));
+        Ok(Applied::TopicGrown { topic: grown.ok_or(Refusal::UnknownTopicId { id })?, from })
     }
 
     fn alter(&mut self, id: TopicId, changes: Vec<(String, Option<String>)>) -> Result<Applied, Refusal> {
-        let topic = self.topic_mut(id)?;
-        let changed = Arc::make_mut(topic);
-        change(&mut changed.configs, changes);
-        changed.config = TopicConfig::from_stored(&changed.configs);
-        Ok(Applied::TopicAltered(topic.clone()))
+        let altered = self.topics.change(id, |topic| {
+            change(&mut topic.configs, changes);
+            topic.config = TopicConfig::from_stored(&topic.configs);
+        });
+        Ok(Applied::TopicAltered(altered.ok_or(Refusal::UnknownTopicId { id })?))
     }
 
     fn trim(&mut self, id: TopicId, before: Vec<(PartitionId, Offset)>) -> Result<Applied, Refusal> {
-        let topic = self.topic_mut(id)?;
+        let topic = self.with_id(id)?;
         let (name, count) = (topic.name.clone(), topic.partition_count());
         if let Some((partition, _)) = before.iter().find(|(partition, _)| count <= partition.value()) {
             return Err(Refusal::UnknownPartition { name, partition: *partition, count });
@@ -205,9 +209,8 @@ impl Image {
         Ok(Applied::ProducerIds(first..end))
     }
 
-    fn topic_mut(&mut self, id: TopicId) -> Result<&mut Arc<Topic>, Refusal> {
-        let topic = self.names.get(&id).and_then(|name| self.topics.get_mut(name));
-        topic.ok_or(Refusal::UnknownTopicId { id })
+    fn with_id(&self, id: TopicId) -> Result<&Arc<Topic>, Refusal> {
+        self.topic_by_id(id).ok_or(Refusal::UnknownTopicId { id })
     }
 }
 

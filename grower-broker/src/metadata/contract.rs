@@ -17,6 +17,7 @@ pub async fn metadata_store<S: MetadataStore + 'static>(open: impl Fn() -> S) {
     an_image_shows_what_was_proposed(&open()).await;
     an_image_in_hand_does_not_change(&open()).await;
     a_refused_command_leaves_no_trace(&open()).await;
+    several_commands_are_each_decided_alone(&open()).await;
     each_start_begins_new_leaderships(&open()).await;
     producer_ids_are_never_handed_out_twice(Arc::new(open())).await;
 }
@@ -68,6 +69,26 @@ async fn a_refused_command_leaves_no_trace(store: &impl MetadataStore) {
     let refused = store.propose(Command::DeleteTopic { id }).await;
     assert!(matches!(refused, Err(ProposeError::Refused(Refusal::UnknownTopicId { id: named })) if named == id));
     assert_eq!(store.image(), before);
+}
+
+async fn several_commands_are_each_decided_alone(store: &impl MetadataStore) {
+    start(store).await;
+    let before = store.image().version();
+    let new = |topic: &str, id| {
+        let wish = NewTopic { name: name(topic), partitions: Some(1), replication_factor: None, configs: Vec::new() };
+        let id = TopicId::from_random([id; 16]);
+        let command = store.image().create_topic(&wish, id, Timestamp::from_millis(7), &Limits::default());
+        command.expect("a good wish")
+    };
+    let delete = Command::DeleteTopic { id: TopicId::from_random([1; 16]) };
+    let commands = vec![new("a", 1), new("a", 2), delete, new("a", 3), new("b", 3), new("b", 4)];
+    let applied: Vec<bool> = store.propose_all(commands).await.iter().map(Result::is_ok).collect();
+    assert_eq!(applied, [true, false, true, true, false, true]);
+    let image = store.image();
+    let topics: Vec<(&str, TopicId)> = image.topics().map(|topic| (topic.name.as_str(), topic.id)).collect();
+    assert_eq!(topics, [("a", TopicId::from_random([3; 16])), ("b", TopicId::from_random([4; 16]))]);
+    assert_eq!(image.version(), before + 4, "a refused command has no place among them");
+    assert!(store.propose_all(Vec::new()).await.is_empty());
 }
 
 async fn each_start_begins_new_leaderships(store: &impl MetadataStore) {

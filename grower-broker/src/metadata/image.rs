@@ -1,6 +1,7 @@
 //! Metadata as of one command: immutable, cheap to share, whole.
 
 use super::Uuid;
+use super::topic_table::TopicTable;
 use crate::config::topic::TopicConfig;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ConfigEntry, PartitionMetadata, TopicMetadata};
@@ -13,8 +14,7 @@ pub struct Image {
     pub(super) version: u64,
     pub(super) cluster: Option<Uuid>,
     pub(super) brokers: BTreeMap<NodeId, Broker>,
-    pub(super) topics: BTreeMap<TopicName, Arc<Topic>>,
-    pub(super) names: BTreeMap<TopicId, TopicName>,
+    pub(super) topics: TopicTable,
     pub(super) deleted: BTreeMap<TopicId, DeletedTopic>,
     pub(super) settings: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(super) trims: BTreeMap<(TopicId, PartitionId), Offset>,
@@ -104,17 +104,17 @@ impl Image {
 
     /// All topics, the internal ones included, sorted by name.
     pub fn topics(&self) -> impl ExactSizeIterator<Item = &Arc<Topic>> {
-        self.topics.values()
+        self.topics.iter()
     }
 
     /// A topic by its name.
     pub fn topic(&self, name: &TopicName) -> Option<&Arc<Topic>> {
-        self.topics.get(name)
+        self.topics.by_name(name)
     }
 
     /// A topic by its identity.
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
-        self.topics.get(self.names.get(&id)?)
+        self.topics.by_id(id)
     }
 
     /// Topics whose records may be removed from disk: that was committed, and [`super::Command::ForgetDeleted`] did not come yet.
@@ -129,7 +129,7 @@ impl Image {
 
     /// How many partitions all topics have together.
     pub fn partition_count(&self) -> u64 {
-        self.topics.values().map(|topic| u64::from(topic.partition_count())).sum()
+        self.topics.partition_count()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Metadata on disk: a log of commands, and now and then a snapshot that stands for all before it.
 //!
 //! `<data-dir>/metadata/` is an ordinary log, one command a record, its offset the image's version before it; beside it
-//! lies `image.snapshot`. A command is fsynced before it takes effect. After a crash a command that was acknowledged is
-//! there, one that was under way is there whole or not at all. Damage is never passed over: a broker that forgot
+//! lies `image.snapshot`. A command is fsynced before it takes effect; those that are proposed together share a batch and its
+//! syncs. After a crash a command that was acknowledged is there, one that was under way is there whole or not at all. Damage is never passed over: a broker that forgot
 //! topics would not know whose the files are, so it does not start.
 
 mod replay;
@@ -35,6 +35,10 @@ pub(crate) const SNAPSHOT: &str = "image.snapshot";
 /// Commands between two snapshots: few enough to replay in no time.
 const SNAPSHOT_EVERY: u64 = 1_000;
 
+/// Commands that are proposed together are written in batches of at most so many bytes, each made durable before the
+/// next: two of them fit a segment, and a start reads few at once.
+const BATCH_BYTES: usize = 128 << 10;
+
 /// Where a data directory keeps the latest snapshot of its metadata.
 pub(crate) fn snapshot_path(data_dir: &Path) -> PathBuf {
     data_dir.join(DIR).join(SNAPSHOT)
@@ -55,6 +59,7 @@ struct Writer {
     image: Arc<ArcSwap<Image>>,
     snapshot: PathBuf,
     snapshot_every: u64,
+    batch_bytes: usize,
     /// The version that the snapshot shows.
     snapshot_version: u64,
     /// Why nothing can be written any more.
@@ -66,7 +71,7 @@ impl LogMetadataStore {
     ///
     /// The directory must belong to this process ([`Disk::lock`]).
     pub fn open(disk: Arc<dyn Disk>, data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, MetadataOpenError> {
-        Self::open_with(disk, data_dir, clock, SNAPSHOT_EVERY)
+        Self::open_with(disk, data_dir, clock, SNAPSHOT_EVERY, BATCH_BYTES)
     }
 
     fn open_with(
@@ -74,6 +79,7 @@ impl LogMetadataStore {
         data_dir: &Path,
         clock: Arc<dyn Clock>,
         snapshot_every: u64,
+        batch_bytes: usize,
     ) -> Result<Self, MetadataOpenError> {
         let clock = BrokerClock::new(clock);
         let found = replay::open(&disk, data_dir, clock.steady())?;
@@ -86,6 +92,7 @@ impl LogMetadataStore {
             image: image.clone(),
             snapshot: snapshot_path(data_dir),
             snapshot_every,
+            batch_bytes,
             snapshot_version: found.snapshot_version,
             failed: None,
         };
@@ -102,10 +109,10 @@ impl LogMetadataStore {
 
 #[async_trait]
 impl MetadataStore for LogMetadataStore {
-    async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
-        let writer = self.writer.clone();
-        let proposed = background::blocking(move || writer.lock().propose(&command)).await;
-        proposed.unwrap_or_else(|error| Err(ProposeError::Failed { detail: error.to_string() }))
+    async fn propose_all(&self, commands: Vec<Command>) -> Vec<Result<Applied, ProposeError>> {
+        let (writer, count) = (self.writer.clone(), commands.len());
+        let proposed = background::blocking(move || writer.lock().propose_all(&commands)).await;
+        proposed.unwrap_or_else(|error| vec![Err(ProposeError::Failed { detail: error.to_string() }); count])
     }
 
     fn hold_files(&self, hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError> {
@@ -124,31 +131,66 @@ impl MetadataStore for LogMetadataStore {
 
 impl Writer {
     fn propose(&mut self, command: &Command) -> Result<Applied, ProposeError> {
-        if let Some(detail) = self.failed.clone() {
-            return Err(ProposeError::Failed { detail });
-        }
-        let mut image = Image::clone(&self.image.load());
-        let applied = image.apply(command.clone())?;
-        self.append(command)?;
-        self.sync()?;
-        self.image.store(Arc::new(image));
-        self.snapshot_if_due();
-        Ok(applied)
+        let answer = self.propose_all(std::slice::from_ref(command)).pop();
+        answer.expect("each command has an answer")
     }
 
-    fn append(&mut self, command: &Command) -> Result<(), ProposeError> {
-        let mut batch = BatchBuilder::new(Codec::None);
-        let value = Some(Bytes::from(wire::encode(command)));
-        batch.push(&Record { timestamp: self.clock.wall(), value, ..Record::default() });
+    fn propose_all(&mut self, commands: &[Command]) -> Vec<Result<Applied, ProposeError>> {
+        let mut answers = Vec::with_capacity(commands.len());
+        while let Some(rest @ [_, ..]) = commands.get(answers.len()..) {
+            answers.extend(self.propose_batch(rest));
+        }
+        answers
+    }
+
+    /// Takes the first of these commands, at least one and as many as fit a batch: all that are not refused take effect,
+    /// or none.
+    fn propose_batch(&mut self, commands: &[Command]) -> Vec<Result<Applied, ProposeError>> {
+        if let Some(detail) = self.failed.clone() {
+            return vec![Err(ProposeError::Failed { detail }); commands.len()];
+        }
+        let mut image = Image::clone(&self.image.load());
+        let (mut batch, mut bytes, mut answers) = (BatchBuilder::new(Codec::None), 0, Vec::new());
+        for command in commands {
+            let value = wire::encode(command);
+            if 0 < bytes && self.batch_bytes < bytes + value.len() {
+                break;
+            }
+            let applied = image.try_apply(command.clone());
+            if applied.is_ok() {
+                bytes += value.len();
+                let value = Some(Bytes::from(value));
+                batch.push(&Record { timestamp: self.clock.wall(), value, ..Record::default() });
+            }
+            answers.push(applied.map_err(ProposeError::from));
+        }
+        if 0 < bytes {
+            match self.append(batch).and_then(|()| self.sync()) {
+                Ok(()) => self.publish(image),
+                Err(error) => answers.iter_mut().filter(|answer| answer.is_ok()).for_each(|answer| {
+                    *answer = Err(error.clone());
+                }),
+            }
+        }
+        answers
+    }
+
+    fn publish(&mut self, image: Image) {
+        debug_assert_eq!(self.log.span().end.value(), image.version, "each command has its place in the log");
+        self.image.store(Arc::new(image));
+        self.snapshot_if_due();
+    }
+
+    fn append(&mut self, batch: BatchBuilder) -> Result<(), ProposeError> {
         match self.log.append(UnplacedBatch::built(batch.build(None)), self.epoch, self.clock.steady()) {
             Ok(_) => Ok(()),
             Err(AppendError::Disk(error)) if error.is_full() => Err(ProposeError::Full { detail: error.to_string() }),
-            Err(AppendError::Disk(source)) => Err(ProposeError::NotWritten { source }),
+            Err(AppendError::Disk(source)) => Err(ProposeError::NotWritten { source: Arc::new(source) }),
             Err(error) => Err(self.fail(error)),
         }
     }
 
-    /// Makes the command durable, and notes that it is, so that recovery tells damage to it from a torn write.
+    /// Makes commands durable, and notes that they are, so that recovery tells damage to them from a torn write.
     fn sync(&mut self) -> Result<(), ProposeError> {
         let point = self.log.flush_point();
         let outcome = self.disk.sync_many(&point.files);
@@ -177,7 +219,7 @@ impl Writer {
         ProposeError::Failed { detail }
     }
 
-    /// The command is durable by now: what goes wrong here is for the next one to meet.
+    /// The commands are durable by now: what goes wrong here is for the next one to meet.
     fn snapshot_if_due(&mut self) {
         let image = self.image.load_full();
         if image.version < self.snapshot_version.saturating_add(self.snapshot_every) {

@@ -19,12 +19,12 @@ pub struct MemMetadataStore {
 
 #[async_trait]
 impl MetadataStore for MemMetadataStore {
-    async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+    async fn propose_all(&self, commands: Vec<Command>) -> Vec<Result<Applied, ProposeError>> {
         let _one_at_a_time = self.proposing.lock();
         let mut image = Image::clone(&self.image.load());
-        let applied = image.apply(command)?;
+        let applied = commands.into_iter().map(|command| Ok(image.try_apply(command)?)).collect();
         self.image.store(Arc::new(image));
-        Ok(applied)
+        applied
     }
 
     fn hold_files(&self, _hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError> {

@@ -16,6 +16,7 @@ mod mem;
 mod refusal;
 mod snapshot;
 mod store;
+mod topic_table;
 mod uuid;
 pub(crate) mod whole_file;
 

@@ -74,7 +74,7 @@ fn items_of(image: &Image) -> impl Iterator<Item = Item> {
     let (version, cluster, next_producer) = (image.version, image.cluster, image.next_producer);
     let brokers = image.brokers.values().cloned();
     let brokers = brokers.map(|Broker { node, uuid, address }| Item::Broker { node, uuid, address });
-    let topics = image.topics.values().map(|topic| Item::Topic {
+    let topics = image.topics().map(|topic| Item::Topic {
         name: topic.name.clone(),
         id: topic.id,
         created: topic.created,
@@ -142,8 +142,7 @@ impl Image {
                 let configs: BTreeMap<_, _> = configs.into_iter().collect();
                 let config = TopicConfig::from_stored(&configs);
                 let partitions = partitions.into_iter().map(Partition::from).collect();
-                self.names.insert(id, name.clone());
-                self.topics.insert(name.clone(), Arc::new(Topic { name, id, created, partitions, configs, config }));
+                self.topics.insert(Arc::new(Topic { name, id, created, partitions, configs, config }));
             }
             Item::Deleted { id, name, partitions } => drop(self.deleted.insert(id, DeletedTopic { name, partitions })),
             Item::Setting { node, key, value } => drop(self.settings.entry(node).or_default().insert(key, value)),

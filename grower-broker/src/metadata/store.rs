@@ -13,11 +13,19 @@ use std::sync::Arc;
 /// Every implementation passes [`super::contract`].
 #[async_trait]
 pub trait MetadataStore: Send + Sync {
-    /// Makes a command durable and applies it. When this returns `Ok`, the command survives any crash and
-    /// [`MetadataStore::image`] shows it. A refused command leaves no trace.
+    /// Makes commands durable and applies them in their order, with an answer for each. A command whose answer is `Ok`
+    /// survives any crash, and [`MetadataStore::image`] shows it. Each is decided on the image that those before it lead
+    /// to; one that is refused, or could not be written, leaves no trace and keeps no other from taking effect.
     ///
-    /// Whoever gives up waiting does not undo anything: the command may take effect all the same.
-    async fn propose(&self, command: Command) -> Result<Applied, ProposeError>;
+    /// After a crash in the middle a part of them may have taken effect: the first ones, without a gap. A caller that
+    /// stops waiting does not undo anything: the commands may take effect all the same.
+    async fn propose_all(&self, commands: Vec<Command>) -> Vec<Result<Applied, ProposeError>>;
+
+    /// The same for one command.
+    async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+        let answer = self.propose_all(vec![command]).await.pop();
+        answer.unwrap_or_else(|| Err(ProposeError::Failed { detail: "the store gave no answer".to_owned() }))
+    }
 
     /// Makes all of it part of files that are never written to again, and gives those in the directory of the metadata
     /// to `hold` before any of them can go: what a backup takes. A store that is in no files has none. Blocks.
@@ -28,7 +36,7 @@ pub trait MetadataStore: Send + Sync {
 }
 
 /// Why a command did not take effect.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ProposeError {
     /// The image does not allow it. Nothing changed.
     #[error(transparent)]
@@ -43,7 +51,7 @@ pub enum ProposeError {
     #[error("metadata cannot be stored: {source}")]
     NotWritten {
         /// What the disk said.
-        source: DiskError,
+        source: Arc<DiskError>,
     },
     /// The store cannot be written any more. The command may be durable or not: only a restart tells.
     #[error("metadata cannot be stored any more, restart the broker: {detail}")]

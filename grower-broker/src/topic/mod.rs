@@ -3,6 +3,7 @@
 //! A change is first a command that is durable in the metadata, then an effect here. The image is the truth: an effect
 //! that failed is repeated until disk and served topics agree with it (`reconcile`).
 
+mod changes;
 mod configure;
 mod open;
 mod policy;
@@ -13,9 +14,9 @@ mod served;
 mod shut;
 mod trim;
 
+pub(crate) use changes::Decide;
 pub use policy::IndexKind;
 
-use crate::background;
 use crate::clock::BrokerClock;
 use crate::critical::CriticalSection;
 use crate::disk_failure::code_of_delay;
@@ -25,12 +26,13 @@ use crate::memory::Memory;
 use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topic};
 use crate::partition::Partition;
 use arc_swap::ArcSwap;
-use grower_protocol::ids::{PartitionId, TopicId};
+use changes::ChangeQueue;
+use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, Part};
 use grower_storage::log::OpenError;
 use grower_storage::repair::{AcceptedLoss, RepairError};
 use served::{Place, Served};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -46,8 +48,10 @@ pub(crate) struct Topics {
     served: ArcSwap<HashMap<TopicId, Arc<Served>>>,
     /// When partitions that are shut were last tried.
     tried_shut: parking_lot::Mutex<Option<Instant>>,
+    /// Those that wait to be made.
+    changes: ChangeQueue,
     /// Held from a command to the end of its effect: effects happen in the order of their commands.
-    changing: tokio::sync::Mutex<()>,
+    changing: Arc<tokio::sync::Mutex<()>>,
     /// A segment rolled, or a limit changed: old ones may have to go.
     retention: Notify,
     /// The same moments, for compaction.
@@ -74,7 +78,8 @@ impl Topics {
             health,
             served: ArcSwap::default(),
             tried_shut: parking_lot::Mutex::default(),
-            changing: tokio::sync::Mutex::default(),
+            changes: ChangeQueue::default(),
+            changing: Arc::default(),
             retention: Notify::new(),
             compaction: Notify::new(),
             changed: Notify::new(),
@@ -117,23 +122,6 @@ impl Topics {
         self.served.load().get(&topic).map(|served| served.open().collect()).unwrap_or_default()
     }
 
-    /// Has the image decide on a command, makes it durable, and carries it out.
-    pub(crate) async fn change(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&Image) -> Result<Command, Failure>,
-    ) -> Result<Applied, Failure> {
-        let _in_order = self.changing.lock().await;
-        let _whole = CriticalSection::enter(&self.health, "a change of the topics");
-        let command = decide(&self.image())?;
-        let applied = self.metadata.propose(command).await?;
-        let performed = self.perform(applied.clone()).await;
-        self.changed.notify_waiters();
-        if performed.is_err() {
-            self.look_at_retention(); // Which repeats it.
-        }
-        performed.map(|()| applied)
-    }
-
     /// Lets topics neither come, go nor change until `work` has returned. Blocks.
     pub(crate) fn stand_still<T>(&self, work: impl FnOnce(&Image, &dyn MetadataStore) -> T) -> T {
         let _in_order = self.changing.blocking_lock();
@@ -157,55 +145,49 @@ impl Topics {
         self.compaction.notified().await;
     }
 
-    /// Carries a command out. What touches files runs on a thread that may wait for the disk.
-    async fn perform(self: &Arc<Self>, applied: Applied) -> Result<(), Failure> {
-        if let Applied::TopicAltered(topic) = &applied {
-            return self.configure(topic).await;
-        }
-        let topics = self.clone();
-        let performed = background::blocking(move || match &applied {
-            Applied::TopicCreated(topic) | Applied::TopicGrown { topic, .. } => topics.serve_now(topic),
-            Applied::TopicDeleted(topic) => topics.stop_serving(topic),
-            Applied::TopicAltered(_) => Ok(()),
-            Applied::Done | Applied::ProducerIds(_) | Applied::TopicTrimmed => Ok(()),
+    /// Serves topics that were just created or grown, once the files of deleted topics of their names are out of the way;
+    /// what came of each.
+    fn serve_now(&self, topics: &[Arc<Topic>]) -> Vec<Result<(), Failure>> {
+        let image = self.image();
+        let in_the_way: BTreeSet<&TopicName> = image.deleted().map(|(_, deleted)| &deleted.name).collect();
+        let mut served = Vec::with_capacity(topics.len());
+        let opened = topics.iter().map(|topic| {
+            if in_the_way.contains(&topic.name)
+                && let (_, Some(error)) = self.set_aside_all(Some(&topic.name))
+            {
+                return Err(not_opened(topic, &error.into()));
+            }
+            let partitions = self.open(topic).map_err(|error| not_opened(topic, &error))?;
+            served.push((topic.id, Arc::new(Served { name: topic.name.clone(), partitions })));
+            Ok(())
         });
-        performed.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?
+        let opened = opened.collect();
+        self.put_all(served);
+        opened
     }
 
-    /// Serves a topic that was just created or grown, once the files of a deleted topic of its name are out of the way.
-    fn serve_now(&self, topic: &Topic) -> Result<(), Failure> {
-        let set_aside = match self.set_aside_all(Some(&topic.name)) {
-            (_, Some(error)) => Err(OpenError::Disk(error)),
-            (_, None) => Ok(()),
-        };
-        set_aside.and_then(|()| self.serve(topic)).map_err(|error| {
-            let code = match &error {
-                OpenError::Disk(error) => code_of_delay(error),
-                _ => ErrorCode::StorageFailed,
-            };
-            let told =
-                format_args!("{} exists, but cannot be opened yet: {error}; it is tried again by itself", topic.name);
-            Failure::new(code, told)
-        })
-    }
-
-    /// Opens the partitions of a topic that are not open yet. Those never written to need no disk.
-    fn serve(&self, topic: &Topic) -> Result<(), OpenError> {
+    /// Opens the partitions of a topic that are not open yet; all it has then. Those never written to need no disk.
+    fn open(&self, topic: &Topic) -> Result<Vec<Place>, OpenError> {
         let served = self.served.load().get(&topic.id).cloned();
         let mut partitions = served.map(|served| served.partitions.clone()).unwrap_or_default();
         for (number, partition) in topic.numbered().skip(partitions.len()) {
             let log = self.open_log(topic, number)?;
             partitions.push(self.lead(topic, number, partition.leader_epoch, log));
         }
-        self.put(topic, partitions);
-        Ok(())
+        Ok(partitions)
     }
 
     fn put(&self, topic: &Topic, partitions: Vec<Place>) {
-        let served = Arc::new(Served { name: topic.name.clone(), partitions });
+        self.put_all(vec![(topic.id, Arc::new(Served { name: topic.name.clone(), partitions }))]);
+    }
+
+    fn put_all(&self, served: Vec<(TopicId, Arc<Served>)>) {
+        if served.is_empty() {
+            return;
+        }
         self.served.rcu(|map| {
             let mut map = HashMap::clone(map);
-            map.insert(topic.id, served.clone());
+            map.extend(served.iter().cloned());
             map
         });
     }
@@ -246,4 +228,14 @@ impl Topics {
     fn place(topic: &Topic, partition: PartitionId) -> PartitionPlace {
         PartitionPlace { topic: topic.id, name: topic.name.clone(), partition }
     }
+}
+
+fn not_opened(topic: &Topic, error: &OpenError) -> Failure {
+    let code = match error {
+        OpenError::Disk(error) => code_of_delay(error),
+        _ => ErrorCode::StorageFailed,
+    };
+    let name = &topic.name;
+    let told = format_args!("{name} exists, but cannot be opened yet: {error}; it is tried again by itself");
+    Failure::new(code, told)
 }

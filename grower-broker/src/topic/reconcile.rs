@@ -53,8 +53,9 @@ impl Topics {
         if let Some(error) = failure {
             tracing::warn!(%error, "cannot move the files of a deleted topic yet");
         }
-        for topic in image.topics().filter(|topic| !self.serves_all(topic)) {
-            match self.serve_now(topic) {
+        let unserved: Vec<Arc<Topic>> = image.topics().filter(|topic| !self.serves_all(topic)).cloned().collect();
+        for (topic, served) in unserved.iter().zip(self.serve_now(&unserved)) {
+            match served {
                 Ok(()) => tracing::info!(topic = %topic.name, "a topic that could not be opened before is served"),
                 Err(failure) => tracing::warn!(%failure, topic = %topic.name, "a topic cannot be opened yet"),
             }

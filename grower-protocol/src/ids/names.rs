@@ -85,8 +85,12 @@ impl TopicName {
 
     /// Whether two names would be told apart by metrics and case-folding file systems. `a.b` and `a_b` would not, nor `A` and `a`.
     pub fn collides_with(&self, other: &Self) -> bool {
-        let folded = |name: &str| name.to_ascii_lowercase().replace('.', "_");
-        folded(&self.0) == folded(&other.0)
+        self.folded() == other.folded()
+    }
+
+    /// What is left of the name where `a.b` and `a_b`, or `A` and `a`, are not told apart: names that collide fold to the same.
+    pub fn folded(&self) -> String {
+        self.0.to_ascii_lowercase().replace('.', "_")
     }
 }
 

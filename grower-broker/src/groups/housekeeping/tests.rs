@@ -51,7 +51,7 @@ impl World {
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
-        topics.change(|image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
+        topics.change(move |image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
         let watchman = Arc::new(Watchman::start(&health).unwrap());
         let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, settings, watchman));
@@ -106,7 +106,7 @@ impl World {
     async fn configure(&self, key: &str, value: Option<&str>) {
         let name = TopicName::new(TOPIC).unwrap();
         let configs = vec![(key.to_owned(), value.map(str::to_owned))];
-        let changed = self.groups.topics.change(|image| Ok(image.alter_any_topic(&name, &configs)?)).await;
+        let changed = self.groups.topics.change(move |image| Ok(image.alter_any_topic(&name, &configs)?)).await;
         changed.unwrap();
     }
 }

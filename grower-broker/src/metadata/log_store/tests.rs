@@ -21,9 +21,9 @@ fn dir() -> &'static Path {
     Path::new("/data")
 }
 
-/// Opens with a snapshot after each third command.
+/// Opens with a snapshot after each third command; two commands or so fit a batch.
 fn open(disk: impl Disk + 'static) -> Result<LogMetadataStore, MetadataOpenError> {
-    LogMetadataStore::open_with(Arc::new(disk), dir(), Arc::new(Still), 3)
+    LogMetadataStore::open_with(Arc::new(disk), dir(), Arc::new(Still), 3, 100)
 }
 
 /// What a broker does first, and then a topic after the other, one of them deleted.
@@ -99,17 +99,70 @@ fn a_crash_between_any_two_steps_keeps_what_was_acknowledged() {
         faulty.faults().lose_power_after(power);
         let acknowledged = open(faulty).map_or(0, |store| propose_all(&store));
         memory.crash_torn(power);
-        check_after_crash(&memory, &images, acknowledged);
+        check_after_crash(&memory, &images, acknowledged, 1);
         if acknowledged == commands().len() {
             break;
         }
     }
 }
 
+#[test]
+fn a_crash_while_several_commands_are_written_keeps_those_that_are_durable_without_a_gap() {
+    let images = images();
+    for power in 0..10_000 {
+        let memory = MemDisk::default();
+        let faulty = FaultDisk::new(memory.clone());
+        faulty.faults().lose_power_after(power);
+        let answers = open(faulty).map(|store| store.writer.lock().propose_all(&commands())).unwrap_or_default();
+        let acknowledged = answers.iter().take_while(|answer| answer.is_ok()).count();
+        assert!(answers[acknowledged..].iter().all(Result::is_err), "they take effect in their order");
+        memory.crash_torn(power);
+        check_after_crash(&memory, &images, acknowledged, 3);
+        if acknowledged == commands().len() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_thousand_commands_share_a_few_syncs() {
+    let faulty = FaultDisk::new(MemDisk::default());
+    let faults = faulty.faults();
+    let store = LogMetadataStore::open(Arc::new(faulty), dir(), Arc::new(Still)).unwrap();
+    let syncs = || faults.calls(Call::Sync) + faults.calls(Call::SyncDir);
+    let one = |count| Command::AllocateProducerIds { count };
+    store.writer.lock().propose(&one(1)).unwrap();
+    let before = syncs();
+    store.writer.lock().propose(&one(1)).unwrap();
+    let alone = syncs() - before;
+    let answers = store.writer.lock().propose_all(&(0..999).map(one).collect::<Vec<_>>());
+    assert!(answers.iter().all(Result::is_ok));
+    let together = syncs() - before - alone;
+    assert!(together <= 2 * alone, "{together} syncs, {alone} for one"); // A snapshot takes some.
+}
+
+#[test]
+fn what_does_not_fit_the_disk_keeps_no_other_command_from_taking_effect() {
+    let memory = MemDisk::default();
+    let faulty = FaultDisk::new(memory.clone());
+    let faults = faulty.faults();
+    let store = open(faulty).unwrap();
+    store.writer.lock().propose_all(&commands()[..2]);
+    faults.inject(Fault::full(Call::Write, faults.calls(Call::Write)).after_bytes(7));
+    let ids: Vec<_> = (0..100).map(|count| Command::AllocateProducerIds { count }).collect();
+    let answers = store.writer.lock().propose_all(&ids);
+    let full = answers.iter().take_while(|answer| matches!(answer, Err(ProposeError::Full { .. }))).count();
+    assert!(0 < full && full < 100 && answers[full..].iter().all(Result::is_ok), "{answers:?}");
+    let image = store.image();
+    assert_eq!(image.version(), 2 + (100 - full) as u64);
+    memory.crash();
+    assert_eq!(*open(memory).unwrap().image(), *image);
+}
+
 /// Recovery itself is interrupted, too, at every step; what it finds in the end is what was acknowledged, and perhaps the
-/// one command that was under way.
-fn check_after_crash(memory: &MemDisk, images: &[Image], acknowledged: usize) {
-    let upto = images.len().min(acknowledged + 2);
+/// commands that were under way.
+fn check_after_crash(memory: &MemDisk, images: &[Image], acknowledged: usize, under_way: usize) {
+    let upto = images.len().min(acknowledged + under_way + 1);
     let allowed = &images[acknowledged..upto];
     let mut seen = BTreeSet::new();
     for power in 0..1_000 {
@@ -340,7 +393,9 @@ fn a_stored_command_that_does_not_fit_stops_the_start() {
     let store = open(disk.clone()).unwrap();
     let twice = commands().remove(0);
     for _ in 0..2 {
-        store.writer.lock().append(&twice).unwrap();
+        let mut batch = BatchBuilder::new(Codec::None);
+        batch.push(&Record { value: Some(wire::encode(&twice).into()), ..Record::default() });
+        store.writer.lock().append(batch).unwrap();
     }
     store.writer.lock().sync().unwrap();
     insta::assert_snapshot!(open(disk).err().unwrap(), @"the metadata command at offset 1 does not fit: this is cluster 01010101-0101-4101-8101-010101010101 already; the broker does not start, since topics would be lost; restore the metadata directory from a copy");

@@ -38,7 +38,7 @@ impl World {
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(2), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
-        topics.change(|image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
+        topics.change(move |image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
         Self { topics, memory, calendar, clock, topic }
     }
 
@@ -117,6 +117,6 @@ async fn memory_is_given_back_after_a_day_and_with_the_topic() {
     world.topics.forget_producers(world.clock.steady(), EXPIRY_MS);
     assert_eq!(world.remembered(), 256);
     let name = TopicName::new("events").unwrap();
-    world.topics.change(|image| Ok(image.delete_topic(&name)?)).await.unwrap();
+    world.topics.change(move |image| Ok(image.delete_topic(&name)?)).await.unwrap();
     assert_eq!((world.remembered(), world.memory.used()), (0, 0));
 }

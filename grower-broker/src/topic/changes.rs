@@ -1,0 +1,175 @@
+//! Changes of the metadata: decided one after the other, made durable together, then carried out in their order.
+//!
+//! A change waits in a queue for its turn. Whoever has the turn takes all that wait, so changes of several connections share
+//! the syncs of one. Only what changes files is done for each alone: topics that are created in a row are served by one
+//! update of the map of served topics. An answer comes after the effect, so a topic that was answered exists after any
+//! crash.
+
+use super::Topics;
+use crate::background;
+use crate::critical::CriticalSection;
+use crate::metadata::{Applied, Command, Image, Topic};
+use grower_protocol::message::{ErrorCode, Failure};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// Decides on a command by an image. It is asked again if that image did not come to be.
+pub(crate) type Decide = Box<dyn Fn(&Image) -> Result<Command, Failure> + Send>;
+
+/// What came of a change.
+type Changed = Result<Applied, Failure>;
+
+/// Changes that wait for their turn, in the order in which they came.
+#[derive(Default)]
+pub(super) struct ChangeQueue(Mutex<Vec<WaitingChange>>);
+
+struct WaitingChange {
+    decide: Decide,
+    answer: oneshot::Sender<Changed>,
+}
+
+impl ChangeQueue {
+    fn push(&self, decisions: Vec<Decide>) -> Vec<oneshot::Receiver<Changed>> {
+        let mut waiting = self.0.lock();
+        let mut push = |decide| {
+            let (answer, answered) = oneshot::channel();
+            waiting.push(WaitingChange { decide, answer });
+            answered
+        };
+        decisions.into_iter().map(&mut push).collect()
+    }
+
+    /// All that wait, apart from those whose asker has gone: nothing has happened of them yet.
+    fn take(&self) -> Vec<WaitingChange> {
+        let mut waiting = std::mem::take(&mut *self.0.lock());
+        waiting.retain(|change| !change.answer.is_closed());
+        waiting
+    }
+}
+
+impl Topics {
+    /// Has the image decide on a command, makes it durable, and carries it out.
+    pub(crate) async fn change(
+        self: &Arc<Self>,
+        decide: impl Fn(&Image) -> Result<Command, Failure> + Send + 'static,
+    ) -> Changed {
+        let changed = self.change_all(vec![Box::new(decide)]).await.pop();
+        changed.unwrap_or_else(|| Err(unanswered()))
+    }
+
+    /// The same for several, each decided on what those before it lead to, with an answer for each.
+    pub(crate) async fn change_all(self: &Arc<Self>, decisions: Vec<Decide>) -> Vec<Changed> {
+        let mut answers = self.changes.push(decisions);
+        let turn = self.changing.clone().lock_owned().await;
+        // Those who had the turn before may have answered all of it. Else it is done to its end, also if nobody waits.
+        if answers.iter_mut().any(|answer| answer.is_empty()) {
+            let topics = self.clone();
+            let carried_out = background::blocking(move || {
+                topics.carry_out(topics.changes.take());
+                drop(turn);
+            });
+            if let Err(error) = carried_out.await {
+                tracing::error!(%error, "a change of the metadata broke off");
+            }
+        }
+        let mut changed = Vec::with_capacity(answers.len());
+        for answer in answers {
+            changed.push(answer.await.unwrap_or_else(|_| Err(unanswered())));
+        }
+        changed
+    }
+
+    /// Runs on a thread that may wait for the disk, in the turn of those who change something.
+    fn carry_out(self: &Arc<Self>, changes: Vec<WaitingChange>) {
+        let _whole = CriticalSection::enter(&self.health, "a change of the topics");
+        let decided = decide_all(&self.image(), &changes);
+        let commands = decided.iter().flatten().cloned().collect();
+        let proposed = Handle::current().block_on(self.metadata.propose_all(commands));
+        let proposed = proposed.into_iter().map(|proposed| proposed.map_err(Failure::from)).collect();
+        let mut changed = self.answers(&changes, decided, proposed);
+        let durable = changed.iter().flatten().count();
+        self.perform_all(&mut changed);
+        self.changed.notify_waiters();
+        if changed.iter().flatten().count() < durable {
+            self.look_at_retention(); // Which repeats what failed.
+        }
+        for (change, changed) in changes.into_iter().zip(changed) {
+            let _ = change.answer.send(changed); // Its asker may have gone.
+        }
+    }
+
+    /// What was proposed has its own answer. A change that was refused for the sake of a command that then could not be
+    /// written is answered like that one.
+    fn answers(
+        &self,
+        changes: &[WaitingChange],
+        decided: Vec<Result<Command, Failure>>,
+        proposed: Vec<Changed>,
+    ) -> Vec<Changed> {
+        let (image, unwritten) = (self.image(), proposed.iter().find_map(|proposed| proposed.clone().err()));
+        let mut proposed = proposed.into_iter();
+        let answer = |(change, decided): (&WaitingChange, Result<Command, Failure>)| match (decided, &unwritten) {
+            (Ok(_), _) => proposed.next().unwrap_or_else(|| Err(unanswered())),
+            (Err(refusal), None) => Err(refusal),
+            (Err(_), Some(unwritten)) => Err((change.decide)(&image).err().unwrap_or_else(|| unwritten.clone())),
+        };
+        changes.iter().zip(decided).map(answer).collect()
+    }
+
+    /// Carries commands out, in their order. What fails is the answer to its change.
+    fn perform_all(self: &Arc<Self>, changed: &mut [Changed]) {
+        let mut created = Vec::new();
+        for at in 0..changed.len() {
+            let Ok(applied) = changed[at].clone() else { continue };
+            if let Applied::TopicCreated(topic) = applied {
+                created.push((at, topic));
+                continue;
+            }
+            self.serve_created(&mut created, changed);
+            if let Err(failure) = self.perform(&applied) {
+                changed[at] = Err(failure);
+            }
+        }
+        self.serve_created(&mut created, changed);
+    }
+
+    fn serve_created(&self, created: &mut Vec<(usize, Arc<Topic>)>, changed: &mut [Changed]) {
+        let (places, topics): (Vec<usize>, Vec<Arc<Topic>>) = created.drain(..).unzip();
+        for (at, served) in places.into_iter().zip(self.serve_now(&topics)) {
+            if let Err(failure) = served {
+                changed[at] = Err(failure);
+            }
+        }
+    }
+
+    fn perform(self: &Arc<Self>, applied: &Applied) -> Result<(), Failure> {
+        match applied {
+            Applied::TopicCreated(topic) | Applied::TopicGrown { topic, .. } => {
+                self.serve_now(std::slice::from_ref(topic)).into_iter().collect()
+            }
+            Applied::TopicDeleted(topic) => self.stop_serving(topic),
+            Applied::TopicAltered(topic) => Handle::current().block_on(self.configure(topic)),
+            Applied::Done | Applied::ProducerIds(_) | Applied::TopicTrimmed => Ok(()),
+        }
+    }
+}
+
+/// Each decision sees what those before it will have changed.
+fn decide_all(image: &Image, changes: &[WaitingChange]) -> Vec<Result<Command, Failure>> {
+    let mut image = Image::clone(image);
+    let decide = |change: &WaitingChange| -> Result<Command, Failure> {
+        let command = (change.decide)(&image)?;
+        image.try_apply(command.clone())?;
+        Ok(command)
+    };
+    changes.iter().map(decide).collect()
+}
+
+fn unanswered() -> Failure {
+    Failure::new(ErrorCode::Internal, "what came of the change is not known; look at the topic")
+}
+
+#[cfg(test)]
+mod tests;
