@@ -37,16 +37,19 @@ impl DiskLogs {
         for partition in 0..deleted.partitions {
             self.set_partition_aside(deleted, partition, &dir.join(partition.to_string()))?;
         }
-        if deleted.name_is_free && self.is_empty_dir(&dir) {
+        if deleted.name_is_free && self.holds_nothing(&dir) {
             self.disk.remove_dir_all(&dir)?;
-            self.disk.sync_dir(&self.root.join("topics"))?;
+            return self.disk.sync_dir(&self.root.join("topics"));
         }
-        Ok(())
+        // Also if nothing was left to move: an attempt before this one may have failed to sync it.
+        unless_not_found(self.disk.sync_dir(&dir))
     }
 
     fn set_partition_aside(&self, deleted: &DeletedLogs<'_>, partition: u32, from: &Path) -> Result<(), DiskError> {
         match self.owner_of(from)? {
             Owner::Topic(topic) if topic == deleted.topic => self.move_to_deleted(deleted.topic, partition, from),
+            // Its first append was cut short before it had an identity, or records.
+            Owner::Unknown if deleted.name_is_free && self.is_unbegun(from) => self.remove_partition(from),
             // Nobody can say whose records these are. A later topic of the name must not serve them.
             Owner::Unknown if deleted.name_is_free => {
                 let to = self.move_to_quarantine(from, &format!("{}-{partition}", deleted.name))?;
@@ -96,6 +99,8 @@ impl DiskLogs {
                 tracing::warn!(%error, "cannot remove the files of a deleted topic yet");
             }
         }
+        // What is not listed may have been removed by an attempt whose sync failed: it is gone for good from here on.
+        unless_not_found(self.disk.sync_dir(&deleted))?;
         Ok(self.entries_of(&deleted)?.iter().filter_map(|entry| owner_by_name(&entry.name)).collect())
     }
 
@@ -134,3 +139,6 @@ fn owner_by_name(name: &str) -> Option<TopicId> {
     partition.parse::<u32>().ok()?;
     topic_id(topic)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::{DiskLogs, PartitionPlace};
 use grower_protocol::ids::TopicName;
-use grower_storage::disk::DiskError;
+use grower_storage::disk::{DirEntry, DiskError};
 use grower_storage::log::{DiskLog, Owner};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ impl DiskLogs {
         let mut moved = Vec::new();
         for entry in entries {
             let path = topics.join(&entry.name);
-            if !known.iter().any(|name| name.as_str() == entry.name) && !self.is_empty_dir(&path) {
+            if !known.iter().any(|name| name.as_str() == entry.name) && !self.holds_nothing(&path) {
                 moved.push(self.move_to_quarantine(&path, &entry.name)?);
             }
         }
@@ -58,8 +58,16 @@ impl DiskLogs {
         Ok(self.disk.list(dir)?.iter().any(|entry| entry.name.ends_with(".growerlog")))
     }
 
-    pub(super) fn is_empty_dir(&self, dir: &Path) -> bool {
-        self.disk.list(dir).is_ok_and(|entries| entries.is_empty())
+    /// Whether a partition's directory is as an append leaves it that ended before it wrote whose it is, which comes first.
+    pub(super) fn is_unbegun(&self, dir: &Path) -> bool {
+        let first = |entry: &DirEntry| !entry.is_dir && entry.name == "partition.meta.tmp";
+        self.disk.list(dir).is_ok_and(|entries| entries.iter().all(first))
+    }
+
+    /// Whether a topic's directory has no partition that was ever begun.
+    pub(super) fn holds_nothing(&self, dir: &Path) -> bool {
+        let nothing = |entry: &DirEntry| entry.is_dir && self.is_unbegun(&dir.join(&entry.name));
+        self.disk.list(dir).is_ok_and(|entries| entries.iter().all(nothing))
     }
 
     fn free_name(&self, dir: &Path, name: &str) -> Result<PathBuf, DiskError> {
