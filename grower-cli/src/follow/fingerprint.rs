@@ -1,5 +1,6 @@
 //! What a file is known by: which file it is ([`FileId`]), and what its first N bytes look like ([`Fingerprint`]).
 
+use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata};
 use std::io;
@@ -89,7 +90,7 @@ impl Fingerprint {
     /// Takes the fingerprint of the first `offset` bytes; an error if the file has fewer.
     pub(super) fn take(file: &File, offset: u64) -> io::Result<Self> {
         let head = read(file, 0, offset.min(HEAD))?;
-        let tail = read(file, offset - offset.min(TAIL), offset.min(TAIL))?;
+        let tail = read_before(file, offset, TAIL)?;
         let narrow = offset.min(NARROW) as usize;
         Ok(Self {
             offset,
@@ -136,12 +137,69 @@ impl Fingerprint {
     }
 }
 
-/// Whether two files differ in the bytes from `offset` on that both have; looks at the first and the last of them.
-pub(super) fn diverge(a: &File, b: &File, offset: u64) -> io::Result<bool> {
-    let end = a.metadata()?.len().min(b.metadata()?.len()).max(offset);
-    let first = (end - offset).min(HEAD);
-    let last = (end - offset).min(TAIL);
-    Ok(read(a, offset, first)? != read(b, offset, first)? || read(a, end - last, last)? != read(b, end - last, last)?)
+/// The fingerprint of what was read of a file so far, made of the bytes that were read: by now the file may hold others.
+pub(super) struct RunningFingerprint {
+    offset: u64,
+    narrow_head: Hasher,
+    head: Hasher,
+    /// The last bytes.
+    tail: Vec<u8>,
+}
+
+impl RunningFingerprint {
+    /// Continues after what was `seen` of the file; none if the file does not begin with that.
+    pub(super) fn resume(file: &File, seen: &Fingerprint) -> io::Result<Option<Self>> {
+        let (head, tail) = (read(file, 0, seen.offset.min(HEAD)), read_before(file, seen.offset, TAIL));
+        let (head, tail) = match head.and_then(|head| Ok((head, tail?))) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            bytes => bytes?,
+        };
+        let mut running = Self { offset: 0, narrow_head: Hasher::new(), head: Hasher::new(), tail: Vec::new() };
+        running.extend(&head);
+        (running.offset, running.tail) = (seen.offset, tail);
+        Ok(running.fingerprint().is_equal(seen).then_some(running))
+    }
+
+    /// Adds what was read next.
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        let within = |most: u64| &bytes[..most.saturating_sub(self.offset).min(bytes.len() as u64) as usize];
+        self.narrow_head.update(within(NARROW));
+        self.head.update(within(HEAD));
+        self.offset += bytes.len() as u64;
+        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL as usize)..]);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL as usize));
+    }
+
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let narrow_tail = &self.tail[self.tail.len().saturating_sub(NARROW as usize)..];
+        Fingerprint {
+            offset: self.offset,
+            head: self.narrow_head.clone().finalize(),
+            tail: crc32fast::hash(narrow_tail),
+            wide: Some(Wide { head: self.head.clone().finalize(), tail: crc32fast::hash(&self.tail) }),
+        }
+    }
+}
+
+/// Whether `whole` holds all that `part` holds from `offset` on; the first and the last bytes of that are compared. A file
+/// that is truncated meanwhile holds less.
+pub(super) fn is_contained(part: &File, whole: &File, offset: u64) -> io::Result<bool> {
+    let end = part.metadata()?.len().max(offset); // Once: what is read below is of this length, or an error.
+    if whole.metadata()?.len() < end {
+        return Ok(false);
+    }
+    let (first, last) = ((end - offset).min(HEAD), (end - offset).min(TAIL));
+    let is_equal = |at: u64, length: u64| Ok(read(part, at, length)? == read(whole, at, length)?);
+    let is_contained: io::Result<bool> =
+        is_equal(offset, first).and_then(|first| Ok(first && is_equal(end - last, last)?));
+    match is_contained {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        is_contained => is_contained,
+    }
+}
+
+fn read_before(file: &File, end: u64, most: u64) -> io::Result<Vec<u8>> {
+    read(file, end - end.min(most), end.min(most))
 }
 
 fn read(file: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
@@ -167,9 +225,15 @@ impl KnownFile {
         Self { id: FileId::of(metadata), length, ends: ends.unwrap_or_default() }
     }
 
-    /// Whether the file is this one.
-    pub(super) fn is(&self, metadata: &Metadata) -> bool {
+    /// Whether the file has its inode.
+    pub(super) fn has_inode_of(&self, metadata: &Metadata) -> bool {
         self.id.is_same_file(FileId::of(metadata))
+    }
+
+    /// Whether the file is this one, and not a copy of another that was written over it. It may have grown.
+    pub(super) fn is(&self, file: Option<&File>, metadata: &Metadata) -> bool {
+        let is_overwritten = |file: &File| ends(file, self.length).map_or(true, |ends| ends != self.ends);
+        self.has_inode_of(metadata) && !file.is_some_and(|file| self.length != 0 && is_overwritten(file))
     }
 
     /// Whether the file has the same content.
@@ -184,4 +248,31 @@ fn ends(file: &File, length: u64) -> io::Result<u32> {
     let mut bytes = read(file, 0, span)?;
     bytes.extend(read(file, length - span, span)?);
     Ok(crc32fast::hash(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_fingerprint_of_bytes_that_were_read_is_that_of_the_file_which_has_them() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut running = RunningFingerprint::resume(&file, &Fingerprint::EMPTY).unwrap().unwrap();
+        for (round, length) in [1, 254, 2, 0, 3000, 1500, 70_000, 5, 4096, 100_000].into_iter().enumerate() {
+            let bytes: Vec<u8> = (0..length).map(|at| (at * 31 + round * 7) as u8).collect();
+            file.write_all(&bytes).unwrap();
+            running.extend(&bytes);
+            let seen = running.fingerprint();
+            assert_eq!(seen, Fingerprint::take(&file, seen.offset()).unwrap());
+            let resumed = RunningFingerprint::resume(&file, &seen).unwrap().unwrap();
+            assert_eq!(resumed.fingerprint(), seen);
+            running = resumed;
+        }
+        let seen = running.fingerprint();
+        file.set_len(seen.offset() - 1).unwrap();
+        assert!(RunningFingerprint::resume(&file, &seen).unwrap().is_none());
+        file.set_len(seen.offset()).unwrap();
+        assert!(RunningFingerprint::resume(&file, &seen).unwrap().is_none(), "another last byte");
+    }
 }

@@ -4,9 +4,11 @@
 //! records behind the offsets of its note that carry its mark are lines that have arrived. It waits for records that the
 //! broker has appended and not yet committed when it asks.
 
+use super::note::{Note, TopicSpan};
 use grower_client::ids::{Offset, PartitionId};
-use grower_client::{Client, ConsumerRecord, PartitionDescription, StartFrom};
+use grower_client::{Client, ConsumerRecord, StartFrom};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The header's name.
@@ -56,17 +58,12 @@ impl ArrivedLines {
         has_arrived
     }
 
-    /// Finds the lines of `follower` among the records from the offsets `from` to what is appended now.
-    pub(crate) async fn find(
-        client: &Client,
-        topic: &str,
-        follower: &str,
-        from: &BTreeMap<PartitionId, Offset>,
-    ) -> anyhow::Result<Self> {
+    /// Finds the lines of which `note` does not say that they arrived, among the records that are appended now.
+    pub(crate) async fn find(client: &Client, topic: &str, note: &Note, now: &TopicSpan) -> anyhow::Result<Self> {
         let mut arrived = Self::default();
-        for partition in client.admin().describe_topic(topic, false).await?.partitions {
-            let start = from.get(&partition.partition).copied().unwrap_or_default().max(partition.log_start);
-            arrived.find_in(client, topic, follower, &partition, start).await?;
+        for (partition, span) in &now.partitions {
+            let from = note.unknown_from(*partition).max(span.start);
+            arrived.find_in(client, (topic, *partition), note, from..span.end).await?;
         }
         Ok(arrived)
     }
@@ -74,31 +71,39 @@ impl ArrivedLines {
     async fn find_in(
         &mut self,
         client: &Client,
-        topic: &str,
-        follower: &str,
-        partition: &PartitionDescription,
-        start: Offset,
+        (topic, partition): (&str, PartitionId),
+        note: &Note,
+        Range { start, mut end }: Range<Offset>,
     ) -> anyhow::Result<()> {
-        let (number, mut end) = (partition.partition, partition.log_end);
         if end <= start {
             return Ok(());
         }
-        let builder = client.consumer().assign([(topic, number)]).from(StartFrom::Offset(start));
+        let builder = client.consumer().assign([(topic, partition)]).from(StartFrom::Offset(start));
         let mut consumer = builder.build().await?;
-        while consumer.position(topic, number).unwrap_or(start) < end {
+        while consumer.position(topic, partition).unwrap_or(start) < end {
             let records = consumer.poll(Duration::from_secs(1)).await?;
             if records.is_empty() {
                 // A broker that was restarted may have lost what it had not committed.
-                let described = client.admin().describe_topic(topic, false).await?;
-                let now = described.partitions.iter().find(|now| now.partition == number);
-                end = end.min(now.map_or(start, |now| now.log_end));
+                let now = TopicSpan::describe(client, topic).await?;
+                end = end.min(now.partitions.get(&partition).map_or(start, |now| now.end));
             }
             for record in &records {
                 let value = record.value.as_deref().unwrap_or_default();
-                self.0.extend(Mark::of(record, follower).map(|mark| (mark, crc32fast::hash(value))));
+                let mark = Mark::of(record, &note.follower).filter(|mark| note.leaves_open(*mark));
+                self.0.extend(mark.map(|mark| (mark, crc32fast::hash(value))));
             }
         }
         Ok(consumer.close().await?)
+    }
+}
+
+impl TopicSpan {
+    /// Asks which records a topic has.
+    pub(crate) async fn describe(client: &Client, topic: &str) -> anyhow::Result<Self> {
+        let described = client.admin().describe_topic(topic, false).await?;
+        let partitions = described.partitions.iter();
+        let partitions = partitions.map(|one| (one.partition, one.log_start..one.log_end)).collect();
+        Ok(Self { id: described.id, partitions })
     }
 }
 

@@ -35,8 +35,14 @@
 //! | another file beside it has the same beginning | nothing of that file | |
 //! | a second name of one file (hard link) | each line once | |
 //! | a link whose target was rotated | as without the link, beside the target | |
-//! | a link that points to another file | the rest of the old file, its rotations, the new file | |
+//! | copied over an older copy, then truncated | the rest from the copy, then the file from its beginning | |
+//! | a link that points to another file, also as a folder of the path | the rest of the old file, its rotations, the new file | |
+//! | .. the same while no follower runs | the same, if the link is the file itself or there is a `--state-dir` | that the note is behind a link, when it is begun; where the old file was, if it is gone |
 //! | not there, unreadable, or no regular file | it is waited for | once for each reason |
+//!
+//! Files are copied, truncated and renamed while they are looked at, so the order of looking matters: [`surroundings`] says
+//! which. What was read of a file is accepted only if it was not copied and truncated before; a survey in the middle of a
+//! rotation is made again.
 //!
 //! # Nothing twice, nothing lost
 //!
@@ -44,8 +50,12 @@
 //! appended its records and not yet committed them, is followed by one that reads the records after the note, waits for
 //! those that are not committed, and leaves out lines that have arrived. Lines could come twice only if a broker takes
 //! requests of the killed follower out of their socket after it has answered its successor, or with `--acks none`.
+//!
+//! The note tells the topic by its id. If the topic was created again, or ends before what the note says, as after a restore,
+//! lines are looked for from the log's start, and a warning tells that lines are missing.
 
 mod fingerprint;
+mod folder_watch;
 pub(crate) mod fuzzed;
 mod marks;
 mod note;
@@ -58,8 +68,8 @@ mod tail;
 mod warning;
 
 pub(crate) use marks::{ArrivedLines, Mark};
-pub(crate) use note::{Note, NoteError, NoteKeeper};
-pub(crate) use note_path::note_path;
+pub(crate) use note::{Note, NoteError, NoteKeeper, TopicLoss, TopicSpan};
+pub(crate) use note_path::{folder_of, former_note_paths, is_behind_link, note_path};
 pub(crate) use reader::Open;
 pub(crate) use tail::{Step, Tail};
 pub(crate) use warning::Warning;

@@ -1,23 +1,23 @@
 //! Up to where a followed file has been acknowledged, kept in a small file so that the next run goes on from there.
 //!
-//! It is written to a temporary name, fsynced and renamed after every group of acks, so a crash leaves the old note or
-//! the new one. While a follower lives it holds a lock on its note: two followers of one file would send it twice. A
-//! new note is locked before it gets its name, and a replaced one is locked before it takes the old one's, so that the
-//! file with that name is locked at every moment.
+//! Here is what it says; [`keeper`] keeps it on disk.
+
+mod keeper;
+
+pub(crate) use keeper::{NoteError, NoteKeeper};
 
 use super::fingerprint::{Content, FileId, Fingerprint, KnownFile};
+use super::marks::Mark;
 use super::reader::{Open, Reader};
 use super::surroundings::{Surroundings, Trace};
 use super::tail::LEFT_FILES_MAX;
-use grower_client::ids::{Offset, PartitionId};
+use grower_client::ids::{Offset, PartitionId, TopicId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File, Permissions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
 
 /// The note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,13 @@ pub(crate) struct Note {
     /// What stands before the first byte that is not acknowledged: so many bytes, and what they look like.
     seen: Fingerprint,
     /// For each partition, the offset after the last record known to be ours.
-    pub(crate) next: BTreeMap<PartitionId, Offset>,
+    next: BTreeMap<PartitionId, Offset>,
+    /// Of which topic, by its id: one that was created again has other records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    /// Whether the file is a copy that rotation made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    copy: bool,
     /// The rotations that were there when the file was begun. Notes of earlier versions lack this and what follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     older: Option<Vec<KnownFile>>,
@@ -51,48 +57,74 @@ struct LeftFile {
     seen: Fingerprint,
 }
 
-/// Why there is no going on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NoteError {
-    /// Reading or writing it failed.
-    #[error("{path}: {source}; --state-dir keeps this note of progress elsewhere")]
-    Io {
-        /// The note.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another follower lives.
-    #[error("another grower-cli follows this file into this topic already (it holds {path})")]
-    Busy {
-        /// The note.
-        path: PathBuf,
-    },
-    /// Not our note, or from a later version.
-    #[error("{path} is not a note of this version of grower-cli; to follow the file from its beginning, delete it")]
-    Unreadable {
-        /// The note.
-        path: PathBuf,
-    },
+/// Which records a topic has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TopicSpan {
+    /// Which topic.
+    pub(crate) id: TopicId,
+    /// The offsets of each partition, from the log's start to the log's end.
+    pub(crate) partitions: BTreeMap<PartitionId, Range<Offset>>,
+}
+
+/// What a topic has lost since a note was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TopicLoss {
+    /// Everything: it was created again.
+    CreatedAgain,
+    /// These records.
+    Records(Vec<(PartitionId, Range<Offset>)>),
 }
 
 /// Version of the note's form.
 const VERSION: u32 = 1;
+/// Files are counted around: this many after one are later files, the others are earlier ones.
+const INCARNATIONS_AHEAD_MAX: u32 = u32::MAX / 2 + 1;
 
 impl Note {
-    /// The note of a follower that has read nothing; the topic's partitions end at `next`.
-    pub(crate) fn blank(follower: String, next: BTreeMap<PartitionId, Offset>) -> Self {
-        let (file, seen) = (FileId::NONE, Fingerprint::EMPTY);
+    /// The note of a follower that has read nothing.
+    pub(crate) fn blank(follower: String, topic: &TopicSpan) -> Self {
         Self {
             version: VERSION,
             follower,
-            file,
+            file: FileId::NONE,
             incarnation: 0,
-            seen,
-            next,
+            seen: Fingerprint::EMPTY,
+            next: topic.partitions.iter().map(|(partition, span)| (*partition, span.end)).collect(),
+            topic: Some(topic.id.to_string()),
+            copy: false,
             older: None,
             target: None,
             left: Vec::new(),
+        }
+    }
+
+    /// Forgets what it says of records that the topic has not, and tells what is missing.
+    fn adjust(&mut self, topic: &TopicSpan) -> Option<TopicLoss> {
+        let id = topic.id.to_string();
+        let before = self.topic.replace(id.clone());
+        if before.is_some_and(|before| before != id) {
+            self.next.clear();
+            return Some(TopicLoss::CreatedAgain);
+        }
+        let end = |partition: &PartitionId| topic.partitions.get(partition).map_or(Offset::ZERO, |span| span.end);
+        let lost = self.next.extract_if(.., |partition, next| end(partition) < *next);
+        let lost: Vec<_> = lost.map(|(partition, next)| (partition, end(&partition)..next)).collect();
+        (!lost.is_empty()).then_some(TopicLoss::Records(lost))
+    }
+
+    /// From where on lines are looked for that have arrived although the note does not say so. At the log's start if nothing
+    /// is known.
+    pub(super) fn unknown_from(&self, partition: PartitionId) -> Offset {
+        self.next.get(&partition).copied().unwrap_or_default()
+    }
+
+    /// Whether it leaves open if this line has arrived.
+    pub(super) fn leaves_open(&self, line: Mark) -> bool {
+        let is_after = |seen: &Fingerprint| seen.offset() <= line.start;
+        match line.incarnation.wrapping_sub(self.incarnation) {
+            0 => is_after(&self.seen),
+            1..INCARNATIONS_AHEAD_MAX => true,
+            _ => self.left.iter().any(|left| left.incarnation == line.incarnation && is_after(&left.seen)),
         }
     }
 
@@ -104,6 +136,11 @@ impl Note {
     /// Whether no file was begun.
     pub(super) fn is_blank(&self) -> bool {
         self.file == FileId::NONE
+    }
+
+    /// Whether the file is a copy that rotation made.
+    pub(super) fn is_copy(&self) -> bool {
+        self.copy
     }
 
     /// What the file is recognised by.
@@ -119,7 +156,15 @@ impl Note {
             let file = same.find_map(|nearby| nearby.readable().ok())?;
             let is_other = !left.file.is_same_file(current) && left.seen.compare(&file).ok()? == Content::Same;
             let read = Mutex::new(left.seen);
-            let open = Open { incarnation: left.incarnation, file, id: left.file, older: None, target: None, read };
+            let open = Open {
+                incarnation: left.incarnation,
+                file,
+                id: left.file,
+                is_copy: false,
+                older: None,
+                target: None,
+                read,
+            };
             is_other.then(|| Reader::new(open, left.seen, limit))
         };
         self.left.iter().filter_map(reader).collect()
@@ -142,7 +187,7 @@ impl Note {
                 return Ok(());
             }
             if !self.is_blank() {
-                if u32::MAX / 2 < incarnation.wrapping_sub(self.incarnation) {
+                if INCARNATIONS_AHEAD_MAX <= incarnation.wrapping_sub(self.incarnation) {
                     return Ok(()); // Late lines of a file that is forgotten.
                 }
                 self.left.push(LeftFile { file: self.file, incarnation: self.incarnation, seen: self.seen });
@@ -151,204 +196,63 @@ impl Note {
             }
         }
         (self.file, self.incarnation, self.seen) = (file, incarnation, seen);
+        self.copy = open.is_copy;
         self.older = open.older.as_deref().map(Into::into);
         self.target = open.target.as_ref().and_then(|target| target.to_str()).map(str::to_owned);
         Ok(())
     }
 }
 
-/// Keeps the note of one followed file.
-pub(crate) struct NoteKeeper {
-    path: PathBuf,
-    note: Note,
-    /// The note itself, locked.
-    held: File,
-}
-
-impl NoteKeeper {
-    /// Takes the note at `path`, and returns what an earlier run wrote; begins it with `blank` if there is none.
-    pub(crate) fn open(path: PathBuf, blank: Note) -> Result<(Self, Option<Note>), NoteError> {
-        let failed = |source| NoteError::Io { path: path.clone(), source };
-        loop {
-            match File::open(&path) {
-                Ok(mut held) => {
-                    lock(&held, &path)?;
-                    if !is_at(&held, &path).map_err(failed)? {
-                        continue; // Replaced between opening and locking: look again.
-                    }
-                    let note = read(&mut held, &path)?;
-                    return Ok((Self { path, note: note.clone(), held }, Some(note)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if let Some(held) = create(&path, &blank).map_err(failed)? {
-                        return Ok((Self { path, note: blank, held }, None));
-                    }
-                }
-                Err(error) => return Err(failed(error)),
-            }
-        }
-    }
-
-    /// As [`Self::open`]; if there is no note at `path`, it begins with what the one at `former` says. A follower that
-    /// holds that one is refused.
-    pub(crate) fn open_or_move(path: PathBuf, former: &Path, blank: Note) -> Result<(Self, Option<Note>), NoteError> {
-        if path.exists() || path == former {
-            return Self::open(path, blank);
-        }
-        let mut held = match File::open(former) {
-            Ok(held) => held,
-            Err(_) => return Self::open(path, blank), // None, or one that is not ours to read.
-        };
-        lock(&held, former)?;
-        let moved = read(&mut held, former)?;
-        let (keeper, note) = Self::open(path, moved.clone())?;
-        Ok((keeper, note.or(Some(moved))))
-    }
-
-    /// Names this follower.
-    pub(crate) fn follower(&self) -> &str {
-        &self.note.follower
-    }
-
-    /// Remembers a record that was acknowledged.
-    pub(crate) fn acknowledged(&mut self, partition: PartitionId, offset: Offset) {
-        let next = self.note.next.entry(partition).or_default();
-        *next = (*next).max(offset.saturating_add(1));
-    }
-
-    /// Writes down that every line of each file before its offset is done.
-    pub(crate) fn save(&mut self, done: impl IntoIterator<Item = (Arc<Open>, u64)>) -> Result<(), NoteError> {
-        let failed = |source| NoteError::Io { path: self.path.clone(), source };
-        for (open, end) in done {
-            self.note.progress(&open, end).map_err(failed)?;
-        }
-        self.held = replace(&self.path, &self.note, &self.held).map_err(failed)?.ok_or_else(|| {
-            NoteError::Busy { path: self.path.clone() } // Deleted, and another follower began it.
-        })?;
-        Ok(())
-    }
-}
-
-fn lock(file: &File, path: &Path) -> Result<(), NoteError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(NoteError::Busy { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(NoteError::Io { path: path.to_owned(), source }),
-    }
-}
-
-fn read(held: &mut File, path: &Path) -> Result<Note, NoteError> {
-    let mut bytes = Vec::new();
-    held.read_to_end(&mut bytes).map_err(|source| NoteError::Io { path: path.to_owned(), source })?;
-    Note::parse(&bytes).ok_or_else(|| NoteError::Unreadable { path: path.to_owned() })
-}
-
-/// Whether the open file is the one with this name.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    match fs::metadata(path) {
-        Ok(named) => file.metadata().map(|held| (held.dev(), held.ino()) == (named.dev(), named.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes the note unless there is one meanwhile, and returns it locked.
-fn create(path: &Path, note: &Note) -> io::Result<Option<File>> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".grower-place").permissions(Permissions::from_mode(0o666)); // Less what the umask takes.
-    let mut file = builder.tempfile_in(folder)?;
-    file.as_file().lock()?;
-    file.write_all(&serde_json::to_vec(note)?)?;
-    file.as_file().sync_data()?;
-    match file.persist_noclobber(path) {
-        Ok(file) => {
-            File::open(folder)?.sync_all()?;
-            Ok(Some(file))
-        }
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-        Err(error) => Err(error.error),
-    }
-}
-
-/// Puts the note in its place at once or not at all, and returns it locked; none if another follower's is there.
-fn replace(path: &Path, note: &Note, held: &File) -> io::Result<Option<File>> {
-    if !is_at(held, path)? && path.exists() {
-        return Ok(None);
-    }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let mut file = File::create(&temporary)?;
-    file.lock()?;
-    file.write_all(&serde_json::to_vec(note)?)?;
-    file.sync_data()?;
-    fs::rename(&temporary, path)?;
-    Ok(Some(file))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::io::Write;
 
-    fn open(folder: &Path) -> Result<(NoteKeeper, Option<Note>), NoteError> {
-        NoteKeeper::open(folder.join("note"), Note::blank("me".to_owned(), BTreeMap::new()))
+    /// A topic with one partition that holds `start..6`.
+    pub(super) fn topic(id: u8, start: u64) -> TopicSpan {
+        let partitions = [(PartitionId::new(0), Offset::new(start)..Offset::new(6))].into();
+        TopicSpan { id: TopicId::from_random([id; 16]), partitions }
     }
 
     #[test]
-    fn only_one_of_many_followers_started_at_once_gets_the_note() {
-        let folder = tempfile::tempdir().unwrap();
-        for _ in 0..20 {
-            let opened: Vec<_> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| open(folder.path()))).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-            });
-            assert_eq!(opened.iter().filter(|opened| opened.is_ok()).count(), 1);
-            assert!(opened.iter().all(|opened| matches!(opened, Ok(_) | Err(NoteError::Busy { .. }))));
-            drop(opened);
-            fs::remove_file(folder.path().join("note")).unwrap();
-        }
+    fn what_is_known_of_a_topic_ends_with_it() {
+        let sent_up_to = |next: u64| {
+            let mut note = Note::blank("me".to_owned(), &topic(1, 0));
+            (note.file, note.next) =
+                (FileId::of(&fs::metadata("/").unwrap()), [(PartitionId::new(0), Offset::new(next))].into());
+            note
+        };
+        let adjusted =
+            |mut note: Note, topic: &TopicSpan| (note.adjust(topic), note.unknown_from(PartitionId::new(0)).value());
+        assert_eq!(adjusted(sent_up_to(6), &topic(1, 2)), (None, 6));
+        assert_eq!(adjusted(sent_up_to(6), &topic(2, 0)), (Some(TopicLoss::CreatedAgain), 0));
+        let lost = TopicLoss::Records(vec![(PartitionId::new(0), Offset::new(6)..Offset::new(9))]);
+        assert_eq!(adjusted(sent_up_to(9), &topic(1, 0)), (Some(lost), 0));
+        let of_earlier_version = Note { topic: None, ..sent_up_to(3) };
+        assert_eq!(adjusted(of_earlier_version, &topic(2, 0)), (None, 3));
+        // The next run compares with the topic that there is now.
+        let mut note = sent_up_to(6);
+        note.adjust(&topic(2, 0));
+        assert_eq!(note.adjust(&topic(2, 0)), None);
     }
 
     #[test]
-    fn a_note_stays_locked_while_it_is_replaced_and_is_free_afterwards() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut keeper, before) = open(folder.path()).unwrap();
-        assert_eq!(before, None);
-        keeper.acknowledged(PartitionId::new(0), Offset::new(6));
-        for _ in 0..3 {
-            keeper.save([]).unwrap();
-            assert!(matches!(open(folder.path()), Err(NoteError::Busy { .. })));
-        }
-        drop(keeper);
-        let (_, note) = open(folder.path()).unwrap();
-        assert_eq!(note.unwrap().next, [(PartitionId::new(0), Offset::new(7))].into());
-    }
-
-    #[test]
-    fn a_note_that_is_kept_elsewhere_from_now_on_begins_with_the_former_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut keeper, _) = open(folder.path()).unwrap();
-        keeper.acknowledged(PartitionId::new(0), Offset::new(6));
-        keeper.save([]).unwrap();
-        let blank = || Note::blank("another".to_owned(), BTreeMap::new());
-        let [elsewhere, former] = ["elsewhere", "note"].map(|name| folder.path().join(name));
-        let moved = |path: &Path| NoteKeeper::open_or_move(path.to_owned(), &former, blank());
-        assert!(matches!(moved(&elsewhere), Err(NoteError::Busy { .. })));
-        let note = keeper.note.clone();
-        drop(keeper);
-        assert_eq!(moved(&elsewhere).unwrap().1, Some(note));
-        assert_eq!(moved(&elsewhere).unwrap().0.follower(), "me");
-    }
-
-    #[test]
-    fn a_follower_whose_deleted_note_another_one_began_ends() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut keeper, _) = open(folder.path()).unwrap();
-        fs::remove_file(folder.path().join("note")).unwrap();
-        keeper.save([]).unwrap(); // Deleted by mistake: it is written again.
-        fs::remove_file(folder.path().join("note")).unwrap();
-        let (mut other, _) = open(folder.path()).unwrap();
-        assert!(matches!(keeper.save([]), Err(NoteError::Busy { .. })));
-        other.save([]).unwrap();
+    fn a_line_before_the_position_noted_is_no_longer_looked_for() {
+        let mut note = Note::blank("me".to_owned(), &topic(1, 0));
+        let seen = |offset: u64| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&vec![b'x'; offset as usize]).unwrap();
+            Fingerprint::take(&file, offset).unwrap()
+        };
+        let leaves_open = |note: &Note, incarnation, start| note.leaves_open(Mark { incarnation, start });
+        assert!(leaves_open(&note, 0, 0) && leaves_open(&note, 7, 0) && !leaves_open(&note, u32::MAX, 0));
+        (note.incarnation, note.seen) = (u32::MAX, seen(100));
+        note.left = vec![LeftFile { file: FileId::NONE, incarnation: 9, seen: seen(5) }];
+        assert!(leaves_open(&note, u32::MAX, 100) && !leaves_open(&note, u32::MAX, 99));
+        assert!(leaves_open(&note, 0, 0), "the file after the last number");
+        assert!(!leaves_open(&note, u32::MAX - 1, 0));
+        let note = Note { incarnation: 10, ..note };
+        assert!(leaves_open(&note, 9, 5) && !leaves_open(&note, 9, 4));
     }
 }

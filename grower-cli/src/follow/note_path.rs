@@ -1,10 +1,11 @@
 //! Where the note of a followed file is: beside the file, or in a folder for notes.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
 /// The longest name that a file may have, less the `.new` of a note that is being written.
 const NAME_BYTES_MAX: usize = 255 - 4;
@@ -13,6 +14,9 @@ const NAME_BYTES_KEPT: usize = 100;
 
 /// The note of a file that is followed into a topic. It is beside the file, or in `state_dir`, where its name tells apart
 /// files of one name in different folders.
+///
+/// In `state_dir` it belongs to the path as it was given: a link in that stays a link. It may lead elsewhere the next time,
+/// and the note says then where the file was that is not read to its end.
 pub(crate) fn note_path(followed: &Path, topic: &str, state_dir: Option<&Path>) -> io::Result<PathBuf> {
     let name = followed.file_name().unwrap_or_default();
     let Some(state_dir) = state_dir else {
@@ -22,9 +26,57 @@ pub(crate) fn note_path(followed: &Path, topic: &str, state_dir: Option<&Path>) 
         let beside = if fits { beside } else { shortened(name.as_bytes(), &[name.as_bytes(), topic.as_bytes()]) };
         return Ok(followed.with_file_name(beside));
     };
-    let folder = followed.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = fs::canonicalize(folder)?;
-    Ok(state_dir.join(shortened(name.as_bytes(), &[folder.as_os_str().as_bytes(), name.as_bytes(), topic.as_bytes()])))
+    Ok(in_state_dir(state_dir, &absolute(folder_of(followed))?, name, topic))
+}
+
+/// Where the note may be that an earlier run kept, if it is not at [`note_path`]: earlier versions resolved the links in
+/// the path, and without `state_dir` it is beside the file.
+pub(crate) fn former_note_paths(followed: &Path, topic: &str, state_dir: Option<&Path>) -> io::Result<Vec<PathBuf>> {
+    let Some(state_dir) = state_dir else { return Ok(Vec::new()) };
+    let folder = fs::canonicalize(folder_of(followed))?;
+    let of_resolved = in_state_dir(state_dir, &folder, followed.file_name().unwrap_or_default(), topic);
+    Ok(vec![of_resolved, note_path(followed, topic, None)?])
+}
+
+/// Whether the folder of the file is reached through a link.
+pub(crate) fn is_behind_link(followed: &Path) -> io::Result<bool> {
+    Ok(absolute(folder_of(followed))? != fs::canonicalize(folder_of(followed))?)
+}
+
+fn in_state_dir(state_dir: &Path, folder: &Path, name: &OsStr, topic: &str) -> PathBuf {
+    state_dir.join(shortened(name.as_bytes(), &[folder.as_os_str().as_bytes(), name.as_bytes(), topic.as_bytes()]))
+}
+
+/// The folder of a file.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a path absolute and leaves links in it as they are. Only what is before a `..` is resolved, for that decides which
+/// folder is meant.
+fn absolute(path: &Path) -> io::Result<PathBuf> {
+    let mut absolute = PathBuf::new();
+    for part in current_folder()?.join(path).components() {
+        match part {
+            Component::ParentDir => {
+                absolute = fs::canonicalize(absolute)?;
+                absolute.pop();
+            }
+            part => absolute.push(part), // `.` is not among them.
+        }
+    }
+    Ok(absolute)
+}
+
+/// The folder that this process works in, as the shell that was led there through a link calls it.
+fn current_folder() -> io::Result<PathBuf> {
+    let id = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    let named = std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
+    let here = id(Path::new("."))?;
+    match named.filter(|named| id(named).is_ok_and(|id| id == here)) {
+        Some(named) => Ok(named),
+        None => std::env::current_dir(),
+    }
 }
 
 /// A name that begins like `name` and is unique for `parts`.
@@ -73,5 +125,31 @@ mod tests {
         assert_ne!(note(&a.join("app.log")), note(&b.join("app.log")));
         assert_eq!(note(&a.join("app.log")), note(&a.join("../a/./app.log")));
         assert_eq!(note(&a.join("app.log")).parent(), Some(state.as_path()));
+    }
+
+    #[test]
+    fn the_note_of_a_path_through_a_link_stays_the_same_when_the_link_leads_elsewhere() {
+        let folders = tempfile::tempdir().unwrap();
+        let [one, two, current, state] = ["one", "two", "current", "state"].map(|name| folders.path().join(name));
+        [&one, &two].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        let log = current.join("app.log");
+        let point = |to: &Path| {
+            let _ = fs::remove_file(&current);
+            std::os::unix::fs::symlink(to, &current).unwrap();
+            assert!(is_behind_link(&log).unwrap());
+            note_path(&log, "t", Some(&state)).unwrap()
+        };
+        let notes = [point(&one), point(&two)];
+        assert_eq!(notes[0], notes[1]);
+        let direct = note_path(&two.join("app.log"), "t", Some(&state)).unwrap();
+        assert_ne!(notes[0], direct);
+        let former = former_note_paths(&log, "t", Some(&state)).unwrap();
+        assert_eq!(former, [direct, log.with_file_name("app.log.t.grower-place")], "as earlier versions named it");
+        // The parent of a link is that of its target.
+        let other = folders.path().join("other");
+        fs::create_dir_all(other.join("deep")).unwrap();
+        fs::remove_file(&current).unwrap();
+        std::os::unix::fs::symlink(other.join("deep"), &current).unwrap();
+        assert_eq!(absolute(&current.join("../x")).unwrap(), fs::canonicalize(&other).unwrap().join("x"));
     }
 }

@@ -1,6 +1,6 @@
 //! One followed file, read by positions: what is new in it, and whether it still is what was read.
 
-use super::fingerprint::{Content, FileId, Fingerprint, KnownFile};
+use super::fingerprint::{Content, FileId, Fingerprint, KnownFile, RunningFingerprint};
 use crate::lines::{Line, Splitter};
 use parking_lot::Mutex;
 use std::fs::{self, File};
@@ -21,6 +21,8 @@ pub(crate) struct Open {
     pub(crate) incarnation: u32,
     pub(super) file: File,
     pub(super) id: FileId,
+    /// Whether it is a copy that rotation made, so that no program writes to it.
+    pub(super) is_copy: bool,
     /// The rotations that were there when it was begun; none if an earlier version began it.
     pub(super) older: Option<Arc<[KnownFile]>>,
     /// Where it was when it was begun, through links.
@@ -48,6 +50,8 @@ pub(super) struct Reader {
     pub(super) splitter: Splitter,
     /// What was read so far.
     pub(super) seen: Fingerprint,
+    /// The same, once something was read.
+    running: Option<RunningFingerprint>,
     /// Since when nothing has come.
     pub(super) silent_since: Option<Instant>,
     /// When it was last written to, as of the last look at its end.
@@ -59,8 +63,9 @@ pub(super) struct Reader {
 /// What a look at a file found.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// More lines, perhaps none that is whole.
-    Lines(Vec<Line>),
+    /// More bytes. They follow what was read, unless the file was replaced by one with the same beginning: if it was not,
+    /// [`Reader::accept`] takes them.
+    Bytes(Vec<u8>),
     /// Nothing.
     Nothing,
     /// It was written to, and what is compared of its content is as before.
@@ -74,10 +79,11 @@ impl Reader {
     pub(super) fn new(mut open: Open, seen: Fingerprint, limit: usize) -> Self {
         *open.read.get_mut() = seen;
         let splitter = Splitter::new(seen.offset(), limit);
-        Self { open: Arc::new(open), splitter, seen, silent_since: None, modified: None, is_touched: false }
+        let (open, running) = (Arc::new(open), None);
+        Self { open, splitter, seen, running, silent_since: None, modified: None, is_touched: false }
     }
 
-    /// Looks for what is new.
+    /// Looks for what is new. The position stays until it is accepted.
     pub(super) fn look(&mut self, now: Instant) -> io::Result<Look> {
         let metadata = self.open.file.metadata()?;
         let taken = self.splitter.taken();
@@ -97,12 +103,22 @@ impl Reader {
         if bytes.is_empty() {
             return Ok(self.at_the_end((metadata.mtime(), metadata.mtime_nsec()), now));
         }
+        if self.running.is_none() {
+            self.running = RunningFingerprint::resume(&self.open.file, &self.seen)?;
+        }
+        Ok(if self.running.is_some() { Look::Bytes(bytes) } else { Look::Rewritten })
+    }
+
+    /// Takes bytes that a look found, and returns the lines that are whole with them.
+    pub(super) fn accept(&mut self, bytes: &[u8]) -> io::Result<Vec<Line>> {
         self.splitter.read_from(&mut &bytes[..])?;
         (self.silent_since, self.modified) = (None, None);
-        // An error here means that the file was truncated just now; the old fingerprint tells next time.
-        self.seen = Fingerprint::take(&self.open.file, self.splitter.taken()).unwrap_or(self.seen);
+        if let Some(running) = &mut self.running {
+            running.extend(bytes);
+            self.seen = running.fingerprint();
+        }
         *self.open.read.lock() = self.seen;
-        Ok(Look::Lines(std::iter::from_fn(|| self.splitter.next_line()).collect()))
+        Ok(std::iter::from_fn(|| self.splitter.next_line()).collect())
     }
 
     fn at_the_end(&mut self, modified: (i64, i64), now: Instant) -> Look {
@@ -115,11 +131,36 @@ impl Reader {
         }
     }
 
-    /// Goes on at the same position in another file that has the same beginning.
-    pub(super) fn continue_in(&mut self, file: File, id: FileId) {
+    /// Continues at the same position in another file that has the same beginning.
+    pub(super) fn continue_in(&mut self, file: File, id: FileId, is_copy: bool) {
         let (older, target) = (self.open.older.clone(), self.open.target.clone());
         let (incarnation, read) = (self.open.incarnation, Mutex::new(self.seen));
-        self.open = Arc::new(Open { incarnation, file, id, older, target, read });
-        self.silent_since = None;
+        self.open = Arc::new(Open { incarnation, file, id, is_copy, older, target, read });
+        (self.silent_since, self.modified) = (None, None); // What was known of the other file's times says nothing here.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, Write};
+
+    #[test]
+    fn what_was_read_is_told_from_what_is_there_when_it_is_accepted() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut write = |text: &str| {
+            file.set_len(0).unwrap();
+            file.rewind().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file.try_clone().unwrap()
+        };
+        let (file, read) = (write("one\n"), Mutex::new(Fingerprint::EMPTY));
+        let id = FileId::of(&file.metadata().unwrap());
+        let open = Open { incarnation: 0, file, id, is_copy: false, older: None, target: None, read };
+        let mut reader = Reader::new(open, Fingerprint::EMPTY, 1000);
+        let Ok(Look::Bytes(bytes)) = reader.look(Instant::now()) else { panic!("nothing was found") };
+        write("another\ntext\n");
+        assert_eq!(reader.accept(&bytes).unwrap().len(), 1);
+        assert!(matches!(reader.look(Instant::now()), Ok(Look::Rewritten)));
     }
 }

@@ -19,6 +19,10 @@ pub(super) struct Candidate {
     pub(super) is_known: bool,
     /// Whether the file at the path may lack something that this one holds beyond what was read.
     pub(super) is_ahead_of_path: bool,
+    /// Whether the file at the path begins with all that it holds: it may be a copy of that which is being made.
+    pub(super) is_beginning_of_path: bool,
+    /// Whether it holds more than was read.
+    pub(super) is_longer: bool,
     /// Whether it is read already, or about to be.
     pub(super) is_taken: bool,
 }
@@ -96,8 +100,13 @@ pub(super) fn recognise(candidates: &[Candidate], is_strong: bool) -> Recognised
 }
 
 /// The files to read between the one that was read and the one at the path, the first first, and those passed over
-/// because they are compressed. `rotated_as` says what became of the one that was read, if that is known.
-pub(super) fn successors(candidates: &[Candidate], rotated_as: Option<&RotatedAs>) -> (Vec<usize>, Vec<usize>) {
+/// because they are compressed. `rotated_as` says what became of the one that was read, if that is known. If rotation makes
+/// copies, one of the file at the path is none of them, as long as that is not truncated.
+pub(super) fn successors(
+    candidates: &[Candidate],
+    rotated_as: Option<&RotatedAs>,
+    by_copying: bool,
+) -> (Vec<usize>, Vec<usize>) {
     let is_later = |c: &Candidate| match (&c.spot, rotated_as) {
         (Spot::Rotated(base, rotation), Some((own_base, own))) => {
             base == own_base && rotation.suffix.is_newer_than(own) && !c.is_known
@@ -106,8 +115,9 @@ pub(super) fn successors(candidates: &[Candidate], rotated_as: Option<&RotatedAs
         (Spot::FormerTarget, _) => !c.is_known,
         _ => false,
     };
+    let is_read = |c: &Candidate| c.is_taken || (by_copying && c.is_beginning_of_path);
     let mut later: Vec<usize> =
-        (0..candidates.len()).filter(|at| is_later(&candidates[*at]) && !candidates[*at].is_taken).collect();
+        (0..candidates.len()).filter(|at| is_later(&candidates[*at]) && !is_read(&candidates[*at])).collect();
     later.sort_by(|a, b| reading_order(&candidates[*a].spot, &candidates[*b].spot));
     later.into_iter().partition(|at| !is_compressed(&candidates[*at]))
 }
@@ -125,15 +135,31 @@ pub(super) fn is_fresh(candidate: &Candidate, candidates: &[Candidate]) -> bool 
         }
         _ => true,
     };
-    // Rotation by numbers leaves no gap: a lone `.2` was put there by other means.
-    let is_next_to = |c: &Candidate| match (&c.spot, &rotation.suffix) {
-        (Spot::Rotated(other_base, other), Suffix::Number(own)) => {
-            other_base == base && other.suffix == Suffix::Number(own.saturating_sub(1))
-        }
-        _ => false,
-    };
-    let has_newer = !matches!(rotation.suffix, Suffix::Number(2..)) || candidates.iter().any(is_next_to);
-    !candidate.is_known && has_newer && candidates.iter().all(is_older)
+    !candidate.is_known && !is_behind_gap(candidate, candidates) && candidates.iter().all(is_older)
+}
+
+/// Whether it is numbered, and the number before is missing. Rotation by numbers leaves no gap once it is over, so a lone
+/// `.2` was put there by other means.
+fn is_behind_gap(candidate: &Candidate, candidates: &[Candidate]) -> bool {
+    let Spot::Rotated(base, Rotation { suffix: Suffix::Number(own @ 2..), .. }) = &candidate.spot else { return false };
+    let is_next_to = |c: &Candidate| matches!(&c.spot, Spot::Rotated(other_base, other) if other_base == base && other.suffix == Suffix::Number(own - 1));
+    !candidates.iter().any(is_next_to)
+}
+
+/// The rotations for which it cannot be said yet whether they were rotated since: there is a gap, as in the middle of a
+/// rotation, when `.1` is `.2` already and the next `.1` is yet to come.
+pub(super) fn undecided(candidates: &[Candidate]) -> Vec<usize> {
+    let is_new = |c: &Candidate| !c.is_known && !c.is_taken && !is_compressed(c);
+    let is_sure = |c: &Candidate| matches!(&c.spot, Spot::Rotated(base, _) if !base.is_before_extension);
+    let is_undecided = |c: &Candidate| is_new(c) && is_sure(c) && is_behind_gap(c, candidates);
+    (0..candidates.len()).filter(|at| is_undecided(&candidates[*at])).collect()
+}
+
+/// Whether there is a copy of the file at the path that holds more than was read. So does the file, until it is truncated:
+/// no name changes then.
+pub(super) fn has_unread_copy(candidates: &[Candidate]) -> bool {
+    let is_unread = |c: &Candidate| !c.is_same_file && c.is_longer && !c.is_ahead_of_path && is_copy(c, candidates);
+    candidates.iter().any(is_unread)
 }
 
 fn is_copy(candidate: &Candidate, candidates: &[Candidate]) -> bool {

@@ -2,9 +2,15 @@
 //!
 //! A followed path may be a link, or lead through one. Rotations are looked for in the folder of the file that was read,
 //! under the names of that file, of the link, and of the file that the link points to now.
+//!
+//! The order of observation matters, for all of this may be rotated meanwhile. First the file at the path is compared with
+//! what was read, then the names are listed: if it was truncated, its copy is among them. Which rotations are older than a
+//! file, and which are read before it, is decided from one survey: a rotation that comes later is neither.
 
-use super::fingerprint::{Content, FileId, Fingerprint, KnownFile, diverge};
-use super::recognise::{Candidate, RotatedAs, Scheme, Spot, is_fresh, successors};
+use super::fingerprint::{Content, FileId, Fingerprint, KnownFile, is_contained};
+use super::recognise::{
+    Candidate, Recognised, RotatedAs, Scheme, Spot, has_unread_copy, is_fresh, recognise, successors, undecided,
+};
 use super::rotation::Rotation;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -29,6 +35,11 @@ pub(super) struct Trace {
 }
 
 impl Trace {
+    /// Whether the file with this trace is at the path.
+    pub(super) fn is_at_path(&self, around: &Surroundings) -> bool {
+        around.at_path().is_some_and(|nearby| nearby.id.is_same_file(self.id))
+    }
+
     /// The trace of no file.
     pub(super) fn none() -> Self {
         Self { id: FileId::NONE, seen: Fingerprint::EMPTY, older: None, target: None }
@@ -40,11 +51,26 @@ pub(super) struct Surroundings {
     pub(super) candidates: Vec<Candidate>,
     /// The file of each candidate.
     pub(super) files: Vec<Nearby>,
+    /// In which folder rotations were looked for.
+    folder: Option<PathBuf>,
+    /// Why it may look otherwise in a moment.
+    pub(super) unsettled: Option<Unsettled>,
+}
+
+/// A rotation is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unsettled {
+    /// Files were renamed while they were looked at.
+    Moving,
+    /// These are behind a gap in the numbers.
+    Gap(Vec<FileId>),
 }
 
 /// A file that was looked at.
 pub(super) struct Nearby {
     pub(super) path: PathBuf,
+    /// Where it was written, through links: for a rotation the name that it had before.
+    pub(super) target: Option<PathBuf>,
     pub(super) file: io::Result<File>,
     pub(super) id: FileId,
     metadata: Metadata,
@@ -54,14 +80,31 @@ impl Surroundings {
     /// Looks around. `taken` are the files that are read already, or about to be.
     pub(super) fn survey(path: &Path, trace: &Trace, taken: &[FileId]) -> io::Result<Self> {
         let mut found = Found::look(path, trace)?;
+        let mut is_moving = !found.is_still_so(path);
         for _ in 1..LOOKS_MAX {
-            if found.is_still_so(path) {
+            if !is_moving {
                 break;
             }
             found = Found::look(path, trace)?;
+            is_moving = !found.is_still_so(path);
         }
-        let candidates = facts(&found.files, trace, taken);
-        Ok(Self { candidates, files: found.files.into_iter().map(|(_, nearby)| nearby).collect() })
+        let candidates = facts(&found, trace, taken);
+        let undecided = if trace.older.is_some() { undecided(&candidates) } else { Vec::new() };
+        let gap = || Unsettled::Gap(undecided.iter().map(|at| found.files[*at].1.id).collect());
+        let unsettled = is_moving.then_some(Unsettled::Moving).or_else(|| (!undecided.is_empty()).then(gap));
+        let folder = found.bases.first().and_then(|base| base.parent()).map(Path::to_owned);
+        let files = found.files.into_iter().map(|(_, nearby)| nearby).collect();
+        Ok(Self { candidates, files, folder, unsettled })
+    }
+
+    /// Whether rotations of the file with this target were looked for.
+    pub(super) fn is_of(&self, target: Option<&Path>) -> bool {
+        target.is_none_or(|target| target.parent() == self.folder.as_deref())
+    }
+
+    /// Which file continues the one of which this was `seen`.
+    pub(super) fn recognise(&self, seen: &Fingerprint) -> Recognised {
+        recognise(&self.candidates, seen.is_strong())
     }
 
     /// The file at the path.
@@ -79,14 +122,20 @@ impl Surroundings {
         })
     }
 
+    /// Whether lines that were not read are in a copy of the file at the path, and in that as well as long as it is not
+    /// truncated.
+    pub(super) fn has_unread_copy(&self) -> bool {
+        has_unread_copy(&self.candidates)
+    }
+
     /// Whether anything was rotated since the file was begun, under whatever name.
     pub(super) fn shows_rotation(&self) -> bool {
         self.candidates.iter().any(|candidate| is_fresh(candidate, &self.candidates))
     }
 
     /// The files to read next, and those that cannot be read because they are compressed.
-    pub(super) fn successors(&self, rotated_as: Option<&RotatedAs>) -> (Vec<&Nearby>, Vec<&Nearby>) {
-        let (read, compressed) = successors(&self.candidates, rotated_as);
+    pub(super) fn successors(&self, rotated_as: Option<&RotatedAs>, by_copying: bool) -> (Vec<&Nearby>, Vec<&Nearby>) {
+        let (read, compressed) = successors(&self.candidates, rotated_as, by_copying);
         let nearby = |at: Vec<usize>| at.into_iter().map(|at| &self.files[at]).collect();
         (nearby(read), nearby(compressed))
     }
@@ -98,15 +147,20 @@ impl Surroundings {
         why.unwrap_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The rotations that are not newer than this file.
-    pub(super) fn older_than(&self, id: FileId) -> Arc<[KnownFile]> {
+    /// The rotations that are not newer than this file. `read` are the files that are read already, or about to be: if it is
+    /// none of these, what may be a copy of the file at the path that is being made counts as newer.
+    pub(super) fn older_than(&self, id: FileId, read: &[FileId]) -> Arc<[KnownFile]> {
+        let is_read = |nearby: &Nearby| read.iter().any(|read| read.is_same_file(nearby.id));
+        let is_old = |c: &Candidate, nearby: &Nearby| c.is_known || !c.is_beginning_of_path || is_read(nearby);
         let rotated_as = self.rotated_as(id);
         let mut older: Vec<_> = self
             .candidates
             .iter()
             .zip(&self.files)
             .filter_map(|(candidate, nearby)| match &candidate.spot {
-                Spot::Rotated(base, rotation) if !nearby.id.is_same_file(id) => Some((*base, &rotation.suffix, nearby)),
+                Spot::Rotated(base, rotation) if !nearby.id.is_same_file(id) && is_old(candidate, nearby) => {
+                    Some((*base, &rotation.suffix, nearby))
+                }
                 _ => None,
             })
             .filter(|(base, suffix, _)| {
@@ -122,6 +176,12 @@ impl Surroundings {
 /// What was found in one look.
 struct Found {
     files: Vec<(Spot, Nearby)>,
+    /// How the file at the path compared with what was read, before the names were listed.
+    at_path: Option<Content>,
+    bases: Vec<PathBuf>,
+    /// The names that were listed.
+    names: BTreeSet<PathBuf>,
+    inode_of: FileId,
     /// Whether a name had no file any more when it was opened.
     is_outdated: bool,
 }
@@ -131,25 +191,34 @@ impl Found {
         let target = fs::canonicalize(path).ok();
         let bases = bases(path, trace.target.as_deref(), target.as_deref());
         let mut files: Vec<(Spot, Nearby)> = Vec::new();
-        match Nearby::open(path.to_owned()) {
+        match Nearby::open(path.to_owned(), target.clone()) {
             Ok(nearby) => files.push((Spot::Path, nearby)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let at_path = files.first().map(|(_, nearby)| nearby.id);
-        let is_at_path = |nearby: &Nearby| at_path.is_some_and(|id| id.is_same_file(nearby.id));
+        let id_at_path = files.first().map(|(_, nearby)| nearby.id);
+        let is_at_path = |nearby: &Nearby| id_at_path.is_some_and(|id| id.is_same_file(nearby.id));
+        let at_path = files.first().and_then(|(_, nearby)| trace.seen.compare(nearby.file.as_ref().ok()?).ok());
         let former = trace.target.clone().filter(|former| Some(former) != target.as_ref());
-        let former = former.and_then(|former| Nearby::open(former).ok()).filter(|nearby| !is_at_path(nearby));
+        let former = former
+            .and_then(|former| Nearby::open(former.clone(), Some(former)).ok())
+            .filter(|nearby| !is_at_path(nearby));
         files.extend(former.map(|nearby| (Spot::FormerTarget, nearby)));
         let mut is_outdated = false;
-        for (spot, other) in rotations(&bases, trace.id) {
-            match Nearby::open(other.clone()) {
+        let listed = rotations(&bases, trace.id);
+        let names = names_of(&listed);
+        for (spot, other) in listed {
+            let target = match &spot {
+                Spot::Rotated(scheme, _) => bases[scheme.base].clone(),
+                _ => other.clone(),
+            };
+            match Nearby::open(other.clone(), Some(target)) {
                 Ok(nearby) if !is_at_path(&nearby) => files.push((spot, nearby)),
                 Ok(_) => {}
                 Err(_) => is_outdated |= fs::symlink_metadata(&other).is_err(), // Else it is a link to nothing.
             }
         }
-        Ok(Self { files, is_outdated })
+        Ok(Self { files, at_path, bases, names, inode_of: trace.id, is_outdated })
     }
 
     /// Whether each name has the same file still: rotation gives names to other files, one after the other.
@@ -160,12 +229,13 @@ impl Found {
         !self.is_outdated
             && (is_path_there || now(path).is_none())
             && self.files.iter().all(|(_, nearby)| is_named_so(nearby))
+            && names_of(&rotations(&self.bases, self.inode_of)) == self.names
     }
 }
 
 impl Nearby {
     /// Opens a regular file. One that may not be read is nearby all the same.
-    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(path: PathBuf, target: Option<PathBuf>) -> io::Result<Self> {
         let metadata = fs::metadata(&path)?;
         if metadata.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
@@ -177,7 +247,7 @@ impl Nearby {
         let file =
             OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed()).open(&path);
         let metadata = file.as_ref().ok().and_then(|file| file.metadata().ok()).unwrap_or(metadata);
-        Ok(Self { id: FileId::of(&metadata), path, file, metadata })
+        Ok(Self { id: FileId::of(&metadata), path, target, file, metadata })
     }
 
     /// Its content, or why it cannot be read.
@@ -224,43 +294,62 @@ fn rotations(bases: &[PathBuf], id: FileId) -> Vec<(Spot, PathBuf)> {
     found
 }
 
+fn names_of(rotations: &[(Spot, PathBuf)]) -> BTreeSet<PathBuf> {
+    rotations.iter().map(|(_, path)| path.clone()).collect()
+}
+
+/// The rotations in the folder of a file that was at `target` when it was begun, with the length of each.
+pub(super) fn rotation_files(path: &Path, target: &Path) -> Vec<(PathBuf, FileId, u64)> {
+    let bases = bases(path, Some(target), fs::canonicalize(path).ok().as_deref());
+    let names = names_of(&rotations(&bases, FileId::NONE));
+    let described = |path: PathBuf| {
+        let metadata = fs::metadata(&path).ok();
+        (path, metadata.as_ref().map_or(FileId::NONE, FileId::of), metadata.map_or(0, |metadata| metadata.len()))
+    };
+    names.into_iter().map(described).collect()
+}
+
 fn rotation_of(base: usize, base_name: &OsStr, name: &OsStr) -> Option<Spot> {
     let spot = |is_before_extension| move |rotation| Spot::Rotated(Scheme { base, is_before_extension }, rotation);
     let after_it = Rotation::of(base_name, name).map(spot(false));
     after_it.or_else(|| Rotation::before_extension(base_name, name).map(spot(true)))
 }
 
-fn facts(found: &[(Spot, Nearby)], trace: &Trace, taken: &[FileId]) -> Vec<Candidate> {
+fn facts(found: &Found, trace: &Trace, taken: &[FileId]) -> Vec<Candidate> {
     let older = trace.older.as_deref().unwrap_or_default();
     // On another file system every file is a copy.
-    let is_here =
-        |nearby: &Nearby| nearby.id.is_same_file(trace.id) || older.iter().any(|known| known.is(&nearby.metadata));
-    let have_moved = !found.iter().any(|(_, nearby)| is_here(nearby));
-    let at_path = found.iter().find(|(spot, _)| *spot == Spot::Path).and_then(|(_, nearby)| nearby.file.as_ref().ok());
-    let at_path = at_path.filter(|file| matches!(trace.seen.compare(file), Ok(Content::Same | Content::Unknown)));
+    let is_here = |nearby: &Nearby| {
+        nearby.id.is_same_file(trace.id) || older.iter().any(|known| known.has_inode_of(&nearby.metadata))
+    };
+    let have_moved = !found.files.iter().any(|(_, nearby)| is_here(nearby));
+    let path =
+        found.files.iter().find(|(spot, _)| *spot == Spot::Path).and_then(|(_, nearby)| nearby.file.as_ref().ok());
+    let path_as_read = path.filter(|_| matches!(found.at_path, Some(Content::Same | Content::Unknown)));
     let fact = |(spot, nearby): &(Spot, Nearby)| {
         let is_compressed = matches!(spot, Spot::Rotated(_, rotation) if rotation.compressed);
+        let is_rotated = matches!(spot, Spot::Rotated(..));
         let file = nearby.file.as_ref().ok().filter(|_| !is_compressed);
-        let content = match is_compressed {
-            true => Some(Content::Other),
-            false => file.and_then(|file| trace.seen.compare(file).ok()),
+        let content = match spot {
+            _ if is_compressed => Some(Content::Other),
+            Spot::Path => found.at_path,
+            _ => file.and_then(|file| trace.seen.compare(file).ok()),
         };
         let has_it = matches!(content, Some(Content::Same | Content::Unknown));
-        let is_in_path = |file: &File, path: &File| is_contained(file, path, trace.seen.offset()).unwrap_or(false);
+        let is_in = |path: Option<&File>, offset: u64| {
+            file.zip(path).is_some_and(|(file, path)| is_contained(file, path, offset).unwrap_or(false))
+        };
         let is_copied = |known: &KnownFile| file.is_some_and(|file| known.is_copied_to(file, &nearby.metadata));
+        let is_one = |known: &KnownFile| known.is(file, &nearby.metadata) || (have_moved && is_copied(known));
         Candidate {
             spot: spot.clone(),
             is_same_file: nearby.id.is_same_file(trace.id),
             content,
-            is_known: older.iter().any(|known| known.is(&nearby.metadata) || (have_moved && is_copied(known))),
-            is_ahead_of_path: !(has_it && file.zip(at_path).is_some_and(|(file, path)| is_in_path(file, path))),
+            is_known: older.iter().any(is_one),
+            is_ahead_of_path: !(has_it && is_in(path_as_read, trace.seen.offset())),
+            is_beginning_of_path: is_rotated && is_in(path, 0),
+            is_longer: file.and_then(|file| file.metadata().ok()).is_some_and(|now| trace.seen.offset() < now.len()),
             is_taken: taken.iter().any(|taken| taken.is_same_file(nearby.id)),
         }
     };
-    found.iter().map(fact).collect()
-}
-
-/// Whether `path` holds all that `file` holds from `offset` on.
-fn is_contained(file: &File, path: &File, offset: u64) -> io::Result<bool> {
-    Ok(file.metadata()?.len() <= path.metadata()?.len() && !diverge(file, path, offset)?)
+    found.files.iter().map(fact).collect()
 }

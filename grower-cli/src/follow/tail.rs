@@ -3,21 +3,25 @@
 //! Nothing here sleeps or asks the clock: [`Tail::step`] does what can be done now. A last line without newline is
 //! waited for as long as its file may still grow. An error is never the end: it is told once, and tried again.
 //!
+//! Rotation goes on while files are looked at. So what a look found is accepted only after it was made sure that the file
+//! was not copied and truncated before that, and a survey in the middle of a rotation is made again.
+//!
 //! A file that was rotated away is left once it was silent for [`FAREWELL`] and a newer one has content, because its
 //! writer may not have noticed yet. It is watched after that as well: lines that come late are read late.
 
+mod find;
 mod queue;
 
-use super::fingerprint::{Content, FileId, Fingerprint, HEAD};
+use super::fingerprint::{Content, FileId, Fingerprint};
+use super::folder_watch::FolderWatch;
 use super::note::Note;
 use super::reader::{Look, Open, Reader};
-use super::recognise::{Recognised, recognise};
-use super::surroundings::{Nearby, Surroundings, Trace};
+use super::recognise::Recognised;
+use super::surroundings::{Surroundings, Trace, Unsettled};
 use super::warning::Warning;
 use crate::lines::Line;
-use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +32,8 @@ use std::time::{Duration, Instant};
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a file that was left and removed is watched.
 const REMOVED_WATCH: Duration = Duration::from_secs(10);
+/// How long a rotation may be under way. What looks like one for longer is none.
+const ROTATION_MAX: Duration = Duration::from_secs(1);
 /// How many files that were left are watched.
 pub(super) const LEFT_FILES_MAX: usize = 2;
 
@@ -58,11 +64,13 @@ pub(crate) struct Tail {
     queue: VecDeque<Reader>,
     /// Whether the current file is known to have been rotated away, so that what comes next is another.
     is_rotated: bool,
-    /// Whether the current file is a copy that rotation made.
-    is_copy: bool,
     warnings: VecDeque<Warning>,
-    /// When something was created or renamed beside the current file, as of the last look.
-    folder_changed: Option<(i64, i64)>,
+    /// The rotations beside the current file.
+    watch: FolderWatch,
+    /// A rotation that is under way: since when, and when it was seen last.
+    unsettled: Option<(Unsettled, Instant, Instant)>,
+    /// When rotations of the next file were last looked for.
+    next_looked_at: Option<Instant>,
     /// How long the next file was at the last look.
     next_length: u64,
     /// The last trouble that was told.
@@ -81,9 +89,10 @@ impl Tail {
             left: Vec::new(),
             queue: VecDeque::new(),
             is_rotated: false,
-            is_copy: false,
             warnings: VecDeque::new(),
-            folder_changed: None,
+            watch: FolderWatch::default(),
+            unsettled: None,
+            next_looked_at: None,
             next_length: 0,
             trouble: None,
             next_line: 1,
@@ -124,23 +133,27 @@ impl Tail {
     }
 
     fn advance(&mut self, now: Instant) -> io::Result<Step> {
-        if self.current.is_none() {
-            return self.begin();
-        }
-        if self.may_be_another()
-            && let Some(begun) = self.continue_in_copy()?
-        {
-            return Ok(begun);
-        }
-        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
+        let Some(current) = &mut self.current else { return self.begin(now) };
         let look = current.look(now);
         let open = Arc::clone(&current.open);
-        let observed = self.observe(); // Also while there is much to read: a file may be gone soon.
-        match look? {
-            Look::Lines(lines) => Ok(Step::Lines(open, lines)),
-            Look::Rewritten => self.find_again(),
-            Look::Touched => Ok(Step::Warning(Warning::Touched { file: open.name().unwrap_or(self.path.clone()) })),
-            Look::Nothing => match self.late_lines(now) {
+        let observed = self.observe(now); // Also while there is much to read: a file may be gone soon.
+        let look = look?;
+        if matches!(look, Look::Rewritten) {
+            return self.find_again(now);
+        }
+        // After the look: if that found lines of a file written again, the copy of what was there before is seen now.
+        // What stands at the path may forbid to look around, while the file is elsewhere and can be read.
+        if self.may_be_another(now)
+            && let Ok(Some(step)) = self.continue_in_copy(now)
+        {
+            return Ok(step);
+        }
+        match (look, &mut self.current) {
+            (Look::Bytes(bytes), Some(current)) => Ok(Step::Lines(open, current.accept(&bytes)?)),
+            (Look::Touched, _) => {
+                Ok(Step::Warning(Warning::Touched { file: open.name().unwrap_or(self.path.clone()) }))
+            }
+            _ => match self.late_lines(now)? {
                 Some(lines) => Ok(lines),
                 None => {
                     observed?;
@@ -150,39 +163,22 @@ impl Tail {
         }
     }
 
-    /// Finds the first file to read.
-    fn begin(&mut self) -> io::Result<Step> {
-        self.queue.clear();
-        let Some(note) = self.note.clone() else {
-            let open = self.opened(&Nearby::open(self.path.clone())?)?;
-            return Ok(self.read_on(Reader::new(open, Fingerprint::EMPTY, self.limit)));
+    /// Whether to survey again later because a rotation is under way.
+    fn is_unsettled(&mut self, around: &Surroundings, now: Instant) -> bool {
+        let Some(why) = &around.unsettled else {
+            self.unsettled = None;
+            return false;
         };
-        let trace = note.trace();
-        let surroundings = Surroundings::survey(&self.path, &trace, &[])?;
-        match recognise(&surroundings.candidates, trace.seen.is_strong()) {
-            Recognised::Unreadable => Err(surroundings.trouble(&trace)),
-            Recognised::Gone => {
-                self.queue_successors(&surroundings, None)?;
-                self.queue_path(&surroundings)?;
-                self.tell_gone(&surroundings, &trace, true);
-                self.note = None;
-                self.next_file(note.incarnation)
-            }
-            found @ (Recognised::Itself(at) | Recognised::Copy(at) | Recognised::Replacement(at)) => {
-                let (file, id) = (surroundings.files[at].readable()?, surroundings.files[at].id);
-                self.tell_found(found, &surroundings, &trace);
-                self.is_copy = matches!(found, Recognised::Copy(_));
-                self.is_rotated = self.is_copy;
-                self.left = note.left_files(&surroundings, id, self.limit);
-                self.note = None;
-                // A replacement is believed only if nothing was rotated, so all that is there is older.
-                let older = trace.older.filter(|_| !matches!(found, Recognised::Replacement(_)));
-                let older = older.unwrap_or_else(|| surroundings.older_than(id));
-                let (incarnation, target, read) = (note.incarnation, trace.target, Mutex::new(trace.seen));
-                let open = Open { incarnation, file, id, older: Some(older), target, read };
-                Ok(self.read_on(Reader::new(open, trace.seen, self.limit)))
-            }
+        let since = match &self.unsettled {
+            Some((before, since, last)) if before == why && now.duration_since(*last) <= ROTATION_MAX => *since,
+            _ => now,
+        };
+        self.unsettled = Some((why.clone(), since, now));
+        let is_waiting = now.duration_since(since) < ROTATION_MAX;
+        if is_waiting {
+            self.watch.forget();
         }
+        is_waiting
     }
 
     fn read_on(&mut self, reader: Reader) -> Step {
@@ -196,31 +192,20 @@ impl Tail {
         self.current.iter().chain(&self.left).chain(&self.queue).map(|reader| reader.open.id).collect()
     }
 
-    /// Whether the current file may have been copied, truncated and written again with the same beginning since the last
-    /// look: something was created beside it. A beginning longer than what is compared is no coincidence.
-    fn may_be_another(&mut self) -> bool {
-        let Some(current) = self.current.as_ref().filter(|current| current.splitter.taken() <= HEAD) else {
-            return false;
-        };
-        let folder = current.open.target.as_deref().and_then(Path::parent);
-        let changed =
-            folder.and_then(|folder| fs::metadata(folder).ok()).map(|folder| (folder.mtime(), folder.mtime_nsec()));
-        std::mem::replace(&mut self.folder_changed, changed) != changed
-    }
-
     /// Lines that came to a file after it was left.
-    fn late_lines(&mut self, now: Instant) -> Option<Step> {
+    fn late_lines(&mut self, now: Instant) -> io::Result<Option<Step>> {
         for at in (0..self.left.len()).rev() {
             let left = &mut self.left[at];
             let open = Arc::clone(&left.open);
             match left.look(now) {
-                Ok(Look::Lines(lines)) => {
+                Ok(Look::Bytes(bytes)) => {
+                    let lines = left.accept(&bytes)?;
                     let file = open.name().unwrap_or(self.path.clone());
                     let warning = Warning::Late { file };
                     if !lines.is_empty() && !self.warnings.contains(&warning) {
                         self.warnings.push_back(warning);
                     }
-                    return Some(Step::Lines(open, lines));
+                    return Ok(Some(Step::Lines(open, lines)));
                 }
                 Ok(Look::Rewritten) | Err(_) => drop(self.left.remove(at)),
                 Ok(Look::Touched | Look::Nothing) => {
@@ -232,44 +217,68 @@ impl Tail {
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     fn leave_if_silent(&mut self, now: Instant) -> io::Result<Step> {
         let Some(current) = &mut self.current else { return Ok(Step::Idle) };
         let Some(next) = self.queue.front() else { return Ok(Step::Idle) };
-        let is_removed = current.open.file.metadata()?.nlink() == 0;
-        if self.queue.len() == 1 && next.open.file.metadata()?.len() == 0 && !is_removed && !self.is_copy {
-            current.silent_since = None; // As long as the next is empty, the writer has not changed over.
+        let (is_removed, is_copy) = (current.open.file.metadata()?.nlink() == 0, current.open.is_copy);
+        let is_next_empty = self.queue.len() == 1 && next.open.file.metadata()?.len() == 0;
+        if is_next_empty && !is_removed && !is_copy && self.is_next_unused(now)? {
             return Ok(Step::Idle);
         }
+        let (Some(current), Some(next)) = (&mut self.current, self.queue.front()) else { return Ok(Step::Idle) };
         if !self.is_rotated && is_being_copied(&current.open.file, &next.open.file, &mut self.next_length)? {
             current.silent_since = None;
         }
         // A copy has no writer, and that of a file which was rotated twice has changed over; if not, its lines come late.
-        let may_grow = self.queue.len() == 1 && !self.is_copy;
+        let may_grow = self.queue.len() == 1 && !is_copy;
         if may_grow && now.duration_since(*current.silent_since.get_or_insert(now)) < FAREWELL {
             return Ok(Step::Idle);
         }
-        self.leave()
+        self.leave(now)
+    }
+
+    /// Whether the next file, which is empty, never had lines. If it was copied and truncated, its copy has them.
+    fn is_next_unused(&mut self, now: Instant) -> io::Result<bool> {
+        let Some(next) = self.queue.front() else { return Ok(true) };
+        let is_due = self.next_looked_at.is_none_or(|last| FAREWELL <= now.duration_since(last));
+        if is_due {
+            let around = Surroundings::survey(&self.path, &next.trace(), &self.taken())?;
+            if around.unsettled.is_none() && matches!(around.recognise(&next.seen), Recognised::Copy(_)) {
+                return Ok(false);
+            }
+            self.next_looked_at = Some(now);
+        }
+        if let Some(current) = &mut self.current {
+            current.silent_since = None; // As long as the next is unused, the writer has not changed over.
+        }
+        Ok(true)
     }
 
     /// Goes on with the next file; at the same position, if it holds all that was read of this one.
-    fn leave(&mut self) -> io::Result<Step> {
+    fn leave(&mut self, now: Instant) -> io::Result<Step> {
         let Some(current) = &mut self.current else { return Ok(Step::Idle) };
         if !self.is_rotated && self.queue.len() == 1 {
             let next = &self.queue[0].open;
             let trace = current.trace();
-            let surroundings = Surroundings::survey(&self.path, &trace, &[trace.id, next.id])?;
+            let next_id = next.id;
+            let surroundings = Surroundings::survey(&self.path, &trace, &[trace.id, next_id])?;
+            if self.is_unsettled(&surroundings, now) {
+                return Ok(Step::Idle);
+            }
+            let (Some(current), next) = (&mut self.current, &self.queue[0].open) else { return Ok(Step::Idle) };
             let is_replaced = trace.seen.compare(&next.file)? == Content::Same && !surroundings.shows_rotation();
             if is_replaced {
-                current.continue_in(next.file.try_clone()?, next.id);
+                current.continue_in(next.file.try_clone()?, next.id, false);
                 self.queue.clear();
                 let (path, offset) = (self.path.clone(), trace.seen.offset());
                 self.warnings.push_back(Warning::Replaced { path, offset });
                 return Ok(Step::Begun(Arc::clone(&current.open), current.splitter.start()));
             }
         }
+        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
         let incarnation = current.open.incarnation;
         let (open, last) = (Arc::clone(&current.open), current.splitter.finish());
         if let Some(last) = last {
@@ -284,84 +293,20 @@ impl Tail {
 
     /// Begins the next file of the queue.
     fn next_file(&mut self, incarnation: u32) -> io::Result<Step> {
-        (self.is_rotated, self.is_copy) = (1 < self.queue.len(), false);
-        self.folder_changed = None; // It may have waited for long.
+        self.is_rotated = 1 < self.queue.len();
+        self.watch.forget(); // The next file may have waited for long.
+        self.next_looked_at = None;
         let Some(mut next) = self.queue.pop_front() else { return Ok(Step::Idle) };
         if let Some(open) = Arc::get_mut(&mut next.open) {
             open.incarnation = incarnation.wrapping_add(1);
         }
         Ok(self.read_on(next))
     }
-
-    /// Goes on in the copy that rotation made of the current file, if there is one.
-    fn continue_in_copy(&mut self) -> io::Result<Option<Step>> {
-        let Some(current) = &mut self.current else { return Ok(None) };
-        let trace = current.trace();
-        let others: Vec<FileId> = self.left.iter().chain(&self.queue).map(|reader| reader.open.id).collect();
-        let surroundings = Surroundings::survey(&self.path, &trace, &others)?;
-        let found = recognise(&surroundings.candidates, trace.seen.is_strong());
-        let Recognised::Copy(at) = found else { return Ok(None) };
-        current.continue_in(surroundings.files[at].readable()?, surroundings.files[at].id);
-        let begun = Step::Begun(Arc::clone(&current.open), current.splitter.start());
-        (self.is_rotated, self.is_copy) = (true, true);
-        self.tell_found(found, &surroundings, &trace);
-        Ok(Some(begun))
-    }
-
-    /// The current file was truncated or rewritten: a copy may have what was not read.
-    fn find_again(&mut self) -> io::Result<Step> {
-        if let Some(begun) = self.continue_in_copy()? {
-            return Ok(begun);
-        }
-        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
-        let trace = current.trace();
-        let surroundings = Surroundings::survey(&self.path, &trace, &[trace.id])?;
-        let incarnation = current.open.incarnation;
-        let (open, last) = (Arc::clone(&current.open), current.splitter.finish());
-        if let Some(last) = last {
-            return Ok(Step::Lines(open, vec![last])); // And looks again with the next step.
-        }
-        self.tell_gone(&surroundings, &trace, false);
-        if self.queue.is_empty() {
-            self.queue_successors(&surroundings, None)?;
-            self.queue_path(&surroundings)?;
-        }
-        self.current = None;
-        self.next_file(incarnation)
-    }
-
-    fn tell_found(&mut self, found: Recognised, surroundings: &Surroundings, trace: &Trace) {
-        let (path, offset) = (self.path.clone(), trace.seen.offset());
-        match found {
-            Recognised::Replacement(_) => self.warnings.push_back(Warning::Replaced { path, offset }),
-            Recognised::Copy(at) if !trace.seen.is_strong() => {
-                let copy = surroundings.files[at].path.clone();
-                self.warnings.push_back(match offset {
-                    0 => Warning::UnsureSuccessor { path, file: copy },
-                    _ => Warning::UnsureCopy { path, copy, offset },
-                });
-            }
-            _ => {}
-        }
-    }
-
-    fn tell_gone(&mut self, surroundings: &Surroundings, trace: &Trace, is_gone: bool) {
-        let (path, offset) = (self.path.clone(), trace.seen.offset());
-        if offset == 0 {
-            return; // Nothing was read, so everything will be.
-        }
-        let (_, compressed) = surroundings.successors(None);
-        let compressed = compressed.into_iter().map(|nearby| nearby.path.clone()).collect();
-        self.warnings.push_back(match is_gone {
-            true => Warning::Gone { path, offset, compressed },
-            false => Warning::Rewritten { path, offset, compressed },
-        });
-    }
 }
 
 impl Reader {
     /// What it is recognised by.
-    fn trace(&self) -> Trace {
+    pub(super) fn trace(&self) -> Trace {
         let Open { id, older, target, .. } = &*self.open;
         Trace { id: *id, seen: self.seen, older: older.clone(), target: target.clone() }
     }
@@ -381,7 +326,5 @@ fn is_being_copied(current: &File, next: &File, length_before: &mut u64) -> io::
     }
 }
 
-#[cfg(test)]
-mod situations;
 #[cfg(test)]
 mod tests;

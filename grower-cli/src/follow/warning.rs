@@ -1,6 +1,8 @@
 //! What a person should know about a followed file. Each text names the file.
 
+use grower_client::ids::{Offset, PartitionId};
 use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// A situation in which lines may be missing, may be sent twice, or have to be waited for.
@@ -8,8 +10,8 @@ use std::path::PathBuf;
 pub(crate) enum Warning {
     /// The file, or one that belongs to it, is not there or cannot be read.
     Waiting { file: PathBuf, why: String },
-    /// The file that was read is gone.
-    Gone { path: PathBuf, offset: u64, compressed: Vec<PathBuf> },
+    /// The file that was read is gone. It was at `target`, if that is not where the path leads now.
+    Gone { path: PathBuf, target: Option<PathBuf>, offset: u64, compressed: Vec<PathBuf> },
     /// The file was truncated or rewritten.
     Rewritten { path: PathBuf, offset: u64, compressed: Vec<PathBuf> },
     /// Another file with the same beginning is at the path.
@@ -22,6 +24,12 @@ pub(crate) enum Warning {
     Compressed { file: PathBuf },
     /// A file grew after a newer one was begun.
     Late { file: PathBuf },
+    /// The topic was created again after lines of the file were sent to it.
+    OtherTopic { file: PathBuf, topic: String, note: PathBuf },
+    /// Records that the topic had when lines of the file were sent to it are lost.
+    RecordsLost { file: PathBuf, topic: String, partition: PartitionId, lost: Range<Offset> },
+    /// There is no note of an earlier run, which may have been in another folder.
+    BehindLink { file: PathBuf },
     /// A file may have changed where it is not compared.
     Touched { file: PathBuf },
 }
@@ -30,11 +38,12 @@ impl Display for Warning {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Waiting { file, why } => write!(f, "{}: {why}: waiting until it can be read", file.display()),
-            Self::Gone { path, offset, compressed } => {
+            Self::Gone { path, target, offset, compressed } => {
+                let target = target.as_ref().map_or(String::new(), |target| format!(" ({})", target.display()));
                 write!(
                     f,
-                    "{} is not the file that was read up to byte {offset}, and that one is gone: reading this one from its \
-                     beginning; what the old one held after that byte is missing",
+                    "{} is not the file that was read up to byte {offset}, and that one{target} is gone: reading this one \
+                     from its beginning; what the old one held after that byte is missing",
                     path.display()
                 )?;
                 unless_in(compressed, f)
@@ -71,6 +80,27 @@ impl Display for Warning {
             Self::Late { file } => {
                 write!(f, "{} grew after a newer file was begun: its new lines come after newer ones", file.display())
             }
+            Self::OtherTopic { file, topic, note } => write!(
+                f,
+                "topic {topic} was created again since lines of {} were sent to it: those are not in it; to send them again, \
+                 delete {}",
+                file.display(),
+                note.display()
+            ),
+            Self::RecordsLost { file, topic, partition, lost } => write!(
+                f,
+                "{topic}/{partition} ends at offset {}, and it had records up to offset {}: what is lost may have been lines of \
+                 {}",
+                lost.start,
+                lost.end,
+                file.display()
+            ),
+            Self::BehindLink { file } => write!(
+                f,
+                "the folder of {} is reached through a link, and no note of an earlier run is there: if the link led to \
+                 another folder then, the rest of the file there is not read; --state-dir keeps the note apart from the link",
+                file.display()
+            ),
             Self::Touched { file } => write!(
                 f,
                 "{} was written to without growing; its beginning and its end are as before: not read again",

@@ -1,13 +1,14 @@
 //! The lines of a followed file: a thread of its own looks at it again and again.
 
 use super::source::{Piece, READ_AHEAD, Source};
-use crate::follow::{ArrivedLines, Note, NoteKeeper, Step, Tail, Warning, note_path};
+use crate::follow::{
+    ArrivedLines, Note, NoteKeeper, Step, Tail, TopicLoss, TopicSpan, Warning, folder_of, former_note_paths,
+    is_behind_link, note_path,
+};
 use crate::output::{escaped, stderr_line};
 use crate::session::interrupted;
 use anyhow::Context;
 use grower_client::Client;
-use grower_client::ids::{Offset, PartitionId};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -33,11 +34,15 @@ impl Follower {
         limit: usize,
     ) -> anyhow::Result<Option<Self>> {
         let Some(note_path) = wait_for_folder(path, topic, state_dir).await? else { return Ok(None) };
-        let blank = Note::blank(new_follower(), ends(client, topic).await?);
-        let (keeper, note) = NoteKeeper::open_or_move(note_path, &beside(path, topic)?, blank)?;
-        // Only now: the lock is ours, so no other follower adds marks of ours.
+        let blank = Note::blank(new_follower(), &TopicSpan::describe(client, topic).await?);
+        let former = former_note_paths(path, topic, state_dir)?;
+        let (mut keeper, note) = NoteKeeper::open_or_move(note_path, &former, blank)?;
         let arrived = match &note {
-            Some(Note { follower, next, .. }) => ArrivedLines::find(client, topic, follower, next).await?,
+            Some(_) => arrived(client, path, topic, &mut keeper).await?,
+            None if state_dir.is_none() && is_behind_link(path)? => {
+                warn(&Warning::BehindLink { file: path.to_owned() });
+                ArrivedLines::default()
+            }
             None => ArrivedLines::default(),
         };
         Ok(Some(Self { tail: Tail::start(path, note, limit), keeper, arrived }))
@@ -84,7 +89,7 @@ async fn wait_for_folder(path: &Path, topic: &str, state_dir: Option<&Path>) -> 
         let made = std::fs::create_dir_all(state_dir);
         made.with_context(|| format!("cannot make the folder of --state-dir {}", state_dir.display()))?;
     }
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     if !folder.is_dir() {
         warn(&Warning::Waiting { file: folder.to_owned(), why: "no such folder".to_owned() });
     }
@@ -99,15 +104,22 @@ async fn wait_for_folder(path: &Path, topic: &str, state_dir: Option<&Path>) -> 
     note.map(Some).with_context(|| format!("cannot find the folder of {}", path.display()))
 }
 
-/// Where the note is without --state-dir.
-fn beside(path: &Path, topic: &str) -> anyhow::Result<PathBuf> {
-    Ok(note_path(path, topic, None)?)
-}
-
-/// Where each partition of a topic ends.
-async fn ends(client: &Client, topic: &str) -> anyhow::Result<BTreeMap<PartitionId, Offset>> {
-    let described = client.admin().describe_topic(topic, false).await?;
-    Ok(described.partitions.iter().map(|partition| (partition.partition, partition.log_end)).collect())
+/// The lines that have arrived although the note does not say so. It is locked, so no other follower sends more of them.
+async fn arrived(client: &Client, file: &Path, topic: &str, keeper: &mut NoteKeeper) -> anyhow::Result<ArrivedLines> {
+    let (now, note_path) = (TopicSpan::describe(client, topic).await?, keeper.path().to_owned());
+    let (note, loss) = keeper.adjust(&now);
+    let (file, topic_name) = (file.to_owned(), topic.to_owned());
+    match loss {
+        Some(TopicLoss::CreatedAgain) => warn(&Warning::OtherTopic { file, topic: topic_name, note: note_path }),
+        Some(TopicLoss::Records(lost)) => {
+            for (partition, lost) in lost {
+                let (file, topic) = (file.clone(), topic_name.clone());
+                warn(&Warning::RecordsLost { file, topic, partition, lost });
+            }
+        }
+        None => {}
+    }
+    ArrivedLines::find(client, topic, note, &now).await
 }
 
 /// A name that no other follower has.

@@ -35,7 +35,8 @@ Ctrl-C stops reading and waits for what was read; a second one ends at once, wit
 and truncation. Beside the file, or in --state-dir, it keeps FILE.TOPIC.grower-place: up to which byte every line is \
 acknowledged. The next run continues there, also after a crash, and also in files rotated meanwhile (FILE.1, FILE-20261121, \
 ..; not compressed ones). A second follower with the same note is refused. Delete the note to start over. A file that is not \
-there, cannot be read or is no regular file is waited for.
+there, cannot be read or is no regular file is waited for. In --state-dir the note belongs to the path as it is given: if a \
+folder in it is a link that leads elsewhere by the next run, the rest of the old file comes first.
 
 A file is recognised by its inode and time of creation, else by its first 64 KiB and the 4 KiB before the position:
   renamed, a new file in its place   its rest, rotations since, then the new file; lines that its writer adds late come late

@@ -6,7 +6,16 @@ use std::ffi::OsStr;
 const SCHEME: Scheme = Scheme { base: 0, is_before_extension: false };
 
 fn candidate(spot: Spot, is_same_file: bool, content: Option<Content>) -> Candidate {
-    Candidate { spot, is_same_file, content, is_known: false, is_ahead_of_path: true, is_taken: false }
+    Candidate {
+        spot,
+        is_same_file,
+        content,
+        is_known: false,
+        is_ahead_of_path: true,
+        is_beginning_of_path: false,
+        is_longer: true,
+        is_taken: false,
+    }
 }
 
 fn rotated(name: &str, content: Content) -> Candidate {
@@ -71,17 +80,42 @@ fn a_replacement_is_believed_only_if_nothing_was_rotated() {
 fn the_order_of_names_tells_what_comes_next() {
     let names = ["app.log.1", "app.log.2", "app.log.3.gz", "app.log.4", "app.log-20261121"];
     let candidates: Vec<_> = names.iter().map(|name| rotated(name, Content::Other)).collect();
-    let after = |suffix| successors(&candidates, Some(&(SCHEME, suffix)));
+    let after = |suffix| successors(&candidates, Some(&(SCHEME, suffix)), false);
     assert_eq!(after(Suffix::Number(5)), (vec![3, 1, 0], vec![2]));
     assert_eq!(after(Suffix::Number(2)), (vec![0], vec![]));
     assert_eq!(after(Suffix::Date("20261120".to_owned())), (vec![4], vec![]));
     // Nothing tells when `.4` was rotated: a compressed file is newer.
-    assert_eq!(successors(&candidates, None).0, [4, 1, 0]);
+    assert_eq!(successors(&candidates, None, false).0, [4, 1, 0]);
 }
 
 #[test]
 fn what_is_read_already_does_not_come_next() {
     let mut taken = rotated("app.log.1", Content::Other);
     taken.is_taken = true;
-    assert_eq!(successors(&[taken, known("app.log.2")], None), (vec![], vec![]));
+    assert_eq!(successors(&[taken, known("app.log.2")], None, false), (vec![], vec![]));
+}
+
+#[test]
+fn a_copy_of_the_file_at_the_path_is_read_once_that_is_truncated() {
+    let path = candidate(Spot::Path, true, Some(Content::Unknown));
+    let copy = rotated("app.log.1", Content::Unknown);
+    let untruncated = Candidate { is_ahead_of_path: false, is_beginning_of_path: true, ..copy.clone() };
+    let around = [path.clone(), untruncated.clone()];
+    assert_eq!((recognise(&around, false), has_unread_copy(&around)), (Recognised::Itself(0), true));
+    assert_eq!(recognise(&[path.clone(), copy], false), Recognised::Copy(1));
+    let read = Candidate { is_longer: false, ..untruncated.clone() };
+    assert!(!has_unread_copy(&[path, read]), "nothing in it is new");
+    // Among the rotations after another copy it is passed over for now, but not if rotation renames files.
+    let around = [untruncated, known("app.log.2")];
+    let after = |by_copying| successors(&around, Some(&(SCHEME, Suffix::Number(2))), by_copying).0;
+    assert_eq!((after(true), after(false)), (vec![], vec![0]));
+}
+
+#[test]
+fn a_new_rotation_behind_a_gap_is_undecided() {
+    let new = rotated("app.log.2", Content::Same);
+    assert_eq!(undecided(std::slice::from_ref(&new)), [0]);
+    assert!(undecided(&[new.clone(), rotated("app.log.1", Content::Other)]).is_empty());
+    assert!(undecided(&[new, rotated("app.log.3", Content::Other), known("app.log.1")]).is_empty());
+    assert!(undecided(&[known("app.log.2"), rotated("app.log.4.gz", Content::Other)]).is_empty());
 }

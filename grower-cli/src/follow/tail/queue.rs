@@ -9,11 +9,12 @@ use crate::follow::recognise::RotatedAs;
 use crate::follow::surroundings::{Nearby, Surroundings, Trace};
 use crate::follow::warning::Warning;
 use parking_lot::Mutex;
+use std::time::Instant;
 use std::{fs, io};
 
 impl Tail {
     /// Queues what has appeared at the path, and before it what was rotated away in between.
-    pub(super) fn observe(&mut self) -> io::Result<()> {
+    pub(super) fn observe(&mut self, now: Instant) -> io::Result<()> {
         let metadata = match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // Between two renames.
             metadata => metadata?,
@@ -28,14 +29,18 @@ impl Tail {
             self.queue.push_back(back_again);
             return Ok(());
         }
-        Nearby::open(self.path.clone())?.readable()?; // Before anything is queued: it is tried again.
-        let trace = self.queue.back().unwrap_or(current).trace();
+        Nearby::open(self.path.clone(), None)?.readable()?; // Before anything is queued: it is tried again.
+        let last = self.queue.back().unwrap_or(current);
+        let (trace, by_copying) = (last.trace(), last.open.is_copy);
         let surroundings = Surroundings::survey(&self.path, &trace, &self.taken())?;
+        if self.is_unsettled(&surroundings, now) {
+            return Ok(());
+        }
         let rotated_as = surroundings.rotated_as(trace.id);
         self.is_rotated |= rotated_as.is_some() || surroundings.shows_rotation();
-        self.queue_successors(&surroundings, rotated_as.as_ref())?;
+        self.queue_successors(&surroundings, rotated_as.as_ref(), by_copying)?;
         match surroundings.at_path() {
-            Some(nearby) if !self.is_taken(nearby.id) => self.enqueue(nearby),
+            Some(nearby) if !self.is_taken(nearby.id) => self.enqueue(nearby, &surroundings, false),
             _ => Ok(()), // Between two renames, or it came back just now.
         }
     }
@@ -44,13 +49,19 @@ impl Tail {
         self.taken().iter().any(|taken| taken.is_same_file(id))
     }
 
-    pub(super) fn queue_successors(&mut self, around: &Surroundings, rotated_as: Option<&RotatedAs>) -> io::Result<()> {
-        let (read, compressed) = around.successors(rotated_as);
+    /// Queues what was rotated since. `by_copying` says whether rotation makes copies of the file at the path.
+    pub(super) fn queue_successors(
+        &mut self,
+        around: &Surroundings,
+        rotated_as: Option<&RotatedAs>,
+        by_copying: bool,
+    ) -> io::Result<()> {
+        let (read, compressed) = around.successors(rotated_as, by_copying);
         for nearby in read {
             if self.is_taken(nearby.id) {
                 continue; // A second name of one file.
             }
-            self.enqueue(nearby)?;
+            self.enqueue(nearby, around, by_copying)?;
             if rotated_as.is_none() {
                 let (path, file) = (self.path.clone(), nearby.path.clone());
                 self.warnings.push_back(Warning::UnsureSuccessor { path, file });
@@ -65,21 +76,24 @@ impl Tail {
 
     /// Queues the file that was at the path when it was looked around. What is there now may be one that came after it.
     pub(super) fn queue_path(&mut self, around: &Surroundings) -> io::Result<()> {
-        self.enqueue(around.at_path().ok_or(io::ErrorKind::NotFound)?)
+        self.enqueue(around.at_path().ok_or(io::ErrorKind::NotFound)?, around, false)
     }
 
-    fn enqueue(&mut self, nearby: &Nearby) -> io::Result<()> {
-        let open = self.opened(nearby)?;
+    /// Queues a file that is read from its beginning. Its turn decides the incarnation.
+    fn enqueue(&mut self, nearby: &Nearby, around: &Surroundings, is_copy: bool) -> io::Result<()> {
+        let target = nearby.target.clone();
+        let (id, taken) = (nearby.id, self.taken());
+        let older = match around.is_of(target.as_deref()) {
+            true => around.older_than(id, &taken),
+            // A link led to another folder since. Which of the rotations there came later is not known yet.
+            false => {
+                let trace = Trace { target: target.clone(), ..Trace::none() };
+                Surroundings::survey(&self.path, &trace, &[])?.older_than(id, &taken)
+            }
+        };
+        let (file, read) = (nearby.readable()?, Mutex::new(Fingerprint::EMPTY));
+        let open = Open { incarnation: 0, file, id, is_copy, older: Some(older), target, read };
         self.queue.push_back(Reader::new(open, Fingerprint::EMPTY, self.limit));
         Ok(())
-    }
-
-    /// A file that is read from its beginning. Its turn decides the incarnation.
-    pub(super) fn opened(&self, nearby: &Nearby) -> io::Result<Open> {
-        let target = fs::canonicalize(&nearby.path).ok();
-        let trace = Trace { target: target.clone(), ..Trace::none() };
-        let older = Surroundings::survey(&self.path, &trace, &[])?.older_than(nearby.id);
-        let read = Mutex::new(Fingerprint::EMPTY);
-        Ok(Open { incarnation: 0, file: nearby.readable()?, id: nearby.id, older: Some(older), target, read })
     }
 }

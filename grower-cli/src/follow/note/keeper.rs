@@ -1,0 +1,265 @@
+//! Keeps a note on disk.
+//!
+//! It is written to a temporary name, fsynced and renamed after every group of acks, so a crash leaves the old note or
+//! the new one. While a follower lives it holds a lock on its note: two followers of one file would send it twice. A
+//! new note is locked before it gets its name, and a replaced one is locked before it takes the old one's, so that the
+//! file with that name is locked at every moment.
+
+use super::{Note, TopicLoss, TopicSpan};
+use crate::follow::reader::Open;
+use grower_client::ids::{Offset, PartitionId};
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why there is no going on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoteError {
+    /// Reading or writing it failed.
+    #[error("{path}: {source}; --state-dir keeps this note of progress elsewhere")]
+    Io {
+        /// The note.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another follower lives.
+    #[error("another grower-cli follows this file into this topic already (it holds {path})")]
+    Busy {
+        /// The note.
+        path: PathBuf,
+    },
+    /// Not our note, or from a later version.
+    #[error("{path} is not a note of this version of grower-cli; to follow the file from its beginning, delete it")]
+    Unreadable {
+        /// The note.
+        path: PathBuf,
+    },
+}
+
+/// Keeps the note of one followed file.
+pub(crate) struct NoteKeeper {
+    path: PathBuf,
+    note: Note,
+    /// The note itself, locked.
+    held: File,
+}
+
+impl NoteKeeper {
+    /// Takes the note at `path`, and returns what an earlier run wrote; begins it with `blank` if there is none.
+    pub(crate) fn open(path: PathBuf, blank: Note) -> Result<(Self, Option<Note>), NoteError> {
+        let failed = |source| NoteError::Io { path: path.clone(), source };
+        loop {
+            match File::open(&path) {
+                Ok(mut held) => {
+                    lock(&held, &path)?;
+                    if !is_at(&held, &path).map_err(failed)? {
+                        continue; // Replaced between opening and locking: look again.
+                    }
+                    let note = read(&mut held, &path)?;
+                    return Ok((Self { path, note: note.clone(), held }, Some(note)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if let Some(held) = create(&path, &blank).map_err(failed)? {
+                        return Ok((Self { path, note: blank, held }, None));
+                    }
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// As [`Self::open`]; if there is no note at `path`, it begins with what the first one of `former` says. A follower
+    /// that holds that one is refused.
+    pub(crate) fn open_or_move(
+        path: PathBuf,
+        former: &[PathBuf],
+        blank: Note,
+    ) -> Result<(Self, Option<Note>), NoteError> {
+        if path.exists() {
+            return Self::open(path, blank);
+        }
+        // One that cannot be opened is not ours to read.
+        let there = former.iter().find_map(|former| Some((File::open(former).ok()?, former)));
+        let Some((mut held, former)) = there else { return Self::open(path, blank) };
+        lock(&held, former)?;
+        let moved = read(&mut held, former)?;
+        let (keeper, note) = Self::open(path, moved.clone())?;
+        Ok((keeper, note.or(Some(moved))))
+    }
+
+    /// Names this follower.
+    pub(crate) fn follower(&self) -> &str {
+        &self.note.follower
+    }
+
+    /// Forgets what the note says of records that the topic has not, and tells where lines that have arrived are to be
+    /// looked for. The loss of what a blank note says concerns no line.
+    pub(crate) fn adjust(&mut self, topic: &TopicSpan) -> (&Note, Option<TopicLoss>) {
+        let is_blank = self.note.is_blank();
+        let loss = self.note.adjust(topic).filter(|_| !is_blank);
+        (&self.note, loss)
+    }
+
+    /// Where the note is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Remembers a record that was acknowledged. Its offset counts, not the greatest so far: after a restore offsets are
+    /// smaller. Where that is too small, more records are looked at than needed.
+    pub(crate) fn acknowledged(&mut self, partition: PartitionId, offset: Offset) {
+        self.note.next.insert(partition, offset.saturating_add(1));
+    }
+
+    /// Writes down that every line of each file before its offset is done.
+    pub(crate) fn save(&mut self, done: impl IntoIterator<Item = (Arc<Open>, u64)>) -> Result<(), NoteError> {
+        let failed = |source| NoteError::Io { path: self.path.clone(), source };
+        for (open, end) in done {
+            self.note.progress(&open, end).map_err(failed)?;
+        }
+        self.held = replace(&self.path, &self.note, &self.held).map_err(failed)?.ok_or_else(|| {
+            NoteError::Busy { path: self.path.clone() } // Deleted, and another follower began it.
+        })?;
+        Ok(())
+    }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), NoteError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(NoteError::Busy { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(NoteError::Io { path: path.to_owned(), source }),
+    }
+}
+
+fn read(held: &mut File, path: &Path) -> Result<Note, NoteError> {
+    let mut bytes = Vec::new();
+    held.read_to_end(&mut bytes).map_err(|source| NoteError::Io { path: path.to_owned(), source })?;
+    Note::parse(&bytes).ok_or_else(|| NoteError::Unreadable { path: path.to_owned() })
+}
+
+/// Whether the open file is the one with this name.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(named) => file.metadata().map(|held| (held.dev(), held.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the note unless there is one meanwhile, and returns it locked.
+fn create(path: &Path, note: &Note) -> io::Result<Option<File>> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".grower-place").permissions(Permissions::from_mode(0o666)); // Less what the umask takes.
+    let mut file = builder.tempfile_in(folder)?;
+    file.as_file().lock()?;
+    file.write_all(&serde_json::to_vec(note)?)?;
+    file.as_file().sync_data()?;
+    match file.persist_noclobber(path) {
+        Ok(file) => {
+            File::open(folder)?.sync_all()?;
+            Ok(Some(file))
+        }
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(error) => Err(error.error),
+    }
+}
+
+/// Puts the note in its place at once or not at all, and returns it locked; none if another follower's is there.
+fn replace(path: &Path, note: &Note, held: &File) -> io::Result<Option<File>> {
+    if !is_at(held, path)? && path.exists() {
+        return Ok(None);
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let mut file = File::create(&temporary)?;
+    file.lock()?;
+    file.write_all(&serde_json::to_vec(note)?)?;
+    file.sync_data()?;
+    fs::rename(&temporary, path)?;
+    Ok(Some(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::topic;
+    use super::*;
+
+    fn open(folder: &Path) -> Result<(NoteKeeper, Option<Note>), NoteError> {
+        NoteKeeper::open(folder.join("note"), Note::blank("me".to_owned(), &topic(1, 0)))
+    }
+
+    #[test]
+    fn only_one_of_many_followers_started_at_once_gets_the_note() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let opened: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| open(folder.path()))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(opened.iter().filter(|opened| opened.is_ok()).count(), 1);
+            assert!(opened.iter().all(|opened| matches!(opened, Ok(_) | Err(NoteError::Busy { .. }))));
+            drop(opened);
+            fs::remove_file(folder.path().join("note")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_note_stays_locked_while_it_is_replaced_and_is_free_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, before) = open(folder.path()).unwrap();
+        assert_eq!(before, None);
+        keeper.acknowledged(PartitionId::new(0), Offset::new(6));
+        for _ in 0..3 {
+            keeper.save([]).unwrap();
+            assert!(matches!(open(folder.path()), Err(NoteError::Busy { .. })));
+        }
+        drop(keeper);
+        let (_, note) = open(folder.path()).unwrap();
+        assert_eq!(note.unwrap().next, [(PartitionId::new(0), Offset::new(7))].into());
+    }
+
+    #[test]
+    fn a_note_that_is_kept_elsewhere_from_now_on_begins_with_the_former_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, _) = open(folder.path()).unwrap();
+        keeper.acknowledged(PartitionId::new(0), Offset::new(6));
+        keeper.save([]).unwrap();
+        let blank = || Note::blank("another".to_owned(), &topic(1, 0));
+        let [elsewhere, former] = ["elsewhere", "note"].map(|name| folder.path().join(name));
+        let moved = |path: &Path| {
+            NoteKeeper::open_or_move(path.to_owned(), &[folder.path().join("no"), former.clone()], blank())
+        };
+        assert!(matches!(moved(&elsewhere), Err(NoteError::Busy { .. })));
+        let note = keeper.note.clone();
+        drop(keeper);
+        assert_eq!(moved(&elsewhere).unwrap().1, Some(note));
+        assert_eq!(moved(&elsewhere).unwrap().0.follower(), "me");
+    }
+
+    #[test]
+    fn a_follower_whose_deleted_note_another_one_began_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, _) = open(folder.path()).unwrap();
+        fs::remove_file(folder.path().join("note")).unwrap();
+        keeper.save([]).unwrap(); // Deleted by mistake: it is written again.
+        fs::remove_file(folder.path().join("note")).unwrap();
+        let (mut other, _) = open(folder.path()).unwrap();
+        assert!(matches!(keeper.save([]), Err(NoteError::Busy { .. })));
+        other.save([]).unwrap();
+    }
+
+    #[test]
+    fn a_smaller_offset_than_before_counts_because_the_log_was_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, _) = open(folder.path()).unwrap();
+        for offset in [8, 2] {
+            keeper.acknowledged(PartitionId::new(0), Offset::new(offset));
+        }
+        assert_eq!(keeper.note.unknown_from(PartitionId::new(0)), Offset::new(3));
+    }
+}

@@ -1,0 +1,157 @@
+//! Finds the file that is read: at the start, when a rotation appeared beside it, and when it was truncated or rewritten.
+
+use super::Step;
+use super::Tail;
+use crate::follow::fingerprint::{FileId, HEAD};
+use crate::follow::note::Note;
+use crate::follow::reader::{Open, Reader};
+use crate::follow::recognise::{Recognised, Spot};
+use crate::follow::surroundings::{Surroundings, Trace};
+use crate::follow::warning::Warning;
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Tail {
+    /// Finds the first file to read.
+    pub(super) fn begin(&mut self, now: Instant) -> io::Result<Step> {
+        self.queue.clear();
+        let trace = self.note.as_ref().map_or(Trace::none(), Note::trace);
+        let surroundings = Surroundings::survey(&self.path, &trace, &[])?;
+        if self.is_unsettled(&surroundings, now) {
+            return Ok(Step::Idle);
+        }
+        let Some(note) = self.note.clone() else {
+            self.queue_path(&surroundings)?;
+            return self.next_file(u32::MAX);
+        };
+        match surroundings.recognise(&trace.seen) {
+            Recognised::Unreadable => Err(surroundings.trouble(&trace)),
+            Recognised::Gone => {
+                self.queue_successors(&surroundings, None, trace.is_at_path(&surroundings))?;
+                self.queue_path(&surroundings)?;
+                self.tell_gone(&surroundings, &trace, true);
+                self.note = None;
+                self.next_file(note.incarnation)
+            }
+            found @ (Recognised::Itself(at) | Recognised::Copy(at) | Recognised::Replacement(at)) => {
+                let (file, id) = (surroundings.files[at].readable()?, surroundings.files[at].id);
+                self.tell_found(found, &surroundings, &trace);
+                let is_at_path = surroundings.candidates[at].spot == Spot::Path;
+                let is_copy = matches!(found, Recognised::Copy(_)) || (note.is_copy() && !is_at_path);
+                self.is_rotated = is_copy;
+                self.left = note.left_files(&surroundings, id, self.limit);
+                self.note = None;
+                // A replacement is believed only if nothing was rotated, so all that is there is older.
+                let older = trace.older.filter(|_| !matches!(found, Recognised::Replacement(_)));
+                let older = older.unwrap_or_else(|| surroundings.older_than(id, &[id]));
+                let (incarnation, target, read) = (note.incarnation, trace.target, Mutex::new(trace.seen));
+                let open = Open { incarnation, file, id, is_copy, older: Some(older), target, read };
+                Ok(self.read_on(Reader::new(open, trace.seen, self.limit)))
+            }
+        }
+    }
+
+    /// Whether the current file may have been copied, truncated and written again with the same beginning since the last
+    /// look: a rotation appeared beside it. A beginning longer than what is compared is no coincidence.
+    pub(super) fn may_be_another(&mut self, now: Instant) -> bool {
+        let current = self.current.as_ref().filter(|current| current.splitter.taken() <= HEAD && !current.open.is_copy);
+        let target = current.and_then(|current| current.open.target.as_deref());
+        target.is_some_and(|target| self.watch.has_changed(&self.path, target, now))
+    }
+
+    /// Goes on in the copy that rotation made of the current file, if there is one.
+    pub(super) fn continue_in_copy(&mut self, now: Instant) -> io::Result<Option<Step>> {
+        let Some(trace) = self.current.as_ref().map(Reader::trace) else { return Ok(None) };
+        let found = match self.survey_for(&trace) {
+            Ok(surroundings) if self.is_unsettled(&surroundings, now) => return Ok(Some(Step::Idle)),
+            Ok(surroundings) => {
+                if surroundings.has_unread_copy() {
+                    self.watch.forget();
+                }
+                self.continue_in_copy_of(&trace, &surroundings)
+            }
+            Err(error) => Err(error),
+        };
+        if found.is_err() {
+            self.watch.forget(); // The rotation that was noticed was not looked at.
+        }
+        found
+    }
+
+    /// Looks for the file with this trace.
+    fn survey_for(&self, trace: &Trace) -> io::Result<Surroundings> {
+        let others: Vec<FileId> = self.left.iter().chain(&self.queue).map(|reader| reader.open.id).collect();
+        Surroundings::survey(&self.path, trace, &others)
+    }
+
+    fn continue_in_copy_of(&mut self, trace: &Trace, surroundings: &Surroundings) -> io::Result<Option<Step>> {
+        let found = surroundings.recognise(&trace.seen);
+        let (Recognised::Copy(at), Some(current)) = (found, &mut self.current) else { return Ok(None) };
+        current.continue_in(surroundings.files[at].readable()?, surroundings.files[at].id, true);
+        let begun = Step::Begun(Arc::clone(&current.open), current.splitter.start());
+        self.is_rotated = true;
+        self.tell_found(found, surroundings, trace);
+        Ok(Some(begun))
+    }
+
+    /// The current file was truncated or rewritten: a copy may have what was not read.
+    pub(super) fn find_again(&mut self, now: Instant) -> io::Result<Step> {
+        let Some(trace) = self.current.as_ref().map(Reader::trace) else { return Ok(Step::Idle) };
+        let surroundings = self.survey_for(&trace)?;
+        if self.is_unsettled(&surroundings, now) {
+            return Ok(Step::Idle);
+        }
+        if let Some(begun) = self.continue_in_copy_of(&trace, &surroundings)? {
+            return Ok(begun);
+        }
+        surroundings.at_path().ok_or(io::ErrorKind::NotFound)?.readable()?; // Before anything is told: it is tried again.
+        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
+        let incarnation = current.open.incarnation;
+        let (open, last) = (Arc::clone(&current.open), current.splitter.finish());
+        if let Some(last) = last {
+            return Ok(Step::Lines(open, vec![last])); // And looks again with the next step.
+        }
+        self.tell_gone(&surroundings, &trace, false);
+        if self.queue.is_empty() {
+            // From the survey that found no copy: one that comes later is found when its file's turn has come.
+            self.queue_successors(&surroundings, None, trace.is_at_path(&surroundings))?;
+            self.queue_path(&surroundings)?;
+        }
+        self.current = None;
+        self.next_file(incarnation)
+    }
+
+    fn tell_found(&mut self, found: Recognised, surroundings: &Surroundings, trace: &Trace) {
+        let (path, offset) = (self.path.clone(), trace.seen.offset());
+        match found {
+            Recognised::Replacement(_) => self.warnings.push_back(Warning::Replaced { path, offset }),
+            Recognised::Copy(at) if !trace.seen.is_strong() => {
+                let copy = surroundings.files[at].path.clone();
+                self.warnings.push_back(match offset {
+                    0 => Warning::UnsureSuccessor { path, file: copy },
+                    _ => Warning::UnsureCopy { path, copy, offset },
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_gone(&mut self, surroundings: &Surroundings, trace: &Trace, is_gone: bool) {
+        let (path, offset) = (self.path.clone(), trace.seen.offset());
+        if offset == 0 {
+            return; // Nothing was read, so everything will be.
+        }
+        let (_, compressed) = surroundings.successors(None, false);
+        let compressed = compressed.into_iter().map(|nearby| nearby.path.clone()).collect();
+        self.warnings.push_back(match is_gone {
+            true => {
+                let now = std::fs::canonicalize(&path).ok();
+                let target = trace.target.clone().filter(|target| now.as_ref() != Some(target));
+                Warning::Gone { path, target, offset, compressed }
+            }
+            false => Warning::Rewritten { path, offset, compressed },
+        });
+    }
+}

@@ -1,0 +1,69 @@
+//! The table of the module documentation, row by row: each is tried with a follower that looks on, and with one that was
+//! killed before.
+
+mod copied;
+mod renamed;
+mod replaced;
+mod rewritten;
+
+use super::stage::{LONG, Stage};
+
+/// What happens to a file that was read, and what is sent and warned of then.
+struct Situation {
+    name: &'static str,
+    before: fn(&Stage),
+    happens: fn(&Stage),
+    sent: &'static str,
+    /// Words of each warning, in their order.
+    warned: &'static [&'static str],
+    /// Where the outcome is another if no follower looked on.
+    away: Option<(&'static str, &'static [&'static str])>,
+}
+
+fn long(stage: &Stage) {
+    stage.append("app.log", LONG);
+}
+
+/// All of them.
+fn situations() -> impl Iterator<Item = &'static Situation> {
+    [renamed::SITUATIONS, copied::SITUATIONS, rewritten::SITUATIONS, replaced::SITUATIONS].into_iter().flatten()
+}
+
+#[test]
+fn every_situation_of_the_table_is_handled_while_the_follower_looks_on() {
+    let handled = |situation: &Situation| {
+        let mut stage = Stage::new();
+        (situation.before)(&stage);
+        let mut tail = stage.follow();
+        stage.read(&mut tail);
+        (situation.happens)(&stage);
+        difference(situation.name, stage.read(&mut tail), (situation.sent, situation.warned))
+    };
+    let differences: Vec<String> = situations().filter_map(handled).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn every_situation_of_the_table_is_handled_after_a_crash() {
+    let handled = |situation: &Situation| {
+        let mut stage = Stage::new();
+        (situation.before)(&stage);
+        let mut tail = stage.follow();
+        stage.read(&mut tail);
+        stage.save(&tail);
+        drop(tail);
+        (situation.happens)(&stage);
+        let mut tail = stage.resume();
+        let expected = situation.away.unwrap_or((situation.sent, situation.warned));
+        let found = difference(situation.name, stage.read(&mut tail), expected);
+        found.or_else(|| difference(situation.name, stage.read(&mut tail), ("", &[])))
+    };
+    let differences: Vec<String> = situations().filter_map(handled).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+fn difference(name: &str, found: (String, Vec<String>), expected: (&str, &[&str])) -> Option<String> {
+    let are_told = found.1.iter().zip(expected.1).all(|(warning, words)| warning.contains(words));
+    let is_as_expected = found.0 == expected.0 && are_told && found.1.len() == expected.1.len();
+    (!is_as_expected).then(|| format!("{name}: {found:#?} in place of {expected:#?}"))
+}

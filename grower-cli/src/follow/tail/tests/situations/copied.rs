@@ -1,0 +1,86 @@
+//! The file was copied, and then truncated or not.
+
+use super::super::stage::one;
+use super::{Situation, long};
+
+pub(super) const SITUATIONS: &[Situation] = &[
+    Situation {
+        name: "copied and truncated",
+        before: long,
+        happens: |s| {
+            s.append("app.log", "two\n");
+            s.copy("app.log", "app.log.1");
+            s.write("app.log", "three\n");
+        },
+        sent: "two three",
+        warned: &[],
+        away: None,
+    },
+    Situation {
+        name: "copied and truncated when little was read",
+        before: one,
+        happens: |s| {
+            s.append("app.log", "two\n");
+            s.copy("app.log", "app.log-20261121");
+            s.write("app.log", "three\n");
+        },
+        sent: "two three",
+        warned: &["app.log-20261121 begins with the 4 bytes that were read of app.log"],
+        away: None,
+    },
+    Situation {
+        name: "copied and truncated, beside an older copy with the same first line",
+        before: |s| {
+            s.append("app.log.1", "one\nlong ago\n");
+            one(s);
+        },
+        happens: |s| {
+            s.append("app.log", "two\n");
+            s.rename("app.log.1", "app.log.2");
+            s.copy("app.log", "app.log.1");
+            s.write("app.log", "three\n");
+        },
+        sent: "two three",
+        warned: &["app.log.1 begins with the 4 bytes"],
+        away: None,
+    },
+    Situation {
+        name: "copied and truncated twice",
+        before: long,
+        happens: |s| {
+            s.append("app.log", "two\n");
+            s.copy("app.log", "app.log.1");
+            s.write("app.log", "three\n");
+            s.rename("app.log.1", "app.log.2");
+            s.copy("app.log", "app.log.1");
+            s.write("app.log", "four\n");
+        },
+        sent: "two three four",
+        warned: &[],
+        away: None,
+    },
+    Situation {
+        name: "copied and truncated, and written with the same beginning",
+        before: one,
+        happens: |s| {
+            s.append("app.log", "two\n");
+            s.copy("app.log", "app.log.1");
+            s.write("app.log", "one\nthree\n");
+        },
+        sent: "two one three",
+        warned: &["app.log.1 begins with the 4 bytes"],
+        away: None,
+    },
+    Situation {
+        name: "copied and not truncated",
+        before: one,
+        happens: |s| {
+            s.append("app.log", "two\n");
+            s.copy("app.log", "app.log.1");
+            s.append("app.log", "three\n");
+        },
+        sent: "two three",
+        warned: &[],
+        away: None,
+    },
+];

@@ -1,0 +1,129 @@
+//! Another file took its place by other means than rotation.
+
+use super::super::stage::{LONG, one};
+use super::{Situation, long};
+use std::fs;
+
+pub(super) const SITUATIONS: &[Situation] = &[
+    Situation {
+        name: "replaced by a longer copy",
+        before: long,
+        happens: |s| {
+            s.copy("app.log", "edited");
+            s.append("edited", "two\n");
+            s.rename("edited", "app.log");
+        },
+        sent: "two",
+        warned: &["app.log is another file than before and begins with the same"],
+        away: None,
+    },
+    Situation {
+        name: "replaced by a longer copy while the old file has another name",
+        before: |s| {
+            long(s);
+            fs::hard_link(s.path("app.log"), s.path("kept")).unwrap();
+        },
+        happens: |s| {
+            s.copy("app.log", "edited");
+            s.append("edited", "two\n");
+            s.rename("edited", "app.log");
+        },
+        sent: "two",
+        warned: &["app.log is another file than before"],
+        away: None,
+    },
+    Situation {
+        name: "replaced by other content",
+        before: one,
+        happens: |s| {
+            s.append("new", "two\n");
+            s.rename("new", "app.log");
+        },
+        sent: "two",
+        warned: &[],
+        away: Some(("two", &["app.log is not the file that was read up to byte 4"])),
+    },
+    Situation {
+        name: "removed, and created again with the same inode",
+        before: one,
+        happens: |s| {
+            s.remove("app.log");
+            s.append("app.log", "of-another-life\n"); // Often the very inode of the file that was removed.
+        },
+        sent: "of-another-life",
+        warned: &[],
+        away: Some(("of-another-life", &["app.log is not the file"])),
+    },
+    Situation {
+        name: "removed, its inode passed to a neighbour with the same beginning",
+        before: one,
+        happens: |s| {
+            s.remove("app.log");
+            s.append("other.log", "one\nof another file\n");
+            s.append("app.log", "two\n");
+        },
+        sent: "two",
+        warned: &[],
+        away: Some(("two", &["app.log is not the file"])),
+    },
+    Situation {
+        name: "begun empty, removed, and its inode passed to a neighbour",
+        before: |s| s.append("app.log", ""),
+        happens: |s| {
+            s.remove("app.log");
+            s.append("other.log", "of another file\n");
+            s.append("app.log", "two\n");
+        },
+        sent: "two",
+        warned: &[],
+        away: None,
+    },
+    Situation {
+        name: "rotated, and all files copied to another file system",
+        before: |s| {
+            s.append("app.log.1", &LONG.replace("one", "before"));
+            long(s);
+        },
+        happens: |s| {
+            for name in ["app.log", "app.log.1"] {
+                s.copy(name, "copied");
+                s.remove(name);
+                s.rename("copied", name);
+            }
+            s.append("app.log", "two\n");
+        },
+        sent: "two",
+        warned: &["app.log is another file than before and begins with the same"],
+        away: None,
+    },
+    Situation {
+        name: "all files copied to another file system when little was read",
+        before: |s| {
+            s.append("app.log.1", "before\n");
+            one(s);
+        },
+        happens: |s| {
+            for name in ["app.log", "app.log.1"] {
+                s.copy(name, "copied");
+                s.remove(name);
+                s.rename("copied", name);
+            }
+            s.append("app.log", "two\n");
+        },
+        sent: "two",
+        warned: &["app.log is another file than before and begins with the same 4 bytes"],
+        away: None,
+    },
+    Situation {
+        name: "a directory for a moment",
+        before: one,
+        happens: |s| {
+            s.rename("app.log", "app.log.1");
+            fs::create_dir(s.path("app.log")).unwrap();
+            s.append("app.log.1", "two\n");
+        },
+        sent: "two",
+        warned: &["app.log: is a directory: waiting"],
+        away: Some(("", &["app.log: is a directory: waiting"])),
+    },
+];
