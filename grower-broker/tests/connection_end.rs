@@ -76,17 +76,8 @@ fn sockets() -> usize {
 }
 
 fn held_heartbeat(number: usize, epoch: MemberEpoch) -> Request {
-    let beat = Heartbeat {
-        group: GroupId::new("g").unwrap(),
-        member: MemberId::new(&format!("m{number}")).unwrap(),
-        epoch,
-        topics: vec![TopicName::new("events").unwrap()],
-        owned: Vec::new(),
-        session_timeout_ms: 600_000,
-        rebalance_timeout_ms: 600_000,
-        assignor: None,
-        instance: None,
-    };
+    let (group, member) = (GroupId::new("g").unwrap(), MemberId::new(&format!("m{number}")).unwrap());
+    let beat = heartbeat(group, member, epoch);
     Request::HoldHeartbeat { beat, max_wait_ms: u32::MAX }
 }
 

@@ -25,20 +25,8 @@ const KEPT: [&str; 2] = ["data-v1", "data-v1-full-life"];
 
 fn copied(name: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    copy(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), dir.path());
+    copy_dir(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), dir.path());
     dir
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 #[tokio::test]
@@ -73,7 +61,7 @@ async fn a_full_life_leaves_the_same_today() {
     let new = tempfile::tempdir().unwrap();
     full_life::make(new.path()).await;
     if let Some(kept) = std::env::var_os("GROWER_FIXTURE") {
-        copy(new.path(), Path::new(&kept));
+        copy_dir(new.path(), Path::new(&kept));
     }
     holds_a_full_life(new.path()).await;
 }

@@ -47,18 +47,6 @@ async fn leader_epochs(client: &mut Raw<DuplexStream>) -> Vec<LeaderEpoch> {
     answer.topics[0].as_ref().unwrap().partitions.iter().map(|partition| partition.leader_epoch).collect()
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_producer_that_outlives_a_restore_shares_its_id_with_no_later_one() {
     let root = tempfile::tempdir().unwrap();
@@ -133,7 +121,7 @@ async fn a_directory_that_was_rolled_back_gives_no_producer_id_twice() {
     let root = tempfile::tempdir().unwrap();
     let (data, copied) = (root.path().join("data"), root.path().join("copied"));
     with_topic(&data).await;
-    copy(&data, &copied);
+    copy_dir(&data, &copied);
     let (broker, mut client) = start(&data).await;
     let survivor = client.producer_id().await;
     broker.stop().await.unwrap();
@@ -148,7 +136,7 @@ async fn older_metadata_gives_out_numbers_above_those_of_the_logs_and_fences_no_
     let root = tempfile::tempdir().unwrap();
     let (data, saved) = (root.path().join("data"), root.path().join("saved"));
     let topic = with_topic(&data).await;
-    copy(&data.join("metadata"), &saved);
+    copy_dir(&data.join("metadata"), &saved);
     let (mut last_id, mut last_epoch) = (None, None);
     for value in ["one", "two", "three"] {
         let (broker, mut client) = start(&data).await;
@@ -158,7 +146,7 @@ async fn older_metadata_gives_out_numbers_above_those_of_the_logs_and_fences_no_
     }
 
     fs::remove_dir_all(data.join("metadata")).unwrap();
-    copy(&saved, &data.join("metadata"));
+    copy_dir(&saved, &data.join("metadata"));
     for start_again in [false, true] {
         let (broker, mut client) = start(&data).await;
         let (id, epoch) = (Some(client.producer_id().await), Some(leader_epoch(&mut client).await));

@@ -64,17 +64,7 @@ fn check_resident(daemon: &Daemon) {
 
 /// A heartbeat of a member, with the epoch that it was told last.
 fn beat(group: &GroupId, member: &MemberId, epoch: MemberEpoch) -> Request {
-    Request::Heartbeat(Heartbeat {
-        group: group.clone(),
-        member: member.clone(),
-        epoch,
-        topics: vec![TopicName::new("events").unwrap()],
-        owned: Vec::new(),
-        session_timeout_ms: 600_000,
-        rebalance_timeout_ms: 600_000,
-        assignor: None,
-        instance: None,
-    })
+    Request::Heartbeat(heartbeat(group.clone(), member.clone(), epoch))
 }
 
 fn commit(group: &GroupId, topic: TopicId) -> Request {

@@ -6,9 +6,12 @@ use bytes::{Bytes, BytesMut};
 use grower_broker::{Broker, BrokerBuilder, BrokerConfig, MemLogs};
 use grower_protocol::batch::{BatchBuilder, BatchReader, ProducerStamp, Record};
 use grower_protocol::compression::Codec;
-use grower_protocol::ids::{Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{
+    GroupId, MemberEpoch, MemberId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName,
+};
 use grower_protocol::message::*;
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, decode, encode, encode_frame};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -18,6 +21,34 @@ pub const PARTITION: PartitionId = PartitionId::new(0);
 /// A broker on real files, which also runs on a nearly full disk.
 pub fn config_at(dir: &Path) -> BrokerConfig {
     BrokerConfig { disk_reserve_bytes: Some(1 << 20), ..BrokerConfig::at(dir) }
+}
+
+/// Copies a directory with all that it holds.
+pub fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// A heartbeat of a member that reads `events` and holds nothing; its session outlasts every test.
+pub fn heartbeat(group: GroupId, member: MemberId, epoch: MemberEpoch) -> Heartbeat {
+    Heartbeat {
+        group,
+        member,
+        epoch,
+        topics: vec![TopicName::new("events").unwrap()],
+        owned: Vec::new(),
+        session_timeout_ms: 600_000,
+        rebalance_timeout_ms: 600_000,
+        assignor: None,
+        instance: None,
+    }
 }
 
 /// A connection that has exchanged prefaces.
