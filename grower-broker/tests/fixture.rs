@@ -14,7 +14,6 @@ mod support {
 use grower_broker::{Broker, offline};
 use grower_protocol::ids::{GroupId, TopicName};
 use grower_protocol::message::*;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::full_life::{self, Run};
