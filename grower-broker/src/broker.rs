@@ -1,5 +1,7 @@
 //! The broker as a library: start it on a directory, connect in process or over TCP, stop it.
 
+mod limits;
+
 use crate::api::{Api, Node};
 use crate::background::{self, Tasks};
 use crate::backup;
@@ -30,7 +32,7 @@ use grower_protocol::ids::NodeId;
 use grower_protocol::message::Failure;
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
 use grower_storage::log::ChangeError;
-use rustix::process::{Resource, getrlimit};
+use limits::{connection_limits, files_reserve};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -415,35 +417,4 @@ async fn register(
     let Identity { node, uuid, cluster } = *identity;
     metadata.propose(Command::RegisterBroker { node, uuid, address: address.clone() }).await?;
     Ok(Node { id: node, cluster_id: cluster.to_string(), address, frame_bytes_max })
-}
-
-/// Descriptors that are kept for rolls, small files and metadata: each of those needs a few for a moment.
-fn files_reserve() -> usize {
-    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
-    limit.map_or(FILES_RESERVE_MAX, |limit| (limit / 16).clamp(FILES_RESERVE_MIN, FILES_RESERVE_MAX))
-}
-
-const FILES_RESERVE_MIN: usize = 8;
-const FILES_RESERVE_MAX: usize = 32;
-
-/// What was set, as far as the memory budget allows it.
-fn connection_limits(
-    config: &BrokerConfig,
-    memory: Memory,
-    disk: &dyn Disk,
-    for_http: Arc<HttpDescriptors>,
-) -> ConnectionLimits {
-    ConnectionLimits {
-        connections_max: config.max_connections.min(memory.connections_max()),
-        frame_bytes_max: config.frame_bytes_max.min(memory.frame_bytes_max()),
-        requests_in_flight_max: config.requests_in_flight_max,
-        handshake_timeout: config.handshake_timeout,
-        frame_timeout: config.frame_timeout,
-        idle_timeout: config.idle_timeout,
-        write_timeout: config.write_timeout,
-        zero_copy: config.fetch_zero_copy,
-        memory,
-        open_files: disk.open_files().clone(),
-        for_http,
-    }
 }
