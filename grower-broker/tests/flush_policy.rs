@@ -191,3 +191,20 @@ async fn a_change_of_policy_is_answered_after_the_disk_and_holds_up_no_reader() 
     assert_eq!(durability(&mut client, topic, &batch(&["after"])).await, Durability::Fsynced);
     assert_eq!(world.values_after_a_power_cut().await, ["before", "meanwhile", "after"]);
 }
+
+#[tokio::test]
+async fn a_flush_delay_that_is_made_shorter_counts_for_what_waits_already() {
+    let world = World::start(MemDisk::default(), NEVER).await;
+    let mut client = world.client().await;
+    let topic = client.create_topic("events", 1, &[]).await;
+    client.produce(topic, Acks::Leader, &batch(&["one"])).await.unwrap();
+    assert!(client.values(topic, 0).await.is_empty(), "it is not durable");
+    let settings = vec![("disk.flush_delay".to_owned(), Some("1ms".to_owned()))];
+    assert_eq!(client.ask(&Request::AlterSettings { settings }).await, Response::Done);
+    let flushed = async {
+        while client.values(topic, 0).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, flushed).await.expect("it is flushed long before the old delay is over");
+}

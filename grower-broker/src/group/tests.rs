@@ -17,8 +17,8 @@ mod story;
 use super::*;
 use grower_protocol::ids::{MemberEpoch, MemberId, Offset, Timestamp, TopicId};
 use grower_protocol::message::{
-    CommitterIdentity, ErrorCode, Failure, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit, Part,
-    PositionToCommit,
+    CommittedPosition, CommitterIdentity, ErrorCode, Failure, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit,
+    Part, PositionToCommit, StartPositions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -176,6 +176,16 @@ impl Coordinator {
         let known: BTreeSet<TopicId> = self.topics.values().map(|topic| topic.topic).collect();
         let step = self.shard.commit_offsets(&commit, &|topic, _| known.contains(&topic).then_some(LOG_END));
         self.settle(step).map(|mut parts| parts.remove(0))
+    }
+
+    /// A member asks where its group begins in these partitions: at `offset`, if that is open.
+    fn start(&mut self, member: &Member, slots: &[Slot], offset: u64) -> Result<Vec<CommittedPosition>, Failure> {
+        let starts = slots.iter().map(|slot| position(*slot, offset)).collect();
+        let committer = CommitterIdentity::Member(member.id.clone(), member.epoch);
+        let wish = StartPositions { group: group(), committer, starts };
+        let known: BTreeSet<TopicId> = self.topics.values().map(|topic| topic.topic).collect();
+        let step = self.shard.start_positions(&wish, &|topic, _| known.contains(&topic).then_some(LOG_END));
+        self.settle(step)
     }
 
     fn committed(&self, slot: Slot) -> Option<u64> {

@@ -1,5 +1,5 @@
 //! Random histories: members that come, go, die, lag, lose answers, hold on, change their minds, step out and come back under
-//! their names, two under one name; topics that grow, go and come again; commits of members and of others; requests that arrive late, and twice;
+//! their names, two under one name; topics that grow, go and come again; commits of members and of others; groups that begin in the middle of topics; requests that arrive late, and twice;
 //! joins of processes that died at once; disks that are full; and a coordinator that restarts, or loses all that it had not synced. What must hold is looked at after every
 //! step.
 
@@ -88,6 +88,17 @@ enum Op {
     SeekBack {
         seat: usize,
     },
+    /// A member asks where its group begins in all partitions that it may read.
+    Start {
+        seat: usize,
+    },
+    /// The same gets under way, and arrives with `LateStart`, more than once perhaps.
+    SendStart {
+        seat: usize,
+    },
+    LateStart {
+        number: usize,
+    },
     /// Somebody who is no member commits: at once, or a commit gets under way that arrives with `LateOutside`.
     Outside {
         who: usize,
@@ -143,6 +154,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (seat(), any::<bool>()).prop_map(|(seat, repeat)| Op::SendCommit { seat, repeat }),
         2 => Just(Op::LateCommit),
         1 => seat().prop_map(|seat| Op::SeekBack { seat }),
+        3 => seat().prop_map(|seat| Op::Start { seat }),
+        1 => seat().prop_map(|seat| Op::SendStart { seat }),
+        2 => (0usize..4).prop_map(|number| Op::LateStart { number }),
         4 => (0..OUTSIDERS, any::<bool>()).prop_map(|(who, at_once)| Op::Outside { who, at_once }),
         3 => (0usize..4).prop_map(|number| Op::LateOutside { number }),
         2 => (0usize..4).prop_map(|lost| Op::Crash { lost }),

@@ -23,7 +23,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A broker's groups, a topic `events`, and the time of day.
 struct World {
-    groups: Groups,
+    groups: Arc<Groups>,
     calendar: Arc<Calendar>,
     clock: Arc<BrokerClock>,
     memory: Memory,
@@ -55,13 +55,13 @@ impl World {
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
         let watchman = Arc::new(Watchman::start(&health).unwrap());
         let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, settings, watchman));
-        let groups = Groups::load(topics, flushers, clock.clone(), &memory).unwrap();
+        let groups = Arc::new(Groups::load(topics, flushers, clock.clone(), &memory).unwrap());
         Self { groups, calendar, clock, memory, metrics, topic }
     }
 
     fn reload(&mut self) {
         let (topics, flushers) = (self.groups.topics.clone(), self.groups.flushers.clone());
-        self.groups = Groups::load(topics, flushers, self.clock.clone(), &self.memory).unwrap();
+        self.groups = Arc::new(Groups::load(topics, flushers, self.clock.clone(), &self.memory).unwrap());
     }
 
     fn wait(&self, millis: i64) {
@@ -174,6 +174,32 @@ async fn a_group_that_nobody_uses_is_forgotten_after_its_time() {
     world.commit("old", "again").await;
     world.forget_unused(week).await;
     assert_eq!(world.committed("old").await.len(), 4, "used again, it has its time again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retention_that_is_made_shorter_forgets_groups_at_once() {
+    let world = World::new().await;
+    world.commit("oldest", "x").await;
+    world.wait(11 * DAY_MS);
+    world.commit("old", "x").await;
+    world.wait(2 * DAY_MS);
+    let retention = |text: &str| [("groups.offsets_retention".to_owned(), text.to_owned())].into();
+    let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
+    settings.take(|| retention("10d"));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(world.groups.clone().run(settings.clone(), stop.clone()));
+    let forgets = async |group| {
+        while !world.committed(group).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    // The look at the start; the next is a minute later.
+    tokio::time::timeout(UNUSED_EACH / 3, forgets("oldest")).await.expect("it is looked at the start");
+    assert_eq!(world.committed("old").await.len(), 4);
+    settings.take(|| retention("1d"));
+    tokio::time::timeout(UNUSED_EACH / 3, forgets("old")).await.expect("the change is noticed");
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

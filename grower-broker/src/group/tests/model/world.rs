@@ -1,5 +1,8 @@
 //! Everything that the model knows, and what must hold.
 
+mod commits;
+mod starts;
+
 use super::super::*;
 use super::lives::Lives;
 use super::outsiders::Outsiders;
@@ -23,6 +26,8 @@ pub(super) struct World {
     late: Vec<(Member, Slot, u64)>,
     /// Heartbeats under way whose answers nobody waits for.
     late_beats: Vec<Heartbeat>,
+    /// Wishes under way where the group should begin, and in which partitions.
+    late_starts: Vec<(Member, Vec<Slot>)>,
     outsiders: Outsiders,
     epoch: u32,
     lives: Lives,
@@ -48,6 +53,7 @@ impl World {
             commits: BTreeMap::new(),
             late: Vec::new(),
             late_beats: Vec::new(),
+            late_starts: Vec::new(),
             outsiders,
             epoch: 0,
             lives: Lives::default(),
@@ -95,6 +101,20 @@ impl World {
                     self.commit_as(&member, slot, offset);
                 }
             }
+            Op::Start { seat } => {
+                if let Some((member, slots)) = self.start_of(seat) {
+                    self.start_as(&member, &slots);
+                }
+            }
+            Op::SendStart { seat } => {
+                let sent = self.start_of(seat);
+                self.late_starts.extend(sent);
+            }
+            Op::LateStart { number } => {
+                if let Some((member, slots)) = self.late_starts.iter().rev().nth(number).cloned() {
+                    self.start_as(&member, &slots);
+                }
+            }
             Op::Outside { who, at_once } => {
                 self.outsiders.commit(who, at_once, &mut self.coordinator);
             }
@@ -107,6 +127,7 @@ impl World {
                 let held = self.processes.iter_mut().chain(&mut self.old).flatten();
                 held.for_each(|process| process.held = None); // Its connection is gone.
                 self.late.clear(); // With theirs.
+                self.late_starts.clear();
                 self.outsiders.lose_connections();
                 self.lives.look_after_crash(self.coordinator.shard.describe(&group()).ok());
             }
@@ -243,78 +264,6 @@ impl World {
             false => shard.leave(&group(), id),
         };
         let _ = self.coordinator.settle(step); // It may have been taken for dead before.
-    }
-
-    fn commit(&mut self, seat: usize) {
-        let Some(process) = &mut self.processes[seat] else { return };
-        for slot in process.reads(self.clock) {
-            let offset = self.advance(seat, slot);
-            let member = self.committer(seat);
-            self.commit_as(&member, slot, offset);
-        }
-    }
-
-    fn send_commit(&mut self, seat: usize, repeat: bool) {
-        let Some(process) = &self.processes[seat] else { return };
-        if let Some(slot) = process.reads(self.clock).first().copied() {
-            let offset = self.advance(seat, slot);
-            let member = self.committer(seat);
-            if repeat {
-                self.commit_as(&member, slot, offset);
-            }
-            self.late.push((member, slot, offset));
-        }
-    }
-
-    /// It goes on a record earlier, and says so.
-    fn seek_back(&mut self, seat: usize) {
-        let Some(process) = &mut self.processes[seat] else { return };
-        let reads = process.reads(self.clock);
-        let Some((slot, position)) = process.positions.iter_mut().find(|(slot, _)| reads.contains(slot)) else {
-            return;
-        };
-        *position = position.saturating_sub(1);
-        let (slot, offset) = (*slot, *position);
-        let member = self.committer(seat);
-        self.commits.remove(&slot);
-        self.commit_as(&member, slot, offset);
-        if !self.commits.contains_key(&slot) {
-            // Refused, since it is none of the member's any more: what was there before is there still.
-            self.commits.extend(self.coordinator.committed(slot).map(|offset| (slot, offset)));
-        }
-    }
-
-    /// The process as it commits once more.
-    fn committer(&mut self, seat: usize) -> Member {
-        let process = self.processes[seat].as_mut().expect("it reads");
-        process.member.commits += 1;
-        process.member.clone()
-    }
-
-    /// The member reads another record of a partition, from the committed offset on.
-    fn advance(&mut self, seat: usize, slot: Slot) -> u64 {
-        let committed = self.commits.get(&slot).copied().unwrap_or(0);
-        let process = self.processes[seat].as_mut().expect("it reads");
-        let position = process.positions.entry(slot).or_insert(committed);
-        *position = (*position + 1).min(LOG_END.value());
-        *position
-    }
-
-    fn commit_as(&mut self, member: &Member, slot: Slot, offset: u64) {
-        use ErrorCode::{FencedInstance, FencedMember, InvalidRequest, NotAssigned, UnknownMember, UnknownPartition};
-        let committed = self.coordinator.commit(Some(member), slot, offset);
-        self.coordinator.sync();
-        match committed.and_then(|part| part) {
-            Err(failure) => {
-                let overtaken = failure.code == InvalidRequest;
-                let codes = [FencedInstance, FencedMember, NotAssigned, UnknownMember, UnknownPartition];
-                assert!(overtaken || codes.contains(&failure.code), "{failure}");
-            }
-            Ok(()) => {
-                let back = self.commits.insert(slot, offset).filter(|before| offset < *before);
-                assert_eq!(back, None, "{} took back the commit of {slot:?} to {offset}", member.id);
-            }
-        }
     }
 
     /// Who was just answered has all of its share that nobody else holds.
