@@ -56,6 +56,7 @@ mod refusal;
 mod shard;
 mod size;
 mod slot;
+mod step;
 
 pub use ages::Ages;
 pub use assignor::Assignor;
@@ -69,8 +70,9 @@ pub use offsets::LogEnds;
 pub use received::Received;
 pub use record::{GroupRecord, GroupRecordError, GroupState, MemberState, OffsetState};
 pub use refusal::GroupRefusal;
-pub use shard::{Shard, Step};
+pub use shard::Shard;
 pub use slot::Slot;
+pub use step::Step;
 
 use grower_protocol::batch::crc32c;
 use grower_protocol::ids::{GroupId, NameError, PartitionId, TopicName};

@@ -1,33 +1,21 @@
 //! The groups of one partition of the internal topic: requests in, answers and records out.
 
+mod offsets;
+mod room;
+
 use super::GroupRefusal;
 use super::catalog::Catalog;
-use super::commit::Commit;
 use super::committers::Committers;
 use super::group::Group;
 use super::held::{HeldAnswers, HeldHeartbeat};
 use super::limits::GroupLimits;
-use super::membership::Membership;
-use super::offsets::LogEnds;
 use super::received::Received;
 use super::record::GroupRecord;
-use super::size;
-use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{
-    CommittedOffset, CommittedPosition, CommitterIdentity, Failure, GroupDescription, GroupInspection, GroupSummary,
-    Heartbeat, HeartbeatAnswer, Part, StartPositions,
-};
-use std::collections::{BTreeMap, BTreeSet};
+use super::step::Step;
+use grower_protocol::ids::{GroupId, MemberId, Timestamp};
+use grower_protocol::message::{GroupDescription, GroupInspection, GroupSummary, Heartbeat, HeartbeatAnswer};
+use std::collections::BTreeMap;
 use std::ops::Bound;
-
-/// What a request leads to: an answer, and what must be in the log before it is given.
-#[must_use = "settle it: the answer may be given only after the records are durable"]
-#[derive(Debug)]
-pub struct Step<T> {
-    answer: Result<T, Failure>,
-    records: Vec<GroupRecord>,
-    stirred: Vec<GroupId>,
-}
 
 /// The groups of one partition of the internal topic.
 ///
@@ -99,59 +87,6 @@ impl Shard {
         self.step(&beat.group, answer)
     }
 
-    fn make_group_for(&mut self, beat: &Heartbeat) -> Result<(), GroupRefusal> {
-        if beat.epoch != MemberEpoch::default() || self.groups.contains_key(&beat.group) {
-            return Ok(());
-        }
-        Membership::check(beat, &self.limits)?;
-        self.check_room()?;
-        self.groups.insert(beat.group.clone(), Group::after(self.floor));
-        Ok(())
-    }
-
-    /// What members subscribe to is most of what is kept of them: it must not grow for ever, over all groups.
-    fn check_subscription(&self, beat: &Heartbeat) -> Result<(), GroupRefusal> {
-        let (before, now) = (self.subscribed(beat), beat.topics.len().max(1));
-        let max = self.limits.subscriptions;
-        if now <= before
-            || now - before + self.groups.values().map(|group| group.members.subscriptions()).sum::<usize>() <= max
-        {
-            return Ok(());
-        }
-        Err(GroupRefusal::LimitReached { what: "subscriptions of a sixteenth of all groups", max })
-    }
-
-    fn subscribed(&self, beat: &Heartbeat) -> usize {
-        self.groups.get(&beat.group).map_or(0, |group| group.members.subscriptions_of(&beat.member))
-    }
-
-    fn check_memory(&self, beat: &Heartbeat, catalog: &dyn Catalog) -> Result<(), GroupRefusal> {
-        let group = self.groups.get(&beat.group);
-        let joins = beat.epoch == MemberEpoch::default();
-        // Who is not there and does not join is told so.
-        if !joins && group.is_none_or(|group| !group.members.knows(beat)) {
-            return Ok(());
-        }
-        self.check_growth(size::growth(group, beat, catalog))
-    }
-
-    fn check_growth(&self, bytes: usize) -> Result<(), GroupRefusal> {
-        match self.room {
-            Some(room) if room < bytes => Err(GroupRefusal::MemoryFull { bytes, room }),
-            _ => Ok(()),
-        }
-    }
-
-    /// How much more its groups take once a topic has so many partitions, at most.
-    pub fn growth_by_topic(&self, name: &TopicName, partitions: u32, catalog: &dyn Catalog) -> usize {
-        self.groups.values().map(|group| group.members.growth_by_topic(name, partitions, catalog)).sum()
-    }
-
-    fn check_room(&self) -> Result<(), GroupRefusal> {
-        let max = self.limits.groups;
-        if self.groups.len() < max { Ok(()) } else { Err(GroupRefusal::LimitReached { what: "groups", max }) }
-    }
-
     /// Ends a membership: the member gave up everything.
     pub fn leave(&mut self, group: &GroupId, member: &MemberId) -> Step<()> {
         let answer = match self.groups.get_mut(group) {
@@ -221,92 +156,6 @@ impl Shard {
         self.step(id, Ok(()))
     }
 
-    /// Groups that remember offsets in a topic.
-    pub fn remembers_topic(&self, topic: TopicId) -> Vec<GroupId> {
-        let remembers = self.groups.iter().filter(|(_, group)| group.offsets.topics().any(|known| known == topic));
-        remembers.map(|(id, _)| id.clone()).collect()
-    }
-
-    /// The topics that groups remember offsets in.
-    pub fn remembered_topics(&self) -> BTreeSet<TopicId> {
-        self.groups.values().flat_map(|group| group.offsets.topics()).collect()
-    }
-
-    /// A topic's deletion was committed: what a group remembers in it means nothing any more.
-    pub fn topic_deleted(&self, id: &GroupId, topic: TopicId) -> Step<()> {
-        let records = self.groups.get(id).map(|group| group.offsets.forget(id, Some(topic))).unwrap_or_default();
-        Step { records, ..Step::of(()) }
-    }
-
-    /// Remembers how far a group has read. Whoever fetches sees it after it was settled.
-    pub fn commit_offsets(&mut self, commit: &Commit, log_ends: &LogEnds<'_>) -> Step<Vec<Part<()>>> {
-        match self.check_commit(commit, log_ends) {
-            Ok((answer, records)) => Step { records, ..Step::of(answer) },
-            Err(refusal) => Step::refused(refusal),
-        }
-    }
-
-    fn check_commit(
-        &mut self,
-        commit: &Commit,
-        log_ends: &LogEnds<'_>,
-    ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
-        self.check_growth(size::growth_by_commit(self.groups.get(&commit.group), &commit.positions))?;
-        if let Some(CommitterIdentity::Outside(committer)) = &commit.committer {
-            self.committers.check_order(&commit.group, committer, commit.sequence, self.limits.committers)?;
-        }
-        match (self.groups.get_mut(&commit.group), &commit.committer) {
-            (Some(group), _) => group.commit(commit, &self.limits, log_ends),
-            (None, Some(CommitterIdentity::Member(member, _))) => Err(unknown_member(member)),
-            (None, Some(CommitterIdentity::Outside(_)) | None) => {
-                self.check_room()?;
-                Group::after(self.floor).commit(commit, &self.limits, log_ends)
-            }
-        }
-    }
-
-    /// Decides where a group begins, in partitions where that is open; the answer is where it stands in all of them.
-    pub fn start_positions(&mut self, wish: &StartPositions, log_ends: &LogEnds<'_>) -> Step<Vec<CommittedPosition>> {
-        match self.check_start(wish, log_ends) {
-            Ok((answer, records)) => Step { records, ..Step::of(answer) },
-            Err(refusal) => Step::refused(refusal),
-        }
-    }
-
-    fn check_start(
-        &mut self,
-        wish: &StartPositions,
-        log_ends: &LogEnds<'_>,
-    ) -> Result<(Vec<CommittedPosition>, Vec<GroupRecord>), GroupRefusal> {
-        self.check_growth(size::growth_by_commit(self.groups.get(&wish.group), &wish.starts))?;
-        match (self.groups.get(&wish.group), &wish.committer) {
-            (Some(group), _) => group.start(wish, log_ends),
-            (None, CommitterIdentity::Member(member, _)) => Err(unknown_member(member)),
-            (None, CommitterIdentity::Outside(_)) => {
-                self.check_room()?;
-                Group::after(self.floor).start(wish, log_ends)
-            }
-        }
-    }
-
-    /// The positions of a group, in these partitions or in all.
-    pub fn fetch_positions(
-        &self,
-        group: &GroupId,
-        partitions: Option<&[(TopicId, PartitionId)]>,
-    ) -> Vec<CommittedPosition> {
-        self.groups.get(group).map(|group| group.offsets.positions(partitions)).unwrap_or_default()
-    }
-
-    /// How far a group has read: of these partitions, or of all. A group that is not there has read nothing.
-    pub fn fetch_offsets(
-        &self,
-        group: &GroupId,
-        partitions: Option<&[(TopicId, PartitionId)]>,
-    ) -> Vec<CommittedOffset> {
-        self.groups.get(group).map(|group| group.offsets.fetch(partitions)).unwrap_or_default()
-    }
-
     /// All groups, sorted by id.
     pub fn list(&self) -> Vec<GroupSummary> {
         self.list_after(None, usize::MAX)
@@ -336,7 +185,7 @@ impl Shard {
     /// Forgets a group that has no members.
     pub fn delete(&self, group: &GroupId) -> Step<()> {
         match self.find(group).and_then(|found| found.delete(group)) {
-            Ok(records) => Step { records, ..Step::of(()) },
+            Ok(records) => Step::writing((), records),
             Err(refusal) => Step::refused(refusal),
         }
     }
@@ -344,11 +193,11 @@ impl Shard {
     /// Writes the floor once more: the last one in the log is the one that compaction keeps.
     pub fn repeat_floor(&self) -> Step<()> {
         let records = if self.floor == 0 { Vec::new() } else { vec![GroupRecord::Floor { epoch: self.floor }] };
-        Step { records, ..Step::of(()) }
+        Step::writing((), records)
     }
 
     /// The log keeps the last floor only, so each one that is written is the highest so far.
-    fn raise_floors(&self, records: &mut [GroupRecord]) {
+    pub(super) fn raise_floors(&self, records: &mut [GroupRecord]) {
         let mut highest = self.floor;
         for record in records {
             if let GroupRecord::Floor { epoch } = record {
@@ -401,75 +250,6 @@ impl Shard {
             }
         }
         changed.into_iter().for_each(|(group, members)| self.count(&group, members));
-    }
-}
-
-impl Step<()> {
-    /// Does nothing.
-    pub(crate) fn nothing() -> Self {
-        Self::of(())
-    }
-}
-
-impl<T> Step<T> {
-    fn of(answer: T) -> Self {
-        Self { answer: Ok(answer), records: Vec::new(), stirred: Vec::new() }
-    }
-
-    fn refused(refusal: GroupRefusal) -> Self {
-        Self { answer: Err(refusal.into()), records: Vec::new(), stirred: Vec::new() }
-    }
-
-    fn take_from(&mut self, id: &GroupId, group: &mut Group) {
-        self.records.extend(group.unsaved(id));
-        if group.members.take_stirred() {
-            self.stirred.push(id.clone());
-        }
-    }
-
-    /// Why nothing is done, if it is not.
-    pub(crate) fn refusal(&self) -> Option<&Failure> {
-        self.answer.as_ref().err()
-    }
-
-    /// The groups of which members that wait for an answer should [look for news](Shard::news), once this is settled.
-    pub fn take_stirred(&mut self) -> Vec<GroupId> {
-        std::mem::take(&mut self.stirred)
-    }
-
-    /// Takes the records that must be in the log before the answer is given, to be appended in their order. They are the
-    /// next records of the shard's log. Until the shard was told what was [appended](Shard::appended), nobody else may
-    /// change the groups that they are about, nor append.
-    ///
-    /// If they cannot be appended, the step is undone as far as anybody can see, and the error is the answer.
-    pub fn take_records(&mut self, shard: &Shard) -> Vec<GroupRecord> {
-        shard.raise_floors(&mut self.records);
-        std::mem::take(&mut self.records)
-    }
-
-    /// The answer, for after the log is durable up to where its records end.
-    pub fn into_answer(self) -> Result<T, Failure> {
-        debug_assert!(self.records.is_empty(), "a step is answered that was not written down");
-        self.answer
-    }
-
-    /// Appends the records and releases the answer, for those who hold the shard all the while.
-    pub fn settle<E>(
-        mut self,
-        shard: &mut Shard,
-        append: impl FnOnce(&[GroupRecord]) -> Result<(), E>,
-    ) -> Result<Result<T, Failure>, E> {
-        let records = self.take_records(shard);
-        if !records.is_empty() {
-            append(&records)?;
-            shard.appended(records);
-        }
-        Ok(self.into_answer())
-    }
-
-    /// What must be in the log before the answer is given.
-    pub fn records(&self) -> &[GroupRecord] {
-        &self.records
     }
 }
 

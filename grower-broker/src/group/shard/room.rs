@@ -1,0 +1,64 @@
+//! Room for what groups are remembered by: their number, their subscriptions, and their memory.
+
+use super::Shard;
+use crate::group::catalog::Catalog;
+use crate::group::group::Group;
+use crate::group::membership::Membership;
+use crate::group::{GroupRefusal, size};
+use grower_protocol::ids::{MemberEpoch, TopicName};
+use grower_protocol::message::Heartbeat;
+
+impl Shard {
+    pub(super) fn make_group_for(&mut self, beat: &Heartbeat) -> Result<(), GroupRefusal> {
+        if beat.epoch != MemberEpoch::default() || self.groups.contains_key(&beat.group) {
+            return Ok(());
+        }
+        Membership::check(beat, &self.limits)?;
+        self.check_room()?;
+        self.groups.insert(beat.group.clone(), Group::after(self.floor));
+        Ok(())
+    }
+
+    /// What members subscribe to is most of what is kept of them: it must not grow for ever, over all groups.
+    pub(super) fn check_subscription(&self, beat: &Heartbeat) -> Result<(), GroupRefusal> {
+        let (before, now) = (self.subscribed(beat), beat.topics.len().max(1));
+        let max = self.limits.subscriptions;
+        if now <= before
+            || now - before + self.groups.values().map(|group| group.members.subscriptions()).sum::<usize>() <= max
+        {
+            return Ok(());
+        }
+        Err(GroupRefusal::LimitReached { what: "subscriptions of a sixteenth of all groups", max })
+    }
+
+    fn subscribed(&self, beat: &Heartbeat) -> usize {
+        self.groups.get(&beat.group).map_or(0, |group| group.members.subscriptions_of(&beat.member))
+    }
+
+    pub(super) fn check_memory(&self, beat: &Heartbeat, catalog: &dyn Catalog) -> Result<(), GroupRefusal> {
+        let group = self.groups.get(&beat.group);
+        let joins = beat.epoch == MemberEpoch::default();
+        // Who is not there and does not join is told so.
+        if !joins && group.is_none_or(|group| !group.members.knows(beat)) {
+            return Ok(());
+        }
+        self.check_growth(size::growth(group, beat, catalog))
+    }
+
+    pub(super) fn check_growth(&self, bytes: usize) -> Result<(), GroupRefusal> {
+        match self.room {
+            Some(room) if room < bytes => Err(GroupRefusal::MemoryFull { bytes, room }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How much more its groups take once a topic has so many partitions, at most.
+    pub fn growth_by_topic(&self, name: &TopicName, partitions: u32, catalog: &dyn Catalog) -> usize {
+        self.groups.values().map(|group| group.members.growth_by_topic(name, partitions, catalog)).sum()
+    }
+
+    pub(super) fn check_room(&self) -> Result<(), GroupRefusal> {
+        let max = self.limits.groups;
+        if self.groups.len() < max { Ok(()) } else { Err(GroupRefusal::LimitReached { what: "groups", max }) }
+    }
+}
