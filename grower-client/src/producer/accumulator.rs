@@ -223,6 +223,21 @@ mod tests {
     }
 
     #[test]
+    fn batches_only_get_smaller_until_their_size_is_restored() {
+        let now = Instant::now();
+        let mut accumulator = accumulator(1 << 20, u32::MAX);
+        (0..4).for_each(|_| push(&mut accumulator, 100, now));
+        accumulator.shrink(300);
+        accumulator.shrink(900); // Of a batch that was on its way before.
+        (0..4).for_each(|_| push(&mut accumulator, 100, now));
+        assert_eq!(counts(&mut accumulator, true, now), [4, 2], "what is open already leaves as it is");
+        accumulator.restore_size();
+        (0..4).for_each(|_| push(&mut accumulator, 100, now));
+        accumulator.seal();
+        assert_eq!(counts(&mut accumulator, true, now), [6]);
+    }
+
+    #[test]
     fn only_old_batches_expire() {
         let now = Instant::now();
         let mut accumulator = accumulator(1 << 20, 1);

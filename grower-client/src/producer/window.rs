@@ -169,8 +169,9 @@ impl Window {
     /// Takes in the answer to an attempt.
     pub(super) fn answered(&mut self, id: BatchId, result: Result<Placed, RequestError>, now: Instant) -> Effects {
         let mut effects = Effects::default();
-        let Some(at) = self.entries.iter().position(|entry| entry.id == id) else {
-            return effects; // Its records were given up before.
+        let waits = |entry: &Entry| entry.id == id && entry.state == State::InFlight;
+        let Some(at) = self.entries.iter().position(waits) else {
+            return effects; // Its records were given up before, or are acknowledged.
         };
         match result {
             Ok(placed) => self.acked(at, placed, now, &mut effects),

@@ -1,5 +1,7 @@
 //! A line against a small broker: whatever fails, nothing is reordered, written twice or stuck.
 
+mod answers;
+
 use super::*;
 use crate::error::ConnectionError;
 use crate::producer::delivery::Delivery;
