@@ -21,6 +21,7 @@ use crate::metadata::{
 };
 use crate::metrics::{Figures, Metrics};
 use crate::partition::Flushers;
+use crate::placement::{self, LockError, Misplaced};
 use crate::random::random_bytes;
 use crate::rates::Rates;
 use crate::reserve::Reserve;
@@ -33,6 +34,7 @@ use grower_protocol::message::Failure;
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
 use grower_storage::log::ChangeError;
 use limits::{connection_limits, files_reserve};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -94,6 +96,9 @@ pub enum StartError {
         /// As the system says.
         source: DiskError,
     },
+    /// The data directory lies where nothing may be written.
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
     /// The data directory cannot be read or written.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -374,10 +379,14 @@ fn random_uuid() -> Uuid {
 }
 
 fn lock(disk: &dyn Disk, config: &BrokerConfig) -> Result<DirLock, StartError> {
-    disk.create_dir_all(&config.data_dir)?;
-    disk.lock(&config.data_dir).map_err(|source| match source.kind() {
-        std::io::ErrorKind::ReadOnlyFilesystem => StartError::ReadOnly { dir: config.data_dir.clone(), source },
-        std::io::ErrorKind::WouldBlock => StartError::Locked { dir: config.data_dir.display().to_string(), source },
+    let source = match placement::create_and_lock(disk, &config.data_dir) {
+        Ok(lock) => return Ok(lock),
+        Err(LockError::Misplaced(misplaced)) => return Err(misplaced.into()),
+        Err(LockError::Disk(source)) => source,
+    };
+    Err(match source.kind() {
+        ErrorKind::ReadOnlyFilesystem => StartError::ReadOnly { dir: config.data_dir.clone(), source },
+        ErrorKind::WouldBlock => StartError::Locked { dir: config.data_dir.display().to_string(), source },
         _ => source.into(),
     })
 }

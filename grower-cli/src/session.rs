@@ -2,11 +2,11 @@
 
 use crate::arguments::{Common, Output};
 use crate::output::stderr_line;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use futures_util::FutureExt;
-use grower_broker::{Broker, BrokerConfig};
+use grower_broker::{Broker, BrokerConfig, offline};
 use grower_client::{Client, ConnectError, transport};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -26,8 +26,20 @@ pub(crate) struct Session {
 pub(crate) struct WrongVariable(String);
 
 impl Session {
-    /// Connects, or starts the embedded broker.
+    /// Connects, or starts the embedded broker on a data directory that is there.
     pub(crate) async fn open(common: &Common) -> anyhow::Result<Self> {
+        let is_missing = |directory: &&PathBuf| !offline::is_data_directory(directory);
+        if let Some(missing) = common.embedded.as_ref().filter(is_missing) {
+            let directory = missing.display();
+            bail!(
+                "there is no data directory at {directory}; `grower-cli --embedded {directory} topic create TOPIC` makes one"
+            );
+        }
+        Self::open_or_create(common).await
+    }
+
+    /// Connects, or starts the embedded broker, which makes its data directory if it is not there.
+    pub(crate) async fn open_or_create(common: &Common) -> anyhow::Result<Self> {
         match &common.embedded {
             Some(directory) => Self::embed(common, directory).await,
             None => Self::connect(common).await,

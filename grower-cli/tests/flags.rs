@@ -24,7 +24,7 @@ fn a_flag_beats_a_variable_that_makes_no_sense() {
 #[test]
 fn a_variable_that_makes_no_sense_is_told_to_those_who_need_it() {
     let dir = tempfile::tempdir().unwrap();
-    let embedded = format!("--embedded {} topic list", dir.path().join("data").display());
+    let embedded = format!("--embedded {} topic create t", dir.path().join("data").display());
     for arguments in ["completions bash", "--help", &embedded] {
         let output = cli(arguments, "garbage");
         assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));

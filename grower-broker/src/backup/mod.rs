@@ -24,8 +24,8 @@ pub use check::Checked;
 pub(crate) use check::check;
 pub(crate) use cut::clear_aside;
 pub use manifest::{FileSum, Manifest, ManifestError};
+pub(crate) use restore::{RESTORING, is_cut_short, restore};
 pub use restore::{RestoreError, Restored};
-pub(crate) use restore::{is_cut_short, restore};
 pub(crate) use running::{HeldBroker, Running};
 pub use series::Listed;
 pub(crate) use series::{is_backup, is_entry, list, newest_below};
@@ -33,6 +33,7 @@ pub(crate) use stopped::backup;
 pub(crate) use unfinished::UnfinishedBackup;
 
 use crate::metadata::IdentityError;
+use crate::placement::Misplaced;
 use grower_protocol::message::Failure;
 use grower_storage::disk::DiskError;
 use grower_storage::log::ChangeError;
@@ -74,6 +75,9 @@ pub enum BackupError {
         /// The directory of the backups.
         dir: PathBuf,
     },
+    /// The backups would lie where nothing may be written.
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
     /// Only an opening finishes what was begun there.
     #[error("{dir} was being changed when its broker stopped: start the broker on it once", dir = dir.display())]
     Unfinished {

@@ -16,6 +16,7 @@ use crate::logs::begun;
 use crate::metadata::{
     self, Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, MetadataStore, ProposeError, Uuid,
 };
+use crate::placement::{self, LockError, Misplaced};
 use grower_storage::disk::{Disk, DiskError};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Says that everything in a directory came from a restore that has not come to its end.
-const MARKER: &str = "restoring";
+pub(crate) const RESTORING: &str = "restoring";
 /// Far more than `meta` ever has. What is longer is damaged, and its beginning is enough to see that.
 const META_BYTES_MAX: usize = 64 << 10;
 
@@ -51,14 +52,9 @@ pub enum RestoreError {
         /// The directory.
         dir: PathBuf,
     },
-    /// A backup would be changed, or lost with what is restored into it.
-    #[error("{dir} lies in the backup {backup}: restore elsewhere", dir = dir.display(), backup = backup.display())]
-    InBackup {
-        /// The directory.
-        dir: PathBuf,
-        /// The backup.
-        backup: PathBuf,
-    },
+    /// The directory lies where nothing may be written.
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
     /// Somebody works in it.
     #[error("{dir} is in use", dir = dir.display())]
     InUse {
@@ -109,10 +105,12 @@ pub(crate) fn restore(
     let found = series::find(source, path)?.ok_or_else(|| RestoreError::NoBackup { path: path.to_owned() })?;
     let backup = found.path;
     let manifest = found.manifest.map_err(|source| RestoreError::Manifest { path: backup.clone(), source })?;
-    disk.create_dir_all(data_dir)?;
-    let _lock = disk.lock(data_dir).map_err(|error| match error.kind() {
-        ErrorKind::WouldBlock => RestoreError::InUse { dir: data_dir.to_owned() },
-        _ => error.into(),
+    let _lock = placement::create_and_lock(&**disk, data_dir).map_err(|error| match error {
+        LockError::Misplaced(misplaced) => misplaced.into(),
+        LockError::Disk(error) if error.kind() == ErrorKind::WouldBlock => {
+            RestoreError::InUse { dir: data_dir.to_owned() }
+        }
+        LockError::Disk(error) => error.into(),
     })?;
     claim(&**disk, data_dir)?;
     let identity = copy_all((source, &backup), &**disk, data_dir, &manifest, progress)?;
@@ -122,7 +120,7 @@ pub(crate) fn restore(
     store.propose_now(&metadata::begin_above(&store.image(), None, clock.wall()))?;
     drop(store);
     identity.write(&**disk, data_dir)?;
-    disk.remove_file(&data_dir.join(MARKER))?;
+    disk.remove_file(&data_dir.join(RESTORING))?;
     disk.sync_dir(data_dir)?;
     Ok(Restored { backup, manifest })
 }
@@ -130,7 +128,7 @@ pub(crate) fn restore(
 /// Whether a restore of this directory was cut short, so that it holds a part of a backup, or nothing yet.
 pub(crate) fn is_cut_short(disk: &dyn Disk, data_dir: &Path) -> Result<bool, DiskError> {
     let names: BTreeSet<String> = disk.list(data_dir)?.into_iter().map(|entry| entry.name).collect();
-    Ok(names.contains(MARKER) && !names.contains(metadata::META))
+    Ok(names.contains(RESTORING) && !names.contains(metadata::META))
 }
 
 /// Makes the directory ours: it is empty, or holds nothing but what a restore before this one left.
@@ -139,8 +137,8 @@ fn claim(disk: &dyn Disk, data_dir: &Path) -> Result<(), RestoreError> {
     if !is_cut_short(disk, data_dir)? && names.iter().any(|name| name != "LOCK") {
         return Err(RestoreError::NotEmpty { dir: data_dir.to_owned() });
     }
-    if !names.contains(MARKER) {
-        disk.create(&data_dir.join(MARKER))?;
+    if !names.contains(RESTORING) {
+        disk.create(&data_dir.join(RESTORING))?;
     }
     for part in ["topics", metadata::DIR].into_iter().filter(|part| names.contains(*part)) {
         disk.remove_dir_all(&data_dir.join(part))?;

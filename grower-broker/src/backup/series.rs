@@ -76,9 +76,10 @@ pub(crate) fn newest_below(disk: &dyn Disk, dir: &Path, of: &Identity, go_on: &d
     newest_yet
 }
 
-/// Whether `dir` is a backup, whatever its name.
+/// Whether `dir` is a backup, whatever its name, or one in the making, whose files have other names already.
 pub(crate) fn is_backup(dir: &Path) -> bool {
-    dir.join(manifest::NAME).exists()
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.join(manifest::NAME).exists() || is_entry(&name) && name.ends_with(UNFINISHED)
 }
 
 /// The backup that a path means: itself, or the latest of the directory that it names.

@@ -5,11 +5,12 @@ use super::unfinished::UnfinishedBackup;
 use super::{BackedUp, BackupError};
 use crate::logs::begun;
 use crate::metadata::{self, Identity, IdentityError};
+use crate::placement::{self, LockError, real};
 use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{DirLock, Disk, DiskError};
 use grower_storage::pieces::{Piece, pieces_of_stopped};
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Makes a backup of `data_dir` in the directory `dir`. Nothing in `data_dir` is changed, which may be read-only. `go_on` is
@@ -37,11 +38,13 @@ pub(crate) fn backup(
     backup.finish(cut, &identity, now, &mut go_on)
 }
 
-/// Takes the directory. Where no lock can be written, on a read-only mount, those who only read share what is there.
+/// Takes the directory. Where no lock can be written, on a read-only mount, or may not be, in a backup, those who only
+/// read share what is there.
 fn keep_brokers_out(disk: &dyn Disk, data_dir: &Path) -> Result<DirLock, BackupError> {
-    let lock = match disk.lock(data_dir) {
-        Err(error) if error.forbids_writing() => disk.lock_shared(data_dir),
-        lock => lock,
+    let lock = match placement::lock(disk, data_dir) {
+        Ok(lock) => return Ok(lock),
+        Err(LockError::Disk(error)) if !error.forbids_writing() => Err(error),
+        Err(_) => disk.lock_shared(data_dir),
     };
     lock.map_err(|error| match error.kind() {
         ErrorKind::WouldBlock => BackupError::InUse { dir: data_dir.to_owned() },
@@ -49,20 +52,14 @@ fn keep_brokers_out(disk: &dyn Disk, data_dir: &Path) -> Result<DirLock, BackupE
     })
 }
 
-/// A backup within the data would contain itself, and data within backups would be taken for one.
+/// A backup within the data would contain itself, data within backups would be taken for one, and a backup within another
+/// would be lost with that.
 pub(super) fn check_apart(data_dir: &Path, dir: &Path) -> Result<(), BackupError> {
     let (Ok(data), Ok(backups)) = (real(data_dir), real(dir)) else { return Ok(()) };
     if data.starts_with(&backups) || backups.starts_with(&data) {
         return Err(BackupError::Inside { dir: dir.to_owned() });
     }
-    Ok(())
-}
-
-/// Where a path leads. What is not there yet is where its name says, in a directory that is there.
-fn real(path: &Path) -> io::Result<PathBuf> {
-    let path = std::path::absolute(path)?;
-    let found = path.ancestors().find_map(|there| Some((there.canonicalize().ok()?, path.strip_prefix(there).ok()?)));
-    Ok(found.map_or_else(|| path.clone(), |(there, rest)| there.join(rest)))
+    Ok(placement::check(dir)?)
 }
 
 /// Whose data it is. A backup of what nobody can say that of could not be restored.

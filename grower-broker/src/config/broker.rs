@@ -5,7 +5,7 @@
 
 use crate::metadata::Limits;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 use std::time::Duration;
 
 const KIB: usize = 1 << 10;
@@ -121,6 +121,11 @@ impl BrokerConfig {
         if self.data_dir.as_os_str().is_empty() {
             return Err(BrokerConfigError::NoDataDir);
         }
+        // By the names alone: the file system of the backups may not answer. A link is found out by the backup itself.
+        let lies_within = |dir: &PathBuf| Some(absolute(dir).ok()?.starts_with(absolute(&self.data_dir).ok()?));
+        if let Some(backup_dir) = self.backup_dir.as_ref().filter(|dir| lies_within(dir) == Some(true)) {
+            return Err(BrokerConfigError::BackupsInData { backup_dir: backup_dir.clone() });
+        }
         if GIB <= self.frame_bytes_max {
             return Err(BrokerConfigError::FrameTooLong { frame_bytes_max: self.frame_bytes_max });
         }
@@ -141,6 +146,12 @@ pub enum BrokerConfigError {
     /// Nowhere to store anything.
     #[error("there is no data directory: name one with --data-dir DIR")]
     NoDataDir,
+    /// A backup would contain the backups before it.
+    #[error("backup.dir is {}, and must not lie in the data directory: choose a place outside", backup_dir.display())]
+    BackupsInData {
+        /// As set.
+        backup_dir: PathBuf,
+    },
     /// The first four bytes of a connection could mean either protocol.
     #[error("network.frame_bytes_max is {frame_bytes_max}, and must be below 1GiB")]
     FrameTooLong {

@@ -10,7 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::metadata::Uuid;
 use crate::random::random_bytes;
 use grower_storage::disk::{Disk, DiskError, FileDisk};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Makes a backup of `data_dir`, on which no broker runs, in the directory of backups `dir`. A `full` one shares nothing
@@ -38,9 +38,6 @@ pub fn check(path: &Path, progress: impl FnMut(u64)) -> Result<Option<Checked>, 
 
 /// Makes the new data directory `data_dir` from the backup at `path`, or from the latest in the directory there.
 pub fn restore(path: &Path, data_dir: &Path, progress: impl FnMut(u64)) -> Result<Restored, RestoreError> {
-    if let Some(backup) = backup_around(data_dir) {
-        return Err(RestoreError::InBackup { dir: data_dir.to_owned(), backup });
-    }
     let disk: Arc<dyn Disk> = Arc::new(FileDisk::new(data_dir));
     let source = FileDisk::read_only(path); // A backup may lie on a mount that cannot be written to.
     backup::restore(
@@ -51,11 +48,4 @@ pub fn restore(path: &Path, data_dir: &Path, progress: impl FnMut(u64)) -> Resul
         Arc::new(SystemClock),
         progress,
     )
-}
-
-/// The backup that `dir` is, or lies in. What of it is not there yet holds none.
-fn backup_around(dir: &Path) -> Option<PathBuf> {
-    let dir = std::path::absolute(dir).ok()?;
-    let there = dir.ancestors().find_map(|ancestor| ancestor.canonicalize().ok())?;
-    there.ancestors().find(|ancestor| backup::is_backup(ancestor)).map(Path::to_owned)
 }

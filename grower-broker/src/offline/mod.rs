@@ -12,9 +12,10 @@ pub use grower_storage::disk::{DiskError, FileSystem, Trust};
 pub use grower_storage::repair::AcceptedLoss;
 pub use grower_storage::verify::{Dumped, Finding};
 
+use crate::backup;
 use crate::logs::begun::{self, LostPartition};
 use crate::metadata;
-use grower_storage::disk::{Disk, FileDisk};
+use grower_storage::disk::{DirLock, Disk, FileDisk};
 use std::io::ErrorKind;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
@@ -52,6 +53,16 @@ pub enum VerifyError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A restore into it was not finished.
+    #[error(
+        "a restore into {dir} was cut short, and it holds a part of a backup: repeat `grower-cli restore BACKUP {dir}`, which begins \
+         again",
+        dir = dir.display()
+    )]
+    CutShortRestore {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -70,8 +81,7 @@ pub fn records(batch: &Batch) -> Result<Vec<RecordView>, RecordsError> {
 /// Checks every byte of a data directory. `progress` is told from time to time how many bytes of log were checked.
 pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, VerifyError> {
     let disk = disk_of(dir);
-    check_is_data_directory(dir)?;
-    let _lock = disk.lock_shared(dir).map_err(|error| in_use(error, dir))?;
+    let _lock = lock_to_look(&disk, dir)?;
     let mut verified = Verified { findings: metadata::check_files(&disk, dir)?, ..Verified::default() };
     let lost = begun::lost_partitions(&disk, dir)?;
     verified.findings.extend(lost.iter().map(lost_finding));
@@ -105,11 +115,33 @@ fn disk_of(path: &Path) -> FileDisk {
     FileDisk::read_only(path)
 }
 
+/// Whether a broker was ever started on a directory, or a restore into it was begun.
+pub fn is_data_directory(dir: &Path) -> bool {
+    [metadata::META, "topics", backup::RESTORING].iter().any(|name| dir.join(name).exists())
+}
+
 fn check_is_data_directory(dir: &Path) -> Result<(), VerifyError> {
-    if dir.join("meta").exists() || dir.join("topics").exists() {
+    if is_data_directory(dir) {
         return Ok(());
     }
     Err(VerifyError::NotADataDirectory { dir: dir.to_owned() })
+}
+
+/// Half of a backup looks like damage, and to give records up is no help there. A restore holds the directory's lock, so
+/// this is asked under it.
+fn check_is_restored(disk: &dyn Disk, dir: &Path) -> Result<(), VerifyError> {
+    match backup::is_cut_short(disk, dir)? {
+        true => Err(VerifyError::CutShortRestore { dir: dir.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+/// Takes the directory to look only.
+fn lock_to_look(disk: &dyn Disk, dir: &Path) -> Result<DirLock, VerifyError> {
+    check_is_data_directory(dir)?;
+    let lock = disk.lock_shared(dir).map_err(|error| in_use(error, dir))?;
+    check_is_restored(disk, dir)?;
+    Ok(lock)
 }
 
 /// A lock that another holds is a broker's.

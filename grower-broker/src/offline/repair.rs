@@ -5,9 +5,10 @@
 
 pub use grower_storage::repair::{Acceptance, AcceptedLoss, DamagedRange, RangeError};
 
-use super::{Verified, VerifyError, check_is_data_directory, in_use, partitions, verify};
+use super::{Verified, VerifyError, check_is_data_directory, check_is_restored, in_use, partitions, verify};
 use crate::logs::begun::{self, LostPartition};
 use crate::metadata::{self, whole_file};
+use crate::placement::{self, LockError, Misplaced};
 use grower_protocol::ids::{Offset, TopicName};
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
 use grower_storage::repair;
@@ -102,6 +103,9 @@ pub enum RepairError {
     /// It cannot be checked.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// It lies where nothing may be written.
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
     /// There is no such partition.
     #[error("{partition} has no files in {dir}", dir = dir.display())]
     UnknownPartition {
@@ -181,21 +185,25 @@ pub struct Repair {
 impl Repair {
     /// Takes the directory, which no broker may have.
     pub fn open(dir: &Path) -> Result<Self, RepairError> {
-        Self::of(dir, FileDisk::new(dir), |disk| disk.lock(dir))
+        Self::of(dir, FileDisk::new(dir), |disk| placement::lock(disk, dir))
     }
 
     /// Takes the directory to look only: it may be on a read-only mount, and every repair is refused.
     pub fn open_to_look(dir: &Path) -> Result<Self, RepairError> {
-        Self::of(dir, FileDisk::read_only(dir), |disk| disk.lock_shared(dir))
+        Self::of(dir, FileDisk::read_only(dir), |disk| Ok(disk.lock_shared(dir)?))
     }
 
     fn of(
         dir: &Path,
         disk: FileDisk,
-        lock: impl Fn(&FileDisk) -> Result<DirLock, DiskError>,
+        lock: impl Fn(&FileDisk) -> Result<DirLock, LockError>,
     ) -> Result<Self, RepairError> {
         check_is_data_directory(dir)?;
-        let lock = lock(&disk).map_err(|error| in_use(error, dir))?;
+        let lock = lock(&disk).map_err(|error| match error {
+            LockError::Misplaced(misplaced) => RepairError::Misplaced(misplaced),
+            LockError::Disk(error) => in_use(error, dir).into(),
+        })?;
+        check_is_restored(&disk, dir)?;
         Ok(Self { disk, dir: dir.to_owned(), _lock: lock })
     }
 

@@ -28,10 +28,24 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Demo(command) => command.run(&arguments.common).await,
         Command::Doctor(command) => command.run(&arguments.common).await,
         command => {
-            let session = Session::open(&arguments.common).await?;
+            let session = match command.may_be_first() {
+                true => Session::open_or_create(&arguments.common).await?,
+                false => Session::open(&arguments.common).await?,
+            };
             let result = run_with(&session, command).await;
             let closed = session.close().await;
             result.and(closed)
+        }
+    }
+}
+
+impl Command {
+    /// Whether it has work to do where no broker ever was. For every other command such a directory is a wrong name.
+    fn may_be_first(&self) -> bool {
+        match self {
+            Self::Topic(topic::Topic::Create(_)) | Self::Broker(broker::Broker::Alter(_)) => true,
+            Self::Bench(bench) => !matches!(bench, bench::Bench::Consume(_)),
+            _ => false,
         }
     }
 }

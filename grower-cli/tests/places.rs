@@ -1,0 +1,156 @@
+//! What is written where: backups are only ever read, and a wrong name makes no data directory.
+
+mod kit;
+
+use kit::{feed, text};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn cli(arguments: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    feed(command.spawn().unwrap(), input)
+}
+
+fn ok(arguments: &[&str], input: &[u8]) -> String {
+    let output = cli(arguments, input);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn fails(arguments: &[&str]) -> String {
+    let output = cli(arguments, b"a\n");
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+/// All files below a directory, and what they hold.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let (dirs, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let below = dirs.iter().flat_map(|dir| self::files(dir));
+    files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).chain(below).collect()
+}
+
+/// A data directory `data` with a topic `t` of three records, and two backups of it in `backups`.
+fn backed_up() -> (tempfile::TempDir, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| directory.path().join(name).to_str().unwrap().to_owned();
+    let (data, backups) = (path("data"), path("backups"));
+    ok(&["--embedded", &data, "topic", "create", "t"], b"");
+    ok(&["--embedded", &data, "produce", "t"], b"1\n2\n3\n");
+    ok(&["backup", &backups, "--data-dir", &data], b"");
+    ok(&["backup", &backups, "--data-dir", &data], b"");
+    (directory, data, backups)
+}
+
+#[test]
+fn a_backup_is_never_written_to_and_the_refusal_says_what_to_do() {
+    let (directory, _, backups) = backed_up();
+    let backup = format!("{backups}/backup-000002");
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&backup, &link).unwrap();
+    let unfinished = format!("{backups}/backup-000003.unfinished");
+    fs::create_dir(&unfinished).unwrap();
+    fs::copy(format!("{backup}/meta"), format!("{unfinished}/meta")).unwrap();
+    let before = files(Path::new(&backups));
+    for place in [backup.clone(), format!("{backup}/new"), link.display().to_string(), unfinished] {
+        for command in [&["topic", "create", "u"][..], &["consume", "t", "--until-end"], &["produce", "t"]] {
+            let told = fails(&[&["--embedded", &place], command].concat());
+            let names_the_cause = told.contains("lies in the backup") || told.contains("there is no data directory");
+            assert!(names_the_cause, "{place} {command:?}: {told}");
+        }
+        let told = fails(&["--embedded", &place, "topic", "create", "u"]);
+        assert!(told.contains("`grower-cli restore /"), "{place}: {told}");
+        assert!(fails(&["demo", "--dir", &place]).contains("lies in the backup"), "{place}");
+        assert!(fails(&["backup", &place, "--data-dir", &backup]).contains(" lies in "), "{place}");
+    }
+    for repair in [&["--accept-loss", "t/0:0..1"][..], &["--accept-lost-partition", "t/0"], &["--rebuild-indexes"]] {
+        let told = fails(&[&["log", "repair", &backup], repair].concat());
+        assert!(told.contains("lies in the backup"), "{repair:?}: {told}");
+    }
+    ok(&["log", "verify", &backup], b"");
+    ok(&["log", "repair", &backup], b"");
+    assert_eq!(files(Path::new(&backups)), before);
+}
+
+#[test]
+fn a_backup_is_made_in_no_other_one() {
+    let (_directory, data, backups) = backed_up();
+    let before = files(Path::new(&backups));
+    for place in ["backup-000001", "backup-000001/deeper/still"] {
+        let told = fails(&["backup", &format!("{backups}/{place}"), "--data-dir", &data]);
+        assert!(told.contains("lies in the backup"), "{place}: {told}");
+    }
+    assert_eq!(files(Path::new(&backups)), before);
+}
+
+#[test]
+fn nothing_is_made_within_another_ones_data_directory() {
+    let (directory, data, backups) = backed_up();
+    let other = directory.path().join("other").to_str().unwrap().to_owned();
+    ok(&["--embedded", &other, "topic", "create", "t"], b"");
+    let before = files(Path::new(&data));
+    let inside = format!("{data}/topics/new");
+    for command in [
+        &["--embedded", &inside, "topic", "create", "t"][..],
+        &["restore", &backups, &inside],
+        &["backup", &inside, "--data-dir", &other],
+    ] {
+        let told = fails(command);
+        assert!(told.contains("lies in the data directory"), "{command:?}: {told}");
+    }
+    assert_eq!(files(Path::new(&data)), before);
+}
+
+#[test]
+fn a_wrong_name_makes_no_data_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("typo");
+    let typo = path.to_str().unwrap();
+    for command in [
+        "consume t",
+        "produce t",
+        "topic list",
+        "topic describe t",
+        "topic delete t --yes",
+        "group list",
+        "group describe g",
+        "why t",
+        "broker describe",
+        "broker settings",
+        "bench consume",
+    ] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let told = fails(&[&["--embedded", typo], &arguments[..]].concat());
+        assert!(told.contains(&format!("there is no data directory at {typo}")), "{command}: {told}");
+        assert!(!path.exists(), "{command}");
+    }
+    ok(&["--embedded", typo, "topic", "create", "t"], b"");
+    assert_eq!(ok(&["--embedded", typo, "consume", "t", "--until-end"], b""), "");
+}
+
+#[test]
+fn a_restore_that_was_cut_short_is_named_before_any_damage() {
+    let (directory, _, backups) = backed_up();
+    let (out, log) = (directory.path().join("out"), "backup-000002/topics/t/0/00000000000000000000.growerlog");
+    let out_text = out.to_str().unwrap();
+    let log = Path::new(&backups).join(log);
+    let bytes = fs::read(&log).unwrap();
+    fs::remove_file(&log).unwrap(); // By name: the data directory shares its bytes.
+    fs::write(&log, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(fails(&["restore", &backups, out_text]).contains("restore an earlier backup"));
+    for command in [
+        &["log", "verify", out_text][..],
+        &["log", "repair", out_text],
+        &["log", "repair", out_text, "--accept-lost-partition", "t/0"],
+        &["--embedded", out_text, "consume", "t"],
+    ] {
+        let told = fails(command);
+        assert!(told.contains("was cut short") && told.contains("repeat"), "{command:?}: {told}");
+    }
+    ok(&["restore", &format!("{backups}/backup-000001"), out_text], b"");
+    ok(&["log", "verify", out_text], b"");
+}
