@@ -113,6 +113,23 @@ fn records_that_took_the_offsets_of_lost_ones_are_not_among_those_that_were_ther
 }
 
 #[test]
+fn it_ends_where_all_that_another_member_should_read_was_dropped_before_a_restart() {
+    let (mut broker, _) = Served::with_faults();
+    broker.ok("topic create events", b"");
+    broker.ok("produce events", &lines(10));
+    let (mut other, _) = stuck(&broker, "consume events --group g");
+    let waits = broker.cli("consume events --group g --until-end").spawn().unwrap();
+    until("it is a member as well", || members(&broker) == 2);
+    broker.ok("produce events", b"new\n");
+    broker.ok("topic trim events --before end --yes", b"");
+    broker.power_cut();
+    let output = ends(waits);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
 fn it_ends_where_a_log_lost_all_that_another_member_should_read() {
     let mut broker = partly_synced(0);
     let (mut other, _) = stuck(&broker, "consume events --group g");

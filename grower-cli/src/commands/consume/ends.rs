@@ -91,6 +91,7 @@ impl Ends {
             match reviewed {
                 Err(error) if error.is_retriable() => {}                          // Next time.
                 Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => {} // The consumer finds out as well.
+                Err(error) if error.code() == Some(ErrorCode::OffsetOutOfRange) => {} // Dropped just now: next time.
                 other => other?,
             }
         }
@@ -134,6 +135,7 @@ async fn review_topic(
     if of.len() < before {
         stderr_line(format_args!("topic {name} was created again: what it held when this began is gone"));
     }
+    forget_dropped(topic, of); // No log says whether it lost what it has dropped.
     for now in &topic.partitions {
         let Some(end) = of.get_mut(&now.partition).filter(|end| end.reviewed != now.leader_epoch) else { continue };
         let place = TopicPartition { topic: name.clone(), partition: now.partition };
@@ -143,9 +145,14 @@ async fn review_topic(
         }
         end.reviewed = now.leader_epoch; // What is left of it is in the log of this leadership.
     }
+    forget_dropped(topic, of);
+    Ok(())
+}
+
+/// Forgets the partitions whose logs have nothing before the end any more.
+fn forget_dropped(topic: &TopicDescription, of: &mut BTreeMap<PartitionId, End>) {
     let starts: BTreeMap<_, _> = topic.partitions.iter().map(|now| (now.partition, now.log_start)).collect();
     of.retain(|partition, end| starts.get(partition).is_some_and(|start| *start < end.offset));
-    Ok(())
 }
 
 /// What a group has committed. A group that is not there has committed nothing.
