@@ -23,9 +23,9 @@ impl Topics {
                 () = settings.passed(Instant::now(), |config| config.retention_check) => {}
                 () = stop.cancelled() => return,
             }
-            let topics = self.clone();
+            let (topics, stopped) = (self.clone(), stop.clone());
             let looked = background::blocking(move || {
-                topics.roll_old();
+                topics.roll_old(&stopped);
                 topics.retain_all();
             });
             if looked.await.is_err() {
@@ -37,11 +37,15 @@ impl Topics {
         }
     }
 
-    /// Rolls segments that are old, so that compaction and readers of files find them closed.
-    fn roll_old(&self) {
+    /// Rolls segments that are old, so that compaction and readers of files find them closed. Each roll is several syncs, and
+    /// many segments may be old at the same time: a stop does not wait for all of them.
+    fn roll_old(&self, stop: &CancellationToken) {
         let now = self.clock.steady();
         let mut rolled = 0;
         for partition in self.all() {
+            if stop.is_cancelled() {
+                break;
+            }
             match partition.roll_if_old(now) {
                 Ok(did) => rolled += usize::from(did),
                 Err(error) => {
@@ -63,5 +67,51 @@ impl Topics {
                 tracing::warn!(%error, topic = %partition.topic_name, partition = %partition.partition, "retention failed");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{BrokerClock, Calendar};
+    use crate::health::Health;
+    use crate::logs::MemLogs;
+    use crate::memory::Memory;
+    use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
+    use crate::metrics::Metrics;
+    use crate::topic::IndexKind;
+    use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
+    use grower_protocol::compression::Codec;
+    use grower_protocol::ids::{NodeId, Timestamp, TopicId, TopicName};
+    use grower_protocol::message::NewTopic;
+
+    #[tokio::test]
+    async fn a_stop_waits_for_no_roll_that_has_not_begun() {
+        let (calendar, metadata) = (Arc::new(Calendar::default()), MemMetadataStore::default());
+        let uuid = Uuid::from_random([1; 16]);
+        metadata.propose(Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() }).await.unwrap();
+        let (clock, health) = (BrokerClock::new(calendar.clone()), Health::new(Metrics::new()));
+        let (metadata, logs, memory) = (Arc::new(metadata), Arc::new(MemLogs), Memory::new(1 << 30));
+        let topics = Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory, health);
+        let topics = Arc::new(topics);
+        let (name, id) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
+        let wish = NewTopic { name, partitions: Some(3), replication_factor: None, configs: Vec::new() };
+        let create = move |image: &_| {
+            Ok(crate::metadata::Image::create_topic(image, &wish, id, Timestamp::default(), &Limits::default())?)
+        };
+        topics.change(create).await.unwrap();
+        for partition in topics.all() {
+            let mut batch = BatchBuilder::new(Codec::None);
+            batch.push(&Record::default());
+            partition.append(UnplacedBatch::built(batch.build(None)), clock.steady()).unwrap();
+        }
+        calendar.pass(2 * 24 * 60 * 60 * 1000);
+        let segments = || topics.all().iter().map(|partition| partition.reader().segments().len()).collect::<Vec<_>>();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        topics.roll_old(&stop);
+        assert_eq!(segments(), [1, 1, 1]);
+        topics.roll_old(&CancellationToken::new());
+        assert_eq!(segments(), [2, 2, 2]);
     }
 }
