@@ -131,8 +131,10 @@ impl Begun {
             return Ok(());
         }
         let (file, upto) = {
-            let state = self.state.lock();
-            let Some((file, end)) = state.file.clone() else { return Ok(()) }; // Replaced, and a failure told the replacer.
+            let mut state = self.state.lock();
+            let Some((file, end)) = state.file.clone() else {
+                return self.write_whole(&mut state); // A replacement failed, and what was to be replaced was not synced.
+            };
             (file, (state.replaced, end))
         };
         self.disk.sync_many(&[file])?;

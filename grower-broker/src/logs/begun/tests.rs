@@ -128,3 +128,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_line_is_durable_when_it_is_noted_also_if_replacing_the_file_failed_just_before_its_sync() {
+    let disk = new_disk();
+    disk.sync_dir(Path::new("/")).unwrap();
+    let begun = open(&disk);
+    begun.settle(&live(&[1])).unwrap();
+    let written = {
+        let mut state = begun.state.lock();
+        let (file, end) = state.file.take().unwrap(); // As a failed replacement leaves it.
+        state.stale = true;
+        file.write_all_at(sound(0).as_bytes(), end).unwrap();
+        state.partitions.insert((id(1), PartitionId::new(0)), name());
+        (state.replaced, end + sound(0).len() as u64)
+    };
+    begun.sync(written).unwrap();
+    disk.crash();
+    assert_eq!(open(&disk).has(id(1), PartitionId::new(0)), Some(true));
+}
