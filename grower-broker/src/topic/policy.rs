@@ -15,20 +15,27 @@ pub enum IndexKind {
     Custom(IndexFactory),
 }
 
+/// A log whose tombstones may go soon would roll at every look, also while it is written, and be all small segments.
+const QUIET_MS_MIN: u64 = 10 * 60 * 1000;
+
 impl TopicConfig {
     pub(crate) fn log_options(&self, index: &IndexKind) -> LogOptions {
         LogOptions {
             segment_bytes: u32::try_from(self.segment_bytes).unwrap_or(u32::MAX),
             segment_messages: self.segment_messages,
             segment_ms: self.segment_ms.unwrap_or(u64::MAX),
-            // Compaction takes no segment that may be written to, and tombstones must not stay in one for ever.
-            segment_quiet_ms: if self.cleanup_policy.compacts() { self.delete_retention_ms } else { u64::MAX },
+            segment_quiet_ms: self.segment_quiet_ms(),
             index: match index {
                 IndexKind::Sparse => IndexFactory::sparse(self.index_interval_bytes),
                 IndexKind::Custom(factory) => factory.clone(),
             },
             ..LogOptions::default()
         }
+    }
+
+    /// Compaction takes no segment that may be written to, and tombstones must not stay in one for ever.
+    fn segment_quiet_ms(&self) -> u64 {
+        if self.cleanup_policy.compacts() { self.delete_retention_ms.max(QUIET_MS_MIN) } else { u64::MAX }
     }
 
     pub(crate) fn retention_limits(&self) -> RetentionLimits {
@@ -46,5 +53,21 @@ impl TopicConfig {
             timestamp_max: now.plus_millis(self.message_timestamp_after_max_ms),
             key_required: self.cleanup_policy.compacts(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::topic::CleanupPolicy;
+
+    #[test]
+    fn a_compacted_topic_whose_tombstones_may_go_at_once_does_not_roll_while_it_is_written() {
+        let config =
+            TopicConfig { cleanup_policy: CleanupPolicy::Compact, delete_retention_ms: 0, ..TopicConfig::default() };
+        assert_eq!(config.log_options(&IndexKind::Sparse).segment_quiet_ms, QUIET_MS_MIN);
+        let patient = TopicConfig { delete_retention_ms: 2 * QUIET_MS_MIN, ..config };
+        assert_eq!(patient.log_options(&IndexKind::Sparse).segment_quiet_ms, 2 * QUIET_MS_MIN);
+        assert_eq!(TopicConfig::default().log_options(&IndexKind::Sparse).segment_quiet_ms, u64::MAX);
     }
 }
