@@ -53,7 +53,7 @@ pub struct Common {
     #[arg(long, global = true, value_name = "FORM", default_value = "table")]
     pub output: Output,
     /// How long a request to the broker may take
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = timeout)]
     pub timeout: Duration,
     /// What is wrong with `GROWER_BROKER`, if nothing stronger says where the broker is.
     #[arg(skip)]
@@ -145,6 +145,19 @@ pub enum Command {
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as in 500ms, 30s or 5m"))
 }
+
+/// Reads a time to wait, which cannot be none at all.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("no answer comes in no time; write it as in 500ms, 30s or 5m".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// A combination of arguments that makes no sense. Wrong usage.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongUsage(pub(crate) &'static str);
 
 /// Checks `HOST:PORT[,...]`.
 fn check_addresses(text: &str) -> Result<(), String> {

@@ -41,11 +41,9 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::reader_went_away(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::stderr_line(format_args!("error: {}", output::told(&error)));
-            if error.is::<session::WrongVariable>() {
-                return ExitCode::from(2);
-            }
-            ExitCode::FAILURE
+            output::stderr_line(format_args!("error: {}", with_advice(output::told(&error))));
+            let is_usage = error.is::<session::WrongVariable>() || error.is::<arguments::WrongUsage>();
+            if is_usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -60,6 +58,15 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     });
     runtime.shutdown_background();
     result
+}
+
+/// Says what to do about a want of file descriptors, wherever it was met.
+fn with_advice(told: String) -> String {
+    let is_short = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
+        .iter()
+        .any(|errno| told.contains(&std::io::Error::from(*errno).to_string()));
+    let advice = "; raise the limit with `ulimit -n 1024`, or close what else has files open";
+    if is_short { format!("{told}{advice}") } else { told }
 }
 
 /// Prints what was asked for. The parser's own way to print passes over errors.

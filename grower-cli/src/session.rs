@@ -118,29 +118,63 @@ pub(crate) fn outlive_file_size_limit() -> std::io::Result<()> {
 /// Signals of one request to end: a supervisor may send SIGINT and SIGTERM together.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 
-/// Waits for a request to end this process: Ctrl-C, or SIGTERM. A second request ends it at once, with a failure.
+/// Waits for a request to end this process: Ctrl-C, SIGTERM, or the SIGHUP of a terminal that closes. A second request ends
+/// it at once, with a failure.
 pub(crate) async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
+    let Ok(mut requests) = Requests::listen() else { return std::future::pending().await };
     let (tell_first, first) = oneshot::channel();
     // A task of its own: the command may be blocked in a write, or wait for acks that will not come.
     tokio::spawn(async move {
-        either(&mut interrupt, &mut terminate).await;
+        requests.next().await;
         let _ = tell_first.send(()); // The command may have ended by itself.
         tokio::time::sleep(SAME_REQUEST).await;
-        let _ = (interrupt.recv().now_or_never(), terminate.recv().now_or_never());
-        either(&mut interrupt, &mut terminate).await;
+        requests.forget();
+        requests.next().await;
         stderr_line("error: interrupted again: ended at once; what was under way may be done or not");
         std::process::exit(1);
     });
     let _ = first.await; // The task ends only with the runtime.
 }
 
-async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals that ask this process to end.
+struct Requests {
+    interrupt: Signal,
+    terminate: Signal,
+    /// None if hangups are ignored, as under `nohup`: that stays so.
+    hangup: Option<Signal>,
+}
+
+impl Requests {
+    fn listen() -> std::io::Result<Self> {
+        let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
+
+    async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            () = hangup => {}
+        }
+    }
+
+    /// Forgets those that came already.
+    fn forget(&mut self) {
+        let _ = (self.interrupt.recv().now_or_never(), self.terminate.recv().now_or_never());
+        let _ = self.hangup.as_mut().and_then(|hangup| hangup.recv().now_or_never());
+    }
+}
+
+/// Whether SIGHUP is ignored by this process, before it asked for the signal.
+fn ignores_hangup() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    ignored & 1 << (SignalKind::hangup().as_raw_value() - 1) != 0
 }

@@ -134,3 +134,54 @@ fn one_line_is_told_in_the_singular() {
     assert!(text(&feed(child, b"one\n").stdout).starts_with("events: 1 record, "));
     assert!(broker.fails("consume events --partition 7", b"").contains("it has 1 partition, counted from 0"));
 }
+
+#[test]
+fn what_cannot_be_meant_is_wrong_usage() {
+    let broker = Served::start();
+    broker.ok("topic create t", b"");
+    for arguments in [
+        "consume t --limit 0",
+        "consume t --batch 0",
+        "consume t --from committed",
+        "produce t - --follow",
+        "produce t --key-separator \\n",
+        "produce t --key-separator :\\n:",
+        "produce t --key-separator=",
+        "group reset g --topic t --to committed",
+        "--timeout 0s topic list",
+    ] {
+        let output = broker.run(arguments, b"a\n");
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {}", text(&output.stderr));
+    }
+    let output = broker.cli("why").arg("").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert_eq!(text(&broker.read("t")), "");
+}
+
+#[test]
+fn a_fault_names_its_place_once() {
+    let broker = Served::start();
+    broker.ok("topic create t", b"");
+    for (arguments, input, expected) in [
+        ("topic create t", &b""[..], "error: topic t exists already"),
+        ("topic create t\u{f6}", b"", "error: \"t\u{f6}\" has the character"),
+        ("topic grow t --partitions 1", b"", "error: topic t has 1 partition; it can grow, and 1 is not more"),
+        ("produce t --partition 5", b"a\n", "topic t has 1 partition, counted from 0, and no partition 5"),
+    ] {
+        let told = broker.fails(arguments, input);
+        assert!(told.contains(expected), "{arguments}: {told}");
+    }
+    let told = broker.fails("produce t", &[&vec![b'x'; (1 << 20) - 36][..], b"\n"].concat());
+    assert!(told.contains("line 1 was refused: t/0: ") && !told.contains("t/0: t/0"), "{told}");
+}
+
+#[test]
+fn a_want_of_file_descriptors_is_told_with_what_to_do() {
+    let broker = Served::start();
+    let mut command = Command::new("sh");
+    let script = r#"ulimit -n 8; exec "$0" topic list"#;
+    command.args(["-c", script, env!("CARGO_BIN_EXE_grower-cli")]).env("GROWER_BROKER", broker.address());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("ulimit -n"), "{}", text(&output.stderr));
+}

@@ -8,7 +8,12 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 
 fn interrupt(child: &Child) {
-    assert!(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap().success());
+    signal(child, "INT");
+}
+
+fn signal(child: &Child, name: &str) {
+    let kill = format!("kill -{name} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
 #[test]
@@ -60,4 +65,47 @@ fn damage_ends_consume_with_its_place_and_can_be_passed_over() {
     assert!(!output.stderr.contains(&0x1b), "colours are for terminals: {}", text(&output.stderr));
     let topic = &json(&broker.ok("topic describe events --output json", b""))[0];
     assert_eq!(topic["partitions"][0]["damaged"], serde_json::json!([[2, 3]]));
+}
+
+#[test]
+fn a_terminal_that_closes_ends_commands_like_ctrl_c() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    let mut producer = broker.cli("produce events --output json").stdin(Stdio::piped()).spawn().unwrap();
+    producer.stdin.as_mut().unwrap().write_all(b"one\ntwo\n").unwrap();
+    let mut acks = BufReader::new(producer.stdout.as_mut().unwrap()).lines();
+    assert!((1..=2).all(|_| acks.next().unwrap().is_ok()));
+    let mut reader = broker.cli("consume events --group g").spawn().unwrap();
+    let mut lines = BufReader::new(reader.stdout.as_mut().unwrap()).lines();
+    assert!((1..=2).all(|_| lines.next().unwrap().is_ok()));
+    std::fs::write(broker.path("app.log"), "three\n").unwrap();
+    let command = format!("produce events {} --follow", broker.path("app.log").display());
+    let follower = broker.cli(&command).spawn().unwrap();
+    until("a third line", || text(&broker.read("events")).lines().count() == 3);
+    for (child, code) in [(producer, 1), (follower, 0), (reader, 0)] {
+        signal(&child, "HUP");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+    }
+    let group = &json(&broker.ok("group describe g --output json", b""))[0];
+    assert_ne!(group["partitions"][0]["committed"], 0, "the reader committed as it ended: {group}");
+    assert!(broker.path("app.log.events.grower-place").exists());
+}
+
+#[test]
+fn under_nohup_a_terminal_that_closes_ends_nothing() {
+    let broker = Served::start();
+    broker.ok("topic create events", b"");
+    let script = r#"trap '' HUP; exec "$0" consume events"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_grower-cli")]).env("GROWER_BROKER", broker.address());
+    let mut reader = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+    broker.ok("produce events", b"one\n");
+    assert_eq!(lines.next().unwrap().unwrap(), "one");
+    signal(&reader, "HUP");
+    broker.ok("produce events", b"two\n");
+    assert_eq!(lines.next().unwrap().unwrap(), "two");
+    signal(&reader, "TERM");
+    assert!(reader.wait().unwrap().success());
 }

@@ -141,3 +141,15 @@ fn it_ends_where_a_log_lost_all_that_another_member_should_read() {
     other.kill().unwrap();
     other.wait().unwrap();
 }
+
+#[test]
+fn where_a_group_begins_is_decided_by_its_first_run_though_there_is_nothing_to_read() {
+    let broker = Served::start();
+    for (topic, from) in [("ends", "end"), ("times", "time:2099-01-01T00:00:00Z")] {
+        broker.ok(&format!("topic create {topic}:2"), b"");
+        let run = format!("consume {topic} --group {topic} --from {from} --until-end");
+        assert_eq!(text(&broker.ok(&run, b"")), "");
+        broker.ok(&format!("produce {topic}"), b"new\n");
+        assert_eq!(text(&broker.ok(&run, b"")), "new\n", "a run that decides again begins after the record: {from}");
+    }
+}

@@ -5,7 +5,9 @@ use super::{Api, Peer};
 use crate::group::{Commit, Shard};
 use crate::groups::{HeldSession, Turn};
 use grower_protocol::ids::GroupId;
-use grower_protocol::message::{ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Request, Response, StartPositions};
+use grower_protocol::message::{
+    ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Part, PositionToCommit, Request, Response, StartPositions,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,14 +122,21 @@ impl Api {
         self.groups.fill_in_epochs(&mut wish.starts);
         let log_end = |topic, partition| self.groups.log_end(topic, partition);
         let started = self.groups.step(turn, &wish.group, |shard, _, _| shard.start_positions(&wish, &log_end));
-        Ok(Response::FetchPositions(self.groups.compared_with_logs(started.await?)))
+        let started = started.await.map_err(|failure| {
+            let offline = wish.starts.iter().find_map(|start| self.groups.why_offline(start, &failure));
+            offline.unwrap_or(failure)
+        })?;
+        Ok(Response::FetchPositions(self.groups.compared_with_logs(started)))
     }
 
     async fn commit(&self, turn: Option<Turn>, mut commit: Commit) -> Answered {
         self.groups.fill_in_epochs(&mut commit.positions);
         let log_end = |topic, partition| self.groups.log_end(topic, partition);
         let committed = self.groups.step(turn, &commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
-        Ok(Response::CommitOffsets(committed.await?))
+        let told = |(part, position): (Part<()>, &PositionToCommit)| {
+            part.map_err(|failure| self.groups.why_offline(position, &failure).unwrap_or(failure))
+        };
+        Ok(Response::CommitOffsets(committed.await?.into_iter().zip(&commit.positions).map(told).collect()))
     }
 
     async fn describe_group(&self, group: GroupId) -> Answered {

@@ -14,7 +14,7 @@ pub enum GroupRefusal {
         group: GroupId,
     },
     /// The group has members, and this needs an empty one.
-    #[error("group {group} has {members} members: stop them first")]
+    #[error("group {group} still has members ({members}): stop them first")]
     NotEmpty {
         /// The group.
         group: GroupId,

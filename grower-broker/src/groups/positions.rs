@@ -2,7 +2,7 @@
 
 use super::Groups;
 use crate::partition::Partition;
-use grower_protocol::message::{CommittedPosition, PositionToCommit};
+use grower_protocol::message::{CommittedPosition, ErrorCode, Failure, PositionToCommit};
 
 impl Groups {
     /// Gives positions that come without a leader epoch the one that the log has before them.
@@ -12,6 +12,13 @@ impl Groups {
                 position.leader_epoch = partition.epoch_before(position.offset);
             }
         }
+    }
+
+    /// Why a partition has no log to compare with, although it was not deleted: its files cannot be used.
+    pub(crate) fn why_offline(&self, position: &PositionToCommit, refused: &Failure) -> Option<Failure> {
+        let is_missing = refused.code == ErrorCode::UnknownPartition;
+        let why = is_missing.then(|| self.topics.partition(position.topic, position.partition).err()).flatten();
+        why.filter(|why| why.code == ErrorCode::PartitionShut)
     }
 
     /// Says of each position whether the log still has what was read before it.

@@ -2,7 +2,7 @@
 
 use super::Uuid;
 use crate::config::topic::ConfigError;
-use grower_protocol::ids::{NodeId, PartitionId, TopicId, TopicName};
+use grower_protocol::ids::{NodeId, PartitionCount, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure};
 
 /// Why a wish or a command was refused. Nothing changed.
@@ -71,7 +71,7 @@ pub enum Refusal {
         id: TopicId,
     },
     /// No partition of that number.
-    #[error("topic {name} has {count} partitions, no {partition}")]
+    #[error("topic {name} has {}, counted from 0, and no partition {partition}", PartitionCount(*.count))]
     UnknownPartition {
         /// The topic.
         name: TopicName,
@@ -97,7 +97,7 @@ pub enum Refusal {
         max: u32,
     },
     /// Partitions are only ever added.
-    #[error("topic {name} has {current} partitions; it can grow, and {wished} is not more")]
+    #[error("topic {name} has {}; it can grow, and {wished} is not more", PartitionCount(*.current))]
     NotGrowing {
         /// The topic.
         name: TopicName,

@@ -4,7 +4,7 @@
 //! are, requests for it learn why, and everything else is served. It is tried again now and then ([`shut`](super::shut)).
 
 use crate::partition::Partition;
-use grower_protocol::ids::{PartitionId, TopicName};
+use grower_protocol::ids::{PartitionCount, PartitionId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, Part};
 use grower_storage::log::OpenError;
 use std::io::ErrorKind;
@@ -35,8 +35,8 @@ impl Served {
                 format_args!("partition {number} of topic {} cannot be opened: {why}", self.name),
             )),
             None => {
-                let (name, count) = (&self.name, self.partitions.len());
-                let detail = format_args!("topic {name} has {count} partitions, no {number}");
+                let (name, count) = (&self.name, PartitionCount(self.partitions.len() as u32));
+                let detail = format_args!("topic {name} has {count}, counted from 0, and no partition {number}");
                 Err(Failure::new(ErrorCode::UnknownPartition, detail))
             }
         }

@@ -27,7 +27,7 @@ Examples:
 )]
 pub struct Why {
     /// A topic or a consumer group
-    #[arg(value_name = "TOPIC|GROUP")]
+    #[arg(value_name = "TOPIC|GROUP", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
 }
 

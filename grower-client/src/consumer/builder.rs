@@ -228,7 +228,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Joins the group, or finds out where to start, and begins to fetch.
+    /// Joins the group, or finds out where to start, and begins to fetch. A partition that is offline does not keep others
+    /// from being read: the reader is told [`ConsumeError::Failed`] once, and it is read once it is served.
     ///
     /// Without a group every topic must exist. In a group those that do not are read once they do.
     pub async fn build(self) -> Result<Consumer, ConsumeError> {
@@ -279,14 +280,15 @@ impl Site {
 
     async fn subscribe(&mut self, topics: &[String]) -> Result<(), ConsumeError> {
         let topics = names(topics)?;
-        subscription::subscribe(&self.cluster, &self.shared, &topics, &self.origin(None)).await?;
+        let origin = self.origin(None);
+        subscription::subscribe(&self.cluster, &self.shared, &topics, &origin, &mut self.tasks).await?;
         let (cluster, shared) = (self.cluster.clone(), self.shared.clone());
         self.tasks.spawn(subscription::keep_up(cluster, shared, topics, self.settings.metadata_max_age));
         Ok(())
     }
 
     async fn assign(
-        &self,
+        &mut self,
         partitions: &[(String, PartitionId)],
         committer: Option<Arc<Committer>>,
     ) -> Result<(), ConsumeError> {
@@ -294,7 +296,8 @@ impl Site {
             Ok(TopicPartition { topic: TopicName::new(topic)?, partition: *partition })
         };
         let places = partitions.iter().map(place).collect::<Result<Vec<_>, NameError>>()?;
-        start::assign(&self.cluster, &self.shared, &places, &self.origin(committer)).await
+        let origin = self.origin(committer);
+        start::assign(&self.cluster, &self.shared, &places, &origin, &mut self.tasks).await
     }
 
     /// Begins to fetch.

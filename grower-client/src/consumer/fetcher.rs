@@ -236,7 +236,9 @@ impl Fetcher {
                 self.inquiry(wanted).find_topic();
             }
             code if code.is_retriable() => self.failed(std::slice::from_ref(wanted), &failure.into()),
-            _ => drop(self.shared.with(&wanted.place, wanted.version, |slot, _| slot.failed(failure.into()))),
+            _ => drop(
+                self.shared.with(&wanted.place, wanted.version, |slot, _| slot.failed(failure.into(), Instant::now())),
+            ),
         }
     }
 
@@ -245,7 +247,11 @@ impl Fetcher {
         tracing::debug!(%error, partitions = wanted.len(), "a fetch failed");
         for wanted in wanted {
             self.shared.with(&wanted.place, wanted.version, |slot, _| {
-                if error.is_retriable() { slot.hindered(Instant::now()) } else { slot.failed(error.clone()) }
+                if error.is_retriable() {
+                    slot.hindered(Instant::now())
+                } else {
+                    slot.failed(error.clone(), Instant::now())
+                }
             });
         }
         let (cluster, topics) = (self.cluster.clone(), topics_of(wanted));

@@ -3,11 +3,11 @@
 use super::fetcher::Wanted;
 use super::intake::Damage;
 use super::shelf::Shared;
-use super::start::look_up_offsets;
+use super::start::{is_offline, look_up_offsets};
 use crate::cluster::Cluster;
 use crate::error::{ConsumeError, RequestError, only};
 use grower_protocol::ids::Offset;
-use grower_protocol::message::{ErrorCode, OffsetSpec, ReportDamage, Request, Response};
+use grower_protocol::message::{ErrorCode, OffsetSpec, ReportDamage, Request, Response, TopicMetadata};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -60,11 +60,20 @@ impl Inquiry {
         tokio::spawn(async move {
             let Wanted { place, version, topic, .. } = &self.wanted;
             let found = self.cluster.refresh(&place.topic, false).await;
-            self.shared.with(place, *version, |slot, _| match found {
-                Ok(metadata) if metadata.id != *topic => slot.recreated_as(metadata.id),
-                Ok(_) => slot.hindered(Instant::now()),
-                Err(error) if error.is_retriable() => slot.hindered(Instant::now()),
-                Err(source) => slot.troubled(ConsumeError::Topic { topic: place.topic.clone(), source }),
+            let is_led = |metadata: &TopicMetadata| self.cluster.leader(metadata, place.partition).is_some();
+            let offline = match &found {
+                // An election, or its files cannot be used: any broker can say which.
+                Ok(metadata) if metadata.id == *topic && !is_led(metadata) => {
+                    self.span().await.err().filter(is_offline)
+                }
+                _ => None,
+            };
+            self.shared.with(place, *version, |slot, _| match (found, offline) {
+                (_, Some(error)) => slot.failed(error, Instant::now()),
+                (Ok(metadata), _) if metadata.id != *topic => slot.recreated_as(metadata.id),
+                (Ok(_), _) => slot.hindered(Instant::now()),
+                (Err(error), _) if error.is_retriable() => slot.hindered(Instant::now()),
+                (Err(source), _) => slot.troubled(ConsumeError::Topic { topic: place.topic.clone(), source }),
             });
         });
     }
@@ -72,11 +81,10 @@ impl Inquiry {
     /// The log's start and its high watermark.
     async fn span(&self) -> Result<(Offset, Offset), RequestError> {
         let place = &self.wanted.place;
-        let lookups = vec![(0, place, OffsetSpec::Beginning), (1, place, OffsetSpec::End)];
-        let mut offsets = look_up_offsets(&self.cluster, lookups).await?;
-        offsets.sort_by_key(|(at, ..)| *at);
-        let at = |index: usize| offsets.get(index).map_or(Offset::ZERO, |(.., offset)| *offset);
-        Ok((at(0), at(1)))
+        let lookups = [(place, OffsetSpec::Beginning), (place, OffsetSpec::End)];
+        let mut offsets = look_up_offsets(&self.cluster, &lookups).await?.into_iter();
+        let mut next = || offsets.next().unwrap_or(Ok(Offset::ZERO));
+        Ok((next()?, next()?))
     }
 
     async fn is_compacted(&self) -> Result<bool, RequestError> {

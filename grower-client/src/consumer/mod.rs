@@ -4,6 +4,7 @@
 //! takes from it. What has to be asked of brokers is asked beside it, never under its lock.
 
 mod arrival;
+mod beginning;
 mod builder;
 mod commit;
 mod fetcher;
@@ -132,10 +133,11 @@ impl Consumer {
     /// none.
     pub async fn seek_to_time(&self, time: Timestamp) -> Result<(), ConsumeError> {
         let places = self.assignment();
-        let lookups = places.iter().map(|place| (0, place, OffsetSpec::AtOrAfter(time))).collect();
-        let found = start::look_up_offsets(&self.cluster, lookups).await.map_err(ConsumeError::Start)?;
-        for (_, place, offset) in found {
-            drop(self.shared.lock().seek(&place, offset)); // Given up meanwhile: nothing to move.
+        let lookups: Vec<_> = places.iter().map(|place| (place, OffsetSpec::AtOrAfter(time))).collect();
+        let found = start::look_up_offsets(&self.cluster, &lookups).await.map_err(ConsumeError::Start)?;
+        let found = found.into_iter().collect::<Result<Vec<_>, _>>().map_err(ConsumeError::Start)?;
+        for (place, offset) in places.iter().zip(found) {
+            drop(self.shared.lock().seek(place, offset)); // Given up meanwhile: nothing to move.
         }
         self.shared.fetchable.notify_one();
         Ok(())

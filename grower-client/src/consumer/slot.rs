@@ -9,6 +9,7 @@ use crate::error::{ConsumeError, RequestError};
 use crate::record::{ConsumerRecord, TopicPartition};
 use grower_protocol::batch::{Batch, Records};
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
+use grower_protocol::message::ErrorCode;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -90,6 +91,8 @@ pub(super) struct Slot {
     unchecked_bytes: usize,
     open: Option<OpenBatch>,
     trouble: Option<ConsumeError>,
+    /// The reader knows that the partition is offline.
+    offline_told: bool,
 }
 
 /// What waits to be handed out.
@@ -158,6 +161,7 @@ impl Slot {
             unchecked_bytes: 0,
             open: None,
             trouble: None,
+            offline_told: false,
         }
     }
 
@@ -171,7 +175,9 @@ impl Slot {
         (self.not_before, self.failures) = (None, 0);
         self.fetch_again_from(offset, epoch);
         self.forget_buffer();
-        self.trouble = None;
+        if self.trouble.take().is_some() {
+            self.offline_told = false; // The reader was not told.
+        }
     }
 
     /// The reader is done with all that was handed out.
@@ -251,7 +257,7 @@ impl Slot {
         if wanted != self.taken_in {
             return None; // It was asked for twice.
         }
-        (self.failures, self.not_before) = (0, None);
+        (self.failures, self.not_before, self.offline_told) = (0, None, false);
         self.taken_in = intake.next;
         if let Some(last) = intake.batches.last() {
             self.taken_in_epoch = last.header().leader_epoch;
@@ -298,8 +304,13 @@ impl Slot {
         self.not_before = Some(now + backoff::jittered(self.failures));
     }
 
-    /// A fetch failed in a way that the reader must know of.
-    pub(super) fn failed(&mut self, source: RequestError) {
+    /// A fetch failed in a way that the reader must know of: once, if the partition is offline until it is served again.
+    pub(super) fn failed(&mut self, source: RequestError, now: Instant) {
+        let is_offline = source.code() == Some(ErrorCode::PartitionShut);
+        if is_offline && std::mem::replace(&mut self.offline_told, true) {
+            (self.is_fetching, self.not_before) = (false, Some(now + REST));
+            return;
+        }
         self.troubled(ConsumeError::Failed { place: self.place.clone(), source });
     }
 
@@ -343,6 +354,9 @@ impl Slot {
             (self.position, self.position_epoch) = (self.taken_in, self.taken_in_epoch);
         }
         let error = self.trouble.take()?;
+        if self.is_starting {
+            return Some(Item::Error(error)); // Whoever finds out where it begins looks for this version.
+        }
         self.forget_buffer();
         self.topic = self.read_topic; // Should a gap to another topic be forgotten, it is found again.
         self.fetch_again_from(self.position, self.position_epoch);

@@ -1,9 +1,10 @@
 //! Where to begin: by what a group committed, by position, or by time.
 //!
 //! A group decides once for each topic where it begins in it, for all partitions together, and the broker keeps the decision
-//! as commits: so every member sees it, whatever it was told itself, and a partition that comes later begins at its first
-//! record.
+//! as commits: so every member sees it, whatever it was told itself, and a partition that comes later, or was offline then,
+//! begins at its first record.
 
+use super::beginning::Beginning;
 use super::builder::StartFrom;
 use super::commit::Committer;
 use super::shelf::Shared;
@@ -12,13 +13,14 @@ use crate::admin::{committed_positions, list_offsets};
 use crate::cluster::Cluster;
 use crate::error::{ConnectError, ConsumeError, RequestError};
 use crate::record::TopicPartition;
-use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+use grower_protocol::ids::{LeaderEpoch, Offset, PartitionCount, PartitionId, TopicId};
 use grower_protocol::message::{
-    CommittedPosition, ErrorCode, Failure, OffsetSpec, PositionToCommit, Request, Response, StartPositions,
-    TopicMetadata,
+    CommittedPosition, ErrorCode, Failure, ListedOffset, OffsetSpec, PositionToCommit, Request, Response,
+    StartPositions, TopicMetadata,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tokio::task::JoinSet;
 
 /// What decides where partitions begin.
 #[derive(Clone)]
@@ -42,12 +44,14 @@ pub(super) struct Start {
 
 type Committed = HashMap<(TopicId, PartitionId), CommittedPosition>;
 
-/// Puts `places` on the shelf and begins each where it should. All must exist.
+/// Puts `places` on the shelf and begins each where it should. All must exist. Of some that are offline, or have no leader
+/// now, a task finds out later where they begin; fails if that is true of all.
 pub(super) async fn assign(
     cluster: &Arc<Cluster>,
     shared: &Arc<Shared>,
     places: &[TopicPartition],
     origin: &Origin,
+    tasks: &mut JoinSet<()>,
 ) -> Result<(), ConsumeError> {
     let mut found = Vec::new();
     for place in places {
@@ -61,22 +65,36 @@ pub(super) async fn assign(
         found.iter().map(|(place, topic)| shelf.add(place.clone(), *topic)).collect()
     };
     let starts = resolve(cluster, shared, &found, origin).await.map_err(ConsumeError::Start)?;
-    begin(shared, starts, &versions);
+    let mut beginning = Beginning::new(cluster, shared, origin, found.into_iter().zip(versions));
+    let fatal = |error: &&RequestError| !error.is_retriable() && !is_offline(error);
+    if let Some(error) = starts.iter().filter_map(|start| start.as_ref().err()).find(fatal) {
+        return Err(ConsumeError::Start(error.clone()));
+    }
+    if let (false, Some(Err(error))) = (starts.iter().any(Result::is_ok), starts.first()) {
+        return Err(ConsumeError::Start(error.clone()));
+    }
+    beginning.take(starts);
+    if !beginning.is_done() {
+        tasks.spawn(beginning.run());
+    }
     Ok(())
 }
 
-/// Begins each partition where it should, unless it was moved or given up meanwhile.
-pub(super) fn begin(shared: &Shared, starts: Vec<Start>, versions: &[Version]) {
-    for (start, version) in starts.into_iter().zip(versions) {
-        shared.with(&start.place, *version, |slot, _| {
-            slot.move_to(start.offset, start.leader_epoch, *version);
-            slot.committed = start.is_committed.then_some(start.offset);
-            // With an epoch the first fetch tells, and exactly.
-            if let (None, Some(lost_from)) = (start.leader_epoch, start.lost_from) {
-                slot.lost_from(lost_from, None);
-            }
-        });
-    }
+/// Begins a partition where it should, unless it was moved or given up meanwhile.
+pub(super) fn begin(shared: &Shared, start: &Start, version: Version) {
+    shared.with(&start.place, version, |slot, _| {
+        slot.move_to(start.offset, start.leader_epoch, version);
+        slot.committed = start.is_committed.then_some(start.offset);
+        // With an epoch the first fetch tells, and exactly.
+        if let (None, Some(lost_from)) = (start.leader_epoch, start.lost_from) {
+            slot.lost_from(lost_from, None);
+        }
+    });
+}
+
+/// Whether the files of a partition cannot be used, while all others are served.
+pub(super) fn is_offline(error: &RequestError) -> bool {
+    error.code() == Some(ErrorCode::PartitionShut)
 }
 
 /// Finds out where each of these partitions begins, in their order.
@@ -85,25 +103,27 @@ pub(super) async fn resolve(
     shared: &Shared,
     places: &[(TopicPartition, TopicId)],
     origin: &Origin,
-) -> Result<Vec<Start>, RequestError> {
+) -> Result<Vec<Result<Start, RequestError>>, RequestError> {
     let committed = match &origin.committer {
         Some(committer) => committed(cluster, shared, committer, places, origin.from).await?,
         None => HashMap::new(),
     };
-    let mut starts: BTreeMap<usize, Start> = BTreeMap::new();
+    let mut starts: BTreeMap<usize, Result<Start, RequestError>> = BTreeMap::new();
     let mut lookups = Vec::new();
     for (at, (place, topic)) in places.iter().enumerate() {
         if let Some(position) = committed.get(&(*topic, place.partition)) {
-            starts.insert(at, Start::committed(place, position));
+            starts.insert(at, Ok(Start::committed(place, position)));
             continue;
         }
         match spec(shared, place, *topic, origin.from) {
-            Spec::Known(offset) => drop(starts.insert(at, Start::at(place.clone(), offset))),
-            Spec::LookUp(spec) => lookups.push((at, place, spec)),
+            Spec::Known(offset) => drop(starts.insert(at, Ok(Start::at(place.clone(), offset)))),
+            Spec::LookUp(spec) => lookups.push((at, (place, spec))),
         }
     }
-    for (at, place, offset) in look_up_offsets(cluster, lookups).await? {
-        starts.insert(at, Start::at(place, offset));
+    let (looked_up, lookups): (Vec<usize>, Vec<_>) = lookups.into_iter().unzip();
+    let offsets = look_up_offsets(cluster, &lookups).await?;
+    for ((at, (place, _)), offset) in looked_up.into_iter().zip(lookups).zip(offsets) {
+        starts.insert(at, offset.map(|offset| Start::at(place.clone(), offset)));
     }
     Ok(starts.into_values().collect())
 }
@@ -142,29 +162,26 @@ fn spec(shared: &Shared, place: &TopicPartition, topic: TopicId, from: Option<St
     }
 }
 
-/// Looks offsets up; where no record matches, the end is meant.
+/// Looks offsets up, in the order asked; where no record matches, the end is meant.
 pub(super) async fn look_up_offsets(
     cluster: &Cluster,
-    lookups: Vec<(usize, &TopicPartition, OffsetSpec)>,
-) -> Result<Vec<(usize, TopicPartition, Offset)>, RequestError> {
-    let ask = |specs: Vec<(&TopicPartition, OffsetSpec)>| {
-        specs.into_iter().map(|(place, spec)| (place.topic.clone(), place.partition, spec)).collect::<Vec<_>>()
-    };
-    let mut found = Vec::new();
-    let mut unmatched = Vec::new();
-    let answers = list_offsets(cluster, &ask(lookups.iter().map(|(_, place, spec)| (*place, *spec)).collect())).await?;
-    for ((at, place, _), answer) in lookups.into_iter().zip(answers) {
-        match answer?.offset {
-            Some(offset) => found.push((at, place.clone(), offset)),
-            None => unmatched.push((at, place)),
-        }
-    }
-    let ends =
-        list_offsets(cluster, &ask(unmatched.iter().map(|(_, place)| (*place, OffsetSpec::End)).collect())).await?;
-    for ((at, place), answer) in unmatched.into_iter().zip(ends) {
-        found.push((at, place.clone(), answer?.offset.unwrap_or_default()));
-    }
-    Ok(found)
+    lookups: &[(&TopicPartition, OffsetSpec)],
+) -> Result<Vec<Result<Offset, RequestError>>, RequestError> {
+    let ask = |place: &TopicPartition, spec| (place.topic.clone(), place.partition, spec);
+    let asked: Vec<_> = lookups.iter().map(|(place, spec)| ask(place, *spec)).collect();
+    let answers = list_offsets(cluster, &asked).await?;
+    let unmatched = lookups.iter().zip(&answers).filter(|(_, answer)| is_unmatched(answer));
+    let ends: Vec<_> = unmatched.map(|((place, _), _)| ask(place, OffsetSpec::End)).collect();
+    let mut ends = list_offsets(cluster, &ends).await?.into_iter();
+    let found = answers.into_iter().map(|answer| {
+        let answer = if is_unmatched(&answer) { ends.next().unwrap_or(answer) } else { answer };
+        answer.map(|listed| listed.offset.unwrap_or_default())
+    });
+    Ok(found.collect())
+}
+
+fn is_unmatched(answer: &Result<ListedOffset, RequestError>) -> bool {
+    answer.as_ref().is_ok_and(|listed| listed.offset.is_none())
 }
 
 /// The positions of the group. Where it has none in a topic yet, that is decided now.
@@ -207,7 +224,7 @@ fn nobody_decides(error: &RequestError) -> bool {
         || error.code() == Some(ErrorCode::GroupNotEmpty)
 }
 
-/// Where the group should begin in all partitions of these topics. Nothing if it should begin behind the end of a partition
+/// Where the group should begin in all partitions of these topics that are not offline. Nothing if it should begin behind the end of a partition
 /// that is read: that is an error of its own.
 async fn proposed(
     cluster: &Cluster,
@@ -229,19 +246,21 @@ async fn proposed(
         Spec::Known(_) => OffsetSpec::End,
         Spec::LookUp(spec) => *spec,
     };
-    let lookups =
-        all.iter().zip(&specs).enumerate().map(|(at, ((place, _), spec))| (at, place, lookup(spec))).collect();
+    let lookups: Vec<_> = all.iter().zip(&specs).map(|((place, _), spec)| (place, lookup(spec))).collect();
     let mut starts = Vec::new();
-    for (at, place, found) in look_up_offsets(cluster, lookups).await? {
-        let Some((topic, spec)) = all.get(at).map(|(_, topic)| *topic).zip(specs.get(at)) else { continue };
+    for (((place, topic), spec), found) in all.iter().zip(&specs).zip(look_up_offsets(cluster, &lookups).await?) {
+        let found = match found {
+            Err(error) if is_offline(&error) => continue, // It begins at its first record once it is served.
+            found => found?,
+        };
         let offset = match spec {
-            Spec::Known(offset) if found < *offset && open.iter().any(|(open, _)| *open == place) => {
+            Spec::Known(offset) if found < *offset && open.iter().any(|(open, _)| open == place) => {
                 return Ok(Vec::new());
             }
             Spec::Known(offset) => found.min(*offset),
             Spec::LookUp(_) => found,
         };
-        let partition = place.partition;
+        let (topic, partition) = (*topic, place.partition);
         starts.push(PositionToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
     }
     Ok(starts)
@@ -252,7 +271,8 @@ async fn look_up(cluster: &Cluster, place: &TopicPartition) -> Result<Arc<TopicM
     let missing = |source| ConsumeError::Topic { topic: place.topic.clone(), source };
     let topic = cluster.refresh(&place.topic, false).await.map_err(missing)?;
     if topic.partitions.len() <= place.partition.value() as usize {
-        let detail = format_args!("{place} does not exist: the topic has {} partitions", topic.partitions.len());
+        let count = PartitionCount(topic.partitions.len() as u32);
+        let detail = format_args!("{place} does not exist: the topic has {count}, counted from 0");
         return Err(missing(Failure::new(ErrorCode::UnknownPartition, detail).into()));
     }
     Ok(topic)

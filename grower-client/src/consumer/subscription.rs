@@ -1,7 +1,7 @@
 //! Reading whole topics without a group: all partitions, those that are added later too.
 
+use super::beginning::Beginning;
 use super::shelf::Shared;
-use super::slot::Version;
 use super::start::{self, Origin};
 use crate::cluster::Cluster;
 use crate::error::{ConsumeError, RequestError};
@@ -10,6 +10,7 @@ use grower_protocol::ids::TopicName;
 use grower_protocol::message::TopicMetadata;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// Puts all partitions of all topics on the shelf.
@@ -18,6 +19,7 @@ pub(super) async fn subscribe(
     shared: &Arc<Shared>,
     topics: &[TopicName],
     origin: &Origin,
+    tasks: &mut JoinSet<()>,
 ) -> Result<(), ConsumeError> {
     let mut places = Vec::new();
     for name in topics {
@@ -25,16 +27,18 @@ pub(super) async fn subscribe(
         let topic = cluster.refresh(name, false).await.map_err(missing)?;
         places.extend(all_places(&topic));
     }
-    start::assign(cluster, shared, &places, origin).await
+    start::assign(cluster, shared, &places, origin, tasks).await
 }
 
 /// Looks for new partitions, for ever.
 pub(super) async fn keep_up(cluster: Arc<Cluster>, shared: Arc<Shared>, topics: Vec<TopicName>, max_age: Duration) {
     let origin = Origin { committer: None, from: None };
+    let mut beginnings = JoinSet::new(); // Ended with this.
     loop {
         sleep(max_age).await;
+        while beginnings.try_join_next().is_some() {}
         for name in &topics {
-            if let Err(error) = add_new(&cluster, &shared, name, &origin).await {
+            if let Err(error) = add_new(&cluster, &shared, name, &origin, &mut beginnings).await {
                 tracing::debug!(topic = %name, %error, "cannot look for new partitions");
             }
         }
@@ -46,24 +50,17 @@ async fn add_new(
     shared: &Arc<Shared>,
     name: &TopicName,
     origin: &Origin,
+    beginnings: &mut JoinSet<()>,
 ) -> Result<(), RequestError> {
     let topic = cluster.refresh(name, false).await?;
     let added: Vec<_> = {
         let mut shelf = shared.lock();
         let new: Vec<_> = all_places(&topic).filter(|place| !shelf.slots.contains_key(place)).collect();
-        new.into_iter().map(|place| (shelf.add(place.clone(), topic.id), (place, topic.id))).collect()
+        let added = |place: TopicPartition| (shelf.add(place.clone(), topic.id), (place, topic.id));
+        new.into_iter().map(added).map(|(version, place)| (place, version)).collect()
     };
-    if added.is_empty() {
-        return Ok(());
-    }
-    let (versions, places): (Vec<Version>, Vec<_>) = added.into_iter().unzip();
-    match start::resolve(cluster, shared, &places, origin).await {
-        Ok(starts) => start::begin(shared, starts, &versions),
-        Err(error) => {
-            // Next time they are new again.
-            shared.lock().retain(|_, slot| !versions.contains(&slot.version));
-            return Err(error);
-        }
+    if !added.is_empty() {
+        beginnings.spawn(Beginning::new(cluster, shared, origin, added).run());
     }
     Ok(())
 }

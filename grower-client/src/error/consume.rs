@@ -1,5 +1,6 @@
 //! Why records cannot be read, or offsets not be committed.
 
+use super::request::At;
 use super::{CommitError, RequestError};
 use crate::consumer::Gap;
 use crate::record::TopicPartition;
@@ -10,7 +11,8 @@ use std::ops::Range;
 /// Why a consumer could not be built or could not do what it was asked.
 ///
 /// What a retry helps against (a broker that is away, a leader that moved) is retried silently. An error about one
-/// partition does not stop the others, and that partition is tried again after a second: reading on is always allowed.
+/// partition does not stop the others, and that partition is tried again after a second: reading on is always allowed. Of a
+/// partition that is offline ([`ErrorCode::PartitionShut`]) the reader is told once, until it is served again.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
@@ -68,7 +70,7 @@ pub enum ConsumeError {
         high_watermark: Offset,
     },
     /// Reading a partition failed in a way that a retry does not help.
-    #[error("{place}: {source}")]
+    #[error("{}", At(place, source))]
     Failed {
         /// Where.
         place: TopicPartition,

@@ -1,8 +1,9 @@
 //! Why a record was not acknowledged.
 
 use super::RequestError;
+use super::request::At;
 use crate::record::TopicPartition;
-use grower_protocol::ids::{NameError, PartitionId, TopicName};
+use grower_protocol::ids::{NameError, PartitionCount, PartitionId, TopicName};
 use grower_protocol::message::{ErrorCode, Outcome};
 use std::fmt;
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub enum ProduceError {
         source: RequestError,
     },
     /// The topic has fewer partitions than the record's number.
-    #[error("topic {topic} has {partitions} partitions, none has the number {partition}")]
+    #[error("topic {topic} has {}, counted from 0, and no partition {partition}", PartitionCount(*.partitions))]
     UnknownPartition {
         /// Its name.
         topic: TopicName,
@@ -47,7 +48,7 @@ pub enum ProduceError {
         memory: usize,
     },
     /// The broker refused it, or a request ended in a way that a retry does not help.
-    #[error("{place}: {source}{}", Doubt(*.in_doubt))]
+    #[error("{}{}", At(place, source), Doubt(*.in_doubt))]
     Failed {
         /// Where it should have gone.
         place: TopicPartition,

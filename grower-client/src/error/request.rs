@@ -1,7 +1,9 @@
 //! Why a request was not answered as asked.
 
 use super::{ConnectError, ConnectionError};
+use crate::record::TopicPartition;
 use grower_protocol::message::{ErrorCode, Failure, Outcome, Part, Response};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +73,19 @@ impl RequestError {
             Self::Failed(failure) | Self::Connect(ConnectError::Refused { failure, .. }) => Some(failure.code),
             _ => None,
         }
+    }
+}
+
+/// What went wrong at a partition, which is named once: the broker may have named it already.
+pub(super) struct At<'a>(pub(super) &'a TopicPartition, pub(super) &'a RequestError);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(place, source) = self;
+        let (TopicPartition { topic, partition }, text) = (place, source.to_string());
+        let is_named = text.starts_with(&format!("{place}: "))
+            || text.contains(&format!("partition {partition} of topic {topic} "));
+        if is_named { f.write_str(&text) } else { write!(f, "{place}: {text}") }
     }
 }
 

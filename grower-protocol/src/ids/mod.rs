@@ -16,6 +16,16 @@ pub use topic_id::TopicId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// How many partitions there are, for people: `1 partition`, `3 partitions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionCount(pub u32);
+
+impl fmt::Display for PartitionCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} partition{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
 /// A partition by its topic's name: what people say and configs use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicPartition {

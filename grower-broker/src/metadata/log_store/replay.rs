@@ -84,7 +84,7 @@ pub enum MetadataOpenError {
         end: u64,
     },
     /// There are topics on disk and no metadata at all.
-    #[error("{dir} holds {topics} topics, but there is no metadata; {RESTORE}", dir = dir.display())]
+    #[error("{dir} holds topics ({topics}), but there is no metadata; {RESTORE}", dir = dir.display())]
     Lost {
         /// The directory of the topics.
         dir: PathBuf,

@@ -346,7 +346,7 @@ fn topics_without_metadata_are_not_taken_for_a_new_directory() {
     let disk = MemDisk::default();
     disk.create_dir_all(&dir().join("topics/events")).unwrap();
     let error = open(disk).err().unwrap();
-    insta::assert_snapshot!(error, @"/data/topics holds 1 topics, but there is no metadata; the broker does not start, since topics would be lost; restore the metadata directory from a copy");
+    insta::assert_snapshot!(error, @"/data/topics holds topics (1), but there is no metadata; the broker does not start, since topics would be lost; restore the metadata directory from a copy");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //! An end belongs to one topic and to the log that its partition had then. Of a topic that was created again nothing is left
 //! to read; in a log that lost records the end comes down to where the loss begins.
 
+use super::offline::OfflinePartitions;
 use crate::output::stderr_line;
-use grower_client::ids::{LeaderEpoch, Offset, PartitionId, TopicId};
+use grower_client::ids::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use grower_client::{
     Admin, AdminError, Client, Consumer, ConsumerRecord, ErrorCode, Gap, GapCause, OffsetSpec, PartitionDescription,
     TopicDescription, TopicPartition,
@@ -14,6 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The high watermark of each partition, as it was.
 pub(super) struct Ends {
     of: BTreeMap<String, BTreeMap<PartitionId, End>>,
+    /// In a group: where it may not be decided yet where the group begins. It must be before this ends, or the next run would
+    /// begin elsewhere.
+    undecided: BTreeMap<(String, PartitionId), TopicId>,
 }
 
 /// Where one partition ends.
@@ -31,16 +35,25 @@ struct End {
 pub(super) type Committed = BTreeMap<(TopicId, PartitionId), Offset>;
 
 impl Ends {
-    /// Asks the broker. Fails if one of the partitions cannot be read.
-    pub(super) async fn now(admin: &Admin, partitions: &[(String, PartitionId)]) -> anyhow::Result<Self> {
-        let lookups = partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
-        admin.list_offsets(lookups).await?.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let names: BTreeSet<&String> = partitions.iter().map(|(topic, _)| topic).collect();
+    /// Asks the broker. Those that are offline will stay unread.
+    pub(super) async fn now(
+        admin: &Admin,
+        partitions: &[(String, PartitionId)],
+        in_group: bool,
+        offline: &mut OfflinePartitions,
+    ) -> anyhow::Result<Self> {
+        let served = served(admin, partitions, offline).await?;
+        let names: BTreeSet<&String> = served.iter().map(|(topic, _)| topic).collect();
         let mut of: BTreeMap<String, BTreeMap<PartitionId, End>> = BTreeMap::new();
+        let mut undecided = BTreeMap::new();
         for name in names {
             let topic = admin.describe_topic(name, false).await?;
             let wanted =
-                |now: &&PartitionDescription| partitions.iter().any(|(topic, p)| topic == name && *p == now.partition);
+                |now: &&PartitionDescription| served.iter().any(|(topic, p)| topic == name && *p == now.partition);
+            if in_group {
+                let place = |now: &PartitionDescription| ((name.clone(), now.partition), topic.id);
+                undecided.extend(topic.partitions.iter().filter(wanted).map(place));
+            }
             // The others have nothing to wait for.
             for now in topic.partitions.iter().filter(wanted).filter(|now| now.log_start < now.high_watermark) {
                 let end = End {
@@ -52,7 +65,7 @@ impl Ends {
                 of.entry(name.clone()).or_default().insert(now.partition, end);
             }
         }
-        Ok(Self { of })
+        Ok(Self { of, undecided })
     }
 
     /// Whether a record came later.
@@ -113,15 +126,69 @@ impl Ends {
         Ok(self.none_left())
     }
 
+    /// Whether it is decided, for each partition, where the group begins: it was when a consumer of the group began to read
+    /// it. What another member is to read it decides.
+    pub(super) async fn are_begun_by(
+        &mut self,
+        consumer: &Consumer,
+        client: &Client,
+        group: &str,
+    ) -> anyhow::Result<bool> {
+        self.undecided.retain(|(topic, partition), _| consumer.position(topic, *partition).is_none());
+        if self.undecided.is_empty() {
+            return Ok(true);
+        }
+        let described = match client.admin().describe_group(group).await {
+            Ok(described) => described,
+            Err(error) if error.is_retriable() || error.code() == Some(ErrorCode::UnknownGroup) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let is_committed = |partition: PartitionId, id: TopicId| {
+            described.offsets.iter().any(|offset| offset.topic == id && offset.partition == partition)
+        };
+        self.undecided.retain(|(_, partition), id| !is_committed(*partition, *id));
+        Ok(self.undecided.is_empty() || 1 < described.members.len())
+    }
+
     /// The topic is gone.
     pub(super) fn forget(&mut self, topic: &str) {
         self.of.remove(topic);
+        self.undecided.retain(|(name, _), _| name != topic);
     }
 
-    fn none_left(&mut self) -> bool {
+    /// The partition is offline; true if it has not been read to its end.
+    pub(super) fn leave_unread(&mut self, place: &TopicPartition) -> bool {
+        self.undecided.remove(&(place.topic.to_string(), place.partition));
+        let of = self.of.get_mut(place.topic.as_str());
+        of.is_some_and(|of| of.remove(&place.partition).is_some())
+    }
+
+    /// Whether all was read.
+    pub(super) fn none_left(&mut self) -> bool {
         self.of.retain(|_, of| !of.is_empty());
         self.of.is_empty()
     }
+}
+
+/// Those of the partitions that can be read. Fails if it cannot be found out of one.
+async fn served(
+    admin: &Admin,
+    partitions: &[(String, PartitionId)],
+    offline: &mut OfflinePartitions,
+) -> anyhow::Result<Vec<(String, PartitionId)>> {
+    let lookups = partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
+    let mut served = Vec::new();
+    for ((topic, partition), found) in partitions.iter().zip(admin.list_offsets(lookups).await?) {
+        match found {
+            Ok(_) => served.push((topic.clone(), *partition)),
+            Err(error) if error.code() == Some(ErrorCode::PartitionShut) => {
+                let place = TopicPartition { topic: TopicName::new(topic)?, partition: *partition };
+                offline.is_unread(place, &error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(served)
 }
 
 async fn review_topic(
@@ -139,7 +206,11 @@ async fn review_topic(
     for now in &topic.partitions {
         let Some(end) = of.get_mut(&now.partition).filter(|end| end.reviewed != now.leader_epoch) else { continue };
         let place = TopicPartition { topic: name.clone(), partition: now.partition };
-        if let Some(lost_from) = admin.lost_from(&place, end.topic, end.offset, end.reviewed).await? {
+        let lost_from = match admin.lost_from(&place, end.topic, end.offset, end.reviewed).await {
+            Err(error) if error.code() == Some(ErrorCode::PartitionShut) => continue, // The consumer finds out as well.
+            lost_from => lost_from?,
+        };
+        if let Some(lost_from) = lost_from {
             stderr_line(format_args!("{place}: the log lost offsets {lost_from}..{}: reading up to there", end.offset));
             end.offset = lost_from;
         }

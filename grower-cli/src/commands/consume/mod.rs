@@ -2,8 +2,10 @@
 
 mod deleted;
 mod ends;
+mod offline;
 mod print;
 
+use crate::arguments::WrongUsage;
 use crate::output::{ReaderWentAway, Template, counted, reader_left};
 use crate::place_in_log::{PlaceInLog, now};
 use crate::session::{Session, interrupted};
@@ -15,6 +17,7 @@ use grower_client::ids::PartitionId;
 use grower_client::{
     Client, ConsumeError, Consumer, ConsumerRecord, ErrorCode, OffsetSpec, OnDamage, OnGap, StartFrom,
 };
+use offline::OfflinePartitions;
 use print::Printer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -36,8 +39,11 @@ or null, and key_base64 or value_base64 where they are not UTF-8; headers is an 
 
 Order holds within a partition. --until-end stops at the high watermark that each partition has at the start. \
 A damaged record on disk ends it with an error that names the offsets; --skip-damaged reads on after them. \
-A closed pipe, as in `| head`, ends it without failure, also while no record comes. Ctrl-C commits and ends; a second one \
-ends at once.
+A closed pipe, as in `| head`, ends it without failure, also while no record comes. Ctrl-C, SIGTERM and SIGHUP (a terminal that closes) commit and end; a second \
+one ends at once.
+
+A partition that is offline is named on standard error, and the others are read; it is read once it is served again. With \
+--until-end the exit status is 1 then.
 
 Examples:
   grower-cli consume events --until-end > copy.log
@@ -59,7 +65,7 @@ pub struct Consume {
     #[arg(long, value_name = "PLACE")]
     from: Option<PlaceInLog>,
     /// Stop after this many records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// How many records are handed over at once, at most
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
@@ -77,6 +83,8 @@ pub struct Consume {
 
 /// How long a poll waits for records before the end and Ctrl-C are looked at again.
 const POLL: Duration = Duration::from_millis(200);
+/// How long it waits if all that is left to do is to begin.
+const BEGIN_POLL: Duration = Duration::from_millis(20);
 /// How many records are handed over at once in a group, at most.
 const GROUP_BATCH_MAX: u32 = 500;
 /// How often a group's progress is committed, and that of other members looked at.
@@ -84,11 +92,15 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 impl Consume {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        ensure!(self.limit != Some(0), "--limit 0 reads nothing");
         let client = &session.client;
         let partitions = self.read_partitions(client).await?;
         self.check_offset(client, &partitions).await?;
-        let ends = if self.until_end { Some(Ends::now(&client.admin(), &partitions).await?) } else { None };
+        let mut offline = OfflinePartitions::default();
+        let in_group = self.group.is_some() && self.partitions.is_empty();
+        let ends = match self.until_end {
+            true => Some(Ends::now(&client.admin(), &partitions, in_group, &mut offline).await?),
+            false => None,
+        };
         let consumer = self.consumer(client, &partitions).await?;
         let mut reading = Reading {
             client,
@@ -96,13 +108,15 @@ impl Consume {
             consumer,
             printer: Printer::new(session.output, self.format.clone()),
             deleted: DeletedTopics::none_of(&self.topics),
+            offline,
             ends,
             left: self.limit.unwrap_or(u64::MAX),
             looked_at: Instant::now(),
         };
         let result = reading.run().await;
+        let unread = reading.offline.check();
         let closed = reading.close().await;
-        result.and(closed)
+        result.and(closed).and(unread)
     }
 
     /// The partitions asked for; fails if a topic or a partition is not there.
@@ -140,7 +154,10 @@ impl Consume {
         let begun: Vec<_> = partitions.iter().filter(|partition| !is_committed(partition)).collect();
         let lookups = begun.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
         for ((topic, partition), end) in begun.iter().zip(client.admin().list_offsets(lookups).await?) {
-            let end = end?.offset.unwrap_or_default();
+            let end = match end {
+                Err(error) if error.code() == Some(ErrorCode::PartitionShut) => continue, // It is told as it is read.
+                end => end?.offset.unwrap_or_default(),
+            };
             ensure!(
                 offset <= end,
                 "offset {offset} is behind the end of {topic}/{partition}, which is {end}: --from end waits for new records"
@@ -177,7 +194,9 @@ impl Consume {
             (None, None) | (Some(PlaceInLog::Beginning), _) => StartFrom::Beginning,
             (Some(PlaceInLog::End), _) => StartFrom::End,
             (Some(PlaceInLog::Committed), Some(_)) => StartFrom::Committed,
-            (Some(PlaceInLog::Committed), None) => bail!("--from committed wants --group: only groups commit offsets"),
+            (Some(PlaceInLog::Committed), None) => {
+                bail!(WrongUsage("--from committed wants --group: only groups commit offsets"))
+            }
             (Some(PlaceInLog::Offset(offset)), _) => StartFrom::Offset(offset),
             (Some(PlaceInLog::Time(when)), _) => StartFrom::Time(when.resolve(now())),
         })
@@ -192,6 +211,7 @@ struct Reading<'a> {
     consumer: Consumer,
     printer: Printer,
     deleted: DeletedTopics,
+    offline: OfflinePartitions,
     ends: Option<Ends>,
     left: u64,
     looked_at: Instant,
@@ -221,16 +241,26 @@ impl Reading<'_> {
         if self.left == 0 || self.is_at_the_end().await? {
             return Ok(None);
         }
-        match self.consumer.poll(POLL).await {
+        let only_begins = self.ends.as_mut().is_some_and(Ends::none_left);
+        match self.consumer.poll(if only_begins { BEGIN_POLL } else { POLL }).await {
             Ok(records) => return Ok(Some(records)),
             Err(ConsumeError::Gap(gap)) => self.ends.iter_mut().for_each(|ends| ends.pass(&gap)),
-            Err(error) => self.pass_over_deleted(error)?,
+            Err(error) => self.pass_over(error)?,
         }
         Ok(Some(Vec::new()))
     }
 
-    /// The end of one topic is not the end of the others.
-    fn pass_over_deleted(&mut self, error: ConsumeError) -> anyhow::Result<()> {
+    /// The end of one topic is not the end of the others, and a partition that is offline keeps none from being read.
+    fn pass_over(&mut self, error: ConsumeError) -> anyhow::Result<()> {
+        let error = match self.offline.note(error) {
+            Ok(place) => {
+                if self.ends.as_mut().is_some_and(|ends| ends.leave_unread(&place)) {
+                    self.offline.stays_unread(place);
+                }
+                return Ok(());
+            }
+            Err(error) => error,
+        };
         let topic = self.deleted.note(error).map_err(explain)?;
         if let Some(ends) = &mut self.ends {
             ends.forget(&topic);
@@ -246,6 +276,7 @@ impl Reading<'_> {
                 continue;
             }
             self.deleted.is_read(record.topic.as_str());
+            self.offline.is_served(record.topic.as_str(), record.partition);
             self.printer.print(record)?;
             self.left -= 1;
         }
@@ -269,6 +300,13 @@ impl Reading<'_> {
 
     async fn is_at_the_end(&mut self) -> anyhow::Result<bool> {
         let Some(ends) = &mut self.ends else { return Ok(false) };
+        let is_begun = match self.group {
+            Some(group) => ends.are_begun_by(&self.consumer, self.client, group).await?,
+            None => true,
+        };
+        if !is_begun {
+            return Ok(false);
+        }
         if ends.are_reached_by(&self.consumer) {
             return Ok(true);
         }

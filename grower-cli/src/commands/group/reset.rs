@@ -1,13 +1,13 @@
 //! `group reset G --topic T --to PLACE`.
 
-use crate::arguments::Output;
+use crate::arguments::{Output, WrongUsage};
 use crate::output::{Out, escaped};
 use crate::place_in_log::PlaceInLog;
 use crate::session::Session;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use grower_client::ids::{Offset, PartitionId};
-use grower_client::{Admin, OffsetSpec};
+use grower_client::{Admin, OffsetSpec, TopicDescription};
 use std::io::Write;
 
 /// Set where a group goes on in a topic
@@ -57,14 +57,26 @@ impl Reset {
         Ok(out.flush()?)
     }
 
+    /// Where a partition that is offline begins and ends is not known.
+    async fn check_served(&self, admin: &Admin, topic: &TopicDescription) -> anyhow::Result<()> {
+        let lookups = topic.partitions.iter().map(|now| (self.topic.as_str(), now.partition, OffsetSpec::End));
+        for (now, found) in topic.partitions.iter().zip(admin.list_offsets(lookups).await?) {
+            let place = format!("{}/{}", self.topic, now.partition);
+            found.with_context(|| format!("{} was not reset, for {place} cannot be read", escaped(&self.group)))?;
+        }
+        Ok(())
+    }
+
     async fn offsets(&self, admin: &Admin) -> anyhow::Result<Vec<(PartitionId, Offset)>> {
         let topic = admin.describe_topic(&self.topic, false).await?;
+        self.check_served(admin, &topic).await?;
         let mut offsets = Vec::new();
         for partition in topic.partitions {
             let (start, end) = (partition.log_start, partition.high_watermark);
             let offset = match self.to {
                 PlaceInLog::Committed => {
-                    bail!("a group is where it committed already; --to takes beginning, end, offset:N or time:..")
+                    let usage = "a group is where it committed already; --to takes beginning, end, offset:N or time:..";
+                    bail!(WrongUsage(usage))
                 }
                 PlaceInLog::Beginning => start,
                 PlaceInLog::End => end,

@@ -4,8 +4,9 @@ mod following;
 mod pump;
 mod report;
 mod source;
+mod unacknowledged;
 
-use crate::arguments::key_value;
+use crate::arguments::{WrongUsage, key_value};
 use crate::output::{EscapeError, reader_went_away, unescaped};
 use crate::session::Session;
 use anyhow::{Context, bail};
@@ -29,11 +30,13 @@ use std::time::Duration;
     after_long_help = "A line longer than the topic's max.message.bytes is named by its number on standard error, and so is one whose \
 record alone, with its headers and up to 80 bytes around it, makes a larger batch as it is sent. The others go on, and the exit \
 status is 1. It is 0 only if every line was acknowledged; a record may wait 120 seconds for that. \
-Ctrl-C stops reading and waits for what was read; a second one ends at once, with exit status 1.
+Ctrl-C, SIGTERM and SIGHUP (a terminal that closes) stop reading and wait for what was read; a second one ends at once, with exit \
+status 1. If lines are not acknowledged, because a partition is offline or the broker is away, no more are read, and the error \
+names exactly those lines.
 
 --follow keeps reading as the file grows, like tail -F: through rotation (the old file to its end first, then the new one) \
-and truncation. Beside the file, or in --state-dir, it keeps FILE.TOPIC.grower-place: up to which byte every line is \
-acknowledged. The next run continues there, also after a crash, and also in files rotated meanwhile (FILE.1, FILE-20261121, \
+and truncation. Beside the file it keeps a note, FILE.TOPIC.grower-place, or in --state-dir FILE.HASH.grower-place, with a hash of \
+the path and the topic, as also for a very long name beside the file: up to which byte every line is acknowledged. The next run continues there, also after a crash, and also in files rotated meanwhile (FILE.1, FILE-20261121, \
 ..; not compressed ones). A second follower with the same note is refused. Delete the note to start over. A file that is not \
 there, cannot be read or is no regular file is waited for. In --state-dir the note belongs to the path as it is given: if a \
 folder in it is a link that leads elsewhere by the next run, the rest of the old file comes first.
@@ -168,7 +171,7 @@ impl Produce {
 
     async fn follow(&self, session: &Session, producer: Producer, report: Report, limit: usize) -> anyhow::Result<()> {
         let path = self.file.as_deref().filter(|path| path.as_os_str() != "-");
-        let path = path.context("--follow wants a file: standard input is read to its end without it")?;
+        let path = path.ok_or(WrongUsage("--follow wants a file: standard input is read to its end without it"))?;
         let state_dir = self.state_dir.as_deref();
         let Some(follower) = Follower::begin(&session.client, path, state_dir, &self.topic, limit).await? else {
             return Ok(());
@@ -221,7 +224,7 @@ impl Produce {
         if let Some(key) = &self.key {
             return (Some(Bytes::copy_from_slice(key.as_bytes())), line);
         }
-        let Some(separator) = self.key_separator.as_ref().filter(|separator| !separator.is_empty()) else {
+        let Some(separator) = &self.key_separator else {
             return (None, line);
         };
         match line.windows(separator.len()).position(|window| window == separator) {
@@ -231,9 +234,25 @@ impl Produce {
     }
 }
 
+/// Why nothing can be split there.
+#[derive(Debug, thiserror::Error)]
+enum SeparatorError {
+    #[error(transparent)]
+    Escape(#[from] EscapeError),
+    #[error("it is empty: leave --key-separator out if lines have no keys")]
+    Empty,
+    #[error("no line has a newline in it")]
+    Newline,
+}
+
 /// Reads a separator, with its escapes.
-fn separator(text: &str) -> Result<Bytes, EscapeError> {
-    unescaped(text).map(Bytes::from)
+fn separator(text: &str) -> Result<Bytes, SeparatorError> {
+    let bytes = unescaped(text)?;
+    match bytes.contains(&b'\n') {
+        true => Err(SeparatorError::Newline),
+        false if bytes.is_empty() => Err(SeparatorError::Empty),
+        false => Ok(Bytes::from(bytes)),
+    }
 }
 
 impl From<Spread> for Partitioner {

@@ -3,16 +3,18 @@
 use super::Produce;
 use super::report::Report;
 use super::source::{Piece, Source};
+use super::unacknowledged::Unacknowledged;
 use crate::follow::{ArrivedLines, Mark, NoteError, NoteKeeper, Open};
 use crate::lines::Line;
 use crate::output::{ReaderWentAway, stderr_line, told};
 use crate::session::interrupted;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use futures_util::FutureExt;
 use grower_client::{Delivery, ErrorCode, ProduceError, Producer};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 /// How many lines may be under way; the producer bounds their bytes.
 const UNDER_WAY_MAX: usize = 64 << 10;
@@ -25,6 +27,12 @@ pub(super) struct Pump<'a> {
     report: Report,
     under_way: VecDeque<UnderWay>,
     following: Option<Following>,
+    /// Once there are any, no more lines are read.
+    unacknowledged: Unacknowledged,
+    /// The last line that was handed in.
+    sent_up_to: u64,
+    /// Lines after it were read and not handed in.
+    is_cut_short: bool,
 }
 
 /// What is needed beside, to follow a file.
@@ -50,13 +58,33 @@ struct UnderWay {
 enum Fate {
     Sent(Delivery),
     Refused(String),
+    Failed(ProduceError),
     Arrived,
+}
+
+/// Why no more lines are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Read,
+    Interrupted,
+    Failed,
 }
 
 impl<'a> Pump<'a> {
     pub(super) fn new(options: &'a Produce, producer: Producer, report: Report) -> Self {
         let topic = options.topic.as_str().into();
-        Self { options, topic, producer, report, under_way: VecDeque::new(), following: None }
+        let (under_way, unacknowledged) = (VecDeque::new(), Unacknowledged::default());
+        Self {
+            options,
+            topic,
+            producer,
+            report,
+            under_way,
+            following: None,
+            unacknowledged,
+            sent_up_to: 0,
+            is_cut_short: false,
+        }
     }
 
     /// Keeps a note of how far the followed file is done; lines in `arrived` are not sent again.
@@ -69,37 +97,57 @@ impl<'a> Pump<'a> {
     pub(super) async fn run(mut self, mut source: Source) -> anyhow::Result<()> {
         let mut interrupt = pin!(interrupted());
         let mut acks_unread = pin!(self.report.acks_unread());
-        let interrupted = loop {
+        let ended = loop {
+            if !self.unacknowledged.is_empty() {
+                break Ended::Failed;
+            }
             let room = self.under_way.len() < UNDER_WAY_MAX;
             if !room {
                 self.producer.hurry(); // No line can come that would fill a batch.
             }
             tokio::select! {
                 biased;
-                () = &mut interrupt => break true,
+                () = &mut interrupt => break Ended::Interrupted,
                 () = &mut acks_unread => return Err(ReaderWentAway.into()),
                 settled = next(&mut self.under_way) => self.settle(settled)?,
                 piece = source.recv(), if room => match piece {
                     Some(piece) => self.send(piece?).await?,
-                    None => break false,
+                    None => break Ended::Read,
                 },
             }
         };
+        let is_read = ended == Ended::Read || matches!(source.try_recv(), Err(TryRecvError::Disconnected));
         drop(source);
         self.producer.flush().await.ok(); // Each line's own result says what failed.
         while !self.under_way.is_empty() {
             let settled = next(&mut self.under_way).await;
             self.settle(settled)?;
         }
+        if !self.unacknowledged.is_empty() {
+            return self.fail(is_read);
+        }
         let follows = self.following.is_some();
         if let Some(following) = self.following.as_mut().filter(|following| following.is_behind) {
             following.keeper.save([])?;
         }
         self.report.finish()?;
-        if interrupted && !follows {
+        if ended == Ended::Interrupted && !follows {
             bail!("interrupted: what was read is acknowledged, the rest was not read");
         }
         Ok(())
+    }
+
+    /// Ends it with what is known of the lines that were not acknowledged.
+    fn fail(mut self, is_read: bool) -> anyhow::Result<()> {
+        let acknowledged = self.report.acknowledged_lines();
+        if let Err(error) = self.report.end() {
+            stderr_line(format_args!("error: {}", told(&error)));
+        }
+        if let Some(following) = self.following.as_mut().filter(|following| following.is_behind) {
+            following.keeper.save([])?;
+        }
+        let sent_up_to = Some(self.sent_up_to).filter(|_| !is_read || self.is_cut_short);
+        self.unacknowledged.into_error(sent_up_to, acknowledged).map_or(Ok(()), Err)
     }
 
     async fn send(&mut self, piece: Piece) -> anyhow::Result<()> {
@@ -107,33 +155,40 @@ impl<'a> Pump<'a> {
             let file = piece.file.clone();
             self.under_way.push_back(UnderWay { number: 0, bytes: 0, end, file, fate: Fate::Arrived });
         }
-        for line in piece.lines {
+        let mut lines = piece.lines.into_iter();
+        while let Some(line) = lines.next() {
             let (number, end) = (line.number, line.end);
             let bytes = line.content.as_ref().map_or(0, |bytes| bytes.len() as u64);
-            let fate = self.fate(line, piece.file.as_deref()).await?;
+            let fate = self.fate(line, piece.file.as_deref()).await;
+            let failed = matches!(fate, Fate::Failed(_));
+            self.sent_up_to = number;
             self.under_way.push_back(UnderWay { number, bytes, end, file: piece.file.clone(), fate });
+            if failed {
+                self.is_cut_short = lines.next().is_some();
+                break; // It may be wrong with all of them: the rest is not tried.
+            }
         }
         Ok(())
     }
 
-    async fn fate(&mut self, line: Line, file: Option<&Open>) -> anyhow::Result<Fate> {
+    async fn fate(&mut self, line: Line, file: Option<&Open>) -> Fate {
         let content = match line.content {
             Ok(content) => content,
-            Err(too_long) => return Ok(Fate::Refused(too_long.to_string())),
+            Err(too_long) => return Fate::Refused(too_long.to_string()),
         };
         let (_, value) = self.options.split_key(content.clone());
         let mut record = self.options.record(&self.topic, content);
         if let (Some(following), Some(file)) = (&mut self.following, file) {
             let mark = Mark { incarnation: file.incarnation, start: line.start };
             if following.arrived.take(mark, &value) {
-                return Ok(Fate::Arrived);
+                return Fate::Arrived;
             }
             let (name, value) = mark.header(following.keeper.follower());
             record = record.header(name, value);
         }
         match self.producer.enqueue(record).await {
-            Ok(delivery) => Ok(Fate::Sent(delivery)),
-            Err(error) => refusal(line.number, error).map(Fate::Refused),
+            Ok(delivery) => Fate::Sent(delivery),
+            Err(error) => refusal(error).map_or_else(Fate::Failed, Fate::Refused),
         }
     }
 
@@ -146,7 +201,7 @@ impl<'a> Pump<'a> {
                     Some(result) => Some(result),
                     None => break,
                 },
-                Fate::Refused(_) | Fate::Arrived => None,
+                Fate::Refused(_) | Fate::Failed(_) | Fate::Arrived => None,
             };
             if let Some(line) = self.under_way.pop_front() {
                 self.settle_one(line, result)?;
@@ -161,21 +216,30 @@ impl<'a> Pump<'a> {
         line: UnderWay,
         result: Option<Result<grower_client::Ack, ProduceError>>,
     ) -> anyhow::Result<()> {
+        // A note says that every line up to it is acknowledged: it ends before the first one that is not.
+        let mut following = self.following.as_mut().filter(|_| self.unacknowledged.is_empty());
         match (line.fate, result) {
             (Fate::Refused(why), _) => self.report.refused(line.number, &why),
+            (Fate::Failed(error), _) => {
+                self.unacknowledged.add(line.number, error);
+                return Ok(());
+            }
             (Fate::Sent(_), Some(Ok(ack))) => {
                 self.report.acknowledged(line.number, line.bytes, &ack)?;
-                if let (Some(following), Some(offset)) = (&mut self.following, ack.offset) {
+                if let (Some(following), Some(offset)) = (&mut following, ack.offset) {
                     following.keeper.acknowledged(ack.partition, offset);
                 }
             }
-            (Fate::Sent(_), Some(Err(error))) => {
-                let why = refusal(line.number, error)?;
-                self.report.refused(line.number, &why);
-            }
+            (Fate::Sent(_), Some(Err(error))) => match refusal(error) {
+                Ok(why) => self.report.refused(line.number, &why),
+                Err(error) => {
+                    self.unacknowledged.add(line.number, error);
+                    return Ok(());
+                }
+            },
             (Fate::Sent(_) | Fate::Arrived, _) => {}
         }
-        if let (Some(following), Some(file)) = (&mut self.following, line.file) {
+        if let (Some(following), Some(file)) = (following, line.file) {
             following.done(file, line.end);
         }
         Ok(())
@@ -218,7 +282,7 @@ type Settled = (UnderWay, Option<Result<grower_client::Ack, ProduceError>>);
 async fn next(under_way: &mut VecDeque<UnderWay>) -> Settled {
     let result = match under_way.front_mut().map(|line| &mut line.fate) {
         Some(Fate::Sent(delivery)) => Some(delivery.await),
-        Some(Fate::Refused(_) | Fate::Arrived) => None,
+        Some(Fate::Refused(_) | Fate::Failed(_) | Fate::Arrived) => None,
         None => std::future::pending().await,
     };
     match under_way.pop_front() {
@@ -227,12 +291,9 @@ async fn next(under_way: &mut VecDeque<UnderWay>) -> Settled {
     }
 }
 
-/// Why this line is refused; an error if it is not the line's fault, so that no other would fare better.
-fn refusal(line: u64, error: ProduceError) -> anyhow::Result<String> {
+/// Why this line is refused; the error again if it is not the line's fault, so that no other would fare better.
+fn refusal(error: ProduceError) -> Result<String, ProduceError> {
     let of_the_line = matches!(error, ProduceError::TooLarge { .. })
         || matches!(error.code(), Some(ErrorCode::TooLarge | ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp));
-    match of_the_line {
-        true => Ok(format!("was refused: {error}")),
-        false => Err(error).with_context(|| format!("line {line} was not acknowledged, nor what comes after it")),
-    }
+    if of_the_line { Ok(format!("was refused: {error}")) } else { Err(error) }
 }

@@ -84,11 +84,21 @@ impl Report {
         self.out.flush()
     }
 
-    /// The end: fails unless every line was acknowledged.
+    /// How many lines were acknowledged.
+    pub(super) fn acknowledged_lines(&self) -> u64 {
+        self.records
+    }
+
+    /// The end with a summary: fails unless every line was acknowledged.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
         if self.output == Output::Table {
             self.summary()?;
         }
+        self.end()
+    }
+
+    /// The end: fails if a line was refused.
+    pub(super) fn end(mut self) -> anyhow::Result<()> {
         self.out.flush()?;
         if let Some(first) = self.first_refused {
             let acknowledged = counted(self.records, "line");

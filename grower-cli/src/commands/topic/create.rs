@@ -2,7 +2,7 @@
 
 use super::CONFIG_HELP;
 use crate::arguments::{Output, key_value};
-use crate::output::{Out, escaped, stderr_line, told};
+use crate::output::{Out, stderr_line, told};
 use crate::session::Session;
 use anyhow::ensure;
 use clap::Args;
@@ -59,6 +59,15 @@ impl FromStr for Named {
     }
 }
 
+impl Named {
+    /// Why it was not created, with its name, once.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let (name, text) = (&self.name, error.to_string());
+        let ways = [format!("topic {name} "), format!("topic name {name} "), format!("{name:?}")];
+        if ways.iter().any(|way| text.contains(way)) { error } else { error.context(name.clone()) }
+    }
+}
+
 impl Create {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let mut out = Out::stdout();
@@ -66,10 +75,10 @@ impl Create {
         for topic in &self.topics {
             match self.create(session, topic).await {
                 Ok(id) => tell(&mut out, session.output, topic, id)?,
-                Err(error) if self.topics.len() == 1 => return Err(error.context(topic.name.clone())),
+                Err(error) if self.topics.len() == 1 => return Err(topic.explain(error)),
                 Err(error) => {
                     refused += 1;
-                    stderr_line(format_args!("error: {}: {}", escaped(&topic.name), told(&error)));
+                    stderr_line(format_args!("error: {}", told(&topic.explain(error))));
                 }
             }
         }

@@ -1,21 +1,16 @@
 //! Following an assignment: what goes is given up and committed before anything else, then what comes is begun.
 
 use super::{Membership, in_time};
-use crate::backoff;
-use crate::cluster::Cluster;
+use crate::consumer::beginning::Beginning;
 use crate::consumer::builder::RebalanceEvent;
 use crate::consumer::commit::Progress;
-use crate::consumer::shelf::Shared;
 use crate::consumer::slot::Version;
-use crate::consumer::start::{self, Origin};
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{TopicId, TopicName};
 use grower_protocol::message::{HeartbeatAnswer, Metadata, TopicPartitions};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 impl Membership {
     /// Does as the answer says.
@@ -131,15 +126,9 @@ impl Membership {
         if added.is_empty() {
             return;
         }
-        let beginning = Beginning {
-            cluster: self.cluster.clone(),
-            shared: self.shared.clone(),
-            origin: self.origin.clone(),
-            versions: added.iter().map(|(.., version)| *version).collect(),
-            places: added.into_iter().map(|(place, topic, _)| (place, topic)).collect(),
-            warn_each: self.session_timeout,
-        };
-        self.beginnings.spawn(beginning.run());
+        let places = added.into_iter().map(|(place, topic, version)| ((place, topic), version));
+        let beginning = Beginning::new(&self.cluster, &self.shared, &self.origin, places);
+        self.beginnings.spawn(beginning.warn_each(self.session_timeout).run());
     }
 
     pub(super) fn tell(&self, event: RebalanceEvent) {
@@ -161,40 +150,5 @@ impl Membership {
             shelf.first_seen.entry(name).or_insert(seen);
         }
         Ok(())
-    }
-}
-
-/// New partitions whose beginning is looked up.
-struct Beginning {
-    cluster: Arc<Cluster>,
-    shared: Arc<Shared>,
-    origin: Origin,
-    places: Vec<(TopicPartition, TopicId)>,
-    versions: Vec<Version>,
-    /// How long it may fail until that is worth a warning.
-    warn_each: Duration,
-}
-
-impl Beginning {
-    /// Tries until it succeeds, or the partitions are no longer this member's: a group that does not answer for a session
-    /// takes them away.
-    async fn run(self) {
-        let mut warn_at = Instant::now() + self.warn_each;
-        for failures in 1.. {
-            let error = match start::resolve(&self.cluster, &self.shared, &self.places, &self.origin).await {
-                Ok(starts) => return start::begin(&self.shared, starts, &self.versions),
-                Err(error) => error,
-            };
-            if !self.shared.lock().slots.values().any(|slot| self.versions.contains(&slot.version)) {
-                return;
-            }
-            tracing::debug!(%error, "cannot find out where to start; trying again");
-            if warn_at <= Instant::now() {
-                let (first, partitions) = (self.places.first().map(|(place, _)| place.to_string()), self.places.len());
-                tracing::warn!(%error, first, partitions, "partitions of this member are not read: it cannot find out where to start");
-                warn_at = Instant::now() + self.warn_each;
-            }
-            sleep(backoff::jittered(failures)).await;
-        }
     }
 }

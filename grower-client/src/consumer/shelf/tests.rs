@@ -6,7 +6,7 @@ use bytes::Bytes;
 use grower_protocol::batch::{BatchBuilder, HEADER_LENGTH, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, PartitionId};
-use grower_protocol::message::Divergence;
+use grower_protocol::message::{Divergence, ErrorCode};
 
 fn place(partition: u32) -> TopicPartition {
     TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(partition) }
@@ -280,4 +280,37 @@ fn open_batches_of_many_partitions_take_a_bounded_amount_of_memory() {
         assert!(open <= max + (RECORDS as usize) * 410, "{open} bytes are open");
     }
     assert_eq!(taken, 20 * RECORDS);
+}
+
+#[test]
+fn that_a_partition_is_offline_is_told_once_until_it_is_served_again() {
+    let shared = shared(&[3, 3], OnDamage::Fail);
+    take(&shared, 6);
+    let goes_offline = || {
+        let mut shelf = shared.lock();
+        let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
+        shelf.slot(&place(1)).unwrap().failed(failure.into(), Instant::now());
+    };
+    let told = || shared.take(limits(9), Waker::noop(), &mut Vec::new()).err().map(|error| error.to_string());
+    for served_up_to in [3, 6] {
+        goes_offline();
+        assert_eq!(told().as_deref(), Some("t/1: its files are gone"));
+        goes_offline();
+        assert_eq!(told(), None, "it is known");
+        deliver(&mut shared.lock(), 0, batches(served_up_to, 3));
+        deliver(&mut shared.lock(), 1, batches(served_up_to, 3));
+        assert_eq!(take(&shared, 9).len(), 6, "the others are read on, and so is this one once it is served");
+    }
+}
+
+#[test]
+fn a_partition_that_is_told_to_be_offline_before_it_began_can_still_begin() {
+    let shared = shared(&[], OnDamage::Fail);
+    let version = shared.lock().add(place(0), TopicId::from_random([1; 16]));
+    let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
+    shared.with(&place(0), version, |slot, _| slot.failed(failure.into(), Instant::now())).unwrap();
+    assert!(shared.take(limits(9), Waker::noop(), &mut Vec::new()).is_err());
+    shared.with(&place(0), version, |slot, _| slot.move_to(Offset::ZERO, None, version)).expect("it is the same still");
+    deliver(&mut shared.lock(), 0, batches(0, 3));
+    assert_eq!(take(&shared, 9).len(), 3);
 }

@@ -1,0 +1,99 @@
+//! Lines that were not acknowledged although nothing is wrong with them: which, and which of them may be stored all the same.
+
+use crate::output::{counted, in_groups};
+use grower_client::{Outcome, ProduceError};
+use std::fmt;
+
+/// The lines by number. They come in the order of the input.
+#[derive(Default)]
+pub(super) struct Unacknowledged {
+    first: Option<ProduceError>,
+    lines: LineRanges,
+    in_doubt: LineRanges,
+}
+
+impl Unacknowledged {
+    pub(super) fn add(&mut self, line: u64, why: ProduceError) {
+        self.lines.add(line);
+        if why.outcome() == Outcome::Unknown {
+            self.in_doubt.add(line);
+        }
+        self.first.get_or_insert(why);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The error that says all of it, if there is any; `sent_up_to` is the last line that was sent, unless that was the last
+    /// one of all.
+    pub(super) fn into_error(self, sent_up_to: Option<u64>, acknowledged: u64) -> Option<anyhow::Error> {
+        let Self { first, lines, in_doubt } = self;
+        let mut text = format!("not acknowledged: {lines}");
+        if !in_doubt.0.is_empty() {
+            let which = if in_doubt.0 == lines.0 { "all of it".to_owned() } else { in_doubt.to_string() };
+            text = format!("{text}; may be stored all the same: {which}");
+        }
+        if let Some(last) = sent_up_to {
+            text = format!("{text}; not sent: all after line {last}");
+        }
+        text = format!("{text}; acknowledged: {}", counted(acknowledged, "line"));
+        first.map(|first| anyhow::Error::new(first).context(text))
+    }
+}
+
+/// Ascending numbers of lines, those that follow each other as one range: first and last.
+#[derive(Default, PartialEq, Eq)]
+struct LineRanges(Vec<(u64, u64)>);
+
+impl LineRanges {
+    fn add(&mut self, line: u64) {
+        match self.0.last_mut() {
+            Some((_, last)) if *last + 1 == line => *last = line,
+            _ => self.0.push((line, line)),
+        }
+    }
+}
+
+impl fmt::Display for LineRanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count: u64 = self.0.iter().map(|(first, last)| last - first + 1).sum();
+        f.write_str(if count == 1 { "line " } else { "lines " })?;
+        for (at, (first, last)) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            match first == last {
+                true => write!(f, "{comma}{first}")?,
+                false => write!(f, "{comma}{first}-{last}")?,
+            }
+        }
+        if self.0.len() > 1 { write!(f, " ({} lines)", in_groups(count)) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::told;
+    use std::time::Duration;
+
+    fn failure(in_doubt: bool) -> ProduceError {
+        let place = grower_client::TopicPartition {
+            topic: grower_client::ids::TopicName::new("t").unwrap(),
+            partition: grower_client::ids::PartitionId::new(1),
+        };
+        ProduceError::TimedOut { place, after: Duration::from_secs(1), in_doubt, last: None }
+    }
+
+    fn told_of(lines: impl IntoIterator<Item = (u64, bool)>, sent_up_to: Option<u64>) -> String {
+        let mut unacknowledged = Unacknowledged::default();
+        lines.into_iter().for_each(|(line, in_doubt)| unacknowledged.add(line, failure(in_doubt)));
+        told(&unacknowledged.into_error(sent_up_to, 7).unwrap())
+    }
+
+    #[test]
+    fn exactly_the_lines_that_were_not_acknowledged_are_named() {
+        insta::assert_snapshot!(told_of([(2, false)], None), @"not acknowledged: line 2; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
+        insta::assert_snapshot!(told_of([2, 4, 5, 6, 9].map(|line| (line, line == 5)), Some(12)), @"not acknowledged: lines 2, 4-6, 9 (5 lines); may be stored all the same: line 5; not sent: all after line 12; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
+        insta::assert_snapshot!(told_of([(3, true), (4, true)], Some(4)), @"not acknowledged: lines 3-4; may be stored all the same: all of it; not sent: all after line 4; acknowledged: 7 lines: t/1: not acknowledged within 1s; it may have been written");
+    }
+}

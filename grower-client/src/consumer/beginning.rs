@@ -1,0 +1,99 @@
+//! Partitions whose beginning is looked up until it is found: beside the heartbeats, or because a partition is offline.
+
+use super::shelf::Shared;
+use super::slot::Version;
+use super::start::{self, Origin, Start};
+use crate::backoff;
+use crate::cluster::Cluster;
+use crate::error::RequestError;
+use crate::record::TopicPartition;
+use grower_protocol::ids::TopicId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long it may fail until that is worth a warning, unless something else is said.
+const WARN_EACH: Duration = Duration::from_secs(10);
+
+/// Partitions that are to begin, fewer with each that has begun.
+pub(super) struct Beginning {
+    cluster: Arc<Cluster>,
+    shared: Arc<Shared>,
+    origin: Origin,
+    places: Vec<(TopicPartition, TopicId)>,
+    versions: Vec<Version>,
+    warn_each: Duration,
+}
+
+impl Beginning {
+    pub(super) fn new(
+        cluster: &Arc<Cluster>,
+        shared: &Arc<Shared>,
+        origin: &Origin,
+        places: impl IntoIterator<Item = ((TopicPartition, TopicId), Version)>,
+    ) -> Self {
+        let (places, versions) = places.into_iter().unzip();
+        let (cluster, shared, origin) = (cluster.clone(), shared.clone(), origin.clone());
+        Self { cluster, shared, origin, places, versions, warn_each: WARN_EACH }
+    }
+
+    /// Warns of failures each time that this has passed.
+    pub(super) fn warn_each(self, warn_each: Duration) -> Self {
+        Self { warn_each, ..self }
+    }
+
+    /// Begins those whose start is known; the reader is told of each that is offline. Returns another reason why one has
+    /// not begun.
+    pub(super) fn take(&mut self, starts: Vec<Result<Start, RequestError>>) -> Option<RequestError> {
+        let places = std::mem::take(&mut self.places).into_iter().zip(std::mem::take(&mut self.versions));
+        let mut hindered = None;
+        for (((place, topic), version), start) in places.zip(starts) {
+            match start {
+                Ok(start) => {
+                    start::begin(&self.shared, &start, version);
+                    continue;
+                }
+                Err(error) if start::is_offline(&error) => {
+                    self.shared.with(&place, version, |slot, _| slot.failed(error, Instant::now()));
+                }
+                Err(error) => hindered = Some(error),
+            }
+            self.places.push((place, topic));
+            self.versions.push(version);
+        }
+        hindered
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Tries until all have begun, or are no longer this consumer's: a group that does not answer for a session takes them
+    /// away.
+    pub(super) async fn run(mut self) {
+        let mut warn_at = Instant::now() + self.warn_each;
+        for failures in 1.. {
+            let hindered = match start::resolve(&self.cluster, &self.shared, &self.places, &self.origin).await {
+                Ok(starts) => self.take(starts),
+                Err(error) => Some(error),
+            };
+            if self.is_done() || !self.are_wanted() {
+                return;
+            }
+            if let Some(error) = hindered {
+                tracing::debug!(%error, "cannot find out where to start; trying again");
+                if warn_at <= Instant::now() {
+                    let (first, partitions) =
+                        (self.places.first().map(|(place, _)| place.to_string()), self.places.len());
+                    tracing::warn!(%error, first, partitions, "partitions are not read: cannot find out where to start");
+                    warn_at = Instant::now() + self.warn_each;
+                }
+            }
+            sleep(backoff::jittered(failures)).await;
+        }
+    }
+
+    fn are_wanted(&self) -> bool {
+        self.shared.lock().slots.values().any(|slot| self.versions.contains(&slot.version))
+    }
+}
