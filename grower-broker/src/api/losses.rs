@@ -14,8 +14,11 @@ impl Api {
         let listed = background::blocking(move || {
             let mut listed = Vec::new();
             for (number, _) in topic.numbered() {
-                let losses = topics.losses(&topic, number);
-                let losses = losses.map_err(|error| Failure::new(ErrorCode::CorruptLog, error))?;
+                // One that cannot be read hides none of the others: `log verify` and the shut partition tell of it.
+                let losses = topics.losses(&topic, number).unwrap_or_else(|error| {
+                    tracing::warn!(topic = %topic.name, partition = %number, %error, "what was given up of a partition cannot be read");
+                    Vec::new()
+                });
                 listed.extend(losses.into_iter().map(|loss| described(number, loss)));
             }
             Ok(Response::ListLosses(listed))

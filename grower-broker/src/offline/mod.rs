@@ -86,6 +86,7 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, Ver
     let lost = begun::lost_partitions(&disk, dir)?;
     verified.findings.extend(lost.iter().map(lost_finding));
     verified.findings.extend(begun::damaged_lines(&disk, dir)?.into_iter().map(|bytes| begun_finding(dir, bytes)));
+    verified.findings.extend(files_in_place_of_directories(&disk, dir)?);
     for partition in partitions(&disk, dir)? {
         if lost.iter().any(|lost| lost.dir == partition) {
             continue;
@@ -104,6 +105,22 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, Ver
 fn lost_finding(lost: &LostPartition) -> Finding {
     let what = format!("all records of {}/{} are lost: its files are gone", lost.name, lost.partition);
     Finding { path: lost.dir.clone(), bytes: None, offsets: None, what }
+}
+
+/// Files where only directories of topics and partitions belong. No partition can be opened there.
+fn files_in_place_of_directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<Finding>, DiskError> {
+    let topics = dir.join("topics");
+    let mut found = Vec::new();
+    for parent in std::iter::once(topics.clone()).chain(directories(disk, &topics)?) {
+        let what = if parent == topics { "topic" } else { "partition" };
+        let is_numbered = |name: &str| parent == topics || name.parse::<u32>().is_ok();
+        let files = if_found(disk.list(&parent))?.unwrap_or_default().into_iter().filter(|entry| !entry.is_dir);
+        found.extend(files.filter(|entry| is_numbered(&entry.name)).map(|entry| {
+            let what = format!("a file where the directory of a {what} belongs: bring that back from a backup");
+            Finding { path: parent.join(entry.name), bytes: None, offsets: None, what }
+        }));
+    }
+    Ok(found)
 }
 
 fn begun_finding(dir: &Path, bytes: Range<u64>) -> Finding {
@@ -162,9 +179,14 @@ fn partitions(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
 }
 
 fn directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
-    match disk.list(dir) {
-        Ok(entries) => Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| dir.join(entry.name)).collect()),
-        Err(error) if error.is_not_found() => Ok(Vec::new()),
+    let entries = if_found(disk.list(dir))?.unwrap_or_default();
+    Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| dir.join(entry.name)).collect())
+}
+
+fn if_found<T>(result: Result<T, DiskError>) -> Result<Option<T>, DiskError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }

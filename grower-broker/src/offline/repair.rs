@@ -160,6 +160,7 @@ pub fn survey(dir: &Path, progress: impl FnMut(u64)) -> Result<Survey, RepairErr
             (Some(partition), Some(damaged)) => {
                 survey.lost.push((LossRange { partition, offsets: damaged.offsets.clone() }, damaged));
             }
+            (Some(partition), None) if partition.dir(dir) == finding.path => survey.beyond_repair.push(finding),
             (Some(_), None) => survey.costs_nothing.push(finding),
             (None, None) if is_made_again(dir, &finding) => survey.costs_nothing.push(finding),
             (None, _) => survey.beyond_repair.push(finding),
@@ -242,15 +243,24 @@ impl Repair {
         partitions: &[PartitionName],
         acceptance: &Acceptance,
     ) -> Result<Vec<PathBuf>, RepairError> {
+        let given_up = self.find_lost(partitions)?;
+        let recorded = given_up.iter().map(|lost| self.record_loss(lost, acceptance)).collect::<Result<_, _>>()?;
+        begun::give_up(&self.disk, &self.dir, &given_up)?;
+        Ok(recorded)
+    }
+
+    /// Whether [`Repair::accept_lost_partitions`] would give up all of them.
+    pub fn check_lost(&self, partitions: &[PartitionName]) -> Result<(), RepairError> {
+        self.find_lost(partitions).map(drop)
+    }
+
+    fn find_lost(&self, partitions: &[PartitionName]) -> Result<Vec<LostPartition>, RepairError> {
         let lost = begun::lost_partitions(&self.disk, &self.dir)?;
         let find = |partition: &PartitionName| {
             let found = lost.iter().find(|lost| PartitionName::of_lost(lost) == *partition);
             found.cloned().ok_or_else(|| RepairError::NotLost { partition: partition.clone() })
         };
-        let given_up: Vec<LostPartition> = partitions.iter().map(find).collect::<Result<_, _>>()?;
-        let recorded = given_up.iter().map(|lost| self.record_loss(lost, acceptance)).collect::<Result<_, _>>()?;
-        begun::give_up(&self.disk, &self.dir, &given_up)?;
-        Ok(recorded)
+        partitions.iter().map(find).collect()
     }
 
     /// The audit record: durable before the partition is given up.

@@ -46,6 +46,8 @@ pub(crate) struct Recovered {
     /// How far the log is compacted.
     pub(crate) cleaned_end: Offset,
     pub(crate) lost: Vec<(PathBuf, Damage)>,
+    /// Whether the directory says whose log it holds.
+    pub(crate) has_identity: bool,
 }
 
 /// Everything the steps of recovery need to know.
@@ -66,7 +68,7 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
     if if_found(disk.list(&place.dir))?.is_none() {
         return Ok(None);
     }
-    check_identity(context, report)?;
+    let has_identity = check_identity(context, report)?;
     let cleaned_end = finish_compaction(context, report)?;
     let Some(mut directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
     if directory.has(AcceptedLosses::NAME) {
@@ -81,6 +83,7 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
         return Ok(None); // A crash came before the first segment.
     }
     let mut recovered = Recovered::of_segments(context, &directory.logs, checkpoint, report)?;
+    recovered.has_identity = has_identity;
     recovered.cleaned_end = cleaned_end.min(recovered.end);
     recovered.account_for_missing(place, directory.logs.first().copied(), orphans);
     if let Some(end) = checkpoint.and_then(|checkpoint| checkpoint.truncating) {
@@ -102,8 +105,17 @@ impl Recovered {
         let start = checkpoint.map(|checkpoint| checkpoint.log_start).or(bases.first().copied()).unwrap_or_default();
         let durable = checkpoint.unwrap_or_default().durable;
         let (segments, lost) = (Vec::new(), Vec::new());
-        let cleaned_end = Offset::ZERO;
-        let mut recovered = Self { start, end: start, segments, active: None, durable, checkpoint, cleaned_end, lost };
+        let mut recovered = Self {
+            start,
+            end: start,
+            segments,
+            active: None,
+            durable,
+            checkpoint,
+            cleaned_end: Offset::ZERO,
+            lost,
+            has_identity: true,
+        };
         let Some((last, sealed)) = bases.split_last() else { return Ok(recovered) };
         for (base, next) in sealed.iter().zip(&bases[1..]) {
             let segment = sealed::open(context, *base, *next, &mut recovered.lost, report)?;
@@ -144,8 +156,9 @@ impl Recovered {
     }
 }
 
-/// Another partition's directory is never touched. A damaged identity is no reason to withhold the records.
-fn check_identity(context: &Context<'_>, report: &mut RecoveryReport) -> Result<(), OpenError> {
+/// Another partition's directory is never touched. A damaged or missing identity is no reason to withhold the records;
+/// answers whether there is a sound one.
+fn check_identity(context: &Context<'_>, report: &mut RecoveryReport) -> Result<bool, OpenError> {
     let place = context.place;
     let expected = Identity { topic_id: place.topic_id, partition: place.partition };
     match load_or_note::<Identity>(context.disk, place, report)? {
@@ -154,7 +167,7 @@ fn check_identity(context: &Context<'_>, report: &mut RecoveryReport) -> Result<
             found: found.to_string(),
             expected: expected.to_string(),
         }),
-        _ => Ok(()),
+        found => Ok(found.is_some()),
     }
 }
 

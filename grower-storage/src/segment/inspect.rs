@@ -5,7 +5,7 @@ use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
 use grower_index::{PREFIX_LENGTH, Witness};
 use grower_protocol::batch::BatchHeader;
-use grower_protocol::ids::Offset;
+use grower_protocol::ids::{LeaderEpoch, Offset};
 use std::ops::Range;
 
 /// Offsets that cannot be trusted, and why.
@@ -84,7 +84,8 @@ impl<'a> Stretch<'a> {
         self.witness.add(prefix);
         let epoch = self.expected.epochs.at(header.base_offset);
         if epoch.is_some() && header.leader_epoch != epoch {
-            let what = format!("leader epoch {:?} in place of {:?}", header.leader_epoch, epoch);
+            let named = |epoch: Option<LeaderEpoch>| epoch.map_or("none".to_owned(), |epoch| epoch.value().to_string());
+            let what = format!("leader epoch {} in place of {}", named(header.leader_epoch), named(epoch));
             self.damage.push(Damage { bytes, offsets: header.base_offset..header.next_offset(), what });
         }
     }

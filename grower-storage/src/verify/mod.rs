@@ -35,14 +35,14 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.path.display())?;
-        if let Some(bytes) = &self.bytes {
-            write!(f, " bytes {}..{}", bytes.start, bytes.end)?;
+        write!(f, "{}: ", self.path.display())?;
+        let bytes = self.bytes.as_ref().map(|bytes| format!("bytes {}..{}", bytes.start, bytes.end));
+        let offsets = self.offsets.as_ref().map(|offsets| format!("offsets {}..{}", offsets.start, offsets.end));
+        let place: Vec<String> = bytes.into_iter().chain(offsets).collect();
+        if !place.is_empty() {
+            write!(f, "{}: ", place.join(" "))?;
         }
-        if let Some(offsets) = &self.offsets {
-            write!(f, " offsets {}..{}", offsets.start, offsets.end)?;
-        }
-        write!(f, ": {}", self.what)
+        write!(f, "{}", self.what)
     }
 }
 

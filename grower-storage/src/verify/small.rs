@@ -46,6 +46,9 @@ impl SmallFiles {
     }
 }
 
+/// Every opening does without the required ones, from the log.
+const WRITTEN_AGAIN: &str = "; the next start of a broker writes it again";
+
 /// Every partition has the required ones before its first segment.
 fn read<T: Kept>(
     disk: &dyn Disk,
@@ -60,7 +63,12 @@ fn sound<T>(loaded: Result<T, KeptError>, required: bool, findings: &mut Vec<Fin
     match loaded {
         Ok(content) => return Ok(Some(content)),
         Err(KeptError::Disk(error)) => return Err(error),
-        Err(KeptError::Missing(path)) if required => findings.push(Finding::file(path, "it is not there")),
+        Err(KeptError::Missing(path)) if required => {
+            findings.push(Finding::file(path, format!("it is not there{WRITTEN_AGAIN}")));
+        }
+        Err(KeptError::Damaged { path, what }) if required => {
+            findings.push(Finding::file(path, format!("{what}{WRITTEN_AGAIN}")));
+        }
         Err(KeptError::Missing(_)) => {}
         Err(KeptError::Damaged { path, what }) => findings.push(Finding::file(path, what)),
         Err(KeptError::Newer { path, found, known }) => {

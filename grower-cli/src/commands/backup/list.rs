@@ -2,6 +2,7 @@
 
 use crate::arguments::{Common, Output};
 use crate::output::{Out, Table, bytes_for_people, rfc3339};
+use anyhow::ensure;
 use clap::Args;
 use grower_broker::offline::backups::{self, Listed};
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ pub(super) struct List {
 impl List {
     pub(super) fn run(self, common: &Common) -> anyhow::Result<()> {
         let listed = backups::list(&self.dir)?;
+        ensure!(!listed.is_empty(), "{} holds no backup", self.dir.display());
         let mut out = Out::stdout();
         match common.output {
             Output::Json => out.json(&listed.iter().map(to_json).collect::<Vec<_>>())?,

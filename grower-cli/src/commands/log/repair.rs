@@ -41,13 +41,13 @@ pub struct Repair {
     #[arg(long, value_name = "TOPIC/PARTITION:START..END")]
     accept_loss: Vec<LossRange>,
     /// Give up a partition that has lost all its files: it begins empty, at offset 0; may be repeated
-    #[arg(long, value_name = "TOPIC/PARTITION", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "TOPIC/PARTITION")]
     accept_lost_partition: Vec<PartitionName>,
     /// Make damaged and missing indexes anew from their logs, which costs no record
     #[arg(long)]
     rebuild_indexes: bool,
     /// Say what would be given up, and change nothing
-    #[arg(long, requires = "accept_loss")]
+    #[arg(long, conflicts_with = "rebuild_indexes")]
     dry_run: bool,
 }
 
@@ -55,11 +55,13 @@ impl Repair {
     pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
         let mut out = Out::stdout();
         if self.accept_loss.is_empty() && self.accept_lost_partition.is_empty() && !self.rebuild_indexes {
-            return self.list(common.output, &mut out);
+            return self.list(common.output, &mut out); // Which changes nothing either, with --dry-run or without.
         }
         if self.dry_run {
-            let lost = repair::Repair::open_to_look(&self.dir)?.would_lose(&self.accept_loss)?;
-            return print_dry_run(&lost, common.output, &mut out);
+            let directory = repair::Repair::open_to_look(&self.dir)?;
+            let lost = directory.would_lose(&self.accept_loss)?;
+            directory.check_lost(&self.accept_lost_partition)?;
+            return print_dry_run(&lost, &self.accept_lost_partition, common.output, &mut out);
         }
         let directory = repair::Repair::open(&self.dir)?;
         let acceptance = Acceptance { by: this_user(), at: SystemClock.wall() };
@@ -129,15 +131,27 @@ fn print_damage(partition: &PartitionName, damaged: &DamagedRange, out: &mut Out
     writeln!(out, "{}", escaped(&line))
 }
 
-fn print_dry_run(lost: &[(PartitionName, DamagedRange)], output: Output, out: &mut Out) -> anyhow::Result<()> {
+fn print_dry_run(
+    lost: &[(PartitionName, DamagedRange)],
+    partitions: &[PartitionName],
+    output: Output,
+    out: &mut Out,
+) -> anyhow::Result<()> {
     match output {
         Output::Json => {
             let lost: Vec<_> = lost.iter().map(|(partition, lost)| damage_json(partition, lost)).collect();
-            out.json(&json!({"dry_run": true, "given_up": lost, "indexes_rebuilt": []}))?;
+            let partitions: Vec<_> = partitions.iter().map(lost_partition_json).collect();
+            out.json(
+                &json!({"dry_run": true, "given_up": lost, "lost_partitions": partitions, "indexes_rebuilt": []}),
+            )?;
         }
-        Output::Table if lost.is_empty() => writeln!(out, "all of it was given up before")?,
+        Output::Table if lost.is_empty() && partitions.is_empty() => writeln!(out, "all of it was given up before")?,
         Output::Table => {
             lost.iter().try_for_each(|(partition, lost)| print_damage(partition, lost, out))?;
+            for partition in partitions {
+                let line = format!("{partition}: all its records are lost: its files are gone");
+                writeln!(out, "{}", escaped(&line))?;
+            }
             writeln!(out, "this would be given up; nothing was changed")?;
         }
     }
@@ -167,7 +181,7 @@ fn print_done(
             for path in rebuilt {
                 writeln!(out, "{}: made anew", escaped(&path.display().to_string()))?;
             }
-            if given_up.is_empty() && rebuilt.is_empty() {
+            if given_up.is_empty() && partitions.is_empty() && rebuilt.is_empty() {
                 writeln!(out, "there was nothing left to do")?;
             }
             out.flush()

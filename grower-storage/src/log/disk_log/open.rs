@@ -76,7 +76,8 @@ impl DiskLog {
     }
 
     fn take(&mut self, recovered: Recovered, place: &LogPlace, report: &mut RecoveryReport) -> Result<(), OpenError> {
-        let Recovered { start, end, segments, active, durable, checkpoint, cleaned_end, lost } = recovered;
+        let Recovered { start, end, segments, active, durable, checkpoint, cleaned_end, lost, has_identity } =
+            recovered;
         self.cleaned_end = cleaned_end;
         let stored: Option<EpochHistory> = recovery::load_or_note(&*self.disk, place, report)?;
         self.epochs = match &stored {
@@ -84,6 +85,7 @@ impl DiskLog {
             None => recovery::replay_epochs(&segments)?,
         };
         self.epochs.truncate(end);
+        let has_epochs = stored.is_some();
         if stored.is_some_and(|stored| stored != self.epochs) {
             // An epoch that began after records which a crash took: the next append would contradict it.
             self.store(&self.epochs.clone()).map_err(open_error)?;
@@ -97,9 +99,20 @@ impl DiskLog {
         self.durable = durable;
         self.stored = checkpoint;
         self.replace_useless_snapshots(end).map_err(open_error)?;
-        match checkpoint.and_then(|checkpoint| checkpoint.truncating) {
-            Some(truncating) => self.finish_dropping(truncating).map_err(open_error),
-            None => Ok(()),
+        if let Some(truncating) = checkpoint.and_then(|checkpoint| checkpoint.truncating) {
+            self.finish_dropping(truncating).map_err(open_error)?;
+        }
+        self.write_again(has_identity, has_epochs, report);
+        Ok(())
+    }
+
+    /// Writes the small files that the opening found missing or damaged and did without. It could do so again, so it does
+    /// not fail if that is refused, as by a full disk: the next opening tries again.
+    fn write_again(&self, has_identity: bool, has_epochs: bool, report: &mut RecoveryReport) {
+        let identity = if has_identity { Ok(()) } else { kept::store(&*self.disk, &self.dir, &self.identity) };
+        let epochs = if has_epochs { Ok(()) } else { kept::store(&*self.disk, &self.dir, &self.epochs) };
+        for error in [identity, epochs].into_iter().filter_map(Result::err) {
+            report.notes.push(format!("a small file is not written again yet: {error}"));
         }
     }
 }
