@@ -113,11 +113,14 @@ fn files_in_place_of_directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<Find
     let mut found = Vec::new();
     for parent in std::iter::once(topics.clone()).chain(directories(disk, &topics)?) {
         let what = if parent == topics { "topic" } else { "partition" };
-        let is_numbered = |name: &str| parent == topics || name.parse::<u32>().is_ok();
-        let files = if_found(disk.list(&parent))?.unwrap_or_default().into_iter().filter(|entry| !entry.is_dir);
-        found.extend(files.filter(|entry| is_numbered(&entry.name)).map(|entry| {
+        let belongs = |name: &str| parent == topics || name.parse::<u32>().is_ok();
+        let entries = if_found(disk.list(&parent))?.unwrap_or_default().into_iter().filter(|entry| !entry.is_dir);
+        let paths = entries.filter(|entry| belongs(&entry.name)).map(|entry| parent.join(entry.name));
+        // A link that leads nowhere is no file: its partition's files are gone.
+        let is_file = |path: &PathBuf| disk.list(path).is_err_and(|error| error.kind() == ErrorKind::NotADirectory);
+        found.extend(paths.filter(is_file).map(|path| {
             let what = format!("a file where the directory of a {what} belongs: bring that back from a backup");
-            Finding { path: parent.join(entry.name), bytes: None, offsets: None, what }
+            Finding { path, bytes: None, offsets: None, what }
         }));
     }
     Ok(found)

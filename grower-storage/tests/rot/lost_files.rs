@@ -3,6 +3,7 @@
 use crate::log_kit::{self, DIR};
 use crate::stopped::{Stopped, append_after, batch_at, findings, lost, open};
 use grower_protocol::ids::{LeaderEpoch, Offset};
+use grower_storage::disk::{Call, Fault, FaultDisk};
 use grower_storage::log::Log;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,6 +92,12 @@ fn a_lost_small_file_costs_no_record() {
             let mut log = open(&disk);
             assert_eq!(log.span(), Offset::ZERO..stopped.end, "{name}");
             assert_eq!(lost(&log, &stopped), [0; 0]);
+            // The next sync writes the checkpoint, and an interval of records the snapshot.
+            let is_written_at_once = ["partition.meta", "leader-epochs"].contains(&name);
+            assert!(
+                !is_written_at_once || findings(&disk).is_empty(),
+                "{name}: what a check calls damage is written again"
+            );
             let last = stopped.batches.last().unwrap();
             let (records, length, sequence) = last.source;
             let again = log_kit::batch(records, length, sequence, 0);
@@ -108,4 +115,21 @@ fn the_end_is_known_by_an_index_that_has_lost_its_log() {
     let mut log = open(&disk);
     assert_eq!(log.span().end, stopped.end, "offsets are never given out twice");
     append_after(&mut log, stopped.end);
+}
+
+#[test]
+fn a_full_disk_keeps_no_log_from_opening_without_its_small_files() {
+    let stopped = Stopped::new(log_kit::options());
+    for name in ["partition.meta", "leader-epochs"] {
+        let disk = stopped.without(&Path::new(DIR).join(name));
+        let full = FaultDisk::new(disk.clone());
+        full.faults().inject(Fault::full(Call::Write, 0).from_then_on());
+        let (log, report) = log_kit::open(Arc::new(full), &log_kit::options());
+        assert_eq!(log.span(), Offset::ZERO..stopped.end, "{name}");
+        assert!(!report.is_empty(), "{name}: it is said that the file is missing still");
+        assert!(!findings(&disk).is_empty());
+        drop(log);
+        drop(open(&disk));
+        assert!(findings(&disk).is_empty(), "{name}: the next opening writes it");
+    }
 }
