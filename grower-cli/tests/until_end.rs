@@ -3,6 +3,7 @@
 mod kit;
 
 use kit::{Served, json, text, until};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
 use std::process::{Child, Output};
 
@@ -35,10 +36,19 @@ fn ends(child: Child) -> Output {
     })
 }
 
-fn create_again(broker: &Served) {
+/// The readers stand still meanwhile: one that looks while there is no topic ends for another reason.
+fn create_again(broker: &Served, readers: &[&Child]) {
+    signal(readers, Signal::STOP);
     broker.ok("topic delete events --yes", b"");
     broker.ok("topic create events", b"");
     broker.ok("produce events", b"new\n");
+    signal(readers, Signal::CONT);
+}
+
+fn signal(readers: &[&Child], signal: Signal) {
+    for reader in readers {
+        kill_process(Pid::from_child(reader), signal).unwrap();
+    }
 }
 
 #[test]
@@ -47,7 +57,7 @@ fn it_ends_where_its_topic_was_created_again_and_prints_nothing_of_the_new_one()
     broker.ok("topic create events", b"");
     broker.ok("produce events", &lines(LINES));
     let (reader, _) = stuck(&broker, "consume events --until-end");
-    create_again(&broker);
+    create_again(&broker, &[&reader]);
     let output = ends(reader);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(!text(&output.stdout).contains("new"));
@@ -62,7 +72,7 @@ fn it_ends_where_the_topic_that_another_member_reads_was_created_again() {
     let (mut other, _) = stuck(&broker, "consume events --group g");
     let waits = broker.cli("consume events --group g --until-end").spawn().unwrap();
     until("it is a member as well", || members(&broker) == 2);
-    create_again(&broker);
+    create_again(&broker, &[&waits, &other]);
     let output = ends(waits);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("topic events was created again"), "{}", text(&output.stderr));
