@@ -92,7 +92,7 @@ fn compact(api: &Api, partition: &Partition, compaction: Compaction, work: &Work
         }
         Err(CompactError::Pass(CompactionError::Stopped)) => Outcome::Fine,
         Err(CompactError::Log(ChangeError::Failed(error))) => {
-            api.health.fail(error.to_string());
+            api.health.log_failed(&error);
             Outcome::Fine
         }
         Err(error) => {

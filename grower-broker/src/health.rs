@@ -2,6 +2,7 @@
 
 use crate::metrics::Metrics;
 use grower_protocol::message::{ErrorCode, Failure};
+use grower_storage::log::LogFailed;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,13 @@ impl Health {
         }
         drop(failure);
         self.0.failed.cancel();
+    }
+
+    /// A log takes nothing more. The broker stops, unless only that log's files are gone: the others are served.
+    pub(crate) fn log_failed(&self, error: &LogFailed) {
+        if !error.files_gone {
+            self.fail(error.to_string());
+        }
     }
 
     /// Why the broker stops, if it does.

@@ -124,6 +124,13 @@ impl Disk for WatchedDisk {
         judge(&self.health, self.disk.sync_many(files))
     }
 
+    fn is_in_place(&self, file: &SharedFile) -> Result<bool, DiskError> {
+        match self.disk.is_in_place(file) {
+            Err(error) if error.is_directory_moved() => judge(&self.health, Err(error)),
+            found => found,
+        }
+    }
+
     fn open_files(&self) -> &OpenFiles {
         self.disk.open_files()
     }

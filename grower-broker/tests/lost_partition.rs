@@ -129,6 +129,72 @@ async fn a_directory_of_an_earlier_version_learns_which_partitions_have_records(
     check_offline(dir.path(), events, others).await;
 }
 
+/// Takes away what a partition is written to; the ways to do it.
+fn take_away(dir: &Path, what: &str) {
+    let partition = dir.join("topics/events/0");
+    match what {
+        "moved" => fs::rename(&partition, dir.join("away")).unwrap(),
+        "its topic moved" => fs::rename(dir.join("topics/events"), dir.join("away")).unwrap(),
+        "moved, and an empty one in its place" => {
+            fs::rename(&partition, dir.join("away")).unwrap();
+            fs::create_dir(&partition).unwrap();
+        }
+        "a segment removed" => {
+            let files = fs::read_dir(&partition).unwrap().map(|entry| entry.unwrap().path());
+            let log = files.filter(|path| path.extension().is_some_and(|kind| kind == "growerlog")).max();
+            fs::remove_file(log.unwrap()).unwrap();
+        }
+        other => lose(dir, other),
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_not_called_fsynced_in_a_file_that_is_gone_and_the_rest_is_served() {
+    let ways = ["the partition", "its files", "moved", "its topic moved", "moved, and an empty one in its place"];
+    for what in ways.into_iter().chain(["a segment removed"]) {
+        let dir = tempfile::tempdir().unwrap();
+        let (events, others) = with_records(dir.path()).await;
+        let (broker, mut client) = start(dir.path()).await;
+        client.produce(events, Acks::All, &batch(&["before"])).await.unwrap();
+        take_away(dir.path(), what);
+        let refused = client.produce(events, Acks::All, &batch(&["after"])).await.unwrap_err();
+        assert!(refused.detail.contains("removed, moved or replaced"), "{what}: {refused}");
+        let fetched = client.fetch(fetch_from(events, 0)).await.0[0].clone().unwrap_err();
+        let produced = client.produce(events, Acks::Leader, &batch(&["again"])).await.unwrap_err();
+        for refused in [fetched, produced] {
+            assert_eq!(refused.code, ErrorCode::PartitionShut, "{what}: {refused}");
+            assert!(refused.detail.contains("removed, moved or replaced"), "{what}: {refused}");
+        }
+        client.produce(others, Acks::All, &batch(&["more"])).await.unwrap();
+        assert_eq!(client.values(others, 0).await, ["two", "more"], "{what}");
+        broker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_partition_whose_files_are_moved_is_offline_although_nothing_is_written_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (events, _) = with_records(dir.path()).await;
+    let config = BrokerConfig { retention_check: Duration::from_millis(20), ..config_at(dir.path()) };
+    let broker = Broker::start(config).await.unwrap();
+    let mut client = Raw::open(broker.connect()).await;
+    let is_served = async |client: &mut Raw<DuplexStream>| client.fetch(fetch_from(events, 0)).await.0[0].is_ok();
+    assert!(is_served(&mut client).await);
+    for served in [false, true] {
+        let (from, to) = (dir.path().join("topics/events/0"), dir.path().join("away"));
+        let (from, to) = if served { (to, from) } else { (from, to) };
+        fs::rename(from, to).unwrap();
+        let noticed = async {
+            while is_served(&mut client).await != served {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), noticed).await.unwrap_or_else(|_| panic!("not served: {served}"));
+    }
+    assert_eq!(client.values(events, 0).await, ["one"]);
+    broker.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_backup_of_a_lost_partition_restores_no_empty_one() {
     let root = tempfile::tempdir().unwrap();

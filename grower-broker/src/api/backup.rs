@@ -17,7 +17,7 @@ impl Api {
         self.tasks.spawn("a backup", async move {
             let made = AssertUnwindSafe(api.make_backup(&run, full)).catch_unwind().await;
             if let Ok(Err(BackupError::Log(ChangeError::Failed(error)))) = &made {
-                api.health.fail(error.to_string());
+                api.health.log_failed(error);
             }
             match made {
                 Ok(made) => run.end(made),

@@ -193,7 +193,7 @@ impl Writer {
     /// Makes commands durable, and notes that they are, so that recovery tells damage to them from a torn write.
     fn sync(&mut self) -> Result<(), ProposeError> {
         let point = self.log.flush_point();
-        let outcome = self.disk.sync_many(&point.files);
+        let outcome = point.sync(&*self.disk);
         self.log.flushed(&point, outcome).map_err(|error| self.fail(error))?;
         match self.log.checkpoint(self.clock.steady()) {
             Err(ChangeError::Failed(error)) => Err(self.fail(error)),

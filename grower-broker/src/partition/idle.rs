@@ -100,7 +100,7 @@ impl Idle {
 fn checkpoint(partition: &Partition, clock: &BrokerClock, health: &Health) {
     match partition.checkpoint(clock.steady()) {
         Ok(()) => {}
-        Err(ChangeError::Failed(error)) => health.fail(error.to_string()),
+        Err(ChangeError::Failed(error)) => health.log_failed(&error),
         Err(error) => {
             let (topic, number) = (&partition.topic_name, partition.partition);
             tracing::warn!(%topic, partition = %number, %error, "the durable end could not be written down");

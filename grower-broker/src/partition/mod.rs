@@ -304,6 +304,20 @@ impl Partition {
         self.change_slowly(|tail| tail.log.checkpoint(now))
     }
 
+    /// Why it can neither be written nor read any more, if its files were removed or moved while they were open.
+    pub(crate) fn gone(&self) -> Option<Arc<str>> {
+        self.reader.gone()
+    }
+
+    /// Looks whether its files are still where they were: nothing else would notice while nothing is written.
+    pub(crate) fn check_in_place(&self) {
+        let mut tail = self.writer.lock_slowly();
+        if !tail.deleted && tail.log.check_in_place().is_err() {
+            drop(tail);
+            self.fetches.wake_all();
+        }
+    }
+
     /// Changes the log in a way that may take long; a deleted partition has none.
     fn change_slowly(&self, change: impl FnOnce(&mut Tail) -> Result<(), ChangeError>) -> Result<(), ChangeError> {
         let mut tail = self.writer.lock_slowly();
@@ -333,6 +347,7 @@ impl Partition {
             AppendError::Disk(error) => code_of(error),
             AppendError::StaleEpoch { .. } => ErrorCode::NotLeader,
             AppendError::NoOffsetsLeft { .. } => ErrorCode::LimitReached,
+            AppendError::Failed(error) if error.files_gone => ErrorCode::PartitionShut,
             AppendError::Failed(_) => ErrorCode::StorageFailed,
         };
         Failure::new(code, format_args!("{}/{}: {error}", self.topic_name, self.partition))

@@ -10,7 +10,7 @@ use crate::critical::CriticalSection;
 use crate::health::Health;
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::disk::DiskError;
-use grower_storage::log::FlushPoint;
+use grower_storage::log::{FlushPoint, LogFailed};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -78,14 +78,20 @@ impl SyncPool {
         }
         let had_news = !point.files.is_empty() || !partition.is_durable(point.end); // Logs in memory have no files.
         let started = Instant::now();
-        let synced = self.disk.sync_many(&point.files);
+        let synced = point.sync(&*self.disk);
         if had_news {
             let took = started.elapsed(); // No time at all says nothing of the disk.
             self.health.metrics().synced(took);
             self.lone.synced(took);
         }
-        partition.flushed(&point, synced).inspect_err(|failure| {
-            self.health.fail(format!("a sync failed, so what is on disk is no longer known: {failure}"));
+        partition.flushed(&point, synced).map_err(|error| {
+            if error.files_gone {
+                partition.fetches.wake_all();
+            } else {
+                self.health.fail(format!("a sync failed, so what is on disk is no longer known: {error}"));
+            }
+            // Not that it is shut: what was written may be there again once the files are back.
+            Failure::new(ErrorCode::StorageFailed, error)
         })
     }
 }
@@ -98,10 +104,14 @@ impl Partition {
         Ok(tail.log.flush_point())
     }
 
-    fn flushed(&self, point: &FlushPoint, synced: Result<(), DiskError>) -> Result<(), Failure> {
+    fn flushed(&self, point: &FlushPoint, synced: Result<(), DiskError>) -> Result<(), LogFailed> {
         let mut tail = self.writer.lock();
-        let durable = tail.log.flushed(point, synced);
-        let end = durable.map_err(|error| Failure::new(ErrorCode::StorageFailed, error))?;
+        let synced = match synced {
+            // Its files were moved away: what was deleted is as durable as it has to be.
+            Err(error) if tail.deleted && error.is_file_gone() => return Ok(()),
+            synced => synced,
+        };
+        let end = tail.log.flushed(point, synced)?;
         tail.marks.synced(end);
         let moved = self.publish_marks(&tail);
         drop(tail);

@@ -209,13 +209,13 @@ impl Topics {
     }
 
     fn close(&self, topic: TopicId) {
-        let partitions = self.of(topic);
+        let served = self.served.load().get(&topic).cloned();
         self.served.rcu(|map| {
             let mut map = HashMap::clone(map);
             map.remove(&topic);
             map
         });
-        for partition in &partitions {
+        for partition in served.iter().flat_map(|served| served.led()) {
             partition.delete();
         }
     }

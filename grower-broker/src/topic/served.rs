@@ -16,7 +16,7 @@ pub(crate) struct Served {
     pub(crate) partitions: Vec<Place>,
 }
 
-/// A partition, or why it cannot be had.
+/// A partition, or why it cannot be had. One that was open is as good as shut once its files are gone ([`Place::open`]).
 #[derive(Clone)]
 pub(crate) enum Place {
     /// It is served.
@@ -29,11 +29,10 @@ impl Served {
     /// The partition of that number.
     pub(crate) fn partition(&self, number: PartitionId) -> Part<Arc<Partition>> {
         match self.partitions.get(number.value() as usize) {
-            Some(Place::Open(partition)) => Ok(partition.clone()),
-            Some(Place::Shut(why)) => Err(Failure::new(
-                ErrorCode::PartitionShut,
-                format_args!("partition {number} of topic {} cannot be opened: {why}", self.name),
-            )),
+            Some(place) => place.open().cloned().map_err(|why| {
+                let told = format_args!("partition {number} of topic {} cannot be opened: {why}", self.name);
+                Failure::new(ErrorCode::PartitionShut, told)
+            }),
             None => {
                 let (name, count) = (&self.name, PartitionCount(self.partitions.len() as u32));
                 let detail = format_args!("topic {name} has {count}, counted from 0, and no partition {number}");
@@ -44,10 +43,25 @@ impl Served {
 
     /// Those that are open.
     pub(crate) fn open(&self) -> impl Iterator<Item = Arc<Partition>> {
+        self.partitions.iter().filter_map(|place| place.open().ok().cloned())
+    }
+
+    /// Those that are led, although their files may be gone.
+    pub(super) fn led(&self) -> impl Iterator<Item = &Arc<Partition>> {
         self.partitions.iter().filter_map(|place| match place {
-            Place::Open(partition) => Some(partition.clone()),
+            Place::Open(partition) => Some(partition),
             Place::Shut(_) => None,
         })
+    }
+}
+
+impl Place {
+    /// The partition if it is served, or why it is not.
+    pub(super) fn open(&self) -> Result<&Arc<Partition>, Arc<str>> {
+        match self {
+            Self::Open(partition) => partition.gone().map_or(Ok(partition), Err),
+            Self::Shut(why) => Err(why.clone()),
+        }
     }
 }
 

@@ -41,6 +41,7 @@ const PROMISES: &[(&str, Promise)] = &[
     ("rename_dir", rename_moves_a_directory_but_never_over_a_full_one),
     ("link", a_linked_file_is_one_file_with_two_names),
     ("remove_file", a_removed_file_is_readable_through_old_handles),
+    ("in place", a_file_is_in_place_until_its_path_no_longer_leads_to_it),
     ("remove_dir_all", remove_dir_all_takes_the_whole_tree),
     ("sync", every_number_of_files_can_be_synced),
     ("parallel", writers_at_different_positions_do_not_disturb_each_other),
@@ -48,6 +49,22 @@ const PROMISES: &[(&str, Promise)] = &[
     ("lock", a_lock_is_exclusive_until_it_is_dropped),
     ("lock shared", readers_share_a_lock_and_keep_others_out),
 ];
+
+fn a_file_is_in_place_until_its_path_no_longer_leads_to_it(at: &Place) {
+    at.disk.create_dir_all(&at.path("dir/inner")).unwrap();
+    let [removed, renamed, below] = ["removed", "renamed", "dir/inner/file"].map(|name| at.create(name, b"bytes"));
+    for file in [&removed, &renamed, &below] {
+        assert!(at.disk.is_in_place(file).unwrap(), "{}", file.path().display());
+    }
+    at.disk.remove_file(&at.path("removed")).unwrap();
+    at.disk.rename(&at.path("renamed"), &at.path("other")).unwrap();
+    at.disk.rename(&at.path("dir"), &at.path("away")).unwrap();
+    for file in [&removed, &renamed, &below] {
+        assert!(!at.disk.is_in_place(file).unwrap(), "{}", file.path().display());
+    }
+    at.disk.rename(&at.path("away"), &at.path("dir")).unwrap();
+    assert!(at.disk.is_in_place(&below).unwrap(), "it is back");
+}
 
 fn create_makes_an_empty_file_and_never_takes_an_old_one(at: &Place) {
     let file = at.create("new", b"");

@@ -89,6 +89,11 @@ impl DiskError {
         self.source.get_ref().is_some_and(|source| source.is::<DirectoryMoved>())
     }
 
+    /// Whether an open file is no longer at its path: what is written to it, no later process finds.
+    pub fn is_file_gone(&self) -> bool {
+        self.source.get_ref().is_some_and(|source| source.is::<FileGone>())
+    }
+
     /// Whether the path does not exist.
     pub fn is_not_found(&self) -> bool {
         self.kind() == io::ErrorKind::NotFound
@@ -99,6 +104,13 @@ impl DiskError {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the data directory was moved away or replaced while it was in use")]
 pub struct DirectoryMoved;
+
+/// An open file was removed or moved away, or its directory was.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "it was removed, moved or replaced while it was in use: bring it back and restart, or give up what is lost with `grower-cli log repair`"
+)]
+pub struct FileGone;
 
 /// Whether the system was short of something that comes back without anybody's help.
 fn is_temporary(error: &io::Error) -> bool {

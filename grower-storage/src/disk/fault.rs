@@ -112,6 +112,10 @@ impl<D: Disk> Disk for FaultDisk<D> {
         files.iter().try_for_each(|file| file.sync())
     }
 
+    fn is_in_place(&self, file: &SharedFile) -> Result<bool, DiskError> {
+        self.inner.is_in_place(file)
+    }
+
     fn open_files(&self) -> &OpenFiles {
         self.inner.open_files()
     }

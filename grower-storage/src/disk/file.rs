@@ -52,7 +52,7 @@ impl LockedRoot {
     fn is_at(&self, root: &Path) -> io::Result<bool> {
         match fs::metadata(root) {
             Ok(found) => Ok((found.dev(), found.ino()) == (self.device, self.inode)),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -198,6 +198,21 @@ impl Disk for FileDisk {
         self.syncs.run_many(files)
     }
 
+    fn is_in_place(&self, file: &SharedFile) -> Result<bool, DiskError> {
+        let path = file.path();
+        let open = file.fd().map(rustix::fs::fstat).transpose();
+        let open = open.map_err(|error| DiskError::at("stat", path)(error.into()))?;
+        let in_place = match fs::metadata(path) {
+            Ok(found) => open.is_none_or(|open| (found.dev(), found.ino()) == (open.st_dev, open.st_ino)),
+            Err(error) if is_absent(&error) => false,
+            Err(error) => return Err(DiskError::at("stat", path)(error)),
+        };
+        if !in_place {
+            self.check_root("find", path)?; // Else this file is the least that is gone.
+        }
+        Ok(in_place)
+    }
+
     fn open_files(&self) -> &OpenFiles {
         &self.open_files
     }
@@ -256,6 +271,11 @@ impl Drop for Locked {
 
 /// Opens nothing but a directory.
 const DIRECTORY: i32 = rustix::fs::OFlags::DIRECTORY.bits().cast_signed();
+
+/// Whether a path leads nowhere.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
 
 /// Whether the process, or the system, has no descriptor left.
 fn lacks_descriptors(error: &io::Error) -> bool {

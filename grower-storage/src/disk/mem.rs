@@ -217,6 +217,10 @@ impl Disk for MemDisk {
         files.iter().map(|file| file.sync()).fold(Ok(()), Result::and)
     }
 
+    fn is_in_place(&self, file: &SharedFile) -> Result<bool, DiskError> {
+        Ok(self.0.names.lock().file(file.path()).is_ok()) // Another file of the name is taken for it.
+    }
+
     fn open_files(&self) -> &OpenFiles {
         &self.0.open_files
     }

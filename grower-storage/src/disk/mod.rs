@@ -17,7 +17,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use error::{DirectoryMoved, DiskError, ErrorClass};
+pub use error::{DirectoryMoved, DiskError, ErrorClass, FileGone};
 pub use fault::{Call, Fault, FaultDisk, Faults};
 pub use file::FileDisk;
 pub use file_system::{FileSystem, Trust};
@@ -81,6 +81,10 @@ pub trait Disk: Send + Sync {
     /// After an error nothing is known of any of them. The caller must not try again: the kernel may have
     /// dropped the pages, and a second call that succeeds proves nothing.
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError>;
+
+    /// Whether the path that a file was opened under still leads to it: neither it nor a directory above it was removed,
+    /// moved or replaced. An error other than [`DirectoryMoved`] says nothing about where the file is.
+    fn is_in_place(&self, file: &SharedFile) -> Result<bool, DiskError>;
 
     /// The budget for files that are opened when they are read. A disk that stands before another shares that one's.
     fn open_files(&self) -> &OpenFiles;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A sync failed, or a failed write could not be undone: nobody knows what the disk holds.
+/// A sync failed, or a failed write could not be undone: nobody knows what the disk holds. Or the log's files are gone.
 ///
 /// Nothing is retried. The process must end; opening the log again finds out what is really there.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub struct LogFailed {
     /// The error that did it.
     pub why: Arc<str>,
+    /// The log's files are no longer where they were: that says nothing of the disk, so other logs are served.
+    pub files_gone: bool,
 }
 
 /// Why a batch was not appended. Nothing of it is in the log.

@@ -184,11 +184,15 @@ impl Log for MemLog {
 
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed> {
         if let Err(error) = outcome {
-            self.failed.get_or_insert(LogFailed { why: error.to_string().into() });
+            self.failed.get_or_insert(LogFailed { why: error.to_string().into(), files_gone: false });
         }
         self.alive()?;
         self.durable_end = self.durable_end.max(point.end.min(self.view.read().end));
         Ok(self.durable_end)
+    }
+
+    fn check_in_place(&mut self) -> Result<(), LogFailed> {
+        self.alive()
     }
 
     fn truncate(&mut self, end: Offset) -> Result<(), ChangeError> {
@@ -291,6 +295,10 @@ impl Log for MemLog {
 struct MemView(Arc<RwLock<View>>);
 
 impl LogView for MemView {
+    fn gone(&self) -> Option<Arc<str>> {
+        None
+    }
+
     fn span(&self) -> Range<Offset> {
         let view = self.0.read();
         view.start..view.end

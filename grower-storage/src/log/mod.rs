@@ -36,10 +36,11 @@ pub use reader::{EpochEnd, LogReader, LogView, SegmentInfo, TimedOffset};
 pub use slice::Slice;
 
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
-use crate::disk::{DiskError, SharedFile};
+use crate::disk::{Disk, DiskError, FileGone, SharedFile};
 use crate::pieces::Piece;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
+use std::io;
 use std::ops::Range;
 
 /// One partition's log. It has one owner, so writes take `&mut self`; reading and syncing do not need the owner.
@@ -88,6 +89,10 @@ pub trait Log: Send {
     /// Acknowledge nothing before this returned `Ok`: a roll may have learnt of a failure that this sync did not.
     /// A failed sync fails the log for ever.
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed>;
+
+    /// Looks whether the file that is written to is still at its path. If it is gone the log has failed, as after a sync
+    /// that noticed it: this is for a log to which nothing is written.
+    fn check_in_place(&mut self) -> Result<(), LogFailed>;
 
     /// Drops every record at or after `end`, and the rest of a batch that holds `end`; once this returned they stay
     /// dropped after a crash.
@@ -172,7 +177,7 @@ impl Appended {
 /// What to sync, and what is durable afterwards.
 #[derive(Clone)]
 pub struct FlushPoint {
-    /// For [`Disk::sync_many`](crate::disk::Disk::sync_many). Empty if all is durable already.
+    /// What [`FlushPoint::sync`] syncs, the log first. Empty if all is durable already.
     pub files: Vec<SharedFile>,
     /// The log end offset when this was taken.
     pub end: Offset,
@@ -185,6 +190,24 @@ pub struct FlushPoint {
     pub(crate) indexed: Option<u64>,
     /// Truncations before this was taken: an older point says nothing of the bytes written since.
     pub(crate) truncations: u64,
+}
+
+impl FlushPoint {
+    /// Syncs the files, and looks whether the log is still where it was opened: what is durable in a file without a name,
+    /// or in one that was moved away, no later process finds. For [`Log::flushed`].
+    pub fn sync(&self, disk: &dyn Disk) -> Result<(), DiskError> {
+        disk.sync_many(&self.files)?;
+        self.files.first().map_or(Ok(()), |log| find_in_place(disk, log))
+    }
+}
+
+/// An error if the file is known to be gone from its path. That it cannot be looked at says nothing.
+pub(crate) fn find_in_place(disk: &dyn Disk, file: &SharedFile) -> Result<(), DiskError> {
+    match disk.is_in_place(file) {
+        Ok(false) => Err(DiskError::at("find", file.path())(io::Error::other(FileGone))),
+        Err(error) if error.is_directory_moved() => Err(error),
+        Ok(true) | Err(_) => Ok(()),
+    }
 }
 
 impl std::fmt::Debug for FlushPoint {

@@ -10,6 +10,9 @@ pub trait LogView: Send + Sync {
     /// From the log start offset to the log end offset.
     fn span(&self) -> Range<Offset>;
 
+    /// Why the log takes nothing more, if its files are no longer where they were.
+    fn gone(&self) -> Option<Arc<str>>;
+
     /// Whole batches from the one that holds `from`, none of them reaching past `upto`.
     ///
     /// At most `max_bytes`, but at least one batch. Nothing if `from` is at `upto` or at the log end. It stops before damage;

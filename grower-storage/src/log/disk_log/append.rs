@@ -173,9 +173,13 @@ impl DiskLog {
         let Some(active) = &mut self.active else { return Ok(()) };
         let cut = active.trim()?;
         let (segment, position) = (active.segment.base, active.position());
-        if cut || self.durable.end < end {
+        let unsynced = cut || self.durable.end < end;
+        if unsynced {
             let log = active.log.clone();
             self.sync(&[log])?;
+        }
+        self.find_active()?; // Before anything is called durable, and before a next file is made where this one is not.
+        if unsynced {
             self.durable = DurableEnd { end, segment, position };
         }
         self.sync_index()

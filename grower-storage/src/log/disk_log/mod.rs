@@ -14,7 +14,7 @@ mod view;
 
 use super::{
     AppendError, Appended, AtOnce, ChangeError, FlushPoint, Log, LogFailed, LogOptions, LogReader, RetentionLimits,
-    rules,
+    find_in_place, rules,
 };
 use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
@@ -118,17 +118,42 @@ impl DiskLog {
     fn fail(&mut self, error: &DiskError) -> LogFailed {
         let failed = self.failed.get_or_insert_with(|| {
             tracing::error!(%error, dir = %self.dir.display(), "a log takes nothing more until it is opened again");
-            LogFailed { why: error.to_string().into() }
+            LogFailed { why: error.to_string().into(), files_gone: error.is_file_gone() }
         });
+        if failed.files_gone {
+            self.view.set_gone(failed.why.clone());
+        }
         failed.clone()
     }
 
-    /// Every error of the disk passes here on its way out: only one that leaves the disk unknown fails the log.
+    /// An error if the file that is written to is gone from its path.
+    fn find_active(&self) -> Result<(), DiskError> {
+        self.active.as_ref().map_or(Ok(()), |active| find_in_place(&*self.disk, &active.log))
+    }
+
+    /// Whether a flush point is about bytes that are still to become durable, in the file that is written to.
+    fn awaits(&self, point: &FlushPoint) -> bool {
+        let active = self.active.as_ref().map(|active| active.segment.base);
+        point.truncations == self.truncations && self.durable.end < point.end && active == Some(point.segment)
+    }
+
+    /// Every error of the disk passes here on its way out: only one that leaves the disk unknown fails the log, and one
+    /// that comes from the log's files being gone.
     fn judge(&mut self, error: DiskError) -> ChangeError {
         match error.class() {
             ErrorClass::SyncFailed => ChangeError::Failed(self.fail(&error)),
-            ErrorClass::Full | ErrorClass::Temporary | ErrorClass::Refused => ChangeError::Disk(error),
+            ErrorClass::Full | ErrorClass::Temporary => ChangeError::Disk(error),
+            ErrorClass::Refused => match self.gone(&error) {
+                Some(gone) => ChangeError::Failed(self.fail(&gone)),
+                None => ChangeError::Disk(error),
+            },
         }
+    }
+
+    /// What is behind a path that does not exist, if the log's own files are no longer there.
+    fn gone(&self, error: &DiskError) -> Option<DiskError> {
+        let unexpected = error.is_file_gone() || error.is_not_found();
+        unexpected.then(|| self.find_active().err()).flatten().filter(DiskError::is_file_gone)
     }
 
     fn judge_append(&mut self, error: AppendError) -> AppendError {
@@ -241,8 +266,11 @@ impl Log for DiskLog {
     }
 
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed> {
-        if let Err(error) = outcome {
-            return Err(self.fail(&error));
+        match outcome {
+            // A roll, or a truncation, may have been followed by the removal of the file.
+            Err(error) if error.is_file_gone() && !self.awaits(point) => {}
+            Err(error) => return Err(self.fail(&error)),
+            Ok(()) => {}
         }
         self.alive()?;
         if point.truncations == self.truncations && self.durable.end < point.end {
@@ -252,6 +280,14 @@ impl Log for DiskLog {
             }
         }
         Ok(self.durable.end)
+    }
+
+    fn check_in_place(&mut self) -> Result<(), LogFailed> {
+        self.alive()?;
+        match self.find_active() {
+            Err(error) if error.is_file_gone() => Err(self.fail(&error)),
+            _ => Ok(()),
+        }
     }
 
     fn truncate(&mut self, end: Offset) -> Result<(), ChangeError> {

@@ -121,7 +121,7 @@ impl DiskLog {
 fn open_error(error: ChangeError) -> OpenError {
     match error {
         ChangeError::Disk(error) => OpenError::Disk(error),
-        ChangeError::Failed(LogFailed { why }) => OpenError::Failed { why },
+        ChangeError::Failed(LogFailed { why, .. }) => OpenError::Failed { why },
         refused => OpenError::Failed { why: refused.to_string().into() },
     }
 }

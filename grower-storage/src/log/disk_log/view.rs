@@ -21,6 +21,7 @@ struct State {
     segments: Segments,
     lost: Vec<Lost>,
     epochs: EpochHistory,
+    gone: Option<Arc<str>>,
 }
 
 /// Offsets that cannot be read.
@@ -48,7 +49,7 @@ impl State {
 
 impl View {
     pub(super) fn new(span: Range<Offset>, segments: Segments, epochs: EpochHistory) -> Self {
-        Self(RwLock::new(State { start: span.start, end: span.end, segments, lost: Vec::new(), epochs }))
+        Self(RwLock::new(State { start: span.start, end: span.end, segments, lost: Vec::new(), epochs, gone: None }))
     }
 
     pub(super) fn span(&self) -> Range<Offset> {
@@ -70,6 +71,11 @@ impl View {
 
     pub(super) fn set_epochs(&self, epochs: EpochHistory) {
         self.0.write().epochs = epochs;
+    }
+
+    /// The files are no longer where they were.
+    pub(super) fn set_gone(&self, why: Arc<str>) {
+        self.0.write().gone = Some(why);
     }
 
     pub(super) fn push(&self, segment: Arc<Segment>) {
@@ -158,6 +164,10 @@ impl DiskView {
 }
 
 impl LogView for DiskView {
+    fn gone(&self) -> Option<Arc<str>> {
+        self.view.0.read().gone.clone()
+    }
+
     fn span(&self) -> Range<Offset> {
         self.view.span()
     }
