@@ -1,17 +1,19 @@
 //! Bytes kept aside for a disk that others filled: `<data-dir>/reserve`.
 //!
 //! A broker that is started on a full disk must write a little before it can serve reads, and so must a deletion that is to
-//! make room. The file gives that room: it is removed when the disk has none left, and comes back once there is enough. It
-//! is also an inode, kept for small files: one is replaced by a new one, which needs one more for a moment.
+//! make room. The file gives that room, a piece at a time, for whatever takes more than is free: others may fill what is left
+//! of a piece, and the next start needs one, too. Half of the file is for starts alone. It grows again once there is room.
+//! It is also an inode, kept for small files: one is replaced by a new one, which needs one more for a moment.
 
 use crate::api::Api;
 use crate::background;
 use crate::log_pace::LogPace;
 use grower_storage::disk::{Disk, DiskError, Space};
+use parking_lot::Mutex;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,8 @@ const FILE: &str = "reserve";
 const PART: u64 = 4;
 const BYTES_MIN: u64 = 64 << 10;
 const BYTES_MAX: u64 = 4 << 20;
+/// What is given first; if that is not enough, twice as much follows, and so on.
+const PIECE: u64 = 32 << 10;
 /// How often it is looked whether the file is missing.
 const REFILL_EACH: Duration = Duration::from_secs(10);
 /// What the new content of a small file is called before it takes the place of the old.
@@ -35,6 +39,10 @@ pub(crate) struct Reserve {
     path: PathBuf,
     /// Its inode is lent to a file that takes the place of another.
     lent: AtomicBool,
+    /// How much of it is for starts, from when this one is over.
+    for_starts: AtomicU64,
+    /// Held by whoever gives a piece of it, or refills it.
+    changing: Mutex<()>,
     told: LogPace,
 }
 
@@ -61,24 +69,32 @@ impl Drop for Prompt {
 
 impl Reserve {
     pub(crate) fn new(disk: Arc<dyn Disk>, data_dir: &Path) -> Self {
-        Self { disk, path: data_dir.join(FILE), lent: AtomicBool::new(false), told: LogPace::new() }
+        Self {
+            disk,
+            path: data_dir.join(FILE),
+            lent: AtomicBool::new(false),
+            for_starts: AtomicU64::new(0),
+            changing: Mutex::default(),
+            told: LogPace::new(),
+        }
     }
 
-    /// Does something to `path` that needs room. If the disk has none left, the reserve is given up for a second try.
+    /// Does something to `path` that needs room. As long as the disk has none left, more of the reserve is given up for it.
     pub(crate) fn give_room<T>(&self, path: &Path, work: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
-        let error = match work() {
-            Err(error) if error.is_full() && !PROMPT.get() && self.is_exhausted_for(path) => error,
-            done => return done,
-        };
-        let for_inode = self.is_for_inodes(&error);
-        if self.give_up().is_err() {
-            return Err(error);
+        let mut given = 0;
+        loop {
+            let error = match work() {
+                Err(error) if error.is_full() && !PROMPT.get() && self.is_exhausted_for(path, given) => error,
+                done => return done,
+            };
+            given += match self.give_up(&error, given.max(PIECE)) {
+                Ok(more) if 0 < more => more,
+                _ => return Err(error),
+            };
+            if let Some(left_out) = self.told.admit(Instant::now()) {
+                tracing::warn!(%error, left_out, "the disk is full: the broker lives on its last reserve; make room");
+            }
         }
-        self.lent.store(for_inode, Ordering::Relaxed);
-        if let Some(left_out) = self.told.admit(Instant::now()) {
-            tracing::warn!(%error, left_out, "the disk is full: the broker lives on its last reserve; make room");
-        }
-        work()
     }
 
     /// A file has taken the place of another, so the inode that was lent is free: it is taken before others do. The bytes
@@ -89,16 +105,31 @@ impl Reserve {
         }
     }
 
-    /// A file system may give the room back only once the removal is durable.
-    fn give_up(&self) -> Result<(), DiskError> {
+    /// Gives so many bytes, or an inode with all of them; how many. A file system may give the room back only once the
+    /// change is durable.
+    fn give_up(&self, error: &DiskError, bytes: u64) -> Result<u64, DiskError> {
+        let _alone = self.changing.lock();
+        let file = self.disk.open(&self.path)?;
+        let length = file.len()?;
+        let for_inode = self.is_for_inodes(error);
+        let kept = if for_inode { 0 } else { self.for_starts.load(Ordering::Relaxed) };
+        let spare = length.saturating_sub(kept);
+        if !for_inode && bytes.min(spare) < length {
+            file.set_len(length - bytes.min(spare))?;
+            file.sync()?;
+            return Ok(bytes.min(spare));
+        }
         self.disk.remove_file(&self.path)?;
-        self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+        self.lent.store(for_inode, Ordering::Relaxed);
+        self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))?;
+        Ok(length.max(1)) // An empty one was an inode.
     }
 
-    /// Whether the disk is full to the last byte or inode, and the error is not about a quota or a size limit alone.
-    fn is_exhausted_for(&self, path: &Path) -> bool {
+    /// Whether the disk is full to the last byte or inode, but for `given`, and the error is not about a quota or a size
+    /// limit alone.
+    fn is_exhausted_for(&self, path: &Path, given: u64) -> bool {
         let takes_inode = |space: &Space| lacks_inodes(space) && self.gives_inode_back(path);
-        self.disk.space().is_ok_and(|space| space.free < BYTES_MIN || takes_inode(&space))
+        self.disk.space().is_ok_and(|space| space.free < BYTES_MIN + given || takes_inode(&space))
     }
 
     /// Whether making `path` sets an inode free soon: the content that it replaces, or the files that are deleted there.
@@ -112,15 +143,17 @@ impl Reserve {
         error.is_full() && self.disk.space().is_ok_and(|space| lacks_inodes(&space))
     }
 
-    /// Sets the bytes aside again, if more than `keep_free` stay free after that.
+    /// Sets the bytes aside again, if more than `keep_free` stay free after that. A start is over when this is first called.
     pub(crate) fn refill(&self, keep_free: u64) -> Result<(), DiskError> {
+        let _alone = self.changing.lock();
         let bytes = (keep_free / PART).clamp(BYTES_MIN, BYTES_MAX);
+        self.for_starts.store(bytes / 2, Ordering::Relaxed);
         let Space { free, .. } = self.disk.space()?;
         let length = self.disk.open(&self.path).and_then(|file| file.len()).unwrap_or(0);
-        if free < keep_free.saturating_add(bytes) || BYTES_MIN <= length {
+        if bytes <= length || free < keep_free.saturating_add(bytes - length) {
             return Ok(());
         }
-        self.fill(bytes).inspect_err(|_| drop(self.disk.remove_file(&self.path)))
+        self.fill(bytes).inspect_err(|_| drop(self.disk.open(&self.path).and_then(|file| file.set_len(length))))
     }
 
     /// Refills until `stop`: room comes back when topics are deleted, or when others free it.
@@ -194,13 +227,36 @@ mod tests {
         );
         drop(prompt);
         reserve.give_room(Path::new("/data/other"), || write(&disk, 4_096)).unwrap();
-        assert!(reserve.give_room(Path::new("/data/other"), || write(&disk, 1 << 20)).is_err(), "it is given up once");
+        assert!(reserve.give_room(Path::new("/data/other"), || write(&disk, 1 << 20)).is_err(), "half of it is for starts");
         reserve.refill(256 << 10).unwrap();
-        assert!(disk.open(Path::new("/data/reserve")).is_err(), "there is no room for it yet");
+        let length = || disk.open(Path::new("/data/reserve")).and_then(|file| file.len()).unwrap();
+        assert_eq!(length(), 32 << 10, "there is no room for more yet");
         disk.remove_file(Path::new("/data/other")).unwrap();
         disk.sync_dir(Path::new("/data")).unwrap();
         reserve.refill(256 << 10).unwrap();
-        assert!(disk.open(Path::new("/data/reserve")).is_ok());
+        assert_eq!(length(), 64 << 10);
+    }
+
+    #[test]
+    fn many_starts_find_room_on_a_disk_that_others_fill_each_time() {
+        let disk = MemDisk::default();
+        disk.set_capacity(4 << 20);
+        reserve_on(&disk).refill(2 << 20).unwrap(); // 512 KiB.
+        let start = |bytes| {
+            let reserve = Reserve::new(Arc::new(disk.clone()), Path::new("/data"));
+            let free = usize::try_from(disk.space().unwrap().free).unwrap();
+            write(&disk, free).unwrap();
+            let done = reserve.give_room(Path::new("/data/other"), || write(&disk, bytes));
+            reserve.refill(2 << 20).unwrap(); // Which there is no room for: the start is over.
+            (reserve, done.is_ok())
+        };
+        let (serving, started) = start(4_096);
+        assert!(started);
+        while serving.give_room(Path::new("/data/other"), || write(&disk, 4_096)).is_ok() {}
+        for at in 0..4 {
+            assert!(start(4_096).1, "start {at} finds nothing: the broker before it took all");
+        }
+        assert!(start(100 << 10).1, "it is given as much as it needs");
     }
 
     #[test]
