@@ -53,7 +53,10 @@ fn prepare_and_serve(flags: &Flags) -> Result<()> {
     }
     checked?;
     let (level, log) = log::start(settings.log_format, &settings.log_level)?;
-    raise_open_files();
+    if let Some(passed_over) = &settings.passed_over {
+        tracing::warn!("{passed_over}; it is passed over");
+    }
+    raise_open_files()?;
     purge::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let entered = runtime.enter();
@@ -160,12 +163,21 @@ fn reason(error: &anyhow::Error) -> String {
     format!("grower-broker: {}", reason.lines().map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
+/// With fewer a broker would be up and serve next to nothing: it keeps some for files and for HTTP.
+const OPEN_FILES_MIN: u64 = 64;
+
 /// Logs and connections are many files; the soft limit is often 1,024.
-fn raise_open_files() {
+fn raise_open_files() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     if let Err(error) = raised {
         tracing::warn!(%error, current = limit.current, "cannot raise the limit of open files");
+    }
+    match getrlimit(Resource::Nofile).current {
+        Some(limit) if limit < OPEN_FILES_MIN => Err(anyhow!(
+            "the process may have {limit} open files, and a broker needs {OPEN_FILES_MIN} at least and one or more for each connection and partition: raise the limit (ulimit -n, LimitNOFILE=)"
+        )),
+        _ => Ok(()),
     }
 }
 

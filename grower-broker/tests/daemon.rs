@@ -52,7 +52,13 @@ fn it_serves_from_its_ready_line_on_and_stops_cleanly_when_asked_to() {
 #[test]
 fn a_signal_that_a_wrapper_passes_on_as_well_is_no_second_request() {
     let dir = dir();
-    for (first, second) in [(Signal::TERM, Signal::INT), (Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM)] {
+    let pairs = [
+        (Signal::TERM, Signal::INT),
+        (Signal::TERM, Signal::TERM),
+        (Signal::INT, Signal::TERM),
+        (Signal::QUIT, Signal::TERM),
+    ];
+    for (first, second) in pairs {
         let daemon = Daemon::start(dir.path(), &[]);
         daemon.signal(first);
         daemon.signal(second);
@@ -62,12 +68,27 @@ fn a_signal_that_a_wrapper_passes_on_as_well_is_no_second_request() {
 }
 
 #[test]
-fn a_hangup_is_logged_and_ends_nothing() {
+fn signals_that_ask_for_nothing_are_logged_and_end_nothing() {
     let dir = dir();
     let mut daemon = Daemon::start(dir.path(), &[]);
-    daemon.signal(Signal::HUP);
-    daemon.wait_for("SIGHUP ignored");
+    for (signal, told) in [
+        (Signal::HUP, "SIGHUP ignored"),
+        (Signal::USR1, "SIGUSR1 ignored"),
+        (Signal::USR2, "SIGUSR2 ignored"),
+        (Signal::ALARM, "SIGALRM ignored"),
+    ] {
+        daemon.signal(signal);
+        daemon.wait_for(told);
+    }
     assert!(ask(&daemon, "/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
+    assert_eq!(daemon.terminate().status.code(), Some(0));
+}
+
+#[test]
+fn a_log_filter_that_is_meant_for_other_programs_is_passed_over_with_a_warning() {
+    let dir = dir();
+    let mut daemon = Daemon::start_command(command(dir.path()).env("RUST_LOG", "a=b=c"));
+    daemon.wait_for("RUST_LOG");
     assert_eq!(daemon.terminate().status.code(), Some(0));
 }
 

@@ -34,6 +34,8 @@ pub struct Settings {
     pub log_level: String,
     /// Where each setting came from that somebody set.
     origins: BTreeMap<&'static str, Origin>,
+    /// Why a variable that is not the broker's alone was passed over.
+    pub passed_over: Option<String>,
 }
 
 impl PartialEq for Settings {
@@ -68,12 +70,15 @@ impl Default for Settings {
 }
 
 /// Variables that say what is logged, by the names that people expect; the stronger one last.
-const LEVEL_VARIABLES: [&str; 2] = ["RUST_LOG", "GROWER_LOG"];
+const LEVEL_VARIABLES: [&str; 2] = [SHARED_LEVEL_VARIABLE, "GROWER_LOG"];
+
+/// Other programs read it, too: what it says for them may be no filter here, and is no reason not to start.
+const SHARED_LEVEL_VARIABLE: &str = "RUST_LOG";
 
 impl Settings {
     /// Those of a broker that a program starts with a config of its own.
     pub fn of(broker: BrokerConfig) -> Self {
-        Self { broker, log_format: LogFormat::default(), log_level: "info".to_owned(), origins: BTreeMap::new() }
+        Self { broker, log_format: LogFormat::default(), log_level: "info".to_owned(), origins: BTreeMap::new(), passed_over: None }
     }
 
     /// Sets what a TOML file says.
@@ -110,7 +115,11 @@ impl Settings {
             }
         }
         for (name, level) in LEVEL_VARIABLES.into_iter().zip(levels) {
-            level.map_or(Ok(()), |level| self.set(Origin::Env(name.to_owned()), "logging.level", &level))?;
+            let set = level.map_or(Ok(()), |level| self.set(Origin::Env(name.to_owned()), "logging.level", &level));
+            match set {
+                Err(error) if name == SHARED_LEVEL_VARIABLE => self.passed_over = Some(error.to_string()),
+                set => set?,
+            }
         }
         Ok(())
     }

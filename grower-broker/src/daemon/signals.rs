@@ -1,8 +1,9 @@
 //! The signals that reach the process, and what each asks for.
 //!
-//! SIGTERM and SIGINT ask for a clean stop. A wrapper may pass on a signal that the process received as well, so
+//! SIGTERM, SIGINT and SIGQUIT ask for a clean stop. A wrapper may pass on a signal that the process received as well, so
 //! further ones count as a second request only after [`REPEAT_AFTER`]. SIGHUP is logged and changes nothing: settings
-//! change through `grower-cli broker alter`, and a closed terminal does not end a broker. SIGXFSZ comes with the error of
+//! change through `grower-cli broker alter`, and a closed terminal does not end a broker. So are SIGUSR1, SIGUSR2 and
+//! SIGALRM, which other programs are sent for their own purposes. SIGXFSZ comes with the error of
 //! a write beyond `ulimit -f`, and the error is enough.
 
 use std::io;
@@ -17,15 +18,19 @@ const REPEAT_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
     asked: Option<Instant>,
 }
 
 impl Signals {
-    /// Must be called inside a runtime. SIGHUP is taken care of from here on.
+    /// Must be called inside a runtime. Those that ask for nothing are ignored from here on.
     pub(super) fn listen() -> io::Result<Self> {
-        ignore_hangups(signal(SignalKind::hangup())?);
+        ignore("SIGHUP", signal(SignalKind::hangup())?);
+        ignore("SIGUSR1", signal(SignalKind::user_defined1())?);
+        ignore("SIGUSR2", signal(SignalKind::user_defined2())?);
+        ignore("SIGALRM", signal(SignalKind::alarm())?);
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt, asked: None })
+        Ok(Self { terminate, interrupt, quit: signal(SignalKind::quit())?, asked: None })
     }
 
     /// Returns at the first signal; called again, at the next one that is a request of its own.
@@ -34,6 +39,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => {}
                 _ = self.interrupt.recv() => {}
+                _ = self.quit.recv() => {}
             }
             if is_new_request(self.asked, Instant::now()) {
                 self.asked = Some(Instant::now());
@@ -53,10 +59,10 @@ fn is_new_request(earlier: Option<Instant>, now: Instant) -> bool {
     earlier.is_none_or(|earlier| REPEAT_AFTER <= now - earlier)
 }
 
-fn ignore_hangups(mut hangup: Signal) {
+fn ignore(name: &'static str, mut signal: Signal) {
     tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP ignored: settings change with `grower-cli broker alter`");
+        while signal.recv().await.is_some() {
+            tracing::info!("{name} ignored: settings change with `grower-cli broker alter`, SIGTERM stops the broker");
         }
     });
 }

@@ -144,6 +144,13 @@ fn the_variables_that_people_know_say_what_is_logged() {
 }
 
 #[test]
+fn a_variable_that_other_programs_read_keeps_no_broker_from_its_start() {
+    let settings = from_env(&[("RUST_LOG", "a=b=c"), ("GROWER__LOGGING__LEVEL", "warn")]).unwrap();
+    assert_eq!(settings.log_level, "warn");
+    assert!(settings.passed_over.is_some_and(|told| told.contains("RUST_LOG")), "it is told");
+}
+
+#[test]
 fn measures_are_text_with_a_unit_or_plain_numbers() {
     let text = "[broker]\nmemory = 0x4000_0000\n[network]\nidle_timeout = 90000\nframe_timeout = '1m 30s'";
     let broker = from_toml(text).unwrap().broker;
