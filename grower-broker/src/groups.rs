@@ -78,12 +78,15 @@ impl Groups {
         let loaded = clock.steady();
         let mut groups = Self { topics, flushers, clock, started, loaded, shards, turns, memory, refusals, lobby };
         for number in (0..SHARDS).map(PartitionId::new) {
-            let (shard, ages) = match groups.log_of(number) {
-                Some(log) => load::load_shard(&log, groups.now())?,
-                None => (Shard::new(GroupLimits::default()), Ages::default()),
+            let log = groups.served_log(number);
+            let (shard, ages) = match &log {
+                Ok(Some(log)) => load::load_shard(log, groups.now())?,
+                Ok(None) | Err(_) => (Shard::new(GroupLimits::default()), Ages::default()),
             };
+            let unknown =
+                log.err().inspect(|failure| tracing::error!(shard = %number, %failure, "groups are not served"));
             let remembered = groups.memory.remember(StateKind::Groups);
-            groups.shards.push(LiveShard::new(shard, ages, remembered, groups.flushers.health()));
+            groups.shards.push(LiveShard::new(shard, ages, remembered, unknown, groups.flushers.health()));
         }
         Ok(groups)
     }
@@ -96,16 +99,33 @@ impl Groups {
         Moment { at: self.now(), date: self.clock.wall() }
     }
 
-    /// The partition of the internal topic, once that exists.
+    /// The partition of the internal topic, once that exists; none, too, where it is not served.
     fn log_of(&self, shard: PartitionId) -> Option<Arc<Partition>> {
-        let name = TopicName::new(TOPIC).ok()?;
-        let topic = self.topics.image().topic(&name)?.id;
-        self.topics.partition(topic, shard).ok()
+        self.find_log(shard).ok().flatten()
+    }
+
+    /// The same; an error says why it is not served. Its groups are then not known, and no answer may pretend that they
+    /// have no offsets. A partition that is back is read at the next start.
+    fn find_log(&self, shard: PartitionId) -> Result<Option<Arc<Partition>>, Failure> {
+        self.live(shard).unknown.clone().map_or_else(|| self.served_log(shard), Err)
+    }
+
+    fn served_log(&self, shard: PartitionId) -> Result<Option<Arc<Partition>>, Failure> {
+        let Ok(name) = TopicName::new(TOPIC) else { return Ok(None) };
+        let Some(topic) = self.topics.image().topic(&name).map(|topic| topic.id) else { return Ok(None) };
+        match self.topics.partition(topic, shard) {
+            Ok(log) => Ok(Some(log)),
+            Err(Failure { code: ErrorCode::PartitionShut, detail }) => {
+                let told = format_args!("what this group has committed cannot be known for now: {detail}");
+                Err(Failure::new(ErrorCode::NotReady, told))
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     /// The same, created on first use.
     async fn log_for(&self, shard: PartitionId) -> Result<Arc<Partition>, Failure> {
-        if let Some(log) = self.log_of(shard) {
+        if let Some(log) = self.find_log(shard)? {
             return Ok(log);
         }
         let wish = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
@@ -147,7 +167,7 @@ impl Groups {
     /// Returns when what the log has of a group is durable.
     async fn durable_group(&self, group: &GroupId) -> Result<(), Failure> {
         let end = self.live(shard_of(group)).written.lock().of(group);
-        match self.log_of(shard_of(group)) {
+        match self.find_log(shard_of(group))? {
             Some(log) => self.durable(&log, end).await,
             None => Ok(()),
         }

@@ -227,7 +227,10 @@ mod tests {
         );
         drop(prompt);
         reserve.give_room(Path::new("/data/other"), || write(&disk, 4_096)).unwrap();
-        assert!(reserve.give_room(Path::new("/data/other"), || write(&disk, 1 << 20)).is_err(), "half of it is for starts");
+        assert!(
+            reserve.give_room(Path::new("/data/other"), || write(&disk, 1 << 20)).is_err(),
+            "half of it is for starts"
+        );
         reserve.refill(256 << 10).unwrap();
         let length = || disk.open(Path::new("/data/reserve")).and_then(|file| file.len()).unwrap();
         assert_eq!(length(), 32 << 10, "there is no room for more yet");

@@ -6,7 +6,7 @@ mod support {
 
 use grower_broker::offline::{self, backups, repair};
 use grower_broker::{Broker, BrokerConfig, offline::repair::Acceptance};
-use grower_protocol::ids::{Timestamp, TopicId, TopicName};
+use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::*;
 use std::fs;
 use std::path::Path;
@@ -191,6 +191,92 @@ async fn a_partition_whose_files_are_moved_is_offline_although_nothing_is_writte
         };
         tokio::time::timeout(Duration::from_secs(60), noticed).await.unwrap_or_else(|_| panic!("not served: {served}"));
     }
+    assert_eq!(client.values(events, 0).await, ["one"]);
+    broker.stop().await.unwrap();
+}
+
+fn group(number: usize) -> GroupId {
+    GroupId::new(&format!("group-{number}")).unwrap()
+}
+
+async fn commit(client: &mut Raw<DuplexStream>, group: GroupId, topic: TopicId) -> Part<()> {
+    let (partition, offset) = (PartitionId::new(0), Offset::new(1));
+    let offsets = vec![OffsetToCommit { topic, partition, offset, metadata: String::new() }];
+    match client.ask(&Request::CommitOffsets(OffsetCommit { group, member: None, sequence: 1, offsets })).await {
+        Response::CommitOffsets(parts) => parts[0].clone(),
+        Response::Failed(failure) => Err(failure),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// How many offsets the broker knows of a group.
+async fn committed(client: &mut Raw<DuplexStream>, group: GroupId) -> Part<usize> {
+    match client.ask(&Request::DescribeGroup(group)).await {
+        Response::DescribeGroup(described) => Ok(described.offsets.len()),
+        Response::Failed(failure) => Err(failure),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn groups_whose_offsets_are_lost_are_told_so_and_all_others_are_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let (events, _) = with_records(dir.path()).await;
+    let (broker, mut client) = start(dir.path()).await;
+    for number in 0..8 {
+        commit(&mut client, group(number), events).await.unwrap();
+    }
+    broker.stop().await.unwrap();
+    let offsets = fs::read_dir(dir.path().join("topics/__consumer_offsets")).unwrap();
+    let lost = offsets.map(|entry| entry.unwrap().path()).next().unwrap();
+    let away = dir.path().join("away");
+    fs::rename(&lost, &away).unwrap();
+
+    let (broker, mut client) = start(dir.path()).await;
+    assert_eq!(client.values(events, 0).await, ["one"]);
+    let (mut known, mut unknown) = (0, 0);
+    for number in 0..8 {
+        match committed(&mut client, group(number)).await {
+            Ok(offsets) => {
+                assert_eq!(offsets, 1);
+                commit(&mut client, group(number), events).await.unwrap();
+                known += 1;
+            }
+            Err(told) => {
+                let refused = commit(&mut client, group(number), events).await.unwrap_err();
+                for failure in [told, refused] {
+                    assert!(failure.code.is_retriable(), "{failure}");
+                    assert!(failure.detail.contains("its files are gone"), "{failure}");
+                    assert!(failure.detail.contains("log repair"), "{failure}");
+                }
+                unknown += 1;
+            }
+        }
+    }
+    assert!(0 < known && 0 < unknown, "{known} known, {unknown} unknown");
+    broker.stop().await.unwrap();
+
+    fs::rename(&away, &lost).unwrap();
+    let (broker, mut client) = start(dir.path()).await;
+    for number in 0..8 {
+        assert_eq!(committed(&mut client, group(number)).await, Ok(1));
+    }
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_is_not_acknowledged_in_a_file_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (events, _) = with_records(dir.path()).await;
+    let (broker, mut client) = start(dir.path()).await;
+    commit(&mut client, group(0), events).await.unwrap();
+    fs::rename(dir.path().join("topics/__consumer_offsets"), dir.path().join("away")).unwrap();
+    for _ in 0..2 {
+        let refused = commit(&mut client, group(0), events).await.unwrap_err();
+        assert!(refused.detail.contains("removed, moved or replaced"), "{refused}");
+    }
+    let told = committed(&mut client, group(0)).await.unwrap_err();
+    assert!(told.code.is_retriable() && told.detail.contains("removed, moved or replaced"), "{told}");
     assert_eq!(client.values(events, 0).await, ["one"]);
     broker.stop().await.unwrap();
 }

@@ -78,7 +78,13 @@ const SHARED_LEVEL_VARIABLE: &str = "RUST_LOG";
 impl Settings {
     /// Those of a broker that a program starts with a config of its own.
     pub fn of(broker: BrokerConfig) -> Self {
-        Self { broker, log_format: LogFormat::default(), log_level: "info".to_owned(), origins: BTreeMap::new(), passed_over: None }
+        Self {
+            broker,
+            log_format: LogFormat::default(),
+            log_level: "info".to_owned(),
+            origins: BTreeMap::new(),
+            passed_over: None,
+        }
     }
 
     /// Sets what a TOML file says.

@@ -5,11 +5,14 @@ use crate::group::{Ages, Shard};
 use crate::health::Health;
 use crate::memory::Remembered;
 use grower_protocol::ids::{GroupId, Offset};
+use grower_protocol::message::Failure;
 use std::collections::HashMap;
 
 /// A shard that is being served.
 pub(super) struct LiveShard {
     pub(super) shard: StateMutex<Shard>,
+    /// Why its log could not be read at the start: then the shard holds nothing, and nothing is said of its groups.
+    pub(super) unknown: Option<Failure>,
     /// Ages of its groups. Locked within the shard's lock or without it, like all that follows.
     pub(super) ages: StateMutex<Ages>,
     /// What it takes of the memory budget.
@@ -21,10 +24,17 @@ pub(super) struct LiveShard {
 }
 
 impl LiveShard {
-    pub(super) fn new(shard: Shard, ages: Ages, mut remembered: Remembered, health: &Health) -> Self {
+    pub(super) fn new(
+        shard: Shard,
+        ages: Ages,
+        mut remembered: Remembered,
+        unknown: Option<Failure>,
+        health: &Health,
+    ) -> Self {
         remembered.set(shard.bytes());
         Self {
             shard: StateMutex::new(health, "a change of groups", shard),
+            unknown,
             ages: StateMutex::new(health, "a change of groups' ages", ages),
             remembered: StateMutex::new(health, "the count of groups' memory", remembered),
             written: StateMutex::new(health, "the note of what groups wrote", WrittenEnds::default()),

@@ -1,6 +1,7 @@
 //! All groups in the order of their ids, a page at a time: there may be more than belong into one answer.
 
 use super::Groups;
+use super::live_shard::LiveShard;
 use crate::group::shard_of;
 use grower_protocol::ids::{GroupId, PartitionId};
 use grower_protocol::message::{Failure, GroupInspection, GroupSummary};
@@ -62,9 +63,14 @@ impl Groups {
         (groups, next)
     }
 
+    /// The shards whose logs are served: of the others nothing can be told that is durable.
+    fn known(&self) -> impl Iterator<Item = &LiveShard> {
+        let served = (0..).map(PartitionId::new).zip(&self.shards).filter(|(number, _)| self.find_log(*number).is_ok());
+        served.map(|(_, live)| live)
+    }
+
     fn list_after(&self, after: Option<&GroupId>, most: usize) -> Vec<GroupSummary> {
-        let mut groups: Vec<_> =
-            self.shards.iter().flat_map(|live| live.shard.lock().list_after(after, most)).collect();
+        let mut groups: Vec<_> = self.known().flat_map(|live| live.shard.lock().list_after(after, most)).collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         groups.truncate(most);
         groups

@@ -85,13 +85,13 @@ impl Topics {
         Ok(opened.into_inner())
     }
 
-    /// Opens one partition's log. Unusable files shut the partition, unless they say that nothing will work. An internal
-    /// topic fails the start: without what it keeps there the broker would tell groups something false.
+    /// Opens one partition's log. Unusable files shut the partition, unless they say that nothing will work. Of
+    /// an internal topic, too: the groups that it has there are then told that they are not known, and the others are served.
     pub(super) fn open_log(&self, topic: &Topic, number: PartitionId) -> Result<OpenedLog, OpenError> {
         let options = topic.config.log_options(&self.index);
         match self.logs.open(&Self::place(topic, number), options, self.clock.steady()) {
             Ok(log) => Ok(Ok(log)),
-            Err(error) if concerns_one(&error) && !topic.name.is_internal() => {
+            Err(error) if concerns_one(&error) => {
                 tracing::error!(topic = %topic.name, partition = %number, %error, "a partition cannot be opened and is not served");
                 Ok(Err(error.to_string().into()))
             }
