@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::daemon::{Daemon, command};
+use support::daemon::{Daemon, command, run};
 use support::raw::{Raw, batch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -166,6 +166,16 @@ async fn a_limit_on_the_size_of_files_cuts_segments_earlier_and_kills_nobody() {
     let again = Daemon::start(dir.path(), &[]);
     let values = connect(&again).await.values(topic, 0).await;
     assert!((1..=7).contains(&values.len()) && values.iter().all(|value| value.len() <= 100 << 10));
+}
+
+#[test]
+fn a_broker_that_may_open_next_to_no_files_says_so_and_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let ended = run(&mut command_with(dir.path(), 24));
+    assert_eq!(ended.status.code(), Some(1));
+    let told =
+        |line: &String| line.contains("24 open files") && line.contains("needs 64") && line.contains("ulimit -n");
+    assert!(ended.stderr.iter().any(told), "{ended:#?}");
 }
 
 /// Whether it went well, or was refused for now.
