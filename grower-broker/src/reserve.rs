@@ -249,7 +249,9 @@ mod tests {
             let reserve = Reserve::new(Arc::new(disk.clone()), Path::new("/data"));
             let free = usize::try_from(disk.space().unwrap().free).unwrap();
             write(&disk, free).unwrap();
-            let done = reserve.give_room(Path::new("/data/other"), || write(&disk, bytes));
+            let file = disk.open(Path::new("/data/other")).unwrap();
+            let (end, more) = (file.len().unwrap(), vec![1; bytes]);
+            let done = reserve.give_room(file.path(), || file.write_all_at(&more, end));
             reserve.refill(2 << 20).unwrap(); // Which there is no room for: the start is over.
             (reserve, done.is_ok())
         };
