@@ -31,8 +31,9 @@ fn same_again<T: Serialize + DeserializeOwned + Debug + PartialEq>(input: &[u8])
 
 /// The messages whose bytes the protocol's own tests hold fast, one of each kind: a new one is a seed by itself.
 fn pinned<T: DeserializeOwned>() -> Vec<Vec<u8>> {
-    let tests = include_str!("../../../../grower-protocol/src/message/tests.rs");
-    let rows = tests.lines().filter_map(|line| line.trim().split_once(' '));
+    let requests = include_str!("../../../../grower-protocol/src/message/tests/requests.rs");
+    let responses = include_str!("../../../../grower-protocol/src/message/tests/responses.rs");
+    let rows = requests.lines().chain(responses.lines()).filter_map(|line| line.trim().split_once(' '));
     rows.filter_map(|(_, hex)| bytes_of(hex)).filter(|bytes| decode::<T>(bytes).is_ok()).collect()
 }
 
