@@ -164,7 +164,7 @@ fn reason(error: &anyhow::Error) -> String {
 }
 
 /// With fewer a broker would be up and serve next to nothing: it keeps some for files and for HTTP.
-const OPEN_FILES_MIN: u64 = 64;
+const OPEN_FILES_MIN: u64 = 32;
 
 /// Logs and connections are many files; the soft limit is often 1,024.
 fn raise_open_files() -> Result<()> {

@@ -174,7 +174,7 @@ fn a_broker_that_may_open_next_to_no_files_says_so_and_does_not_start() {
     let ended = run(&mut command_with(dir.path(), 24));
     assert_eq!(ended.status.code(), Some(1));
     let told =
-        |line: &String| line.contains("24 open files") && line.contains("needs 64") && line.contains("ulimit -n");
+        |line: &String| line.contains("24 open files") && line.contains("needs 32") && line.contains("ulimit -n");
     assert!(ended.stderr.iter().any(told), "{ended:#?}");
 }
 
