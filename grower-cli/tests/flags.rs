@@ -112,7 +112,10 @@ fn a_broker_that_takes_no_more_connections_says_so() {
     let mut first = broker.cli("consume events").spawn().unwrap();
     let mut output = broker.cli("topic list").output().unwrap();
     while output.status.success() {
-        output = broker.cli("topic list").output().unwrap(); // The first one is not connected yet.
+        if first.try_wait().unwrap().is_some() {
+            first = broker.cli("consume events").spawn().unwrap(); // It came while the other one was connected.
+        }
+        output = broker.cli("topic list").output().unwrap();
     }
     first.kill().unwrap();
     first.wait().unwrap();
