@@ -64,9 +64,10 @@ impl Served {
         (served, faults)
     }
 
-    /// A broker that takes so many connections.
+    /// A broker that takes so many connections and has the topic `events`.
     pub(crate) fn with_connections(most: usize) -> Self {
         let mut served = Self::start();
+        served.ok("topic create events", b"");
         served.max_connections = Some(most);
         served.restart();
         served
