@@ -98,7 +98,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
     let mut image = Image::default();
     while !rest.is_empty() {
         let item = take_item(&mut rest).ok_or(SnapshotError::Damaged("an item cannot be read"))?;
-        image.put(item);
+        image.put(item)?;
     }
     Ok(image)
 }
@@ -132,12 +132,15 @@ fn take_item(rest: &mut &[u8]) -> Option<Item> {
 }
 
 impl Image {
-    fn put(&mut self, item: Item) {
+    fn put(&mut self, item: Item) -> Result<(), SnapshotError> {
         match item {
             Item::Cluster { version, cluster, next_producer } => {
                 (self.version, self.cluster, self.next_producer) = (version, cluster, next_producer);
             }
             Item::Broker { node, uuid, address } => drop(self.brokers.insert(node, Broker { node, uuid, address })),
+            Item::Topic { name, id, .. } if !self.topics.are_free(&name, id) => {
+                return Err(SnapshotError::Damaged("two topics have one name or one id"));
+            }
             Item::Topic { name, id, created, partitions, configs } => {
                 let configs: BTreeMap<_, _> = configs.into_iter().collect();
                 let config = TopicConfig::from_stored(&configs);
@@ -148,6 +151,7 @@ impl Image {
             Item::Setting { node, key, value } => drop(self.settings.entry(node).or_default().insert(key, value)),
             Item::Trim { topic, partition, before } => drop(self.trims.insert((topic, partition), before)),
         }
+        Ok(())
     }
 }
 

@@ -40,6 +40,11 @@ impl TopicTable {
         self.partitions
     }
 
+    /// Whether no topic has this name, and none this id.
+    pub(super) fn are_free(&self, name: &TopicName, id: TopicId) -> bool {
+        !self.by_name.contains_key(name) && !self.names.contains_key(&id)
+    }
+
     /// Adds a topic whose name and id are free.
     pub(super) fn insert(&mut self, topic: Arc<Topic>) {
         self.partitions += u64::from(topic.partition_count());
