@@ -17,7 +17,7 @@ proptest! {
 
 #[test]
 fn a_bomb_stops_at_the_limit() {
-    let zeros = vec![0; 64 << 20];
+    let zeros = vec![0; 8 << 20];
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let bomb = compress(codec, &zeros);
         assert_eq!(decompress(codec, &bomb, 1 << 20), Err(DecompressError::TooLarge { codec, limit: 1 << 20 }));
