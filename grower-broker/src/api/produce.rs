@@ -94,7 +94,7 @@ impl Api {
         stored
     }
 
-    /// Has what is written synced although nobody waits for it.
+    /// Asks for a sync of what was written, though no answer waits for it.
     fn sync_later(&self, stored: &[Part<Stored>]) {
         for written in stored.iter().filter_map(|part| part.as_ref().ok()?.written()) {
             self.flushers.sync_later(&written.partition);

@@ -1,4 +1,4 @@
-//! The files of one backup, *held*: nobody can take them away until they are in the backup.
+//! The files of one backup, *held*: nothing removes them until they are in the backup.
 //!
 //! Those of a running broker are held by a second name in the data directory, or, where a file can have none, by an open
 //! handle. So nothing that others wait for ever waits for the place where the backup goes: that may be a file system that
@@ -27,7 +27,7 @@ fn remove(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
     }
 }
 
-/// What a backup will hold.
+/// The files that a backup will contain.
 pub(crate) struct Cut {
     pub(super) disk: Arc<dyn Disk>,
     data_dir: PathBuf,
@@ -42,9 +42,9 @@ pub(crate) struct Cut {
 pub(super) enum Held {
     /// It has this name, and is never written to again.
     Whole(PathBuf),
-    /// It has this name, and so many of its bytes are wanted.
+    /// The file at this path; the backup takes this many of its bytes.
     Part(PathBuf, u64),
-    /// It is open, and so many of its bytes are wanted.
+    /// An open file; the backup takes this many of its bytes.
     Open(SharedFile, u64),
 }
 
@@ -108,7 +108,7 @@ impl Cut {
         self.dirs.insert(dir.to_owned());
     }
 
-    /// Holds files of a directory. Whoever may remove or replace them must wait until this returns.
+    /// Holds files of a directory. They must not be removed or replaced until this returns.
     pub(super) fn hold(&mut self, dir: &str, pieces: &[Piece]) -> Result<(), DiskError> {
         for piece in pieces {
             let path = Path::new(dir).join(&piece.name);

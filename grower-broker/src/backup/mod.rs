@@ -4,8 +4,8 @@
 //! without the others, with a manifest of sizes and checksums; it shares with the one before, and where they lie on one
 //! volume with the data directory itself, whatever has not changed. Any of them may be removed, at any time.
 //!
-//! Of a stopped data directory it is made by whoever has it, of a running broker by the broker itself. First all files are
-//! held, quickly, within the data directory (`cut`). Then, with nobody waiting, they are taken into the backup
+//! A running broker makes its backup itself; that of a stopped data directory is made by the caller. First all files are
+//! held, quickly, within the data directory (`cut`). Then, while the broker works on, they are taken into the backup
 //! (`unfinished`), which may lie on a slow file system, or on one that does not answer.
 //!
 //! A backup is made under a name that ends in `.unfinished`, synced, and renamed: what a crash leaves is recognised by its

@@ -1,5 +1,5 @@
 //! A backup in the making, where it will lie. Files that were held get a name there or are copied, everything new gets its
-//! checksum, and the whole is published. Nothing here is waited for by a broker that goes on.
+//! checksum, and the whole is published. A running broker never waits for anything here.
 //!
 //! A segment whose index has the same bytes as in the backup before is the same segment: the index witnesses the header
 //! of every batch, and each header holds the checksum of its batch.
@@ -22,7 +22,7 @@ const CHUNK: usize = 1 << 20;
 /// Asked from time to time, with the bytes read so far: whether to go on.
 pub(crate) type GoOn<'a> = &'a mut dyn FnMut(u64) -> bool;
 
-/// A backup that nobody sees yet.
+/// A backup that is not yet published.
 pub(crate) struct UnfinishedBackup {
     disk: Arc<dyn Disk>,
     series: Series,
