@@ -85,7 +85,6 @@ mod compaction;
 mod critical;
 mod descriptors;
 mod disk_failure;
-mod groups;
 mod health;
 mod http;
 mod listener;

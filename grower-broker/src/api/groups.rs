@@ -2,8 +2,8 @@
 
 use super::burst::Reply;
 use super::{Api, Peer};
-use crate::group::{Commit, Shard};
-use crate::groups::{HeldSession, Turn};
+use crate::group::state::{Commit, Shard};
+use crate::group::{HeldSession, Turn};
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::{
     ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Part, PositionToCommit, Request, Response, StartPositions,

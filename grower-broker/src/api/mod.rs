@@ -27,7 +27,7 @@ use crate::background::Tasks;
 use crate::backups::Backups;
 use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
-use crate::groups::Groups;
+use crate::group::Groups;
 use crate::health::Health;
 use crate::listener::Permit;
 use crate::memory::Memory;

@@ -10,7 +10,7 @@ use crate::clock::{BrokerClock, Clock, SystemClock};
 use crate::config::settings::{LiveSettings, SetLogLevel, Settings};
 use crate::config::{BrokerConfig, BrokerConfigError};
 use crate::descriptors::HttpDescriptors;
-use crate::groups::Groups;
+use crate::group::Groups;
 use crate::health::Health;
 use crate::http::{Http, Names, Phase, Status};
 use crate::listener::{ConnectionLimits, ConnectionPlace, Listener, Stream, run, serve};

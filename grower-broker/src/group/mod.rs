@@ -1,105 +1,222 @@
-//! Consumer groups: who reads what, and how far they came. Decisions only: no clock, no I/O.
+//! The group coordinator's shell: shards of groups, each with a partition of the internal topic that remembers for it.
 //!
-//! Members speak in heartbeats (KIP-848): each says what it knows and holds, each answer what it may read. A
-//! partition changes hands only after the old owner's heartbeat no longer lists it, or the owner left or died:
-//! never do two members read one partition. Everything that an answer relies on is a record in the internal topic
-//! [`TOPIC`] first, so groups survive a restart of the coordinator without anybody noticing.
-//!
-//! # How it is driven
-//!
-//! A group lives in one of [`SHARDS`] shards, [`shard_of`] says which; each is a partition of the internal
-//! topic. The shell keeps a short lock around each [`Shard`], and a queue for each group, so that requests change a group
-//! one after the other, in the order in which they came. For every request it:
-//!
-//! 1. waits for its turn in the group's queue, takes the shard's lock, and asks the shard for a [`Step`],
-//! 2. [takes](Step::take_records) the records and appends them to the partition, without the shard's lock: that may take
-//!    long, and other groups do not wait for it,
-//! 3. tells the shard what was [appended](Shard::appended), and notes where the records end; then the next request of the
-//!    group has its turn,
-//! 4. waits until the log is durable up to where the newest record *of this group* ends, and answers. That goes for requests
-//!    that only look, too: what they see may not be durable yet.
-//!
-//! At start it feeds the partition's records to a [`ShardLoader`]. It asks about every 100 ms which groups are
-//! [due](Shard::due) and [expires](Shard::expire) members in them, and calls [`Shard::topics_changed`] and
-//! [`Shard::topic_deleted`] after such a command was applied. From when a heartbeat arrives until it is answered the shell
-//! says so ([`Shard::begin_answer`]): a session does not end while the broker itself keeps the member waiting.
-//!
-//! A heartbeat may wait for its answer: while it brings [no news](is_news) the shell holds it back, and each time that a
-//! step [stirred](Step::take_stirred) the group it looks [for news](Shard::news) again.
-//!
-//! # What a member must do
-//!
-//! Send heartbeats one after the other, and the next one at once when told so (an interval of 0): it confirms a claim to an
-//! instance name that somebody else has. Stop reading what an answer no longer lists, within the rebalance timeout,
-//! and only then leave it out of `owned`. Stop reading everything when told that it is unknown or fenced, and when there was
-//! no answer for a session timeout. Both times count from when the heartbeat was sent that was answered. With an instance name: pause
-//! reading when there was no answer for the name's [lease](grower_protocol::message::instance_lease), and leave when told that
-//! somebody else has the name.
+//! A [step](step) of a group is decided under its shard's lock and written down without it. Steps of one group follow each
+//! other in the order in which their requests [arrived](turns), so the log has the order of the steps; groups do not wait
+//! for each other. The answer waits, without any lock, until what the group itself wrote is durable. The records are
+//! ordinary batches in an ordinary compacted topic, created when the first group is.
 
-mod ages;
-mod assignor;
-mod catalog;
-mod commit;
-mod committers;
-#[expect(clippy::module_inception, reason = "a group is what this module is about")]
-mod group;
-mod held;
-mod limits;
-mod loader;
-mod member;
-mod membership;
-mod offsets;
-mod owners;
-mod received;
-mod record;
-mod refusal;
-mod shard;
-mod size;
-mod slot;
+pub mod state;
+
+mod heartbeats;
+mod housekeeping;
+mod live_shard;
+mod load;
+mod pages;
+mod positions;
+mod refusals;
 mod step;
+mod turns;
 
-pub use ages::Ages;
-pub use assignor::Assignor;
-pub use catalog::{Catalog, Subscribed};
-pub use commit::Commit;
-pub use held::HeldHeartbeat;
-pub use limits::GroupLimits;
-pub use loader::ShardLoader;
-pub use membership::is_news;
-pub use offsets::LogEnds;
-pub use received::Received;
-pub use record::{GroupRecord, GroupRecordError, GroupState, MemberState, OffsetState};
-pub use refusal::GroupRefusal;
-pub use shard::Shard;
-pub use slot::Slot;
-pub use step::Step;
+pub(crate) use heartbeats::HeldSession;
+pub(crate) use turns::Turn;
 
-use grower_protocol::batch::crc32c;
-use grower_protocol::ids::{GroupId, NameError, PartitionId, TopicName};
-use grower_protocol::message::NewTopic;
+use crate::clock::BrokerClock;
+use crate::group::state::{Ages, GroupLimits, GroupRefusal, SHARDS, Shard, TOPIC, internal_topic, shard_of};
+use crate::memory::{Memory, StateKind};
+use crate::metadata::{Image, Limits};
+use crate::partition::{Flushers, Partition};
+use crate::random::random_bytes;
+use crate::topic::Topics;
+use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
+use grower_protocol::message::{CommitTime, CommittedPosition, ErrorCode, Failure, GroupMemory, GroupSummary};
+use heartbeats::Lobby;
+use live_shard::LiveShard;
+use parking_lot::Mutex;
+use refusals::Refusals;
+use std::sync::Arc;
+use std::time::Instant;
+use turns::GroupTurns;
 
-/// The internal topic's name.
-pub const TOPIC: &str = "__consumer_offsets";
-
-/// Partitions of the internal topic, for ever: another number would lead groups elsewhere.
-pub const SHARDS: u32 = 16;
-
-/// In which partition of the internal topic a group lives.
-pub fn shard_of(group: &GroupId) -> PartitionId {
-    PartitionId::new(crc32c(group.as_str().as_bytes()) % SHARDS)
+/// All groups.
+pub(crate) struct Groups {
+    topics: Arc<Topics>,
+    flushers: Arc<Flushers>,
+    clock: Arc<BrokerClock>,
+    /// Sessions are measured from here, by a clock that never goes back.
+    started: Instant,
+    /// When they were loaded.
+    loaded: Timestamp,
+    shards: Vec<LiveShard>,
+    turns: Arc<GroupTurns>,
+    memory: Memory,
+    refusals: Mutex<Refusals>,
+    lobby: Lobby,
 }
 
-/// The internal topic, to be created on first use. Of each fact the newest counts, so it is compacted; small segments keep
-/// what a start has to read short.
-pub fn internal_topic() -> Result<NewTopic, NameError> {
-    let configs = [("cleanup.policy", "compact"), ("segment.bytes", "4MiB"), ("max.message.bytes", "64MiB")];
-    Ok(NewTopic {
-        name: TopicName::new(TOPIC)?,
-        partitions: Some(SHARDS),
-        replication_factor: None,
-        configs: configs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
-    })
+/// What those who watch the broker see of a group.
+pub(crate) struct WatchedGroup {
+    pub(crate) group: GroupId,
+    pub(crate) members: u32,
+    pub(crate) positions: Vec<CommittedPosition>,
 }
 
-#[cfg(test)]
-mod tests;
+/// Now, by the clock of sessions and by the calendar.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) at: Timestamp,
+    pub(crate) date: Timestamp,
+}
+
+impl Groups {
+    /// Loads every group from the internal topic. The topics must be open.
+    pub(crate) fn load(
+        topics: Arc<Topics>,
+        flushers: Arc<Flushers>,
+        clock: Arc<BrokerClock>,
+        memory: &Memory,
+    ) -> Result<Self, Failure> {
+        let (shards, turns, lobby, refusals) = (Vec::new(), Arc::default(), Lobby::default(), Mutex::default());
+        let (memory, started) = (memory.clone(), Instant::now());
+        let loaded = clock.steady();
+        let mut groups = Self { topics, flushers, clock, started, loaded, shards, turns, memory, refusals, lobby };
+        for number in (0..SHARDS).map(PartitionId::new) {
+            let log = groups.served_log(number);
+            let (shard, ages) = match &log {
+                Ok(Some(log)) => load::load_shard(log, groups.now())?,
+                Ok(None) | Err(_) => (Shard::new(GroupLimits::default()), Ages::default()),
+            };
+            let unknown =
+                log.err().inspect(|failure| tracing::error!(shard = %number, %failure, "groups are not served"));
+            let remembered = groups.memory.remember(StateKind::Groups);
+            groups.shards.push(LiveShard::new(shard, ages, remembered, unknown, groups.flushers.health()));
+        }
+        Ok(groups)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { at: self.now(), date: self.clock.wall() }
+    }
+
+    /// The partition of the internal topic, once that exists; none, too, where it is not served.
+    fn log_of(&self, shard: PartitionId) -> Option<Arc<Partition>> {
+        self.find_log(shard).ok().flatten()
+    }
+
+    /// The same; an error says why it is not served. Its groups are then not known, and no answer may pretend that they
+    /// have no offsets. A partition that is back is read at the next start.
+    fn find_log(&self, shard: PartitionId) -> Result<Option<Arc<Partition>>, Failure> {
+        self.live(shard).unknown.clone().map_or_else(|| self.served_log(shard), Err)
+    }
+
+    fn served_log(&self, shard: PartitionId) -> Result<Option<Arc<Partition>>, Failure> {
+        let Ok(name) = TopicName::new(TOPIC) else { return Ok(None) };
+        let Some(topic) = self.topics.image().topic(&name).map(|topic| topic.id) else { return Ok(None) };
+        match self.topics.partition(topic, shard) {
+            Ok(log) => Ok(Some(log)),
+            Err(Failure { code: ErrorCode::PartitionShut, detail }) => {
+                let told = format_args!("what this group has committed cannot be known for now: {detail}");
+                Err(Failure::new(ErrorCode::NotReady, told))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The same, created on first use.
+    async fn log_for(&self, shard: PartitionId) -> Result<Arc<Partition>, Failure> {
+        if let Some(log) = self.find_log(shard)? {
+            return Ok(log);
+        }
+        let wish = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
+        let (id, now) = (TopicId::from_random(random_bytes()), self.clock.wall());
+        let created =
+            self.topics.change(move |image| Ok(image.create_any_topic(&wish, id, now, &Limits::default())?)).await;
+        match created {
+            Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
+            _ => {}
+        }
+        self.log_of(shard).ok_or_else(|| Failure::new(ErrorCode::NotReady, "the group coordinator is starting"))
+    }
+
+    /// Enters the queue of those who change a group: to be called when a request arrives.
+    pub(crate) fn enter(&self, group: &GroupId) -> Turn {
+        self.turns.enter(group)
+    }
+
+    /// Looks at offsets of `group`, which change when they are in the log. What it sees is durable when this returns.
+    pub(crate) async fn look<T>(&self, group: &GroupId, look: impl FnOnce(&Shard, Moment) -> T) -> Result<T, Failure> {
+        let seen = look(&self.live(shard_of(group)).shard.lock(), self.moment());
+        self.durable_group(group).await?;
+        Ok(seen)
+    }
+
+    /// Looks at members of `group`, which change when a step is decided. What it sees is durable when this returns, but for
+    /// what could not be written down, on a full disk: the coordinator goes by that, and writes it down with the next step.
+    pub(crate) async fn look_at_members<T>(
+        &self,
+        group: &GroupId,
+        look: impl FnOnce(&Shard, Moment) -> T,
+    ) -> Result<T, Failure> {
+        let seen = look(&self.live(shard_of(group)).shard.lock(), self.moment());
+        self.turns.pass(group).await;
+        self.durable_group(group).await?;
+        Ok(seen)
+    }
+
+    /// Returns when what the log has of a group is durable.
+    async fn durable_group(&self, group: &GroupId) -> Result<(), Failure> {
+        let end = self.live(shard_of(group)).written.lock().of(group);
+        match self.find_log(shard_of(group))? {
+            Some(log) => self.durable(&log, end).await,
+            None => Ok(()),
+        }
+    }
+
+    /// When a group last committed. What it sees is durable when this returns.
+    pub(crate) async fn commits(&self, group: &GroupId) -> Result<Vec<CommitTime>, Failure> {
+        self.look(group, |_, _| self.live(shard_of(group)).ages.lock().commits(group)).await
+    }
+
+    /// What groups take of memory, and which could not grow of late.
+    pub(crate) fn describe_memory(&self) -> GroupMemory {
+        GroupMemory {
+            used: self.memory.remembered(StateKind::Groups) as u64,
+            max: self.memory.state_bytes_max() as u64,
+            refused: self.refusals.lock().of_late(self.now()),
+        }
+    }
+
+    /// Every group with the number of its members and its positions, sorted, for those who watch the broker.
+    pub(crate) fn watch_all(&self) -> Vec<WatchedGroup> {
+        let mut all = Vec::new();
+        for live in &self.shards {
+            let shard = live.shard.lock();
+            all.extend(shard.list().into_iter().map(|GroupSummary { group, members, .. }| {
+                let positions = shard.fetch_positions(&group, None);
+                WatchedGroup { group, members, positions }
+            }));
+        }
+        all.sort_by(|a, b| a.group.cmp(&b.group));
+        all
+    }
+
+    fn live(&self, number: PartitionId) -> &LiveShard {
+        &self.shards[number.value() as usize % self.shards.len()]
+    }
+
+    /// Where the log of a partition ends, for the check of commits.
+    pub(crate) fn log_end(&self, topic: TopicId, partition: PartitionId) -> Option<Offset> {
+        self.topics.partition(topic, partition).ok().map(|partition| partition.reader().span().end)
+    }
+
+    /// Refuses a topic of so many partitions if the groups that read it would take more memory than is left for them.
+    pub(crate) fn check_topic(&self, image: &Image, name: &TopicName, partitions: u32) -> Result<(), Failure> {
+        let growth = |live: &LiveShard| live.shard.lock().growth_by_topic(name, partitions, image);
+        let bytes = self.shards.iter().map(growth).sum();
+        let room = self.memory.state_room(StateKind::Groups);
+        if bytes <= room { Ok(()) } else { Err(GroupRefusal::MemoryFull { bytes, room }.into()) }
+    }
+}

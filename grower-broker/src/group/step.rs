@@ -1,91 +1,136 @@
-//! One step of a group: what it answers, and what must be written down before.
+//! One step of one group: decided, written down, answered.
+//!
+//! A step is decided under the shard's lock, which is held for a moment only. Its records are appended without that lock,
+//! for the log may have to wait for the disk; meanwhile the group is in the hand of this step alone, and all other groups
+//! go on. The answer waits until the group's own records are durable.
 
-use super::GroupRefusal;
-use super::group::Group;
-use super::record::GroupRecord;
-use super::shard::Shard;
-use grower_protocol::ids::GroupId;
-use grower_protocol::message::Failure;
+use super::turns::Turn;
+use super::{Groups, LiveShard, Moment};
+use crate::background;
+use crate::critical::CriticalSection;
+use crate::group::state::{GroupRecord, Shard, Step, shard_of};
+use crate::metadata::Image;
+use crate::partition::Partition;
+use grower_protocol::batch::{BatchBuilder, UnplacedBatch};
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{GroupId, Offset, Timestamp};
+use grower_protocol::message::{ErrorCode, Failure};
+use std::sync::Arc;
 
-/// What a request leads to: an answer, and what must be in the log before it is given.
-#[must_use = "settle it: the answer may be given only after the records are durable"]
-#[derive(Debug)]
-pub struct Step<T> {
-    answer: Result<T, Failure>,
-    records: Vec<GroupRecord>,
-    stirred: Vec<GroupId>,
+/// A batch of records is closed when its keys and values come to this. A start reads batch by batch, so no step, however
+/// large, becomes a batch that cannot be loaded.
+const BATCH_BYTES: usize = 4 << 20;
+
+impl Groups {
+    /// Takes a step of `group` and gives its answer once all it relies on is durable. A request that has a turn since it
+    /// arrived waits for that; else it waits behind those that are there now.
+    pub(crate) async fn step<T>(
+        &self,
+        turn: Option<Turn>,
+        group: &GroupId,
+        take: impl FnOnce(&mut Shard, Moment, &Image) -> Step<T>,
+    ) -> Result<T, Failure> {
+        let turn = turn.unwrap_or_else(|| self.enter(group));
+        let log = self.log_for(shard_of(group)).await?;
+        let (answer, end) = self.write_step(turn, group, &log, take).await?;
+        self.durable(&log, end).await?;
+        answer
+    }
+
+    /// Takes a step and writes it down. Returns its answer, and up to where the log must be durable before it is given.
+    pub(super) async fn write_step<T>(
+        &self,
+        turn: Turn,
+        group: &GroupId,
+        log: &Arc<Partition>,
+        take: impl FnOnce(&mut Shard, Moment, &Image) -> Step<T>,
+    ) -> Result<(Result<T, Failure>, Offset), Failure> {
+        let _in_hand = turn.comes().await;
+        // Between decision and record the group is as nothing on disk says.
+        let _whole = CriticalSection::enter(self.flushers.health(), "a step of a group");
+        let live = self.live(shard_of(group));
+        let image = self.topics.image();
+        let mut step = {
+            let mut shard = live.shard.lock();
+            shard.set_room(live.remembered.lock().room());
+            take(&mut shard, self.moment(), &image)
+        };
+        self.refusals.lock().note(group, step.refusal(), self.now());
+        let stirred = step.take_stirred();
+        let written = self.write(&mut step, live, Some(group), log).await;
+        live.remembered.lock().set(live.shard.lock().bytes());
+        // Also if that failed: it is written down with what they do.
+        stirred.iter().for_each(|group| self.lobby.ring(group));
+        written?;
+        let end = live.written.lock().of(group);
+        Ok((step.into_answer(), end))
+    }
+
+    /// Appends the records of a step, and has the shard know what is in its log. Nobody else may change the groups that
+    /// they are about meanwhile.
+    pub(super) async fn write<T>(
+        &self,
+        step: &mut Step<T>,
+        live: &LiveShard,
+        group: Option<&GroupId>,
+        log: &Arc<Partition>,
+    ) -> Result<(), Failure> {
+        if step.records().is_empty() {
+            return Ok(());
+        }
+        let _alone = live.appending.lock().await;
+        let records = step.take_records(&live.shard.lock());
+        let (log, date, now) = (log.clone(), self.clock.wall(), self.clock.steady());
+        let appending = background::blocking(move || Written::append(&log, records, date, now)).await;
+        let written = appending.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
+        let mut shard = live.shard.lock();
+        let mut ages = live.ages.lock();
+        written.records.iter().for_each(|record| ages.note(record, date, now));
+        if let Some((end, durable)) = written.end {
+            live.written.lock().note(group, end, durable);
+        }
+        shard.appended(written.records);
+        written.failure.map_or(Ok(()), Err)
+    }
+
+    /// Returns when the shard's log is durable up to `end`.
+    pub(super) async fn durable(&self, log: &Arc<Partition>, end: Offset) -> Result<(), Failure> {
+        self.flushers.durable_up_to(log, end).await
+    }
 }
 
-impl Step<()> {
-    /// Does nothing.
-    pub(crate) fn nothing() -> Self {
-        Self::of(())
-    }
+/// What became of the records of a step.
+pub(super) struct Written {
+    /// Those that are in the log. Fewer than there were if it failed.
+    pub(super) records: Vec<GroupRecord>,
+    /// Where they end, and up to where the log was durable then.
+    end: Option<(Offset, Offset)>,
+    pub(super) failure: Option<Failure>,
 }
 
-impl<T> Step<T> {
-    pub(super) fn of(answer: T) -> Self {
-        Self { answer: Ok(answer), records: Vec::new(), stirred: Vec::new() }
-    }
-
-    /// Answers once these records are in the log.
-    pub(super) fn writing(answer: T, records: Vec<GroupRecord>) -> Self {
-        Self { records, ..Self::of(answer) }
-    }
-
-    pub(super) fn refused(refusal: GroupRefusal) -> Self {
-        Self { answer: Err(refusal.into()), records: Vec::new(), stirred: Vec::new() }
-    }
-
-    pub(super) fn take_from(&mut self, id: &GroupId, group: &mut Group) {
-        self.records.extend(group.unsaved(id));
-        if group.members.take_stirred() {
-            self.stirred.push(id.clone());
+impl Written {
+    /// Appends records in batches that a start can load. May wait for the disk.
+    pub(super) fn append(log: &Partition, records: Vec<GroupRecord>, date: Timestamp, now: Timestamp) -> Self {
+        let mut written = Self { records: Vec::new(), end: None, failure: None };
+        let mut rest = records.into_iter().peekable();
+        while rest.peek().is_some() && written.failure.is_none() {
+            let (mut batch, mut bytes, mut appended) = (BatchBuilder::new(Codec::None), 0, Vec::new());
+            while bytes < BATCH_BYTES
+                && let Some(record) = rest.next()
+            {
+                let encoded = record.to_record(date);
+                bytes += [&encoded.key, &encoded.value].into_iter().flatten().map(|part| part.len()).sum::<usize>();
+                batch.push(&encoded);
+                appended.push(record);
+            }
+            match log.append(UnplacedBatch::built(batch.build(None)), now) {
+                Ok(at) => {
+                    written.end = Some((at.next_offset, log.high_watermark()));
+                    written.records.append(&mut appended);
+                }
+                Err(failure) => written.failure = Some(failure),
+            }
         }
-    }
-
-    /// Why nothing is done, if it is not.
-    pub(crate) fn refusal(&self) -> Option<&Failure> {
-        self.answer.as_ref().err()
-    }
-
-    /// The groups of which members that wait for an answer should [look for news](Shard::news), once this is settled.
-    pub fn take_stirred(&mut self) -> Vec<GroupId> {
-        std::mem::take(&mut self.stirred)
-    }
-
-    /// Takes the records that must be in the log before the answer is given, to be appended in their order. They are the
-    /// next records of the shard's log. Until the shard was told what was [appended](Shard::appended), nobody else may
-    /// change the groups that they are about, nor append.
-    ///
-    /// If they cannot be appended, the step is undone as far as anybody can see, and the error is the answer.
-    pub fn take_records(&mut self, shard: &Shard) -> Vec<GroupRecord> {
-        shard.raise_floors(&mut self.records);
-        std::mem::take(&mut self.records)
-    }
-
-    /// The answer, for after the log is durable up to where its records end.
-    pub fn into_answer(self) -> Result<T, Failure> {
-        debug_assert!(self.records.is_empty(), "a step is answered that was not written down");
-        self.answer
-    }
-
-    /// Appends the records and releases the answer, for those who hold the shard all the while.
-    pub fn settle<E>(
-        mut self,
-        shard: &mut Shard,
-        append: impl FnOnce(&[GroupRecord]) -> Result<(), E>,
-    ) -> Result<Result<T, Failure>, E> {
-        let records = self.take_records(shard);
-        if !records.is_empty() {
-            append(&records)?;
-            shard.appended(records);
-        }
-        Ok(self.into_answer())
-    }
-
-    /// What must be in the log before the answer is given.
-    pub fn records(&self) -> &[GroupRecord] {
-        &self.records
+        written
     }
 }

@@ -3,7 +3,7 @@
 use super::GROUP_OFFSETS_MAX;
 use super::page::Page;
 use crate::api::Api;
-use crate::groups::WatchedGroup;
+use crate::group::WatchedGroup;
 use crate::partition::Partition;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId};
 use grower_protocol::message::CommittedPosition;

@@ -3,7 +3,7 @@
 use super::pieces::{Pieces, joined};
 use crate::Target;
 use bytes::Bytes;
-use grower_broker::group::{
+use grower_broker::group::state::{
     GroupLimits, GroupRecord, GroupState, MemberState, OffsetState, ShardLoader, Slot, Subscribed,
 };
 use grower_protocol::batch::RecordView;

@@ -1,8 +1,8 @@
 //! Sessions: for how long members may be silent.
 
 use super::Membership;
-use crate::group::limits;
-use crate::group::member::after;
+use crate::group::state::limits;
+use crate::group::state::member::after;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp};
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ type Held<'a> = Option<&'a BTreeMap<MemberId, u32>>;
 impl Membership {
     /// Removes members that were silent for too long, and claims that nobody confirmed. Who waits for an answer is not
     /// silent.
-    pub(in crate::group) fn expire(&mut self, at: Timestamp, held: Held<'_>) {
+    pub(in crate::group::state) fn expire(&mut self, at: Timestamp, held: Held<'_>) {
         self.claims.expire(at);
         let dead = self.members.iter().filter(|(id, member)| member.expires <= at && !is_held(held, id));
         for id in dead.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
@@ -21,14 +21,14 @@ impl Membership {
     }
 
     /// When [`Membership::expire`] will next have something to do, unless heartbeats come.
-    pub(in crate::group) fn next_expiry(&self, held: Held<'_>) -> Option<Timestamp> {
+    pub(in crate::group::state) fn next_expiry(&self, held: Held<'_>) -> Option<Timestamp> {
         let silent = self.members.iter().filter(|(id, _)| !is_held(held, id));
         silent.map(|(_, member)| member.expires).chain(self.claims.next_expiry()).min()
     }
 
     /// A heartbeat of a sender that knows this epoch is answered. A member of another epoch, one that lost its name and one
     /// that stepped out are waited for no longer than before.
-    pub(in crate::group) fn renew_session(&mut self, id: &MemberId, epoch: MemberEpoch, at: Timestamp) {
+    pub(in crate::group::state) fn renew_session(&mut self, id: &MemberId, epoch: MemberEpoch, at: Timestamp) {
         if self.check_epoch(id, epoch).is_err() {
             return;
         }
@@ -38,7 +38,7 @@ impl Membership {
     }
 
     /// The broker heard nobody for this long.
-    pub(in crate::group) fn extend_sessions(&mut self, millis: u64) {
+    pub(in crate::group::state) fn extend_sessions(&mut self, millis: u64) {
         for member in self.members.values_mut() {
             member.expires = member.expires.plus_millis(millis);
         }

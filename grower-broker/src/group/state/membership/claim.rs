@@ -10,8 +10,8 @@
 //! asked for it while somebody else was there, so each is a takeover that somebody wanted.
 
 use super::Membership;
-use crate::group::limits;
-use crate::group::member::after;
+use crate::group::state::limits;
+use crate::group::state::member::after;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp};
 use grower_protocol::message::{Heartbeat, HeartbeatAnswer};
 use std::collections::BTreeMap;

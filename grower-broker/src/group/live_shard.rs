@@ -1,7 +1,7 @@
 //! One shard of groups with all that is kept beside it. Each lock is held for a moment, never during I/O.
 
 use crate::critical::StateMutex;
-use crate::group::{Ages, Shard};
+use crate::group::state::{Ages, Shard};
 use crate::health::Health;
 use crate::memory::Remembered;
 use grower_protocol::ids::{GroupId, Offset};

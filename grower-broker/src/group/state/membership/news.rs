@@ -2,10 +2,10 @@
 
 use super::admit::{self, Standing};
 use super::{Membership, unknown};
-use crate::group::GroupRefusal;
-use crate::group::catalog::Catalog;
-use crate::group::received::Received;
-use crate::group::slot::{self, Slots};
+use crate::group::state::GroupRefusal;
+use crate::group::state::catalog::Catalog;
+use crate::group::state::received::Received;
+use crate::group::state::slot::{self, Slots};
 use grower_protocol::ids::{MemberEpoch, MemberId};
 use grower_protocol::message::{Heartbeat, HeartbeatAnswer};
 
@@ -19,7 +19,7 @@ impl Membership {
     /// Answers a heartbeat that was heard before and found nothing new, if there is news by now.
     ///
     /// That the broker held it back proves nothing about its sender: the session counts from when it came.
-    pub(in crate::group) fn news(
+    pub(in crate::group::state) fn news(
         &mut self,
         id: &MemberId,
         epoch: MemberEpoch,
@@ -44,7 +44,7 @@ impl Membership {
     }
 
     /// Whether somebody may be told something new since this was last asked.
-    pub(in crate::group) fn take_stirred(&mut self) -> bool {
+    pub(in crate::group::state) fn take_stirred(&mut self) -> bool {
         std::mem::take(&mut self.stirred)
     }
 }

@@ -1,6 +1,6 @@
 //! Replays a shard's log at the start.
 
-use crate::group::{Ages, GroupLimits, GroupRecord, Shard, ShardLoader};
+use crate::group::state::{Ages, GroupLimits, GroupRecord, Shard, ShardLoader};
 use crate::partition::Partition;
 use grower_protocol::batch::BatchReader;
 use grower_protocol::ids::Timestamp;

@@ -1,11 +1,11 @@
 //! Who may speak for a group: joining, coming back, and being fenced.
 
 use super::{Membership, unknown};
-use crate::group::assignor::Assignor;
-use crate::group::limits::GroupLimits;
-use crate::group::member::Member;
-use crate::group::slot::Slot;
-use crate::group::{GroupRefusal, slot};
+use crate::group::state::assignor::Assignor;
+use crate::group::state::limits::GroupLimits;
+use crate::group::state::member::Member;
+use crate::group::state::slot::Slot;
+use crate::group::state::{GroupRefusal, slot};
 use grower_protocol::ids::{MemberEpoch, MemberId, NAME_LENGTH_MAX, Timestamp};
 use grower_protocol::message::Heartbeat;
 
@@ -30,7 +30,7 @@ pub(super) enum Admitted<'a> {
 
 impl Membership {
     /// Checks all of a heartbeat that does not depend on who is in the group.
-    pub(in crate::group) fn check(beat: &Heartbeat, limits: &GroupLimits) -> Result<(), GroupRefusal> {
+    pub(in crate::group::state) fn check(beat: &Heartbeat, limits: &GroupLimits) -> Result<(), GroupRefusal> {
         if limits.topics < beat.topics.len() {
             return Err(GroupRefusal::LimitReached { what: "topics of one member", max: limits.topics });
         }
@@ -118,13 +118,13 @@ impl Membership {
     }
 
     /// Whether the member may commit for a partition: it must know its epoch and still hold the partition.
-    pub(in crate::group) fn check_owner(&self, id: &MemberId, slot: Slot) -> Result<(), GroupRefusal> {
+    pub(in crate::group::state) fn check_owner(&self, id: &MemberId, slot: Slot) -> Result<(), GroupRefusal> {
         let holds = self.members.get(id).is_some_and(|member| member.granted.contains(&slot));
         if holds { Ok(()) } else { Err(GroupRefusal::NotAssigned { member: id.clone() }) }
     }
 
     /// Whether a member has this epoch; the one before counts while the newest answer may be under way.
-    pub(in crate::group) fn check_epoch(&self, id: &MemberId, epoch: MemberEpoch) -> Result<(), GroupRefusal> {
+    pub(in crate::group::state) fn check_epoch(&self, id: &MemberId, epoch: MemberEpoch) -> Result<(), GroupRefusal> {
         let member = self.members.get(id).ok_or_else(|| unknown(id))?;
         check_present(id, member)?;
         let known = epoch == member.epoch || Some(epoch) == member.previous;
@@ -133,7 +133,7 @@ impl Membership {
 
     /// Whether a heartbeat comes from a sender that the group has given up: its epoch, or its name, went to another one.
     /// That stays so, for every epoch that a sender knows was given out before.
-    pub(in crate::group) fn has_fenced(&self, beat: &Heartbeat) -> bool {
+    pub(in crate::group::state) fn has_fenced(&self, beat: &Heartbeat) -> bool {
         let Some(member) = self.members.get(&beat.member) else { return false };
         match beat.epoch == MemberEpoch::default() {
             true => check_not_replaced(member).is_err(),
@@ -142,7 +142,7 @@ impl Membership {
     }
 
     /// Whether no later commit of the member came before this one.
-    pub(in crate::group) fn check_order(
+    pub(in crate::group::state) fn check_order(
         &mut self,
         id: &MemberId,
         epoch: MemberEpoch,

@@ -1,10 +1,10 @@
 //! Room for what groups are remembered by: their number, their subscriptions, and their memory.
 
 use super::Shard;
-use crate::group::catalog::Catalog;
-use crate::group::group::Group;
-use crate::group::membership::Membership;
-use crate::group::{GroupRefusal, size};
+use crate::group::state::catalog::Catalog;
+use crate::group::state::group::Group;
+use crate::group::state::membership::Membership;
+use crate::group::state::{GroupRefusal, size};
 use grower_protocol::ids::{MemberEpoch, TopicName};
 use grower_protocol::message::Heartbeat;
 

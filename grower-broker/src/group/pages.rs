@@ -2,7 +2,7 @@
 
 use super::Groups;
 use super::live_shard::LiveShard;
-use crate::group::shard_of;
+use crate::group::state::shard_of;
 use grower_protocol::ids::{GroupId, PartitionId};
 use grower_protocol::message::{Failure, GroupInspection, GroupSummary};
 use grower_protocol::wire::{MESSAGE_BYTES_MAX, read_length};

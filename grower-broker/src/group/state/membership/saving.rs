@@ -4,9 +4,9 @@
 //! nothing is handed out that one of them may be reading, and one that does not come back dies of silence.
 
 use super::Membership;
-use crate::group::assignor::Assignor;
-use crate::group::member::Member;
-use crate::group::record::{GroupRecord, GroupState, MemberState};
+use crate::group::state::assignor::Assignor;
+use crate::group::state::member::Member;
+use crate::group::state::record::{GroupRecord, GroupState, MemberState};
 use grower_protocol::ids::{GroupId, MemberId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ impl Unsaved {
 
 impl Membership {
     /// Records for everything that was not written down yet.
-    pub(in crate::group) fn unsaved(&self, group: &GroupId) -> Vec<GroupRecord> {
+    pub(in crate::group::state) fn unsaved(&self, group: &GroupId) -> Vec<GroupRecord> {
         let mut records = Vec::new();
         if self.unsaved.group || self.unsaved.saved_epoch != self.epoch {
             records.push(self.group_record(group));
@@ -54,18 +54,18 @@ impl Membership {
     }
 
     /// The group's record is in the log.
-    pub(in crate::group) fn saved_group(&mut self, state: &GroupState) {
+    pub(in crate::group::state) fn saved_group(&mut self, state: &GroupState) {
         self.unsaved.group = false;
         self.unsaved.saved_epoch = state.epoch;
     }
 
     /// The member's record is in the log.
-    pub(in crate::group) fn saved_member(&mut self, id: &MemberId) {
+    pub(in crate::group::state) fn saved_member(&mut self, id: &MemberId) {
         self.unsaved.members.remove(id);
     }
 
     /// Builds a membership of what was read from the log.
-    pub(in crate::group) fn restored(
+    pub(in crate::group::state) fn restored(
         group: Option<GroupState>,
         members: BTreeMap<MemberId, MemberState>,
         at: Timestamp,

@@ -1,12 +1,12 @@
 //! Requests about offsets: how far groups have read, and where they begin.
 
 use super::{Shard, unknown_member};
-use crate::group::commit::Commit;
-use crate::group::group::Group;
-use crate::group::offsets::LogEnds;
-use crate::group::record::GroupRecord;
-use crate::group::step::Step;
-use crate::group::{GroupRefusal, size};
+use crate::group::state::commit::Commit;
+use crate::group::state::group::Group;
+use crate::group::state::offsets::LogEnds;
+use crate::group::state::record::GroupRecord;
+use crate::group::state::step::Step;
+use crate::group::state::{GroupRefusal, size};
 use grower_protocol::ids::{GroupId, PartitionId, TopicId};
 use grower_protocol::message::{CommittedOffset, CommittedPosition, CommitterIdentity, Part, StartPositions};
 use std::collections::BTreeSet;

@@ -6,7 +6,7 @@
 
 use super::Groups;
 use crate::config::settings::LiveSettings;
-use crate::group::{Shard, Step, internal_topic, shard_of};
+use crate::group::state::{Shard, Step, internal_topic, shard_of};
 use crate::partition::Partition;
 use grower_protocol::ids::{GroupId, PartitionId, TopicId};
 use grower_protocol::message::{ErrorCode, Failure};

@@ -8,14 +8,14 @@
 //! [`instance_lease`]: grower_protocol::message::instance_lease
 
 use super::{Membership, unknown};
-use crate::group::GroupRefusal;
-use crate::group::member::Member;
+use crate::group::state::GroupRefusal;
+use crate::group::state::member::Member;
 use grower_protocol::ids::{MemberId, Timestamp};
 use grower_protocol::message::Heartbeat;
 
 impl Membership {
     /// The member reads nothing any more and may come back, as another process with its instance name.
-    pub(in crate::group) fn step_out(&mut self, id: &MemberId, at: Timestamp) -> Result<(), GroupRefusal> {
+    pub(in crate::group::state) fn step_out(&mut self, id: &MemberId, at: Timestamp) -> Result<(), GroupRefusal> {
         if self.claims.withdraw(id) {
             return Ok(()); // It had nothing that could wait for it.
         }

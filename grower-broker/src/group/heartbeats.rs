@@ -5,7 +5,7 @@
 
 use super::{Groups, Moment, Turn};
 use crate::api::Peer;
-use crate::group::{HeldHeartbeat, Received, is_news, shard_of};
+use crate::group::state::{HeldHeartbeat, Received, is_news, shard_of};
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::{Failure, Heartbeat, HeartbeatAnswer, heartbeat_interval};
 use parking_lot::Mutex;
