@@ -78,7 +78,6 @@ pub mod fuzzed {
 mod api;
 mod background;
 mod backup;
-mod backups;
 mod broker;
 mod clock;
 mod compaction;

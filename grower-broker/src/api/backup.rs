@@ -2,8 +2,7 @@
 
 use super::Api;
 use crate::background;
-use crate::backup::{BackedUp, BackupError, HeldBroker, Running, UnfinishedBackup, clear_aside};
-use crate::backups::BackupRun;
+use crate::backup::{BackedUp, BackupError, BackupRun, HeldBroker, Running, UnfinishedBackup, clear_aside};
 use futures_util::FutureExt;
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_storage::log::ChangeError;

@@ -24,7 +24,7 @@ pub(crate) use produce::{PendingProduce, send_settled};
 pub(crate) use topics::ProducerIds;
 
 use crate::background::Tasks;
-use crate::backups::Backups;
+use crate::backup::Backups;
 use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
 use crate::group::Groups;

@@ -15,8 +15,10 @@ mod check;
 mod cut;
 mod manifest;
 mod restore;
+mod run;
 mod running;
 mod series;
+mod service;
 mod stopped;
 mod unfinished;
 
@@ -26,9 +28,11 @@ pub(crate) use cut::clear_aside;
 pub use manifest::{FileSum, Manifest, ManifestError};
 pub(crate) use restore::{RESTORING, is_cut_short, restore};
 pub use restore::{RestoreError, Restored};
+pub(crate) use run::BackupRun;
 pub(crate) use running::{HeldBroker, Running};
 pub use series::Listed;
-pub(crate) use series::{is_backup, is_entry, list, newest_below};
+pub(crate) use series::{is_backup, list};
+pub(crate) use service::Backups;
 pub(crate) use stopped::backup;
 pub(crate) use unfinished::UnfinishedBackup;
 

@@ -57,7 +57,7 @@ const DEPTH_MAX: usize = 4;
 /// When the newest backup of this broker began, in `dir` or below it. Passes over what it may not read, such as
 /// `lost+found`, and looks into no backup, whatever its name, such as `latest` for a link; `go_on` is asked before each
 /// directory and each manifest.
-pub(crate) fn newest_below(disk: &dyn Disk, dir: &Path, of: &Identity, go_on: &dyn Fn() -> bool) -> Option<Timestamp> {
+pub(super) fn newest_below(disk: &dyn Disk, dir: &Path, of: &Identity, go_on: &dyn Fn() -> bool) -> Option<Timestamp> {
     let ours = |manifest: &Manifest| manifest.cluster == of.cluster && manifest.node == of.node;
     let mut newest_yet = None;
     let mut dirs = vec![(dir.to_owned(), 0)];
@@ -180,7 +180,7 @@ fn numbers(entries: &[DirEntry]) -> Vec<(u32, bool)> {
 }
 
 /// Whether a directory of that name is, or would be taken for, one backup of a series.
-pub(crate) fn is_entry(name: &str) -> bool {
+pub(super) fn is_entry(name: &str) -> bool {
     name.starts_with(PREFIX) && name.trim_end_matches(UNFINISHED).trim_start_matches(PREFIX).parse::<u32>().is_ok()
 }
 

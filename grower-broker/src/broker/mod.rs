@@ -4,8 +4,7 @@ mod limits;
 
 use crate::api::{Api, Node};
 use crate::background::{self, Tasks};
-use crate::backup;
-use crate::backups::Backups;
+use crate::backup::{self, Backups};
 use crate::clock::{BrokerClock, Clock, SystemClock};
 use crate::config::settings::{LiveSettings, SetLogLevel, Settings};
 use crate::config::{BrokerConfig, BrokerConfigError};

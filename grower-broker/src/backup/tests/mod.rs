@@ -3,6 +3,7 @@ mod running;
 mod scan;
 
 use super::check::compare_all;
+use super::series::newest_below;
 use super::*;
 use crate::clock::SystemClock;
 use crate::logs::{DiskLogs, Logs, PartitionPlace};

@@ -1,7 +1,7 @@
 //! Backups of a broker that goes on, on disks that can lose their power.
 
 use super::*;
-use crate::backups::SCAN;
+use crate::backup::service::SCAN;
 use crate::{Broker, BrokerConfig};
 use grower_client::{BackupMade, BackupState, Client, Record as Text, TopicSpec, transport};
 use std::sync::mpsc;

@@ -3,9 +3,9 @@
 //! What is done where the backup goes is done on a thread that holds nothing of the broker. Once the backup was cancelled,
 //! or the broker stops, that thread is waited for only a moment: a file system that does not answer keeps nobody.
 
-use super::Backups;
+use super::service::Backups;
+use super::{BackedUp, BackupError};
 use crate::background;
-use crate::backup::{BackedUp, BackupError};
 use crate::health::Health;
 use grower_protocol::message::{ErrorCode, Failure};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -102,7 +102,7 @@ impl BackupRun {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{backups, begin};
+    use super::super::service::tests::{backups, begin};
     use super::*;
     use crate::metrics::Metrics;
 

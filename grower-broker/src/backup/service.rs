@@ -3,12 +3,9 @@
 //! No client may have a broker write just anywhere, so where is said in two parts: the directory by whoever runs the
 //! broker, and changed only by a restart; the path below it by whoever asks.
 
-mod run;
-
-pub(crate) use run::BackupRun;
-
+use super::run::BackupRun;
+use super::{BackedUp, BackupError, series};
 use crate::background;
-use crate::backup::{self, BackedUp, BackupError};
 use crate::health::Health;
 use crate::metadata::Identity;
 use grower_protocol::ids::Timestamp;
@@ -39,7 +36,7 @@ pub(crate) struct Backups {
     disk: Option<Arc<dyn Disk>>,
     latest: Mutex<Latest>,
     /// One more for each thread that works where a backup goes.
-    threads: Arc<()>,
+    pub(super) threads: Arc<()>,
     /// When the newest one began that was made, by this process or an earlier one. None: not known yet.
     newest: Mutex<Option<Timestamp>>,
 }
@@ -70,7 +67,7 @@ impl Backups {
         let backups = self.clone();
         let finding = move || {
             let disk = backups.disk.clone().unwrap_or_else(|| Arc::new(FileDisk::read_only(&root)));
-            let found = backup::newest_below(&*disk, &root, &identity, &|| !stop.is_cancelled());
+            let found = series::newest_below(&*disk, &root, &identity, &|| !stop.is_cancelled());
             if !stop.is_cancelled() {
                 // One that was made meanwhile is newer, whatever the clock said before.
                 backups.newest.lock().get_or_insert(found.unwrap_or(NEVER));
@@ -115,14 +112,14 @@ impl Backups {
     }
 
     /// Notes how far a backup is, unless it was given up.
-    fn note(&self, number: u64, read_bytes: u64) {
+    pub(super) fn note(&self, number: u64, read_bytes: u64) {
         let mut latest = self.latest.lock();
         let running = latest.description.iter_mut().find(|latest| latest.number == number);
         running.into_iter().for_each(|running| running.read_bytes = read_bytes);
     }
 
     /// Notes what became of it.
-    fn end(&self, made: Result<BackedUp, BackupError>) {
+    pub(super) fn end(&self, made: Result<BackedUp, BackupError>) {
         let mut latest = self.latest.lock();
         let cancelled = latest.cancelled;
         let Some(description) = &mut latest.description else { return };
@@ -172,7 +169,7 @@ fn place(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
         ));
     };
     let plain = |part: Component<'_>| match part {
-        Component::Normal(name) => !backup::is_entry(&name.to_string_lossy()),
+        Component::Normal(name) => !series::is_entry(&name.to_string_lossy()),
         _ => false,
     };
     if dir.is_empty() || dir.contains('\0') || !Path::new(dir).components().all(plain) {
@@ -188,10 +185,10 @@ fn place(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    pub(super) fn backups() -> Arc<Backups> {
+    pub(in crate::backup) fn backups() -> Arc<Backups> {
         below(Some("/backups"))
     }
 
@@ -199,7 +196,7 @@ mod tests {
         Arc::new(Backups::new("/data".into(), root.map(Into::into), None))
     }
 
-    pub(super) fn begin(backups: &Arc<Backups>, dir: &str) -> Result<Arc<BackupRun>, String> {
+    pub(in crate::backup) fn begin(backups: &Arc<Backups>, dir: &str) -> Result<Arc<BackupRun>, String> {
         let begun = backups.begin(dir, Timestamp::from_millis(0), &CancellationToken::new());
         begun.map(|(run, _)| run).map_err(|failure| failure.to_string())
     }
