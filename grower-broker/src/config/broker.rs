@@ -3,7 +3,7 @@
 //! A process that embeds the broker fills in a [`BrokerConfig`] itself; the daemon builds one from a file, the environment and
 //! its flags.
 
-use crate::metadata::Limits;
+use super::MetadataLimits;
 use std::net::SocketAddr;
 use std::path::{PathBuf, absolute};
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub struct BrokerConfig {
     /// How log bytes get into a socket.
     pub fetch_zero_copy: ZeroCopy,
     /// How many topics and partitions there may be.
-    pub limits: Limits,
+    pub limits: MetadataLimits,
 }
 
 /// Whether bytes go from log file to socket inside the kernel.
@@ -112,7 +112,7 @@ impl BrokerConfig {
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             fetch_bytes_max: 55 * MIB,
             fetch_zero_copy: ZeroCopy::default(),
-            limits: Limits::default(),
+            limits: MetadataLimits::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Everything that can be set, checked before anything acts on it.
 
 mod broker;
+mod limits;
 pub mod settings;
 pub mod topic;
 
@@ -8,3 +9,4 @@ mod suggest;
 mod text;
 
 pub use broker::{BrokerConfig, BrokerConfigError, ZeroCopy};
+pub use limits::MetadataLimits;

@@ -21,9 +21,10 @@ pub(crate) use heartbeats::HeldSession;
 pub(crate) use turns::Turn;
 
 use crate::clock::BrokerClock;
+use crate::config::MetadataLimits;
 use crate::group::state::{Ages, GroupLimits, GroupRefusal, SHARDS, Shard, TOPIC, internal_topic, shard_of};
 use crate::memory::{Memory, StateKind};
-use crate::metadata::{Image, Limits};
+use crate::metadata::Image;
 use crate::partition::{Flushers, Partition};
 use crate::random::random_bytes;
 use crate::topic::Topics;
@@ -132,8 +133,10 @@ impl Groups {
         }
         let wish = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         let (id, now) = (TopicId::from_random(random_bytes()), self.clock.wall());
-        let created =
-            self.topics.change(move |image| Ok(image.create_any_topic(&wish, id, now, &Limits::default())?)).await;
+        let created = self
+            .topics
+            .change(move |image| Ok(image.create_any_topic(&wish, id, now, &MetadataLimits::default())?))
+            .await;
         match created {
             Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
             _ => {}

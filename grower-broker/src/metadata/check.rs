@@ -1,6 +1,7 @@
 //! Checks, offline, the files that only the metadata has: the directory's identity and the snapshot.
 
-use super::{Identity, snapshot, whole_file};
+use super::image::snapshot;
+use super::{Identity, whole_file};
 use grower_storage::disk::{Disk, DiskError};
 use grower_storage::verify::Finding;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! What every [`MetadataStore`] must do. An implementation runs this in its tests.
 
-use super::{Applied, Command, Limits, MetadataStore, ProposeError, Refusal, Uuid};
+use super::{Applied, Command, MetadataStore, ProposeError, Refusal, Uuid};
+use crate::config::MetadataLimits;
 use grower_protocol::ids::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::NewTopic;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ async fn create(store: &impl MetadataStore, topic: &str, partitions: u32) -> App
     let wish =
         NewTopic { name: name(topic), partitions: Some(partitions), replication_factor: None, configs: Vec::new() };
     let id = TopicId::from_random([partitions as u8; 16]);
-    let command = store.image().create_topic(&wish, id, Timestamp::from_millis(7), &Limits::default());
+    let command = store.image().create_topic(&wish, id, Timestamp::from_millis(7), &MetadataLimits::default());
     propose(store, command.expect("a good wish")).await
 }
 
@@ -77,7 +78,7 @@ async fn several_commands_are_each_decided_alone(store: &impl MetadataStore) {
     let new = |topic: &str, id| {
         let wish = NewTopic { name: name(topic), partitions: Some(1), replication_factor: None, configs: Vec::new() };
         let id = TopicId::from_random([id; 16]);
-        let command = store.image().create_topic(&wish, id, Timestamp::from_millis(7), &Limits::default());
+        let command = store.image().create_topic(&wish, id, Timestamp::from_millis(7), &MetadataLimits::default());
         command.expect("a good wish")
     };
     let delete = Command::DeleteTopic { id: TopicId::from_random([1; 16]) };

@@ -35,3 +35,13 @@ impl MetadataStore for MemMetadataStore {
         self.image.load_full()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_store_in_memory_keeps_the_contract() {
+        crate::metadata::contract::metadata_store(MemMetadataStore::default).await;
+    }
+}

@@ -74,10 +74,11 @@ impl Topics {
 mod tests {
     use super::*;
     use crate::clock::{BrokerClock, Calendar};
+    use crate::config::MetadataLimits;
     use crate::health::Health;
     use crate::logs::MemLogs;
     use crate::memory::Memory;
-    use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
+    use crate::metadata::{Command, MemMetadataStore, MetadataStore, Uuid};
     use crate::metrics::Metrics;
     use crate::topic::IndexKind;
     use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
@@ -97,7 +98,13 @@ mod tests {
         let (name, id) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(3), replication_factor: None, configs: Vec::new() };
         let create = move |image: &_| {
-            Ok(crate::metadata::Image::create_topic(image, &wish, id, Timestamp::default(), &Limits::default())?)
+            Ok(crate::metadata::Image::create_topic(
+                image,
+                &wish,
+                id,
+                Timestamp::default(),
+                &MetadataLimits::default(),
+            )?)
         };
         topics.change(create).await.unwrap();
         for partition in topics.all() {

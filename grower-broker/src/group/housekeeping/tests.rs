@@ -1,13 +1,14 @@
 use super::*;
 use crate::clock::{BrokerClock, Calendar};
 use crate::config::BrokerConfig;
+use crate::config::MetadataLimits;
 use crate::config::settings::{LiveSettings, Settings};
 use crate::group::state::{GroupRecord, OffsetState, SHARDS, Slot, TOPIC, shard_of};
 use crate::group::step::Written;
 use crate::health::Health;
 use crate::logs::DiskLogs;
 use crate::memory::{Memory, StateKind};
-use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
+use crate::metadata::{Command, MemMetadataStore, MetadataStore, Uuid};
 use crate::metrics::Metrics;
 use crate::partition::{Flushers, Partition};
 use crate::topic::{IndexKind, Topics};
@@ -51,7 +52,10 @@ impl World {
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
-        topics.change(move |image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
+        topics
+            .change(move |image| Ok(image.create_topic(&wish, topic, now, &MetadataLimits::default())?))
+            .await
+            .unwrap();
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
         let watchman = Arc::new(Watchman::start(&health).unwrap());
         let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, settings, watchman));

@@ -7,8 +7,8 @@
 
 mod replay;
 
-use super::whole_file;
-use super::{Applied, Command, Image, MetadataStore, ProposeError, snapshot};
+use super::image::snapshot;
+use super::{Applied, Command, Image, MetadataStore, ProposeError, whole_file};
 use crate::background;
 use crate::clock::{BrokerClock, Clock};
 use arc_swap::ArcSwap;

@@ -1,8 +1,8 @@
 //! From the files to an image: the snapshot, and every command after it.
 
-use super::super::snapshot::{self, SnapshotError};
-use super::super::{Command, Image, Refusal, whole_file};
 use super::{DIR, SNAPSHOT};
+use crate::metadata::image::snapshot::{self, SnapshotError};
+use crate::metadata::{Command, Image, Refusal, whole_file};
 use bytes::Bytes;
 use grower_protocol::batch::{BatchError, BatchReader, RecordView, RecordsError};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};

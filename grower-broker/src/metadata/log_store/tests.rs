@@ -1,5 +1,6 @@
 use super::*;
-use crate::metadata::{Limits, Uuid, contract};
+use crate::config::MetadataLimits;
+use crate::metadata::{Uuid, contract};
 use grower_protocol::ids::{NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::NewTopic;
 use grower_storage::disk::{Call, Fault, FaultDisk, MemDisk};
@@ -42,7 +43,7 @@ fn commands() -> Vec<Command> {
             replication_factor: None,
             configs: vec![("retention.ms".to_owned(), "1d".to_owned())],
         };
-        image.create_topic(&wish, TopicId::from_random([number; 16]), Still.wall(), &Limits::default()).unwrap()
+        image.create_topic(&wish, TopicId::from_random([number; 16]), Still.wall(), &MetadataLimits::default()).unwrap()
     };
     let delete = Command::DeleteTopic { id: TopicId::from_random([2; 16]) };
     let format = Command::FormatCluster { cluster: Uuid::from_random([1; 16]) };

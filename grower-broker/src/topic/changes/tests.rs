@@ -1,9 +1,10 @@
 use super::*;
 use crate::clock::{BrokerClock, Calendar};
+use crate::config::MetadataLimits;
 use crate::health::Health;
 use crate::logs::MemLogs;
 use crate::memory::Memory;
-use crate::metadata::{Limits, MemMetadataStore, MetadataStore, ProposeError, Uuid};
+use crate::metadata::{MemMetadataStore, MetadataStore, ProposeError, Uuid};
 use crate::metrics::Metrics;
 use crate::topic::IndexKind;
 use async_trait::async_trait;
@@ -103,7 +104,9 @@ fn name(name: &str) -> TopicName {
 
 fn create(topic: &str, number: u8) -> Decide {
     let wish = NewTopic { name: name(topic), partitions: Some(2), replication_factor: None, configs: Vec::new() };
-    Box::new(move |image| Ok(image.create_topic(&wish, id(number), Timestamp::default(), &Limits::default())?))
+    Box::new(move |image| {
+        Ok(image.create_topic(&wish, id(number), Timestamp::default(), &MetadataLimits::default())?)
+    })
 }
 
 fn delete(topic: &str) -> Decide {

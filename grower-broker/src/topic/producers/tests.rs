@@ -1,9 +1,10 @@
 use super::*;
 use crate::clock::{BrokerClock, Calendar};
+use crate::config::MetadataLimits;
 use crate::health::Health;
 use crate::logs::MemLogs;
 use crate::memory::Memory;
-use crate::metadata::{Command, Limits, MemMetadataStore, MetadataStore, Uuid};
+use crate::metadata::{Command, MemMetadataStore, MetadataStore, Uuid};
 use crate::metrics::Metrics;
 use crate::topic::IndexKind;
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, Record, UnplacedBatch};
@@ -38,7 +39,10 @@ impl World {
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
         let wish = NewTopic { name, partitions: Some(2), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
-        topics.change(move |image| Ok(image.create_topic(&wish, topic, now, &Limits::default())?)).await.unwrap();
+        topics
+            .change(move |image| Ok(image.create_topic(&wish, topic, now, &MetadataLimits::default())?))
+            .await
+            .unwrap();
         Self { topics, memory, calendar, clock, topic }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::MetadataLimits;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, NewTopic};
 use grower_protocol::wire;
@@ -28,7 +29,7 @@ fn image(topics: &[&str]) -> Image {
     let mut image = Image::default();
     image.apply(register(1)).unwrap();
     for (number, topic) in (0..).zip(topics) {
-        let command = image.create_topic(&wish(topic, 2), id(number), AT, &Limits::default()).unwrap();
+        let command = image.create_topic(&wish(topic, 2), id(number), AT, &MetadataLimits::default()).unwrap();
         image.apply(command).unwrap();
     }
     image
@@ -68,7 +69,7 @@ fn commands_keep_their_bytes() {
 #[test]
 fn names_that_cannot_be_are_refused() {
     let image = image(&["orders.eu"]);
-    let create = |topic: &str| refusal(image.create_topic(&wish(topic, 1), id(9), AT, &Limits::default()));
+    let create = |topic: &str| refusal(image.create_topic(&wish(topic, 1), id(9), AT, &MetadataLimits::default()));
     assert_snapshot!(create("orders.eu"), @"TopicExists: topic orders.eu exists already");
     assert_snapshot!(create("orders_EU"), @"InvalidName: topic name orders_EU collides with orders.eu: they differ only in case, or in '.' and '_'");
     assert_snapshot!(create("__consumer_offsets"), @"InvalidName: topic __consumer_offsets belongs to the broker: names that start with __ cannot be created, changed or deleted");
@@ -78,14 +79,14 @@ fn names_that_cannot_be_are_refused() {
 #[test]
 fn partition_counts_that_cannot_be_are_refused() {
     let image = image(&["t"]);
-    let limits = Limits { topics: 2, partitions: 50, partitions_per_topic: 49 };
+    let limits = MetadataLimits { topics: 2, partitions: 50, partitions_per_topic: 49 };
     let create = |partitions| refusal(image.create_topic(&wish("u", partitions), id(9), AT, &limits));
     assert_snapshot!(create(0), @"InvalidPartitions: a topic has 1 to 49 partitions, not 0");
     assert_snapshot!(create(1_000_000), @"InvalidPartitions: a topic has 1 to 49 partitions, not 1000000");
     assert_snapshot!(create(49), @"LimitReached: this would make 51 partitions, the limit is 50");
     assert_snapshot!(refusal(image.grow_topic(&name("t"), 2, &limits)), @"InvalidPartitions: topic t has 2 partitions; it can grow, and 2 is not more");
     assert_snapshot!(refusal(image.grow_topic(&name("t"), 1, &limits)), @"InvalidPartitions: topic t has 2 partitions; it can grow, and 1 is not more");
-    let none = Limits { topics: 1, ..limits };
+    let none = MetadataLimits { topics: 1, ..limits };
     assert_snapshot!(refusal(image.create_topic(&wish("u", 1), id(9), AT, &none)), @"LimitReached: this would make 2 topics, the limit is 1");
 }
 
@@ -94,7 +95,7 @@ fn a_topic_cannot_have_more_replicas_than_brokers() {
     let image = image(&[]);
     let create = |factor| {
         let wish = NewTopic { replication_factor: Some(factor), ..wish("t", 1) };
-        image.create_topic(&wish, id(9), AT, &Limits::default())
+        image.create_topic(&wish, id(9), AT, &MetadataLimits::default())
     };
     assert!(create(1).is_ok());
     assert_snapshot!(refusal(create(0)), @"InvalidReplicationFactor: a replication factor is 1 to the number of brokers, 1, not 0");
@@ -104,7 +105,7 @@ fn a_topic_cannot_have_more_replicas_than_brokers() {
 #[test]
 fn a_name_twice_in_one_request_is_refused_both_times() {
     let wishes = [wish("a", 1), wish("b", 1), wish("a", 2)];
-    let results = image(&[]).create_topics(&wishes, || id(7), AT, &Limits::default());
+    let results = image(&[]).create_topics(&wishes, || id(7), AT, &MetadataLimits::default());
     let codes: Vec<_> = results.iter().map(|result| result.as_ref().err().map(Refusal::code)).collect();
     assert_eq!(codes, [Some(ErrorCode::InvalidRequest), None, Some(ErrorCode::InvalidRequest)]);
 }
@@ -139,7 +140,7 @@ fn an_altered_config_goes_back_to_its_default() {
 fn growing_keeps_the_partitions_that_are_there() {
     let mut image = image(&["t"]);
     image.apply(register(1)).unwrap();
-    let command = image.grow_topic(&name("t"), 4, &Limits::default()).unwrap();
+    let command = image.grow_topic(&name("t"), 4, &MetadataLimits::default()).unwrap();
     let stale = command.clone();
     let Ok(Applied::TopicGrown { topic, from: 2 }) = image.apply(command) else { panic!() };
     let epochs: Vec<_> = topic.partitions.iter().map(|partition| partition.leader_epoch.value()).collect();
@@ -153,7 +154,7 @@ fn a_topic_created_again_is_another_topic() {
     let first = image.topic(&name("t")).unwrap().id;
     image.apply(Command::DeleteTopic { id: first }).unwrap();
     assert_eq!(image.deleted().map(|(id, topic)| (id, topic.partitions)).collect::<Vec<_>>(), [(first, 2)]);
-    let again = |id| image.create_topic(&wish("t", 1), id, AT, &Limits::default()).unwrap();
+    let again = |id| image.create_topic(&wish("t", 1), id, AT, &MetadataLimits::default()).unwrap();
     let (same_id, new_id) = (again(first), again(id(200)));
     assert_eq!(image.apply(same_id), Err(Refusal::IdUsed { id: first }));
     image.apply(new_id).unwrap();
@@ -167,7 +168,7 @@ fn a_topic_created_again_is_another_topic() {
 fn a_start_raises_only_the_epochs_of_what_the_node_leads() {
     let mut image = image(&[]);
     image.apply(register(2)).unwrap();
-    let command = image.create_topic(&wish("t", 2), id(1), AT, &Limits::default()).unwrap();
+    let command = image.create_topic(&wish("t", 2), id(1), AT, &MetadataLimits::default()).unwrap();
     image.apply(command).unwrap();
     image.apply(register(2)).unwrap();
     let epoch = |p| image.topic(&name("t")).unwrap().partition(PartitionId::new(p)).unwrap().leader_epoch;
@@ -187,16 +188,12 @@ fn a_node_with_a_foreign_number_is_refused() {
 fn internal_topics_are_the_brokers_to_create_and_nobodys_to_change() {
     let mut image = image(&[]);
     let offsets = name("__consumer_offsets");
-    let command = image.create_any_topic(&wish("__consumer_offsets", 16), id(1), AT, &Limits::default()).unwrap();
+    let command =
+        image.create_any_topic(&wish("__consumer_offsets", 16), id(1), AT, &MetadataLimits::default()).unwrap();
     image.apply(command).unwrap();
     assert!(matches!(image.delete_topic(&offsets), Err(Refusal::Internal { .. })));
-    assert!(matches!(image.grow_topic(&offsets, 32, &Limits::default()), Err(Refusal::Internal { .. })));
+    assert!(matches!(image.grow_topic(&offsets, 32, &MetadataLimits::default()), Err(Refusal::Internal { .. })));
     assert!(matches!(image.alter_topic(&offsets, &[]), Err(Refusal::Internal { .. })));
-}
-
-#[tokio::test]
-async fn the_store_in_memory_keeps_the_contract() {
-    contract::metadata_store(MemMetadataStore::default).await;
 }
 
 #[test]

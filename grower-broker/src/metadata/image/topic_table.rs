@@ -2,7 +2,7 @@
 //!
 //! All of it follows from the topics, so none of it is stored: a command and a snapshot give the same table.
 
-use super::image::Topic;
+use super::Topic;
 use grower_protocol::ids::{TopicId, TopicName};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The only ways in which metadata changes. They are stored for ever.
 
-use super::Uuid;
+use crate::metadata::Uuid;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 

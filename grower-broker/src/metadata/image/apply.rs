@@ -1,8 +1,8 @@
 //! How each command changes the image. Total: any command, in any state, either takes effect or changes nothing.
 
-use super::image::{Broker, DeletedTopic, Image, Partition, Topic};
-use super::{Command, Refusal, Uuid};
+use super::{Broker, Command, DeletedTopic, Image, Partition, Refusal, Topic};
 use crate::config::topic::TopicConfig;
+use crate::metadata::Uuid;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,32 +1,15 @@
 //! From wishes to commands: what people and the broker itself may ask for, checked against the image.
 //!
-//! [`Image::apply`] repeats only what another command may have changed meanwhile. Limits and the reading of configs
+//! [`Image::apply`] repeats only what another command may have changed meanwhile. MetadataLimits and the reading of configs
 //! stand here, because they may differ between versions and settings, and a stored command must not.
 
-use super::image::{Image, Topic};
-use super::{Command, Refusal};
+use super::{Command, Image, Refusal, Topic};
+use crate::config::MetadataLimits;
 use crate::config::topic::{ConfigError, TopicConfig};
 use grower_protocol::ids::{NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::NewTopic;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// How much metadata a cluster may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Topics.
-    pub topics: u64,
-    /// Partitions of all topics together.
-    pub partitions: u64,
-    /// Partitions of one topic.
-    pub partitions_per_topic: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { topics: 20_000, partitions: 100_000, partitions_per_topic: 10_000 }
-    }
-}
 
 /// Replicas that a topic has when nobody says how many, if there are so many brokers.
 const REPLICATION_DEFAULT: u32 = 3;
@@ -38,7 +21,7 @@ impl Image {
         wishes: &[NewTopic],
         mut id: impl FnMut() -> TopicId,
         at: Timestamp,
-        limits: &Limits,
+        limits: &MetadataLimits,
     ) -> Vec<Result<Command, Refusal>> {
         let mut times = BTreeMap::new();
         for wish in wishes {
@@ -57,7 +40,7 @@ impl Image {
         wish: &NewTopic,
         id: TopicId,
         at: Timestamp,
-        limits: &Limits,
+        limits: &MetadataLimits,
     ) -> Result<Command, Refusal> {
         check_not_internal(&wish.name)?;
         self.create_any_topic(wish, id, at, limits)
@@ -69,7 +52,7 @@ impl Image {
         wish: &NewTopic,
         id: TopicId,
         at: Timestamp,
-        limits: &Limits,
+        limits: &MetadataLimits,
     ) -> Result<Command, Refusal> {
         self.check_new_name(&wish.name)?;
         TopicConfig::parse(&wish.configs)?;
@@ -93,7 +76,7 @@ impl Image {
     }
 
     /// Checks how far somebody wishes a topic to grow: to `partitions` in all.
-    pub fn grow_topic(&self, name: &TopicName, partitions: u32, limits: &Limits) -> Result<Command, Refusal> {
+    pub fn grow_topic(&self, name: &TopicName, partitions: u32, limits: &MetadataLimits) -> Result<Command, Refusal> {
         check_not_internal(name)?;
         let topic = self.named(name)?;
         check_partitions(partitions, limits)?;
@@ -144,7 +127,7 @@ impl Image {
         self.topic(name).ok_or_else(|| Refusal::UnknownTopic { name: name.clone() })
     }
 
-    fn check_room(&self, topics: u64, partitions: u32, limits: &Limits) -> Result<(), Refusal> {
+    fn check_room(&self, topics: u64, partitions: u32, limits: &MetadataLimits) -> Result<(), Refusal> {
         let within = |what, wished, max| {
             if wished <= max { Ok(()) } else { Err(Refusal::LimitReached { what, wished, max }) }
         };
@@ -173,7 +156,7 @@ fn check_not_internal(name: &TopicName) -> Result<(), Refusal> {
     if name.is_internal() { Err(Refusal::Internal { name: name.clone() }) } else { Ok(()) }
 }
 
-fn check_partitions(partitions: u32, limits: &Limits) -> Result<(), Refusal> {
+fn check_partitions(partitions: u32, limits: &MetadataLimits) -> Result<(), Refusal> {
     let max = limits.partitions_per_topic;
     if (1..=max).contains(&partitions) { Ok(()) } else { Err(Refusal::Partitions { partitions, max }) }
 }

@@ -7,9 +7,9 @@
 //!
 //! Numbers are big-endian. Items are positional: a released variant never changes, a change is a new one at the end.
 
-use super::Uuid;
-use super::image::{Broker, DeletedTopic, Image, Partition, Topic};
+use super::{Broker, DeletedTopic, Image, Partition, Topic};
 use crate::config::topic::TopicConfig;
+use crate::metadata::Uuid;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::wire;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ struct Stored {
     in_sync: Vec<NodeId>,
 }
 
-pub(super) fn encode(image: &Image) -> Vec<u8> {
+pub(in crate::metadata) fn encode(image: &Image) -> Vec<u8> {
     let mut items = Vec::new();
     for item in items_of(image) {
         let item = wire::encode(&item);
@@ -93,7 +93,7 @@ fn items_of(image: &Image) -> impl Iterator<Item = Item> {
     cluster.chain(brokers).chain(topics).chain(deleted).chain(trims).chain(settings)
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
+pub(in crate::metadata) fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> {
     let mut rest = items(bytes)?;
     let mut image = Image::default();
     while !rest.is_empty() {

@@ -1,12 +1,26 @@
 //! Metadata as of one command: immutable, cheap to share, whole.
 
+mod admission;
+mod apply;
+mod command;
+mod floors;
+mod refusal;
+pub(super) mod snapshot;
+mod topic_table;
+
+pub use apply::Applied;
+pub use command::Command;
+pub(crate) use floors::{begin_above, producer_id_floor};
+pub use refusal::Refusal;
+pub use snapshot::SnapshotError;
+
 use super::Uuid;
-use super::topic_table::TopicTable;
 use crate::config::topic::TopicConfig;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ConfigEntry, PartitionMetadata, TopicMetadata};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use topic_table::TopicTable;
 
 /// All metadata after some number of commands. Readers keep one and see no change in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +28,7 @@ pub struct Image {
     pub(super) version: u64,
     pub(super) cluster: Option<Uuid>,
     pub(super) brokers: BTreeMap<NodeId, Broker>,
-    pub(super) topics: TopicTable,
+    topics: TopicTable,
     pub(super) deleted: BTreeMap<TopicId, DeletedTopic>,
     pub(super) settings: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(super) trims: BTreeMap<(TopicId, PartitionId), Offset>,
@@ -183,3 +197,6 @@ impl Partition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

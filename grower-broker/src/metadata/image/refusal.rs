@@ -1,7 +1,7 @@
 //! Why metadata does not change as somebody wished.
 
-use super::Uuid;
 use crate::config::topic::ConfigError;
+use crate::metadata::Uuid;
 use grower_protocol::ids::{NodeId, PartitionCount, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure};
 
