@@ -3,7 +3,7 @@
 use super::burst::Reply;
 use super::{Api, Peer};
 use crate::group::state::{Commit, Shard};
-use crate::group::{HeldSession, Turn};
+use crate::group::{HeartbeatSender, HeldSession, Turn};
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::{
     ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Part, PositionToCommit, Request, Response, StartPositions,
@@ -56,7 +56,7 @@ impl Api {
     ) {
         let (max_wait, turn) = (Duration::from_millis(max_wait_ms.into()), arrival.turn.take());
         let ended = reply.ended().clone();
-        let held = self.groups.hold(turn, beat, peer, max_wait, &ended, || reply.only_waits()).await;
+        let held = self.groups.hold(turn, beat, sender(peer), max_wait, &ended, || reply.only_waits()).await;
         arrival.settle(&held);
         reply.send(&super::response(&self.health, held.map(Response::Heartbeat)));
     }
@@ -70,7 +70,7 @@ impl Api {
         let turn = arrival.turn.take();
         match request {
             Request::Heartbeat(beat) => {
-                let answer = self.groups.heartbeat(turn, &beat, peer).await;
+                let answer = self.groups.heartbeat(turn, &beat, sender(peer)).await;
                 arrival.settle(&answer);
                 Ok(Response::Heartbeat(answer?))
             }
@@ -143,4 +143,8 @@ impl Api {
         let described = self.groups.look_at_members(&group, |shard, _| shard.describe(&group)).await?;
         Ok(Response::DescribeGroup(described?))
     }
+}
+
+fn sender(peer: &Peer) -> HeartbeatSender<'_> {
+    HeartbeatSender { client: peer.client(), address: peer.address() }
 }

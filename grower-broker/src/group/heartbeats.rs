@@ -4,7 +4,6 @@
 //! was given up is with its new owner after two syncs and a round trip, and who was replaced stops at once.
 
 use super::{Groups, Moment, Turn};
-use crate::api::Peer;
 use crate::group::state::{HeldHeartbeat, Received, is_news, shard_of};
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::{Failure, Heartbeat, HeartbeatAnswer, heartbeat_interval};
@@ -27,9 +26,9 @@ impl Groups {
         &self,
         turn: Option<Turn>,
         beat: &Heartbeat,
-        peer: &Peer,
+        sender: HeartbeatSender<'_>,
     ) -> Result<HeartbeatAnswer, Failure> {
-        self.step(turn, &beat.group, |shard, now, image| shard.heartbeat(beat, &received(now, peer), image)).await
+        self.step(turn, &beat.group, |shard, now, image| shard.heartbeat(beat, &sender.received(now), image)).await
     }
 
     /// Answers a heartbeat as soon as there is news for the member, or after `max_wait`. Calls `only_waits` when it begins
@@ -38,14 +37,14 @@ impl Groups {
         &self,
         turn: Option<Turn>,
         beat: &Heartbeat,
-        peer: &Peer,
+        sender: HeartbeatSender<'_>,
         max_wait: Duration,
         stop: &CancellationToken,
         only_waits: impl FnOnce(),
     ) -> Result<HeartbeatAnswer, Failure> {
         let waiting = self.lobby.enter(&beat.group);
         let mut rung = waiting.bell.notified(); // Before looking: what happens from here on is not missed.
-        let answer = self.heartbeat(turn, beat, peer).await?;
+        let answer = self.heartbeat(turn, beat, sender).await?;
         if is_news(beat, &answer) {
             return Ok(answer);
         }
@@ -60,14 +59,14 @@ impl Groups {
                 () = stop.cancelled() => return Ok(answer),
             }
             rung = waiting.bell.notified();
-            if let Some(news) = self.news(beat, peer).await? {
+            if let Some(news) = self.news(beat, sender).await? {
                 return Ok(news);
             }
         }
     }
 
-    async fn news(&self, beat: &Heartbeat, peer: &Peer) -> Result<Option<HeartbeatAnswer>, Failure> {
-        self.step(None, &beat.group, |shard, now, image| shard.news(beat, &received(now, peer), image)).await
+    async fn news(&self, beat: &Heartbeat, sender: HeartbeatSender<'_>) -> Result<Option<HeartbeatAnswer>, Failure> {
+        self.step(None, &beat.group, |shard, now, image| shard.news(beat, &sender.received(now), image)).await
     }
 }
 
@@ -94,8 +93,19 @@ impl Drop for HeldSession {
     }
 }
 
-fn received(now: Moment, peer: &Peer) -> Received<'_> {
-    Received { at: now.at, date: now.date, client: peer.client(), address: peer.address() }
+/// The sender of a heartbeat, as far as it introduced itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HeartbeatSender<'a> {
+    /// The program's name for itself.
+    pub(crate) client: Option<&'a str>,
+    /// The address that it connects from; none within the process.
+    pub(crate) address: Option<&'a str>,
+}
+
+impl<'a> HeartbeatSender<'a> {
+    fn received(self, now: Moment) -> Received<'a> {
+        Received { at: now.at, date: now.date, client: self.client, address: self.address }
+    }
 }
 
 /// Who waits for news, by group.

@@ -7,6 +7,7 @@
 
 pub mod state;
 
+mod catalog;
 mod heartbeats;
 mod housekeeping;
 mod live_shard;
@@ -17,7 +18,7 @@ mod refusals;
 mod step;
 mod turns;
 
-pub(crate) use heartbeats::HeldSession;
+pub(crate) use heartbeats::{HeartbeatSender, HeldSession};
 pub(crate) use turns::Turn;
 
 use crate::clock::BrokerClock;

@@ -1,6 +1,5 @@
 //! What groups must know of topics, and no more.
 
-use crate::metadata::Image;
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use std::collections::BTreeMap;
 
@@ -17,12 +16,6 @@ pub struct Subscribed {
 pub trait Catalog {
     /// The topic of that name; none if there is none now.
     fn find(&self, name: &TopicName) -> Option<Subscribed>;
-}
-
-impl Catalog for Image {
-    fn find(&self, name: &TopicName) -> Option<Subscribed> {
-        self.topic(name).map(|topic| Subscribed { topic: topic.id, partitions: topic.partition_count() })
-    }
 }
 
 impl Catalog for BTreeMap<TopicName, Subscribed> {
