@@ -4,11 +4,17 @@
 //! them damages them all. So [`lock`] is the only way to take a data directory for writing: it looks first, and until
 //! then makes no file.
 
-use crate::backup;
 use crate::metadata;
 use grower_storage::disk::{DirLock, Disk, DiskError};
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// The manifest of a backup, in its directory.
+pub(crate) const MANIFEST: &str = "backup.manifest";
+/// The backups of a series are called `backup-000001`, `backup-000002` and so on.
+pub(crate) const BACKUP_PREFIX: &str = "backup-";
+/// Ends the name of a backup that is still being made.
+pub(crate) const UNFINISHED: &str = ".unfinished";
 
 /// Why nothing is written in a place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,13 +71,25 @@ pub(crate) fn create_and_lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock, Lo
 /// Refuses a place in a backup or in a data directory other than `dir` itself.
 pub(crate) fn check(dir: &Path) -> Result<(), Misplaced> {
     let Ok(place) = real(dir) else { return Ok(()) }; // Then nothing can be made there either.
-    if let Some(backup) = place.ancestors().find(|around| backup::is_backup(around)) {
+    if let Some(backup) = place.ancestors().find(|around| is_backup(around)) {
         return Err(Misplaced::InBackup { dir: dir.to_owned(), backup: backup.to_owned() });
     }
     match place.ancestors().skip(1).find(|around| is_data_directory(around)) {
         Some(data_dir) => Err(Misplaced::InDataDirectory { dir: dir.to_owned(), data_dir: data_dir.to_owned() }),
         None => Ok(()),
     }
+}
+
+/// Whether `dir` is a backup, under any name, or one in the making: its files are links to others already.
+fn is_backup(dir: &Path) -> bool {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.join(MANIFEST).exists() || is_backup_name(&name) && name.ends_with(UNFINISHED)
+}
+
+/// Whether a directory of that name is, or would be taken for, one backup of a series.
+pub(crate) fn is_backup_name(name: &str) -> bool {
+    let number = name.trim_end_matches(UNFINISHED).trim_start_matches(BACKUP_PREFIX);
+    name.starts_with(BACKUP_PREFIX) && number.parse::<u32>().is_ok()
 }
 
 /// Both names together are no accident.

@@ -18,9 +18,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Component, Path};
 
-/// Its name within a backup.
-pub(super) const NAME: &str = "backup.manifest";
-
 /// Millions of files need less. None is written that is longer, and none is read.
 pub(super) const BYTES_MAX: usize = 1 << 30;
 

@@ -11,7 +11,6 @@
 //! A backup is made under a name that ends in `.unfinished`, synced, and renamed: what a crash leaves is recognised by its
 //! name, ignored by all, and removed by the next backup.
 
-mod check;
 mod cut;
 mod manifest;
 mod restore;
@@ -20,10 +19,9 @@ mod running;
 mod series;
 mod service;
 mod stopped;
+mod sums;
 mod unfinished;
 
-pub use check::Checked;
-pub(crate) use check::check;
 pub(crate) use cut::clear_aside;
 pub use manifest::{FileSum, Manifest, ManifestError};
 pub(crate) use restore::{RESTORING, is_cut_short, restore};
@@ -31,9 +29,10 @@ pub use restore::{RestoreError, Restored};
 pub(crate) use run::BackupRun;
 pub(crate) use running::{HeldBroker, Running};
 pub use series::Listed;
-pub(crate) use series::{is_backup, list};
+pub(crate) use series::{find, list};
 pub(crate) use service::Backups;
 pub(crate) use stopped::backup;
+pub(crate) use sums::compare_all;
 pub(crate) use unfinished::UnfinishedBackup;
 
 use crate::metadata::IdentityError;

@@ -8,9 +8,9 @@
 //! `meta` is written last: without it no broker starts on the directory, and until it is there a restore that was cut short
 //! begins again, by the marker that it left.
 
-use super::check::{difference, sum_of};
 use super::manifest::{FileSum, Manifest, ManifestError};
 use super::series;
+use super::sums::{difference, sum_of};
 use crate::clock::Clock;
 use crate::logs::begun;
 use crate::metadata::{

@@ -3,14 +3,12 @@
 use super::BackupError;
 use super::manifest::{self, Manifest, ManifestError};
 use crate::metadata::Identity;
+use crate::placement::{self, BACKUP_PREFIX, MANIFEST, UNFINISHED};
 use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{DirEntry, DirLock, Disk, DiskError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-const PREFIX: &str = "backup-";
-const UNFINISHED: &str = ".unfinished";
 
 /// A finished backup.
 #[derive(Clone, Debug)]
@@ -63,28 +61,22 @@ pub(super) fn newest_below(disk: &dyn Disk, dir: &Path, of: &Identity, go_on: &d
     let mut dirs = vec![(dir.to_owned(), 0)];
     while let Some((dir, depth)) = dirs.pop().filter(|_| go_on()) {
         let entries = disk.list(&dir).unwrap_or_default();
-        if entries.iter().any(|entry| entry.name == manifest::NAME) {
+        if entries.iter().any(|entry| entry.name == MANIFEST) {
             continue;
         }
         let newest_here = newest(disk, &dir, &finished(&entries), ours, go_on);
         newest_yet = newest_yet.max(newest_here.map(|(_, manifest)| manifest.created));
         if depth < DEPTH_MAX {
-            let below = entries.into_iter().filter(|entry| entry.is_dir && !is_entry(&entry.name));
+            let below = entries.into_iter().filter(|entry| entry.is_dir && !placement::is_backup_name(&entry.name));
             dirs.extend(below.map(|entry| (dir.join(entry.name), depth + 1)));
         }
     }
     newest_yet
 }
 
-/// Whether `dir` is a backup, whatever its name, or one in the making, whose files have other names already.
-pub(crate) fn is_backup(dir: &Path) -> bool {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    dir.join(manifest::NAME).exists() || is_entry(&name) && name.ends_with(UNFINISHED)
-}
-
 /// The backup that a path means: itself, or the latest of the directory that it names.
-pub(super) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskError> {
-    match disk.open(&path.join(manifest::NAME)) {
+pub(crate) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskError> {
+    match disk.open(&path.join(MANIFEST)) {
         Ok(_) => Ok(Some(Listed { path: path.to_owned(), manifest: read(disk, path)? })),
         Err(error) if error.is_not_found() => Ok(list(disk, path)?.pop()),
         Err(error) => Err(error),
@@ -94,7 +86,7 @@ pub(super) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskE
 /// Never through a map: backups may lie on a network's file system, where an error would then end the process.
 fn read(disk: &dyn Disk, backup: &Path) -> Result<Result<Manifest, ManifestError>, DiskError> {
     let damaged = |what| Ok(Err(ManifestError::Damaged { what }));
-    let file = match disk.open(&backup.join(manifest::NAME)) {
+    let file = match disk.open(&backup.join(MANIFEST)) {
         Ok(file) => file,
         Err(error) if error.is_not_found() => return damaged("it is not there"),
         Err(error) => return Err(error),
@@ -172,20 +164,15 @@ fn finished(entries: &[DirEntry]) -> Vec<u32> {
 /// The numbers in a directory that holds these entries, and whether each is finished.
 fn numbers(entries: &[DirEntry]) -> Vec<(u32, bool)> {
     let number = |name: &str| {
-        let rest = name.strip_prefix(PREFIX)?;
+        let rest = name.strip_prefix(BACKUP_PREFIX)?;
         let digits = rest.strip_suffix(UNFINISHED).unwrap_or(rest);
         Some((digits.parse().ok()?, !rest.ends_with(UNFINISHED)))
     };
     entries.iter().filter(|entry| entry.is_dir).filter_map(|entry| number(&entry.name)).collect()
 }
 
-/// Whether a directory of that name is, or would be taken for, one backup of a series.
-pub(super) fn is_entry(name: &str) -> bool {
-    name.starts_with(PREFIX) && name.trim_end_matches(UNFINISHED).trim_start_matches(PREFIX).parse::<u32>().is_ok()
-}
-
 fn name(number: u32) -> String {
-    format!("{PREFIX}{number:06}")
+    format!("{BACKUP_PREFIX}{number:06}")
 }
 
 fn unfinished(number: u32) -> String {

@@ -8,6 +8,7 @@ use super::{BackedUp, BackupError, series};
 use crate::background;
 use crate::health::Health;
 use crate::metadata::Identity;
+use crate::placement;
 use grower_protocol::ids::Timestamp;
 use grower_protocol::message::{BackupDescription, BackupMade, BackupState, ErrorCode, Failure};
 use grower_storage::disk::{Disk, FileDisk};
@@ -169,7 +170,7 @@ fn place(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
         ));
     };
     let plain = |part: Component<'_>| match part {
-        Component::Normal(name) => !series::is_entry(&name.to_string_lossy()),
+        Component::Normal(name) => !placement::is_backup_name(&name.to_string_lossy()),
         _ => false,
     };
     if dir.is_empty() || dir.contains('\0') || !Path::new(dir).components().all(plain) {

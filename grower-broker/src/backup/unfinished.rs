@@ -10,6 +10,7 @@ use super::series::Series;
 use super::stopped::check_apart;
 use super::{BackedUp, BackupError};
 use crate::metadata::Identity;
+use crate::placement::MANIFEST;
 use grower_protocol::ids::Timestamp;
 use grower_storage::disk::{Disk, DiskError, SharedFile};
 use std::collections::BTreeMap;
@@ -130,7 +131,7 @@ impl UnfinishedBackup {
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), DiskError> {
-        let (path, text) = (self.series.place().join(manifest::NAME), manifest.to_text());
+        let (path, text) = (self.series.place().join(MANIFEST), manifest.to_text());
         if manifest::BYTES_MAX < text.len() {
             return Err(DiskError::at("write", &path)(ErrorKind::FileTooLarge.into()));
         }

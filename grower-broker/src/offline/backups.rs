@@ -1,16 +1,14 @@
 //! Backups of a stopped data directory, what backups there are, and a data directory made from one.
 
-pub use crate::backup::{
-    BackedUp, BackupError, Checked, FileSum, Listed, Manifest, ManifestError, RestoreError, Restored,
-};
+pub use crate::backup::{BackedUp, BackupError, FileSum, Listed, Manifest, ManifestError, RestoreError, Restored};
 
-use super::VerifyError;
+use super::{Finding, VerifyError, verify};
 use crate::backup;
 use crate::clock::{Clock, SystemClock};
 use crate::metadata::Uuid;
 use crate::random::random_bytes;
 use grower_storage::disk::{Disk, DiskError, FileDisk};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Makes a backup of `data_dir`, on which no broker runs, in the directory of backups `dir`. A `full` one shares nothing
@@ -31,9 +29,32 @@ pub fn list(dir: &Path) -> Result<Vec<Listed>, DiskError> {
     backup::list(&FileDisk::read_only(dir), dir)
 }
 
-/// Checks every byte of the backup at `path`, or of the latest in the directory there; none if there is none.
-pub fn check(path: &Path, progress: impl FnMut(u64)) -> Result<Option<Checked>, VerifyError> {
-    backup::check(&FileDisk::read_only(path), path, progress)
+/// The result of checking a backup.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The backup.
+    pub path: PathBuf,
+    /// What it should hold.
+    pub manifest: Result<Manifest, ManifestError>,
+    /// All that is wrong with its files; nothing if it can be restored as it was made.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks every byte of the backup at `path`, or of the latest in the directory there; none if there is none. `progress`
+/// is told how many bytes were read.
+pub fn check(path: &Path, mut progress: impl FnMut(u64)) -> Result<Option<Checked>, VerifyError> {
+    let disk = FileDisk::read_only(path);
+    let Some(found) = backup::find(&disk, path)? else { return Ok(None) };
+    let Ok(manifest) = &found.manifest else {
+        return Ok(Some(Checked { path: found.path, manifest: found.manifest, findings: Vec::new() }));
+    };
+    let mut findings = backup::compare_all(&disk, &found.path, manifest, &mut progress)?;
+    if findings.is_empty() {
+        // The files are as they were made; whether they were sound then is another matter.
+        let before = manifest.bytes();
+        findings = verify(&found.path, |bytes| progress(before + bytes))?.findings;
+    }
+    Ok(Some(Checked { path: found.path, manifest: found.manifest, findings }))
 }
 
 /// Makes the new data directory `data_dir` from the backup at `path`, or from the latest in the directory there.

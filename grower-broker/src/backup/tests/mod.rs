@@ -2,8 +2,8 @@ mod hanging;
 mod running;
 mod scan;
 
-use super::check::compare_all;
 use super::series::newest_below;
+use super::sums::compare_all;
 use super::*;
 use crate::clock::SystemClock;
 use crate::logs::{DiskLogs, Logs, PartitionPlace};

@@ -1,6 +1,7 @@
 //! The search for the newest backup of a broker.
 
 use super::*;
+use crate::placement::MANIFEST;
 use grower_storage::disk::Call;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ fn node() -> Identity {
 fn made(disk: &MemDisk, dir: &str, began: i64) {
     disk.create_dir_all(Path::new(dir)).unwrap();
     let manifest = Manifest::new(&node(), Timestamp::from_millis(began), BTreeMap::new());
-    let file = disk.create(&Path::new(dir).join(manifest::NAME)).unwrap();
+    let file = disk.create(&Path::new(dir).join(MANIFEST)).unwrap();
     file.write_all_at(manifest.to_text().as_bytes(), 0).unwrap();
 }
 
@@ -55,7 +56,7 @@ fn the_search_can_be_ended_before_each_manifest() {
     for n in 1..=5 {
         let dir = format!("/backups/backup-00000{n}");
         disk.create_dir_all(Path::new(&dir)).unwrap();
-        disk.create(&Path::new(&dir).join(manifest::NAME)).unwrap();
+        disk.create(&Path::new(&dir).join(MANIFEST)).unwrap();
     }
     let faulty = FaultDisk::new(disk);
     let left = Cell::new(3);

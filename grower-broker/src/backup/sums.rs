@@ -1,46 +1,14 @@
-//! Checks a backup: every file against the manifest, and what they hold as `log verify` would.
+//! Compares the files of a backup with its manifest.
 
-use super::manifest::{FileSum, Manifest, ManifestError};
-use super::series;
-use crate::offline::{self, Finding, VerifyError};
+use super::manifest::{FileSum, Manifest};
 use grower_storage::disk::{Disk, DiskError};
-use std::path::{Path, PathBuf};
+use grower_storage::verify::Finding;
+use std::path::Path;
 
 const CHUNK: usize = 1 << 20;
 
-/// What a check of a backup came to.
-#[derive(Clone, Debug)]
-pub struct Checked {
-    /// The backup.
-    pub path: PathBuf,
-    /// What it should hold.
-    pub manifest: Result<Manifest, ManifestError>,
-    /// All that is wrong with its files; nothing if it can be restored as it was made.
-    pub findings: Vec<Finding>,
-}
-
-/// Checks the backup at `path`, or the latest of the directory of backups there; none if there is none. `progress` is
-/// told how many bytes were read.
-pub(crate) fn check(
-    disk: &dyn Disk,
-    path: &Path,
-    mut progress: impl FnMut(u64),
-) -> Result<Option<Checked>, VerifyError> {
-    let Some(found) = series::find(disk, path)? else { return Ok(None) };
-    let Ok(manifest) = &found.manifest else {
-        return Ok(Some(Checked { path: found.path, manifest: found.manifest, findings: Vec::new() }));
-    };
-    let mut findings = compare_all(disk, &found.path, manifest, &mut progress)?;
-    if findings.is_empty() {
-        // The files are as they were made; whether they were sound then is another matter.
-        let before = manifest.bytes();
-        findings = offline::verify(&found.path, |bytes| progress(before + bytes))?.findings;
-    }
-    Ok(Some(Checked { path: found.path, manifest: found.manifest, findings }))
-}
-
 /// Every file that is not as the manifest says.
-pub(super) fn compare_all(
+pub(crate) fn compare_all(
     disk: &dyn Disk,
     path: &Path,
     manifest: &Manifest,
