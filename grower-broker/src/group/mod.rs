@@ -36,7 +36,6 @@ use live_shard::LiveShard;
 use parking_lot::Mutex;
 use refusals::Refusals;
 use std::sync::Arc;
-use std::time::Instant;
 use turns::GroupTurns;
 
 /// All groups.
@@ -44,8 +43,6 @@ pub(crate) struct Groups {
     topics: Arc<Topics>,
     flushers: Arc<Flushers>,
     clock: Arc<BrokerClock>,
-    /// Sessions are measured from here, by a clock that never goes back.
-    started: Instant,
     /// When they were loaded.
     loaded: Timestamp,
     shards: Vec<LiveShard>,
@@ -78,9 +75,8 @@ impl Groups {
         memory: &Memory,
     ) -> Result<Self, Failure> {
         let (shards, turns, lobby, refusals) = (Vec::new(), Arc::default(), Lobby::default(), Mutex::default());
-        let (memory, started) = (memory.clone(), Instant::now());
-        let loaded = clock.steady();
-        let mut groups = Self { topics, flushers, clock, started, loaded, shards, turns, memory, refusals, lobby };
+        let (memory, loaded) = (memory.clone(), clock.steady());
+        let mut groups = Self { topics, flushers, clock, loaded, shards, turns, memory, refusals, lobby };
         for number in (0..SHARDS).map(PartitionId::new) {
             let log = groups.served_log(number);
             let (shard, ages) = match &log {
@@ -95,8 +91,9 @@ impl Groups {
         Ok(groups)
     }
 
+    /// Now, by the clock of sessions, which never goes back.
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
+        self.clock.steady()
     }
 
     fn moment(&self) -> Moment {

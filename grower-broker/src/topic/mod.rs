@@ -27,14 +27,13 @@ use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topi
 use crate::partition::Partition;
 use arc_swap::ArcSwap;
 use changes::ChangeQueue;
-use grower_protocol::ids::{PartitionId, TopicId, TopicName};
+use grower_protocol::ids::{PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, Part};
 use grower_storage::log::OpenError;
 use grower_storage::repair::{AcceptedLoss, RepairError};
 use served::{Place, Served};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::Notify;
 
 /// All partitions, found by topic id without a lock.
@@ -47,7 +46,7 @@ pub(crate) struct Topics {
     health: Health,
     served: ArcSwap<HashMap<TopicId, Arc<Served>>>,
     /// When partitions that are shut were last tried.
-    tried_shut: parking_lot::Mutex<Option<Instant>>,
+    tried_shut: parking_lot::Mutex<Option<Timestamp>>,
     /// Those that wait to be made.
     changes: ChangeQueue,
     /// Held from a command to the end of its effect: effects happen in the order of their commands.

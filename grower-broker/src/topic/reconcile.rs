@@ -21,7 +21,6 @@ use grower_protocol::ids::{TopicId, TopicName};
 use grower_storage::disk::DiskError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 impl Topics {
     /// Carries out what is not done yet, and lets the metadata forget deletions that are. What fails is repeated with the
@@ -60,7 +59,7 @@ impl Topics {
                 Err(failure) => tracing::warn!(%failure, topic = %topic.name, "a topic cannot be opened yet"),
             }
         }
-        self.try_shut(&image, Instant::now());
+        self.try_shut(&image, self.clock.steady());
         aside
     }
 

@@ -8,20 +8,20 @@ use super::open::ahead_of;
 use super::{Place, Topics};
 use crate::metadata::{Image, Topic};
 use crate::partition::Partition;
-use grower_protocol::ids::{LeaderEpoch, PartitionId};
+use grower_protocol::ids::{LeaderEpoch, PartitionId, Timestamp};
 use grower_storage::log::Log;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-/// Opening may read a good part of a log; looking at ten thousand takes some 20 ms.
-const TRY_EACH: Duration = Duration::from_secs(5);
+/// The time between two tries, in milliseconds. Opening may read a good part of a log; looking at ten thousand takes
+/// some 20 ms.
+const TRY_EACH_MS: u64 = 5_000;
 
 impl Topics {
     /// Opens what is shut and can be opened now, and shuts what has lost its files, unless that was tried a moment ago.
     /// Topics must stand still.
-    pub(super) fn try_shut(&self, image: &Image, now: Instant) {
+    pub(super) fn try_shut(&self, image: &Image, now: Timestamp) {
         let mut tried = self.tried_shut.lock();
-        if tried.is_some_and(|tried| now.saturating_duration_since(tried) < TRY_EACH) {
+        if tried.is_some_and(|tried| now.millis_since(tried) < TRY_EACH_MS) {
             return;
         }
         *tried = Some(now);

@@ -8,19 +8,19 @@ use super::Groups;
 use crate::config::settings::LiveSettings;
 use crate::group::state::{Shard, Step, internal_topic, shard_of};
 use crate::partition::Partition;
-use grower_protocol::ids::{GroupId, PartitionId, TopicId};
+use grower_protocol::ids::{GroupId, PartitionId, Timestamp, TopicId};
 use grower_protocol::message::{ErrorCode, Failure};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// How often silent members are looked for.
 const EXPIRE_EACH: Duration = Duration::from_millis(100);
-/// Later than this is not the members' fault: for so long the broker may have heard nobody.
-const STOOD_STILL: Duration = Duration::from_secs(1);
+/// A tick that is later than this, in milliseconds, shows that the broker stood still: it may have heard no member.
+const STOOD_STILL_MS: u64 = 1_000;
 /// How often groups that nobody uses are looked for.
 const UNUSED_EACH: Duration = Duration::from_secs(60);
 /// Nothing is forgotten so soon after a start, in milliseconds: members that a long outage kept silent come back first, and a
@@ -46,13 +46,13 @@ impl Groups {
         });
         let mut chores = vec![Chores::default(); self.shards.len()];
         let mut tasks: JoinSet<usize> = JoinSet::new();
-        let mut looked = Instant::now();
+        let mut looked = self.now();
         let mut settings_changes = settings.changes();
         let mut version = self.topics.image().version();
         loop {
             let changed = self.topics.changed();
             tokio::select! {
-                _ = ticks.tick() => self.notice_pause(std::mem::replace(&mut looked, Instant::now()).elapsed()),
+                _ = ticks.tick() => self.notice_pause(std::mem::replace(&mut looked, self.now())),
                 _ = settings_changes.changed() => unused.reset_immediately(),
                 _ = unused.tick() => chores.iter_mut().for_each(|chores| chores.forget_unused = true),
                 () = changed => chores.iter_mut().for_each(|chores| chores.topics_changed = true),
@@ -78,10 +78,10 @@ impl Groups {
     }
 
     /// If the process was stopped, or had no processor, its members were not silent.
-    fn notice_pause(&self, since_last: Duration) {
-        if STOOD_STILL <= since_last {
-            tracing::warn!(?since_last, "the broker stood still; its groups' sessions are extended by that");
-            let millis = u64::try_from(since_last.as_millis()).unwrap_or(u64::MAX);
+    fn notice_pause(&self, last: Timestamp) {
+        let millis = self.now().millis_since(last);
+        if STOOD_STILL_MS <= millis {
+            tracing::warn!(millis, "the broker stood still: sessions of group members are extended by that time");
             self.shards.iter().for_each(|live| live.shard.lock().extend_sessions(millis));
         }
     }
