@@ -95,6 +95,7 @@ mod partition;
 mod placement;
 mod random;
 mod rates;
+mod replica;
 mod reserve;
 mod space;
 mod topic;

@@ -3,9 +3,9 @@
 //! No waiter is forgotten: as long as there is one, a round is queued or runs, or the task that added it is about to ask
 //! for one. At most one round runs at a time; what comes meanwhile joins the next.
 
-use super::marks;
-use super::waiters::{Mark, OrderedWaiters};
 use crate::api::PendingProduce;
+use crate::replica::marks;
+use crate::replica::waiters::{Mark, OrderedWaiters};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{Durability, Failure, Part, Produced};
 use std::sync::Arc;

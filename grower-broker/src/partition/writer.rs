@@ -5,11 +5,11 @@
 //! ([`Writer::lock_slowly`]). From then on, and until it is done, appends of the network do not wait: they are queued,
 //! and a flusher appends them in the order in which they came. An append that itself has to roll is queued likewise.
 
-use super::marks::Marks;
 use super::{Partition, SyncPool};
 use crate::critical::{StateGuard, StateMutex};
 use crate::health::Health;
 use crate::memory::{Remembered, Reserved};
+use crate::replica::marks::Marks;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::Timestamp;
 use grower_protocol::message::{ErrorCode, Failure};

@@ -24,7 +24,7 @@ use std::ops::Range;
 
 /// The marks of one partition. Every change of the log is told here, in the order in which it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     log_start: Offset,
     durable: Offset,
     written: Offset,
@@ -35,14 +35,14 @@ pub(super) struct Marks {
 /// The log holds bytes that a power cut would take: `flush=fsync` must not begin yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the log is written up to offset {written} and durable up to {durable}")]
-pub(super) struct NotDurable {
+pub(crate) struct NotDurable {
     written: Offset,
     durable: Offset,
 }
 
 impl Marks {
     /// The marks of a log that was just opened: recovery made all of it durable.
-    pub(super) fn recovered(span: Range<Offset>, policy: FlushPolicy) -> Self {
+    pub(crate) fn recovered(span: Range<Offset>, policy: FlushPolicy) -> Self {
         let Range { start: log_start, end } = span;
         let marks = Self { log_start, durable: end, written: end, high_watermark: end, policy };
         marks.check();
@@ -50,28 +50,28 @@ impl Marks {
     }
 
     /// A batch was written and ends before `end`.
-    pub(super) fn appended(&mut self, end: Offset) {
+    pub(crate) fn appended(&mut self, end: Offset) {
         debug_assert!(self.written < end, "{end} is not beyond the log end of {self:?}");
         self.written = end;
         self.advance();
     }
 
     /// Everything before `end` is durable. Syncs may end in any order: one that covers less changes nothing.
-    pub(super) fn synced(&mut self, end: Offset) {
+    pub(crate) fn synced(&mut self, end: Offset) {
         debug_assert!(end <= self.written, "{end} was synced and never written: {self:?}");
         self.durable = self.durable.max(end);
         self.advance();
     }
 
     /// Records before `log_start` were dropped, durably.
-    pub(super) fn dropped(&mut self, log_start: Offset) {
+    pub(crate) fn dropped(&mut self, log_start: Offset) {
         debug_assert!(self.log_start <= log_start, "the log start falls to {log_start}: {self:?}");
         self.log_start = log_start;
         self.advance();
     }
 
     /// The topic's flush policy is this from now on.
-    pub(super) fn configured(&mut self, policy: FlushPolicy) -> Result<(), NotDurable> {
+    pub(crate) fn configured(&mut self, policy: FlushPolicy) -> Result<(), NotDurable> {
         let Self { written, durable, .. } = *self;
         if policy == FlushPolicy::Fsync && self.policy == FlushPolicy::Os && durable < written {
             return Err(NotDurable { written, durable });
@@ -82,23 +82,23 @@ impl Marks {
     }
 
     /// From the log start to the log end.
-    pub(super) fn span(&self) -> Range<Offset> {
+    pub(crate) fn span(&self) -> Range<Offset> {
         self.log_start..self.written
     }
 
     /// The first offset that is not known to be durable.
-    pub(super) fn durable(&self) -> Offset {
+    pub(crate) fn durable(&self) -> Offset {
         self.durable
     }
 
     /// The first offset that is not committed: readers see what is before it.
-    pub(super) fn high_watermark(&self) -> Offset {
+    pub(crate) fn high_watermark(&self) -> Offset {
         self.high_watermark
     }
 
     /// What an acknowledgement of records that end before `end` may say; none if they are not written.
     #[cfg(test)]
-    pub(super) fn durability(&self, end: Offset) -> Option<Durability> {
+    pub(crate) fn durability(&self, end: Offset) -> Option<Durability> {
         if self.written < end { None } else { Some(durability(end, self.durable)) }
     }
 
@@ -125,7 +125,7 @@ impl Marks {
 }
 
 /// What an acknowledgement of written records says that end before `end`, where everything before `durable` is durable.
-pub(super) fn durability(end: Offset, durable: Offset) -> Durability {
+pub(crate) fn durability(end: Offset, durable: Offset) -> Durability {
     if end <= durable { Durability::Fsynced } else { Durability::Written }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 /// Which mark a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// Readers may see the records.
     HighWatermark,
     /// The records survive a power cut.
@@ -15,7 +15,7 @@ pub(super) enum Mark {
 /// Waiters of one partition. Each names the mark it waits for and the offset that the mark must reach, so that whatever
 /// moves a mark settles exactly those whose offset it covers.
 #[derive(Debug)]
-pub(super) struct OrderedWaiters<T> {
+pub(crate) struct OrderedWaiters<T> {
     committed: VecDeque<(Offset, T)>,
     durable: VecDeque<(Offset, T)>,
 }
@@ -28,7 +28,7 @@ impl<T> Default for OrderedWaiters<T> {
 
 impl<T> OrderedWaiters<T> {
     /// Adds one that waits until `mark` has reached `end`. They mostly come in order.
-    pub(super) fn push(&mut self, mark: Mark, end: Offset, waiter: T) {
+    pub(crate) fn push(&mut self, mark: Mark, end: Offset, waiter: T) {
         let queue = match mark {
             Mark::HighWatermark => &mut self.committed,
             Mark::Durable => &mut self.durable,
@@ -41,16 +41,16 @@ impl<T> OrderedWaiters<T> {
         debug_assert!(queue.iter().is_sorted_by_key(|(end, _)| *end));
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.committed.len() + self.durable.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Takes those whose offset is reached.
-    pub(super) fn take_covered(&mut self, high_watermark: Offset, durable: Offset) -> Vec<(Offset, T)> {
+    pub(crate) fn take_covered(&mut self, high_watermark: Offset, durable: Offset) -> Vec<(Offset, T)> {
         let covered = |queue: &VecDeque<(Offset, T)>, mark| queue.partition_point(|(end, _)| *end <= mark);
         let committed = covered(&self.committed, high_watermark);
         let synced = covered(&self.durable, durable);
@@ -58,7 +58,7 @@ impl<T> OrderedWaiters<T> {
     }
 
     /// Takes all: what they wait for will not come.
-    pub(super) fn take_all(&mut self) -> Vec<(Offset, T)> {
+    pub(crate) fn take_all(&mut self) -> Vec<(Offset, T)> {
         self.take_covered(Offset::MAX, Offset::MAX)
     }
 }
