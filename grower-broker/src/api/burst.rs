@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::critical::CriticalSection;
 use crate::listener::{Answer, Outbox, Permit};
 use crate::metrics::Timer;
-use crate::partition::{Lone, Partition};
+use crate::partition::{Lone, Partition, SendGathered};
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_protocol::wire::{Correlation, MESSAGE_BYTES_MAX, encode, encode_frame, is_readable};
 use grower_storage::log::Slice;
@@ -155,23 +155,17 @@ impl Reply {
         self.outbox.met().send(Answer::new(head, slices, vec![self.permit]));
     }
 
-    /// Sends many answers, those of one connection in one write.
-    pub(crate) fn send_all(replies: Vec<(Self, Response)>) {
-        let mut groups: Vec<(Arc<Outbox>, Vec<u8>, Vec<Permit>)> = Vec::new();
-        for (reply, response) in replies {
-            let frame = encode_frame(reply.correlation, &encoded(&response), 0);
-            let outbox = reply.outbox.met();
-            match groups.iter_mut().find(|(other, ..)| Arc::ptr_eq(other, &outbox)) {
-                Some((_, head, permits)) => {
-                    head.extend_from_slice(&frame);
-                    permits.push(reply.permit);
-                }
-                None => groups.push((outbox, frame, vec![reply.permit])),
-            }
-        }
-        for (outbox, head, permits) in groups {
-            outbox.send(Answer::new(head, Vec::new(), permits));
-        }
+    /// Gathers the answer with others of its connection. Returns the one to send them with, unless another caller has it.
+    pub(crate) fn gather(self, response: &Response) -> Option<Arc<dyn SendGathered>> {
+        let frame = encode_frame(self.correlation, &encoded(response), 0);
+        let outbox = self.outbox.met();
+        outbox.gather(frame, self.permit).then_some(outbox as _)
+    }
+}
+
+impl SendGathered for Outbox {
+    fn send_gathered(&self) {
+        self.send_all_gathered();
     }
 }
 

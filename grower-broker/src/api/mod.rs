@@ -20,7 +20,6 @@ mod trim;
 pub(crate) use burst::Burst;
 pub(crate) use damage::{DamageChecks, LastCheck};
 pub(crate) use peer::Peer;
-pub(crate) use produce::{PendingProduce, send_settled};
 pub(crate) use topics::ProducerIds;
 
 use crate::background::Tasks;

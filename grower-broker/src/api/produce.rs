@@ -8,7 +8,7 @@ use super::burst::{Burst, Reply};
 use super::{Api, Call};
 use crate::critical::CriticalSection;
 use crate::metrics::Timer;
-use crate::partition::{AtOnce, Lone, Partition, QueuedAppend, SyncPool, Waiter};
+use crate::partition::{AtOnce, CommitWaiter, Lone, Partition, PendingAcks, QueuedAppend, SendGathered, SyncPool};
 use crate::topic::Topics;
 use bytes::BytesMut;
 use grower_protocol::batch::{BatchError, BatchHeader, ClientBatchError, ProducerStamp, UnplacedBatch};
@@ -23,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// A request whose answer waits for some of its partitions.
-pub(crate) struct PendingProduce {
+struct PendingProduce {
     acks: Acks,
     state: Mutex<Pending>,
 }
@@ -157,9 +157,7 @@ impl Api {
                 Ok(Stored::Busy(partition, batch)) => self.append_later((&pending, index), &partition, batch),
             }
         }
-        if pending.finish_appending() {
-            send_settled(vec![pending]);
-        }
+        pending.finish_appending();
     }
 
     /// Queues a batch. Its bytes are copied and counted: as long as it waits, the connection goes on receiving.
@@ -227,14 +225,21 @@ fn announced(part: &Part<Stored>) -> Part<Produced> {
     }
 }
 
-impl PendingProduce {
-    /// Notes the outcome for one partition; `true` if it was the last.
-    pub(crate) fn settle(&self, index: usize, part: Part<Produced>) -> bool {
+impl PendingAcks for PendingProduce {
+    fn settle(self: Arc<Self>, part: usize, outcome: Part<Durability>) -> Option<Arc<dyn SendGathered>> {
         let mut state = self.state.lock();
-        state.parts[index] = part;
-        state.close_one()
+        match (outcome, &mut state.parts[part]) {
+            (Ok(durability), Ok(produced)) => produced.durability = durability,
+            (Ok(_), Err(failure)) => debug_assert!(false, "a batch is committed that was refused: {failure}"),
+            (Err(failure), part) => *part = Err(failure),
+        }
+        let (reply, response) = state.close_one(self.acks)?;
+        drop(state);
+        reply.gather(&response)
     }
+}
 
+impl PendingProduce {
     /// Leaves a waiter behind if the batch is not committed and has to be; whatever is not durable is synced soon. True
     /// if the caller has to ask for a sync.
     fn must_wait(self: &Arc<Self>, index: usize, written: &Written, pool: &SyncPool) -> bool {
@@ -251,7 +256,7 @@ impl PendingProduce {
             return false;
         }
         self.state.lock().open += 1;
-        let waiter = Waiter::Produce { request: self.clone(), index, produced: *produced };
+        let waiter = CommitWaiter::Request { request: self.clone(), part: index };
         pool.wait(partition, *end, waiter); // After the write: any later sync covers it.
         true
     }
@@ -270,36 +275,28 @@ impl PendingProduce {
                 self.state.lock().parts[index] = Err(failure.clone());
             }
         }
-        if self.finish_appending() {
-            send_settled(vec![self.clone()]);
+        self.finish_appending();
+    }
+
+    /// Answers unless a part is open.
+    fn finish_appending(&self) {
+        let answer = self.state.lock().close_one(self.acks);
+        if let Some((reply, response)) = answer {
+            reply.send(&response);
         }
-    }
-
-    fn finish_appending(&self) -> bool {
-        self.state.lock().close_one()
-    }
-
-    /// The answer; none for a producer that wants none.
-    fn take(&self) -> Option<(Reply, Response)> {
-        let mut state = self.state.lock();
-        debug_assert_eq!(state.open, 0, "a request is answered before its last partition was settled");
-        let parts = std::mem::take(&mut state.parts);
-        let reply = state.reply.take()?;
-        (self.acks != Acks::None).then_some((reply, Response::Produce(parts)))
     }
 }
 
 impl Pending {
-    fn close_one(&mut self) -> bool {
+    /// The answer if that was the last; none for a producer that wants none.
+    fn close_one(&mut self, acks: Acks) -> Option<(Reply, Response)> {
         self.open -= 1;
-        self.open == 0
-    }
-}
-
-/// Answers requests whose last partition was settled.
-pub(crate) fn send_settled(requests: Vec<Arc<PendingProduce>>) {
-    if !requests.is_empty() {
-        Reply::send_all(requests.iter().filter_map(|request| request.take()).collect());
+        if 0 < self.open {
+            return None;
+        }
+        let parts = std::mem::take(&mut self.parts);
+        let reply = self.reply.take().expect("a request is answered once");
+        (acks != Acks::None).then_some((reply, Response::Produce(parts)))
     }
 }
 

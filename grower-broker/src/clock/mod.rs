@@ -61,6 +61,11 @@ impl BrokerClock {
         self.clock.wall()
     }
 
+    /// The time since a fixed moment: for whatever waits, pauses or times out.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// For ages: the wall clock of the start, and from there on the monotonic one. Compare it with itself only.
     pub(crate) fn steady(&self) -> Timestamp {
         self.ahead_of_monotonic(self.start)

@@ -18,18 +18,19 @@ impl Partition {
         hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>,
     ) -> Result<(), ChangeError> {
         let _dropping = self.dropping.lock();
-        let segments = {
-            let mut tail = self.writer.lock_slowly();
-            if tail.deleted {
-                return Ok(());
-            }
-            let sealed = tail.log.seal(now);
-            self.follow_log(&mut tail);
-            let pieces = sealed?;
+        let mut tail = self.writer.lock_slowly();
+        if tail.deleted {
+            return Ok(());
+        }
+        let sealed = tail.log.seal(now);
+        let effects = self.follow_log(&mut tail);
+        let held = sealed.and_then(|pieces| {
             let (segments, small): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_of_segment);
             hold(&small)?;
-            segments
-        };
-        Ok(hold(&segments)?)
+            Ok(segments)
+        });
+        drop(tail);
+        self.carry_out(effects);
+        Ok(hold(&held?)?)
     }
 }

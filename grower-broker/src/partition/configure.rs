@@ -1,7 +1,8 @@
 //! A partition takes over a changed config.
 
-use super::Partition;
-use crate::config::topic::TopicConfig;
+use super::{Partition, Tail};
+use crate::config::topic::{FlushPolicy, TopicConfig};
+use crate::replica::{Effects, Event};
 use crate::topic::IndexKind;
 use grower_protocol::ids::Timestamp;
 use grower_storage::log::ChangeError;
@@ -16,17 +17,35 @@ impl Partition {
         if tail.deleted {
             return Ok(());
         }
-        if tail.marks.configured(config.flush).is_err() {
-            let made_durable = tail.log.checkpoint(now);
-            self.follow_log(&mut tail);
-            if let Err(not_durable) = tail.marks.configured(config.flush) {
-                made_durable?;
-                unreachable!("a checkpoint makes everything durable, and yet {not_durable}");
-            }
+        let (effects, changed) = self.change_flush_policy(&mut tail, config.flush, now);
+        if changed.is_ok() {
+            tail.log.configure(config.log_options(index));
+            self.config.store(Arc::new(config.clone()));
         }
-        self.follow_log(&mut tail);
-        tail.log.configure(config.log_options(index));
-        self.config.store(Arc::new(config.clone()));
-        Ok(())
+        drop(tail);
+        self.carry_out(effects);
+        changed
+    }
+
+    fn change_flush_policy(
+        &self,
+        tail: &mut Tail,
+        policy: FlushPolicy,
+        now: Timestamp,
+    ) -> (Effects, Result<(), ChangeError>) {
+        let change = Event::FlushPolicyChanged(policy);
+        let mut effects = tail.replica.apply(change);
+        if effects.sync_first {
+            let synced = tail.log.checkpoint(now);
+            let followed = self.follow_log(tail);
+            effects = tail.replica.apply(change);
+            if effects.sync_first {
+                assert!(synced.is_err(), "a checkpoint makes everything durable, and yet: {:?}", tail.replica);
+                return (followed, synced);
+            }
+            effects = followed.then(effects);
+        }
+        self.publish_marks(tail);
+        (effects, Ok(()))
     }
 }

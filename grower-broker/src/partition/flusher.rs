@@ -20,7 +20,7 @@ impl Flushers {
         settings: Arc<LiveSettings>,
         watchman: Arc<Watchman>,
     ) -> Self {
-        let pool = SyncPool::start(disk, health, settings, watchman);
+        let pool = SyncPool::start(disk, clock.clone(), health, settings, watchman);
         pool.spawn("grower-idle", move |pool| pool.idle.run(&clock, &pool.health, || pool.is_contended()));
         Self(pool)
     }

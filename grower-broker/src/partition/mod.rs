@@ -1,53 +1,56 @@
 //! One partition on its leader: the writer's lock, the marks, and the commit queue.
 //!
 //! A short lock around the log is the partition's single writer; whoever has a batch takes it. How far the log is written,
-//! durable and committed are its [marks](marks), changed under that lock and published for those who only look. A batch
+//! durable and committed is decided by the [`Replica`], under that lock, and [published] for those who only look. A batch
 //! that must be fsynced before its ack leaves a waiter behind *after* its write, and the next sync round answers all
 //! waiters that its mark covers. Readers see records below the high watermark only.
 //! After a crash the log recovers everything up to its last completed sync; what no ack vouched for may be gone.
 
 mod age;
 mod backup;
-mod commit;
+mod checkpoint_pace;
 mod compaction;
 mod configure;
 mod divergence;
 mod fetches;
 mod flusher;
 mod idle;
+mod job_queue;
 mod lone;
 mod producers;
+mod published;
 mod round;
+mod sync_load;
 mod sync_pool;
+mod waiter;
 mod writer;
 
-pub(crate) use commit::Waiter;
 pub(crate) use compaction::{CompactError, Shrunk};
 pub(crate) use flusher::Flushers;
 pub(crate) use grower_storage::log::AtOnce;
 pub(crate) use lone::Lone;
 pub(crate) use sync_pool::SyncPool;
+pub(crate) use waiter::{CommitWaiter, PendingAcks, SendGathered};
 pub(crate) use writer::QueuedAppend;
 
 use crate::api::LastCheck;
 use crate::config::topic::TopicConfig;
-use crate::critical::{StateGuard, StateMutex};
+use crate::critical::{CriticalSection, StateGuard, StateMutex};
 use crate::disk_failure::code_of;
 use crate::health::Health;
 use crate::memory::Remembered;
 use crate::metrics::Traffic;
-use crate::replica::marks::{self, Marks};
+use crate::replica::{CommitQueue, Effects, Event, Marks, Reached, Replica, durability};
 use crate::reserve::Prompt;
 use arc_swap::ArcSwap;
-use commit::Commit;
 use fetches::WaitingFetches;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{Durability, ErrorCode, Failure};
 use grower_storage::log::{AppendError, Appended, ChangeError, Log, LogReader, RetentionLimits};
 use parking_lot::Mutex;
+use published::PublishedMarks;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use writer::{Tail, Writer};
 
 /// A partition that this broker leads.
@@ -55,19 +58,14 @@ pub(crate) struct Partition {
     pub(crate) topic: TopicId,
     pub(crate) topic_name: TopicName,
     pub(crate) partition: PartitionId,
-    /// This leadership's number. The log makes it durable before the first append under it, and not earlier: a
-    /// partition that nobody writes to has no files.
-    epoch: LeaderEpoch,
     /// Held by whoever drops or replaces segments, before the writer's lock: so a backup can keep them where they are while
     /// producers go on.
     dropping: Mutex<()>,
     writer: Writer,
     reader: LogReader,
-    commit: StateMutex<Commit>,
-    /// The high watermark, as the marks have it.
-    high_watermark: AtomicU64,
-    /// The durable mark likewise.
-    durable_end: AtomicU64,
+    commit: StateMutex<CommitQueue<CommitWaiter>>,
+    published: PublishedMarks,
+    health: Health,
     config: ArcSwap<TopicConfig>,
     /// Fetches that wait for the high watermark to move.
     fetches: WaitingFetches,
@@ -87,7 +85,8 @@ pub(crate) struct Span {
 }
 
 impl Partition {
-    /// Leads a log that was just recovered: all of it is durable, so all of it is committed.
+    /// Leads a log that was just recovered: all of it is durable, so all of it is committed. The log makes the epoch durable
+    /// before the first append under it, and not earlier: a partition that nobody writes to has no files.
     pub(crate) fn lead(
         (topic, topic_name, partition): (TopicId, TopicName, PartitionId),
         health: &Health,
@@ -96,10 +95,10 @@ impl Partition {
         config: TopicConfig,
         producers: Remembered,
     ) -> Self {
-        let marks = Marks::recovered(log.span(), config.flush);
-        let end = marks.high_watermark();
-        let reader = log.reader();
-        let mut tail = Tail { log, marks, deleted: false, producers };
+        let mut replica = Replica::recovered(log.span(), config.flush);
+        let _ = replica.apply(Event::EpochBegun(epoch)); // Nothing waits yet.
+        let (reader, published) = (log.reader(), PublishedMarks::of(&replica));
+        let mut tail = Tail { log, replica, deleted: false, producers };
         tail.count_producers();
         Self {
             topic,
@@ -108,11 +107,10 @@ impl Partition {
             reader,
             dropping: Mutex::default(),
             writer: Writer::new(tail, health),
-            commit: StateMutex::new(health, "the commit queue of a partition", Commit::default()),
-            high_watermark: AtomicU64::new(end.value()),
-            durable_end: AtomicU64::new(end.value()),
+            commit: StateMutex::new(health, "the commit queue of a partition", CommitQueue::default()),
+            published,
+            health: health.clone(),
             config: ArcSwap::from_pointee(config),
-            epoch,
             fetches: WaitingFetches::default(),
             traffic: Traffic::default(),
             last_check: tokio::sync::Mutex::default(),
@@ -127,11 +125,12 @@ impl Partition {
             AtOnce::Waits(batch) => batch,
         };
         let mut tail = self.writer.lock_slowly();
-        tail.check_open()?;
-        let appended = tail.log.append(batch, self.epoch, now).map_err(|error| self.refusal(&error))?;
-        let moved = self.take_in(&mut tail, &appended, now);
+        let epoch = tail.writable_epoch()?;
+        let appended = tail.log.append(batch, epoch, now).map_err(|error| self.refusal(&error))?;
+        let effects = self.take_in(&mut tail, &appended, now);
         drop(tail);
-        Ok(self.announce(appended, moved))
+        self.carry_out(effects);
+        Ok(appended)
     }
 
     /// Appends a batch if that takes no more than to write it, and without waiting for work that takes long. Else the batch
@@ -149,54 +148,61 @@ impl Partition {
         batch: UnplacedBatch,
         now: Timestamp,
     ) -> Result<AtOnce, Failure> {
-        tail.check_open()?;
+        let epoch = tail.writable_epoch()?;
         let prompt = Prompt::begin();
-        let tried = tail.log.append_at_once(batch, self.epoch, now).map_err(|error| self.refusal(&error))?;
+        let tried = tail.log.append_at_once(batch, epoch, now).map_err(|error| self.refusal(&error))?;
         drop(prompt);
-        let AtOnce::Appended(appended) = tried else { return Ok(tried) };
-        let moved = self.take_in(&mut tail, &appended, now);
-        drop(tail);
-        Ok(AtOnce::Appended(self.announce(appended, moved)))
+        if let AtOnce::Appended(appended) = &tried {
+            let effects = self.take_in(&mut tail, appended, now);
+            drop(tail);
+            self.carry_out(effects);
+        }
+        Ok(tried)
     }
 
-    /// Also says whether the high watermark moved.
-    fn take_in(&self, tail: &mut Tail, appended: &Appended, now: Timestamp) -> bool {
+    fn take_in(&self, tail: &mut Tail, appended: &Appended, now: Timestamp) -> Effects {
+        let mut effects = Effects::default();
         if !appended.duplicate {
-            tail.marks.appended(appended.next_offset);
+            effects = tail.replica.apply(Event::Appended { log_end: appended.next_offset });
         }
         if appended.rolled {
-            tail.marks.synced(tail.log.durable_end());
+            effects = effects.then(tail.replica.apply(Event::Synced { durable: tail.log.durable_end() }));
         }
         tail.bound_producers(now);
-        self.publish_marks(tail)
+        self.publish_marks(tail);
+        effects
     }
 
-    fn announce(&self, appended: Appended, moved: bool) -> Appended {
-        self.wake_fetches(moved);
-        appended
-    }
-
-    /// Shows the marks to those who only look. True if the high watermark moved: [`Partition::wake_fetches`].
-    fn publish_marks(&self, tail: &Tail) -> bool {
-        debug_assert_eq!(tail.log.span(), tail.marks.span(), "the marks are not those of the log");
-        let high_watermark = tail.marks.high_watermark().value();
-        self.durable_end.store(tail.marks.durable().value(), Ordering::Release);
-        let before = self.high_watermark.swap(high_watermark, Ordering::AcqRel);
-        debug_assert!(before <= high_watermark, "the high watermark falls from {before} to {high_watermark}");
-        before < high_watermark
+    /// Shows the marks to those who only look.
+    fn publish_marks(&self, tail: &Tail) {
+        let Marks { log_start, log_end, .. } = tail.replica.marks();
+        debug_assert_eq!(tail.log.span(), log_start..log_end, "the replica's ends are not those of its log");
+        self.published.store(&tail.replica);
     }
 
     /// Takes over what the log did to its ends in the course of something longer.
-    fn follow_log(&self, tail: &mut Tail) {
-        tail.marks.synced(tail.log.durable_end());
-        tail.marks.dropped(tail.log.span().start);
-        let moved = self.publish_marks(tail);
-        self.wake_fetches(moved);
+    fn follow_log(&self, tail: &mut Tail) -> Effects {
+        let synced = tail.replica.apply(Event::Synced { durable: tail.log.durable_end() });
+        let effects = synced.then(tail.replica.apply(Event::RecordsDropped { log_start: tail.log.span().start }));
+        self.publish_marks(tail);
+        effects
     }
 
-    fn wake_fetches(&self, moved: bool) {
-        if moved {
-            self.fetches.wake_below(self.high_watermark());
+    /// Carries out the effects of events that were published, without the writer's lock: answers go to sockets.
+    fn carry_out(&self, effects: Effects) {
+        debug_assert!(!effects.sync_first, "the event was not repeated after a sync");
+        self.wake_fetches(effects);
+        // After a failed sync no later success proves anything: the next round refuses those that wait.
+        if let Some(reached) = effects.answer.filter(|_| self.health.failure().is_none()) {
+            let _whole = CriticalSection::enter(&self.health, "answering producers");
+            let answered = self.commit.lock().take_covered(reached);
+            waiter::acknowledge(answered);
+        }
+    }
+
+    fn wake_fetches(&self, effects: Effects) {
+        if let Some(high_watermark) = effects.wake_fetches {
+            self.fetches.wake_below(high_watermark);
         }
     }
 
@@ -207,28 +213,29 @@ impl Partition {
 
     /// Whether the offsets before `end` are durable.
     pub(crate) fn is_durable(&self, end: Offset) -> bool {
-        end <= self.durable_end()
+        end <= self.published.durable()
     }
 
     /// What an ack of written records may say that end before `end`.
     pub(crate) fn durability(&self, end: Offset) -> Durability {
-        marks::durability(end, self.durable_end())
+        durability(end, self.published.durable())
     }
 
     /// Whether it is among those that are synced soon although nobody waits.
     #[cfg(test)]
     pub(crate) fn is_to_be_synced(&self) -> bool {
-        self.commit.lock().delayed
+        self.commit.lock().awaits_timer()
     }
 
     /// The first offset that is not committed.
     pub(crate) fn high_watermark(&self) -> Offset {
-        Offset::new(self.high_watermark.load(Ordering::Acquire))
+        self.published.high_watermark()
     }
 
-    /// The first offset that is not known to be durable.
-    fn durable_end(&self) -> Offset {
-        Offset::new(self.durable_end.load(Ordering::Acquire))
+    /// The marks that waiters wait for, as they are now.
+    fn reached(&self) -> Reached {
+        let high_watermark = self.published.high_watermark(); // First: what is committed by being durable is durable.
+        Reached { high_watermark, durable: self.published.durable() }
     }
 
     fn has_waiting_fetches(&self) -> bool {
@@ -245,16 +252,13 @@ impl Partition {
 
     /// This leadership's number.
     pub(crate) fn epoch(&self) -> LeaderEpoch {
-        self.epoch
+        self.published.epoch()
     }
 
-    /// Its offsets, from what readers see: nobody is waited for.
+    /// Its offsets. Waits for nobody.
     pub(crate) fn span(&self) -> Span {
-        let high_watermark = self.high_watermark(); // First: the log end is at it or after it then.
-        let span = self.reader.span();
-        debug_assert!(high_watermark <= span.end, "{high_watermark} is committed and not in {span:?}");
-        let high_watermark = high_watermark.max(span.start); // A start that moved in between is committed too.
-        Span { log_start: span.start, high_watermark, log_end: span.end, epoch: self.epoch }
+        let Marks { log_start, high_watermark, log_end, .. } = self.published.marks();
+        Span { log_start, high_watermark, log_end, epoch: self.epoch() }
     }
 
     /// Rolls the segment that is written to if it is old, although nothing is appended; whether it did. The writer is held
@@ -283,7 +287,9 @@ impl Partition {
         }
         let before = tail.log.span().start;
         let retained = tail.log.retain(now, &limits);
-        self.follow_log(&mut tail);
+        let effects = self.follow_log(&mut tail);
+        drop(tail);
+        self.carry_out(effects);
         let start = retained?;
         if before < start {
             tracing::info!(topic = %self.topic_name, partition = %self.partition, %before, log_start = %start, "retention dropped old records");
@@ -323,7 +329,9 @@ impl Partition {
             return Ok(());
         }
         let changed = change(&mut tail);
-        self.follow_log(&mut tail);
+        let effects = self.follow_log(&mut tail);
+        drop(tail);
+        self.carry_out(effects);
         changed
     }
 

@@ -4,35 +4,33 @@
 //! waiters are answered whose offset a mark has reached. After a failed sync nothing is known of the disk, so no waiter is
 //! acknowledged and the broker stops for good.
 
-use super::{Partition, SyncPool};
-use crate::api::send_settled;
+use super::{Partition, SyncPool, waiter};
 use crate::critical::CriticalSection;
 use crate::health::Health;
+use crate::replica::{Effects, Event};
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::disk::DiskError;
 use grower_storage::log::{FlushPoint, LogFailed};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// A round that was begun. Cut short by a panic, it tells those who wait for the partition: no other round will.
-struct BegunRound<'a> {
+struct RoundGuard<'a> {
     section: CriticalSection<&'a Health>,
     partition: &'a Partition,
 }
 
-impl<'a> BegunRound<'a> {
+impl<'a> RoundGuard<'a> {
     fn of(partition: &'a Partition, health: &'a Health) -> Self {
         Self { section: CriticalSection::enter(health, "a sync round"), partition }
     }
 }
 
-impl Drop for BegunRound<'_> {
+impl Drop for RoundGuard<'_> {
     fn drop(&mut self) {
         if self.section.is_cut() {
             let failure = Failure::new(ErrorCode::ShuttingDown, "the broker stops: a sync was cut short by a panic");
-            let waiters = self.partition.commit.lock().abandon(&failure);
-            send_settled(waiters.tell());
+            let waiters = self.partition.commit.lock().take_all();
+            waiter::refuse(waiters, &failure);
         }
     }
 }
@@ -40,47 +38,47 @@ impl Drop for BegunRound<'_> {
 impl SyncPool {
     /// One sync of one partition; `true` if more waiters came meanwhile, and the partition must be queued again.
     pub(super) fn round(&self, partition: &Arc<Partition>) -> bool {
-        let _whole = BegunRound::of(partition, &self.health);
-        let awaiting = partition.commit.lock().begin();
-        if 0 < awaiting {
-            self.waiting.fetch_sub(awaiting, Ordering::Relaxed);
-            self.last_round.store(awaiting, Ordering::Relaxed);
+        let _whole = RoundGuard::of(partition, &self.health);
+        let begun = partition.commit.lock().begin();
+        self.load.round_began(begun);
+        let synced = self.sync_written(partition, 0 < begun.waiters).map_err(|failure| self.health.explain(failure));
+        match synced {
+            Ok(effects) => {
+                partition.wake_fetches(effects);
+                let (reached, now) = (partition.reached(), self.clock.monotonic());
+                let (answered, ended) = partition.commit.lock().end(reached, now);
+                if ended.watch {
+                    self.idle.watch(partition);
+                }
+                self.load.round_ended(ended);
+                waiter::acknowledge(answered);
+                0 < ended.left
+            }
+            Err(failure) => {
+                let (waiters, ended) = partition.commit.lock().fail();
+                self.load.round_ended(ended);
+                waiter::refuse(waiters, &failure);
+                0 < ended.left
+            }
         }
-        let outcome = self.sync_written(partition, 0 < awaiting).map_err(|failure| self.health.explain(failure));
-        if outcome.is_ok() {
-            self.idle.watch(partition);
-        }
-        // In this order: where the policy commits what is durable, the durable mark is at least as far.
-        let (high_watermark, durable) = (partition.high_watermark(), partition.durable_end());
-        let (settled, more) = match &outcome {
-            Ok(()) => partition.commit.lock().end(high_watermark, durable),
-            Err(failure) => partition.commit.lock().fail(failure),
-        };
-        // Those that came after its beginning were counted as waiting for the next.
-        match settled.len().checked_sub(awaiting) {
-            Some(late) => self.waiting.fetch_sub(late, Ordering::Relaxed),
-            None => self.waiting.fetch_add(awaiting - settled.len(), Ordering::Relaxed),
-        };
-        send_settled(settled.tell());
-        more
     }
 
     /// Makes everything written to the partition so far durable. Blocks.
     pub(crate) fn sync_now(&self, partition: &Partition) -> Result<(), Failure> {
-        self.sync_written(partition, false)
+        self.sync_written(partition, false).map(|effects| partition.carry_out(effects))
     }
 
-    fn sync_written(&self, partition: &Partition, awaited: bool) -> Result<(), Failure> {
+    fn sync_written(&self, partition: &Partition, awaited: bool) -> Result<Effects, Failure> {
         let mut point = partition.flush_point()?;
         point.awaited = awaited;
         if let Some(reason) = self.health.failure() {
             return Err(Failure::new(ErrorCode::StorageFailed, reason)); // Nothing is synced after a sync failed.
         }
         let had_news = !point.files.is_empty() || !partition.is_durable(point.end); // Logs in memory have no files.
-        let started = Instant::now();
+        let started = self.clock.monotonic();
         let synced = point.sync(&*self.disk);
         if had_news {
-            let took = started.elapsed(); // No time at all says nothing of the disk.
+            let took = self.clock.monotonic().saturating_sub(started); // No time at all says nothing of the disk.
             self.health.metrics().synced(took);
             self.lone.synced(took);
         }
@@ -104,18 +102,16 @@ impl Partition {
         Ok(tail.log.flush_point())
     }
 
-    fn flushed(&self, point: &FlushPoint, synced: Result<(), DiskError>) -> Result<(), LogFailed> {
+    fn flushed(&self, point: &FlushPoint, synced: Result<(), DiskError>) -> Result<Effects, LogFailed> {
         let mut tail = self.writer.lock();
         let synced = match synced {
             // Its files were moved away: what was deleted is as durable as it has to be.
-            Err(error) if tail.deleted && error.is_file_gone() => return Ok(()),
+            Err(error) if tail.deleted && error.is_file_gone() => return Ok(Effects::default()),
             synced => synced,
         };
-        let end = tail.log.flushed(point, synced)?;
-        tail.marks.synced(end);
-        let moved = self.publish_marks(&tail);
-        drop(tail);
-        self.wake_fetches(moved);
-        Ok(())
+        let durable = tail.log.flushed(point, synced)?;
+        let effects = tail.replica.apply(Event::Synced { durable });
+        self.publish_marks(&tail);
+        Ok(effects)
     }
 }

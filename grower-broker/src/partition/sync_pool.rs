@@ -6,10 +6,13 @@
 //! always one for them, up to the limit.
 
 use super::idle::Idle;
+use super::job_queue::{Job, JobQueue};
 use super::lone::{Lone, Turn};
+use super::sync_load::SyncLoad;
 use super::writer::QueuedAppend;
-use super::{Partition, Waiter};
+use super::{CommitWaiter, Partition};
 use crate::background;
+use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
 use crate::critical::CriticalSection;
 use crate::health::Health;
@@ -18,114 +21,49 @@ use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::disk::Disk;
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-const THREADS_MAX: usize = 16;
-
 /// What the threads share.
 pub(crate) struct SyncPool {
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) clock: Arc<BrokerClock>,
     pub(super) health: Health,
     /// Say within which time unsynced bytes are flushed even without a waiter.
     settings: Arc<LiveSettings>,
-    queue: Mutex<Queue>,
+    queue: Mutex<JobQueue<Arc<Partition>>>,
     /// A partition was queued, or the pool stops.
     work: Condvar,
     /// A partition was handed to the timer, or the pool stops.
     timer: Condvar,
-    /// Requests that wait for a round to begin, over all partitions.
-    pub(super) waiting: AtomicUsize,
-    /// Waiters answered by the round before: more than one means that sharing pays.
-    pub(super) last_round: AtomicUsize,
+    pub(super) load: SyncLoad,
     pub(super) lone: Turn,
     watchman: Arc<Watchman>,
     pub(super) idle: Idle,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-#[derive(Default)]
-struct Queue {
-    ready: VecDeque<Job>,
-    /// Hold bytes without a waiter, and since when the first of them does.
-    delayed: Vec<Arc<Partition>>,
-    delayed_since: Option<Instant>,
-    /// The timer's partitions whose delay is over.
-    due: VecDeque<Arc<Partition>>,
-    /// Wait for a job. One that was woken counts as idle until it runs.
-    idle_threads: usize,
-    /// Of the ready jobs, those that append.
-    ready_appends: usize,
-    /// Threads that append.
-    appending: usize,
-    threads: usize,
-    stopped: bool,
-}
-
-/// What a thread does next.
-enum Job {
-    /// A sync round of a partition that was claimed for it.
-    Round(Arc<Partition>),
-    /// The queued appends of a partition.
-    Appends(Arc<Partition>),
-}
-
-impl Job {
-    fn appends(&self) -> bool {
-        matches!(self, Self::Appends(_))
-    }
-}
-
-impl Queue {
-    fn delay(&mut self, partition: Arc<Partition>) {
-        self.delayed.push(partition);
-        self.delayed_since.get_or_insert_with(Instant::now);
-    }
-
-    fn push(&mut self, job: Job) {
-        self.ready_appends += usize::from(job.appends());
-        self.ready.push_back(job);
-    }
-
-    fn pop(&mut self) -> Option<Job> {
-        let job = self.ready.pop_front()?;
-        self.ready_appends -= usize::from(job.appends());
-        self.appending += usize::from(job.appends());
-        Some(job)
-    }
-
-    /// Whether a job that was just queued takes another thread: idle ones are soon there, but none may wait behind appends.
-    fn wants_thread(&self) -> bool {
-        if 0 < self.idle_threads && (self.ready_appends == 0 || self.ready.len() <= self.idle_threads) {
-            return false;
-        }
-        let all_append = self.threads == self.appending;
-        self.threads < THREADS_MAX && (all_append || 1 < self.ready.len())
-    }
-}
-
 impl SyncPool {
     pub(super) fn start(
         disk: Arc<dyn Disk>,
+        clock: Arc<BrokerClock>,
         health: Health,
         settings: Arc<LiveSettings>,
         watchman: Arc<Watchman>,
     ) -> Arc<Self> {
         let pool = Arc::new(Self {
             disk,
+            clock,
             health,
             settings,
             queue: Mutex::default(),
             work: Condvar::new(),
             timer: Condvar::new(),
-            waiting: AtomicUsize::new(0),
-            last_round: AtomicUsize::new(0),
+            load: SyncLoad::default(),
             lone: Turn::new(Handle::try_current().map_or(1, |network| network.metrics().num_workers())),
             watchman,
             idle: Idle::default(),
@@ -136,15 +74,15 @@ impl SyncPool {
     }
 
     /// Leaves a waiter for records that end before `end`. Call after the write, and [`SyncPool::sync`] soon.
-    pub(crate) fn wait(&self, partition: &Partition, end: Offset, waiter: Waiter) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        partition.commit.lock().wait(end, waiter);
+    pub(crate) fn wait(&self, partition: &Partition, end: Offset, waiter: CommitWaiter) {
+        self.load.waiter_added();
+        partition.commit.lock().wait(waiter.mark(), end, waiter);
     }
 
     /// Has the partition synced: by this very thread if the request is alone, else by the pool.
     pub(crate) fn sync(self: &Arc<Self>, partition: &Arc<Partition>, lone: Lone) {
         let _whole = CriticalSection::enter(&self.health, "a sync round"); // Others wait for what was claimed here.
-        if !claim(partition) {
+        if !partition.commit.lock().claim_round() {
             return; // A round is on its way; it, or the one after it, covers everything written by now.
         }
         let alone = lone.is_small() && !partition.writer.is_slow() && self.takes_lone();
@@ -181,7 +119,7 @@ impl SyncPool {
             return Ok(());
         }
         let (settled, outcome) = oneshot::channel();
-        self.wait(partition, end, Waiter::Internal(settled));
+        self.wait(partition, end, CommitWaiter::Internal(settled));
         self.sync(partition, Lone { bytes: 0, last: true });
         outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::ShuttingDown, "the broker is stopping")))
     }
@@ -189,15 +127,10 @@ impl SyncPool {
     /// Has the partition synced within the flush delay.
     pub(crate) fn sync_later(&self, partition: &Arc<Partition>) {
         let _whole = CriticalSection::enter(&self.health, "asking for a sync");
-        {
-            let mut commit = partition.commit.lock();
-            if commit.will_sync() {
-                return;
-            }
-            commit.delayed = true;
+        if partition.commit.lock().claim_timer() {
+            self.queue.lock().delay(partition.clone(), self.clock.monotonic());
+            self.timer.notify_one();
         }
-        self.queue.lock().delay(partition.clone());
-        self.timer.notify_one();
     }
 
     /// Has a batch appended by a thread of the pool, after those that wait already.
@@ -218,7 +151,7 @@ impl SyncPool {
     }
 
     pub(super) fn stop(&self) {
-        self.queue.lock().stopped = true;
+        self.queue.lock().stop();
         self.work.notify_all();
         self.timer.notify_all();
         self.idle.stop();
@@ -237,7 +170,7 @@ impl SyncPool {
 
     /// Whether a lone request may sync in its own task; it gives its turn back afterwards.
     fn takes_lone(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 1 && self.last_round.load(Ordering::Relaxed) <= 1 && self.lone.take()
+        self.load.is_one_request() && self.lone.take()
     }
 
     /// A round in the task of the request that asked for it; true if a thread of the pool has to do one.
@@ -251,8 +184,7 @@ impl SyncPool {
 
     /// The disk has more to do than it gets done: producers wait for it, or it is late with what nothing waits for.
     pub(super) fn is_contended(&self) -> bool {
-        let queue = self.queue.lock();
-        0 < self.waiting.load(Ordering::Relaxed) || !queue.ready.is_empty() || !queue.due.is_empty()
+        self.load.has_waiting() || self.queue.lock().is_behind()
     }
 
     /// Without holding the lock afterwards: a thread that ends may still start another.
@@ -261,13 +193,9 @@ impl SyncPool {
     }
 
     /// Queues a job. The first thread starts at once, a further one only when work piles up.
-    fn enqueue(self: &Arc<Self>, job: Job) {
-        let mut queue = self.queue.lock();
-        queue.push(job);
-        let grow = queue.wants_thread();
-        queue.threads += usize::from(grow);
-        drop(queue);
-        if grow {
+    fn enqueue(self: &Arc<Self>, job: Job<Arc<Partition>>) {
+        let needs_thread = self.queue.lock().push(job);
+        if needs_thread {
             self.spawn("grower-flush", Self::run_thread);
         } else {
             self.work.notify_one();
@@ -278,7 +206,7 @@ impl SyncPool {
         while let Some(job) = self.next_ready() {
             match job {
                 Job::Round(partition) if self.round(&partition) => {
-                    self.queue.lock().push(Job::Round(partition));
+                    self.queue.lock().push_again(Job::Round(partition));
                 }
                 Job::Round(_) => {}
                 Job::Appends(partition) => self.append_queued(&partition),
@@ -293,48 +221,45 @@ impl SyncPool {
             drop(memory);
             done(self, partition, appended);
         }
-        self.queue.lock().appending -= 1;
+        self.queue.lock().appends_done();
     }
 
-    fn next_ready(&self) -> Option<Job> {
+    fn next_ready(&self) -> Option<Job<Arc<Partition>>> {
         let mut queue = self.queue.lock();
         loop {
             if let Some(job) = queue.pop() {
                 return Some(job);
             }
-            if queue.stopped {
+            if queue.is_stopped() {
                 return None;
             }
-            queue.idle_threads += 1;
+            queue.thread_idles();
             self.work.wait(&mut queue);
-            queue.idle_threads -= 1;
+            queue.thread_woke();
         }
     }
 
     /// Collects partitions without waiters, and syncs them when the delay of the first is over.
     fn run_timer(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
-        while !queue.stopped {
-            let Some(since) = queue.delayed_since else {
-                self.timer.wait(&mut queue);
-                continue;
-            };
-            while !queue.stopped {
-                // Asked anew after each wake: the delay may have been changed.
-                let until = since + self.settings.now().broker.flush_delay;
-                if self.timer.wait_until(&mut queue, until).timed_out() {
-                    break;
+        while !queue.is_stopped() {
+            // Read after each wake: the delay may have been changed.
+            match queue.due_in(self.settings.now().broker.flush_delay, self.clock.monotonic()) {
+                None => self.timer.wait(&mut queue),
+                Some(Duration::ZERO) => self.sync_all_due(&mut queue),
+                Some(left) => {
+                    self.timer.wait_for(&mut queue, left);
                 }
             }
-            queue.delayed_since = None;
-            queue.due = std::mem::take(&mut queue.delayed).into();
-            while !queue.stopped
-                && let Some(partition) = queue.due.pop_front()
-            {
-                let synced = MutexGuard::unlocked(&mut queue, || self.sync_due(&partition));
-                if !synced {
-                    queue.delay(partition);
-                }
+        }
+    }
+
+    fn sync_all_due(self: &Arc<Self>, queue: &mut MutexGuard<'_, JobQueue<Arc<Partition>>>) {
+        queue.begin_due();
+        while let Some(partition) = queue.next_due() {
+            let synced = MutexGuard::unlocked(queue, || self.sync_due(&partition));
+            if !synced {
+                queue.delay(partition, self.clock.monotonic());
             }
         }
     }
@@ -342,57 +267,12 @@ impl SyncPool {
     /// Syncs what no producer waits for. Where readers wait, the pool is faster. `false` if a round runs: it may have begun
     /// before the last bytes came, so the partition must be looked at again.
     fn sync_due(self: &Arc<Self>, partition: &Arc<Partition>) -> bool {
-        if !claim(partition) {
+        if !partition.commit.lock().claim_round_from_timer() {
             return false;
         }
-        partition.commit.lock().delayed = false;
         if partition.has_waiting_fetches() || self.round(partition) {
             self.enqueue(Job::Round(partition.clone()));
         }
         true
-    }
-}
-
-/// Takes the partition's turn to be synced; `false` if another has it.
-fn claim(partition: &Partition) -> bool {
-    partition.commit.lock().claim()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::topic::TopicConfig;
-    use crate::memory::{Memory, StateKind};
-    use crate::metrics::Metrics;
-    use grower_protocol::ids::{LeaderEpoch, PartitionId, TopicId, TopicName};
-    use grower_storage::log::{LogOptions, MemLog};
-
-    fn partition() -> Arc<Partition> {
-        let whose = (TopicId::from_random([1; 16]), TopicName::new("events").unwrap(), PartitionId::new(0));
-        let producers = Memory::new(16 << 20).remember(StateKind::Producers);
-        let (log, health) = (Box::new(MemLog::new(LogOptions::default())), Health::new(Metrics::new()));
-        Arc::new(Partition::lead(whose, &health, log, LeaderEpoch::default(), TopicConfig::default(), producers))
-    }
-
-    /// A disk may stall under an append for as long as it likes.
-    #[test]
-    fn no_round_waits_behind_appends_while_there_may_be_more_threads() {
-        let (round, appends) = (|| Job::Round(partition()), || Job::Appends(partition()));
-        let mut idle = Queue { threads: 1, idle_threads: 1, ..Queue::default() };
-        idle.push(appends());
-        assert!(!idle.wants_thread());
-        idle.push(round());
-        assert!(idle.wants_thread(), "the thread that is idle has the appends to do");
-
-        let mut busy = Queue { threads: 1, ..Queue::default() };
-        busy.push(appends());
-        assert!(busy.pop().is_some_and(|job| job.appends()));
-        busy.push(round());
-        assert!(busy.wants_thread(), "the only thread appends from when it has taken the job");
-
-        let mut rounds = Queue { threads: 1, idle_threads: 1, ..Queue::default() };
-        rounds.push(round());
-        rounds.push(round());
-        assert!(!rounds.wants_thread(), "one thread does many rounds");
     }
 }

@@ -9,9 +9,9 @@ use super::{Partition, SyncPool};
 use crate::critical::{StateGuard, StateMutex};
 use crate::health::Health;
 use crate::memory::{Remembered, Reserved};
-use crate::replica::marks::Marks;
+use crate::replica::Replica;
 use grower_protocol::batch::UnplacedBatch;
-use grower_protocol::ids::Timestamp;
+use grower_protocol::ids::{LeaderEpoch, Timestamp};
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::log::{Appended, Log};
 use parking_lot::Mutex;
@@ -42,7 +42,7 @@ struct AppendQueue {
 /// What the single writer owns.
 pub(super) struct Tail {
     pub(super) log: Box<dyn Log>,
-    pub(super) marks: Marks,
+    pub(super) replica: Replica,
     pub(super) deleted: bool,
     /// What its producers are remembered by.
     pub(super) producers: Remembered,
@@ -54,6 +54,13 @@ impl Tail {
             return Err(Failure::new(ErrorCode::UnknownTopicId, "the topic was deleted"));
         }
         Ok(())
+    }
+
+    /// The epoch to append under.
+    pub(super) fn writable_epoch(&self) -> Result<LeaderEpoch, Failure> {
+        self.check_open()?;
+        let not_leader = || Failure::new(ErrorCode::NotLeader, "this broker does not lead the partition");
+        self.replica.epoch().ok_or_else(not_leader)
     }
 }
 

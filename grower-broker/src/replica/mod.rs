@@ -1,4 +1,201 @@
-//! How far a partition is written, durable and committed, and what waits for that: no lock, thread, clock or I/O.
+//! How far one replica of a partition is written, durable and committed, and what waits for that.
+//!
+//! This is the only owner of the log end, the durable mark, the high watermark and the leader epoch. Events come in, in the
+//! order in which they happened; [`Effects`] go out as values, and [`partition`](crate::partition) carries them out. No lock,
+//! thread, clock or I/O stands here, so that a simulator can drive it.
+//!
+//! *Log end* is the end of what is written; *durable* is the end that survives a power cut. The high watermark is the
+//! first offset that is not committed. It follows the mark that the flush policy commits by: the durable mark with
+//! `flush=fsync`, the log end with `flush=os`. Always:
+//!
+//! ```text
+//! log_start <= durable <= log_end        log_start <= high_watermark <= the mark that the policy commits by
+//! ```
+//!
+//! The high watermark, the durable mark and the epoch never fall. So a change of the policy:
+//!
+//! - `os` to `fsync`: the durable mark may lie below the high watermark, and what was read cannot be taken back. The effect
+//!   is to sync first; until then the partition works by the old policy.
+//! - `fsync` to `os`: the high watermark moves up to the log end at once.
+//!
+//! Replication extends [`Replica::committed_end`]: the minimum over the in-sync replicas takes the place of this replica's
+//! own end.
 
-pub(crate) mod marks;
-pub(crate) mod waiters;
+mod commit_queue;
+mod waiters;
+
+pub(crate) use commit_queue::{BegunRound, CommitQueue, EndedRound};
+pub(crate) use waiters::Mark;
+
+use crate::config::topic::FlushPolicy;
+use grower_protocol::ids::{LeaderEpoch, Offset};
+use grower_protocol::message::Durability;
+use std::ops::Range;
+
+/// The state of one replica. [`Replica::apply`] is the only way it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replica {
+    /// The leadership's number; none before the first begins, and then nothing is committed.
+    epoch: Option<LeaderEpoch>,
+    policy: FlushPolicy,
+    marks: Marks,
+}
+
+/// Offsets of a replica, taken together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// The first offset that the log still has.
+    pub(crate) log_start: Offset,
+    /// The first offset that is not known to be durable.
+    pub(crate) durable: Offset,
+    /// The next offset to be written.
+    pub(crate) log_end: Offset,
+    /// The first offset that is not committed: readers see what is before it.
+    pub(crate) high_watermark: Offset,
+}
+
+/// Something that happened to the log or to the replica's role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The replica leads from now on, under this epoch.
+    EpochBegun(LeaderEpoch),
+    /// A batch was written.
+    Appended {
+        /// The offset after its last record.
+        log_end: Offset,
+    },
+    /// Everything before `durable` is durable. Syncs may end in any order: one that covers less changes nothing.
+    Synced {
+        /// The first offset that the sync did not cover.
+        durable: Offset,
+    },
+    /// Old records were dropped, durably.
+    RecordsDropped {
+        /// The first offset that is left.
+        log_start: Offset,
+    },
+    /// The topic's flush policy changed.
+    FlushPolicyChanged(FlushPolicy),
+}
+
+/// What has to be done after an event.
+#[must_use]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Effects {
+    /// Answer the waiters that these marks cover.
+    pub(crate) answer: Option<Reached>,
+    /// Wake the fetches that have not seen a high watermark as far as this.
+    pub(crate) wake_fetches: Option<Offset>,
+    /// Make everything written durable, then repeat the event, which has changed nothing yet.
+    pub(crate) sync_first: bool,
+}
+
+/// The marks that waiters wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    pub(crate) high_watermark: Offset,
+    pub(crate) durable: Offset,
+}
+
+impl Replica {
+    /// The replica of a log that was just opened: recovery made all of it durable.
+    pub(crate) fn recovered(log: Range<Offset>, policy: FlushPolicy) -> Self {
+        let Range { start, end } = log;
+        let marks = Marks { log_start: start, durable: end, log_end: end, high_watermark: start };
+        let replica = Self { epoch: None, policy, marks };
+        replica.check();
+        replica
+    }
+
+    /// Takes in an event. The same events in the same order give the same effects.
+    pub(crate) fn apply(&mut self, event: Event) -> Effects {
+        let Self { marks: before, epoch, .. } = *self;
+        match event {
+            Event::EpochBegun(begun) => {
+                assert!(epoch.is_none_or(|epoch| epoch < begun), "epoch {begun} begins after {self:?}");
+                self.epoch = Some(begun);
+            }
+            Event::Appended { log_end } => {
+                assert!(before.log_end < log_end, "{log_end} is not beyond the log end of {self:?}");
+                self.marks.log_end = log_end;
+            }
+            Event::Synced { durable } => self.marks.durable = before.durable.max(durable),
+            Event::RecordsDropped { log_start } => {
+                assert!(before.log_start <= log_start, "the log start falls to {log_start}: {self:?}");
+                self.marks.log_start = log_start;
+            }
+            Event::FlushPolicyChanged(FlushPolicy::Fsync) if before.durable < before.high_watermark => {
+                return Effects { sync_first: true, ..Effects::default() };
+            }
+            Event::FlushPolicyChanged(policy) => self.policy = policy,
+        }
+        self.advance();
+        self.effects_since(before)
+    }
+
+    pub(crate) fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// The epoch under which it leads, if it does.
+    pub(crate) fn epoch(&self) -> Option<LeaderEpoch> {
+        self.epoch
+    }
+
+    /// Moves the high watermark: the only place where it moves.
+    fn advance(&mut self) {
+        if self.epoch.is_some() {
+            let committed = self.committed_end();
+            assert!(self.marks.high_watermark <= committed, "the high watermark falls to {committed}: {self:?}");
+            self.marks.high_watermark = committed;
+        }
+        self.check();
+    }
+
+    /// The mark that the policy commits by.
+    fn committed_end(&self) -> Offset {
+        match self.policy {
+            FlushPolicy::Fsync => self.marks.durable,
+            FlushPolicy::Os => self.marks.log_end,
+        }
+    }
+
+    /// No release build skips this: a mark that lies would acknowledge records that are not there.
+    fn check(&self) {
+        let Marks { log_start, durable, log_end, high_watermark } = self.marks;
+        assert!(log_start <= durable && durable <= log_end, "{self:?}");
+        assert!(log_start <= high_watermark && high_watermark <= self.committed_end(), "{self:?}");
+    }
+
+    fn effects_since(&self, before: Marks) -> Effects {
+        let Marks { durable, high_watermark, .. } = self.marks;
+        // Nothing waits yet for what this very event wrote.
+        let reached = |from: Offset, to: Offset| from < to.min(before.log_end);
+        let answer = reached(before.high_watermark, high_watermark) || reached(before.durable, durable);
+        Effects {
+            answer: answer.then_some(Reached { high_watermark, durable }),
+            wake_fetches: (before.high_watermark < high_watermark).then_some(high_watermark),
+            sync_first: false,
+        }
+    }
+}
+
+impl Effects {
+    /// The effects of two events, one after the other.
+    pub(crate) fn then(self, later: Self) -> Self {
+        Self {
+            answer: later.answer.or(self.answer),
+            wake_fetches: later.wake_fetches.or(self.wake_fetches),
+            sync_first: self.sync_first || later.sync_first,
+        }
+    }
+}
+
+/// What an acknowledgement says of written records that end before `end`, where everything before `durable` is durable.
+/// The policy does not matter: an ack is judged against the mark that it names.
+pub(crate) fn durability(end: Offset, durable: Offset) -> Durability {
+    if end <= durable { Durability::Fsynced } else { Durability::Written }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub(crate) enum Mark {
 /// Waiters of one partition. Each names the mark it waits for and the offset that the mark must reach, so that whatever
 /// moves a mark settles exactly those whose offset it covers.
 #[derive(Debug)]
-pub(crate) struct OrderedWaiters<T> {
+pub(super) struct OrderedWaiters<T> {
     committed: VecDeque<(Offset, T)>,
     durable: VecDeque<(Offset, T)>,
 }
@@ -28,7 +28,7 @@ impl<T> Default for OrderedWaiters<T> {
 
 impl<T> OrderedWaiters<T> {
     /// Adds one that waits until `mark` has reached `end`. They mostly come in order.
-    pub(crate) fn push(&mut self, mark: Mark, end: Offset, waiter: T) {
+    pub(super) fn push(&mut self, mark: Mark, end: Offset, waiter: T) {
         let queue = match mark {
             Mark::HighWatermark => &mut self.committed,
             Mark::Durable => &mut self.durable,
@@ -41,25 +41,20 @@ impl<T> OrderedWaiters<T> {
         debug_assert!(queue.iter().is_sorted_by_key(|(end, _)| *end));
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.committed.len() + self.durable.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Takes those whose offset is reached.
-    pub(crate) fn take_covered(&mut self, high_watermark: Offset, durable: Offset) -> Vec<(Offset, T)> {
+    pub(super) fn take_covered(
+        &mut self,
+        high_watermark: Offset,
+        durable: Offset,
+    ) -> impl Iterator<Item = (Offset, T)> {
         let covered = |queue: &VecDeque<(Offset, T)>, mark| queue.partition_point(|(end, _)| *end <= mark);
         let committed = covered(&self.committed, high_watermark);
         let synced = covered(&self.durable, durable);
-        self.committed.drain(..committed).chain(self.durable.drain(..synced)).collect()
-    }
-
-    /// Takes all: what they wait for will not come.
-    pub(crate) fn take_all(&mut self) -> Vec<(Offset, T)> {
-        self.take_covered(Offset::MAX, Offset::MAX)
+        self.committed.drain(..committed).chain(self.durable.drain(..synced))
     }
 }
 
@@ -84,7 +79,7 @@ mod tests {
             }
             for (high_watermark, durable) in marks {
                 let taken = waiters.take_covered(Offset::new(high_watermark), Offset::new(durable));
-                let mut taken: Vec<_> = taken.into_iter().map(|(_, id)| id).collect();
+                let mut taken: Vec<_> = taken.map(|(_, id)| id).collect();
                 taken.sort_unstable();
                 let covered = |(_, by_durable, end): &(usize, bool, u64)| {
                     *end <= if *by_durable { durable } else { high_watermark }

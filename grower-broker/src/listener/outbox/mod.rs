@@ -16,7 +16,7 @@ use crate::memory::{Memory, Reserved};
 use crate::metrics::Connected;
 use bytes::Bytes;
 use grower_storage::log::Slice;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -116,6 +116,8 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct Queue {
     answers: VecDeque<Answer>,
+    /// Answers without slices that leave in one write, and their permits.
+    gathered: (Vec<u8>, Vec<Permit>),
     /// The writer task has taken an answer and is not done with it.
     writing: bool,
     closed: bool,
@@ -147,8 +149,36 @@ impl Outbox {
     }
 
     /// Sends an answer, now if the socket takes it. Does nothing once the connection is closed.
-    pub(crate) fn send(&self, mut answer: Answer) {
+    pub(crate) fn send(&self, answer: Answer) {
+        self.send_locked(self.queue.lock(), answer);
+    }
+
+    /// Keeps an answer without slices until the gathered ones are sent. True if the caller has to send them.
+    pub(crate) fn gather(&self, frame: Vec<u8>, permit: Permit) -> bool {
         let mut queue = self.queue.lock();
+        if queue.closed {
+            return false;
+        }
+        let (head, permits) = &mut queue.gathered;
+        if head.is_empty() {
+            *head = frame;
+        } else {
+            head.extend_from_slice(&frame);
+        }
+        permits.push(permit);
+        permits.len() == 1
+    }
+
+    /// Sends the gathered answers, none of which is left when this returns.
+    pub(crate) fn send_all_gathered(&self) {
+        let mut queue = self.queue.lock();
+        let (head, permits) = std::mem::take(&mut queue.gathered);
+        if !permits.is_empty() {
+            self.send_locked(queue, Answer::new(head, Vec::new(), permits));
+        }
+    }
+
+    fn send_locked(&self, mut queue: MutexGuard<'_, Queue>, mut answer: Answer) {
         if queue.closed {
             return;
         }
@@ -203,6 +233,7 @@ impl Outbox {
     fn close_locked(&self, queue: &mut Queue) {
         queue.closed = true;
         queue.answers.clear();
+        queue.gathered = Default::default();
         self.wake.notify_one();
     }
 

@@ -1,0 +1,62 @@
+//! The marks of a replica, for those who do not hold the writer's lock.
+
+use crate::replica::{Marks, Replica};
+use grower_protocol::ids::{LeaderEpoch, Offset};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A copy of the marks, stored under the writer's lock after each change.
+///
+/// A reader sees each mark as it is or as it was, and `log_start <= high_watermark <= log_end` among those that it reads in
+/// this order: the later ones are stored first.
+#[derive(Debug)]
+pub(super) struct PublishedMarks {
+    log_start: AtomicU64,
+    high_watermark: AtomicU64,
+    durable: AtomicU64,
+    log_end: AtomicU64,
+    epoch: AtomicU32,
+}
+
+impl PublishedMarks {
+    pub(super) fn of(replica: &Replica) -> Self {
+        let published = Self {
+            log_start: AtomicU64::default(),
+            high_watermark: AtomicU64::default(),
+            durable: AtomicU64::default(),
+            log_end: AtomicU64::default(),
+            epoch: AtomicU32::default(),
+        };
+        published.store(replica);
+        published
+    }
+
+    pub(super) fn store(&self, replica: &Replica) {
+        let Marks { log_start, durable, log_end, high_watermark } = replica.marks();
+        self.epoch.store(replica.epoch().unwrap_or_default().value(), Ordering::Release);
+        self.log_end.store(log_end.value(), Ordering::Release);
+        self.durable.store(durable.value(), Ordering::Release);
+        self.high_watermark.store(high_watermark.value(), Ordering::Release);
+        self.log_start.store(log_start.value(), Ordering::Release);
+    }
+
+    pub(super) fn high_watermark(&self) -> Offset {
+        Offset::new(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    pub(super) fn durable(&self) -> Offset {
+        Offset::new(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(super) fn epoch(&self) -> LeaderEpoch {
+        LeaderEpoch::new(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// All marks. Each is read before those that are never below it.
+    pub(super) fn marks(&self) -> Marks {
+        let log_start = Offset::new(self.log_start.load(Ordering::Acquire));
+        let (high_watermark, durable) = (self.high_watermark(), self.durable());
+        let log_end = Offset::new(self.log_end.load(Ordering::Acquire));
+        debug_assert!(log_start <= high_watermark && high_watermark <= log_end, "{self:?}");
+        Marks { log_start, durable, log_end, high_watermark }
+    }
+}

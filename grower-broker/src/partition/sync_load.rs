@@ -1,0 +1,50 @@
+//! How many requests wait for syncs, over all partitions.
+
+use crate::replica::{BegunRound, EndedRound};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Decides whether a request may sync in its own task, and whether the disk is contended.
+#[derive(Debug, Default)]
+pub(super) struct SyncLoad {
+    /// Requests that wait for a round to begin.
+    waiting: AtomicUsize,
+    /// Waiters of the round before: more than one means that sharing pays.
+    last_round: AtomicUsize,
+}
+
+impl SyncLoad {
+    /// A waiter is about to be added to a commit queue.
+    pub(super) fn waiter_added(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn round_began(&self, begun: BegunRound) {
+        self.subtract(begun.counted);
+        if 0 < begun.waiters {
+            self.last_round.store(begun.waiters, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn round_ended(&self, ended: EndedRound) {
+        match ended.counted.checked_sub(ended.left) {
+            Some(fewer) => self.subtract(fewer),
+            None => drop(self.waiting.fetch_add(ended.left - ended.counted, Ordering::Relaxed)),
+        }
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        0 < self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether a single request waits, as did before it.
+    pub(super) fn is_one_request(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 1 && self.last_round.load(Ordering::Relaxed) <= 1
+    }
+
+    fn subtract(&self, requests: usize) {
+        if 0 < requests {
+            let before = self.waiting.fetch_sub(requests, Ordering::Relaxed);
+            debug_assert!(requests <= before, "{requests} requests of {before} wait no more");
+        }
+    }
+}
