@@ -4,7 +4,7 @@
 //! told compares now with the oldest sample, so nothing of it costs the records anything.
 
 use crate::api::Api;
-use crate::metrics::Totals;
+use crate::partition::TrafficTotals;
 use grower_protocol::ids::TopicId;
 use grower_protocol::message::{TopicTraffic, Traffic, UsedUp};
 use parking_lot::Mutex;
@@ -136,12 +136,12 @@ fn millis(duration: Duration) -> u64 {
 impl Api {
     /// The counters of all topics.
     pub(crate) fn counters(&self) -> Counters {
-        let mut sums: BTreeMap<TopicId, Totals> = BTreeMap::new();
+        let mut sums: BTreeMap<TopicId, TrafficTotals> = BTreeMap::new();
         for partition in self.topics.all() {
             *sums.entry(partition.topic).or_default() += partition.traffic.totals();
         }
-        let traffic = |sum: Totals| {
-            let Totals { records_in, bytes_in, records_out, bytes_out } = sum;
+        let traffic = |sum: TrafficTotals| {
+            let TrafficTotals { records_in, bytes_in, records_out, bytes_out } = sum;
             Traffic { records_in, bytes_in, records_out, bytes_out }
         };
         sums.into_iter().map(|(topic, sum)| (topic, traffic(sum))).collect()

@@ -5,7 +5,6 @@
 //! of a piece, and the next start needs one, too. Half of the file is for starts alone. It grows again once there is room.
 //! It is also an inode, kept for small files: one is replaced by a new one, which needs one more for a moment.
 
-use crate::api::Api;
 use crate::background;
 use crate::log_pace::LogPace;
 use grower_storage::disk::{Disk, DiskError, Space};
@@ -13,8 +12,8 @@ use parking_lot::Mutex;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +31,9 @@ const REFILL_EACH: Duration = Duration::from_secs(10);
 const TEMPORARY: &str = "tmp";
 /// Written at once where the file system cannot allocate.
 const CHUNK: usize = 64 << 10;
+
+/// Says how many bytes are kept free of records; none if that is not known now.
+pub(crate) type KeepFree = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// The file of one data directory.
 pub(crate) struct Reserve {
@@ -157,21 +159,18 @@ impl Reserve {
     }
 
     /// Refills until `stop`: room comes back when topics are deleted, or when others free it.
-    pub(crate) async fn run(self: Arc<Self>, api: Weak<Api>, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, keep_free: KeepFree, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(REFILL_EACH) => self.clone().look(api.clone()).await,
+                () = tokio::time::sleep(REFILL_EACH) => self.clone().look(keep_free.clone()).await,
                 () = stop.cancelled() => return,
             }
         }
     }
 
     /// Refills if there is room.
-    pub(crate) async fn look(self: Arc<Self>, api: Weak<Api>) {
-        let refilled = background::blocking(move || {
-            let room = api.upgrade().and_then(|api| api.space.room());
-            room.map_or(Ok(()), |room| self.refill(room.reserve))
-        });
+    pub(crate) async fn look(self: Arc<Self>, keep_free: KeepFree) {
+        let refilled = background::blocking(move || keep_free().map_or(Ok(()), |bytes| self.refill(bytes)));
         if let Ok(Err(error)) = refilled.await {
             tracing::debug!(%error, "the reserve is not there yet");
         }

@@ -9,7 +9,7 @@ use super::Api;
 use super::burst::Reply;
 use super::fetch::read_failure;
 use crate::background;
-use crate::partition::Partition;
+use crate::partition::{DamageCheck, Partition};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, Failure, Part, ReportDamage, Response};
 use grower_storage::log::{ReadError, Slice};
@@ -33,19 +33,6 @@ impl Default for DamageChecks {
     }
 }
 
-/// What was checked last of a partition.
-pub(crate) struct LastCheck {
-    offsets: Range<Offset>,
-    began: Instant,
-}
-
-impl LastCheck {
-    /// Whether it answers a report that came at this time.
-    fn answers(&self, reported: &Range<Offset>, at: Instant) -> bool {
-        at <= self.began && self.offsets.start <= reported.start && reported.end <= self.offsets.end
-    }
-}
-
 impl Api {
     /// Checks what a client reported. Stops waiting for its turn when the client leaves.
     pub(super) async fn answer_damage(&self, report: ReportDamage, reply: Reply) {
@@ -59,7 +46,7 @@ impl Api {
 
     /// What it finds, the next fetch says.
     async fn check_damage(&self, report: ReportDamage) -> Result<(), Failure> {
-        let came = Instant::now();
+        let came = self.clock.monotonic();
         let partition = self.topics.partition(report.topic, report.partition)?;
         let mut last = partition.last_check.lock().await;
         let reported = report.start..report.end.min(partition.high_watermark());
@@ -68,14 +55,14 @@ impl Api {
         }
         let stopping = |_| Failure::new(ErrorCode::ShuttingDown, "the broker is stopping");
         let turn = self.damage_checks.0.clone().acquire_owned().await.map_err(stopping)?;
-        let began = Instant::now();
+        let began = self.clock.monotonic();
         let bytes_max = self.settings.now().broker.fetch_bytes_max;
         let (checking, offsets) = (partition.clone(), reported.clone());
         let (found, checked) = oneshot::channel();
         // A task of its own: the rest follows the check also if the client leaves meanwhile.
         tokio::spawn(check_and_rest(turn, found, move || check(&checking, offsets, bytes_max)));
         let checked = checked.await.map_err(|_| Failure::new(ErrorCode::Internal, "the check was not finished"))?;
-        *last = Some(LastCheck { offsets: reported, began });
+        *last = Some(DamageCheck { offsets: reported, began });
         checked
     }
 }

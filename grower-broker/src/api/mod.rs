@@ -18,7 +18,7 @@ mod topics;
 mod trim;
 
 pub(crate) use burst::Burst;
-pub(crate) use damage::{DamageChecks, LastCheck};
+pub(crate) use damage::DamageChecks;
 pub(crate) use peer::Peer;
 pub(crate) use topics::ProducerIds;
 

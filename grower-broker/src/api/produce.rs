@@ -170,9 +170,10 @@ impl Api {
         pending.state.lock().open += 1;
         let header = batch.header();
         let size = BatchSize { records: u64::from(header.record_count), bytes: header.total_length };
-        let (pending, topics) = (pending.clone(), self.topics.clone());
+        let (pending, topics, health) = (pending.clone(), self.topics.clone(), self.health.clone());
         let done = move |pool: &Arc<SyncPool>, partition: &Arc<Partition>, appended: Part<Appended>| {
             let acks = pending.acks;
+            let appended = appended.inspect_err(|failure| health.metrics().write_refused(failure.code));
             let written = appended.map(|appended| Written::new(partition.clone(), &appended, size, acks, &topics));
             pending.appended(index, written, pool);
         };
@@ -271,7 +272,6 @@ impl PendingProduce {
                 }
             }
             Err(failure) => {
-                pool.write_refused(failure.code);
                 self.state.lock().parts[index] = Err(failure.clone());
             }
         }

@@ -23,7 +23,7 @@ use crate::partition::Flushers;
 use crate::placement::{self, LockError, Misplaced};
 use crate::random::random_bytes;
 use crate::rates::Rates;
-use crate::reserve::Reserve;
+use crate::reserve::{KeepFree, Reserve};
 use crate::space::Space;
 use crate::topic::{IndexKind, Topics};
 use crate::watched_disk::WatchedDisk;
@@ -324,7 +324,15 @@ impl BrokerBuilder {
         let stop = CancellationToken::new();
         let tasks = Tasks::new(health.clone());
         let watchman = Arc::new(Watchman::start(&health).map_err(StartError::Thread)?);
-        let flushers = Flushers::start(disk.clone(), clock.clone(), health.clone(), settings.clone(), watchman.clone());
+        let metrics = health.metrics().clone();
+        let flushers = Flushers::start(
+            disk.clone(),
+            clock.clone(),
+            health.clone(),
+            move |took| metrics.synced(took),
+            settings.clone(),
+            watchman.clone(),
+        );
         let flushers = Arc::new(flushers);
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone(), &memory)?);
         let api = Arc::new(Api {
@@ -354,8 +362,10 @@ impl BrokerBuilder {
             tracing::warn!(%failure, "the groups' topic is not compacted yet; the next start tries again");
         }
         let start = |what, task: BackgroundTask| tasks.spawn_until(&stop, what, task);
-        reserve.clone().look(Arc::downgrade(&api)).await;
-        start("keeping a reserve", Box::pin(reserve.run(Arc::downgrade(&api), stop.clone())));
+        let weak = Arc::downgrade(&api);
+        let keep_free: KeepFree = Arc::new(move || Some(weak.upgrade()?.space.room()?.reserve));
+        reserve.clone().look(keep_free.clone()).await;
+        start("keeping a reserve", Box::pin(reserve.run(keep_free, stop.clone())));
         start("measuring rates", Box::pin(Rates::run(Arc::downgrade(&api), stop.clone())));
         start("keeping groups", Box::pin(groups.run(settings.clone(), stop.clone())));
         let settings_followed = (**api.flushers).clone().follow_settings(stop.clone());

@@ -86,7 +86,7 @@ fn compact(api: &Api, partition: &Partition, compaction: Compaction, work: &Work
     let (topic, number) = (&partition.topic_name, partition.partition);
     match partition.compact(compaction, &go_on) {
         Ok(shrunk) => {
-            api.health.metrics().compacted(shrunk);
+            api.health.metrics().compacted(shrunk.before, shrunk.after);
             tracing::debug!(%topic, partition = %number, before = shrunk.before, after = shrunk.after, "compacted");
             Outcome::Fine
         }

@@ -7,15 +7,12 @@
 mod figures;
 mod latency;
 mod recent;
-mod traffic;
 mod work;
 
 pub(crate) use figures::Figures;
 pub(crate) use latency::Latency;
-pub(crate) use traffic::{Totals, Traffic};
 pub(crate) use work::{Timer, Work};
 
-use crate::partition::Shrunk;
 use grower_protocol::message::ErrorCode;
 use grower_protocol::message::FsyncDescription;
 use parking_lot::Mutex;
@@ -149,10 +146,10 @@ impl Metrics {
     }
 
     /// A pass of compaction came to its end.
-    pub(crate) fn compacted(&self, shrunk: Shrunk) {
+    pub(crate) fn compacted(&self, bytes_before: u64, bytes_after: u64) {
         self.0.counted.compactions.inc();
-        self.0.counted.compaction_before.inc_by(shrunk.before);
-        self.0.counted.compaction_after.inc_by(shrunk.after);
+        self.0.counted.compaction_before.inc_by(bytes_before);
+        self.0.counted.compaction_after.inc_by(bytes_after);
     }
 
     /// Everything as text.

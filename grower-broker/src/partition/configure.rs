@@ -3,23 +3,27 @@
 use super::{Partition, Tail};
 use crate::config::topic::{FlushPolicy, TopicConfig};
 use crate::replica::{Effects, Event};
-use crate::topic::IndexKind;
 use grower_protocol::ids::Timestamp;
-use grower_storage::log::ChangeError;
+use grower_storage::log::{ChangeError, LogOptions};
 use std::sync::Arc;
 
 impl Partition {
     /// Takes over a changed config; the log learns of its part. Where acks begin to wait for the disk, everything written
     /// before is made durable first: none of it is called durable for the config's sake. If that fails the old config stays.
     /// May wait for the disk.
-    pub(crate) fn configure(&self, config: &TopicConfig, index: &IndexKind, now: Timestamp) -> Result<(), ChangeError> {
+    pub(crate) fn configure(
+        &self,
+        config: &TopicConfig,
+        options: LogOptions,
+        now: Timestamp,
+    ) -> Result<(), ChangeError> {
         let mut tail = self.writer.lock_slowly();
         if tail.deleted {
             return Ok(());
         }
         let (effects, changed) = self.change_flush_policy(&mut tail, config.flush, now);
         if changed.is_ok() {
-            tail.log.configure(config.log_options(index));
+            tail.log.configure(options);
             self.config.store(Arc::new(config.clone()));
         }
         drop(tail);

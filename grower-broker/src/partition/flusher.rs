@@ -8,6 +8,7 @@ use crate::watchman::Watchman;
 use grower_storage::disk::Disk;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The pool's owner. Its threads stay until this is dropped.
 pub(crate) struct Flushers(Arc<SyncPool>);
@@ -17,10 +18,11 @@ impl Flushers {
         disk: Arc<dyn Disk>,
         clock: Arc<BrokerClock>,
         health: Health,
+        on_sync: impl Fn(Duration) + Send + Sync + 'static,
         settings: Arc<LiveSettings>,
         watchman: Arc<Watchman>,
     ) -> Self {
-        let pool = SyncPool::start(disk, clock.clone(), health, settings, watchman);
+        let pool = SyncPool::start(disk, clock.clone(), health, Box::new(on_sync), settings, watchman);
         pool.spawn("grower-idle", move |pool| pool.idle.run(&clock, &pool.health, || pool.is_contended()));
         Self(pool)
     }

@@ -11,6 +11,7 @@ mod backup;
 mod checkpoint_pace;
 mod compaction;
 mod configure;
+mod damage_check;
 mod divergence;
 mod fetches;
 mod flusher;
@@ -22,24 +23,25 @@ mod published;
 mod round;
 mod sync_load;
 mod sync_pool;
+mod traffic;
 mod waiter;
 mod writer;
 
-pub(crate) use compaction::{CompactError, Shrunk};
+pub(crate) use compaction::CompactError;
+pub(crate) use damage_check::DamageCheck;
 pub(crate) use flusher::Flushers;
 pub(crate) use grower_storage::log::AtOnce;
 pub(crate) use lone::Lone;
 pub(crate) use sync_pool::SyncPool;
+pub(crate) use traffic::TrafficTotals;
 pub(crate) use waiter::{CommitWaiter, PendingAcks, SendGathered};
 pub(crate) use writer::QueuedAppend;
 
-use crate::api::LastCheck;
 use crate::config::topic::TopicConfig;
 use crate::critical::{CriticalSection, StateGuard, StateMutex};
 use crate::disk_failure::code_of;
 use crate::health::Health;
 use crate::memory::Remembered;
-use crate::metrics::Traffic;
 use crate::replica::{CommitQueue, Effects, Event, Marks, Reached, Replica, durability};
 use crate::reserve::Prompt;
 use arc_swap::ArcSwap;
@@ -51,6 +53,7 @@ use grower_storage::log::{AppendError, Appended, ChangeError, Log, LogReader, Re
 use parking_lot::Mutex;
 use published::PublishedMarks;
 use std::sync::Arc;
+use traffic::TrafficCounters;
 use writer::{Tail, Writer};
 
 /// A partition that this broker leads.
@@ -70,9 +73,9 @@ pub(crate) struct Partition {
     /// Fetches that wait for the high watermark to move.
     fetches: WaitingFetches,
     /// What clients appended and read.
-    pub(crate) traffic: Traffic,
-    /// What was last checked because a client reported damage; held by the one who checks.
-    pub(crate) last_check: tokio::sync::Mutex<Option<LastCheck>>,
+    pub(crate) traffic: TrafficCounters,
+    /// The last check of reported damage; locked by the task that checks.
+    pub(crate) last_check: tokio::sync::Mutex<Option<DamageCheck>>,
 }
 
 /// Offsets of a partition, taken together.
@@ -112,7 +115,7 @@ impl Partition {
             health: health.clone(),
             config: ArcSwap::from_pointee(config),
             fetches: WaitingFetches::default(),
-            traffic: Traffic::default(),
+            traffic: TrafficCounters::default(),
             last_check: tokio::sync::Mutex::default(),
         }
     }

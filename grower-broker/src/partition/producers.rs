@@ -22,8 +22,8 @@ impl Tail {
         self.producers.set(self.log.producers() * PRODUCER_BYTES);
     }
 
-    /// Counts after an append. Where all share too little, a log with many producers forgets those it has longest not
-    /// heard of; usually [others](crate::topic::Topics::run_producers) saw to that before.
+    /// Counts after an append. If the memory of all producers is used up, a log with many of them forgets those that were
+    /// silent longest; a regular look at all partitions usually did so before.
     pub(super) fn bound_producers(&mut self, now: Timestamp) {
         let before = self.producers.bytes();
         self.count_producers();

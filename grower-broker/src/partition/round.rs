@@ -79,7 +79,7 @@ impl SyncPool {
         let synced = point.sync(&*self.disk);
         if had_news {
             let took = self.clock.monotonic().saturating_sub(started); // No time at all says nothing of the disk.
-            self.health.metrics().synced(took);
+            (self.on_sync)(took);
             self.lone.synced(took);
         }
         partition.flushed(&point, synced).map_err(|error| {

@@ -28,11 +28,16 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+/// What is told how long a sync took.
+pub(crate) type OnSync = Box<dyn Fn(Duration) + Send + Sync>;
+
 /// What the threads share.
 pub(crate) struct SyncPool {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<BrokerClock>,
     pub(super) health: Health,
+    /// Told how long each sync took.
+    pub(super) on_sync: OnSync,
     /// Say within which time unsynced bytes are flushed even without a waiter.
     settings: Arc<LiveSettings>,
     queue: Mutex<JobQueue<Arc<Partition>>>,
@@ -52,6 +57,7 @@ impl SyncPool {
         disk: Arc<dyn Disk>,
         clock: Arc<BrokerClock>,
         health: Health,
+        on_sync: OnSync,
         settings: Arc<LiveSettings>,
         watchman: Arc<Watchman>,
     ) -> Arc<Self> {
@@ -59,6 +65,7 @@ impl SyncPool {
             disk,
             clock,
             health,
+            on_sync,
             settings,
             queue: Mutex::default(),
             work: Condvar::new(),
@@ -139,11 +146,6 @@ impl SyncPool {
         if partition.writer.queue(append) {
             self.enqueue(Job::Appends(partition.clone()));
         }
-    }
-
-    /// A producer's batch was refused.
-    pub(crate) fn write_refused(&self, code: ErrorCode) {
-        self.health.metrics().write_refused(code);
     }
 
     pub(crate) fn health(&self) -> &Health {

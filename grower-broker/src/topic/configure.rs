@@ -55,5 +55,6 @@ fn configure_all(
     index: &IndexKind,
     now: Timestamp,
 ) -> Result<(), ChangeError> {
-    partitions.iter().map(|partition| partition.configure(config, index, now)).fold(Ok(()), Result::and)
+    let configure = |partition: &Arc<Partition>| partition.configure(config, config.log_options(index), now);
+    partitions.iter().map(configure).fold(Ok(()), Result::and)
 }

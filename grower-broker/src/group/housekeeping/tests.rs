@@ -58,7 +58,9 @@ impl World {
             .unwrap();
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
         let watchman = Arc::new(Watchman::start(&health).unwrap());
-        let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, settings, watchman));
+        let synced = metrics.clone();
+        let on_sync = move |took| synced.synced(took);
+        let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, on_sync, settings, watchman));
         let groups = Arc::new(Groups::load(topics, flushers, clock.clone(), &memory).unwrap());
         Self { groups, calendar, clock, memory, metrics, topic }
     }
@@ -149,6 +151,7 @@ async fn groups_in_which_nothing_happens_cost_no_syncs() {
     world.forget_unused(Duration::MAX).await;
     assert!(!log.is_to_be_synced());
     world.groups.flushers.sync_later(&log); // Asked for nothing, it is none.
+    world.wait(60_000);
     while log.is_to_be_synced() {
         tokio::task::yield_now().await;
     }

@@ -2,8 +2,7 @@
 
 use super::page::{Head, Page};
 use super::{OTHERS, PARTITIONS_MAX, TOPICS_MAX};
-use crate::metrics::traffic::Totals;
-use crate::partition::Partition;
+use crate::partition::{Partition, TrafficTotals};
 use prometheus_client::registry::Unit;
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ pub(super) fn print(page: &mut Page<'_>, partitions: &[Arc<Partition>], shut: us
 }
 
 /// A counter of every topic.
-type OfTopic = (Head<'static>, fn(&Totals) -> u64);
+type OfTopic = (Head<'static>, fn(&TrafficTotals) -> u64);
 
 const OF_TOPICS: [OfTopic; 4] = [
     (("records_appended", "Records appended by producers", None), |t| t.records_in),
@@ -31,7 +30,7 @@ const OF_TOPICS: [OfTopic; 4] = [
 
 fn print_traffic(page: &mut Page<'_>, topics: &[&[Arc<Partition>]]) -> fmt::Result {
     let (told, others) = topics.split_at(topics.len().min(TOPICS_MAX));
-    let mut rows: Vec<(&str, Totals)> =
+    let mut rows: Vec<(&str, TrafficTotals)> =
         told.iter().map(|topic| (topic[0].topic_name.as_str(), total(*topic))).collect();
     if !others.is_empty() {
         rows.push((OTHERS, total(others.iter().copied().flatten())));
@@ -42,8 +41,8 @@ fn print_traffic(page: &mut Page<'_>, topics: &[&[Arc<Partition>]]) -> fmt::Resu
     Ok(())
 }
 
-fn total<'a>(partitions: impl IntoIterator<Item = &'a Arc<Partition>>) -> Totals {
-    let mut total = Totals::default();
+fn total<'a>(partitions: impl IntoIterator<Item = &'a Arc<Partition>>) -> TrafficTotals {
+    let mut total = TrafficTotals::default();
     partitions.into_iter().for_each(|partition| total += partition.traffic.totals());
     total
 }

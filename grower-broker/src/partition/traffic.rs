@@ -1,10 +1,10 @@
-//! What went into a partition and out of it.
+//! Records and bytes that clients appended to a partition and read from it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters of one partition, added up by topic when somebody looks. They begin anew with each start.
+/// Counters of one partition since the start, added up by topic when they are looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Traffic {
+pub(crate) struct TrafficCounters {
     records_in: AtomicU64,
     bytes_in: AtomicU64,
     records_out: AtomicU64,
@@ -13,14 +13,14 @@ pub(crate) struct Traffic {
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Totals {
+pub(crate) struct TrafficTotals {
     pub(crate) records_in: u64,
     pub(crate) bytes_in: u64,
     pub(crate) records_out: u64,
     pub(crate) bytes_out: u64,
 }
 
-impl Traffic {
+impl TrafficCounters {
     /// A producer's batch was appended.
     pub(crate) fn appended(&self, records: u64, bytes: usize) {
         self.records_in.fetch_add(records, Ordering::Relaxed);
@@ -33,8 +33,8 @@ impl Traffic {
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn totals(&self) -> Totals {
-        Totals {
+    pub(crate) fn totals(&self) -> TrafficTotals {
+        TrafficTotals {
             records_in: self.records_in.load(Ordering::Relaxed),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             records_out: self.records_out.load(Ordering::Relaxed),
@@ -43,7 +43,7 @@ impl Traffic {
     }
 }
 
-impl std::ops::AddAssign for Totals {
+impl std::ops::AddAssign for TrafficTotals {
     fn add_assign(&mut self, other: Self) {
         self.records_in += other.records_in;
         self.bytes_in += other.bytes_in;
