@@ -3,7 +3,6 @@
 use crate::log_pace::LogPace;
 use grower_protocol::message::ErrorCode;
 use grower_storage::disk::{DiskError, ErrorClass};
-use std::time::Instant;
 
 /// All partitions share one pace: they lack the same descriptors.
 static TEMPORARY: LogPace = LogPace::new();
@@ -23,13 +22,13 @@ pub(crate) fn code_of_delay(error: &DiskError) -> ErrorCode {
 pub(crate) fn code_of(error: &DiskError) -> ErrorCode {
     match error.class() {
         ErrorClass::Full => {
-            if let Some(left_out) = FULL.admit(Instant::now()) {
+            if let Some(left_out) = FULL.admit() {
                 tracing::warn!(%error, left_out, "a request is refused for want of room, and its client sends it again");
             }
             ErrorCode::DiskFull
         }
         ErrorClass::Temporary => {
-            if let Some(left_out) = TEMPORARY.admit(Instant::now()) {
+            if let Some(left_out) = TEMPORARY.admit() {
                 tracing::warn!(%error, left_out, "a request is refused for now, and its client sends it again");
             }
             ErrorCode::NotReady

@@ -21,7 +21,11 @@ impl LogPace {
     }
 
     /// Whether to write the line now, and how many were left out since the last.
-    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&self) -> Option<u64> {
+        self.admit_at(Instant::now())
+    }
+
+    fn admit_at(&self, now: Instant) -> Option<u64> {
         let mut pace = self.0.lock();
         if pace.last.is_some_and(|last| now.saturating_duration_since(last) < EACH) {
             pace.left_out += 1;
@@ -39,7 +43,7 @@ mod tests {
     #[test]
     fn one_line_in_ten_seconds_counts_those_that_were_left_out() {
         let (pace, start) = (LogPace::new(), Instant::now());
-        let admit = |millis| pace.admit(start + Duration::from_millis(millis));
+        let admit = |millis| pace.admit_at(start + Duration::from_millis(millis));
         assert_eq!(admit(0), Some(0));
         assert_eq!([admit(1), admit(5_000), admit(9_999)], [None; 3]);
         assert_eq!(admit(10_000), Some(3));

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The file, below the data directory.
@@ -93,7 +93,7 @@ impl Reserve {
                 Ok(more) if 0 < more => more,
                 _ => return Err(error),
             };
-            if let Some(left_out) = self.told.admit(Instant::now()) {
+            if let Some(left_out) = self.told.admit() {
                 tracing::warn!(%error, left_out, "the disk is full: the broker lives on its last reserve; make room");
             }
         }

@@ -2,6 +2,7 @@
 //! a full disk never becomes a failed write. A file system without inodes takes appends all the same, so those are refused
 //! only that need a new file; it is told of like a full disk.
 
+use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
 use crate::health::Health;
 use crate::log_pace::LogPace;
@@ -9,11 +10,12 @@ use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::disk::{Disk, Inodes};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The gate that each append passes.
 pub(crate) struct Space {
     disk: Arc<dyn Disk>,
+    clock: Arc<BrokerClock>,
     health: Health,
     /// Say how much to keep free.
     settings: Arc<LiveSettings>,
@@ -61,18 +63,37 @@ pub(crate) enum Fullness {
     Inodes(Inodes),
 }
 
-/// What was free when last asked, less what was written since.
+/// What was free when last asked, less what was written since: decides about each append from numbers.
+#[derive(Debug, Default)]
 struct Estimate {
     headroom: i64,
     lacks_inodes: Option<Inodes>,
-    asked: Option<Instant>,
+    /// When the system was last asked, on the monotonic clock.
+    asked: Option<Duration>,
     /// As of the last append.
     was_full: bool,
 }
 
 impl Estimate {
-    fn fullness(&self) -> Option<Fullness> {
-        (self.headroom < 0).then_some(Fullness::Bytes).or(self.lacks_inodes.map(Fullness::Inodes))
+    /// Counts an append. True if the system has to be asked before it is decided about.
+    fn count(&mut self, bytes: usize, now: Duration) -> bool {
+        self.headroom = self.headroom.saturating_sub_unsigned(bytes as u64);
+        self.asked.is_none_or(|asked| TRUST < now.saturating_sub(asked)) || self.headroom < CLOSE
+    }
+
+    /// Takes the answer of the system; it may not have answered.
+    fn learn(&mut self, room: Option<Room>, now: Duration) {
+        if let Some(room) = room {
+            self.headroom = i64::try_from(room.free).unwrap_or(i64::MAX).saturating_sub_unsigned(room.reserve);
+            self.lacks_inodes = room.lacks_inodes();
+        }
+        self.asked = Some(now);
+    }
+
+    /// What the disk lacks for the counted append; and whether it lacked anything for the one before.
+    fn decide(&mut self) -> (Option<Fullness>, bool) {
+        let full = (self.headroom < 0).then_some(Fullness::Bytes).or(self.lacks_inodes.map(Fullness::Inodes));
+        (full, std::mem::replace(&mut self.was_full, full.is_some()))
     }
 }
 
@@ -85,25 +106,29 @@ const TRUST: Duration = Duration::from_millis(500);
 const CLOSE: i64 = 64 << 20;
 
 impl Space {
-    pub(crate) fn new(disk: Arc<dyn Disk>, health: Health, settings: Arc<LiveSettings>) -> Self {
-        let estimate = Estimate { headroom: 0, lacks_inodes: None, asked: None, was_full: false };
-        Self { disk, health, settings, estimate: Mutex::new(estimate), told: LogPace::new() }
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        clock: Arc<BrokerClock>,
+        health: Health,
+        settings: Arc<LiveSettings>,
+    ) -> Self {
+        Self { disk, clock, health, settings, estimate: Mutex::default(), told: LogPace::new() }
     }
 
     /// Lets `bytes` more be written, or says that the disk is full for now.
     pub(crate) fn admit(&self, bytes: usize) -> Result<(), Failure> {
-        let mut estimate = self.estimate.lock();
-        estimate.headroom = estimate.headroom.saturating_sub_unsigned(bytes as u64);
-        if estimate.asked.is_none_or(|asked| TRUST < asked.elapsed()) || estimate.headroom < CLOSE {
-            self.ask(&mut estimate);
-        }
-        let full = estimate.fullness();
-        let was_full = std::mem::replace(&mut estimate.was_full, full.is_some());
-        drop(estimate);
+        let now = self.clock.monotonic();
+        let (full, was_full) = {
+            let mut estimate = self.estimate.lock();
+            if estimate.count(bytes, now) {
+                estimate.learn(self.room(), now);
+            }
+            estimate.decide()
+        };
         self.health.metrics().disk_full(full.is_some());
         match full {
             Some(full) => {
-                if let Some(left_out) = self.told.admit(Instant::now()) {
+                if let Some(left_out) = self.told.admit() {
                     tracing::warn!(left_out, "{full}");
                 }
                 if full == Fullness::Bytes { Err(Failure::new(ErrorCode::DiskFull, full)) } else { Ok(()) }
@@ -120,14 +145,6 @@ impl Space {
     /// What keeps writes from being taken now, if anything does.
     pub(crate) fn fullness(&self) -> Option<Fullness> {
         self.room()?.fullness()
-    }
-
-    fn ask(&self, estimate: &mut Estimate) {
-        if let Some(room) = self.room() {
-            estimate.headroom = i64::try_from(room.free).unwrap_or(i64::MAX).saturating_sub_unsigned(room.reserve);
-            estimate.lacks_inodes = room.lacks_inodes();
-        }
-        estimate.asked = Some(Instant::now());
     }
 
     /// Asks the system; none if it does not say.
@@ -149,16 +166,41 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Calendar;
     use crate::config::{BrokerConfig, settings::Settings};
     use crate::metrics::Metrics;
     use grower_storage::disk::MemDisk;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn room(free: u64, reserve: u64) -> Option<Room> {
+        Some(Room { free, total: 1 << 40, reserve, inodes: None })
+    }
+
+    #[test]
+    fn the_system_is_asked_twice_a_second_and_at_each_append_when_little_is_left() {
+        let mut estimate = Estimate::default();
+        assert!(estimate.count(1, SECOND), "nothing is known yet");
+        estimate.learn(room(200 << 20, 100 << 20), SECOND);
+        assert!(!estimate.count(1, SECOND + TRUST));
+        assert!(estimate.count(1, SECOND + TRUST + Duration::from_millis(1)));
+        assert!(estimate.count(40 << 20, SECOND), "others write as well");
+        estimate.learn(None, SECOND);
+        assert_eq!(estimate.decide(), (None, false));
+        estimate.learn(room(100, 101), SECOND);
+        assert_eq!(estimate.decide(), (Some(Fullness::Bytes), false));
+        estimate.learn(room(101, 100), SECOND);
+        assert_eq!(estimate.decide(), (None, true));
+    }
 
     #[test]
     fn a_want_of_inodes_is_told_and_refuses_no_append() {
         let disk = MemDisk::default();
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/")), None));
         let metrics = Metrics::new();
-        let space = Space::new(Arc::new(disk.clone()), Health::new(metrics.clone()), settings);
+        let calendar = Arc::new(Calendar::default());
+        let clock = BrokerClock::new(calendar.clone());
+        let space = Space::new(Arc::new(disk.clone()), clock, Health::new(metrics.clone()), settings);
         disk.set_inodes(1_000);
         assert!(space.admit(50).is_ok() && space.fullness().is_none());
         for number in 0..993 {
@@ -167,11 +209,11 @@ mod tests {
         assert_eq!(space.room().unwrap().usable(), 0);
         let full = space.fullness().unwrap().to_string();
         assert!(full.contains("7 of 1000 inodes left"), "{full}");
-        space.estimate.lock().asked = None; // As if it were long ago.
+        calendar.pass(1_000);
         assert!(space.admit(50).is_ok());
         assert!(metrics.print().contains("grower_disk_full 1\n"));
         disk.remove_file("/1".as_ref()).unwrap();
-        space.estimate.lock().asked = None;
+        calendar.pass(1_000);
         assert!(space.admit(50).is_ok());
         assert!(metrics.print().contains("grower_disk_full 0\n"));
     }
@@ -182,7 +224,8 @@ mod tests {
         disk.set_capacity(1_000);
         let config = BrokerConfig { disk_reserve_bytes: Some(900), ..BrokerConfig::at("/") };
         let settings = Arc::new(LiveSettings::new(Settings::of(config), None));
-        let space = Space::new(Arc::new(disk.clone()), Health::new(Metrics::new()), settings);
+        let clock = BrokerClock::new(Arc::new(Calendar::default()));
+        let space = Space::new(Arc::new(disk.clone()), clock, Health::new(Metrics::new()), settings);
         assert!(space.admit(50).is_ok());
         disk.set_capacity(800);
         assert_eq!(space.admit(50).unwrap_err().code, ErrorCode::DiskFull);

@@ -81,28 +81,71 @@ impl Drop for Watchman {
 impl Shared {
     fn run(&self, network: &Handle) {
         let mut stopped = self.stopped.lock();
-        let (mut begun_before, mut stuck_before) = (0, None);
+        let mut detector = StallDetector::default();
         while !*stopped {
-            let (begun, at_work) = (self.begun.load(Ordering::SeqCst), self.at_work());
-            if begun == begun_before && at_work.is_none() {
-                self.asleep.store(true, Ordering::SeqCst);
-                if begun == self.begun.load(Ordering::SeqCst) {
-                    self.changed.wait(&mut stopped);
+            match detector.look(self.begun.load(Ordering::SeqCst), self.open.load(Ordering::Relaxed)) {
+                Look::AtRest { begun } => {
+                    self.asleep.store(true, Ordering::SeqCst);
+                    if begun == self.begun.load(Ordering::SeqCst) {
+                        self.changed.wait(&mut stopped);
+                    }
+                    self.asleep.store(false, Ordering::SeqCst);
+                    continue;
                 }
-                self.asleep.store(false, Ordering::SeqCst);
-                continue;
+                Look::Stalled => drop(network.spawn(async {})), // Wakes a thread.
+                Look::AtWork => {}
             }
-            if at_work.is_some() && at_work == stuck_before {
-                network.spawn(async {});
-            }
-            (begun_before, stuck_before) = (begun, at_work);
             self.changed.wait_for(&mut stopped, LOOK_EACH);
         }
     }
+}
 
-    /// Which piece of work was begun last, if any is open. The same twice: whoever is at it waits, and nobody else works.
-    fn at_work(&self) -> Option<u64> {
-        let open = 0 < self.open.load(Ordering::Relaxed);
-        open.then(|| self.begun.load(Ordering::Relaxed))
+/// Tells a stall from work by two looks at the same counters.
+#[derive(Debug, Default)]
+struct StallDetector {
+    begun_before: u64,
+    /// The piece of work that was begun last, if one was open.
+    open_before: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Nothing was begun since the last look, and nothing is open.
+    AtRest {
+        begun: u64,
+    },
+    AtWork,
+    /// A piece of work has lasted since the last look, and no other was begun.
+    Stalled,
+}
+
+impl StallDetector {
+    /// Looks at how many pieces of work were begun so far, and how many of them are open.
+    fn look(&mut self, begun: u64, open: usize) -> Look {
+        debug_assert!(self.begun_before <= begun, "the count of begun work falls to {begun}: {self:?}");
+        let open = (0 < open).then_some(begun);
+        let look = match open {
+            None if begun == self.begun_before => Look::AtRest { begun },
+            Some(_) if open == self.open_before => Look::Stalled,
+            _ => Look::AtWork,
+        };
+        (self.begun_before, self.open_before) = (begun, open);
+        look
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_work_that_lasts_while_nothing_else_begins_is_a_stall() {
+        let mut detector = StallDetector::default();
+        assert_eq!(detector.look(0, 0), Look::AtRest { begun: 0 });
+        assert_eq!(detector.look(1, 1), Look::AtWork);
+        assert_eq!(detector.look(1, 1), Look::Stalled);
+        assert_eq!(detector.look(2, 2), Look::AtWork, "another thread looked at the network");
+        assert_eq!(detector.look(5, 0), Look::AtWork);
+        assert_eq!(detector.look(5, 0), Look::AtRest { begun: 5 });
     }
 }

@@ -342,7 +342,7 @@ impl BrokerBuilder {
             watchman,
             rates: Rates::new(),
             backups,
-            space: Space::new(disk, health.clone(), settings.clone()),
+            space: Space::new(disk, clock.clone(), health.clone(), settings.clone()),
             topics: topics.clone(),
             health,
             clock,

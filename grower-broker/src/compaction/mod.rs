@@ -11,9 +11,9 @@ use crate::partition::{CompactError, Partition};
 use grower_protocol::ids::{PartitionId, TopicId};
 use grower_storage::compaction::{Compaction, CompactionError};
 use grower_storage::log::ChangeError;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use work::WorkMemory;
 
@@ -24,27 +24,39 @@ const PART_OF_MEMORY: usize = 4;
 /// A log with damage in it is not read again and again for nothing.
 const REST: Duration = Duration::from_secs(600);
 
-/// Partitions in which a pass met damage, and when.
-type Resting = HashMap<(TopicId, PartitionId), Instant>;
+/// Partitions in which a pass met damage, and when, on the monotonic clock: they rest for a while.
+#[derive(Debug, Default)]
+struct DamagedPartitions(BTreeMap<(TopicId, PartitionId), Duration>);
+
+impl DamagedPartitions {
+    fn insert(&mut self, partition: &Partition, now: Duration) {
+        self.0.insert((partition.topic, partition.partition), now);
+    }
+
+    /// Whether a partition rests. Afterwards those that have rested long enough are forgotten.
+    fn rests(&mut self, partition: &Partition, now: Duration) -> bool {
+        self.0.retain(|_, since| now.saturating_sub(*since) < REST);
+        self.0.contains_key(&(partition.topic, partition.partition))
+    }
+}
 
 /// Runs until `stop`, or until the broker is gone.
 pub(crate) async fn run(broker: Weak<Api>, stop: CancellationToken) {
-    let mut resting = Resting::new();
+    let mut damaged = DamagedPartitions::default();
     while let Some((topics, settings)) = broker.upgrade().map(|api| (api.topics.clone(), api.settings.clone())) {
         tokio::select! {
             () = topics.compaction_wanted() => {}
             () = settings.passed(tokio::time::Instant::now(), |config| config.retention_check) => {}
             () = stop.cancelled() => return,
         }
-        resting.retain(|_, since| since.elapsed() < REST);
-        for partition in topics.all() {
-            let place = (partition.topic, partition.partition);
-            if !partition.config().cleanup_policy.compacts() || resting.contains_key(&place) {
+        for partition in topics.all().into_iter().filter(|partition| partition.config().cleanup_policy.compacts()) {
+            let Some(api) = broker.upgrade() else { return };
+            let clock = api.clock.clone();
+            if damaged.rests(&partition, clock.monotonic()) {
                 continue;
             }
-            let Some(api) = broker.upgrade() else { return };
-            if compact_if_due(api, partition, &stop).await == Outcome::Damage {
-                resting.insert(place, Instant::now());
+            if compact_if_due(api, partition.clone(), &stop).await == Outcome::Damage {
+                damaged.insert(&partition, clock.monotonic());
             }
         }
     }
@@ -71,7 +83,7 @@ async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &Cancell
     };
     let stop = stop.clone();
     let ran = background::blocking(move || {
-        let work = WorkMemory::new(reserved, work_bytes, api.memory.clone(), stop);
+        let work = WorkMemory::new((reserved, work_bytes), api.memory.clone(), api.clock.clone(), stop);
         compact(&api, &partition, compaction, &work)
     });
     ran.await.unwrap_or_else(|error| {

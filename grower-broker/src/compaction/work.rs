@@ -4,9 +4,11 @@
 //! takes more. It then holds memory while it waits for memory, so it waits for a moment only: after that the budget is
 //! overdrawn until the batch is done, and all others wait for that. There is one pass at a time.
 
+use crate::clock::BrokerClock;
 use crate::memory::{Memory, Reserved};
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +29,7 @@ pub(super) fn bytes_at_first(memory: &Memory) -> usize {
 /// Grows with what a pass needs; dropping it gives all of it back.
 pub(super) struct WorkMemory {
     memory: Memory,
+    clock: Arc<BrokerClock>,
     /// The keys, too.
     reserved: RefCell<Vec<Reserved>>,
     /// How much of what is reserved is for work.
@@ -39,9 +42,14 @@ pub(super) struct WorkMemory {
 
 impl WorkMemory {
     /// Of what is `reserved`, `bytes` are for work.
-    pub(super) fn new(reserved: Reserved, bytes: usize, memory: Memory, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        (reserved, bytes): (Reserved, usize),
+        memory: Memory,
+        clock: Arc<BrokerClock>,
+        stop: CancellationToken,
+    ) -> Self {
         let (reserved, overdrawn) = (RefCell::new(vec![reserved]), RefCell::default());
-        Self { memory, reserved, bytes: Cell::new(bytes), overdrawn, patience: Cell::new(PATIENCE), stop }
+        Self { memory, clock, reserved, bytes: Cell::new(bytes), overdrawn, patience: Cell::new(PATIENCE), stop }
     }
 
     /// Counts `bytes` of work in all, before they are taken; `false` if the pass must stop. It blocks its thread.
@@ -68,7 +76,7 @@ impl WorkMemory {
     }
 
     fn wait_for(&self, bytes: usize) -> Option<Reserved> {
-        let (patience, began) = (self.patience.get(), Instant::now());
+        let (patience, began) = (self.patience.get(), self.clock.monotonic());
         if patience.is_zero() {
             return None;
         }
@@ -78,7 +86,7 @@ impl WorkMemory {
                 () = self.stop.cancelled() => None,
             }
         });
-        self.patience.set(patience.saturating_sub(began.elapsed()));
+        self.patience.set(patience.saturating_sub(self.clock.monotonic().saturating_sub(began)));
         reserved
     }
 }
@@ -86,6 +94,7 @@ impl WorkMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_pass_is_charged_for_its_largest_batch_and_never_waits_for_ever() {
@@ -93,8 +102,9 @@ mod tests {
         let reserved = memory.reserve(3 << 20).await;
         let other = memory.reserve(10 << 20).await;
         let (budget, stop) = (memory.clone(), CancellationToken::new());
+        let clock = BrokerClock::new(Arc::new(SystemClock));
         let passed = crate::background::blocking(move || {
-            let work = WorkMemory::new(reserved, 1 << 20, budget.clone(), stop.clone());
+            let work = WorkMemory::new((reserved, 1 << 20), budget.clone(), clock, stop.clone());
             let mut used = Vec::new();
             for bytes in [1 << 20, 3 << 20, 2 << 20, 7 << 20, 1 << 20, 8 << 20] {
                 assert!(work.charge(bytes));

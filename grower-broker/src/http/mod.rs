@@ -175,7 +175,7 @@ async fn serve(listener: TcpListener, routes: Router, bounds: Bounds, kept: &Htt
             Err(error) => {
                 // Out of descriptors, most likely: one of ours is freed, or one of others, so wait instead of spinning.
                 room.evict_silent(Instant::now());
-                if let Some(left_out) = failed.admit(Instant::now()) {
+                if let Some(left_out) = failed.admit() {
                     tracing::warn!(%error, left_out, "cannot accept an HTTP connection");
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -7,7 +7,7 @@ use crate::background::Tasks;
 use crate::log_pace::LogPace;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,7 @@ pub(crate) async fn serve(
             Ok((stream, peer)) => {
                 let Ok(place) = room.clone().try_acquire_owned() else {
                     api.health.metrics().connection_refused();
-                    if let Some(left_out) = refused.admit(Instant::now()) {
+                    if let Some(left_out) = refused.admit() {
                         let limit = limits.connections_max;
                         tracing::warn!(%peer, limit, left_out, "connection refused: there are too many");
                     }
@@ -56,7 +56,7 @@ pub(crate) async fn serve(
                 };
                 if !limits.for_http.refill() || limits.open_files.is_reserve_low() {
                     api.health.metrics().connection_refused();
-                    if let Some(left_out) = refused.admit(Instant::now()) {
+                    if let Some(left_out) = refused.admit() {
                         tracing::warn!(%peer, left_out, "connection refused: files and HTTP need the last descriptors (LimitNOFILE)");
                     }
                     continue; // Telling it would keep its descriptor.
@@ -71,7 +71,7 @@ pub(crate) async fn serve(
             }
             Err(error) => {
                 // Out of descriptors, most likely: others will be closed, so wait a little instead of spinning.
-                if let Some(left_out) = failed.admit(Instant::now()) {
+                if let Some(left_out) = failed.admit() {
                     tracing::warn!(%error, left_out, "cannot accept a connection");
                 }
                 if limits.open_files.close_one() {
