@@ -36,7 +36,7 @@ pub struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Common {
-    /// Brokers to connect to; any that answers will do
+    /// Brokers to connect to; one that answers is enough
     #[arg(
         long,
         global = true,
@@ -49,7 +49,7 @@ pub struct Common {
     /// Start a broker inside this process, on this data directory, instead of connecting to one
     #[arg(long, global = true, value_name = "DIR")]
     pub embedded: Option<PathBuf>,
-    /// For people, or one JSON object or array a line for programs
+    /// A table for people, or JSON for programs: one object or array a line
     #[arg(long, global = true, value_name = "FORM", default_value = "table")]
     pub output: Output,
     /// How long a request to the broker may take
@@ -106,7 +106,7 @@ pub enum Output {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Tell the whole story of the log in one command, step by step, on a broker inside this process
+    /// Show the log at work, step by step, on a broker inside this process
     Demo(demo::Demo),
     /// Create, list, describe, alter, grow, trim and delete topics
     #[command(subcommand)]
@@ -118,21 +118,21 @@ pub enum Command {
     /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
     Group(group::Group),
-    /// Say why a topic or a group does not go on: lag, owners, and what everybody waits for
+    /// Explain why a topic or a group is stuck or lags
     Why(why::Why),
     /// Watch a broker: topics with their rates, groups with their lag, syncs, memory, disk
     Top(top::Top),
-    /// Examine the machine and the broker, and say what to change
+    /// Check the machine and the broker, and advise what to change
     Doctor(doctor::Doctor),
-    /// See how the broker is doing, and see and change its settings
+    /// Describe the broker, list and change its settings
     #[command(subcommand)]
     Broker(broker::Broker),
-    /// Look into a data directory offline, and repair it
+    /// Inspect, verify and repair a data directory offline
     #[command(subcommand)]
     Log(log::Log),
-    /// Make a backup, list backups, check one
+    /// Make, list and verify backups
     Backup(backup::Backup),
-    /// Make a new data directory from a backup
+    /// Restore a backup into a new data directory
     Restore(restore::Restore),
     /// Measure a broker, with a progress bar and a latency table
     #[command(subcommand)]
@@ -149,7 +149,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// Reads a time to wait, which cannot be none at all.
 fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("no answer comes in no time; write it as in 500ms, 30s or 5m".to_owned()),
+        Duration::ZERO => Err("the timeout must be above zero; write it as in 500ms, 30s or 5m".to_owned()),
         time => Ok(time),
     }
 }
@@ -167,10 +167,10 @@ fn check_addresses(text: &str) -> Result<(), String> {
     };
     let mut addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty()).peekable();
     if addresses.peek().is_none() {
-        return Err("it names no address: write it as HOST:PORT, such as localhost:9092".to_owned());
+        return Err("no address: write HOST:PORT, such as localhost:9092".to_owned());
     }
     match addresses.find(|address| !is_address(address)) {
-        Some(wrong) => Err(format!("{wrong:?} is no address: write it as HOST:PORT, such as localhost:9092")),
+        Some(wrong) => Err(format!("{wrong:?} is not an address: write HOST:PORT, such as localhost:9092")),
         None => Ok(()),
     }
 }

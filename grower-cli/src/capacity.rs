@@ -91,20 +91,19 @@ impl Capacity {
         let reserve = bytes_for_people(self.reserve);
         if self.is_full() {
             if self.missing == self.reserve {
-                return "no bytes or hardly any inodes are free (see df and df -i): writes that need them are refused until there are more".to_owned();
+                return "no bytes or almost no inodes are free (see df and df -i): writes are refused until some are freed".to_owned();
             }
             let missing = bytes_for_people(self.missing);
-            return format!("full up to its reserve of {reserve}: writes are refused until {missing} are freed");
+            return format!(
+                "free space is below the reserve of {reserve}: writes are refused until {missing} more is free"
+            );
         }
         let room = format!("{} free beyond the reserve of {reserve}", bytes_for_people(self.room));
         match (self.days_until_full(), self.used_up) {
             (Some(days), Some((bytes, over))) => {
                 let (used, over) = (bytes_for_people(bytes), span_for_people(over));
                 let left = Duration::try_from_secs_f64(days * DAY).unwrap_or(Duration::MAX);
-                format!(
-                    "{room}; full in {} if it goes on as in the last {over}, which took {used}",
-                    span_for_people(left)
-                )
+                format!("{room}; full in {} at the rate of the last {over}, {used}", span_for_people(left))
             }
             _ => room,
         }
@@ -124,11 +123,11 @@ mod tests {
     #[test]
     fn the_days_until_the_reserve_are_told_while_the_disk_fills() {
         assert_eq!(disk(26 << 30, 1 << 30).days_until_full(), Some(1.0));
-        insta::assert_snapshot!(disk(26 << 30, 1 << 30).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB; full in 1 d if it goes on as in the last 1 h, which took 1.0 GiB");
+        insta::assert_snapshot!(disk(26 << 30, 1 << 30).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB; full in 1 d at the rate of the last 1 h, 1.0 GiB");
         assert_eq!(disk(26 << 30, 0).days_until_full(), None);
         insta::assert_snapshot!(disk(26 << 30, -5).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB");
-        insta::assert_snapshot!(disk(0, 0).in_words(), @"no bytes or hardly any inodes are free (see df and df -i): writes that need them are refused until there are more");
-        insta::assert_snapshot!(disk(1 << 30, 1 << 30).in_words(), @"full up to its reserve of 2.0 GiB: writes are refused until 1.0 GiB are freed");
+        insta::assert_snapshot!(disk(0, 0).in_words(), @"no bytes or almost no inodes are free (see df and df -i): writes are refused until some are freed");
+        insta::assert_snapshot!(disk(1 << 30, 1 << 30).in_words(), @"free space is below the reserve of 2.0 GiB: writes are refused until 1.0 GiB more is free");
     }
 
     #[test]

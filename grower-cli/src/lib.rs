@@ -65,7 +65,7 @@ fn with_advice(told: String) -> String {
     let is_short = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
         .iter()
         .any(|errno| told.contains(&std::io::Error::from(*errno).to_string()));
-    let advice = "; raise the limit with `ulimit -n 1024`, or close what else has files open";
+    let advice = "; raise the limit with `ulimit -n 1024`, or close files of other programs";
     if is_short { format!("{told}{advice}") } else { told }
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Line {
 
 /// A line that no record can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("has {length} bytes, and a record may have {limit}; raise the topic's max.message.bytes or cut the line")]
+#[error("has {length} bytes, and the limit is {limit}; raise the topic's max.message.bytes or shorten the line")]
 pub(crate) struct TooLong {
     /// Its length in bytes.
     pub(crate) length: u64,

@@ -32,7 +32,7 @@ impl Session {
         if let Some(missing) = common.embedded.as_ref().filter(is_missing) {
             let directory = missing.display();
             bail!(
-                "there is no data directory at {directory}; `grower-cli --embedded {directory} topic create TOPIC` makes one"
+                "there is no data directory at {directory}; `grower-cli --embedded {directory} topic create TOPIC` creates one"
             );
         }
         Self::open_or_create(common).await
@@ -130,7 +130,7 @@ pub(crate) async fn interrupted() {
         tokio::time::sleep(SAME_REQUEST).await;
         requests.forget();
         requests.next().await;
-        stderr_line("error: interrupted again: ended at once; what was under way may be done or not");
+        stderr_line("error: interrupted again: exiting at once; work in progress may or may not be done");
         std::process::exit(1);
     });
     let _ = first.await; // The task ends only with the runtime.

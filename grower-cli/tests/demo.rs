@@ -15,7 +15,7 @@ fn the_demo_tells_its_story_and_keeps_its_data_where_it_is_told() {
     let story = directory.path().join("story");
     let told = demo(&["--dir", story.to_str().unwrap()]);
     assert!(told.status.success(), "{}{}", text(&told.stdout), text(&told.stderr));
-    assert!(text(&told.stdout).contains("The story is told: "), "{}", text(&told.stdout));
+    assert!(text(&told.stdout).contains("The demo is complete: "), "{}", text(&told.stdout));
     assert!(story.join("topics/rainbow/0").is_dir());
 
     let verify = Command::new(env!("CARGO_BIN_EXE_grower-cli")).args(["log", "verify"]).arg(&story).output().unwrap();

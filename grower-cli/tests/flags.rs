@@ -31,7 +31,7 @@ fn a_variable_that_makes_no_sense_is_told_to_those_who_need_it() {
     }
     let output = cli("topic list", "garbage");
     assert_eq!(output.status.code(), Some(2));
-    insta::assert_snapshot!(text(&output.stderr), @r#"error: GROWER_BROKER: "garbage" is no address: write it as HOST:PORT, such as localhost:9092; or name a broker with --broker"#);
+    insta::assert_snapshot!(text(&output.stderr), @r#"error: GROWER_BROKER: "garbage" is not an address: write HOST:PORT, such as localhost:9092; or name a broker with --broker"#);
     for wrong in ["--broker garbage topic list", "topic list --broker garbage", "--broker , topic list"] {
         assert_eq!(cli(wrong, "").status.code(), Some(2), "{wrong}");
     }
@@ -86,7 +86,7 @@ fn an_escape_in_a_key_separator_is_the_byte_it_stands_for() {
     assert_eq!(text(&read), "k=v\n".repeat(3));
     let refused = broker.run(r"produce events --key-separator \q", b"");
     assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused.stderr).contains(r"\q has no meaning"), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains(r"\q is not an escape"), "{}", text(&refused.stderr));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn one_line_is_told_in_the_singular() {
     broker.ok("topic create events --config max.message.bytes=1KiB", b"");
     let told = broker.fails("produce events", &[&b"a\n"[..], &[b'x'; 5_000]].concat());
     insta::assert_snapshot!(told, @r"
-    line 2 has 5000 bytes, and a record may have 1024; raise the topic's max.message.bytes or cut the line
+    line 2 has 5000 bytes, and the limit is 1024; raise the topic's max.message.bytes or shorten the line
     error: line 2 was refused; acknowledged: 1 line
     ");
     let child = broker.cli("produce events").stdin(Stdio::piped()).spawn().unwrap();

@@ -89,7 +89,7 @@ fn produce_fails_when_the_reader_of_its_acks_leaves_although_no_line_comes() {
     drop(reader);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("nobody reads the acks"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("the reader of the acks is gone"), "{}", text(&output.stderr));
     drop(input);
 }
 

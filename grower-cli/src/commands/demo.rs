@@ -10,10 +10,10 @@ use grower_broker::{Broker, BrokerConfig};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Tell the whole story of the log in one command, step by step, on a broker inside this process
+/// Show the log at work, step by step, on a broker inside this process
 ///
-/// Topics, partitions and segments; two consumers of one group, one of which is killed; retention by count, bytes and age;
-/// a topic that grows. Nothing is staged: a real broker with fsync does each step, and each claim is checked as it is made.
+/// Covers topics, partitions and segments; a group of two consumers, one of which is killed; retention by count, bytes and
+/// age; a topic that grows. A real broker with fsync performs each step, and each claim is checked as it is made.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 if every claim held, 1 at the first that did not.
 
@@ -21,7 +21,7 @@ Examples:
   grower-cli demo
   grower-cli demo --dir ./story && grower-cli --embedded ./story topic describe rainbow --records")]
 pub struct Demo {
-    /// Keep the data here; the directory must not hold a story yet. A temporary directory unless given
+    /// Keep the data in this directory, which must hold no earlier demo [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

@@ -11,19 +11,19 @@ use clap::Args;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Examine the machine and the broker, and say what to change
+/// Check the machine and the broker, and advise what to change
 ///
-/// File system, speed of syncs, limits, memory, free space, clocks, damage. Without --data-dir it looks at the data directory of
-/// the broker, if that is on this machine.
+/// Checks the file system, sync latency, limits, memory, free space, clocks and damage. Without --data-dir it checks the data
+/// directory of the broker, if that is on this machine.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Syncs are measured with a file that has no name, for two seconds at most; nothing of it stays. Exit status: 0 if nothing is bad, \
+    after_help = "Syncs are measured on an unnamed temporary file, for two seconds at most. Exit status: 0 if no check is bad, \
 1 otherwise.
 
-JSON: an array of {\"level\":\"good\"|\"warning\"|\"bad\",\"about\",\"found\",\"advice\"}; advice is null where all is good."
+JSON: an array of {\"level\":\"good\"|\"warning\"|\"bad\",\"about\",\"found\",\"advice\"}; advice is null if the level is good."
 )]
 pub struct Doctor {
-    /// Where the data is, or will be
+    /// The data directory, which need not exist yet
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }

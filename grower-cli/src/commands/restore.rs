@@ -8,13 +8,13 @@ use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Make a new data directory from a backup
+/// Restore a backup into a new data directory
 ///
-/// Every file is checked on its way. The directory belongs to the same cluster as before, so that clients and groups go on,
-/// and its node gets an identity of its own. Never let it serve beside the broker that the backup is of.
+/// Every file is verified while it is copied. The directory belongs to the same cluster, so that clients and groups continue;
+/// its node gets a new identity. Never serve the directory while the backed-up broker runs.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Nothing is overwritten: DATA must be new or empty, and lie in no backup. Cut short, the same command begins again; no broker starts on half of it.
+    after_long_help = "Nothing is overwritten: DATA must be new or empty, and outside every backup. Repeat an interrupted restore with the same command; no broker starts on an unfinished one.
 
 JSON: {\"backup\",\"data_dir\",\"created\",\"cluster\",\"node\",\"files\",\"bytes\"}
 
@@ -22,7 +22,7 @@ Example:
   grower-cli restore /backups/grower/backup-000007 /var/lib/grower && grower-broker --data-dir /var/lib/grower"
 )]
 pub struct Restore {
-    /// A backup, or a directory of backups: then the latest
+    /// A backup, or a directory of backups for the latest one
     backup: PathBuf,
     /// The new data directory
     #[arg(value_name = "DATA")]

@@ -18,12 +18,12 @@ use tokio::time::{sleep, timeout};
 
 /// Watch a broker: topics with their rates, groups with their lag, syncs, memory, disk
 ///
-/// A live view that asks the broker every second. Rates are those since the last look.
+/// A live view, refreshed every second. Rates cover the time since the last refresh.
 #[derive(Debug, Args)]
 #[command(after_help = "RECS IN and RECS OUT are records a second, IN/S and OUT/S bytes a second.
 
-Keys: q or ctrl-c quits, tab switches between topics and groups, s and S sort by the next or the previous column, r turns the \
-order round, / filters by name, up and down move. Set NO_COLOR for a view without colours.
+Keys: q or ctrl-c quits, tab switches between topics and groups, s and S sort by the next or the previous column, r reverses \
+the order, / filters by name, up and down move. Set NO_COLOR for a view without colours.
 
 There is no JSON: see topic list, group describe and broker describe.")]
 pub struct Top {}
@@ -67,7 +67,7 @@ async fn show(
                 Some(_) => {} // A new size is drawn for.
                 None => return Ok(()),
             },
-            polled = snapshots.recv() => model.take(polled.context("nobody asks the broker any more")?),
+            polled = snapshots.recv() => model.take(polled.context("the task that polls the broker has ended")?),
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             _ = hangup.recv() => return Ok(()),

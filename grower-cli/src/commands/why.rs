@@ -9,21 +9,21 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
-/// Say why a topic or a group does not go on: lag, owners, and what everybody waits for
+/// Explain why a topic or a group is stuck or lags
 ///
-/// For a group: how far it is behind in each partition, in records and in time, who holds the partition and since when, and
-/// what it waits for. For a topic: whether writes are refused, what is damaged, and how far its readers are.
+/// For a group: its lag in each partition, in records and in time, the owner of the partition and since when, and what the
+/// group waits for. For a topic: whether writes are refused, which records are damaged, and how far its readers are.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A line starts with ! where somebody must act, with .. where something is under way or lags, and with ok otherwise. If a topic and \
-a group have the name, it tells of both.
+    after_help = "A line starts with ! if you must act, with .. if something is in progress or lags, and with ok otherwise. If a topic and \
+a group share the name, both are explained.
 
 JSON: an array of {\"kind\":\"topic\"|\"group\",\"name\",\"verdict\":\"fine\"|\"waits\"|\"wrong\",\"findings\":[{\"verdict\",\"about\",\"says\"}]}; \
-the verdict of all is the worst of its findings.
+the outer verdict is the worst of the findings.
 
 Examples:
   grower-cli why billing               why does the group lag?
-  grower-cli why events                why does the topic take no records?"
+  grower-cli why events                why does the topic accept no records?"
 )]
 pub struct Why {
     /// A topic or a consumer group

@@ -17,7 +17,7 @@ pub(super) async fn two_members_one_killed(teller: &mut Teller<'_>) -> anyhow::R
     let mut committed = s1.read(teller, 3).await?;
     committed.extend(s2.read(teller, 3).await?);
 
-    teller.say("\nS1 is killed: it says nothing to anybody")?;
+    teller.say("\nS1 is killed, without leaving the group")?;
     drop(s1);
     let taken_over = s2.read(teller, 18 - committed.len()).await?;
     until_owned(&[(&s2, &[0, 1, 2])], "taking over").await?;
@@ -60,5 +60,5 @@ pub(super) async fn second_group(teller: &mut Teller<'_>) -> anyhow::Result<()> 
     let mut reader = Reader::join(teller.client, "others", "T1", "rainbow").await?;
     let read: BTreeSet<Place> = reader.read(teller, 18).await?.into_iter().collect();
     reader.consumer.close().await?;
-    teller.claim(read.len() == 18, "all 18 records, whatever the first group has committed")
+    teller.claim(read.len() == 18, "all 18 records, independent of the first group's commits")
 }

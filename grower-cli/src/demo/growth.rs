@@ -57,7 +57,7 @@ async fn from_their_first_record(teller: &mut Teller<'_>, reader: &mut Reader) -
             count += 1;
         }
         if PATIENCE < began.elapsed() {
-            bail!("the story breaks here: {count} of {} records came in {PATIENCE:?}", KEYS.len());
+            bail!("the demo fails here: {count} of {} records came in {PATIENCE:?}", KEYS.len());
         }
     }
     let new: Vec<&Offset> = [2, 3].into_iter().filter_map(|new| first.get(&PartitionId::new(new))).collect();

@@ -31,7 +31,7 @@ pub async fn tell(client: &Client, out: &mut (dyn Write + Send)) -> anyhow::Resu
     growth::sandbox_grows(&mut teller).await?;
     let seconds = began.elapsed().as_secs_f64();
     let claims = teller.claims;
-    teller.say(format!("\nThe story is told: {claims} claims, each checked as it was made, in {seconds:.1} s."))
+    teller.say(format!("\nThe demo is complete: {claims} claims, each checked as it was made, in {seconds:.1} s."))
 }
 
 /// How long a step may take to come true.
@@ -53,7 +53,7 @@ impl Teller<'_> {
 
     /// Says something that must be true.
     fn claim(&mut self, holds: bool, claim: impl AsRef<str>) -> anyhow::Result<()> {
-        ensure!(holds, "the story breaks here, this does not hold: {}", claim.as_ref());
+        ensure!(holds, "the demo fails here, this does not hold: {}", claim.as_ref());
         self.claims += 1;
         self.say(format!("  ok  {}", claim.as_ref()))
     }

@@ -55,7 +55,7 @@ impl Reader {
             let records = self.read_batch(teller).await?;
             places.extend(records.iter().map(|record| (record.partition, record.offset)));
             if PATIENCE < began.elapsed() {
-                bail!("the story breaks here: {} got {} of {count} records in {PATIENCE:?}", self.name, places.len());
+                bail!("the demo fails here: {} got {} of {count} records in {PATIENCE:?}", self.name, places.len());
             }
         }
         Ok(places)
@@ -96,6 +96,6 @@ pub(super) async fn until(
     tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| {
         let now: Vec<String> =
             readers.iter().map(|reader| format!("{} owns {:?}", reader.name, reader.owns())).collect();
-        anyhow!("the story breaks here: {what} does not come true in {PATIENCE:?}: {}", now.join(", "))
+        anyhow!("the demo fails here: {what} does not come true in {PATIENCE:?}: {}", now.join(", "))
     })
 }

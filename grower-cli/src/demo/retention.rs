@@ -19,9 +19,9 @@ pub(super) async fn by_count_bytes_and_age(teller: &mut Teller<'_>) -> anyhow::R
         let (value, means) = match key {
             "retention.messages" => ("4".to_owned(), "at least 4 records remain"),
             "retention.bytes" => {
-                (newest_segment(&topic).to_string(), "at least as many bytes remain as the newest segment has")
+                (newest_segment(&topic).to_string(), "at least the size of the newest segment remains")
             }
-            _ => ("200".to_owned(), "what is older than 200 ms goes"),
+            _ => ("200".to_owned(), "records older than 200 ms are dropped"),
         };
         teller.say(format!("\nalter rainbow {key}={value}: {means}"))?;
         change(teller, key, Some(value)).await?;
@@ -53,7 +53,7 @@ async fn dropped(teller: &mut Teller<'_>, before: &TopicDescription, key: &str) 
             break now;
         }
         if PATIENCE < began.elapsed() {
-            bail!("the story breaks here: {key} dropped nothing in {PATIENCE:?}");
+            bail!("the demo fails here: {key} dropped nothing in {PATIENCE:?}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };

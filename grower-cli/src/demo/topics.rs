@@ -14,7 +14,7 @@ pub(super) async fn create(teller: &mut Teller<'_>) -> anyhow::Result<()> {
     let admin = teller.client.admin();
     for (name, partitions) in [("rainbow", 3), ("sandbox", 2)] {
         let spec = TopicSpec::partitions(partitions).config("segment.messages", SEGMENT_RECORDS.to_string());
-        admin.create_topic(name, spec).await.context("the story wants a data directory without these topics")?;
+        admin.create_topic(name, spec).await.context("the demo needs a data directory without these topics")?;
     }
     teller.say("create topics -> rainbow(3), sandbox(2)            # segment.messages=3, one record a batch")?;
     let rainbow = admin.describe_topic("rainbow", false).await?.partitions.len();

@@ -3,7 +3,7 @@
 use super::broker::{Answers, Reached};
 use super::machine::{Disk, Limits};
 use super::{Check, Facts, Level};
-use crate::output::{bytes_for_people, in_groups, noun};
+use crate::output::{bytes_for_people, counted, in_groups, noun};
 use grower_broker::offline::Trust;
 use grower_client::GroupMemory;
 use std::time::Duration;
@@ -77,9 +77,9 @@ fn fsync(disk: &Disk) -> Check {
     const SLOW: Duration = Duration::from_millis(20);
     let took = match &disk.fsync {
         Ok(took) if !took.is_empty() => took,
-        Ok(_) => return check(Level::Bad, "fsync", "no sync ended in time", "look at the disk: it hardly works"),
+        Ok(_) => return check(Level::Bad, "fsync", "no sync ended in time", "check the disk: it hardly works"),
         Err(why) => {
-            let advice = "the directory must be writable for whoever runs the broker";
+            let advice = "make the directory writable for the broker's user";
             return check(Level::Bad, "fsync", format!("cannot be measured: {why}"), advice);
         }
     };
@@ -91,11 +91,16 @@ fn fsync(disk: &Disk) -> Check {
             "no disk is that fast: something answers before the data is safe. Check that syncs are not turned off",
         )
     } else if SLOW < p50 {
-        (Level::Warning, "every single ack waits for this: use a faster disk, or batch more in each request")
+        (Level::Warning, "each ack waits for a sync: use a faster disk, or larger batches")
     } else {
         (Level::Good, "")
     };
-    check(level, "fsync", format!("p50 {}, p99 {} of {} writes of 4 KiB", millis(p50), millis(p99), took.len()), advice)
+    check(
+        level,
+        "fsync",
+        format!("p50 {}, p99 {} over {} of 4 KiB", millis(p50), millis(p99), counted(took.len(), "write")),
+        advice,
+    )
 }
 
 fn free_space(disk: &Disk, answers: Option<&Answers>) -> Check {
@@ -120,7 +125,7 @@ fn open_files(limits: &Limits, answers: Option<&Answers>) -> Option<Check> {
     let (partitions, connections) = answers.map_or((1_000, 10_000), |a| (a.partitions, a.max_connections));
     let need = partitions * FILES_PER_PARTITION + connections + OTHER_FILES; // Older segments take what is left.
     let found = format!("{} allowed, up to {} needed", in_groups(limit), in_groups(need));
-    let advice = "raise the limit of whoever runs the broker: LimitNOFILE= in its unit, or ulimit -Hn";
+    let advice = "raise the limit of the broker's user: LimitNOFILE= in its unit, or ulimit -Hn";
     Some(check(unless(need <= limit, Level::Warning), "open files", found, advice))
 }
 
@@ -150,13 +155,13 @@ fn maps(limits: &Limits, answers: Option<&Answers>) -> Option<Check> {
 fn backlog(limits: &Limits) -> Option<Check> {
     let limit = limits.backlog?;
     let found = format!("{} connections may wait", in_groups(limit));
-    let advice = "when many clients connect at once, some are turned away: set net.core.somaxconn to 1024 or more";
+    let advice = "connections are dropped when many clients connect at once: set net.core.somaxconn to 1024 or more";
     Some(check(unless(1_024 <= limit, Level::Warning), "net.core.somaxconn", found, advice))
 }
 
 fn clock(limits: &Limits) -> Option<Check> {
     let kept = limits.clock_kept?;
-    let found = if kept { "kept right by the network" } else { "not synchronized" };
+    let found = if kept { "synchronized" } else { "not synchronized" };
     let advice =
         "retention and lookups by time follow the clock: run a time service such as systemd-timesyncd or chrony";
     Some(check(unless(kept, Level::Warning), "clock", found, advice))
@@ -182,12 +187,7 @@ fn budget(answers: &Answers) -> Check {
     let (used, budget) = (answers.memory_used, answers.memory_budget);
     let level = unless(used <= budget - budget / 10, Level::Warning);
     let found = format!("{} of {} in use", bytes_for_people(used), bytes_for_people(budget));
-    check(
-        level,
-        "memory budget",
-        found,
-        "clients wait for memory: raise --memory, or look at who sends so much with top",
-    )
+    check(level, "memory budget", found, "clients wait for memory: raise --memory, or find the busiest topics with top")
 }
 
 fn group_memory(memory: &GroupMemory) -> Check {
@@ -198,17 +198,16 @@ fn group_memory(memory: &GroupMemory) -> Check {
     };
     let waiting = match memory.refused.len() as u64 {
         0 => String::new(),
-        groups => format!(", {groups} {} refused more of late", noun(groups, "group")),
+        groups => format!(", memory refused to {groups} {} recently", noun(groups, "group")),
     };
-    let advice =
-        "members wait to join and commits fail once it is full: delete groups that nobody uses, or raise --memory";
+    let advice = "when it is full, members wait to join and commits fail: delete unused groups, or raise --memory";
     check(level, "group memory", format!("{used} of {max} in use{waiting}"), advice)
 }
 
 fn damage(answers: &Answers) -> Check {
     let level = unless(answers.damaged == 0, Level::Bad);
     let found = format!("{} damaged {}", answers.damaged, noun(answers.damaged, "range"));
-    check(level, "records", found, "topic describe names them, why TOPIC says what to do; suspect the disk")
+    check(level, "records", found, "topic describe lists them, why TOPIC advises what to do; the disk may be failing")
 }
 
 fn millis(duration: Duration) -> String {

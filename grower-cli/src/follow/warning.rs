@@ -42,8 +42,8 @@ impl Display for Warning {
                 let target = target.as_ref().map_or(String::new(), |target| format!(" ({})", target.display()));
                 write!(
                     f,
-                    "{} is not the file that was read up to byte {offset}, and that one{target} is gone: reading this one \
-                     from its beginning; what the old one held after that byte is missing",
+                    "{} is not the file that was read up to byte {offset}, and that file{target} is gone: reading the new one \
+                     from its beginning; the old file's later lines are missing",
                     path.display()
                 )?;
                 unless_in(compressed, f)
@@ -52,44 +52,44 @@ impl Display for Warning {
                 write!(
                     f,
                     "{} was truncated or rewritten after it was read up to byte {offset}: reading it from its beginning; \
-                     lines that it held after that byte are missing",
+                     lines after that byte are missing",
                     path.display()
                 )?;
                 unless_in(compressed, f)
             }
             Self::Replaced { path, offset } => write!(
                 f,
-                "{} is another file than before and begins with the same {offset} bytes: reading on after them",
+                "{} is another file than before and begins with the same {offset} bytes: continuing after them",
                 path.display()
             ),
             Self::UnsureCopy { path, copy, offset } => write!(
                 f,
-                "{} begins with the {offset} bytes that were read of {}: taken for a copy of it, and read on after them",
+                "{} begins with the {offset} bytes that were read of {}: treating it as a copy, and continuing after them",
                 copy.display(),
                 path.display()
             ),
             Self::UnsureSuccessor { path, file } => write!(
                 f,
-                "{} seems to have been rotated from {} since that was read: reading it from its beginning",
+                "{} seems to have been rotated from {} after that was read: reading it from its beginning",
                 file.display(),
                 path.display()
             ),
             Self::Compressed { file } => {
-                write!(f, "{} is compressed: lines in it that were not read before are missing", file.display())
+                write!(f, "{} is compressed: its unread lines are missing", file.display())
             }
             Self::Late { file } => {
                 write!(f, "{} grew after a newer file was begun: its new lines come after newer ones", file.display())
             }
             Self::OtherTopic { file, topic, note } => write!(
                 f,
-                "topic {topic} was created again since lines of {} were sent to it: those are not in it; to send them again, \
+                "topic {topic} was created again after lines of {} were sent to it: those lines are gone; to send them again, \
                  delete {}",
                 file.display(),
                 note.display()
             ),
             Self::RecordsLost { file, topic, partition, lost } => write!(
                 f,
-                "{topic}/{partition} ends at offset {}, and it had records up to offset {}: what is lost may have been lines of \
+                "{topic}/{partition} ends at offset {}, and it had records up to offset {}: the lost records may have been lines of \
                  {}",
                 lost.start,
                 lost.end,
@@ -98,12 +98,12 @@ impl Display for Warning {
             Self::BehindLink { file } => write!(
                 f,
                 "the folder of {} is reached through a link, and no note of an earlier run is there: if the link led to \
-                 another folder then, the rest of the file there is not read; --state-dir keeps the note apart from the link",
+                 another folder then, the rest of that file is not read; --state-dir keeps the note apart from the link",
                 file.display()
             ),
             Self::Touched { file } => write!(
                 f,
-                "{} was written to without growing; its beginning and its end are as before: not read again",
+                "{} was written to without growing; its beginning and end are unchanged: not read again",
                 file.display()
             ),
         }

@@ -31,7 +31,7 @@ struct Watched(Stdout);
 
 /// Standard output has no reader any more, as in `grower-cli consume .. | head`. That is no failure.
 #[derive(Debug, thiserror::Error)]
-#[error("the reader of standard output went away")]
+#[error("the reader of standard output is gone")]
 pub(crate) struct ReaderWentAway;
 
 impl Out {

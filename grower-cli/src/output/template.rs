@@ -36,13 +36,13 @@ enum Field {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
     /// `%` before something that is no field.
-    #[error("%{0} is no field; there are %t %p %o %k %v %K %V %h %T %m, and %% for a percent sign")]
+    #[error("%{0} is not a field; the fields are %t %p %o %k %v %K %V %h %T %m, and %% is a percent sign")]
     Field(char),
     /// `\` before something that has no meaning.
     #[error(transparent)]
     Escape(#[from] EscapeError),
     /// Nothing after the last `%`.
-    #[error("the template ends in the middle of a field; write %% for a percent sign")]
+    #[error("the template ends within a field; write %% for a percent sign")]
     Unfinished,
 }
 

@@ -4,13 +4,13 @@
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EscapeError {
     /// `\` before something that has no meaning.
-    #[error("\\{0} has no meaning; there are \\n \\t \\r \\0 \\\\ and \\xHH")]
+    #[error("\\{0} is not an escape; the escapes are \\n \\t \\r \\0 \\\\ and \\xHH")]
     Unknown(char),
     /// `\x` without two hexadecimal digits.
-    #[error("\\x wants two hexadecimal digits, as in \\x1f")]
+    #[error("\\x needs two hexadecimal digits, as in \\x1f")]
     Hex,
     /// Nothing after the last `\`.
-    #[error("it ends in the middle of an escape; write \\\\ for a backslash")]
+    #[error("the text ends within an escape; write \\\\ for a backslash")]
     Unfinished,
 }
 

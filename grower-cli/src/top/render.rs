@@ -129,7 +129,7 @@ fn right(text: String) -> Cell<'static> {
 
 fn foot_line(model: &Model) -> Line<'static> {
     if model.filtering {
-        return Line::from(format!("filter: {}_   enter keeps it, esc drops it", escaped(&model.filter)));
+        return Line::from(format!("filter: {}_   enter applies it, esc clears it", escaped(&model.filter)));
     }
     let filter = match model.filter.as_str() {
         "" => String::new(),

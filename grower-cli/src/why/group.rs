@@ -72,9 +72,9 @@ impl GroupFacts {
         findings.extend(untouched);
         findings.extend(self.damaged_commits.iter().map(|(name, damaged)| {
             let says = format!(
-                "what groups committed is damaged on disk ({}): the broker goes on from memory, but its next start refuses \
-                 it. Write down the offsets of `group describe`, stop the broker, give the records up with log repair, \
-                 and bring back with group reset what is missing then",
+                "committed offsets are damaged on disk ({}): the broker still has them in memory, but its next start refuses \
+                 them. Write down the offsets of `group describe`, stop the broker, give the records up with log repair, \
+                 and restore the missing offsets with group reset",
                 ranges(damaged)
             );
             Finding::new(Verdict::Wrong, &**name, says)
@@ -84,7 +84,7 @@ impl GroupFacts {
             Finding::new(
                 Verdict::Waits,
                 format!("topic {topic}"),
-                "members subscribe to it and it is not there; they get it once it is created",
+                "members subscribe to it, but it does not exist; they read it once it is created",
             )
         }));
         findings
@@ -103,7 +103,8 @@ impl GroupFacts {
             wrong.push("records are damaged on disk".to_owned());
         }
         if !self.offline.is_empty() {
-            wrong.push(format!("it cannot read what is offline, {}", counted(self.offline.len(), "partition")));
+            let verb = if self.offline.len() == 1 { "is" } else { "are" };
+            wrong.push(format!("{} {verb} offline", counted(self.offline.len(), "partition")));
         }
         let (verdict, lag) = match (behind, wrong.is_empty()) {
             (0, true) => (Verdict::Fine, "nothing left to read".to_owned()),
@@ -153,7 +154,7 @@ impl GroupFacts {
             let next = self.members.iter().find(|member| member.awaits.contains(name));
             let next = next.map_or_else(String::new, |next| format!(" to {}", next.member));
             let silent = member.map_or_else(String::new, MemberFacts::silence);
-            let says = format!("held by {who} for {since}, which has not confirmed giving it up{next}{silent}");
+            let says = format!("held by {who} for {since}, which has not confirmed its release{next}{silent}");
             return (Verdict::Waits, says);
         }
         match member.filter(|member| member.is_silent()) {
@@ -181,26 +182,26 @@ impl GroupFacts {
         let (ahead, passed): (Vec<_>, Vec<_>) =
             self.damage_of(progress).into_iter().partition(|(_, to)| next < *to && *to <= progress.end);
         if let Some((from, _)) = ahead.first() {
-            let reached = if *from <= next { "its next records" } else { "records that it comes to" };
+            let reached = if *from <= next { "its next records" } else { "later records" };
             let ranges = ranges(&ahead);
             let says = format!("{reached} are damaged on disk ({ranges}): readers stop there unless they skip damage");
             return (Verdict::Wrong, says);
         }
         if let Some((committed, from)) = progress.committed.zip(progress.lost_from) {
-            let says = format!("committed up to {committed}, but the log lost what was read from {from} on");
+            let says = format!("committed up to {committed}, but the log lost the records from {from} on");
             let new = if progress.lag == 0 { "no records".to_owned() } else { records(progress.lag) };
-            return (Verdict::Wrong, format!("{says}; readers go back there, where {new} wait"));
+            return (Verdict::Wrong, format!("{says}; readers go back there: {new} to read"));
         }
         if let Some(lost) = progress.committed.filter(|committed| *committed < progress.start) {
             let (count, start) = (records(progress.start.since(lost)), progress.start);
-            let says = format!("committed up to {lost}, but the log starts at {start}: {count} went unread");
+            let says = format!("committed up to {lost}, but the log starts at {start}: {count} dropped unread");
             return (Verdict::Wrong, format!("{says}; {}", self.lag(name, progress)));
         }
         if !passed.is_empty() {
             let (lag, passed) = (self.lag(name, progress), ranges(&passed));
             let says = format!(
-                "{lag}; records that it has passed are damaged on disk ({passed}): bring them back from a backup, or give \
-                 them up with log repair; readers that come to them stop there"
+                "{lag}; records before its position are damaged on disk ({passed}): restore them from a backup, or give \
+                 them up with log repair; other readers stop there"
             );
             return (Verdict::Wrong, says);
         }
@@ -214,7 +215,7 @@ impl GroupFacts {
         let ago = commit.map_or_else(String::new, |age| format!(", last committed {} ago", span(age)));
         match (progress.committed, progress.lag) {
             (_, 0) => format!("nothing to read: committed up to the end, {}{ago}", progress.end),
-            (None, _) => format!("nothing is committed yet, {lag} are there{}", self.alive_but(progress, commit)),
+            (None, _) => format!("nothing is committed yet, {lag} to read{}", self.alive_but(progress, commit)),
             (Some(_), _) => format!("{lag} behind{ago}{}", self.alive_but(progress, commit)),
         }
     }
@@ -227,9 +228,9 @@ impl GroupFacts {
         // It may have committed long ago because there was nothing to read since.
         let waits = commit.into_iter().chain(progress.lag_ms).min().unwrap_or(0);
         match commit {
-            _ if STUCK_MS <= waits => ": its owner is alive, so it is stuck or slow, or reads without committing",
-            Some(_) => ": its owner is alive and goes on",
-            None => ": its owner is alive and has just begun",
+            _ if STUCK_MS <= waits => ": its owner is alive, but stuck or slow, or reads without committing",
+            Some(_) => ": its owner is alive and progresses",
+            None => ": its owner is alive and has just started",
         }
     }
 
@@ -244,8 +245,7 @@ impl GroupFacts {
         let (verdict, says) = self.not_held(name, topic);
         let there = match partition.records {
             0 => String::new(),
-            1 => ", 1 record is there".to_owned(),
-            count => format!(", {} are there", records(count)),
+            count => format!(", {} to read", records(count)),
         };
         let says = format!("{says}; nothing is committed yet{there}");
         match self.damaged.get(name) {
@@ -260,13 +260,13 @@ impl GroupFacts {
 
     fn member(&self, member: &MemberFacts) -> Option<Finding> {
         let about = format!("member {}", member.member);
-        if let Some(heir) = &member.replaced_by {
-            let says = format!("its place was taken by {heir}, under the same static name: it can only leave");
+        if let Some(successor) = &member.replaced_by {
+            let says = format!("replaced by {successor} under the same static name: it can only leave");
             return Some(Finding::new(Verdict::Wrong, about, says));
         }
         let holds = self.partitions.iter().filter_map(|progress| progress.owner.as_ref());
         let idle = !holds.into_iter().any(|owner| owner.member == member.member) && member.awaits.is_empty();
-        let says = "holds nothing: its topics have no partition left for it";
+        let says = "idle: its topics have no partition left for it";
         idle.then(|| Finding::new(Verdict::Fine, about, says))
     }
 }

@@ -11,8 +11,8 @@ pub(crate) fn refused_growth(group: &str, memory: &GroupMemory) -> Option<Findin
     let (used, max) = (bytes_for_people(memory.used), bytes_for_people(memory.max));
     let ago = span(refused.ago_ms);
     let says = format!(
-        "it was refused memory for a new member or a commit {ago} ago, with {used} of the {max} for groups in use; who \
-         waits to join tries again ({})",
+        "memory for a new member or a commit was refused {ago} ago, with {used} of the {max} for groups in use; waiting \
+         members retry ({})",
         refused.reason
     );
     Some(Finding::new(Verdict::Wrong, format!("group {group}"), says))

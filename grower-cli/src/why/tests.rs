@@ -68,7 +68,7 @@ fn told(findings: &[Finding]) -> String {
 fn a_member_that_is_behind_and_commits_goes_on() {
     insta::assert_snapshot!(told(&group(vec![member("S1")], progress()).findings()), @"
     waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
-    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind, last committed 3 s ago: its owner is alive and goes on
+    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind, last committed 3 s ago: its owner is alive and progresses
     ");
 }
 
@@ -79,12 +79,12 @@ fn an_owner_that_has_records_and_commits_none_is_stuck_and_one_that_had_none_is_
         facts.commits = BTreeMap::from([("rainbow/1".to_owned(), ago(committed))]);
         facts.findings()[1].says.rsplit("; ").next().unwrap().to_owned()
     };
-    insta::assert_snapshot!(says(300, 180), @"1,200 records (3 min) behind, last committed 5 min ago: its owner is alive, so it is stuck or slow, or reads without committing");
-    insta::assert_snapshot!(says(3_600, 1), @"1,200 records (1 s) behind, last committed 1 h ago: its owner is alive and goes on");
-    insta::assert_snapshot!(says(1, 300), @"1,200 records (5 min) behind, last committed 1 s ago: its owner is alive and goes on");
+    insta::assert_snapshot!(says(300, 180), @"1,200 records (3 min) behind, last committed 5 min ago: its owner is alive, but stuck or slow, or reads without committing");
+    insta::assert_snapshot!(says(3_600, 1), @"1,200 records (1 s) behind, last committed 1 h ago: its owner is alive and progresses");
+    insta::assert_snapshot!(says(1, 300), @"1,200 records (5 min) behind, last committed 1 s ago: its owner is alive and progresses");
     let mut none = group(vec![member("S1")], Progress { committed: None, lag_ms: Some(60_000), ..progress() });
     none.commits.clear();
-    insta::assert_snapshot!(none.findings()[1].says, @"held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing is committed yet, 1,200 records (1 min) are there: its owner is alive, so it is stuck or slow, or reads without committing");
+    insta::assert_snapshot!(none.findings()[1].says, @"held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing is committed yet, 1,200 records (1 min) to read: its owner is alive, but stuck or slow, or reads without committing");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_partition_on_its_way_names_both_ends() {
     let owner = Some(Owner { giving_up: true, ..owned_by("S1").unwrap() });
     insta::assert_snapshot!(told(&group(vec![old, new.clone()], Progress { owner, ..progress() }).findings()), @"
     waits | group g | 2 members and 1 partition: 1,200 records (4 s) behind in all
-    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s, which has not confirmed giving it up to S2; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind, last committed 3 s ago
+    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s, which has not confirmed its release to S2; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind, last committed 3 s ago
     ");
     insta::assert_snapshot!(told(&group(vec![new], Progress { owner: None, ..progress() }).findings()), @"
     waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
@@ -124,8 +124,8 @@ fn a_partition_without_an_owner_says_why() {
     insta::assert_snapshot!(told(&facts.findings()), @"
     waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
     waits | rainbow/1 | no owner: no member subscribes to rainbow; 1,200 records (4 s) behind, last committed 3 s ago
-    fine | member S1 | holds nothing: its topics have no partition left for it
-    waits | topic other | members subscribe to it and it is not there; they get it once it is created
+    fine | member S1 | idle: its topics have no partition left for it
+    waits | topic other | members subscribe to it, but it does not exist; they read it once it is created
     ");
 }
 
@@ -143,12 +143,12 @@ fn what_was_dropped_unread_and_what_is_damaged_is_wrong() {
     let dropped = Progress { committed: Some(Offset::new(3)), lag: 1_990, ..progress() };
     insta::assert_snapshot!(told(&group(vec![member("S1")], dropped).findings()), @"
     waits | group g | 1 member and 1 partition: 1,990 records (4 s) behind in all
-    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; committed up to 3, but the log starts at 10: 7 records went unread; 1,990 records (4 s) behind, last committed 3 s ago: its owner is alive and goes on
+    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; committed up to 3, but the log starts at 10: 7 records dropped unread; 1,990 records (4 s) behind, last committed 3 s ago: its owner is alive and progresses
     ");
     let lost = Progress { lost_from: Some(Offset::new(700)), lag: 1_300, ..progress() };
     insta::assert_snapshot!(told(&group(vec![member("S1")], lost).findings()), @"
     wrong | group g | 1 member and 1 partition: 1,300 records (4 s) behind in all, and a log lost records that were read
-    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; committed up to 800, but the log lost what was read from 700 on; readers go back there, where 1,300 records wait
+    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; committed up to 800, but the log lost the records from 700 on; readers go back there: 1,300 records to read
     ");
     let mut facts = group(vec![member("S1")], progress());
     facts.damaged = BTreeMap::from([("rainbow/1".to_owned(), vec![(Offset::new(795), Offset::new(805))])]);
@@ -168,21 +168,21 @@ fn damage_that_a_group_has_passed_or_not_begun_and_damaged_commits_are_told() {
     facts.damaged = damaged("rainbow/1");
     insta::assert_snapshot!(told(&facts.findings()), @"
     wrong | group g | 1 member and 1 partition: records are damaged on disk
-    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago; records that it has passed are damaged on disk (offsets 1000..2000): bring them back from a backup, or give them up with log repair; readers that come to them stop there
+    wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago; records before its position are damaged on disk (offsets 1000..2000): restore them from a backup, or give them up with log repair; other readers stop there
     ");
     facts.damaged = damaged("rainbow/0");
     facts.untouched = vec![UntouchedPartition { name: "rainbow/0".to_owned(), records: 2_000 }];
     insta::assert_snapshot!(told(&facts.findings()), @"
     wrong | group g | 1 member and 2 partitions: 2,000 records (0 s) behind in all, and records are damaged on disk
     fine | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago
-    wrong | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet, 2,000 records are there; damaged on disk (offsets 1000..2000): readers stop there unless they skip damage
+    wrong | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet, 2,000 records to read; damaged on disk (offsets 1000..2000): readers stop there unless they skip damage
     ");
     (facts.damaged, facts.untouched) = (BTreeMap::new(), Vec::new());
     facts.damaged_commits = damaged("__consumer_offsets/3");
     insta::assert_snapshot!(told(&facts.findings()), @"
     wrong | group g | 1 member and 1 partition: records are damaged on disk
     fine | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; nothing to read: committed up to the end, 2000, last committed 3 s ago
-    wrong | __consumer_offsets/3 | what groups committed is damaged on disk (offsets 1000..2000): the broker goes on from memory, but its next start refuses it. Write down the offsets of `group describe`, stop the broker, give the records up with log repair, and bring back with group reset what is missing then
+    wrong | __consumer_offsets/3 | committed offsets are damaged on disk (offsets 1000..2000): the broker still has them in memory, but its next start refuses them. Write down the offsets of `group describe`, stop the broker, give the records up with log repair, and restore the missing offsets with group reset
     ");
 }
 
@@ -193,10 +193,10 @@ fn members_that_hold_nothing_or_were_replaced_are_named() {
     facts.untouched = vec![UntouchedPartition { name: "rainbow/0".to_owned(), records: 7 }];
     insta::assert_snapshot!(told(&facts.findings()), @"
     waits | group g | 3 members and 2 partitions: 1,207 records (4 s) behind in all
-    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind, last committed 3 s ago: its owner is alive and goes on
-    waits | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet, 7 records are there
-    fine | member S2 | holds nothing: its topics have no partition left for it
-    wrong | member S3 | its place was taken by S4, under the same static name: it can only leave
+    waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind, last committed 3 s ago: its owner is alive and progresses
+    waits | rainbow/0 | no owner: the next assignment gives it to a member; nothing is committed yet, 7 records to read
+    fine | member S2 | idle: its topics have no partition left for it
+    wrong | member S3 | replaced by S4 under the same static name: it can only leave
     ");
 }
 
@@ -240,8 +240,8 @@ fn a_topic_tells_how_far_its_readers_are() {
     let rate = Rate { records_in: 1_200, bytes_in: 1 << 20, ..Rate::default() };
     let facts = TopicFacts { readers: vec![reader("a", 0), reader("b", 7)], rate, ..topic(partition()) };
     insta::assert_snapshot!(told(&facts.findings()), @"
-    fine | topic rainbow | 10 records; 1,200 records/s, 1.0 MiB/s come in
-    fine | group a | has read all of it
+    fine | topic rainbow | 10 records; incoming 1,200 records/s, 1.0 MiB/s
+    fine | group a | has read everything
     waits | group b | is 7 records (4 s) behind; grower-cli why b says why
     ");
 }
@@ -261,8 +261,8 @@ fn what_somebody_gave_up_is_told_as_long_as_the_log_has_its_place() {
     let late = PartitionDescription { log_start: Offset::new(4), ..partition() };
     let facts = TopicFacts { losses: vec![loss(2, 4), loss(6, 8)], ..topic(late) };
     insta::assert_snapshot!(told(&facts.findings()), @"
-    fine | topic rainbow | 6 records; next to nothing came in of late
-    fine | rainbow/0 | offsets 6..8 were given up as lost by ada (uid 1000) at 1970-01-01T00:16:40.000Z (wrong crc): readers step over them
+    fine | topic rainbow | 6 records; almost no recent writes
+    fine | rainbow/0 | offsets 6..8 were given up as lost by ada (uid 1000) at 1970-01-01T00:16:40.000Z (wrong crc): readers skip them
     fine | topic rainbow | no group reads it
     ");
 }
@@ -276,7 +276,7 @@ fn an_empty_topic_says_whether_it_ever_held_anything() {
     ");
     let dropped = PartitionDescription { log_start: Offset::new(10), ..partition() };
     insta::assert_snapshot!(told(&topic(dropped).findings()), @"
-    fine | topic rainbow | empty: all of its 10 records were dropped, by retention or by a trim
+    fine | topic rainbow | empty: retention or a trim dropped 10 records
     fine | topic rainbow | no group reads it
     ");
 }
@@ -292,11 +292,11 @@ fn what_keeps_writers_and_readers_from_going_on_is_told() {
     };
     let facts = TopicFacts { capacity: Some(Capacity::of(&disk)), ..topic(bad) };
     insta::assert_snapshot!(told(&facts.findings()), @"
-    fine | topic rainbow | 12 records; next to nothing came in of late
-    wrong | disk | full up to its reserve of 2.0 GiB: writes are refused until 1.0 GiB are freed
-    wrong | rainbow/0 | no broker leads it: nobody can write to it or read from it
-    waits | rainbow/0 | 2 records are written and wait for a sync of the disk: readers see them after it
-    wrong | rainbow/0 | damaged on disk: offsets 2..4; all else is served. Restore them from a backup, read past them with consume --skip-damaged, or give them up with log repair
+    fine | topic rainbow | 12 records; almost no recent writes
+    wrong | disk | free space is below the reserve of 2.0 GiB: writes are refused until 1.0 GiB more is free
+    wrong | rainbow/0 | no leader: neither readable nor writable
+    waits | rainbow/0 | 2 records written and not yet synced: readers see them after the sync
+    wrong | rainbow/0 | damaged on disk: offsets 2..4; all others are served. Restore them from a backup, skip them with consume --skip-damaged, or give them up with log repair
     fine | topic rainbow | no group reads it
     ");
 }
@@ -309,13 +309,13 @@ fn a_partition_that_is_offline_is_never_taken_for_an_empty_one() {
     let reader = ReaderFacts { group: "a".to_owned(), lag: 0, lag_ms: None };
     let facts = TopicFacts { offline: offline.clone(), readers: vec![reader], ..topic(lost) };
     insta::assert_snapshot!(told(&facts.findings()), @"
-    wrong | topic rainbow | nothing can be read: 1 of 1 partitions are offline
-    wrong | rainbow/0 | offline, nobody can write to it or read from it: its files are gone
-    waits | group a | has read all that is served; the rest is offline
+    wrong | topic rainbow | nothing can be read: 1 of 1 partitions offline
+    wrong | rainbow/0 | offline, neither readable nor writable: its files are gone
+    waits | group a | has read every served partition; the others are offline
     ");
     let facts = GroupFacts { offline, partitions: Vec::new(), ..group(Vec::new(), progress()) };
     insta::assert_snapshot!(told(&facts.findings()), @"
-    wrong | group g | no members and no partitions: it cannot read what is offline, 1 partition
+    wrong | group g | no members and no partitions: 1 partition is offline
     wrong | rainbow/0 | offline: its files are gone
     ");
 }

@@ -53,14 +53,14 @@ impl TopicFacts {
         let ever: u64 = partitions.iter().map(|p| p.log_end.value()).sum();
         if held == 0 && !self.offline.is_empty() {
             let says =
-                format!("nothing can be read: {} of {} partitions are offline", self.offline.len(), partitions.len());
+                format!("nothing can be read: {} of {} partitions offline", self.offline.len(), partitions.len());
             return Finding::new(Verdict::Wrong, self.name(), says);
         }
         let says = match (held, ever) {
             (0, 0) => "empty: nothing was ever written to it".to_owned(),
-            (0, ever) => format!("empty: all of its {} were dropped, by retention or by a trim", records(ever)),
-            (held, _) if self.rate.records_in == 0 => format!("{}; next to nothing came in of late", records(held)),
-            (held, _) => format!("{}; {} come in", records(held), self.rate.incoming()),
+            (0, ever) => format!("empty: retention or a trim dropped {}", records(ever)),
+            (held, _) if self.rate.records_in == 0 => format!("{}; almost no recent writes", records(held)),
+            (held, _) => format!("{}; incoming {}", records(held), self.rate.incoming()),
         };
         Finding::new(Verdict::Fine, self.name(), says)
     }
@@ -72,7 +72,7 @@ impl TopicFacts {
 
     fn flush(&self) -> Option<Finding> {
         let os = self.topic.configs.iter().any(|config| config.key == "flush" && config.value == "os");
-        let says = "acks do not wait for the disk (flush=os): a power cut may lose what was acknowledged";
+        let says = "acks do not wait for the disk (flush=os): a power cut may lose acknowledged records";
         os.then(|| Finding::new(Verdict::Fine, self.name(), says))
     }
 
@@ -81,20 +81,19 @@ impl TopicFacts {
         let mut findings = Vec::new();
         if partition.leader.is_none() {
             let says = match self.offline.get(&name) {
-                Some(why) => format!("offline, nobody can write to it or read from it: {why}"),
-                None => "no broker leads it: nobody can write to it or read from it".to_owned(),
+                Some(why) => format!("offline, neither readable nor writable: {why}"),
+                None => "no leader: neither readable nor writable".to_owned(),
             };
             findings.push(Finding::new(Verdict::Wrong, &*name, says));
         }
         let unsynced = partition.log_end.since(partition.high_watermark);
         if unsynced != 0 {
-            let says =
-                format!("{} are written and wait for a sync of the disk: readers see them after it", records(unsynced));
+            let says = format!("{} written and not yet synced: readers see them after the sync", records(unsynced));
             findings.push(Finding::new(Verdict::Waits, &*name, says));
         }
         if !partition.damaged.is_empty() {
             let says = format!(
-                "damaged on disk: {}; all else is served. Restore them from a backup, read past them with consume \
+                "damaged on disk: {}; all others are served. Restore them from a backup, skip them with consume \
                  --skip-damaged, or give them up with log repair",
                 ranges(&partition.damaged)
             );
@@ -110,9 +109,9 @@ impl TopicFacts {
         let about = format!("group {}", reader.group);
         match reader.lag {
             0 if !self.offline.is_empty() => {
-                Finding::new(Verdict::Waits, about, "has read all that is served; the rest is offline")
+                Finding::new(Verdict::Waits, about, "has read every served partition; the others are offline")
             }
-            0 => Finding::new(Verdict::Fine, about, "has read all of it"),
+            0 => Finding::new(Verdict::Fine, about, "has read everything"),
             count => {
                 let says = format!("is {} behind; grower-cli why {} says why", lag(count, reader.lag_ms), reader.group);
                 Finding::new(Verdict::Waits, about, says)
@@ -124,6 +123,6 @@ impl TopicFacts {
 fn given_up(name: &str, loss: &LossDescription) -> Finding {
     let (LossDescription { by, what, .. }, at) = (loss, rfc3339(loss.at));
     let offsets = ranges(&[(loss.start, loss.end)]);
-    let says = format!("{offsets} were given up as lost by {by} at {at} ({what}): readers step over them");
+    let says = format!("{offsets} were given up as lost by {by} at {at} ({what}): readers skip them");
     Finding::new(Verdict::Fine, name, says)
 }

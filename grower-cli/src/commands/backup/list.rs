@@ -12,8 +12,8 @@ use std::path::PathBuf;
 /// List the backups in a directory, oldest first
 #[derive(Debug, Args)]
 #[command(
-    after_help = "JSON: [{\"path\",\"created\",\"cluster\",\"node\",\"files\",\"bytes\"} or {\"path\",\"damaged\"}]. Bytes are what a restore \
-takes; on disk, backups share what did not change."
+    after_help = "JSON: [{\"path\",\"created\",\"cluster\",\"node\",\"files\",\"bytes\"} or {\"path\",\"damaged\"}]. bytes is the size after a \
+restore; on disk, backups share unchanged files."
 )]
 pub(super) struct List {
     /// The directory of backups

@@ -14,43 +14,43 @@ use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// Make a backup, list backups, check one
+/// Make, list and verify backups
 ///
-/// A running broker makes a backup of itself while it goes on, on its own machine: DIR is a path below the directory that its
-/// setting backup.dir names. With --data-dir (or --embedded) this command makes one itself, of a data directory on which no
-/// broker runs: then DIR is any directory.
+/// A running broker backs itself up while it serves, on its own machine: DIR is a path below the directory in its setting
+/// backup.dir. With --data-dir (or --embedded) this command backs up a data directory on which no broker runs: DIR is then any
+/// directory.
 ///
-/// DIR holds any number of backups; each is whole without the others. Where it lies on the volume of the data, a backup costs
-/// next to no room and little time: files that never change any more get a second name. Elsewhere they are copied, once.
+/// DIR holds any number of backups, each complete without the others. On the volume of the data a backup takes little space
+/// and time: files that no longer change get a hard link. On another volume they are copied, once.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(
-    after_long_help = "A backup is one cut: topics, their configs, committed offsets of groups, and at least all the records that those offsets speak of. \
-Of a running broker it has every record that was acknowledged before it began. \
-A backup that was cut short is ignored by all, and removed by the next one. Any backup may be deleted, at any time. \
-Ctrl-C ends the one that is being made; so does `grower-cli backup cancel`, and nothing else waits for one whose file system does not answer. \
-A data directory may lie on a read-only mount: nothing is written to it then.
+    after_long_help = "A backup is a consistent snapshot: topics, their configs, the groups' committed offsets, and at least all records before those offsets. \
+A backup of a running broker has every record that was acknowledged before the backup began. \
+An unfinished backup is ignored, and the next one removes it. Any backup may be deleted, at any time. \
+Ctrl-C and `grower-cli backup cancel` end a backup in progress, also one whose file system does not answer. \
+A data directory on a read-only mount is backed up without a write to it.
 
 JSON: {\"path\",\"files\",\"bytes\",\"new_bytes\",\"copied_bytes\"}
 
 Examples:
-  grower-cli backup nightly                                       of a running broker, into nightly below its backup.dir
-  grower-cli backup /backups/grower --data-dir /var/lib/grower    of a stopped one
+  grower-cli backup nightly                                       a running broker, into nightly below its backup.dir
+  grower-cli backup /backups/grower --data-dir /var/lib/grower    a stopped broker
   grower-cli backup list /backups/grower
   grower-cli backup verify /backups/grower                 the latest
   grower-cli restore /backups/grower /var/lib/grower-new"
 )]
 pub struct Backup {
-    /// List backups, or check one
+    /// List or verify backups
     #[command(subcommand)]
     command: Option<More>,
-    /// The directory of backups; it is made if it is not there
+    /// The directory of backups; created if missing
     #[arg(required = true)]
     dir: Option<PathBuf>,
     /// A data directory on which no broker runs
     #[arg(long, value_name = "DATA")]
     data_dir: Option<PathBuf>,
-    /// Share nothing with the backups before
+    /// Copy every file, and share none with earlier backups
     #[arg(long)]
     full: bool,
 }
@@ -63,7 +63,7 @@ enum More {
     Verify(verify::Verify),
     /// Cancel the backup that a running broker is making
     ///
-    /// For one that hangs, or whose command was killed: Ctrl-C cancels it as well.
+    /// Use it for a backup that hangs, or whose command was killed. Ctrl-C cancels a backup, too.
     Cancel,
 }
 
@@ -118,5 +118,5 @@ fn print(backed_up: &BackedUp, output: Output) -> anyhow::Result<()> {
 
 fn tell(out: &mut Out, path: &str, files: u64, bytes: [u64; 3]) -> io::Result<()> {
     let [all, new, copied] = bytes.map(bytes_for_people);
-    writeln!(out, "{}: {}, {all}, of them {new} new and {copied} copied", escaped(path), counted(files, "file"))
+    writeln!(out, "{}: {}, {all}; {new} new, {copied} copied", escaped(path), counted(files, "file"))
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 const ASK_EACH: Duration = Duration::from_millis(100);
 
 pub(super) async fn backup(common: &Common, dir: &Path, full: bool) -> anyhow::Result<BackedUp> {
-    let dir = dir.to_str().context("a running broker takes a path that is text")?;
+    let dir = dir.to_str().context("the path for a running broker must be UTF-8")?;
     let session = Session::open(common).await?;
     let admin = session.client.admin();
     let begun = admin.begin_backup(dir, full).await?;
@@ -32,11 +32,11 @@ pub(super) async fn cancel(common: &Common) -> anyhow::Result<String> {
     let session = Session::open(common).await?;
     let admin = session.client.admin();
     let running = admin.describe_backup().await?.filter(|latest| latest.state == BackupState::Running);
-    let Some(running) = running else { bail!("the broker is making no backup") };
+    let Some(running) = running else { bail!("no backup is in progress") };
     admin.cancel_backup().await?;
     let ended = match state_at_end(&admin, running.number).await? {
         BackupState::Failed(failure) => failure.detail,
-        _ => "it was made before it could be cancelled".to_owned(),
+        _ => "the backup was complete before it could be cancelled".to_owned(),
     };
     session.close().await?;
     Ok(ended)
@@ -58,7 +58,7 @@ async fn state_at_end(admin: &Admin, number: u64) -> anyhow::Result<BackupState>
     loop {
         let latest = admin.describe_backup().await.context("the broker may still be making the backup")?;
         let Some(BackupDescription { read_bytes, state, .. }) = latest.filter(|latest| latest.number == number) else {
-            bail!("the broker was restarted meanwhile, or was asked for another backup: see `grower-cli backup list`");
+            bail!("the broker restarted, or another backup began: see `grower-cli backup list`");
         };
         bar.set_position(read_bytes);
         if state != BackupState::Running {

@@ -11,15 +11,13 @@ use std::path::PathBuf;
 
 /// Check every byte of a backup
 ///
-/// Each file against the checksum of the manifest, and then what the files hold, as `log verify` does.
+/// Compares each file with its checksum in the manifest, then checks the contents as `log verify` does.
 #[derive(Debug, Args)]
-#[command(
-    after_long_help = "Exit status: 0 if it can be restored as it was made; 1 with a line for each file that is not as it was.
+#[command(after_long_help = "Exit status: 0 if the backup is intact; 1 with a line for each damaged file.
 
-JSON: {\"path\",\"files\",\"bytes\",\"findings\":[{\"file\",\"what\"}]}"
-)]
+JSON: {\"path\",\"files\",\"bytes\",\"findings\":[{\"file\",\"what\"}]}")]
 pub(super) struct Verify {
-    /// A backup, or a directory of backups: then the latest
+    /// A backup, or a directory of backups for the latest one
     path: PathBuf,
 }
 

@@ -8,18 +8,16 @@ use clap::Args;
 use grower_client::StartFrom;
 use std::time::{Duration, Instant};
 
-/// Read a topic from its beginning to its end as fast as it goes
+/// Read a topic from beginning to end at full speed
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Fill the topic with `grower-cli bench produce` first. A latency is how long one hand-over of records took.
+#[command(after_help = "Fill the topic with `grower-cli bench produce` first. A latency is the duration of one poll.
 
 JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"bytes_per_second\", \
-\"latency_us\":{\"p50\",\"p90\",\"p99\",\"p99.9\",\"max\"}}"
-)]
+\"latency_us\":{\"p50\",\"p90\",\"p99\",\"p99.9\",\"max\"}}")]
 pub struct Consume {
     #[command(flatten)]
     topic: BenchTopic,
-    /// How many records are handed over at once, at most
+    /// The largest number of records per poll
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
 }
@@ -40,7 +38,7 @@ impl Consume {
         while records < wanted {
             let asked = Instant::now();
             let polled = consumer.poll(Duration::from_secs(10)).await?;
-            ensure!(!polled.is_empty(), "{records} of {wanted} records came, then none for 10 s");
+            ensure!(!polled.is_empty(), "{records} of {wanted} records arrived, then none for 10 s");
             latencies.add(asked.elapsed());
             records += polled.len() as u64;
             bytes +=
@@ -50,6 +48,6 @@ impl Consume {
         let took = began.elapsed();
         bar.finish_and_clear();
         consumer.close().await?;
-        Found { what: "consume", records, bytes, took, latencies, latency_of: "OF A HAND-OVER" }.print(session.output)
+        Found { what: "consume", records, bytes, took, latencies, latency_of: "POLL" }.print(session.output)
     }
 }

@@ -9,11 +9,11 @@ use clap::Args;
 use grower_client::{Consumer, Producer, Record, StartFrom};
 use std::time::{Duration, Instant};
 
-/// Send records one by one and see how long each takes to a consumer
+/// Send records one by one, and measure how long each takes to a consumer
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A latency reaches from sending a record to its consumer having it; the next record is sent then. What is read was \
-fsynced before: a consumer never sees what a power cut could take back.
+    after_help = "A latency lasts from sending a record until the consumer has it; then the next record is sent. Every record is \
+fsynced before a consumer reads it: a power cut takes nothing back.
 
 JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"bytes_per_second\", \
 \"latency_us\":{\"p50\",\"p90\",\"p99\",\"p99.9\",\"max\"}}"
@@ -21,7 +21,7 @@ JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"byte
 pub struct EndToEnd {
     #[command(flatten)]
     topic: BenchTopic,
-    /// How many records
+    /// The number of records
     #[arg(long, value_name = "N", default_value_t = 2000)]
     records: u64,
     /// Bytes of each record's value
@@ -58,7 +58,7 @@ impl EndToEnd {
         let partitions: Vec<_> = topic.partitions.iter().map(|partition| (name, partition.partition)).collect();
         let mut consumer = session.client.consumer().assign(partitions).from(StartFrom::End).build().await?;
         let early = consumer.poll(Duration::from_millis(300)).await?; // Positions itself.
-        ensure!(early.is_empty(), "somebody else writes to {name}; use a topic of your own");
+        ensure!(early.is_empty(), "another producer writes to {name}; use another topic");
         Ok(consumer)
     }
 
@@ -73,8 +73,8 @@ impl EndToEnd {
         delivery.await?;
         match polled.as_slice() {
             [record] if record.key.as_deref() == Some(&at.to_be_bytes()) => Ok(took),
-            [] => bail!("record {at} did not come within 10 s"),
-            _ => bail!("something else than record {at} came; use a topic of your own"),
+            [] => bail!("record {at} did not arrive within 10 s"),
+            _ => bail!("another record arrived instead of record {at}; use another topic"),
         }
     }
 }

@@ -13,21 +13,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measure a broker, with a progress bar and a latency table
 ///
-/// The topic is created if it is not there, and stays.
+/// A missing topic is created, and stays.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
-    /// Write records as fast as it goes
+    /// Write records at full speed
     Produce(produce::Produce),
-    /// Read a topic from its beginning to its end as fast as it goes
+    /// Read a topic from beginning to end at full speed
     Consume(consume::Consume),
-    /// Send records one by one and see how long each takes to a consumer
+    /// Send records one by one, and measure how long each takes to a consumer
     EndToEnd(end_to_end::EndToEnd),
 }
 
 /// Which topic to use.
 #[derive(Debug, Args)]
 pub(crate) struct BenchTopic {
-    /// The topic; created if it is not there
+    /// The topic; created if missing
     #[arg(long, value_name = "NAME", default_value = "grower-bench")]
     topic: String,
     /// Partitions of the topic, if it is created

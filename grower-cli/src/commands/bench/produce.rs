@@ -12,27 +12,25 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Write records as fast as it goes
+/// Write records at full speed
 #[derive(Debug, Args)]
-#[command(
-    after_help = "A latency reaches from handing a record to the producer to its ack, so it includes the time in the queue.
+#[command(after_help = "A latency lasts from sending a record to its ack, time in the queue included.
 
 JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"bytes_per_second\", \
 \"latency_us\":{\"p50\",\"p90\",\"p99\",\"p99.9\",\"max\"}}
 
 Example:
-  grower-cli bench produce --records 1000000 --size 100 --producers 4"
-)]
+  grower-cli bench produce --records 1000000 --size 100 --producers 4")]
 pub struct Produce {
     #[command(flatten)]
     topic: BenchTopic,
-    /// How many records
+    /// The number of records
     #[arg(long, value_name = "N", default_value_t = 500_000)]
     records: u64,
     /// Bytes of each record's value
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     size: usize,
-    /// How many producers at once; they share the records
+    /// The number of producers, which share the records
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     producers: u64,
     /// When a record counts as acknowledged
@@ -70,7 +68,7 @@ impl Produce {
         let mut latencies = Latencies::new()?;
         parts.iter().try_for_each(|part| latencies.merge(part))?;
         let bytes = self.records * self.size as u64;
-        Found { what: "produce", records: self.records, bytes, took, latencies, latency_of: "HAND-OVER TO ACK" }
+        Found { what: "produce", records: self.records, bytes, took, latencies, latency_of: "SEND TO ACK" }
             .print(session.output)
     }
 

@@ -8,19 +8,19 @@ use std::io::Write;
 
 /// Change settings while the broker runs
 ///
-/// All of the changes are made, or none. They hold at once, outlive restarts, and go before the config file, the environment and
-/// flags until they are taken back with an empty value.
+/// All changes are made, or none. They apply at once, survive restarts, and override the config file, the environment and
+/// flags until an empty value removes them.
 #[derive(Debug, Args)]
 #[command(after_help = "`grower-cli broker settings` lists the keys, and which of them need a restart instead.
 
-JSON: {\"settings\":{key: value, or null for back to what the start said}}
+JSON: {\"settings\":{key: value, or null for the value at start}}
 
 Examples:
   grower-cli broker alter --config logging.level=debug
   grower-cli broker alter --config disk.reserve_bytes=5GiB
-  grower-cli broker alter --config logging.level=              # take it back")]
+  grower-cli broker alter --config logging.level=              # remove the change")]
 pub struct Alter {
-    /// A key with its new value; an empty value takes a change back; may be repeated
+    /// A key with its new value; an empty value removes the change; may be repeated
     #[arg(long = "config", value_name = "K=V", required = true, value_parser = key_value)]
     configs: Vec<(String, String)>,
 }
@@ -39,8 +39,10 @@ impl Alter {
             }
             Output::Table => {
                 for (key, value) in changes {
-                    let value = value.unwrap_or_else(|| "what the start said".to_owned());
-                    writeln!(out, "{key} is {value} now")?;
+                    match value {
+                        Some(value) => writeln!(out, "{key} is {value} now")?,
+                        None => writeln!(out, "{key} has its value at start again")?,
+                    }
                 }
             }
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// Show how the broker is doing: memory, disk, syncs, traffic
+/// Show the broker: memory, disk, syncs, traffic
 #[derive(Debug, Args)]
 #[command(
     after_help = "JSON: {\"node\",\"version\",\"time\",\"uptime_ms\",\"connections\",\"memory\":{\"used\",\"budget\"},\
@@ -59,12 +59,9 @@ fn print(broker: &BrokerDescription, out: &mut impl Write) -> io::Result<()> {
     let fsync = broker.fsync;
     match fsync.count {
         0 => writeln!(out, "fsync   none since the start")?,
-        count => writeln!(out, "fsync   {} since the start; of late {}", in_groups(count), percentiles(&fsync))?,
+        count => writeln!(out, "fsync   {} since the start; latest {}", in_groups(count), percentiles(&fsync))?,
     }
-    let disk = broker
-        .disk
-        .as_ref()
-        .map_or_else(|| "the system does not tell".to_owned(), |disk| Capacity::of(disk).in_words());
+    let disk = broker.disk.as_ref().map_or_else(|| "unknown".to_owned(), |disk| Capacity::of(disk).in_words());
     writeln!(out, "disk    {disk}")?;
     let rate = rate(broker);
     writeln!(out, "in      {}", rate.incoming())?;

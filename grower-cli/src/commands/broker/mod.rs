@@ -9,12 +9,12 @@ pub(crate) use describe::percentiles;
 use crate::session::Session;
 use clap::Subcommand;
 
-/// See how the broker is doing, and see and change its settings
+/// Describe the broker, list and change its settings
 #[derive(Debug, Subcommand)]
 pub enum Broker {
-    /// Show how the broker is doing: memory, disk, syncs, traffic
+    /// Show the broker: memory, disk, syncs, traffic
     Describe(describe::Describe),
-    /// List every setting with its value, where that comes from, and whether it needs a restart
+    /// List every setting with its value, its origin, and whether a change needs a restart
     Settings(settings::Settings),
     /// Change settings while the broker runs
     Alter(alter::Alter),

@@ -7,14 +7,14 @@ use clap::Args;
 use grower_client::{SettingEntry, SettingSource};
 use serde_json::{Value, json};
 
-/// List every setting with its value, where that comes from, and whether it needs a restart
+/// List every setting with its value, its origin, and whether a change needs a restart
 #[derive(Debug, Args)]
 #[command(
-    after_help = "SET BY is a line of the config file, a variable, a flag, or `broker alter`: later ones of these go before earlier ones. \
-RESTART is yes where only a restart changes the value.
+    after_help = "SET BY is a line of the config file, a variable, a flag, or `broker alter`; each overrides those before it. \
+RESTART is yes if a change needs a restart.
 
 JSON: an array of {\"key\",\"value\",\"source\":\"default\"|\"start\"|\"changed\",\"set_by\",\"started_with\",\"needs_restart\",\"about\",\
-\"accepts\"}; started_with is the value without `broker alter`, null stands for not set."
+\"accepts\"}; started_with is the value without `broker alter`; null means not set."
 )]
 pub struct Settings {}
 

@@ -28,7 +28,7 @@ impl DeletedTopics {
             return Err(error);
         }
         if is_news {
-            stderr_line(format_args!("topic {topic} was deleted: reading the others on"));
+            stderr_line(format_args!("topic {topic} was deleted: still reading the others"));
         }
         Ok(topic)
     }

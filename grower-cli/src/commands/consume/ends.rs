@@ -200,7 +200,7 @@ async fn review_topic(
     let before = of.len();
     of.retain(|_, end| end.topic == topic.id);
     if of.len() < before {
-        stderr_line(format_args!("topic {name} was created again: what it held when this began is gone"));
+        stderr_line(format_args!("topic {name} was created again: the records it had at the start are gone"));
     }
     forget_dropped(topic, of); // No log says whether it lost what it has dropped.
     for now in &topic.partitions {
@@ -211,7 +211,10 @@ async fn review_topic(
             lost_from => lost_from?,
         };
         if let Some(lost_from) = lost_from {
-            stderr_line(format_args!("{place}: the log lost offsets {lost_from}..{}: reading up to there", end.offset));
+            stderr_line(format_args!(
+                "{place}: the log lost offsets {lost_from}..{}: reading up to offset {lost_from}",
+                end.offset
+            ));
             end.offset = lost_from;
         }
         end.reviewed = now.leader_epoch; // What is left of it is in the log of this leadership.

@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 
 /// Read records
 ///
-/// Prints each record's value and a newline. Without a group it reads from the beginning, and remembers nothing. With
-/// --group it shares the partitions with the other members of the group, goes on where the group has got to, and commits
-/// what it has printed: each second, before it gives up partitions, and when it ends.
+/// Prints each record's value and a newline. Without a group it reads from the beginning, and commits nothing. With --group it
+/// shares the partitions with the other members of the group, continues at the committed offsets, and commits the printed
+/// records: each second, before it releases partitions, and at its end.
 #[derive(Debug, Args)]
 #[command(after_long_help = "--format prints each record as the template says, and nothing else:
   %t topic   %p partition   %o offset   %k key   %v value   %h headers as name=value,..
@@ -38,12 +38,12 @@ JSON: {\"topic\",\"partition\",\"offset\",\"timestamp\",\"key\",\"value\",\"head
 or null, and key_base64 or value_base64 where they are not UTF-8; headers is an array of [name, value].
 
 Order holds within a partition. --until-end stops at the high watermark that each partition has at the start. \
-A damaged record on disk ends it with an error that names the offsets; --skip-damaged reads on after them. \
-A closed pipe, as in `| head`, ends it without failure, also while no record comes. Ctrl-C, SIGTERM and SIGHUP (a terminal that closes) commit and end; a second \
-one ends at once.
+A damaged record on disk ends it with an error that names the offsets; --skip-damaged continues after them. \
+A closed pipe, as in `| head`, ends it without failure, also while no record arrives. Ctrl-C, SIGTERM and SIGHUP (a closed terminal) \
+commit and exit; a second signal exits at once.
 
-A partition that is offline is named on standard error, and the others are read; it is read once it is served again. With \
---until-end the exit status is 1 then.
+An offline partition is named on standard error, and the others are read; it is read once it is served again. With --until-end the \
+exit status is then 1.
 
 Examples:
   grower-cli consume events --until-end > copy.log
@@ -60,23 +60,23 @@ pub struct Consume {
     #[arg(long = "partition", value_name = "N")]
     partitions: Vec<u32>,
     /// Where to start: beginning, end, committed, offset:N, time:RFC3339, or time:-5m for five minutes ago [default: committed
-    /// with --group, else beginning]. With --group it counts for partitions in which the group has committed nothing yet.
-    /// An offset before the log's start means the start; one behind the end is refused
+    /// with --group, else beginning]. With --group it applies only to partitions without a committed offset. An offset before
+    /// the log start means the log start; an offset after the end is refused
     #[arg(long, value_name = "PLACE")]
     from: Option<PlaceInLog>,
     /// Stop after this many records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// How many records are handed over at once, at most
+    /// The largest number of records per poll
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Stop where each partition ends now
+    /// Stop at the present end of each partition
     #[arg(long)]
     until_end: bool,
-    /// Read on after records that are damaged on disk, naming them on standard error
+    /// Continue after damaged records, and name them on standard error
     #[arg(long)]
     skip_damaged: bool,
-    /// What to print of each record
+    /// How to print each record
     #[arg(long, value_name = "TEMPLATE")]
     format: Option<Template>,
 }
@@ -160,7 +160,7 @@ impl Consume {
             };
             ensure!(
                 offset <= end,
-                "offset {offset} is behind the end of {topic}/{partition}, which is {end}: --from end waits for new records"
+                "{topic}/{partition}: offset {offset} is after the end, {end}; --from end waits for new records"
             );
         }
         Ok(())
@@ -195,7 +195,7 @@ impl Consume {
             (Some(PlaceInLog::End), _) => StartFrom::End,
             (Some(PlaceInLog::Committed), Some(_)) => StartFrom::Committed,
             (Some(PlaceInLog::Committed), None) => {
-                bail!(WrongUsage("--from committed wants --group: only groups commit offsets"))
+                bail!(WrongUsage("--from committed needs --group: only groups commit offsets"))
             }
             (Some(PlaceInLog::Offset(offset)), _) => StartFrom::Offset(offset),
             (Some(PlaceInLog::Time(when)), _) => StartFrom::Time(when.resolve(now())),
@@ -333,5 +333,5 @@ impl Reading<'_> {
 fn explain(error: ConsumeError) -> anyhow::Error {
     let damaged = error.code() == Some(ErrorCode::CorruptLog);
     let error = anyhow::Error::new(error);
-    if damaged { error.context("damaged on disk; --skip-damaged reads on after it") } else { error }
+    if damaged { error.context("damaged on disk; --skip-damaged continues after it") } else { error }
 }

@@ -27,7 +27,10 @@ impl OfflinePartitions {
     fn tell(&mut self, place: &TopicPartition, why: &dyn std::fmt::Display) {
         if self.told.insert(place.clone()) {
             let why = why.to_string();
-            stderr_line(format_args!("warning: {place} is offline; it is read once it is served: {}", escaped(&why)));
+            stderr_line(format_args!(
+                "warning: {place} is offline; it is read once it is served again: {}",
+                escaped(&why)
+            ));
         }
     }
 
@@ -59,9 +62,7 @@ impl OfflinePartitions {
             1 => bail!("{first} was not read: it is offline; all others were read to their end"),
             count => {
                 let partitions = counted(count, "partition");
-                bail!(
-                    "{partitions} were not read, the first of them {first}: they are offline; all others were read to their end"
-                )
+                bail!("{partitions} were not read, first {first}: they are offline; all others were read to their end")
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::session::Session;
 use clap::Args;
 use std::io::Write;
 
-/// Forget a group and all it committed
+/// Delete a group with its committed offsets
 ///
 /// The group must have no members: stop its consumers first.
 #[derive(Debug, Args)]

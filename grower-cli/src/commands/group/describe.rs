@@ -15,10 +15,10 @@ use std::io::{self, Write};
 /// Show a group: each partition with its committed offset, lag and owner, and its members
 #[derive(Debug, Args)]
 #[command(
-    after_help = "COMMITTED is the next record to be read, END the high watermark, LAG how many records lie between (from the \
-log's start, if nothing is committed). A position of which the log lost what was read says from where on it is lost: readers \
-go back there. BEHIND how old the first of them is, OWNER the member that holds the partition and SINCE since when. A member that does not \
-show an instance has no static name; SILENT is how long ago its newest heartbeat came.
+    after_help = "COMMITTED is the offset of the next record to read, END the high watermark, LAG the number of records between them (from \
+the log start if nothing is committed). If the log lost records that were read, COMMITTED names the first lost offset: readers go \
+back there. BEHIND is the age of the first record to read, OWNER the member that holds the partition, SINCE the time it got it. \
+INSTANCE is the static name of a member, SILENT the time since its latest heartbeat.
 
 JSON: {\"group\",\"state\",\"epoch\",\"assignor\",\"members\":[{\"member\",\"instance\",\"client\",\"address\",\"silent_ms\",\"epoch\",\"topics\", \
 \"partitions\":[{\"topic\",\"partition\",\"since\",\"giving_up\"}]}],\"partitions\":[{\"topic\",\"partition\",\"committed\",\"lost_from\",\"end\",\"lag\",\"lag_ms\", \
@@ -91,9 +91,9 @@ fn print_members(members: &[MemberInspection], out: &mut impl Write) -> io::Resu
             or_none(member.address.clone()),
             millis_for_people(member.silent_ms),
             match (member.holds.len(), giving_up) {
-                (0, _) => "nothing: it is idle".to_owned(),
+                (0, _) => "none: idle".to_owned(),
                 (all, 0) => counted(all, "partition"),
-                (all, some) => format!("{}, {some} to be given up", counted(all, "partition")),
+                (all, some) => format!("{}, {some} being revoked", counted(all, "partition")),
             },
         ]);
     }
@@ -102,7 +102,7 @@ fn print_members(members: &[MemberInspection], out: &mut impl Write) -> io::Resu
 
 fn committed(row: &Progress) -> String {
     match (row.committed, row.lost_from) {
-        (Some(committed), Some(lost_from)) => format!("{committed}, lost from {lost_from} on"),
+        (Some(committed), Some(lost_from)) => format!("{committed}, lost from {lost_from}"),
         (committed, _) => or_none(committed.map(|offset| offset.to_string())),
     }
 }

@@ -13,10 +13,10 @@ use std::io::Write;
 /// List all groups
 #[derive(Debug, Args)]
 #[command(
-    after_help = "STATE is empty (no members), stable, or reconciling (partitions are on their way to another member). LAG is how many records the \
-group has not committed, over all its partitions (from where a log lost what was read: readers go back there), BEHIND how old the oldest of them is.
+    after_help = "STATE is empty (no members), stable, or reconciling (partitions are moving between members). LAG is the number of records that the \
+group has not committed, over all partitions (if a log lost records that were read, from the first lost offset), BEHIND the age of the oldest of them.
 
-JSON: an array of {\"group\",\"state\",\"members\",\"lag\",\"lag_ms\"}, sorted by group; lag_ms may be null, and members and lag of a group that is too large for an answer"
+JSON: an array of {\"group\",\"state\",\"members\",\"lag\",\"lag_ms\"}, sorted by group; lag_ms may be null, members and lag are null for a group too large for a response"
 )]
 pub struct List {}
 

@@ -16,9 +16,9 @@ pub enum Group {
     List(list::List),
     /// Show a group: each partition with its committed offset, lag and owner
     Describe(describe::Describe),
-    /// Set where a group goes on in a topic
+    /// Set a group's committed offsets in a topic
     Reset(reset::Reset),
-    /// Forget a group and all it committed
+    /// Delete a group with its committed offsets
     Delete(delete::Delete),
 }
 

@@ -10,13 +10,13 @@ use grower_client::ids::{Offset, PartitionId};
 use grower_client::{Admin, OffsetSpec, TopicDescription};
 use std::io::Write;
 
-/// Set where a group goes on in a topic
+/// Set a group's committed offsets in a topic
 ///
 /// The group must have no members: stop its consumers first.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An offset before the log's start or after its end is moved to the start or the end. A time after the newest record \
-means the end.
+    after_help = "An offset outside the log becomes the log start or the high watermark. A time after the newest record \
+means the high watermark.
 
 JSON: an array of {\"topic\",\"partition\",\"offset\"}
 
@@ -50,7 +50,7 @@ impl Reset {
             Output::Table => {
                 let group = escaped(&self.group);
                 for (partition, offset) in &offsets {
-                    writeln!(out, "{group} goes on in {}/{partition} at offset {offset}", self.topic)?;
+                    writeln!(out, "{group}: {}/{partition} reset to offset {offset}", self.topic)?;
                 }
             }
         }
@@ -62,7 +62,7 @@ impl Reset {
         let lookups = topic.partitions.iter().map(|now| (self.topic.as_str(), now.partition, OffsetSpec::End));
         for (now, found) in topic.partitions.iter().zip(admin.list_offsets(lookups).await?) {
             let place = format!("{}/{}", self.topic, now.partition);
-            found.with_context(|| format!("{} was not reset, for {place} cannot be read", escaped(&self.group)))?;
+            found.with_context(|| format!("{} was not reset: {place} cannot be read", escaped(&self.group)))?;
         }
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Reset {
             let (start, end) = (partition.log_start, partition.high_watermark);
             let offset = match self.to {
                 PlaceInLog::Committed => {
-                    let usage = "a group is where it committed already; --to takes beginning, end, offset:N or time:..";
+                    let usage = "--to committed changes nothing; --to takes beginning, end, offset:N or time:..";
                     bail!(WrongUsage(usage))
                 }
                 PlaceInLog::Beginning => start,

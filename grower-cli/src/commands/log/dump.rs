@@ -15,8 +15,8 @@ use std::path::PathBuf;
 #[command(after_help = "FILE is <data-dir>/topics/<topic>/<partition>/<base offset>.growerlog. It may be in use.
 
 JSON, an object for each batch: {\"position\",\"bytes\",\"base_offset\",\"next_offset\",\"leader_epoch\",\"codec\",\"max_timestamp\", \
-\"producer\":{\"id\",\"epoch\",\"sequence\"} or null,\"records\":[{\"offset\",\"timestamp\",\"key\",\"value\",\"headers\"}]}. Damage is told on standard \
-error, and the exit status is 1 then.")]
+\"producer\":{\"id\",\"epoch\",\"sequence\"} or null,\"records\":[{\"offset\",\"timestamp\",\"key\",\"value\",\"headers\"}]}. Damage is reported on \
+standard error, with exit status 1.")]
 pub struct Dump {
     /// The segment file
     file: PathBuf,
@@ -34,7 +34,7 @@ impl Dump {
         let name = self.file.display();
         ensure!(
             damage == 0,
-            "{name} is damaged or torn; `grower-cli log verify DIR` says what that means for the data"
+            "{name} is damaged or torn; run `grower-cli log verify DIR` to see which records are lost"
         );
         Ok(())
     }
@@ -47,7 +47,7 @@ impl Dump {
             },
             Dumped::Damaged { bytes, what } => (bytes, what),
             Dumped::Room { bytes } if output == Output::Table => {
-                return writeln!(out, "bytes {}..{}: room for what comes next", bytes.start, bytes.end);
+                return writeln!(out, "bytes {}..{}: preallocated", bytes.start, bytes.end);
             }
             Dumped::Room { .. } => return Ok(()),
         };

@@ -7,9 +7,9 @@ mod verify;
 use crate::arguments::Common;
 use clap::Subcommand;
 
-/// Look into a data directory offline, and repair it
+/// Inspect, verify and repair a data directory offline
 ///
-/// No broker is needed, and verify and repair want none on the directory. Only repair ever changes anything.
+/// No broker is needed. verify and repair refuse a directory on which a broker runs. Only repair changes files.
 #[derive(Debug, Subcommand)]
 pub enum Log {
     /// Print the batches of a segment file with their records

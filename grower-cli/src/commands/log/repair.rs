@@ -1,7 +1,7 @@
 //! `log repair DIR`.
 
 use crate::arguments::{Common, Output};
-use crate::output::{Out, escaped, rfc3339};
+use crate::output::{Out, counted, escaped, rfc3339};
 use anyhow::{bail, ensure};
 use clap::Args;
 use grower_broker::offline::repair::{
@@ -15,16 +15,16 @@ use std::path::PathBuf;
 
 /// Give up damaged records that have no other copy
 ///
-/// Without --accept-loss it changes nothing: it says what is damaged, what each part of it needs, and the command that gives up
-/// what cannot be saved. With it, exactly the damaged records within the ranges are given up: their bytes are kept under
-/// `cut/`, an audit record says who did it and when, and the partition is whole again around them. Offsets keep their meaning;
-/// consumers step over the hole. Sound records are never given up.
+/// Without --accept-loss nothing is changed: the command lists the damage, how each part is repaired, and the command line that
+/// gives up what cannot be saved. With --accept-loss, exactly the damaged records within the ranges are given up: their bytes
+/// are kept under `cut/`, an audit record names the person and the time, and the rest of the partition is served. Offsets keep
+/// their meaning; consumers skip the gap. Undamaged records are never given up.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "No broker may run on the directory. Cut short at any point, the same command finishes the work, or a start of the broker does. \
+    after_long_help = "No broker may run on the directory. The same command finishes an interrupted repair, and so does a start of the broker. \
 Damaged metadata cannot be given up: restore a backup.
 
-Exit status: 0 if nothing is damaged, or all that was asked is done; 1 if damage remains.
+Exit status: 0 if nothing is damaged or the repair is complete; 1 if damage remains.
 
 JSON, without --accept-loss: {\"lost_partitions\":[{\"topic\",\"partition\"}],\"lost\":[{\"topic\",\"partition\",\"offsets\":[from,to],\"file\",\"bytes\":[from,to],\"what\"}], \
 \"costs_nothing\":[{\"file\",\"what\"}],\"beyond_repair\":[{\"file\",\"what\"}]}. With it: {\"dry_run\",\"given_up\":[{\"topic\",\"partition\", \
@@ -37,16 +37,16 @@ Examples:
 pub struct Repair {
     /// The data directory
     dir: PathBuf,
-    /// Give up what is damaged in this range of offsets, END not among it; may be repeated
+    /// Give up the damaged records in this range of offsets, END excluded; may be repeated
     #[arg(long, value_name = "TOPIC/PARTITION:START..END")]
     accept_loss: Vec<LossRange>,
-    /// Give up a partition that has lost all its files: it begins empty, at offset 0; may be repeated
+    /// Give up a partition that has lost all its files: it starts empty, at offset 0; may be repeated
     #[arg(long, value_name = "TOPIC/PARTITION")]
     accept_lost_partition: Vec<PartitionName>,
-    /// Make damaged and missing indexes anew from their logs, which costs no record
+    /// Rebuild damaged and missing indexes from their logs; no record is lost
     #[arg(long)]
     rebuild_indexes: bool,
-    /// Say what would be given up, and change nothing
+    /// List what would be given up, and change nothing
     #[arg(long, conflicts_with = "rebuild_indexes")]
     dry_run: bool,
 }
@@ -100,12 +100,12 @@ impl Repair {
         }
         for partition in &survey.lost_partitions {
             let line = format!(
-                "{partition}: all its records are lost: its files are gone. Bring them back if they are elsewhere"
+                "{partition}: all records are lost: the files are missing. Put them back if they are elsewhere"
             );
             writeln!(out, "{}", escaped(&line))?;
         }
         for finding in &survey.costs_nothing {
-            writeln!(out, "{}: costs no record", escaped(&finding.to_string()))?;
+            writeln!(out, "{}: no record is lost", escaped(&finding.to_string()))?;
         }
         if !survey.lost.is_empty() || !survey.lost_partitions.is_empty() {
             let ranges = survey.lost.iter().map(|(range, _)| format!(" --accept-loss {range}"));
@@ -113,12 +113,15 @@ impl Repair {
             let ranges: String = ranges.chain(whole).collect();
             writeln!(
                 out,
-                "\nIf there is no backup and no other copy, this gives up what is damaged and keeps all else:"
+                "\nIf there is no backup and no other copy, this gives up the damaged records and keeps all others:"
             )?;
             writeln!(out, "  grower-cli log repair {}{}", escaped(&dir), escaped(&ranges))?;
         }
         if !survey.costs_nothing.is_empty() {
-            writeln!(out, "\nA start of the broker makes most of what costs no record anew; indexes, this does:")?;
+            writeln!(
+                out,
+                "\nA start of the broker rebuilds most files of which no record is lost; this rebuilds indexes:"
+            )?;
             writeln!(out, "  grower-cli log repair {} --rebuild-indexes", escaped(&dir))?;
         }
         Ok(())
@@ -145,14 +148,14 @@ fn print_dry_run(
                 &json!({"dry_run": true, "given_up": lost, "lost_partitions": partitions, "indexes_rebuilt": []}),
             )?;
         }
-        Output::Table if lost.is_empty() && partitions.is_empty() => writeln!(out, "all of it was given up before")?,
+        Output::Table if lost.is_empty() && partitions.is_empty() => writeln!(out, "everything was given up before")?,
         Output::Table => {
             lost.iter().try_for_each(|(partition, lost)| print_damage(partition, lost, out))?;
             for partition in partitions {
-                let line = format!("{partition}: all its records are lost: its files are gone");
+                let line = format!("{partition}: all records are lost: the files are missing");
                 writeln!(out, "{}", escaped(&line))?;
             }
-            writeln!(out, "this would be given up; nothing was changed")?;
+            writeln!(out, "dry run: this would be given up; nothing was changed")?;
         }
     }
     Ok(out.flush()?)
@@ -175,14 +178,14 @@ fn print_done(
         Output::Table => {
             given_up.iter().try_for_each(|(partition, loss)| print_loss(Some(partition), loss, out))?;
             for (partition, record) in partitions {
-                let line = format!("{partition}: given up, it begins empty; {} records that", record.display());
+                let line = format!("{partition}: given up, starts empty; recorded in {}", record.display());
                 writeln!(out, "{}", escaped(&line))?;
             }
             for path in rebuilt {
-                writeln!(out, "{}: made anew", escaped(&path.display().to_string()))?;
+                writeln!(out, "{}: rebuilt", escaped(&path.display().to_string()))?;
             }
             if given_up.is_empty() && partitions.is_empty() && rebuilt.is_empty() {
-                writeln!(out, "there was nothing left to do")?;
+                writeln!(out, "nothing left to do")?;
             }
             out.flush()
         }
@@ -193,7 +196,8 @@ fn print_done(
 pub(super) fn print_loss(partition: Option<&PartitionName>, loss: &AcceptedLoss, out: &mut Out) -> io::Result<()> {
     let AcceptedLoss { offsets, at, by, what, kept, bytes, .. } = loss;
     let place = partition.map_or_else(|| "metadata".to_owned(), ToString::to_string);
-    let kept = if kept.is_empty() { String::new() } else { format!("; {bytes} bytes are kept in cut/{kept}") };
+    let kept =
+        if kept.is_empty() { String::new() } else { format!("; {} kept in cut/{kept}", counted(*bytes, "byte")) };
     let line = format!(
         "{place}: offsets {}..{} were given up at {} by {by}: {what}{kept}",
         offsets.start,

@@ -13,15 +13,15 @@ use std::path::{Path, PathBuf};
 
 /// Check every byte of a data directory
 ///
-/// Identity, metadata, and of each partition every batch, index entry and small file. It changes nothing, and no broker may
-/// run on the directory meanwhile.
+/// Checks the identity, the metadata, and every batch, index entry and state file of each partition. It changes nothing. No
+/// broker may run on the directory meanwhile.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Exit status: 0 if all is sound; 1 with a line for each damaged range, which names the file, the bytes, the \
-offsets of records that are lost, and what was found. A tail that a crash left torn behind what was known to be durable is no damage: \
-the next start cuts it. Records that were given up with `log repair` are no damage either; they are named.
+    after_long_help = "Exit status: 0 if nothing is damaged; 1 with a line for each damaged range: the file, the bytes, the offsets of \
+the lost records, and the finding. A torn tail above the known durable end is not damage: the next start cuts it. Records given up \
+with `log repair` are not damage either; they are listed.
 
-Files are opened for reading only. While a broker runs on the directory, a backup of it can be checked instead.
+Files are opened read-only. While a broker runs on the directory, verify a backup of it instead.
 
 JSON: {\"partitions\",\"bytes\",\"torn_bytes\",\"findings\":[{\"file\",\"bytes\":[from,to] or null,\"offsets\":[from,to] or null,\"what\"}], \
 \"given_up\":[{\"topic\",\"partition\",\"offsets\":[from,to],\"at\",\"by\",\"what\",\"kept\",\"bytes\",\"crc32\"}]}
@@ -55,7 +55,7 @@ impl Verify {
     }
 }
 
-const REPAIR: &str = "; what can be done about it says `grower-cli log repair";
+const REPAIR: &str = "; to see how it is repaired, run `grower-cli log repair";
 
 fn print(verified: &Verified, dir: &Path, out: &mut Out) -> io::Result<()> {
     for finding in &verified.findings {
@@ -64,7 +64,7 @@ fn print(verified: &Verified, dir: &Path, out: &mut Out) -> io::Result<()> {
     let Verified { partitions, bytes, torn_bytes, .. } = verified;
     writeln!(
         out,
-        "{} of log in {} checked, the metadata among them",
+        "{} of log in {} checked, metadata included",
         bytes_for_people(*bytes),
         counted(*partitions, "partition")
     )?;
@@ -72,7 +72,7 @@ fn print(verified: &Verified, dir: &Path, out: &mut Out) -> io::Result<()> {
         super::repair::print_loss(PartitionName::of(dir, partition).as_ref(), loss, out)?;
     }
     if *torn_bytes != 0 {
-        writeln!(out, "{torn_bytes} bytes are a torn tail, which the next start cuts")?;
+        writeln!(out, "torn tail of {}, which the next start cuts", counted(*torn_bytes, "byte"))?;
     }
     Ok(())
 }

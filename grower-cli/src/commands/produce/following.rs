@@ -87,7 +87,7 @@ fn warn(warning: &Warning) {
 async fn wait_for_folder(path: &Path, topic: &str, state_dir: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
     if let Some(state_dir) = state_dir {
         let made = std::fs::create_dir_all(state_dir);
-        made.with_context(|| format!("cannot make the folder of --state-dir {}", state_dir.display()))?;
+        made.with_context(|| format!("cannot create --state-dir {}", state_dir.display()))?;
     }
     let folder = folder_of(path);
     if !folder.is_dir() {

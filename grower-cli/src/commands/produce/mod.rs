@@ -23,36 +23,36 @@ use std::time::Duration;
 
 /// Write records: one a line, from a file or from standard input
 ///
-/// A line ends at a newline and nowhere else; an empty line is an empty record; carriage returns, NUL bytes and bytes
-/// that are not UTF-8 are kept; a last line without newline counts.
+/// Only a newline ends a line. An empty line is an empty record. Carriage returns, NUL bytes and bytes that are not UTF-8 are
+/// kept. A last line without newline counts.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "A line longer than the topic's max.message.bytes is named by its number on standard error, and so is one whose \
-record alone, with its headers and up to 80 bytes around it, makes a larger batch as it is sent. The others go on, and the exit \
-status is 1. It is 0 only if every line was acknowledged; a record may wait 120 seconds for that. \
-Ctrl-C, SIGTERM and SIGHUP (a terminal that closes) stop reading and wait for what was read; a second one ends at once, with exit \
-status 1. If lines are not acknowledged, because a partition is offline or the broker is away, no more are read, and the error \
+    after_long_help = "A line longer than the topic's max.message.bytes is reported by its number on standard error. So is a line whose \
+record alone, with its headers and up to 80 bytes of overhead, makes too large a batch. The other lines are sent, and the exit status \
+is 1. It is 0 only if every line was acknowledged; each record has 120 seconds for that. \
+Ctrl-C, SIGTERM and SIGHUP (a closed terminal) stop reading and wait for the acks of the lines read; a second signal exits at once, \
+with status 1. If lines are not acknowledged, because a partition is offline or the broker is unreachable, reading stops, and the error \
 names exactly those lines.
 
 --follow keeps reading as the file grows, like tail -F: through rotation (the old file to its end first, then the new one) \
-and truncation. Beside the file it keeps a note, FILE.TOPIC.grower-place, or in --state-dir FILE.HASH.grower-place, with a hash of \
-the path and the topic, as also for a very long name beside the file: up to which byte every line is acknowledged. The next run continues there, also after a crash, and also in files rotated meanwhile (FILE.1, FILE-20261121, \
-..; not compressed ones). A second follower with the same note is refused. Delete the note to start over. A file that is not \
-there, cannot be read or is no regular file is waited for. In --state-dir the note belongs to the path as it is given: if a \
-folder in it is a link that leads elsewhere by the next run, the rest of the old file comes first.
+and truncation. A note of progress says up to which byte every line is acknowledged. It is FILE.TOPIC.grower-place next to the file; in \
+--state-dir, and for a very long name, it is FILE.HASH.grower-place, with a hash of the path and the topic. The next run continues there, \
+also after a crash, and also in files rotated meanwhile (FILE.1, FILE-20261121, ..; not compressed ones). A second follower with the same \
+note is refused. Delete the note to start over. A file that is missing, unreadable or not a regular file is waited for. In --state-dir \
+the note belongs to the path as given: if a folder of the path is a link that leads elsewhere by the next run, the rest of the old file \
+comes first.
 
 A file is recognised by its inode and time of creation, else by its first 64 KiB and the 4 KiB before the position:
-  renamed, a new file in its place   its rest, rotations since, then the new file; lines that its writer adds late come late
+  renamed, a new file in its place   its rest, rotations since, then the new file; late lines of its writer come late
   copied, then truncated             the rest from the copy (FILE.1, ..), then the file from its beginning
   truncated or rewritten, no copy    the file from its beginning; a warning says that lines may be missing
-  another file, the same beginning   what follows the part that was read; a warning names the file
+  another file, the same beginning   the bytes after the part that was read; a warning names the file
   another file, otherwise            the file from its beginning; a warning if the old one was not read to its end
-Whatever is not certain is named in a warning on standard error.
+Every uncertain case prints a warning on standard error.
 
-Each record gets a header `grower-follow` that names its line. By it the next run finds lines that arrived after the last \
-note, also those that the broker has not committed yet, so that a killed follower loses nothing and its successor sends \
-nothing twice. Twice is possible only with --acks none, or if the broker is so slow that it reads requests of the killed \
-follower after those of its successor.
+Each record gets a header `grower-follow` that identifies its line. It shows the next run which lines arrived after the last \
+note, uncommitted ones included: a killed follower loses nothing, and its successor sends nothing twice. Duplicates are possible only \
+with --acks none, or if the broker is so slow that it reads requests of the killed follower after those of its successor.
 
 Table form: a summary at the end. JSON: an object for each acknowledged line, in the order of lines: \
 {\"topic\",\"partition\",\"offset\",\"timestamp\",\"line\",\"durability\"}; \
@@ -68,13 +68,13 @@ Examples:
 pub struct Produce {
     /// The topic
     topic: String,
-    /// The file, or a FIFO, which is read until its last writer closes it; standard input unless given, or if it is -
+    /// The file, or a FIFO, which is read until its last writer closes it; standard input if missing or -
     file: Option<PathBuf>,
     /// Key of every record
     #[arg(long, value_name = "K", conflicts_with = "key_separator")]
     key: Option<String>,
-    /// What stands before the first S in a line is the record's key; a line without S has no key. \t, \0, \x1f and the like
-    /// stand for the bytes they name, \\ for a backslash
+    /// Split each line at the first S into key and value; a line without S has no key. \t, \0, \x1f and the like stand for the
+    /// bytes they name, \\ for a backslash
     #[arg(long, value_name = "S", value_parser = separator)]
     key_separator: Option<Bytes>,
     /// A header of every record; may be repeated
@@ -83,7 +83,7 @@ pub struct Produce {
     /// Partition of every record, instead of a partitioner
     #[arg(long, value_name = "N", conflicts_with = "partitioner")]
     partition: Option<u32>,
-    /// Which partition a record goes to
+    /// How each record's partition is chosen
     #[arg(long, value_name = "NAME", default_value = "default")]
     partitioner: Spread,
     /// When a record counts as acknowledged
@@ -92,20 +92,20 @@ pub struct Produce {
     /// How batches are compressed
     #[arg(long, value_name = "CODEC", default_value = "none")]
     compression: Compression,
-    /// How long a batch waits for more records, in milliseconds; while a request is under way records gather anyway. It
-    /// waits no longer once as many lines are under way as may be
+    /// How long a batch waits for more records, in milliseconds. Records also gather while a request is in flight. The wait
+    /// ends early once the limit of lines in flight is reached
     #[arg(long, value_name = "MS", default_value_t = 0)]
     linger: u64,
-    /// The largest batch, in bytes before compression; one that the topic does not take is split [default: 1 MiB]
+    /// The largest batch, in bytes before compression; a batch too large for the topic is split [default: 1 MiB]
     #[arg(long, value_name = "N")]
     batch_bytes: Option<usize>,
     /// The largest batch, in records [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch_records: Option<u32>,
-    /// Keep reading as the file grows, through rotation, and go on where an earlier run stopped
+    /// Keep reading as the file grows, through rotation, and continue where an earlier run stopped
     #[arg(long, requires = "file")]
     follow: bool,
-    /// Where --follow keeps its note of progress, instead of beside the file
+    /// The directory for the note of progress of --follow [default: next to the file]
     #[arg(long, value_name = "DIR", requires = "follow")]
     state_dir: Option<PathBuf>,
 }
@@ -152,7 +152,7 @@ impl Produce {
         match self.carry(session).await {
             // Elsewhere that is no failure, but here somebody may take it for "every line was acknowledged".
             Err(error) if reader_went_away(&error) => {
-                bail!("nobody reads the acks any more: lines whose acks were not read may be stored or not")
+                bail!("the reader of the acks is gone: lines without a read ack may or may not be stored")
             }
             result => result,
         }
@@ -171,7 +171,8 @@ impl Produce {
 
     async fn follow(&self, session: &Session, producer: Producer, report: Report, limit: usize) -> anyhow::Result<()> {
         let path = self.file.as_deref().filter(|path| path.as_os_str() != "-");
-        let path = path.ok_or(WrongUsage("--follow wants a file: standard input is read to its end without it"))?;
+        let path =
+            path.ok_or(WrongUsage("--follow needs a file; without --follow, standard input is read to its end"))?;
         let state_dir = self.state_dir.as_deref();
         let Some(follower) = Follower::begin(&session.client, path, state_dir, &self.topic, limit).await? else {
             return Ok(());
@@ -239,9 +240,9 @@ impl Produce {
 enum SeparatorError {
     #[error(transparent)]
     Escape(#[from] EscapeError),
-    #[error("it is empty: leave --key-separator out if lines have no keys")]
+    #[error("the separator is empty: omit --key-separator if lines have no keys")]
     Empty,
-    #[error("no line has a newline in it")]
+    #[error("a line never contains a newline")]
     Newline,
 }
 

@@ -132,7 +132,7 @@ impl<'a> Pump<'a> {
         }
         self.report.finish()?;
         if ended == Ended::Interrupted && !follows {
-            bail!("interrupted: what was read is acknowledged, the rest was not read");
+            bail!("interrupted: every line read is acknowledged, the rest was not read");
         }
         Ok(())
     }
@@ -267,7 +267,7 @@ impl Following {
             Ok(()) => self.is_behind = false,
             Err(error @ NoteError::Busy { .. }) => return Err(error.into()),
             Err(error) if !std::mem::replace(&mut self.is_behind, true) => {
-                stderr_line(format_args!("warning: {}; it is tried again with the next acks", told(&error.into())));
+                stderr_line(format_args!("warning: {}; the next acks retry it", told(&error.into())));
             }
             Err(_) => {}
         }

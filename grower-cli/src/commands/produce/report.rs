@@ -105,7 +105,7 @@ impl Report {
             match self.refused {
                 1 => bail!("line {first} was refused; acknowledged: {acknowledged}"),
                 refused => {
-                    bail!("{refused} lines were refused, the first of them line {first}; acknowledged: {acknowledged}")
+                    bail!("{refused} lines were refused, first line {first}; acknowledged: {acknowledged}")
                 }
             }
         }

@@ -31,11 +31,11 @@ impl Unacknowledged {
         let Self { first, lines, in_doubt } = self;
         let mut text = format!("not acknowledged: {lines}");
         if !in_doubt.0.is_empty() {
-            let which = if in_doubt.0 == lines.0 { "all of it".to_owned() } else { in_doubt.to_string() };
-            text = format!("{text}; may be stored all the same: {which}");
+            let which = if in_doubt.0 == lines.0 { "all".to_owned() } else { in_doubt.to_string() };
+            text = format!("{text}; possibly stored: {which}");
         }
         if let Some(last) = sent_up_to {
-            text = format!("{text}; not sent: all after line {last}");
+            text = format!("{text}; not sent: every line after {last}");
         }
         text = format!("{text}; acknowledged: {}", counted(acknowledged, "line"));
         first.map(|first| anyhow::Error::new(first).context(text))
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn exactly_the_lines_that_were_not_acknowledged_are_named() {
         insta::assert_snapshot!(told_of([(2, false)], None), @"not acknowledged: line 2; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
-        insta::assert_snapshot!(told_of([2, 4, 5, 6, 9].map(|line| (line, line == 5)), Some(12)), @"not acknowledged: lines 2, 4-6, 9 (5 lines); may be stored all the same: line 5; not sent: all after line 12; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
-        insta::assert_snapshot!(told_of([(3, true), (4, true)], Some(4)), @"not acknowledged: lines 3-4; may be stored all the same: all of it; not sent: all after line 4; acknowledged: 7 lines: t/1: not acknowledged within 1s; it may have been written");
+        insta::assert_snapshot!(told_of([2, 4, 5, 6, 9].map(|line| (line, line == 5)), Some(12)), @"not acknowledged: lines 2, 4-6, 9 (5 lines); possibly stored: line 5; not sent: every line after 12; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
+        insta::assert_snapshot!(told_of([(3, true), (4, true)], Some(4)), @"not acknowledged: lines 3-4; possibly stored: all; not sent: every line after 4; acknowledged: 7 lines: t/1: not acknowledged within 1s; it may have been written");
     }
 }

@@ -9,11 +9,11 @@ use std::io::Write;
 
 /// Change a topic's configs
 ///
-/// All of the changes are made, or none. They hold from the next append or clean-up on.
+/// All changes are made, or none. They apply from the next append or cleanup.
 #[derive(Debug, Args)]
 #[command(after_long_help = format!("{CONFIG_HELP}
 
-JSON: {{\"topic\",\"configs\":{{key: value or null for back to the default}}}}
+JSON: {{\"topic\",\"configs\":{{key: value, or null for the default}}}}
 
 Examples:
   grower-cli topic alter events --config retention.ms=12h
@@ -21,7 +21,7 @@ Examples:
 pub struct Alter {
     /// The topic
     name: String,
-    /// A key with its new value; an empty value goes back to the default; may be repeated
+    /// A key with its new value; an empty value restores the default; may be repeated
     #[arg(long = "config", value_name = "K=V", required = true, value_parser = key_value)]
     configs: Vec<(String, String)>,
 }

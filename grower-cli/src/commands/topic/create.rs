@@ -13,17 +13,17 @@ use std::str::FromStr;
 
 /// Create topics
 ///
-/// Each topic is created or refused by itself; what was created is durable.
+/// Topics are created one by one. A created topic is durable.
 #[derive(Debug, Args)]
 #[command(after_long_help = format!("{CONFIG_HELP}
 
-JSON: {{\"topic\",\"id\",\"created\"}} for each topic; id is null and created false for one that was there already.
+JSON: {{\"topic\",\"id\",\"created\"}} for each topic; id is null and created false for a topic that existed already.
 
 Examples:
   grower-cli topic create events:3 audit
   grower-cli topic create metrics:8 --config retention.ms=1d --config segment.bytes=64MiB"))]
 pub struct Create {
-    /// Names, each with the number of its partitions (1 unless given)
+    /// Names, each with its number of partitions [default: 1]
     #[arg(required = true, value_name = "NAME[:PARTITIONS]")]
     topics: Vec<Named>,
     /// Replicas of each partition [default: 3, or the number of brokers if there are fewer]
@@ -32,7 +32,7 @@ pub struct Create {
     /// A config that differs from the default; may be repeated
     #[arg(long = "config", value_name = "K=V", value_parser = key_value)]
     configs: Vec<(String, String)>,
-    /// Succeed if a topic is there already, and leave it as it is
+    /// Succeed if a topic exists already, and leave it unchanged
     #[arg(long)]
     if_not_exists: bool,
 }
@@ -52,7 +52,7 @@ impl FromStr for Named {
             None => (text, 1),
             Some((name, number)) => match number.parse() {
                 Ok(partitions) if 0 < partitions => (name, partitions),
-                _ => return Err("write the number of partitions as in events:3; at least 1".to_owned()),
+                _ => return Err("write the number of partitions as in events:3, at least 1".to_owned()),
             },
         };
         Ok(Self { name: name.to_owned(), partitions })
@@ -115,7 +115,7 @@ fn tell(out: &mut Out, output: Output, topic: &Named, id: Option<TopicId>) -> an
             out.json(&serde_json::json!({ "topic": topic.name, "id": id, "created": created }))?;
         }
         Output::Table if created => writeln!(out, "created {}({})", topic.name, topic.partitions)?,
-        Output::Table => writeln!(out, "{} is there already", topic.name)?,
+        Output::Table => writeln!(out, "{} exists already", topic.name)?,
     }
     Ok(out.flush()?)
 }

@@ -9,14 +9,14 @@ use std::io::Write;
 
 /// Delete a topic with all its records
 ///
-/// There is no way back: a topic created again under the same name is another one, and starts empty.
-/// On a terminal it asks first.
+/// Deletion is final: a topic created again under the same name is another one, and starts empty.
+/// On a terminal the command asks first.
 #[derive(Debug, Args)]
 #[command(after_help = "JSON: {\"topic\",\"deleted\":true}")]
 pub struct Delete {
     /// The topic
     name: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }

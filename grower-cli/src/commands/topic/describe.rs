@@ -14,8 +14,8 @@ use std::io::{self, Write};
 #[derive(Debug, Args)]
 #[command(
     after_help = "START, HW and END are the log start offset, the high watermark (the first record not yet committed) and the log \
-end offset; DAMAGED names offsets whose bytes on disk are damaged. Records that somebody gave up as lost (log repair --accept-loss) \
-are listed with who did it, when, and where their bytes are kept.
+end offset; DAMAGED names offsets whose bytes on disk are damaged. Records given up as lost (log repair --accept-loss) are listed with \
+the time, the person, and the file that keeps their bytes.
 
 JSON: {\"topic\",\"id\",\"replication_factor\",\"configs\":{key:{\"value\",\"source\":\"default\"|\"topic\"}},\"partitions\":[{\"partition\", \
 \"leader\",\"leader_epoch\",\"replicas\",\"in_sync\",\"log_start\",\"high_watermark\",\"log_end\",\"bytes\",\"damaged\":[[from,to]], \

@@ -8,12 +8,11 @@ use std::io::Write;
 
 /// Add partitions to a topic
 ///
-/// Partitions cannot be taken away again. Consumer groups pick up the new ones by themselves and read them from their
-/// first record.
+/// Partitions are never removed again. Consumer groups pick up the new ones and read them from their first record.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The partition of a record with a key is hash(key) modulo the number of partitions, so many keys move: \
-their records before and after lie in different partitions, and order between them is lost. The command warns of it.
+    after_help = "A record with a key goes to partition hash(key) modulo the number of partitions, so many keys move: \
+their old and new records lie in different partitions, and the order between them is lost. The command warns of this.
 
 JSON: {\"topic\",\"partitions_before\",\"partitions\"}
 
@@ -23,7 +22,7 @@ Example:
 pub struct Grow {
     /// The topic
     name: String,
-    /// How many partitions it shall have; more than now
+    /// The new number of partitions, larger than the present one
     #[arg(long, value_name = "N")]
     partitions: u32,
 }
@@ -52,7 +51,7 @@ impl Grow {
 /// What growing does to records with keys.
 pub(crate) fn key_warning(topic: &str, before: usize, after: u32) -> String {
     format!(
-        "warning: a key of {topic} was in partition hash(key) % {before} and is in hash(key) % {after} from now on: keys \
-         move, and the order of their records before and after is lost"
+        "warning: a key of {topic} moves from partition hash(key) % {before} to hash(key) % {after}; the order between its \
+         old and new records is lost"
     )
 }

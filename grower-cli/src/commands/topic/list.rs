@@ -8,15 +8,15 @@ use clap::Args;
 use grower_client::{BrokerDescription, ConfigSource, TopicDescription};
 use std::io::Write;
 
-/// List all topics with their sizes and rates, and how long the disk will last
+/// List all topics with sizes and rates, and when the disk will be full
 #[derive(Debug, Args)]
 #[command(
-    after_help = "IN and OUT are records and bytes a second over the last minute, as they are stored and sent. The line below the table says \
-how much room the disk has beyond its reserve and, while it fills, when it will be full.
+    after_help = "IN and OUT are records and bytes a second over the last minute, as stored and sent. The line below the table shows \
+the free disk space beyond the reserve and, while the disk fills, when it will be full.
 
 JSON: an array of {\"topic\",\"partitions\",\"replication_factor\",\"records\",\"bytes\",\"records_in_per_s\",\"bytes_in_per_s\",\
-\"records_out_per_s\",\"bytes_out_per_s\",\"days_until_full\"}, sorted by name; records counts the offsets between log start and log \
-end, bytes what segments and indexes take on disk; days_until_full is that of the disk, null while it does not fill."
+\"records_out_per_s\",\"bytes_out_per_s\",\"days_until_full\"}, sorted by name; records is the number of offsets between log start and \
+log end, bytes the size of segments and indexes on disk; days_until_full is null while the disk does not fill."
 )]
 pub struct List {}
 

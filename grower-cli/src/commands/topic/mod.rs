@@ -19,7 +19,7 @@ use clap::Subcommand;
 pub enum Topic {
     /// Create topics
     Create(create::Create),
-    /// List all topics with their sizes and rates, and how long the disk will last
+    /// List all topics with sizes and rates, and when the disk will be full
     List(list::List),
     /// Show a topic: its configs, partitions, and on request segments and records
     Describe(describe::Describe),
@@ -49,17 +49,17 @@ impl Topic {
 
 /// The config keys that every topic has, for the help of `create` and `alter`.
 const CONFIG_HELP: &str = "Config keys (sizes take KiB, MiB, GiB; times take ms, s, m, h, d):
-  segment.bytes 1GiB            a segment is closed before it would grow past this
-  segment.messages              .. or hold more records than this (not set)
-  segment.ms 1d                 .. or once it is this old, whether or not records come
-  retention.ms 5d               the oldest segments go once they are this old
-  retention.bytes               .. or while the rest still has this many bytes (not set)
-  retention.messages            .. or while this many records were written to the rest (not set)
-  index.interval.bytes 4KiB     an index entry for each so many bytes; 0: for every batch
+  segment.bytes 1GiB            a segment rolls before it exceeds this size
+  segment.messages              .. or this number of records (not set)
+  segment.ms 1d                 .. or at this age, also without new records
+  retention.ms 5d               the oldest segments are dropped at this age
+  retention.bytes               .. or while the others hold this many bytes (not set)
+  retention.messages            .. or while this many records were written to the others (not set)
+  index.interval.bytes 4KiB     bytes of log per index entry; 0: an entry for every batch
   max.message.bytes 1MiB        the largest batch that is accepted
   cleanup.policy delete         delete, compact (keeps each key's last record), or compact,delete
-  delete.retention.ms 1d        a tombstone stays this long, so that readers meet it
-  min.cleanable.dirty.ratio 0.5 compaction begins when this much of what may be compacted is new
+  delete.retention.ms 1d        a tombstone stays this long, so that readers see it
+  min.cleanable.dirty.ratio 0.5 compaction starts when this share of the log is not compacted yet
   min.compaction.lag.ms 0       records younger than this are not compacted
-  flush fsync                   what an ack means: fsync, on disk; os, in the system's memory
-  message.timestamp.after.max.ms 1h  how far ahead of the broker's clock a record may be";
+  flush fsync                   durability of an ack: fsync, on disk; os, in the system's memory
+  message.timestamp.after.max.ms 1h  how far a record's time may be ahead of the broker's clock";

@@ -13,18 +13,18 @@ use std::io::Write;
 
 /// Drop the oldest records of a topic, or of one partition
 ///
-/// What is dropped is gone for good. Readers that have not got there yet go on at the new start of the log. Nothing after
-/// the high watermark is ever dropped. On a terminal it first says what it will drop, and asks.
+/// Dropped records are gone for good. Readers that have not reached the new log start continue there. Records above the
+/// high watermark are never dropped. On a terminal the command first lists what it will drop, and asks.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "offset:N drops what lies before offset N, in each partition; a time drops what lies before the first record that is \
-not earlier, or everything if all records are earlier. Disk space comes back in whole segments: one that still holds a record stays.
+    after_help = "offset:N drops the records before offset N, in each partition. A time drops those before the first record that is \
+not earlier, or all if all are earlier. Disk space is freed in whole segments: a segment that still holds a record stays.
 
-JSON: an array of {\"topic\",\"partition\",\"log_start\",\"before\",\"records\",\"bytes\",\"trimmed\"}: the log start as it was, the \
-offset before which nothing stays, how many offsets lie between, the bytes that go from the disk, and false with --dry-run.
+JSON: an array of {\"topic\",\"partition\",\"log_start\",\"before\",\"records\",\"bytes\",\"trimmed\"}: log_start is the \
+old log start, before the new one, records the number of offsets between them, bytes the freed disk space; trimmed is false with --dry-run.
 
 Examples:
-  grower-cli topic trim events --before time:-7d --dry-run     # what would go?
+  grower-cli topic trim events --before time:-7d --dry-run     # what would be dropped?
   grower-cli topic trim events/2 --before offset:120000"
 )]
 pub struct Trim {
@@ -34,10 +34,10 @@ pub struct Trim {
     /// offset:N, time:RFC3339, time:-5m for five minutes ago, or end for everything
     #[arg(long, value_name = "PLACE", value_parser = place)]
     before: PlaceInLog,
-    /// Say what would be dropped, and drop nothing
+    /// List what would be dropped, and drop nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -102,7 +102,7 @@ impl Trim {
             PlaceInLog::Offset(offset) => {
                 let (topic, number) = (&topic.name, partition.partition);
                 // The broker refuses it as well; here nothing was announced yet.
-                ensure!(offset <= end, "{topic}/{number} is committed up to offset {end}: {offset} lies beyond that");
+                ensure!(offset <= end, "{topic}/{number}: offset {offset} is above the high watermark, {end}");
                 offset
             }
             PlaceInLog::End => end,
@@ -148,7 +148,7 @@ fn told(topic: &TopicDescription, cuts: &[Cut], dry_run: bool) -> Vec<String> {
     let line = |cut: &Cut| {
         let (name, number, start, before) = (&topic.name, cut.partition, cut.log_start, cut.before);
         match cut.records {
-            0 => format!("{name}/{number}: the log starts at {start}, nothing lies before {before}"),
+            0 => format!("{name}/{number}: nothing to drop before offset {before}, the log starts at {start}"),
             records => format!(
                 "{name}/{number}: {verb} {} {}, offsets {start}..{before}, and frees {}",
                 in_groups(records),

@@ -26,7 +26,7 @@ pub(crate) enum NoteError {
         source: io::Error,
     },
     /// Another follower lives.
-    #[error("another grower-cli follows this file into this topic already (it holds {path})")]
+    #[error("another grower-cli already follows this file into this topic (it holds {path})")]
     Busy {
         /// The note.
         path: PathBuf,
