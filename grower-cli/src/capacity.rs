@@ -1,7 +1,7 @@
-//! Rates and room, from what a broker counts.
+//! Rates, disk space and sync latency, from the counters of a broker.
 
 use crate::output::{bytes_for_people, in_groups, span_for_people};
-use grower_client::{DiskDescription, Traffic};
+use grower_client::{DiskDescription, FsyncDescription, Traffic};
 use std::time::Duration;
 
 /// Traffic in a second, rounded.
@@ -108,6 +108,12 @@ impl Capacity {
             _ => room,
         }
     }
+}
+
+/// How long the latest syncs took.
+pub(crate) fn percentiles(fsync: &FsyncDescription) -> String {
+    let millis = |micros: u64| format!("{:.2} ms", micros as f64 / 1e3);
+    format!("p50 {}, p99 {}", millis(fsync.p50_micros), millis(fsync.p99_micros))
 }
 
 #[cfg(test)]

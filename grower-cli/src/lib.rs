@@ -8,18 +8,22 @@
 mod arguments;
 mod capacity;
 mod commands;
-pub mod demo;
-mod doctor;
 mod follow;
+mod groups;
 mod lines;
+mod options;
 mod output;
 mod place_in_log;
-mod progress;
+mod segment_listing;
 mod session;
-mod top;
-mod why;
 
-pub use arguments::{Arguments, Command};
+pub use arguments::Arguments;
+pub use commands::Command;
+
+/// The demo over any client.
+pub mod demo {
+    pub use crate::commands::demo::run;
+}
 
 /// For fuzzing, and nothing else: no part of it is promised.
 #[doc(hidden)]
@@ -27,6 +31,7 @@ pub mod fuzzed {
     pub use crate::follow::fuzzed::{NOTE_OF_ONE_FILE, check_note};
 }
 
+use clap::CommandFactory;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -42,7 +47,7 @@ pub fn main() -> ExitCode {
         Err(error) if output::reader_went_away(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::stderr_line(format_args!("error: {}", with_advice(output::told(&error))));
-            let is_usage = error.is::<session::WrongVariable>() || error.is::<arguments::WrongUsage>();
+            let is_usage = error.is::<session::WrongVariable>() || error.is::<options::WrongUsage>();
             if is_usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
@@ -54,7 +59,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(async {
         session::outlive_file_size_limit()?;
-        commands::run(arguments).await
+        commands::run(arguments.command, &arguments.options, Arguments::command).await
     });
     runtime.shutdown_background();
     result

@@ -1,6 +1,6 @@
 //! A connection for the length of one command: to a broker elsewhere, or to one started in this process.
 
-use crate::arguments::{Common, Output};
+use crate::options::{GlobalOptions, OutputForm};
 use crate::output::stderr_line;
 use anyhow::{Context, anyhow, bail};
 use futures_util::FutureExt;
@@ -16,7 +16,7 @@ pub(crate) struct Session {
     /// The connection.
     pub(crate) client: Client,
     /// How to print.
-    pub(crate) output: Output,
+    pub(crate) output: OutputForm,
     embedded: Option<Broker>,
 }
 
@@ -27,45 +27,45 @@ pub(crate) struct WrongVariable(String);
 
 impl Session {
     /// Connects, or starts the embedded broker on a data directory that is there.
-    pub(crate) async fn open(common: &Common) -> anyhow::Result<Self> {
+    pub(crate) async fn open(options: &GlobalOptions) -> anyhow::Result<Self> {
         let is_missing = |directory: &&PathBuf| !offline::is_data_directory(directory);
-        if let Some(missing) = common.embedded.as_ref().filter(is_missing) {
+        if let Some(missing) = options.embedded.as_ref().filter(is_missing) {
             let directory = missing.display();
             bail!(
                 "there is no data directory at {directory}; `grower-cli --embedded {directory} topic create TOPIC` creates one"
             );
         }
-        Self::open_or_create(common).await
+        Self::open_or_create(options).await
     }
 
     /// Connects, or starts the embedded broker, which makes its data directory if it is not there.
-    pub(crate) async fn open_or_create(common: &Common) -> anyhow::Result<Self> {
-        match &common.embedded {
-            Some(directory) => Self::embed(common, directory).await,
-            None => Self::connect(common).await,
+    pub(crate) async fn open_or_create(options: &GlobalOptions) -> anyhow::Result<Self> {
+        match &options.embedded {
+            Some(directory) => Self::embed(options, directory).await,
+            None => Self::connect(options).await,
         }
     }
 
-    async fn connect(common: &Common) -> anyhow::Result<Self> {
-        if let Some(fault) = &common.broker_fault {
+    async fn connect(options: &GlobalOptions) -> anyhow::Result<Self> {
+        if let Some(fault) = &options.broker_fault {
             return Err(WrongVariable(fault.clone()).into());
         }
-        let addresses = common.broker.split(',').map(str::trim).filter(|address| !address.is_empty());
+        let addresses = options.broker.split(',').map(str::trim).filter(|address| !address.is_empty());
         let connecting = Client::builder()
             .transport(transport::Tcp)
             .bootstrap(addresses)
-            .request_timeout(common.timeout)
+            .request_timeout(options.timeout)
             .client_id("grower-cli")
             .connect();
-        let client = connecting.await.map_err(|error| unconnected(error, &common.broker))?;
-        Ok(Self { client, output: common.output, embedded: None })
+        let client = connecting.await.map_err(|error| unconnected(error, &options.broker))?;
+        Ok(Self { client, output: options.output, embedded: None })
     }
 
-    async fn embed(common: &Common, directory: &Path) -> anyhow::Result<Self> {
+    async fn embed(options: &GlobalOptions, directory: &Path) -> anyhow::Result<Self> {
         let broker = Broker::start(BrokerConfig::at(directory)).await;
         let broker = broker.with_context(|| format!("cannot start a broker on {}", directory.display()))?;
-        let client = connect_to(&broker, common.timeout).await?;
-        Ok(Self { client, output: common.output, embedded: Some(broker) })
+        let client = connect_to(&broker, options.timeout).await?;
+        Ok(Self { client, output: options.output, embedded: Some(broker) })
     }
 
     /// Ends it; an embedded broker is stopped cleanly. Nothing that was acknowledged depends on this.

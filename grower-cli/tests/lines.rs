@@ -171,10 +171,7 @@ fn an_offset_behind_the_end_is_refused_with_every_flag() {
     broker.ok("produce events", b"0\n1\n");
     for flags in ["", "--until-end", "--group g", "--group g --until-end", "--partition 0", "--limit 1"] {
         let told = broker.fails(&format!("consume events --from offset:3 {flags}"), b"");
-        assert_eq!(
-            told,
-            "error: events/0: offset 3 is after the end, 2; --from end waits for new records\n"
-        );
+        assert_eq!(told, "error: events/0: offset 3 is after the end, 2; --from end waits for new records\n");
     }
     assert_eq!(text(&broker.ok("consume events --from offset:2 --until-end", b"")), "");
     broker.ok("consume events --group g --until-end", b"");

@@ -20,7 +20,7 @@ async fn tell(broker: BrokerBuilder, over_tcp: bool) -> String {
             .unwrap(),
     };
     let mut told = Vec::new();
-    let result = grower_cli::demo::tell(&client, &mut told).await;
+    let result = grower_cli::demo::run(&client, &mut told).await;
     let told = String::from_utf8(told).unwrap();
     assert!(result.is_ok(), "{told}\n{:#}", result.unwrap_err());
     drop(client);

@@ -1,8 +1,7 @@
 //! `completions SHELL`.
 
-use crate::arguments::Arguments;
 use crate::output::Out;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use std::io::Write;
 
@@ -16,17 +15,17 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(&self) -> anyhow::Result<()> {
+    pub(crate) fn run(&self, parser: Command) -> anyhow::Result<()> {
         let mut out = Out::stdout();
-        out.write_all(&script(self.shell))?;
+        out.write_all(&script(self.shell, parser))?;
         Ok(out.flush()?)
     }
 }
 
 /// The script that completes grower-cli's commands in a shell.
-fn script(shell: Shell) -> Vec<u8> {
+fn script(shell: Shell, mut parser: Command) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
+    clap_complete::generate(shell, &mut parser, NAME, &mut script);
     match shell {
         // Its generator spells the hyphen of a program's name in two ways: nothing below the first word would be completed.
         Shell::Bash => String::from_utf8_lossy(&script).replace("grower__subcmd__cli", "grower__cli").into_bytes(),

@@ -15,22 +15,65 @@ pub(crate) mod top;
 pub(crate) mod topic;
 pub(crate) mod why;
 
-use crate::arguments::{Arguments, Command};
+use crate::options::GlobalOptions;
 use crate::session::Session;
+use clap::Subcommand;
 
-/// Runs a command to its end.
-pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    match arguments.command {
-        Command::Completions(command) => command.run(),
-        Command::Log(command) => command.run(&arguments.common),
-        Command::Backup(command) => command.run(&arguments.common).await,
-        Command::Restore(command) => command.run(&arguments.common),
-        Command::Demo(command) => command.run(&arguments.common).await,
-        Command::Doctor(command) => command.run(&arguments.common).await,
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the log at work, step by step, on a broker inside this process
+    Demo(demo::Demo),
+    /// Create, list, describe, alter, grow, trim and delete topics
+    #[command(subcommand)]
+    Topic(topic::Topic),
+    /// Write records: one a line, from a file or from standard input
+    Produce(produce::Produce),
+    /// Read records
+    Consume(consume::Consume),
+    /// List, describe, reset and delete consumer groups
+    #[command(subcommand)]
+    Group(group::Group),
+    /// Explain why a topic or a group is stuck or lags
+    Why(why::Why),
+    /// Watch a broker: topics with their rates, groups with their lag, syncs, memory, disk
+    Top(top::Top),
+    /// Check the machine and the broker, and advise what to change
+    Doctor(doctor::Doctor),
+    /// Describe the broker, list and change its settings
+    #[command(subcommand)]
+    Broker(broker::Broker),
+    /// Inspect, verify and repair a data directory offline
+    #[command(subcommand)]
+    Log(log::Log),
+    /// Make, list and verify backups
+    Backup(backup::Backup),
+    /// Restore a backup into a new data directory
+    Restore(restore::Restore),
+    /// Measure a broker, with a progress bar and a latency table
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Print a script that completes grower-cli's commands in a shell
+    Completions(completions::Completions),
+}
+
+/// Runs a command to its end. `parser` is the whole command line, for the completion scripts.
+pub(crate) async fn run(
+    command: Command,
+    options: &GlobalOptions,
+    parser: fn() -> clap::Command,
+) -> anyhow::Result<()> {
+    match command {
+        Command::Completions(command) => command.run(parser()),
+        Command::Log(command) => command.run(options),
+        Command::Backup(command) => command.run(options).await,
+        Command::Restore(command) => command.run(options),
+        Command::Demo(command) => command.run(options).await,
+        Command::Doctor(command) => command.run(options).await,
         command => {
             let session = match command.may_be_first() {
-                true => Session::open_or_create(&arguments.common).await?,
-                false => Session::open(&arguments.common).await?,
+                true => Session::open_or_create(options).await?,
+                false => Session::open(options).await?,
             };
             let result = run_with(&session, command).await;
             let closed = session.close().await;

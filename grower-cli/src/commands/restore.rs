@@ -1,7 +1,7 @@
 //! `restore BACKUP DATA_DIR`.
 
-use crate::arguments::{Common, Output};
-use crate::output::{Out, bytes_for_people, counted, escaped};
+use crate::options::{GlobalOptions, OutputForm};
+use crate::output::{Out, bytes_bar, bytes_for_people, counted, escaped};
 use clap::Args;
 use grower_broker::offline::backups::{self, Restored};
 use serde_json::json;
@@ -30,15 +30,15 @@ pub struct Restore {
 }
 
 impl Restore {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
-        let bar = super::backup::bar("copied");
+    pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
+        let bar = bytes_bar("copied");
         let restored = backups::restore(&self.backup, &self.data_dir, |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
         let Restored { backup, manifest } = restored;
         let (backup, data_dir) = (backup.display().to_string(), self.data_dir.display().to_string());
         let mut out = Out::stdout();
-        match common.output {
-            Output::Json => out.json(&json!({
+        match options.output {
+            OutputForm::Json => out.json(&json!({
                 "backup": backup,
                 "data_dir": data_dir,
                 "created": manifest.created.as_millis(),
@@ -47,7 +47,7 @@ impl Restore {
                 "files": manifest.files.len(),
                 "bytes": manifest.bytes(),
             }))?,
-            Output::Table => {
+            OutputForm::Table => {
                 let (files, bytes) = (manifest.files.len(), bytes_for_people(manifest.bytes()));
                 let (backup, data_dir) = (escaped(&backup), escaped(&data_dir));
                 writeln!(out, "{data_dir}: {}, {bytes} from {backup}; start a broker on it", counted(files, "file"))?;

@@ -3,6 +3,8 @@
 mod closed;
 mod confirm;
 mod escape;
+mod key_warning;
+mod progress_bar;
 mod record;
 mod span;
 mod streams;
@@ -13,6 +15,8 @@ mod unescape;
 pub(crate) use closed::check_stdout;
 pub(crate) use confirm::confirmed;
 pub(crate) use escape::{escaped, quoted};
+pub(crate) use key_warning::key_warning;
+pub(crate) use progress_bar::{bytes_bar, count_bar};
 pub(crate) use record::{RecordJson, content};
 pub(crate) use span::{millis_for_people, span_for_people};
 pub(crate) use streams::{Stderr, Stdin, reader_left, stderr_line};

@@ -1,6 +1,6 @@
 //! `backup list DIR`.
 
-use crate::arguments::{Common, Output};
+use crate::options::{GlobalOptions, OutputForm};
 use crate::output::{Out, Table, bytes_for_people, rfc3339};
 use anyhow::ensure;
 use clap::Args;
@@ -21,13 +21,13 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(super) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let listed = backups::list(&self.dir)?;
         ensure!(!listed.is_empty(), "{} holds no backup", self.dir.display());
         let mut out = Out::stdout();
-        match common.output {
-            Output::Json => out.json(&listed.iter().map(to_json).collect::<Vec<_>>())?,
-            Output::Table => {
+        match options.output {
+            OutputForm::Json => out.json(&listed.iter().map(to_json).collect::<Vec<_>>())?,
+            OutputForm::Table => {
                 let mut table = Table::new(["BACKUP", "CREATED", "NODE", "FILES", "SIZE"]);
                 listed.iter().for_each(|listed| table.row(to_row(listed)));
                 table.print(&mut out)?;

@@ -4,12 +4,11 @@ mod list;
 mod running;
 mod verify;
 
-use crate::arguments::{Common, Output};
-use crate::output::{Out, bytes_for_people, counted, escaped};
+use crate::options::{GlobalOptions, OutputForm};
+use crate::output::{Out, bytes_bar, bytes_for_people, counted, escaped};
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use grower_broker::offline::backups::{self, BackedUp};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -68,50 +67,44 @@ enum More {
 }
 
 impl Backup {
-    pub(crate) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let data_dir = self.data_dir.as_ref().or(common.embedded.as_ref());
+    pub(crate) async fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
+        let data_dir = self.data_dir.as_ref().or(options.embedded.as_ref());
         match (self.command, &self.dir, data_dir) {
-            (Some(More::List(command)), ..) => command.run(common),
-            (Some(More::Verify(command)), ..) => command.run(common),
+            (Some(More::List(command)), ..) => command.run(options),
+            (Some(More::Verify(command)), ..) => command.run(options),
             (Some(More::Cancel), ..) => {
-                let ended = running::cancel(common).await?;
+                let ended = running::cancel(options).await?;
                 let mut out = Out::stdout();
-                match common.output {
-                    Output::Json => out.json(&json!({ "cancelled": ended }))?,
-                    Output::Table => writeln!(out, "{}", escaped(&ended))?,
+                match options.output {
+                    OutputForm::Json => out.json(&json!({ "cancelled": ended }))?,
+                    OutputForm::Table => writeln!(out, "{}", escaped(&ended))?,
                 }
                 Ok(out.flush()?)
             }
             (None, Some(dir), Some(data_dir)) => {
-                let bar = bar("read");
+                let bar = bytes_bar("read");
                 let backed_up = backups::backup(data_dir, dir, self.full, |bytes| {
                     bar.set_position(bytes);
                     true
                 })?;
                 bar.finish_and_clear();
-                print(&backed_up, common.output)
+                print(&backed_up, options.output)
             }
-            (None, Some(dir), None) => print(&running::backup(common, dir, self.full).await?, common.output),
+            (None, Some(dir), None) => print(&running::backup(options, dir, self.full).await?, options.output),
             (None, None, _) => Err(anyhow!("name the directory of the backups")), // The parser sees to it.
         }
     }
 }
 
-/// How far long work has come.
-pub(super) fn bar(done: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(&format!("{{spinner}} {{bytes}} {done}, {{bytes_per_sec}}"));
-    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-}
-
-fn print(backed_up: &BackedUp, output: Output) -> anyhow::Result<()> {
+fn print(backed_up: &BackedUp, output: OutputForm) -> anyhow::Result<()> {
     let BackedUp { path, files, bytes, new_bytes, copied_bytes } = backed_up;
     let path = path.display().to_string();
     let mut out = Out::stdout();
     match output {
-        Output::Json => out.json(&json!({
+        OutputForm::Json => out.json(&json!({
             "path": path, "files": files, "bytes": bytes, "new_bytes": new_bytes, "copied_bytes": copied_bytes,
         }))?,
-        Output::Table => tell(&mut out, &path, *files, [*bytes, *new_bytes, *copied_bytes])?,
+        OutputForm::Table => tell(&mut out, &path, *files, [*bytes, *new_bytes, *copied_bytes])?,
     }
     Ok(out.flush()?)
 }

@@ -1,6 +1,7 @@
 //! `backup DIR` of a running broker: it makes the backup, this command begins it and waits.
 
-use crate::arguments::Common;
+use crate::options::GlobalOptions;
+use crate::output::bytes_bar;
 use crate::session::{Session, interrupted};
 use anyhow::{Context, bail};
 use grower_broker::offline::backups::BackedUp;
@@ -11,9 +12,9 @@ use std::time::Duration;
 /// How often the broker is asked how far it is.
 const ASK_EACH: Duration = Duration::from_millis(100);
 
-pub(super) async fn backup(common: &Common, dir: &Path, full: bool) -> anyhow::Result<BackedUp> {
+pub(super) async fn backup(options: &GlobalOptions, dir: &Path, full: bool) -> anyhow::Result<BackedUp> {
     let dir = dir.to_str().context("the path for a running broker must be UTF-8")?;
-    let session = Session::open(common).await?;
+    let session = Session::open(options).await?;
     let admin = session.client.admin();
     let begun = admin.begin_backup(dir, full).await?;
     let ended = tokio::select! {
@@ -28,8 +29,8 @@ pub(super) async fn backup(common: &Common, dir: &Path, full: bool) -> anyhow::R
 }
 
 /// Ends the backup that the broker is making.
-pub(super) async fn cancel(common: &Common) -> anyhow::Result<String> {
-    let session = Session::open(common).await?;
+pub(super) async fn cancel(options: &GlobalOptions) -> anyhow::Result<String> {
+    let session = Session::open(options).await?;
     let admin = session.client.admin();
     let running = admin.describe_backup().await?.filter(|latest| latest.state == BackupState::Running);
     let Some(running) = running else { bail!("no backup is in progress") };
@@ -54,7 +55,7 @@ async fn wait(admin: &Admin, number: u64) -> anyhow::Result<BackedUp> {
 
 /// Waits for the end of a backup.
 async fn state_at_end(admin: &Admin, number: u64) -> anyhow::Result<BackupState> {
-    let bar = super::bar("read");
+    let bar = bytes_bar("read");
     loop {
         let latest = admin.describe_backup().await.context("the broker may still be making the backup")?;
         let Some(BackupDescription { read_bytes, state, .. }) = latest.filter(|latest| latest.number == number) else {

@@ -1,7 +1,7 @@
 //! `backup verify PATH`.
 
-use crate::arguments::{Common, Output};
-use crate::output::{Out, bytes_for_people, counted, escaped};
+use crate::options::{GlobalOptions, OutputForm};
+use crate::output::{Out, bytes_bar, bytes_for_people, counted, escaped};
 use anyhow::{bail, ensure};
 use clap::Args;
 use grower_broker::offline::backups::{self, Checked};
@@ -22,8 +22,8 @@ pub(super) struct Verify {
 }
 
 impl Verify {
-    pub(super) fn run(self, common: &Common) -> anyhow::Result<()> {
-        let bar = super::bar("checked");
+    pub(super) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
+        let bar = bytes_bar("checked");
         let checked = backups::check(&self.path, |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
         let Some(Checked { path, manifest, findings }) = checked else {
@@ -31,8 +31,8 @@ impl Verify {
         };
         let (path, manifest) = (path.display().to_string(), manifest?);
         let mut out = Out::stdout();
-        match common.output {
-            Output::Json => {
+        match options.output {
+            OutputForm::Json => {
                 let findings: Vec<_> = findings
                     .iter()
                     .map(|finding| json!({"file": finding.path.display().to_string(), "what": finding.what}))
@@ -40,7 +40,7 @@ impl Verify {
                 let (files, bytes) = (manifest.files.len(), manifest.bytes());
                 out.json(&json!({"path": path, "files": files, "bytes": bytes, "findings": findings}))?;
             }
-            Output::Table => {
+            OutputForm::Table => {
                 findings.iter().try_for_each(|finding| writeln!(out, "{}", escaped(&finding.to_string())))?;
                 let (files, bytes) = (manifest.files.len(), bytes_for_people(manifest.bytes()));
                 writeln!(out, "{}: {}, {bytes} checked", escaped(&path), counted(files, "file"))?;

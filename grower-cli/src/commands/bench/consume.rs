@@ -1,7 +1,8 @@
 //! `bench consume`.
 
+use super::BenchTopic;
 use super::latency::{Found, Latencies};
-use super::{BenchTopic, bar};
+use crate::output::count_bar;
 use crate::session::Session;
 use anyhow::ensure;
 use clap::Args;
@@ -32,7 +33,7 @@ impl Consume {
         let partitions = topic.partitions.iter().map(|partition| (name, partition.partition));
         let builder = session.client.consumer().assign(partitions).from(StartFrom::Beginning);
         let mut consumer = builder.max_poll_records(self.batch as usize).build().await?;
-        let (bar, mut latencies) = (bar(wanted), Latencies::new()?);
+        let (bar, mut latencies) = (count_bar(wanted), Latencies::new()?);
         let (mut records, mut bytes) = (0, 0);
         let began = Instant::now();
         while records < wanted {

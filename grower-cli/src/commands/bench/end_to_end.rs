@@ -1,8 +1,9 @@
 //! `bench end-to-end`.
 
 use super::latency::{Found, Latencies};
-use super::{BenchTopic, bar, payload};
-use crate::commands::produce::AckLevel;
+use super::{BenchTopic, payload};
+use crate::options::AckLevel;
+use crate::output::count_bar;
 use crate::session::Session;
 use anyhow::{bail, ensure};
 use clap::Args;
@@ -37,7 +38,7 @@ impl EndToEnd {
         self.topic.create(&session.client).await?;
         let producer = session.client.producer().acks(self.acks.into()).build().await?;
         let mut consumer = self.consumer(session).await?;
-        let (bar, mut latencies) = (bar(self.records), Latencies::new()?);
+        let (bar, mut latencies) = (count_bar(self.records), Latencies::new()?);
         let began = Instant::now();
         for at in 0..self.records {
             latencies.add(self.round_trip(&producer, &mut consumer, at).await?);

@@ -1,6 +1,6 @@
 //! A latency table, and a throughput with it, for people and for programs.
 
-use crate::arguments::Output;
+use crate::options::OutputForm;
 use crate::output::{Out, Table, bytes_for_people, counted};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -39,11 +39,11 @@ impl Latencies {
 
 impl Found {
     /// Prints it.
-    pub(super) fn print(&self, output: Output) -> anyhow::Result<()> {
+    pub(super) fn print(&self, output: OutputForm) -> anyhow::Result<()> {
         let mut out = Out::stdout();
         match output {
-            Output::Json => out.json(&self.json())?,
-            Output::Table => self.table(&mut out)?,
+            OutputForm::Json => out.json(&self.json())?,
+            OutputForm::Table => self.table(&mut out)?,
         }
         Ok(out.flush()?)
     }

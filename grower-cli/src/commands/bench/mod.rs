@@ -9,7 +9,6 @@ use crate::session::Session;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use grower_client::{Client, ErrorCode, TopicSpec};
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measure a broker, with a progress bar and a latency table
 ///
@@ -52,12 +51,6 @@ impl BenchTopic {
             _ => Ok(()),
         }
     }
-}
-
-/// A bar on a terminal, nothing in a pipe.
-fn bar(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {eta}");
-    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Bytes that do not compress, the same on every run.

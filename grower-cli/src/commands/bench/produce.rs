@@ -1,8 +1,9 @@
 //! `bench produce`.
 
 use super::latency::{Found, Latencies};
-use super::{BenchTopic, bar, payload};
-use crate::commands::produce::{AckLevel, Compression};
+use super::{BenchTopic, payload};
+use crate::options::{AckLevel, Compression};
+use crate::output::count_bar;
 use crate::session::Session;
 use clap::Args;
 use futures_util::future::try_join_all;
@@ -58,7 +59,7 @@ impl Produce {
             }
             producers.push(builder.build().await?);
         }
-        let bar = bar(self.records);
+        let bar = count_bar(self.records);
         let began = Instant::now();
         let share = |at: u64| self.records / self.producers + u64::from(at < self.records % self.producers);
         let writing = producers.iter().zip(0..).map(|(producer, at)| self.write(producer, share(at), &bar));

@@ -1,6 +1,6 @@
 //! `broker alter --config K=V...`.
 
-use crate::arguments::{Output, key_value};
+use crate::options::{OutputForm, key_value};
 use crate::output::Out;
 use crate::session::Session;
 use clap::Args;
@@ -32,12 +32,12 @@ impl Alter {
         session.client.admin().alter_settings(changes.clone()).await?;
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => {
+            OutputForm::Json => {
                 let settings: serde_json::Map<_, _> =
                     changes.into_iter().map(|(key, value)| (key, value.into())).collect();
                 out.json(&serde_json::json!({ "settings": settings }))?;
             }
-            Output::Table => {
+            OutputForm::Table => {
                 for (key, value) in changes {
                     match value {
                         Some(value) => writeln!(out, "{key} is {value} now")?,

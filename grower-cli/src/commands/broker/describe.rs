@@ -1,11 +1,11 @@
 //! `broker describe`.
 
-use crate::arguments::Output;
-use crate::capacity::{Capacity, Rate};
+use crate::capacity::{Capacity, Rate, percentiles};
+use crate::options::OutputForm;
 use crate::output::{Out, bytes_for_people, in_groups, noun, span_for_people};
 use crate::session::Session;
 use clap::Args;
-use grower_client::{BrokerDescription, FsyncDescription, Traffic};
+use grower_client::{BrokerDescription, Traffic};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -25,8 +25,8 @@ impl Describe {
         let broker = session.client.admin().describe_broker().await?;
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&json(&broker))?,
-            Output::Table => print(&broker, &mut out)?,
+            OutputForm::Json => out.json(&json(&broker))?,
+            OutputForm::Table => print(&broker, &mut out)?,
         }
         Ok(out.flush()?)
     }
@@ -66,12 +66,6 @@ fn print(broker: &BrokerDescription, out: &mut impl Write) -> io::Result<()> {
     let rate = rate(broker);
     writeln!(out, "in      {}", rate.incoming())?;
     writeln!(out, "out     {}", rate.outgoing())
-}
-
-/// How long the latest syncs took.
-pub(crate) fn percentiles(fsync: &FsyncDescription) -> String {
-    let millis = |micros: u64| format!("{:.2} ms", micros as f64 / 1e3);
-    format!("p50 {}, p99 {}", millis(fsync.p50_micros), millis(fsync.p99_micros))
 }
 
 fn json(broker: &BrokerDescription) -> Value {

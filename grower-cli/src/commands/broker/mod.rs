@@ -4,8 +4,6 @@ mod alter;
 mod describe;
 mod settings;
 
-pub(crate) use describe::percentiles;
-
 use crate::session::Session;
 use clap::Subcommand;
 

@@ -1,6 +1,6 @@
 //! `broker settings`.
 
-use crate::arguments::Output;
+use crate::options::OutputForm;
 use crate::output::{Out, Table};
 use crate::session::Session;
 use clap::Args;
@@ -23,8 +23,8 @@ impl Settings {
         let settings = session.client.admin().describe_settings().await?;
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&settings.iter().map(json).collect::<Vec<_>>())?,
-            Output::Table => table(&settings).print(&mut out)?,
+            OutputForm::Json => out.json(&settings.iter().map(json).collect::<Vec<_>>())?,
+            OutputForm::Table => table(&settings).print(&mut out)?,
         }
         Ok(std::io::Write::flush(&mut out)?)
     }

@@ -5,7 +5,7 @@ mod ends;
 mod offline;
 mod print;
 
-use crate::arguments::WrongUsage;
+use crate::options::WrongUsage;
 use crate::output::{ReaderWentAway, Template, counted, reader_left};
 use crate::place_in_log::{PlaceInLog, now};
 use crate::session::{Session, interrupted};

@@ -1,6 +1,6 @@
 //! One record on standard output, in the form asked for.
 
-use crate::arguments::Output;
+use crate::options::OutputForm;
 use crate::output::{Out, RecordJson, Template, json_line};
 use grower_client::ConsumerRecord;
 use std::io::{self, Write};
@@ -20,11 +20,11 @@ enum Form {
 
 impl Printer {
     /// A template goes before the output form.
-    pub(super) fn new(output: Output, template: Option<Template>) -> Self {
+    pub(super) fn new(output: OutputForm, template: Option<Template>) -> Self {
         let form = match (template, output) {
             (Some(template), _) => Form::Template(template),
-            (None, Output::Json) => Form::Json,
-            (None, Output::Table) => Form::Raw,
+            (None, OutputForm::Json) => Form::Json,
+            (None, OutputForm::Table) => Form::Raw,
         };
         Self { out: Out::stdout(), form }
     }

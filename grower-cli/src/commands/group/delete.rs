@@ -1,6 +1,6 @@
 //! `group delete G`.
 
-use crate::arguments::Output;
+use crate::options::OutputForm;
 use crate::output::{Out, escaped};
 use crate::session::Session;
 use clap::Args;
@@ -21,8 +21,8 @@ impl Delete {
         session.client.admin().delete_group(&self.group).await?;
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&serde_json::json!({ "group": self.group, "deleted": true }))?,
-            Output::Table => writeln!(out, "deleted group {}", escaped(&self.group))?,
+            OutputForm::Json => out.json(&serde_json::json!({ "group": self.group, "deleted": true }))?,
+            OutputForm::Table => writeln!(out, "deleted group {}", escaped(&self.group))?,
         }
         Ok(out.flush()?)
     }

@@ -1,9 +1,8 @@
 //! `group describe G`.
 
-use super::state_name;
-use crate::arguments::Output;
+use crate::groups::{self, GroupProgress, state_name};
+use crate::options::OutputForm;
 use crate::output::{Out, Table, counted, escaped, millis_for_people, rfc3339};
-use crate::progress::{self, Progress};
 use crate::session::Session;
 use clap::Args;
 use grower_client::ids::{Offset, TopicId, TopicName};
@@ -34,20 +33,20 @@ impl Describe {
         let admin = session.client.admin();
         let group = admin.inspect_group(&self.group).await?;
         let now = admin.describe_broker().await?.now;
-        let names = progress::topic_names(&admin).await?;
+        let names = groups::topic_names(&admin).await?;
         let groups = [group];
-        let partitions = progress::of_groups(&admin, &groups, &names, now).await?.pop().unwrap_or_default();
+        let partitions = groups::of_groups(&admin, &groups, &names, now).await?.pop().unwrap_or_default();
         let [group] = groups;
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&group_json(&group, &names, &partitions))?,
-            Output::Table => print(&group, &partitions, &mut out)?,
+            OutputForm::Json => out.json(&group_json(&group, &names, &partitions))?,
+            OutputForm::Table => print(&group, &partitions, &mut out)?,
         }
         Ok(out.flush()?)
     }
 }
 
-fn print(inspection: &GroupInspection, partitions: &[Progress], out: &mut impl Write) -> io::Result<()> {
+fn print(inspection: &GroupInspection, partitions: &[GroupProgress], out: &mut impl Write) -> io::Result<()> {
     let group = &inspection.group;
     let (name, state) = (group.group.as_str(), state_name(group.state));
     writeln!(
@@ -62,7 +61,7 @@ fn print(inspection: &GroupInspection, partitions: &[Progress], out: &mut impl W
     if inspection.members.is_empty() { Ok(()) } else { print_members(&inspection.members, out) }
 }
 
-fn print_partitions(partitions: &[Progress], out: &mut impl Write) -> io::Result<()> {
+fn print_partitions(partitions: &[GroupProgress], out: &mut impl Write) -> io::Result<()> {
     let mut table = Table::new(["PARTITION", "COMMITTED", "END", "LAG", "BEHIND", "OWNER", "SINCE"]);
     for row in partitions {
         let (owner, since) = row.owner.as_ref().map(|owner| (owner.member.clone(), rfc3339(owner.since))).unzip();
@@ -100,7 +99,7 @@ fn print_members(members: &[MemberInspection], out: &mut impl Write) -> io::Resu
     table.print(out)
 }
 
-fn committed(row: &Progress) -> String {
+fn committed(row: &GroupProgress) -> String {
     match (row.committed, row.lost_from) {
         (Some(committed), Some(lost_from)) => format!("{committed}, lost from {lost_from}"),
         (committed, _) => or_none(committed.map(|offset| offset.to_string())),
@@ -111,7 +110,11 @@ fn or_none(text: Option<String>) -> String {
     text.unwrap_or_else(|| "none".to_owned())
 }
 
-fn group_json(inspection: &GroupInspection, names: &BTreeMap<TopicId, TopicName>, partitions: &[Progress]) -> Value {
+fn group_json(
+    inspection: &GroupInspection,
+    names: &BTreeMap<TopicId, TopicName>,
+    partitions: &[GroupProgress],
+) -> Value {
     let group = &inspection.group;
     let members = group.members.iter().zip(&inspection.members);
     json!({
@@ -149,7 +152,7 @@ fn member_json(
     })
 }
 
-fn row_json(row: &Progress) -> Value {
+fn row_json(row: &GroupProgress) -> Value {
     json!({
         "topic": row.topic.as_str(),
         "partition": row.partition.value(),

@@ -1,9 +1,8 @@
 //! `group list`.
 
-use super::state_name;
-use crate::arguments::Output;
+use crate::groups::{self, state_name};
+use crate::options::OutputForm;
 use crate::output::{Out, Table, millis_for_people};
-use crate::progress;
 use crate::session::Session;
 use clap::Args;
 use grower_client::GroupInspection;
@@ -24,14 +23,14 @@ impl List {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let groups = admin.inspect_groups(usize::MAX).await?;
-        let names = progress::topic_names(&admin).await?;
+        let names = groups::topic_names(&admin).await?;
         let now = admin.describe_broker().await?.now;
-        let rows = progress::of_groups(&admin, &groups, &names, now).await?;
-        let lags = rows.iter().map(|rows| progress::in_all(rows));
+        let rows = groups::of_groups(&admin, &groups, &names, now).await?;
+        let lags = rows.iter().map(|rows| groups::in_all(rows));
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&groups.iter().zip(lags).map(to_json).collect::<Vec<_>>())?,
-            Output::Table => {
+            OutputForm::Json => out.json(&groups.iter().zip(lags).map(to_json).collect::<Vec<_>>())?,
+            OutputForm::Table => {
                 let mut table = Table::new(["GROUP", "STATE", "MEMBERS", "LAG", "BEHIND"]);
                 groups.iter().zip(lags).for_each(|group| table.row(to_row(group)));
                 table.print(&mut out)?;

@@ -7,7 +7,6 @@ mod reset;
 
 use crate::session::Session;
 use clap::Subcommand;
-use grower_client::GroupState;
 
 /// List, describe, reset and delete consumer groups
 #[derive(Debug, Subcommand)]
@@ -30,14 +29,5 @@ impl Group {
             Self::Reset(command) => command.run(session).await,
             Self::Delete(command) => command.run(session).await,
         }
-    }
-}
-
-/// A group's state in words.
-pub(crate) fn state_name(state: GroupState) -> &'static str {
-    match state {
-        GroupState::Empty => "empty",
-        GroupState::Stable => "stable",
-        GroupState::Reconciling => "reconciling",
     }
 }

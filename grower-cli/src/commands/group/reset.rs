@@ -1,6 +1,6 @@
 //! `group reset G --topic T --to PLACE`.
 
-use crate::arguments::{Output, WrongUsage};
+use crate::options::{OutputForm, WrongUsage};
 use crate::output::{Out, escaped};
 use crate::place_in_log::PlaceInLog;
 use crate::session::Session;
@@ -43,11 +43,11 @@ impl Reset {
         admin.reset_group(&self.group, reset).await?;
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => {
+            OutputForm::Json => {
                 let json = |(partition, offset): &(PartitionId, Offset)| serde_json::json!({ "topic": self.topic, "partition": partition.value(), "offset": offset.value() });
                 out.json(&offsets.iter().map(json).collect::<Vec<_>>())?;
             }
-            Output::Table => {
+            OutputForm::Table => {
                 let group = escaped(&self.group);
                 for (partition, offset) in &offsets {
                     writeln!(out, "{group}: {}/{partition} reset to offset {offset}", self.topic)?;

@@ -1,6 +1,6 @@
 //! `log dump FILE`.
 
-use crate::arguments::{Common, Output};
+use crate::options::{GlobalOptions, OutputForm};
 use crate::output::{Out, content, json_line, noun, quoted, rfc3339, stderr_line};
 use anyhow::ensure;
 use clap::Args;
@@ -23,10 +23,10 @@ pub struct Dump {
 }
 
 impl Dump {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let (mut out, mut damage, mut printed) = (Out::stdout(), 0, Ok(()));
         offline::dump(&self.file, |dumped| {
-            printed = self.tell(dumped, common.output, &mut out, &mut damage);
+            printed = self.tell(dumped, options.output, &mut out, &mut damage);
             if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         printed?;
@@ -39,14 +39,14 @@ impl Dump {
         Ok(())
     }
 
-    fn tell(&self, dumped: Dumped, output: Output, out: &mut Out, damage: &mut u32) -> io::Result<()> {
+    fn tell(&self, dumped: Dumped, output: OutputForm, out: &mut Out, damage: &mut u32) -> io::Result<()> {
         let (bytes, what) = match dumped {
             Dumped::Batch { position, batch } => match offline::records(&batch) {
                 Ok(records) => return print(&DumpedBatch { position, batch, records }, output, out),
                 Err(error) => (position..position + batch.header().total_length as u64, error.to_string()),
             },
             Dumped::Damaged { bytes, what } => (bytes, what),
-            Dumped::Room { bytes } if output == Output::Table => {
+            Dumped::Room { bytes } if output == OutputForm::Table => {
                 return writeln!(out, "bytes {}..{}: preallocated", bytes.start, bytes.end);
             }
             Dumped::Room { .. } => return Ok(()),
@@ -72,10 +72,10 @@ impl DumpedBatch {
     }
 }
 
-fn print(batch: &DumpedBatch, output: Output, out: &mut Out) -> io::Result<()> {
+fn print(batch: &DumpedBatch, output: OutputForm, out: &mut Out) -> io::Result<()> {
     match output {
-        Output::Json => json_line(out, batch),
-        Output::Table => print_for_people(batch, out),
+        OutputForm::Json => json_line(out, batch),
+        OutputForm::Table => print_for_people(batch, out),
     }
 }
 

@@ -4,7 +4,7 @@ mod dump;
 mod repair;
 mod verify;
 
-use crate::arguments::Common;
+use crate::options::GlobalOptions;
 use clap::Subcommand;
 
 /// Inspect, verify and repair a data directory offline
@@ -21,11 +21,11 @@ pub enum Log {
 }
 
 impl Log {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         match self {
-            Self::Dump(command) => command.run(common),
-            Self::Verify(command) => command.run(common),
-            Self::Repair(command) => command.run(common),
+            Self::Dump(command) => command.run(options),
+            Self::Verify(command) => command.run(options),
+            Self::Repair(command) => command.run(options),
         }
     }
 }

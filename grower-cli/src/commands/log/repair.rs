@@ -1,14 +1,13 @@
 //! `log repair DIR`.
 
-use crate::arguments::{Common, Output};
-use crate::output::{Out, counted, escaped, rfc3339};
+use crate::options::{GlobalOptions, OutputForm};
+use crate::output::{Out, bytes_bar, counted, escaped, rfc3339};
 use anyhow::{bail, ensure};
 use clap::Args;
 use grower_broker::offline::repair::{
     self, Acceptance, AcceptedLoss, DamagedRange, LossRange, PartitionName, Survey, this_user,
 };
 use grower_broker::{Clock, SystemClock};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -52,16 +51,16 @@ pub struct Repair {
 }
 
 impl Repair {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
+    pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let mut out = Out::stdout();
         if self.accept_loss.is_empty() && self.accept_lost_partition.is_empty() && !self.rebuild_indexes {
-            return self.list(common.output, &mut out); // Which changes nothing either, with --dry-run or without.
+            return self.list(options.output, &mut out); // Which changes nothing either, with --dry-run or without.
         }
         if self.dry_run {
             let directory = repair::Repair::open_to_look(&self.dir)?;
             let lost = directory.would_lose(&self.accept_loss)?;
             directory.check_lost(&self.accept_lost_partition)?;
-            return print_dry_run(&lost, &self.accept_lost_partition, common.output, &mut out);
+            return print_dry_run(&lost, &self.accept_lost_partition, options.output, &mut out);
         }
         let directory = repair::Repair::open(&self.dir)?;
         let acceptance = Acceptance { by: this_user(), at: SystemClock.wall() };
@@ -69,18 +68,17 @@ impl Repair {
         let partitions = directory.accept_lost_partitions(&self.accept_lost_partition, &acceptance)?;
         let rebuilt = if self.rebuild_indexes { directory.rebuild_indexes()? } else { Vec::new() };
         let partitions: Vec<_> = self.accept_lost_partition.iter().zip(partitions).collect();
-        print_done(&given_up, &partitions, &rebuilt, common.output, &mut out)?;
+        print_done(&given_up, &partitions, &rebuilt, options.output, &mut out)?;
         Ok(())
     }
 
-    fn list(&self, output: Output, out: &mut Out) -> anyhow::Result<()> {
-        let style = ProgressStyle::with_template("{spinner} {bytes} checked, {bytes_per_sec}");
-        let bar = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    fn list(&self, output: OutputForm, out: &mut Out) -> anyhow::Result<()> {
+        let bar = bytes_bar("checked");
         let survey = repair::survey(&self.dir, |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
         match output {
-            Output::Json => out.json(&survey_json(&survey))?,
-            Output::Table => self.print_survey(&survey, out)?,
+            OutputForm::Json => out.json(&survey_json(&survey))?,
+            OutputForm::Table => self.print_survey(&survey, out)?,
         }
         out.flush()?;
         ensure!(survey.beyond_repair.is_empty(), "the metadata of {} is damaged: restore a backup", self.dir.display());
@@ -137,19 +135,21 @@ fn print_damage(partition: &PartitionName, damaged: &DamagedRange, out: &mut Out
 fn print_dry_run(
     lost: &[(PartitionName, DamagedRange)],
     partitions: &[PartitionName],
-    output: Output,
+    output: OutputForm,
     out: &mut Out,
 ) -> anyhow::Result<()> {
     match output {
-        Output::Json => {
+        OutputForm::Json => {
             let lost: Vec<_> = lost.iter().map(|(partition, lost)| damage_json(partition, lost)).collect();
             let partitions: Vec<_> = partitions.iter().map(lost_partition_json).collect();
             out.json(
                 &json!({"dry_run": true, "given_up": lost, "lost_partitions": partitions, "indexes_rebuilt": []}),
             )?;
         }
-        Output::Table if lost.is_empty() && partitions.is_empty() => writeln!(out, "everything was given up before")?,
-        Output::Table => {
+        OutputForm::Table if lost.is_empty() && partitions.is_empty() => {
+            writeln!(out, "everything was given up before")?
+        }
+        OutputForm::Table => {
             lost.iter().try_for_each(|(partition, lost)| print_damage(partition, lost, out))?;
             for partition in partitions {
                 let line = format!("{partition}: all records are lost: the files are missing");
@@ -165,17 +165,17 @@ fn print_done(
     given_up: &[(PartitionName, AcceptedLoss)],
     partitions: &[(&PartitionName, PathBuf)],
     rebuilt: &[PathBuf],
-    output: Output,
+    output: OutputForm,
     out: &mut Out,
 ) -> io::Result<()> {
     match output {
-        Output::Json => {
+        OutputForm::Json => {
             let losses: Vec<_> = given_up.iter().map(|(partition, loss)| loss_json(Some(partition), loss)).collect();
             let rebuilt: Vec<_> = rebuilt.iter().map(|path| path.display().to_string()).collect();
             let partitions: Vec<_> = partitions.iter().map(|(partition, _)| lost_partition_json(partition)).collect();
             out.json(&json!({"dry_run": false, "given_up": losses, "lost_partitions": partitions, "indexes_rebuilt": rebuilt}))
         }
-        Output::Table => {
+        OutputForm::Table => {
             given_up.iter().try_for_each(|(partition, loss)| print_loss(Some(partition), loss, out))?;
             for (partition, record) in partitions {
                 let line = format!("{partition}: given up, starts empty; recorded in {}", record.display());

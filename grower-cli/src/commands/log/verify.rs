@@ -1,12 +1,11 @@
 //! `log verify DIR`.
 
-use crate::arguments::{Common, Output};
-use crate::output::{Out, bytes_for_people, counted, escaped};
+use crate::options::{GlobalOptions, OutputForm};
+use crate::output::{Out, bytes_bar, bytes_for_people, counted, escaped};
 use anyhow::bail;
 use clap::Args;
 use grower_broker::offline::repair::PartitionName;
 use grower_broker::offline::{self, Finding, Verified};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -35,15 +34,14 @@ pub struct Verify {
 }
 
 impl Verify {
-    pub(crate) fn run(self, common: &Common) -> anyhow::Result<()> {
-        let style = ProgressStyle::with_template("{spinner} {bytes} checked, {bytes_per_sec}");
-        let bar = ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
+        let bar = bytes_bar("checked");
         let verified = offline::verify(&self.dir, |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
         let mut out = Out::stdout();
-        match common.output {
-            Output::Json => out.json(&verified_json(&verified, &self.dir))?,
-            Output::Table => print(&verified, &self.dir, &mut out)?,
+        match options.output {
+            OutputForm::Json => out.json(&verified_json(&verified, &self.dir))?,
+            OutputForm::Table => print(&verified, &self.dir, &mut out)?,
         }
         out.flush()?;
         let dir = self.dir.display();

@@ -6,7 +6,7 @@ mod report;
 mod source;
 mod unacknowledged;
 
-use crate::arguments::{WrongUsage, key_value};
+use crate::options::{AckLevel, Compression, WrongUsage, key_value};
 use crate::output::{EscapeError, reader_went_away, unescaped};
 use crate::session::Session;
 use anyhow::{Context, bail};
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use following::Follower;
 use grower_client::ids::PartitionId;
-use grower_client::{Acks, Codec, Partitioner, Producer, ProducerBuilder, Record};
+use grower_client::{Partitioner, Producer, ProducerBuilder, Record};
 use pump::Pump;
 use report::Report;
 use std::path::PathBuf;
@@ -124,27 +124,6 @@ enum Spread {
     RoundRobin,
     /// By key (murmur2, as Kafka's clients); records without one share a partition
     Key,
-}
-
-/// Names of ack levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AckLevel {
-    /// Once it is sent
-    None,
-    /// Once the leader has written it
-    Leader,
-    /// Once it is fsynced on every in-sync replica
-    All,
-}
-
-/// Names of codecs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Compression {
-    None,
-    Gzip,
-    Snappy,
-    Lz4,
-    Zstd,
 }
 
 impl Produce {
@@ -263,28 +242,6 @@ impl From<Spread> for Partitioner {
             Spread::Sticky => Self::Sticky,
             Spread::RoundRobin => Self::RoundRobin,
             Spread::Key => Self::Key,
-        }
-    }
-}
-
-impl From<AckLevel> for Acks {
-    fn from(name: AckLevel) -> Self {
-        match name {
-            AckLevel::None => Self::None,
-            AckLevel::Leader => Self::Leader,
-            AckLevel::All => Self::All,
-        }
-    }
-}
-
-impl From<Compression> for Codec {
-    fn from(name: Compression) -> Self {
-        match name {
-            Compression::None => Self::None,
-            Compression::Gzip => Self::Gzip,
-            Compression::Snappy => Self::Snappy,
-            Compression::Lz4 => Self::Lz4,
-            Compression::Zstd => Self::Zstd,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What became of the lines: an object for each ack, or a summary; and every line that was refused, by its number.
 
-use crate::arguments::Output;
+use crate::options::OutputForm;
 use crate::output::{Out, bytes_for_people, counted, escaped, json_line, reader_left, stderr_line};
 use anyhow::bail;
 use grower_client::{Ack, Durability};
@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Counts and prints.
 pub(super) struct Report {
     out: Out,
-    output: Output,
+    output: OutputForm,
     topic: String,
     began: Instant,
     records: u64,
@@ -33,7 +33,7 @@ struct AckJson<'a> {
 }
 
 impl Report {
-    pub(super) fn new(output: Output, topic: &str) -> Self {
+    pub(super) fn new(output: OutputForm, topic: &str) -> Self {
         Self {
             out: Out::stdout(),
             output,
@@ -52,7 +52,7 @@ impl Report {
         self.records += 1;
         self.bytes += bytes;
         self.weakest = Some(self.weakest.map_or(ack.durability, |weakest| weakest.min(ack.durability)));
-        if self.output == Output::Table {
+        if self.output == OutputForm::Table {
             return Ok(());
         }
         let ack = AckJson {
@@ -75,7 +75,7 @@ impl Report {
 
     /// Returns once acks are printed for a reader who is gone.
     pub(super) fn acks_unread(&self) -> impl Future<Output = ()> + use<> {
-        let prints_acks = self.output == Output::Json;
+        let prints_acks = self.output == OutputForm::Json;
         async move { if prints_acks { reader_left().await } else { std::future::pending().await } }
     }
 
@@ -91,7 +91,7 @@ impl Report {
 
     /// The end with a summary: fails unless every line was acknowledged.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
-        if self.output == Output::Table {
+        if self.output == OutputForm::Table {
             self.summary()?;
         }
         self.end()

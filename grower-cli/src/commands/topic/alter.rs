@@ -1,7 +1,7 @@
 //! `topic alter NAME --config K=V...`.
 
 use super::CONFIG_HELP;
-use crate::arguments::{Output, key_value};
+use crate::options::{OutputForm, key_value};
 use crate::output::Out;
 use crate::session::Session;
 use clap::Args;
@@ -33,12 +33,12 @@ impl Alter {
         session.client.admin().alter_topic(&self.name, changes.clone()).await?;
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => {
+            OutputForm::Json => {
                 let configs: serde_json::Map<_, _> =
                     changes.into_iter().map(|(key, value)| (key, value.into())).collect();
                 out.json(&serde_json::json!({ "topic": self.name, "configs": configs }))?;
             }
-            Output::Table => {
+            OutputForm::Table => {
                 for (key, value) in changes {
                     let value = value.unwrap_or_else(|| "the default".to_owned());
                     writeln!(out, "{}: {key} is {value} now", self.name)?;

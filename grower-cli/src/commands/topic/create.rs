@@ -1,7 +1,7 @@
 //! `topic create NAME[:PARTITIONS]...`.
 
 use super::CONFIG_HELP;
-use crate::arguments::{Output, key_value};
+use crate::options::{OutputForm, key_value};
 use crate::output::{Out, stderr_line, told};
 use crate::session::Session;
 use anyhow::ensure;
@@ -107,15 +107,15 @@ fn is_there_already(error: &AdminError) -> bool {
     error.code() == Some(ErrorCode::TopicExists)
 }
 
-fn tell(out: &mut Out, output: Output, topic: &Named, id: Option<TopicId>) -> anyhow::Result<()> {
+fn tell(out: &mut Out, output: OutputForm, topic: &Named, id: Option<TopicId>) -> anyhow::Result<()> {
     let created = id.is_some();
     match output {
-        Output::Json => {
+        OutputForm::Json => {
             let id = id.map(|id| id.to_string());
             out.json(&serde_json::json!({ "topic": topic.name, "id": id, "created": created }))?;
         }
-        Output::Table if created => writeln!(out, "created {}({})", topic.name, topic.partitions)?,
-        Output::Table => writeln!(out, "{} exists already", topic.name)?,
+        OutputForm::Table if created => writeln!(out, "created {}({})", topic.name, topic.partitions)?,
+        OutputForm::Table => writeln!(out, "{} exists already", topic.name)?,
     }
     Ok(out.flush()?)
 }

@@ -1,6 +1,6 @@
 //! `topic delete NAME`.
 
-use crate::arguments::Output;
+use crate::options::OutputForm;
 use crate::output::{Out, confirmed, escaped};
 use crate::session::Session;
 use anyhow::ensure;
@@ -28,8 +28,8 @@ impl Delete {
         session.client.admin().delete_topic(&self.name).await?;
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&serde_json::json!({ "topic": self.name, "deleted": true }))?,
-            Output::Table => writeln!(out, "deleted {}", self.name)?,
+            OutputForm::Json => out.json(&serde_json::json!({ "topic": self.name, "deleted": true }))?,
+            OutputForm::Table => writeln!(out, "deleted {}", self.name)?,
         }
         Ok(out.flush()?)
     }

@@ -1,8 +1,8 @@
 //! `topic describe NAME`.
 
-use super::listing::{self, SegmentListing};
-use crate::arguments::Output;
+use crate::options::OutputForm;
 use crate::output::{Out, Table, bytes_for_people, rfc3339};
+use crate::segment_listing::{self, SegmentListing};
 use crate::session::Session;
 use clap::Args;
 use grower_client::ids::NodeId;
@@ -47,12 +47,12 @@ impl Describe {
         let losses = session.client.admin().list_losses(&self.name).await?;
         let mut listed = Vec::new();
         if self.records {
-            listed = listing::read(&session.client, &topic, RECORDS_PER_SEGMENT).await?;
+            listed = segment_listing::read(&session.client, &topic, RECORDS_PER_SEGMENT).await?;
         }
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&topic_json(&topic, &listed, &losses))?,
-            Output::Table => {
+            OutputForm::Json => out.json(&topic_json(&topic, &listed, &losses))?,
+            OutputForm::Table => {
                 print(&topic, &mut out)?;
                 if !losses.is_empty() {
                     given_up(&topic, &losses).print(&mut out)?;
@@ -62,7 +62,7 @@ impl Describe {
                 }
                 if self.records {
                     writeln!(out, "\nrecords:")?;
-                    listing::print(&listed, &mut out)?;
+                    segment_listing::print(&listed, &mut out)?;
                 }
             }
         }

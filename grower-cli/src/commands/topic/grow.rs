@@ -1,7 +1,7 @@
 //! `topic grow NAME --partitions N`.
 
-use crate::arguments::Output;
-use crate::output::{Out, counted, escaped, stderr_line};
+use crate::options::OutputForm;
+use crate::output::{Out, counted, escaped, key_warning, stderr_line};
 use crate::session::Session;
 use clap::Args;
 use std::io::Write;
@@ -35,23 +35,15 @@ impl Grow {
         stderr_line(escaped(&key_warning(&self.name, before, self.partitions)));
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&serde_json::json!({
+            OutputForm::Json => out.json(&serde_json::json!({
                 "topic": self.name,
                 "partitions_before": before,
                 "partitions": self.partitions,
             }))?,
-            Output::Table => {
+            OutputForm::Table => {
                 writeln!(out, "{} has {} now, {before} before", self.name, counted(self.partitions, "partition"))?
             }
         }
         Ok(out.flush()?)
     }
-}
-
-/// What growing does to records with keys.
-pub(crate) fn key_warning(topic: &str, before: usize, after: u32) -> String {
-    format!(
-        "warning: a key of {topic} moves from partition hash(key) % {before} to hash(key) % {after}; the order between its \
-         old and new records is lost"
-    )
 }

@@ -1,7 +1,7 @@
 //! `topic list`.
 
-use crate::arguments::Output;
 use crate::capacity::{Capacity, Rate};
+use crate::options::OutputForm;
 use crate::output::{Out, Table, bytes_for_people, in_groups};
 use crate::session::Session;
 use clap::Args;
@@ -37,8 +37,8 @@ impl List {
         let capacity = broker.disk.as_ref().map(Capacity::of);
         let mut out = Out::stdout();
         match session.output {
-            Output::Json => out.json(&rows.iter().map(|row| row.json(capacity)).collect::<Vec<_>>())?,
-            Output::Table => {
+            OutputForm::Json => out.json(&rows.iter().map(|row| row.json(capacity)).collect::<Vec<_>>())?,
+            OutputForm::Table => {
                 table(&rows).print(&mut out)?;
                 capacity.map_or(Ok(()), |capacity| writeln!(out, "\ndisk: {}", capacity.in_words()))?;
             }

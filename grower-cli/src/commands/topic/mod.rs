@@ -6,10 +6,7 @@ mod delete;
 mod describe;
 mod grow;
 mod list;
-pub(crate) mod listing;
 mod trim;
-
-pub(crate) use grow::key_warning;
 
 use crate::session::Session;
 use clap::Subcommand;

@@ -1,6 +1,6 @@
 //! `topic trim NAME[/PARTITION] --before PLACE`.
 
-use crate::arguments::Output;
+use crate::options::OutputForm;
 use crate::output::{Out, bytes_for_people, confirmed, counted, in_groups, noun};
 use crate::place_in_log::{PlaceError, PlaceInLog, now};
 use crate::session::Session;
@@ -59,7 +59,7 @@ impl Trim {
         let cuts = self.cuts(&admin, &topic).await?;
         let some: Vec<&Cut> = cuts.iter().filter(|cut| cut.log_start < cut.before).collect();
         let mut out = Out::stdout();
-        if session.output == Output::Table {
+        if session.output == OutputForm::Table {
             told(&topic, &cuts, self.dry_run).iter().try_for_each(|line| writeln!(out, "{line}"))?;
             out.flush()?;
         }
@@ -69,9 +69,9 @@ impl Trim {
             admin.trim_topic(&self.target.0, some.iter().map(|cut| (cut.partition, cut.before))).await?;
         }
         match session.output {
-            Output::Json => out.json(&cuts.iter().map(|cut| cut.json(&topic, go)).collect::<Vec<_>>())?,
-            Output::Table if go => writeln!(out, "done")?,
-            Output::Table => {}
+            OutputForm::Json => out.json(&cuts.iter().map(|cut| cut.json(&topic, go)).collect::<Vec<_>>())?,
+            OutputForm::Table if go => writeln!(out, "done")?,
+            OutputForm::Table => {}
         }
         Ok(out.flush()?)
     }

@@ -1,0 +1,101 @@
+//! A consumer of the story: its name, what it read, and what it owns.
+
+use super::script::{PATIENCE, Teller};
+use crate::output::quoted;
+use anyhow::{anyhow, bail};
+use grower_client::ids::{Offset, PartitionId};
+use grower_client::{Client, Consumer, ConsumerRecord};
+use std::time::{Duration, Instant};
+
+/// How long a member may be silent before the group gives it up.
+pub(super) const SESSION: Duration = Duration::from_secs(1);
+/// How many records are handed over at once.
+const BATCH: usize = 3;
+
+/// Where a record is.
+pub(super) type Place = (PartitionId, Offset);
+
+/// A member of a group.
+pub(super) struct Reader {
+    pub(super) name: String,
+    topic: &'static str,
+    pub(super) consumer: Consumer,
+}
+
+impl Reader {
+    /// Joins `group` as `name`.
+    pub(super) async fn join(client: &Client, group: &str, name: &str, topic: &'static str) -> anyhow::Result<Self> {
+        let builder = client.consumer().group(group).member(name).subscribe([topic]).max_poll_records(BATCH);
+        let consumer = builder.session_timeout(SESSION).auto_commit(None).build().await?;
+        Ok(Self { name: name.to_owned(), topic, consumer })
+    }
+
+    /// The partitions it may read.
+    pub(super) fn owns(&self) -> Vec<u32> {
+        let mut owned: Vec<u32> = self.consumer.assignment().iter().map(|place| place.partition.value()).collect();
+        owned.sort_unstable();
+        owned
+    }
+
+    /// Reads one batch, says so, and commits it.
+    pub(super) async fn read_batch(&mut self, teller: &mut Teller<'_>) -> anyhow::Result<Vec<ConsumerRecord>> {
+        let records = self.consumer.poll(Duration::from_millis(100)).await?;
+        if !records.is_empty() {
+            self.consumer.commit().await?;
+            teller.say(format!("  {} reads {}, and commits", self.name, shown(self.topic, &records)))?;
+        }
+        Ok(records)
+    }
+
+    /// Reads and commits batch by batch until it has `count` records.
+    pub(super) async fn read(&mut self, teller: &mut Teller<'_>, count: usize) -> anyhow::Result<Vec<Place>> {
+        let began = Instant::now();
+        let mut places = Vec::new();
+        while places.len() < count {
+            let records = self.read_batch(teller).await?;
+            places.extend(records.iter().map(|record| (record.partition, record.offset)));
+            if PATIENCE < began.elapsed() {
+                bail!("the demo fails here: {} got {} of {count} records in {PATIENCE:?}", self.name, places.len());
+            }
+        }
+        Ok(places)
+    }
+}
+
+/// `rainbow/0 ['Hello, Kitty 0!', ..]`.
+fn shown(topic: &str, records: &[ConsumerRecord]) -> String {
+    let mut text = String::new();
+    for run in records.chunk_by(|a, b| a.partition == b.partition) {
+        let values: Vec<String> =
+            run.iter().map(|record| quoted(record.value.as_deref().unwrap_or_default())).collect();
+        let partition = run.first().map(|record| record.partition).unwrap_or_default();
+        let gap = if text.is_empty() { "" } else { " and " };
+        text.push_str(&format!("{gap}{topic}/{partition} [{}]", values.join(", ")));
+    }
+    text
+}
+
+/// Waits until each reader owns what it shall own.
+pub(super) async fn until_owned(readers: &[(&Reader, &[u32])], what: &str) -> anyhow::Result<()> {
+    let (readers, wanted): (Vec<&Reader>, Vec<&[u32]>) = readers.iter().copied().unzip();
+    until(&readers, what, |owned| owned.iter().zip(&wanted).all(|(owned, wanted)| owned == wanted)).await
+}
+
+/// Waits until what the readers own, one after the other, is as it should be.
+pub(super) async fn until(
+    readers: &[&Reader],
+    what: &str,
+    comes_true: impl Fn(&[Vec<u32>]) -> bool,
+) -> anyhow::Result<()> {
+    let owned = || readers.iter().map(|reader| reader.owns()).collect::<Vec<_>>();
+    let waiting = async {
+        while !comes_true(&owned()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| {
+        let now: Vec<String> =
+            readers.iter().map(|reader| format!("{} owns {:?}", reader.name, reader.owns())).collect();
+        anyhow!("the demo fails here: {what} does not come true in {PATIENCE:?}: {}", now.join(", "))
+    })
+}

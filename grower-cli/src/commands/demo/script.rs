@@ -1,0 +1,55 @@
+//! The whole story of the log, told as it happens, over any client.
+//!
+//! Nothing is staged: each step asks the broker, and what it says about the result is checked before it is said. The
+//! same story is a test of every way to put a broker together: with files or memory, with sockets or without.
+
+use super::{group, growth, retention, topics};
+use anyhow::ensure;
+use grower_client::Client;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// Tells the story to `out`. Fails at the first claim that does not hold.
+///
+/// The broker must be able to create the topics `rainbow` and `sandbox`. It takes a few seconds, most of them spent
+/// waiting for a killed consumer to be given up.
+pub async fn run(client: &Client, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut teller = Teller { client, out, claims: 0 };
+    topics::create(&mut teller).await?;
+    topics::write_kitties(&mut teller, 0..18).await?;
+    topics::describe(&mut teller).await?;
+    let after_kill = group::two_members_one_killed(&mut teller).await?;
+    group::third_and_fourth_member(&mut teller, after_kill).await?;
+    group::second_group(&mut teller).await?;
+    retention::by_count_bytes_and_age(&mut teller).await?;
+    growth::sandbox_grows(&mut teller).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let claims = teller.claims;
+    teller.say(format!("\nThe demo is complete: {claims} claims, each checked as it was made, in {seconds:.1} s."))
+}
+
+/// How long a step may take to come true.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Who tells: prints lines, and stops at a claim that does not hold.
+struct Teller<'a> {
+    client: &'a Client,
+    out: &'a mut (dyn Write + Send),
+    claims: u32,
+}
+
+impl Teller<'_> {
+    /// Prints a line at once: the story is told as it happens.
+    fn say(&mut self, line: impl AsRef<str>) -> anyhow::Result<()> {
+        writeln!(self.out, "{}", line.as_ref())?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Says something that must be true.
+    fn claim(&mut self, holds: bool, claim: impl AsRef<str>) -> anyhow::Result<()> {
+        ensure!(holds, "the demo fails here, this does not hold: {}", claim.as_ref());
+        self.claims += 1;
+        self.say(format!("  ok  {}", claim.as_ref()))
+    }
+}

@@ -1,0 +1,43 @@
+//! Asks the broker for everything that is shown.
+
+use super::model::{GroupLine, Snapshot, TopicLine};
+use crate::capacity::Rate;
+use crate::groups;
+use grower_client::{Admin, AdminError, GroupInspection, TopicDescription};
+use std::time::Duration;
+
+/// Groups beyond this many are left out: each costs lookups of its partitions.
+const GROUPS_MAX: usize = 100;
+
+/// Asks once.
+pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<Snapshot, AdminError> {
+    let broker = admin.describe_broker().await?;
+    let topics = admin.describe_topics(None, false).await?.into_iter().flatten().map(topic_line).collect();
+    let inspections = admin.inspect_groups(GROUPS_MAX).await?;
+    let names = groups::topic_names(admin).await?;
+    let progress = groups::of_groups(admin, &inspections, &names, broker.now).await?;
+    let groups = inspections.iter().zip(&progress).map(|(group, rows)| group_line(group, rows)).collect();
+    Ok(Snapshot { at, broker, topics, groups })
+}
+
+fn topic_line(topic: TopicDescription) -> TopicLine {
+    TopicLine {
+        id: topic.id,
+        partitions: topic.partitions.len() as u64,
+        records: topic.partitions.iter().map(|p| p.log_end.since(p.log_start)).sum(),
+        bytes: topic.partitions.iter().map(|partition| partition.bytes).sum(),
+        rate: Rate::default(),
+        name: topic.name,
+    }
+}
+
+fn group_line(group: &GroupInspection, rows: &[groups::GroupProgress]) -> GroupLine {
+    let (lag, lag_ms) = groups::in_all(rows);
+    GroupLine {
+        name: group.group.group.to_string(),
+        state: group.group.state,
+        members: group.group.members.len() as u64,
+        lag,
+        lag_ms: lag_ms.filter(|_| !group.is_in_brief()),
+    }
+}

@@ -1,0 +1,302 @@
+//! What a group waits for.
+
+use super::finding::{Finding, Verdict};
+use super::words::{lag, ranges, records, since, span};
+use crate::groups::{GroupProgress, PartitionOwner};
+use grower_client::ids::{Offset, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All that is known of a group at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupFacts {
+    pub(crate) group: String,
+    /// By the broker's clock.
+    pub(crate) now: Timestamp,
+    pub(crate) members: Vec<MemberFacts>,
+    /// What it committed or holds.
+    pub(crate) partitions: Vec<GroupProgress>,
+    /// When it last committed, by `topic/partition`.
+    pub(crate) commits: BTreeMap<String, Timestamp>,
+    /// Partitions of the topics that members subscribe to, which nobody committed or holds.
+    pub(crate) untouched: Vec<UntouchedPartition>,
+    /// Topics that members subscribe to and that are not there.
+    pub(crate) missing_topics: BTreeSet<String>,
+    /// Partitions of its topics that are not served, by `topic/partition`, and why.
+    pub(crate) offline: BTreeMap<String, String>,
+    /// Damaged ranges by `topic/partition`.
+    pub(crate) damaged: BTreeMap<String, Vec<(Offset, Offset)>>,
+    /// The same of the log in which the broker keeps what groups committed.
+    pub(crate) damaged_commits: BTreeMap<String, Vec<(Offset, Offset)>>,
+}
+
+/// A partition that is to be read and that no member has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UntouchedPartition {
+    /// `topic/partition`.
+    pub(crate) name: String,
+    /// How many records are there.
+    pub(crate) records: u64,
+}
+
+/// One member.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemberFacts {
+    pub(crate) member: String,
+    pub(crate) client: Option<String>,
+    pub(crate) address: Option<String>,
+    pub(crate) silent_ms: u64,
+    pub(crate) session_timeout_ms: u64,
+    pub(crate) topics: BTreeSet<String>,
+    /// What it waits to be given, as `topic/partition`.
+    pub(crate) awaits: BTreeSet<String>,
+    /// Who took its place under the same static name.
+    pub(crate) replaced_by: Option<String>,
+}
+
+/// Who has records to read and has not committed for this long is stuck, if it is not slow.
+const STUCK_MS: u64 = 10_000;
+/// From this part of the session on a member's silence is worth a word.
+const SILENT_PART: u64 = 2;
+
+impl GroupFacts {
+    /// In words: the group first, then each partition, then members that are special.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let partitions: Vec<Finding> = self.partitions.iter().map(|progress| self.partition(progress)).collect();
+        let untouched = self.untouched.iter().map(|partition| self.untouched(partition));
+        let members = self.members.iter().filter_map(|member| self.member(member));
+        let mut findings = vec![self.whole()];
+        findings.extend(partitions);
+        findings.extend(
+            self.offline.iter().map(|(name, why)| Finding::new(Verdict::Wrong, &**name, format!("offline: {why}"))),
+        );
+        findings.extend(untouched);
+        findings.extend(self.damaged_commits.iter().map(|(name, damaged)| {
+            let says = format!(
+                "committed offsets are damaged on disk ({}): the broker still has them in memory, but its next start refuses \
+                 them. Write down the offsets of `group describe`, stop the broker, give the records up with log repair, \
+                 and restore the missing offsets with group reset",
+                ranges(damaged)
+            );
+            Finding::new(Verdict::Wrong, &**name, says)
+        }));
+        findings.extend(members);
+        findings.extend(self.missing_topics.iter().map(|topic| {
+            Finding::new(
+                Verdict::Waits,
+                format!("topic {topic}"),
+                "members subscribe to it, but it does not exist; they read it once it is created",
+            )
+        }));
+        findings
+    }
+
+    fn whole(&self) -> Finding {
+        let (members, partitions) = (self.members.len(), self.partitions.len() + self.untouched.len());
+        let begun = self.partitions.iter().map(|progress| progress.lag);
+        let behind: u64 = begun.chain(self.untouched.iter().map(|partition| partition.records)).sum();
+        let oldest = self.partitions.iter().filter_map(|progress| progress.lag_ms).max();
+        let mut wrong = Vec::new();
+        if self.partitions.iter().any(|progress| progress.lost_from.is_some()) {
+            wrong.push("a log lost records that were read".to_owned());
+        }
+        if self.has_damage() {
+            wrong.push("records are damaged on disk".to_owned());
+        }
+        if !self.offline.is_empty() {
+            let verb = if self.offline.len() == 1 { "is" } else { "are" };
+            wrong.push(format!("{} {verb} offline", counted(self.offline.len(), "partition")));
+        }
+        let (verdict, lag) = match (behind, wrong.is_empty()) {
+            (0, true) => (Verdict::Fine, "nothing left to read".to_owned()),
+            (0, false) => (Verdict::Wrong, wrong.join(", and ")),
+            (_, true) => (Verdict::Waits, lag(behind, oldest) + " behind in all"),
+            (_, false) => {
+                (Verdict::Wrong, format!("{} behind in all, and {}", lag(behind, oldest), wrong.join(", and ")))
+            }
+        };
+        Finding::new(
+            verdict,
+            format!("group {}", self.group),
+            format!("{} and {}: {lag}", counted(members, "member"), counted(partitions, "partition")),
+        )
+    }
+
+    fn has_damage(&self) -> bool {
+        self.partitions.iter().any(|progress| !self.damage_of(progress).is_empty())
+            || self.untouched.iter().any(|partition| self.damaged.contains_key(&partition.name))
+            || !self.damaged_commits.is_empty()
+    }
+
+    /// Damage that the log still has a place for.
+    fn damage_of(&self, progress: &GroupProgress) -> Vec<(Offset, Offset)> {
+        let name = format!("{}/{}", progress.topic, progress.partition);
+        let damaged = self.damaged.get(&name).into_iter().flatten();
+        damaged.filter(|(_, to)| progress.start < *to).copied().collect()
+    }
+
+    fn partition(&self, progress: &GroupProgress) -> Finding {
+        let name = format!("{}/{}", progress.topic, progress.partition);
+        let (owner_verdict, owner) = match &progress.owner {
+            Some(owner) => self.held(&name, owner),
+            None => self.not_held(&name, progress.topic.as_str()),
+        };
+        let (verdict, behind) = self.behind(&name, progress);
+        let verdict = if behind.is_empty() { owner_verdict } else { verdict.max(owner_verdict) };
+        // Who holds a partition in which there is nothing to read matters only if it is on its way.
+        Finding::new(verdict, name, [owner, behind].join("; "))
+    }
+
+    fn held(&self, name: &str, owner: &PartitionOwner) -> (Verdict, String) {
+        let member = self.members.iter().find(|member| member.member == owner.member);
+        let who = member.map_or_else(|| owner.member.clone(), MemberFacts::introduced);
+        let since = since(owner.since, self.now);
+        if owner.giving_up {
+            let next = self.members.iter().find(|member| member.awaits.contains(name));
+            let next = next.map_or_else(String::new, |next| format!(" to {}", next.member));
+            let silent = member.map_or_else(String::new, MemberFacts::silence);
+            let says = format!("held by {who} for {since}, which has not confirmed its release{next}{silent}");
+            return (Verdict::Waits, says);
+        }
+        match member.filter(|member| member.is_silent()) {
+            Some(member) => (Verdict::Waits, format!("held by {who} for {since}{}", member.silence())),
+            None => (Verdict::Fine, format!("held by {who} for {since}")),
+        }
+    }
+
+    fn not_held(&self, name: &str, topic: &str) -> (Verdict, String) {
+        if let Some(next) = self.members.iter().find(|member| member.awaits.contains(name)) {
+            let says = format!("no owner yet: {} gets it with its next heartbeat{}", next.member, next.silence());
+            return (Verdict::Waits, says);
+        }
+        if self.members.is_empty() {
+            return (Verdict::Waits, "no owner: the group has no members, start a consumer".to_owned());
+        }
+        if self.members.iter().all(|member| !member.topics.contains(topic)) {
+            return (Verdict::Waits, format!("no owner: no member subscribes to {topic}"));
+        }
+        (Verdict::Waits, "no owner: the next assignment gives it to a member".to_owned())
+    }
+
+    fn behind(&self, name: &str, progress: &GroupProgress) -> (Verdict, String) {
+        let next = progress.committed.unwrap_or(progress.start).max(progress.start);
+        let (ahead, passed): (Vec<_>, Vec<_>) =
+            self.damage_of(progress).into_iter().partition(|(_, to)| next < *to && *to <= progress.end);
+        if let Some((from, _)) = ahead.first() {
+            let reached = if *from <= next { "its next records" } else { "later records" };
+            let ranges = ranges(&ahead);
+            let says = format!("{reached} are damaged on disk ({ranges}): readers stop there unless they skip damage");
+            return (Verdict::Wrong, says);
+        }
+        if let Some((committed, from)) = progress.committed.zip(progress.lost_from) {
+            let says = format!("committed up to {committed}, but the log lost the records from {from} on");
+            let new = if progress.lag == 0 { "no records".to_owned() } else { records(progress.lag) };
+            return (Verdict::Wrong, format!("{says}; readers go back there: {new} to read"));
+        }
+        if let Some(lost) = progress.committed.filter(|committed| *committed < progress.start) {
+            let (count, start) = (records(progress.start.since(lost)), progress.start);
+            let says = format!("committed up to {lost}, but the log starts at {start}: {count} dropped unread");
+            return (Verdict::Wrong, format!("{says}; {}", self.lag(name, progress)));
+        }
+        if !passed.is_empty() {
+            let (lag, passed) = (self.lag(name, progress), ranges(&passed));
+            let says = format!(
+                "{lag}; records before its position are damaged on disk ({passed}): restore them from a backup, or give \
+                 them up with log repair; other readers stop there"
+            );
+            return (Verdict::Wrong, says);
+        }
+        let verdict = if progress.lag == 0 { Verdict::Fine } else { Verdict::Waits };
+        (verdict, self.lag(name, progress))
+    }
+
+    fn lag(&self, name: &str, progress: &GroupProgress) -> String {
+        let lag = lag(progress.lag, progress.lag_ms);
+        let commit = self.commits.get(name).map(|at| self.now.millis_since(*at));
+        let ago = commit.map_or_else(String::new, |age| format!(", last committed {} ago", span(age)));
+        match (progress.committed, progress.lag) {
+            (_, 0) => format!("nothing to read: committed up to the end, {}{ago}", progress.end),
+            (None, _) => format!("nothing is committed yet, {lag} to read{}", self.alive_but(progress, commit)),
+            (Some(_), _) => format!("{lag} behind{ago}{}", self.alive_but(progress, commit)),
+        }
+    }
+
+    /// What keeps an owner who is there.
+    fn alive_but(&self, progress: &GroupProgress, commit: Option<u64>) -> &'static str {
+        if !progress.owner.as_ref().is_some_and(|owner| self.is_alive(owner)) {
+            return "";
+        }
+        // It may have committed long ago because there was nothing to read since.
+        let waits = commit.into_iter().chain(progress.lag_ms).min().unwrap_or(0);
+        match commit {
+            _ if STUCK_MS <= waits => ": its owner is alive, but stuck or slow, or reads without committing",
+            Some(_) => ": its owner is alive and progresses",
+            None => ": its owner is alive and has just started",
+        }
+    }
+
+    fn is_alive(&self, owner: &PartitionOwner) -> bool {
+        let member = self.members.iter().find(|member| member.member == owner.member);
+        !owner.giving_up && member.is_some_and(|member| !member.is_silent())
+    }
+
+    fn untouched(&self, partition: &UntouchedPartition) -> Finding {
+        let name = partition.name.as_str();
+        let topic = name.split_once('/').map_or(name, |(topic, _)| topic);
+        let (verdict, says) = self.not_held(name, topic);
+        let there = match partition.records {
+            0 => String::new(),
+            count => format!(", {} to read", records(count)),
+        };
+        let says = format!("{says}; nothing is committed yet{there}");
+        match self.damaged.get(name) {
+            Some(damaged) => {
+                let damaged = ranges(damaged);
+                let says = format!("{says}; damaged on disk ({damaged}): readers stop there unless they skip damage");
+                Finding::new(Verdict::Wrong, name, says)
+            }
+            None => Finding::new(verdict, name, says),
+        }
+    }
+
+    fn member(&self, member: &MemberFacts) -> Option<Finding> {
+        let about = format!("member {}", member.member);
+        if let Some(successor) = &member.replaced_by {
+            let says = format!("replaced by {successor} under the same static name: it can only leave");
+            return Some(Finding::new(Verdict::Wrong, about, says));
+        }
+        let holds = self.partitions.iter().filter_map(|progress| progress.owner.as_ref());
+        let idle = !holds.into_iter().any(|owner| owner.member == member.member) && member.awaits.is_empty();
+        let says = "idle: its topics have no partition left for it";
+        idle.then(|| Finding::new(Verdict::Fine, about, says))
+    }
+}
+
+impl MemberFacts {
+    /// `S1 (127.0.0.1:5050, client billing)`.
+    fn introduced(&self) -> String {
+        let client = self.client.as_ref().map(|client| format!("client {client}"));
+        let known: Vec<String> = self.address.clone().into_iter().chain(client).collect();
+        if known.is_empty() { self.member.clone() } else { format!("{} ({})", self.member, known.join(", ")) }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.session_timeout_ms / SILENT_PART < self.silent_ms
+    }
+
+    /// Says how long it was not heard of, if that is long.
+    fn silence(&self) -> String {
+        if !self.is_silent() {
+            return String::new();
+        }
+        let (silent, session) = (span(self.silent_ms), span(self.session_timeout_ms));
+        format!("; {} has been silent for {silent}, and is expelled after {session}", self.member)
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}

@@ -1,0 +1,19 @@
+//! What a group cannot be given for want of memory.
+
+use super::finding::{Finding, Verdict};
+use super::words::span;
+use crate::output::bytes_for_people;
+use grower_client::GroupMemory;
+
+/// Says that a group could not grow of late, if that is so. The group need not be there: its first member may wait.
+pub(crate) fn refused_growth(group: &str, memory: &GroupMemory) -> Option<Finding> {
+    let refused = memory.refused.iter().find(|refused| refused.group.as_str() == group)?;
+    let (used, max) = (bytes_for_people(memory.used), bytes_for_people(memory.max));
+    let ago = span(refused.ago_ms);
+    let says = format!(
+        "memory for a new member or a commit was refused {ago} ago, with {used} of the {max} for groups in use; waiting \
+         members retry ({})",
+        refused.reason
+    );
+    Some(Finding::new(Verdict::Wrong, format!("group {group}"), says))
+}
