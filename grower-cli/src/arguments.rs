@@ -1,6 +1,6 @@
 //! The command line as a whole: the options of every command, and one command.
 
-use crate::commands::Command;
+use crate::commands::CliCommand;
 use crate::options::GlobalOptions;
 use crate::output::escaped;
 use clap::error::ErrorKind;
@@ -26,7 +26,7 @@ pub struct Arguments {
     pub options: GlobalOptions,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 impl Arguments {

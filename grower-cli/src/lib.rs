@@ -13,12 +13,12 @@ mod groups;
 mod lines;
 mod options;
 mod output;
-mod place_in_log;
+mod position_spec;
 mod segment_listing;
 mod session;
 
 pub use arguments::Arguments;
-pub use commands::Command;
+pub use commands::CliCommand;
 
 /// The demo over any client.
 pub mod demo {
@@ -78,7 +78,7 @@ fn with_advice(told: String) -> String {
 fn print_help(help: &clap::Error) -> anyhow::Result<()> {
     output::check_stdout()?;
     let text = help.render();
-    let mut out = output::Out::stdout();
+    let mut out = output::StdoutWriter::open();
     match has_colour(&std::io::stdout()) {
         true => write!(out, "{}", text.ansi())?,
         false => write!(out, "{text}")?,

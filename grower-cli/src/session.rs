@@ -121,7 +121,7 @@ const SAME_REQUEST: Duration = Duration::from_millis(100);
 /// Waits for a request to end this process: Ctrl-C, SIGTERM, or the SIGHUP of a terminal that closes. A second request ends
 /// it at once, with a failure.
 pub(crate) async fn interrupted() {
-    let Ok(mut requests) = Requests::listen() else { return std::future::pending().await };
+    let Ok(mut requests) = StopSignals::listen() else { return std::future::pending().await };
     let (tell_first, first) = oneshot::channel();
     // A task of its own: the command may be blocked in a write, or wait for acks that will not come.
     tokio::spawn(async move {
@@ -137,14 +137,14 @@ pub(crate) async fn interrupted() {
 }
 
 /// The signals that ask this process to end.
-struct Requests {
+struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
     /// None if hangups are ignored, as under `nohup`: that stays so.
     hangup: Option<Signal>,
 }
 
-impl Requests {
+impl StopSignals {
     fn listen() -> std::io::Result<Self> {
         let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })

@@ -1,6 +1,6 @@
 //! `completions SHELL`.
 
-use crate::output::Out;
+use crate::output::StdoutWriter;
 use clap::{Args, Command};
 use clap_complete::Shell;
 use std::io::Write;
@@ -9,14 +9,14 @@ use std::io::Write;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   grower-cli completions bash > /etc/bash_completion.d/grower-cli")]
-pub struct Completions {
+pub struct CompletionsCommand {
     /// Which shell
     shell: Shell,
 }
 
-impl Completions {
+impl CompletionsCommand {
     pub(crate) fn run(&self, parser: Command) -> anyhow::Result<()> {
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         out.write_all(&script(self.shell, parser))?;
         Ok(out.flush()?)
     }

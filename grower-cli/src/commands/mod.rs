@@ -21,55 +21,55 @@ use clap::Subcommand;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Show the log at work, step by step, on a broker inside this process
-    Demo(demo::Demo),
+    Demo(demo::DemoCommand),
     /// Create, list, describe, alter, grow, trim and delete topics
     #[command(subcommand)]
-    Topic(topic::Topic),
+    Topic(topic::TopicCommand),
     /// Write records: one a line, from a file or from standard input
-    Produce(produce::Produce),
+    Produce(produce::ProduceCommand),
     /// Read records
-    Consume(consume::Consume),
+    Consume(consume::ConsumeCommand),
     /// List, describe, reset and delete consumer groups
     #[command(subcommand)]
-    Group(group::Group),
+    Group(group::GroupCommand),
     /// Explain why a topic or a group is stuck or lags
-    Why(why::Why),
+    Why(why::WhyCommand),
     /// Watch a broker: topics with their rates, groups with their lag, syncs, memory, disk
-    Top(top::Top),
+    Top(top::TopCommand),
     /// Check the machine and the broker, and advise what to change
-    Doctor(doctor::Doctor),
+    Doctor(doctor::DoctorCommand),
     /// Describe the broker, list and change its settings
     #[command(subcommand)]
-    Broker(broker::Broker),
+    Broker(broker::BrokerCommand),
     /// Inspect, verify and repair a data directory offline
     #[command(subcommand)]
-    Log(log::Log),
+    Log(log::LogCommand),
     /// Make, list and verify backups
-    Backup(backup::Backup),
+    Backup(backup::BackupCommand),
     /// Restore a backup into a new data directory
-    Restore(restore::Restore),
+    Restore(restore::RestoreCommand),
     /// Measure a broker, with a progress bar and a latency table
     #[command(subcommand)]
-    Bench(bench::Bench),
+    Bench(bench::BenchCommand),
     /// Print a script that completes grower-cli's commands in a shell
-    Completions(completions::Completions),
+    Completions(completions::CompletionsCommand),
 }
 
 /// Runs a command to its end. `parser` is the whole command line, for the completion scripts.
 pub(crate) async fn run(
-    command: Command,
+    command: CliCommand,
     options: &GlobalOptions,
     parser: fn() -> clap::Command,
 ) -> anyhow::Result<()> {
     match command {
-        Command::Completions(command) => command.run(parser()),
-        Command::Log(command) => command.run(options),
-        Command::Backup(command) => command.run(options).await,
-        Command::Restore(command) => command.run(options),
-        Command::Demo(command) => command.run(options).await,
-        Command::Doctor(command) => command.run(options).await,
+        CliCommand::Completions(command) => command.run(parser()),
+        CliCommand::Log(command) => command.run(options),
+        CliCommand::Backup(command) => command.run(options).await,
+        CliCommand::Restore(command) => command.run(options),
+        CliCommand::Demo(command) => command.run(options).await,
+        CliCommand::Doctor(command) => command.run(options).await,
         command => {
             let session = match command.may_be_first() {
                 true => Session::open_or_create(options).await?,
@@ -82,34 +82,34 @@ pub(crate) async fn run(
     }
 }
 
-impl Command {
+impl CliCommand {
     /// Whether it has work to do where no broker ever was. For every other command such a directory is a wrong name.
     fn may_be_first(&self) -> bool {
         match self {
-            Self::Topic(topic::Topic::Create(_)) | Self::Broker(broker::Broker::Alter(_)) => true,
-            Self::Bench(bench) => !matches!(bench, bench::Bench::Consume(_)),
+            Self::Topic(topic::TopicCommand::Create(_)) | Self::Broker(broker::BrokerCommand::Alter(_)) => true,
+            Self::Bench(bench) => !matches!(bench, bench::BenchCommand::Consume(_)),
             _ => false,
         }
     }
 }
 
 /// The commands that need a broker.
-async fn run_with(session: &Session, command: Command) -> anyhow::Result<()> {
+async fn run_with(session: &Session, command: CliCommand) -> anyhow::Result<()> {
     match command {
-        Command::Topic(command) => command.run(session).await,
-        Command::Produce(command) => command.run(session).await,
-        Command::Consume(command) => command.run(session).await,
-        Command::Group(command) => command.run(session).await,
-        Command::Top(command) => command.run(session).await,
-        Command::Why(command) => command.run(session).await,
-        Command::Broker(command) => command.run(session).await,
-        Command::Bench(command) => command.run(session).await,
+        CliCommand::Topic(command) => command.run(session).await,
+        CliCommand::Produce(command) => command.run(session).await,
+        CliCommand::Consume(command) => command.run(session).await,
+        CliCommand::Group(command) => command.run(session).await,
+        CliCommand::Top(command) => command.run(session).await,
+        CliCommand::Why(command) => command.run(session).await,
+        CliCommand::Broker(command) => command.run(session).await,
+        CliCommand::Bench(command) => command.run(session).await,
         // They came before.
-        Command::Completions(_)
-        | Command::Log(_)
-        | Command::Backup(_)
-        | Command::Restore(_)
-        | Command::Demo(_)
-        | Command::Doctor(_) => Ok(()),
+        CliCommand::Completions(_)
+        | CliCommand::Log(_)
+        | CliCommand::Backup(_)
+        | CliCommand::Restore(_)
+        | CliCommand::Demo(_)
+        | CliCommand::Doctor(_) => Ok(()),
     }
 }

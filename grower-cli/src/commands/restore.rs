@@ -1,7 +1,7 @@
 //! `restore BACKUP DATA_DIR`.
 
 use crate::options::{GlobalOptions, OutputForm};
-use crate::output::{Out, bytes_bar, bytes_for_people, counted, escaped};
+use crate::output::{StdoutWriter, bytes_bar, bytes_for_people, counted, escaped};
 use clap::Args;
 use grower_broker::offline::backups::{self, Restored};
 use serde_json::json;
@@ -21,7 +21,7 @@ JSON: {\"backup\",\"data_dir\",\"created\",\"cluster\",\"node\",\"files\",\"byte
 Example:
   grower-cli restore /backups/grower/backup-000007 /var/lib/grower && grower-broker --data-dir /var/lib/grower"
 )]
-pub struct Restore {
+pub struct RestoreCommand {
     /// A backup, or a directory of backups for the latest one
     backup: PathBuf,
     /// The new data directory
@@ -29,14 +29,14 @@ pub struct Restore {
     data_dir: PathBuf,
 }
 
-impl Restore {
+impl RestoreCommand {
     pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let bar = bytes_bar("copied");
         let restored = backups::restore(&self.backup, &self.data_dir, |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
         let Restored { backup, manifest } = restored;
         let (backup, data_dir) = (backup.display().to_string(), self.data_dir.display().to_string());
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match options.output {
             OutputForm::Json => out.json(&json!({
                 "backup": backup,

@@ -61,11 +61,11 @@ pub(super) struct Fingerprint {
     tail: u32,
     /// Checksums of longer pieces; notes of earlier versions lack them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    wide: Option<Wide>,
+    wide: Option<WideChecksums>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Wide {
+struct WideChecksums {
     head: u32,
     tail: u32,
 }
@@ -96,7 +96,7 @@ impl Fingerprint {
             offset,
             head: crc32fast::hash(&head[..narrow]),
             tail: crc32fast::hash(&tail[tail.len() - narrow..]),
-            wide: Some(Wide { head: crc32fast::hash(&head), tail: crc32fast::hash(&tail) }),
+            wide: Some(WideChecksums { head: crc32fast::hash(&head), tail: crc32fast::hash(&tail) }),
         })
     }
 
@@ -176,7 +176,7 @@ impl RunningFingerprint {
             offset: self.offset,
             head: self.narrow_head.clone().finalize(),
             tail: crc32fast::hash(narrow_tail),
-            wide: Some(Wide { head: self.head.clone().finalize(), tail: crc32fast::hash(&self.tail) }),
+            wide: Some(WideChecksums { head: self.head.clone().finalize(), tail: crc32fast::hash(&self.tail) }),
         }
     }
 }

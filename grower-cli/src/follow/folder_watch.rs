@@ -12,10 +12,10 @@ const GRANULARITY: Duration = Duration::from_secs(2);
 
 /// Knows the rotations beside one followed file as of the last look.
 #[derive(Debug, Default)]
-pub(super) struct FolderWatch(Option<Seen>);
+pub(super) struct FolderWatch(Option<FolderState>);
 
 #[derive(Debug)]
-struct Seen {
+struct FolderState {
     modified: (i64, i64),
     since: Instant,
     rotations: Vec<(PathBuf, FileId, u64)>,
@@ -37,7 +37,7 @@ impl FolderWatch {
         let since = before.map_or(now, |seen| seen.since);
         let rotations = rotation_files(path, target);
         let has_changed = self.0.as_ref().is_none_or(|seen| seen.rotations != rotations);
-        self.0 = Some(Seen { modified, since, rotations });
+        self.0 = Some(FolderState { modified, since, rotations });
         has_changed
     }
 

@@ -1,7 +1,7 @@
 //! `produce --follow`: a growing file, line by line, through rotation, and on from the same byte after a crash.
 //!
 //! [`tail`] reads the file and its successors, [`note`] remembers on disk up to where every line is acknowledged, and
-//! [`marks`] finds the few lines that were acknowledged after that was last written. Each record carries a header that
+//! [`line_mark`] finds the few lines that were acknowledged after that was last written. Each record carries a header that
 //! says which line it is.
 //!
 //! # Which file is which
@@ -57,7 +57,7 @@
 mod fingerprint;
 mod folder_watch;
 pub(crate) mod fuzzed;
-mod marks;
+mod line_mark;
 mod note;
 mod note_path;
 mod reader;
@@ -67,9 +67,9 @@ mod surroundings;
 mod tail;
 mod warning;
 
-pub(crate) use marks::{ArrivedLines, Mark};
+pub(crate) use line_mark::{ArrivedLines, LineMark};
 pub(crate) use note::{Note, NoteError, NoteKeeper, TopicLoss, TopicSpan};
 pub(crate) use note_path::{folder_of, former_note_paths, is_behind_link, note_path};
-pub(crate) use reader::Open;
-pub(crate) use tail::{Step, Tail};
+pub(crate) use reader::FollowedFile;
+pub(crate) use tail::{FileTail, TailEvent};
 pub(crate) use warning::Warning;

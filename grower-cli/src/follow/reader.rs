@@ -16,7 +16,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// A file that lines are read of.
 #[derive(Debug)]
-pub(crate) struct Open {
+pub(crate) struct FollowedFile {
     /// Counts the files in the order they are read; a file that was truncated counts again.
     pub(crate) incarnation: u32,
     pub(super) file: File,
@@ -31,7 +31,7 @@ pub(crate) struct Open {
     pub(super) read: Mutex<Fingerprint>,
 }
 
-impl Open {
+impl FollowedFile {
     /// Its name now, for messages.
     pub(super) fn name(&self) -> Option<PathBuf> {
         fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok()
@@ -45,8 +45,8 @@ impl Open {
 }
 
 /// Reads one file.
-pub(super) struct Reader {
-    pub(super) open: Arc<Open>,
+pub(super) struct FileReader {
+    pub(super) open: Arc<FollowedFile>,
     pub(super) splitter: Splitter,
     /// What was read so far.
     pub(super) seen: Fingerprint,
@@ -62,9 +62,9 @@ pub(super) struct Reader {
 
 /// What a look at a file found.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum ReadOutcome {
     /// More bytes. They follow what was read, unless the file was replaced by one with the same beginning: if it was not,
-    /// [`Reader::accept`] takes them.
+    /// [`FileReader::accept`] takes them.
     Bytes(Vec<u8>),
     /// Nothing.
     Nothing,
@@ -74,9 +74,9 @@ pub(super) enum Look {
     Rewritten,
 }
 
-impl Reader {
+impl FileReader {
     /// Reads `open` from the byte that `seen` ends at; lines may have `limit` bytes.
-    pub(super) fn new(mut open: Open, seen: Fingerprint, limit: usize) -> Self {
+    pub(super) fn new(mut open: FollowedFile, seen: Fingerprint, limit: usize) -> Self {
         *open.read.get_mut() = seen;
         let splitter = Splitter::new(seen.offset(), limit);
         let (open, running) = (Arc::new(open), None);
@@ -84,11 +84,11 @@ impl Reader {
     }
 
     /// Looks for what is new. The position stays until it is accepted.
-    pub(super) fn look(&mut self, now: Instant) -> io::Result<Look> {
+    pub(super) fn look(&mut self, now: Instant) -> io::Result<ReadOutcome> {
         let metadata = self.open.file.metadata()?;
         let taken = self.splitter.taken();
         if metadata.len() < taken {
-            return Ok(Look::Rewritten);
+            return Ok(ReadOutcome::Rewritten);
         }
         let mut bytes = Vec::new();
         if taken < metadata.len() {
@@ -98,7 +98,7 @@ impl Reader {
         }
         // After the read: then the bytes that were read followed what was read before.
         if matches!(self.seen.compare(&self.open.file)?, Content::Other | Content::Shorter) {
-            return Ok(Look::Rewritten);
+            return Ok(ReadOutcome::Rewritten);
         }
         if bytes.is_empty() {
             return Ok(self.at_the_end((metadata.mtime(), metadata.mtime_nsec()), now));
@@ -106,7 +106,7 @@ impl Reader {
         if self.running.is_none() {
             self.running = RunningFingerprint::resume(&self.open.file, &self.seen)?;
         }
-        Ok(if self.running.is_some() { Look::Bytes(bytes) } else { Look::Rewritten })
+        Ok(if self.running.is_some() { ReadOutcome::Bytes(bytes) } else { ReadOutcome::Rewritten })
     }
 
     /// Takes bytes that a look found, and returns the lines that are whole with them.
@@ -121,13 +121,13 @@ impl Reader {
         Ok(std::iter::from_fn(|| self.splitter.next_line()).collect())
     }
 
-    fn at_the_end(&mut self, modified: (i64, i64), now: Instant) -> Look {
+    fn at_the_end(&mut self, modified: (i64, i64), now: Instant) -> ReadOutcome {
         self.silent_since.get_or_insert(now);
         let before = self.modified.replace(modified);
         let is_touched = before.is_some_and(|before| before != modified) && !self.seen.is_whole();
         match is_touched && !std::mem::replace(&mut self.is_touched, true) {
-            true => Look::Touched,
-            false => Look::Nothing,
+            true => ReadOutcome::Touched,
+            false => ReadOutcome::Nothing,
         }
     }
 
@@ -135,7 +135,7 @@ impl Reader {
     pub(super) fn continue_in(&mut self, file: File, id: FileId, is_copy: bool) {
         let (older, target) = (self.open.older.clone(), self.open.target.clone());
         let (incarnation, read) = (self.open.incarnation, Mutex::new(self.seen));
-        self.open = Arc::new(Open { incarnation, file, id, is_copy, older, target, read });
+        self.open = Arc::new(FollowedFile { incarnation, file, id, is_copy, older, target, read });
         (self.silent_since, self.modified) = (None, None); // What was known of the other file's times says nothing here.
     }
 }
@@ -156,11 +156,11 @@ mod tests {
         };
         let (file, read) = (write("one\n"), Mutex::new(Fingerprint::EMPTY));
         let id = FileId::of(&file.metadata().unwrap());
-        let open = Open { incarnation: 0, file, id, is_copy: false, older: None, target: None, read };
-        let mut reader = Reader::new(open, Fingerprint::EMPTY, 1000);
-        let Ok(Look::Bytes(bytes)) = reader.look(Instant::now()) else { panic!("nothing was found") };
+        let open = FollowedFile { incarnation: 0, file, id, is_copy: false, older: None, target: None, read };
+        let mut reader = FileReader::new(open, Fingerprint::EMPTY, 1000);
+        let Ok(ReadOutcome::Bytes(bytes)) = reader.look(Instant::now()) else { panic!("nothing was found") };
         write("another\ntext\n");
         assert_eq!(reader.accept(&bytes).unwrap().len(), 1);
-        assert!(matches!(reader.look(Instant::now()), Ok(Look::Rewritten)));
+        assert!(matches!(reader.look(Instant::now()), Ok(ReadOutcome::Rewritten)));
     }
 }

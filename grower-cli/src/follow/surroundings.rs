@@ -9,7 +9,8 @@
 
 use super::fingerprint::{Content, FileId, Fingerprint, KnownFile, is_contained};
 use super::recognise::{
-    Candidate, Recognised, RotatedAs, Scheme, Spot, has_unread_copy, is_fresh, recognise, successors, undecided,
+    Candidate, CandidateLocation, Recognised, RotatedAs, RotationScheme, has_unread_copy, is_fresh, recognise,
+    successors, undecided,
 };
 use super::rotation::Rotation;
 use std::collections::BTreeSet;
@@ -27,14 +28,14 @@ const KNOWN_FILES_MAX: usize = 32;
 
 /// What is known of the file that was read.
 #[derive(Clone, Debug)]
-pub(super) struct Trace {
+pub(super) struct FileTrace {
     pub(super) id: FileId,
     pub(super) seen: Fingerprint,
     pub(super) older: Option<Arc<[KnownFile]>>,
     pub(super) target: Option<PathBuf>,
 }
 
-impl Trace {
+impl FileTrace {
     /// Whether the file with this trace is at the path.
     pub(super) fn is_at_path(&self, around: &Surroundings) -> bool {
         around.at_path().is_some_and(|nearby| nearby.id.is_same_file(self.id))
@@ -50,16 +51,16 @@ impl Trace {
 pub(super) struct Surroundings {
     pub(super) candidates: Vec<Candidate>,
     /// The file of each candidate.
-    pub(super) files: Vec<Nearby>,
+    pub(super) files: Vec<NearbyFile>,
     /// In which folder rotations were looked for.
     folder: Option<PathBuf>,
     /// Why it may look otherwise in a moment.
-    pub(super) unsettled: Option<Unsettled>,
+    pub(super) unsettled: Option<RotationUnderWay>,
 }
 
 /// A rotation is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unsettled {
+pub(super) enum RotationUnderWay {
     /// Files were renamed while they were looked at.
     Moving,
     /// These are behind a gap in the numbers.
@@ -67,7 +68,7 @@ pub(super) enum Unsettled {
 }
 
 /// A file that was looked at.
-pub(super) struct Nearby {
+pub(super) struct NearbyFile {
     pub(super) path: PathBuf,
     /// Where it was written, through links: for a rotation the name that it had before.
     pub(super) target: Option<PathBuf>,
@@ -78,20 +79,20 @@ pub(super) struct Nearby {
 
 impl Surroundings {
     /// Looks around. `taken` are the files that are read already, or about to be.
-    pub(super) fn survey(path: &Path, trace: &Trace, taken: &[FileId]) -> io::Result<Self> {
-        let mut found = Found::look(path, trace)?;
+    pub(super) fn survey(path: &Path, trace: &FileTrace, taken: &[FileId]) -> io::Result<Self> {
+        let mut found = FolderScan::look(path, trace)?;
         let mut is_moving = !found.is_still_so(path);
         for _ in 1..LOOKS_MAX {
             if !is_moving {
                 break;
             }
-            found = Found::look(path, trace)?;
+            found = FolderScan::look(path, trace)?;
             is_moving = !found.is_still_so(path);
         }
         let candidates = facts(&found, trace, taken);
         let undecided = if trace.older.is_some() { undecided(&candidates) } else { Vec::new() };
-        let gap = || Unsettled::Gap(undecided.iter().map(|at| found.files[*at].1.id).collect());
-        let unsettled = is_moving.then_some(Unsettled::Moving).or_else(|| (!undecided.is_empty()).then(gap));
+        let gap = || RotationUnderWay::Gap(undecided.iter().map(|at| found.files[*at].1.id).collect());
+        let unsettled = is_moving.then_some(RotationUnderWay::Moving).or_else(|| (!undecided.is_empty()).then(gap));
         let folder = found.bases.first().and_then(|base| base.parent()).map(Path::to_owned);
         let files = found.files.into_iter().map(|(_, nearby)| nearby).collect();
         Ok(Self { candidates, files, folder, unsettled })
@@ -108,15 +109,15 @@ impl Surroundings {
     }
 
     /// The file at the path.
-    pub(super) fn at_path(&self) -> Option<&Nearby> {
-        self.files.first().filter(|_| self.candidates[0].spot == Spot::Path)
+    pub(super) fn at_path(&self) -> Option<&NearbyFile> {
+        self.files.first().filter(|_| self.candidates[0].location == CandidateLocation::Path)
     }
 
     /// As which rotation the file with this id is found.
     pub(super) fn rotated_as(&self, id: FileId) -> Option<RotatedAs> {
         self.candidates.iter().zip(&self.files).filter(|(_, nearby)| nearby.id.is_same_file(id)).find_map(|(c, _)| {
-            match &c.spot {
-                Spot::Rotated(base, rotation) => Some((*base, rotation.suffix.clone())),
+            match &c.location {
+                CandidateLocation::Rotated(base, rotation) => Some((*base, rotation.suffix.clone())),
                 _ => None,
             }
         })
@@ -134,14 +135,18 @@ impl Surroundings {
     }
 
     /// The files to read next, and those that cannot be read because they are compressed.
-    pub(super) fn successors(&self, rotated_as: Option<&RotatedAs>, by_copying: bool) -> (Vec<&Nearby>, Vec<&Nearby>) {
+    pub(super) fn successors(
+        &self,
+        rotated_as: Option<&RotatedAs>,
+        by_copying: bool,
+    ) -> (Vec<&NearbyFile>, Vec<&NearbyFile>) {
         let (read, compressed) = successors(&self.candidates, rotated_as, by_copying);
         let nearby = |at: Vec<usize>| at.into_iter().map(|at| &self.files[at]).collect();
         (nearby(read), nearby(compressed))
     }
 
     /// Why the file with this trace cannot be read.
-    pub(super) fn trouble(&self, trace: &Trace) -> io::Error {
+    pub(super) fn trouble(&self, trace: &FileTrace) -> io::Error {
         let itself = self.files.iter().find(|nearby| nearby.id.is_same_file(trace.id) && nearby.file.is_err());
         let why = itself.or(self.at_path()).and_then(|nearby| nearby.readable().err());
         why.unwrap_or_else(|| io::ErrorKind::NotFound.into())
@@ -150,15 +155,17 @@ impl Surroundings {
     /// The rotations that are not newer than this file. `read` are the files that are read already, or about to be: if it is
     /// none of these, what may be a copy of the file at the path that is being made counts as newer.
     pub(super) fn older_than(&self, id: FileId, read: &[FileId]) -> Arc<[KnownFile]> {
-        let is_read = |nearby: &Nearby| read.iter().any(|read| read.is_same_file(nearby.id));
-        let is_old = |c: &Candidate, nearby: &Nearby| c.is_known || !c.is_beginning_of_path || is_read(nearby);
+        let is_read = |nearby: &NearbyFile| read.iter().any(|read| read.is_same_file(nearby.id));
+        let is_old = |c: &Candidate, nearby: &NearbyFile| c.is_known || !c.is_beginning_of_path || is_read(nearby);
         let rotated_as = self.rotated_as(id);
         let mut older: Vec<_> = self
             .candidates
             .iter()
             .zip(&self.files)
-            .filter_map(|(candidate, nearby)| match &candidate.spot {
-                Spot::Rotated(base, rotation) if !nearby.id.is_same_file(id) && is_old(candidate, nearby) => {
+            .filter_map(|(candidate, nearby)| match &candidate.location {
+                CandidateLocation::Rotated(base, rotation)
+                    if !nearby.id.is_same_file(id) && is_old(candidate, nearby) =>
+                {
                     Some((*base, &rotation.suffix, nearby))
                 }
                 _ => None,
@@ -168,14 +175,14 @@ impl Surroundings {
             })
             .collect();
         older.sort_by(|a, b| b.1.reading_order(a.1));
-        let known = |nearby: &Nearby| KnownFile::take(nearby.file.as_ref().ok(), &nearby.metadata);
+        let known = |nearby: &NearbyFile| KnownFile::take(nearby.file.as_ref().ok(), &nearby.metadata);
         older.into_iter().take(KNOWN_FILES_MAX).map(|(_, _, nearby)| known(nearby)).collect()
     }
 }
 
 /// What was found in one look.
-struct Found {
-    files: Vec<(Spot, Nearby)>,
+struct FolderScan {
+    files: Vec<(CandidateLocation, NearbyFile)>,
     /// How the file at the path compared with what was read, before the names were listed.
     at_path: Option<Content>,
     bases: Vec<PathBuf>,
@@ -186,34 +193,34 @@ struct Found {
     is_outdated: bool,
 }
 
-impl Found {
-    fn look(path: &Path, trace: &Trace) -> io::Result<Self> {
+impl FolderScan {
+    fn look(path: &Path, trace: &FileTrace) -> io::Result<Self> {
         let target = fs::canonicalize(path).ok();
         let bases = bases(path, trace.target.as_deref(), target.as_deref());
-        let mut files: Vec<(Spot, Nearby)> = Vec::new();
-        match Nearby::open(path.to_owned(), target.clone()) {
-            Ok(nearby) => files.push((Spot::Path, nearby)),
+        let mut files: Vec<(CandidateLocation, NearbyFile)> = Vec::new();
+        match NearbyFile::open(path.to_owned(), target.clone()) {
+            Ok(nearby) => files.push((CandidateLocation::Path, nearby)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
         let id_at_path = files.first().map(|(_, nearby)| nearby.id);
-        let is_at_path = |nearby: &Nearby| id_at_path.is_some_and(|id| id.is_same_file(nearby.id));
+        let is_at_path = |nearby: &NearbyFile| id_at_path.is_some_and(|id| id.is_same_file(nearby.id));
         let at_path = files.first().and_then(|(_, nearby)| trace.seen.compare(nearby.file.as_ref().ok()?).ok());
         let former = trace.target.clone().filter(|former| Some(former) != target.as_ref());
         let former = former
-            .and_then(|former| Nearby::open(former.clone(), Some(former)).ok())
+            .and_then(|former| NearbyFile::open(former.clone(), Some(former)).ok())
             .filter(|nearby| !is_at_path(nearby));
-        files.extend(former.map(|nearby| (Spot::FormerTarget, nearby)));
+        files.extend(former.map(|nearby| (CandidateLocation::FormerTarget, nearby)));
         let mut is_outdated = false;
         let listed = rotations(&bases, trace.id);
         let names = names_of(&listed);
-        for (spot, other) in listed {
-            let target = match &spot {
-                Spot::Rotated(scheme, _) => bases[scheme.base].clone(),
+        for (location, other) in listed {
+            let target = match &location {
+                CandidateLocation::Rotated(scheme, _) => bases[scheme.base].clone(),
                 _ => other.clone(),
             };
-            match Nearby::open(other.clone(), Some(target)) {
-                Ok(nearby) if !is_at_path(&nearby) => files.push((spot, nearby)),
+            match NearbyFile::open(other.clone(), Some(target)) {
+                Ok(nearby) if !is_at_path(&nearby) => files.push((location, nearby)),
                 Ok(_) => {}
                 Err(_) => is_outdated |= fs::symlink_metadata(&other).is_err(), // Else it is a link to nothing.
             }
@@ -224,8 +231,8 @@ impl Found {
     /// Whether each name has the same file still: rotation gives names to other files, one after the other.
     fn is_still_so(&self, path: &Path) -> bool {
         let now = |path: &Path| fs::metadata(path).ok().map(|metadata| FileId::of(&metadata));
-        let is_named_so = |nearby: &Nearby| now(&nearby.path).is_some_and(|now| now.is_same_file(nearby.id));
-        let is_path_there = self.files.first().is_some_and(|(spot, _)| *spot == Spot::Path);
+        let is_named_so = |nearby: &NearbyFile| now(&nearby.path).is_some_and(|now| now.is_same_file(nearby.id));
+        let is_path_there = self.files.first().is_some_and(|(location, _)| *location == CandidateLocation::Path);
         !self.is_outdated
             && (is_path_there || now(path).is_none())
             && self.files.iter().all(|(_, nearby)| is_named_so(nearby))
@@ -233,7 +240,7 @@ impl Found {
     }
 }
 
-impl Nearby {
+impl NearbyFile {
     /// Opens a regular file. One that may not be read is nearby all the same.
     pub(super) fn open(path: PathBuf, target: Option<PathBuf>) -> io::Result<Self> {
         let metadata = fs::metadata(&path)?;
@@ -275,7 +282,7 @@ fn bases(path: &Path, former: Option<&Path>, target: Option<&Path>) -> Vec<PathB
 }
 
 /// The files beside the bases that are rotations by their names, or have the inode of `id`.
-fn rotations(bases: &[PathBuf], id: FileId) -> Vec<(Spot, PathBuf)> {
+fn rotations(bases: &[PathBuf], id: FileId) -> Vec<(CandidateLocation, PathBuf)> {
     let folders: BTreeSet<&Path> = bases.iter().filter_map(|base| base.parent()).collect();
     let mut found = Vec::new();
     for folder in folders {
@@ -285,8 +292,8 @@ fn rotations(bases: &[PathBuf], id: FileId) -> Vec<(Spot, PathBuf)> {
             let here = bases.iter().enumerate().filter(|(_, base)| base.parent() == Some(folder));
             let rotation = here.filter_map(|(at, base)| rotation_of(at, base.file_name()?, &name)).next();
             match rotation {
-                Some(spot) => found.push((spot, entry.path())),
-                None if id.has_inode(entry.ino()) => found.push((Spot::Elsewhere, entry.path())),
+                Some(location) => found.push((location, entry.path())),
+                None if id.has_inode(entry.ino()) => found.push((CandidateLocation::Elsewhere, entry.path())),
                 None => {}
             }
         }
@@ -294,7 +301,7 @@ fn rotations(bases: &[PathBuf], id: FileId) -> Vec<(Spot, PathBuf)> {
     found
 }
 
-fn names_of(rotations: &[(Spot, PathBuf)]) -> BTreeSet<PathBuf> {
+fn names_of(rotations: &[(CandidateLocation, PathBuf)]) -> BTreeSet<PathBuf> {
     rotations.iter().map(|(_, path)| path.clone()).collect()
 }
 
@@ -309,29 +316,34 @@ pub(super) fn rotation_files(path: &Path, target: &Path) -> Vec<(PathBuf, FileId
     names.into_iter().map(described).collect()
 }
 
-fn rotation_of(base: usize, base_name: &OsStr, name: &OsStr) -> Option<Spot> {
-    let spot = |is_before_extension| move |rotation| Spot::Rotated(Scheme { base, is_before_extension }, rotation);
-    let after_it = Rotation::of(base_name, name).map(spot(false));
-    after_it.or_else(|| Rotation::before_extension(base_name, name).map(spot(true)))
+fn rotation_of(base: usize, base_name: &OsStr, name: &OsStr) -> Option<CandidateLocation> {
+    let location = |is_before_extension| {
+        move |rotation| CandidateLocation::Rotated(RotationScheme { base, is_before_extension }, rotation)
+    };
+    let after_it = Rotation::of(base_name, name).map(location(false));
+    after_it.or_else(|| Rotation::before_extension(base_name, name).map(location(true)))
 }
 
-fn facts(found: &Found, trace: &Trace, taken: &[FileId]) -> Vec<Candidate> {
+fn facts(found: &FolderScan, trace: &FileTrace, taken: &[FileId]) -> Vec<Candidate> {
     let older = trace.older.as_deref().unwrap_or_default();
     // On another file system every file is a copy.
-    let is_here = |nearby: &Nearby| {
+    let is_here = |nearby: &NearbyFile| {
         nearby.id.is_same_file(trace.id) || older.iter().any(|known| known.has_inode_of(&nearby.metadata))
     };
     let have_moved = !found.files.iter().any(|(_, nearby)| is_here(nearby));
-    let path =
-        found.files.iter().find(|(spot, _)| *spot == Spot::Path).and_then(|(_, nearby)| nearby.file.as_ref().ok());
+    let path = found
+        .files
+        .iter()
+        .find(|(location, _)| *location == CandidateLocation::Path)
+        .and_then(|(_, nearby)| nearby.file.as_ref().ok());
     let path_as_read = path.filter(|_| matches!(found.at_path, Some(Content::Same | Content::Unknown)));
-    let fact = |(spot, nearby): &(Spot, Nearby)| {
-        let is_compressed = matches!(spot, Spot::Rotated(_, rotation) if rotation.compressed);
-        let is_rotated = matches!(spot, Spot::Rotated(..));
+    let fact = |(location, nearby): &(CandidateLocation, NearbyFile)| {
+        let is_compressed = matches!(location, CandidateLocation::Rotated(_, rotation) if rotation.compressed);
+        let is_rotated = matches!(location, CandidateLocation::Rotated(..));
         let file = nearby.file.as_ref().ok().filter(|_| !is_compressed);
-        let content = match spot {
+        let content = match location {
             _ if is_compressed => Some(Content::Other),
-            Spot::Path => found.at_path,
+            CandidateLocation::Path => found.at_path,
             _ => file.and_then(|file| trace.seen.compare(file).ok()),
         };
         let has_it = matches!(content, Some(Content::Same | Content::Unknown));
@@ -341,7 +353,7 @@ fn facts(found: &Found, trace: &Trace, taken: &[FileId]) -> Vec<Candidate> {
         let is_copied = |known: &KnownFile| file.is_some_and(|file| known.is_copied_to(file, &nearby.metadata));
         let is_one = |known: &KnownFile| known.is(file, &nearby.metadata) || (have_moved && is_copied(known));
         Candidate {
-            spot: spot.clone(),
+            location: location.clone(),
             is_same_file: nearby.id.is_same_file(trace.id),
             content,
             is_known: older.iter().any(is_one),

@@ -20,7 +20,7 @@ pub(crate) use progress_bar::{bytes_bar, count_bar};
 pub(crate) use record::{RecordJson, content};
 pub(crate) use span::{millis_for_people, span_for_people};
 pub(crate) use streams::{Stderr, Stdin, reader_left, stderr_line};
-pub(crate) use table::{Table, bytes_for_people, counted, in_groups, in_short, noun};
+pub(crate) use table::{TextTable, bytes_for_people, counted, in_groups, in_short, noun};
 pub(crate) use template::{Template, rfc3339};
 pub(crate) use unescape::{EscapeError, unescaped};
 
@@ -29,19 +29,19 @@ use std::io::{self, BufWriter, Write};
 use streams::Stdout;
 
 /// Standard output, buffered in large pieces, able to tell a reader that went away from every other failure.
-pub(crate) struct Out(BufWriter<Watched>);
+pub(crate) struct StdoutWriter(BufWriter<CheckedStdout>);
 
-struct Watched(Stdout);
+struct CheckedStdout(Stdout);
 
 /// Standard output has no reader any more, as in `grower-cli consume .. | head`. That is no failure.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of standard output is gone")]
 pub(crate) struct ReaderWentAway;
 
-impl Out {
+impl StdoutWriter {
     /// Opens it.
-    pub(crate) fn stdout() -> Self {
-        Self(BufWriter::with_capacity(256 << 10, Watched(Stdout)))
+    pub(crate) fn open() -> Self {
+        Self(BufWriter::with_capacity(256 << 10, CheckedStdout(Stdout)))
     }
 
     /// Prints a value as one line of JSON and flushes it.
@@ -57,7 +57,7 @@ pub(crate) fn json_line(out: &mut impl Write, value: &impl Serialize) -> io::Res
     out.write_all(b"\n")
 }
 
-impl Write for Out {
+impl Write for StdoutWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
@@ -67,7 +67,7 @@ impl Write for Out {
     }
 }
 
-impl Write for Watched {
+impl Write for CheckedStdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes).map_err(explained)
     }

@@ -4,7 +4,7 @@ use super::escaped;
 use std::io::{self, Write};
 
 /// A table under construction.
-pub(crate) struct Table {
+pub(crate) struct TextTable {
     table: comfy_table::Table,
     /// Of each row, the cells that stand in for longer ones, with what they stand for.
     long: Vec<Vec<(String, String)>>,
@@ -16,7 +16,7 @@ const CELL_MAX: usize = 40;
 /// The first of the private characters; no text for people has them.
 const STAND_IN: u32 = 0xe000;
 
-impl Table {
+impl TextTable {
     /// With these headings.
     pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
         let mut table = comfy_table::Table::new();
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_long_name_shifts_its_own_row_and_no_other() {
-        let mut table = Table::new(["TOPIC", "PARTITIONS", "CONFIG"]);
+        let mut table = TextTable::new(["TOPIC", "PARTITIONS", "CONFIG"]);
         table.row(["short".to_owned(), "1".to_owned(), String::new()]);
         table.row(["n".repeat(100), "2".to_owned(), "c".repeat(100)]);
         table.row(["other".to_owned(), "3".to_owned(), "flush=os".to_owned()]);

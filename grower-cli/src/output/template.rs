@@ -9,17 +9,17 @@ use std::str::FromStr;
 /// A template, taken apart once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(Vec<u8>),
-    Field(Field),
+    Field(TemplateField),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
+enum TemplateField {
     Topic,
     Partition,
     Offset,
@@ -59,24 +59,24 @@ impl FromStr for Template {
                 '%' => match rest.next().ok_or(TemplateError::Unfinished)? {
                     '%' => literal.push(b'%'),
                     letter => {
-                        let field = Field::of(letter)?;
+                        let field = TemplateField::of(letter)?;
                         if !literal.is_empty() {
-                            parts.push(Part::Text(std::mem::take(&mut literal)));
+                            parts.push(TemplatePart::Text(std::mem::take(&mut literal)));
                         }
-                        parts.push(Part::Field(field));
+                        parts.push(TemplatePart::Field(field));
                     }
                 },
                 c => literal.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
         if !literal.is_empty() {
-            parts.push(Part::Text(literal));
+            parts.push(TemplatePart::Text(literal));
         }
         Ok(Self { parts })
     }
 }
 
-impl Field {
+impl TemplateField {
     fn of(letter: char) -> Result<Self, TemplateError> {
         Ok(match letter {
             't' => Self::Topic,
@@ -136,8 +136,8 @@ impl Template {
     /// Prints one record.
     pub(crate) fn write(&self, record: &ConsumerRecord, out: &mut impl Write) -> io::Result<()> {
         self.parts.iter().try_for_each(|part| match part {
-            Part::Text(bytes) => out.write_all(bytes),
-            Part::Field(field) => field.write(record, out),
+            TemplatePart::Text(bytes) => out.write_all(bytes),
+            TemplatePart::Field(field) => field.write(record, out),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! `backup list DIR`.
 
 use crate::options::{GlobalOptions, OutputForm};
-use crate::output::{Out, Table, bytes_for_people, rfc3339};
+use crate::output::{StdoutWriter, TextTable, bytes_for_people, rfc3339};
 use anyhow::ensure;
 use clap::Args;
 use grower_broker::offline::backups::{self, Listed};
@@ -15,20 +15,20 @@ use std::path::PathBuf;
     after_help = "JSON: [{\"path\",\"created\",\"cluster\",\"node\",\"files\",\"bytes\"} or {\"path\",\"damaged\"}]. bytes is the size after a \
 restore; on disk, backups share unchanged files."
 )]
-pub(super) struct List {
+pub(super) struct ListBackupsCommand {
     /// The directory of backups
     dir: PathBuf,
 }
 
-impl List {
+impl ListBackupsCommand {
     pub(super) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let listed = backups::list(&self.dir)?;
         ensure!(!listed.is_empty(), "{} holds no backup", self.dir.display());
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match options.output {
             OutputForm::Json => out.json(&listed.iter().map(to_json).collect::<Vec<_>>())?,
             OutputForm::Table => {
-                let mut table = Table::new(["BACKUP", "CREATED", "NODE", "FILES", "SIZE"]);
+                let mut table = TextTable::new(["BACKUP", "CREATED", "NODE", "FILES", "SIZE"]);
                 listed.iter().for_each(|listed| table.row(to_row(listed)));
                 table.print(&mut out)?;
             }

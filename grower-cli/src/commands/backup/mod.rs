@@ -5,7 +5,7 @@ mod running;
 mod verify;
 
 use crate::options::{GlobalOptions, OutputForm};
-use crate::output::{Out, bytes_bar, bytes_for_people, counted, escaped};
+use crate::output::{StdoutWriter, bytes_bar, bytes_for_people, counted, escaped};
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use grower_broker::offline::backups::{self, BackedUp};
@@ -39,7 +39,7 @@ Examples:
   grower-cli backup verify /backups/grower                 the latest
   grower-cli restore /backups/grower /var/lib/grower-new"
 )]
-pub struct Backup {
+pub struct BackupCommand {
     /// List or verify backups
     #[command(subcommand)]
     command: Option<More>,
@@ -57,16 +57,16 @@ pub struct Backup {
 #[derive(Debug, Subcommand)]
 enum More {
     /// List the backups in a directory
-    List(list::List),
+    List(list::ListBackupsCommand),
     /// Check every byte of a backup
-    Verify(verify::Verify),
+    Verify(verify::VerifyBackupCommand),
     /// Cancel the backup that a running broker is making
     ///
     /// Use it for a backup that hangs, or whose command was killed. Ctrl-C cancels a backup, too.
     Cancel,
 }
 
-impl Backup {
+impl BackupCommand {
     pub(crate) async fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let data_dir = self.data_dir.as_ref().or(options.embedded.as_ref());
         match (self.command, &self.dir, data_dir) {
@@ -74,7 +74,7 @@ impl Backup {
             (Some(More::Verify(command)), ..) => command.run(options),
             (Some(More::Cancel), ..) => {
                 let ended = running::cancel(options).await?;
-                let mut out = Out::stdout();
+                let mut out = StdoutWriter::open();
                 match options.output {
                     OutputForm::Json => out.json(&json!({ "cancelled": ended }))?,
                     OutputForm::Table => writeln!(out, "{}", escaped(&ended))?,
@@ -99,7 +99,7 @@ impl Backup {
 fn print(backed_up: &BackedUp, output: OutputForm) -> anyhow::Result<()> {
     let BackedUp { path, files, bytes, new_bytes, copied_bytes } = backed_up;
     let path = path.display().to_string();
-    let mut out = Out::stdout();
+    let mut out = StdoutWriter::open();
     match output {
         OutputForm::Json => out.json(&json!({
             "path": path, "files": files, "bytes": bytes, "new_bytes": new_bytes, "copied_bytes": copied_bytes,
@@ -109,7 +109,7 @@ fn print(backed_up: &BackedUp, output: OutputForm) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-fn tell(out: &mut Out, path: &str, files: u64, bytes: [u64; 3]) -> io::Result<()> {
+fn tell(out: &mut StdoutWriter, path: &str, files: u64, bytes: [u64; 3]) -> io::Result<()> {
     let [all, new, copied] = bytes.map(bytes_for_people);
     writeln!(out, "{}: {}, {all}; {new} new, {copied} copied", escaped(path), counted(files, "file"))
 }

@@ -1,7 +1,7 @@
 //! `backup verify PATH`.
 
 use crate::options::{GlobalOptions, OutputForm};
-use crate::output::{Out, bytes_bar, bytes_for_people, counted, escaped};
+use crate::output::{StdoutWriter, bytes_bar, bytes_for_people, counted, escaped};
 use anyhow::{bail, ensure};
 use clap::Args;
 use grower_broker::offline::backups::{self, Checked};
@@ -16,12 +16,12 @@ use std::path::PathBuf;
 #[command(after_long_help = "Exit status: 0 if the backup is intact; 1 with a line for each damaged file.
 
 JSON: {\"path\",\"files\",\"bytes\",\"findings\":[{\"file\",\"what\"}]}")]
-pub(super) struct Verify {
+pub(super) struct VerifyBackupCommand {
     /// A backup, or a directory of backups for the latest one
     path: PathBuf,
 }
 
-impl Verify {
+impl VerifyBackupCommand {
     pub(super) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let bar = bytes_bar("checked");
         let checked = backups::check(&self.path, |bytes| bar.set_position(bytes))?;
@@ -30,7 +30,7 @@ impl Verify {
             bail!("{} is no backup and holds none", self.path.display());
         };
         let (path, manifest) = (path.display().to_string(), manifest?);
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match options.output {
             OutputForm::Json => {
                 let findings: Vec<_> = findings

@@ -1,7 +1,7 @@
 //! `bench consume`.
 
 use super::BenchTopic;
-use super::latency::{Found, Latencies};
+use super::latency::{BenchResult, LatencyHistogram};
 use crate::output::count_bar;
 use crate::session::Session;
 use anyhow::ensure;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"bytes_per_second\", \
 \"latency_us\":{\"p50\",\"p90\",\"p99\",\"p99.9\",\"max\"}}")]
-pub struct Consume {
+pub struct BenchConsumeCommand {
     #[command(flatten)]
     topic: BenchTopic,
     /// The largest number of records per poll
@@ -23,7 +23,7 @@ pub struct Consume {
     batch: u32,
 }
 
-impl Consume {
+impl BenchConsumeCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let name = self.topic.topic.as_str();
         let topic = session.client.admin().describe_topic(name, false).await?;
@@ -33,7 +33,7 @@ impl Consume {
         let partitions = topic.partitions.iter().map(|partition| (name, partition.partition));
         let builder = session.client.consumer().assign(partitions).from(StartFrom::Beginning);
         let mut consumer = builder.max_poll_records(self.batch as usize).build().await?;
-        let (bar, mut latencies) = (count_bar(wanted), Latencies::new()?);
+        let (bar, mut latencies) = (count_bar(wanted), LatencyHistogram::new()?);
         let (mut records, mut bytes) = (0, 0);
         let began = Instant::now();
         while records < wanted {
@@ -49,6 +49,6 @@ impl Consume {
         let took = began.elapsed();
         bar.finish_and_clear();
         consumer.close().await?;
-        Found { what: "consume", records, bytes, took, latencies, latency_of: "POLL" }.print(session.output)
+        BenchResult { what: "consume", records, bytes, took, latencies, latency_of: "POLL" }.print(session.output)
     }
 }

@@ -1,6 +1,6 @@
 //! `bench end-to-end`.
 
-use super::latency::{Found, Latencies};
+use super::latency::{BenchResult, LatencyHistogram};
 use super::{BenchTopic, payload};
 use crate::options::AckLevel;
 use crate::output::count_bar;
@@ -19,7 +19,7 @@ fsynced before a consumer reads it: a power cut takes nothing back.
 JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"bytes_per_second\", \
 \"latency_us\":{\"p50\",\"p90\",\"p99\",\"p99.9\",\"max\"}}"
 )]
-pub struct EndToEnd {
+pub struct BenchEndToEndCommand {
     #[command(flatten)]
     topic: BenchTopic,
     /// The number of records
@@ -33,12 +33,12 @@ pub struct EndToEnd {
     acks: AckLevel,
 }
 
-impl EndToEnd {
+impl BenchEndToEndCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         self.topic.create(&session.client).await?;
         let producer = session.client.producer().acks(self.acks.into()).build().await?;
         let mut consumer = self.consumer(session).await?;
-        let (bar, mut latencies) = (count_bar(self.records), Latencies::new()?);
+        let (bar, mut latencies) = (count_bar(self.records), LatencyHistogram::new()?);
         let began = Instant::now();
         for at in 0..self.records {
             latencies.add(self.round_trip(&producer, &mut consumer, at).await?);
@@ -48,8 +48,15 @@ impl EndToEnd {
         bar.finish_and_clear();
         consumer.close().await?;
         let bytes = self.records * self.size as u64;
-        Found { what: "end-to-end", records: self.records, bytes, took, latencies, latency_of: "SEND TO CONSUMER" }
-            .print(session.output)
+        BenchResult {
+            what: "end-to-end",
+            records: self.records,
+            bytes,
+            took,
+            latencies,
+            latency_of: "SEND TO CONSUMER",
+        }
+        .print(session.output)
     }
 
     /// A consumer that waits at the end of every partition.

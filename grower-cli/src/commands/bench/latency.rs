@@ -1,29 +1,29 @@
 //! A latency table, and a throughput with it, for people and for programs.
 
 use crate::options::OutputForm;
-use crate::output::{Out, Table, bytes_for_people, counted};
+use crate::output::{StdoutWriter, TextTable, bytes_for_people, counted};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::time::Duration;
 
 /// Counts how long things took, in microseconds up to an hour.
-pub(super) struct Latencies(Histogram<u64>);
+pub(super) struct LatencyHistogram(Histogram<u64>);
 
 /// What a bench found.
-pub(super) struct Found {
+pub(super) struct BenchResult {
     pub(super) what: &'static str,
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) took: Duration,
-    pub(super) latencies: Latencies,
+    pub(super) latencies: LatencyHistogram,
     /// Of what: from where to where a latency reaches.
     pub(super) latency_of: &'static str,
 }
 
 const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
-impl Latencies {
+impl LatencyHistogram {
     pub(super) fn new() -> anyhow::Result<Self> {
         Ok(Self(Histogram::new_with_max(3_600_000_000, 3)?))
     }
@@ -37,10 +37,10 @@ impl Latencies {
     }
 }
 
-impl Found {
+impl BenchResult {
     /// Prints it.
     pub(super) fn print(&self, output: OutputForm) -> anyhow::Result<()> {
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match output {
             OutputForm::Json => out.json(&self.json())?,
             OutputForm::Table => self.table(&mut out)?,
@@ -52,7 +52,7 @@ impl Found {
         count as f64 / self.took.as_secs_f64().max(1e-9)
     }
 
-    fn table(&self, out: &mut Out) -> std::io::Result<()> {
+    fn table(&self, out: &mut StdoutWriter) -> std::io::Result<()> {
         writeln!(
             out,
             "{}: {}, {} in {:.2} s: {:.0} records/s, {:.1} MB/s\n",
@@ -63,7 +63,7 @@ impl Found {
             self.per_second(self.records),
             self.per_second(self.bytes) / 1e6,
         )?;
-        let mut table = Table::new(["LATENCY", self.latency_of]);
+        let mut table = TextTable::new(["LATENCY", self.latency_of]);
         for (name, quantile) in QUANTILES {
             let millis = self.latencies.0.value_at_quantile(quantile) as f64 / 1000.0;
             table.row([name.to_owned(), format!("{millis:.3} ms")]);

@@ -14,13 +14,13 @@ use grower_client::{Client, ErrorCode, TopicSpec};
 ///
 /// A missing topic is created, and stays.
 #[derive(Debug, Subcommand)]
-pub enum Bench {
+pub enum BenchCommand {
     /// Write records at full speed
-    Produce(produce::Produce),
+    Produce(produce::BenchProduceCommand),
     /// Read a topic from beginning to end at full speed
-    Consume(consume::Consume),
+    Consume(consume::BenchConsumeCommand),
     /// Send records one by one, and measure how long each takes to a consumer
-    EndToEnd(end_to_end::EndToEnd),
+    EndToEnd(end_to_end::BenchEndToEndCommand),
 }
 
 /// Which topic to use.
@@ -34,7 +34,7 @@ pub(crate) struct BenchTopic {
     partitions: u32,
 }
 
-impl Bench {
+impl BenchCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::Produce(command) => command.run(session).await,

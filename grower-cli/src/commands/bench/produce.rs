@@ -1,6 +1,6 @@
 //! `bench produce`.
 
-use super::latency::{Found, Latencies};
+use super::latency::{BenchResult, LatencyHistogram};
 use super::{BenchTopic, payload};
 use crate::options::{AckLevel, Compression};
 use crate::output::count_bar;
@@ -22,7 +22,7 @@ JSON: {\"bench\",\"records\",\"bytes\",\"seconds\",\"records_per_second\",\"byte
 
 Example:
   grower-cli bench produce --records 1000000 --size 100 --producers 4")]
-pub struct Produce {
+pub struct BenchProduceCommand {
     #[command(flatten)]
     topic: BenchTopic,
     /// The number of records
@@ -48,7 +48,7 @@ pub struct Produce {
 /// How many records of a producer may be under way.
 const UNDER_WAY_MAX: usize = 16 << 10;
 
-impl Produce {
+impl BenchProduceCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         self.topic.create(&session.client).await?;
         let mut producers = Vec::new();
@@ -66,16 +66,16 @@ impl Produce {
         let parts = try_join_all(writing).await?;
         let took = began.elapsed();
         bar.finish_and_clear();
-        let mut latencies = Latencies::new()?;
+        let mut latencies = LatencyHistogram::new()?;
         parts.iter().try_for_each(|part| latencies.merge(part))?;
         let bytes = self.records * self.size as u64;
-        Found { what: "produce", records: self.records, bytes, took, latencies, latency_of: "SEND TO ACK" }
+        BenchResult { what: "produce", records: self.records, bytes, took, latencies, latency_of: "SEND TO ACK" }
             .print(session.output)
     }
 
-    async fn write(&self, producer: &Producer, records: u64, bar: &ProgressBar) -> anyhow::Result<Latencies> {
+    async fn write(&self, producer: &Producer, records: u64, bar: &ProgressBar) -> anyhow::Result<LatencyHistogram> {
         let (topic, value): (Arc<str>, _) = (self.topic.topic.as_str().into(), payload(self.size));
-        let mut latencies = Latencies::new()?;
+        let mut latencies = LatencyHistogram::new()?;
         let mut under_way: VecDeque<(Instant, Delivery)> = VecDeque::new();
         for _ in 0..records {
             if under_way.len() == UNDER_WAY_MAX {
@@ -95,7 +95,7 @@ impl Produce {
 async fn settle(
     under_way: &mut VecDeque<(Instant, Delivery)>,
     left: usize,
-    latencies: &mut Latencies,
+    latencies: &mut LatencyHistogram,
     bar: &ProgressBar,
 ) -> anyhow::Result<()> {
     while left < under_way.len() {

@@ -1,7 +1,7 @@
 //! `broker alter --config K=V...`.
 
 use crate::options::{OutputForm, key_value};
-use crate::output::Out;
+use crate::output::StdoutWriter;
 use crate::session::Session;
 use clap::Args;
 use std::io::Write;
@@ -19,18 +19,18 @@ Examples:
   grower-cli broker alter --config logging.level=debug
   grower-cli broker alter --config disk.reserve_bytes=5GiB
   grower-cli broker alter --config logging.level=              # remove the change")]
-pub struct Alter {
+pub struct AlterSettingsCommand {
     /// A key with its new value; an empty value removes the change; may be repeated
     #[arg(long = "config", value_name = "K=V", required = true, value_parser = key_value)]
     configs: Vec<(String, String)>,
 }
 
-impl Alter {
+impl AlterSettingsCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let changes = self.configs.into_iter().map(|(key, value)| (key, Some(value).filter(|value| !value.is_empty())));
         let changes: Vec<(String, Option<String>)> = changes.collect();
         session.client.admin().alter_settings(changes.clone()).await?;
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => {
                 let settings: serde_json::Map<_, _> =

@@ -2,7 +2,7 @@
 
 use crate::capacity::{Capacity, Rate, percentiles};
 use crate::options::OutputForm;
-use crate::output::{Out, bytes_for_people, in_groups, noun, span_for_people};
+use crate::output::{StdoutWriter, bytes_for_people, in_groups, noun, span_for_people};
 use crate::session::Session;
 use clap::Args;
 use grower_client::{BrokerDescription, Traffic};
@@ -18,12 +18,12 @@ use std::time::Duration;
 \"records_in_per_s\",\"bytes_in_per_s\",\"records_out_per_s\",\"bytes_out_per_s\"}; percentiles are those of the latest 512 syncs, rates \
 those of the last minute, days_until_full is null while the disk does not fill."
 )]
-pub struct Describe {}
+pub struct DescribeBrokerCommand {}
 
-impl Describe {
+impl DescribeBrokerCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let broker = session.client.admin().describe_broker().await?;
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => out.json(&json(&broker))?,
             OutputForm::Table => print(&broker, &mut out)?,

@@ -9,16 +9,16 @@ use clap::Subcommand;
 
 /// Describe the broker, list and change its settings
 #[derive(Debug, Subcommand)]
-pub enum Broker {
+pub enum BrokerCommand {
     /// Show the broker: memory, disk, syncs, traffic
-    Describe(describe::Describe),
+    Describe(describe::DescribeBrokerCommand),
     /// List every setting with its value, its origin, and whether a change needs a restart
-    Settings(settings::Settings),
+    Settings(settings::ListSettingsCommand),
     /// Change settings while the broker runs
-    Alter(alter::Alter),
+    Alter(alter::AlterSettingsCommand),
 }
 
-impl Broker {
+impl BrokerCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::Describe(command) => command.run(session).await,

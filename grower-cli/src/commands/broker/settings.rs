@@ -1,7 +1,7 @@
 //! `broker settings`.
 
 use crate::options::OutputForm;
-use crate::output::{Out, Table};
+use crate::output::{StdoutWriter, TextTable};
 use crate::session::Session;
 use clap::Args;
 use grower_client::{SettingEntry, SettingSource};
@@ -16,12 +16,12 @@ RESTART is yes if a change needs a restart.
 JSON: an array of {\"key\",\"value\",\"source\":\"default\"|\"start\"|\"changed\",\"set_by\",\"started_with\",\"needs_restart\",\"about\",\
 \"accepts\"}; started_with is the value without `broker alter`; null means not set."
 )]
-pub struct Settings {}
+pub struct ListSettingsCommand {}
 
-impl Settings {
+impl ListSettingsCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let settings = session.client.admin().describe_settings().await?;
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => out.json(&settings.iter().map(json).collect::<Vec<_>>())?,
             OutputForm::Table => table(&settings).print(&mut out)?,
@@ -30,8 +30,8 @@ impl Settings {
     }
 }
 
-fn table(settings: &[SettingEntry]) -> Table {
-    let mut table = Table::new(["SETTING", "VALUE", "SET BY", "RESTART"]);
+fn table(settings: &[SettingEntry]) -> TextTable {
+    let mut table = TextTable::new(["SETTING", "VALUE", "SET BY", "RESTART"]);
     for setting in settings {
         let started_with = setting.started_with.as_deref().unwrap_or("not set");
         let set_by = match &setting.source {

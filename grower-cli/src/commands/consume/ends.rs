@@ -13,8 +13,8 @@ use grower_client::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The high watermark of each partition, as it was.
-pub(super) struct Ends {
-    of: BTreeMap<String, BTreeMap<PartitionId, End>>,
+pub(super) struct PartitionEnds {
+    of: BTreeMap<String, BTreeMap<PartitionId, PartitionEnd>>,
     /// In a group: where it may not be decided yet where the group begins. It must be before this ends, or the next run would
     /// begin elsewhere.
     undecided: BTreeMap<(String, PartitionId), TopicId>,
@@ -22,7 +22,7 @@ pub(super) struct Ends {
 
 /// Where one partition ends.
 #[derive(Clone, Copy, Debug)]
-struct End {
+struct PartitionEnd {
     offset: Offset,
     topic: TopicId,
     /// The leadership under which it ended there.
@@ -32,9 +32,9 @@ struct End {
 }
 
 /// What a group has committed.
-pub(super) type Committed = BTreeMap<(TopicId, PartitionId), Offset>;
+pub(super) type CommittedOffsets = BTreeMap<(TopicId, PartitionId), Offset>;
 
-impl Ends {
+impl PartitionEnds {
     /// Asks the broker. Those that are offline will stay unread.
     pub(super) async fn now(
         admin: &Admin,
@@ -44,7 +44,7 @@ impl Ends {
     ) -> anyhow::Result<Self> {
         let served = served(admin, partitions, offline).await?;
         let names: BTreeSet<&String> = served.iter().map(|(topic, _)| topic).collect();
-        let mut of: BTreeMap<String, BTreeMap<PartitionId, End>> = BTreeMap::new();
+        let mut of: BTreeMap<String, BTreeMap<PartitionId, PartitionEnd>> = BTreeMap::new();
         let mut undecided = BTreeMap::new();
         for name in names {
             let topic = admin.describe_topic(name, false).await?;
@@ -56,7 +56,7 @@ impl Ends {
             }
             // The others have nothing to wait for.
             for now in topic.partitions.iter().filter(wanted).filter(|now| now.log_start < now.high_watermark) {
-                let end = End {
+                let end = PartitionEnd {
                     offset: now.high_watermark,
                     topic: topic.id,
                     began: now.leader_epoch,
@@ -120,7 +120,7 @@ impl Ends {
         self.of.retain(|topic, _| there.contains_key(topic));
         let Ok(committed) = committed(client, group).await else { return Ok(false) };
         for of in self.of.values_mut() {
-            let at = |partition: &PartitionId, end: &End| committed.get(&(end.topic, *partition)).copied();
+            let at = |partition: &PartitionId, end: &PartitionEnd| committed.get(&(end.topic, *partition)).copied();
             of.retain(|partition, end| at(partition, end).is_none_or(|committed| committed < end.offset));
         }
         Ok(self.none_left())
@@ -194,7 +194,7 @@ async fn served(
 async fn review_topic(
     admin: &Admin,
     topic: &TopicDescription,
-    of: &mut BTreeMap<PartitionId, End>,
+    of: &mut BTreeMap<PartitionId, PartitionEnd>,
 ) -> Result<(), AdminError> {
     let name = &topic.name;
     let before = of.len();
@@ -224,13 +224,13 @@ async fn review_topic(
 }
 
 /// Forgets the partitions whose logs have nothing before the end any more.
-fn forget_dropped(topic: &TopicDescription, of: &mut BTreeMap<PartitionId, End>) {
+fn forget_dropped(topic: &TopicDescription, of: &mut BTreeMap<PartitionId, PartitionEnd>) {
     let starts: BTreeMap<_, _> = topic.partitions.iter().map(|now| (now.partition, now.log_start)).collect();
     of.retain(|partition, end| starts.get(partition).is_some_and(|start| *start < end.offset));
 }
 
 /// What a group has committed. A group that is not there has committed nothing.
-pub(super) async fn committed(client: &Client, group: &str) -> anyhow::Result<Committed> {
+pub(super) async fn committed(client: &Client, group: &str) -> anyhow::Result<CommittedOffsets> {
     let description = match client.admin().describe_group(group).await {
         Ok(description) => description,
         Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => return Ok(BTreeMap::new()),

@@ -7,12 +7,12 @@ mod print;
 
 use crate::options::WrongUsage;
 use crate::output::{ReaderWentAway, Template, counted, reader_left};
-use crate::place_in_log::{PlaceInLog, now};
+use crate::position_spec::{PositionSpec, now};
 use crate::session::{Session, interrupted};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use deleted::DeletedTopics;
-use ends::Ends;
+use ends::PartitionEnds;
 use grower_client::ids::PartitionId;
 use grower_client::{
     Client, ConsumeError, Consumer, ConsumerRecord, ErrorCode, OffsetSpec, OnDamage, OnGap, StartFrom,
@@ -49,7 +49,7 @@ Examples:
   grower-cli consume events --until-end > copy.log
   grower-cli consume events --from time:-5m --format '%T %p:%o %k %v\\n'
   grower-cli consume orders payments --group billing --output json")]
-pub struct Consume {
+pub struct ConsumeCommand {
     /// The topics
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
@@ -62,8 +62,8 @@ pub struct Consume {
     /// Where to start: beginning, end, committed, offset:N, time:RFC3339, or time:-5m for five minutes ago [default: committed
     /// with --group, else beginning]. With --group it applies only to partitions without a committed offset. An offset before
     /// the log start means the log start; an offset after the end is refused
-    #[arg(long, value_name = "PLACE")]
-    from: Option<PlaceInLog>,
+    #[arg(long, value_name = "POSITION")]
+    from: Option<PositionSpec>,
     /// Stop after this many records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -90,7 +90,7 @@ const GROUP_BATCH_MAX: u32 = 500;
 /// How often a group's progress is committed, and that of other members looked at.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
-impl Consume {
+impl ConsumeCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let client = &session.client;
         let partitions = self.read_partitions(client).await?;
@@ -98,7 +98,7 @@ impl Consume {
         let mut offline = OfflinePartitions::default();
         let in_group = self.group.is_some() && self.partitions.is_empty();
         let ends = match self.until_end {
-            true => Some(Ends::now(&client.admin(), &partitions, in_group, &mut offline).await?),
+            true => Some(PartitionEnds::now(&client.admin(), &partitions, in_group, &mut offline).await?),
             false => None,
         };
         let consumer = self.consumer(client, &partitions).await?;
@@ -140,7 +140,7 @@ impl Consume {
     /// An offset that a partition has not reached is refused, whatever else was asked: waiting for it would pass over the
     /// records that come before. It does not count where the group has committed already.
     async fn check_offset(&self, client: &Client, partitions: &[(String, PartitionId)]) -> anyhow::Result<()> {
-        let Some(PlaceInLog::Offset(offset)) = self.from else { return Ok(()) };
+        let Some(PositionSpec::Offset(offset)) = self.from else { return Ok(()) };
         let committed = match &self.group {
             Some(group) => ends::committed(client, group).await?,
             None => BTreeMap::new(),
@@ -191,14 +191,14 @@ impl Consume {
     fn start(&self) -> anyhow::Result<StartFrom> {
         Ok(match (self.from, &self.group) {
             (None, Some(_)) => StartFrom::Committed,
-            (None, None) | (Some(PlaceInLog::Beginning), _) => StartFrom::Beginning,
-            (Some(PlaceInLog::End), _) => StartFrom::End,
-            (Some(PlaceInLog::Committed), Some(_)) => StartFrom::Committed,
-            (Some(PlaceInLog::Committed), None) => {
+            (None, None) | (Some(PositionSpec::Beginning), _) => StartFrom::Beginning,
+            (Some(PositionSpec::End), _) => StartFrom::End,
+            (Some(PositionSpec::Committed), Some(_)) => StartFrom::Committed,
+            (Some(PositionSpec::Committed), None) => {
                 bail!(WrongUsage("--from committed needs --group: only groups commit offsets"))
             }
-            (Some(PlaceInLog::Offset(offset)), _) => StartFrom::Offset(offset),
-            (Some(PlaceInLog::Time(when)), _) => StartFrom::Time(when.resolve(now())),
+            (Some(PositionSpec::Offset(offset)), _) => StartFrom::Offset(offset),
+            (Some(PositionSpec::Time(when)), _) => StartFrom::Time(when.resolve(now())),
         })
     }
 }
@@ -212,7 +212,7 @@ struct Reading<'a> {
     printer: Printer,
     deleted: DeletedTopics,
     offline: OfflinePartitions,
-    ends: Option<Ends>,
+    ends: Option<PartitionEnds>,
     left: u64,
     looked_at: Instant,
 }
@@ -241,7 +241,7 @@ impl Reading<'_> {
         if self.left == 0 || self.is_at_the_end().await? {
             return Ok(None);
         }
-        let only_begins = self.ends.as_mut().is_some_and(Ends::none_left);
+        let only_begins = self.ends.as_mut().is_some_and(PartitionEnds::none_left);
         match self.consumer.poll(if only_begins { BEGIN_POLL } else { POLL }).await {
             Ok(records) => return Ok(Some(records)),
             Err(ConsumeError::Gap(gap)) => self.ends.iter_mut().for_each(|ends| ends.pass(&gap)),

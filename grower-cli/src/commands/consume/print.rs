@@ -1,17 +1,17 @@
 //! One record on standard output, in the form asked for.
 
 use crate::options::OutputForm;
-use crate::output::{Out, RecordJson, Template, json_line};
+use crate::output::{RecordJson, StdoutWriter, Template, json_line};
 use grower_client::ConsumerRecord;
 use std::io::{self, Write};
 
 /// Prints records.
 pub(super) struct Printer {
-    out: Out,
-    form: Form,
+    out: StdoutWriter,
+    form: RecordForm,
 }
 
-enum Form {
+enum RecordForm {
     /// The value and a newline.
     Raw,
     Json,
@@ -22,21 +22,21 @@ impl Printer {
     /// A template goes before the output form.
     pub(super) fn new(output: OutputForm, template: Option<Template>) -> Self {
         let form = match (template, output) {
-            (Some(template), _) => Form::Template(template),
-            (None, OutputForm::Json) => Form::Json,
-            (None, OutputForm::Table) => Form::Raw,
+            (Some(template), _) => RecordForm::Template(template),
+            (None, OutputForm::Json) => RecordForm::Json,
+            (None, OutputForm::Table) => RecordForm::Raw,
         };
-        Self { out: Out::stdout(), form }
+        Self { out: StdoutWriter::open(), form }
     }
 
     pub(super) fn print(&mut self, record: &ConsumerRecord) -> io::Result<()> {
         match &self.form {
-            Form::Raw => {
+            RecordForm::Raw => {
                 self.out.write_all(record.value.as_deref().unwrap_or_default())?;
                 self.out.write_all(b"\n")
             }
-            Form::Json => json_line(&mut self.out, &RecordJson(record)),
-            Form::Template(template) => template.write(record, &mut self.out),
+            RecordForm::Json => json_line(&mut self.out, &RecordJson(record)),
+            RecordForm::Template(template) => template.write(record, &mut self.out),
         }
     }
 

@@ -10,7 +10,7 @@ mod topics;
 pub use script::run;
 
 use crate::options::GlobalOptions;
-use crate::output::Out;
+use crate::output::StdoutWriter;
 use crate::session::{connect_to, stop};
 use anyhow::Context;
 use clap::Args;
@@ -28,18 +28,18 @@ use std::path::{Path, PathBuf};
 Examples:
   grower-cli demo
   grower-cli demo --dir ./story && grower-cli --embedded ./story topic describe rainbow --records")]
-pub struct Demo {
+pub struct DemoCommand {
     /// Keep the data in this directory, which must hold no earlier demo [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
-impl Demo {
+impl DemoCommand {
     pub(crate) async fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         match self.dir.as_deref().or(options.embedded.as_deref()) {
             Some(directory) => {
                 run_in(directory, options).await?;
-                let mut out = Out::stdout();
+                let mut out = StdoutWriter::open();
                 let shown = directory.display();
                 writeln!(
                     out,
@@ -61,7 +61,7 @@ async fn run_in(directory: &Path, options: &GlobalOptions) -> anyhow::Result<()>
     let broker = broker.with_context(|| format!("cannot start a broker on {}", directory.display()))?;
     let work = async {
         let client = connect_to(&broker, options.timeout).await?;
-        script::run(&client, &mut Out::stdout()).await
+        script::run(&client, &mut StdoutWriter::open()).await
     };
     let result = work.await;
     let stopped = stop(broker).await;

@@ -1,6 +1,6 @@
 //! A consumer of the story: its name, what it read, and what it owns.
 
-use super::script::{PATIENCE, Teller};
+use super::script::{DemoOutput, PATIENCE};
 use crate::output::quoted;
 use anyhow::{anyhow, bail};
 use grower_client::ids::{Offset, PartitionId};
@@ -13,16 +13,16 @@ pub(super) const SESSION: Duration = Duration::from_secs(1);
 const BATCH: usize = 3;
 
 /// Where a record is.
-pub(super) type Place = (PartitionId, Offset);
+pub(super) type RecordKey = (PartitionId, Offset);
 
 /// A member of a group.
-pub(super) struct Reader {
+pub(super) struct GroupReader {
     pub(super) name: String,
     topic: &'static str,
     pub(super) consumer: Consumer,
 }
 
-impl Reader {
+impl GroupReader {
     /// Joins `group` as `name`.
     pub(super) async fn join(client: &Client, group: &str, name: &str, topic: &'static str) -> anyhow::Result<Self> {
         let builder = client.consumer().group(group).member(name).subscribe([topic]).max_poll_records(BATCH);
@@ -38,21 +38,21 @@ impl Reader {
     }
 
     /// Reads one batch, says so, and commits it.
-    pub(super) async fn read_batch(&mut self, teller: &mut Teller<'_>) -> anyhow::Result<Vec<ConsumerRecord>> {
+    pub(super) async fn read_batch(&mut self, demo: &mut DemoOutput<'_>) -> anyhow::Result<Vec<ConsumerRecord>> {
         let records = self.consumer.poll(Duration::from_millis(100)).await?;
         if !records.is_empty() {
             self.consumer.commit().await?;
-            teller.say(format!("  {} reads {}, and commits", self.name, shown(self.topic, &records)))?;
+            demo.say(format!("  {} reads {}, and commits", self.name, shown(self.topic, &records)))?;
         }
         Ok(records)
     }
 
     /// Reads and commits batch by batch until it has `count` records.
-    pub(super) async fn read(&mut self, teller: &mut Teller<'_>, count: usize) -> anyhow::Result<Vec<Place>> {
+    pub(super) async fn read(&mut self, demo: &mut DemoOutput<'_>, count: usize) -> anyhow::Result<Vec<RecordKey>> {
         let began = Instant::now();
         let mut places = Vec::new();
         while places.len() < count {
-            let records = self.read_batch(teller).await?;
+            let records = self.read_batch(demo).await?;
             places.extend(records.iter().map(|record| (record.partition, record.offset)));
             if PATIENCE < began.elapsed() {
                 bail!("the demo fails here: {} got {} of {count} records in {PATIENCE:?}", self.name, places.len());
@@ -76,14 +76,14 @@ fn shown(topic: &str, records: &[ConsumerRecord]) -> String {
 }
 
 /// Waits until each reader owns what it shall own.
-pub(super) async fn until_owned(readers: &[(&Reader, &[u32])], what: &str) -> anyhow::Result<()> {
-    let (readers, wanted): (Vec<&Reader>, Vec<&[u32]>) = readers.iter().copied().unzip();
+pub(super) async fn until_owned(readers: &[(&GroupReader, &[u32])], what: &str) -> anyhow::Result<()> {
+    let (readers, wanted): (Vec<&GroupReader>, Vec<&[u32]>) = readers.iter().copied().unzip();
     until(&readers, what, |owned| owned.iter().zip(&wanted).all(|(owned, wanted)| owned == wanted)).await
 }
 
 /// Waits until what the readers own, one after the other, is as it should be.
 pub(super) async fn until(
-    readers: &[&Reader],
+    readers: &[&GroupReader],
     what: &str,
     comes_true: impl Fn(&[Vec<u32>]) -> bool,
 ) -> anyhow::Result<()> {

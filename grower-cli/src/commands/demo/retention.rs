@@ -1,6 +1,6 @@
 //! The three limits on what a topic keeps. Each drops the oldest segments, whole ones, while what remains meets it.
 
-use super::script::{PATIENCE, Teller};
+use super::script::{DemoOutput, PATIENCE};
 use super::topics::{SEGMENT_RECORDS, write_kitties};
 use anyhow::bail;
 use grower_client::TopicDescription;
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 /// Records a step writes: one round over three partitions closes a segment in each.
 const WRITTEN: u32 = 3 * SEGMENT_RECORDS as u32;
 
-pub(super) async fn by_count_bytes_and_age(teller: &mut Teller<'_>) -> anyhow::Result<()> {
+pub(super) async fn by_count_bytes_and_age(demo: &mut DemoOutput<'_>) -> anyhow::Result<()> {
     let mut next = 18;
     let newest_segment = |topic: &TopicDescription| {
         topic.partitions.iter().filter_map(|p| p.segments.last()).map(|segment| segment.log_bytes).max().unwrap_or(1)
     };
     for key in ["retention.messages", "retention.bytes", "retention.ms"] {
-        let topic = teller.client.admin().describe_topic("rainbow", true).await?;
+        let topic = demo.client.admin().describe_topic("rainbow", true).await?;
         let (value, means) = match key {
             "retention.messages" => ("4".to_owned(), "at least 4 records remain"),
             "retention.bytes" => {
@@ -23,28 +23,28 @@ pub(super) async fn by_count_bytes_and_age(teller: &mut Teller<'_>) -> anyhow::R
             }
             _ => ("200".to_owned(), "records older than 200 ms are dropped"),
         };
-        teller.say(format!("\nalter rainbow {key}={value}: {means}"))?;
-        change(teller, key, Some(value)).await?;
+        demo.say(format!("\nalter rainbow {key}={value}: {means}"))?;
+        change(demo, key, Some(value)).await?;
         if key == "retention.ms" {
             tokio::time::sleep(Duration::from_millis(250)).await; // Grow old.
         }
-        write_kitties(teller, next..next + WRITTEN).await?;
+        write_kitties(demo, next..next + WRITTEN).await?;
         next += WRITTEN;
-        dropped(teller, &topic, key).await?;
-        change(teller, key, None).await?;
+        dropped(demo, &topic, key).await?;
+        change(demo, key, None).await?;
     }
     Ok(())
 }
 
-async fn change(teller: &Teller<'_>, key: &str, value: Option<String>) -> anyhow::Result<()> {
-    Ok(teller.client.admin().alter_topic("rainbow", [(key, value)]).await?)
+async fn change(demo: &DemoOutput<'_>, key: &str, value: Option<String>) -> anyhow::Result<()> {
+    Ok(demo.client.admin().alter_topic("rainbow", [(key, value)]).await?)
 }
 
 /// Waits until every partition begins later than before, at the beginning of a segment, and says so.
-async fn dropped(teller: &mut Teller<'_>, before: &TopicDescription, key: &str) -> anyhow::Result<()> {
+async fn dropped(demo: &mut DemoOutput<'_>, before: &TopicDescription, key: &str) -> anyhow::Result<()> {
     let began = Instant::now();
     let now = loop {
-        let now = teller.client.admin().describe_topic("rainbow", true).await?;
+        let now = demo.client.admin().describe_topic("rainbow", true).await?;
         let moved = |(a, b): (&grower_client::PartitionDescription, _)| {
             let b: &grower_client::PartitionDescription = b;
             a.log_start < b.log_start
@@ -64,7 +64,7 @@ async fn dropped(teller: &mut Teller<'_>, before: &TopicDescription, key: &str) 
         let kept = new.log_start < new.log_end;
         let (partition, start) = (new.partition, new.log_start);
         let line = format!("rainbow/{partition} begins at offset {start} now; dropped {}", files.join(", "));
-        teller.claim(gone && kept && !files.is_empty(), line)?;
+        demo.claim(gone && kept && !files.is_empty(), line)?;
     }
     Ok(())
 }

@@ -15,31 +15,31 @@ use std::time::{Duration, Instant};
 /// waiting for a killed consumer to be given up.
 pub async fn run(client: &Client, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut teller = Teller { client, out, claims: 0 };
-    topics::create(&mut teller).await?;
-    topics::write_kitties(&mut teller, 0..18).await?;
-    topics::describe(&mut teller).await?;
-    let after_kill = group::two_members_one_killed(&mut teller).await?;
-    group::third_and_fourth_member(&mut teller, after_kill).await?;
-    group::second_group(&mut teller).await?;
-    retention::by_count_bytes_and_age(&mut teller).await?;
-    growth::sandbox_grows(&mut teller).await?;
+    let mut demo = DemoOutput { client, out, claims: 0 };
+    topics::create(&mut demo).await?;
+    topics::write_kitties(&mut demo, 0..18).await?;
+    topics::describe(&mut demo).await?;
+    let after_kill = group::two_members_one_killed(&mut demo).await?;
+    group::third_and_fourth_member(&mut demo, after_kill).await?;
+    group::second_group(&mut demo).await?;
+    retention::by_count_bytes_and_age(&mut demo).await?;
+    growth::sandbox_grows(&mut demo).await?;
     let seconds = began.elapsed().as_secs_f64();
-    let claims = teller.claims;
-    teller.say(format!("\nThe demo is complete: {claims} claims, each checked as it was made, in {seconds:.1} s."))
+    let claims = demo.claims;
+    demo.say(format!("\nThe demo is complete: {claims} claims, each checked as it was made, in {seconds:.1} s."))
 }
 
 /// How long a step may take to come true.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Who tells: prints lines, and stops at a claim that does not hold.
-struct Teller<'a> {
+struct DemoOutput<'a> {
     client: &'a Client,
     out: &'a mut (dyn Write + Send),
     claims: u32,
 }
 
-impl Teller<'_> {
+impl DemoOutput<'_> {
     /// Prints a line at once: the story is told as it happens.
     fn say(&mut self, line: impl AsRef<str>) -> anyhow::Result<()> {
         writeln!(self.out, "{}", line.as_ref())?;

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 /// Whether a broker answered.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Reached {
+pub(crate) enum BrokerReply {
     /// Nobody asked: the data directory is to be looked at alone.
     #[default]
     NotAsked,
     /// It did not.
     No(String),
     /// It did.
-    Yes(Answers),
+    Yes(BrokerFacts),
 }
 
 /// What it answered.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answers {
+pub(crate) struct BrokerFacts {
     pub(crate) round_trip: Duration,
     /// How far its clock is ahead of ours, or behind, in milliseconds; as exact as the round trip is short.
     pub(crate) skew_ms: i64,
@@ -35,10 +35,10 @@ pub(crate) struct Answers {
 }
 
 /// Asks a broker.
-pub(crate) async fn look(client: &Client) -> Result<Answers, AdminError> {
+pub(crate) async fn look(client: &Client) -> Result<BrokerFacts, AdminError> {
     let admin = client.admin();
     admin.describe_broker().await?; // So that the next one measures no connecting.
-    let (began, before) = (Instant::now(), crate::place_in_log::now());
+    let (began, before) = (Instant::now(), crate::position_spec::now());
     let broker = admin.describe_broker().await?;
     let round_trip = began.elapsed();
     let settings = admin.describe_settings().await?;
@@ -46,7 +46,7 @@ pub(crate) async fn look(client: &Client) -> Result<Answers, AdminError> {
     let topics: Vec<_> = admin.describe_topics(None, true).await?.into_iter().flatten().collect();
     let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
     let half = i64::try_from(round_trip.as_millis() / 2).unwrap_or(0);
-    Ok(Answers {
+    Ok(BrokerFacts {
         round_trip,
         skew_ms: broker.now.as_millis() - before.as_millis() - half,
         partitions: partitions().count() as u64,

@@ -4,15 +4,15 @@ use super::{broker, machine};
 
 /// All that was found out; what could not be is none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
-    pub(crate) disk: Option<machine::Disk>,
-    pub(crate) limits: machine::Limits,
-    pub(crate) broker: broker::Reached,
+pub(crate) struct DoctorFacts {
+    pub(crate) disk: Option<machine::DiskFacts>,
+    pub(crate) limits: machine::SystemLimits,
+    pub(crate) broker: broker::BrokerReply,
 }
 
 /// What a fact means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+pub(crate) enum CheckLevel {
     Good,
     /// Worth a change.
     Warning,
@@ -22,15 +22,15 @@ pub(crate) enum Level {
 
 /// One fact, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Check {
-    pub(crate) level: Level,
+pub(crate) struct DoctorCheck {
+    pub(crate) level: CheckLevel,
     pub(crate) about: &'static str,
     pub(crate) found: String,
     /// What to change.
     pub(crate) advice: Option<&'static str>,
 }
 
-impl Level {
+impl CheckLevel {
     /// For programs.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -1,58 +1,58 @@
 //! What the facts mean, and what to change.
 
-use super::broker::{Answers, Reached};
-use super::check::{Check, Facts, Level};
-use super::machine::{Disk, Limits};
+use super::broker::{BrokerFacts, BrokerReply};
+use super::check::{CheckLevel, DoctorCheck, DoctorFacts};
+use super::machine::{DiskFacts, SystemLimits};
 use crate::output::{bytes_for_people, counted, in_groups, noun};
 use grower_broker::offline::Trust;
 use grower_client::GroupMemory;
 use std::time::Duration;
 
 /// Judges every fact that is known, in a fixed order.
-pub(crate) fn judge(facts: &Facts) -> Vec<Check> {
-    let answers = match &facts.broker {
-        Reached::Yes(answers) => Some(answers),
-        Reached::No(_) | Reached::NotAsked => None,
+pub(crate) fn judge(facts: &DoctorFacts) -> Vec<DoctorCheck> {
+    let broker_facts = match &facts.broker {
+        BrokerReply::Yes(broker_facts) => Some(broker_facts),
+        BrokerReply::No(_) | BrokerReply::NotAsked => None,
     };
     let mut checks = reached(&facts.broker, facts.disk.is_some()).into_iter().collect::<Vec<_>>();
     if let Some(disk) = &facts.disk {
         checks.push(file_system(disk));
         checks.push(fsync(disk));
-        checks.push(free_space(disk, answers));
+        checks.push(free_space(disk, broker_facts));
     }
-    checks.extend(open_files(&facts.limits, answers));
-    checks.extend(memory(&facts.limits, answers));
-    checks.extend(maps(&facts.limits, answers));
+    checks.extend(open_files(&facts.limits, broker_facts));
+    checks.extend(memory(&facts.limits, broker_facts));
+    checks.extend(maps(&facts.limits, broker_facts));
     checks.extend(backlog(&facts.limits));
     checks.extend(clock(&facts.limits));
-    checks.extend(answers.into_iter().flat_map(|answers| [skew(answers), budget(answers)]));
-    checks.extend(answers.and_then(|answers| answers.group_memory.as_ref()).map(group_memory));
-    checks.extend(answers.map(damage));
+    checks.extend(broker_facts.into_iter().flat_map(|broker_facts| [skew(broker_facts), budget(broker_facts)]));
+    checks.extend(broker_facts.and_then(|broker_facts| broker_facts.group_memory.as_ref()).map(group_memory));
+    checks.extend(broker_facts.map(damage));
     checks
 }
 
-fn check(level: Level, about: &'static str, found: impl Into<String>, advice: &'static str) -> Check {
-    let advice = Some(advice).filter(|_| level != Level::Good);
-    Check { level, about, found: found.into(), advice }
+fn check(level: CheckLevel, about: &'static str, found: impl Into<String>, advice: &'static str) -> DoctorCheck {
+    let advice = Some(advice).filter(|_| level != CheckLevel::Good);
+    DoctorCheck { level, about, found: found.into(), advice }
 }
 
-/// [`Level::Good`], or what it is otherwise.
-fn unless(good: bool, otherwise: Level) -> Level {
-    if good { Level::Good } else { otherwise }
+/// [`CheckLevel::Good`], or what it is otherwise.
+fn unless(good: bool, otherwise: CheckLevel) -> CheckLevel {
+    if good { CheckLevel::Good } else { otherwise }
 }
 
-fn reached(broker: &Reached, machine_alone: bool) -> Option<Check> {
+fn reached(broker: &BrokerReply, machine_alone: bool) -> Option<DoctorCheck> {
     const ADVICE: &str =
         "start it with grower-broker --data-dir DIR, or name another with --broker; its log says why it does not start";
     match broker {
-        Reached::NotAsked => None,
-        Reached::No(why) => {
-            let level = if machine_alone { Level::Warning } else { Level::Bad };
+        BrokerReply::NotAsked => None,
+        BrokerReply::No(why) => {
+            let level = if machine_alone { CheckLevel::Warning } else { CheckLevel::Bad };
             Some(check(level, "broker", format!("does not answer: {why}"), ADVICE))
         }
-        Reached::Yes(answers) => {
-            let took = millis(answers.round_trip);
-            let level = unless(answers.round_trip < Duration::from_millis(50), Level::Warning);
+        BrokerReply::Yes(broker_facts) => {
+            let took = millis(broker_facts.round_trip);
+            let level = unless(broker_facts.round_trip < Duration::from_millis(50), CheckLevel::Warning);
             Some(check(
                 level,
                 "broker",
@@ -63,37 +63,37 @@ fn reached(broker: &Reached, machine_alone: bool) -> Option<Check> {
     }
 }
 
-fn file_system(disk: &Disk) -> Check {
+fn file_system(disk: &DiskFacts) -> DoctorCheck {
     let (level, advice) = match disk.file_system.trust() {
-        Trust::Full => (Level::Good, ""),
-        Trust::Doubtful(advice) => (Level::Warning, advice),
-        Trust::None(advice) => (Level::Bad, advice),
+        Trust::Full => (CheckLevel::Good, ""),
+        Trust::Doubtful(advice) => (CheckLevel::Warning, advice),
+        Trust::None(advice) => (CheckLevel::Bad, advice),
     };
     check(level, "file system", format!("{} at {}", disk.file_system, disk.dir.display()), advice)
 }
 
-fn fsync(disk: &Disk) -> Check {
+fn fsync(disk: &DiskFacts) -> DoctorCheck {
     const TOO_FAST: Duration = Duration::from_micros(15);
     const SLOW: Duration = Duration::from_millis(20);
     let took = match &disk.fsync {
         Ok(took) if !took.is_empty() => took,
-        Ok(_) => return check(Level::Bad, "fsync", "no sync ended in time", "check the disk: it hardly works"),
+        Ok(_) => return check(CheckLevel::Bad, "fsync", "no sync ended in time", "check the disk: it hardly works"),
         Err(why) => {
             let advice = "make the directory writable for the broker's user";
-            return check(Level::Bad, "fsync", format!("cannot be measured: {why}"), advice);
+            return check(CheckLevel::Bad, "fsync", format!("cannot be measured: {why}"), advice);
         }
     };
     let of_100 = |part: usize| took[(took.len() * part).div_ceil(100).saturating_sub(1)];
     let (p50, p99) = (of_100(50), of_100(99));
     let (level, advice) = if p50 < TOO_FAST {
         (
-            Level::Warning,
+            CheckLevel::Warning,
             "no disk is that fast: something answers before the data is safe. Check that syncs are not turned off",
         )
     } else if SLOW < p50 {
-        (Level::Warning, "each ack waits for a sync: use a faster disk, or larger batches")
+        (CheckLevel::Warning, "each ack waits for a sync: use a faster disk, or larger batches")
     } else {
-        (Level::Good, "")
+        (CheckLevel::Good, "")
     };
     check(
         level,
@@ -103,12 +103,12 @@ fn fsync(disk: &Disk) -> Check {
     )
 }
 
-fn free_space(disk: &Disk, answers: Option<&Answers>) -> Check {
-    let reserve = answers.map_or_else(|| (disk.total / 50).max(64 << 20), |answers| answers.reserve);
+fn free_space(disk: &DiskFacts, broker_facts: Option<&BrokerFacts>) -> DoctorCheck {
+    let reserve = broker_facts.map_or_else(|| (disk.total / 50).max(64 << 20), |broker_facts| broker_facts.reserve);
     let level = match disk.free {
-        free if free <= reserve => Level::Bad,
-        free if free <= reserve.saturating_mul(2) => Level::Warning,
-        _ => Level::Good,
+        free if free <= reserve => CheckLevel::Bad,
+        free if free <= reserve.saturating_mul(2) => CheckLevel::Warning,
+        _ => CheckLevel::Good,
     };
     let (free, total, reserve) = (disk.free, disk.total, bytes_for_people(reserve));
     let found = format!("{} of {}, reserve {reserve}", bytes_for_people(free), bytes_for_people(total));
@@ -120,59 +120,59 @@ fn free_space(disk: &Disk, answers: Option<&Answers>) -> Check {
 const FILES_PER_PARTITION: u64 = 3;
 const OTHER_FILES: u64 = 256;
 
-fn open_files(limits: &Limits, answers: Option<&Answers>) -> Option<Check> {
+fn open_files(limits: &SystemLimits, broker_facts: Option<&BrokerFacts>) -> Option<DoctorCheck> {
     let limit = limits.open_files?;
-    let (partitions, connections) = answers.map_or((1_000, 10_000), |a| (a.partitions, a.max_connections));
+    let (partitions, connections) = broker_facts.map_or((1_000, 10_000), |a| (a.partitions, a.max_connections));
     let need = partitions * FILES_PER_PARTITION + connections + OTHER_FILES; // Older segments take what is left.
     let found = format!("{} allowed, up to {} needed", in_groups(limit), in_groups(need));
     let advice = "raise the limit of the broker's user: LimitNOFILE= in its unit, or ulimit -Hn";
-    Some(check(unless(need <= limit, Level::Warning), "open files", found, advice))
+    Some(check(unless(need <= limit, CheckLevel::Warning), "open files", found, advice))
 }
 
 /// What a broker takes beside its budget.
 const BESIDE_BUDGET: u64 = 64 << 20;
 
-fn memory(limits: &Limits, answers: Option<&Answers>) -> Option<Check> {
+fn memory(limits: &SystemLimits, broker_facts: Option<&BrokerFacts>) -> Option<DoctorCheck> {
     let memory = limits.memory?;
-    let budget = answers.map_or(1 << 30, |answers| answers.memory_budget);
+    let budget = broker_facts.map_or(1 << 30, |broker_facts| broker_facts.memory_budget);
     let level = match budget.saturating_add(BESIDE_BUDGET) {
-        need if memory <= need => Level::Bad,
-        need if memory / 2 < need => Level::Warning,
-        _ => Level::Good,
+        need if memory <= need => CheckLevel::Bad,
+        need if memory / 2 < need => CheckLevel::Warning,
+        _ => CheckLevel::Good,
     };
     let found = format!("{}, budget {}", bytes_for_people(memory), bytes_for_people(budget));
     let advice = "leave at least half of the memory to the page cache, where records are read from: lower --memory";
     Some(check(level, "memory", found, advice))
 }
 
-fn maps(limits: &Limits, answers: Option<&Answers>) -> Option<Check> {
-    let (limit, segments) = (limits.maps?, answers?.segments);
+fn maps(limits: &SystemLimits, broker_facts: Option<&BrokerFacts>) -> Option<DoctorCheck> {
+    let (limit, segments) = (limits.maps?, broker_facts?.segments);
     let found = format!("{} maps allowed, {} segments", in_groups(limit), in_groups(segments));
     let advice = "each closed segment maps its index: raise vm.max_map_count, or make segment.bytes larger";
-    Some(check(unless(segments <= limit / 2, Level::Warning), "vm.max_map_count", found, advice))
+    Some(check(unless(segments <= limit / 2, CheckLevel::Warning), "vm.max_map_count", found, advice))
 }
 
-fn backlog(limits: &Limits) -> Option<Check> {
+fn backlog(limits: &SystemLimits) -> Option<DoctorCheck> {
     let limit = limits.backlog?;
     let found = format!("{} connections may wait", in_groups(limit));
     let advice = "connections are dropped when many clients connect at once: set net.core.somaxconn to 1024 or more";
-    Some(check(unless(1_024 <= limit, Level::Warning), "net.core.somaxconn", found, advice))
+    Some(check(unless(1_024 <= limit, CheckLevel::Warning), "net.core.somaxconn", found, advice))
 }
 
-fn clock(limits: &Limits) -> Option<Check> {
+fn clock(limits: &SystemLimits) -> Option<DoctorCheck> {
     let kept = limits.clock_kept?;
     let found = if kept { "synchronized" } else { "not synchronized" };
     let advice =
         "retention and lookups by time follow the clock: run a time service such as systemd-timesyncd or chrony";
-    Some(check(unless(kept, Level::Warning), "clock", found, advice))
+    Some(check(unless(kept, CheckLevel::Warning), "clock", found, advice))
 }
 
-fn skew(answers: &Answers) -> Check {
-    let skew = answers.skew_ms;
+fn skew(broker_facts: &BrokerFacts) -> DoctorCheck {
+    let skew = broker_facts.skew_ms;
     let level = match skew.unsigned_abs() {
-        0..1_000 => Level::Good,
-        1_000..60_000 => Level::Warning,
-        _ => Level::Bad,
+        0..1_000 => CheckLevel::Good,
+        1_000..60_000 => CheckLevel::Warning,
+        _ => CheckLevel::Bad,
     };
     let found = match skew {
         -5..=5 => "the broker's clock is this machine's, within 5 ms".to_owned(),
@@ -183,18 +183,18 @@ fn skew(answers: &Answers) -> Check {
     check(level, "clock skew", found, advice)
 }
 
-fn budget(answers: &Answers) -> Check {
-    let (used, budget) = (answers.memory_used, answers.memory_budget);
-    let level = unless(used <= budget - budget / 10, Level::Warning);
+fn budget(broker_facts: &BrokerFacts) -> DoctorCheck {
+    let (used, budget) = (broker_facts.memory_used, broker_facts.memory_budget);
+    let level = unless(used <= budget - budget / 10, CheckLevel::Warning);
     let found = format!("{} of {} in use", bytes_for_people(used), bytes_for_people(budget));
     check(level, "memory budget", found, "clients wait for memory: raise --memory, or find the busiest topics with top")
 }
 
-fn group_memory(memory: &GroupMemory) -> Check {
+fn group_memory(memory: &GroupMemory) -> DoctorCheck {
     let (used, max) = (bytes_for_people(memory.used), bytes_for_people(memory.max));
     let level = match memory.refused.is_empty() {
-        true => unless(memory.used <= memory.max - memory.max / 10, Level::Warning),
-        false => Level::Bad,
+        true => unless(memory.used <= memory.max - memory.max / 10, CheckLevel::Warning),
+        false => CheckLevel::Bad,
     };
     let waiting = match memory.refused.len() as u64 {
         0 => String::new(),
@@ -204,9 +204,9 @@ fn group_memory(memory: &GroupMemory) -> Check {
     check(level, "group memory", format!("{used} of {max} in use{waiting}"), advice)
 }
 
-fn damage(answers: &Answers) -> Check {
-    let level = unless(answers.damaged == 0, Level::Bad);
-    let found = format!("{} damaged {}", answers.damaged, noun(answers.damaged, "range"));
+fn damage(broker_facts: &BrokerFacts) -> DoctorCheck {
+    let level = unless(broker_facts.damaged == 0, CheckLevel::Bad);
+    let found = format!("{} damaged {}", broker_facts.damaged, noun(broker_facts.damaged, "range"));
     check(level, "records", found, "topic describe lists them, why TOPIC advises what to do; the disk may be failing")
 }
 

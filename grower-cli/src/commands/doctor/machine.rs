@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Where a data directory is, or will be.
 #[derive(Clone, Debug)]
-pub(crate) struct Disk {
+pub(crate) struct DiskFacts {
     /// The directory, or the parent that is there already.
     pub(crate) dir: PathBuf,
     pub(crate) file_system: FileSystem,
@@ -21,7 +21,7 @@ pub(crate) struct Disk {
 
 /// What the system allows.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Limits {
+pub(crate) struct SystemLimits {
     /// Open files, after a process has asked for all it may have; none is without limit.
     pub(crate) open_files: Option<u64>,
     /// Memory for this process: of the machine, or of its control group.
@@ -38,7 +38,7 @@ pub(crate) struct Limits {
 const SYNCS: usize = 200;
 const SYNCING_FOR: Duration = Duration::from_secs(2);
 
-impl Disk {
+impl DiskFacts {
     /// Looks at a directory that is there, or at where it would come to be. Blocks for about two seconds.
     pub(crate) fn look(dir: &Path) -> io::Result<Self> {
         let dir = std::path::absolute(dir)?;
@@ -69,7 +69,7 @@ fn measure_syncs(dir: &Path) -> io::Result<Vec<Duration>> {
     Ok(took)
 }
 
-impl Limits {
+impl SystemLimits {
     /// Asks the system.
     pub(crate) fn look() -> Self {
         let machine = memory_total(&read("/proc/meminfo").unwrap_or_default());
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_directory_that_is_not_there_yet_is_judged_by_its_parent() {
         let dir = tempfile::tempdir().unwrap();
-        let disk = Disk::look(&dir.path().join("not/there/yet")).unwrap();
+        let disk = DiskFacts::look(&dir.path().join("not/there/yet")).unwrap();
         assert_eq!(disk.dir, dir.path());
         assert!(0 < disk.total && !disk.fsync.unwrap().is_empty());
         assert_eq!(dir.path().read_dir().unwrap().count(), 0, "it leaves nothing behind");

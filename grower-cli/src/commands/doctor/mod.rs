@@ -10,14 +10,14 @@ mod machine;
 mod tests;
 
 use crate::options::{GlobalOptions, OutputForm};
-use crate::output::{Out, escaped};
+use crate::output::{StdoutWriter, escaped};
 use crate::session::Session;
 use anyhow::{Context, ensure};
-use broker::Reached;
-use check::{Check, Facts, Level};
+use broker::BrokerReply;
+use check::{CheckLevel, DoctorCheck, DoctorFacts};
 use clap::Args;
 use judge::judge;
-use machine::{Disk, Limits};
+use machine::{DiskFacts, SystemLimits};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -32,64 +32,64 @@ use std::path::{Path, PathBuf};
 
 JSON: an array of {\"level\":\"good\"|\"warning\"|\"bad\",\"about\",\"found\",\"advice\"}; advice is null if the level is good."
 )]
-pub struct Doctor {
+pub struct DoctorCommand {
     /// The data directory, which need not exist yet
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
 
-impl Doctor {
+impl DoctorCommand {
     pub(crate) async fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
-        let broker = if options.embedded.is_some() { Reached::NotAsked } else { ask(options).await };
+        let broker = if options.embedded.is_some() { BrokerReply::NotAsked } else { ask(options).await };
         let told = match &broker {
-            Reached::Yes(answers) => answers.data_dir.clone().filter(|dir| dir.is_dir()),
-            Reached::No(_) | Reached::NotAsked => None,
+            BrokerReply::Yes(broker_facts) => broker_facts.data_dir.clone().filter(|dir| dir.is_dir()),
+            BrokerReply::No(_) | BrokerReply::NotAsked => None,
         };
         let disk = match self.data_dir.or_else(|| options.embedded.clone()).or(told) {
             Some(dir) => Some(look_at(&dir).await?),
             None => None,
         };
-        let checks = judge(&Facts { disk, limits: Limits::look(), broker });
-        let mut out = Out::stdout();
+        let checks = judge(&DoctorFacts { disk, limits: SystemLimits::look(), broker });
+        let mut out = StdoutWriter::open();
         match options.output {
             OutputForm::Json => out.json(&checks.iter().map(json).collect::<Vec<_>>())?,
             OutputForm::Table => checks.iter().try_for_each(|check| print(check, &mut out))?,
         }
         out.flush()?;
-        let bad = checks.iter().filter(|check| check.level == Level::Bad).count();
+        let bad = checks.iter().filter(|check| check.level == CheckLevel::Bad).count();
         ensure!(bad == 0, "{bad} of {} checks failed", checks.len());
         Ok(())
     }
 }
 
-async fn ask(options: &GlobalOptions) -> Reached {
+async fn ask(options: &GlobalOptions) -> BrokerReply {
     let asked = async {
         let session = Session::open(options).await?;
         Ok::<_, anyhow::Error>(broker::look(&session.client).await?)
     };
     match asked.await {
-        Ok(answers) => Reached::Yes(answers),
-        Err(error) => Reached::No(error.root_cause().to_string()),
+        Ok(broker_facts) => BrokerReply::Yes(broker_facts),
+        Err(error) => BrokerReply::No(error.root_cause().to_string()),
     }
 }
 
-async fn look_at(dir: &Path) -> anyhow::Result<Disk> {
+async fn look_at(dir: &Path) -> anyhow::Result<DiskFacts> {
     let looked = dir.to_owned();
-    let disk = tokio::task::spawn_blocking(move || Disk::look(&looked)).await?;
+    let disk = tokio::task::spawn_blocking(move || DiskFacts::look(&looked)).await?;
     disk.with_context(|| format!("cannot look at {}", dir.display()))
 }
 
-fn print(check: &Check, out: &mut impl Write) -> io::Result<()> {
+fn print(check: &DoctorCheck, out: &mut impl Write) -> io::Result<()> {
     let mark = match check.level {
-        Level::Good => "ok",
-        Level::Warning => "? ",
-        Level::Bad => "! ",
+        CheckLevel::Good => "ok",
+        CheckLevel::Warning => "? ",
+        CheckLevel::Bad => "! ",
     };
     writeln!(out, "{mark} {:18}  {}", check.about, escaped(&check.found))?;
     check.advice.map_or(Ok(()), |advice| writeln!(out, "                       {advice}"))
 }
 
-fn json(check: &Check) -> serde_json::Value {
+fn json(check: &DoctorCheck) -> serde_json::Value {
     serde_json::json!({
         "level": check.level.name(),
         "about": check.about,

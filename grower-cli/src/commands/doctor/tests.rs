@@ -1,16 +1,16 @@
 //! Each judgement at its edges.
 
-use super::broker::{Answers, Reached};
-use super::check::{Check, Facts};
+use super::broker::{BrokerFacts, BrokerReply};
+use super::check::{DoctorCheck, DoctorFacts};
 use super::judge::judge;
-use super::machine::{Disk, Limits};
+use super::machine::{DiskFacts, SystemLimits};
 use grower_broker::offline::FileSystem;
 use grower_client::ids::GroupId;
 use grower_client::{GroupMemory, RefusedGrowth};
 use std::time::Duration;
 
-fn disk(file_system: &str, micros: u64) -> Disk {
-    Disk {
+fn disk(file_system: &str, micros: u64) -> DiskFacts {
+    DiskFacts {
         dir: "/srv/grower".into(),
         file_system: FileSystem::named(file_system),
         total: 100 << 30,
@@ -19,8 +19,8 @@ fn disk(file_system: &str, micros: u64) -> Disk {
     }
 }
 
-fn answers() -> Answers {
-    Answers {
+fn broker_facts() -> BrokerFacts {
+    BrokerFacts {
         round_trip: Duration::from_micros(300),
         skew_ms: 2,
         partitions: 10,
@@ -30,12 +30,12 @@ fn answers() -> Answers {
         group_memory: Some(GroupMemory { used: 1 << 20, max: 64 << 20, refused: Vec::new() }),
         max_connections: 1_000,
         reserve: 2 << 30,
-        ..Answers::default()
+        ..BrokerFacts::default()
     }
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> SystemLimits {
+    SystemLimits {
         open_files: Some(4_096),
         memory: Some(16 << 30),
         maps: Some(65_530),
@@ -44,15 +44,16 @@ fn limits() -> Limits {
     }
 }
 
-fn told(facts: &Facts, only: &str) -> String {
-    let line = |c: Check| format!("{} | {} | {} | {}", c.level.name(), c.about, c.found, c.advice.unwrap_or("-"));
+fn told(facts: &DoctorFacts, only: &str) -> String {
+    let line = |c: DoctorCheck| format!("{} | {} | {} | {}", c.level.name(), c.about, c.found, c.advice.unwrap_or("-"));
     let checks = judge(facts).into_iter().filter(|check| only.is_empty() || check.about == only);
     checks.map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn a_good_machine_is_good_in_every_line() {
-    let facts = Facts { disk: Some(disk("ext4", 400)), limits: limits(), broker: Reached::Yes(answers()) };
+    let facts =
+        DoctorFacts { disk: Some(disk("ext4", 400)), limits: limits(), broker: BrokerReply::Yes(broker_facts()) };
     insta::assert_snapshot!(told(&facts, ""), @"
     good | broker | answers in 0.30 ms | -
     good | file system | ext4 at /srv/grower | -
@@ -73,24 +74,24 @@ fn a_good_machine_is_good_in_every_line() {
 #[test]
 fn what_is_at_risk_says_what_to_change() {
     let refused = RefusedGrowth { group: GroupId::new("g").unwrap(), ago_ms: 5, reason: "full".to_owned() };
-    let bad = Answers {
+    let bad = BrokerFacts {
         round_trip: Duration::from_millis(80),
         skew_ms: -90_000,
         segments: 60_000,
         memory_used: 1 << 30,
         group_memory: Some(GroupMemory { used: 63 << 20, max: 64 << 20, refused: vec![refused] }),
         damaged: 2,
-        ..answers()
+        ..broker_facts()
     };
-    let disk = Disk { free: 1 << 30, ..disk("tmpfs", 1) };
-    let limits = Limits {
+    let disk = DiskFacts { free: 1 << 30, ..disk("tmpfs", 1) };
+    let limits = SystemLimits {
         open_files: Some(1_024),
         memory: Some(1 << 30),
         backlog: Some(128),
         clock_kept: Some(false),
         ..limits()
     };
-    insta::assert_snapshot!(told(&Facts { disk: Some(disk), limits, broker: Reached::Yes(bad) }, ""), @"
+    insta::assert_snapshot!(told(&DoctorFacts { disk: Some(disk), limits, broker: BrokerReply::Yes(bad) }, ""), @"
     warning | broker | answers in 80.00 ms | run clients closer to it, or look at its load with top
     bad | file system | tmpfs at /srv/grower | this is memory: records do not survive a restart. Use a directory on a disk
     warning | fsync | p50 0.00 ms, p99 0.00 ms over 100 writes of 4 KiB | no disk is that fast: something answers before the data is safe. Check that syncs are not turned off
@@ -109,7 +110,8 @@ fn what_is_at_risk_says_what_to_change() {
 
 #[test]
 fn every_file_system_is_judged() {
-    let judged = |name: &str| told(&Facts { disk: Some(disk(name, 400)), ..Facts::default() }, "file system");
+    let judged =
+        |name: &str| told(&DoctorFacts { disk: Some(disk(name, 400)), ..DoctorFacts::default() }, "file system");
     insta::assert_snapshot!(["xfs", "overlay", "nfs", "fuse", "file system 0x1"].map(judged).join("\n"), @"
     good | file system | xfs at /srv/grower | -
     warning | file system | overlay at /srv/grower | this is a container's own layer, which goes with the container: mount a volume for the data directory
@@ -121,7 +123,9 @@ fn every_file_system_is_judged() {
 
 #[test]
 fn syncs_are_judged_by_their_speed_and_by_whether_they_work() {
-    let judged = |fsync| told(&Facts { disk: Some(Disk { fsync, ..disk("ext4", 1) }), ..Facts::default() }, "fsync");
+    let judged = |fsync| {
+        told(&DoctorFacts { disk: Some(DiskFacts { fsync, ..disk("ext4", 1) }), ..DoctorFacts::default() }, "fsync")
+    };
     let each = |micros| judged(Ok(vec![Duration::from_micros(micros)]));
     let told = [each(5), each(30_000), judged(Ok(Vec::new())), judged(Err("permission denied".to_owned()))];
     insta::assert_snapshot!(told.join("\n"), @"
@@ -134,9 +138,9 @@ fn syncs_are_judged_by_their_speed_and_by_whether_they_work() {
 
 #[test]
 fn a_broker_that_does_not_answer_is_bad_unless_only_the_machine_was_asked_about() {
-    let no = || Reached::No("connection refused".to_owned());
-    insta::assert_snapshot!(told(&Facts { broker: no(), ..Facts::default() }, "broker"), @"bad | broker | does not answer: connection refused | start it with grower-broker --data-dir DIR, or name another with --broker; its log says why it does not start");
-    let facts = Facts { broker: no(), disk: Some(disk("ext4", 400)), ..Facts::default() };
+    let no = || BrokerReply::No("connection refused".to_owned());
+    insta::assert_snapshot!(told(&DoctorFacts { broker: no(), ..DoctorFacts::default() }, "broker"), @"bad | broker | does not answer: connection refused | start it with grower-broker --data-dir DIR, or name another with --broker; its log says why it does not start");
+    let facts = DoctorFacts { broker: no(), disk: Some(disk("ext4", 400)), ..DoctorFacts::default() };
     assert!(told(&facts, "broker").starts_with("warning"));
-    assert_eq!(told(&Facts::default(), "broker"), "");
+    assert_eq!(told(&DoctorFacts::default(), "broker"), "");
 }

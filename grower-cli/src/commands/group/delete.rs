@@ -1,7 +1,7 @@
 //! `group delete G`.
 
 use crate::options::OutputForm;
-use crate::output::{Out, escaped};
+use crate::output::{StdoutWriter, escaped};
 use crate::session::Session;
 use clap::Args;
 use std::io::Write;
@@ -11,15 +11,15 @@ use std::io::Write;
 /// The group must have no members: stop its consumers first.
 #[derive(Debug, Args)]
 #[command(after_help = "JSON: {\"group\",\"deleted\":true}")]
-pub struct Delete {
+pub struct DeleteGroupCommand {
     /// The group
     group: String,
 }
 
-impl Delete {
+impl DeleteGroupCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         session.client.admin().delete_group(&self.group).await?;
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => out.json(&serde_json::json!({ "group": self.group, "deleted": true }))?,
             OutputForm::Table => writeln!(out, "deleted group {}", escaped(&self.group))?,

@@ -2,7 +2,7 @@
 
 use crate::groups::{self, GroupProgress, state_name};
 use crate::options::OutputForm;
-use crate::output::{Out, Table, counted, escaped, millis_for_people, rfc3339};
+use crate::output::{StdoutWriter, TextTable, counted, escaped, millis_for_people, rfc3339};
 use crate::session::Session;
 use clap::Args;
 use grower_client::ids::{Offset, TopicId, TopicName};
@@ -23,12 +23,12 @@ JSON: {\"group\",\"state\",\"epoch\",\"assignor\",\"members\":[{\"member\",\"ins
 \"partitions\":[{\"topic\",\"partition\",\"since\",\"giving_up\"}]}],\"partitions\":[{\"topic\",\"partition\",\"committed\",\"lost_from\",\"end\",\"lag\",\"lag_ms\", \
 \"owner\",\"since\"}]}; committed, lost_from, owner, since, instance, client and address may be null; times are integer milliseconds."
 )]
-pub struct Describe {
+pub struct DescribeGroupCommand {
     /// The group
     group: String,
 }
 
-impl Describe {
+impl DescribeGroupCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let group = admin.inspect_group(&self.group).await?;
@@ -37,7 +37,7 @@ impl Describe {
         let groups = [group];
         let partitions = groups::of_groups(&admin, &groups, &names, now).await?.pop().unwrap_or_default();
         let [group] = groups;
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => out.json(&group_json(&group, &names, &partitions))?,
             OutputForm::Table => print(&group, &partitions, &mut out)?,
@@ -62,7 +62,7 @@ fn print(inspection: &GroupInspection, partitions: &[GroupProgress], out: &mut i
 }
 
 fn print_partitions(partitions: &[GroupProgress], out: &mut impl Write) -> io::Result<()> {
-    let mut table = Table::new(["PARTITION", "COMMITTED", "END", "LAG", "BEHIND", "OWNER", "SINCE"]);
+    let mut table = TextTable::new(["PARTITION", "COMMITTED", "END", "LAG", "BEHIND", "OWNER", "SINCE"]);
     for row in partitions {
         let (owner, since) = row.owner.as_ref().map(|owner| (owner.member.clone(), rfc3339(owner.since))).unzip();
         table.row([
@@ -80,7 +80,7 @@ fn print_partitions(partitions: &[GroupProgress], out: &mut impl Write) -> io::R
 
 fn print_members(members: &[MemberInspection], out: &mut impl Write) -> io::Result<()> {
     writeln!(out)?;
-    let mut table = Table::new(["MEMBER", "INSTANCE", "CLIENT", "ADDRESS", "SILENT", "HOLDS"]);
+    let mut table = TextTable::new(["MEMBER", "INSTANCE", "CLIENT", "ADDRESS", "SILENT", "HOLDS"]);
     for member in members {
         let giving_up = member.holds.iter().filter(|held| held.giving_up).count();
         table.row([

@@ -2,7 +2,7 @@
 
 use crate::groups::{self, state_name};
 use crate::options::OutputForm;
-use crate::output::{Out, Table, millis_for_people};
+use crate::output::{StdoutWriter, TextTable, millis_for_people};
 use crate::session::Session;
 use clap::Args;
 use grower_client::GroupInspection;
@@ -17,9 +17,9 @@ group has not committed, over all partitions (if a log lost records that were re
 
 JSON: an array of {\"group\",\"state\",\"members\",\"lag\",\"lag_ms\"}, sorted by group; lag_ms may be null, members and lag are null for a group too large for a response"
 )]
-pub struct List {}
+pub struct ListGroupsCommand {}
 
-impl List {
+impl ListGroupsCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let groups = admin.inspect_groups(usize::MAX).await?;
@@ -27,11 +27,11 @@ impl List {
         let now = admin.describe_broker().await?.now;
         let rows = groups::of_groups(&admin, &groups, &names, now).await?;
         let lags = rows.iter().map(|rows| groups::in_all(rows));
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => out.json(&groups.iter().zip(lags).map(to_json).collect::<Vec<_>>())?,
             OutputForm::Table => {
-                let mut table = Table::new(["GROUP", "STATE", "MEMBERS", "LAG", "BEHIND"]);
+                let mut table = TextTable::new(["GROUP", "STATE", "MEMBERS", "LAG", "BEHIND"]);
                 groups.iter().zip(lags).for_each(|group| table.row(to_row(group)));
                 table.print(&mut out)?;
             }

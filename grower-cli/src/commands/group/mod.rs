@@ -10,18 +10,18 @@ use clap::Subcommand;
 
 /// List, describe, reset and delete consumer groups
 #[derive(Debug, Subcommand)]
-pub enum Group {
+pub enum GroupCommand {
     /// List all groups
-    List(list::List),
+    List(list::ListGroupsCommand),
     /// Show a group: each partition with its committed offset, lag and owner
-    Describe(describe::Describe),
+    Describe(describe::DescribeGroupCommand),
     /// Set a group's committed offsets in a topic
-    Reset(reset::Reset),
+    Reset(reset::ResetGroupCommand),
     /// Delete a group with its committed offsets
-    Delete(delete::Delete),
+    Delete(delete::DeleteGroupCommand),
 }
 
-impl Group {
+impl GroupCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::List(command) => command.run(session).await,

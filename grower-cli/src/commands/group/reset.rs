@@ -1,8 +1,8 @@
-//! `group reset G --topic T --to PLACE`.
+//! `group reset G --topic T --to POSITION`.
 
 use crate::options::{OutputForm, WrongUsage};
-use crate::output::{Out, escaped};
-use crate::place_in_log::PlaceInLog;
+use crate::output::{StdoutWriter, escaped};
+use crate::position_spec::PositionSpec;
 use crate::session::Session;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -24,24 +24,24 @@ Examples:
   grower-cli group reset billing --topic orders --to beginning
   grower-cli group reset billing --topic orders --to time:-1h"
 )]
-pub struct Reset {
+pub struct ResetGroupCommand {
     /// The group
     group: String,
     /// The topic, all partitions of it
     #[arg(long, value_name = "T")]
     topic: String,
     /// beginning, end, offset:N, time:RFC3339, or time:-5m for five minutes ago
-    #[arg(long, value_name = "PLACE")]
-    to: PlaceInLog,
+    #[arg(long, value_name = "POSITION")]
+    to: PositionSpec,
 }
 
-impl Reset {
+impl ResetGroupCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let offsets = self.offsets(&admin).await?;
         let reset = offsets.iter().map(|(partition, offset)| (self.topic.as_str(), *partition, *offset));
         admin.reset_group(&self.group, reset).await?;
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => {
                 let json = |(partition, offset): &(PartitionId, Offset)| serde_json::json!({ "topic": self.topic, "partition": partition.value(), "offset": offset.value() });
@@ -74,15 +74,15 @@ impl Reset {
         for partition in topic.partitions {
             let (start, end) = (partition.log_start, partition.high_watermark);
             let offset = match self.to {
-                PlaceInLog::Committed => {
+                PositionSpec::Committed => {
                     let usage = "--to committed changes nothing; --to takes beginning, end, offset:N or time:..";
                     bail!(WrongUsage(usage))
                 }
-                PlaceInLog::Beginning => start,
-                PlaceInLog::End => end,
-                PlaceInLog::Offset(offset) => offset.clamp(start, end),
-                PlaceInLog::Time(when) => {
-                    let spec = OffsetSpec::AtOrAfter(when.resolve(crate::place_in_log::now()));
+                PositionSpec::Beginning => start,
+                PositionSpec::End => end,
+                PositionSpec::Offset(offset) => offset.clamp(start, end),
+                PositionSpec::Time(when) => {
+                    let spec = OffsetSpec::AtOrAfter(when.resolve(crate::position_spec::now()));
                     let listed = admin.list_offsets([(self.topic.as_str(), partition.partition, spec)]).await?;
                     listed.into_iter().next().transpose()?.and_then(|listed| listed.offset).unwrap_or(end)
                 }

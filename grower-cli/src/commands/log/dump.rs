@@ -1,7 +1,7 @@
 //! `log dump FILE`.
 
 use crate::options::{GlobalOptions, OutputForm};
-use crate::output::{Out, content, json_line, noun, quoted, rfc3339, stderr_line};
+use crate::output::{StdoutWriter, content, json_line, noun, quoted, rfc3339, stderr_line};
 use anyhow::ensure;
 use clap::Args;
 use grower_broker::offline::{self, Batch, Dumped, RecordView};
@@ -17,14 +17,14 @@ use std::path::PathBuf;
 JSON, an object for each batch: {\"position\",\"bytes\",\"base_offset\",\"next_offset\",\"leader_epoch\",\"codec\",\"max_timestamp\", \
 \"producer\":{\"id\",\"epoch\",\"sequence\"} or null,\"records\":[{\"offset\",\"timestamp\",\"key\",\"value\",\"headers\"}]}. Damage is reported on \
 standard error, with exit status 1.")]
-pub struct Dump {
+pub struct DumpSegmentCommand {
     /// The segment file
     file: PathBuf,
 }
 
-impl Dump {
+impl DumpSegmentCommand {
     pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
-        let (mut out, mut damage, mut printed) = (Out::stdout(), 0, Ok(()));
+        let (mut out, mut damage, mut printed) = (StdoutWriter::open(), 0, Ok(()));
         offline::dump(&self.file, |dumped| {
             printed = self.tell(dumped, options.output, &mut out, &mut damage);
             if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -39,7 +39,7 @@ impl Dump {
         Ok(())
     }
 
-    fn tell(&self, dumped: Dumped, output: OutputForm, out: &mut Out, damage: &mut u32) -> io::Result<()> {
+    fn tell(&self, dumped: Dumped, output: OutputForm, out: &mut StdoutWriter, damage: &mut u32) -> io::Result<()> {
         let (bytes, what) = match dumped {
             Dumped::Batch { position, batch } => match offline::records(&batch) {
                 Ok(records) => return print(&DumpedBatch { position, batch, records }, output, out),
@@ -72,14 +72,14 @@ impl DumpedBatch {
     }
 }
 
-fn print(batch: &DumpedBatch, output: OutputForm, out: &mut Out) -> io::Result<()> {
+fn print(batch: &DumpedBatch, output: OutputForm, out: &mut StdoutWriter) -> io::Result<()> {
     match output {
         OutputForm::Json => json_line(out, batch),
         OutputForm::Table => print_for_people(batch, out),
     }
 }
 
-fn print_for_people(batch: &DumpedBatch, out: &mut Out) -> io::Result<()> {
+fn print_for_people(batch: &DumpedBatch, out: &mut StdoutWriter) -> io::Result<()> {
     let header = batch.batch.header();
     let producer = header.producer.map(|stamp| {
         let sequence = stamp.base_sequence.map_or_else(String::new, |sequence| format!(" sequence {sequence}"));

@@ -11,16 +11,16 @@ use clap::Subcommand;
 ///
 /// No broker is needed. verify and repair refuse a directory on which a broker runs. Only repair changes files.
 #[derive(Debug, Subcommand)]
-pub enum Log {
+pub enum LogCommand {
     /// Print the batches of a segment file with their records
-    Dump(dump::Dump),
+    Dump(dump::DumpSegmentCommand),
     /// Check every byte of a data directory
-    Verify(verify::Verify),
+    Verify(verify::VerifyLogCommand),
     /// Give up damaged records that have no other copy
-    Repair(repair::Repair),
+    Repair(repair::RepairLogCommand),
 }
 
-impl Log {
+impl LogCommand {
     pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         match self {
             Self::Dump(command) => command.run(options),

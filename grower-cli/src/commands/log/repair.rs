@@ -1,7 +1,7 @@
 //! `log repair DIR`.
 
 use crate::options::{GlobalOptions, OutputForm};
-use crate::output::{Out, bytes_bar, counted, escaped, rfc3339};
+use crate::output::{StdoutWriter, bytes_bar, counted, escaped, rfc3339};
 use anyhow::{bail, ensure};
 use clap::Args;
 use grower_broker::offline::repair::{
@@ -33,7 +33,7 @@ Examples:
   grower-cli log repair /var/lib/grower
   grower-cli log repair /var/lib/grower --accept-loss events/0:4..9 --accept-loss events/2:17..18"
 )]
-pub struct Repair {
+pub struct RepairLogCommand {
     /// The data directory
     dir: PathBuf,
     /// Give up the damaged records in this range of offsets, END excluded; may be repeated
@@ -50,9 +50,9 @@ pub struct Repair {
     dry_run: bool,
 }
 
-impl Repair {
+impl RepairLogCommand {
     pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         if self.accept_loss.is_empty() && self.accept_lost_partition.is_empty() && !self.rebuild_indexes {
             return self.list(options.output, &mut out); // Which changes nothing either, with --dry-run or without.
         }
@@ -72,7 +72,7 @@ impl Repair {
         Ok(())
     }
 
-    fn list(&self, output: OutputForm, out: &mut Out) -> anyhow::Result<()> {
+    fn list(&self, output: OutputForm, out: &mut StdoutWriter) -> anyhow::Result<()> {
         let bar = bytes_bar("checked");
         let survey = repair::survey(&self.dir, |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
@@ -88,7 +88,7 @@ impl Repair {
         Ok(())
     }
 
-    fn print_survey(&self, survey: &Survey, out: &mut Out) -> io::Result<()> {
+    fn print_survey(&self, survey: &Survey, out: &mut StdoutWriter) -> io::Result<()> {
         let dir = self.dir.display().to_string();
         for finding in &survey.beyond_repair {
             writeln!(out, "{}", escaped(&finding.to_string()))?;
@@ -126,7 +126,7 @@ impl Repair {
     }
 }
 
-fn print_damage(partition: &PartitionName, damaged: &DamagedRange, out: &mut Out) -> io::Result<()> {
+fn print_damage(partition: &PartitionName, damaged: &DamagedRange, out: &mut StdoutWriter) -> io::Result<()> {
     let DamagedRange { path, offsets, what, .. } = damaged;
     let line = format!("{partition}: offsets {}..{} are lost: {what} ({})", offsets.start, offsets.end, path.display());
     writeln!(out, "{}", escaped(&line))
@@ -136,7 +136,7 @@ fn print_dry_run(
     lost: &[(PartitionName, DamagedRange)],
     partitions: &[PartitionName],
     output: OutputForm,
-    out: &mut Out,
+    out: &mut StdoutWriter,
 ) -> anyhow::Result<()> {
     match output {
         OutputForm::Json => {
@@ -166,7 +166,7 @@ fn print_done(
     partitions: &[(&PartitionName, PathBuf)],
     rebuilt: &[PathBuf],
     output: OutputForm,
-    out: &mut Out,
+    out: &mut StdoutWriter,
 ) -> io::Result<()> {
     match output {
         OutputForm::Json => {
@@ -193,7 +193,11 @@ fn print_done(
 }
 
 /// One line about records that were given up.
-pub(super) fn print_loss(partition: Option<&PartitionName>, loss: &AcceptedLoss, out: &mut Out) -> io::Result<()> {
+pub(super) fn print_loss(
+    partition: Option<&PartitionName>,
+    loss: &AcceptedLoss,
+    out: &mut StdoutWriter,
+) -> io::Result<()> {
     let AcceptedLoss { offsets, at, by, what, kept, bytes, .. } = loss;
     let place = partition.map_or_else(|| "metadata".to_owned(), ToString::to_string);
     let kept =

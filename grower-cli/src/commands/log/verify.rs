@@ -1,7 +1,7 @@
 //! `log verify DIR`.
 
 use crate::options::{GlobalOptions, OutputForm};
-use crate::output::{Out, bytes_bar, bytes_for_people, counted, escaped};
+use crate::output::{StdoutWriter, bytes_bar, bytes_for_people, counted, escaped};
 use anyhow::bail;
 use clap::Args;
 use grower_broker::offline::repair::PartitionName;
@@ -28,17 +28,17 @@ JSON: {\"partitions\",\"bytes\",\"torn_bytes\",\"findings\":[{\"file\",\"bytes\"
 Example:
   grower-cli log verify /var/lib/grower"
 )]
-pub struct Verify {
+pub struct VerifyLogCommand {
     /// The data directory
     dir: PathBuf,
 }
 
-impl Verify {
+impl VerifyLogCommand {
     pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let bar = bytes_bar("checked");
         let verified = offline::verify(&self.dir, |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match options.output {
             OutputForm::Json => out.json(&verified_json(&verified, &self.dir))?,
             OutputForm::Table => print(&verified, &self.dir, &mut out)?,
@@ -55,7 +55,7 @@ impl Verify {
 
 const REPAIR: &str = "; to see how it is repaired, run `grower-cli log repair";
 
-fn print(verified: &Verified, dir: &Path, out: &mut Out) -> io::Result<()> {
+fn print(verified: &Verified, dir: &Path, out: &mut StdoutWriter) -> io::Result<()> {
     for finding in &verified.findings {
         writeln!(out, "{}", escaped(&finding.to_string()))?;
     }

@@ -1,8 +1,8 @@
 //! The lines of a followed file: a thread of its own looks at it again and again.
 
-use super::source::{Piece, READ_AHEAD, Source};
+use super::source::{LineChunk, LineSource, READ_AHEAD};
 use crate::follow::{
-    ArrivedLines, Note, NoteKeeper, Step, Tail, TopicLoss, TopicSpan, Warning, folder_of, former_note_paths,
+    ArrivedLines, FileTail, Note, NoteKeeper, TailEvent, TopicLoss, TopicSpan, Warning, folder_of, former_note_paths,
     is_behind_link, note_path,
 };
 use crate::output::{escaped, stderr_line};
@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A file about to be followed.
 pub(super) struct Follower {
-    tail: Tail,
+    tail: FileTail,
     keeper: NoteKeeper,
     /// Lines that have arrived although the last note does not say so.
     arrived: ArrivedLines,
@@ -45,11 +45,11 @@ impl Follower {
             }
             None => ArrivedLines::default(),
         };
-        Ok(Some(Self { tail: Tail::start(path, note, limit), keeper, arrived }))
+        Ok(Some(Self { tail: FileTail::start(path, note, limit), keeper, arrived }))
     }
 
     /// Starts to read.
-    pub(super) fn start(self) -> anyhow::Result<(Source, NoteKeeper, ArrivedLines)> {
+    pub(super) fn start(self) -> anyhow::Result<(LineSource, NoteKeeper, ArrivedLines)> {
         let (sender, source) = mpsc::channel(READ_AHEAD);
         let Self { mut tail, keeper, arrived } = self;
         let thread = std::thread::Builder::new().name("follow".to_owned());
@@ -59,16 +59,16 @@ impl Follower {
 }
 
 /// Reads until no one wants more.
-fn follow(tail: &mut Tail, sender: &mpsc::Sender<anyhow::Result<Piece>>) {
+fn follow(tail: &mut FileTail, sender: &mpsc::Sender<anyhow::Result<LineChunk>>) {
     while !sender.is_closed() {
         let piece = match tail.step(Instant::now()) {
-            Step::Begun(file, at) => Piece { lines: Vec::new(), file: Some(file), begun: Some(at) },
-            Step::Lines(file, lines) => Piece { lines, file: Some(file), begun: None },
-            Step::Warning(warning) => {
+            TailEvent::Begun(file, at) => LineChunk { lines: Vec::new(), file: Some(file), begun: Some(at) },
+            TailEvent::Lines(file, lines) => LineChunk { lines, file: Some(file), begun: None },
+            TailEvent::Warning(warning) => {
                 warn(&warning);
                 continue;
             }
-            Step::Idle => {
+            TailEvent::Idle => {
                 std::thread::sleep(LOOK_EVERY);
                 continue;
             }

@@ -1,7 +1,7 @@
 //! `produce TOPIC [FILE]`: one record a line.
 
 mod following;
-mod pump;
+mod line_sender;
 mod report;
 mod source;
 mod unacknowledged;
@@ -15,8 +15,8 @@ use clap::{Args, ValueEnum};
 use following::Follower;
 use grower_client::ids::PartitionId;
 use grower_client::{Partitioner, Producer, ProducerBuilder, Record};
-use pump::Pump;
-use report::Report;
+use line_sender::LineSender;
+use report::ProduceReport;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,7 @@ Examples:
   grower-cli produce events /var/log/syslog --follow --header host=web1
   grower-cli produce events /var/log/syslog --follow --state-dir ~/.local/state/grower"
 )]
-pub struct Produce {
+pub struct ProduceCommand {
     /// The topic
     topic: String,
     /// The file, or a FIFO, which is read until its last writer closes it; standard input if missing or -
@@ -85,7 +85,7 @@ pub struct Produce {
     partition: Option<u32>,
     /// How each record's partition is chosen
     #[arg(long, value_name = "NAME", default_value = "default")]
-    partitioner: Spread,
+    partitioner: PartitionerName,
     /// When a record counts as acknowledged
     #[arg(long, value_name = "LEVEL", default_value = "all")]
     acks: AckLevel,
@@ -115,7 +115,7 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Names of partitioners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Spread {
+enum PartitionerName {
     /// By key where there is one, else sticky
     Default,
     /// One partition for a while, at least 16 KiB, then the next
@@ -126,7 +126,7 @@ enum Spread {
     Key,
 }
 
-impl Produce {
+impl ProduceCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self.carry(session).await {
             // Elsewhere that is no failure, but here somebody may take it for "every line was acknowledged".
@@ -140,15 +140,21 @@ impl Produce {
     async fn carry(&self, session: &Session) -> anyhow::Result<()> {
         let line_bytes_max = self.line_bytes_max(session).await?;
         let producer = self.producer(session, line_bytes_max).await?;
-        let report = Report::new(session.output, &self.topic);
+        let report = ProduceReport::new(session.output, &self.topic);
         if self.follow {
             return self.follow(session, producer, report, line_bytes_max).await;
         }
         let source = source::open(self.file.as_deref(), line_bytes_max)?;
-        Pump::new(self, producer, report).run(source).await
+        LineSender::new(self, producer, report).run(source).await
     }
 
-    async fn follow(&self, session: &Session, producer: Producer, report: Report, limit: usize) -> anyhow::Result<()> {
+    async fn follow(
+        &self,
+        session: &Session,
+        producer: Producer,
+        report: ProduceReport,
+        limit: usize,
+    ) -> anyhow::Result<()> {
         let path = self.file.as_deref().filter(|path| path.as_os_str() != "-");
         let path =
             path.ok_or(WrongUsage("--follow needs a file; without --follow, standard input is read to its end"))?;
@@ -157,7 +163,7 @@ impl Produce {
             return Ok(());
         };
         let (source, keeper, arrived) = follower.start()?;
-        Pump::new(self, producer, report).keeping(keeper, arrived).run(source).await
+        LineSender::new(self, producer, report).keeping(keeper, arrived).run(source).await
     }
 
     /// The longest line that can be a record of the topic. Fails at once if there is no such topic.
@@ -235,13 +241,13 @@ fn separator(text: &str) -> Result<Bytes, SeparatorError> {
     }
 }
 
-impl From<Spread> for Partitioner {
-    fn from(name: Spread) -> Self {
+impl From<PartitionerName> for Partitioner {
+    fn from(name: PartitionerName) -> Self {
         match name {
-            Spread::Default => Self::Default,
-            Spread::Sticky => Self::Sticky,
-            Spread::RoundRobin => Self::RoundRobin,
-            Spread::Key => Self::Key,
+            PartitionerName::Default => Self::Default,
+            PartitionerName::Sticky => Self::Sticky,
+            PartitionerName::RoundRobin => Self::RoundRobin,
+            PartitionerName::Key => Self::Key,
         }
     }
 }

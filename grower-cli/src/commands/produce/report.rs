@@ -1,7 +1,7 @@
 //! What became of the lines: an object for each ack, or a summary; and every line that was refused, by its number.
 
 use crate::options::OutputForm;
-use crate::output::{Out, bytes_for_people, counted, escaped, json_line, reader_left, stderr_line};
+use crate::output::{StdoutWriter, bytes_for_people, counted, escaped, json_line, reader_left, stderr_line};
 use anyhow::bail;
 use grower_client::{Ack, Durability};
 use serde::Serialize;
@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 /// Counts and prints.
-pub(super) struct Report {
-    out: Out,
+pub(super) struct ProduceReport {
+    out: StdoutWriter,
     output: OutputForm,
     topic: String,
     began: Instant,
@@ -32,10 +32,10 @@ struct AckJson<'a> {
     durability: &'static str,
 }
 
-impl Report {
+impl ProduceReport {
     pub(super) fn new(output: OutputForm, topic: &str) -> Self {
         Self {
-            out: Out::stdout(),
+            out: StdoutWriter::open(),
             output,
             topic: topic.to_owned(),
             began: Instant::now(),

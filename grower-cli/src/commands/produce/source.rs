@@ -1,6 +1,6 @@
 //! Where lines come from: a thread of its own reads them, because reading a pipe or a terminal may take for ever.
 
-use crate::follow::Open;
+use crate::follow::FollowedFile;
 use crate::lines::{Line, Splitter};
 use crate::output::Stdin;
 use anyhow::Context;
@@ -14,19 +14,19 @@ use tokio::sync::mpsc;
 pub(super) const READ_AHEAD: usize = 4;
 
 /// Lines that were read at once.
-pub(super) struct Piece {
+pub(super) struct LineChunk {
     pub(super) lines: Vec<Line>,
     /// Which followed file they are of.
-    pub(super) file: Option<Arc<Open>>,
+    pub(super) file: Option<Arc<FollowedFile>>,
     /// If the file is begun with this piece: from which byte on it is read.
     pub(super) begun: Option<u64>,
 }
 
 /// The receiving end. It ends when the input does.
-pub(super) type Source = mpsc::Receiver<anyhow::Result<Piece>>;
+pub(super) type LineSource = mpsc::Receiver<anyhow::Result<LineChunk>>;
 
 /// Reads a file, or standard input, to its end.
-pub(super) fn open(file: Option<&Path>, line_bytes_max: usize) -> anyhow::Result<Source> {
+pub(super) fn open(file: Option<&Path>, line_bytes_max: usize) -> anyhow::Result<LineSource> {
     let input: Box<dyn Read + Send> = match file.filter(|path| path.as_os_str() != "-") {
         Some(path) => Box::new(File::open(path).with_context(|| cannot_read(path))?),
         None => Box::new(Stdin),
@@ -53,7 +53,7 @@ fn cannot_read(path: &Path) -> String {
 fn read_to_end(
     mut input: impl Read,
     line_bytes_max: usize,
-    sender: &mpsc::Sender<anyhow::Result<Piece>>,
+    sender: &mpsc::Sender<anyhow::Result<LineChunk>>,
 ) -> io::Result<()> {
     let mut splitter = Splitter::new(0, line_bytes_max);
     loop {
@@ -63,7 +63,7 @@ fn read_to_end(
         if matches!(read, Ok(0)) {
             lines.extend(splitter.finish());
         }
-        if !lines.is_empty() && sender.blocking_send(Ok(Piece { lines, file: None, begun: None })).is_err() {
+        if !lines.is_empty() && sender.blocking_send(Ok(LineChunk { lines, file: None, begun: None })).is_err() {
             return Ok(());
         }
         if ended {

@@ -13,7 +13,7 @@ use crate::session::Session;
 use anyhow::{Context, ensure};
 use clap::Args;
 use grower_client::Admin;
-use model::{After, Model, Snapshot};
+use model::{BrokerSnapshot, KeyOutcome, TopModel};
 use poll::poll;
 use ratatui::crossterm::event::{self, Event};
 use render::render;
@@ -35,7 +35,7 @@ Keys: q or ctrl-c quits, tab switches between topics and groups, s and S sort by
 the order, / filters by name, up and down move. Set NO_COLOR for a view without colours.
 
 There is no JSON: see topic list, group describe and broker describe.")]
-pub struct Top {}
+pub struct TopCommand {}
 
 /// How often the broker is asked.
 const POLL_EACH: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon the thread that reads keys notices that nobody wants them any more.
 const KEYS_EACH: Duration = Duration::from_millis(100);
 
-impl Top {
+impl TopCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         ensure!(
             std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
@@ -63,16 +63,16 @@ impl Top {
 async fn show(
     mut screen: Screen,
     mut events: mpsc::UnboundedReceiver<Event>,
-    mut snapshots: mpsc::Receiver<Result<Snapshot, String>>,
+    mut snapshots: mpsc::Receiver<Result<BrokerSnapshot, String>>,
     [mut interrupt, mut terminate, mut hangup]: [Signal; 3],
     colour: bool,
 ) -> anyhow::Result<()> {
-    let mut model = Model::new();
+    let mut model = TopModel::new();
     loop {
         screen.draw(|frame| render(&mut model, frame, colour))?;
         tokio::select! {
             event = events.recv() => match event {
-                Some(Event::Key(key)) if key.is_press() && model.key(key) == After::Quit => return Ok(()),
+                Some(Event::Key(key)) if key.is_press() && model.key(key) == KeyOutcome::Quit => return Ok(()),
                 Some(_) => {} // A new size is drawn for.
                 None => return Ok(()),
             },
@@ -100,7 +100,7 @@ fn keys() -> mpsc::UnboundedReceiver<Event> {
 }
 
 /// Beside the view, so that a broker that does not answer never keeps a key waiting.
-fn snapshots(admin: Admin) -> mpsc::Receiver<Result<Snapshot, String>> {
+fn snapshots(admin: Admin) -> mpsc::Receiver<Result<BrokerSnapshot, String>> {
     let (tell, told) = mpsc::channel(1);
     tokio::spawn(async move {
         let began = Instant::now();

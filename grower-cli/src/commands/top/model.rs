@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A broker as one poll found it.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
+pub(crate) struct BrokerSnapshot {
     /// When, since the view was opened.
     pub(crate) at: Duration,
     pub(crate) broker: BrokerDescription,
@@ -43,12 +43,12 @@ pub(crate) struct GroupLine {
 
 /// Which table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum View {
+pub(crate) enum TopView {
     Topics,
     Groups,
 }
 
-impl View {
+impl TopView {
     /// The columns, in order.
     pub(crate) fn columns(self) -> &'static [&'static str] {
         match self {
@@ -59,9 +59,9 @@ impl View {
 }
 
 /// Everything between the broker and the screen.
-pub(crate) struct Model {
-    pub(crate) view: View,
-    pub(crate) latest: Option<Snapshot>,
+pub(crate) struct TopModel {
+    pub(crate) view: TopView,
+    pub(crate) latest: Option<BrokerSnapshot>,
     /// Of all topics, since the poll before.
     pub(crate) rate: Rate,
     /// Why there is nothing newer.
@@ -77,15 +77,15 @@ pub(crate) struct Model {
 
 /// What is left to do after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    GoOn,
+pub(crate) enum KeyOutcome {
+    Continue,
     Quit,
 }
 
-impl Model {
+impl TopModel {
     pub(crate) fn new() -> Self {
         Self {
-            view: View::Topics,
+            view: TopView::Topics,
             latest: None,
             rate: Rate::default(),
             trouble: None,
@@ -98,7 +98,7 @@ impl Model {
     }
 
     /// Takes what a poll found.
-    pub(crate) fn take(&mut self, polled: Result<Snapshot, String>) {
+    pub(crate) fn take(&mut self, polled: Result<BrokerSnapshot, String>) {
         let mut snapshot = match polled {
             Ok(snapshot) => snapshot,
             Err(trouble) => return self.trouble = Some(trouble),
@@ -136,16 +136,16 @@ impl Model {
     }
 
     /// Does what a key asks for.
-    pub(crate) fn key(&mut self, key: KeyEvent) -> After {
+    pub(crate) fn key(&mut self, key: KeyEvent) -> KeyOutcome {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return if key.code == KeyCode::Char('c') { After::Quit } else { After::GoOn };
+            return if key.code == KeyCode::Char('c') { KeyOutcome::Quit } else { KeyOutcome::Continue };
         }
         if self.filtering {
             self.filter_key(key.code);
-            return After::GoOn;
+            return KeyOutcome::Continue;
         }
         match key.code {
-            KeyCode::Char('q') | KeyCode::Esc => return After::Quit,
+            KeyCode::Char('q') | KeyCode::Esc => return KeyOutcome::Quit,
             KeyCode::Tab => self.switch(),
             KeyCode::Char('s') => self.sort_by(self.sort + 1),
             KeyCode::Char('S') => self.sort_by(self.sort + self.view.columns().len() - 1),
@@ -157,7 +157,7 @@ impl Model {
             KeyCode::End => self.rows.select_last(),
             _ => {}
         }
-        After::GoOn
+        KeyOutcome::Continue
     }
 
     fn filter_key(&mut self, code: KeyCode) {
@@ -175,7 +175,7 @@ impl Model {
     }
 
     fn switch(&mut self) {
-        self.view = if self.view == View::Topics { View::Groups } else { View::Topics };
+        self.view = if self.view == TopView::Topics { TopView::Groups } else { TopView::Topics };
         self.sort_by(0);
         self.rows.select_first();
     }

@@ -1,6 +1,6 @@
 //! Asks the broker for everything that is shown.
 
-use super::model::{GroupLine, Snapshot, TopicLine};
+use super::model::{BrokerSnapshot, GroupLine, TopicLine};
 use crate::capacity::Rate;
 use crate::groups;
 use grower_client::{Admin, AdminError, GroupInspection, TopicDescription};
@@ -10,14 +10,14 @@ use std::time::Duration;
 const GROUPS_MAX: usize = 100;
 
 /// Asks once.
-pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<Snapshot, AdminError> {
+pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<BrokerSnapshot, AdminError> {
     let broker = admin.describe_broker().await?;
     let topics = admin.describe_topics(None, false).await?.into_iter().flatten().map(topic_line).collect();
     let inspections = admin.inspect_groups(GROUPS_MAX).await?;
     let names = groups::topic_names(admin).await?;
     let progress = groups::of_groups(admin, &inspections, &names, broker.now).await?;
     let groups = inspections.iter().zip(&progress).map(|(group, rows)| group_line(group, rows)).collect();
-    Ok(Snapshot { at, broker, topics, groups })
+    Ok(BrokerSnapshot { at, broker, topics, groups })
 }
 
 fn topic_line(topic: TopicDescription) -> TopicLine {

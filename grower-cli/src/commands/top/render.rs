@@ -1,6 +1,6 @@
 //! A model on a screen of any size.
 
-use super::model::{GroupLine, Model, Snapshot, TopicLine, View};
+use super::model::{BrokerSnapshot, GroupLine, TopModel, TopView, TopicLine};
 use crate::capacity::{Capacity, percentiles};
 use crate::groups::state_name;
 use crate::output::{bytes_for_people, escaped, in_groups, in_short, millis_for_people, noun, span_for_people};
@@ -15,7 +15,7 @@ use std::time::Duration;
 const HEAD: u16 = 5;
 
 /// Draws it; without `colour` only weight and reversal tell things apart.
-pub(crate) fn render(model: &mut Model, frame: &mut Frame<'_>, colour: bool) {
+pub(crate) fn render(model: &mut TopModel, frame: &mut Frame<'_>, colour: bool) {
     let rows = [Constraint::Length(HEAD), Constraint::Fill(1), Constraint::Length(1)];
     let [head, table, foot] = Layout::vertical(rows).areas(frame.area());
     frame.render_widget(Paragraph::new(head_lines(model, colour)), head);
@@ -23,8 +23,8 @@ pub(crate) fn render(model: &mut Model, frame: &mut Frame<'_>, colour: bool) {
     frame.render_widget(Paragraph::new(foot_line(model)), foot);
 }
 
-fn head_lines(model: &Model, colour: bool) -> Vec<Line<'static>> {
-    let Some(Snapshot { broker, .. }) = &model.latest else {
+fn head_lines(model: &TopModel, colour: bool) -> Vec<Line<'static>> {
+    let Some(BrokerSnapshot { broker, .. }) = &model.latest else {
         let trouble = model.trouble.as_deref().unwrap_or("asking the broker ..");
         return vec![Line::from(escaped(trouble).into_owned())];
     };
@@ -51,15 +51,15 @@ fn head_lines(model: &Model, colour: bool) -> Vec<Line<'static>> {
     ]
 }
 
-fn render_table(model: &mut Model, frame: &mut Frame<'_>, area: Rect, colour: bool) {
+fn render_table(model: &mut TopModel, frame: &mut Frame<'_>, area: Rect, colour: bool) {
     let widths: &[u16] = match model.view {
-        View::Topics => &[10, 6, 9, 10, 9, 10, 9, 10],
-        View::Groups => &[16, 12, 8, 14, 12],
+        TopView::Topics => &[10, 6, 9, 10, 9, 10, 9, 10],
+        TopView::Groups => &[16, 12, 8, 14, 12],
     };
     let shown = fitting(widths, area.width);
     let rows: Vec<Row<'static>> = match model.view {
-        View::Topics => model.topics().into_iter().map(|topic| topic_row(topic, shown)).collect(),
-        View::Groups => model.groups().into_iter().map(|group| group_row(group, shown, colour)).collect(),
+        TopView::Topics => model.topics().into_iter().map(|topic| topic_row(topic, shown)).collect(),
+        TopView::Groups => model.groups().into_iter().map(|group| group_row(group, shown, colour)).collect(),
     };
     let widths = widths.iter().take(shown).enumerate().map(|(at, width)| match at {
         0 => Constraint::Min(*width),
@@ -126,7 +126,7 @@ fn right(text: String) -> Cell<'static> {
     Cell::from(Text::from(text).alignment(Alignment::Right))
 }
 
-fn foot_line(model: &Model) -> Line<'static> {
+fn foot_line(model: &TopModel) -> Line<'static> {
     if model.filtering {
         return Line::from(format!("filter: {}_   enter applies it, esc clears it", escaped(&model.filter)));
     }

@@ -1,6 +1,6 @@
 //! The terminal while the view has it. However that ends, by a key, a signal, an error or a panic, it is given back as it was.
 
-use crate::output::Out;
+use crate::output::StdoutWriter;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
@@ -12,21 +12,21 @@ use std::panic;
 
 /// A terminal that shows nothing but the view.
 pub(crate) struct Screen {
-    terminal: Terminal<CrosstermBackend<Out>>,
-    _after: After<fn()>,
+    terminal: Terminal<CrosstermBackend<StdoutWriter>>,
+    _after: OnDrop<fn()>,
 }
 
 impl Screen {
     /// Takes the terminal. A panic anywhere in the process gives it back before it says what happened.
     pub(crate) fn open() -> io::Result<Self> {
-        let after = After(give_back as fn()); // First: opening may fail halfway.
+        let after = OnDrop(give_back as fn()); // First: opening may fail halfway.
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             give_back();
             hook(info);
         }));
         enable_raw_mode()?;
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         execute!(out, EnterAlternateScreen)?;
         Ok(Self { terminal: Terminal::new(CrosstermBackend::new(out))?, _after: after })
     }
@@ -40,14 +40,14 @@ impl Screen {
 fn give_back() {
     if is_raw_mode_enabled().unwrap_or(true) {
         let _ = disable_raw_mode(); // A terminal that is gone cannot be given back.
-        let _ = execute!(Out::stdout(), LeaveAlternateScreen);
+        let _ = execute!(StdoutWriter::open(), LeaveAlternateScreen);
     }
 }
 
 /// Does something when it is dropped, whatever the reason.
-struct After<F: Fn()>(F);
+struct OnDrop<F: Fn()>(F);
 
-impl<F: Fn()> Drop for After<F> {
+impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         (self.0)();
     }
@@ -63,7 +63,7 @@ mod tests {
     fn what_is_to_be_done_at_the_end_is_done_after_a_panic_too() {
         let done = Cell::new(0);
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            let _after = After(|| done.set(done.get() + 1));
+            let _after = OnDrop(|| done.set(done.get() + 1));
             panic!("in the middle of drawing");
         }));
         assert_eq!((ended.is_err(), done.get()), (true, 1));

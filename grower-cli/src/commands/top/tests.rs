@@ -40,7 +40,7 @@ fn broker(total: u64) -> BrokerDescription {
     }
 }
 
-fn snapshot(seconds: u64, total: u64) -> Snapshot {
+fn snapshot(seconds: u64, total: u64) -> BrokerSnapshot {
     let topic = |number: u8, name: &str, records: u64| TopicLine {
         id: id(number),
         name: TopicName::new(name).unwrap(),
@@ -56,7 +56,7 @@ fn snapshot(seconds: u64, total: u64) -> Snapshot {
         lag,
         lag_ms: Some(lag * 10),
     };
-    Snapshot {
+    BrokerSnapshot {
         at: Duration::from_secs(seconds),
         broker: broker(total),
         topics: vec![topic(1, "audit", 1_200_000), topic(2, "events", 7)],
@@ -65,25 +65,25 @@ fn snapshot(seconds: u64, total: u64) -> Snapshot {
 }
 
 /// A model that has seen two polls, a second apart.
-fn model() -> Model {
-    let mut model = Model::new();
+fn model() -> TopModel {
+    let mut model = TopModel::new();
     model.take(Ok(snapshot(1, 1_000)));
     model.take(Ok(snapshot(2, 3_000)));
     model
 }
 
-fn press(model: &mut Model, keys: &str) {
+fn press(model: &mut TopModel, keys: &str) {
     for key in keys.chars() {
         let code = match key {
             '\t' => KeyCode::Tab,
             '\n' => KeyCode::Enter,
             letter => KeyCode::Char(letter),
         };
-        assert_eq!(model.key(KeyEvent::new(code, KeyModifiers::NONE)), After::GoOn);
+        assert_eq!(model.key(KeyEvent::new(code, KeyModifiers::NONE)), KeyOutcome::Continue);
     }
 }
 
-fn screen(model: &mut Model, width: u16, height: u16) -> String {
+fn screen(model: &mut TopModel, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| render(model, frame, true)).unwrap();
     terminal.backend().to_string()
@@ -127,7 +127,7 @@ fn a_filter_leaves_what_contains_it() {
 #[test]
 fn sorting_goes_through_the_columns_and_turns_round() {
     let mut model = model();
-    let names = |model: &Model| model.topics().iter().map(|topic| topic.name.to_string()).collect::<Vec<_>>();
+    let names = |model: &TopModel| model.topics().iter().map(|topic| topic.name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(&model), ["audit", "events"]);
     press(&mut model, "ss");
     assert_eq!(names(&model), ["audit", "events"], "most records first");
@@ -152,15 +152,15 @@ fn trouble_is_shown_beside_what_was_last_known() {
 fn no_screen_is_too_small_and_nothing_known_is_no_reason_to_fail() {
     for (width, height) in [(1, 1), (10, 3), (300, 100)] {
         screen(&mut model(), width, height);
-        screen(&mut Model::new(), width, height);
+        screen(&mut TopModel::new(), width, height);
     }
 }
 
 #[test]
 fn q_and_ctrl_c_quit_also_while_a_filter_is_typed() {
     let mut model = model();
-    assert_eq!(model.key(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE)), After::Quit);
+    assert_eq!(model.key(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE)), KeyOutcome::Quit);
     press(&mut model, "/q");
     assert_eq!(model.filter, "q");
-    assert_eq!(model.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), After::Quit);
+    assert_eq!(model.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), KeyOutcome::Quit);
 }

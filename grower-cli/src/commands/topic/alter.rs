@@ -2,7 +2,7 @@
 
 use super::CONFIG_HELP;
 use crate::options::{OutputForm, key_value};
-use crate::output::Out;
+use crate::output::StdoutWriter;
 use crate::session::Session;
 use clap::Args;
 use std::io::Write;
@@ -18,7 +18,7 @@ JSON: {{\"topic\",\"configs\":{{key: value, or null for the default}}}}
 Examples:
   grower-cli topic alter events --config retention.ms=12h
   grower-cli topic alter events --config retention.ms=     # back to the default"))]
-pub struct Alter {
+pub struct AlterTopicCommand {
     /// The topic
     name: String,
     /// A key with its new value; an empty value restores the default; may be repeated
@@ -26,12 +26,12 @@ pub struct Alter {
     configs: Vec<(String, String)>,
 }
 
-impl Alter {
+impl AlterTopicCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let changes = self.configs.into_iter().map(|(key, value)| (key, Some(value).filter(|value| !value.is_empty())));
         let changes: Vec<(String, Option<String>)> = changes.collect();
         session.client.admin().alter_topic(&self.name, changes.clone()).await?;
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => {
                 let configs: serde_json::Map<_, _> =

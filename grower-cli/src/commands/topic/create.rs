@@ -2,7 +2,7 @@
 
 use super::CONFIG_HELP;
 use crate::options::{OutputForm, key_value};
-use crate::output::{Out, stderr_line, told};
+use crate::output::{StdoutWriter, stderr_line, told};
 use crate::session::Session;
 use anyhow::ensure;
 use clap::Args;
@@ -22,10 +22,10 @@ JSON: {{\"topic\",\"id\",\"created\"}} for each topic; id is null and created fa
 Examples:
   grower-cli topic create events:3 audit
   grower-cli topic create metrics:8 --config retention.ms=1d --config segment.bytes=64MiB"))]
-pub struct Create {
+pub struct CreateTopicCommand {
     /// Names, each with its number of partitions [default: 1]
     #[arg(required = true, value_name = "NAME[:PARTITIONS]")]
-    topics: Vec<Named>,
+    topics: Vec<TopicArgument>,
     /// Replicas of each partition [default: 3, or the number of brokers if there are fewer]
     #[arg(long, value_name = "N")]
     replication_factor: Option<u32>,
@@ -39,12 +39,12 @@ pub struct Create {
 
 /// `NAME[:PARTITIONS]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Named {
+struct TopicArgument {
     name: String,
     partitions: u32,
 }
 
-impl FromStr for Named {
+impl FromStr for TopicArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -59,7 +59,7 @@ impl FromStr for Named {
     }
 }
 
-impl Named {
+impl TopicArgument {
     /// Why it was not created, with its name, once.
     fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         let (name, text) = (&self.name, error.to_string());
@@ -68,9 +68,9 @@ impl Named {
     }
 }
 
-impl Create {
+impl CreateTopicCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         let mut refused = 0;
         for topic in &self.topics {
             match self.create(session, topic).await {
@@ -87,7 +87,7 @@ impl Create {
     }
 
     /// The new topic's id; none if it was there.
-    async fn create(&self, session: &Session, topic: &Named) -> anyhow::Result<Option<TopicId>> {
+    async fn create(&self, session: &Session, topic: &TopicArgument) -> anyhow::Result<Option<TopicId>> {
         let mut spec = TopicSpec::partitions(topic.partitions);
         if let Some(factor) = self.replication_factor {
             spec = spec.replication_factor(factor);
@@ -107,7 +107,7 @@ fn is_there_already(error: &AdminError) -> bool {
     error.code() == Some(ErrorCode::TopicExists)
 }
 
-fn tell(out: &mut Out, output: OutputForm, topic: &Named, id: Option<TopicId>) -> anyhow::Result<()> {
+fn tell(out: &mut StdoutWriter, output: OutputForm, topic: &TopicArgument, id: Option<TopicId>) -> anyhow::Result<()> {
     let created = id.is_some();
     match output {
         OutputForm::Json => {
@@ -126,11 +126,11 @@ mod tests {
 
     #[test]
     fn a_topic_has_one_partition_unless_told() {
-        let named = |name: &str, partitions| Ok(Named { name: name.to_owned(), partitions });
-        assert_eq!("events".parse::<Named>(), named("events", 1));
-        assert_eq!("events:3".parse::<Named>(), named("events", 3));
+        let argument = |name: &str, partitions| Ok(TopicArgument { name: name.to_owned(), partitions });
+        assert_eq!("events".parse::<TopicArgument>(), argument("events", 1));
+        assert_eq!("events:3".parse::<TopicArgument>(), argument("events", 3));
         for bad in ["events:", "events:0", "events:-1", "events:x", "events:99999999999"] {
-            assert!(bad.parse::<Named>().is_err(), "{bad}");
+            assert!(bad.parse::<TopicArgument>().is_err(), "{bad}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `topic describe NAME`.
 
 use crate::options::OutputForm;
-use crate::output::{Out, Table, bytes_for_people, rfc3339};
+use crate::output::{StdoutWriter, TextTable, bytes_for_people, rfc3339};
 use crate::segment_listing::{self, SegmentListing};
 use crate::session::Session;
 use clap::Args;
@@ -27,7 +27,7 @@ Examples:
   grower-cli topic describe events
   grower-cli topic describe events --records           each segment with the first records in it"
 )]
-pub struct Describe {
+pub struct DescribeTopicCommand {
     /// The topic
     name: String,
     /// Show the segments of each partition
@@ -41,7 +41,7 @@ pub struct Describe {
 /// How many records of a segment are shown.
 const RECORDS_PER_SEGMENT: usize = 10;
 
-impl Describe {
+impl DescribeTopicCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let topic = session.client.admin().describe_topic(&self.name, self.segments || self.records).await?;
         let losses = session.client.admin().list_losses(&self.name).await?;
@@ -49,7 +49,7 @@ impl Describe {
         if self.records {
             listed = segment_listing::read(&session.client, &topic, RECORDS_PER_SEGMENT).await?;
         }
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => out.json(&topic_json(&topic, &listed, &losses))?,
             OutputForm::Table => {
@@ -77,8 +77,8 @@ fn print(topic: &TopicDescription, out: &mut impl Write) -> io::Result<()> {
     partitions(topic).print(out)
 }
 
-fn configs(topic: &TopicDescription) -> Table {
-    let mut table = Table::new(["CONFIG", "VALUE", "SET BY"]);
+fn configs(topic: &TopicDescription) -> TextTable {
+    let mut table = TextTable::new(["CONFIG", "VALUE", "SET BY"]);
     for config in &topic.configs {
         table.row([config.key.clone(), config.value.clone(), source(config.source).to_owned()]);
     }
@@ -92,9 +92,9 @@ fn source(source: ConfigSource) -> &'static str {
     }
 }
 
-fn partitions(topic: &TopicDescription) -> Table {
+fn partitions(topic: &TopicDescription) -> TextTable {
     let heads = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "HW", "END", "SIZE", "DAMAGED"];
-    let mut table = Table::new(heads);
+    let mut table = TextTable::new(heads);
     for partition in &topic.partitions {
         let damaged = partition.damaged.iter().map(|(from, to)| format!("{from}..{to}"));
         table.row([
@@ -117,8 +117,8 @@ fn nodes(nodes: &[NodeId]) -> String {
     nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn given_up(topic: &TopicDescription, losses: &[LossDescription]) -> Table {
-    let mut table = Table::new(["\nPARTITION", "\nGIVEN UP", "\nAT", "\nBY", "\nWHAT", "\nKEPT"]);
+fn given_up(topic: &TopicDescription, losses: &[LossDescription]) -> TextTable {
+    let mut table = TextTable::new(["\nPARTITION", "\nGIVEN UP", "\nAT", "\nBY", "\nWHAT", "\nKEPT"]);
     for loss in losses {
         table.row([
             format!("{}/{}", topic.name, loss.partition),
@@ -132,8 +132,8 @@ fn given_up(topic: &TopicDescription, losses: &[LossDescription]) -> Table {
     table
 }
 
-fn segments(topic: &TopicDescription) -> Table {
-    let mut table = Table::new(["\nPARTITION", "\nLOG FILE", "\nOFFSETS", "\nLOG", "\nINDEX", "\nNEWEST RECORD"]);
+fn segments(topic: &TopicDescription) -> TextTable {
+    let mut table = TextTable::new(["\nPARTITION", "\nLOG FILE", "\nOFFSETS", "\nLOG", "\nINDEX", "\nNEWEST RECORD"]);
     for partition in &topic.partitions {
         for segment in &partition.segments {
             table.row([

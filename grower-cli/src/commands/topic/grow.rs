@@ -1,7 +1,7 @@
 //! `topic grow NAME --partitions N`.
 
 use crate::options::OutputForm;
-use crate::output::{Out, counted, escaped, key_warning, stderr_line};
+use crate::output::{StdoutWriter, counted, escaped, key_warning, stderr_line};
 use crate::session::Session;
 use clap::Args;
 use std::io::Write;
@@ -19,7 +19,7 @@ JSON: {\"topic\",\"partitions_before\",\"partitions\"}
 Example:
   grower-cli topic grow events --partitions 6"
 )]
-pub struct Grow {
+pub struct GrowTopicCommand {
     /// The topic
     name: String,
     /// The new number of partitions, larger than the present one
@@ -27,13 +27,13 @@ pub struct Grow {
     partitions: u32,
 }
 
-impl Grow {
+impl GrowTopicCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let before = admin.describe_topic(&self.name, false).await?.partitions.len();
         admin.grow_topic(&self.name, self.partitions).await?;
         stderr_line(escaped(&key_warning(&self.name, before, self.partitions)));
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => out.json(&serde_json::json!({
                 "topic": self.name,

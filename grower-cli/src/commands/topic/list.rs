@@ -2,7 +2,7 @@
 
 use crate::capacity::{Capacity, Rate};
 use crate::options::OutputForm;
-use crate::output::{Out, Table, bytes_for_people, in_groups};
+use crate::output::{StdoutWriter, TextTable, bytes_for_people, in_groups};
 use crate::session::Session;
 use clap::Args;
 use grower_client::{BrokerDescription, ConfigSource, TopicDescription};
@@ -18,24 +18,25 @@ JSON: an array of {\"topic\",\"partitions\",\"replication_factor\",\"records\",\
 \"records_out_per_s\",\"bytes_out_per_s\",\"days_until_full\"}, sorted by name; records is the number of offsets between log start and \
 log end, bytes the size of segments and indexes on disk; days_until_full is null while the disk does not fill."
 )]
-pub struct List {}
+pub struct ListTopicsCommand {}
 
 /// A topic with what a second brings.
-struct Row {
+struct TopicRow {
     topic: TopicDescription,
     records: u64,
     bytes: u64,
     rate: Rate,
 }
 
-impl List {
+impl ListTopicsCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let topics = admin.describe_topics(None, false).await?;
         let broker = admin.describe_broker().await?;
-        let rows = topics.into_iter().map(|topic| Ok(Row::of(topic?, &broker))).collect::<anyhow::Result<Vec<_>>>()?;
+        let rows =
+            topics.into_iter().map(|topic| Ok(TopicRow::of(topic?, &broker))).collect::<anyhow::Result<Vec<_>>>()?;
         let capacity = broker.disk.as_ref().map(Capacity::of);
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => out.json(&rows.iter().map(|row| row.json(capacity)).collect::<Vec<_>>())?,
             OutputForm::Table => {
@@ -47,7 +48,7 @@ impl List {
     }
 }
 
-impl Row {
+impl TopicRow {
     fn of(topic: TopicDescription, broker: &BrokerDescription) -> Self {
         let traffic = broker.topics.iter().find(|traffic| traffic.topic == topic.id);
         Self {
@@ -74,10 +75,10 @@ impl Row {
     }
 }
 
-fn table(rows: &[Row]) -> Table {
+fn table(rows: &[TopicRow]) -> TextTable {
     let mut table =
-        Table::new(["TOPIC", "PARTITIONS", "REPLICAS", "RECORDS", "SIZE", "IN/S", "", "OUT/S", "", "CONFIG"]);
-    for Row { topic, records, bytes, rate } in rows {
+        TextTable::new(["TOPIC", "PARTITIONS", "REPLICAS", "RECORDS", "SIZE", "IN/S", "", "OUT/S", "", "CONFIG"]);
+    for TopicRow { topic, records, bytes, rate } in rows {
         let set = topic.configs.iter().filter(|config| config.source == ConfigSource::Topic);
         let configs: Vec<String> = set.map(|config| format!("{}={}", config.key, config.value)).collect();
         table.row([

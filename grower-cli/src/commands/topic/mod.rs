@@ -13,24 +13,24 @@ use clap::Subcommand;
 
 /// Create, list, describe, alter, grow, trim and delete topics
 #[derive(Debug, Subcommand)]
-pub enum Topic {
+pub enum TopicCommand {
     /// Create topics
-    Create(create::Create),
+    Create(create::CreateTopicCommand),
     /// List all topics with sizes and rates, and when the disk will be full
-    List(list::List),
+    List(list::ListTopicsCommand),
     /// Show a topic: its configs, partitions, and on request segments and records
-    Describe(describe::Describe),
+    Describe(describe::DescribeTopicCommand),
     /// Change a topic's configs
-    Alter(alter::Alter),
+    Alter(alter::AlterTopicCommand),
     /// Add partitions to a topic
-    Grow(grow::Grow),
+    Grow(grow::GrowTopicCommand),
     /// Drop the oldest records of a topic, or of one partition
-    Trim(trim::Trim),
+    Trim(trim::TrimTopicCommand),
     /// Delete a topic with all its records
-    Delete(delete::Delete),
+    Delete(delete::DeleteTopicCommand),
 }
 
-impl Topic {
+impl TopicCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self {
             Self::Create(command) => command.run(session).await,

@@ -1,8 +1,8 @@
-//! `topic trim NAME[/PARTITION] --before PLACE`.
+//! `topic trim NAME[/PARTITION] --before POSITION`.
 
 use crate::options::OutputForm;
-use crate::output::{Out, bytes_for_people, confirmed, counted, in_groups, noun};
-use crate::place_in_log::{PlaceError, PlaceInLog, now};
+use crate::output::{StdoutWriter, bytes_for_people, confirmed, counted, in_groups, noun};
+use crate::position_spec::{PositionError, PositionSpec, now};
 use crate::session::Session;
 use anyhow::{bail, ensure};
 use clap::Args;
@@ -27,13 +27,13 @@ Examples:
   grower-cli topic trim events --before time:-7d --dry-run     # what would be dropped?
   grower-cli topic trim events/2 --before offset:120000"
 )]
-pub struct Trim {
+pub struct TrimTopicCommand {
     /// The topic, or one partition of it
     #[arg(value_name = "NAME[/PARTITION]", value_parser = target)]
     target: (String, Option<u32>),
     /// offset:N, time:RFC3339, time:-5m for five minutes ago, or end for everything
-    #[arg(long, value_name = "PLACE", value_parser = place)]
-    before: PlaceInLog,
+    #[arg(long, value_name = "POSITION", value_parser = place)]
+    before: PositionSpec,
     /// List what would be dropped, and drop nothing
     #[arg(long)]
     dry_run: bool,
@@ -44,7 +44,7 @@ pub struct Trim {
 
 /// What a trim does to one partition.
 #[derive(Debug, PartialEq, Eq)]
-struct Cut {
+struct PartitionTrim {
     partition: PartitionId,
     log_start: Offset,
     before: Offset,
@@ -52,43 +52,43 @@ struct Cut {
     bytes: u64,
 }
 
-impl Trim {
+impl TrimTopicCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let topic = admin.describe_topic(&self.target.0, true).await?;
-        let cuts = self.cuts(&admin, &topic).await?;
-        let some: Vec<&Cut> = cuts.iter().filter(|cut| cut.log_start < cut.before).collect();
-        let mut out = Out::stdout();
+        let trims = self.trims(&admin, &topic).await?;
+        let some: Vec<&PartitionTrim> = trims.iter().filter(|trim| trim.log_start < trim.before).collect();
+        let mut out = StdoutWriter::open();
         if session.output == OutputForm::Table {
-            told(&topic, &cuts, self.dry_run).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            told(&topic, &trims, self.dry_run).iter().try_for_each(|line| writeln!(out, "{line}"))?;
             out.flush()?;
         }
         let go = !self.dry_run && !some.is_empty();
         ensure!(!go || self.yes || confirmed("drop them for good?")?, "nothing was dropped");
         if go {
-            admin.trim_topic(&self.target.0, some.iter().map(|cut| (cut.partition, cut.before))).await?;
+            admin.trim_topic(&self.target.0, some.iter().map(|trim| (trim.partition, trim.before))).await?;
         }
         match session.output {
-            OutputForm::Json => out.json(&cuts.iter().map(|cut| cut.json(&topic, go)).collect::<Vec<_>>())?,
+            OutputForm::Json => out.json(&trims.iter().map(|trim| trim.json(&topic, go)).collect::<Vec<_>>())?,
             OutputForm::Table if go => writeln!(out, "done")?,
             OutputForm::Table => {}
         }
         Ok(out.flush()?)
     }
 
-    async fn cuts(&self, admin: &Admin, topic: &TopicDescription) -> anyhow::Result<Vec<Cut>> {
+    async fn trims(&self, admin: &Admin, topic: &TopicDescription) -> anyhow::Result<Vec<PartitionTrim>> {
         let wanted = |p: &&PartitionDescription| self.target.1.is_none_or(|number| p.partition.value() == number);
-        let mut cuts = Vec::new();
+        let mut trims = Vec::new();
         for partition in topic.partitions.iter().filter(wanted) {
-            cuts.push(Cut::of(partition, self.before_in(admin, topic, partition).await?));
+            trims.push(PartitionTrim::of(partition, self.before_in(admin, topic, partition).await?));
         }
         ensure!(
-            !cuts.is_empty(),
+            !trims.is_empty(),
             "topic {} has {}, counted from 0",
             topic.name,
             counted(topic.partitions.len(), "partition")
         );
-        Ok(cuts)
+        Ok(trims)
     }
 
     async fn before_in(
@@ -99,24 +99,24 @@ impl Trim {
     ) -> anyhow::Result<Offset> {
         let end = partition.high_watermark;
         Ok(match self.before {
-            PlaceInLog::Offset(offset) => {
+            PositionSpec::Offset(offset) => {
                 let (topic, number) = (&topic.name, partition.partition);
                 // The broker refuses it as well; here nothing was announced yet.
                 ensure!(offset <= end, "{topic}/{number}: offset {offset} is above the high watermark, {end}");
                 offset
             }
-            PlaceInLog::End => end,
-            PlaceInLog::Time(when) => {
+            PositionSpec::End => end,
+            PositionSpec::Time(when) => {
                 let spec = OffsetSpec::AtOrAfter(when.resolve(now()));
                 let listed = admin.list_offsets([(topic.name.as_str(), partition.partition, spec)]).await?;
                 listed.into_iter().next().transpose()?.and_then(|listed| listed.offset).unwrap_or(end)
             }
-            PlaceInLog::Beginning | PlaceInLog::Committed => bail!(PLACES),
+            PositionSpec::Beginning | PositionSpec::Committed => bail!(PLACES),
         })
     }
 }
 
-impl Cut {
+impl PartitionTrim {
     fn of(partition: &PartitionDescription, before: Offset) -> Self {
         let goes = |base: Offset, end: Offset| base < end && end <= before;
         let gone = partition.segments.iter().filter(|segment| goes(segment.base_offset, segment.end_offset));
@@ -143,29 +143,29 @@ impl Cut {
 }
 
 /// A line a partition.
-fn told(topic: &TopicDescription, cuts: &[Cut], dry_run: bool) -> Vec<String> {
+fn told(topic: &TopicDescription, trims: &[PartitionTrim], dry_run: bool) -> Vec<String> {
     let verb = if dry_run { "would drop" } else { "drops" };
-    let line = |cut: &Cut| {
-        let (name, number, start, before) = (&topic.name, cut.partition, cut.log_start, cut.before);
-        match cut.records {
+    let line = |trim: &PartitionTrim| {
+        let (name, number, start, before) = (&topic.name, trim.partition, trim.log_start, trim.before);
+        match trim.records {
             0 => format!("{name}/{number}: nothing to drop before offset {before}, the log starts at {start}"),
             records => format!(
                 "{name}/{number}: {verb} {} {}, offsets {start}..{before}, and frees {}",
                 in_groups(records),
                 noun(records, "record"),
-                bytes_for_people(cut.bytes)
+                bytes_for_people(trim.bytes)
             ),
         }
     };
-    cuts.iter().map(line).collect()
+    trims.iter().map(line).collect()
 }
 
 const PLACES: &str = "write offset:N, time:RFC3339, time:-5m, or end";
 
 /// Reads a place before which records can lie.
-fn place(text: &str) -> Result<PlaceInLog, String> {
+fn place(text: &str) -> Result<PositionSpec, String> {
     match text.parse() {
-        Ok(PlaceInLog::Beginning | PlaceInLog::Committed) | Err(PlaceError::Unknown) => Err(PLACES.to_owned()),
+        Ok(PositionSpec::Beginning | PositionSpec::Committed) | Err(PositionError::Unknown) => Err(PLACES.to_owned()),
         place => place.map_err(|error| error.to_string()),
     }
 }
@@ -187,8 +187,8 @@ mod tests {
 
     #[test]
     fn nothing_lies_before_the_beginning() {
-        assert_eq!(place("offset:7"), Ok(PlaceInLog::Offset(Offset::new(7))));
-        assert_eq!(place("end"), Ok(PlaceInLog::End));
+        assert_eq!(place("offset:7"), Ok(PositionSpec::Offset(Offset::new(7))));
+        assert_eq!(place("end"), Ok(PositionSpec::End));
         for wrong in ["beginning", "committed", "7"] {
             assert_eq!(place(wrong), Err(PLACES.to_owned()), "{wrong}");
         }

@@ -2,7 +2,7 @@
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
+pub(crate) enum FindingStatus {
     /// As it should be.
     Fine,
     /// It goes on by itself, or when somebody does their part.
@@ -11,7 +11,7 @@ pub(crate) enum Verdict {
     Wrong,
 }
 
-impl Verdict {
+impl FindingStatus {
     /// For programs.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -24,16 +24,16 @@ impl Verdict {
 
 /// One thing that was found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
-    pub(crate) verdict: Verdict,
+pub(crate) struct WhyFinding {
+    pub(crate) verdict: FindingStatus,
     /// `rainbow/1`, `topic rainbow`, `group g`, `member S1`, `disk`.
     pub(crate) about: String,
     /// In words.
     pub(crate) says: String,
 }
 
-impl Finding {
-    pub(crate) fn new(verdict: Verdict, about: impl Into<String>, says: impl Into<String>) -> Self {
+impl WhyFinding {
+    pub(crate) fn new(verdict: FindingStatus, about: impl Into<String>, says: impl Into<String>) -> Self {
         Self { verdict, about: about.into(), says: says.into() }
     }
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The topic in which the broker keeps what groups committed.
 const COMMITS: &str = "__consumer_offsets";
 
-type Names = BTreeMap<TopicId, TopicName>;
+type TopicNames = BTreeMap<TopicId, TopicName>;
 
 /// A topic, if there is one of that name.
 pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts>, AdminError> {
@@ -21,7 +21,7 @@ pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts
     let Some(losses) = found(admin.list_losses(name).await)? else { return Ok(None) };
     let broker = admin.describe_broker().await?;
     let inspections = admin.inspect_groups(usize::MAX).await?;
-    let names = Names::from([(topic.id, topic.name.clone())]);
+    let names = TopicNames::from([(topic.id, topic.name.clone())]);
     let progress = groups::of_groups(admin, &inspections, &names, broker.now).await?;
     let readers = inspections.iter().zip(progress).filter_map(|(group, rows)| reader(group, &rows)).collect();
     let traffic = broker.topics.iter().find(|traffic| traffic.topic == topic.id);
@@ -81,7 +81,7 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
     }))
 }
 
-fn members(group: &GroupInspection, names: &Names) -> Vec<MemberFacts> {
+fn members(group: &GroupInspection, names: &TopicNames) -> Vec<MemberFacts> {
     let member =
         |(described, inspected): (&grower_client::MemberDescription, &grower_client::MemberInspection)| MemberFacts {
             member: described.member.to_string(),
@@ -96,7 +96,7 @@ fn members(group: &GroupInspection, names: &Names) -> Vec<MemberFacts> {
     group.group.members.iter().zip(&group.members).map(member).collect()
 }
 
-fn places(of: &TopicPartitions, names: &Names) -> Vec<String> {
+fn places(of: &TopicPartitions, names: &TopicNames) -> Vec<String> {
     let Some(topic) = names.get(&of.topic) else { return Vec::new() };
     of.partitions.iter().map(|partition| format!("{topic}/{partition}")).collect()
 }

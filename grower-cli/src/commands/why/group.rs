@@ -1,6 +1,6 @@
 //! What a group waits for.
 
-use super::finding::{Finding, Verdict};
+use super::finding::{FindingStatus, WhyFinding};
 use super::words::{lag, ranges, records, since, span};
 use crate::groups::{GroupProgress, PartitionOwner};
 use grower_client::ids::{Offset, Timestamp};
@@ -60,14 +60,16 @@ const SILENT_PART: u64 = 2;
 
 impl GroupFacts {
     /// In words: the group first, then each partition, then members that are special.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
-        let partitions: Vec<Finding> = self.partitions.iter().map(|progress| self.partition(progress)).collect();
+    pub(crate) fn findings(&self) -> Vec<WhyFinding> {
+        let partitions: Vec<WhyFinding> = self.partitions.iter().map(|progress| self.partition(progress)).collect();
         let untouched = self.untouched.iter().map(|partition| self.untouched(partition));
         let members = self.members.iter().filter_map(|member| self.member(member));
         let mut findings = vec![self.whole()];
         findings.extend(partitions);
         findings.extend(
-            self.offline.iter().map(|(name, why)| Finding::new(Verdict::Wrong, &**name, format!("offline: {why}"))),
+            self.offline
+                .iter()
+                .map(|(name, why)| WhyFinding::new(FindingStatus::Wrong, &**name, format!("offline: {why}"))),
         );
         findings.extend(untouched);
         findings.extend(self.damaged_commits.iter().map(|(name, damaged)| {
@@ -77,12 +79,12 @@ impl GroupFacts {
                  and restore the missing offsets with group reset",
                 ranges(damaged)
             );
-            Finding::new(Verdict::Wrong, &**name, says)
+            WhyFinding::new(FindingStatus::Wrong, &**name, says)
         }));
         findings.extend(members);
         findings.extend(self.missing_topics.iter().map(|topic| {
-            Finding::new(
-                Verdict::Waits,
+            WhyFinding::new(
+                FindingStatus::Waits,
                 format!("topic {topic}"),
                 "members subscribe to it, but it does not exist; they read it once it is created",
             )
@@ -90,7 +92,7 @@ impl GroupFacts {
         findings
     }
 
-    fn whole(&self) -> Finding {
+    fn whole(&self) -> WhyFinding {
         let (members, partitions) = (self.members.len(), self.partitions.len() + self.untouched.len());
         let begun = self.partitions.iter().map(|progress| progress.lag);
         let behind: u64 = begun.chain(self.untouched.iter().map(|partition| partition.records)).sum();
@@ -107,14 +109,14 @@ impl GroupFacts {
             wrong.push(format!("{} {verb} offline", counted(self.offline.len(), "partition")));
         }
         let (verdict, lag) = match (behind, wrong.is_empty()) {
-            (0, true) => (Verdict::Fine, "nothing left to read".to_owned()),
-            (0, false) => (Verdict::Wrong, wrong.join(", and ")),
-            (_, true) => (Verdict::Waits, lag(behind, oldest) + " behind in all"),
+            (0, true) => (FindingStatus::Fine, "nothing left to read".to_owned()),
+            (0, false) => (FindingStatus::Wrong, wrong.join(", and ")),
+            (_, true) => (FindingStatus::Waits, lag(behind, oldest) + " behind in all"),
             (_, false) => {
-                (Verdict::Wrong, format!("{} behind in all, and {}", lag(behind, oldest), wrong.join(", and ")))
+                (FindingStatus::Wrong, format!("{} behind in all, and {}", lag(behind, oldest), wrong.join(", and ")))
             }
         };
-        Finding::new(
+        WhyFinding::new(
             verdict,
             format!("group {}", self.group),
             format!("{} and {}: {lag}", counted(members, "member"), counted(partitions, "partition")),
@@ -134,7 +136,7 @@ impl GroupFacts {
         damaged.filter(|(_, to)| progress.start < *to).copied().collect()
     }
 
-    fn partition(&self, progress: &GroupProgress) -> Finding {
+    fn partition(&self, progress: &GroupProgress) -> WhyFinding {
         let name = format!("{}/{}", progress.topic, progress.partition);
         let (owner_verdict, owner) = match &progress.owner {
             Some(owner) => self.held(&name, owner),
@@ -143,10 +145,10 @@ impl GroupFacts {
         let (verdict, behind) = self.behind(&name, progress);
         let verdict = if behind.is_empty() { owner_verdict } else { verdict.max(owner_verdict) };
         // Who holds a partition in which there is nothing to read matters only if it is on its way.
-        Finding::new(verdict, name, [owner, behind].join("; "))
+        WhyFinding::new(verdict, name, [owner, behind].join("; "))
     }
 
-    fn held(&self, name: &str, owner: &PartitionOwner) -> (Verdict, String) {
+    fn held(&self, name: &str, owner: &PartitionOwner) -> (FindingStatus, String) {
         let member = self.members.iter().find(|member| member.member == owner.member);
         let who = member.map_or_else(|| owner.member.clone(), MemberFacts::introduced);
         let since = since(owner.since, self.now);
@@ -155,29 +157,29 @@ impl GroupFacts {
             let next = next.map_or_else(String::new, |next| format!(" to {}", next.member));
             let silent = member.map_or_else(String::new, MemberFacts::silence);
             let says = format!("held by {who} for {since}, which has not confirmed its release{next}{silent}");
-            return (Verdict::Waits, says);
+            return (FindingStatus::Waits, says);
         }
         match member.filter(|member| member.is_silent()) {
-            Some(member) => (Verdict::Waits, format!("held by {who} for {since}{}", member.silence())),
-            None => (Verdict::Fine, format!("held by {who} for {since}")),
+            Some(member) => (FindingStatus::Waits, format!("held by {who} for {since}{}", member.silence())),
+            None => (FindingStatus::Fine, format!("held by {who} for {since}")),
         }
     }
 
-    fn not_held(&self, name: &str, topic: &str) -> (Verdict, String) {
+    fn not_held(&self, name: &str, topic: &str) -> (FindingStatus, String) {
         if let Some(next) = self.members.iter().find(|member| member.awaits.contains(name)) {
             let says = format!("no owner yet: {} gets it with its next heartbeat{}", next.member, next.silence());
-            return (Verdict::Waits, says);
+            return (FindingStatus::Waits, says);
         }
         if self.members.is_empty() {
-            return (Verdict::Waits, "no owner: the group has no members, start a consumer".to_owned());
+            return (FindingStatus::Waits, "no owner: the group has no members, start a consumer".to_owned());
         }
         if self.members.iter().all(|member| !member.topics.contains(topic)) {
-            return (Verdict::Waits, format!("no owner: no member subscribes to {topic}"));
+            return (FindingStatus::Waits, format!("no owner: no member subscribes to {topic}"));
         }
-        (Verdict::Waits, "no owner: the next assignment gives it to a member".to_owned())
+        (FindingStatus::Waits, "no owner: the next assignment gives it to a member".to_owned())
     }
 
-    fn behind(&self, name: &str, progress: &GroupProgress) -> (Verdict, String) {
+    fn behind(&self, name: &str, progress: &GroupProgress) -> (FindingStatus, String) {
         let next = progress.committed.unwrap_or(progress.start).max(progress.start);
         let (ahead, passed): (Vec<_>, Vec<_>) =
             self.damage_of(progress).into_iter().partition(|(_, to)| next < *to && *to <= progress.end);
@@ -185,17 +187,17 @@ impl GroupFacts {
             let reached = if *from <= next { "its next records" } else { "later records" };
             let ranges = ranges(&ahead);
             let says = format!("{reached} are damaged on disk ({ranges}): readers stop there unless they skip damage");
-            return (Verdict::Wrong, says);
+            return (FindingStatus::Wrong, says);
         }
         if let Some((committed, from)) = progress.committed.zip(progress.lost_from) {
             let says = format!("committed up to {committed}, but the log lost the records from {from} on");
             let new = if progress.lag == 0 { "no records".to_owned() } else { records(progress.lag) };
-            return (Verdict::Wrong, format!("{says}; readers go back there: {new} to read"));
+            return (FindingStatus::Wrong, format!("{says}; readers go back there: {new} to read"));
         }
         if let Some(lost) = progress.committed.filter(|committed| *committed < progress.start) {
             let (count, start) = (records(progress.start.since(lost)), progress.start);
             let says = format!("committed up to {lost}, but the log starts at {start}: {count} dropped unread");
-            return (Verdict::Wrong, format!("{says}; {}", self.lag(name, progress)));
+            return (FindingStatus::Wrong, format!("{says}; {}", self.lag(name, progress)));
         }
         if !passed.is_empty() {
             let (lag, passed) = (self.lag(name, progress), ranges(&passed));
@@ -203,9 +205,9 @@ impl GroupFacts {
                 "{lag}; records before its position are damaged on disk ({passed}): restore them from a backup, or give \
                  them up with log repair; other readers stop there"
             );
-            return (Verdict::Wrong, says);
+            return (FindingStatus::Wrong, says);
         }
-        let verdict = if progress.lag == 0 { Verdict::Fine } else { Verdict::Waits };
+        let verdict = if progress.lag == 0 { FindingStatus::Fine } else { FindingStatus::Waits };
         (verdict, self.lag(name, progress))
     }
 
@@ -239,7 +241,7 @@ impl GroupFacts {
         !owner.giving_up && member.is_some_and(|member| !member.is_silent())
     }
 
-    fn untouched(&self, partition: &UntouchedPartition) -> Finding {
+    fn untouched(&self, partition: &UntouchedPartition) -> WhyFinding {
         let name = partition.name.as_str();
         let topic = name.split_once('/').map_or(name, |(topic, _)| topic);
         let (verdict, says) = self.not_held(name, topic);
@@ -252,22 +254,22 @@ impl GroupFacts {
             Some(damaged) => {
                 let damaged = ranges(damaged);
                 let says = format!("{says}; damaged on disk ({damaged}): readers stop there unless they skip damage");
-                Finding::new(Verdict::Wrong, name, says)
+                WhyFinding::new(FindingStatus::Wrong, name, says)
             }
-            None => Finding::new(verdict, name, says),
+            None => WhyFinding::new(verdict, name, says),
         }
     }
 
-    fn member(&self, member: &MemberFacts) -> Option<Finding> {
+    fn member(&self, member: &MemberFacts) -> Option<WhyFinding> {
         let about = format!("member {}", member.member);
         if let Some(successor) = &member.replaced_by {
             let says = format!("replaced by {successor} under the same static name: it can only leave");
-            return Some(Finding::new(Verdict::Wrong, about, says));
+            return Some(WhyFinding::new(FindingStatus::Wrong, about, says));
         }
         let holds = self.partitions.iter().filter_map(|progress| progress.owner.as_ref());
         let idle = !holds.into_iter().any(|owner| owner.member == member.member) && member.awaits.is_empty();
         let says = "idle: its topics have no partition left for it";
-        idle.then(|| Finding::new(Verdict::Fine, about, says))
+        idle.then(|| WhyFinding::new(FindingStatus::Fine, about, says))
     }
 }
 

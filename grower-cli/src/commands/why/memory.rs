@@ -1,12 +1,12 @@
 //! What a group cannot be given for want of memory.
 
-use super::finding::{Finding, Verdict};
+use super::finding::{FindingStatus, WhyFinding};
 use super::words::span;
 use crate::output::bytes_for_people;
 use grower_client::GroupMemory;
 
 /// Says that a group could not grow of late, if that is so. The group need not be there: its first member may wait.
-pub(crate) fn refused_growth(group: &str, memory: &GroupMemory) -> Option<Finding> {
+pub(crate) fn refused_growth(group: &str, memory: &GroupMemory) -> Option<WhyFinding> {
     let refused = memory.refused.iter().find(|refused| refused.group.as_str() == group)?;
     let (used, max) = (bytes_for_people(memory.used), bytes_for_people(memory.max));
     let ago = span(refused.ago_ms);
@@ -15,5 +15,5 @@ pub(crate) fn refused_growth(group: &str, memory: &GroupMemory) -> Option<Findin
          members retry ({})",
         refused.reason
     );
-    Some(Finding::new(Verdict::Wrong, format!("group {group}"), says))
+    Some(WhyFinding::new(FindingStatus::Wrong, format!("group {group}"), says))
 }

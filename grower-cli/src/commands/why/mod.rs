@@ -13,11 +13,11 @@ mod words;
 
 use crate::groups::group_memory;
 use crate::options::OutputForm;
-use crate::output::{Out, escaped};
+use crate::output::{StdoutWriter, escaped};
 use crate::session::Session;
 use anyhow::bail;
 use clap::Args;
-use finding::{Finding, Verdict};
+use finding::{FindingStatus, WhyFinding};
 use memory::refused_growth;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -38,25 +38,25 @@ Examples:
   grower-cli why billing               why does the group lag?
   grower-cli why events                why does the topic accept no records?"
 )]
-pub struct Why {
+pub struct WhyCommand {
     /// A topic or a consumer group
     #[arg(value_name = "TOPIC|GROUP", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
 }
 
-impl Why {
+impl WhyCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
         let topic = gather::topic(&admin, &self.name).await?.map(|facts| ("topic", facts.findings()));
         let refused = group_memory(&admin).await?.and_then(|memory| refused_growth(&self.name, &memory));
         let group = gather::group(&admin, &self.name).await?.map(|facts| facts.findings());
-        let group: Vec<Finding> = group.into_iter().flatten().chain(refused).collect();
+        let group: Vec<WhyFinding> = group.into_iter().flatten().chain(refused).collect();
         let group = (!group.is_empty()).then_some(("group", group));
         let told: Vec<_> = topic.into_iter().chain(group).collect();
         if told.is_empty() {
             bail!("there is no topic and no group {}; see grower-cli topic list and group list", escaped(&self.name));
         }
-        let mut out = Out::stdout();
+        let mut out = StdoutWriter::open();
         match session.output {
             OutputForm::Json => {
                 out.json(&told.iter().map(|(kind, found)| self.json(kind, found)).collect::<Vec<_>>())?
@@ -68,22 +68,22 @@ impl Why {
         Ok(out.flush()?)
     }
 
-    fn json(&self, kind: &str, findings: &[Finding]) -> Value {
-        let finding = |f: &Finding| json!({ "verdict": f.verdict.name(), "about": f.about, "says": f.says });
+    fn json(&self, kind: &str, findings: &[WhyFinding]) -> Value {
+        let finding = |f: &WhyFinding| json!({ "verdict": f.verdict.name(), "about": f.about, "says": f.says });
         json!({
             "kind": kind,
             "name": self.name,
-            "verdict": findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Fine).name(),
+            "verdict": findings.iter().map(|finding| finding.verdict).max().unwrap_or(FindingStatus::Fine).name(),
             "findings": findings.iter().map(finding).collect::<Vec<_>>(),
         })
     }
 }
 
-fn print(finding: &Finding, out: &mut impl Write) -> io::Result<()> {
+fn print(finding: &WhyFinding, out: &mut impl Write) -> io::Result<()> {
     let mark = match finding.verdict {
-        Verdict::Fine => "ok",
-        Verdict::Waits => "..",
-        Verdict::Wrong => "! ",
+        FindingStatus::Fine => "ok",
+        FindingStatus::Waits => "..",
+        FindingStatus::Wrong => "! ",
     };
     writeln!(out, "{mark} {}: {}", escaped(&finding.about), escaped(&finding.says))
 }

@@ -1,6 +1,6 @@
 //! One row a situation: the facts, and the words.
 
-use super::finding::{Finding, Verdict};
+use super::finding::{FindingStatus, WhyFinding};
 use super::group::{GroupFacts, MemberFacts, UntouchedPartition};
 use super::topic::{ReaderFacts, TopicFacts};
 use crate::capacity::{Capacity, Rate};
@@ -61,8 +61,8 @@ fn group(members: Vec<MemberFacts>, progress: GroupProgress) -> GroupFacts {
     }
 }
 
-fn told(findings: &[Finding]) -> String {
-    let line = |f: &Finding| format!("{} | {} | {}", f.verdict.name(), f.about, f.says);
+fn told(findings: &[WhyFinding]) -> String {
+    let line = |f: &WhyFinding| format!("{} | {} | {}", f.verdict.name(), f.about, f.says);
     findings.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -159,7 +159,10 @@ fn what_was_dropped_unread_and_what_is_damaged_is_wrong() {
     wrong | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; its next records are damaged on disk (offsets 795..805): readers stop there unless they skip damage
     ");
     facts.damaged = BTreeMap::from([("rainbow/1".to_owned(), vec![(Offset::new(5), Offset::new(9))])]);
-    assert!(facts.findings().iter().all(|finding| finding.verdict != Verdict::Wrong), "it is no longer in the log");
+    assert!(
+        facts.findings().iter().all(|finding| finding.verdict != FindingStatus::Wrong),
+        "it is no longer in the log"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a topic's writers and readers wait for.
 
-use super::finding::{Finding, Verdict};
+use super::finding::{FindingStatus, WhyFinding};
 use super::words::{lag, ranges, records};
 use crate::capacity::{Capacity, Rate};
 use crate::output::rfc3339;
@@ -31,14 +31,14 @@ pub(crate) struct ReaderFacts {
 
 impl TopicFacts {
     /// In words: the topic as a whole, its partitions if there is anything to say, its readers.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
+    pub(crate) fn findings(&self) -> Vec<WhyFinding> {
         let mut findings = vec![self.whole()];
         findings.extend(self.disk());
         findings.extend(self.flush());
         findings.extend(self.topic.partitions.iter().flat_map(|partition| self.partition(partition)));
         findings.extend(self.readers.iter().map(|reader| self.reader(reader)));
         if self.readers.is_empty() && self.offline.is_empty() {
-            findings.push(Finding::new(Verdict::Fine, self.name(), "no group reads it"));
+            findings.push(WhyFinding::new(FindingStatus::Fine, self.name(), "no group reads it"));
         }
         findings
     }
@@ -47,14 +47,14 @@ impl TopicFacts {
         format!("topic {}", self.topic.name)
     }
 
-    fn whole(&self) -> Finding {
+    fn whole(&self) -> WhyFinding {
         let partitions = &self.topic.partitions;
         let held: u64 = partitions.iter().map(|p| p.log_end.since(p.log_start)).sum();
         let ever: u64 = partitions.iter().map(|p| p.log_end.value()).sum();
         if held == 0 && !self.offline.is_empty() {
             let says =
                 format!("nothing can be read: {} of {} partitions offline", self.offline.len(), partitions.len());
-            return Finding::new(Verdict::Wrong, self.name(), says);
+            return WhyFinding::new(FindingStatus::Wrong, self.name(), says);
         }
         let says = match (held, ever) {
             (0, 0) => "empty: nothing was ever written to it".to_owned(),
@@ -62,21 +62,21 @@ impl TopicFacts {
             (held, _) if self.rate.records_in == 0 => format!("{}; almost no recent writes", records(held)),
             (held, _) => format!("{}; incoming {}", records(held), self.rate.incoming()),
         };
-        Finding::new(Verdict::Fine, self.name(), says)
+        WhyFinding::new(FindingStatus::Fine, self.name(), says)
     }
 
-    fn disk(&self) -> Option<Finding> {
+    fn disk(&self) -> Option<WhyFinding> {
         let capacity = self.capacity.as_ref()?;
-        capacity.is_full().then(|| Finding::new(Verdict::Wrong, "disk", capacity.in_words()))
+        capacity.is_full().then(|| WhyFinding::new(FindingStatus::Wrong, "disk", capacity.in_words()))
     }
 
-    fn flush(&self) -> Option<Finding> {
+    fn flush(&self) -> Option<WhyFinding> {
         let os = self.topic.configs.iter().any(|config| config.key == "flush" && config.value == "os");
         let says = "acks do not wait for the disk (flush=os): a power cut may lose acknowledged records";
-        os.then(|| Finding::new(Verdict::Fine, self.name(), says))
+        os.then(|| WhyFinding::new(FindingStatus::Fine, self.name(), says))
     }
 
-    fn partition(&self, partition: &PartitionDescription) -> Vec<Finding> {
+    fn partition(&self, partition: &PartitionDescription) -> Vec<WhyFinding> {
         let name = format!("{}/{}", self.topic.name, partition.partition);
         let mut findings = Vec::new();
         if partition.leader.is_none() {
@@ -84,12 +84,12 @@ impl TopicFacts {
                 Some(why) => format!("offline, neither readable nor writable: {why}"),
                 None => "no leader: neither readable nor writable".to_owned(),
             };
-            findings.push(Finding::new(Verdict::Wrong, &*name, says));
+            findings.push(WhyFinding::new(FindingStatus::Wrong, &*name, says));
         }
         let unsynced = partition.log_end.since(partition.high_watermark);
         if unsynced != 0 {
             let says = format!("{} written and not yet synced: readers see them after the sync", records(unsynced));
-            findings.push(Finding::new(Verdict::Waits, &*name, says));
+            findings.push(WhyFinding::new(FindingStatus::Waits, &*name, says));
         }
         if !partition.damaged.is_empty() {
             let says = format!(
@@ -97,7 +97,7 @@ impl TopicFacts {
                  --skip-damaged, or give them up with log repair",
                 ranges(&partition.damaged)
             );
-            findings.push(Finding::new(Verdict::Wrong, &*name, says));
+            findings.push(WhyFinding::new(FindingStatus::Wrong, &*name, says));
         }
         // What retention has passed is gone for everybody.
         let losses = self.losses.iter().filter(|loss| loss.partition == partition.partition);
@@ -105,24 +105,24 @@ impl TopicFacts {
         findings
     }
 
-    fn reader(&self, reader: &ReaderFacts) -> Finding {
+    fn reader(&self, reader: &ReaderFacts) -> WhyFinding {
         let about = format!("group {}", reader.group);
         match reader.lag {
             0 if !self.offline.is_empty() => {
-                Finding::new(Verdict::Waits, about, "has read every served partition; the others are offline")
+                WhyFinding::new(FindingStatus::Waits, about, "has read every served partition; the others are offline")
             }
-            0 => Finding::new(Verdict::Fine, about, "has read everything"),
+            0 => WhyFinding::new(FindingStatus::Fine, about, "has read everything"),
             count => {
                 let says = format!("is {} behind; grower-cli why {} says why", lag(count, reader.lag_ms), reader.group);
-                Finding::new(Verdict::Waits, about, says)
+                WhyFinding::new(FindingStatus::Waits, about, says)
             }
         }
     }
 }
 
-fn given_up(name: &str, loss: &LossDescription) -> Finding {
+fn given_up(name: &str, loss: &LossDescription) -> WhyFinding {
     let (LossDescription { by, what, .. }, at) = (loss, rfc3339(loss.at));
     let offsets = ranges(&[(loss.start, loss.end)]);
     let says = format!("{offsets} were given up as lost by {by} at {at} ({what}): readers skip them");
-    Finding::new(Verdict::Fine, name, says)
+    WhyFinding::new(FindingStatus::Fine, name, says)
 }

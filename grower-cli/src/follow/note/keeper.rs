@@ -6,7 +6,7 @@
 //! file with that name is locked at every moment.
 
 use super::{Note, TopicLoss, TopicSpan};
-use crate::follow::reader::Open;
+use crate::follow::reader::FollowedFile;
 use grower_client::ids::{Offset, PartitionId};
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -115,7 +115,7 @@ impl NoteKeeper {
     }
 
     /// Writes down that every line of each file before its offset is done.
-    pub(crate) fn save(&mut self, done: impl IntoIterator<Item = (Arc<Open>, u64)>) -> Result<(), NoteError> {
+    pub(crate) fn save(&mut self, done: impl IntoIterator<Item = (Arc<FollowedFile>, u64)>) -> Result<(), NoteError> {
         let failed = |source| NoteError::Io { path: self.path.clone(), source };
         for (open, end) in done {
             self.note.progress(&open, end).map_err(failed)?;

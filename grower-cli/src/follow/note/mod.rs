@@ -7,9 +7,9 @@ mod keeper;
 pub(crate) use keeper::{NoteError, NoteKeeper};
 
 use super::fingerprint::{Content, FileId, Fingerprint, KnownFile};
-use super::marks::Mark;
-use super::reader::{Open, Reader};
-use super::surroundings::{Surroundings, Trace};
+use super::line_mark::LineMark;
+use super::reader::{FileReader, FollowedFile};
+use super::surroundings::{FileTrace, Surroundings};
 use super::tail::LEFT_FILES_MAX;
 use grower_client::ids::{Offset, PartitionId, TopicId};
 use parking_lot::Mutex;
@@ -119,7 +119,7 @@ impl Note {
     }
 
     /// Whether it leaves open if this line has arrived.
-    pub(super) fn leaves_open(&self, line: Mark) -> bool {
+    pub(super) fn leaves_open(&self, line: LineMark) -> bool {
         let is_after = |seen: &Fingerprint| seen.offset() <= line.start;
         match line.incarnation.wrapping_sub(self.incarnation) {
             0 => is_after(&self.seen),
@@ -144,19 +144,19 @@ impl Note {
     }
 
     /// What the file is recognised by.
-    pub(super) fn trace(&self) -> Trace {
+    pub(super) fn trace(&self) -> FileTrace {
         let (older, target) = (self.older.as_deref().map(Into::into), self.target.as_ref().map(PathBuf::from));
-        Trace { id: self.file, seen: self.seen, older, target }
+        FileTrace { id: self.file, seen: self.seen, older, target }
     }
 
     /// The files that were left and are still there, without the one that is read.
-    pub(super) fn left_files(&self, around: &Surroundings, current: FileId, limit: usize) -> Vec<Reader> {
+    pub(super) fn left_files(&self, around: &Surroundings, current: FileId, limit: usize) -> Vec<FileReader> {
         let reader = |left: &LeftFile| {
             let mut same = around.files.iter().filter(|nearby| nearby.id.is_same_file(left.file));
             let file = same.find_map(|nearby| nearby.readable().ok())?;
             let is_other = !left.file.is_same_file(current) && left.seen.compare(&file).ok()? == Content::Same;
             let read = Mutex::new(left.seen);
-            let open = Open {
+            let open = FollowedFile {
                 incarnation: left.incarnation,
                 file,
                 id: left.file,
@@ -165,13 +165,13 @@ impl Note {
                 target: None,
                 read,
             };
-            is_other.then(|| Reader::new(open, left.seen, limit))
+            is_other.then(|| FileReader::new(open, left.seen, limit))
         };
         self.left.iter().filter_map(reader).collect()
     }
 
     /// Remembers that every line of `open` before `end` is done.
-    fn progress(&mut self, open: &Open, end: u64) -> io::Result<()> {
+    fn progress(&mut self, open: &FollowedFile, end: u64) -> io::Result<()> {
         let seen = match Fingerprint::take(&open.file, end) {
             // Truncated since: its bytes cannot be described any more. The marks in the topic still tell what is done.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
@@ -245,7 +245,7 @@ mod tests {
             file.write_all(&vec![b'x'; offset as usize]).unwrap();
             Fingerprint::take(&file, offset).unwrap()
         };
-        let leaves_open = |note: &Note, incarnation, start| note.leaves_open(Mark { incarnation, start });
+        let leaves_open = |note: &Note, incarnation, start| note.leaves_open(LineMark { incarnation, start });
         assert!(leaves_open(&note, 0, 0) && leaves_open(&note, 7, 0) && !leaves_open(&note, u32::MAX, 0));
         (note.incarnation, note.seen) = (u32::MAX, seen(100));
         note.left = vec![LeftFile { file: FileId::NONE, incarnation: 9, seen: seen(5) }];

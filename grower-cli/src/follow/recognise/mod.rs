@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 /// A file near the followed path, as far as the decisions need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    pub(super) spot: Spot,
+    pub(super) location: CandidateLocation,
     /// Whether it is the very file that was read: by inode, and time of creation or device.
     pub(super) is_same_file: bool,
     /// How its content compares with what was read; none if it cannot be read.
@@ -29,20 +29,20 @@ pub(super) struct Candidate {
 
 /// Where a candidate was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Spot {
+pub(super) enum CandidateLocation {
     /// At the followed path, through links.
     Path,
     /// Where the followed link pointed when it was last read.
     FormerTarget,
     /// Beside one of these, under a name that rotation gives.
-    Rotated(Scheme, Rotation),
+    Rotated(RotationScheme, Rotation),
     /// Beside one of them, under another name.
     Elsewhere,
 }
 
 /// By which rule a name is read as a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Scheme {
+pub(super) struct RotationScheme {
     /// Of which name.
     pub(super) base: usize,
     /// Whether the suffix is before the extension. That counts only once the file that was read got such a name.
@@ -50,7 +50,7 @@ pub(super) struct Scheme {
 }
 
 /// Where a file is among the rotations of a name.
-pub(super) type RotatedAs = (Scheme, Suffix);
+pub(super) type RotatedAs = (RotationScheme, Suffix);
 
 /// Which file continues the one that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +70,13 @@ pub(super) enum Recognised {
 /// Finds the file that continues the one that was read.
 pub(super) fn recognise(candidates: &[Candidate], is_strong: bool) -> Recognised {
     let find = |wanted: &dyn Fn(&Candidate) -> bool| candidates.iter().position(wanted);
-    let path = find(&|c| c.spot == Spot::Path);
+    let path = find(&|c| c.location == CandidateLocation::Path);
     let is_itself = |c: &Candidate| c.is_same_file && matches!(c.content, Some(Content::Same | Content::Unknown));
     let itself = path.filter(|at| is_itself(&candidates[*at])).or_else(|| find(&is_itself));
     if let Some(itself) = itself {
         // Truncated after a copy was made, and written again with the same beginning: the copy has more.
         let copy = oldest(candidates, |c| !c.is_same_file && c.is_ahead_of_path && is_copy(c, candidates));
-        let copy = copy.filter(|_| candidates[itself].spot == Spot::Path);
+        let copy = copy.filter(|_| candidates[itself].location == CandidateLocation::Path);
         return copy.map_or(Recognised::Itself(itself), Recognised::Copy);
     }
     let has_content = |c: &Candidate| c.content == Some(Content::Same);
@@ -92,7 +92,7 @@ pub(super) fn recognise(candidates: &[Candidate], is_strong: bool) -> Recognised
         Some(path) if candidates[path].content.is_none() => Recognised::Unreadable,
         Some(path) if has_content(&candidates[path]) && !was_rotated => Recognised::Replacement(path),
         Some(_) => {
-            let is_sure = |c: &Candidate| matches!(&c.spot, Spot::Rotated(scheme, _) if !scheme.is_before_extension);
+            let is_sure = |c: &Candidate| matches!(&c.location, CandidateLocation::Rotated(scheme, _) if !scheme.is_before_extension);
             let is_unpacked = |c: &Candidate| is_strong && has_content(c) && is_sure(c) && !c.is_known && !c.is_taken;
             oldest(candidates, is_unpacked).map_or(Recognised::Gone, Recognised::Copy)
         }
@@ -107,29 +107,29 @@ pub(super) fn successors(
     rotated_as: Option<&RotatedAs>,
     by_copying: bool,
 ) -> (Vec<usize>, Vec<usize>) {
-    let is_later = |c: &Candidate| match (&c.spot, rotated_as) {
-        (Spot::Rotated(base, rotation), Some((own_base, own))) => {
+    let is_later = |c: &Candidate| match (&c.location, rotated_as) {
+        (CandidateLocation::Rotated(base, rotation), Some((own_base, own))) => {
             base == own_base && rotation.suffix.is_newer_than(own) && !c.is_known
         }
-        (Spot::Rotated(..), None) => is_fresh(c, candidates),
-        (Spot::FormerTarget, _) => !c.is_known,
+        (CandidateLocation::Rotated(..), None) => is_fresh(c, candidates),
+        (CandidateLocation::FormerTarget, _) => !c.is_known,
         _ => false,
     };
     let is_read = |c: &Candidate| c.is_taken || (by_copying && c.is_beginning_of_path);
     let mut later: Vec<usize> =
         (0..candidates.len()).filter(|at| is_later(&candidates[*at]) && !is_read(&candidates[*at])).collect();
-    later.sort_by(|a, b| reading_order(&candidates[*a].spot, &candidates[*b].spot));
+    later.sort_by(|a, b| reading_order(&candidates[*a].location, &candidates[*b].location));
     later.into_iter().partition(|at| !is_compressed(&candidates[*at]))
 }
 
 /// Whether it is a rotation newer than all that were there before, so that it was rotated since.
 pub(super) fn is_fresh(candidate: &Candidate, candidates: &[Candidate]) -> bool {
-    let Spot::Rotated(base, rotation) = &candidate.spot else { return false };
+    let CandidateLocation::Rotated(base, rotation) = &candidate.location else { return false };
     if base.is_before_extension {
         return false;
     }
-    let is_older = |c: &Candidate| match &c.spot {
-        Spot::Rotated(other_base, other) if other_base == base => {
+    let is_older = |c: &Candidate| match &c.location {
+        CandidateLocation::Rotated(other_base, other) if other_base == base => {
             let is_old = c.is_known || (other.compressed && !rotation.compressed);
             !is_old || rotation.suffix.age_order(&other.suffix).is_none_or(Ordering::is_gt)
         }
@@ -141,8 +141,11 @@ pub(super) fn is_fresh(candidate: &Candidate, candidates: &[Candidate]) -> bool 
 /// Whether it is numbered, and the number before is missing. Rotation by numbers leaves no gap once it is over, so a lone
 /// `.2` was put there by other means.
 fn is_behind_gap(candidate: &Candidate, candidates: &[Candidate]) -> bool {
-    let Spot::Rotated(base, Rotation { suffix: Suffix::Number(own @ 2..), .. }) = &candidate.spot else { return false };
-    let is_next_to = |c: &Candidate| matches!(&c.spot, Spot::Rotated(other_base, other) if other_base == base && other.suffix == Suffix::Number(own - 1));
+    let CandidateLocation::Rotated(base, Rotation { suffix: Suffix::Number(own @ 2..), .. }) = &candidate.location
+    else {
+        return false;
+    };
+    let is_next_to = |c: &Candidate| matches!(&c.location, CandidateLocation::Rotated(other_base, other) if other_base == base && other.suffix == Suffix::Number(own - 1));
     !candidates.iter().any(is_next_to)
 }
 
@@ -150,7 +153,8 @@ fn is_behind_gap(candidate: &Candidate, candidates: &[Candidate]) -> bool {
 /// rotation, when `.1` is `.2` already and the next `.1` is yet to come.
 pub(super) fn undecided(candidates: &[Candidate]) -> Vec<usize> {
     let is_new = |c: &Candidate| !c.is_known && !c.is_taken && !is_compressed(c);
-    let is_sure = |c: &Candidate| matches!(&c.spot, Spot::Rotated(base, _) if !base.is_before_extension);
+    let is_sure =
+        |c: &Candidate| matches!(&c.location, CandidateLocation::Rotated(base, _) if !base.is_before_extension);
     let is_undecided = |c: &Candidate| is_new(c) && is_sure(c) && is_behind_gap(c, candidates);
     (0..candidates.len()).filter(|at| is_undecided(&candidates[*at])).collect()
 }
@@ -168,24 +172,24 @@ fn is_copy(candidate: &Candidate, candidates: &[Candidate]) -> bool {
 }
 
 fn is_compressed(candidate: &Candidate) -> bool {
-    matches!(&candidate.spot, Spot::Rotated(_, rotation) if rotation.compressed)
+    matches!(&candidate.location, CandidateLocation::Rotated(_, rotation) if rotation.compressed)
 }
 
 /// The first in reading order of the rotations that are `wanted`.
 fn oldest(candidates: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Option<usize> {
-    let is_rotation = |c: &Candidate| matches!(c.spot, Spot::Rotated(..));
+    let is_rotation = |c: &Candidate| matches!(c.location, CandidateLocation::Rotated(..));
     (0..candidates.len())
         .filter(|at| is_rotation(&candidates[*at]) && wanted(&candidates[*at]))
-        .min_by(|a, b| reading_order(&candidates[*a].spot, &candidates[*b].spot))
+        .min_by(|a, b| reading_order(&candidates[*a].location, &candidates[*b].location))
 }
 
 /// Rotations first, the older before the newer, then what the link pointed to.
-fn reading_order(a: &Spot, b: &Spot) -> Ordering {
+fn reading_order(a: &CandidateLocation, b: &CandidateLocation) -> Ordering {
     match (a, b) {
-        (Spot::Rotated(base_a, a), Spot::Rotated(base_b, b)) => {
+        (CandidateLocation::Rotated(base_a, a), CandidateLocation::Rotated(base_b, b)) => {
             base_a.cmp(base_b).then_with(|| a.suffix.reading_order(&b.suffix))
         }
-        (a, b) => matches!(b, Spot::Rotated(..)).cmp(&matches!(a, Spot::Rotated(..))),
+        (a, b) => matches!(b, CandidateLocation::Rotated(..)).cmp(&matches!(a, CandidateLocation::Rotated(..))),
     }
 }
 

@@ -3,11 +3,11 @@
 use super::*;
 use std::ffi::OsStr;
 
-const SCHEME: Scheme = Scheme { base: 0, is_before_extension: false };
+const SCHEME: RotationScheme = RotationScheme { base: 0, is_before_extension: false };
 
-fn candidate(spot: Spot, is_same_file: bool, content: Option<Content>) -> Candidate {
+fn candidate(location: CandidateLocation, is_same_file: bool, content: Option<Content>) -> Candidate {
     Candidate {
-        spot,
+        location,
         is_same_file,
         content,
         is_known: false,
@@ -20,7 +20,7 @@ fn candidate(spot: Spot, is_same_file: bool, content: Option<Content>) -> Candid
 
 fn rotated(name: &str, content: Content) -> Candidate {
     let rotation = Rotation::of(OsStr::new("app.log"), OsStr::new(name)).unwrap();
-    candidate(Spot::Rotated(SCHEME, rotation), false, Some(content))
+    candidate(CandidateLocation::Rotated(SCHEME, rotation), false, Some(content))
 }
 
 fn known(name: &str) -> Candidate {
@@ -29,7 +29,7 @@ fn known(name: &str) -> Candidate {
 
 #[test]
 fn what_cannot_be_read_now_is_waited_for() {
-    let path = |is_same, content| candidate(Spot::Path, is_same, content);
+    let path = |is_same, content| candidate(CandidateLocation::Path, is_same, content);
     assert_eq!(recognise(&[], true), Recognised::Unreadable);
     assert_eq!(recognise(&[path(true, None)], true), Recognised::Unreadable);
     assert_eq!(recognise(&[path(false, None)], true), Recognised::Unreadable);
@@ -38,25 +38,25 @@ fn what_cannot_be_read_now_is_waited_for() {
     (itself.is_same_file, itself.content) = (true, None);
     assert_eq!(recognise(&[path(false, Some(Content::Other)), itself], true), Recognised::Unreadable);
     // What is elsewhere is read even so.
-    let moved = candidate(Spot::Elsewhere, true, Some(Content::Same));
+    let moved = candidate(CandidateLocation::Elsewhere, true, Some(Content::Same));
     assert_eq!(recognise(&[path(false, None), moved], true), Recognised::Itself(1));
 }
 
 #[test]
 fn an_inode_without_the_content_is_another_file() {
     for content in [Content::Other, Content::Shorter] {
-        assert_eq!(recognise(&[candidate(Spot::Path, true, Some(content))], true), Recognised::Gone);
+        assert_eq!(recognise(&[candidate(CandidateLocation::Path, true, Some(content))], true), Recognised::Gone);
     }
 }
 
 #[test]
 fn a_copy_is_a_rotation_that_was_not_there_before() {
-    let path = candidate(Spot::Path, true, Some(Content::Other));
+    let path = candidate(CandidateLocation::Path, true, Some(Content::Other));
     let copy = rotated("app.log.1", Content::Same);
     assert_eq!(recognise(&[path.clone(), copy.clone()], false), Recognised::Copy(1));
     let before = Candidate { is_known: true, ..copy.clone() };
     assert_eq!(recognise(&[path.clone(), before], true), Recognised::Gone);
-    let neighbour = candidate(Spot::Elsewhere, false, Some(Content::Same));
+    let neighbour = candidate(CandidateLocation::Elsewhere, false, Some(Content::Same));
     assert_eq!(recognise(&[path.clone(), neighbour], true), Recognised::Gone);
     let two = [path, rotated("app.log.1", Content::Same), rotated("app.log.2", Content::Same)];
     assert_eq!(recognise(&two, false), Recognised::Copy(2), "the older one, for the newer one comes after it");
@@ -64,7 +64,7 @@ fn a_copy_is_a_rotation_that_was_not_there_before() {
 
 #[test]
 fn a_replacement_is_believed_only_if_nothing_was_rotated() {
-    let path = candidate(Spot::Path, false, Some(Content::Same));
+    let path = candidate(CandidateLocation::Path, false, Some(Content::Same));
     assert_eq!(recognise(std::slice::from_ref(&path), false), Recognised::Replacement(0));
     assert_eq!(
         recognise(&[path.clone(), known("app.log.1"), known("app.log.2.gz")], false),
@@ -97,7 +97,7 @@ fn what_is_read_already_does_not_come_next() {
 
 #[test]
 fn a_copy_of_the_file_at_the_path_is_read_once_that_is_truncated() {
-    let path = candidate(Spot::Path, true, Some(Content::Unknown));
+    let path = candidate(CandidateLocation::Path, true, Some(Content::Unknown));
     let copy = rotated("app.log.1", Content::Unknown);
     let untruncated = Candidate { is_ahead_of_path: false, is_beginning_of_path: true, ..copy.clone() };
     let around = [path.clone(), untruncated.clone()];

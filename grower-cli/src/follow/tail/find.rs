@@ -1,26 +1,26 @@
 //! Finds the file that is read: at the start, when a rotation appeared beside it, and when it was truncated or rewritten.
 
-use super::Step;
-use super::Tail;
+use super::FileTail;
+use super::TailEvent;
 use crate::follow::fingerprint::{FileId, HEAD};
 use crate::follow::note::Note;
-use crate::follow::reader::{Open, Reader};
-use crate::follow::recognise::{Recognised, Spot};
-use crate::follow::surroundings::{Surroundings, Trace};
+use crate::follow::reader::{FileReader, FollowedFile};
+use crate::follow::recognise::{CandidateLocation, Recognised};
+use crate::follow::surroundings::{FileTrace, Surroundings};
 use crate::follow::warning::Warning;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-impl Tail {
+impl FileTail {
     /// Finds the first file to read.
-    pub(super) fn begin(&mut self, now: Instant) -> io::Result<Step> {
+    pub(super) fn begin(&mut self, now: Instant) -> io::Result<TailEvent> {
         self.queue.clear();
-        let trace = self.note.as_ref().map_or(Trace::none(), Note::trace);
+        let trace = self.note.as_ref().map_or(FileTrace::none(), Note::trace);
         let surroundings = Surroundings::survey(&self.path, &trace, &[])?;
         if self.is_unsettled(&surroundings, now) {
-            return Ok(Step::Idle);
+            return Ok(TailEvent::Idle);
         }
         let Some(note) = self.note.clone() else {
             self.queue_path(&surroundings)?;
@@ -38,7 +38,7 @@ impl Tail {
             found @ (Recognised::Itself(at) | Recognised::Copy(at) | Recognised::Replacement(at)) => {
                 let (file, id) = (surroundings.files[at].readable()?, surroundings.files[at].id);
                 self.tell_found(found, &surroundings, &trace);
-                let is_at_path = surroundings.candidates[at].spot == Spot::Path;
+                let is_at_path = surroundings.candidates[at].location == CandidateLocation::Path;
                 let is_copy = matches!(found, Recognised::Copy(_)) || (note.is_copy() && !is_at_path);
                 self.is_rotated = is_copy;
                 self.left = note.left_files(&surroundings, id, self.limit);
@@ -47,8 +47,8 @@ impl Tail {
                 let older = trace.older.filter(|_| !matches!(found, Recognised::Replacement(_)));
                 let older = older.unwrap_or_else(|| surroundings.older_than(id, &[id]));
                 let (incarnation, target, read) = (note.incarnation, trace.target, Mutex::new(trace.seen));
-                let open = Open { incarnation, file, id, is_copy, older: Some(older), target, read };
-                Ok(self.read_on(Reader::new(open, trace.seen, self.limit)))
+                let open = FollowedFile { incarnation, file, id, is_copy, older: Some(older), target, read };
+                Ok(self.read_on(FileReader::new(open, trace.seen, self.limit)))
             }
         }
     }
@@ -62,10 +62,10 @@ impl Tail {
     }
 
     /// Goes on in the copy that rotation made of the current file, if there is one.
-    pub(super) fn continue_in_copy(&mut self, now: Instant) -> io::Result<Option<Step>> {
-        let Some(trace) = self.current.as_ref().map(Reader::trace) else { return Ok(None) };
+    pub(super) fn continue_in_copy(&mut self, now: Instant) -> io::Result<Option<TailEvent>> {
+        let Some(trace) = self.current.as_ref().map(FileReader::trace) else { return Ok(None) };
         let found = match self.survey_for(&trace) {
-            Ok(surroundings) if self.is_unsettled(&surroundings, now) => return Ok(Some(Step::Idle)),
+            Ok(surroundings) if self.is_unsettled(&surroundings, now) => return Ok(Some(TailEvent::Idle)),
             Ok(surroundings) => {
                 if surroundings.has_unread_copy() {
                     self.watch.forget();
@@ -81,37 +81,37 @@ impl Tail {
     }
 
     /// Looks for the file with this trace.
-    fn survey_for(&self, trace: &Trace) -> io::Result<Surroundings> {
+    fn survey_for(&self, trace: &FileTrace) -> io::Result<Surroundings> {
         let others: Vec<FileId> = self.left.iter().chain(&self.queue).map(|reader| reader.open.id).collect();
         Surroundings::survey(&self.path, trace, &others)
     }
 
-    fn continue_in_copy_of(&mut self, trace: &Trace, surroundings: &Surroundings) -> io::Result<Option<Step>> {
+    fn continue_in_copy_of(&mut self, trace: &FileTrace, surroundings: &Surroundings) -> io::Result<Option<TailEvent>> {
         let found = surroundings.recognise(&trace.seen);
         let (Recognised::Copy(at), Some(current)) = (found, &mut self.current) else { return Ok(None) };
         current.continue_in(surroundings.files[at].readable()?, surroundings.files[at].id, true);
-        let begun = Step::Begun(Arc::clone(&current.open), current.splitter.start());
+        let begun = TailEvent::Begun(Arc::clone(&current.open), current.splitter.start());
         self.is_rotated = true;
         self.tell_found(found, surroundings, trace);
         Ok(Some(begun))
     }
 
     /// The current file was truncated or rewritten: a copy may have what was not read.
-    pub(super) fn find_again(&mut self, now: Instant) -> io::Result<Step> {
-        let Some(trace) = self.current.as_ref().map(Reader::trace) else { return Ok(Step::Idle) };
+    pub(super) fn find_again(&mut self, now: Instant) -> io::Result<TailEvent> {
+        let Some(trace) = self.current.as_ref().map(FileReader::trace) else { return Ok(TailEvent::Idle) };
         let surroundings = self.survey_for(&trace)?;
         if self.is_unsettled(&surroundings, now) {
-            return Ok(Step::Idle);
+            return Ok(TailEvent::Idle);
         }
         if let Some(begun) = self.continue_in_copy_of(&trace, &surroundings)? {
             return Ok(begun);
         }
         surroundings.at_path().ok_or(io::ErrorKind::NotFound)?.readable()?; // Before anything is told: it is tried again.
-        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
+        let Some(current) = &mut self.current else { return Ok(TailEvent::Idle) };
         let incarnation = current.open.incarnation;
         let (open, last) = (Arc::clone(&current.open), current.splitter.finish());
         if let Some(last) = last {
-            return Ok(Step::Lines(open, vec![last])); // And looks again with the next step.
+            return Ok(TailEvent::Lines(open, vec![last])); // And looks again with the next step.
         }
         self.tell_gone(&surroundings, &trace, false);
         if self.queue.is_empty() {
@@ -123,7 +123,7 @@ impl Tail {
         self.next_file(incarnation)
     }
 
-    fn tell_found(&mut self, found: Recognised, surroundings: &Surroundings, trace: &Trace) {
+    fn tell_found(&mut self, found: Recognised, surroundings: &Surroundings, trace: &FileTrace) {
         let (path, offset) = (self.path.clone(), trace.seen.offset());
         match found {
             Recognised::Replacement(_) => self.warnings.push_back(Warning::Replaced { path, offset }),
@@ -138,7 +138,7 @@ impl Tail {
         }
     }
 
-    fn tell_gone(&mut self, surroundings: &Surroundings, trace: &Trace, is_gone: bool) {
+    fn tell_gone(&mut self, surroundings: &Surroundings, trace: &FileTrace, is_gone: bool) {
         let (path, offset) = (self.path.clone(), trace.seen.offset());
         if offset == 0 {
             return; // Nothing was read, so everything will be.

@@ -1,6 +1,6 @@
 //! Reads a growing file line by line, through rotation: an old file to its end first, then what took its place.
 //!
-//! Nothing here sleeps or asks the clock: [`Tail::step`] does what can be done now. A last line without newline is
+//! Nothing here sleeps or asks the clock: [`FileTail::step`] does what can be done now. A last line without newline is
 //! waited for as long as its file may still grow. An error is never the end: it is told once, and tried again.
 //!
 //! Rotation goes on while files are looked at. So what a look found is accepted only after it was made sure that the file
@@ -15,9 +15,9 @@ mod queue;
 use super::fingerprint::{Content, FileId, Fingerprint};
 use super::folder_watch::FolderWatch;
 use super::note::Note;
-use super::reader::{Look, Open, Reader};
+use super::reader::{FileReader, FollowedFile, ReadOutcome};
 use super::recognise::Recognised;
-use super::surroundings::{Surroundings, Trace, Unsettled};
+use super::surroundings::{FileTrace, RotationUnderWay, Surroundings};
 use super::warning::Warning;
 use crate::lines::Line;
 use std::collections::VecDeque;
@@ -39,11 +39,11 @@ pub(super) const LEFT_FILES_MAX: usize = 2;
 
 /// What a step came to.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum TailEvent {
     /// A file is read from this byte on.
-    Begun(Arc<Open>, u64),
+    Begun(Arc<FollowedFile>, u64),
     /// Lines of this file.
-    Lines(Arc<Open>, Vec<Line>),
+    Lines(Arc<FollowedFile>, Vec<Line>),
     /// Nothing new now.
     Idle,
     /// Something that a person should know.
@@ -51,24 +51,24 @@ pub(crate) enum Step {
 }
 
 /// Follows one path.
-pub(crate) struct Tail {
+pub(crate) struct FileTail {
     path: PathBuf,
     limit: usize,
     /// Where an earlier run stopped, until that place is found.
     note: Option<Note>,
     /// The file being read; none as long as none is found.
-    current: Option<Reader>,
+    current: Option<FileReader>,
     /// Files that were read and left, the newest last.
-    left: Vec<Reader>,
+    left: Vec<FileReader>,
     /// Files to read after the current one, opened when they were first seen so that removal cannot take them.
-    queue: VecDeque<Reader>,
+    queue: VecDeque<FileReader>,
     /// Whether the current file is known to have been rotated away, so that what comes next is another.
     is_rotated: bool,
     warnings: VecDeque<Warning>,
     /// The rotations beside the current file.
     watch: FolderWatch,
     /// A rotation that is under way: since when, and when it was seen last.
-    unsettled: Option<(Unsettled, Instant, Instant)>,
+    unsettled: Option<(RotationUnderWay, Instant, Instant)>,
     /// When rotations of the next file were last looked for.
     next_looked_at: Option<Instant>,
     /// How long the next file was at the last look.
@@ -78,7 +78,7 @@ pub(crate) struct Tail {
     next_line: u64,
 }
 
-impl Tail {
+impl FileTail {
     /// Starts at the beginning of the file, or where `note` says, wherever that file is now. Lines may have `limit` bytes.
     pub(crate) fn start(path: &Path, note: Option<Note>, limit: usize) -> Self {
         Self {
@@ -100,17 +100,17 @@ impl Tail {
     }
 
     /// Does what can be done now.
-    pub(crate) fn step(&mut self, now: Instant) -> Step {
+    pub(crate) fn step(&mut self, now: Instant) -> TailEvent {
         if let Some(warning) = self.warnings.pop_front() {
-            return Step::Warning(warning);
+            return TailEvent::Warning(warning);
         }
         match self.advance(now) {
-            Ok(Step::Lines(open, mut lines)) => {
+            Ok(TailEvent::Lines(open, mut lines)) => {
                 for line in &mut lines {
                     line.number = self.next_line;
                     self.next_line += 1;
                 }
-                Step::Lines(open, lines)
+                TailEvent::Lines(open, lines)
             }
             Ok(step) => {
                 self.trouble = None;
@@ -120,25 +120,25 @@ impl Tail {
         }
     }
 
-    fn told_once(&mut self, error: &io::Error) -> Step {
+    fn told_once(&mut self, error: &io::Error) -> TailEvent {
         let why = match error.kind() {
             io::ErrorKind::NotFound => "not there yet".to_owned(),
             _ => error.to_string(),
         };
         if self.trouble.as_ref() == Some(&why) {
-            return Step::Idle;
+            return TailEvent::Idle;
         }
         self.trouble = Some(why.clone());
-        Step::Warning(Warning::Waiting { file: self.path.clone(), why })
+        TailEvent::Warning(Warning::Waiting { file: self.path.clone(), why })
     }
 
-    fn advance(&mut self, now: Instant) -> io::Result<Step> {
+    fn advance(&mut self, now: Instant) -> io::Result<TailEvent> {
         let Some(current) = &mut self.current else { return self.begin(now) };
         let look = current.look(now);
         let open = Arc::clone(&current.open);
         let observed = self.observe(now); // Also while there is much to read: a file may be gone soon.
         let look = look?;
-        if matches!(look, Look::Rewritten) {
+        if matches!(look, ReadOutcome::Rewritten) {
             return self.find_again(now);
         }
         // After the look: if that found lines of a file written again, the copy of what was there before is seen now.
@@ -149,9 +149,9 @@ impl Tail {
             return Ok(step);
         }
         match (look, &mut self.current) {
-            (Look::Bytes(bytes), Some(current)) => Ok(Step::Lines(open, current.accept(&bytes)?)),
-            (Look::Touched, _) => {
-                Ok(Step::Warning(Warning::Touched { file: open.name().unwrap_or(self.path.clone()) }))
+            (ReadOutcome::Bytes(bytes), Some(current)) => Ok(TailEvent::Lines(open, current.accept(&bytes)?)),
+            (ReadOutcome::Touched, _) => {
+                Ok(TailEvent::Warning(Warning::Touched { file: open.name().unwrap_or(self.path.clone()) }))
             }
             _ => match self.late_lines(now)? {
                 Some(lines) => Ok(lines),
@@ -181,8 +181,8 @@ impl Tail {
         is_waiting
     }
 
-    fn read_on(&mut self, reader: Reader) -> Step {
-        let begun = Step::Begun(Arc::clone(&reader.open), reader.splitter.start());
+    fn read_on(&mut self, reader: FileReader) -> TailEvent {
+        let begun = TailEvent::Begun(Arc::clone(&reader.open), reader.splitter.start());
         self.current = Some(reader);
         begun
     }
@@ -193,22 +193,22 @@ impl Tail {
     }
 
     /// Lines that came to a file after it was left.
-    fn late_lines(&mut self, now: Instant) -> io::Result<Option<Step>> {
+    fn late_lines(&mut self, now: Instant) -> io::Result<Option<TailEvent>> {
         for at in (0..self.left.len()).rev() {
             let left = &mut self.left[at];
             let open = Arc::clone(&left.open);
             match left.look(now) {
-                Ok(Look::Bytes(bytes)) => {
+                Ok(ReadOutcome::Bytes(bytes)) => {
                     let lines = left.accept(&bytes)?;
                     let file = open.name().unwrap_or(self.path.clone());
                     let warning = Warning::Late { file };
                     if !lines.is_empty() && !self.warnings.contains(&warning) {
                         self.warnings.push_back(warning);
                     }
-                    return Ok(Some(Step::Lines(open, lines)));
+                    return Ok(Some(TailEvent::Lines(open, lines)));
                 }
-                Ok(Look::Rewritten) | Err(_) => drop(self.left.remove(at)),
-                Ok(Look::Touched | Look::Nothing) => {
+                Ok(ReadOutcome::Rewritten) | Err(_) => drop(self.left.remove(at)),
+                Ok(ReadOutcome::Touched | ReadOutcome::Nothing) => {
                     let is_removed = open.file.metadata().map_or(true, |metadata| metadata.nlink() == 0);
                     let silent = left.silent_since.map_or(Duration::ZERO, |since| now.duration_since(since));
                     if is_removed && REMOVED_WATCH <= silent {
@@ -220,22 +220,22 @@ impl Tail {
         Ok(None)
     }
 
-    fn leave_if_silent(&mut self, now: Instant) -> io::Result<Step> {
-        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
-        let Some(next) = self.queue.front() else { return Ok(Step::Idle) };
+    fn leave_if_silent(&mut self, now: Instant) -> io::Result<TailEvent> {
+        let Some(current) = &mut self.current else { return Ok(TailEvent::Idle) };
+        let Some(next) = self.queue.front() else { return Ok(TailEvent::Idle) };
         let (is_removed, is_copy) = (current.open.file.metadata()?.nlink() == 0, current.open.is_copy);
         let is_next_empty = self.queue.len() == 1 && next.open.file.metadata()?.len() == 0;
         if is_next_empty && !is_removed && !is_copy && self.is_next_unused(now)? {
-            return Ok(Step::Idle);
+            return Ok(TailEvent::Idle);
         }
-        let (Some(current), Some(next)) = (&mut self.current, self.queue.front()) else { return Ok(Step::Idle) };
+        let (Some(current), Some(next)) = (&mut self.current, self.queue.front()) else { return Ok(TailEvent::Idle) };
         if !self.is_rotated && is_being_copied(&current.open.file, &next.open.file, &mut self.next_length)? {
             current.silent_since = None;
         }
         // A copy has no writer, and that of a file which was rotated twice has changed over; if not, its lines come late.
         let may_grow = self.queue.len() == 1 && !is_copy;
         if may_grow && now.duration_since(*current.silent_since.get_or_insert(now)) < FAREWELL {
-            return Ok(Step::Idle);
+            return Ok(TailEvent::Idle);
         }
         self.leave(now)
     }
@@ -258,31 +258,31 @@ impl Tail {
     }
 
     /// Goes on with the next file; at the same position, if it holds all that was read of this one.
-    fn leave(&mut self, now: Instant) -> io::Result<Step> {
-        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
+    fn leave(&mut self, now: Instant) -> io::Result<TailEvent> {
+        let Some(current) = &mut self.current else { return Ok(TailEvent::Idle) };
         if !self.is_rotated && self.queue.len() == 1 {
             let next = &self.queue[0].open;
             let trace = current.trace();
             let next_id = next.id;
             let surroundings = Surroundings::survey(&self.path, &trace, &[trace.id, next_id])?;
             if self.is_unsettled(&surroundings, now) {
-                return Ok(Step::Idle);
+                return Ok(TailEvent::Idle);
             }
-            let (Some(current), next) = (&mut self.current, &self.queue[0].open) else { return Ok(Step::Idle) };
+            let (Some(current), next) = (&mut self.current, &self.queue[0].open) else { return Ok(TailEvent::Idle) };
             let is_replaced = trace.seen.compare(&next.file)? == Content::Same && !surroundings.shows_rotation();
             if is_replaced {
                 current.continue_in(next.file.try_clone()?, next.id, false);
                 self.queue.clear();
                 let (path, offset) = (self.path.clone(), trace.seen.offset());
                 self.warnings.push_back(Warning::Replaced { path, offset });
-                return Ok(Step::Begun(Arc::clone(&current.open), current.splitter.start()));
+                return Ok(TailEvent::Begun(Arc::clone(&current.open), current.splitter.start()));
             }
         }
-        let Some(current) = &mut self.current else { return Ok(Step::Idle) };
+        let Some(current) = &mut self.current else { return Ok(TailEvent::Idle) };
         let incarnation = current.open.incarnation;
         let (open, last) = (Arc::clone(&current.open), current.splitter.finish());
         if let Some(last) = last {
-            return Ok(Step::Lines(open, vec![last])); // And leaves with the next step.
+            return Ok(TailEvent::Lines(open, vec![last])); // And leaves with the next step.
         }
         self.left.extend(self.current.take());
         if LEFT_FILES_MAX < self.left.len() {
@@ -292,11 +292,11 @@ impl Tail {
     }
 
     /// Begins the next file of the queue.
-    fn next_file(&mut self, incarnation: u32) -> io::Result<Step> {
+    fn next_file(&mut self, incarnation: u32) -> io::Result<TailEvent> {
         self.is_rotated = 1 < self.queue.len();
         self.watch.forget(); // The next file may have waited for long.
         self.next_looked_at = None;
-        let Some(mut next) = self.queue.pop_front() else { return Ok(Step::Idle) };
+        let Some(mut next) = self.queue.pop_front() else { return Ok(TailEvent::Idle) };
         if let Some(open) = Arc::get_mut(&mut next.open) {
             open.incarnation = incarnation.wrapping_add(1);
         }
@@ -304,11 +304,11 @@ impl Tail {
     }
 }
 
-impl Reader {
+impl FileReader {
     /// What it is recognised by.
-    pub(super) fn trace(&self) -> Trace {
-        let Open { id, older, target, .. } = &*self.open;
-        Trace { id: *id, seen: self.seen, older: older.clone(), target: target.clone() }
+    pub(super) fn trace(&self) -> FileTrace {
+        let FollowedFile { id, older, target, .. } = &*self.open;
+        FileTrace { id: *id, seen: self.seen, older: older.clone(), target: target.clone() }
     }
 }
 

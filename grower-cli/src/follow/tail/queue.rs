@@ -2,17 +2,17 @@
 //!
 //! They are opened when they are first seen, so that rotation cannot remove them before their turn.
 
-use super::Tail;
+use super::FileTail;
 use crate::follow::fingerprint::{FileId, Fingerprint};
-use crate::follow::reader::{Open, Reader};
+use crate::follow::reader::{FileReader, FollowedFile};
 use crate::follow::recognise::RotatedAs;
-use crate::follow::surroundings::{Nearby, Surroundings, Trace};
+use crate::follow::surroundings::{FileTrace, NearbyFile, Surroundings};
 use crate::follow::warning::Warning;
 use parking_lot::Mutex;
 use std::time::Instant;
 use std::{fs, io};
 
-impl Tail {
+impl FileTail {
     /// Queues what has appeared at the path, and before it what was rotated away in between.
     pub(super) fn observe(&mut self, now: Instant) -> io::Result<()> {
         let metadata = match fs::metadata(&self.path) {
@@ -29,7 +29,7 @@ impl Tail {
             self.queue.push_back(back_again);
             return Ok(());
         }
-        Nearby::open(self.path.clone(), None)?.readable()?; // Before anything is queued: it is tried again.
+        NearbyFile::open(self.path.clone(), None)?.readable()?; // Before anything is queued: it is tried again.
         let last = self.queue.back().unwrap_or(current);
         let (trace, by_copying) = (last.trace(), last.open.is_copy);
         let surroundings = Surroundings::survey(&self.path, &trace, &self.taken())?;
@@ -80,20 +80,20 @@ impl Tail {
     }
 
     /// Queues a file that is read from its beginning. Its turn decides the incarnation.
-    fn enqueue(&mut self, nearby: &Nearby, around: &Surroundings, is_copy: bool) -> io::Result<()> {
+    fn enqueue(&mut self, nearby: &NearbyFile, around: &Surroundings, is_copy: bool) -> io::Result<()> {
         let target = nearby.target.clone();
         let (id, taken) = (nearby.id, self.taken());
         let older = match around.is_of(target.as_deref()) {
             true => around.older_than(id, &taken),
             // A link led to another folder since. Which of the rotations there came later is not known yet.
             false => {
-                let trace = Trace { target: target.clone(), ..Trace::none() };
+                let trace = FileTrace { target: target.clone(), ..FileTrace::none() };
                 Surroundings::survey(&self.path, &trace, &[])?.older_than(id, &taken)
             }
         };
         let (file, read) = (nearby.readable()?, Mutex::new(Fingerprint::EMPTY));
-        let open = Open { incarnation: 0, file, id, is_copy, older: Some(older), target, read };
-        self.queue.push_back(Reader::new(open, Fingerprint::EMPTY, self.limit));
+        let open = FollowedFile { incarnation: 0, file, id, is_copy, older: Some(older), target, read };
+        self.queue.push_back(FileReader::new(open, Fingerprint::EMPTY, self.limit));
         Ok(())
     }
 }

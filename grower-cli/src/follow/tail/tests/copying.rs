@@ -1,7 +1,7 @@
 //! Copies that rotation makes while the file is followed: step by step, and by a writer that makes one after the other.
 
 use super::super::*;
-use super::stage::{LONG, Stage, one};
+use super::log_folder::{LONG, LogFolder, one};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
@@ -67,14 +67,14 @@ impl Writer {
 #[derive(Default)]
 struct Sent {
     lines: Vec<String>,
-    marks: BTreeSet<(u32, u64, String)>,
+    line_mark: BTreeSet<(u32, u64, String)>,
 }
 
 impl Sent {
-    fn add(&mut self, file: &Open, lines: Vec<Line>, is_successor: bool) {
+    fn add(&mut self, file: &FollowedFile, lines: Vec<Line>, is_successor: bool) {
         for line in lines {
             let content = String::from_utf8(line.content.unwrap().to_vec()).unwrap();
-            let is_new = self.marks.insert((file.incarnation, line.start, content.clone()));
+            let is_new = self.line_mark.insert((file.incarnation, line.start, content.clone()));
             if is_new || !is_successor {
                 self.lines.push(content);
             }
@@ -84,29 +84,29 @@ impl Sent {
 
 /// `crash_every` says after how many pieces the follower is killed, once it was noted how far it is.
 fn check(seed: u32, header: Option<&'static str>, crash_every: Option<usize>) {
-    let stage = Stage::new();
-    stage.append("app.log", "");
-    let mut tail = stage.follow();
-    assert!(matches!(tail.step(Instant::now()), Step::Begun(..)));
-    stage.save(&tail);
-    let writer = Writer { log: stage.path("app.log"), header, random: seed, written: Vec::new() };
+    let log_folder = LogFolder::new();
+    log_folder.append("app.log", "");
+    let mut tail = log_folder.follow();
+    assert!(matches!(tail.step(Instant::now()), TailEvent::Begun(..)));
+    log_folder.save(&tail);
+    let writer = Writer { log: log_folder.path("app.log"), header, random: seed, written: Vec::new() };
     let writer = std::thread::spawn(move || writer.run());
     let (mut sent, mut pieces, mut warned) = (Sent::default(), 0, Vec::new());
     // In real time, for it counts how long a rotation takes. After the last one time may pass faster.
     let (mut idle, mut later) = (0, Duration::ZERO);
     while idle < 4 {
         match tail.step(Instant::now() + later) {
-            Step::Lines(file, lines) => {
+            TailEvent::Lines(file, lines) => {
                 sent.add(&file, lines, crash_every.is_some());
                 (pieces, idle) = (pieces + 1, 0);
                 if crash_every.is_some_and(|every| pieces % every == 0) {
-                    stage.save(&tail);
-                    tail = stage.resume();
+                    log_folder.save(&tail);
+                    tail = log_folder.resume();
                 }
             }
-            Step::Begun(..) if crash_every.is_some() => stage.save(&tail),
-            Step::Warning(warning) => warned.push(warning.to_string()),
-            Step::Idle if writer.is_finished() => (idle, later) = (idle + 1, later + FAREWELL),
+            TailEvent::Begun(..) if crash_every.is_some() => log_folder.save(&tail),
+            TailEvent::Warning(warning) => warned.push(warning.to_string()),
+            TailEvent::Idle if writer.is_finished() => (idle, later) = (idle + 1, later + FAREWELL),
             _ => {}
         }
     }
@@ -137,45 +137,45 @@ fn each_line_is_sent_once_by_killed_followers_if_all_files_begin_with_the_same_l
 #[test]
 fn a_file_that_is_copied_and_truncated_again_before_its_turn_loses_nothing() {
     for begins in ["", "one\n"] {
-        let mut stage = Stage::new();
-        one(&stage);
-        let mut tail = stage.follow();
-        stage.read(&mut tail);
+        let mut log_folder = LogFolder::new();
+        one(&log_folder);
+        let mut tail = log_folder.follow();
+        log_folder.read(&mut tail);
         let truncate = |line: &str| {
-            stage.append("app.log", line);
-            if stage.path("app.log.1").exists() {
-                stage.rename("app.log.1", "app.log.2");
+            log_folder.append("app.log", line);
+            if log_folder.path("app.log.1").exists() {
+                log_folder.rename("app.log.1", "app.log.2");
             }
-            stage.copy("app.log", "app.log.1");
-            stage.write("app.log", begins);
+            log_folder.copy("app.log", "app.log.1");
+            log_folder.write("app.log", begins);
         };
         truncate("two\n");
-        let mut steps = (0..10).map(|_| tail.step(stage.now));
-        assert!(steps.any(|step| matches!(step, Step::Lines(_, lines) if !lines.is_empty())), "two");
+        let mut steps = (0..10).map(|_| tail.step(log_folder.now));
+        assert!(steps.any(|step| matches!(step, TailEvent::Lines(_, lines) if !lines.is_empty())), "two");
         truncate("three\n");
-        stage.append("app.log", "four\n");
+        log_folder.append("app.log", "four\n");
         let expected = if begins.is_empty() { "three four" } else { "one three one four" };
-        assert_eq!(stage.read(&mut tail).0, expected);
+        assert_eq!(log_folder.read(&mut tail).0, expected);
     }
 }
 
 /// Copies the file over the name of the newest rotation, after each older one got the next number.
-fn copy_away(stage: &Stage) {
-    make_room(stage);
-    stage.copy("app.log", "app.log.1");
+fn copy_away(log_folder: &LogFolder) {
+    make_room(log_folder);
+    log_folder.copy("app.log", "app.log.1");
 }
 
-fn make_room(stage: &Stage) {
-    for number in (1..9).rev().filter(|number| stage.path(&format!("app.log.{number}")).exists()) {
-        stage.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 1));
+fn make_room(log_folder: &LogFolder) {
+    for number in (1..9).rev().filter(|number| log_folder.path(&format!("app.log.{number}")).exists()) {
+        log_folder.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 1));
     }
 }
 
 /// What is read without waiting for longer than a moment.
-fn read_now(stage: &Stage, tail: &mut Tail) -> String {
+fn read_now(log_folder: &LogFolder, tail: &mut FileTail) -> String {
     let mut lines = Vec::new();
     for _ in 0..20 {
-        if let Step::Lines(_, read) = tail.step(stage.now) {
+        if let TailEvent::Lines(_, read) = tail.step(log_folder.now) {
             lines.extend(read.into_iter().map(|line| String::from_utf8(line.content.unwrap().to_vec()).unwrap()));
         }
     }
@@ -184,55 +184,55 @@ fn read_now(stage: &Stage, tail: &mut Tail) -> String {
 
 #[test]
 fn a_copy_made_after_the_survey_is_not_older_than_the_file_that_the_survey_found() {
-    let mut stage = Stage::new();
-    one(&stage);
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    stage.rotate("two\n");
+    let mut log_folder = LogFolder::new();
+    one(&log_folder);
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    log_folder.rotate("two\n");
     let trace = tail.current.as_ref().unwrap().trace();
-    let around = Surroundings::survey(&stage.log(), &trace, &tail.taken()).unwrap();
-    copy_away(&stage);
-    stage.write("app.log", "three\n");
+    let around = Surroundings::survey(&log_folder.log(), &trace, &tail.taken()).unwrap();
+    copy_away(&log_folder);
+    log_folder.write("app.log", "three\n");
     tail.queue_successors(&around, around.rotated_as(trace.id).as_ref(), false).unwrap();
     tail.queue_path(&around).unwrap();
-    assert_eq!(stage.read(&mut tail).0, "two three");
+    assert_eq!(log_folder.read(&mut tail).0, "two three");
 }
 
 #[test]
 fn a_copy_that_was_seen_before_the_file_was_truncated_is_read_afterwards() {
-    let mut stage = Stage::new();
-    stage.append("app.log", "");
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    one(&stage);
-    copy_away(&stage);
-    assert!(tail.may_be_another(stage.now));
-    assert!(matches!(tail.continue_in_copy(stage.now), Ok(None)), "the file has it as well");
-    stage.write("app.log", "two\n"); // No name changes.
-    assert_eq!(stage.read(&mut tail).0, "one two");
+    let mut log_folder = LogFolder::new();
+    log_folder.append("app.log", "");
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    one(&log_folder);
+    copy_away(&log_folder);
+    assert!(tail.may_be_another(log_folder.now));
+    assert!(matches!(tail.continue_in_copy(log_folder.now), Ok(None)), "the file has it as well");
+    log_folder.write("app.log", "two\n"); // No name changes.
+    assert_eq!(log_folder.read(&mut tail).0, "one two");
 }
 
 #[test]
 fn a_copy_that_is_being_made_is_not_read_until_the_file_is_truncated() {
     for is_away in [false, true] {
-        let mut stage = Stage::new();
-        stage.append("app.log", LONG);
-        let mut tail = stage.follow();
-        stage.read(&mut tail);
-        stage.append("app.log", "two\n");
-        copy_away(&stage);
-        stage.write("app.log", "three\n");
-        make_room(&stage);
-        stage.write("app.log.1", "thr");
-        assert_eq!(read_now(&stage, &mut tail), "two three", "away: {is_away}");
+        let mut log_folder = LogFolder::new();
+        log_folder.append("app.log", LONG);
+        let mut tail = log_folder.follow();
+        log_folder.read(&mut tail);
+        log_folder.append("app.log", "two\n");
+        copy_away(&log_folder);
+        log_folder.write("app.log", "three\n");
+        make_room(&log_folder);
+        log_folder.write("app.log.1", "thr");
+        assert_eq!(read_now(&log_folder, &mut tail), "two three", "away: {is_away}");
         if is_away {
-            stage.save(&tail);
-            tail = stage.resume();
+            log_folder.save(&tail);
+            tail = log_folder.resume();
         }
-        stage.append("app.log", "four\n");
-        stage.write("app.log.1", "three\nfour\n");
-        stage.write("app.log", "five\n");
-        let (sent, warned) = stage.read(&mut tail);
+        log_folder.append("app.log", "four\n");
+        log_folder.write("app.log.1", "three\nfour\n");
+        log_folder.write("app.log", "five\n");
+        let (sent, warned) = log_folder.read(&mut tail);
         assert_eq!(sent, "four five", "away: {is_away}");
         assert!(warned.iter().all(|warning| warning.contains("taken for a copy")), "{warned:?}");
     }
@@ -241,109 +241,109 @@ fn a_copy_that_is_being_made_is_not_read_until_the_file_is_truncated() {
 #[test]
 fn a_copy_in_the_middle_of_being_renamed_is_waited_for() {
     for is_away in [false, true] {
-        let mut stage = Stage::new();
-        one(&stage);
-        let mut tail = stage.follow();
-        stage.read(&mut tail);
-        stage.append("app.log", "two\n");
-        copy_away(&stage);
+        let mut log_folder = LogFolder::new();
+        one(&log_folder);
+        let mut tail = log_folder.follow();
+        log_folder.read(&mut tail);
+        log_folder.append("app.log", "two\n");
+        copy_away(&log_folder);
         if is_away {
-            stage.save(&tail);
-            tail = stage.resume();
+            log_folder.save(&tail);
+            tail = log_folder.resume();
         }
-        stage.write("app.log", "three\n");
-        make_room(&stage); // From here on there is no `.1`.
-        assert_eq!(read_now(&stage, &mut tail), "", "away: {is_away}");
-        stage.copy("app.log", "app.log.1");
-        stage.write("app.log", "four\n");
-        assert_eq!(stage.read(&mut tail).0, "two three four", "away: {is_away}");
+        log_folder.write("app.log", "three\n");
+        make_room(&log_folder); // From here on there is no `.1`.
+        assert_eq!(read_now(&log_folder, &mut tail), "", "away: {is_away}");
+        log_folder.copy("app.log", "app.log.1");
+        log_folder.write("app.log", "four\n");
+        assert_eq!(log_folder.read(&mut tail).0, "two three four", "away: {is_away}");
     }
 }
 
 #[test]
 fn a_copy_written_over_an_older_one_is_read() {
-    let mut stage = Stage::new();
-    stage.append("app.log.1", "long ago\n");
-    stage.append("app.log", LONG);
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    stage.append("app.log", "two\n");
-    stage.copy("app.log", "app.log.1"); // The inode stays.
-    stage.write("app.log", "three\n");
-    assert_eq!(stage.read(&mut tail), ("two three".to_owned(), vec![]));
+    let mut log_folder = LogFolder::new();
+    log_folder.append("app.log.1", "long ago\n");
+    log_folder.append("app.log", LONG);
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    log_folder.append("app.log", "two\n");
+    log_folder.copy("app.log", "app.log.1"); // The inode stays.
+    log_folder.write("app.log", "three\n");
+    assert_eq!(log_folder.read(&mut tail), ("two three".to_owned(), vec![]));
 }
 
 #[test]
 fn a_copy_is_left_although_the_file_is_empty_also_after_a_crash() {
-    let mut stage = Stage::new();
-    stage.append("app.log", LONG);
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    stage.append("app.log", "two\n");
-    copy_away(&stage);
-    stage.write("app.log", "");
-    assert!(matches!(tail.step(stage.now), Step::Begun(..)));
-    assert!(matches!(tail.step(stage.now), Step::Lines(_, lines) if lines.len() == 1));
+    let mut log_folder = LogFolder::new();
+    log_folder.append("app.log", LONG);
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    log_folder.append("app.log", "two\n");
+    copy_away(&log_folder);
+    log_folder.write("app.log", "");
+    assert!(matches!(tail.step(log_folder.now), TailEvent::Begun(..)));
+    assert!(matches!(tail.step(log_folder.now), TailEvent::Lines(_, lines) if lines.len() == 1));
     assert!(tail.current.as_ref().unwrap().open.is_copy);
-    stage.save(&tail);
-    let mut tail = stage.resume();
-    assert_eq!(read_now(&stage, &mut tail), "");
-    assert_eq!(tail.current.as_ref().unwrap().open.name(), Some(stage.log()));
+    log_folder.save(&tail);
+    let mut tail = log_folder.resume();
+    assert_eq!(read_now(&log_folder, &mut tail), "");
+    assert_eq!(tail.current.as_ref().unwrap().open.name(), Some(log_folder.log()));
 }
 
 #[test]
 fn a_crash_while_the_second_of_two_copies_is_read_changes_nothing() {
-    let mut stage = Stage::new();
-    stage.append("app.log", LONG);
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    stage.append("app.log", "two\n");
-    copy_away(&stage);
-    stage.write("app.log", "three\n");
-    copy_away(&stage);
-    stage.write("app.log", "");
+    let mut log_folder = LogFolder::new();
+    log_folder.append("app.log", LONG);
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    log_folder.append("app.log", "two\n");
+    copy_away(&log_folder);
+    log_folder.write("app.log", "three\n");
+    copy_away(&log_folder);
+    log_folder.write("app.log", "");
     let mut read = Vec::new();
     while !read.iter().any(|line: &Line| line.content.as_ref().unwrap() == "three") {
-        if let Step::Lines(_, lines) = tail.step(stage.now) {
+        if let TailEvent::Lines(_, lines) = tail.step(log_folder.now) {
             read.extend(lines);
         }
     }
     assert!(tail.current.as_ref().unwrap().open.is_copy);
-    stage.save(&tail);
-    stage.append("app.log", "four\n");
-    make_room(&stage);
-    stage.write("app.log.1", "fo"); // Under the name of the copy that was read.
-    let mut tail = stage.resume();
-    assert_eq!(read_now(&stage, &mut tail), "four");
-    stage.append("app.log.1", "ur\n");
-    stage.write("app.log", "five\n");
-    assert_eq!(stage.read(&mut tail).0, "five");
+    log_folder.save(&tail);
+    log_folder.append("app.log", "four\n");
+    make_room(&log_folder);
+    log_folder.write("app.log.1", "fo"); // Under the name of the copy that was read.
+    let mut tail = log_folder.resume();
+    assert_eq!(read_now(&log_folder, &mut tail), "four");
+    log_folder.append("app.log.1", "ur\n");
+    log_folder.write("app.log", "five\n");
+    assert_eq!(log_folder.read(&mut tail).0, "five");
 }
 
 #[test]
 fn a_rotated_file_is_left_once_the_next_one_was_copied_although_that_is_empty() {
-    let mut stage = Stage::new();
-    one(&stage);
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    stage.rotate("");
-    assert_eq!(stage.read(&mut tail).0, "");
+    let mut log_folder = LogFolder::new();
+    one(&log_folder);
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    log_folder.rotate("");
+    assert_eq!(log_folder.read(&mut tail).0, "");
     for line in ["two\n", "three\n"] {
-        stage.append("app.log", line);
-        copy_away(&stage);
-        stage.write("app.log", "");
+        log_folder.append("app.log", line);
+        copy_away(&log_folder);
+        log_folder.write("app.log", "");
     }
-    assert_eq!(stage.read(&mut tail).0, "two three");
+    assert_eq!(log_folder.read(&mut tail).0, "two three");
 }
 
 #[test]
 fn a_large_file_that_is_copied_and_truncated_is_not_reported_as_written_to() {
-    let mut stage = Stage::new();
-    stage.append("app.log", &LONG.repeat((3 << 20) / LONG.len()));
-    File::options().append(true).open(stage.log()).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    copy_away(&stage);
-    stage.write("app.log", "two\n");
-    assert_eq!(stage.read(&mut tail), ("two".to_owned(), vec![]));
+    let mut log_folder = LogFolder::new();
+    log_folder.append("app.log", &LONG.repeat((3 << 20) / LONG.len()));
+    File::options().append(true).open(log_folder.log()).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    copy_away(&log_folder);
+    log_folder.write("app.log", "two\n");
+    assert_eq!(log_folder.read(&mut tail), ("two".to_owned(), vec![]));
 }

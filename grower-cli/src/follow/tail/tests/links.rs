@@ -1,35 +1,35 @@
 //! Followed paths that are links, or lead through one.
 
 use super::super::*;
-use super::stage::Stage;
+use super::log_folder::LogFolder;
 use std::fs;
 
-fn check_link(target: &'static str, happens: fn(&Stage), sent: &str) {
+fn check_link(target: &'static str, happens: fn(&LogFolder), sent: &str) {
     for is_away in [false, true] {
-        let mut stage = Stage { log: "x.log", ..Stage::new() };
-        fs::create_dir(stage.path("pods")).unwrap();
-        point(&stage, target);
-        stage.append(target, "one\n");
-        let mut tail = stage.follow();
-        assert_eq!(stage.read(&mut tail).0, "one");
-        stage.save(&tail);
-        happens(&stage);
+        let mut log_folder = LogFolder { log: "x.log", ..LogFolder::new() };
+        fs::create_dir(log_folder.path("pods")).unwrap();
+        point(&log_folder, target);
+        log_folder.append(target, "one\n");
+        let mut tail = log_folder.follow();
+        assert_eq!(log_folder.read(&mut tail).0, "one");
+        log_folder.save(&tail);
+        happens(&log_folder);
         if is_away {
-            tail = stage.resume();
+            tail = log_folder.resume();
         }
-        assert_eq!(stage.read(&mut tail), (sent.to_owned(), vec![]), "away: {is_away}");
+        assert_eq!(log_folder.read(&mut tail), (sent.to_owned(), vec![]), "away: {is_away}");
     }
 }
 
 /// Lets the followed link point elsewhere, at once.
-fn point(stage: &Stage, target: &str) {
-    std::os::unix::fs::symlink(target, stage.path("new")).unwrap();
-    stage.rename("new", "x.log");
+fn point(log_folder: &LogFolder, target: &str) {
+    std::os::unix::fs::symlink(target, log_folder.path("new")).unwrap();
+    log_folder.rename("new", "x.log");
 }
 
 #[test]
 fn a_followed_link_whose_target_is_rotated_loses_nothing() {
-    let happens = |s: &Stage| {
+    let happens = |s: &LogFolder| {
         s.append("pods/0.log", "two\n");
         s.rename("pods/0.log", "pods/0.log.20261121-083000");
         s.append("pods/0.log", "three\n");
@@ -39,13 +39,13 @@ fn a_followed_link_whose_target_is_rotated_loses_nothing() {
 
 #[test]
 fn a_followed_link_that_gets_another_target_loses_nothing() {
-    let happens = |s: &Stage| {
+    let happens = |s: &LogFolder| {
         s.append("pods/0.log", "two\n");
         s.append("pods/1.log", "three\n");
         point(s, "pods/1.log");
     };
     check_link("pods/0.log", happens, "two three");
-    let happens = |s: &Stage| {
+    let happens = |s: &LogFolder| {
         s.append("pods/0.log", "two\n");
         s.rename("pods/0.log", "pods/0.log.20261121-083000");
         s.append("pods/0.log", "three\n");
@@ -57,7 +57,7 @@ fn a_followed_link_that_gets_another_target_loses_nothing() {
 
 #[test]
 fn a_followed_link_to_a_file_of_each_day_loses_no_day() {
-    let happens = |s: &Stage| {
+    let happens = |s: &LogFolder| {
         s.append("x.log-20261120", "two\n");
         s.append("x.log-20261121", "three\n");
         s.append("x.log-20261122", "four\n");
@@ -68,21 +68,21 @@ fn a_followed_link_to_a_file_of_each_day_loses_no_day() {
 
 #[test]
 fn rotations_in_a_folder_that_is_new_to_the_follower_are_not_read() {
-    let mut stage = Stage { log: "current/app.log", ..Stage::new() };
+    let mut log_folder = LogFolder { log: "current/app.log", ..LogFolder::new() };
     for release in ["1", "2"] {
-        fs::create_dir(stage.path(release)).unwrap();
+        fs::create_dir(log_folder.path(release)).unwrap();
     }
-    let folder = stage.directory.path().to_owned();
+    let folder = log_folder.directory.path().to_owned();
     let point = |release: &str| {
         std::os::unix::fs::symlink(release, folder.join("new")).unwrap();
         fs::rename(folder.join("new"), folder.join("current")).unwrap();
     };
     point("1");
-    stage.append("1/app.log", "one\n");
-    stage.append("2/app.log.1", "long ago\n");
-    stage.append("2/app.log", "two\n");
-    let mut tail = stage.follow();
-    assert!(matches!(tail.step(stage.now), Step::Begun(..)));
+    log_folder.append("1/app.log", "one\n");
+    log_folder.append("2/app.log.1", "long ago\n");
+    log_folder.append("2/app.log", "two\n");
+    let mut tail = log_folder.follow();
+    assert!(matches!(tail.step(log_folder.now), TailEvent::Begun(..)));
     point("2");
-    assert_eq!(stage.read(&mut tail), ("one two".to_owned(), vec![]));
+    assert_eq!(log_folder.read(&mut tail), ("one two".to_owned(), vec![]));
 }

@@ -1,40 +1,40 @@
 //! What a follower finds in the note of one that was killed.
 
 use super::super::*;
-use super::stage::{Stage, blank, one};
+use super::log_folder::{LogFolder, blank, one};
 use crate::follow::NoteKeeper;
 use std::fs;
 
 #[test]
 fn after_a_crash_it_goes_on_at_the_byte_noted() {
-    let mut stage = Stage::new();
-    stage.append("app.log", "one\ntwo\nhal");
-    let mut tail = stage.follow();
-    assert_eq!(stage.read(&mut tail).0, "one two");
-    stage.save(&tail);
+    let mut log_folder = LogFolder::new();
+    log_folder.append("app.log", "one\ntwo\nhal");
+    let mut tail = log_folder.follow();
+    assert_eq!(log_folder.read(&mut tail).0, "one two");
+    log_folder.save(&tail);
     drop(tail);
-    stage.append("app.log", "f\n");
-    let mut tail = stage.resume();
-    assert_eq!(stage.read(&mut tail), ("half".to_owned(), vec![]));
+    log_folder.append("app.log", "f\n");
+    let mut tail = log_folder.resume();
+    assert_eq!(log_folder.read(&mut tail), ("half".to_owned(), vec![]));
 }
 
 #[test]
 fn acks_that_come_after_the_file_was_truncated_and_written_again_lose_nothing_at_a_crash() {
-    let mut stage = Stage::new();
-    one(&stage);
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    stage.save(&tail);
-    stage.append("app.log", "two\n");
-    assert_eq!(stage.read(&mut tail).0, "two");
-    stage.append("app.log", "three\n");
-    stage.copy("app.log", "app.log.1");
-    stage.write("app.log", "four\nfive\nsix\n");
-    stage.save(&tail);
+    let mut log_folder = LogFolder::new();
+    one(&log_folder);
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    log_folder.save(&tail);
+    log_folder.append("app.log", "two\n");
+    assert_eq!(log_folder.read(&mut tail).0, "two");
+    log_folder.append("app.log", "three\n");
+    log_folder.copy("app.log", "app.log.1");
+    log_folder.write("app.log", "four\nfive\nsix\n");
+    log_folder.save(&tail);
     drop(tail);
-    let mut tail = stage.resume();
+    let mut tail = log_folder.resume();
     assert_eq!(
-        stage.read(&mut tail).0,
+        log_folder.read(&mut tail).0,
         "two three four five six",
         "the mark of the second line tells that it has arrived"
     );
@@ -42,39 +42,39 @@ fn acks_that_come_after_the_file_was_truncated_and_written_again_lose_nothing_at
 
 #[test]
 fn another_device_number_is_no_other_file() {
-    let mut stage = Stage::new();
-    one(&stage);
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    stage.save(&tail);
+    let mut log_folder = LogFolder::new();
+    one(&log_folder);
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    log_folder.save(&tail);
     drop(tail);
-    let mut note: serde_json::Value = serde_json::from_slice(&fs::read(stage.note_path()).unwrap()).unwrap();
+    let mut note: serde_json::Value = serde_json::from_slice(&fs::read(log_folder.note_path()).unwrap()).unwrap();
     note["file"]["device"] = 1.into();
-    fs::write(stage.note_path(), note.to_string()).unwrap();
-    stage.append("app.log", "two\n");
-    assert_eq!(stage.read(&mut stage.resume()), ("two".to_owned(), vec![]));
+    fs::write(log_folder.note_path(), note.to_string()).unwrap();
+    log_folder.append("app.log", "two\n");
+    assert_eq!(log_folder.read(&mut log_folder.resume()), ("two".to_owned(), vec![]));
     // Without a time of creation only the content tells, which is not certain.
     note["file"].as_object_mut().unwrap().remove("born");
-    fs::write(stage.note_path(), note.to_string()).unwrap();
-    let (sent, warned) = stage.read(&mut stage.resume());
+    fs::write(log_folder.note_path(), note.to_string()).unwrap();
+    let (sent, warned) = log_folder.read(&mut log_folder.resume());
     assert_eq!((sent.as_str(), warned.len()), ("two", 1));
 }
 
 #[test]
 fn a_note_with_any_content_is_refused_or_gone_on_from() {
-    let mut stage = Stage::new();
-    stage.append("app.log.1", "before\n");
-    stage.append("app.log", "one\ntwo\n");
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    stage.save(&tail);
-    let note = stage.note_path();
+    let mut log_folder = LogFolder::new();
+    log_folder.append("app.log.1", "before\n");
+    log_folder.append("app.log", "one\ntwo\n");
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    log_folder.save(&tail);
+    let note = log_folder.note_path();
     let sound = fs::read(&note).unwrap();
     let mut start = |content: &[u8]| {
         fs::write(&note, content).unwrap();
         let blank = blank("another");
         let Ok((_, note)) = NoteKeeper::open(note.clone(), blank) else { return false };
-        stage.read(&mut Tail::start(&stage.log(), note, 1000));
+        log_folder.read(&mut FileTail::start(&log_folder.log(), note, 1000));
         true
     };
     assert!(start(&sound));
@@ -96,27 +96,27 @@ fn a_note_with_any_content_is_refused_or_gone_on_from() {
     }
     // After the last number that a file can have comes the first.
     fs::write(&note, text.replace("\"incarnation\":0", "\"incarnation\":4294967295")).unwrap();
-    stage.rotate("three\n");
-    let mut tail = stage.resume();
-    assert_eq!(stage.read(&mut tail).0, "three");
+    log_folder.rotate("three\n");
+    let mut tail = log_folder.resume();
+    assert_eq!(log_folder.read(&mut tail).0, "three");
     assert_eq!(tail.current.unwrap().open.incarnation, 0);
 }
 
 #[test]
 fn a_note_of_an_earlier_version_is_gone_on_from() {
-    let mut stage = Stage::new();
-    one(&stage);
-    let mut tail = stage.follow();
-    stage.read(&mut tail);
-    stage.save(&tail);
-    let mut note: serde_json::Value = serde_json::from_slice(&fs::read(stage.note_path()).unwrap()).unwrap();
+    let mut log_folder = LogFolder::new();
+    one(&log_folder);
+    let mut tail = log_folder.follow();
+    log_folder.read(&mut tail);
+    log_folder.save(&tail);
+    let mut note: serde_json::Value = serde_json::from_slice(&fs::read(log_folder.note_path()).unwrap()).unwrap();
     for (object, fields) in [("", &["older", "target", "left"][..]), ("/file", &["born"]), ("/seen", &["wide"])] {
         let object = note.pointer_mut(object).unwrap().as_object_mut().unwrap();
         object.retain(|field, _| !fields.contains(&field.as_str()));
     }
-    fs::write(stage.note_path(), note.to_string()).unwrap();
-    stage.append("app.log", "two\n");
-    stage.rotate("three\n");
-    stage.rotate("four\n");
-    assert_eq!(stage.read(&mut stage.resume()), ("two three four".to_owned(), vec![]));
+    fs::write(log_folder.note_path(), note.to_string()).unwrap();
+    log_folder.append("app.log", "two\n");
+    log_folder.rotate("three\n");
+    log_folder.rotate("four\n");
+    assert_eq!(log_folder.read(&mut log_folder.resume()), ("two three four".to_owned(), vec![]));
 }

@@ -1,6 +1,6 @@
 //! The file was copied, and then truncated or not.
 
-use super::super::stage::one;
+use super::super::log_folder::one;
 use super::{Situation, long};
 
 pub(super) const SITUATIONS: &[Situation] = &[

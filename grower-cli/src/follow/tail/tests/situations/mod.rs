@@ -6,13 +6,13 @@ mod renamed;
 mod replaced;
 mod rewritten;
 
-use super::stage::{LONG, Stage};
+use super::log_folder::{LONG, LogFolder};
 
 /// What happens to a file that was read, and what is sent and warned of then.
 struct Situation {
     name: &'static str,
-    before: fn(&Stage),
-    happens: fn(&Stage),
+    before: fn(&LogFolder),
+    happens: fn(&LogFolder),
     sent: &'static str,
     /// Words of each warning, in their order.
     warned: &'static [&'static str],
@@ -20,8 +20,8 @@ struct Situation {
     away: Option<(&'static str, &'static [&'static str])>,
 }
 
-fn long(stage: &Stage) {
-    stage.append("app.log", LONG);
+fn long(log_folder: &LogFolder) {
+    log_folder.append("app.log", LONG);
 }
 
 /// All of them.
@@ -32,12 +32,12 @@ fn situations() -> impl Iterator<Item = &'static Situation> {
 #[test]
 fn every_situation_of_the_table_is_handled_while_the_follower_looks_on() {
     let handled = |situation: &Situation| {
-        let mut stage = Stage::new();
-        (situation.before)(&stage);
-        let mut tail = stage.follow();
-        stage.read(&mut tail);
-        (situation.happens)(&stage);
-        difference(situation.name, stage.read(&mut tail), (situation.sent, situation.warned))
+        let mut log_folder = LogFolder::new();
+        (situation.before)(&log_folder);
+        let mut tail = log_folder.follow();
+        log_folder.read(&mut tail);
+        (situation.happens)(&log_folder);
+        difference(situation.name, log_folder.read(&mut tail), (situation.sent, situation.warned))
     };
     let differences: Vec<String> = situations().filter_map(handled).collect();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -46,17 +46,17 @@ fn every_situation_of_the_table_is_handled_while_the_follower_looks_on() {
 #[test]
 fn every_situation_of_the_table_is_handled_after_a_crash() {
     let handled = |situation: &Situation| {
-        let mut stage = Stage::new();
-        (situation.before)(&stage);
-        let mut tail = stage.follow();
-        stage.read(&mut tail);
-        stage.save(&tail);
+        let mut log_folder = LogFolder::new();
+        (situation.before)(&log_folder);
+        let mut tail = log_folder.follow();
+        log_folder.read(&mut tail);
+        log_folder.save(&tail);
         drop(tail);
-        (situation.happens)(&stage);
-        let mut tail = stage.resume();
+        (situation.happens)(&log_folder);
+        let mut tail = log_folder.resume();
         let expected = situation.away.unwrap_or((situation.sent, situation.warned));
-        let found = difference(situation.name, stage.read(&mut tail), expected);
-        found.or_else(|| difference(situation.name, stage.read(&mut tail), ("", &[])))
+        let found = difference(situation.name, log_folder.read(&mut tail), expected);
+        found.or_else(|| difference(situation.name, log_folder.read(&mut tail), ("", &[])))
     };
     let differences: Vec<String> = situations().filter_map(handled).collect();
     assert!(differences.is_empty(), "{}", differences.join("\n"));

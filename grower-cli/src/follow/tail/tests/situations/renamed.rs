@@ -1,6 +1,6 @@
 //! The file grows, or was renamed and a new one created.
 
-use super::super::stage::one;
+use super::super::log_folder::one;
 use super::Situation;
 use std::fs;
 

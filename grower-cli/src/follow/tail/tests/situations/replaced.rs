@@ -1,6 +1,6 @@
 //! Another file took its place by other means than rotation.
 
-use super::super::stage::{LONG, one};
+use super::super::log_folder::{LONG, one};
 use super::{Situation, long};
 use std::fs;
 

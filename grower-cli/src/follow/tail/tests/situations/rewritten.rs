@@ -1,6 +1,6 @@
 //! The file was truncated or rewritten without a copy.
 
-use super::super::stage::{LONG, one};
+use super::super::log_folder::{LONG, one};
 use super::{Situation, long};
 
 pub(super) const SITUATIONS: &[Situation] = &[

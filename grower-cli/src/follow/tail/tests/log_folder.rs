@@ -8,14 +8,14 @@ use std::fs;
 use std::io::Write;
 
 /// A log file in a directory of its own, and its follower.
-pub(in crate::follow::tail) struct Stage {
+pub(in crate::follow::tail) struct LogFolder {
     pub(in crate::follow::tail) directory: tempfile::TempDir,
     /// The followed path.
     pub(in crate::follow::tail) log: &'static str,
     pub(in crate::follow::tail) now: Instant,
 }
 
-impl Stage {
+impl LogFolder {
     pub(in crate::follow::tail) fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap(), log: "app.log", now: Instant::now() }
     }
@@ -58,25 +58,25 @@ impl Stage {
         self.append("app.log", text);
     }
 
-    pub(in crate::follow::tail) fn follow(&self) -> Tail {
-        Tail::start(&self.log(), None, 1000)
+    pub(in crate::follow::tail) fn follow(&self) -> FileTail {
+        FileTail::start(&self.log(), None, 1000)
     }
 
     /// Everything that comes until nothing does for longer than a farewell takes: lines in a row, and warnings.
-    pub(in crate::follow::tail) fn read(&mut self, tail: &mut Tail) -> (String, Vec<String>) {
+    pub(in crate::follow::tail) fn read(&mut self, tail: &mut FileTail) -> (String, Vec<String>) {
         let (mut lines, mut warnings, mut idle) = (Vec::new(), Vec::new(), 0);
         while idle < 4 {
             match tail.step(self.now) {
-                Step::Begun(..) => {}
-                Step::Lines(_, read) => {
+                TailEvent::Begun(..) => {}
+                TailEvent::Lines(_, read) => {
                     idle = 0;
                     let text = |line: Line| String::from_utf8(line.content.unwrap().to_vec()).unwrap();
                     lines.extend(read.into_iter().map(|line| text(line).replace(LONG.trim_end(), "long")));
                 }
-                Step::Warning(warning) => {
+                TailEvent::Warning(warning) => {
                     warnings.push(warning.to_string().replace(&format!("{}/", self.directory.path().display()), ""));
                 }
-                Step::Idle => {
+                TailEvent::Idle => {
                     idle += 1;
                     self.now += FAREWELL;
                 }
@@ -90,17 +90,17 @@ impl Stage {
     }
 
     /// Everything that `tail` read so far is acknowledged and noted.
-    pub(in crate::follow::tail) fn save(&self, tail: &Tail) {
+    pub(in crate::follow::tail) fn save(&self, tail: &FileTail) {
         let (mut keeper, _) = NoteKeeper::open(self.note_path(), blank("me")).unwrap();
         let readers = tail.left.iter().chain(&tail.current);
         keeper.save(readers.map(|reader| (Arc::clone(&reader.open), reader.splitter.start()))).unwrap();
     }
 
     /// A new follower, as after a crash.
-    pub(in crate::follow::tail) fn resume(&self) -> Tail {
+    pub(in crate::follow::tail) fn resume(&self) -> FileTail {
         let blank = blank("another");
         let (_, note) = NoteKeeper::open(self.note_path(), blank).unwrap();
-        Tail::start(&self.log(), note, 1000)
+        FileTail::start(&self.log(), note, 1000)
     }
 }
 
@@ -114,6 +114,6 @@ pub(in crate::follow::tail) const LONG: &str = "one 0123456789abcdefghijklmnopqr
 uvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz01234\
 56789abcdefghijklmnopqrstuvwxyz\n";
 
-pub(in crate::follow::tail) fn one(stage: &Stage) {
-    stage.append("app.log", "one\n");
+pub(in crate::follow::tail) fn one(log_folder: &LogFolder) {
+    log_folder.append("app.log", "one\n");
 }

@@ -16,14 +16,14 @@ const HEADER: &str = "grower-follow";
 
 /// One line of a followed file: the how-manieth file, and the byte at which it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Mark {
+pub(crate) struct LineMark {
     /// Which file.
     pub(crate) incarnation: u32,
     /// Where in it.
     pub(crate) start: u64,
 }
 
-impl Mark {
+impl LineMark {
     /// The header of the line's record.
     pub(crate) fn header(self, follower: &str) -> (&'static str, String) {
         (HEADER, format!("{follower}:{}:{}", self.incarnation, self.start))
@@ -45,12 +45,12 @@ impl Mark {
 
 /// Lines that have arrived although the note does not say so, each with a checksum of its record's value.
 #[derive(Debug, Default)]
-pub(crate) struct ArrivedLines(BTreeMap<Mark, u32>);
+pub(crate) struct ArrivedLines(BTreeMap<LineMark, u32>);
 
 impl ArrivedLines {
     /// Whether the line has arrived. The value is compared as well: a mark counts files, and one that nobody can read any
     /// more may have had the number that another has now.
-    pub(crate) fn take(&mut self, mark: Mark, value: &[u8]) -> bool {
+    pub(crate) fn take(&mut self, mark: LineMark, value: &[u8]) -> bool {
         let has_arrived = self.0.get(&mark) == Some(&crc32fast::hash(value));
         if has_arrived {
             self.0.remove(&mark);
@@ -89,7 +89,7 @@ impl ArrivedLines {
             }
             for record in &records {
                 let value = record.value.as_deref().unwrap_or_default();
-                let mark = Mark::of(record, &note.follower).filter(|mark| note.leaves_open(*mark));
+                let mark = LineMark::of(record, &note.follower).filter(|mark| note.leaves_open(*mark));
                 self.0.extend(mark.map(|mark| (mark, crc32fast::hash(value))));
             }
         }
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_line_has_arrived_only_with_its_own_content() {
-        let mark = Mark { incarnation: 1, start: 0 };
+        let mark = LineMark { incarnation: 1, start: 0 };
         let mut arrived = ArrivedLines([(mark, crc32fast::hash(b"one"))].into());
         assert!(!arrived.take(mark, b"of another file with this number"));
         assert!(arrived.take(mark, b"one") && !arrived.take(mark, b"one"));
@@ -121,9 +121,9 @@ mod tests {
 
     #[test]
     fn what_anybody_may_write_is_a_mark_of_ours_or_nothing() {
-        let mark = Mark { incarnation: u32::MAX, start: u64::MAX };
+        let mark = LineMark { incarnation: u32::MAX, start: u64::MAX };
         let (_, sound) = mark.header("me:1");
-        assert_eq!(Mark::parse(sound.as_bytes(), "me:1"), Some(mark));
+        assert_eq!(LineMark::parse(sound.as_bytes(), "me:1"), Some(mark));
         let hostile: [&[u8]; 13] = [
             b"",
             b":",
@@ -140,12 +140,12 @@ mod tests {
             b"me:1:1:\xff",
         ];
         for value in hostile {
-            assert_eq!(Mark::parse(value, "me:1"), None, "{value:?}");
+            assert_eq!(LineMark::parse(value, "me:1"), None, "{value:?}");
         }
         for cut in 0..sound.len() {
-            let parsed = Mark::parse(&sound.as_bytes()[..cut], "me:1");
+            let parsed = LineMark::parse(&sound.as_bytes()[..cut], "me:1");
             assert!(parsed.is_none_or(|parsed| parsed.incarnation == u32::MAX), "{parsed:?}");
         }
-        assert_eq!(Mark::parse(sound.as_bytes(), "me"), None, "another follower, whose name begins like ours");
+        assert_eq!(LineMark::parse(sound.as_bytes(), "me"), None, "another follower, whose name begins like ours");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A place in every partition of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PlaceInLog {
+pub(crate) enum PositionSpec {
     /// The oldest record that is still there.
     Beginning,
     /// After the newest.
@@ -16,12 +16,12 @@ pub(crate) enum PlaceInLog {
     /// At this offset.
     Offset(Offset),
     /// At the first record that is not earlier.
-    Time(When),
+    Time(TimeSpec),
 }
 
 /// A moment, fixed or counted back from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum When {
+pub(crate) enum TimeSpec {
     /// Fixed.
     At(Timestamp),
     /// So long ago.
@@ -30,7 +30,7 @@ pub(crate) enum When {
 
 /// Why a place was not understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PlaceError {
+pub(crate) enum PositionError {
     /// None of the forms.
     #[error("write beginning, end, committed, offset:N, time:RFC3339 or time:-5m")]
     Unknown,
@@ -42,31 +42,31 @@ pub(crate) enum PlaceError {
     Time(String),
 }
 
-impl FromStr for PlaceInLog {
-    type Err = PlaceError;
+impl FromStr for PositionSpec {
+    type Err = PositionError;
 
-    fn from_str(text: &str) -> Result<Self, PlaceError> {
+    fn from_str(text: &str) -> Result<Self, PositionError> {
         match text {
             "beginning" => Ok(Self::Beginning),
             "end" => Ok(Self::End),
             "committed" => Ok(Self::Committed),
             _ => match text.split_once(':') {
                 Some(("offset", number)) => offset(number).map(Self::Offset),
-                Some(("time", time)) => When::parse(time).map(Self::Time),
-                _ => Err(PlaceError::Unknown),
+                Some(("time", time)) => TimeSpec::parse(time).map(Self::Time),
+                _ => Err(PositionError::Unknown),
             },
         }
     }
 }
 
-fn offset(number: &str) -> Result<Offset, PlaceError> {
+fn offset(number: &str) -> Result<Offset, PositionError> {
     let parsed = number.parse::<u64>().ok().and_then(|raw| Offset::try_from(raw).ok());
-    parsed.ok_or_else(|| PlaceError::Offset(number.to_owned()))
+    parsed.ok_or_else(|| PositionError::Offset(number.to_owned()))
 }
 
-impl When {
-    fn parse(text: &str) -> Result<Self, PlaceError> {
-        let refused = || PlaceError::Time(text.to_owned());
+impl TimeSpec {
+    fn parse(text: &str) -> Result<Self, PositionError> {
+        let refused = || PositionError::Time(text.to_owned());
         match text.strip_prefix('-') {
             Some(ago) => humantime::parse_duration(ago).map(Self::Ago).map_err(|_| refused()),
             None => moment(text).map(Self::At).ok_or_else(refused),
@@ -110,19 +110,19 @@ mod tests {
 
     #[test]
     fn every_documented_form_is_understood() {
-        let time = |millis| PlaceInLog::Time(When::At(Timestamp::from_millis(millis)));
+        let time = |millis| PositionSpec::Time(TimeSpec::At(Timestamp::from_millis(millis)));
         for (text, wanted) in [
-            ("beginning", PlaceInLog::Beginning),
-            ("end", PlaceInLog::End),
-            ("committed", PlaceInLog::Committed),
-            ("offset:17", PlaceInLog::Offset(Offset::new(17))),
+            ("beginning", PositionSpec::Beginning),
+            ("end", PositionSpec::End),
+            ("committed", PositionSpec::Committed),
+            ("offset:17", PositionSpec::Offset(Offset::new(17))),
             ("time:1970-01-01T00:00:01.5Z", time(1500)),
             ("time:1970-01-01T02:00:00+02:00", time(0)),
             ("time:9999-12-31T23:59:59.999Z", time(253_402_300_799_999)),
             ("time:9999-12-31T12:00:00+02:00", time(253_402_250_400_000)),
             ("time:9999-12-31T23:59:59-12:00", time(253_402_343_999_000)),
-            ("time:-5m", PlaceInLog::Time(When::Ago(Duration::from_secs(300)))),
-            ("time:-1h30m", PlaceInLog::Time(When::Ago(Duration::from_secs(5400)))),
+            ("time:-5m", PositionSpec::Time(TimeSpec::Ago(Duration::from_secs(300)))),
+            ("time:-1h30m", PositionSpec::Time(TimeSpec::Ago(Duration::from_secs(5400)))),
         ] {
             assert_eq!(text.parse(), Ok(wanted), "{text}");
         }
@@ -143,16 +143,16 @@ mod tests {
             "time:9999-12-31Z",
             "time:10000-01-01T00:00:00Z",
         ] {
-            assert!(text.parse::<PlaceInLog>().is_err(), "{text}");
+            assert!(text.parse::<PositionSpec>().is_err(), "{text}");
         }
-        let told = "offset:x".parse::<PlaceInLog>().unwrap_err().to_string();
+        let told = "offset:x".parse::<PositionSpec>().unwrap_err().to_string();
         insta::assert_snapshot!(told, @r#""x" is not an offset: write a number from 0, as in offset:1200"#);
     }
 
     #[test]
     fn ago_counts_back_from_now() {
         let now = Timestamp::from_millis(1_000_000);
-        assert_eq!(When::Ago(Duration::from_secs(10)).resolve(now), Timestamp::from_millis(990_000));
-        assert_eq!(When::Ago(Duration::MAX).resolve(now), Timestamp::from_millis(1_000_000 - i64::MAX));
+        assert_eq!(TimeSpec::Ago(Duration::from_secs(10)).resolve(now), Timestamp::from_millis(990_000));
+        assert_eq!(TimeSpec::Ago(Duration::MAX).resolve(now), Timestamp::from_millis(1_000_000 - i64::MAX));
     }
 }

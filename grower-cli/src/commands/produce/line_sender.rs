@@ -1,10 +1,10 @@
 //! Lines in, records out, acks back: many records are under way at once, and acks are told in the order of lines.
 
-use super::Produce;
-use super::report::Report;
-use super::source::{Piece, Source};
+use super::ProduceCommand;
+use super::report::ProduceReport;
+use super::source::{LineChunk, LineSource};
 use super::unacknowledged::Unacknowledged;
-use crate::follow::{ArrivedLines, Mark, NoteError, NoteKeeper, Open};
+use crate::follow::{ArrivedLines, FollowedFile, LineMark, NoteError, NoteKeeper};
 use crate::lines::Line;
 use crate::output::{ReaderWentAway, stderr_line, told};
 use crate::session::interrupted;
@@ -17,16 +17,16 @@ use std::sync::Arc;
 use tokio::sync::mpsc::error::TryRecvError;
 
 /// How many lines may be under way; the producer bounds their bytes.
-const UNDER_WAY_MAX: usize = 64 << 10;
+const IN_FLIGHT_MAX: usize = 64 << 10;
 
 /// Carries lines to the broker.
-pub(super) struct Pump<'a> {
-    options: &'a Produce,
+pub(super) struct LineSender<'a> {
+    command: &'a ProduceCommand,
     topic: Arc<str>,
     producer: Producer,
-    report: Report,
-    under_way: VecDeque<UnderWay>,
-    following: Option<Following>,
+    report: ProduceReport,
+    in_flight: VecDeque<InFlightLine>,
+    following: Option<FollowProgress>,
     /// Once there are any, no more lines are read.
     unacknowledged: Unacknowledged,
     /// The last line that was handed in.
@@ -36,26 +36,26 @@ pub(super) struct Pump<'a> {
 }
 
 /// What is needed beside, to follow a file.
-struct Following {
+struct FollowProgress {
     keeper: NoteKeeper,
     /// Lines that an earlier run has sent already.
     arrived: ArrivedLines,
     /// Up to where every line of which file is done, since the note was last written.
-    done: Vec<(Arc<Open>, u64)>,
+    done: Vec<(Arc<FollowedFile>, u64)>,
     /// Whether the note could not be written.
     is_behind: bool,
 }
 
 /// A line whose fate is not told yet.
-struct UnderWay {
+struct InFlightLine {
     number: u64,
     bytes: u64,
     end: u64,
-    file: Option<Arc<Open>>,
-    fate: Fate,
+    file: Option<Arc<FollowedFile>>,
+    outcome: LineOutcome,
 }
 
-enum Fate {
+enum LineOutcome {
     Sent(Delivery),
     Refused(String),
     Failed(ProduceError),
@@ -64,22 +64,22 @@ enum Fate {
 
 /// Why no more lines are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum ReadEnd {
     Read,
     Interrupted,
     Failed,
 }
 
-impl<'a> Pump<'a> {
-    pub(super) fn new(options: &'a Produce, producer: Producer, report: Report) -> Self {
-        let topic = options.topic.as_str().into();
-        let (under_way, unacknowledged) = (VecDeque::new(), Unacknowledged::default());
+impl<'a> LineSender<'a> {
+    pub(super) fn new(command: &'a ProduceCommand, producer: Producer, report: ProduceReport) -> Self {
+        let topic = command.topic.as_str().into();
+        let (in_flight, unacknowledged) = (VecDeque::new(), Unacknowledged::default());
         Self {
-            options,
+            command,
             topic,
             producer,
             report,
-            under_way,
+            in_flight,
             following: None,
             unacknowledged,
             sent_up_to: 0,
@@ -89,38 +89,38 @@ impl<'a> Pump<'a> {
 
     /// Keeps a note of how far the followed file is done; lines in `arrived` are not sent again.
     pub(super) fn keeping(mut self, keeper: NoteKeeper, arrived: ArrivedLines) -> Self {
-        self.following = Some(Following { keeper, arrived, done: Vec::new(), is_behind: false });
+        self.following = Some(FollowProgress { keeper, arrived, done: Vec::new(), is_behind: false });
         self
     }
 
     /// Runs until the source has ended and every line's fate is told, or until Ctrl-C.
-    pub(super) async fn run(mut self, mut source: Source) -> anyhow::Result<()> {
+    pub(super) async fn run(mut self, mut source: LineSource) -> anyhow::Result<()> {
         let mut interrupt = pin!(interrupted());
         let mut acks_unread = pin!(self.report.acks_unread());
         let ended = loop {
             if !self.unacknowledged.is_empty() {
-                break Ended::Failed;
+                break ReadEnd::Failed;
             }
-            let room = self.under_way.len() < UNDER_WAY_MAX;
+            let room = self.in_flight.len() < IN_FLIGHT_MAX;
             if !room {
                 self.producer.hurry(); // No line can come that would fill a batch.
             }
             tokio::select! {
                 biased;
-                () = &mut interrupt => break Ended::Interrupted,
+                () = &mut interrupt => break ReadEnd::Interrupted,
                 () = &mut acks_unread => return Err(ReaderWentAway.into()),
-                settled = next(&mut self.under_way) => self.settle(settled)?,
+                settled = next(&mut self.in_flight) => self.settle(settled)?,
                 piece = source.recv(), if room => match piece {
                     Some(piece) => self.send(piece?).await?,
-                    None => break Ended::Read,
+                    None => break ReadEnd::Read,
                 },
             }
         };
-        let is_read = ended == Ended::Read || matches!(source.try_recv(), Err(TryRecvError::Disconnected));
+        let is_read = ended == ReadEnd::Read || matches!(source.try_recv(), Err(TryRecvError::Disconnected));
         drop(source);
         self.producer.flush().await.ok(); // Each line's own result says what failed.
-        while !self.under_way.is_empty() {
-            let settled = next(&mut self.under_way).await;
+        while !self.in_flight.is_empty() {
+            let settled = next(&mut self.in_flight).await;
             self.settle(settled)?;
         }
         if !self.unacknowledged.is_empty() {
@@ -131,7 +131,7 @@ impl<'a> Pump<'a> {
             following.keeper.save([])?;
         }
         self.report.finish()?;
-        if ended == Ended::Interrupted && !follows {
+        if ended == ReadEnd::Interrupted && !follows {
             bail!("interrupted: every line read is acknowledged, the rest was not read");
         }
         Ok(())
@@ -150,19 +150,19 @@ impl<'a> Pump<'a> {
         self.unacknowledged.into_error(sent_up_to, acknowledged).map_or(Ok(()), Err)
     }
 
-    async fn send(&mut self, piece: Piece) -> anyhow::Result<()> {
+    async fn send(&mut self, piece: LineChunk) -> anyhow::Result<()> {
         if let Some(end) = piece.begun {
             let file = piece.file.clone();
-            self.under_way.push_back(UnderWay { number: 0, bytes: 0, end, file, fate: Fate::Arrived });
+            self.in_flight.push_back(InFlightLine { number: 0, bytes: 0, end, file, outcome: LineOutcome::Arrived });
         }
         let mut lines = piece.lines.into_iter();
         while let Some(line) = lines.next() {
             let (number, end) = (line.number, line.end);
             let bytes = line.content.as_ref().map_or(0, |bytes| bytes.len() as u64);
-            let fate = self.fate(line, piece.file.as_deref()).await;
-            let failed = matches!(fate, Fate::Failed(_));
+            let outcome = self.outcome(line, piece.file.as_deref()).await;
+            let failed = matches!(outcome, LineOutcome::Failed(_));
             self.sent_up_to = number;
-            self.under_way.push_back(UnderWay { number, bytes, end, file: piece.file.clone(), fate });
+            self.in_flight.push_back(InFlightLine { number, bytes, end, file: piece.file.clone(), outcome });
             if failed {
                 self.is_cut_short = lines.next().is_some();
                 break; // It may be wrong with all of them: the rest is not tried.
@@ -171,39 +171,39 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    async fn fate(&mut self, line: Line, file: Option<&Open>) -> Fate {
+    async fn outcome(&mut self, line: Line, file: Option<&FollowedFile>) -> LineOutcome {
         let content = match line.content {
             Ok(content) => content,
-            Err(too_long) => return Fate::Refused(too_long.to_string()),
+            Err(too_long) => return LineOutcome::Refused(too_long.to_string()),
         };
-        let (_, value) = self.options.split_key(content.clone());
-        let mut record = self.options.record(&self.topic, content);
+        let (_, value) = self.command.split_key(content.clone());
+        let mut record = self.command.record(&self.topic, content);
         if let (Some(following), Some(file)) = (&mut self.following, file) {
-            let mark = Mark { incarnation: file.incarnation, start: line.start };
+            let mark = LineMark { incarnation: file.incarnation, start: line.start };
             if following.arrived.take(mark, &value) {
-                return Fate::Arrived;
+                return LineOutcome::Arrived;
             }
             let (name, value) = mark.header(following.keeper.follower());
             record = record.header(name, value);
         }
         match self.producer.enqueue(record).await {
-            Ok(delivery) => Fate::Sent(delivery),
-            Err(error) => refusal(error).map_or_else(Fate::Failed, Fate::Refused),
+            Ok(delivery) => LineOutcome::Sent(delivery),
+            Err(error) => refusal(error).map_or_else(LineOutcome::Failed, LineOutcome::Refused),
         }
     }
 
     /// Tells the fate of a line, and of all after it that is known already.
-    fn settle(&mut self, (line, result): Settled) -> anyhow::Result<()> {
+    fn settle(&mut self, (line, result): SettledLine) -> anyhow::Result<()> {
         self.settle_one(line, result)?;
-        while let Some(front) = self.under_way.front_mut() {
-            let result = match &mut front.fate {
-                Fate::Sent(delivery) => match delivery.now_or_never() {
+        while let Some(front) = self.in_flight.front_mut() {
+            let result = match &mut front.outcome {
+                LineOutcome::Sent(delivery) => match delivery.now_or_never() {
                     Some(result) => Some(result),
                     None => break,
                 },
-                Fate::Refused(_) | Fate::Failed(_) | Fate::Arrived => None,
+                LineOutcome::Refused(_) | LineOutcome::Failed(_) | LineOutcome::Arrived => None,
             };
-            if let Some(line) = self.under_way.pop_front() {
+            if let Some(line) = self.in_flight.pop_front() {
                 self.settle_one(line, result)?;
             }
         }
@@ -213,31 +213,31 @@ impl<'a> Pump<'a> {
 
     fn settle_one(
         &mut self,
-        line: UnderWay,
+        line: InFlightLine,
         result: Option<Result<grower_client::Ack, ProduceError>>,
     ) -> anyhow::Result<()> {
         // A note says that every line up to it is acknowledged: it ends before the first one that is not.
         let mut following = self.following.as_mut().filter(|_| self.unacknowledged.is_empty());
-        match (line.fate, result) {
-            (Fate::Refused(why), _) => self.report.refused(line.number, &why),
-            (Fate::Failed(error), _) => {
+        match (line.outcome, result) {
+            (LineOutcome::Refused(why), _) => self.report.refused(line.number, &why),
+            (LineOutcome::Failed(error), _) => {
                 self.unacknowledged.add(line.number, error);
                 return Ok(());
             }
-            (Fate::Sent(_), Some(Ok(ack))) => {
+            (LineOutcome::Sent(_), Some(Ok(ack))) => {
                 self.report.acknowledged(line.number, line.bytes, &ack)?;
                 if let (Some(following), Some(offset)) = (&mut following, ack.offset) {
                     following.keeper.acknowledged(ack.partition, offset);
                 }
             }
-            (Fate::Sent(_), Some(Err(error))) => match refusal(error) {
+            (LineOutcome::Sent(_), Some(Err(error))) => match refusal(error) {
                 Ok(why) => self.report.refused(line.number, &why),
                 Err(error) => {
                     self.unacknowledged.add(line.number, error);
                     return Ok(());
                 }
             },
-            (Fate::Sent(_) | Fate::Arrived, _) => {}
+            (LineOutcome::Sent(_) | LineOutcome::Arrived, _) => {}
         }
         if let (Some(following), Some(file)) = (following, line.file) {
             following.done(file, line.end);
@@ -246,12 +246,12 @@ impl<'a> Pump<'a> {
     }
 
     fn save(&mut self) -> anyhow::Result<()> {
-        self.following.as_mut().map_or(Ok(()), Following::save)
+        self.following.as_mut().map_or(Ok(()), FollowProgress::save)
     }
 }
 
-impl Following {
-    fn done(&mut self, file: Arc<Open>, end: u64) {
+impl FollowProgress {
+    fn done(&mut self, file: Arc<FollowedFile>, end: u64) {
         match self.done.iter_mut().find(|(done, _)| Arc::ptr_eq(done, &file)) {
             Some((_, before)) => *before = end,
             None => self.done.push((file, end)),
@@ -276,16 +276,16 @@ impl Following {
 }
 
 /// A line with the result of its record, if it became one.
-type Settled = (UnderWay, Option<Result<grower_client::Ack, ProduceError>>);
+type SettledLine = (InFlightLine, Option<Result<grower_client::Ack, ProduceError>>);
 
 /// Waits for the fate of the first line under way; for ever if there is none. May be dropped at any time.
-async fn next(under_way: &mut VecDeque<UnderWay>) -> Settled {
-    let result = match under_way.front_mut().map(|line| &mut line.fate) {
-        Some(Fate::Sent(delivery)) => Some(delivery.await),
-        Some(Fate::Refused(_) | Fate::Failed(_) | Fate::Arrived) => None,
+async fn next(in_flight: &mut VecDeque<InFlightLine>) -> SettledLine {
+    let result = match in_flight.front_mut().map(|line| &mut line.outcome) {
+        Some(LineOutcome::Sent(delivery)) => Some(delivery.await),
+        Some(LineOutcome::Refused(_) | LineOutcome::Failed(_) | LineOutcome::Arrived) => None,
         None => std::future::pending().await,
     };
-    match under_way.pop_front() {
+    match in_flight.pop_front() {
         Some(line) => (line, result),
         None => std::future::pending().await,
     }
