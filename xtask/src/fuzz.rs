@@ -59,7 +59,7 @@ impl Fuzz {
             return Ok(());
         }
         let targets = self.targets()?;
-        let engine = Engine::build()?;
+        let engine = FuzzEngine::build()?;
         if let Some(input) = &self.input {
             let [target] = targets.as_slice() else { bail!("say which target the input is for") };
             return must_succeed(engine.on(target)?.arg(std::path::absolute(input)?)); // It runs in another folder.
@@ -85,13 +85,13 @@ impl Fuzz {
 }
 
 /// The targets, built with coverage and libFuzzer around them.
-struct Engine {
+struct FuzzEngine {
     binary: PathBuf,
     /// Where inputs and failures lie between runs.
     dir: PathBuf,
 }
 
-impl Engine {
+impl FuzzEngine {
     fn build() -> anyhow::Result<Self> {
         let dir = root().join("target/fuzz");
         let triple = host()?;

@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 /// The chores of the Grower workspace.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
-struct Arguments {
+struct XtaskArguments {
     #[command(subcommand)]
     chore: Chore,
 }
@@ -43,7 +43,7 @@ enum Chore {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Arguments::parse().chore {
+    match XtaskArguments::parse().chore {
         Chore::Ci => ci::run(),
         Chore::Layers => layers::run(),
         Chore::Bench(bench) => bench.run(),

@@ -1,20 +1,20 @@
 //! What was written, to be held against what is read back: every record, each once, each writer's in order.
 
-use super::values::Identity;
+use super::values::RecordIdentity;
 use anyhow::{Context, ensure};
 use grower_client::ConsumerRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One set of records: the same number from a writer in each partition.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Share {
+pub(crate) struct WriterShare {
     pub(crate) writer: u32,
     /// In each partition.
     pub(crate) count: u64,
 }
 
 /// Of each share.
-type Came = Vec<u64>;
+type ReceivedCounts = Vec<u64>;
 
 /// Takes records as they come and knows which are missing.
 ///
@@ -23,16 +23,16 @@ type Came = Vec<u64>;
 pub(crate) struct Ledger {
     partitions: u32,
     size: usize,
-    shares: Vec<Share>,
+    shares: Vec<WriterShare>,
     /// Where the first of them is in each partition.
     begin: u64,
     /// How many records of each share came, by partition, in every way to read it.
-    came: BTreeMap<u32, Vec<Came>>,
+    came: BTreeMap<u32, Vec<ReceivedCounts>>,
     left: u64,
 }
 
 impl Ledger {
-    pub(crate) fn new(partitions: u32, size: usize, shares: Vec<Share>) -> Self {
+    pub(crate) fn new(partitions: u32, size: usize, shares: Vec<WriterShare>) -> Self {
         let left = shares.iter().map(|share| share.count).sum::<u64>() * u64::from(partitions);
         Self { partitions, size, shares, begin: 0, came: BTreeMap::new(), left }
     }
@@ -69,7 +69,7 @@ impl Ledger {
         let ways = self.came.entry(partition).or_insert_with(|| vec![vec![0; self.shares.len()]]);
         let next = self.begin + ways[0].iter().sum::<u64>();
         ensure!(record.offset.value() == next, "{place}: offsets are missing before it");
-        let found = Found { value, partition, size: self.size };
+        let found = ReceivedValue { value, partition, size: self.size };
         let mut readings = BTreeSet::new();
         for came in ways.iter() {
             for (at, share) in self.shares.iter().enumerate() {
@@ -88,22 +88,22 @@ impl Ledger {
 }
 
 /// A value that came.
-struct Found<'a> {
+struct ReceivedValue<'a> {
     value: &'a [u8],
     partition: u32,
     size: usize,
 }
 
-impl Found<'_> {
+impl ReceivedValue<'_> {
     fn is(&self, writer: u32, number: u64) -> bool {
         let Self { value, partition, size } = *self;
-        value.len() == size && *value == Identity { writer, partition, number }.value(size)
+        value.len() == size && *value == RecordIdentity { writer, partition, number }.value(size)
     }
 
     /// What it is instead of a next record.
-    fn unlike(&self, shares: &[Share], came: &Came) -> String {
+    fn unlike(&self, shares: &[WriterShare], came: &ReceivedCounts) -> String {
         let next = shares.iter().zip(came).map(|(share, came)| (share.writer, came)).collect::<Vec<_>>();
-        let number = |share: &Share| (0..share.count).find(|number| self.is(share.writer, *number));
+        let number = |share: &WriterShare| (0..share.count).find(|number| self.is(share.writer, *number));
         match shares.iter().find_map(|share| Some((share.writer, number(share)?))) {
             Some((writer, number)) => format!("record {number} of writer {writer}; next of each writer are {next:?}"),
             None => "not a record of any writer".to_owned(),
@@ -124,7 +124,7 @@ mod tests {
             leader_epoch: None,
             timestamp: Timestamp::default(),
             key: None,
-            value: Some(Identity { writer, partition: 0, number }.value(SIZE)),
+            value: Some(RecordIdentity { writer, partition: 0, number }.value(SIZE)),
             headers: Vec::new(),
         }
     }
@@ -138,7 +138,7 @@ mod tests {
         let [(one, number), (other, later)] = ALIKE;
         assert_eq!(record(0, one, number).value, record(0, other, later).value);
         for first in [one, other] {
-            let shares = [one, other].map(|writer| Share { writer, count: 20_000 });
+            let shares = [one, other].map(|writer| WriterShare { writer, count: 20_000 });
             let mut ledger = Ledger::new(1, SIZE, shares.to_vec());
             let mut offset = 0;
             let mut take = |writer, numbers: std::ops::Range<u64>| {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger::new(1, SIZE, vec![Share { writer: 1, count: 2 }, Share { writer: 2, count: 1 }])
+        Ledger::new(1, SIZE, vec![WriterShare { writer: 1, count: 2 }, WriterShare { writer: 2, count: 1 }])
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a piece of work cost: time, and processor seconds on either side.
 
+use super::bench_broker::BenchBroker;
 use super::machine;
-use super::site::Site;
 use std::time::{Duration, Instant};
 
 /// Runs while the work does.
@@ -22,14 +22,14 @@ pub(super) struct Cost {
 }
 
 impl Meter {
-    pub(super) fn start(site: &Site) -> anyhow::Result<Self> {
-        let (client, server) = (machine::cpu_seconds(std::process::id())?, site.cpu_seconds()?);
+    pub(super) fn start(broker: &BenchBroker) -> anyhow::Result<Self> {
+        let (client, server) = (machine::cpu_seconds(std::process::id())?, broker.cpu_seconds()?);
         Ok(Self { began: Instant::now(), client, server })
     }
 
-    pub(super) fn stop(self, site: &Site) -> anyhow::Result<Cost> {
+    pub(super) fn stop(self, broker: &BenchBroker) -> anyhow::Result<Cost> {
         let took = self.began.elapsed();
         let client = machine::cpu_seconds(std::process::id())? - self.client;
-        Ok(Cost { took, client, server: site.cpu_seconds()? - self.server })
+        Ok(Cost { took, client, server: broker.cpu_seconds()? - self.server })
     }
 }

@@ -15,7 +15,7 @@
 //! It runs through all of a row's rounds, while a limit program has the processor and while everything is read back as well.
 
 mod amounts;
-pub(crate) mod deaf;
+pub(crate) mod bench_broker;
 mod demands;
 mod latencies;
 pub(crate) mod ledger;
@@ -24,18 +24,18 @@ pub(crate) mod machine;
 mod meter;
 mod report;
 mod rows;
-pub(crate) mod site;
+pub(crate) mod stalled_reader;
 pub(crate) mod values;
-pub(crate) mod writers;
+pub(crate) mod workload;
 
 use crate::interrupt::unless_interrupted;
 use crate::workspace::{cargo, must_succeed, root};
 use amounts::Amounts;
 use anyhow::{Context, ensure};
+use bench_broker::{Daemon, release_build};
 use clap::Args;
-use report::Report;
-use rows::{Ground, ROWS, Row};
-use site::{Daemon, release_build};
+use report::BenchReport;
+use rows::{BenchRow, ROWS, RowContext};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,7 +76,7 @@ impl Bench {
         let rows = chosen(&self.only)?;
         let directory = real_directory(self.dir.as_deref(), "bench-")?;
         machine::raise_open_files()?;
-        let mut report = Report::default();
+        let mut report = BenchReport::default();
         let sync = machine::fdatasync_p50(directory.path())?;
         let file_system = machine::file_system(directory.path())?;
         println!("{file_system}, fdatasync of a 4 KiB append: p50 {} us", sync.as_micros());
@@ -95,14 +95,14 @@ impl Bench {
 }
 
 /// The rows with these names, or whose names begin so; all if none is named.
-fn chosen(only: &[String]) -> anyhow::Result<Vec<Row>> {
+fn chosen(only: &[String]) -> anyhow::Result<Vec<BenchRow>> {
     let mut chosen = Vec::new();
     for wanted in only {
         let exact = ROWS.iter().any(|row| row.name() == wanted);
-        let is = |row: &&Row| if exact { row.name() == wanted } else { row.name().starts_with(wanted.as_str()) };
+        let is = |row: &&BenchRow| if exact { row.name() == wanted } else { row.name().starts_with(wanted.as_str()) };
         let before = chosen.len();
         chosen.extend(ROWS.iter().filter(is));
-        ensure!(before < chosen.len(), "no row is called {wanted}; there are: {}", ROWS.map(Row::name).join(", "));
+        ensure!(before < chosen.len(), "no row is called {wanted}; there are: {}", ROWS.map(BenchRow::name).join(", "));
     }
     Ok(if only.is_empty() { ROWS.to_vec() } else { chosen })
 }
@@ -131,35 +131,40 @@ pub(crate) fn run_in_release() -> anyhow::Result<()> {
 }
 
 /// Loads take turns, round by round, on one broker; then comes what needs brokers of its own.
-async fn measure(rows: &[Row], amounts: &Amounts, directory: &Path, report: &mut Report) -> anyhow::Result<()> {
+async fn measure(
+    rows: &[BenchRow],
+    amounts: &Amounts,
+    directory: &Path,
+    report: &mut BenchReport,
+) -> anyhow::Result<()> {
     let (program, broker) = (release_build(), directory.join("broker"));
     let daemon = Daemon::start(&program, &broker).await?;
-    let mut ground = Ground { site: daemon.site(), program: &program, directory, amounts, round: 0 };
+    let mut context = RowContext { broker: daemon.broker(), program: &program, directory, amounts, round: 0 };
     for round in 0..amounts.rounds {
-        ground.round = round;
-        let (others, ours) = (machine::cpu_seconds_of_all()?, processor_seconds(&ground)?);
+        context.round = round;
+        let (others, ours) = (machine::cpu_seconds_of_all()?, processor_seconds(&context)?);
         for row in rows.iter().filter(|row| row.is_load()) {
-            timed(*row, ground, report).await?;
+            timed(*row, context, report).await?;
         }
-        ground.end_round().await?;
-        let ours = processor_seconds(&ground)? - ours;
+        context.end_round().await?;
+        let ours = processor_seconds(&context)? - ours;
         report.neighbours(machine::cpu_seconds_of_all()? - others - ours);
     }
     for row in rows.iter().filter(|row| !row.is_load()) {
-        timed(*row, ground, report).await?;
+        timed(*row, context, report).await?;
     }
     daemon.kill().await
 }
 
-async fn timed(row: Row, ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+async fn timed(row: BenchRow, context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let began = Instant::now();
-    row.measure(ground, report).await.with_context(|| row.name())?;
+    row.measure(context, report).await.with_context(|| row.name())?;
     report.took(row.name(), began.elapsed());
     Ok(())
 }
 
-fn processor_seconds(ground: &Ground<'_>) -> anyhow::Result<f64> {
-    Ok(machine::cpu_seconds(std::process::id())? + ground.site.cpu_seconds()?)
+fn processor_seconds(context: &RowContext<'_>) -> anyhow::Result<f64> {
+    Ok(machine::cpu_seconds(std::process::id())? + context.broker.cpu_seconds()?)
 }
 
 #[cfg(test)]

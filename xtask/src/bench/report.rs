@@ -19,7 +19,7 @@ pub(super) struct Figure {
 
 /// All figures.
 #[derive(Default)]
-pub(super) struct Report {
+pub(super) struct BenchReport {
     figures: Vec<Figure>,
     /// Processor seconds of others during the rounds.
     neighbours: f64,
@@ -27,7 +27,7 @@ pub(super) struct Report {
     took: Vec<(&'static str, Duration)>,
 }
 
-impl Report {
+impl BenchReport {
     /// A figure that has no limit.
     pub(super) fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
         self.figures.push(Figure { name: name.into(), value, unit, ratio: None });
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_figure_told_is_the_median_with_the_median_ratio() {
-        let mut report = Report::default();
+        let mut report = BenchReport::default();
         for value in [1.0, 9.0, 2.0] {
             report.add_beside("produce", value, "MB/s", 4.0);
         }
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_must_be_reached_stands_beside_the_figure_and_a_miss_is_marked() {
-        let mut report = Report::default();
+        let mut report = BenchReport::default();
         report.add_beside("produce-1k-1", 950.0, "MB/s", 2000.0);
         report.add("produce-1k-1-peak-memory", 40.25, "MiB");
         report.add("idle", 12.5, "MiB");

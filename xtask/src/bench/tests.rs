@@ -1,11 +1,11 @@
 //! Every row once, small: the work is real, only the amounts are not.
 
 use super::*;
+use bench_broker::BenchBroker;
 use grower_broker::{Broker, BrokerConfig};
-use site::Site;
 
 /// Does something with a broker inside this process.
-pub(super) fn with_broker(work: impl AsyncFnOnce(&Site) -> anyhow::Result<()>) {
+pub(super) fn with_broker(work: impl AsyncFnOnce(&BenchBroker) -> anyhow::Result<()>) {
     let directory = tempfile::tempdir().unwrap();
     let mut config = BrokerConfig::at(directory.path());
     config.disk_reserve_bytes = Some(1 << 20);
@@ -14,7 +14,7 @@ pub(super) fn with_broker(work: impl AsyncFnOnce(&Site) -> anyhow::Result<()>) {
     runtime.block_on(async {
         let broker = Broker::start(config).await.unwrap();
         let address = broker.listen_address().unwrap().to_string();
-        work(&Site { address, process: std::process::id() }).await.unwrap();
+        work(&BenchBroker { address, process: std::process::id() }).await.unwrap();
         broker.stop().await.unwrap();
     });
 }
@@ -22,17 +22,17 @@ pub(super) fn with_broker(work: impl AsyncFnOnce(&Site) -> anyhow::Result<()>) {
 #[test]
 fn every_load_reports_a_figure_of_its_name_and_a_round_leaves_no_topic() {
     let (directory, amounts) = (tempfile::tempdir().unwrap(), Amounts::tiny());
-    with_broker(async |site| {
-        let mut report = Report::default();
-        let ground =
-            Ground { site, program: Path::new("none"), directory: directory.path(), amounts: &amounts, round: 0 };
+    with_broker(async |broker| {
+        let mut report = BenchReport::default();
+        let context =
+            RowContext { broker, program: Path::new("none"), directory: directory.path(), amounts: &amounts, round: 0 };
         for row in ROWS.iter().filter(|row| row.is_load()) {
-            row.measure(ground, &mut report).await.with_context(|| row.name())?;
+            row.measure(context, &mut report).await.with_context(|| row.name())?;
             let told = report.medians();
             assert!(told.iter().any(|figure| figure.name == row.name() && 0.0 < figure.value), "{}", row.name());
         }
-        ground.end_round().await?;
-        assert!(site.client().await?.admin().describe_topics(None, false).await?.is_empty());
+        context.end_round().await?;
+        assert!(broker.client().await?.admin().describe_topics(None, false).await?.is_empty());
         Ok(())
     });
 }
@@ -51,13 +51,14 @@ fn debug_build() -> PathBuf {
 fn what_needs_daemons_of_its_own_reports_figures_too() {
     let program = debug_build();
     let (directory, amounts) = (tempfile::tempdir().unwrap(), Amounts::tiny());
-    let site = Site { address: String::new(), process: std::process::id() };
-    let ground = Ground { site: &site, program: &program, directory: directory.path(), amounts: &amounts, round: 0 };
-    let mut report = Report::default();
+    let broker = BenchBroker { address: String::new(), process: std::process::id() };
+    let context =
+        RowContext { broker: &broker, program: &program, directory: directory.path(), amounts: &amounts, round: 0 };
+    let mut report = BenchReport::default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        for row in [Row::Idle, Row::IdlePartitions, Row::Start, Row::Restart] {
-            row.measure(ground, &mut report).await.unwrap();
+        for row in [BenchRow::Idle, BenchRow::IdlePartitions, BenchRow::Start, BenchRow::Restart] {
+            row.measure(context, &mut report).await.unwrap();
         }
     });
     let names: Vec<String> = report.medians().into_iter().map(|figure| figure.name).collect();
@@ -66,7 +67,8 @@ fn what_needs_daemons_of_its_own_reports_figures_too() {
 
 #[test]
 fn rows_are_chosen_by_name_or_by_how_names_begin() {
-    let names = |only: &str| chosen(&[only.to_owned()]).map(|rows| rows.into_iter().map(Row::name).collect::<Vec<_>>());
+    let names =
+        |only: &str| chosen(&[only.to_owned()]).map(|rows| rows.into_iter().map(BenchRow::name).collect::<Vec<_>>());
     assert_eq!(names("idle").unwrap(), ["idle"]);
     assert_eq!(names("idl").unwrap(), ["idle", "idle-1000"]);
     assert!(names("nothing").unwrap_err().to_string().contains("produce-1k-1, produce-1k-8"));

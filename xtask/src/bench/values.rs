@@ -8,14 +8,14 @@ const NOISE: usize = 4 << 20;
 
 /// Which record a value belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct RecordIdentity {
     pub(crate) writer: u32,
     pub(crate) partition: u32,
     /// Of the writer's records in this partition, from 0.
     pub(crate) number: u64,
 }
 
-impl Identity {
+impl RecordIdentity {
     /// The record's value: a stretch of noise that begins elsewhere for each record. Nothing is copied or counted.
     pub(crate) fn value(self, size: usize) -> Bytes {
         let noise = noise();
@@ -56,7 +56,7 @@ mod tests {
         let mut seen = HashSet::new();
         for writer in 0..8 {
             for number in 0..2_000 {
-                assert!(seen.insert(Identity { writer, partition: 3, number }.value(100)));
+                assert!(seen.insert(RecordIdentity { writer, partition: 3, number }.value(100)));
             }
         }
     }

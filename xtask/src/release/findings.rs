@@ -1,6 +1,6 @@
 //! What stands against a release.
 
-use super::manifest::{Manifest, Package};
+use super::manifest::{Package, WorkspaceManifest};
 use super::unused::unused;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ const LICENCE_FILES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 const KEYWORDS_MAX: usize = 5;
 
 /// One line for each thing that must be mended first. `root` is where the workspace lies.
-pub(super) fn findings(manifest: &Manifest, changelog: &str, root: &Path) -> Vec<String> {
+pub(super) fn findings(manifest: &WorkspaceManifest, changelog: &str, root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let Some(version) = manifest.published().next().map(|package| package.version.clone()) else {
         return vec!["there is no crate to publish".to_owned()];
@@ -71,7 +71,7 @@ mod tests {
     const SOUND: &str = "# Changelog\n\n## Unreleased\n- Something.\n";
 
     fn check(packages: &str, changelog: &str) -> String {
-        findings(&Manifest::parse(packages), changelog, "/nowhere".as_ref()).join("\n")
+        findings(&WorkspaceManifest::parse(packages), changelog, "/nowhere".as_ref()).join("\n")
     }
 
     #[test]

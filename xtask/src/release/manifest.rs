@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// The part of `cargo metadata` that a release depends on.
 #[derive(Deserialize)]
-pub(super) struct Manifest {
+pub(super) struct WorkspaceManifest {
     packages: Vec<Package>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Dependency {
     path: Option<PathBuf>,
 }
 
-impl Manifest {
+impl WorkspaceManifest {
     pub(super) fn read() -> anyhow::Result<Self> {
         let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
         ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_crate_is_published_after_those_it_needs_and_tests_do_not_count() {
-        let manifest = Manifest::parse(
+        let manifest = WorkspaceManifest::parse(
             r#"[
             {"name":"cli","version":"1.0.0","dependencies":[{"name":"client","req":"^1","kind":null,"path":"/client"}]},
             {"name":"client","version":"1.0.0","dependencies":[{"name":"protocol","req":"^1","kind":null,"path":"/protocol"},

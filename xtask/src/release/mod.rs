@@ -12,7 +12,7 @@ use crate::workspace::{cargo, must_succeed, root};
 use anyhow::{Context, ensure};
 use clap::Args;
 use findings::findings;
-use manifest::Manifest;
+use manifest::WorkspaceManifest;
 use std::process::Command;
 
 /// Checks a release.
@@ -25,7 +25,7 @@ pub(crate) struct Release {
 
 impl Release {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let manifest = Manifest::read()?;
+        let manifest = WorkspaceManifest::read()?;
         let changelog = std::fs::read_to_string(root().join("CHANGELOG.md")).context("cannot read CHANGELOG.md")?;
         let mut found = findings(&manifest, &changelog, root());
         found.extend(uncommitted()?);
@@ -41,7 +41,7 @@ impl Release {
 }
 
 /// Builds each crate from its package. They share a folder for what they build, or each would build everything anew.
-fn package(manifest: &Manifest) -> anyhow::Result<()> {
+fn package(manifest: &WorkspaceManifest) -> anyhow::Result<()> {
     let mut command = cargo();
     command.args(["package", "--workspace"]).env("CARGO_TARGET_DIR", root().join("target"));
     for name in manifest.unpublished() {
@@ -66,6 +66,6 @@ mod tests {
     #[test]
     fn the_workspace_as_it_is_could_be_released() {
         let changelog = std::fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
-        assert_eq!(findings(&Manifest::read().unwrap(), &changelog, root()), [""; 0]);
+        assert_eq!(findings(&WorkspaceManifest::read().unwrap(), &changelog, root()), [""; 0]);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// One line for each crate that the package needs and its source never names. Where the package `serves_others` its
 /// library has to name it, for they take that without the binary; what the binary alone needs must be optional.
 pub(super) fn unused(package: &Package, serves_others: bool, root: &Path) -> Vec<String> {
-    let source = Source::read(&root.join(&package.name).join("src"));
+    let source = PackageSource::read(&root.join(&package.name).join("src"));
     let of = |needed: &Dependency| {
         let name = needed.name.replace('-', "_");
         let (in_library, in_binary) = (names(&source.library, &name), names(&source.binary, &name));
@@ -22,13 +22,13 @@ pub(super) fn unused(package: &Package, serves_others: bool, root: &Path) -> Vec
 
 /// Every line of Rust of a package.
 #[derive(Default)]
-struct Source {
+struct PackageSource {
     library: String,
     /// `main.rs` and the modules that it declares.
     binary: String,
 }
 
-impl Source {
+impl PackageSource {
     /// Nothing if there is no such folder.
     fn read(folder: &Path) -> Self {
         let mut source = Self::default();
@@ -70,7 +70,7 @@ fn names(source: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::manifest::Manifest;
+    use super::super::manifest::WorkspaceManifest;
     use super::*;
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
         fs::write(source.join("main.rs"), "mod daemon;\nstatic ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;")
             .unwrap();
         fs::write(source.join("daemon/log.rs"), "use anyhow::Result;").unwrap();
-        let manifest = Manifest::parse(
+        let manifest = WorkspaceManifest::parse(
             r#"[{"name":"broker","version":"1.0.0","dependencies":[
                 {"name":"anyhow","req":"^1","kind":null,"optional":true}, {"name":"bytes","req":"^1","kind":null},
                 {"name":"mimalloc","req":"^1","kind":null}, {"name":"serde","req":"^1","kind":null}]}]"#,

@@ -10,14 +10,14 @@ mod sample;
 mod stop;
 mod tally;
 
+use crate::bench::bench_broker::{BenchBroker, Daemon, release_build};
 use crate::bench::machine;
-use crate::bench::site::{Daemon, Site, release_build};
 use crate::bench::{real_directory, run_in_release};
 use crate::interrupt::unless_interrupted;
 use anyhow::{Context, ensure};
 use clap::Args;
 use limited::ClockShift;
-use loads::{Load, Written};
+use loads::{Load, WrittenTopic};
 use sample::Sample;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,35 +79,35 @@ impl Soak {
 }
 
 /// Starts the daemon that has enough of everything.
-async fn usual(directory: &Path) -> anyhow::Result<(Daemon, Place)> {
+async fn usual(directory: &Path) -> anyhow::Result<(Daemon, SoakTarget)> {
     let (data_dir, backups) = (directory.join("broker"), directory.join("backups"));
     let settings = [("GROWER__BACKUP__DIR", backups.as_path())];
     let daemon = Daemon::start_with(&settings, &release_build(), &data_dir).await?;
-    let (site, http) = (daemon.site().clone(), daemon.http().to_owned());
-    Ok((daemon, Place { name: "usual", site, http, data_dir, clock: None }))
+    let (broker, http) = (daemon.broker().clone(), daemon.http().to_owned());
+    Ok((daemon, SoakTarget { name: "usual", broker, http, data_dir, clock: None }))
 }
 
 /// Puts a daemon under load, ends it, and checks that it stayed as it was.
 async fn soak_daemon(
-    (daemon, place): (Daemon, Place),
+    (daemon, target): (Daemon, SoakTarget),
     loads: Vec<Load>,
     every: Duration,
     is_enough: impl Fn(Duration, &Tally) -> bool,
 ) -> anyhow::Result<()> {
-    let soaked = soak(&place, loads, every, is_enough).await;
-    let last_lines = daemon.last_words().await?;
+    let soaked = soak(&target, loads, every, is_enough).await;
+    let last_lines = daemon.last_lines_said().await?;
     if soaked.is_err() {
-        eprintln!("the {} daemon logged last:\n{}", place.name, last_lines.join("\n"));
+        eprintln!("the {} daemon logged last:\n{}", target.name, last_lines.join("\n"));
     }
-    flat::check(&soaked?).with_context(|| place.name)
+    flat::check(&soaked?).with_context(|| target.name)
 }
 
 /// What is under load.
 #[derive(Clone, Debug)]
-struct Place {
+struct SoakTarget {
     /// Which of the daemons.
     name: &'static str,
-    site: Site,
+    broker: BenchBroker,
     http: String,
     data_dir: PathBuf,
     /// Its clock, if that can be set.
@@ -116,7 +116,7 @@ struct Place {
 
 /// Runs the loads until it is enough, looking every so often, then reads back what they wrote.
 async fn soak(
-    place: &Place,
+    target: &SoakTarget,
     loads: Vec<Load>,
     every: Duration,
     is_enough: impl Fn(Duration, &Tally) -> bool,
@@ -124,11 +124,11 @@ async fn soak(
     let (stopper, tally) = (Stopper::default(), Arc::new(Tally::default()));
     let mut running = JoinSet::new();
     for load in &loads {
-        load.prepare(&place.site).await.with_context(|| load.name())?;
+        load.prepare(&target.broker).await.with_context(|| load.name())?;
     }
     for load in loads {
-        let (place, stop, tally) = (place.clone(), stopper.stop(), tally.clone());
-        running.spawn(async move { load.run(&place, stop, &tally).await.with_context(|| load.name()) });
+        let (target, stop, tally) = (target.clone(), stopper.stop(), tally.clone());
+        running.spawn(async move { load.run(&target, stop, &tally).await.with_context(|| load.name()) });
     }
     let began = Instant::now();
     let mut samples = Vec::new();
@@ -138,7 +138,7 @@ async fn soak(
             ended??;
             anyhow::bail!("a load ended by itself");
         }
-        let sample = Sample::take(place, began.elapsed(), &tally, samples.last())?;
+        let sample = Sample::take(target, began.elapsed(), &tally, samples.last())?;
         println!("{sample}");
         samples.push(sample);
     }
@@ -147,22 +147,22 @@ async fn soak(
     while let Some(ended) = running.join_next().await {
         written.extend(ended??);
     }
-    read_back(place, written, &tally).await?;
+    read_back(target, written, &tally).await?;
     Ok(samples)
 }
 
-async fn read_back(place: &Place, written: Vec<Written>, tally: &Tally) -> anyhow::Result<()> {
+async fn read_back(target: &SoakTarget, written: Vec<WrittenTopic>, tally: &Tally) -> anyhow::Result<()> {
     if 0 < tally.joins.get() {
-        loads::finish_group(&place.site, &written, tally).await?;
+        loads::finish_group(&target.broker, &written, tally).await?;
     }
     let mut records = 0;
     for written in written {
         ensure!(0 < written.count, "{} was never written to", written.topic);
         records += written.count * u64::from(written.partitions);
-        written.read_back(&place.site).await?;
+        written.read_back(&target.broker).await?;
     }
-    let peak = machine::peak_memory(place.site.process)? >> 20;
-    let name = place.name;
+    let peak = machine::peak_memory(target.broker.process)? >> 20;
+    let name = target.name;
     println!("{name}: {records} acknowledged records are there, in order; most memory ever held: {peak} MiB");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! One look at the daemon under load.
 
-use super::Place;
+use super::SoakTarget;
 use super::tally::Tally;
 use crate::bench::machine;
 use std::fmt;
@@ -33,15 +33,20 @@ impl Sample {
     pub(super) const HEADINGS: &str = "daemon    time  acked/s   read/s  memory MiB  descriptors  threads  disk MiB   joins  \
                                        topics  scrapes  backups";
 
-    pub(super) fn take(place: &Place, at: Duration, tally: &Tally, before: Option<&Self>) -> anyhow::Result<Self> {
-        let process = place.site.process;
+    pub(super) fn take(
+        target: &SoakTarget,
+        at: Duration,
+        tally: &Tally,
+        before: Option<&Self>,
+    ) -> anyhow::Result<Self> {
+        let process = target.broker.process;
         let mut sample = Self {
-            daemon: place.name,
+            daemon: target.name,
             at,
             resident: machine::resident_memory(process)?,
             descriptors: fs::read_dir(format!("/proc/{process}/fd"))?.count() as u64,
             threads: fs::read_dir(format!("/proc/{process}/task"))?.count() as u64,
-            disk: disk_usage(&place.data_dir),
+            disk: disk_usage(&target.data_dir),
             acknowledged: tally.acknowledged.get(),
             consumed: tally.consumed.get(),
             joins: tally.joins.get(),

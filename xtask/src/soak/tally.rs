@@ -18,7 +18,7 @@ pub(super) struct Tally {
     pub(super) rounds: Count,
     pub(super) backups: Count,
     /// Consumers that never read what they asked for.
-    pub(super) stuck: Count,
+    pub(super) stalled: Count,
     /// Topics that were deleted and created again under their producers.
     pub(super) recreated: Count,
     /// Times that `flush` was altered there and back.

@@ -15,15 +15,15 @@ fn check_soak(loads: Vec<Load>, all_have_done_something: impl Fn(&Tally) -> bool
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let broker = Broker::start(config).await.unwrap();
-        let place = Place {
+        let target = SoakTarget {
             name: "tested",
             clock: None,
-            site: Site { address: broker.listen_address().unwrap().to_string(), process: std::process::id() },
+            broker: BenchBroker { address: broker.listen_address().unwrap().to_string(), process: std::process::id() },
             http: broker.http_address().unwrap().to_string(),
             data_dir,
         };
         let is_enough = |_, tally: &Tally| all_have_done_something(tally);
-        let samples = soak(&place, loads, Duration::from_millis(100), is_enough).await.unwrap();
+        let samples = soak(&target, loads, Duration::from_millis(100), is_enough).await.unwrap();
         assert!(samples.iter().all(|sample| 0 < sample.resident && 0 < sample.descriptors));
         broker.stop().await.unwrap();
     });
@@ -32,8 +32,8 @@ fn check_soak(loads: Vec<Load>, all_have_done_something: impl Fn(&Tally) -> bool
 #[test]
 fn the_usual_loads_get_on_and_their_records_are_there() {
     check_soak(Load::usual(), |tally| {
-        let Tally { acknowledged, consumed, joins, topics, scrapes, rounds, backups, stuck, .. } = tally;
-        [acknowledged, consumed, joins, topics, scrapes, rounds, backups, stuck]
+        let Tally { acknowledged, consumed, joins, topics, scrapes, rounds, backups, stalled, .. } = tally;
+        [acknowledged, consumed, joins, topics, scrapes, rounds, backups, stalled]
             .into_iter()
             .all(|count| 0 < count.get())
     });

@@ -3,15 +3,15 @@
 //! In the measured pass every record is counted, and its offset, its length and both ends of its value are checked; an
 //! unmeasured pass before it compares every byte.
 
-use super::Ground;
+use super::RowContext;
 use super::produce::add_cost;
+use crate::bench::bench_broker::BenchBroker;
 use crate::bench::ledger::Ledger;
 use crate::bench::limit;
 use crate::bench::meter::{Cost, Meter};
-use crate::bench::report::Report;
-use crate::bench::site::Site;
-use crate::bench::values::Identity;
-use crate::bench::writers::{Writing, read_back};
+use crate::bench::report::BenchReport;
+use crate::bench::values::RecordIdentity;
+use crate::bench::workload::{Workload, read_back};
 use anyhow::ensure;
 use grower_client::ids::PartitionId;
 use grower_client::{Client, ConsumerRecord, StartFrom};
@@ -20,29 +20,29 @@ use std::time::Duration;
 const NAME: &str = "consume-1k";
 const SIZE: usize = 1024;
 
-pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let writing = Writing::new(&ground.topic(NAME), 1, ground.amounts.large, SIZE);
-    ground.warm_up(2 * writing.bytes())?; // The limit's file as well.
-    writing.create_topic(ground.site).await?;
-    writing.run(ground.site).await?;
-    read_back(ground.site, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
+pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
+    let writing = Workload::new(&context.topic(NAME), 1, context.amounts.large, SIZE);
+    context.warm_up(2 * writing.bytes())?; // The limit's file as well.
+    writing.create_topic(context.broker).await?;
+    writing.run(context.broker).await?;
+    read_back(context.broker, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
     let bytes = writing.bytes();
-    let limit = limit::consume(ground.directory, bytes).await?;
-    let cost = consume(ground.site, writing.topic.to_string(), writing.count).await?;
+    let limit = limit::consume(context.directory, bytes).await?;
+    let cost = consume(context.broker, writing.topic.to_string(), writing.count).await?;
     let per_second = |took: Duration| bytes as f64 / took.as_secs_f64() / 1e6;
     report.add_beside(NAME, per_second(cost.took), "MB/s", per_second(limit));
     report.add(format!("{NAME}-limit"), per_second(limit), "MB/s");
     add_cost(NAME, cost, report);
-    ground.add_peak_memory(NAME, report)?;
-    ground.delete(&writing.topic).await
+    context.add_peak_memory(NAME, report)?;
+    context.delete(&writing.topic).await
 }
 
 /// On a task of the runtime, where a program's own reading would be.
-async fn consume(site: &Site, topic: String, count: u64) -> anyhow::Result<Cost> {
-    let client = site.client().await?;
-    let meter = Meter::start(site)?;
+async fn consume(broker: &BenchBroker, topic: String, count: u64) -> anyhow::Result<Cost> {
+    let client = broker.client().await?;
+    let meter = Meter::start(broker)?;
     tokio::spawn(async move { read(&client, &topic, count).await }).await??;
-    meter.stop(site)
+    meter.stop(broker)
 }
 
 async fn read(client: &Client, topic: &str, count: u64) -> anyhow::Result<()> {
@@ -62,7 +62,7 @@ async fn read(client: &Client, topic: &str, count: u64) -> anyhow::Result<()> {
 
 /// Whether this looks like the record with this number.
 fn is_record(record: &ConsumerRecord, number: u64) -> bool {
-    let (expected, value) = (Identity { writer: 0, partition: 0, number }.value(SIZE), record.value.as_deref());
+    let (expected, value) = (RecordIdentity { writer: 0, partition: 0, number }.value(SIZE), record.value.as_deref());
     record.offset.value() == number
         && value.is_some_and(|value| {
             value.len() == SIZE && value[..8] == expected[..8] && value[SIZE - 8..] == expected[SIZE - 8..]

@@ -2,11 +2,11 @@
 //!
 //! A record's time counts from when it was due, so that a stall also counts for the records that it held up.
 
-use super::{Ground, millis};
+use super::{RowContext, millis};
 use crate::bench::latencies::Latencies;
-use crate::bench::report::Report;
+use crate::bench::report::BenchReport;
 use crate::bench::values::noise;
-use crate::bench::writers::Writing;
+use crate::bench::workload::Workload;
 use anyhow::{Context, ensure};
 use bytes::{Bytes, BytesMut};
 use grower_client::ids::PartitionId;
@@ -20,13 +20,13 @@ const NAME: &str = "end-to-end";
 const SIZE: usize = 1024;
 const INTERVAL: Duration = Duration::from_micros(500);
 
-pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let count = ground.amounts.paced.div_duration_f64(INTERVAL) as u64;
-    let writing = Writing::new(&ground.topic(NAME), 1, count, SIZE);
-    ground.warm_up(writing.bytes())?;
-    writing.create_topic(ground.site).await?;
-    let producer = writing.producer(ground.site).await?;
-    let (client, topic) = (ground.site.client().await?, writing.topic.clone());
+pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
+    let count = context.amounts.paced.div_duration_f64(INTERVAL) as u64;
+    let writing = Workload::new(&context.topic(NAME), 1, count, SIZE);
+    context.warm_up(writing.bytes())?;
+    writing.create_topic(context.broker).await?;
+    let producer = writing.producer(context.broker).await?;
+    let (client, topic) = (context.broker.client().await?, writing.topic.clone());
     let epoch = Instant::now();
     let reading = tokio::spawn(async move { read(&client, &topic, count, epoch).await });
     let (topic, runtime) = (writing.topic.clone(), Handle::current());
@@ -37,7 +37,7 @@ pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::
     report.add(NAME, millis(latencies.quantile(0.5)), "ms");
     report.add(format!("{NAME}-p99"), millis(latencies.quantile(0.99)), "ms");
     report.add(format!("{NAME}-max"), millis(latencies.quantile(1.0)), "ms");
-    ground.delete(&writing.topic).await
+    context.delete(&writing.topic).await
 }
 
 fn send(runtime: &Handle, producer: &Producer, topic: &Arc<str>, count: u64, epoch: Instant) -> anyhow::Result<()> {

@@ -1,23 +1,23 @@
 //! `lookup`: an offset or a time in a segment of single-record batches; measured by the storage's own bench.
 
-use super::Ground;
-use crate::bench::report::{Report, median};
+use super::RowContext;
+use crate::bench::report::{BenchReport, median};
 use crate::workspace::cargo;
 use anyhow::{Context, ensure};
 use std::process::Stdio;
 
 /// The slower of both kinds, in the larger of two segments.
-pub(super) fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn measure(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let mut command = cargo();
     command.args(["bench", "--quiet", "--package", "grower-storage", "--bench", "lookup", "--"]);
-    command.arg(ground.directory).arg(ground.amounts.lookup_mib.to_string());
+    command.arg(context.directory).arg(context.amounts.lookup_mib.to_string());
     let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(output.status.success(), "the lookup bench failed: {}", output.status);
-    read(&String::from_utf8(output.stdout)?, ground.amounts.lookup_mib, report)
+    read(&String::from_utf8(output.stdout)?, context.amounts.lookup_mib, report)
 }
 
 /// Its lines say the kind, the segment's size in MiB, and how long one lookup took in nanoseconds.
-fn read(lines: &str, mib: u64, report: &mut Report) -> anyhow::Result<()> {
+fn read(lines: &str, mib: u64, report: &mut BenchReport) -> anyhow::Result<()> {
     let mut found = Vec::new();
     for line in lines.lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -45,7 +45,7 @@ mod tests {
     fn the_slower_kind_is_told() {
         let lines = "offset 102 MiB 800 ns\ntime 102 MiB 1300 ns\nwarming up\noffset 1024 MiB 900 ns\n\
                      time 1024 MiB 1400 ns\ntime 1024 MiB 9400 ns\ntime 1024 MiB 1200 ns\n";
-        let mut report = Report::default();
+        let mut report = BenchReport::default();
         read(lines, 1024, &mut report).unwrap();
         let told: Vec<_> =
             report.medians().into_iter().map(|figure| format!("{} {}", figure.name, figure.value)).collect();

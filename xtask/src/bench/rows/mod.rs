@@ -1,8 +1,8 @@
 //! The rows of the table: what is measured, each by its name.
 
 mod consume;
-mod crowd;
 mod end_to_end;
+mod idle_connections;
 mod lookup;
 mod partitions;
 mod produce;
@@ -11,58 +11,58 @@ mod single;
 mod start;
 
 use super::amounts::Amounts;
+use super::bench_broker::BenchBroker;
 use super::machine;
-use super::report::Report;
-use super::site::Site;
+use super::report::BenchReport;
 use std::path::Path;
 use std::time::Duration;
 
 /// One thing that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Row {
+pub(super) enum BenchRow {
     Produce { name: &'static str, size: usize, writers: u32 },
     Consume,
-    Single(single::Single),
-    SingleCrowd,
+    Single(single::SingleRow),
+    SingleShared,
     EndToEnd,
-    Crowd,
-    Partitions(partitions::Partitions),
+    IdleConnections,
+    Partitions(partitions::PartitionsRow),
     Idle,
     IdlePartitions,
     Start,
     Restart,
     Lookup,
 }
-use partitions::Partitions as P;
-use single::Single as S;
+use partitions::PartitionsRow as P;
+use single::SingleRow as S;
 
 /// All of them, in the order in which they are told.
-pub(super) const ROWS: [Row; 18] = [
-    Row::Produce { name: "produce-1k-1", size: 1024, writers: 1 },
-    Row::Produce { name: "produce-1k-8", size: 1024, writers: 8 },
-    Row::Produce { name: "produce-100b-1", size: 100, writers: 1 },
-    Row::Produce { name: "produce-100b-8", size: 100, writers: 8 },
-    Row::Consume,
-    Row::Single(S::All),
-    Row::Single(S::Leader),
-    Row::SingleCrowd,
-    Row::EndToEnd,
-    Row::Crowd,
-    Row::Partitions(P::Leader),
-    Row::Partitions(P::Fixed),
-    Row::Partitions(P::Saturated),
-    Row::Idle,
-    Row::IdlePartitions,
-    Row::Start,
-    Row::Restart,
-    Row::Lookup,
+pub(super) const ROWS: [BenchRow; 18] = [
+    BenchRow::Produce { name: "produce-1k-1", size: 1024, writers: 1 },
+    BenchRow::Produce { name: "produce-1k-8", size: 1024, writers: 8 },
+    BenchRow::Produce { name: "produce-100b-1", size: 100, writers: 1 },
+    BenchRow::Produce { name: "produce-100b-8", size: 100, writers: 8 },
+    BenchRow::Consume,
+    BenchRow::Single(S::All),
+    BenchRow::Single(S::Leader),
+    BenchRow::SingleShared,
+    BenchRow::EndToEnd,
+    BenchRow::IdleConnections,
+    BenchRow::Partitions(P::Leader),
+    BenchRow::Partitions(P::Fixed),
+    BenchRow::Partitions(P::Saturated),
+    BenchRow::Idle,
+    BenchRow::IdlePartitions,
+    BenchRow::Start,
+    BenchRow::Restart,
+    BenchRow::Lookup,
 ];
 
 /// Where a row is measured.
 #[derive(Clone, Copy)]
-pub(super) struct Ground<'a> {
+pub(super) struct RowContext<'a> {
     /// A broker that runs, for the rows that put load on one.
-    pub(super) site: &'a Site,
+    pub(super) broker: &'a BenchBroker,
     /// The daemon, for the rows that start one.
     pub(super) program: &'a Path,
     /// On a real file system.
@@ -71,15 +71,15 @@ pub(super) struct Ground<'a> {
     pub(super) round: u32,
 }
 
-impl Row {
+impl BenchRow {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Produce { name, .. } => name,
             Self::Consume => "consume-1k",
             Self::Single(single) => single.name(),
-            Self::SingleCrowd => "single-all-50",
+            Self::SingleShared => "single-all-50",
             Self::EndToEnd => "end-to-end",
-            Self::Crowd => "crowd",
+            Self::IdleConnections => "crowd",
             Self::Partitions(partitions) => partitions.name(),
             Self::Idle => "idle",
             Self::IdlePartitions => "idle-1000",
@@ -95,25 +95,25 @@ impl Row {
         !matches!(self, Self::Idle | Self::IdlePartitions | Self::Start | Self::Restart | Self::Lookup)
     }
 
-    pub(super) async fn measure(self, ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    pub(super) async fn measure(self, context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
         match self {
-            Self::Produce { name, size, writers } => produce::measure(name, size, writers, ground, report).await,
-            Self::Consume => consume::measure(ground, report).await,
-            Self::Single(single) => single.measure(ground, report).await,
-            Self::SingleCrowd => single::measure_crowd(ground, report).await,
-            Self::EndToEnd => end_to_end::measure(ground, report).await,
-            Self::Crowd => crowd::measure(ground, report).await,
-            Self::Partitions(partitions) => partitions.measure(ground, report).await,
-            Self::Idle => resident::measure(ground, report).await,
-            Self::IdlePartitions => resident::measure_partitions(ground, report).await,
-            Self::Start => start::measure(ground, report).await,
-            Self::Restart => start::measure_restart(ground, report).await,
-            Self::Lookup => lookup::measure(ground, report),
+            Self::Produce { name, size, writers } => produce::measure(name, size, writers, context, report).await,
+            Self::Consume => consume::measure(context, report).await,
+            Self::Single(single) => single.measure(context, report).await,
+            Self::SingleShared => single::measure_shared(context, report).await,
+            Self::EndToEnd => end_to_end::measure(context, report).await,
+            Self::IdleConnections => idle_connections::measure(context, report).await,
+            Self::Partitions(partitions) => partitions.measure(context, report).await,
+            Self::Idle => resident::measure(context, report).await,
+            Self::IdlePartitions => resident::measure_partitions(context, report).await,
+            Self::Start => start::measure(context, report).await,
+            Self::Restart => start::measure_restart(context, report).await,
+            Self::Lookup => lookup::measure(context, report),
         }
     }
 }
 
-impl Ground<'_> {
+impl RowContext<'_> {
     /// A name for a topic that no other row and round has.
     fn topic(&self, row: &str) -> String {
         format!("{row}-{}", self.round)
@@ -127,7 +127,7 @@ impl Ground<'_> {
     /// Deletes that topic, after the last of its rounds.
     pub(super) async fn end_round(&self) -> anyhow::Result<()> {
         let last = (self.round + 1).is_multiple_of(self.amounts.topic_rounds);
-        let topics = self.site.client().await?.admin().describe_topics(None, false).await?;
+        let topics = self.broker.client().await?.admin().describe_topics(None, false).await?;
         let shared = topics.iter().flatten().any(|topic| topic.name.as_str() == self.shared_topic());
         if last && shared { self.delete(&self.shared_topic()).await } else { Ok(()) }
     }
@@ -135,15 +135,15 @@ impl Ground<'_> {
     /// Makes room: what the next work needs of memory, its files among it, is warm, and the broker's high-water mark starts anew.
     fn warm_up(&self, bytes: u64) -> anyhow::Result<()> {
         machine::touch_memory(bytes + OWN_MEMORY)?;
-        machine::reset_peak_memory(self.site.process)
+        machine::reset_peak_memory(self.broker.process)
     }
 
     /// Waits until the broker is done with what came before: files it writes down when they are quiet are not the next work's.
     async fn settle(&self) -> anyhow::Result<()> {
-        let (mut quiet, mut before) = (0, self.site.cpu_seconds()?);
+        let (mut quiet, mut before) = (0, self.broker.cpu_seconds()?);
         for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            let now = self.site.cpu_seconds()?;
+            let now = self.broker.cpu_seconds()?;
             quiet = if now - before < 0.02 { quiet + 1 } else { 0 };
             if quiet == 3 {
                 return Ok(());
@@ -154,11 +154,11 @@ impl Ground<'_> {
     }
 
     async fn delete(&self, topic: &str) -> anyhow::Result<()> {
-        Ok(self.site.client().await?.admin().delete_topic(topic).await?)
+        Ok(self.broker.client().await?.admin().delete_topic(topic).await?)
     }
 
-    fn add_peak_memory(&self, row: &str, report: &mut Report) -> anyhow::Result<()> {
-        let bytes = machine::peak_memory(self.site.process)?;
+    fn add_peak_memory(&self, row: &str, report: &mut BenchReport) -> anyhow::Result<()> {
+        let bytes = machine::peak_memory(self.broker.process)?;
         report.add(format!("{row}-peak-memory"), mib(bytes), "MiB");
         Ok(())
     }

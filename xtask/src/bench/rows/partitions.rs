@@ -3,12 +3,12 @@
 //! Every partition has had a batch before the measurement: that their files are created is not what is measured.
 
 use super::produce::add_cost;
-use super::{Ground, millis};
+use super::{RowContext, millis};
 use crate::bench::latencies::Latencies;
 use crate::bench::ledger::Ledger;
 use crate::bench::meter::Meter;
-use crate::bench::report::Report;
-use crate::bench::writers::{Writing, read_back};
+use crate::bench::report::BenchReport;
+use crate::bench::workload::{Workload, read_back};
 use anyhow::{Context, ensure};
 use grower_client::{Acks, Durability, Producer};
 use std::time::Duration;
@@ -24,7 +24,7 @@ const OFFERED: f64 = 150e6;
 
 /// What is asked of a thousand partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::bench) enum Partitions {
+pub(in crate::bench) enum PartitionsRow {
     /// As fast as it goes, written; beside the same bytes into one partition.
     Leader,
     /// At a fixed rate, fsynced.
@@ -33,7 +33,7 @@ pub(in crate::bench) enum Partitions {
     Saturated,
 }
 
-impl Partitions {
+impl PartitionsRow {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Leader => "partitions-1000-leader",
@@ -42,81 +42,81 @@ impl Partitions {
         }
     }
 
-    pub(super) async fn measure(self, ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    pub(super) async fn measure(self, context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
         let name = self.name();
-        let writing = self.writing(&ground);
+        let writing = self.writing(&context);
         // Into one partition as well, where that is what it stands beside.
-        ground.warm_up(writing.bytes() * if self == Self::Leader { 2 } else { 1 })?;
-        let begin = open_all(&ground, &writing).await?;
+        context.warm_up(writing.bytes() * if self == Self::Leader { 2 } else { 1 })?;
+        let begin = open_all(&context, &writing).await?;
         match self {
             Self::Leader => {
-                let one = into_one(&ground, &writing).await?;
-                let cost = writing.run(ground.site).await?;
+                let one = into_one(&context, &writing).await?;
+                let cost = writing.run(context.broker).await?;
                 let mb = writing.bytes() as f64 / 1e6 / cost.took.as_secs_f64();
                 report.add_beside(name, mb, "MB/s", one);
                 report.add(format!("{name}-into-1"), one, "MB/s");
                 add_cost(name, cost, report);
             }
             Self::Fixed => {
-                ground.settle().await?;
-                paced(&ground, &writing, report).await?;
+                context.settle().await?;
+                paced(&context, &writing, report).await?;
             }
             Self::Saturated => {
-                let cost = writing.run(ground.site).await?;
+                let cost = writing.run(context.broker).await?;
                 report.add(name, writing.bytes() as f64 / 1e6 / cost.took.as_secs_f64(), "MB/s");
                 add_cost(name, cost, report);
             }
         }
-        ground.add_peak_memory(name, report)?;
+        context.add_peak_memory(name, report)?;
         let ledger = Ledger::new(writing.partitions, SIZE, writing.shares().collect());
-        read_back(ground.site, &writing.topic, ledger.after(begin)).await
+        read_back(context.broker, &writing.topic, ledger.after(begin)).await
     }
 
     /// Writers of their own for each row and round, so that no record looks like one that was there before.
-    fn writing(self, ground: &Ground<'_>) -> Writing {
-        let partitions = ground.amounts.partitions;
+    fn writing(self, context: &RowContext<'_>) -> Workload {
+        let partitions = context.amounts.partitions;
         let acks = if self == Self::Leader { Acks::Leader } else { Acks::All };
         let batches = match self {
             Self::Fixed => {
-                let laps = ground.amounts.paced.as_secs_f64() / lap(partitions).as_secs_f64();
+                let laps = context.amounts.paced.as_secs_f64() / lap(partitions).as_secs_f64();
                 1 + (laps as u64).max(1) // The first is not counted.
             }
-            _ => ground.amounts.batches,
+            _ => context.amounts.batches,
         };
-        let first_writer = (1 + 3 * ground.round + self as u32) * WRITERS;
-        let base = Writing::new(&ground.shared_topic(), WRITERS, batches * u64::from(BATCH), SIZE);
-        Writing { partitions, batch_records: Some(BATCH), acks, first_writer, ..base }
+        let first_writer = (1 + 3 * context.round + self as u32) * WRITERS;
+        let base = Workload::new(&context.shared_topic(), WRITERS, batches * u64::from(BATCH), SIZE);
+        Workload { partitions, batch_records: Some(BATCH), acks, first_writer, ..base }
     }
 }
 
 /// The topic that these rows share: whoever needs it first creates it, and puts a batch of each writer into each partition.
 /// Says where each partition ends.
-async fn open_all(ground: &Ground<'_>, writing: &Writing) -> anyhow::Result<u64> {
-    let topics = ground.site.client().await?.admin().describe_topics(None, false).await?;
+async fn open_all(context: &RowContext<'_>, writing: &Workload) -> anyhow::Result<u64> {
+    let topics = context.broker.client().await?.admin().describe_topics(None, false).await?;
     for topic in topics {
         let topic = topic?;
         if topic.name.as_str() == &*writing.topic {
             return Ok(topic.partitions.first().context("a topic without partitions")?.log_end.value());
         }
     }
-    writing.create_topic(ground.site).await?;
-    let first = Writing { first_writer: 0, count: u64::from(BATCH), acks: Acks::All, ..writing.clone() };
-    first.run(ground.site).await?;
+    writing.create_topic(context.broker).await?;
+    let first = Workload { first_writer: 0, count: u64::from(BATCH), acks: Acks::All, ..writing.clone() };
+    first.run(context.broker).await?;
     let ledger = Ledger::new(writing.partitions, SIZE, first.shares().collect());
     let end = ledger.end();
-    read_back(ground.site, &writing.topic, ledger).await?;
+    read_back(context.broker, &writing.topic, ledger).await?;
     Ok(end)
 }
 
 /// What one partition takes of the same, in MB/s.
-async fn into_one(ground: &Ground<'_>, writing: &Writing) -> anyhow::Result<f64> {
+async fn into_one(context: &RowContext<'_>, writing: &Workload) -> anyhow::Result<f64> {
     let count = writing.count * u64::from(writing.partitions);
-    let one = Writing { topic: format!("{}-one", writing.topic).into(), partitions: 1, count, ..writing.clone() };
-    let begin = open_all(ground, &one).await?;
-    let cost = one.run(ground.site).await?;
+    let one = Workload { topic: format!("{}-one", writing.topic).into(), partitions: 1, count, ..writing.clone() };
+    let begin = open_all(context, &one).await?;
+    let cost = one.run(context.broker).await?;
     let ledger = Ledger::new(1, SIZE, one.shares().collect());
-    read_back(ground.site, &one.topic, ledger.after(begin)).await?;
-    ground.delete(&one.topic).await?;
+    read_back(context.broker, &one.topic, ledger.after(begin)).await?;
+    context.delete(&one.topic).await?;
     Ok(one.bytes() as f64 / 1e6 / cost.took.as_secs_f64())
 }
 
@@ -130,13 +130,13 @@ fn lap(partitions: u32) -> Duration {
 ///
 /// The rate is that of the acks, from the first batch's to the last one's: a broker that falls behind gives its last ack late,
 /// however long the run, while one that is always as late as it was at first takes all that it is offered.
-async fn paced(ground: &Ground<'_>, writing: &Writing, report: &mut Report) -> anyhow::Result<()> {
-    let name = Partitions::Fixed.name();
+async fn paced(context: &RowContext<'_>, writing: &Workload, report: &mut BenchReport) -> anyhow::Result<()> {
+    let name = PartitionsRow::Fixed.name();
     let mut producers = Vec::new();
     for turn in 0..WRITERS {
-        producers.push((turn, writing.producer(ground.site).await?));
+        producers.push((turn, writing.producer(context.broker).await?));
     }
-    let meter = Meter::start(ground.site)?;
+    let meter = Meter::start(context.broker)?;
     let begin = Instant::now();
     let mut working = JoinSet::new();
     for (turn, producer) in producers {
@@ -147,7 +147,7 @@ async fn paced(ground: &Ground<'_>, writing: &Writing, report: &mut Report) -> a
     while let Some(done) = working.join_next().await {
         acked.extend(done??);
     }
-    let cost = meter.stop(ground.site)?;
+    let cost = meter.stop(context.broker)?;
     let (first, acked): (Vec<_>, Vec<_>) =
         acked.into_iter().partition(|batch| batch.due < begin + lap(writing.partitions));
     let (first, latencies) = (latencies(&first)?, latencies(&acked)?);
@@ -161,28 +161,33 @@ async fn paced(ground: &Ground<'_>, writing: &Writing, report: &mut Report) -> a
 
 /// One batch, when it was due and when the last of its records was acknowledged.
 #[derive(Clone, Copy, Debug)]
-struct Acked {
+struct AckedBatch {
     due: Instant,
     at: Instant,
 }
 
-fn latencies(acked: &[Acked]) -> anyhow::Result<Latencies> {
+fn latencies(acked: &[AckedBatch]) -> anyhow::Result<Latencies> {
     let mut latencies = Latencies::new()?;
     acked.iter().for_each(|batch| latencies.add(batch.at - batch.due));
     Ok(latencies)
 }
 
 /// Bytes a second between the first batch's ack and the last one's.
-fn rate(acked: &[Acked]) -> anyhow::Result<f64> {
+fn rate(acked: &[AckedBatch]) -> anyhow::Result<f64> {
     let at = || acked.iter().map(|batch| batch.at);
     let (first, last) = at().min().zip(at().max()).context("nothing was acknowledged")?;
     let bytes = (acked.len() - 1) * BATCH as usize * SIZE;
     Ok(bytes as f64 / (last - first).as_secs_f64())
 }
 
-async fn write_paced(writing: &Writing, turn: u32, producer: &Producer, begin: Instant) -> anyhow::Result<Vec<Acked>> {
+async fn write_paced(
+    writing: &Workload,
+    turn: u32,
+    producer: &Producer,
+    begin: Instant,
+) -> anyhow::Result<Vec<AckedBatch>> {
     let interval = Duration::from_secs_f64(f64::from(BATCH) * SIZE as f64 * f64::from(WRITERS) / OFFERED);
-    let mut under_way: JoinSet<anyhow::Result<Acked>> = JoinSet::new();
+    let mut under_way: JoinSet<anyhow::Result<AckedBatch>> = JoinSet::new();
     let mut due = begin + interval.mul_f64(f64::from(turn) / f64::from(WRITERS));
     for first in (0..writing.count).step_by(BATCH as usize) {
         for at in 0..writing.partitions {
@@ -197,7 +202,7 @@ async fn write_paced(writing: &Writing, turn: u32, producer: &Producer, begin: I
                     let ack = delivery.await?;
                     ensure!(ack.durability == Durability::Fsynced, "an ack that is not durable");
                 }
-                Ok(Acked { due, at: Instant::now() })
+                Ok(AckedBatch { due, at: Instant::now() })
             });
             due += interval;
         }
@@ -220,7 +225,7 @@ mod tests {
         let (begin, interval) = (Instant::now(), Duration::from_secs_f64(f64::from(BATCH) * SIZE as f64 / OFFERED));
         let batch = |number| {
             let due = begin + interval * number;
-            Acked { due, at: due + late(number) }
+            AckedBatch { due, at: due + late(number) }
         };
         rate(&(0..1000).map(batch).collect::<Vec<_>>()).unwrap() / OFFERED
     }

@@ -1,25 +1,25 @@
 //! `produce-*`: batched, every ack fsynced, beside the limit; then everything is read back.
 
-use super::Ground;
+use super::RowContext;
 use crate::bench::ledger::Ledger;
 use crate::bench::limit;
 use crate::bench::meter::Cost;
-use crate::bench::report::Report;
-use crate::bench::writers::{Writing, read_back};
+use crate::bench::report::BenchReport;
+use crate::bench::workload::{Workload, read_back};
 
 pub(super) async fn measure(
     name: &str,
     size: usize,
     writers: u32,
-    ground: Ground<'_>,
-    report: &mut Report,
+    context: RowContext<'_>,
+    report: &mut BenchReport,
 ) -> anyhow::Result<()> {
-    let count = if size < 1024 { ground.amounts.small } else { ground.amounts.large };
-    let writing = Writing::new(&ground.topic(name), writers, count / u64::from(writers), size);
-    ground.warm_up(2 * writing.bytes())?; // The limit's file as well.
-    writing.create_topic(ground.site).await?;
-    let limit = limit::produce(ground.directory, writing.bytes()).await?;
-    let cost = writing.run(ground.site).await?;
+    let count = if size < 1024 { context.amounts.small } else { context.amounts.large };
+    let writing = Workload::new(&context.topic(name), writers, count / u64::from(writers), size);
+    context.warm_up(2 * writing.bytes())?; // The limit's file as well.
+    writing.create_topic(context.broker).await?;
+    let limit = limit::produce(context.directory, writing.bytes()).await?;
+    let cost = writing.run(context.broker).await?;
     let per_second = |count: u64| count as f64 / cost.took.as_secs_f64();
     let limit = |count: u64| count as f64 / limit.as_secs_f64();
     let (bytes, records) = (writing.bytes(), writing.records());
@@ -30,13 +30,13 @@ pub(super) async fn measure(
     }
     report.add(format!("{name}-limit"), limit(bytes) / 1e6, "MB/s");
     add_cost(name, cost, report);
-    ground.add_peak_memory(name, report)?;
-    read_back(ground.site, &writing.topic, Ledger::new(1, size, writing.shares().collect())).await?;
-    ground.delete(&writing.topic).await
+    context.add_peak_memory(name, report)?;
+    read_back(context.broker, &writing.topic, Ledger::new(1, size, writing.shares().collect())).await?;
+    context.delete(&writing.topic).await
 }
 
 /// The processor seconds on either side.
-pub(super) fn add_cost(name: &str, cost: Cost, report: &mut Report) {
+pub(super) fn add_cost(name: &str, cost: Cost, report: &mut BenchReport) {
     report.add(format!("{name}-client-cpu"), cost.client, "s");
     report.add(format!("{name}-server-cpu"), cost.server, "s");
 }

@@ -1,9 +1,9 @@
 //! `idle`, `idle-1000`: what the daemon holds of memory while nobody wants anything; and how long telling its metrics takes.
 
-use super::{Ground, mib, millis};
+use super::{RowContext, mib, millis};
+use crate::bench::bench_broker::{BenchBroker, Daemon, get};
 use crate::bench::machine;
-use crate::bench::report::Report;
-use crate::bench::site::{Daemon, Site, get};
+use crate::bench::report::BenchReport;
 use anyhow::ensure;
 use grower_client::TopicSpec;
 use std::time::{Duration, Instant};
@@ -11,28 +11,28 @@ use tokio::time::sleep;
 
 const SCRAPES: u32 = 9;
 
-pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let daemon = Daemon::start(ground.program, &ground.directory.join("idle")).await?;
-    report.add("idle", mib(settled(daemon.site()).await?), "MiB");
+pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
+    let daemon = Daemon::start(context.program, &context.directory.join("idle")).await?;
+    report.add("idle", mib(settled(daemon.broker()).await?), "MiB");
     daemon.kill().await
 }
 
 /// Freshly created, and after a restart, when they were read back from disk.
-pub(super) async fn measure_partitions(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let directory = ground.directory.join("idle-1000");
-    let daemon = Daemon::start(ground.program, &directory).await?;
-    let spec = TopicSpec::partitions(ground.amounts.partitions);
-    daemon.site().client().await?.admin().create_topic("idle", spec).await?;
-    report.add("idle-1000", mib(settled(daemon.site()).await?), "MiB");
+pub(super) async fn measure_partitions(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
+    let directory = context.directory.join("idle-1000");
+    let daemon = Daemon::start(context.program, &directory).await?;
+    let spec = TopicSpec::partitions(context.amounts.partitions);
+    daemon.broker().client().await?.admin().create_topic("idle", spec).await?;
+    report.add("idle-1000", mib(settled(daemon.broker()).await?), "MiB");
     daemon.kill().await?;
-    let daemon = Daemon::start(ground.program, &directory).await?;
-    report.add("idle-1000-restarted", mib(settled(daemon.site()).await?), "MiB");
-    scrape(&daemon, ground.amounts.partitions, report).await?;
+    let daemon = Daemon::start(context.program, &directory).await?;
+    report.add("idle-1000-restarted", mib(settled(daemon.broker()).await?), "MiB");
+    scrape(&daemon, context.amounts.partitions, report).await?;
     daemon.kill().await
 }
 
 /// How long its metrics take to be told, each partition's among them.
-async fn scrape(daemon: &Daemon, partitions: u32, report: &mut Report) -> anyhow::Result<()> {
+async fn scrape(daemon: &Daemon, partitions: u32, report: &mut BenchReport) -> anyhow::Result<()> {
     for _ in 0..SCRAPES {
         let began = Instant::now();
         let page = get(daemon.http(), "/metrics").await?;
@@ -44,11 +44,11 @@ async fn scrape(daemon: &Daemon, partitions: u32, report: &mut Report) -> anyhow
 }
 
 /// The most that it held at some moments of a second.
-async fn settled(site: &Site) -> anyhow::Result<u64> {
+async fn settled(broker: &BenchBroker) -> anyhow::Result<u64> {
     let mut most = 0;
     for _ in 0..5 {
         sleep(Duration::from_millis(200)).await;
-        most = most.max(machine::resident_memory(site.process)?);
+        most = most.max(machine::resident_memory(broker.process)?);
     }
     Ok(most)
 }

@@ -3,15 +3,15 @@
 //! A machine's syncs and wake-ups change from second to second, so what they cost is measured in turns with the records.
 
 use super::produce::add_cost;
-use super::{Ground, millis};
+use super::{RowContext, millis};
 use crate::bench::latencies::Latencies;
-use crate::bench::ledger::{Ledger, Share};
+use crate::bench::ledger::{Ledger, WriterShare};
 use crate::bench::limit::Echo;
 use crate::bench::machine::SyncProbe;
 use crate::bench::meter::Meter;
-use crate::bench::report::Report;
-use crate::bench::values::Identity;
-use crate::bench::writers::{Writing, read_back};
+use crate::bench::report::BenchReport;
+use crate::bench::values::RecordIdentity;
+use crate::bench::workload::{Workload, read_back};
 use anyhow::ensure;
 use grower_client::{Acks, Durability, Producer, Record};
 use std::time::Instant;
@@ -23,14 +23,14 @@ const TURN: u32 = 50;
 
 /// One producer, and how safe it wants its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::bench) enum Single {
+pub(in crate::bench) enum SingleRow {
     /// Fsynced.
     All,
     /// Written.
     Leader,
 }
 
-impl Single {
+impl SingleRow {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::All => "single-all",
@@ -45,15 +45,15 @@ impl Single {
         }
     }
 
-    pub(super) async fn measure(self, ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+    pub(super) async fn measure(self, context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
         let name = self.name();
-        let base = Writing::new(&ground.topic(name), 1, u64::from(ground.amounts.single), SIZE);
-        let writing = Writing { acks: self.acks(), ..base };
-        ground.warm_up(writing.bytes())?;
-        writing.create_topic(ground.site).await?;
-        let producer = writing.producer(ground.site).await?;
-        let probe = SyncProbe::start(ground.directory)?;
-        let (written, topic) = (ground.amounts.single, writing.topic.clone());
+        let base = Workload::new(&context.topic(name), 1, u64::from(context.amounts.single), SIZE);
+        let writing = Workload { acks: self.acks(), ..base };
+        context.warm_up(writing.bytes())?;
+        writing.create_topic(context.broker).await?;
+        let producer = writing.producer(context.broker).await?;
+        let probe = SyncProbe::start(context.directory)?;
+        let (written, topic) = (context.amounts.single, writing.topic.clone());
         let took = tokio::spawn(async move { in_turns(self, &producer, &topic, written, probe).await }).await??;
         let p50 = |latencies: &Latencies| millis(latencies.quantile(0.5));
         let floor = match self {
@@ -67,33 +67,33 @@ impl Single {
         if self == Self::All {
             report.add(format!("{name}-fdatasync"), p50(&took.sync), "ms");
         }
-        read_back(ground.site, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
-        ground.delete(&writing.topic).await
+        read_back(context.broker, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
+        context.delete(&writing.topic).await
     }
 }
 
 /// What things took in one stretch of time.
-struct Took {
+struct TurnLatencies {
     record: Latencies,
     round_trip: Latencies,
     sync: Latencies,
 }
 
 async fn in_turns(
-    single: Single,
+    single: SingleRow,
     producer: &Producer,
     topic: &str,
     count: u32,
     mut probe: SyncProbe,
-) -> anyhow::Result<Took> {
-    let mut took = Took { record: Latencies::new()?, round_trip: Latencies::new()?, sync: Latencies::new()? };
+) -> anyhow::Result<TurnLatencies> {
+    let mut took = TurnLatencies { record: Latencies::new()?, round_trip: Latencies::new()?, sync: Latencies::new()? };
     let mut echo = Echo::start()?;
     for number in 0..count {
         if number % TURN == 0 {
             for _ in 0..TURN {
                 took.round_trip.add(echo.ping()?);
             }
-            for _ in 0..if single == Single::All { TURN } else { 0 } {
+            for _ in 0..if single == SingleRow::All { TURN } else { 0 } {
                 took.sync.add(probe.append()?);
             }
         }
@@ -105,47 +105,47 @@ async fn in_turns(
 }
 
 async fn send(producer: &Producer, topic: &str, writer: u32, number: u64, acks: Acks) -> anyhow::Result<()> {
-    let value = Identity { writer, partition: 0, number }.value(SIZE);
+    let value = RecordIdentity { writer, partition: 0, number }.value(SIZE);
     let ack = producer.send(Record::new(topic).value(value)).await?;
     ensure!(acks != Acks::All || ack.durability == Durability::Fsynced, "an ack that is not durable");
     Ok(())
 }
 
 /// How many at once in `single-all-50`.
-const CROWD: u32 = 50;
+const PRODUCERS: u32 = 50;
 
 /// Fifty producers of one client, which share its connection, each with one record under way.
-pub(super) async fn measure_crowd(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
+pub(super) async fn measure_shared(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let name = "single-all-50";
-    let count = u64::from(ground.amounts.crowd);
-    let writing = Writing::new(&ground.topic(name), CROWD, count, SIZE);
-    ground.warm_up(writing.bytes())?;
-    writing.create_topic(ground.site).await?;
-    let client = ground.site.client().await?;
+    let count = u64::from(context.amounts.single_shared);
+    let writing = Workload::new(&context.topic(name), PRODUCERS, count, SIZE);
+    context.warm_up(writing.bytes())?;
+    writing.create_topic(context.broker).await?;
+    let client = context.broker.client().await?;
     let mut producers = Vec::new();
-    for _ in 0..CROWD {
+    for _ in 0..PRODUCERS {
         producers.push(writing.producer_of(&client).await?);
     }
     let mut working = JoinSet::new();
-    let meter = Meter::start(ground.site)?;
+    let meter = Meter::start(context.broker)?;
     for (writer, producer) in (0..).zip(producers) {
         let topic = writing.topic.clone();
-        working.spawn(async move { one_by_one(&producer, &topic, Share { writer, count }).await });
+        working.spawn(async move { one_by_one(&producer, &topic, WriterShare { writer, count }).await });
     }
     let mut latencies = Latencies::new()?;
     while let Some(done) = working.join_next().await {
         latencies.merge(&done??)?;
     }
-    let cost = meter.stop(ground.site)?;
+    let cost = meter.stop(context.broker)?;
     report.add(name, writing.records() as f64 / cost.took.as_secs_f64(), "records/s");
     report.add(format!("{name}-p50"), millis(latencies.quantile(0.5)), "ms");
     report.add(format!("{name}-p99"), millis(latencies.quantile(0.99)), "ms");
     add_cost(name, cost, report);
-    read_back(ground.site, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
-    ground.delete(&writing.topic).await
+    read_back(context.broker, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
+    context.delete(&writing.topic).await
 }
 
-async fn one_by_one(producer: &Producer, topic: &str, share: Share) -> anyhow::Result<Latencies> {
+async fn one_by_one(producer: &Producer, topic: &str, share: WriterShare) -> anyhow::Result<Latencies> {
     let mut latencies = Latencies::new()?;
     for number in 0..share.count {
         let began = Instant::now();

@@ -4,8 +4,8 @@ mod clock;
 
 pub(super) use clock::ClockShift;
 
-use super::Place;
-use crate::bench::site::Daemon;
+use super::SoakTarget;
+use crate::bench::bench_broker::Daemon;
 use std::path::Path;
 
 /// How many files and connections the daemon may have open.
@@ -14,18 +14,18 @@ const DESCRIPTORS: u32 = 256;
 const MEMORY: &str = "16MiB";
 
 /// Starts the daemon with its data below `directory`.
-pub(super) async fn start(program: &Path, directory: &Path) -> anyhow::Result<(Daemon, Place)> {
+pub(super) async fn start(program: &Path, directory: &Path) -> anyhow::Result<(Daemon, SoakTarget)> {
     let (data_dir, clock) = (directory.join("limited"), ClockShift::build(directory)?);
     // The shell sets the limit, hard and soft, and becomes the daemon.
     let script = format!("ulimit -n {DESCRIPTORS} && exec \"$0\" \"$@\"");
     let arguments = ["-c".as_ref(), script.as_ref(), program.as_os_str(), "--memory".as_ref(), MEMORY.as_ref()];
     let daemon = Daemon::start_as(&clock.variables(), "sh".as_ref(), &arguments, &data_dir).await?;
-    let place = Place {
+    let target = SoakTarget {
         name: "limited",
-        site: daemon.site().clone(),
+        broker: daemon.broker().clone(),
         http: daemon.http().to_owned(),
         data_dir,
         clock: Some(clock),
     };
-    Ok((daemon, place))
+    Ok((daemon, target))
 }

@@ -3,7 +3,7 @@
 //! Not for ever: a backup ends the segments that are written to, and each segment of a topic that keeps everything is an
 //! open file. After the last one descriptors must be flat again.
 
-use crate::bench::site::Site;
+use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::bail;
@@ -16,8 +16,8 @@ const KEPT: usize = 2;
 const MOST: usize = 10;
 const EVERY: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let client = site.client().await?;
+pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let client = broker.client().await?;
     let mut kept = VecDeque::new();
     for _ in 0..MOST {
         kept.push_back(make(&client.admin()).await?);

@@ -1,6 +1,6 @@
 //! Topics that are created, written to, read and deleted, one after the other.
 
-use crate::bench::site::Site;
+use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::{Context, ensure};
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 const RECORDS: u64 = 30;
 
-pub(super) async fn run(site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let client = site.client().await?;
+pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let client = broker.client().await?;
     for number in 0_u64.. {
         // Names come back, so that one made again under an old name is also seen to start empty.
         one_life(&client, &format!("brief-{}", number % 10)).await?;

@@ -1,6 +1,6 @@
 //! A topic that keeps the last record of each key, written all the time and read back in the end.
 
-use crate::bench::site::Site;
+use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::{Context, ensure};
@@ -14,8 +14,8 @@ const KEYS: u64 = 500;
 /// More than the active segment, the one before it and what is compacted can hold.
 const ROUNDS_LEFT_MAX: u64 = 100;
 
-pub(super) async fn run(site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let client = site.client().await?;
+pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let client = broker.client().await?;
     let spec = TopicSpec::partitions(1).config("cleanup.policy", "compact");
     let spec = spec.config("segment.bytes", "1MiB").config("min.cleanable.dirty.ratio", "0.1");
     client.admin().create_topic(TOPIC, spec).await?;

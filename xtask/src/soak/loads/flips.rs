@@ -1,8 +1,8 @@
 //! A topic whose `flush` is altered under its producer: an ack after the change back to `fsync` says fsynced.
 
-use super::Written;
-use crate::bench::site::Site;
-use crate::bench::values::Identity;
+use super::WrittenTopic;
+use crate::bench::bench_broker::BenchBroker;
+use crate::bench::values::RecordIdentity;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::ensure;
@@ -14,8 +14,8 @@ const TOPIC: &str = "flips";
 const BURST: u64 = 20;
 const SIZE: usize = 200;
 
-pub(super) async fn run(site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::Result<Written> {
-    let client = site.client().await?;
+pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<WrittenTopic> {
+    let client = broker.client().await?;
     let admin = client.admin();
     admin.create_topic(TOPIC, TopicSpec::partitions(1)).await?;
     let producer = client.producer().build().await?;
@@ -29,14 +29,14 @@ pub(super) async fn run(site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::R
         tally.flips.add(1);
     }
     producer.close().await?;
-    Ok(Written { topic: TOPIC, partitions: 1, count, size: SIZE })
+    Ok(WrittenTopic { topic: TOPIC, partitions: 1, count, size: SIZE })
 }
 
 /// The next burst; returns what its acks promise.
 async fn send(producer: &Producer, count: &mut u64) -> anyhow::Result<Vec<Durability>> {
     let mut under_way = Vec::new();
     for number in *count..*count + BURST {
-        let value = Identity { writer: 0, partition: 0, number }.value(SIZE);
+        let value = RecordIdentity { writer: 0, partition: 0, number }.value(SIZE);
         under_way.push(producer.enqueue(Record::new(TOPIC).value(value)).await?);
     }
     *count += BURST;

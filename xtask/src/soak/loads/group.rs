@@ -1,8 +1,8 @@
 //! A group of which some members stay, and others come and go: with a word, or without.
 
-use super::Written;
+use super::WrittenTopic;
 use super::stream::SHARED;
-use crate::bench::site::Site;
+use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::{Context, ensure};
@@ -17,8 +17,8 @@ const VISIT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A member that stays to the end.
-pub(super) async fn stay(site: &Site, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let client = site.client().await?;
+pub(super) async fn stay(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let client = broker.client().await?;
     let mut member = join(&client, tally).await?;
     while !stop.has_come() {
         read(&mut member, tally).await?;
@@ -27,8 +27,8 @@ pub(super) async fn stay(site: &Site, stop: Stop, tally: &Tally) -> anyhow::Resu
 }
 
 /// Members that stay for a moment. Every other one goes without a word, and its partitions wait until its session ends.
-pub(super) async fn come_and_go(site: &Site, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let client = site.client().await?;
+pub(super) async fn come_and_go(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let client = broker.client().await?;
     let mut says_goodbye = true;
     while !stop.has_come() {
         let mut member = join(&client, tally).await?;
@@ -45,10 +45,14 @@ pub(super) async fn come_and_go(site: &Site, stop: Stop, tally: &Tally) -> anyho
 }
 
 /// Lets the group read what is left, and fails if it does not come to the end of what was written.
-pub(in crate::soak) async fn finish(site: &Site, written: &[Written], tally: &Tally) -> anyhow::Result<()> {
+pub(in crate::soak) async fn finish(
+    broker: &BenchBroker,
+    written: &[WrittenTopic],
+    tally: &Tally,
+) -> anyhow::Result<()> {
     let written =
         written.iter().find(|written| written.topic == SHARED).context("nothing was written for the group")?;
-    let client = site.client().await?;
+    let client = broker.client().await?;
     let mut member = join(&client, tally).await?;
     let began = Instant::now();
     while !tally.group_has(written.partitions, written.count) {

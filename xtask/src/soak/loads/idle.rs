@@ -1,7 +1,7 @@
 //! Clients that are there and want next to nothing: a word every few minutes, since a broker closes who never says one.
 
 use super::stream::BATCHED;
-use crate::bench::site::Site;
+use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ const CLIENTS: usize = 100;
 /// Less than a broker waits for a request.
 const SILENCE: Duration = Duration::from_secs(5 * 60);
 
-pub(super) async fn run(site: &Site, mut stop: Stop) -> anyhow::Result<()> {
+pub(super) async fn run(broker: &BenchBroker, mut stop: Stop) -> anyhow::Result<()> {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(site.client().await?);
+        clients.push(broker.client().await?);
     }
     while stop.sleep(SILENCE).await {
         for client in &clients {

@@ -1,8 +1,8 @@
 //! A wall clock that jumps and comes back: nothing expires by it, neither records nor producers nor commits.
 
-use super::Written;
-use crate::bench::values::Identity;
-use crate::soak::Place;
+use super::WrittenTopic;
+use crate::bench::values::RecordIdentity;
+use crate::soak::SoakTarget;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::{Context, ensure};
@@ -22,9 +22,9 @@ const JUMPS: [(i64, u64); 4] = [(30 * DAY, 3), (-30 * MINUTE, 5), (DAY + 1, 10),
 /// How long the clock is right in between.
 const PAUSE: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(place: &Place, mut stop: Stop, tally: &Tally) -> anyhow::Result<Written> {
-    let clock = place.clock.as_ref().context("the daemon's clock cannot be set")?;
-    let client = place.site.client().await?;
+pub(super) async fn run(target: &SoakTarget, mut stop: Stop, tally: &Tally) -> anyhow::Result<WrittenTopic> {
+    let clock = target.clock.as_ref().context("the daemon's clock cannot be set")?;
+    let client = target.broker.client().await?;
     // Short enough for each jump ahead, and with segments enough to drop some.
     let spec = TopicSpec::partitions(1).config("retention.ms", "30m").config("segment.messages", "20");
     client.admin().create_topic(TOPIC, spec).await?;
@@ -45,13 +45,13 @@ pub(super) async fn run(place: &Place, mut stop: Stop, tally: &Tally) -> anyhow:
         }
     }
     producer.close().await?;
-    Ok(Written { topic: TOPIC, partitions: 1, count, size: SIZE })
+    Ok(WrittenTopic { topic: TOPIC, partitions: 1, count, size: SIZE })
 }
 
 async fn send(producer: &Producer, count: &mut u64) -> anyhow::Result<()> {
     let mut under_way = Vec::new();
     for number in *count..*count + BURST {
-        let value = Identity { writer: 0, partition: 0, number }.value(SIZE);
+        let value = RecordIdentity { writer: 0, partition: 0, number }.value(SIZE);
         under_way.push(producer.enqueue(Record::new(TOPIC).value(value)).await?);
     }
     *count += BURST;

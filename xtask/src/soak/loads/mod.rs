@@ -12,26 +12,26 @@ mod polls;
 mod recreated;
 mod scrape;
 mod slow;
+mod stalled;
 mod stream;
-mod stuck;
 
 pub(super) use group::finish as finish_group;
 
-use super::Place;
+use super::SoakTarget;
 use super::stop::Stop;
 use super::tally::Tally;
-use crate::bench::ledger::{Ledger, Share};
-use crate::bench::site::Site;
-use crate::bench::writers;
-use stream::Stream;
+use crate::bench::bench_broker::BenchBroker;
+use crate::bench::ledger::{Ledger, WriterShare};
+use crate::bench::workload;
+use stream::StreamLoad;
 
 /// One load.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Load {
-    Stream(Stream),
+    StreamLoad(StreamLoad),
     Members { steady: bool },
     Slow,
-    Stuck,
+    Stalled,
     Churn,
     Compacted,
     Backups,
@@ -49,7 +49,7 @@ impl Load {
     pub(super) fn usual() -> Vec<Self> {
         let steady = Self::Members { steady: true };
         let members = [steady, steady, Self::Members { steady: false }];
-        let others = [Self::Slow, Self::Stuck, Self::Churn, Self::Compacted, Self::Backups, Self::Scrape, Self::Idle];
+        let others = [Self::Slow, Self::Stalled, Self::Churn, Self::Compacted, Self::Backups, Self::Scrape, Self::Idle];
         stream::STREAMS.into_iter().map(Self::Stream).chain(members).chain(others).collect()
     }
 
@@ -64,7 +64,7 @@ impl Load {
             Self::Stream(stream) => stream.topic,
             Self::Members { .. } => "a member of the group",
             Self::Slow => "the slow consumer",
-            Self::Stuck => "consumers that never read",
+            Self::Stalled => "consumers that never read",
             Self::Churn => "topics that come and go",
             Self::Compacted => "the compacted topic",
             Self::Backups => "backups",
@@ -79,32 +79,37 @@ impl Load {
     }
 
     /// Creates what the others rely on.
-    pub(super) async fn prepare(self, site: &Site) -> anyhow::Result<()> {
+    pub(super) async fn prepare(self, broker: &BenchBroker) -> anyhow::Result<()> {
         match self {
-            Self::Stream(stream) => stream.create_topic(site).await,
+            Self::Stream(stream) => stream.create_topic(broker).await,
             _ => Ok(()),
         }
     }
 
     /// Goes on until it is told to stop; says what it wrote, if that can be held against the broker.
-    pub(super) async fn run(self, place: &Place, stop: Stop, tally: &Tally) -> anyhow::Result<Option<Written>> {
-        let site = &place.site;
+    pub(super) async fn run(
+        self,
+        target: &SoakTarget,
+        stop: Stop,
+        tally: &Tally,
+    ) -> anyhow::Result<Option<WrittenTopic>> {
+        let broker = &target.broker;
         match self {
-            Self::Stream(stream) => return stream.run(site, stop, tally).await,
-            Self::Members { steady: true } => group::stay(site, stop, tally).await?,
-            Self::Members { steady: false } => group::come_and_go(site, stop, tally).await?,
-            Self::Slow => slow::run(site, stop, tally).await?,
-            Self::Stuck => stuck::run(site, stop, tally).await?,
-            Self::Churn => churn::run(site, stop, tally).await?,
-            Self::Compacted => compacted::run(site, stop, tally).await?,
-            Self::Backups => backups::run(site, stop, tally).await?,
-            Self::Scrape => scrape::run(&place.http, stop, tally).await?,
-            Self::Idle => idle::run(site, stop).await?,
-            Self::Recreated => recreated::run(site, stop, tally).await?,
-            Self::Flips => return flips::run(site, stop, tally).await.map(Some),
-            Self::Jumps => return jumps::run(place, stop, tally).await.map(Some),
-            Self::Polls => polls::run(site, stop, tally).await?,
-            Self::Overtaken => overtaken::run(site, stop, tally).await?,
+            Self::Stream(stream) => return stream.run(broker, stop, tally).await,
+            Self::Members { steady: true } => group::stay(broker, stop, tally).await?,
+            Self::Members { steady: false } => group::come_and_go(broker, stop, tally).await?,
+            Self::Slow => slow::run(broker, stop, tally).await?,
+            Self::Stalled => stalled::run(broker, stop, tally).await?,
+            Self::Churn => churn::run(broker, stop, tally).await?,
+            Self::Compacted => compacted::run(broker, stop, tally).await?,
+            Self::Backups => backups::run(broker, stop, tally).await?,
+            Self::Scrape => scrape::run(&target.http, stop, tally).await?,
+            Self::Idle => idle::run(broker, stop).await?,
+            Self::Recreated => recreated::run(broker, stop, tally).await?,
+            Self::Flips => return flips::run(broker, stop, tally).await.map(Some),
+            Self::Jumps => return jumps::run(target, stop, tally).await.map(Some),
+            Self::Polls => polls::run(broker, stop, tally).await?,
+            Self::Overtaken => overtaken::run(broker, stop, tally).await?,
         }
         Ok(None)
     }
@@ -112,16 +117,16 @@ impl Load {
 
 /// What must be there in the end: so many acknowledged records in each partition.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Written {
+pub(super) struct WrittenTopic {
     pub(super) topic: &'static str,
     pub(super) partitions: u32,
     pub(super) count: u64,
     size: usize,
 }
 
-impl Written {
-    pub(super) async fn read_back(self, site: &Site) -> anyhow::Result<()> {
-        let share = Share { writer: 0, count: self.count };
-        writers::read_back(site, self.topic, Ledger::new(self.partitions, self.size, vec![share])).await
+impl WrittenTopic {
+    pub(super) async fn read_back(self, broker: &BenchBroker) -> anyhow::Result<()> {
+        let share = WriterShare { writer: 0, count: self.count };
+        workload::read_back(broker, self.topic, Ledger::new(self.partitions, self.size, vec![share])).await
     }
 }

@@ -1,6 +1,6 @@
 //! A reader that retention overtakes: each offset is either handed out or told as part of a gap, in order.
 
-use crate::bench::site::Site;
+use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::{Context, ensure};
@@ -12,8 +12,8 @@ const TOPIC: &str = "overtaken";
 const BURST: usize = 100;
 const VALUE: [u8; 1000] = [7; 1000];
 
-pub(super) async fn run(site: &Site, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let client = site.client().await?;
+pub(super) async fn run(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let client = broker.client().await?;
     let spec = TopicSpec::partitions(1).config("retention.bytes", "512KiB").config("segment.bytes", "64KiB");
     client.admin().create_topic(TOPIC, spec).await?;
     tokio::try_join!(write(&client, stop.clone()), read(&client, stop.clone(), tally))?;

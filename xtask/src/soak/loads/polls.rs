@@ -1,6 +1,6 @@
 //! Clients that leave in the middle of a long poll: the broker keeps none of their connections.
 
-use crate::bench::site::Site;
+use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::ensure;
@@ -16,12 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// All connections of the other loads, and some to spare.
 const OTHERS_MAX: u64 = 60;
 
-pub(super) async fn run(site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let admin = site.client().await?.admin();
+pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let admin = broker.client().await?.admin();
     admin.create_topic(TOPIC, TopicSpec::partitions(1)).await?;
     while stop.sleep(Duration::from_millis(500)).await {
         for _ in 0..CLIENTS {
-            leave_in_a_poll(&site.client().await?).await?;
+            leave_in_a_poll(&broker.client().await?).await?;
         }
         tally.polls.add(CLIENTS);
         check_left(&admin).await?;

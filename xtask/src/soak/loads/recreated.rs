@@ -1,7 +1,7 @@
 //! Topics that are deleted and created again under producers with little memory. Each send has an end, and each flush
 //! leaves no send without one.
 
-use crate::bench::site::Site;
+use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::{Context, ensure};
@@ -21,12 +21,12 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a send or a flush may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(site: &Site, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let admin = site.client().await?.admin();
+pub(super) async fn run(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
+    let admin = broker.client().await?.admin();
     for number in 0..TOPICS {
         create(&admin, number).await?;
     }
-    let writers = try_join_all((0..PRODUCERS).map(|number| write(site, number, stop.clone())));
+    let writers = try_join_all((0..PRODUCERS).map(|number| write(broker, number, stop.clone())));
     tokio::try_join!(recreate(&admin, stop.clone(), tally), writers)?;
     Ok(())
 }
@@ -51,8 +51,8 @@ async fn recreate(admin: &Admin, mut stop: Stop, tally: &Tally) -> anyhow::Resul
     Ok(())
 }
 
-async fn write(site: &Site, number: u64, stop: Stop) -> anyhow::Result<()> {
-    let builder = site.client().await?.producer().memory(MEMORY).delivery_timeout(DELIVERY_TIMEOUT);
+async fn write(broker: &BenchBroker, number: u64, stop: Stop) -> anyhow::Result<()> {
+    let builder = broker.client().await?.producer().memory(MEMORY).delivery_timeout(DELIVERY_TIMEOUT);
     let producer = builder.build().await?;
     let mut burst = number;
     while !stop.has_come() {

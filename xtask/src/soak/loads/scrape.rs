@@ -1,6 +1,6 @@
 //! Somebody who looks at health and metrics all the time.
 
-use crate::bench::site::get;
+use crate::bench::bench_broker::get;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::Context;

@@ -1,8 +1,8 @@
 //! Producers: bursts of records, each acknowledged before the next burst.
 
-use super::Written;
-use crate::bench::site::Site;
-use crate::bench::values::Identity;
+use super::WrittenTopic;
+use crate::bench::bench_broker::BenchBroker;
+use crate::bench::values::RecordIdentity;
 use crate::soak::stop::Stop;
 use crate::soak::tally::Tally;
 use anyhow::ensure;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// One producer and its topic.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::soak) struct Stream {
+pub(in crate::soak) struct StreamLoad {
     pub(super) topic: &'static str,
     partitions: u32,
     size: usize,
@@ -33,7 +33,7 @@ pub(super) const SHARED: &str = "shared";
 /// What the slow consumer reads.
 pub(super) const BATCHED: &str = "batched";
 
-const BASE: Stream = Stream {
+const BASE: StreamLoad = StreamLoad {
     topic: BATCHED,
     partitions: 1,
     size: 1024,
@@ -45,13 +45,13 @@ const BASE: Stream = Stream {
     segment: None,
 };
 
-pub(super) const STREAMS: [Stream; 6] = [
+pub(super) const STREAMS: [StreamLoad; 6] = [
     BASE,
-    Stream { topic: "single", size: 100, burst: 1, pause: Duration::from_millis(2), ..BASE },
-    Stream { topic: "written", size: 400, acks: Acks::Leader, ..BASE },
-    Stream { topic: "packed", size: 700, codec: Codec::Zstd, ..BASE },
-    Stream { topic: SHARED, partitions: 6, size: 200, burst: 10, ..BASE },
-    Stream {
+    StreamLoad { topic: "single", size: 100, burst: 1, pause: Duration::from_millis(2), ..BASE },
+    StreamLoad { topic: "written", size: 400, acks: Acks::Leader, ..BASE },
+    StreamLoad { topic: "packed", size: 700, codec: Codec::Zstd, ..BASE },
+    StreamLoad { topic: SHARED, partitions: 6, size: 200, burst: 10, ..BASE },
+    StreamLoad {
         topic: "flood",
         size: 10_000,
         burst: 1000,
@@ -65,10 +65,10 @@ pub(super) const STREAMS: [Stream; 6] = [
 const FLOOD_KEEPS: Option<&str> = Some("64MiB");
 
 /// Soon has more segments than its broker may have open files.
-pub(super) const SEGMENTED: Stream = Stream { topic: "segmented", segment: Some("64KiB"), ..BASE };
+pub(super) const SEGMENTED: StreamLoad = StreamLoad { topic: "segmented", segment: Some("64KiB"), ..BASE };
 
-impl Stream {
-    pub(super) async fn create_topic(self, site: &Site) -> anyhow::Result<()> {
+impl StreamLoad {
+    pub(super) async fn create_topic(self, broker: &BenchBroker) -> anyhow::Result<()> {
         let mut spec = TopicSpec::partitions(self.partitions);
         if let Some(bytes) = self.keep {
             spec = spec.config("retention.bytes", bytes);
@@ -76,12 +76,17 @@ impl Stream {
         if let Some(bytes) = self.segment {
             spec = spec.config("segment.bytes", bytes);
         }
-        site.client().await?.admin().create_topic(self.topic, spec).await?;
+        broker.client().await?.admin().create_topic(self.topic, spec).await?;
         Ok(())
     }
 
-    pub(super) async fn run(self, site: &Site, mut stop: Stop, tally: &Tally) -> anyhow::Result<Option<Written>> {
-        let producer = site.client().await?.producer().acks(self.acks).compression(self.codec).build().await?;
+    pub(super) async fn run(
+        self,
+        broker: &BenchBroker,
+        mut stop: Stop,
+        tally: &Tally,
+    ) -> anyhow::Result<Option<WrittenTopic>> {
+        let producer = broker.client().await?.producer().acks(self.acks).compression(self.codec).build().await?;
         let mut count = 0;
         loop {
             self.send(&producer, count).await?;
@@ -93,7 +98,7 @@ impl Stream {
         }
         producer.close().await?;
         let Self { topic, partitions, size, .. } = self;
-        Ok(self.keep.is_none().then_some(Written { topic, partitions, count, size }))
+        Ok(self.keep.is_none().then_some(WrittenTopic { topic, partitions, count, size }))
     }
 
     /// The next burst, and all of its acks.
@@ -101,7 +106,7 @@ impl Stream {
         let mut under_way = Vec::new();
         for number in from..from + self.burst {
             for partition in 0..self.partitions {
-                let value = Identity { writer: 0, partition, number }.value(self.size);
+                let value = RecordIdentity { writer: 0, partition, number }.value(self.size);
                 let record = Record::new(self.topic).partition(PartitionId::new(partition)).value(value);
                 under_way.push(producer.enqueue(record).await?);
             }

@@ -1,16 +1,16 @@
-//! `crowd`: what thousands of connections that want nothing, and hundreds that never read what they asked for, cost somebody
+//! `connections`: what thousands of connections that want nothing, and hundreds that never read what they asked for, cost somebody
 //! who produces: the same work with them and without them, in turns of a second, since a disk's tail changes by the second.
 
-use super::{Ground, mib, millis};
-use crate::bench::deaf::Deaf;
+use super::{RowContext, mib, millis};
+use crate::bench::bench_broker::BenchBroker;
 use crate::bench::latencies::Latencies;
 use crate::bench::ledger::Ledger;
 use crate::bench::machine;
 use crate::bench::meter::Meter;
-use crate::bench::report::Report;
-use crate::bench::site::Site;
-use crate::bench::values::Identity;
-use crate::bench::writers::{Writing, read_back};
+use crate::bench::report::BenchReport;
+use crate::bench::stalled_reader::StalledTransport;
+use crate::bench::values::RecordIdentity;
+use crate::bench::workload::{Workload, read_back};
 use anyhow::{Context as _, ensure};
 use grower_client::ids::PartitionId;
 use grower_client::{Client, Consumer, Durability, Producer, Record, StartFrom};
@@ -27,19 +27,19 @@ const TURN: Duration = Duration::from_secs(1);
 const LARGE: usize = 100_000;
 
 /// Which comes first changes with the turn: files and connections of the first are younger.
-pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let large = Writing::new(&format!("{}-large", ground.topic(NAME)), 1, 64, LARGE);
-    ground.warm_up(large.bytes())?;
-    large.create_topic(ground.site).await?;
-    large.run(ground.site).await?;
-    let mut sides = [Side::new()?, Side::new()?];
-    for turn in 0..turns(ground.amounts.paced) {
-        for with in if (ground.round + turn).is_multiple_of(2) { [false, true] } else { [true, false] } {
-            sides[usize::from(with)].take_turn(&ground, &large, turn, with).await?;
+pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
+    let large = Workload::new(&format!("{}-large", context.topic(NAME)), 1, 64, LARGE);
+    context.warm_up(large.bytes())?;
+    large.create_topic(context.broker).await?;
+    large.run(context.broker).await?;
+    let mut sides = [Measurement::new()?, Measurement::new()?];
+    for turn in 0..turns(context.amounts.paced) {
+        for with in if (context.round + turn).is_multiple_of(2) { [false, true] } else { [true, false] } {
+            sides[usize::from(with)].take_turn(&context, &large, turn, with).await?;
         }
     }
     let [without, with] = &sides;
-    let quantile = |side: &Side, quantile| millis(side.latencies.quantile(quantile));
+    let quantile = |side: &Measurement, quantile| millis(side.latencies.quantile(quantile));
     report.add_beside(NAME, quantile(with, 0.99), "ms", quantile(without, 0.99));
     report.add(format!("{NAME}-nobody-else"), quantile(without, 0.99), "ms");
     report.add(format!("{NAME}-p50"), quantile(with, 0.5), "ms");
@@ -47,8 +47,8 @@ pub(super) async fn measure(ground: Ground<'_>, report: &mut Report) -> anyhow::
     report.add(format!("{NAME}-server-cpu"), with.cpu, "s");
     report.add(format!("{NAME}-nobody-else-server-cpu"), without.cpu, "s");
     report.add(format!("{NAME}-memory"), mib(with.memory), "MiB");
-    read_back(ground.site, &large.topic, Ledger::new(1, LARGE, large.shares().collect())).await?;
-    ground.delete(&large.topic).await
+    read_back(context.broker, &large.topic, Ledger::new(1, LARGE, large.shares().collect())).await?;
+    context.delete(&large.topic).await
 }
 
 fn turns(paced: Duration) -> u32 {
@@ -56,7 +56,7 @@ fn turns(paced: Duration) -> u32 {
 }
 
 /// What producing was like.
-struct Side {
+struct Measurement {
     latencies: Latencies,
     /// Processor seconds of the broker.
     cpu: f64,
@@ -64,33 +64,40 @@ struct Side {
     memory: u64,
 }
 
-impl Side {
+impl Measurement {
     fn new() -> anyhow::Result<Self> {
         Ok(Self { latencies: Latencies::new()?, cpu: 0.0, memory: 0 })
     }
 
-    async fn take_turn(&mut self, ground: &Ground<'_>, large: &Writing, turn: u32, with: bool) -> anyhow::Result<()> {
-        let (idle, stuck) = (ground.amounts.idle, ground.amounts.stuck);
-        let before = machine::resident_memory(ground.site.process)?;
-        let crowd = if with { Some(Crowd::gather(ground.site, large, idle, stuck).await?) } else { None };
+    async fn take_turn(
+        &mut self,
+        context: &RowContext<'_>,
+        large: &Workload,
+        turn: u32,
+        with: bool,
+    ) -> anyhow::Result<()> {
+        let (idle, stalled) = (context.amounts.idle, context.amounts.stalled);
+        let before = machine::resident_memory(context.broker.process)?;
+        let connections =
+            if with { Some(ExtraConnections::open(context.broker, large, idle, stalled).await?) } else { None };
         let side = if with { "with" } else { "without" };
-        let count = ground.amounts.paced.min(TURN).div_duration_f64(INTERVAL) as u64;
-        let writing = Writing::new(&format!("{}-{side}-{turn}", ground.topic(NAME)), 1, count, SIZE);
-        writing.create_topic(ground.site).await?;
-        let producer = writing.producer(ground.site).await?;
+        let count = context.amounts.paced.min(TURN).div_duration_f64(INTERVAL) as u64;
+        let writing = Workload::new(&format!("{}-{side}-{turn}", context.topic(NAME)), 1, count, SIZE);
+        writing.create_topic(context.broker).await?;
+        let producer = writing.producer(context.broker).await?;
         let (topic, runtime) = (writing.topic.clone(), Handle::current());
-        ground.settle().await?; // What is there is measured, not its coming: answers that nobody reads fill sockets first.
-        let meter = Meter::start(ground.site)?;
+        context.settle().await?; // What is there is measured, not its coming: answers that nobody reads fill sockets first.
+        let meter = Meter::start(context.broker)?;
         // A thread, because timers of a runtime go by milliseconds.
         let latencies = tokio::task::spawn_blocking(move || send(&runtime, producer, &topic, count)).await??;
-        self.cpu += meter.stop(ground.site)?.server;
+        self.cpu += meter.stop(context.broker)?.server;
         self.latencies.merge(&latencies)?;
-        self.memory = self.memory.max(machine::resident_memory(ground.site.process)?.saturating_sub(before));
-        if let Some(crowd) = crowd {
-            crowd.disperse(ground.site).await?;
+        self.memory = self.memory.max(machine::resident_memory(context.broker.process)?.saturating_sub(before));
+        if let Some(connections) = connections {
+            connections.close(context.broker).await?;
         }
-        read_back(ground.site, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
-        ground.delete(&writing.topic).await
+        read_back(context.broker, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
+        context.delete(&writing.topic).await
     }
 }
 
@@ -101,7 +108,7 @@ fn send(runtime: &Handle, producer: Producer, topic: &str, count: u64) -> anyhow
     for number in 0..count {
         let due = begin + INTERVAL.mul_f64(number as f64);
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        let value = Identity { writer: 0, partition: 0, number }.value(SIZE);
+        let value = RecordIdentity { writer: 0, partition: 0, number }.value(SIZE);
         let delivery = runtime.block_on(producer.enqueue(Record::new(topic).value(value)))?;
         let settle = async move {
             let ack = delivery.await?;
@@ -121,42 +128,42 @@ fn send(runtime: &Handle, producer: Producer, topic: &str, count: u64) -> anyhow
 }
 
 /// Connections that are there until they are told to go.
-struct Crowd {
+struct ExtraConnections {
     idle: Vec<Client>,
-    stuck: Vec<Consumer>,
-    deaf: Deaf,
+    stalled: Vec<Consumer>,
+    transport: StalledTransport,
 }
 
-impl Crowd {
+impl ExtraConnections {
     /// A consumer has a connection for what it asks now and then, and one for records. It is the second that gets stuck,
     /// so that the first counts among the idle ones.
-    async fn gather(site: &Site, large: &Writing, idle: usize, stuck: usize) -> anyhow::Result<Self> {
-        let mut crowd = Self { idle: Vec::new(), stuck: Vec::new(), deaf: Deaf::default() };
-        for _ in 0..idle - stuck {
-            crowd.idle.push(site.client().await?);
+    async fn open(broker: &BenchBroker, large: &Workload, idle: usize, stalled: usize) -> anyhow::Result<Self> {
+        let mut connections = Self { idle: Vec::new(), stalled: Vec::new(), transport: StalledTransport::default() };
+        for _ in 0..idle - stalled {
+            connections.idle.push(broker.client().await?);
         }
-        for _ in 0..stuck {
-            let builder = Client::builder().transport(crowd.deaf.clone());
-            let client = builder.bootstrap([site.address.as_str()]).connect().await?;
+        for _ in 0..stalled {
+            let builder = Client::builder().transport(connections.transport.clone());
+            let client = builder.bootstrap([broker.address.as_str()]).connect().await?;
             let everything = [(&*large.topic, PartitionId::new(0))];
             let builder = client.consumer().assign(everything).from(StartFrom::Beginning);
-            crowd.stuck.push(builder.build().await?);
+            connections.stalled.push(builder.build().await?);
         }
-        until(site, |there| (idle + stuck) as u64 <= there).await.context("not everybody came")?;
-        Ok(crowd)
+        until(broker, |there| (idle + stalled) as u64 <= there).await.context("not everybody came")?;
+        Ok(connections)
     }
 
     /// Waits until the broker has noticed.
-    async fn disperse(self, site: &Site) -> anyhow::Result<()> {
-        drop((self.idle, self.stuck));
-        self.deaf.hang_up(); // Else each waits for its answer first.
-        until(site, |there| there <= 1).await.context("not everybody left")
+    async fn close(self, broker: &BenchBroker) -> anyhow::Result<()> {
+        drop((self.idle, self.stalled));
+        self.transport.close_all(); // Else each waits for its answer first.
+        until(broker, |there| there <= 1).await.context("not everybody left")
     }
 }
 
 /// Waits for so many connections, the one that asks among them.
-async fn until(site: &Site, enough: impl Fn(u64) -> bool) -> anyhow::Result<()> {
-    let (client, began) = (site.client().await?, Instant::now());
+async fn until(broker: &BenchBroker, enough: impl Fn(u64) -> bool) -> anyhow::Result<()> {
+    let (client, began) = (broker.client().await?, Instant::now());
     loop {
         let there = client.admin().describe_broker().await?.connections;
         if enough(there) {

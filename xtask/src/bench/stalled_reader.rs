@@ -10,14 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Makes such connections.
 #[derive(Clone, Default)]
-pub(crate) struct Deaf(Arc<Mutex<Vec<Weak<Line>>>>);
+pub(crate) struct StalledTransport(Arc<Mutex<Vec<Weak<StalledStream>>>>);
 
 /// One of them, until it hangs up; with whoever waits for more.
-type Line = Mutex<(Option<Box<dyn Connection>>, Option<Waker>)>;
+type StalledStream = Mutex<(Option<Box<dyn Connection>>, Option<Waker>)>;
 
-impl Deaf {
+impl StalledTransport {
     /// Closes all, as if their process had ended.
-    pub(crate) fn hang_up(&self) {
+    pub(crate) fn close_all(&self) {
         for line in lock(&self.0).drain(..).filter_map(|line| line.upgrade()) {
             let (stream, waiting) = std::mem::take(&mut *lock(&line));
             drop(stream);
@@ -31,20 +31,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[async_trait]
-impl Transport for Deaf {
+impl Transport for StalledTransport {
     async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>> {
-        let line = Arc::new(Line::new((Some(Tcp.connect(address).await?), None)));
+        let line = Arc::new(StalledStream::new((Some(Tcp.connect(address).await?), None)));
         lock(&self.0).push(Arc::downgrade(&line));
-        Ok(Box::new(Ear { line, left: 64 << 10 }))
+        Ok(Box::new(StalledConnection { line, left: 64 << 10 }))
     }
 }
 
-struct Ear {
-    line: Arc<Line>,
+struct StalledConnection {
+    line: Arc<StalledStream>,
     left: usize,
 }
 
-impl Ear {
+impl StalledConnection {
     fn poll<T>(&self, poll: impl FnOnce(Pin<&mut dyn Connection>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &mut lock(&self.line).0 {
             Some(stream) => poll(Pin::new(&mut **stream)),
@@ -53,7 +53,7 @@ impl Ear {
     }
 }
 
-impl AsyncRead for Ear {
+impl AsyncRead for StalledConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let room = into.remaining().min(self.left);
         let read = self.poll(|stream| {
@@ -73,7 +73,7 @@ impl AsyncRead for Ear {
     }
 }
 
-impl AsyncWrite for Ear {
+impl AsyncWrite for StalledConnection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll(|stream| stream.poll_write(cx, bytes))
     }

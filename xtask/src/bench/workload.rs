@@ -1,9 +1,9 @@
 //! Producers at work, through the SDK as anybody would use it: a result for every record.
 
-use super::ledger::{Ledger, Share};
+use super::bench_broker::BenchBroker;
+use super::ledger::{Ledger, WriterShare};
 use super::meter::{Cost, Meter};
-use super::site::Site;
-use super::values::Identity;
+use super::values::RecordIdentity;
 use anyhow::{Context, ensure};
 use grower_client::ids::{Offset, PartitionId};
 use grower_client::{Acks, Client, Delivery, Durability, Producer, Record, StartFrom, TopicSpec};
@@ -17,7 +17,7 @@ const UNDER_WAY_MAX: usize = 32 << 10;
 
 /// What writers write, each through a client of its own.
 #[derive(Clone, Debug)]
-pub(super) struct Writing {
+pub(super) struct Workload {
     pub(super) topic: Arc<str>,
     pub(super) partitions: u32,
     /// The number of the first writer, so that several runs into one topic can be told apart.
@@ -31,7 +31,7 @@ pub(super) struct Writing {
     pub(super) acks: Acks,
 }
 
-impl Writing {
+impl Workload {
     /// Into a topic of one partition, fsynced, in batches as the SDK makes them.
     pub(super) fn new(topic: &str, writers: u32, count: u64, size: usize) -> Self {
         let (topic, acks) = (topic.into(), Acks::All);
@@ -49,24 +49,24 @@ impl Writing {
     }
 
     /// What each writer leaves in each partition.
-    pub(super) fn shares(&self) -> impl Iterator<Item = Share> {
+    pub(super) fn shares(&self) -> impl Iterator<Item = WriterShare> {
         let count = self.count;
-        (self.first_writer..self.first_writer + self.writers).map(move |writer| Share { writer, count })
+        (self.first_writer..self.first_writer + self.writers).map(move |writer| WriterShare { writer, count })
     }
 
-    pub(super) async fn create_topic(&self, site: &Site) -> anyhow::Result<()> {
+    pub(super) async fn create_topic(&self, broker: &BenchBroker) -> anyhow::Result<()> {
         let spec = TopicSpec::partitions(self.partitions);
-        site.client().await?.admin().create_topic(&*self.topic, spec).await?;
+        broker.client().await?.admin().create_topic(&*self.topic, spec).await?;
         Ok(())
     }
 
     /// Writes everything and waits for every ack.
-    pub(super) async fn run(&self, site: &Site) -> anyhow::Result<Cost> {
+    pub(super) async fn run(&self, broker: &BenchBroker) -> anyhow::Result<Cost> {
         let mut producers = Vec::new();
         for writer in 0..self.writers {
-            producers.push((self.first_writer + writer, self.producer(site).await?));
+            producers.push((self.first_writer + writer, self.producer(broker).await?));
         }
-        let meter = Meter::start(site)?;
+        let meter = Meter::start(broker)?;
         let mut working = JoinSet::new();
         for (writer, producer) in producers {
             let writing = self.clone();
@@ -75,11 +75,11 @@ impl Writing {
         while let Some(done) = working.join_next().await {
             done??;
         }
-        meter.stop(site)
+        meter.stop(broker)
     }
 
-    pub(super) async fn producer(&self, site: &Site) -> anyhow::Result<Producer> {
-        self.producer_of(&site.client().await?).await
+    pub(super) async fn producer(&self, broker: &BenchBroker) -> anyhow::Result<Producer> {
+        self.producer_of(&broker.client().await?).await
     }
 
     pub(super) async fn producer_of(&self, client: &Client) -> anyhow::Result<Producer> {
@@ -95,7 +95,7 @@ impl Writing {
         let (topic, size) = (self.topic.clone(), self.size);
         let end = self.count.min(begin + self.step());
         (begin..end).map(move |number| {
-            let value = Identity { writer, partition, number }.value(size);
+            let value = RecordIdentity { writer, partition, number }.value(size);
             Record::new(topic.clone()).partition(PartitionId::new(partition)).value(value)
         })
     }
@@ -106,7 +106,7 @@ impl Writing {
     }
 
     async fn write(&self, writer: u32, producer: &Producer) -> anyhow::Result<()> {
-        let mut acks = Settling { asked: self.acks, under_way: VecDeque::new(), settled: 0 };
+        let mut acks = PendingAcks { asked: self.acks, under_way: VecDeque::new(), settled: 0 };
         for begin in (0..self.count).step_by(self.step() as usize) {
             for at in 0..self.partitions {
                 let partition = (at + writer) % self.partitions;
@@ -125,13 +125,13 @@ impl Writing {
 }
 
 /// Records whose results are awaited, oldest first.
-struct Settling {
+struct PendingAcks {
     asked: Acks,
     under_way: VecDeque<Delivery>,
     settled: u64,
 }
 
-impl Settling {
+impl PendingAcks {
     async fn make_room(&mut self) -> anyhow::Result<()> {
         if self.under_way.len() == UNDER_WAY_MAX {
             self.settle(UNDER_WAY_MAX / 2).await?;
@@ -151,9 +151,9 @@ impl Settling {
 }
 
 /// Reads everything back and compares every byte: all that was acknowledged is there, once, in order, and nothing else.
-pub(crate) async fn read_back(site: &Site, topic: &str, mut ledger: Ledger) -> anyhow::Result<()> {
+pub(crate) async fn read_back(broker: &BenchBroker, topic: &str, mut ledger: Ledger) -> anyhow::Result<()> {
     let everything = (0..ledger.partitions()).map(|partition| (topic, PartitionId::new(partition)));
-    let client = site.client().await?;
+    let client = broker.client().await?;
     let begin = StartFrom::Offset(Offset::new(ledger.begin()));
     let builder = client.consumer().assign(everything).from(begin).max_poll_records(8192);
     let mut consumer = builder.build().await?;
@@ -176,14 +176,14 @@ mod tests {
 
     #[test]
     fn what_several_writers_wrote_is_read_back() {
-        with_broker(async |site| {
-            let writing = Writing { partitions: 3, batch_records: Some(4), ..Writing::new("t", 2, 10, 100) };
-            writing.create_topic(site).await?;
-            writing.run(site).await?;
+        with_broker(async |broker| {
+            let writing = Workload { partitions: 3, batch_records: Some(4), ..Workload::new("t", 2, 10, 100) };
+            writing.create_topic(broker).await?;
+            writing.run(broker).await?;
             let ledger = || Ledger::new(3, 100, writing.shares().collect());
-            read_back(site, "t", ledger()).await?;
-            Writing { first_writer: 2, writers: 1, ..writing.clone() }.run(site).await?;
-            let error = read_back(site, "t", ledger()).await.unwrap_err().to_string();
+            read_back(broker, "t", ledger()).await?;
+            Workload { first_writer: 2, writers: 1, ..writing.clone() }.run(broker).await?;
+            let error = read_back(broker, "t", ledger()).await.unwrap_err().to_string();
             assert!(
                 error.contains("holds more than was written") || error.contains("not a record of any writer"),
                 "{error}"

@@ -16,12 +16,12 @@ use tokio::task::JoinHandle;
 
 /// A broker that is measured: where it listens, and which process it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Site {
+pub(crate) struct BenchBroker {
     pub(crate) address: String,
     pub(crate) process: u32,
 }
 
-impl Site {
+impl BenchBroker {
     /// A client of its own, as another program would have.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(&self.address).await?)
@@ -36,7 +36,7 @@ impl Site {
 /// A running daemon; killed, as hard as can be, when dropped.
 pub(crate) struct Daemon {
     child: Child,
-    site: Site,
+    broker: BenchBroker,
     http: String,
     /// What it says, read as it comes.
     said: JoinHandle<Vec<String>>,
@@ -45,7 +45,7 @@ pub(crate) struct Daemon {
 }
 
 /// How many lines of a daemon are kept.
-const LAST_WORDS: usize = 20;
+const LAST_LINES: usize = 20;
 
 /// Where the release build of the daemon is.
 pub(crate) fn release_build() -> PathBuf {
@@ -89,8 +89,8 @@ impl Daemon {
         while let Some(line) = stderr.next_line().await? {
             if let Some((address, http)) = ready(&line) {
                 let start = began.elapsed();
-                let site = Site { address, process: child.id().context("the daemon has ended")? };
-                return Ok(Self { child, site, http, said: tokio::spawn(last_lines(stderr)), start });
+                let broker = BenchBroker { address, process: child.id().context("the daemon has ended")? };
+                return Ok(Self { child, broker, http, said: tokio::spawn(last_lines(stderr)), start });
             }
             said.push(line);
         }
@@ -98,8 +98,8 @@ impl Daemon {
     }
 
     /// Where it listens, and who it is.
-    pub(crate) fn site(&self) -> &Site {
-        &self.site
+    pub(crate) fn broker(&self) -> &BenchBroker {
+        &self.broker
     }
 
     /// Where it serves health and metrics.
@@ -109,11 +109,11 @@ impl Daemon {
 
     /// Ends it as a crash would.
     pub(crate) async fn kill(self) -> anyhow::Result<()> {
-        self.last_words().await.map(drop)
+        self.last_lines_said().await.map(drop)
     }
 
     /// Ends it as a crash would, and returns what it said last.
-    pub(crate) async fn last_words(mut self) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn last_lines_said(mut self) -> anyhow::Result<Vec<String>> {
         self.child.kill().await?;
         Ok(self.said.await?)
     }
@@ -124,7 +124,7 @@ async fn last_lines(mut stderr: Lines<BufReader<ChildStderr>>) -> Vec<String> {
     let mut last = VecDeque::new();
     while let Ok(Some(line)) = stderr.next_line().await {
         last.push_back(line);
-        if LAST_WORDS < last.len() {
+        if LAST_LINES < last.len() {
             last.pop_front();
         }
     }
