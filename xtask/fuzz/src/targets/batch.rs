@@ -1,6 +1,6 @@
 //! Record batches: as producers send them, and as they are stored and fetched.
 
-use super::pieces::Pieces;
+use super::input_reader::InputReader;
 use crate::Target;
 use bytes::{Bytes, BytesMut};
 use grower_protocol::batch::*;
@@ -33,9 +33,9 @@ const KEYED: u8 = 2;
 const PLAIN_BYTES_MAX: usize = 1 << 20;
 
 fn produced(input: &[u8]) {
-    let mut pieces = Pieces(input);
-    let flags = pieces.byte();
-    let mut bytes = BytesMut::from(pieces.0);
+    let mut input = InputReader(input);
+    let flags = input.byte();
+    let mut bytes = BytesMut::from(input.0);
     if flags & SEALED != 0 {
         seal(&mut bytes);
     }
@@ -59,9 +59,9 @@ fn produced(input: &[u8]) {
 }
 
 fn stored(input: &[u8]) {
-    let mut pieces = Pieces(input);
-    let flags = pieces.byte();
-    let mut bytes = pieces.0.to_vec();
+    let mut input = InputReader(input);
+    let flags = input.byte();
+    let mut bytes = input.0.to_vec();
     if flags & SEALED != 0 {
         seal_all(&mut bytes);
     }

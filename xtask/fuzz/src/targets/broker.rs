@@ -1,8 +1,8 @@
 //! A whole broker, asked anything that can be said.
 
 use super::batch::{samples, seal_all};
+use super::input_reader::{InputReader, encode_chunks};
 use super::message;
-use super::pieces::{Pieces, joined};
 use crate::Target;
 use bytes::BytesMut;
 use grower_broker::metadata::{Command, Identity, MemMetadataStore, MetadataStore, Uuid};
@@ -39,20 +39,20 @@ fn run(input: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(async {
         let broker = start().await;
-        let mut asker = Asker::open(broker.connect()).await;
-        let mut pieces = Pieces(input);
+        let mut client = TestClient::open(broker.connect()).await;
+        let mut input = InputReader(input);
         for _ in 0..REQUESTS_MAX {
-            if pieces.is_empty() {
+            if input.is_empty() {
                 break;
             }
-            let Ok(request) = decode::<Request>(pieces.piece()) else { continue };
+            let Ok(request) = decode::<Request>(input.chunk()) else { continue };
             let mut attachment = Vec::new();
-            let request = tamed(request, &mut pieces, &mut attachment);
-            asker.ask(&request, &attachment).await;
+            let request = bounded(request, &mut input, &mut attachment);
+            client.ask(&request, &attachment).await;
         }
-        let mut next = Asker::open(broker.connect()).await;
+        let mut next = TestClient::open(broker.connect()).await;
         next.ask(&Request::InitProducer, &[]).await;
-        drop((asker, next));
+        drop((client, next));
         broker.stop().await.expect("it stops cleanly");
     });
     stop(runtime);
@@ -78,7 +78,7 @@ fn watch_for_panics() {
 }
 
 /// Nothing waits longer than it must, and a produce has the batches that it says.
-fn tamed(request: Request, pieces: &mut Pieces<'_>, attachment: &mut Vec<u8>) -> Request {
+fn bounded(request: Request, input: &mut InputReader<'_>, attachment: &mut Vec<u8>) -> Request {
     match request {
         Request::Fetch(mut fetch) => {
             fetch.max_wait_ms = 0;
@@ -91,7 +91,7 @@ fn tamed(request: Request, pieces: &mut Pieces<'_>, attachment: &mut Vec<u8>) ->
         Request::HoldHeartbeat { beat, .. } => Request::HoldHeartbeat { beat, max_wait_ms: 0 },
         Request::Produce(mut produce) => {
             for partition in &mut produce.partitions {
-                let mut batches = pieces.piece().to_vec();
+                let mut batches = input.chunk().to_vec();
                 seal_all(&mut batches);
                 partition.length = batches.len() as u32;
                 attachment.extend(batches);
@@ -131,13 +131,13 @@ async fn start() -> Broker {
 }
 
 /// A client that waits for each answer.
-struct Asker {
+struct TestClient {
     stream: DuplexStream,
     unread: BytesMut,
     asked: u32,
 }
 
-impl Asker {
+impl TestClient {
     async fn open(mut stream: DuplexStream) -> Self {
         stream.write_all(&Preface::OURS.encode()).await.expect("a broker takes a preface");
         stream.read_exact(&mut [0; PREFACE_LENGTH]).await.expect("a broker sends its preface");
@@ -176,13 +176,14 @@ impl Asker {
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let mut seeds: Vec<Vec<u8>> = (message::REQUEST.seeds)().into_iter().map(|request| joined(&[request])).collect();
+    let mut seeds: Vec<Vec<u8>> =
+        (message::REQUEST.seeds)().into_iter().map(|request| encode_chunks(&[request])).collect();
     let produce = |partition| {
         let partition = ProducePartition { topic: TOPIC, partition: PartitionId::new(partition), length: 0 };
         encode(&Request::Produce(Produce { acks: Acks::All, timeout_ms: 0, partitions: vec![partition] }))
     };
     for (at, batch) in samples().into_iter().enumerate() {
-        seeds.push(joined(&[produce(at as u32 % 3), batch.to_vec()]));
+        seeds.push(encode_chunks(&[produce(at as u32 % 3), batch.to_vec()]));
     }
     seeds.push(seeds.concat());
     seeds

@@ -1,6 +1,6 @@
 //! What consumer groups remember in their internal topic.
 
-use super::pieces::{Pieces, joined};
+use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
 use bytes::Bytes;
 use grower_broker::group::state::{
@@ -23,11 +23,11 @@ pub(super) const GROUP_RECORDS: Target = Target {
 const TOPIC: TopicId = TopicId::from_bytes([7; 16]);
 
 fn run(input: &[u8]) {
-    let mut pieces = Pieces(input);
+    let mut input = InputReader(input);
     let mut loader = ShardLoader::default();
-    while !pieces.is_empty() {
-        let gone = pieces.byte() != 0;
-        let (key, value) = (pieces.piece(), pieces.piece());
+    while !input.is_empty() {
+        let gone = input.byte() != 0;
+        let (key, value) = (input.chunk(), input.chunk());
         let Ok(record) = GroupRecord::from_record(&view(key, (!gone).then_some(value))) else { continue };
         let written = record.to_record(Timestamp::from_millis(1));
         let again = view(written.key.as_deref().unwrap_or_default(), written.value.as_deref());
@@ -122,7 +122,7 @@ fn newest_versions() -> Vec<u8> {
 
 /// A record that is not gone, as an input has it.
 fn one<T: AsRef<[u8]>>(key_and_value: &[T; 2]) -> Vec<u8> {
-    [&[0][..], &joined(key_and_value)].concat()
+    [&[0][..], &encode_chunks(key_and_value)].concat()
 }
 
 #[cfg(test)]
@@ -142,21 +142,21 @@ mod tests {
     #[test]
     fn each_seed_is_one_record_of_each_kind() {
         for seed in seeds() {
-            let mut pieces = Pieces(&seed);
+            let mut input = InputReader(&seed);
             for wanted in 0..4 {
-                pieces.byte();
-                let (key, value) = (pieces.piece(), pieces.piece());
+                input.byte();
+                let (key, value) = (input.chunk(), input.chunk());
                 let record = GroupRecord::from_record(&view(key, Some(value))).unwrap();
                 assert_eq!(kind(&record), wanted, "{record:?}");
             }
-            assert!(pieces.is_empty());
+            assert!(input.is_empty());
         }
         let written_again = |seed: &[u8]| {
-            let mut pieces = Pieces(seed);
+            let mut input = InputReader(seed);
             let mut again = Vec::new();
-            while !pieces.is_empty() {
-                pieces.byte();
-                let record = GroupRecord::from_record(&view(pieces.piece(), Some(pieces.piece()))).unwrap();
+            while !input.is_empty() {
+                input.byte();
+                let record = GroupRecord::from_record(&view(input.chunk(), Some(input.chunk()))).unwrap();
                 let record = record.to_record(Timestamp::from_millis(1));
                 again.extend(one(&[record.key.unwrap(), record.value.unwrap()]));
             }

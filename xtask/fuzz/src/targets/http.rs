@@ -1,6 +1,6 @@
 //! By which name a browser calls the HTTP server.
 
-use super::pieces::{Pieces, joined};
+use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
 use grower_broker::fuzzed::Names;
 use std::net::IpAddr;
@@ -12,15 +12,15 @@ pub(super) const HOST: Target = Target {
     seeds: || {
         let said =
             ["127.0.0.1:9094", "[::1]:9094", "[::1]", "LocalHost.:80", "broker.example", "evil.example", "a]:b["];
-        said.iter().map(|said| joined(&["broker.example:9092", said])).collect()
+        said.iter().map(|said| encode_chunks(&["broker.example:9092", said])).collect()
     },
     allocates: 1 << 20,
 };
 
 fn run(input: &[u8]) {
-    let mut pieces = Pieces(input);
+    let mut input = InputReader(input);
     let text = |piece: &[u8]| String::from_utf8_lossy(piece).into_owned();
-    let (advertised, said) = (text(pieces.piece()), text(pieces.piece()));
+    let (advertised, said) = (text(input.chunk()), text(input.chunk()));
     let (alone, both) = (Names::of(None), Names::of(Some(&advertised)));
     if alone.mean_us(&said) {
         assert!(is_local(&said), "{said:?} is no address and not localhost");

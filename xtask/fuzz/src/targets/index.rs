@@ -1,6 +1,6 @@
 //! An index file, whole or the part of it that a growing index reads back.
 
-use super::pieces::Pieces;
+use super::input_reader::InputReader;
 use crate::Target;
 use grower_index::{
     ENTRY_LENGTH, Entry, Even, GrowingIndex, Mark, SegmentIndex, SparseIndex, StoredIndex, Wanted, Window,
@@ -26,9 +26,9 @@ pub(super) const INDEX_RUN: Target = Target {
 const RUN: usize = 3;
 
 fn run(input: &[u8]) {
-    let mut pieces = Pieces(input);
-    let (sealed, wanted) = (pieces.byte() != 0, pieces.number() as u32);
-    let mut bytes = pieces.0.to_vec();
+    let mut input = InputReader(input);
+    let (sealed, wanted) = (input.byte() != 0, input.number() as u32);
+    let mut bytes = input.0.to_vec();
     if sealed {
         bytes.as_chunks_mut::<ENTRY_LENGTH>().0.iter_mut().for_each(seal);
     }
@@ -50,10 +50,10 @@ fn seal(entry: &mut [u8; ENTRY_LENGTH]) {
 
 /// A growing index of which all but the last entries are in the file alone; the input stands there.
 fn run_read_back(input: &[u8]) {
-    let mut pieces = Pieces(input);
-    let (kind, sealed, at) = (pieces.byte(), pieces.byte() != 0, pieces.number() as u32);
+    let mut input = InputReader(input);
+    let (kind, sealed, at) = (input.byte(), input.byte() != 0, input.number() as u32);
     let wanted = [Wanted::Offset(at), Wanted::Position(at), Wanted::Time(at.into())][usize::from(kind) % 3];
-    let mut bytes = pieces.0.to_vec();
+    let mut bytes = input.0.to_vec();
     if sealed {
         bytes.as_chunks_mut::<ENTRY_LENGTH>().0.iter_mut().for_each(seal);
     }

@@ -1,6 +1,6 @@
 //! What the cluster knows of itself, as it lies on disk.
 
-use super::pieces::{Pieces, joined};
+use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
 use grower_broker::SystemClock;
 use grower_broker::metadata::{Command, Identity, Image, LogMetadataStore, MetadataStore, Uuid};
@@ -14,7 +14,7 @@ pub(super) const COMMANDS: Target = Target {
     name: "metadata-commands",
     about: "commands as they are stored: each is applied or refused, twice the same",
     run: commands,
-    seeds: || vec![joined(&history().iter().map(encode).collect::<Vec<_>>())],
+    seeds: || vec![encode_chunks(&history().iter().map(encode).collect::<Vec<_>>())],
     allocates: 16 << 20,
 };
 
@@ -39,10 +39,10 @@ const UUID: Uuid = Uuid::from_random([5; 16]);
 const OTHER_UUID: Uuid = Uuid::from_random([6; 16]);
 
 fn commands(input: &[u8]) {
-    let mut pieces = Pieces(input);
+    let mut input = InputReader(input);
     let (mut image, mut twin) = (Image::default(), Image::default());
-    while !pieces.is_empty() {
-        let Ok(command) = decode::<Command>(pieces.piece()) else { continue };
+    while !input.is_empty() {
+        let Ok(command) = decode::<Command>(input.chunk()) else { continue };
         let (applied, repeated) = (image.apply(command.clone()), twin.apply(command));
         assert_eq!(format!("{applied:?}"), format!("{repeated:?}"));
     }

@@ -11,10 +11,10 @@ mod follow;
 mod group;
 mod http;
 mod index;
+mod input_reader;
 mod message;
 mod metadata;
 mod partition;
-mod pieces;
 mod wire;
 
 use crate::Target;

@@ -1,7 +1,7 @@
 //! A partition's directory in which one file is not what was written.
 
 use super::batch::{samples, seal_all};
-use super::pieces::Pieces;
+use super::input_reader::InputReader;
 use crate::Target;
 use grower_protocol::batch::{BatchLimits, BatchReader, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
@@ -61,9 +61,9 @@ const PLACES: [&str; 4] = [
 
 /// A sound frame around any body.
 fn small_file(input: &[u8]) {
-    let mut pieces = Pieces(input);
-    let (name, kind) = SMALL[usize::from(pieces.byte()) % SMALL.len()];
-    check(with_small_file(sound(), name, kind, pieces.0));
+    let mut input = InputReader(input);
+    let (name, kind) = SMALL[usize::from(input.byte()) % SMALL.len()];
+    check(with_small_file(sound(), name, kind, input.0));
 }
 
 fn with_small_file(disk: Arc<MemDisk>, name: &str, kind: &[u8; 4], body: &[u8]) -> Arc<MemDisk> {
@@ -108,16 +108,16 @@ fn compaction(input: &[u8]) {
 
 /// With or without the files of a pass that wrote the first segment as it was.
 fn interrupted(input: &[u8]) -> Arc<MemDisk> {
-    let mut pieces = Pieces(input);
+    let mut input = InputReader(input);
     let disk = sound();
-    if pieces.byte() != 0 {
+    if input.byte() != 0 {
         for name in PLACES.into_iter().take(2) {
             let mut written = Vec::new();
             change(&disk, name, |file| written.clone_from(file));
             put(&disk, &format!("{name}.compacted.tmp"), &written);
         }
     }
-    with_small_file(disk, "compaction", b"GWco", pieces.0)
+    with_small_file(disk, "compaction", b"GWco", input.0)
 }
 
 /// Compacted up to the second segment; and a new first segment, not there, there, and there under its own name already.
@@ -132,14 +132,14 @@ fn compactions() -> Vec<Vec<u8>> {
 
 /// The input stands in place of a part of a file, with true CRCs if it wishes.
 fn segment(input: &[u8]) {
-    let mut pieces = Pieces(input);
-    let name = PLACES[usize::from(pieces.byte()) % PLACES.len()];
-    let (whole, at) = (pieces.byte(), pieces.number());
+    let mut input = InputReader(input);
+    let name = PLACES[usize::from(input.byte()) % PLACES.len()];
+    let (whole, at) = (input.byte(), input.number());
     let disk = sound();
     change(&disk, name, |file| {
         let start = at.min(file.len());
-        let end = if whole & 1 != 0 { file.len() } else { file.len().min(start + pieces.0.len()) };
-        file.splice(start..end, pieces.0.iter().copied());
+        let end = if whole & 1 != 0 { file.len() } else { file.len().min(start + input.0.len()) };
+        file.splice(start..end, input.0.iter().copied());
         if whole & 2 == 0 && name.ends_with("log") {
             seal_all(file);
         }

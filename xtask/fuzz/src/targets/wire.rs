@@ -1,6 +1,6 @@
 //! What a connection begins with, and how it is cut into frames.
 
-use super::pieces::Pieces;
+use super::input_reader::InputReader;
 use crate::Target;
 use bytes::BytesMut;
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, encode_frame};
@@ -16,15 +16,15 @@ pub(super) const FRAME: Target = Target {
 const LIMIT: usize = 32 << 10;
 
 fn run(input: &[u8]) {
-    let mut pieces = Pieces(input);
-    let chunk = 1 + usize::from(pieces.byte());
-    if let Some(preface) = pieces.0.first_chunk::<PREFACE_LENGTH>()
+    let mut input = InputReader(input);
+    let chunk = 1 + usize::from(input.byte());
+    if let Some(preface) = input.0.first_chunk::<PREFACE_LENGTH>()
         && let Ok(theirs) = Preface::decode(*preface)
     {
         assert_eq!(theirs.encode(), *preface);
         let _ = Preface::OURS.agree(theirs);
     }
-    assert_eq!(frames(pieces.0, pieces.0.len().max(1)), frames(pieces.0, chunk));
+    assert_eq!(frames(input.0, input.0.len().max(1)), frames(input.0, chunk));
 }
 
 /// What a decoder makes of a stream.

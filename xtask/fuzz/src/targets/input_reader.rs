@@ -1,10 +1,10 @@
-//! Takes an input apart: most targets want several things out of one stretch of bytes.
+//! Reads several values out of one input.
 
 /// What is left of an input.
 #[derive(Clone, Copy)]
-pub(super) struct Pieces<'a>(pub(super) &'a [u8]);
+pub(super) struct InputReader<'a>(pub(super) &'a [u8]);
 
-impl<'a> Pieces<'a> {
+impl<'a> InputReader<'a> {
     /// The next byte; 0 once there are none.
     pub(super) fn byte(&mut self) -> u8 {
         self.0.split_off_first().copied().unwrap_or_default()
@@ -16,7 +16,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// As many bytes as the next number says, or all that are left.
-    pub(super) fn piece(&mut self) -> &'a [u8] {
+    pub(super) fn chunk(&mut self) -> &'a [u8] {
         let length = self.number().min(self.0.len());
         self.0.split_off(..length).unwrap_or_default()
     }
@@ -26,8 +26,8 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// The input that gives these pieces.
-pub(super) fn joined<T: AsRef<[u8]>>(pieces: &[T]) -> Vec<u8> {
-    let pieces = pieces.iter().map(AsRef::as_ref);
-    pieces.flat_map(|piece| [&(piece.len() as u16).to_be_bytes()[..], piece].concat()).collect()
+/// The input from which [`InputReader::chunk`] reads these chunks.
+pub(super) fn encode_chunks<T: AsRef<[u8]>>(chunks: &[T]) -> Vec<u8> {
+    let chunks = chunks.iter().map(AsRef::as_ref);
+    chunks.flat_map(|chunk| [&(chunk.len() as u16).to_be_bytes()[..], chunk].concat()).collect()
 }
