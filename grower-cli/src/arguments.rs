@@ -24,14 +24,14 @@ pub struct Arguments {
     /// Where the broker is and how to print.
     #[command(flatten)]
     pub options: GlobalOptions,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: CliCommand,
 }
 
 impl Arguments {
-    /// Reads the command line and the environment. The error is what to print in place of running a command: help, a
-    /// version, or why the command line makes no sense.
+    /// Reads the command line and the environment. The error is the text to print instead of running a command: help, a
+    /// version, or wrong usage.
     pub(crate) fn read() -> Result<Self, clap::Error> {
         let matches = Self::command().try_get_matches()?;
         let mut arguments = Self::from_arg_matches(&matches)?;

@@ -18,7 +18,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// Of what went through in so many milliseconds.
+    /// The rate of `traffic` that took `over_ms` milliseconds.
     pub(crate) fn of(traffic: &Traffic, over_ms: u64) -> Self {
         let each_second = |count: u64| {
             let count = u128::from(count) * 1_000;
@@ -37,7 +37,7 @@ impl Rate {
         in_words(self.records_in, self.bytes_in)
     }
 
-    /// The same for readers.
+    /// The same text for readers.
     pub(crate) fn outgoing(&self) -> String {
         in_words(self.records_out, self.bytes_out)
     }
@@ -47,13 +47,13 @@ fn in_words(records: u64, bytes: u64) -> String {
     format!("{} records/s, {}/s", in_groups(records), bytes_for_people(bytes))
 }
 
-/// How much room a disk has for records, and how long that lasts.
+/// The disk space left for records, and how long it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capacity {
     /// Bytes that producers may still write.
     pub(crate) room: u64,
     reserve: u64,
-    /// Free bytes beyond which producers are refused are missing.
+    /// Bytes that are missing before producers are accepted again.
     missing: u64,
     used_up: Option<(u64, Duration)>,
 }
@@ -79,14 +79,14 @@ impl Capacity {
         0 < self.missing
     }
 
-    /// None while the disk does not fill.
+    /// Days until the disk is full; none while it does not fill.
     pub(crate) fn days_until_full(&self) -> Option<f64> {
         let (bytes, over) = self.used_up?;
         let days = self.room as f64 / bytes as f64 * over.as_secs_f64() / DAY;
         Some((days * 1000.0).round() / 1000.0)
     }
 
-    /// In one line.
+    /// The state of the disk in one line.
     pub(crate) fn in_words(&self) -> String {
         let reserve = bytes_for_people(self.reserve);
         if self.is_full() {
@@ -110,7 +110,7 @@ impl Capacity {
     }
 }
 
-/// How long the latest syncs took.
+/// The median and the 99th percentile of the latest syncs.
 pub(crate) fn percentiles(fsync: &FsyncDescription) -> String {
     let millis = |micros: u64| format!("{:.2} ms", micros as f64 / 1e3);
     format!("p50 {}, p99 {}", millis(fsync.p50_micros), millis(fsync.p99_micros))

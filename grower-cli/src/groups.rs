@@ -9,7 +9,7 @@ use grower_client::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// How far one group is with one partition.
+/// Progress of one group in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GroupProgress {
     pub(crate) topic: TopicName,
@@ -19,17 +19,17 @@ pub(crate) struct GroupProgress {
     /// The high watermark.
     pub(crate) end: Offset,
     pub(crate) committed: Option<Offset>,
-    /// The log lost what the group has read from this offset on: readers go back there.
+    /// The first offset of the records that the group has read and the log lost: readers go back there.
     pub(crate) lost_from: Option<Offset>,
-    /// Records that the group will read: those between the two, from where the log lost what was read, and from the log's
-    /// start if nothing is committed.
+    /// Records that the group still has to read: from the committed offset, the first lost offset, or the log start up to
+    /// the high watermark.
     pub(crate) lag: u64,
-    /// How old the first of them is; none if it cannot be read.
+    /// Age of the first of them; none if it cannot be read.
     pub(crate) lag_ms: Option<u64>,
     pub(crate) owner: Option<PartitionOwner>,
 }
 
-/// Who holds a partition.
+/// The member that holds a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionOwner {
     pub(crate) member: String,
@@ -39,22 +39,22 @@ pub(crate) struct PartitionOwner {
 
 type PartitionKey = (TopicId, PartitionId);
 
-/// The names of all topics.
+/// Maps topic ids to names.
 pub(crate) async fn topic_names(admin: &Admin) -> Result<BTreeMap<TopicId, TopicName>, AdminError> {
     let topics = admin.metadata().await?.topics;
     Ok(topics.into_iter().flatten().map(|topic| (topic.id, topic.name)).collect())
 }
 
-/// How far a group is with all its partitions: records, and how old the oldest of them is if that is known of each.
+/// Sums up all partitions of a group: the lag in records, and the largest age if every age is known.
 pub(crate) fn in_all(rows: &[GroupProgress]) -> (u64, Option<u64>) {
     let oldest: Option<Vec<u64>> = rows.iter().map(|row| row.lag_ms).collect();
     (rows.iter().map(|row| row.lag).sum(), oldest.map(|all| all.into_iter().max().unwrap_or(0)))
 }
 
-/// How many groups are asked at once for their positions.
+/// Number of concurrent requests for the positions of groups.
 const ASKED_AT_ONCE: usize = 16;
 
-/// For each group every partition that it committed or holds, of topics that are still there, sorted.
+/// Returns, for each group, the partitions that it committed or holds, sorted, without deleted topics.
 pub(crate) async fn of_groups(
     admin: &Admin,
     groups: &[GroupInspection],
@@ -84,13 +84,13 @@ pub(crate) async fn of_groups(
 }
 
 impl GroupProgress {
-    /// Where a reader of the group goes on.
+    /// The next offset that a reader of the group fetches.
     fn next(&self) -> Offset {
         self.lost_from.or(self.committed).unwrap_or(self.start).max(self.start)
     }
 }
 
-/// From where on logs lost what a group has read.
+/// Returns the first lost offset of each partition whose log lost records that the group has read.
 async fn losses(admin: &Admin, group: &GroupInspection) -> Result<Losses, AdminError> {
     if group.group.offsets.iter().all(|committed| committed.offset == Offset::ZERO) {
         return Ok(Losses::new()); // Nothing was read.
@@ -101,7 +101,7 @@ async fn losses(admin: &Admin, group: &GroupInspection) -> Result<Losses, AdminE
 
 type Losses = BTreeMap<PartitionKey, Offset>;
 
-/// Log start and high watermark of each partition, asked once however many groups read it; without those that are gone.
+/// Fetches log start and high watermark of each partition once, however many groups read it. Deleted partitions are left out.
 async fn spans(admin: &Admin, places: impl Iterator<Item = &GroupPosition>) -> Result<Spans, AdminError> {
     let places: BTreeSet<(TopicName, PartitionId)> =
         places.map(|place| (place.topic.clone(), place.partition)).collect();
@@ -122,7 +122,7 @@ async fn spans(admin: &Admin, places: impl Iterator<Item = &GroupPosition>) -> R
 
 type Spans = BTreeMap<(TopicName, PartitionId), Range<Offset>>;
 
-/// What is known of one group in one partition without a look at the partition.
+/// The committed offset, loss and owner of one group in one partition, before the partition's offsets are known.
 struct GroupPosition {
     topic: TopicName,
     partition: PartitionId,
@@ -145,8 +145,7 @@ impl GroupPosition {
         places.into_iter().filter_map(position).collect()
     }
 
-    /// How far the group is; how old the first record is that it lacks has to be asked for. None if the topic was deleted
-    /// meanwhile.
+    /// Returns the progress, with an age only if the lag is 0. None if the topic was deleted meanwhile.
     fn progress(self, spans: &Spans) -> Option<GroupProgress> {
         let Self { topic, partition, committed, lost_from, owner } = self;
         let place = (topic, partition);
@@ -167,7 +166,7 @@ fn owners(group: &GroupInspection) -> BTreeMap<PartitionKey, PartitionOwner> {
     .collect()
 }
 
-/// A group's state in words.
+/// Returns the name of a group's state.
 pub(crate) fn state_name(state: GroupState) -> &'static str {
     match state {
         GroupState::Empty => "empty",
@@ -176,7 +175,7 @@ pub(crate) fn state_name(state: GroupState) -> &'static str {
     }
 }
 
-/// What groups take of memory; an older broker does not tell.
+/// Fetches the memory use of groups; none from an older broker.
 pub(crate) async fn group_memory(admin: &Admin) -> Result<Option<GroupMemory>, AdminError> {
     match admin.describe_group_memory().await {
         Ok(memory) => Ok(Some(memory)),

@@ -1,7 +1,7 @@
-//! The command line of Grower: what `grower-cli` does, as a library, so that tests can tell the same stories.
+//! The command line of Grower as a library, so that tests can run the same code as the `grower-cli` binary.
 //!
-//! One file a command under `commands/`; each holds its arguments with their help and a `run`. [`demo::tell`] is the
-//! whole story of the log over any [`grower_client::Client`].
+//! Each command has a file under `commands/` with its arguments, their help, and a `run`. [`demo::run`] shows the whole log
+//! at work over any [`grower_client::Client`].
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // They panic where a stream is gone or full: see `output`.
 
@@ -25,7 +25,7 @@ pub mod demo {
     pub use crate::commands::demo::run;
 }
 
-/// For fuzzing, and nothing else: no part of it is promised.
+/// For fuzzing only: no part of it is stable.
 #[doc(hidden)]
 pub mod fuzzed {
     pub use crate::follow::fuzzed::{NOTE_OF_ONE_FILE, check_note};
@@ -35,7 +35,7 @@ use clap::CommandFactory;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-/// Parses the command line and runs it. 0: done; 1: it failed, and standard error says why and what to do; 2: wrong usage.
+/// Parses the command line and runs it. Exit status 0: done. 1: failed; standard error says why and what to do. 2: wrong usage.
 pub fn main() -> ExitCode {
     let result = match Arguments::read() {
         Ok(arguments) => run(arguments),
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    output::check_stdout()?; // Before anything is done that only its output would tell of.
+    output::check_stdout()?; // First: a command must not act if its report would be lost.
     log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(async {
@@ -65,7 +65,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     result
 }
 
-/// Says what to do about a want of file descriptors, wherever it was met.
+/// Adds advice to an error that comes from a lack of file descriptors.
 fn with_advice(told: String) -> String {
     let is_short = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
         .iter()
@@ -74,7 +74,7 @@ fn with_advice(told: String) -> String {
     if is_short { format!("{told}{advice}") } else { told }
 }
 
-/// Prints what was asked for. The parser's own way to print passes over errors.
+/// Prints help or a version. The parser's own printing ignores errors.
 fn print_help(help: &clap::Error) -> anyhow::Result<()> {
     output::check_stdout()?;
     let text = help.render();
@@ -86,12 +86,12 @@ fn print_help(help: &clap::Error) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Whether colours are for somebody who sees them and wants them.
+/// Whether to print colours: on a terminal, unless `NO_COLOR` is set.
 pub(crate) fn has_colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// What the client or an embedded broker has to say, from warnings up; `RUST_LOG` asks for more or less.
+/// Logs of the client and of an embedded broker go to standard error, from warnings up; `RUST_LOG` changes the level.
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));

@@ -1,11 +1,11 @@
-//! Bytes in, lines out: split at `\n` and nowhere else, every other byte kept.
+//! Splits bytes into lines at `\n` and nowhere else, and keeps every other byte.
 //!
-//! No I/O here. A line over the limit is counted but not kept, so that a file which is one endless line costs no memory.
+//! Lines over the limit are counted but not kept, so that a file that is one endless line costs no memory.
 
 use bytes::{Bytes, BytesMut};
 use std::io::{self, Read};
 
-/// How much is asked of a source at once.
+/// Bytes per read of a source.
 const READ_BYTES: usize = 256 << 10;
 
 /// One line without its newline.
@@ -13,11 +13,11 @@ const READ_BYTES: usize = 256 << 10;
 pub(crate) struct Line {
     /// Counted from 1.
     pub(crate) number: u64,
-    /// Where it begins in the source, in bytes.
+    /// Position of its first byte in the source.
     pub(crate) start: u64,
-    /// Where the next one begins.
+    /// Position of the next line.
     pub(crate) end: u64,
-    /// What stands in it.
+    /// Its bytes, unless it is too long.
     pub(crate) content: Result<Bytes, TooLong>,
 }
 
@@ -27,14 +27,14 @@ pub(crate) struct Line {
 pub(crate) struct TooLong {
     /// Its length in bytes.
     pub(crate) length: u64,
-    /// What would have been accepted.
+    /// The longest accepted length.
     pub(crate) limit: u64,
 }
 
-/// Cuts a stream of bytes into lines, however the bytes arrive.
+/// Splits a stream of bytes into lines, however the bytes arrive.
 pub(crate) struct Splitter {
     unread: BytesMut,
-    /// How much of `unread` is known to hold no newline.
+    /// Length of the prefix of `unread` that holds no newline.
     scanned: usize,
     /// Bytes of the current line that were dropped because it is too long.
     dropped: u64,
@@ -44,12 +44,12 @@ pub(crate) struct Splitter {
 }
 
 impl Splitter {
-    /// Starts at byte `start` of the source, which is where its line number 1 begins; lines may have `limit` bytes.
+    /// Starts at byte `start` of the source, where line number 1 begins. Lines may have `limit` bytes.
     pub(crate) fn new(start: u64, limit: usize) -> Self {
         Self { unread: BytesMut::new(), scanned: 0, dropped: 0, limit, number: 1, start }
     }
 
-    /// Takes what the source has to give; 0 is its end.
+    /// Reads once from the source and returns the number of bytes; 0 at its end.
     pub(crate) fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
         let before = self.unread.len();
         self.unread.resize(before + READ_BYTES, 0);
@@ -63,7 +63,7 @@ impl Splitter {
         count
     }
 
-    /// The next line that is complete.
+    /// Returns the next complete line.
     pub(crate) fn next_line(&mut self) -> Option<Line> {
         match self.unread[self.scanned..].iter().position(|byte| *byte == b'\n') {
             Some(more) => {
@@ -79,18 +79,18 @@ impl Splitter {
         }
     }
 
-    /// What stands after the last newline, if anything does; for when the source has ended.
+    /// Returns the last line, the one without newline, once the source has ended.
     pub(crate) fn finish(&mut self) -> Option<Line> {
         let bytes = self.unread.split().freeze();
         (self.dropped != 0 || !bytes.is_empty()).then(|| self.line(bytes, 0))
     }
 
-    /// Where the first line begins that was not handed out.
+    /// Position of the first line that was not returned yet.
     pub(crate) fn start(&self) -> u64 {
         self.start
     }
 
-    /// Where the bytes end that were taken so far.
+    /// Position after the last byte that was read.
     pub(crate) fn taken(&self) -> u64 {
         self.start + self.dropped + self.unread.len() as u64
     }
@@ -119,7 +119,7 @@ impl Splitter {
 mod tests {
     use super::*;
 
-    /// Splits `input`, given in pieces of `piece` bytes.
+    /// Splits `input`, which arrives in chunks of `piece` bytes.
     fn split(input: &[u8], piece: usize, limit: usize) -> Vec<Line> {
         let mut splitter = Splitter::new(0, limit);
         let mut lines = Vec::new();

@@ -28,17 +28,17 @@ pub struct GlobalOptions {
     /// How long a request to the broker may take
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = timeout)]
     pub timeout: Duration,
-    /// What is wrong with `GROWER_BROKER`, if nothing stronger says where the broker is.
+    /// The error in `GROWER_BROKER`, unless a flag overrides the variable.
     #[arg(skip)]
     pub(crate) broker_fault: Option<String>,
 }
 
-/// Where a broker is if nothing says it.
+/// The default address of the broker.
 const DEFAULT_BROKER: &str = "127.0.0.1:9092";
 
 impl GlobalOptions {
-    /// Clap would check a variable even where a flag beats it, or where nobody needs a broker. So it is checked here: a
-    /// flag is right or refused, an empty variable is none, and a wrong one is told to those who need it.
+    /// Validates the addresses. Clap would check a variable even if a flag overrides it, or if the command needs no broker.
+    /// Here a wrong flag is refused, an empty variable counts as unset, and a wrong one fails only commands that use it.
     fn check_broker(&mut self, from_variable: bool) -> Result<(), String> {
         if from_variable && self.broker.trim().is_empty() {
             self.broker = DEFAULT_BROKER.to_owned();
@@ -51,12 +51,12 @@ impl GlobalOptions {
     }
 }
 
-/// How results are printed.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputForm {
-    /// For people.
+    /// A table for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as in 500ms, 30s or 5m"))
 }
 
-/// Reads a time to wait, which cannot be none at all.
+/// Reads a time to wait, above zero.
 fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("the timeout must be above zero; write it as in 500ms, 30s or 5m".to_owned()),
@@ -116,7 +116,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A combination of arguments that makes no sense. Wrong usage.
+/// A combination of arguments that is wrong usage.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct WrongUsage(pub(crate) &'static str);

@@ -1,37 +1,37 @@
-//! Where to start reading, as people write it: `beginning`, `end`, `committed`, `offset:N`, `time:..`.
+//! Positions in a log as people write them: `beginning`, `end`, `committed`, `offset:N`, `time:..`.
 
 use grower_client::ids::{Offset, Timestamp};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A place in every partition of a topic.
+/// A position in every partition of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PositionSpec {
-    /// The oldest record that is still there.
+    /// The log start offset.
     Beginning,
-    /// After the newest.
+    /// The high watermark.
     End,
-    /// Where the group has got to.
+    /// The committed offset of the group.
     Committed,
-    /// At this offset.
+    /// This offset.
     Offset(Offset),
-    /// At the first record that is not earlier.
+    /// The first record at or after this time.
     Time(TimeSpec),
 }
 
-/// A moment, fixed or counted back from now.
+/// A point in time, fixed or counted back from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeSpec {
-    /// Fixed.
+    /// A fixed time.
     At(Timestamp),
-    /// So long ago.
+    /// This long ago.
     Ago(Duration),
 }
 
-/// Why a place was not understood.
+/// Why a position was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PositionError {
-    /// None of the forms.
+    /// No known form.
     #[error("write beginning, end, committed, offset:N, time:RFC3339 or time:-5m")]
     Unknown,
     /// `offset:` without a number that an offset can be.
@@ -73,7 +73,7 @@ impl TimeSpec {
         }
     }
 
-    /// The moment that is meant, if it is `now` now.
+    /// Returns the fixed time, with `now` as the present.
     pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(time) => time,
@@ -85,12 +85,12 @@ impl TimeSpec {
     }
 }
 
-/// A moment as RFC 3339 writes it, up to the last one of the year 9999.
+/// Reads a time in RFC 3339, up to the last millisecond of the year 9999.
 fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Some(Timestamp::from_millis(time.as_millisecond()));
     }
-    // The last day is beyond what an instant can be, to leave room for time zones; as a date with an offset it can be read.
+    // An instant cannot be on the last day, which leaves room for time zones; a date with an offset can.
     let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
     let offset = i64::from(pieces.to_numeric_offset()?.seconds());
     let local = pieces.date().to_datetime(pieces.time()?);
@@ -99,7 +99,7 @@ fn moment(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis.checked_sub(offset.checked_mul(1_000)?)?))
 }
 
-/// The clock of this machine.
+/// Reads the clock of this machine.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }

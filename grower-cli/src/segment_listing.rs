@@ -1,4 +1,4 @@
-//! The segments of a topic with the first records in each, as `describe --records` and the demo show them:
+//! The segments of a topic with their first records, as `describe --records` and the demo show them:
 //!
 //! ```text
 //! rainbow/0  00000000000000000000.growerlog  ['Hello, Kitty 0!', 'Hello, Kitty 3!', ..]   + .growerindex
@@ -16,13 +16,13 @@ use std::time::Duration;
 /// A segment and its first records.
 pub(crate) struct SegmentListing {
     topic: TopicName,
-    /// Of which partition.
+    /// Its partition.
     pub(crate) partition: PartitionId,
     /// Its first offset.
     pub(crate) base_offset: Offset,
     /// Its first committed records.
     pub(crate) records: Vec<ConsumerRecord>,
-    /// How many more there are.
+    /// The number of further records.
     more: u64,
     log_file: String,
     index_file: String,
@@ -65,7 +65,7 @@ async fn read_segment(
     while next(&records) < end && records.len() < count {
         let polled = consumer.poll(Duration::from_secs(10)).await?;
         if polled.is_empty() {
-            break; // Deleted by retention meanwhile, or compacted away.
+            break; // Retention or compaction removed the records meanwhile.
         }
         records.extend(polled.into_iter().filter(|record| record.offset < end));
         records.truncate(count);
@@ -97,7 +97,7 @@ pub(crate) fn print(listed: &[SegmentListing], out: &mut impl Write) -> io::Resu
     Ok(())
 }
 
-/// Lists longer than this push what stands behind them to the right.
+/// Longer lists shift the text after them to the right.
 const ALIGNED_UP_TO: usize = 100;
 
 fn name(segment: &SegmentListing) -> String {

@@ -1,4 +1,4 @@
-//! A connection for the length of one command: to a broker elsewhere, or to one started in this process.
+//! The connection of one command: to a running broker, or to one started in this process.
 
 use crate::options::{GlobalOptions, OutputForm};
 use crate::output::stderr_line;
@@ -11,22 +11,22 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// What a command works with.
+/// A connection, and the output form.
 pub(crate) struct Session {
     /// The connection.
     pub(crate) client: Client,
-    /// How to print.
+    /// The output form.
     pub(crate) output: OutputForm,
     embedded: Option<Broker>,
 }
 
-/// The environment says where the broker is, and makes no sense. Wrong usage.
+/// A wrong `GROWER_BROKER` is wrong usage.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}; or name a broker with --broker")]
 pub(crate) struct WrongVariable(String);
 
 impl Session {
-    /// Connects, or starts the embedded broker on a data directory that is there.
+    /// Connects, or starts the embedded broker on an existing data directory.
     pub(crate) async fn open(options: &GlobalOptions) -> anyhow::Result<Self> {
         let is_missing = |directory: &&PathBuf| !offline::is_data_directory(directory);
         if let Some(missing) = options.embedded.as_ref().filter(is_missing) {
@@ -38,7 +38,7 @@ impl Session {
         Self::open_or_create(options).await
     }
 
-    /// Connects, or starts the embedded broker, which makes its data directory if it is not there.
+    /// Connects, or starts the embedded broker, which creates a missing data directory.
     pub(crate) async fn open_or_create(options: &GlobalOptions) -> anyhow::Result<Self> {
         match &options.embedded {
             Some(directory) => Self::embed(options, directory).await,
@@ -68,7 +68,7 @@ impl Session {
         Ok(Self { client, output: options.output, embedded: Some(broker) })
     }
 
-    /// Ends it; an embedded broker is stopped cleanly. Nothing that was acknowledged depends on this.
+    /// Closes the connection, and stops an embedded broker cleanly. Acknowledged records do not depend on this.
     pub(crate) async fn close(self) -> anyhow::Result<()> {
         drop(self.client);
         match self.embedded {
@@ -78,7 +78,7 @@ impl Session {
     }
 }
 
-/// Why there is no connection, for people. Only where nothing listens it helps to start a broker.
+/// Explains a failed connection. The advice to start a broker helps only if nothing listens.
 fn unconnected(error: ConnectError, broker: &str) -> anyhow::Error {
     if is_answered(&error) {
         return anyhow::Error::new(error);
@@ -90,7 +90,7 @@ fn unconnected(error: ConnectError, broker: &str) -> anyhow::Error {
     anyhow::Error::new(error).context(advice)
 }
 
-/// Whether something listens there, whatever it is.
+/// Whether any program listens at the address.
 fn is_answered(error: &ConnectError) -> bool {
     match error {
         ConnectError::Unreachable { .. } | ConnectError::NoAddress => false,
@@ -99,7 +99,7 @@ fn is_answered(error: &ConnectError) -> bool {
     }
 }
 
-/// A client of a broker in this process, without sockets.
+/// Connects to a broker in this process, without sockets.
 pub(crate) async fn connect_to(broker: &Broker, timeout: Duration) -> anyhow::Result<Client> {
     let builder = Client::builder().transport(transport::in_process(broker.connector())).bootstrap(["embedded"]);
     Ok(builder.request_timeout(timeout).client_id("grower-cli").connect().await?)
@@ -110,20 +110,20 @@ pub(crate) async fn stop(broker: Broker) -> anyhow::Result<()> {
     broker.stop().await.map_err(|reason| anyhow!("the broker in this process did not stop cleanly: {reason}"))
 }
 
-/// From here on a write beyond the limit of a file's size (`ulimit -f`) is an error; before, it kills the process.
+/// Turns a write beyond the file size limit (`ulimit -f`) into an error; by default it kills the process.
 pub(crate) fn outlive_file_size_limit() -> std::io::Result<()> {
-    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop) // Its handler stays.
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop) // The handler stays installed.
 }
 
-/// Signals of one request to end: a supervisor may send SIGINT and SIGTERM together.
+/// Signals within this time count as one request: a supervisor may send SIGINT and SIGTERM together.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 
-/// Waits for a request to end this process: Ctrl-C, SIGTERM, or the SIGHUP of a terminal that closes. A second request ends
-/// it at once, with a failure.
+/// Waits for a request to end this process: Ctrl-C, SIGTERM, or the SIGHUP of a closed terminal. A second request exits at
+/// once, with status 1.
 pub(crate) async fn interrupted() {
     let Ok(mut requests) = StopSignals::listen() else { return std::future::pending().await };
     let (tell_first, first) = oneshot::channel();
-    // A task of its own: the command may be blocked in a write, or wait for acks that will not come.
+    // A separate task: the command may be blocked in a write, or wait for acks that never arrive.
     tokio::spawn(async move {
         requests.next().await;
         let _ = tell_first.send(()); // The command may have ended by itself.
@@ -140,7 +140,7 @@ pub(crate) async fn interrupted() {
 struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
-    /// None if hangups are ignored, as under `nohup`: that stays so.
+    /// None if the process ignores hangups, as under `nohup`.
     hangup: Option<Signal>,
 }
 
@@ -164,14 +164,14 @@ impl StopSignals {
         }
     }
 
-    /// Forgets those that came already.
+    /// Drops the signals that arrived already.
     fn forget(&mut self) {
         let _ = (self.interrupt.recv().now_or_never(), self.terminate.recv().now_or_never());
         let _ = self.hangup.as_mut().and_then(|hangup| hangup.recv().now_or_never());
     }
 }
 
-/// Whether SIGHUP is ignored by this process, before it asked for the signal.
+/// Whether this process ignores SIGHUP; to be read before it installs a handler.
 fn ignores_hangup() -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -27,7 +27,7 @@ fn script(shell: Shell, mut parser: Command) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut parser, NAME, &mut script);
     match shell {
-        // Its generator spells the hyphen of a program's name in two ways: nothing below the first word would be completed.
+        // The generator spells the hyphen of a program's name in two ways: only the first word would be completed.
         Shell::Bash => String::from_utf8_lossy(&script).replace("grower__subcmd__cli", "grower__cli").into_bytes(),
         _ => script,
     }

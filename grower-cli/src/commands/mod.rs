@@ -1,4 +1,4 @@
-//! The commands, one file each: its arguments with their help, and what it does.
+//! The commands, one file each, with its arguments, their help, and its work. No command names another one.
 
 pub(crate) mod backup;
 pub(crate) mod bench;
@@ -83,7 +83,7 @@ pub(crate) async fn run(
 }
 
 impl CliCommand {
-    /// Whether it has work to do where no broker ever was. For every other command such a directory is a wrong name.
+    /// Whether the command may create a data directory. Every other command refuses a missing one as a wrong name.
     fn may_be_first(&self) -> bool {
         match self {
             Self::Topic(topic::TopicCommand::Create(_)) | Self::Broker(broker::BrokerCommand::Alter(_)) => true,
@@ -93,7 +93,7 @@ impl CliCommand {
     }
 }
 
-/// The commands that need a broker.
+/// Runs a command that needs a broker.
 async fn run_with(session: &Session, command: CliCommand) -> anyhow::Result<()> {
     match command {
         CliCommand::Topic(command) => command.run(session).await,
@@ -104,7 +104,7 @@ async fn run_with(session: &Session, command: CliCommand) -> anyhow::Result<()> 
         CliCommand::Why(command) => command.run(session).await,
         CliCommand::Broker(command) => command.run(session).await,
         CliCommand::Bench(command) => command.run(session).await,
-        // They came before.
+        // `run` handles these.
         CliCommand::Completions(_)
         | CliCommand::Log(_)
         | CliCommand::Backup(_)

@@ -1,7 +1,7 @@
 //! Whether standard output was closed when the process began, as in `grower-cli topic list >&-`.
 //!
-//! Before `main`, Rust's runtime opens `/dev/null` in place of a closed stream, and from then on it cannot be told from an
-//! output that nobody wants. What is printed would be lost without an error. So a function looks that runs earlier.
+//! Before `main`, Rust's runtime opens `/dev/null` in place of a closed stream. From then on a closed output looks like a
+//! discarded one, and text is lost without an error. A function that runs earlier therefore checks the stream.
 #![expect(unsafe_code, reason = "a function that runs before Rust's runtime has no safe form")]
 
 use std::io;

@@ -1,9 +1,9 @@
-//! Asking before something is lost.
+//! Asks for confirmation before data is lost.
 
 use super::{Stderr, Stdin};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 
-/// Asks on the terminal. Without one there is nobody to ask, and a script meant what it says.
+/// Asks on the terminal. Without a terminal the answer is yes: scripts are not asked.
 pub(crate) fn confirmed(question: &str) -> io::Result<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(true);

@@ -1,8 +1,8 @@
-//! Text from elsewhere, made safe for a terminal: what would move the cursor or turn the writing round is spelled out.
+//! Makes text from others safe for a terminal: control characters and direction overrides are spelled out.
 
 use std::borrow::Cow;
 
-/// The text with control characters and direction overrides as `\x1b` or `\u{202e}`. For people; JSON escapes by itself.
+/// Returns the text with control characters and direction overrides as `\x1b` or `\u{202e}`. JSON has its own escapes.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_dangerous) {
         return Cow::Borrowed(text);
@@ -21,7 +21,7 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Bytes of a record for people: as text, what is not UTF-8 as `\xff`, in quotes.
+/// Shows bytes of a record as quoted text, with `\xff` for bytes that are not UTF-8.
 pub(crate) fn quoted(bytes: &[u8]) -> String {
     let mut text = String::from("'");
     for chunk in bytes.utf8_chunks() {

@@ -1,4 +1,4 @@
-//! What reaches standard output, and in which form.
+//! Everything that reaches the standard streams: tables, JSON, records, messages, questions.
 
 mod closed;
 mod confirm;
@@ -28,18 +28,18 @@ use serde::Serialize;
 use std::io::{self, BufWriter, Write};
 use streams::Stdout;
 
-/// Standard output, buffered in large pieces, able to tell a reader that went away from every other failure.
+/// Buffered standard output, which tells a reader that is gone ([`ReaderWentAway`]) from every other failure.
 pub(crate) struct StdoutWriter(BufWriter<CheckedStdout>);
 
 struct CheckedStdout(Stdout);
 
-/// Standard output has no reader any more, as in `grower-cli consume .. | head`. That is no failure.
+/// Standard output has lost its reader, as in `grower-cli consume .. | head`. This is not a failure.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of standard output is gone")]
 pub(crate) struct ReaderWentAway;
 
 impl StdoutWriter {
-    /// Opens it.
+    /// Opens standard output.
     pub(crate) fn open() -> Self {
         Self(BufWriter::with_capacity(256 << 10, CheckedStdout(Stdout)))
     }
@@ -84,7 +84,7 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-/// An error with its causes on one line, each fact once: many errors quote the one below them.
+/// Formats an error with its causes on one line. A cause that the text quotes already is left out.
 pub(crate) fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -97,7 +97,7 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
     escaped(&text).into_owned()
 }
 
-/// Whether a command failed only because nobody reads its output any more.
+/// Whether a command failed only because its output has lost its reader.
 pub(crate) fn reader_went_away(error: &anyhow::Error) -> bool {
     let is_ours = |io: &io::Error| io.get_ref().is_some_and(|inner| inner.is::<ReaderWentAway>());
     error.chain().any(|cause| cause.is::<ReaderWentAway>() || cause.downcast_ref::<io::Error>().is_some_and(is_ours))

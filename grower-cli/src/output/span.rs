@@ -1,4 +1,4 @@
-//! Lengths of time as people say them: two units at most.
+//! Durations for people, with at most two units.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The three standard streams, which this process shares with others.
 //!
 //! Another program may have made them non-blocking: a read or write that would block waits until the stream is ready.
-//! Their other end may be gone. Standard output reports that as an error ([`super::reader_went_away`]); standard error
-//! has no one to report to, so writing to it never fails and never panics.
+//! The other end may be gone. Standard output reports that as an error ([`super::reader_went_away`]). A write to standard
+//! error never fails and never panics, because its failure could not be reported.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -18,14 +18,14 @@ pub(crate) struct Stdin;
 /// Standard output without a buffer of its own.
 pub(crate) struct Stdout;
 
-/// Standard error: what cannot be written is dropped.
+/// Standard error. Text that cannot be written is dropped.
 pub(crate) struct Stderr;
 
 /// How long a message waits for a reader of standard error that does not read. A terminal is waited for without limit.
 const STDERR_PATIENCE: Duration = Duration::from_secs(5);
 /// A pipe that reports room takes this many bytes without blocking.
 const PIPE_ATOMIC_BYTES: usize = 4096;
-/// How often a departed reader of standard output is looked for.
+/// How often to check whether standard output still has a reader.
 const READER_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Writes a line to standard error.
@@ -33,7 +33,7 @@ pub(crate) fn stderr_line(message: impl Display) {
     Stderr.put(format!("{message}\n").as_bytes());
 }
 
-/// Returns once the pipe or terminal behind standard output has no reader any more; never for a file.
+/// Returns once the pipe or terminal behind standard output has lost its reader; never for a file.
 pub(crate) async fn reader_left() {
     while !ready(io::stdout().as_fd(), PollFlags::empty(), Some(Duration::ZERO))
         .intersects(PollFlags::ERR | PollFlags::HUP)
@@ -62,7 +62,7 @@ impl Write for Stdout {
 
 impl Stderr {
     fn put(&self, mut bytes: &[u8]) {
-        /// Whether the reader let a message wait in vain: later ones do not wait until it reads again.
+        /// Whether a message timed out: later messages do not wait until the reader reads again.
         static STALLED: AtomicBool = AtomicBool::new(false);
         let stderr = io::stderr();
         while !bytes.is_empty() {
@@ -96,7 +96,7 @@ impl Write for Stderr {
     }
 }
 
-/// Repeats a call that was interrupted, or whose stream was not ready.
+/// Repeats a call that was interrupted or found its stream not ready.
 fn retry(
     stream: BorrowedFd<'_>,
     wanted: PollFlags,
@@ -111,7 +111,7 @@ fn retry(
     }
 }
 
-/// Waits for a stream; empty if the time is over. An error of `poll` counts as ready: the call that follows reports it.
+/// Waits for a stream; empty after a timeout. An error of `poll` counts as ready: the next call reports it.
 fn ready(stream: BorrowedFd<'_>, wanted: PollFlags, patience: Option<Duration>) -> PollFlags {
     let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
     let mut polled = [PollFd::from_borrowed_fd(stream, wanted)];

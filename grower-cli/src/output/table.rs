@@ -1,4 +1,4 @@
-//! Tables for people: aligned columns, no lines, nothing that a terminal could take for a command.
+//! Tables for people: aligned columns, no lines, no escape sequences.
 
 use super::escaped;
 use std::io::{self, Write};
@@ -6,18 +6,18 @@ use std::io::{self, Write};
 /// A table under construction.
 pub(crate) struct TextTable {
     table: comfy_table::Table,
-    /// Of each row, the cells that stand in for longer ones, with what they stand for.
+    /// For each row, the placeholders of long cells, with their text.
     long: Vec<Vec<(String, String)>>,
 }
 
-/// A longer cell, in letters, does not make its column wider: it shifts the rest of its own row, and of no other.
+/// A cell with more characters does not widen its column: it shifts the rest of its own row only.
 const CELL_MAX: usize = 40;
 
-/// The first of the private characters; no text for people has them.
+/// The first private-use character; text for people has none.
 const STAND_IN: u32 = 0xe000;
 
 impl TextTable {
-    /// With these headings.
+    /// Creates a table with these headings.
     pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING).set_header(headings);
@@ -41,10 +41,10 @@ impl TextTable {
         self.long.push(long);
     }
 
-    /// Prints it.
+    /// Prints the table.
     pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let lines: Vec<String> = self.table.lines().collect();
-        let headings = lines.len().saturating_sub(self.long.len()); // A row has one line: escapes leave no other.
+        let headings = lines.len().saturating_sub(self.long.len()); // A row has one line, because newlines are escaped.
         for (at, line) in lines.into_iter().enumerate() {
             let long = at.checked_sub(headings).and_then(|row| self.long.get(row)).into_iter().flatten();
             let line = long.fold(line, |line, (stand_in, cell)| line.replacen(stand_in, cell, 1));
@@ -54,12 +54,12 @@ impl TextTable {
     }
 }
 
-/// A number of bytes as people read it: `1.5 KiB`.
+/// Formats a number of bytes: `1.5 KiB`.
 pub(crate) fn bytes_for_people(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
-/// A number as people read it: `1,234,567`.
+/// Formats a number: `1,234,567`.
 pub(crate) fn in_groups(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
@@ -72,7 +72,7 @@ pub(crate) fn in_groups(number: u64) -> String {
     grouped
 }
 
-/// The same in nine letters at most: `12.3 M`.
+/// Formats a number in at most nine characters: `12.3 M`.
 pub(crate) fn in_short(number: u64) -> String {
     const MILLION: u64 = 1_000_000;
     match number {

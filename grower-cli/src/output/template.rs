@@ -1,4 +1,4 @@
-//! `consume --format`: what to print of each record, as people write it.
+//! The template of `consume --format`: how to print each record.
 
 use super::unescape::{EscapeError, escape};
 use grower_client::ConsumerRecord;
@@ -6,7 +6,7 @@ use grower_client::ids::Timestamp;
 use std::io::{self, Write};
 use std::str::FromStr;
 
-/// A template, taken apart once.
+/// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     parts: Vec<TemplatePart>,
@@ -35,10 +35,10 @@ enum TemplateField {
 /// Why a template was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
-    /// `%` before something that is no field.
+    /// `%` before a letter that is not a field.
     #[error("%{0} is not a field; the fields are %t %p %o %k %v %K %V %h %T %m, and %% is a percent sign")]
     Field(char),
-    /// `\` before something that has no meaning.
+    /// A wrong escape.
     #[error(transparent)]
     Escape(#[from] EscapeError),
     /// Nothing after the last `%`.
@@ -122,10 +122,10 @@ fn headers(record: &ConsumerRecord, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A timestamp as `2026-11-21T08:30:00.125Z`; as plain milliseconds where no calendar reaches.
+/// Formats a timestamp as `2026-11-21T08:30:00.125Z`, or as milliseconds outside the calendar.
 pub(crate) fn rfc3339(timestamp: Timestamp) -> String {
     let millis = jiff::SignedDuration::from_millis(timestamp.as_millis());
-    // Not an instant: its calendar ends a day before the year 9999 does, to leave room for time zones.
+    // Not an instant: instants end a day before the year 9999 does, to leave room for time zones.
     match jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0).checked_add(millis) {
         Ok(time) => format!("{time:.3}Z"),
         Err(_) => timestamp.to_string(),

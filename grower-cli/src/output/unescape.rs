@@ -1,9 +1,9 @@
-//! Escapes in what people type as an argument, where a shell makes control characters hard to type.
+//! Escapes in arguments, for control characters that are hard to type in a shell.
 
 /// Why an escape was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EscapeError {
-    /// `\` before something that has no meaning.
+    /// `\` before a letter that is not an escape.
     #[error("\\{0} is not an escape; the escapes are \\n \\t \\r \\0 \\\\ and \\xHH")]
     Unknown(char),
     /// `\x` without two hexadecimal digits.
@@ -14,7 +14,7 @@ pub(crate) enum EscapeError {
     Unfinished,
 }
 
-/// The bytes that `text` stands for.
+/// Returns the bytes of `text`, escapes resolved.
 pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, EscapeError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.chars();
@@ -27,7 +27,7 @@ pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, EscapeError> {
     Ok(bytes)
 }
 
-/// The byte that the escape stands for whose backslash was just read.
+/// Reads the rest of an escape after its backslash, and returns its byte.
 pub(super) fn escape(rest: &mut std::str::Chars<'_>) -> Result<u8, EscapeError> {
     match rest.next().ok_or(EscapeError::Unfinished)? {
         'n' => Ok(b'\n'),

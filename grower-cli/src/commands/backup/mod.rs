@@ -91,7 +91,7 @@ impl BackupCommand {
                 print(&backed_up, options.output)
             }
             (None, Some(dir), None) => print(&running::backup(options, dir, self.full).await?, options.output),
-            (None, None, _) => Err(anyhow!("name the directory of the backups")), // The parser sees to it.
+            (None, None, _) => Err(anyhow!("name the directory of the backups")), // The parser refuses this.
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `backup DIR` of a running broker: it makes the backup, this command begins it and waits.
+//! `backup DIR` of a running broker: this command starts the backup and waits, the broker makes it.
 
 use crate::options::GlobalOptions;
 use crate::output::bytes_bar;
@@ -9,7 +9,7 @@ use grower_client::{Admin, BackupDescription, BackupMade, BackupState};
 use std::path::Path;
 use std::time::Duration;
 
-/// How often the broker is asked how far it is.
+/// How often to ask the broker for the state of the backup.
 const ASK_EACH: Duration = Duration::from_millis(100);
 
 pub(super) async fn backup(options: &GlobalOptions, dir: &Path, full: bool) -> anyhow::Result<BackedUp> {
@@ -28,7 +28,7 @@ pub(super) async fn backup(options: &GlobalOptions, dir: &Path, full: bool) -> a
     ended
 }
 
-/// Ends the backup that the broker is making.
+/// Cancels the backup in progress.
 pub(super) async fn cancel(options: &GlobalOptions) -> anyhow::Result<String> {
     let session = Session::open(options).await?;
     let admin = session.client.admin();
@@ -49,7 +49,7 @@ async fn wait(admin: &Admin, number: u64) -> anyhow::Result<BackedUp> {
             Ok(BackedUp { path: path.into(), files, bytes, new_bytes, copied_bytes })
         }
         BackupState::Failed(failure) => Err(failure.into()),
-        BackupState::Running => bail!("the broker is still making the backup"), // Which never comes here.
+        BackupState::Running => bail!("the broker is still making the backup"), // `state_at_end` never returns this.
     }
 }
 

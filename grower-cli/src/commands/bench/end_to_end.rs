@@ -65,7 +65,7 @@ impl BenchEndToEndCommand {
         let topic = session.client.admin().describe_topic(name, false).await?;
         let partitions: Vec<_> = topic.partitions.iter().map(|partition| (name, partition.partition)).collect();
         let mut consumer = session.client.consumer().assign(partitions).from(StartFrom::End).build().await?;
-        let early = consumer.poll(Duration::from_millis(300)).await?; // Positions itself.
+        let early = consumer.poll(Duration::from_millis(300)).await?; // The first poll finds the positions.
         ensure!(early.is_empty(), "another producer writes to {name}; use another topic");
         Ok(consumer)
     }

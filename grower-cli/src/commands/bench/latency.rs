@@ -1,4 +1,4 @@
-//! A latency table, and a throughput with it, for people and for programs.
+//! The result of a bench, throughput and latencies, for people and for programs.
 
 use crate::options::OutputForm;
 use crate::output::{StdoutWriter, TextTable, bytes_for_people, counted};
@@ -7,17 +7,17 @@ use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::time::Duration;
 
-/// Counts how long things took, in microseconds up to an hour.
+/// A histogram of durations, in microseconds up to an hour.
 pub(super) struct LatencyHistogram(Histogram<u64>);
 
-/// What a bench found.
+/// The result of a bench.
 pub(super) struct BenchResult {
     pub(super) what: &'static str,
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) took: Duration,
     pub(super) latencies: LatencyHistogram,
-    /// Of what: from where to where a latency reaches.
+    /// What a latency measures, for the heading of the table.
     pub(super) latency_of: &'static str,
 }
 
@@ -38,7 +38,7 @@ impl LatencyHistogram {
 }
 
 impl BenchResult {
-    /// Prints it.
+    /// Prints the result.
     pub(super) fn print(&self, output: OutputForm) -> anyhow::Result<()> {
         let mut out = StdoutWriter::open();
         match output {

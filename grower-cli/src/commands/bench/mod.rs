@@ -1,4 +1,4 @@
-//! `bench ..`: what a broker does with records made up here.
+//! `bench ..`: measures a broker with generated records.
 
 mod consume;
 mod end_to_end;
@@ -23,7 +23,7 @@ pub enum BenchCommand {
     EndToEnd(end_to_end::BenchEndToEndCommand),
 }
 
-/// Which topic to use.
+/// The topic of a bench.
 #[derive(Debug, Args)]
 pub(crate) struct BenchTopic {
     /// The topic; created if missing

@@ -45,7 +45,7 @@ pub struct BenchProduceCommand {
     batch_bytes: Option<usize>,
 }
 
-/// How many records of a producer may be under way.
+/// Limit of records in flight per producer.
 const UNDER_WAY_MAX: usize = 16 << 10;
 
 impl BenchProduceCommand {
@@ -91,7 +91,7 @@ impl BenchProduceCommand {
     }
 }
 
-/// Waits until only `left` records are under way.
+/// Waits until only `left` records are in flight.
 async fn settle(
     under_way: &mut VecDeque<(Instant, Delivery)>,
     left: usize,

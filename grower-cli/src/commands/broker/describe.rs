@@ -32,7 +32,7 @@ impl DescribeBrokerCommand {
     }
 }
 
-/// Of all topics together.
+/// The rate of all topics together.
 fn rate(broker: &BrokerDescription) -> Rate {
     let mut sum = Traffic::default();
     for topic in &broker.topics {

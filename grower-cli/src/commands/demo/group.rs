@@ -54,7 +54,7 @@ pub(super) async fn third_and_fourth_member(demo: &mut DemoOutput<'_>, s2: Group
     Ok(())
 }
 
-/// A group remembers for itself.
+/// Each group has its own committed offsets.
 pub(super) async fn second_group(demo: &mut DemoOutput<'_>) -> anyhow::Result<()> {
     demo.say("\na second group reads everything again from the start")?;
     let mut reader = GroupReader::join(demo.client, "others", "T1", "rainbow").await?;

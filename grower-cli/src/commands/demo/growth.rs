@@ -46,7 +46,7 @@ async fn write_keys(demo: &DemoOutput<'_>) -> anyhow::Result<BTreeMap<&'static s
     Ok(partitions)
 }
 
-/// Reads everything new, and sees that new partitions are read from offset 0.
+/// Reads all new records, and checks that new partitions are read from offset 0.
 async fn from_their_first_record(demo: &mut DemoOutput<'_>, reader: &mut GroupReader) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut first: BTreeMap<PartitionId, Offset> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A consumer of the story: its name, what it read, and what it owns.
+//! A consumer of the demo: its name, its records, its partitions.
 
 use super::script::{DemoOutput, PATIENCE};
 use crate::output::quoted;
@@ -7,12 +7,12 @@ use grower_client::ids::{Offset, PartitionId};
 use grower_client::{Client, Consumer, ConsumerRecord};
 use std::time::{Duration, Instant};
 
-/// How long a member may be silent before the group gives it up.
+/// Session timeout of the members.
 pub(super) const SESSION: Duration = Duration::from_secs(1);
-/// How many records are handed over at once.
+/// Records per poll.
 const BATCH: usize = 3;
 
-/// Where a record is.
+/// Identifies a record of the topic.
 pub(super) type RecordKey = (PartitionId, Offset);
 
 /// A member of a group.
@@ -30,14 +30,14 @@ impl GroupReader {
         Ok(Self { name: name.to_owned(), topic, consumer })
     }
 
-    /// The partitions it may read.
+    /// The partitions assigned to it.
     pub(super) fn owns(&self) -> Vec<u32> {
         let mut owned: Vec<u32> = self.consumer.assignment().iter().map(|place| place.partition.value()).collect();
         owned.sort_unstable();
         owned
     }
 
-    /// Reads one batch, says so, and commits it.
+    /// Reads one batch, prints it, and commits it.
     pub(super) async fn read_batch(&mut self, demo: &mut DemoOutput<'_>) -> anyhow::Result<Vec<ConsumerRecord>> {
         let records = self.consumer.poll(Duration::from_millis(100)).await?;
         if !records.is_empty() {
@@ -75,13 +75,13 @@ fn shown(topic: &str, records: &[ConsumerRecord]) -> String {
     text
 }
 
-/// Waits until each reader owns what it shall own.
+/// Waits until each reader owns exactly these partitions.
 pub(super) async fn until_owned(readers: &[(&GroupReader, &[u32])], what: &str) -> anyhow::Result<()> {
     let (readers, wanted): (Vec<&GroupReader>, Vec<&[u32]>) = readers.iter().copied().unzip();
     until(&readers, what, |owned| owned.iter().zip(&wanted).all(|(owned, wanted)| owned == wanted)).await
 }
 
-/// Waits until what the readers own, one after the other, is as it should be.
+/// Waits until `comes_true` accepts the partitions that the readers own.
 pub(super) async fn until(
     readers: &[&GroupReader],
     what: &str,

@@ -1,4 +1,4 @@
-//! The three limits on what a topic keeps. Each drops the oldest segments, whole ones, while what remains meets it.
+//! The three retention limits. Each drops whole segments, the oldest first, while the remaining ones meet the limit.
 
 use super::script::{DemoOutput, PATIENCE};
 use super::topics::{SEGMENT_RECORDS, write_kitties};
@@ -26,7 +26,7 @@ pub(super) async fn by_count_bytes_and_age(demo: &mut DemoOutput<'_>) -> anyhow:
         demo.say(format!("\nalter rainbow {key}={value}: {means}"))?;
         change(demo, key, Some(value)).await?;
         if key == "retention.ms" {
-            tokio::time::sleep(Duration::from_millis(250)).await; // Grow old.
+            tokio::time::sleep(Duration::from_millis(250)).await; // Let the records age.
         }
         write_kitties(demo, next..next + WRITTEN).await?;
         next += WRITTEN;
@@ -40,7 +40,7 @@ async fn change(demo: &DemoOutput<'_>, key: &str, value: Option<String>) -> anyh
     Ok(demo.client.admin().alter_topic("rainbow", [(key, value)]).await?)
 }
 
-/// Waits until every partition begins later than before, at the beginning of a segment, and says so.
+/// Waits until every partition has a later log start, at the base of a segment, and prints it.
 async fn dropped(demo: &mut DemoOutput<'_>, before: &TopicDescription, key: &str) -> anyhow::Result<()> {
     let began = Instant::now();
     let now = loop {

@@ -1,7 +1,7 @@
-//! The whole story of the log, told as it happens, over any client.
+//! The steps of the demo, over any client.
 //!
-//! Nothing is staged: each step asks the broker, and what it says about the result is checked before it is said. The
-//! same story is a test of every way to put a broker together: with files or memory, with sockets or without.
+//! Each step asks a real broker, and checks each claim before it prints it. The same steps test every way to put a broker
+//! together: with files or memory, with sockets or without.
 
 use super::{group, growth, retention, topics};
 use anyhow::ensure;
@@ -9,10 +9,10 @@ use grower_client::Client;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// Tells the story to `out`. Fails at the first claim that does not hold.
+/// Runs the demo and prints it to `out`. Fails at the first claim that does not hold.
 ///
 /// The broker must be able to create the topics `rainbow` and `sandbox`. It takes a few seconds, most of them spent
-/// waiting for a killed consumer to be given up.
+/// waiting for the session of a killed consumer to time out.
 pub async fn run(client: &Client, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut demo = DemoOutput { client, out, claims: 0 };
@@ -32,7 +32,7 @@ pub async fn run(client: &Client, out: &mut (dyn Write + Send)) -> anyhow::Resul
 /// How long a step may take to come true.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Who tells: prints lines, and stops at a claim that does not hold.
+/// Prints the demo, and fails at a claim that does not hold.
 struct DemoOutput<'a> {
     client: &'a Client,
     out: &'a mut (dyn Write + Send),
@@ -40,13 +40,13 @@ struct DemoOutput<'a> {
 }
 
 impl DemoOutput<'_> {
-    /// Prints a line at once: the story is told as it happens.
+    /// Prints a line at once.
     fn say(&mut self, line: impl AsRef<str>) -> anyhow::Result<()> {
         writeln!(self.out, "{}", line.as_ref())?;
         Ok(self.out.flush()?)
     }
 
-    /// Says something that must be true.
+    /// Prints a claim, or fails if it does not hold.
     fn claim(&mut self, holds: bool, claim: impl AsRef<str>) -> anyhow::Result<()> {
         ensure!(holds, "the demo fails here, this does not hold: {}", claim.as_ref());
         self.claims += 1;

@@ -1,4 +1,4 @@
-//! What a running broker says of itself.
+//! Facts about a running broker.
 
 use grower_client::{AdminError, Client, GroupMemory};
 use std::path::PathBuf;
@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 /// Whether a broker answered.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum BrokerReply {
-    /// Nobody asked: the data directory is to be looked at alone.
+    /// Not asked: only the data directory is examined.
     #[default]
     NotAsked,
-    /// It did not.
+    /// No answer, and why.
     No(String),
-    /// It did.
+    /// The answers.
     Yes(BrokerFacts),
 }
 
-/// What it answered.
+/// The facts that a broker reports.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BrokerFacts {
     pub(crate) round_trip: Duration,
-    /// How far its clock is ahead of ours, or behind, in milliseconds; as exact as the round trip is short.
+    /// How far its clock is ahead of this machine's, in milliseconds; negative if behind. The round trip bounds the error.
     pub(crate) skew_ms: i64,
     pub(crate) partitions: u64,
     pub(crate) segments: u64,
     pub(crate) memory_used: u64,
     pub(crate) memory_budget: u64,
-    /// What groups take of it, if the broker tells.
+    /// Memory use of groups, if the broker reports it.
     pub(crate) group_memory: Option<GroupMemory>,
     pub(crate) max_connections: u64,
     pub(crate) reserve: u64,
@@ -37,7 +37,7 @@ pub(crate) struct BrokerFacts {
 /// Asks a broker.
 pub(crate) async fn look(client: &Client) -> Result<BrokerFacts, AdminError> {
     let admin = client.admin();
-    admin.describe_broker().await?; // So that the next one measures no connecting.
+    admin.describe_broker().await?; // The next request measures no connection setup.
     let (began, before) = (Instant::now(), crate::position_spec::now());
     let broker = admin.describe_broker().await?;
     let round_trip = began.elapsed();

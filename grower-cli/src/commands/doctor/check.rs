@@ -2,7 +2,7 @@
 
 use super::{broker, machine};
 
-/// All that was found out; what could not be is none.
+/// All facts; unknown ones are none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DoctorFacts {
     pub(crate) disk: Option<machine::DiskFacts>,
@@ -10,7 +10,7 @@ pub(crate) struct DoctorFacts {
     pub(crate) broker: broker::BrokerReply,
 }
 
-/// What a fact means.
+/// How good or bad a fact is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CheckLevel {
     Good,
@@ -26,12 +26,12 @@ pub(crate) struct DoctorCheck {
     pub(crate) level: CheckLevel,
     pub(crate) about: &'static str,
     pub(crate) found: String,
-    /// What to change.
+    /// The advised change.
     pub(crate) advice: Option<&'static str>,
 }
 
 impl CheckLevel {
-    /// For programs.
+    /// The name in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Good => "good",

@@ -1,4 +1,4 @@
-//! What the facts mean, and what to change.
+//! Judges the facts, and advises what to change.
 
 use super::broker::{BrokerFacts, BrokerReply};
 use super::check::{CheckLevel, DoctorCheck, DoctorFacts};
@@ -36,7 +36,7 @@ fn check(level: CheckLevel, about: &'static str, found: impl Into<String>, advic
     DoctorCheck { level, about, found: found.into(), advice }
 }
 
-/// [`CheckLevel::Good`], or what it is otherwise.
+/// Returns [`CheckLevel::Good`] if `good`, else `otherwise`.
 fn unless(good: bool, otherwise: CheckLevel) -> CheckLevel {
     if good { CheckLevel::Good } else { otherwise }
 }
@@ -123,13 +123,13 @@ const OTHER_FILES: u64 = 256;
 fn open_files(limits: &SystemLimits, broker_facts: Option<&BrokerFacts>) -> Option<DoctorCheck> {
     let limit = limits.open_files?;
     let (partitions, connections) = broker_facts.map_or((1_000, 10_000), |a| (a.partitions, a.max_connections));
-    let need = partitions * FILES_PER_PARTITION + connections + OTHER_FILES; // Older segments take what is left.
+    let need = partitions * FILES_PER_PARTITION + connections + OTHER_FILES; // Open files of older segments are limited by the broker.
     let found = format!("{} allowed, up to {} needed", in_groups(limit), in_groups(need));
     let advice = "raise the limit of the broker's user: LimitNOFILE= in its unit, or ulimit -Hn";
     Some(check(unless(need <= limit, CheckLevel::Warning), "open files", found, advice))
 }
 
-/// What a broker takes beside its budget.
+/// Memory of a broker outside its budget.
 const BESIDE_BUDGET: u64 = 64 << 20;
 
 fn memory(limits: &SystemLimits, broker_facts: Option<&BrokerFacts>) -> Option<DoctorCheck> {

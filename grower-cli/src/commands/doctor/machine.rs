@@ -1,4 +1,4 @@
-//! What the machine says of itself.
+//! Facts about this machine.
 
 use grower_broker::offline::FileSystem;
 use rustix::fs::statvfs;
@@ -7,10 +7,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Where a data directory is, or will be.
+/// The disk of a data directory that may not exist yet.
 #[derive(Clone, Debug)]
 pub(crate) struct DiskFacts {
-    /// The directory, or the parent that is there already.
+    /// The directory, or its first existing parent.
     pub(crate) dir: PathBuf,
     pub(crate) file_system: FileSystem,
     pub(crate) total: u64,
@@ -19,27 +19,27 @@ pub(crate) struct DiskFacts {
     pub(crate) fsync: Result<Vec<Duration>, String>,
 }
 
-/// What the system allows.
+/// Limits of the system.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SystemLimits {
-    /// Open files, after a process has asked for all it may have; none is without limit.
+    /// The hard limit of open files; none without a limit.
     pub(crate) open_files: Option<u64>,
-    /// Memory for this process: of the machine, or of its control group.
+    /// Memory of the machine, or of this process's control group if that is less.
     pub(crate) memory: Option<u64>,
     /// Mapped regions of one process.
     pub(crate) maps: Option<u64>,
     /// Connections that may wait to be accepted.
     pub(crate) backlog: Option<u64>,
-    /// Whether something keeps the clock right; none if the system does not tell.
+    /// Whether a time service synchronizes the clock; none if unknown.
     pub(crate) clock_kept: Option<bool>,
 }
 
-/// As many syncs as fit, up to so many.
+/// Most syncs of a measurement.
 const SYNCS: usize = 200;
 const SYNCING_FOR: Duration = Duration::from_secs(2);
 
 impl DiskFacts {
-    /// Looks at a directory that is there, or at where it would come to be. Blocks for about two seconds.
+    /// Examines a directory, or its first existing parent. Blocks for about two seconds.
     pub(crate) fn look(dir: &Path) -> io::Result<Self> {
         let dir = std::path::absolute(dir)?;
         let dir = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
@@ -54,7 +54,7 @@ impl DiskFacts {
     }
 }
 
-/// In a file without a name: nothing of it stays, whatever happens.
+/// Measures syncs on a file without a name, which vanishes even after a crash.
 fn measure_syncs(dir: &Path) -> io::Result<Vec<Duration>> {
     let mut file = tempfile::tempfile_in(dir)?;
     let began = Instant::now();
@@ -70,7 +70,7 @@ fn measure_syncs(dir: &Path) -> io::Result<Vec<Duration>> {
 }
 
 impl SystemLimits {
-    /// Asks the system.
+    /// Reads the limits.
     pub(crate) fn look() -> Self {
         let machine = memory_total(&read("/proc/meminfo").unwrap_or_default());
         Self {

@@ -1,4 +1,4 @@
-//! `group ..`: looking at consumer groups and changing where they go on.
+//! `group ..`: shows consumer groups, resets and deletes them.
 
 mod delete;
 mod describe;

@@ -57,7 +57,7 @@ impl ResetGroupCommand {
         Ok(out.flush()?)
     }
 
-    /// Where a partition that is offline begins and ends is not known.
+    /// Fails if a partition is offline: its log start and end are unknown.
     async fn check_served(&self, admin: &Admin, topic: &TopicDescription) -> anyhow::Result<()> {
         let lookups = topic.partitions.iter().map(|now| (self.topic.as_str(), now.partition, OffsetSpec::End));
         for (now, found) in topic.partitions.iter().zip(admin.list_offsets(lookups).await?) {

@@ -58,7 +58,7 @@ impl DumpSegmentCommand {
     }
 }
 
-/// A sound batch.
+/// A batch without damage.
 struct DumpedBatch {
     position: u64,
     batch: Batch,

@@ -1,4 +1,4 @@
-//! `log ..`: a data directory offline, looked into and repaired.
+//! `log ..`: inspects, verifies and repairs a data directory offline.
 
 mod dump;
 mod repair;

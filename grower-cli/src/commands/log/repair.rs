@@ -54,7 +54,7 @@ impl RepairLogCommand {
     pub(crate) fn run(self, options: &GlobalOptions) -> anyhow::Result<()> {
         let mut out = StdoutWriter::open();
         if self.accept_loss.is_empty() && self.accept_lost_partition.is_empty() && !self.rebuild_indexes {
-            return self.list(options.output, &mut out); // Which changes nothing either, with --dry-run or without.
+            return self.list(options.output, &mut out); // Changes nothing, with or without --dry-run.
         }
         if self.dry_run {
             let directory = repair::Repair::open_to_look(&self.dir)?;
@@ -211,7 +211,7 @@ pub(super) fn print_loss(
     writeln!(out, "{}", escaped(&line))
 }
 
-/// The same for programs.
+/// The same as JSON.
 pub(super) fn loss_json(partition: Option<&PartitionName>, loss: &AcceptedLoss) -> Value {
     json!({
         "topic": partition.map(|partition| &partition.topic),

@@ -37,11 +37,11 @@ the order, / filters by name, up and down move. Set NO_COLOR for a view without 
 There is no JSON: see topic list, group describe and broker describe.")]
 pub struct TopCommand {}
 
-/// How often the broker is asked.
+/// Interval between polls of the broker.
 const POLL_EACH: Duration = Duration::from_secs(1);
-/// How long an answer may take before the view says that there is none.
+/// Delay after which a missing answer is shown.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How soon the thread that reads keys notices that nobody wants them any more.
+/// How often the thread that reads keys checks whether the view has ended.
 const KEYS_EACH: Duration = Duration::from_millis(100);
 
 impl TopCommand {
@@ -50,7 +50,7 @@ impl TopCommand {
             std::io::stdout().is_terminal() && std::io::stdin().is_terminal(),
             "top needs a terminal; in a pipe use topic list, group describe or broker describe"
         );
-        // Before the terminal is taken: from then on no signal may end the process by itself.
+        // Before the terminal is taken: a signal that ended the process then would leave it changed.
         let signals =
             [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
         let colour = has_colour(&std::io::stdout());
@@ -84,7 +84,7 @@ async fn show(
     }
 }
 
-/// Reading a terminal blocks, so a thread does it; it ends when nobody listens, or the terminal is gone.
+/// Reads keys on a thread, because a read blocks. The thread ends with the view, or with the terminal.
 fn keys() -> mpsc::UnboundedReceiver<Event> {
     let (tell, told) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
@@ -99,7 +99,7 @@ fn keys() -> mpsc::UnboundedReceiver<Event> {
     told
 }
 
-/// Beside the view, so that a broker that does not answer never keeps a key waiting.
+/// Polls the broker in a task, so that a silent broker never delays a key.
 fn snapshots(admin: Admin) -> mpsc::Receiver<Result<BrokerSnapshot, String>> {
     let (tell, told) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -107,7 +107,7 @@ fn snapshots(admin: Admin) -> mpsc::Receiver<Result<BrokerSnapshot, String>> {
         loop {
             let asked = Instant::now();
             let mut polled = pin!(poll(&admin, began.elapsed()));
-            // A broker that went away is looked for until the request's time is up. Meanwhile what is shown is old.
+            // The request to a lost broker retries until its timeout. Meanwhile the view shows old figures, and says so.
             let polled = loop {
                 match timeout(PATIENCE, &mut polled).await {
                     Ok(polled) => break polled.map_err(|error| error.to_string()),

@@ -1,4 +1,4 @@
-//! What is shown, and what the keys do to it.
+//! The content of the view, and the effect of keys on it.
 
 use crate::capacity::Rate;
 use grower_client::ids::{TopicId, TopicName};
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// A broker as one poll found it.
 #[derive(Clone, Debug)]
 pub(crate) struct BrokerSnapshot {
-    /// When, since the view was opened.
+    /// The time of the poll, since the view was opened.
     pub(crate) at: Duration,
     pub(crate) broker: BrokerDescription,
     pub(crate) topics: Vec<TopicLine>,
@@ -27,7 +27,7 @@ pub(crate) struct TopicLine {
     pub(crate) partitions: u64,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// Since the poll before.
+    /// The rate since the previous poll.
     pub(crate) rate: Rate,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct GroupLine {
     pub(crate) lag_ms: Option<u64>,
 }
 
-/// Which table.
+/// The table that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TopView {
     Topics,
@@ -62,20 +62,20 @@ impl TopView {
 pub(crate) struct TopModel {
     pub(crate) view: TopView,
     pub(crate) latest: Option<BrokerSnapshot>,
-    /// Of all topics, since the poll before.
+    /// The rate of all topics since the previous poll.
     pub(crate) rate: Rate,
-    /// Why there is nothing newer.
+    /// Why the latest poll failed.
     pub(crate) trouble: Option<String>,
     /// The column to sort by.
     pub(crate) sort: usize,
     pub(crate) descending: bool,
     pub(crate) filter: String,
-    /// Keys go to the filter.
+    /// Whether keys edit the filter.
     pub(crate) filtering: bool,
     pub(crate) rows: TableState,
 }
 
-/// What is left to do after a key.
+/// The effect of a key on the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyOutcome {
     Continue,
@@ -97,7 +97,7 @@ impl TopModel {
         }
     }
 
-    /// Takes what a poll found.
+    /// Takes the result of a poll.
     pub(crate) fn take(&mut self, polled: Result<BrokerSnapshot, String>) {
         let mut snapshot = match polled {
             Ok(snapshot) => snapshot,
@@ -135,7 +135,7 @@ impl TopModel {
         if self.descending { order.reverse() } else { order }
     }
 
-    /// Does what a key asks for.
+    /// Applies a key.
     pub(crate) fn key(&mut self, key: KeyEvent) -> KeyOutcome {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return if key.code == KeyCode::Char('c') { KeyOutcome::Quit } else { KeyOutcome::Continue };
@@ -180,14 +180,14 @@ impl TopModel {
         self.rows.select_first();
     }
 
-    /// Names from A on, numbers from the largest down.
+    /// Sorts names ascending and numbers descending.
     fn sort_by(&mut self, column: usize) {
         self.sort = column % self.view.columns().len();
         self.descending = self.sort != 0;
     }
 }
 
-/// What went through each topic between two polls. Counters that went back are those of a broker that started anew.
+/// The traffic of each topic between two polls. Counters fall when the broker restarts; the difference then counts as 0.
 fn moved(before: &BrokerDescription, now: &BrokerDescription) -> BTreeMap<TopicId, Traffic> {
     let earlier: BTreeMap<_, _> = before.topics.iter().map(|topic| (topic.topic, topic.total)).collect();
     let moved = |total: Traffic, before: Traffic| Traffic {

@@ -1,4 +1,4 @@
-//! Asks the broker for everything that is shown.
+//! Fetches everything that the view shows.
 
 use super::model::{BrokerSnapshot, GroupLine, TopicLine};
 use crate::capacity::Rate;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Groups beyond this many are left out: each costs lookups of its partitions.
 const GROUPS_MAX: usize = 100;
 
-/// Asks once.
+/// Fetches one snapshot.
 pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<BrokerSnapshot, AdminError> {
     let broker = admin.describe_broker().await?;
     let topics = admin.describe_topics(None, false).await?.into_iter().flatten().map(topic_line).collect();

@@ -1,4 +1,4 @@
-//! A model on a screen of any size.
+//! Draws the model on a screen of any size.
 
 use super::model::{BrokerSnapshot, GroupLine, TopModel, TopView, TopicLine};
 use crate::capacity::{Capacity, percentiles};
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Lines above the table.
 const HEAD: u16 = 5;
 
-/// Draws it; without `colour` only weight and reversal tell things apart.
+/// Draws the model. Without `colour` only bold and reversed text stand out.
 pub(crate) fn render(model: &mut TopModel, frame: &mut Frame<'_>, colour: bool) {
     let rows = [Constraint::Length(HEAD), Constraint::Fill(1), Constraint::Length(1)];
     let [head, table, foot] = Layout::vertical(rows).areas(frame.area());
@@ -38,7 +38,7 @@ fn head_lines(model: &TopModel, colour: bool) -> Vec<Line<'static>> {
     let disk_style = if full { alarm } else { Style::new() };
     let mut title = vec![Span::styled(format!("broker {}", broker.node), bold)];
     if let Some(trouble) = &model.trouble {
-        title.push(Span::styled(format!("  {}", escaped(trouble)), alarm)); // First, so that no screen is too narrow.
+        title.push(Span::styled(format!("  {}", escaped(trouble)), alarm)); // First, so that it fits on every screen.
     }
     let connections = format!("{} {}", broker.connections, noun(broker.connections, "connection"));
     title.push(Span::raw(format!("  up {uptime}  {connections}  memory {used} of {budget}")));
@@ -78,10 +78,10 @@ fn render_table(model: &mut TopModel, frame: &mut Frame<'_>, area: Rect, colour:
     frame.render_stateful_widget(table, area, &mut model.rows);
 }
 
-/// How many columns there is room for. A number that is cut off is another number, so the last ones go instead.
+/// The number of columns that fit. A cut-off number would be another number, so the last columns are dropped instead.
 fn fitting(widths: &[u16], room: u16) -> usize {
     let ends = widths.iter().scan(0, |end, width| {
-        *end += width + 1; // A space between two.
+        *end += width + 1; // One space between columns.
         Some(*end - 1)
     });
     ends.take_while(|end| *end <= room).count().max(1)
@@ -101,7 +101,7 @@ fn topic_row(topic: &TopicLine, columns: usize) -> Row<'static> {
     Row::new(cells.into_iter().take(columns))
 }
 
-/// A lag of more than this is worth a look.
+/// A larger lag is highlighted.
 const LAG_TO_SEE_MS: u64 = 10_000;
 
 fn group_row(group: &GroupLine, columns: usize, colour: bool) -> Row<'static> {

@@ -1,4 +1,4 @@
-//! The terminal while the view has it. However that ends, by a key, a signal, an error or a panic, it is given back as it was.
+//! The terminal while the view owns it. A key, a signal, an error and a panic all restore it.
 
 use crate::output::StdoutWriter;
 use ratatui::backend::CrosstermBackend;
@@ -17,7 +17,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal. A panic anywhere in the process gives it back before it says what happened.
+    /// Takes the terminal. A panic anywhere in the process restores it before the message is printed.
     pub(crate) fn open() -> io::Result<Self> {
         let after = OnDrop(give_back as fn()); // First: opening may fail halfway.
         let hook = panic::take_hook();
@@ -36,15 +36,15 @@ impl Screen {
     }
 }
 
-/// Unless a panic did so: a second time would put the cursor where it was long ago, into what the panic said.
+/// Restores the terminal, once: a second restore would move the cursor into the message of a panic.
 fn give_back() {
     if is_raw_mode_enabled().unwrap_or(true) {
-        let _ = disable_raw_mode(); // A terminal that is gone cannot be given back.
+        let _ = disable_raw_mode(); // A terminal that is gone cannot be restored.
         let _ = execute!(StdoutWriter::open(), LeaveAlternateScreen);
     }
 }
 
-/// Does something when it is dropped, whatever the reason.
+/// Calls a function when it is dropped.
 struct OnDrop<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnDrop<F> {

@@ -1,4 +1,4 @@
-//! Screens, held fast, without a terminal and without a broker.
+//! Snapshots of screens, without a terminal and without a broker.
 
 use super::model::*;
 use super::render::render;

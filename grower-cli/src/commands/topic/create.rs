@@ -60,7 +60,7 @@ impl FromStr for TopicArgument {
 }
 
 impl TopicArgument {
-    /// Why it was not created, with its name, once.
+    /// Adds the topic's name to an error that does not contain it.
     fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         let (name, text) = (&self.name, error.to_string());
         let ways = [format!("topic {name} "), format!("topic name {name} "), format!("{name:?}")];
@@ -86,7 +86,7 @@ impl CreateTopicCommand {
         Ok(())
     }
 
-    /// The new topic's id; none if it was there.
+    /// Creates the topic and returns its id; none if it existed already.
     async fn create(&self, session: &Session, topic: &TopicArgument) -> anyhow::Result<Option<TopicId>> {
         let mut spec = TopicSpec::partitions(topic.partitions);
         if let Some(factor) = self.replication_factor {

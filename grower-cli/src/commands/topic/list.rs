@@ -20,7 +20,7 @@ log end, bytes the size of segments and indexes on disk; days_until_full is null
 )]
 pub struct ListTopicsCommand {}
 
-/// A topic with what a second brings.
+/// A topic with its size and rate.
 struct TopicRow {
     topic: TopicDescription,
     records: u64,

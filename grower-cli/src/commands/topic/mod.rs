@@ -1,4 +1,4 @@
-//! `topic ..`: making, changing and looking at topics.
+//! `topic ..`: creates, changes, shows and deletes topics.
 
 mod alter;
 mod create;

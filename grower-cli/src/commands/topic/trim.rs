@@ -42,7 +42,7 @@ pub struct TrimTopicCommand {
     yes: bool,
 }
 
-/// What a trim does to one partition.
+/// The effect of a trim on one partition.
 #[derive(Debug, PartialEq, Eq)]
 struct PartitionTrim {
     partition: PartitionId,
@@ -101,7 +101,7 @@ impl TrimTopicCommand {
         Ok(match self.before {
             PositionSpec::Offset(offset) => {
                 let (topic, number) = (&topic.name, partition.partition);
-                // The broker refuses it as well; here nothing was announced yet.
+                // The broker refuses it as well, but only after the effect was printed.
                 ensure!(offset <= end, "{topic}/{number}: offset {offset} is above the high watermark, {end}");
                 offset
             }
@@ -142,7 +142,7 @@ impl PartitionTrim {
     }
 }
 
-/// A line a partition.
+/// One line per partition.
 fn told(topic: &TopicDescription, trims: &[PartitionTrim], dry_run: bool) -> Vec<String> {
     let verb = if dry_run { "would drop" } else { "drops" };
     let line = |trim: &PartitionTrim| {
@@ -162,7 +162,7 @@ fn told(topic: &TopicDescription, trims: &[PartitionTrim], dry_run: bool) -> Vec
 
 const PLACES: &str = "write offset:N, time:RFC3339, time:-5m, or end";
 
-/// Reads a place before which records can lie.
+/// Reads a position to trim to.
 fn place(text: &str) -> Result<PositionSpec, String> {
     match text.parse() {
         Ok(PositionSpec::Beginning | PositionSpec::Committed) | Err(PositionError::Unknown) => Err(PLACES.to_owned()),

@@ -5,14 +5,14 @@
 pub(crate) enum FindingStatus {
     /// As it should be.
     Fine,
-    /// It goes on by itself, or when somebody does their part.
+    /// It resolves by itself, or waits for a member.
     Waits,
-    /// It does not go on until somebody acts.
+    /// It needs an operator.
     Wrong,
 }
 
 impl FindingStatus {
-    /// For programs.
+    /// The name in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fine => "fine",
@@ -22,13 +22,13 @@ impl FindingStatus {
     }
 }
 
-/// One thing that was found out.
+/// One sentence about one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WhyFinding {
     pub(crate) verdict: FindingStatus,
     /// `rainbow/1`, `topic rainbow`, `group g`, `member S1`, `disk`.
     pub(crate) about: String,
-    /// In words.
+    /// The sentence.
     pub(crate) says: String,
 }
 

@@ -1,4 +1,4 @@
-//! Asks a broker for the facts.
+//! Fetches the facts from a broker.
 
 use super::group::{GroupFacts, MemberFacts, UntouchedPartition};
 use super::topic::{ReaderFacts, TopicFacts};
@@ -10,12 +10,12 @@ use grower_client::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The topic in which the broker keeps what groups committed.
+/// The internal topic of committed offsets.
 const COMMITS: &str = "__consumer_offsets";
 
 type TopicNames = BTreeMap<TopicId, TopicName>;
 
-/// A topic, if there is one of that name.
+/// The facts about a topic; none if it does not exist.
 pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts>, AdminError> {
     let Some(topic) = found(admin.describe_topic(name, false).await)? else { return Ok(None) };
     let Some(losses) = found(admin.list_losses(name).await)? else { return Ok(None) };
@@ -43,7 +43,7 @@ fn reader(group: &GroupInspection, rows: &[GroupProgress]) -> Option<ReaderFacts
     })
 }
 
-/// A group, if there is one of that name.
+/// The facts about a group; none if it does not exist.
 pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts>, AdminError> {
     let Some(group) = found(admin.inspect_group(name).await)? else { return Ok(None) };
     let BrokerDescription { now, .. } = admin.describe_broker().await?;
@@ -117,7 +117,7 @@ fn untouched(
     described.collect()
 }
 
-/// Partitions without a leader, and what their broker says of them.
+/// Partitions without a leader, with the error that the broker returns.
 async fn offline(admin: &Admin, topics: &[TopicDescription]) -> Result<BTreeMap<String, String>, AdminError> {
     let led = |topic: &TopicDescription| {
         let partitions = topic.partitions.iter().filter(|partition| partition.leader.is_none());
@@ -138,7 +138,7 @@ fn damaged(topic: &TopicDescription) -> impl Iterator<Item = Damaged> {
     damaged.map(|partition| (format!("{}/{}", topic.name, partition.partition), partition.damaged.clone()))
 }
 
-/// What is not there is none; a name that cannot be is not there either.
+/// Turns "unknown" and "invalid name" errors into none.
 fn found<T>(result: Result<T, AdminError>) -> Result<Option<T>, AdminError> {
     match result {
         Ok(found) => Ok(Some(found)),

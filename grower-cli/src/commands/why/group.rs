@@ -1,4 +1,4 @@
-//! What a group waits for.
+//! Findings about a group: its lag, owners, and what it waits for.
 
 use super::finding::{FindingStatus, WhyFinding};
 use super::words::{lag, ranges, records, since, span};
@@ -6,35 +6,35 @@ use crate::groups::{GroupProgress, PartitionOwner};
 use grower_client::ids::{Offset, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All that is known of a group at one moment.
+/// The facts about a group at one time.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupFacts {
     pub(crate) group: String,
-    /// By the broker's clock.
+    /// The time by the broker's clock.
     pub(crate) now: Timestamp,
     pub(crate) members: Vec<MemberFacts>,
-    /// What it committed or holds.
+    /// The partitions that it committed or holds.
     pub(crate) partitions: Vec<GroupProgress>,
     /// When it last committed, by `topic/partition`.
     pub(crate) commits: BTreeMap<String, Timestamp>,
-    /// Partitions of the topics that members subscribe to, which nobody committed or holds.
+    /// Subscribed partitions without a committed offset and without an owner.
     pub(crate) untouched: Vec<UntouchedPartition>,
-    /// Topics that members subscribe to and that are not there.
+    /// Subscribed topics that do not exist.
     pub(crate) missing_topics: BTreeSet<String>,
     /// Partitions of its topics that are not served, by `topic/partition`, and why.
     pub(crate) offline: BTreeMap<String, String>,
     /// Damaged ranges by `topic/partition`.
     pub(crate) damaged: BTreeMap<String, Vec<(Offset, Offset)>>,
-    /// The same of the log in which the broker keeps what groups committed.
+    /// Damaged ranges of the internal topic of committed offsets.
     pub(crate) damaged_commits: BTreeMap<String, Vec<(Offset, Offset)>>,
 }
 
-/// A partition that is to be read and that no member has begun.
+/// A subscribed partition that no member has started to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UntouchedPartition {
     /// `topic/partition`.
     pub(crate) name: String,
-    /// How many records are there.
+    /// The number of records in it.
     pub(crate) records: u64,
 }
 
@@ -47,19 +47,19 @@ pub(crate) struct MemberFacts {
     pub(crate) silent_ms: u64,
     pub(crate) session_timeout_ms: u64,
     pub(crate) topics: BTreeSet<String>,
-    /// What it waits to be given, as `topic/partition`.
+    /// Partitions assigned to it but not yet handed over, as `topic/partition`.
     pub(crate) awaits: BTreeSet<String>,
-    /// Who took its place under the same static name.
+    /// The member that replaced it under the same static name.
     pub(crate) replaced_by: Option<String>,
 }
 
-/// Who has records to read and has not committed for this long is stuck, if it is not slow.
+/// An owner with records to read and no commit for this long is stuck or slow.
 const STUCK_MS: u64 = 10_000;
-/// From this part of the session on a member's silence is worth a word.
+/// A member silent for more than its session timeout divided by this is reported.
 const SILENT_PART: u64 = 2;
 
 impl GroupFacts {
-    /// In words: the group first, then each partition, then members that are special.
+    /// The findings: the group first, then each partition, then unusual members.
     pub(crate) fn findings(&self) -> Vec<WhyFinding> {
         let partitions: Vec<WhyFinding> = self.partitions.iter().map(|progress| self.partition(progress)).collect();
         let untouched = self.untouched.iter().map(|partition| self.untouched(partition));
@@ -129,7 +129,7 @@ impl GroupFacts {
             || !self.damaged_commits.is_empty()
     }
 
-    /// Damage that the log still has a place for.
+    /// Damaged ranges that are still in the log.
     fn damage_of(&self, progress: &GroupProgress) -> Vec<(Offset, Offset)> {
         let name = format!("{}/{}", progress.topic, progress.partition);
         let damaged = self.damaged.get(&name).into_iter().flatten();
@@ -144,7 +144,7 @@ impl GroupFacts {
         };
         let (verdict, behind) = self.behind(&name, progress);
         let verdict = if behind.is_empty() { owner_verdict } else { verdict.max(owner_verdict) };
-        // Who holds a partition in which there is nothing to read matters only if it is on its way.
+        // Without a lag the owner matters only while the partition moves.
         WhyFinding::new(verdict, name, [owner, behind].join("; "))
     }
 
@@ -222,12 +222,12 @@ impl GroupFacts {
         }
     }
 
-    /// What keeps an owner who is there.
+    /// Says whether a live owner makes progress.
     fn alive_but(&self, progress: &GroupProgress, commit: Option<u64>) -> &'static str {
         if !progress.owner.as_ref().is_some_and(|owner| self.is_alive(owner)) {
             return "";
         }
-        // It may have committed long ago because there was nothing to read since.
+        // An old commit may mean that nothing was there to read since.
         let waits = commit.into_iter().chain(progress.lag_ms).min().unwrap_or(0);
         match commit {
             _ if STUCK_MS <= waits => ": its owner is alive, but stuck or slow, or reads without committing",
@@ -285,7 +285,7 @@ impl MemberFacts {
         self.session_timeout_ms / SILENT_PART < self.silent_ms
     }
 
-    /// Says how long it was not heard of, if that is long.
+    /// Reports a long silence.
     fn silence(&self) -> String {
         if !self.is_silent() {
             return String::new();

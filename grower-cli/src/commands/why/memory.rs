@@ -1,11 +1,11 @@
-//! What a group cannot be given for want of memory.
+//! Findings about the memory of groups.
 
 use super::finding::{FindingStatus, WhyFinding};
 use super::words::span;
 use crate::output::bytes_for_people;
 use grower_client::GroupMemory;
 
-/// Says that a group could not grow of late, if that is so. The group need not be there: its first member may wait.
+/// Reports that a group was refused memory recently. The group need not exist: its first member may wait.
 pub(crate) fn refused_growth(group: &str, memory: &GroupMemory) -> Option<WhyFinding> {
     let refused = memory.refused.iter().find(|refused| refused.group.as_str() == group)?;
     let (used, max) = (bytes_for_people(memory.used), bytes_for_people(memory.max));

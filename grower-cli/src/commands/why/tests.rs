@@ -1,4 +1,4 @@
-//! One row a situation: the facts, and the words.
+//! One test per situation: the facts, and the sentences.
 
 use super::finding::{FindingStatus, WhyFinding};
 use super::group::{GroupFacts, MemberFacts, UntouchedPartition};

@@ -1,4 +1,4 @@
-//! What a topic's writers and readers wait for.
+//! Findings about a topic: what its writers and readers wait for.
 
 use super::finding::{FindingStatus, WhyFinding};
 use super::words::{lag, ranges, records};
@@ -7,12 +7,12 @@ use crate::output::rfc3339;
 use grower_client::{LossDescription, PartitionDescription, TopicDescription};
 use std::collections::BTreeMap;
 
-/// All that is known of a topic at one moment.
+/// The facts about a topic at one time.
 pub(crate) struct TopicFacts {
     pub(crate) topic: TopicDescription,
     /// Partitions that are not served, by `topic/partition`, and why.
     pub(crate) offline: BTreeMap<String, String>,
-    /// What somebody gave up as lost.
+    /// Records given up as lost.
     pub(crate) losses: Vec<LossDescription>,
     pub(crate) capacity: Option<Capacity>,
     pub(crate) rate: Rate,
@@ -20,17 +20,17 @@ pub(crate) struct TopicFacts {
     pub(crate) readers: Vec<ReaderFacts>,
 }
 
-/// How far a group is with the topic.
+/// Progress of one group in the topic.
 #[derive(Clone, Debug)]
 pub(crate) struct ReaderFacts {
     pub(crate) group: String,
     pub(crate) lag: u64,
-    /// The largest of its partitions.
+    /// The largest age over its partitions.
     pub(crate) lag_ms: Option<u64>,
 }
 
 impl TopicFacts {
-    /// In words: the topic as a whole, its partitions if there is anything to say, its readers.
+    /// The findings: the topic as a whole, its partitions where there is anything to report, its readers.
     pub(crate) fn findings(&self) -> Vec<WhyFinding> {
         let mut findings = vec![self.whole()];
         findings.extend(self.disk());
@@ -99,7 +99,7 @@ impl TopicFacts {
             );
             findings.push(WhyFinding::new(FindingStatus::Wrong, &*name, says));
         }
-        // What retention has passed is gone for everybody.
+        // Losses below the log start no longer concern any reader.
         let losses = self.losses.iter().filter(|loss| loss.partition == partition.partition);
         findings.extend(losses.filter(|loss| partition.log_start < loss.end).map(|loss| given_up(&name, loss)));
         findings
