@@ -1,4 +1,4 @@
-//! For fuzzing, and nothing else: what a note with any content does.
+//! For fuzzing only: parses a note of any content.
 
 use super::note::Note;
 use std::fs::File;
@@ -8,13 +8,13 @@ use std::sync::OnceLock;
 /// A sound note.
 pub const NOTE_OF_ONE_FILE: &str = r#"{"version":1,"follower":"f","file":{"device":1,"inode":2,"born":3},"incarnation":1,"seen":{"offset":10,"head":1,"tail":2,"wide":{"head":3,"tail":4}},"next":{"0":7},"older":[],"target":"/log"}"#;
 
-/// Longer than what a comparison reads of a file's beginning.
+/// Longer than the prefix that a comparison reads.
 const FILE_BYTES: usize = 100 << 10;
 
-/// Reads a note. One that is understood is written the same, and a file is compared with what it says of one.
+/// Parses a note. A valid one must be written the same, and is compared with a file.
 ///
 /// # Panics
-/// If it is not.
+/// If a valid note is written differently.
 pub fn check_note(bytes: &[u8]) {
     static FILE: OnceLock<Option<File>> = OnceLock::new();
     let Some(note) = Note::parse(bytes) else { return };

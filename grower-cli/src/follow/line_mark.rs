@@ -1,8 +1,8 @@
-//! The header that tells which line of a followed file a record is.
+//! The record header that identifies a line of a followed file.
 //!
-//! A follower killed after the broker's ack and before its own note would send those lines again. So it asks the topic:
-//! records behind the offsets of its note that carry its mark are lines that have arrived. It waits for records that the
-//! broker has appended and not yet committed when it asks.
+//! A follower killed between the broker's ack and its own note would send those lines again. The next run therefore reads the
+//! topic: records after the offsets of the note that carry its mark are lines that have arrived. It also waits for records
+//! that are appended but not yet committed.
 
 use super::note::{Note, TopicSpan};
 use grower_client::ids::{Offset, PartitionId};
@@ -14,12 +14,12 @@ use std::time::Duration;
 /// The header's name.
 const HEADER: &str = "grower-follow";
 
-/// One line of a followed file: the how-manieth file, and the byte at which it begins.
+/// Identifies a line of a followed file: the number of the file, and the line's first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LineMark {
-    /// Which file.
+    /// The number of the file.
     pub(crate) incarnation: u32,
-    /// Where in it.
+    /// The position of the line's first byte.
     pub(crate) start: u64,
 }
 
@@ -35,7 +35,7 @@ impl LineMark {
         Self::parse(header.value.as_deref()?, follower)
     }
 
-    /// Anybody may write such a header: what is no mark of ours says nothing.
+    /// Parses a header value. Any producer may write such a header: other values are ignored.
     fn parse(value: &[u8], follower: &str) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?;
         let (incarnation, start) = text.strip_prefix(follower)?.strip_prefix(':')?.split_once(':')?;
@@ -43,13 +43,13 @@ impl LineMark {
     }
 }
 
-/// Lines that have arrived although the note does not say so, each with a checksum of its record's value.
+/// Lines that arrived after the note was written, each with a checksum of its record's value.
 #[derive(Debug, Default)]
 pub(crate) struct ArrivedLines(BTreeMap<LineMark, u32>);
 
 impl ArrivedLines {
-    /// Whether the line has arrived. The value is compared as well: a mark counts files, and one that nobody can read any
-    /// more may have had the number that another has now.
+    /// Whether the line has arrived. The value is compared as well: a lost file may have had the number that another file has
+    /// now.
     pub(crate) fn take(&mut self, mark: LineMark, value: &[u8]) -> bool {
         let has_arrived = self.0.get(&mark) == Some(&crc32fast::hash(value));
         if has_arrived {
@@ -58,7 +58,7 @@ impl ArrivedLines {
         has_arrived
     }
 
-    /// Finds the lines of which `note` does not say that they arrived, among the records that are appended now.
+    /// Finds lines that arrived after `note` was written, among the records appended so far.
     pub(crate) async fn find(client: &Client, topic: &str, note: &Note, now: &TopicSpan) -> anyhow::Result<Self> {
         let mut arrived = Self::default();
         for (partition, span) in &now.partitions {
@@ -83,7 +83,7 @@ impl ArrivedLines {
         while consumer.position(topic, partition).unwrap_or(start) < end {
             let records = consumer.poll(Duration::from_secs(1)).await?;
             if records.is_empty() {
-                // A broker that was restarted may have lost what it had not committed.
+                // A restarted broker may have lost uncommitted records.
                 let now = TopicSpan::describe(client, topic).await?;
                 end = end.min(now.partitions.get(&partition).map_or(start, |now| now.end));
             }
@@ -98,7 +98,7 @@ impl ArrivedLines {
 }
 
 impl TopicSpan {
-    /// Asks which records a topic has.
+    /// Fetches the offsets of a topic.
     pub(crate) async fn describe(client: &Client, topic: &str) -> anyhow::Result<Self> {
         let described = client.admin().describe_topic(topic, false).await?;
         let partitions = described.partitions.iter();

@@ -1,4 +1,4 @@
-//! Where the note of a followed file is: beside the file, or in a folder for notes.
+//! The path of the note of a followed file: next to the file, or in a folder for notes.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,14 +9,14 @@ use std::path::{Component, Path, PathBuf};
 
 /// The longest name that a file may have, less the `.new` of a note that is being written.
 const NAME_BYTES_MAX: usize = 255 - 4;
-/// How much of a long name is kept, for people.
+/// The length of the readable prefix of a shortened name.
 const NAME_BYTES_KEPT: usize = 100;
 
-/// The note of a file that is followed into a topic. It is beside the file, or in `state_dir`, where its name tells apart
-/// files of one name in different folders.
+/// Returns the path of the note of a file that is followed into a topic. It is next to the file, or in `state_dir`, where its
+/// name distinguishes files of one name in different folders.
 ///
-/// In `state_dir` it belongs to the path as it was given: a link in that stays a link. It may lead elsewhere the next time,
-/// and the note says then where the file was that is not read to its end.
+/// In `state_dir` the note belongs to the path as given, with links unresolved. If a link leads elsewhere by the next run, the
+/// note says where the unfinished file was.
 pub(crate) fn note_path(followed: &Path, topic: &str, state_dir: Option<&Path>) -> io::Result<PathBuf> {
     let name = followed.file_name().unwrap_or_default();
     let Some(state_dir) = state_dir else {
@@ -29,8 +29,8 @@ pub(crate) fn note_path(followed: &Path, topic: &str, state_dir: Option<&Path>) 
     Ok(in_state_dir(state_dir, &absolute(folder_of(followed))?, name, topic))
 }
 
-/// Where the note may be that an earlier run kept, if it is not at [`note_path`]: earlier versions resolved the links in
-/// the path, and without `state_dir` it is beside the file.
+/// Returns the paths of notes of earlier runs, if none is at [`note_path`]: earlier versions resolved links in the path, and
+/// without `state_dir` the note is next to the file.
 pub(crate) fn former_note_paths(followed: &Path, topic: &str, state_dir: Option<&Path>) -> io::Result<Vec<PathBuf>> {
     let Some(state_dir) = state_dir else { return Ok(Vec::new()) };
     let folder = fs::canonicalize(folder_of(followed))?;
@@ -52,8 +52,7 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a path absolute and leaves links in it as they are. Only what is before a `..` is resolved, for that decides which
-/// folder is meant.
+/// Makes a path absolute without resolving links, except before a `..`, whose meaning depends on them.
 fn absolute(path: &Path) -> io::Result<PathBuf> {
     let mut absolute = PathBuf::new();
     for part in current_folder()?.join(path).components() {
@@ -62,13 +61,13 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
                 absolute = fs::canonicalize(absolute)?;
                 absolute.pop();
             }
-            part => absolute.push(part), // `.` is not among them.
+            part => absolute.push(part), // `components` leaves out `.`.
         }
     }
     Ok(absolute)
 }
 
-/// The folder that this process works in, as the shell that was led there through a link calls it.
+/// Returns the working directory under the name that the shell uses, which may contain links.
 fn current_folder() -> io::Result<PathBuf> {
     let id = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
     let named = std::env::var_os("PWD").map(PathBuf::from).filter(|named| named.is_absolute());
@@ -79,14 +78,14 @@ fn current_folder() -> io::Result<PathBuf> {
     }
 }
 
-/// A name that begins like `name` and is unique for `parts`.
+/// Returns a name that begins like `name` and is unique for `parts`.
 fn shortened(name: &[u8], parts: &[&[u8]]) -> OsString {
     let kept = &name[..name.len().min(NAME_BYTES_KEPT)];
-    let kept = kept.utf8_chunks().next().map_or("", |chunk| chunk.valid()); // Not in the middle of a character.
+    let kept = kept.utf8_chunks().next().map_or("", |chunk| chunk.valid()); // Not cut within a character.
     OsString::from_vec(format!("{kept}.{:016x}.grower-place", hash(parts)).into_bytes())
 }
 
-/// FNV-1a over the parts, each ended by a byte that no name has. The same in every version: notes are found by it.
+/// FNV-1a over the parts, each ended by a NUL byte. It never changes, because notes are found by it.
 fn hash(parts: &[&[u8]]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.iter().chain(b"\0"));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))

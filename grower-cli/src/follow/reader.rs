@@ -1,4 +1,4 @@
-//! One followed file, read by positions: what is new in it, and whether it still is what was read.
+//! Reads one followed file by position: finds new bytes, and checks that the bytes read before are unchanged.
 
 use super::fingerprint::{Content, FileId, Fingerprint, KnownFile, RunningFingerprint};
 use crate::lines::{Line, Splitter};
@@ -11,33 +11,33 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How much is read at once.
+/// Bytes per read.
 const READ_BYTES: usize = 256 << 10;
 
-/// A file that lines are read of.
+/// An open file that is followed.
 #[derive(Debug)]
 pub(crate) struct FollowedFile {
-    /// Counts the files in the order they are read; a file that was truncated counts again.
+    /// Numbers the files in reading order; a truncated file gets a new number.
     pub(crate) incarnation: u32,
     pub(super) file: File,
     pub(super) id: FileId,
-    /// Whether it is a copy that rotation made, so that no program writes to it.
+    /// Whether it is a copy made by rotation, to which no program writes.
     pub(super) is_copy: bool,
-    /// The rotations that were there when it was begun; none if an earlier version began it.
+    /// The rotations that existed when it was begun; none in a note of an earlier version.
     pub(super) older: Option<Arc<[KnownFile]>>,
-    /// Where it was when it was begun, through links.
+    /// Its path when it was begun, links resolved.
     pub(super) target: Option<PathBuf>,
-    /// What was read of it.
+    /// Fingerprint of the bytes read.
     pub(super) read: Mutex<Fingerprint>,
 }
 
 impl FollowedFile {
-    /// Its name now, for messages.
+    /// Its present name, for messages.
     pub(super) fn name(&self) -> Option<PathBuf> {
         fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok()
     }
 
-    /// Whether it still begins with what was read of it: it may have been truncated and written again since.
+    /// Whether it still begins with the bytes that were read: it may have been truncated and rewritten.
     pub(super) fn is_as_read(&self) -> io::Result<bool> {
         let read = *self.read.lock();
         Ok(matches!(read.compare(&self.file)?, Content::Same | Content::Unknown))
@@ -48,29 +48,29 @@ impl FollowedFile {
 pub(super) struct FileReader {
     pub(super) open: Arc<FollowedFile>,
     pub(super) splitter: Splitter,
-    /// What was read so far.
+    /// Fingerprint of the bytes read so far.
     pub(super) seen: Fingerprint,
-    /// The same, once something was read.
+    /// The same, in progress, once bytes were read.
     running: Option<RunningFingerprint>,
-    /// Since when nothing has come.
+    /// The time since which no bytes have come.
     pub(super) silent_since: Option<Instant>,
-    /// When it was last written to, as of the last look at its end.
+    /// Its modification time at the last check of its end.
     modified: Option<(i64, i64)>,
-    /// Whether a touch was told.
+    /// Whether a touch was reported.
     is_touched: bool,
 }
 
-/// What a look at a file found.
+/// The result of a check of a file.
 #[derive(Debug)]
 pub(super) enum ReadOutcome {
-    /// More bytes. They follow what was read, unless the file was replaced by one with the same beginning: if it was not,
+    /// New bytes. They follow the bytes read before, unless a file with the same beginning replaced this one: if not,
     /// [`FileReader::accept`] takes them.
     Bytes(Vec<u8>),
-    /// Nothing.
+    /// No new bytes.
     Nothing,
-    /// It was written to, and what is compared of its content is as before.
+    /// It was written to, and the compared content is unchanged.
     Touched,
-    /// What was read is not in it any more.
+    /// It no longer contains the bytes that were read.
     Rewritten,
 }
 
@@ -83,7 +83,7 @@ impl FileReader {
         Self { open, splitter, seen, running, silent_since: None, modified: None, is_touched: false }
     }
 
-    /// Looks for what is new. The position stays until it is accepted.
+    /// Looks for new bytes. The position stays until they are accepted.
     pub(super) fn look(&mut self, now: Instant) -> io::Result<ReadOutcome> {
         let metadata = self.open.file.metadata()?;
         let taken = self.splitter.taken();
@@ -96,7 +96,7 @@ impl FileReader {
             let count = self.open.file.read_at(&mut bytes, taken)?;
             bytes.truncate(count);
         }
-        // After the read: then the bytes that were read followed what was read before.
+        // After the read: an unchanged beginning then proves that these bytes follow it.
         if matches!(self.seen.compare(&self.open.file)?, Content::Other | Content::Shorter) {
             return Ok(ReadOutcome::Rewritten);
         }
@@ -109,7 +109,7 @@ impl FileReader {
         Ok(if self.running.is_some() { ReadOutcome::Bytes(bytes) } else { ReadOutcome::Rewritten })
     }
 
-    /// Takes bytes that a look found, and returns the lines that are whole with them.
+    /// Takes bytes of [`Self::look`], and returns the lines that they complete.
     pub(super) fn accept(&mut self, bytes: &[u8]) -> io::Result<Vec<Line>> {
         self.splitter.read_from(&mut &bytes[..])?;
         (self.silent_since, self.modified) = (None, None);
@@ -136,7 +136,7 @@ impl FileReader {
         let (older, target) = (self.open.older.clone(), self.open.target.clone());
         let (incarnation, read) = (self.open.incarnation, Mutex::new(self.seen));
         self.open = Arc::new(FollowedFile { incarnation, file, id, is_copy, older, target, read });
-        (self.silent_since, self.modified) = (None, None); // What was known of the other file's times says nothing here.
+        (self.silent_since, self.modified) = (None, None); // Times of the other file do not apply.
     }
 }
 

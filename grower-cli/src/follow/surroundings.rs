@@ -1,11 +1,11 @@
-//! Looks at the files around a followed path and turns them into facts: [`Candidate`]s for the decisions.
+//! Surveys the files around a followed path and turns them into facts: [`Candidate`]s for the decisions.
 //!
 //! A followed path may be a link, or lead through one. Rotations are looked for in the folder of the file that was read,
 //! under the names of that file, of the link, and of the file that the link points to now.
 //!
-//! The order of observation matters, for all of this may be rotated meanwhile. First the file at the path is compared with
-//! what was read, then the names are listed: if it was truncated, its copy is among them. Which rotations are older than a
-//! file, and which are read before it, is decided from one survey: a rotation that comes later is neither.
+//! Rotation may run during a survey, so the order of steps matters. First the file at the path is compared with the bytes
+//! that were read, then the names are listed: if the file was truncated, its copy is listed. One survey decides which
+//! rotations are older than a file and which are read before it: a later rotation is neither.
 
 use super::fingerprint::{Content, FileId, Fingerprint, KnownFile, is_contained};
 use super::recognise::{
@@ -21,12 +21,12 @@ use std::os::unix::fs::{DirEntryExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How often the surroundings are looked at, at most, until nothing is renamed meanwhile.
+/// Limit of repeated scans while files are being renamed.
 const LOOKS_MAX: usize = 20;
-/// How many rotations are remembered as older.
+/// Limit of older rotations that are remembered.
 const KNOWN_FILES_MAX: usize = 32;
 
-/// What is known of the file that was read.
+/// The facts by which the file that was read is recognised.
 #[derive(Clone, Debug)]
 pub(super) struct FileTrace {
     pub(super) id: FileId,
@@ -52,25 +52,25 @@ pub(super) struct Surroundings {
     pub(super) candidates: Vec<Candidate>,
     /// The file of each candidate.
     pub(super) files: Vec<NearbyFile>,
-    /// In which folder rotations were looked for.
+    /// The folder that was searched for rotations.
     folder: Option<PathBuf>,
-    /// Why it may look otherwise in a moment.
+    /// Set if a rotation was running during the survey.
     pub(super) unsettled: Option<RotationUnderWay>,
 }
 
 /// A rotation is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RotationUnderWay {
-    /// Files were renamed while they were looked at.
+    /// Files were renamed during the scans.
     Moving,
-    /// These are behind a gap in the numbers.
+    /// These files follow a gap in the numbers.
     Gap(Vec<FileId>),
 }
 
-/// A file that was looked at.
+/// A file of the survey.
 pub(super) struct NearbyFile {
     pub(super) path: PathBuf,
-    /// Where it was written, through links: for a rotation the name that it had before.
+    /// The path it was written at, links resolved: for a rotation, its former name.
     pub(super) target: Option<PathBuf>,
     pub(super) file: io::Result<File>,
     pub(super) id: FileId,
@@ -78,7 +78,7 @@ pub(super) struct NearbyFile {
 }
 
 impl Surroundings {
-    /// Looks around. `taken` are the files that are read already, or about to be.
+    /// Surveys the files. `taken` are those that are being read or queued.
     pub(super) fn survey(path: &Path, trace: &FileTrace, taken: &[FileId]) -> io::Result<Self> {
         let mut found = FolderScan::look(path, trace)?;
         let mut is_moving = !found.is_still_so(path);
@@ -98,12 +98,12 @@ impl Surroundings {
         Ok(Self { candidates, files, folder, unsettled })
     }
 
-    /// Whether rotations of the file with this target were looked for.
+    /// Whether the survey covers rotations of the file with this target.
     pub(super) fn is_of(&self, target: Option<&Path>) -> bool {
         target.is_none_or(|target| target.parent() == self.folder.as_deref())
     }
 
-    /// Which file continues the one of which this was `seen`.
+    /// Returns the file that continues the one with the fingerprint `seen`.
     pub(super) fn recognise(&self, seen: &Fingerprint) -> Recognised {
         recognise(&self.candidates, seen.is_strong())
     }
@@ -113,7 +113,7 @@ impl Surroundings {
         self.files.first().filter(|_| self.candidates[0].location == CandidateLocation::Path)
     }
 
-    /// As which rotation the file with this id is found.
+    /// Returns the rotation suffix of the file with this id.
     pub(super) fn rotated_as(&self, id: FileId) -> Option<RotatedAs> {
         self.candidates.iter().zip(&self.files).filter(|(_, nearby)| nearby.id.is_same_file(id)).find_map(|(c, _)| {
             match &c.location {
@@ -123,18 +123,17 @@ impl Surroundings {
         })
     }
 
-    /// Whether lines that were not read are in a copy of the file at the path, and in that as well as long as it is not
-    /// truncated.
+    /// Whether a copy of the file at the path holds unread lines. The file holds them too, until it is truncated.
     pub(super) fn has_unread_copy(&self) -> bool {
         has_unread_copy(&self.candidates)
     }
 
-    /// Whether anything was rotated since the file was begun, under whatever name.
+    /// Whether any file was rotated after this file was begun.
     pub(super) fn shows_rotation(&self) -> bool {
         self.candidates.iter().any(|candidate| is_fresh(candidate, &self.candidates))
     }
 
-    /// The files to read next, and those that cannot be read because they are compressed.
+    /// Returns the files to read next, and the compressed ones, which cannot be read.
     pub(super) fn successors(
         &self,
         rotated_as: Option<&RotatedAs>,
@@ -145,15 +144,15 @@ impl Surroundings {
         (nearby(read), nearby(compressed))
     }
 
-    /// Why the file with this trace cannot be read.
+    /// Returns why the file with this trace cannot be read.
     pub(super) fn trouble(&self, trace: &FileTrace) -> io::Error {
         let itself = self.files.iter().find(|nearby| nearby.id.is_same_file(trace.id) && nearby.file.is_err());
         let why = itself.or(self.at_path()).and_then(|nearby| nearby.readable().err());
         why.unwrap_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The rotations that are not newer than this file. `read` are the files that are read already, or about to be: if it is
-    /// none of these, what may be a copy of the file at the path that is being made counts as newer.
+    /// Returns the rotations that are not newer than this file. A rotation outside `read`, the files being read or queued,
+    /// counts as newer if it may be an unfinished copy of the file at the path.
     pub(super) fn older_than(&self, id: FileId, read: &[FileId]) -> Arc<[KnownFile]> {
         let is_read = |nearby: &NearbyFile| read.iter().any(|read| read.is_same_file(nearby.id));
         let is_old = |c: &Candidate, nearby: &NearbyFile| c.is_known || !c.is_beginning_of_path || is_read(nearby);
@@ -180,16 +179,16 @@ impl Surroundings {
     }
 }
 
-/// What was found in one look.
+/// The result of one scan.
 struct FolderScan {
     files: Vec<(CandidateLocation, NearbyFile)>,
-    /// How the file at the path compared with what was read, before the names were listed.
+    /// Comparison of the file at the path with the bytes read, made before the names were listed.
     at_path: Option<Content>,
     bases: Vec<PathBuf>,
-    /// The names that were listed.
+    /// The listed names.
     names: BTreeSet<PathBuf>,
     inode_of: FileId,
-    /// Whether a name had no file any more when it was opened.
+    /// Whether a listed file was gone when it was opened.
     is_outdated: bool,
 }
 
@@ -228,7 +227,7 @@ impl FolderScan {
         Ok(Self { files, at_path, bases, names, inode_of: trace.id, is_outdated })
     }
 
-    /// Whether each name has the same file still: rotation gives names to other files, one after the other.
+    /// Whether each name still refers to the same file: rotation renames files one by one.
     fn is_still_so(&self, path: &Path) -> bool {
         let now = |path: &Path| fs::metadata(path).ok().map(|metadata| FileId::of(&metadata));
         let is_named_so = |nearby: &NearbyFile| now(&nearby.path).is_some_and(|now| now.is_same_file(nearby.id));
@@ -241,7 +240,7 @@ impl FolderScan {
 }
 
 impl NearbyFile {
-    /// Opens a regular file. One that may not be read is nearby all the same.
+    /// Opens a regular file; an unreadable one is kept with its error.
     pub(super) fn open(path: PathBuf, target: Option<PathBuf>) -> io::Result<Self> {
         let metadata = fs::metadata(&path)?;
         if metadata.is_dir() {
@@ -250,14 +249,14 @@ impl NearbyFile {
         if !metadata.is_file() {
             return Err(io::Error::other("not a regular file"));
         }
-        // Non-blocking, because a pipe may have taken its place.
+        // Non-blocking, because a pipe may have replaced it.
         let file =
             OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed()).open(&path);
         let metadata = file.as_ref().ok().and_then(|file| file.metadata().ok()).unwrap_or(metadata);
         Ok(Self { id: FileId::of(&metadata), path, target, file, metadata })
     }
 
-    /// Its content, or why it cannot be read.
+    /// Returns a handle to read from, or why it cannot be read.
     pub(super) fn readable(&self) -> io::Result<File> {
         match &self.file {
             Ok(file) => file.try_clone(),
@@ -266,8 +265,8 @@ impl NearbyFile {
     }
 }
 
-/// The names whose rotations count, in the folder of the file that was read. Another folder, to which a link points since,
-/// may hold rotations from long ago.
+/// Returns the names whose rotations count, in the folder of the file that was read. If a link now leads to another folder,
+/// rotations there may be old.
 fn bases(path: &Path, former: Option<&Path>, target: Option<&Path>) -> Vec<PathBuf> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let link = fs::canonicalize(folder).ok().zip(path.file_name()).map(|(folder, name)| folder.join(name));
@@ -281,12 +280,12 @@ fn bases(path: &Path, former: Option<&Path>, target: Option<&Path>) -> Vec<PathB
     bases
 }
 
-/// The files beside the bases that are rotations by their names, or have the inode of `id`.
+/// Lists the files next to the bases that are rotations by name, or have the inode of `id`.
 fn rotations(bases: &[PathBuf], id: FileId) -> Vec<(CandidateLocation, PathBuf)> {
     let folders: BTreeSet<&Path> = bases.iter().filter_map(|base| base.parent()).collect();
     let mut found = Vec::new();
     for folder in folders {
-        // A folder that cannot be listed may hold a file that can be read.
+        // Ignored: a folder that cannot be listed may hold a readable file.
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let here = bases.iter().enumerate().filter(|(_, base)| base.parent() == Some(folder));
@@ -305,7 +304,7 @@ fn names_of(rotations: &[(CandidateLocation, PathBuf)]) -> BTreeSet<PathBuf> {
     rotations.iter().map(|(_, path)| path.clone()).collect()
 }
 
-/// The rotations in the folder of a file that was at `target` when it was begun, with the length of each.
+/// Lists the rotations of a file that was at `target` when it was begun, with their lengths.
 pub(super) fn rotation_files(path: &Path, target: &Path) -> Vec<(PathBuf, FileId, u64)> {
     let bases = bases(path, Some(target), fs::canonicalize(path).ok().as_deref());
     let names = names_of(&rotations(&bases, FileId::NONE));
@@ -326,7 +325,7 @@ fn rotation_of(base: usize, base_name: &OsStr, name: &OsStr) -> Option<Candidate
 
 fn facts(found: &FolderScan, trace: &FileTrace, taken: &[FileId]) -> Vec<Candidate> {
     let older = trace.older.as_deref().unwrap_or_default();
-    // On another file system every file is a copy.
+    // After a move to another file system every file is a copy.
     let is_here = |nearby: &NearbyFile| {
         nearby.id.is_same_file(trace.id) || older.iter().any(|known| known.has_inode_of(&nearby.metadata))
     };

@@ -1,10 +1,10 @@
-//! Topics that were deleted while they were read: the others are read on.
+//! Tracks topics that are deleted while they are read; the others are still read.
 
 use crate::output::stderr_line;
 use grower_client::{ConsumeError, ErrorCode};
 use std::collections::BTreeSet;
 
-/// The topics that are read, and those of them that are not there any more.
+/// The topics to read, and those that were deleted since.
 pub(super) struct DeletedTopics {
     read: BTreeSet<String>,
     deleted: BTreeSet<String>,
@@ -15,8 +15,8 @@ impl DeletedTopics {
         Self { read: topics.iter().cloned().collect(), deleted: BTreeSet::new() }
     }
 
-    /// Takes note if the error says that a topic is gone while others are left, and returns its name; any other error is
-    /// returned.
+    /// Records the deletion of a topic and returns its name, if the error reports one and other topics are left. Returns any
+    /// other error.
     pub(super) fn note(&mut self, error: ConsumeError) -> Result<String, ConsumeError> {
         let ConsumeError::Topic { topic, .. } = &error else { return Err(error) };
         let topic = topic.as_str().to_owned();
@@ -33,7 +33,7 @@ impl DeletedTopics {
         Ok(topic)
     }
 
-    /// Its records come: it is there, for it was created again.
+    /// Records of the topic arrive: it was created again.
     pub(super) fn is_read(&mut self, topic: &str) {
         if !self.deleted.is_empty() {
             self.deleted.remove(topic);

@@ -1,7 +1,7 @@
-//! `--until-end`: where each partition ended when the command began.
+//! `--until-end`: the end of each partition at the start of the command.
 //!
-//! An end belongs to one topic and to the log that its partition had then. Of a topic that was created again nothing is left
-//! to read; in a log that lost records the end comes down to where the loss begins.
+//! An end belongs to one topic id and to the log of its partition at that time. A topic that was created again has nothing
+//! left to read. In a log that lost records the end falls to the first lost offset.
 
 use super::offline::OfflinePartitions;
 use crate::output::stderr_line;
@@ -12,30 +12,30 @@ use grower_client::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The high watermark of each partition, as it was.
+/// The high watermarks at the start of the command.
 pub(super) struct PartitionEnds {
     of: BTreeMap<String, BTreeMap<PartitionId, PartitionEnd>>,
-    /// In a group: where it may not be decided yet where the group begins. It must be before this ends, or the next run would
-    /// begin elsewhere.
+    /// In a group: partitions that may have no starting offset yet. The command ends only once they have one; otherwise the
+    /// next run could start elsewhere.
     undecided: BTreeMap<(String, PartitionId), TopicId>,
 }
 
-/// Where one partition ends.
+/// The end of one partition.
 #[derive(Clone, Copy, Debug)]
 struct PartitionEnd {
     offset: Offset,
     topic: TopicId,
-    /// The leadership under which it ended there.
+    /// The leader epoch at the start of the command.
     began: LeaderEpoch,
-    /// A leadership whose log has the end for certain.
+    /// The latest leader epoch whose log is known to contain the end.
     reviewed: LeaderEpoch,
 }
 
-/// What a group has committed.
+/// The committed offsets of a group.
 pub(super) type CommittedOffsets = BTreeMap<(TopicId, PartitionId), Offset>;
 
 impl PartitionEnds {
-    /// Asks the broker. Those that are offline will stay unread.
+    /// Fetches the ends from the broker. Offline partitions stay unread.
     pub(super) async fn now(
         admin: &Admin,
         partitions: &[(String, PartitionId)],
@@ -54,7 +54,7 @@ impl PartitionEnds {
                 let place = |now: &PartitionDescription| ((name.clone(), now.partition), topic.id);
                 undecided.extend(topic.partitions.iter().filter(wanted).map(place));
             }
-            // The others have nothing to wait for.
+            // An empty partition has nothing to wait for.
             for now in topic.partitions.iter().filter(wanted).filter(|now| now.log_start < now.high_watermark) {
                 let end = PartitionEnd {
                     offset: now.high_watermark,
@@ -68,14 +68,14 @@ impl PartitionEnds {
         Ok(Self { of, undecided })
     }
 
-    /// Whether a record came later.
+    /// Whether a record was appended after the start of the command.
     pub(super) fn is_past(&self, record: &ConsumerRecord) -> bool {
         let end = self.of.get(record.topic.as_str()).and_then(|of| of.get(&record.partition));
-        // Of a later leadership are records that took the offsets of lost ones, too.
+        // A later leader epoch may have reused the offsets of lost records.
         end.is_none_or(|end| end.offset <= record.offset || record.leader_epoch > Some(end.began))
     }
 
-    /// Forgets the partitions that the consumer has read; true once none is left.
+    /// Drops the partitions that the consumer has read to their ends. True once none is left.
     pub(super) fn are_reached_by(&mut self, consumer: &Consumer) -> bool {
         for (topic, of) in &mut self.of {
             of.retain(|partition, end| {
@@ -85,16 +85,16 @@ impl PartitionEnds {
         self.none_left()
     }
 
-    /// The consumer met a gap. Behind one that comes of a new topic nothing is left of what the end was about. A loss of
-    /// records may be older than the end: the next review tells.
+    /// Handles a gap. A recreated topic has none of the old records left. A loss of records may be older than the end: the next
+    /// review decides.
     pub(super) fn pass(&mut self, gap: &Gap) {
         if let (GapCause::TopicRecreated, Some(of)) = (gap.cause, self.of.get_mut(gap.place.topic.as_str())) {
             of.remove(&gap.place.partition);
         }
     }
 
-    /// Compares the ends with what the broker has now. Partitions whose records are gone with their topic are forgotten, ends
-    /// that a log lost come down; each is told. True once none is left.
+    /// Compares the ends with the broker's present state: drops the partitions of recreated topics, lowers the ends that a log
+    /// lost, and reports both. True once none is left.
     pub(super) async fn review(&mut self, admin: &Admin) -> anyhow::Result<bool> {
         for (name, of) in &mut self.of {
             let reviewed = match admin.describe_topic(name, false).await {
@@ -103,7 +103,7 @@ impl PartitionEnds {
             };
             match reviewed {
                 Err(error) if error.is_retriable() => {}                          // Next time.
-                Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => {} // The consumer finds out as well.
+                Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => {} // The consumer gets the same error.
                 Err(error) if error.code() == Some(ErrorCode::OffsetOutOfRange) => {} // Dropped just now: next time.
                 other => other?,
             }
@@ -111,8 +111,8 @@ impl PartitionEnds {
         Ok(self.none_left())
     }
 
-    /// Forgets the partitions that other members of the group have read and committed, and those of topics that are gone;
-    /// true once none is left.
+    /// Drops the partitions that other members of the group have committed to their ends, and those of deleted topics. True
+    /// once none is left.
     pub(super) async fn are_committed_by(&mut self, client: &Client, group: &str) -> anyhow::Result<bool> {
         let topics = client.admin().metadata().await?.topics;
         let there: BTreeMap<_, _> =
@@ -126,8 +126,8 @@ impl PartitionEnds {
         Ok(self.none_left())
     }
 
-    /// Whether it is decided, for each partition, where the group begins: it was when a consumer of the group began to read
-    /// it. What another member is to read it decides.
+    /// Whether every partition has a starting offset: it gets one when a consumer of the group starts to read it. Partitions
+    /// of other members are left to them.
     pub(super) async fn are_begun_by(
         &mut self,
         consumer: &Consumer,
@@ -150,27 +150,27 @@ impl PartitionEnds {
         Ok(self.undecided.is_empty() || 1 < described.members.len())
     }
 
-    /// The topic is gone.
+    /// Drops a deleted topic.
     pub(super) fn forget(&mut self, topic: &str) {
         self.of.remove(topic);
         self.undecided.retain(|(name, _), _| name != topic);
     }
 
-    /// The partition is offline; true if it has not been read to its end.
+    /// Drops an offline partition. True if it was not read to its end.
     pub(super) fn leave_unread(&mut self, place: &TopicPartition) -> bool {
         self.undecided.remove(&(place.topic.to_string(), place.partition));
         let of = self.of.get_mut(place.topic.as_str());
         of.is_some_and(|of| of.remove(&place.partition).is_some())
     }
 
-    /// Whether all was read.
+    /// Whether every partition was read to its end.
     pub(super) fn none_left(&mut self) -> bool {
         self.of.retain(|_, of| !of.is_empty());
         self.of.is_empty()
     }
 }
 
-/// Those of the partitions that can be read. Fails if it cannot be found out of one.
+/// Returns the partitions that can be read. Fails if the state of one cannot be fetched.
 async fn served(
     admin: &Admin,
     partitions: &[(String, PartitionId)],
@@ -202,12 +202,12 @@ async fn review_topic(
     if of.len() < before {
         stderr_line(format_args!("topic {name} was created again: the records it had at the start are gone"));
     }
-    forget_dropped(topic, of); // No log says whether it lost what it has dropped.
+    forget_dropped(topic, of); // A log does not know whether it lost records that it has dropped.
     for now in &topic.partitions {
         let Some(end) = of.get_mut(&now.partition).filter(|end| end.reviewed != now.leader_epoch) else { continue };
         let place = TopicPartition { topic: name.clone(), partition: now.partition };
         let lost_from = match admin.lost_from(&place, end.topic, end.offset, end.reviewed).await {
-            Err(error) if error.code() == Some(ErrorCode::PartitionShut) => continue, // The consumer finds out as well.
+            Err(error) if error.code() == Some(ErrorCode::PartitionShut) => continue, // The consumer gets the same error.
             lost_from => lost_from?,
         };
         if let Some(lost_from) = lost_from {
@@ -217,19 +217,19 @@ async fn review_topic(
             ));
             end.offset = lost_from;
         }
-        end.reviewed = now.leader_epoch; // What is left of it is in the log of this leadership.
+        end.reviewed = now.leader_epoch; // The log of this epoch contains the remaining records.
     }
     forget_dropped(topic, of);
     Ok(())
 }
 
-/// Forgets the partitions whose logs have nothing before the end any more.
+/// Drops the partitions whose logs start at or after the end.
 fn forget_dropped(topic: &TopicDescription, of: &mut BTreeMap<PartitionId, PartitionEnd>) {
     let starts: BTreeMap<_, _> = topic.partitions.iter().map(|now| (now.partition, now.log_start)).collect();
     of.retain(|partition, end| starts.get(partition).is_some_and(|start| *start < end.offset));
 }
 
-/// What a group has committed. A group that is not there has committed nothing.
+/// Fetches the committed offsets of a group; an unknown group has none.
 pub(super) async fn committed(client: &Client, group: &str) -> anyhow::Result<CommittedOffsets> {
     let description = match client.admin().describe_group(group).await {
         Ok(description) => description,

@@ -1,4 +1,4 @@
-//! `consume TOPIC...`: records out.
+//! `consume TOPIC...`: prints records.
 
 mod deleted;
 mod ends;
@@ -81,13 +81,13 @@ pub struct ConsumeCommand {
     format: Option<Template>,
 }
 
-/// How long a poll waits for records before the end and Ctrl-C are looked at again.
+/// Timeout of a poll, after which the ends are checked again.
 const POLL: Duration = Duration::from_millis(200);
-/// How long it waits if all that is left to do is to begin.
+/// Timeout of a poll once only starting offsets are missing.
 const BEGIN_POLL: Duration = Duration::from_millis(20);
-/// How many records are handed over at once in a group, at most.
+/// The largest number of records per poll in a group.
 const GROUP_BATCH_MAX: u32 = 500;
-/// How often a group's progress is committed, and that of other members looked at.
+/// How often the group's offsets are committed, and the ends reviewed.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 impl ConsumeCommand {
@@ -119,7 +119,7 @@ impl ConsumeCommand {
         result.and(closed).and(unread)
     }
 
-    /// The partitions asked for; fails if a topic or a partition is not there.
+    /// Returns the partitions to read. Fails if a topic or a partition does not exist.
     async fn read_partitions(&self, client: &Client) -> anyhow::Result<Vec<(String, PartitionId)>> {
         let mut found = Vec::new();
         for topic in &self.topics {
@@ -137,8 +137,8 @@ impl ConsumeCommand {
         Ok(found)
     }
 
-    /// An offset that a partition has not reached is refused, whatever else was asked: waiting for it would pass over the
-    /// records that come before. It does not count where the group has committed already.
+    /// Refuses an offset after the end of a partition: to wait for it would skip the records before it. Partitions with a
+    /// committed offset do not count.
     async fn check_offset(&self, client: &Client, partitions: &[(String, PartitionId)]) -> anyhow::Result<()> {
         let Some(PositionSpec::Offset(offset)) = self.from else { return Ok(()) };
         let committed = match &self.group {
@@ -155,7 +155,7 @@ impl ConsumeCommand {
         let lookups = begun.iter().map(|(topic, partition)| (topic.as_str(), *partition, OffsetSpec::End));
         for ((topic, partition), end) in begun.iter().zip(client.admin().list_offsets(lookups).await?) {
             let end = match end {
-                Err(error) if error.code() == Some(ErrorCode::PartitionShut) => continue, // It is told as it is read.
+                Err(error) if error.code() == Some(ErrorCode::PartitionShut) => continue, // Reading it reports the error.
                 end => end?.offset.unwrap_or_default(),
             };
             ensure!(
@@ -170,14 +170,14 @@ impl ConsumeCommand {
         let start = self.start()?;
         let mut builder = client.consumer().from(start).max_poll_records(self.batch as usize);
         if self.until_end {
-            builder = builder.on_gap(|_| OnGap::Report); // What comes behind it may have come after the end.
+            builder = builder.on_gap(|_| OnGap::Report); // Records after a gap may be newer than the end.
         }
         if self.skip_damaged {
             builder = builder.on_damage(OnDamage::Skip);
         }
         if let Some(group) = &self.group {
             builder = builder.group(group.as_str()).auto_commit(Some(COMMIT_EVERY));
-            // A partition moves once what was handed over is printed: that must not take long.
+            // A partition moves only once the polled records are printed: keep that short.
             builder = builder.max_poll_records(self.batch.min(GROUP_BATCH_MAX) as usize);
         }
         builder = if self.group.is_some() && self.partitions.is_empty() {
@@ -203,8 +203,8 @@ impl ConsumeCommand {
     }
 }
 
-/// A consumer at work. In a group it commits by itself what was handed out before the latest call; so records are printed
-/// and flushed before the next is made, and those that shall not be printed are given back.
+/// A running consumer. In a group each poll commits the records of the poll before. Records are therefore printed and flushed
+/// before the next poll, and unwanted ones are given back.
 struct Reading<'a> {
     client: &'a Client,
     group: Option<&'a str>,
@@ -230,13 +230,13 @@ impl Reading<'_> {
             };
             let Some(records) = records else { return Ok(()) };
             if let Err(error) = self.print(&records) {
-                self.give_back(&records)?; // Nobody saw them.
+                self.give_back(&records)?; // They were not printed.
                 return Err(error);
             }
         }
     }
 
-    /// The next records, none if there are none yet; `None` at the end.
+    /// Polls once. Returns no records if none arrived, and `None` at the end.
     async fn records(&mut self) -> anyhow::Result<Option<Vec<ConsumerRecord>>> {
         if self.left == 0 || self.is_at_the_end().await? {
             return Ok(None);
@@ -250,7 +250,7 @@ impl Reading<'_> {
         Ok(Some(Vec::new()))
     }
 
-    /// The end of one topic is not the end of the others, and a partition that is offline keeps none from being read.
+    /// Handles an error of one topic or partition, so that the others are still read.
     fn pass_over(&mut self, error: ConsumeError) -> anyhow::Result<()> {
         let error = match self.offline.note(error) {
             Ok(place) => {
@@ -284,12 +284,12 @@ impl Reading<'_> {
         self.give_back(unwanted)
     }
 
-    /// Lets each partition of these records stand before the first of them, and reads no more of it.
+    /// Moves each partition of these records back to the first of them, and pauses it.
     fn give_back<'r>(&self, records: impl IntoIterator<Item = &'r ConsumerRecord>) -> anyhow::Result<()> {
         let mut given_back = BTreeSet::new();
         for record in records {
             if given_back.insert((&record.topic, record.partition)) {
-                // A partition that went to another member meanwhile is that one's business.
+                // The seek fails if the partition moved to another member: nothing to give back.
                 if self.consumer.seek(record.topic.as_str(), record.partition, record.offset).is_ok() {
                     self.consumer.pause(record.topic.as_str(), record.partition)?;
                 }
@@ -318,7 +318,7 @@ impl Reading<'_> {
             return Ok(true);
         }
         match self.group {
-            // The rest may be another member's: it is read when it is committed.
+            // Other members may own the remaining partitions: their commits count.
             Some(group) => ends.are_committed_by(self.client, group).await,
             None => Ok(false),
         }
@@ -329,7 +329,7 @@ impl Reading<'_> {
     }
 }
 
-/// Says what to do about damage.
+/// Adds advice to an error about damage.
 fn explain(error: ConsumeError) -> anyhow::Error {
     let damaged = error.code() == Some(ErrorCode::CorruptLog);
     let error = anyhow::Error::new(error);

@@ -1,11 +1,11 @@
-//! Partitions that are offline while the others are read: each is told once, until it is read again.
+//! Tracks partitions that are offline while the others are read, and reports each once until it is served again.
 
 use crate::output::{counted, escaped, stderr_line};
 use anyhow::bail;
 use grower_client::{ConsumeError, ErrorCode, TopicPartition};
 use std::collections::BTreeSet;
 
-/// The partitions that are offline, as far as is known, and those of them that should have been read by now.
+/// The known offline partitions, and those that should have been read.
 #[derive(Default)]
 pub(super) struct OfflinePartitions {
     told: BTreeSet<TopicPartition>,
@@ -13,7 +13,7 @@ pub(super) struct OfflinePartitions {
 }
 
 impl OfflinePartitions {
-    /// Takes note if the error says that a partition is offline, and returns which; any other error is returned.
+    /// Reports and returns the partition if the error says that it is offline. Returns any other error.
     pub(super) fn note(&mut self, error: ConsumeError) -> Result<TopicPartition, ConsumeError> {
         match error {
             ConsumeError::Failed { place, source } if source.code() == Some(ErrorCode::PartitionShut) => {
@@ -34,7 +34,7 @@ impl OfflinePartitions {
         }
     }
 
-    /// It was offline when it should have been read.
+    /// Reports a partition that was offline when it should have been read.
     pub(super) fn is_unread(&mut self, place: TopicPartition, why: &dyn std::fmt::Display) {
         if self.told.insert(place.clone()) {
             let why = why.to_string();
@@ -43,12 +43,12 @@ impl OfflinePartitions {
         self.unread.insert(place);
     }
 
-    /// The same of one that was told.
+    /// Marks a reported partition as unread.
     pub(super) fn stays_unread(&mut self, place: TopicPartition) {
         self.unread.insert(place);
     }
 
-    /// Records come from it: the next time that it is offline is told again.
+    /// Records of the partition arrive: its next outage is reported again.
     pub(super) fn is_served(&mut self, topic: &str, partition: grower_client::ids::PartitionId) {
         if !self.told.is_empty() {
             self.told.retain(|place| place.topic.as_str() != topic || place.partition != partition);

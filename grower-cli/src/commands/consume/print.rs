@@ -1,4 +1,4 @@
-//! One record on standard output, in the form asked for.
+//! Prints records on standard output, in the requested form.
 
 use crate::options::OutputForm;
 use crate::output::{RecordJson, StdoutWriter, Template, json_line};
@@ -19,7 +19,7 @@ enum RecordForm {
 }
 
 impl Printer {
-    /// A template goes before the output form.
+    /// A template overrides the output form.
     pub(super) fn new(output: OutputForm, template: Option<Template>) -> Self {
         let form = match (template, output) {
             (Some(template), _) => RecordForm::Template(template),
@@ -40,7 +40,7 @@ impl Printer {
         }
     }
 
-    /// What was printed has reached its reader once this returned.
+    /// Flushes: the printed records have reached the reader once this returns.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -1,4 +1,4 @@
-//! The lines of a followed file: a thread of its own looks at it again and again.
+//! Reads the lines of a followed file on a thread that polls the file.
 
 use super::source::{LineChunk, LineSource, READ_AHEAD};
 use crate::follow::{
@@ -13,19 +13,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// How often a followed file is looked at.
+/// How often to poll the file.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A file about to be followed.
+/// A file to follow, before the first read.
 pub(super) struct Follower {
     tail: FileTail,
     keeper: NoteKeeper,
-    /// Lines that have arrived although the last note does not say so.
+    /// Lines that arrived after the last note.
     arrived: ArrivedLines,
 }
 
 impl Follower {
-    /// Finds out where to go on; none if it was interrupted while it waited for the file's folder.
+    /// Finds the position to continue at. None if it was interrupted while it waited for the file's folder.
     pub(super) async fn begin(
         client: &Client,
         path: &Path,
@@ -48,7 +48,7 @@ impl Follower {
         Ok(Some(Self { tail: FileTail::start(path, note, limit), keeper, arrived }))
     }
 
-    /// Starts to read.
+    /// Starts the thread that reads.
     pub(super) fn start(self) -> anyhow::Result<(LineSource, NoteKeeper, ArrivedLines)> {
         let (sender, source) = mpsc::channel(READ_AHEAD);
         let Self { mut tail, keeper, arrived } = self;
@@ -58,7 +58,7 @@ impl Follower {
     }
 }
 
-/// Reads until no one wants more.
+/// Reads until the receiver is dropped.
 fn follow(tail: &mut FileTail, sender: &mpsc::Sender<anyhow::Result<LineChunk>>) {
     while !sender.is_closed() {
         let piece = match tail.step(Instant::now()) {
@@ -83,7 +83,7 @@ fn warn(warning: &Warning) {
     stderr_line(format_args!("warning: {}", escaped(&warning.to_string())));
 }
 
-/// Where the note is, once there is a folder for it and for the file.
+/// Returns the path of the note, once the folders of the note and of the file exist.
 async fn wait_for_folder(path: &Path, topic: &str, state_dir: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
     if let Some(state_dir) = state_dir {
         let made = std::fs::create_dir_all(state_dir);
@@ -104,7 +104,7 @@ async fn wait_for_folder(path: &Path, topic: &str, state_dir: Option<&Path>) -> 
     note.map(Some).with_context(|| format!("cannot find the folder of {}", path.display()))
 }
 
-/// The lines that have arrived although the note does not say so. It is locked, so no other follower sends more of them.
+/// Finds the lines that arrived after the note was written. The note is locked, so no other follower sends more.
 async fn arrived(client: &Client, file: &Path, topic: &str, keeper: &mut NoteKeeper) -> anyhow::Result<ArrivedLines> {
     let (now, note_path) = (TopicSpan::describe(client, topic).await?, keeper.path().to_owned());
     let (note, loss) = keeper.adjust(&now);
@@ -122,7 +122,7 @@ async fn arrived(client: &Client, file: &Path, topic: &str, keeper: &mut NoteKee
     ArrivedLines::find(client, topic, note, &now).await
 }
 
-/// A name that no other follower has.
+/// Creates a unique name for this follower.
 fn new_follower() -> String {
     use std::hash::{BuildHasher, Hasher};
     // Each RandomState is seeded from the operating system's randomness.

@@ -1,4 +1,4 @@
-//! Lines in, records out, acks back: many records are under way at once, and acks are told in the order of lines.
+//! Sends lines as records and reports their acks: many records are in flight at once, and acks are reported in line order.
 
 use super::ProduceCommand;
 use super::report::ProduceReport;
@@ -16,10 +16,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TryRecvError;
 
-/// How many lines may be under way; the producer bounds their bytes.
+/// Limit of lines in flight; the producer limits their bytes.
 const IN_FLIGHT_MAX: usize = 64 << 10;
 
-/// Carries lines to the broker.
+/// Sends lines to the broker.
 pub(super) struct LineSender<'a> {
     command: &'a ProduceCommand,
     topic: Arc<str>,
@@ -27,26 +27,26 @@ pub(super) struct LineSender<'a> {
     report: ProduceReport,
     in_flight: VecDeque<InFlightLine>,
     following: Option<FollowProgress>,
-    /// Once there are any, no more lines are read.
+    /// Reading stops once there are any.
     unacknowledged: Unacknowledged,
-    /// The last line that was handed in.
+    /// The last line that was sent.
     sent_up_to: u64,
-    /// Lines after it were read and not handed in.
+    /// Whether lines after it were read and not sent.
     is_cut_short: bool,
 }
 
-/// What is needed beside, to follow a file.
+/// The progress in a followed file.
 struct FollowProgress {
     keeper: NoteKeeper,
-    /// Lines that an earlier run has sent already.
+    /// Lines that an earlier run has sent.
     arrived: ArrivedLines,
-    /// Up to where every line of which file is done, since the note was last written.
+    /// The position in each file up to which every line is done, since the last note.
     done: Vec<(Arc<FollowedFile>, u64)>,
-    /// Whether the note could not be written.
+    /// Whether the latest note could not be written.
     is_behind: bool,
 }
 
-/// A line whose fate is not told yet.
+/// A line whose outcome is not reported yet.
 struct InFlightLine {
     number: u64,
     bytes: u64,
@@ -87,13 +87,13 @@ impl<'a> LineSender<'a> {
         }
     }
 
-    /// Keeps a note of how far the followed file is done; lines in `arrived` are not sent again.
+    /// Keeps a note of the progress in a followed file. Lines in `arrived` are not sent again.
     pub(super) fn keeping(mut self, keeper: NoteKeeper, arrived: ArrivedLines) -> Self {
         self.following = Some(FollowProgress { keeper, arrived, done: Vec::new(), is_behind: false });
         self
     }
 
-    /// Runs until the source has ended and every line's fate is told, or until Ctrl-C.
+    /// Runs until the source has ended and every line is reported, or until Ctrl-C.
     pub(super) async fn run(mut self, mut source: LineSource) -> anyhow::Result<()> {
         let mut interrupt = pin!(interrupted());
         let mut acks_unread = pin!(self.report.acks_unread());
@@ -103,7 +103,7 @@ impl<'a> LineSender<'a> {
             }
             let room = self.in_flight.len() < IN_FLIGHT_MAX;
             if !room {
-                self.producer.hurry(); // No line can come that would fill a batch.
+                self.producer.hurry(); // No further line can fill the batch.
             }
             tokio::select! {
                 biased;
@@ -118,7 +118,7 @@ impl<'a> LineSender<'a> {
         };
         let is_read = ended == ReadEnd::Read || matches!(source.try_recv(), Err(TryRecvError::Disconnected));
         drop(source);
-        self.producer.flush().await.ok(); // Each line's own result says what failed.
+        self.producer.flush().await.ok(); // Each line's own result reports failures.
         while !self.in_flight.is_empty() {
             let settled = next(&mut self.in_flight).await;
             self.settle(settled)?;
@@ -137,7 +137,7 @@ impl<'a> LineSender<'a> {
         Ok(())
     }
 
-    /// Ends it with what is known of the lines that were not acknowledged.
+    /// Fails with the numbers of the lines that were not acknowledged.
     fn fail(mut self, is_read: bool) -> anyhow::Result<()> {
         let acknowledged = self.report.acknowledged_lines();
         if let Err(error) = self.report.end() {
@@ -165,7 +165,7 @@ impl<'a> LineSender<'a> {
             self.in_flight.push_back(InFlightLine { number, bytes, end, file: piece.file.clone(), outcome });
             if failed {
                 self.is_cut_short = lines.next().is_some();
-                break; // It may be wrong with all of them: the rest is not tried.
+                break; // The next lines may fail as well: stop.
             }
         }
         Ok(())
@@ -192,7 +192,7 @@ impl<'a> LineSender<'a> {
         }
     }
 
-    /// Tells the fate of a line, and of all after it that is known already.
+    /// Reports the outcome of a line, and those of the next lines that are known.
     fn settle(&mut self, (line, result): SettledLine) -> anyhow::Result<()> {
         self.settle_one(line, result)?;
         while let Some(front) = self.in_flight.front_mut() {
@@ -216,7 +216,7 @@ impl<'a> LineSender<'a> {
         line: InFlightLine,
         result: Option<Result<grower_client::Ack, ProduceError>>,
     ) -> anyhow::Result<()> {
-        // A note says that every line up to it is acknowledged: it ends before the first one that is not.
+        // A note covers only acknowledged lines: it ends before the first other one.
         let mut following = self.following.as_mut().filter(|_| self.unacknowledged.is_empty());
         match (line.outcome, result) {
             (LineOutcome::Refused(why), _) => self.report.refused(line.number, &why),
@@ -258,7 +258,7 @@ impl FollowProgress {
         }
     }
 
-    /// A note that cannot be written now, on a full disk for example, does not end following: the marks say the same.
+    /// Writes the note. A failure, as on a full disk, does not end following: the marks in the topic carry the same facts.
     fn save(&mut self) -> anyhow::Result<()> {
         if self.done.is_empty() {
             return Ok(());
@@ -275,10 +275,10 @@ impl FollowProgress {
     }
 }
 
-/// A line with the result of its record, if it became one.
+/// A line, and the result of its record if it was sent.
 type SettledLine = (InFlightLine, Option<Result<grower_client::Ack, ProduceError>>);
 
-/// Waits for the fate of the first line under way; for ever if there is none. May be dropped at any time.
+/// Waits for the outcome of the first line in flight, forever if there is none. Cancel safe.
 async fn next(in_flight: &mut VecDeque<InFlightLine>) -> SettledLine {
     let result = match in_flight.front_mut().map(|line| &mut line.outcome) {
         Some(LineOutcome::Sent(delivery)) => Some(delivery.await),
@@ -291,7 +291,7 @@ async fn next(in_flight: &mut VecDeque<InFlightLine>) -> SettledLine {
     }
 }
 
-/// Why this line is refused; the error again if it is not the line's fault, so that no other would fare better.
+/// Returns why this line is refused. Returns the error if the line is not the cause: every line would fail.
 fn refusal(error: ProduceError) -> Result<String, ProduceError> {
     let of_the_line = matches!(error, ProduceError::TooLarge { .. })
         || matches!(error.code(), Some(ErrorCode::TooLarge | ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp));

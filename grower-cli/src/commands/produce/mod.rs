@@ -110,7 +110,7 @@ pub struct ProduceCommand {
     state_dir: Option<PathBuf>,
 }
 
-/// The largest batch unless it is given, in bytes.
+/// The default of the largest batch, in bytes.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Names of partitioners.
@@ -129,7 +129,7 @@ enum PartitionerName {
 impl ProduceCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         match self.carry(session).await {
-            // Elsewhere that is no failure, but here somebody may take it for "every line was acknowledged".
+            // Other commands succeed then, but here success means that every line was acknowledged.
             Err(error) if reader_went_away(&error) => {
                 bail!("the reader of the acks is gone: lines without a read ack may or may not be stored")
             }
@@ -166,7 +166,7 @@ impl ProduceCommand {
         LineSender::new(self, producer, report).keeping(keeper, arrived).run(source).await
     }
 
-    /// The longest line that can be a record of the topic. Fails at once if there is no such topic.
+    /// Fetches the longest line that can be a record of the topic. Fails if the topic does not exist.
     async fn line_bytes_max(&self, session: &Session) -> anyhow::Result<usize> {
         let described = session.client.admin().describe_topic(&self.topic, false).await;
         let topic = described.with_context(|| format!("cannot write to {}", self.topic))?;
@@ -183,7 +183,7 @@ impl ProduceCommand {
             .compression(self.compression.into())
             .partitioner(self.partitioner.into())
             .linger(Duration::from_millis(self.linger));
-        // What the topic never takes is not tried.
+        // Larger batches than the topic accepts are never built.
         let inflation = if self.compression == Compression::None { 1 } else { ProducerBuilder::INFLATION_MAX };
         let bytes = self.batch_bytes.unwrap_or(BATCH_BYTES);
         builder = builder.batch_bytes(bytes.min(message_bytes_max.saturating_mul(inflation)));
@@ -193,7 +193,7 @@ impl ProduceCommand {
         Ok(builder.build().await?)
     }
 
-    /// The record of a line.
+    /// Makes the record of a line.
     fn record(&self, topic: &Arc<str>, line: Bytes) -> Record {
         let (key, value) = self.split_key(line);
         let mut record = Record::new(topic.clone()).value(value);
@@ -220,7 +220,7 @@ impl ProduceCommand {
     }
 }
 
-/// Why nothing can be split there.
+/// Why a separator is refused.
 #[derive(Debug, thiserror::Error)]
 enum SeparatorError {
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! What became of the lines: an object for each ack, or a summary; and every line that was refused, by its number.
+//! Reports the outcome of lines: an object for each ack or a summary, and every refused line by its number.
 
 use crate::options::OutputForm;
 use crate::output::{StdoutWriter, bytes_for_people, counted, escaped, json_line, reader_left, stderr_line};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::time::Instant;
 
-/// Counts and prints.
+/// Counts and prints outcomes.
 pub(super) struct ProduceReport {
     out: StdoutWriter,
     output: OutputForm,
@@ -47,7 +47,7 @@ impl ProduceReport {
         }
     }
 
-    /// A line was acknowledged.
+    /// Reports an acknowledged line.
     pub(super) fn acknowledged(&mut self, line: u64, bytes: u64, ack: &Ack) -> io::Result<()> {
         self.records += 1;
         self.bytes += bytes;
@@ -66,30 +66,30 @@ impl ProduceReport {
         json_line(&mut self.out, &ack)
     }
 
-    /// A line will never be a record.
+    /// Reports a refused line.
     pub(super) fn refused(&mut self, line: u64, why: &dyn std::fmt::Display) {
         self.refused += 1;
         self.first_refused.get_or_insert(line);
         stderr_line(format_args!("line {line} {}", escaped(&why.to_string())));
     }
 
-    /// Returns once acks are printed for a reader who is gone.
+    /// Returns once the reader of printed acks is gone.
     pub(super) fn acks_unread(&self) -> impl Future<Output = ()> + use<> {
         let prints_acks = self.output == OutputForm::Json;
         async move { if prints_acks { reader_left().await } else { std::future::pending().await } }
     }
 
-    /// Lets a program that waits for acks see them.
+    /// Flushes, for a program that waits for acks.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// How many lines were acknowledged.
+    /// The number of acknowledged lines.
     pub(super) fn acknowledged_lines(&self) -> u64 {
         self.records
     }
 
-    /// The end with a summary: fails unless every line was acknowledged.
+    /// Prints the summary. Fails if a line was refused.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
         if self.output == OutputForm::Table {
             self.summary()?;
@@ -97,7 +97,7 @@ impl ProduceReport {
         self.end()
     }
 
-    /// The end: fails if a line was refused.
+    /// Ends without a summary. Fails if a line was refused.
     pub(super) fn end(mut self) -> anyhow::Result<()> {
         self.out.flush()?;
         if let Some(first) = self.first_refused {

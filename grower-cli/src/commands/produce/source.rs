@@ -1,4 +1,4 @@
-//! Where lines come from: a thread of its own reads them, because reading a pipe or a terminal may take for ever.
+//! Reads lines on a thread, because a read of a pipe or a terminal may block forever.
 
 use crate::follow::FollowedFile;
 use crate::lines::{Line, Splitter};
@@ -10,19 +10,19 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// How many pieces may be read ahead.
+/// Limit of chunks read ahead.
 pub(super) const READ_AHEAD: usize = 4;
 
-/// Lines that were read at once.
+/// Lines of one read.
 pub(super) struct LineChunk {
     pub(super) lines: Vec<Line>,
-    /// Which followed file they are of.
+    /// The followed file that they belong to.
     pub(super) file: Option<Arc<FollowedFile>>,
-    /// If the file is begun with this piece: from which byte on it is read.
+    /// The first byte read of the file, in the first chunk of a file.
     pub(super) begun: Option<u64>,
 }
 
-/// The receiving end. It ends when the input does.
+/// The receiver of chunks, which closes at the end of the input.
 pub(super) type LineSource = mpsc::Receiver<anyhow::Result<LineChunk>>;
 
 /// Reads a file, or standard input, to its end.
@@ -35,13 +35,13 @@ pub(super) fn open(file: Option<&Path>, line_bytes_max: usize) -> anyhow::Result
     let (sender, source) = mpsc::channel(READ_AHEAD);
     std::thread::Builder::new().name("lines".to_owned()).spawn(move || {
         if let Err(error) = read_to_end(input, line_bytes_max, &sender) {
-            let _ = sender.blocking_send(Err(error).context(failed)); // If nobody listens any more there is nobody to tell.
+            let _ = sender.blocking_send(Err(error).context(failed)); // Without a receiver the error concerns no one.
         }
     })?;
     Ok(source)
 }
 
-/// What a person is told who named it.
+/// Describes a failed read of this path.
 fn cannot_read(path: &Path) -> String {
     match path.to_str() {
         Some("-") => "cannot read standard input".to_owned(),
@@ -49,7 +49,7 @@ fn cannot_read(path: &Path) -> String {
     }
 }
 
-/// Reads to the end, or until nobody wants more.
+/// Reads to the end, or until the receiver is dropped.
 fn read_to_end(
     mut input: impl Read,
     line_bytes_max: usize,

@@ -1,10 +1,10 @@
-//! Lines that were not acknowledged although nothing is wrong with them: which, and which of them may be stored all the same.
+//! Collects valid lines that were not acknowledged, and those of them that may be stored nevertheless.
 
 use crate::output::{counted, in_groups};
 use grower_client::{Outcome, ProduceError};
 use std::fmt;
 
-/// The lines by number. They come in the order of the input.
+/// The lines by number, added in the order of the input.
 #[derive(Default)]
 pub(super) struct Unacknowledged {
     first: Option<ProduceError>,
@@ -25,8 +25,8 @@ impl Unacknowledged {
         self.first.is_none()
     }
 
-    /// The error that says all of it, if there is any; `sent_up_to` is the last line that was sent, unless that was the last
-    /// one of all.
+    /// Returns an error with all line numbers, if there are any. `sent_up_to` is the last line that was sent, unless it was the
+    /// last of the input.
     pub(super) fn into_error(self, sent_up_to: Option<u64>, acknowledged: u64) -> Option<anyhow::Error> {
         let Self { first, lines, in_doubt } = self;
         let mut text = format!("not acknowledged: {lines}");
@@ -42,7 +42,7 @@ impl Unacknowledged {
     }
 }
 
-/// Ascending numbers of lines, those that follow each other as one range: first and last.
+/// Ascending line numbers as inclusive ranges.
 #[derive(Default, PartialEq, Eq)]
 struct LineRanges(Vec<(u64, u64)>);
 

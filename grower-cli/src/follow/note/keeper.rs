@@ -1,9 +1,8 @@
 //! Keeps a note on disk.
 //!
-//! It is written to a temporary name, fsynced and renamed after every group of acks, so a crash leaves the old note or
-//! the new one. While a follower lives it holds a lock on its note: two followers of one file would send it twice. A
-//! new note is locked before it gets its name, and a replaced one is locked before it takes the old one's, so that the
-//! file with that name is locked at every moment.
+//! After every group of acks the note is written to a temporary name, fsynced and renamed: a crash leaves the old note or the
+//! new one. A follower holds a lock on its note, because two followers of one file would send it twice. Each new file is
+//! locked before the rename, so the file with the note's name is always locked.
 
 use super::{Note, TopicLoss, TopicSpan};
 use crate::follow::reader::FollowedFile;
@@ -14,10 +13,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why there is no going on.
+/// Why a note cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoteError {
-    /// Reading or writing it failed.
+    /// An I/O error.
     #[error("{path}: {source}; --state-dir keeps this note of progress elsewhere")]
     Io {
         /// The note.
@@ -25,13 +24,13 @@ pub(crate) enum NoteError {
         /// Why.
         source: io::Error,
     },
-    /// Another follower lives.
+    /// Another follower holds the note.
     #[error("another grower-cli already follows this file into this topic (it holds {path})")]
     Busy {
         /// The note.
         path: PathBuf,
     },
-    /// Not our note, or from a later version.
+    /// Not a note, or one of a later version.
     #[error("{path} is not a note of this version of grower-cli; to follow the file from its beginning, delete it")]
     Unreadable {
         /// The note.
@@ -48,7 +47,7 @@ pub(crate) struct NoteKeeper {
 }
 
 impl NoteKeeper {
-    /// Takes the note at `path`, and returns what an earlier run wrote; begins it with `blank` if there is none.
+    /// Locks the note at `path` and returns its content. Creates it from `blank` if it does not exist.
     pub(crate) fn open(path: PathBuf, blank: Note) -> Result<(Self, Option<Note>), NoteError> {
         let failed = |source| NoteError::Io { path: path.clone(), source };
         loop {
@@ -56,7 +55,7 @@ impl NoteKeeper {
                 Ok(mut held) => {
                     lock(&held, &path)?;
                     if !is_at(&held, &path).map_err(failed)? {
-                        continue; // Replaced between opening and locking: look again.
+                        continue; // Replaced between opening and locking: try again.
                     }
                     let note = read(&mut held, &path)?;
                     return Ok((Self { path, note: note.clone(), held }, Some(note)));
@@ -71,8 +70,8 @@ impl NoteKeeper {
         }
     }
 
-    /// As [`Self::open`]; if there is no note at `path`, it begins with what the first one of `former` says. A follower
-    /// that holds that one is refused.
+    /// Like [`Self::open`], but a missing note is created from the first existing one of `former`. Fails if another follower
+    /// holds that one.
     pub(crate) fn open_or_move(
         path: PathBuf,
         former: &[PathBuf],
@@ -81,7 +80,7 @@ impl NoteKeeper {
         if path.exists() {
             return Self::open(path, blank);
         }
-        // One that cannot be opened is not ours to read.
+        // An unreadable note belongs to another user.
         let there = former.iter().find_map(|former| Some((File::open(former).ok()?, former)));
         let Some((mut held, former)) = there else { return Self::open(path, blank) };
         lock(&held, former)?;
@@ -90,38 +89,37 @@ impl NoteKeeper {
         Ok((keeper, note.or(Some(moved))))
     }
 
-    /// Names this follower.
+    /// The name of this follower.
     pub(crate) fn follower(&self) -> &str {
         &self.note.follower
     }
 
-    /// Forgets what the note says of records that the topic has not, and tells where lines that have arrived are to be
-    /// looked for. The loss of what a blank note says concerns no line.
+    /// Drops offsets of records that the topic no longer has, and returns the loss. The loss of a blank note concerns no line.
     pub(crate) fn adjust(&mut self, topic: &TopicSpan) -> (&Note, Option<TopicLoss>) {
         let is_blank = self.note.is_blank();
         let loss = self.note.adjust(topic).filter(|_| !is_blank);
         (&self.note, loss)
     }
 
-    /// Where the note is.
+    /// The path of the note.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Remembers a record that was acknowledged. Its offset counts, not the greatest so far: after a restore offsets are
-    /// smaller. Where that is too small, more records are looked at than needed.
+    /// Remembers an acknowledged record. The latest offset counts, not the greatest: a restored log has smaller offsets. An
+    /// offset that is too small only makes the next run read more records.
     pub(crate) fn acknowledged(&mut self, partition: PartitionId, offset: Offset) {
         self.note.next.insert(partition, offset.saturating_add(1));
     }
 
-    /// Writes down that every line of each file before its offset is done.
+    /// Saves that every line before the given position of each file is done.
     pub(crate) fn save(&mut self, done: impl IntoIterator<Item = (Arc<FollowedFile>, u64)>) -> Result<(), NoteError> {
         let failed = |source| NoteError::Io { path: self.path.clone(), source };
         for (open, end) in done {
             self.note.progress(&open, end).map_err(failed)?;
         }
         self.held = replace(&self.path, &self.note, &self.held).map_err(failed)?.ok_or_else(|| {
-            NoteError::Busy { path: self.path.clone() } // Deleted, and another follower began it.
+            NoteError::Busy { path: self.path.clone() } // Deleted, and created by another follower.
         })?;
         Ok(())
     }
@@ -141,7 +139,7 @@ fn read(held: &mut File, path: &Path) -> Result<Note, NoteError> {
     Note::parse(&bytes).ok_or_else(|| NoteError::Unreadable { path: path.to_owned() })
 }
 
-/// Whether the open file is the one with this name.
+/// Whether this path leads to the open file.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(named) => file.metadata().map(|held| (held.dev(), held.ino()) == (named.dev(), named.ino())),
@@ -150,11 +148,11 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes the note unless there is one meanwhile, and returns it locked.
+/// Creates the note and returns it locked; none if one exists by now.
 fn create(path: &Path, note: &Note) -> io::Result<Option<File>> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".grower-place").permissions(Permissions::from_mode(0o666)); // Less what the umask takes.
+    builder.prefix(".grower-place").permissions(Permissions::from_mode(0o666)); // The umask applies.
     let mut file = builder.tempfile_in(folder)?;
     file.as_file().lock()?;
     file.write_all(&serde_json::to_vec(note)?)?;
@@ -169,7 +167,7 @@ fn create(path: &Path, note: &Note) -> io::Result<Option<File>> {
     }
 }
 
-/// Puts the note in its place at once or not at all, and returns it locked; none if another follower's is there.
+/// Replaces the note atomically and returns it locked; none if another follower created it.
 fn replace(path: &Path, note: &Note, held: &File) -> io::Result<Option<File>> {
     if !is_at(held, path)? && path.exists() {
         return Ok(None);
@@ -246,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut keeper, _) = open(folder.path()).unwrap();
         fs::remove_file(folder.path().join("note")).unwrap();
-        keeper.save([]).unwrap(); // Deleted by mistake: it is written again.
+        keeper.save([]).unwrap(); // Deleted by mistake: the note is written again.
         fs::remove_file(folder.path().join("note")).unwrap();
         let (mut other, _) = open(folder.path()).unwrap();
         assert!(matches!(keeper.save([]), Err(NoteError::Busy { .. })));

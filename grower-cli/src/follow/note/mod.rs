@@ -1,6 +1,6 @@
-//! Up to where a followed file has been acknowledged, kept in a small file so that the next run goes on from there.
+//! The note of progress: up to which byte a followed file is acknowledged, so that the next run continues there.
 //!
-//! Here is what it says; [`keeper`] keeps it on disk.
+//! This module holds the content; [`keeper`] keeps it on disk.
 
 mod keeper;
 
@@ -19,32 +19,32 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// The note.
+/// The content of a note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note {
     version: u32,
-    /// Names this follower in the marks of its records.
+    /// The name of this follower in the marks of its records.
     pub(crate) follower: String,
     file: FileId,
-    /// The how-manieth file it is.
+    /// The number of the file.
     pub(super) incarnation: u32,
-    /// What stands before the first byte that is not acknowledged: so many bytes, and what they look like.
+    /// Fingerprint of the bytes before the first unacknowledged one.
     seen: Fingerprint,
-    /// For each partition, the offset after the last record known to be ours.
+    /// For each partition, the offset after the last known record of this follower.
     next: BTreeMap<PartitionId, Offset>,
-    /// Of which topic, by its id: one that was created again has other records.
+    /// The id of the topic: a recreated topic has other records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     topic: Option<String>,
-    /// Whether the file is a copy that rotation made.
+    /// Whether the file is a copy made by rotation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     copy: bool,
-    /// The rotations that were there when the file was begun. Notes of earlier versions lack this and what follows.
+    /// The rotations that existed when the file was begun. Notes of earlier versions lack this and the fields below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     older: Option<Vec<KnownFile>>,
-    /// Where the file was when it was begun, through links.
+    /// The path of the file when it was begun, links resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<String>,
-    /// Files that were left, whose writers may still be late.
+    /// Files that were left, to which a late writer may still append.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     left: Vec<LeftFile>,
 }
@@ -57,27 +57,27 @@ struct LeftFile {
     seen: Fingerprint,
 }
 
-/// Which records a topic has.
+/// The offsets of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TopicSpan {
-    /// Which topic.
+    /// The id of the topic.
     pub(crate) id: TopicId,
     /// The offsets of each partition, from the log's start to the log's end.
     pub(crate) partitions: BTreeMap<PartitionId, Range<Offset>>,
 }
 
-/// What a topic has lost since a note was written.
+/// The records that a topic lost since a note was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TopicLoss {
-    /// Everything: it was created again.
+    /// All records: the topic was created again.
     CreatedAgain,
     /// These records.
     Records(Vec<(PartitionId, Range<Offset>)>),
 }
 
-/// Version of the note's form.
+/// Version of the format.
 const VERSION: u32 = 1;
-/// Files are counted around: this many after one are later files, the others are earlier ones.
+/// File numbers wrap around: this many numbers after one are later files, the others are earlier ones.
 const INCARNATIONS_AHEAD_MAX: u32 = u32::MAX / 2 + 1;
 
 impl Note {
@@ -98,7 +98,7 @@ impl Note {
         }
     }
 
-    /// Forgets what it says of records that the topic has not, and tells what is missing.
+    /// Drops offsets of records that the topic no longer has, and returns the loss.
     fn adjust(&mut self, topic: &TopicSpan) -> Option<TopicLoss> {
         let id = topic.id.to_string();
         let before = self.topic.replace(id.clone());
@@ -112,13 +112,12 @@ impl Note {
         (!lost.is_empty()).then_some(TopicLoss::Records(lost))
     }
 
-    /// From where on lines are looked for that have arrived although the note does not say so. At the log's start if nothing
-    /// is known.
+    /// Returns the offset from which records are searched for arrived lines: the log start if nothing is known.
     pub(super) fn unknown_from(&self, partition: PartitionId) -> Offset {
         self.next.get(&partition).copied().unwrap_or_default()
     }
 
-    /// Whether it leaves open if this line has arrived.
+    /// Whether the note does not say that this line has arrived.
     pub(super) fn leaves_open(&self, line: LineMark) -> bool {
         let is_after = |seen: &Fingerprint| seen.offset() <= line.start;
         match line.incarnation.wrapping_sub(self.incarnation) {
@@ -128,28 +127,28 @@ impl Note {
         }
     }
 
-    /// None if it is not ours, or from a later version.
+    /// Parses a note; none if it is invalid, or of a later version.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice::<Self>(bytes).ok().filter(|note| note.version == VERSION)
     }
 
-    /// Whether no file was begun.
+    /// Whether no file was begun yet.
     pub(super) fn is_blank(&self) -> bool {
         self.file == FileId::NONE
     }
 
-    /// Whether the file is a copy that rotation made.
+    /// Whether the file is a copy made by rotation.
     pub(super) fn is_copy(&self) -> bool {
         self.copy
     }
 
-    /// What the file is recognised by.
+    /// Returns the facts by which the file is recognised.
     pub(super) fn trace(&self) -> FileTrace {
         let (older, target) = (self.older.as_deref().map(Into::into), self.target.as_ref().map(PathBuf::from));
         FileTrace { id: self.file, seen: self.seen, older, target }
     }
 
-    /// The files that were left and are still there, without the one that is read.
+    /// Opens the files that were left and still exist, without the one being read.
     pub(super) fn left_files(&self, around: &Surroundings, current: FileId, limit: usize) -> Vec<FileReader> {
         let reader = |left: &LeftFile| {
             let mut same = around.files.iter().filter(|nearby| nearby.id.is_same_file(left.file));
@@ -173,12 +172,12 @@ impl Note {
     /// Remembers that every line of `open` before `end` is done.
     fn progress(&mut self, open: &FollowedFile, end: u64) -> io::Result<()> {
         let seen = match Fingerprint::take(&open.file, end) {
-            // Truncated since: its bytes cannot be described any more. The marks in the topic still tell what is done.
+            // Truncated since: its old bytes cannot be fingerprinted. The marks in the topic still identify arrived lines.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             seen => seen?,
         };
         if end != 0 && !open.is_as_read()? {
-            return Ok(()); // Truncated and written again since: its bytes are others now.
+            return Ok(()); // Truncated and rewritten since: it holds other bytes.
         }
         let (file, incarnation) = (open.id, open.incarnation);
         if incarnation != self.incarnation || self.is_blank() {
@@ -188,7 +187,7 @@ impl Note {
             }
             if !self.is_blank() {
                 if INCARNATIONS_AHEAD_MAX <= incarnation.wrapping_sub(self.incarnation) {
-                    return Ok(()); // Late lines of a file that is forgotten.
+                    return Ok(()); // Late lines of a forgotten file.
                 }
                 self.left.push(LeftFile { file: self.file, incarnation: self.incarnation, seen: self.seen });
                 let surplus = self.left.len().saturating_sub(LEFT_FILES_MAX);
@@ -231,7 +230,7 @@ mod tests {
         assert_eq!(adjusted(sent_up_to(9), &topic(1, 0)), (Some(lost), 0));
         let of_earlier_version = Note { topic: None, ..sent_up_to(3) };
         assert_eq!(adjusted(of_earlier_version, &topic(2, 0)), (None, 3));
-        // The next run compares with the topic that there is now.
+        // The next run compares with the present topic.
         let mut note = sent_up_to(6);
         note.adjust(&topic(2, 0));
         assert_eq!(note.adjust(&topic(2, 0)), None);
