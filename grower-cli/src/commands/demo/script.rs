@@ -30,24 +30,24 @@ pub async fn run(client: &Client, out: &mut (dyn Write + Send)) -> anyhow::Resul
 }
 
 /// How long a step may take to come true.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Prints the demo, and fails at a claim that does not hold.
-struct DemoOutput<'a> {
-    client: &'a Client,
-    out: &'a mut (dyn Write + Send),
+pub(super) struct DemoOutput<'a> {
+    pub(super) client: &'a Client,
+    pub(super) out: &'a mut (dyn Write + Send),
     claims: u32,
 }
 
 impl DemoOutput<'_> {
     /// Prints a line at once.
-    fn say(&mut self, line: impl AsRef<str>) -> anyhow::Result<()> {
+    pub(super) fn say(&mut self, line: impl AsRef<str>) -> anyhow::Result<()> {
         writeln!(self.out, "{}", line.as_ref())?;
         Ok(self.out.flush()?)
     }
 
     /// Prints a claim, or fails if it does not hold.
-    fn claim(&mut self, holds: bool, claim: impl AsRef<str>) -> anyhow::Result<()> {
+    pub(super) fn claim(&mut self, holds: bool, claim: impl AsRef<str>) -> anyhow::Result<()> {
         ensure!(holds, "the demo fails here, this does not hold: {}", claim.as_ref());
         self.claims += 1;
         self.say(format!("  ok  {}", claim.as_ref()))

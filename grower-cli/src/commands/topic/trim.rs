@@ -32,7 +32,7 @@ pub struct TrimTopicCommand {
     #[arg(value_name = "NAME[/PARTITION]", value_parser = target)]
     target: (String, Option<u32>),
     /// offset:N, time:RFC3339, time:-5m for five minutes ago, or end for everything
-    #[arg(long, value_name = "POSITION", value_parser = place)]
+    #[arg(long, value_name = "POSITION", value_parser = position)]
     before: PositionSpec,
     /// List what would be dropped, and drop nothing
     #[arg(long)]
@@ -163,10 +163,10 @@ fn told(topic: &TopicDescription, trims: &[PartitionTrim], dry_run: bool) -> Vec
 const PLACES: &str = "write offset:N, time:RFC3339, time:-5m, or end";
 
 /// Reads a position to trim to.
-fn place(text: &str) -> Result<PositionSpec, String> {
+fn position(text: &str) -> Result<PositionSpec, String> {
     match text.parse() {
         Ok(PositionSpec::Beginning | PositionSpec::Committed) | Err(PositionError::Unknown) => Err(PLACES.to_owned()),
-        place => place.map_err(|error| error.to_string()),
+        position => position.map_err(|error| error.to_string()),
     }
 }
 
@@ -187,10 +187,10 @@ mod tests {
 
     #[test]
     fn nothing_lies_before_the_beginning() {
-        assert_eq!(place("offset:7"), Ok(PositionSpec::Offset(Offset::new(7))));
-        assert_eq!(place("end"), Ok(PositionSpec::End));
+        assert_eq!(position("offset:7"), Ok(PositionSpec::Offset(Offset::new(7))));
+        assert_eq!(position("end"), Ok(PositionSpec::End));
         for wrong in ["beginning", "committed", "7"] {
-            assert_eq!(place(wrong), Err(PLACES.to_owned()), "{wrong}");
+            assert_eq!(position(wrong), Err(PLACES.to_owned()), "{wrong}");
         }
     }
 

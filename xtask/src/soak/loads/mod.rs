@@ -28,7 +28,7 @@ use stream::StreamLoad;
 /// One load.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Load {
-    StreamLoad(StreamLoad),
+    Stream(StreamLoad),
     Members { steady: bool },
     Slow,
     Stalled,
