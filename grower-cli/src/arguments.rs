@@ -13,7 +13,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 #[derive(Debug, Parser)]
 #[command(name = "grower-cli", version, max_term_width = 110)]
 #[command(after_help = "Examples:
-  grower-cli demo                                      the whole story, nothing else needed
+  grower-cli demo                                      the log at work, nothing else needed
   grower-cli topic create events:3                     a topic with 3 partitions
   grower-cli produce events big.log                    one record a line
   grower-cli consume events --until-end                the lines again

@@ -96,7 +96,7 @@ fn a_second_follower_of_the_same_file_is_refused() {
     until("the first line", || arrived(&broker) == 1);
     let second = follow(&broker).wait_with_output().unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second.stderr).contains("another grower-cli follows"), "{}", text(&second.stderr));
+    assert!(text(&second.stderr).contains("another grower-cli already follows"), "{}", text(&second.stderr));
     first.kill().unwrap();
     first.wait().unwrap();
 }
@@ -116,7 +116,7 @@ fn of_followers_started_at_once_one_follows_and_the_others_say_why_not() {
         }
         let output = follower.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stderr).contains("another grower-cli follows"), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("another grower-cli already follows"), "{}", text(&output.stderr));
     }
     assert_eq!(text(&broker.read("events")), lines(0..3));
 }

@@ -43,11 +43,11 @@ the note belongs to the path as given: if a folder of the path is a link that le
 comes first.
 
 A file is recognised by its inode and time of creation, else by its first 64 KiB and the 4 KiB before the position:
-  renamed, a new file in its place   its rest, rotations since, then the new file; late lines of its writer come late
+  renamed, a new file in its place   its rest, rotations since, then the new file; late lines come late
   copied, then truncated             the rest from the copy (FILE.1, ..), then the file from its beginning
   truncated or rewritten, no copy    the file from its beginning; a warning says that lines may be missing
   another file, the same beginning   the bytes after the part that was read; a warning names the file
-  another file, otherwise            the file from its beginning; a warning if the old one was not read to its end
+  another file, otherwise            the file from its beginning; a warning if the old one has unread lines
 Every uncertain case prints a warning on standard error.
 
 Each record gets a header `grower-follow` that identifies its line. It shows the next run which lines arrived after the last \

@@ -234,7 +234,7 @@ fn a_copy_that_is_being_made_is_not_read_until_the_file_is_truncated() {
         log_folder.write("app.log", "five\n");
         let (sent, warned) = log_folder.read(&mut tail);
         assert_eq!(sent, "four five", "away: {is_away}");
-        assert!(warned.iter().all(|warning| warning.contains("taken for a copy")), "{warned:?}");
+        assert!(warned.iter().all(|warning| warning.contains("treating it as a copy")), "{warned:?}");
     }
 }
 
