@@ -107,7 +107,7 @@ impl ClientBuilder {
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let dialer = Arc::new(Dialer::new(self.transport, self.settings));
         let cluster = Arc::new(Cluster::new(dialer, self.bootstrap));
-        cluster.control().await?;
+        cluster.any_broker().await?;
         Ok(Client { cluster })
     }
 }

@@ -3,8 +3,8 @@
 //! Everything here is a cache. Whoever meets an answer that contradicts it refreshes it.
 
 use crate::backoff;
-use crate::connection::{Dialer, Lane, Link};
-use crate::error::{ConnectError, RequestError, only};
+use crate::connection::{BrokerConnection, ConnectionPool, Dialer};
+use crate::error::{ConnectError, RequestError, single_part};
 use crate::random_name::random_committer;
 use grower_protocol::ids::{CommitterId, GroupId, NodeId, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
@@ -21,9 +21,9 @@ use tokio::time::{Instant, sleep};
 /// The brokers as one client sees them; shared by its producers, consumers and admin.
 pub(crate) struct Cluster {
     bootstrap: Vec<Arc<str>>,
-    control: Lane,
-    shared: Lane,
-    view: RwLock<View>,
+    control: ConnectionPool,
+    shared: ConnectionPool,
+    view: RwLock<ClusterView>,
     /// Who this client is when it sets the offsets of groups.
     resetter: CommitterId,
     /// The number of its newest reset. Held while one is under way: none overtakes another.
@@ -31,7 +31,7 @@ pub(crate) struct Cluster {
 }
 
 #[derive(Default)]
-struct View {
+struct ClusterView {
     /// Where brokers say they are.
     advertised: BTreeMap<NodeId, Arc<str>>,
     /// Where brokers did answer: goes before what they say, since a tunnel or a container may translate addresses.
@@ -43,8 +43,8 @@ struct View {
 
 impl Cluster {
     pub(crate) fn new(dialer: Arc<Dialer>, bootstrap: Vec<Arc<str>>) -> Self {
-        let shared = Lane::new(dialer.clone());
-        let (control, view) = (Lane::new(dialer), RwLock::default());
+        let shared = ConnectionPool::new(dialer.clone());
+        let (control, view) = (ConnectionPool::new(dialer), RwLock::default());
         Self { bootstrap, control, shared, view, resetter: random_committer(), newest_reset: Mutex::default() }
     }
 
@@ -57,27 +57,27 @@ impl Cluster {
     }
 
     /// The connections for everything that is small and must not wait.
-    pub(crate) fn control_lane(&self) -> &Lane {
+    pub(crate) fn control_pool(&self) -> &ConnectionPool {
         &self.control
     }
 
     /// The connections for the small batches of all producers.
-    pub(crate) fn shared_lane(&self) -> &Lane {
+    pub(crate) fn shared_pool(&self) -> &ConnectionPool {
         &self.shared
     }
 
     /// A connection to any broker.
-    pub(crate) async fn control(&self) -> Result<Link, ConnectError> {
+    pub(crate) async fn any_broker(&self) -> Result<BrokerConnection, ConnectError> {
         let candidates = self.candidates();
-        if let Some(link) = candidates.first().and_then(|address| self.control.open(address)) {
-            return Ok(link);
+        if let Some(connection) = candidates.first().and_then(|address| self.control.open_connection(address)) {
+            return Ok(connection);
         }
         let mut errors = Vec::new();
         for address in candidates {
-            match self.control.link(&address).await {
-                Ok(link) => {
-                    self.answered(&link);
-                    return Ok(link);
+            match self.control.connect(&address).await {
+                Ok(connection) => {
+                    self.answered(&connection);
+                    return Ok(connection);
                 }
                 Err(error) => errors.push(error),
             }
@@ -90,19 +90,19 @@ impl Cluster {
     }
 
     /// Asks any broker, once. One that does not know the request yet is asked what comes close, if anything does.
-    pub(crate) async fn ask(&self, request: &Request) -> Result<(Link, Response), RequestError> {
-        let link = self.control().await?;
-        let missing = request.needs().and_then(|feature| link.needs(feature).err());
+    pub(crate) async fn ask(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
+        let connection = self.any_broker().await?;
+        let missing = request.needs().and_then(|feature| connection.require(feature).err());
         let response = match (missing, request.for_older_brokers()) {
-            (None, _) => link.ask(request).await?,
-            (Some(_), Some(older)) => link.ask(&older).await?,
+            (None, _) => connection.ask(request).await?,
+            (Some(_), Some(older)) => connection.ask(&older).await?,
             (Some(missing), None) => return Err(missing.into()),
         };
-        Ok((link, response))
+        Ok((connection, response))
     }
 
     /// Asks any broker, again and again within the request timeout. For requests that may be carried out twice.
-    pub(crate) async fn ask_again(&self, request: &Request) -> Result<(Link, Response), RequestError> {
+    pub(crate) async fn ask_retrying(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
         let give_up = Instant::now() + self.request_timeout();
         for failures in 1.. {
             match self.ask(request).await {
@@ -124,7 +124,7 @@ impl Cluster {
         &self,
         group: &GroupId,
         positions: Vec<PositionToCommit>,
-    ) -> Result<(Link, Response), RequestError> {
+    ) -> Result<(BrokerConnection, Response), RequestError> {
         let mut newest = self.newest_reset.lock().await;
         *newest += 1;
         let (committer, sequence) = (CommitterIdentity::Outside(self.resetter.clone()), *newest);
@@ -135,29 +135,29 @@ impl Cluster {
     /// A topic as it is now.
     pub(crate) async fn refresh(&self, name: &TopicName, create: bool) -> Result<Arc<TopicMetadata>, RequestError> {
         let asked = Metadata { topics: Some(vec![name.clone()]), create_missing: create };
-        let (link, answer) = self.metadata(asked).await?;
-        only(link.address(), "metadata", answer.topics).map(Arc::new)
+        let (connection, answer) = self.metadata(asked).await?;
+        single_part(connection.address(), "metadata", answer.topics).map(Arc::new)
     }
 
     /// Asks for metadata and remembers it.
-    pub(crate) async fn metadata(&self, asked: Metadata) -> Result<(Link, MetadataAnswer), RequestError> {
+    pub(crate) async fn metadata(&self, asked: Metadata) -> Result<(BrokerConnection, MetadataAnswer), RequestError> {
         let names = asked.topics.clone();
-        match self.ask_again(&Request::Metadata(asked)).await? {
-            (link, Response::Metadata(answer)) => {
+        match self.ask_retrying(&Request::Metadata(asked)).await? {
+            (connection, Response::Metadata(answer)) => {
                 self.learn(names.as_deref(), &answer);
-                Ok((link, answer))
+                Ok((connection, answer))
             }
-            (link, other) => Err(link.refusal("metadata", other)),
+            (connection, other) => Err(connection.unexpected("metadata", other)),
         }
     }
 
     /// A topic as it was when last looked at.
-    pub(crate) fn known(&self, name: &TopicName) -> Option<Arc<TopicMetadata>> {
+    pub(crate) fn cached_topic(&self, name: &TopicName) -> Option<Arc<TopicMetadata>> {
         self.view.read().topics.get(name).cloned()
     }
 
     /// The name of a topic that was looked at.
-    pub(crate) fn name_of(&self, id: TopicId) -> Option<TopicName> {
+    pub(crate) fn topic_name(&self, id: TopicId) -> Option<TopicName> {
         self.view.read().topics.values().find(|topic| topic.id == id).map(|topic| topic.name.clone())
     }
 
@@ -180,10 +180,10 @@ impl Cluster {
         candidates
     }
 
-    fn answered(&self, link: &Link) {
+    fn answered(&self, connection: &BrokerConnection) {
         let mut view = self.view.write();
-        view.preferred = Some(link.address().clone());
-        view.answered.insert(link.hello().node, link.address().clone());
+        view.preferred = Some(connection.address().clone());
+        view.answered.insert(connection.hello().node, connection.address().clone());
     }
 
     fn learn(&self, asked: Option<&[TopicName]>, answer: &MetadataAnswer) {

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use grower_protocol::batch::{self, Header, RecordView};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 use grower_protocol::message::Durability;
-use std::fmt;
 use std::sync::Arc;
+
+pub use grower_protocol::ids::TopicPartition;
 
 /// A record to be sent.
 ///
@@ -107,20 +108,5 @@ impl ConsumerRecord {
         let RecordView { offset, timestamp, key, value, headers } = view;
         let (topic, partition) = (place.topic.clone(), place.partition);
         Self { topic, partition, offset, leader_epoch, timestamp, key, value, headers }
-    }
-}
-
-/// One partition of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    /// The topic.
-    pub topic: TopicName,
-    /// Its partition.
-    pub partition: PartitionId,
-}
-
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.topic, self.partition)
     }
 }

@@ -10,15 +10,15 @@ impl Admin {
     pub async fn begin_backup(&self, dir: impl Into<String>, full: bool) -> Result<BackupDescription, AdminError> {
         match self.cluster.ask(&Request::BeginBackup { dir: dir.into(), full }).await? {
             (_, Response::DescribeBackup(Some(backup))) => Ok(backup),
-            (link, other) => Err(link.refusal("begin backup", other).into()),
+            (connection, other) => Err(connection.unexpected("begin backup", other).into()),
         }
     }
 
     /// The backup that the broker is making, or the latest that it made or failed to make since its start.
     pub async fn describe_backup(&self) -> Result<Option<BackupDescription>, AdminError> {
-        match self.cluster.ask_again(&Request::DescribeBackup).await? {
+        match self.cluster.ask_retrying(&Request::DescribeBackup).await? {
             (_, Response::DescribeBackup(backup)) => Ok(backup),
-            (link, other) => Err(link.refusal("describe backup", other).into()),
+            (connection, other) => Err(connection.unexpected("describe backup", other).into()),
         }
     }
 

@@ -7,17 +7,17 @@ use grower_protocol::message::{BrokerDescription, Request, Response, SettingEntr
 impl Admin {
     /// How the broker is doing: memory, disk, syncs, and the traffic of every topic.
     pub async fn describe_broker(&self) -> Result<BrokerDescription, AdminError> {
-        match self.cluster.ask_again(&Request::DescribeBroker).await? {
+        match self.cluster.ask_retrying(&Request::DescribeBroker).await? {
             (_, Response::DescribeBroker(broker)) => Ok(broker),
-            (link, other) => Err(link.refusal("describe broker", other).into()),
+            (connection, other) => Err(connection.unexpected("describe broker", other).into()),
         }
     }
 
     /// Every setting of the broker, with its value, where that comes from, and whether it can change without a restart.
     pub async fn describe_settings(&self) -> Result<Vec<SettingEntry>, AdminError> {
-        match self.cluster.ask_again(&Request::DescribeSettings).await? {
+        match self.cluster.ask_retrying(&Request::DescribeSettings).await? {
             (_, Response::DescribeSettings(settings)) => Ok(settings),
-            (link, other) => Err(link.refusal("describe settings", other).into()),
+            (connection, other) => Err(connection.unexpected("describe settings", other).into()),
         }
     }
 

@@ -15,31 +15,31 @@ impl Admin {
     pub async fn list_groups(&self) -> Result<Vec<GroupSummary>, AdminError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            match self.cluster.ask_again(&Request::PageGroups { after: after.clone() }).await? {
+            match self.cluster.ask_retrying(&Request::PageGroups { after: after.clone() }).await? {
                 (_, Response::PageGroups { groups, next }) => {
                     all.extend(groups);
                     if !leads_on(&mut after, next) {
                         return Ok(all);
                     }
                 }
-                (link, other) => return Err(link.refusal("list groups", other).into()),
+                (connection, other) => return Err(connection.unexpected("list groups", other).into()),
             }
         }
     }
 
     /// One group: its members, what they own, and all it committed.
     pub async fn describe_group(&self, group: impl AsRef<str>) -> Result<GroupDescription, AdminError> {
-        match self.cluster.ask_again(&Request::DescribeGroup(GroupId::new(group.as_ref())?)).await? {
+        match self.cluster.ask_retrying(&Request::DescribeGroup(GroupId::new(group.as_ref())?)).await? {
             (_, Response::DescribeGroup(group)) => Ok(group),
-            (link, other) => Err(link.refusal("describe group", other).into()),
+            (connection, other) => Err(connection.unexpected("describe group", other).into()),
         }
     }
 
     /// The same, and who each member is: its static name, its program and address, and since when it holds what.
     pub async fn inspect_group(&self, group: impl AsRef<str>) -> Result<GroupInspection, AdminError> {
-        match self.cluster.ask_again(&Request::InspectGroup(GroupId::new(group.as_ref())?)).await? {
+        match self.cluster.ask_retrying(&Request::InspectGroup(GroupId::new(group.as_ref())?)).await? {
             (_, Response::InspectGroup(group)) => Ok(group),
-            (link, other) => Err(link.refusal("inspect group", other).into()),
+            (connection, other) => Err(connection.unexpected("inspect group", other).into()),
         }
     }
 
@@ -49,7 +49,7 @@ impl Admin {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let wanted = u32::try_from(most - all.len()).unwrap_or(u32::MAX);
-            match self.cluster.ask_again(&Request::InspectGroups { after: after.clone(), most: wanted }).await? {
+            match self.cluster.ask_retrying(&Request::InspectGroups { after: after.clone(), most: wanted }).await? {
                 (_, Response::InspectGroups { groups, next }) => {
                     all.extend(groups);
                     if most <= all.len() || !leads_on(&mut after, next) {
@@ -57,24 +57,24 @@ impl Admin {
                         return Ok(all);
                     }
                 }
-                (link, other) => return Err(link.refusal("inspect groups", other).into()),
+                (connection, other) => return Err(connection.unexpected("inspect groups", other).into()),
             }
         }
     }
 
     /// When a group last committed, partition by partition; none for a group that is not there.
     pub async fn list_commits(&self, group: impl AsRef<str>) -> Result<Vec<CommitTime>, AdminError> {
-        match self.cluster.ask_again(&Request::ListCommits(GroupId::new(group.as_ref())?)).await? {
+        match self.cluster.ask_retrying(&Request::ListCommits(GroupId::new(group.as_ref())?)).await? {
             (_, Response::ListCommits(commits)) => Ok(commits),
-            (link, other) => Err(link.refusal("list commits", other).into()),
+            (connection, other) => Err(connection.unexpected("list commits", other).into()),
         }
     }
 
     /// What the groups of the broker take of memory, and which could not grow of late for want of it.
     pub async fn describe_group_memory(&self) -> Result<GroupMemory, AdminError> {
-        match self.cluster.ask_again(&Request::DescribeGroupMemory).await? {
+        match self.cluster.ask_retrying(&Request::DescribeGroupMemory).await? {
             (_, Response::DescribeGroupMemory(memory)) => Ok(memory),
-            (link, other) => Err(link.refusal("describe group memory", other).into()),
+            (connection, other) => Err(connection.unexpected("describe group memory", other).into()),
         }
     }
 
@@ -115,7 +115,7 @@ impl Admin {
         for positions in wishes.chunks(PARTITIONS_MAX) {
             match self.cluster.set_positions(&group, positions.to_vec()).await? {
                 (_, Response::CommitOffsets(parts)) => drop(parts.into_iter().collect::<Result<Vec<()>, _>>()?),
-                (link, other) => return Err(link.refusal("commit offsets", other).into()),
+                (connection, other) => return Err(connection.unexpected("commit offsets", other).into()),
             }
         }
         Ok(())
@@ -128,10 +128,10 @@ pub(crate) async fn committed_positions(
     group: &GroupId,
     partitions: Option<Vec<(TopicId, PartitionId)>>,
 ) -> Result<Vec<CommittedPosition>, RequestError> {
-    match cluster.ask_again(&Request::FetchPositions { group: group.clone(), partitions }).await {
+    match cluster.ask_retrying(&Request::FetchPositions { group: group.clone(), partitions }).await {
         Ok((_, Response::FetchPositions(positions))) => Ok(positions),
         Ok((_, Response::FetchOffsets(offsets))) => Ok(offsets.into_iter().map(CommittedPosition::from).collect()),
-        Ok((link, other)) => Err(link.refusal("fetch positions", other)),
+        Ok((connection, other)) => Err(connection.unexpected("fetch positions", other)),
         Err(error) if error.code() == Some(ErrorCode::UnknownGroup) => Ok(Vec::new()),
         Err(error) => Err(error),
     }

@@ -44,7 +44,7 @@ impl Admin {
     async fn change(&self, name: &'static str, request: Request) -> Result<(), AdminError> {
         match self.cluster.ask(&request).await? {
             (_, Response::Done) => Ok(()),
-            (link, other) => Err(link.refusal(name, other).into()),
+            (connection, other) => Err(connection.unexpected(name, other).into()),
         }
     }
 }

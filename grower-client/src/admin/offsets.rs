@@ -2,7 +2,7 @@
 
 use super::{Admin, PARTITIONS_MAX};
 use crate::cluster::Cluster;
-use crate::error::{AdminError, RequestError, only};
+use crate::error::{AdminError, RequestError, single_part};
 use crate::record::TopicPartition;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
@@ -39,18 +39,18 @@ impl Admin {
         epoch: LeaderEpoch,
     ) -> Result<Option<Offset>, AdminError> {
         let known = self.cluster.refresh(&place.topic, false).await?;
-        let link = match self.cluster.leader(&known, place.partition) {
-            Some(leader) => self.cluster.control_lane().link(&leader).await?,
-            None => self.cluster.control().await?,
+        let connection = match self.cluster.leader(&known, place.partition) {
+            Some(leader) => self.cluster.control_pool().connect(&leader).await?,
+            None => self.cluster.any_broker().await?,
         };
         let partition =
             FetchPartition { topic, partition: place.partition, offset: end, max_bytes: 0, leader_epoch: None };
         let partitions = vec![FetchPosition { partition, last_epoch: Some(epoch) }];
         let request = Request::FetchAfter(FetchAfter { max_wait_ms: 0, min_bytes: 0, max_bytes: 0, partitions });
-        request.needs().map_or(Ok(()), |feature| link.needs(feature))?;
-        let fetched = match link.ask(&request).await? {
-            Response::FetchAfter(fetched) => only(link.address(), "fetch", fetched.partitions)?,
-            other => return Err(link.refusal("fetch", other).into()),
+        request.needs().map_or(Ok(()), |feature| connection.require(feature))?;
+        let fetched = match connection.ask(&request).await? {
+            Response::FetchAfter(fetched) => single_part(connection.address(), "fetch", fetched.partitions)?,
+            other => return Err(connection.unexpected("fetch", other).into()),
         };
         match fetched {
             FetchedAfter::Diverged(divergence) => Ok(Some(divergence.end)),
@@ -110,13 +110,13 @@ async fn ask_leader(
     partitions: Vec<ListOffset>,
 ) -> Result<Vec<Part<ListedOffset>>, RequestError> {
     let asked = partitions.len();
-    let link = match leader {
-        Some(leader) => cluster.control_lane().link(leader).await?,
-        None => cluster.control().await?, // Any broker can say what is wrong with the partition.
+    let connection = match leader {
+        Some(leader) => cluster.control_pool().connect(leader).await?,
+        None => cluster.any_broker().await?, // Any broker can say what is wrong with the partition.
     };
-    match link.ask(&Request::ListOffsets(ListOffsets { partitions })).await? {
+    match connection.ask(&Request::ListOffsets(ListOffsets { partitions })).await? {
         Response::ListOffsets(parts) if parts.len() == asked => Ok(parts),
-        other => Err(link.refusal("list offsets", other)),
+        other => Err(connection.unexpected("list offsets", other)),
     }
 }
 

@@ -29,7 +29,7 @@ impl Admin {
             (_, Response::CreateTopics(parts)) if parts.len() == asked => {
                 Ok(parts.into_iter().map(|part| part.map_err(AdminError::from)).collect())
             }
-            (link, other) => Err(link.refusal("create topics", other).into()),
+            (connection, other) => Err(connection.unexpected("create topics", other).into()),
         }
     }
 
@@ -76,9 +76,9 @@ impl Admin {
 
     /// The records of a topic that somebody gave up as lost (`grower-cli log repair --accept-loss`), by partition.
     pub async fn list_losses(&self, name: impl AsRef<str>) -> Result<Vec<LossDescription>, AdminError> {
-        match self.cluster.ask_again(&Request::ListLosses(TopicName::new(name.as_ref())?)).await? {
+        match self.cluster.ask_retrying(&Request::ListLosses(TopicName::new(name.as_ref())?)).await? {
             (_, Response::ListLosses(losses)) => Ok(losses),
-            (link, other) => Err(link.refusal("list losses", other).into()),
+            (connection, other) => Err(connection.unexpected("list losses", other).into()),
         }
     }
 
@@ -99,12 +99,12 @@ impl Admin {
 
     /// All that are not internal, by name.
     async fn topic_names(&self) -> Result<Vec<TopicName>, AdminError> {
-        match self.cluster.ask_again(&Request::Metadata(Metadata::default())).await? {
+        match self.cluster.ask_retrying(&Request::Metadata(Metadata::default())).await? {
             (_, Response::Metadata(metadata)) => {
                 let names = metadata.topics.into_iter().flatten().map(|topic| topic.name);
                 Ok(names.filter(|name| !name.is_internal()).collect())
             }
-            (link, other) => Err(link.refusal("metadata", other).into()),
+            (connection, other) => Err(connection.unexpected("metadata", other).into()),
         }
     }
 
@@ -138,11 +138,11 @@ impl Admin {
         segments: bool,
     ) -> Result<Vec<Result<TopicDescription, AdminError>>, AdminError> {
         let asked = names.len();
-        match self.cluster.ask_again(&Request::DescribeTopics { topics: Some(names.to_vec()), segments }).await? {
+        match self.cluster.ask_retrying(&Request::DescribeTopics { topics: Some(names.to_vec()), segments }).await? {
             (_, Response::DescribeTopics(parts)) if parts.len() == asked => {
                 Ok(parts.into_iter().map(|part| part.map_err(AdminError::from)).collect())
             }
-            (link, other) => Err(link.refusal("describe topics", other).into()),
+            (connection, other) => Err(connection.unexpected("describe topics", other).into()),
         }
     }
 
@@ -150,11 +150,14 @@ impl Admin {
     async fn with_segments(&self, mut described: TopicDescription) -> Result<TopicDescription, AdminError> {
         let mut from = None;
         loop {
-            let page =
-                match self.cluster.ask_again(&Request::ListSegments { topic: described.name.clone(), from }).await? {
-                    (_, Response::ListSegments(page)) => page,
-                    (link, other) => return Err(link.refusal("list segments", other).into()),
-                };
+            let page = match self
+                .cluster
+                .ask_retrying(&Request::ListSegments { topic: described.name.clone(), from })
+                .await?
+            {
+                (_, Response::ListSegments(page)) => page,
+                (connection, other) => return Err(connection.unexpected("list segments", other).into()),
+            };
             for (number, segment) in page.segments {
                 let partition = described.partitions.iter_mut().find(|partition| partition.partition == number);
                 partition.into_iter().for_each(|partition| partition.segments.push(segment.clone()));

@@ -1,6 +1,6 @@
 //! Opens connections: transport, preface, introduction, all within one time limit.
 
-use super::Link;
+use super::BrokerConnection;
 use crate::error::{ConnectError, ConnectionError};
 use crate::transport::{Connection, Transport};
 use bytes::BytesMut;
@@ -36,32 +36,32 @@ impl Dialer {
     }
 
     /// Connects, agrees on a version and introduces both sides.
-    pub(crate) async fn dial(&self, address: &Arc<str>) -> Result<Link, ConnectError> {
+    pub(crate) async fn dial(&self, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {
         let after = self.settings.connect_timeout;
         let silent = |_| ConnectError::Silent { address: address.clone(), after };
         timeout(after, self.open(address)).await.map_err(silent)?
     }
 
-    async fn open(&self, address: &Arc<str>) -> Result<Link, ConnectError> {
+    async fn open(&self, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {
         let unreachable = |source| ConnectError::Unreachable { address: address.clone(), source: Arc::new(source) };
         let stream = self.transport.connect(address).await.map_err(unreachable)?;
-        let mut newcomer = Newcomer { stream, address, unread: BytesMut::new() };
-        let hello = newcomer.introduce(&self.settings).await?;
+        let mut handshake = Handshake { stream, address, unread: BytesMut::new() };
+        let hello = handshake.run(&self.settings).await?;
         tracing::debug!(%address, node = %hello.node, version = hello.version, "connected");
-        Ok(Link::start(newcomer.stream, newcomer.unread, address.clone(), hello, &self.settings))
+        Ok(BrokerConnection::start(handshake.stream, handshake.unread, address.clone(), hello, &self.settings))
     }
 }
 
 /// A connection whose two sides do not know each other yet.
-struct Newcomer<'a> {
+struct Handshake<'a> {
     stream: Box<dyn Connection>,
     address: &'a Arc<str>,
     unread: BytesMut,
 }
 
-impl Newcomer<'_> {
-    async fn introduce(&mut self, settings: &DialerSettings) -> Result<HelloAnswer, ConnectError> {
-        self.stream.write_all(&greeting(&settings.client_id)).await.map_err(|error| self.broken(error))?;
+impl Handshake<'_> {
+    async fn run(&mut self, settings: &DialerSettings) -> Result<HelloAnswer, ConnectError> {
+        self.stream.write_all(&opening_bytes(&settings.client_id)).await.map_err(|error| self.broken(error))?;
         self.stream.flush().await.map_err(|error| self.broken(error))?;
         let theirs = Preface::decode(self.preface().await?);
         theirs.and_then(|theirs| Preface::OURS.agree(theirs)).map_err(|e| ConnectError::preface(self.address, e))?;
@@ -111,7 +111,7 @@ impl Newcomer<'_> {
 }
 
 /// Preface and introduction in one piece: the broker needs no round trip in between.
-fn greeting(client_id: &str) -> Vec<u8> {
+fn opening_bytes(client_id: &str) -> Vec<u8> {
     let hello = Request::Hello(Hello {
         software: client_id.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

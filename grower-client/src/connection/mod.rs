@@ -1,15 +1,15 @@
 //! Connections to brokers: opened with an introduction, shared by many requests, replaced when they break.
 //!
-//! [`Dialer`] opens a [`Link`]; a [`Lane`] keeps one link for each address and reconnects. Answers may come in any order.
-//! Whatever goes wrong closes the link, and every request waiting on it learns of it: nothing is retried down here.
+//! [`Dialer`] opens a [`BrokerConnection`]; a [`ConnectionPool`] keeps one connection for each address and reconnects. Answers may come in any order.
+//! Whatever goes wrong closes the connection, and every request waiting on it learns of it: nothing is retried down here.
 
+mod broker_connection;
 mod dialer;
-mod lane;
-mod link;
 mod pending;
-mod pump;
+mod pool;
+mod task;
 
+pub(crate) use broker_connection::BrokerConnection;
 pub(crate) use dialer::{Dialer, DialerSettings};
-pub(crate) use lane::Lane;
-pub(crate) use link::Link;
-pub(crate) use pending::Answer;
+pub(crate) use pending::BrokerAnswer;
+pub(crate) use pool::ConnectionPool;

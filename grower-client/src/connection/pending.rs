@@ -11,44 +11,48 @@ use tokio::time::Instant;
 
 /// What a broker answered.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct BrokerAnswer {
     pub(crate) response: Response,
     /// Record batches, unchecked.
     pub(crate) attachment: Bytes,
 }
 
 /// Called exactly once with the answer, on the connection's task: it must not block.
-pub(crate) type Done = Box<dyn FnOnce(Result<Answer, RequestError>) + Send>;
+pub(crate) type ResponseCallback = Box<dyn FnOnce(Result<BrokerAnswer, RequestError>) + Send>;
 
 /// All requests of one connection that wait. Once closed, it takes no more.
 #[derive(Default)]
-pub(super) struct Pending {
-    state: Mutex<State>,
+pub(super) struct PendingRequests {
+    state: Mutex<RequestTable>,
     /// Says the same as the state, without its lock: producers ask before each batch.
     closed: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
+struct RequestTable {
     last: u32,
-    waiting: BTreeMap<u32, Waiting>,
+    waiting: BTreeMap<u32, PendingRequest>,
     closed: Option<ConnectionError>,
 }
 
-struct Waiting {
+struct PendingRequest {
     deadline: Instant,
-    done: Done,
+    done: ResponseCallback,
 }
 
-impl fmt::Debug for Pending {
+impl fmt::Debug for PendingRequests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("PendingRequests").field("closed", &self.closed).finish_non_exhaustive()
     }
 }
 
-impl Pending {
+impl PendingRequests {
     /// Numbers a request; gives `done` back, with the reason, if the connection has ended.
-    pub(super) fn add(&self, deadline: Instant, done: Done) -> Result<u32, (ConnectionError, Done)> {
+    pub(super) fn add(
+        &self,
+        deadline: Instant,
+        done: ResponseCallback,
+    ) -> Result<u32, (ConnectionError, ResponseCallback)> {
         let mut state = self.state.lock();
         if let Some(error) = &state.closed {
             return Err((error.clone(), done));
@@ -58,12 +62,12 @@ impl Pending {
             correlation = correlation.wrapping_add(1);
         }
         state.last = correlation;
-        state.waiting.insert(correlation, Waiting { deadline, done });
+        state.waiting.insert(correlation, PendingRequest { deadline, done });
         Ok(correlation)
     }
 
     /// Takes out the request that `correlation` answers.
-    pub(super) fn take(&self, correlation: u32) -> Option<Done> {
+    pub(super) fn take(&self, correlation: u32) -> Option<ResponseCallback> {
         self.state.lock().waiting.remove(&correlation).map(|waiting| waiting.done)
     }
 

@@ -1,7 +1,7 @@
 //! What came of a fetch, on its way from a connection's task to the fetcher.
 
 use super::fetcher::Wanted;
-use crate::connection::Answer;
+use crate::connection::BrokerAnswer;
 use crate::error::RequestError;
 use bytes::Bytes;
 use grower_protocol::message::{Divergence, FetchAfterAnswer, FetchedAfter, FetchedPartition, Part, Response};
@@ -25,7 +25,7 @@ pub(super) enum Arrival {
 
 impl Arrival {
     /// Cuts an answer into what each partition gave.
-    pub(super) fn of(address: &Arc<str>, wanted: Vec<Wanted>, answer: Result<Answer, RequestError>) -> Vec<Self> {
+    pub(super) fn of(address: &Arc<str>, wanted: Vec<Wanted>, answer: Result<BrokerAnswer, RequestError>) -> Vec<Self> {
         match answer.and_then(|answer| parts(address, wanted.len(), answer)) {
             Ok(parts) => {
                 let pairs = wanted.into_iter().zip(parts);
@@ -53,7 +53,11 @@ impl Arrival {
     }
 }
 
-fn parts(address: &Arc<str>, count: usize, answer: Answer) -> Result<Vec<Part<(FetchedAfter, Bytes)>>, RequestError> {
+fn parts(
+    address: &Arc<str>,
+    count: usize,
+    answer: BrokerAnswer,
+) -> Result<Vec<Part<(FetchedAfter, Bytes)>>, RequestError> {
     let unexpected = || RequestError::Unexpected { address: address.clone(), request: "fetch" };
     let total = answer.attachment.len();
     let mut rest = answer.attachment;
@@ -61,7 +65,7 @@ fn parts(address: &Arc<str>, count: usize, answer: Answer) -> Result<Vec<Part<(F
         Response::FetchAfter(fetched) if fetched.partitions.len() == count => fetched.partitions,
         Response::Fetch(fetched) if fetched.partitions.len() == count => FetchAfterAnswer::from(fetched).partitions,
         Response::Fetch(_) | Response::FetchAfter(_) => return Err(unexpected()),
-        other => return Err(crate::error::refusal(address, "fetch", other)),
+        other => return Err(crate::error::unexpected_response(address, "fetch", other)),
     };
     let mut cut = |part: FetchedAfter| {
         let length = match &part {

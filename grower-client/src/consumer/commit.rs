@@ -108,9 +108,9 @@ impl Committer {
             sequence: *newest,
             positions: progress.iter().map(Progress::to_message).collect(),
         });
-        let parts = match self.cluster.ask_again(&request).await {
+        let parts = match self.cluster.ask_retrying(&request).await {
             Ok((_, Response::CommitOffsets(parts))) if parts.len() == progress.len() => Ok(parts),
-            Ok((link, other)) => Err(link.refusal("commit offsets", other)),
+            Ok((connection, other)) => Err(connection.unexpected("commit offsets", other)),
             Err(error) => Err(error),
         };
         match parts {

@@ -11,7 +11,7 @@ use super::intake::{foresee, take_in};
 use super::shelf::Shared;
 use super::slot::{Slot, Version};
 use crate::cluster::Cluster;
-use crate::connection::Lane;
+use crate::connection::ConnectionPool;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use bytes::Bytes;
@@ -49,7 +49,7 @@ pub(super) struct Wanted {
 
 pub(super) struct Fetcher {
     cluster: Arc<Cluster>,
-    lane: Lane,
+    pool: ConnectionPool,
     shared: Arc<Shared>,
     prefetch_bytes: usize,
     max_wait: Duration,
@@ -73,7 +73,7 @@ impl Fetcher {
         arrivals: mpsc::UnboundedSender<Vec<Arrival>>,
     ) -> Self {
         Self {
-            lane: Lane::new(cluster.dialer().clone()),
+            pool: ConnectionPool::new(cluster.dialer().clone()),
             cluster,
             shared,
             prefetch_bytes: settings.prefetch_bytes,
@@ -126,7 +126,7 @@ impl Fetcher {
                 continue;
             }
             slot.is_fetching = true;
-            let topic = self.cluster.known(&slot.place.topic).filter(|topic| topic.id == slot.topic);
+            let topic = self.cluster.cached_topic(&slot.place.topic).filter(|topic| topic.id == slot.topic);
             let wanted = Wanted {
                 place: slot.place.clone(),
                 version: slot.version,
@@ -148,8 +148,8 @@ impl Fetcher {
         let first = getrandom::u32().unwrap_or(0) as usize % wanted.len().max(1);
         wanted.rotate_left(first);
         let fetcher = self.clone();
-        match leader.as_ref().and_then(|leader| self.lane.open(leader)) {
-            Some(link) => self.submit(&link, wanted),
+        match leader.as_ref().and_then(|leader| self.pool.open_connection(leader)) {
+            Some(connection) => self.submit(&connection, wanted),
             None => drop(tokio::spawn(async move { fetcher.connect(leader, wanted).await })),
         }
     }
@@ -159,13 +159,13 @@ impl Fetcher {
             // Nobody is known to lead them, or their topic is another one by now.
             return wanted.iter().for_each(|wanted| self.inquiry(wanted).find_topic());
         };
-        match self.lane.link(&leader).await {
-            Ok(link) => self.submit(&link, wanted),
+        match self.pool.connect(&leader).await {
+            Ok(connection) => self.submit(&connection, wanted),
             Err(error) => self.failed(&wanted, &error.into()),
         }
     }
 
-    fn submit(self: &Arc<Self>, link: &crate::connection::Link, wanted: Vec<Wanted>) {
+    fn submit(self: &Arc<Self>, connection: &crate::connection::BrokerConnection, wanted: Vec<Wanted>) {
         let total: usize = wanted.iter().map(|wanted| wanted.max_bytes).sum();
         let request = Request::FetchAfter(FetchAfter {
             max_wait_ms: u32::try_from(self.max_wait.as_millis()).unwrap_or(u32::MAX),
@@ -173,13 +173,13 @@ impl Fetcher {
             max_bytes: u32::try_from(total).unwrap_or(u32::MAX),
             partitions: wanted.iter().map(Wanted::to_message).collect(),
         });
-        let (arrivals, address) = (self.arrivals.clone(), link.address().clone());
+        let (arrivals, address) = (self.arrivals.clone(), connection.address().clone());
         let done = Box::new(move |answer| {
             drop(arrivals.send(Arrival::of(&address, wanted, answer))); // The consumer may be gone.
         });
-        let is_known = request.needs().is_none_or(|feature| link.needs(feature).is_ok());
+        let is_known = request.needs().is_none_or(|feature| connection.require(feature).is_ok());
         let request = if is_known { request } else { request.for_older_brokers().unwrap_or(request) };
-        link.submit(&request, Bytes::new(), self.max_wait, done);
+        connection.submit(&request, Bytes::new(), self.max_wait, done);
     }
 
     /// Has the partition asked for what comes after these bytes, if there are so many that checking them takes a while.

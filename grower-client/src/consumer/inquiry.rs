@@ -5,7 +5,7 @@ use super::intake::Damage;
 use super::shelf::Shared;
 use super::start::{is_offline, look_up_offsets};
 use crate::cluster::Cluster;
-use crate::error::{ConsumeError, RequestError, only};
+use crate::error::{ConsumeError, RequestError, single_part};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, OffsetSpec, ReportDamage, Request, Response, TopicMetadata};
 use std::sync::Arc;
@@ -89,9 +89,11 @@ impl Inquiry {
 
     async fn is_compacted(&self) -> Result<bool, RequestError> {
         let topics = Some(vec![self.wanted.place.topic.clone()]);
-        let described = match self.cluster.ask_again(&Request::DescribeTopics { topics, segments: false }).await? {
-            (link, Response::DescribeTopics(parts)) => only(link.address(), "describe topics", parts)?,
-            (link, other) => return Err(link.refusal("describe topics", other)),
+        let described = match self.cluster.ask_retrying(&Request::DescribeTopics { topics, segments: false }).await? {
+            (connection, Response::DescribeTopics(parts)) => {
+                single_part(connection.address(), "describe topics", parts)?
+            }
+            (connection, other) => return Err(connection.unexpected("describe topics", other)),
         };
         let policy = described.configs.iter().find(|config| config.key == "cleanup.policy");
         Ok(policy.is_some_and(|policy| policy.value.contains("compact")))
@@ -103,7 +105,7 @@ impl Inquiry {
         tracing::warn!(%place, start = %damage.offsets.start, end = %damage.offsets.end, damage.reason, "received damaged records");
         let (start, end) = (damage.offsets.start, damage.offsets.end);
         let report = ReportDamage { topic: *topic, partition: place.partition, start, end };
-        match self.cluster.ask_again(&Request::ReportDamage(report)).await {
+        match self.cluster.ask_retrying(&Request::ReportDamage(report)).await {
             Ok(_) => {}
             Err(error) if error.code() == Some(ErrorCode::Unsupported) => {}
             Err(error) => tracing::debug!(%place, %error, "the broker could not be told"),

@@ -61,8 +61,8 @@ pub(super) async fn join(
     origin: &Origin,
 ) -> Result<Membership, ConsumeError> {
     let refused = |source| ConsumeError::Group { group: member.group.clone(), source };
-    let link = cluster.control().await.map_err(|error| refused(error.into()))?;
-    link.needs("groups").map_err(|error| refused(error.into()))?;
+    let connection = cluster.any_broker().await.map_err(|error| refused(error.into()))?;
+    connection.require("groups").map_err(|error| refused(error.into()))?;
     let mut membership = Membership {
         cluster: cluster.clone(),
         shared: shared.clone(),
@@ -165,7 +165,7 @@ impl Membership {
             if self.has_joined() { self.heard + self.session_timeout } else { Instant::now() + self.session_timeout };
         match in_time(end, self.cluster.ask(&request)).await? {
             (_, Response::Heartbeat(answer)) => Ok(answer),
-            (link, other) => Err(link.refusal("heartbeat", other)),
+            (connection, other) => Err(connection.unexpected("heartbeat", other)),
         }
     }
 

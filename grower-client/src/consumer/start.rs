@@ -205,9 +205,9 @@ async fn committed(
     }
     let (group, committer) = (committer.group().clone(), committer.identity());
     let request = Request::StartPositions(StartPositions { group, committer, starts });
-    match cluster.ask_again(&request).await {
+    match cluster.ask_retrying(&request).await {
         Ok((_, Response::FetchPositions(positions))) => known.extend(by_place(positions)),
-        Ok((link, other)) => return Err(link.refusal("start positions", other)),
+        Ok((connection, other)) => return Err(connection.unexpected("start positions", other)),
         Err(error) if nobody_decides(&error) => {}
         Err(error) => return Err(error),
     }

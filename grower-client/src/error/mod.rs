@@ -14,4 +14,4 @@ pub use consume::ConsumeError;
 pub use produce::ProduceError;
 pub use request::RequestError;
 
-pub(crate) use request::{only, refusal};
+pub(crate) use request::{single_part, unexpected_response};

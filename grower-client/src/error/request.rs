@@ -90,7 +90,7 @@ impl fmt::Display for At<'_> {
 }
 
 /// What an answer means that is not the expected one.
-pub(crate) fn refusal(address: &Arc<str>, request: &'static str, response: Response) -> RequestError {
+pub(crate) fn unexpected_response(address: &Arc<str>, request: &'static str, response: Response) -> RequestError {
     match response {
         Response::Failed(failure) => RequestError::Failed(failure),
         _ => RequestError::Unexpected { address: address.clone(), request },
@@ -98,7 +98,11 @@ pub(crate) fn refusal(address: &Arc<str>, request: &'static str, response: Respo
 }
 
 /// The only part of an answer to a request that had one part.
-pub(crate) fn only<T>(address: &Arc<str>, request: &'static str, parts: Vec<Part<T>>) -> Result<T, RequestError> {
+pub(crate) fn single_part<T>(
+    address: &Arc<str>,
+    request: &'static str,
+    parts: Vec<Part<T>>,
+) -> Result<T, RequestError> {
     match <[Part<T>; 1]>::try_from(parts) {
         Ok([part]) => part.map_err(RequestError::Failed),
         Err(_) => Err(RequestError::Unexpected { address: address.clone(), request }),

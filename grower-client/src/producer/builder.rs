@@ -147,8 +147,8 @@ impl ProducerBuilder {
         let identity = match self.settings.acks {
             Acks::None => None,
             Acks::Leader | Acks::All => {
-                let link = self.cluster.control().await.map_err(|error| ProduceError::Start(error.into()))?;
-                link.needs("idempotence").map_err(|error| ProduceError::Start(error.into()))?;
+                let connection = self.cluster.any_broker().await.map_err(|error| ProduceError::Start(error.into()))?;
+                connection.require("idempotence").map_err(|error| ProduceError::Start(error.into()))?;
                 Some(engine::identity(&self.cluster).await.map_err(ProduceError::Start)?)
             }
         };

@@ -13,8 +13,8 @@ use super::memory::Memory;
 use super::route::Road;
 use super::topic::{Partition, Pushed, Topic, Turnout};
 use crate::cluster::Cluster;
-use crate::connection::{Answer, Lane, Link};
-use crate::error::{RequestError, only};
+use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
+use crate::error::{RequestError, single_part};
 use grower_protocol::batch;
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
@@ -35,7 +35,7 @@ const SHARING_BYTES_MAX: usize = 32 << 10;
 /// One producer's inside.
 pub(super) struct Engine {
     pub(super) cluster: Arc<Cluster>,
-    lane: Lane,
+    pool: ConnectionPool,
     pub(super) settings: Settings,
     pub(super) memory: Memory,
     identity: Option<ProducerIdentity>,
@@ -52,7 +52,7 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn start(cluster: Arc<Cluster>, settings: Settings, identity: Option<ProducerIdentity>) -> Arc<Self> {
         let engine = Arc::new(Self {
-            lane: Lane::new(cluster.dialer().clone()),
+            pool: ConnectionPool::new(cluster.dialer().clone()),
             memory: Memory::new(settings.memory_bytes),
             next_refresh: Mutex::new(Instant::now() + settings.metadata_max_age),
             cluster,
@@ -104,10 +104,10 @@ impl Engine {
         if self.is_bulk.load(Ordering::Acquire) { Road::Own } else { Road::Shared }
     }
 
-    pub(super) fn lane(&self, road: Road) -> &Lane {
+    pub(super) fn pool(&self, road: Road) -> &ConnectionPool {
         match road {
-            Road::Shared => self.cluster.shared_lane(),
-            Road::Own => &self.lane,
+            Road::Shared => self.cluster.shared_pool(),
+            Road::Own => &self.pool,
         }
     }
 
@@ -188,15 +188,15 @@ impl Engine {
     /// Takes this step and all that can be taken after it.
     pub(super) fn turn_out(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>, mut turnout: Turnout) {
         loop {
-            let (step, link) = match turnout {
-                Turnout::Step(step, link) => (step, link),
+            let (step, connection) = match turnout {
+                Turnout::Step(step, connection) => (step, connection),
                 Turnout::Connect => return self.repair(topic),
                 Turnout::Rest => return,
             };
             match step {
-                Step::Build(numbered) => self.build(topic, partition, &link, numbered),
+                Step::Build(numbered) => self.build(topic, partition, &connection, numbered),
                 Step::Resend(attempts) => {
-                    attempts.into_iter().for_each(|attempt| self.send(topic, partition, &link, attempt));
+                    attempts.into_iter().for_each(|attempt| self.send(topic, partition, &connection, attempt));
                 }
                 Step::Identify => return self.identify(topic, partition), // Nothing can be sent until it has come.
             }
@@ -206,31 +206,43 @@ impl Engine {
         }
     }
 
-    fn build(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>, link: &Link, numbered: Numbered) {
+    fn build(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        partition: &Arc<Partition>,
+        connection: &BrokerConnection,
+        numbered: Numbered,
+    ) {
         let plain_bytes = numbered.builder.size();
         let bytes = numbered.builder.build(numbered.stamp).freeze();
         topic.turn.left(partition.number.value(), plain_bytes, topic.count());
         let attempt = partition.lock().built(numbered.id, bytes);
         if let Some(attempt) = attempt {
-            self.send(topic, partition, link, attempt);
+            self.send(topic, partition, connection, attempt);
         }
     }
 
-    fn send(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>, link: &Link, attempt: Attempt) {
+    fn send(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        partition: &Arc<Partition>,
+        connection: &BrokerConnection,
+        attempt: Attempt,
+    ) {
         let Attempt { id, topic: home, bytes } = attempt;
         let acks = self.settings.acks;
         let timeout_ms = u32::try_from(self.cluster.request_timeout().as_millis()).unwrap_or(u32::MAX);
         let part = ProducePartition { topic: home, partition: partition.number, length: bytes.len() as u32 };
         let request = Request::Produce(Produce { acks, timeout_ms, partitions: vec![part] });
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
-        let address = link.address().clone();
-        let done = Box::new(move |answer: Result<Answer, RequestError>| {
+        let address = connection.address().clone();
+        let done = Box::new(move |answer: Result<BrokerAnswer, RequestError>| {
             let placed = answer.and_then(|answer| placed(&address, acks, answer.response));
             engine.answered(&topic, &partition, id, placed);
         });
         match acks {
-            Acks::None => link.submit_unanswered(&request, bytes, done),
-            Acks::Leader | Acks::All => link.submit(&request, bytes, Duration::ZERO, done),
+            Acks::None => connection.submit_unanswered(&request, bytes, done),
+            Acks::Leader | Acks::All => connection.submit(&request, bytes, Duration::ZERO, done),
         }
     }
 
@@ -315,9 +327,9 @@ impl Engine {
 
 /// A producer id, never used before.
 pub(super) async fn identity(cluster: &Cluster) -> Result<ProducerIdentity, RequestError> {
-    match cluster.ask_again(&Request::InitProducer).await? {
+    match cluster.ask_retrying(&Request::InitProducer).await? {
         (_, Response::InitProducer(identity)) => Ok(identity),
-        (link, other) => Err(link.refusal("init producer", other)),
+        (connection, other) => Err(connection.unexpected("init producer", other)),
     }
 }
 
@@ -326,9 +338,9 @@ fn placed(address: &Arc<str>, acks: Acks, response: Response) -> Result<Placed, 
     match response {
         Response::Done if acks == Acks::None => Ok(Placed { base_offset: None, durability: Durability::None }),
         Response::Produce(parts) => {
-            let produced = only(address, "produce", parts)?;
+            let produced = single_part(address, "produce", parts)?;
             Ok(Placed { base_offset: Some(produced.base_offset), durability: produced.durability })
         }
-        other => Err(crate::error::refusal(address, "produce", other)),
+        other => Err(crate::error::unexpected_response(address, "produce", other)),
     }
 }

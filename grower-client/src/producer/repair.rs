@@ -65,8 +65,8 @@ impl Engine {
     ) -> Result<(), RequestError> {
         let leader = self.cluster.leader(metadata, partition.number).ok_or_else(|| leaderless(topic))?;
         let road = self.road();
-        let link = self.lane(road).link(&leader).await?;
-        partition.lock().route.offer(road, link);
+        let connection = self.pool(road).connect(&leader).await?;
+        partition.lock().route.offer(road, connection);
         self.drain(topic, partition);
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! the connection that all share, the leader moved, the old connection broke. Pure; the answer that empties the road is
 //! what makes a sender look again.
 
-use crate::connection::Link;
+use crate::connection::BrokerConnection;
 
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) trait Passable: Clone + PartialEq {
     fn is_open(&self) -> bool;
 }
 
-impl Passable for Link {
+impl Passable for BrokerConnection {
     fn is_open(&self) -> bool {
         Self::is_open(self)
     }
@@ -40,7 +40,7 @@ pub(super) struct Route<L> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Way<L> {
     road: Road,
-    link: L,
+    connection: L,
 }
 
 /// What a sender finds.
@@ -62,8 +62,8 @@ impl<L> Default for Route<L> {
 
 impl<L: Passable> Route<L> {
     /// From now on this connection is the one to take.
-    pub(super) fn offer(&mut self, road: Road, link: L) {
-        let way = Way { road, link };
+    pub(super) fn offer(&mut self, road: Road, connection: L) {
+        let way = Way { road, connection };
         self.next = (self.current.as_ref() != Some(&way)).then_some(way);
     }
 
@@ -74,7 +74,7 @@ impl<L: Passable> Route<L> {
         }
         match (&self.next, &self.current) {
             (Some(_), _) => Passage::Turning,
-            (None, Some(current)) if current.suits(road) => Passage::Open(current.link.clone()),
+            (None, Some(current)) if current.suits(road) => Passage::Open(current.connection.clone()),
             (None, _) => Passage::Missing,
         }
     }
@@ -93,7 +93,7 @@ impl<L: Passable> Route<L> {
 impl<L: Passable> Way<L> {
     /// A producer's own connection suits everything that it has.
     fn suits(&self, wanted: Road) -> bool {
-        self.link.is_open() && (self.road == Road::Own || wanted == Road::Shared)
+        self.connection.is_open() && (self.road == Road::Own || wanted == Road::Shared)
     }
 }
 

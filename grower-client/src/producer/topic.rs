@@ -9,7 +9,7 @@ use super::entry::{Attempt, BatchId, Effects, Told, tell};
 use super::line::{Line, Step};
 use super::partitioner::{Partitioner, Turn};
 use super::route::{Passable, Passage, Road, Route};
-use crate::connection::Link;
+use crate::connection::BrokerConnection;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use bytes::Bytes;
@@ -44,7 +44,7 @@ pub(super) struct Partition {
 
 /// What is behind a partition's lock.
 #[derive(Debug)]
-pub(super) struct State<L = Link> {
+pub(super) struct State<L = BrokerConnection> {
     pub(super) line: Line,
     /// The connection to its leader.
     pub(super) route: Route<L>,
@@ -63,7 +63,7 @@ pub(super) enum Pushed {
 }
 
 /// What a sender does next.
-pub(super) enum Turnout<L = Link> {
+pub(super) enum Turnout<L = BrokerConnection> {
     /// This, over this connection.
     Step(Step, L),
     /// Find the leader and connect.
@@ -246,10 +246,10 @@ impl<L: Passable> State<L> {
     /// What to do next, for a producer that wants this road.
     pub(super) fn turnout(&mut self, road: Road, now: Instant) -> Turnout<L> {
         match self.route.passage(road) {
-            Passage::Open(link) => match self.line.next(now) {
+            Passage::Open(connection) => match self.line.next(now) {
                 Some(step) => {
                     self.route.depart(step.attempts());
-                    Turnout::Step(step, link)
+                    Turnout::Step(step, connection)
                 }
                 None => Turnout::Rest,
             },

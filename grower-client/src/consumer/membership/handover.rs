@@ -76,13 +76,13 @@ impl Membership {
 
     /// The partitions of an assignment by name.
     async fn places(&self, assignment: &[TopicPartitions]) -> Result<BTreeMap<TopicPartition, TopicId>, RequestError> {
-        if assignment.iter().any(|topic| self.cluster.name_of(topic.topic).is_none()) {
+        if assignment.iter().any(|topic| self.cluster.topic_name(topic.topic).is_none()) {
             self.look_at_topics().await?;
         }
         let mut places = BTreeMap::new();
         for TopicPartitions { topic, partitions } in assignment {
             // Unknown still: deleted meanwhile, and the next answer will not list it.
-            let Some(name) = self.cluster.name_of(*topic) else { continue };
+            let Some(name) = self.cluster.topic_name(*topic) else { continue };
             let place = |partition: &_| (TopicPartition { topic: name.clone(), partition: *partition }, *topic);
             places.extend(partitions.iter().map(place));
         }

@@ -40,9 +40,9 @@ impl Member {
     }
 
     async fn tell(&self, cluster: &Cluster, request: &Request) -> Result<(), RequestError> {
-        match cluster.ask_again(request).await {
+        match cluster.ask_retrying(request).await {
             Ok((_, Response::Done)) => Ok(()),
-            Ok((link, other)) => Err(link.refusal("leave group", other)),
+            Ok((connection, other)) => Err(connection.unexpected("leave group", other)),
             // Nobody to leave, or left already: an answer may have been lost.
             Err(error) if matches!(error.code(), Some(ErrorCode::UnknownMember | ErrorCode::UnknownGroup)) => Ok(()),
             Err(error) => Err(error),

@@ -100,7 +100,7 @@ enum Event {
     /// The broker refuses it.
     Refuse(ErrorCode),
     /// One of the answers arrives.
-    Answer(usize),
+    BrokerAnswer(usize),
     /// The connection breaks, after the broker has handled some more attempts.
     Cut(usize),
     Wait,
@@ -156,7 +156,7 @@ impl World {
                     self.answers.push((attempt.id, Err(refusal(code))));
                 }
             }
-            Event::Answer(which) => {
+            Event::BrokerAnswer(which) => {
                 if !self.answers.is_empty() {
                     let (id, answer) = self.answers.remove(which % self.answers.len());
                     self.answer(id, answer);
@@ -235,7 +235,7 @@ impl World {
         for _ in 0..200 {
             self.apply(Event::Wait);
             self.apply(Event::Handle);
-            self.apply(Event::Answer(0));
+            self.apply(Event::BrokerAnswer(0));
         }
     }
 
@@ -278,7 +278,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (1u32..8).prop_map(Event::Push),
         6 => Just(Event::Handle),
-        6 => any::<usize>().prop_map(Event::Answer),
+        6 => any::<usize>().prop_map(Event::BrokerAnswer),
         2 => code.prop_map(Event::Refuse),
         1 => (0usize..6).prop_map(Event::Cut),
         2 => Just(Event::Wait),
@@ -314,7 +314,7 @@ fn offsets(world: &mut World) -> Vec<Option<u64>> {
 /// A world whose broker knows the producer, with this many batches of one record on their way.
 fn with_in_flight(batches: usize) -> World {
     let mut world = World::new();
-    for event in [Event::Push(1), Event::Handle, Event::Answer(0)] {
+    for event in [Event::Push(1), Event::Handle, Event::BrokerAnswer(0)] {
         world.apply(event);
     }
     world.apply(Event::Push(RECORDS_MAX * batches as u32));
@@ -328,7 +328,7 @@ fn until_the_broker_knows_the_producer_one_batch_is_sent_at_a_time() {
     world.apply(Event::Push(RECORDS_MAX * 4));
     assert_eq!(world.wire.len(), 1);
     world.apply(Event::Handle);
-    world.apply(Event::Answer(0));
+    world.apply(Event::BrokerAnswer(0));
     assert_eq!(world.wire.len(), 3);
 }
 
@@ -355,7 +355,7 @@ fn what_times_out_behind_a_refused_batch_says_why_that_was_refused() {
     let mut world = with_in_flight(2);
     for code in [ErrorCode::DiskFull, ErrorCode::OutOfOrderSequence] {
         world.apply(Event::Refuse(code));
-        world.apply(Event::Answer(0));
+        world.apply(Event::BrokerAnswer(0));
     }
     world.apply(Event::TimeOut);
     let mut context = Context::from_waker(Waker::noop());
@@ -394,7 +394,7 @@ fn a_batch_that_is_too_large_is_split_until_it_fits() {
     for _ in 0..100 {
         world.apply(Event::Wait);
         world.apply(Event::Handle);
-        world.apply(Event::Answer(0));
+        world.apply(Event::BrokerAnswer(0));
     }
     assert_eq!(offsets(&mut world), (0..7).map(Some).collect::<Vec<_>>());
 }
@@ -415,7 +415,7 @@ fn a_topic_made_anew_gets_what_the_old_one_did_not_acknowledge() {
 fn a_lone_record_that_needs_a_new_producer_id_is_sent_within_the_backoff() {
     let mut world = with_in_flight(1);
     world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
-    world.apply(Event::Answer(0));
+    world.apply(Event::BrokerAnswer(0));
     for _ in 0..2 {
         assert!(world.wire.is_empty());
         world.wait(Duration::from_secs(1)); // The backoff, once before the id is asked for.
@@ -431,7 +431,7 @@ fn a_producer_id_that_is_refused_is_asked_for_again_after_a_wait() {
     let mut world = with_in_flight(1);
     world.apply(Event::NoIdentities(true));
     world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
-    world.apply(Event::Answer(0));
+    world.apply(Event::BrokerAnswer(0));
     world.wait(PAUSE);
     assert!(world.wire.is_empty());
     assert!(world.alarm.is_some_and(|alarm| alarm <= world.now + PAUSE), "it would wait until {:?}", world.alarm);

@@ -55,7 +55,7 @@ enum Event {
     Push,
     /// The sender builds, or sends one attempt, or looks for the next step.
     Act,
-    Answer(usize, Option<ErrorCode>),
+    BrokerAnswer(usize, Option<ErrorCode>),
     /// The connection closes. Those that wait on it hear of it one by one.
     Close,
     /// The producer has outgrown the shared connection.
@@ -118,7 +118,7 @@ impl World {
                 self.turn_out();
             }
             Event::Act => self.act(),
-            Event::Answer(which, refusal) => self.answer(which, refusal),
+            Event::BrokerAnswer(which, refusal) => self.answer(which, refusal),
             Event::Close => {
                 let wire = self.under_way.last().map(|(wire, _)| wire).or(self.shared.as_ref());
                 wire.into_iter().for_each(|wire| wire.is_open.set(false));
@@ -201,12 +201,12 @@ impl World {
     fn repaired(&mut self) {
         let Some(road) = self.repairing.take() else { return };
         let wires = self.wires;
-        let lane = if road == Road::Own { &mut self.own } else { &mut self.shared };
-        if lane.as_ref().is_none_or(|wire| !wire.is_open()) {
-            *lane = Some(Wire { number: wires, is_open: Rc::new(Cell::new(true)) });
+        let pool = if road == Road::Own { &mut self.own } else { &mut self.shared };
+        if pool.as_ref().is_none_or(|wire| !wire.is_open()) {
+            *pool = Some(Wire { number: wires, is_open: Rc::new(Cell::new(true)) });
             self.wires += 1;
         }
-        let wire = lane.clone().unwrap();
+        let wire = pool.clone().unwrap();
         self.state.route.offer(road, wire);
         self.turn_out();
         if self.state.is_stuck(self.road) {
@@ -228,7 +228,7 @@ impl World {
         for _ in 0..40 {
             self.apply(Event::Repaired);
             (0..20).for_each(|_| self.apply(Event::Act));
-            (0..5).for_each(|_| self.apply(Event::Answer(0, None)));
+            (0..5).for_each(|_| self.apply(Event::BrokerAnswer(0, None)));
             self.apply(Event::Identified);
             self.apply(Event::Wait);
         }
@@ -256,7 +256,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => Just(Event::Push),
         12 => Just(Event::Act),
-        6 => (any::<usize>(), refusal).prop_map(|(which, refusal)| Event::Answer(which, refusal)),
+        6 => (any::<usize>(), refusal).prop_map(|(which, refusal)| Event::BrokerAnswer(which, refusal)),
         1 => Just(Event::Close),
         1 => Just(Event::Grow),
         1 => Just(Event::Move),
@@ -287,7 +287,7 @@ fn with_under_way(batches: usize) -> World {
     world.apply(Event::Push);
     world.apply(Event::Repaired);
     (0..3).for_each(|_| world.apply(Event::Act));
-    world.apply(Event::Answer(0, None)); // The broker knows the producer.
+    world.apply(Event::BrokerAnswer(0, None)); // The broker knows the producer.
     (0..batches).for_each(|_| world.apply(Event::Push));
     (0..20).for_each(|_| world.apply(Event::Act));
     assert_eq!(world.under_way.len(), batches);
@@ -300,10 +300,10 @@ fn who_outgrows_the_shared_connection_waits_for_its_last_answer_and_goes_on_by_i
     world.apply(Event::Grow);
     world.apply(Event::Push);
     world.apply(Event::Repaired);
-    world.apply(Event::Answer(1, None));
+    world.apply(Event::BrokerAnswer(1, None));
     (0..5).for_each(|_| world.apply(Event::Act));
     assert_eq!(world.under_way.len(), 1, "it waits");
-    world.apply(Event::Answer(0, None));
+    world.apply(Event::BrokerAnswer(0, None));
     (0..5).for_each(|_| world.apply(Event::Act));
     let (wire, _) = &world.under_way[0];
     assert_eq!(Some(wire), world.own.as_ref());

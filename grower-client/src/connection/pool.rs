@@ -5,7 +5,7 @@
 //! producer's small record. Small batches do share one: what is asked together is written, read and answered together, and
 //! fifty producers cost little more than one.
 
-use super::{Dialer, Link};
+use super::{BrokerConnection, Dialer};
 use crate::backoff;
 use crate::error::ConnectError;
 use crate::single_flight::SingleFlight;
@@ -15,71 +15,71 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 
 /// The connections of one purpose.
-pub(crate) struct Lane {
+pub(crate) struct ConnectionPool {
     dialer: Arc<Dialer>,
-    slots: Mutex<HashMap<Arc<str>, Arc<Slot>>>,
+    entries: Mutex<HashMap<Arc<str>, Arc<PoolEntry>>>,
 }
 
 /// The connection to one address, if there is one.
 #[derive(Default)]
-struct Slot {
-    link: Mutex<Option<Link>>,
-    attempts: Mutex<Attempts>,
+struct PoolEntry {
+    connection: Mutex<Option<BrokerConnection>>,
+    attempts: Mutex<DialAttempts>,
     /// Many who wait cause one attempt, and learn together that it failed.
-    dialing: SingleFlight<Result<Link, ConnectError>>,
+    dialing: SingleFlight<Result<BrokerConnection, ConnectError>>,
 }
 
 #[derive(Default)]
-struct Attempts {
+struct DialAttempts {
     failures: u32,
     not_before: Option<Instant>,
 }
 
-impl Lane {
+impl ConnectionPool {
     pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
-        Self { dialer, slots: Mutex::default() }
+        Self { dialer, entries: Mutex::default() }
     }
 
     pub(crate) fn dialer(&self) -> &Arc<Dialer> {
         &self.dialer
     }
 
-    /// The link to `address`, if it is open now.
-    pub(crate) fn open(&self, address: &str) -> Option<Link> {
-        let slot = self.slots.lock().get(address).cloned()?;
-        slot.current()
+    /// The connection to `address`, if it is open now.
+    pub(crate) fn open_connection(&self, address: &str) -> Option<BrokerConnection> {
+        let entry = self.entries.lock().get(address).cloned()?;
+        entry.current()
     }
 
-    /// The link to `address`; dials if there is none, but not before the backoff of earlier failures is over.
-    pub(crate) async fn link(&self, address: &Arc<str>) -> Result<Link, ConnectError> {
-        let slot = self.slots.lock().entry(address.clone()).or_default().clone();
-        if let Some(link) = slot.current() {
-            return Ok(link);
+    /// The connection to `address`; dials if there is none, but not before the backoff of earlier failures is over.
+    pub(crate) async fn connect(&self, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {
+        let entry = self.entries.lock().entry(address.clone()).or_default().clone();
+        if let Some(connection) = entry.current() {
+            return Ok(connection);
         }
-        slot.dialing.run(self.dial(&slot, address)).await
+        entry.dialing.run(self.dial(&entry, address)).await
     }
 
-    async fn dial(&self, slot: &Slot, address: &Arc<str>) -> Result<Link, ConnectError> {
-        if let Some(link) = slot.current() {
-            return Ok(link); // Of the attempt before.
+    async fn dial(&self, entry: &PoolEntry, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {
+        if let Some(connection) = entry.current() {
+            return Ok(connection); // Of the attempt before.
         }
-        let not_before = slot.attempts.lock().not_before;
+        let not_before = entry.attempts.lock().not_before;
         if let Some(not_before) = not_before {
             sleep_until(not_before).await;
         }
         let result = self.dialer.dial(address).await;
         match &result {
-            Ok(link) => {
-                slot.attempts.lock().succeeded(Instant::now());
-                *slot.link.lock() = Some(link.clone());
+            Ok(connection) => {
+                entry.attempts.lock().succeeded(Instant::now());
+                *entry.connection.lock() = Some(connection.clone());
             }
-            Err(_) => slot.attempts.lock().failed(Instant::now()),
+            Err(_) => entry.attempts.lock().failed(Instant::now()),
         }
         result
     }
 }
 
-impl Attempts {
+impl DialAttempts {
     /// A broker that accepts and hangs up at once is not dialed in a tight loop either.
     fn succeeded(&mut self, now: Instant) {
         *self = Self { failures: 0, not_before: Some(now + backoff::jittered(1)) };
@@ -91,8 +91,8 @@ impl Attempts {
     }
 }
 
-impl Slot {
-    fn current(&self) -> Option<Link> {
-        self.link.lock().clone().filter(Link::is_open)
+impl PoolEntry {
+    fn current(&self) -> Option<BrokerConnection> {
+        self.connection.lock().clone().filter(BrokerConnection::is_open)
     }
 }

@@ -5,7 +5,7 @@
 //! a write gives them a turn first. The first thing that goes wrong ends the connection and fails what still waits.
 
 use super::DialerSettings;
-use super::pending::{Answer, Pending};
+use super::pending::{BrokerAnswer, PendingRequests};
 use crate::error::ConnectionError;
 use crate::transport::Connection;
 use bytes::{Bytes, BytesMut};
@@ -28,7 +28,7 @@ const READ_AHEAD: usize = 64 << 10;
 const TRUSTED_FRAME: usize = 8 << 20;
 
 /// A request ready to be written.
-pub(super) struct Outgoing {
+pub(super) struct OutgoingRequest {
     pub(super) head: Vec<u8>,
     pub(super) attachment: Bytes,
     /// The request's number, if being written is all it waits for.
@@ -36,9 +36,9 @@ pub(super) struct Outgoing {
 }
 
 /// What both directions need.
-pub(super) struct Pump {
+pub(super) struct ConnectionTask {
     address: Arc<str>,
-    pending: Arc<Pending>,
+    pending: Arc<PendingRequests>,
     decoder: FrameDecoder,
     request_timeout: Duration,
     /// There are requests to write.
@@ -47,19 +47,19 @@ pub(super) struct Pump {
     answered: AtomicUsize,
 }
 
-impl Pump {
-    pub(super) fn new(address: Arc<str>, pending: Arc<Pending>, settings: &DialerSettings) -> Self {
+impl ConnectionTask {
+    pub(super) fn new(address: Arc<str>, pending: Arc<PendingRequests>, settings: &DialerSettings) -> Self {
         let decoder = FrameDecoder::new(settings.frame_bytes_max);
         let (request_timeout, asked, answered) = (settings.request_timeout, Notify::new(), AtomicUsize::new(0));
         Self { address, pending, decoder, request_timeout, asked, answered }
     }
 
-    /// Runs until the connection ends or nobody holds its link any more.
+    /// Runs until the connection ends or nobody holds its connection any more.
     pub(super) async fn run(
         self,
         stream: Box<dyn Connection>,
         unread: BytesMut,
-        outgoing: mpsc::UnboundedReceiver<Outgoing>,
+        outgoing: mpsc::UnboundedReceiver<OutgoingRequest>,
     ) {
         let (read, write) = tokio::io::split(stream);
         let error = tokio::select! {
@@ -73,7 +73,7 @@ impl Pump {
     async fn send(
         &self,
         mut write: WriteHalf<Box<dyn Connection>>,
-        mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+        mut outgoing: mpsc::UnboundedReceiver<OutgoingRequest>,
     ) -> ConnectionError {
         let mut burst = Vec::with_capacity(BURST_MAX);
         while 0 < outgoing.recv_many(&mut burst, BURST_MAX).await {
@@ -84,7 +84,7 @@ impl Pump {
             }
             for written in burst.drain(..).filter_map(|outgoing| outgoing.unanswered) {
                 if let Some(done) = self.pending.take(written) {
-                    done(Ok(Answer { response: Response::Done, attachment: Bytes::new() }));
+                    done(Ok(BrokerAnswer { response: Response::Done, attachment: Bytes::new() }));
                 }
             }
         }
@@ -92,7 +92,7 @@ impl Pump {
     }
 
     /// Waits for one turn of all tasks if more were answered than ask again so far.
-    async fn gather(&self, burst: &mut Vec<Outgoing>, outgoing: &mut mpsc::UnboundedReceiver<Outgoing>) {
+    async fn gather(&self, burst: &mut Vec<OutgoingRequest>, outgoing: &mut mpsc::UnboundedReceiver<OutgoingRequest>) {
         if self.answered.swap(0, Ordering::Relaxed) <= burst.len() {
             return; // Nobody is to be expected: one that asks alone loses no time.
         }
@@ -153,13 +153,13 @@ impl Pump {
             return Err(ConnectionError::Unasked { address: address(), correlation });
         };
         self.answered.fetch_add(1, Ordering::Relaxed);
-        done(Ok(Answer { response, attachment: frame.attachment.freeze() }));
+        done(Ok(BrokerAnswer { response, attachment: frame.attachment.freeze() }));
         Ok(())
     }
 }
 
 /// Writes all pieces of all requests, several at a time.
-async fn write_all(write: &mut WriteHalf<Box<dyn Connection>>, burst: &[Outgoing]) -> io::Result<()> {
+async fn write_all(write: &mut WriteHalf<Box<dyn Connection>>, burst: &[OutgoingRequest]) -> io::Result<()> {
     let pieces = burst.iter().flat_map(|outgoing| [&outgoing.head[..], &outgoing.attachment[..]]);
     let mut slices: Vec<IoSlice<'_>> = pieces.filter(|piece| !piece.is_empty()).map(IoSlice::new).collect();
     let mut rest = &mut slices[..];
