@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One lookup: where, and for what.
-pub(crate) type Lookup = (TopicName, PartitionId, OffsetSpec);
+pub(crate) type OffsetLookup = (TopicName, PartitionId, OffsetSpec);
 
 impl Admin {
     /// Looks up offsets; the results stand in the order asked.
@@ -63,7 +63,7 @@ impl Admin {
 /// that was deleted and created again is found as it is now.
 pub(crate) async fn list_offsets(
     cluster: &Cluster,
-    lookups: &[Lookup],
+    lookups: &[OffsetLookup],
 ) -> Result<Vec<Result<ListedOffset, RequestError>>, RequestError> {
     if lookups.is_empty() {
         return Ok(Vec::new());
@@ -96,7 +96,7 @@ pub(crate) async fn list_offsets(
 
 async fn topics_now(
     cluster: &Cluster,
-    lookups: &[Lookup],
+    lookups: &[OffsetLookup],
 ) -> Result<BTreeMap<TopicName, Part<TopicMetadata>>, RequestError> {
     let names: BTreeSet<TopicName> = lookups.iter().map(|(name, ..)| name.clone()).collect();
     let names: Vec<TopicName> = names.into_iter().collect();

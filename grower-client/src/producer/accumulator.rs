@@ -1,6 +1,6 @@
 //! Records of one partition on their way into batches that were not sent yet. Pure: time comes in as an argument.
 
-use super::delivery::{Delivery, Promise, Unseen};
+use super::delivery::{Delivery, Promise, UnobservedError};
 use crate::record::TopicPartition;
 use grower_protocol::batch::{BatchBuilder, Record};
 use grower_protocol::compression::Codec;
@@ -20,7 +20,7 @@ pub(super) struct BatchSettings {
 
 /// A batch before it has a sequence.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct UnsentBatch {
     pub(super) builder: BatchBuilder,
     pub(super) promise: Promise,
     /// What it holds of the producer's memory, in bytes.
@@ -35,9 +35,9 @@ pub(super) struct Accumulator {
     settings: BatchSettings,
     place: TopicPartition,
     /// Learns of failures that nobody looks at.
-    unseen: Arc<Unseen>,
-    sealed: VecDeque<Draft>,
-    open: Option<Draft>,
+    unobserved: Arc<UnobservedError>,
+    sealed: VecDeque<UnsentBatch>,
+    open: Option<UnsentBatch>,
     /// How large batches may be now: as the settings say, or less if the topic takes less.
     bytes_max: usize,
     /// The size of the last batch: how much memory the next one asks for at once.
@@ -49,7 +49,7 @@ impl Accumulator {
         Self {
             settings,
             place,
-            unseen: Arc::default(),
+            unobserved: Arc::default(),
             sealed: VecDeque::new(),
             open: None,
             bytes_max: settings.bytes,
@@ -57,30 +57,30 @@ impl Accumulator {
         }
     }
 
-    /// Tells `unseen` of failures that nobody looks at.
-    pub(super) fn report_to(&mut self, unseen: Arc<Unseen>) {
-        self.unseen = unseen;
+    /// Tells `unobserved` of failures that nobody looks at.
+    pub(super) fn report_to(&mut self, unobserved: Arc<UnobservedError>) {
+        self.unobserved = unobserved;
     }
 
     /// Adds a record that holds `reserved` bytes of memory. It starts a new batch if it does not fit the open one. True
     /// comes with it if a batch was started or filled: else there is nothing to do that was not to be done before.
     pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
         let sealed = self.sealed.len();
-        if self.open.as_ref().is_some_and(|draft| self.is_full(draft) || !self.fits(draft, record)) {
+        if self.open.as_ref().is_some_and(|batch| self.is_full(batch) || !self.fits(batch, record)) {
             self.seal();
         }
         let started = self.open.is_none();
-        let (settings, place, unseen, likely) = (self.settings, &self.place, &self.unseen, self.likely_bytes);
-        let draft = self.open.get_or_insert_with(|| Draft {
+        let (settings, place, unobserved, likely) = (self.settings, &self.place, &self.unobserved, self.likely_bytes);
+        let batch = self.open.get_or_insert_with(|| UnsentBatch {
             builder: BatchBuilder::with_capacity(settings.codec, likely),
-            promise: Promise::new(place.clone(), unseen.clone()),
+            promise: Promise::new(place.clone(), unobserved.clone()),
             reserved: 0,
             since: clock(),
         });
-        draft.builder.push(record);
-        draft.reserved += reserved;
-        let delivery = draft.promise.extend(record.timestamp);
-        if self.open.as_ref().is_some_and(|draft| self.is_full(draft)) {
+        batch.builder.push(record);
+        batch.reserved += reserved;
+        let delivery = batch.promise.extend(record.timestamp);
+        if self.open.as_ref().is_some_and(|batch| self.is_full(batch)) {
             self.seal();
         }
         (delivery, started || sealed < self.sealed.len())
@@ -88,15 +88,15 @@ impl Accumulator {
 
     /// Closes the open batch: it goes out as soon as there is room, full or not.
     pub(super) fn seal(&mut self) {
-        if let Some(draft) = self.open.take() {
-            self.likely_bytes = draft.builder.size();
-            self.sealed.push_back(draft);
+        if let Some(batch) = self.open.take() {
+            self.likely_bytes = batch.builder.size();
+            self.sealed.push_back(batch);
         }
     }
 
     /// The next batch to send. Full ones go as soon as there is room; the open one waits for its linger, and for the
     /// partition to be `idle`: what comes while a request is on its way makes one batch.
-    pub(super) fn take(&mut self, idle: bool, now: Instant) -> Option<Draft> {
+    pub(super) fn take(&mut self, idle: bool, now: Instant) -> Option<UnsentBatch> {
         if self.sealed.is_empty() && idle && self.due().is_some_and(|due| due <= now) {
             self.seal();
         }
@@ -105,16 +105,16 @@ impl Accumulator {
 
     /// When the open batch has lingered long enough.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.open.as_ref().map(|draft| draft.since + self.settings.linger)
+        self.open.as_ref().map(|batch| batch.since + self.settings.linger)
     }
 
     /// When the oldest record came.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.sealed.front().or(self.open.as_ref()).map(|draft| draft.since)
+        self.sealed.front().or(self.open.as_ref()).map(|batch| batch.since)
     }
 
     /// Takes out all batches that began at or before `since`.
-    pub(super) fn expire(&mut self, since: Instant) -> Vec<Draft> {
+    pub(super) fn expire(&mut self, since: Instant) -> Vec<UnsentBatch> {
         let mut expired = Vec::new();
         while self.oldest().is_some_and(|oldest| oldest <= since) {
             expired.extend(self.sealed.pop_front().or_else(|| self.open.take()));
@@ -125,35 +125,35 @@ impl Accumulator {
     /// What its records hold of the producer's memory, in bytes.
     #[cfg(test)]
     pub(super) fn reserved(&self) -> usize {
-        self.sealed.iter().chain(&self.open).map(|draft| draft.reserved).sum()
+        self.sealed.iter().chain(&self.open).map(|batch| batch.reserved).sum()
     }
 
     /// Forgets everything.
     pub(super) fn abandon(&mut self) -> Vec<Promise> {
-        self.sealed.drain(..).chain(self.open.take()).map(|draft| draft.promise).collect()
+        self.sealed.drain(..).chain(self.open.take()).map(|batch| batch.promise).collect()
     }
 
     /// The promises of all batches, once the open one is sealed.
     pub(super) fn promises(&self) -> impl Iterator<Item = &Promise> {
-        self.sealed.iter().map(|draft| &draft.promise)
+        self.sealed.iter().map(|batch| &batch.promise)
     }
 
-    /// Makes later batches no larger than this: the topic takes less than the producer was told.
+    /// Makes later batches no larger than this: the topic takes less than the producer was released.
     pub(super) fn shrink(&mut self, bytes: usize) {
         self.bytes_max = self.bytes_max.min(bytes);
     }
 
-    /// Makes them as large as the producer was told again.
+    /// Makes them as large as the producer was released again.
     pub(super) fn restore_size(&mut self) {
         self.bytes_max = self.settings.bytes;
     }
 
-    fn is_full(&self, draft: &Draft) -> bool {
-        self.bytes_max <= draft.builder.size() || self.settings.records <= draft.builder.count()
+    fn is_full(&self, batch: &UnsentBatch) -> bool {
+        self.bytes_max <= batch.builder.size() || self.settings.records <= batch.builder.count()
     }
 
-    fn fits(&self, draft: &Draft, record: &Record) -> bool {
-        draft.builder.size() + draft.builder.size_of(record) <= self.bytes_max
+    fn fits(&self, batch: &UnsentBatch, record: &Record) -> bool {
+        batch.builder.size() + batch.builder.size_of(record) <= self.bytes_max
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
     }
 
     fn counts(accumulator: &mut Accumulator, idle: bool, now: Instant) -> Vec<u32> {
-        std::iter::from_fn(|| accumulator.take(idle, now)).map(|draft| draft.builder.count()).collect()
+        std::iter::from_fn(|| accumulator.take(idle, now)).map(|batch| batch.builder.count()).collect()
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         }
         accumulator.seal();
         let sizes: Vec<(u32, bool)> = std::iter::from_fn(|| accumulator.take(true, now))
-            .map(|draft| (draft.builder.count(), draft.builder.size() <= 300))
+            .map(|batch| (batch.builder.count(), batch.builder.size() <= 300))
             .collect();
         assert_eq!(sizes, [(2, true), (1, true), (1, false), (1, true)]);
     }

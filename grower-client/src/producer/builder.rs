@@ -2,9 +2,9 @@
 
 use super::Producer;
 use super::accumulator::BatchSettings;
-use super::engine::{self, Engine};
+use super::engine::{self, ProducerEngine};
 use super::partitioner::Partitioner;
-use super::window::WindowSettings;
+use super::sequence_window::WindowSettings;
 use crate::backoff;
 use crate::cluster::Cluster;
 use crate::error::ProduceError;
@@ -19,7 +19,7 @@ const IN_FLIGHT_MAX: u32 = 5;
 
 /// All of a producer's settings.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
+pub(super) struct ProducerSettings {
     pub(super) acks: Acks,
     pub(super) batches: BatchSettings,
     pub(super) window: WindowSettings,
@@ -29,7 +29,7 @@ pub(super) struct Settings {
     pub(super) metadata_max_age: Duration,
 }
 
-impl Settings {
+impl ProducerSettings {
     /// Whether batches wait for more although nothing is on its way.
     pub(super) fn lingers(&self) -> bool {
         !self.batches.linger.is_zero()
@@ -40,7 +40,7 @@ impl Settings {
 #[derive(Clone)]
 pub struct ProducerBuilder {
     cluster: Arc<Cluster>,
-    settings: Settings,
+    settings: ProducerSettings,
 }
 
 impl ProducerBuilder {
@@ -56,7 +56,7 @@ impl ProducerBuilder {
             delivery_timeout: Duration::from_secs(120),
             backoff: backoff::jittered,
         };
-        let settings = Settings {
+        let settings = ProducerSettings {
             acks: Acks::All,
             batches,
             window,
@@ -152,6 +152,6 @@ impl ProducerBuilder {
                 Some(engine::identity(&self.cluster).await.map_err(ProduceError::Start)?)
             }
         };
-        Ok(Producer::new(Engine::start(self.cluster, self.settings, identity)))
+        Ok(Producer::new(ProducerEngine::start(self.cluster, self.settings, identity)))
     }
 }

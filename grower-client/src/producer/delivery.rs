@@ -16,20 +16,20 @@ use std::task::{Context, Poll, Waker, ready};
 
 /// Where a range of records went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Placed {
+pub(super) struct BatchAck {
     /// The offset of the range's first record; none with acks `none`.
     pub(super) base_offset: Option<Offset>,
     pub(super) durability: Durability,
 }
 
-pub(super) type Verdict = Result<Placed, ProduceError>;
+pub(super) type DeliveryOutcome = Result<BatchAck, ProduceError>;
 
 /// The first error of a record whose delivery nobody looked at, since it was last asked for.
 #[derive(Debug, Default)]
-pub(super) struct Unseen(Mutex<Option<ProduceError>>);
+pub(super) struct UnobservedError(Mutex<Option<ProduceError>>);
 
-impl Unseen {
-    fn note(&self, error: &ProduceError) {
+impl UnobservedError {
+    fn record(&self, error: &ProduceError) {
         self.0.lock().get_or_insert_with(|| error.clone());
     }
 
@@ -40,25 +40,25 @@ impl Unseen {
 
 /// What both ends share.
 #[derive(Debug)]
-struct Shared {
+struct BatchDelivery {
     place: TopicPartition,
-    unseen: Arc<Unseen>,
-    state: Mutex<State>,
+    unobserved: Arc<UnobservedError>,
+    state: Mutex<DeliveryState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct DeliveryState {
     /// One entry, or some if the batch had to be split.
-    verdicts: Vec<(Range<u32>, Verdict)>,
+    outcomes: Vec<(Range<u32>, DeliveryOutcome)>,
     wakers: Vec<Waker>,
-    /// From the first to the last record whose delivery was dropped before its verdict came.
+    /// From the first to the last record whose delivery was dropped before its outcome came.
     dropped: Range<u32>,
 }
 
 /// The producer's end.
 #[derive(Debug)]
 pub(super) struct Promise {
-    shared: Arc<Shared>,
+    shared: Arc<BatchDelivery>,
     records: Range<u32>,
 }
 
@@ -66,32 +66,32 @@ pub(super) struct Promise {
 #[derive(Debug)]
 #[must_use = "the record's result is lost if nobody awaits it"]
 pub struct Delivery {
-    shared: Arc<Shared>,
+    shared: Arc<BatchDelivery>,
     index: u32,
     timestamp: Timestamp,
-    slot: Option<Slot>,
+    slot: Option<WakerSlot>,
     seen: bool,
 }
 
 /// Resolves once all records of a batch, or of what was unsettled of it, are settled; to the first error, if any failed.
 #[derive(Debug)]
-pub(super) struct WholeDelivery {
-    shared: Arc<Shared>,
+pub(super) struct BatchCompletion {
+    shared: Arc<BatchDelivery>,
     records: Range<u32>,
-    slot: Option<Slot>,
+    slot: Option<WakerSlot>,
 }
 
-/// Where a delivery's waker stands, as long as no more verdicts came since.
+/// Where a delivery's waker stands, as long as no more outcomes came since.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    verdicts: usize,
+struct WakerSlot {
+    outcomes: usize,
     at: usize,
 }
 
 impl Promise {
     /// For a batch that is still empty.
-    pub(super) fn new(place: TopicPartition, unseen: Arc<Unseen>) -> Self {
-        Self { shared: Arc::new(Shared { place, unseen, state: Mutex::default() }), records: 0..0 }
+    pub(super) fn new(place: TopicPartition, unobserved: Arc<UnobservedError>) -> Self {
+        Self { shared: Arc::new(BatchDelivery { place, unobserved, state: Mutex::default() }), records: 0..0 }
     }
 
     /// Takes in one more record.
@@ -116,8 +116,8 @@ impl Promise {
     }
 
     /// Resolves once all its records are settled.
-    pub(super) fn whole(&self) -> WholeDelivery {
-        WholeDelivery { shared: self.shared.clone(), records: self.records.clone(), slot: None }
+    pub(super) fn completion(&self) -> BatchCompletion {
+        BatchCompletion { shared: self.shared.clone(), records: self.records.clone(), slot: None }
     }
 
     pub(super) fn place(&self) -> &TopicPartition {
@@ -125,24 +125,24 @@ impl Promise {
     }
 
     /// Tells all its records what became of them. Those who wait are to be woken, outside all locks.
-    pub(super) fn tell(mut self, verdict: Verdict) -> Vec<Waker> {
-        self.note(verdict)
+    pub(super) fn settle(mut self, outcome: DeliveryOutcome) -> Vec<Waker> {
+        self.record_outcome(outcome)
     }
 
     /// Likewise, and wakes them.
     #[cfg(test)]
-    pub(super) fn resolve(self, verdict: Verdict) {
-        self.tell(verdict).into_iter().for_each(Waker::wake);
+    pub(super) fn resolve(self, outcome: DeliveryOutcome) {
+        self.settle(outcome).into_iter().for_each(Waker::wake);
     }
 
-    fn note(&mut self, verdict: Verdict) -> Vec<Waker> {
+    fn record_outcome(&mut self, outcome: DeliveryOutcome) -> Vec<Waker> {
         let mut state = self.shared.state.lock();
-        if let Err(error) = &verdict
+        if let Err(error) = &outcome
             && overlap(&state.dropped, &self.records) != 0
         {
-            self.shared.unseen.note(error);
+            self.shared.unobserved.record(error);
         }
-        state.verdicts.push((self.records.clone(), verdict));
+        state.outcomes.push((self.records.clone(), outcome));
         self.records.start = self.records.end;
         std::mem::take(&mut state.wakers)
     }
@@ -151,7 +151,7 @@ impl Promise {
 impl Drop for Promise {
     fn drop(&mut self) {
         if !self.records.is_empty() {
-            self.note(Err(ProduceError::Dropped)).into_iter().for_each(Waker::wake);
+            self.record_outcome(Err(ProduceError::Dropped)).into_iter().for_each(Waker::wake);
         }
     }
 }
@@ -161,9 +161,9 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let (first, verdict) = ready!(this.shared.state.lock().poll(this.index, &mut this.slot, context));
+        let (first, outcome) = ready!(this.shared.state.lock().poll(this.index, &mut this.slot, context));
         this.seen = true;
-        Poll::Ready(verdict.map(|placed| Ack {
+        Poll::Ready(outcome.map(|placed| Ack {
             topic: this.shared.place.topic.clone(),
             partition: this.shared.place.partition,
             offset: placed.base_offset.map(|base| base.saturating_add((this.index - first).into())),
@@ -179,15 +179,15 @@ impl Drop for Delivery {
             return;
         }
         let mut state = self.shared.state.lock();
-        match state.verdict(self.index) {
-            Some((_, Err(error))) => self.shared.unseen.note(error),
+        match state.outcome(self.index) {
+            Some((_, Err(error))) => self.shared.unobserved.record(error),
             Some((_, Ok(_))) => {}
-            None => state.note_dropped(self.index),
+            None => state.record_dropped(self.index),
         }
     }
 }
 
-impl Future for WholeDelivery {
+impl Future for BatchCompletion {
     type Output = Result<(), ProduceError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -203,45 +203,50 @@ impl Future for WholeDelivery {
     }
 }
 
-impl State {
-    /// The first error among `records`, once each has its verdict.
+impl DeliveryState {
+    /// The first error among `records`, once each has its outcome.
     fn settled(&self, records: &Range<u32>) -> Option<Result<(), ProduceError>> {
-        let settled: u32 = self.verdicts.iter().map(|(of, _)| overlap(of, records)).sum();
+        let settled: u32 = self.outcomes.iter().map(|(of, _)| overlap(of, records)).sum();
         if settled < records.len() as u32 {
             return None;
         }
-        let failed = self.verdicts.iter().filter(|(of, verdict)| overlap(of, records) != 0 && verdict.is_err());
+        let failed = self.outcomes.iter().filter(|(of, outcome)| overlap(of, records) != 0 && outcome.is_err());
         let first = failed.min_by_key(|(of, _)| of.start);
-        Some(first.map_or(Ok(()), |(_, verdict)| verdict.clone().map(drop)))
+        Some(first.map_or(Ok(()), |(_, outcome)| outcome.clone().map(drop)))
     }
 
-    /// The verdict on record `index` with the first record that it is about, or the promise to wake `context`.
-    fn poll(&mut self, index: u32, slot: &mut Option<Slot>, context: &Context<'_>) -> Poll<(u32, Verdict)> {
-        if let Some((records, verdict)) = self.verdict(index) {
-            return Poll::Ready((records.start, verdict.clone()));
+    /// The outcome on record `index` with the first record that it is about, or the promise to wake `context`.
+    fn poll(
+        &mut self,
+        index: u32,
+        slot: &mut Option<WakerSlot>,
+        context: &Context<'_>,
+    ) -> Poll<(u32, DeliveryOutcome)> {
+        if let Some((records, outcome)) = self.outcome(index) {
+            return Poll::Ready((records.start, outcome.clone()));
         }
         self.wake_later(slot, context);
         Poll::Pending
     }
 
-    fn verdict(&self, index: u32) -> Option<&(Range<u32>, Verdict)> {
-        self.verdicts.iter().find(|(records, _)| records.contains(&index))
+    fn outcome(&self, index: u32) -> Option<&(Range<u32>, DeliveryOutcome)> {
+        self.outcomes.iter().find(|(records, _)| records.contains(&index))
     }
 
-    fn note_dropped(&mut self, index: u32) {
+    fn record_dropped(&mut self, index: u32) {
         self.dropped = match self.dropped.is_empty() {
             true => index..index + 1,
             false => self.dropped.start.min(index)..self.dropped.end.max(index + 1),
         };
     }
 
-    fn wake_later(&mut self, slot: &mut Option<Slot>, context: &Context<'_>) {
-        let verdicts = self.verdicts.len();
-        let mine = slot.filter(|slot| slot.verdicts == verdicts).and_then(|slot| self.wakers.get_mut(slot.at));
+    fn wake_later(&mut self, slot: &mut Option<WakerSlot>, context: &Context<'_>) {
+        let outcomes = self.outcomes.len();
+        let mine = slot.filter(|slot| slot.outcomes == outcomes).and_then(|slot| self.wakers.get_mut(slot.at));
         match mine {
             Some(waker) => waker.clone_from(context.waker()),
             None => {
-                *slot = Some(Slot { verdicts, at: self.wakers.len() });
+                *slot = Some(WakerSlot { outcomes, at: self.wakers.len() });
                 self.wakers.push(context.waker().clone());
             }
         }
@@ -275,8 +280,8 @@ mod tests {
         ack.offset.unwrap().value()
     }
 
-    fn at(offset: u64) -> Verdict {
-        Ok(Placed { base_offset: Some(Offset::new(offset)), durability: Durability::Fsynced })
+    fn at(offset: u64) -> DeliveryOutcome {
+        Ok(BatchAck { base_offset: Some(Offset::new(offset)), durability: Durability::Fsynced })
     }
 
     #[test]
@@ -303,12 +308,12 @@ mod tests {
 
     #[test]
     fn the_failure_of_a_record_that_nobody_looks_at_is_kept_once() {
-        let unseen = Arc::new(Unseen::default());
+        let unobserved = Arc::new(UnobservedError::default());
         let promise = || {
             let place = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
-            Promise::new(place, unseen.clone())
+            Promise::new(place, unobserved.clone())
         };
-        let kept = || unseen.take().is_some();
+        let kept = || unobserved.take().is_some();
         for (failed, dropped_before, looked_at, expected) in [
             (true, true, false, true),
             (true, false, false, true),

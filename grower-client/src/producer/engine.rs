@@ -1,17 +1,17 @@
-//! What runs a producer: takes steps of its lines, sends, handles answers, repairs.
+//! What runs a producer: takes steps of its queues, sends, handles answers, repairs.
 //!
 //! Sending happens wherever there is reason to: in the task that handed in a record, or on the connection's task when an
 //! answer makes room. Two tasks of its own wait for time to pass and for brokers to come back.
 
-use super::alarm::Alarm;
-use super::builder::Settings;
-use super::delivery::{Delivery, Placed, Unseen};
-use super::entry::{Attempt, Numbered, Told};
-use super::line::{Line, Step};
-use super::lookup::Lookups;
-use super::memory::Memory;
-use super::route::Road;
-use super::topic::{Partition, Pushed, Topic, Turnout};
+use super::builder::ProducerSettings;
+use super::connection_selector::ConnectionKind;
+use super::delivery::{BatchAck, Delivery, UnobservedError};
+use super::in_flight::{NumberedBatch, ReleasedRecords, SendAttempt};
+use super::lookup::TopicLookups;
+use super::memory::ProducerMemory;
+use super::queue::{PartitionQueue, SendStep};
+use super::timer::ProducerTimer;
+use super::topic::{NextAction, ProducerPartition, ProducerTopic, PushResult};
 use crate::cluster::Cluster;
 use crate::connection::{BrokerAnswer, BrokerConnection, ConnectionPool};
 use crate::error::{RequestError, single_part};
@@ -33,40 +33,44 @@ use tokio::time::Instant;
 const SHARING_BYTES_MAX: usize = 32 << 10;
 
 /// One producer's inside.
-pub(super) struct Engine {
+pub(super) struct ProducerEngine {
     pub(super) cluster: Arc<Cluster>,
     pool: ConnectionPool,
-    pub(super) settings: Settings,
-    pub(super) memory: Memory,
+    pub(super) settings: ProducerSettings,
+    pub(super) memory: ProducerMemory,
     identity: Option<ProducerIdentity>,
-    topics: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
-    pub(super) lookups: Lookups,
-    pub(super) unseen: Arc<Unseen>,
-    alarm: Alarm,
+    topics: RwLock<HashMap<Arc<str>, Arc<ProducerTopic>>>,
+    pub(super) lookups: TopicLookups,
+    pub(super) unobserved: Arc<UnobservedError>,
+    timer: ProducerTimer,
     next_refresh: Mutex<Instant>,
     closed: AtomicBool,
     /// It sends too much to share a connection; for ever, since turning from one to another costs a wait.
     is_bulk: AtomicBool,
 }
 
-impl Engine {
-    pub(super) fn start(cluster: Arc<Cluster>, settings: Settings, identity: Option<ProducerIdentity>) -> Arc<Self> {
+impl ProducerEngine {
+    pub(super) fn start(
+        cluster: Arc<Cluster>,
+        settings: ProducerSettings,
+        identity: Option<ProducerIdentity>,
+    ) -> Arc<Self> {
         let engine = Arc::new(Self {
             pool: ConnectionPool::new(cluster.dialer().clone()),
-            memory: Memory::new(settings.memory_bytes),
+            memory: ProducerMemory::new(settings.memory_bytes),
             next_refresh: Mutex::new(Instant::now() + settings.metadata_max_age),
             cluster,
             settings,
             identity,
             topics: RwLock::default(),
-            lookups: Lookups::default(),
-            unseen: Arc::default(),
-            alarm: Alarm::default(),
+            lookups: TopicLookups::default(),
+            unobserved: Arc::default(),
+            timer: ProducerTimer::default(),
             closed: AtomicBool::new(false),
             // Nothing tells when the last batch without an answer has arrived, so it could not turn to another connection.
             is_bulk: AtomicBool::new(settings.acks == Acks::None),
         });
-        tokio::spawn(engine.clone().keep_time());
+        tokio::spawn(engine.clone().run_timer());
         engine
     }
 
@@ -85,88 +89,93 @@ impl Engine {
         self.close();
         for topic in self.topics() {
             for partition in topic.partitions() {
-                let promises = partition.lock().line.abandon();
+                let promises = partition.lock().queue.abandon();
                 drop(promises); // Wakes whoever waits, outside the lock.
             }
         }
-        self.alarm.at(Instant::now());
+        self.timer.set(Instant::now());
     }
 
     /// Looks whether so much is under way that it must not go over the shared connection.
-    pub(super) fn weigh(&self) {
-        if SHARING_BYTES_MAX < self.memory.used() && self.road() == Road::Shared {
+    pub(super) fn check_bulk(&self) {
+        if SHARING_BYTES_MAX < self.memory.used() && self.connection_kind() == ConnectionKind::Shared {
             self.is_bulk.store(true, Ordering::Release);
         }
     }
 
     /// Whose connections it takes.
-    pub(super) fn road(&self) -> Road {
-        if self.is_bulk.load(Ordering::Acquire) { Road::Own } else { Road::Shared }
+    pub(super) fn connection_kind(&self) -> ConnectionKind {
+        if self.is_bulk.load(Ordering::Acquire) { ConnectionKind::Dedicated } else { ConnectionKind::Shared }
     }
 
-    pub(super) fn pool(&self, road: Road) -> &ConnectionPool {
-        match road {
-            Road::Shared => self.cluster.shared_pool(),
-            Road::Own => &self.pool,
+    pub(super) fn pool(&self, kind: ConnectionKind) -> &ConnectionPool {
+        match kind {
+            ConnectionKind::Shared => self.cluster.shared_pool(),
+            ConnectionKind::Dedicated => &self.pool,
         }
     }
 
-    pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
+    pub(super) fn topics(&self) -> Vec<Arc<ProducerTopic>> {
         self.topics.read().values().cloned().collect()
     }
 
     /// A topic that was written to before.
-    pub(super) fn known(&self, name: &str) -> Option<Arc<Topic>> {
+    pub(super) fn known_topic(&self, name: &str) -> Option<Arc<ProducerTopic>> {
         self.topics.read().get(name).cloned()
     }
 
     /// Brings a topic up to date: more partitions, or another topic under the same name.
-    pub(super) fn learn(&self, metadata: &TopicMetadata) -> Arc<Topic> {
+    pub(super) fn update_topic(&self, metadata: &TopicMetadata) -> Arc<ProducerTopic> {
         let name: Arc<str> = Arc::from(&metadata.name);
-        let topic =
-            self.topics.write().entry(name).or_insert_with(|| Arc::new(Topic::new(metadata.name.clone()))).clone();
+        let topic = self
+            .topics
+            .write()
+            .entry(name)
+            .or_insert_with(|| Arc::new(ProducerTopic::new(metadata.name.clone())))
+            .clone();
         let count = metadata.partitions.len() as u32;
-        let told = topic.update(metadata.id, count, |number| self.line(&topic, metadata.id, number));
-        self.settle(told);
-        self.alarm.at(*self.next_refresh.lock());
+        let released = topic.update(metadata.id, count, |number| self.queue(&topic, metadata.id, number));
+        self.release(released);
+        self.timer.set(*self.next_refresh.lock());
         topic
     }
 
     /// The topic is gone: everything that was for it fails. Only then it is forgotten, so that a flush misses nothing.
-    pub(super) fn give_up(&self, name: &TopicName, error: &RequestError) {
-        let Some(topic) = self.known(name.as_str()) else { return };
-        self.settle(topic.close(error));
+    pub(super) fn fail_topic(&self, name: &TopicName, error: &RequestError) {
+        let Some(topic) = self.known_topic(name.as_str()) else { return };
+        self.release(topic.close(error));
         self.topics.write().remove(name.as_str());
     }
 
-    fn line(&self, topic: &Topic, home: TopicId, partition: PartitionId) -> Line {
-        let Settings { batches, window, .. } = self.settings;
-        Line::new(topic.place(partition), batches, window, home, self.identity).reporting_to(self.unseen.clone())
+    fn queue(&self, topic: &ProducerTopic, topic_id: TopicId, partition: PartitionId) -> PartitionQueue {
+        let ProducerSettings { batches, window, .. } = self.settings;
+        PartitionQueue::new(topic.place(partition), batches, window, topic_id, self.identity)
+            .reporting_to(self.unobserved.clone())
     }
 
     /// Sends whatever can be sent of a partition.
-    pub(super) fn drain(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>) {
-        let (turnout, deadline) = partition.turnout(self.road());
-        self.watch(deadline);
-        self.turn_out(topic, partition, turnout);
+    pub(super) fn drain(self: &Arc<Self>, topic: &Arc<ProducerTopic>, partition: &Arc<ProducerPartition>) {
+        let (next_action, deadline) = partition.next_action(self.connection_kind());
+        self.set_timer(deadline);
+        self.run_actions(topic, partition, next_action);
     }
 
     /// Hands in a record that holds `reserved` bytes of memory; none if the partition, or the producer, is closed.
     pub(super) fn push(
         self: &Arc<Self>,
-        topic: &Arc<Topic>,
-        partition: &Arc<Partition>,
+        topic: &Arc<ProducerTopic>,
+        partition: &Arc<ProducerPartition>,
         record: &batch::Record,
         reserved: usize,
     ) -> Option<Delivery> {
         // Somebody waits for the memory that this record's batch holds.
         let hurries = self.memory.is_short() && self.settings.lingers();
-        match partition.push(record, reserved, self.road(), hurries, || self.is_closed()) {
-            Pushed::Closed => None,
-            Pushed::Joined(delivery) => Some(delivery),
-            Pushed::Sends(delivery, turnout, deadline) => {
-                self.watch(deadline);
-                self.turn_out(topic, partition, turnout);
+        match partition.push(record, reserved, self.connection_kind(), hurries, || self.is_closed()) {
+            PushResult::Closed => None,
+            PushResult::Joined(delivery) => Some(delivery),
+            PushResult::Sends(delivery, next_action, deadline) => {
+                self.set_timer(deadline);
+                self.run_actions(topic, partition, next_action);
                 Some(delivery)
             }
         }
@@ -179,43 +188,48 @@ impl Engine {
         }
         for topic in self.topics() {
             for partition in topic.partitions() {
-                partition.lock().line.seal();
+                partition.lock().queue.seal();
                 self.drain(&topic, &partition);
             }
         }
     }
 
     /// Takes this step and all that can be taken after it.
-    pub(super) fn turn_out(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>, mut turnout: Turnout) {
+    pub(super) fn run_actions(
+        self: &Arc<Self>,
+        topic: &Arc<ProducerTopic>,
+        partition: &Arc<ProducerPartition>,
+        mut next_action: NextAction,
+    ) {
         loop {
-            let (step, connection) = match turnout {
-                Turnout::Step(step, connection) => (step, connection),
-                Turnout::Connect => return self.repair(topic),
-                Turnout::Rest => return,
+            let (step, connection) = match next_action {
+                NextAction::Send(step, connection) => (step, connection),
+                NextAction::Connect => return self.reconnect(topic),
+                NextAction::Idle => return,
             };
             match step {
-                Step::Build(numbered) => self.build(topic, partition, &connection, numbered),
-                Step::Resend(attempts) => {
+                SendStep::Build(numbered) => self.build(topic, partition, &connection, numbered),
+                SendStep::Resend(attempts) => {
                     attempts.into_iter().for_each(|attempt| self.send(topic, partition, &connection, attempt));
                 }
-                Step::Identify => return self.identify(topic, partition), // Nothing can be sent until it has come.
+                SendStep::Identify => return self.identify(topic, partition), // Nothing can be sent until it has come.
             }
             let deadline;
-            (turnout, deadline) = partition.rest(self.road());
-            self.watch(deadline);
+            (next_action, deadline) = partition.end_step(self.connection_kind());
+            self.set_timer(deadline);
         }
     }
 
     fn build(
         self: &Arc<Self>,
-        topic: &Arc<Topic>,
-        partition: &Arc<Partition>,
+        topic: &Arc<ProducerTopic>,
+        partition: &Arc<ProducerPartition>,
         connection: &BrokerConnection,
-        numbered: Numbered,
+        numbered: NumberedBatch,
     ) {
         let plain_bytes = numbered.builder.size();
         let bytes = numbered.builder.build(numbered.stamp).freeze();
-        topic.turn.left(partition.number.value(), plain_bytes, topic.count());
+        topic.partitioner_state.batch_left(partition.number.value(), plain_bytes, topic.count());
         let attempt = partition.lock().built(numbered.id, bytes);
         if let Some(attempt) = attempt {
             self.send(topic, partition, connection, attempt);
@@ -224,15 +238,15 @@ impl Engine {
 
     fn send(
         self: &Arc<Self>,
-        topic: &Arc<Topic>,
-        partition: &Arc<Partition>,
+        topic: &Arc<ProducerTopic>,
+        partition: &Arc<ProducerPartition>,
         connection: &BrokerConnection,
-        attempt: Attempt,
+        attempt: SendAttempt,
     ) {
-        let Attempt { id, topic: home, bytes } = attempt;
+        let SendAttempt { id, topic: topic_id, bytes } = attempt;
         let acks = self.settings.acks;
         let timeout_ms = u32::try_from(self.cluster.request_timeout().as_millis()).unwrap_or(u32::MAX);
-        let part = ProducePartition { topic: home, partition: partition.number, length: bytes.len() as u32 };
+        let part = ProducePartition { topic: topic_id, partition: partition.number, length: bytes.len() as u32 };
         let request = Request::Produce(Produce { acks, timeout_ms, partitions: vec![part] });
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
         let address = connection.address().clone();
@@ -248,50 +262,50 @@ impl Engine {
 
     fn answered(
         self: &Arc<Self>,
-        topic: &Arc<Topic>,
-        partition: &Arc<Partition>,
+        topic: &Arc<ProducerTopic>,
+        partition: &Arc<ProducerPartition>,
         id: u64,
-        result: Result<Placed, RequestError>,
+        result: Result<BatchAck, RequestError>,
     ) {
-        let (told, look_again) = partition.answered(id, result);
-        self.settle(told);
-        if look_again {
-            self.repair(topic);
+        let (released, metadata_outdated) = partition.answered(id, result);
+        self.release(released);
+        if metadata_outdated {
+            self.reconnect(topic);
         }
         self.drain(topic, partition);
     }
 
     /// Outside all locks.
-    fn settle(&self, told: Vec<Told>) {
-        for Told { reserved, waiting } in told {
+    fn release(&self, released: Vec<ReleasedRecords>) {
+        for ReleasedRecords { reserved, wakers } in released {
             self.memory.release(reserved); // First: who hears of the ack sends the next.
-            waiting.into_iter().for_each(Waker::wake);
+            wakers.into_iter().for_each(Waker::wake);
         }
     }
 
     /// Gets a new producer id for one partition.
-    fn identify(self: &Arc<Self>, topic: &Arc<Topic>, partition: &Arc<Partition>) {
+    fn identify(self: &Arc<Self>, topic: &Arc<ProducerTopic>, partition: &Arc<ProducerPartition>) {
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
         tokio::spawn(async move {
             let identity = identity(&engine.cluster).await;
             tracing::debug!(topic = %topic.name, partition = %partition.number, ok = identity.is_ok(), "asked for a new producer id");
-            partition.lock().line.become_producer(identity, Instant::now());
+            partition.lock().queue.set_identity(identity, Instant::now());
             engine.drain(&topic, &partition);
         });
     }
 
-    /// Sets the alarm for a partition. Follows whatever changes a line, else nobody would look when its time has come.
-    fn watch(&self, deadline: Option<Instant>) {
+    /// Sets the timer for a partition. Follows whatever changes a queue, else nobody would look when its time has come.
+    fn set_timer(&self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline {
-            self.alarm.at(deadline);
+            self.timer.set(deadline);
         }
     }
 
-    /// Ends once the producer was dropped or closed: both ring the alarm.
-    async fn keep_time(self: Arc<Self>) {
+    /// Ends once the producer was dropped or closed: both end the timer.
+    async fn run_timer(self: Arc<Self>) {
         while !self.is_closed() || self.is_busy() {
             self.tick(Instant::now());
-            self.alarm.ring().await;
+            self.timer.expired().await;
         }
     }
 
@@ -306,21 +320,21 @@ impl Engine {
         };
         let topics = self.topics();
         if !topics.is_empty() {
-            self.alarm.at(*self.next_refresh.lock());
+            self.timer.set(*self.next_refresh.lock());
         }
         for topic in topics {
             if refresh {
-                self.repair(&topic);
+                self.reconnect(&topic);
             }
             for partition in topic.partitions() {
-                self.settle(partition.expire(now));
+                self.release(partition.expire(now));
                 self.drain(&topic, &partition);
             }
         }
     }
 
     fn is_busy(&self) -> bool {
-        let busy = |partition: Arc<Partition>| partition.lock().line.is_busy();
+        let busy = |partition: Arc<ProducerPartition>| partition.lock().queue.is_busy();
         self.topics().iter().any(|topic| topic.partitions().into_iter().any(busy))
     }
 }
@@ -334,12 +348,12 @@ pub(super) async fn identity(cluster: &Cluster) -> Result<ProducerIdentity, Requ
 }
 
 /// What the answer to a request with one batch says.
-fn placed(address: &Arc<str>, acks: Acks, response: Response) -> Result<Placed, RequestError> {
+fn placed(address: &Arc<str>, acks: Acks, response: Response) -> Result<BatchAck, RequestError> {
     match response {
-        Response::Done if acks == Acks::None => Ok(Placed { base_offset: None, durability: Durability::None }),
+        Response::Done if acks == Acks::None => Ok(BatchAck { base_offset: None, durability: Durability::None }),
         Response::Produce(parts) => {
             let produced = single_part(address, "produce", parts)?;
-            Ok(Placed { base_offset: Some(produced.base_offset), durability: produced.durability })
+            Ok(BatchAck { base_offset: Some(produced.base_offset), durability: produced.durability })
         }
         other => Err(crate::error::unexpected_response(address, "produce", other)),
     }

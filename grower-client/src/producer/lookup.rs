@@ -1,7 +1,7 @@
 //! Looking topics up: what the broker says of a topic is asked and taken in once at a time, in order.
 
-use super::engine::Engine;
-use super::topic::Topic;
+use super::engine::ProducerEngine;
+use super::topic::ProducerTopic;
 use crate::error::{ProduceError, RequestError};
 use crate::single_flight::SingleFlight;
 use grower_protocol::ids::TopicName;
@@ -11,24 +11,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-type Lookup = SingleFlight<Result<Found, RequestError>>;
+type LookupFlight = SingleFlight<Result<FoundTopic, RequestError>>;
 
 /// A topic as it was just now.
 #[derive(Clone)]
-pub(super) struct Found {
-    pub(super) topic: Arc<Topic>,
+pub(super) struct FoundTopic {
+    pub(super) topic: Arc<ProducerTopic>,
     pub(super) metadata: Arc<TopicMetadata>,
 }
 
 /// The look-ups of a producer, by topic. Were two of one topic under way at once, the older answer could arrive last, and
 /// bring back the id of a topic that was deleted.
 #[derive(Default)]
-pub(super) struct Lookups {
-    by_topic: Mutex<HashMap<TopicName, Arc<Lookup>>>,
+pub(super) struct TopicLookups {
+    by_topic: Mutex<HashMap<TopicName, Arc<LookupFlight>>>,
 }
 
-impl Lookups {
-    fn of(&self, topic: &TopicName) -> Arc<Lookup> {
+impl TopicLookups {
+    fn of(&self, topic: &TopicName) -> Arc<LookupFlight> {
         self.by_topic.lock().entry(topic.clone()).or_default().clone()
     }
 
@@ -41,9 +41,9 @@ impl Lookups {
     }
 }
 
-impl Engine {
+impl ProducerEngine {
     /// Looks a topic up, even if it is known, for no longer than the delivery timeout.
-    pub(super) async fn look_up(&self, name: &str) -> Result<Arc<Topic>, ProduceError> {
+    pub(super) async fn look_up(&self, name: &str) -> Result<Arc<ProducerTopic>, ProduceError> {
         let topic = TopicName::new(name)?;
         let after = self.settings.window.delivery_timeout;
         let found = timeout(after, self.refresh(&topic)).await.unwrap_or(Err(RequestError::TimedOut { after }));
@@ -54,7 +54,7 @@ impl Engine {
     }
 
     /// The topic as it is now. If it is gone, what was for it fails.
-    pub(super) async fn refresh(&self, name: &TopicName) -> Result<Found, RequestError> {
+    pub(super) async fn refresh(&self, name: &TopicName) -> Result<FoundTopic, RequestError> {
         let result = self.lookups.of(name).run(self.ask_and_learn(name)).await;
         if result.is_err() {
             self.lookups.forget(name);
@@ -62,12 +62,12 @@ impl Engine {
         result
     }
 
-    async fn ask_and_learn(&self, name: &TopicName) -> Result<Found, RequestError> {
+    async fn ask_and_learn(&self, name: &TopicName) -> Result<FoundTopic, RequestError> {
         match self.cluster.refresh(name, self.settings.create_topics).await {
-            Ok(metadata) => Ok(Found { topic: self.learn(&metadata), metadata }),
+            Ok(metadata) => Ok(FoundTopic { topic: self.update_topic(&metadata), metadata }),
             Err(error) => {
                 if error.code() == Some(ErrorCode::UnknownTopic) {
-                    self.give_up(name, &error);
+                    self.fail_topic(name, &error);
                 }
                 Err(error)
             }

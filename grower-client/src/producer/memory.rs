@@ -12,7 +12,7 @@ const RECORD_OVERHEAD: usize = 64;
 
 /// The memory of one producer.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct ProducerMemory {
     free: Semaphore,
     capacity: usize,
     waiting: AtomicUsize,
@@ -20,35 +20,35 @@ pub(super) struct Memory {
 
 /// Room for one record. Dropped, it is free again.
 #[derive(Debug)]
-pub(super) struct Reservation<'a> {
+pub(super) struct MemoryReservation<'a> {
     permit: SemaphorePermit<'a>,
     pub(super) bytes: usize,
 }
 
-impl Reservation<'_> {
-    /// The record was handed in: [`Memory::release`] gives its bytes back, batch by batch.
+impl MemoryReservation<'_> {
+    /// The record was handed in: [`ProducerMemory::release`] gives its bytes back, batch by batch.
     pub(super) fn hand_in(self) {
         self.permit.forget();
     }
 }
 
 /// Counts somebody who waits, until dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+struct MemoryWaiter<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> MemoryWaiter<'a> {
     fn in_line(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for MemoryWaiter<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Memory {
+impl ProducerMemory {
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = capacity.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Self { free: Semaphore::new(capacity), capacity, waiting: AtomicUsize::new(0) }
@@ -61,19 +61,19 @@ impl Memory {
         record: &Record,
         patience: Duration,
         full: impl FnOnce(),
-    ) -> Result<Option<Reservation<'_>>, ProduceError> {
+    ) -> Result<Option<MemoryReservation<'_>>, ProduceError> {
         let bytes = size(record);
         let permits = match u32::try_from(bytes) {
             Ok(permits) if bytes <= self.capacity => permits,
             _ => return Err(ProduceError::TooLarge { bytes, memory: self.capacity }),
         };
         if let Ok(permit) = self.free.try_acquire_many(permits) {
-            return Ok(Some(Reservation { permit, bytes }));
+            return Ok(Some(MemoryReservation { permit, bytes }));
         }
-        let _waiting = Waiting::in_line(&self.waiting);
+        let _waiting = MemoryWaiter::in_line(&self.waiting);
         full(); // After that: whoever fills a batch from here on sees that it must not linger.
         match timeout(patience, self.free.acquire_many(permits)).await {
-            Ok(Ok(permit)) => Ok(Some(Reservation { permit, bytes })),
+            Ok(Ok(permit)) => Ok(Some(MemoryReservation { permit, bytes })),
             Ok(Err(_)) => Err(ProduceError::Closed),
             Err(_) => Ok(None),
         }

@@ -1,23 +1,23 @@
 //! Sending records.
 //!
-//! A record goes to its partition's [`line::Line`]: an accumulator of records and a window of numbered batches, both pure.
-//! The [`engine::Engine`] carries out what lines decide, over the connection that the partition's [`route::Route`] names.
+//! A record goes to its partition's [`queue::PartitionQueue`]: an accumulator of records and a window of numbered batches, both pure.
+//! The [`engine::ProducerEngine`] carries out what queues decide, over the connection that the partition's [`connection_selector::ConnectionSelector`] names.
 
 mod accumulator;
-mod alarm;
 mod builder;
+mod connection_selector;
 mod delivery;
 mod engine;
-mod entry;
-mod line;
+mod in_flight;
 mod lookup;
 mod memory;
 mod partitioner;
-mod repair;
-mod route;
+mod queue;
+mod reconnect;
+mod retry;
+mod sequence_window;
+mod timer;
 mod topic;
-mod verdict;
-mod window;
 
 pub use builder::ProducerBuilder;
 pub use delivery::Delivery;
@@ -25,12 +25,12 @@ pub use partitioner::Partitioner;
 
 use crate::error::ProduceError;
 use crate::record::{Ack, Record};
-use engine::Engine;
+use engine::ProducerEngine;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicName};
-use memory::Reservation;
+use memory::MemoryReservation;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use topic::{Partition, Topic};
+use topic::{ProducerPartition, ProducerTopic};
 
 /// Sends records; [`crate::Client::producer`]. Cloning is cheap, and clones share everything.
 ///
@@ -38,23 +38,23 @@ use topic::{Partition, Topic};
 /// again. Dropping the last clone drops what is not acknowledged: call [`Producer::flush`] or [`Producer::close`] first.
 #[derive(Clone)]
 pub struct Producer {
-    handle: Arc<Handle>,
+    handle: Arc<ProducerHandle>,
 }
 
 /// Ends the engine when the last producer goes, whatever tasks still hold it.
-struct Handle {
-    engine: Arc<Engine>,
+struct ProducerHandle {
+    engine: Arc<ProducerEngine>,
 }
 
-impl Drop for Handle {
+impl Drop for ProducerHandle {
     fn drop(&mut self) {
         self.engine.abandon();
     }
 }
 
 impl Producer {
-    fn new(engine: Arc<Engine>) -> Self {
-        Self { handle: Arc::new(Handle { engine }) }
+    fn new(engine: Arc<ProducerEngine>) -> Self {
+        Self { handle: Arc::new(ProducerHandle { engine }) }
     }
 
     /// Sends a record and waits for its ack.
@@ -74,7 +74,7 @@ impl Producer {
         let wanted = record.partition;
         let (mut topic, mut partition) = self.route(&record).await?;
         let reservation = self.reserve(&record, &topic, &partition).await?;
-        engine.weigh();
+        engine.check_bulk();
         let timestamp = record.timestamp.unwrap_or_else(wall_clock);
         let record = record.into_batch_record(timestamp);
         loop {
@@ -97,21 +97,21 @@ impl Producer {
     }
 
     /// Waits until everything handed in before is settled; fails with the first record's error, if any failed. Records that
-    /// had failed already count if their [`Delivery`] was dropped before it said so; each failure is told once.
+    /// had failed already count if their [`Delivery`] was dropped before it said so; each failure is released once.
     pub async fn flush(&self) -> Result<(), ProduceError> {
         let engine = &self.handle.engine;
         let mut unsettled = Vec::new();
         for topic in engine.topics() {
             for partition in topic.partitions() {
-                unsettled.extend(partition.lock().line.flush());
+                unsettled.extend(partition.lock().queue.flush());
                 engine.drain(&topic, &partition);
             }
         }
-        let mut first = engine.unseen.take();
+        let mut first = engine.unobserved.take();
         for batch in unsettled {
             first = first.or(batch.await.err());
         }
-        first.or(engine.unseen.take()).map_or(Ok(()), Err)
+        first.or(engine.unobserved.take()).map_or(Ok(()), Err)
     }
 
     /// Takes no more records, from any clone, and flushes.
@@ -122,9 +122,9 @@ impl Producer {
         result
     }
 
-    async fn route(&self, record: &Record) -> Result<(Arc<Topic>, Arc<Partition>), ProduceError> {
+    async fn route(&self, record: &Record) -> Result<(Arc<ProducerTopic>, Arc<ProducerPartition>), ProduceError> {
         let engine = &self.handle.engine;
-        let topic = match engine.known(&record.topic) {
+        let topic = match engine.known_topic(&record.topic) {
             Some(topic) => topic,
             None => engine.look_up(&record.topic).await?,
         };
@@ -140,7 +140,7 @@ impl Producer {
         name: &TopicName,
         wanted: Option<PartitionId>,
         key: Option<&[u8]>,
-    ) -> Result<(Arc<Topic>, Arc<Partition>), ProduceError> {
+    ) -> Result<(Arc<ProducerTopic>, Arc<ProducerPartition>), ProduceError> {
         let engine = &self.handle.engine;
         let topic = engine.look_up(name.as_str()).await?;
         match topic.route(wanted, key, engine.settings.partitioner) {
@@ -156,9 +156,9 @@ impl Producer {
     async fn reserve(
         &self,
         record: &Record,
-        topic: &Topic,
-        partition: &Partition,
-    ) -> Result<Reservation<'_>, ProduceError> {
+        topic: &ProducerTopic,
+        partition: &ProducerPartition,
+    ) -> Result<MemoryReservation<'_>, ProduceError> {
         let engine = &self.handle.engine;
         let patience = engine.settings.window.delivery_timeout;
         let reservation = engine.memory.reserve(record, patience, || engine.hurry()).await?;
@@ -166,7 +166,7 @@ impl Producer {
             place: topic.place(partition.number),
             after: patience,
             in_doubt: false,
-            last: partition.lock().line.last_error().cloned().map(Box::new),
+            last: partition.lock().queue.last_error().cloned().map(Box::new),
         })
     }
 }

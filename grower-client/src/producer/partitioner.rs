@@ -16,18 +16,18 @@ pub enum Partitioner {
     Key,
 }
 
-/// How much a sticky partition takes before the next one's turn, in bytes.
+/// How much a sticky partition takes before the next one's state, in bytes.
 const STICKY_BYTES: usize = 16 << 10;
 
 /// Where the partitioner stands in one topic. Rivals may be off by one record, which hurts nobody.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct PartitionerState {
     round: AtomicU32,
     sticky: AtomicU32,
     stuck_bytes: AtomicUsize,
 }
 
-impl Turn {
+impl PartitionerState {
     /// `start` spreads the first sticky partitions of many producers.
     pub(super) fn starting_at(start: u32) -> Self {
         Self { round: AtomicU32::new(0), sticky: AtomicU32::new(start), stuck_bytes: AtomicUsize::new(0) }
@@ -44,8 +44,8 @@ impl Turn {
         }
     }
 
-    /// Tells that a batch of `partition` left; after enough bytes the next partition has its turn.
-    pub(super) fn left(&self, partition: u32, bytes: usize, count: u32) {
+    /// Tells that a batch of `partition` left; after enough bytes the next partition has its state.
+    pub(super) fn batch_left(&self, partition: u32, bytes: usize, count: u32) {
         let current = self.sticky.load(Ordering::Relaxed);
         if current % count.max(1) != partition {
             return;
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_key_stays_in_its_partition_whoever_asks() {
-        let (one, other) = (Turn::starting_at(0), Turn::starting_at(7));
+        let (one, other) = (PartitionerState::starting_at(0), PartitionerState::starting_at(7));
         for key in ["", "a", "customer-17"] {
             let key = Some(key.as_bytes());
             assert_eq!(one.choose(Partitioner::Default, key, 5), other.choose(Partitioner::Key, key, 5));
@@ -115,21 +115,21 @@ mod tests {
 
     #[test]
     fn round_robin_starts_at_0_and_goes_round() {
-        let turn = Turn::starting_at(9);
-        let chosen: Vec<u32> = (0..5).map(|_| turn.choose(Partitioner::RoundRobin, None, 3)).collect();
+        let state = PartitionerState::starting_at(9);
+        let chosen: Vec<u32> = (0..5).map(|_| state.choose(Partitioner::RoundRobin, None, 3)).collect();
         assert_eq!(chosen, [0, 1, 2, 0, 1]);
     }
 
     #[test]
     fn a_sticky_partition_gives_way_after_enough_bytes() {
-        let turn = Turn::starting_at(1);
-        let choose = || turn.choose(Partitioner::Default, None, 3);
+        let state = PartitionerState::starting_at(1);
+        let choose = || state.choose(Partitioner::Default, None, 3);
         assert_eq!(choose(), 1);
-        turn.left(1, 100, 3);
+        state.batch_left(1, 100, 3);
         assert_eq!(choose(), 1);
-        turn.left(0, 1 << 20, 3);
+        state.batch_left(0, 1 << 20, 3);
         assert_eq!(choose(), 1);
-        turn.left(1, 16 << 10, 3);
+        state.batch_left(1, 16 << 10, 3);
         assert_eq!(choose(), 2);
     }
 }

@@ -6,30 +6,30 @@ use crate::admin::TopicSpec;
 use crate::error::RequestError;
 use crate::{Client, transport};
 use accumulator::BatchSettings;
-use delivery::Unseen;
-use entry::{BatchId, Told};
+use delivery::UnobservedError;
 use grower_broker::{Broker, BrokerConfig, MemLogs};
 use grower_protocol::batch;
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::TopicId;
 use grower_protocol::message::{ErrorCode, Failure};
-use line::{Line, Step};
+use in_flight::{BatchId, ReleasedRecords};
+use queue::{PartitionQueue, SendStep};
+use sequence_window::WindowSettings;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-use window::WindowSettings;
 
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl Engine {
+impl ProducerEngine {
     /// What records hold of the memory that are found on the way that timer and flush take.
     fn reachable(&self) -> usize {
         let partitions = self.topics().into_iter().flat_map(|topic| topic.partitions());
-        partitions.map(|partition| partition.lock().line.reserved()).sum()
+        partitions.map(|partition| partition.lock().queue.reserved()).sum()
     }
 }
 
-/// Sends until told to stop. Every fifth record is given up by its sender after a moment.
+/// Sends until released to stop. Every fifth record is given up by its sender after a moment.
 async fn send(producer: Producer, stop: Arc<AtomicBool>, number: u32) {
     for count in number.. {
         if stop.load(Ordering::Relaxed) {
@@ -76,33 +76,34 @@ async fn what_is_unsettled_is_reachable_whatever_is_deleted_meanwhile() {
 }
 
 /// A topic with one partition.
-fn topic(unseen: &Arc<Unseen>) -> Topic {
-    let topic = Topic::new(TopicName::new("t").unwrap());
+fn topic(unobserved: &Arc<UnobservedError>) -> ProducerTopic {
+    let topic = ProducerTopic::new(TopicName::new("t").unwrap());
     let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
     let backoff = |_| Duration::ZERO;
     let window = WindowSettings { codec: Codec::None, in_flight_max: 5, delivery_timeout: DELIVERY_TIMEOUT, backoff };
-    let line = |number| {
+    let queue = |number| {
         let place = topic.place(number);
-        Line::new(place, batches, window, TopicId::from_random([7; 16]), None).reporting_to(unseen.clone())
+        PartitionQueue::new(place, batches, window, TopicId::from_random([7; 16]), None)
+            .reporting_to(unobserved.clone())
     };
-    assert!(topic.update(TopicId::from_random([7; 16]), 1, line).is_empty());
+    assert!(topic.update(TopicId::from_random([7; 16]), 1, queue).is_empty());
     topic
 }
 
 /// Its batch goes out.
-fn sent(partition: &Partition) -> BatchId {
+fn sent(partition: &ProducerPartition) -> BatchId {
     let mut state = partition.lock();
-    let Some(Step::Build(numbered)) = state.line.next(Instant::now()) else { panic!("nothing to build") };
-    state.route.depart(1);
+    let Some(SendStep::Build(numbered)) = state.queue.next(Instant::now()) else { panic!("nothing to build") };
+    state.selector.add_in_flight(1);
     let attempt = state.built(numbered.id, numbered.builder.build(numbered.stamp).freeze());
-    state.line.rest();
+    state.queue.end_step();
     attempt.unwrap().id
 }
 
 #[test]
 fn a_failure_that_a_flush_does_not_wait_for_any_more_is_told_already() {
     let refusal = || RequestError::from(Failure::new(ErrorCode::InvalidRecord, "as the test wants"));
-    type Failing<'a> = &'a dyn Fn(&Topic, &Partition) -> Vec<Told>;
+    type Failing<'a> = &'a dyn Fn(&ProducerTopic, &ProducerPartition) -> Vec<ReleasedRecords>;
     let ways: [(&str, Failing<'_>); 4] = [
         ("refused", &|_, partition| partition.answered(sent(partition), Err(refusal())).0),
         ("too old", &|_, partition| partition.expire(Instant::now() + DELIVERY_TIMEOUT)),
@@ -110,13 +111,13 @@ fn a_failure_that_a_flush_does_not_wait_for_any_more_is_told_already() {
         ("partition gone", &|topic, _| topic.update(TopicId::from_random([7; 16]), 0, |_| unreachable!("none is new"))),
     ];
     for (name, fail) in ways {
-        let unseen = Arc::new(Unseen::default());
-        let topic = topic(&unseen);
+        let unobserved = Arc::new(UnobservedError::default());
+        let topic = topic(&unobserved);
         let partition = topic.partitions().remove(0);
-        drop(partition.lock().line.push(&batch::Record::default(), 1, Instant::now));
-        let told = fail(&topic, &partition);
-        assert!(partition.lock().line.flush().is_empty(), "{name}");
-        assert!(unseen.take().is_some(), "{name}");
-        assert_eq!(told.iter().map(|told| told.reserved).sum::<usize>(), 1, "{name}");
+        drop(partition.lock().queue.push(&batch::Record::default(), 1, Instant::now));
+        let released = fail(&topic, &partition);
+        assert!(partition.lock().queue.flush().is_empty(), "{name}");
+        assert!(unobserved.take().is_some(), "{name}");
+        assert_eq!(released.iter().map(|released| released.reserved).sum::<usize>(), 1, "{name}");
     }
 }

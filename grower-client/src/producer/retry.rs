@@ -8,9 +8,9 @@ use grower_protocol::message::ErrorCode;
 
 /// What becomes of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum RetryAction {
     /// The same bytes are sent again.
-    SendAgain {
+    Resend {
         /// After a wait; otherwise as soon as the batches before it have been.
         after_backoff: bool,
     },
@@ -24,22 +24,22 @@ pub(super) enum Fate {
     GiveUp,
 }
 
-impl Fate {
+impl RetryAction {
     /// Whether the error only follows from that of a batch before this one, which says why nothing goes on.
-    pub(super) fn blames_another(self) -> bool {
-        matches!(self, Self::SendAgain { after_backoff: false } | Self::Refused)
+    pub(super) fn follows_from_another(self) -> bool {
+        matches!(self, Self::Resend { after_backoff: false } | Self::Refused)
     }
 }
 
 /// What counts besides the error.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Case {
+pub(super) struct RetryContext {
     /// An attempt, this one included, may have been carried out.
     pub(super) in_doubt: bool,
     /// Nothing unresolved stands before it.
     pub(super) first: bool,
     /// A batch before it was given up, or has to get another number.
-    pub(super) behind_hole: bool,
+    pub(super) behind_gap: bool,
     /// Sending it twice writes it once.
     pub(super) idempotent: bool,
     /// It holds more than one record.
@@ -47,20 +47,20 @@ pub(super) struct Case {
 }
 
 /// Decides.
-pub(super) fn fate(error: &RequestError, case: Case) -> Fate {
-    let Case { in_doubt, first, behind_hole, idempotent, divisible } = case;
+pub(super) fn retry_action(error: &RequestError, case: RetryContext) -> RetryAction {
+    let RetryContext { in_doubt, first, behind_gap, idempotent, divisible } = case;
     match error.code() {
         // A hole before it: no wonder behind a batch that was refused or given up.
-        Some(ErrorCode::OutOfOrderSequence) if !first && !behind_hole => Fate::SendAgain { after_backoff: false },
-        Some(ErrorCode::OutOfOrderSequence) if behind_hole && !in_doubt => Fate::Refused,
+        Some(ErrorCode::OutOfOrderSequence) if !first && !behind_gap => RetryAction::Resend { after_backoff: false },
+        Some(ErrorCode::OutOfOrderSequence) if behind_gap && !in_doubt => RetryAction::Refused,
         // Nothing before it is missing, so the broker has forgotten this producer: after a day of silence, say. It may
         // have forgotten this very batch too, therefore not if it is in doubt.
-        Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if !in_doubt => Fate::Renumber,
-        _ if is_too_large(error) && divisible && !in_doubt => Fate::Split,
-        _ if !error.is_retriable() => Fate::GiveUp,
+        Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if !in_doubt => RetryAction::Renumber,
+        _ if is_too_large(error) && divisible && !in_doubt => RetryAction::Split,
+        _ if !error.is_retriable() => RetryAction::GiveUp,
         // Nothing would recognise the second copy.
-        _ if in_doubt && !idempotent => Fate::GiveUp,
-        _ => Fate::SendAgain { after_backoff: true },
+        _ if in_doubt && !idempotent => RetryAction::GiveUp,
+        _ => RetryAction::Resend { after_backoff: true },
     }
 }
 
@@ -109,15 +109,16 @@ mod tests {
     use grower_protocol::message::Failure;
 
     /// First in line, sent once, refused definitely.
-    const PLAIN: Case = Case { in_doubt: false, first: true, behind_hole: false, idempotent: true, divisible: false };
-    const LATER: Fate = Fate::SendAgain { after_backoff: true };
+    const PLAIN: RetryContext =
+        RetryContext { in_doubt: false, first: true, behind_gap: false, idempotent: true, divisible: false };
+    const LATER: RetryAction = RetryAction::Resend { after_backoff: true };
 
     fn says(code: ErrorCode) -> RequestError {
         Failure::new(code, "no").into()
     }
 
-    fn check(error: &RequestError, case: Case, expected: Fate) {
-        assert_eq!(fate(error, case), expected, "{error:?} {case:?}");
+    fn check(error: &RequestError, case: RetryContext, expected: RetryAction) {
+        assert_eq!(retry_action(error, case), expected, "{error:?} {case:?}");
     }
 
     #[test]
@@ -126,39 +127,39 @@ mod tests {
             check(&says(code), PLAIN, LATER);
         }
         let lost = RequestError::Lost(ConnectionError::Closed { address: "b".into() });
-        check(&lost, Case { in_doubt: true, ..PLAIN }, LATER);
+        check(&lost, RetryContext { in_doubt: true, ..PLAIN }, LATER);
     }
 
     #[test]
     fn what_a_retry_does_not_help_is_given_up() {
         for code in [ErrorCode::InvalidRecord, ErrorCode::UnknownTopic, ErrorCode::Internal, ErrorCode::TooLarge] {
-            check(&says(code), PLAIN, Fate::GiveUp);
+            check(&says(code), PLAIN, RetryAction::GiveUp);
         }
     }
 
     #[test]
     fn without_idempotence_nothing_in_doubt_is_sent_again() {
         let lost = RequestError::Lost(ConnectionError::Closed { address: "b".into() });
-        check(&lost, Case { in_doubt: true, idempotent: false, ..PLAIN }, Fate::GiveUp);
+        check(&lost, RetryContext { in_doubt: true, idempotent: false, ..PLAIN }, RetryAction::GiveUp);
         let unsent = RequestError::NotSent(ConnectionError::Closed { address: "b".into() });
-        check(&unsent, Case { idempotent: false, ..PLAIN }, LATER);
+        check(&unsent, RetryContext { idempotent: false, ..PLAIN }, LATER);
     }
 
     #[test]
     fn a_wrong_sequence_means_what_stands_before_the_batch() {
         let error = says(ErrorCode::OutOfOrderSequence);
-        check(&error, Case { first: false, ..PLAIN }, Fate::SendAgain { after_backoff: false });
-        check(&error, Case { behind_hole: true, ..PLAIN }, Fate::Refused);
-        check(&error, PLAIN, Fate::Renumber);
-        check(&error, Case { in_doubt: true, ..PLAIN }, Fate::GiveUp);
-        check(&error, Case { in_doubt: true, behind_hole: true, ..PLAIN }, Fate::GiveUp);
+        check(&error, RetryContext { first: false, ..PLAIN }, RetryAction::Resend { after_backoff: false });
+        check(&error, RetryContext { behind_gap: true, ..PLAIN }, RetryAction::Refused);
+        check(&error, PLAIN, RetryAction::Renumber);
+        check(&error, RetryContext { in_doubt: true, ..PLAIN }, RetryAction::GiveUp);
+        check(&error, RetryContext { in_doubt: true, behind_gap: true, ..PLAIN }, RetryAction::GiveUp);
     }
 
     #[test]
     fn only_what_is_surely_not_in_the_log_is_split() {
-        let divisible = Case { divisible: true, ..PLAIN };
-        check(&says(ErrorCode::TooLarge), divisible, Fate::Split);
-        check(&RequestError::TooLarge { bytes: 9, limit: 8 }, divisible, Fate::Split);
-        check(&says(ErrorCode::TooLarge), Case { in_doubt: true, ..divisible }, Fate::GiveUp);
+        let divisible = RetryContext { divisible: true, ..PLAIN };
+        check(&says(ErrorCode::TooLarge), divisible, RetryAction::Split);
+        check(&RequestError::TooLarge { bytes: 9, limit: 8 }, divisible, RetryAction::Split);
+        check(&says(ErrorCode::TooLarge), RetryContext { in_doubt: true, ..divisible }, RetryAction::GiveUp);
     }
 }

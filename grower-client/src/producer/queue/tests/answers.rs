@@ -9,13 +9,13 @@ fn an_error_after_the_ack_takes_nothing_back() {
         world.apply(Event::Handle);
         world.apply(Event::Handle);
         let (id, acked) = world.answers.pop().expect("the second batch is in the log");
-        let acks = world.line.answered(id, acked, world.now).settled.len();
+        let acks = world.queue.answered(id, acked, world.now).settled.len();
         assert_eq!(acks, 1);
-        let effects = world.line.answered(id, Err(refusal(code)), world.now);
+        let effects = world.queue.answered(id, Err(refusal(code)), world.now);
         assert!(effects.settled.is_empty() && effects.batch_size.is_none(), "{code:?}");
         world.wire.clear();
-        world.apply(Event::BrokerAnswer(0)); // The first one's.
-        assert!(world.wire.is_empty() && !world.line.is_busy(), "{code:?}: nothing is sent again");
+        world.apply(Event::Answer(0)); // The first one's.
+        assert!(world.wire.is_empty() && !world.queue.is_busy(), "{code:?}: nothing is sent again");
     }
 }
 
@@ -25,7 +25,7 @@ fn a_batch_that_was_in_doubt_and_is_found_in_the_log_is_settled_once() {
     world.apply(Event::Cut(1)); // The broker has it, and its answer is lost.
     world.wait(PAUSE);
     world.apply(Event::Handle);
-    world.apply(Event::BrokerAnswer(0));
+    world.apply(Event::Answer(0));
     assert_eq!(world.broker.log.len() as u32, 1 + RECORDS_MAX, "nothing is in the log twice");
     world.heal();
     assert_eq!((offsets(&mut world), world.ids), (vec![Some(0), Some(1), Some(2), Some(3)], 1));

@@ -1,6 +1,6 @@
 //! One batch in the window, and what goes in and out with it.
 
-use super::delivery::{Promise, Verdict};
+use super::delivery::{DeliveryOutcome, Promise};
 use bytes::{Bytes, BytesMut};
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
 use grower_protocol::ids::{Sequence, TopicId};
@@ -13,50 +13,51 @@ pub(super) type BatchId = u64;
 
 /// The records whose fate is decided.
 #[derive(Debug)]
-pub(super) struct Settled {
+pub(super) struct SettledRecords {
     pub(super) promise: Promise,
     /// The memory they no longer hold, in bytes.
     pub(super) reserved: usize,
-    pub(super) verdict: Verdict,
+    pub(super) outcome: DeliveryOutcome,
 }
 
 /// Records whose deliveries know their fate, and what is left to do outside the partition's lock.
 #[derive(Debug)]
 #[must_use = "somebody waits for the memory or for the fate"]
-pub(super) struct Told {
+pub(super) struct ReleasedRecords {
     /// The memory they no longer hold, in bytes.
     pub(super) reserved: usize,
-    pub(super) waiting: Vec<Waker>,
+    pub(super) wakers: Vec<Waker>,
 }
 
 /// Tells the fate of records, under the lock of their partition: a flush that finds them no longer unsettled finds it told.
-pub(super) fn tell(settled: Vec<Settled>) -> Vec<Told> {
-    let told = |Settled { promise, reserved, verdict }| Told { reserved, waiting: promise.tell(verdict) };
-    settled.into_iter().map(told).collect()
+pub(super) fn settle(settled: Vec<SettledRecords>) -> Vec<ReleasedRecords> {
+    let released =
+        |SettledRecords { promise, reserved, outcome }| ReleasedRecords { reserved, wakers: promise.settle(outcome) };
+    settled.into_iter().map(released).collect()
 }
 
 /// What follows from an answer.
 #[derive(Debug, Default)]
-pub(super) struct Effects {
-    pub(super) settled: Vec<Settled>,
+pub(super) struct AnswerEffects {
+    pub(super) settled: Vec<SettledRecords>,
     /// The client's picture of the cluster may be old.
-    pub(super) look_again: bool,
+    pub(super) metadata_outdated: bool,
     /// What was learned of how large a batch may be.
-    pub(super) batch_size: Option<BatchSize>,
+    pub(super) batch_size: Option<BatchSizeChange>,
 }
 
 /// How large later batches may be, by what the topic refused as too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BatchSize {
+pub(super) enum BatchSizeChange {
     /// A batch of this many bytes, before compression, is split: no larger than half of it.
-    Below(usize),
+    Halve(usize),
     /// A record that stood alone: it was to blame, so as large as the producer was told.
-    AsTold,
+    Restore,
 }
 
 /// A batch with its number, not built yet.
 #[derive(Debug)]
-pub(super) struct Numbered {
+pub(super) struct NumberedBatch {
     pub(super) id: BatchId,
     pub(super) builder: BatchBuilder,
     pub(super) stamp: Option<ProducerStamp>,
@@ -64,7 +65,7 @@ pub(super) struct Numbered {
 
 /// A batch in the window.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct InFlightBatch {
     pub(super) id: BatchId,
     pub(super) promise: Promise,
     pub(super) reserved: usize,
@@ -74,15 +75,15 @@ pub(super) struct Entry {
     pub(super) bytes: Bytes,
     /// Their length before compression.
     pub(super) plain_bytes: usize,
-    pub(super) state: State,
+    pub(super) state: BatchState,
     /// An attempt may have been carried out although no answer said so.
     pub(super) in_doubt: bool,
-    pub(super) home: TopicId,
+    pub(super) topic_id: TopicId,
 }
 
 /// What a batch waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum BatchState {
     /// Being compressed and signed.
     Building,
     InFlight,
@@ -94,37 +95,37 @@ pub(super) enum State {
     Acked,
 }
 
-/// Why no batch is numbered: there is a hole in the sequences.
+/// Why no batch is numbered: the sequences have a gap.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Halt {
+pub(super) struct SequenceGap {
     /// The first sequence that is missing.
-    pub(super) hole: Sequence,
-    /// Numbers from the hole on cannot be used again: what was given up, or something after it, may be in the log.
-    pub(super) spent: bool,
+    pub(super) first_missing: Sequence,
+    /// Numbers from the gap on cannot be used again: what was given up, or something after it, may be in the log.
+    pub(super) unusable: bool,
 }
 
 /// One attempt to be made.
 #[derive(Clone, Debug)]
-pub(super) struct Attempt {
+pub(super) struct SendAttempt {
     pub(super) id: BatchId,
     pub(super) topic: TopicId,
     pub(super) bytes: Bytes,
 }
 
-impl Entry {
+impl InFlightBatch {
     /// Surely not in the log, so that another number does no harm; or there for good, so that it has none to lose.
-    pub(super) fn may_change(&self) -> bool {
+    pub(super) fn may_renumber(&self) -> bool {
         match self.state {
-            State::Refused | State::Acked => true,
-            State::Waiting => !self.in_doubt,
-            State::Building | State::InFlight => false,
+            BatchState::Refused | BatchState::Acked => true,
+            BatchState::Waiting => !self.in_doubt,
+            BatchState::Building | BatchState::InFlight => false,
         }
     }
 
     /// It is sent, for the first time or again.
-    pub(super) fn attempt(&mut self) -> Attempt {
-        self.state = State::InFlight;
-        Attempt { id: self.id, topic: self.home, bytes: self.bytes.clone() }
+    pub(super) fn attempt(&mut self) -> SendAttempt {
+        self.state = BatchState::InFlight;
+        SendAttempt { id: self.id, topic: self.topic_id, bytes: self.bytes.clone() }
     }
 
     /// Makes its bytes say the producer and its present number. Earlier attempts keep theirs.
@@ -135,9 +136,9 @@ impl Entry {
     }
 }
 
-/// Whether `sequence` is at or behind `hole`, in numbers that wrap at 2^31.
-pub(super) fn follows(sequence: Sequence, hole: Sequence) -> bool {
-    sequence.to_wire().wrapping_sub(hole.to_wire()) & i32::MAX < 1 << 30
+/// Whether `sequence` is at or behind `first_missing`, in numbers that wrap at 2^31.
+pub(super) fn follows(sequence: Sequence, first_missing: Sequence) -> bool {
+    sequence.to_wire().wrapping_sub(first_missing.to_wire()) & i32::MAX < 1 << 30
 }
 
 pub(super) fn stamp(identity: ProducerIdentity, first: Sequence) -> ProducerStamp {

@@ -3,11 +3,11 @@
 use super::*;
 use crate::error::{ConnectionError, RequestError};
 use crate::producer::accumulator::BatchSettings;
-use crate::producer::delivery::Placed;
-use crate::producer::entry::{Attempt, BatchId, Numbered, Settled};
-use crate::producer::line::{Line, Step};
-use crate::producer::topic::{State, Turnout};
-use crate::producer::window::WindowSettings;
+use crate::producer::delivery::BatchAck;
+use crate::producer::in_flight::{BatchId, NumberedBatch, SendAttempt, SettledRecords};
+use crate::producer::queue::{PartitionQueue, SendStep};
+use crate::producer::sequence_window::WindowSettings;
+use crate::producer::topic::{NextAction, PartitionSendState};
 use crate::record::TopicPartition;
 use grower_protocol::batch::Record;
 use grower_protocol::compression::Codec;
@@ -37,7 +37,7 @@ impl PartialEq for Wire {
     }
 }
 
-impl Passable for Wire {
+impl SelectableConnection for Wire {
     fn is_open(&self) -> bool {
         self.is_open.get()
     }
@@ -46,8 +46,8 @@ impl Passable for Wire {
 /// A sender in the middle of its step.
 struct Sender {
     wire: Wire,
-    to_build: Option<Numbered>,
-    to_send: VecDeque<Attempt>,
+    to_build: Option<NumberedBatch>,
+    to_send: VecDeque<SendAttempt>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,14 +55,14 @@ enum Event {
     Push,
     /// The sender builds, or sends one attempt, or looks for the next step.
     Act,
-    BrokerAnswer(usize, Option<ErrorCode>),
+    Answer(usize, Option<ErrorCode>),
     /// The connection closes. Those that wait on it hear of it one by one.
     Close,
     /// The producer has outgrown the shared connection.
     Grow,
     /// Somebody else is the leader; the old connection stays open.
     Move,
-    /// The repair that was asked for is done.
+    /// The reconnect that was asked for is done.
     Repaired,
     Identified,
     Wait,
@@ -71,16 +71,16 @@ enum Event {
 }
 
 struct World {
-    state: State<Wire>,
-    road: Road,
+    state: PartitionSendState<Wire>,
+    kind: ConnectionKind,
     now: Instant,
     sender: Option<Sender>,
-    under_way: Vec<(Wire, BatchId)>,
-    /// The last connection of each road.
+    in_flight: Vec<(Wire, BatchId)>,
+    /// The last connection of each kind.
     shared: Option<Wire>,
     own: Option<Wire>,
     wires: usize,
-    repairing: Option<Road>,
+    repairing: Option<ConnectionKind>,
     is_identifying: bool,
     answers: u64,
 }
@@ -95,13 +95,13 @@ impl World {
             delivery_timeout: DELIVERY_TIMEOUT,
             backoff: |_| Duration::from_secs(1),
         };
-        let line = Line::new(place, batches, window, TopicId::from_random([7; 16]), Some(identity(1)));
+        let queue = PartitionQueue::new(place, batches, window, TopicId::from_random([7; 16]), Some(identity(1)));
         Self {
-            state: State::new(line),
-            road: Road::Shared,
+            state: PartitionSendState::new(queue),
+            kind: ConnectionKind::Shared,
             now: Instant::now(),
             sender: None,
-            under_way: Vec::new(),
+            in_flight: Vec::new(),
             shared: None,
             own: None,
             wires: 0,
@@ -114,26 +114,26 @@ impl World {
     fn apply(&mut self, event: Event) {
         match event {
             Event::Push => {
-                drop(self.state.line.push(&Record::default(), 1, || self.now));
-                self.turn_out();
+                drop(self.state.queue.push(&Record::default(), 1, || self.now));
+                self.run_actions();
             }
             Event::Act => self.act(),
-            Event::BrokerAnswer(which, refusal) => self.answer(which, refusal),
+            Event::Answer(which, refusal) => self.answer(which, refusal),
             Event::Close => {
-                let wire = self.under_way.last().map(|(wire, _)| wire).or(self.shared.as_ref());
+                let wire = self.in_flight.last().map(|(wire, _)| wire).or(self.shared.as_ref());
                 wire.into_iter().for_each(|wire| wire.is_open.set(false));
             }
-            Event::Grow => self.road = Road::Own,
+            Event::Grow => self.kind = ConnectionKind::Dedicated,
             Event::Move => {
                 (self.shared, self.own) = (None, None);
-                self.repair();
+                self.reconnect();
             }
             Event::Repaired => self.repaired(),
             Event::Identified => {
                 if std::mem::take(&mut self.is_identifying) {
                     self.answers += 1;
-                    self.state.line.become_producer(Ok(identity(self.answers + 1)), self.now);
-                    self.turn_out();
+                    self.state.queue.set_identity(Ok(identity(self.answers + 1)), self.now);
+                    self.run_actions();
                 }
             }
             Event::Wait => self.wait(PAUSE),
@@ -142,17 +142,17 @@ impl World {
     }
 
     /// What a sender does who takes the next step, if nobody is at one.
-    fn turn_out(&mut self) {
-        match self.state.turnout(self.road, self.now) {
-            Turnout::Step(Step::Build(numbered), wire) => {
+    fn run_actions(&mut self) {
+        match self.state.next_action(self.kind, self.now) {
+            NextAction::Send(SendStep::Build(numbered), wire) => {
                 self.sender = Some(Sender { wire, to_build: Some(numbered), to_send: VecDeque::new() });
             }
-            Turnout::Step(Step::Resend(attempts), wire) => {
+            NextAction::Send(SendStep::Resend(attempts), wire) => {
                 self.sender = Some(Sender { wire, to_build: None, to_send: attempts.into() });
             }
-            Turnout::Step(Step::Identify, _) => self.is_identifying = true,
-            Turnout::Connect => self.repair(),
-            Turnout::Rest => {}
+            NextAction::Send(SendStep::Identify, _) => self.is_identifying = true,
+            NextAction::Connect => self.reconnect(),
+            NextAction::Idle => {}
         }
     }
 
@@ -163,23 +163,23 @@ impl World {
             sender.to_send.extend(self.state.built(numbered.id, bytes));
         } else if let Some(attempt) = sender.to_send.pop_front() {
             let (wire, id) = (sender.wire.clone(), attempt.id);
-            self.under_way.push((wire, id));
-            let first = &self.under_way[0].0;
-            assert!(self.under_way.iter().all(|(wire, _)| wire == first), "on two connections: {:?}", self.under_way);
+            self.in_flight.push((wire, id));
+            let first = &self.in_flight[0].0;
+            assert!(self.in_flight.iter().all(|(wire, _)| wire == first), "on two connections: {:?}", self.in_flight);
         } else {
             self.sender = None;
-            self.state.line.rest();
-            self.turn_out();
+            self.state.queue.end_step();
+            self.run_actions();
         }
     }
 
     fn answer(&mut self, which: usize, refusal: Option<ErrorCode>) {
-        if self.under_way.is_empty() {
+        if self.in_flight.is_empty() {
             return;
         }
-        let (wire, id) = self.under_way.remove(which % self.under_way.len());
+        let (wire, id) = self.in_flight.remove(which % self.in_flight.len());
         self.answers += 1;
-        let placed = Placed { base_offset: Some(Offset::new(self.answers)), durability: Durability::Fsynced };
+        let placed = BatchAck { base_offset: Some(Offset::new(self.answers)), durability: Durability::Fsynced };
         let lost = || RequestError::Lost(ConnectionError::Closed { address: "b".into() });
         let result = match refusal {
             _ if !wire.is_open() => Err(lost()),
@@ -188,38 +188,38 @@ impl World {
         };
         let effects = self.state.answered(id, result, self.now);
         settle(effects.settled);
-        if effects.look_again {
-            self.repair();
+        if effects.metadata_outdated {
+            self.reconnect();
         }
-        self.turn_out();
+        self.run_actions();
     }
 
-    fn repair(&mut self) {
-        self.repairing.get_or_insert(self.road); // The road is chosen before the connection is there.
+    fn reconnect(&mut self) {
+        self.repairing.get_or_insert(self.kind); // The kind is chosen before the connection is there.
     }
 
     fn repaired(&mut self) {
-        let Some(road) = self.repairing.take() else { return };
+        let Some(kind) = self.repairing.take() else { return };
         let wires = self.wires;
-        let pool = if road == Road::Own { &mut self.own } else { &mut self.shared };
+        let pool = if kind == ConnectionKind::Dedicated { &mut self.own } else { &mut self.shared };
         if pool.as_ref().is_none_or(|wire| !wire.is_open()) {
             *pool = Some(Wire { number: wires, is_open: Rc::new(Cell::new(true)) });
             self.wires += 1;
         }
         let wire = pool.clone().unwrap();
-        self.state.route.offer(road, wire);
-        self.turn_out();
-        if self.state.is_stuck(self.road) {
-            self.repair();
+        self.state.selector.offer(kind, wire);
+        self.run_actions();
+        if self.state.lacks_connection(self.kind) {
+            self.reconnect();
         }
     }
 
     /// The alarm rings if it was set to a time that has come.
     fn wait(&mut self, time: Duration) {
         self.now += time;
-        if self.state.line.deadline().is_some_and(|deadline| deadline <= self.now) {
-            settle(self.state.line.expire(self.now));
-            self.turn_out();
+        if self.state.queue.deadline().is_some_and(|deadline| deadline <= self.now) {
+            settle(self.state.queue.expire(self.now));
+            self.run_actions();
         }
     }
 
@@ -228,21 +228,21 @@ impl World {
         for _ in 0..40 {
             self.apply(Event::Repaired);
             (0..20).for_each(|_| self.apply(Event::Act));
-            (0..5).for_each(|_| self.apply(Event::BrokerAnswer(0, None)));
+            (0..5).for_each(|_| self.apply(Event::Answer(0, None)));
             self.apply(Event::Identified);
             self.apply(Event::Wait);
         }
     }
 
     fn check(&self) {
-        assert!(!self.state.line.is_busy(), "stuck, with {:?}", self.state.route);
-        assert_eq!(self.under_way.len(), 0, "sent and nobody knows");
-        assert_eq!(self.state.route.under_way, 0, "somebody was counted twice, or never came back");
+        assert!(!self.state.queue.is_busy(), "stuck, with {:?}", self.state.selector);
+        assert_eq!(self.in_flight.len(), 0, "sent and nobody knows");
+        assert_eq!(self.state.selector.in_flight, 0, "somebody was counted twice, or never came back");
     }
 }
 
-fn settle(settled: Vec<Settled>) {
-    settled.into_iter().for_each(|settled| settled.promise.resolve(settled.verdict));
+fn settle(settled: Vec<SettledRecords>) {
+    settled.into_iter().for_each(|settled| settled.promise.resolve(settled.outcome));
 }
 
 fn identity(id: u64) -> ProducerIdentity {
@@ -256,7 +256,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => Just(Event::Push),
         12 => Just(Event::Act),
-        6 => (any::<usize>(), refusal).prop_map(|(which, refusal)| Event::BrokerAnswer(which, refusal)),
+        6 => (any::<usize>(), refusal).prop_map(|(which, refusal)| Event::Answer(which, refusal)),
         1 => Just(Event::Close),
         1 => Just(Event::Grow),
         1 => Just(Event::Move),
@@ -287,10 +287,10 @@ fn with_under_way(batches: usize) -> World {
     world.apply(Event::Push);
     world.apply(Event::Repaired);
     (0..3).for_each(|_| world.apply(Event::Act));
-    world.apply(Event::BrokerAnswer(0, None)); // The broker knows the producer.
+    world.apply(Event::Answer(0, None)); // The broker knows the producer.
     (0..batches).for_each(|_| world.apply(Event::Push));
     (0..20).for_each(|_| world.apply(Event::Act));
-    assert_eq!(world.under_way.len(), batches);
+    assert_eq!(world.in_flight.len(), batches);
     world
 }
 
@@ -300,12 +300,12 @@ fn who_outgrows_the_shared_connection_waits_for_its_last_answer_and_goes_on_by_i
     world.apply(Event::Grow);
     world.apply(Event::Push);
     world.apply(Event::Repaired);
-    world.apply(Event::BrokerAnswer(1, None));
+    world.apply(Event::Answer(1, None));
     (0..5).for_each(|_| world.apply(Event::Act));
-    assert_eq!(world.under_way.len(), 1, "it waits");
-    world.apply(Event::BrokerAnswer(0, None));
+    assert_eq!(world.in_flight.len(), 1, "it waits");
+    world.apply(Event::Answer(0, None));
     (0..5).for_each(|_| world.apply(Event::Act));
-    let (wire, _) = &world.under_way[0];
+    let (wire, _) = &world.in_flight[0];
     assert_eq!(Some(wire), world.own.as_ref());
 }
 
@@ -317,7 +317,7 @@ fn what_was_given_up_is_under_way_all_the_same() {
     world.apply(Event::Push);
     world.apply(Event::Repaired);
     (0..5).for_each(|_| world.apply(Event::Act));
-    assert_eq!(world.under_way.len(), 1, "it waits");
+    assert_eq!(world.in_flight.len(), 1, "it waits");
     world.heal();
     world.check();
 }

@@ -1,9 +1,9 @@
 //! One partition as a producer sees it: records that gather, batches on their way, and whose turn it is to send.
 
 use super::accumulator::{Accumulator, BatchSettings};
-use super::delivery::{Delivery, Placed, Promise, Unseen, WholeDelivery};
-use super::entry::{Attempt, BatchId, BatchSize, Effects, Numbered, Settled};
-use super::window::{Window, WindowSettings};
+use super::delivery::{BatchAck, BatchCompletion, Delivery, Promise, UnobservedError};
+use super::in_flight::{AnswerEffects, BatchId, BatchSizeChange, NumberedBatch, SendAttempt, SettledRecords};
+use super::sequence_window::{SequenceWindow, WindowSettings};
 use crate::error::{ProduceError, RequestError};
 use crate::record::TopicPartition;
 use bytes::Bytes;
@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Pure: what to do comes out as [`Step`]s, what came of it goes in again. Whoever takes a step is the line's only sender
-/// until [`Line::rest`], so that batches reach the connection in the order of their sequences.
+/// Pure: what to do comes out as [`SendStep`]s, what came of it goes in again. Whoever takes a step is the queue's only sender
+/// until [`PartitionQueue::end_step`], so that batches reach the connection in the order of their sequences.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct PartitionQueue {
     accumulator: Accumulator,
-    window: Window,
+    window: SequenceWindow,
     delivery_timeout: Duration,
     has_sender: bool,
     awaits_identity: bool,
@@ -27,16 +27,16 @@ pub(super) struct Line {
 
 /// What to do next.
 #[derive(Debug)]
-pub(super) enum Step {
-    /// Compress and sign a batch, hand it to [`Line::built`], send what comes back.
-    Build(Numbered),
+pub(super) enum SendStep {
+    /// Compress and sign a batch, hand it to [`PartitionQueue::built`], send what comes back.
+    Build(NumberedBatch),
     /// Send these again, in this order.
-    Resend(Vec<Attempt>),
-    /// Ask for a producer id and hand it to [`Line::become_producer`].
+    Resend(Vec<SendAttempt>),
+    /// Ask for a producer id and hand it to [`PartitionQueue::set_identity`].
     Identify,
 }
 
-impl Step {
+impl SendStep {
     /// How many attempts come of it, at most.
     pub(super) fn attempts(&self) -> usize {
         match self {
@@ -47,30 +47,30 @@ impl Step {
     }
 }
 
-impl Line {
+impl PartitionQueue {
     pub(super) fn new(
         place: TopicPartition,
         batches: BatchSettings,
         window: WindowSettings,
-        home: TopicId,
+        topic_id: TopicId,
         identity: Option<ProducerIdentity>,
     ) -> Self {
         Self {
             accumulator: Accumulator::new(place, batches),
-            window: Window::new(window, home, identity),
+            window: SequenceWindow::new(window, topic_id, identity),
             delivery_timeout: window.delivery_timeout,
             has_sender: false,
             awaits_identity: false,
         }
     }
 
-    /// Tells `unseen` of failures that nobody looks at.
-    pub(super) fn reporting_to(mut self, unseen: Arc<Unseen>) -> Self {
-        self.accumulator.report_to(unseen);
+    /// Tells `unobserved` of failures that nobody looks at.
+    pub(super) fn reporting_to(mut self, unobserved: Arc<UnobservedError>) -> Self {
+        self.accumulator.report_to(unobserved);
         self
     }
 
-    /// Takes in a record that holds `reserved` bytes of the producer's memory. True comes with it if [`Line::next`] may
+    /// Takes in a record that holds `reserved` bytes of the producer's memory. True comes with it if [`PartitionQueue::next`] may
     /// have something to do because of it. The clock is read for the first record of a batch only.
     pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
         self.accumulator.push(record, reserved, clock)
@@ -83,99 +83,104 @@ impl Line {
         promises
     }
 
-    /// What to do now; none if somebody is at it or nothing can be done. [`Line::rest`] must follow a step that sends.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Step> {
+    /// What to do now; none if somebody is at it or nothing can be done. [`PartitionQueue::end_step`] must follow a step that sends.
+    pub(super) fn next(&mut self, now: Instant) -> Option<SendStep> {
         if self.has_sender {
             return None;
         }
         let step = self.step(now)?;
         match step {
-            Step::Identify => self.awaits_identity = true,
-            Step::Build(_) | Step::Resend(_) => self.has_sender = true,
+            SendStep::Identify => self.awaits_identity = true,
+            SendStep::Build(_) | SendStep::Resend(_) => self.has_sender = true,
         }
         Some(step)
     }
 
-    fn step(&mut self, now: Instant) -> Option<Step> {
+    fn step(&mut self, now: Instant) -> Option<SendStep> {
         let attempts = self.window.resend(now);
         if !attempts.is_empty() {
-            return Some(Step::Resend(attempts));
+            return Some(SendStep::Resend(attempts));
         }
         if self.window.wants_identity() && self.is_busy() {
-            return (!self.awaits_identity && self.window.may_retry(now)).then_some(Step::Identify);
+            return (!self.awaits_identity && self.window.may_retry(now)).then_some(SendStep::Identify);
         }
         if !self.window.has_room(now) {
             return None;
         }
-        let draft = self.accumulator.take(self.window.is_idle(), now)?;
-        Some(Step::Build(self.window.number(draft)))
+        let batch = self.accumulator.take(self.window.is_idle(), now)?;
+        Some(SendStep::Build(self.window.assign_sequence(batch)))
     }
 
     /// The bytes of a numbered batch.
-    pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<Attempt> {
+    pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<SendAttempt> {
         self.window.built(id, bytes)
     }
 
     /// The step was done: the next one may be taken, by anybody.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn end_step(&mut self) {
         self.has_sender = false;
     }
 
-    /// The answer to [`Step::Identify`].
-    pub(super) fn become_producer(&mut self, identity: Result<ProducerIdentity, RequestError>, now: Instant) {
+    /// The answer to [`SendStep::Identify`].
+    pub(super) fn set_identity(&mut self, identity: Result<ProducerIdentity, RequestError>, now: Instant) {
         self.awaits_identity = false;
         match identity {
-            Ok(identity) => self.window.become_producer(identity),
-            Err(error) => self.window.not_identified(error, now),
+            Ok(identity) => self.window.set_identity(identity),
+            Err(error) => self.window.identity_refused(error, now),
         }
     }
 
     /// The answer to an attempt.
-    pub(super) fn answered(&mut self, id: BatchId, result: Result<Placed, RequestError>, now: Instant) -> Effects {
+    pub(super) fn answered(
+        &mut self,
+        id: BatchId,
+        result: Result<BatchAck, RequestError>,
+        now: Instant,
+    ) -> AnswerEffects {
         let effects = self.window.answered(id, result, now);
         match effects.batch_size {
-            Some(BatchSize::Below(bytes)) => self.accumulator.shrink(bytes / 2),
-            Some(BatchSize::AsTold) => self.accumulator.restore_size(),
+            Some(BatchSizeChange::Halve(bytes)) => self.accumulator.shrink(bytes / 2),
+            Some(BatchSizeChange::Restore) => self.accumulator.restore_size(),
             None => {}
         }
         effects
     }
 
     /// Gives up what is older than the delivery timeout.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<Settled> {
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<SettledRecords> {
         let mut settled = self.window.expire(now);
         let Some(since) = now.checked_sub(self.delivery_timeout) else { return settled };
-        for draft in self.accumulator.expire(since) {
+        for batch in self.accumulator.expire(since) {
             let error = ProduceError::TimedOut {
-                place: draft.promise.place().clone(),
+                place: batch.promise.place().clone(),
                 after: self.delivery_timeout,
                 in_doubt: false,
                 last: self.window.last_error().cloned().map(Box::new),
             };
-            settled.push(Settled { promise: draft.promise, reserved: draft.reserved, verdict: Err(error) });
+            settled.push(SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) });
         }
         settled
     }
 
     /// The topic is gone: gives up everything.
-    pub(super) fn fail_all(&mut self, error: &RequestError, now: Instant) -> Vec<Settled> {
+    pub(super) fn fail_all(&mut self, error: &RequestError, now: Instant) -> Vec<SettledRecords> {
         let mut settled = self.window.fail_all(error);
-        for draft in self.accumulator.expire(now) {
-            let place = draft.promise.place().clone();
+        for batch in self.accumulator.expire(now) {
+            let place = batch.promise.place().clone();
             let error = ProduceError::Failed { place, source: error.clone(), in_doubt: false };
-            settled.push(Settled { promise: draft.promise, reserved: draft.reserved, verdict: Err(error) });
+            settled.push(SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) });
         }
         settled
     }
 
     /// The topic has this id now.
-    pub(super) fn move_home(&mut self, home: TopicId) {
-        self.window.move_home(home);
+    pub(super) fn set_topic_id(&mut self, topic_id: TopicId) {
+        self.window.set_topic_id(topic_id);
     }
 
     /// Nothing can be sent, and why.
-    pub(super) fn hindered(&mut self, error: RequestError) {
-        self.window.hindered(error);
+    pub(super) fn note_error(&mut self, error: RequestError) {
+        self.window.note_error(error);
     }
 
     /// Lets everything go as soon as it can.
@@ -184,9 +189,9 @@ impl Line {
     }
 
     /// Lets everything go as soon as it can, and gives what resolves with each batch that is not settled.
-    pub(super) fn flush(&mut self) -> Vec<WholeDelivery> {
+    pub(super) fn flush(&mut self) -> Vec<BatchCompletion> {
         self.accumulator.seal();
-        self.window.promises().chain(self.accumulator.promises()).map(Promise::whole).collect()
+        self.window.promises().chain(self.accumulator.promises()).map(Promise::completion).collect()
     }
 
     /// What went wrong last.

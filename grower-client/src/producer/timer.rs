@@ -1,4 +1,4 @@
-//! One timer for all lines of a producer.
+//! One timer for all queues of a producer.
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -6,14 +6,14 @@ use tokio::time::{Instant, sleep_until};
 
 /// Rings at the earliest time anybody asked for.
 #[derive(Debug, Default)]
-pub(super) struct Alarm {
+pub(super) struct ProducerTimer {
     due: Mutex<Option<Instant>>,
     changed: Notify,
 }
 
-impl Alarm {
+impl ProducerTimer {
     /// Rings at `when`, or before.
-    pub(super) fn at(&self, when: Instant) {
+    pub(super) fn set(&self, when: Instant) {
         let mut due = self.due.lock();
         if due.is_none_or(|due| when < due) {
             *due = Some(when);
@@ -22,7 +22,7 @@ impl Alarm {
     }
 
     /// Waits until it rings, and forgets what it was set to.
-    pub(super) async fn ring(&self) {
+    pub(super) async fn expired(&self) {
         loop {
             let due = *self.due.lock();
             let Some(due) = due else {

@@ -1,4 +1,4 @@
-//! A line against a small broker: whatever fails, nothing is reordered, written twice or stuck.
+//! A queue against a small broker: whatever fails, nothing is reordered, written twice or stuck.
 
 mod answers;
 
@@ -29,7 +29,7 @@ struct MiniBroker {
 }
 
 impl MiniBroker {
-    fn handle(&mut self, bytes: &Bytes) -> Result<Placed, RequestError> {
+    fn handle(&mut self, bytes: &Bytes) -> Result<BatchAck, RequestError> {
         let batch = Batch::check(bytes.clone()).unwrap();
         let header = *batch.header();
         if self.records_max.is_some_and(|most| most < header.record_count) {
@@ -61,8 +61,8 @@ fn values(batch: &Batch, header: &BatchHeader) -> Vec<u32> {
     records.map(|record| u32::from_be_bytes(record.unwrap().value.unwrap()[..].try_into().unwrap())).collect()
 }
 
-fn placed(offset: u64) -> Placed {
-    Placed { base_offset: Some(Offset::new(offset)), durability: Durability::Fsynced }
+fn placed(offset: u64) -> BatchAck {
+    BatchAck { base_offset: Some(Offset::new(offset)), durability: Durability::Fsynced }
 }
 
 fn refusal(code: ErrorCode) -> RequestError {
@@ -73,20 +73,20 @@ fn lost() -> RequestError {
     RequestError::Lost(ConnectionError::Closed { address: "b".into() })
 }
 
-/// A line, the broker, and what is on its way between them.
+/// A queue, the broker, and what is on its way between them.
 struct World {
-    line: Line,
+    queue: PartitionQueue,
     broker: MiniBroker,
-    wire: VecDeque<Attempt>,
-    /// Answers that the broker gave and the line does not have yet.
-    answers: Vec<(BatchId, Result<Placed, RequestError>)>,
+    wire: VecDeque<SendAttempt>,
+    /// Answers that the broker gave and the queue does not have yet.
+    answers: Vec<(BatchId, Result<BatchAck, RequestError>)>,
     now: Instant,
     ids: u64,
     sent: Vec<(u32, Delivery)>,
-    /// When the first batch may be given up: what the line does not wait for any more may still be on its way.
+    /// When the first batch may be given up: what the queue does not wait for any more may still be on its way.
     give_up: Instant,
     in_flight_seen: usize,
-    /// When the line is looked at although nothing happened: as its deadline said when it was last looked at.
+    /// When the queue is looked at although nothing happened: as its deadline said when it was last looked at.
     alarm: Option<Instant>,
     /// Nobody gives out producer ids.
     no_identities: bool,
@@ -100,7 +100,7 @@ enum Event {
     /// The broker refuses it.
     Refuse(ErrorCode),
     /// One of the answers arrives.
-    BrokerAnswer(usize),
+    Answer(usize),
     /// The connection breaks, after the broker has handled some more attempts.
     Cut(usize),
     Wait,
@@ -122,10 +122,10 @@ impl World {
             delivery_timeout: DELIVERY_TIMEOUT,
             backoff: |_| Duration::from_secs(1),
         };
-        let home = TopicId::from_random([7; 16]);
+        let topic_id = TopicId::from_random([7; 16]);
         let now = Instant::now();
         Self {
-            line: Line::new(place, batches, window, home, Some(identity(1))),
+            queue: PartitionQueue::new(place, batches, window, topic_id, Some(identity(1))),
             broker: MiniBroker::default(),
             wire: VecDeque::new(),
             answers: Vec::new(),
@@ -143,7 +143,7 @@ impl World {
         match event {
             Event::Push(count) => {
                 let is_news = (0..count).fold(false, |before, _| self.push() | before);
-                assert!(is_news || self.line.next(self.now).is_none(), "a sender would have missed something to do");
+                assert!(is_news || self.queue.next(self.now).is_none(), "a sender would have missed something to do");
             }
             Event::Handle => {
                 if let Some(attempt) = self.wire.pop_front() {
@@ -156,7 +156,7 @@ impl World {
                     self.answers.push((attempt.id, Err(refusal(code))));
                 }
             }
-            Event::BrokerAnswer(which) => {
+            Event::Answer(which) => {
                 if !self.answers.is_empty() {
                     let (id, answer) = self.answers.remove(which % self.answers.len());
                     self.answer(id, answer);
@@ -171,12 +171,12 @@ impl World {
         self.drain();
     }
 
-    /// Time passes. The line is looked at only if it asked for that: a timer that it did not ask for does not exist.
+    /// Time passes. The queue is looked at only if it asked for that: a timer that it did not ask for does not exist.
     fn wait(&mut self, time: Duration) {
         self.now += time;
         if self.alarm.is_some_and(|alarm| alarm <= self.now) {
             self.alarm = None;
-            settle(self.line.expire(self.now));
+            settle(self.queue.expire(self.now));
             self.drain();
         }
     }
@@ -184,38 +184,38 @@ impl World {
     fn push(&mut self) -> bool {
         let value = self.sent.len() as u32;
         let record = Record { value: Some(value.to_be_bytes().to_vec().into()), ..Record::default() };
-        let (delivery, is_news) = self.line.push(&record, 1, || self.now);
+        let (delivery, is_news) = self.queue.push(&record, 1, || self.now);
         self.sent.push((value, delivery));
         is_news
     }
 
     fn drain(&mut self) {
-        while let Some(step) = self.line.next(self.now) {
+        while let Some(step) = self.queue.next(self.now) {
             match step {
-                Step::Build(numbered) => {
+                SendStep::Build(numbered) => {
                     let bytes = numbered.builder.build(numbered.stamp).freeze();
-                    self.wire.extend(self.line.built(numbered.id, bytes));
-                    self.line.rest();
+                    self.wire.extend(self.queue.built(numbered.id, bytes));
+                    self.queue.end_step();
                 }
-                Step::Resend(attempts) => {
+                SendStep::Resend(attempts) => {
                     self.wire.extend(attempts);
-                    self.line.rest();
+                    self.queue.end_step();
                 }
-                Step::Identify => {
+                SendStep::Identify => {
                     self.ids += u64::from(!self.no_identities);
                     let identity = if self.no_identities { Err(lost()) } else { Ok(identity(self.ids)) };
-                    self.line.become_producer(identity, self.now);
+                    self.queue.set_identity(identity, self.now);
                 }
             }
         }
-        self.alarm = self.alarm.into_iter().chain(self.line.deadline()).min();
+        self.alarm = self.alarm.into_iter().chain(self.queue.deadline()).min();
         if self.now < self.give_up {
             self.in_flight_seen = self.in_flight_seen.max(self.wire.len() + self.answers.len());
         }
     }
 
-    fn answer(&mut self, id: BatchId, answer: Result<Placed, RequestError>) {
-        settle(self.line.answered(id, answer, self.now).settled);
+    fn answer(&mut self, id: BatchId, answer: Result<BatchAck, RequestError>) {
+        settle(self.queue.answered(id, answer, self.now).settled);
     }
 
     fn cut(&mut self, handled: usize) {
@@ -235,7 +235,7 @@ impl World {
         for _ in 0..200 {
             self.apply(Event::Wait);
             self.apply(Event::Handle);
-            self.apply(Event::BrokerAnswer(0));
+            self.apply(Event::Answer(0));
         }
     }
 
@@ -265,8 +265,8 @@ impl World {
     }
 }
 
-fn settle(settled: Vec<Settled>) {
-    settled.into_iter().for_each(|settled| settled.promise.resolve(settled.verdict));
+fn settle(settled: Vec<SettledRecords>) {
+    settled.into_iter().for_each(|settled| settled.promise.resolve(settled.outcome));
 }
 
 fn identity(id: u64) -> ProducerIdentity {
@@ -278,7 +278,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (1u32..8).prop_map(Event::Push),
         6 => Just(Event::Handle),
-        6 => any::<usize>().prop_map(Event::BrokerAnswer),
+        6 => any::<usize>().prop_map(Event::Answer),
         2 => code.prop_map(Event::Refuse),
         1 => (0usize..6).prop_map(Event::Cut),
         2 => Just(Event::Wait),
@@ -314,7 +314,7 @@ fn offsets(world: &mut World) -> Vec<Option<u64>> {
 /// A world whose broker knows the producer, with this many batches of one record on their way.
 fn with_in_flight(batches: usize) -> World {
     let mut world = World::new();
-    for event in [Event::Push(1), Event::Handle, Event::BrokerAnswer(0)] {
+    for event in [Event::Push(1), Event::Handle, Event::Answer(0)] {
         world.apply(event);
     }
     world.apply(Event::Push(RECORDS_MAX * batches as u32));
@@ -328,7 +328,7 @@ fn until_the_broker_knows_the_producer_one_batch_is_sent_at_a_time() {
     world.apply(Event::Push(RECORDS_MAX * 4));
     assert_eq!(world.wire.len(), 1);
     world.apply(Event::Handle);
-    world.apply(Event::BrokerAnswer(0));
+    world.apply(Event::Answer(0));
     assert_eq!(world.wire.len(), 3);
 }
 
@@ -355,13 +355,13 @@ fn what_times_out_behind_a_refused_batch_says_why_that_was_refused() {
     let mut world = with_in_flight(2);
     for code in [ErrorCode::DiskFull, ErrorCode::OutOfOrderSequence] {
         world.apply(Event::Refuse(code));
-        world.apply(Event::BrokerAnswer(0));
+        world.apply(Event::Answer(0));
     }
     world.apply(Event::TimeOut);
     let mut context = Context::from_waker(Waker::noop());
-    let verdicts = world.sent.drain(..).skip(1).map(|(_, delivery)| pin!(delivery).poll(&mut context));
-    for verdict in verdicts {
-        let Poll::Ready(Err(ProduceError::TimedOut { last: Some(last), .. })) = verdict else { panic!("{verdict:?}") };
+    let outcomes = world.sent.drain(..).skip(1).map(|(_, delivery)| pin!(delivery).poll(&mut context));
+    for outcome in outcomes {
+        let Poll::Ready(Err(ProduceError::TimedOut { last: Some(last), .. })) = outcome else { panic!("{outcome:?}") };
         assert_eq!(last.code(), Some(ErrorCode::DiskFull));
     }
 }
@@ -394,7 +394,7 @@ fn a_batch_that_is_too_large_is_split_until_it_fits() {
     for _ in 0..100 {
         world.apply(Event::Wait);
         world.apply(Event::Handle);
-        world.apply(Event::BrokerAnswer(0));
+        world.apply(Event::Answer(0));
     }
     assert_eq!(offsets(&mut world), (0..7).map(Some).collect::<Vec<_>>());
 }
@@ -403,7 +403,7 @@ fn a_batch_that_is_too_large_is_split_until_it_fits() {
 fn a_topic_made_anew_gets_what_the_old_one_did_not_acknowledge() {
     let mut world = with_in_flight(2);
     world.broker = MiniBroker::default();
-    world.line.move_home(TopicId::from_random([8; 16]));
+    world.queue.set_topic_id(TopicId::from_random([8; 16]));
     while !world.wire.is_empty() {
         world.apply(Event::Refuse(ErrorCode::UnknownTopicId));
     }
@@ -415,7 +415,7 @@ fn a_topic_made_anew_gets_what_the_old_one_did_not_acknowledge() {
 fn a_lone_record_that_needs_a_new_producer_id_is_sent_within_the_backoff() {
     let mut world = with_in_flight(1);
     world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
-    world.apply(Event::BrokerAnswer(0));
+    world.apply(Event::Answer(0));
     for _ in 0..2 {
         assert!(world.wire.is_empty());
         world.wait(Duration::from_secs(1)); // The backoff, once before the id is asked for.
@@ -431,7 +431,7 @@ fn a_producer_id_that_is_refused_is_asked_for_again_after_a_wait() {
     let mut world = with_in_flight(1);
     world.apply(Event::NoIdentities(true));
     world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
-    world.apply(Event::BrokerAnswer(0));
+    world.apply(Event::Answer(0));
     world.wait(PAUSE);
     assert!(world.wire.is_empty());
     assert!(world.alarm.is_some_and(|alarm| alarm <= world.now + PAUSE), "it would wait until {:?}", world.alarm);

@@ -1,36 +1,36 @@
 //! Finding the way again: who leads a topic's partitions now, and a connection to each.
 
-use super::engine::Engine;
-use super::topic::{Partition, Topic};
+use super::engine::ProducerEngine;
+use super::topic::{ProducerPartition, ProducerTopic};
 use crate::backoff;
 use crate::error::RequestError;
 use grower_protocol::message::{ErrorCode, Failure, TopicMetadata};
 use std::sync::Arc;
 use tokio::time::sleep;
 
-impl Engine {
+impl ProducerEngine {
     /// Refreshes a topic's metadata and connects to its leaders, in the background, until it is done or nobody waits.
-    pub(super) fn repair(self: &Arc<Self>, topic: &Arc<Topic>) {
-        if !topic.is_closed() && topic.begin_repair() {
+    pub(super) fn reconnect(self: &Arc<Self>, topic: &Arc<ProducerTopic>) {
+        if !topic.is_closed() && topic.begin_reconnect() {
             let (engine, topic) = (self.clone(), topic.clone());
             tokio::spawn(async move {
-                engine.repair_until_done(&topic).await;
-                topic.end_repair();
-                if topic.is_stuck(engine.road()) {
-                    engine.repair(&topic); // Something broke just before the end.
+                engine.reconnect_until_done(&topic).await;
+                topic.end_reconnect();
+                if topic.lacks_connection(engine.connection_kind()) {
+                    engine.reconnect(&topic); // Something broke just before the end.
                 }
             });
         }
     }
 
-    async fn repair_until_done(self: &Arc<Self>, topic: &Arc<Topic>) {
+    async fn reconnect_until_done(self: &Arc<Self>, topic: &Arc<ProducerTopic>) {
         for failures in 1.. {
-            let Err(error) = self.reconnect(topic).await else { return };
+            let Err(error) = self.reconnect_once(topic).await else { return };
             let mut waiting = false;
             for partition in topic.partitions() {
                 let mut state = partition.lock();
-                waiting |= state.line.is_busy();
-                state.line.hindered(error.clone());
+                waiting |= state.queue.is_busy();
+                state.queue.note_error(error.clone());
             }
             if !waiting {
                 return;
@@ -40,7 +40,7 @@ impl Engine {
         }
     }
 
-    async fn reconnect(self: &Arc<Self>, topic: &Arc<Topic>) -> Result<(), RequestError> {
+    async fn reconnect_once(self: &Arc<Self>, topic: &Arc<ProducerTopic>) -> Result<(), RequestError> {
         let found = match self.refresh(&topic.name).await {
             Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => return Ok(()), // Given up meanwhile.
             result => result?,
@@ -50,28 +50,28 @@ impl Engine {
         }
         let mut missing = None;
         for partition in topic.open_partitions() {
-            if let Err(error) = self.relink(topic, &found.metadata, &partition).await {
+            if let Err(error) = self.connect_partition(topic, &found.metadata, &partition).await {
                 missing = Some(error);
             }
         }
         missing.map_or(Ok(()), Err)
     }
 
-    async fn relink(
+    async fn connect_partition(
         self: &Arc<Self>,
-        topic: &Arc<Topic>,
+        topic: &Arc<ProducerTopic>,
         metadata: &TopicMetadata,
-        partition: &Arc<Partition>,
+        partition: &Arc<ProducerPartition>,
     ) -> Result<(), RequestError> {
         let leader = self.cluster.leader(metadata, partition.number).ok_or_else(|| leaderless(topic))?;
-        let road = self.road();
-        let connection = self.pool(road).connect(&leader).await?;
-        partition.lock().route.offer(road, connection);
+        let kind = self.connection_kind();
+        let connection = self.pool(kind).connect(&leader).await?;
+        partition.lock().selector.offer(kind, connection);
         self.drain(topic, partition);
         Ok(())
     }
 }
 
-fn leaderless(topic: &Topic) -> RequestError {
+fn leaderless(topic: &ProducerTopic) -> RequestError {
     Failure::new(ErrorCode::NotLeader, format_args!("a partition of {} has no leader now", topic.name)).into()
 }

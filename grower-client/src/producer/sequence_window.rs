@@ -1,0 +1,443 @@
+//! The batches of one partition that have a sequence: what is on its way, what must be sent again, what can be given up.
+//!
+//! A broker takes a producer's batches only in the order of their sequences and recognises the last five, so the same
+//! bytes may be sent again until they are acknowledged, and nothing is reordered or written twice. Three rules keep it so:
+//!
+//! 1. At most five batches stand between the first unresolved one and the newest. Nothing new is sent while something
+//!    waits to be sent again; that happens in order, once no older attempt is on its way.
+//! 2. An attempt that ended without an answer leaves its batch *in doubt*. Such a batch keeps its producer id and its
+//!    sequence for as long as it lives: under new ones the broker could not recognise it.
+//!    While the broker knows nothing of the producer, it takes any sequence first: until it has acknowledged one batch,
+//!    and again after a long silence, one batch is sent at a time.
+//! 3. A batch that is given up leaves a sequence gap, and the broker accepts nothing behind it. So the window *pauses*: no new batch is
+//!    numbered until all others are acknowledged, given up, or definitely refused. Those refused get new numbers: from the
+//!    gap on, if what was given up is surely not in the log and nothing after it is; else under a new producer id.
+
+use super::accumulator::UnsentBatch;
+use super::delivery::{BatchAck, Promise};
+use super::in_flight::{
+    AnswerEffects, BatchId, BatchSizeChange, BatchState, InFlightBatch, NumberedBatch, SendAttempt, SequenceGap,
+    SettledRecords, follows, stamp,
+};
+use super::retry::{self, RetryAction};
+use crate::error::{ProduceError, RequestError};
+use bytes::Bytes;
+use grower_protocol::compression::Codec;
+use grower_protocol::ids::{Sequence, TopicId};
+use grower_protocol::message::{Outcome, ProducerIdentity};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct SequenceWindow {
+    codec: Codec,
+    in_flight_max: usize,
+    delivery_timeout: Duration,
+    backoff: fn(u32) -> Duration,
+    topic_id: TopicId,
+    /// None: not idempotent, because nothing is answered.
+    identity: Option<ProducerIdentity>,
+    next_sequence: Sequence,
+    next_id: BatchId,
+    batches: VecDeque<InFlightBatch>,
+    gap: Option<SequenceGap>,
+    /// Until when the broker surely remembers the producer; none if it may know nothing of it.
+    remembered_until: Option<Instant>,
+    failures: u32,
+    not_before: Option<Instant>,
+    last_error: Option<RequestError>,
+}
+
+/// How long after an ack a broker remembers a producer, at the least: it promises a day.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// What a window is made with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WindowSettings {
+    pub(super) codec: Codec,
+    /// 1 to 5.
+    pub(super) in_flight_max: usize,
+    pub(super) delivery_timeout: Duration,
+    pub(super) backoff: fn(u32) -> Duration,
+}
+
+impl SequenceWindow {
+    pub(super) fn new(settings: WindowSettings, topic_id: TopicId, identity: Option<ProducerIdentity>) -> Self {
+        let WindowSettings { codec, in_flight_max, delivery_timeout, backoff } = settings;
+        Self {
+            codec,
+            in_flight_max,
+            delivery_timeout,
+            backoff,
+            topic_id,
+            identity,
+            next_sequence: Sequence::ZERO,
+            next_id: 0,
+            batches: VecDeque::new(),
+            gap: None,
+            remembered_until: None,
+            failures: 0,
+            not_before: None,
+            last_error: None,
+        }
+    }
+
+    /// Nothing is unresolved.
+    pub(super) fn is_idle(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Whether a new batch may be numbered and sent.
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        self.gap.is_none()
+            && self.batches.len() < self.in_flight_max(now)
+            && !self.has(BatchState::Waiting)
+            && !self.has(BatchState::Refused)
+    }
+
+    /// Takes in a batch; [`SequenceWindow::built`] must follow.
+    pub(super) fn assign_sequence(&mut self, batch: UnsentBatch) -> NumberedBatch {
+        let count = batch.builder.count();
+        let first = self.next_sequence;
+        let stamp = self.identity.map(|identity| stamp(identity, first));
+        self.next_sequence = first.wrapping_add(count);
+        let id = self.next_id;
+        self.next_id += 1;
+        self.batches.push_back(InFlightBatch {
+            id,
+            promise: batch.promise,
+            reserved: batch.reserved,
+            count,
+            since: batch.since,
+            first,
+            bytes: Bytes::new(),
+            plain_bytes: batch.builder.size(),
+            state: BatchState::Building,
+            in_doubt: false,
+            topic_id: self.topic_id,
+        });
+        NumberedBatch { id, builder: batch.builder, stamp }
+    }
+
+    /// The bytes of a numbered batch are ready: what to send, unless it was given up meanwhile.
+    pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<SendAttempt> {
+        let batch = self.batches.iter_mut().find(|batch| batch.id == id)?;
+        batch.bytes = bytes;
+        Some(batch.attempt())
+    }
+
+    /// What is to be sent again now, in order.
+    pub(super) fn resend(&mut self, now: Instant) -> Vec<SendAttempt> {
+        self.resume_after_gap();
+        if self.is_moving() || !self.may_retry(now) {
+            return Vec::new();
+        }
+        let in_flight_max = self.in_flight_max(now);
+        let numbered = self.batches.iter_mut().filter(|batch| batch.state != BatchState::Refused);
+        let first = numbered.take(in_flight_max);
+        first.filter(|batch| batch.state == BatchState::Waiting).map(InFlightBatch::attempt).collect()
+    }
+
+    /// Whether nothing goes on without a new producer id.
+    pub(super) fn wants_identity(&self) -> bool {
+        self.gap.is_some_and(|gap| gap.unusable)
+            && !self.is_moving()
+            && self.batches.iter().all(InFlightBatch::may_renumber)
+    }
+
+    /// Goes on as another producer.
+    pub(super) fn set_identity(&mut self, identity: ProducerIdentity) {
+        if self.wants_identity() {
+            self.identity = Some(identity);
+            self.remembered_until = None;
+            self.renumber_from(Sequence::ZERO, |_| true);
+        }
+    }
+
+    /// There is no other producer id yet.
+    pub(super) fn identity_refused(&mut self, error: RequestError, now: Instant) {
+        self.last_error = Some(error);
+        self.back_off(now);
+    }
+
+    /// Until when nothing is tried again.
+    pub(super) fn not_before(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    /// Whether the wait after the last failure is over.
+    pub(super) fn may_retry(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|not_before| not_before <= now)
+    }
+
+    /// Takes in the answer to an attempt.
+    pub(super) fn answered(
+        &mut self,
+        id: BatchId,
+        result: Result<BatchAck, RequestError>,
+        now: Instant,
+    ) -> AnswerEffects {
+        let mut effects = AnswerEffects::default();
+        let waits = |batch: &InFlightBatch| batch.id == id && batch.state == BatchState::InFlight;
+        let Some(at) = self.batches.iter().position(waits) else {
+            return effects; // Its records were given up before, or are acknowledged.
+        };
+        match result {
+            Ok(placed) => self.acked(at, placed, now, &mut effects),
+            Err(error) => self.failed(at, error, now, &mut effects),
+        }
+        self.pop_acked();
+        effects
+    }
+
+    /// Gives up what began at or before `now` less the delivery timeout.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<SettledRecords> {
+        let mut settled = Vec::new();
+        let timeout = self.delivery_timeout;
+        let old = |batch: &InFlightBatch| batch.state != BatchState::Acked && batch.since + timeout <= now;
+        while let Some((at, batch)) = self.batches.iter().enumerate().find(|(_, batch)| old(batch)) {
+            let in_doubt = batch.in_doubt || batch.state == BatchState::InFlight;
+            let error = ProduceError::TimedOut {
+                place: batch.promise.place().clone(),
+                after: self.delivery_timeout,
+                in_doubt,
+                last: self.last_error.clone().map(Box::new),
+            };
+            settled.push(self.give_up(at, in_doubt, error));
+        }
+        self.pop_acked();
+        settled
+    }
+
+    /// What went wrong last, for those who time out before they were sent.
+    pub(super) fn last_error(&self) -> Option<&RequestError> {
+        self.last_error.as_ref()
+    }
+
+    /// Remembers why nothing can be sent.
+    pub(super) fn note_error(&mut self, error: RequestError) {
+        self.last_error = Some(error);
+    }
+
+    /// The topic was deleted and created again. Nothing is left of what was sent, so nothing of it is in doubt.
+    pub(super) fn set_topic_id(&mut self, topic_id: TopicId) {
+        if topic_id == self.topic_id {
+            return;
+        }
+        self.topic_id = topic_id;
+        let first_missing = self.batches.front().map_or(self.next_sequence, |batch| batch.first);
+        self.pause_at(SequenceGap { first_missing, unusable: true });
+        for batch in self.batches.iter_mut().filter(|batch| batch.state == BatchState::Waiting) {
+            batch.state = BatchState::Refused;
+            batch.in_doubt = false;
+        }
+    }
+
+    /// Gives up everything, because the topic is gone.
+    pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<SettledRecords> {
+        let unresolved = |batch: &InFlightBatch| batch.state != BatchState::Acked;
+        let mut settled = Vec::new();
+        while let Some(at) = self.batches.iter().position(unresolved) {
+            let place = self.batches[at].promise.place().clone();
+            let in_doubt = false; // There is no log that it could be in.
+            settled.push(self.give_up(at, true, ProduceError::Failed { place, source: error.clone(), in_doubt }));
+        }
+        self.pop_acked();
+        settled
+    }
+
+    /// When something is to be done although no answer came.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let unresolved = self.batches.iter().filter(|batch| batch.state != BatchState::Acked);
+        let expiry = unresolved.map(|batch| batch.since + self.delivery_timeout).min();
+        let retry = self.not_before.filter(|_| self.has(BatchState::Waiting) && !self.is_moving());
+        expiry.into_iter().chain(retry).min()
+    }
+
+    /// The promises of all that is unresolved.
+    pub(super) fn promises(&self) -> impl Iterator<Item = &Promise> {
+        self.batches.iter().filter(|batch| batch.state != BatchState::Acked).map(|batch| &batch.promise)
+    }
+
+    /// What its records hold of the producer's memory, in bytes.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> usize {
+        self.batches.iter().map(|batch| batch.reserved).sum()
+    }
+
+    /// Forgets everything.
+    pub(super) fn abandon(&mut self) -> Vec<Promise> {
+        self.batches.drain(..).map(|batch| batch.promise).collect()
+    }
+
+    fn acked(&mut self, at: usize, placed: BatchAck, now: Instant, effects: &mut AnswerEffects) {
+        self.remembered_until = Some(now + REMEMBERED);
+        self.failures = 0;
+        self.not_before = None;
+        let batch = &mut self.batches[at];
+        batch.state = BatchState::Acked;
+        let promise = batch.promise.take();
+        effects.settled.push(SettledRecords {
+            promise,
+            reserved: std::mem::take(&mut batch.reserved),
+            outcome: Ok(placed),
+        });
+        let first = batch.first;
+        if let Some(gap) = self.gap.as_mut().filter(|gap| follows(first, gap.first_missing)) {
+            gap.unusable = true; // Something after the gap is in the log.
+        }
+    }
+
+    fn failed(&mut self, at: usize, error: RequestError, now: Instant, effects: &mut AnswerEffects) {
+        effects.metadata_outdated |= retry::looks_outdated(&error);
+        let action = self.retry_action(at, &error);
+        if self.last_error.is_none() || !action.follows_from_another() {
+            self.last_error = Some(error.clone());
+        }
+        let batch = &mut self.batches[at];
+        match action {
+            RetryAction::Resend { after_backoff } => {
+                batch.state = BatchState::Waiting;
+                if after_backoff {
+                    self.back_off(now);
+                }
+            }
+            RetryAction::Renumber => {
+                batch.state = BatchState::Refused;
+                let first_missing = batch.first;
+                self.pause_at(SequenceGap { first_missing, unusable: true });
+                self.back_off(now);
+            }
+            RetryAction::Split => self.split(at, effects),
+            RetryAction::GiveUp => {
+                if retry::is_too_large(&error) {
+                    effects.batch_size = Some(BatchSizeChange::Restore);
+                }
+                let (place, in_doubt) = (batch.promise.place().clone(), batch.in_doubt);
+                let error = ProduceError::Failed { place, source: error, in_doubt };
+                effects.settled.push(self.give_up(at, in_doubt, error));
+            }
+            RetryAction::Refused => batch.state = BatchState::Refused,
+        }
+    }
+
+    /// What becomes of a batch that met this error; notes whether it is in doubt now.
+    fn retry_action(&mut self, at: usize, error: &RequestError) -> RetryAction {
+        let first = self.batches.iter().position(|batch| batch.state != BatchState::Acked) == Some(at);
+        let batch = &mut self.batches[at];
+        if batch.topic_id != self.topic_id {
+            batch.in_doubt = false; // The log that it was for is gone.
+            return RetryAction::Renumber;
+        }
+        batch.in_doubt |= error.outcome() == Outcome::Unknown;
+        let case = retry::RetryContext {
+            in_doubt: batch.in_doubt,
+            first,
+            behind_gap: self.gap.is_some_and(|gap| follows(batch.first, gap.first_missing)),
+            idempotent: self.identity.is_some(),
+            divisible: 1 < batch.count,
+        };
+        retry::retry_action(error, case)
+    }
+
+    /// What was acknowledged is kept only as long as something before it is not.
+    fn pop_acked(&mut self) {
+        while self.batches.front().is_some_and(|batch| batch.state == BatchState::Acked) {
+            self.batches.pop_front();
+        }
+    }
+
+    fn back_off(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(now + (self.backoff)(self.failures));
+    }
+
+    fn give_up(&mut self, at: usize, in_doubt: bool, error: ProduceError) -> SettledRecords {
+        let batch = self.batches.remove(at).expect("the caller found it there");
+        let acked_after = self.batches.iter().skip(at).any(|later| later.state == BatchState::Acked);
+        self.pause_at(SequenceGap { first_missing: batch.first, unusable: in_doubt || acked_after });
+        SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) }
+    }
+
+    /// Of two holes the first counts.
+    fn pause_at(&mut self, new: SequenceGap) {
+        let new = SequenceGap { unusable: new.unusable && self.identity.is_some(), ..new };
+        self.gap = Some(match self.gap {
+            None => new,
+            Some(old) => SequenceGap {
+                first_missing: if follows(new.first_missing, old.first_missing) {
+                    old.first_missing
+                } else {
+                    new.first_missing
+                },
+                unusable: old.unusable || new.unusable,
+            },
+        });
+    }
+
+    /// Replaces a batch that was too large by its two halves.
+    fn split(&mut self, at: usize, effects: &mut AnswerEffects) {
+        let Some(mut batch) = self.batches.remove(at) else { return };
+        effects.batch_size = Some(BatchSizeChange::Halve(batch.plain_bytes));
+        let count = batch.count / 2;
+        let tail_promise = batch.promise.split_off(count);
+        let (head, tail) = retry::halves(&batch.bytes, self.codec, count);
+        (batch.bytes, batch.plain_bytes) = head;
+        let tail = InFlightBatch {
+            id: self.next_id,
+            promise: tail_promise,
+            reserved: 0, // The first half holds the memory of both.
+            count: batch.count - count,
+            bytes: tail.0,
+            plain_bytes: tail.1,
+            state: BatchState::Refused,
+            ..batch
+        };
+        self.next_id += 1;
+        self.pause_at(SequenceGap { first_missing: batch.first, unusable: false });
+        batch.count = count;
+        batch.state = BatchState::Refused;
+        self.batches.insert(at, tail);
+        self.batches.insert(at, batch);
+    }
+
+    /// Goes on from the gap once all behind it may get other numbers.
+    fn resume_after_gap(&mut self) {
+        if let Some(SequenceGap { first_missing, unusable: false }) = self.gap
+            && !self.is_moving()
+            && self.batches.iter().all(|batch| !follows(batch.first, first_missing) || batch.may_renumber())
+        {
+            self.renumber_from(first_missing, |batch| follows(batch.first, first_missing));
+        }
+    }
+
+    /// Numbers, from `from` on, all that is not in the log and that `which` picks; it is sent as soon as may be.
+    fn renumber_from(&mut self, from: Sequence, which: impl Fn(&InFlightBatch) -> bool) {
+        self.gap = None;
+        self.next_sequence = from;
+        let (identity, topic_id) = (self.identity, self.topic_id);
+        for batch in self.batches.iter_mut().filter(|batch| batch.state != BatchState::Acked && which(batch)) {
+            batch.first = self.next_sequence;
+            batch.topic_id = topic_id;
+            batch.state = BatchState::Waiting;
+            self.next_sequence = batch.first.wrapping_add(batch.count);
+            if let Some(identity) = identity {
+                batch.restamp(identity);
+            }
+        }
+    }
+
+    fn in_flight_max(&self, now: Instant) -> usize {
+        let known = self.identity.is_none() || self.remembered_until.is_some_and(|until| now < until);
+        if known { self.in_flight_max } else { 1 }
+    }
+
+    fn is_moving(&self) -> bool {
+        self.has(BatchState::InFlight) || self.has(BatchState::Building)
+    }
+
+    fn has(&self, state: BatchState) -> bool {
+        self.batches.iter().any(|batch| batch.state == state)
+    }
+}
