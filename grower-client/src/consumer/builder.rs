@@ -1,67 +1,21 @@
 //! How a consumer shall behave.
 
-use super::commit::{self, Committer};
-use super::fetcher::Fetcher;
-use super::gap::{Gap, GapRule, OnGap};
-use super::membership::{self, Member};
-use super::shelf::Shared;
-use super::slot::OnDamage;
-use super::start::{self, Origin};
-use super::{Consumer, subscription};
+use super::Consumer;
+use super::settings::{OnDamage, RebalanceEvent, Settings, StartFrom};
+use super::state::{Gap, OnGap, Shared};
+use super::tasks::commit::{self, Committer};
+use super::tasks::fetcher::Fetcher;
+use super::tasks::membership::{self, Member};
+use super::tasks::new_partitions;
+use super::tasks::start::{self, Origin};
 use crate::cluster::Cluster;
 use crate::error::ConsumeError;
 use crate::random_name::random_name;
 use crate::record::TopicPartition;
-use grower_protocol::ids::{GroupId, MemberId, NameError, Offset, PartitionId, Timestamp, TopicName};
+use grower_protocol::ids::{GroupId, MemberId, NameError, PartitionId, TopicName};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-
-/// Where to begin in a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartFrom {
-    /// At the first record there is.
-    Beginning,
-    /// Behind the last record that is there now.
-    End,
-    /// Where the group has committed to; at the beginning where it has not. The default with a group.
-    Committed,
-    /// At this offset, in each partition.
-    Offset(Offset),
-    /// At the first record that is not earlier; at the end if there is none.
-    Time(Timestamp),
-}
-
-/// Partitions came or went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RebalanceEvent {
-    /// Read from now on.
-    pub assigned: Vec<TopicPartition>,
-    /// No longer read. None of their records is handed out any more.
-    pub revoked: Vec<TopicPartition>,
-}
-
-pub(super) type OnRebalance = Arc<dyn Fn(RebalanceEvent) + Send + Sync>;
-
-/// All of a consumer's settings but what it reads.
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) from: Option<StartFrom>,
-    pub(super) max_poll_records: usize,
-    pub(super) max_poll_bytes: usize,
-    pub(super) prefetch_bytes: usize,
-    pub(super) fetch_max_wait: Duration,
-    pub(super) fetch_min_bytes: u32,
-    pub(super) session_timeout: Duration,
-    pub(super) max_poll_interval: Duration,
-    pub(super) assignor: Option<String>,
-    pub(super) instance: Option<String>,
-    pub(super) auto_commit: Option<Duration>,
-    pub(super) on_damage: OnDamage,
-    pub(super) on_gap: GapRule,
-    pub(super) metadata_max_age: Duration,
-    pub(super) on_rebalance: Option<OnRebalance>,
-}
 
 /// Makes a [`Consumer`]; [`crate::Client::consumer`].
 #[derive(Clone)]
@@ -281,9 +235,9 @@ impl Site {
     async fn subscribe(&mut self, topics: &[String]) -> Result<(), ConsumeError> {
         let topics = names(topics)?;
         let origin = self.origin(None);
-        subscription::subscribe(&self.cluster, &self.shared, &topics, &origin, &mut self.tasks).await?;
+        new_partitions::subscribe(&self.cluster, &self.shared, &topics, &origin, &mut self.tasks).await?;
         let (cluster, shared) = (self.cluster.clone(), self.shared.clone());
-        self.tasks.spawn(subscription::keep_up(cluster, shared, topics, self.settings.metadata_max_age));
+        self.tasks.spawn(new_partitions::keep_up(cluster, shared, topics, self.settings.metadata_max_age));
         Ok(())
     }
 

@@ -3,39 +3,30 @@
 //! The [`shelf::Shelf`] holds every partition that is read; the fetcher fills it, the membership changes it, the reader
 //! takes from it. What has to be asked of brokers is asked beside it, never under its lock.
 
-mod arrival;
-mod beginning;
 mod builder;
-mod commit;
-mod fetcher;
-mod gap;
-mod inquiry;
-mod intake;
-mod membership;
-mod shelf;
-mod slot;
-mod start;
-mod subscription;
+mod settings;
+mod state;
+mod tasks;
 
-pub use builder::{ConsumerBuilder, RebalanceEvent, StartFrom};
-pub use gap::{Gap, GapCause, OnGap};
-pub use slot::OnDamage;
+pub use builder::ConsumerBuilder;
+pub use settings::{OnDamage, RebalanceEvent, StartFrom};
+pub use state::{Gap, GapCause, OnGap};
 
 use crate::cluster::Cluster;
 use crate::error::ConsumeError;
 use crate::record::{ConsumerRecord, TopicPartition};
-use builder::Settings;
-use commit::{Committer, Progress};
 use futures_core::Stream;
 use grower_protocol::ids::{Offset, PartitionId, Timestamp, TopicName};
 use grower_protocol::message::OffsetSpec;
-use shelf::{Shared, TakeLimits};
-use slot::Slot;
+use settings::Settings;
+use state::{Shared, Slot, TakeLimits};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tasks::commit::{Committer, Progress};
+use tasks::start;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 

@@ -7,24 +7,24 @@ use std::ops::Range;
 
 /// The sound batches from the wanted offset on, and what is wrong after them.
 #[derive(Debug)]
-pub(super) struct Intake {
-    pub(super) batches: Vec<Batch>,
+pub(crate) struct Intake {
+    pub(crate) batches: Vec<Batch>,
     /// The offset after the last of them.
-    pub(super) next: Offset,
-    pub(super) damage: Option<Damage>,
+    pub(crate) next: Offset,
+    pub(crate) damage: Option<Damage>,
 }
 
 /// Why the bytes cannot be read on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Damage {
-    pub(super) offsets: Range<Offset>,
-    pub(super) reason: String,
+pub(crate) struct Damage {
+    pub(crate) offsets: Range<Offset>,
+    pub(crate) reason: String,
     /// Offsets are missing, which compaction is allowed to cause.
-    pub(super) is_gap: bool,
+    pub(crate) is_gap: bool,
 }
 
 /// Takes in what was fetched from `wanted` on. `gaps_allowed` is for compacted topics.
-pub(super) fn take_in(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> Intake {
+pub(crate) fn take_in(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> Intake {
     let mut intake = Intake { batches: Vec::new(), next: wanted, damage: None };
     let mut reader = BatchReader::new(bytes);
     loop {
@@ -53,7 +53,7 @@ pub(super) fn take_in(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> Intak
 
 /// The offset after the last of these batches and its leader epoch, going by their headers alone; none if they do not add
 /// up.
-pub(super) fn foresee(mut bytes: &[u8], wanted: Offset) -> Option<(Offset, Option<LeaderEpoch>)> {
+pub(crate) fn foresee(mut bytes: &[u8], wanted: Offset) -> Option<(Offset, Option<LeaderEpoch>)> {
     let (mut next, mut epoch) = (wanted, None);
     while !bytes.is_empty() {
         let header = BatchHeader::parse(bytes).ok()?;

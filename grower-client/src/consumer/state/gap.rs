@@ -44,7 +44,7 @@ pub enum OnGap {
 }
 
 /// Chooses for each gap.
-pub(super) type GapRule = Arc<dyn Fn(&Gap) -> OnGap + Send + Sync>;
+pub(crate) type GapRule = Arc<dyn Fn(&Gap) -> OnGap + Send + Sync>;
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +63,7 @@ impl fmt::Display for Gap {
 }
 
 impl Gap {
-    pub(super) fn log(&self) {
+    pub(crate) fn log(&self) {
         let Self { place, offsets, resumes_at, cause } = self;
         let (position, end) = (offsets.start, offsets.end);
         match cause {

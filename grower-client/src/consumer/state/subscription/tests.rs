@@ -1,12 +1,13 @@
 //! Whose turn it is, and what a reader gets.
 
 use super::*;
-use crate::consumer::intake::take_in;
+use crate::consumer::state::{OnGap, take_in};
 use bytes::Bytes;
 use grower_protocol::batch::{BatchBuilder, HEADER_LENGTH, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, PartitionId};
 use grower_protocol::message::{Divergence, ErrorCode};
+use parking_lot::Mutex;
 
 fn place(partition: u32) -> TopicPartition {
     TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(partition) }

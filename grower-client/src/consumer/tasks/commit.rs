@@ -1,9 +1,8 @@
 //! Remembering, at the broker, how far a group has read.
 
 use super::membership::Member;
-use super::shelf::Shared;
-use super::slot::Slot;
 use crate::cluster::Cluster;
+use crate::consumer::state::{Shared, Slot};
 use crate::error::{CommitError, ConsumeError, NotCommitted, RequestError};
 use crate::random_name::random_committer;
 use crate::record::TopicPartition;
@@ -17,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 /// Commits for one group, as a member of it or from outside.
-pub(super) struct Committer {
+pub(crate) struct Committer {
     cluster: Arc<Cluster>,
     group: GroupId,
     member: Option<Arc<Member>>,
@@ -29,22 +28,22 @@ pub(super) struct Committer {
 
 /// What is to be committed of one partition.
 #[derive(Clone, Debug)]
-pub(super) struct Progress {
-    pub(super) place: TopicPartition,
-    pub(super) topic: TopicId,
-    pub(super) offset: Offset,
+pub(crate) struct Progress {
+    pub(crate) place: TopicPartition,
+    pub(crate) topic: TopicId,
+    pub(crate) offset: Offset,
     /// That of the record before it, if it is known.
-    pub(super) leader_epoch: Option<LeaderEpoch>,
+    pub(crate) leader_epoch: Option<LeaderEpoch>,
 }
 
 impl Progress {
     /// What was handed out and not committed yet.
-    pub(super) fn handed_out(slot: &Slot) -> Option<Self> {
+    pub(crate) fn handed_out(slot: &Slot) -> Option<Self> {
         Self::up_to(slot, slot.position, slot.position_epoch)
     }
 
     /// What the reader is done with and was not committed yet.
-    pub(super) fn consumed(slot: &Slot) -> Option<Self> {
+    pub(crate) fn consumed(slot: &Slot) -> Option<Self> {
         Self::up_to(slot, slot.consumed, slot.consumed_epoch)
     }
 
@@ -61,21 +60,21 @@ impl Progress {
 }
 
 impl Committer {
-    pub(super) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<Member>>) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<Member>>) -> Self {
         Self { cluster, group, member, outside: random_committer(), newest: Mutex::default() }
     }
 
-    pub(super) fn member(&self) -> Option<&Arc<Member>> {
+    pub(crate) fn member(&self) -> Option<&Arc<Member>> {
         self.member.as_ref()
     }
 
-    pub(super) fn group(&self) -> &GroupId {
+    pub(crate) fn group(&self) -> &GroupId {
         &self.group
     }
 
     /// Commits everything that was handed out. What was handed out of a partition that another member has by now is an
     /// error, once.
-    pub(super) async fn commit_handed_out(&self, shared: &Shared) -> Result<(), ConsumeError> {
+    pub(crate) async fn commit_handed_out(&self, shared: &Shared) -> Result<(), ConsumeError> {
         let mut failed =
             self.send(shared, || shared.lock().slots.values().filter_map(Progress::handed_out).collect()).await;
         let lost = std::mem::take(&mut shared.lock().lost);
@@ -85,7 +84,7 @@ impl Committer {
 
     /// Commits `progress`, as it is once earlier commits are done, and notes it on the shelf. The error names what was not
     /// committed; the rest was.
-    pub(super) async fn commit(
+    pub(crate) async fn commit(
         &self,
         shared: &Shared,
         progress: impl FnOnce() -> Vec<Progress>,
@@ -119,7 +118,7 @@ impl Committer {
         }
     }
 
-    pub(super) fn identity(&self) -> CommitterIdentity {
+    pub(crate) fn identity(&self) -> CommitterIdentity {
         match &self.member {
             Some(member) => {
                 let (member, epoch) = member.identity();
@@ -165,7 +164,7 @@ impl Progress {
 }
 
 /// Commits what the reader is done with, again and again.
-pub(super) async fn keep_committing(committer: Arc<Committer>, shared: Arc<Shared>, interval: Duration) {
+pub(crate) async fn keep_committing(committer: Arc<Committer>, shared: Arc<Shared>, interval: Duration) {
     loop {
         sleep(interval).await;
         let progress = || shared.lock().slots.values().filter_map(Progress::consumed).collect();

@@ -7,8 +7,8 @@ use grower_protocol::message::{ErrorCode, Request, Response};
 use parking_lot::Mutex;
 
 /// Who a consumer is in its group.
-pub(in crate::consumer) struct Member {
-    pub(in crate::consumer) group: GroupId,
+pub(crate) struct Member {
+    pub(crate) group: GroupId,
     pub(super) id: MemberId,
     pub(super) topics: Vec<TopicName>,
     pub(super) epoch: Mutex<MemberEpoch>,
@@ -17,17 +17,17 @@ pub(in crate::consumer) struct Member {
 }
 
 impl Member {
-    pub(in crate::consumer) fn new(group: GroupId, id: MemberId, topics: Vec<TopicName>, is_static: bool) -> Self {
+    pub(crate) fn new(group: GroupId, id: MemberId, topics: Vec<TopicName>, is_static: bool) -> Self {
         Self { group, id, topics, epoch: Mutex::default(), is_static }
     }
 
     /// What fences its commits.
-    pub(in crate::consumer) fn identity(&self) -> (MemberId, MemberEpoch) {
+    pub(crate) fn identity(&self) -> (MemberId, MemberEpoch) {
         (self.id.clone(), *self.epoch.lock())
     }
 
     /// Tells the group that its process ends. Under an instance name somebody may come back in its place.
-    pub(in crate::consumer) async fn go(&self, cluster: &Cluster) -> Result<(), RequestError> {
+    pub(crate) async fn go(&self, cluster: &Cluster) -> Result<(), RequestError> {
         if !self.is_static {
             return self.leave(cluster).await;
         }

@@ -9,14 +9,14 @@
 mod handover;
 mod member;
 
-pub(super) use member::Member;
+pub(crate) use member::Member;
 
-use super::builder::{OnRebalance, RebalanceEvent, Settings};
 use super::commit::Committer;
-use super::shelf::Shared;
 use super::start::Origin;
 use crate::backoff;
 use crate::cluster::Cluster;
+use crate::consumer::settings::{OnRebalance, RebalanceEvent, Settings};
+use crate::consumer::state::Shared;
 use crate::error::{ConsumeError, RequestError};
 use grower_protocol::ids::{MemberEpoch, TopicId};
 use grower_protocol::message::{
@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// Keeps the membership.
-pub(super) struct Membership {
+pub(crate) struct Membership {
     cluster: Arc<Cluster>,
     shared: Arc<Shared>,
     member: Arc<Member>,
@@ -52,7 +52,7 @@ pub(super) struct Membership {
 
 /// Joins a group: returns once the broker answered, or said why not. A member whose instance name somebody else has is
 /// not in yet: its answer tells it to claim the name with the next heartbeat.
-pub(super) async fn join(
+pub(crate) async fn join(
     cluster: &Arc<Cluster>,
     shared: &Arc<Shared>,
     member: &Arc<Member>,
@@ -101,7 +101,7 @@ pub(super) async fn join(
 
 impl Membership {
     /// Runs until it is aborted, or another process has its instance name.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut failures = 0;
         loop {
             match failures {

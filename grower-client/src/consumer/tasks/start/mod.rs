@@ -4,13 +4,15 @@
 //! as commits: so every member sees it, whatever it was told itself, and a partition that comes later, or was offline then,
 //! begins at its first record.
 
-use super::beginning::Beginning;
-use super::builder::StartFrom;
+mod lookup;
+
+pub(crate) use lookup::Beginning;
+
 use super::commit::Committer;
-use super::shelf::Shared;
-use super::slot::Version;
 use crate::admin::{committed_positions, list_offsets};
 use crate::cluster::Cluster;
+use crate::consumer::settings::StartFrom;
+use crate::consumer::state::{Shared, Version};
 use crate::error::{ConnectError, ConsumeError, RequestError};
 use crate::record::TopicPartition;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionCount, PartitionId, TopicId};
@@ -24,15 +26,15 @@ use tokio::task::JoinSet;
 
 /// What decides where partitions begin.
 #[derive(Clone)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     /// In a group: what it has committed counts.
-    pub(super) committer: Option<Arc<Committer>>,
-    pub(super) from: Option<StartFrom>,
+    pub(crate) committer: Option<Arc<Committer>>,
+    pub(crate) from: Option<StartFrom>,
 }
 
 /// Where a partition begins.
 #[derive(Clone, Debug)]
-pub(super) struct Start {
+pub(crate) struct Start {
     place: TopicPartition,
     offset: Offset,
     leader_epoch: Option<LeaderEpoch>,
@@ -46,7 +48,7 @@ type Committed = HashMap<(TopicId, PartitionId), CommittedPosition>;
 
 /// Puts `places` on the shelf and begins each where it should. All must exist. Of some that are offline, or have no leader
 /// now, a task finds out later where they begin; fails if that is true of all.
-pub(super) async fn assign(
+pub(crate) async fn assign(
     cluster: &Arc<Cluster>,
     shared: &Arc<Shared>,
     places: &[TopicPartition],
@@ -81,7 +83,7 @@ pub(super) async fn assign(
 }
 
 /// Begins a partition where it should, unless it was moved or given up meanwhile.
-pub(super) fn begin(shared: &Shared, start: &Start, version: Version) {
+pub(crate) fn begin(shared: &Shared, start: &Start, version: Version) {
     shared.with(&start.place, version, |slot, _| {
         slot.move_to(start.offset, start.leader_epoch, version);
         slot.committed = start.is_committed.then_some(start.offset);
@@ -93,12 +95,12 @@ pub(super) fn begin(shared: &Shared, start: &Start, version: Version) {
 }
 
 /// Whether the files of a partition cannot be used, while all others are served.
-pub(super) fn is_offline(error: &RequestError) -> bool {
+pub(crate) fn is_offline(error: &RequestError) -> bool {
     error.code() == Some(ErrorCode::PartitionShut)
 }
 
 /// Finds out where each of these partitions begins, in their order.
-pub(super) async fn resolve(
+pub(crate) async fn resolve(
     cluster: &Cluster,
     shared: &Shared,
     places: &[(TopicPartition, TopicId)],
@@ -163,7 +165,7 @@ fn spec(shared: &Shared, place: &TopicPartition, topic: TopicId, from: Option<St
 }
 
 /// Looks offsets up, in the order asked; where no record matches, the end is meant.
-pub(super) async fn look_up_offsets(
+pub(crate) async fn look_up_offsets(
     cluster: &Cluster,
     lookups: &[(&TopicPartition, OffsetSpec)],
 ) -> Result<Vec<Result<Offset, RequestError>>, RequestError> {

@@ -1,10 +1,10 @@
 //! Following an assignment: what goes is given up and committed before anything else, then what comes is begun.
 
 use super::{Membership, in_time};
-use crate::consumer::beginning::Beginning;
-use crate::consumer::builder::RebalanceEvent;
-use crate::consumer::commit::Progress;
-use crate::consumer::slot::Version;
+use crate::consumer::settings::RebalanceEvent;
+use crate::consumer::state::Version;
+use crate::consumer::tasks::commit::Progress;
+use crate::consumer::tasks::start::Beginning;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{TopicId, TopicName};

@@ -1,10 +1,9 @@
 //! Partitions whose beginning is looked up until it is found: beside the heartbeats, or because a partition is offline.
 
-use super::shelf::Shared;
-use super::slot::Version;
-use super::start::{self, Origin, Start};
+use super::{Origin, Start};
 use crate::backoff;
 use crate::cluster::Cluster;
+use crate::consumer::state::{Shared, Version};
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use grower_protocol::ids::TopicId;
@@ -16,7 +15,7 @@ use tokio::time::{Instant, sleep};
 const WARN_EACH: Duration = Duration::from_secs(10);
 
 /// Partitions that are to begin, fewer with each that has begun.
-pub(super) struct Beginning {
+pub(crate) struct Beginning {
     cluster: Arc<Cluster>,
     shared: Arc<Shared>,
     origin: Origin,
@@ -26,7 +25,7 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    pub(super) fn new(
+    pub(crate) fn new(
         cluster: &Arc<Cluster>,
         shared: &Arc<Shared>,
         origin: &Origin,
@@ -38,22 +37,22 @@ impl Beginning {
     }
 
     /// Warns of failures each time that this has passed.
-    pub(super) fn warn_each(self, warn_each: Duration) -> Self {
+    pub(crate) fn warn_each(self, warn_each: Duration) -> Self {
         Self { warn_each, ..self }
     }
 
     /// Begins those whose start is known; the reader is told of each that is offline. Returns another reason why one has
     /// not begun.
-    pub(super) fn take(&mut self, starts: Vec<Result<Start, RequestError>>) -> Option<RequestError> {
+    pub(crate) fn take(&mut self, starts: Vec<Result<Start, RequestError>>) -> Option<RequestError> {
         let places = std::mem::take(&mut self.places).into_iter().zip(std::mem::take(&mut self.versions));
         let mut hindered = None;
         for (((place, topic), version), start) in places.zip(starts) {
             match start {
                 Ok(start) => {
-                    start::begin(&self.shared, &start, version);
+                    super::begin(&self.shared, &start, version);
                     continue;
                 }
-                Err(error) if start::is_offline(&error) => {
+                Err(error) if super::is_offline(&error) => {
                     self.shared.with(&place, version, |slot, _| slot.failed(error, Instant::now()));
                 }
                 Err(error) => hindered = Some(error),
@@ -64,16 +63,16 @@ impl Beginning {
         hindered
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.places.is_empty()
     }
 
     /// Tries until all have begun, or are no longer this consumer's: a group that does not answer for a session takes them
     /// away.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut warn_at = Instant::now() + self.warn_each;
         for failures in 1.. {
-            let hindered = match start::resolve(&self.cluster, &self.shared, &self.places, &self.origin).await {
+            let hindered = match super::resolve(&self.cluster, &self.shared, &self.places, &self.origin).await {
                 Ok(starts) => self.take(starts),
                 Err(error) => Some(error),
             };

@@ -1,10 +1,9 @@
 //! What a consumer finds out in the background when a partition does not give what it should.
 
 use super::fetcher::Wanted;
-use super::intake::Damage;
-use super::shelf::Shared;
 use super::start::{is_offline, look_up_offsets};
 use crate::cluster::Cluster;
+use crate::consumer::state::{Damage, Shared};
 use crate::error::{ConsumeError, RequestError, single_part};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, OffsetSpec, ReportDamage, Request, Response, TopicMetadata};
@@ -12,16 +11,16 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// One question about one partition. If the partition is moved or given up meanwhile, the answer is dropped.
-pub(super) struct Inquiry {
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) wanted: Wanted,
+pub(crate) struct Inquiry {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wanted: Wanted,
 }
 
 impl Inquiry {
     /// Damage was found here. Missing offsets may be compaction's doing; of anything else the broker is told, so that it
     /// checks its file. Then the partition is fetched again: if it is still so, the reader learns of it.
-    pub(super) fn look_into(self, damage: Damage) {
+    pub(crate) fn look_into(self, damage: Damage) {
         tokio::spawn(async move {
             let compacted = damage.is_gap && self.is_compacted().await.unwrap_or(false);
             if !compacted {
@@ -38,7 +37,7 @@ impl Inquiry {
     /// What should be fetched next is not in the log. If retention has dropped it, fetching goes on at the log's start, and
     /// the reader meets the gap after what is held. If it lies behind the end, that is an error: jumping back or forth would
     /// repeat or lose records silently.
-    pub(super) fn relocate(self) {
+    pub(crate) fn relocate(self) {
         tokio::spawn(async move {
             let Wanted { place, version, offset, .. } = &self.wanted;
             let requested = *offset;
@@ -56,7 +55,7 @@ impl Inquiry {
 
     /// The topic is not what it was. If it was created again, it is read from its beginning: it is another topic. What is
     /// held of the old one comes first.
-    pub(super) fn find_topic(self) {
+    pub(crate) fn find_topic(self) {
         tokio::spawn(async move {
             let Wanted { place, version, topic, .. } = &self.wanted;
             let found = self.cluster.refresh(&place.topic, false).await;

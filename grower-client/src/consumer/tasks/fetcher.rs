@@ -4,14 +4,12 @@
 //! are on their way while these are checked. Several requests may be waiting at one leader, so that a partition that is
 //! read fast does not wait for the long poll of those that are idle.
 
-use super::arrival::Arrival;
-use super::builder::Settings;
-use super::inquiry::Inquiry;
-use super::intake::{foresee, take_in};
-use super::shelf::Shared;
-use super::slot::{Slot, Version};
+use super::fetch_recovery::Inquiry;
+use super::fetch_response::Arrival;
 use crate::cluster::Cluster;
 use crate::connection::ConnectionPool;
+use crate::consumer::settings::Settings;
+use crate::consumer::state::{Shared, Slot, Version, foresee, take_in};
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use bytes::Bytes;
@@ -35,11 +33,11 @@ const WORTH_FORESEEING: usize = 64 << 10;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub(super) place: TopicPartition,
-    pub(super) version: Version,
-    pub(super) topic: TopicId,
-    pub(super) offset: Offset,
+pub(crate) struct Wanted {
+    pub(crate) place: TopicPartition,
+    pub(crate) version: Version,
+    pub(crate) topic: TopicId,
+    pub(crate) offset: Offset,
     gaps_allowed: bool,
     max_bytes: usize,
     leader_epoch: Option<LeaderEpoch>,
@@ -47,7 +45,7 @@ pub(super) struct Wanted {
     last_epoch: Option<LeaderEpoch>,
 }
 
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     cluster: Arc<Cluster>,
     pool: ConnectionPool,
     shared: Arc<Shared>,
@@ -84,7 +82,7 @@ impl Fetcher {
     }
 
     /// Runs until it is aborted.
-    pub(super) async fn run(cluster: Arc<Cluster>, shared: Arc<Shared>, settings: Settings) {
+    pub(crate) async fn run(cluster: Arc<Cluster>, shared: Arc<Shared>, settings: Settings) {
         let (sender, mut arrivals) = mpsc::unbounded_channel(); // Bounded by what is asked for.
         let fetcher = Arc::new(Self::new(cluster, shared, &settings, sender));
         let mut unchecked = VecDeque::new();

@@ -1,14 +1,14 @@
 //! Gaps of one partition: how they come about, and how the reader passes them after all that is held before them.
 
 use super::{Held, Slot};
-use crate::consumer::gap::{Gap, GapCause};
+use crate::consumer::state::gap::{Gap, GapCause};
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use grower_protocol::message::Divergence;
 use std::ops::Range;
 
 impl Slot {
     /// The log begins at `log_start`, after `requested`, which was to be fetched next. What is held is handed out first.
-    pub(in crate::consumer) fn dropped_up_to(&mut self, requested: Offset, log_start: Offset) {
+    pub(crate) fn dropped_up_to(&mut self, requested: Offset, log_start: Offset) {
         debug_assert!(requested < log_start, "{requested} is not before {log_start}");
         if requested != self.taken_in {
             return self.fetch_again_from(self.taken_in, self.taken_in_epoch); // What lies between turned out damaged.
@@ -25,7 +25,7 @@ impl Slot {
     }
 
     /// The topic was deleted, and `topic` has its name now. What is held of the old one is handed out first.
-    pub(in crate::consumer) fn recreated_as(&mut self, topic: TopicId) {
+    pub(crate) fn recreated_as(&mut self, topic: TopicId) {
         debug_assert!(self.topic != topic, "{} is the same topic", self.place);
         let start = self.taken_in;
         let end = self.high_watermark.map_or(start, |end| end.max(start));
@@ -36,7 +36,7 @@ impl Slot {
     }
 
     /// The log has other records than those that were read before `requested`, or none: from where they differ on.
-    pub(in crate::consumer) fn diverged(&mut self, requested: Offset, divergence: &Divergence) {
+    pub(crate) fn diverged(&mut self, requested: Offset, divergence: &Divergence) {
         if requested != self.taken_in {
             return self.fetch_again_from(self.taken_in, self.taken_in_epoch); // Asked again when the rest is checked.
         }
@@ -50,7 +50,7 @@ impl Slot {
 
     /// The log lost its records from `end` on, after a record of this epoch. Those that are held are forgotten: they are gone
     /// for all readers. Reading goes on there if the reader had more.
-    pub(in crate::consumer) fn lost_from(&mut self, end: Offset, epoch: Option<LeaderEpoch>) {
+    pub(crate) fn lost_from(&mut self, end: Offset, epoch: Option<LeaderEpoch>) {
         self.forget_buffer();
         if self.position <= end {
             tracing::warn!(place = %self.place, lost_from = %end, "the log lost records that were fetched and not handed out");
@@ -62,7 +62,7 @@ impl Slot {
 
     /// Whether it is still read if the group now gives this member `topic` under its name. A topic that was created again
     /// is read from its beginning, after what is held of the old one.
-    pub(in crate::consumer) fn continues_as(&mut self, topic: Option<TopicId>) -> bool {
+    pub(crate) fn continues_as(&mut self, topic: Option<TopicId>) -> bool {
         match topic {
             Some(topic) if topic == self.topic => true,
             Some(topic) if !self.is_starting => {
@@ -84,12 +84,12 @@ impl Slot {
     }
 
     /// Whether everything before a gap was handed out.
-    pub(in crate::consumer) fn is_at_gap(&self) -> bool {
+    pub(crate) fn is_at_gap(&self) -> bool {
         self.may_hand_out() && self.open.is_none() && matches!(self.buffer.front(), Some(Held::Gap(..)))
     }
 
     /// Goes on behind a gap, if that is next.
-    pub(in crate::consumer) fn pass_gap(&mut self) -> Option<Gap> {
+    pub(crate) fn pass_gap(&mut self) -> Option<Gap> {
         if !self.is_at_gap() {
             return None;
         }

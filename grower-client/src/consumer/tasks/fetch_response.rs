@@ -11,7 +11,7 @@ use std::sync::Arc;
 const COPIED_BELOW: usize = 4;
 
 /// The part of an answer that is about one partition, or a request that got no answer.
-pub(super) enum Arrival {
+pub(crate) enum Arrival {
     Brought {
         wanted: Wanted,
         part: Part<(FetchedPartition, Bytes)>,
@@ -25,7 +25,7 @@ pub(super) enum Arrival {
 
 impl Arrival {
     /// Cuts an answer into what each partition gave.
-    pub(super) fn of(address: &Arc<str>, wanted: Vec<Wanted>, answer: Result<BrokerAnswer, RequestError>) -> Vec<Self> {
+    pub(crate) fn of(address: &Arc<str>, wanted: Vec<Wanted>, answer: Result<BrokerAnswer, RequestError>) -> Vec<Self> {
         match answer.and_then(|answer| parts(address, wanted.len(), answer)) {
             Ok(parts) => {
                 let pairs = wanted.into_iter().zip(parts);
@@ -45,7 +45,7 @@ impl Arrival {
     }
 
     /// How many bytes have to be checked.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Brought { part: Ok((_, bytes)), .. } => bytes.len(),
             _ => 0,

@@ -1,16 +1,18 @@
 //! All partitions that a consumer reads, and whose turn it is. Shared by the reader, the fetcher and the membership.
 
-use super::gap::{Gap, GapRule, OnGap};
-use super::slot::{CallNumber, Item, OnDamage, Slot, Version};
+mod shared;
+
+pub(crate) use shared::Shared;
+
+use super::gap::Gap;
+use super::partition::{CallNumber, Item, Slot, Version};
+use crate::consumer::settings::OnDamage;
 use crate::error::ConsumeError;
 use crate::record::{ConsumerRecord, TopicPartition};
 use grower_protocol::ids::{Offset, TopicId, TopicName};
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::task::Waker;
-use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// A partition has its turn for this many records, if it has them.
@@ -26,33 +28,23 @@ enum Turn {
     LimitReached,
 }
 
-/// What the tasks of a consumer share.
-pub(super) struct Shared {
-    shelf: Mutex<Shelf>,
-    /// There may be something to fetch.
-    pub(super) fetchable: Notify,
-    /// The reader came back: it waits, or it is done with what it got.
-    back: Notify,
-    on_gap: GapRule,
-}
-
 /// How much one call hands out at most.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TakeLimits {
-    pub(super) records: usize,
+pub(crate) struct TakeLimits {
+    pub(crate) records: usize,
     /// Counted as the records keep it in memory: whole batches, of which the one that reaches the limit is handed out too.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// The partitions by name.
 #[derive(Debug)]
-pub(super) struct Shelf {
-    pub(super) slots: BTreeMap<TopicPartition, Slot>,
+pub(crate) struct Shelf {
+    pub(crate) slots: BTreeMap<TopicPartition, Slot>,
     /// What was handed out of partitions that are no longer read here, and not committed: the next offsets.
-    pub(super) lost: BTreeMap<TopicPartition, Offset>,
+    pub(crate) lost: BTreeMap<TopicPartition, Offset>,
     /// Which topic had each name when that was first looked up, and how many partitions: what comes later starts at its
     /// beginning.
-    pub(super) first_seen: HashMap<TopicName, (Option<TopicId>, u32)>,
+    pub(crate) first_seen: HashMap<TopicName, (Option<TopicId>, u32)>,
     on_damage: OnDamage,
     /// How much open batches may take of memory before a turn lasts until its batch ends.
     open_bytes_max: usize,
@@ -78,9 +70,9 @@ pub(super) struct Shelf {
     reader_is_awaited: bool,
 }
 
-impl Shared {
-    pub(super) fn new(on_damage: OnDamage, on_gap: GapRule, open_bytes_max: usize) -> Self {
-        let shelf = Shelf {
+impl Shelf {
+    fn new(on_damage: OnDamage, open_bytes_max: usize) -> Self {
+        Self {
             slots: BTreeMap::new(),
             lost: BTreeMap::new(),
             first_seen: HashMap::new(),
@@ -99,144 +91,18 @@ impl Shared {
             made_room: false,
             reader: None,
             reader_is_awaited: false,
-        };
-        Self { shelf: Mutex::new(shelf), fetchable: Notify::new(), back: Notify::new(), on_gap }
-    }
-
-    /// Short, and never across I/O.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock()
-    }
-
-    /// Takes records up to the limits, or leaves `waker` to be woken when there are some. A gap is told before what comes
-    /// after it.
-    pub(super) fn take(
-        &self,
-        limits: TakeLimits,
-        waker: &Waker,
-        into: &mut Vec<ConsumerRecord>,
-    ) -> Result<(), ConsumeError> {
-        loop {
-            let Some(gap) = self.take_up_to_gap(limits, waker, into)? else { return Ok(()) };
-            gap.log();
-            if (self.on_gap)(&gap) == OnGap::Report {
-                return Err(ConsumeError::Gap(gap));
-            }
         }
     }
 
-    fn take_up_to_gap(
-        &self,
-        limits: TakeLimits,
-        waker: &Waker,
-        into: &mut Vec<ConsumerRecord>,
-    ) -> Result<Option<Gap>, ConsumeError> {
-        let mut shelf = self.lock();
-        let now = Instant::now();
-        let result = shelf.take(limits, now, into);
-        let waits = matches!(result, Ok(None)) && into.is_empty();
-        if waits {
-            shelf.reader = Some(waker.clone());
-        }
-        shelf.idle_since = (!waits).then_some(now);
-        let made_room = std::mem::take(&mut shelf.made_room);
-        let is_awaited = std::mem::take(&mut shelf.reader_is_awaited);
-        drop(shelf);
-        if is_awaited {
-            self.back.notify_waiters();
-        }
-        if made_room {
-            self.fetchable.notify_one();
-        }
-        result
-    }
-
-    /// Changes one partition, if it is still the one that was meant, and wakes the reader if there is something for it.
-    pub(super) fn with<T>(
-        &self,
-        place: &TopicPartition,
-        version: Version,
-        change: impl FnOnce(&mut Slot, OnDamage) -> T,
-    ) -> Option<T> {
-        let mut shelf = self.lock();
-        let on_damage = shelf.on_damage;
-        let slot = shelf.current(place, version)?;
-        let open_before = slot.open_bytes();
-        let result = change(slot, on_damage);
-        let (open, has_something) = (slot.open_bytes(), slot.has_something());
-        shelf.open_bytes = shelf.open_bytes + open - open_before;
-        let reader = if has_something { shelf.call_reader() } else { None };
-        drop(shelf);
-        reader.into_iter().for_each(Waker::wake);
-        self.fetchable.notify_one();
-        Some(result)
-    }
-
-    /// Tells the reader what is wrong with all of it.
-    pub(super) fn trouble(&self, error: ConsumeError) {
-        self.change(|shelf| shelf.trouble = Some(error));
-    }
-
-    /// Tells the reader, each time it comes, why nothing will be read any more.
-    pub(super) fn end(&self, error: ConsumeError) {
-        self.change(|shelf| shelf.ended = Some(error));
-    }
-
-    /// Hands out records until then, or until this is called again.
-    pub(super) fn read_until(&self, end: Instant) {
-        self.change(|shelf| shelf.until = Some(end));
-    }
-
-    /// Changes something and has the reader look.
-    fn change(&self, change: impl FnOnce(&mut Shelf)) {
-        let mut shelf = self.lock();
-        change(&mut shelf);
-        let reader = shelf.call_reader();
-        drop(shelf);
-        reader.into_iter().for_each(Waker::wake);
-    }
-
-    /// For how long nobody came for what is there.
-    pub(super) fn idle_for(&self) -> Duration {
-        self.lock().idle_since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    /// Waits until the reader waits.
-    pub(super) async fn reader_is_back(&self) {
-        self.reader_brings(|shelf| shelf.idle_since.is_none()).await;
-    }
-
-    /// Waits until the reader is done with what it got of the partitions that are being given up.
-    pub(super) async fn reader_is_done(&self) {
-        self.reader_brings(|shelf| shelf.slots.values().all(|slot| !slot.given_up || !slot.is_in_hand())).await;
-    }
-
-    /// Waits for what only the reader's next calls can bring about.
-    async fn reader_brings(&self, is_so: impl Fn(&Shelf) -> bool) {
-        loop {
-            let back = self.back.notified();
-            {
-                let mut shelf = self.lock();
-                if is_so(&shelf) {
-                    return;
-                }
-                shelf.reader_is_awaited = true;
-            }
-            back.await;
-        }
-    }
-}
-
-impl Shelf {
     /// Puts a partition there whose start is not known yet; returns its version.
-    pub(super) fn add(&mut self, place: TopicPartition, topic: TopicId) -> Version {
+    pub(crate) fn add(&mut self, place: TopicPartition, topic: TopicId) -> Version {
         let version = self.next_version();
         self.slots.insert(place.clone(), Slot::new(place, topic, version));
         version
     }
 
     /// Goes on at `offset`, whatever was before.
-    pub(super) fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
+    pub(crate) fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
         let version = self.next_version();
         let slot = self.slot(place)?;
         let open = slot.open_bytes();
@@ -247,13 +113,13 @@ impl Shelf {
     }
 
     /// Takes partitions away.
-    pub(super) fn retain(&mut self, stays: impl FnMut(&TopicPartition, &mut Slot) -> bool) {
+    pub(crate) fn retain(&mut self, stays: impl FnMut(&TopicPartition, &mut Slot) -> bool) {
         self.slots.retain(stays);
         self.open_bytes = self.slots.values().map(Slot::open_bytes).sum();
     }
 
     /// The group has this offset now.
-    pub(super) fn note_commit(&mut self, place: &TopicPartition, topic: TopicId, offset: Offset) {
+    pub(crate) fn note_commit(&mut self, place: &TopicPartition, topic: TopicId, offset: Offset) {
         if let Some(slot) = self.slots.get_mut(place).filter(|slot| slot.topic == topic) {
             slot.committed = Some(offset);
         }
@@ -262,12 +128,12 @@ impl Shelf {
         }
     }
 
-    pub(super) fn slot(&mut self, place: &TopicPartition) -> Result<&mut Slot, ConsumeError> {
+    pub(crate) fn slot(&mut self, place: &TopicPartition) -> Result<&mut Slot, ConsumeError> {
         self.slots.get_mut(place).ok_or_else(|| ConsumeError::NotAssigned { place: place.clone() })
     }
 
     /// The partition, if it is still the one that was meant.
-    pub(super) fn current(&mut self, place: &TopicPartition, version: Version) -> Option<&mut Slot> {
+    pub(crate) fn current(&mut self, place: &TopicPartition, version: Version) -> Option<&mut Slot> {
         self.slots.get_mut(place).filter(|slot| slot.version == version)
     }
 

@@ -1,9 +1,8 @@
 //! Reading whole topics without a group: all partitions, those that are added later too.
 
-use super::beginning::Beginning;
-use super::shelf::Shared;
-use super::start::{self, Origin};
+use super::start::{self, Beginning, Origin};
 use crate::cluster::Cluster;
+use crate::consumer::state::Shared;
 use crate::error::{ConsumeError, RequestError};
 use crate::record::TopicPartition;
 use grower_protocol::ids::TopicName;
@@ -14,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// Puts all partitions of all topics on the shelf.
-pub(super) async fn subscribe(
+pub(crate) async fn subscribe(
     cluster: &Arc<Cluster>,
     shared: &Arc<Shared>,
     topics: &[TopicName],
@@ -31,7 +30,7 @@ pub(super) async fn subscribe(
 }
 
 /// Looks for new partitions, for ever.
-pub(super) async fn keep_up(cluster: Arc<Cluster>, shared: Arc<Shared>, topics: Vec<TopicName>, max_age: Duration) {
+pub(crate) async fn keep_up(cluster: Arc<Cluster>, shared: Arc<Shared>, topics: Vec<TopicName>, max_age: Duration) {
     let origin = Origin { committer: None, from: None };
     let mut beginnings = JoinSet::new(); // Ended with this.
     loop {

@@ -1,0 +1,150 @@
+//! What the reader gets of a partition: record by record, each batch decompressed when its turn comes.
+
+use super::{Held, REST, Slot};
+use crate::consumer::settings::OnDamage;
+use crate::error::ConsumeError;
+use crate::record::ConsumerRecord;
+use grower_protocol::batch::Records;
+use grower_protocol::ids::{LeaderEpoch, Offset};
+use std::ops::Range;
+use tokio::time::Instant;
+
+/// The most that one batch may decompress to, in bytes.
+const PLAIN_BYTES_MAX: usize = 128 << 20;
+
+/// What a partition hands out.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A record, and how many bytes it newly keeps in memory: those of its batch, for the first record that is taken in
+    /// a call.
+    Record(ConsumerRecord, usize),
+    Error(ConsumeError),
+}
+
+/// A batch that is being handed out.
+#[derive(Debug)]
+pub(super) struct OpenBatch {
+    records: Records,
+    next_offset: Offset,
+    epoch: Option<LeaderEpoch>,
+    /// What it takes of memory, decompressed.
+    pub(super) bytes: usize,
+    /// The call that its bytes were last counted for.
+    pub(super) counted_in: Option<CallNumber>,
+}
+
+/// Counts the reader's calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CallNumber(pub(crate) u64);
+
+impl Slot {
+    /// The next record, or what is wrong at this place. None at a gap.
+    pub(crate) fn next(&mut self, call: CallNumber, on_damage: OnDamage, now: Instant) -> Option<Item> {
+        if !self.may_hand_out() {
+            return None;
+        }
+        loop {
+            if self.is_at_gap() {
+                return None;
+            }
+            if self.open.is_none() && !self.open_batch(on_damage) {
+                break;
+            }
+            if let Some(item) = self.next_of_open_batch(call, on_damage) {
+                return Some(item);
+            }
+        }
+        if self.trouble.is_none() && self.position < self.taken_in {
+            // Nothing is left before it, skipped or compacted away.
+            (self.position, self.position_epoch) = (self.taken_in, self.taken_in_epoch);
+        }
+        let error = self.trouble.take()?;
+        if self.is_starting {
+            return Some(Item::Error(error)); // Whoever finds out where it begins looks for this version.
+        }
+        self.forget_buffer();
+        self.topic = self.read_topic; // Should a gap to another topic be forgotten, it is found again.
+        self.fetch_again_from(self.position, self.position_epoch);
+        self.not_before = Some(now + REST);
+        Some(Item::Error(error))
+    }
+
+    fn next_of_open_batch(&mut self, call: CallNumber, on_damage: OnDamage) -> Option<Item> {
+        let open = self.open.as_mut()?;
+        match open.records.next() {
+            Some(Ok(view)) if view.offset < self.position => None, // Before the wanted offset, in its batch.
+            Some(Ok(view)) => {
+                let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
+                self.touched = true;
+                let epoch = open.epoch;
+                (self.position, self.position_epoch) = (view.offset.saturating_add(1), epoch);
+                if open.next_offset <= self.position {
+                    self.finish_batch(on_damage); // At once: its memory goes with its last record.
+                }
+                Some(Item::Record(ConsumerRecord::new(&self.place, epoch, view), newly_kept))
+            }
+            Some(Err(error)) => {
+                self.unreadable(error.to_string(), on_damage);
+                None
+            }
+            None => {
+                self.close_batch();
+                None
+            }
+        }
+    }
+
+    /// Closes the open batch after its last offset. More records than its header says are damage.
+    fn finish_batch(&mut self, on_damage: OnDamage) {
+        match self.open.as_mut().and_then(|open| open.records.next()) {
+            Some(Err(error)) => self.unreadable(error.to_string(), on_damage),
+            Some(Ok(_)) | None => self.close_batch(),
+        }
+    }
+
+    /// Opens the next batch; false if there is none, or only one that cannot be opened and must be reported.
+    fn open_batch(&mut self, on_damage: OnDamage) -> bool {
+        let Some(Held::Batch(batch)) = self.buffer.pop_front() else { return false };
+        let (next_offset, epoch) = (batch.header().next_offset(), batch.header().leader_epoch);
+        self.buffered_bytes -= batch.bytes().len();
+        match batch.records(PLAIN_BYTES_MAX) {
+            Ok(records) => {
+                let bytes = records.bytes_held();
+                self.open = Some(OpenBatch { records, next_offset, epoch, bytes, counted_in: None });
+            }
+            Err(error) => self.report(self.position..next_offset, error.to_string(), on_damage),
+        }
+        self.trouble.is_none() || self.open.is_some()
+    }
+
+    /// The open batch breaks off although its CRC is right: a producer built it wrongly.
+    fn unreadable(&mut self, reason: String, on_damage: OnDamage) {
+        let Some(open) = self.open.take() else { return };
+        self.report(self.position..open.next_offset, reason, on_damage);
+    }
+
+    fn report(&mut self, offsets: Range<Offset>, reason: String, on_damage: OnDamage) {
+        let end = offsets.end;
+        match on_damage {
+            OnDamage::Fail => {
+                self.forget_buffer(); // The error comes before everything behind it.
+                self.trouble = Some(ConsumeError::Damaged { place: self.place.clone(), offsets, reason });
+            }
+            OnDamage::Skip => {
+                tracing::warn!(place = %self.place, start = %offsets.start, %end, reason, "skipping damaged offsets");
+                if self.position < end {
+                    (self.position, self.position_epoch) = (end, None);
+                }
+            }
+        }
+    }
+
+    fn close_batch(&mut self) {
+        if let Some(open) = self.open.take()
+            && self.position < open.next_offset
+        {
+            // Compaction may have dropped the last records.
+            (self.position, self.position_epoch) = (open.next_offset, open.epoch);
+        }
+    }
+}
