@@ -1,13 +1,13 @@
 //! How a consumer shall behave.
 
 use super::Consumer;
-use super::settings::{OnDamage, RebalanceEvent, Settings, StartFrom};
-use super::state::{Gap, OnGap, Shared};
+use super::settings::{ConsumerSettings, OnDamage, RebalanceEvent, StartFrom};
+use super::state::{Gap, OnGap, SharedSubscription};
 use super::tasks::commit::{self, Committer};
 use super::tasks::fetcher::Fetcher;
-use super::tasks::membership::{self, Member};
+use super::tasks::membership::{self, GroupMember};
 use super::tasks::new_partitions;
-use super::tasks::start::{self, Origin};
+use super::tasks::start::{self, StartPolicy};
 use crate::cluster::Cluster;
 use crate::error::ConsumeError;
 use crate::random_name::random_name;
@@ -25,12 +25,12 @@ pub struct ConsumerBuilder {
     member: Option<String>,
     subscribed: Option<Vec<String>>,
     assigned: Option<Vec<(String, PartitionId)>>,
-    settings: Settings,
+    settings: ConsumerSettings,
 }
 
 impl ConsumerBuilder {
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
-        let settings = Settings {
+        let settings = ConsumerSettings {
             from: None,
             max_poll_records: 500,
             max_poll_bytes: 16 << 20,
@@ -192,50 +192,51 @@ impl ConsumerBuilder {
         if group.is_none() && (settings.from == Some(StartFrom::Committed) || settings.auto_commit.is_some()) {
             return Err(ConsumeError::Settings("committed offsets need a group: name one with `group`"));
         }
-        let shared = Arc::new(Shared::new(settings.on_damage, settings.on_gap.clone(), settings.prefetch_bytes));
-        let mut site = Site { cluster, shared, settings, tasks: JoinSet::new() };
+        let shared =
+            Arc::new(SharedSubscription::new(settings.on_damage, settings.on_gap.clone(), settings.prefetch_bytes));
+        let mut parts = ConsumerParts { cluster, shared, settings, tasks: JoinSet::new() };
         let committer = match (subscribed, assigned, group) {
-            (Some(topics), None, Some(group)) => Some(site.join(group, member_id(member)?, &topics).await?),
-            (Some(topics), None, None) => site.subscribe(&topics).await.map(|()| None)?,
+            (Some(topics), None, Some(group)) => Some(parts.join(group, member_id(member)?, &topics).await?),
+            (Some(topics), None, None) => parts.subscribe(&topics).await.map(|()| None)?,
             (None, Some(partitions), group) => {
-                let committer = group.map(|group| Arc::new(Committer::new(site.cluster.clone(), group, None)));
-                site.assign(&partitions, committer.clone()).await?;
+                let committer = group.map(|group| Arc::new(Committer::new(parts.cluster.clone(), group, None)));
+                parts.assign(&partitions, committer.clone()).await?;
                 committer
             }
             _ => {
                 return Err(ConsumeError::Settings("a consumer either subscribes to topics or is assigned partitions"));
             }
         };
-        Ok(site.open(committer))
+        Ok(parts.open(committer))
     }
 }
 
 /// A consumer being built.
-struct Site {
+struct ConsumerParts {
     cluster: Arc<Cluster>,
-    shared: Arc<Shared>,
-    settings: Settings,
+    shared: Arc<SharedSubscription>,
+    settings: ConsumerSettings,
     tasks: JoinSet<()>,
 }
 
-impl Site {
-    fn origin(&self, committer: Option<Arc<Committer>>) -> Origin {
-        Origin { committer, from: self.settings.from }
+impl ConsumerParts {
+    fn policy(&self, committer: Option<Arc<Committer>>) -> StartPolicy {
+        StartPolicy { committer, from: self.settings.from }
     }
 
     async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Committer>, ConsumeError> {
-        let member = Arc::new(Member::new(group.clone(), id, names(topics)?, self.settings.instance.is_some()));
+        let member = Arc::new(GroupMember::new(group.clone(), id, names(topics)?, self.settings.instance.is_some()));
         let committer = Arc::new(Committer::new(self.cluster.clone(), group, Some(member.clone())));
-        let origin = self.origin(Some(committer.clone()));
+        let policy = self.policy(Some(committer.clone()));
         let Self { cluster, shared, settings, tasks } = self;
-        tasks.spawn(membership::join(cluster, shared, &member, &committer, settings, &origin).await?.run());
+        tasks.spawn(membership::join(cluster, shared, &member, &committer, settings, &policy).await?.run());
         Ok(committer)
     }
 
     async fn subscribe(&mut self, topics: &[String]) -> Result<(), ConsumeError> {
         let topics = names(topics)?;
-        let origin = self.origin(None);
-        new_partitions::subscribe(&self.cluster, &self.shared, &topics, &origin, &mut self.tasks).await?;
+        let policy = self.policy(None);
+        new_partitions::subscribe(&self.cluster, &self.shared, &topics, &policy, &mut self.tasks).await?;
         let (cluster, shared) = (self.cluster.clone(), self.shared.clone());
         self.tasks.spawn(new_partitions::keep_up(cluster, shared, topics, self.settings.metadata_max_age));
         Ok(())
@@ -250,8 +251,8 @@ impl Site {
             Ok(TopicPartition { topic: TopicName::new(topic)?, partition: *partition })
         };
         let places = partitions.iter().map(place).collect::<Result<Vec<_>, NameError>>()?;
-        let origin = self.origin(committer);
-        start::assign(&self.cluster, &self.shared, &places, &origin, &mut self.tasks).await
+        let policy = self.policy(committer);
+        start::assign(&self.cluster, &self.shared, &places, &policy, &mut self.tasks).await
     }
 
     /// Begins to fetch.

@@ -1,6 +1,6 @@
 //! Reading records: alone or in a group, fetched ahead, checked, handed out in order.
 //!
-//! The [`shelf::Shelf`] holds every partition that is read; the fetcher fills it, the membership changes it, the reader
+//! The [`subscription::SubscriptionState`] holds every partition that is read; the fetcher fills it, the membership changes it, the reader
 //! takes from it. What has to be asked of brokers is asked beside it, never under its lock.
 
 mod builder;
@@ -18,14 +18,14 @@ use crate::record::{ConsumerRecord, TopicPartition};
 use futures_core::Stream;
 use grower_protocol::ids::{Offset, PartitionId, Timestamp, TopicName};
 use grower_protocol::message::OffsetSpec;
-use settings::Settings;
-use state::{Shared, Slot, TakeLimits};
+use settings::ConsumerSettings;
+use state::{PartitionFetchState, SharedSubscription, TakeLimits};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tasks::commit::{Committer, Progress};
+use tasks::commit::{Committer, OffsetToCommit};
 use tasks::start;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -34,8 +34,8 @@ use tokio::time::timeout;
 /// partitions in turns. Dropped without [`Consumer::close`] it stays a member of its group until the session times out.
 pub struct Consumer {
     cluster: Arc<Cluster>,
-    shared: Arc<Shared>,
-    settings: Settings,
+    shared: Arc<SharedSubscription>,
+    settings: ConsumerSettings,
     committer: Option<Arc<Committer>>,
     /// Aborted when dropped.
     tasks: JoinSet<()>,
@@ -47,8 +47,8 @@ pub struct Consumer {
 impl Consumer {
     fn new(
         cluster: Arc<Cluster>,
-        shared: Arc<Shared>,
-        settings: Settings,
+        shared: Arc<SharedSubscription>,
+        settings: ConsumerSettings,
         committer: Option<Arc<Committer>>,
         tasks: JoinSet<()>,
     ) -> Self {
@@ -67,7 +67,7 @@ impl Consumer {
             return Err(ConsumeError::Closed);
         }
         let mut taken_records = Vec::new();
-        let Settings { max_poll_records: records, max_poll_bytes: bytes, .. } = self.settings;
+        let ConsumerSettings { max_poll_records: records, max_poll_bytes: bytes, .. } = self.settings;
         let limits = TakeLimits { records, bytes };
         let taken = timeout(
             wait,
@@ -100,9 +100,9 @@ impl Consumer {
     ) -> Result<(), ConsumeError> {
         let mut progress = Vec::new();
         for (place, offset) in offsets {
-            let topic = self.shared.lock().slot(&place)?.topic;
+            let topic = self.shared.lock().partition(&place)?.topic;
             // The broker knows the epoch of an offset that was chosen.
-            progress.push(Progress { place, topic, offset, leader_epoch: None });
+            progress.push(OffsetToCommit { place, topic, offset, leader_epoch: None });
         }
         self.committer()?.commit(&self.shared, || progress).await
     }
@@ -136,36 +136,41 @@ impl Consumer {
 
     /// Hands out nothing of a partition until [`Consumer::resume`].
     pub fn pause(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
-        self.shared.lock().slot(&place(topic, partition)?)?.paused = true;
+        self.shared.lock().partition(&place(topic, partition)?)?.paused = true;
         Ok(())
     }
 
     /// Ends [`Consumer::pause`].
     pub fn resume(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
-        self.shared.lock().slot(&place(topic, partition)?)?.paused = false;
+        self.shared.lock().partition(&place(topic, partition)?)?.paused = false;
         self.shared.fetchable.notify_one();
         Ok(())
     }
 
     /// The partitions being read, sorted.
     pub fn assignment(&self) -> Vec<TopicPartition> {
-        let shelf = self.shared.lock();
-        shelf.slots.values().filter(|slot| !slot.given_up).map(|slot| slot.place.clone()).collect()
+        let subscription = self.shared.lock();
+        subscription
+            .partitions
+            .values()
+            .filter(|partition| !partition.is_revoking)
+            .map(|partition| partition.place.clone())
+            .collect()
     }
 
     /// The next offset to be handed out; none if the partition is not assigned or its start is not known yet.
     pub fn position(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
-        self.look(topic, partition, |slot| Some(slot.position))
+        self.look(topic, partition, |partition| Some(partition.position))
     }
 
     /// The first offset that is not committed yet, as of the last fetch.
     pub fn high_watermark(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
-        self.look(topic, partition, |slot| slot.high_watermark)
+        self.look(topic, partition, |partition| partition.high_watermark)
     }
 
     /// How many offsets lie between the position and the high watermark, as of the last fetch.
     pub fn lag(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<u64> {
-        self.look(topic, partition, |slot| slot.high_watermark.map(|end| end.since(slot.position)))
+        self.look(topic, partition, |partition| partition.high_watermark.map(|end| end.since(partition.position)))
     }
 
     /// Stops reading and leaves the group; with an instance name its partitions wait for the session timeout. Commits what was handed out if that is automatic, and nothing otherwise.
@@ -177,14 +182,15 @@ impl Consumer {
         self.tasks.shutdown().await;
         let committed = match (&self.committer, self.settings.auto_commit) {
             (Some(committer), Some(_)) => {
-                let progress = || self.shared.lock().slots.values().filter_map(Progress::handed_out).collect();
+                let progress =
+                    || self.shared.lock().partitions.values().filter_map(OffsetToCommit::handed_out).collect();
                 committer.commit(&self.shared, progress).await
             }
             _ => Ok(()),
         };
         if let Some(member) = self.committer.as_ref().and_then(|committer| committer.member()) {
             let group = member.group.clone();
-            member.go(&self.cluster).await.map_err(|source| ConsumeError::Group { group, source })?;
+            member.close(&self.cluster).await.map_err(|source| ConsumeError::Group { group, source })?;
         }
         self.shared.lock().retain(|_, _| false);
         committed
@@ -198,10 +204,10 @@ impl Consumer {
         &self,
         topic: impl AsRef<str>,
         partition: impl Into<PartitionId>,
-        look: impl FnOnce(&Slot) -> Option<T>,
+        look: impl FnOnce(&PartitionFetchState) -> Option<T>,
     ) -> Option<T> {
         let place = place(topic, partition).ok()?;
-        self.shared.lock().slots.get(&place).filter(|slot| !slot.is_starting).and_then(look)
+        self.shared.lock().partitions.get(&place).filter(|partition| !partition.is_starting).and_then(look)
     }
 
     fn poll_one(&mut self, context: &Context<'_>) -> Poll<Option<Result<ConsumerRecord, ConsumeError>>> {

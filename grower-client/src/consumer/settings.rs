@@ -34,7 +34,7 @@ pub(super) type OnRebalance = Arc<dyn Fn(RebalanceEvent) + Send + Sync>;
 
 /// All of a consumer's settings but what it reads.
 #[derive(Clone)]
-pub(super) struct Settings {
+pub(super) struct ConsumerSettings {
     pub(super) from: Option<StartFrom>,
     pub(super) max_poll_records: usize,
     pub(super) max_poll_bytes: usize,

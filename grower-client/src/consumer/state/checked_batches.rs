@@ -7,16 +7,16 @@ use std::ops::Range;
 
 /// The sound batches from the wanted offset on, and what is wrong after them.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct CheckedBatches {
     pub(crate) batches: Vec<Batch>,
     /// The offset after the last of them.
     pub(crate) next: Offset,
-    pub(crate) damage: Option<Damage>,
+    pub(crate) damage: Option<FetchDamage>,
 }
 
 /// Why the bytes cannot be read on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Damage {
+pub(crate) struct FetchDamage {
     pub(crate) offsets: Range<Offset>,
     pub(crate) reason: String,
     /// Offsets are missing, which compaction is allowed to cause.
@@ -24,28 +24,28 @@ pub(crate) struct Damage {
 }
 
 /// Takes in what was fetched from `wanted` on. `gaps_allowed` is for compacted topics.
-pub(crate) fn take_in(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> Intake {
-    let mut intake = Intake { batches: Vec::new(), next: wanted, damage: None };
+pub(crate) fn check_batches(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> CheckedBatches {
+    let mut checked = CheckedBatches { batches: Vec::new(), next: wanted, damage: None };
     let mut reader = BatchReader::new(bytes);
     loop {
         let rest = reader.rest().clone();
         match reader.next() {
-            Some(Ok(batch)) => match check_place(batch.header(), intake.next, intake.batches.is_empty()) {
-                Some(damage) if !(damage.is_gap && gaps_allowed) => return intake.with(damage),
+            Some(Ok(batch)) => match check_place(batch.header(), checked.next, checked.batches.is_empty()) {
+                Some(damage) if !(damage.is_gap && gaps_allowed) => return checked.with(damage),
                 _ => {
-                    intake.next = batch.header().next_offset();
-                    intake.batches.push(batch);
+                    checked.next = batch.header().next_offset();
+                    checked.batches.push(batch);
                 }
             },
             Some(Err(error)) => {
-                let damage = unsound(&rest, intake.next, &error);
-                return intake.with(damage);
+                let damage = unsound(&rest, checked.next, &error);
+                return checked.with(damage);
             }
-            None if reader.rest().is_empty() => return intake,
+            None if reader.rest().is_empty() => return checked,
             None => {
                 let reason = format!("the answer ends within a batch, {} bytes into it", rest.len());
-                let offsets = intake.next..intake.next.saturating_add(1);
-                return intake.with(Damage { offsets, reason, is_gap: false });
+                let offsets = checked.next..checked.next.saturating_add(1);
+                return checked.with(FetchDamage { offsets, reason, is_gap: false });
             }
         }
     }
@@ -53,7 +53,7 @@ pub(crate) fn take_in(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> Intak
 
 /// The offset after the last of these batches and its leader epoch, going by their headers alone; none if they do not add
 /// up.
-pub(crate) fn foresee(mut bytes: &[u8], wanted: Offset) -> Option<(Offset, Option<LeaderEpoch>)> {
+pub(crate) fn end_by_headers(mut bytes: &[u8], wanted: Offset) -> Option<(Offset, Option<LeaderEpoch>)> {
     let (mut next, mut epoch) = (wanted, None);
     while !bytes.is_empty() {
         let header = BatchHeader::parse(bytes).ok()?;
@@ -64,16 +64,16 @@ pub(crate) fn foresee(mut bytes: &[u8], wanted: Offset) -> Option<(Offset, Optio
     (wanted < next).then_some((next, epoch))
 }
 
-impl Intake {
-    fn with(self, damage: Damage) -> Self {
+impl CheckedBatches {
+    fn with(self, damage: FetchDamage) -> Self {
         Self { damage: Some(damage), ..self }
     }
 }
 
 /// What is wrong with a sound batch at this place. The first one may begin before the wanted offset.
-fn check_place(header: &BatchHeader, expected: Offset, first: bool) -> Option<Damage> {
+fn check_place(header: &BatchHeader, expected: Offset, first: bool) -> Option<FetchDamage> {
     let (base, next) = (header.base_offset, header.next_offset());
-    let damage = |offsets, is_gap, reason| Some(Damage { offsets, reason, is_gap });
+    let damage = |offsets, is_gap, reason| Some(FetchDamage { offsets, reason, is_gap });
     if next <= expected || base < expected && !first {
         let reason = format!("a batch with offsets {base}..{next} stands where {expected} should");
         return damage(expected..expected.saturating_add(1), false, reason);
@@ -85,10 +85,10 @@ fn check_place(header: &BatchHeader, expected: Offset, first: bool) -> Option<Da
 }
 
 /// How far the damage of an unreadable batch reaches: as far as its header says, if that can be believed at all.
-fn unsound(bytes: &[u8], expected: Offset, error: &BatchError) -> Damage {
+fn unsound(bytes: &[u8], expected: Offset, error: &BatchError) -> FetchDamage {
     let believed = BatchHeader::parse(bytes).ok().filter(|header| header.base_offset == expected);
     let end = believed.map_or(expected.saturating_add(1), |header| header.next_offset());
-    Damage { offsets: expected..end, reason: error.to_string(), is_gap: false }
+    FetchDamage { offsets: expected..end, reason: error.to_string(), is_gap: false }
 }
 
 #[cfg(test)]
@@ -105,10 +105,10 @@ mod tests {
     }
 
     fn take(batches: &[Vec<u8>], wanted: u64) -> (Vec<u64>, Option<(Range<u64>, bool)>) {
-        let intake = take_in(Bytes::from(batches.concat()), Offset::new(wanted), false);
-        let bases = intake.batches.iter().map(|batch| batch.header().base_offset.value()).collect();
-        let plain = |damage: Damage| (damage.offsets.start.value()..damage.offsets.end.value(), damage.is_gap);
-        (bases, intake.damage.map(plain))
+        let checked = check_batches(Bytes::from(batches.concat()), Offset::new(wanted), false);
+        let bases = checked.batches.iter().map(|batch| batch.header().base_offset.value()).collect();
+        let plain = |damage: FetchDamage| (damage.offsets.start.value()..damage.offsets.end.value(), damage.is_gap);
+        (bases, checked.damage.map(plain))
     }
 
     #[test]
@@ -118,20 +118,21 @@ mod tests {
 
     #[test]
     fn headers_foretell_what_a_check_will_find() {
-        let foreseen =
-            |batches: &[Vec<u8>], wanted| foresee(&batches.concat(), Offset::new(wanted)).map(|(next, _)| next.value());
-        assert_eq!(foreseen(&[batch(10, 5), batch(15, 1)], 12), Some(16));
-        assert_eq!(foreseen(&[batch(10, 5), batch(17, 1)], 10), Some(18), "compaction may have left a gap");
-        assert_eq!(foreseen(&[batch(10, 5), batch(10, 5)], 10), None);
-        assert_eq!(foreseen(&[batch(10, 5), batch(15, 1)[..60].to_vec()], 10), None);
-        assert_eq!(foreseen(&[], 10), None);
+        let unchecked_bytes = |batches: &[Vec<u8>], wanted| {
+            end_by_headers(&batches.concat(), Offset::new(wanted)).map(|(next, _)| next.value())
+        };
+        assert_eq!(unchecked_bytes(&[batch(10, 5), batch(15, 1)], 12), Some(16));
+        assert_eq!(unchecked_bytes(&[batch(10, 5), batch(17, 1)], 10), Some(18), "compaction may have left a gap");
+        assert_eq!(unchecked_bytes(&[batch(10, 5), batch(10, 5)], 10), None);
+        assert_eq!(unchecked_bytes(&[batch(10, 5), batch(15, 1)[..60].to_vec()], 10), None);
+        assert_eq!(unchecked_bytes(&[], 10), None);
     }
 
     #[test]
     fn a_missing_offset_is_a_gap() {
         assert_eq!(take(&[batch(10, 5), batch(17, 1)], 10), (vec![10], Some((15..17, true))));
-        let intake = take_in(Bytes::from(batch(17, 1)), Offset::new(10), true);
-        assert_eq!((intake.batches.len(), intake.damage), (1, None));
+        let checked = check_batches(Bytes::from(batch(17, 1)), Offset::new(10), true);
+        assert_eq!((checked.batches.len(), checked.damage), (1, None));
     }
 
     #[test]

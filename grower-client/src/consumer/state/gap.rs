@@ -74,7 +74,7 @@ impl Gap {
                 tracing::warn!(%place, lost_from = %position, read_up_to = %end, "the log lost records that were read: reading on where the loss begins");
             }
             GapCause::TopicRecreated => {
-                tracing::warn!(%place, %position, %end, "the topic was deleted and created again: reading it from its beginning");
+                tracing::warn!(%place, %position, %end, "the topic was deleted and created again: reading it from its lookup");
             }
         }
     }

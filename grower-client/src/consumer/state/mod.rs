@@ -7,7 +7,7 @@ mod subscription;
 
 pub use gap::{Gap, GapCause, OnGap};
 
-pub(super) use checked_batches::{Damage, foresee, take_in};
+pub(super) use checked_batches::{FetchDamage, check_batches, end_by_headers};
 pub(super) use gap::GapRule;
-pub(super) use partition::{Slot, Version};
-pub(super) use subscription::{Shared, TakeLimits};
+pub(super) use partition::{FetchVersion, PartitionFetchState};
+pub(super) use subscription::{SharedSubscription, TakeLimits};

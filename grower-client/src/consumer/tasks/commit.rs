@@ -1,8 +1,8 @@
 //! Remembering, at the broker, how far a group has read.
 
-use super::membership::Member;
+use super::membership::GroupMember;
 use crate::cluster::Cluster;
-use crate::consumer::state::{Shared, Slot};
+use crate::consumer::state::{PartitionFetchState, SharedSubscription};
 use crate::error::{CommitError, ConsumeError, NotCommitted, RequestError};
 use crate::random_name::random_committer;
 use crate::record::TopicPartition;
@@ -19,7 +19,7 @@ use tokio::time::sleep;
 pub(crate) struct Committer {
     cluster: Arc<Cluster>,
     group: GroupId,
-    member: Option<Arc<Member>>,
+    member: Option<Arc<GroupMember>>,
     /// Its identity if it is no member.
     outside: CommitterId,
     /// The number of the newest commit. Held while one is under way: none overtakes another.
@@ -28,7 +28,7 @@ pub(crate) struct Committer {
 
 /// What is to be committed of one partition.
 #[derive(Clone, Debug)]
-pub(crate) struct Progress {
+pub(crate) struct OffsetToCommit {
     pub(crate) place: TopicPartition,
     pub(crate) topic: TopicId,
     pub(crate) offset: Offset,
@@ -36,22 +36,22 @@ pub(crate) struct Progress {
     pub(crate) leader_epoch: Option<LeaderEpoch>,
 }
 
-impl Progress {
+impl OffsetToCommit {
     /// What was handed out and not committed yet.
-    pub(crate) fn handed_out(slot: &Slot) -> Option<Self> {
-        Self::up_to(slot, slot.position, slot.position_epoch)
+    pub(crate) fn handed_out(partition: &PartitionFetchState) -> Option<Self> {
+        Self::up_to(partition, partition.position, partition.position_epoch)
     }
 
     /// What the reader is done with and was not committed yet.
-    pub(crate) fn consumed(slot: &Slot) -> Option<Self> {
-        Self::up_to(slot, slot.consumed, slot.consumed_epoch)
+    pub(crate) fn consumed(partition: &PartitionFetchState) -> Option<Self> {
+        Self::up_to(partition, partition.consumed, partition.consumed_epoch)
     }
 
     /// None of a topic that was deleted: its offsets are forgotten with it.
-    fn up_to(slot: &Slot, offset: Offset, leader_epoch: Option<LeaderEpoch>) -> Option<Self> {
-        let topic = slot.topic_of_position()?;
-        let news = slot.touched && slot.committed != Some(offset);
-        news.then(|| Self { place: slot.place.clone(), topic, offset, leader_epoch })
+    fn up_to(partition: &PartitionFetchState, offset: Offset, leader_epoch: Option<LeaderEpoch>) -> Option<Self> {
+        let topic = partition.topic_of_position()?;
+        let news = partition.has_progress && partition.committed != Some(offset);
+        news.then(|| Self { place: partition.place.clone(), topic, offset, leader_epoch })
     }
 
     fn failed(&self, source: RequestError) -> NotCommitted {
@@ -60,11 +60,11 @@ impl Progress {
 }
 
 impl Committer {
-    pub(crate) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<Member>>) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<GroupMember>>) -> Self {
         Self { cluster, group, member, outside: random_committer(), newest: Mutex::default() }
     }
 
-    pub(crate) fn member(&self) -> Option<&Arc<Member>> {
+    pub(crate) fn member(&self) -> Option<&Arc<GroupMember>> {
         self.member.as_ref()
     }
 
@@ -74,10 +74,11 @@ impl Committer {
 
     /// Commits everything that was handed out. What was handed out of a partition that another member has by now is an
     /// error, once.
-    pub(crate) async fn commit_handed_out(&self, shared: &Shared) -> Result<(), ConsumeError> {
-        let mut failed =
-            self.send(shared, || shared.lock().slots.values().filter_map(Progress::handed_out).collect()).await;
-        let lost = std::mem::take(&mut shared.lock().lost);
+    pub(crate) async fn commit_handed_out(&self, shared: &SharedSubscription) -> Result<(), ConsumeError> {
+        let mut failed = self
+            .send(shared, || shared.lock().partitions.values().filter_map(OffsetToCommit::handed_out).collect())
+            .await;
+        let lost = std::mem::take(&mut shared.lock().revoked_uncommitted);
         failed.extend(lost.into_iter().map(|(place, offset)| NotCommitted { source: moved(&place), place, offset }));
         result(failed)
     }
@@ -86,15 +87,19 @@ impl Committer {
     /// committed; the rest was.
     pub(crate) async fn commit(
         &self,
-        shared: &Shared,
-        progress: impl FnOnce() -> Vec<Progress>,
+        shared: &SharedSubscription,
+        progress: impl FnOnce() -> Vec<OffsetToCommit>,
     ) -> Result<(), ConsumeError> {
         result(self.send(shared, progress).await)
     }
 
     /// Returns what was not committed. Asked again when an answer is lost: the same offsets may be committed twice, and the
     /// broker knows by their number those that come too late.
-    async fn send(&self, shared: &Shared, progress: impl FnOnce() -> Vec<Progress>) -> Vec<NotCommitted> {
+    async fn send(
+        &self,
+        shared: &SharedSubscription,
+        progress: impl FnOnce() -> Vec<OffsetToCommit>,
+    ) -> Vec<NotCommitted> {
         let mut newest = self.newest.lock().await;
         let progress = progress();
         if progress.is_empty() {
@@ -105,7 +110,7 @@ impl Committer {
             group: self.group.clone(),
             committer: self.identity(),
             sequence: *newest,
-            positions: progress.iter().map(Progress::to_message).collect(),
+            positions: progress.iter().map(OffsetToCommit::to_message).collect(),
         });
         let parts = match self.cluster.ask_retrying(&request).await {
             Ok((_, Response::CommitOffsets(parts))) if parts.len() == progress.len() => Ok(parts),
@@ -130,12 +135,12 @@ impl Committer {
 }
 
 /// Notes on the shelf what was committed; returns what was not.
-fn settle(shared: &Shared, progress: &[Progress], parts: Vec<Part<()>>) -> Vec<NotCommitted> {
-    let mut shelf = shared.lock();
+fn settle(shared: &SharedSubscription, progress: &[OffsetToCommit], parts: Vec<Part<()>>) -> Vec<NotCommitted> {
+    let mut subscription = shared.lock();
     let mut failed = Vec::new();
     for (progress, part) in progress.iter().zip(parts) {
         match part {
-            Ok(()) => shelf.note_commit(&progress.place, progress.topic, progress.offset),
+            Ok(()) => subscription.note_commit(&progress.place, progress.topic, progress.offset),
             Err(failure) => failed.push(progress.failed(failure.into())),
         }
     }
@@ -151,7 +156,7 @@ fn result(failed: Vec<NotCommitted>) -> Result<(), ConsumeError> {
     if failed.is_empty() { Ok(()) } else { Err(ConsumeError::Commit(CommitError { partitions: failed })) }
 }
 
-impl Progress {
+impl OffsetToCommit {
     fn to_message(&self) -> PositionToCommit {
         PositionToCommit {
             topic: self.topic,
@@ -164,10 +169,10 @@ impl Progress {
 }
 
 /// Commits what the reader is done with, again and again.
-pub(crate) async fn keep_committing(committer: Arc<Committer>, shared: Arc<Shared>, interval: Duration) {
+pub(crate) async fn keep_committing(committer: Arc<Committer>, shared: Arc<SharedSubscription>, interval: Duration) {
     loop {
         sleep(interval).await;
-        let progress = || shared.lock().slots.values().filter_map(Progress::consumed).collect();
+        let progress = || shared.lock().partitions.values().filter_map(OffsetToCommit::consumed).collect();
         if let Err(error) = committer.commit(&shared, progress).await {
             tracing::warn!(group = %committer.group(), %error, "cannot commit; trying again");
         }

@@ -1,9 +1,9 @@
 //! What a consumer finds out in the background when a partition does not give what it should.
 
-use super::fetcher::Wanted;
+use super::fetcher::PartitionFetch;
 use super::start::{is_offline, look_up_offsets};
 use crate::cluster::Cluster;
-use crate::consumer::state::{Damage, Shared};
+use crate::consumer::state::{FetchDamage, SharedSubscription};
 use crate::error::{ConsumeError, RequestError, single_part};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, OffsetSpec, ReportDamage, Request, Response, TopicMetadata};
@@ -11,25 +11,25 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// One question about one partition. If the partition is moved or given up meanwhile, the answer is dropped.
-pub(crate) struct Inquiry {
+pub(crate) struct FetchRecovery {
     pub(crate) cluster: Arc<Cluster>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) wanted: Wanted,
+    pub(crate) shared: Arc<SharedSubscription>,
+    pub(crate) fetch: PartitionFetch,
 }
 
-impl Inquiry {
+impl FetchRecovery {
     /// Damage was found here. Missing offsets may be compaction's doing; of anything else the broker is told, so that it
     /// checks its file. Then the partition is fetched again: if it is still so, the reader learns of it.
-    pub(crate) fn look_into(self, damage: Damage) {
+    pub(crate) fn investigate_damage(self, damage: FetchDamage) {
         tokio::spawn(async move {
             let compacted = damage.is_gap && self.is_compacted().await.unwrap_or(false);
             if !compacted {
                 self.report(&damage).await;
             }
-            let Wanted { place, version, .. } = &self.wanted;
-            self.shared.with(place, *version, |slot, _| {
-                slot.gaps_allowed |= compacted;
-                slot.is_fetching = false;
+            let PartitionFetch { place, version, .. } = &self.fetch;
+            self.shared.with(place, *version, |partition, _| {
+                partition.gaps_allowed |= compacted;
+                partition.is_fetching = false;
             });
         });
     }
@@ -37,27 +37,27 @@ impl Inquiry {
     /// What should be fetched next is not in the log. If retention has dropped it, fetching goes on at the log's start, and
     /// the reader meets the gap after what is held. If it lies behind the end, that is an error: jumping back or forth would
     /// repeat or lose records silently.
-    pub(crate) fn relocate(self) {
+    pub(crate) fn resolve_out_of_range(self) {
         tokio::spawn(async move {
-            let Wanted { place, version, offset, .. } = &self.wanted;
+            let PartitionFetch { place, version, offset, .. } = &self.fetch;
             let requested = *offset;
             let span = self.span().await;
-            self.shared.with(place, *version, |slot, _| match span {
-                Ok((log_start, _)) if requested < log_start => slot.dropped_up_to(requested, log_start),
+            self.shared.with(place, *version, |partition, _| match span {
+                Ok((log_start, _)) if requested < log_start => partition.dropped_up_to(requested, log_start),
                 Ok((log_start, high_watermark)) if high_watermark < requested => {
                     let place = place.clone();
-                    slot.troubled(ConsumeError::OffsetOutOfRange { place, requested, log_start, high_watermark });
+                    partition.set_error(ConsumeError::OffsetOutOfRange { place, requested, log_start, high_watermark });
                 }
-                Ok(_) | Err(_) => slot.hindered(Instant::now()), // It changed meanwhile, or could not be found out.
+                Ok(_) | Err(_) => partition.retry_later(Instant::now()), // It changed meanwhile, or could not be found out.
             });
         });
     }
 
     /// The topic is not what it was. If it was created again, it is read from its beginning: it is another topic. What is
     /// held of the old one comes first.
-    pub(crate) fn find_topic(self) {
+    pub(crate) fn refresh_topic(self) {
         tokio::spawn(async move {
-            let Wanted { place, version, topic, .. } = &self.wanted;
+            let PartitionFetch { place, version, topic, .. } = &self.fetch;
             let found = self.cluster.refresh(&place.topic, false).await;
             let is_led = |metadata: &TopicMetadata| self.cluster.leader(metadata, place.partition).is_some();
             let offline = match &found {
@@ -67,19 +67,19 @@ impl Inquiry {
                 }
                 _ => None,
             };
-            self.shared.with(place, *version, |slot, _| match (found, offline) {
-                (_, Some(error)) => slot.failed(error, Instant::now()),
-                (Ok(metadata), _) if metadata.id != *topic => slot.recreated_as(metadata.id),
-                (Ok(_), _) => slot.hindered(Instant::now()),
-                (Err(error), _) if error.is_retriable() => slot.hindered(Instant::now()),
-                (Err(source), _) => slot.troubled(ConsumeError::Topic { topic: place.topic.clone(), source }),
+            self.shared.with(place, *version, |partition, _| match (found, offline) {
+                (_, Some(error)) => partition.fail(error, Instant::now()),
+                (Ok(metadata), _) if metadata.id != *topic => partition.recreated_as(metadata.id),
+                (Ok(_), _) => partition.retry_later(Instant::now()),
+                (Err(error), _) if error.is_retriable() => partition.retry_later(Instant::now()),
+                (Err(source), _) => partition.set_error(ConsumeError::Topic { topic: place.topic.clone(), source }),
             });
         });
     }
 
     /// The log's start and its high watermark.
     async fn span(&self) -> Result<(Offset, Offset), RequestError> {
-        let place = &self.wanted.place;
+        let place = &self.fetch.place;
         let lookups = [(place, OffsetSpec::Beginning), (place, OffsetSpec::End)];
         let mut offsets = look_up_offsets(&self.cluster, &lookups).await?.into_iter();
         let mut next = || offsets.next().unwrap_or(Ok(Offset::ZERO));
@@ -87,7 +87,7 @@ impl Inquiry {
     }
 
     async fn is_compacted(&self) -> Result<bool, RequestError> {
-        let topics = Some(vec![self.wanted.place.topic.clone()]);
+        let topics = Some(vec![self.fetch.place.topic.clone()]);
         let described = match self.cluster.ask_retrying(&Request::DescribeTopics { topics, segments: false }).await? {
             (connection, Response::DescribeTopics(parts)) => {
                 single_part(connection.address(), "describe topics", parts)?
@@ -99,8 +99,8 @@ impl Inquiry {
     }
 
     /// Tells the broker; whether it answers or not, the partition is fetched again.
-    async fn report(&self, damage: &Damage) {
-        let Wanted { place, topic, .. } = &self.wanted;
+    async fn report(&self, damage: &FetchDamage) {
+        let PartitionFetch { place, topic, .. } = &self.fetch;
         tracing::warn!(%place, start = %damage.offsets.start, end = %damage.offsets.end, damage.reason, "received damaged records");
         let (start, end) = (damage.offsets.start, damage.offsets.end);
         let report = ReportDamage { topic: *topic, partition: place.partition, start, end };

@@ -1,6 +1,6 @@
 //! What came of a fetch, on its way from a connection's task to the fetcher.
 
-use super::fetcher::Wanted;
+use super::fetcher::PartitionFetch;
 use crate::connection::BrokerAnswer;
 use crate::error::RequestError;
 use bytes::Bytes;
@@ -11,43 +11,47 @@ use std::sync::Arc;
 const COPIED_BELOW: usize = 4;
 
 /// The part of an answer that is about one partition, or a request that got no answer.
-pub(crate) enum Arrival {
-    Brought {
-        wanted: Wanted,
+pub(crate) enum FetchResponse {
+    Answered {
+        fetch: PartitionFetch,
         part: Part<(FetchedPartition, Bytes)>,
         /// The bytes of which the partition knows, so that it was asked for the next ones already.
-        foreseen: usize,
+        unchecked_bytes: usize,
     },
     /// The log is not the one that was read any more.
-    Diverged(Wanted, Divergence),
-    Failed(Vec<Wanted>, RequestError),
+    Diverged(PartitionFetch, Divergence),
+    Failed(Vec<PartitionFetch>, RequestError),
 }
 
-impl Arrival {
+impl FetchResponse {
     /// Cuts an answer into what each partition gave.
-    pub(crate) fn of(address: &Arc<str>, wanted: Vec<Wanted>, answer: Result<BrokerAnswer, RequestError>) -> Vec<Self> {
-        match answer.and_then(|answer| parts(address, wanted.len(), answer)) {
+    pub(crate) fn of(
+        address: &Arc<str>,
+        fetch: Vec<PartitionFetch>,
+        answer: Result<BrokerAnswer, RequestError>,
+    ) -> Vec<Self> {
+        match answer.and_then(|answer| parts(address, fetch.len(), answer)) {
             Ok(parts) => {
-                let pairs = wanted.into_iter().zip(parts);
-                pairs.map(|(wanted, part)| Self::of_one(wanted, part)).collect()
+                let pairs = fetch.into_iter().zip(parts);
+                pairs.map(|(fetch, part)| Self::of_one(fetch, part)).collect()
             }
-            Err(error) => vec![Self::Failed(wanted, error)],
+            Err(error) => vec![Self::Failed(fetch, error)],
         }
     }
 
-    fn of_one(wanted: Wanted, part: Part<(FetchedAfter, Bytes)>) -> Self {
+    fn of_one(fetch: PartitionFetch, part: Part<(FetchedAfter, Bytes)>) -> Self {
         let part = match part {
-            Ok((FetchedAfter::Diverged(divergence), _)) => return Self::Diverged(wanted, divergence),
+            Ok((FetchedAfter::Diverged(divergence), _)) => return Self::Diverged(fetch, divergence),
             Ok((FetchedAfter::Records(fetched), bytes)) => Ok((fetched, bytes)),
             Err(failure) => Err(failure),
         };
-        Self::Brought { wanted, part, foreseen: 0 }
+        Self::Answered { fetch, part, unchecked_bytes: 0 }
     }
 
     /// How many bytes have to be checked.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Brought { part: Ok((_, bytes)), .. } => bytes.len(),
+            Self::Answered { part: Ok((_, bytes)), .. } => bytes.len(),
             _ => 0,
         }
     }

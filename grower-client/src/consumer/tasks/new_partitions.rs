@@ -1,8 +1,8 @@
 //! Reading whole topics without a group: all partitions, those that are added later too.
 
-use super::start::{self, Beginning, Origin};
+use super::start::{self, StartLookup, StartPolicy};
 use crate::cluster::Cluster;
-use crate::consumer::state::Shared;
+use crate::consumer::state::SharedSubscription;
 use crate::error::{ConsumeError, RequestError};
 use crate::record::TopicPartition;
 use grower_protocol::ids::TopicName;
@@ -15,9 +15,9 @@ use tokio::time::sleep;
 /// Puts all partitions of all topics on the shelf.
 pub(crate) async fn subscribe(
     cluster: &Arc<Cluster>,
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedSubscription>,
     topics: &[TopicName],
-    origin: &Origin,
+    policy: &StartPolicy,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), ConsumeError> {
     let mut places = Vec::new();
@@ -26,18 +26,23 @@ pub(crate) async fn subscribe(
         let topic = cluster.refresh(name, false).await.map_err(missing)?;
         places.extend(all_places(&topic));
     }
-    start::assign(cluster, shared, &places, origin, tasks).await
+    start::assign(cluster, shared, &places, policy, tasks).await
 }
 
 /// Looks for new partitions, for ever.
-pub(crate) async fn keep_up(cluster: Arc<Cluster>, shared: Arc<Shared>, topics: Vec<TopicName>, max_age: Duration) {
-    let origin = Origin { committer: None, from: None };
-    let mut beginnings = JoinSet::new(); // Ended with this.
+pub(crate) async fn keep_up(
+    cluster: Arc<Cluster>,
+    shared: Arc<SharedSubscription>,
+    topics: Vec<TopicName>,
+    max_age: Duration,
+) {
+    let policy = StartPolicy { committer: None, from: None };
+    let mut start_lookups = JoinSet::new(); // Ended with this.
     loop {
         sleep(max_age).await;
-        while beginnings.try_join_next().is_some() {}
+        while start_lookups.try_join_next().is_some() {}
         for name in &topics {
-            if let Err(error) = add_new(&cluster, &shared, name, &origin, &mut beginnings).await {
+            if let Err(error) = add_new(&cluster, &shared, name, &policy, &mut start_lookups).await {
                 tracing::debug!(topic = %name, %error, "cannot look for new partitions");
             }
         }
@@ -46,20 +51,20 @@ pub(crate) async fn keep_up(cluster: Arc<Cluster>, shared: Arc<Shared>, topics: 
 
 async fn add_new(
     cluster: &Arc<Cluster>,
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedSubscription>,
     name: &TopicName,
-    origin: &Origin,
-    beginnings: &mut JoinSet<()>,
+    policy: &StartPolicy,
+    start_lookups: &mut JoinSet<()>,
 ) -> Result<(), RequestError> {
     let topic = cluster.refresh(name, false).await?;
     let added: Vec<_> = {
-        let mut shelf = shared.lock();
-        let new: Vec<_> = all_places(&topic).filter(|place| !shelf.slots.contains_key(place)).collect();
-        let added = |place: TopicPartition| (shelf.add(place.clone(), topic.id), (place, topic.id));
+        let mut subscription = shared.lock();
+        let new: Vec<_> = all_places(&topic).filter(|place| !subscription.partitions.contains_key(place)).collect();
+        let added = |place: TopicPartition| (subscription.add(place.clone(), topic.id), (place, topic.id));
         new.into_iter().map(added).map(|(version, place)| (place, version)).collect()
     };
     if !added.is_empty() {
-        beginnings.spawn(Beginning::new(cluster, shared, origin, added).run());
+        start_lookups.spawn(StartLookup::new(cluster, shared, policy, added).run());
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What the reader gets of a partition: record by record, each batch decompressed when its turn comes.
 
-use super::{Held, REST, Slot};
+use super::{BufferedItem, ERROR_PAUSE, PartitionFetchState};
 use crate::consumer::settings::OnDamage;
 use crate::error::ConsumeError;
 use crate::record::ConsumerRecord;
@@ -14,7 +14,7 @@ const PLAIN_BYTES_MAX: usize = 128 << 20;
 
 /// What a partition hands out.
 #[derive(Debug)]
-pub(crate) enum Item {
+pub(crate) enum PartitionItem {
     /// A record, and how many bytes it newly keeps in memory: those of its batch, for the first record that is taken in
     /// a call.
     Record(ConsumerRecord, usize),
@@ -23,7 +23,7 @@ pub(crate) enum Item {
 
 /// A batch that is being handed out.
 #[derive(Debug)]
-pub(super) struct OpenBatch {
+pub(super) struct BatchCursor {
     records: Records,
     next_offset: Offset,
     epoch: Option<LeaderEpoch>,
@@ -37,9 +37,9 @@ pub(super) struct OpenBatch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CallNumber(pub(crate) u64);
 
-impl Slot {
+impl PartitionFetchState {
     /// The next record, or what is wrong at this place. None at a gap.
-    pub(crate) fn next(&mut self, call: CallNumber, on_damage: OnDamage, now: Instant) -> Option<Item> {
+    pub(crate) fn next(&mut self, call: CallNumber, on_damage: OnDamage, now: Instant) -> Option<PartitionItem> {
         if !self.may_hand_out() {
             return None;
         }
@@ -54,34 +54,34 @@ impl Slot {
                 return Some(item);
             }
         }
-        if self.trouble.is_none() && self.position < self.taken_in {
+        if self.error.is_none() && self.position < self.fetched {
             // Nothing is left before it, skipped or compacted away.
-            (self.position, self.position_epoch) = (self.taken_in, self.taken_in_epoch);
+            (self.position, self.position_epoch) = (self.fetched, self.fetched_epoch);
         }
-        let error = self.trouble.take()?;
+        let error = self.error.take()?;
         if self.is_starting {
-            return Some(Item::Error(error)); // Whoever finds out where it begins looks for this version.
+            return Some(PartitionItem::Error(error)); // Whoever finds out where it begins looks for this version.
         }
         self.forget_buffer();
         self.topic = self.read_topic; // Should a gap to another topic be forgotten, it is found again.
-        self.fetch_again_from(self.position, self.position_epoch);
-        self.not_before = Some(now + REST);
-        Some(Item::Error(error))
+        self.refetch_from(self.position, self.position_epoch);
+        self.not_before = Some(now + ERROR_PAUSE);
+        Some(PartitionItem::Error(error))
     }
 
-    fn next_of_open_batch(&mut self, call: CallNumber, on_damage: OnDamage) -> Option<Item> {
+    fn next_of_open_batch(&mut self, call: CallNumber, on_damage: OnDamage) -> Option<PartitionItem> {
         let open = self.open.as_mut()?;
         match open.records.next() {
             Some(Ok(view)) if view.offset < self.position => None, // Before the wanted offset, in its batch.
             Some(Ok(view)) => {
                 let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
-                self.touched = true;
+                self.has_progress = true;
                 let epoch = open.epoch;
                 (self.position, self.position_epoch) = (view.offset.saturating_add(1), epoch);
                 if open.next_offset <= self.position {
                     self.finish_batch(on_damage); // At once: its memory goes with its last record.
                 }
-                Some(Item::Record(ConsumerRecord::new(&self.place, epoch, view), newly_kept))
+                Some(PartitionItem::Record(ConsumerRecord::new(&self.place, epoch, view), newly_kept))
             }
             Some(Err(error)) => {
                 self.unreadable(error.to_string(), on_damage);
@@ -104,17 +104,17 @@ impl Slot {
 
     /// Opens the next batch; false if there is none, or only one that cannot be opened and must be reported.
     fn open_batch(&mut self, on_damage: OnDamage) -> bool {
-        let Some(Held::Batch(batch)) = self.buffer.pop_front() else { return false };
+        let Some(BufferedItem::Batch(batch)) = self.buffer.pop_front() else { return false };
         let (next_offset, epoch) = (batch.header().next_offset(), batch.header().leader_epoch);
         self.buffered_bytes -= batch.bytes().len();
         match batch.records(PLAIN_BYTES_MAX) {
             Ok(records) => {
                 let bytes = records.bytes_held();
-                self.open = Some(OpenBatch { records, next_offset, epoch, bytes, counted_in: None });
+                self.open = Some(BatchCursor { records, next_offset, epoch, bytes, counted_in: None });
             }
             Err(error) => self.report(self.position..next_offset, error.to_string(), on_damage),
         }
-        self.trouble.is_none() || self.open.is_some()
+        self.error.is_none() || self.open.is_some()
     }
 
     /// The open batch breaks off although its CRC is right: a producer built it wrongly.
@@ -128,7 +128,7 @@ impl Slot {
         match on_damage {
             OnDamage::Fail => {
                 self.forget_buffer(); // The error comes before everything behind it.
-                self.trouble = Some(ConsumeError::Damaged { place: self.place.clone(), offsets, reason });
+                self.error = Some(ConsumeError::Damaged { place: self.place.clone(), offsets, reason });
             }
             OnDamage::Skip => {
                 tracing::warn!(place = %self.place, start = %offsets.start, %end, reason, "skipping damaged offsets");

@@ -2,10 +2,10 @@
 
 mod shared;
 
-pub(crate) use shared::Shared;
+pub(crate) use shared::SharedSubscription;
 
 use super::gap::Gap;
-use super::partition::{CallNumber, Item, Slot, Version};
+use super::partition::{CallNumber, FetchVersion, PartitionFetchState, PartitionItem};
 use crate::consumer::settings::OnDamage;
 use crate::error::ConsumeError;
 use crate::record::{ConsumerRecord, TopicPartition};
@@ -19,9 +19,9 @@ use tokio::time::Instant;
 const TURN: usize = 500;
 
 /// How a partition's turn ended.
-enum Turn {
+enum TurnEnd {
     /// It has no more for now, or has had its share.
-    Over,
+    NothingLeft,
     /// It stands before a gap.
     Gap(Gap),
     /// The reader has all it wants from this call.
@@ -38,10 +38,10 @@ pub(crate) struct TakeLimits {
 
 /// The partitions by name.
 #[derive(Debug)]
-pub(crate) struct Shelf {
-    pub(crate) slots: BTreeMap<TopicPartition, Slot>,
+pub(crate) struct SubscriptionState {
+    pub(crate) partitions: BTreeMap<TopicPartition, PartitionFetchState>,
     /// What was handed out of partitions that are no longer read here, and not committed: the next offsets.
-    pub(crate) lost: BTreeMap<TopicPartition, Offset>,
+    pub(crate) revoked_uncommitted: BTreeMap<TopicPartition, Offset>,
     /// Which topic had each name when that was first looked up, and how many partitions: what comes later starts at its
     /// beginning.
     pub(crate) first_seen: HashMap<TopicName, (Option<TopicId>, u32)>,
@@ -56,25 +56,25 @@ pub(crate) struct Shelf {
     turn_left: usize,
     /// Handed out by the last call.
     handed_out: Vec<TopicPartition>,
-    trouble: Option<ConsumeError>,
+    error: Option<ConsumeError>,
     /// Nothing will be read any more.
-    ended: Option<ConsumeError>,
+    fatal_error: Option<ConsumeError>,
     /// Nothing is handed out from then on, until this is put off.
-    until: Option<Instant>,
+    lease_end: Option<Instant>,
     /// Since when there was something for a reader that did not come; none while it waits.
     idle_since: Option<Instant>,
     /// There is something to fetch that there was not before.
     made_room: bool,
     reader: Option<Waker>,
-    /// [`Shared::back`] is waited for.
+    /// [`SharedSubscription::back`] is waited for.
     reader_is_awaited: bool,
 }
 
-impl Shelf {
+impl SubscriptionState {
     fn new(on_damage: OnDamage, open_bytes_max: usize) -> Self {
         Self {
-            slots: BTreeMap::new(),
-            lost: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            revoked_uncommitted: BTreeMap::new(),
             first_seen: HashMap::new(),
             on_damage,
             open_bytes_max,
@@ -84,9 +84,9 @@ impl Shelf {
             turn: None,
             turn_left: TURN,
             handed_out: Vec::new(),
-            trouble: None,
-            ended: None,
-            until: None,
+            error: None,
+            fatal_error: None,
+            lease_end: None,
             idle_since: Some(Instant::now()),
             made_room: false,
             reader: None,
@@ -95,51 +95,55 @@ impl Shelf {
     }
 
     /// Puts a partition there whose start is not known yet; returns its version.
-    pub(crate) fn add(&mut self, place: TopicPartition, topic: TopicId) -> Version {
+    pub(crate) fn add(&mut self, place: TopicPartition, topic: TopicId) -> FetchVersion {
         let version = self.next_version();
-        self.slots.insert(place.clone(), Slot::new(place, topic, version));
+        self.partitions.insert(place.clone(), PartitionFetchState::new(place, topic, version));
         version
     }
 
     /// Goes on at `offset`, whatever was before.
     pub(crate) fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
         let version = self.next_version();
-        let slot = self.slot(place)?;
-        let open = slot.open_bytes();
-        slot.move_to(offset, None, version);
-        slot.touched = true;
+        let partition = self.partition(place)?;
+        let open = partition.open_bytes();
+        partition.move_to(offset, None, version);
+        partition.has_progress = true;
         self.open_bytes -= open;
         Ok(())
     }
 
     /// Takes partitions away.
-    pub(crate) fn retain(&mut self, stays: impl FnMut(&TopicPartition, &mut Slot) -> bool) {
-        self.slots.retain(stays);
-        self.open_bytes = self.slots.values().map(Slot::open_bytes).sum();
+    pub(crate) fn retain(&mut self, stays: impl FnMut(&TopicPartition, &mut PartitionFetchState) -> bool) {
+        self.partitions.retain(stays);
+        self.open_bytes = self.partitions.values().map(PartitionFetchState::open_bytes).sum();
     }
 
     /// The group has this offset now.
     pub(crate) fn note_commit(&mut self, place: &TopicPartition, topic: TopicId, offset: Offset) {
-        if let Some(slot) = self.slots.get_mut(place).filter(|slot| slot.topic == topic) {
-            slot.committed = Some(offset);
+        if let Some(partition) = self.partitions.get_mut(place).filter(|partition| partition.topic == topic) {
+            partition.committed = Some(offset);
         }
-        if self.lost.get(place).is_some_and(|lost| *lost <= offset) {
-            self.lost.remove(place); // It came back and was read again.
+        if self.revoked_uncommitted.get(place).is_some_and(|lost| *lost <= offset) {
+            self.revoked_uncommitted.remove(place); // It came back and was read again.
         }
     }
 
-    pub(crate) fn slot(&mut self, place: &TopicPartition) -> Result<&mut Slot, ConsumeError> {
-        self.slots.get_mut(place).ok_or_else(|| ConsumeError::NotAssigned { place: place.clone() })
+    pub(crate) fn partition(&mut self, place: &TopicPartition) -> Result<&mut PartitionFetchState, ConsumeError> {
+        self.partitions.get_mut(place).ok_or_else(|| ConsumeError::NotAssigned { place: place.clone() })
     }
 
     /// The partition, if it is still the one that was meant.
-    pub(crate) fn current(&mut self, place: &TopicPartition, version: Version) -> Option<&mut Slot> {
-        self.slots.get_mut(place).filter(|slot| slot.version == version)
+    pub(crate) fn current(
+        &mut self,
+        place: &TopicPartition,
+        version: FetchVersion,
+    ) -> Option<&mut PartitionFetchState> {
+        self.partitions.get_mut(place).filter(|partition| partition.version == version)
     }
 
-    fn next_version(&mut self) -> Version {
+    fn next_version(&mut self) -> FetchVersion {
         self.moves += 1;
-        Version::of_move(self.moves)
+        FetchVersion::of_move(self.moves)
     }
 
     /// Records up to the limits, or the gap that comes next. An error or a gap comes alone, after the records before it.
@@ -150,24 +154,24 @@ impl Shelf {
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<Option<Gap>, ConsumeError> {
         for place in std::mem::take(&mut self.handed_out) {
-            if let Some(slot) = self.slots.get_mut(&place) {
-                slot.is_consumed(); // The reader came back: it is done with what it got.
+            if let Some(partition) = self.partitions.get_mut(&place) {
+                partition.mark_consumed(); // The reader came back: it is done with what it got.
             }
         }
-        if let Some(error) = self.ended.clone().or_else(|| self.trouble.take()) {
+        if let Some(error) = self.fatal_error.clone().or_else(|| self.error.take()) {
             return Err(error);
         }
-        if self.until.is_some_and(|end| end <= now) {
+        if self.lease_end.is_some_and(|end| end <= now) {
             return Ok(None);
         }
         self.calls.0 += 1;
         let mut limits = limits;
-        for _ in 0..=self.slots.len() {
-            let Some(place) = self.whose_turn() else { return Ok(None) };
+        for _ in 0..=self.partitions.len() {
+            let Some(place) = self.current_turn() else { return Ok(None) };
             match self.take_from(&place, &mut limits, now, into)? {
-                Turn::Over => self.pass_on(&place),
-                Turn::Gap(gap) => return Ok(Some(gap)),
-                Turn::LimitReached => return Ok(None),
+                TurnEnd::NothingLeft => self.end_turn(&place),
+                TurnEnd::Gap(gap) => return Ok(Some(gap)),
+                TurnEnd::LimitReached => return Ok(None),
             }
         }
         Ok(None)
@@ -180,47 +184,47 @@ impl Shelf {
         limits: &mut TakeLimits,
         now: Instant,
         into: &mut Vec<ConsumerRecord>,
-    ) -> Result<Turn, ConsumeError> {
-        let Some(slot) = self.slots.get_mut(place) else { return Ok(Turn::Over) };
-        let (before, held, open_before) = (into.len(), slot.held_bytes(), slot.open_bytes());
+    ) -> Result<TurnEnd, ConsumeError> {
+        let Some(partition) = self.partitions.get_mut(place) else { return Ok(TurnEnd::NothingLeft) };
+        let (before, held, open_before) = (into.len(), partition.held_bytes(), partition.open_bytes());
         let elsewhere = self.open_bytes - open_before;
-        let mut turn = Ok(Turn::Over);
+        let mut turn = Ok(TurnEnd::NothingLeft);
         loop {
-            let in_batch = 0 < slot.open_bytes() && self.open_bytes_max < elsewhere + slot.open_bytes();
+            let in_batch = 0 < partition.open_bytes() && self.open_bytes_max < elsewhere + partition.open_bytes();
             if self.turn_left == 0 && !in_batch {
                 break;
             }
-            let keeps_more = !slot.is_kept_by(self.calls);
+            let keeps_more = !partition.is_kept_by(self.calls);
             if limits.records == 0 || limits.bytes == 0 && keeps_more && !into.is_empty() {
-                turn = Ok(Turn::LimitReached);
+                turn = Ok(TurnEnd::LimitReached);
                 break;
             }
-            match slot.next(self.calls, self.on_damage, now) {
-                Some(Item::Record(record, bytes)) => {
+            match partition.next(self.calls, self.on_damage, now) {
+                Some(PartitionItem::Record(record, bytes)) => {
                     into.push(record);
                     limits.records -= 1;
                     limits.bytes = limits.bytes.saturating_sub(bytes);
                 }
-                Some(Item::Error(error)) if into.is_empty() => {
+                Some(PartitionItem::Error(error)) if into.is_empty() => {
                     self.made_room = true;
                     turn = Err(error);
                     break;
                 }
-                Some(Item::Error(error)) => {
-                    slot.troubled(error); // Next time, alone.
+                Some(PartitionItem::Error(error)) => {
+                    partition.set_error(error); // Next time, alone.
                     break;
                 }
                 None if into.is_empty() => {
-                    turn = Ok(slot.pass_gap().map_or(Turn::Over, Turn::Gap));
+                    turn = Ok(partition.take_gap().map_or(TurnEnd::NothingLeft, TurnEnd::Gap));
                     break;
                 }
                 None => break, // A gap comes next time, alone.
             }
             self.turn_left = self.turn_left.saturating_sub(1);
         }
-        self.made_room |= slot.held_bytes() < held;
-        self.open_bytes = elsewhere + slot.open_bytes();
-        if before < into.len() || matches!(turn, Ok(Turn::Gap(_))) {
+        self.made_room |= partition.held_bytes() < held;
+        self.open_bytes = elsewhere + partition.open_bytes();
+        if before < into.len() || matches!(turn, Ok(TurnEnd::Gap(_))) {
             self.handed_out.push(place.clone());
         }
         turn
@@ -233,14 +237,14 @@ impl Shelf {
         Some(reader)
     }
 
-    fn whose_turn(&self) -> Option<TopicPartition> {
+    fn current_turn(&self) -> Option<TopicPartition> {
         let from = self.turn.as_ref().map_or(Bound::Unbounded, Bound::Included);
-        let mut slots = self.slots.range::<TopicPartition, _>((from, Bound::Unbounded));
-        slots.next().or_else(|| self.slots.first_key_value()).map(|(place, _)| place.clone())
+        let mut partitions = self.partitions.range::<TopicPartition, _>((from, Bound::Unbounded));
+        partitions.next().or_else(|| self.partitions.first_key_value()).map(|(place, _)| place.clone())
     }
 
-    fn pass_on(&mut self, place: &TopicPartition) {
-        let mut later = self.slots.range::<TopicPartition, _>((Bound::Excluded(place), Bound::Unbounded));
+    fn end_turn(&mut self, place: &TopicPartition) {
+        let mut later = self.partitions.range::<TopicPartition, _>((Bound::Excluded(place), Bound::Unbounded));
         self.turn = later.next().map(|(place, _)| place.clone());
         self.turn_left = TURN;
     }

@@ -1,7 +1,7 @@
 //! Whose turn it is, and what a reader gets.
 
 use super::*;
-use crate::consumer::state::{OnGap, take_in};
+use crate::consumer::state::{OnGap, check_batches};
 use bytes::Bytes;
 use grower_protocol::batch::{BatchBuilder, HEADER_LENGTH, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
@@ -14,13 +14,13 @@ fn place(partition: u32) -> TopicPartition {
 }
 
 /// Partitions 0, 1, .. of which each has that many records at hand, three to a batch.
-fn shared(records: &[u32], on_damage: OnDamage) -> Shared {
-    let shared = Shared::new(on_damage, std::sync::Arc::new(|_| OnGap::Continue), 16 << 20);
+fn shared(records: &[u32], on_damage: OnDamage) -> SharedSubscription {
+    let shared = SharedSubscription::new(on_damage, std::sync::Arc::new(|_| OnGap::Continue), 16 << 20);
     for (partition, count) in (0..).zip(records) {
-        let mut shelf = shared.lock();
-        shelf.add(place(partition), TopicId::from_random([1; 16]));
-        shelf.seek(&place(partition), Offset::ZERO).unwrap();
-        deliver(&mut shelf, partition, batches(0, *count));
+        let mut subscription = shared.lock();
+        subscription.add(place(partition), TopicId::from_random([1; 16]));
+        subscription.seek(&place(partition), Offset::ZERO).unwrap();
+        deliver(&mut subscription, partition, batches(0, *count));
     }
     shared
 }
@@ -35,18 +35,18 @@ fn batches(base: u32, count: u32) -> Vec<u8> {
     (base..base + count).step_by(3).flat_map(batch).collect()
 }
 
-fn deliver(shelf: &mut Shelf, partition: u32, bytes: Vec<u8>) {
-    let on_damage = shelf.on_damage;
-    let slot = shelf.slot(&place(partition)).unwrap();
-    let wanted = slot.fetch_from;
-    let _ = slot.fetched(wanted, 0, take_in(Bytes::from(bytes), wanted, false), on_damage);
+fn deliver(subscription: &mut SubscriptionState, partition: u32, bytes: Vec<u8>) {
+    let on_damage = subscription.on_damage;
+    let partition = subscription.partition(&place(partition)).unwrap();
+    let wanted = partition.next_fetch;
+    let _ = partition.accept(wanted, 0, check_batches(Bytes::from(bytes), wanted, false), on_damage);
 }
 
 fn limits(records: usize) -> TakeLimits {
     TakeLimits { records, bytes: usize::MAX }
 }
 
-fn take(shared: &Shared, max: usize) -> Vec<(u32, u64)> {
+fn take(shared: &SharedSubscription, max: usize) -> Vec<(u32, u64)> {
     let mut records = Vec::new();
     shared.take(limits(max), Waker::noop(), &mut records).unwrap();
     records.into_iter().map(|record| (record.partition.value(), record.offset.value())).collect()
@@ -72,10 +72,10 @@ fn nobody_keeps_the_turn_for_ever() {
 fn consumed_is_what_the_reader_came_back_from() {
     let shared = shared(&[6], OnDamage::Fail);
     take(&shared, 2);
-    let at = |shared: &Shared| {
-        let mut shelf = shared.lock();
-        let slot = shelf.slot(&place(0)).unwrap();
-        (slot.consumed.value(), slot.position.value())
+    let at = |shared: &SharedSubscription| {
+        let mut subscription = shared.lock();
+        let partition = subscription.partition(&place(0)).unwrap();
+        (partition.consumed.value(), partition.position.value())
     };
     assert_eq!(at(&shared), (0, 2));
     take(&shared, 1);
@@ -102,17 +102,17 @@ fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
     let shared = shared(&[0], OnDamage::Fail);
     let mut rotten = batches(0, 6);
     *rotten.last_mut().unwrap() ^= 1;
-    let mut shelf = shared.lock();
-    let slot = shelf.slot(&place(0)).unwrap();
-    let (version, bytes) = (slot.version, rotten.len());
-    assert!(slot.foresee(Offset::ZERO, (Offset::new(6), None), bytes));
-    assert!(!slot.foresee(Offset::ZERO, (Offset::new(6), None), bytes), "the same twice");
-    assert_eq!((slot.fetch_from.value(), slot.held_bytes()), (6, bytes));
-    let intake = take_in(Bytes::from(rotten), Offset::ZERO, false);
-    assert!(slot.fetched(Offset::ZERO, bytes, intake, OnDamage::Fail).is_some());
-    assert_eq!((slot.fetch_from.value(), slot.held_bytes()), (3, bytes / 2));
-    assert!(shelf.current(&place(0), version).is_none(), "what comes from offset 6 on is not wanted any more");
-    drop(shelf);
+    let mut subscription = shared.lock();
+    let partition = subscription.partition(&place(0)).unwrap();
+    let (version, bytes) = (partition.version, rotten.len());
+    assert!(partition.begin_prefetch(Offset::ZERO, (Offset::new(6), None), bytes));
+    assert!(!partition.begin_prefetch(Offset::ZERO, (Offset::new(6), None), bytes), "the same twice");
+    assert_eq!((partition.next_fetch.value(), partition.held_bytes()), (6, bytes));
+    let checked = check_batches(Bytes::from(rotten), Offset::ZERO, false);
+    assert!(partition.accept(Offset::ZERO, bytes, checked, OnDamage::Fail).is_some());
+    assert_eq!((partition.next_fetch.value(), partition.held_bytes()), (3, bytes / 2));
+    assert!(subscription.current(&place(0), version).is_none(), "what comes from offset 6 on is not wanted any more");
+    drop(subscription);
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
 }
 
@@ -120,21 +120,25 @@ fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
 fn what_is_not_checked_yet_is_not_behind_the_reader() {
     let shared = shared(&[3], OnDamage::Fail);
     let bytes = batches(3, 3);
-    assert!(shared.lock().slot(&place(0)).unwrap().foresee(Offset::new(3), (Offset::new(6), None), bytes.len()));
+    assert!(shared.lock().partition(&place(0)).unwrap().begin_prefetch(
+        Offset::new(3),
+        (Offset::new(6), None),
+        bytes.len()
+    ));
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
-    let mut shelf = shared.lock();
-    let slot = shelf.slot(&place(0)).unwrap();
-    assert_eq!(slot.position.value(), 3);
-    let intake = take_in(Bytes::from(bytes.clone()), Offset::new(3), false);
-    assert!(slot.fetched(Offset::new(3), bytes.len(), intake, OnDamage::Fail).is_none());
-    drop(shelf);
+    let mut subscription = shared.lock();
+    let partition = subscription.partition(&place(0)).unwrap();
+    assert_eq!(partition.position.value(), 3);
+    let checked = check_batches(Bytes::from(bytes.clone()), Offset::new(3), false);
+    assert!(partition.accept(Offset::new(3), bytes.len(), checked, OnDamage::Fail).is_none());
+    drop(subscription);
     assert_eq!(take(&shared, 9), [(0, 3), (0, 4), (0, 5)]);
 }
 
 #[test]
 fn what_was_asked_for_before_a_seek_is_not_taken_in() {
     let shared = shared(&[3], OnDamage::Fail);
-    let version = shared.lock().slot(&place(0)).unwrap().version;
+    let version = shared.lock().partition(&place(0)).unwrap().version;
     shared.lock().seek(&place(0), Offset::new(30)).unwrap();
     assert_eq!(take(&shared, 9), []);
     assert!(shared.with(&place(0), version, |_, _| ()).is_none());
@@ -143,7 +147,7 @@ fn what_was_asked_for_before_a_seek_is_not_taken_in() {
 }
 
 /// The partition's records and gaps, in the order in which a reader gets them one at a time.
-fn read_with_gaps(shared: &Shared, gaps: &Mutex<Vec<Gap>>) -> Vec<String> {
+fn read_with_gaps(shared: &SharedSubscription, gaps: &Mutex<Vec<Gap>>) -> Vec<String> {
     let mut story = Vec::new();
     loop {
         let mut records = Vec::new();
@@ -156,19 +160,19 @@ fn read_with_gaps(shared: &Shared, gaps: &Mutex<Vec<Gap>>) -> Vec<String> {
     }
 }
 
-fn shared_with_gaps(on_gap: OnGap) -> (Shared, std::sync::Arc<Mutex<Vec<Gap>>>) {
+fn shared_with_gaps(on_gap: OnGap) -> (SharedSubscription, std::sync::Arc<Mutex<Vec<Gap>>>) {
     let gaps = std::sync::Arc::new(Mutex::new(Vec::new()));
     let told = gaps.clone();
     let rule = move |gap: &Gap| {
         told.lock().push(gap.clone());
         on_gap
     };
-    let shared = Shared::new(OnDamage::Fail, std::sync::Arc::new(rule), 16 << 20);
-    let mut shelf = shared.lock();
-    shelf.add(place(0), TopicId::from_random([1; 16]));
-    shelf.seek(&place(0), Offset::ZERO).unwrap();
-    deliver(&mut shelf, 0, batches(0, 3));
-    drop(shelf);
+    let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(rule), 16 << 20);
+    let mut subscription = shared.lock();
+    subscription.add(place(0), TopicId::from_random([1; 16]));
+    subscription.seek(&place(0), Offset::ZERO).unwrap();
+    deliver(&mut subscription, 0, batches(0, 3));
+    drop(subscription);
     (shared, gaps)
 }
 
@@ -176,12 +180,12 @@ fn shared_with_gaps(on_gap: OnGap) -> (Shared, std::sync::Arc<Mutex<Vec<Gap>>>) 
 fn a_reader_overtaken_by_retention_gets_what_is_held_and_then_the_exact_gap() {
     let (shared, gaps) = shared_with_gaps(OnGap::Continue);
     {
-        let mut shelf = shared.lock();
-        let slot = shelf.slot(&place(0)).unwrap();
-        slot.dropped_up_to(Offset::new(3), Offset::new(6));
-        slot.dropped_up_to(Offset::new(6), Offset::new(9)); // Retention is faster than the next fetch.
-        assert_eq!(slot.fetch_from, Offset::new(9));
-        deliver(&mut shelf, 0, batches(9, 3));
+        let mut subscription = shared.lock();
+        let partition = subscription.partition(&place(0)).unwrap();
+        partition.dropped_up_to(Offset::new(3), Offset::new(6));
+        partition.dropped_up_to(Offset::new(6), Offset::new(9)); // Retention is faster than the next fetch.
+        assert_eq!(partition.next_fetch, Offset::new(9));
+        deliver(&mut subscription, 0, batches(9, 3));
     }
     assert_eq!(read_with_gaps(&shared, &gaps), ["0", "1", "2", "3..9 gone", "9", "10", "11"]);
 }
@@ -190,12 +194,12 @@ fn a_reader_overtaken_by_retention_gets_what_is_held_and_then_the_exact_gap() {
 fn a_poll_ends_before_a_gap_and_a_reported_gap_comes_alone_and_once() {
     let (shared, _gaps) = shared_with_gaps(OnGap::Report);
     {
-        let mut shelf = shared.lock();
-        shelf.slot(&place(0)).unwrap().dropped_up_to(Offset::new(3), Offset::new(9));
-        deliver(&mut shelf, 0, batches(9, 3));
+        let mut subscription = shared.lock();
+        subscription.partition(&place(0)).unwrap().dropped_up_to(Offset::new(3), Offset::new(9));
+        deliver(&mut subscription, 0, batches(9, 3));
     }
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
-    let at = |shared: &Shared| shared.lock().slot(&place(0)).unwrap().position.value();
+    let at = |shared: &SharedSubscription| shared.lock().partition(&place(0)).unwrap().position.value();
     assert_eq!(at(&shared), 3, "a commit must not pass a gap that the reader does not know of");
     let error = shared.take(limits(9), Waker::noop(), &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ConsumeError::Gap(gap) if gap.offsets == (Offset::new(3)..Offset::new(9))));
@@ -207,15 +211,19 @@ fn records_of_a_deleted_topic_that_are_held_come_before_the_new_one() {
     let (shared, gaps) = shared_with_gaps(OnGap::Continue);
     let renewed = TopicId::from_random([2; 16]);
     {
-        let mut shelf = shared.lock();
-        let slot = shelf.slot(&place(0)).unwrap();
-        slot.high_watermark = Some(Offset::new(5));
-        slot.recreated_as(renewed);
-        assert_eq!((slot.topic, slot.topic_of_position()), (renewed, None), "nothing is committed of the old one");
-        deliver(&mut shelf, 0, batches(0, 3));
+        let mut subscription = shared.lock();
+        let partition = subscription.partition(&place(0)).unwrap();
+        partition.high_watermark = Some(Offset::new(5));
+        partition.recreated_as(renewed);
+        assert_eq!(
+            (partition.topic, partition.topic_of_position()),
+            (renewed, None),
+            "nothing is committed of the old one"
+        );
+        deliver(&mut subscription, 0, batches(0, 3));
     }
     assert_eq!(read_with_gaps(&shared, &gaps), ["0", "1", "2", "3..5 gone", "0", "1", "2"]);
-    assert_eq!(shared.lock().slot(&place(0)).unwrap().topic_of_position(), Some(renewed));
+    assert_eq!(shared.lock().partition(&place(0)).unwrap().topic_of_position(), Some(renewed));
 }
 
 #[test]
@@ -224,14 +232,14 @@ fn a_reader_goes_back_to_where_its_log_was_cut_and_forgets_what_it_holds_of_the_
     assert_eq!(take(&shared, 2), [(0, 0), (0, 1)]);
     let cut_at = |end| Divergence { epoch: Some(LeaderEpoch::new(1)), end: Offset::new(end) };
     {
-        let mut shelf = shared.lock();
-        let slot = shelf.slot(&place(0)).unwrap();
-        assert_eq!(slot.fetch_epoch, Some(LeaderEpoch::new(1)));
-        slot.diverged(Offset::new(3), &cut_at(2)); // The reader has had nothing of what is lost.
-        assert_eq!((slot.fetch_from.value(), slot.has_something()), (2, false));
-        slot.diverged(Offset::new(2), &cut_at(1));
-        assert_eq!(slot.fetch_from.value(), 1);
-        deliver(&mut shelf, 0, batches(1, 3));
+        let mut subscription = shared.lock();
+        let partition = subscription.partition(&place(0)).unwrap();
+        assert_eq!(partition.next_fetch_epoch, Some(LeaderEpoch::new(1)));
+        partition.diverged(Offset::new(3), &cut_at(2)); // The reader has had nothing of what is lost.
+        assert_eq!((partition.next_fetch.value(), partition.has_something()), (2, false));
+        partition.diverged(Offset::new(2), &cut_at(1));
+        assert_eq!(partition.next_fetch.value(), 1);
+        deliver(&mut subscription, 0, batches(1, 3));
     }
     assert_eq!(read_with_gaps(&shared, &gaps), ["1..2 gone", "1", "2", "3"]);
 }
@@ -264,20 +272,20 @@ fn inflating_batch(base: u64, records: u32, value_bytes: usize) -> Vec<u8> {
 fn open_batches_of_many_partitions_take_a_bounded_amount_of_memory() {
     const RECORDS: u32 = TURN as u32 * 2;
     let max = 1 << 20;
-    let shared = Shared::new(OnDamage::Fail, std::sync::Arc::new(|_| OnGap::Continue), max);
+    let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(|_| OnGap::Continue), max);
     let batch = inflating_batch(0, RECORDS, 400); // 400 KB and more, from a few hundred bytes.
     for partition in 0..20 {
-        let mut shelf = shared.lock();
-        shelf.add(place(partition), TopicId::from_random([1; 16]));
-        shelf.seek(&place(partition), Offset::ZERO).unwrap();
-        deliver(&mut shelf, partition, batch.clone());
+        let mut subscription = shared.lock();
+        subscription.add(place(partition), TopicId::from_random([1; 16]));
+        subscription.seek(&place(partition), Offset::ZERO).unwrap();
+        deliver(&mut subscription, partition, batch.clone());
     }
     let mut taken = 0;
     while !take(&shared, 100).is_empty() {
         taken += 100;
-        let shelf = shared.lock();
-        let open: usize = shelf.slots.values().map(Slot::open_bytes).sum();
-        assert_eq!(open, shelf.open_bytes);
+        let subscription = shared.lock();
+        let open: usize = subscription.partitions.values().map(PartitionFetchState::open_bytes).sum();
+        assert_eq!(open, subscription.open_bytes);
         assert!(open <= max + (RECORDS as usize) * 410, "{open} bytes are open");
     }
     assert_eq!(taken, 20 * RECORDS);
@@ -288,9 +296,9 @@ fn that_a_partition_is_offline_is_told_once_until_it_is_served_again() {
     let shared = shared(&[3, 3], OnDamage::Fail);
     take(&shared, 6);
     let goes_offline = || {
-        let mut shelf = shared.lock();
+        let mut subscription = shared.lock();
         let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
-        shelf.slot(&place(1)).unwrap().failed(failure.into(), Instant::now());
+        subscription.partition(&place(1)).unwrap().fail(failure.into(), Instant::now());
     };
     let told = || shared.take(limits(9), Waker::noop(), &mut Vec::new()).err().map(|error| error.to_string());
     for served_up_to in [3, 6] {
@@ -309,9 +317,11 @@ fn a_partition_that_is_told_to_be_offline_before_it_began_can_still_begin() {
     let shared = shared(&[], OnDamage::Fail);
     let version = shared.lock().add(place(0), TopicId::from_random([1; 16]));
     let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
-    shared.with(&place(0), version, |slot, _| slot.failed(failure.into(), Instant::now())).unwrap();
+    shared.with(&place(0), version, |partition, _| partition.fail(failure.into(), Instant::now())).unwrap();
     assert!(shared.take(limits(9), Waker::noop(), &mut Vec::new()).is_err());
-    shared.with(&place(0), version, |slot, _| slot.move_to(Offset::ZERO, None, version)).expect("it is the same still");
+    shared
+        .with(&place(0), version, |partition, _| partition.move_to(Offset::ZERO, None, version))
+        .expect("it is the same still");
     deliver(&mut shared.lock(), 0, batches(0, 3));
     assert_eq!(take(&shared, 9).len(), 3);
 }

@@ -1,10 +1,10 @@
 //! Following an assignment: what goes is given up and committed before anything else, then what comes is begun.
 
-use super::{Membership, in_time};
+use super::{GroupMembership, in_time};
 use crate::consumer::settings::RebalanceEvent;
-use crate::consumer::state::Version;
-use crate::consumer::tasks::commit::Progress;
-use crate::consumer::tasks::start::Beginning;
+use crate::consumer::state::FetchVersion;
+use crate::consumer::tasks::commit::OffsetToCommit;
+use crate::consumer::tasks::start::StartLookup;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{TopicId, TopicName};
@@ -12,7 +12,7 @@ use grower_protocol::message::{HeartbeatAnswer, Metadata, TopicPartitions};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::{Instant, timeout_at};
 
-impl Membership {
+impl GroupMembership {
     /// Does as the answer says.
     pub(super) async fn follow(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
         let soon = Instant::now() + self.session_timeout / 2; // The next heartbeat must not wait for ever.
@@ -20,7 +20,7 @@ impl Membership {
         let revoked = self.hand_over(&target, soon).await;
         let added = self.add(target);
         let assigned = added.iter().map(|(place, ..)| place.clone()).collect();
-        self.tell(RebalanceEvent { assigned, revoked });
+        self.notify_rebalance(RebalanceEvent { assigned, revoked });
         self.begin(added);
         Ok(())
     }
@@ -56,15 +56,16 @@ impl Membership {
 
     /// Hands out nothing more of what is not in `target`; false if that is nothing.
     fn stop_all_but(&self, target: &BTreeMap<TopicPartition, TopicId>) -> bool {
-        let mut shelf = self.shared.lock();
+        let mut subscription = self.shared.lock();
         let mut any = false;
-        for slot in shelf.slots.values_mut().filter(|slot| !target.contains_key(&slot.place)) {
-            (slot.given_up, any) = (true, true);
+        for partition in subscription.partitions.values_mut().filter(|partition| !target.contains_key(&partition.place))
+        {
+            (partition.is_revoking, any) = (true, true);
         }
         any
     }
 
-    async fn commit_revoked(&self, progress: Vec<Progress>, until: Instant) {
+    async fn commit_revoked(&self, progress: Vec<OffsetToCommit>, until: Instant) {
         let committed = timeout_at(until, self.committer.commit(&self.shared, || progress)).await;
         let error = match committed {
             Ok(Ok(())) => return,
@@ -77,7 +78,7 @@ impl Membership {
     /// The partitions of an assignment by name.
     async fn places(&self, assignment: &[TopicPartitions]) -> Result<BTreeMap<TopicPartition, TopicId>, RequestError> {
         if assignment.iter().any(|topic| self.cluster.topic_name(topic.topic).is_none()) {
-            self.look_at_topics().await?;
+            self.refresh_topics().await?;
         }
         let mut places = BTreeMap::new();
         for TopicPartitions { topic, partitions } in assignment {
@@ -90,48 +91,54 @@ impl Membership {
     }
 
     /// Takes what is not in `target` off the shelf; returns it with what the reader is done with.
-    pub(super) fn give_up(&self, target: &BTreeMap<TopicPartition, TopicId>) -> (Vec<TopicPartition>, Vec<Progress>) {
-        let mut shelf = self.shared.lock();
+    pub(super) fn give_up(
+        &self,
+        target: &BTreeMap<TopicPartition, TopicId>,
+    ) -> (Vec<TopicPartition>, Vec<OffsetToCommit>) {
+        let mut subscription = self.shared.lock();
         let (mut revoked, mut progress, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-        shelf.retain(|place, slot| {
-            if slot.continues_as(target.get(place).copied()) {
+        subscription.retain(|place, partition| {
+            if partition.update_topic(target.get(place).copied()) {
                 return true;
             }
             revoked.push(place.clone());
             if self.auto_commit {
-                progress.extend(Progress::consumed(slot));
+                progress.extend(OffsetToCommit::consumed(partition));
             }
-            let is_committed = self.auto_commit && !slot.is_in_hand();
-            lost.extend(Progress::handed_out(slot).filter(|_| !is_committed).map(|lost| (lost.place, lost.offset)));
+            let is_committed = self.auto_commit && !partition.has_unconsumed();
+            lost.extend(
+                OffsetToCommit::handed_out(partition).filter(|_| !is_committed).map(|lost| (lost.place, lost.offset)),
+            );
             false
         });
-        shelf.lost.extend(lost);
+        subscription.revoked_uncommitted.extend(lost);
         (revoked, progress)
     }
 
-    fn add(&self, target: BTreeMap<TopicPartition, TopicId>) -> Vec<(TopicPartition, TopicId, Version)> {
-        let mut shelf = self.shared.lock();
-        let new: Vec<_> = target.into_iter().filter(|(place, _)| !shelf.slots.contains_key(place)).collect();
+    fn add(&self, target: BTreeMap<TopicPartition, TopicId>) -> Vec<(TopicPartition, TopicId, FetchVersion)> {
+        let mut subscription = self.shared.lock();
+        let new: Vec<_> =
+            target.into_iter().filter(|(place, _)| !subscription.partitions.contains_key(place)).collect();
         new.into_iter()
             .map(|(place, topic)| {
-                let version = shelf.add(place.clone(), topic);
+                let version = subscription.add(place.clone(), topic);
                 (place, topic, version)
             })
             .collect()
     }
 
     /// Finds out where the new partitions begin, beside the heartbeats and for no longer than there is a membership.
-    fn begin(&mut self, added: Vec<(TopicPartition, TopicId, Version)>) {
-        while self.beginnings.try_join_next().is_some() {}
+    fn begin(&mut self, added: Vec<(TopicPartition, TopicId, FetchVersion)>) {
+        while self.start_lookups.try_join_next().is_some() {}
         if added.is_empty() {
             return;
         }
         let places = added.into_iter().map(|(place, topic, version)| ((place, topic), version));
-        let beginning = Beginning::new(&self.cluster, &self.shared, &self.origin, places);
-        self.beginnings.spawn(beginning.warn_each(self.session_timeout).run());
+        let lookup = StartLookup::new(&self.cluster, &self.shared, &self.policy, places);
+        self.start_lookups.spawn(lookup.warn_each(self.session_timeout).run());
     }
 
-    pub(super) fn tell(&self, event: RebalanceEvent) {
+    pub(super) fn notify_rebalance(&self, event: RebalanceEvent) {
         let changed = event != RebalanceEvent::default();
         if let Some(callback) = self.on_rebalance.as_ref().filter(|_| changed) {
             callback(event);
@@ -139,15 +146,15 @@ impl Membership {
     }
 
     /// Learns the ids of the subscribed topics, and how many partitions each has at first sight: none if it is not there.
-    pub(super) async fn look_at_topics(&self) -> Result<(), RequestError> {
+    pub(super) async fn refresh_topics(&self) -> Result<(), RequestError> {
         let names: BTreeSet<TopicName> = self.member.topics.iter().cloned().collect();
         let names: Vec<TopicName> = names.into_iter().collect();
         let asked = Metadata { topics: Some(names.clone()), create_missing: false };
         let (_, answer) = self.cluster.metadata(asked).await?;
-        let mut shelf = self.shared.lock();
+        let mut subscription = self.shared.lock();
         for (name, topic) in names.into_iter().zip(answer.topics) {
             let seen = topic.map_or((None, 0), |topic| (Some(topic.id), topic.partitions.len() as u32));
-            shelf.first_seen.entry(name).or_insert(seen);
+            subscription.first_seen.entry(name).or_insert(seen);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use grower_protocol::message::{ErrorCode, Request, Response};
 use parking_lot::Mutex;
 
 /// Who a consumer is in its group.
-pub(crate) struct Member {
+pub(crate) struct GroupMember {
     pub(crate) group: GroupId,
     pub(super) id: MemberId,
     pub(super) topics: Vec<TopicName>,
@@ -16,7 +16,7 @@ pub(crate) struct Member {
     is_static: bool,
 }
 
-impl Member {
+impl GroupMember {
     pub(crate) fn new(group: GroupId, id: MemberId, topics: Vec<TopicName>, is_static: bool) -> Self {
         Self { group, id, topics, epoch: Mutex::default(), is_static }
     }
@@ -27,19 +27,19 @@ impl Member {
     }
 
     /// Tells the group that its process ends. Under an instance name somebody may come back in its place.
-    pub(crate) async fn go(&self, cluster: &Cluster) -> Result<(), RequestError> {
+    pub(crate) async fn close(&self, cluster: &Cluster) -> Result<(), RequestError> {
         if !self.is_static {
             return self.leave(cluster).await;
         }
-        self.tell(cluster, &Request::StepOut { group: self.group.clone(), member: self.id.clone() }).await
+        self.send(cluster, &Request::StepOut { group: self.group.clone(), member: self.id.clone() }).await
     }
 
     /// Tells the group that it reads nothing any more and does not come back.
     pub(super) async fn leave(&self, cluster: &Cluster) -> Result<(), RequestError> {
-        self.tell(cluster, &Request::LeaveGroup { group: self.group.clone(), member: self.id.clone() }).await
+        self.send(cluster, &Request::LeaveGroup { group: self.group.clone(), member: self.id.clone() }).await
     }
 
-    async fn tell(&self, cluster: &Cluster, request: &Request) -> Result<(), RequestError> {
+    async fn send(&self, cluster: &Cluster, request: &Request) -> Result<(), RequestError> {
         match cluster.ask_retrying(request).await {
             Ok((_, Response::Done)) => Ok(()),
             Ok((connection, other)) => Err(connection.unexpected("leave group", other)),

@@ -9,14 +9,14 @@
 mod handover;
 mod member;
 
-pub(crate) use member::Member;
+pub(crate) use member::GroupMember;
 
 use super::commit::Committer;
-use super::start::Origin;
+use super::start::StartPolicy;
 use crate::backoff;
 use crate::cluster::Cluster;
-use crate::consumer::settings::{OnRebalance, RebalanceEvent, Settings};
-use crate::consumer::state::Shared;
+use crate::consumer::settings::{ConsumerSettings, OnRebalance, RebalanceEvent};
+use crate::consumer::state::SharedSubscription;
 use crate::error::{ConsumeError, RequestError};
 use grower_protocol::ids::{MemberEpoch, TopicId};
 use grower_protocol::message::{
@@ -30,12 +30,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// Keeps the membership.
-pub(crate) struct Membership {
+pub(crate) struct GroupMembership {
     cluster: Arc<Cluster>,
-    shared: Arc<Shared>,
-    member: Arc<Member>,
+    shared: Arc<SharedSubscription>,
+    member: Arc<GroupMember>,
     committer: Arc<Committer>,
-    origin: Origin,
+    policy: StartPolicy,
     session_timeout: Duration,
     max_poll_interval: Duration,
     assignor: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct Membership {
     auto_commit: bool,
     on_rebalance: Option<OnRebalance>,
     /// Look up where new partitions begin. Aborted when dropped.
-    beginnings: JoinSet<()>,
+    start_lookups: JoinSet<()>,
     /// When the last heartbeat was sent that was answered.
     heard: Instant,
     /// When the next one is due.
@@ -54,32 +54,32 @@ pub(crate) struct Membership {
 /// not in yet: its answer tells it to claim the name with the next heartbeat.
 pub(crate) async fn join(
     cluster: &Arc<Cluster>,
-    shared: &Arc<Shared>,
-    member: &Arc<Member>,
+    shared: &Arc<SharedSubscription>,
+    member: &Arc<GroupMember>,
     committer: &Arc<Committer>,
-    settings: &Settings,
-    origin: &Origin,
-) -> Result<Membership, ConsumeError> {
+    settings: &ConsumerSettings,
+    policy: &StartPolicy,
+) -> Result<GroupMembership, ConsumeError> {
     let refused = |source| ConsumeError::Group { group: member.group.clone(), source };
     let connection = cluster.any_broker().await.map_err(|error| refused(error.into()))?;
     connection.require("groups").map_err(|error| refused(error.into()))?;
-    let mut membership = Membership {
+    let mut membership = GroupMembership {
         cluster: cluster.clone(),
         shared: shared.clone(),
         member: member.clone(),
         committer: committer.clone(),
-        origin: origin.clone(),
+        policy: policy.clone(),
         session_timeout: settings.session_timeout,
         max_poll_interval: settings.max_poll_interval,
         assignor: settings.assignor.clone(),
         instance: settings.instance.clone(),
         auto_commit: settings.auto_commit.is_some(),
         on_rebalance: settings.on_rebalance.clone(),
-        beginnings: JoinSet::new(),
+        start_lookups: JoinSet::new(),
         heard: Instant::now(),
         next: Instant::now(),
     };
-    membership.look_at_topics().await.map_err(refused)?;
+    membership.refresh_topics().await.map_err(refused)?;
     let give_up = Instant::now() + cluster.request_timeout();
     let mut has_warned = false;
     for failures in 1.. {
@@ -99,7 +99,7 @@ pub(crate) async fn join(
     Ok(membership)
 }
 
-impl Membership {
+impl GroupMembership {
     /// Runs until it is aborted, or another process has its instance name.
     pub(crate) async fn run(mut self) {
         let mut failures = 0;
@@ -109,7 +109,7 @@ impl Membership {
                 _ => sleep(backoff::jittered(failures)).await,
             }
             if self.shared.idle_for() >= self.max_poll_interval {
-                self.sit_out().await;
+                self.leave_until_reader_returns().await;
             }
             match self.beat().await {
                 Ok(()) => failures = 0,
@@ -128,14 +128,14 @@ impl Membership {
             let (sent, said) = (Instant::now(), *self.member.epoch.lock());
             let answer = match self.ask().await {
                 Err(error) if is_fenced(&error) && self.has_joined() => {
-                    self.lose_everything(&error);
+                    self.lose_partitions(&error);
                     continue; // With epoch 0.
                 }
                 answer => answer?,
             };
             self.heard = sent;
             if self.instance.is_some() {
-                self.shared.read_until(sent + instance_lease(self.session_timeout));
+                self.shared.extend_lease(sent + instance_lease(self.session_timeout));
             }
             *self.member.epoch.lock() = answer.epoch;
             let interval = Duration::from_millis(answer.interval_ms.into()).min(self.session_timeout / 2);
@@ -171,9 +171,9 @@ impl Membership {
 
     fn owned(&self) -> Vec<TopicPartitions> {
         let mut owned: BTreeMap<TopicId, TopicPartitions> = BTreeMap::new();
-        for slot in self.shared.lock().slots.values() {
-            let of_topic = || TopicPartitions { topic: slot.topic, partitions: Vec::new() };
-            owned.entry(slot.topic).or_insert_with(of_topic).partitions.push(slot.place.partition);
+        for partition in self.shared.lock().partitions.values() {
+            let of_topic = || TopicPartitions { topic: partition.topic, partitions: Vec::new() };
+            owned.entry(partition.topic).or_insert_with(of_topic).partitions.push(partition.place.partition);
         }
         owned.into_values().collect()
     }
@@ -182,27 +182,27 @@ impl Membership {
         tracing::debug!(group = %self.member.group, %error, "a heartbeat failed");
         let silent = self.session_timeout <= self.heard.elapsed();
         if silent && self.has_joined() {
-            self.lose_everything(&error);
+            self.lose_partitions(&error);
         }
         if !error.is_retriable() {
-            self.shared.trouble(ConsumeError::Group { group: self.member.group.clone(), source: error });
+            self.shared.set_error(ConsumeError::Group { group: self.member.group.clone(), source: error });
         }
     }
 
     /// Gives up everything at once and starts again with epoch 0. Nothing can be committed any more.
-    fn lose_everything(&mut self, error: &RequestError) {
+    fn lose_partitions(&mut self, error: &RequestError) {
         tracing::warn!(group = %self.member.group, %error, "lost all partitions; joining again");
         let (revoked, _) = self.give_up(&BTreeMap::new());
         *self.member.epoch.lock() = MemberEpoch::default();
-        self.tell(RebalanceEvent { assigned: Vec::new(), revoked });
+        self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
     }
 
     /// The reader is stuck: others read its partitions until it comes back.
-    async fn sit_out(&mut self) {
+    async fn leave_until_reader_returns(&mut self) {
         let (group, limit) = (&self.member.group, self.max_poll_interval);
         tracing::warn!(%group, ?limit, "nobody asked for records for longer than max_poll_interval; leaving the group");
         let revoked = self.hand_over_at_once(&BTreeMap::new(), Instant::now() + self.session_timeout / 2).await;
-        self.tell(RebalanceEvent { assigned: Vec::new(), revoked });
+        self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
         if let Err(error) = self.member.leave(&self.cluster).await {
             tracing::debug!(%error, "could not say so: the session will end");
         }
@@ -213,8 +213,8 @@ impl Membership {
     /// Another process has the instance name. It waits for the word that nothing is read here any more.
     async fn end(self, error: RequestError) {
         let (revoked, _) = self.give_up(&BTreeMap::new());
-        self.shared.end(ConsumeError::Group { group: self.member.group.clone(), source: error });
-        self.tell(RebalanceEvent { assigned: Vec::new(), revoked });
+        self.shared.set_fatal_error(ConsumeError::Group { group: self.member.group.clone(), source: error });
+        self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
         if let Err(error) = self.member.leave(&self.cluster).await {
             tracing::debug!(%error, "could not say so: the name's lease will end");
         }

@@ -1,9 +1,9 @@
 //! Partitions whose beginning is looked up until it is found: beside the heartbeats, or because a partition is offline.
 
-use super::{Origin, Start};
+use super::{PartitionStart, StartPolicy};
 use crate::backoff;
 use crate::cluster::Cluster;
-use crate::consumer::state::{Shared, Version};
+use crate::consumer::state::{FetchVersion, SharedSubscription};
 use crate::error::RequestError;
 use crate::record::TopicPartition;
 use grower_protocol::ids::TopicId;
@@ -15,25 +15,25 @@ use tokio::time::{Instant, sleep};
 const WARN_EACH: Duration = Duration::from_secs(10);
 
 /// Partitions that are to begin, fewer with each that has begun.
-pub(crate) struct Beginning {
+pub(crate) struct StartLookup {
     cluster: Arc<Cluster>,
-    shared: Arc<Shared>,
-    origin: Origin,
+    shared: Arc<SharedSubscription>,
+    policy: StartPolicy,
     places: Vec<(TopicPartition, TopicId)>,
-    versions: Vec<Version>,
+    versions: Vec<FetchVersion>,
     warn_each: Duration,
 }
 
-impl Beginning {
+impl StartLookup {
     pub(crate) fn new(
         cluster: &Arc<Cluster>,
-        shared: &Arc<Shared>,
-        origin: &Origin,
-        places: impl IntoIterator<Item = ((TopicPartition, TopicId), Version)>,
+        shared: &Arc<SharedSubscription>,
+        policy: &StartPolicy,
+        places: impl IntoIterator<Item = ((TopicPartition, TopicId), FetchVersion)>,
     ) -> Self {
         let (places, versions) = places.into_iter().unzip();
-        let (cluster, shared, origin) = (cluster.clone(), shared.clone(), origin.clone());
-        Self { cluster, shared, origin, places, versions, warn_each: WARN_EACH }
+        let (cluster, shared, policy) = (cluster.clone(), shared.clone(), policy.clone());
+        Self { cluster, shared, policy, places, versions, warn_each: WARN_EACH }
     }
 
     /// Warns of failures each time that this has passed.
@@ -43,9 +43,9 @@ impl Beginning {
 
     /// Begins those whose start is known; the reader is told of each that is offline. Returns another reason why one has
     /// not begun.
-    pub(crate) fn take(&mut self, starts: Vec<Result<Start, RequestError>>) -> Option<RequestError> {
+    pub(crate) fn take(&mut self, starts: Vec<Result<PartitionStart, RequestError>>) -> Option<RequestError> {
         let places = std::mem::take(&mut self.places).into_iter().zip(std::mem::take(&mut self.versions));
-        let mut hindered = None;
+        let mut last_error = None;
         for (((place, topic), version), start) in places.zip(starts) {
             match start {
                 Ok(start) => {
@@ -53,14 +53,14 @@ impl Beginning {
                     continue;
                 }
                 Err(error) if super::is_offline(&error) => {
-                    self.shared.with(&place, version, |slot, _| slot.failed(error, Instant::now()));
+                    self.shared.with(&place, version, |partition, _| partition.fail(error, Instant::now()));
                 }
-                Err(error) => hindered = Some(error),
+                Err(error) => last_error = Some(error),
             }
             self.places.push((place, topic));
             self.versions.push(version);
         }
-        hindered
+        last_error
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -72,14 +72,14 @@ impl Beginning {
     pub(crate) async fn run(mut self) {
         let mut warn_at = Instant::now() + self.warn_each;
         for failures in 1.. {
-            let hindered = match super::resolve(&self.cluster, &self.shared, &self.places, &self.origin).await {
+            let last_error = match super::resolve(&self.cluster, &self.shared, &self.places, &self.policy).await {
                 Ok(starts) => self.take(starts),
                 Err(error) => Some(error),
             };
             if self.is_done() || !self.are_wanted() {
                 return;
             }
-            if let Some(error) = hindered {
+            if let Some(error) = last_error {
                 tracing::debug!(%error, "cannot find out where to start; trying again");
                 if warn_at <= Instant::now() {
                     let (first, partitions) =
@@ -93,6 +93,6 @@ impl Beginning {
     }
 
     fn are_wanted(&self) -> bool {
-        self.shared.lock().slots.values().any(|slot| self.versions.contains(&slot.version))
+        self.shared.lock().partitions.values().any(|partition| self.versions.contains(&partition.version))
     }
 }

@@ -6,13 +6,13 @@
 
 mod lookup;
 
-pub(crate) use lookup::Beginning;
+pub(crate) use lookup::StartLookup;
 
 use super::commit::Committer;
 use crate::admin::{committed_positions, list_offsets};
 use crate::cluster::Cluster;
 use crate::consumer::settings::StartFrom;
-use crate::consumer::state::{Shared, Version};
+use crate::consumer::state::{FetchVersion, SharedSubscription};
 use crate::error::{ConnectError, ConsumeError, RequestError};
 use crate::record::TopicPartition;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionCount, PartitionId, TopicId};
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 /// What decides where partitions begin.
 #[derive(Clone)]
-pub(crate) struct Origin {
+pub(crate) struct StartPolicy {
     /// In a group: what it has committed counts.
     pub(crate) committer: Option<Arc<Committer>>,
     pub(crate) from: Option<StartFrom>,
@@ -34,7 +34,7 @@ pub(crate) struct Origin {
 
 /// Where a partition begins.
 #[derive(Clone, Debug)]
-pub(crate) struct Start {
+pub(crate) struct PartitionStart {
     place: TopicPartition,
     offset: Offset,
     leader_epoch: Option<LeaderEpoch>,
@@ -44,15 +44,15 @@ pub(crate) struct Start {
     lost_from: Option<Offset>,
 }
 
-type Committed = HashMap<(TopicId, PartitionId), CommittedPosition>;
+type CommittedPositions = HashMap<(TopicId, PartitionId), CommittedPosition>;
 
 /// Puts `places` on the shelf and begins each where it should. All must exist. Of some that are offline, or have no leader
 /// now, a task finds out later where they begin; fails if that is true of all.
 pub(crate) async fn assign(
     cluster: &Arc<Cluster>,
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedSubscription>,
     places: &[TopicPartition],
-    origin: &Origin,
+    policy: &StartPolicy,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), ConsumeError> {
     let mut found = Vec::new();
@@ -62,12 +62,12 @@ pub(crate) async fn assign(
         shared.lock().first_seen.entry(place.topic.clone()).or_insert(seen);
         found.push((place.clone(), topic.id));
     }
-    let versions: Vec<Version> = {
-        let mut shelf = shared.lock();
-        found.iter().map(|(place, topic)| shelf.add(place.clone(), *topic)).collect()
+    let versions: Vec<FetchVersion> = {
+        let mut subscription = shared.lock();
+        found.iter().map(|(place, topic)| subscription.add(place.clone(), *topic)).collect()
     };
-    let starts = resolve(cluster, shared, &found, origin).await.map_err(ConsumeError::Start)?;
-    let mut beginning = Beginning::new(cluster, shared, origin, found.into_iter().zip(versions));
+    let starts = resolve(cluster, shared, &found, policy).await.map_err(ConsumeError::Start)?;
+    let mut lookup = StartLookup::new(cluster, shared, policy, found.into_iter().zip(versions));
     let fatal = |error: &&RequestError| !error.is_retriable() && !is_offline(error);
     if let Some(error) = starts.iter().filter_map(|start| start.as_ref().err()).find(fatal) {
         return Err(ConsumeError::Start(error.clone()));
@@ -75,21 +75,21 @@ pub(crate) async fn assign(
     if let (false, Some(Err(error))) = (starts.iter().any(Result::is_ok), starts.first()) {
         return Err(ConsumeError::Start(error.clone()));
     }
-    beginning.take(starts);
-    if !beginning.is_done() {
-        tasks.spawn(beginning.run());
+    lookup.take(starts);
+    if !lookup.is_done() {
+        tasks.spawn(lookup.run());
     }
     Ok(())
 }
 
 /// Begins a partition where it should, unless it was moved or given up meanwhile.
-pub(crate) fn begin(shared: &Shared, start: &Start, version: Version) {
-    shared.with(&start.place, version, |slot, _| {
-        slot.move_to(start.offset, start.leader_epoch, version);
-        slot.committed = start.is_committed.then_some(start.offset);
+pub(crate) fn begin(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
+    shared.with(&start.place, version, |partition, _| {
+        partition.move_to(start.offset, start.leader_epoch, version);
+        partition.committed = start.is_committed.then_some(start.offset);
         // With an epoch the first fetch tells, and exactly.
         if let (None, Some(lost_from)) = (start.leader_epoch, start.lost_from) {
-            slot.lost_from(lost_from, None);
+            partition.lost_from(lost_from, None);
         }
     });
 }
@@ -102,35 +102,35 @@ pub(crate) fn is_offline(error: &RequestError) -> bool {
 /// Finds out where each of these partitions begins, in their order.
 pub(crate) async fn resolve(
     cluster: &Cluster,
-    shared: &Shared,
+    shared: &SharedSubscription,
     places: &[(TopicPartition, TopicId)],
-    origin: &Origin,
-) -> Result<Vec<Result<Start, RequestError>>, RequestError> {
-    let committed = match &origin.committer {
-        Some(committer) => committed(cluster, shared, committer, places, origin.from).await?,
+    policy: &StartPolicy,
+) -> Result<Vec<Result<PartitionStart, RequestError>>, RequestError> {
+    let committed = match &policy.committer {
+        Some(committer) => committed(cluster, shared, committer, places, policy.from).await?,
         None => HashMap::new(),
     };
-    let mut starts: BTreeMap<usize, Result<Start, RequestError>> = BTreeMap::new();
+    let mut starts: BTreeMap<usize, Result<PartitionStart, RequestError>> = BTreeMap::new();
     let mut lookups = Vec::new();
     for (at, (place, topic)) in places.iter().enumerate() {
         if let Some(position) = committed.get(&(*topic, place.partition)) {
-            starts.insert(at, Ok(Start::committed(place, position)));
+            starts.insert(at, Ok(PartitionStart::committed(place, position)));
             continue;
         }
-        match spec(shared, place, *topic, origin.from) {
-            Spec::Known(offset) => drop(starts.insert(at, Ok(Start::at(place.clone(), offset)))),
-            Spec::LookUp(spec) => lookups.push((at, (place, spec))),
+        match spec(shared, place, *topic, policy.from) {
+            StartSpec::Known(offset) => drop(starts.insert(at, Ok(PartitionStart::at(place.clone(), offset)))),
+            StartSpec::LookUp(spec) => lookups.push((at, (place, spec))),
         }
     }
     let (looked_up, lookups): (Vec<usize>, Vec<_>) = lookups.into_iter().unzip();
     let offsets = look_up_offsets(cluster, &lookups).await?;
     for ((at, (place, _)), offset) in looked_up.into_iter().zip(lookups).zip(offsets) {
-        starts.insert(at, offset.map(|offset| Start::at(place.clone(), offset)));
+        starts.insert(at, offset.map(|offset| PartitionStart::at(place.clone(), offset)));
     }
     Ok(starts.into_values().collect())
 }
 
-impl Start {
+impl PartitionStart {
     fn at(place: TopicPartition, offset: Offset) -> Self {
         Self { place, offset, leader_epoch: None, is_committed: false, lost_from: None }
     }
@@ -147,20 +147,20 @@ impl Start {
 }
 
 #[derive(Clone, Copy)]
-enum Spec {
+enum StartSpec {
     Known(Offset),
     LookUp(OffsetSpec),
 }
 
-fn spec(shared: &Shared, place: &TopicPartition, topic: TopicId, from: Option<StartFrom>) -> Spec {
+fn spec(shared: &SharedSubscription, place: &TopicPartition, topic: TopicId, from: Option<StartFrom>) -> StartSpec {
     let seen = shared.lock().first_seen.get(&place.topic).copied();
     let came_later = seen.is_some_and(|(id, count)| id != Some(topic) || count <= place.partition.value());
     match from {
-        _ if came_later => Spec::LookUp(OffsetSpec::Beginning),
-        None | Some(StartFrom::Beginning | StartFrom::Committed) => Spec::LookUp(OffsetSpec::Beginning),
-        Some(StartFrom::End) => Spec::LookUp(OffsetSpec::End),
-        Some(StartFrom::Time(time)) => Spec::LookUp(OffsetSpec::AtOrAfter(time)),
-        Some(StartFrom::Offset(offset)) => Spec::Known(offset),
+        _ if came_later => StartSpec::LookUp(OffsetSpec::Beginning),
+        None | Some(StartFrom::Beginning | StartFrom::Committed) => StartSpec::LookUp(OffsetSpec::Beginning),
+        Some(StartFrom::End) => StartSpec::LookUp(OffsetSpec::End),
+        Some(StartFrom::Time(time)) => StartSpec::LookUp(OffsetSpec::AtOrAfter(time)),
+        Some(StartFrom::Offset(offset)) => StartSpec::Known(offset),
     }
 }
 
@@ -189,11 +189,11 @@ fn is_unmatched(answer: &Result<ListedOffset, RequestError>) -> bool {
 /// The positions of the group. Where it has none in a topic yet, that is decided now.
 async fn committed(
     cluster: &Cluster,
-    shared: &Shared,
+    shared: &SharedSubscription,
     committer: &Committer,
     places: &[(TopicPartition, TopicId)],
     from: Option<StartFrom>,
-) -> Result<Committed, RequestError> {
+) -> Result<CommittedPositions, RequestError> {
     let partitions = places.iter().map(|(place, topic)| (*topic, place.partition)).collect();
     let known = committed_positions(cluster, committer.group(), Some(partitions)).await?;
     let mut known = by_place(known);
@@ -216,7 +216,7 @@ async fn committed(
     Ok(known)
 }
 
-fn by_place(positions: Vec<CommittedPosition>) -> Committed {
+fn by_place(positions: Vec<CommittedPosition>) -> CommittedPositions {
     positions.into_iter().map(|position| ((position.topic, position.partition), position)).collect()
 }
 
@@ -230,7 +230,7 @@ fn nobody_decides(error: &RequestError) -> bool {
 /// that is read: that is an error of its own.
 async fn proposed(
     cluster: &Cluster,
-    shared: &Shared,
+    shared: &SharedSubscription,
     open: &[&(TopicPartition, TopicId)],
     from: Option<StartFrom>,
 ) -> Result<Vec<PositionToCommit>, RequestError> {
@@ -243,10 +243,10 @@ async fn proposed(
             all.extend(topic.partitions.iter().map(|partition| place(partition.partition)));
         }
     }
-    let specs: Vec<Spec> = all.iter().map(|(place, topic)| spec(shared, place, *topic, from)).collect();
-    let lookup = |spec: &Spec| match spec {
-        Spec::Known(_) => OffsetSpec::End,
-        Spec::LookUp(spec) => *spec,
+    let specs: Vec<StartSpec> = all.iter().map(|(place, topic)| spec(shared, place, *topic, from)).collect();
+    let lookup = |spec: &StartSpec| match spec {
+        StartSpec::Known(_) => OffsetSpec::End,
+        StartSpec::LookUp(spec) => *spec,
     };
     let lookups: Vec<_> = all.iter().zip(&specs).map(|((place, _), spec)| (place, lookup(spec))).collect();
     let mut starts = Vec::new();
@@ -256,11 +256,11 @@ async fn proposed(
             found => found?,
         };
         let offset = match spec {
-            Spec::Known(offset) if found < *offset && open.iter().any(|(open, _)| open == place) => {
+            StartSpec::Known(offset) if found < *offset && open.iter().any(|(open, _)| open == place) => {
                 return Ok(Vec::new());
             }
-            Spec::Known(offset) => found.min(*offset),
-            Spec::LookUp(_) => found,
+            StartSpec::Known(offset) => found.min(*offset),
+            StartSpec::LookUp(_) => found,
         };
         let (topic, partition) = (*topic, place.partition);
         starts.push(PositionToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
