@@ -104,9 +104,9 @@ pub struct ConsumerRecord {
 }
 
 impl ConsumerRecord {
-    pub(crate) fn new(place: &TopicPartition, leader_epoch: Option<LeaderEpoch>, view: RecordView) -> Self {
+    pub(crate) fn new(topic_partition: &TopicPartition, leader_epoch: Option<LeaderEpoch>, view: RecordView) -> Self {
         let RecordView { offset, timestamp, key, value, headers } = view;
-        let (topic, partition) = (place.topic.clone(), place.partition);
+        let (topic, partition) = (topic_partition.topic.clone(), topic_partition.partition);
         Self { topic, partition, offset, leader_epoch, timestamp, key, value, headers }
     }
 }

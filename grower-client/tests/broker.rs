@@ -199,12 +199,12 @@ async fn round_robin_takes_partitions_in_turn() {
     let world = World::start().await;
     world.topic("rainbow", TopicSpec::partitions(3)).await;
     let producer = world.client.producer().partitioner(Partitioner::RoundRobin).batch_records(1).build().await.unwrap();
-    let mut places = Vec::new();
+    let mut topic_partitions = Vec::new();
     for _ in 0..6 {
         let ack = producer.send(Record::new("rainbow").value("Hello, Kitty")).await.unwrap();
-        places.push((ack.partition.value(), ack.offset.unwrap().value()));
+        topic_partitions.push((ack.partition.value(), ack.offset.unwrap().value()));
     }
-    assert_eq!(places, [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]);
+    assert_eq!(topic_partitions, [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]);
 }
 
 #[tokio::test]

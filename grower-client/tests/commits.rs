@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use world::{LONG, Member, World, numbered, place, poll, read};
+use world::{LONG, Member, World, numbered, poll, read, topic_partition};
 
 /// Looks at all that goes between a client and the broker.
 struct Watch {
@@ -161,7 +161,7 @@ async fn one_commit_of_a_member_is_under_way_at_a_time() {
     for number in 1..=10 {
         assert_eq!(poll(&mut member.consumer, 1).await.len(), 1);
         let consumer = &member.consumer;
-        let older = consumer.commit_offsets([(place("events", 0), Offset::new(number - 1))]);
+        let older = consumer.commit_offsets([(topic_partition("events", 0), Offset::new(number - 1))]);
         let (older, newer) = tokio::join!(older, consumer.commit());
         older.and(newer).unwrap();
         assert_eq!(committed(&world).await, number);

@@ -5,7 +5,7 @@ mod world;
 use grower_client::ids::Offset;
 use grower_client::{Client, ConsumeError, ErrorCode, Partitioner, Record, StartFrom, TopicSpec};
 use std::time::Duration;
-use world::{Gate, LONG, Member, World, numbered, place, poll, read};
+use world::{Gate, LONG, Member, World, numbered, poll, read, topic_partition};
 
 #[tokio::test]
 async fn what_a_member_had_not_committed_its_heir_reads() {
@@ -127,7 +127,7 @@ async fn a_member_that_is_cut_off_stops_reading_by_itself() {
         "what was fetched is not handed out"
     );
     second.owns(&[0, 1]).await;
-    let error = first.consumer.commit_offsets([(place("events", 0), Offset::new(1))]).await.unwrap_err();
+    let error = first.consumer.commit_offsets([(topic_partition("events", 0), Offset::new(1))]).await.unwrap_err();
     assert!(matches!(error, ConsumeError::NotAssigned { .. }), "{error}");
 
     gate.reopen();

@@ -103,7 +103,8 @@ async fn a_commit_fails_if_a_partition_moved_with_its_records_in_hand_and_names_
     let error = first.consumer.commit().await.unwrap_err();
     assert_eq!((error.code(), error.outcome()), (Some(ErrorCode::NotAssigned), Outcome::Refused));
     let ConsumeError::Commit(CommitError { partitions, .. }) = error else { panic!("{error}") };
-    let failed: Vec<_> = partitions.iter().map(|failed| (failed.place.to_string(), failed.offset.value())).collect();
+    let failed: Vec<_> =
+        partitions.iter().map(|failed| (failed.topic_partition.to_string(), failed.offset.value())).collect();
     assert_eq!(failed, [("events/1".to_owned(), 1)]);
     let committed = async || {
         let offsets = world.client.admin().describe_group("g").await.unwrap().offsets;
@@ -192,7 +193,8 @@ async fn of_two_that_share_a_name_the_newer_reads_and_the_older_is_told() {
         assert_eq!(error.code(), Some(ErrorCode::FencedInstance), "{error}");
     }
     assert_eq!(first.consumer.assignment(), []);
-    let error = first.consumer.commit_offsets([(world::place("events", 0), Offset::new(1))]).await.unwrap_err();
+    let error =
+        first.consumer.commit_offsets([(world::topic_partition("events", 0), Offset::new(1))]).await.unwrap_err();
     assert!(matches!(error, ConsumeError::NotAssigned { .. }), "{error}");
     assert_eq!(read(&mut second.consumer, 5).await.len(), 5);
     first.consumer.close().await.unwrap();

@@ -33,18 +33,23 @@ impl Admin {
     /// up to `epoch`; none while it still has that record. Other records may have taken the offsets since.
     pub async fn lost_from(
         &self,
-        place: &TopicPartition,
+        topic_partition: &TopicPartition,
         topic: TopicId,
         end: Offset,
         epoch: LeaderEpoch,
     ) -> Result<Option<Offset>, AdminError> {
-        let known = self.cluster.refresh(&place.topic, false).await?;
-        let connection = match self.cluster.leader(&known, place.partition) {
+        let known = self.cluster.refresh(&topic_partition.topic, false).await?;
+        let connection = match self.cluster.leader(&known, topic_partition.partition) {
             Some(leader) => self.cluster.control_pool().connect(&leader).await?,
             None => self.cluster.any_broker().await?,
         };
-        let partition =
-            FetchPartition { topic, partition: place.partition, offset: end, max_bytes: 0, leader_epoch: None };
+        let partition = FetchPartition {
+            topic,
+            partition: topic_partition.partition,
+            offset: end,
+            max_bytes: 0,
+            leader_epoch: None,
+        };
         let partitions = vec![FetchPosition { partition, last_epoch: Some(epoch) }];
         let request = Request::FetchAfter(FetchAfter { max_wait_ms: 0, min_bytes: 0, max_bytes: 0, partitions });
         request.needs().map_or(Ok(()), |feature| connection.require(feature))?;

@@ -247,12 +247,12 @@ impl ConsumerParts {
         partitions: &[(String, PartitionId)],
         committer: Option<Arc<Committer>>,
     ) -> Result<(), ConsumeError> {
-        let place = |(topic, partition): &(String, _)| {
+        let topic_partition = |(topic, partition): &(String, _)| {
             Ok(TopicPartition { topic: TopicName::new(topic)?, partition: *partition })
         };
-        let places = partitions.iter().map(place).collect::<Result<Vec<_>, NameError>>()?;
+        let topic_partitions = partitions.iter().map(topic_partition).collect::<Result<Vec<_>, NameError>>()?;
         let policy = self.policy(committer);
-        start::assign(&self.cluster, &self.shared, &places, &policy, &mut self.tasks).await
+        start::assign(&self.cluster, &self.shared, &topic_partitions, &policy, &mut self.tasks).await
     }
 
     /// Begins to fetch.

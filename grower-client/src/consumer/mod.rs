@@ -99,10 +99,10 @@ impl Consumer {
         offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
     ) -> Result<(), ConsumeError> {
         let mut progress = Vec::new();
-        for (place, offset) in offsets {
-            let topic = self.shared.lock().partition(&place)?.topic;
+        for (topic_partition, offset) in offsets {
+            let topic = self.shared.lock().partition(&topic_partition)?.topic;
             // The broker knows the epoch of an offset that was chosen.
-            progress.push(OffsetToCommit { place, topic, offset, leader_epoch: None });
+            progress.push(OffsetToCommit { topic_partition, topic, offset, leader_epoch: None });
         }
         self.committer()?.commit(&self.shared, || progress).await
     }
@@ -114,8 +114,8 @@ impl Consumer {
         partition: impl Into<PartitionId>,
         offset: Offset,
     ) -> Result<(), ConsumeError> {
-        let place = place(topic, partition)?;
-        self.shared.lock().seek(&place, offset)?;
+        let topic_partition = topic_partition(topic, partition)?;
+        self.shared.lock().seek(&topic_partition, offset)?;
         self.shared.fetchable.notify_one();
         Ok(())
     }
@@ -123,12 +123,13 @@ impl Consumer {
     /// Goes on, in each assigned partition, at the first record that is not earlier than `time`; at the end if there is
     /// none.
     pub async fn seek_to_time(&self, time: Timestamp) -> Result<(), ConsumeError> {
-        let places = self.assignment();
-        let lookups: Vec<_> = places.iter().map(|place| (place, OffsetSpec::AtOrAfter(time))).collect();
+        let topic_partitions = self.assignment();
+        let lookups: Vec<_> =
+            topic_partitions.iter().map(|topic_partition| (topic_partition, OffsetSpec::AtOrAfter(time))).collect();
         let found = start::look_up_offsets(&self.cluster, &lookups).await.map_err(ConsumeError::Start)?;
         let found = found.into_iter().collect::<Result<Vec<_>, _>>().map_err(ConsumeError::Start)?;
-        for (place, offset) in places.iter().zip(found) {
-            drop(self.shared.lock().seek(place, offset)); // Given up meanwhile: nothing to move.
+        for (topic_partition, offset) in topic_partitions.iter().zip(found) {
+            drop(self.shared.lock().seek(topic_partition, offset)); // Given up meanwhile: nothing to move.
         }
         self.shared.fetchable.notify_one();
         Ok(())
@@ -136,13 +137,13 @@ impl Consumer {
 
     /// Hands out nothing of a partition until [`Consumer::resume`].
     pub fn pause(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
-        self.shared.lock().partition(&place(topic, partition)?)?.paused = true;
+        self.shared.lock().partition(&topic_partition(topic, partition)?)?.paused = true;
         Ok(())
     }
 
     /// Ends [`Consumer::pause`].
     pub fn resume(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
-        self.shared.lock().partition(&place(topic, partition)?)?.paused = false;
+        self.shared.lock().partition(&topic_partition(topic, partition)?)?.paused = false;
         self.shared.fetchable.notify_one();
         Ok(())
     }
@@ -154,7 +155,7 @@ impl Consumer {
             .partitions
             .values()
             .filter(|partition| !partition.is_revoking)
-            .map(|partition| partition.place.clone())
+            .map(|partition| partition.topic_partition.clone())
             .collect()
     }
 
@@ -206,8 +207,8 @@ impl Consumer {
         partition: impl Into<PartitionId>,
         look: impl FnOnce(&PartitionFetchState) -> Option<T>,
     ) -> Option<T> {
-        let place = place(topic, partition).ok()?;
-        self.shared.lock().partitions.get(&place).filter(|partition| !partition.is_starting).and_then(look)
+        let topic_partition = topic_partition(topic, partition).ok()?;
+        self.shared.lock().partitions.get(&topic_partition).filter(|partition| !partition.is_starting).and_then(look)
     }
 
     fn poll_one(&mut self, context: &Context<'_>) -> Poll<Option<Result<ConsumerRecord, ConsumeError>>> {
@@ -230,6 +231,6 @@ impl Stream for Consumer {
     }
 }
 
-fn place(topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<TopicPartition, ConsumeError> {
+fn topic_partition(topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<TopicPartition, ConsumeError> {
     Ok(TopicPartition { topic: TopicName::new(topic.as_ref())?, partition: partition.into() })
 }

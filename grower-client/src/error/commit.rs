@@ -19,7 +19,7 @@ pub struct CommitError {
 #[non_exhaustive]
 pub struct NotCommitted {
     /// The partition.
-    pub place: TopicPartition,
+    pub topic_partition: TopicPartition,
     /// The offset: the next one to read.
     pub offset: Offset,
     /// Why.
@@ -49,7 +49,7 @@ impl fmt::Display for CommitError {
         const SHOWN: usize = 3;
         for (at, failed) in self.partitions.iter().take(SHOWN).enumerate() {
             let separator = if at == 0 { "" } else { "; " };
-            write!(f, "{separator}{} at {}: {}", failed.place, failed.offset, failed.source)?;
+            write!(f, "{separator}{} at {}: {}", failed.topic_partition, failed.offset, failed.source)?;
         }
         match self.partitions.len().saturating_sub(SHOWN) {
             0 => Ok(()),

@@ -42,26 +42,28 @@ pub enum ConsumeError {
         source: RequestError,
     },
     /// The partition is not this consumer's, or no longer.
-    #[error("{place} is not assigned to this consumer")]
+    #[error("{topic_partition} is not assigned to this consumer")]
     NotAssigned {
         /// Which.
-        place: TopicPartition,
+        topic_partition: TopicPartition,
     },
     /// These offsets are damaged: on the broker's disk, or each time on the way here.
-    #[error("{place}: offsets {}..{} are damaged: {reason}", offsets.start, offsets.end)]
+    #[error("{topic_partition}: offsets {}..{} are damaged: {reason}", offsets.start, offsets.end)]
     Damaged {
         /// Where.
-        place: TopicPartition,
+        topic_partition: TopicPartition,
         /// From where to where, the end exclusive. Seek there, or build the consumer with `OnDamage::Skip`, to go on.
         offsets: Range<Offset>,
         /// What is wrong.
         reason: String,
     },
     /// The position is behind the end of the log: records that were there are not any more, or never were.
-    #[error("{place}: offset {requested} is outside the log, which has {log_start}..{high_watermark}: seek to go on")]
+    #[error(
+        "{topic_partition}: offset {requested} is outside the log, which has {log_start}..{high_watermark}: seek to go on"
+    )]
     OffsetOutOfRange {
         /// Where.
-        place: TopicPartition,
+        topic_partition: TopicPartition,
         /// The position.
         requested: Offset,
         /// The first offset there is.
@@ -70,10 +72,10 @@ pub enum ConsumeError {
         high_watermark: Offset,
     },
     /// Reading a partition failed in a way that a retry does not help.
-    #[error("{}", At(place, source))]
+    #[error("{}", At(topic_partition, source))]
     Failed {
         /// Where.
-        place: TopicPartition,
+        topic_partition: TopicPartition,
         /// Why.
         source: RequestError,
     },

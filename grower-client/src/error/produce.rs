@@ -48,20 +48,20 @@ pub enum ProduceError {
         memory: usize,
     },
     /// The broker refused it, or a request ended in a way that a retry does not help.
-    #[error("{}{}", At(place, source), Doubt(*.in_doubt))]
+    #[error("{}{}", At(topic_partition, source), Doubt(*.in_doubt))]
     Failed {
         /// Where it should have gone.
-        place: TopicPartition,
+        topic_partition: TopicPartition,
         /// Why.
         source: RequestError,
         /// Whether an attempt, this or an earlier one, may have been carried out.
         in_doubt: bool,
     },
     /// It was not acknowledged within the delivery timeout.
-    #[error("{place}: not acknowledged within {after:?}{}{}", Last(.last.as_deref()), Doubt(*.in_doubt))]
+    #[error("{topic_partition}: not acknowledged within {after:?}{}{}", Last(.last.as_deref()), Doubt(*.in_doubt))]
     TimedOut {
         /// Where it should have gone.
-        place: TopicPartition,
+        topic_partition: TopicPartition,
         /// The delivery timeout.
         after: Duration,
         /// Whether an attempt may have been carried out; if not, it never left this process.

@@ -81,11 +81,11 @@ pub(super) struct At<'a>(pub(super) &'a TopicPartition, pub(super) &'a RequestEr
 
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(place, source) = self;
-        let (TopicPartition { topic, partition }, text) = (place, source.to_string());
-        let is_named = text.starts_with(&format!("{place}: "))
+        let Self(topic_partition, source) = self;
+        let (TopicPartition { topic, partition }, text) = (topic_partition, source.to_string());
+        let is_named = text.starts_with(&format!("{topic_partition}: "))
             || text.contains(&format!("partition {partition} of topic {topic} "));
-        if is_named { f.write_str(&text) } else { write!(f, "{place}: {text}") }
+        if is_named { f.write_str(&text) } else { write!(f, "{topic_partition}: {text}") }
     }
 }
 

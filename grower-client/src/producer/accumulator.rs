@@ -33,7 +33,7 @@ pub(super) struct UnsentBatch {
 #[derive(Debug)]
 pub(super) struct Accumulator {
     settings: BatchSettings,
-    place: TopicPartition,
+    topic_partition: TopicPartition,
     /// Learns of failures that nobody looks at.
     unobserved: Arc<UnobservedError>,
     sealed: VecDeque<UnsentBatch>,
@@ -45,10 +45,10 @@ pub(super) struct Accumulator {
 }
 
 impl Accumulator {
-    pub(super) fn new(place: TopicPartition, settings: BatchSettings) -> Self {
+    pub(super) fn new(topic_partition: TopicPartition, settings: BatchSettings) -> Self {
         Self {
             settings,
-            place,
+            topic_partition,
             unobserved: Arc::default(),
             sealed: VecDeque::new(),
             open: None,
@@ -70,10 +70,11 @@ impl Accumulator {
             self.seal();
         }
         let started = self.open.is_none();
-        let (settings, place, unobserved, likely) = (self.settings, &self.place, &self.unobserved, self.likely_bytes);
+        let (settings, topic_partition, unobserved, likely) =
+            (self.settings, &self.topic_partition, &self.unobserved, self.likely_bytes);
         let batch = self.open.get_or_insert_with(|| UnsentBatch {
             builder: BatchBuilder::with_capacity(settings.codec, likely),
-            promise: Promise::new(place.clone(), unobserved.clone()),
+            promise: Promise::new(topic_partition.clone(), unobserved.clone()),
             reserved: 0,
             since: clock(),
         });
@@ -166,8 +167,8 @@ mod tests {
     const LINGER: Duration = Duration::from_millis(5);
 
     fn accumulator(bytes: usize, records: u32) -> Accumulator {
-        let place = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
-        Accumulator::new(place, BatchSettings { codec: Codec::None, bytes, records, linger: LINGER })
+        let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+        Accumulator::new(topic_partition, BatchSettings { codec: Codec::None, bytes, records, linger: LINGER })
     }
 
     fn push(accumulator: &mut Accumulator, length: usize, now: Instant) {

@@ -41,7 +41,7 @@ impl UnobservedError {
 /// What both ends share.
 #[derive(Debug)]
 struct BatchDelivery {
-    place: TopicPartition,
+    topic_partition: TopicPartition,
     unobserved: Arc<UnobservedError>,
     state: Mutex<DeliveryState>,
 }
@@ -90,8 +90,8 @@ struct WakerSlot {
 
 impl Promise {
     /// For a batch that is still empty.
-    pub(super) fn new(place: TopicPartition, unobserved: Arc<UnobservedError>) -> Self {
-        Self { shared: Arc::new(BatchDelivery { place, unobserved, state: Mutex::default() }), records: 0..0 }
+    pub(super) fn new(topic_partition: TopicPartition, unobserved: Arc<UnobservedError>) -> Self {
+        Self { shared: Arc::new(BatchDelivery { topic_partition, unobserved, state: Mutex::default() }), records: 0..0 }
     }
 
     /// Takes in one more record.
@@ -120,8 +120,8 @@ impl Promise {
         BatchCompletion { shared: self.shared.clone(), records: self.records.clone(), slot: None }
     }
 
-    pub(super) fn place(&self) -> &TopicPartition {
-        &self.shared.place
+    pub(super) fn topic_partition(&self) -> &TopicPartition {
+        &self.shared.topic_partition
     }
 
     /// Tells all its records what became of them. Those who wait are to be woken, outside all locks.
@@ -164,8 +164,8 @@ impl Future for Delivery {
         let (first, outcome) = ready!(this.shared.state.lock().poll(this.index, &mut this.slot, context));
         this.seen = true;
         Poll::Ready(outcome.map(|placed| Ack {
-            topic: this.shared.place.topic.clone(),
-            partition: this.shared.place.partition,
+            topic: this.shared.topic_partition.topic.clone(),
+            partition: this.shared.topic_partition.partition,
             offset: placed.base_offset.map(|base| base.saturating_add((this.index - first).into())),
             timestamp: this.timestamp,
             durability: placed.durability,
@@ -310,8 +310,9 @@ mod tests {
     fn the_failure_of_a_record_that_nobody_looks_at_is_kept_once() {
         let unobserved = Arc::new(UnobservedError::default());
         let promise = || {
-            let place = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
-            Promise::new(place, unobserved.clone())
+            let topic_partition =
+                TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+            Promise::new(topic_partition, unobserved.clone())
         };
         let kept = || unobserved.take().is_some();
         for (failed, dropped_before, looked_at, expected) in [

@@ -149,7 +149,7 @@ impl ProducerEngine {
 
     fn queue(&self, topic: &ProducerTopic, topic_id: TopicId, partition: PartitionId) -> PartitionQueue {
         let ProducerSettings { batches, window, .. } = self.settings;
-        PartitionQueue::new(topic.place(partition), batches, window, topic_id, self.identity)
+        PartitionQueue::new(topic.topic_partition(partition), batches, window, topic_id, self.identity)
             .reporting_to(self.unobserved.clone())
     }
 

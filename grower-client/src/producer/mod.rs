@@ -163,7 +163,7 @@ impl Producer {
         let patience = engine.settings.window.delivery_timeout;
         let reservation = engine.memory.reserve(record, patience, || engine.hurry()).await?;
         reservation.ok_or_else(|| ProduceError::TimedOut {
-            place: topic.place(partition.number),
+            topic_partition: topic.topic_partition(partition.number),
             after: patience,
             in_doubt: false,
             last: partition.lock().queue.last_error().cloned().map(Box::new),

@@ -199,7 +199,7 @@ impl SequenceWindow {
         while let Some((at, batch)) = self.batches.iter().enumerate().find(|(_, batch)| old(batch)) {
             let in_doubt = batch.in_doubt || batch.state == BatchState::InFlight;
             let error = ProduceError::TimedOut {
-                place: batch.promise.place().clone(),
+                topic_partition: batch.promise.topic_partition().clone(),
                 after: self.delivery_timeout,
                 in_doubt,
                 last: self.last_error.clone().map(Box::new),
@@ -239,9 +239,13 @@ impl SequenceWindow {
         let unresolved = |batch: &InFlightBatch| batch.state != BatchState::Acked;
         let mut settled = Vec::new();
         while let Some(at) = self.batches.iter().position(unresolved) {
-            let place = self.batches[at].promise.place().clone();
+            let topic_partition = self.batches[at].promise.topic_partition().clone();
             let in_doubt = false; // There is no log that it could be in.
-            settled.push(self.give_up(at, true, ProduceError::Failed { place, source: error.clone(), in_doubt }));
+            settled.push(self.give_up(
+                at,
+                true,
+                ProduceError::Failed { topic_partition, source: error.clone(), in_doubt },
+            ));
         }
         self.pop_acked();
         settled
@@ -314,8 +318,8 @@ impl SequenceWindow {
                 if retry::is_too_large(&error) {
                     effects.batch_size = Some(BatchSizeChange::Restore);
                 }
-                let (place, in_doubt) = (batch.promise.place().clone(), batch.in_doubt);
-                let error = ProduceError::Failed { place, source: error, in_doubt };
+                let (topic_partition, in_doubt) = (batch.promise.topic_partition().clone(), batch.in_doubt);
+                let error = ProduceError::Failed { topic_partition, source: error, in_doubt };
                 effects.settled.push(self.give_up(at, in_doubt, error));
             }
             RetryAction::Refused => batch.state = BatchState::Refused,

@@ -82,8 +82,8 @@ fn topic(unobserved: &Arc<UnobservedError>) -> ProducerTopic {
     let backoff = |_| Duration::ZERO;
     let window = WindowSettings { codec: Codec::None, in_flight_max: 5, delivery_timeout: DELIVERY_TIMEOUT, backoff };
     let queue = |number| {
-        let place = topic.place(number);
-        PartitionQueue::new(place, batches, window, TopicId::from_random([7; 16]), None)
+        let topic_partition = topic.topic_partition(number);
+        PartitionQueue::new(topic_partition, batches, window, TopicId::from_random([7; 16]), None)
             .reporting_to(unobserved.clone())
     };
     assert!(topic.update(TopicId::from_random([7; 16]), 1, queue).is_empty());

@@ -85,7 +85,7 @@ impl ProducerTopic {
         }
     }
 
-    pub(super) fn place(&self, partition: PartitionId) -> TopicPartition {
+    pub(super) fn topic_partition(&self, partition: PartitionId) -> TopicPartition {
         TopicPartition { topic: self.name.clone(), partition }
     }
 

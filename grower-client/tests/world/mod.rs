@@ -120,7 +120,13 @@ impl Member {
 
     /// Waits until it owns exactly these.
     pub(crate) async fn owns(&self, partitions: &[u32]) {
-        let owned = || self.consumer.assignment().iter().map(|place| place.partition.value()).collect::<Vec<_>>();
+        let owned = || {
+            self.consumer
+                .assignment()
+                .iter()
+                .map(|topic_partition| topic_partition.partition.value())
+                .collect::<Vec<_>>()
+        };
         let waiting = async {
             while owned() != partitions {
                 self.changed.notified().await;
@@ -167,6 +173,6 @@ impl Gate {
     }
 }
 
-pub(crate) fn place(topic: &str, partition: u32) -> TopicPartition {
+pub(crate) fn topic_partition(topic: &str, partition: u32) -> TopicPartition {
     TopicPartition { topic: TopicName::new(topic).unwrap(), partition: PartitionId::new(partition) }
 }

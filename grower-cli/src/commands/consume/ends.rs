@@ -88,8 +88,8 @@ impl PartitionEnds {
     /// Handles a gap. A recreated topic has none of the old records left. A loss of records may be older than the end: the next
     /// review decides.
     pub(super) fn pass(&mut self, gap: &Gap) {
-        if let (GapCause::TopicRecreated, Some(of)) = (gap.cause, self.of.get_mut(gap.place.topic.as_str())) {
-            of.remove(&gap.place.partition);
+        if let (GapCause::TopicRecreated, Some(of)) = (gap.cause, self.of.get_mut(gap.topic_partition.topic.as_str())) {
+            of.remove(&gap.topic_partition.partition);
         }
     }
 

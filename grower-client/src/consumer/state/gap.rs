@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub struct Gap {
     /// The partition.
-    pub place: TopicPartition,
+    pub topic_partition: TopicPartition,
     /// What is gone, the end exclusive. After a truncation the reader has had these records.
     pub offsets: Range<Offset>,
     /// Where reading goes on.
@@ -48,7 +48,7 @@ pub(crate) type GapRule = Arc<dyn Fn(&Gap) -> OnGap + Send + Sync>;
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, offsets, resumes_at, cause } = self;
+        let Self { topic_partition, offsets, resumes_at, cause } = self;
         let why = match cause {
             GapCause::Retention => "retention dropped them",
             GapCause::Truncation => "the log lost them after they were read",
@@ -56,7 +56,7 @@ impl fmt::Display for Gap {
         };
         write!(
             f,
-            "{place}: offsets {}..{} are gone: {why}; reading goes on at {resumes_at}",
+            "{topic_partition}: offsets {}..{} are gone: {why}; reading goes on at {resumes_at}",
             offsets.start, offsets.end
         )
     }
@@ -64,17 +64,17 @@ impl fmt::Display for Gap {
 
 impl Gap {
     pub(crate) fn log(&self) {
-        let Self { place, offsets, resumes_at, cause } = self;
+        let Self { topic_partition, offsets, resumes_at, cause } = self;
         let (position, end) = (offsets.start, offsets.end);
         match cause {
             GapCause::Retention => {
-                tracing::warn!(%place, %position, log_start = %resumes_at, "retention dropped records that were not read yet");
+                tracing::warn!(partition = %topic_partition, %position, log_start = %resumes_at, "retention dropped records that were not read yet");
             }
             GapCause::Truncation => {
-                tracing::warn!(%place, lost_from = %position, read_up_to = %end, "the log lost records that were read: reading on where the loss begins");
+                tracing::warn!(partition = %topic_partition, lost_from = %position, read_up_to = %end, "the log lost records that were read: reading on where the loss begins");
             }
             GapCause::TopicRecreated => {
-                tracing::warn!(%place, %position, %end, "the topic was deleted and created again: reading it from its lookup");
+                tracing::warn!(partition = %topic_partition, %position, %end, "the topic was deleted and created again: reading it from its beginning");
             }
         }
     }

@@ -29,7 +29,7 @@ pub(crate) struct Committer {
 /// What is to be committed of one partition.
 #[derive(Clone, Debug)]
 pub(crate) struct OffsetToCommit {
-    pub(crate) place: TopicPartition,
+    pub(crate) topic_partition: TopicPartition,
     pub(crate) topic: TopicId,
     pub(crate) offset: Offset,
     /// That of the record before it, if it is known.
@@ -51,11 +51,11 @@ impl OffsetToCommit {
     fn up_to(partition: &PartitionFetchState, offset: Offset, leader_epoch: Option<LeaderEpoch>) -> Option<Self> {
         let topic = partition.topic_of_position()?;
         let news = partition.has_progress && partition.committed != Some(offset);
-        news.then(|| Self { place: partition.place.clone(), topic, offset, leader_epoch })
+        news.then(|| Self { topic_partition: partition.topic_partition.clone(), topic, offset, leader_epoch })
     }
 
     fn failed(&self, source: RequestError) -> NotCommitted {
-        NotCommitted { place: self.place.clone(), offset: self.offset, source }
+        NotCommitted { topic_partition: self.topic_partition.clone(), offset: self.offset, source }
     }
 }
 
@@ -79,7 +79,11 @@ impl Committer {
             .send(shared, || shared.lock().partitions.values().filter_map(OffsetToCommit::handed_out).collect())
             .await;
         let lost = std::mem::take(&mut shared.lock().revoked_uncommitted);
-        failed.extend(lost.into_iter().map(|(place, offset)| NotCommitted { source: moved(&place), place, offset }));
+        failed.extend(lost.into_iter().map(|(topic_partition, offset)| NotCommitted {
+            source: moved(&topic_partition),
+            topic_partition,
+            offset,
+        }));
         result(failed)
     }
 
@@ -140,15 +144,15 @@ fn settle(shared: &SharedSubscription, progress: &[OffsetToCommit], parts: Vec<P
     let mut failed = Vec::new();
     for (progress, part) in progress.iter().zip(parts) {
         match part {
-            Ok(()) => subscription.note_commit(&progress.place, progress.topic, progress.offset),
+            Ok(()) => subscription.note_commit(&progress.topic_partition, progress.topic, progress.offset),
             Err(failure) => failed.push(progress.failed(failure.into())),
         }
     }
     failed
 }
 
-fn moved(place: &TopicPartition) -> RequestError {
-    let detail = format_args!("{place} went to another member after its records were handed out here");
+fn moved(topic_partition: &TopicPartition) -> RequestError {
+    let detail = format_args!("{topic_partition} went to another member after its records were handed out here");
     Failure::new(ErrorCode::NotAssigned, detail).into()
 }
 
@@ -160,7 +164,7 @@ impl OffsetToCommit {
     fn to_message(&self) -> PositionToCommit {
         PositionToCommit {
             topic: self.topic,
-            partition: self.place.partition,
+            partition: self.topic_partition.partition,
             offset: self.offset,
             leader_epoch: self.leader_epoch,
             metadata: String::new(),

@@ -26,8 +26,8 @@ impl FetchRecovery {
             if !compacted {
                 self.report(&damage).await;
             }
-            let PartitionFetch { place, version, .. } = &self.fetch;
-            self.shared.with(place, *version, |partition, _| {
+            let PartitionFetch { topic_partition, version, .. } = &self.fetch;
+            self.shared.with(topic_partition, *version, |partition, _| {
                 partition.gaps_allowed |= compacted;
                 partition.is_fetching = false;
             });
@@ -39,14 +39,19 @@ impl FetchRecovery {
     /// repeat or lose records silently.
     pub(crate) fn resolve_out_of_range(self) {
         tokio::spawn(async move {
-            let PartitionFetch { place, version, offset, .. } = &self.fetch;
+            let PartitionFetch { topic_partition, version, offset, .. } = &self.fetch;
             let requested = *offset;
             let span = self.span().await;
-            self.shared.with(place, *version, |partition, _| match span {
+            self.shared.with(topic_partition, *version, |partition, _| match span {
                 Ok((log_start, _)) if requested < log_start => partition.dropped_up_to(requested, log_start),
                 Ok((log_start, high_watermark)) if high_watermark < requested => {
-                    let place = place.clone();
-                    partition.set_error(ConsumeError::OffsetOutOfRange { place, requested, log_start, high_watermark });
+                    let topic_partition = topic_partition.clone();
+                    partition.set_error(ConsumeError::OffsetOutOfRange {
+                        topic_partition,
+                        requested,
+                        log_start,
+                        high_watermark,
+                    });
                 }
                 Ok(_) | Err(_) => partition.retry_later(Instant::now()), // It changed meanwhile, or could not be found out.
             });
@@ -57,9 +62,9 @@ impl FetchRecovery {
     /// held of the old one comes first.
     pub(crate) fn refresh_topic(self) {
         tokio::spawn(async move {
-            let PartitionFetch { place, version, topic, .. } = &self.fetch;
-            let found = self.cluster.refresh(&place.topic, false).await;
-            let is_led = |metadata: &TopicMetadata| self.cluster.leader(metadata, place.partition).is_some();
+            let PartitionFetch { topic_partition, version, topic, .. } = &self.fetch;
+            let found = self.cluster.refresh(&topic_partition.topic, false).await;
+            let is_led = |metadata: &TopicMetadata| self.cluster.leader(metadata, topic_partition.partition).is_some();
             let offline = match &found {
                 // An election, or its files cannot be used: any broker can say which.
                 Ok(metadata) if metadata.id == *topic && !is_led(metadata) => {
@@ -67,27 +72,29 @@ impl FetchRecovery {
                 }
                 _ => None,
             };
-            self.shared.with(place, *version, |partition, _| match (found, offline) {
+            self.shared.with(topic_partition, *version, |partition, _| match (found, offline) {
                 (_, Some(error)) => partition.fail(error, Instant::now()),
                 (Ok(metadata), _) if metadata.id != *topic => partition.recreated_as(metadata.id),
                 (Ok(_), _) => partition.retry_later(Instant::now()),
                 (Err(error), _) if error.is_retriable() => partition.retry_later(Instant::now()),
-                (Err(source), _) => partition.set_error(ConsumeError::Topic { topic: place.topic.clone(), source }),
+                (Err(source), _) => {
+                    partition.set_error(ConsumeError::Topic { topic: topic_partition.topic.clone(), source })
+                }
             });
         });
     }
 
     /// The log's start and its high watermark.
     async fn span(&self) -> Result<(Offset, Offset), RequestError> {
-        let place = &self.fetch.place;
-        let lookups = [(place, OffsetSpec::Beginning), (place, OffsetSpec::End)];
+        let topic_partition = &self.fetch.topic_partition;
+        let lookups = [(topic_partition, OffsetSpec::Beginning), (topic_partition, OffsetSpec::End)];
         let mut offsets = look_up_offsets(&self.cluster, &lookups).await?.into_iter();
         let mut next = || offsets.next().unwrap_or(Ok(Offset::ZERO));
         Ok((next()?, next()?))
     }
 
     async fn is_compacted(&self) -> Result<bool, RequestError> {
-        let topics = Some(vec![self.fetch.place.topic.clone()]);
+        let topics = Some(vec![self.fetch.topic_partition.topic.clone()]);
         let described = match self.cluster.ask_retrying(&Request::DescribeTopics { topics, segments: false }).await? {
             (connection, Response::DescribeTopics(parts)) => {
                 single_part(connection.address(), "describe topics", parts)?
@@ -100,14 +107,14 @@ impl FetchRecovery {
 
     /// Tells the broker; whether it answers or not, the partition is fetched again.
     async fn report(&self, damage: &FetchDamage) {
-        let PartitionFetch { place, topic, .. } = &self.fetch;
-        tracing::warn!(%place, start = %damage.offsets.start, end = %damage.offsets.end, damage.reason, "received damaged records");
+        let PartitionFetch { topic_partition, topic, .. } = &self.fetch;
+        tracing::warn!(partition = %topic_partition, start = %damage.offsets.start, end = %damage.offsets.end, damage.reason, "received damaged records");
         let (start, end) = (damage.offsets.start, damage.offsets.end);
-        let report = ReportDamage { topic: *topic, partition: place.partition, start, end };
+        let report = ReportDamage { topic: *topic, partition: topic_partition.partition, start, end };
         match self.cluster.ask_retrying(&Request::ReportDamage(report)).await {
             Ok(_) => {}
             Err(error) if error.code() == Some(ErrorCode::Unsupported) => {}
-            Err(error) => tracing::debug!(%place, %error, "the broker could not be told"),
+            Err(error) => tracing::debug!(partition = %topic_partition, %error, "the broker could not be told"),
         }
     }
 }

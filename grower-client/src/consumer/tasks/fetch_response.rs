@@ -27,15 +27,15 @@ impl FetchResponse {
     /// Cuts an answer into what each partition gave.
     pub(crate) fn of(
         address: &Arc<str>,
-        fetch: Vec<PartitionFetch>,
+        fetches: Vec<PartitionFetch>,
         answer: Result<BrokerAnswer, RequestError>,
     ) -> Vec<Self> {
-        match answer.and_then(|answer| parts(address, fetch.len(), answer)) {
+        match answer.and_then(|answer| parts(address, fetches.len(), answer)) {
             Ok(parts) => {
-                let pairs = fetch.into_iter().zip(parts);
+                let pairs = fetches.into_iter().zip(parts);
                 pairs.map(|(fetch, part)| Self::of_one(fetch, part)).collect()
             }
-            Err(error) => vec![Self::Failed(fetch, error)],
+            Err(error) => vec![Self::Failed(fetches, error)],
         }
     }
 

@@ -34,7 +34,7 @@ const PREFETCH_BYTES_MIN: usize = 64 << 10;
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionFetch {
-    pub(crate) place: TopicPartition,
+    pub(crate) topic_partition: TopicPartition,
     pub(crate) version: FetchVersion,
     pub(crate) topic: TopicId,
     pub(crate) offset: Offset,
@@ -94,8 +94,8 @@ impl Fetcher {
                 fetcher.take(small);
             }
             let plan = fetcher.plan(Instant::now());
-            for (leader, fetch) in plan.requests {
-                fetcher.ask(leader, fetch);
+            for (leader, fetches) in plan.requests {
+                fetcher.ask(leader, fetches);
             }
             if let Some(large) = unchecked.pop_front() {
                 yield_now().await; // The next request leaves before this is checked.
@@ -124,56 +124,57 @@ impl Fetcher {
                 continue;
             }
             partition.is_fetching = true;
-            let topic = self.cluster.cached_topic(&partition.place.topic).filter(|topic| topic.id == partition.topic);
+            let topic =
+                self.cluster.cached_topic(&partition.topic_partition.topic).filter(|topic| topic.id == partition.topic);
             let fetch = PartitionFetch {
-                place: partition.place.clone(),
+                topic_partition: partition.topic_partition.clone(),
                 version: partition.version,
                 topic: partition.topic,
                 offset: partition.next_fetch,
                 gaps_allowed: partition.gaps_allowed,
                 last_epoch: partition.next_fetch_epoch,
                 max_bytes: share.saturating_sub(partition.held_bytes()).min(FETCH_BYTES),
-                leader_epoch: topic.as_ref().and_then(|topic| leader_epoch(topic, &partition.place)),
+                leader_epoch: topic.as_ref().and_then(|topic| leader_epoch(topic, &partition.topic_partition)),
             };
-            let leader = topic.and_then(|topic| self.cluster.leader(&topic, partition.place.partition));
+            let leader = topic.and_then(|topic| self.cluster.leader(&topic, partition.topic_partition.partition));
             plan.requests.entry(leader).or_default().push(fetch);
         }
         plan
     }
 
-    fn ask(self: &Arc<Self>, leader: Option<Arc<str>>, mut fetch: Vec<PartitionFetch>) {
+    fn ask(self: &Arc<Self>, leader: Option<Arc<str>>, mut fetches: Vec<PartitionFetch>) {
         // The first of a request may have a batch that is larger than its share: each has its turn to be first.
-        let first = getrandom::u32().unwrap_or(0) as usize % fetch.len().max(1);
-        fetch.rotate_left(first);
+        let first = getrandom::u32().unwrap_or(0) as usize % fetches.len().max(1);
+        fetches.rotate_left(first);
         let fetcher = self.clone();
         match leader.as_ref().and_then(|leader| self.pool.open_connection(leader)) {
-            Some(connection) => self.submit(&connection, fetch),
-            None => drop(tokio::spawn(async move { fetcher.connect(leader, fetch).await })),
+            Some(connection) => self.submit(&connection, fetches),
+            None => drop(tokio::spawn(async move { fetcher.connect(leader, fetches).await })),
         }
     }
 
-    async fn connect(self: Arc<Self>, leader: Option<Arc<str>>, fetch: Vec<PartitionFetch>) {
+    async fn connect(self: Arc<Self>, leader: Option<Arc<str>>, fetches: Vec<PartitionFetch>) {
         let Some(leader) = leader else {
             // Nobody is known to lead them, or their topic is another one by now.
-            return fetch.iter().for_each(|fetch| self.recovery(fetch).refresh_topic());
+            return fetches.iter().for_each(|fetch| self.recovery(fetch).refresh_topic());
         };
         match self.pool.connect(&leader).await {
-            Ok(connection) => self.submit(&connection, fetch),
-            Err(error) => self.failed(&fetch, &error.into()),
+            Ok(connection) => self.submit(&connection, fetches),
+            Err(error) => self.failed(&fetches, &error.into()),
         }
     }
 
-    fn submit(self: &Arc<Self>, connection: &crate::connection::BrokerConnection, fetch: Vec<PartitionFetch>) {
-        let total: usize = fetch.iter().map(|fetch| fetch.max_bytes).sum();
+    fn submit(self: &Arc<Self>, connection: &crate::connection::BrokerConnection, fetches: Vec<PartitionFetch>) {
+        let total: usize = fetches.iter().map(|fetch| fetch.max_bytes).sum();
         let request = Request::FetchAfter(FetchAfter {
             max_wait_ms: u32::try_from(self.max_wait.as_millis()).unwrap_or(u32::MAX),
             min_bytes: self.min_bytes,
             max_bytes: u32::try_from(total).unwrap_or(u32::MAX),
-            partitions: fetch.iter().map(PartitionFetch::to_message).collect(),
+            partitions: fetches.iter().map(PartitionFetch::to_message).collect(),
         });
         let (responses, address) = (self.responses.clone(), connection.address().clone());
         let done = Box::new(move |answer| {
-            drop(responses.send(FetchResponse::of(&address, fetch, answer))); // The consumer may be gone.
+            drop(responses.send(FetchResponse::of(&address, fetches, answer))); // The consumer may be gone.
         });
         let is_known = request.needs().is_none_or(|feature| connection.require(feature).is_ok());
         let request = if is_known { request } else { request.for_older_brokers().unwrap_or(request) };
@@ -187,7 +188,7 @@ impl Fetcher {
             && PREFETCH_BYTES_MIN <= length
             && fetched.damaged.is_none()
             && let Some((next, epoch)) = end_by_headers(bytes, fetch.offset)
-            && let Some(partition) = self.shared.lock().current(&fetch.place, fetch.version)
+            && let Some(partition) = self.shared.lock().current(&fetch.topic_partition, fetch.version)
             && partition.begin_prefetch(fetch.offset, (next, epoch), length)
         {
             *unchecked_bytes = length;
@@ -203,15 +204,15 @@ impl Fetcher {
             FetchResponse::Answered { fetch, part: Err(failure), .. } => self.refused(&fetch, failure),
             FetchResponse::Diverged(fetch, divergence) => {
                 let diverged = |partition: &mut PartitionFetchState, _| partition.diverged(fetch.offset, &divergence);
-                self.shared.with(&fetch.place, fetch.version, diverged);
+                self.shared.with(&fetch.topic_partition, fetch.version, diverged);
             }
-            FetchResponse::Failed(fetch, error) => self.failed(&fetch, &error),
+            FetchResponse::Failed(fetches, error) => self.failed(&fetches, &error),
         }
     }
 
     fn fetched(&self, mut fetch: PartitionFetch, fetched: &FetchedPartition, bytes: Bytes, unchecked_bytes: usize) {
         let checked = check_batches(bytes, fetch.offset, fetch.gaps_allowed);
-        let damage = self.shared.with(&fetch.place, fetch.version, |partition, on_damage| {
+        let damage = self.shared.with(&fetch.topic_partition, fetch.version, |partition, on_damage| {
             partition.high_watermark = Some(fetched.high_watermark);
             partition.log_start = Some(fetched.log_start);
             let next = checked.next;
@@ -234,18 +235,17 @@ impl Fetcher {
                 self.recovery(fetch).refresh_topic();
             }
             code if code.is_retriable() => self.failed(std::slice::from_ref(fetch), &failure.into()),
-            _ => drop(
-                self.shared
-                    .with(&fetch.place, fetch.version, |partition, _| partition.fail(failure.into(), Instant::now())),
-            ),
+            _ => drop(self.shared.with(&fetch.topic_partition, fetch.version, |partition, _| {
+                partition.fail(failure.into(), Instant::now())
+            })),
         }
     }
 
     /// The request brought nothing. What a retry helps against is tried again, with another look at the cluster.
-    fn failed(self: &Arc<Self>, fetch: &[PartitionFetch], error: &RequestError) {
-        tracing::debug!(%error, partitions = fetch.len(), "a fetch failed");
-        for fetch in fetch {
-            self.shared.with(&fetch.place, fetch.version, |partition, _| {
+    fn failed(self: &Arc<Self>, fetches: &[PartitionFetch], error: &RequestError) {
+        tracing::debug!(%error, partitions = fetches.len(), "a fetch failed");
+        for fetch in fetches {
+            self.shared.with(&fetch.topic_partition, fetch.version, |partition, _| {
                 if error.is_retriable() {
                     partition.retry_later(Instant::now())
                 } else {
@@ -253,7 +253,7 @@ impl Fetcher {
                 }
             });
         }
-        let (cluster, topics) = (self.cluster.clone(), topics_of(fetch));
+        let (cluster, topics) = (self.cluster.clone(), topics_of(fetches));
         tokio::spawn(async move {
             for topic in topics {
                 drop(cluster.refresh(&topic, false).await); // Whoever fetches next sees what came of it.
@@ -270,7 +270,7 @@ impl PartitionFetch {
     fn to_message(&self) -> FetchPosition {
         let partition = FetchPartition {
             topic: self.topic,
-            partition: self.place.partition,
+            partition: self.topic_partition.partition,
             offset: self.offset,
             max_bytes: u32::try_from(self.max_bytes).unwrap_or(u32::MAX),
             leader_epoch: self.leader_epoch,
@@ -279,12 +279,12 @@ impl PartitionFetch {
     }
 }
 
-fn leader_epoch(topic: &TopicMetadata, place: &TopicPartition) -> Option<LeaderEpoch> {
-    topic.partitions.get(place.partition.value() as usize).map(|partition| partition.leader_epoch)
+fn leader_epoch(topic: &TopicMetadata, topic_partition: &TopicPartition) -> Option<LeaderEpoch> {
+    topic.partitions.get(topic_partition.partition.value() as usize).map(|partition| partition.leader_epoch)
 }
 
-fn topics_of(fetch: &[PartitionFetch]) -> Vec<grower_protocol::ids::TopicName> {
-    let mut topics: Vec<_> = fetch.iter().map(|fetch| fetch.place.topic.clone()).collect();
+fn topics_of(fetches: &[PartitionFetch]) -> Vec<grower_protocol::ids::TopicName> {
+    let mut topics: Vec<_> = fetches.iter().map(|fetch| fetch.topic_partition.topic.clone()).collect();
     topics.dedup();
     topics
 }

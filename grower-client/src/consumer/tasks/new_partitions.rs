@@ -20,13 +20,13 @@ pub(crate) async fn subscribe(
     policy: &StartPolicy,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), ConsumeError> {
-    let mut places = Vec::new();
+    let mut topic_partitions = Vec::new();
     for name in topics {
         let missing = |source| ConsumeError::Topic { topic: name.clone(), source };
         let topic = cluster.refresh(name, false).await.map_err(missing)?;
-        places.extend(all_places(&topic));
+        topic_partitions.extend(all_partitions(&topic));
     }
-    start::assign(cluster, shared, &places, policy, tasks).await
+    start::assign(cluster, shared, &topic_partitions, policy, tasks).await
 }
 
 /// Looks for new partitions, for ever.
@@ -59,9 +59,13 @@ async fn add_new(
     let topic = cluster.refresh(name, false).await?;
     let added: Vec<_> = {
         let mut subscription = shared.lock();
-        let new: Vec<_> = all_places(&topic).filter(|place| !subscription.partitions.contains_key(place)).collect();
-        let added = |place: TopicPartition| (subscription.add(place.clone(), topic.id), (place, topic.id));
-        new.into_iter().map(added).map(|(version, place)| (place, version)).collect()
+        let new: Vec<_> = all_partitions(&topic)
+            .filter(|topic_partition| !subscription.partitions.contains_key(topic_partition))
+            .collect();
+        let added = |topic_partition: TopicPartition| {
+            (subscription.add(topic_partition.clone(), topic.id), (topic_partition, topic.id))
+        };
+        new.into_iter().map(added).map(|(version, topic_partition)| (topic_partition, version)).collect()
     };
     if !added.is_empty() {
         start_lookups.spawn(StartLookup::new(cluster, shared, policy, added).run());
@@ -69,7 +73,7 @@ async fn add_new(
     Ok(())
 }
 
-fn all_places(topic: &TopicMetadata) -> impl Iterator<Item = TopicPartition> {
+fn all_partitions(topic: &TopicMetadata) -> impl Iterator<Item = TopicPartition> {
     topic
         .partitions
         .iter()

@@ -87,7 +87,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let place = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+        let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
         let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
         let window = WindowSettings {
             codec: Codec::None,
@@ -95,7 +95,8 @@ impl World {
             delivery_timeout: DELIVERY_TIMEOUT,
             backoff: |_| Duration::from_secs(1),
         };
-        let queue = PartitionQueue::new(place, batches, window, TopicId::from_random([7; 16]), Some(identity(1)));
+        let queue =
+            PartitionQueue::new(topic_partition, batches, window, TopicId::from_random([7; 16]), Some(identity(1)));
         Self {
             state: PartitionSendState::new(queue),
             kind: ConnectionKind::Shared,

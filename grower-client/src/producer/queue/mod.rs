@@ -49,14 +49,14 @@ impl SendStep {
 
 impl PartitionQueue {
     pub(super) fn new(
-        place: TopicPartition,
+        topic_partition: TopicPartition,
         batches: BatchSettings,
         window: WindowSettings,
         topic_id: TopicId,
         identity: Option<ProducerIdentity>,
     ) -> Self {
         Self {
-            accumulator: Accumulator::new(place, batches),
+            accumulator: Accumulator::new(topic_partition, batches),
             window: SequenceWindow::new(window, topic_id, identity),
             delivery_timeout: window.delivery_timeout,
             has_sender: false,
@@ -152,7 +152,7 @@ impl PartitionQueue {
         let Some(since) = now.checked_sub(self.delivery_timeout) else { return settled };
         for batch in self.accumulator.expire(since) {
             let error = ProduceError::TimedOut {
-                place: batch.promise.place().clone(),
+                topic_partition: batch.promise.topic_partition().clone(),
                 after: self.delivery_timeout,
                 in_doubt: false,
                 last: self.window.last_error().cloned().map(Box::new),
@@ -166,8 +166,8 @@ impl PartitionQueue {
     pub(super) fn fail_all(&mut self, error: &RequestError, now: Instant) -> Vec<SettledRecords> {
         let mut settled = self.window.fail_all(error);
         for batch in self.accumulator.expire(now) {
-            let place = batch.promise.place().clone();
-            let error = ProduceError::Failed { place, source: error.clone(), in_doubt: false };
+            let topic_partition = batch.promise.topic_partition().clone();
+            let error = ProduceError::Failed { topic_partition, source: error.clone(), in_doubt: false };
             settled.push(SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) });
         }
         settled

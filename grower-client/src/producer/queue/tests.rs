@@ -113,7 +113,7 @@ enum Event {
 
 impl World {
     fn new() -> Self {
-        let place = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
+        let topic_partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
         let batches =
             BatchSettings { codec: Codec::None, bytes: 1 << 20, records: RECORDS_MAX, linger: Duration::ZERO };
         let window = WindowSettings {
@@ -125,7 +125,7 @@ impl World {
         let topic_id = TopicId::from_random([7; 16]);
         let now = Instant::now();
         Self {
-            queue: PartitionQueue::new(place, batches, window, topic_id, Some(identity(1))),
+            queue: PartitionQueue::new(topic_partition, batches, window, topic_id, Some(identity(1))),
             broker: MiniBroker::default(),
             wire: VecDeque::new(),
             answers: Vec::new(),

@@ -26,7 +26,7 @@ impl PartitionFetchState {
 
     /// The topic was deleted, and `topic` has its name now. What is held of the old one is handed out first.
     pub(crate) fn recreated_as(&mut self, topic: TopicId) {
-        debug_assert!(self.topic != topic, "{} is the same topic", self.place);
+        debug_assert!(self.topic != topic, "{} is the same topic", self.topic_partition);
         let start = self.fetched;
         let end = self.high_watermark.map_or(start, |end| end.max(start));
         self.hold_gap(start..end, Offset::ZERO, None, GapCause::TopicRecreated);
@@ -53,7 +53,7 @@ impl PartitionFetchState {
     pub(crate) fn lost_from(&mut self, end: Offset, epoch: Option<LeaderEpoch>) {
         self.forget_buffer();
         if self.position <= end {
-            tracing::warn!(place = %self.place, lost_from = %end, "the log lost records that were fetched and not handed out");
+            tracing::warn!(partition = %self.topic_partition, lost_from = %end, "the log lost records that were fetched and not handed out");
             return self.refetch_from(self.position, self.position_epoch);
         }
         self.hold_gap(end..self.position, end, epoch, GapCause::Truncation);
@@ -74,8 +74,8 @@ impl PartitionFetchState {
     }
 
     fn hold_gap(&mut self, offsets: Range<Offset>, resumes_at: Offset, epoch: Option<LeaderEpoch>, cause: GapCause) {
-        let place = self.place.clone();
-        self.buffer.push_back(BufferedItem::Gap(Gap { place, offsets, resumes_at, cause }, epoch));
+        let topic_partition = self.topic_partition.clone();
+        self.buffer.push_back(BufferedItem::Gap(Gap { topic_partition, offsets, resumes_at, cause }, epoch));
     }
 
     fn continue_behind_gap(&mut self, offset: Offset, epoch: Option<LeaderEpoch>) {

@@ -81,7 +81,7 @@ impl PartitionFetchState {
                 if open.next_offset <= self.position {
                     self.finish_batch(on_damage); // At once: its memory goes with its last record.
                 }
-                Some(PartitionItem::Record(ConsumerRecord::new(&self.place, epoch, view), newly_kept))
+                Some(PartitionItem::Record(ConsumerRecord::new(&self.topic_partition, epoch, view), newly_kept))
             }
             Some(Err(error)) => {
                 self.unreadable(error.to_string(), on_damage);
@@ -128,10 +128,11 @@ impl PartitionFetchState {
         match on_damage {
             OnDamage::Fail => {
                 self.forget_buffer(); // The error comes before everything behind it.
-                self.error = Some(ConsumeError::Damaged { place: self.place.clone(), offsets, reason });
+                self.error =
+                    Some(ConsumeError::Damaged { topic_partition: self.topic_partition.clone(), offsets, reason });
             }
             OnDamage::Skip => {
-                tracing::warn!(place = %self.place, start = %offsets.start, %end, reason, "skipping damaged offsets");
+                tracing::warn!(partition = %self.topic_partition, start = %offsets.start, %end, reason, "skipping damaged offsets");
                 if self.position < end {
                     (self.position, self.position_epoch) = (end, None);
                 }

@@ -42,7 +42,7 @@ impl FetchVersion {
 /// A partition being read. `consumed <= position <= fetched <= next_fetch`, unless a gap lies between.
 #[derive(Debug)]
 pub(crate) struct PartitionFetchState {
-    pub(crate) place: TopicPartition,
+    pub(crate) topic_partition: TopicPartition,
     /// The topic that is fetched.
     pub(crate) topic: TopicId,
     /// The topic that `position` belongs to: another one while records of a deleted topic are held.
@@ -98,9 +98,9 @@ enum BufferedItem {
 
 impl PartitionFetchState {
     /// A partition whose start is not known yet.
-    pub(crate) fn new(place: TopicPartition, topic: TopicId, version: FetchVersion) -> Self {
+    pub(crate) fn new(topic_partition: TopicPartition, topic: TopicId, version: FetchVersion) -> Self {
         Self {
-            place,
+            topic_partition,
             topic,
             read_topic: topic,
             version,
@@ -254,10 +254,11 @@ impl PartitionFetchState {
         (self.is_fetching, self.failures) = (false, 0);
         match on_damage {
             OnDamage::Fail => {
-                self.error = Some(ConsumeError::Damaged { place: self.place.clone(), offsets, reason });
+                self.error =
+                    Some(ConsumeError::Damaged { topic_partition: self.topic_partition.clone(), offsets, reason });
             }
             OnDamage::Skip => {
-                tracing::warn!(place = %self.place, start = %offsets.start, end = %offsets.end, reason, "skipping damaged offsets");
+                tracing::warn!(partition = %self.topic_partition, start = %offsets.start, end = %offsets.end, reason, "skipping damaged offsets");
                 let is_behind = self.fetched < offsets.end;
                 let epoch = if is_behind { None } else { self.fetched_epoch }; // Nobody knows that of a damaged record.
                 self.refetch_from(self.fetched.max(offsets.end), epoch);
@@ -279,7 +280,7 @@ impl PartitionFetchState {
             (self.is_fetching, self.not_before) = (false, Some(now + ERROR_PAUSE));
             return;
         }
-        self.set_error(ConsumeError::Failed { place: self.place.clone(), source });
+        self.set_error(ConsumeError::Failed { topic_partition: self.topic_partition.clone(), source });
     }
 
     pub(crate) fn set_error(&mut self, error: ConsumeError) {

@@ -95,16 +95,16 @@ impl SubscriptionState {
     }
 
     /// Puts a partition there whose start is not known yet; returns its version.
-    pub(crate) fn add(&mut self, place: TopicPartition, topic: TopicId) -> FetchVersion {
+    pub(crate) fn add(&mut self, topic_partition: TopicPartition, topic: TopicId) -> FetchVersion {
         let version = self.next_version();
-        self.partitions.insert(place.clone(), PartitionFetchState::new(place, topic, version));
+        self.partitions.insert(topic_partition.clone(), PartitionFetchState::new(topic_partition, topic, version));
         version
     }
 
     /// Goes on at `offset`, whatever was before.
-    pub(crate) fn seek(&mut self, place: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
+    pub(crate) fn seek(&mut self, topic_partition: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
         let version = self.next_version();
-        let partition = self.partition(place)?;
+        let partition = self.partition(topic_partition)?;
         let open = partition.open_bytes();
         partition.move_to(offset, None, version);
         partition.has_progress = true;
@@ -119,26 +119,31 @@ impl SubscriptionState {
     }
 
     /// The group has this offset now.
-    pub(crate) fn note_commit(&mut self, place: &TopicPartition, topic: TopicId, offset: Offset) {
-        if let Some(partition) = self.partitions.get_mut(place).filter(|partition| partition.topic == topic) {
+    pub(crate) fn note_commit(&mut self, topic_partition: &TopicPartition, topic: TopicId, offset: Offset) {
+        if let Some(partition) = self.partitions.get_mut(topic_partition).filter(|partition| partition.topic == topic) {
             partition.committed = Some(offset);
         }
-        if self.revoked_uncommitted.get(place).is_some_and(|lost| *lost <= offset) {
-            self.revoked_uncommitted.remove(place); // It came back and was read again.
+        if self.revoked_uncommitted.get(topic_partition).is_some_and(|lost| *lost <= offset) {
+            self.revoked_uncommitted.remove(topic_partition); // It came back and was read again.
         }
     }
 
-    pub(crate) fn partition(&mut self, place: &TopicPartition) -> Result<&mut PartitionFetchState, ConsumeError> {
-        self.partitions.get_mut(place).ok_or_else(|| ConsumeError::NotAssigned { place: place.clone() })
+    pub(crate) fn partition(
+        &mut self,
+        topic_partition: &TopicPartition,
+    ) -> Result<&mut PartitionFetchState, ConsumeError> {
+        self.partitions
+            .get_mut(topic_partition)
+            .ok_or_else(|| ConsumeError::NotAssigned { topic_partition: topic_partition.clone() })
     }
 
     /// The partition, if it is still the one that was meant.
     pub(crate) fn current(
         &mut self,
-        place: &TopicPartition,
+        topic_partition: &TopicPartition,
         version: FetchVersion,
     ) -> Option<&mut PartitionFetchState> {
-        self.partitions.get_mut(place).filter(|partition| partition.version == version)
+        self.partitions.get_mut(topic_partition).filter(|partition| partition.version == version)
     }
 
     fn next_version(&mut self) -> FetchVersion {
@@ -153,8 +158,8 @@ impl SubscriptionState {
         now: Instant,
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<Option<Gap>, ConsumeError> {
-        for place in std::mem::take(&mut self.handed_out) {
-            if let Some(partition) = self.partitions.get_mut(&place) {
+        for topic_partition in std::mem::take(&mut self.handed_out) {
+            if let Some(partition) = self.partitions.get_mut(&topic_partition) {
                 partition.mark_consumed(); // The reader came back: it is done with what it got.
             }
         }
@@ -167,9 +172,9 @@ impl SubscriptionState {
         self.calls.0 += 1;
         let mut limits = limits;
         for _ in 0..=self.partitions.len() {
-            let Some(place) = self.current_turn() else { return Ok(None) };
-            match self.take_from(&place, &mut limits, now, into)? {
-                TurnEnd::NothingLeft => self.end_turn(&place),
+            let Some(topic_partition) = self.current_turn() else { return Ok(None) };
+            match self.take_from(&topic_partition, &mut limits, now, into)? {
+                TurnEnd::NothingLeft => self.end_turn(&topic_partition),
                 TurnEnd::Gap(gap) => return Ok(Some(gap)),
                 TurnEnd::LimitReached => return Ok(None),
             }
@@ -180,12 +185,12 @@ impl SubscriptionState {
     /// Takes from one partition, and from the limits what that uses up.
     fn take_from(
         &mut self,
-        place: &TopicPartition,
+        topic_partition: &TopicPartition,
         limits: &mut TakeLimits,
         now: Instant,
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<TurnEnd, ConsumeError> {
-        let Some(partition) = self.partitions.get_mut(place) else { return Ok(TurnEnd::NothingLeft) };
+        let Some(partition) = self.partitions.get_mut(topic_partition) else { return Ok(TurnEnd::NothingLeft) };
         let (before, held, open_before) = (into.len(), partition.held_bytes(), partition.open_bytes());
         let elsewhere = self.open_bytes - open_before;
         let mut turn = Ok(TurnEnd::NothingLeft);
@@ -225,7 +230,7 @@ impl SubscriptionState {
         self.made_room |= partition.held_bytes() < held;
         self.open_bytes = elsewhere + partition.open_bytes();
         if before < into.len() || matches!(turn, Ok(TurnEnd::Gap(_))) {
-            self.handed_out.push(place.clone());
+            self.handed_out.push(topic_partition.clone());
         }
         turn
     }
@@ -240,12 +245,16 @@ impl SubscriptionState {
     fn current_turn(&self) -> Option<TopicPartition> {
         let from = self.turn.as_ref().map_or(Bound::Unbounded, Bound::Included);
         let mut partitions = self.partitions.range::<TopicPartition, _>((from, Bound::Unbounded));
-        partitions.next().or_else(|| self.partitions.first_key_value()).map(|(place, _)| place.clone())
+        partitions
+            .next()
+            .or_else(|| self.partitions.first_key_value())
+            .map(|(topic_partition, _)| topic_partition.clone())
     }
 
-    fn end_turn(&mut self, place: &TopicPartition) {
-        let mut later = self.partitions.range::<TopicPartition, _>((Bound::Excluded(place), Bound::Unbounded));
-        self.turn = later.next().map(|(place, _)| place.clone());
+    fn end_turn(&mut self, topic_partition: &TopicPartition) {
+        let mut later =
+            self.partitions.range::<TopicPartition, _>((Bound::Excluded(topic_partition), Bound::Unbounded));
+        self.turn = later.next().map(|(topic_partition, _)| topic_partition.clone());
         self.turn_left = TURN;
     }
 }

@@ -79,13 +79,13 @@ impl SharedSubscription {
     /// Changes one partition, if it is still the one that was meant, and wakes the reader if there is something for it.
     pub(crate) fn with<T>(
         &self,
-        place: &TopicPartition,
+        topic_partition: &TopicPartition,
         version: FetchVersion,
         change: impl FnOnce(&mut PartitionFetchState, OnDamage) -> T,
     ) -> Option<T> {
         let mut subscription = self.lock();
         let on_damage = subscription.on_damage;
-        let partition = subscription.current(place, version)?;
+        let partition = subscription.current(topic_partition, version)?;
         let open_before = partition.open_bytes();
         let result = change(partition, on_damage);
         let (open, has_something) = (partition.open_bytes(), partition.has_something());

@@ -9,7 +9,7 @@ use grower_protocol::ids::{LeaderEpoch, PartitionId};
 use grower_protocol::message::{Divergence, ErrorCode};
 use parking_lot::Mutex;
 
-fn place(partition: u32) -> TopicPartition {
+fn topic_partition(partition: u32) -> TopicPartition {
     TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(partition) }
 }
 
@@ -18,8 +18,8 @@ fn shared(records: &[u32], on_damage: OnDamage) -> SharedSubscription {
     let shared = SharedSubscription::new(on_damage, std::sync::Arc::new(|_| OnGap::Continue), 16 << 20);
     for (partition, count) in (0..).zip(records) {
         let mut subscription = shared.lock();
-        subscription.add(place(partition), TopicId::from_random([1; 16]));
-        subscription.seek(&place(partition), Offset::ZERO).unwrap();
+        subscription.add(topic_partition(partition), TopicId::from_random([1; 16]));
+        subscription.seek(&topic_partition(partition), Offset::ZERO).unwrap();
         deliver(&mut subscription, partition, batches(0, *count));
     }
     shared
@@ -37,7 +37,7 @@ fn batches(base: u32, count: u32) -> Vec<u8> {
 
 fn deliver(subscription: &mut SubscriptionState, partition: u32, bytes: Vec<u8>) {
     let on_damage = subscription.on_damage;
-    let partition = subscription.partition(&place(partition)).unwrap();
+    let partition = subscription.partition(&topic_partition(partition)).unwrap();
     let wanted = partition.next_fetch;
     let _ = partition.accept(wanted, 0, check_batches(Bytes::from(bytes), wanted, false), on_damage);
 }
@@ -74,7 +74,7 @@ fn consumed_is_what_the_reader_came_back_from() {
     take(&shared, 2);
     let at = |shared: &SharedSubscription| {
         let mut subscription = shared.lock();
-        let partition = subscription.partition(&place(0)).unwrap();
+        let partition = subscription.partition(&topic_partition(0)).unwrap();
         (partition.consumed.value(), partition.position.value())
     };
     assert_eq!(at(&shared), (0, 2));
@@ -103,7 +103,7 @@ fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
     let mut rotten = batches(0, 6);
     *rotten.last_mut().unwrap() ^= 1;
     let mut subscription = shared.lock();
-    let partition = subscription.partition(&place(0)).unwrap();
+    let partition = subscription.partition(&topic_partition(0)).unwrap();
     let (version, bytes) = (partition.version, rotten.len());
     assert!(partition.begin_prefetch(Offset::ZERO, (Offset::new(6), None), bytes));
     assert!(!partition.begin_prefetch(Offset::ZERO, (Offset::new(6), None), bytes), "the same twice");
@@ -111,7 +111,10 @@ fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
     let checked = check_batches(Bytes::from(rotten), Offset::ZERO, false);
     assert!(partition.accept(Offset::ZERO, bytes, checked, OnDamage::Fail).is_some());
     assert_eq!((partition.next_fetch.value(), partition.held_bytes()), (3, bytes / 2));
-    assert!(subscription.current(&place(0), version).is_none(), "what comes from offset 6 on is not wanted any more");
+    assert!(
+        subscription.current(&topic_partition(0), version).is_none(),
+        "what comes from offset 6 on is not wanted any more"
+    );
     drop(subscription);
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
 }
@@ -120,14 +123,14 @@ fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
 fn what_is_not_checked_yet_is_not_behind_the_reader() {
     let shared = shared(&[3], OnDamage::Fail);
     let bytes = batches(3, 3);
-    assert!(shared.lock().partition(&place(0)).unwrap().begin_prefetch(
+    assert!(shared.lock().partition(&topic_partition(0)).unwrap().begin_prefetch(
         Offset::new(3),
         (Offset::new(6), None),
         bytes.len()
     ));
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
     let mut subscription = shared.lock();
-    let partition = subscription.partition(&place(0)).unwrap();
+    let partition = subscription.partition(&topic_partition(0)).unwrap();
     assert_eq!(partition.position.value(), 3);
     let checked = check_batches(Bytes::from(bytes.clone()), Offset::new(3), false);
     assert!(partition.accept(Offset::new(3), bytes.len(), checked, OnDamage::Fail).is_none());
@@ -138,10 +141,10 @@ fn what_is_not_checked_yet_is_not_behind_the_reader() {
 #[test]
 fn what_was_asked_for_before_a_seek_is_not_taken_in() {
     let shared = shared(&[3], OnDamage::Fail);
-    let version = shared.lock().partition(&place(0)).unwrap().version;
-    shared.lock().seek(&place(0), Offset::new(30)).unwrap();
+    let version = shared.lock().partition(&topic_partition(0)).unwrap().version;
+    shared.lock().seek(&topic_partition(0), Offset::new(30)).unwrap();
     assert_eq!(take(&shared, 9), []);
-    assert!(shared.with(&place(0), version, |_, _| ()).is_none());
+    assert!(shared.with(&topic_partition(0), version, |_, _| ()).is_none());
     deliver(&mut shared.lock(), 0, batches(30, 3));
     assert_eq!(take(&shared, 1), [(0, 30)]);
 }
@@ -169,8 +172,8 @@ fn shared_with_gaps(on_gap: OnGap) -> (SharedSubscription, std::sync::Arc<Mutex<
     };
     let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(rule), 16 << 20);
     let mut subscription = shared.lock();
-    subscription.add(place(0), TopicId::from_random([1; 16]));
-    subscription.seek(&place(0), Offset::ZERO).unwrap();
+    subscription.add(topic_partition(0), TopicId::from_random([1; 16]));
+    subscription.seek(&topic_partition(0), Offset::ZERO).unwrap();
     deliver(&mut subscription, 0, batches(0, 3));
     drop(subscription);
     (shared, gaps)
@@ -181,7 +184,7 @@ fn a_reader_overtaken_by_retention_gets_what_is_held_and_then_the_exact_gap() {
     let (shared, gaps) = shared_with_gaps(OnGap::Continue);
     {
         let mut subscription = shared.lock();
-        let partition = subscription.partition(&place(0)).unwrap();
+        let partition = subscription.partition(&topic_partition(0)).unwrap();
         partition.dropped_up_to(Offset::new(3), Offset::new(6));
         partition.dropped_up_to(Offset::new(6), Offset::new(9)); // Retention is faster than the next fetch.
         assert_eq!(partition.next_fetch, Offset::new(9));
@@ -195,11 +198,11 @@ fn a_poll_ends_before_a_gap_and_a_reported_gap_comes_alone_and_once() {
     let (shared, _gaps) = shared_with_gaps(OnGap::Report);
     {
         let mut subscription = shared.lock();
-        subscription.partition(&place(0)).unwrap().dropped_up_to(Offset::new(3), Offset::new(9));
+        subscription.partition(&topic_partition(0)).unwrap().dropped_up_to(Offset::new(3), Offset::new(9));
         deliver(&mut subscription, 0, batches(9, 3));
     }
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
-    let at = |shared: &SharedSubscription| shared.lock().partition(&place(0)).unwrap().position.value();
+    let at = |shared: &SharedSubscription| shared.lock().partition(&topic_partition(0)).unwrap().position.value();
     assert_eq!(at(&shared), 3, "a commit must not pass a gap that the reader does not know of");
     let error = shared.take(limits(9), Waker::noop(), &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ConsumeError::Gap(gap) if gap.offsets == (Offset::new(3)..Offset::new(9))));
@@ -212,7 +215,7 @@ fn records_of_a_deleted_topic_that_are_held_come_before_the_new_one() {
     let renewed = TopicId::from_random([2; 16]);
     {
         let mut subscription = shared.lock();
-        let partition = subscription.partition(&place(0)).unwrap();
+        let partition = subscription.partition(&topic_partition(0)).unwrap();
         partition.high_watermark = Some(Offset::new(5));
         partition.recreated_as(renewed);
         assert_eq!(
@@ -223,7 +226,7 @@ fn records_of_a_deleted_topic_that_are_held_come_before_the_new_one() {
         deliver(&mut subscription, 0, batches(0, 3));
     }
     assert_eq!(read_with_gaps(&shared, &gaps), ["0", "1", "2", "3..5 gone", "0", "1", "2"]);
-    assert_eq!(shared.lock().partition(&place(0)).unwrap().topic_of_position(), Some(renewed));
+    assert_eq!(shared.lock().partition(&topic_partition(0)).unwrap().topic_of_position(), Some(renewed));
 }
 
 #[test]
@@ -233,7 +236,7 @@ fn a_reader_goes_back_to_where_its_log_was_cut_and_forgets_what_it_holds_of_the_
     let cut_at = |end| Divergence { epoch: Some(LeaderEpoch::new(1)), end: Offset::new(end) };
     {
         let mut subscription = shared.lock();
-        let partition = subscription.partition(&place(0)).unwrap();
+        let partition = subscription.partition(&topic_partition(0)).unwrap();
         assert_eq!(partition.next_fetch_epoch, Some(LeaderEpoch::new(1)));
         partition.diverged(Offset::new(3), &cut_at(2)); // The reader has had nothing of what is lost.
         assert_eq!((partition.next_fetch.value(), partition.has_something()), (2, false));
@@ -276,8 +279,8 @@ fn open_batches_of_many_partitions_take_a_bounded_amount_of_memory() {
     let batch = inflating_batch(0, RECORDS, 400); // 400 KB and more, from a few hundred bytes.
     for partition in 0..20 {
         let mut subscription = shared.lock();
-        subscription.add(place(partition), TopicId::from_random([1; 16]));
-        subscription.seek(&place(partition), Offset::ZERO).unwrap();
+        subscription.add(topic_partition(partition), TopicId::from_random([1; 16]));
+        subscription.seek(&topic_partition(partition), Offset::ZERO).unwrap();
         deliver(&mut subscription, partition, batch.clone());
     }
     let mut taken = 0;
@@ -298,7 +301,7 @@ fn that_a_partition_is_offline_is_told_once_until_it_is_served_again() {
     let goes_offline = || {
         let mut subscription = shared.lock();
         let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
-        subscription.partition(&place(1)).unwrap().fail(failure.into(), Instant::now());
+        subscription.partition(&topic_partition(1)).unwrap().fail(failure.into(), Instant::now());
     };
     let told = || shared.take(limits(9), Waker::noop(), &mut Vec::new()).err().map(|error| error.to_string());
     for served_up_to in [3, 6] {
@@ -315,12 +318,12 @@ fn that_a_partition_is_offline_is_told_once_until_it_is_served_again() {
 #[test]
 fn a_partition_that_is_told_to_be_offline_before_it_began_can_still_begin() {
     let shared = shared(&[], OnDamage::Fail);
-    let version = shared.lock().add(place(0), TopicId::from_random([1; 16]));
+    let version = shared.lock().add(topic_partition(0), TopicId::from_random([1; 16]));
     let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
-    shared.with(&place(0), version, |partition, _| partition.fail(failure.into(), Instant::now())).unwrap();
+    shared.with(&topic_partition(0), version, |partition, _| partition.fail(failure.into(), Instant::now())).unwrap();
     assert!(shared.take(limits(9), Waker::noop(), &mut Vec::new()).is_err());
     shared
-        .with(&place(0), version, |partition, _| partition.move_to(Offset::ZERO, None, version))
+        .with(&topic_partition(0), version, |partition, _| partition.move_to(Offset::ZERO, None, version))
         .expect("it is the same still");
     deliver(&mut shared.lock(), 0, batches(0, 3));
     assert_eq!(take(&shared, 9).len(), 3);

@@ -16,10 +16,10 @@ impl GroupMembership {
     /// Does as the answer says.
     pub(super) async fn follow(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
         let soon = Instant::now() + self.session_timeout / 2; // The next heartbeat must not wait for ever.
-        let target = in_time(soon, self.places(&answer.assignment)).await?;
+        let target = in_time(soon, self.topic_partitions(&answer.assignment)).await?;
         let revoked = self.hand_over(&target, soon).await;
         let added = self.add(target);
-        let assigned = added.iter().map(|(place, ..)| place.clone()).collect();
+        let assigned = added.iter().map(|(topic_partition, ..)| topic_partition.clone()).collect();
         self.notify_rebalance(RebalanceEvent { assigned, revoked });
         self.begin(added);
         Ok(())
@@ -58,7 +58,8 @@ impl GroupMembership {
     fn stop_all_but(&self, target: &BTreeMap<TopicPartition, TopicId>) -> bool {
         let mut subscription = self.shared.lock();
         let mut any = false;
-        for partition in subscription.partitions.values_mut().filter(|partition| !target.contains_key(&partition.place))
+        for partition in
+            subscription.partitions.values_mut().filter(|partition| !target.contains_key(&partition.topic_partition))
         {
             (partition.is_revoking, any) = (true, true);
         }
@@ -76,18 +77,22 @@ impl GroupMembership {
     }
 
     /// The partitions of an assignment by name.
-    async fn places(&self, assignment: &[TopicPartitions]) -> Result<BTreeMap<TopicPartition, TopicId>, RequestError> {
+    async fn topic_partitions(
+        &self,
+        assignment: &[TopicPartitions],
+    ) -> Result<BTreeMap<TopicPartition, TopicId>, RequestError> {
         if assignment.iter().any(|topic| self.cluster.topic_name(topic.topic).is_none()) {
             self.refresh_topics().await?;
         }
-        let mut places = BTreeMap::new();
+        let mut topic_partitions = BTreeMap::new();
         for TopicPartitions { topic, partitions } in assignment {
             // Unknown still: deleted meanwhile, and the next answer will not list it.
             let Some(name) = self.cluster.topic_name(*topic) else { continue };
-            let place = |partition: &_| (TopicPartition { topic: name.clone(), partition: *partition }, *topic);
-            places.extend(partitions.iter().map(place));
+            let topic_partition =
+                |partition: &_| (TopicPartition { topic: name.clone(), partition: *partition }, *topic);
+            topic_partitions.extend(partitions.iter().map(topic_partition));
         }
-        Ok(places)
+        Ok(topic_partitions)
     }
 
     /// Takes what is not in `target` off the shelf; returns it with what the reader is done with.
@@ -97,17 +102,19 @@ impl GroupMembership {
     ) -> (Vec<TopicPartition>, Vec<OffsetToCommit>) {
         let mut subscription = self.shared.lock();
         let (mut revoked, mut progress, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-        subscription.retain(|place, partition| {
-            if partition.update_topic(target.get(place).copied()) {
+        subscription.retain(|topic_partition, partition| {
+            if partition.update_topic(target.get(topic_partition).copied()) {
                 return true;
             }
-            revoked.push(place.clone());
+            revoked.push(topic_partition.clone());
             if self.auto_commit {
                 progress.extend(OffsetToCommit::consumed(partition));
             }
             let is_committed = self.auto_commit && !partition.has_unconsumed();
             lost.extend(
-                OffsetToCommit::handed_out(partition).filter(|_| !is_committed).map(|lost| (lost.place, lost.offset)),
+                OffsetToCommit::handed_out(partition)
+                    .filter(|_| !is_committed)
+                    .map(|lost| (lost.topic_partition, lost.offset)),
             );
             false
         });
@@ -117,12 +124,14 @@ impl GroupMembership {
 
     fn add(&self, target: BTreeMap<TopicPartition, TopicId>) -> Vec<(TopicPartition, TopicId, FetchVersion)> {
         let mut subscription = self.shared.lock();
-        let new: Vec<_> =
-            target.into_iter().filter(|(place, _)| !subscription.partitions.contains_key(place)).collect();
+        let new: Vec<_> = target
+            .into_iter()
+            .filter(|(topic_partition, _)| !subscription.partitions.contains_key(topic_partition))
+            .collect();
         new.into_iter()
-            .map(|(place, topic)| {
-                let version = subscription.add(place.clone(), topic);
-                (place, topic, version)
+            .map(|(topic_partition, topic)| {
+                let version = subscription.add(topic_partition.clone(), topic);
+                (topic_partition, topic, version)
             })
             .collect()
     }
@@ -133,8 +142,9 @@ impl GroupMembership {
         if added.is_empty() {
             return;
         }
-        let places = added.into_iter().map(|(place, topic, version)| ((place, topic), version));
-        let lookup = StartLookup::new(&self.cluster, &self.shared, &self.policy, places);
+        let topic_partitions =
+            added.into_iter().map(|(topic_partition, topic, version)| ((topic_partition, topic), version));
+        let lookup = StartLookup::new(&self.cluster, &self.shared, &self.policy, topic_partitions);
         self.start_lookups.spawn(lookup.warn_each(self.session_timeout).run());
     }
 

@@ -173,7 +173,7 @@ impl GroupMembership {
         let mut owned: BTreeMap<TopicId, TopicPartitions> = BTreeMap::new();
         for partition in self.shared.lock().partitions.values() {
             let of_topic = || TopicPartitions { topic: partition.topic, partitions: Vec::new() };
-            owned.entry(partition.topic).or_insert_with(of_topic).partitions.push(partition.place.partition);
+            owned.entry(partition.topic).or_insert_with(of_topic).partitions.push(partition.topic_partition.partition);
         }
         owned.into_values().collect()
     }

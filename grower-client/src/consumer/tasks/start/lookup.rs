@@ -19,7 +19,7 @@ pub(crate) struct StartLookup {
     cluster: Arc<Cluster>,
     shared: Arc<SharedSubscription>,
     policy: StartPolicy,
-    places: Vec<(TopicPartition, TopicId)>,
+    topic_partitions: Vec<(TopicPartition, TopicId)>,
     versions: Vec<FetchVersion>,
     warn_each: Duration,
 }
@@ -29,11 +29,11 @@ impl StartLookup {
         cluster: &Arc<Cluster>,
         shared: &Arc<SharedSubscription>,
         policy: &StartPolicy,
-        places: impl IntoIterator<Item = ((TopicPartition, TopicId), FetchVersion)>,
+        topic_partitions: impl IntoIterator<Item = ((TopicPartition, TopicId), FetchVersion)>,
     ) -> Self {
-        let (places, versions) = places.into_iter().unzip();
+        let (topic_partitions, versions) = topic_partitions.into_iter().unzip();
         let (cluster, shared, policy) = (cluster.clone(), shared.clone(), policy.clone());
-        Self { cluster, shared, policy, places, versions, warn_each: WARN_EACH }
+        Self { cluster, shared, policy, topic_partitions, versions, warn_each: WARN_EACH }
     }
 
     /// Warns of failures each time that this has passed.
@@ -44,27 +44,28 @@ impl StartLookup {
     /// Begins those whose start is known; the reader is told of each that is offline. Returns another reason why one has
     /// not begun.
     pub(crate) fn take(&mut self, starts: Vec<Result<PartitionStart, RequestError>>) -> Option<RequestError> {
-        let places = std::mem::take(&mut self.places).into_iter().zip(std::mem::take(&mut self.versions));
+        let topic_partitions =
+            std::mem::take(&mut self.topic_partitions).into_iter().zip(std::mem::take(&mut self.versions));
         let mut last_error = None;
-        for (((place, topic), version), start) in places.zip(starts) {
+        for (((topic_partition, topic), version), start) in topic_partitions.zip(starts) {
             match start {
                 Ok(start) => {
                     super::begin(&self.shared, &start, version);
                     continue;
                 }
                 Err(error) if super::is_offline(&error) => {
-                    self.shared.with(&place, version, |partition, _| partition.fail(error, Instant::now()));
+                    self.shared.with(&topic_partition, version, |partition, _| partition.fail(error, Instant::now()));
                 }
                 Err(error) => last_error = Some(error),
             }
-            self.places.push((place, topic));
+            self.topic_partitions.push((topic_partition, topic));
             self.versions.push(version);
         }
         last_error
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.places.is_empty()
+        self.topic_partitions.is_empty()
     }
 
     /// Tries until all have begun, or are no longer this consumer's: a group that does not answer for a session takes them
@@ -72,18 +73,21 @@ impl StartLookup {
     pub(crate) async fn run(mut self) {
         let mut warn_at = Instant::now() + self.warn_each;
         for failures in 1.. {
-            let last_error = match super::resolve(&self.cluster, &self.shared, &self.places, &self.policy).await {
-                Ok(starts) => self.take(starts),
-                Err(error) => Some(error),
-            };
+            let last_error =
+                match super::resolve(&self.cluster, &self.shared, &self.topic_partitions, &self.policy).await {
+                    Ok(starts) => self.take(starts),
+                    Err(error) => Some(error),
+                };
             if self.is_done() || !self.are_wanted() {
                 return;
             }
             if let Some(error) = last_error {
                 tracing::debug!(%error, "cannot find out where to start; trying again");
                 if warn_at <= Instant::now() {
-                    let (first, partitions) =
-                        (self.places.first().map(|(place, _)| place.to_string()), self.places.len());
+                    let (first, partitions) = (
+                        self.topic_partitions.first().map(|(topic_partition, _)| topic_partition.to_string()),
+                        self.topic_partitions.len(),
+                    );
                     tracing::warn!(%error, first, partitions, "partitions are not read: cannot find out where to start");
                     warn_at = Instant::now() + self.warn_each;
                 }

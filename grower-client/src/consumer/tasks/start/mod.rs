@@ -35,7 +35,7 @@ pub(crate) struct StartPolicy {
 /// Where a partition begins.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionStart {
-    place: TopicPartition,
+    topic_partition: TopicPartition,
     offset: Offset,
     leader_epoch: Option<LeaderEpoch>,
     /// The group has it so.
@@ -46,25 +46,25 @@ pub(crate) struct PartitionStart {
 
 type CommittedPositions = HashMap<(TopicId, PartitionId), CommittedPosition>;
 
-/// Puts `places` on the shelf and begins each where it should. All must exist. Of some that are offline, or have no leader
+/// Puts `topic_partitions` on the shelf and begins each where it should. All must exist. Of some that are offline, or have no leader
 /// now, a task finds out later where they begin; fails if that is true of all.
 pub(crate) async fn assign(
     cluster: &Arc<Cluster>,
     shared: &Arc<SharedSubscription>,
-    places: &[TopicPartition],
+    topic_partitions: &[TopicPartition],
     policy: &StartPolicy,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), ConsumeError> {
     let mut found = Vec::new();
-    for place in places {
-        let topic = look_up(cluster, place).await?;
+    for topic_partition in topic_partitions {
+        let topic = look_up(cluster, topic_partition).await?;
         let seen = (Some(topic.id), topic.partitions.len() as u32);
-        shared.lock().first_seen.entry(place.topic.clone()).or_insert(seen);
-        found.push((place.clone(), topic.id));
+        shared.lock().first_seen.entry(topic_partition.topic.clone()).or_insert(seen);
+        found.push((topic_partition.clone(), topic.id));
     }
     let versions: Vec<FetchVersion> = {
         let mut subscription = shared.lock();
-        found.iter().map(|(place, topic)| subscription.add(place.clone(), *topic)).collect()
+        found.iter().map(|(topic_partition, topic)| subscription.add(topic_partition.clone(), *topic)).collect()
     };
     let starts = resolve(cluster, shared, &found, policy).await.map_err(ConsumeError::Start)?;
     let mut lookup = StartLookup::new(cluster, shared, policy, found.into_iter().zip(versions));
@@ -84,7 +84,7 @@ pub(crate) async fn assign(
 
 /// Begins a partition where it should, unless it was moved or given up meanwhile.
 pub(crate) fn begin(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
-    shared.with(&start.place, version, |partition, _| {
+    shared.with(&start.topic_partition, version, |partition, _| {
         partition.move_to(start.offset, start.leader_epoch, version);
         partition.committed = start.is_committed.then_some(start.offset);
         // With an epoch the first fetch tells, and exactly.
@@ -103,41 +103,43 @@ pub(crate) fn is_offline(error: &RequestError) -> bool {
 pub(crate) async fn resolve(
     cluster: &Cluster,
     shared: &SharedSubscription,
-    places: &[(TopicPartition, TopicId)],
+    topic_partitions: &[(TopicPartition, TopicId)],
     policy: &StartPolicy,
 ) -> Result<Vec<Result<PartitionStart, RequestError>>, RequestError> {
     let committed = match &policy.committer {
-        Some(committer) => committed(cluster, shared, committer, places, policy.from).await?,
+        Some(committer) => committed(cluster, shared, committer, topic_partitions, policy.from).await?,
         None => HashMap::new(),
     };
     let mut starts: BTreeMap<usize, Result<PartitionStart, RequestError>> = BTreeMap::new();
     let mut lookups = Vec::new();
-    for (at, (place, topic)) in places.iter().enumerate() {
-        if let Some(position) = committed.get(&(*topic, place.partition)) {
-            starts.insert(at, Ok(PartitionStart::committed(place, position)));
+    for (at, (topic_partition, topic)) in topic_partitions.iter().enumerate() {
+        if let Some(position) = committed.get(&(*topic, topic_partition.partition)) {
+            starts.insert(at, Ok(PartitionStart::committed(topic_partition, position)));
             continue;
         }
-        match spec(shared, place, *topic, policy.from) {
-            StartSpec::Known(offset) => drop(starts.insert(at, Ok(PartitionStart::at(place.clone(), offset)))),
-            StartSpec::LookUp(spec) => lookups.push((at, (place, spec))),
+        match spec(shared, topic_partition, *topic, policy.from) {
+            StartSpec::Known(offset) => {
+                drop(starts.insert(at, Ok(PartitionStart::at(topic_partition.clone(), offset))))
+            }
+            StartSpec::LookUp(spec) => lookups.push((at, (topic_partition, spec))),
         }
     }
     let (looked_up, lookups): (Vec<usize>, Vec<_>) = lookups.into_iter().unzip();
     let offsets = look_up_offsets(cluster, &lookups).await?;
-    for ((at, (place, _)), offset) in looked_up.into_iter().zip(lookups).zip(offsets) {
-        starts.insert(at, offset.map(|offset| PartitionStart::at(place.clone(), offset)));
+    for ((at, (topic_partition, _)), offset) in looked_up.into_iter().zip(lookups).zip(offsets) {
+        starts.insert(at, offset.map(|offset| PartitionStart::at(topic_partition.clone(), offset)));
     }
     Ok(starts.into_values().collect())
 }
 
 impl PartitionStart {
-    fn at(place: TopicPartition, offset: Offset) -> Self {
-        Self { place, offset, leader_epoch: None, is_committed: false, lost_from: None }
+    fn at(topic_partition: TopicPartition, offset: Offset) -> Self {
+        Self { topic_partition, offset, leader_epoch: None, is_committed: false, lost_from: None }
     }
 
-    fn committed(place: &TopicPartition, position: &CommittedPosition) -> Self {
+    fn committed(topic_partition: &TopicPartition, position: &CommittedPosition) -> Self {
         Self {
-            place: place.clone(),
+            topic_partition: topic_partition.clone(),
             offset: position.offset,
             leader_epoch: position.leader_epoch,
             is_committed: true,
@@ -152,9 +154,14 @@ enum StartSpec {
     LookUp(OffsetSpec),
 }
 
-fn spec(shared: &SharedSubscription, place: &TopicPartition, topic: TopicId, from: Option<StartFrom>) -> StartSpec {
-    let seen = shared.lock().first_seen.get(&place.topic).copied();
-    let came_later = seen.is_some_and(|(id, count)| id != Some(topic) || count <= place.partition.value());
+fn spec(
+    shared: &SharedSubscription,
+    topic_partition: &TopicPartition,
+    topic: TopicId,
+    from: Option<StartFrom>,
+) -> StartSpec {
+    let seen = shared.lock().first_seen.get(&topic_partition.topic).copied();
+    let came_later = seen.is_some_and(|(id, count)| id != Some(topic) || count <= topic_partition.partition.value());
     match from {
         _ if came_later => StartSpec::LookUp(OffsetSpec::Beginning),
         None | Some(StartFrom::Beginning | StartFrom::Committed) => StartSpec::LookUp(OffsetSpec::Beginning),
@@ -169,11 +176,11 @@ pub(crate) async fn look_up_offsets(
     cluster: &Cluster,
     lookups: &[(&TopicPartition, OffsetSpec)],
 ) -> Result<Vec<Result<Offset, RequestError>>, RequestError> {
-    let ask = |place: &TopicPartition, spec| (place.topic.clone(), place.partition, spec);
-    let asked: Vec<_> = lookups.iter().map(|(place, spec)| ask(place, *spec)).collect();
+    let ask = |topic_partition: &TopicPartition, spec| (topic_partition.topic.clone(), topic_partition.partition, spec);
+    let asked: Vec<_> = lookups.iter().map(|(topic_partition, spec)| ask(topic_partition, *spec)).collect();
     let answers = list_offsets(cluster, &asked).await?;
     let unmatched = lookups.iter().zip(&answers).filter(|(_, answer)| is_unmatched(answer));
-    let ends: Vec<_> = unmatched.map(|((place, _), _)| ask(place, OffsetSpec::End)).collect();
+    let ends: Vec<_> = unmatched.map(|((topic_partition, _), _)| ask(topic_partition, OffsetSpec::End)).collect();
     let mut ends = list_offsets(cluster, &ends).await?.into_iter();
     let found = answers.into_iter().map(|answer| {
         let answer = if is_unmatched(&answer) { ends.next().unwrap_or(answer) } else { answer };
@@ -191,13 +198,17 @@ async fn committed(
     cluster: &Cluster,
     shared: &SharedSubscription,
     committer: &Committer,
-    places: &[(TopicPartition, TopicId)],
+    topic_partitions: &[(TopicPartition, TopicId)],
     from: Option<StartFrom>,
 ) -> Result<CommittedPositions, RequestError> {
-    let partitions = places.iter().map(|(place, topic)| (*topic, place.partition)).collect();
+    let partitions =
+        topic_partitions.iter().map(|(topic_partition, topic)| (*topic, topic_partition.partition)).collect();
     let known = committed_positions(cluster, committer.group(), Some(partitions)).await?;
-    let mut known = by_place(known);
-    let open: Vec<_> = places.iter().filter(|(place, topic)| !known.contains_key(&(*topic, place.partition))).collect();
+    let mut known = by_partition(known);
+    let open: Vec<_> = topic_partitions
+        .iter()
+        .filter(|(topic_partition, topic)| !known.contains_key(&(*topic, topic_partition.partition)))
+        .collect();
     if open.is_empty() {
         return Ok(known);
     }
@@ -208,7 +219,7 @@ async fn committed(
     let (group, committer) = (committer.group().clone(), committer.identity());
     let request = Request::StartPositions(StartPositions { group, committer, starts });
     match cluster.ask_retrying(&request).await {
-        Ok((_, Response::FetchPositions(positions))) => known.extend(by_place(positions)),
+        Ok((_, Response::FetchPositions(positions))) => known.extend(by_partition(positions)),
         Ok((connection, other)) => return Err(connection.unexpected("start positions", other)),
         Err(error) if nobody_decides(&error) => {}
         Err(error) => return Err(error),
@@ -216,7 +227,7 @@ async fn committed(
     Ok(known)
 }
 
-fn by_place(positions: Vec<CommittedPosition>) -> CommittedPositions {
+fn by_partition(positions: Vec<CommittedPosition>) -> CommittedPositions {
     positions.into_iter().map(|position| ((position.topic, position.partition), position)).collect()
 }
 
@@ -235,46 +246,51 @@ async fn proposed(
     from: Option<StartFrom>,
 ) -> Result<Vec<PositionToCommit>, RequestError> {
     let mut all: Vec<(TopicPartition, TopicId)> = Vec::new();
-    let topics: BTreeMap<_, _> = open.iter().map(|(place, topic)| (place.topic.clone(), *topic)).collect();
+    let topics: BTreeMap<_, _> =
+        open.iter().map(|(topic_partition, topic)| (topic_partition.topic.clone(), *topic)).collect();
     for (name, id) in topics {
         let topic = cluster.refresh(&name, false).await?;
-        let place = |partition| (TopicPartition { topic: name.clone(), partition }, id);
+        let topic_partition = |partition| (TopicPartition { topic: name.clone(), partition }, id);
         if topic.id == id {
-            all.extend(topic.partitions.iter().map(|partition| place(partition.partition)));
+            all.extend(topic.partitions.iter().map(|partition| topic_partition(partition.partition)));
         }
     }
-    let specs: Vec<StartSpec> = all.iter().map(|(place, topic)| spec(shared, place, *topic, from)).collect();
+    let specs: Vec<StartSpec> =
+        all.iter().map(|(topic_partition, topic)| spec(shared, topic_partition, *topic, from)).collect();
     let lookup = |spec: &StartSpec| match spec {
         StartSpec::Known(_) => OffsetSpec::End,
         StartSpec::LookUp(spec) => *spec,
     };
-    let lookups: Vec<_> = all.iter().zip(&specs).map(|((place, _), spec)| (place, lookup(spec))).collect();
+    let lookups: Vec<_> =
+        all.iter().zip(&specs).map(|((topic_partition, _), spec)| (topic_partition, lookup(spec))).collect();
     let mut starts = Vec::new();
-    for (((place, topic), spec), found) in all.iter().zip(&specs).zip(look_up_offsets(cluster, &lookups).await?) {
+    for (((topic_partition, topic), spec), found) in
+        all.iter().zip(&specs).zip(look_up_offsets(cluster, &lookups).await?)
+    {
         let found = match found {
             Err(error) if is_offline(&error) => continue, // It begins at its first record once it is served.
             found => found?,
         };
         let offset = match spec {
-            StartSpec::Known(offset) if found < *offset && open.iter().any(|(open, _)| open == place) => {
+            StartSpec::Known(offset) if found < *offset && open.iter().any(|(open, _)| open == topic_partition) => {
                 return Ok(Vec::new());
             }
             StartSpec::Known(offset) => found.min(*offset),
             StartSpec::LookUp(_) => found,
         };
-        let (topic, partition) = (*topic, place.partition);
+        let (topic, partition) = (*topic, topic_partition.partition);
         starts.push(PositionToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
     }
     Ok(starts)
 }
 
 /// The topic of a partition that must exist.
-async fn look_up(cluster: &Cluster, place: &TopicPartition) -> Result<Arc<TopicMetadata>, ConsumeError> {
-    let missing = |source| ConsumeError::Topic { topic: place.topic.clone(), source };
-    let topic = cluster.refresh(&place.topic, false).await.map_err(missing)?;
-    if topic.partitions.len() <= place.partition.value() as usize {
+async fn look_up(cluster: &Cluster, topic_partition: &TopicPartition) -> Result<Arc<TopicMetadata>, ConsumeError> {
+    let missing = |source| ConsumeError::Topic { topic: topic_partition.topic.clone(), source };
+    let topic = cluster.refresh(&topic_partition.topic, false).await.map_err(missing)?;
+    if topic.partitions.len() <= topic_partition.partition.value() as usize {
         let count = PartitionCount(topic.partitions.len() as u32);
-        let detail = format_args!("{place} does not exist: the topic has {count}, counted from 0");
+        let detail = format_args!("{topic_partition} does not exist: the topic has {count}, counted from 0");
         return Err(missing(Failure::new(ErrorCode::UnknownPartition, detail).into()));
     }
     Ok(topic)
