@@ -48,7 +48,7 @@ mod tests {
     use tokio::task::yield_now;
 
     #[tokio::test]
-    async fn a_hundred_callers_wait_for_two_attempts_and_not_for_a_hundred() {
+    async fn a_hundred_callers_share_two_attempts() {
         let (flight, attempts) = (SingleFlight::default(), Cell::new(0));
         let attempt = || async {
             attempts.set(attempts.get() + 1);
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_comes_during_an_attempt_gets_the_next_one() {
+    async fn a_caller_during_an_attempt_gets_the_next_one() {
         let flight = SingleFlight::default();
         let attempt = |outcome| async move {
             yield_now().await;
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_attempt_leaves_room_for_the_next() {
+    async fn a_cancelled_attempt_does_not_block_the_next() {
         let flight = SingleFlight::default();
         assert!(flight.run(std::future::pending()).now_or_never().is_none());
         assert_eq!(flight.run(async { 7 }).await, 7);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use world::{LONG, World, numbered, read};
 
 #[tokio::test]
-async fn what_is_sent_is_read_with_all_its_parts() {
+async fn a_record_is_read_with_all_its_parts() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(3)).await;
     let producer = world.client.producer().build().await.unwrap();
@@ -32,7 +32,7 @@ async fn what_is_sent_is_read_with_all_its_parts() {
 }
 
 #[tokio::test]
-async fn every_codec_brings_every_record_back_in_order() {
+async fn every_codec_round_trips_all_records_in_order() {
     let world = World::start().await;
     for codec in Codec::ALL {
         let topic = format!("events-{codec}");
@@ -58,7 +58,7 @@ async fn records_that_wait_for_an_answer_share_a_batch() {
 }
 
 #[tokio::test]
-async fn a_topic_of_very_many_segments_is_described_with_all_of_them() {
+async fn a_topic_with_many_segments_is_described_completely() {
     let world = World::in_memory().await;
     world.topic("events", TopicSpec::partitions(2).config("segment.messages", "1")).await;
     let producer = world.client.producer().batch_records(1).build().await.unwrap();
@@ -101,7 +101,7 @@ async fn a_consumer_starts_where_it_is_told() {
 }
 
 #[tokio::test]
-async fn a_consumer_can_be_moved_and_paused() {
+async fn a_consumer_can_seek_and_pause() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     world.produce("events", numbered(0..100)).await;
@@ -123,7 +123,7 @@ async fn a_consumer_can_be_moved_and_paused() {
 }
 
 #[tokio::test]
-async fn a_topic_that_is_not_there_is_a_typed_error() {
+async fn a_missing_topic_is_a_typed_error() {
     let world = World::start().await;
     let producer = world.client.producer().build().await.unwrap();
     let error = producer.send(Record::new("nowhere")).await.unwrap_err();
@@ -137,7 +137,7 @@ async fn a_topic_that_is_not_there_is_a_typed_error() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_too_large_fails_alone() {
+async fn a_too_large_record_fails_alone() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1).config("max.message.bytes", "2000")).await;
     let producer = world.client.producer().build().await.unwrap();
@@ -161,7 +161,7 @@ async fn a_record_that_is_too_large_fails_alone() {
 }
 
 #[tokio::test]
-async fn records_that_inflate_too_far_together_are_written_in_smaller_batches() {
+async fn records_over_the_decompressed_limit_are_written_in_smaller_batches() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1).config("max.message.bytes", "2KiB")).await;
     for (codec, first) in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd].into_iter().zip((0..).step_by(300)) {
@@ -180,7 +180,7 @@ async fn records_that_inflate_too_far_together_are_written_in_smaller_batches() 
 }
 
 #[tokio::test]
-async fn a_producer_in_a_hurry_lets_nothing_linger() {
+async fn hurry_ends_the_linger() {
     let world = World::in_memory().await;
     world.topic("events", TopicSpec::partitions(4)).await;
     let builder = world.client.producer().partitioner(Partitioner::RoundRobin).linger(Duration::from_secs(3600));
@@ -208,7 +208,7 @@ async fn round_robin_takes_partitions_in_turn() {
 }
 
 #[tokio::test]
-async fn a_topic_made_anew_is_another_topic_to_everybody() {
+async fn a_recreated_topic_is_another_topic_to_all_clients() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     let producer = world.client.producer().build().await.unwrap();
@@ -245,7 +245,7 @@ async fn new_partitions_are_written_to_and_read_from_their_beginning() {
 }
 
 #[tokio::test]
-async fn acks_none_says_that_it_vouches_for_nothing() {
+async fn acks_none_reports_no_durability() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     let producer = world.client.producer().acks(grower_client::Acks::None).build().await.unwrap();
@@ -258,7 +258,7 @@ async fn acks_none_says_that_it_vouches_for_nothing() {
 }
 
 #[tokio::test]
-async fn little_memory_slows_a_producer_down_and_loses_nothing() {
+async fn a_small_memory_slows_a_producer_and_loses_nothing() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     let producer = world.client.producer().memory(2_000).build().await.unwrap();
@@ -318,7 +318,7 @@ async fn retention_moves_a_reader_forward_and_never_to_the_end() {
 }
 
 #[tokio::test]
-async fn a_reader_behind_a_trim_is_told_exactly_what_it_missed() {
+async fn a_reader_behind_a_trim_learns_the_exact_gap() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1).config("segment.messages", "10")).await;
     let producer = world.client.producer().batch_records(10).build().await.unwrap();
@@ -361,7 +361,7 @@ async fn both_transports_keep_the_contract() {
 }
 
 #[tokio::test]
-async fn a_client_outlives_its_broker() {
+async fn a_client_survives_a_broker_restart() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = BrokerConfig::at(dir.path());
     config.disk_reserve_bytes = Some(1 << 20);

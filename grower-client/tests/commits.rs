@@ -132,7 +132,7 @@ async fn committed(world: &World) -> u64 {
 }
 
 #[tokio::test]
-async fn a_commit_that_comes_late_takes_back_no_newer_one() {
+async fn a_late_commit_does_not_undo_a_newer_one() {
     let (world, watch, mut kept, client) = watched().await;
     let builder = client.consumer().group("g").subscribe(["events"]).max_poll_records(1);
     let mut member = Member::join(builder.session_timeout(Duration::from_secs(600))).await;
@@ -154,7 +154,7 @@ async fn a_commit_that_comes_late_takes_back_no_newer_one() {
 }
 
 #[tokio::test]
-async fn one_commit_of_a_member_is_under_way_at_a_time() {
+async fn a_member_sends_one_commit_at_a_time() {
     let (world, watch, _kept, client) = watched().await;
     let auto = client.consumer().group("g").subscribe(["events"]).auto_commit(Some(Duration::from_millis(1)));
     let mut member = Member::join(auto.max_poll_records(1)).await;
@@ -170,7 +170,7 @@ async fn one_commit_of_a_member_is_under_way_at_a_time() {
 }
 
 #[tokio::test]
-async fn who_comes_back_under_the_name_of_a_killed_member_commits() {
+async fn an_instance_that_replaces_a_killed_one_can_commit() {
     let (world, _watch, _kept, client) = watched().await;
     for lives in 0..3 {
         let builder = client.consumer().group("g").member("pinkie").subscribe(["events"]).max_poll_records(1);

@@ -37,7 +37,7 @@ async fn waiting_while_the_topic_is_deleted<'a>(fake: &Fake, producer: &'a Produ
 }
 
 #[tokio::test]
-async fn a_record_that_waited_for_memory_while_its_topic_was_created_again_is_written() {
+async fn a_record_waiting_for_memory_survives_the_recreation_of_its_topic() {
     let fake = Fake::new(|_| Act::Serve);
     let producer = narrow(fake.client().await.producer()).build().await.unwrap();
     let waiting = waiting_while_the_topic_is_deleted(&fake, &producer).await;
@@ -49,7 +49,7 @@ async fn a_record_that_waited_for_memory_while_its_topic_was_created_again_is_wr
 }
 
 #[tokio::test]
-async fn a_record_that_waited_for_memory_while_its_topic_was_deleted_fails_and_leaves_the_memory() {
+async fn deleting_a_topic_fails_records_waiting_for_memory_and_releases_it() {
     let fake = Fake::new(|_| Act::Serve);
     let producer = narrow(fake.client().await.producer()).build().await.unwrap();
     let waiting = waiting_while_the_topic_is_deleted(&fake, &producer).await;
@@ -60,7 +60,7 @@ async fn a_record_that_waited_for_memory_while_its_topic_was_deleted_fails_and_l
 }
 
 #[tokio::test]
-async fn a_record_that_is_dropped_while_its_topic_is_looked_up_leaves_the_memory() {
+async fn a_record_dropped_during_the_topic_lookup_releases_its_memory() {
     let fake = Fake::new(|_| Act::Serve);
     let producer = narrow(fake.client().await.producer()).build().await.unwrap();
     let mut waiting = waiting_while_the_topic_is_deleted(&fake, &producer).await;
@@ -82,7 +82,7 @@ async fn key_of_partition_1(producer: &Producer) -> String {
 }
 
 #[tokio::test]
-async fn a_record_that_waited_for_a_partition_that_is_gone_goes_to_one_that_is_there() {
+async fn a_record_for_a_removed_partition_goes_to_an_existing_one() {
     let world = World::in_memory().await;
     world.topic(TOPIC, TopicSpec::partitions(2)).await;
     let producer = narrow(world.client.producer()).build().await.unwrap();
@@ -99,7 +99,7 @@ async fn a_record_that_waited_for_a_partition_that_is_gone_goes_to_one_that_is_t
 }
 
 #[tokio::test]
-async fn a_record_that_finds_no_room_ends_after_the_delivery_timeout() {
+async fn a_record_without_memory_fails_after_the_delivery_timeout() {
     let fake = Fake::new(|request| if matches!(request, Request::Produce(_)) { Act::Silence } else { Act::Serve });
     let client = fake.client_with_patience(LONG).await.unwrap();
     let producer = client.producer().memory(5_000).delivery_timeout(Duration::from_millis(300)).build().await.unwrap();
@@ -112,7 +112,7 @@ async fn a_record_that_finds_no_room_ends_after_the_delivery_timeout() {
 }
 
 #[tokio::test]
-async fn a_flush_tells_of_each_record_of_a_batch_that_was_split() {
+async fn a_flush_reports_every_record_of_a_split_batch() {
     let world = World::in_memory().await;
     world.topic(TOPIC, TopicSpec::partitions(1).config("max.message.bytes", "2KiB")).await;
     let producer = world.client.producer().linger(LONG).build().await.unwrap();
@@ -122,7 +122,7 @@ async fn a_flush_tells_of_each_record_of_a_batch_that_was_split() {
 }
 
 #[tokio::test]
-async fn a_flush_tells_of_what_failed_before_it_and_was_not_looked_at() {
+async fn a_flush_reports_earlier_unobserved_failures() {
     let world = World::in_memory().await;
     world.topic(TOPIC, TopicSpec::partitions(1).config("max.message.bytes", "2KiB")).await;
     let producer = world.client.producer().build().await.unwrap();
@@ -138,7 +138,7 @@ async fn a_flush_tells_of_what_failed_before_it_and_was_not_looked_at() {
 }
 
 #[tokio::test]
-async fn a_record_whose_topic_cannot_be_looked_up_ends_after_the_delivery_timeout() {
+async fn a_failing_topic_lookup_ends_at_the_delivery_timeout() {
     let fake = Fake::new(|request| if matches!(request, Request::Metadata(_)) { Act::Silence } else { Act::Serve });
     let client = fake.client_with_patience(Duration::from_secs(60)).await.unwrap();
     let producer = client.producer().delivery_timeout(Duration::from_millis(300)).build().await.unwrap();
@@ -148,7 +148,7 @@ async fn a_record_whose_topic_cannot_be_looked_up_ends_after_the_delivery_timeou
 }
 
 #[tokio::test]
-async fn callers_of_a_broker_that_is_away_learn_it_together() {
+async fn callers_of_an_unreachable_broker_share_one_error() {
     let world = World::in_memory().await;
     let gate = Gate::open();
     let client = gate.client(&world).await;

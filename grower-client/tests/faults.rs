@@ -18,7 +18,7 @@ fn is_produce(request: &Request) -> bool {
 }
 
 #[tokio::test]
-async fn a_broker_that_does_not_know_a_request_is_not_sent_it() {
+async fn a_request_is_not_sent_to_a_broker_that_lacks_it() {
     let fake = Fake::new(|request| if is_list(request) { Act::Cut } else { Act::Serve }).without("group-pages");
     let admin = fake.client().await.admin();
     for error in [admin.list_groups().await.unwrap_err(), admin.inspect_groups(3).await.unwrap_err()] {
@@ -28,7 +28,7 @@ async fn a_broker_that_does_not_know_a_request_is_not_sent_it() {
 }
 
 #[tokio::test]
-async fn an_older_broker_is_asked_to_commit_in_the_way_that_it_knows() {
+async fn an_older_broker_gets_the_commit_request_it_knows() {
     let cuts_new =
         |request: &Request| if matches!(request, Request::CommitPositions(_)) { Act::Cut } else { Act::Serve };
     let fake = Fake::new(cuts_new).without("position-commits");
@@ -67,12 +67,12 @@ async fn survives(faults: impl IntoIterator<Item = Act>) {
 }
 
 #[tokio::test]
-async fn a_cut_between_append_and_reply_writes_nothing_twice() {
+async fn a_cut_between_append_and_answer_writes_nothing_twice() {
     survives([Act::ServeAndCut, Act::Serve, Act::ServeAndCut, Act::Cut]).await;
 }
 
 #[tokio::test]
-async fn a_lost_reply_writes_nothing_twice() {
+async fn a_lost_answer_writes_nothing_twice() {
     survives([Act::Serve, Act::Silence]).await;
 }
 
@@ -95,14 +95,14 @@ async fn a_retriable_refusal_reorders_nothing() {
 }
 
 #[tokio::test]
-async fn an_unreadable_answer_costs_a_connection_and_nothing_else() {
+async fn an_unreadable_answer_costs_only_its_connection() {
     let huge = u32::MAX.to_be_bytes().to_vec();
     let unasked = encode(Correlation(4_000_000), &Response::Done, &[]);
     survives([Act::Bytes(vec![0xff; 40]), Act::Serve, Act::Bytes(huge), Act::Bytes(unasked)]).await;
 }
 
 #[tokio::test]
-async fn a_definite_refusal_fails_its_own_records_alone() {
+async fn a_definite_refusal_fails_only_its_own_records() {
     let fake = Fake::failing(is_produce, [Act::Serve, Act::Serve, Act::Refuse(ErrorCode::InvalidTimestamp)]);
     let producer = fake.client().await.producer().batch_records(3).build().await.unwrap();
     let mut failed = Vec::new();
@@ -140,7 +140,7 @@ async fn one_at_a_time(fake: &Fake, producers: usize, count: usize) {
 }
 
 #[tokio::test]
-async fn the_end_of_the_connection_that_producers_share_costs_none_of_them_a_record() {
+async fn losing_the_shared_connection_loses_no_record() {
     let refused = Act::Refuse(ErrorCode::NotLeader);
     let faults = [Act::ServeAndCut, Act::Cut, refused, Act::Silence, Act::Bytes(vec![0xff; 40]), Act::ServeAndCut];
     let spaced = faults.into_iter().flat_map(|fault| std::iter::repeat_n(Act::Serve, 30).chain([fault]));
@@ -150,7 +150,7 @@ async fn the_end_of_the_connection_that_producers_share_costs_none_of_them_a_rec
 /// On one thread, where whoever is woken last runs first: the first request must not leave before the others are there.
 /// If it does it takes as many writes as records.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn what_was_answered_together_is_asked_together_again() {
+async fn records_acknowledged_together_are_sent_together() {
     let fake = Fake::new(|_| Act::Serve);
     one_at_a_time(&fake, 50, 40).await;
     assert!(fake.writes() < 1_000, "{} writes for 2,000 records", fake.writes());
@@ -158,7 +158,7 @@ async fn what_was_answered_together_is_asked_together_again() {
 
 /// Nobody looks at the time while nothing is asked, and somebody must as soon as something is.
 #[tokio::test]
-async fn an_answer_that_is_lost_after_a_long_silence_is_missed_all_the_same() {
+async fn an_answer_lost_after_an_idle_period_times_out() {
     let produced = AtomicU32::new(0);
     let fake = Fake::new(move |request| match is_produce(request) && produced.fetch_add(1, Ordering::Relaxed) == 1 {
         true => Act::Silence,
@@ -173,7 +173,7 @@ async fn an_answer_that_is_lost_after_a_long_silence_is_missed_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_too_large_alone_makes_later_batches_no_smaller() {
+async fn a_single_too_large_record_does_not_shrink_later_batches() {
     let is_too_large = |request: &Request| matches!(request, Request::Produce(p) if 20_000 < p.partitions[0].length);
     let fake =
         Fake::new(move |request| if is_too_large(request) { Act::Refuse(ErrorCode::TooLarge) } else { Act::Serve });
@@ -191,7 +191,7 @@ async fn a_record_that_is_too_large_alone_makes_later_batches_no_smaller() {
 }
 
 #[tokio::test]
-async fn a_lone_record_of_a_forgotten_producer_is_written_at_once() {
+async fn a_single_record_of_a_forgotten_producer_is_written_at_once() {
     let fake = Fake::failing(is_produce, [Act::Serve, Act::Refuse(ErrorCode::OutOfOrderSequence)]);
     let producer = fake.client().await.producer().metadata_max_age(Duration::from_secs(3600)).build().await.unwrap();
     producer.send(Record::new(TOPIC).value("0")).await.unwrap();
@@ -201,7 +201,7 @@ async fn a_lone_record_of_a_forgotten_producer_is_written_at_once() {
 }
 
 #[tokio::test]
-async fn a_record_whose_replies_are_all_lost_may_have_been_written() {
+async fn a_record_without_any_answer_may_have_been_written() {
     let fake = Fake::new(|request| if is_produce(request) { Act::Silence } else { Act::Serve });
     let builder = fake.client().await.producer().delivery_timeout(Duration::from_millis(500));
     let error = builder.build().await.unwrap().send(Record::new(TOPIC).value("0")).await.unwrap_err();
@@ -211,7 +211,7 @@ async fn a_record_whose_replies_are_all_lost_may_have_been_written() {
 }
 
 #[tokio::test]
-async fn a_record_that_was_refused_to_the_last_was_surely_not_written() {
+async fn a_record_refused_until_its_timeout_was_not_written() {
     let fake = Fake::new(|request| if is_produce(request) { Act::Refuse(ErrorCode::DiskFull) } else { Act::Serve });
     let builder = fake.client().await.producer().delivery_timeout(Duration::from_millis(200));
     let error = builder.build().await.unwrap().send(Record::new(TOPIC).value("0")).await.unwrap_err();
@@ -220,7 +220,7 @@ async fn a_record_that_was_refused_to_the_last_was_surely_not_written() {
 }
 
 #[tokio::test]
-async fn a_dropped_producer_leaves_nobody_waiting() {
+async fn dropping_a_producer_ends_all_waits() {
     let fake = Fake::new(|request| if is_produce(request) { Act::Silence } else { Act::Serve });
     let producer = fake.client().await.producer().build().await.unwrap();
     let delivery = producer.enqueue(Record::new(TOPIC).value("0")).await.unwrap();
@@ -229,7 +229,7 @@ async fn a_dropped_producer_leaves_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_holds_up_no_other() {
+async fn a_slow_answer_delays_no_other() {
     let fake = Fake::failing(is_list, [Act::AnswerLate]);
     let admin = fake.client().await.admin();
     let (groups, metadata) = tokio::join!(admin.list_groups(), admin.metadata());
@@ -251,7 +251,7 @@ async fn an_error_names_the_address_and_the_cause() {
 }
 
 #[tokio::test]
-async fn a_broker_of_another_age_is_told_from_something_else() {
+async fn a_broker_without_a_common_version_is_a_typed_error() {
     let speaking = async |preface| {
         let fake = Fake::new(|_| Act::Serve).speaking(preface);
         fake.try_client().await.map(drop).unwrap_err()
@@ -298,7 +298,7 @@ fn damaged_range(fake: &Fake) -> std::ops::Range<u64> {
 }
 
 #[tokio::test]
-async fn a_reader_misses_and_repeats_nothing_through_faults() {
+async fn a_reader_misses_and_repeats_nothing_despite_faults() {
     let refused = Act::Refuse;
     let faults = [
         Act::Serve,
@@ -321,7 +321,7 @@ async fn a_reader_misses_and_repeats_nothing_through_faults() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_dropped_closes_its_connections_whatever_is_unanswered() {
+async fn a_dropped_consumer_closes_its_connections_despite_unanswered_requests() {
     let fetches = std::sync::Arc::new(AtomicU32::new(0));
     let counted = fetches.clone();
     let fake = Fake::new(move |request| match request {
@@ -351,7 +351,7 @@ async fn a_consumer_that_is_dropped_closes_its_connections_whatever_is_unanswere
 }
 
 #[tokio::test]
-async fn a_member_that_is_dropped_asks_no_longer_where_its_partitions_begin() {
+async fn a_dropped_member_stops_looking_up_its_start_offsets() {
     let asked = std::sync::Arc::new(AtomicU32::new(0));
     let counted = asked.clone();
     let fake = Fake::new(move |request| match request {
@@ -390,7 +390,7 @@ impl std::io::Write for Lines {
 }
 
 #[tokio::test]
-async fn a_member_that_waits_for_memory_of_its_group_warns_once() {
+async fn a_member_refused_for_group_memory_warns_once() {
     let refused = |code| Act::Refuse(code);
     let faults =
         [ErrorCode::NotReady, ErrorCode::MemoryFull, ErrorCode::MemoryFull, ErrorCode::MemoryFull].map(refused);

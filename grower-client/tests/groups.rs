@@ -8,7 +8,7 @@ use std::time::Duration;
 use world::{Gate, LONG, Member, World, numbered, poll, read, topic_partition};
 
 #[tokio::test]
-async fn what_a_member_had_not_committed_its_heir_reads() {
+async fn uncommitted_records_are_read_by_the_next_owner() {
     let world = World::start().await;
     world.topic("rainbow", TopicSpec::partitions(3)).await;
     let producer = world.client.producer().partitioner(Partitioner::RoundRobin).batch_records(1).build().await.unwrap();
@@ -38,7 +38,7 @@ async fn what_a_member_had_not_committed_its_heir_reads() {
 }
 
 #[tokio::test]
-async fn a_member_that_leaves_makes_room_at_once() {
+async fn a_leaving_member_frees_its_partitions_at_once() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(2)).await;
     let member = || world.client.consumer().group("g").subscribe(["events"]).auto_commit(Some(LONG));
@@ -72,7 +72,7 @@ async fn a_group_waits_for_topics_and_reads_new_partitions_from_their_beginning(
 }
 
 #[tokio::test]
-async fn a_group_can_be_reset_when_nobody_is_in_it() {
+async fn an_empty_group_can_be_reset() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     world.produce("events", numbered(0..10)).await;
@@ -89,7 +89,7 @@ async fn a_group_can_be_reset_when_nobody_is_in_it() {
 }
 
 #[tokio::test]
-async fn all_groups_are_listed_however_many_there_are() {
+async fn all_groups_are_listed_across_pages() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     let admin = world.client.admin();
@@ -106,7 +106,7 @@ async fn all_groups_are_listed_however_many_there_are() {
 }
 
 #[tokio::test]
-async fn a_member_that_is_cut_off_stops_reading_by_itself() {
+async fn a_disconnected_member_stops_reading() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(2)).await;
     let gate = Gate::open();
@@ -136,7 +136,7 @@ async fn a_member_that_is_cut_off_stops_reading_by_itself() {
 }
 
 #[tokio::test]
-async fn where_a_group_begins_is_decided_once_though_nothing_is_read() {
+async fn the_start_of_a_group_is_decided_once_even_if_nothing_is_read() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     world.produce("events", numbered(0..5)).await;
@@ -157,7 +157,7 @@ async fn where_a_group_begins_is_decided_once_though_nothing_is_read() {
 }
 
 #[tokio::test]
-async fn a_partition_that_comes_while_its_member_hangs_is_read_by_the_next_from_its_first_record() {
+async fn a_partition_added_while_its_member_hangs_is_read_from_its_first_record() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     world.produce("events", numbered(0..5)).await;

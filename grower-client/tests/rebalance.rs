@@ -29,7 +29,7 @@ async fn state(world: &World) -> GroupState {
 }
 
 #[tokio::test]
-async fn who_keeps_its_partitions_reads_on_while_others_wait_for_theirs() {
+async fn a_member_keeps_reading_its_partitions_during_a_rebalance() {
     let world = world(3).await;
     let gate = Gate::open();
     let through_the_gate = gate.client(&world).await;
@@ -53,7 +53,7 @@ async fn who_keeps_its_partitions_reads_on_while_others_wait_for_theirs() {
 }
 
 #[tokio::test]
-async fn a_partition_is_read_by_its_new_owner_right_after_it_was_given_up() {
+async fn a_revoked_partition_is_read_by_its_new_owner_at_once() {
     let world = world(2).await;
     let first = Member::join(member(&world.client)).await;
     first.owns(&[0, 1]).await;
@@ -69,7 +69,7 @@ async fn a_partition_is_read_by_its_new_owner_right_after_it_was_given_up() {
 }
 
 #[tokio::test]
-async fn a_partition_moves_once_the_reader_is_done_with_it_and_nothing_is_read_twice() {
+async fn a_partition_moves_after_its_records_are_consumed_and_nothing_is_read_twice() {
     let world = world(2).await;
     let producer = world.client.producer().build().await.unwrap();
     for number in 0..10 {
@@ -90,7 +90,7 @@ async fn a_partition_moves_once_the_reader_is_done_with_it_and_nothing_is_read_t
 }
 
 #[tokio::test]
-async fn a_commit_fails_if_a_partition_moved_with_its_records_in_hand_and_names_it() {
+async fn a_commit_names_the_partition_that_moved_with_unconsumed_records() {
     let world = world(2).await;
     let producer = world.client.producer().build().await.unwrap();
     for partition in 0..2u32 {
@@ -117,7 +117,7 @@ async fn a_commit_fails_if_a_partition_moved_with_its_records_in_hand_and_names_
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_come_back_makes_room_until_it_does() {
+async fn a_stuck_reader_leaves_the_group_until_it_polls_again() {
     let world = world(2).await;
     world.produce("events", numbered(0..10)).await;
     let session = Duration::from_secs(1);
@@ -140,7 +140,7 @@ async fn a_reader_that_does_not_come_back_makes_room_until_it_does() {
 }
 
 #[tokio::test]
-async fn who_waits_for_records_is_not_stuck() {
+async fn waiting_for_records_does_not_leave_the_group() {
     let world = world(1).await;
     let waiting = member(&world.client).session_timeout(Duration::from_secs(1));
     let mut first = Member::join(waiting.max_poll_interval(Duration::from_secs(2))).await;
@@ -161,7 +161,7 @@ async fn named(client: &Client, name: &str) -> (Member, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_name_that_comes_back_has_its_partitions_at_once_and_the_others_notice_nothing() {
+async fn a_returning_instance_gets_its_partitions_back_without_a_rebalance() {
     let world = world(3).await;
     let (mut first, _) = named(&world.client, "first").await;
     let (second, noticed) = named(&world.client, "second").await;
@@ -181,7 +181,7 @@ async fn a_name_that_comes_back_has_its_partitions_at_once_and_the_others_notice
 }
 
 #[tokio::test]
-async fn of_two_that_share_a_name_the_newer_reads_and_the_older_is_told() {
+async fn the_newer_of_two_instances_reads_and_the_older_is_fenced() {
     let world = world(1).await;
     world.produce("events", numbered(0..5)).await;
     let (mut first, _) = named(&world.client, "name").await;
@@ -202,7 +202,7 @@ async fn of_two_that_share_a_name_the_newer_reads_and_the_older_is_told() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_cut_off_pauses_and_goes_on_where_it_was() {
+async fn a_disconnected_instance_pauses_and_resumes_at_its_position() {
     let world = world(1).await;
     world.produce("events", numbered(0..2_000)).await;
     let gate = Gate::open();
@@ -226,7 +226,7 @@ async fn a_name_that_is_cut_off_pauses_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn in_a_storm_of_joins_and_leaves_everything_is_read() {
+async fn all_records_are_read_during_constant_joins_and_leaves() {
     let world = world(4).await;
     let producer = world.client.producer().build().await.unwrap();
     for number in 0..400u32 {

@@ -65,7 +65,7 @@ async fn in_log(world: &World, count: usize) -> Vec<String> {
 const TWO: usize = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_producers_with_many_records_under_way_get_on_over_one_connection() {
+async fn two_hundred_busy_producers_share_one_connection() {
     let (world, turnstile, client) = world().await;
     let mut sending = JoinSet::new();
     for number in 0..200 {
@@ -93,7 +93,7 @@ async fn two_hundred_producers_with_many_records_under_way_get_on_over_one_conne
 }
 
 #[tokio::test]
-async fn a_producer_that_sends_much_gets_a_connection_of_its_own_and_keeps_its_order() {
+async fn a_bulk_producer_gets_its_own_connection_and_keeps_its_order() {
     let (world, turnstile, client) = world().await;
     let (busy, other) = (client.producer().build().await.unwrap(), client.producer().build().await.unwrap());
     let mut deliveries = Vec::new();
@@ -109,7 +109,7 @@ async fn a_producer_that_sends_much_gets_a_connection_of_its_own_and_keeps_its_o
 }
 
 #[tokio::test]
-async fn without_answers_a_producer_has_a_connection_of_its_own_from_the_start() {
+async fn a_producer_with_acks_none_starts_with_its_own_connection() {
     let (world, turnstile, client) = world().await;
     let producer = client.producer().acks(Acks::None).build().await.unwrap();
     for value in numbered(0..100) {
@@ -122,7 +122,7 @@ async fn without_answers_a_producer_has_a_connection_of_its_own_from_the_start()
 }
 
 #[tokio::test]
-async fn the_end_of_a_producer_leaves_the_others_their_connection() {
+async fn closing_a_producer_keeps_the_shared_connection_open() {
     let (_world, turnstile, client) = world().await;
     let [closed, dropped, last] = [client.producer(), client.producer(), client.producer()];
     let (closed, dropped) = (closed.build().await.unwrap(), dropped.build().await.unwrap());
@@ -138,7 +138,7 @@ async fn the_end_of_a_producer_leaves_the_others_their_connection() {
 }
 
 #[tokio::test]
-async fn the_shared_connection_closes_with_the_last_that_may_use_it() {
+async fn the_shared_connection_closes_with_its_last_user() {
     let (_world, turnstile, client) = world().await;
     let producer = client.producer().build().await.unwrap();
     send(&producer, "small").await;

@@ -48,14 +48,14 @@ async fn every_address_is_tried_and_named() {
 }
 
 #[tokio::test]
-async fn another_protocol_is_told_from_a_broker() {
+async fn a_peer_with_another_protocol_is_recognised() {
     let error = meet(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), false).await;
     insta::assert_snapshot!(error, @"stranger:1 does not speak Grower's protocol: is this a broker's data port?");
     assert!(!error.is_retriable());
 }
 
 #[tokio::test]
-async fn a_silent_peer_is_not_waited_for_for_ever() {
+async fn connecting_to_a_silent_peer_times_out() {
     let error = meet(Vec::new(), false).await;
     insta::assert_snapshot!(error, @"stranger:1 accepted the connection but did not introduce itself within 200ms");
     assert!(error.is_retriable());
@@ -63,19 +63,19 @@ async fn a_silent_peer_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test]
-async fn a_peer_that_hangs_up_is_named() {
+async fn the_error_names_a_peer_that_closes_the_connection() {
     insta::assert_snapshot!(meet(Vec::new(), true).await, @"stranger:1 closed the connection");
     insta::assert_snapshot!(meet(after_preface(b""), true).await, @"stranger:1 closed the connection");
 }
 
 #[tokio::test]
-async fn a_length_beyond_the_limit_is_refused_before_anything_is_allocated() {
+async fn an_oversized_frame_is_refused_before_allocation() {
     let error = meet(after_preface(&[0x7f; 16]), false).await;
     insta::assert_snapshot!(error, @"stranger:1 sent an unreadable frame: a frame of 2139062143 bytes is over the limit of 134217728 (frame.bytes.max)");
 }
 
 #[tokio::test]
-async fn no_bytes_make_the_client_panic() {
+async fn random_bytes_do_not_panic_the_client() {
     let mut random = 1u64;
     for length in 0..300 {
         let bytes: Vec<u8> = (0..length)

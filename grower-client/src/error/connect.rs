@@ -172,7 +172,7 @@ mod tests {
     use grower_protocol::wire::Preface;
 
     #[test]
-    fn without_a_common_version_the_error_says_who_must_upgrade() {
+    fn the_version_error_says_which_side_must_upgrade() {
         let says = |theirs| {
             ConnectError::preface(&"b:1".into(), Preface { highest: 3, lowest: 2 }.agree(theirs).unwrap_err())
                 .to_string()

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_record_that_starts_or_fills_a_batch_is_news() {
+    fn only_starting_or_filling_a_batch_needs_a_sender() {
         let now = Instant::now();
         let mut accumulator = accumulator(1 << 20, 3);
         let mut is_news = || accumulator.push(&Record::default(), 1, || now).1;
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_batch_waits_while_a_request_is_on_its_way() {
+    fn a_partial_batch_waits_while_a_request_is_in_flight() {
         let now = Instant::now();
         let mut accumulator = accumulator(1 << 20, 100);
         push(&mut accumulator, 10, now);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn no_batch_passes_its_limit_unless_one_record_does() {
+    fn only_a_single_record_may_exceed_the_batch_limit() {
         let now = Instant::now();
         let mut accumulator = accumulator(300, u32::MAX);
         for length in [100, 100, 100, 5_000, 10] {

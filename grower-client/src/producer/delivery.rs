@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_failure_of_a_record_that_nobody_looks_at_is_kept_once() {
+    fn an_unobserved_failure_is_kept_once() {
         let unobserved = Arc::new(UnobservedError::default());
         let promise = || {
             let topic_partition =

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_stays_in_its_partition_whoever_asks() {
+    fn a_key_maps_to_one_partition_in_every_producer() {
         let (one, other) = (PartitionerState::starting_at(0), PartitionerState::starting_at(7));
         for key in ["", "a", "customer-17"] {
             let key = Some(key.as_bytes());
@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn round_robin_starts_at_0_and_goes_round() {
+    fn round_robin_starts_at_partition_0() {
         let state = PartitionerState::starting_at(9);
         let chosen: Vec<u32> = (0..5).map(|_| state.choose(Partitioner::RoundRobin, None, 3)).collect();
         assert_eq!(chosen, [0, 1, 2, 0, 1]);
     }
 
     #[test]
-    fn a_sticky_partition_gives_way_after_enough_bytes() {
+    fn a_sticky_partition_changes_after_enough_bytes() {
         let state = PartitionerState::starting_at(1);
         let choose = || state.choose(Partitioner::Default, None, 3);
         assert_eq!(choose(), 1);

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_retry_helps_is_sent_again() {
+    fn a_retriable_error_resends_the_batch() {
         for code in [ErrorCode::NotLeader, ErrorCode::DiskFull, ErrorCode::CorruptBatch, ErrorCode::TimedOut] {
             check(&says(code), PLAIN, LATER);
         }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_retry_does_not_help_is_given_up() {
+    fn a_definite_error_gives_up_the_batch() {
         for code in [ErrorCode::InvalidRecord, ErrorCode::UnknownTopic, ErrorCode::Internal, ErrorCode::TooLarge] {
             check(&says(code), PLAIN, RetryAction::GiveUp);
         }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_sequence_means_what_stands_before_the_batch() {
+    fn an_out_of_order_sequence_is_judged_by_the_batches_before_it() {
         let error = says(ErrorCode::OutOfOrderSequence);
         check(&error, RetryContext { first: false, ..PLAIN }, RetryAction::Resend { after_backoff: false });
         check(&error, RetryContext { behind_gap: true, ..PLAIN }, RetryAction::Refused);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_surely_not_in_the_log_is_split() {
+    fn only_a_batch_certainly_not_in_the_log_is_split() {
         let divisible = RetryContext { divisible: true, ..PLAIN };
         check(&says(ErrorCode::TooLarge), divisible, RetryAction::Split);
         check(&RequestError::TooLarge { bytes: 9, limit: 8 }, divisible, RetryAction::Split);

@@ -49,7 +49,7 @@ async fn send(producer: Producer, stop: Arc<AtomicBool>, number: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_unsettled_is_reachable_whatever_is_deleted_meanwhile() {
+async fn unsettled_records_stay_reachable_while_topics_are_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = BrokerConfig::at(dir.path());
     (config.disk_reserve_bytes, config.listen, config.http) = (Some(1 << 20), None, None);
@@ -101,7 +101,7 @@ fn sent(partition: &ProducerPartition) -> BatchId {
 }
 
 #[test]
-fn a_failure_that_a_flush_does_not_wait_for_any_more_is_told_already() {
+fn a_settled_failure_is_recorded_before_a_flush_can_miss_it() {
     let refusal = || RequestError::from(Failure::new(ErrorCode::InvalidRecord, "as the test wants"));
     type Failing<'a> = &'a dyn Fn(&ProducerTopic, &ProducerPartition) -> Vec<ReleasedRecords>;
     let ways: [(&str, Failing<'_>); 4] = [

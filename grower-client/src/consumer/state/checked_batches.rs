@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_foretell_what_a_check_will_find() {
+    fn headers_predict_the_end_of_a_fetch() {
         let unchecked_bytes = |batches: &[Vec<u8>], wanted| {
             end_by_headers(&batches.concat(), Offset::new(wanted)).map(|(next, _)| next.value())
         };
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_out_of_place_is_damage() {
+    fn a_batch_at_a_wrong_offset_is_damage() {
         assert_eq!(take(&[batch(10, 5), batch(12, 5)], 10), (vec![10], Some((15..16, false))));
         assert_eq!(take(&[batch(3, 2)], 10), (vec![], Some((10..11, false))));
     }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_cut_short_is_damage() {
+    fn a_truncated_answer_is_damage() {
         let mut short = batch(10, 2);
         short.pop();
         assert_eq!(take(&[short], 10), (vec![], Some((10..11, false))));

@@ -296,7 +296,7 @@ fn with_under_way(batches: usize) -> World {
 }
 
 #[test]
-fn who_outgrows_the_shared_connection_waits_for_its_last_answer_and_goes_on_by_itself() {
+fn a_bulk_producer_switches_connections_after_its_last_answer() {
     let mut world = with_under_way(2);
     world.apply(Event::Grow);
     world.apply(Event::Push);
@@ -311,7 +311,7 @@ fn who_outgrows_the_shared_connection_waits_for_its_last_answer_and_goes_on_by_i
 }
 
 #[test]
-fn what_was_given_up_is_under_way_all_the_same() {
+fn an_expired_batch_still_counts_as_in_flight() {
     let mut world = with_under_way(1);
     world.apply(Event::TimeOut);
     world.apply(Event::Move);

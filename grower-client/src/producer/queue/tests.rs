@@ -292,7 +292,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_fails_nothing_is_reordered_doubled_or_stuck(events in prop::collection::vec(event(), 0..60)) {
+    fn faults_never_reorder_duplicate_or_block_records(events in prop::collection::vec(event(), 0..60)) {
         let mut world = World::new();
         for event in events {
             world.apply(event);
@@ -323,7 +323,7 @@ fn with_in_flight(batches: usize) -> World {
 }
 
 #[test]
-fn until_the_broker_knows_the_producer_one_batch_is_sent_at_a_time() {
+fn an_unknown_producer_sends_one_batch_at_a_time() {
     let mut world = World::new();
     world.apply(Event::Push(RECORDS_MAX * 4));
     assert_eq!(world.wire.len(), 1);
@@ -333,7 +333,7 @@ fn until_the_broker_knows_the_producer_one_batch_is_sent_at_a_time() {
 }
 
 #[test]
-fn a_cut_between_append_and_reply_doubles_nothing() {
+fn a_cut_between_append_and_answer_writes_nothing_twice() {
     let mut world = with_in_flight(3);
     world.apply(Event::Cut(2));
     world.heal();
@@ -342,7 +342,7 @@ fn a_cut_between_append_and_reply_doubles_nothing() {
 }
 
 #[test]
-fn a_refused_batch_lets_those_behind_it_pass_under_the_same_producer_id() {
+fn batches_behind_a_refused_one_keep_the_producer_id() {
     let mut world = with_in_flight(3);
     world.apply(Event::Refuse(ErrorCode::InvalidRecord));
     world.heal();
@@ -351,7 +351,7 @@ fn a_refused_batch_lets_those_behind_it_pass_under_the_same_producer_id() {
 }
 
 #[test]
-fn what_times_out_behind_a_refused_batch_says_why_that_was_refused() {
+fn a_timeout_behind_a_refused_batch_names_the_refusal() {
     let mut world = with_in_flight(2);
     for code in [ErrorCode::DiskFull, ErrorCode::OutOfOrderSequence] {
         world.apply(Event::Refuse(code));
@@ -367,7 +367,7 @@ fn what_times_out_behind_a_refused_batch_says_why_that_was_refused() {
 }
 
 #[test]
-fn a_batch_in_doubt_that_is_given_up_costs_the_producer_id() {
+fn giving_up_a_batch_in_doubt_forces_a_new_producer_id() {
     let mut world = with_in_flight(1);
     world.apply(Event::Cut(0));
     world.apply(Event::TimeOut);
@@ -378,7 +378,7 @@ fn a_batch_in_doubt_that_is_given_up_costs_the_producer_id() {
 }
 
 #[test]
-fn a_producer_that_the_broker_forgot_goes_on_under_a_new_id() {
+fn a_forgotten_producer_continues_under_a_new_id() {
     let mut world = with_in_flight(2);
     world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
     world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
@@ -388,7 +388,7 @@ fn a_producer_that_the_broker_forgot_goes_on_under_a_new_id() {
 }
 
 #[test]
-fn a_batch_that_is_too_large_is_split_until_it_fits() {
+fn a_too_large_batch_is_split_until_it_fits() {
     let mut world = with_in_flight(2);
     world.broker.records_max = Some(1);
     for _ in 0..100 {
@@ -400,7 +400,7 @@ fn a_batch_that_is_too_large_is_split_until_it_fits() {
 }
 
 #[test]
-fn a_topic_made_anew_gets_what_the_old_one_did_not_acknowledge() {
+fn a_recreated_topic_gets_the_unacknowledged_records() {
     let mut world = with_in_flight(2);
     world.broker = MiniBroker::default();
     world.queue.set_topic_id(TopicId::from_random([8; 16]));
@@ -412,7 +412,7 @@ fn a_topic_made_anew_gets_what_the_old_one_did_not_acknowledge() {
 }
 
 #[test]
-fn a_lone_record_that_needs_a_new_producer_id_is_sent_within_the_backoff() {
+fn a_single_record_that_needs_a_new_producer_id_is_sent_within_the_backoff() {
     let mut world = with_in_flight(1);
     world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));
     world.apply(Event::Answer(0));
@@ -427,7 +427,7 @@ fn a_lone_record_that_needs_a_new_producer_id_is_sent_within_the_backoff() {
 }
 
 #[test]
-fn a_producer_id_that_is_refused_is_asked_for_again_after_a_wait() {
+fn a_refused_producer_id_is_requested_again_after_a_backoff() {
     let mut world = with_in_flight(1);
     world.apply(Event::NoIdentities(true));
     world.apply(Event::Refuse(ErrorCode::OutOfOrderSequence));

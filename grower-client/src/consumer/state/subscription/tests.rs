@@ -53,7 +53,7 @@ fn take(shared: &SharedSubscription, max: usize) -> Vec<(u32, u64)> {
 }
 
 #[test]
-fn partitions_have_turns_and_keep_their_order() {
+fn partitions_take_turns_and_keep_their_order() {
     let shared = shared(&[3, 0, 6], OnDamage::Fail);
     assert_eq!(take(&shared, 2), [(0, 0), (0, 1)]);
     assert_eq!(take(&shared, 5), [(0, 2), (2, 0), (2, 1), (2, 2), (2, 3)]);
@@ -62,14 +62,14 @@ fn partitions_have_turns_and_keep_their_order() {
 }
 
 #[test]
-fn nobody_keeps_the_turn_for_ever() {
+fn a_turn_of_a_partition_ends_after_its_share() {
     let shared = shared(&[TURN as u32 * 2, 3], OnDamage::Fail);
     let taken = take(&shared, TURN + 1);
     assert_eq!(taken.last(), Some(&(1, 0)));
 }
 
 #[test]
-fn consumed_is_what_the_reader_came_back_from() {
+fn records_are_consumed_when_the_reader_polls_again() {
     let shared = shared(&[6], OnDamage::Fail);
     take(&shared, 2);
     let at = |shared: &SharedSubscription| {
@@ -98,7 +98,7 @@ fn an_error_comes_after_the_records_before_it_and_alone() {
 }
 
 #[test]
-fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
+fn a_prefetch_behind_damage_is_discarded() {
     let shared = shared(&[0], OnDamage::Fail);
     let mut rotten = batches(0, 6);
     *rotten.last_mut().unwrap() ^= 1;
@@ -120,7 +120,7 @@ fn what_was_asked_for_behind_unchecked_damage_is_not_taken_in() {
 }
 
 #[test]
-fn what_is_not_checked_yet_is_not_behind_the_reader() {
+fn unchecked_bytes_do_not_move_the_position() {
     let shared = shared(&[3], OnDamage::Fail);
     let bytes = batches(3, 3);
     assert!(shared.lock().partition(&topic_partition(0)).unwrap().begin_prefetch(
@@ -139,7 +139,7 @@ fn what_is_not_checked_yet_is_not_behind_the_reader() {
 }
 
 #[test]
-fn what_was_asked_for_before_a_seek_is_not_taken_in() {
+fn a_fetch_from_before_a_seek_is_discarded() {
     let shared = shared(&[3], OnDamage::Fail);
     let version = shared.lock().partition(&topic_partition(0)).unwrap().version;
     shared.lock().seek(&topic_partition(0), Offset::new(30)).unwrap();
@@ -180,7 +180,7 @@ fn shared_with_gaps(on_gap: OnGap) -> (SharedSubscription, std::sync::Arc<Mutex<
 }
 
 #[test]
-fn a_reader_overtaken_by_retention_gets_what_is_held_and_then_the_exact_gap() {
+fn a_reader_overtaken_by_retention_gets_its_buffer_then_the_exact_gap() {
     let (shared, gaps) = shared_with_gaps(OnGap::Continue);
     {
         let mut subscription = shared.lock();
@@ -210,7 +210,7 @@ fn a_poll_ends_before_a_gap_and_a_reported_gap_comes_alone_and_once() {
 }
 
 #[test]
-fn records_of_a_deleted_topic_that_are_held_come_before_the_new_one() {
+fn buffered_records_of_a_deleted_topic_come_before_the_new_one() {
     let (shared, gaps) = shared_with_gaps(OnGap::Continue);
     let renewed = TopicId::from_random([2; 16]);
     {
@@ -230,7 +230,7 @@ fn records_of_a_deleted_topic_that_are_held_come_before_the_new_one() {
 }
 
 #[test]
-fn a_reader_goes_back_to_where_its_log_was_cut_and_forgets_what_it_holds_of_the_rest() {
+fn a_truncated_log_moves_the_reader_back_and_drops_its_buffer() {
     let (shared, gaps) = shared_with_gaps(OnGap::Continue);
     assert_eq!(take(&shared, 2), [(0, 0), (0, 1)]);
     let cut_at = |end| Divergence { epoch: Some(LeaderEpoch::new(1)), end: Offset::new(end) };
@@ -248,7 +248,7 @@ fn a_reader_goes_back_to_where_its_log_was_cut_and_forgets_what_it_holds_of_the_
 }
 
 #[test]
-fn a_poll_ends_once_its_records_keep_as_much_memory_as_it_may() {
+fn a_poll_ends_at_its_memory_limit() {
     let shared = shared(&[9], OnDamage::Fail);
     let bytes = batches(0, 3).len() - HEADER_LENGTH + 1; // More than one batch keeps, less than two.
     let mut records = Vec::new();
@@ -272,7 +272,7 @@ fn inflating_batch(base: u64, records: u32, value_bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn open_batches_of_many_partitions_take_a_bounded_amount_of_memory() {
+fn open_batches_of_many_partitions_use_bounded_memory() {
     const RECORDS: u32 = TURN as u32 * 2;
     let max = 1 << 20;
     let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(|_| OnGap::Continue), max);
@@ -295,7 +295,7 @@ fn open_batches_of_many_partitions_take_a_bounded_amount_of_memory() {
 }
 
 #[test]
-fn that_a_partition_is_offline_is_told_once_until_it_is_served_again() {
+fn an_offline_partition_is_reported_once_until_it_is_served_again() {
     let shared = shared(&[3, 3], OnDamage::Fail);
     take(&shared, 6);
     let goes_offline = || {
@@ -316,7 +316,7 @@ fn that_a_partition_is_offline_is_told_once_until_it_is_served_again() {
 }
 
 #[test]
-fn a_partition_that_is_told_to_be_offline_before_it_began_can_still_begin() {
+fn a_partition_reported_offline_before_its_start_can_still_start() {
     let shared = shared(&[], OnDamage::Fail);
     let version = shared.lock().add(topic_partition(0), TopicId::from_random([1; 16]));
     let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_error_after_the_ack_takes_nothing_back() {
+fn an_error_after_the_ack_changes_nothing() {
     for code in [ErrorCode::OutOfOrderSequence, ErrorCode::FencedProducer, ErrorCode::TooLarge, ErrorCode::DiskFull] {
         let mut world = with_in_flight(2);
         world.apply(Event::Handle);
@@ -20,7 +20,7 @@ fn an_error_after_the_ack_takes_nothing_back() {
 }
 
 #[test]
-fn a_batch_that_was_in_doubt_and_is_found_in_the_log_is_settled_once() {
+fn a_batch_in_doubt_found_in_the_log_is_settled_once() {
     let mut world = with_in_flight(1);
     world.apply(Event::Cut(1)); // The broker has it, and its answer is lost.
     world.wait(PAUSE);
