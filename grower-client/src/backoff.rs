@@ -1,4 +1,4 @@
-//! How long to wait before trying again: longer each time, up to a limit, and never all clients at once.
+//! Computes the wait before a retry: exponential up to a limit, with jitter so that clients do not retry together.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ const FIRST: Duration = Duration::from_millis(20);
 /// No wait is longer than this.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The wait after this many failures in a row: doubled each time, capped, then cut to 50-100 % of itself by `random`.
+/// Returns the wait after this many failures in a row: doubled each time, capped, then cut to 50-100 % by `random`.
 pub(crate) fn delay(failures: u32, random: u64) -> Duration {
     let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
     let full = FIRST.saturating_mul(1u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX)).min(LONGEST);
@@ -15,7 +15,7 @@ pub(crate) fn delay(failures: u32, random: u64) -> Duration {
     half + Duration::from_nanos(random % (half.as_nanos() as u64 + 1))
 }
 
-/// [`delay`] with the system's randomness.
+/// Returns [`delay`] with randomness of the operating system.
 pub(crate) fn jittered(failures: u32) -> Duration {
     delay(failures, getrandom::u64().unwrap_or(0))
 }

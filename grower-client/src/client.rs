@@ -1,4 +1,4 @@
-//! The way in: connects to a cluster and hands out producers, consumers and the admin.
+//! Connects to a cluster and creates producers, consumers and the admin client.
 
 use crate::admin::Admin;
 use crate::cluster::Cluster;
@@ -10,16 +10,16 @@ use crate::transport::{Tcp, Transport};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A client of one cluster. Cloning is cheap and shares the connections.
+/// A client of one cluster. Clones are cheap and share the connections.
 ///
-/// It reconnects by itself, with waits that grow to a second. Dropping the last clone, and what was made from it,
-/// closes the connections.
+/// A lost connection reopens automatically, with a backoff of up to one second. The connections close when the last
+/// clone and the last producer, consumer and admin of this client are dropped.
 #[derive(Clone)]
 pub struct Client {
     cluster: Arc<Cluster>,
 }
 
-/// How a client connects; [`Client::builder`].
+/// The settings of a client; see [`Client::builder`].
 pub struct ClientBuilder {
     transport: Arc<dyn Transport>,
     bootstrap: Vec<Arc<str>>,
@@ -27,28 +27,29 @@ pub struct ClientBuilder {
 }
 
 impl Client {
-    /// Connects over TCP. `addresses` is one `host:port` or several, separated by commas; the first that answers does.
+    /// Connects over TCP. `addresses` is one `host:port` or several, separated by commas; the client uses the first one
+    /// that answers.
     pub async fn connect(addresses: impl AsRef<str>) -> Result<Self, ConnectError> {
         let addresses = addresses.as_ref().split(',').map(str::trim).filter(|address| !address.is_empty());
         Self::builder().bootstrap(addresses).connect().await
     }
 
-    /// Connects in another way.
+    /// Creates a builder, for another transport or other settings.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 
-    /// Sends records.
+    /// Creates a builder for a producer.
     pub fn producer(&self) -> ProducerBuilder {
         ProducerBuilder::new(self.cluster.clone())
     }
 
-    /// Reads records.
+    /// Creates a builder for a consumer.
     pub fn consumer(&self) -> ConsumerBuilder {
         ConsumerBuilder::new(self.cluster.clone())
     }
 
-    /// Creates, changes and looks at topics and groups.
+    /// Creates an admin client, which creates, changes and describes topics and groups.
     pub fn admin(&self) -> Admin {
         Admin::new(self.cluster.clone())
     }
@@ -67,37 +68,39 @@ impl Default for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// How bytes travel; TCP by default.
+    /// Sets the transport; TCP by default.
     pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
         self.transport = Arc::new(transport);
         self
     }
 
-    /// Where to find a first broker; the others it names itself. In process any one address does.
+    /// Sets the addresses to try first. The first broker that answers names the others. An in-process transport accepts any
+    /// address.
     pub fn bootstrap(mut self, addresses: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
         self.bootstrap = addresses.into_iter().map(Into::into).collect();
         self
     }
 
-    /// How long connecting, with the introduction, may take; 10 s by default.
+    /// Limits the time to connect, including the handshake; 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = timeout;
         self
     }
 
-    /// How long a broker may take to answer; 30 s by default. After that the connection is given up and opened again.
+    /// Limits the time for a broker to answer; 30 s by default. After that the client closes the connection and opens a new
+    /// one.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.settings.request_timeout = timeout;
         self
     }
 
-    /// How the client names itself to brokers; `grower-client` by default.
+    /// Sets the name that the client tells brokers; `grower-client` by default.
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.settings.client_id = id.into();
         self
     }
 
-    /// The longest answer accepted, in bytes; 128 MiB by default.
+    /// Limits the size of an answer, in bytes; 128 MiB by default.
     pub fn frame_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.frame_bytes_max = bytes;
         self

@@ -1,6 +1,6 @@
-//! What the client knows of the brokers: where they are, which topics there are, who leads each partition.
+//! Caches the cluster's metadata: broker addresses, topics, and the leader of each partition.
 //!
-//! Everything here is a cache. Whoever meets an answer that contradicts it refreshes it.
+//! A caller that gets an answer that contradicts the cache refreshes it.
 
 use crate::backoff;
 use crate::connection::{BrokerConnection, ConnectionPool, Dialer};
@@ -18,26 +18,26 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-/// The brokers as one client sees them; shared by its producers, consumers and admin.
+/// The cluster as one client sees it; shared by its producers, consumers and admin.
 pub(crate) struct Cluster {
     bootstrap: Vec<Arc<str>>,
     control: ConnectionPool,
     shared: ConnectionPool,
     view: RwLock<ClusterView>,
-    /// Who this client is when it sets the offsets of groups.
+    /// The identity under which this client sets the offsets of groups.
     resetter: CommitterId,
-    /// The number of its newest reset. Held while one is under way: none overtakes another.
+    /// The sequence number of the newest reset. Locked during a reset, so that resets keep their order.
     newest_reset: Mutex<u64>,
 }
 
 #[derive(Default)]
 struct ClusterView {
-    /// Where brokers say they are.
+    /// The addresses that brokers advertise.
     advertised: BTreeMap<NodeId, Arc<str>>,
-    /// Where brokers did answer: goes before what they say, since a tunnel or a container may translate addresses.
+    /// The addresses at which brokers answered. They take precedence, since a tunnel or a container may translate addresses.
     answered: BTreeMap<NodeId, Arc<str>>,
     topics: HashMap<TopicName, Arc<TopicMetadata>>,
-    /// The address that last answered.
+    /// The address that answered last.
     preferred: Option<Arc<str>>,
 }
 
@@ -56,7 +56,7 @@ impl Cluster {
         self.dialer().settings.request_timeout
     }
 
-    /// The connections for everything that is small and must not wait.
+    /// The connections for small requests that must not wait behind records.
     pub(crate) fn control_pool(&self) -> &ConnectionPool {
         &self.control
     }
@@ -66,7 +66,7 @@ impl Cluster {
         &self.shared
     }
 
-    /// A connection to any broker.
+    /// Returns a connection to any broker.
     pub(crate) async fn any_broker(&self) -> Result<BrokerConnection, ConnectError> {
         let candidates = self.candidates();
         if let Some(connection) = candidates.first().and_then(|address| self.control.open_connection(address)) {
@@ -89,7 +89,7 @@ impl Cluster {
         })
     }
 
-    /// Asks any broker, once. One that does not know the request yet is asked what comes close, if anything does.
+    /// Asks any broker once. A broker that lacks the request gets its older form, if one exists.
     pub(crate) async fn ask(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
         let connection = self.any_broker().await?;
         let missing = request.needs().and_then(|feature| connection.require(feature).err());
@@ -101,7 +101,7 @@ impl Cluster {
         Ok((connection, response))
     }
 
-    /// Asks any broker, again and again within the request timeout. For requests that may be carried out twice.
+    /// Asks any broker and retries until the request timeout. Only for requests that may be carried out twice.
     pub(crate) async fn ask_retrying(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
         let give_up = Instant::now() + self.request_timeout();
         for failures in 1.. {
@@ -119,7 +119,7 @@ impl Cluster {
         unreachable!("the loop has no end but its returns")
     }
 
-    /// Sets positions of a group from outside, after all that this client set before.
+    /// Sets positions of a group without being a member, after all earlier resets of this client.
     pub(crate) async fn set_positions(
         &self,
         group: &GroupId,
@@ -132,14 +132,14 @@ impl Cluster {
         self.ask(&Request::CommitPositions(commit)).await
     }
 
-    /// A topic as it is now.
+    /// Asks for a topic's metadata and caches it.
     pub(crate) async fn refresh(&self, name: &TopicName, create: bool) -> Result<Arc<TopicMetadata>, RequestError> {
         let asked = Metadata { topics: Some(vec![name.clone()]), create_missing: create };
         let (connection, answer) = self.metadata(asked).await?;
         single_part(connection.address(), "metadata", answer.topics).map(Arc::new)
     }
 
-    /// Asks for metadata and remembers it.
+    /// Asks for metadata and caches it.
     pub(crate) async fn metadata(&self, asked: Metadata) -> Result<(BrokerConnection, MetadataAnswer), RequestError> {
         let names = asked.topics.clone();
         match self.ask_retrying(&Request::Metadata(asked)).await? {
@@ -151,24 +151,24 @@ impl Cluster {
         }
     }
 
-    /// A topic as it was when last looked at.
+    /// Returns a topic's cached metadata.
     pub(crate) fn cached_topic(&self, name: &TopicName) -> Option<Arc<TopicMetadata>> {
         self.view.read().topics.get(name).cloned()
     }
 
-    /// The name of a topic that was looked at.
+    /// Returns the name of a cached topic.
     pub(crate) fn topic_name(&self, id: TopicId) -> Option<TopicName> {
         self.view.read().topics.values().find(|topic| topic.id == id).map(|topic| topic.name.clone())
     }
 
-    /// Where the leader of a partition is, by `topic`; none during an election.
+    /// Returns the address of a partition's leader according to `topic`; `None` during an election.
     pub(crate) fn leader(&self, topic: &TopicMetadata, partition: PartitionId) -> Option<Arc<str>> {
         let leader = topic.partitions.get(partition.value() as usize)?.leader?;
         let view = self.view.read();
         view.answered.get(&leader).or_else(|| view.advertised.get(&leader)).cloned()
     }
 
-    /// Where to look for a broker, the likeliest first.
+    /// Returns all known addresses, the most likely first.
     fn candidates(&self) -> Vec<Arc<str>> {
         let view = self.view.read();
         let mut candidates: Vec<Arc<str>> = Vec::new();
@@ -191,7 +191,7 @@ impl Cluster {
         let address = |broker: &BrokerAddress| (broker.node, Arc::from(broker.address.as_str()));
         view.advertised = answer.brokers.iter().map(address).collect();
         for name in asked.unwrap_or_default() {
-            view.topics.remove(name); // Unless it is found again below.
+            view.topics.remove(name); // The answer below puts it back if the topic still exists.
         }
         for topic in answer.topics.iter().flatten() {
             view.topics.insert(topic.name.clone(), Arc::new(topic.clone()));

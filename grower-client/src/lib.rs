@@ -30,20 +30,20 @@
 //! # }
 //! ```
 //!
-//! What to rely on:
+//! The client promises:
 //!
-//! - **Every record is written once, in order**, whatever has to be sent again: producers are idempotent. An ack says
-//!   where the record is and how safe ([`Ack`]). An error says whether the record may be in the log all the same
+//! - **Every record is written once, in order**, even if it must be sent again: producers are idempotent. An ack names
+//!   the offset and the durability ([`Ack`]). An error says whether the record may still be in the log
 //!   ([`ProduceError::outcome`]).
-//! - **Nothing is dropped silently.** A producer whose memory is full lets its callers wait. A consumer checks every batch
-//!   and its place, and reports what is damaged or missing with its offsets ([`ConsumeError`]).
-//! - **Connections come back by themselves**, with waits that grow to a second. What a retry helps against is retried; the
-//!   errors that arrive are those that somebody has to decide about.
+//! - **Nothing is dropped silently.** A producer with a full memory makes its callers wait. A consumer verifies every
+//!   batch and its base offset, and reports damaged or missing records with their offsets ([`ConsumeError`]).
+//! - **Lost connections reopen automatically**, with a backoff of up to one second. Retriable errors are retried; the
+//!   errors that reach you need a decision.
 //!
-//! The [`guide`] has the rest: many records at a time, groups, time, failures, a log of your own.
+//! The [`guide`] covers the rest: batches, groups, time, failures, and a log of your own.
 //!
-//! The same client talks to a broker in its own process: see [`transport::in_process`]. It needs a tokio runtime with I/O
-//! and time enabled, and logs through `tracing`.
+//! The same client also talks to a broker in its own process: see [`transport::in_process`]. The client needs a tokio
+//! runtime with I/O and time enabled, and logs through `tracing`.
 
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}

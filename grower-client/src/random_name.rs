@@ -1,9 +1,9 @@
-//! Names that no other process chooses.
+//! Creates random names, unique across processes.
 
 use grower_protocol::ids::CommitterId;
 use std::fmt::Write as _;
 
-/// A name of 128 random bits.
+/// Returns a name with 128 random bits.
 pub(crate) fn random_name() -> String {
     let mut random = [0; 16];
     getrandom::fill(&mut random).unwrap_or_default();
@@ -13,7 +13,7 @@ pub(crate) fn random_name() -> String {
     })
 }
 
-/// The identity of somebody who commits without being a member.
+/// Returns an identity for commits by a client that is not a member of the group.
 pub(crate) fn random_committer() -> CommitterId {
     CommitterId::new(&random_name()).expect("hexadecimal digits are printable")
 }

@@ -1,4 +1,4 @@
-//! Records on their way in and out.
+//! The records that producers send and consumers receive.
 
 use bytes::Bytes;
 use grower_protocol::batch::{self, Header, RecordView};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub use grower_protocol::ids::TopicPartition;
 
-/// A record to be sent.
+/// A record to send.
 ///
 /// ```
 /// # use grower_client::Record;
@@ -25,19 +25,19 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record for `topic` with neither key nor value.
+    /// Creates a record for `topic` without key and value.
     pub fn new(topic: impl Into<Arc<str>>) -> Self {
         let topic = topic.into();
         Self { topic, partition: None, timestamp: None, key: None, value: None, headers: Vec::new() }
     }
 
-    /// What it is about: records of one key go to one partition, in order.
+    /// Sets the key. Records with the same key go to the same partition, in order.
     pub fn key(mut self, key: impl Into<Bytes>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Its content. Without one it is a tombstone for its key.
+    /// Sets the value. A record without a value is a tombstone for its key.
     pub fn value(mut self, value: impl Into<Bytes>) -> Self {
         self.value = Some(value.into());
         self
@@ -49,57 +49,58 @@ impl Record {
         self
     }
 
-    /// Chooses the partition instead of the producer's partitioner.
+    /// Sets the partition, which otherwise the producer's partitioner chooses.
     pub fn partition(mut self, partition: impl Into<PartitionId>) -> Self {
         self.partition = Some(partition.into());
         self
     }
 
-    /// When it happened; without it, when it is handed to the producer.
+    /// Sets the timestamp; the default is the time at which the producer gets the record.
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
         self.timestamp = Some(timestamp);
         self
     }
 
-    /// The form that batches take.
+    /// Converts the record to the form that batches store.
     pub(crate) fn into_batch_record(self, timestamp: Timestamp) -> batch::Record {
         batch::Record { timestamp, key: self.key, value: self.value, headers: self.headers }
     }
 }
 
-/// What the broker vouched for.
+/// The broker's acknowledgement of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// Where the record is.
+    /// The topic.
     pub topic: TopicName,
-    /// In which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// At which offset; none with acks `none`.
+    /// The record's offset; `None` with acks `none`.
     pub offset: Option<Offset>,
-    /// Its timestamp.
+    /// The record's timestamp.
     pub timestamp: Timestamp,
-    /// How safe it is. Less than was asked if the topic says `flush=os`.
+    /// The durability that the record has. Lower than requested if the topic sets `flush=os`.
     pub durability: Durability,
 }
 
-/// A record as a consumer gets it. Its bytes are slices of the answer they came in: keeping one keeps all of that answer.
+/// A record as a consumer receives it. Key, value and headers are slices of the broker's answer: keeping one record keeps
+/// the whole answer in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerRecord {
-    /// Where it is.
+    /// The topic.
     pub topic: TopicName,
-    /// In which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// Its position there.
+    /// The offset in the partition.
     pub offset: Offset,
-    /// The leadership that it was written under.
+    /// The leader epoch under which the record was written.
     pub leader_epoch: Option<LeaderEpoch>,
-    /// When it happened, or was appended, as the topic says.
+    /// The time of the record: its creation or its append, depending on the topic.
     pub timestamp: Timestamp,
-    /// What it is about.
+    /// The key.
     pub key: Option<Bytes>,
-    /// Its content; none is a tombstone.
+    /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
-    /// Names with values, in order.
+    /// The headers, in order; names may repeat.
     pub headers: Vec<Header>,
 }
 

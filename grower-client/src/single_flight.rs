@@ -1,13 +1,13 @@
-//! Callers that want the same thing at the same time share one attempt, and its error.
+//! Lets concurrent callers of one operation share an attempt and its outcome.
 //!
-//! Attempts follow each other, so the outcome of an older one never arrives after that of a newer one. Without sharing, a
-//! hundred callers whose attempts fail after a second would wait for each other for a hundred seconds.
+//! Attempts run one at a time, so an older outcome never arrives after a newer one. Without sharing, a hundred callers
+//! with attempts that fail after a second would wait a hundred seconds.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
-/// One thing that is attempted again and again.
+/// One operation with at most one attempt at a time.
 pub(crate) struct SingleFlight<T> {
     started: AtomicU64,
     last: Mutex<Option<Finished<T>>>,
@@ -25,7 +25,7 @@ impl<T> Default for SingleFlight<T> {
 }
 
 impl<T: Clone> SingleFlight<T> {
-    /// The outcome of an attempt that began after this call: of `attempt`, or of one that another caller made meanwhile.
+    /// Returns the outcome of an attempt that began after this call: `attempt`, or one that another caller made meanwhile.
     pub(crate) async fn run(&self, attempt: impl Future<Output = T>) -> T {
         let started_before = self.started.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
@@ -55,7 +55,7 @@ mod tests {
             yield_now().await;
         };
         join_all((0..100).map(|_| flight.run(attempt()))).await;
-        assert_eq!(attempts.get(), 2); // The others came while the first was made.
+        assert_eq!(attempts.get(), 2); // All others called during the first attempt and share the second.
     }
 
     #[tokio::test]

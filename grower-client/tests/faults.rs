@@ -22,7 +22,7 @@ async fn a_request_is_not_sent_to_a_broker_that_lacks_it() {
     let fake = Fake::new(|request| if is_list(request) { Act::Cut } else { Act::Serve }).without("group-pages");
     let admin = fake.client().await.admin();
     for error in [admin.list_groups().await.unwrap_err(), admin.inspect_groups(3).await.unwrap_err()] {
-        assert_eq!(error.to_string(), "the broker at fake:1 (0) cannot do \"group-pages\": upgrade the broker");
+        assert_eq!(error.to_string(), "the broker at fake:1 (0) does not support \"group-pages\": upgrade the broker");
         assert!(!error.is_retriable());
     }
 }

@@ -57,7 +57,7 @@ async fn a_peer_with_another_protocol_is_recognised() {
 #[tokio::test]
 async fn connecting_to_a_silent_peer_times_out() {
     let error = meet(Vec::new(), false).await;
-    insta::assert_snapshot!(error, @"stranger:1 accepted the connection but did not introduce itself within 200ms");
+    insta::assert_snapshot!(error, @"stranger:1 accepted the connection but did not complete the handshake within 200ms");
     assert!(error.is_retriable());
     assert!(matches!(meet(after_preface(b"\0\0\0\x20"), false).await, ConnectError::Silent { .. }));
 }

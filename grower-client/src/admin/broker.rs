@@ -1,11 +1,11 @@
-//! The broker itself: how it is doing, and its settings.
+//! The broker itself: its state and its settings.
 
 use super::Admin;
 use crate::error::AdminError;
 use grower_protocol::message::{BrokerDescription, Request, Response, SettingEntry};
 
 impl Admin {
-    /// How the broker is doing: memory, disk, syncs, and the traffic of every topic.
+    /// Describes the broker: memory, disk, syncs, and the traffic of every topic.
     pub async fn describe_broker(&self) -> Result<BrokerDescription, AdminError> {
         match self.cluster.ask_retrying(&Request::DescribeBroker).await? {
             (_, Response::DescribeBroker(broker)) => Ok(broker),
@@ -13,7 +13,7 @@ impl Admin {
         }
     }
 
-    /// Every setting of the broker, with its value, where that comes from, and whether it can change without a restart.
+    /// Lists all settings of the broker, each with its value, the value's source, and whether it can change at runtime.
     pub async fn describe_settings(&self) -> Result<Vec<SettingEntry>, AdminError> {
         match self.cluster.ask_retrying(&Request::DescribeSettings).await? {
             (_, Response::DescribeSettings(settings)) => Ok(settings),
@@ -21,8 +21,8 @@ impl Admin {
         }
     }
 
-    /// Changes settings while the broker runs, all or none; `None` goes back to what its start said. A change outlives
-    /// restarts, and goes before file, environment and flags.
+    /// Changes settings at runtime, all or none; `None` restores the value from the broker's start. A change survives
+    /// restarts and overrides file, environment and flags.
     pub async fn alter_settings(
         &self,
         settings: impl IntoIterator<Item = (impl Into<String>, Option<String>)>,

@@ -1,4 +1,4 @@
-//! Consumer groups: listing, describing, resetting, deleting.
+//! Consumer groups: list, describe, reset, delete.
 
 use super::{Admin, PARTITIONS_MAX};
 use crate::cluster::Cluster;
@@ -11,14 +11,14 @@ use grower_protocol::message::{
 use std::collections::BTreeMap;
 
 impl Admin {
-    /// All groups, sorted by id.
+    /// Lists all groups, sorted by id.
     pub async fn list_groups(&self) -> Result<Vec<GroupSummary>, AdminError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             match self.cluster.ask_retrying(&Request::PageGroups { after: after.clone() }).await? {
                 (_, Response::PageGroups { groups, next }) => {
                     all.extend(groups);
-                    if !leads_on(&mut after, next) {
+                    if !has_next_page(&mut after, next) {
                         return Ok(all);
                     }
                 }
@@ -27,7 +27,7 @@ impl Admin {
         }
     }
 
-    /// One group: its members, what they own, and all it committed.
+    /// Describes a group: its members, their partitions, and the committed offsets.
     pub async fn describe_group(&self, group: impl AsRef<str>) -> Result<GroupDescription, AdminError> {
         match self.cluster.ask_retrying(&Request::DescribeGroup(GroupId::new(group.as_ref())?)).await? {
             (_, Response::DescribeGroup(group)) => Ok(group),
@@ -35,7 +35,8 @@ impl Admin {
         }
     }
 
-    /// The same, and who each member is: its static name, its program and address, and since when it holds what.
+    /// Describes a group with details of each member: its instance name, its program and address, and how long it has
+    /// owned each partition.
     pub async fn inspect_group(&self, group: impl AsRef<str>) -> Result<GroupInspection, AdminError> {
         match self.cluster.ask_retrying(&Request::InspectGroup(GroupId::new(group.as_ref())?)).await? {
             (_, Response::InspectGroup(group)) => Ok(group),
@@ -43,8 +44,8 @@ impl Admin {
         }
     }
 
-    /// All groups likewise, sorted by id; at most so many, the first ones. The texts beside their offsets are left out, and
-    /// a group that is too large for an answer comes [in brief](GroupInspection::is_in_brief).
+    /// Describes the first `most` groups, sorted by id, like [`Admin::inspect_group`]. Commit metadata is omitted, and a
+    /// group that is too large for one answer comes [in brief](GroupInspection::is_in_brief).
     pub async fn inspect_groups(&self, most: usize) -> Result<Vec<GroupInspection>, AdminError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
@@ -52,7 +53,7 @@ impl Admin {
             match self.cluster.ask_retrying(&Request::InspectGroups { after: after.clone(), most: wanted }).await? {
                 (_, Response::InspectGroups { groups, next }) => {
                     all.extend(groups);
-                    if most <= all.len() || !leads_on(&mut after, next) {
+                    if most <= all.len() || !has_next_page(&mut after, next) {
                         all.truncate(most);
                         return Ok(all);
                     }
@@ -62,7 +63,7 @@ impl Admin {
         }
     }
 
-    /// When a group last committed, partition by partition; none for a group that is not there.
+    /// Lists the time of a group's latest commit for each partition; empty for an unknown group.
     pub async fn list_commits(&self, group: impl AsRef<str>) -> Result<Vec<CommitTime>, AdminError> {
         match self.cluster.ask_retrying(&Request::ListCommits(GroupId::new(group.as_ref())?)).await? {
             (_, Response::ListCommits(commits)) => Ok(commits),
@@ -70,7 +71,7 @@ impl Admin {
         }
     }
 
-    /// What the groups of the broker take of memory, and which could not grow of late for want of it.
+    /// Describes the memory of all groups, and which of them were refused more recently.
     pub async fn describe_group_memory(&self) -> Result<GroupMemory, AdminError> {
         match self.cluster.ask_retrying(&Request::DescribeGroupMemory).await? {
             (_, Response::DescribeGroupMemory(memory)) => Ok(memory),
@@ -78,27 +79,28 @@ impl Admin {
         }
     }
 
-    /// All positions of a group, sorted by topic and partition, each with the leader epoch of the record before it, and whether
-    /// the log still has what was read; none for a group that is not there. An older broker does not say the latter.
+    /// Lists all committed positions of a group, sorted by topic and partition, each with the leader epoch of the record
+    /// before it and whether the log still has the records that were read (an older broker omits that). Empty for an
+    /// unknown group.
     pub async fn list_positions(&self, group: impl AsRef<str>) -> Result<Vec<CommittedPosition>, AdminError> {
         let group = GroupId::new(group.as_ref())?;
         Ok(committed_positions(&self.cluster, &group, None).await?)
     }
 
-    /// Forgets a group and all it committed. It must have no members.
+    /// Deletes a group and its committed offsets. The group must have no members.
     pub async fn delete_group(&self, group: impl AsRef<str>) -> Result<(), AdminError> {
         self.change("delete group", Request::DeleteGroup(GroupId::new(group.as_ref())?)).await
     }
 
-    /// Sets where a group goes on. It must have no members. Fails with the first offset that was refused; others may be
-    /// set.
+    /// Sets the committed offsets of a group. The group must have no members. Fails with the first refused offset; the
+    /// others may be set.
     pub async fn reset_group(
         &self,
         group: impl AsRef<str>,
         offsets: impl IntoIterator<Item = (impl AsRef<str>, impl Into<PartitionId>, Offset)>,
     ) -> Result<(), AdminError> {
         let group = GroupId::new(group.as_ref())?;
-        let (mut ids, mut wishes) = (BTreeMap::new(), Vec::new());
+        let (mut ids, mut requested) = (BTreeMap::new(), Vec::new());
         for (topic, partition, offset) in offsets {
             let name = TopicName::new(topic.as_ref())?;
             let topic = match ids.get(&name) {
@@ -110,9 +112,9 @@ impl Admin {
                 }
             };
             let partition = partition.into();
-            wishes.push(PositionToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
+            requested.push(PositionToCommit { topic, partition, offset, leader_epoch: None, metadata: String::new() });
         }
-        for positions in wishes.chunks(PARTITIONS_MAX) {
+        for positions in requested.chunks(PARTITIONS_MAX) {
             match self.cluster.set_positions(&group, positions.to_vec()).await? {
                 (_, Response::CommitOffsets(parts)) => drop(parts.into_iter().collect::<Result<Vec<()>, _>>()?),
                 (connection, other) => return Err(connection.unexpected("commit offsets", other).into()),
@@ -122,7 +124,7 @@ impl Admin {
     }
 }
 
-/// The positions of a group; of an older broker without epochs.
+/// Returns the committed positions of a group; an older broker sends no epochs.
 pub(crate) async fn committed_positions(
     cluster: &Cluster,
     group: &GroupId,
@@ -137,9 +139,9 @@ pub(crate) async fn committed_positions(
     }
 }
 
-/// Whether there is another page, which is asked for next; one that leads back is none.
-fn leads_on(after: &mut Option<GroupId>, next: Option<GroupId>) -> bool {
-    let leads_on = next > *after;
+/// Whether another page follows. A page that leads back ends the listing.
+fn has_next_page(after: &mut Option<GroupId>, next: Option<GroupId>) -> bool {
+    let has_next = next > *after;
     *after = next;
-    leads_on
+    has_next
 }

@@ -1,7 +1,7 @@
-//! Creating, changing and looking at topics and groups, and at the broker itself.
+//! Creates, changes and describes topics, groups and the broker itself.
 //!
-//! What changes something is asked once: if the connection breaks meanwhile, the error says that the outcome is unknown,
-//! and the caller looks before asking again. What only looks is asked again by itself, within the request timeout.
+//! A request with an effect is sent once: if the connection breaks meanwhile, the error says that the outcome is unknown,
+//! and the caller checks before it retries. A read-only request is retried automatically until the request timeout.
 
 mod backup;
 mod broker;
@@ -20,10 +20,10 @@ use crate::error::AdminError;
 use grower_protocol::message::{Metadata, MetadataAnswer, Request, Response};
 use std::sync::Arc;
 
-/// How many partitions one request names, so that it is one that a broker with little memory takes: each is 30 bytes.
+/// The most partitions in one request, so that a broker with little memory accepts it: each takes 30 bytes.
 const PARTITIONS_MAX: usize = 1_000;
 
-/// The operations on topics and groups; [`crate::Client::admin`]. Cloning is cheap.
+/// The admin client; see [`crate::Client::admin`]. Clones are cheap.
 #[derive(Clone)]
 pub struct Admin {
     cluster: Arc<Cluster>,
@@ -34,13 +34,13 @@ impl Admin {
         Self { cluster }
     }
 
-    /// All brokers and all topics, the internal ones included, with the leader of each partition.
+    /// Lists all brokers and all topics, including internal ones, with the leader of each partition.
     pub async fn metadata(&self) -> Result<MetadataAnswer, AdminError> {
         let (_, answer) = self.cluster.metadata(Metadata { topics: None, create_missing: false }).await?;
         Ok(answer)
     }
 
-    /// Asks once for something that answers [`Response::Done`].
+    /// Sends, once, a request with the answer [`Response::Done`].
     async fn change(&self, name: &'static str, request: Request) -> Result<(), AdminError> {
         match self.cluster.ask(&request).await? {
             (_, Response::Done) => Ok(()),

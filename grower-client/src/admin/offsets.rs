@@ -1,4 +1,4 @@
-//! Offsets by position, by time, and of what a log lost.
+//! Offset lookups: by position, by time, and the start of a loss.
 
 use super::{Admin, PARTITIONS_MAX};
 use crate::cluster::Cluster;
@@ -12,11 +12,11 @@ use grower_protocol::message::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// One lookup: where, and for what.
+/// One lookup: the partition and the kind of offset.
 pub(crate) type OffsetLookup = (TopicName, PartitionId, OffsetSpec);
 
 impl Admin {
-    /// Looks up offsets; the results stand in the order asked.
+    /// Looks up offsets and returns them in the order of `lookups`.
     pub async fn list_offsets(
         &self,
         lookups: impl IntoIterator<Item = (impl AsRef<str>, impl Into<PartitionId>, OffsetSpec)>,
@@ -29,8 +29,8 @@ impl Admin {
         Ok(results.into_iter().map(|result| result.map_err(AdminError::from)).collect())
     }
 
-    /// Where the log of a partition stopped being the one that it was when it had a record before `end` under a leader epoch
-    /// up to `epoch`; none while it still has that record. Other records may have taken the offsets since.
+    /// Returns the first offset that a partition's log lost, given that it once had a record before `end` with a leader epoch
+    /// of at most `epoch`; `None` while it still has that record. Other records may have taken the lost offsets since.
     pub async fn lost_from(
         &self,
         topic_partition: &TopicPartition,
@@ -64,8 +64,8 @@ impl Admin {
     }
 }
 
-/// Asks each partition's leader, many partitions of one leader in each request. Topics are looked up anew, so that one
-/// that was deleted and created again is found as it is now.
+/// Asks each partition's leader, with many partitions of one leader in each request. Refreshes the metadata first, so that
+/// a recreated topic gets its current offsets.
 pub(crate) async fn list_offsets(
     cluster: &Cluster,
     lookups: &[OffsetLookup],
@@ -117,7 +117,7 @@ async fn ask_leader(
     let asked = partitions.len();
     let connection = match leader {
         Some(leader) => cluster.control_pool().connect(leader).await?,
-        None => cluster.any_broker().await?, // Any broker can say what is wrong with the partition.
+        None => cluster.any_broker().await?, // Any broker can report the partition's fault.
     };
     match connection.ask(&Request::ListOffsets(ListOffsets { partitions })).await? {
         Response::ListOffsets(parts) if parts.len() == asked => Ok(parts),

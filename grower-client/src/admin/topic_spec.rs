@@ -1,9 +1,9 @@
-//! What a topic shall be like.
+//! The specification of a new topic.
 
 use grower_protocol::ids::TopicName;
 use grower_protocol::message::{NewTopic, TopicConfigs};
 
-/// What a new topic shall be like; whatever is not said takes the broker's default.
+/// The specification of a new topic; unset values take the broker's defaults.
 ///
 /// ```
 /// # use grower_client::TopicSpec;
@@ -17,18 +17,18 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
-    /// With this many partitions; [`TopicSpec::default`] has one.
+    /// Creates a specification with `count` partitions; [`TopicSpec::default`] has one.
     pub fn partitions(count: u32) -> Self {
         Self { partitions: Some(count), ..Self::default() }
     }
 
-    /// How many brokers store each partition; by default 3, or as many as there are.
+    /// Sets the number of brokers that store each partition; by default 3, or all if there are fewer.
     pub fn replication_factor(mut self, count: u32) -> Self {
         self.replication_factor = Some(count);
         self
     }
 
-    /// Sets one config, by its dotted key.
+    /// Sets a config by its dotted key.
     pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.configs.push((key.into(), value.into()));
         self

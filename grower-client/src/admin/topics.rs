@@ -1,23 +1,23 @@
-//! Topics: creating, deleting, growing, altering, trimming, describing.
+//! Topics: create, delete, grow, alter, trim, describe.
 
 use super::{Admin, TopicSpec};
 use crate::error::{AdminError, RequestError};
 use grower_protocol::ids::{Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, LossDescription, Metadata, Request, Response, TopicDescription};
 
-/// Topics described in one answer.
+/// The most topics described in one answer.
 const DESCRIBED: usize = 500;
-/// The same, with their segments.
+/// The most topics described in one answer with their segments.
 const DESCRIBED_WITH_SEGMENTS: usize = 16;
 
 impl Admin {
-    /// Creates a topic; once this returned, it is durable and may be written to.
+    /// Creates a topic. When this returns, the topic is durable and accepts records.
     pub async fn create_topic(&self, name: impl AsRef<str>, spec: TopicSpec) -> Result<TopicId, AdminError> {
         let mut results = self.create_topics([(name, spec)]).await?;
         results.pop().unwrap_or_else(|| Err(unexpected("create topics")))
     }
 
-    /// Creates topics; each succeeds or fails alone, and the results stand in the order asked.
+    /// Creates topics. Each succeeds or fails alone; the results have the order of `topics`.
     pub async fn create_topics(
         &self,
         topics: impl IntoIterator<Item = (impl AsRef<str>, TopicSpec)>,
@@ -33,19 +33,19 @@ impl Admin {
         }
     }
 
-    /// Deletes a topic with all its records, for good.
+    /// Deletes a topic and all its records permanently.
     pub async fn delete_topic(&self, name: impl AsRef<str>) -> Result<(), AdminError> {
         self.change("delete topic", Request::DeleteTopic(TopicName::new(name.as_ref())?)).await
     }
 
-    /// Adds partitions up to `partitions`. Keys then hash to other partitions than before: old and new records of one
-    /// key may be in different ones.
+    /// Raises the number of partitions to `partitions`. Keys then hash to other partitions: old and new records of one key
+    /// may be in different partitions.
     pub async fn grow_topic(&self, name: impl AsRef<str>, partitions: u32) -> Result<(), AdminError> {
         let topic = TopicName::new(name.as_ref())?;
         self.change("grow topic", Request::GrowTopic { topic, partitions }).await
     }
 
-    /// Changes configs by their dotted keys; `None` takes a key back to its default.
+    /// Changes configs by their dotted keys; `None` restores the default.
     pub async fn alter_topic(
         &self,
         name: impl AsRef<str>,
@@ -56,8 +56,8 @@ impl Admin {
         self.change("alter topic", Request::AlterTopic { topic, configs }).await
     }
 
-    /// Drops the oldest records of partitions, all before an offset that is not after the high watermark, for good. All
-    /// partitions are trimmed or, if one is refused, none; when this returned, the records never come back.
+    /// Deletes all records before an offset, for each given partition, permanently. The offset must not exceed the high
+    /// watermark. If one partition is refused, none is trimmed. When this returns, the records never reappear.
     pub async fn trim_topic(
         &self,
         name: impl AsRef<str>,
@@ -68,13 +68,13 @@ impl Admin {
         self.change("trim topic", Request::TrimTopic { topic, before }).await
     }
 
-    /// Describes a topic: configs, partitions with their offsets and, if `segments`, the segments of each.
+    /// Describes a topic: its configs, its partitions with their offsets and, if `segments` is set, their segments.
     pub async fn describe_topic(&self, name: impl AsRef<str>, segments: bool) -> Result<TopicDescription, AdminError> {
         let mut described = self.describe_named(&[TopicName::new(name.as_ref())?], segments).await?;
         described.pop().unwrap_or_else(|| Err(unexpected("describe topics")))
     }
 
-    /// The records of a topic that somebody gave up as lost (`grower-cli log repair --accept-loss`), by partition.
+    /// Lists the accepted losses of a topic (`grower-cli log repair --accept-loss`), by partition.
     pub async fn list_losses(&self, name: impl AsRef<str>) -> Result<Vec<LossDescription>, AdminError> {
         match self.cluster.ask_retrying(&Request::ListLosses(TopicName::new(name.as_ref())?)).await? {
             (_, Response::ListLosses(losses)) => Ok(losses),
@@ -82,7 +82,7 @@ impl Admin {
         }
     }
 
-    /// Describes these topics in this order, or all that are not internal by name.
+    /// Describes the given topics in their order, or all topics that are not internal, sorted by name.
     pub async fn describe_topics(
         &self,
         names: Option<Vec<TopicName>>,
@@ -97,7 +97,7 @@ impl Admin {
         Ok(described)
     }
 
-    /// All that are not internal, by name.
+    /// Lists all topics that are not internal, sorted by name.
     async fn topic_names(&self) -> Result<Vec<TopicName>, AdminError> {
         match self.cluster.ask_retrying(&Request::Metadata(Metadata::default())).await? {
             (_, Response::Metadata(metadata)) => {
@@ -108,7 +108,7 @@ impl Admin {
         }
     }
 
-    /// A few at a time: all of a large cluster do not fit into one answer.
+    /// Describes topics in chunks, since one answer cannot hold all topics of a large cluster.
     async fn describe_named(
         &self,
         names: &[TopicName],
@@ -146,7 +146,7 @@ impl Admin {
         }
     }
 
-    /// Asks for the segments of a topic that has too many for one answer, a page at a time.
+    /// Adds the segments of a topic with too many for one answer, page by page.
     async fn with_segments(&self, mut described: TopicDescription) -> Result<TopicDescription, AdminError> {
         let mut from = None;
         loop {
@@ -163,7 +163,7 @@ impl Admin {
                 partition.into_iter().for_each(|partition| partition.segments.push(segment.clone()));
             }
             if page.next.is_none() || page.next <= from {
-                return Ok(described); // A page that leads back is no page.
+                return Ok(described); // A page that leads back ends the listing.
             }
             from = page.next;
         }

@@ -1,4 +1,4 @@
-//! One open connection, shared by everybody who has something to ask.
+//! A handle to one open connection, shared by all its callers.
 
 use super::DialerSettings;
 use super::pending::{BrokerAnswer, PendingRequests, ResponseCallback};
@@ -13,13 +13,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// A handle; when the last one is dropped the connection closes.
+/// An open connection. It closes when the last clone of its handle is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct BrokerConnection {
     shared: Arc<SharedConnection>,
 }
 
-/// The same connection, not one like it.
+/// Two handles are equal if they belong to the same connection.
 impl PartialEq for BrokerConnection {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
@@ -36,7 +36,7 @@ struct SharedConnection {
 }
 
 impl BrokerConnection {
-    /// Takes over a connection whose sides have introduced themselves; `unread` is what came after.
+    /// Takes over a connection after its handshake; `unread` holds the bytes received after it.
     pub(super) fn start(
         stream: Box<dyn Connection>,
         unread: BytesMut,
@@ -45,7 +45,7 @@ impl BrokerConnection {
         settings: &DialerSettings,
     ) -> Self {
         let pending = Arc::new(PendingRequests::default());
-        // Unbounded, since every sender waits for its answer and bounds itself.
+        // Unbounded, since every sender waits for its answers and so bounds itself.
         let (outbox, outgoing) = mpsc::unbounded_channel();
         let task = ConnectionTask::new(address.clone(), pending.clone(), settings);
         tokio::spawn(task.run(stream, unread, outgoing));
@@ -64,7 +64,7 @@ impl BrokerConnection {
         &self.shared.address
     }
 
-    /// How the broker introduced itself.
+    /// Returns the broker's hello.
     pub(crate) fn hello(&self) -> &HelloAnswer {
         &self.shared.hello
     }
@@ -73,7 +73,7 @@ impl BrokerConnection {
         !self.shared.pending.is_closed()
     }
 
-    /// Fails if the broker cannot do `name`.
+    /// Fails if the broker lacks the feature `name`.
     pub(crate) fn require(&self, name: &str) -> Result<(), ConnectError> {
         let feature = Feature(name.to_owned());
         if self.hello().features.contains(&feature) {
@@ -82,15 +82,16 @@ impl BrokerConnection {
         Err(ConnectError::missing(self.address(), &self.hello().version, &feature))
     }
 
-    /// Asks and waits for the answer, at most the request timeout and `extra_wait` for what the broker itself waits for.
+    /// Sends a request and waits for its answer, at most the request timeout plus `extra_wait`, the time for which the
+    /// broker may hold the answer back.
     pub(crate) async fn call(&self, request: &Request, extra_wait: Duration) -> Result<BrokerAnswer, RequestError> {
         let (sender, receiver) = oneshot::channel();
-        let done = Box::new(move |result| drop(sender.send(result))); // Nobody may be waiting any more.
+        let done = Box::new(move |result| drop(sender.send(result))); // The caller may have stopped waiting.
         self.submit(request, Bytes::new(), extra_wait, done);
         receiver.await.expect("a connection answers every request or fails it")
     }
 
-    /// Like [`BrokerConnection::call`], for answers without records.
+    /// Like [`BrokerConnection::call`], for answers without records and failures as errors.
     pub(crate) async fn ask(&self, request: &Request) -> Result<Response, RequestError> {
         match self.call(request, Duration::ZERO).await?.response {
             Response::Failed(failure) => Err(failure.into()),
@@ -98,17 +99,17 @@ impl BrokerConnection {
         }
     }
 
-    /// What it means that `response` is not the answer to `request`.
+    /// Returns the error for a `response` that does not answer `request`.
     pub(crate) fn unexpected(&self, request: &'static str, response: Response) -> RequestError {
         unexpected_response(self.address(), request, response)
     }
 
-    /// Asks; `done` gets the answer on the connection's task. Requests go out in the order of these calls.
+    /// Sends a request; the connection's task passes the answer to `done`. Requests leave in the order of these calls.
     pub(crate) fn submit(&self, request: &Request, attachment: Bytes, extra_wait: Duration, done: ResponseCallback) {
         self.send(request, attachment, extra_wait, true, done);
     }
 
-    /// Sends what the broker does not answer; `done` is called once it was handed to the transport.
+    /// Sends a request that the broker does not answer; `done` is called once the transport has the bytes.
     pub(crate) fn submit_unanswered(&self, request: &Request, attachment: Bytes, done: ResponseCallback) {
         self.send(request, attachment, Duration::ZERO, false, done);
     }
@@ -125,7 +126,7 @@ impl BrokerConnection {
         };
         let head = wire::encode_frame(Correlation(correlation), &message, attachment.len());
         let unanswered = (!answered).then_some(correlation);
-        // If the task has just ended, it fails this request too: it stands in `pending`.
+        // If the task has just ended, it also fails this request, which is already in `pending`.
         drop(self.shared.outbox.send(OutgoingRequest { head, attachment, unanswered }));
     }
 

@@ -1,4 +1,4 @@
-//! Opens connections: transport, preface, introduction, all within one time limit.
+//! Opens connections: transport, preface and handshake within one time limit.
 
 use super::BrokerConnection;
 use crate::error::{ConnectError, ConnectionError};
@@ -11,16 +11,16 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// What all connections of a client have in common.
+/// The settings of all connections of a client.
 #[derive(Clone, Debug)]
 pub(crate) struct DialerSettings {
-    /// How the client calls itself.
+    /// The name that the client tells brokers.
     pub(crate) client_id: String,
-    /// How long connecting, with the introduction, may take.
+    /// The time limit for connecting, including the handshake.
     pub(crate) connect_timeout: Duration,
-    /// How long a broker may take to answer.
+    /// The time limit for an answer.
     pub(crate) request_timeout: Duration,
-    /// The longest frame accepted from a broker, in bytes.
+    /// The size limit for a frame from a broker, in bytes.
     pub(crate) frame_bytes_max: usize,
 }
 
@@ -35,7 +35,7 @@ impl Dialer {
         Self { transport, settings }
     }
 
-    /// Connects, agrees on a version and introduces both sides.
+    /// Connects, agrees on a protocol version and exchanges hellos.
     pub(crate) async fn dial(&self, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {
         let after = self.settings.connect_timeout;
         let silent = |_| ConnectError::Silent { address: address.clone(), after };
@@ -52,7 +52,7 @@ impl Dialer {
     }
 }
 
-/// A connection whose two sides do not know each other yet.
+/// A connection during its handshake.
 struct Handshake<'a> {
     stream: Box<dyn Connection>,
     address: &'a Arc<str>,
@@ -69,7 +69,7 @@ impl Handshake<'_> {
         match wire::decode(&frame.message) {
             Ok(Response::Hello(hello)) => Ok(hello),
             Ok(Response::Failed(failure)) => Err(ConnectError::Refused { address: self.address.clone(), failure }),
-            Ok(_) => Err(self.unreadable("the introduction was answered with something else".to_owned())),
+            Ok(_) => Err(self.unreadable("the answer to the hello is another message".to_owned())),
             Err(error) => Err(self.unreadable(error.to_string())),
         }
     }
@@ -110,7 +110,7 @@ impl Handshake<'_> {
     }
 }
 
-/// Preface and introduction in one piece: the broker needs no round trip in between.
+/// Returns preface and hello in one piece, which saves a round trip.
 fn opening_bytes(client_id: &str) -> Vec<u8> {
     let hello = Request::Hello(Hello {
         software: client_id.to_owned(),

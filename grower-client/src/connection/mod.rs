@@ -1,7 +1,7 @@
-//! Connections to brokers: opened with an introduction, shared by many requests, replaced when they break.
+//! Connections to brokers: each starts with a handshake, carries many requests at once, and is replaced when it breaks.
 //!
-//! [`Dialer`] opens a [`BrokerConnection`]; a [`ConnectionPool`] keeps one connection for each address and reconnects. Answers may come in any order.
-//! Whatever goes wrong closes the connection, and every request waiting on it learns of it: nothing is retried down here.
+//! [`Dialer`] opens a [`BrokerConnection`]; a [`ConnectionPool`] keeps one for each address and reconnects. Answers may
+//! arrive in any order. Any error closes the connection and fails all its pending requests; this module retries nothing.
 
 mod broker_connection;
 mod dialer;

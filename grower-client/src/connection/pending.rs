@@ -1,4 +1,4 @@
-//! Requests that wait for their answers.
+//! The requests of one connection that wait for their answers.
 
 use crate::error::{ConnectionError, RequestError};
 use bytes::Bytes;
@@ -9,22 +9,22 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
-/// What a broker answered.
+/// A broker's answer.
 #[derive(Debug)]
 pub(crate) struct BrokerAnswer {
     pub(crate) response: Response,
-    /// Record batches, unchecked.
+    /// Record batches, not yet verified.
     pub(crate) attachment: Bytes,
 }
 
-/// Called exactly once with the answer, on the connection's task: it must not block.
+/// Receives the answer, exactly once, on the connection's task; so it must not block.
 pub(crate) type ResponseCallback = Box<dyn FnOnce(Result<BrokerAnswer, RequestError>) + Send>;
 
-/// All requests of one connection that wait. Once closed, it takes no more.
+/// All pending requests of one connection. Once closed, it accepts no more.
 #[derive(Default)]
 pub(super) struct PendingRequests {
     state: Mutex<RequestTable>,
-    /// Says the same as the state, without its lock: producers ask before each batch.
+    /// Mirrors `state.closed` without the lock, since producers check it before each batch.
     closed: AtomicBool,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Debug for PendingRequests {
 }
 
 impl PendingRequests {
-    /// Numbers a request; gives `done` back, with the reason, if the connection has ended.
+    /// Adds a request and returns its correlation id; returns `done` and the reason if the connection has ended.
     pub(super) fn add(
         &self,
         deadline: Instant,
@@ -66,17 +66,17 @@ impl PendingRequests {
         Ok(correlation)
     }
 
-    /// Takes out the request that `correlation` answers.
+    /// Removes the request with this correlation id.
     pub(super) fn take(&self, correlation: u32) -> Option<ResponseCallback> {
         self.state.lock().waiting.remove(&correlation).map(|waiting| waiting.done)
     }
 
-    /// Whether some request should have been answered by now.
+    /// Whether the deadline of a request has passed.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.state.lock().waiting.values().any(|waiting| waiting.deadline <= now)
     }
 
-    /// Whether nothing waits.
+    /// Whether no request is pending.
     pub(super) fn is_empty(&self) -> bool {
         self.state.lock().waiting.is_empty()
     }
@@ -85,7 +85,7 @@ impl PendingRequests {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Tells every request, in the order they were asked, that no answer will come. Only the first reason counts.
+    /// Fails every request, in the order in which they were added. Later requests get the first reason.
     pub(super) fn close(&self, error: &ConnectionError) {
         let waiting = {
             let mut state = self.state.lock();

@@ -1,9 +1,9 @@
-//! One connection to each broker, for one purpose: control, the small batches of all producers of a client, the batches of
-//! one producer that sends much, one consumer's fetches.
+//! Keeps one connection to each broker for one purpose: control requests, the small batches of all producers of a client,
+//! the batches of one bulk producer, or the fetches of one consumer.
 //!
-//! Purposes do not share connections, so that a heartbeat never waits behind a megabyte of records, nor does another
-//! producer's small record. Small batches do share one: what is asked together is written, read and answered together, and
-//! fifty producers cost little more than one.
+//! Purposes do not share connections, so a heartbeat or a small record never waits behind a megabyte of records. Small
+//! batches do share a connection: they are written, read and answered together, and fifty producers cost little more
+//! than one.
 
 use super::{BrokerConnection, Dialer};
 use crate::backoff;
@@ -20,12 +20,12 @@ pub(crate) struct ConnectionPool {
     entries: Mutex<HashMap<Arc<str>, Arc<PoolEntry>>>,
 }
 
-/// The connection to one address, if there is one.
+/// The connection to one address, if one is open, and the state of dialing.
 #[derive(Default)]
 struct PoolEntry {
     connection: Mutex<Option<BrokerConnection>>,
     attempts: Mutex<DialAttempts>,
-    /// Many who wait cause one attempt, and learn together that it failed.
+    /// Concurrent callers share one attempt and its outcome.
     dialing: SingleFlight<Result<BrokerConnection, ConnectError>>,
 }
 
@@ -44,13 +44,13 @@ impl ConnectionPool {
         &self.dialer
     }
 
-    /// The connection to `address`, if it is open now.
+    /// Returns the connection to `address` if it is open.
     pub(crate) fn open_connection(&self, address: &str) -> Option<BrokerConnection> {
         let entry = self.entries.lock().get(address).cloned()?;
         entry.current()
     }
 
-    /// The connection to `address`; dials if there is none, but not before the backoff of earlier failures is over.
+    /// Returns the connection to `address`; dials if none is open, after the backoff of earlier failures.
     pub(crate) async fn connect(&self, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {
         let entry = self.entries.lock().entry(address.clone()).or_default().clone();
         if let Some(connection) = entry.current() {
@@ -61,7 +61,7 @@ impl ConnectionPool {
 
     async fn dial(&self, entry: &PoolEntry, address: &Arc<str>) -> Result<BrokerConnection, ConnectError> {
         if let Some(connection) = entry.current() {
-            return Ok(connection); // Of the attempt before.
+            return Ok(connection); // The previous attempt opened it.
         }
         let not_before = entry.attempts.lock().not_before;
         if let Some(not_before) = not_before {
@@ -80,7 +80,7 @@ impl ConnectionPool {
 }
 
 impl DialAttempts {
-    /// A broker that accepts and hangs up at once is not dialed in a tight loop either.
+    /// Sets a backoff too, so that a broker that accepts and closes at once is not dialed in a tight loop.
     fn succeeded(&mut self, now: Instant) {
         *self = Self { failures: 0, not_before: Some(now + backoff::jittered(1)) };
     }

@@ -1,8 +1,8 @@
-//! Moves the bytes of one connection, both ways, in one task.
+//! Reads and writes the bytes of one connection in one task.
 //!
-//! Requests that wait together leave in one write; an answer's receiver is called right here, so that what it asks next
-//! is written without waking anybody. Answers that came together may wake many tasks, which then ask one after the other:
-//! a write gives them a turn first. The first thing that goes wrong ends the connection and fails what still waits.
+//! Queued requests leave in one write. The task calls an answer's receiver itself, so the receiver's next request is
+//! written without a wake-up. Answers that arrive together may wake many tasks with a next request each; the task yields
+//! to them before it writes. The first error ends the connection and fails all pending requests.
 
 use super::DialerSettings;
 use super::pending::{BrokerAnswer, PendingRequests};
@@ -20,30 +20,30 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How many requests leave in one write at most.
+/// The most requests in one write.
 const BURST_MAX: usize = 128;
-/// The receive buffer when nothing is known about the next frame, in bytes.
+/// The free space of the receive buffer while the next frame's length is unknown, in bytes.
 const READ_AHEAD: usize = 64 << 10;
-/// A frame up to this size gets its memory at once; for a longer one memory grows as its bytes arrive.
+/// The longest frame that gets its memory at once, in bytes. Memory for a longer one grows as its bytes arrive.
 const TRUSTED_FRAME: usize = 8 << 20;
 
-/// A request ready to be written.
+/// A request that is ready to be written.
 pub(super) struct OutgoingRequest {
     pub(super) head: Vec<u8>,
     pub(super) attachment: Bytes,
-    /// The request's number, if being written is all it waits for.
+    /// The correlation id of a request that is done once it is written.
     pub(super) unanswered: Option<u32>,
 }
 
-/// What both directions need.
+/// The state that reading and writing share.
 pub(super) struct ConnectionTask {
     address: Arc<str>,
     pending: Arc<PendingRequests>,
     decoder: FrameDecoder,
     request_timeout: Duration,
-    /// There are requests to write.
+    /// Notified when requests are written, so that an idle reader checks deadlines again.
     asked: Notify,
-    /// How many answers came since the last write. Atomic only because a task may move between threads.
+    /// The answers since the last write. Atomic only because a task may move between threads.
     answered: AtomicUsize,
 }
 
@@ -54,7 +54,7 @@ impl ConnectionTask {
         Self { address, pending, decoder, request_timeout, asked, answered }
     }
 
-    /// Runs until the connection ends or nobody holds its connection any more.
+    /// Runs until the connection ends or the last handle is dropped.
     pub(super) async fn run(
         self,
         stream: Box<dyn Connection>,
@@ -63,7 +63,7 @@ impl ConnectionTask {
     ) {
         let (read, write) = tokio::io::split(stream);
         let error = tokio::select! {
-            biased; // Answers first: what they cause is then written in the same turn.
+            biased; // Answers first: the requests that follow from them are then written in the same turn.
             error = self.receive(read, unread) => error,
             error = self.send(write, outgoing) => error,
         };
@@ -88,13 +88,13 @@ impl ConnectionTask {
                 }
             }
         }
-        ConnectionError::Closed { address: self.address.clone() } // No handle is left to see it.
+        ConnectionError::Closed { address: self.address.clone() } // No handle is left to see this error.
     }
 
-    /// Waits for one turn of all tasks if more were answered than ask again so far.
+    /// Yields to the other tasks once if more requests were answered than are queued, then collects theirs.
     async fn gather(&self, burst: &mut Vec<OutgoingRequest>, outgoing: &mut mpsc::UnboundedReceiver<OutgoingRequest>) {
         if self.answered.swap(0, Ordering::Relaxed) <= burst.len() {
-            return; // Nobody is to be expected: one that asks alone loses no time.
+            return; // No further request is expected: a single caller loses no time.
         }
         yield_now().await;
         while burst.len() < BURST_MAX
@@ -107,7 +107,7 @@ impl ConnectionTask {
     async fn receive(&self, mut read: ReadHalf<Box<dyn Connection>>, mut unread: BytesMut) -> ConnectionError {
         let mut overdue = interval((self.request_timeout / 10).clamp(Duration::from_millis(5), Duration::from_secs(1)));
         overdue.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_idle = false; // Then nothing can be overdue, and thousands of idle connections cost nothing.
+        let mut is_idle = false; // An idle connection checks no deadlines, so thousands of them cost nothing.
         loop {
             if let Err(error) = self.deliver(&mut unread) {
                 return error;
@@ -129,7 +129,7 @@ impl ConnectionTask {
         }
     }
 
-    /// Hands out every whole frame and makes room for the rest of the next.
+    /// Delivers every complete frame and reserves memory for the rest of the next one.
     fn deliver(&self, unread: &mut BytesMut) -> Result<(), ConnectionError> {
         let unreadable = |source| ConnectionError::Frame { address: self.address.clone(), source };
         while let Some(frame) = self.decoder.next_frame(unread).map_err(unreadable)? {
@@ -158,7 +158,7 @@ impl ConnectionTask {
     }
 }
 
-/// Writes all pieces of all requests, several at a time.
+/// Writes all requests with vectored writes.
 async fn write_all(write: &mut WriteHalf<Box<dyn Connection>>, burst: &[OutgoingRequest]) -> io::Result<()> {
     let pieces = burst.iter().flat_map(|outgoing| [&outgoing.head[..], &outgoing.attachment[..]]);
     let mut slices: Vec<IoSlice<'_>> = pieces.filter(|piece| !piece.is_empty()).map(IoSlice::new).collect();

@@ -1,23 +1,23 @@
-//! Why an admin operation was not done.
+//! The errors of admin operations.
 
 use super::{ConnectError, RequestError};
 use grower_protocol::ids::NameError;
 use grower_protocol::message::{ErrorCode, Failure, Outcome};
 
-/// Why an admin operation failed.
+/// The error of an admin operation.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
-    /// A name that cannot be. Nothing was sent.
+    /// A name is invalid. No request was sent.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The exchange with the broker failed, or the broker said no.
+    /// The request failed, or the broker refused it.
     #[error(transparent)]
     Request(#[from] RequestError),
 }
 
 impl AdminError {
-    /// Whether the same operation may succeed later without anybody changing it.
+    /// Whether the same operation may succeed later.
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Name(_) => false,
@@ -25,7 +25,7 @@ impl AdminError {
         }
     }
 
-    /// Whether it may have been done all the same.
+    /// Whether the operation may have taken effect despite the error.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Name(_) => Outcome::Refused,
@@ -33,7 +33,7 @@ impl AdminError {
         }
     }
 
-    /// The broker's reason, if it gave one.
+    /// The broker's error code, if it sent one.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Name(_) => None,

@@ -1,4 +1,4 @@
-//! What was not committed.
+//! The error of a commit.
 
 use super::RequestError;
 use crate::record::TopicPartition;
@@ -6,11 +6,11 @@ use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, Outcome};
 use std::fmt;
 
-/// The partitions whose offsets were not committed; never empty. All others of the same call were.
+/// The partitions with offsets that were not committed; never empty. All others of the same call were committed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CommitError {
-    /// Each with its reason.
+    /// The partitions, each with its reason.
     pub partitions: Vec<NotCommitted>,
 }
 
@@ -22,23 +22,23 @@ pub struct NotCommitted {
     pub topic_partition: TopicPartition,
     /// The offset: the next one to read.
     pub offset: Offset,
-    /// Why.
+    /// The reason.
     pub source: RequestError,
 }
 
 impl CommitError {
-    /// Whether the same commit may succeed later without anybody changing anything.
+    /// Whether the same commit may succeed later.
     pub fn is_retriable(&self) -> bool {
         self.partitions.iter().all(|failed| failed.source.is_retriable())
     }
 
-    /// Whether any of these offsets may have been committed all the same.
+    /// Whether any of these offsets may have been committed despite the error.
     pub fn outcome(&self) -> Outcome {
         let in_doubt = self.partitions.iter().any(|failed| failed.source.outcome() == Outcome::Unknown);
         if in_doubt { Outcome::Unknown } else { Outcome::Refused }
     }
 
-    /// The broker's first reason, if it gave one.
+    /// The broker's first error code, if it sent one.
     pub fn code(&self) -> Option<ErrorCode> {
         self.partitions.iter().find_map(|failed| failed.source.code())
     }

@@ -1,4 +1,4 @@
-//! Why there is no connection, or none any more.
+//! The errors of opening and using a connection.
 
 use grower_protocol::message::{Failure, Feature};
 use grower_protocol::wire::{FrameError, PrefaceError};
@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a broker could not be reached. Nothing was asked of it, so nothing was done.
+/// The error of connecting to a broker. No request was sent, so none was carried out.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -16,23 +16,23 @@ pub enum ConnectError {
     /// The transport failed.
     #[error("cannot reach the broker at {address}: {source}")]
     Unreachable {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
-        /// What the transport said.
+        /// The transport's error.
         source: Arc<io::Error>,
     },
-    /// It accepts connections but does not introduce itself.
-    #[error("{address} accepted the connection but did not introduce itself within {after:?}")]
+    /// The broker accepts connections but does not complete the handshake.
+    #[error("{address} accepted the connection but did not complete the handshake within {after:?}")]
     Silent {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
-    /// Not a Grower broker.
+    /// The peer is no Grower broker.
     #[error("{address} does not speak Grower's protocol: is this a broker's data port?")]
     NotGrower {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
     },
     /// Client and broker have no protocol version in common.
@@ -41,34 +41,34 @@ pub enum ConnectError {
         if *.upgrade_client { "client" } else { "broker" }
     )]
     NoCommonVersion {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
         /// The client's range.
         ours: String,
         /// The broker's range.
         theirs: String,
-        /// Whether the client is the older one.
+        /// Whether the client is older than the broker.
         upgrade_client: bool,
     },
-    /// The broker cannot do something that is needed here.
-    #[error("the broker at {address} ({version}) cannot do {feature:?}: upgrade the broker")]
+    /// The broker lacks a required feature.
+    #[error("the broker at {address} ({version}) does not support {feature:?}: upgrade the broker")]
     MissingFeature {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
         /// The broker's software version.
         version: String,
-        /// What it lacks.
+        /// The missing feature.
         feature: String,
     },
-    /// The broker refused the introduction.
+    /// The broker refused the handshake.
     #[error("{address} refused the connection: {failure}")]
     Refused {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
-        /// Its reason.
+        /// The broker's reason.
         failure: Failure,
     },
-    /// The connection ended during the introduction.
+    /// The connection ended during the handshake.
     #[error("{0}")]
     Lost(#[from] ConnectionError),
     /// Every address failed.
@@ -76,60 +76,60 @@ pub enum ConnectError {
     All(Vec<ConnectError>),
 }
 
-/// Why a connection that was open is not any more.
+/// The reason for which an open connection ended.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The broker closed it.
     #[error("{address} closed the connection")]
     Closed {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
     },
     /// Reading or writing failed.
     #[error("the connection to {address} broke: {source}")]
     Io {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
-        /// What the transport said.
+        /// The transport's error.
         source: Arc<io::Error>,
     },
-    /// Bytes that are not a frame.
+    /// The broker sent bytes that are no frame.
     #[error("{address} sent an unreadable frame: {source}")]
     Frame {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
-        /// What was wrong.
+        /// The defect.
         source: FrameError,
     },
-    /// A frame that holds no message.
+    /// The broker sent a frame that holds no message.
     #[error("{address} sent an unreadable message: {reason}")]
     Message {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
-        /// What was wrong.
+        /// The defect.
         reason: String,
     },
-    /// An answer to nothing that was asked.
-    #[error("{address} answered request {correlation}, which was never asked")]
+    /// The broker answered a request that was never sent.
+    #[error("{address} answered request {correlation}, which was never sent")]
     Unasked {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
-        /// The number in the answer.
+        /// The correlation id of the answer.
         correlation: u32,
     },
-    /// A request stayed unanswered, so the connection was given up.
+    /// A request stayed unanswered, so the client closed the connection.
     #[error("{address} did not answer within {after:?}")]
     TimedOut {
-        /// Where.
+        /// The broker's address.
         address: Arc<str>,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
 }
 
 impl ConnectError {
-    /// Whether trying again later may help without anybody changing anything.
+    /// Whether connecting may succeed later.
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Silent { .. } | Self::Lost(_) => true,

@@ -1,4 +1,4 @@
-//! Why records cannot be read, or offsets not be committed.
+//! The errors of a consumer.
 
 use super::request::At;
 use super::{CommitError, RequestError};
@@ -8,82 +8,83 @@ use grower_protocol::ids::{GroupId, NameError, Offset, TopicName};
 use grower_protocol::message::{ErrorCode, Outcome};
 use std::ops::Range;
 
-/// Why a consumer could not be built or could not do what it was asked.
+/// The error of building or using a consumer.
 ///
-/// What a retry helps against (a broker that is away, a leader that moved) is retried silently. An error about one
-/// partition does not stop the others, and that partition is tried again after a second: reading on is always allowed. Of a
-/// partition that is offline ([`ErrorCode::PartitionShut`]) the reader is told once, until it is served again.
+/// The consumer retries retriable errors (an unreachable broker, a moved leader) silently. An error about one partition
+/// does not stop the others, and the consumer retries that partition after a second: the next call may always follow. An
+/// offline partition ([`ErrorCode::PartitionShut`]) is reported once until it is served again.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
-    /// A name that cannot be.
+    /// A name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Settings that contradict each other.
+    /// Settings contradict each other.
     #[error("{0}")]
     Settings(&'static str),
     /// A topic could not be looked up.
     #[error("cannot read topic {topic}: {source}")]
     Topic {
-        /// Its name.
+        /// The topic.
         topic: TopicName,
-        /// Why.
+        /// The reason.
         source: RequestError,
     },
-    /// The first offsets to read could not be found out.
+    /// The start offsets could not be determined.
     #[error("cannot find out where to start: {0}")]
     Start(#[source] RequestError),
-    /// The group does not take this member.
+    /// The group does not accept this member.
     #[error("group {group}: {source}")]
     Group {
         /// The group.
         group: GroupId,
-        /// Why.
+        /// The reason.
         source: RequestError,
     },
-    /// The partition is not this consumer's, or no longer.
+    /// The partition is not assigned to this consumer.
     #[error("{topic_partition} is not assigned to this consumer")]
     NotAssigned {
-        /// Which.
+        /// The partition.
         topic_partition: TopicPartition,
     },
-    /// These offsets are damaged: on the broker's disk, or each time on the way here.
+    /// Records are damaged: on the broker's disk, or repeatedly on the way here.
     #[error("{topic_partition}: offsets {}..{} are damaged: {reason}", offsets.start, offsets.end)]
     Damaged {
-        /// Where.
+        /// The partition.
         topic_partition: TopicPartition,
-        /// From where to where, the end exclusive. Seek there, or build the consumer with `OnDamage::Skip`, to go on.
+        /// The damaged offsets, the end exclusive. To continue, seek to the end or build the consumer with
+        /// `OnDamage::Skip`.
         offsets: Range<Offset>,
-        /// What is wrong.
+        /// The defect.
         reason: String,
     },
-    /// The position is behind the end of the log: records that were there are not any more, or never were.
+    /// The position is outside the log: its records are gone or never existed.
     #[error(
-        "{topic_partition}: offset {requested} is outside the log, which has {log_start}..{high_watermark}: seek to go on"
+        "{topic_partition}: offset {requested} is outside the log, which has {log_start}..{high_watermark}: seek to continue"
     )]
     OffsetOutOfRange {
-        /// Where.
+        /// The partition.
         topic_partition: TopicPartition,
         /// The position.
         requested: Offset,
-        /// The first offset there is.
+        /// The first offset of the log.
         log_start: Offset,
-        /// The first offset not committed yet.
+        /// The first offset that is not committed.
         high_watermark: Offset,
     },
-    /// Reading a partition failed in a way that a retry does not help.
+    /// Reading a partition failed, and a retry does not help.
     #[error("{}", At(topic_partition, source))]
     Failed {
-        /// Where.
+        /// The partition.
         topic_partition: TopicPartition,
-        /// Why.
+        /// The reason.
         source: RequestError,
     },
-    /// Records are gone that the consumer had not read; [`ConsumerBuilder::on_gap`](crate::ConsumerBuilder::on_gap) asked
-    /// for this error. The next call reads on behind them.
+    /// Records are gone, and the rule of [`ConsumerBuilder::on_gap`](crate::ConsumerBuilder::on_gap) asked for this error.
+    /// The next call continues behind the gap.
     #[error("{0}")]
     Gap(Gap),
-    /// Offsets were not committed.
+    /// Some offsets were not committed.
     #[error("offsets were not committed: {0}")]
     Commit(#[source] CommitError),
     /// The consumer is closed.
@@ -92,7 +93,7 @@ pub enum ConsumeError {
 }
 
 impl ConsumeError {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later.
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Commit(source) => source.is_retriable(),
@@ -100,7 +101,7 @@ impl ConsumeError {
         }
     }
 
-    /// Whether it may have taken effect all the same. Only commits have an effect.
+    /// Whether the call may have taken effect despite the error. Only commits have an effect.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Commit(source) => source.outcome(),
@@ -108,7 +109,7 @@ impl ConsumeError {
         }
     }
 
-    /// The broker's reason, if it gave one.
+    /// The broker's error code, if it sent one.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Commit(source) => source.code(),

@@ -1,4 +1,4 @@
-//! Why something was not done. One enum per operation; each says whether a retry helps and whether the outcome is known.
+//! The errors: one enum per operation. Each tells whether a retry helps and whether the outcome is known.
 
 mod admin;
 mod commit;

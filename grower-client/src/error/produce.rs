@@ -1,4 +1,4 @@
-//! Why a record was not acknowledged.
+//! The errors of a producer.
 
 use super::RequestError;
 use super::request::At;
@@ -8,68 +8,68 @@ use grower_protocol::message::{ErrorCode, Outcome};
 use std::fmt;
 use std::time::Duration;
 
-/// Why a producer could not be built, or a record was not acknowledged.
+/// The error of building a producer or sending a record.
 ///
-/// The producer has retried whatever a retry can help, so [`ProduceError::outcome`] is what counts:
-/// [`Outcome::Refused`] means the record is not in the log and never will be, [`Outcome::Unknown`] that it may be.
+/// The producer has already retried retriable errors, so [`ProduceError::outcome`] is what counts:
+/// [`Outcome::Refused`] means that the record is not in the log and never will be, [`Outcome::Unknown`] that it may be.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProduceError {
-    /// A topic name that cannot be.
+    /// The topic name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The broker could not be asked for a producer id.
+    /// The producer got no producer id.
     #[error("cannot start a producer: {0}")]
     Start(#[source] RequestError),
     /// The topic could not be looked up.
     #[error("cannot look up topic {topic}: {source}")]
     Topic {
-        /// Its name.
+        /// The topic.
         topic: TopicName,
-        /// Why.
+        /// The reason.
         source: RequestError,
     },
-    /// The topic has fewer partitions than the record's number.
+    /// The topic has no partition with the record's partition number.
     #[error("topic {topic} has {}, counted from 0, and no partition {partition}", PartitionCount(*.partitions))]
     UnknownPartition {
-        /// Its name.
+        /// The topic.
         topic: TopicName,
-        /// The number asked for.
+        /// The requested partition.
         partition: PartitionId,
-        /// How many there are.
+        /// The number of partitions.
         partitions: u32,
     },
-    /// The record alone is larger than all of the producer's memory.
+    /// The record is larger than the producer's memory.
     #[error("a record of {bytes} bytes does not fit the producer's memory of {memory} bytes")]
     TooLarge {
-        /// Its size.
+        /// The record's size.
         bytes: usize,
-        /// The producer's limit.
+        /// The producer's memory.
         memory: usize,
     },
-    /// The broker refused it, or a request ended in a way that a retry does not help.
+    /// The broker refused the record, or a request failed and a retry does not help.
     #[error("{}{}", At(topic_partition, source), Doubt(*.in_doubt))]
     Failed {
-        /// Where it should have gone.
+        /// The record's partition.
         topic_partition: TopicPartition,
-        /// Why.
+        /// The reason.
         source: RequestError,
-        /// Whether an attempt, this or an earlier one, may have been carried out.
+        /// Whether this or an earlier attempt may have been carried out.
         in_doubt: bool,
     },
-    /// It was not acknowledged within the delivery timeout.
+    /// The record was not acknowledged within the delivery timeout.
     #[error("{topic_partition}: not acknowledged within {after:?}{}{}", Last(.last.as_deref()), Doubt(*.in_doubt))]
     TimedOut {
-        /// Where it should have gone.
+        /// The record's partition.
         topic_partition: TopicPartition,
         /// The delivery timeout.
         after: Duration,
-        /// Whether an attempt may have been carried out; if not, it never left this process.
+        /// Whether an attempt may have been carried out. If not, the record is not in the log.
         in_doubt: bool,
-        /// What went wrong last.
+        /// The last error before the timeout.
         last: Option<Box<RequestError>>,
     },
-    /// The producer was closed before the record was handed in.
+    /// The producer was closed before it accepted the record.
     #[error("the producer is closed")]
     Closed,
     /// The producer was dropped before the record was acknowledged.
@@ -78,8 +78,7 @@ pub enum ProduceError {
 }
 
 impl ProduceError {
-    /// Whether handing in the same record again may succeed without anybody changing anything. If the outcome is
-    /// unknown, that may write it twice.
+    /// Whether sending the same record again may succeed. If the outcome is unknown, that may write it twice.
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Start(source) | Self::Topic { source, .. } | Self::Failed { source, .. } => source.is_retriable(),
@@ -90,7 +89,7 @@ impl ProduceError {
         }
     }
 
-    /// Whether the record may be in the log all the same.
+    /// Whether the record may be in the log despite the error.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Failed { in_doubt: true, .. } | Self::TimedOut { in_doubt: true, .. } | Self::Dropped => {
@@ -100,7 +99,7 @@ impl ProduceError {
         }
     }
 
-    /// The broker's reason, if it gave one.
+    /// The broker's error code, if it sent one.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Start(source) | Self::Topic { source, .. } | Self::Failed { source, .. } => source.code(),

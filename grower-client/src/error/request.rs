@@ -1,4 +1,4 @@
-//! Why a request was not answered as asked.
+//! The error of one request to a broker.
 
 use super::{ConnectError, ConnectionError};
 use crate::record::TopicPartition;
@@ -7,11 +7,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why one exchange with a broker failed.
+/// The error of one request to a broker.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// There was no connection, so nothing was sent.
+    /// The client could not connect, so it sent no request.
     #[error("{0}")]
     Connect(#[from] ConnectError),
     /// The connection had ended before the request was sent.
@@ -20,35 +20,35 @@ pub enum RequestError {
     /// The connection ended before the answer came: the request may have been carried out.
     #[error("{0}; the request may have been carried out")]
     Lost(ConnectionError),
-    /// The broker said no.
+    /// The broker refused the request.
     #[error("{0}")]
     Failed(#[from] Failure),
-    /// The broker answered something else than was asked. A defect, of either side.
-    #[error("{address} answered {request} with something else")]
+    /// The broker's answer does not belong to the request: a defect of the client or the broker.
+    #[error("{address} answered {request} with an unexpected message")]
     Unexpected {
-        /// Who.
+        /// The broker's address.
         address: Arc<str>,
-        /// What was asked.
+        /// The request.
         request: &'static str,
     },
-    /// Whoever asked had no more time. What went wrong meanwhile was tried again.
+    /// The caller's time limit passed. Errors in the meantime were retried.
     #[error("no answer within {after:?}")]
     TimedOut {
-        /// How long was waited.
+        /// The time limit.
         after: Duration,
     },
-    /// More than the broker takes in one frame, or than fits a message.
+    /// The request is larger than the broker accepts in one frame, or than a message may be.
     #[error("a request of {bytes} bytes is over the limit of {limit}")]
     TooLarge {
-        /// Its size.
+        /// The request's size.
         bytes: usize,
-        /// What is allowed.
+        /// The size limit.
         limit: usize,
     },
 }
 
 impl RequestError {
-    /// Whether the same request may succeed later without anybody changing it.
+    /// Whether the same request may succeed later.
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_retriable(),
@@ -58,7 +58,7 @@ impl RequestError {
         }
     }
 
-    /// Whether it may have taken effect all the same.
+    /// Whether the request may have taken effect despite the error.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Connect(_) | Self::NotSent(_) | Self::TooLarge { .. } => Outcome::Refused,
@@ -67,7 +67,7 @@ impl RequestError {
         }
     }
 
-    /// The broker's reason, if it gave one.
+    /// The broker's error code, if it sent one.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Failed(failure) | Self::Connect(ConnectError::Refused { failure, .. }) => Some(failure.code),
@@ -76,7 +76,7 @@ impl RequestError {
     }
 }
 
-/// What went wrong at a partition, which is named once: the broker may have named it already.
+/// Displays an error with its partition, once: the broker's text may already name the partition.
 pub(super) struct At<'a>(pub(super) &'a TopicPartition, pub(super) &'a RequestError);
 
 impl fmt::Display for At<'_> {
@@ -89,7 +89,7 @@ impl fmt::Display for At<'_> {
     }
 }
 
-/// What an answer means that is not the expected one.
+/// Returns the error for a response that does not answer the request.
 pub(crate) fn unexpected_response(address: &Arc<str>, request: &'static str, response: Response) -> RequestError {
     match response {
         Response::Failed(failure) => RequestError::Failed(failure),
@@ -97,7 +97,7 @@ pub(crate) fn unexpected_response(address: &Arc<str>, request: &'static str, res
     }
 }
 
-/// The only part of an answer to a request that had one part.
+/// Returns the only part of the answer to a request with one part.
 pub(crate) fn single_part<T>(
     address: &Arc<str>,
     request: &'static str,

@@ -1,4 +1,4 @@
-//! How a client reaches a broker: over TCP, inside the process, or however a test likes.
+//! Carries bytes between client and broker: over TCP, inside the process, or by your own implementation.
 
 pub mod contract;
 
@@ -15,13 +15,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Connection for T {}
 /// Opens connections to brokers. [`contract::check`] tests an implementation.
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// Connects to `address`, as it was given at bootstrap or as a broker advertises it (`host:port`).
+    /// Connects to `address`, a bootstrap address or one that a broker advertises (`host:port`).
     ///
-    /// Each call opens a connection of its own. The client sets the time limit, so this may wait for as long as it takes.
+    /// Each call opens a new connection. The client applies the connect timeout, so an implementation needs none.
     async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>>;
 }
 
-/// TCP with Nagle's delay switched off.
+/// TCP without Nagle's delay.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
@@ -34,11 +34,11 @@ impl Transport for Tcp {
     }
 }
 
-/// A transport made of a closure; see [`in_process`].
+/// A transport that calls a closure; see [`in_process`].
 #[derive(Clone, Copy, Debug)]
 pub struct FnTransport<F>(F);
 
-/// Connections to a broker in the same process: `in_process(broker.connector())`. Addresses mean nothing to it.
+/// Connects to a broker in the same process: `in_process(broker.connector())`. The transport ignores addresses.
 pub const fn in_process<F, C>(connect: F) -> FnTransport<F>
 where
     F: Fn() -> C + Send + Sync,
