@@ -1,4 +1,4 @@
-//! Records of one partition on their way into batches that were not sent yet. Pure: time comes in as an argument.
+//! Collects the records of one partition in batches to send. Pure: time comes in as an argument.
 
 use super::delivery::{Delivery, Promise, UnobservedError};
 use crate::record::TopicPartition;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// When a batch is full, and how long one waits to become so.
+/// The limits of a batch, and how long it waits to reach them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BatchSettings {
     pub(super) codec: Codec,
@@ -18,29 +18,29 @@ pub(super) struct BatchSettings {
     pub(super) linger: Duration,
 }
 
-/// A batch before it has a sequence.
+/// A batch without a sequence: the open one, or one that is sealed and waits for the window.
 #[derive(Debug)]
 pub(super) struct UnsentBatch {
     pub(super) builder: BatchBuilder,
     pub(super) promise: Promise,
-    /// What it holds of the producer's memory, in bytes.
+    /// The producer's memory that its records hold, in bytes.
     pub(super) reserved: usize,
-    /// When its first record came.
+    /// The time of its first record.
     pub(super) since: Instant,
 }
 
-/// The batches of one partition that were not sent yet, in order.
+/// The unsent batches of one partition, in order: sealed ones, then the open one.
 #[derive(Debug)]
 pub(super) struct Accumulator {
     settings: BatchSettings,
     topic_partition: TopicPartition,
-    /// Learns of failures that nobody looks at.
+    /// Keeps the first failure that no caller observes.
     unobserved: Arc<UnobservedError>,
     sealed: VecDeque<UnsentBatch>,
     open: Option<UnsentBatch>,
-    /// How large batches may be now: as the settings say, or less if the topic takes less.
+    /// The current limit of a batch: that of the settings, or less if the topic accepts less.
     bytes_max: usize,
-    /// The size of the last batch: how much memory the next one asks for at once.
+    /// The size of the last batch, which is the initial capacity of the next.
     likely_bytes: usize,
 }
 
@@ -57,13 +57,13 @@ impl Accumulator {
         }
     }
 
-    /// Tells `unobserved` of failures that nobody looks at.
+    /// Reports failures that no caller observes to `unobserved`.
     pub(super) fn report_to(&mut self, unobserved: Arc<UnobservedError>) {
         self.unobserved = unobserved;
     }
 
-    /// Adds a record that holds `reserved` bytes of memory. It starts a new batch if it does not fit the open one. True
-    /// comes with it if a batch was started or filled: else there is nothing to do that was not to be done before.
+    /// Adds a record that holds `reserved` bytes of memory, and starts a new batch if the open one has no room. The second
+    /// result tells whether the record started or filled a batch; otherwise no new action is due.
     pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
         let sealed = self.sealed.len();
         if self.open.as_ref().is_some_and(|batch| self.is_full(batch) || !self.fits(batch, record)) {
@@ -87,7 +87,7 @@ impl Accumulator {
         (delivery, started || sealed < self.sealed.len())
     }
 
-    /// Closes the open batch: it goes out as soon as there is room, full or not.
+    /// Seals the open batch: it leaves as soon as the window has room.
     pub(super) fn seal(&mut self) {
         if let Some(batch) = self.open.take() {
             self.likely_bytes = batch.builder.size();
@@ -95,8 +95,8 @@ impl Accumulator {
         }
     }
 
-    /// The next batch to send. Full ones go as soon as there is room; the open one waits for its linger, and for the
-    /// partition to be `idle`: what comes while a request is on its way makes one batch.
+    /// Takes the next batch to send. Sealed batches come first. The open batch waits for its linger and for an `idle`
+    /// partition, so that records that arrive while a request is in flight share a batch.
     pub(super) fn take(&mut self, idle: bool, now: Instant) -> Option<UnsentBatch> {
         if self.sealed.is_empty() && idle && self.due().is_some_and(|due| due <= now) {
             self.seal();
@@ -104,17 +104,17 @@ impl Accumulator {
         self.sealed.pop_front()
     }
 
-    /// When the open batch has lingered long enough.
+    /// Returns the time at which the linger of the open batch ends.
     pub(super) fn due(&self) -> Option<Instant> {
         self.open.as_ref().map(|batch| batch.since + self.settings.linger)
     }
 
-    /// When the oldest record came.
+    /// Returns the time of the oldest record.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.sealed.front().or(self.open.as_ref()).map(|batch| batch.since)
     }
 
-    /// Takes out all batches that began at or before `since`.
+    /// Takes all batches that were started at or before `since`.
     pub(super) fn expire(&mut self, since: Instant) -> Vec<UnsentBatch> {
         let mut expired = Vec::new();
         while self.oldest().is_some_and(|oldest| oldest <= since) {
@@ -123,28 +123,28 @@ impl Accumulator {
         expired
     }
 
-    /// What its records hold of the producer's memory, in bytes.
+    /// The producer's memory that its records hold, in bytes.
     #[cfg(test)]
     pub(super) fn reserved(&self) -> usize {
         self.sealed.iter().chain(&self.open).map(|batch| batch.reserved).sum()
     }
 
-    /// Forgets everything.
+    /// Drops all batches and returns their promises.
     pub(super) fn abandon(&mut self) -> Vec<Promise> {
         self.sealed.drain(..).chain(self.open.take()).map(|batch| batch.promise).collect()
     }
 
-    /// The promises of all batches, once the open one is sealed.
+    /// The promises of all sealed batches.
     pub(super) fn promises(&self) -> impl Iterator<Item = &Promise> {
         self.sealed.iter().map(|batch| &batch.promise)
     }
 
-    /// Makes later batches no larger than this: the topic takes less than the producer was released.
+    /// Lowers the limit of later batches: the topic accepts less than the settings allow.
     pub(super) fn shrink(&mut self, bytes: usize) {
         self.bytes_max = self.bytes_max.min(bytes);
     }
 
-    /// Makes them as large as the producer was released again.
+    /// Restores the limit of the settings.
     pub(super) fn restore_size(&mut self) {
         self.bytes_max = self.settings.bytes;
     }
@@ -194,8 +194,8 @@ mod tests {
     fn only_starting_or_filling_a_batch_needs_a_sender() {
         let now = Instant::now();
         let mut accumulator = accumulator(1 << 20, 3);
-        let mut is_news = || accumulator.push(&Record::default(), 1, || now).1;
-        assert_eq!([is_news(), is_news(), is_news(), is_news()], [true, false, true, true]);
+        let mut needs_sender = || accumulator.push(&Record::default(), 1, || now).1;
+        assert_eq!([needs_sender(), needs_sender(), needs_sender(), needs_sender()], [true, false, true, true]);
     }
 
     #[test]
@@ -229,9 +229,9 @@ mod tests {
         let mut accumulator = accumulator(1 << 20, u32::MAX);
         (0..4).for_each(|_| push(&mut accumulator, 100, now));
         accumulator.shrink(300);
-        accumulator.shrink(900); // Of a batch that was on its way before.
+        accumulator.shrink(900); // From a batch that was sent before.
         (0..4).for_each(|_| push(&mut accumulator, 100, now));
-        assert_eq!(counts(&mut accumulator, true, now), [4, 2], "what is open already leaves as it is");
+        assert_eq!(counts(&mut accumulator, true, now), [4, 2], "the open batch keeps its size");
         accumulator.restore_size();
         (0..4).for_each(|_| push(&mut accumulator, 100, now));
         accumulator.seal();

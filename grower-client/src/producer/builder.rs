@@ -1,4 +1,4 @@
-//! How a producer shall behave.
+//! The settings of a producer and the builder that starts it.
 
 use super::Producer;
 use super::accumulator::BatchSettings;
@@ -14,7 +14,7 @@ use grower_protocol::message::Acks;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How far a broker remembers a producer's batches.
+/// The number of batches for which a broker recognises repeats.
 const IN_FLIGHT_MAX: u32 = 5;
 
 /// All of a producer's settings.
@@ -30,13 +30,13 @@ pub(super) struct ProducerSettings {
 }
 
 impl ProducerSettings {
-    /// Whether batches wait for more although nothing is on its way.
+    /// Whether an open batch waits for more records although nothing is in flight.
     pub(super) fn lingers(&self) -> bool {
         !self.batches.linger.is_zero()
     }
 }
 
-/// Makes a [`Producer`]; [`crate::Client::producer`].
+/// Builds a [`Producer`]; see [`crate::Client::producer`].
 #[derive(Clone)]
 pub struct ProducerBuilder {
     cluster: Arc<Cluster>,
@@ -44,7 +44,7 @@ pub struct ProducerBuilder {
 }
 
 impl ProducerBuilder {
-    /// How far brokers let a batch grow when it is decompressed, as a multiple of its topic's `max.message.bytes`.
+    /// The largest decompressed size of a batch that brokers accept, as a multiple of its topic's `max.message.bytes`.
     pub const INFLATION_MAX: usize = BatchLimits::INFLATION_MAX;
 
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
@@ -68,81 +68,81 @@ impl ProducerBuilder {
         Self { cluster, settings }
     }
 
-    /// When records count as acknowledged; [`Acks::All`] by default. With [`Acks::None`] a record is acknowledged, without
-    /// an offset, once it was handed to the transport, and is never sent twice.
+    /// Sets the durability at which the broker acknowledges records; [`Acks::All`] by default. With [`Acks::None`] a record
+    /// counts as acknowledged, without an offset, once the transport has it, and is never sent twice.
     pub fn acks(mut self, acks: Acks) -> Self {
         self.settings.acks = acks;
         self
     }
 
-    /// How batches are compressed; not at all by default.
+    /// Sets the compression of batches; none by default.
     pub fn compression(mut self, codec: Codec) -> Self {
         self.settings.batches.codec = codec;
         self.settings.window.codec = codec;
         self
     }
 
-    /// How long a batch that is not full waits for more records; 0 by default. Whatever this says, records that come while
-    /// a request for their partition is on its way make one batch. [`Producer::hurry`] ends the wait.
+    /// Sets how long a batch that is not full waits for more records; 0 by default. Independently of the linger, records
+    /// that arrive while a request for their partition is in flight share a batch. [`Producer::hurry`] ends the linger.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.batches.linger = linger;
         self
     }
 
-    /// When a batch is full, in bytes before compression; 1 MiB by default. A larger record makes a batch of its own.
+    /// Limits the size of a batch, in bytes before compression; 1 MiB by default. A larger record gets a batch of its own.
     ///
-    /// A broker takes batches of the topic's `max.message.bytes` as they are sent, and of 16 times that once they are
-    /// decompressed. A batch over either limit is split, its records are sent again in order, and later batches of the
-    /// partition are made smaller; only a record that is too large alone fails.
+    /// A broker accepts batches of up to the topic's `max.message.bytes` as sent, and of up to 16 times that decompressed.
+    /// The producer splits a batch over either limit, sends its records again in order, and makes later batches of the
+    /// partition smaller. Only a single record over a limit fails.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.settings.batches.bytes = bytes;
         self
     }
 
-    /// When a batch is full, in records; no limit by default.
+    /// Limits the number of records in a batch; unlimited by default.
     pub fn batch_records(mut self, records: u32) -> Self {
         self.settings.batches.records = records.clamp(1, u32::MAX >> 1);
         self
     }
 
-    /// How partitions are chosen; by key if there is one, else sticky.
+    /// Sets the partitioner; by default records with a key go by the key's hash and others are sticky.
     pub fn partitioner(mut self, partitioner: Partitioner) -> Self {
         self.settings.partitioner = partitioner;
         self
     }
 
-    /// How much all records that are not acknowledged yet may take, in bytes; 64 MiB by default. Beyond that
-    /// [`Producer::send`] and [`Producer::enqueue`] wait.
+    /// Limits the memory of all unacknowledged records, in bytes; 64 MiB by default. At the limit [`Producer::send`] and
+    /// [`Producer::enqueue`] wait.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.settings.memory_bytes = bytes;
         self
     }
 
-    /// How long a record may take from being handed in to being acknowledged; 120 s by default.
+    /// Limits the time from queueing a record to its acknowledgement; 120 s by default.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.settings.window.delivery_timeout = timeout;
         self
     }
 
-    /// How many batches of a partition may be on their way at once: 1 to 5, 5 by default. Brokers remember the last five.
+    /// Limits the batches of a partition in flight: 1 to 5, 5 by default. Brokers recognise repeats of the last five.
     pub fn max_in_flight(mut self, batches: u32) -> Self {
         self.settings.window.in_flight_max = batches.clamp(1, IN_FLIGHT_MAX) as usize;
         self
     }
 
-    /// Whether topics that do not exist are created when first written to, if the broker allows that; off by default.
+    /// Creates missing topics at their first record, if the broker allows that; off by default.
     pub fn create_topics(mut self, create: bool) -> Self {
         self.settings.create_topics = create;
         self
     }
 
-    /// After how long the producer looks for new partitions; 30 s by default.
+    /// Sets the interval at which the producer looks for new partitions; 30 s by default.
     pub fn metadata_max_age(mut self, age: Duration) -> Self {
         self.settings.metadata_max_age = age;
         self
     }
 
-    /// Gets a producer id and starts. Without answers (acks `none`) nothing can be sent again, so no id is needed.
+    /// Gets a producer id and starts the producer. With acks `none` nothing is sent again, so no id is needed.
     pub async fn build(self) -> Result<Producer, ProduceError> {
         let identity = match self.settings.acks {
             Acks::None => None,

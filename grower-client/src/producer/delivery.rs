@@ -1,7 +1,7 @@
-//! The promise of a result for each record, at the cost of one allocation a batch.
+//! Delivers the outcome of each record to its caller, with one allocation per batch.
 //!
-//! A [`Promise`] is the producer's end and covers a range of records of one batch; a [`Delivery`] is the caller's end and
-//! covers one of them. A promise that is dropped resolves itself, so that nobody waits forever.
+//! A [`Promise`] is the producer's end and covers a range of records of one batch. A [`Delivery`] is the caller's end and
+//! covers one record. A dropped promise settles its records, so no caller waits forever.
 
 use crate::error::ProduceError;
 use crate::record::{Ack, TopicPartition};
@@ -14,17 +14,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-/// Where a range of records went.
+/// The broker's acknowledgement of a range of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BatchAck {
-    /// The offset of the range's first record; none with acks `none`.
+    /// The offset of the range's first record; `None` with acks `none`.
     pub(super) base_offset: Option<Offset>,
     pub(super) durability: Durability,
 }
 
+/// The outcome of a range of records.
 pub(super) type DeliveryOutcome = Result<BatchAck, ProduceError>;
 
-/// The first error of a record whose delivery nobody looked at, since it was last asked for.
+/// The first error that no caller observed since the last [`UnobservedError::take`].
 #[derive(Debug, Default)]
 pub(super) struct UnobservedError(Mutex<Option<ProduceError>>);
 
@@ -38,7 +39,7 @@ impl UnobservedError {
     }
 }
 
-/// What both ends share.
+/// The state that both ends of a batch share.
 #[derive(Debug)]
 struct BatchDelivery {
     topic_partition: TopicPartition,
@@ -48,10 +49,10 @@ struct BatchDelivery {
 
 #[derive(Debug, Default)]
 struct DeliveryState {
-    /// One entry, or some if the batch had to be split.
+    /// One entry, or several if the batch was split. Their ranges never overlap.
     outcomes: Vec<(Range<u32>, DeliveryOutcome)>,
     wakers: Vec<Waker>,
-    /// From the first to the last record whose delivery was dropped before its outcome came.
+    /// The range from the first to the last record with a delivery that was dropped before its outcome.
     dropped: Range<u32>,
 }
 
@@ -64,7 +65,7 @@ pub(super) struct Promise {
 
 /// Resolves to the record's ack. Dropping it does not take the record back.
 #[derive(Debug)]
-#[must_use = "the record's result is lost if nobody awaits it"]
+#[must_use = "await it to learn the record's outcome"]
 pub struct Delivery {
     shared: Arc<BatchDelivery>,
     index: u32,
@@ -73,7 +74,7 @@ pub struct Delivery {
     seen: bool,
 }
 
-/// Resolves once all records of a batch, or of what was unsettled of it, are settled; to the first error, if any failed.
+/// Resolves once all records of a promise are settled, to their first error if any failed.
 #[derive(Debug)]
 pub(super) struct BatchCompletion {
     shared: Arc<BatchDelivery>,
@@ -81,7 +82,7 @@ pub(super) struct BatchCompletion {
     slot: Option<WakerSlot>,
 }
 
-/// Where a delivery's waker stands, as long as no more outcomes came since.
+/// The index of a future's waker, valid until the next outcome.
 #[derive(Clone, Copy, Debug)]
 struct WakerSlot {
     outcomes: usize,
@@ -89,19 +90,19 @@ struct WakerSlot {
 }
 
 impl Promise {
-    /// For a batch that is still empty.
+    /// Creates the promise of an empty batch.
     pub(super) fn new(topic_partition: TopicPartition, unobserved: Arc<UnobservedError>) -> Self {
         Self { shared: Arc::new(BatchDelivery { topic_partition, unobserved, state: Mutex::default() }), records: 0..0 }
     }
 
-    /// Takes in one more record.
+    /// Adds a record.
     pub(super) fn extend(&mut self, timestamp: Timestamp) -> Delivery {
         let index = self.records.end;
         self.records.end += 1;
         Delivery { shared: self.shared.clone(), index, timestamp, slot: None, seen: false }
     }
 
-    /// Cuts off everything from the `count`th record on.
+    /// Splits off all records after the first `count`.
     pub(super) fn split_off(&mut self, count: u32) -> Self {
         let middle = self.records.start + count;
         let tail = Self { shared: self.shared.clone(), records: middle..self.records.end };
@@ -109,13 +110,13 @@ impl Promise {
         tail
     }
 
-    /// Moves everything out; what stays promises nothing.
+    /// Takes all records and leaves an empty promise.
     pub(super) fn take(&mut self) -> Self {
         let records = std::mem::replace(&mut self.records, 0..0);
         Self { shared: self.shared.clone(), records }
     }
 
-    /// Resolves once all its records are settled.
+    /// Returns a future that resolves once all its records are settled.
     pub(super) fn completion(&self) -> BatchCompletion {
         BatchCompletion { shared: self.shared.clone(), records: self.records.clone(), slot: None }
     }
@@ -124,12 +125,12 @@ impl Promise {
         &self.shared.topic_partition
     }
 
-    /// Tells all its records what became of them. Those who wait are to be woken, outside all locks.
+    /// Settles all its records. The caller must wake the returned wakers outside all locks.
     pub(super) fn settle(mut self, outcome: DeliveryOutcome) -> Vec<Waker> {
         self.record_outcome(outcome)
     }
 
-    /// Likewise, and wakes them.
+    /// Settles all its records and wakes their callers.
     #[cfg(test)]
     pub(super) fn resolve(self, outcome: DeliveryOutcome) {
         self.settle(outcome).into_iter().for_each(Waker::wake);
@@ -204,7 +205,7 @@ impl Future for BatchCompletion {
 }
 
 impl DeliveryState {
-    /// The first error among `records`, once each has its outcome.
+    /// Returns the outcome of `records` once all are settled: their first error, if any.
     fn settled(&self, records: &Range<u32>) -> Option<Result<(), ProduceError>> {
         let settled: u32 = self.outcomes.iter().map(|(of, _)| overlap(of, records)).sum();
         if settled < records.len() as u32 {
@@ -215,7 +216,7 @@ impl DeliveryState {
         Some(first.map_or(Ok(()), |(_, outcome)| outcome.clone().map(drop)))
     }
 
-    /// The outcome on record `index` with the first record that it is about, or the promise to wake `context`.
+    /// Returns the outcome of record `index` and the first record that shares it, or registers `context`.
     fn poll(
         &mut self,
         index: u32,
@@ -253,7 +254,7 @@ impl DeliveryState {
     }
 }
 
-/// How many records two ranges have in common.
+/// The number of records that two ranges share.
 fn overlap(one: &Range<u32>, other: &Range<u32>) -> u32 {
     one.end.min(other.end).saturating_sub(one.start.max(other.start))
 }

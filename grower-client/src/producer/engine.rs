@@ -1,7 +1,7 @@
-//! What runs a producer: takes steps of its queues, sends, handles answers, repairs.
+//! Runs a producer: executes the steps of its queues, sends batches, handles answers and reconnects.
 //!
-//! Sending happens wherever there is reason to: in the task that handed in a record, or on the connection's task when an
-//! answer makes room. Two tasks of its own wait for time to pass and for brokers to come back.
+//! Batches are sent in the task that queues a record, or in the connection's task when an answer frees the window. One
+//! background task waits for deadlines, others reconnect.
 
 use super::builder::ProducerSettings;
 use super::connection_selector::ConnectionKind;
@@ -28,11 +28,11 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How much a producer may have unacknowledged, in bytes, and still share its connection with the others of its client.
-/// So nobody's record waits behind more than this of each of them.
+/// The most unacknowledged bytes with which a producer still shares its connection with the other producers of its client.
+/// So a record waits behind at most this much of each of them.
 const SHARING_BYTES_MAX: usize = 32 << 10;
 
-/// One producer's inside.
+/// The shared state of a producer's clones and tasks.
 pub(super) struct ProducerEngine {
     pub(super) cluster: Arc<Cluster>,
     pool: ConnectionPool,
@@ -45,7 +45,7 @@ pub(super) struct ProducerEngine {
     timer: ProducerTimer,
     next_refresh: Mutex<Instant>,
     closed: AtomicBool,
-    /// It sends too much to share a connection; for ever, since turning from one to another costs a wait.
+    /// The producer sends too much to share a connection. Never reset, since each change of connection costs a wait.
     is_bulk: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ impl ProducerEngine {
             unobserved: Arc::default(),
             timer: ProducerTimer::default(),
             closed: AtomicBool::new(false),
-            // Nothing tells when the last batch without an answer has arrived, so it could not turn to another connection.
+            // Without answers the producer cannot know when it may change its connection, so it starts with its own.
             is_bulk: AtomicBool::new(settings.acks == Acks::None),
         });
         tokio::spawn(engine.clone().run_timer());
@@ -78,32 +78,32 @@ impl ProducerEngine {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Takes no more records.
+    /// Rejects further records.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.memory.close();
     }
 
-    /// Forgets what is not settled and ends the tasks.
+    /// Drops all unsettled records and ends the tasks.
     pub(super) fn abandon(&self) {
         self.close();
         for topic in self.topics() {
             for partition in topic.partitions() {
                 let promises = partition.lock().queue.abandon();
-                drop(promises); // Wakes whoever waits, outside the lock.
+                drop(promises); // Wakes the waiting callers, outside the lock.
             }
         }
         self.timer.set(Instant::now());
     }
 
-    /// Looks whether so much is under way that it must not go over the shared connection.
+    /// Leaves the shared connection for good if too many bytes are unacknowledged.
     pub(super) fn check_bulk(&self) {
         if SHARING_BYTES_MAX < self.memory.used() && self.connection_kind() == ConnectionKind::Shared {
             self.is_bulk.store(true, Ordering::Release);
         }
     }
 
-    /// Whose connections it takes.
+    /// Returns the kind of connection that the producer uses.
     pub(super) fn connection_kind(&self) -> ConnectionKind {
         if self.is_bulk.load(Ordering::Acquire) { ConnectionKind::Dedicated } else { ConnectionKind::Shared }
     }
@@ -119,12 +119,12 @@ impl ProducerEngine {
         self.topics.read().values().cloned().collect()
     }
 
-    /// A topic that was written to before.
+    /// Returns a topic that the producer has written to before.
     pub(super) fn known_topic(&self, name: &str) -> Option<Arc<ProducerTopic>> {
         self.topics.read().get(name).cloned()
     }
 
-    /// Brings a topic up to date: more partitions, or another topic under the same name.
+    /// Updates a topic with new metadata: more partitions, or another topic id under the same name.
     pub(super) fn update_topic(&self, metadata: &TopicMetadata) -> Arc<ProducerTopic> {
         let name: Arc<str> = Arc::from(&metadata.name);
         let topic = self
@@ -140,7 +140,7 @@ impl ProducerEngine {
         topic
     }
 
-    /// The topic is gone: everything that was for it fails. Only then it is forgotten, so that a flush misses nothing.
+    /// Fails all records of a deleted topic, and only then removes the topic, so that a flush misses no record.
     pub(super) fn fail_topic(&self, name: &TopicName, error: &RequestError) {
         let Some(topic) = self.known_topic(name.as_str()) else { return };
         self.release(topic.close(error));
@@ -153,14 +153,14 @@ impl ProducerEngine {
             .reporting_to(self.unobserved.clone())
     }
 
-    /// Sends whatever can be sent of a partition.
+    /// Sends all batches of a partition that may be sent now.
     pub(super) fn drain(self: &Arc<Self>, topic: &Arc<ProducerTopic>, partition: &Arc<ProducerPartition>) {
         let (next_action, deadline) = partition.next_action(self.connection_kind());
         self.set_timer(deadline);
         self.run_actions(topic, partition, next_action);
     }
 
-    /// Hands in a record that holds `reserved` bytes of memory; none if the partition, or the producer, is closed.
+    /// Queues a record that holds `reserved` bytes of memory; returns `None` if the partition or the producer is closed.
     pub(super) fn push(
         self: &Arc<Self>,
         topic: &Arc<ProducerTopic>,
@@ -168,7 +168,7 @@ impl ProducerEngine {
         record: &batch::Record,
         reserved: usize,
     ) -> Option<Delivery> {
-        // Somebody waits for the memory that this record's batch holds.
+        // Another caller waits for the memory that this record's batch holds.
         let hurries = self.memory.is_short() && self.settings.lingers();
         match partition.push(record, reserved, self.connection_kind(), hurries, || self.is_closed()) {
             PushResult::Closed => None,
@@ -181,7 +181,7 @@ impl ProducerEngine {
         }
     }
 
-    /// Memory is full: no batch lingers any longer, since those who wait for room may be all who could fill it.
+    /// Ends all lingers, because the memory is full: the callers that could fill the batches may all be waiting for memory.
     pub(super) fn hurry(self: &Arc<Self>) {
         if !self.settings.lingers() {
             return;
@@ -194,7 +194,7 @@ impl ProducerEngine {
         }
     }
 
-    /// Takes this step and all that can be taken after it.
+    /// Runs this action and all that follow from it.
     pub(super) fn run_actions(
         self: &Arc<Self>,
         topic: &Arc<ProducerTopic>,
@@ -212,7 +212,7 @@ impl ProducerEngine {
                 SendStep::Resend(attempts) => {
                     attempts.into_iter().for_each(|attempt| self.send(topic, partition, &connection, attempt));
                 }
-                SendStep::Identify => return self.identify(topic, partition), // Nothing can be sent until it has come.
+                SendStep::Identify => return self.identify(topic, partition), // Sending waits for the producer id.
             }
             let deadline;
             (next_action, deadline) = partition.end_step(self.connection_kind());
@@ -275,33 +275,33 @@ impl ProducerEngine {
         self.drain(topic, partition);
     }
 
-    /// Outside all locks.
+    /// Frees the memory of settled records and wakes their callers, outside all locks.
     fn release(&self, released: Vec<ReleasedRecords>) {
         for ReleasedRecords { reserved, wakers } in released {
-            self.memory.release(reserved); // First: who hears of the ack sends the next.
+            self.memory.release(reserved); // First: a woken caller sends its next record.
             wakers.into_iter().for_each(Waker::wake);
         }
     }
 
-    /// Gets a new producer id for one partition.
+    /// Requests a new producer id for one partition, in the background.
     fn identify(self: &Arc<Self>, topic: &Arc<ProducerTopic>, partition: &Arc<ProducerPartition>) {
         let (engine, topic, partition) = (self.clone(), topic.clone(), partition.clone());
         tokio::spawn(async move {
             let identity = identity(&engine.cluster).await;
-            tracing::debug!(topic = %topic.name, partition = %partition.number, ok = identity.is_ok(), "asked for a new producer id");
+            tracing::debug!(topic = %topic.name, partition = %partition.number, ok = identity.is_ok(), "requested a new producer id");
             partition.lock().queue.set_identity(identity, Instant::now());
             engine.drain(&topic, &partition);
         });
     }
 
-    /// Sets the timer for a partition. Follows whatever changes a queue, else nobody would look when its time has come.
+    /// Sets the timer to a queue's deadline. Must follow every change of a queue, or its deadline would be missed.
     fn set_timer(&self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline {
             self.timer.set(deadline);
         }
     }
 
-    /// Ends once the producer was dropped or closed: both end the timer.
+    /// Handles deadlines until the producer is dropped or closed; both wake the timer.
     async fn run_timer(self: Arc<Self>) {
         while !self.is_closed() || self.is_busy() {
             self.tick(Instant::now());
@@ -339,7 +339,7 @@ impl ProducerEngine {
     }
 }
 
-/// A producer id, never used before.
+/// Requests a producer id that was never used.
 pub(super) async fn identity(cluster: &Cluster) -> Result<ProducerIdentity, RequestError> {
     match cluster.ask_retrying(&Request::InitProducer).await? {
         (_, Response::InitProducer(identity)) => Ok(identity),
@@ -347,7 +347,7 @@ pub(super) async fn identity(cluster: &Cluster) -> Result<ProducerIdentity, Requ
     }
 }
 
-/// What the answer to a request with one batch says.
+/// Returns the ack from the answer to a request with one batch.
 fn placed(address: &Arc<str>, acks: Acks, response: Response) -> Result<BatchAck, RequestError> {
     match response {
         Response::Done if acks == Acks::None => Ok(BatchAck { base_offset: None, durability: Durability::None }),

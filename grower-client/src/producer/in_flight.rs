@@ -1,4 +1,4 @@
-//! One batch in the window, and what goes in and out with it.
+//! A batch in the window, and the values that enter and leave with it.
 
 use super::delivery::{DeliveryOutcome, Promise};
 use bytes::{Bytes, BytesMut};
@@ -8,54 +8,55 @@ use grower_protocol::message::ProducerIdentity;
 use std::task::Waker;
 use tokio::time::Instant;
 
-/// One batch for as long as it is in the window.
+/// Identifies a batch while it is in the window.
 pub(super) type BatchId = u64;
 
-/// The records whose fate is decided.
+/// Records with a final outcome, which their callers do not know yet.
 #[derive(Debug)]
 pub(super) struct SettledRecords {
     pub(super) promise: Promise,
-    /// The memory they no longer hold, in bytes.
+    /// The memory to release, in bytes.
     pub(super) reserved: usize,
     pub(super) outcome: DeliveryOutcome,
 }
 
-/// Records whose deliveries know their fate, and what is left to do outside the partition's lock.
+/// The work that settled records leave for outside the partition's lock.
 #[derive(Debug)]
-#[must_use = "somebody waits for the memory or for the fate"]
+#[must_use = "callers wait for the memory or for the outcome"]
 pub(super) struct ReleasedRecords {
-    /// The memory they no longer hold, in bytes.
+    /// The memory to release, in bytes.
     pub(super) reserved: usize,
+    /// The callers to wake.
     pub(super) wakers: Vec<Waker>,
 }
 
-/// Tells the fate of records, under the lock of their partition: a flush that finds them no longer unsettled finds it told.
+/// Settles records under the lock of their partition, so that a flush finds them either unsettled or with their outcome.
 pub(super) fn settle(settled: Vec<SettledRecords>) -> Vec<ReleasedRecords> {
     let released =
         |SettledRecords { promise, reserved, outcome }| ReleasedRecords { reserved, wakers: promise.settle(outcome) };
     settled.into_iter().map(released).collect()
 }
 
-/// What follows from an answer.
+/// The effects of an answer.
 #[derive(Debug, Default)]
 pub(super) struct AnswerEffects {
     pub(super) settled: Vec<SettledRecords>,
-    /// The client's picture of the cluster may be old.
+    /// The cached metadata may be outdated.
     pub(super) metadata_outdated: bool,
-    /// What was learned of how large a batch may be.
+    /// The new limit of later batches.
     pub(super) batch_size: Option<BatchSizeChange>,
 }
 
-/// How large later batches may be, by what the topic refused as too large.
+/// A change of the size limit of later batches, after the topic refused one as too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BatchSizeChange {
-    /// A batch of this many bytes, before compression, is split: no larger than half of it.
+    /// A batch of this many bytes, before compression, was split: half of it is the new limit.
     Halve(usize),
-    /// A record that stood alone: it was to blame, so as large as the producer was told.
+    /// A single record was too large: the limit of the settings applies again.
     Restore,
 }
 
-/// A batch with its number, not built yet.
+/// A batch with a sequence, to be built.
 #[derive(Debug)]
 pub(super) struct NumberedBatch {
     pub(super) id: BatchId,
@@ -73,38 +74,39 @@ pub(super) struct InFlightBatch {
     pub(super) since: Instant,
     pub(super) first: Sequence,
     pub(super) bytes: Bytes,
-    /// Their length before compression.
+    /// The length of the records before compression.
     pub(super) plain_bytes: usize,
     pub(super) state: BatchState,
-    /// An attempt may have been carried out although no answer said so.
+    /// An attempt may have been carried out although its answer is missing.
     pub(super) in_doubt: bool,
     pub(super) topic_id: TopicId,
 }
 
-/// What a batch waits for.
+/// The next event that a batch waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BatchState {
-    /// Being compressed and signed.
+    /// A sender compresses it and computes its checksum.
     Building,
+    /// It is sent and not answered.
     InFlight,
-    /// To be sent again as it is.
+    /// It must be sent again unchanged.
     Waiting,
-    /// Surely not in the log, to be numbered anew.
+    /// It is certainly not in the log and needs a new sequence.
     Refused,
-    /// Kept until all before it are resolved, for rule 1.
+    /// It is acknowledged, and kept until all batches before it are resolved (rule 1).
     Acked,
 }
 
-/// Why no batch is numbered: the sequences have a gap.
+/// A gap in the sequences: while it exists, the window is paused and numbers no batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SequenceGap {
-    /// The first sequence that is missing.
+    /// The first missing sequence.
     pub(super) first_missing: Sequence,
-    /// Numbers from the gap on cannot be used again: what was given up, or something after it, may be in the log.
+    /// Sequences from the gap on are unusable: the batch that was given up, or a later one, may be in the log.
     pub(super) unusable: bool,
 }
 
-/// One attempt to be made.
+/// One attempt to send a batch.
 #[derive(Clone, Debug)]
 pub(super) struct SendAttempt {
     pub(super) id: BatchId,
@@ -113,7 +115,7 @@ pub(super) struct SendAttempt {
 }
 
 impl InFlightBatch {
-    /// Surely not in the log, so that another number does no harm; or there for good, so that it has none to lose.
+    /// True if the batch may get a new sequence: certainly not in the log, or already acknowledged.
     pub(super) fn may_renumber(&self) -> bool {
         match self.state {
             BatchState::Refused | BatchState::Acked => true,
@@ -122,13 +124,13 @@ impl InFlightBatch {
         }
     }
 
-    /// It is sent, for the first time or again.
+    /// Marks the batch as in flight and returns the attempt to send.
     pub(super) fn attempt(&mut self) -> SendAttempt {
         self.state = BatchState::InFlight;
         SendAttempt { id: self.id, topic: self.topic_id, bytes: self.bytes.clone() }
     }
 
-    /// Makes its bytes say the producer and its present number. Earlier attempts keep theirs.
+    /// Writes the producer's identity and the current sequence into a copy of its bytes. Earlier attempts keep theirs.
     pub(super) fn restamp(&mut self, identity: ProducerIdentity) {
         let mut bytes = BytesMut::from(&self.bytes[..]);
         restamp(&mut bytes, stamp(identity, self.first));
@@ -136,11 +138,12 @@ impl InFlightBatch {
     }
 }
 
-/// Whether `sequence` is at or behind `first_missing`, in numbers that wrap at 2^31.
+/// Whether `sequence` is `first_missing` or later. Sequences wrap at 2^31.
 pub(super) fn follows(sequence: Sequence, first_missing: Sequence) -> bool {
     sequence.to_wire().wrapping_sub(first_missing.to_wire()) & i32::MAX < 1 << 30
 }
 
+/// Returns the stamp of a batch.
 pub(super) fn stamp(identity: ProducerIdentity, first: Sequence) -> ProducerStamp {
     ProducerStamp { id: identity.id, epoch: identity.epoch, base_sequence: Some(first) }
 }

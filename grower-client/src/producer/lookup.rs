@@ -1,4 +1,4 @@
-//! Looking topics up: what the broker says of a topic is asked and taken in once at a time, in order.
+//! Looks topics up. Lookups of one topic run one at a time, so their answers are applied in order.
 
 use super::engine::ProducerEngine;
 use super::topic::ProducerTopic;
@@ -13,15 +13,15 @@ use tokio::time::timeout;
 
 type LookupFlight = SingleFlight<Result<FoundTopic, RequestError>>;
 
-/// A topic as it was just now.
+/// A topic with the metadata just received.
 #[derive(Clone)]
 pub(super) struct FoundTopic {
     pub(super) topic: Arc<ProducerTopic>,
     pub(super) metadata: Arc<TopicMetadata>,
 }
 
-/// The look-ups of a producer, by topic. Were two of one topic under way at once, the older answer could arrive last, and
-/// bring back the id of a topic that was deleted.
+/// The lookups of a producer, by topic. If two lookups of one topic ran at once, the older answer could arrive last and
+/// restore the id of a deleted topic.
 #[derive(Default)]
 pub(super) struct TopicLookups {
     by_topic: Mutex<HashMap<TopicName, Arc<LookupFlight>>>,
@@ -32,7 +32,7 @@ impl TopicLookups {
         self.by_topic.lock().entry(topic.clone()).or_default().clone()
     }
 
-    /// Drops what belongs to a topic that is not there, unless another caller waits for it.
+    /// Removes the entry of a missing topic, unless another caller waits for it.
     fn forget(&self, topic: &TopicName) {
         let mut by_topic = self.by_topic.lock();
         if by_topic.get(topic).is_some_and(|lookup| Arc::strong_count(lookup) == 1) {
@@ -42,7 +42,7 @@ impl TopicLookups {
 }
 
 impl ProducerEngine {
-    /// Looks a topic up, even if it is known, for no longer than the delivery timeout.
+    /// Looks a topic up, even a known one, for at most the delivery timeout.
     pub(super) async fn look_up(&self, name: &str) -> Result<Arc<ProducerTopic>, ProduceError> {
         let topic = TopicName::new(name)?;
         let after = self.settings.window.delivery_timeout;
@@ -53,16 +53,16 @@ impl ProducerEngine {
         }
     }
 
-    /// The topic as it is now. If it is gone, what was for it fails.
+    /// Refreshes a topic. If it no longer exists, its records fail.
     pub(super) async fn refresh(&self, name: &TopicName) -> Result<FoundTopic, RequestError> {
-        let result = self.lookups.of(name).run(self.ask_and_learn(name)).await;
+        let result = self.lookups.of(name).run(self.refresh_once(name)).await;
         if result.is_err() {
             self.lookups.forget(name);
         }
         result
     }
 
-    async fn ask_and_learn(&self, name: &TopicName) -> Result<FoundTopic, RequestError> {
+    async fn refresh_once(&self, name: &TopicName) -> Result<FoundTopic, RequestError> {
         match self.cluster.refresh(name, self.settings.create_topics).await {
             Ok(metadata) => Ok(FoundTopic { topic: self.update_topic(&metadata), metadata }),
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Bounds what a producer holds, in bytes: who has no room waits.
+//! Limits the memory of a producer's records: callers wait while it is full.
 
 use crate::error::ProduceError;
 use crate::record::Record;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// What a record costs besides its bytes: its share of queues and promises, roughly.
+/// The approximate memory of a record without its bytes: its share of queues and promises.
 const RECORD_OVERHEAD: usize = 64;
 
 /// The memory of one producer.
@@ -18,7 +18,7 @@ pub(super) struct ProducerMemory {
     waiting: AtomicUsize,
 }
 
-/// Room for one record. Dropped, it is free again.
+/// The memory reserved for one record; freed when dropped.
 #[derive(Debug)]
 pub(super) struct MemoryReservation<'a> {
     permit: SemaphorePermit<'a>,
@@ -26,17 +26,17 @@ pub(super) struct MemoryReservation<'a> {
 }
 
 impl MemoryReservation<'_> {
-    /// The record was handed in: [`ProducerMemory::release`] gives its bytes back, batch by batch.
+    /// Passes the memory to the record's queue; [`ProducerMemory::release`] frees it, batch by batch.
     pub(super) fn hand_in(self) {
         self.permit.forget();
     }
 }
 
-/// Counts somebody who waits, until dropped.
+/// Counts a waiting caller until dropped.
 struct MemoryWaiter<'a>(&'a AtomicUsize);
 
 impl<'a> MemoryWaiter<'a> {
-    fn in_line(count: &'a AtomicUsize) -> Self {
+    fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
@@ -54,8 +54,8 @@ impl ProducerMemory {
         Self { free: Semaphore::new(capacity), capacity, waiting: AtomicUsize::new(0) }
     }
 
-    /// Waits for room for `record`, first come first served. If it has to wait, `full` is called first; none if there is
-    /// no room after `patience`.
+    /// Reserves memory for `record`, first come first served. Calls `full` before a wait; returns `None` if no memory was
+    /// free within `patience`.
     pub(super) async fn reserve(
         &self,
         record: &Record,
@@ -70,8 +70,8 @@ impl ProducerMemory {
         if let Ok(permit) = self.free.try_acquire_many(permits) {
             return Ok(Some(MemoryReservation { permit, bytes }));
         }
-        let _waiting = MemoryWaiter::in_line(&self.waiting);
-        full(); // After that: whoever fills a batch from here on sees that it must not linger.
+        let _waiting = MemoryWaiter::new(&self.waiting);
+        full(); // After the count: a caller that fills a batch from here on sees that it must not linger.
         match timeout(patience, self.free.acquire_many(permits)).await {
             Ok(Ok(permit)) => Ok(Some(MemoryReservation { permit, bytes })),
             Ok(Err(_)) => Err(ProduceError::Closed),
@@ -79,22 +79,22 @@ impl ProducerMemory {
         }
     }
 
-    /// How much is taken.
+    /// The reserved bytes.
     pub(super) fn used(&self) -> usize {
         self.capacity.saturating_sub(self.free.available_permits())
     }
 
-    /// Whether somebody waits for room.
+    /// Whether a caller waits for memory.
     pub(super) fn is_short(&self) -> bool {
         0 < self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Gives back what settled records took.
+    /// Frees the memory of settled records.
     pub(super) fn release(&self, bytes: usize) {
         self.free.add_permits(bytes);
     }
 
-    /// Sends away everybody who waits.
+    /// Rejects all waiting and later callers.
     pub(super) fn close(&self) {
         self.free.close();
     }

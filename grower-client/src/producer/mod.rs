@@ -1,7 +1,8 @@
-//! Sending records.
+//! Sends records.
 //!
-//! A record goes to its partition's [`queue::PartitionQueue`]: an accumulator of records and a window of numbered batches, both pure.
-//! The [`engine::ProducerEngine`] carries out what queues decide, over the connection that the partition's [`connection_selector::ConnectionSelector`] names.
+//! Each partition has a [`queue::PartitionQueue`]: an accumulator of records and a window of batches with sequences, both
+//! pure. The [`engine::ProducerEngine`] carries out the queue's decisions over the connection that the partition's
+//! [`connection_selector::ConnectionSelector`] selects.
 
 mod accumulator;
 mod builder;
@@ -32,16 +33,16 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use topic::{ProducerPartition, ProducerTopic};
 
-/// Sends records; [`crate::Client::producer`]. Cloning is cheap, and clones share everything.
+/// Sends records; see [`crate::Client::producer`]. Clones are cheap and share all state.
 ///
-/// Records of one partition are written in the order in which they were handed in, each once, whatever has to be sent
-/// again. Dropping the last clone drops what is not acknowledged: call [`Producer::flush`] or [`Producer::close`] first.
+/// Records of one partition are written once each and in the order of the calls, even if batches are sent again. Dropping
+/// the last clone drops unacknowledged records: call [`Producer::flush`] or [`Producer::close`] first.
 #[derive(Clone)]
 pub struct Producer {
     handle: Arc<ProducerHandle>,
 }
 
-/// Ends the engine when the last producer goes, whatever tasks still hold it.
+/// Stops the engine when the last producer is dropped, even if tasks still hold the engine.
 struct ProducerHandle {
     engine: Arc<ProducerEngine>,
 }
@@ -62,10 +63,10 @@ impl Producer {
         self.enqueue(record).await?.await
     }
 
-    /// Hands in a record and waits only for room in the producer's memory, no longer than the delivery timeout. The
+    /// Queues a record, and waits only for free memory of the producer, at most the delivery timeout. The returned
     /// [`Delivery`] resolves to the ack.
     ///
-    /// Dropped before it returned, this has handed in nothing.
+    /// If the future is dropped before it completes, the record is not queued.
     pub async fn enqueue(&self, record: Record) -> Result<Delivery, ProduceError> {
         let engine = &self.handle.engine;
         if engine.is_closed() {
@@ -85,19 +86,19 @@ impl Producer {
             if engine.is_closed() {
                 return Err(ProduceError::Closed);
             }
-            // Deleted while this waited for memory. It may have been created again.
+            // The topic was deleted during the wait for memory. It may exist again.
             (topic, partition) = self.route_again(&topic.name, wanted, record.key.as_deref()).await?;
         }
     }
 
-    /// Sends what lingers now, full batch or not. For a caller that waits for acks before it hands in more: else the
-    /// linger passes for nothing, since nothing comes that could fill a batch. A full memory does the same by itself.
+    /// Ends the linger of all open batches and sends them now. Useful before waiting for acks: no further record could fill
+    /// the batches during the linger. A full memory has the same effect.
     pub fn hurry(&self) {
         self.handle.engine.hurry();
     }
 
-    /// Waits until everything handed in before is settled; fails with the first record's error, if any failed. Records that
-    /// had failed already count if their [`Delivery`] was dropped before it said so; each failure is released once.
+    /// Waits until all queued records are settled; fails with the error of the first record that failed. Earlier failures
+    /// count too if their [`Delivery`] was dropped without being awaited. Each failure is reported once.
     pub async fn flush(&self) -> Result<(), ProduceError> {
         let engine = &self.handle.engine;
         let mut unsettled = Vec::new();
@@ -114,7 +115,7 @@ impl Producer {
         first.or(engine.unobserved.take()).map_or(Ok(()), Err)
     }
 
-    /// Takes no more records, from any clone, and flushes.
+    /// Rejects further records of all clones and flushes.
     pub async fn close(&self) -> Result<(), ProduceError> {
         self.handle.engine.close();
         let result = self.flush().await;
@@ -131,7 +132,7 @@ impl Producer {
         let key = record.key.as_deref();
         match topic.route(record.partition, key, engine.settings.partitioner) {
             Some(partition) => Ok((topic, partition)),
-            None => self.route_again(&topic.name, record.partition, key).await, // It may have grown meanwhile.
+            None => self.route_again(&topic.name, record.partition, key).await, // The topic may have grown.
         }
     }
 

@@ -1,25 +1,25 @@
-//! Which partition a record goes to.
+//! Chooses the partition of a record.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// How a producer chooses partitions for records that do not choose themselves.
+/// The rule by which a producer chooses partitions for records that name none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Partitioner {
-    /// By key, as Kafka's clients do, if there is one; else sticky.
+    /// By the key's hash, as in Kafka's clients; sticky for records without a key.
     #[default]
     Default,
-    /// One partition for a while (at least 16 KiB), then the next: full batches and, over time, an even spread.
+    /// Fills one partition with at least 16 KiB, then the next: full batches and, over time, an even spread.
     Sticky,
-    /// One after the other, from 0.
+    /// One partition after the other, starting at 0.
     RoundRobin,
-    /// By key; records without one count as having an empty one, so that they share a partition.
+    /// By the key's hash; records without a key count as having an empty key and share a partition.
     Key,
 }
 
-/// How much a sticky partition takes before the next one's state, in bytes.
+/// The bytes after which the sticky partition changes.
 const STICKY_BYTES: usize = 16 << 10;
 
-/// Where the partitioner stands in one topic. Rivals may be off by one record, which hurts nobody.
+/// The partitioner's state for one topic. Concurrent callers may be off by one record, which is harmless.
 #[derive(Debug)]
 pub(super) struct PartitionerState {
     round: AtomicU32,
@@ -28,12 +28,12 @@ pub(super) struct PartitionerState {
 }
 
 impl PartitionerState {
-    /// `start` spreads the first sticky partitions of many producers.
+    /// Creates the state; a random `start` spreads the first sticky partitions of many producers.
     pub(super) fn starting_at(start: u32) -> Self {
         Self { round: AtomicU32::new(0), sticky: AtomicU32::new(start), stuck_bytes: AtomicUsize::new(0) }
     }
 
-    /// The partition, of `count`, for a record with this key.
+    /// Returns the partition, out of `count`, for a record with this key.
     pub(super) fn choose(&self, partitioner: Partitioner, key: Option<&[u8]>, count: u32) -> u32 {
         let by_key = |key| by_key(key, count);
         match (partitioner, key) {
@@ -44,7 +44,7 @@ impl PartitionerState {
         }
     }
 
-    /// Tells that a batch of `partition` left; after enough bytes the next partition has its state.
+    /// Counts a batch of `partition`; after enough bytes the next partition becomes sticky.
     pub(super) fn batch_left(&self, partition: u32, bytes: usize, count: u32) {
         let current = self.sticky.load(Ordering::Relaxed);
         if current % count.max(1) != partition {
@@ -57,12 +57,12 @@ impl PartitionerState {
     }
 }
 
-/// The partition of a key: the same as Kafka's Java client chooses.
+/// Returns the partition of a key, the same as Kafka's Java client.
 fn by_key(key: &[u8], count: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % count.max(1)
 }
 
-/// Austin Appleby's MurmurHash2 with the seed that Kafka took.
+/// Austin Appleby's MurmurHash2 with Kafka's seed.
 fn murmur2(bytes: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     const SEED: u32 = 0x9747_b28c;

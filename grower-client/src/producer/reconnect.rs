@@ -1,4 +1,4 @@
-//! Finding the way again: who leads a topic's partitions now, and a connection to each.
+//! Reconnects a topic: finds the leaders of its partitions and connects to them.
 
 use super::engine::ProducerEngine;
 use super::topic::{ProducerPartition, ProducerTopic};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::time::sleep;
 
 impl ProducerEngine {
-    /// Refreshes a topic's metadata and connects to its leaders, in the background, until it is done or nobody waits.
+    /// Refreshes a topic's metadata and connects to its leaders, in the background, until that succeeds or no record waits.
     pub(super) fn reconnect(self: &Arc<Self>, topic: &Arc<ProducerTopic>) {
         if !topic.is_closed() && topic.begin_reconnect() {
             let (engine, topic) = (self.clone(), topic.clone());
@@ -17,7 +17,7 @@ impl ProducerEngine {
                 engine.reconnect_until_done(&topic).await;
                 topic.end_reconnect();
                 if topic.lacks_connection(engine.connection_kind()) {
-                    engine.reconnect(&topic); // Something broke just before the end.
+                    engine.reconnect(&topic); // A connection broke just before the end.
                 }
             });
         }
@@ -42,11 +42,11 @@ impl ProducerEngine {
 
     async fn reconnect_once(self: &Arc<Self>, topic: &Arc<ProducerTopic>) -> Result<(), RequestError> {
         let found = match self.refresh(&topic.name).await {
-            Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => return Ok(()), // Given up meanwhile.
+            Err(error) if error.code() == Some(ErrorCode::UnknownTopic) => return Ok(()), // The refresh failed its records.
             result => result?,
         };
         if topic.is_closed() {
-            return Ok(()); // What it held has failed; the topic of that name now has an object of its own.
+            return Ok(()); // Its records have failed; a new topic with this name has its own object.
         }
         let mut missing = None;
         for partition in topic.open_partitions() {

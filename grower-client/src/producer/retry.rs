@@ -1,4 +1,4 @@
-//! What an error means for the batch that met it: a table, and the tools for its rows.
+//! Decides how a batch continues after an error, and splits batches that are too large.
 
 use crate::error::RequestError;
 use bytes::Bytes;
@@ -6,65 +6,65 @@ use grower_protocol::batch::{Batch, BatchBuilder, Record};
 use grower_protocol::compression::Codec;
 use grower_protocol::message::ErrorCode;
 
-/// What becomes of a batch.
+/// The next action for a batch after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RetryAction {
-    /// The same bytes are sent again.
+    /// Send the same bytes again.
     Resend {
-        /// After a wait; otherwise as soon as the batches before it have been.
+        /// After a backoff; otherwise as soon as the batches before it are sent.
         after_backoff: bool,
     },
-    /// It is surely not in the log and waits for the window to leave its halt.
+    /// Wait for the end of the window's pause: the batch is certainly not in the log.
     Refused,
-    /// Likewise, and the producer id can no longer be used for this partition.
+    /// The same, and the producer id can no longer be used for this partition.
     Renumber,
-    /// Its two halves are sent instead.
+    /// Send its two halves instead.
     Split,
-    /// Its records fail.
+    /// Fail its records.
     GiveUp,
 }
 
 impl RetryAction {
-    /// Whether the error only follows from that of a batch before this one, which says why nothing goes on.
+    /// Whether the error only follows from an earlier batch's error, which names the cause.
     pub(super) fn follows_from_another(self) -> bool {
         matches!(self, Self::Resend { after_backoff: false } | Self::Refused)
     }
 }
 
-/// What counts besides the error.
+/// The state of the batch and its producer that the decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryContext {
-    /// An attempt, this one included, may have been carried out.
+    /// This or an earlier attempt may have been carried out.
     pub(super) in_doubt: bool,
-    /// Nothing unresolved stands before it.
+    /// No unresolved batch is before it.
     pub(super) first: bool,
-    /// A batch before it was given up, or has to get another number.
+    /// A batch before it was given up or needs a new sequence.
     pub(super) behind_gap: bool,
-    /// Sending it twice writes it once.
+    /// The broker writes a batch once even if it is sent twice.
     pub(super) idempotent: bool,
-    /// It holds more than one record.
+    /// The batch holds more than one record.
     pub(super) divisible: bool,
 }
 
-/// Decides.
+/// Decides how the batch continues.
 pub(super) fn retry_action(error: &RequestError, case: RetryContext) -> RetryAction {
     let RetryContext { in_doubt, first, behind_gap, idempotent, divisible } = case;
     match error.code() {
-        // A hole before it: no wonder behind a batch that was refused or given up.
+        // The broker misses an earlier batch, which is still unresolved or was refused or given up.
         Some(ErrorCode::OutOfOrderSequence) if !first && !behind_gap => RetryAction::Resend { after_backoff: false },
         Some(ErrorCode::OutOfOrderSequence) if behind_gap && !in_doubt => RetryAction::Refused,
-        // Nothing before it is missing, so the broker has forgotten this producer: after a day of silence, say. It may
-        // have forgotten this very batch too, therefore not if it is in doubt.
+        // No earlier batch is missing, so the broker has forgotten this producer, for example after an idle day. The broker
+        // may also have forgotten this batch, so a batch in doubt is not renumbered.
         Some(ErrorCode::OutOfOrderSequence | ErrorCode::FencedProducer) if !in_doubt => RetryAction::Renumber,
         _ if is_too_large(error) && divisible && !in_doubt => RetryAction::Split,
         _ if !error.is_retriable() => RetryAction::GiveUp,
-        // Nothing would recognise the second copy.
+        // The broker would not recognise the second copy.
         _ if in_doubt && !idempotent => RetryAction::GiveUp,
         _ => RetryAction::Resend { after_backoff: true },
     }
 }
 
-/// Whether the client may have asked the wrong broker, or for a topic that is another one now.
+/// Whether the error suggests outdated metadata: the wrong broker, or a recreated topic.
 pub(super) fn looks_outdated(error: &RequestError) -> bool {
     match error {
         RequestError::Connect(_) | RequestError::NotSent(_) | RequestError::Lost(_) => true,
@@ -80,9 +80,9 @@ pub(super) fn looks_outdated(error: &RequestError) -> bool {
     }
 }
 
-/// The first `count` records of a batch of ours, and the others, as two batches with their sizes before compression.
+/// Splits a batch after its first `count` records; returns both halves with their sizes before compression.
 pub(super) fn halves(batch: &Bytes, codec: Codec, count: u32) -> ((Bytes, usize), (Bytes, usize)) {
-    const OURS: &str = "the batch was built here";
+    const OURS: &str = "this producer built the batch";
     let records = Batch::check(batch.clone()).expect(OURS).records(usize::MAX).expect(OURS);
     let (mut head, mut tail) = (BatchBuilder::new(codec), BatchBuilder::new(codec));
     for view in records {
@@ -97,7 +97,7 @@ pub(super) fn halves(batch: &Bytes, codec: Codec, count: u32) -> ((Bytes, usize)
     (built(head), built(tail))
 }
 
-/// Whether a smaller batch may be taken.
+/// Whether the broker may accept a smaller batch.
 pub(super) fn is_too_large(error: &RequestError) -> bool {
     matches!(error, RequestError::TooLarge { .. }) || error.code() == Some(ErrorCode::TooLarge)
 }
@@ -108,7 +108,7 @@ mod tests {
     use crate::error::ConnectionError;
     use grower_protocol::message::Failure;
 
-    /// First in line, sent once, refused definitely.
+    /// The first unresolved batch, sent once, definitely refused.
     const PLAIN: RetryContext =
         RetryContext { in_doubt: false, first: true, behind_gap: false, idempotent: true, divisible: false };
     const LATER: RetryAction = RetryAction::Resend { after_backoff: true };

@@ -1,17 +1,18 @@
-//! The batches of one partition that have a sequence: what is on its way, what must be sent again, what can be given up.
+//! The batches of one partition that have a sequence: in flight, to send again, or refused.
 //!
-//! A broker takes a producer's batches only in the order of their sequences and recognises the last five, so the same
-//! bytes may be sent again until they are acknowledged, and nothing is reordered or written twice. Three rules keep it so:
+//! A broker accepts a producer's batches only in the order of their sequences and recognises repeats of the last five. So
+//! the producer may send the same bytes until they are acknowledged, and no record is reordered or written twice. Three
+//! rules ensure that:
 //!
-//! 1. At most five batches stand between the first unresolved one and the newest. Nothing new is sent while something
-//!    waits to be sent again; that happens in order, once no older attempt is on its way.
-//! 2. An attempt that ended without an answer leaves its batch *in doubt*. Such a batch keeps its producer id and its
-//!    sequence for as long as it lives: under new ones the broker could not recognise it.
-//!    While the broker knows nothing of the producer, it takes any sequence first: until it has acknowledged one batch,
-//!    and again after a long silence, one batch is sent at a time.
+//! 1. The window holds at most five batches, from the first unresolved one to the newest. No new batch is sent while
+//!    another waits to be sent again; that happens in order, once no older attempt is in flight.
+//! 2. An attempt without an answer leaves its batch *in doubt*. Such a batch keeps its producer id and sequence until it is
+//!    settled: under others the broker could not recognise it. A broker that does not know the producer accepts any first
+//!    sequence: until it has acknowledged one batch, and again after a long idle time, one batch is in flight at a time.
 //! 3. A batch that is given up leaves a sequence gap, and the broker accepts nothing behind it. So the window *pauses*: no new batch is
-//!    numbered until all others are acknowledged, given up, or definitely refused. Those refused get new numbers: from the
-//!    gap on, if what was given up is surely not in the log and nothing after it is; else under a new producer id.
+//!    numbered until all others are acknowledged, given up, or definitely refused. The refused ones get new sequences:
+//!    from the gap on, if neither the batch that was given up nor a later one can be in the log; otherwise under a new
+//!    producer id.
 
 use super::accumulator::UnsentBatch;
 use super::delivery::{BatchAck, Promise};
@@ -36,23 +37,23 @@ pub(super) struct SequenceWindow {
     delivery_timeout: Duration,
     backoff: fn(u32) -> Duration,
     topic_id: TopicId,
-    /// None: not idempotent, because nothing is answered.
+    /// `None` if the producer is not idempotent, because its requests have no answers.
     identity: Option<ProducerIdentity>,
     next_sequence: Sequence,
     next_id: BatchId,
     batches: VecDeque<InFlightBatch>,
     gap: Option<SequenceGap>,
-    /// Until when the broker surely remembers the producer; none if it may know nothing of it.
+    /// The time until which the broker certainly remembers the producer; `None` if it may not know it.
     remembered_until: Option<Instant>,
     failures: u32,
     not_before: Option<Instant>,
     last_error: Option<RequestError>,
 }
 
-/// How long after an ack a broker remembers a producer, at the least: it promises a day.
+/// The time after an ack for which the window trusts the broker to remember the producer: the broker promises a day.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// What a window is made with.
+/// The settings of a window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WindowSettings {
     pub(super) codec: Codec,
@@ -83,7 +84,7 @@ impl SequenceWindow {
         }
     }
 
-    /// Nothing is unresolved.
+    /// Whether no batch is unresolved.
     pub(super) fn is_idle(&self) -> bool {
         self.batches.is_empty()
     }
@@ -96,7 +97,7 @@ impl SequenceWindow {
             && !self.has(BatchState::Refused)
     }
 
-    /// Takes in a batch; [`SequenceWindow::built`] must follow.
+    /// Gives a batch its sequence; [`SequenceWindow::built`] must follow.
     pub(super) fn assign_sequence(&mut self, batch: UnsentBatch) -> NumberedBatch {
         let count = batch.builder.count();
         let first = self.next_sequence;
@@ -120,14 +121,14 @@ impl SequenceWindow {
         NumberedBatch { id, builder: batch.builder, stamp }
     }
 
-    /// The bytes of a numbered batch are ready: what to send, unless it was given up meanwhile.
+    /// Takes the bytes of a built batch; returns the attempt to send, unless the batch expired meanwhile.
     pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<SendAttempt> {
         let batch = self.batches.iter_mut().find(|batch| batch.id == id)?;
         batch.bytes = bytes;
         Some(batch.attempt())
     }
 
-    /// What is to be sent again now, in order.
+    /// Returns the attempts to send again now, in order.
     pub(super) fn resend(&mut self, now: Instant) -> Vec<SendAttempt> {
         self.resume_after_gap();
         if self.is_moving() || !self.may_retry(now) {
@@ -139,14 +140,14 @@ impl SequenceWindow {
         first.filter(|batch| batch.state == BatchState::Waiting).map(InFlightBatch::attempt).collect()
     }
 
-    /// Whether nothing goes on without a new producer id.
+    /// Whether the window needs a new producer id to continue.
     pub(super) fn wants_identity(&self) -> bool {
         self.gap.is_some_and(|gap| gap.unusable)
             && !self.is_moving()
             && self.batches.iter().all(InFlightBatch::may_renumber)
     }
 
-    /// Goes on as another producer.
+    /// Continues under a new producer id.
     pub(super) fn set_identity(&mut self, identity: ProducerIdentity) {
         if self.wants_identity() {
             self.identity = Some(identity);
@@ -155,23 +156,23 @@ impl SequenceWindow {
         }
     }
 
-    /// There is no other producer id yet.
+    /// Handles a failed request for a producer id.
     pub(super) fn identity_refused(&mut self, error: RequestError, now: Instant) {
         self.last_error = Some(error);
         self.back_off(now);
     }
 
-    /// Until when nothing is tried again.
+    /// Returns the end of the current backoff.
     pub(super) fn not_before(&self) -> Option<Instant> {
         self.not_before
     }
 
-    /// Whether the wait after the last failure is over.
+    /// Whether the backoff is over.
     pub(super) fn may_retry(&self, now: Instant) -> bool {
         self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
-    /// Takes in the answer to an attempt.
+    /// Handles the answer to an attempt.
     pub(super) fn answered(
         &mut self,
         id: BatchId,
@@ -181,7 +182,7 @@ impl SequenceWindow {
         let mut effects = AnswerEffects::default();
         let waits = |batch: &InFlightBatch| batch.id == id && batch.state == BatchState::InFlight;
         let Some(at) = self.batches.iter().position(waits) else {
-            return effects; // Its records were given up before, or are acknowledged.
+            return effects; // Its records have expired or are already acknowledged.
         };
         match result {
             Ok(placed) => self.acked(at, placed, now, &mut effects),
@@ -191,7 +192,7 @@ impl SequenceWindow {
         effects
     }
 
-    /// Gives up what began at or before `now` less the delivery timeout.
+    /// Fails batches older than the delivery timeout.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<SettledRecords> {
         let mut settled = Vec::new();
         let timeout = self.delivery_timeout;
@@ -210,17 +211,17 @@ impl SequenceWindow {
         settled
     }
 
-    /// What went wrong last, for those who time out before they were sent.
+    /// Returns the last error, for batches that expire before they are sent.
     pub(super) fn last_error(&self) -> Option<&RequestError> {
         self.last_error.as_ref()
     }
 
-    /// Remembers why nothing can be sent.
+    /// Records why no batch can be sent.
     pub(super) fn note_error(&mut self, error: RequestError) {
         self.last_error = Some(error);
     }
 
-    /// The topic was deleted and created again. Nothing is left of what was sent, so nothing of it is in doubt.
+    /// Sets the topic's id. If it changed, the topic was recreated: no sent batch is left, so none is in doubt.
     pub(super) fn set_topic_id(&mut self, topic_id: TopicId) {
         if topic_id == self.topic_id {
             return;
@@ -234,13 +235,13 @@ impl SequenceWindow {
         }
     }
 
-    /// Gives up everything, because the topic is gone.
+    /// Fails all batches, because the topic is deleted.
     pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<SettledRecords> {
         let unresolved = |batch: &InFlightBatch| batch.state != BatchState::Acked;
         let mut settled = Vec::new();
         while let Some(at) = self.batches.iter().position(unresolved) {
             let topic_partition = self.batches[at].promise.topic_partition().clone();
-            let in_doubt = false; // There is no log that it could be in.
+            let in_doubt = false; // The log it could be in is deleted.
             settled.push(self.give_up(
                 at,
                 true,
@@ -251,7 +252,7 @@ impl SequenceWindow {
         settled
     }
 
-    /// When something is to be done although no answer came.
+    /// Returns the time at which the window needs attention without an answer.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let unresolved = self.batches.iter().filter(|batch| batch.state != BatchState::Acked);
         let expiry = unresolved.map(|batch| batch.since + self.delivery_timeout).min();
@@ -259,18 +260,18 @@ impl SequenceWindow {
         expiry.into_iter().chain(retry).min()
     }
 
-    /// The promises of all that is unresolved.
+    /// The promises of all unresolved batches.
     pub(super) fn promises(&self) -> impl Iterator<Item = &Promise> {
         self.batches.iter().filter(|batch| batch.state != BatchState::Acked).map(|batch| &batch.promise)
     }
 
-    /// What its records hold of the producer's memory, in bytes.
+    /// The producer's memory that its records hold, in bytes.
     #[cfg(test)]
     pub(super) fn reserved(&self) -> usize {
         self.batches.iter().map(|batch| batch.reserved).sum()
     }
 
-    /// Forgets everything.
+    /// Drops all batches and returns their promises.
     pub(super) fn abandon(&mut self) -> Vec<Promise> {
         self.batches.drain(..).map(|batch| batch.promise).collect()
     }
@@ -289,7 +290,7 @@ impl SequenceWindow {
         });
         let first = batch.first;
         if let Some(gap) = self.gap.as_mut().filter(|gap| follows(first, gap.first_missing)) {
-            gap.unusable = true; // Something after the gap is in the log.
+            gap.unusable = true; // A batch after the gap is in the log.
         }
     }
 
@@ -326,12 +327,12 @@ impl SequenceWindow {
         }
     }
 
-    /// What becomes of a batch that met this error; notes whether it is in doubt now.
+    /// Decides how a batch continues after an error, and records whether it is in doubt.
     fn retry_action(&mut self, at: usize, error: &RequestError) -> RetryAction {
         let first = self.batches.iter().position(|batch| batch.state != BatchState::Acked) == Some(at);
         let batch = &mut self.batches[at];
         if batch.topic_id != self.topic_id {
-            batch.in_doubt = false; // The log that it was for is gone.
+            batch.in_doubt = false; // The log of its topic is deleted.
             return RetryAction::Renumber;
         }
         batch.in_doubt |= error.outcome() == Outcome::Unknown;
@@ -345,7 +346,7 @@ impl SequenceWindow {
         retry::retry_action(error, case)
     }
 
-    /// What was acknowledged is kept only as long as something before it is not.
+    /// Removes acknowledged batches that have no unresolved batch before them.
     fn pop_acked(&mut self) {
         while self.batches.front().is_some_and(|batch| batch.state == BatchState::Acked) {
             self.batches.pop_front();
@@ -364,7 +365,7 @@ impl SequenceWindow {
         SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) }
     }
 
-    /// Of two holes the first counts.
+    /// Pauses the window at a gap. The earlier of two gaps counts.
     fn pause_at(&mut self, new: SequenceGap) {
         let new = SequenceGap { unusable: new.unusable && self.identity.is_some(), ..new };
         self.gap = Some(match self.gap {
@@ -380,7 +381,7 @@ impl SequenceWindow {
         });
     }
 
-    /// Replaces a batch that was too large by its two halves.
+    /// Replaces a batch that is too large by its two halves.
     fn split(&mut self, at: usize, effects: &mut AnswerEffects) {
         let Some(mut batch) = self.batches.remove(at) else { return };
         effects.batch_size = Some(BatchSizeChange::Halve(batch.plain_bytes));
@@ -406,7 +407,7 @@ impl SequenceWindow {
         self.batches.insert(at, batch);
     }
 
-    /// Goes on from the gap once all behind it may get other numbers.
+    /// Ends the pause at a usable gap once all batches behind it may get new sequences.
     fn resume_after_gap(&mut self) {
         if let Some(SequenceGap { first_missing, unusable: false }) = self.gap
             && !self.is_moving()
@@ -416,7 +417,7 @@ impl SequenceWindow {
         }
     }
 
-    /// Numbers, from `from` on, all that is not in the log and that `which` picks; it is sent as soon as may be.
+    /// Numbers the unacknowledged batches that `which` selects, from `from` on, and makes them ready to send.
     fn renumber_from(&mut self, from: Sequence, which: impl Fn(&InFlightBatch) -> bool) {
         self.gap = None;
         self.next_sequence = from;

@@ -1,10 +1,10 @@
-//! One timer for all queues of a producer.
+//! One deadline timer for all queues of a producer.
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// Rings at the earliest time anybody asked for.
+/// Expires at the earliest deadline that was set.
 #[derive(Debug, Default)]
 pub(super) struct ProducerTimer {
     due: Mutex<Option<Instant>>,
@@ -12,7 +12,7 @@ pub(super) struct ProducerTimer {
 }
 
 impl ProducerTimer {
-    /// Rings at `when`, or before.
+    /// Makes the timer expire at `when` at the latest.
     pub(super) fn set(&self, when: Instant) {
         let mut due = self.due.lock();
         if due.is_none_or(|due| when < due) {
@@ -21,7 +21,7 @@ impl ProducerTimer {
         }
     }
 
-    /// Waits until it rings, and forgets what it was set to.
+    /// Waits until the timer expires, and clears it.
     pub(super) async fn expired(&self) {
         loop {
             let due = *self.due.lock();

@@ -1,8 +1,8 @@
-//! A topic as a producer sees it: its partitions' queues, and whose turn it is.
+//! A producer's view of a topic: the queue and connection of each partition, and the partitioner's state.
 //!
-//! A sender looks its partition up, waits for memory, and only then hands its record in. Meanwhile the topic may be
-//! deleted, or created again with fewer partitions. So what takes no more records is *closed* under its lock, and who
-//! finds it closed looks the topic up again: a record is never put where neither the timer nor a flush would find it.
+//! A caller looks up its partition, waits for memory, and only then queues its record. Meanwhile the topic may be deleted,
+//! or created again with fewer partitions. So a partition that accepts no more records is *closed* under its lock, and a
+//! caller that finds it closed looks the topic up again. A record never enters a queue that the timer and a flush miss.
 
 use super::connection_selector::{ConnectionKind, ConnectionSelector, SelectableConnection, Selection};
 use super::delivery::{BatchAck, Delivery};
@@ -21,17 +21,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tokio::time::Instant;
 
-/// A topic that was written to.
+/// A topic that the producer has written to.
 #[derive(Debug)]
 pub(super) struct ProducerTopic {
     pub(super) name: TopicName,
     pub(super) partitioner_state: PartitionerState,
-    /// Also those that the topic had before it was made anew with fewer: they may hold records.
+    /// Includes partitions that the recreated topic no longer has: they may still hold records.
     partitions: RwLock<Vec<Arc<ProducerPartition>>>,
-    /// How many it has now.
+    /// The topic's current number of partitions.
     count: AtomicU32,
     reconnecting: AtomicBool,
-    /// Deleted, and out of the engine's sight or about to be. For ever: a topic of the same name gets another object.
+    /// The topic is deleted and leaves the engine. Never reset: a new topic with this name gets another object.
     closed: AtomicBool,
 }
 
@@ -42,33 +42,33 @@ pub(super) struct ProducerPartition {
     state: Mutex<PartitionSendState>,
 }
 
-/// What is behind a partition's lock.
+/// The state behind a partition's lock.
 #[derive(Debug)]
 pub(super) struct PartitionSendState<C = BrokerConnection> {
     pub(super) queue: PartitionQueue,
     /// The connection to its leader.
     pub(super) selector: ConnectionSelector<C>,
-    /// The topic has no such partition now: nothing is pushed.
+    /// The topic no longer has this partition: it accepts no records.
     closed: bool,
 }
 
-/// What became of a record that was handed in.
+/// The result of queueing a record.
 pub(super) enum PushResult {
-    /// It joined a batch whose turn comes anyway.
+    /// The record joined an open batch; no action follows.
     Joined(Delivery),
-    /// This is to be done now, and looked at again at that time.
+    /// The action to run now, and the queue's next deadline.
     Sends(Delivery, NextAction, Option<Instant>),
-    /// Nothing: the partition is closed.
+    /// The partition is closed and did not accept the record.
     Closed,
 }
 
-/// What a sender does next.
+/// The next action of a sender.
 pub(super) enum NextAction<C = BrokerConnection> {
-    /// This, over this connection.
+    /// Run this step over this connection.
     Send(SendStep, C),
     /// Find the leader and connect.
     Connect,
-    /// Nothing.
+    /// Do nothing.
     Idle,
 }
 
@@ -89,8 +89,7 @@ impl ProducerTopic {
         TopicPartition { topic: self.name.clone(), partition }
     }
 
-    /// Is the topic with the id `topic_id` from now on, and has `count` partitions. What was for partitions that the topic no
-    /// longer has fails.
+    /// Sets the topic's id and number of partitions. Records of partitions that no longer exist fail.
     pub(super) fn update(
         &self,
         topic_id: TopicId,
@@ -105,7 +104,7 @@ impl ProducerTopic {
             state.queue.set_topic_id(topic_id);
             state.closed = count <= partition.number.value();
             if state.closed {
-                released.extend(settle(state.queue.fail_all(&self.lost(partition.number), Instant::now())));
+                released.extend(settle(state.queue.fail_all(&self.removed(partition.number), Instant::now())));
             }
         }
         for number in (partitions.len() as u32..count).map(PartitionId::new) {
@@ -118,7 +117,7 @@ impl ProducerTopic {
         released
     }
 
-    /// The topic is gone: takes no more records, and everything that was for it fails.
+    /// Closes a deleted topic: it accepts no more records, and its queued records fail.
     pub(super) fn close(&self, error: &RequestError) -> Vec<ReleasedRecords> {
         self.closed.store(true, Ordering::Release);
         let mut released = Vec::new();
@@ -134,8 +133,8 @@ impl ProducerTopic {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// The topic was created again, with fewer partitions.
-    fn lost(&self, partition: PartitionId) -> RequestError {
+    /// The error for records of a partition that the recreated topic no longer has.
+    fn removed(&self, partition: PartitionId) -> RequestError {
         let detail = format_args!("{} has no partition {partition} any more", self.name);
         Failure::new(ErrorCode::UnknownPartition, detail).into()
     }
@@ -148,14 +147,14 @@ impl ProducerTopic {
         self.partitions.read().clone()
     }
 
-    /// Those that the topic has now.
+    /// Returns the partitions that the topic currently has.
     pub(super) fn open_partitions(&self) -> Vec<Arc<ProducerPartition>> {
         let mut partitions = self.partitions();
         partitions.truncate(self.count() as usize);
         partitions
     }
 
-    /// The partition for a record that may name one and may have a key; none if it names one that is not there.
+    /// Returns the partition for a record, by its partition number or its key; `None` if the number does not exist.
     pub(super) fn route(
         &self,
         wanted: Option<PartitionId>,
@@ -170,7 +169,7 @@ impl ProducerTopic {
         if number < count { self.partitions.read().get(number as usize).cloned() } else { None }
     }
 
-    /// True for the one caller who shall reconnect: refresh metadata and connect.
+    /// Returns true for the one caller that must reconnect the topic.
     pub(super) fn begin_reconnect(&self) -> bool {
         !self.reconnecting.swap(true, Ordering::AcqRel)
     }
@@ -179,20 +178,20 @@ impl ProducerTopic {
         self.reconnecting.store(false, Ordering::Release);
     }
 
-    /// Whether some partition has records and no connection that would do.
+    /// Whether a partition has records but no suitable connection.
     pub(super) fn lacks_connection(&self, kind: ConnectionKind) -> bool {
         self.partitions.read().iter().any(|partition| partition.lock().lacks_connection(kind))
     }
 }
 
 impl ProducerPartition {
-    /// Short, and never across I/O.
+    /// Locks the state. Holders keep the lock briefly, and never during I/O.
     pub(super) fn lock(&self) -> MutexGuard<'_, PartitionSendState> {
         self.state.lock()
     }
 
-    /// Hands in a record that holds `reserved` bytes of memory, unless the partition or its producer is closed. If
-    /// `hurries`, nothing lingers.
+    /// Queues a record that holds `reserved` bytes of memory, unless the partition or its producer is closed. `hurries`
+    /// ends the linger of its batch.
     pub(super) fn push(
         &self,
         record: &batch::Record,
@@ -203,7 +202,7 @@ impl ProducerPartition {
     ) -> PushResult {
         let mut state = self.lock();
         if state.closed || is_producer_closed() {
-            return PushResult::Closed; // Seen under the lock: nothing comes after what closed it.
+            return PushResult::Closed; // Checked under the lock: no record enters the queue after the close.
         }
         let was_busy = state.queue.is_busy();
         let (delivery, is_news) = state.queue.push(record, reserved, Instant::now);
@@ -214,31 +213,31 @@ impl ProducerPartition {
             return PushResult::Joined(delivery);
         }
         let next_action = state.next_action(kind, Instant::now());
-        // After the action: what just left needs no alarm before its delivery timeout.
+        // Computed after the action: a batch that just left has no deadline before its delivery timeout.
         let deadline = if was_busy { None } else { state.queue.deadline() };
         PushResult::Sends(delivery, next_action, deadline)
     }
 
-    /// The answer to an attempt. True comes with it if the client's picture of the cluster may be old.
+    /// Handles the answer to an attempt. The second result tells whether the cached metadata may be outdated.
     pub(super) fn answered(&self, id: BatchId, result: Result<BatchAck, RequestError>) -> (Vec<ReleasedRecords>, bool) {
         let mut state = self.lock();
         let effects = state.answered(id, result, Instant::now());
         (settle(effects.settled), effects.metadata_outdated)
     }
 
-    /// Gives up what is older than the delivery timeout.
+    /// Fails records older than the delivery timeout.
     pub(super) fn expire(&self, now: Instant) -> Vec<ReleasedRecords> {
         let mut state = self.lock();
         settle(state.queue.expire(now))
     }
 
-    /// What to do now, and when to look again although nothing happened.
+    /// Returns the action to run now and the queue's next deadline.
     pub(super) fn next_action(&self, kind: ConnectionKind) -> (NextAction, Option<Instant>) {
         let mut state = self.lock();
         (state.next_action(kind, Instant::now()), state.queue.deadline())
     }
 
-    /// Likewise, once a step was done.
+    /// Ends a sender's step; returns the next action and the queue's next deadline.
     pub(super) fn end_step(&self, kind: ConnectionKind) -> (NextAction, Option<Instant>) {
         let mut state = self.lock();
         state.queue.end_step();
@@ -251,7 +250,7 @@ impl<C: SelectableConnection> PartitionSendState<C> {
         Self { queue, selector: ConnectionSelector::default(), closed: false }
     }
 
-    /// What to do next, for a producer that wants this kind.
+    /// Returns the next action for a producer that uses this kind of connection.
     pub(super) fn next_action(&mut self, kind: ConnectionKind, now: Instant) -> NextAction<C> {
         match self.selector.select(kind) {
             Selection::Open(connection) => match self.queue.next(now) {
@@ -266,7 +265,7 @@ impl<C: SelectableConnection> PartitionSendState<C> {
         }
     }
 
-    /// The bytes of a batch whose step was taken: what to send, unless it was given up meanwhile.
+    /// Takes the bytes of a built batch; returns the attempt to send, unless the batch expired meanwhile.
     pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<SendAttempt> {
         let attempt = self.queue.built(id, bytes);
         if attempt.is_none() {
@@ -275,7 +274,7 @@ impl<C: SelectableConnection> PartitionSendState<C> {
         attempt
     }
 
-    /// The answer to an attempt.
+    /// Handles the answer to an attempt.
     pub(super) fn answered(
         &mut self,
         id: BatchId,
@@ -286,7 +285,7 @@ impl<C: SelectableConnection> PartitionSendState<C> {
         self.queue.answered(id, result, now)
     }
 
-    /// Whether it has records and no connection that would do.
+    /// Whether the partition has records but no suitable connection.
     pub(super) fn lacks_connection(&mut self, kind: ConnectionKind) -> bool {
         self.queue.is_busy() && self.selector.select(kind) == Selection::Missing
     }

@@ -1,22 +1,22 @@
-//! Which connection the batches of one partition take, and when they may take another.
+//! Selects the connection for the batches of one partition, and the time to change it.
 //!
-//! A broker appends what comes over one connection in the order in which it comes; between two it knows no order. So a
-//! partition turns to another connection only when nothing of it is in flight, whyever it turns: its producer has outgrown
-//! the connection that all share, the leader moved, the old connection broke. Pure; the answer to the last attempt is
-//! what makes a sender look again.
+//! A broker appends the batches of one connection in the order of their arrival; it knows no order between connections. So
+//! a partition changes its connection only while none of its batches is in flight, for whatever reason: the producer has
+//! outgrown the shared connection, the leader moved, or the connection broke. Pure; the answer to the last attempt
+//! triggers the next selection.
 
 use crate::connection::BrokerConnection;
 
-/// Whose connection it is.
+/// The kind of a connection to a partition's leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionKind {
-    /// The client's: for the small batches of all its producers.
+    /// Shared by all producers of a client, for small batches.
     Shared,
-    /// The producer's own.
+    /// Used by one producer alone.
     Dedicated,
 }
 
-/// What a route asks of a connection. Two are equal if they are the same one.
+/// A connection that can be selected. Two values are equal if they are the same connection.
 pub(super) trait SelectableConnection: Clone + PartialEq {
     fn is_open(&self) -> bool;
 }
@@ -27,13 +27,13 @@ impl SelectableConnection for BrokerConnection {
     }
 }
 
-/// The connection to a partition's leader.
+/// Selects the connection to a partition's leader.
 #[derive(Debug)]
 pub(super) struct ConnectionSelector<C> {
     current: Option<SelectedConnection<C>>,
-    /// Taken as soon as nothing is in flight on the current one.
+    /// Replaces `current` once nothing is in flight.
     next: Option<SelectedConnection<C>>,
-    /// Attempts that were sent, or are about to be, and not answered.
+    /// The attempts on `current` that are about to be sent or not yet answered.
     in_flight: usize,
 }
 
@@ -43,14 +43,14 @@ struct SelectedConnection<C> {
     connection: C,
 }
 
-/// What a sender finds.
+/// The result of a selection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selection<C> {
-    /// It may send on this connection.
+    /// The sender may use this connection.
     Open(C),
-    /// It may, on another, once what is in flight has been answered.
+    /// The partition changes its connection once its batches in flight are answered.
     Switching,
-    /// There is no connection that would do.
+    /// No connection is suitable.
     Missing,
 }
 
@@ -61,13 +61,13 @@ impl<C> Default for ConnectionSelector<C> {
 }
 
 impl<C: SelectableConnection> ConnectionSelector<C> {
-    /// From now on this connection is the one to take.
+    /// Makes this connection the next one.
     pub(super) fn offer(&mut self, kind: ConnectionKind, connection: C) {
         let selected = SelectedConnection { kind, connection };
         self.next = (self.current.as_ref() != Some(&selected)).then_some(selected);
     }
 
-    /// What somebody finds who wants `kind`.
+    /// Selects a connection for a producer that uses `kind`.
     pub(super) fn select(&mut self, kind: ConnectionKind) -> Selection<C> {
         if self.in_flight == 0 && self.next.is_some() {
             self.current = self.next.take();
@@ -79,19 +79,19 @@ impl<C: SelectableConnection> ConnectionSelector<C> {
         }
     }
 
-    /// So many attempts will be sent on the connection that was found open; [`ConnectionSelector::remove_in_flight`] follows for each.
+    /// Counts attempts to be sent on the selected connection; [`ConnectionSelector::remove_in_flight`] must follow for each.
     pub(super) fn add_in_flight(&mut self, attempts: usize) {
         self.in_flight += attempts;
     }
 
-    /// An attempt was answered, is known to be lost, or was not sent after all.
+    /// Ends one attempt: it was answered, lost, or not sent after all.
     pub(super) fn remove_in_flight(&mut self) {
-        self.in_flight = self.in_flight.checked_sub(1).expect("each attempt arrives once");
+        self.in_flight = self.in_flight.checked_sub(1).expect("each attempt ends once");
     }
 }
 
 impl<C: SelectableConnection> SelectedConnection<C> {
-    /// A producer's own connection suits everything that it has.
+    /// Whether the connection is open and of the wanted kind. A dedicated connection suits both kinds.
     fn suits(&self, wanted: ConnectionKind) -> bool {
         self.connection.is_open() && (self.kind == ConnectionKind::Dedicated || wanted == ConnectionKind::Shared)
     }

@@ -1,4 +1,4 @@
-//! One partition as a producer sees it: records that gather, batches on their way, and whose turn it is to send.
+//! The queue of one partition: records that form batches, batches in flight, and the right to send.
 
 use super::accumulator::{Accumulator, BatchSettings};
 use super::delivery::{BatchAck, BatchCompletion, Delivery, Promise, UnobservedError};
@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Pure: what to do comes out as [`SendStep`]s, what came of it goes in again. Whoever takes a step is the queue's only sender
-/// until [`PartitionQueue::end_step`], so that batches reach the connection in the order of their sequences.
+/// The queue of one partition. Pure: it returns [`SendStep`]s and takes their results.
+///
+/// A caller that takes a step is the queue's only sender until [`PartitionQueue::end_step`], so batches reach the
+/// connection in the order of their sequences.
 #[derive(Debug)]
 pub(super) struct PartitionQueue {
     accumulator: Accumulator,
@@ -25,19 +27,19 @@ pub(super) struct PartitionQueue {
     awaits_identity: bool,
 }
 
-/// What to do next.
+/// The next step of a sender.
 #[derive(Debug)]
 pub(super) enum SendStep {
-    /// Compress and sign a batch, hand it to [`PartitionQueue::built`], send what comes back.
+    /// Build a batch, pass its bytes to [`PartitionQueue::built`] and send the returned attempt.
     Build(NumberedBatch),
-    /// Send these again, in this order.
+    /// Send these batches again, in this order.
     Resend(Vec<SendAttempt>),
-    /// Ask for a producer id and hand it to [`PartitionQueue::set_identity`].
+    /// Request a producer id and pass it to [`PartitionQueue::set_identity`].
     Identify,
 }
 
 impl SendStep {
-    /// How many attempts come of it, at most.
+    /// The largest number of attempts that the step sends.
     pub(super) fn attempts(&self) -> usize {
         match self {
             Self::Build(_) => 1,
@@ -64,26 +66,27 @@ impl PartitionQueue {
         }
     }
 
-    /// Tells `unobserved` of failures that nobody looks at.
+    /// Reports failures that no caller observes to `unobserved`.
     pub(super) fn reporting_to(mut self, unobserved: Arc<UnobservedError>) -> Self {
         self.accumulator.report_to(unobserved);
         self
     }
 
-    /// Takes in a record that holds `reserved` bytes of the producer's memory. True comes with it if [`PartitionQueue::next`] may
-    /// have something to do because of it. The clock is read for the first record of a batch only.
+    /// Queues a record that holds `reserved` bytes of the producer's memory. The second result tells whether
+    /// [`PartitionQueue::next`] may have a new step because of it. Reads the clock only for the first record of a batch.
     pub(super) fn push(&mut self, record: &Record, reserved: usize, clock: impl Fn() -> Instant) -> (Delivery, bool) {
         self.accumulator.push(record, reserved, clock)
     }
 
-    /// Forgets everything. The promises say, when they are dropped, that the producer was.
+    /// Drops all batches and returns their promises, which report the dropped producer when they are dropped.
     pub(super) fn abandon(&mut self) -> Vec<Promise> {
         let mut promises = self.window.abandon();
         promises.extend(self.accumulator.abandon());
         promises
     }
 
-    /// What to do now; none if somebody is at it or nothing can be done. [`PartitionQueue::end_step`] must follow a step that sends.
+    /// Returns the next step; `None` if another sender is active or no step is possible. [`PartitionQueue::end_step`] must
+    /// follow a step that sends.
     pub(super) fn next(&mut self, now: Instant) -> Option<SendStep> {
         if self.has_sender {
             return None;
@@ -111,17 +114,17 @@ impl PartitionQueue {
         Some(SendStep::Build(self.window.assign_sequence(batch)))
     }
 
-    /// The bytes of a numbered batch.
+    /// Takes the bytes of a built batch; returns the attempt to send, unless the batch expired meanwhile.
     pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<SendAttempt> {
         self.window.built(id, bytes)
     }
 
-    /// The step was done: the next one may be taken, by anybody.
+    /// Ends a step: any caller may take the next one.
     pub(super) fn end_step(&mut self) {
         self.has_sender = false;
     }
 
-    /// The answer to [`SendStep::Identify`].
+    /// Handles the answer to [`SendStep::Identify`].
     pub(super) fn set_identity(&mut self, identity: Result<ProducerIdentity, RequestError>, now: Instant) {
         self.awaits_identity = false;
         match identity {
@@ -130,7 +133,7 @@ impl PartitionQueue {
         }
     }
 
-    /// The answer to an attempt.
+    /// Handles the answer to an attempt.
     pub(super) fn answered(
         &mut self,
         id: BatchId,
@@ -146,7 +149,7 @@ impl PartitionQueue {
         effects
     }
 
-    /// Gives up what is older than the delivery timeout.
+    /// Fails records older than the delivery timeout.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<SettledRecords> {
         let mut settled = self.window.expire(now);
         let Some(since) = now.checked_sub(self.delivery_timeout) else { return settled };
@@ -162,7 +165,7 @@ impl PartitionQueue {
         settled
     }
 
-    /// The topic is gone: gives up everything.
+    /// Fails all records, because the topic is deleted.
     pub(super) fn fail_all(&mut self, error: &RequestError, now: Instant) -> Vec<SettledRecords> {
         let mut settled = self.window.fail_all(error);
         for batch in self.accumulator.expire(now) {
@@ -173,28 +176,28 @@ impl PartitionQueue {
         settled
     }
 
-    /// The topic has this id now.
+    /// Sets the topic's id.
     pub(super) fn set_topic_id(&mut self, topic_id: TopicId) {
         self.window.set_topic_id(topic_id);
     }
 
-    /// Nothing can be sent, and why.
+    /// Records why the queue cannot send.
     pub(super) fn note_error(&mut self, error: RequestError) {
         self.window.note_error(error);
     }
 
-    /// Lets everything go as soon as it can.
+    /// Ends the linger of the open batch.
     pub(super) fn seal(&mut self) {
         self.accumulator.seal();
     }
 
-    /// Lets everything go as soon as it can, and gives what resolves with each batch that is not settled.
+    /// Ends the linger of the open batch; returns a future for each unsettled batch.
     pub(super) fn flush(&mut self) -> Vec<BatchCompletion> {
         self.accumulator.seal();
         self.window.promises().chain(self.accumulator.promises()).map(Promise::completion).collect()
     }
 
-    /// What went wrong last.
+    /// Returns the last error.
     pub(super) fn last_error(&self) -> Option<&RequestError> {
         self.window.last_error()
     }
@@ -204,13 +207,13 @@ impl PartitionQueue {
         !self.window.is_idle() || self.accumulator.oldest().is_some()
     }
 
-    /// What its records hold of the producer's memory, in bytes.
+    /// The producer's memory that its records hold, in bytes.
     #[cfg(test)]
     pub(super) fn reserved(&self) -> usize {
         self.window.reserved() + self.accumulator.reserved()
     }
 
-    /// When to look again although nothing happened.
+    /// Returns the time at which the queue needs attention without an event.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let expiry = self.accumulator.oldest().map(|oldest| oldest + self.delivery_timeout);
         let due = self.accumulator.due().filter(|_| self.window.is_idle());
