@@ -1,4 +1,4 @@
-//! How a consumer shall behave.
+//! Builds a consumer.
 
 use super::Consumer;
 use super::settings::{ConsumerSettings, OnDamage, RebalanceEvent, StartFrom};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Makes a [`Consumer`]; [`crate::Client::consumer`].
+/// Builds a [`Consumer`]; see [`crate::Client::consumer`].
 #[derive(Clone)]
 pub struct ConsumerBuilder {
     cluster: Arc<Cluster>,
@@ -50,14 +50,14 @@ impl ConsumerBuilder {
         Self { cluster, group: None, member: None, subscribed: None, assigned: None, settings }
     }
 
-    /// Shares the topics with the other members of a group, and remembers there how far it came. With
-    /// [`ConsumerBuilder::assign`] it only remembers, which works as long as the group has no members.
+    /// Joins a group: its members share the topics, and it stores their committed offsets. With
+    /// [`ConsumerBuilder::assign`] the group only stores offsets, which works while it has no members.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self
     }
 
-    /// Reads these topics: as a member of the group the partitions that the broker assigns, without a group all.
+    /// Reads these topics: in a group the partitions that the broker assigns, otherwise all.
     pub fn subscribe(mut self, topics: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         self.subscribed = Some(topics.into_iter().map(|topic| topic.as_ref().to_owned()).collect());
         self
@@ -70,71 +70,71 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Where to begin. A group decides this once for each topic, for all its partitions, when its first consumer begins to
-    /// read it: the broker keeps the positions as commits, and every later consumer goes on there, whatever it was told. A
-    /// partition that is added to its topic later is read from its beginning in any case.
+    /// Sets the start position. A group decides it once for each topic, for all partitions, when its first consumer
+    /// starts: the broker stores the positions as commits, and later consumers continue there, regardless of their own
+    /// setting. Partitions that the topic gains later are always read from their beginning.
     pub fn from(mut self, from: StartFrom) -> Self {
         self.settings.from = Some(from);
         self
     }
 
-    /// How many records [`Consumer::poll`] returns at most; 500 by default.
+    /// Limits the records that [`Consumer::poll`] returns; 500 by default.
     pub fn max_poll_records(mut self, records: usize) -> Self {
         self.settings.max_poll_records = records.max(1);
         self
     }
 
-    /// How much the records of one [`Consumer::poll`] may keep in memory, decompressed; 16 MiB by default. A record keeps
-    /// all of its batch. The poll ends with the batch that reaches the limit.
+    /// Limits the memory that the records of one [`Consumer::poll`] keep, in bytes after decompression; 16 MiB by
+    /// default. A record keeps its whole batch. The poll ends with the batch that reaches the limit.
     pub fn max_poll_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_poll_bytes = bytes;
         self
     }
 
-    /// How much may be held for the reader, in bytes, all partitions together; 16 MiB by default. A batch counts as it
-    /// lies in memory: as it was sent until its first record is handed out, decompressed from then on. One batch of each
-    /// partition is fetched even if it is larger.
+    /// Limits the memory for prefetched records of all partitions, in bytes; 16 MiB by default. A batch counts as it is
+    /// in memory: as sent until its first record is handed out, decompressed from then on. One batch per partition is
+    /// fetched even if it is larger.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.settings.prefetch_bytes = bytes;
         self
     }
 
-    /// How long a broker may hold back an answer while there is nothing to send; 500 ms by default.
+    /// Sets how long a broker may hold a fetch while it has too few records; 500 ms by default.
     pub fn fetch_max_wait(mut self, wait: Duration) -> Self {
         self.settings.fetch_max_wait = wait;
         self
     }
 
-    /// How many bytes are worth an answer; 1 by default.
+    /// Sets how many bytes a broker should have before it answers a fetch; 1 by default.
     pub fn fetch_min_bytes(mut self, bytes: u32) -> Self {
         self.settings.fetch_min_bytes = bytes;
         self
     }
 
-    /// After how long without a word from it the group gives this member's partitions away; 10 s by default.
+    /// Sets the time without heartbeats after which the group reassigns this member's partitions; 10 s by default.
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.settings.session_timeout = timeout;
         self
     }
 
-    /// After how long the member leaves its group because nobody asks it for records, while it has some: its reader is
-    /// stuck, and others shall go on. It joins again when the reader comes back. 5 min by default.
+    /// Sets the time without a poll, while records are available, after which the member leaves its group so that
+    /// others can read its partitions. It rejoins at the next poll. 5 min by default.
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
         self.settings.max_poll_interval = interval;
         self
     }
 
-    /// Names the member; by default a random name, which must be used by one consumer at a time.
+    /// Sets the member id, which only one consumer may use at a time; a random id by default.
     pub fn member(mut self, name: impl Into<String>) -> Self {
         self.member = Some(name.into());
         self
     }
 
-    /// A name that survives restarts: whoever comes back under it within the session timeout gets its partitions back,
-    /// and the other members do not notice. At once if the consumer before was closed; if it was killed, up to three
-    /// seconds after its last heartbeat. If it lives it stops, and its reader is told [`ErrorCode::FencedInstance`]:
-    /// two consumers must not share a name, and the last that comes has it. A consumer that is dead takes it from nobody,
-    /// however late its requests arrive.
+    /// Sets an instance name that survives restarts: a consumer that returns under it within the session timeout gets
+    /// its partitions back without a rebalance. It gets them at once if its predecessor was closed, and within three
+    /// seconds of the last heartbeat if it was killed. If the predecessor still runs, it stops with
+    /// [`ErrorCode::FencedInstance`]: only one consumer may use a name, and the latest one wins. Delayed requests of a
+    /// dead consumer never take the name back.
     ///
     /// [`ErrorCode::FencedInstance`]: grower_protocol::message::ErrorCode::FencedInstance
     pub fn instance(mut self, name: impl Into<String>) -> Self {
@@ -142,50 +142,51 @@ impl ConsumerBuilder {
         self
     }
 
-    /// How the group shares partitions: `range` (the default), `round-robin` or `sticky`. The first member's word counts.
+    /// Sets the assignor of the group: `range` (the default), `round-robin` or `sticky`. The setting of the first
+    /// member applies.
     pub fn assignor(mut self, name: impl Into<String>) -> Self {
         self.settings.assignor = Some(name.into());
         self
     }
 
-    /// Commits by itself at this interval, before a partition is given up, and on close; off by default. Only what the
-    /// reader is done with is committed: what it got before its latest call. A partition is given up once the reader has
-    /// come back from what it has of it in hand, or after a third of the session timeout.
+    /// Commits automatically at this interval, before a partition is revoked, and on close; off by default. Only
+    /// consumed records are committed: those returned before the latest call. A revoked partition moves once the reader
+    /// has consumed its records, or after a third of the session timeout.
     pub fn auto_commit(mut self, interval: Option<Duration>) -> Self {
         self.settings.auto_commit = interval;
         self
     }
 
-    /// What to do about damaged records; by default they are reported.
+    /// Sets the handling of damaged records; by default they are reported.
     pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
         self.settings.on_damage = on_damage;
         self
     }
 
-    /// Decides what happens where records are gone that the consumer had not read: retention dropped them, or the topic was
-    /// created again. `rule` is called by the reader's own call, after it got every record before the gap and before it gets
-    /// one after it; so this is also the way to count gaps. By default reading goes on, with a warning in the log.
+    /// Sets the rule for gaps: unread records that retention deleted, or that vanished because the topic was recreated.
+    /// The reader's own call runs `rule` after it returned all records before the gap and before it returns one behind
+    /// it, so the rule can also count gaps. By default the consumer logs a warning and continues.
     pub fn on_gap(mut self, rule: impl Fn(&Gap) -> OnGap + Send + Sync + 'static) -> Self {
         self.settings.on_gap = Arc::new(rule);
         self
     }
 
-    /// After how long a consumer without a group looks for new partitions; 5 s by default.
+    /// Sets the interval at which a consumer without a group looks for new partitions; 5 s by default.
     pub fn metadata_max_age(mut self, age: Duration) -> Self {
         self.settings.metadata_max_age = age;
         self
     }
 
-    /// Called, on a task of the consumer's, when partitions came or went. It must not block.
+    /// Sets a callback that a task of the consumer runs after partitions were assigned or revoked. It must not block.
     pub fn on_rebalance(mut self, callback: impl Fn(RebalanceEvent) + Send + Sync + 'static) -> Self {
         self.settings.on_rebalance = Some(Arc::new(callback));
         self
     }
 
-    /// Joins the group, or finds out where to start, and begins to fetch. A partition that is offline does not keep others
-    /// from being read: the reader is told [`ConsumeError::Failed`] once, and it is read once it is served.
+    /// Joins the group or determines the start positions, and starts to fetch. An offline partition does not block the
+    /// others: the reader gets [`ConsumeError::Failed`] once, and reads the partition when it is served again.
     ///
-    /// Without a group every topic must exist. In a group those that do not are read once they do.
+    /// Without a group every topic must exist. In a group, a missing topic is read once it exists.
     pub async fn build(self) -> Result<Consumer, ConsumeError> {
         let Self { cluster, group, member, subscribed, assigned, settings } = self;
         let group = group.map(|group| GroupId::new(&group)).transpose()?;
@@ -211,7 +212,7 @@ impl ConsumerBuilder {
     }
 }
 
-/// A consumer being built.
+/// The parts of a consumer that is being built.
 struct ConsumerParts {
     cluster: Arc<Cluster>,
     shared: Arc<SharedSubscription>,
@@ -255,7 +256,7 @@ impl ConsumerParts {
         start::assign(&self.cluster, &self.shared, &topic_partitions, &policy, &mut self.tasks).await
     }
 
-    /// Begins to fetch.
+    /// Starts the background tasks.
     fn open(self, committer: Option<Arc<Committer>>) -> Consumer {
         let Self { cluster, shared, settings, mut tasks, .. } = self;
         if let (Some(interval), Some(committer)) = (settings.auto_commit, &committer) {

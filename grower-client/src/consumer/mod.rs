@@ -1,7 +1,8 @@
-//! Reading records: alone or in a group, fetched ahead, checked, handed out in order.
+//! Reads records: with or without a group, prefetched, verified, in order.
 //!
-//! The [`subscription::SubscriptionState`] holds every partition that is read; the fetcher fills it, the membership changes it, the reader
-//! takes from it. What has to be asked of brokers is asked beside it, never under its lock.
+//! The [`state::SharedSubscription`] holds the state of all partitions: the fetcher adds records, the membership adds
+//! and removes partitions, and the reader takes records. Requests to brokers are made by [`tasks`], never under the
+//! state's lock.
 
 mod builder;
 mod settings;
@@ -30,8 +31,9 @@ use tasks::start;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Reads records; [`crate::Client::consumer`]. Records of one partition come in order, each once; those of several
-/// partitions in turns. Dropped without [`Consumer::close`] it stays a member of its group until the session times out.
+/// Reads records; see [`crate::Client::consumer`]. Records of one partition come once each and in order; partitions
+/// take turns. A consumer that is dropped without [`Consumer::close`] remains a member of its group until its session
+/// times out.
 pub struct Consumer {
     cluster: Arc<Cluster>,
     shared: Arc<SharedSubscription>,
@@ -40,7 +42,7 @@ pub struct Consumer {
     /// Aborted when dropped.
     tasks: JoinSet<()>,
     closed: bool,
-    /// For single records, so that each does not allocate.
+    /// A buffer for single records, which saves an allocation for each.
     one: Vec<ConsumerRecord>,
 }
 
@@ -55,13 +57,13 @@ impl Consumer {
         Self { cluster, shared, settings, committer, tasks, closed: false, one: Vec::new() }
     }
 
-    /// The next record; waits for one. `None` only after [`Consumer::close`].
+    /// Returns the next record, and waits for one. Returns `None` only after [`Consumer::close`].
     pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ConsumeError>> {
         poll_fn(|context| self.poll_one(context)).await
     }
 
-    /// The next records, at most `max_poll_records`, and no more once they keep `max_poll_bytes` in memory; waits for the
-    /// first one until `timeout` and gives none then.
+    /// Returns the next records, at most `max_poll_records` and `max_poll_bytes`. Waits for the first record for at
+    /// most `wait`, then returns an empty list.
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<ConsumerRecord>, ConsumeError> {
         if self.closed {
             return Err(ConsumeError::Closed);
@@ -82,9 +84,8 @@ impl Consumer {
         }
     }
 
-    /// Commits everything that was handed out so far: all of it is committed when this succeeds. [`ConsumeError::Commit`]
-    /// names the partitions of which it is not, among them those that went to another member meanwhile, which may read the
-    /// same records; the others are committed.
+    /// Commits all records handed out so far. [`ConsumeError::Commit`] names the partitions that are not committed,
+    /// including those that moved to another member, which may read the same records again; all others are committed.
     pub async fn commit(&self) -> Result<(), ConsumeError> {
         if self.closed {
             return Err(ConsumeError::Closed);
@@ -92,8 +93,8 @@ impl Consumer {
         self.committer()?.commit_handed_out(&self.shared).await
     }
 
-    /// Commits these offsets: each is the next one to read. Commits none if a partition is not assigned; otherwise
-    /// [`ConsumeError::Commit`] names those that were refused.
+    /// Commits the given offsets; each is the next one to read. Commits none if a partition is not assigned.
+    /// [`ConsumeError::Commit`] names refused offsets; the others are committed.
     pub async fn commit_offsets(
         &self,
         offsets: impl IntoIterator<Item = (TopicPartition, Offset)>,
@@ -101,13 +102,13 @@ impl Consumer {
         let mut progress = Vec::new();
         for (topic_partition, offset) in offsets {
             let topic = self.shared.lock().partition(&topic_partition)?.topic;
-            // The broker knows the epoch of an offset that was chosen.
+            // The broker knows the leader epoch of an explicit offset.
             progress.push(OffsetToCommit { topic_partition, topic, offset, leader_epoch: None });
         }
         self.committer()?.commit(&self.shared, || progress).await
     }
 
-    /// Goes on at `offset`.
+    /// Continues at `offset`.
     pub fn seek(
         &self,
         topic: impl AsRef<str>,
@@ -120,8 +121,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Goes on, in each assigned partition, at the first record that is not earlier than `time`; at the end if there is
-    /// none.
+    /// Continues, in each assigned partition, at the first record at or after `time`, or at the end if there is none.
     pub async fn seek_to_time(&self, time: Timestamp) -> Result<(), ConsumeError> {
         let topic_partitions = self.assignment();
         let lookups: Vec<_> =
@@ -129,26 +129,26 @@ impl Consumer {
         let found = start::look_up_offsets(&self.cluster, &lookups).await.map_err(ConsumeError::Start)?;
         let found = found.into_iter().collect::<Result<Vec<_>, _>>().map_err(ConsumeError::Start)?;
         for (topic_partition, offset) in topic_partitions.iter().zip(found) {
-            drop(self.shared.lock().seek(topic_partition, offset)); // Given up meanwhile: nothing to move.
+            drop(self.shared.lock().seek(topic_partition, offset)); // A revoked partition needs no seek.
         }
         self.shared.fetchable.notify_one();
         Ok(())
     }
 
-    /// Hands out nothing of a partition until [`Consumer::resume`].
+    /// Pauses a partition: hands out none of its records until [`Consumer::resume`].
     pub fn pause(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
         self.shared.lock().partition(&topic_partition(topic, partition)?)?.paused = true;
         Ok(())
     }
 
-    /// Ends [`Consumer::pause`].
+    /// Resumes a paused partition.
     pub fn resume(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Result<(), ConsumeError> {
         self.shared.lock().partition(&topic_partition(topic, partition)?)?.paused = false;
         self.shared.fetchable.notify_one();
         Ok(())
     }
 
-    /// The partitions being read, sorted.
+    /// Returns the assigned partitions, sorted.
     pub fn assignment(&self) -> Vec<TopicPartition> {
         let subscription = self.shared.lock();
         subscription
@@ -159,27 +159,28 @@ impl Consumer {
             .collect()
     }
 
-    /// The next offset to be handed out; none if the partition is not assigned or its start is not known yet.
+    /// Returns the next offset to hand out; `None` if the partition is not assigned or its start is not known yet.
     pub fn position(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
         self.look(topic, partition, |partition| Some(partition.position))
     }
 
-    /// The first offset that is not committed yet, as of the last fetch.
+    /// Returns the high watermark, the first offset that is not committed, as of the last fetch.
     pub fn high_watermark(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<Offset> {
         self.look(topic, partition, |partition| partition.high_watermark)
     }
 
-    /// How many offsets lie between the position and the high watermark, as of the last fetch.
+    /// Returns the number of offsets between position and high watermark, as of the last fetch.
     pub fn lag(&self, topic: impl AsRef<str>, partition: impl Into<PartitionId>) -> Option<u64> {
         self.look(topic, partition, |partition| partition.high_watermark.map(|end| end.since(partition.position)))
     }
 
-    /// Stops reading and leaves the group; with an instance name its partitions wait for the session timeout. Commits what was handed out if that is automatic, and nothing otherwise.
+    /// Stops reading and leaves the group. With an instance name, the partitions wait for the instance until the
+    /// session timeout. Commits the records handed out if automatic commits are on.
     pub async fn close(&mut self) -> Result<(), ConsumeError> {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
-        // First of all: a heartbeat now would join again.
+        // First, since a further heartbeat would join the group again.
         self.tasks.shutdown().await;
         let committed = match (&self.committer, self.settings.auto_commit) {
             (Some(committer), Some(_)) => {

@@ -1,4 +1,4 @@
-//! How a consumer behaves.
+//! The settings of a consumer.
 
 use super::state::GapRule;
 use crate::record::TopicPartition;
@@ -6,33 +6,33 @@ use grower_protocol::ids::{Offset, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where to begin in a partition.
+/// The start position in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartFrom {
-    /// At the first record there is.
+    /// The first record.
     Beginning,
-    /// Behind the last record that is there now.
+    /// The current end.
     End,
-    /// Where the group has committed to; at the beginning where it has not. The default with a group.
+    /// The committed offset of the group; the beginning if there is none. The default with a group.
     Committed,
-    /// At this offset, in each partition.
+    /// This offset, in each partition.
     Offset(Offset),
-    /// At the first record that is not earlier; at the end if there is none.
+    /// The first record at or after this time; the end if there is none.
     Time(Timestamp),
 }
 
-/// Partitions came or went.
+/// A change of the assigned partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RebalanceEvent {
-    /// Read from now on.
+    /// The partitions that the consumer now reads.
     pub assigned: Vec<TopicPartition>,
-    /// No longer read. None of their records is handed out any more.
+    /// The partitions that the consumer no longer reads. None of their records is handed out any more.
     pub revoked: Vec<TopicPartition>,
 }
 
 pub(super) type OnRebalance = Arc<dyn Fn(RebalanceEvent) + Send + Sync>;
 
-/// All of a consumer's settings but what it reads.
+/// All settings of a consumer except its topics and partitions.
 #[derive(Clone)]
 pub(super) struct ConsumerSettings {
     pub(super) from: Option<StartFrom>,
@@ -52,12 +52,12 @@ pub(super) struct ConsumerSettings {
     pub(super) on_rebalance: Option<OnRebalance>,
 }
 
-/// What a consumer does about damaged records.
+/// The handling of damaged records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {
-    /// Reports them as an error and stays there; the next attempt is made a second later.
+    /// Reports them as an error and stays in place; retries after a second.
     #[default]
     Fail,
-    /// Logs them and goes on behind them.
+    /// Logs them and continues behind them.
     Skip,
 }

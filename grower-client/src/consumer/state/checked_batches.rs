@@ -1,29 +1,29 @@
-//! Checks what a fetch brought: every batch sound, every base offset in its place. Pure.
+//! Verifies fetched batches: checksums and base offsets. Pure.
 
 use bytes::Bytes;
 use grower_protocol::batch::{Batch, BatchError, BatchHeader, BatchReader};
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use std::ops::Range;
 
-/// The sound batches from the wanted offset on, and what is wrong after them.
+/// The valid batches of a fetch, and the damage behind them.
 #[derive(Debug)]
 pub(crate) struct CheckedBatches {
     pub(crate) batches: Vec<Batch>,
-    /// The offset after the last of them.
+    /// The offset after the last valid batch.
     pub(crate) next: Offset,
     pub(crate) damage: Option<FetchDamage>,
 }
 
-/// Why the bytes cannot be read on.
+/// Damage in fetched bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FetchDamage {
     pub(crate) offsets: Range<Offset>,
     pub(crate) reason: String,
-    /// Offsets are missing, which compaction is allowed to cause.
+    /// Offsets are missing, which compaction may cause.
     pub(crate) is_gap: bool,
 }
 
-/// Takes in what was fetched from `wanted` on. `gaps_allowed` is for compacted topics.
+/// Verifies the bytes of a fetch from `wanted` on. A compacted topic sets `gaps_allowed`.
 pub(crate) fn check_batches(bytes: Bytes, wanted: Offset, gaps_allowed: bool) -> CheckedBatches {
     let mut checked = CheckedBatches { batches: Vec::new(), next: wanted, damage: None };
     let mut reader = BatchReader::new(bytes);
@@ -51,8 +51,8 @@ pub(crate) fn check_batches(bytes: Bytes, wanted: Offset, gaps_allowed: bool) ->
     }
 }
 
-/// The offset after the last of these batches and its leader epoch, going by their headers alone; none if they do not add
-/// up.
+/// Returns the offset and the leader epoch after the last batch, by headers alone; `None` if the headers do not fit
+/// together.
 pub(crate) fn end_by_headers(mut bytes: &[u8], wanted: Offset) -> Option<(Offset, Option<LeaderEpoch>)> {
     let (mut next, mut epoch) = (wanted, None);
     while !bytes.is_empty() {
@@ -70,7 +70,7 @@ impl CheckedBatches {
     }
 }
 
-/// What is wrong with a sound batch at this place. The first one may begin before the wanted offset.
+/// Checks the offsets of a valid batch. The first one may begin before the wanted offset.
 fn check_place(header: &BatchHeader, expected: Offset, first: bool) -> Option<FetchDamage> {
     let (base, next) = (header.base_offset, header.next_offset());
     let damage = |offsets, is_gap, reason| Some(FetchDamage { offsets, reason, is_gap });
@@ -84,7 +84,7 @@ fn check_place(header: &BatchHeader, expected: Offset, first: bool) -> Option<Fe
     None
 }
 
-/// How far the damage of an unreadable batch reaches: as far as its header says, if that can be believed at all.
+/// Returns the range of an unreadable batch: as in its header if its base offset is right, otherwise one offset.
 fn unsound(bytes: &[u8], expected: Offset, error: &BatchError) -> FetchDamage {
     let believed = BatchHeader::parse(bytes).ok().filter(|header| header.base_offset == expected);
     let end = believed.map_or(expected.saturating_add(1), |header| header.next_offset());

@@ -1,4 +1,4 @@
-//! Records that are gone before their reader got them: what is missing, why, and what the reader wants done about it.
+//! Gaps: records that are gone before the consumer read them, with their cause and the reader's rule.
 
 use crate::record::TopicPartition;
 use grower_protocol::ids::Offset;
@@ -6,44 +6,44 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Offsets that a consumer can no longer read. The records before them were all handed out.
+/// Offsets that a consumer can no longer read. All records before them were handed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
     /// The partition.
     pub topic_partition: TopicPartition,
-    /// What is gone, the end exclusive. After a truncation the reader has had these records.
+    /// The missing offsets, the end exclusive. After a truncation the reader has had these records.
     pub offsets: Range<Offset>,
-    /// Where reading goes on.
+    /// The offset at which reading continues.
     pub resumes_at: Offset,
-    /// Why they are gone.
+    /// The cause.
     pub cause: GapCause,
 }
 
-/// Why records are gone.
+/// The cause of a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GapCause {
-    /// Retention or a trim dropped them before they were read.
+    /// Retention or a trim deleted the records before they were read.
     Retention,
-    /// The log lost its newest records, such as in a power cut with `flush=os`, or an older state of it was restored. The
-    /// reader had them; other records may have taken their offsets.
+    /// The log lost its newest records, for example in a power cut with `flush=os`, or was restored from an older
+    /// backup. The reader had them; other records may have taken their offsets.
     Truncation,
-    /// The topic was deleted and created again. The end of the range is the last high watermark that this consumer knows.
+    /// The topic was deleted and created again. The range ends at the last high watermark that this consumer knew.
     TopicRecreated,
 }
 
-/// What a consumer does at a [`Gap`].
+/// The handling of a [`Gap`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnGap {
-    /// Logs a warning and reads on behind it.
+    /// Logs a warning and continues behind the gap.
     #[default]
     Continue,
-    /// Hands it out once as [`ConsumeError::Gap`](crate::ConsumeError::Gap); the next call reads on behind it.
+    /// Returns the gap once as [`ConsumeError::Gap`](crate::ConsumeError::Gap); the next call continues behind it.
     Report,
 }
 
-/// Chooses for each gap.
+/// Decides the handling of each gap.
 pub(crate) type GapRule = Arc<dyn Fn(&Gap) -> OnGap + Send + Sync>;
 
 impl fmt::Display for Gap {
@@ -56,7 +56,7 @@ impl fmt::Display for Gap {
         };
         write!(
             f,
-            "{topic_partition}: offsets {}..{} are gone: {why}; reading goes on at {resumes_at}",
+            "{topic_partition}: offsets {}..{} are gone: {why}; reading continues at {resumes_at}",
             offsets.start, offsets.end
         )
     }
@@ -68,10 +68,10 @@ impl Gap {
         let (position, end) = (offsets.start, offsets.end);
         match cause {
             GapCause::Retention => {
-                tracing::warn!(partition = %topic_partition, %position, log_start = %resumes_at, "retention dropped records that were not read yet");
+                tracing::warn!(partition = %topic_partition, %position, log_start = %resumes_at, "retention deleted unread records");
             }
             GapCause::Truncation => {
-                tracing::warn!(partition = %topic_partition, lost_from = %position, read_up_to = %end, "the log lost records that were read: reading on where the loss begins");
+                tracing::warn!(partition = %topic_partition, lost_from = %position, read_up_to = %end, "the log lost records that were read: continuing where the loss begins");
             }
             GapCause::TopicRecreated => {
                 tracing::warn!(partition = %topic_partition, %position, %end, "the topic was deleted and created again: reading it from its beginning");

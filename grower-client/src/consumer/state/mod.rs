@@ -1,4 +1,4 @@
-//! What a consumer knows: the partitions that it reads, and of each what it has fetched and handed out.
+//! The state of a consumer: its partitions, and for each the fetched and handed-out records.
 
 mod checked_batches;
 mod gap;

@@ -1,4 +1,4 @@
-//! Remembering, at the broker, how far a group has read.
+//! Commits a group's offsets.
 
 use super::membership::GroupMember;
 use crate::cluster::Cluster;
@@ -15,39 +15,39 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-/// Commits for one group, as a member of it or from outside.
+/// Commits offsets for one group, as a member or from outside.
 pub(crate) struct Committer {
     cluster: Arc<Cluster>,
     group: GroupId,
     member: Option<Arc<GroupMember>>,
-    /// Its identity if it is no member.
+    /// The identity of a committer that is no member.
     outside: CommitterId,
-    /// The number of the newest commit. Held while one is under way: none overtakes another.
+    /// The sequence number of the newest commit. Locked during a commit, so that commits keep their order.
     newest: Mutex<u64>,
 }
 
-/// What is to be committed of one partition.
+/// The offset to commit for one partition.
 #[derive(Clone, Debug)]
 pub(crate) struct OffsetToCommit {
     pub(crate) topic_partition: TopicPartition,
     pub(crate) topic: TopicId,
     pub(crate) offset: Offset,
-    /// That of the record before it, if it is known.
+    /// The leader epoch of the record before `offset`, if known.
     pub(crate) leader_epoch: Option<LeaderEpoch>,
 }
 
 impl OffsetToCommit {
-    /// What was handed out and not committed yet.
+    /// The position of a partition, if it is not committed.
     pub(crate) fn handed_out(partition: &PartitionFetchState) -> Option<Self> {
         Self::up_to(partition, partition.position, partition.position_epoch)
     }
 
-    /// What the reader is done with and was not committed yet.
+    /// The consumed offset of a partition, if it is not committed.
     pub(crate) fn consumed(partition: &PartitionFetchState) -> Option<Self> {
         Self::up_to(partition, partition.consumed, partition.consumed_epoch)
     }
 
-    /// None of a topic that was deleted: its offsets are forgotten with it.
+    /// `None` for a deleted topic: the group drops its offsets.
     fn up_to(partition: &PartitionFetchState, offset: Offset, leader_epoch: Option<LeaderEpoch>) -> Option<Self> {
         let topic = partition.topic_of_position()?;
         let news = partition.has_progress && partition.committed != Some(offset);
@@ -72,8 +72,7 @@ impl Committer {
         &self.group
     }
 
-    /// Commits everything that was handed out. What was handed out of a partition that another member has by now is an
-    /// error, once.
+    /// Commits all records handed out. Reports, once, those of partitions that moved to another member.
     pub(crate) async fn commit_handed_out(&self, shared: &SharedSubscription) -> Result<(), ConsumeError> {
         let mut failed = self
             .send(shared, || shared.lock().partitions.values().filter_map(OffsetToCommit::handed_out).collect())
@@ -87,8 +86,8 @@ impl Committer {
         result(failed)
     }
 
-    /// Commits `progress`, as it is once earlier commits are done, and notes it on the shelf. The error names what was not
-    /// committed; the rest was.
+    /// Commits `progress`, computed after earlier commits, and records the result. The error names the offsets that
+    /// were not committed; the others are.
     pub(crate) async fn commit(
         &self,
         shared: &SharedSubscription,
@@ -97,8 +96,8 @@ impl Committer {
         result(self.send(shared, progress).await)
     }
 
-    /// Returns what was not committed. Asked again when an answer is lost: the same offsets may be committed twice, and the
-    /// broker knows by their number those that come too late.
+    /// Returns the offsets that were not committed. Retries lost answers: a repeated commit is harmless, and the broker
+    /// recognises late ones by their sequence number.
     async fn send(
         &self,
         shared: &SharedSubscription,
@@ -138,7 +137,7 @@ impl Committer {
     }
 }
 
-/// Notes on the shelf what was committed; returns what was not.
+/// Records committed offsets; returns the others.
 fn settle(shared: &SharedSubscription, progress: &[OffsetToCommit], parts: Vec<Part<()>>) -> Vec<NotCommitted> {
     let mut subscription = shared.lock();
     let mut failed = Vec::new();
@@ -172,7 +171,7 @@ impl OffsetToCommit {
     }
 }
 
-/// Commits what the reader is done with, again and again.
+/// Commits consumed offsets at an interval.
 pub(crate) async fn keep_committing(committer: Arc<Committer>, shared: Arc<SharedSubscription>, interval: Duration) {
     loop {
         sleep(interval).await;

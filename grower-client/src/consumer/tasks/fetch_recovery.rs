@@ -1,4 +1,4 @@
-//! What a consumer finds out in the background when a partition does not give what it should.
+//! Recovers from fetches that failed: damage, an offset outside the log, or a changed topic.
 
 use super::fetcher::PartitionFetch;
 use super::start::{is_offline, look_up_offsets};
@@ -10,7 +10,7 @@ use grower_protocol::message::{ErrorCode, OffsetSpec, ReportDamage, Request, Res
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// One question about one partition. If the partition is moved or given up meanwhile, the answer is dropped.
+/// The recovery of one fetch, in the background. Its result is dropped if the partition moved or was revoked meanwhile.
 pub(crate) struct FetchRecovery {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) shared: Arc<SharedSubscription>,
@@ -18,8 +18,8 @@ pub(crate) struct FetchRecovery {
 }
 
 impl FetchRecovery {
-    /// Damage was found here. Missing offsets may be compaction's doing; of anything else the broker is told, so that it
-    /// checks its file. Then the partition is fetched again: if it is still so, the reader learns of it.
+    /// Investigates damage. Compaction may cause missing offsets; other damage is reported to the broker, which checks
+    /// its file. Then the fetch is repeated, and damage at the same offset is reported to the reader.
     pub(crate) fn investigate_damage(self, damage: FetchDamage) {
         tokio::spawn(async move {
             let compacted = damage.is_gap && self.is_compacted().await.unwrap_or(false);
@@ -34,9 +34,9 @@ impl FetchRecovery {
         });
     }
 
-    /// What should be fetched next is not in the log. If retention has dropped it, fetching goes on at the log's start, and
-    /// the reader meets the gap after what is held. If it lies behind the end, that is an error: jumping back or forth would
-    /// repeat or lose records silently.
+    /// Handles an offset outside the log. If retention deleted it, fetching continues at the log start, and the reader
+    /// gets the gap after its buffered records. An offset beyond the end is an error, since a jump would silently
+    /// repeat or skip records.
     pub(crate) fn resolve_out_of_range(self) {
         tokio::spawn(async move {
             let PartitionFetch { topic_partition, version, offset, .. } = &self.fetch;
@@ -53,20 +53,20 @@ impl FetchRecovery {
                         high_watermark,
                     });
                 }
-                Ok(_) | Err(_) => partition.retry_later(Instant::now()), // It changed meanwhile, or could not be found out.
+                Ok(_) | Err(_) => partition.retry_later(Instant::now()), // The log changed meanwhile, or the lookup failed.
             });
         });
     }
 
-    /// The topic is not what it was. If it was created again, it is read from its beginning: it is another topic. What is
-    /// held of the old one comes first.
+    /// Handles a changed topic. A recreated topic is another topic and is read from its beginning, after the buffered
+    /// records of the old one.
     pub(crate) fn refresh_topic(self) {
         tokio::spawn(async move {
             let PartitionFetch { topic_partition, version, topic, .. } = &self.fetch;
             let found = self.cluster.refresh(&topic_partition.topic, false).await;
             let is_led = |metadata: &TopicMetadata| self.cluster.leader(metadata, topic_partition.partition).is_some();
             let offline = match &found {
-                // An election, or its files cannot be used: any broker can say which.
+                // An election, or unusable files: any broker knows which.
                 Ok(metadata) if metadata.id == *topic && !is_led(metadata) => {
                     self.span().await.err().filter(is_offline)
                 }
@@ -84,7 +84,7 @@ impl FetchRecovery {
         });
     }
 
-    /// The log's start and its high watermark.
+    /// Returns the log start and the high watermark.
     async fn span(&self) -> Result<(Offset, Offset), RequestError> {
         let topic_partition = &self.fetch.topic_partition;
         let lookups = [(topic_partition, OffsetSpec::Beginning), (topic_partition, OffsetSpec::End)];
@@ -105,7 +105,7 @@ impl FetchRecovery {
         Ok(policy.is_some_and(|policy| policy.value.contains("compact")))
     }
 
-    /// Tells the broker; whether it answers or not, the partition is fetched again.
+    /// Reports damage to the broker. The fetch is repeated whether the broker answers or not.
     async fn report(&self, damage: &FetchDamage) {
         let PartitionFetch { topic_partition, topic, .. } = &self.fetch;
         tracing::warn!(partition = %topic_partition, start = %damage.offsets.start, end = %damage.offsets.end, damage.reason, "received damaged records");
@@ -114,7 +114,9 @@ impl FetchRecovery {
         match self.cluster.ask_retrying(&Request::ReportDamage(report)).await {
             Ok(_) => {}
             Err(error) if error.code() == Some(ErrorCode::Unsupported) => {}
-            Err(error) => tracing::debug!(partition = %topic_partition, %error, "the broker could not be told"),
+            Err(error) => {
+                tracing::debug!(partition = %topic_partition, %error, "cannot report the damage to the broker")
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What came of a fetch, on its way from a connection's task to the fetcher.
+//! The answers to fetches, on their way from a connection's task to the fetcher.
 
 use super::fetcher::PartitionFetch;
 use crate::connection::BrokerAnswer;
@@ -7,24 +7,24 @@ use bytes::Bytes;
 use grower_protocol::message::{Divergence, FetchAfterAnswer, FetchedAfter, FetchedPartition, Part, Response};
 use std::sync::Arc;
 
-/// What is less than this fraction of its answer is copied out of it.
+/// A partition's bytes are copied if they are less than this fraction of their answer.
 const COPIED_BELOW: usize = 4;
 
-/// The part of an answer that is about one partition, or a request that got no answer.
+/// The part of an answer for one partition, or a failed request.
 pub(crate) enum FetchResponse {
     Answered {
         fetch: PartitionFetch,
         part: Part<(FetchedPartition, Bytes)>,
-        /// The bytes of which the partition knows, so that it was asked for the next ones already.
+        /// The bytes that the partition already counts as unchecked, because its next fetch has started.
         unchecked_bytes: usize,
     },
-    /// The log is not the one that was read any more.
+    /// The log no longer has the records that were read.
     Diverged(PartitionFetch, Divergence),
     Failed(Vec<PartitionFetch>, RequestError),
 }
 
 impl FetchResponse {
-    /// Cuts an answer into what each partition gave.
+    /// Splits an answer by partition.
     pub(crate) fn of(
         address: &Arc<str>,
         fetches: Vec<PartitionFetch>,
@@ -48,7 +48,7 @@ impl FetchResponse {
         Self::Answered { fetch, part, unchecked_bytes: 0 }
     }
 
-    /// How many bytes have to be checked.
+    /// The number of bytes to check.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Answered { part: Ok((_, bytes)), .. } => bytes.len(),
@@ -80,7 +80,7 @@ fn parts(
             return Err(unexpected());
         }
         let bytes = rest.split_to(length);
-        // A small part must not keep a large answer in memory for as long as its partition waits for its reader.
+        // Copied, so that a small part does not keep a large answer in memory until its reader polls.
         let bytes = if length < total / COPIED_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes };
         Ok((part, bytes))
     };

@@ -1,8 +1,8 @@
-//! Keeps records at hand: one task that asks each leader, over connections of its own, for whatever has room.
+//! Prefetches records: one task that asks each leader, over its own connections, for partitions with free memory.
 //!
-//! A partition is asked for once at a time, and again as soon as an answer's headers tell where it ends: the next records
-//! are on their way while these are checked. Several requests may be waiting at one leader, so that a partition that is
-//! read fast does not wait for the long poll of those that are idle.
+//! Each partition has one fetch in flight. The next one starts as soon as the headers of an answer show its end, so
+//! records travel while earlier ones are checked. A leader may hold several requests, so a busy partition does not wait
+//! for the long poll of idle ones.
 
 use super::fetch_recovery::FetchRecovery;
 use super::fetch_response::FetchResponse;
@@ -24,14 +24,14 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-/// The most that is asked of a partition at once, in bytes.
+/// The most bytes to fetch of a partition at once.
 const FETCH_BYTES: usize = 4 << 20;
-/// Every partition may have this much at hand, however many there are, in bytes.
+/// The smallest memory share of a partition, however many there are, in bytes.
 const SHARE_MIN: usize = 64 << 10;
-/// From so many bytes on, checking them takes longer than asking for the next.
+/// From this size on, the next fetch starts before the bytes are checked.
 const PREFETCH_BYTES_MIN: usize = 64 << 10;
 
-/// What was asked for.
+/// One partition's part of a fetch.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionFetch {
     pub(crate) topic_partition: TopicPartition,
@@ -41,7 +41,7 @@ pub(crate) struct PartitionFetch {
     gaps_allowed: bool,
     max_bytes: usize,
     leader_epoch: Option<LeaderEpoch>,
-    /// That of the record before `offset`.
+    /// The leader epoch of the record before `offset`.
     last_epoch: Option<LeaderEpoch>,
 }
 
@@ -52,11 +52,12 @@ pub(crate) struct Fetcher {
     prefetch_bytes: usize,
     max_wait: Duration,
     min_bytes: u32,
-    /// For connections' tasks, which check nothing themselves. They hold no fetcher: it ends although they wait.
+    /// The way from the connections' tasks, which check nothing themselves. They hold no fetcher, so it can end while
+    /// they wait.
     responses: mpsc::UnboundedSender<Vec<FetchResponse>>,
 }
 
-/// What to ask whom, and when to look again.
+/// The requests to send now, by leader, and the time of the next plan.
 #[derive(Default)]
 struct FetchPlan {
     requests: BTreeMap<Option<Arc<str>>, Vec<PartitionFetch>>,
@@ -83,7 +84,7 @@ impl Fetcher {
 
     /// Runs until it is aborted.
     pub(crate) async fn run(cluster: Arc<Cluster>, shared: Arc<SharedSubscription>, settings: ConsumerSettings) {
-        let (sender, mut responses) = mpsc::unbounded_channel(); // Bounded by what is asked for.
+        let (sender, mut responses) = mpsc::unbounded_channel(); // The requests in flight bound it.
         let fetcher = Arc::new(Self::new(cluster, shared, &settings, sender));
         let mut unchecked = VecDeque::new();
         loop {
@@ -98,7 +99,7 @@ impl Fetcher {
                 fetcher.ask(leader, fetches);
             }
             if let Some(large) = unchecked.pop_front() {
-                yield_now().await; // The next request leaves before this is checked.
+                yield_now().await; // The next request leaves before these bytes are checked.
                 fetcher.take(large);
                 continue;
             }
@@ -113,7 +114,7 @@ impl Fetcher {
         }
     }
 
-    /// Marks what is worth fetching as being fetched.
+    /// Plans the fetches of all fetchable partitions and marks them as in flight.
     fn plan(&self, now: Instant) -> FetchPlan {
         let mut plan = FetchPlan::default();
         let mut subscription = self.shared.lock();
@@ -143,7 +144,7 @@ impl Fetcher {
     }
 
     fn ask(self: &Arc<Self>, leader: Option<Arc<str>>, mut fetches: Vec<PartitionFetch>) {
-        // The first of a request may have a batch that is larger than its share: each has its turn to be first.
+        // The first partition of a request may get a batch larger than its share, so a random one is first.
         let first = getrandom::u32().unwrap_or(0) as usize % fetches.len().max(1);
         fetches.rotate_left(first);
         let fetcher = self.clone();
@@ -155,7 +156,7 @@ impl Fetcher {
 
     async fn connect(self: Arc<Self>, leader: Option<Arc<str>>, fetches: Vec<PartitionFetch>) {
         let Some(leader) = leader else {
-            // Nobody is known to lead them, or their topic is another one by now.
+            // Their leader is unknown, or the topic was recreated.
             return fetches.iter().for_each(|fetch| self.recovery(fetch).refresh_topic());
         };
         match self.pool.connect(&leader).await {
@@ -174,14 +175,14 @@ impl Fetcher {
         });
         let (responses, address) = (self.responses.clone(), connection.address().clone());
         let done = Box::new(move |answer| {
-            drop(responses.send(FetchResponse::of(&address, fetches, answer))); // The consumer may be gone.
+            drop(responses.send(FetchResponse::of(&address, fetches, answer))); // The consumer may be dropped.
         });
         let is_known = request.needs().is_none_or(|feature| connection.require(feature).is_ok());
         let request = if is_known { request } else { request.for_older_brokers().unwrap_or(request) };
         connection.submit(&request, Bytes::new(), self.max_wait, done);
     }
 
-    /// Has the partition asked for what comes after these bytes, if there are so many that checking them takes a while.
+    /// Starts the partition's next fetch before these bytes are checked, if checking takes long.
     fn prefetch(&self, mut response: FetchResponse) -> FetchResponse {
         let length = response.len();
         if let FetchResponse::Answered { fetch, part: Ok((fetched, bytes)), unchecked_bytes } = &mut response
@@ -241,7 +242,7 @@ impl Fetcher {
         }
     }
 
-    /// The request brought nothing. What a retry helps against is tried again, with another look at the cluster.
+    /// Handles a failed request: schedules retries of retriable errors and refreshes the metadata.
     fn failed(self: &Arc<Self>, fetches: &[PartitionFetch], error: &RequestError) {
         tracing::debug!(%error, partitions = fetches.len(), "a fetch failed");
         for fetch in fetches {
@@ -256,7 +257,7 @@ impl Fetcher {
         let (cluster, topics) = (self.cluster.clone(), topics_of(fetches));
         tokio::spawn(async move {
             for topic in topics {
-                drop(cluster.refresh(&topic, false).await); // Whoever fetches next sees what came of it.
+                drop(cluster.refresh(&topic, false).await); // The next fetch uses the result.
             }
         });
     }

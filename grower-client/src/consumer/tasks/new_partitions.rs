@@ -1,4 +1,4 @@
-//! Reading whole topics without a group: all partitions, those that are added later too.
+//! Reads whole topics without a group, including partitions that are added later.
 
 use super::start::{self, StartLookup, StartPolicy};
 use crate::cluster::Cluster;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// Puts all partitions of all topics on the shelf.
+/// Adds all partitions of all topics.
 pub(crate) async fn subscribe(
     cluster: &Arc<Cluster>,
     shared: &Arc<SharedSubscription>,
@@ -29,7 +29,7 @@ pub(crate) async fn subscribe(
     start::assign(cluster, shared, &topic_partitions, policy, tasks).await
 }
 
-/// Looks for new partitions, for ever.
+/// Looks for new partitions until it is aborted.
 pub(crate) async fn keep_up(
     cluster: Arc<Cluster>,
     shared: Arc<SharedSubscription>,
@@ -37,7 +37,7 @@ pub(crate) async fn keep_up(
     max_age: Duration,
 ) {
     let policy = StartPolicy { committer: None, from: None };
-    let mut start_lookups = JoinSet::new(); // Ended with this.
+    let mut start_lookups = JoinSet::new(); // Aborted together with this task.
     loop {
         sleep(max_age).await;
         while start_lookups.try_join_next().is_some() {}

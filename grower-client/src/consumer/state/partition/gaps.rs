@@ -1,4 +1,4 @@
-//! Gaps of one partition: how they come about, and how the reader passes them after all that is held before them.
+//! Gaps of one partition: how they arise, and how the reader passes them after the buffered records.
 
 use super::{BufferedItem, PartitionFetchState};
 use crate::consumer::state::gap::{Gap, GapCause};
@@ -7,24 +7,25 @@ use grower_protocol::message::Divergence;
 use std::ops::Range;
 
 impl PartitionFetchState {
-    /// The log begins at `log_start`, after `requested`, which was to be fetched next. What is held is handed out first.
+    /// Handles a log that now begins at `log_start`, after the fetch at `requested`. Buffered records are handed out
+    /// first.
     pub(crate) fn dropped_up_to(&mut self, requested: Offset, log_start: Offset) {
         debug_assert!(requested < log_start, "{requested} is not before {log_start}");
         if requested != self.fetched {
-            return self.refetch_from(self.fetched, self.fetched_epoch); // What lies between turned out damaged.
+            return self.refetch_from(self.fetched, self.fetched_epoch); // Unchecked bytes turned out damaged.
         }
         let before = match self.buffer.back_mut() {
             Some(BufferedItem::Gap(gap, _)) if gap.cause == GapCause::Retention => Some(gap),
             _ => None,
         };
         match before {
-            Some(gap) => (gap.offsets.end, gap.resumes_at) = (log_start, log_start), // Overtaken again.
+            Some(gap) => (gap.offsets.end, gap.resumes_at) = (log_start, log_start), // Retention overtook the reader again.
             None => self.hold_gap(self.fetched..log_start, log_start, None, GapCause::Retention),
         }
         self.continue_behind_gap(log_start, None);
     }
 
-    /// The topic was deleted, and `topic` has its name now. What is held of the old one is handed out first.
+    /// Handles a recreated topic with the id `topic`. Buffered records of the old topic are handed out first.
     pub(crate) fn recreated_as(&mut self, topic: TopicId) {
         debug_assert!(self.topic != topic, "{} is the same topic", self.topic_partition);
         let start = self.fetched;
@@ -35,21 +36,21 @@ impl PartitionFetchState {
         self.continue_behind_gap(Offset::ZERO, None);
     }
 
-    /// The log has other records than those that were read before `requested`, or none: from where they differ on.
+    /// Handles a log that no longer has the records before `requested`: continues where the logs differ.
     pub(crate) fn diverged(&mut self, requested: Offset, divergence: &Divergence) {
         if requested != self.fetched {
-            return self.refetch_from(self.fetched, self.fetched_epoch); // Asked again when the rest is checked.
+            return self.refetch_from(self.fetched, self.fetched_epoch); // Asks again once the unchecked bytes are checked.
         }
         if self.read_topic != self.topic {
             self.forget_buffer();
-            self.topic = self.read_topic; // The gap between the two topics is found again.
+            self.topic = self.read_topic; // The next fetch finds the gap between the topics again.
             return self.refetch_from(self.position, self.position_epoch);
         }
         self.lost_from(divergence.end, divergence.epoch);
     }
 
-    /// The log lost its records from `end` on, after a record of this epoch. Those that are held are forgotten: they are gone
-    /// for all readers. Reading goes on there if the reader had more.
+    /// Handles a log that lost its records from `end` on, after a record of this epoch. Drops buffered records, since
+    /// no reader can get them any more. If the reader has had lost records, it continues at `end`.
     pub(crate) fn lost_from(&mut self, end: Offset, epoch: Option<LeaderEpoch>) {
         self.forget_buffer();
         if self.position <= end {
@@ -60,8 +61,8 @@ impl PartitionFetchState {
         self.continue_behind_gap(end, epoch);
     }
 
-    /// Whether it is still read if the group now gives this member `topic` under its name. A topic that was created again
-    /// is read from its beginning, after what is held of the old one.
+    /// Returns whether the member keeps this partition when the group assigns `topic` under its name. A recreated topic
+    /// is read from its beginning, after the buffered records of the old one.
     pub(crate) fn update_topic(&mut self, topic: Option<TopicId>) -> bool {
         match topic {
             Some(topic) if topic == self.topic => true,
@@ -83,12 +84,12 @@ impl PartitionFetchState {
         (self.failures, self.not_before, self.investigated_at) = (0, None, None);
     }
 
-    /// Whether everything before a gap was handed out.
+    /// Whether all records before a gap were handed out.
     pub(crate) fn is_at_gap(&self) -> bool {
         self.may_hand_out() && self.open.is_none() && matches!(self.buffer.front(), Some(BufferedItem::Gap(..)))
     }
 
-    /// Goes on behind a gap, if that is next.
+    /// Takes the gap, if it is next, and continues behind it.
     pub(crate) fn take_gap(&mut self) -> Option<Gap> {
         if !self.is_at_gap() {
             return None;
@@ -97,7 +98,7 @@ impl PartitionFetchState {
         (self.position, self.position_epoch) = (gap.resumes_at, epoch);
         self.has_progress = true;
         if gap.resumes_at < self.consumed {
-            self.mark_consumed(); // What was read is there no more.
+            self.mark_consumed(); // The consumed records no longer exist.
         }
         if gap.cause == GapCause::TopicRecreated {
             let later = self

@@ -1,4 +1,4 @@
-//! What the reader gets of a partition: record by record, each batch decompressed when its turn comes.
+//! Hands out the records of a partition, one by one, and decompresses each batch when its first record is next.
 
 use super::{BufferedItem, ERROR_PAUSE, PartitionFetchState};
 use crate::consumer::settings::OnDamage;
@@ -9,36 +9,36 @@ use grower_protocol::ids::{LeaderEpoch, Offset};
 use std::ops::Range;
 use tokio::time::Instant;
 
-/// The most that one batch may decompress to, in bytes.
+/// The limit of a decompressed batch, in bytes.
 const PLAIN_BYTES_MAX: usize = 128 << 20;
 
-/// What a partition hands out.
+/// An item that a partition hands out.
 #[derive(Debug)]
 pub(crate) enum PartitionItem {
-    /// A record, and how many bytes it newly keeps in memory: those of its batch, for the first record that is taken in
-    /// a call.
+    /// A record, and the bytes that it newly keeps in memory: those of its batch, for the batch's first record in a
+    /// call.
     Record(ConsumerRecord, usize),
     Error(ConsumeError),
 }
 
-/// A batch that is being handed out.
+/// The batch that is being handed out.
 #[derive(Debug)]
 pub(super) struct BatchCursor {
     records: Records,
     next_offset: Offset,
     epoch: Option<LeaderEpoch>,
-    /// What it takes of memory, decompressed.
+    /// Its memory after decompression.
     pub(super) bytes: usize,
-    /// The call that its bytes were last counted for.
+    /// The call for which its bytes were counted last.
     pub(super) counted_in: Option<CallNumber>,
 }
 
-/// Counts the reader's calls.
+/// The number of a reader's call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CallNumber(pub(crate) u64);
 
 impl PartitionFetchState {
-    /// The next record, or what is wrong at this place. None at a gap.
+    /// Returns the next record or error; `None` at a gap or at the end of the buffer.
     pub(crate) fn next(&mut self, call: CallNumber, on_damage: OnDamage, now: Instant) -> Option<PartitionItem> {
         if !self.may_hand_out() {
             return None;
@@ -55,15 +55,15 @@ impl PartitionFetchState {
             }
         }
         if self.error.is_none() && self.position < self.fetched {
-            // Nothing is left before it, skipped or compacted away.
+            // No record is left before the fetched end: they were skipped or compacted away.
             (self.position, self.position_epoch) = (self.fetched, self.fetched_epoch);
         }
         let error = self.error.take()?;
         if self.is_starting {
-            return Some(PartitionItem::Error(error)); // Whoever finds out where it begins looks for this version.
+            return Some(PartitionItem::Error(error)); // The start lookup expects this version.
         }
         self.forget_buffer();
-        self.topic = self.read_topic; // Should a gap to another topic be forgotten, it is found again.
+        self.topic = self.read_topic; // The next fetch finds a dropped gap between topics again.
         self.refetch_from(self.position, self.position_epoch);
         self.not_before = Some(now + ERROR_PAUSE);
         Some(PartitionItem::Error(error))
@@ -72,14 +72,14 @@ impl PartitionFetchState {
     fn next_of_open_batch(&mut self, call: CallNumber, on_damage: OnDamage) -> Option<PartitionItem> {
         let open = self.open.as_mut()?;
         match open.records.next() {
-            Some(Ok(view)) if view.offset < self.position => None, // Before the wanted offset, in its batch.
+            Some(Ok(view)) if view.offset < self.position => None, // The record is before the wanted offset.
             Some(Ok(view)) => {
                 let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
                 self.has_progress = true;
                 let epoch = open.epoch;
                 (self.position, self.position_epoch) = (view.offset.saturating_add(1), epoch);
                 if open.next_offset <= self.position {
-                    self.finish_batch(on_damage); // At once: its memory goes with its last record.
+                    self.finish_batch(on_damage); // At once, so that the last record releases the batch's memory.
                 }
                 Some(PartitionItem::Record(ConsumerRecord::new(&self.topic_partition, epoch, view), newly_kept))
             }
@@ -102,7 +102,7 @@ impl PartitionFetchState {
         }
     }
 
-    /// Opens the next batch; false if there is none, or only one that cannot be opened and must be reported.
+    /// Opens the next batch; returns false if there is none, or if its error must be reported.
     fn open_batch(&mut self, on_damage: OnDamage) -> bool {
         let Some(BufferedItem::Batch(batch)) = self.buffer.pop_front() else { return false };
         let (next_offset, epoch) = (batch.header().next_offset(), batch.header().leader_epoch);
@@ -117,7 +117,7 @@ impl PartitionFetchState {
         self.error.is_none() || self.open.is_some()
     }
 
-    /// The open batch breaks off although its CRC is right: a producer built it wrongly.
+    /// Handles an open batch that ends early although its CRC is right: its producer built it wrongly.
     fn unreadable(&mut self, reason: String, on_damage: OnDamage) {
         let Some(open) = self.open.take() else { return };
         self.report(self.position..open.next_offset, reason, on_damage);
@@ -127,7 +127,7 @@ impl PartitionFetchState {
         let end = offsets.end;
         match on_damage {
             OnDamage::Fail => {
-                self.forget_buffer(); // The error comes before everything behind it.
+                self.forget_buffer(); // The error comes before all buffered records behind it.
                 self.error =
                     Some(ConsumeError::Damaged { topic_partition: self.topic_partition.clone(), offsets, reason });
             }
@@ -144,7 +144,7 @@ impl PartitionFetchState {
         if let Some(open) = self.open.take()
             && self.position < open.next_offset
         {
-            // Compaction may have dropped the last records.
+            // Compaction may have removed the last records.
             (self.position, self.position_epoch) = (open.next_offset, open.epoch);
         }
     }

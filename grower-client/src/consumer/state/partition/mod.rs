@@ -1,4 +1,4 @@
-//! One partition that is being read: where the reader is, what is at hand, what is on its way. Pure.
+//! The fetch state of one partition: the reader's position, the buffered records, and the fetch in flight. Pure.
 
 mod gaps;
 mod hand_out;
@@ -20,54 +20,54 @@ use std::ops::Range;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// After an error that was reported, a partition rests for this long.
+/// The pause of a partition after a reported error.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
-/// Which request's answer is still wanted.
+/// Identifies the fetches with answers that are still wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FetchVersion {
-    /// Counts the moves of all partitions' positions.
+    /// Counts the position changes of all partitions.
     moves: u64,
-    /// Counts how often this partition was fetched again from some offset.
+    /// Counts how often this partition restarted its fetches.
     fetches: u64,
 }
 
 impl FetchVersion {
-    /// Before anything was fetched after this move.
+    /// Creates the version for a new position.
     pub(crate) fn of_move(moves: u64) -> Self {
         Self { moves, fetches: 0 }
     }
 }
 
-/// A partition being read. `consumed <= position <= fetched <= next_fetch`, unless a gap lies between.
+/// The fetch state of a partition. `consumed <= position <= fetched <= next_fetch`, except at a gap.
 #[derive(Debug)]
 pub(crate) struct PartitionFetchState {
     pub(crate) topic_partition: TopicPartition,
-    /// The topic that is fetched.
+    /// The topic to fetch.
     pub(crate) topic: TopicId,
-    /// The topic that `position` belongs to: another one while records of a deleted topic are held.
+    /// The topic that `position` belongs to: the old one while records of a recreated topic's predecessor are buffered.
     read_topic: TopicId,
-    /// Changes when reading goes on elsewhere: what was asked for before does not count any more.
+    /// Changes with the position: answers to earlier fetches are then discarded.
     pub(crate) version: FetchVersion,
-    /// Where to start is not known yet.
+    /// The start position is not known yet.
     pub(crate) is_starting: bool,
     pub(crate) paused: bool,
-    /// It is going to another member: nothing of it is handed out or fetched any more.
+    /// The partition moves to another member: it is neither handed out nor fetched any more.
     pub(crate) is_revoking: bool,
     /// The next offset to hand out.
     pub(crate) position: Offset,
-    /// The leader epoch of the record before it; none if that is not known.
+    /// The leader epoch of the record before it; `None` if unknown.
     pub(crate) position_epoch: Option<LeaderEpoch>,
-    /// The position when the reader last came back for more: what is before it was dealt with.
+    /// The position at the reader's last call: all earlier records are processed.
     pub(crate) consumed: Offset,
     pub(crate) consumed_epoch: Option<LeaderEpoch>,
     pub(crate) committed: Option<Offset>,
-    /// Something was handed out, or the position was chosen: there is something to commit.
+    /// A record was handed out or the position was set, so there may be an offset to commit.
     pub(crate) has_progress: bool,
-    /// The end of what was fetched and checked.
+    /// The end of the fetched and checked records.
     fetched: Offset,
     fetched_epoch: Option<LeaderEpoch>,
-    /// The next offset to ask for: what lies between is here and is being checked.
+    /// The next offset to fetch. The bytes up to it are received but not yet checked.
     pub(crate) next_fetch: Offset,
     pub(crate) next_fetch_epoch: Option<LeaderEpoch>,
     pub(crate) is_fetching: bool,
@@ -76,7 +76,7 @@ pub(crate) struct PartitionFetchState {
     pub(crate) log_start: Option<Offset>,
     /// The topic is compacted.
     pub(crate) gaps_allowed: bool,
-    /// Damage here was looked into already: finding it again is reason to report it.
+    /// The offset of investigated damage: finding it again reports it.
     investigated_at: Option<Offset>,
     failures: u32,
     buffer: VecDeque<BufferedItem>,
@@ -88,16 +88,16 @@ pub(crate) struct PartitionFetchState {
     offline_reported: bool,
 }
 
-/// What waits to be handed out.
+/// An item in the buffer.
 #[derive(Debug)]
 enum BufferedItem {
     Batch(Batch),
-    /// And the leader epoch of the record before the place where reading goes on, if that is known.
+    /// A gap, and the leader epoch of the record before `resumes_at` if it is known.
     Gap(Gap, Option<LeaderEpoch>),
 }
 
 impl PartitionFetchState {
-    /// A partition whose start is not known yet.
+    /// Creates the state of a partition with an unknown start.
     pub(crate) fn new(topic_partition: TopicPartition, topic: TopicId, version: FetchVersion) -> Self {
         Self {
             topic_partition,
@@ -133,7 +133,7 @@ impl PartitionFetchState {
         }
     }
 
-    /// Goes on at `offset`, after a record of this leader epoch; what is at hand or on its way is forgotten.
+    /// Moves to `offset`, after a record of this leader epoch; drops all buffered records and fetches in flight.
     pub(crate) fn move_to(&mut self, offset: Offset, epoch: Option<LeaderEpoch>, version: FetchVersion) {
         self.version = version;
         self.is_starting = false;
@@ -144,16 +144,16 @@ impl PartitionFetchState {
         self.refetch_from(offset, epoch);
         self.forget_buffer();
         if self.error.take().is_some() {
-            self.offline_reported = false; // The reader was not told.
+            self.offline_reported = false; // The reader has not seen the error.
         }
     }
 
-    /// The reader is done with all that was handed out.
+    /// Marks all handed-out records as consumed.
     pub(crate) fn mark_consumed(&mut self) {
         (self.consumed, self.consumed_epoch) = (self.position, self.position_epoch);
     }
 
-    /// Asks for `offset` next, after a record of this leader epoch, whatever is on its way or being checked.
+    /// Restarts the fetches at `offset`, after a record of this leader epoch.
     fn refetch_from(&mut self, offset: Offset, epoch: Option<LeaderEpoch>) {
         (self.fetched, self.next_fetch) = (offset, offset);
         (self.fetched_epoch, self.next_fetch_epoch) = (epoch, epoch);
@@ -161,7 +161,7 @@ impl PartitionFetchState {
         self.version.fetches += 1;
     }
 
-    /// Whether something should be fetched now, with at most `share` bytes at hand.
+    /// Whether to fetch now, with at most `share` bytes in memory.
     pub(crate) fn is_fetchable(&self, share: usize, now: Instant) -> bool {
         !self.is_starting
             && !self.paused
@@ -172,33 +172,33 @@ impl PartitionFetchState {
             && self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
-    /// When it becomes fetchable by time alone.
+    /// The time at which the partition becomes fetchable without an event.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         self.not_before.filter(|_| !self.is_fetching && !self.paused && !self.is_revoking && !self.is_starting)
     }
 
-    /// What is at hand, checked or not, as it lies in memory: the open batch is decompressed.
+    /// The bytes in memory: checked, unchecked, and the open batch decompressed.
     pub(crate) fn held_bytes(&self) -> usize {
         self.buffered_bytes + self.unchecked_bytes + self.open_bytes()
     }
 
-    /// What the batch that is being handed out takes of memory.
+    /// The memory of the open batch.
     pub(crate) fn open_bytes(&self) -> usize {
         self.open.as_ref().map_or(0, |open| open.bytes)
     }
 
-    /// Whether its next record keeps nothing in memory that the records of this call do not keep already.
+    /// Whether its next record keeps no memory that the records of this call do not keep already.
     pub(crate) fn is_kept_by(&self, call: CallNumber) -> bool {
         self.open.as_ref().is_some_and(|open| open.counted_in == Some(call))
     }
 
-    /// The topic that the position belongs to, if that topic is still there.
+    /// The topic of the position, if it still exists.
     pub(crate) fn topic_of_position(&self) -> Option<TopicId> {
         (self.read_topic == self.topic).then_some(self.topic)
     }
 
-    /// So many bytes from `wanted` on are here and will be checked; unless they are damaged, `next` comes after them. False if
-    /// they are not what was to come.
+    /// Counts `bytes` received from `wanted` on, which end before `next`, as unchecked, so that the next fetch may
+    /// start. Returns false if they are not the expected ones.
     pub(crate) fn begin_prefetch(
         &mut self,
         wanted: Offset,
@@ -213,8 +213,8 @@ impl PartitionFetchState {
         true
     }
 
-    /// Takes in what a fetch from `wanted` on brought, of which so many bytes were foreseen; returns damage that nobody
-    /// has looked into yet.
+    /// Adds the checked batches of a fetch from `wanted` on, of which `unchecked_bytes` were counted; returns damage
+    /// that was not investigated yet.
     pub(crate) fn accept(
         &mut self,
         wanted: Offset,
@@ -223,7 +223,7 @@ impl PartitionFetchState {
         on_damage: OnDamage,
     ) -> Option<FetchDamage> {
         if wanted != self.fetched {
-            return None; // It was asked for twice.
+            return None; // It was fetched twice.
         }
         (self.failures, self.not_before, self.offline_reported) = (0, None, false);
         self.fetched = checked.next;
@@ -245,11 +245,11 @@ impl PartitionFetchState {
             return None;
         }
         self.investigated_at = Some(damage.offsets.start);
-        self.is_fetching = true; // Until the investigation has ended.
+        self.is_fetching = true; // Until the investigation ends.
         Some(damage)
     }
 
-    /// These offsets, the next to be fetched, cannot be read.
+    /// Handles unreadable offsets, which are the next to be fetched.
     pub(crate) fn damaged(&mut self, offsets: Range<Offset>, reason: String, on_damage: OnDamage) {
         (self.is_fetching, self.failures) = (false, 0);
         match on_damage {
@@ -260,20 +260,20 @@ impl PartitionFetchState {
             OnDamage::Skip => {
                 tracing::warn!(partition = %self.topic_partition, start = %offsets.start, end = %offsets.end, reason, "skipping damaged offsets");
                 let is_behind = self.fetched < offsets.end;
-                let epoch = if is_behind { None } else { self.fetched_epoch }; // Nobody knows that of a damaged record.
+                let epoch = if is_behind { None } else { self.fetched_epoch }; // The epoch of a damaged record is unknown.
                 self.refetch_from(self.fetched.max(offsets.end), epoch);
             }
         }
     }
 
-    /// A fetch failed; it is made again after a wait.
+    /// Schedules another fetch after a backoff.
     pub(crate) fn retry_later(&mut self, now: Instant) {
         self.is_fetching = false;
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + backoff::jittered(self.failures));
     }
 
-    /// A fetch failed in a way that the reader must know of: once, if the partition is offline until it is served again.
+    /// Reports a failed fetch to the reader; an offline partition only once until it is served again.
     pub(crate) fn fail(&mut self, source: RequestError, now: Instant) {
         let is_offline = source.code() == Some(ErrorCode::PartitionShut);
         if is_offline && std::mem::replace(&mut self.offline_reported, true) {
@@ -288,7 +288,7 @@ impl PartitionFetchState {
         self.error = Some(error);
     }
 
-    /// Whether [`PartitionFetchState::next`] or [`PartitionFetchState::take_gap`] would give something.
+    /// Whether [`PartitionFetchState::next`] or [`PartitionFetchState::take_gap`] returns something.
     pub(crate) fn has_something(&self) -> bool {
         self.may_hand_out() && (self.open.is_some() || !self.buffer.is_empty() || self.error.is_some())
     }
@@ -297,7 +297,7 @@ impl PartitionFetchState {
         !self.paused && !self.is_revoking
     }
 
-    /// Whether the reader has got records and not come back from them yet.
+    /// Whether the reader holds records that it has not consumed.
     pub(crate) fn has_unconsumed(&self) -> bool {
         self.consumed != self.position
     }

@@ -1,4 +1,4 @@
-//! All partitions that a consumer reads, and whose turn it is. Shared by the reader, the fetcher and the membership.
+//! All partitions of a consumer, and their turns. The reader, the fetcher and the membership share this state.
 
 mod shared;
 
@@ -15,58 +15,58 @@ use std::ops::Bound;
 use std::task::Waker;
 use tokio::time::Instant;
 
-/// A partition has its turn for this many records, if it has them.
+/// The number of records in a partition's turn.
 const TURN: usize = 500;
 
-/// How a partition's turn ended.
+/// The end of a partition's turn.
 enum TurnEnd {
-    /// It has no more for now, or has had its share.
+    /// The partition has no more records now, or its turn is over.
     NothingLeft,
-    /// It stands before a gap.
+    /// The partition is at a gap.
     Gap(Gap),
-    /// The reader has all it wants from this call.
+    /// The call has reached its limits.
     LimitReached,
 }
 
-/// How much one call hands out at most.
+/// The limits of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TakeLimits {
     pub(crate) records: usize,
-    /// Counted as the records keep it in memory: whole batches, of which the one that reaches the limit is handed out too.
+    /// Counts whole batches, since each record keeps its batch. The batch that reaches the limit is handed out
+    /// entirely.
     pub(crate) bytes: usize,
 }
 
-/// The partitions by name.
+/// The state of all partitions of a consumer.
 #[derive(Debug)]
 pub(crate) struct SubscriptionState {
     pub(crate) partitions: BTreeMap<TopicPartition, PartitionFetchState>,
-    /// What was handed out of partitions that are no longer read here, and not committed: the next offsets.
+    /// The next offsets of revoked partitions with records that were handed out but not committed.
     pub(crate) revoked_uncommitted: BTreeMap<TopicPartition, Offset>,
-    /// Which topic had each name when that was first looked up, and how many partitions: what comes later starts at its
-    /// beginning.
+    /// The id and number of partitions of each topic at its first lookup: later partitions start at their beginning.
     pub(crate) first_seen: HashMap<TopicName, (Option<TopicId>, u32)>,
     on_damage: OnDamage,
-    /// How much open batches may take of memory before a turn lasts until its batch ends.
+    /// The memory of open batches, above which a turn lasts until its batch ends.
     open_bytes_max: usize,
-    /// What they take.
+    /// The memory of all open batches.
     open_bytes: usize,
     calls: CallNumber,
     moves: u64,
     turn: Option<TopicPartition>,
     turn_left: usize,
-    /// Handed out by the last call.
+    /// The partitions of the last call's records.
     handed_out: Vec<TopicPartition>,
     error: Option<ConsumeError>,
-    /// Nothing will be read any more.
+    /// The reason for which the consumer reads no more.
     fatal_error: Option<ConsumeError>,
-    /// Nothing is handed out from then on, until this is put off.
+    /// Nothing is handed out after this time, until the lease is extended.
     lease_end: Option<Instant>,
-    /// Since when there was something for a reader that did not come; none while it waits.
+    /// The time since which the reader could have polled; `None` while it waits.
     idle_since: Option<Instant>,
-    /// There is something to fetch that there was not before.
+    /// The last call freed memory, so more may be fetched.
     made_room: bool,
     reader: Option<Waker>,
-    /// [`SharedSubscription::back`] is waited for.
+    /// A task waits for [`SharedSubscription::back`].
     reader_is_awaited: bool,
 }
 
@@ -94,14 +94,14 @@ impl SubscriptionState {
         }
     }
 
-    /// Puts a partition there whose start is not known yet; returns its version.
+    /// Adds a partition with an unknown start; returns its version.
     pub(crate) fn add(&mut self, topic_partition: TopicPartition, topic: TopicId) -> FetchVersion {
         let version = self.next_version();
         self.partitions.insert(topic_partition.clone(), PartitionFetchState::new(topic_partition, topic, version));
         version
     }
 
-    /// Goes on at `offset`, whatever was before.
+    /// Moves a partition to `offset`.
     pub(crate) fn seek(&mut self, topic_partition: &TopicPartition, offset: Offset) -> Result<(), ConsumeError> {
         let version = self.next_version();
         let partition = self.partition(topic_partition)?;
@@ -112,19 +112,19 @@ impl SubscriptionState {
         Ok(())
     }
 
-    /// Takes partitions away.
+    /// Removes the partitions for which `stays` returns false.
     pub(crate) fn retain(&mut self, stays: impl FnMut(&TopicPartition, &mut PartitionFetchState) -> bool) {
         self.partitions.retain(stays);
         self.open_bytes = self.partitions.values().map(PartitionFetchState::open_bytes).sum();
     }
 
-    /// The group has this offset now.
+    /// Records that the group has committed this offset.
     pub(crate) fn note_commit(&mut self, topic_partition: &TopicPartition, topic: TopicId, offset: Offset) {
         if let Some(partition) = self.partitions.get_mut(topic_partition).filter(|partition| partition.topic == topic) {
             partition.committed = Some(offset);
         }
         if self.revoked_uncommitted.get(topic_partition).is_some_and(|lost| *lost <= offset) {
-            self.revoked_uncommitted.remove(topic_partition); // It came back and was read again.
+            self.revoked_uncommitted.remove(topic_partition); // The partition came back and its records were read again.
         }
     }
 
@@ -137,7 +137,7 @@ impl SubscriptionState {
             .ok_or_else(|| ConsumeError::NotAssigned { topic_partition: topic_partition.clone() })
     }
 
-    /// The partition, if it is still the one that was meant.
+    /// Returns the partition if it has this version.
     pub(crate) fn current(
         &mut self,
         topic_partition: &TopicPartition,
@@ -151,7 +151,7 @@ impl SubscriptionState {
         FetchVersion::of_move(self.moves)
     }
 
-    /// Records up to the limits, or the gap that comes next. An error or a gap comes alone, after the records before it.
+    /// Takes records up to the limits, or the next gap. An error or a gap comes alone, after the records before it.
     fn take(
         &mut self,
         limits: TakeLimits,
@@ -160,7 +160,7 @@ impl SubscriptionState {
     ) -> Result<Option<Gap>, ConsumeError> {
         for topic_partition in std::mem::take(&mut self.handed_out) {
             if let Some(partition) = self.partitions.get_mut(&topic_partition) {
-                partition.mark_consumed(); // The reader came back: it is done with what it got.
+                partition.mark_consumed(); // The reader is back, so it has consumed the last records.
             }
         }
         if let Some(error) = self.fatal_error.clone().or_else(|| self.error.take()) {
@@ -182,7 +182,7 @@ impl SubscriptionState {
         Ok(None)
     }
 
-    /// Takes from one partition, and from the limits what that uses up.
+    /// Takes records of one partition and subtracts them from the limits.
     fn take_from(
         &mut self,
         topic_partition: &TopicPartition,
@@ -216,14 +216,14 @@ impl SubscriptionState {
                     break;
                 }
                 Some(PartitionItem::Error(error)) => {
-                    partition.set_error(error); // Next time, alone.
+                    partition.set_error(error); // The next call reports it, alone.
                     break;
                 }
                 None if into.is_empty() => {
                     turn = Ok(partition.take_gap().map_or(TurnEnd::NothingLeft, TurnEnd::Gap));
                     break;
                 }
-                None => break, // A gap comes next time, alone.
+                None => break, // The next call reports the gap, alone.
             }
             self.turn_left = self.turn_left.saturating_sub(1);
         }
@@ -235,7 +235,7 @@ impl SubscriptionState {
         turn
     }
 
-    /// From here on the reader is expected.
+    /// Takes the waiting reader's waker. From now on the reader is expected to poll.
     fn call_reader(&mut self) -> Option<Waker> {
         let reader = self.reader.take()?;
         self.idle_since = Some(Instant::now());

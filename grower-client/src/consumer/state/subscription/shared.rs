@@ -1,4 +1,4 @@
-//! The one lock of a consumer, and how its reader and its tasks wake each other.
+//! The lock around a consumer's state, and the signals between its reader and its tasks.
 
 use super::{SubscriptionState, TakeLimits};
 use crate::consumer::settings::OnDamage;
@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// What the tasks of a consumer share.
+/// The state that the reader and the tasks of a consumer share.
 pub(crate) struct SharedSubscription {
     subscription: Mutex<SubscriptionState>,
-    /// There may be something to fetch.
+    /// Notified when there may be something to fetch.
     pub(crate) fetchable: Notify,
-    /// The reader came back: it waits, or it is done with what it got.
+    /// Notified when the reader waits for records or has consumed the last ones.
     back: Notify,
     on_gap: GapRule,
 }
@@ -28,13 +28,12 @@ impl SharedSubscription {
         Self { subscription: Mutex::new(subscription), fetchable: Notify::new(), back: Notify::new(), on_gap }
     }
 
-    /// Short, and never across I/O.
+    /// Locks the state. Holders keep the lock briefly, and never during I/O.
     pub(crate) fn lock(&self) -> MutexGuard<'_, SubscriptionState> {
         self.subscription.lock()
     }
 
-    /// Takes records up to the limits, or leaves `waker` to be woken when there are some. A gap is told before what comes
-    /// after it.
+    /// Takes records up to the limits; registers `waker` if there are none. Reports a gap before the records behind it.
     pub(crate) fn take(
         &self,
         limits: TakeLimits,
@@ -76,7 +75,7 @@ impl SharedSubscription {
         result
     }
 
-    /// Changes one partition, if it is still the one that was meant, and wakes the reader if there is something for it.
+    /// Changes a partition if it still has this version, and wakes the reader if the partition has something for it.
     pub(crate) fn with<T>(
         &self,
         topic_partition: &TopicPartition,
@@ -97,22 +96,22 @@ impl SharedSubscription {
         Some(result)
     }
 
-    /// Tells the reader what is wrong with all of it.
+    /// Reports an error of the whole consumer once.
     pub(crate) fn set_error(&self, error: ConsumeError) {
         self.change(|subscription| subscription.error = Some(error));
     }
 
-    /// Tells the reader, each time it comes, why nothing will be read any more.
+    /// Reports an error at every call from now on: the consumer reads no more.
     pub(crate) fn set_fatal_error(&self, error: ConsumeError) {
         self.change(|subscription| subscription.fatal_error = Some(error));
     }
 
-    /// Hands out records until then, or until this is called again.
+    /// Allows records to be handed out until `end`.
     pub(crate) fn extend_lease(&self, end: Instant) {
         self.change(|subscription| subscription.lease_end = Some(end));
     }
 
-    /// Changes something and has the reader look.
+    /// Changes the state and wakes the reader.
     fn change(&self, change: impl FnOnce(&mut SubscriptionState)) {
         let mut subscription = self.lock();
         change(&mut subscription);
@@ -121,17 +120,17 @@ impl SharedSubscription {
         reader.into_iter().for_each(Waker::wake);
     }
 
-    /// For how long nobody came for what is there.
+    /// Returns how long the reader has not polled although records were available.
     pub(crate) fn idle_for(&self) -> Duration {
         self.lock().idle_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Waits until the reader waits.
+    /// Waits until the reader waits for records.
     pub(crate) async fn reader_is_back(&self) {
         self.reader_brings(|subscription| subscription.idle_since.is_none()).await;
     }
 
-    /// Waits until the reader is done with what it got of the partitions that are being given up.
+    /// Waits until the reader has consumed its records of partitions that are being revoked.
     pub(crate) async fn reader_is_done(&self) {
         self.reader_brings(|subscription| {
             subscription.partitions.values().all(|partition| !partition.is_revoking || !partition.has_unconsumed())
@@ -139,7 +138,7 @@ impl SharedSubscription {
         .await;
     }
 
-    /// Waits for what only the reader's next calls can bring about.
+    /// Waits for a condition that only the reader's calls can fulfil.
     async fn reader_brings(&self, is_so: impl Fn(&SubscriptionState) -> bool) {
         loop {
             let back = self.back.notified();

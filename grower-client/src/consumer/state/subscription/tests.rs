@@ -1,4 +1,4 @@
-//! Whose turn it is, and what a reader gets.
+//! Turns of partitions, and what a reader gets.
 
 use super::*;
 use crate::consumer::state::{OnGap, check_batches};
@@ -13,7 +13,7 @@ fn topic_partition(partition: u32) -> TopicPartition {
     TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(partition) }
 }
 
-/// Partitions 0, 1, .. of which each has that many records at hand, three to a batch.
+/// Creates partitions 0, 1, .. with the given numbers of records, three per batch.
 fn shared(records: &[u32], on_damage: OnDamage) -> SharedSubscription {
     let shared = SharedSubscription::new(on_damage, std::sync::Arc::new(|_| OnGap::Continue), 16 << 20);
     for (partition, count) in (0..).zip(records) {
@@ -88,7 +88,7 @@ fn an_error_comes_after_the_records_before_it_and_alone() {
     let mut rotten = batches(3, 3);
     *rotten.last_mut().unwrap() ^= 1;
     for _ in 0..2 {
-        deliver(&mut shared.lock(), 0, rotten.clone()); // The first time it would be looked into.
+        deliver(&mut shared.lock(), 0, rotten.clone()); // The first time, it would be investigated.
     }
     assert_eq!(take(&shared, 4), [(0, 0), (0, 1), (0, 2), (1, 0)]);
     assert_eq!(take(&shared, 4), [(1, 1), (1, 2)]);
@@ -149,7 +149,7 @@ fn a_fetch_from_before_a_seek_is_discarded() {
     assert_eq!(take(&shared, 1), [(0, 30)]);
 }
 
-/// The partition's records and gaps, in the order in which a reader gets them one at a time.
+/// Returns the partition's records and gaps in the order in which a reader gets them one at a time.
 fn read_with_gaps(shared: &SharedSubscription, gaps: &Mutex<Vec<Gap>>) -> Vec<String> {
     let mut story = Vec::new();
     loop {
@@ -238,7 +238,7 @@ fn a_truncated_log_moves_the_reader_back_and_drops_its_buffer() {
         let mut subscription = shared.lock();
         let partition = subscription.partition(&topic_partition(0)).unwrap();
         assert_eq!(partition.next_fetch_epoch, Some(LeaderEpoch::new(1)));
-        partition.diverged(Offset::new(3), &cut_at(2)); // The reader has had nothing of what is lost.
+        partition.diverged(Offset::new(3), &cut_at(2)); // The reader has had none of the lost records.
         assert_eq!((partition.next_fetch.value(), partition.has_something()), (2, false));
         partition.diverged(Offset::new(2), &cut_at(1));
         assert_eq!(partition.next_fetch.value(), 1);
@@ -250,7 +250,7 @@ fn a_truncated_log_moves_the_reader_back_and_drops_its_buffer() {
 #[test]
 fn a_poll_ends_at_its_memory_limit() {
     let shared = shared(&[9], OnDamage::Fail);
-    let bytes = batches(0, 3).len() - HEADER_LENGTH + 1; // More than one batch keeps, less than two.
+    let bytes = batches(0, 3).len() - HEADER_LENGTH + 1; // More than the memory of one batch, less than two.
     let mut records = Vec::new();
     shared.take(TakeLimits { records: 9, bytes }, Waker::noop(), &mut records).unwrap();
     assert_eq!(
@@ -263,7 +263,7 @@ fn a_poll_ends_at_its_memory_limit() {
     assert_eq!(records.len(), 3, "a poll always gets on, by a batch");
 }
 
-/// A batch of records that compress to nearly nothing.
+/// Builds a batch of records that compress to nearly nothing.
 fn inflating_batch(base: u64, records: u32, value_bytes: usize) -> Vec<u8> {
     let mut builder = BatchBuilder::new(Codec::Zstd);
     let value = Some(Bytes::from(vec![b'a'; value_bytes]));
@@ -276,7 +276,7 @@ fn open_batches_of_many_partitions_use_bounded_memory() {
     const RECORDS: u32 = TURN as u32 * 2;
     let max = 1 << 20;
     let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(|_| OnGap::Continue), max);
-    let batch = inflating_batch(0, RECORDS, 400); // 400 KB and more, from a few hundred bytes.
+    let batch = inflating_batch(0, RECORDS, 400); // More than 400 KB, from a few hundred bytes.
     for partition in 0..20 {
         let mut subscription = shared.lock();
         subscription.add(topic_partition(partition), TopicId::from_random([1; 16]));

@@ -1,4 +1,4 @@
-//! Following an assignment: what goes is given up and committed before anything else, then what comes is begun.
+//! Follows an assignment: first revokes and commits the partitions that leave, then starts the new ones.
 
 use super::{GroupMembership, in_time};
 use crate::consumer::settings::RebalanceEvent;
@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::{Instant, timeout_at};
 
 impl GroupMembership {
-    /// Does as the answer says.
+    /// Follows the assignment of a heartbeat's answer.
     pub(super) async fn follow(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
-        let soon = Instant::now() + self.session_timeout / 2; // The next heartbeat must not wait for ever.
+        let soon = Instant::now() + self.session_timeout / 2; // The next heartbeat must not be late.
         let target = in_time(soon, self.topic_partitions(&answer.assignment)).await?;
         let revoked = self.hand_over(&target, soon).await;
         let added = self.add(target);
@@ -25,8 +25,9 @@ impl GroupMembership {
         Ok(())
     }
 
-    /// Gives up all but `target`. If commits are automatic, the reader gets time to come back from what it has in hand, and
-    /// what it is done with is committed first: the next heartbeat, or leaving, says that it is free.
+    /// Revokes all partitions except `target`. With automatic commits, the reader first gets time to consume its
+    /// records, and the consumed offsets are committed before the next heartbeat or the leave request releases the
+    /// partitions.
     pub(super) async fn hand_over(
         &self,
         target: &BTreeMap<TopicPartition, TopicId>,
@@ -35,13 +36,13 @@ impl GroupMembership {
         if self.auto_commit && self.stop_all_but(target) {
             let patience = Instant::now() + self.session_timeout / 3;
             if timeout_at(patience.min(until), self.shared.reader_is_done()).await.is_err() {
-                tracing::warn!(group = %self.member.group, "the reader has not come back: the next member reads again what it has in hand");
+                tracing::warn!(group = %self.member.group, "the reader has not polled again: the next member reads its unconsumed records too");
             }
         }
         self.hand_over_at_once(target, until).await
     }
 
-    /// The same without waiting for the reader.
+    /// Revokes all partitions except `target` without waiting for the reader.
     pub(super) async fn hand_over_at_once(
         &self,
         target: &BTreeMap<TopicPartition, TopicId>,
@@ -54,7 +55,7 @@ impl GroupMembership {
         revoked
     }
 
-    /// Hands out nothing more of what is not in `target`; false if that is nothing.
+    /// Stops handing out partitions that are not in `target`; returns false if there are none.
     fn stop_all_but(&self, target: &BTreeMap<TopicPartition, TopicId>) -> bool {
         let mut subscription = self.shared.lock();
         let mut any = false;
@@ -76,7 +77,7 @@ impl GroupMembership {
         tracing::warn!(group = %self.member.group, %error, "offsets of revoked partitions were not committed");
     }
 
-    /// The partitions of an assignment by name.
+    /// Returns the partitions of an assignment by name.
     async fn topic_partitions(
         &self,
         assignment: &[TopicPartitions],
@@ -86,7 +87,7 @@ impl GroupMembership {
         }
         let mut topic_partitions = BTreeMap::new();
         for TopicPartitions { topic, partitions } in assignment {
-            // Unknown still: deleted meanwhile, and the next answer will not list it.
+            // Still unknown: the topic was deleted, and the next answer omits it.
             let Some(name) = self.cluster.topic_name(*topic) else { continue };
             let topic_partition =
                 |partition: &_| (TopicPartition { topic: name.clone(), partition: *partition }, *topic);
@@ -95,7 +96,7 @@ impl GroupMembership {
         Ok(topic_partitions)
     }
 
-    /// Takes what is not in `target` off the shelf; returns it with what the reader is done with.
+    /// Removes the partitions that are not in `target`; returns them and the consumed offsets to commit.
     pub(super) fn give_up(
         &self,
         target: &BTreeMap<TopicPartition, TopicId>,
@@ -136,7 +137,7 @@ impl GroupMembership {
             .collect()
     }
 
-    /// Finds out where the new partitions begin, beside the heartbeats and for no longer than there is a membership.
+    /// Looks up the starts of new partitions in the background, until the membership ends.
     fn begin(&mut self, added: Vec<(TopicPartition, TopicId, FetchVersion)>) {
         while self.start_lookups.try_join_next().is_some() {}
         if added.is_empty() {
@@ -155,7 +156,8 @@ impl GroupMembership {
         }
     }
 
-    /// Learns the ids of the subscribed topics, and how many partitions each has at first sight: none if it is not there.
+    /// Refreshes the subscribed topics, and keeps the id and number of partitions of each at first sight (none if it is
+    /// missing).
     pub(super) async fn refresh_topics(&self) -> Result<(), RequestError> {
         let names: BTreeSet<TopicName> = self.member.topics.iter().cloned().collect();
         let names: Vec<TopicName> = names.into_iter().collect();

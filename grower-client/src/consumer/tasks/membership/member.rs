@@ -1,4 +1,4 @@
-//! Who a consumer is in its group, and how it goes.
+//! The identity of a consumer in its group, and its leave requests.
 
 use crate::cluster::Cluster;
 use crate::error::RequestError;
@@ -6,13 +6,13 @@ use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, TopicName};
 use grower_protocol::message::{ErrorCode, Request, Response};
 use parking_lot::Mutex;
 
-/// Who a consumer is in its group.
+/// The identity of a consumer in its group.
 pub(crate) struct GroupMember {
     pub(crate) group: GroupId,
     pub(super) id: MemberId,
     pub(super) topics: Vec<TopicName>,
     pub(super) epoch: Mutex<MemberEpoch>,
-    /// Its partitions wait for its instance name when it goes.
+    /// An instance name reserves its partitions after it leaves.
     is_static: bool,
 }
 
@@ -21,12 +21,12 @@ impl GroupMember {
         Self { group, id, topics, epoch: Mutex::default(), is_static }
     }
 
-    /// What fences its commits.
+    /// The identity that fences its commits.
     pub(crate) fn identity(&self) -> (MemberId, MemberEpoch) {
         (self.id.clone(), *self.epoch.lock())
     }
 
-    /// Tells the group that its process ends. Under an instance name somebody may come back in its place.
+    /// Tells the group that this process ends. Under an instance name, a successor may return.
     pub(crate) async fn close(&self, cluster: &Cluster) -> Result<(), RequestError> {
         if !self.is_static {
             return self.leave(cluster).await;
@@ -34,7 +34,7 @@ impl GroupMember {
         self.send(cluster, &Request::StepOut { group: self.group.clone(), member: self.id.clone() }).await
     }
 
-    /// Tells the group that it reads nothing any more and does not come back.
+    /// Tells the group that this member reads no more and does not return.
     pub(super) async fn leave(&self, cluster: &Cluster) -> Result<(), RequestError> {
         self.send(cluster, &Request::LeaveGroup { group: self.group.clone(), member: self.id.clone() }).await
     }
@@ -43,7 +43,7 @@ impl GroupMember {
         match cluster.ask_retrying(request).await {
             Ok((_, Response::Done)) => Ok(()),
             Ok((connection, other)) => Err(connection.unexpected("leave group", other)),
-            // Nobody to leave, or left already: an answer may have been lost.
+            // No such member or group: an earlier answer may have been lost.
             Err(error) if matches!(error.code(), Some(ErrorCode::UnknownMember | ErrorCode::UnknownGroup)) => Ok(()),
             Err(error) => Err(error),
         }

@@ -1,10 +1,9 @@
-//! Being a member of a group: heartbeats, partitions that come, partitions that must go.
+//! Keeps up the membership in a group: heartbeats, new partitions, revoked partitions.
 //!
-//! A heartbeat is with the broker nearly all the time, which answers it when there is news. A partition that the answer no
-//! longer lists is given up before anything else happens: nothing of it is handed out any more, what the reader is done
-//! with is committed if that is automatic, and the next heartbeat, at once, says that it is free. A member that is told to
-//! start again, or that heard nothing for a session timeout, gives up everything: somebody else may be reading it. So does
-//! one whose reader does not come back for more: it leaves until the reader does.
+//! The broker holds a heartbeat until the assignment changes. Partitions that the answer omits are revoked first: they
+//! are no longer handed out, consumed offsets are committed if commits are automatic, and the next heartbeat, sent at
+//! once, releases them. A member that is fenced, or had no answer for a session timeout, drops all partitions: another
+//! member may be reading them. A member with a stuck reader leaves the group until the reader polls again.
 
 mod handover;
 mod member;
@@ -29,7 +28,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-/// Keeps the membership.
+/// A membership in a group.
 pub(crate) struct GroupMembership {
     cluster: Arc<Cluster>,
     shared: Arc<SharedSubscription>,
@@ -42,16 +41,16 @@ pub(crate) struct GroupMembership {
     instance: Option<String>,
     auto_commit: bool,
     on_rebalance: Option<OnRebalance>,
-    /// Look up where new partitions begin. Aborted when dropped.
+    /// Look up where new partitions start. Aborted when dropped.
     start_lookups: JoinSet<()>,
-    /// When the last heartbeat was sent that was answered.
+    /// The time at which the last answered heartbeat was sent.
     heard: Instant,
-    /// When the next one is due.
+    /// The time of the next heartbeat.
     next: Instant,
 }
 
-/// Joins a group: returns once the broker answered, or said why not. A member whose instance name somebody else has is
-/// not in yet: its answer tells it to claim the name with the next heartbeat.
+/// Joins a group; returns when the broker has accepted or refused the member. A member with a taken instance name is
+/// not in yet: the answer asks it to claim the name with the next heartbeat.
 pub(crate) async fn join(
     cluster: &Arc<Cluster>,
     shared: &Arc<SharedSubscription>,
@@ -100,7 +99,7 @@ pub(crate) async fn join(
 }
 
 impl GroupMembership {
-    /// Runs until it is aborted, or another process has its instance name.
+    /// Runs until it is aborted, or another process takes the instance name.
     pub(crate) async fn run(mut self) {
         let mut failures = 0;
         loop {
@@ -122,14 +121,14 @@ impl GroupMembership {
         }
     }
 
-    /// One heartbeat, and a second one at once if the first says that everything is lost.
+    /// Sends a heartbeat, and a second one at once if the first finds the member fenced.
     async fn beat(&mut self) -> Result<(), RequestError> {
         loop {
             let (sent, said) = (Instant::now(), *self.member.epoch.lock());
             let answer = match self.ask().await {
                 Err(error) if is_fenced(&error) && self.has_joined() => {
                     self.lose_partitions(&error);
-                    continue; // With epoch 0.
+                    continue; // The next heartbeat has epoch 0.
                 }
                 answer => answer?,
             };
@@ -139,7 +138,7 @@ impl GroupMembership {
             }
             *self.member.epoch.lock() = answer.epoch;
             let interval = Duration::from_millis(answer.interval_ms.into()).min(self.session_timeout / 2);
-            // What was news is confirmed at once, and the next news waited for.
+            // A change is confirmed at once; the next heartbeat waits for the next change.
             self.next = if answer.epoch == said { sent + interval } else { sent };
             return self.follow(&answer).await;
         }
@@ -160,7 +159,7 @@ impl GroupMembership {
         };
         let max_wait_ms = millis(heartbeat_interval(self.session_timeout));
         let request = Request::HoldHeartbeat { beat, max_wait_ms };
-        // The session counts from the last heartbeat that was answered: after that there is nothing to wait for.
+        // The session counts from the last answered heartbeat; a later answer is useless.
         let end =
             if self.has_joined() { self.heard + self.session_timeout } else { Instant::now() + self.session_timeout };
         match in_time(end, self.cluster.ask(&request)).await? {
@@ -189,34 +188,34 @@ impl GroupMembership {
         }
     }
 
-    /// Gives up everything at once and starts again with epoch 0. Nothing can be committed any more.
+    /// Drops all partitions and restarts with epoch 0. Their offsets cannot be committed any more.
     fn lose_partitions(&mut self, error: &RequestError) {
-        tracing::warn!(group = %self.member.group, %error, "lost all partitions; joining again");
+        tracing::warn!(group = %self.member.group, %error, "lost all partitions; rejoining the group");
         let (revoked, _) = self.give_up(&BTreeMap::new());
         *self.member.epoch.lock() = MemberEpoch::default();
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
     }
 
-    /// The reader is stuck: others read its partitions until it comes back.
+    /// Leaves the group while the reader is stuck, so that others read its partitions.
     async fn leave_until_reader_returns(&mut self) {
         let (group, limit) = (&self.member.group, self.max_poll_interval);
-        tracing::warn!(%group, ?limit, "nobody asked for records for longer than max_poll_interval; leaving the group");
+        tracing::warn!(%group, ?limit, "the reader has not polled within max_poll_interval; leaving the group");
         let revoked = self.hand_over_at_once(&BTreeMap::new(), Instant::now() + self.session_timeout / 2).await;
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
         if let Err(error) = self.member.leave(&self.cluster).await {
-            tracing::debug!(%error, "could not say so: the session will end");
+            tracing::debug!(%error, "cannot leave the group; its session will expire");
         }
         *self.member.epoch.lock() = MemberEpoch::default();
         self.shared.reader_is_back().await;
     }
 
-    /// Another process has the instance name. It waits for the word that nothing is read here any more.
+    /// Ends the membership: another process has the instance name and waits until this one has stopped.
     async fn end(self, error: RequestError) {
         let (revoked, _) = self.give_up(&BTreeMap::new());
         self.shared.set_fatal_error(ConsumeError::Group { group: self.member.group.clone(), source: error });
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
         if let Err(error) = self.member.leave(&self.cluster).await {
-            tracing::debug!(%error, "could not say so: the name's lease will end");
+            tracing::debug!(%error, "cannot leave the group; the lease of its instance name will expire");
         }
     }
 

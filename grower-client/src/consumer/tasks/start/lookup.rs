@@ -1,4 +1,5 @@
-//! Partitions whose beginning is looked up until it is found: beside the heartbeats, or because a partition is offline.
+//! Looks up the start of partitions in the background until it is known, because heartbeats must not wait or a
+//! partition is offline.
 
 use super::{PartitionStart, StartPolicy};
 use crate::backoff;
@@ -11,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long it may fail until that is worth a warning, unless something else is said.
+/// The default interval of warnings about failures.
 const WARN_EACH: Duration = Duration::from_secs(10);
 
-/// Partitions that are to begin, fewer with each that has begun.
+/// Partitions with unknown starts; each leaves the list when it starts.
 pub(crate) struct StartLookup {
     cluster: Arc<Cluster>,
     shared: Arc<SharedSubscription>,
@@ -36,13 +37,12 @@ impl StartLookup {
         Self { cluster, shared, policy, topic_partitions, versions, warn_each: WARN_EACH }
     }
 
-    /// Warns of failures each time that this has passed.
+    /// Sets the interval of warnings about failures.
     pub(crate) fn warn_each(self, warn_each: Duration) -> Self {
         Self { warn_each, ..self }
     }
 
-    /// Begins those whose start is known; the reader is told of each that is offline. Returns another reason why one has
-    /// not begun.
+    /// Starts the partitions with a known start and reports offline ones to the reader. Returns another error, if any.
     pub(crate) fn take(&mut self, starts: Vec<Result<PartitionStart, RequestError>>) -> Option<RequestError> {
         let topic_partitions =
             std::mem::take(&mut self.topic_partitions).into_iter().zip(std::mem::take(&mut self.versions));
@@ -68,8 +68,8 @@ impl StartLookup {
         self.topic_partitions.is_empty()
     }
 
-    /// Tries until all have begun, or are no longer this consumer's: a group that does not answer for a session takes them
-    /// away.
+    /// Retries until all partitions have started or left this consumer: a group without answers for a session revokes
+    /// them.
     pub(crate) async fn run(mut self) {
         let mut warn_at = Instant::now() + self.warn_each;
         for failures in 1.. {

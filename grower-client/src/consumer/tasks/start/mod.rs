@@ -1,8 +1,8 @@
-//! Where to begin: by what a group committed, by position, or by time.
+//! Determines the start of each partition: a group's commit, a position, or a time.
 //!
-//! A group decides once for each topic where it begins in it, for all partitions together, and the broker keeps the decision
-//! as commits: so every member sees it, whatever it was told itself, and a partition that comes later, or was offline then,
-//! begins at its first record.
+//! A group decides its start once for each topic, for all partitions, and the broker stores the decision as commits. So
+//! every member follows it, regardless of its own setting. A partition that is added later, or is offline at the
+//! decision, starts at its first record.
 
 mod lookup;
 
@@ -24,30 +24,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// What decides where partitions begin.
+/// Decides where partitions start.
 #[derive(Clone)]
 pub(crate) struct StartPolicy {
-    /// In a group: what it has committed counts.
+    /// The group, if any: its committed offsets take precedence.
     pub(crate) committer: Option<Arc<Committer>>,
     pub(crate) from: Option<StartFrom>,
 }
 
-/// Where a partition begins.
+/// The start of a partition.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionStart {
     topic_partition: TopicPartition,
     offset: Offset,
     leader_epoch: Option<LeaderEpoch>,
-    /// The group has it so.
+    /// The offset is the group's commit.
     is_committed: bool,
-    /// The log lost what the group has read from there on.
+    /// The first offset that the log lost after the group had read it.
     lost_from: Option<Offset>,
 }
 
 type CommittedPositions = HashMap<(TopicId, PartitionId), CommittedPosition>;
 
-/// Puts `topic_partitions` on the shelf and begins each where it should. All must exist. Of some that are offline, or have no leader
-/// now, a task finds out later where they begin; fails if that is true of all.
+/// Adds partitions, which must exist, and starts them. A task looks up the start of those that are offline or have no
+/// leader now; fails if that is true of all.
 pub(crate) async fn assign(
     cluster: &Arc<Cluster>,
     shared: &Arc<SharedSubscription>,
@@ -82,24 +82,24 @@ pub(crate) async fn assign(
     Ok(())
 }
 
-/// Begins a partition where it should, unless it was moved or given up meanwhile.
+/// Starts a partition, unless its position was set or it was revoked meanwhile.
 pub(crate) fn begin(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
     shared.with(&start.topic_partition, version, |partition, _| {
         partition.move_to(start.offset, start.leader_epoch, version);
         partition.committed = start.is_committed.then_some(start.offset);
-        // With an epoch the first fetch tells, and exactly.
+        // With an epoch, the first fetch finds the exact loss.
         if let (None, Some(lost_from)) = (start.leader_epoch, start.lost_from) {
             partition.lost_from(lost_from, None);
         }
     });
 }
 
-/// Whether the files of a partition cannot be used, while all others are served.
+/// Whether the error says that the partition's files are unusable, while other partitions are served.
 pub(crate) fn is_offline(error: &RequestError) -> bool {
     error.code() == Some(ErrorCode::PartitionShut)
 }
 
-/// Finds out where each of these partitions begins, in their order.
+/// Determines the start of each partition, in order.
 pub(crate) async fn resolve(
     cluster: &Cluster,
     shared: &SharedSubscription,
@@ -171,7 +171,7 @@ fn spec(
     }
 }
 
-/// Looks offsets up, in the order asked; where no record matches, the end is meant.
+/// Looks up offsets, in order; returns the end where no record matches.
 pub(crate) async fn look_up_offsets(
     cluster: &Cluster,
     lookups: &[(&TopicPartition, OffsetSpec)],
@@ -193,7 +193,7 @@ fn is_unmatched(answer: &Result<ListedOffset, RequestError>) -> bool {
     answer.as_ref().is_ok_and(|listed| listed.offset.is_none())
 }
 
-/// The positions of the group. Where it has none in a topic yet, that is decided now.
+/// Returns the committed positions of the group, and decides the start of topics without any.
 async fn committed(
     cluster: &Cluster,
     shared: &SharedSubscription,
@@ -221,7 +221,7 @@ async fn committed(
     match cluster.ask_retrying(&request).await {
         Ok((_, Response::FetchPositions(positions))) => known.extend(by_partition(positions)),
         Ok((connection, other)) => return Err(connection.unexpected("start positions", other)),
-        Err(error) if nobody_decides(&error) => {}
+        Err(error) if decides_alone(&error) => {}
         Err(error) => return Err(error),
     }
     Ok(known)
@@ -231,14 +231,15 @@ fn by_partition(positions: Vec<CommittedPosition>) -> CommittedPositions {
     positions.into_iter().map(|position| ((position.topic, position.partition), position)).collect()
 }
 
-/// An older broker, or a reader of its own partitions while the group has members: it begins where it was told, alone.
-fn nobody_decides(error: &RequestError) -> bool {
+/// Whether the group leaves the decision to this consumer: the broker is older, or the group has members and this
+/// consumer is not one of them.
+fn decides_alone(error: &RequestError) -> bool {
     matches!(error, RequestError::Connect(ConnectError::MissingFeature { .. }))
         || error.code() == Some(ErrorCode::GroupNotEmpty)
 }
 
-/// Where the group should begin in all partitions of these topics that are not offline. Nothing if it should begin behind the end of a partition
-/// that is read: that is an error of its own.
+/// Proposes the group's start in all partitions of these topics that are not offline. Proposes none if the start is
+/// beyond the end of a partition to read: the reader then gets that error.
 async fn proposed(
     cluster: &Cluster,
     shared: &SharedSubscription,
@@ -268,7 +269,7 @@ async fn proposed(
         all.iter().zip(&specs).zip(look_up_offsets(cluster, &lookups).await?)
     {
         let found = match found {
-            Err(error) if is_offline(&error) => continue, // It begins at its first record once it is served.
+            Err(error) if is_offline(&error) => continue, // The partition starts at its first record once it is served.
             found => found?,
         };
         let offset = match spec {
@@ -284,7 +285,7 @@ async fn proposed(
     Ok(starts)
 }
 
-/// The topic of a partition that must exist.
+/// Looks up the topic of a partition that must exist.
 async fn look_up(cluster: &Cluster, topic_partition: &TopicPartition) -> Result<Arc<TopicMetadata>, ConsumeError> {
     let missing = |source| ConsumeError::Topic { topic: topic_partition.topic.clone(), source };
     let topic = cluster.refresh(&topic_partition.topic, false).await.map_err(missing)?;
