@@ -53,7 +53,7 @@ async fn records_that_wait_for_an_answer_share_a_batch() {
     world.topic("events", TopicSpec::partitions(1).config("segment.messages", "1")).await;
     world.produce("events", numbered(0..1_000)).await;
     let described = world.client.admin().describe_topic("events", true).await.unwrap();
-    let batches = described.partitions[0].segments.len(); // A segment holds at least one batch, and here at most one.
+    let batches = described.partitions[0].segments.len(); // Each segment holds exactly one batch.
     assert!(batches < 100, "{batches} batches");
 }
 
@@ -63,7 +63,7 @@ async fn a_topic_with_many_segments_is_described_completely() {
     world.topic("events", TopicSpec::partitions(2).config("segment.messages", "1")).await;
     let producer = world.client.producer().batch_records(1).build().await.unwrap();
     for number in 0..5_100 {
-        // More than an answer has: they come in pages, the last of the first partition amid one.
+        // The answer comes in several pages; the first partition ends in the middle of one.
         let record = Record::new("events").partition(u32::from(number < 3_300)).value("x");
         drop(producer.enqueue(record).await.unwrap());
     }
@@ -168,7 +168,7 @@ async fn records_over_the_decompressed_limit_are_written_in_smaller_batches() {
         let producer = world.client.producer().compression(codec).linger(LONG).build().await.unwrap();
         let mut deliveries = Vec::new();
         for number in 0..300 {
-            // A broker takes 32 KiB of them at once, decompressed. Of the limit on what is sent they are far away.
+            // Compressed they are far below the limit of sent bytes; decompressed, a broker accepts 32 KiB.
             let value = format!("{number:01000}");
             deliveries.push(producer.enqueue(Record::new("events").value(value)).await.unwrap());
         }
@@ -223,7 +223,7 @@ async fn a_recreated_topic_is_another_topic_to_all_clients() {
     let first = loop {
         match consumer.next().await.unwrap() {
             Ok(record) => break record,
-            Err(error) => assert_eq!(error.code(), Some(ErrorCode::UnknownTopic)), // It looked in between.
+            Err(error) => assert_eq!(error.code(), Some(ErrorCode::UnknownTopic)), // The topic did not exist at that moment.
         }
     };
     assert_eq!((first.offset, first.value), (Offset::ZERO, Some(Bytes::from("new"))));
@@ -277,7 +277,7 @@ async fn a_full_memory_ends_the_linger() {
     let world = World::start().await;
     world.topic("events", TopicSpec::partitions(1)).await;
     let producer = world.client.producer().memory(2_000).linger(Duration::from_secs(3600)).build().await.unwrap();
-    // Of 800 bytes two fit, all at once.
+    // Two records of 800 bytes fit at a time.
     let enqueue = |_| producer.enqueue(Record::new("events").value(vec![0; 800]));
     futures_util::future::join_all((0..100).map(enqueue))
         .await

@@ -1,4 +1,4 @@
-//! Commits that cross each other, and one that comes late.
+//! Concurrent and late commits.
 
 mod world;
 
@@ -14,17 +14,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use world::{LONG, Member, World, numbered, poll, read, topic_partition};
 
-/// Looks at all that goes between a client and the broker.
+/// Observes all bytes between a client and the broker.
 struct Watch {
-    /// The next commit goes here, with its way to the broker; its client's connection is closed.
+    /// Whether to hold back the next commit, with its connection to the broker; the client's connection is then closed.
     keep_one: AtomicBool,
     kept: UnboundedSender<Kept>,
-    /// Commits that wait for their answers, and the most there were.
+    /// The commits without an answer, and the most there were at once.
     under_way: AtomicUsize,
     most: AtomicUsize,
 }
 
-/// A commit that is on its way for long.
+/// A commit that reaches the broker late.
 struct Kept {
     frame: Vec<u8>,
     from_broker: ReadHalf<DuplexStream>,
@@ -32,7 +32,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// It reaches the broker.
+    /// Delivers the commit to the broker.
     async fn arrive(mut self) -> Response {
         self.to_broker.write_all(&self.frame).await.unwrap();
         let (decoder, mut unread) = (FrameDecoder::new(1 << 20), BytesMut::new());
@@ -92,7 +92,7 @@ impl Watch {
     }
 }
 
-/// The next whole frames; none at the end.
+/// Reads the next complete frames; `None` at the end.
 async fn frames(
     mut from: impl AsyncReadExt + Unpin,
     decoder: &FrameDecoder,
@@ -146,7 +146,7 @@ async fn a_late_commit_does_not_undo_a_newer_one() {
     let Response::Failed(failure) = late else { panic!("{late:?}") };
     assert_eq!(failure.code, ErrorCode::InvalidRequest, "{failure}");
     assert_eq!(committed(&world).await, 5);
-    // To go back on purpose is another thing.
+    // An intended step back is allowed.
     member.consumer.seek("events", 0, Offset::new(1)).unwrap();
     assert_eq!(poll(&mut member.consumer, 1).await, [(0, 1)]);
     member.consumer.commit().await.unwrap();
@@ -180,6 +180,6 @@ async fn an_instance_that_replaces_a_killed_one_can_commit() {
             member.consumer.commit().await.unwrap();
             assert_eq!(committed(&world).await, next + 1);
         }
-        // It is dropped without a word to the group.
+        // The member is dropped without leaving its group.
     }
 }

@@ -1,4 +1,4 @@
-//! Every record that is handed in ends, acknowledged or not, whatever becomes of its topic meanwhile.
+//! Every queued record gets an outcome, even if its topic is deleted meanwhile.
 
 mod support;
 mod world;
@@ -8,11 +8,11 @@ use grower_client::{Delivery, ErrorCode, Outcome, ProduceError, Producer, Produc
 use grower_protocol::message::Request;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
-use support::{Act, Fake, TOPIC};
+use support::{Act, FakeBroker, TOPIC};
 use tokio::time::timeout;
 use world::{Gate, LONG, World};
 
-/// One of these fills the memory of a [`narrow`] producer.
+/// The size of a record that fills the memory of a [`narrow`] producer.
 fn large() -> Record {
     Record::new(TOPIC).value(vec![b'x'; 4_000])
 }
@@ -23,9 +23,9 @@ fn narrow(builder: ProducerBuilder) -> ProducerBuilder {
 
 type Sending<'a> = Pin<Box<dyn Future<Output = Result<Delivery, ProduceError>> + 'a>>;
 
-/// Deletes the topic under a record that was sent, while another waits for its memory. Gives the one that waits: it has
-/// the memory now and does not know it yet.
-async fn waiting_while_the_topic_is_deleted<'a>(fake: &Fake, producer: &'a Producer) -> Sending<'a> {
+/// Deletes the topic of a sent record while another record waits for its memory. Returns the waiting record, which has
+/// the memory now but has not been polled yet.
+async fn waiting_while_the_topic_is_deleted<'a>(fake: &FakeBroker, producer: &'a Producer) -> Sending<'a> {
     producer.send(large()).await.unwrap();
     fake.delete_topic();
     let sent = producer.enqueue(large()).await.unwrap();
@@ -38,7 +38,7 @@ async fn waiting_while_the_topic_is_deleted<'a>(fake: &Fake, producer: &'a Produ
 
 #[tokio::test]
 async fn a_record_waiting_for_memory_survives_the_recreation_of_its_topic() {
-    let fake = Fake::new(|_| Act::Serve);
+    let fake = FakeBroker::new(|_| Act::Serve);
     let producer = narrow(fake.client().await.producer()).build().await.unwrap();
     let waiting = waiting_while_the_topic_is_deleted(&fake, &producer).await;
     fake.create_topic(8);
@@ -50,7 +50,7 @@ async fn a_record_waiting_for_memory_survives_the_recreation_of_its_topic() {
 
 #[tokio::test]
 async fn deleting_a_topic_fails_records_waiting_for_memory_and_releases_it() {
-    let fake = Fake::new(|_| Act::Serve);
+    let fake = FakeBroker::new(|_| Act::Serve);
     let producer = narrow(fake.client().await.producer()).build().await.unwrap();
     let waiting = waiting_while_the_topic_is_deleted(&fake, &producer).await;
     let error = timeout(LONG, waiting).await.expect("it ends").unwrap_err();
@@ -61,7 +61,7 @@ async fn deleting_a_topic_fails_records_waiting_for_memory_and_releases_it() {
 
 #[tokio::test]
 async fn a_record_dropped_during_the_topic_lookup_releases_its_memory() {
-    let fake = Fake::new(|_| Act::Serve);
+    let fake = FakeBroker::new(|_| Act::Serve);
     let producer = narrow(fake.client().await.producer()).build().await.unwrap();
     let mut waiting = waiting_while_the_topic_is_deleted(&fake, &producer).await;
     assert!(poll!(&mut waiting).is_pending(), "it asks for the topic");
@@ -70,7 +70,7 @@ async fn a_record_dropped_during_the_topic_lookup_releases_its_memory() {
     timeout(LONG, producer.send(large())).await.expect("there is room").unwrap();
 }
 
-/// A key of partition 1 of 2.
+/// Returns a key of partition 1 of 2.
 async fn key_of_partition_1(producer: &Producer) -> String {
     for number in 0.. {
         let key = number.to_string();
@@ -100,7 +100,8 @@ async fn a_record_for_a_removed_partition_goes_to_an_existing_one() {
 
 #[tokio::test]
 async fn a_record_without_memory_fails_after_the_delivery_timeout() {
-    let fake = Fake::new(|request| if matches!(request, Request::Produce(_)) { Act::Silence } else { Act::Serve });
+    let fake =
+        FakeBroker::new(|request| if matches!(request, Request::Produce(_)) { Act::Silence } else { Act::Serve });
     let client = fake.client_with_patience(LONG).await.unwrap();
     let producer = client.producer().memory(5_000).delivery_timeout(Duration::from_millis(300)).build().await.unwrap();
     let began = Instant::now();
@@ -139,7 +140,8 @@ async fn a_flush_reports_earlier_unobserved_failures() {
 
 #[tokio::test]
 async fn a_failing_topic_lookup_ends_at_the_delivery_timeout() {
-    let fake = Fake::new(|request| if matches!(request, Request::Metadata(_)) { Act::Silence } else { Act::Serve });
+    let fake =
+        FakeBroker::new(|request| if matches!(request, Request::Metadata(_)) { Act::Silence } else { Act::Serve });
     let client = fake.client_with_patience(Duration::from_secs(60)).await.unwrap();
     let producer = client.producer().delivery_timeout(Duration::from_millis(300)).build().await.unwrap();
     let error = timeout(LONG, producer.send(large())).await.expect("it ends").unwrap_err();

@@ -1,4 +1,4 @@
-//! What brokers and networks do wrong, and what the client makes of it.
+//! Faults of brokers and networks, and the client's reaction.
 
 mod support;
 
@@ -11,7 +11,7 @@ use grower_protocol::message::{Request, Response};
 use grower_protocol::wire::{Correlation, Preface};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use support::{Act, Fake, TOPIC, encode};
+use support::{Act, FakeBroker, TOPIC, encode};
 
 fn is_produce(request: &Request) -> bool {
     matches!(request, Request::Produce(_))
@@ -19,7 +19,7 @@ fn is_produce(request: &Request) -> bool {
 
 #[tokio::test]
 async fn a_request_is_not_sent_to_a_broker_that_lacks_it() {
-    let fake = Fake::new(|request| if is_list(request) { Act::Cut } else { Act::Serve }).without("group-pages");
+    let fake = FakeBroker::new(|request| if is_list(request) { Act::Cut } else { Act::Serve }).without("group-pages");
     let admin = fake.client().await.admin();
     for error in [admin.list_groups().await.unwrap_err(), admin.inspect_groups(3).await.unwrap_err()] {
         assert_eq!(error.to_string(), "the broker at fake:1 (0) does not support \"group-pages\": upgrade the broker");
@@ -31,7 +31,7 @@ async fn a_request_is_not_sent_to_a_broker_that_lacks_it() {
 async fn an_older_broker_gets_the_commit_request_it_knows() {
     let cuts_new =
         |request: &Request| if matches!(request, Request::CommitPositions(_)) { Act::Cut } else { Act::Serve };
-    let fake = Fake::new(cuts_new).without("position-commits");
+    let fake = FakeBroker::new(cuts_new).without("position-commits");
     fake.client().await.admin().reset_group("g", [(TOPIC, 0, Offset::new(3))]).await.unwrap();
 }
 
@@ -39,7 +39,7 @@ fn is_list(request: &Request) -> bool {
     matches!(request, Request::PageGroups { .. })
 }
 
-/// Hands in `count` records, three to a batch, after a first one that makes the producer known.
+/// Queues `count` records, three per batch, after a first one that makes the producer known.
 async fn enqueue(producer: &Producer, count: u64) -> Vec<Delivery> {
     producer.send(Record::new(TOPIC).value("0")).await.unwrap();
     let mut deliveries = Vec::new();
@@ -49,8 +49,8 @@ async fn enqueue(producer: &Producer, count: u64) -> Vec<Delivery> {
     deliveries
 }
 
-/// Each record was acknowledged where it is, and is there once.
-async fn check(fake: &Fake, deliveries: Vec<Delivery>) {
+/// Checks that each record was acknowledged at its offset and is in the log once.
+async fn check(fake: &FakeBroker, deliveries: Vec<Delivery>) {
     let count = deliveries.len() as u64;
     for (delivery, number) in deliveries.into_iter().zip(1..) {
         assert_eq!(delivery.await.unwrap().offset, Some(Offset::new(number)));
@@ -58,9 +58,9 @@ async fn check(fake: &Fake, deliveries: Vec<Delivery>) {
     assert_eq!(fake.values(), (0..=count).map(|number| number.to_string()).collect::<Vec<_>>());
 }
 
-/// Produces through faults; the first batch passes.
+/// Produces despite faults; the first batch passes.
 async fn survives(faults: impl IntoIterator<Item = Act>) {
-    let fake = Fake::failing(is_produce, [Act::Serve].into_iter().chain(faults));
+    let fake = FakeBroker::failing(is_produce, [Act::Serve].into_iter().chain(faults));
     let producer = fake.client().await.producer().batch_records(3).build().await.unwrap();
     let deliveries = enqueue(&producer, 40).await;
     check(&fake, deliveries).await;
@@ -103,7 +103,7 @@ async fn an_unreadable_answer_costs_only_its_connection() {
 
 #[tokio::test]
 async fn a_definite_refusal_fails_only_its_own_records() {
-    let fake = Fake::failing(is_produce, [Act::Serve, Act::Serve, Act::Refuse(ErrorCode::InvalidTimestamp)]);
+    let fake = FakeBroker::failing(is_produce, [Act::Serve, Act::Serve, Act::Refuse(ErrorCode::InvalidTimestamp)]);
     let producer = fake.client().await.producer().batch_records(3).build().await.unwrap();
     let mut failed = Vec::new();
     for (delivery, number) in enqueue(&producer, 30).await.into_iter().zip(1u64..) {
@@ -117,8 +117,9 @@ async fn a_definite_refusal_fails_only_its_own_records() {
     assert_eq!(fake.values(), rest.collect::<Vec<_>>());
 }
 
-/// `producers` of one client, each known to the broker, send `count` records one at a time; each record is in the log once.
-async fn one_at_a_time(fake: &Fake, producers: usize, count: usize) {
+/// Sends `count` records from each of `producers` producers of one client, one at a time; each record must be in the
+/// log once.
+async fn one_at_a_time(fake: &FakeBroker, producers: usize, count: usize) {
     let client = fake.client().await;
     let mut sending = tokio::task::JoinSet::new();
     for who in 0..producers {
@@ -144,26 +145,27 @@ async fn losing_the_shared_connection_loses_no_record() {
     let refused = Act::Refuse(ErrorCode::NotLeader);
     let faults = [Act::ServeAndCut, Act::Cut, refused, Act::Silence, Act::Bytes(vec![0xff; 40]), Act::ServeAndCut];
     let spaced = faults.into_iter().flat_map(|fault| std::iter::repeat_n(Act::Serve, 30).chain([fault]));
-    one_at_a_time(&Fake::failing(is_produce, spaced), 20, 20).await;
+    one_at_a_time(&FakeBroker::failing(is_produce, spaced), 20, 20).await;
 }
 
-/// On one thread, where whoever is woken last runs first: the first request must not leave before the others are there.
-/// If it does it takes as many writes as records.
+/// Runs on one thread, which runs the task woken last first: the first request must not leave before the others are
+/// queued. Otherwise there are as many writes as records.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn records_acknowledged_together_are_sent_together() {
-    let fake = Fake::new(|_| Act::Serve);
+    let fake = FakeBroker::new(|_| Act::Serve);
     one_at_a_time(&fake, 50, 40).await;
     assert!(fake.writes() < 1_000, "{} writes for 2,000 records", fake.writes());
 }
 
-/// Nobody looks at the time while nothing is asked, and somebody must as soon as something is.
+/// An idle connection checks no deadlines; the next request must start the checks again.
 #[tokio::test]
 async fn an_answer_lost_after_an_idle_period_times_out() {
     let produced = AtomicU32::new(0);
-    let fake = Fake::new(move |request| match is_produce(request) && produced.fetch_add(1, Ordering::Relaxed) == 1 {
-        true => Act::Silence,
-        false => Act::Serve,
-    });
+    let fake =
+        FakeBroker::new(move |request| match is_produce(request) && produced.fetch_add(1, Ordering::Relaxed) == 1 {
+            true => Act::Silence,
+            false => Act::Serve,
+        });
     let producer = fake.client().await.producer().build().await.unwrap();
     producer.send(Record::new(TOPIC).value("0")).await.unwrap();
     tokio::time::sleep(Duration::from_millis(400)).await;
@@ -175,8 +177,9 @@ async fn an_answer_lost_after_an_idle_period_times_out() {
 #[tokio::test]
 async fn a_single_too_large_record_does_not_shrink_later_batches() {
     let is_too_large = |request: &Request| matches!(request, Request::Produce(p) if 20_000 < p.partitions[0].length);
-    let fake =
-        Fake::new(move |request| if is_too_large(request) { Act::Refuse(ErrorCode::TooLarge) } else { Act::Serve });
+    let fake = FakeBroker::new(
+        move |request| if is_too_large(request) { Act::Refuse(ErrorCode::TooLarge) } else { Act::Serve },
+    );
     let producer = fake.client().await.producer().linger(Duration::from_secs(60)).build().await.unwrap();
     let enqueue = async |lengths: &[usize]| {
         for length in lengths {
@@ -192,7 +195,7 @@ async fn a_single_too_large_record_does_not_shrink_later_batches() {
 
 #[tokio::test]
 async fn a_single_record_of_a_forgotten_producer_is_written_at_once() {
-    let fake = Fake::failing(is_produce, [Act::Serve, Act::Refuse(ErrorCode::OutOfOrderSequence)]);
+    let fake = FakeBroker::failing(is_produce, [Act::Serve, Act::Refuse(ErrorCode::OutOfOrderSequence)]);
     let producer = fake.client().await.producer().metadata_max_age(Duration::from_secs(3600)).build().await.unwrap();
     producer.send(Record::new(TOPIC).value("0")).await.unwrap();
     let sending = producer.send(Record::new(TOPIC).value("1"));
@@ -202,7 +205,7 @@ async fn a_single_record_of_a_forgotten_producer_is_written_at_once() {
 
 #[tokio::test]
 async fn a_record_without_any_answer_may_have_been_written() {
-    let fake = Fake::new(|request| if is_produce(request) { Act::Silence } else { Act::Serve });
+    let fake = FakeBroker::new(|request| if is_produce(request) { Act::Silence } else { Act::Serve });
     let builder = fake.client().await.producer().delivery_timeout(Duration::from_millis(500));
     let error = builder.build().await.unwrap().send(Record::new(TOPIC).value("0")).await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown);
@@ -212,7 +215,8 @@ async fn a_record_without_any_answer_may_have_been_written() {
 
 #[tokio::test]
 async fn a_record_refused_until_its_timeout_was_not_written() {
-    let fake = Fake::new(|request| if is_produce(request) { Act::Refuse(ErrorCode::DiskFull) } else { Act::Serve });
+    let fake =
+        FakeBroker::new(|request| if is_produce(request) { Act::Refuse(ErrorCode::DiskFull) } else { Act::Serve });
     let builder = fake.client().await.producer().delivery_timeout(Duration::from_millis(200));
     let error = builder.build().await.unwrap().send(Record::new(TOPIC).value("0")).await.unwrap_err();
     assert_eq!((error.code(), error.outcome()), (Some(ErrorCode::DiskFull), Outcome::Refused));
@@ -221,7 +225,7 @@ async fn a_record_refused_until_its_timeout_was_not_written() {
 
 #[tokio::test]
 async fn dropping_a_producer_ends_all_waits() {
-    let fake = Fake::new(|request| if is_produce(request) { Act::Silence } else { Act::Serve });
+    let fake = FakeBroker::new(|request| if is_produce(request) { Act::Silence } else { Act::Serve });
     let producer = fake.client().await.producer().build().await.unwrap();
     let delivery = producer.enqueue(Record::new(TOPIC).value("0")).await.unwrap();
     drop(producer);
@@ -230,7 +234,7 @@ async fn dropping_a_producer_ends_all_waits() {
 
 #[tokio::test]
 async fn a_slow_answer_delays_no_other() {
-    let fake = Fake::failing(is_list, [Act::AnswerLate]);
+    let fake = FakeBroker::failing(is_list, [Act::AnswerLate]);
     let admin = fake.client().await.admin();
     let (groups, metadata) = tokio::join!(admin.list_groups(), admin.metadata());
     assert!(groups.unwrap().is_empty() && metadata.is_ok());
@@ -238,12 +242,12 @@ async fn a_slow_answer_delays_no_other() {
 
 #[tokio::test]
 async fn an_error_names_the_address_and_the_cause() {
-    let fake = Fake::failing(|request| matches!(request, Request::CreateTopics { .. }), [Act::Cut]);
+    let fake = FakeBroker::failing(|request| matches!(request, Request::CreateTopics { .. }), [Act::Cut]);
     let admin = fake.client().await.admin();
     let error = admin.create_topic("t", grower_client::TopicSpec::default()).await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown);
     insta::assert_snapshot!(error, @"fake:1 closed the connection; the request may have been carried out");
-    let damaged = Fake::failing(is_list, std::iter::repeat_n(Act::Bytes(vec![0xff; 9]), 99));
+    let damaged = FakeBroker::failing(is_list, std::iter::repeat_n(Act::Bytes(vec![0xff; 9]), 99));
     let error = damaged.client().await.admin().list_groups().await.unwrap_err();
     let grower_client::AdminError::Request(RequestError::Lost(cause)) = error else { panic!("{error}") };
     assert!(matches!(cause, ConnectionError::Frame { .. }), "{cause}");
@@ -253,7 +257,7 @@ async fn an_error_names_the_address_and_the_cause() {
 #[tokio::test]
 async fn a_broker_without_a_common_version_is_a_typed_error() {
     let speaking = async |preface| {
-        let fake = Fake::new(|_| Act::Serve).speaking(preface);
+        let fake = FakeBroker::new(|_| Act::Serve).speaking(preface);
         fake.try_client().await.map(drop).unwrap_err()
     };
     let error = speaking(Preface { highest: 9, lowest: 8 }).await;
@@ -265,7 +269,7 @@ async fn a_broker_without_a_common_version_is_a_typed_error() {
 
 #[tokio::test]
 async fn damage_is_reported_with_its_offsets_and_can_be_skipped() {
-    let fake = Fake::new(|_| Act::Serve);
+    let fake = FakeBroker::new(|_| Act::Serve);
     let client = fake.client().await;
     let producer = client.producer().batch_records(3).build().await.unwrap();
     for delivery in enqueue(&producer, 9).await {
@@ -290,8 +294,8 @@ async fn damage_is_reported_with_its_offsets_and_can_be_skipped() {
     }
 }
 
-/// The offsets of the third batch.
-fn damaged_range(fake: &Fake) -> std::ops::Range<u64> {
+/// Returns the offsets of the third batch.
+fn damaged_range(fake: &FakeBroker) -> std::ops::Range<u64> {
     let sizes = fake.batch_sizes();
     let start: u64 = sizes[..2].iter().sum();
     start..start + sizes[2]
@@ -309,7 +313,7 @@ async fn a_reader_misses_and_repeats_nothing_despite_faults() {
         refused(ErrorCode::NotLeader),
         refused(ErrorCode::FencedLeaderEpoch),
     ];
-    let fake = Fake::failing(|request| matches!(request, Request::FetchAfter(_)), faults);
+    let fake = FakeBroker::failing(|request| matches!(request, Request::FetchAfter(_)), faults);
     let client = fake.client().await;
     let reading = client.consumer().assign([(TOPIC, 0)]).fetch_max_wait(Duration::from_millis(50));
     let mut consumer = reading.build().await.unwrap();
@@ -324,7 +328,7 @@ async fn a_reader_misses_and_repeats_nothing_despite_faults() {
 async fn a_dropped_consumer_closes_its_connections_despite_unanswered_requests() {
     let fetches = std::sync::Arc::new(AtomicU32::new(0));
     let counted = fetches.clone();
-    let fake = Fake::new(move |request| match request {
+    let fake = FakeBroker::new(move |request| match request {
         Request::FetchAfter(_) => {
             counted.fetch_add(1, Ordering::Relaxed);
             Act::Silence
@@ -343,7 +347,7 @@ async fn a_dropped_consumer_closes_its_connections_despite_unanswered_requests()
     };
     let story = async {
         until(&|| 0 < fetches.load(Ordering::Relaxed)).await;
-        until(&|| fake.connections() == 2).await; // The client's and the consumer's.
+        until(&|| fake.connections() == 2).await; // Those of the client and the consumer.
         drop(consumer);
         until(&|| fake.connections() == 1).await;
     };
@@ -354,7 +358,7 @@ async fn a_dropped_consumer_closes_its_connections_despite_unanswered_requests()
 async fn a_dropped_member_stops_looking_up_its_start_offsets() {
     let asked = std::sync::Arc::new(AtomicU32::new(0));
     let counted = asked.clone();
-    let fake = Fake::new(move |request| match request {
+    let fake = FakeBroker::new(move |request| match request {
         Request::FetchPositions { .. } => {
             counted.fetch_add(1, Ordering::Relaxed);
             Act::Refuse(ErrorCode::NotReady)
@@ -375,7 +379,7 @@ async fn a_dropped_member_stops_looking_up_its_start_offsets() {
     tokio::time::timeout(Duration::from_secs(20), story).await.expect("nothing of the client is left");
 }
 
-/// Keeps what is logged.
+/// Collects the log output.
 #[derive(Clone, Default)]
 struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
@@ -394,12 +398,12 @@ async fn a_member_refused_for_group_memory_warns_once() {
     let refused = |code| Act::Refuse(code);
     let faults =
         [ErrorCode::NotReady, ErrorCode::MemoryFull, ErrorCode::MemoryFull, ErrorCode::MemoryFull].map(refused);
-    let fake = Fake::failing(|request| matches!(request, Request::HoldHeartbeat { .. }), faults);
+    let fake = FakeBroker::failing(|request| matches!(request, Request::HoldHeartbeat { .. }), faults);
     let client = fake.client_with_patience(Duration::from_secs(60)).await.unwrap();
     let lines = Lines::default();
     let writer = lines.clone();
     let logged = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _here = tracing::subscriber::set_default(logged); // Of this thread, which runs all of the test.
+    let _here = tracing::subscriber::set_default(logged); // For this thread, which runs the whole test.
     let consumer = client.consumer().group("g").subscribe([TOPIC]).build();
     let consumer = tokio::time::timeout(Duration::from_secs(30), consumer).await.expect("it gets in").unwrap();
     assert_eq!(consumer.assignment().len(), 1);

@@ -1,4 +1,4 @@
-//! Members of a group sharing partitions, with a real broker.
+//! Members of a group share partitions, with a real broker.
 
 mod world;
 
@@ -27,8 +27,8 @@ async fn uncommitted_records_are_read_by_the_next_owner() {
 
     let before = poll(&mut first.consumer, 3).await;
     first.consumer.commit().await.unwrap();
-    poll(&mut first.consumer, 3).await; // Read and not committed.
-    drop(first); // As if it had been killed.
+    poll(&mut first.consumer, 3).await; // Read but not committed.
+    drop(first); // As if its process was killed.
     second.owns(&[0, 1, 2]).await;
     let mut after = poll(&mut second.consumer, 15).await;
     after.extend(&before);

@@ -1,4 +1,4 @@
-//! Members that come, go, get stuck and come back under their names, and what the others notice of it.
+//! Rebalances: members join, leave, get stuck and return under their instance names.
 
 mod world;
 
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use world::{Gate, LONG, Member, World, numbered, poll, read};
 
-/// No test waits until a session of this length is over.
+/// A session timeout that no test waits for.
 const AGES: Duration = Duration::from_secs(600);
 
 fn member(client: &Client) -> ConsumerBuilder {
@@ -37,7 +37,7 @@ async fn a_member_keeps_reading_its_partitions_during_a_rebalance() {
     let second = Member::join(member(&through_the_gate)).await;
     first.owns(&[0, 1]).await;
     second.owns(&[2]).await;
-    gate.close(); // 2 cannot be given up before the session ends, which is in ten minutes.
+    gate.close(); // Partition 2 stays with its owner until its session ends in ten minutes.
     let third = Member::join(member(&world.client)).await;
     first.owns(&[0]).await;
     for round in 0..3 {
@@ -60,10 +60,10 @@ async fn a_revoked_partition_is_read_by_its_new_owner_at_once() {
     let producer = world.client.producer().build().await.unwrap();
     producer.send(Record::new("events").value("x").partition(1)).await.unwrap();
     let mut second = Member::join(member(&world.client)).await;
-    first.owns(&[0]).await; // It confirms that right now.
+    first.owns(&[0]).await; // It confirms the revocation now.
     let start = Instant::now();
     assert_eq!(poll(&mut second.consumer, 1).await, [(1, 0)]);
-    // Milliseconds, and a second if the heartbeat that waits at the broker were not answered; with room for a busy machine.
+    // Takes milliseconds, or a second if the waiting heartbeat were not answered; the limit allows for a busy machine.
     let elapsed = start.elapsed();
     assert!(elapsed < Duration::from_secs(5), "nobody read it for {elapsed:?}");
 }
@@ -80,12 +80,12 @@ async fn a_partition_moves_after_its_records_are_consumed_and_nothing_is_read_tw
     assert_eq!(poll(&mut first.consumer, 4).await.last(), Some(&(1, 3)));
     let mut second = Member::join(auto()).await;
     while first.consumer.assignment().len() == 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await; // Until it learns that the other one goes.
+        tokio::time::sleep(Duration::from_millis(5)).await; // Until the member learns of the revocation.
     }
     assert_eq!(second.consumer.assignment(), [], "the fourth record is still in the first reader's hands");
     assert_eq!(first.consumer.poll(Duration::ZERO).await.unwrap(), []);
     second.owns(&[1]).await;
-    // What was fetched ahead was dropped, what was read committed.
+    // Prefetched records were dropped, consumed ones committed.
     assert_eq!(poll(&mut second.consumer, 6).await, (4..10).map(|offset| (1, offset)).collect::<Vec<_>>());
 }
 
@@ -112,7 +112,7 @@ async fn a_commit_names_the_partition_that_moved_with_unconsumed_records() {
     };
     assert_eq!(committed().await, [(0, 1), (1, 0)], "the rest of the commit was done");
     second.consumer.commit().await.unwrap();
-    first.consumer.commit().await.unwrap(); // It was told once.
+    first.consumer.commit().await.unwrap(); // The failure is reported once.
     assert_eq!(committed().await, [(0, 1), (1, 1)]);
 }
 
@@ -148,7 +148,7 @@ async fn waiting_for_records_does_not_leave_the_group() {
     first.owns(&[0]).await;
 }
 
-/// Joins under a name; the number counts its rebalances.
+/// Joins under an instance name; the counter counts its rebalances.
 async fn named(client: &Client, name: &str) -> (Member, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
@@ -173,9 +173,9 @@ async fn a_returning_instance_gets_its_partitions_back_without_a_rebalance() {
         first = named(&world.client, "first").await.0;
         first.owns(&[0, 1]).await;
     }
-    drop(first); // As if it had been killed.
+    drop(first); // As if its process was killed.
     let (first, _) = named(&world.client, "first").await;
-    first.owns(&[0, 1]).await; // When the name's lease is over, not the session.
+    first.owns(&[0, 1]).await; // After the lease of the name, not after the session.
     assert_eq!(noticed.load(Ordering::SeqCst), before);
     second.owns(&[2]).await;
 }
@@ -246,7 +246,7 @@ async fn all_records_are_read_during_constant_joins_and_leaves() {
             let mut passing = member(&client).build().await.unwrap();
             let leaves_at = tokio::time::Instant::now() + Duration::from_millis(50);
             while tokio::time::Instant::now() < leaves_at {
-                read_some(&mut passing).await; // What it was given meanwhile nobody else can read.
+                read_some(&mut passing).await; // Only this member can read its partitions meanwhile.
             }
             passing.close().await.unwrap();
         }

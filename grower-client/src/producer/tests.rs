@@ -1,5 +1,5 @@
-//! Nothing is left where nobody looks: a producer with little memory whose topic is deleted and created all the time, and
-//! failures that come beside a flush.
+//! Unsettled records stay reachable: for a producer with little memory and a topic that is deleted and recreated all
+//! the time, and for failures during a flush.
 
 use super::*;
 use crate::admin::TopicSpec;
@@ -22,14 +22,14 @@ use tokio::time::{Instant, sleep, timeout};
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl ProducerEngine {
-    /// What records hold of the memory that are found on the way that timer and flush take.
+    /// The memory of all records that the timer and a flush can reach.
     fn reachable(&self) -> usize {
         let partitions = self.topics().into_iter().flat_map(|topic| topic.partitions());
         partitions.map(|partition| partition.lock().queue.reserved()).sum()
     }
 }
 
-/// Sends until released to stop. Every fifth record is given up by its sender after a moment.
+/// Sends until `stop` is set. The sender drops every fifth record after a moment.
 async fn send(producer: Producer, stop: Arc<AtomicBool>, number: u32) {
     for count in number.. {
         if stop.load(Ordering::Relaxed) {
@@ -72,10 +72,10 @@ async fn unsettled_records_stay_reachable_while_topics_are_deleted() {
     }
     drop(timeout(4 * DELIVERY_TIMEOUT, producer.flush()).await.expect("a flush ends"));
     let engine = &producer.handle.engine;
-    assert_eq!((engine.memory.used(), engine.reachable()), (0, 0), "bytes held, and bytes that a flush finds");
+    assert_eq!((engine.memory.used(), engine.reachable()), (0, 0), "reserved bytes, and bytes that a flush finds");
 }
 
-/// A topic with one partition.
+/// Creates a topic with one partition.
 fn topic(unobserved: &Arc<UnobservedError>) -> ProducerTopic {
     let topic = ProducerTopic::new(TopicName::new("t").unwrap());
     let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
@@ -90,7 +90,7 @@ fn topic(unobserved: &Arc<UnobservedError>) -> ProducerTopic {
     topic
 }
 
-/// Its batch goes out.
+/// Sends the batch of a partition.
 fn sent(partition: &ProducerPartition) -> BatchId {
     let mut state = partition.lock();
     let Some(SendStep::Build(numbered)) = state.queue.next(Instant::now()) else { panic!("nothing to build") };

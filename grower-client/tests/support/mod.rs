@@ -1,4 +1,4 @@
-//! A broker of one topic with one partition, all in memory, that fails as a test tells it.
+//! An in-memory broker with one topic and one partition, with scripted faults.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use bytes::BytesMut;
@@ -21,33 +21,33 @@ use tokio::io::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// The topic there is.
+/// The only topic.
 pub(crate) const TOPIC: &str = "events";
 
-/// What to do with a request.
+/// The reaction to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    /// What a broker does.
+    /// Serves the request like a broker.
     Serve,
-    /// Nothing but saying no.
+    /// Refuses the request.
     Refuse(ErrorCode),
-    /// Do it and never answer.
+    /// Serves the request without an answer.
     Silence,
-    /// Do it and close the connection instead of answering.
+    /// Serves the request, then closes the connection instead of answering.
     ServeAndCut,
-    /// Close the connection.
+    /// Closes the connection.
     Cut,
-    /// Do it and answer after the answer to the next request.
+    /// Serves the request and answers after the answer to the next one.
     AnswerLate,
-    /// Answer with these bytes.
+    /// Answers with these bytes.
     Bytes(Vec<u8>),
 }
 
 type Script = dyn Fn(&Request) -> Act + Send + Sync;
 
-/// A running broker; clones are the same one.
+/// A running broker; clones share its state.
 #[derive(Clone)]
-pub(crate) struct Fake {
+pub(crate) struct FakeBroker {
     log: Arc<Mutex<Log>>,
     script: Arc<Script>,
     preface: Preface,
@@ -57,10 +57,10 @@ pub(crate) struct Fake {
 }
 
 struct Log {
-    /// The topic's id, and none if it was deleted.
+    /// The topic's id; `None` if it was deleted.
     topic: Option<TopicId>,
     batches: Vec<Batch>,
-    /// Batches, by number, that are sent with a flipped bit.
+    /// The numbers of batches that are sent with a flipped bit.
     rotten: Vec<usize>,
     producers: HashMap<ProducerId, Vec<(Sequence, u32, Offset)>>,
     identities: u64,
@@ -73,7 +73,7 @@ impl Default for Log {
     }
 }
 
-impl Fake {
+impl FakeBroker {
     pub(crate) fn new(script: impl Fn(&Request) -> Act + Send + Sync + 'static) -> Self {
         let (writes, connections) = (Arc::default(), Arc::default());
         Self {
@@ -86,7 +86,7 @@ impl Fake {
         }
     }
 
-    /// One that fails only as long as `faults` has something for requests that `picks` picks.
+    /// Creates a broker that applies `faults`, one by one, to the requests that `picks` selects.
     pub(crate) fn failing(picks: fn(&Request) -> bool, faults: impl IntoIterator<Item = Act>) -> Self {
         let faults = Mutex::new(faults.into_iter().collect::<std::collections::VecDeque<_>>());
         Self::new(
@@ -100,29 +100,29 @@ impl Fake {
         Self { preface, ..self }
     }
 
-    /// One of an earlier version.
+    /// Removes a feature, as in an earlier version.
     pub(crate) fn without(self, feature: &str) -> Self {
         let features = self.features.iter().filter(|known| known.0 != feature).cloned().collect();
         Self { features, ..self }
     }
 
-    /// Sends the `which`th batch with a flipped bit from now on.
+    /// Sends batch `which` with a flipped bit from now on.
     pub(crate) fn rot(&self, which: usize) {
         self.log.lock().unwrap().rotten.push(which);
     }
 
-    /// Deletes the topic with all that it holds.
+    /// Deletes the topic with all its records.
     pub(crate) fn delete_topic(&self) {
         let mut log = self.log.lock().unwrap();
         *log = Log { topic: None, identities: log.identities, ..Log::default() };
     }
 
-    /// Creates it again, with this byte in its id.
+    /// Creates the topic again, with this byte in its id.
     pub(crate) fn create_topic(&self, id: u8) {
         self.log.lock().unwrap().topic = Some(TopicId::from_random([id; 16]));
     }
 
-    /// A client with short patience.
+    /// Returns a client with a short request timeout.
     pub(crate) async fn client(&self) -> Client {
         self.try_client().await.unwrap()
     }
@@ -145,24 +145,24 @@ impl Fake {
         builder.request_timeout(request_timeout).connect().await
     }
 
-    /// What is in the log: each record's value.
+    /// The values of all records in the log.
     pub(crate) fn values(&self) -> Vec<String> {
         let log = self.log.lock().unwrap();
         let records = log.batches.iter().flat_map(|batch| batch.records(1 << 20).unwrap());
         records.map(|record| String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap()).collect()
     }
 
-    /// How often clients wrote something, on all connections.
+    /// The number of writes by all clients.
     pub(crate) fn writes(&self) -> usize {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// How many records each batch has.
+    /// The number of records in each batch.
     pub(crate) fn batch_sizes(&self) -> Vec<u64> {
         self.log.lock().unwrap().batches.iter().map(|batch| batch.header().record_count.into()).collect()
     }
@@ -181,7 +181,7 @@ impl Fake {
             return;
         }
         let (answers, outbox) = unbounded_channel();
-        // Either end ends both: the stream is dropped, which closes the connection.
+        // Either end closes the connection for both.
         tokio::select! {
             () = self.receive(read, answers) => {}
             () = send(write, outbox) => {}
@@ -268,7 +268,7 @@ impl Fake {
     }
 }
 
-/// A client's end of a connection that counts its writes.
+/// The client's end of a connection, which counts its writes.
 struct Counted {
     stream: DuplexStream,
     writes: Arc<AtomicUsize>,
@@ -408,7 +408,7 @@ fn metadata(asked: Metadata, id: Option<TopicId>) -> MetadataAnswer {
     MetadataAnswer { brokers, topics: names.into_iter().map(topic).collect() }
 }
 
-/// A whole frame.
+/// Encodes a complete frame.
 pub(crate) fn encode(correlation: Correlation, response: &Response, attachment: &[u8]) -> Vec<u8> {
     let mut bytes = wire::encode_frame(correlation, &wire::encode(response), attachment.len());
     bytes.extend_from_slice(attachment);

@@ -1,4 +1,4 @@
-//! A real broker in the test's own process, a client of it, and what tests do with them.
+//! A real broker in the test's process, a client, and common steps of tests.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use grower_broker::{Broker, BrokerBuilder, BrokerConfig, MemLogs};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::io::DuplexStream;
 use tokio::sync::{Notify, watch};
 
-/// Longer than anything here takes; only a failing test waits so long.
+/// The timeout of a step; only a failing test waits this long.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
@@ -24,7 +24,7 @@ impl World {
         Self::of(|builder| builder).await
     }
 
-    /// A broker whose logs are in memory: nothing waits for a disk.
+    /// Starts a broker with in-memory logs, which need no disk.
     pub(crate) async fn in_memory() -> Self {
         Self::of(|builder| builder.logs(Arc::new(MemLogs))).await
     }
@@ -39,7 +39,7 @@ impl World {
         Self { client, broker, _dir: dir }
     }
 
-    /// Opens connections to the broker.
+    /// Returns a function that opens connections to the broker.
     pub(crate) fn connector(&self) -> impl Fn() -> DuplexStream + Clone + Send + Sync + 'static {
         self.broker.connector()
     }
@@ -48,7 +48,7 @@ impl World {
         self.client.admin().create_topic(name, spec).await.unwrap();
     }
 
-    /// Produces `values` to partition 0 of `topic` and waits for the acks.
+    /// Sends `values` to partition 0 of `topic` and waits for the acks.
     pub(crate) async fn produce(&self, topic: &str, values: impl IntoIterator<Item = String>) {
         let producer = self.client.producer().build().await.unwrap();
         for value in values {
@@ -67,7 +67,7 @@ pub(crate) fn numbered(range: std::ops::Range<u32>) -> impl Iterator<Item = Stri
     range.map(|number| format!("record {number}"))
 }
 
-/// Reads until there are `count` records.
+/// Reads `count` records.
 pub(crate) async fn read(consumer: &mut Consumer, count: usize) -> Vec<String> {
     let mut values = Vec::new();
     let reading = async {
@@ -81,7 +81,7 @@ pub(crate) async fn read(consumer: &mut Consumer, count: usize) -> Vec<String> {
     values
 }
 
-/// Polls until there are `count` records; gives partition and offset of each.
+/// Polls `count` records; returns their partitions and offsets.
 pub(crate) async fn poll(consumer: &mut Consumer, count: usize) -> Vec<(u32, u64)> {
     let mut read = Vec::new();
     let polling = async {
@@ -94,7 +94,7 @@ pub(crate) async fn poll(consumer: &mut Consumer, count: usize) -> Vec<(u32, u64
     read
 }
 
-/// A consumer and a signal for each change of its assignment.
+/// A consumer with a signal for each change of its assignment.
 pub(crate) struct Member {
     pub(crate) consumer: Consumer,
     changed: Arc<Notify>,
@@ -118,7 +118,7 @@ impl Member {
         Self { consumer: builder.on_rebalance(told).build().await.unwrap(), changed }
     }
 
-    /// Waits until it owns exactly these.
+    /// Waits until the member owns exactly these partitions.
     pub(crate) async fn owns(&self, partitions: &[u32]) {
         let owned = || {
             self.consumer
@@ -137,7 +137,7 @@ impl Member {
     }
 }
 
-/// A way to the broker that can be closed and opened: connections break, and new ones fail.
+/// A connection to the broker that can be closed and reopened: open connections break, and new ones fail.
 #[derive(Clone)]
 pub(crate) struct Gate(watch::Sender<bool>);
 

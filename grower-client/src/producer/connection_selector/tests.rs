@@ -1,4 +1,4 @@
-//! A partition against connections that break, close, move and are outgrown: it is never on two of them, and never stuck.
+//! A partition with connections that break, move and become too small: it never uses two at once and is never stuck.
 
 use super::*;
 use crate::error::{ConnectionError, RequestError};
@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Longer than all that a test waits, so that nothing hides a sender that was never woken.
+/// Longer than all waits of a test, so that no timeout hides a sender that is never woken.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(1_000);
 /// More than any backoff.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ impl SelectableConnection for Wire {
     }
 }
 
-/// A sender in the middle of its step.
+/// A sender during its step.
 struct Sender {
     wire: Wire,
     to_build: Option<NumberedBatch>,
@@ -53,20 +53,20 @@ struct Sender {
 #[derive(Clone, Debug)]
 enum Event {
     Push,
-    /// The sender builds, or sends one attempt, or looks for the next step.
+    /// The sender builds a batch, sends an attempt, or takes the next step.
     Act,
     Answer(usize, Option<ErrorCode>),
-    /// The connection closes. Those that wait on it hear of it one by one.
+    /// The connection closes. Its pending requests fail one by one.
     Close,
     /// The producer has outgrown the shared connection.
     Grow,
-    /// Somebody else is the leader; the old connection stays open.
+    /// Another broker becomes the leader; the old connection stays open.
     Move,
-    /// The reconnect that was asked for is done.
+    /// The requested reconnect is done.
     Repaired,
     Identified,
     Wait,
-    /// Everybody's patience ends; what is on its way stays there.
+    /// Every delivery timeout passes; batches in flight stay there.
     TimeOut,
 }
 
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// What a sender does who takes the next step, if nobody is at one.
+    /// Takes the next step, as a sender does, if no other sender is active.
     fn run_actions(&mut self) {
         match self.state.next_action(self.kind, self.now) {
             NextAction::Send(SendStep::Build(numbered), wire) => {
@@ -196,7 +196,7 @@ impl World {
     }
 
     fn reconnect(&mut self) {
-        self.repairing.get_or_insert(self.kind); // The kind is chosen before the connection is there.
+        self.repairing.get_or_insert(self.kind); // The kind is chosen before the connection is open.
     }
 
     fn repaired(&mut self) {
@@ -215,7 +215,7 @@ impl World {
         }
     }
 
-    /// The alarm rings if it was set to a time that has come.
+    /// Lets time pass; the timer expires if its time has come.
     fn wait(&mut self, time: Duration) {
         self.now += time;
         if self.state.queue.deadline().is_some_and(|deadline| deadline <= self.now) {
@@ -224,7 +224,7 @@ impl World {
         }
     }
 
-    /// Nothing fails any more, and nobody hands in anything.
+    /// Ends all faults; no record is queued any more.
     fn heal(&mut self) {
         for _ in 0..40 {
             self.apply(Event::Repaired);
@@ -237,8 +237,8 @@ impl World {
 
     fn check(&self) {
         assert!(!self.state.queue.is_busy(), "stuck, with {:?}", self.state.selector);
-        assert_eq!(self.in_flight.len(), 0, "sent and nobody knows");
-        assert_eq!(self.state.selector.in_flight, 0, "somebody was counted twice, or never came back");
+        assert_eq!(self.in_flight.len(), 0, "an attempt is lost");
+        assert_eq!(self.state.selector.in_flight, 0, "an attempt was counted twice or never ended");
     }
 }
 
@@ -282,7 +282,7 @@ proptest! {
     }
 }
 
-/// A partition with this many batches under way on the shared connection.
+/// Creates a partition with `batches` batches in flight on the shared connection.
 fn with_under_way(batches: usize) -> World {
     let mut world = World::new();
     world.apply(Event::Push);

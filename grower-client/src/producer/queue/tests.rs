@@ -1,4 +1,4 @@
-//! A queue against a small broker: whatever fails, nothing is reordered, written twice or stuck.
+//! A queue against a small broker: no fault reorders, duplicates or blocks records.
 
 mod answers;
 
@@ -19,12 +19,12 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(100);
 const PAUSE: Duration = Duration::from_secs(5);
 const RECORDS_MAX: u32 = 3;
 
-/// What the broker knows: its log, and of each producer the last five batches.
+/// The broker's log, and the last five batches of each producer.
 #[derive(Default)]
 struct MiniBroker {
     log: Vec<u32>,
     producers: HashMap<ProducerId, VecDeque<(Sequence, u32, u64)>>,
-    /// Larger batches are refused.
+    /// The broker refuses batches with more records.
     records_max: Option<u32>,
 }
 
@@ -73,22 +73,22 @@ fn lost() -> RequestError {
     RequestError::Lost(ConnectionError::Closed { address: "b".into() })
 }
 
-/// A queue, the broker, and what is on its way between them.
+/// A queue, the broker, and the messages between them.
 struct World {
     queue: PartitionQueue,
     broker: MiniBroker,
     wire: VecDeque<SendAttempt>,
-    /// Answers that the broker gave and the queue does not have yet.
+    /// Answers that the queue has not received yet.
     answers: Vec<(BatchId, Result<BatchAck, RequestError>)>,
     now: Instant,
     ids: u64,
     sent: Vec<(u32, Delivery)>,
-    /// When the first batch may be given up: what the queue does not wait for any more may still be on its way.
+    /// The earliest expiry of a batch. Later, expired batches may still be in flight.
     give_up: Instant,
     in_flight_seen: usize,
-    /// When the queue is looked at although nothing happened: as its deadline said when it was last looked at.
+    /// The time of the queue's next expiry check, from its last deadline.
     alarm: Option<Instant>,
-    /// Nobody gives out producer ids.
+    /// The broker refuses to allocate producer ids.
     no_identities: bool,
 }
 
@@ -101,13 +101,13 @@ enum Event {
     Refuse(ErrorCode),
     /// One of the answers arrives.
     Answer(usize),
-    /// The connection breaks, after the broker has handled some more attempts.
+    /// The connection breaks after the broker has handled this many attempts.
     Cut(usize),
     Wait,
-    /// Everybody's patience ends.
+    /// Every delivery timeout passes.
     TimeOut,
     RecordsMax(Option<u32>),
-    /// From now on no producer ids are given out, or they are again.
+    /// Whether the broker refuses to allocate producer ids.
     NoIdentities(bool),
 }
 
@@ -143,7 +143,7 @@ impl World {
         match event {
             Event::Push(count) => {
                 let is_news = (0..count).fold(false, |before, _| self.push() | before);
-                assert!(is_news || self.queue.next(self.now).is_none(), "a sender would have missed something to do");
+                assert!(is_news || self.queue.next(self.now).is_none(), "the queue would miss a step");
             }
             Event::Handle => {
                 if let Some(attempt) = self.wire.pop_front() {
@@ -171,7 +171,7 @@ impl World {
         self.drain();
     }
 
-    /// Time passes. The queue is looked at only if it asked for that: a timer that it did not ask for does not exist.
+    /// Lets time pass. The queue is checked only at its own deadline, as with a real timer.
     fn wait(&mut self, time: Duration) {
         self.now += time;
         if self.alarm.is_some_and(|alarm| alarm <= self.now) {
@@ -228,7 +228,7 @@ impl World {
         ids.into_iter().for_each(|id| self.answer(id, Err(lost())));
     }
 
-    /// Nothing fails any more.
+    /// Ends all faults.
     fn heal(&mut self) {
         self.broker.records_max = None;
         self.no_identities = false;
@@ -239,7 +239,7 @@ impl World {
         }
     }
 
-    /// What became of each record: its offset, or whether it is surely not in the log.
+    /// Checks the outcome of each record against the log.
     fn check(mut self) {
         let mut context = Context::from_waker(Waker::noop());
         let mut acked = Vec::new();
@@ -311,7 +311,7 @@ fn offsets(world: &mut World) -> Vec<Option<u64>> {
     world.sent.drain(..).map(|(_, delivery)| offset(delivery)).collect()
 }
 
-/// A world whose broker knows the producer, with this many batches of one record on their way.
+/// Creates a world with a known producer and `batches` batches in flight.
 fn with_in_flight(batches: usize) -> World {
     let mut world = World::new();
     for event in [Event::Push(1), Event::Handle, Event::Answer(0)] {
@@ -418,7 +418,7 @@ fn a_single_record_that_needs_a_new_producer_id_is_sent_within_the_backoff() {
     world.apply(Event::Answer(0));
     for _ in 0..2 {
         assert!(world.wire.is_empty());
-        world.wait(Duration::from_secs(1)); // The backoff, once before the id is asked for.
+        world.wait(Duration::from_secs(1)); // The backoff, once before the request for the id.
         if !world.wire.is_empty() {
             break;
         }

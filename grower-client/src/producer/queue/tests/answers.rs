@@ -1,4 +1,4 @@
-//! Answers that come when nobody waits for them, and to what was sent before.
+//! Late answers, and answers to earlier attempts.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn an_error_after_the_ack_changes_nothing() {
         let effects = world.queue.answered(id, Err(refusal(code)), world.now);
         assert!(effects.settled.is_empty() && effects.batch_size.is_none(), "{code:?}");
         world.wire.clear();
-        world.apply(Event::Answer(0)); // The first one's.
+        world.apply(Event::Answer(0)); // The answer to the first attempt.
         assert!(world.wire.is_empty() && !world.queue.is_busy(), "{code:?}: nothing is sent again");
     }
 }
@@ -22,11 +22,11 @@ fn an_error_after_the_ack_changes_nothing() {
 #[test]
 fn a_batch_in_doubt_found_in_the_log_is_settled_once() {
     let mut world = with_in_flight(1);
-    world.apply(Event::Cut(1)); // The broker has it, and its answer is lost.
+    world.apply(Event::Cut(1)); // The broker has appended the batch, and its answer is lost.
     world.wait(PAUSE);
     world.apply(Event::Handle);
     world.apply(Event::Answer(0));
-    assert_eq!(world.broker.log.len() as u32, 1 + RECORDS_MAX, "nothing is in the log twice");
+    assert_eq!(world.broker.log.len() as u32, 1 + RECORDS_MAX, "the log has no duplicate");
     world.heal();
     assert_eq!((offsets(&mut world), world.ids), (vec![Some(0), Some(1), Some(2), Some(3)], 1));
 }

@@ -1,4 +1,4 @@
-//! Peers that are no brokers, or no sound ones: a typed error, and nothing is believed.
+//! Peers that are no valid brokers: each is a typed error.
 
 use grower_client::{Client, ConnectError, Transport, transport};
 use grower_protocol::wire::Preface;
@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, duplex};
 
-/// Connects to a peer that sends these bytes, reads nothing, and then hangs up or stays silent.
+/// Connects to a peer that sends these bytes, reads nothing, and then closes the connection or stays silent.
 async fn meet(bytes: Vec<u8>, hangs_up: bool) -> ConnectError {
     let connect = move || {
         let (near, mut far) = duplex(1 << 16);
@@ -27,7 +27,7 @@ fn after_preface(bytes: &[u8]) -> Vec<u8> {
     [&Preface::OURS.encode(), bytes].concat()
 }
 
-/// A network in which nobody is at home.
+/// A network without any broker.
 struct Nobody;
 
 #[async_trait::async_trait]
@@ -81,10 +81,10 @@ async fn random_bytes_do_not_panic_the_client() {
         let bytes: Vec<u8> = (0..length)
             .map(|at| {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                // Small lengths in front, so that some get past the frame.
+                // Small lengths in front, so that some frames are accepted.
                 if at < 3 { 0 } else { (random >> 56) as u8 }
             })
             .collect();
-        drop(meet(after_preface(&bytes), true).await); // That it returned is the test.
+        drop(meet(after_preface(&bytes), true).await); // The test is that it returns.
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use world::{LONG, World, numbered, read};
 
-/// A way to the broker that counts its connections.
+/// A transport that counts its connections to the broker.
 #[derive(Clone, Default)]
 struct Turnstile {
     passed: Arc<AtomicUsize>,
@@ -61,7 +61,7 @@ async fn in_log(world: &World, count: usize) -> Vec<String> {
     read(&mut world.client.consumer().assign([("events", 0)]).build().await.unwrap(), count).await
 }
 
-/// The control connection, and the shared one.
+/// The control connection and the shared one.
 const TWO: usize = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
