@@ -77,11 +77,11 @@ mod tests {
     use std::time::Duration;
 
     fn failure(in_doubt: bool) -> ProduceError {
-        let place = grower_client::TopicPartition {
+        let topic_partition = grower_client::TopicPartition {
             topic: grower_client::ids::TopicName::new("t").unwrap(),
             partition: grower_client::ids::PartitionId::new(1),
         };
-        ProduceError::TimedOut { place, after: Duration::from_secs(1), in_doubt, last: None }
+        ProduceError::TimedOut { topic_partition, after: Duration::from_secs(1), in_doubt, last: None }
     }
 
     fn told_of(lines: impl IntoIterator<Item = (u64, bool)>, sent_up_to: Option<u64>) -> String {
