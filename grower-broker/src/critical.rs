@@ -28,14 +28,14 @@ impl<H: Borrow<Health>> CriticalSection<H> {
     }
 
     /// Whether a panic has cut the change in two.
-    pub(crate) fn is_cut(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         panicking() && !self.unwinding
     }
 }
 
 impl<H: Borrow<Health>> Drop for CriticalSection<H> {
     fn drop(&mut self) {
-        if self.is_cut() {
+        if self.is_interrupted() {
             let what = self.what;
             self.health.borrow().fail(format!("{what} panicked, so it is half done: restart the broker"));
         }

@@ -70,7 +70,7 @@ impl Rates {
     pub(crate) async fn run(api: Weak<Api>, stop: CancellationToken) {
         while let Some(api) = api.upgrade() {
             let at = api.rates.uptime();
-            api.rates.samples.lock().note(at, api.counters(), || api.space.room().map(|room| room.free));
+            api.rates.samples.lock().note(at, api.counters(), || api.disk_reserve.usage().map(|usage| usage.free));
             drop(api);
             tokio::select! {
                 () = tokio::time::sleep(SAMPLE_EACH) => {}

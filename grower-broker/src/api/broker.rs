@@ -5,11 +5,11 @@ use grower_protocol::message::{BrokerDescription, DiskDescription, Response};
 
 impl Api {
     pub(super) fn describe_broker(&self) -> Response {
-        let disk = self.space.room().map(|room| DiskDescription {
-            total: room.total,
-            free: room.usable(),
-            reserve: room.reserve,
-            used_up: self.rates.used_up(room.free),
+        let disk = self.disk_reserve.usage().map(|usage| DiskDescription {
+            total: usage.total,
+            free: usage.usable(),
+            reserve: usage.keep_free,
+            used_up: self.rates.used_up(usage.free),
         });
         Response::DescribeBroker(BrokerDescription {
             node: self.node.id,

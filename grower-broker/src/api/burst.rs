@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::critical::CriticalSection;
 use crate::listener::{Answer, Outbox, Permit};
 use crate::metrics::Timer;
-use crate::partition::{Lone, Partition, SendGathered};
+use crate::partition::{InlineSyncHint, Partition, SendGathered};
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_protocol::wire::{Correlation, MESSAGE_BYTES_MAX, encode, encode_frame, is_readable};
 use grower_storage::log::Slice;
@@ -104,9 +104,9 @@ impl Burst {
         // Others may wait for these partitions as well, and nothing else asks for their round.
         let _whole = CriticalSection::enter(&api.health, "asking for the syncs of a connection");
         self.send_answers();
-        let lone = Lone { bytes: self.appended_bytes, last: self.last && self.syncs.len() == 1 };
+        let hint = InlineSyncHint { bytes: self.appended_bytes, last: self.last && self.syncs.len() == 1 };
         for partition in self.syncs.drain(..) {
-            api.flushers.sync(&partition, lone);
+            api.flushers.sync(&partition, hint);
         }
         self.appended_bytes = 0;
     }

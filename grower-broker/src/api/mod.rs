@@ -26,6 +26,7 @@ use crate::background::Tasks;
 use crate::backup::Backups;
 use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
+use crate::disk_reserve::DiskReserve;
 use crate::group::Groups;
 use crate::health::Health;
 use crate::listener::Permit;
@@ -33,9 +34,8 @@ use crate::memory::Memory;
 use crate::metrics::Timer;
 use crate::partition::Flushers;
 use crate::rates::Rates;
-use crate::space::Space;
+use crate::stall_watchdog::StallWatchdog;
 use crate::topic::Topics;
-use crate::watchman::Watchman;
 use bytes::BytesMut;
 use fetch::FetchForm;
 use groups::Arrival;
@@ -51,8 +51,8 @@ pub(crate) struct Api {
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Arc<Groups>,
     pub(crate) flushers: Arc<Flushers>,
-    pub(crate) watchman: Arc<Watchman>,
-    pub(crate) space: Space,
+    pub(crate) stall_watchdog: Arc<StallWatchdog>,
+    pub(crate) disk_reserve: DiskReserve,
     pub(crate) rates: Rates,
     pub(crate) backups: Arc<Backups>,
     pub(crate) memory: Memory,

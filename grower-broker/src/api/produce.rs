@@ -8,7 +8,9 @@ use super::burst::{Burst, Reply};
 use super::{Api, Call};
 use crate::critical::CriticalSection;
 use crate::metrics::Timer;
-use crate::partition::{AtOnce, CommitWaiter, Lone, Partition, PendingAcks, QueuedAppend, SendGathered, SyncPool};
+use crate::partition::{
+    AtOnce, CommitWaiter, InlineSyncHint, Partition, PendingAcks, QueuedAppend, SendGathered, SyncPool,
+};
 use crate::topic::Topics;
 use bytes::BytesMut;
 use grower_protocol::batch::{BatchError, BatchHeader, ClientBatchError, ProducerStamp, UnplacedBatch};
@@ -61,7 +63,7 @@ impl Api {
                 return burst.answer(correlation, &Response::Failed(failure), permit);
             }
         };
-        let work = self.watchman.begin();
+        let work = self.stall_watchdog.watch();
         let stored = self.store_all(&request, batches);
         drop(work);
         let _whole = CriticalSection::enter(&self.health, "handing batches on to be synced");
@@ -108,7 +110,7 @@ impl Api {
             return Err(Failure::new(ErrorCode::InvalidName, "internal topics are written by the broker only"));
         }
         let length = bytes.len();
-        self.space.admit(length)?;
+        self.disk_reserve.admit(length)?;
         let limits = partition.config().batch_limits(self.clock.latest());
         let window = UnplacedBatch::check_takes(&bytes, &limits);
         let window = (0 < window).then(|| self.memory.take(window)); // Others wait the longer for theirs.
@@ -268,7 +270,7 @@ impl PendingProduce {
             Ok(written) => {
                 self.state.lock().parts[index] = Ok(written.produced);
                 if self.must_wait(index, written, pool) {
-                    pool.sync(&written.partition, Lone { bytes: written.bytes, last: false });
+                    pool.sync(&written.partition, InlineSyncHint { bytes: written.bytes, last: false });
                 }
             }
             Err(failure) => {

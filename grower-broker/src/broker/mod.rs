@@ -9,6 +9,8 @@ use crate::clock::{BrokerClock, Clock, SystemClock};
 use crate::config::settings::{LiveSettings, SetLogLevel, Settings};
 use crate::config::{BrokerConfig, BrokerConfigError};
 use crate::descriptors::HttpDescriptors;
+use crate::disk_reserve::DiskReserve;
+use crate::fail_stop_disk::FailStopDisk;
 use crate::group::Groups;
 use crate::health::Health;
 use crate::http::{Http, Names, Phase, Status};
@@ -23,11 +25,9 @@ use crate::partition::Flushers;
 use crate::placement::{self, LockError, Misplaced};
 use crate::random::random_bytes;
 use crate::rates::Rates;
-use crate::reserve::{KeepFree, Reserve};
-use crate::space::Space;
+use crate::reserve_file::{KeepFree, ReserveFile};
+use crate::stall_watchdog::StallWatchdog;
 use crate::topic::{IndexKind, Topics};
-use crate::watched_disk::WatchedDisk;
-use crate::watchman::Watchman;
 use grower_protocol::ids::NodeId;
 use grower_protocol::message::Failure;
 use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
@@ -287,8 +287,8 @@ impl BrokerBuilder {
         let backups = Arc::new(Backups::new(config.data_dir.clone(), config.backup_dir.clone(), disk.clone()));
         let on_files = disk.is_none();
         let disk = disk.unwrap_or_else(|| Arc::new(FileDisk::new(&config.data_dir)));
-        let reserve = Arc::new(Reserve::new(disk.clone(), &config.data_dir));
-        let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(disk, health.clone(), reserve.clone()));
+        let reserve = Arc::new(ReserveFile::new(disk.clone(), &config.data_dir));
+        let disk: Arc<dyn Disk> = Arc::new(FailStopDisk::new(disk, health.clone(), reserve.clone()));
         let lock = lock(&*disk, &config)?;
         if backup::is_cut_short(&*disk, &config.data_dir)? {
             return Err(StartError::CutShortRestore { dir: config.data_dir });
@@ -323,7 +323,7 @@ impl BrokerBuilder {
 
         let stop = CancellationToken::new();
         let tasks = Tasks::new(health.clone());
-        let watchman = Arc::new(Watchman::start(&health).map_err(StartError::Thread)?);
+        let stall_watchdog = Arc::new(StallWatchdog::start(&health).map_err(StartError::Thread)?);
         let metrics = health.metrics().clone();
         let flushers = Flushers::start(
             disk.clone(),
@@ -331,7 +331,7 @@ impl BrokerBuilder {
             health.clone(),
             move |took| metrics.synced(took),
             settings.clone(),
-            watchman.clone(),
+            stall_watchdog.clone(),
         );
         let flushers = Arc::new(flushers);
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone(), &memory)?);
@@ -339,10 +339,10 @@ impl BrokerBuilder {
             memory,
             groups: groups.clone(),
             flushers,
-            watchman,
+            stall_watchdog,
             rates: Rates::new(),
             backups,
-            space: Space::new(disk, clock.clone(), health.clone(), settings.clone()),
+            disk_reserve: DiskReserve::new(disk, clock.clone(), health.clone(), settings.clone()),
             topics: topics.clone(),
             health,
             clock,
@@ -363,7 +363,7 @@ impl BrokerBuilder {
         }
         let start = |what, task: BackgroundTask| tasks.spawn_until(&stop, what, task);
         let weak = Arc::downgrade(&api);
-        let keep_free: KeepFree = Arc::new(move || Some(weak.upgrade()?.space.room()?.reserve));
+        let keep_free: KeepFree = Arc::new(move || Some(weak.upgrade()?.disk_reserve.usage()?.keep_free));
         reserve.clone().look(keep_free.clone()).await;
         start("keeping a reserve", Box::pin(reserve.run(keep_free, stop.clone())));
         start("measuring rates", Box::pin(Rates::run(Arc::downgrade(&api), stop.clone())));

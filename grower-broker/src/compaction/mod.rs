@@ -94,7 +94,7 @@ async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &Cancell
 
 fn compact(api: &Api, partition: &Partition, compaction: Compaction, work: &WorkMemory) -> Outcome {
     // New files are written before old ones go, and the disk's reserve is not for them.
-    let go_on = |bytes| work.charge(bytes) && api.space.admit(0).is_ok();
+    let go_on = |bytes| work.charge(bytes) && api.disk_reserve.admit(0).is_ok();
     let (topic, number) = (&partition.topic_name, partition.partition);
     match partition.compact(compaction, &go_on) {
         Ok(shrunk) => {

@@ -40,7 +40,7 @@ impl Probe for Status {
     fn ready(&self) -> Result<(), String> {
         match &*self.phase.lock() {
             Phase::Starting => Err("starting: the logs are being recovered".to_owned()),
-            Phase::Serving(api) => api.space.fullness().map_or(Ok(()), |full| Err(format!("disk full: {full}"))),
+            Phase::Serving(api) => api.disk_reserve.shortage().map_or(Ok(()), |full| Err(format!("disk full: {full}"))),
             Phase::Stopping => Err("stopping".to_owned()),
         }
     }

@@ -8,7 +8,7 @@ use grower_storage::log::ChangeError;
 
 /// What a pass came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shrunk {
+pub(crate) struct CompactedBytes {
     /// Bytes of the segments that were written anew.
     pub(crate) before: u64,
     /// Bytes of what took their place.
@@ -37,9 +37,9 @@ impl Partition {
     }
 
     /// Runs a pass to its end, or until `go_on` says no. The log is held only to put something in its place.
-    pub(crate) fn compact(&self, compaction: Compaction, go_on: GoOn<'_>) -> Result<Shrunk, CompactError> {
+    pub(crate) fn compact(&self, compaction: Compaction, go_on: GoOn<'_>) -> Result<CompactedBytes, CompactError> {
         let mut pass = compaction.survey(go_on)?;
-        let mut shrunk = Shrunk::default();
+        let mut shrunk = CompactedBytes::default();
         while let Some(compacted) = pass.step(go_on)? {
             let (before, after) = compacted.bytes();
             if !self.publish(compacted)? {

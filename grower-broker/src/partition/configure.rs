@@ -1,6 +1,6 @@
 //! A partition takes over a changed config.
 
-use super::{Partition, Tail};
+use super::{Partition, PartitionTail};
 use crate::config::topic::{FlushPolicy, TopicConfig};
 use crate::replica::{Effects, Event};
 use grower_protocol::ids::Timestamp;
@@ -33,7 +33,7 @@ impl Partition {
 
     fn change_flush_policy(
         &self,
-        tail: &mut Tail,
+        tail: &mut PartitionTail,
         policy: FlushPolicy,
         now: Timestamp,
     ) -> (Effects, Result<(), ChangeError>) {

@@ -4,7 +4,7 @@ use super::SyncPool;
 use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
 use crate::health::Health;
-use crate::watchman::Watchman;
+use crate::stall_watchdog::StallWatchdog;
 use grower_storage::disk::Disk;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ impl Flushers {
         health: Health,
         on_sync: impl Fn(Duration) + Send + Sync + 'static,
         settings: Arc<LiveSettings>,
-        watchman: Arc<Watchman>,
+        stall_watchdog: Arc<StallWatchdog>,
     ) -> Self {
-        let pool = SyncPool::start(disk, clock.clone(), health, Box::new(on_sync), settings, watchman);
+        let pool = SyncPool::start(disk, clock.clone(), health, Box::new(on_sync), settings, stall_watchdog);
         pool.spawn("grower-idle", move |pool| pool.idle.run(&clock, &pool.health, || pool.is_contended()));
         Self(pool)
     }

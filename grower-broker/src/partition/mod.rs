@@ -15,9 +15,9 @@ mod damage_check;
 mod divergence;
 mod fetches;
 mod flusher;
-mod idle;
+mod idle_checkpoints;
+mod inline_sync;
 mod job_queue;
-mod lone;
 mod producers;
 mod published;
 mod round;
@@ -31,7 +31,7 @@ pub(crate) use compaction::CompactError;
 pub(crate) use damage_check::DamageCheck;
 pub(crate) use flusher::Flushers;
 pub(crate) use grower_storage::log::AtOnce;
-pub(crate) use lone::Lone;
+pub(crate) use inline_sync::InlineSyncHint;
 pub(crate) use sync_pool::SyncPool;
 pub(crate) use traffic::TrafficTotals;
 pub(crate) use waiter::{CommitWaiter, PendingAcks, SendGathered};
@@ -43,7 +43,7 @@ use crate::disk_failure::code_of;
 use crate::health::Health;
 use crate::memory::Remembered;
 use crate::replica::{CommitQueue, Effects, Event, Marks, Reached, Replica, durability};
-use crate::reserve::Prompt;
+use crate::reserve_file::KeepReserve;
 use arc_swap::ArcSwap;
 use fetches::WaitingFetches;
 use grower_protocol::batch::UnplacedBatch;
@@ -54,7 +54,7 @@ use parking_lot::Mutex;
 use published::PublishedMarks;
 use std::sync::Arc;
 use traffic::TrafficCounters;
-use writer::{Tail, Writer};
+use writer::{PartitionTail, Writer};
 
 /// A partition that this broker leads.
 pub(crate) struct Partition {
@@ -101,7 +101,7 @@ impl Partition {
         let mut replica = Replica::recovered(log.span(), config.flush);
         let _ = replica.apply(Event::EpochBegun(epoch)); // Nothing waits yet.
         let (reader, published) = (log.reader(), PublishedMarks::of(&replica));
-        let mut tail = Tail { log, replica, deleted: false, producers };
+        let mut tail = PartitionTail { log, replica, deleted: false, producers };
         tail.count_producers();
         Self {
             topic,
@@ -147,14 +147,14 @@ impl Partition {
 
     fn append_at_once(
         &self,
-        mut tail: StateGuard<'_, Tail>,
+        mut tail: StateGuard<'_, PartitionTail>,
         batch: UnplacedBatch,
         now: Timestamp,
     ) -> Result<AtOnce, Failure> {
         let epoch = tail.writable_epoch()?;
-        let prompt = Prompt::begin();
+        let keep_reserve = KeepReserve::begin();
         let tried = tail.log.append_at_once(batch, epoch, now).map_err(|error| self.refusal(&error))?;
-        drop(prompt);
+        drop(keep_reserve);
         if let AtOnce::Appended(appended) = &tried {
             let effects = self.take_in(&mut tail, appended, now);
             drop(tail);
@@ -163,7 +163,7 @@ impl Partition {
         Ok(tried)
     }
 
-    fn take_in(&self, tail: &mut Tail, appended: &Appended, now: Timestamp) -> Effects {
+    fn take_in(&self, tail: &mut PartitionTail, appended: &Appended, now: Timestamp) -> Effects {
         let mut effects = Effects::default();
         if !appended.duplicate {
             effects = tail.replica.apply(Event::Appended { log_end: appended.next_offset });
@@ -177,14 +177,14 @@ impl Partition {
     }
 
     /// Shows the marks to those who only look.
-    fn publish_marks(&self, tail: &Tail) {
+    fn publish_marks(&self, tail: &PartitionTail) {
         let Marks { log_start, log_end, .. } = tail.replica.marks();
         debug_assert_eq!(tail.log.span(), log_start..log_end, "the replica's ends are not those of its log");
         self.published.store(&tail.replica);
     }
 
     /// Takes over what the log did to its ends in the course of something longer.
-    fn follow_log(&self, tail: &mut Tail) -> Effects {
+    fn follow_log(&self, tail: &mut PartitionTail) -> Effects {
         let synced = tail.replica.apply(Event::Synced { durable: tail.log.durable_end() });
         let effects = synced.then(tail.replica.apply(Event::RecordsDropped { log_start: tail.log.span().start }));
         self.publish_marks(tail);
@@ -326,7 +326,10 @@ impl Partition {
     }
 
     /// Changes the log in a way that may take long; a deleted partition has none.
-    fn change_slowly(&self, change: impl FnOnce(&mut Tail) -> Result<(), ChangeError>) -> Result<(), ChangeError> {
+    fn change_slowly(
+        &self,
+        change: impl FnOnce(&mut PartitionTail) -> Result<(), ChangeError>,
+    ) -> Result<(), ChangeError> {
         let mut tail = self.writer.lock_slowly();
         if tail.deleted {
             return Ok(());

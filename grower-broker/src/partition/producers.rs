@@ -1,6 +1,6 @@
 //! What producers are remembered by, counted and bounded.
 
-use super::{Partition, Tail};
+use super::{Partition, PartitionTail};
 use grower_protocol::ids::Timestamp;
 
 /// What a log remembers of one producer takes so much.
@@ -17,7 +17,7 @@ impl Partition {
     }
 }
 
-impl Tail {
+impl PartitionTail {
     pub(super) fn count_producers(&mut self) {
         self.producers.set(self.log.producers() * PRODUCER_BYTES);
     }

@@ -27,7 +27,7 @@ impl<'a> RoundGuard<'a> {
 
 impl Drop for RoundGuard<'_> {
     fn drop(&mut self) {
-        if self.section.is_cut() {
+        if self.section.is_interrupted() {
             let failure = Failure::new(ErrorCode::ShuttingDown, "the broker stops: a sync was cut short by a panic");
             let waiters = self.partition.commit.lock().take_all();
             waiter::refuse(waiters, &failure);
@@ -80,7 +80,7 @@ impl SyncPool {
         if had_news {
             let took = self.clock.monotonic().saturating_sub(started); // No time at all says nothing of the disk.
             (self.on_sync)(took);
-            self.lone.synced(took);
+            self.inline.note_sync(took);
         }
         partition.flushed(&point, synced).map_err(|error| {
             if error.files_gone {

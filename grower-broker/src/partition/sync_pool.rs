@@ -5,9 +5,9 @@
 //! Appends may take a stalled disk's time each, so rounds never wait for all threads to be done with appends: there is
 //! always one for them, up to the limit.
 
-use super::idle::Idle;
+use super::idle_checkpoints::IdleCheckpoints;
+use super::inline_sync::{InlineSyncHint, InlineSyncSlot};
 use super::job_queue::{Job, JobQueue};
-use super::lone::{Lone, Turn};
 use super::sync_load::SyncLoad;
 use super::writer::QueuedAppend;
 use super::{CommitWaiter, Partition};
@@ -16,7 +16,7 @@ use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
 use crate::critical::CriticalSection;
 use crate::health::Health;
-use crate::watchman::Watchman;
+use crate::stall_watchdog::StallWatchdog;
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, Failure};
 use grower_storage::disk::Disk;
@@ -46,9 +46,9 @@ pub(crate) struct SyncPool {
     /// A partition was handed to the timer, or the pool stops.
     timer: Condvar,
     pub(super) load: SyncLoad,
-    pub(super) lone: Turn,
-    watchman: Arc<Watchman>,
-    pub(super) idle: Idle,
+    pub(super) inline: InlineSyncSlot,
+    stall_watchdog: Arc<StallWatchdog>,
+    pub(super) idle: IdleCheckpoints,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -59,7 +59,7 @@ impl SyncPool {
         health: Health,
         on_sync: OnSync,
         settings: Arc<LiveSettings>,
-        watchman: Arc<Watchman>,
+        stall_watchdog: Arc<StallWatchdog>,
     ) -> Arc<Self> {
         let pool = Arc::new(Self {
             disk,
@@ -71,9 +71,9 @@ impl SyncPool {
             work: Condvar::new(),
             timer: Condvar::new(),
             load: SyncLoad::default(),
-            lone: Turn::new(Handle::try_current().map_or(1, |network| network.metrics().num_workers())),
-            watchman,
-            idle: Idle::default(),
+            inline: InlineSyncSlot::new(Handle::try_current().map_or(1, |network| network.metrics().num_workers())),
+            stall_watchdog,
+            idle: IdleCheckpoints::default(),
             threads: Mutex::default(),
         });
         pool.spawn("grower-flush-timer", Self::run_timer);
@@ -87,13 +87,13 @@ impl SyncPool {
     }
 
     /// Has the partition synced: by this very thread if the request is alone, else by the pool.
-    pub(crate) fn sync(self: &Arc<Self>, partition: &Arc<Partition>, lone: Lone) {
+    pub(crate) fn sync(self: &Arc<Self>, partition: &Arc<Partition>, hint: InlineSyncHint) {
         let _whole = CriticalSection::enter(&self.health, "a sync round"); // Others wait for what was claimed here.
         if !partition.commit.lock().claim_round() {
             return; // A round is on its way; it, or the one after it, covers everything written by now.
         }
-        let alone = lone.is_small() && !partition.writer.is_slow() && self.takes_lone();
-        if !alone || self.lone_round(partition) {
+        let alone = hint.allows_inline() && !partition.writer.is_slow() && self.may_sync_inline();
+        if !alone || self.inline_round(partition) {
             self.enqueue(Job::Round(partition.clone()));
         }
     }
@@ -127,7 +127,7 @@ impl SyncPool {
         }
         let (settled, outcome) = oneshot::channel();
         self.wait(partition, end, CommitWaiter::Internal(settled));
-        self.sync(partition, Lone { bytes: 0, last: true });
+        self.sync(partition, InlineSyncHint { bytes: 0, last: true });
         outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::ShuttingDown, "the broker is stopping")))
     }
 
@@ -171,16 +171,16 @@ impl SyncPool {
     }
 
     /// Whether a lone request may sync in its own task; it gives its turn back afterwards.
-    fn takes_lone(&self) -> bool {
-        self.load.is_one_request() && self.lone.take()
+    fn may_sync_inline(&self) -> bool {
+        self.load.is_one_request() && self.inline.try_acquire()
     }
 
     /// A round in the task of the request that asked for it; true if a thread of the pool has to do one.
-    fn lone_round(&self, partition: &Arc<Partition>) -> bool {
-        let work = self.watchman.begin();
+    fn inline_round(&self, partition: &Arc<Partition>) -> bool {
+        let work = self.stall_watchdog.watch();
         let more = self.round(partition);
         drop(work);
-        self.lone.done();
+        self.inline.release();
         more
     }
 

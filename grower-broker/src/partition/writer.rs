@@ -26,7 +26,7 @@ const LOOK_EACH: Duration = Duration::from_millis(1);
 
 /// The single writer of a partition, and the queue before it.
 pub(super) struct Writer {
-    tail: StateMutex<Tail>,
+    tail: StateMutex<PartitionTail>,
     /// Slow work that holds the lock or waits for it; the appends that are queued count as one.
     slow: AtomicUsize,
     queue: Mutex<AppendQueue>,
@@ -40,7 +40,7 @@ struct AppendQueue {
 }
 
 /// What the single writer owns.
-pub(super) struct Tail {
+pub(super) struct PartitionTail {
     pub(super) log: Box<dyn Log>,
     pub(super) replica: Replica,
     pub(super) deleted: bool,
@@ -48,7 +48,7 @@ pub(super) struct Tail {
     pub(super) producers: Remembered,
 }
 
-impl Tail {
+impl PartitionTail {
     pub(super) fn check_open(&self) -> Result<(), Failure> {
         if self.deleted {
             return Err(Failure::new(ErrorCode::UnknownTopicId, "the topic was deleted"));
@@ -79,18 +79,18 @@ pub(crate) struct QueuedAppend {
 pub(crate) type AppendDone = Box<dyn FnOnce(&Arc<SyncPool>, &Arc<Partition>, Result<Appended, Failure>) + Send>;
 
 impl Writer {
-    pub(super) fn new(tail: Tail, health: &Health) -> Self {
+    pub(super) fn new(tail: PartitionTail, health: &Health) -> Self {
         let tail = StateMutex::new(health, "a change of a partition's log", tail);
         Self { tail, slow: AtomicUsize::new(0), queue: Mutex::default() }
     }
 
     /// Locks for work that waits for no disk, on a thread that may wait for others.
-    pub(super) fn lock(&self) -> StateGuard<'_, Tail> {
+    pub(super) fn lock(&self) -> StateGuard<'_, PartitionTail> {
         self.tail.lock()
     }
 
     /// Locks for work that waits for no disk; none while the lock is held, or about to be held, by work that does.
-    pub(super) fn lock_unless_slow(&self) -> Option<StateGuard<'_, Tail>> {
+    pub(super) fn lock_unless_slow(&self) -> Option<StateGuard<'_, PartitionTail>> {
         while !self.is_slow() {
             if let Some(tail) = self.tail.try_lock_for(LOOK_EACH) {
                 // Again: meanwhile an append that came before this one may have been queued.
@@ -101,9 +101,9 @@ impl Writer {
     }
 
     /// Locks for work that may wait for the disk, which no thread of the network does.
-    pub(super) fn lock_slowly(&self) -> SlowTail<'_> {
+    pub(super) fn lock_slowly(&self) -> SlowTailGuard<'_> {
         self.slow.fetch_add(1, Ordering::SeqCst);
-        SlowTail { tail: self.tail.lock(), slow: &self.slow }
+        SlowTailGuard { tail: self.tail.lock(), slow: &self.slow }
     }
 
     /// Whether the lock is held, or about to be held, by work that waits for the disk.
@@ -136,28 +136,28 @@ impl Writer {
 }
 
 /// The writer's lock in the hands of work that may take long.
-pub(super) struct SlowTail<'a> {
-    tail: StateGuard<'a, Tail>,
+pub(super) struct SlowTailGuard<'a> {
+    tail: StateGuard<'a, PartitionTail>,
     slow: &'a AtomicUsize,
 }
 
-impl Drop for SlowTail<'_> {
+impl Drop for SlowTailGuard<'_> {
     fn drop(&mut self) {
         let before = self.slow.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(0 < before, "slow work ends that did not begin");
     }
 }
 
-impl Deref for SlowTail<'_> {
-    type Target = Tail;
+impl Deref for SlowTailGuard<'_> {
+    type Target = PartitionTail;
 
-    fn deref(&self) -> &Tail {
+    fn deref(&self) -> &PartitionTail {
         &self.tail
     }
 }
 
-impl DerefMut for SlowTail<'_> {
-    fn deref_mut(&mut self) -> &mut Tail {
+impl DerefMut for SlowTailGuard<'_> {
+    fn deref_mut(&mut self) -> &mut PartitionTail {
         &mut self.tail
     }
 }

@@ -11,8 +11,8 @@ use crate::memory::{Memory, StateKind};
 use crate::metadata::{Command, MemMetadataStore, MetadataStore, Uuid};
 use crate::metrics::Metrics;
 use crate::partition::{Flushers, Partition};
+use crate::stall_watchdog::StallWatchdog;
 use crate::topic::{IndexKind, Topics};
-use crate::watchman::Watchman;
 use grower_protocol::batch::{BatchBuilder, BatchReader, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{GroupId, NodeId, Offset, Timestamp, TopicId, TopicName};
@@ -57,10 +57,10 @@ impl World {
             .await
             .unwrap();
         let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
-        let watchman = Arc::new(Watchman::start(&health).unwrap());
+        let stall_watchdog = Arc::new(StallWatchdog::start(&health).unwrap());
         let synced = metrics.clone();
         let on_sync = move |took| synced.synced(took);
-        let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, on_sync, settings, watchman));
+        let flushers = Arc::new(Flushers::start(disk, clock.clone(), health, on_sync, settings, stall_watchdog));
         let groups = Arc::new(Groups::load(topics, flushers, clock.clone(), &memory).unwrap());
         Self { groups, calendar, clock, memory, metrics, topic }
     }

@@ -14,10 +14,10 @@ pub(super) fn print(page: &mut Page<'_>, api: &Api) -> fmt::Result {
     page.gauges(("memory_state", "What groups and producers are remembered by", bytes), state)?;
     let most = api.memory.state_bytes_max() as u64;
     page.gauge(("memory_state_limit", "What each kind of that may take", bytes), most)?;
-    if let Some(room) = api.space.room() {
-        page.gauge(("disk_free", "Bytes that may still be written to the file system", bytes), room.free)?;
-        page.gauge(("disk_total", "Size of the file system", bytes), room.total)?;
-        page.gauge(("disk_reserve", "Producers are refused when less than this is free", bytes), room.reserve)?;
+    if let Some(usage) = api.disk_reserve.usage() {
+        page.gauge(("disk_free", "Bytes that may still be written to the file system", bytes), usage.free)?;
+        page.gauge(("disk_total", "Size of the file system", bytes), usage.total)?;
+        page.gauge(("disk_reserve", "Producers are refused when less than this is free", bytes), usage.keep_free)?;
     }
     if let Some(began) = api.backups.newest() {
         let about = "When the newest backup of this broker began; 0 if there is none";

@@ -13,21 +13,21 @@ const SYNC_MAX: Duration = Duration::from_millis(5);
 
 /// What a connection knows of its own situation when it asks for a sync.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lone {
+pub(crate) struct InlineSyncHint {
     /// Bytes it just appended.
     pub(crate) bytes: usize,
     /// It has received nothing further yet.
     pub(crate) last: bool,
 }
 
-impl Lone {
-    pub(super) fn is_small(self) -> bool {
+impl InlineSyncHint {
+    pub(super) fn allows_inline(self) -> bool {
         self.last && self.bytes <= BYTES_MAX
     }
 }
 
 /// The turn of the lone request.
-pub(super) struct Turn {
+pub(super) struct InlineSyncSlot {
     /// Another thread looks after the network meanwhile.
     spare_thread: bool,
     taken: AtomicBool,
@@ -35,22 +35,22 @@ pub(super) struct Turn {
     slow: AtomicBool,
 }
 
-impl Turn {
+impl InlineSyncSlot {
     pub(super) fn new(network_threads: usize) -> Self {
         Self { spare_thread: 1 < network_threads, taken: AtomicBool::new(false), slow: AtomicBool::new(false) }
     }
 
-    /// Takes it, to be given back by [`Turn::done`]; `false` if it is not to be had.
-    pub(super) fn take(&self) -> bool {
+    /// Takes it, to be given back by [`InlineSyncSlot::release`]; `false` if it is not to be had.
+    pub(super) fn try_acquire(&self) -> bool {
         self.spare_thread && !self.slow.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Relaxed)
     }
 
-    pub(super) fn done(&self) {
+    pub(super) fn release(&self) {
         self.taken.store(false, Ordering::Relaxed);
     }
 
     /// Notes how long a sync took.
-    pub(super) fn synced(&self, took: Duration) {
+    pub(super) fn note_sync(&self, took: Duration) {
         self.slow.store(SYNC_MAX < took, Ordering::Relaxed);
     }
 }

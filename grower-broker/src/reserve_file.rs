@@ -36,7 +36,7 @@ const CHUNK: usize = 64 << 10;
 pub(crate) type KeepFree = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// The file of one data directory.
-pub(crate) struct Reserve {
+pub(crate) struct ReserveFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     /// Its inode is lent to a file that takes the place of another.
@@ -49,27 +49,27 @@ pub(crate) struct Reserve {
 }
 
 thread_local! {
-    static PROMPT: Cell<bool> = const { Cell::new(false) };
+    static KEEP_RESERVE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// As long as this lives, its thread gives up no reserve: that takes a sync of a directory, and others wait for the thread.
 /// What was refused for want of room is to be tried again by a thread that may wait.
-pub(crate) struct Prompt(PhantomData<*const ()>);
+pub(crate) struct KeepReserve(PhantomData<*const ()>);
 
-impl Prompt {
+impl KeepReserve {
     pub(crate) fn begin() -> Self {
-        PROMPT.set(true);
+        KEEP_RESERVE.set(true);
         Self(PhantomData)
     }
 }
 
-impl Drop for Prompt {
+impl Drop for KeepReserve {
     fn drop(&mut self) {
-        PROMPT.set(false);
+        KEEP_RESERVE.set(false);
     }
 }
 
-impl Reserve {
+impl ReserveFile {
     pub(crate) fn new(disk: Arc<dyn Disk>, data_dir: &Path) -> Self {
         Self {
             disk,
@@ -82,14 +82,14 @@ impl Reserve {
     }
 
     /// Does something to `path` that needs room. As long as the disk has none left, more of the reserve is given up for it.
-    pub(crate) fn give_room<T>(&self, path: &Path, work: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
+    pub(crate) fn with_reserve<T>(&self, path: &Path, work: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
         let mut given = 0;
         loop {
             let error = match work() {
-                Err(error) if error.is_full() && !PROMPT.get() && self.is_exhausted_for(path, given) => error,
+                Err(error) if error.is_full() && !KEEP_RESERVE.get() && self.is_exhausted_for(path, given) => error,
                 done => return done,
             };
-            given += match self.give_up(&error, given.max(PIECE)) {
+            given += match self.release(&error, given.max(PIECE)) {
                 Ok(more) if 0 < more => more,
                 _ => return Err(error),
             };
@@ -101,7 +101,7 @@ impl Reserve {
 
     /// A file has taken the place of another, so the inode that was lent is free: it is taken before others do. The bytes
     /// follow with the next look.
-    pub(crate) fn take_back(&self) {
+    pub(crate) fn reclaim_inode(&self) {
         if self.lent.swap(false, Ordering::Relaxed) {
             let _ = self.disk.create(&self.path); // The next look tries again.
         }
@@ -109,7 +109,7 @@ impl Reserve {
 
     /// Gives so many bytes, or an inode with all of them; how many. A file system may give the room back only once the
     /// change is durable.
-    fn give_up(&self, error: &DiskError, bytes: u64) -> Result<u64, DiskError> {
+    fn release(&self, error: &DiskError, bytes: u64) -> Result<u64, DiskError> {
         let _alone = self.changing.lock();
         let file = self.disk.open(&self.path)?;
         let length = file.len()?;
@@ -199,9 +199,9 @@ mod tests {
     use super::*;
     use grower_storage::disk::MemDisk;
 
-    fn reserve_on(disk: &MemDisk) -> Reserve {
+    fn reserve_on(disk: &MemDisk) -> ReserveFile {
         disk.create_dir_all(Path::new("/data")).unwrap();
-        Reserve::new(Arc::new(disk.clone()), Path::new("/data"))
+        ReserveFile::new(Arc::new(disk.clone()), Path::new("/data"))
     }
 
     fn write(disk: &MemDisk, bytes: usize) -> Result<(), DiskError> {
@@ -219,15 +219,15 @@ mod tests {
         let free = usize::try_from(disk.space().unwrap().free).unwrap();
         assert!(free <= (1 << 20) - (64 << 10), "{free}");
         write(&disk, free).unwrap();
-        let prompt = Prompt::begin();
+        let keep_reserve = KeepReserve::begin();
         assert!(
-            reserve.give_room(Path::new("/data/other"), || write(&disk, 4_096)).is_err(),
+            reserve.with_reserve(Path::new("/data/other"), || write(&disk, 4_096)).is_err(),
             "this thread may not wait"
         );
-        drop(prompt);
-        reserve.give_room(Path::new("/data/other"), || write(&disk, 4_096)).unwrap();
+        drop(keep_reserve);
+        reserve.with_reserve(Path::new("/data/other"), || write(&disk, 4_096)).unwrap();
         assert!(
-            reserve.give_room(Path::new("/data/other"), || write(&disk, 1 << 20)).is_err(),
+            reserve.with_reserve(Path::new("/data/other"), || write(&disk, 1 << 20)).is_err(),
             "half of it is for starts"
         );
         reserve.refill(256 << 10).unwrap();
@@ -245,18 +245,18 @@ mod tests {
         disk.set_capacity(4 << 20);
         reserve_on(&disk).refill(2 << 20).unwrap(); // 512 KiB.
         let start = |bytes| {
-            let reserve = Reserve::new(Arc::new(disk.clone()), Path::new("/data"));
+            let reserve = ReserveFile::new(Arc::new(disk.clone()), Path::new("/data"));
             let free = usize::try_from(disk.space().unwrap().free).unwrap();
             write(&disk, free).unwrap();
             let file = disk.open(Path::new("/data/other")).unwrap();
             let (end, more) = (file.len().unwrap(), vec![1; bytes]);
-            let done = reserve.give_room(file.path(), || file.write_all_at(&more, end));
+            let done = reserve.with_reserve(file.path(), || file.write_all_at(&more, end));
             reserve.refill(2 << 20).unwrap(); // Which there is no room for: the start is over.
             (reserve, done.is_ok())
         };
         let (serving, started) = start(4_096);
         assert!(started);
-        while serving.give_room(Path::new("/data/other"), || write(&disk, 4_096)).is_ok() {}
+        while serving.with_reserve(Path::new("/data/other"), || write(&disk, 4_096)).is_ok() {}
         for at in 0..4 {
             assert!(start(4_096).1, "start {at} finds nothing: the broker before it took all");
         }
@@ -269,7 +269,8 @@ mod tests {
         let reserve = reserve_on(&disk);
         reserve.refill(1 << 20).unwrap();
         disk.set_inodes(2);
-        let create = |path: &'static str| reserve.give_room(Path::new(path), || disk.create(Path::new(path)).map(drop));
+        let create =
+            |path: &'static str| reserve.with_reserve(Path::new(path), || disk.create(Path::new(path)).map(drop));
         let refused = create("/data/1.growerlog").unwrap_err();
         assert!(reserve.is_for_inodes(&refused), "it is kept for others");
         assert!(create("/data/checkpoint.tmp").is_err(), "it would be gone for good");
@@ -277,7 +278,7 @@ mod tests {
         create("/data/checkpoint").unwrap();
         create("/data/checkpoint.tmp").unwrap();
         disk.rename(Path::new("/data/checkpoint.tmp"), Path::new("/data/checkpoint")).unwrap();
-        reserve.take_back();
+        reserve.reclaim_inode();
         assert!(create("/data/1.growerlog").is_err(), "it is kept again");
         disk.set_inodes(4);
         create("/data/1.growerlog").unwrap();
@@ -290,7 +291,7 @@ mod tests {
         reserve.refill(1 << 20).unwrap();
         let full =
             || Err::<(), _>(DiskError::at("write", Path::new("/data/x"))(std::io::ErrorKind::StorageFull.into()));
-        assert!(reserve.give_room(Path::new("/data/x"), full).is_err());
+        assert!(reserve.with_reserve(Path::new("/data/x"), full).is_err());
         assert!(disk.open(Path::new("/data/reserve")).is_ok());
     }
 }

@@ -20,13 +20,13 @@ use tokio::runtime::Handle;
 const LOOK_EACH: Duration = Duration::from_millis(50);
 
 /// A thread of its own, which sleeps when nothing goes on.
-pub(crate) struct Watchman {
-    shared: Arc<Shared>,
+pub(crate) struct StallWatchdog {
+    shared: Arc<WatchdogState>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct WatchdogState {
     /// Pieces of work begun so far.
     begun: AtomicU64,
     /// Those that have not ended.
@@ -38,19 +38,19 @@ struct Shared {
 }
 
 /// A piece of work that lasts until this is dropped.
-pub(crate) struct Work<'a>(&'a AtomicUsize);
+pub(crate) struct WatchedWork<'a>(&'a AtomicUsize);
 
-impl Watchman {
+impl StallWatchdog {
     /// Watches over connections that run where this is called.
     pub(crate) fn start(health: &Health) -> io::Result<Self> {
-        let (shared, network) = (Arc::new(Shared::default()), Handle::current());
+        let (shared, network) = (Arc::new(WatchdogState::default()), Handle::current());
         let watching = shared.clone();
         let thread = background::thread("grower-watch", health, move || watching.run(&network))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Something begins on a thread of the network that may have to wait for the disk.
-    pub(crate) fn begin(&self) -> Work<'_> {
+    pub(crate) fn watch(&self) -> WatchedWork<'_> {
         let shared = &*self.shared;
         shared.open.fetch_add(1, Ordering::Relaxed);
         shared.begun.fetch_add(1, Ordering::SeqCst);
@@ -58,17 +58,17 @@ impl Watchman {
             drop(shared.stopped.lock()); // By now the thread waits.
             shared.changed.notify_one();
         }
-        Work(&shared.open)
+        WatchedWork(&shared.open)
     }
 }
 
-impl Drop for Work<'_> {
+impl Drop for WatchedWork<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Watchman {
+impl Drop for StallWatchdog {
     fn drop(&mut self) {
         *self.shared.stopped.lock() = true;
         self.shared.changed.notify_one();
@@ -78,13 +78,13 @@ impl Drop for Watchman {
     }
 }
 
-impl Shared {
+impl WatchdogState {
     fn run(&self, network: &Handle) {
         let mut stopped = self.stopped.lock();
         let mut detector = StallDetector::default();
         while !*stopped {
             match detector.look(self.begun.load(Ordering::SeqCst), self.open.load(Ordering::Relaxed)) {
-                Look::AtRest { begun } => {
+                Observation::AtRest { begun } => {
                     self.asleep.store(true, Ordering::SeqCst);
                     if begun == self.begun.load(Ordering::SeqCst) {
                         self.changed.wait(&mut stopped);
@@ -92,8 +92,8 @@ impl Shared {
                     self.asleep.store(false, Ordering::SeqCst);
                     continue;
                 }
-                Look::Stalled => drop(network.spawn(async {})), // Wakes a thread.
-                Look::AtWork => {}
+                Observation::Stalled => drop(network.spawn(async {})), // Wakes a thread.
+                Observation::AtWork => {}
             }
             self.changed.wait_for(&mut stopped, LOOK_EACH);
         }
@@ -109,7 +109,7 @@ struct StallDetector {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
+enum Observation {
     /// Nothing was begun since the last look, and nothing is open.
     AtRest {
         begun: u64,
@@ -121,13 +121,13 @@ enum Look {
 
 impl StallDetector {
     /// Looks at how many pieces of work were begun so far, and how many of them are open.
-    fn look(&mut self, begun: u64, open: usize) -> Look {
+    fn look(&mut self, begun: u64, open: usize) -> Observation {
         debug_assert!(self.begun_before <= begun, "the count of begun work falls to {begun}: {self:?}");
         let open = (0 < open).then_some(begun);
         let look = match open {
-            None if begun == self.begun_before => Look::AtRest { begun },
-            Some(_) if open == self.open_before => Look::Stalled,
-            _ => Look::AtWork,
+            None if begun == self.begun_before => Observation::AtRest { begun },
+            Some(_) if open == self.open_before => Observation::Stalled,
+            _ => Observation::AtWork,
         };
         (self.begun_before, self.open_before) = (begun, open);
         look
@@ -141,11 +141,11 @@ mod tests {
     #[test]
     fn only_work_that_lasts_while_nothing_else_begins_is_a_stall() {
         let mut detector = StallDetector::default();
-        assert_eq!(detector.look(0, 0), Look::AtRest { begun: 0 });
-        assert_eq!(detector.look(1, 1), Look::AtWork);
-        assert_eq!(detector.look(1, 1), Look::Stalled);
-        assert_eq!(detector.look(2, 2), Look::AtWork, "another thread looked at the network");
-        assert_eq!(detector.look(5, 0), Look::AtWork);
-        assert_eq!(detector.look(5, 0), Look::AtRest { begun: 5 });
+        assert_eq!(detector.look(0, 0), Observation::AtRest { begun: 0 });
+        assert_eq!(detector.look(1, 1), Observation::AtWork);
+        assert_eq!(detector.look(1, 1), Observation::Stalled);
+        assert_eq!(detector.look(2, 2), Observation::AtWork, "another thread looked at the network");
+        assert_eq!(detector.look(5, 0), Observation::AtWork);
+        assert_eq!(detector.look(5, 0), Observation::AtRest { begun: 5 });
     }
 }

@@ -13,29 +13,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The gate that each append passes.
-pub(crate) struct Space {
+pub(crate) struct DiskReserve {
     disk: Arc<dyn Disk>,
     clock: Arc<BrokerClock>,
     health: Health,
     /// Say how much to keep free.
     settings: Arc<LiveSettings>,
-    estimate: Mutex<Estimate>,
+    estimate: Mutex<UsageEstimate>,
     /// Of the line that says what the disk lacks.
     told: LogPace,
 }
 
 /// The file system as it is now.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub(crate) struct DiskUsage {
     pub(crate) free: u64,
     pub(crate) total: u64,
     /// Producers are refused when less than this is free.
-    pub(crate) reserve: u64,
+    pub(crate) keep_free: u64,
     /// None if the file system has no limit of its own.
     inodes: Option<Inodes>,
 }
 
-impl Room {
+impl DiskUsage {
     /// Too few inodes are free for a new partition.
     fn lacks_inodes(&self) -> Option<Inodes> {
         self.inodes.filter(|inodes| inodes.free < INODES_MIN)
@@ -46,14 +46,14 @@ impl Room {
         if self.lacks_inodes().is_some() { 0 } else { self.free }
     }
 
-    fn fullness(&self) -> Option<Fullness> {
-        (self.free < self.reserve).then_some(Fullness::Bytes).or(self.lacks_inodes().map(Fullness::Inodes))
+    fn shortage(&self) -> Option<DiskShortage> {
+        (self.free < self.keep_free).then_some(DiskShortage::Bytes).or(self.lacks_inodes().map(DiskShortage::Inodes))
     }
 }
 
 /// What the disk lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fullness {
+pub(crate) enum DiskShortage {
     #[error("the disk is full up to its reserve (disk.reserve_bytes): reads go on, writes resume when space is freed")]
     Bytes,
     #[error(
@@ -65,7 +65,7 @@ pub(crate) enum Fullness {
 
 /// What was free when last asked, less what was written since: decides about each append from numbers.
 #[derive(Debug, Default)]
-struct Estimate {
+struct UsageEstimate {
     headroom: i64,
     lacks_inodes: Option<Inodes>,
     /// When the system was last asked, on the monotonic clock.
@@ -74,7 +74,7 @@ struct Estimate {
     was_full: bool,
 }
 
-impl Estimate {
+impl UsageEstimate {
     /// Counts an append. True if the system has to be asked before it is decided about.
     fn count(&mut self, bytes: usize, now: Duration) -> bool {
         self.headroom = self.headroom.saturating_sub_unsigned(bytes as u64);
@@ -82,17 +82,17 @@ impl Estimate {
     }
 
     /// Takes the answer of the system; it may not have answered.
-    fn learn(&mut self, room: Option<Room>, now: Duration) {
-        if let Some(room) = room {
-            self.headroom = i64::try_from(room.free).unwrap_or(i64::MAX).saturating_sub_unsigned(room.reserve);
-            self.lacks_inodes = room.lacks_inodes();
+    fn learn(&mut self, usage: Option<DiskUsage>, now: Duration) {
+        if let Some(usage) = usage {
+            self.headroom = i64::try_from(usage.free).unwrap_or(i64::MAX).saturating_sub_unsigned(usage.keep_free);
+            self.lacks_inodes = usage.lacks_inodes();
         }
         self.asked = Some(now);
     }
 
     /// What the disk lacks for the counted append; and whether it lacked anything for the one before.
-    fn decide(&mut self) -> (Option<Fullness>, bool) {
-        let full = (self.headroom < 0).then_some(Fullness::Bytes).or(self.lacks_inodes.map(Fullness::Inodes));
+    fn decide(&mut self) -> (Option<DiskShortage>, bool) {
+        let full = (self.headroom < 0).then_some(DiskShortage::Bytes).or(self.lacks_inodes.map(DiskShortage::Inodes));
         (full, std::mem::replace(&mut self.was_full, full.is_some()))
     }
 }
@@ -105,7 +105,7 @@ const TRUST: Duration = Duration::from_millis(500);
 /// With less headroom than this, ask again at each append: files are allocated ahead, and others write as well.
 const CLOSE: i64 = 64 << 20;
 
-impl Space {
+impl DiskReserve {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         clock: Arc<BrokerClock>,
@@ -121,7 +121,7 @@ impl Space {
         let (full, was_full) = {
             let mut estimate = self.estimate.lock();
             if estimate.count(bytes, now) {
-                estimate.learn(self.room(), now);
+                estimate.learn(self.usage(), now);
             }
             estimate.decide()
         };
@@ -131,7 +131,7 @@ impl Space {
                 if let Some(left_out) = self.told.admit() {
                     tracing::warn!(left_out, "{full}");
                 }
-                if full == Fullness::Bytes { Err(Failure::new(ErrorCode::DiskFull, full)) } else { Ok(()) }
+                if full == DiskShortage::Bytes { Err(Failure::new(ErrorCode::DiskFull, full)) } else { Ok(()) }
             }
             None => {
                 if was_full {
@@ -143,17 +143,17 @@ impl Space {
     }
 
     /// What keeps writes from being taken now, if anything does.
-    pub(crate) fn fullness(&self) -> Option<Fullness> {
-        self.room()?.fullness()
+    pub(crate) fn shortage(&self) -> Option<DiskShortage> {
+        self.usage()?.shortage()
     }
 
     /// Asks the system; none if it does not say.
-    pub(crate) fn room(&self) -> Option<Room> {
+    pub(crate) fn usage(&self) -> Option<DiskUsage> {
         match self.disk.space() {
             Ok(space) => {
-                let reserve = self.settings.now().broker.disk_reserve_bytes;
-                let reserve = reserve.unwrap_or_else(|| RESERVE_MIN.max(space.total / 50));
-                Some(Room { free: space.free, total: space.total, reserve, inodes: space.inodes })
+                let keep_free = self.settings.now().broker.disk_reserve_bytes;
+                let keep_free = keep_free.unwrap_or_else(|| RESERVE_MIN.max(space.total / 50));
+                Some(DiskUsage { free: space.free, total: space.total, keep_free, inodes: space.inodes })
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot ask how much disk space is free");
@@ -173,23 +173,23 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn room(free: u64, reserve: u64) -> Option<Room> {
-        Some(Room { free, total: 1 << 40, reserve, inodes: None })
+    fn usage(free: u64, keep_free: u64) -> Option<DiskUsage> {
+        Some(DiskUsage { free, total: 1 << 40, keep_free, inodes: None })
     }
 
     #[test]
     fn the_system_is_asked_twice_a_second_and_at_each_append_when_little_is_left() {
-        let mut estimate = Estimate::default();
+        let mut estimate = UsageEstimate::default();
         assert!(estimate.count(1, SECOND), "nothing is known yet");
-        estimate.learn(room(200 << 20, 100 << 20), SECOND);
+        estimate.learn(usage(200 << 20, 100 << 20), SECOND);
         assert!(!estimate.count(1, SECOND + TRUST));
         assert!(estimate.count(1, SECOND + TRUST + Duration::from_millis(1)));
         assert!(estimate.count(40 << 20, SECOND), "others write as well");
         estimate.learn(None, SECOND);
         assert_eq!(estimate.decide(), (None, false));
-        estimate.learn(room(100, 101), SECOND);
-        assert_eq!(estimate.decide(), (Some(Fullness::Bytes), false));
-        estimate.learn(room(101, 100), SECOND);
+        estimate.learn(usage(100, 101), SECOND);
+        assert_eq!(estimate.decide(), (Some(DiskShortage::Bytes), false));
+        estimate.learn(usage(101, 100), SECOND);
         assert_eq!(estimate.decide(), (None, true));
     }
 
@@ -200,21 +200,21 @@ mod tests {
         let metrics = Metrics::new();
         let calendar = Arc::new(Calendar::default());
         let clock = BrokerClock::new(calendar.clone());
-        let space = Space::new(Arc::new(disk.clone()), clock, Health::new(metrics.clone()), settings);
+        let reserve = DiskReserve::new(Arc::new(disk.clone()), clock, Health::new(metrics.clone()), settings);
         disk.set_inodes(1_000);
-        assert!(space.admit(50).is_ok() && space.fullness().is_none());
+        assert!(reserve.admit(50).is_ok() && reserve.shortage().is_none());
         for number in 0..993 {
             disk.create(format!("/{number}").as_ref()).unwrap();
         }
-        assert_eq!(space.room().unwrap().usable(), 0);
-        let full = space.fullness().unwrap().to_string();
+        assert_eq!(reserve.usage().unwrap().usable(), 0);
+        let full = reserve.shortage().unwrap().to_string();
         assert!(full.contains("7 of 1000 inodes left"), "{full}");
         calendar.pass(1_000);
-        assert!(space.admit(50).is_ok());
+        assert!(reserve.admit(50).is_ok());
         assert!(metrics.print().contains("grower_disk_full 1\n"));
         disk.remove_file("/1".as_ref()).unwrap();
         calendar.pass(1_000);
-        assert!(space.admit(50).is_ok());
+        assert!(reserve.admit(50).is_ok());
         assert!(metrics.print().contains("grower_disk_full 0\n"));
     }
 
@@ -225,11 +225,11 @@ mod tests {
         let config = BrokerConfig { disk_reserve_bytes: Some(900), ..BrokerConfig::at("/") };
         let settings = Arc::new(LiveSettings::new(Settings::of(config), None));
         let clock = BrokerClock::new(Arc::new(Calendar::default()));
-        let space = Space::new(Arc::new(disk.clone()), clock, Health::new(Metrics::new()), settings);
-        assert!(space.admit(50).is_ok());
+        let reserve = DiskReserve::new(Arc::new(disk.clone()), clock, Health::new(Metrics::new()), settings);
+        assert!(reserve.admit(50).is_ok());
         disk.set_capacity(800);
-        assert_eq!(space.admit(50).unwrap_err().code, ErrorCode::DiskFull);
+        assert_eq!(reserve.admit(50).unwrap_err().code, ErrorCode::DiskFull);
         disk.set_capacity(10_000);
-        assert!(space.admit(50).is_ok());
+        assert!(reserve.admit(50).is_ok());
     }
 }

@@ -6,7 +6,7 @@
 //! Reads that fail are not of this kind: the rest can still be served.
 
 use crate::health::Health;
-use crate::reserve::Reserve;
+use crate::reserve_file::ReserveFile;
 use grower_storage::disk::{
     DirEntry, DirLock, Disk, DiskError, DiskFile, ErrorClass, Mapped, OpenFiles, SharedFile, Space,
 };
@@ -17,26 +17,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Another disk, watched.
-pub(crate) struct WatchedDisk {
+pub(crate) struct FailStopDisk {
     disk: Arc<dyn Disk>,
     health: Health,
     /// Given up when the disk is full to the last byte.
-    reserve: Arc<Reserve>,
+    reserve: Arc<ReserveFile>,
 }
 
-struct WatchedFile {
+struct FailStopFile {
     file: SharedFile,
     health: Health,
-    reserve: Arc<Reserve>,
+    reserve: Arc<ReserveFile>,
 }
 
-impl WatchedDisk {
-    pub(crate) fn new(disk: Arc<dyn Disk>, health: Health, reserve: Arc<Reserve>) -> Self {
+impl FailStopDisk {
+    pub(crate) fn new(disk: Arc<dyn Disk>, health: Health, reserve: Arc<ReserveFile>) -> Self {
         Self { disk, health, reserve }
     }
 
     fn change<T>(&self, path: &Path, change: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
-        judge(&self.health, self.reserve.give_room(path, change)).map_err(|error| self.name_inodes(error))
+        fail_stop(&self.health, self.reserve.with_reserve(path, change)).map_err(|error| self.name_inodes(error))
     }
 
     /// "No space left on device" sends people to look for bytes.
@@ -49,11 +49,11 @@ impl WatchedDisk {
     }
 
     fn watch(&self, file: SharedFile) -> SharedFile {
-        Arc::new(WatchedFile { file, health: self.health.clone(), reserve: self.reserve.clone() })
+        Arc::new(FailStopFile { file, health: self.health.clone(), reserve: self.reserve.clone() })
     }
 }
 
-fn judge<T>(health: &Health, done: Result<T, DiskError>) -> Result<T, DiskError> {
+fn fail_stop<T>(health: &Health, done: Result<T, DiskError>) -> Result<T, DiskError> {
     done.inspect_err(|error| {
         if error.is_directory_moved() {
             health.fail(format!("the files in use are no longer where they were: {error}"));
@@ -71,7 +71,7 @@ fn is_broken(error: &DiskError) -> bool {
     matches!(errno, Some(Errno::IO | Errno::ROFS | Errno::NXIO | Errno::NODEV | Errno::UCLEAN))
 }
 
-impl Disk for WatchedDisk {
+impl Disk for FailStopDisk {
     fn create(&self, path: &Path) -> Result<SharedFile, DiskError> {
         Ok(self.watch(self.change(path, || self.disk.create(path))?))
     }
@@ -79,7 +79,7 @@ impl Disk for WatchedDisk {
     fn open(&self, path: &Path) -> Result<SharedFile, DiskError> {
         let opened = self.disk.open(path);
         match &opened {
-            Err(error) if error.is_directory_moved() => Ok(self.watch(judge(&self.health, opened)?)),
+            Err(error) if error.is_directory_moved() => Ok(self.watch(fail_stop(&self.health, opened)?)),
             _ => Ok(self.watch(opened?)),
         }
     }
@@ -97,11 +97,11 @@ impl Disk for WatchedDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.change(to, || self.disk.rename(from, to)).inspect(|()| self.reserve.take_back())
+        self.change(to, || self.disk.rename(from, to)).inspect(|()| self.reserve.reclaim_inode())
     }
 
     fn replace(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
-        self.change(to, || self.disk.replace(from, to)).inspect(|()| self.reserve.take_back())
+        self.change(to, || self.disk.replace(from, to)).inspect(|()| self.reserve.reclaim_inode())
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
@@ -109,24 +109,24 @@ impl Disk for WatchedDisk {
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), DiskError> {
-        judge(&self.health, self.disk.remove_file(path))
+        fail_stop(&self.health, self.disk.remove_file(path))
     }
 
     fn remove_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
-        judge(&self.health, self.disk.remove_dir_all(dir))
+        fail_stop(&self.health, self.disk.remove_dir_all(dir))
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
-        judge(&self.health, self.disk.sync_dir(dir))
+        fail_stop(&self.health, self.disk.sync_dir(dir))
     }
 
     fn sync_many(&self, files: &[SharedFile]) -> Result<(), DiskError> {
-        judge(&self.health, self.disk.sync_many(files))
+        fail_stop(&self.health, self.disk.sync_many(files))
     }
 
     fn is_in_place(&self, file: &SharedFile) -> Result<bool, DiskError> {
         match self.disk.is_in_place(file) {
-            Err(error) if error.is_directory_moved() => judge(&self.health, Err(error)),
+            Err(error) if error.is_directory_moved() => fail_stop(&self.health, Err(error)),
             found => found,
         }
     }
@@ -148,9 +148,9 @@ impl Disk for WatchedDisk {
     }
 }
 
-impl DiskFile for WatchedFile {
+impl DiskFile for FailStopFile {
     fn write_all_at(&self, bytes: &[u8], position: u64) -> Result<(), DiskError> {
-        judge(&self.health, self.reserve.give_room(self.file.path(), || self.file.write_all_at(bytes, position)))
+        fail_stop(&self.health, self.reserve.with_reserve(self.file.path(), || self.file.write_all_at(bytes, position)))
     }
 
     fn read_at(&self, into: &mut [u8], position: u64) -> Result<usize, DiskError> {
@@ -162,15 +162,15 @@ impl DiskFile for WatchedFile {
     }
 
     fn set_len(&self, len: u64) -> Result<(), DiskError> {
-        judge(&self.health, self.reserve.give_room(self.file.path(), || self.file.set_len(len)))
+        fail_stop(&self.health, self.reserve.with_reserve(self.file.path(), || self.file.set_len(len)))
     }
 
     fn allocate(&self, len: u64) -> Result<(), DiskError> {
-        judge(&self.health, self.file.allocate(len))
+        fail_stop(&self.health, self.file.allocate(len))
     }
 
     fn sync(&self) -> Result<(), DiskError> {
-        judge(&self.health, self.file.sync())
+        fail_stop(&self.health, self.file.sync())
     }
 
     fn path(&self) -> &Path {
@@ -188,11 +188,11 @@ mod tests {
     use crate::metrics::Metrics;
     use grower_storage::disk::{Call, Fault, FaultDisk, MemDisk};
 
-    fn watched(disk: impl Disk + 'static) -> (WatchedDisk, Health) {
+    fn watched(disk: impl Disk + 'static) -> (FailStopDisk, Health) {
         let health = Health::new(Metrics::new());
         let disk: Arc<dyn Disk> = Arc::new(disk);
-        let reserve = Arc::new(Reserve::new(disk.clone(), Path::new("/")));
-        (WatchedDisk::new(disk, health.clone(), reserve), health)
+        let reserve = Arc::new(ReserveFile::new(disk.clone(), Path::new("/")));
+        (FailStopDisk::new(disk, health.clone(), reserve), health)
     }
 
     #[test]

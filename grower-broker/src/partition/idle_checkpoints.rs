@@ -17,18 +17,18 @@ const LOOK_EACH: Duration = Duration::from_millis(50);
 
 /// Partitions that were synced and have not written down their durable end since.
 #[derive(Default)]
-pub(super) struct Idle {
-    watched: Mutex<Watched>,
+pub(super) struct IdleCheckpoints {
+    watched: Mutex<WatchList>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Watched {
+struct WatchList {
     partitions: Vec<Arc<Partition>>,
     stopped: bool,
 }
 
-impl Idle {
+impl IdleCheckpoints {
     /// Looks after a partition until it has been quiet. It is not watched yet.
     pub(super) fn watch(&self, partition: &Arc<Partition>) {
         self.watched.lock().partitions.push(partition.clone());
@@ -40,7 +40,7 @@ impl Idle {
         self.changed.notify_one();
     }
 
-    /// The thread; ends after [`Idle::stop`]. `contended` says whether producers wait for the disk.
+    /// The thread; ends after [`IdleCheckpoints::stop`]. `contended` says whether producers wait for the disk.
     pub(super) fn run(&self, clock: &BrokerClock, health: &Health, contended: impl Fn() -> bool) {
         let mut pace = CheckpointPace::default();
         while let Some(mut partitions) = self.next_look() {
