@@ -26,7 +26,7 @@ struct XtaskArguments {
 enum Chore {
     /// Runs all that a change must pass: formatting, lints, layers, docs, tests.
     Ci,
-    /// Fails if a crate depends on another that the design does not let it know.
+    /// Fails if a crate or a module names one that the design does not let it know, or a type name means two types.
     Layers,
     /// Measures the real daemon beside a limit program that moves the same bytes.
     Bench(bench::Bench),

@@ -1,0 +1,190 @@
+//! One type name means one type in the whole workspace, tests apart.
+
+use super::source::Source;
+use std::collections::BTreeMap;
+
+/// Names that mean several types on purpose, and why.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("Alter", "a subcommand: its type is named as it is typed"),
+    ("Arguments", "the command line of the CLI and of xtask"),
+    ("Bench", "a subcommand of the CLI and of xtask"),
+    ("Completions", "a subcommand of the CLI and of xtask"),
+    ("Consume", "a subcommand: its type is named as it is typed"),
+    ("Delete", "a subcommand: its type is named as it is typed"),
+    ("Dependency", "cargo's, as each chore reads it"),
+    ("Describe", "a subcommand: its type is named as it is typed"),
+    ("List", "a subcommand: its type is named as it is typed"),
+    ("Metadata", "cargo's in xtask"),
+    ("Package", "cargo's, as each chore reads it"),
+    ("Produce", "a subcommand: its type is named as it is typed"),
+    ("Record", "the client's record has a topic, the protocol's is one of a batch: users and codec name both so"),
+    ("TopicPartition", "by name in the client, by id in the protocol"),
+    ("Trim", "a subcommand: its type is named as it is typed"),
+    ("Verify", "a subcommand: its type is named as it is typed"),
+];
+
+/// Names that still mean several types. The list only shrinks.
+const TO_RENAME: &[&str] = &[
+    "After",
+    "Alarm",
+    "Answer",
+    "Answered",
+    "Arrival",
+    "BatchSize",
+    "Broker",
+    "Call",
+    "Changed",
+    "Check",
+    "Closing",
+    "Command",
+    "Commit",
+    "Committed",
+    "Connection",
+    "Cut",
+    "Damage",
+    "Disk",
+    "Ended",
+    "Engine",
+    "Entry",
+    "Facts",
+    "Fate",
+    "Finding",
+    "Found",
+    "Gap",
+    "GoOn",
+    "Group",
+    "GroupState",
+    "Heard",
+    "Held",
+    "Identity",
+    "Intake",
+    "Item",
+    "Kept",
+    "Key",
+    "Latencies",
+    "Level",
+    "Limits",
+    "Line",
+    "Log",
+    "Lookup",
+    "Manifest",
+    "Mark",
+    "Marks",
+    "Member",
+    "Membership",
+    "Memory",
+    "Names",
+    "Node",
+    "Open",
+    "Origin",
+    "Out",
+    "Outcome",
+    "Owner",
+    "Pace",
+    "Packer",
+    "Part",
+    "Partition",
+    "Partitions",
+    "Pending",
+    "Piece",
+    "Place",
+    "Plan",
+    "Producer",
+    "Progress",
+    "Promise",
+    "Pump",
+    "Queue",
+    "Reader",
+    "Refusal",
+    "Refusals",
+    "Remembered",
+    "Repair",
+    "RepairError",
+    "Report",
+    "Reserve",
+    "Rewritten",
+    "Room",
+    "Row",
+    "Seen",
+    "Segment",
+    "Settings",
+    "Settled",
+    "Shard",
+    "Shared",
+    "Site",
+    "Slot",
+    "Snapshot",
+    "Source",
+    "Space",
+    "Standing",
+    "StartError",
+    "State",
+    "Step",
+    "Stored",
+    "Stream",
+    "Stretch",
+    "Table",
+    "Tail",
+    "Topic",
+    "Traffic",
+    "Turn",
+    "Verdict",
+    "Verified",
+    "View",
+    "Waiting",
+    "Walk",
+    "Wanted",
+    "Watched",
+    "Window",
+    "Work",
+    "Writer",
+    "Writing",
+    "Written",
+];
+
+/// One line for each name that means several types without being listed.
+pub(super) fn check(sources: &[Source]) -> Vec<String> {
+    let mut defined: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for source in sources {
+        for name in types_in(&source.code) {
+            defined.entry(name).or_default().push(format!("{}/src/{}", source.crate_name, source.path));
+        }
+    }
+    let is_listed = |name: &&str| EXCEPTIONS.iter().any(|(known, _)| known == name) || TO_RENAME.contains(name);
+    let several = defined.iter().filter(|(name, places)| 1 < places.len() && !is_listed(name));
+    several.map(|(name, places)| format!("type {name} is defined in {}", places.join(", "))).collect()
+}
+
+/// The types that a file defines; those that belong to a trait are not its own.
+fn types_in(code: &str) -> impl Iterator<Item = &str> {
+    code.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
+        let keyword = words.next()?;
+        let is_type = matches!(keyword, "struct" | "enum" | "trait") || (keyword == "type" && !line.starts_with(' '));
+        let name = words.next().filter(|_| is_type)?;
+        Some(name.split(|character: char| !character.is_alphanumeric()).next().unwrap_or(name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_two_types_is_told_with_both_places() {
+        let sources = [
+            Source::new("a", "x.rs", "pub(crate) struct Twice;\nstruct Once<T>(T);\n"),
+            Source::new("b", "y.rs", "enum Twice {}\nimpl T for U {\n    type Once = u8;\n}\n"),
+        ];
+        assert_eq!(check(&sources), ["type Twice is defined in a/src/x.rs, b/src/y.rs"]);
+    }
+
+    #[test]
+    fn no_name_is_listed_twice() {
+        let mut names: Vec<&str> = EXCEPTIONS.iter().map(|(name, _)| *name).chain(TO_RENAME.iter().copied()).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
