@@ -1,6 +1,5 @@
 //! Which leader appended what: the epochs of a log and where each began.
 
-use crate::log::EpochEnd;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 
 /// The leader epochs of a log, oldest first. Epochs and start offsets both rise.
@@ -13,6 +12,15 @@ pub(crate) struct EpochStart {
     pub(crate) epoch: LeaderEpoch,
     /// The log end offset when it began.
     pub(crate) start: Offset,
+}
+
+/// Where a leader epoch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// The epoch.
+    pub epoch: LeaderEpoch,
+    /// The offset after its last record.
+    pub end: Offset,
 }
 
 impl EpochHistory {

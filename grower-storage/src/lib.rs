@@ -9,6 +9,7 @@ pub mod disk;
 mod epochs;
 mod kept;
 pub mod log;
+mod options;
 pub mod pieces;
 mod producers;
 pub mod recovery;

@@ -38,7 +38,7 @@ pub struct LogOptions {
     /// A segment rolls before a batch that would give it more records.
     pub segment_messages: Option<u64>,
     /// A segment rolls this long after its first append, in milliseconds: at the next append, or by
-    /// [`Log::roll_if_old`](super::Log::roll_if_old).
+    /// [`Log::roll_if_old`](crate::log::Log::roll_if_old).
     pub segment_ms: u64,
     /// It also rolls when nothing was appended for this long, in milliseconds: compaction takes no segment that may be
     /// written to.

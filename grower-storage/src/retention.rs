@@ -1,25 +1,14 @@
 //! Which segments have had their time: a decision about numbers, carried out elsewhere.
 
-use crate::log::RetentionLimits;
+use crate::options::RetentionLimits;
+use crate::segment::SegmentStats;
 use grower_protocol::ids::{Offset, Timestamp};
-
-/// What retention looks at in a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Facts {
-    /// The offset after its last record.
-    pub(crate) end: Offset,
-    pub(crate) bytes: u64,
-    /// Those written to it: what compaction took counts as well.
-    pub(crate) records: u64,
-    /// None if it holds no record, or none whose timestamp is known.
-    pub(crate) max_timestamp: Option<Timestamp>,
-}
 
 /// The new log start, if any segment goes. `segments` are oldest first; the last one is active, and goes like the others.
 ///
 /// The oldest goes while it is too old, or while the *others* still meet a limit on bytes or messages: a limit says how
 /// much is kept at least. An empty segment never goes for what it holds; it goes with those before it.
-pub(crate) fn new_start(segments: &[Facts], now: Timestamp, limits: &RetentionLimits) -> Option<Offset> {
+pub(crate) fn new_start(segments: &[SegmentStats], now: Timestamp, limits: &RetentionLimits) -> Option<Offset> {
     let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut records: u64 = segments.iter().map(|segment| segment.records).sum();
     let mut start = None;
@@ -45,13 +34,13 @@ mod tests {
 
     /// Three segments of 100 bytes and 10 records, their latest timestamps 1000, 2000, 3000.
     fn start(now: i64, limits: RetentionLimits) -> Option<u64> {
-        let facts = |n: u64| Facts {
+        let stats = |n: u64| SegmentStats {
             end: Offset::new(n * 10),
             bytes: 100,
             records: 10,
             max_timestamp: Some(Timestamp::from_millis(n as i64 * 1000)),
         };
-        new_start(&[facts(1), facts(2), facts(3)], Timestamp::from_millis(now), &limits).map(Offset::value)
+        new_start(&[stats(1), stats(2), stats(3)], Timestamp::from_millis(now), &limits).map(Offset::value)
     }
 
     const KEEP: RetentionLimits = RetentionLimits { ms: None, bytes: None, messages: None };
@@ -88,11 +77,11 @@ mod tests {
 
     #[test]
     fn a_segment_of_unknown_age_goes_with_the_next() {
-        let facts = |max_timestamp, end| Facts { end: Offset::new(end), bytes: 100, records: 10, max_timestamp };
+        let stats = |max_timestamp, end| SegmentStats { end: Offset::new(end), bytes: 100, records: 10, max_timestamp };
         let known = Some(Timestamp::from_millis(1_000));
         let start = |now| {
             let limits = RetentionLimits { ms: Some(500), ..KEEP };
-            new_start(&[facts(None, 10), facts(known, 20)], Timestamp::from_millis(now), &limits).map(Offset::value)
+            new_start(&[stats(None, 10), stats(known, 20)], Timestamp::from_millis(now), &limits).map(Offset::value)
         };
         assert_eq!(start(1_500), None);
         assert_eq!(start(1_501), Some(20));
@@ -100,7 +89,7 @@ mod tests {
 
     #[test]
     fn an_empty_segment_does_not_go_for_what_it_holds() {
-        let empty = Facts { end: Offset::ZERO, bytes: 0, records: 0, max_timestamp: None };
+        let empty = SegmentStats { end: Offset::ZERO, bytes: 0, records: 0, max_timestamp: None };
         let limits = RetentionLimits { ms: Some(0), bytes: Some(0), messages: Some(0) };
         assert_eq!(new_start(&[empty], Timestamp::MAX, &limits), None);
     }

@@ -5,9 +5,9 @@ mod compaction_kit;
 use compaction_kit::{Broken, DIR, POLICY, World, batch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
-use grower_storage::compaction::{CompactionError, CompactionPolicy};
+use grower_storage::compaction::{Compaction, CompactionError, CompactionPolicy};
 use grower_storage::disk::Disk;
-use grower_storage::log::{Log, RetentionLimits};
+use grower_storage::log::{Log, LogFiles, RetentionLimits};
 use std::path::Path;
 
 fn some(value: &str) -> Option<&str> {
@@ -187,7 +187,7 @@ fn with_memory_for_few_keys_a_log_is_cleaned_in_parts() {
     world.roll();
     let policy = CompactionPolicy { keys_bytes: 25 * 8, ..POLICY };
     let passes = (0..100).take_while(|_| {
-        world.log.compaction(&policy, Offset::MAX, Timestamp::default()).is_some() && {
+        Compaction::due(&world.log, &policy, Offset::MAX, Timestamp::default()).is_some() && {
             world.compact(&policy).unwrap();
             world.check();
             true
@@ -203,7 +203,7 @@ fn with_memory_for_few_keys_a_log_is_cleaned_in_parts() {
 #[test]
 fn only_what_is_committed_is_compacted() {
     let world = busy(Codec::None);
-    let due = |upto| world.log.compaction(&POLICY, Offset::new(upto), Timestamp::default()).is_some();
+    let due = |upto| Compaction::due(&world.log, &POLICY, Offset::new(upto), Timestamp::default()).is_some();
     assert!(!due(1));
     assert!(due(world.end()));
 }
@@ -237,7 +237,7 @@ fn a_reader_keeps_what_it_has_open() {
 #[test]
 fn a_pass_that_the_log_changed_under_publishes_nothing() {
     let mut world = busy(Codec::None);
-    let pass = world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).unwrap();
+    let pass = Compaction::due(&world.log, &POLICY, Offset::MAX, Timestamp::default()).unwrap();
     let done = pass.survey(&|_| true).unwrap().step(&|_| true).unwrap().unwrap();
     assert!(world.trim(12));
     assert!(!world.log.publish(done).unwrap());
@@ -250,20 +250,23 @@ fn a_pass_that_the_log_changed_under_publishes_nothing() {
 #[test]
 fn a_pass_that_saw_records_which_were_truncated_since_says_nothing_of_their_offsets() {
     let mut world = busy(Codec::None);
-    let pass = world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).unwrap();
+    let pass = Compaction::due(&world.log, &POLICY, Offset::MAX, Timestamp::default()).unwrap();
     let mut pass = pass.survey(&|_| true).unwrap();
     world.log.truncate(Offset::new(world.end() - 1)).unwrap();
     while let Some(done) = pass.step(&|_| true).unwrap() {
         assert!(!world.log.publish(done).unwrap());
     }
     world.reopen();
-    assert!(world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).is_some(), "all of it is still dirty");
+    assert!(
+        Compaction::due(&world.log, &POLICY, Offset::MAX, Timestamp::default()).is_some(),
+        "all of it is still dirty"
+    );
 }
 
 #[test]
 fn a_pass_stops_when_it_is_told_to() {
     let mut world = busy(Codec::None);
-    let due = |world: &World| world.log.compaction(&POLICY, Offset::MAX, Timestamp::default()).unwrap();
+    let due = |world: &World| Compaction::due(&world.log, &POLICY, Offset::MAX, Timestamp::default()).unwrap();
     assert!(matches!(due(&world).survey(&|_| false), Err(CompactionError::Stopped)));
     let mut pass = due(&world).survey(&|_| true).unwrap();
     assert!(matches!(pass.step(&|_| false), Err(CompactionError::Stopped)));

@@ -6,7 +6,7 @@ use grower_index::SparseIndex;
 use grower_protocol::batch::BatchReader;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use grower_storage::disk::{Disk, MemDisk};
-use grower_storage::log::{DiskLog, IndexFactory, Log, LogOptions, LogReader, MemLog, ReadError};
+use grower_storage::log::{DiskLog, IndexFactory, Log, LogFiles, LogOptions, LogReader, MemLog, ReadError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -127,7 +127,7 @@ fn a_log_whose_files_were_moved_away_reads_nothing_of_files_that_took_their_name
     }
     assert!(world.flush());
     world.disk.open_files().set_max(0);
-    world.log.abandon();
+    world.log.detach();
     // Another partition's: it has the same name and is sound.
     let path = std::path::Path::new(log_kit::DIR).join("00000000000000000000.growerlog");
     let other = log_kit::batch(1, 60, 1_000, 0).place(Offset::ZERO, LeaderEpoch::new(1));

@@ -3,7 +3,7 @@
 mod log_kit;
 
 use grower_storage::disk::{Disk, MemDisk};
-use grower_storage::log::Log;
+use grower_storage::log::{Log, LogFiles};
 use grower_storage::pieces::{Piece, pieces_of_stopped};
 use grower_storage::verify::verify;
 use log_kit::{DIR, World};

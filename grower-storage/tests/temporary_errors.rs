@@ -4,7 +4,7 @@ mod log_kit;
 
 use grower_protocol::ids::{LeaderEpoch, Timestamp};
 use grower_storage::disk::{Call, Fault};
-use grower_storage::log::{AppendError, AtOnce, ChangeError, Log, LogOptions, RetentionLimits};
+use grower_storage::log::{AppendError, AtOnce, ChangeError, Log, LogFiles, LogOptions, RetentionLimits};
 use log_kit::{World, batch_of, options};
 
 /// Every kind of call but syncs: after one that fails nothing is known.

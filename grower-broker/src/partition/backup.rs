@@ -22,7 +22,8 @@ impl Partition {
         if tail.deleted {
             return Ok(());
         }
-        let sealed = tail.log.seal(now);
+        let Some(files) = tail.log.files() else { return Ok(()) };
+        let sealed = files.seal(now);
         let effects = self.follow_log(&mut tail);
         let held = sealed.and_then(|pieces| {
             let (segments, small): (Vec<_>, Vec<_>) = pieces.into_iter().partition(Piece::is_of_segment);

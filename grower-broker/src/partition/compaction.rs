@@ -32,8 +32,11 @@ impl Partition {
             let (topic, partition) = (&self.topic_name, self.partition);
             tracing::warn!(%topic, %partition, %error, "compaction does not know yet when tombstones may go");
         }
-        let tail = self.writer.lock_slowly();
-        if tail.deleted { None } else { tail.log.compaction(&policy, self.high_watermark(), now) }
+        let mut tail = self.writer.lock_slowly();
+        if tail.deleted {
+            return None;
+        }
+        Compaction::due(tail.log.files()?, &policy, self.high_watermark(), now)
     }
 
     /// Runs a pass to its end, or until `go_on` says no. The log is held only to put something in its place.
@@ -54,8 +57,10 @@ impl Partition {
     fn publish(&self, compacted: Compacted) -> Result<bool, ChangeError> {
         let _dropping = self.dropping.lock();
         let mut tail = self.writer.lock_slowly();
-        // The directory of a deleted topic may have been moved away: what is left of the pass goes with it.
-        if tail.deleted { Ok(false) } else { tail.log.publish(compacted) }
+        if tail.deleted {
+            return Ok(false); // Its directory may have been moved away: what is left of the pass goes with it.
+        }
+        tail.log.files().expect("a pass was over files").publish(compacted)
     }
 }
 

@@ -319,7 +319,10 @@ impl Partition {
     /// Looks whether its files are still where they were: nothing else would notice while nothing is written.
     pub(crate) fn check_in_place(&self) {
         let mut tail = self.writer.lock_slowly();
-        if !tail.deleted && tail.log.check_in_place().is_err() {
+        if tail.deleted {
+            return;
+        }
+        if tail.log.files().is_some_and(|files| files.check_in_place().is_err()) {
             drop(tail);
             self.fetches.wake_all();
         }
@@ -346,7 +349,9 @@ impl Partition {
         let _dropping = self.dropping.lock();
         let mut tail = self.writer.lock_slowly();
         tail.deleted = true;
-        tail.log.abandon();
+        if let Some(files) = tail.log.files() {
+            files.detach();
+        }
         tail.producers.set(0);
         drop(tail);
         self.fetches.wake_all();

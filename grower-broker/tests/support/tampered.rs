@@ -4,9 +4,9 @@
 use grower_broker::{Broker, BrokerConfig};
 use grower_client::ids::{Offset, PartitionId, Timestamp};
 use grower_client::{Client, ConsumeError, OffsetSpec, Record, StartFrom, TopicSpec, transport};
-use grower_storage::compaction::CompactionPolicy;
+use grower_storage::compaction::{Compaction, CompactionPolicy};
 use grower_storage::disk::FileDisk;
-use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace, Owner};
+use grower_storage::log::{DiskLog, Log, LogFiles, LogOptions, LogPlace, Owner};
 use grower_storage::repair::{Acceptance, accept_loss};
 use std::collections::BTreeMap;
 use std::fs;
@@ -79,7 +79,7 @@ impl Tampered {
         let (mut log, _) = DiskLog::open(disk.clone(), place, options, Timestamp::default()).unwrap();
         let policy =
             CompactionPolicy { min_dirty_permille: 0, min_lag_ms: 0, delete_retention_ms: 0, keys_bytes: 1 << 20 };
-        let pass = log.compaction(&policy, Offset::MAX, Timestamp::MAX).expect("a pass is due");
+        let pass = Compaction::due(&log, &policy, Offset::MAX, Timestamp::MAX).expect("a pass is due");
         let mut pass = pass.survey(&|_| true).unwrap();
         while let Some(done) = pass.step(&|_| true).unwrap() {
             assert!(log.publish(done).unwrap());

@@ -1,27 +1,16 @@
 //! The files of a compacted segment, under temporary names until a manifest says that they count.
 
 use super::CompactionError;
-use crate::disk::{Disk, DiskError, SharedFile};
-use crate::log::IndexFactory;
-use crate::recovery::if_found;
+use crate::disk::{Disk, DiskError, SharedFile, if_found};
+use crate::options::IndexFactory;
 use crate::segment;
 use grower_index::{GrowingIndex, NotedBatch};
 use grower_protocol::batch::Batch;
 use grower_protocol::ids::{Offset, Timestamp};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes are handed to the disk in pieces of this size.
 const PIECE: usize = 1 << 20;
-
-/// Name of a compacted log file before it counts. Opening removes what ends so and is in no manifest.
-pub(super) fn temporary_log(base: Offset) -> String {
-    format!("{}.compacted.tmp", segment::log_name(base))
-}
-
-/// Name of its index file.
-pub(super) fn temporary_index(base: Offset) -> String {
-    format!("{}.compacted.tmp", segment::index_name(base))
-}
 
 /// A file that is written from its start to its end.
 struct Stream {
@@ -78,8 +67,9 @@ impl NewSegment {
         factory: &IndexFactory,
         seed: u32,
     ) -> Result<Self, DiskError> {
-        let log = Stream::create(disk, &dir.join(temporary_log(base)))?;
-        let index = Stream::create(disk, &dir.join(temporary_index(base)))?;
+        let (log, index) = segment::compacted_names(base);
+        let log = Stream::create(disk, &dir.join(log))?;
+        let index = Stream::create(disk, &dir.join(index))?;
         Ok(Self { base, log, index, growing: factory.make(seed), delete_horizon: None })
     }
 
@@ -108,15 +98,5 @@ impl NewSegment {
         disk.sync_many(&[self.log.file, self.index.file])?;
         disk.sync_dir(dir)?;
         Ok(Written { bytes, delete_horizon: self.delete_horizon })
-    }
-}
-
-/// Removes the temporary files, as far as that is possible: opening does what is left to do.
-pub(super) fn discard(disk: &dyn Disk, dir: &Path, base: Offset) {
-    let names = [temporary_log(base), temporary_index(base)];
-    for path in names.map(|name| -> PathBuf { dir.join(name) }) {
-        if let Err(error) = if_found(disk.remove_file(&path)) {
-            tracing::warn!(%error, "a file of a compaction that broke off stays until the next start");
-        }
     }
 }

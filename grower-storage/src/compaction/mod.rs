@@ -23,13 +23,10 @@ mod files;
 mod keys;
 mod pass;
 mod plan;
-mod publish;
 mod sift;
 
-pub use pass::{Compacted, Compaction, CompactionPass, GoOn};
-pub(crate) use pass::{Outcome, Rewritten, Subject};
-pub(crate) use plan::{Piece, due};
-pub(crate) use publish::{finish, pending_names};
+pub use crate::log::Compacted;
+pub use pass::{Compaction, CompactionPass, GoOn};
 
 use crate::disk::DiskError;
 use grower_protocol::ids::Offset;

@@ -1,12 +1,13 @@
 //! Whether a pass is worth its while, and which segments become one: decisions about numbers, carried out elsewhere.
 
 use super::CompactionPolicy;
+use crate::segment::{DeleteHorizon, Segment, SegmentStats};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::ops::Range;
 
 /// What the planner looks at in a segment that is no longer written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub(crate) struct CompactionCandidate {
     pub(crate) base: Offset,
     /// The offset after its last record.
     pub(crate) end: Offset,
@@ -17,13 +18,24 @@ pub(crate) struct Piece {
     pub(crate) delete_horizon: Option<Timestamp>,
 }
 
+impl CompactionCandidate {
+    pub(super) fn of(segment: &Segment) -> Self {
+        let SegmentStats { end, bytes, max_timestamp, .. } = segment.stats();
+        let delete_horizon = match segment.delete_horizon() {
+            DeleteHorizon::Known(horizon) => horizon,
+            DeleteHorizon::Unknown => None, // The next pass is due without it, or after it is known.
+        };
+        Self { base: segment.base, end, bytes, max_timestamp, delete_horizon }
+    }
+}
+
 /// A batch counts its offsets in 31 bits, an index in 32.
 const OFFSETS_MAX: u64 = i32::MAX as u64;
 
 /// A quiet log is read as a whole for the little that is dirty in it, but not at a higher rate than this: a MiB a second.
 const QUIET_BYTES_PER_MS: u64 = (1 << 20) / 1000;
 
-/// How many of the pieces, oldest first, a pass may touch; none if there is no reason for one.
+/// How many of the candidates, oldest first, a pass may touch; none if there is no reason for one.
 ///
 /// Dirty is what no pass has seen yet: what ends after the start of `dirty`, which ends with the log. Records younger than
 /// the policy's lag, and all after them, are left alone. There are three reasons for a pass, and each of them is gone after
@@ -32,35 +44,47 @@ const QUIET_BYTES_PER_MS: u64 = (1 << 20) / 1000;
 /// - the time of tombstones is over, so they can go;
 /// - something is dirty, and all of the log has been quiet for longer than a tombstone stays. Nothing else may come that
 ///   makes enough dirty, and there may be tombstones that no pass has met.
-pub(crate) fn due(pieces: &[Piece], dirty: Range<Offset>, now: Timestamp, policy: &CompactionPolicy) -> Option<usize> {
-    let younger = |piece: &Piece, ms| piece.max_timestamp.is_some_and(|latest| now.millis_since(latest) < ms);
-    let count = pieces.iter().take_while(|piece| !younger(piece, policy.min_lag_ms)).count();
-    let pieces = pieces.get(..count).unwrap_or_default();
-    let bytes_of =
-        |from| pieces.iter().filter(|piece| from < piece.end).map(|piece| piece.bytes).fold(0, u64::saturating_add);
+pub(crate) fn due(
+    candidates: &[CompactionCandidate],
+    dirty: Range<Offset>,
+    now: Timestamp,
+    policy: &CompactionPolicy,
+) -> Option<usize> {
+    let younger = |candidate: &CompactionCandidate, ms| {
+        candidate.max_timestamp.is_some_and(|latest| now.millis_since(latest) < ms)
+    };
+    let count = candidates.iter().take_while(|candidate| !younger(candidate, policy.min_lag_ms)).count();
+    let candidates = candidates.get(..count).unwrap_or_default();
+    let bytes_of = |from| {
+        candidates
+            .iter()
+            .filter(|candidate| from < candidate.end)
+            .map(|candidate| candidate.bytes)
+            .fold(0, u64::saturating_add)
+    };
     let (all_bytes, dirty_bytes) = (bytes_of(Offset::ZERO), bytes_of(dirty.start));
     let enough_dirty = u128::from(all_bytes) * u128::from(policy.min_dirty_permille) <= u128::from(dirty_bytes) * 1000;
     let quiet_ms = policy.delete_retention_ms.max(all_bytes / QUIET_BYTES_PER_MS);
-    let whole = pieces.last().is_some_and(|last| last.end == dirty.end);
-    let quiet = whole && !pieces.iter().any(|piece| younger(piece, quiet_ms));
-    let over = |piece: &Piece| piece.delete_horizon.is_some_and(|horizon| horizon <= now);
-    (0 < dirty_bytes && (enough_dirty || quiet) || pieces.iter().any(over)).then_some(count)
+    let whole = candidates.last().is_some_and(|last| last.end == dirty.end);
+    let quiet = whole && !candidates.iter().any(|candidate| younger(candidate, quiet_ms));
+    let over = |candidate: &CompactionCandidate| candidate.delete_horizon.is_some_and(|horizon| horizon <= now);
+    (0 < dirty_bytes && (enough_dirty || quiet) || candidates.iter().any(over)).then_some(count)
 }
 
 /// Which neighbours are written into one segment: as many as stay within `bytes_max` together, all that begin before `end`.
-pub(crate) fn groups(pieces: &[Piece], end: Offset, bytes_max: u64) -> Vec<Range<usize>> {
+pub(crate) fn groups(candidates: &[CompactionCandidate], end: Offset, bytes_max: u64) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let (mut base, mut bytes) = (Offset::ZERO, 0);
-    for (at, piece) in pieces.iter().enumerate().take_while(|(_, piece)| piece.base < end) {
-        let fits = bytes + piece.bytes <= bytes_max && piece.end.since(base) <= OFFSETS_MAX;
+    for (at, candidate) in candidates.iter().enumerate().take_while(|(_, candidate)| candidate.base < end) {
+        let fits = bytes + candidate.bytes <= bytes_max && candidate.end.since(base) <= OFFSETS_MAX;
         match groups.last_mut() {
             Some(group) if fits => group.end = at + 1,
             _ => {
                 groups.push(at..at + 1);
-                (base, bytes) = (piece.base, 0);
+                (base, bytes) = (candidate.base, 0);
             }
         }
-        bytes += piece.bytes;
+        bytes += candidate.bytes;
     }
     groups
 }
@@ -73,32 +97,32 @@ mod tests {
         CompactionPolicy { min_dirty_permille: 500, min_lag_ms: 0, delete_retention_ms: 0, keys_bytes: 0 };
 
     /// Segments of 10 offsets, with these sizes, their latest timestamps 1000, 2000, ..
-    fn pieces(bytes: &[u64]) -> Vec<Piece> {
-        let piece = |(n, bytes): (u64, &u64)| Piece {
+    fn candidates(bytes: &[u64]) -> Vec<CompactionCandidate> {
+        let candidate = |(n, bytes): (u64, &u64)| CompactionCandidate {
             base: Offset::new(n * 10),
             end: Offset::new(n * 10 + 10),
             bytes: *bytes,
             max_timestamp: Some(Timestamp::from_millis((n as i64 + 1) * 1000)),
             delete_horizon: None,
         };
-        (0..).zip(bytes).map(piece).collect()
+        (0..).zip(bytes).map(candidate).collect()
     }
 
     /// With an active segment that has records.
     fn due_at(bytes: &[u64], cleaned_end: u64, now: i64, policy: &CompactionPolicy) -> Option<usize> {
-        due(&pieces(bytes), Offset::new(cleaned_end)..Offset::MAX, Timestamp::from_millis(now), policy)
+        due(&candidates(bytes), Offset::new(cleaned_end)..Offset::MAX, Timestamp::from_millis(now), policy)
     }
 
     #[test]
     fn a_pass_is_due_when_the_time_of_tombstones_is_over_however_little_is_dirty() {
-        let mut pieces = pieces(&[100, 100, 100]);
-        pieces[1].delete_horizon = Some(Timestamp::from_millis(9_000));
+        let mut candidates = candidates(&[100, 100, 100]);
+        candidates[1].delete_horizon = Some(Timestamp::from_millis(9_000));
         let policy = CompactionPolicy { min_lag_ms: 500, ..POLICY };
-        let due_at = |now| due(&pieces, Offset::new(30)..Offset::MAX, Timestamp::from_millis(now), &policy);
+        let due_at = |now| due(&candidates, Offset::new(30)..Offset::MAX, Timestamp::from_millis(now), &policy);
         assert_eq!(due_at(8_999), None);
         assert_eq!(due_at(9_000), Some(3));
         let young = CompactionPolicy { min_lag_ms: 7_500, ..POLICY };
-        let due_at = |now| due(&pieces, Offset::new(30)..Offset::MAX, Timestamp::from_millis(now), &young);
+        let due_at = |now| due(&candidates, Offset::new(30)..Offset::MAX, Timestamp::from_millis(now), &young);
         assert_eq!(due_at(9_000), None, "no pass may touch the segment that has them");
         assert_eq!(due_at(9_500), Some(2));
     }
@@ -106,7 +130,7 @@ mod tests {
     #[test]
     fn a_quiet_log_is_compacted_for_anything_that_is_dirty_and_then_no_more() {
         let policy = CompactionPolicy { delete_retention_ms: 2_000, ..POLICY };
-        let due = |bytes: &[u64], dirty, now| due(&pieces(bytes), dirty, Timestamp::from_millis(now), &policy);
+        let due = |bytes: &[u64], dirty, now| due(&candidates(bytes), dirty, Timestamp::from_millis(now), &policy);
         let (little, none) = (Offset::new(10)..Offset::new(20), Offset::new(20)..Offset::new(20));
         assert_eq!(due(&[100, 1], little.clone(), 3_999), None);
         assert_eq!(due(&[100, 1], little.clone(), 4_000), Some(2));
@@ -143,7 +167,7 @@ mod tests {
 
     #[test]
     fn small_neighbours_become_one_up_to_the_size_of_a_segment() {
-        let groups = |end| groups(&pieces(&[40, 40, 40, 300, 10, 10]), Offset::new(end), 100);
+        let groups = |end| groups(&candidates(&[40, 40, 40, 300, 10, 10]), Offset::new(end), 100);
         assert_eq!(groups(60), [0..2, 2..3, 3..4, 4..6]);
         assert_eq!(groups(20), vec![0..2]);
         assert_eq!(groups(21), [0..2, 2..3], "a segment that is cleaned in part is written anew, too");
@@ -151,14 +175,15 @@ mod tests {
 
     #[test]
     fn offsets_stay_within_what_an_index_can_count() {
-        let far = |base, end| Piece {
+        let far = |base, end| CompactionCandidate {
             base: Offset::new(base),
             end: Offset::new(end),
             bytes: 1,
             max_timestamp: None,
             delete_horizon: None,
         };
-        let pieces = [far(5, OFFSETS_MAX), far(OFFSETS_MAX, OFFSETS_MAX + 5), far(OFFSETS_MAX + 5, OFFSETS_MAX + 6)];
-        assert_eq!(groups(&pieces, Offset::MAX, 100), [0..2, 2..3]);
+        let candidates =
+            [far(5, OFFSETS_MAX), far(OFFSETS_MAX, OFFSETS_MAX + 5), far(OFFSETS_MAX + 5, OFFSETS_MAX + 6)];
+        assert_eq!(groups(&candidates, Offset::MAX, 100), [0..2, 2..3]);
     }
 }

@@ -6,13 +6,11 @@
 //! the idempotence of its producer rests on.
 
 use super::keys::KeyMap;
+use crate::segment::RECORDS_LENGTH_MAX;
 use grower_protocol::batch::{Batch, Entry, RecordsError, RewriteLimits};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-
-/// The most a batch may grow to when it is decompressed; larger ones were refused on their way in.
-const RECORDS_LENGTH_MAX: usize = crate::log::rules::RECORDS_LENGTH_MAX;
 
 /// Sorts out the batches of one stretch of log, in their order.
 pub(super) struct Sieve<'a> {

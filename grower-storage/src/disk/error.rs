@@ -112,6 +112,15 @@ pub struct DirectoryMoved;
 )]
 pub struct FileGone;
 
+/// Turns `NotFound` into `None`.
+pub(crate) fn if_found<T>(result: Result<T, DiskError>) -> Result<Option<T>, DiskError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether the system was short of something that comes back without anybody's help.
 fn is_temporary(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);

@@ -17,6 +17,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use error::if_found;
 pub use error::{DirectoryMoved, DiskError, ErrorClass, FileGone};
 pub use fault::{Call, Fault, FaultDisk, Faults};
 pub use file::FileDisk;

@@ -2,16 +2,14 @@
 
 use super::rules;
 use super::{
-    AppendError, Appended, AtOnce, ChangeError, EpochEnd, FlushPoint, Log, LogFailed, LogOptions, LogReader, LogView,
-    ReadError, RetentionLimits, SegmentInfo, Slice, TimedOffset,
+    AppendError, Appended, AtOnce, ChangeError, EpochEnd, FilesView, FlushPoint, Log, LogFailed, LogFiles, LogOptions,
+    LogReader, LogView, ReadError, RetentionLimits, SegmentInfo, Slice, TimedOffset,
 };
-use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
-use crate::pieces::Piece;
 use crate::producers::ProducerStates;
-use crate::retention::{self, Facts};
-use crate::segment;
+use crate::retention;
+use crate::segment::{self, SegmentFill, SegmentStats};
 use grower_protocol::batch::{Batch, UnplacedBatch};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use parking_lot::RwLock;
@@ -64,8 +62,8 @@ impl Segment {
         self.batches.iter().map(|batch| batch.header().max_timestamp).max()
     }
 
-    fn shape(&self, now: Timestamp) -> rules::Shape {
-        rules::Shape {
+    fn fill(&self, now: Timestamp) -> SegmentFill {
+        SegmentFill {
             bytes: self.bytes(),
             records: self.end().since(self.base),
             age_ms: now.millis_since(self.created),
@@ -73,8 +71,8 @@ impl Segment {
         }
     }
 
-    fn facts(&self) -> Facts {
-        Facts {
+    fn stats(&self) -> SegmentStats {
+        SegmentStats {
             end: self.end(),
             bytes: self.bytes(),
             records: self.end().since(self.base),
@@ -102,7 +100,7 @@ impl MemLog {
 
     /// Begins a segment before a batch that does not fit the last one.
     fn make_room(&self, view: &mut View, batch: &UnplacedBatch, now: Timestamp) -> bool {
-        let fits = view.segments.back().is_some_and(|last| last.shape(now).takes(batch.header(), &self.options));
+        let fits = view.segments.back().is_some_and(|last| last.fill(now).takes(batch.header(), &self.options));
         if !fits {
             view.segments.push_back(Segment::new(view.end, now));
         }
@@ -137,7 +135,7 @@ impl Log for MemLog {
         let rolled = self.make_room(view, &batch, now);
         let batch = batch.place(base_offset, epoch);
         self.producers.note(batch.header(), now);
-        rules::bound(&mut self.producers, now, &self.options);
+        self.producers.bound(now, &self.options);
         if let Some(last) = view.segments.back_mut() {
             if last.batches.is_empty() {
                 last.created = now; // The one before it may have rolled long ago.
@@ -170,16 +168,7 @@ impl Log for MemLog {
     }
 
     fn flush_point(&self) -> FlushPoint {
-        let end = self.view.read().end;
-        FlushPoint {
-            files: Vec::new(),
-            end,
-            awaited: false,
-            segment: Offset::ZERO,
-            position: 0,
-            indexed: None,
-            truncations: 0,
-        }
+        FlushPoint::durable(self.view.read().end, 0)
     }
 
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed> {
@@ -189,10 +178,6 @@ impl Log for MemLog {
         self.alive()?;
         self.durable_end = self.durable_end.max(point.end.min(self.view.read().end));
         Ok(self.durable_end)
-    }
-
-    fn check_in_place(&mut self) -> Result<(), LogFailed> {
-        self.alive()
     }
 
     fn truncate(&mut self, end: Offset) -> Result<(), ChangeError> {
@@ -231,25 +216,16 @@ impl Log for MemLog {
     }
 
     fn retain(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
-        let facts: Vec<Facts> = self.view.read().segments.iter().map(Segment::facts).collect();
-        if let Some(start) = retention::new_start(&facts, now, limits) {
+        let stats: Vec<SegmentStats> = self.view.read().segments.iter().map(Segment::stats).collect();
+        if let Some(start) = retention::new_start(&stats, now, limits) {
             self.trim(start)?;
         }
         Ok(self.span().start)
     }
 
-    /// None is ever due: a pass writes files. So a topic that is compacted grows here as any other does.
-    fn compaction(&self, _policy: &CompactionPolicy, _upto: Offset, _date: Timestamp) -> Option<Compaction> {
-        None
-    }
-
-    fn publish(&mut self, _compacted: Compacted) -> Result<bool, ChangeError> {
-        Ok(false)
-    }
-
     fn is_old(&mut self, now: Timestamp) -> bool {
         let view = self.view.read();
-        self.failed.is_none() && view.segments.back().is_some_and(|last| last.shape(now).is_old(&self.options))
+        self.failed.is_none() && view.segments.back().is_some_and(|last| last.fill(now).is_old(&self.options))
     }
 
     fn roll_if_old(&mut self, now: Timestamp) -> Result<bool, ChangeError> {
@@ -271,10 +247,6 @@ impl Log for MemLog {
         Ok(())
     }
 
-    fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
-        self.checkpoint(now).map(|()| Vec::new())
-    }
-
     fn producers(&self) -> usize {
         self.producers.len()
     }
@@ -287,6 +259,10 @@ impl Log for MemLog {
         self.options = options;
     }
 
+    fn files(&mut self) -> Option<&mut dyn LogFiles> {
+        None
+    }
+
     fn reader(&self) -> LogReader {
         LogReader::new(MemView(self.view.clone()))
     }
@@ -295,10 +271,6 @@ impl Log for MemLog {
 struct MemView(Arc<RwLock<View>>);
 
 impl LogView for MemView {
-    fn gone(&self) -> Option<Arc<str>> {
-        None
-    }
-
     fn span(&self) -> Range<Offset> {
         let view = self.0.read();
         view.start..view.end
@@ -327,7 +299,7 @@ impl LogView for MemView {
         let view = self.0.read();
         let batches = view.segments.iter().flat_map(|segment| &segment.batches);
         for batch in batches.filter(|batch| timestamp <= batch.header().max_timestamp) {
-            if let Some(found) = rules::find_time(batch, timestamp, &(view.start..upto)) {
+            if let Some(found) = segment::find_time_in(batch, timestamp, &(view.start..upto)) {
                 return Ok(Some(found));
             }
         }
@@ -356,16 +328,7 @@ impl LogView for MemView {
         view.segments.iter().enumerate().map(info).collect()
     }
 
-    fn damaged(&self) -> Vec<Range<Offset>> {
-        Vec::new()
-    }
-
-    fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError> {
-        rules::check_readable(offsets.start, self.span())
-    }
-
-    /// Nothing is compacted here.
-    fn learn_delete_horizons(&self, _go_on: &dyn Fn() -> bool) -> Result<(), ReadError> {
-        Ok(())
+    fn files(&self) -> Option<&dyn FilesView> {
+        None
     }
 }

@@ -20,24 +20,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod compacted;
 mod disk_log;
 mod errors;
+mod files;
 mod mem;
-mod options;
 mod reader;
-pub(crate) mod rules;
-mod slice;
+mod rules;
 
-pub use disk_log::{DiskLog, LogPlace, Owner};
-pub use errors::{AppendError, ChangeError, LogFailed, OpenError, ReadError};
+pub use crate::epochs::EpochEnd;
+pub use crate::options::{IndexFactory, LogOptions, RetentionLimits};
+pub use crate::recovery::{LogPlace, OpenError};
+pub use crate::segment::{SegmentInfo, Slice, TimedOffset};
+pub use compacted::{Compacted, SealedSegments};
+pub(crate) use compacted::{CompactionOutcome, SegmentReplacement, discard_compacted};
+pub use disk_log::{DiskLog, Owner};
+pub use errors::{AppendError, ChangeError, LogFailed, ReadError};
+pub use files::LogFiles;
 pub use mem::MemLog;
-pub use options::{IndexFactory, LogOptions, RetentionLimits};
-pub use reader::{EpochEnd, LogReader, LogView, SegmentInfo, TimedOffset};
-pub use slice::Slice;
+pub use reader::{FilesView, LogReader, LogView};
 
-use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{Disk, DiskError, FileGone, SharedFile};
-use crate::pieces::Piece;
+use crate::segment::SegmentFlush;
 use grower_protocol::batch::UnplacedBatch;
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use std::io;
@@ -46,9 +50,9 @@ use std::ops::Range;
 /// One partition's log. It has one owner, so writes take `&mut self`; reading and syncing do not need the owner.
 ///
 /// Two clocks tell it the time. Ages (of segments and producers) are measured by one that never jumps: `now` of opening,
-/// [`append`](Log::append), [`roll_if_old`](Log::roll_if_old), [`checkpoint`](Log::checkpoint), [`seal`](Log::seal) and
-/// [`forget_producers`](Log::forget_producers). The timestamps of records are compared with the time of day: `date` of
-/// [`retain`](Log::retain) and [`compaction`](Log::compaction).
+/// [`append`](Log::append), [`roll_if_old`](Log::roll_if_old), [`checkpoint`](Log::checkpoint), [`seal`](LogFiles::seal)
+/// and [`forget_producers`](Log::forget_producers). The timestamps of records are compared with the time of day: `date` of
+/// [`retain`](Log::retain).
 ///
 /// `log start <= durable end <= log end`. After [`LogFailed`] every change is refused until the log is opened anew.
 /// Every implementation passes [`contract::log`](crate::contract::log()).
@@ -74,10 +78,6 @@ pub trait Log: Send {
         now: Timestamp,
     ) -> Result<AtOnce, AppendError>;
 
-    /// Its files are about to be moved away, and others may take their names: no reader opens one by its name from now on.
-    /// Those that are open go on.
-    fn abandon(&mut self) {}
-
     /// Makes it durable that a leader begins here, before its first append. An epoch already begun changes nothing.
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError>;
 
@@ -89,10 +89,6 @@ pub trait Log: Send {
     /// Acknowledge nothing before this returned `Ok`: a roll may have learnt of a failure that this sync did not.
     /// A failed sync fails the log for ever.
     fn flushed(&mut self, point: &FlushPoint, outcome: Result<(), DiskError>) -> Result<Offset, LogFailed>;
-
-    /// Looks whether the file that is written to is still at its path. If it is gone the log has failed, as after a sync
-    /// that noticed it: this is for a log to which nothing is written.
-    fn check_in_place(&mut self) -> Result<(), LogFailed>;
 
     /// Drops every record at or after `end`, and the rest of a batch that holds `end`; once this returned they stay
     /// dropped after a crash.
@@ -106,15 +102,6 @@ pub trait Log: Send {
     /// answers the log start. Durable when this returns.
     fn retain(&mut self, date: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError>;
 
-    /// A pass of compaction over the records before `upto`, if one is due. It reads and writes while the log goes on. Of
-    /// each key it keeps the last record, and every record keeps its offset. A log that is in no files has no pass: it
-    /// keeps everything.
-    fn compaction(&self, policy: &CompactionPolicy, upto: Offset, date: Timestamp) -> Option<Compaction>;
-
-    /// Takes what such a pass has finished; durable when this returns. False if the log was truncated or trimmed under
-    /// the pass, which has to end then.
-    fn publish(&mut self, compacted: Compacted) -> Result<bool, ChangeError>;
-
     /// Whether the segment that is written to has records and is old enough to roll: [`Log::roll_if_old`]. Waits for
     /// nothing.
     fn is_old(&mut self, now: Timestamp) -> bool;
@@ -127,10 +114,6 @@ pub trait Log: Send {
     /// For a partition that has been idle for a while, and for a clean stop.
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError>;
 
-    /// Makes everything appended so far durable and part of files that are never written to again, and names those that
-    /// hold the log: what a backup takes. A log that is in no files names none.
-    fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError>;
-
     /// How many producers it remembers.
     fn producers(&self) -> usize;
 
@@ -140,6 +123,9 @@ pub trait Log: Send {
 
     /// Takes new options; they hold from the next append on.
     fn configure(&mut self, options: LogOptions);
+
+    /// The log's files; none if it is in memory.
+    fn files(&mut self) -> Option<&mut dyn LogFiles>;
 
     /// A cheap handle for readers. It sees what is appended and dropped later, and never waits for the owner.
     fn reader(&self) -> LogReader;
@@ -183,16 +169,18 @@ pub struct FlushPoint {
     pub end: Offset,
     /// Whether somebody waits for the sync, so that it is worth something to make the next ones cheaper. False unless said.
     pub awaited: bool,
-    /// The segment that was active, by its base offset, and how far it was written.
-    pub(crate) segment: Offset,
-    pub(crate) position: u64,
-    /// How much of the log had been covered by synced index entries.
-    pub(crate) indexed: Option<u64>,
+    /// What the sync makes durable of the active segment; none if all is durable already.
+    pub(crate) segment: Option<SegmentFlush>,
     /// Truncations before this was taken: an older point says nothing of the bytes written since.
     pub(crate) truncations: u64,
 }
 
 impl FlushPoint {
+    /// Nothing has to be synced for everything before `end` to be durable.
+    pub(crate) fn durable(end: Offset, truncations: u64) -> Self {
+        Self { files: Vec::new(), end, awaited: false, segment: None, truncations }
+    }
+
     /// Syncs the files, and looks whether the log is still where it was opened: what is durable in a file without a name,
     /// or in one that was moved away, no later process finds. For [`Log::flushed`].
     pub fn sync(&self, disk: &dyn Disk) -> Result<(), DiskError> {

@@ -1,6 +1,6 @@
 //! What readers see of a log.
 
-use super::{ReadError, Slice};
+use super::{EpochEnd, ReadError, SegmentInfo, Slice, TimedOffset};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,9 +9,6 @@ use std::sync::Arc;
 pub trait LogView: Send + Sync {
     /// From the log start offset to the log end offset.
     fn span(&self) -> Range<Offset>;
-
-    /// Why the log takes nothing more, if its files are no longer where they were.
-    fn gone(&self) -> Option<Arc<str>>;
 
     /// Whole batches from the one that holds `from`, none of them reaching past `upto`.
     ///
@@ -27,6 +24,15 @@ pub trait LogView: Send + Sync {
 
     /// The segments, oldest first.
     fn segments(&self) -> Vec<SegmentInfo>;
+
+    /// The files behind it; none if the log is in memory.
+    fn files(&self) -> Option<&dyn FilesView>;
+}
+
+/// What can be wrong with the files of a log, and what only they say; see [`LogView::files`].
+pub trait FilesView {
+    /// Why the log takes nothing more, if its files are no longer where they were.
+    fn gone(&self) -> Option<Arc<str>>;
 
     /// Offsets that are known to be lost to damage, in order.
     fn damaged(&self) -> Vec<Range<Offset>>;
@@ -47,6 +53,26 @@ impl LogReader {
     pub(crate) fn new(view: impl LogView + 'static) -> Self {
         Self(Arc::new(view))
     }
+
+    /// As [`FilesView::gone`]; a log in memory is always there.
+    pub fn gone(&self) -> Option<Arc<str>> {
+        self.files().and_then(FilesView::gone)
+    }
+
+    /// As [`FilesView::damaged`]; a log in memory has no damage.
+    pub fn damaged(&self) -> Vec<Range<Offset>> {
+        self.files().map_or_else(Vec::new, FilesView::damaged)
+    }
+
+    /// As [`FilesView::check`]; a log in memory has no damage.
+    pub fn check(&self, offsets: Range<Offset>) -> Result<(), ReadError> {
+        self.files().map_or(Ok(()), |files| files.check(offsets))
+    }
+
+    /// As [`FilesView::learn_delete_horizons`]; a log in memory is not compacted.
+    pub fn learn_delete_horizons(&self, go_on: &dyn Fn() -> bool) -> Result<(), ReadError> {
+        self.files().map_or(Ok(()), |files| files.learn_delete_horizons(go_on))
+    }
 }
 
 impl std::ops::Deref for LogReader {
@@ -61,47 +87,4 @@ impl std::fmt::Debug for LogReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("LogReader").field(&self.span()).finish()
     }
-}
-
-/// A record found by its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimedOffset {
-    /// Its offset.
-    pub offset: Offset,
-    /// Its timestamp.
-    pub timestamp: Timestamp,
-    /// The epoch of the leader that appended it.
-    pub leader_epoch: Option<LeaderEpoch>,
-}
-
-/// Where a leader epoch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EpochEnd {
-    /// The epoch.
-    pub epoch: LeaderEpoch,
-    /// The offset after its last record.
-    pub end: Offset,
-}
-
-/// One segment, as `describe --segments` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentInfo {
-    /// Name of its log file, without the directory.
-    pub file: String,
-    /// Name of its index file.
-    pub index_file: String,
-    /// Offset of its first record.
-    pub base_offset: Offset,
-    /// The offset after its last record.
-    pub end_offset: Offset,
-    /// Bytes of batches in it.
-    pub bytes: u64,
-    /// Bytes of index.
-    pub index_bytes: u64,
-    /// How many offsets it spans: as many as it has records, if none were compacted away.
-    pub records: u64,
-    /// The latest timestamp in it; none if it is empty.
-    pub max_timestamp: Option<Timestamp>,
-    /// Whether it is the one being written.
-    pub active: bool,
 }

@@ -10,6 +10,7 @@ mod snapshot;
 
 pub(crate) use snapshot::{PREVIOUS_NAME, Snapshot, Snapshots};
 
+use crate::options::LogOptions;
 use grower_protocol::batch::{BatchHeader, ProducerStamp};
 use grower_protocol::ids::{Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -119,6 +120,14 @@ impl ProducerStates {
         by_age.sort_unstable();
         for (.., id) in &by_age[..self.0.len() - most] {
             self.0.remove(id);
+        }
+    }
+
+    /// Keeps the producers within their limit. Forgetting some at once, it need not look at all of them often.
+    pub(crate) fn bound(&mut self, now: Timestamp, options: &LogOptions) {
+        let most = options.producers_max;
+        if most < self.len() {
+            self.expire(now, options.producer_expiry_ms, most - most / 8);
         }
     }
 

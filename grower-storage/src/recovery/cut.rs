@@ -1,7 +1,7 @@
 //! Cutting a torn tail, and keeping what is cut.
 
-use super::{Context, CutTail, if_found};
-use crate::disk::{DiskError, SharedFile};
+use super::{Context, CutTail};
+use crate::disk::{DiskError, SharedFile, if_found};
 use crate::segment::Extent;
 use std::ops::Range;
 use std::path::PathBuf;

@@ -1,8 +1,6 @@
 //! Which files a partition's directory holds.
 
-use super::if_found;
-use crate::compaction::pending_names;
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, if_found};
 use crate::kept::{Checkpoint, Replacing};
 use crate::segment;
 use grower_index::{Entry, SegmentIndex, StoredIndex};
@@ -50,12 +48,12 @@ impl Directory {
 
     /// Name of a segment's log file.
     pub(crate) fn log_name(&self, base: Offset) -> String {
-        self.present(base, pending_names(base).0).unwrap_or_else(|| segment::log_name(base))
+        self.present(base, segment::compacted_names(base).0).unwrap_or_else(|| segment::log_name(base))
     }
 
     /// Name of a segment's index file.
     pub(crate) fn index_name(&self, base: Offset) -> String {
-        self.present(base, pending_names(base).1).unwrap_or_else(|| segment::index_name(base))
+        self.present(base, segment::compacted_names(base).1).unwrap_or_else(|| segment::index_name(base))
     }
 
     fn present(&self, base: Offset, temporary: String) -> Option<String> {

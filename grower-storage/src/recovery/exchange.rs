@@ -1,20 +1,19 @@
 //! Puts new files in the places of old ones, as an audit record says.
 
-use super::store;
-use crate::disk::{Disk, DiskError};
+use super::Directory;
+use crate::disk::{Disk, DiskError, if_found};
 use crate::kept::{self, AcceptedLosses, Checkpoint, DurableEnd, Exchange, KeptError};
-use crate::recovery::{Directory, if_found};
 use crate::segment;
 use grower_protocol::ids::Offset;
 use std::path::Path;
 
 /// The name of a new file until it takes its place. Opening a log removes such files, unless a record speaks of them.
-pub(super) fn name_of_new(name: &str) -> String {
+pub(crate) fn name_of_new(name: &str) -> String {
     format!("{name}.repaired.tmp")
 }
 
 /// Carries out an exchange that was decided and not finished, if there is one. May be repeated.
-pub(crate) fn finish(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
+pub(crate) fn finish_exchange(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
     let record = match kept::load::<AcceptedLosses>(disk, dir) {
         Ok(record) => record,
         Err(KeptError::Disk(error)) if !error.is_not_found() => return Err(error),
@@ -25,7 +24,7 @@ pub(crate) fn finish(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
     if let Some(durable) = exchange.durable {
         store_durable_end(disk, dir, durable)?;
     }
-    store(disk, dir, &AcceptedLosses { exchange: None, losses: record.losses })
+    kept::store(disk, dir, &AcceptedLosses { exchange: None, losses: record.losses })
 }
 
 /// Each name holds the old file or the new one; in which order they change does not matter, since nobody looks before all
@@ -49,7 +48,7 @@ fn store_durable_end(disk: &dyn Disk, dir: &Path, durable: DurableEnd) -> Result
         Err(KeptError::Disk(error)) if !error.is_not_found() => return Err(error),
         Err(_) => first_log(disk, dir)?,
     };
-    store(disk, dir, &Checkpoint { log_start, durable, truncating: None })
+    kept::store(disk, dir, &Checkpoint { log_start, durable, truncating: None })
 }
 
 fn first_log(disk: &dyn Disk, dir: &Path) -> Result<Offset, DiskError> {

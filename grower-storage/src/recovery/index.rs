@@ -1,9 +1,8 @@
 //! The index of the last segment: what it knows before the log is read, and making it whole again afterwards.
 
-use super::if_found;
 use super::sealed::begins_at;
-use crate::disk::{Disk, DiskError, Mapped, SharedFile};
-use crate::log::LogOptions;
+use crate::disk::{Disk, DiskError, Mapped, SharedFile, if_found};
+use crate::options::LogOptions;
 use crate::segment::{self, Extent, Mode, Segment, Step, Walk};
 use grower_index::{ENTRY_LENGTH, Entry, SegmentIndex, StoredIndex};
 use grower_protocol::ids::Offset;

@@ -8,8 +8,12 @@
 mod cut;
 mod decide;
 mod directory;
+mod error;
+mod exchange;
 mod index;
+mod location;
 mod look;
+mod replacement;
 mod replay;
 mod report;
 mod sealed;
@@ -17,17 +21,19 @@ mod tail;
 
 pub(crate) use cut::copy_range;
 pub(crate) use directory::Directory;
+pub use error::OpenError;
+pub(crate) use exchange::{finish_exchange, name_of_new};
 pub(crate) use index::reindex_cut;
+pub use location::LogPlace;
 pub(crate) use look::{Looked, look_at_last};
+pub(crate) use replacement::finish_replacement;
 pub(crate) use replay::{replay_epochs, replay_producers};
 pub use report::{CutTail, DamagedRange, RecoveryReport};
 
-use crate::compaction;
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, if_found};
 use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, DurableEnd, Identity, Kept, KeptError};
-use crate::log::{LogOptions, LogPlace, OpenError};
+use crate::options::LogOptions;
 use crate::producers::{PREVIOUS_NAME, Snapshots};
-use crate::repair;
 use crate::segment::{Active, Damage, Segment};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::io::ErrorKind;
@@ -73,7 +79,7 @@ pub(crate) fn recover(context: &Context<'_>, report: &mut RecoveryReport) -> Res
     let Some(mut directory) = Directory::list(disk, &place.dir)? else { return Ok(None) };
     if directory.has(AcceptedLosses::NAME) {
         load_or_note::<AcceptedLosses>(disk, place, report)?; // What a later version began, it has to finish.
-        repair::finish(disk, &place.dir)?;
+        finish_exchange(disk, &place.dir)?;
         directory = Directory::list(disk, &place.dir)?.unwrap_or(directory);
     }
     let checkpoint: Option<Checkpoint> = load_or_note(disk, place, report)?;
@@ -176,7 +182,7 @@ fn finish_compaction(context: &Context<'_>, report: &mut RecoveryReport) -> Resu
     let Context { disk, place, .. } = *context;
     let state: CompactionState = load_or_note(disk, place, report)?.unwrap_or_default();
     let Some(replacing) = &state.replacing else { return Ok(state.cleaned_end) };
-    match compaction::finish(disk, &place.dir, replacing) {
+    match finish_replacement(disk, &place.dir, replacing) {
         // Somebody else had a hand in it. All files stay, and what is damaged shows when they are opened.
         Err(error) if error.kind() == ErrorKind::InvalidData => report.notes.push(error.to_string()),
         finished => finished?,
@@ -217,14 +223,5 @@ fn noted<T>(loaded: Result<T, KeptError>, report: &mut RecoveryReport) -> Result
         }
         Err(KeptError::Newer { path, found, known }) => Err(OpenError::Newer { path, found, known }),
         Err(KeptError::Disk(error)) => Err(error.into()),
-    }
-}
-
-/// A file that is expected to be there, or not.
-pub(crate) fn if_found<T>(result: Result<T, DiskError>) -> Result<Option<T>, DiskError> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
     }
 }

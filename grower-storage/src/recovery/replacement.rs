@@ -1,26 +1,20 @@
 //! What follows from a durable manifest: names are changed, old files go. All of it may be repeated after a crash.
 
-use super::files::{temporary_index, temporary_log};
-use crate::disk::{Disk, DiskError};
+use crate::disk::{Disk, DiskError, if_found};
 use crate::kept::Replacing;
-use crate::recovery::if_found;
 use crate::segment;
 use grower_protocol::ids::Offset;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// The temporary names of a compacted segment's log and index.
-pub(crate) fn pending_names(base: Offset) -> (String, String) {
-    (temporary_log(base), temporary_index(base))
-}
-
 /// Puts the new files in their place and removes those that they replace; durable when this returns. Where the new log is
 /// not what the manifest says, nothing is removed and that is an error.
-pub(crate) fn finish(disk: &dyn Disk, dir: &Path, replacing: &Replacing) -> Result<(), DiskError> {
+pub(crate) fn finish_replacement(disk: &dyn Disk, dir: &Path, replacing: &Replacing) -> Result<(), DiskError> {
     let base = replacing.offsets.start;
     let log = dir.join(segment::log_name(base));
-    if_found(disk.rename(&dir.join(temporary_log(base)), &log))?;
-    if_found(disk.rename(&dir.join(temporary_index(base)), &dir.join(segment::index_name(base))))?;
+    let (new_log, new_index) = segment::compacted_names(base);
+    if_found(disk.rename(&dir.join(new_log), &log))?;
+    if_found(disk.rename(&dir.join(new_index), &dir.join(segment::index_name(base))))?;
     disk.sync_dir(dir)?; // Before the old ones go: they hold the same records.
     let length = if_found(disk.open(&log))?.map_or(Ok(0), |log| log.len())?;
     if length != replacing.bytes {

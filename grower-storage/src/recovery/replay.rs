@@ -2,7 +2,7 @@
 
 use crate::disk::DiskError;
 use crate::epochs::EpochHistory;
-use crate::log::{LogOptions, rules};
+use crate::options::LogOptions;
 use crate::producers::{ProducerStates, Snapshots};
 use crate::segment::{Extent, Mode, Segment, Step, Walk};
 use grower_protocol::batch::BatchHeader;
@@ -23,7 +23,7 @@ pub(crate) fn replay_producers(
     snapshot.states.restart(now);
     for_each_header(segments, snapshot.offset..end, |header| {
         snapshot.states.note(header, now);
-        rules::bound(&mut snapshot.states, now, options);
+        snapshot.states.bound(now, options);
     })?;
     Ok(snapshot.states)
 }

@@ -10,8 +10,8 @@
 
 use super::decide::{IndexSeen, IndexVerdict, Place, Seen, Verdict, decide, decide_index};
 use super::index::store_index;
-use super::{Context, RecoveryReport, if_found};
-use crate::disk::{DiskError, FileOnDemand, Mapped, SharedFile};
+use super::{Context, RecoveryReport};
+use crate::disk::{DiskError, FileOnDemand, Mapped, SharedFile, if_found};
 use crate::segment::{self, Damage, Extent, Mode, Segment, Step, Walk, narrow};
 use grower_index::{Entry, NotedBatch, SegmentIndex, StoredIndex};
 use grower_protocol::batch::{BatchHeader, HEADER_LENGTH};

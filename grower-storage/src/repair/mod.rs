@@ -10,18 +10,15 @@
 
 mod aside;
 mod choose;
-mod exchange;
 mod rewrite;
 
 pub use crate::kept::AcceptedLoss;
 pub use crate::recovery::DamagedRange;
 pub use choose::RangeError;
 
-pub(crate) use exchange::finish;
-
 use crate::disk::{Disk, DiskError};
 use crate::kept::{self, AcceptedLosses, Checkpoint, CompactionState, Exchange, Identity, KeptError};
-use crate::recovery::Directory;
+use crate::recovery::{Directory, finish_exchange};
 use crate::segment;
 use crate::verify::{Finding, verify};
 use grower_protocol::ids::{Offset, Timestamp};
@@ -88,7 +85,7 @@ pub fn accept_loss(
     ranges: &[Range<Offset>],
     acceptance: &Acceptance,
 ) -> Result<Vec<AcceptedLoss>, RepairError> {
-    finish(disk, dir)?;
+    finish_exchange(disk, dir)?;
     let repair = Repair::look(disk, dir, ranges)?;
     if repair.chosen.is_empty() {
         return Ok(Vec::new());
@@ -98,8 +95,8 @@ pub fn accept_loss(
     let mut record = repair.record;
     record.losses.extend(losses.iter().cloned());
     record.exchange = Some(exchange);
-    store(disk, dir, &record)?;
-    finish(disk, dir)?;
+    kept::store(disk, dir, &record)?;
+    finish_exchange(disk, dir)?;
     Ok(losses)
 }
 
@@ -111,7 +108,7 @@ pub fn accepted_losses(disk: &dyn Disk, dir: &Path) -> Result<Vec<AcceptedLoss>,
 /// Makes anew, from their logs, the indexes that a check found damaged or missing, and says which. That costs no record.
 /// The last segment's is left to the next opening, and one whose log is damaged is evidence and stays.
 pub fn rebuild_indexes(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, RepairError> {
-    finish(disk, dir)?;
+    finish_exchange(disk, dir)?;
     let repair = Repair::look(disk, dir, &[])?;
     let findings = verify(disk, dir, |_| {})?.findings;
     let mut made = Vec::new();
@@ -233,8 +230,4 @@ fn optional<T: kept::Kept>(disk: &dyn Disk, dir: &Path) -> Result<Option<T>, Rep
 fn required<T: kept::Kept>(disk: &dyn Disk, dir: &Path) -> Result<T, RepairError> {
     let missing = || RepairError::SmallFile { what: format!("{} is not there", dir.join(T::NAME).display()) };
     optional(disk, dir)?.ok_or_else(missing)
-}
-
-fn store<T: kept::Kept>(disk: &dyn Disk, dir: &Path, content: &T) -> Result<(), DiskError> {
-    kept::store(disk, dir, content)
 }

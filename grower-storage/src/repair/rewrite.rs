@@ -1,12 +1,11 @@
 //! Makes a segment anew: its sound batches as they are, and empty ones in the places of what is given up.
 
 use super::RepairError;
-use super::exchange::name_of_new;
-use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile};
+use crate::disk::{Disk, DiskError, FileOnDemand, SharedFile, if_found};
 use crate::epochs::EpochHistory;
 use crate::kept::{Checkpoint, DurableEnd};
-use crate::log::IndexFactory;
-use crate::recovery::{if_found, look_at_last};
+use crate::options::IndexFactory;
+use crate::recovery::{look_at_last, name_of_new};
 use crate::segment::{self, Extent, Mode, Segment, Step, Walk, narrow};
 use grower_index::{DenseIndex, StoredIndex};
 use grower_protocol::batch::fillers;

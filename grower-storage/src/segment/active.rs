@@ -1,13 +1,13 @@
 //! The segment that is being written: its two files, and what is known only to the writer.
 
-use super::Segment;
 use super::ahead::{Ahead, ZEROS};
+use super::{Segment, SegmentFill};
 use crate::disk::{DiskError, ErrorClass, SharedFile};
 use crate::kept::DurableEnd;
-use crate::log::{FlushPoint, LogOptions, rules};
+use crate::options::LogOptions;
 use grower_index::{ENTRY_LENGTH, Entry, NotedBatch};
 use grower_protocol::batch::Batch;
-use grower_protocol::ids::Timestamp;
+use grower_protocol::ids::{Offset, Timestamp};
 use std::sync::Arc;
 
 /// One owner's side of a [`Segment`] that readers share.
@@ -39,12 +39,15 @@ pub(crate) enum WriteError {
     Stuck(DiskError),
 }
 
-/// What a sync of the active segment is about.
-pub(crate) struct ToFlush {
-    pub(crate) files: Vec<SharedFile>,
+/// What a sync of the active segment makes durable.
+#[derive(Clone, Copy)]
+pub(crate) struct SegmentFlush {
+    /// The segment, by its base offset.
+    pub(crate) segment: Offset,
+    /// How far its log was written.
     pub(crate) position: u64,
     /// How much of the log is durably indexed afterwards, if the index takes part.
-    pub(crate) indexed: Option<u64>,
+    indexed: Option<u64>,
 }
 
 impl Active {
@@ -84,30 +87,31 @@ impl Active {
     }
 
     /// What decides whether it takes another batch, and whether it rolls without one.
-    pub(crate) fn shape(&mut self, now: Timestamp) -> rules::Shape {
-        let facts = self.segment.facts();
+    pub(crate) fn fill(&mut self, now: Timestamp) -> SegmentFill {
+        let stats = self.segment.stats();
         let age_ms = now.millis_since(*self.created.get_or_insert(now));
         let quiet_ms = now.millis_since(*self.appended.get_or_insert(now));
-        rules::Shape { bytes: facts.bytes, records: facts.records, age_ms, quiet_ms }
+        SegmentFill { bytes: stats.bytes, records: stats.records, age_ms, quiet_ms }
     }
 
-    pub(crate) fn to_flush(&self, options: &LogOptions) -> ToFlush {
+    /// The files to sync, the log first, and what is durable afterwards.
+    pub(crate) fn flush(&self, options: &LogOptions) -> (Vec<SharedFile>, SegmentFlush) {
         let position = self.position();
-        let with_index = u64::from(options.index_flush_bytes) <= position.saturating_sub(self.indexed);
+        let with_index = u64::from(options.index_flush_bytes) <= position - self.indexed;
         let mut files = vec![self.log.clone()];
         if with_index {
             files.push(self.index.clone());
         }
-        ToFlush { files, position, indexed: with_index.then_some(position) }
+        (files, SegmentFlush { segment: self.segment.base, position, indexed: with_index.then_some(position) })
     }
 
-    /// What it was to flush, if it was about this segment, is durable.
-    pub(crate) fn flushed(&mut self, point: &FlushPoint) {
-        if self.segment.base == point.segment {
-            self.indexed = self.indexed.max(point.indexed.unwrap_or(0));
-            if point.awaited {
-                self.ahead.synced();
-            }
+    /// Takes note of a flush of this segment that succeeded. `awaited` says whether somebody waited for it.
+    pub(crate) fn flushed(&mut self, flush: &SegmentFlush, awaited: bool) {
+        assert_eq!(self.segment.base, flush.segment, "a flush is of the active segment");
+        assert!(flush.position <= self.position(), "a flush ends within what was written");
+        self.indexed = self.indexed.max(flush.indexed.unwrap_or(0));
+        if awaited {
+            self.ahead.synced();
         }
     }
 

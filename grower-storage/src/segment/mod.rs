@@ -2,57 +2,35 @@
 
 mod active;
 mod ahead;
+mod fill;
 mod horizon;
 mod inspect;
 mod jump;
 mod marks;
+mod names;
 mod read;
+mod slice;
+mod stats;
 mod walk;
 
-pub(crate) use active::{Active, ToFlush, WriteError, narrow};
+pub(crate) use active::{Active, SegmentFlush, WriteError, narrow};
+pub(crate) use fill::SegmentFill;
 pub(crate) use horizon::{DeleteHorizon, earlier, earliest, of_batch};
 pub(crate) use inspect::{Damage, Expectations, inspect, inspect_until};
 pub(crate) use marks::{Closing, Marks};
-pub(crate) use read::{Extract, find_time, read};
+pub(crate) use names::{base_of_index, base_of_log, compacted_names, index_name, log_name};
+pub use read::TimedOffset;
+pub(crate) use read::{Extract, RECORDS_LENGTH_MAX, find_time, find_time_in, read};
+pub use slice::Slice;
+pub use stats::SegmentInfo;
+pub(crate) use stats::SegmentStats;
 pub(crate) use walk::{Extent, Found, Gap, Mode, Step, Walk};
 
-use crate::compaction::Piece;
 use crate::disk::{FileOnDemand, SharedFile};
-use crate::log::SegmentInfo;
-use crate::retention::Facts;
 use grower_index::{ENTRY_LENGTH, Entry, GrowingIndex, Mark, NotedBatch, SegmentIndex};
 use grower_protocol::ids::{Offset, Timestamp};
 use parking_lot::RwLock;
 use std::sync::atomic::AtomicBool;
-
-const LOG_SUFFIX: &str = ".growerlog";
-const INDEX_SUFFIX: &str = ".growerindex";
-
-/// Name of a segment's log file.
-pub(crate) fn log_name(base: Offset) -> String {
-    format!("{:020}{LOG_SUFFIX}", base.value())
-}
-
-/// Name of a segment's index file.
-pub(crate) fn index_name(base: Offset) -> String {
-    format!("{:020}{INDEX_SUFFIX}", base.value())
-}
-
-/// The base offset in a log file's name; none if it is another file.
-pub(crate) fn base_of_log(name: &str) -> Option<Offset> {
-    base_of(name, LOG_SUFFIX)
-}
-
-/// The base offset in an index file's name; none if it is another file.
-pub(crate) fn base_of_index(name: &str) -> Option<Offset> {
-    base_of(name, INDEX_SUFFIX)
-}
-
-fn base_of(name: &str, suffix: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(suffix)?;
-    let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    Offset::try_from(plain.then(|| digits.parse::<u64>().ok()).flatten()?).ok()
-}
 
 /// A file of batches and what is known of it.
 pub(crate) struct Segment {
@@ -199,9 +177,9 @@ impl Segment {
         self.state.write().index = Index::Sealed(index);
     }
 
-    pub(crate) fn facts(&self) -> Facts {
+    pub(crate) fn stats(&self) -> SegmentStats {
         let state = self.state.read();
-        Facts {
+        SegmentStats {
             end: state.extent.end,
             bytes: state.extent.position,
             records: state.extent.end.since(self.base),
@@ -209,45 +187,18 @@ impl Segment {
         }
     }
 
-    /// What decides whether it is compacted.
-    pub(crate) fn piece(&self) -> Piece {
-        let Facts { end, bytes, max_timestamp, .. } = self.facts();
-        let delete_horizon = match self.delete_horizon() {
-            DeleteHorizon::Known(horizon) => horizon,
-            DeleteHorizon::Unknown => None, // The next pass is due without it, or after it is known.
-        };
-        Piece { base: self.base, end, bytes, max_timestamp, delete_horizon }
-    }
-
     pub(crate) fn info(&self, active: bool) -> SegmentInfo {
-        let facts = self.facts();
+        let stats = self.stats();
         SegmentInfo {
             file: log_name(self.base),
             index_file: index_name(self.base),
             base_offset: self.base,
-            end_offset: facts.end,
-            bytes: facts.bytes,
+            end_offset: stats.end,
+            bytes: stats.bytes,
             index_bytes: (self.entry_count() * ENTRY_LENGTH) as u64,
-            records: facts.records,
-            max_timestamp: facts.max_timestamp,
+            records: stats.records,
+            max_timestamp: stats.max_timestamp,
             active,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_twenty_digits() {
-        assert_eq!(log_name(Offset::new(3)), "00000000000000000003.growerlog");
-        assert_eq!(index_name(Offset::MAX), "09223372036854775807.growerindex");
-        assert_eq!(base_of_log("00000000000000000003.growerlog"), Some(Offset::new(3)));
-        for other in ["3.growerlog", "0000000000000000000x.growerlog", "00000000000000000003.growerindex", "checkpoint"]
-        {
-            assert_eq!(base_of_log(other), None, "{other}");
-        }
-        assert_eq!(base_of_log("99999999999999999999.growerlog"), None, "no such offset");
     }
 }

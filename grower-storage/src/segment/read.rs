@@ -2,14 +2,27 @@
 
 use super::jump::Row;
 use super::walk::{Found, HEADERS_READ};
-use super::{Extent, Gap, Marks, Mode, Segment, Step, Walk};
+use super::{Extent, Gap, Marks, Mode, Segment, Slice, Step, Walk};
 use crate::disk::DiskError;
-use crate::log::{Slice, TimedOffset, rules};
 use bytes::Bytes;
 use grower_index::{Entry, Stretch};
 use grower_protocol::batch::{Batch, HEADER_LENGTH};
-use grower_protocol::ids::{Offset, Timestamp};
+use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use std::ops::Range;
+
+/// The most a batch may grow to when a lookup by time decompresses it; larger ones were refused on their way in.
+pub(crate) const RECORDS_LENGTH_MAX: usize = 256 << 20;
+
+/// A record found by its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOffset {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+    /// The epoch of the leader that appended it.
+    pub leader_epoch: Option<LeaderEpoch>,
+}
 
 /// What one segment has to say to a read.
 pub(crate) enum Extract {
@@ -129,7 +142,7 @@ pub(crate) fn find_time(
     offsets: &Range<Offset>,
 ) -> Result<Option<TimedOffset>, DiskError> {
     let stretch = segment.marks().around_time(timestamp);
-    let hit_in = |batch: Bytes| Batch::check(batch).ok().and_then(|batch| rules::find_time(&batch, timestamp, offsets));
+    let hit_in = |batch: Bytes| Batch::check(batch).ok().and_then(|batch| find_time_in(&batch, timestamp, offsets));
     if let Some(row) = Row::of(segment, &stretch)
         && let Some(hit) = row.at_time(timestamp)?.and_then(hit_in)
     {
@@ -152,4 +165,14 @@ pub(crate) fn find_time(
         }
     }
     Ok(None)
+}
+
+/// The first record of `batch` within `offsets` that is not earlier than `timestamp`. Records that cannot be read are
+/// passed over: finding a later one is better than finding none.
+pub(crate) fn find_time_in(batch: &Batch, timestamp: Timestamp, offsets: &Range<Offset>) -> Option<TimedOffset> {
+    let records = batch.records(RECORDS_LENGTH_MAX).ok()?;
+    let record = records
+        .map_while(Result::ok)
+        .find(|record| timestamp <= record.timestamp && offsets.contains(&record.offset))?;
+    Some(TimedOffset { offset: record.offset, timestamp: record.timestamp, leader_epoch: batch.header().leader_epoch })
 }

@@ -6,7 +6,7 @@ use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
 use grower_storage::compaction::{Compaction, CompactionError, CompactionPolicy};
 use grower_storage::disk::{Disk, FaultDisk, Faults, MemDisk};
-use grower_storage::log::{ChangeError, DiskLog, Log, LogOptions, LogPlace};
+use grower_storage::log::{ChangeError, DiskLog, Log, LogFiles, LogOptions, LogPlace};
 use grower_storage::verify::verify;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -158,7 +158,7 @@ impl World {
     /// The pass that is due, if one is.
     pub(crate) fn due(&self, policy: &CompactionPolicy) -> Option<Compaction> {
         self.log.reader().learn_delete_horizons(&|| true).unwrap();
-        self.log.compaction(policy, Offset::MAX, Timestamp::from_millis(self.now))
+        Compaction::due(&self.log, policy, Offset::MAX, Timestamp::from_millis(self.now))
     }
 
     /// Nothing is appended for a while, in which the log is looked after: then no tombstone is left, and no pass is due for
@@ -173,7 +173,7 @@ impl World {
         assert_eq!(self.tombstones(), [""; 0]);
         for later in [0, 10_000, i64::MAX / 2] {
             let now = Timestamp::from_millis(self.now + later);
-            assert!(self.log.compaction(policy, Offset::MAX, now).is_none(), "a pass is due {later} ms later");
+            assert!(Compaction::due(&self.log, policy, Offset::MAX, now).is_none(), "a pass is due {later} ms later");
         }
     }
 

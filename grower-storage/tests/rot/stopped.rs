@@ -4,9 +4,9 @@ use crate::log_kit::{self, DIR, Kept, World};
 use bytes::Bytes;
 use grower_protocol::batch::{Batch, BatchReader};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
-use grower_storage::compaction::CompactionPolicy;
+use grower_storage::compaction::{Compaction, CompactionPolicy};
 use grower_storage::disk::{Disk, MemDisk};
-use grower_storage::log::{DiskLog, Log, LogOptions, ReadError};
+use grower_storage::log::{DiskLog, Log, LogFiles, LogOptions, ReadError};
 use grower_storage::repair::{Acceptance, accept_loss};
 use grower_storage::verify::{Finding, verify};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ impl Stopped {
         (0..7).for_each(|_| assert!(world.append(1, 20).is_ok()));
         let policy =
             CompactionPolicy { min_dirty_permille: 0, min_lag_ms: 0, delete_retention_ms: 0, keys_bytes: 1 << 20 };
-        let pass = world.log.compaction(&policy, Offset::MAX, Timestamp::default()).expect("a pass is due");
+        let pass = Compaction::due(&world.log, &policy, Offset::MAX, Timestamp::default()).expect("a pass is due");
         let mut pass = pass.survey(&|_| true).unwrap();
         while let Some(done) = pass.step(&|_| true).unwrap() {
             assert!(world.log.publish(done).unwrap());

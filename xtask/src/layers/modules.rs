@@ -8,16 +8,37 @@ use std::collections::BTreeSet;
 type Modules = &'static [(&'static str, &'static [&'static str])];
 
 /// The crates whose modules are in layers.
-const CRATES: &[(&str, Modules)] = &[(
-    "grower-protocol",
-    &[
-        ("compression", &[]),
-        ("ids", &[]),
-        ("wire", &[]),
-        ("batch", &["compression", "ids"]),
-        ("message", &["batch", "ids", "wire"]),
-    ],
-)];
+const CRATES: &[(&str, Modules)] = &[
+    (
+        "grower-protocol",
+        &[
+            ("compression", &[]),
+            ("ids", &[]),
+            ("wire", &[]),
+            ("batch", &["compression", "ids"]),
+            ("message", &["batch", "ids", "wire"]),
+        ],
+    ),
+    (
+        "grower-storage",
+        &[
+            ("disk", &[]),
+            ("epochs", &[]),
+            ("options", &[]),
+            ("kept", &["disk", "epochs"]),
+            ("producers", &["options", "kept"]),
+            ("segment", &["disk", "epochs", "options", "kept"]),
+            ("retention", &["options", "segment"]),
+            ("recovery", &["disk", "epochs", "options", "kept", "producers", "segment"]),
+            ("pieces", &["disk", "epochs", "kept", "producers", "segment", "recovery"]),
+            ("log", &["disk", "epochs", "options", "kept", "producers", "segment", "retention", "recovery", "pieces"]),
+            ("compaction", &["disk", "options", "kept", "segment", "log"]),
+            ("verify", &["disk", "epochs", "kept", "producers", "segment", "recovery"]),
+            ("repair", &["disk", "epochs", "options", "kept", "segment", "recovery", "verify"]),
+            ("contract", &["disk", "log", "compaction"]),
+        ],
+    ),
+];
 
 /// One line for each arrow that the tables do not have.
 pub(super) fn check(sources: &[Source]) -> Vec<String> {

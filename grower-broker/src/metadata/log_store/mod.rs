@@ -19,7 +19,7 @@ use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use grower_protocol::wire;
 use grower_storage::disk::{Disk, DiskError, ErrorClass};
-use grower_storage::log::{AppendError, ChangeError, DiskLog, Log};
+use grower_storage::log::{AppendError, ChangeError, DiskLog, Log, LogFiles};
 use grower_storage::pieces::Piece;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use super::Promise;
 use super::kit::{EPOCH, Kit};
-use crate::compaction::CompactionPolicy;
+use crate::compaction::{Compaction, CompactionPolicy};
 use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::Offset;
@@ -30,10 +30,12 @@ fn fill_keyed(kit: &mut Kit, count: u64) {
 
 /// Carries out the pass that is due, if one is.
 fn compact(kit: &mut Kit, upto: u64) {
-    let Some(pass) = kit.log.compaction(&POLICY, Offset::new(upto), kit.now()) else { return };
+    let now = kit.now();
+    let Some(files) = kit.log.files() else { return };
+    let Some(pass) = Compaction::due(files, &POLICY, Offset::new(upto), now) else { return };
     let mut pass = pass.survey(&|_| true).expect("a sound log can be surveyed");
     while let Some(done) = pass.step(&|_| true).expect("a sound log can be rewritten") {
-        assert!(kit.log.publish(done).expect("nothing stands against publishing"), "nobody changed the log");
+        assert!(files.publish(done).expect("nothing stands against publishing"), "nobody changed the log");
     }
 }
 

@@ -19,10 +19,11 @@ pub(super) const PROMISES: &[Promise] = &[
 ];
 
 fn a_sealed_log_is_durable_and_goes_on(kit: &mut Kit) {
-    assert_eq!(kit.log.seal(Default::default()).unwrap(), [], "an empty log is in no files");
+    let Some(files) = kit.log.files() else { return };
+    assert_eq!(files.seal(Default::default()).unwrap(), [], "an empty log has no files yet");
     for end in [3, 3, 7] {
         kit.fill(end - kit.span().1);
-        kit.log.seal(Default::default()).unwrap();
+        kit.log.files().expect("it had files").seal(Default::default()).unwrap();
         assert_eq!(kit.log.durable_end(), Offset::new(end));
         assert_eq!(kit.read(0).len() as u64, end);
     }

@@ -62,7 +62,7 @@ impl DiskLog {
     fn take_in(&mut self, batch: &Batch, next_offset: Offset, rolled: bool) -> Appended {
         self.active.iter_mut().for_each(|active| active.appended_at(self.now));
         self.producers.note(batch.header(), self.now);
-        rules::bound(&mut self.producers, self.now, &self.options);
+        self.producers.bound(self.now, &self.options);
         self.snapshots.appended(batch.bytes().len());
         self.view.set_end(next_offset);
         Appended { base_offset: batch.header().base_offset, next_offset, rolled, duplicate: false }
@@ -71,7 +71,7 @@ impl DiskLog {
     /// Whether [`DiskLog::append_batch`] has nothing to do but write the batch.
     fn is_ready_for(&mut self, batch: &BatchHeader, epoch: LeaderEpoch, now: Timestamp) -> bool {
         let has_epoch = self.epochs.latest() == Some(epoch);
-        let takes = self.active.as_mut().is_some_and(|active| active.shape(now).takes(batch, &self.options));
+        let takes = self.active.as_mut().is_some_and(|active| active.fill(now).takes(batch, &self.options));
         let unfinished = self.roll_begun || self.unsynced_names || self.is_compaction_unfinished();
         has_epoch && takes && !unfinished && !self.snapshots.has_one_to_store(self.durable.end)
     }
@@ -105,13 +105,13 @@ impl DiskLog {
 
     /// Sees to it that the active segment takes the batch; says whether one was rolled for that.
     fn make_room(&mut self, batch: &BatchHeader, now: Timestamp) -> Result<bool, AppendError> {
-        let shape = self.active.as_mut().map(|active| active.shape(now));
-        if shape.as_ref().is_some_and(|shape| shape.takes(batch, &self.options)) {
+        let fill = self.active.as_mut().map(|active| active.fill(now));
+        if fill.as_ref().is_some_and(|fill| fill.takes(batch, &self.options)) {
             self.snapshot_if_due()?;
             return Ok(false);
         }
         self.roll_at(now)?;
-        Ok(shape.is_some())
+        Ok(fill.is_some())
     }
 
     /// Rolls a segment that nothing is appended to any more. The age of the next one counts from its first append.
@@ -128,7 +128,7 @@ impl DiskLog {
     fn roll_at(&mut self, now: Timestamp) -> Result<(), ChangeError> {
         self.roll()?;
         if let Some(active) = &mut self.active {
-            active.shape(now); // Its age counts from here.
+            active.fill(now); // Its age counts from here.
         }
         Ok(())
     }

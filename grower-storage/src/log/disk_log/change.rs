@@ -7,8 +7,8 @@ use super::{DiskLog, Log, Segments};
 use crate::kept::{Checkpoint, DurableEnd};
 use crate::log::{ChangeError, RetentionLimits, rules};
 use crate::recovery;
-use crate::retention::{self, Facts};
-use crate::segment::{self, Active, Extent, Mode, Segment, Step, Walk};
+use crate::retention;
+use crate::segment::{self, Active, Extent, Mode, Segment, SegmentStats, Step, Walk};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::sync::Arc;
 
@@ -137,8 +137,8 @@ impl DiskLog {
     /// Carries out retention.
     pub(super) fn drop_expired(&mut self, now: Timestamp, limits: &RetentionLimits) -> Result<Offset, ChangeError> {
         self.ready()?;
-        let facts: Vec<Facts> = self.view.segments().iter().map(|segment| segment.facts()).collect();
-        if let Some(start) = retention::new_start(&facts, now, limits) {
+        let stats: Vec<SegmentStats> = self.view.segments().iter().map(|segment| segment.stats()).collect();
+        if let Some(start) = retention::new_start(&stats, now, limits) {
             self.drop_prefix(start)?;
         }
         Ok(self.span().start)

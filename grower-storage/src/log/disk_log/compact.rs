@@ -1,10 +1,10 @@
 //! Compaction as the log sees it: it says what may be compacted, and later takes what came of it.
 
 use super::{DiskLog, Log};
-use crate::compaction::{self, Compacted, Compaction, CompactionPolicy, Outcome, Piece, Rewritten, Subject, due};
 use crate::disk::{DiskError, FileOnDemand};
 use crate::kept::CompactionState;
-use crate::log::ChangeError;
+use crate::log::{ChangeError, Compacted, CompactionOutcome, SealedSegments, SegmentReplacement};
+use crate::recovery::finish_replacement;
 use crate::segment::{self, Extent, Segment};
 use grower_index::{SegmentIndex, StoredIndex};
 use grower_protocol::ids::{Offset, Timestamp};
@@ -12,7 +12,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 impl DiskLog {
-    pub(super) fn due_compaction(&self, policy: &CompactionPolicy, upto: Offset, now: Timestamp) -> Option<Compaction> {
+    /// The segments that a pass may read, if one may begin.
+    pub(super) fn sealed_until(&self, upto: Offset) -> Option<SealedSegments> {
         self.alive().ok()?;
         if self.is_compaction_unfinished() {
             return None; // Opening the log goes by the manifest: it would take an unfinished file of this pass for that one's.
@@ -20,9 +21,7 @@ impl DiskLog {
         let mut segments = self.view.segments();
         segments.pop(); // It is being written.
         segments.truncate(segments.partition_point(|segment| segment.extent().end <= upto));
-        let pieces: Vec<Piece> = segments.iter().map(|segment| segment.piece()).collect();
-        segments.truncate(due(&pieces, self.cleaned_end..self.span().end, now, policy)?);
-        Some(Compaction::new(Subject {
+        Some(SealedSegments {
             disk: self.disk.clone(),
             dir: self.dir.clone(),
             seed: self.seed(),
@@ -30,12 +29,10 @@ impl DiskLog {
             segment_bytes: self.options.segment_bytes.into(),
             segments,
             epochs: self.epochs.clone(),
-            remembered: self.producers.remembered(),
             cleaned_end: self.cleaned_end,
+            log_end: self.span().end,
             truncations: self.truncations,
-            now,
-            policy: *policy,
-        }))
+        })
     }
 
     /// Takes what a pass has finished; false if the log has changed under it.
@@ -43,42 +40,42 @@ impl DiskLog {
         self.ready()?;
         let same = compacted.truncations == self.truncations;
         match compacted.outcome {
-            Outcome::Clean { end } if same => self.store_cleaned_end(end).map(|()| true),
+            CompactionOutcome::Clean { end } if same => self.store_cleaned_end(end).map(|()| true),
             // Records that no pass has seen may stand where those were that this one saw.
-            Outcome::Clean { .. } => Ok(false),
-            Outcome::Segments(rewritten) => match self.place_of(&rewritten).filter(|_| same) {
-                Some(at) => self.replace_segments(at, &rewritten).map(|()| true),
+            CompactionOutcome::Clean { .. } => Ok(false),
+            CompactionOutcome::Replacement(replacement) => match self.place_of(&replacement).filter(|_| same) {
+                Some(at) => self.replace_segments(at, &replacement).map(|()| true),
                 None => {
-                    rewritten.discard(&*self.disk, &self.dir);
+                    replacement.discard(&*self.disk, &self.dir);
                     Ok(false)
                 }
             },
         }
     }
 
-    /// Where the segments stand that were rewritten, if none was dropped or cut meanwhile.
-    fn place_of(&self, rewritten: &Rewritten) -> Option<usize> {
+    /// Where the segments stand that were replacement, if none was dropped or cut meanwhile.
+    fn place_of(&self, replacement: &SegmentReplacement) -> Option<usize> {
         let segments = self.view.segments();
-        let at = segments.iter().position(|segment| segment.base == rewritten.replacing.offsets.start)?;
-        let current = segments.get(at..at + rewritten.old.len())?;
-        current.iter().zip(&rewritten.old).all(|(current, old)| Arc::ptr_eq(current, old)).then_some(at)
+        let at = segments.iter().position(|segment| segment.base == replacement.replacing.offsets.start)?;
+        let current = segments.get(at..at + replacement.old.len())?;
+        current.iter().zip(&replacement.old).all(|(current, old)| Arc::ptr_eq(current, old)).then_some(at)
     }
 
-    fn replace_segments(&mut self, at: usize, rewritten: &Rewritten) -> Result<(), ChangeError> {
-        let replacing = Some(rewritten.replacing.clone());
+    fn replace_segments(&mut self, at: usize, replacement: &SegmentReplacement) -> Result<(), ChangeError> {
+        let replacing = Some(replacement.replacing.clone());
         let manifest = CompactionState { cleaned_end: self.cleaned_end, replacing };
-        let opened = self.open_rewritten(rewritten).map_err(|error| self.judge(error));
+        let opened = self.open_replacement(replacement).map_err(|error| self.judge(error));
         let stored = opened.and_then(|new| self.store(&manifest).map(|()| new));
         let new = stored.inspect_err(|error| {
             if matches!(error, ChangeError::Disk(_)) {
-                rewritten.discard(&*self.disk, &self.dir); // After a failed sync the manifest may count: then they are needed.
+                replacement.discard(&*self.disk, &self.dir); // After a failed sync the manifest may count: then they are needed.
             }
         })?;
         let mut segments = self.view.segments();
-        segments.splice(at..at + rewritten.old.len(), [new.clone()]);
+        segments.splice(at..at + replacement.old.len(), [new.clone()]);
         self.view.replace(self.span(), segments); // Readers have the new one before any name changes.
-        rewritten.old.iter().for_each(|old| old.file.retire());
-        self.replacing = Some((rewritten.replacing.clone(), new));
+        replacement.old.iter().for_each(|old| old.file.retire());
+        self.replacing = Some((replacement.replacing.clone(), new));
         match self.finish_replacing() {
             // The next change finishes it, or opening the log does: both go by the manifest.
             Err(ChangeError::Disk(error)) => tracing::warn!(%error, "a published compaction is not finished yet"),
@@ -88,23 +85,23 @@ impl DiskLog {
     }
 
     /// The new segment under its temporary names. All that needs a descriptor comes before the manifest.
-    fn open_rewritten(&self, rewritten: &Rewritten) -> Result<Arc<Segment>, DiskError> {
-        let replacing = &rewritten.replacing;
+    fn open_replacement(&self, replacement: &SegmentReplacement) -> Result<Arc<Segment>, DiskError> {
+        let replacing = &replacement.replacing;
         let base = replacing.offsets.start;
-        let (log, index) = compaction::pending_names(base);
+        let (log, index) = segment::compacted_names(base);
         let file = FileOnDemand::held_as(self.dir.join(segment::log_name(base)), self.disk.open(&self.dir.join(log))?);
         let index = StoredIndex::new(self.disk.map(&self.dir.join(index))?);
         let last = index.entry_count().checked_sub(1).and_then(|last| index.entry(last));
         let latest = last.map(|entry| Timestamp::from_millis(entry.max_timestamp));
         let extent = Extent { position: replacing.bytes, end: replacing.offsets.end };
         let segment = Segment::sealed(base, file, Box::new(index), extent, latest);
-        Ok(Arc::new(segment.with_delete_horizon(rewritten.delete_horizon)))
+        Ok(Arc::new(segment.with_delete_horizon(replacement.delete_horizon)))
     }
 
     /// Gives a published segment its names and removes those that it replaced; may be repeated.
     pub(super) fn finish_replacing(&mut self) -> Result<(), ChangeError> {
         let Some((replacing, new)) = self.replacing.clone() else { return Ok(()) };
-        compaction::finish(&*self.disk, &self.dir, &replacing).map_err(|error| match error.kind() {
+        finish_replacement(&*self.disk, &self.dir, &replacing).map_err(|error| match error.kind() {
             ErrorKind::InvalidData => ChangeError::Failed(self.fail(&error)), // Not what was written: opening the log looks closely.
             _ => self.judge(error),
         })?;

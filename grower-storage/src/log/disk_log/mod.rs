@@ -13,36 +13,23 @@ mod snapshots;
 mod view;
 
 use super::{
-    AppendError, Appended, AtOnce, ChangeError, FlushPoint, Log, LogFailed, LogOptions, LogReader, RetentionLimits,
-    find_in_place, rules,
+    AppendError, Appended, AtOnce, ChangeError, Compacted, FlushPoint, Log, LogFailed, LogFiles, LogOptions, LogReader,
+    RetentionLimits, SealedSegments, find_in_place, rules,
 };
-use crate::compaction::{Compacted, Compaction, CompactionPolicy};
 use crate::disk::{Disk, DiskError, ErrorClass, SharedFile};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, Checkpoint, DurableEnd, Identity, Kept, Replacing};
 use crate::pieces::Piece;
 use crate::producers::ProducerStates;
-use crate::segment::{Active, Segment, ToFlush};
+use crate::segment::{Active, Segment};
 use grower_protocol::batch::UnplacedBatch;
-use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
+use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp, TopicId};
 use snapshots::SnapshotFiles;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use view::{DiskView, View};
-
-/// Where a log lies and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogPlace {
-    /// The partition's directory; created with the first append.
-    pub dir: PathBuf,
-    /// The topic's identity.
-    pub topic_id: TopicId,
-    /// Which of its partitions.
-    pub partition: PartitionId,
-    /// Where bytes are kept that recovery cuts off and that may have been acknowledged.
-    pub cut_dir: Option<PathBuf>,
-}
 
 /// Whose files a partition's directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +121,18 @@ impl DiskLog {
     /// Whether a flush point is about bytes that are still to become durable, in the file that is written to.
     fn awaits(&self, point: &FlushPoint) -> bool {
         let active = self.active.as_ref().map(|active| active.segment.base);
-        point.truncations == self.truncations && self.durable.end < point.end && active == Some(point.segment)
+        let flushed = point.segment.map(|flush| flush.segment);
+        point.truncations == self.truncations && self.durable.end < point.end && active == flushed
+    }
+
+    /// Raises the durable end after the sync of a flush point that is still news. Neither a roll nor a truncation came
+    /// in between: the one would have raised the durable end itself, the other counts.
+    fn take_flushed(&mut self, point: &FlushPoint) {
+        let flush = point.segment.expect("a point beyond the durable end names what was synced");
+        let active = self.active.as_mut().expect("records that are not durable are in the active segment");
+        active.flushed(&flush, point.awaited);
+        self.durable = DurableEnd { end: point.end, segment: flush.segment, position: flush.position };
+        assert!(self.durable.end <= self.span().end, "nothing is durable beyond the log end");
     }
 
     /// Every error of the disk passes here on its way out: only one that leaves the disk unknown fails the log, and one
@@ -222,10 +220,6 @@ impl Log for DiskLog {
         self.append_batch_at_once(batch, epoch, now).map_err(|error| self.judge_append(error))
     }
 
-    fn abandon(&mut self) {
-        self.view.segments().iter().for_each(|segment| segment.file.retire());
-    }
-
     fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), ChangeError> {
         self.ready()?;
         rules::check_epoch(&self.epochs, epoch).map_err(|current| ChangeError::StaleEpoch { found: epoch, current })?;
@@ -244,24 +238,13 @@ impl Log for DiskLog {
 
     fn flush_point(&self) -> FlushPoint {
         let end = self.span().end;
-        let (durable, truncations) = (self.durable, self.truncations);
+        debug_assert!(self.durable.end <= end, "{} is durable and the log ends at {end}", self.durable.end);
         match &self.active {
-            Some(active) if durable.end < end => {
-                let ToFlush { files, position, indexed } = active.to_flush(&self.options);
-                FlushPoint { files, end, awaited: false, segment: active.segment.base, position, indexed, truncations }
+            Some(active) if self.durable.end < end => {
+                let (files, flush) = active.flush(&self.options);
+                FlushPoint { files, end, awaited: false, segment: Some(flush), truncations: self.truncations }
             }
-            _ => {
-                let (segment, position) = (durable.segment, durable.position);
-                FlushPoint {
-                    files: Vec::new(),
-                    end: durable.end,
-                    awaited: false,
-                    segment,
-                    position,
-                    indexed: None,
-                    truncations,
-                }
-            }
+            _ => FlushPoint::durable(self.durable.end, self.truncations),
         }
     }
 
@@ -274,20 +257,9 @@ impl Log for DiskLog {
         }
         self.alive()?;
         if point.truncations == self.truncations && self.durable.end < point.end {
-            self.durable = DurableEnd { end: point.end, segment: point.segment, position: point.position };
-            if let Some(active) = &mut self.active {
-                active.flushed(point);
-            }
+            self.take_flushed(point);
         }
         Ok(self.durable.end)
-    }
-
-    fn check_in_place(&mut self) -> Result<(), LogFailed> {
-        self.alive()?;
-        match self.find_active() {
-            Err(error) if error.is_file_gone() => Err(self.fail(&error)),
-            _ => Ok(()),
-        }
     }
 
     fn truncate(&mut self, end: Offset) -> Result<(), ChangeError> {
@@ -302,17 +274,9 @@ impl Log for DiskLog {
         self.drop_expired(now, limits).map_err(|error| self.judge_change(error))
     }
 
-    fn compaction(&self, policy: &CompactionPolicy, upto: Offset, now: Timestamp) -> Option<Compaction> {
-        self.due_compaction(policy, upto, now)
-    }
-
-    fn publish(&mut self, compacted: Compacted) -> Result<bool, ChangeError> {
-        self.take_compacted(compacted).map_err(|error| self.judge_change(error))
-    }
-
     fn is_old(&mut self, now: Timestamp) -> bool {
         let written = self.active.as_mut().filter(|active| 0 < active.position()); // The age of an empty one has not begun.
-        self.failed.is_none() && written.is_some_and(|active| active.shape(now).is_old(&self.options))
+        self.failed.is_none() && written.is_some_and(|active| active.fill(now).is_old(&self.options))
     }
 
     fn roll_if_old(&mut self, now: Timestamp) -> Result<bool, ChangeError> {
@@ -321,10 +285,6 @@ impl Log for DiskLog {
 
     fn checkpoint(&mut self, now: Timestamp) -> Result<(), ChangeError> {
         self.write_down(now).map_err(|error| self.judge_change(error))
-    }
-
-    fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
-        self.seal_all(now).map_err(|error| self.judge_change(error))
     }
 
     fn producers(&self) -> usize {
@@ -339,8 +299,42 @@ impl Log for DiskLog {
         self.options = options;
     }
 
+    fn files(&mut self) -> Option<&mut dyn LogFiles> {
+        Some(self)
+    }
+
     fn reader(&self) -> LogReader {
         LogReader::new(DiskView::new(self.view.clone(), self.seed()))
+    }
+}
+
+impl LogFiles for DiskLog {
+    fn detach(&mut self) {
+        self.view.segments().iter().for_each(|segment| segment.file.retire());
+    }
+
+    fn check_in_place(&mut self) -> Result<(), LogFailed> {
+        self.alive()?;
+        match self.find_active() {
+            Err(error) if error.is_file_gone() => Err(self.fail(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn seal(&mut self, now: Timestamp) -> Result<Vec<Piece>, ChangeError> {
+        self.seal_all(now).map_err(|error| self.judge_change(error))
+    }
+
+    fn sealed_segments(&self, upto: Offset) -> Option<SealedSegments> {
+        self.sealed_until(upto)
+    }
+
+    fn remembered_batches(&self) -> HashSet<Offset> {
+        self.producers.remembered()
+    }
+
+    fn publish(&mut self, compacted: Compacted) -> Result<bool, ChangeError> {
+        self.take_compacted(compacted).map_err(|error| self.judge_change(error))
     }
 }
 

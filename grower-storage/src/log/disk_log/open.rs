@@ -2,11 +2,11 @@
 
 use super::snapshots::SnapshotFiles;
 use super::view::View;
-use super::{DiskLog, LogPlace, Owner};
+use super::{DiskLog, Owner};
 use crate::disk::{Disk, DiskError};
 use crate::epochs::EpochHistory;
 use crate::kept::{self, DurableEnd, Identity, KeptError};
-use crate::log::{ChangeError, LogFailed, LogOptions, OpenError};
+use crate::log::{ChangeError, LogFailed, LogOptions, LogPlace, OpenError};
 use crate::recovery::{self, Context, Recovered, RecoveryReport};
 use grower_protocol::ids::{Offset, Timestamp};
 use std::path::Path;

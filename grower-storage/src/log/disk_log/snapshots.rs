@@ -1,10 +1,10 @@
 //! When the producers are written down, and which of their snapshots are on disk.
 
 use super::{DiskLog, Log};
+use crate::disk::if_found;
 use crate::kept;
 use crate::log::ChangeError;
 use crate::producers::{PREVIOUS_NAME, Snapshot, Snapshots};
-use crate::recovery::if_found;
 use grower_protocol::ids::Offset;
 
 /// The snapshots on disk by their offsets, and what is known of the next.

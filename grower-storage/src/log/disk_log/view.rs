@@ -2,7 +2,7 @@
 
 use super::Segments;
 use crate::epochs::EpochHistory;
-use crate::log::{EpochEnd, LogView, ReadError, SegmentInfo, Slice, TimedOffset, rules};
+use crate::log::{EpochEnd, FilesView, LogView, ReadError, SegmentInfo, Slice, TimedOffset, rules};
 use crate::segment::{self, Damage, DeleteHorizon, Expectations, Extract, Gap, Mode, Segment};
 use grower_protocol::ids::{LeaderEpoch, Offset, Timestamp};
 use parking_lot::RwLock;
@@ -164,10 +164,6 @@ impl DiskView {
 }
 
 impl LogView for DiskView {
-    fn gone(&self) -> Option<Arc<str>> {
-        self.view.0.read().gone.clone()
-    }
-
     fn span(&self) -> Range<Offset> {
         self.view.span()
     }
@@ -234,6 +230,16 @@ impl LogView for DiskView {
         let segments = self.view.segments();
         let last = segments.len().saturating_sub(1);
         segments.iter().enumerate().map(|(at, segment)| segment.info(at == last)).collect()
+    }
+
+    fn files(&self) -> Option<&dyn FilesView> {
+        Some(self)
+    }
+}
+
+impl FilesView for DiskView {
+    fn gone(&self) -> Option<Arc<str>> {
+        self.view.0.read().gone.clone()
     }
 
     fn damaged(&self) -> Vec<Range<Offset>> {
