@@ -6,6 +6,7 @@
 
 mod handle;
 mod map;
+mod stat;
 mod sync;
 
 use parking_lot::Mutex;
@@ -200,10 +201,9 @@ impl Disk for FileDisk {
 
     fn is_in_place(&self, file: &SharedFile) -> Result<bool, DiskError> {
         let path = file.path();
-        let open = file.fd().map(rustix::fs::fstat).transpose();
-        let open = open.map_err(|error| DiskError::at("stat", path)(error.into()))?;
-        let in_place = match fs::metadata(path) {
-            Ok(found) => open.is_none_or(|open| (found.dev(), found.ino()) == (open.st_dev, open.st_ino)),
+        let open = file.fd().map(stat::id_of).transpose().map_err(DiskError::at("stat", path))?;
+        let in_place = match stat::id_at(path) {
+            Ok(found) => open.is_none_or(|open| found == open),
             Err(error) if is_absent(&error) => false,
             Err(error) => return Err(DiskError::at("stat", path)(error)),
         };

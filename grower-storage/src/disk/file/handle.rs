@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
+use super::stat;
 use super::sync::Syncs;
 use crate::disk::{DiskError, DiskFile};
 
@@ -28,7 +29,7 @@ impl FileHandle {
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
-        let before = self.file.metadata()?.len();
+        let before = stat::len_of(&self.file)?;
         let Some(more) = len.checked_sub(before).filter(|more| *more > 0) else {
             return Ok(());
         };
@@ -60,7 +61,7 @@ impl DiskFile for FileHandle {
     }
 
     fn len(&self) -> Result<u64, DiskError> {
-        self.file.metadata().map(|metadata| metadata.len()).map_err(DiskError::at("stat", &self.path))
+        stat::len_of(&self.file).map_err(DiskError::at("stat", &self.path))
     }
 
     fn set_len(&self, len: u64) -> Result<(), DiskError> {
