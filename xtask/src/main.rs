@@ -8,6 +8,8 @@ mod fuzz;
 mod interrupt;
 mod layers;
 mod manual;
+#[cfg(test)]
+mod pages;
 mod release;
 mod soak;
 mod workspace;
