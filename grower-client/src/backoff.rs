@@ -17,7 +17,12 @@ pub(crate) fn delay(failures: u32, random: u64) -> Duration {
 
 /// Returns [`delay`] with randomness of the operating system.
 pub(crate) fn jittered(failures: u32) -> Duration {
-    delay(failures, getrandom::u64().unwrap_or(0))
+    delay(failures, random())
+}
+
+/// Returns a random number of the operating system, for [`delay`].
+pub(crate) fn random() -> u64 {
+    getrandom::u64().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use grower_protocol::ids::{GroupId, MemberId, NameError, PartitionId, TopicName}
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Builds a [`Consumer`]; see [`crate::Client::consumer`].
 #[derive(Clone)]
@@ -193,8 +194,12 @@ impl ConsumerBuilder {
         if group.is_none() && (settings.from == Some(StartFrom::Committed) || settings.auto_commit.is_some()) {
             return Err(ConsumeError::Settings("committed offsets need a group: name one with `group`"));
         }
-        let shared =
-            Arc::new(SharedSubscription::new(settings.on_damage, settings.on_gap.clone(), settings.prefetch_bytes));
+        let shared = Arc::new(SharedSubscription::new(
+            settings.on_damage,
+            settings.on_gap.clone(),
+            settings.prefetch_bytes,
+            Instant::now(),
+        ));
         let mut parts = ConsumerParts { cluster, shared, settings, tasks: JoinSet::new() };
         let committer = match (subscribed, assigned, group) {
             (Some(topics), None, Some(group)) => Some(parts.join(group, member_id(member)?, &topics).await?),

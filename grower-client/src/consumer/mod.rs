@@ -29,7 +29,7 @@ use std::time::Duration;
 use tasks::commit::{Committer, OffsetToCommit};
 use tasks::start;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Reads records; see [`crate::Client::consumer`]. Records of one partition come once each and in order; partitions
 /// take turns. A consumer that is dropped without [`Consumer::close`] remains a member of its group until its session
@@ -73,7 +73,7 @@ impl Consumer {
         let limits = TakeLimits { records, bytes };
         let taken = timeout(
             wait,
-            poll_fn(|context| match self.shared.take(limits, context.waker(), &mut taken_records) {
+            poll_fn(|context| match self.shared.take(limits, Instant::now, context.waker(), &mut taken_records) {
                 Ok(()) if taken_records.is_empty() => Poll::Pending,
                 result => Poll::Ready(result),
             }),
@@ -217,7 +217,7 @@ impl Consumer {
             return Poll::Ready(None);
         }
         let limits = TakeLimits { records: 1, bytes: usize::MAX };
-        match self.shared.take(limits, context.waker(), &mut self.one) {
+        match self.shared.take(limits, Instant::now, context.waker(), &mut self.one) {
             Ok(()) => self.one.pop().map_or(Poll::Pending, |record| Poll::Ready(Some(Ok(record)))),
             Err(error) => Poll::Ready(Some(Err(error))),
         }

@@ -129,9 +129,9 @@ impl Accumulator {
         self.sealed.iter().chain(&self.open).map(|batch| batch.reserved).sum()
     }
 
-    /// Drops all batches and returns their promises.
-    pub(super) fn abandon(&mut self) -> Vec<Promise> {
-        self.sealed.drain(..).chain(self.open.take()).map(|batch| batch.promise).collect()
+    /// Takes all batches.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = UnsentBatch> {
+        self.sealed.drain(..).chain(self.open.take())
     }
 
     /// The promises of all sealed batches.

@@ -131,7 +131,7 @@ impl ProducerEngine {
             .topics
             .write()
             .entry(name)
-            .or_insert_with(|| Arc::new(ProducerTopic::new(metadata.name.clone())))
+            .or_insert_with(|| Arc::new(ProducerTopic::new(metadata.name.clone(), getrandom::u32().unwrap_or(0))))
             .clone();
         let count = metadata.partitions.len() as u32;
         let released = topic.update(metadata.id, count, |number| self.queue(&topic, metadata.id, number));
@@ -155,7 +155,7 @@ impl ProducerEngine {
 
     /// Sends all batches of a partition that may be sent now.
     pub(super) fn drain(self: &Arc<Self>, topic: &Arc<ProducerTopic>, partition: &Arc<ProducerPartition>) {
-        let (next_action, deadline) = partition.next_action(self.connection_kind());
+        let (next_action, deadline) = partition.next_action(self.connection_kind(), Instant::now);
         self.set_timer(deadline);
         self.run_actions(topic, partition, next_action);
     }
@@ -170,7 +170,8 @@ impl ProducerEngine {
     ) -> Option<Delivery> {
         // Another caller waits for the memory that this record's batch holds.
         let hurries = self.memory.is_short() && self.settings.lingers();
-        match partition.push(record, reserved, self.connection_kind(), hurries, || self.is_closed()) {
+        let kind = self.connection_kind();
+        match partition.push(record, reserved, kind, hurries, || self.is_closed(), Instant::now) {
             PushResult::Closed => None,
             PushResult::Joined(delivery) => Some(delivery),
             PushResult::Sends(delivery, next_action, deadline) => {
@@ -215,7 +216,7 @@ impl ProducerEngine {
                 SendStep::Identify => return self.identify(topic, partition), // Sending waits for the producer id.
             }
             let deadline;
-            (next_action, deadline) = partition.end_step(self.connection_kind());
+            (next_action, deadline) = partition.end_step(self.connection_kind(), Instant::now);
             self.set_timer(deadline);
         }
     }
@@ -267,7 +268,7 @@ impl ProducerEngine {
         id: u64,
         result: Result<BatchAck, RequestError>,
     ) {
-        let (released, metadata_outdated) = partition.answered(id, result);
+        let (released, metadata_outdated) = partition.answered(id, result, Instant::now);
         self.release(released);
         if metadata_outdated {
             self.reconnect(topic);

@@ -77,7 +77,7 @@ async fn unsettled_records_stay_reachable_while_topics_are_deleted() {
 
 /// Creates a topic with one partition.
 fn topic(unobserved: &Arc<UnobservedError>) -> ProducerTopic {
-    let topic = ProducerTopic::new(TopicName::new("t").unwrap());
+    let topic = ProducerTopic::new(TopicName::new("t").unwrap(), 0);
     let batches = BatchSettings { codec: Codec::None, bytes: 1 << 20, records: 1, linger: Duration::ZERO };
     let backoff = |_| Duration::ZERO;
     let window = WindowSettings { codec: Codec::None, in_flight_max: 5, delivery_timeout: DELIVERY_TIMEOUT, backoff };
@@ -105,7 +105,7 @@ fn a_settled_failure_is_recorded_before_a_flush_can_miss_it() {
     let refusal = || RequestError::from(Failure::new(ErrorCode::InvalidRecord, "as the test wants"));
     type Failing<'a> = &'a dyn Fn(&ProducerTopic, &ProducerPartition) -> Vec<ReleasedRecords>;
     let ways: [(&str, Failing<'_>); 4] = [
-        ("refused", &|_, partition| partition.answered(sent(partition), Err(refusal())).0),
+        ("refused", &|_, partition| partition.answered(sent(partition), Err(refusal()), Instant::now).0),
         ("too old", &|_, partition| partition.expire(Instant::now() + DELIVERY_TIMEOUT)),
         ("topic deleted", &|topic, _| topic.close(&refusal())),
         ("partition gone", &|topic, _| topic.update(TopicId::from_random([7; 16]), 0, |_| unreachable!("none is new"))),

@@ -35,7 +35,8 @@ pub(super) struct ProducerTopic {
     closed: AtomicBool,
 }
 
-/// One partition.
+/// One partition. Its methods take a clock instead of a time, and read it only under the lock: a time from before the lock
+/// may be older than a record that was queued meanwhile.
 #[derive(Debug)]
 pub(super) struct ProducerPartition {
     pub(super) number: PartitionId,
@@ -73,11 +74,11 @@ pub(super) enum NextAction<C = BrokerConnection> {
 }
 
 impl ProducerTopic {
-    pub(super) fn new(name: TopicName) -> Self {
-        let partitioner_state = PartitionerState::starting_at(getrandom::u32().unwrap_or(0));
+    /// Creates a topic without partitions; a random `sticky_start` spreads the first partitions of many producers.
+    pub(super) fn new(name: TopicName, sticky_start: u32) -> Self {
         Self {
             name,
-            partitioner_state,
+            partitioner_state: PartitionerState::starting_at(sticky_start),
             partitions: RwLock::default(),
             count: AtomicU32::new(0),
             reconnecting: AtomicBool::new(false),
@@ -104,7 +105,7 @@ impl ProducerTopic {
             state.queue.set_topic_id(topic_id);
             state.closed = count <= partition.number.value();
             if state.closed {
-                released.extend(settle(state.queue.fail_all(&self.removed(partition.number), Instant::now())));
+                released.extend(settle(state.queue.fail_all(&self.removed(partition.number))));
             }
         }
         for number in (partitions.len() as u32..count).map(PartitionId::new) {
@@ -124,7 +125,7 @@ impl ProducerTopic {
         for partition in self.partitions() {
             let mut state = partition.lock();
             state.closed = true;
-            released.extend(settle(state.queue.fail_all(error, Instant::now())));
+            released.extend(settle(state.queue.fail_all(error)));
         }
         released
     }
@@ -199,29 +200,35 @@ impl ProducerPartition {
         kind: ConnectionKind,
         hurries: bool,
         is_producer_closed: impl Fn() -> bool,
+        clock: impl Fn() -> Instant,
     ) -> PushResult {
         let mut state = self.lock();
         if state.closed || is_producer_closed() {
             return PushResult::Closed; // Checked under the lock: no record enters the queue after the close.
         }
         let was_busy = state.queue.is_busy();
-        let (delivery, is_news) = state.queue.push(record, reserved, Instant::now);
+        let (delivery, is_news) = state.queue.push(record, reserved, &clock);
         if hurries {
             state.queue.seal();
         }
         if !is_news && !hurries {
             return PushResult::Joined(delivery);
         }
-        let next_action = state.next_action(kind, Instant::now());
+        let next_action = state.next_action(kind, clock());
         // Computed after the action: a batch that just left has no deadline before its delivery timeout.
         let deadline = if was_busy { None } else { state.queue.deadline() };
         PushResult::Sends(delivery, next_action, deadline)
     }
 
     /// Handles the answer to an attempt. The second result tells whether the cached metadata may be outdated.
-    pub(super) fn answered(&self, id: BatchId, result: Result<BatchAck, RequestError>) -> (Vec<ReleasedRecords>, bool) {
+    pub(super) fn answered(
+        &self,
+        id: BatchId,
+        result: Result<BatchAck, RequestError>,
+        clock: impl Fn() -> Instant,
+    ) -> (Vec<ReleasedRecords>, bool) {
         let mut state = self.lock();
-        let effects = state.answered(id, result, Instant::now());
+        let effects = state.answered(id, result, clock());
         (settle(effects.settled), effects.metadata_outdated)
     }
 
@@ -232,16 +239,20 @@ impl ProducerPartition {
     }
 
     /// Returns the action to run now and the queue's next deadline.
-    pub(super) fn next_action(&self, kind: ConnectionKind) -> (NextAction, Option<Instant>) {
+    pub(super) fn next_action(
+        &self,
+        kind: ConnectionKind,
+        clock: impl Fn() -> Instant,
+    ) -> (NextAction, Option<Instant>) {
         let mut state = self.lock();
-        (state.next_action(kind, Instant::now()), state.queue.deadline())
+        (state.next_action(kind, clock()), state.queue.deadline())
     }
 
     /// Ends a sender's step; returns the next action and the queue's next deadline.
-    pub(super) fn end_step(&self, kind: ConnectionKind) -> (NextAction, Option<Instant>) {
+    pub(super) fn end_step(&self, kind: ConnectionKind, clock: impl Fn() -> Instant) -> (NextAction, Option<Instant>) {
         let mut state = self.lock();
         state.queue.end_step();
-        (state.next_action(kind, Instant::now()), state.queue.deadline())
+        (state.next_action(kind, clock()), state.queue.deadline())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::fetcher::PartitionFetch;
 use super::start::{is_offline, look_up_offsets};
+use crate::backoff;
 use crate::cluster::Cluster;
 use crate::consumer::state::{FetchDamage, SharedSubscription};
 use crate::error::{ConsumeError, RequestError, single_part};
@@ -27,7 +28,7 @@ impl FetchRecovery {
                 self.report(&damage).await;
             }
             let PartitionFetch { topic_partition, version, .. } = &self.fetch;
-            self.shared.with(topic_partition, *version, |partition, _| {
+            self.shared.with(topic_partition, *version, Instant::now(), |partition, _| {
                 partition.gaps_allowed |= compacted;
                 partition.is_fetching = false;
             });
@@ -42,7 +43,8 @@ impl FetchRecovery {
             let PartitionFetch { topic_partition, version, offset, .. } = &self.fetch;
             let requested = *offset;
             let span = self.span().await;
-            self.shared.with(topic_partition, *version, |partition, _| match span {
+            let now = Instant::now();
+            self.shared.with(topic_partition, *version, now, |partition, _| match span {
                 Ok((log_start, _)) if requested < log_start => partition.dropped_up_to(requested, log_start),
                 Ok((log_start, high_watermark)) if high_watermark < requested => {
                     let topic_partition = topic_partition.clone();
@@ -53,7 +55,7 @@ impl FetchRecovery {
                         high_watermark,
                     });
                 }
-                Ok(_) | Err(_) => partition.retry_later(Instant::now()), // The log changed meanwhile, or the lookup failed.
+                Ok(_) | Err(_) => partition.retry_later(now, backoff::random()), // The log changed meanwhile, or the lookup failed.
             });
         });
     }
@@ -72,11 +74,12 @@ impl FetchRecovery {
                 }
                 _ => None,
             };
-            self.shared.with(topic_partition, *version, |partition, _| match (found, offline) {
-                (_, Some(error)) => partition.fail(error, Instant::now()),
+            let now = Instant::now();
+            self.shared.with(topic_partition, *version, now, |partition, _| match (found, offline) {
+                (_, Some(error)) => partition.fail(error, now),
                 (Ok(metadata), _) if metadata.id != *topic => partition.recreated_as(metadata.id),
-                (Ok(_), _) => partition.retry_later(Instant::now()),
-                (Err(error), _) if error.is_retriable() => partition.retry_later(Instant::now()),
+                (Ok(_), _) => partition.retry_later(now, backoff::random()),
+                (Err(error), _) if error.is_retriable() => partition.retry_later(now, backoff::random()),
                 (Err(source), _) => {
                     partition.set_error(ConsumeError::Topic { topic: topic_partition.topic.clone(), source })
                 }

@@ -6,6 +6,7 @@
 
 use super::fetch_recovery::FetchRecovery;
 use super::fetch_response::FetchResponse;
+use crate::backoff;
 use crate::cluster::Cluster;
 use crate::connection::ConnectionPool;
 use crate::consumer::settings::ConsumerSettings;
@@ -205,7 +206,7 @@ impl Fetcher {
             FetchResponse::Answered { fetch, part: Err(failure), .. } => self.refused(&fetch, failure),
             FetchResponse::Diverged(fetch, divergence) => {
                 let diverged = |partition: &mut PartitionFetchState, _| partition.diverged(fetch.offset, &divergence);
-                self.shared.with(&fetch.topic_partition, fetch.version, diverged);
+                self.shared.with(&fetch.topic_partition, fetch.version, Instant::now(), diverged);
             }
             FetchResponse::Failed(fetches, error) => self.failed(&fetches, &error),
         }
@@ -213,7 +214,7 @@ impl Fetcher {
 
     fn fetched(&self, mut fetch: PartitionFetch, fetched: &FetchedPartition, bytes: Bytes, unchecked_bytes: usize) {
         let checked = check_batches(bytes, fetch.offset, fetch.gaps_allowed);
-        let damage = self.shared.with(&fetch.topic_partition, fetch.version, |partition, on_damage| {
+        let damage = self.shared.with(&fetch.topic_partition, fetch.version, Instant::now(), |partition, on_damage| {
             partition.high_watermark = Some(fetched.high_watermark);
             partition.log_start = Some(fetched.log_start);
             let next = checked.next;
@@ -236,9 +237,11 @@ impl Fetcher {
                 self.recovery(fetch).refresh_topic();
             }
             code if code.is_retriable() => self.failed(std::slice::from_ref(fetch), &failure.into()),
-            _ => drop(self.shared.with(&fetch.topic_partition, fetch.version, |partition, _| {
-                partition.fail(failure.into(), Instant::now())
-            })),
+            _ => {
+                let now = Instant::now();
+                let fail = |partition: &mut PartitionFetchState, _| partition.fail(failure.into(), now);
+                self.shared.with(&fetch.topic_partition, fetch.version, now, fail);
+            }
         }
     }
 
@@ -246,11 +249,12 @@ impl Fetcher {
     fn failed(self: &Arc<Self>, fetches: &[PartitionFetch], error: &RequestError) {
         tracing::debug!(%error, partitions = fetches.len(), "a fetch failed");
         for fetch in fetches {
-            self.shared.with(&fetch.topic_partition, fetch.version, |partition, _| {
+            let now = Instant::now();
+            self.shared.with(&fetch.topic_partition, fetch.version, now, |partition, _| {
                 if error.is_retriable() {
-                    partition.retry_later(Instant::now())
+                    partition.retry_later(now, backoff::random())
                 } else {
-                    partition.fail(error.clone(), Instant::now())
+                    partition.fail(error.clone(), now)
                 }
             });
         }

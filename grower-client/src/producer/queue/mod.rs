@@ -81,7 +81,7 @@ impl PartitionQueue {
     /// Drops all batches and returns their promises, which report the dropped producer when they are dropped.
     pub(super) fn abandon(&mut self) -> Vec<Promise> {
         let mut promises = self.window.abandon();
-        promises.extend(self.accumulator.abandon());
+        promises.extend(self.accumulator.take_all().map(|batch| batch.promise));
         promises
     }
 
@@ -166,9 +166,9 @@ impl PartitionQueue {
     }
 
     /// Fails all records, because the topic is deleted.
-    pub(super) fn fail_all(&mut self, error: &RequestError, now: Instant) -> Vec<SettledRecords> {
+    pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<SettledRecords> {
         let mut settled = self.window.fail_all(error);
-        for batch in self.accumulator.expire(now) {
+        for batch in self.accumulator.take_all() {
             let topic_partition = batch.promise.topic_partition().clone();
             let error = ProduceError::Failed { topic_partition, source: error.clone(), in_doubt: false };
             settled.push(SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) });

@@ -266,11 +266,11 @@ impl PartitionFetchState {
         }
     }
 
-    /// Schedules another fetch after a backoff.
-    pub(crate) fn retry_later(&mut self, now: Instant) {
+    /// Schedules another fetch after a backoff with jitter by `random`.
+    pub(crate) fn retry_later(&mut self, now: Instant, random: u64) {
         self.is_fetching = false;
         self.failures = self.failures.saturating_add(1);
-        self.not_before = Some(now + backoff::jittered(self.failures));
+        self.not_before = Some(now + backoff::delay(self.failures, random));
     }
 
     /// Reports a failed fetch to the reader; an offline partition only once until it is served again.

@@ -71,7 +71,7 @@ pub(crate) struct SubscriptionState {
 }
 
 impl SubscriptionState {
-    fn new(on_damage: OnDamage, open_bytes_max: usize) -> Self {
+    fn new(on_damage: OnDamage, open_bytes_max: usize, now: Instant) -> Self {
         Self {
             partitions: BTreeMap::new(),
             revoked_uncommitted: BTreeMap::new(),
@@ -87,7 +87,7 @@ impl SubscriptionState {
             error: None,
             fatal_error: None,
             lease_end: None,
-            idle_since: Some(Instant::now()),
+            idle_since: Some(now),
             made_room: false,
             reader: None,
             reader_is_awaited: false,
@@ -236,9 +236,9 @@ impl SubscriptionState {
     }
 
     /// Takes the waiting reader's waker. From now on the reader is expected to poll.
-    fn call_reader(&mut self) -> Option<Waker> {
+    fn call_reader(&mut self, now: Instant) -> Option<Waker> {
         let reader = self.reader.take()?;
-        self.idle_since = Some(Instant::now());
+        self.idle_since = Some(now);
         Some(reader)
     }
 

@@ -23,8 +23,8 @@ pub(crate) struct SharedSubscription {
 }
 
 impl SharedSubscription {
-    pub(crate) fn new(on_damage: OnDamage, on_gap: GapRule, open_bytes_max: usize) -> Self {
-        let subscription = SubscriptionState::new(on_damage, open_bytes_max);
+    pub(crate) fn new(on_damage: OnDamage, on_gap: GapRule, open_bytes_max: usize, now: Instant) -> Self {
+        let subscription = SubscriptionState::new(on_damage, open_bytes_max, now);
         Self { subscription: Mutex::new(subscription), fetchable: Notify::new(), back: Notify::new(), on_gap }
     }
 
@@ -37,11 +37,12 @@ impl SharedSubscription {
     pub(crate) fn take(
         &self,
         limits: TakeLimits,
+        clock: impl Fn() -> Instant,
         waker: &Waker,
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<(), ConsumeError> {
         loop {
-            let Some(gap) = self.take_up_to_gap(limits, waker, into)? else { return Ok(()) };
+            let Some(gap) = self.take_up_to_gap(limits, &clock, waker, into)? else { return Ok(()) };
             gap.log();
             if (self.on_gap)(&gap) == OnGap::Report {
                 return Err(ConsumeError::Gap(gap));
@@ -52,11 +53,12 @@ impl SharedSubscription {
     fn take_up_to_gap(
         &self,
         limits: TakeLimits,
+        clock: impl Fn() -> Instant,
         waker: &Waker,
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<Option<Gap>, ConsumeError> {
         let mut subscription = self.lock();
-        let now = Instant::now();
+        let now = clock(); // Under the lock and after the rule of an earlier gap, so that no record passes the lease.
         let result = subscription.take(limits, now, into);
         let waits = matches!(result, Ok(None)) && into.is_empty();
         if waits {
@@ -80,6 +82,7 @@ impl SharedSubscription {
         &self,
         topic_partition: &TopicPartition,
         version: FetchVersion,
+        now: Instant,
         change: impl FnOnce(&mut PartitionFetchState, OnDamage) -> T,
     ) -> Option<T> {
         let mut subscription = self.lock();
@@ -89,7 +92,7 @@ impl SharedSubscription {
         let result = change(partition, on_damage);
         let (open, has_something) = (partition.open_bytes(), partition.has_something());
         subscription.open_bytes = subscription.open_bytes + open - open_before;
-        let reader = if has_something { subscription.call_reader() } else { None };
+        let reader = if has_something { subscription.call_reader(now) } else { None };
         drop(subscription);
         reader.into_iter().for_each(Waker::wake);
         self.fetchable.notify_one();
@@ -97,32 +100,32 @@ impl SharedSubscription {
     }
 
     /// Reports an error of the whole consumer once.
-    pub(crate) fn set_error(&self, error: ConsumeError) {
-        self.change(|subscription| subscription.error = Some(error));
+    pub(crate) fn set_error(&self, error: ConsumeError, now: Instant) {
+        self.change(now, |subscription| subscription.error = Some(error));
     }
 
     /// Reports an error at every call from now on: the consumer reads no more.
-    pub(crate) fn set_fatal_error(&self, error: ConsumeError) {
-        self.change(|subscription| subscription.fatal_error = Some(error));
+    pub(crate) fn set_fatal_error(&self, error: ConsumeError, now: Instant) {
+        self.change(now, |subscription| subscription.fatal_error = Some(error));
     }
 
     /// Allows records to be handed out until `end`.
-    pub(crate) fn extend_lease(&self, end: Instant) {
-        self.change(|subscription| subscription.lease_end = Some(end));
+    pub(crate) fn extend_lease(&self, end: Instant, now: Instant) {
+        self.change(now, |subscription| subscription.lease_end = Some(end));
     }
 
     /// Changes the state and wakes the reader.
-    fn change(&self, change: impl FnOnce(&mut SubscriptionState)) {
+    fn change(&self, now: Instant, change: impl FnOnce(&mut SubscriptionState)) {
         let mut subscription = self.lock();
         change(&mut subscription);
-        let reader = subscription.call_reader();
+        let reader = subscription.call_reader(now);
         drop(subscription);
         reader.into_iter().for_each(Waker::wake);
     }
 
     /// Returns how long the reader has not polled although records were available.
-    pub(crate) fn idle_for(&self) -> Duration {
-        self.lock().idle_since.map_or(Duration::ZERO, |since| since.elapsed())
+    pub(crate) fn idle_for(&self, now: Instant) -> Duration {
+        self.lock().idle_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     /// Waits until the reader waits for records.

@@ -15,7 +15,7 @@ fn topic_partition(partition: u32) -> TopicPartition {
 
 /// Creates partitions 0, 1, .. with the given numbers of records, three per batch.
 fn shared(records: &[u32], on_damage: OnDamage) -> SharedSubscription {
-    let shared = SharedSubscription::new(on_damage, std::sync::Arc::new(|_| OnGap::Continue), 16 << 20);
+    let shared = SharedSubscription::new(on_damage, std::sync::Arc::new(|_| OnGap::Continue), 16 << 20, Instant::now());
     for (partition, count) in (0..).zip(records) {
         let mut subscription = shared.lock();
         subscription.add(topic_partition(partition), TopicId::from_random([1; 16]));
@@ -48,7 +48,7 @@ fn limits(records: usize) -> TakeLimits {
 
 fn take(shared: &SharedSubscription, max: usize) -> Vec<(u32, u64)> {
     let mut records = Vec::new();
-    shared.take(limits(max), Waker::noop(), &mut records).unwrap();
+    shared.take(limits(max), Instant::now, Waker::noop(), &mut records).unwrap();
     records.into_iter().map(|record| (record.partition.value(), record.offset.value())).collect()
 }
 
@@ -92,7 +92,7 @@ fn an_error_comes_after_the_records_before_it_and_alone() {
     }
     assert_eq!(take(&shared, 4), [(0, 0), (0, 1), (0, 2), (1, 0)]);
     assert_eq!(take(&shared, 4), [(1, 1), (1, 2)]);
-    let error = shared.take(limits(4), Waker::noop(), &mut Vec::new()).unwrap_err();
+    let error = shared.take(limits(4), Instant::now, Waker::noop(), &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ConsumeError::Damaged { offsets, .. } if offsets == (Offset::new(3)..Offset::new(6))));
     assert_eq!(take(&shared, 4), []);
 }
@@ -144,7 +144,7 @@ fn a_fetch_from_before_a_seek_is_discarded() {
     let version = shared.lock().partition(&topic_partition(0)).unwrap().version;
     shared.lock().seek(&topic_partition(0), Offset::new(30)).unwrap();
     assert_eq!(take(&shared, 9), []);
-    assert!(shared.with(&topic_partition(0), version, |_, _| ()).is_none());
+    assert!(shared.with(&topic_partition(0), version, Instant::now(), |_, _| ()).is_none());
     deliver(&mut shared.lock(), 0, batches(30, 3));
     assert_eq!(take(&shared, 1), [(0, 30)]);
 }
@@ -154,7 +154,7 @@ fn read_with_gaps(shared: &SharedSubscription, gaps: &Mutex<Vec<Gap>>) -> Vec<St
     let mut story = Vec::new();
     loop {
         let mut records = Vec::new();
-        shared.take(limits(1), Waker::noop(), &mut records).unwrap();
+        shared.take(limits(1), Instant::now, Waker::noop(), &mut records).unwrap();
         story.extend(gaps.lock().drain(..).map(|gap| format!("{}..{} gone", gap.offsets.start, gap.offsets.end)));
         match records.pop() {
             Some(record) => story.push(record.offset.to_string()),
@@ -170,7 +170,7 @@ fn shared_with_gaps(on_gap: OnGap) -> (SharedSubscription, std::sync::Arc<Mutex<
         told.lock().push(gap.clone());
         on_gap
     };
-    let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(rule), 16 << 20);
+    let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(rule), 16 << 20, Instant::now());
     let mut subscription = shared.lock();
     subscription.add(topic_partition(0), TopicId::from_random([1; 16]));
     subscription.seek(&topic_partition(0), Offset::ZERO).unwrap();
@@ -204,7 +204,7 @@ fn a_poll_ends_before_a_gap_and_a_reported_gap_comes_alone_and_once() {
     assert_eq!(take(&shared, 9), [(0, 0), (0, 1), (0, 2)]);
     let at = |shared: &SharedSubscription| shared.lock().partition(&topic_partition(0)).unwrap().position.value();
     assert_eq!(at(&shared), 3, "a commit must not pass a gap that the reader does not know of");
-    let error = shared.take(limits(9), Waker::noop(), &mut Vec::new()).unwrap_err();
+    let error = shared.take(limits(9), Instant::now, Waker::noop(), &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ConsumeError::Gap(gap) if gap.offsets == (Offset::new(3)..Offset::new(9))));
     assert_eq!(take(&shared, 9), [(0, 9), (0, 10), (0, 11)]);
 }
@@ -252,14 +252,14 @@ fn a_poll_ends_at_its_memory_limit() {
     let shared = shared(&[9], OnDamage::Fail);
     let bytes = batches(0, 3).len() - HEADER_LENGTH + 1; // More than the memory of one batch, less than two.
     let mut records = Vec::new();
-    shared.take(TakeLimits { records: 9, bytes }, Waker::noop(), &mut records).unwrap();
+    shared.take(TakeLimits { records: 9, bytes }, Instant::now, Waker::noop(), &mut records).unwrap();
     assert_eq!(
         records.len(),
         6,
         "the second batch is kept as soon as one of its records is, so that it is handed out whole"
     );
     records.clear();
-    shared.take(TakeLimits { records: 9, bytes: 0 }, Waker::noop(), &mut records).unwrap();
+    shared.take(TakeLimits { records: 9, bytes: 0 }, Instant::now, Waker::noop(), &mut records).unwrap();
     assert_eq!(records.len(), 3, "a poll always gets on, by a batch");
 }
 
@@ -275,7 +275,7 @@ fn inflating_batch(base: u64, records: u32, value_bytes: usize) -> Vec<u8> {
 fn open_batches_of_many_partitions_use_bounded_memory() {
     const RECORDS: u32 = TURN as u32 * 2;
     let max = 1 << 20;
-    let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(|_| OnGap::Continue), max);
+    let shared = SharedSubscription::new(OnDamage::Fail, std::sync::Arc::new(|_| OnGap::Continue), max, Instant::now());
     let batch = inflating_batch(0, RECORDS, 400); // More than 400 KB, from a few hundred bytes.
     for partition in 0..20 {
         let mut subscription = shared.lock();
@@ -303,7 +303,8 @@ fn an_offline_partition_is_reported_once_until_it_is_served_again() {
         let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
         subscription.partition(&topic_partition(1)).unwrap().fail(failure.into(), Instant::now());
     };
-    let told = || shared.take(limits(9), Waker::noop(), &mut Vec::new()).err().map(|error| error.to_string());
+    let told =
+        || shared.take(limits(9), Instant::now, Waker::noop(), &mut Vec::new()).err().map(|error| error.to_string());
     for served_up_to in [3, 6] {
         goes_offline();
         assert_eq!(told().as_deref(), Some("t/1: its files are gone"));
@@ -320,10 +321,16 @@ fn a_partition_reported_offline_before_its_start_can_still_start() {
     let shared = shared(&[], OnDamage::Fail);
     let version = shared.lock().add(topic_partition(0), TopicId::from_random([1; 16]));
     let failure = grower_protocol::message::Failure::new(ErrorCode::PartitionShut, "its files are gone");
-    shared.with(&topic_partition(0), version, |partition, _| partition.fail(failure.into(), Instant::now())).unwrap();
-    assert!(shared.take(limits(9), Waker::noop(), &mut Vec::new()).is_err());
     shared
-        .with(&topic_partition(0), version, |partition, _| partition.move_to(Offset::ZERO, None, version))
+        .with(&topic_partition(0), version, Instant::now(), |partition, _| {
+            partition.fail(failure.into(), Instant::now())
+        })
+        .unwrap();
+    assert!(shared.take(limits(9), Instant::now, Waker::noop(), &mut Vec::new()).is_err());
+    shared
+        .with(&topic_partition(0), version, Instant::now(), |partition, _| {
+            partition.move_to(Offset::ZERO, None, version)
+        })
         .expect("it is the same still");
     deliver(&mut shared.lock(), 0, batches(0, 3));
     assert_eq!(take(&shared, 9).len(), 3);

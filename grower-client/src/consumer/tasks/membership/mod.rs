@@ -107,7 +107,7 @@ impl GroupMembership {
                 0 => sleep_until(self.next).await,
                 _ => sleep(backoff::jittered(failures)).await,
             }
-            if self.shared.idle_for() >= self.max_poll_interval {
+            if self.shared.idle_for(Instant::now()) >= self.max_poll_interval {
                 self.leave_until_reader_returns().await;
             }
             match self.beat().await {
@@ -134,7 +134,7 @@ impl GroupMembership {
             };
             self.heard = sent;
             if self.instance.is_some() {
-                self.shared.extend_lease(sent + instance_lease(self.session_timeout));
+                self.shared.extend_lease(sent + instance_lease(self.session_timeout), Instant::now());
             }
             *self.member.epoch.lock() = answer.epoch;
             let interval = Duration::from_millis(answer.interval_ms.into()).min(self.session_timeout / 2);
@@ -184,7 +184,8 @@ impl GroupMembership {
             self.lose_partitions(&error);
         }
         if !error.is_retriable() {
-            self.shared.set_error(ConsumeError::Group { group: self.member.group.clone(), source: error });
+            let error = ConsumeError::Group { group: self.member.group.clone(), source: error };
+            self.shared.set_error(error, Instant::now());
         }
     }
 
@@ -212,7 +213,8 @@ impl GroupMembership {
     /// Ends the membership: another process has the instance name and waits until this one has stopped.
     async fn end(self, error: RequestError) {
         let (revoked, _) = self.give_up(&BTreeMap::new());
-        self.shared.set_fatal_error(ConsumeError::Group { group: self.member.group.clone(), source: error });
+        let error = ConsumeError::Group { group: self.member.group.clone(), source: error };
+        self.shared.set_fatal_error(error, Instant::now());
         self.notify_rebalance(RebalanceEvent { assigned: Vec::new(), revoked });
         if let Err(error) = self.member.leave(&self.cluster).await {
             tracing::debug!(%error, "cannot leave the group; the lease of its instance name will expire");

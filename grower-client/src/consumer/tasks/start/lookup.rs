@@ -54,7 +54,8 @@ impl StartLookup {
                     continue;
                 }
                 Err(error) if super::is_offline(&error) => {
-                    self.shared.with(&topic_partition, version, |partition, _| partition.fail(error, Instant::now()));
+                    let now = Instant::now();
+                    self.shared.with(&topic_partition, version, now, |partition, _| partition.fail(error, now));
                 }
                 Err(error) => last_error = Some(error),
             }

@@ -23,6 +23,7 @@ use grower_protocol::message::{
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Decides where partitions start.
 #[derive(Clone)]
@@ -84,7 +85,7 @@ pub(crate) async fn assign(
 
 /// Starts a partition, unless its position was set or it was revoked meanwhile.
 pub(crate) fn begin(shared: &SharedSubscription, start: &PartitionStart, version: FetchVersion) {
-    shared.with(&start.topic_partition, version, |partition, _| {
+    shared.with(&start.topic_partition, version, Instant::now(), |partition, _| {
         partition.move_to(start.offset, start.leader_epoch, version);
         partition.committed = start.is_committed.then_some(start.offset);
         // With an epoch, the first fetch finds the exact loss.
