@@ -143,7 +143,9 @@ impl Cluster {
     pub(crate) async fn metadata(&self, asked: Metadata) -> Result<(BrokerConnection, MetadataAnswer), RequestError> {
         let names = asked.topics.clone();
         match self.ask_retrying(&Request::Metadata(asked)).await? {
-            (connection, Response::Metadata(answer)) => {
+            (connection, Response::Metadata(answer))
+                if names.as_ref().is_none_or(|names| names.len() == answer.topics.len()) =>
+            {
                 self.learn(names.as_deref(), &answer);
                 Ok((connection, answer))
             }

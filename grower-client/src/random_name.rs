@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 /// Returns a name with 128 random bits.
 pub(crate) fn random_name() -> String {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).unwrap_or_default();
+    getrandom::fill(&mut random).expect("the operating system has randomness"); // Without it, names could repeat.
     random.iter().fold(String::from("grower-"), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

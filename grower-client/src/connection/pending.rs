@@ -54,6 +54,7 @@ impl PendingRequests {
         done: ResponseCallback,
     ) -> Result<u32, (ConnectionError, ResponseCallback)> {
         let mut state = self.state.lock();
+        debug_assert_eq!(self.is_closed(), state.closed.is_some(), "the flag mirrors the state");
         if let Some(error) = &state.closed {
             return Err((error.clone(), done));
         }

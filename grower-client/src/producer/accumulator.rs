@@ -90,6 +90,8 @@ impl Accumulator {
     /// Seals the open batch: it leaves as soon as the window has room.
     pub(super) fn seal(&mut self) {
         if let Some(batch) = self.open.take() {
+            debug_assert!(0 < batch.builder.count(), "an open batch holds a record");
+            debug_assert!(self.sealed.back().is_none_or(|last| last.since <= batch.since), "batches keep their order");
             self.likely_bytes = batch.builder.size();
             self.sealed.push_back(batch);
         }
@@ -141,6 +143,7 @@ impl Accumulator {
 
     /// Lowers the limit of later batches: the topic accepts less than the settings allow.
     pub(super) fn shrink(&mut self, bytes: usize) {
+        debug_assert!(self.bytes_max <= self.settings.bytes, "the topic only lowers the limit of the settings");
         self.bytes_max = self.bytes_max.min(bytes);
     }
 

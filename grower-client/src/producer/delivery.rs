@@ -104,6 +104,7 @@ impl Promise {
 
     /// Splits off all records after the first `count`.
     pub(super) fn split_off(&mut self, count: u32) -> Self {
+        debug_assert!(count <= self.records.len() as u32, "{count} of {:?}", self.records);
         let middle = self.records.start + count;
         let tail = Self { shared: self.shared.clone(), records: middle..self.records.end };
         self.records.end = middle;
@@ -143,6 +144,11 @@ impl Promise {
         {
             self.shared.unobserved.record(error);
         }
+        debug_assert!(
+            state.outcomes.iter().all(|(records, _)| overlap(records, &self.records) == 0),
+            "records {:?} are settled twice",
+            self.records
+        );
         state.outcomes.push((self.records.clone(), outcome));
         self.records.start = self.records.end;
         std::mem::take(&mut state.wakers)

@@ -144,6 +144,10 @@ impl ProducerEngine {
     pub(super) fn fail_topic(&self, name: &TopicName, error: &RequestError) {
         let Some(topic) = self.known_topic(name.as_str()) else { return };
         self.release(topic.close(error));
+        debug_assert!(
+            topic.partitions().iter().all(|partition| !partition.lock().queue.is_busy()),
+            "unsettled records of {name} would be unreachable"
+        );
         self.topics.write().remove(name.as_str());
     }
 

@@ -124,8 +124,15 @@ impl InFlightBatch {
         }
     }
 
+    /// The sequence after its last record.
+    pub(super) fn next_sequence(&self) -> Sequence {
+        self.first.wrapping_add(self.count)
+    }
+
     /// Marks the batch as in flight and returns the attempt to send.
     pub(super) fn attempt(&mut self) -> SendAttempt {
+        debug_assert!(matches!(self.state, BatchState::Building | BatchState::Waiting), "{self:?}");
+        debug_assert!(!self.bytes.is_empty(), "batch {} is not built", self.id);
         self.state = BatchState::InFlight;
         SendAttempt { id: self.id, topic: self.topic_id, bytes: self.bytes.clone() }
     }

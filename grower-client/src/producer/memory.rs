@@ -81,7 +81,7 @@ impl ProducerMemory {
 
     /// The reserved bytes.
     pub(super) fn used(&self) -> usize {
-        self.capacity.saturating_sub(self.free.available_permits())
+        self.capacity - self.free.available_permits()
     }
 
     /// Whether a caller waits for memory.
@@ -91,6 +91,7 @@ impl ProducerMemory {
 
     /// Frees the memory of settled records.
     pub(super) fn release(&self, bytes: usize) {
+        debug_assert!(bytes <= self.used(), "{bytes} bytes to release, {} reserved", self.used());
         self.free.add_permits(bytes);
     }
 

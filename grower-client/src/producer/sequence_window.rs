@@ -99,6 +99,8 @@ impl SequenceWindow {
 
     /// Gives a batch its sequence; [`SequenceWindow::built`] must follow.
     pub(super) fn assign_sequence(&mut self, batch: UnsentBatch) -> NumberedBatch {
+        debug_assert!(self.gap.is_none(), "the window is paused at {:?}", self.gap);
+        debug_assert!(self.batches.len() < self.in_flight_max, "the window is full");
         let count = batch.builder.count();
         let first = self.next_sequence;
         let stamp = self.identity.map(|identity| stamp(identity, first));
@@ -118,6 +120,7 @@ impl SequenceWindow {
             in_doubt: false,
             topic_id: self.topic_id,
         });
+        self.check();
         NumberedBatch { id, builder: batch.builder, stamp }
     }
 
@@ -185,7 +188,7 @@ impl SequenceWindow {
             return effects; // Its records have expired or are already acknowledged.
         };
         match result {
-            Ok(placed) => self.acked(at, placed, now, &mut effects),
+            Ok(ack) => self.acked(at, ack, now, &mut effects),
             Err(error) => self.failed(at, error, now, &mut effects),
         }
         self.pop_acked();
@@ -276,7 +279,7 @@ impl SequenceWindow {
         self.batches.drain(..).map(|batch| batch.promise).collect()
     }
 
-    fn acked(&mut self, at: usize, placed: BatchAck, now: Instant, effects: &mut AnswerEffects) {
+    fn acked(&mut self, at: usize, ack: BatchAck, now: Instant, effects: &mut AnswerEffects) {
         self.remembered_until = Some(now + REMEMBERED);
         self.failures = 0;
         self.not_before = None;
@@ -286,7 +289,7 @@ impl SequenceWindow {
         effects.settled.push(SettledRecords {
             promise,
             reserved: std::mem::take(&mut batch.reserved),
-            outcome: Ok(placed),
+            outcome: Ok(ack),
         });
         let first = batch.first;
         if let Some(gap) = self.gap.as_mut().filter(|gap| follows(first, gap.first_missing)) {
@@ -351,6 +354,25 @@ impl SequenceWindow {
         while self.batches.front().is_some_and(|batch| batch.state == BatchState::Acked) {
             self.batches.pop_front();
         }
+        self.check();
+    }
+
+    /// Checks the states and the sequences, in debug builds. Follows every change of the window.
+    fn check(&self) {
+        let building = self.batches.iter().filter(|batch| batch.state == BatchState::Building);
+        debug_assert!(building.count() <= 1, "two senders build batches: {self:?}");
+        debug_assert!(self.batches.front().is_none_or(|batch| batch.state != BatchState::Acked), "{self:?}");
+        debug_assert!(self.gap.is_some() || self.is_dense(), "the sequences have an unknown gap: {self:?}");
+    }
+
+    /// Whether each unacknowledged batch ends where the next batch begins. An acknowledged one may have its sequence from an
+    /// earlier producer id.
+    fn is_dense(&self) -> bool {
+        let unresolved = self.batches.iter().enumerate().filter(|(_, batch)| batch.state != BatchState::Acked);
+        unresolved.map(|(at, batch)| (batch, self.batches.get(at + 1))).all(|(batch, next)| {
+            next.is_some_and(|next| next.state == BatchState::Acked)
+                || batch.next_sequence() == next.map_or(self.next_sequence, |next| next.first)
+        })
     }
 
     fn back_off(&mut self, now: Instant) {
@@ -383,7 +405,7 @@ impl SequenceWindow {
 
     /// Replaces a batch that is too large by its two halves.
     fn split(&mut self, at: usize, effects: &mut AnswerEffects) {
-        let Some(mut batch) = self.batches.remove(at) else { return };
+        let mut batch = self.batches.remove(at).expect("the caller found it there");
         effects.batch_size = Some(BatchSizeChange::Halve(batch.plain_bytes));
         let count = batch.count / 2;
         let tail_promise = batch.promise.split_off(count);
@@ -423,14 +445,16 @@ impl SequenceWindow {
         self.next_sequence = from;
         let (identity, topic_id) = (self.identity, self.topic_id);
         for batch in self.batches.iter_mut().filter(|batch| batch.state != BatchState::Acked && which(batch)) {
+            assert!(batch.may_renumber(), "a batch that may be in the log would be written twice: {batch:?}");
             batch.first = self.next_sequence;
             batch.topic_id = topic_id;
             batch.state = BatchState::Waiting;
-            self.next_sequence = batch.first.wrapping_add(batch.count);
+            self.next_sequence = batch.next_sequence();
             if let Some(identity) = identity {
                 batch.restamp(identity);
             }
         }
+        self.check();
     }
 
     fn in_flight_max(&self, now: Instant) -> usize {

@@ -106,6 +106,7 @@ impl ProducerTopic {
             state.closed = count <= partition.number.value();
             if state.closed {
                 released.extend(settle(state.queue.fail_all(&self.removed(partition.number))));
+                debug_assert!(!state.queue.is_busy(), "a closed partition keeps records");
             }
         }
         for number in (partitions.len() as u32..count).map(PartitionId::new) {
@@ -126,6 +127,7 @@ impl ProducerTopic {
             let mut state = partition.lock();
             state.closed = true;
             released.extend(settle(state.queue.fail_all(error)));
+            debug_assert!(!state.queue.is_busy(), "a closed partition keeps records");
         }
         released
     }
@@ -167,6 +169,7 @@ impl ProducerTopic {
             Some(partition) => partition.value(),
             None => self.partitioner_state.choose(partitioner, key, count),
         };
+        debug_assert!(wanted.is_some() || number < count.max(1), "the partitioner chose {number} of {count}");
         if number < count { self.partitions.read().get(number as usize).cloned() } else { None }
     }
 

@@ -135,7 +135,7 @@ impl Fetcher {
                 offset: partition.next_fetch,
                 gaps_allowed: partition.gaps_allowed,
                 last_epoch: partition.next_fetch_epoch,
-                max_bytes: share.saturating_sub(partition.held_bytes()).min(FETCH_BYTES),
+                max_bytes: (share - partition.held_bytes()).min(FETCH_BYTES),
                 leader_epoch: topic.as_ref().and_then(|topic| leader_epoch(topic, &partition.topic_partition)),
             };
             let leader = topic.and_then(|topic| self.cluster.leader(&topic, partition.topic_partition.partition));

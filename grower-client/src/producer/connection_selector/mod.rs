@@ -69,6 +69,7 @@ impl<C: SelectableConnection> ConnectionSelector<C> {
 
     /// Selects a connection for a producer that uses `kind`.
     pub(super) fn select(&mut self, kind: ConnectionKind) -> Selection<C> {
+        debug_assert!(self.in_flight == 0 || self.current.is_some(), "batches are in flight on no connection");
         if self.in_flight == 0 && self.next.is_some() {
             self.current = self.next.take();
         }

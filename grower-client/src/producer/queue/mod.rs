@@ -116,16 +116,19 @@ impl PartitionQueue {
 
     /// Takes the bytes of a built batch; returns the attempt to send, unless the batch expired meanwhile.
     pub(super) fn built(&mut self, id: BatchId, bytes: Bytes) -> Option<SendAttempt> {
+        debug_assert!(self.has_sender, "only the sender builds batches");
         self.window.built(id, bytes)
     }
 
     /// Ends a step: any caller may take the next one.
     pub(super) fn end_step(&mut self) {
+        debug_assert!(self.has_sender, "a step ends once");
         self.has_sender = false;
     }
 
     /// Handles the answer to [`SendStep::Identify`].
     pub(super) fn set_identity(&mut self, identity: Result<ProducerIdentity, RequestError>, now: Instant) {
+        debug_assert!(self.awaits_identity, "one request for a producer id has one answer");
         self.awaits_identity = false;
         match identity {
             Ok(identity) => self.window.set_identity(identity),

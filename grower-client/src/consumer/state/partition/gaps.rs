@@ -94,7 +94,7 @@ impl PartitionFetchState {
         if !self.is_at_gap() {
             return None;
         }
-        let Some(BufferedItem::Gap(gap, epoch)) = self.buffer.pop_front() else { return None };
+        let Some(BufferedItem::Gap(gap, epoch)) = self.buffer.pop_front() else { unreachable!("a gap is next") };
         (self.position, self.position_epoch) = (gap.resumes_at, epoch);
         self.has_progress = true;
         if gap.resumes_at < self.consumed {
@@ -111,6 +111,7 @@ impl PartitionFetchState {
             self.mark_consumed();
             self.committed = None;
         }
+        self.check();
         Some(gap)
     }
 }

@@ -56,7 +56,7 @@ impl PartitionFetchState {
         }
         if self.error.is_none() && self.position < self.fetched {
             // No record is left before the fetched end: they were skipped or compacted away.
-            (self.position, self.position_epoch) = (self.fetched, self.fetched_epoch);
+            self.advance_to(self.fetched, self.fetched_epoch);
         }
         let error = self.error.take()?;
         if self.is_starting {
@@ -77,8 +77,9 @@ impl PartitionFetchState {
                 let newly_kept = if open.counted_in.replace(call) == Some(call) { 0 } else { open.bytes };
                 self.has_progress = true;
                 let epoch = open.epoch;
-                (self.position, self.position_epoch) = (view.offset.saturating_add(1), epoch);
-                if open.next_offset <= self.position {
+                let is_last = open.next_offset <= view.offset.saturating_add(1);
+                self.advance_to(view.offset.saturating_add(1), epoch);
+                if is_last {
                     self.finish_batch(on_damage); // At once, so that the last record releases the batch's memory.
                 }
                 Some(PartitionItem::Record(ConsumerRecord::new(&self.topic_partition, epoch, view), newly_kept))
@@ -104,9 +105,14 @@ impl PartitionFetchState {
 
     /// Opens the next batch; returns false if there is none, or if its error must be reported.
     fn open_batch(&mut self, on_damage: OnDamage) -> bool {
-        let Some(BufferedItem::Batch(batch)) = self.buffer.pop_front() else { return false };
+        let batch = match self.buffer.pop_front() {
+            Some(BufferedItem::Batch(batch)) => batch,
+            Some(BufferedItem::Gap(..)) => unreachable!("the reader passes a gap before the batches behind it"),
+            None => return false,
+        };
         let (next_offset, epoch) = (batch.header().next_offset(), batch.header().leader_epoch);
         self.buffered_bytes -= batch.bytes().len();
+        self.check_memory();
         match batch.records(PLAIN_BYTES_MAX) {
             Ok(records) => {
                 let bytes = records.bytes_held();
@@ -119,7 +125,7 @@ impl PartitionFetchState {
 
     /// Handles an open batch that ends early although its CRC is right: its producer built it wrongly.
     fn unreadable(&mut self, reason: String, on_damage: OnDamage) {
-        let Some(open) = self.open.take() else { return };
+        let open = self.open.take().expect("the open batch failed");
         self.report(self.position..open.next_offset, reason, on_damage);
     }
 
@@ -134,7 +140,7 @@ impl PartitionFetchState {
             OnDamage::Skip => {
                 tracing::warn!(partition = %self.topic_partition, start = %offsets.start, %end, reason, "skipping damaged offsets");
                 if self.position < end {
-                    (self.position, self.position_epoch) = (end, None);
+                    self.advance_to(end, None);
                 }
             }
         }
@@ -145,7 +151,7 @@ impl PartitionFetchState {
             && self.position < open.next_offset
         {
             // Compaction may have removed the last records.
-            (self.position, self.position_epoch) = (open.next_offset, open.epoch);
+            self.advance_to(open.next_offset, open.epoch);
         }
     }
 }

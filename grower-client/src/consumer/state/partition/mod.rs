@@ -96,6 +96,15 @@ enum BufferedItem {
     Gap(Gap, Option<LeaderEpoch>),
 }
 
+impl BufferedItem {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Batch(batch) => batch.bytes().len(),
+            Self::Gap(..) => 0,
+        }
+    }
+}
+
 impl PartitionFetchState {
     /// Creates the state of a partition with an unknown start.
     pub(crate) fn new(topic_partition: TopicPartition, topic: TopicId, version: FetchVersion) -> Self {
@@ -146,6 +155,36 @@ impl PartitionFetchState {
         if self.error.take().is_some() {
             self.offline_reported = false; // The reader has not seen the error.
         }
+        self.check();
+    }
+
+    /// Checks the order of the offsets and the memory account, in debug builds. Follows every change of state.
+    fn check(&self) {
+        debug_assert!(
+            self.consumed <= self.position,
+            "{}: consumed beyond the position: {self:?}",
+            self.topic_partition
+        );
+        debug_assert!(self.fetched <= self.next_fetch, "{}: fetched beyond the fetch: {self:?}", self.topic_partition);
+        debug_assert!(
+            self.position <= self.fetched || self.has_gap(),
+            "{}: the position is beyond the fetched end: {self:?}",
+            self.topic_partition
+        );
+    }
+
+    /// Checks the memory account of the buffer, in debug builds.
+    fn check_memory(&self) {
+        debug_assert_eq!(
+            self.buffered_bytes,
+            self.buffer.iter().map(BufferedItem::bytes).sum::<usize>(),
+            "{}: the memory account of the buffer is wrong",
+            self.topic_partition
+        );
+    }
+
+    fn has_gap(&self) -> bool {
+        self.buffer.iter().any(|item| matches!(item, BufferedItem::Gap(..)))
     }
 
     /// Marks all handed-out records as consumed.
@@ -159,6 +198,7 @@ impl PartitionFetchState {
         (self.fetched_epoch, self.next_fetch_epoch) = (epoch, epoch);
         (self.is_fetching, self.unchecked_bytes) = (false, 0);
         self.version.fetches += 1;
+        self.check();
     }
 
     /// Whether to fetch now, with at most `share` bytes in memory.
@@ -208,6 +248,7 @@ impl PartitionFetchState {
         if wanted != self.next_fetch {
             return false;
         }
+        debug_assert!(wanted < next, "{}: a fetch from {wanted} ends at {next}", self.topic_partition);
         (self.is_fetching, self.next_fetch, self.next_fetch_epoch) = (false, next, epoch);
         self.unchecked_bytes += bytes;
         true
@@ -238,6 +279,8 @@ impl PartitionFetchState {
             self.buffered_bytes += batch.bytes().len();
             self.buffer.push_back(BufferedItem::Batch(batch));
         }
+        self.check();
+        self.check_memory();
         let damage = checked.damage?;
         self.refetch_from(checked.next, self.fetched_epoch);
         if self.investigated_at == Some(damage.offsets.start) {
@@ -300,6 +343,13 @@ impl PartitionFetchState {
     /// Whether the reader holds records that it has not consumed.
     pub(crate) fn has_unconsumed(&self) -> bool {
         self.consumed != self.position
+    }
+
+    /// Moves the reader's position forward.
+    fn advance_to(&mut self, offset: Offset, epoch: Option<LeaderEpoch>) {
+        debug_assert!(self.position <= offset, "{}: {offset} is behind {}", self.topic_partition, self.position);
+        (self.position, self.position_epoch) = (offset, epoch);
+        self.check();
     }
 
     fn forget_buffer(&mut self) {

@@ -109,7 +109,17 @@ impl SubscriptionState {
         partition.move_to(offset, None, version);
         partition.has_progress = true;
         self.open_bytes -= open;
+        self.check_memory();
         Ok(())
+    }
+
+    /// Checks the memory account of the open batches, in debug builds.
+    fn check_memory(&self) {
+        debug_assert_eq!(
+            self.open_bytes,
+            self.partitions.values().map(PartitionFetchState::open_bytes).sum::<usize>(),
+            "the memory account of the open batches is wrong"
+        );
     }
 
     /// Removes the partitions for which `stays` returns false.
@@ -169,6 +179,7 @@ impl SubscriptionState {
         if self.lease_end.is_some_and(|end| end <= now) {
             return Ok(None);
         }
+        debug_assert!(0 < limits.records && into.is_empty(), "a call takes at least one record");
         self.calls.0 += 1;
         let mut limits = limits;
         for _ in 0..=self.partitions.len() {
@@ -190,7 +201,7 @@ impl SubscriptionState {
         now: Instant,
         into: &mut Vec<ConsumerRecord>,
     ) -> Result<TurnEnd, ConsumeError> {
-        let Some(partition) = self.partitions.get_mut(topic_partition) else { return Ok(TurnEnd::NothingLeft) };
+        let partition = self.partitions.get_mut(topic_partition).expect("the turn is a known partition's");
         let (before, held, open_before) = (into.len(), partition.held_bytes(), partition.open_bytes());
         let elsewhere = self.open_bytes - open_before;
         let mut turn = Ok(TurnEnd::NothingLeft);
@@ -229,6 +240,7 @@ impl SubscriptionState {
         }
         self.made_room |= partition.held_bytes() < held;
         self.open_bytes = elsewhere + partition.open_bytes();
+        self.check_memory();
         if before < into.len() || matches!(turn, Ok(TurnEnd::Gap(_))) {
             self.handed_out.push(topic_partition.clone());
         }

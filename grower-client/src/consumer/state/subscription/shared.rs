@@ -92,6 +92,7 @@ impl SharedSubscription {
         let result = change(partition, on_damage);
         let (open, has_something) = (partition.open_bytes(), partition.has_something());
         subscription.open_bytes = subscription.open_bytes + open - open_before;
+        subscription.check_memory();
         let reader = if has_something { subscription.call_reader(now) } else { None };
         drop(subscription);
         reader.into_iter().for_each(Waker::wake);

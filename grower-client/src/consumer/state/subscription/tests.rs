@@ -42,6 +42,12 @@ fn deliver(subscription: &mut SubscriptionState, partition: u32, bytes: Vec<u8>)
     let _ = partition.accept(wanted, 0, check_batches(Bytes::from(bytes), wanted, false), on_damage);
 }
 
+/// Changes partition 0 as the tasks do.
+fn change(shared: &SharedSubscription, change: impl FnOnce(&mut PartitionFetchState)) {
+    let version = shared.lock().partition(&topic_partition(0)).unwrap().version;
+    shared.with(&topic_partition(0), version, Instant::now(), |partition, _| change(partition)).unwrap();
+}
+
 fn limits(records: usize) -> TakeLimits {
     TakeLimits { records, bytes: usize::MAX }
 }
@@ -234,16 +240,14 @@ fn a_truncated_log_moves_the_reader_back_and_drops_its_buffer() {
     let (shared, gaps) = shared_with_gaps(OnGap::Continue);
     assert_eq!(take(&shared, 2), [(0, 0), (0, 1)]);
     let cut_at = |end| Divergence { epoch: Some(LeaderEpoch::new(1)), end: Offset::new(end) };
-    {
-        let mut subscription = shared.lock();
-        let partition = subscription.partition(&topic_partition(0)).unwrap();
+    change(&shared, |partition| {
         assert_eq!(partition.next_fetch_epoch, Some(LeaderEpoch::new(1)));
         partition.diverged(Offset::new(3), &cut_at(2)); // The reader has had none of the lost records.
         assert_eq!((partition.next_fetch.value(), partition.has_something()), (2, false));
         partition.diverged(Offset::new(2), &cut_at(1));
         assert_eq!(partition.next_fetch.value(), 1);
-        deliver(&mut subscription, 0, batches(1, 3));
-    }
+    });
+    deliver(&mut shared.lock(), 0, batches(1, 3));
     assert_eq!(read_with_gaps(&shared, &gaps), ["1..2 gone", "1", "2", "3"]);
 }
 

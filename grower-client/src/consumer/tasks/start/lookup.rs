@@ -44,6 +44,7 @@ impl StartLookup {
 
     /// Starts the partitions with a known start and reports offline ones to the reader. Returns another error, if any.
     pub(crate) fn take(&mut self, starts: Vec<Result<PartitionStart, RequestError>>) -> Option<RequestError> {
+        debug_assert_eq!(self.topic_partitions.len(), starts.len(), "each partition has a start or an error");
         let topic_partitions =
             std::mem::take(&mut self.topic_partitions).into_iter().zip(std::mem::take(&mut self.versions));
         let mut last_error = None;

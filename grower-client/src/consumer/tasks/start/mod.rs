@@ -130,6 +130,7 @@ pub(crate) async fn resolve(
     for ((at, (topic_partition, _)), offset) in looked_up.into_iter().zip(lookups).zip(offsets) {
         starts.insert(at, offset.map(|offset| PartitionStart::at(topic_partition.clone(), offset)));
     }
+    debug_assert_eq!(starts.len(), topic_partitions.len(), "each partition has a start or an error");
     Ok(starts.into_values().collect())
 }
 
