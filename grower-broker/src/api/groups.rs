@@ -2,8 +2,8 @@
 
 use super::burst::Reply;
 use super::{Api, Peer};
-use crate::group::state::{Commit, Shard};
-use crate::group::{HeartbeatSender, HeldSession, Turn};
+use crate::group::state::{GroupCommit, GroupShard};
+use crate::group::{HeartbeatSender, QueueTicket, SessionGuard};
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::{
     ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Part, PositionToCommit, Request, Response, StartPositions,
@@ -16,9 +16,9 @@ type Answered = Result<Response, Failure>;
 /// What a request takes when it arrives, before its task runs.
 pub(super) struct Arrival {
     /// Its place among those that change the same group.
-    turn: Option<Turn>,
+    ticket: Option<QueueTicket>,
     /// Until the request is answered.
-    held: Option<HeldSession>,
+    held: Option<SessionGuard>,
 }
 
 impl Arrival {
@@ -33,16 +33,16 @@ impl Api {
     pub(super) fn arrival(&self, request: &Request) -> Arrival {
         let (group, held) = match request {
             Request::Heartbeat(beat) | Request::HoldHeartbeat { beat, .. } => {
-                (&beat.group, Some(self.groups.hold_session(beat)))
+                (&beat.group, Some(self.groups.guard_session(beat)))
             }
             Request::LeaveGroup { group, .. } | Request::StepOut { group, .. } => (group, None),
             Request::CommitOffsets(commit) => (&commit.group, None),
             Request::CommitPositions(commit) => (&commit.group, None),
             Request::StartPositions(wish) => (&wish.group, None),
             Request::DeleteGroup(group) => (group, None),
-            _ => return Arrival { turn: None, held: None },
+            _ => return Arrival { ticket: None, held: None },
         };
-        Arrival { turn: Some(self.groups.enter(group)), held }
+        Arrival { ticket: Some(self.groups.enter(group)), held }
     }
 
     /// A heartbeat whose answer may wait takes no place from other requests meanwhile.
@@ -54,9 +54,9 @@ impl Api {
         peer: &Peer,
         mut reply: Reply,
     ) {
-        let (max_wait, turn) = (Duration::from_millis(max_wait_ms.into()), arrival.turn.take());
+        let (max_wait, ticket) = (Duration::from_millis(max_wait_ms.into()), arrival.ticket.take());
         let ended = reply.ended().clone();
-        let held = self.groups.hold(turn, beat, sender(peer), max_wait, &ended, || reply.only_waits()).await;
+        let held = self.groups.hold(ticket, beat, sender(peer), max_wait, &ended, || reply.only_waits()).await;
         arrival.settle(&held);
         reply.send(&super::response(&self.health, held.map(Response::Heartbeat)));
     }
@@ -67,33 +67,33 @@ impl Api {
         mut arrival: Arrival,
         peer: &Peer,
     ) -> Answered {
-        let turn = arrival.turn.take();
+        let ticket = arrival.ticket.take();
         match request {
             Request::Heartbeat(beat) => {
-                let answer = self.groups.heartbeat(turn, &beat, sender(peer)).await;
+                let answer = self.groups.heartbeat(ticket, &beat, sender(peer)).await;
                 arrival.settle(&answer);
                 Ok(Response::Heartbeat(answer?))
             }
             Request::StepOut { group, member } => {
-                self.groups.step(turn, &group, |shard, now, _| shard.step_out(&group, &member, now.at)).await?;
+                self.groups.decide(ticket, &group, |shard, now, _| shard.detach(&group, &member, now.at)).await?;
                 Ok(Response::Done)
             }
             Request::LeaveGroup { group, member } => {
-                self.groups.step(turn, &group, |shard, _, _| shard.leave(&group, &member)).await?;
+                self.groups.decide(ticket, &group, |shard, _, _| shard.leave(&group, &member)).await?;
                 Ok(Response::Done)
             }
-            Request::CommitOffsets(commit) => self.commit(turn, commit.into()).await,
-            Request::CommitPositions(commit) => self.commit(turn, commit.into()).await,
+            Request::CommitOffsets(commit) => self.commit(ticket, commit.into()).await,
+            Request::CommitPositions(commit) => self.commit(ticket, commit.into()).await,
             Request::FetchOffsets { group, partitions } => {
                 let fetched = self.groups.look(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
                 Ok(Response::FetchOffsets(fetched.await?))
             }
             Request::FetchPositions { group, partitions } => {
-                let look = |shard: &Shard, _| shard.fetch_positions(&group, partitions.as_deref());
+                let look = |shard: &GroupShard, _| shard.fetch_positions(&group, partitions.as_deref());
                 let positions = self.groups.look(&group, look).await?;
                 Ok(Response::FetchPositions(self.groups.compared_with_logs(positions)))
             }
-            Request::StartPositions(wish) => self.start_positions(turn, wish).await,
+            Request::StartPositions(wish) => self.start_positions(ticket, wish).await,
             Request::ListGroups => Ok(Response::ListGroups(self.groups.list().await?)),
             Request::PageGroups { after } => {
                 let (groups, next) = self.groups.page(after.as_ref()).await?;
@@ -111,17 +111,17 @@ impl Api {
             Request::ListCommits(group) => Ok(Response::ListCommits(self.groups.commits(&group).await?)),
             Request::DescribeGroupMemory => Ok(Response::DescribeGroupMemory(self.groups.describe_memory())),
             Request::DeleteGroup(group) => {
-                self.groups.step(turn, &group, |shard, _, _| shard.delete(&group)).await?;
+                self.groups.decide(ticket, &group, |shard, _, _| shard.delete(&group)).await?;
                 Ok(Response::Done)
             }
             other => Err(Failure::new(ErrorCode::Internal, format_args!("{other:?} is not about groups"))),
         }
     }
 
-    async fn start_positions(&self, turn: Option<Turn>, mut wish: StartPositions) -> Answered {
+    async fn start_positions(&self, ticket: Option<QueueTicket>, mut wish: StartPositions) -> Answered {
         self.groups.fill_in_epochs(&mut wish.starts);
         let log_end = |topic, partition| self.groups.log_end(topic, partition);
-        let started = self.groups.step(turn, &wish.group, |shard, _, _| shard.start_positions(&wish, &log_end));
+        let started = self.groups.decide(ticket, &wish.group, |shard, _, _| shard.start_positions(&wish, &log_end));
         let started = started.await.map_err(|failure| {
             let offline = wish.starts.iter().find_map(|start| self.groups.why_offline(start, &failure));
             offline.unwrap_or(failure)
@@ -129,10 +129,11 @@ impl Api {
         Ok(Response::FetchPositions(self.groups.compared_with_logs(started)))
     }
 
-    async fn commit(&self, turn: Option<Turn>, mut commit: Commit) -> Answered {
+    async fn commit(&self, ticket: Option<QueueTicket>, mut commit: GroupCommit) -> Answered {
         self.groups.fill_in_epochs(&mut commit.positions);
         let log_end = |topic, partition| self.groups.log_end(topic, partition);
-        let committed = self.groups.step(turn, &commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
+        let committed =
+            self.groups.decide(ticket, &commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
         let told = |(part, position): (Part<()>, &PositionToCommit)| {
             part.map_err(|failure| self.groups.why_offline(position, &failure).unwrap_or(failure))
         };

@@ -1,6 +1,6 @@
 //! Replays a shard's log at the start.
 
-use crate::group::state::{Ages, GroupLimits, GroupRecord, Shard, ShardLoader};
+use crate::group::state::{GroupActivity, GroupLimits, GroupRecord, GroupShard, ShardLoader};
 use crate::partition::Partition;
 use grower_protocol::batch::BatchReader;
 use grower_protocol::ids::Timestamp;
@@ -13,12 +13,12 @@ const RECORD_BYTES_MAX: usize = 64 << 20;
 
 /// Replays a shard's log from its start. Damage there stops the broker: an offset that is silently forgotten would
 /// be worse.
-pub(super) fn load_shard(log: &Partition, at: Timestamp) -> Result<(Shard, Ages), Failure> {
+pub(super) fn load_shard(log: &Partition, at: Timestamp) -> Result<(GroupShard, GroupActivity), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         let (topic, partition) = (&log.topic_name, log.partition);
         Failure::new(ErrorCode::CorruptLog, format_args!("{topic}/{partition} cannot be read: {error}"))
     };
-    let (mut loader, mut ages) = (ShardLoader::default(), Ages::default());
+    let (mut loader, mut activity) = (ShardLoader::default(), GroupActivity::default());
     let span = log.reader().span();
     let mut next = span.start;
     while next < span.end {
@@ -30,7 +30,7 @@ pub(super) fn load_shard(log: &Partition, at: Timestamp) -> Result<(Shard, Ages)
                 for record in batch.records(RECORD_BYTES_MAX).map_err(|error| failed(&error))? {
                     let record = record.map_err(|error| failed(&error))?;
                     let fact = GroupRecord::from_record(&record).map_err(|error| failed(&error))?;
-                    ages.found(&fact, record.timestamp);
+                    activity.found(&fact, record.timestamp);
                     loader.push(fact);
                 }
             }
@@ -39,5 +39,5 @@ pub(super) fn load_shard(log: &Partition, at: Timestamp) -> Result<(Shard, Ages)
             return Err(failed(&"it ends early"));
         }
     }
-    Ok((loader.finish(at, GroupLimits::default()), ages))
+    Ok((loader.finish(at, GroupLimits::default()), activity))
 }

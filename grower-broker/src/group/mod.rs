@@ -1,29 +1,31 @@
 //! The group coordinator's shell: shards of groups, each with a partition of the internal topic that remembers for it.
 //!
 //! A [step](step) of a group is decided under its shard's lock and written down without it. Steps of one group follow each
-//! other in the order in which their requests [arrived](turns), so the log has the order of the steps; groups do not wait
+//! other in the order in which their requests [arrived](queues), so the log has the order of the steps; groups do not wait
 //! for each other. The answer waits, without any lock, until what the group itself wrote is durable. The records are
 //! ordinary batches in an ordinary compacted topic, created when the first group is.
 
 pub mod state;
 
 mod catalog;
+mod decide;
 mod heartbeats;
 mod housekeeping;
-mod live_shard;
 mod load;
+mod memory_refusals;
 mod pages;
 mod positions;
-mod refusals;
-mod step;
-mod turns;
+mod queues;
+mod served_shard;
 
-pub(crate) use heartbeats::{HeartbeatSender, HeldSession};
-pub(crate) use turns::Turn;
+pub(crate) use heartbeats::{HeartbeatSender, SessionGuard};
+pub(crate) use queues::QueueTicket;
 
 use crate::clock::BrokerClock;
 use crate::config::MetadataLimits;
-use crate::group::state::{Ages, GroupLimits, GroupRefusal, SHARDS, Shard, TOPIC, internal_topic, shard_of};
+use crate::group::state::{
+    GroupActivity, GroupLimits, GroupRefusal, GroupShard, SHARDS, TOPIC, internal_topic, shard_of,
+};
 use crate::memory::{Memory, StateKind};
 use crate::metadata::Image;
 use crate::partition::{Flushers, Partition};
@@ -31,12 +33,12 @@ use crate::random::random_bytes;
 use crate::topic::Topics;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{CommitTime, CommittedPosition, ErrorCode, Failure, GroupMemory, GroupSummary};
-use heartbeats::Lobby;
-use live_shard::LiveShard;
+use heartbeats::HeartbeatWaiters;
+use memory_refusals::MemoryRefusals;
 use parking_lot::Mutex;
-use refusals::Refusals;
+use queues::GroupQueues;
+use served_shard::ServedShard;
 use std::sync::Arc;
-use turns::GroupTurns;
 
 /// All groups.
 pub(crate) struct Groups {
@@ -45,11 +47,11 @@ pub(crate) struct Groups {
     clock: Arc<BrokerClock>,
     /// When they were loaded.
     loaded: Timestamp,
-    shards: Vec<LiveShard>,
-    turns: Arc<GroupTurns>,
+    shards: Vec<ServedShard>,
+    queues: Arc<GroupQueues>,
     memory: Memory,
-    refusals: Mutex<Refusals>,
-    lobby: Lobby,
+    refusals: Mutex<MemoryRefusals>,
+    waiters: HeartbeatWaiters,
 }
 
 /// What those who watch the broker see of a group.
@@ -61,7 +63,7 @@ pub(crate) struct WatchedGroup {
 
 /// Now, by the clock of sessions and by the calendar.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
+pub(crate) struct DecisionTime {
     pub(crate) at: Timestamp,
     pub(crate) date: Timestamp,
 }
@@ -74,19 +76,20 @@ impl Groups {
         clock: Arc<BrokerClock>,
         memory: &Memory,
     ) -> Result<Self, Failure> {
-        let (shards, turns, lobby, refusals) = (Vec::new(), Arc::default(), Lobby::default(), Mutex::default());
+        let (shards, queues, waiters, refusals) =
+            (Vec::new(), Arc::default(), HeartbeatWaiters::default(), Mutex::default());
         let (memory, loaded) = (memory.clone(), clock.steady());
-        let mut groups = Self { topics, flushers, clock, loaded, shards, turns, memory, refusals, lobby };
+        let mut groups = Self { topics, flushers, clock, loaded, shards, queues, memory, refusals, waiters };
         for number in (0..SHARDS).map(PartitionId::new) {
             let log = groups.served_log(number);
-            let (shard, ages) = match &log {
+            let (shard, activity) = match &log {
                 Ok(Some(log)) => load::load_shard(log, groups.now())?,
-                Ok(None) | Err(_) => (Shard::new(GroupLimits::default()), Ages::default()),
+                Ok(None) | Err(_) => (GroupShard::new(GroupLimits::default()), GroupActivity::default()),
             };
             let unknown =
                 log.err().inspect(|failure| tracing::error!(shard = %number, %failure, "groups are not served"));
             let remembered = groups.memory.remember(StateKind::Groups);
-            groups.shards.push(LiveShard::new(shard, ages, remembered, unknown, groups.flushers.health()));
+            groups.shards.push(ServedShard::new(shard, activity, remembered, unknown, groups.flushers.health()));
         }
         Ok(groups)
     }
@@ -96,8 +99,8 @@ impl Groups {
         self.clock.steady()
     }
 
-    fn moment(&self) -> Moment {
-        Moment { at: self.now(), date: self.clock.wall() }
+    fn moment(&self) -> DecisionTime {
+        DecisionTime { at: self.now(), date: self.clock.wall() }
     }
 
     /// The partition of the internal topic, once that exists; none, too, where it is not served.
@@ -143,12 +146,16 @@ impl Groups {
     }
 
     /// Enters the queue of those who change a group: to be called when a request arrives.
-    pub(crate) fn enter(&self, group: &GroupId) -> Turn {
-        self.turns.enter(group)
+    pub(crate) fn enter(&self, group: &GroupId) -> QueueTicket {
+        self.queues.enter(group)
     }
 
     /// Looks at offsets of `group`, which change when they are in the log. What it sees is durable when this returns.
-    pub(crate) async fn look<T>(&self, group: &GroupId, look: impl FnOnce(&Shard, Moment) -> T) -> Result<T, Failure> {
+    pub(crate) async fn look<T>(
+        &self,
+        group: &GroupId,
+        look: impl FnOnce(&GroupShard, DecisionTime) -> T,
+    ) -> Result<T, Failure> {
         let seen = look(&self.live(shard_of(group)).shard.lock(), self.moment());
         self.durable_group(group).await?;
         Ok(seen)
@@ -159,10 +166,10 @@ impl Groups {
     pub(crate) async fn look_at_members<T>(
         &self,
         group: &GroupId,
-        look: impl FnOnce(&Shard, Moment) -> T,
+        look: impl FnOnce(&GroupShard, DecisionTime) -> T,
     ) -> Result<T, Failure> {
         let seen = look(&self.live(shard_of(group)).shard.lock(), self.moment());
-        self.turns.pass(group).await;
+        self.queues.pass(group).await;
         self.durable_group(group).await?;
         Ok(seen)
     }
@@ -178,7 +185,7 @@ impl Groups {
 
     /// When a group last committed. What it sees is durable when this returns.
     pub(crate) async fn commits(&self, group: &GroupId) -> Result<Vec<CommitTime>, Failure> {
-        self.look(group, |_, _| self.live(shard_of(group)).ages.lock().commits(group)).await
+        self.look(group, |_, _| self.live(shard_of(group)).activity.lock().commits(group)).await
     }
 
     /// What groups take of memory, and which could not grow of late.
@@ -204,7 +211,7 @@ impl Groups {
         all
     }
 
-    fn live(&self, number: PartitionId) -> &LiveShard {
+    fn live(&self, number: PartitionId) -> &ServedShard {
         &self.shards[number.value() as usize % self.shards.len()]
     }
 
@@ -215,9 +222,9 @@ impl Groups {
 
     /// Refuses a topic of so many partitions if the groups that read it would take more memory than is left for them.
     pub(crate) fn check_topic(&self, image: &Image, name: &TopicName, partitions: u32) -> Result<(), Failure> {
-        let growth = |live: &LiveShard| live.shard.lock().growth_by_topic(name, partitions, image);
+        let growth = |live: &ServedShard| live.shard.lock().growth_by_topic(name, partitions, image);
         let bytes = self.shards.iter().map(growth).sum();
-        let room = self.memory.state_room(StateKind::Groups);
-        if bytes <= room { Ok(()) } else { Err(GroupRefusal::MemoryFull { bytes, room }.into()) }
+        let left = self.memory.state_room(StateKind::Groups);
+        if bytes <= left { Ok(()) } else { Err(GroupRefusal::MemoryFull { bytes, left }.into()) }
     }
 }

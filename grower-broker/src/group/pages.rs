@@ -1,7 +1,7 @@
 //! All groups in the order of their ids, a page at a time: there may be more than belong into one answer.
 
 use super::Groups;
-use super::live_shard::LiveShard;
+use super::served_shard::ServedShard;
 use crate::group::state::shard_of;
 use grower_protocol::ids::{GroupId, PartitionId};
 use grower_protocol::message::{Failure, GroupInspection, GroupSummary};
@@ -64,7 +64,7 @@ impl Groups {
     }
 
     /// The shards whose logs are served: of the others nothing can be told that is durable.
-    fn known(&self) -> impl Iterator<Item = &LiveShard> {
+    fn known(&self) -> impl Iterator<Item = &ServedShard> {
         let served = (0..).map(PartitionId::new).zip(&self.shards).filter(|(number, _)| self.find_log(*number).is_ok());
         served.map(|(_, live)| live)
     }
@@ -79,7 +79,7 @@ impl Groups {
     /// Returns when what was seen of these groups is durable.
     async fn all_durable(&self, seen: impl Iterator<Item = &GroupId>) -> Result<(), Failure> {
         for group in seen {
-            self.turns.pass(group).await; // Members change when a step is decided, before it is written down.
+            self.queues.pass(group).await; // Members change when a step is decided, before it is written down.
         }
         for (number, live) in (0..).map(PartitionId::new).zip(&self.shards) {
             let end = live.written.lock().newest();

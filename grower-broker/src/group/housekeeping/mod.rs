@@ -6,7 +6,7 @@
 
 use super::Groups;
 use crate::config::settings::LiveSettings;
-use crate::group::state::{Shard, Step, internal_topic, shard_of};
+use crate::group::state::{GroupDecision, GroupShard, internal_topic, shard_of};
 use crate::partition::Partition;
 use grower_protocol::ids::{GroupId, PartitionId, Timestamp, TopicId};
 use grower_protocol::message::{ErrorCode, Failure};
@@ -29,7 +29,7 @@ const GRACE_MS: u64 = 60 * 60 * 1000;
 
 /// What is to be done in one shard.
 #[derive(Clone, Copy, Debug, Default)]
-struct Chores {
+struct ShardWork {
     topics_changed: bool,
     forget_unused: bool,
     /// A task is at it.
@@ -44,7 +44,7 @@ impl Groups {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
-        let mut chores = vec![Chores::default(); self.shards.len()];
+        let mut chores = vec![ShardWork::default(); self.shards.len()];
         let mut tasks: JoinSet<usize> = JoinSet::new();
         let mut looked = self.now();
         let mut settings_changes = settings.changes();
@@ -69,7 +69,7 @@ impl Groups {
             for (number, chores) in chores.iter_mut().enumerate().filter(|(_, chores)| !chores.under_way) {
                 let due = self.shards[number].shard.lock().due(self.now());
                 if chores.topics_changed || chores.forget_unused || !due.is_empty() {
-                    let todo = std::mem::replace(chores, Chores { under_way: true, ..Chores::default() });
+                    let todo = std::mem::replace(chores, ShardWork { under_way: true, ..ShardWork::default() });
                     tasks.spawn(self.clone().look_after(number, todo, due, settings.clone()));
                 }
             }
@@ -89,7 +89,7 @@ impl Groups {
     async fn look_after(
         self: Arc<Self>,
         number: usize,
-        todo: Chores,
+        todo: ShardWork,
         due: Vec<GroupId>,
         settings: Arc<LiveSettings>,
     ) -> usize {
@@ -102,7 +102,7 @@ impl Groups {
             self.forget_unused(shard, settings.now().broker.offsets_retention).await;
         }
         if let Some(log) = self.log_of(shard) {
-            self.sync_news(&log);
+            self.sync_changes(&log);
         }
         number
     }
@@ -111,8 +111,9 @@ impl Groups {
         let Some(log) = self.log_of(number) else { return };
         for group in due {
             // A group that is in somebody's hand is due again after a moment.
-            let Some(turn) = self.turns.try_enter(&group) else { continue };
-            let expired = self.write_step(turn, &group, &log, |shard, now, _| shard.expire(&group, now.at)).await;
+            let Some(ticket) = self.queues.try_enter(&group) else { continue };
+            let expired =
+                self.decide_and_append(ticket, &group, &log, |shard, now, _| shard.expire(&group, now.at)).await;
             warn_if_unwritten(expired);
         }
     }
@@ -120,7 +121,7 @@ impl Groups {
     async fn follow_topics(&self, number: PartitionId) {
         let affected = self.live(number).shard.lock().affected_by_topics(&*self.topics.image());
         for group in affected {
-            self.step_unasked(&group, |shard, image| shard.topics_changed(&group, image)).await;
+            self.decide_unasked(&group, |shard, image| shard.topics_changed(&group, image)).await;
         }
     }
 
@@ -129,7 +130,7 @@ impl Groups {
         for live in &self.shards {
             let groups = live.shard.lock().remembers_topic(topic);
             for group in groups {
-                self.step_unasked(&group, |shard, _| shard.topic_deleted(&group, topic)).await;
+                self.decide_unasked(&group, |shard, _| shard.topic_deleted(&group, topic)).await;
             }
         }
     }
@@ -152,14 +153,14 @@ impl Groups {
             return;
         }
         let retention_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-        let silent = || self.live(number).ages.lock().silent_for(retention_ms, self.clock.cautious(), now);
+        let silent = || self.live(number).activity.lock().inactive_for(retention_ms, self.clock.cautious(), now);
         for group in silent() {
-            let turn = self.enter(&group);
-            // Looked at again when it has its turn: it may have been used meanwhile.
-            let forget = |shard: &mut Shard| {
-                if silent().contains(&group) { shard.delete(&group) } else { Step::nothing() }
+            let ticket = self.enter(&group);
+            // Looked at again when it has its ticket: it may have been used meanwhile.
+            let forget = |shard: &mut GroupShard| {
+                if silent().contains(&group) { shard.delete(&group) } else { GroupDecision::nothing() }
             };
-            match self.write_step(turn, &group, &log, |shard, _, _| forget(shard)).await {
+            match self.decide_and_append(ticket, &group, &log, |shard, _, _| forget(shard)).await {
                 Ok((Ok(()), _)) => tracing::info!(%group, "forgot a group that nobody used"),
                 Ok((Err(_), _)) => {} // It has members.
                 Err(failure) => tracing::warn!(%failure, %group, "a group could not be forgotten; it is tried again"),
@@ -168,14 +169,20 @@ impl Groups {
     }
 
     /// A step that no request asks for. Nobody waits until it is durable.
-    async fn step_unasked(&self, group: &GroupId, take: impl FnOnce(&mut Shard, &crate::metadata::Image) -> Step<()>) {
+    async fn decide_unasked(
+        &self,
+        group: &GroupId,
+        take: impl FnOnce(&mut GroupShard, &crate::metadata::Image) -> GroupDecision<()>,
+    ) {
         let Some(log) = self.log_of(shard_of(group)) else { return };
-        warn_if_unwritten(self.write_step(self.enter(group), group, &log, |shard, _, image| take(shard, image)).await);
-        self.sync_news(&log);
+        warn_if_unwritten(
+            self.decide_and_append(self.enter(group), group, &log, |shard, _, image| take(shard, image)).await,
+        );
+        self.sync_changes(&log);
     }
 
     /// Has the log synced soon if there is anything new in it: this is asked often, mostly for nothing.
-    fn sync_news(&self, log: &Arc<Partition>) {
+    fn sync_changes(&self, log: &Arc<Partition>) {
         if !log.is_committed(log.reader().span().end) {
             self.flushers.sync_later(log);
         }
@@ -198,7 +205,7 @@ impl Groups {
         for number in (0..).map(PartitionId::new).take(self.shards.len()) {
             let Some(log) = self.log_of(number) else { continue };
             let live = self.live(number);
-            let mut step = live.shard.lock().repeat_floor();
+            let mut step = live.shard.lock().repeat_minimum_epoch();
             self.write(&mut step, live, None, &log).await?;
             self.flushers.durable(&log).await?;
         }

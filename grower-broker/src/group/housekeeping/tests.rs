@@ -3,8 +3,8 @@ use crate::clock::{BrokerClock, Calendar};
 use crate::config::BrokerConfig;
 use crate::config::MetadataLimits;
 use crate::config::settings::{LiveSettings, Settings};
-use crate::group::state::{GroupRecord, OffsetState, SHARDS, Slot, TOPIC, shard_of};
-use crate::group::step::Written;
+use crate::group::decide::AppendedRecords;
+use crate::group::state::{GroupRecord, PartitionKey, SHARDS, StoredOffset, TOPIC, shard_of};
 use crate::health::Health;
 use crate::logs::DiskLogs;
 use crate::memory::{Memory, StateKind};
@@ -90,7 +90,7 @@ impl World {
         let commit =
             OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: (0..4).map(offset).collect() };
         let ends = |topic, partition| self.groups.log_end(topic, partition);
-        self.groups.step(None, &group, |shard, _, _| shard.commit_offsets(&commit.into(), &ends)).await
+        self.groups.decide(None, &group, |shard, _, _| shard.commit_offsets(&commit.into(), &ends)).await
     }
 
     async fn committed(&self, group: &str) -> Vec<CommittedOffset> {
@@ -231,7 +231,7 @@ async fn the_log_of_an_earlier_version_becomes_a_compacted_one() {
     world.commit("g", "x").await;
     world.configure("cleanup.policy", None).await;
     let log = world.log("g");
-    let low = [GroupRecord::Floor { epoch: 9 }, GroupRecord::Floor { epoch: 2 }];
+    let low = [GroupRecord::MinimumEpoch { epoch: 9 }, GroupRecord::MinimumEpoch { epoch: 2 }];
     for record in low {
         let mut batch = BatchBuilder::new(Codec::None);
         batch.push(&record.to_record(Timestamp::default()));
@@ -283,10 +283,11 @@ async fn a_step_of_any_size_is_written_in_batches_that_a_start_can_load() {
     let metadata = "x".repeat(4_096);
     let offset = |partition| GroupRecord::Offset {
         group: group.clone(),
-        slot: Slot { topic: world.topic, partition: PartitionId::new(partition) },
-        state: Some(OffsetState { offset: Offset::ZERO, leader_epoch: None, metadata: metadata.clone() }),
+        partition: PartitionKey { topic: world.topic, partition: PartitionId::new(partition) },
+        state: Some(StoredOffset { offset: Offset::ZERO, leader_epoch: None, metadata: metadata.clone() }),
     };
-    let written = Written::append(&log, (0..5_000).map(offset).collect(), Timestamp::default(), Timestamp::default());
+    let written =
+        AppendedRecords::append(&log, (0..5_000).map(offset).collect(), Timestamp::default(), Timestamp::default());
     assert_eq!((written.records.len(), written.failure), (5_000, None));
     let slices = log.reader().read(before, 64 << 20, log.reader().span().end).unwrap();
     let batches = slices.iter().flat_map(|slice| BatchReader::new(slice.read().unwrap()));
@@ -304,7 +305,7 @@ async fn a_panic_in_a_step_of_a_group_ends_the_broker() {
     let stepping = groups.clone();
     let step = async move {
         let group = GroupId::new("g").unwrap();
-        stepping.step(None, &group, |_, _, _| -> Step<()> { panic!("a bug, as the test wants it") }).await
+        stepping.decide(None, &group, |_, _, _| -> GroupDecision<()> { panic!("a bug, as the test wants it") }).await
     };
     assert!(tokio::spawn(step).await.unwrap_err().is_panic());
     let reason = groups.flushers.health().failure().unwrap();

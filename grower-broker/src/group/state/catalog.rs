@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// A topic's identity and how many partitions it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subscribed {
+pub struct CatalogTopic {
     /// Its identity.
     pub topic: TopicId,
     /// Its partitions are `0..partitions`.
@@ -15,17 +15,18 @@ pub struct Subscribed {
 /// Finds topics by the names that members subscribe to.
 pub trait Catalog {
     /// The topic of that name; none if there is none now.
-    fn find(&self, name: &TopicName) -> Option<Subscribed>;
+    fn find(&self, name: &TopicName) -> Option<CatalogTopic>;
 }
 
-impl Catalog for BTreeMap<TopicName, Subscribed> {
-    fn find(&self, name: &TopicName) -> Option<Subscribed> {
+impl Catalog for BTreeMap<TopicName, CatalogTopic> {
+    fn find(&self, name: &TopicName) -> Option<CatalogTopic> {
         self.get(name).copied()
     }
 }
 
-impl Subscribed {
-    pub(super) fn slots(self) -> impl Iterator<Item = super::Slot> {
-        (0..self.partitions).map(move |number| super::Slot { topic: self.topic, partition: PartitionId::new(number) })
+impl CatalogTopic {
+    pub(super) fn partitions(self) -> impl Iterator<Item = super::PartitionKey> {
+        (0..self.partitions)
+            .map(move |number| super::PartitionKey { topic: self.topic, partition: PartitionId::new(number) })
     }
 }

@@ -5,7 +5,7 @@ use grower_protocol::message::{CommitterIdentity, OffsetCommit, OffsetToCommit, 
 
 /// Positions that somebody wants a group to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
+pub struct GroupCommit {
     /// The group.
     pub group: GroupId,
     /// Who commits. Older clients that are not members do not say: their commits count in the order of arrival.
@@ -16,14 +16,14 @@ pub struct Commit {
     pub positions: Vec<PositionToCommit>,
 }
 
-impl From<PositionCommit> for Commit {
+impl From<PositionCommit> for GroupCommit {
     fn from(commit: PositionCommit) -> Self {
         let PositionCommit { group, committer, sequence, positions } = commit;
         Self { group, committer: Some(committer), sequence, positions }
     }
 }
 
-impl From<OffsetCommit> for Commit {
+impl From<OffsetCommit> for GroupCommit {
     fn from(commit: OffsetCommit) -> Self {
         let OffsetCommit { group, member, sequence, offsets } = commit;
         let committer = member.map(|(member, epoch)| CommitterIdentity::Member(member, epoch));

@@ -12,20 +12,20 @@ use std::collections::BTreeMap;
 /// An estimate of what one of them takes of memory beside the two names.
 const ENTRY_BYTES: usize = 256;
 
-type Key = (GroupId, CommitterId);
+type CommitterKey = (GroupId, CommitterId);
 
 /// Committers outside memberships, of all groups of a shard.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Committers {
-    newest: BTreeMap<Key, Newest>,
+    newest: BTreeMap<CommitterKey, NewestCommit>,
     /// By when each was heard last.
-    by_turn: BTreeMap<u64, Key>,
+    by_turn: BTreeMap<u64, CommitterKey>,
     next_turn: u64,
     bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Newest {
+struct NewestCommit {
     sequence: u64,
     turn: u64,
 }
@@ -49,7 +49,7 @@ impl Committers {
             self.bytes += bytes_of(&key);
         }
         self.next_turn += 1;
-        self.newest.insert(key.clone(), Newest { sequence, turn: self.next_turn });
+        self.newest.insert(key.clone(), NewestCommit { sequence, turn: self.next_turn });
         self.by_turn.insert(self.next_turn, key);
         self.forget_oldest(most);
         debug_assert_eq!(self.newest.len(), self.by_turn.len());
@@ -71,7 +71,7 @@ impl Committers {
     }
 }
 
-fn bytes_of((group, committer): &Key) -> usize {
+fn bytes_of((group, committer): &CommitterKey) -> usize {
     ENTRY_BYTES + group.as_str().len() + committer.as_str().len()
 }
 

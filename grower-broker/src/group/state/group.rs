@@ -1,9 +1,9 @@
 //! One group: its members and its offsets.
 
 use super::GroupRefusal;
-use super::commit::Commit;
+use super::commit::GroupCommit;
 use super::limits::GroupLimits;
-use super::membership::Membership;
+use super::membership::GroupMembership;
 use super::offsets::{self, LogEnds, Offsets};
 use super::record::GroupRecord;
 use super::size;
@@ -15,7 +15,7 @@ use grower_protocol::message::{
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
-    pub(super) members: Membership,
+    pub(super) members: GroupMembership,
     pub(super) offsets: Offsets,
     /// What members take of memory, and all of it, as last counted.
     pub(super) members_bytes: usize,
@@ -23,9 +23,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// A group whose epochs start after `floor`.
-    pub(super) fn after(floor: u32) -> Self {
-        Self { members: Membership::after(floor), ..Self::default() }
+    /// A group whose epochs start after `minimum_epoch`.
+    pub(super) fn after(minimum_epoch: u32) -> Self {
+        Self { members: GroupMembership::after(minimum_epoch), ..Self::default() }
     }
 
     /// Counts what it takes of memory; that of members is looked at only if they may have changed.
@@ -39,7 +39,7 @@ impl Group {
     /// Checks a commit: what to answer, and what to write down. The offsets change when that is in the log.
     pub(super) fn commit(
         &mut self,
-        commit: &Commit,
+        commit: &GroupCommit,
         limits: &GroupLimits,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
@@ -54,10 +54,10 @@ impl Group {
                 None
             }
         };
-        let owned = |slot| member.map_or(Ok(()), |member| self.members.check_owner(member, slot));
+        let owned = |partition| member.map_or(Ok(()), |member| self.members.check_owner(member, partition));
         let checked = offsets::check_commit(&commit.positions, limits, log_ends, owned);
         let accepted = checked.iter().filter_map(|part| part.as_ref().ok()).cloned();
-        let accepted = accepted.map(|(slot, state)| offsets::record(&commit.group, slot, Some(state)));
+        let accepted = accepted.map(|(partition, state)| offsets::record(&commit.group, partition, Some(state)));
         let records = if checked.iter().any(Result::is_ok) {
             // The group's own record comes first: an offset without its group would be nobody's.
             self.members.unsaved(&commit.group).into_iter().chain(accepted).collect()
@@ -80,10 +80,10 @@ impl Group {
         let positions = self.offsets.start(&wish.starts, log_ends)?;
         let new = positions.iter().filter(|(_, (_, is_new))| is_new.0);
         let new: Vec<_> =
-            new.map(|(slot, (state, _))| offsets::record(&wish.group, *slot, Some(state.clone()))).collect();
+            new.map(|(partition, (state, _))| offsets::record(&wish.group, *partition, Some(state.clone()))).collect();
         let records =
             if new.is_empty() { new } else { self.members.unsaved(&wish.group).into_iter().chain(new).collect() };
-        let answer = positions.iter().map(|(slot, (state, _))| offsets::position(*slot, state)).collect();
+        let answer = positions.iter().map(|(partition, (state, _))| offsets::position(*partition, state)).collect();
         Ok((answer, records))
     }
 
@@ -112,7 +112,7 @@ impl Group {
     /// The group goes last: a log that ends earlier still has all of what is left.
     fn tombstones(&self, id: &GroupId) -> Vec<GroupRecord> {
         let mut records = self.offsets.forget(id, None);
-        records.push(GroupRecord::Floor { epoch: self.members.epoch() });
+        records.push(GroupRecord::MinimumEpoch { epoch: self.members.epoch() });
         records.push(GroupRecord::Group { group: id.clone(), state: None });
         records
     }

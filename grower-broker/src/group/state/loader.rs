@@ -2,10 +2,10 @@
 
 use super::group::Group;
 use super::limits::GroupLimits;
-use super::membership::Membership;
-use super::record::{GroupRecord, GroupState, MemberState, OffsetState};
-use super::shard::Shard;
-use super::slot::Slot;
+use super::membership::GroupMembership;
+use super::partition_key::PartitionKey;
+use super::record::{GroupRecord, StoredGroup, StoredMember, StoredOffset};
+use super::shard::GroupShard;
 use grower_protocol::ids::{GroupId, MemberId, Timestamp};
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub struct ShardLoader {
     groups: BTreeMap<GroupId, Parts>,
-    floor: u32,
+    minimum_epoch: u32,
 }
 
 #[derive(Debug, Default)]
 struct Parts {
-    state: Option<GroupState>,
-    members: BTreeMap<MemberId, MemberState>,
-    offsets: BTreeMap<Slot, OffsetState>,
+    state: Option<StoredGroup>,
+    members: BTreeMap<MemberId, StoredMember>,
+    offsets: BTreeMap<PartitionKey, StoredOffset>,
 }
 
 impl ShardLoader {
@@ -30,8 +30,8 @@ impl ShardLoader {
             GroupRecord::Group { group, state: Some(state) } => self.parts(group).state = Some(state),
             GroupRecord::Group { group, state: None } => drop(self.groups.remove(&group)),
             GroupRecord::Member { group, member, state } => set(&mut self.parts(group).members, member, state),
-            GroupRecord::Offset { group, slot, state } => set(&mut self.parts(group).offsets, slot, state),
-            GroupRecord::Floor { epoch } => self.floor = self.floor.max(epoch),
+            GroupRecord::Offset { group, partition, state } => set(&mut self.parts(group).offsets, partition, state),
+            GroupRecord::MinimumEpoch { epoch } => self.minimum_epoch = self.minimum_epoch.max(epoch),
         }
     }
 
@@ -40,10 +40,10 @@ impl ShardLoader {
     }
 
     /// The log is read to its end. Members have a full session from `at` to come back; until then they own what they owned.
-    pub fn finish(self, at: Timestamp, limits: GroupLimits) -> Shard {
+    pub fn finish(self, at: Timestamp, limits: GroupLimits) -> GroupShard {
         // A late tombstone of something in a group that is gone makes no group.
         let there = self.groups.into_iter().filter(|(_, parts)| !parts.is_bare());
-        Shard::restored(there.map(|(id, parts)| (id, parts.build(at))).collect(), self.floor, limits)
+        GroupShard::restored(there.map(|(id, parts)| (id, parts.build(at))).collect(), self.minimum_epoch, limits)
     }
 }
 
@@ -53,9 +53,9 @@ impl Parts {
     }
 
     fn build(self, at: Timestamp) -> Group {
-        let mut group = Group { members: Membership::restored(self.state, self.members, at), ..Group::default() };
-        for (slot, state) in self.offsets {
-            group.offsets.set(slot, Some(state));
+        let mut group = Group { members: GroupMembership::restored(self.state, self.members, at), ..Group::default() };
+        for (partition, state) in self.offsets {
+            group.offsets.set(partition, Some(state));
         }
         group
     }

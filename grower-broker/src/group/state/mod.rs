@@ -8,24 +8,24 @@
 //! # How it is driven
 //!
 //! A group lives in one of [`SHARDS`] shards, [`shard_of`] says which; each is a partition of the internal
-//! topic. The shell keeps a short lock around each [`Shard`], and a queue for each group, so that requests change a group
+//! topic. The shell keeps a short lock around each [`GroupShard`], and a queue for each group, so that requests change a group
 //! one after the other, in the order in which they came. For every request it:
 //!
-//! 1. waits for its turn in the group's queue, takes the shard's lock, and asks the shard for a [`Step`],
-//! 2. [takes](Step::take_records) the records and appends them to the partition, without the shard's lock: that may take
+//! 1. waits for its turn in the group's queue, takes the shard's lock, and asks the shard for a [`GroupDecision`],
+//! 2. [takes](GroupDecision::take_records) the records and appends them to the partition, without the shard's lock: that may take
 //!    long, and other groups do not wait for it,
-//! 3. tells the shard what was [appended](Shard::appended), and notes where the records end; then the next request of the
+//! 3. tells the shard what was [appended](GroupShard::appended), and notes where the records end; then the next request of the
 //!    group has its turn,
 //! 4. waits until the log is durable up to where the newest record *of this group* ends, and answers. That goes for requests
 //!    that only look, too: what they see may not be durable yet.
 //!
 //! At start it feeds the partition's records to a [`ShardLoader`]. It asks about every 100 ms which groups are
-//! [due](Shard::due) and [expires](Shard::expire) members in them, and calls [`Shard::topics_changed`] and
-//! [`Shard::topic_deleted`] after such a command was applied. From when a heartbeat arrives until it is answered the shell
-//! says so ([`Shard::begin_answer`]): a session does not end while the broker itself keeps the member waiting.
+//! [due](GroupShard::due) and [expires](GroupShard::expire) members in them, and calls [`GroupShard::topics_changed`] and
+//! [`GroupShard::topic_deleted`] after such a command was applied. From when a heartbeat arrives until it is answered the shell
+//! says so ([`GroupShard::heartbeat_arrived`]): a session does not end while the broker itself keeps the member waiting.
 //!
-//! A heartbeat may wait for its answer: while it brings [no news](is_news) the shell holds it back, and each time that a
-//! step [stirred](Step::take_stirred) the group it looks [for news](Shard::news) again.
+//! A heartbeat may wait for its answer: while it brings [no news](is_assignment_change) the shell holds it back, and each time that a
+//! step [stirred](GroupDecision::take_changed_groups) the group it looks [for news](GroupShard::news) again.
 //!
 //! # What a member must do
 //!
@@ -36,43 +36,43 @@
 //! reading when there was no answer for the name's [lease](grower_protocol::message::instance_lease), and leave when told that
 //! somebody else has the name.
 
-mod ages;
+mod activity;
 mod assignor;
 mod catalog;
 mod commit;
 mod committers;
+mod decision;
 #[expect(clippy::module_inception, reason = "a group is what this module is about")]
 mod group;
-mod held;
+mod heartbeat_context;
 mod limits;
 mod loader;
 mod member;
 mod membership;
 mod offsets;
 mod owners;
-mod received;
+mod partition_key;
 mod record;
 mod refusal;
 mod shard;
 mod size;
-mod slot;
-mod step;
+mod unanswered;
 
-pub use ages::Ages;
+pub use activity::GroupActivity;
 pub use assignor::Assignor;
-pub use catalog::{Catalog, Subscribed};
-pub use commit::Commit;
-pub use held::HeldHeartbeat;
+pub use catalog::{Catalog, CatalogTopic};
+pub use commit::GroupCommit;
+pub use decision::GroupDecision;
+pub use heartbeat_context::HeartbeatContext;
 pub use limits::GroupLimits;
 pub use loader::ShardLoader;
-pub use membership::is_news;
+pub use membership::is_assignment_change;
 pub use offsets::LogEnds;
-pub use received::Received;
-pub use record::{GroupRecord, GroupRecordError, GroupState, MemberState, OffsetState};
+pub use partition_key::PartitionKey;
+pub use record::{GroupRecord, GroupRecordError, StoredGroup, StoredMember, StoredOffset};
 pub use refusal::GroupRefusal;
-pub use shard::Shard;
-pub use slot::Slot;
-pub use step::Step;
+pub use shard::GroupShard;
+pub use unanswered::UnansweredHeartbeat;
 
 use grower_protocol::batch::crc32c;
 use grower_protocol::ids::{GroupId, NameError, PartitionId, TopicName};

@@ -2,9 +2,9 @@
 
 use super::GroupRefusal;
 use super::limits::GroupLimits;
-use super::record::{GroupRecord, OffsetState};
+use super::partition_key::PartitionKey;
+use super::record::{GroupRecord, StoredOffset};
 use super::size;
-use super::slot::Slot;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId};
 use grower_protocol::message::{CommittedOffset, CommittedPosition, PositionToCommit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Offsets that are in the coordinator's log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Offsets {
-    by_slot: BTreeMap<Slot, OffsetState>,
+    by_partition: BTreeMap<PartitionKey, StoredOffset>,
     /// What they take of memory.
     bytes: usize,
 }
@@ -25,13 +25,13 @@ pub(super) struct IsNew(pub(super) bool);
 pub type LogEnds<'a> = dyn Fn(TopicId, PartitionId) -> Option<Offset> + 'a;
 
 impl Offsets {
-    pub(super) fn set(&mut self, slot: Slot, state: Option<OffsetState>) {
-        self.bytes += state.as_ref().map_or(0, size_of_offset);
+    pub(super) fn set(&mut self, partition: PartitionKey, state: Option<StoredOffset>) {
+        self.bytes += state.as_ref().map_or(0, offset_bytes);
         let before = match state {
-            Some(state) => self.by_slot.insert(slot, state),
-            None => self.by_slot.remove(&slot),
+            Some(state) => self.by_partition.insert(partition, state),
+            None => self.by_partition.remove(&partition),
         };
-        self.bytes -= before.as_ref().map_or(0, size_of_offset);
+        self.bytes -= before.as_ref().map_or(0, offset_bytes);
     }
 
     /// An estimate of what they take of memory.
@@ -41,38 +41,42 @@ impl Offsets {
 
     /// Bytes of text beside the offset of a partition; none if none was ever committed.
     pub(super) fn text_length(&self, wish: &PositionToCommit) -> Option<usize> {
-        let slot = Slot { topic: wish.topic, partition: wish.partition };
-        self.by_slot.get(&slot).map(|state| state.metadata.len())
+        let partition = PartitionKey { topic: wish.topic, partition: wish.partition };
+        self.by_partition.get(&partition).map(|state| state.metadata.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.by_slot.is_empty()
+        self.by_partition.is_empty()
     }
 
     /// The topics of the partitions, each once or more.
     pub(super) fn topics(&self) -> impl Iterator<Item = TopicId> {
-        self.by_slot.keys().map(|slot| slot.topic)
+        self.by_partition.keys().map(|partition| partition.topic)
     }
 
     /// Of these partitions, or all; those that were ever committed, sorted.
     pub(super) fn fetch(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedOffset> {
-        self.known(partitions).map(|(slot, state)| committed(slot, state)).collect()
+        self.known(partitions).map(|(partition, state)| committed(partition, state)).collect()
     }
 
     /// The same with leader epochs.
     pub(super) fn positions(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedPosition> {
-        self.known(partitions).map(|(slot, state)| position(slot, state)).collect()
+        self.known(partitions).map(|(partition, state)| position(partition, state)).collect()
     }
 
-    fn known(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> impl Iterator<Item = (Slot, &OffsetState)> {
+    fn known(
+        &self,
+        partitions: Option<&[(TopicId, PartitionId)]>,
+    ) -> impl Iterator<Item = (PartitionKey, &StoredOffset)> {
         let wanted = partitions.map(|wanted| {
             wanted
                 .iter()
-                .map(|(topic, partition)| Slot { topic: *topic, partition: *partition })
+                .map(|(topic, partition)| PartitionKey { topic: *topic, partition: *partition })
                 .collect::<BTreeSet<_>>()
         });
-        let all = wanted.is_none().then(|| self.by_slot.iter().map(|(slot, state)| (*slot, state)));
-        let named = wanted.into_iter().flatten().filter_map(|slot| Some((slot, self.by_slot.get(&slot)?)));
+        let all = wanted.is_none().then(|| self.by_partition.iter().map(|(partition, state)| (*partition, state)));
+        let named =
+            wanted.into_iter().flatten().filter_map(|partition| Some((partition, self.by_partition.get(&partition)?)));
         all.into_iter().flatten().chain(named)
     }
 
@@ -82,29 +86,29 @@ impl Offsets {
         &self,
         starts: &[PositionToCommit],
         log_ends: &LogEnds<'_>,
-    ) -> Result<BTreeMap<Slot, (OffsetState, IsNew)>, GroupRefusal> {
-        let known: BTreeSet<TopicId> = self.by_slot.keys().map(|slot| slot.topic).collect();
+    ) -> Result<BTreeMap<PartitionKey, (StoredOffset, IsNew)>, GroupRefusal> {
+        let known: BTreeSet<TopicId> = self.by_partition.keys().map(|partition| partition.topic).collect();
         let mut positions = BTreeMap::new();
         for wish in starts {
-            let slot = Slot { topic: wish.topic, partition: wish.partition };
+            let partition = PartitionKey { topic: wish.topic, partition: wish.partition };
             let log_end = log_ends(wish.topic, wish.partition).ok_or(GroupRefusal::UnknownPartition)?;
-            let state = match self.by_slot.get(&slot) {
+            let state = match self.by_partition.get(&partition) {
                 Some(state) => (state.clone(), IsNew(false)),
-                None if known.contains(&slot.topic) => (OffsetState::default(), IsNew(true)),
+                None if known.contains(&partition.topic) => (StoredOffset::default(), IsNew(true)),
                 None if log_end < wish.offset => {
                     return Err(GroupRefusal::PastLogEnd { offset: wish.offset, log_end });
                 }
-                None => (OffsetState { metadata: String::new(), ..state_of(wish) }, IsNew(true)),
+                None => (StoredOffset { metadata: String::new(), ..state_of(wish) }, IsNew(true)),
             };
-            positions.insert(slot, state);
+            positions.insert(partition, state);
         }
         Ok(positions)
     }
 
     /// Records that forget everything, or one topic.
     pub(super) fn forget(&self, group: &GroupId, topic: Option<TopicId>) -> Vec<GroupRecord> {
-        let gone = self.by_slot.keys().filter(|slot| topic.is_none_or(|topic| topic == slot.topic));
-        gone.map(|slot| record(group, *slot, None)).collect()
+        let gone = self.by_partition.keys().filter(|partition| topic.is_none_or(|topic| topic == partition.topic));
+        gone.map(|partition| record(group, *partition, None)).collect()
     }
 }
 
@@ -113,15 +117,15 @@ pub(super) fn check_commit(
     positions: &[PositionToCommit],
     limits: &GroupLimits,
     log_ends: &LogEnds<'_>,
-    owned: impl Fn(Slot) -> Result<(), GroupRefusal>,
-) -> Vec<Result<(Slot, OffsetState), GroupRefusal>> {
+    owned: impl Fn(PartitionKey) -> Result<(), GroupRefusal>,
+) -> Vec<Result<(PartitionKey, StoredOffset), GroupRefusal>> {
     let mut named = BTreeSet::new();
     let check = |wish: &PositionToCommit| {
-        let slot = Slot { topic: wish.topic, partition: wish.partition };
-        if !named.insert(slot) {
+        let partition = PartitionKey { topic: wish.topic, partition: wish.partition };
+        if !named.insert(partition) {
             return Err(GroupRefusal::NamedTwice);
         }
-        owned(slot)?;
+        owned(partition)?;
         let (bytes, max) = (wish.metadata.len(), limits.metadata_bytes);
         if max < bytes {
             return Err(GroupRefusal::MetadataTooLarge { bytes, max });
@@ -130,37 +134,37 @@ pub(super) fn check_commit(
         if log_end < wish.offset {
             return Err(GroupRefusal::PastLogEnd { offset: wish.offset, log_end });
         }
-        Ok((slot, state_of(wish)))
+        Ok((partition, state_of(wish)))
     };
     positions.iter().map(check).collect()
 }
 
-fn state_of(wish: &PositionToCommit) -> OffsetState {
-    OffsetState { offset: wish.offset, leader_epoch: wish.leader_epoch, metadata: wish.metadata.clone() }
+fn state_of(wish: &PositionToCommit) -> StoredOffset {
+    StoredOffset { offset: wish.offset, leader_epoch: wish.leader_epoch, metadata: wish.metadata.clone() }
 }
 
-pub(super) fn record(group: &GroupId, slot: Slot, state: Option<OffsetState>) -> GroupRecord {
-    GroupRecord::Offset { group: group.clone(), slot, state }
+pub(super) fn record(group: &GroupId, partition: PartitionKey, state: Option<StoredOffset>) -> GroupRecord {
+    GroupRecord::Offset { group: group.clone(), partition, state }
 }
 
-fn size_of_offset(state: &OffsetState) -> usize {
+fn offset_bytes(state: &StoredOffset) -> usize {
     size::OFFSET + state.metadata.len()
 }
 
-fn committed(slot: Slot, state: &OffsetState) -> CommittedOffset {
+fn committed(partition: PartitionKey, state: &StoredOffset) -> CommittedOffset {
     CommittedOffset {
-        topic: slot.topic,
-        partition: slot.partition,
+        topic: partition.topic,
+        partition: partition.partition,
         offset: state.offset,
         metadata: state.metadata.clone(),
     }
 }
 
 /// Whether the log still has what was read is the shell's to say.
-pub(super) fn position(slot: Slot, state: &OffsetState) -> CommittedPosition {
+pub(super) fn position(partition: PartitionKey, state: &StoredOffset) -> CommittedPosition {
     CommittedPosition {
-        topic: slot.topic,
-        partition: slot.partition,
+        topic: partition.topic,
+        partition: partition.partition,
         offset: state.offset,
         leader_epoch: state.leader_epoch,
         metadata: state.metadata.clone(),

@@ -1,42 +1,42 @@
 //! Which member has which partition, and since when: the union of what was granted.
 
-use super::slot::Slot;
+use super::partition_key::PartitionKey;
 use grower_protocol::ids::{MemberId, Timestamp};
 use std::collections::BTreeMap;
 
 /// A partition has one owner at most.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Owners(BTreeMap<Slot, Owner>);
+pub(super) struct PartitionOwners(BTreeMap<PartitionKey, PartitionOwner>);
 
 #[derive(Clone, Debug)]
-pub(super) struct Owner {
+pub(super) struct PartitionOwner {
     pub(super) member: MemberId,
     /// By the calendar.
     pub(super) since: Timestamp,
 }
 
-impl Owners {
-    pub(super) fn is_free(&self, slot: Slot) -> bool {
-        !self.0.contains_key(&slot)
+impl PartitionOwners {
+    pub(super) fn is_free(&self, partition: PartitionKey) -> bool {
+        !self.0.contains_key(&partition)
     }
 
-    pub(super) fn grant(&mut self, slot: Slot, member: &MemberId, since: Timestamp) {
-        self.0.insert(slot, Owner { member: member.clone(), since });
+    pub(super) fn grant(&mut self, partition: PartitionKey, member: &MemberId, since: Timestamp) {
+        self.0.insert(partition, PartitionOwner { member: member.clone(), since });
     }
 
-    pub(super) fn free(&mut self, slot: Slot) {
-        self.0.remove(&slot);
+    pub(super) fn free(&mut self, partition: PartitionKey) {
+        self.0.remove(&partition);
     }
 
-    pub(super) fn since(&self, slot: Slot) -> Timestamp {
-        self.0.get(&slot).map(|owner| owner.since).unwrap_or_default()
+    pub(super) fn since(&self, partition: PartitionKey) -> Timestamp {
+        self.0.get(&partition).map(|owner| owner.since).unwrap_or_default()
     }
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &MemberId)> {
-        self.0.iter().map(|(slot, owner)| (*slot, &owner.member))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionKey, &MemberId)> {
+        self.0.iter().map(|(partition, owner)| (*partition, &owner.member))
     }
 }

@@ -3,7 +3,7 @@
 //! A key says what a record is about, and the newest record of a key counts; one without a value says that the thing is gone.
 //! Both are positional and versioned: a released variant never changes, a change is a new one at the end.
 
-use super::Slot;
+use super::PartitionKey;
 use bytes::Bytes;
 use grower_protocol::batch::{Record, RecordView};
 use grower_protocol::ids::{
@@ -22,7 +22,7 @@ pub enum GroupRecord {
         /// Which.
         group: GroupId,
         /// What must not be forgotten of it.
-        state: Option<GroupState>,
+        state: Option<StoredGroup>,
     },
     /// A group has a member.
     Member {
@@ -31,19 +31,19 @@ pub enum GroupRecord {
         /// The member.
         member: MemberId,
         /// What it was told and may be reading.
-        state: Option<MemberState>,
+        state: Option<StoredMember>,
     },
     /// A group has read so far.
     Offset {
         /// The group.
         group: GroupId,
         /// The partition.
-        slot: Slot,
+        partition: PartitionKey,
         /// How far.
-        state: Option<OffsetState>,
+        state: Option<StoredOffset>,
     },
     /// Epochs of groups that are gone reached this: a group that is made again starts above.
-    Floor {
+    MinimumEpoch {
         /// The epoch.
         epoch: u32,
     },
@@ -51,7 +51,7 @@ pub enum GroupRecord {
 
 /// What must not be forgotten of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupState {
+pub struct StoredGroup {
     /// The newest epoch that anybody was told.
     pub epoch: u32,
     /// How partitions are assigned.
@@ -60,9 +60,9 @@ pub struct GroupState {
 
 /// What must not be forgotten of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberState {
+pub struct StoredMember {
     /// Its place in the order of joining.
-    pub seat: u64,
+    pub join_order: u64,
     /// As last answered.
     pub epoch: MemberEpoch,
     /// The one before, if its answer may be the last that reached the member.
@@ -80,12 +80,12 @@ pub struct MemberState {
     /// Since when it has each partition of `granted`, in that order.
     pub since: Vec<Timestamp>,
     /// It stepped out.
-    pub away: bool,
+    pub detached: bool,
 }
 
 /// A committed offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OffsetState {
+pub struct StoredOffset {
     /// The next offset to read.
     pub offset: Offset,
     /// The leader epoch of the record before it; none if there was none, or an earlier version wrote this.
@@ -95,28 +95,28 @@ pub struct OffsetState {
 }
 
 #[derive(Serialize, Deserialize)]
-enum Key {
+enum RecordKey {
     Group(GroupId),
     Member(GroupId, MemberId),
     Offset(GroupId, TopicId, PartitionId),
-    Floor,
+    MinimumEpoch,
 }
 
 #[derive(Serialize, Deserialize)]
 enum GroupValue {
-    V1(GroupState),
+    V1(StoredGroup),
 }
 
 #[derive(Serialize, Deserialize)]
 enum MemberValue {
-    V1(MemberV1),
-    V2(MemberState),
+    V1(StoredMemberV1),
+    V2(StoredMember),
 }
 
-/// [`MemberState`] before it said since when.
+/// [`StoredMember`] before it said since when.
 #[derive(Serialize, Deserialize)]
-struct MemberV1 {
-    seat: u64,
+struct StoredMemberV1 {
+    join_order: u64,
     epoch: MemberEpoch,
     previous: Option<MemberEpoch>,
     topics: Vec<TopicName>,
@@ -128,19 +128,19 @@ struct MemberV1 {
 
 #[derive(Serialize, Deserialize)]
 enum OffsetValue {
-    V1(OffsetV1),
-    V2(OffsetState),
+    V1(StoredOffsetV1),
+    V2(StoredOffset),
 }
 
-/// [`OffsetState`] before it had a leader epoch.
+/// [`StoredOffset`] before it had a leader epoch.
 #[derive(Serialize, Deserialize)]
-struct OffsetV1 {
+struct StoredOffsetV1 {
     offset: Offset,
     metadata: String,
 }
 
 #[derive(Serialize, Deserialize)]
-enum FloorValue {
+enum MinimumEpochValue {
     V1(u32),
 }
 
@@ -170,16 +170,18 @@ impl GroupRecord {
     pub fn to_record(&self, at: Timestamp) -> Record {
         let (key, value) = match self.clone() {
             Self::Group { group, state } => {
-                (Key::Group(group), state.map(|state| wire::encode(&GroupValue::V1(state))))
+                (RecordKey::Group(group), state.map(|state| wire::encode(&GroupValue::V1(state))))
             }
             Self::Member { group, member, state } => {
-                (Key::Member(group, member), state.map(|state| wire::encode(&MemberValue::V2(state))))
+                (RecordKey::Member(group, member), state.map(|state| wire::encode(&MemberValue::V2(state))))
             }
-            Self::Offset { group, slot, state } => {
-                let key = Key::Offset(group, slot.topic, slot.partition);
+            Self::Offset { group, partition, state } => {
+                let key = RecordKey::Offset(group, partition.topic, partition.partition);
                 (key, state.map(|state| wire::encode(&OffsetValue::V2(state))))
             }
-            Self::Floor { epoch } => (Key::Floor, Some(wire::encode(&FloorValue::V1(epoch)))),
+            Self::MinimumEpoch { epoch } => {
+                (RecordKey::MinimumEpoch, Some(wire::encode(&MinimumEpochValue::V1(epoch))))
+            }
         };
         let key = Some(Bytes::from(wire::encode(&key)));
         Record { timestamp: at, key, value: value.map(Bytes::from), headers: Vec::new() }
@@ -190,7 +192,7 @@ impl GroupRecord {
         match self {
             Self::Group { group, .. } | Self::Member { group, .. } => Some((group, true)),
             Self::Offset { group, .. } => Some((group, false)),
-            Self::Floor { .. } => None,
+            Self::MinimumEpoch { .. } => None,
         }
     }
 
@@ -204,43 +206,43 @@ impl GroupRecord {
 
     fn decode(key: &[u8], value: Option<&[u8]>, written: Timestamp) -> Result<Self, DecodeError> {
         Ok(match wire::decode(key)? {
-            Key::Group(group) => {
+            RecordKey::Group(group) => {
                 let state = read(value)?.map(|GroupValue::V1(state)| state);
                 Self::Group { group, state }
             }
-            Key::Member(group, member) => {
+            RecordKey::Member(group, member) => {
                 let state = read(value)?.map(|value: MemberValue| value.newest(written));
                 Self::Member { group, member, state }
             }
-            Key::Offset(group, topic, partition) => {
+            RecordKey::Offset(group, topic, partition) => {
                 let state = read(value)?.map(OffsetValue::newest);
-                Self::Offset { group, slot: Slot { topic, partition }, state }
+                Self::Offset { group, partition: PartitionKey { topic, partition }, state }
             }
-            Key::Floor => {
-                let epoch = read(value)?.map_or(0, |FloorValue::V1(epoch)| epoch);
-                Self::Floor { epoch }
+            RecordKey::MinimumEpoch => {
+                let epoch = read(value)?.map_or(0, |MinimumEpochValue::V1(epoch)| epoch);
+                Self::MinimumEpoch { epoch }
             }
         })
     }
 }
 
 impl OffsetValue {
-    fn newest(self) -> OffsetState {
+    fn newest(self) -> StoredOffset {
         match self {
             Self::V2(state) => state,
-            Self::V1(OffsetV1 { offset, metadata }) => OffsetState { offset, leader_epoch: None, metadata },
+            Self::V1(StoredOffsetV1 { offset, metadata }) => StoredOffset { offset, leader_epoch: None, metadata },
         }
     }
 }
 
 impl MemberValue {
     /// A first version says nothing about when: it had what it had at the latest when that was written.
-    fn newest(self, written: Timestamp) -> MemberState {
+    fn newest(self, written: Timestamp) -> StoredMember {
         match self {
             Self::V2(state) => state,
-            Self::V1(old) => MemberState {
+            Self::V1(old) => StoredMember {
                 since: old.granted.iter().flat_map(|of| &of.partitions).map(|_| written).collect(),
-                seat: old.seat,
+                join_order: old.join_order,
                 epoch: old.epoch,
                 previous: old.previous,
                 topics: old.topics,
@@ -248,7 +250,7 @@ impl MemberValue {
                 session_timeout_ms: old.session_timeout_ms,
                 rebalance_timeout_ms: old.rebalance_timeout_ms,
                 instance: old.instance,
-                away: false,
+                detached: false,
             },
         }
     }

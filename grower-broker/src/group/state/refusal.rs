@@ -41,7 +41,7 @@ pub enum GroupRefusal {
     #[error(
         "{member} did not give up its partitions within its rebalance timeout: give up all and join again with epoch 0"
     )]
-    HeldOn {
+    RevocationTimedOut {
         /// Who.
         member: MemberId,
     },
@@ -75,13 +75,13 @@ pub enum GroupRefusal {
     },
     /// Nothing more can be remembered for now.
     #[error(
-        "this needs {bytes} bytes more for groups, and {room} are left of their sixteenth of broker.memory: delete groups that nobody uses, or give the broker more memory"
+        "this needs {bytes} bytes more for groups, and {left} are left of their sixteenth of broker.memory: delete groups that nobody uses, or give the broker more memory"
     )]
     MemoryFull {
         /// What it would take.
         bytes: usize,
         /// What is left.
-        room: usize,
+        left: usize,
     },
     /// Somebody else owns the partition, or nobody.
     #[error("the partition is not assigned to {member}")]
@@ -130,7 +130,7 @@ impl GroupRefusal {
             Self::UnknownGroup { .. } => ErrorCode::UnknownGroup,
             Self::NotEmpty { .. } => ErrorCode::GroupNotEmpty,
             Self::UnknownMember { .. } => ErrorCode::UnknownMember,
-            Self::FencedMember { .. } | Self::HeldOn { .. } => ErrorCode::FencedMember,
+            Self::FencedMember { .. } | Self::RevocationTimedOut { .. } => ErrorCode::FencedMember,
             Self::InstanceTaken { .. } => ErrorCode::FencedInstance,
             Self::JoinsOwning
             | Self::InstanceName

@@ -2,7 +2,7 @@
 
 use super::catalog::Catalog;
 use super::group::Group;
-use super::membership::Membership;
+use super::membership::GroupMembership;
 use grower_protocol::ids::TopicName;
 use grower_protocol::message::{Heartbeat, PositionToCommit};
 
@@ -11,7 +11,7 @@ pub(super) const GROUP: usize = 1024;
 /// A member that subscribes to nothing.
 pub(super) const MEMBER: usize = 1024;
 /// A partition that members share: who has it, and who shall.
-pub(super) const SLOT: usize = 384;
+pub(super) const PARTITION: usize = 384;
 /// A committed offset beside its text.
 pub(super) const OFFSET: usize = 128;
 
@@ -32,7 +32,7 @@ pub(super) fn growth(group: Option<&Group>, beat: &Heartbeat, catalog: &dyn Cata
         .filter(new_to_member)
         .map(|name| {
             let partitions = catalog.find(name).filter(|_| new_to_group(name)).map_or(0, |found| found.partitions);
-            topic(name) + partitions as usize * SLOT
+            topic(name) + partitions as usize * PARTITION
         })
         .sum();
     let group = if group.is_none() { GROUP } else { 0 };
@@ -48,7 +48,7 @@ pub(super) fn growth_by_commit(group: Option<&Group>, positions: &[PositionToCom
     positions.iter().map(more).sum::<usize>() + if group.is_none() { GROUP } else { 0 }
 }
 
-impl Membership {
+impl GroupMembership {
     /// How much more its members take once a topic has so many partitions, at most.
     pub(super) fn growth_by_topic(&self, name: &TopicName, partitions: u32, catalog: &dyn Catalog) -> usize {
         let before = match self.known(name) {
@@ -58,12 +58,12 @@ impl Membership {
             None => return 0,
         };
         let before = before.map_or(0, |topic| topic.partitions);
-        partitions.saturating_sub(before) as usize * SLOT
+        partitions.saturating_sub(before) as usize * PARTITION
     }
 
     /// Members with what they subscribe to and have.
     pub(super) fn bytes(&self) -> usize {
         let members: usize = self.subscribed().map(|topics| MEMBER + topics.map(topic).sum::<usize>()).sum();
-        members + self.slots() * SLOT
+        members + self.partitions() * PARTITION
     }
 }

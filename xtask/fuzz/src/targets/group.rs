@@ -4,7 +4,7 @@ use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
 use bytes::Bytes;
 use grower_broker::group::state::{
-    GroupLimits, GroupRecord, GroupState, MemberState, OffsetState, ShardLoader, Slot, Subscribed,
+    GroupLimits, GroupRecord, StoredGroup, StoredMember, StoredOffset, ShardLoader, PartitionKey, CatalogTopic,
 };
 use grower_protocol::batch::RecordView;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
@@ -35,7 +35,7 @@ fn run(input: &[u8]) {
         loader.push(record);
     }
     let mut shard = loader.finish(Timestamp::from_millis(1_000), GroupLimits::default());
-    let catalog = BTreeMap::from([(name(), Subscribed { topic: TOPIC, partitions: 3 })]);
+    let catalog = BTreeMap::from([(name(), CatalogTopic { topic: TOPIC, partitions: 3 })]);
     for group in shard.list() {
         shard.describe(&group.group).expect("what is listed can be described");
     }
@@ -45,7 +45,7 @@ fn run(input: &[u8]) {
     for group in shard.due(Timestamp::MAX) {
         let _ = shard.expire(&group, Timestamp::MAX).settle(&mut shard, |_| Ok::<_, ()>(()));
     }
-    assert!(shard.repeat_floor().records().len() <= 1);
+    assert!(shard.repeat_minimum_epoch().records().len() <= 1);
 }
 
 fn view(key: &[u8], value: Option<&[u8]>) -> RecordView {
@@ -86,8 +86,8 @@ fn first_versions() -> Vec<u8> {
 fn newest_versions() -> Vec<u8> {
     let group = GroupId::new("g").expect("a sound name");
     let granted = vec![TopicPartitions { topic: TOPIC, partitions: vec![PartitionId::new(1)] }];
-    let member = MemberState {
-        seat: 1,
+    let member = StoredMember {
+        join_order: 1,
         epoch: MemberEpoch::new(3),
         previous: Some(MemberEpoch::new(2)),
         topics: vec![name()],
@@ -96,11 +96,11 @@ fn newest_versions() -> Vec<u8> {
         rebalance_timeout_ms: 10_000,
         instance: Some("i".to_owned()),
         since: vec![Timestamp::from_millis(1)],
-        away: true,
+        detached: true,
     };
-    let slot = Slot { topic: TOPIC, partition: PartitionId::new(1) };
+    let partition = PartitionKey { topic: TOPIC, partition: PartitionId::new(1) };
     let records = [
-        GroupRecord::Group { group: group.clone(), state: Some(GroupState { epoch: 3, assignor: "range".to_owned() }) },
+        GroupRecord::Group { group: group.clone(), state: Some(StoredGroup { epoch: 3, assignor: "range".to_owned() }) },
         GroupRecord::Member {
             group: group.clone(),
             member: MemberId::new("m").expect("a sound name"),
@@ -108,10 +108,10 @@ fn newest_versions() -> Vec<u8> {
         },
         GroupRecord::Offset {
             group,
-            slot,
-            state: Some(OffsetState { offset: Offset::new(5), leader_epoch: None, metadata: "x".to_owned() }),
+            partition,
+            state: Some(StoredOffset { offset: Offset::new(5), leader_epoch: None, metadata: "x".to_owned() }),
         },
-        GroupRecord::Floor { epoch: 2 },
+        GroupRecord::MinimumEpoch { epoch: 2 },
     ];
     let written = records.map(|record| record.to_record(Timestamp::from_millis(1)));
     written
@@ -135,7 +135,7 @@ mod tests {
             GroupRecord::Group { .. } => 0,
             GroupRecord::Member { .. } => 1,
             GroupRecord::Offset { .. } => 2,
-            GroupRecord::Floor { .. } => 3,
+            GroupRecord::MinimumEpoch { .. } => 3,
         }
     }
 

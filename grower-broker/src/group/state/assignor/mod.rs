@@ -4,8 +4,8 @@ mod range;
 mod round_robin;
 mod sticky;
 
-use super::catalog::Subscribed;
-use super::slot::{Slot, Slots};
+use super::catalog::CatalogTopic;
+use super::partition_key::{PartitionKey, PartitionSet};
 use grower_protocol::ids::{MemberId, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,9 +30,9 @@ pub(super) struct Subscriber<'a> {
 /// What is to be assigned to whom. Subscribers stand in the order they joined.
 pub(super) struct Assignment<'a> {
     pub(super) subscribers: Vec<Subscriber<'a>>,
-    pub(super) topics: &'a BTreeMap<TopicName, Subscribed>,
+    pub(super) topics: &'a BTreeMap<TopicName, CatalogTopic>,
     /// Who had what; only the sticky assignor cares.
-    pub(super) before: BTreeMap<Slot, &'a MemberId>,
+    pub(super) before: BTreeMap<PartitionKey, &'a MemberId>,
 }
 
 impl Assignor {
@@ -51,7 +51,7 @@ impl Assignor {
     }
 
     /// What each subscriber shall own, in their order: every partition that somebody subscribes to, once.
-    pub(super) fn assign(self, assignment: &Assignment<'_>) -> Vec<Slots> {
+    pub(super) fn assign(self, assignment: &Assignment<'_>) -> Vec<PartitionSet> {
         match self {
             Self::Range => range::assign(assignment),
             Self::RoundRobin => round_robin::assign(assignment),
@@ -67,8 +67,8 @@ impl Assignment<'_> {
         self.subscribers.iter().enumerate().filter(wants).map(|(at, _)| at).collect()
     }
 
-    fn nothing(&self) -> Vec<Slots> {
-        self.subscribers.iter().map(|_| Slots::new()).collect()
+    fn nothing(&self) -> Vec<PartitionSet> {
+        self.subscribers.iter().map(|_| PartitionSet::new()).collect()
     }
 }
 

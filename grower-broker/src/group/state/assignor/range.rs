@@ -1,15 +1,15 @@
 //! Neighbouring partitions to one member: partition `n` of all topics that a group reads goes to the same member.
 
-use super::{Assignment, Slots};
+use super::{Assignment, PartitionSet};
 
-pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<Slots> {
+pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<PartitionSet> {
     let mut shares = assignment.nothing();
     for (name, topic) in assignment.topics {
         let wanting = assignment.wanting(name);
-        let mut slots = topic.slots();
+        let mut partitions = topic.partitions();
         for (rank, at) in wanting.iter().enumerate() {
             let share = share(topic.partitions as usize, wanting.len(), rank);
-            shares[*at].extend(slots.by_ref().take(share));
+            shares[*at].extend(partitions.by_ref().take(share));
         }
     }
     shares

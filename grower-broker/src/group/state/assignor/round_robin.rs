@@ -1,17 +1,17 @@
 //! One partition after the other, round the members.
 
-use super::{Assignment, Slots};
+use super::{Assignment, PartitionSet};
 
-pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<Slots> {
+pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<PartitionSet> {
     let mut shares = assignment.nothing();
     let mut next = 0;
     for (name, topic) in assignment.topics {
         let wanting = assignment.wanting(name);
-        for slot in topic.slots() {
+        for partition in topic.partitions() {
             // The first one from `next` on that wants the topic; round the end if need be.
             let from = wanting.partition_point(|at| *at < next);
             let Some(at) = wanting.get(from).or(wanting.first()) else { break };
-            shares[*at].insert(slot);
+            shares[*at].insert(partition);
             next = *at + 1;
         }
     }

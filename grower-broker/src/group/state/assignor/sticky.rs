@@ -1,10 +1,10 @@
 //! Everybody keeps what they have as far as that is fair.
 
-use super::{Assignment, Slots};
+use super::{Assignment, PartitionSet};
 use grower_protocol::ids::{MemberId, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<Slots> {
+pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<PartitionSet> {
     let mut shares = Shares::keep(assignment);
     shares.hand_out(assignment);
     shares.balance();
@@ -12,7 +12,7 @@ pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<Slots> {
 }
 
 struct Shares {
-    owned: Vec<Slots>,
+    owned: Vec<PartitionSet>,
     /// Which topics each subscriber can take.
     wants: Vec<BTreeSet<TopicId>>,
     /// Load and subscriber, lightest first.
@@ -26,10 +26,10 @@ impl Shares {
             assignment.subscribers.iter().enumerate().map(|(at, subscriber)| (subscriber.member, at)).collect();
         let mut owned = assignment.nothing();
         for (name, topic) in assignment.topics {
-            for slot in topic.slots() {
-                let before = assignment.before.get(&slot).and_then(|member| ranks.get(member));
+            for partition in topic.partitions() {
+                let before = assignment.before.get(&partition).and_then(|member| ranks.get(member));
                 if let Some(at) = before.filter(|at| assignment.subscribers[**at].topics.contains(name)) {
-                    owned[*at].insert(slot);
+                    owned[*at].insert(partition);
                 }
             }
         }
@@ -38,17 +38,22 @@ impl Shares {
             wanted.map(|(_, topic)| topic.topic).collect()
         };
         let wants = assignment.subscribers.iter().map(|subscriber| topics_of(subscriber.topics)).collect();
-        let by_load = owned.iter().enumerate().map(|(at, slots)| (slots.len(), at)).collect();
+        let by_load = owned.iter().enumerate().map(|(at, partitions)| (partitions.len(), at)).collect();
         Self { owned, wants, by_load }
     }
 
     /// What nobody has goes to the lightest who wants it.
     fn hand_out(&mut self, assignment: &Assignment<'_>) {
-        let taken: Slots = self.owned.iter().flatten().copied().collect();
-        for slot in assignment.topics.values().flat_map(|topic| topic.slots()).filter(|slot| !taken.contains(slot)) {
-            let lightest = self.by_load.iter().find(|(_, at)| self.wants[*at].contains(&slot.topic)).copied();
+        let taken: PartitionSet = self.owned.iter().flatten().copied().collect();
+        for partition in assignment
+            .topics
+            .values()
+            .flat_map(|topic| topic.partitions())
+            .filter(|partition| !taken.contains(partition))
+        {
+            let lightest = self.by_load.iter().find(|(_, at)| self.wants[*at].contains(&partition.topic)).copied();
             if let Some((_, at)) = lightest {
-                self.change(at, |slots| slots.insert(slot));
+                self.change(at, |partitions| partitions.insert(partition));
             }
         }
     }
@@ -59,14 +64,17 @@ impl Shares {
         while let Some((load, receiver)) = receivers.pop_first() {
             let heavier = self.by_load.iter().rev().take_while(|(other, _)| load + 2 <= *other);
             // The last partitions go first: what remains of a topic stays together.
-            let wanted = |slots: &Slots| slots.iter().rev().find(|s| self.wants[receiver].contains(&s.topic)).copied();
-            let Some((giver, slot)) = heavier.into_iter().find_map(|(_, at)| Some((*at, wanted(&self.owned[*at])?)))
+            let wanted = |partitions: &PartitionSet| {
+                partitions.iter().rev().find(|s| self.wants[receiver].contains(&s.topic)).copied()
+            };
+            let Some((giver, partition)) =
+                heavier.into_iter().find_map(|(_, at)| Some((*at, wanted(&self.owned[*at])?)))
             else {
                 continue; // Nobody can give it anything: it is done.
             };
             let giver_waits = receivers.remove(&(self.owned[giver].len(), giver));
-            self.change(giver, |slots| slots.remove(&slot));
-            self.change(receiver, |slots| slots.insert(slot));
+            self.change(giver, |partitions| partitions.remove(&partition));
+            self.change(receiver, |partitions| partitions.insert(partition));
             receivers.insert((load + 1, receiver));
             if giver_waits {
                 receivers.insert((self.owned[giver].len(), giver));
@@ -74,7 +82,7 @@ impl Shares {
         }
     }
 
-    fn change(&mut self, at: usize, change: impl FnOnce(&mut Slots) -> bool) {
+    fn change(&mut self, at: usize, change: impl FnOnce(&mut PartitionSet) -> bool) {
         self.by_load.remove(&(self.owned[at].len(), at));
         change(&mut self.owned[at]);
         self.by_load.insert((self.owned[at].len(), at));

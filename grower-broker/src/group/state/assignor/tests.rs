@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 struct Case {
     members: Vec<(MemberId, BTreeSet<TopicName>)>,
-    topics: BTreeMap<TopicName, Subscribed>,
-    before: BTreeMap<Slot, MemberId>,
+    topics: BTreeMap<TopicName, CatalogTopic>,
+    before: BTreeMap<PartitionKey, MemberId>,
 }
 
 fn topic(number: usize) -> TopicName {
@@ -16,7 +16,7 @@ impl Case {
     /// Topics with these many partitions; members that subscribe to these topics.
     fn new(partitions: &[u32], members: &[&[usize]]) -> Self {
         let subscribed = |(number, partitions): (usize, &u32)| {
-            (topic(number), Subscribed { topic: TopicId::from_bytes([number as u8; 16]), partitions: *partitions })
+            (topic(number), CatalogTopic { topic: TopicId::from_bytes([number as u8; 16]), partitions: *partitions })
         };
         // Names that sort against the order of joining.
         let member = |(at, topics): (usize, &&[usize])| {
@@ -29,31 +29,32 @@ impl Case {
         }
     }
 
-    fn assign(&self, assignor: Assignor) -> Vec<Slots> {
+    fn assign(&self, assignor: Assignor) -> Vec<PartitionSet> {
         let assignment = Assignment {
             subscribers: self.members.iter().map(|(member, topics)| Subscriber { member, topics }).collect(),
             topics: &self.topics,
-            before: self.before.iter().map(|(slot, member)| (*slot, member)).collect(),
+            before: self.before.iter().map(|(partition, member)| (*partition, member)).collect(),
         };
         assignor.assign(&assignment)
     }
 
     /// Makes an assignment the one that was before.
-    fn remember(&mut self, shares: &[Slots]) {
-        let owned = |((member, _), slots): (&(MemberId, _), &Slots)| {
-            slots.iter().map(|slot| (*slot, member.clone())).collect::<Vec<_>>()
+    fn remember(&mut self, shares: &[PartitionSet]) {
+        let owned = |((member, _), partitions): (&(MemberId, _), &PartitionSet)| {
+            partitions.iter().map(|partition| (*partition, member.clone())).collect::<Vec<_>>()
         };
         self.before = self.members.iter().zip(shares).flat_map(owned).collect();
     }
 }
 
 /// `topic:partition` of each member.
-fn show(shares: &[Slots]) -> String {
-    let slots = |slots: &Slots| {
-        let shown = slots.iter().map(|slot| format!("{}:{}", slot.topic.as_bytes()[0], slot.partition));
+fn show(shares: &[PartitionSet]) -> String {
+    let partitions = |partitions: &PartitionSet| {
+        let shown =
+            partitions.iter().map(|partition| format!("{}:{}", partition.topic.as_bytes()[0], partition.partition));
         shown.collect::<Vec<_>>().join(" ")
     };
-    shares.iter().map(slots).collect::<Vec<_>>().join(" | ")
+    shares.iter().map(partitions).collect::<Vec<_>>().join(" | ")
 }
 
 #[test]
@@ -97,20 +98,20 @@ proptest! {
     fn every_partition_somebody_wants_has_one_owner_who_wants_it((partitions, members, before) in cases()) {
         let subscriptions: Vec<&[usize]> = members.iter().map(Vec::as_slice).collect();
         let mut case = Case::new(&partitions, &subscriptions);
-        let slots: Vec<Slot> = case.topics.values().flat_map(|topic| topic.slots()).collect();
-        let owners = slots.iter().zip(&before).filter_map(|(slot, at)| Some((*slot, case.members.get(*at)?.0.clone())));
+        let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
+        let owners = keys.iter().zip(&before).filter_map(|(partition, at)| Some((*partition, case.members.get(*at)?.0.clone())));
         case.before = owners.collect();
-        let wanted: Slots = case.topics.iter()
+        let wanted: PartitionSet = case.topics.iter()
             .filter(|(name, _)| case.members.iter().any(|(_, topics)| topics.contains(*name)))
-            .flat_map(|(_, topic)| topic.slots())
+            .flat_map(|(_, topic)| topic.partitions())
             .collect();
         for assignor in [Assignor::Range, Assignor::RoundRobin, Assignor::Sticky] {
             let shares = case.assign(assignor);
             prop_assert_eq!(shares.iter().map(BTreeSet::len).sum::<usize>(), wanted.len());
-            prop_assert_eq!(&shares.iter().flatten().copied().collect::<Slots>(), &wanted);
+            prop_assert_eq!(&shares.iter().flatten().copied().collect::<PartitionSet>(), &wanted);
             for ((_, topics), share) in case.members.iter().zip(&shares) {
                 let wants: BTreeSet<TopicId> = topics.iter().filter_map(|name| case.topics.get(name)).map(|t| t.topic).collect();
-                prop_assert!(share.iter().all(|slot| wants.contains(&slot.topic)));
+                prop_assert!(share.iter().all(|partition| wants.contains(&partition.topic)));
             }
         }
     }
@@ -124,8 +125,8 @@ proptest! {
         let topics: Vec<usize> = (0..partitions.len()).collect();
         let all: Vec<&[usize]> = vec![&topics; members];
         let mut case = Case::new(&partitions, &all);
-        let slots: Vec<Slot> = case.topics.values().flat_map(|topic| topic.slots()).collect();
-        case.before = slots.iter().zip(&before).filter_map(|(slot, at)| Some((*slot, case.members.get(*at)?.0.clone()))).collect();
+        let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
+        case.before = keys.iter().zip(&before).filter_map(|(partition, at)| Some((*partition, case.members.get(*at)?.0.clone()))).collect();
         let spread = |loads: Vec<usize>| loads.iter().max().unwrap() - loads.iter().min().unwrap();
         for assignor in [Assignor::RoundRobin, Assignor::Sticky] {
             let shares = case.assign(assignor);
@@ -135,7 +136,7 @@ proptest! {
         let shares = case.assign(Assignor::Range);
         prop_assert_eq!(&case.assign(Assignor::Range), &shares);
         for topic in case.topics.values() {
-            let of_topic = |share: &Slots| share.iter().filter(|slot| slot.topic == topic.topic).count();
+            let of_topic = |share: &PartitionSet| share.iter().filter(|partition| partition.topic == topic.topic).count();
             prop_assert!(spread(shares.iter().map(of_topic).collect()) <= 1, "{}", show(&shares));
         }
     }
@@ -148,13 +149,13 @@ proptest! {
     ) {
         let all: [&[usize]; 6] = [&[0]; 6];
         let mut case = Case::new(&[partitions], &all[..members]);
-        let slots: Vec<Slot> = case.topics.values().flat_map(|topic| topic.slots()).collect();
-        case.before = slots.iter().zip(&before).filter_map(|(slot, at)| Some((*slot, case.members.get(*at)?.0.clone()))).collect();
+        let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
+        case.before = keys.iter().zip(&before).filter_map(|(partition, at)| Some((*partition, case.members.get(*at)?.0.clone()))).collect();
         let mut had: Vec<usize> = case.members.iter().map(|(id, _)| case.before.values().filter(|owner| *owner == id).count()).collect();
         let kept: usize = case.members.iter().zip(case.assign(Assignor::Sticky)).map(|((id, _), share)| {
-            share.iter().filter(|slot| case.before.get(slot) == Some(id)).count()
+            share.iter().filter(|partition| case.before.get(partition) == Some(id)).count()
         }).sum();
-        // The larger shares go to those who had most: then nobody could keep more.
+        // The larger shares go to the members that had most: then no member could keep more.
         had.sort_unstable_by(|a, b| b.cmp(a));
         let (small, larger) = (partitions as usize / members, partitions as usize % members);
         let most: usize = had.iter().enumerate().map(|(at, had)| *had.min(&(small + usize::from(at < larger)))).sum();
@@ -165,16 +166,16 @@ proptest! {
     fn sticky_is_even_and_stays_put(partitions in 1u32..30, members in 1usize..6, before in prop::collection::vec(0usize..6, 30)) {
         let all: [&[usize]; 6] = [&[0]; 6];
         let mut case = Case::new(&[partitions], &all[..members]);
-        let slots: Vec<Slot> = case.topics.values().flat_map(|topic| topic.slots()).collect();
-        case.before = slots.iter().zip(&before).filter_map(|(slot, at)| Some((*slot, case.members.get(*at)?.0.clone()))).collect();
+        let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
+        case.before = keys.iter().zip(&before).filter_map(|(partition, at)| Some((*partition, case.members.get(*at)?.0.clone()))).collect();
         let shares = case.assign(Assignor::Sticky);
         let loads: Vec<usize> = shares.iter().map(BTreeSet::len).collect();
         prop_assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "{:?}", loads);
-        // As few moves as an even assignment allows: whoever had too much keeps at least the smaller share.
-        let floor = partitions as usize / members;
+        // A member that had too much keeps at least the smaller share.
+        let smaller = partitions as usize / members;
         for ((member, _), share) in case.members.iter().zip(&shares) {
-            let had: Slots = case.before.iter().filter(|(_, owner)| *owner == member).map(|(slot, _)| *slot).collect();
-            prop_assert!(had.len().min(floor) <= share.intersection(&had).count());
+            let had: PartitionSet = case.before.iter().filter(|(_, owner)| *owner == member).map(|(partition, _)| *partition).collect();
+            prop_assert!(had.len().min(smaller) <= share.intersection(&had).count());
         }
         case.remember(&shares);
         prop_assert_eq!(case.assign(Assignor::Sticky), shares);

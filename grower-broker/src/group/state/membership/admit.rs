@@ -1,34 +1,34 @@
 //! Who may speak for a group: joining, coming back, and being fenced.
 
-use super::{Membership, unknown};
+use super::{GroupMembership, unknown};
 use crate::group::state::assignor::Assignor;
 use crate::group::state::limits::GroupLimits;
-use crate::group::state::member::Member;
-use crate::group::state::slot::Slot;
-use crate::group::state::{GroupRefusal, slot};
+use crate::group::state::member::GroupMember;
+use crate::group::state::partition_key::PartitionKey;
+use crate::group::state::{GroupRefusal, partition_key};
 use grower_protocol::ids::{MemberEpoch, MemberId, NAME_LENGTH_MAX, Timestamp};
 use grower_protocol::message::Heartbeat;
 
 /// What a heartbeat proves its sender to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum KnownAnswer {
     /// The newest answer.
-    Current,
+    Newest,
     /// At most the answer before: nothing can be concluded from what the member holds.
-    Behind,
+    Older,
 }
 
 /// Who sent a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admitted<'a> {
-    Member(Standing),
+pub(super) enum Admission<'a> {
+    Member(KnownAnswer),
     /// It joins under a name that somebody else has.
     Claimant {
         instance: &'a str,
     },
 }
 
-impl Membership {
+impl GroupMembership {
     /// Checks all of a heartbeat that does not depend on who is in the group.
     pub(in crate::group::state) fn check(beat: &Heartbeat, limits: &GroupLimits) -> Result<(), GroupRefusal> {
         if limits.topics < beat.topics.len() {
@@ -39,7 +39,8 @@ impl Membership {
         }
         assignor_of(beat)?;
         // Otherwise what it still reads would count as free.
-        let joins_owning = beat.epoch == MemberEpoch::default() && slot::from_message(&beat.owned).next().is_some();
+        let joins_owning =
+            beat.epoch == MemberEpoch::default() && partition_key::from_message(&beat.owned).next().is_some();
         if joins_owning { Err(GroupRefusal::JoinsOwning) } else { Ok(()) }
     }
 
@@ -48,21 +49,21 @@ impl Membership {
         beat: &'a Heartbeat,
         limits: &GroupLimits,
         date: Timestamp,
-    ) -> Result<Admitted<'a>, GroupRefusal> {
+    ) -> Result<Admission<'a>, GroupRefusal> {
         Self::check(beat, limits)?;
         if beat.epoch == MemberEpoch::default() {
             return self.join(beat, limits, date);
         }
         if let Some(instance) = self.claims.confirmed_by(beat) {
             self.enter(beat, Some(&instance), date)?;
-            return Ok(Admitted::Member(Standing::Current));
+            return Ok(Admission::Member(KnownAnswer::Newest));
         }
         let member = self.members.get(&beat.member).ok_or_else(|| unknown(&beat.member))?;
         check_present(&beat.member, member)?;
         if beat.epoch == member.epoch {
-            Ok(Admitted::Member(Standing::Current))
+            Ok(Admission::Member(KnownAnswer::Newest))
         } else if Some(beat.epoch) == member.previous {
-            Ok(Admitted::Member(Standing::Behind))
+            Ok(Admission::Member(KnownAnswer::Older))
         } else {
             Err(fenced(&beat.member, member, beat.epoch))
         }
@@ -74,28 +75,28 @@ impl Membership {
         beat: &'a Heartbeat,
         limits: &GroupLimits,
         date: Timestamp,
-    ) -> Result<Admitted<'a>, GroupRefusal> {
+    ) -> Result<Admission<'a>, GroupRefusal> {
         if let Some(member) = self.members.get_mut(&beat.member) {
             check_not_replaced(member)?;
-            if std::mem::take(&mut member.away) {
+            if std::mem::take(&mut member.detached) {
                 member.instance.iter().for_each(|instance| self.claims.end(instance));
             }
-            // It keeps its seat and, for now, what it was granted: this may be an old request that was long under
+            // It keeps its join_order and, for now, what it was granted: this may be an old request that was long under
             // way while the member reads already. What it does not list in its next heartbeat is free then.
-            return Ok(Admitted::Member(Standing::Behind));
+            return Ok(Admission::Member(KnownAnswer::Older));
         }
         if limits.members <= self.members.len() + self.claims.len() && !self.expects(beat) {
             return Err(GroupRefusal::LimitReached { what: "members of one group", max: limits.members });
         }
         let instance = beat.instance.as_deref();
-        if let Some(instance) = instance.filter(|instance| self.is_held(instance)) {
-            return Ok(Admitted::Claimant { instance });
+        if let Some(instance) = instance.filter(|instance| self.is_name_taken(instance)) {
+            return Ok(Admission::Claimant { instance });
         }
         self.enter(beat, instance, date)?;
-        Ok(Admitted::Member(Standing::Current))
+        Ok(Admission::Member(KnownAnswer::Newest))
     }
 
-    /// The sender is a member from now on: in a seat of its own, or in that of the one that had its name.
+    /// The sender is a member from now on: in a join_order of its own, or in that of the one that had its name.
     fn enter(&mut self, beat: &Heartbeat, instance: Option<&str>, date: Timestamp) -> Result<(), GroupRefusal> {
         if self.members.is_empty() {
             self.assignor = assignor_of(beat)?;
@@ -103,23 +104,27 @@ impl Membership {
         }
         self.claims.withdraw(&beat.member);
         let successor = instance.and_then(|instance| self.succeed(&beat.member, instance, date));
-        let member = successor.unwrap_or_else(|| self.take_a_seat());
+        let member = successor.unwrap_or_else(|| self.new_member());
         let instance = instance.map(str::to_owned);
-        self.members.insert(beat.member.clone(), Member { instance, ..member });
+        self.members.insert(beat.member.clone(), GroupMember { instance, ..member });
         self.unsaved.changed(&beat.member);
         Ok(())
     }
 
     /// Members sit in the order they join.
-    fn take_a_seat(&mut self) -> Member {
+    fn new_member(&mut self) -> GroupMember {
         self.stale = true;
-        self.next_seat = self.next_seat.saturating_add(1);
-        Member::joining(self.next_seat)
+        self.next_join_order = self.next_join_order.saturating_add(1);
+        GroupMember::joining(self.next_join_order)
     }
 
     /// Whether the member may commit for a partition: it must know its epoch and still hold the partition.
-    pub(in crate::group::state) fn check_owner(&self, id: &MemberId, slot: Slot) -> Result<(), GroupRefusal> {
-        let holds = self.members.get(id).is_some_and(|member| member.granted.contains(&slot));
+    pub(in crate::group::state) fn check_owner(
+        &self,
+        id: &MemberId,
+        partition: PartitionKey,
+    ) -> Result<(), GroupRefusal> {
+        let holds = self.members.get(id).is_some_and(|member| member.granted.contains(&partition));
         if holds { Ok(()) } else { Err(GroupRefusal::NotAssigned { member: id.clone() }) }
     }
 
@@ -164,12 +169,12 @@ fn assignor_of(beat: &Heartbeat) -> Result<Assignor, GroupRefusal> {
 }
 
 /// Who stepped out is no longer there: what it still says was under way for long.
-pub(super) fn check_present(id: &MemberId, member: &Member) -> Result<(), GroupRefusal> {
+pub(super) fn check_present(id: &MemberId, member: &GroupMember) -> Result<(), GroupRefusal> {
     check_not_replaced(member)?;
-    if member.away { Err(unknown(id)) } else { Ok(()) }
+    if member.detached { Err(unknown(id)) } else { Ok(()) }
 }
 
-fn check_not_replaced(member: &Member) -> Result<(), GroupRefusal> {
+fn check_not_replaced(member: &GroupMember) -> Result<(), GroupRefusal> {
     match (&member.replaced_by, &member.instance) {
         (Some(holder), Some(instance)) => {
             Err(GroupRefusal::InstanceTaken { instance: instance.clone(), holder: holder.clone() })
@@ -178,6 +183,6 @@ fn check_not_replaced(member: &Member) -> Result<(), GroupRefusal> {
     }
 }
 
-pub(super) fn fenced(id: &MemberId, member: &Member, claimed: MemberEpoch) -> GroupRefusal {
+pub(super) fn fenced(id: &MemberId, member: &GroupMember, claimed: MemberEpoch) -> GroupRefusal {
     GroupRefusal::FencedMember { member: id.clone(), current: member.epoch, claimed }
 }

@@ -4,52 +4,52 @@
 //! of the newest answer, no longer lists it, or when the member left or died. Epochs only ever rise.
 
 mod admit;
+mod assignment_change;
 mod claim;
 mod instance;
-mod news;
 mod saving;
 mod sessions;
 
 use super::GroupRefusal;
 use super::assignor::{Assignment, Assignor, Subscriber};
-use super::catalog::{Catalog, Subscribed};
+use super::catalog::{Catalog, CatalogTopic};
+use super::heartbeat_context::HeartbeatContext;
 use super::limits::{self, GroupLimits};
-use super::member::{Heard, Member};
-use super::owners::Owners;
-use super::received::Received;
-use super::slot::{self, Slot, Slots};
-use admit::{Admitted, Standing};
-use claim::Claims;
+use super::member::{GroupMember, HeartbeatChange};
+use super::owners::PartitionOwners;
+use super::partition_key::{self, PartitionKey, PartitionSet};
+use admit::{Admission, KnownAnswer};
+pub use assignment_change::is_assignment_change;
+use claim::InstanceClaims;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
 use grower_protocol::message::{GroupState, Heartbeat, HeartbeatAnswer, MemberDescription, MemberInspection};
-pub use news::is_news;
-use saving::Unsaved;
+use saving::UnsavedChanges;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Membership {
+pub(super) struct GroupMembership {
     /// Counts every change; members' epochs are taken from it, so no two are ever the same.
     epoch: u32,
     /// The epoch as of the newest target assignment.
     target_epoch: u32,
     assignor: Assignor,
-    members: BTreeMap<MemberId, Member>,
-    claims: Claims,
-    owners: Owners,
-    next_seat: u64,
+    members: BTreeMap<MemberId, GroupMember>,
+    claims: InstanceClaims,
+    owners: PartitionOwners,
+    next_join_order: u64,
     /// The topics of the newest target assignment.
-    topics: BTreeMap<TopicName, Option<Subscribed>>,
+    topics: BTreeMap<TopicName, Option<CatalogTopic>>,
     /// Members or subscriptions changed since then.
     stale: bool,
     /// Somebody may be told something new.
-    stirred: bool,
-    unsaved: Unsaved,
+    assignment_changed: bool,
+    unsaved: UnsavedChanges,
 }
 
-impl Membership {
-    /// A group whose epochs start after `floor`.
-    pub(super) fn after(floor: u32) -> Self {
-        let mut members = Self { epoch: floor, ..Self::default() };
+impl GroupMembership {
+    /// A group whose epochs start after `minimum_epoch`.
+    pub(super) fn after(minimum_epoch: u32) -> Self {
+        let mut members = Self { epoch: minimum_epoch, ..Self::default() };
         members.unsaved.group();
         members
     }
@@ -57,22 +57,22 @@ impl Membership {
     pub(super) fn heartbeat(
         &mut self,
         beat: &Heartbeat,
-        received: &Received<'_>,
+        received: &HeartbeatContext<'_>,
         catalog: &dyn Catalog,
         limits: &GroupLimits,
     ) -> Result<HeartbeatAnswer, GroupRefusal> {
         let standing = match self.admit(beat, limits, received.date)? {
-            Admitted::Member(standing) => standing,
-            Admitted::Claimant { instance } => return Ok(self.claim(beat, instance, received.at)),
+            Admission::Member(standing) => standing,
+            Admission::Claimant { instance } => return Ok(self.claim(beat, instance, received.at)),
         };
         let Some(member) = self.members.get_mut(&beat.member) else { return Err(unknown(&beat.member)) };
         let heard = member.hear(beat, received);
-        if heard != Heard::Nothing {
+        if heard != HeartbeatChange::Nothing {
             self.unsaved.changed(&beat.member);
-            self.stale |= heard == Heard::Subscription;
+            self.stale |= heard == HeartbeatChange::Subscription;
         }
         self.hear_owned(beat, standing);
-        self.check_gave_up(&beat.member, received.at, standing)?;
+        self.check_revocations(&beat.member, received.at, standing)?;
         self.rebalance_if_stale(&beat.member, catalog);
         self.grant(&beat.member, received.date);
         self.answer(&beat.member, beat.epoch, received.at, standing).ok_or_else(|| unknown(&beat.member))
@@ -98,28 +98,30 @@ impl Membership {
 
     fn remove(&mut self, id: &MemberId) -> bool {
         let Some(member) = self.members.remove(id) else { return false };
-        for slot in &member.granted {
-            self.owners.free(*slot);
+        for partition in &member.granted {
+            self.owners.free(*partition);
         }
         // Who was replaced had no share any more: its successor waits for just these partitions.
         self.stale |= member.replaced_by.is_none();
-        self.stirred = true;
+        self.assignment_changed = true;
         self.tick();
         self.unsaved.changed(id);
         true
     }
 
     /// What the member no longer holds is free, if it spoke in the knowledge of what it was last told.
-    fn hear_owned(&mut self, beat: &Heartbeat, standing: Standing) {
+    fn hear_owned(&mut self, beat: &Heartbeat, standing: KnownAnswer) {
         let Some(member) = self.members.get_mut(&beat.member) else { return };
-        let owned: Slots = slot::from_message(&beat.owned).filter(|slot| member.granted.contains(slot)).collect();
-        if standing == Standing::Current {
+        let owned: PartitionSet =
+            partition_key::from_message(&beat.owned).filter(|partition| member.granted.contains(partition)).collect();
+        if standing == KnownAnswer::Newest {
             member.previous = None; // It will not say that again.
-            let given_up = |slot: &&Slot| !member.assignment.contains(slot) && !owned.contains(slot);
-            for slot in member.granted.iter().filter(given_up).copied().collect::<Vec<_>>() {
-                member.granted.remove(&slot);
-                self.owners.free(slot);
-                self.stirred = true;
+            let given_up =
+                |partition: &&PartitionKey| !member.assignment.contains(partition) && !owned.contains(partition);
+            for partition in member.granted.iter().filter(given_up).copied().collect::<Vec<_>>() {
+                member.granted.remove(&partition);
+                self.owners.free(partition);
+                self.assignment_changed = true;
                 self.unsaved.changed(&beat.member);
             }
         }
@@ -127,13 +129,13 @@ impl Membership {
     }
 
     /// A member that does not let go would keep the group waiting for ever.
-    fn check_gave_up(&mut self, id: &MemberId, at: Timestamp, standing: Standing) -> Result<(), GroupRefusal> {
+    fn check_revocations(&mut self, id: &MemberId, at: Timestamp, standing: KnownAnswer) -> Result<(), GroupRefusal> {
         let member = self.members.get(id);
-        if standing == Standing::Behind || !member.is_some_and(|member| member.held_on_too_long(at)) {
+        if standing == KnownAnswer::Older || !member.is_some_and(|member| member.missed_revocation(at)) {
             return Ok(());
         }
         self.remove(id);
-        Err(GroupRefusal::HeldOn { member: id.clone() })
+        Err(GroupRefusal::RevocationTimedOut { member: id.clone() })
     }
 
     fn rebalance_if_stale(&mut self, member: &MemberId, catalog: &dyn Catalog) {
@@ -148,35 +150,36 @@ impl Membership {
         let names = self.members.values().flat_map(|member| &member.topics).cloned();
         self.topics = names.map(|name| (name.clone(), catalog.find(&name))).collect();
         self.stale = false;
-        self.stirred = true;
+        self.assignment_changed = true;
         self.target_epoch = self.tick();
         let mut targets = self.targets();
         for (id, member) in &mut self.members {
             member.target = targets.remove(id).unwrap_or_default();
         }
-        self.take_from_the_away();
+        self.take_from_detached();
     }
 
-    fn targets(&self) -> BTreeMap<MemberId, Slots> {
-        let mut seated: Vec<_> = self.members.iter().filter(|(_, member)| member.replaced_by.is_none()).collect();
-        seated.sort_by_key(|(_, member)| member.seat);
+    fn targets(&self) -> BTreeMap<MemberId, PartitionSet> {
+        let mut in_join_order: Vec<_> =
+            self.members.iter().filter(|(_, member)| member.replaced_by.is_none()).collect();
+        in_join_order.sort_by_key(|(_, member)| member.join_order);
         let topics = self.topics.iter().filter_map(|(name, topic)| Some((name.clone(), (*topic)?))).collect();
         let assignment = Assignment {
-            subscribers: seated.iter().map(|(id, m)| Subscriber { member: id, topics: &m.topics }).collect(),
+            subscribers: in_join_order.iter().map(|(id, m)| Subscriber { member: id, topics: &m.topics }).collect(),
             topics: &topics,
-            before: self.owners.iter().map(|(slot, owner)| (slot, self.heir(owner))).collect(),
+            before: self.owners.iter().map(|(partition, owner)| (partition, self.successor_of(owner))).collect(),
         };
         let shares = self.assignor.assign(&assignment);
-        seated.into_iter().map(|(id, _)| id.clone()).zip(shares).collect()
+        in_join_order.into_iter().map(|(id, _)| id.clone()).zip(shares).collect()
     }
 
     /// Gives the member what it shall own and nobody holds any more.
     fn grant(&mut self, id: &MemberId, date: Timestamp) {
         let Some(member) = self.members.get_mut(id) else { return };
         let due = member.due(&self.owners);
-        for slot in due.difference(&member.granted).copied().collect::<Vec<_>>() {
-            self.owners.grant(slot, id, date);
-            member.granted.insert(slot);
+        for partition in due.difference(&member.granted).copied().collect::<Vec<_>>() {
+            self.owners.grant(partition, id, date);
+            member.granted.insert(partition);
             self.unsaved.changed(id);
         }
     }
@@ -187,10 +190,10 @@ impl Membership {
         id: &MemberId,
         said: MemberEpoch,
         at: Timestamp,
-        standing: Standing,
+        standing: KnownAnswer,
     ) -> Option<HeartbeatAnswer> {
         let member = self.members.get(id)?;
-        let assignment: Slots = member.granted.intersection(&member.target).copied().collect();
+        let assignment: PartitionSet = member.granted.intersection(&member.target).copied().collect();
         let says_nothing = said == MemberEpoch::default();
         // Who confirmed a claim joins as well, and of all who ever had its name its epoch must be the newest.
         let joins = says_nothing || member.epoch == MemberEpoch::default();
@@ -204,11 +207,11 @@ impl Membership {
             member.assignment = assignment;
             self.unsaved.changed(id);
         }
-        member.watch_giving_up(at, standing == Standing::Behind);
+        member.watch_revocations(at, standing == KnownAnswer::Older);
         Some(HeartbeatAnswer {
             epoch: member.epoch,
             interval_ms: limits::interval_ms(member.session_timeout_ms, member.is_reconciling()),
-            assignment: slot::to_message(&member.assignment),
+            assignment: partition_key::to_message(&member.assignment),
         })
     }
 
@@ -235,12 +238,12 @@ impl Membership {
 
     /// How many topics members subscribe to; each counts as one at least.
     pub(super) fn subscriptions(&self) -> usize {
-        self.members.values().map(Member::subscriptions).sum()
+        self.members.values().map(GroupMember::subscriptions).sum()
     }
 
     /// The same of one; none if it is not there.
     pub(super) fn subscriptions_of(&self, member: &MemberId) -> usize {
-        self.members.get(member).map_or(0, Member::subscriptions)
+        self.members.get(member).map_or(0, GroupMember::subscriptions)
     }
 
     /// The topics of each member.
@@ -249,7 +252,7 @@ impl Membership {
     }
 
     /// Partitions that members have or shall have.
-    pub(super) fn slots(&self) -> usize {
+    pub(super) fn partitions(&self) -> usize {
         self.owners.len().max(self.members.values().map(|member| member.target.len()).sum())
     }
 
@@ -277,12 +280,12 @@ impl Membership {
     }
 
     /// A topic as it was then, if it was there; none if nobody subscribed to it.
-    pub(super) fn known(&self, topic: &TopicName) -> Option<Option<Subscribed>> {
+    pub(super) fn known(&self, topic: &TopicName) -> Option<Option<CatalogTopic>> {
         self.topics.get(topic).copied()
     }
 
     pub(super) fn state(&self) -> GroupState {
-        let reconciling = self.stale || self.members.values().any(Member::is_reconciling);
+        let reconciling = self.stale || self.members.values().any(GroupMember::is_reconciling);
         match (self.members.is_empty(), reconciling) {
             (true, _) => GroupState::Empty,
             (false, true) => GroupState::Reconciling,
@@ -292,18 +295,18 @@ impl Membership {
 
     /// In the order they joined.
     pub(super) fn describe(&self) -> Vec<MemberDescription> {
-        self.seated().into_iter().map(|(id, member)| member.describe(id)).collect()
+        self.in_join_order().into_iter().map(|(id, member)| member.describe(id)).collect()
     }
 
     /// More on each of them, in the same order.
     pub(super) fn inspect(&self, at: Timestamp) -> Vec<MemberInspection> {
-        self.seated().into_iter().map(|(id, member)| member.inspect(id, &self.owners, at)).collect()
+        self.in_join_order().into_iter().map(|(id, member)| member.inspect(id, &self.owners, at)).collect()
     }
 
-    fn seated(&self) -> Vec<(&MemberId, &Member)> {
-        let mut seated: Vec<_> = self.members.iter().collect();
-        seated.sort_by_key(|(_, member)| member.seat);
-        seated
+    fn in_join_order(&self) -> Vec<(&MemberId, &GroupMember)> {
+        let mut in_join_order: Vec<_> = self.members.iter().collect();
+        in_join_order.sort_by_key(|(_, member)| member.join_order);
+        in_join_order
     }
 }
 

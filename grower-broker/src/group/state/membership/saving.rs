@@ -3,16 +3,16 @@
 //! The coordinator's log holds the newest state of each member. So after a restart members go on with the epochs they have,
 //! nothing is handed out that one of them may be reading, and one that does not come back dies of silence.
 
-use super::Membership;
+use super::GroupMembership;
 use crate::group::state::assignor::Assignor;
-use crate::group::state::member::Member;
-use crate::group::state::record::{GroupRecord, GroupState, MemberState};
+use crate::group::state::member::GroupMember;
+use crate::group::state::record::{GroupRecord, StoredGroup, StoredMember};
 use grower_protocol::ids::{GroupId, MemberId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What changed since it was last written down.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unsaved {
+pub(super) struct UnsavedChanges {
     /// Members that changed or were removed.
     members: BTreeSet<MemberId>,
     group: bool,
@@ -20,7 +20,7 @@ pub(super) struct Unsaved {
     saved_epoch: u32,
 }
 
-impl Unsaved {
+impl UnsavedChanges {
     pub(super) fn changed(&mut self, id: &MemberId) {
         if !self.members.contains(id) {
             self.members.insert(id.clone());
@@ -32,7 +32,7 @@ impl Unsaved {
     }
 }
 
-impl Membership {
+impl GroupMembership {
     /// Records for everything that was not written down yet.
     pub(in crate::group::state) fn unsaved(&self, group: &GroupId) -> Vec<GroupRecord> {
         let mut records = Vec::new();
@@ -44,7 +44,7 @@ impl Membership {
     }
 
     fn group_record(&self, group: &GroupId) -> GroupRecord {
-        let state = GroupState { epoch: self.epoch, assignor: self.assignor.name().to_owned() };
+        let state = StoredGroup { epoch: self.epoch, assignor: self.assignor.name().to_owned() };
         GroupRecord::Group { group: group.clone(), state: Some(state) }
     }
 
@@ -54,7 +54,7 @@ impl Membership {
     }
 
     /// The group's record is in the log.
-    pub(in crate::group::state) fn saved_group(&mut self, state: &GroupState) {
+    pub(in crate::group::state) fn saved_group(&mut self, state: &StoredGroup) {
         self.unsaved.group = false;
         self.unsaved.saved_epoch = state.epoch;
     }
@@ -66,8 +66,8 @@ impl Membership {
 
     /// Builds a membership of what was read from the log.
     pub(in crate::group::state) fn restored(
-        group: Option<GroupState>,
-        members: BTreeMap<MemberId, MemberState>,
+        group: Option<StoredGroup>,
+        members: BTreeMap<MemberId, StoredMember>,
         at: Timestamp,
     ) -> Self {
         let newest = members.values().map(|member| member.epoch.value()).max().unwrap_or_default();
@@ -77,13 +77,13 @@ impl Membership {
         let mut restored = Self {
             epoch: newest.max(saved_epoch),
             assignor: group.and_then(|group| Assignor::named(&group.assignor)).unwrap_or_default(),
-            members: members.into_iter().map(|(id, state)| (id, Member::restored(state, at))).collect(),
+            members: members.into_iter().map(|(id, state)| (id, GroupMember::restored(state, at))).collect(),
             stale: true,
             ..Self::default()
         };
         restored.target_epoch = restored.epoch;
         restored.unsaved.saved_epoch = saved_epoch;
-        restored.next_seat = restored.members.values().map(|member| member.seat).max().unwrap_or_default();
+        restored.next_join_order = restored.members.values().map(|member| member.join_order).max().unwrap_or_default();
         restored.settle_owners(&since);
         restored.settle_instances();
         restored
@@ -95,11 +95,11 @@ impl Membership {
         by_epoch.sort_by_key(|(_, member)| std::cmp::Reverse(member.epoch));
         for (id, member) in by_epoch {
             let dates = since.get(id).into_iter().flatten().copied().chain(std::iter::repeat(Timestamp::default()));
-            for (slot, since) in member.granted.clone().into_iter().zip(dates) {
-                if self.owners.is_free(slot) {
-                    self.owners.grant(slot, id, since);
+            for (partition, since) in member.granted.clone().into_iter().zip(dates) {
+                if self.owners.is_free(partition) {
+                    self.owners.grant(partition, id, since);
                 } else {
-                    member.granted.remove(&slot);
+                    member.granted.remove(&partition);
                 }
             }
         }

@@ -1,28 +1,28 @@
 //! Sessions: for how long members may be silent.
 
-use super::Membership;
+use super::GroupMembership;
 use crate::group::state::limits;
 use crate::group::state::member::after;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp};
 use std::collections::BTreeMap;
 
 /// Members whose heartbeats wait for their answers, if there are any.
-type Held<'a> = Option<&'a BTreeMap<MemberId, u32>>;
+type Unanswered<'a> = Option<&'a BTreeMap<MemberId, u32>>;
 
-impl Membership {
+impl GroupMembership {
     /// Removes members that were silent for too long, and claims that nobody confirmed. Who waits for an answer is not
     /// silent.
-    pub(in crate::group::state) fn expire(&mut self, at: Timestamp, held: Held<'_>) {
+    pub(in crate::group::state) fn expire(&mut self, at: Timestamp, held: Unanswered<'_>) {
         self.claims.expire(at);
-        let dead = self.members.iter().filter(|(id, member)| member.expires <= at && !is_held(held, id));
+        let dead = self.members.iter().filter(|(id, member)| member.expires <= at && !is_unanswered(held, id));
         for id in dead.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.remove(&id);
         }
     }
 
-    /// When [`Membership::expire`] will next have something to do, unless heartbeats come.
-    pub(in crate::group::state) fn next_expiry(&self, held: Held<'_>) -> Option<Timestamp> {
-        let silent = self.members.iter().filter(|(id, _)| !is_held(held, id));
+    /// When [`GroupMembership::expire`] will next have something to do, unless heartbeats come.
+    pub(in crate::group::state) fn next_expiry(&self, held: Unanswered<'_>) -> Option<Timestamp> {
+        let silent = self.members.iter().filter(|(id, _)| !is_unanswered(held, id));
         silent.map(|(_, member)| member.expires).chain(self.claims.next_expiry()).min()
     }
 
@@ -45,6 +45,6 @@ impl Membership {
     }
 }
 
-fn is_held(held: Held<'_>, id: &MemberId) -> bool {
+fn is_unanswered(held: Unanswered<'_>, id: &MemberId) -> bool {
     held.is_some_and(|held| held.contains_key(id))
 }

@@ -1,17 +1,17 @@
 //! The groups of one partition of the internal topic: requests in, answers and records out.
 
+mod limits;
 mod offsets;
-mod room;
 
 use super::GroupRefusal;
 use super::catalog::Catalog;
 use super::committers::Committers;
+use super::decision::GroupDecision;
 use super::group::Group;
-use super::held::{HeldAnswers, HeldHeartbeat};
+use super::heartbeat_context::HeartbeatContext;
 use super::limits::GroupLimits;
-use super::received::Received;
 use super::record::GroupRecord;
-use super::step::Step;
+use super::unanswered::{UnansweredHeartbeat, UnansweredHeartbeats};
 use grower_protocol::ids::{GroupId, MemberId, Timestamp};
 use grower_protocol::message::{GroupDescription, GroupInspection, GroupSummary, Heartbeat, HeartbeatAnswer};
 use std::collections::BTreeMap;
@@ -21,28 +21,28 @@ use std::ops::Bound;
 ///
 /// Times are milliseconds of a clock that never goes back; where it starts does not matter.
 #[derive(Debug, Default)]
-pub struct Shard {
+pub struct GroupShard {
     pub(super) groups: BTreeMap<GroupId, Group>,
     /// No group that is made from now on uses an epoch up to this.
-    pub(super) floor: u32,
+    pub(super) minimum_epoch: u32,
     pub(super) limits: GroupLimits,
     committers: Committers,
-    held: HeldAnswers,
+    held: UnansweredHeartbeats,
     /// What its groups take of memory.
     bytes: usize,
     /// How much more they may take; none if that is not bounded.
-    room: Option<usize>,
+    memory_left: Option<usize>,
 }
 
-impl Shard {
+impl GroupShard {
     /// A shard without groups. One that has a log is built by [`super::ShardLoader`].
     pub fn new(limits: GroupLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
     /// A shard as its log left it.
-    pub(super) fn restored(groups: BTreeMap<GroupId, Group>, floor: u32, limits: GroupLimits) -> Self {
-        let mut shard = Self { groups, floor, ..Self::new(limits) };
+    pub(super) fn restored(groups: BTreeMap<GroupId, Group>, minimum_epoch: u32, limits: GroupLimits) -> Self {
+        let mut shard = Self { groups, minimum_epoch, ..Self::new(limits) };
         shard.groups.values_mut().for_each(|group| group.count(true));
         shard.bytes = shard.groups.values().map(|group| group.counted).sum();
         shard
@@ -54,17 +54,17 @@ impl Shard {
     }
 
     /// How much more they may take: who needs more is refused from now on.
-    pub fn set_room(&mut self, bytes: usize) {
-        self.room = Some(bytes);
+    pub fn set_memory_left(&mut self, bytes: usize) {
+        self.memory_left = Some(bytes);
     }
 
     /// Joins a group, keeps the membership alive, and learns the assignment.
     pub fn heartbeat(
         &mut self,
         beat: &Heartbeat,
-        received: &Received<'_>,
+        received: &HeartbeatContext<'_>,
         catalog: &dyn Catalog,
-    ) -> Step<HeartbeatAnswer> {
+    ) -> GroupDecision<HeartbeatAnswer> {
         let fits = self.check_subscription(beat).and_then(|()| self.check_memory(beat, catalog));
         let answer = fits.and_then(|()| self.make_group_for(beat)).and_then(|()| {
             let group = self.groups.get_mut(&beat.group).ok_or_else(|| unknown_member(&beat.member))?;
@@ -74,21 +74,21 @@ impl Shard {
     }
 
     /// Looks again at a heartbeat whose answer was held back because there was no news: what to say now, if anything.
-    pub fn news(
+    pub fn assignment_change(
         &mut self,
         beat: &Heartbeat,
-        received: &Received<'_>,
+        received: &HeartbeatContext<'_>,
         catalog: &dyn Catalog,
-    ) -> Step<Option<HeartbeatAnswer>> {
+    ) -> GroupDecision<Option<HeartbeatAnswer>> {
         let answer = match self.groups.get_mut(&beat.group) {
-            Some(group) => group.members.news(&beat.member, beat.epoch, received, catalog),
+            Some(group) => group.members.assignment_change(&beat.member, beat.epoch, received, catalog),
             None => Err(unknown_member(&beat.member)),
         };
         self.step(&beat.group, answer)
     }
 
     /// Ends a membership: the member gave up everything.
-    pub fn leave(&mut self, group: &GroupId, member: &MemberId) -> Step<()> {
+    pub fn leave(&mut self, group: &GroupId, member: &MemberId) -> GroupDecision<()> {
         let answer = match self.groups.get_mut(group) {
             Some(group) => group.members.leave(member),
             None => Err(unknown_member(member)),
@@ -97,9 +97,9 @@ impl Shard {
     }
 
     /// The member reads nothing any more; its partitions wait for its instance name.
-    pub fn step_out(&mut self, group: &GroupId, member: &MemberId, at: Timestamp) -> Step<()> {
+    pub fn detach(&mut self, group: &GroupId, member: &MemberId, at: Timestamp) -> GroupDecision<()> {
         let answer = match self.groups.get_mut(group) {
-            Some(group) => group.members.step_out(member, at),
+            Some(group) => group.members.detach(member, at),
             None => Err(unknown_member(member)),
         };
         self.step(group, answer)
@@ -107,13 +107,13 @@ impl Shard {
 
     /// The broker has a heartbeat: until it is answered the session of its member does not end. None if the heartbeat will
     /// be refused, since the group gave its sender up before it arrived.
-    pub fn begin_answer(&mut self, beat: &Heartbeat) -> Option<HeldHeartbeat> {
+    pub fn heartbeat_arrived(&mut self, beat: &Heartbeat) -> Option<UnansweredHeartbeat> {
         let is_fenced = self.groups.get(&beat.group).is_some_and(|group| group.members.has_fenced(beat));
         (!is_fenced).then(|| self.held.begin(beat))
     }
 
     /// The heartbeat is answered, or its connection has ended. Unless it was refused, the member has a full session again.
-    pub fn end_answer(&mut self, held: HeldHeartbeat, at: Timestamp) {
+    pub fn heartbeat_answered(&mut self, held: UnansweredHeartbeat, at: Timestamp) {
         self.held.end(&held);
         if let (Some(epoch), Some(group)) = (held.knows, self.groups.get_mut(&held.group)) {
             group.members.renew_session(&held.member, epoch, at);
@@ -133,7 +133,7 @@ impl Shard {
     }
 
     /// Removes members of a group that were silent for too long.
-    pub fn expire(&mut self, id: &GroupId, at: Timestamp) -> Step<()> {
+    pub fn expire(&mut self, id: &GroupId, at: Timestamp) -> GroupDecision<()> {
         if let Some(group) = self.groups.get_mut(id) {
             group.members.expire(at, self.held.of(id));
         }
@@ -149,7 +149,7 @@ impl Shard {
     }
 
     /// Topics were created, grown or deleted: a group that subscribes to them assigns anew.
-    pub fn topics_changed(&mut self, id: &GroupId, catalog: &dyn Catalog) -> Step<()> {
+    pub fn topics_changed(&mut self, id: &GroupId, catalog: &dyn Catalog) -> GroupDecision<()> {
         if let Some(group) = self.groups.get_mut(id) {
             group.members.topics_changed(catalog);
         }
@@ -183,32 +183,36 @@ impl Shard {
     }
 
     /// Forgets a group that has no members.
-    pub fn delete(&self, group: &GroupId) -> Step<()> {
+    pub fn delete(&self, group: &GroupId) -> GroupDecision<()> {
         match self.find(group).and_then(|found| found.delete(group)) {
-            Ok(records) => Step::writing((), records),
-            Err(refusal) => Step::refused(refusal),
+            Ok(records) => GroupDecision::writing((), records),
+            Err(refusal) => GroupDecision::refused(refusal),
         }
     }
 
-    /// Writes the floor once more: the last one in the log is the one that compaction keeps.
-    pub fn repeat_floor(&self) -> Step<()> {
-        let records = if self.floor == 0 { Vec::new() } else { vec![GroupRecord::Floor { epoch: self.floor }] };
-        Step::writing((), records)
+    /// Writes the minimum_epoch once more: the last one in the log is the one that compaction keeps.
+    pub fn repeat_minimum_epoch(&self) -> GroupDecision<()> {
+        let records = if self.minimum_epoch == 0 {
+            Vec::new()
+        } else {
+            vec![GroupRecord::MinimumEpoch { epoch: self.minimum_epoch }]
+        };
+        GroupDecision::writing((), records)
     }
 
-    /// The log keeps the last floor only, so each one that is written is the highest so far.
-    pub(super) fn raise_floors(&self, records: &mut [GroupRecord]) {
-        let mut highest = self.floor;
+    /// The log keeps the last minimum_epoch only, so each one that is written is the highest so far.
+    pub(super) fn raise_minimum_epochs(&self, records: &mut [GroupRecord]) {
+        let mut highest = self.minimum_epoch;
         for record in records {
-            if let GroupRecord::Floor { epoch } = record {
+            if let GroupRecord::MinimumEpoch { epoch } = record {
                 highest = highest.max(*epoch);
                 *epoch = highest;
             }
         }
     }
 
-    fn step<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> Step<T> {
-        let mut step = answer.map_or_else(Step::refused, Step::of);
+    fn step<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> GroupDecision<T> {
+        let mut step = answer.map_or_else(GroupDecision::refused, GroupDecision::of);
         if let Some(group) = self.groups.get_mut(id) {
             step.take_from(id, group);
         }
@@ -225,7 +229,7 @@ impl Shard {
         }
     }
 
-    /// These records of a [step](Step::take_records) are in the log.
+    /// These records of a [step](GroupDecision::take_records) are in the log.
     pub fn appended(&mut self, records: Vec<GroupRecord>) {
         let mut changed: BTreeMap<GroupId, bool> = BTreeMap::new();
         for record in records {
@@ -234,8 +238,8 @@ impl Shard {
             }
             match record {
                 GroupRecord::Group { group, state: Some(state) } => {
-                    let floor = self.floor;
-                    self.groups.entry(group).or_insert_with(|| Group::after(floor)).members.saved_group(&state);
+                    let minimum_epoch = self.minimum_epoch;
+                    self.groups.entry(group).or_insert_with(|| Group::after(minimum_epoch)).members.saved_group(&state);
                 }
                 GroupRecord::Group { group, state: None } => {
                     self.bytes -= self.groups.remove(&group).map_or(0, |gone| gone.counted);
@@ -243,10 +247,10 @@ impl Shard {
                 GroupRecord::Member { group, member, .. } => {
                     self.groups.entry(group).and_modify(|group| group.members.saved_member(&member));
                 }
-                GroupRecord::Offset { group, slot, state } => {
-                    self.groups.entry(group).and_modify(|group| group.offsets.set(slot, state));
+                GroupRecord::Offset { group, partition, state } => {
+                    self.groups.entry(group).and_modify(|group| group.offsets.set(partition, state));
                 }
-                GroupRecord::Floor { epoch } => self.floor = self.floor.max(epoch),
+                GroupRecord::MinimumEpoch { epoch } => self.minimum_epoch = self.minimum_epoch.max(epoch),
             }
         }
         changed.into_iter().for_each(|(group, members)| self.count(&group, members));

@@ -1,17 +1,17 @@
 //! Requests about offsets: how far groups have read, and where they begin.
 
-use super::{Shard, unknown_member};
-use crate::group::state::commit::Commit;
+use super::{GroupShard, unknown_member};
+use crate::group::state::commit::GroupCommit;
+use crate::group::state::decision::GroupDecision;
 use crate::group::state::group::Group;
 use crate::group::state::offsets::LogEnds;
 use crate::group::state::record::GroupRecord;
-use crate::group::state::step::Step;
 use crate::group::state::{GroupRefusal, size};
 use grower_protocol::ids::{GroupId, PartitionId, TopicId};
 use grower_protocol::message::{CommittedOffset, CommittedPosition, CommitterIdentity, Part, StartPositions};
 use std::collections::BTreeSet;
 
-impl Shard {
+impl GroupShard {
     /// Groups that remember offsets in a topic.
     pub fn remembers_topic(&self, topic: TopicId) -> Vec<GroupId> {
         let remembers = self.groups.iter().filter(|(_, group)| group.offsets.topics().any(|known| known == topic));
@@ -24,22 +24,22 @@ impl Shard {
     }
 
     /// A topic's deletion was committed: what a group remembers in it means nothing any more.
-    pub fn topic_deleted(&self, id: &GroupId, topic: TopicId) -> Step<()> {
+    pub fn topic_deleted(&self, id: &GroupId, topic: TopicId) -> GroupDecision<()> {
         let records = self.groups.get(id).map(|group| group.offsets.forget(id, Some(topic))).unwrap_or_default();
-        Step::writing((), records)
+        GroupDecision::writing((), records)
     }
 
     /// Remembers how far a group has read. Whoever fetches sees it after it was settled.
-    pub fn commit_offsets(&mut self, commit: &Commit, log_ends: &LogEnds<'_>) -> Step<Vec<Part<()>>> {
+    pub fn commit_offsets(&mut self, commit: &GroupCommit, log_ends: &LogEnds<'_>) -> GroupDecision<Vec<Part<()>>> {
         match self.check_commit(commit, log_ends) {
-            Ok((answer, records)) => Step::writing(answer, records),
-            Err(refusal) => Step::refused(refusal),
+            Ok((answer, records)) => GroupDecision::writing(answer, records),
+            Err(refusal) => GroupDecision::refused(refusal),
         }
     }
 
     fn check_commit(
         &mut self,
-        commit: &Commit,
+        commit: &GroupCommit,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<Part<()>>, Vec<GroupRecord>), GroupRefusal> {
         self.check_growth(size::growth_by_commit(self.groups.get(&commit.group), &commit.positions))?;
@@ -50,17 +50,21 @@ impl Shard {
             (Some(group), _) => group.commit(commit, &self.limits, log_ends),
             (None, Some(CommitterIdentity::Member(member, _))) => Err(unknown_member(member)),
             (None, Some(CommitterIdentity::Outside(_)) | None) => {
-                self.check_room()?;
-                Group::after(self.floor).commit(commit, &self.limits, log_ends)
+                self.check_group_limit()?;
+                Group::after(self.minimum_epoch).commit(commit, &self.limits, log_ends)
             }
         }
     }
 
     /// Decides where a group begins, in partitions where that is open; the answer is where it stands in all of them.
-    pub fn start_positions(&mut self, wish: &StartPositions, log_ends: &LogEnds<'_>) -> Step<Vec<CommittedPosition>> {
+    pub fn start_positions(
+        &mut self,
+        wish: &StartPositions,
+        log_ends: &LogEnds<'_>,
+    ) -> GroupDecision<Vec<CommittedPosition>> {
         match self.check_start(wish, log_ends) {
-            Ok((answer, records)) => Step::writing(answer, records),
-            Err(refusal) => Step::refused(refusal),
+            Ok((answer, records)) => GroupDecision::writing(answer, records),
+            Err(refusal) => GroupDecision::refused(refusal),
         }
     }
 
@@ -74,8 +78,8 @@ impl Shard {
             (Some(group), _) => group.start(wish, log_ends),
             (None, CommitterIdentity::Member(member, _)) => Err(unknown_member(member)),
             (None, CommitterIdentity::Outside(_)) => {
-                self.check_room()?;
-                Group::after(self.floor).start(wish, log_ends)
+                self.check_group_limit()?;
+                Group::after(self.minimum_epoch).start(wish, log_ends)
             }
         }
     }

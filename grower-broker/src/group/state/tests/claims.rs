@@ -1,7 +1,7 @@
 //! Joins under a name that a living member has.
 
 use super::super::size::MEMBER;
-use super::instances::{named, step_out};
+use super::instances::{detach, named};
 use super::*;
 
 /// A group of one that has the name.
@@ -20,7 +20,7 @@ fn a_late_join_of_the_dead_takes_nothing_from_the_living() {
         coordinator.heartbeat(&dead).unwrap();
         coordinator.wait(1_000);
         living.beat(coordinator);
-        coordinator.commit(Some(living), slot(RAINBOW, 0), 1).unwrap().unwrap();
+        coordinator.commit(Some(living), partition_key(RAINBOW, 0), 1).unwrap().unwrap();
     }
     assert_eq!((living.reads(RAINBOW), living.epoch), (vec![0, 1, 2], told));
     let described = coordinator.shard.describe(&group()).unwrap();
@@ -35,12 +35,12 @@ fn a_takeover_costs_one_heartbeat_more_and_that_is_due_at_once() {
     let (coordinator, living) = &mut taken();
     let mut new = named("new");
     let mut claim = coordinator.shard.heartbeat(&new.says(), &coordinator.received(), &coordinator.topics);
-    assert_eq!(claim.take_stirred(), [], "nobody else notices");
+    assert_eq!(claim.take_changed_groups(), [], "nobody else notices");
     let answer = coordinator.settle(claim).unwrap();
-    assert!(is_news(&new.says(), &answer), "it is not held back");
+    assert!(is_assignment_change(&new.says(), &answer), "it is not held back");
     assert_eq!((answer.interval_ms, answer.assignment.len()), (0, 0));
     new.hears(&answer);
-    assert_eq!(code(coordinator.commit(Some(&new), slot(RAINBOW, 0), 1)), ErrorCode::UnknownMember);
+    assert_eq!(code(coordinator.commit(Some(&new), partition_key(RAINBOW, 0), 1)), ErrorCode::UnknownMember);
     living.beat(coordinator);
     new.beat(coordinator);
     assert_eq!(code(coordinator.heartbeat(&living.says())), ErrorCode::FencedInstance);
@@ -72,7 +72,7 @@ fn a_claim_is_no_use_against_who_came_after_it() {
         let (coordinator, living) = &mut taken();
         let mut late = named("late");
         late.beat(coordinator);
-        step_out(coordinator, living);
+        detach(coordinator, living);
         let mut next = if comes_back { named("living") } else { named("next") };
         next.beat(coordinator);
         assert_eq!(code(coordinator.heartbeat(&late.says())), ErrorCode::UnknownMember);
@@ -89,7 +89,7 @@ fn who_claims_and_goes_disturbs_nobody() {
         new.beat(coordinator);
         let (shard, at) = (&mut coordinator.shard, coordinator.now);
         let id = &new.id;
-        let step = if for_now { shard.step_out(&group(), id, at) } else { shard.leave(&group(), id) };
+        let step = if for_now { shard.detach(&group(), id, at) } else { shard.leave(&group(), id) };
         coordinator.settle(step).unwrap();
         assert_eq!(code(coordinator.heartbeat(&new.says())), ErrorCode::UnknownMember);
         living.beat(coordinator);
@@ -168,7 +168,7 @@ fn a_claimant_takes_the_place_of_who_is_gone_by_then() {
         new.beat(coordinator);
         let (shard, at) = (&mut coordinator.shard, coordinator.now);
         let id = &living.id;
-        let step = if for_now { shard.step_out(&group(), id, at) } else { shard.leave(&group(), id) };
+        let step = if for_now { shard.detach(&group(), id, at) } else { shard.leave(&group(), id) };
         coordinator.settle(step).unwrap();
         new.beat(coordinator);
         quiet(coordinator, &mut [&mut new, &mut other]);
@@ -208,6 +208,6 @@ fn claimants_take_memory_until_they_are_gone() {
     living.beat(coordinator);
     coordinator.wait(1);
     assert_eq!(coordinator.shard.bytes(), before);
-    coordinator.shard.set_room(0);
+    coordinator.shard.set_memory_left(0);
     assert_eq!(code(coordinator.heartbeat(&claims[0])), ErrorCode::MemoryFull);
 }

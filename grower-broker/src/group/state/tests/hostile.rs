@@ -15,8 +15,8 @@ fn refusal(beat: Heartbeat) -> String {
 
 #[test]
 fn a_join_that_cannot_be_is_refused() {
-    let slots = BTreeSet::from([slot(RAINBOW, 0)]);
-    let owning = Heartbeat { owned: super::super::slot::to_message(&slots), ..join() };
+    let partitions = BTreeSet::from([partition_key(RAINBOW, 0)]);
+    let owning = Heartbeat { owned: super::super::partition_key::to_message(&partitions), ..join() };
     insta::assert_snapshot!(refusal(owning), @"InvalidRequest: a member that joins (epoch 0) owns nothing: give up all partitions first");
     let topics = (0..5).map(|n| name(&format!("t{n}"))).collect();
     insta::assert_snapshot!(refusal(Heartbeat { topics, ..join() }), @"LimitReached: more than 4 topics of one member: that is the limit");
@@ -93,7 +93,7 @@ fn claiming_what_one_does_not_own_gains_nothing() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
-    s2.reading = (0..3).map(|partition| slot(RAINBOW, partition)).collect();
+    s2.reading = (0..3).map(|partition| partition_key(RAINBOW, partition)).collect();
     s2.beat(coordinator);
     assert_eq!(s2.reads(RAINBOW), [2]);
     s1.beat(coordinator);
@@ -122,7 +122,7 @@ fn one_bad_offset_does_not_spoil_the_others() {
 #[test]
 fn an_offset_of_a_topic_that_is_gone_is_refused() {
     let coordinator = &mut Coordinator::new();
-    let unknown = slot(TopicId::from_bytes([7; 16]), 0);
+    let unknown = partition_key(TopicId::from_bytes([7; 16]), 0);
     assert_eq!(code(coordinator.commit(None, unknown, 0).unwrap()), ErrorCode::UnknownPartition);
     assert_eq!(coordinator.shard.list(), [], "nothing was committed, so there is no group");
 }

@@ -6,8 +6,8 @@ pub(super) fn named(id: &str) -> Member {
     Member { instance: Some("left".to_owned()), ..Member::new(id, &["rainbow"]) }
 }
 
-pub(super) fn step_out(coordinator: &mut Coordinator, member: &Member) {
-    let step = coordinator.shard.step_out(&group(), &member.id, coordinator.now);
+pub(super) fn detach(coordinator: &mut Coordinator, member: &Member) {
+    let step = coordinator.shard.detach(&group(), &member.id, coordinator.now);
     coordinator.settle(step).unwrap();
 }
 
@@ -20,7 +20,7 @@ fn a_restarted_process_takes_the_seat_of_its_instance_name() {
     new.beat(coordinator); // It heard the answer, so it lives.
     // The old one may still be reading: its partitions wait until it surely is not.
     assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedInstance);
-    assert_eq!(code(coordinator.commit(Some(&old), slot(RAINBOW, 0), 1)), ErrorCode::FencedInstance);
+    assert_eq!(code(coordinator.commit(Some(&old), partition_key(RAINBOW, 0), 1)), ErrorCode::FencedInstance);
     old.epoch = MemberEpoch::default();
     old.reading.clear();
     assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedInstance);
@@ -42,11 +42,11 @@ fn who_stepped_out_is_succeeded_at_once_and_nobody_else_notices() {
         let (mut other, mut new) = (Member::new("other", &["rainbow"]), named("new"));
         quiet(coordinator, &mut [&mut old, &mut other]);
         let (had, told) = (old.reads(RAINBOW), other.epoch);
-        step_out(coordinator, &old);
+        detach(coordinator, &old);
         coordinator.wait(u64::from(SESSION_MS) - 1);
         other.beat(coordinator);
         assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::UnknownMember);
-        assert_eq!(code(coordinator.commit(Some(&old), slot(RAINBOW, 0), 1)), ErrorCode::UnknownMember);
+        assert_eq!(code(coordinator.commit(Some(&old), partition_key(RAINBOW, 0), 1)), ErrorCode::UnknownMember);
         new.beat(coordinator);
         assert_eq!(new.reads(RAINBOW), had, "{assignor}");
         quiet(coordinator, &mut [&mut new, &mut other]);
@@ -61,7 +61,7 @@ fn who_stepped_out_and_does_not_come_back_is_given_up_after_a_session() {
     quiet(coordinator, &mut [&mut old, &mut other]);
     coordinator.wait(5_000);
     other.beat(coordinator);
-    step_out(coordinator, &old);
+    detach(coordinator, &old);
     coordinator.wait(u64::from(SESSION_MS) - 1);
     other.beat(coordinator);
     assert_eq!(other.reads(RAINBOW), [2]);
@@ -75,7 +75,7 @@ fn who_stepped_out_comes_back_under_its_own_id() {
     let coordinator = &mut Coordinator::new();
     let (mut old, mut other) = (named("old"), Member::new("other", &["rainbow"]));
     quiet(coordinator, &mut [&mut old, &mut other]);
-    step_out(coordinator, &old);
+    detach(coordinator, &old);
     coordinator.restart();
     let mut again = named("old");
     again.beat(coordinator);
@@ -91,7 +91,7 @@ fn a_full_group_takes_back_who_stepped_out() {
         Member::new(&format!("m{number}"), &["rainbow"]).beat(coordinator);
     }
     assert_eq!(code(coordinator.heartbeat(&named("new").says())), ErrorCode::LimitReached);
-    step_out(coordinator, &old);
+    detach(coordinator, &old);
     coordinator.heartbeat(&named("new").says()).unwrap();
 }
 
@@ -100,7 +100,7 @@ fn what_who_is_away_shall_not_own_any_more_waits_for_nobody() {
     let coordinator = &mut Coordinator::new();
     let (mut old, mut other) = (named("old"), Member::new("other", &["rainbow"]));
     quiet(coordinator, &mut [&mut old, &mut other]);
-    step_out(coordinator, &old);
+    detach(coordinator, &old);
     let mut third = Member::new("third", &["rainbow"]);
     third.beat(coordinator);
     quiet(coordinator, &mut [&mut other, &mut third]);
@@ -118,10 +118,10 @@ fn who_is_replaced_and_says_that_it_stopped_makes_room_at_once() {
     let held = old.says();
     new.beat(coordinator);
     let mut joined = coordinator.shard.heartbeat(&new.says(), &coordinator.received(), &coordinator.topics);
-    assert_eq!(joined.take_stirred(), [group()], "who waits for an answer is told");
+    assert_eq!(joined.take_changed_groups(), [group()], "who waits for an answer is told");
     let answer = coordinator.settle(joined).unwrap();
     new.hears(&answer);
-    let news = coordinator.shard.news(&held, &coordinator.received(), &coordinator.topics);
+    let news = coordinator.shard.assignment_change(&held, &coordinator.received(), &coordinator.topics);
     assert_eq!(code(coordinator.settle(news)), ErrorCode::FencedInstance);
     let left = coordinator.shard.leave(&group(), &old.id);
     coordinator.settle(left).unwrap();

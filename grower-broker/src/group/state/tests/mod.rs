@@ -1,12 +1,12 @@
 //! A shard with a log in memory, and members that behave.
 
+mod assignment_change;
 mod claims;
 mod handover;
 mod hostile;
 mod inspect;
 mod instances;
 mod model;
-mod news;
 mod offsets;
 mod records;
 mod restart;
@@ -41,47 +41,47 @@ fn name(topic: &str) -> TopicName {
     TopicName::new(topic).unwrap()
 }
 
-fn slot(topic: TopicId, partition: u32) -> Slot {
-    Slot { topic, partition: PartitionId::new(partition) }
+fn partition_key(topic: TopicId, partition: u32) -> PartitionKey {
+    PartitionKey { topic, partition: PartitionId::new(partition) }
 }
 
-fn position(slot: Slot, offset: u64) -> PositionToCommit {
+fn position(partition: PartitionKey, offset: u64) -> PositionToCommit {
     let (offset, metadata) = (Offset::new(offset), String::new());
-    PositionToCommit { topic: slot.topic, partition: slot.partition, offset, leader_epoch: None, metadata }
+    PositionToCommit { topic: partition.topic, partition: partition.partition, offset, leader_epoch: None, metadata }
 }
 
 /// The coordinator's side: one shard, its log, its clock, and the topics.
 struct Coordinator {
-    shard: Shard,
+    shard: GroupShard,
     log: Vec<GroupRecord>,
     /// Where each batch of the log ends: none is ever torn.
     ends: Vec<usize>,
     /// How much of the log a crash leaves in any case.
     durable: usize,
     now: Timestamp,
-    topics: BTreeMap<TopicName, Subscribed>,
+    topics: BTreeMap<TopicName, CatalogTopic>,
     /// A step wants those to look for news who wait.
-    stirred: bool,
+    assignment_changed: bool,
 }
 
 impl Coordinator {
     fn new() -> Self {
         let topics = [("rainbow", RAINBOW, 3), ("sandbox", SANDBOX, 2)]
-            .map(|(text, topic, partitions)| (name(text), Subscribed { topic, partitions }));
+            .map(|(text, topic, partitions)| (name(text), CatalogTopic { topic, partitions }));
         let limits = GroupLimits { groups: 3, members: 5, topics: 4, ..GroupLimits::default() };
         Self {
-            shard: Shard::new(limits),
+            shard: GroupShard::new(limits),
             log: Vec::new(),
             ends: Vec::new(),
             durable: 0,
             now: Timestamp::default(),
             topics: topics.into(),
-            stirred: false,
+            assignment_changed: false,
         }
     }
 
-    fn settle<T>(&mut self, mut step: Step<T>) -> Result<T, Failure> {
-        self.stirred |= !step.take_stirred().is_empty();
+    fn settle<T>(&mut self, mut step: GroupDecision<T>) -> Result<T, Failure> {
+        self.assignment_changed |= !step.take_changed_groups().is_empty();
         let (log, ends) = (&mut self.log, &mut self.ends);
         let append = |records: &[GroupRecord]| {
             log.extend_from_slice(records);
@@ -97,9 +97,9 @@ impl Coordinator {
         self.settle(step)
     }
 
-    fn received(&self) -> Received<'static> {
+    fn received(&self) -> HeartbeatContext<'static> {
         let date = self.now.plus_millis(DATE);
-        Received { at: self.now, date, client: Some("a test"), address: Some("10.0.0.1:5") }
+        HeartbeatContext { at: self.now, date, client: Some("a test"), address: Some("10.0.0.1:5") }
     }
 
     fn topics_changed(&mut self) {
@@ -117,8 +117,8 @@ impl Coordinator {
     }
 
     /// Looks for news for a heartbeat that is held back.
-    fn news(&mut self, beat: &Heartbeat) -> Result<Option<HeartbeatAnswer>, Failure> {
-        let step = self.shard.news(beat, &self.received(), &self.topics);
+    fn assignment_change(&mut self, beat: &Heartbeat) -> Result<Option<HeartbeatAnswer>, Failure> {
+        let step = self.shard.assignment_change(beat, &self.received(), &self.topics);
         self.settle(step)
     }
 
@@ -166,21 +166,26 @@ impl Coordinator {
         self.log.extend(after);
     }
 
-    fn commit(&mut self, member: Option<&Member>, slot: Slot, offset: u64) -> Result<Part<()>, Failure> {
+    fn commit(&mut self, member: Option<&Member>, partition: PartitionKey, offset: u64) -> Result<Part<()>, Failure> {
         let committer = member.map(|member| CommitterIdentity::Member(member.id.clone(), member.epoch));
-        let (sequence, positions) = (member.map_or(0, |member| member.commits), vec![position(slot, offset)]);
-        self.commit_all(Commit { group: group(), committer, sequence, positions })
+        let (sequence, positions) = (member.map_or(0, |member| member.commits), vec![position(partition, offset)]);
+        self.commit_all(GroupCommit { group: group(), committer, sequence, positions })
     }
 
-    fn commit_all(&mut self, commit: Commit) -> Result<Part<()>, Failure> {
+    fn commit_all(&mut self, commit: GroupCommit) -> Result<Part<()>, Failure> {
         let known: BTreeSet<TopicId> = self.topics.values().map(|topic| topic.topic).collect();
         let step = self.shard.commit_offsets(&commit, &|topic, _| known.contains(&topic).then_some(LOG_END));
         self.settle(step).map(|mut parts| parts.remove(0))
     }
 
     /// A member asks where its group begins in these partitions: at `offset`, if that is open.
-    fn start(&mut self, member: &Member, slots: &[Slot], offset: u64) -> Result<Vec<CommittedPosition>, Failure> {
-        let starts = slots.iter().map(|slot| position(*slot, offset)).collect();
+    fn start(
+        &mut self,
+        member: &Member,
+        partitions: &[PartitionKey],
+        offset: u64,
+    ) -> Result<Vec<CommittedPosition>, Failure> {
+        let starts = partitions.iter().map(|partition| position(*partition, offset)).collect();
         let committer = CommitterIdentity::Member(member.id.clone(), member.epoch);
         let wish = StartPositions { group: group(), committer, starts };
         let known: BTreeSet<TopicId> = self.topics.values().map(|topic| topic.topic).collect();
@@ -188,12 +193,12 @@ impl Coordinator {
         self.settle(step)
     }
 
-    fn committed(&self, slot: Slot) -> Option<u64> {
-        self.committed_by(&group(), slot)
+    fn committed(&self, partition: PartitionKey) -> Option<u64> {
+        self.committed_by(&group(), partition)
     }
 
-    fn committed_by(&self, group: &GroupId, slot: Slot) -> Option<u64> {
-        let offsets = self.shard.fetch_offsets(group, Some(&[(slot.topic, slot.partition)]));
+    fn committed_by(&self, group: &GroupId, partition: PartitionKey) -> Option<u64> {
+        let offsets = self.shard.fetch_offsets(group, Some(&[(partition.topic, partition.partition)]));
         offsets.first().map(|found| found.offset.value())
     }
 }
@@ -204,7 +209,7 @@ struct Member {
     id: MemberId,
     epoch: MemberEpoch,
     topics: Vec<TopicName>,
-    reading: BTreeSet<Slot>,
+    reading: BTreeSet<PartitionKey>,
     interval_ms: u32,
     assignor: Option<String>,
     instance: Option<String>,
@@ -232,7 +237,7 @@ impl Member {
             member: self.id.clone(),
             epoch: self.epoch,
             topics: self.topics.clone(),
-            owned: super::slot::to_message(&self.reading),
+            owned: super::partition_key::to_message(&self.reading),
             session_timeout_ms: SESSION_MS,
             rebalance_timeout_ms: SESSION_MS,
             assignor: self.assignor.clone(),
@@ -243,7 +248,7 @@ impl Member {
     fn hears(&mut self, answer: &HeartbeatAnswer) {
         self.epoch = answer.epoch;
         self.interval_ms = answer.interval_ms;
-        self.reading = super::slot::from_message(&answer.assignment).collect();
+        self.reading = super::partition_key::from_message(&answer.assignment).collect();
     }
 
     /// One heartbeat, answered.
@@ -254,7 +259,11 @@ impl Member {
 
     /// Which partitions of a topic it reads.
     fn reads(&self, topic: TopicId) -> Vec<u32> {
-        self.reading.iter().filter(|slot| slot.topic == topic).map(|slot| slot.partition.value()).collect()
+        self.reading
+            .iter()
+            .filter(|partition| partition.topic == topic)
+            .map(|partition| partition.partition.value())
+            .collect()
     }
 }
 

@@ -8,8 +8,8 @@ use grower_protocol::message::TopicPartitions;
 fn records() -> Vec<GroupRecord> {
     let member = MemberId::new("m").unwrap();
     let granted = vec![TopicPartitions { topic: RAINBOW, partitions: vec![PartitionId::new(2)] }];
-    let state = MemberState {
-        seat: 1,
+    let state = StoredMember {
+        join_order: 1,
         epoch: MemberEpoch::new(4),
         previous: Some(MemberEpoch::new(3)),
         topics: vec![name("rainbow")],
@@ -18,16 +18,16 @@ fn records() -> Vec<GroupRecord> {
         rebalance_timeout_ms: 60_000,
         instance: Some("i".to_owned()),
         since: vec![Timestamp::from_millis(7)],
-        away: false,
+        detached: false,
     };
     let offset =
-        OffsetState { offset: Offset::new(9), leader_epoch: Some(LeaderEpoch::new(7)), metadata: "x".to_owned() };
+        StoredOffset { offset: Offset::new(9), leader_epoch: Some(LeaderEpoch::new(7)), metadata: "x".to_owned() };
     vec![
-        GroupRecord::Group { group: group(), state: Some(GroupState { epoch: 5, assignor: "range".to_owned() }) },
+        GroupRecord::Group { group: group(), state: Some(StoredGroup { epoch: 5, assignor: "range".to_owned() }) },
         GroupRecord::Group { group: group(), state: None },
         GroupRecord::Member { group: group(), member, state: Some(state) },
-        GroupRecord::Offset { group: group(), slot: slot(RAINBOW, 2), state: Some(offset) },
-        GroupRecord::Floor { epoch: 6 },
+        GroupRecord::Offset { group: group(), partition: partition_key(RAINBOW, 2), state: Some(offset) },
+        GroupRecord::MinimumEpoch { epoch: 6 },
     ]
 }
 
@@ -62,14 +62,14 @@ fn a_member_of_the_first_version_has_what_it_has_since_that_was_written() {
     let record = RecordView { value: Some(value.into()), ..view(&records()[2]) };
     let GroupRecord::Member { state: Some(read), .. } = GroupRecord::from_record(&record).unwrap() else { panic!() };
     let GroupRecord::Member { state: Some(newest), .. } = records().remove(2) else { panic!() };
-    assert_eq!(read, MemberState { since: vec![record.timestamp], ..newest });
+    assert_eq!(read, StoredMember { since: vec![record.timestamp], ..newest });
 }
 
 #[test]
 fn an_offset_of_the_first_version_has_no_leader_epoch() {
     let record = RecordView { value: Some(bytes::Bytes::from_static(&[0, 9, 1, b'x'])), ..view(&records()[3]) };
     let GroupRecord::Offset { state: Some(read), .. } = GroupRecord::from_record(&record).unwrap() else { panic!() };
-    assert_eq!(read, OffsetState { offset: Offset::new(9), leader_epoch: None, metadata: "x".to_owned() });
+    assert_eq!(read, StoredOffset { offset: Offset::new(9), leader_epoch: None, metadata: "x".to_owned() });
 }
 
 #[test]

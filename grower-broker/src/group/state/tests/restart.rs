@@ -47,7 +47,7 @@ fn epochs_never_go_back() {
     for round in 0..5 {
         let mut member = Member::new(&format!("S{round}"), &["rainbow"]);
         member.beat(coordinator);
-        coordinator.commit(None, slot(RAINBOW, 0), 1).unwrap_err(); // It has a member.
+        coordinator.commit(None, partition_key(RAINBOW, 0), 1).unwrap_err(); // It has a member.
         epochs.push(member.epoch);
         coordinator.wait(SESSION_MS.into());
         coordinator.restart();
@@ -60,7 +60,7 @@ fn a_compacted_log_stands_for_the_whole() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow", "sandbox"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
-    coordinator.commit(Some(&s2), slot(RAINBOW, 2), 17).unwrap().unwrap();
+    coordinator.commit(Some(&s2), partition_key(RAINBOW, 2), 17).unwrap().unwrap();
     let before = coordinator.shard.describe(&group()).unwrap();
     let all = coordinator.log.len();
     coordinator.sync();
@@ -85,12 +85,12 @@ fn the_last_floor_of_a_log_is_the_highest() {
         Member::new(&format!("S{round}"), &["rainbow"]).beat(coordinator);
         coordinator.wait(SESSION_MS.into());
     }
-    let floor = coordinator.shard.floor;
+    let floor = coordinator.shard.minimum_epoch;
     assert!(0 < floor);
     let step = coordinator.shard.delete(&calm);
     coordinator.settle(step).unwrap();
     coordinator.sync();
     coordinator.compact();
     coordinator.restart();
-    assert_eq!(coordinator.shard.floor, floor);
+    assert_eq!(coordinator.shard.minimum_epoch, floor);
 }

@@ -15,13 +15,13 @@ fn is_member(coordinator: &Coordinator, member: &Member) -> bool {
 
 /// A heartbeat arrives, is answered and its answer is sent; between these the clock goes on by so much.
 fn slowly(coordinator: &mut Coordinator, member: &mut Member, millis: u64) -> Result<(), Failure> {
-    let held = coordinator.shard.begin_answer(&member.says());
+    let held = coordinator.shard.heartbeat_arrived(&member.says());
     let answer = coordinator.heartbeat(&member.says());
     coordinator.wait(millis);
     answer.iter().for_each(|answer| member.hears(answer));
     if let Some(mut held) = held {
         held.settle(&answer);
-        coordinator.shard.end_answer(held, coordinator.now);
+        coordinator.shard.heartbeat_answered(held, coordinator.now);
     }
     answer.map(drop)
 }
@@ -31,13 +31,13 @@ const SESSION: u64 = SESSION_MS as u64;
 #[test]
 fn a_session_does_not_end_while_its_heartbeat_waits_for_the_answer() {
     let (mut coordinator, s1) = alone();
-    let first = coordinator.shard.begin_answer(&s1.says()).unwrap();
-    let second = coordinator.shard.begin_answer(&s1.says()).unwrap(); // Over another connection.
+    let first = coordinator.shard.heartbeat_arrived(&s1.says()).unwrap();
+    let second = coordinator.shard.heartbeat_arrived(&s1.says()).unwrap(); // Over another connection.
     coordinator.wait(5 * SESSION);
-    coordinator.shard.end_answer(first, coordinator.now);
+    coordinator.shard.heartbeat_answered(first, coordinator.now);
     coordinator.wait(5 * SESSION);
     assert!(is_member(&coordinator, &s1));
-    coordinator.shard.end_answer(second, coordinator.now);
+    coordinator.shard.heartbeat_answered(second, coordinator.now);
     coordinator.wait(SESSION - 1);
     assert!(is_member(&coordinator, &s1), "it has a full session from the answer on");
     coordinator.wait(1);
@@ -75,7 +75,7 @@ fn fenced_heartbeats_keep_no_session_alive() {
 fn a_fenced_heartbeat_that_waits_for_its_answer_holds_no_session() {
     let (mut coordinator, s1) = alone();
     let zombie = Member { epoch: MemberEpoch::new(s1.epoch.value() + 1), ..s1.clone() };
-    assert!(coordinator.shard.begin_answer(&zombie.says()).is_none());
+    assert!(coordinator.shard.heartbeat_arrived(&zombie.says()).is_none());
     coordinator.wait(SESSION);
     assert!(!is_member(&coordinator, &s1));
 }
@@ -83,7 +83,7 @@ fn a_fenced_heartbeat_that_waits_for_its_answer_holds_no_session() {
 #[test]
 fn a_heartbeat_that_is_fenced_while_it_waits_gives_no_longer_session() {
     let (mut coordinator, mut s1) = alone();
-    let mut late = coordinator.shard.begin_answer(&s1.says()).unwrap();
+    let mut late = coordinator.shard.heartbeat_arrived(&s1.says()).unwrap();
     let says = s1.says();
     for partitions in [4, 5] {
         coordinator.topics.get_mut(&name("rainbow")).unwrap().partitions = partitions;
@@ -92,7 +92,7 @@ fn a_heartbeat_that_is_fenced_while_it_waits_gives_no_longer_session() {
     }
     coordinator.wait(SESSION - 1);
     late.settle(&coordinator.heartbeat(&says));
-    coordinator.shard.end_answer(late, coordinator.now);
+    coordinator.shard.heartbeat_answered(late, coordinator.now);
     coordinator.wait(1);
     assert!(!is_member(&coordinator, &s1));
 }
@@ -100,9 +100,9 @@ fn a_heartbeat_that_is_fenced_while_it_waits_gives_no_longer_session() {
 #[test]
 fn a_heartbeat_whose_connection_ended_counts_if_its_epoch_is_known() {
     let (mut coordinator, s1) = alone();
-    let unanswered = coordinator.shard.begin_answer(&s1.says()).unwrap();
+    let unanswered = coordinator.shard.heartbeat_arrived(&s1.says()).unwrap();
     coordinator.wait(5 * SESSION);
-    coordinator.shard.end_answer(unanswered, coordinator.now);
+    coordinator.shard.heartbeat_answered(unanswered, coordinator.now);
     coordinator.wait(SESSION - 1);
     assert!(is_member(&coordinator, &s1), "the broker kept it waiting, so it may come back");
 }
@@ -111,8 +111,8 @@ fn a_heartbeat_whose_connection_ended_counts_if_its_epoch_is_known() {
 fn an_answer_to_somebody_who_is_no_member_leaves_nothing_behind() {
     let mut coordinator = Coordinator::new();
     let stranger = Member::new("S9", &["rainbow"]);
-    let held = coordinator.shard.begin_answer(&stranger.says()).unwrap();
-    coordinator.shard.end_answer(held, coordinator.now);
+    let held = coordinator.shard.heartbeat_arrived(&stranger.says()).unwrap();
+    coordinator.shard.heartbeat_answered(held, coordinator.now);
     assert!(coordinator.shard.list().is_empty());
 }
 
@@ -122,11 +122,11 @@ fn whoever_lost_its_name_gets_no_longer_session_by_a_late_answer() {
     let named = |id| Member { instance: Some("pinkie".to_owned()), ..Member::new(id, &["rainbow"]) };
     let (mut s1, mut s2) = (named("S1"), named("S2"));
     s1.beat(&mut coordinator);
-    let held = coordinator.shard.begin_answer(&s1.says()).unwrap();
+    let held = coordinator.shard.heartbeat_arrived(&s1.says()).unwrap();
     s2.beat(&mut coordinator);
     s2.beat(&mut coordinator);
-    coordinator.shard.end_answer(held, coordinator.now);
-    assert!(coordinator.shard.begin_answer(&s1.says()).is_none(), "nor by a later heartbeat");
+    coordinator.shard.heartbeat_answered(held, coordinator.now);
+    assert!(coordinator.shard.heartbeat_arrived(&s1.says()).is_none(), "nor by a later heartbeat");
     coordinator.wait(3_000);
     assert!(!is_member(&coordinator, &s1), "the lease of the name is over");
     assert!(is_member(&coordinator, &s2));

@@ -51,10 +51,10 @@ fn a_group_picks_up_new_partitions_and_new_topics() {
     let (mut s1, mut s2) = (Member::new("S1", &["sandbox", "later"]), Member::new("S2", &["sandbox"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
     assert_eq!((s1.reads(SANDBOX), s2.reads(SANDBOX)), (vec![0], vec![1]));
-    coordinator.topics.insert(name("sandbox"), Subscribed { topic: SANDBOX, partitions: 4 });
+    coordinator.topics.insert(name("sandbox"), CatalogTopic { topic: SANDBOX, partitions: 4 });
     quiet(coordinator, &mut [&mut s1, &mut s2]);
     assert_eq!((s1.reads(SANDBOX), s2.reads(SANDBOX)), (vec![0, 1], vec![2, 3]));
-    coordinator.topics.insert(name("later"), Subscribed { topic: RAINBOW, partitions: 1 });
+    coordinator.topics.insert(name("later"), CatalogTopic { topic: RAINBOW, partitions: 1 });
     quiet(coordinator, &mut [&mut s1, &mut s2]);
     assert_eq!(s1.reads(RAINBOW), [0]);
 }
@@ -64,14 +64,14 @@ fn a_deleted_topic_is_taken_away_and_one_of_its_name_is_another() {
     let coordinator = &mut Coordinator::new();
     let mut s1 = Member::new("S1", &["sandbox"]);
     quiet(coordinator, &mut [&mut s1]);
-    coordinator.commit(Some(&s1), slot(SANDBOX, 1), 7).unwrap().unwrap();
+    coordinator.commit(Some(&s1), partition_key(SANDBOX, 1), 7).unwrap().unwrap();
     coordinator.topics.remove(&name("sandbox"));
     coordinator.topics_changed();
     coordinator.topic_deleted(SANDBOX);
     quiet(coordinator, &mut [&mut s1]);
     assert_eq!(s1.reading, BTreeSet::new());
     let again = TopicId::from_bytes([9; 16]);
-    coordinator.topics.insert(name("sandbox"), Subscribed { topic: again, partitions: 2 });
+    coordinator.topics.insert(name("sandbox"), CatalogTopic { topic: again, partitions: 2 });
     quiet(coordinator, &mut [&mut s1]);
     assert_eq!(s1.reads(again), [0, 1]);
     assert_eq!(coordinator.shard.fetch_offsets(&group(), None), []);

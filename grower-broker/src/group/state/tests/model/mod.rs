@@ -119,7 +119,7 @@ enum Fate {
     /// Answered when there is news.
     Held,
     /// Answered, but the member goes on reading what it should give up.
-    HeldOn,
+    KeepsReading,
     /// And not even synced.
     AnswerLost,
     /// The coordinator cannot write it down.
@@ -131,7 +131,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let fate = prop_oneof![
         6 => Just(Fate::Answered),
         4 => Just(Fate::Held),
-        2 => Just(Fate::HeldOn),
+        2 => Just(Fate::KeepsReading),
         1 => Just(Fate::AnswerLost),
         1 => Just(Fate::DiskFull),
     ];

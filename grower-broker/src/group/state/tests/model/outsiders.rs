@@ -15,12 +15,12 @@ pub(super) struct Outsiders {
     /// Commits under way that their senders gave up.
     late: Vec<Sent>,
     /// The newest commit of each partition that was acknowledged.
-    commits: BTreeMap<Slot, u64>,
+    commits: BTreeMap<PartitionKey, u64>,
 }
 
 impl Outsiders {
     pub(super) fn new(coordinator: &mut Coordinator) -> Self {
-        let hayloft = Subscribed { topic: HAYLOFT, partitions: OUTSIDERS as u32 };
+        let hayloft = CatalogTopic { topic: HAYLOFT, partitions: OUTSIDERS as u32 };
         coordinator.topics.insert(name("hayloft"), hayloft);
         Self { newest: vec![(0, 0); OUTSIDERS], late: Vec::new(), commits: BTreeMap::new() }
     }
@@ -48,23 +48,24 @@ impl Outsiders {
     }
 
     fn deliver(&mut self, (who, sequence, offset): Sent, coordinator: &mut Coordinator) {
-        let (id, slot) = (CommitterId::new(&format!("outsider {who}")).unwrap(), slot(HAYLOFT, who as u32));
-        let (committer, positions) = (Some(CommitterIdentity::Outside(id)), vec![position(slot, offset)]);
-        let committed = coordinator.commit_all(Commit { group: hay(), committer, sequence, positions });
+        let (id, partition) =
+            (CommitterId::new(&format!("outsider {who}")).unwrap(), partition_key(HAYLOFT, who as u32));
+        let (committer, positions) = (Some(CommitterIdentity::Outside(id)), vec![position(partition, offset)]);
+        let committed = coordinator.commit_all(GroupCommit { group: hay(), committer, sequence, positions });
         coordinator.sync();
         match committed {
             Ok(part) => {
                 part.unwrap();
-                let back = self.commits.insert(slot, offset).filter(|before| offset < *before);
-                assert_eq!(back, None, "a late commit took {slot:?} back to {offset}");
+                let back = self.commits.insert(partition, offset).filter(|before| offset < *before);
+                assert_eq!(back, None, "a late commit took {partition:?} back to {offset}");
             }
             Err(failure) => assert_eq!(failure.code, ErrorCode::InvalidRequest, "{failure}"),
         }
     }
 
     pub(super) fn check(&self, coordinator: &Coordinator) {
-        for (slot, offset) in &self.commits {
-            assert_eq!(coordinator.committed_by(&hay(), *slot), Some(*offset), "{slot:?}");
+        for (partition, offset) in &self.commits {
+            assert_eq!(coordinator.committed_by(&hay(), *partition), Some(*offset), "{partition:?}");
         }
     }
 }

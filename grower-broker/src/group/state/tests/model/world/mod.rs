@@ -21,13 +21,13 @@ pub(super) struct World {
     names: usize,
     assignor: Assignor,
     /// The newest commit of each partition that was acknowledged.
-    commits: BTreeMap<Slot, u64>,
+    commits: BTreeMap<PartitionKey, u64>,
     /// Commits under way: each was given up, or repeated over another connection.
-    late: Vec<(Member, Slot, u64)>,
+    late: Vec<(Member, PartitionKey, u64)>,
     /// Heartbeats under way whose answers nobody waits for.
     late_beats: Vec<Heartbeat>,
     /// Wishes under way where the group should begin, and in which partitions.
-    late_starts: Vec<(Member, Vec<Slot>)>,
+    late_starts: Vec<(Member, Vec<PartitionKey>)>,
     outsiders: Outsiders,
     epoch: u32,
     lives: Lives,
@@ -83,7 +83,7 @@ impl World {
                 let process = self.born(seat);
                 self.late_beats.push(process.member.says());
             }
-            Op::News { seat, enough } => self.news(seat, enough),
+            Op::News { seat, enough } => self.assignment_change(seat, enough),
             Op::Leave { seat, for_now } => self.leave(seat, for_now),
             Op::Die { seat } => self.processes[seat] = None,
             Op::Double { seat } => self.old[seat] = self.processes[seat].take(),
@@ -97,13 +97,13 @@ impl World {
             Op::SeekBack { seat } => self.seek_back(seat),
             Op::SendCommit { seat, repeat } => self.send_commit(seat, repeat),
             Op::LateCommit => {
-                if let Some((member, slot, offset)) = self.late.pop() {
-                    self.commit_as(&member, slot, offset);
+                if let Some((member, partition, offset)) = self.late.pop() {
+                    self.commit_as(&member, partition, offset);
                 }
             }
             Op::Start { seat } => {
-                if let Some((member, slots)) = self.start_of(seat) {
-                    self.start_as(&member, &slots);
+                if let Some((member, partitions)) = self.start_of(seat) {
+                    self.start_as(&member, &partitions);
                 }
             }
             Op::SendStart { seat } => {
@@ -111,8 +111,8 @@ impl World {
                 self.late_starts.extend(sent);
             }
             Op::LateStart { number } => {
-                if let Some((member, slots)) = self.late_starts.iter().rev().nth(number).cloned() {
-                    self.start_as(&member, &slots);
+                if let Some((member, partitions)) = self.late_starts.iter().rev().nth(number).cloned() {
+                    self.start_as(&member, &partitions);
                 }
             }
             Op::Outside { who, at_once } => {
@@ -153,12 +153,12 @@ impl World {
                 if let Some(gone) = self.coordinator.topics.remove(&topics[topic]) {
                     self.coordinator.topic_deleted(gone.topic);
                     self.coordinator.sync();
-                    self.commits.retain(|slot, _| slot.topic != gone.topic);
+                    self.commits.retain(|partition, _| partition.topic != gone.topic);
                 }
             }
             Op::Create { topic } => {
                 self.names += 1;
-                let created = Subscribed { topic: TopicId::from_bytes([100 + self.names as u8; 16]), partitions: 2 };
+                let created = CatalogTopic { topic: TopicId::from_bytes([100 + self.names as u8; 16]), partitions: 2 };
                 self.coordinator.topics.entry(topics[topic].clone()).or_insert(created);
             }
             _ => unreachable!("no change of a topic"),
@@ -193,7 +193,7 @@ impl World {
         if fate == Fate::DiskFull {
             let mut step =
                 self.coordinator.shard.heartbeat(&says, &self.coordinator.received(), &self.coordinator.topics);
-            self.coordinator.stirred |= !step.take_stirred().is_empty();
+            self.coordinator.assignment_changed |= !step.take_changed_groups().is_empty();
             let _ = step.settle(&mut self.coordinator.shard, |_| Err("full"));
             return Some(process);
         }
@@ -203,28 +203,28 @@ impl World {
         }
         self.coordinator.sync();
         match answer {
-            Ok(answer) if fate == Fate::Held && !is_news(&says, &answer) => {
+            Ok(answer) if fate == Fate::Held && !is_assignment_change(&says, &answer) => {
                 process.held = Some((says, answer, self.clock));
                 process.rung = false;
             }
             Ok(answer) => {
                 self.lives.hears(&process.member.id);
                 self.check_given(&process.member.id);
-                process.hears(&answer, self.clock, self.clock, fate == Fate::HeldOn);
+                process.hears(&answer, self.clock, self.clock, fate == Fate::KeepsReading);
             }
             Err(failure) => return self.refused(process, &failure),
         }
         Some(process)
     }
 
-    fn news(&mut self, seat: usize, enough: bool) {
+    fn assignment_change(&mut self, seat: usize, enough: bool) {
         let Some(mut process) = self.processes[seat].take() else { return };
         let Some((says, answer, sent)) = process.held.take() else {
             self.processes[seat] = Some(process);
             return;
         };
         process.rung = false;
-        let news = self.coordinator.news(&says);
+        let news = self.coordinator.assignment_change(&says);
         self.coordinator.sync();
         if news.is_ok() {
             self.check_given(&process.member.id);
@@ -260,7 +260,7 @@ impl World {
         let Some(process) = self.processes[seat].take() else { return };
         let (shard, id) = (&mut self.coordinator.shard, &process.member.id);
         let step = match for_now {
-            true => shard.step_out(&group(), id, self.coordinator.now),
+            true => shard.detach(&group(), id, self.coordinator.now),
             false => shard.leave(&group(), id),
         };
         let _ = self.coordinator.settle(step); // It may have been taken for dead before.
@@ -269,11 +269,13 @@ impl World {
     /// Who was just answered has all of its share that nobody else holds.
     fn check_given(&self, id: &MemberId) {
         let Ok(seen) = self.coordinator.shard.inspect(&group(), self.coordinator.now) else { return };
-        let holds = |slot: Slot| move |held: &Holding| (held.topic, held.partition) == (slot.topic, slot.partition);
+        let holds = |partition: PartitionKey| {
+            move |held: &Holding| (held.topic, held.partition) == (partition.topic, partition.partition)
+        };
         for member in seen.members.iter().filter(|member| member.member == *id) {
-            for slot in slot::from_message(&member.awaits) {
-                let held = seen.members.iter().any(|member| member.holds.iter().any(holds(slot)));
-                assert!(held, "{id} was answered, and nobody reads {slot:?}");
+            for partition in partition_key::from_message(&member.awaits) {
+                let held = seen.members.iter().any(|member| member.holds.iter().any(holds(partition)));
+                assert!(held, "{id} was answered, and nobody reads {partition:?}");
             }
         }
     }
@@ -281,15 +283,16 @@ impl World {
     /// Whose answer waits is made to look as soon as there is news for it: so a partition that was given up waits for no
     /// heartbeat of its new owner.
     fn check_rung(&mut self) {
-        let stirred = std::mem::take(&mut self.coordinator.stirred);
+        let assignment_changed = std::mem::take(&mut self.coordinator.assignment_changed);
         let Some(group) = self.coordinator.shard.groups.get(&group()) else { return };
         let topics = &self.coordinator.topics;
         let seen = |name: &TopicName| group.members.known(name).is_none_or(|topic| topic == topics.get(name).copied());
         let noticed = ["rainbow", "sandbox"].map(name).iter().all(seen);
         for process in self.processes.iter_mut().chain(&mut self.old).flatten() {
-            process.rung |= stirred;
+            process.rung |= assignment_changed;
             let Some((says, ..)) = process.held.as_ref().filter(|_| !process.rung && noticed) else { continue };
-            let news = group.members.clone().news(&says.member, says.epoch, &self.coordinator.received(), topics);
+            let news =
+                group.members.clone().assignment_change(&says.member, says.epoch, &self.coordinator.received(), topics);
             assert!(!matches!(news, Ok(Some(_))), "nobody told {} that there is {news:?}", says.member);
         }
     }
@@ -299,17 +302,17 @@ impl World {
         self.lives.look(self.coordinator.shard.describe(&group()).ok());
         let mut read = BTreeMap::new();
         for process in self.processes.iter().chain(&self.old).flatten() {
-            for slot in process.reads(self.clock) {
-                let other = read.insert(slot, &process.member.id);
-                assert_eq!(other, None, "{slot:?} is read by {} too", process.member.id);
+            for partition in process.reads(self.clock) {
+                let other = read.insert(partition, &process.member.id);
+                assert_eq!(other, None, "{partition:?} is read by {} too", process.member.id);
             }
         }
         self.outsiders.check(&self.coordinator);
-        for (slot, offset) in &self.commits {
-            assert_eq!(self.coordinator.committed(*slot), Some(*offset), "{slot:?}");
+        for (partition, offset) in &self.commits {
+            assert_eq!(self.coordinator.committed(*partition), Some(*offset), "{partition:?}");
         }
         let epoch = self.coordinator.shard.groups.get(&group()).map_or(0, |group| group.members.epoch());
-        let epoch = epoch.max(self.coordinator.shard.floor);
+        let epoch = epoch.max(self.coordinator.shard.minimum_epoch);
         // A change that was never written down may be forgotten, but then nobody was told of it.
         let processes = self.processes.iter().chain(&self.old).flatten();
         let told = processes.map(|process| process.member.epoch.value()).max().unwrap_or(0);
@@ -343,8 +346,8 @@ impl World {
         }
         assert_eq!(self.coordinator.shard.describe(&group()).unwrap().state, GroupState::Stable);
         let wanted = self.coordinator.topics.iter().filter(|(name, _)| alive.iter().any(|m| m.topics.contains(name)));
-        let wanted: BTreeSet<Slot> = wanted.flat_map(|(_, topic)| topic.slots()).collect();
-        let read: BTreeSet<Slot> = alive.iter().flat_map(|member| &member.reading).copied().collect();
+        let wanted: BTreeSet<PartitionKey> = wanted.flat_map(|(_, topic)| topic.partitions()).collect();
+        let read: BTreeSet<PartitionKey> = alive.iter().flat_map(|member| &member.reading).copied().collect();
         assert_eq!(read, wanted);
         // And while nothing changes, nothing changes.
         let (log, epochs) = (self.coordinator.log.len(), self.epochs());

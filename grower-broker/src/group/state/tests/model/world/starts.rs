@@ -8,16 +8,16 @@ const BEGIN: u64 = 40;
 
 impl World {
     /// What the member in a seat asks: all partitions that there are of its topics, whatever it owns.
-    pub(super) fn start_of(&self, seat: usize) -> Option<(Member, Vec<Slot>)> {
+    pub(super) fn start_of(&self, seat: usize) -> Option<(Member, Vec<PartitionKey>)> {
         let member = self.processes[seat].as_ref()?.member.clone();
         let topics = self.coordinator.topics.iter().filter(|(name, _)| member.topics.contains(name));
-        let slots: Vec<Slot> = topics.flat_map(|(_, topic)| topic.slots()).collect();
-        (!slots.is_empty()).then_some((member, slots))
+        let partitions: Vec<PartitionKey> = topics.flat_map(|(_, topic)| topic.partitions()).collect();
+        (!partitions.is_empty()).then_some((member, partitions))
     }
 
-    pub(super) fn start_as(&mut self, member: &Member, slots: &[Slot]) {
+    pub(super) fn start_as(&mut self, member: &Member, partitions: &[PartitionKey]) {
         use ErrorCode::{FencedInstance, FencedMember, UnknownMember, UnknownPartition};
-        let started = self.coordinator.start(member, slots, BEGIN);
+        let started = self.coordinator.start(member, partitions, BEGIN);
         self.coordinator.sync();
         let positions = match started {
             Ok(positions) => positions,
@@ -29,14 +29,16 @@ impl World {
                 return;
             }
         };
-        let begun: BTreeSet<TopicId> = self.commits.keys().map(|slot| slot.topic).collect();
-        let told: BTreeMap<Slot, u64> =
-            positions.iter().map(|at| (Slot { topic: at.topic, partition: at.partition }, at.offset.value())).collect();
-        assert!(told.keys().eq(&slots.iter().copied().collect::<BTreeSet<_>>()), "each partition has a position");
-        for (slot, offset) in told {
-            let begins = if begun.contains(&slot.topic) { 0 } else { BEGIN };
-            let expected = *self.commits.entry(slot).or_insert(begins);
-            assert_eq!(offset, expected, "{} begins {slot:?} there", member.id);
+        let begun: BTreeSet<TopicId> = self.commits.keys().map(|partition| partition.topic).collect();
+        let told: BTreeMap<PartitionKey, u64> = positions
+            .iter()
+            .map(|at| (PartitionKey { topic: at.topic, partition: at.partition }, at.offset.value()))
+            .collect();
+        assert!(told.keys().eq(&partitions.iter().copied().collect::<BTreeSet<_>>()), "each partition has a position");
+        for (partition, offset) in told {
+            let begins = if begun.contains(&partition.topic) { 0 } else { BEGIN };
+            let expected = *self.commits.entry(partition).or_insert(begins);
+            assert_eq!(offset, expected, "{} begins {partition:?} there", member.id);
         }
     }
 }

@@ -11,19 +11,19 @@ const GROUPS_MAX: usize = 100;
 
 /// The newest refusal of each group.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(BTreeMap<GroupId, Refusal>);
+pub(super) struct MemoryRefusals(BTreeMap<GroupId, MemoryRefusal>);
 
 #[derive(Debug)]
-struct Refusal {
+struct MemoryRefusal {
     at: Timestamp,
     reason: String,
 }
 
-impl Refusals {
+impl MemoryRefusals {
     /// Takes note if a step of the group was refused for want of memory.
     pub(super) fn note(&mut self, group: &GroupId, refusal: Option<&Failure>, at: Timestamp) {
         if let Some(failure) = refusal.filter(|failure| failure.code == ErrorCode::MemoryFull) {
-            self.0.insert(group.clone(), Refusal { at, reason: failure.detail.clone() });
+            self.0.insert(group.clone(), MemoryRefusal { at, reason: failure.detail.clone() });
             self.forget_oldest();
         }
     }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_for_a_minute_and_of_the_newest_groups() {
-        let mut refusals = Refusals::default();
+        let mut refusals = MemoryRefusals::default();
         let full = Failure::new(ErrorCode::MemoryFull, "full");
         let group = |number: i64| GroupId::new(&format!("g{number}")).unwrap();
         let at = Timestamp::from_millis;

@@ -13,11 +13,11 @@ fn two_members() -> (Coordinator, Member, Member) {
 fn a_heartbeat_that_changes_nothing_is_no_news_and_stirs_nobody() {
     let (mut coordinator, s1, _) = two_members();
     let mut step = coordinator.shard.heartbeat(&s1.says(), &coordinator.received(), &coordinator.topics);
-    assert_eq!(step.take_stirred(), []);
+    assert_eq!(step.take_changed_groups(), []);
     let answer = coordinator.settle(step).unwrap();
-    assert!(!is_news(&s1.says(), &answer));
+    assert!(!is_assignment_change(&s1.says(), &answer));
     let before = coordinator.log.len();
-    assert_eq!(coordinator.news(&s1.says()), Ok(None));
+    assert_eq!(coordinator.assignment_change(&s1.says()), Ok(None));
     assert_eq!(coordinator.log.len(), before);
 }
 
@@ -26,20 +26,20 @@ fn who_has_to_let_go_and_who_may_begin_hear_it_while_they_wait() {
     let (mut coordinator, mut s1, mut s2) = two_members();
     let leave = coordinator.shard.leave(&group(), &s2.id);
     coordinator.settle(leave).unwrap();
-    let news = coordinator.news(&s1.says()).unwrap().expect("2 is free");
+    let news = coordinator.assignment_change(&s1.says()).unwrap().expect("2 is free");
     s1.hears(&news);
     assert_eq!(s1.reads(RAINBOW), [0, 1, 2]);
 
     s2.epoch = MemberEpoch::default();
     s2.reading.clear();
     s2.beat(&mut coordinator);
-    assert_eq!(coordinator.news(&s2.says()), Ok(None));
-    let news = coordinator.news(&s1.says()).unwrap().expect("2 is to be given up");
+    assert_eq!(coordinator.assignment_change(&s2.says()), Ok(None));
+    let news = coordinator.assignment_change(&s1.says()).unwrap().expect("2 is to be given up");
     s1.hears(&news);
     let mut confirmed = coordinator.shard.heartbeat(&s1.says(), &coordinator.received(), &coordinator.topics);
-    assert_eq!(confirmed.take_stirred(), [group()]);
+    assert_eq!(confirmed.take_changed_groups(), [group()]);
     coordinator.settle(confirmed).unwrap();
-    let news = coordinator.news(&s2.says()).unwrap().expect("2 is free");
+    let news = coordinator.assignment_change(&s2.says()).unwrap().expect("2 is free");
     s2.hears(&news);
     assert_eq!((s1.reads(RAINBOW), s2.reads(RAINBOW)), (vec![0, 1], vec![2]));
 }
@@ -52,16 +52,16 @@ fn who_goes_on_reading_what_it_should_not_is_told_so_at_once() {
     s1.epoch = answer.epoch;
     let again = coordinator.heartbeat(&s1.says()).unwrap();
     assert_eq!(again.epoch, s1.epoch);
-    assert!(is_news(&s1.says(), &again));
+    assert!(is_assignment_change(&s1.says(), &again));
 }
 
 #[test]
 fn being_held_back_keeps_nobody_alive() {
     let (mut coordinator, s1, _) = two_members();
     coordinator.wait(u64::from(SESSION_MS) - 1);
-    coordinator.news(&s1.says()).unwrap();
+    coordinator.assignment_change(&s1.says()).unwrap();
     coordinator.wait(1);
-    assert_eq!(code(coordinator.news(&s1.says())), ErrorCode::UnknownMember);
+    assert_eq!(code(coordinator.assignment_change(&s1.says())), ErrorCode::UnknownMember);
 }
 
 #[test]
@@ -70,16 +70,16 @@ fn who_spoke_again_is_answered_there() {
     let old = s1.says();
     Member::new("S3", &["rainbow"]).beat(&mut coordinator);
     s1.beat(&mut coordinator);
-    assert_eq!(code(coordinator.news(&old)), ErrorCode::FencedMember);
+    assert_eq!(code(coordinator.assignment_change(&old)), ErrorCode::FencedMember);
     assert_eq!(coordinator.heartbeat(&s1.says()).unwrap().epoch, s1.epoch);
 }
 
 #[test]
 fn a_topic_that_grows_is_news() {
     let (mut coordinator, _, s2) = two_members();
-    coordinator.topics.insert(name("rainbow"), Subscribed { topic: RAINBOW, partitions: 4 });
+    coordinator.topics.insert(name("rainbow"), CatalogTopic { topic: RAINBOW, partitions: 4 });
     let mut step = coordinator.shard.topics_changed(&group(), &coordinator.topics);
-    assert_eq!(step.take_stirred(), [group()]);
+    assert_eq!(step.take_changed_groups(), [group()]);
     coordinator.settle(step).unwrap();
-    assert!(coordinator.news(&s2.says()).unwrap().is_some());
+    assert!(coordinator.assignment_change(&s2.says()).unwrap().is_some());
 }

@@ -1,21 +1,21 @@
 //! Room for what groups are remembered by: their number, their subscriptions, and their memory.
 
-use super::Shard;
+use super::GroupShard;
 use crate::group::state::catalog::Catalog;
 use crate::group::state::group::Group;
-use crate::group::state::membership::Membership;
+use crate::group::state::membership::GroupMembership;
 use crate::group::state::{GroupRefusal, size};
 use grower_protocol::ids::{MemberEpoch, TopicName};
 use grower_protocol::message::Heartbeat;
 
-impl Shard {
+impl GroupShard {
     pub(super) fn make_group_for(&mut self, beat: &Heartbeat) -> Result<(), GroupRefusal> {
         if beat.epoch != MemberEpoch::default() || self.groups.contains_key(&beat.group) {
             return Ok(());
         }
-        Membership::check(beat, &self.limits)?;
-        self.check_room()?;
-        self.groups.insert(beat.group.clone(), Group::after(self.floor));
+        GroupMembership::check(beat, &self.limits)?;
+        self.check_group_limit()?;
+        self.groups.insert(beat.group.clone(), Group::after(self.minimum_epoch));
         Ok(())
     }
 
@@ -46,8 +46,8 @@ impl Shard {
     }
 
     pub(super) fn check_growth(&self, bytes: usize) -> Result<(), GroupRefusal> {
-        match self.room {
-            Some(room) if room < bytes => Err(GroupRefusal::MemoryFull { bytes, room }),
+        match self.memory_left {
+            Some(left) if left < bytes => Err(GroupRefusal::MemoryFull { bytes, left }),
             _ => Ok(()),
         }
     }
@@ -57,7 +57,7 @@ impl Shard {
         self.groups.values().map(|group| group.members.growth_by_topic(name, partitions, catalog)).sum()
     }
 
-    pub(super) fn check_room(&self) -> Result<(), GroupRefusal> {
+    pub(super) fn check_group_limit(&self) -> Result<(), GroupRefusal> {
         let max = self.limits.groups;
         if self.groups.len() < max { Ok(()) } else { Err(GroupRefusal::LimitReached { what: "groups", max }) }
     }

@@ -8,17 +8,17 @@ use grower_protocol::ids::{GroupId, MemberEpoch, MemberId};
 use grower_protocol::message::{Failure, Heartbeat, HeartbeatAnswer};
 use std::collections::BTreeMap;
 
-/// A heartbeat that the broker has and has not answered yet; [`super::Shard::end_answer`] ends it.
+/// A heartbeat that the broker has and has not answered yet; [`super::GroupShard::heartbeat_answered`] ends it.
 #[must_use = "until it is ended the session of its member does not end"]
 #[derive(Debug)]
-pub struct HeldHeartbeat {
+pub struct UnansweredHeartbeat {
     pub(super) group: GroupId,
     pub(super) member: MemberId,
     /// The epoch that its sender knows; none if it was refused.
     pub(super) knows: Option<MemberEpoch>,
 }
 
-impl HeldHeartbeat {
+impl UnansweredHeartbeat {
     /// The group of the member.
     pub fn group(&self) -> &GroupId {
         &self.group
@@ -32,15 +32,15 @@ impl HeldHeartbeat {
 
 /// How many heartbeats of each member wait for their answers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HeldAnswers(BTreeMap<GroupId, BTreeMap<MemberId, u32>>);
+pub(super) struct UnansweredHeartbeats(BTreeMap<GroupId, BTreeMap<MemberId, u32>>);
 
-impl HeldAnswers {
-    pub(super) fn begin(&mut self, beat: &Heartbeat) -> HeldHeartbeat {
+impl UnansweredHeartbeats {
+    pub(super) fn begin(&mut self, beat: &Heartbeat) -> UnansweredHeartbeat {
         *self.0.entry(beat.group.clone()).or_default().entry(beat.member.clone()).or_default() += 1;
-        HeldHeartbeat { group: beat.group.clone(), member: beat.member.clone(), knows: Some(beat.epoch) }
+        UnansweredHeartbeat { group: beat.group.clone(), member: beat.member.clone(), knows: Some(beat.epoch) }
     }
 
-    pub(super) fn end(&mut self, held: &HeldHeartbeat) {
+    pub(super) fn end(&mut self, held: &UnansweredHeartbeat) {
         let Some(members) = self.0.get_mut(&held.group) else { return };
         let Some(count) = members.get_mut(&held.member) else { return };
         *count -= 1;

@@ -1,7 +1,7 @@
 //! One shard of groups with all that is kept beside it. Each lock is held for a moment, never during I/O.
 
 use crate::critical::StateMutex;
-use crate::group::state::{Ages, Shard};
+use crate::group::state::{GroupActivity, GroupShard};
 use crate::health::Health;
 use crate::memory::Remembered;
 use grower_protocol::ids::{GroupId, Offset};
@@ -9,12 +9,12 @@ use grower_protocol::message::Failure;
 use std::collections::HashMap;
 
 /// A shard that is being served.
-pub(super) struct LiveShard {
-    pub(super) shard: StateMutex<Shard>,
+pub(super) struct ServedShard {
+    pub(super) shard: StateMutex<GroupShard>,
     /// Why its log could not be read at the start: then the shard holds nothing, and nothing is said of its groups.
     pub(super) unknown: Option<Failure>,
-    /// Ages of its groups. Locked within the shard's lock or without it, like all that follows.
-    pub(super) ages: StateMutex<Ages>,
+    /// GroupActivity of its groups. Locked within the shard's lock or without it, like all that follows.
+    pub(super) activity: StateMutex<GroupActivity>,
     /// What it takes of the memory budget.
     pub(super) remembered: StateMutex<Remembered>,
     pub(super) written: StateMutex<WrittenEnds>,
@@ -23,10 +23,10 @@ pub(super) struct LiveShard {
     pub(super) appending: tokio::sync::Mutex<()>,
 }
 
-impl LiveShard {
+impl ServedShard {
     pub(super) fn new(
-        shard: Shard,
-        ages: Ages,
+        shard: GroupShard,
+        activity: GroupActivity,
         mut remembered: Remembered,
         unknown: Option<Failure>,
         health: &Health,
@@ -35,7 +35,7 @@ impl LiveShard {
         Self {
             shard: StateMutex::new(health, "a change of groups", shard),
             unknown,
-            ages: StateMutex::new(health, "a change of groups' ages", ages),
+            activity: StateMutex::new(health, "a change of groups' activity", activity),
             remembered: StateMutex::new(health, "the count of groups' memory", remembered),
             written: StateMutex::new(health, "the note of what groups wrote", WrittenEnds::default()),
             appending: tokio::sync::Mutex::default(),

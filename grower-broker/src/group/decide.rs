@@ -4,11 +4,11 @@
 //! for the log may have to wait for the disk; meanwhile the group is in the hand of this step alone, and all other groups
 //! go on. The answer waits until the group's own records are durable.
 
-use super::turns::Turn;
-use super::{Groups, LiveShard, Moment};
+use super::queues::QueueTicket;
+use super::{DecisionTime, Groups, ServedShard};
 use crate::background;
 use crate::critical::CriticalSection;
-use crate::group::state::{GroupRecord, Shard, Step, shard_of};
+use crate::group::state::{GroupDecision, GroupRecord, GroupShard, shard_of};
 use crate::metadata::Image;
 use crate::partition::Partition;
 use grower_protocol::batch::{BatchBuilder, UnplacedBatch};
@@ -22,45 +22,45 @@ use std::sync::Arc;
 const BATCH_BYTES: usize = 4 << 20;
 
 impl Groups {
-    /// Takes a step of `group` and gives its answer once all it relies on is durable. A request that has a turn since it
+    /// Takes a step of `group` and gives its answer once all it relies on is durable. A request that has a ticket since it
     /// arrived waits for that; else it waits behind those that are there now.
-    pub(crate) async fn step<T>(
+    pub(crate) async fn decide<T>(
         &self,
-        turn: Option<Turn>,
+        ticket: Option<QueueTicket>,
         group: &GroupId,
-        take: impl FnOnce(&mut Shard, Moment, &Image) -> Step<T>,
+        take: impl FnOnce(&mut GroupShard, DecisionTime, &Image) -> GroupDecision<T>,
     ) -> Result<T, Failure> {
-        let turn = turn.unwrap_or_else(|| self.enter(group));
+        let ticket = ticket.unwrap_or_else(|| self.enter(group));
         let log = self.log_for(shard_of(group)).await?;
-        let (answer, end) = self.write_step(turn, group, &log, take).await?;
+        let (answer, end) = self.decide_and_append(ticket, group, &log, take).await?;
         self.durable(&log, end).await?;
         answer
     }
 
     /// Takes a step and writes it down. Returns its answer, and up to where the log must be durable before it is given.
-    pub(super) async fn write_step<T>(
+    pub(super) async fn decide_and_append<T>(
         &self,
-        turn: Turn,
+        ticket: QueueTicket,
         group: &GroupId,
         log: &Arc<Partition>,
-        take: impl FnOnce(&mut Shard, Moment, &Image) -> Step<T>,
+        take: impl FnOnce(&mut GroupShard, DecisionTime, &Image) -> GroupDecision<T>,
     ) -> Result<(Result<T, Failure>, Offset), Failure> {
-        let _in_hand = turn.comes().await;
+        let _lock = ticket.lock().await;
         // Between decision and record the group is as nothing on disk says.
         let _whole = CriticalSection::enter(self.flushers.health(), "a step of a group");
         let live = self.live(shard_of(group));
         let image = self.topics.image();
         let mut step = {
             let mut shard = live.shard.lock();
-            shard.set_room(live.remembered.lock().room());
+            shard.set_memory_left(live.remembered.lock().room());
             take(&mut shard, self.moment(), &image)
         };
         self.refusals.lock().note(group, step.refusal(), self.now());
-        let stirred = step.take_stirred();
+        let changed = step.take_changed_groups();
         let written = self.write(&mut step, live, Some(group), log).await;
         live.remembered.lock().set(live.shard.lock().bytes());
         // Also if that failed: it is written down with what they do.
-        stirred.iter().for_each(|group| self.lobby.ring(group));
+        changed.iter().for_each(|group| self.waiters.wake(group));
         written?;
         let end = live.written.lock().of(group);
         Ok((step.into_answer(), end))
@@ -70,8 +70,8 @@ impl Groups {
     /// they are about meanwhile.
     pub(super) async fn write<T>(
         &self,
-        step: &mut Step<T>,
-        live: &LiveShard,
+        step: &mut GroupDecision<T>,
+        live: &ServedShard,
         group: Option<&GroupId>,
         log: &Arc<Partition>,
     ) -> Result<(), Failure> {
@@ -81,11 +81,11 @@ impl Groups {
         let _alone = live.appending.lock().await;
         let records = step.take_records(&live.shard.lock());
         let (log, date, now) = (log.clone(), self.clock.wall(), self.clock.steady());
-        let appending = background::blocking(move || Written::append(&log, records, date, now)).await;
+        let appending = background::blocking(move || AppendedRecords::append(&log, records, date, now)).await;
         let written = appending.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         let mut shard = live.shard.lock();
-        let mut ages = live.ages.lock();
-        written.records.iter().for_each(|record| ages.note(record, date, now));
+        let mut activity = live.activity.lock();
+        written.records.iter().for_each(|record| activity.note(record, date, now));
         if let Some((end, durable)) = written.end {
             live.written.lock().note(group, end, durable);
         }
@@ -100,7 +100,7 @@ impl Groups {
 }
 
 /// What became of the records of a step.
-pub(super) struct Written {
+pub(super) struct AppendedRecords {
     /// Those that are in the log. Fewer than there were if it failed.
     pub(super) records: Vec<GroupRecord>,
     /// Where they end, and up to where the log was durable then.
@@ -108,7 +108,7 @@ pub(super) struct Written {
     pub(super) failure: Option<Failure>,
 }
 
-impl Written {
+impl AppendedRecords {
     /// Appends records in batches that a start can load. May wait for the disk.
     pub(super) fn append(log: &Partition, records: Vec<GroupRecord>, date: Timestamp, now: Timestamp) -> Self {
         let mut written = Self { records: Vec::new(), end: None, failure: None };

@@ -4,7 +4,7 @@ use grower_protocol::ids::Timestamp;
 
 /// What the shell knows of a request beside its message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Received<'a> {
+pub struct HeartbeatContext<'a> {
     /// By a clock that never goes back: for timeouts.
     pub at: Timestamp,
     /// By the calendar: for people.
@@ -17,15 +17,15 @@ pub struct Received<'a> {
 
 /// Who a member was at its newest heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Speaker {
+pub(super) struct LastContact {
     pub(super) client: Option<String>,
     pub(super) address: Option<String>,
     /// When that was.
     pub(super) heard: Timestamp,
 }
 
-impl Speaker {
-    pub(super) fn hear(&mut self, received: &Received<'_>) {
+impl LastContact {
+    pub(super) fn hear(&mut self, received: &HeartbeatContext<'_>) {
         self.heard = received.at;
         for (known, said) in [(&mut self.client, received.client), (&mut self.address, received.address)] {
             if known.as_deref() != said {

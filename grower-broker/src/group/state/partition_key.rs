@@ -1,0 +1,35 @@
+//! A partition as groups name it, and sets of them.
+
+use grower_protocol::ids::{PartitionId, TopicId};
+use grower_protocol::message::TopicPartitions;
+use std::collections::BTreeSet;
+
+/// One partition that a member may own: by the topic's identity, so that a topic created again is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionKey {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionId,
+}
+
+pub(super) type PartitionSet = BTreeSet<PartitionKey>;
+
+pub(super) fn to_message(partitions: &PartitionSet) -> Vec<TopicPartitions> {
+    let mut topics: Vec<TopicPartitions> = Vec::new();
+    for partition in partitions {
+        match topics.last_mut().filter(|last| last.topic == partition.topic) {
+            Some(last) => last.partitions.push(partition.partition),
+            None => topics.push(TopicPartitions { topic: partition.topic, partitions: vec![partition.partition] }),
+        }
+    }
+    topics
+}
+
+pub(super) fn from_message(topics: &[TopicPartitions]) -> impl Iterator<Item = PartitionKey> {
+    let partitions = |one: &TopicPartitions| {
+        let topic = one.topic;
+        one.partitions.clone().into_iter().map(move |partition| PartitionKey { topic, partition })
+    };
+    topics.iter().flat_map(partitions)
+}
