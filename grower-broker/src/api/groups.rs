@@ -85,12 +85,12 @@ impl Api {
             Request::CommitOffsets(commit) => self.commit(ticket, commit.into()).await,
             Request::CommitPositions(commit) => self.commit(ticket, commit.into()).await,
             Request::FetchOffsets { group, partitions } => {
-                let fetched = self.groups.look(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
+                let fetched = self.groups.read(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
                 Ok(Response::FetchOffsets(fetched.await?))
             }
             Request::FetchPositions { group, partitions } => {
                 let look = |shard: &GroupShard, _| shard.fetch_positions(&group, partitions.as_deref());
-                let positions = self.groups.look(&group, look).await?;
+                let positions = self.groups.read(&group, look).await?;
                 Ok(Response::FetchPositions(self.groups.compared_with_logs(positions)))
             }
             Request::StartPositions(wish) => self.start_positions(ticket, wish).await,
@@ -105,10 +105,10 @@ impl Api {
             }
             Request::DescribeGroup(group) => self.describe_group(group).await,
             Request::InspectGroup(group) => {
-                let seen = self.groups.look_at_members(&group, |shard, now| shard.inspect(&group, now.at)).await?;
+                let seen = self.groups.read_members(&group, |shard, now| shard.inspect(&group, now.at)).await?;
                 Ok(Response::InspectGroup(seen?))
             }
-            Request::ListCommits(group) => Ok(Response::ListCommits(self.groups.commits(&group).await?)),
+            Request::ListCommits(group) => Ok(Response::ListCommits(self.groups.commit_times(&group).await?)),
             Request::DescribeGroupMemory => Ok(Response::DescribeGroupMemory(self.groups.describe_memory())),
             Request::DeleteGroup(group) => {
                 self.groups.decide(ticket, &group, |shard, _, _| shard.delete(&group)).await?;
@@ -141,7 +141,7 @@ impl Api {
     }
 
     async fn describe_group(&self, group: GroupId) -> Answered {
-        let described = self.groups.look_at_members(&group, |shard, _| shard.describe(&group)).await?;
+        let described = self.groups.read_members(&group, |shard, _| shard.describe(&group)).await?;
         Ok(Response::DescribeGroup(described?))
     }
 }

@@ -93,7 +93,7 @@ impl Api {
         let deleted = self.topics.change(move |image| Ok(image.delete_topic(&name)?)).await;
         // Also if its files could not be moved yet: the topic is gone.
         if let Some(topic) = known.filter(|topic| self.topics.image().topic_by_id(*topic).is_none()) {
-            self.groups.forget_topic(topic).await;
+            self.groups.delete_offsets_of(topic).await;
             self.topics.look_at_retention(); // Its files go now, not in half a minute.
         }
         deleted.map(|_| Response::Done)

@@ -356,7 +356,7 @@ impl BrokerBuilder {
         });
         api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
         api.backups.find_earlier(identity, &api.health, stop.clone()).map_err(StartError::Thread)?;
-        groups.forget_unknown_topics().await;
+        groups.delete_offsets_of_unknown_topics().await;
         groups.warn_of_lost_records();
         if let Err(failure) = groups.update_internal_topic().await {
             tracing::warn!(%failure, "the groups' topic is not compacted yet; the next start tries again");

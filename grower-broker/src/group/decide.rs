@@ -1,8 +1,8 @@
-//! One step of one group: decided, written down, answered.
+//! One decision about one group: made, appended, answered.
 //!
-//! A step is decided under the shard's lock, which is held for a moment only. Its records are appended without that lock,
-//! for the log may have to wait for the disk; meanwhile the group is in the hand of this step alone, and all other groups
-//! go on. The answer waits until the group's own records are durable.
+//! A decision is made under the shard's lock, which is held only for a moment. Its records are appended without that
+//! lock, since the log may have to wait for the disk. Meanwhile the request keeps the lock of its group; other groups
+//! do not wait. The answer waits until the group's own records are durable.
 
 use super::queues::QueueTicket;
 use super::{DecisionTime, Groups, ServedShard};
@@ -17,69 +17,69 @@ use grower_protocol::ids::{GroupId, Offset, Timestamp};
 use grower_protocol::message::{ErrorCode, Failure};
 use std::sync::Arc;
 
-/// A batch of records is closed when its keys and values come to this. A start reads batch by batch, so no step, however
-/// large, becomes a batch that cannot be loaded.
+/// A batch is closed at this size of keys and values. A start reads batch by batch: no decision, however large,
+/// becomes a batch that cannot be loaded.
 const BATCH_BYTES: usize = 4 << 20;
 
 impl Groups {
-    /// Takes a step of `group` and gives its answer once all it relies on is durable. A request that has a ticket since it
-    /// arrived waits for that; else it waits behind those that are there now.
+    /// Makes a decision about `group` and answers once everything behind the answer is durable. Without a ticket from
+    /// the arrival of a request, it queues now.
     pub(crate) async fn decide<T>(
         &self,
         ticket: Option<QueueTicket>,
         group: &GroupId,
-        take: impl FnOnce(&mut GroupShard, DecisionTime, &Image) -> GroupDecision<T>,
+        make: impl FnOnce(&mut GroupShard, DecisionTime, &Image) -> GroupDecision<T>,
     ) -> Result<T, Failure> {
         let ticket = ticket.unwrap_or_else(|| self.enter(group));
         let log = self.log_for(shard_of(group)).await?;
-        let (answer, end) = self.decide_and_append(ticket, group, &log, take).await?;
+        let (answer, end) = self.decide_and_append(ticket, group, &log, make).await?;
         self.durable(&log, end).await?;
         answer
     }
 
-    /// Takes a step and writes it down. Returns its answer, and up to where the log must be durable before it is given.
+    /// Makes a decision and appends its records. Returns the answer, and the end up to which the log must be durable first.
     pub(super) async fn decide_and_append<T>(
         &self,
         ticket: QueueTicket,
         group: &GroupId,
         log: &Arc<Partition>,
-        take: impl FnOnce(&mut GroupShard, DecisionTime, &Image) -> GroupDecision<T>,
+        make: impl FnOnce(&mut GroupShard, DecisionTime, &Image) -> GroupDecision<T>,
     ) -> Result<(Result<T, Failure>, Offset), Failure> {
         let _lock = ticket.lock().await;
-        // Between decision and record the group is as nothing on disk says.
-        let _whole = CriticalSection::enter(self.flushers.health(), "a step of a group");
+        // Between decision and append, memory is ahead of the log.
+        let _whole = CriticalSection::enter(self.flushers.health(), "a change of a group");
         let live = self.live(shard_of(group));
         let image = self.topics.image();
-        let mut step = {
+        let mut decision = {
             let mut shard = live.shard.lock();
             shard.set_memory_left(live.remembered.lock().room());
-            take(&mut shard, self.moment(), &image)
+            make(&mut shard, self.decision_time(), &image)
         };
-        self.refusals.lock().note(group, step.refusal(), self.now());
-        let changed = step.take_changed_groups();
-        let written = self.write(&mut step, live, Some(group), log).await;
+        self.refusals.lock().note(group, decision.refusal(), self.now());
+        let changed = decision.take_changed_groups();
+        let written = self.write(&mut decision, live, Some(group), log).await;
         live.remembered.lock().set(live.shard.lock().bytes());
-        // Also if that failed: it is written down with what they do.
+        // Also after a failed append: the change is written with the next decision.
         changed.iter().for_each(|group| self.waiters.wake(group));
         written?;
         let end = live.written.lock().of(group);
-        Ok((step.into_answer(), end))
+        Ok((decision.into_answer(), end))
     }
 
-    /// Appends the records of a step, and has the shard know what is in its log. Nobody else may change the groups that
-    /// they are about meanwhile.
+    /// Appends the records of a decision, and tells the shard which are in its log. The caller holds the locks of
+    /// their groups.
     pub(super) async fn write<T>(
         &self,
-        step: &mut GroupDecision<T>,
+        decision: &mut GroupDecision<T>,
         live: &ServedShard,
         group: Option<&GroupId>,
         log: &Arc<Partition>,
     ) -> Result<(), Failure> {
-        if step.records().is_empty() {
+        if decision.records().is_empty() {
             return Ok(());
         }
         let _alone = live.appending.lock().await;
-        let records = step.take_records(&live.shard.lock());
+        let records = decision.take_records(&live.shard.lock());
         let (log, date, now) = (log.clone(), self.clock.wall(), self.clock.steady());
         let appending = background::blocking(move || AppendedRecords::append(&log, records, date, now)).await;
         let written = appending.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
@@ -99,11 +99,11 @@ impl Groups {
     }
 }
 
-/// What became of the records of a step.
+/// The result of appending records.
 pub(super) struct AppendedRecords {
-    /// Those that are in the log. Fewer than there were if it failed.
+    /// The records that are in the log: not all of them after a failure.
     pub(super) records: Vec<GroupRecord>,
-    /// Where they end, and up to where the log was durable then.
+    /// The end of the records, and of the durable part of the log at that time.
     end: Option<(Offset, Offset)>,
     pub(super) failure: Option<Failure>,
 }

@@ -1,7 +1,7 @@
-//! Heartbeats, and answers to them that wait for news.
+//! Heartbeats, and answers that wait for an assignment change.
 //!
-//! A member learns at once what concerns it: its heartbeat is with the broker nearly all the time. So a partition that
-//! was given up is with its new owner after two syncs and a round trip, and who was replaced stops at once.
+//! A member's heartbeat waits at the broker nearly all the time, so the member learns of a change at once. A partition
+//! that was given up reaches its new owner after two syncs and a round trip, and a replaced member stops at once.
 
 use super::{DecisionTime, Groups, QueueTicket};
 use crate::group::state::{HeartbeatContext, UnansweredHeartbeat, is_assignment_change, shard_of};
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 impl Groups {
-    /// A heartbeat has arrived: the session of its member does not end before it is answered.
+    /// Notes the arrival of a heartbeat: its member's session does not end before the answer.
     pub(crate) fn guard_session(self: &Arc<Self>, beat: &Heartbeat) -> SessionGuard {
         let heartbeat = self.live(shard_of(&beat.group)).shard.lock().heartbeat_arrived(beat);
         SessionGuard { groups: self.clone(), heartbeat }
@@ -31,8 +31,8 @@ impl Groups {
         self.decide(ticket, &beat.group, |shard, now, image| shard.heartbeat(beat, &sender.received(now), image)).await
     }
 
-    /// Answers a heartbeat as soon as there is news for the member, or after `max_wait`. Calls `only_waits` when it begins
-    /// to wait.
+    /// Answers a heartbeat as soon as the member's assignment changes, or after `max_wait`. Calls `only_waits` before
+    /// it waits.
     pub(crate) async fn hold(
         &self,
         ticket: Option<QueueTicket>,
@@ -43,24 +43,24 @@ impl Groups {
         only_waits: impl FnOnce(),
     ) -> Result<HeartbeatAnswer, Failure> {
         let waiting = self.waiters.register(&beat.group);
-        let mut woken = waiting.wake.notified(); // Before looking: what happens from here on is not missed.
+        let mut woken = waiting.wake.notified(); // Before the first look, so that no later change is missed.
         let answer = self.heartbeat(ticket, beat, sender).await?;
         if is_assignment_change(beat, &answer) {
             return Ok(answer);
         }
         only_waits();
         let session_timeout = Duration::from_millis(beat.session_timeout_ms.into());
-        let enough = tokio::time::sleep(max_wait.min(heartbeat_interval(session_timeout)));
-        tokio::pin!(enough);
+        let timeout = tokio::time::sleep(max_wait.min(heartbeat_interval(session_timeout)));
+        tokio::pin!(timeout);
         loop {
             tokio::select! {
                 () = woken => {}
-                () = &mut enough => return Ok(answer),
+                () = &mut timeout => return Ok(answer),
                 () = stop.cancelled() => return Ok(answer),
             }
             woken = waiting.wake.notified();
-            if let Some(news) = self.assignment_change(beat, sender).await? {
-                return Ok(news);
+            if let Some(changed) = self.assignment_change(beat, sender).await? {
+                return Ok(changed);
             }
         }
     }
@@ -75,16 +75,16 @@ impl Groups {
     }
 }
 
-/// The session of a member whose heartbeat is not answered yet. Dropping it says that the heartbeat is answered, or that no
-/// connection waits for the answer.
+/// Keeps the session of a member with an unanswered heartbeat. Drop it when the heartbeat is answered, or its
+/// connection ended.
 pub(crate) struct SessionGuard {
     groups: Arc<Groups>,
-    /// None if the heartbeat was fenced when it came.
+    /// None if the heartbeat was fenced on arrival.
     heartbeat: Option<UnansweredHeartbeat>,
 }
 
 impl SessionGuard {
-    /// This is the answer that the member gets.
+    /// Notes the answer for the member.
     pub(crate) fn settle(&mut self, answer: &Result<HeartbeatAnswer, Failure>) {
         self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.settle(answer));
     }
@@ -113,7 +113,7 @@ impl<'a> HeartbeatSender<'a> {
     }
 }
 
-/// Who waits for news, by group.
+/// Heartbeats that wait for an assignment change, by group.
 #[derive(Debug, Default)]
 pub(super) struct HeartbeatWaiters(Mutex<HashMap<GroupId, Arc<Notify>>>);
 
@@ -133,7 +133,7 @@ impl HeartbeatWaiters {
         WaitingHeartbeat { waiters: self, group, wake }
     }
 
-    /// Everybody who waits in the group looks again.
+    /// Makes all waiting heartbeats of a group look again.
     pub(super) fn wake(&self, group: &GroupId) {
         if let Some(wake) = self.0.lock().get(group) {
             wake.notify_waiters();
@@ -144,7 +144,7 @@ impl HeartbeatWaiters {
 impl Drop for WaitingHeartbeat<'_> {
     fn drop(&mut self) {
         let mut wakes = self.waiters.0.lock();
-        // The map's and this one: the last to leave takes the wake away.
+        // The map has one reference and this waiter another: the last waiter removes the entry.
         if Arc::strong_count(&self.wake) == 2 {
             wakes.remove(self.group);
         }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_to_leave_takes_the_bell_away() {
+    fn the_last_waiter_of_a_group_removes_its_entry() {
         let waiters = HeartbeatWaiters::default();
         let group = GroupId::new("g").unwrap();
         let (first, second) = (waiters.register(&group), waiters.register(&group));

@@ -1,4 +1,4 @@
-//! Replays a shard's log at the start.
+//! Loads a shard from its log at the start.
 
 use crate::group::state::{GroupActivity, GroupLimits, GroupRecord, GroupShard, ShardLoader};
 use crate::partition::Partition;
@@ -6,13 +6,12 @@ use grower_protocol::batch::BatchReader;
 use grower_protocol::ids::Timestamp;
 use grower_protocol::message::{ErrorCode, Failure};
 
-/// How much of a shard's log is read at a time.
+/// Bytes of the log that are read at a time.
 const LOAD_BYTES: usize = 4 << 20;
-/// Our own batches are not compressed; of others this much is unpacked at most.
+/// The largest size of a decompressed batch. The coordinator's own batches are not compressed.
 const RECORD_BYTES_MAX: usize = 64 << 20;
 
-/// Replays a shard's log from its start. Damage there stops the broker: an offset that is silently forgotten would
-/// be worse.
+/// Loads a shard from its log. Damage stops the broker: a silently lost offset would be worse.
 pub(super) fn load_shard(log: &Partition, at: Timestamp) -> Result<(GroupShard, GroupActivity), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         let (topic, partition) = (&log.topic_name, log.partition);

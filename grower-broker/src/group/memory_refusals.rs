@@ -1,12 +1,12 @@
-//! Groups that could not grow of late, for want of memory: members that wait to join ask again and again.
+//! Recent refusals of groups for lack of memory: members that cannot join ask again and again.
 
 use grower_protocol::ids::{GroupId, Timestamp};
 use grower_protocol::message::{ErrorCode, Failure, RefusedGrowth};
 use std::collections::BTreeMap;
 
-/// For how long a refusal is told, in milliseconds. Who waits asks again about each second.
-const TOLD_MS: u64 = 60_000;
-/// More groups than this are not remembered: the newest are.
+/// The time for which a refusal is shown, in milliseconds. A waiting member asks about once a second.
+const SHOWN_MS: u64 = 60_000;
+/// The largest number of groups: the newest refusals are kept.
 const GROUPS_MAX: usize = 100;
 
 /// The newest refusal of each group.
@@ -20,15 +20,15 @@ struct MemoryRefusal {
 }
 
 impl MemoryRefusals {
-    /// Takes note if a step of the group was refused for want of memory.
+    /// Notes a refusal of the group if memory was the reason.
     pub(super) fn note(&mut self, group: &GroupId, refusal: Option<&Failure>, at: Timestamp) {
         if let Some(failure) = refusal.filter(|failure| failure.code == ErrorCode::MemoryFull) {
             self.0.insert(group.clone(), MemoryRefusal { at, reason: failure.detail.clone() });
-            self.forget_oldest();
+            self.drop_oldest();
         }
     }
 
-    fn forget_oldest(&mut self) {
+    fn drop_oldest(&mut self) {
         if GROUPS_MAX < self.0.len()
             && let Some(oldest) = self.0.iter().min_by_key(|(_, refusal)| refusal.at).map(|(group, _)| group.clone())
         {
@@ -36,14 +36,14 @@ impl MemoryRefusals {
         }
     }
 
-    /// Those of the last minute.
-    pub(super) fn of_late(&self, now: Timestamp) -> Vec<RefusedGrowth> {
+    /// Refusals of the last minute.
+    pub(super) fn recent(&self, now: Timestamp) -> Vec<RefusedGrowth> {
         let refused = self.0.iter().map(|(group, refusal)| RefusedGrowth {
             group: group.clone(),
             ago_ms: now.millis_since(refusal.at),
             reason: refusal.reason.clone(),
         });
-        refused.filter(|refused| refused.ago_ms <= TOLD_MS).collect()
+        refused.filter(|refused| refused.ago_ms <= SHOWN_MS).collect()
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_for_a_minute_and_of_the_newest_groups() {
+    fn refusals_are_shown_for_a_minute_for_the_newest_groups() {
         let mut refusals = MemoryRefusals::default();
         let full = Failure::new(ErrorCode::MemoryFull, "full");
         let group = |number: i64| GroupId::new(&format!("g{number}")).unwrap();
@@ -60,9 +60,9 @@ mod tests {
         for number in 0..=GROUPS_MAX as i64 {
             refusals.note(&group(number), Some(&full), at(number));
         }
-        assert_eq!(refusals.of_late(at(100)).len(), GROUPS_MAX);
-        assert!(refusals.of_late(at(100)).iter().all(|refused| refused.group != group(0) && refused.reason == "full"));
-        assert_eq!(refusals.of_late(at(60_099)).iter().map(|refused| refused.ago_ms).max(), Some(60_000));
-        assert_eq!(refusals.of_late(at(60_099)).len(), 2);
+        assert_eq!(refusals.recent(at(100)).len(), GROUPS_MAX);
+        assert!(refusals.recent(at(100)).iter().all(|refused| refused.group != group(0) && refused.reason == "full"));
+        assert_eq!(refusals.recent(at(60_099)).iter().map(|refused| refused.ago_ms).max(), Some(60_000));
+        assert_eq!(refusals.recent(at(60_099)).len(), 2);
     }
 }

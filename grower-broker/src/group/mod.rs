@@ -1,9 +1,10 @@
-//! The group coordinator's shell: shards of groups, each with a partition of the internal topic that remembers for it.
+//! The group coordinator's shell: it carries out the decisions of [`state`].
 //!
-//! A [step](step) of a group is decided under its shard's lock and written down without it. Steps of one group follow each
-//! other in the order in which their requests [arrived](queues), so the log has the order of the steps; groups do not wait
-//! for each other. The answer waits, without any lock, until what the group itself wrote is durable. The records are
-//! ordinary batches in an ordinary compacted topic, created when the first group is.
+//! Groups live in shards, each with a partition of the internal topic as its log. A [decision](decide) about a group is made
+//! under its shard's lock and appended without it. Requests of one group follow each other in the order of their arrival
+//! ([`queues`]), so the log has the order of the decisions. Groups do not wait for each other. An answer waits, without a
+//! lock, until the group's own records are durable. The internal topic is an ordinary compacted topic, created with the first
+//! group.
 
 pub mod state;
 
@@ -40,12 +41,12 @@ use queues::GroupQueues;
 use served_shard::ServedShard;
 use std::sync::Arc;
 
-/// All groups.
+/// All groups of this broker.
 pub(crate) struct Groups {
     topics: Arc<Topics>,
     flushers: Arc<Flushers>,
     clock: Arc<BrokerClock>,
-    /// When they were loaded.
+    /// The time of loading.
     loaded: Timestamp,
     shards: Vec<ServedShard>,
     queues: Arc<GroupQueues>,
@@ -54,14 +55,14 @@ pub(crate) struct Groups {
     waiters: HeartbeatWaiters,
 }
 
-/// What those who watch the broker see of a group.
-pub(crate) struct WatchedGroup {
+/// A group as metrics show it.
+pub(crate) struct GroupFigures {
     pub(crate) group: GroupId,
     pub(crate) members: u32,
     pub(crate) positions: Vec<CommittedPosition>,
 }
 
-/// Now, by the clock of sessions and by the calendar.
+/// The time of a decision: `at` by the monotonic clock, `date` by the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecisionTime {
     pub(crate) at: Timestamp,
@@ -86,30 +87,32 @@ impl Groups {
                 Ok(Some(log)) => load::load_shard(log, groups.now())?,
                 Ok(None) | Err(_) => (GroupShard::new(GroupLimits::default()), GroupActivity::default()),
             };
-            let unknown =
-                log.err().inspect(|failure| tracing::error!(shard = %number, %failure, "groups are not served"));
+            let unknown = log
+                .err()
+                .inspect(|failure| tracing::error!(shard = %number, %failure, "the groups of a shard are unavailable"));
             let remembered = groups.memory.remember(StateKind::Groups);
             groups.shards.push(ServedShard::new(shard, activity, remembered, unknown, groups.flushers.health()));
         }
         Ok(groups)
     }
 
-    /// Now, by the clock of sessions, which never goes back.
+    /// The time by the sessions' clock, which never goes back.
     fn now(&self) -> Timestamp {
         self.clock.steady()
     }
 
-    fn moment(&self) -> DecisionTime {
+    fn decision_time(&self) -> DecisionTime {
         DecisionTime { at: self.now(), date: self.clock.wall() }
     }
 
-    /// The partition of the internal topic, once that exists; none, too, where it is not served.
+    /// The log of a shard; none if the internal topic does not exist or the partition is offline.
     fn log_of(&self, shard: PartitionId) -> Option<Arc<Partition>> {
         self.find_log(shard).ok().flatten()
     }
 
-    /// The same; an error says why it is not served. Its groups are then not known, and no answer may pretend that they
-    /// have no offsets. A partition that is back is read at the next start.
+    /// The log of a shard; none if the internal topic does not exist. An error gives the reason why the partition is
+    /// offline: its groups are unknown then, and no answer may pretend that they have no offsets. A partition that
+    /// comes back is loaded at the next start.
     fn find_log(&self, shard: PartitionId) -> Result<Option<Arc<Partition>>, Failure> {
         self.live(shard).unknown.clone().map_or_else(|| self.served_log(shard), Err)
     }
@@ -120,23 +123,23 @@ impl Groups {
         match self.topics.partition(topic, shard) {
             Ok(log) => Ok(Some(log)),
             Err(Failure { code: ErrorCode::PartitionShut, detail }) => {
-                let told = format_args!("what this group has committed cannot be known for now: {detail}");
+                let told = format_args!("the offsets of this group are unavailable for now: {detail}");
                 Err(Failure::new(ErrorCode::NotReady, told))
             }
             Err(_) => Ok(None),
         }
     }
 
-    /// The same, created on first use.
+    /// The log of a shard. Creates the internal topic on first use.
     async fn log_for(&self, shard: PartitionId) -> Result<Arc<Partition>, Failure> {
         if let Some(log) = self.find_log(shard)? {
             return Ok(log);
         }
-        let wish = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
+        let request = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         let (id, now) = (TopicId::from_random(random_bytes()), self.clock.wall());
         let created = self
             .topics
-            .change(move |image| Ok(image.create_any_topic(&wish, id, now, &MetadataLimits::default())?))
+            .change(move |image| Ok(image.create_any_topic(&request, id, now, &MetadataLimits::default())?))
             .await;
         match created {
             Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
@@ -145,36 +148,36 @@ impl Groups {
         self.log_of(shard).ok_or_else(|| Failure::new(ErrorCode::NotReady, "the group coordinator is starting"))
     }
 
-    /// Enters the queue of those who change a group: to be called when a request arrives.
+    /// Enters the group's queue. A request that changes the group calls this when it arrives.
     pub(crate) fn enter(&self, group: &GroupId) -> QueueTicket {
         self.queues.enter(group)
     }
 
-    /// Looks at offsets of `group`, which change when they are in the log. What it sees is durable when this returns.
-    pub(crate) async fn look<T>(
+    /// Reads offsets of `group`, which change when they are in the log. The result is durable when this returns.
+    pub(crate) async fn read<T>(
         &self,
         group: &GroupId,
-        look: impl FnOnce(&GroupShard, DecisionTime) -> T,
+        read: impl FnOnce(&GroupShard, DecisionTime) -> T,
     ) -> Result<T, Failure> {
-        let seen = look(&self.live(shard_of(group)).shard.lock(), self.moment());
+        let seen = read(&self.live(shard_of(group)).shard.lock(), self.decision_time());
         self.durable_group(group).await?;
         Ok(seen)
     }
 
-    /// Looks at members of `group`, which change when a step is decided. What it sees is durable when this returns, but for
-    /// what could not be written down, on a full disk: the coordinator goes by that, and writes it down with the next step.
-    pub(crate) async fn look_at_members<T>(
+    /// Reads members of `group`, which change when a decision is made. The result is durable when this returns, except
+    /// for changes that a full disk refused: those are in force, and are written with the next decision.
+    pub(crate) async fn read_members<T>(
         &self,
         group: &GroupId,
-        look: impl FnOnce(&GroupShard, DecisionTime) -> T,
+        read: impl FnOnce(&GroupShard, DecisionTime) -> T,
     ) -> Result<T, Failure> {
-        let seen = look(&self.live(shard_of(group)).shard.lock(), self.moment());
-        self.queues.pass(group).await;
+        let seen = read(&self.live(shard_of(group)).shard.lock(), self.decision_time());
+        self.queues.drain(group).await;
         self.durable_group(group).await?;
         Ok(seen)
     }
 
-    /// Returns when what the log has of a group is durable.
+    /// Returns when all records of a group are durable.
     async fn durable_group(&self, group: &GroupId) -> Result<(), Failure> {
         let end = self.live(shard_of(group)).written.lock().of(group);
         match self.find_log(shard_of(group))? {
@@ -183,28 +186,28 @@ impl Groups {
         }
     }
 
-    /// When a group last committed. What it sees is durable when this returns.
-    pub(crate) async fn commits(&self, group: &GroupId) -> Result<Vec<CommitTime>, Failure> {
-        self.look(group, |_, _| self.live(shard_of(group)).activity.lock().commits(group)).await
+    /// The times of a group's newest commits. The result is durable when this returns.
+    pub(crate) async fn commit_times(&self, group: &GroupId) -> Result<Vec<CommitTime>, Failure> {
+        self.read(group, |_, _| self.live(shard_of(group)).activity.lock().commits(group)).await
     }
 
-    /// What groups take of memory, and which could not grow of late.
+    /// The memory of groups, and recent refusals for lack of it.
     pub(crate) fn describe_memory(&self) -> GroupMemory {
         GroupMemory {
             used: self.memory.remembered(StateKind::Groups) as u64,
             max: self.memory.state_bytes_max() as u64,
-            refused: self.refusals.lock().of_late(self.now()),
+            refused: self.refusals.lock().recent(self.now()),
         }
     }
 
-    /// Every group with the number of its members and its positions, sorted, for those who watch the broker.
-    pub(crate) fn watch_all(&self) -> Vec<WatchedGroup> {
+    /// Every group with its number of members and its positions, sorted, for metrics.
+    pub(crate) fn figures(&self) -> Vec<GroupFigures> {
         let mut all = Vec::new();
         for live in &self.shards {
             let shard = live.shard.lock();
             all.extend(shard.list().into_iter().map(|GroupSummary { group, members, .. }| {
                 let positions = shard.fetch_positions(&group, None);
-                WatchedGroup { group, members, positions }
+                GroupFigures { group, members, positions }
             }));
         }
         all.sort_by(|a, b| a.group.cmp(&b.group));
@@ -215,12 +218,12 @@ impl Groups {
         &self.shards[number.value() as usize % self.shards.len()]
     }
 
-    /// Where the log of a partition ends, for the check of commits.
+    /// The log end of a partition, to check commits.
     pub(crate) fn log_end(&self, topic: TopicId, partition: PartitionId) -> Option<Offset> {
         self.topics.partition(topic, partition).ok().map(|partition| partition.reader().span().end)
     }
 
-    /// Refuses a topic of so many partitions if the groups that read it would take more memory than is left for them.
+    /// Refuses this number of partitions for a topic if its groups would need more memory than is left.
     pub(crate) fn check_topic(&self, image: &Image, name: &TopicName, partitions: u32) -> Result<(), Failure> {
         let growth = |live: &ServedShard| live.shard.lock().growth_by_topic(name, partitions, image);
         let bytes = self.shards.iter().map(growth).sum();

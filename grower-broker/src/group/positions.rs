@@ -1,11 +1,13 @@
-//! Positions of groups beside the logs they are about: the leader epochs that make them exact, and what was lost since.
+//! Positions of groups compared with their logs: leader epochs make them exact, and show records that the log has
+//! lost.
 
 use super::Groups;
 use crate::partition::Partition;
+use grower_protocol::ids::Offset;
 use grower_protocol::message::{CommittedPosition, ErrorCode, Failure, PositionToCommit};
 
 impl Groups {
-    /// Gives positions that come without a leader epoch the one that the log has before them.
+    /// Fills in missing leader epochs: the epoch of the record before the position.
     pub(crate) fn fill_in_epochs(&self, positions: &mut [PositionToCommit]) {
         for position in positions.iter_mut().filter(|position| position.leader_epoch.is_none()) {
             if let Ok(partition) = self.topics.partition(position.topic, position.partition) {
@@ -14,14 +16,14 @@ impl Groups {
         }
     }
 
-    /// Why a partition has no log to compare with, although it was not deleted: its files cannot be used.
+    /// The reason why a partition is offline, if a refusal calls it unknown although it exists.
     pub(crate) fn why_offline(&self, position: &PositionToCommit, refused: &Failure) -> Option<Failure> {
         let is_missing = refused.code == ErrorCode::UnknownPartition;
         let why = is_missing.then(|| self.topics.partition(position.topic, position.partition).err()).flatten();
         why.filter(|why| why.code == ErrorCode::PartitionShut)
     }
 
-    /// Says of each position whether the log still has what was read before it.
+    /// Fills in `lost_from` where the log has lost records before the position.
     pub(crate) fn compared_with_logs(&self, mut positions: Vec<CommittedPosition>) -> Vec<CommittedPosition> {
         for position in &mut positions {
             if let Ok(partition) = self.topics.partition(position.topic, position.partition) {
@@ -31,7 +33,7 @@ impl Groups {
         positions
     }
 
-    /// Warns, after a start, of groups that have read records which the logs lost.
+    /// Warns, after a start, of groups that have read records that the logs lost.
     pub(crate) fn warn_of_lost_records(&self) {
         for live in &self.shards {
             let positions = {
@@ -51,11 +53,11 @@ impl Groups {
         let Ok(partition) = self.topics.partition(position.topic, position.partition) else { return };
         if let Some(lost_from) = lost_from(&partition, position) {
             let (topic, number, committed) = (&partition.topic_name, partition.partition, position.offset);
-            tracing::warn!(group, %topic, partition = %number, %committed, %lost_from, "a group has read records that the log lost; it reads on where the loss begins");
+            tracing::warn!(group, %topic, partition = %number, %committed, %lost_from, "a group has read records that the log lost; it resumes at the start of the loss");
         }
     }
 }
 
-fn lost_from(partition: &Partition, position: &CommittedPosition) -> Option<grower_protocol::ids::Offset> {
+fn lost_from(partition: &Partition, position: &CommittedPosition) -> Option<Offset> {
     partition.divergence(position.offset, position.leader_epoch).map(|divergence| divergence.end)
 }

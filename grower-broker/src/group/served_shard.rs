@@ -1,4 +1,4 @@
-//! One shard of groups with all that is kept beside it. Each lock is held for a moment, never during I/O.
+//! A shard that is served, with its locks. Each lock is held for a moment, never during I/O.
 
 use crate::critical::StateMutex;
 use crate::group::state::{GroupActivity, GroupShard};
@@ -8,18 +8,17 @@ use grower_protocol::ids::{GroupId, Offset};
 use grower_protocol::message::Failure;
 use std::collections::HashMap;
 
-/// A shard that is being served.
+/// A shard with the state around it.
 pub(super) struct ServedShard {
     pub(super) shard: StateMutex<GroupShard>,
-    /// Why its log could not be read at the start: then the shard holds nothing, and nothing is said of its groups.
+    /// The reason why its log could not be read at the start. The shard is empty then, and its groups are unavailable.
     pub(super) unknown: Option<Failure>,
-    /// GroupActivity of its groups. Locked within the shard's lock or without it, like all that follows.
+    /// Activity of its groups. This and the following locks may be taken inside the shard's lock or without it.
     pub(super) activity: StateMutex<GroupActivity>,
-    /// What it takes of the memory budget.
+    /// Its part of the memory budget.
     pub(super) remembered: StateMutex<Remembered>,
     pub(super) written: StateMutex<WrittenEnds>,
-    /// Held while records are on their way into the log: the only lock here that waits for a disk, and nothing else
-    /// waits for it.
+    /// Held during an append: the only lock here that waits for a disk. Nothing else waits for it.
     pub(super) appending: tokio::sync::Mutex<()>,
 }
 
@@ -36,45 +35,46 @@ impl ServedShard {
             shard: StateMutex::new(health, "a change of groups", shard),
             unknown,
             activity: StateMutex::new(health, "a change of groups' activity", activity),
-            remembered: StateMutex::new(health, "the count of groups' memory", remembered),
-            written: StateMutex::new(health, "the note of what groups wrote", WrittenEnds::default()),
+            remembered: StateMutex::new(health, "a change of groups' memory", remembered),
+            written: StateMutex::new(health, "a change of the ends of groups' records", WrittenEnds::default()),
             appending: tokio::sync::Mutex::default(),
         }
     }
 }
 
-/// Where in the shard's log the newest record of each group ends: an answer about a group waits until that is durable,
-/// and not for what other groups wrote.
+/// The end of each group's newest record in the shard's log. An answer about a group waits until that is durable, and
+/// not for records of other groups.
 #[derive(Debug, Default)]
 pub(super) struct WrittenEnds {
     newest: Offset,
     by_group: HashMap<GroupId, Offset>,
-    /// With so many entries, those that say nothing any more are looked for.
-    crowded: usize,
+    /// The number of entries at which durable ones are dropped next.
+    cleanup_len: usize,
 }
 
-/// Fewer entries are not worth a look.
-const CROWDED_MIN: usize = 64;
+/// With fewer entries, durable ones are not dropped.
+const CLEANUP_MIN: usize = 64;
 
 impl WrittenEnds {
-    /// Records of a group were appended up to `end`. What lies below `durable` is durable.
+    /// Notes that records of a group were appended up to `end`; the log is durable up to `durable`.
     pub(super) fn note(&mut self, group: Option<&GroupId>, end: Offset, durable: Offset) {
         debug_assert!(self.newest <= end, "the log of a shard only grows");
+        debug_assert!(durable <= end, "nothing is durable before it is written");
         self.newest = end;
         let Some(group) = group else { return };
         self.by_group.insert(group.clone(), end);
-        if self.crowded.max(CROWDED_MIN) <= self.by_group.len() {
+        if self.cleanup_len.max(CLEANUP_MIN) <= self.by_group.len() {
             self.by_group.retain(|_, end| durable < *end);
-            self.crowded = 2 * self.by_group.len();
+            self.cleanup_len = 2 * self.by_group.len();
         }
     }
 
-    /// Where the newest record of a group ends. All of an unknown group is durable.
+    /// The end of a group's newest record. Everything of an unlisted group is durable.
     pub(super) fn of(&self, group: &GroupId) -> Offset {
         self.by_group.get(group).copied().unwrap_or_default()
     }
 
-    /// Where the newest record of all groups ends.
+    /// The end of the newest record of any group.
     pub(super) fn newest(&self) -> Offset {
         self.newest
     }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_group_waits_for_its_own_records_and_what_is_durable_is_forgotten() {
+    fn each_group_waits_for_its_own_records_and_durable_ends_are_dropped() {
         let mut ends = WrittenEnds::default();
         let group = |number: u64| GroupId::new(&format!("g{number}")).unwrap();
         for number in 0..1_000u64 {
@@ -93,7 +93,7 @@ mod tests {
             ends.note(Some(&group(number)), Offset::new(number + 1), durable);
             assert_eq!(ends.of(&group(number)), Offset::new(number + 1));
         }
-        assert!(ends.by_group.len() <= CROWDED_MIN, "{}", ends.by_group.len());
+        assert!(ends.by_group.len() <= CLEANUP_MIN, "{}", ends.by_group.len());
         assert_eq!(ends.of(&group(995)), Offset::new(996));
         assert_eq!(ends.of(&group(3)), Offset::ZERO);
         ends.note(None, Offset::new(2_000), Offset::ZERO);

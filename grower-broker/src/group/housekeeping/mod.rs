@@ -1,8 +1,7 @@
-//! What is done for groups unasked: members expire, topics come and go, groups that nobody uses are forgotten, and the
-//! internal topic is kept compacted.
+//! Work on groups that no request asks for: expiry of members, changes of topics, deletion of inactive groups, and the
+//! configuration of the internal topic.
 //!
-//! Each shard is looked after by a task of its own that lives as long as there is something to do: a disk that holds up the
-//! log of one shard holds up no other.
+//! Each shard with work has a task of its own: a disk that delays the log of one shard delays no other.
 
 use super::Groups;
 use crate::config::settings::LiveSettings;
@@ -17,34 +16,34 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-/// How often silent members are looked for.
-const EXPIRE_EACH: Duration = Duration::from_millis(100);
+/// The interval between checks for expired members.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 /// A tick that is later than this, in milliseconds, shows that the broker stood still: it may have heard no member.
 const STOOD_STILL_MS: u64 = 1_000;
-/// How often groups that nobody uses are looked for.
-const UNUSED_EACH: Duration = Duration::from_secs(60);
-/// Nothing is forgotten so soon after a start, in milliseconds: members that a long outage kept silent come back first, and a
-/// wall clock that was wrong at the boot is set right.
+/// The interval between checks for inactive groups.
+const INACTIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// No group is deleted before this time after a start, in milliseconds: members come back after a long outage first,
+/// and a wall clock that was wrong at the boot is corrected.
 const GRACE_MS: u64 = 60 * 60 * 1000;
 
-/// What is to be done in one shard.
+/// The pending work of one shard.
 #[derive(Clone, Copy, Debug, Default)]
 struct ShardWork {
     topics_changed: bool,
-    forget_unused: bool,
-    /// A task is at it.
-    under_way: bool,
+    delete_inactive: bool,
+    /// A task is at work on the shard.
+    is_running: bool,
 }
 
 impl Groups {
-    /// Expires members, follows changes of topics, and forgets groups that nobody uses, until `stop`.
+    /// Expires members, follows changes of topics, and deletes inactive groups, until `stop`.
     pub(crate) async fn run(self: Arc<Self>, settings: Arc<LiveSettings>, stop: CancellationToken) {
-        let [mut ticks, mut unused] = [EXPIRE_EACH, UNUSED_EACH].map(|each| {
+        let [mut ticks, mut inactive_ticks] = [EXPIRY_INTERVAL, INACTIVE_INTERVAL].map(|each| {
             let mut ticks = tokio::time::interval(each);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
-        let mut chores = vec![ShardWork::default(); self.shards.len()];
+        let mut work = vec![ShardWork::default(); self.shards.len()];
         let mut tasks: JoinSet<usize> = JoinSet::new();
         let mut looked = self.now();
         let mut settings_changes = settings.changes();
@@ -53,31 +52,31 @@ impl Groups {
             let changed = self.topics.changed();
             tokio::select! {
                 _ = ticks.tick() => self.notice_pause(std::mem::replace(&mut looked, self.now())),
-                _ = settings_changes.changed() => unused.reset_immediately(),
-                _ = unused.tick() => chores.iter_mut().for_each(|chores| chores.forget_unused = true),
-                () = changed => chores.iter_mut().for_each(|chores| chores.topics_changed = true),
+                _ = settings_changes.changed() => inactive_ticks.reset_immediately(),
+                _ = inactive_ticks.tick() => work.iter_mut().for_each(|work| work.delete_inactive = true),
+                () = changed => work.iter_mut().for_each(|work| work.topics_changed = true),
                 Some(done) = tasks.join_next() => match done {
-                    Ok(number) => chores[number].under_way = false,
+                    Ok(number) => work[number].is_running = false,
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
                 () = stop.cancelled() => break,
             }
-            let newest = self.topics.image().version(); // Nothing tells of a change that came while this task was busy.
+            let newest = self.topics.image().version(); // A change while this task was busy notifies nothing.
             if std::mem::replace(&mut version, newest) != newest {
-                chores.iter_mut().for_each(|chores| chores.topics_changed = true);
+                work.iter_mut().for_each(|work| work.topics_changed = true);
             }
-            for (number, chores) in chores.iter_mut().enumerate().filter(|(_, chores)| !chores.under_way) {
+            for (number, work) in work.iter_mut().enumerate().filter(|(_, work)| !work.is_running) {
                 let due = self.shards[number].shard.lock().due(self.now());
-                if chores.topics_changed || chores.forget_unused || !due.is_empty() {
-                    let todo = std::mem::replace(chores, ShardWork { under_way: true, ..ShardWork::default() });
-                    tasks.spawn(self.clone().look_after(number, todo, due, settings.clone()));
+                if work.topics_changed || work.delete_inactive || !due.is_empty() {
+                    let work = std::mem::replace(work, ShardWork { is_running: true, ..ShardWork::default() });
+                    tasks.spawn(self.clone().look_after(number, work, due, settings.clone()));
                 }
             }
         }
-        while tasks.join_next().await.is_some() {} // What is being written is written to its end.
+        while tasks.join_next().await.is_some() {} // Appends under way are finished.
     }
 
-    /// If the process was stopped, or had no processor, its members were not silent.
+    /// Extends sessions after a pause: while the process was suspended or had no CPU, it could receive no heartbeat.
     fn notice_pause(&self, last: Timestamp) {
         let millis = self.now().millis_since(last);
         if STOOD_STILL_MS <= millis {
@@ -89,17 +88,17 @@ impl Groups {
     async fn look_after(
         self: Arc<Self>,
         number: usize,
-        todo: ShardWork,
+        work: ShardWork,
         due: Vec<GroupId>,
         settings: Arc<LiveSettings>,
     ) -> usize {
         let shard = PartitionId::new(number as u32);
         self.expire(shard, due).await;
-        if todo.topics_changed {
+        if work.topics_changed {
             self.follow_topics(shard).await;
         }
-        if todo.forget_unused {
-            self.forget_unused(shard, settings.now().broker.offsets_retention).await;
+        if work.delete_inactive {
+            self.delete_inactive(shard, settings.now().broker.offsets_retention).await;
         }
         if let Some(log) = self.log_of(shard) {
             self.sync_changes(&log);
@@ -110,11 +109,11 @@ impl Groups {
     async fn expire(&self, number: PartitionId, due: Vec<GroupId>) {
         let Some(log) = self.log_of(number) else { return };
         for group in due {
-            // A group that is in somebody's hand is due again after a moment.
+            // A busy group is due again at the next check.
             let Some(ticket) = self.queues.try_enter(&group) else { continue };
             let expired =
                 self.decide_and_append(ticket, &group, &log, |shard, now, _| shard.expire(&group, now.at)).await;
-            warn_if_unwritten(expired);
+            warn_if_not_written(expired);
         }
     }
 
@@ -125,63 +124,65 @@ impl Groups {
         }
     }
 
-    /// A topic is gone, and with it what groups remember of it.
-    pub(crate) async fn forget_topic(&self, topic: TopicId) {
+    /// Deletes the offsets of a deleted topic.
+    pub(crate) async fn delete_offsets_of(&self, topic: TopicId) {
         for live in &self.shards {
-            let groups = live.shard.lock().remembers_topic(topic);
+            let groups = live.shard.lock().groups_with_offsets_in(topic);
             for group in groups {
                 self.decide_unasked(&group, |shard, _| shard.topic_deleted(&group, topic)).await;
             }
         }
     }
 
-    /// Offsets of topics that were deleted just before a crash.
-    pub(crate) async fn forget_unknown_topics(&self) {
+    /// Deletes the offsets of topics that were deleted just before a crash.
+    pub(crate) async fn delete_offsets_of_unknown_topics(&self) {
         let image = self.topics.image();
-        let remembered = self.shards.iter().flat_map(|live| live.shard.lock().remembered_topics());
-        let unknown: BTreeSet<TopicId> = remembered.filter(|topic| image.topic_by_id(*topic).is_none()).collect();
+        let topics = self.shards.iter().flat_map(|live| live.shard.lock().topics_with_offsets());
+        let unknown: BTreeSet<TopicId> = topics.filter(|topic| image.topic_by_id(*topic).is_none()).collect();
         for topic in unknown {
-            self.forget_topic(topic).await;
+            self.delete_offsets_of(topic).await;
         }
     }
 
-    /// Forgets groups without members of which nothing was heard for `retention`, offsets and all.
-    pub(super) async fn forget_unused(&self, number: PartitionId, retention: Duration) {
+    /// Deletes groups without members that were inactive for `retention`, with their offsets.
+    pub(super) async fn delete_inactive(&self, number: PartitionId, retention: Duration) {
         let Some(log) = self.log_of(number) else { return };
         let now = self.clock.steady();
         if now.millis_since(self.loaded) < GRACE_MS {
             return;
         }
         let retention_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-        let silent = || self.live(number).activity.lock().inactive_for(retention_ms, self.clock.cautious(), now);
-        for group in silent() {
+        let inactive = || self.live(number).activity.lock().inactive_for(retention_ms, self.clock.cautious(), now);
+        for group in inactive() {
             let ticket = self.enter(&group);
-            // Looked at again when it has its ticket: it may have been used meanwhile.
-            let forget = |shard: &mut GroupShard| {
-                if silent().contains(&group) { shard.delete(&group) } else { GroupDecision::nothing() }
+            // Checked again under the group's lock: the group may have been used meanwhile.
+            let delete = |shard: &mut GroupShard| {
+                if inactive().contains(&group) { shard.delete(&group) } else { GroupDecision::nothing() }
             };
-            match self.decide_and_append(ticket, &group, &log, |shard, _, _| forget(shard)).await {
-                Ok((Ok(()), _)) => tracing::info!(%group, "forgot a group that nobody used"),
-                Ok((Err(_), _)) => {} // It has members.
-                Err(failure) => tracing::warn!(%failure, %group, "a group could not be forgotten; it is tried again"),
+            match self.decide_and_append(ticket, &group, &log, |shard, _, _| delete(shard)).await {
+                Ok((Ok(()), _)) => tracing::info!(%group, "deleted an inactive group"),
+                Ok((Err(_), _)) => {} // The group has members.
+                Err(failure) => {
+                    tracing::warn!(%failure, %group, "an inactive group could not be deleted; the broker tries again")
+                }
             }
         }
     }
 
-    /// A step that no request asks for. Nobody waits until it is durable.
+    /// Makes a decision that no request asks for, and does not wait until it is durable.
     async fn decide_unasked(
         &self,
         group: &GroupId,
         take: impl FnOnce(&mut GroupShard, &crate::metadata::Image) -> GroupDecision<()>,
     ) {
         let Some(log) = self.log_of(shard_of(group)) else { return };
-        warn_if_unwritten(
+        warn_if_not_written(
             self.decide_and_append(self.enter(group), group, &log, |shard, _, image| take(shard, image)).await,
         );
         self.sync_changes(&log);
     }
 
-    /// Has the log synced soon if there is anything new in it: this is asked often, mostly for nothing.
+    /// Syncs the log soon if it has new records. Most calls find none.
     fn sync_changes(&self, log: &Arc<Partition>) {
         if !log.is_committed(log.reader().span().end) {
             self.flushers.sync_later(log);
@@ -190,32 +191,32 @@ impl Groups {
 
     /// Gives an internal topic that an earlier version made the configs that it would be made with today.
     pub(crate) async fn update_internal_topic(&self) -> Result<(), Failure> {
-        let wish = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
+        let request = internal_topic().map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         let image = self.topics.image();
-        let Some(topic) = image.topic(&wish.name) else { return Ok(()) };
+        let Some(topic) = image.topic(&request.name) else { return Ok(()) };
         if self.shards.iter().any(|live| live.unknown.is_some()) {
-            return Ok(()); // The floor of such a shard could not be repeated: the next start tries again.
+            return Ok(()); // The minimum epoch of such a shard cannot be written again: the next start tries.
         }
-        let news = wish.configs.iter().filter(|(key, value)| topic.configs.get(key) != Some(value));
-        let news: Vec<_> = news.map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-        if news.is_empty() {
+        let changes = request.configs.iter().filter(|(key, value)| topic.configs.get(key) != Some(value));
+        let changes: Vec<_> = changes.map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        if changes.is_empty() {
             return Ok(());
         }
-        // Compaction keeps a shard's last floor, which earlier versions did not take care to make the highest.
+        // Compaction keeps a shard's last minimum epoch. In logs of earlier versions it may not be the largest.
         for number in (0..).map(PartitionId::new).take(self.shards.len()) {
             let Some(log) = self.log_of(number) else { continue };
             let live = self.live(number);
-            let mut step = live.shard.lock().repeat_minimum_epoch();
-            self.write(&mut step, live, None, &log).await?;
+            let mut decision = live.shard.lock().repeat_minimum_epoch();
+            self.write(&mut decision, live, None, &log).await?;
             self.flushers.durable(&log).await?;
         }
-        self.topics.change(move |image| Ok(image.alter_any_topic(&wish.name, &news)?)).await.map(drop)
+        self.topics.change(move |image| Ok(image.alter_any_topic(&request.name, &changes)?)).await.map(drop)
     }
 }
 
-fn warn_if_unwritten<T>(written: Result<T, Failure>) {
+fn warn_if_not_written<T>(written: Result<T, Failure>) {
     if let Err(failure) = written {
-        tracing::warn!(%failure, "a change of a group could not be written down; it is tried again");
+        tracing::warn!(%failure, "a change of a group could not be written; the broker tries again");
     }
 }
 

@@ -95,12 +95,12 @@ impl World {
 
     async fn committed(&self, group: &str) -> Vec<CommittedOffset> {
         let group = GroupId::new(group).unwrap();
-        self.groups.look(&group, |shard, _| shard.fetch_offsets(&group, None)).await.unwrap()
+        self.groups.read(&group, |shard, _| shard.fetch_offsets(&group, None)).await.unwrap()
     }
 
-    async fn forget_unused(&self, retention: Duration) {
+    async fn delete_inactive(&self, retention: Duration) {
         for number in (0..SHARDS).map(PartitionId::new) {
-            self.groups.forget_unused(number, retention).await;
+            self.groups.delete_inactive(number, retention).await;
         }
     }
 
@@ -148,7 +148,7 @@ async fn groups_in_which_nothing_happens_cost_no_syncs() {
     world.commit("g", "x").await;
     let (log, before) = (world.log("g"), world.metrics.latest_syncs().count);
     assert!(world.groups.live(shard_of(&GroupId::new("g").unwrap())).shard.lock().due(world.groups.now()).is_empty());
-    world.forget_unused(Duration::MAX).await;
+    world.delete_inactive(Duration::MAX).await;
     assert!(!log.is_to_be_synced());
     world.groups.flushers.sync_later(&log); // Asked for nothing, it is none.
     world.wait(60_000);
@@ -167,19 +167,19 @@ async fn a_group_that_nobody_uses_is_forgotten_after_its_time() {
     world.wait(DAY_MS);
     world.commit("new", "x").await;
     world.wait(6 * DAY_MS);
-    world.forget_unused(week).await;
+    world.delete_inactive(week).await;
     assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (4, 4), "not yet");
     world.reload();
     world.wait(GRACE_MS as i64 - 1);
-    world.forget_unused(week).await;
+    world.delete_inactive(week).await;
     assert_eq!(world.committed("old").await.len(), 4, "after a start its members have time to come back");
     world.wait(1);
-    world.forget_unused(week).await;
+    world.delete_inactive(week).await;
     assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (0, 4));
     world.reload();
     assert_eq!((world.committed("old").await.len(), world.committed("new").await.len()), (0, 4), "it stays forgotten");
     world.commit("old", "again").await;
-    world.forget_unused(week).await;
+    world.delete_inactive(week).await;
     assert_eq!(world.committed("old").await.len(), 4, "used again, it has its time again");
 }
 
@@ -201,10 +201,10 @@ async fn a_retention_that_is_made_shorter_forgets_groups_at_once() {
         }
     };
     // The look at the start; the next is a minute later.
-    tokio::time::timeout(UNUSED_EACH / 3, forgets("oldest")).await.expect("it is looked at the start");
+    tokio::time::timeout(INACTIVE_INTERVAL / 3, forgets("oldest")).await.expect("it is looked at the start");
     assert_eq!(world.committed("old").await.len(), 4);
     settings.take(|| retention("1d"));
-    tokio::time::timeout(UNUSED_EACH / 3, forgets("old")).await.expect("the change is noticed");
+    tokio::time::timeout(INACTIVE_INTERVAL / 3, forgets("old")).await.expect("the change is noticed");
     stop.cancel();
     running.await.unwrap();
 }
@@ -217,11 +217,11 @@ async fn a_wall_clock_that_jumps_forgets_no_group_that_is_in_use() {
     for _ in 0..3 {
         world.clock.observe();
         world.wait(GRACE_MS as i64);
-        world.forget_unused(Duration::from_secs(7 * 86_400)).await;
+        world.delete_inactive(Duration::from_secs(7 * 86_400)).await;
         assert_eq!(world.committed("g").await.len(), 4, "also once the new date is believed");
     }
     world.wait(7 * DAY_MS);
-    world.forget_unused(Duration::from_secs(7 * 86_400)).await;
+    world.delete_inactive(Duration::from_secs(7 * 86_400)).await;
     assert_eq!(world.committed("g").await.len(), 0);
 }
 
@@ -270,7 +270,7 @@ async fn groups_are_refused_by_name_when_their_memory_is_used_up_and_taken_again
     world.commit("g0", "shorter").await;
     world.commit("another", &text).await;
     world.wait(8 * DAY_MS);
-    world.forget_unused(Duration::from_secs(7 * 86_400)).await;
+    world.delete_inactive(Duration::from_secs(7 * 86_400)).await;
     assert_eq!(world.memory.remembered(StateKind::Groups), 0);
 }
 

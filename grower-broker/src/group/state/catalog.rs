@@ -1,9 +1,9 @@
-//! What groups must know of topics, and no more.
+//! The facts about topics that groups need.
 
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
 use std::collections::BTreeMap;
 
-/// A topic's identity and how many partitions it has.
+/// A topic's identity and partition count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CatalogTopic {
     /// Its identity.
@@ -12,9 +12,9 @@ pub struct CatalogTopic {
     pub partitions: u32,
 }
 
-/// Finds topics by the names that members subscribe to.
+/// Finds topics by their subscribed names.
 pub trait Catalog {
-    /// The topic of that name; none if there is none now.
+    /// The topic of that name, if there is one now.
     fn find(&self, name: &TopicName) -> Option<CatalogTopic>;
 }
 

@@ -1,16 +1,17 @@
-//! A commit as the coordinator decides on it, whichever request brought it.
+//! An offset commit as the coordinator handles it, from either kind of request.
 
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::{CommitterIdentity, OffsetCommit, OffsetToCommit, PositionCommit, PositionToCommit};
 
-/// Positions that somebody wants a group to remember.
+/// Positions for a group to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupCommit {
     /// The group.
     pub group: GroupId,
-    /// Who commits. Older clients that are not members do not say: their commits count in the order of arrival.
+    /// The sender. Older clients outside the group do not identify themselves: their commits count in the order of
+    /// arrival.
     pub committer: Option<CommitterIdentity>,
-    /// Numbers the commits of one committer.
+    /// The number of the commit, counted by its committer.
     pub sequence: u64,
     /// The positions.
     pub positions: Vec<PositionToCommit>,
@@ -31,7 +32,7 @@ impl From<OffsetCommit> for GroupCommit {
     }
 }
 
-fn position(wish: OffsetToCommit) -> PositionToCommit {
-    let OffsetToCommit { topic, partition, offset, metadata } = wish;
+fn position(commit: OffsetToCommit) -> PositionToCommit {
+    let OffsetToCommit { topic, partition, offset, metadata } = commit;
     PositionToCommit { topic, partition, offset, leader_epoch: None, metadata }
 }

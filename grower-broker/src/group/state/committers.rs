@@ -1,71 +1,72 @@
-//! The newest commit of each committer that is not a member.
+//! The newest commit of each committer outside the group's membership.
 //!
-//! A commit that was given up by its sender may still be on its way and arrive after later ones: it must not take them
-//! back. Members are fenced by their epochs; everybody else is known by a random identity and numbers its commits. The
-//! numbers are not written down: no request outlives the broker that it was sent to. Only the newest committers are
-//! remembered, so that their number does not grow for ever.
+//! A commit that its sender abandoned may arrive after later ones, and must not take them back. Epochs fence members.
+//! Other committers have a random identity and number their commits. The numbers are kept in memory only, since no
+//! request outlives the broker that received it. The table is bounded: the committer that was silent longest is
+//! dropped first.
 
 use super::GroupRefusal;
 use grower_protocol::ids::{CommitterId, GroupId};
 use std::collections::BTreeMap;
 
-/// An estimate of what one of them takes of memory beside the two names.
+/// Estimated memory of one entry, without the two names.
 const ENTRY_BYTES: usize = 256;
 
 type CommitterKey = (GroupId, CommitterId);
 
-/// Committers outside memberships, of all groups of a shard.
+/// Committers outside the membership, for all groups of a shard.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Committers {
     newest: BTreeMap<CommitterKey, NewestCommit>,
-    /// By when each was heard last.
-    by_turn: BTreeMap<u64, CommitterKey>,
-    next_turn: u64,
+    /// In the order of their newest commits.
+    by_age: BTreeMap<u64, CommitterKey>,
+    next_number: u64,
     bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct NewestCommit {
     sequence: u64,
-    turn: u64,
+    number: u64,
 }
 
 impl Committers {
-    /// Refuses a commit that is older than one that was heard before, and remembers this one otherwise.
+    /// Refuses a commit that is older than the committer's newest one, and remembers it otherwise.
     pub(super) fn check_order(
         &mut self,
         group: &GroupId,
         committer: &CommitterId,
         sequence: u64,
-        most: usize,
+        max: usize,
     ) -> Result<(), GroupRefusal> {
         let key = (group.clone(), committer.clone());
         if let Some(newest) = self.newest.get(&key) {
             if sequence < newest.sequence {
                 return Err(GroupRefusal::OvertakenCommit { committer: committer.into(), sequence });
             }
-            self.by_turn.remove(&newest.turn);
+            self.by_age.remove(&newest.number);
         } else {
             self.bytes += bytes_of(&key);
         }
-        self.next_turn += 1;
-        self.newest.insert(key.clone(), NewestCommit { sequence, turn: self.next_turn });
-        self.by_turn.insert(self.next_turn, key);
-        self.forget_oldest(most);
-        debug_assert_eq!(self.newest.len(), self.by_turn.len());
+        self.next_number += 1;
+        self.newest.insert(key.clone(), NewestCommit { sequence, number: self.next_number });
+        self.by_age.insert(self.next_number, key);
+        self.forget_oldest(max);
+        debug_assert_eq!(self.newest.len(), self.by_age.len(), "each committer has one place in the order");
+        debug_assert!(self.newest.len() <= max);
         Ok(())
     }
 
-    fn forget_oldest(&mut self, most: usize) {
-        while most < self.newest.len()
-            && let Some((_, key)) = self.by_turn.pop_first()
+    fn forget_oldest(&mut self, max: usize) {
+        while max < self.newest.len()
+            && let Some((_, key)) = self.by_age.pop_first()
         {
             self.bytes -= bytes_of(&key);
             self.newest.remove(&key);
         }
     }
 
-    /// What they take of memory.
+    /// Estimated memory of all entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn each_committer_counts_for_itself_and_a_repetition_is_not_late() {
+    fn only_a_later_commit_of_the_same_committer_overtakes_and_a_repetition_is_accepted() {
         let mut committers = Committers::default();
         assert!(commit(&mut committers, "a", 2));
         assert!(!commit(&mut committers, "a", 1));
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_committer_that_was_silent_longest_is_forgotten_first() {
+    fn the_committer_that_was_silent_longest_is_dropped_first() {
         let mut committers = Committers::default();
         assert!(commit(&mut committers, "a", 9));
         assert!(commit(&mut committers, "b", 9));
@@ -105,6 +106,6 @@ mod tests {
         assert!(commit(&mut committers, "c", 9));
         assert_eq!(committers.bytes(), bytes);
         assert!(!commit(&mut committers, "a", 1));
-        assert!(commit(&mut committers, "b", 1), "it is not known any more");
+        assert!(commit(&mut committers, "b", 1), "it was dropped");
     }
 }

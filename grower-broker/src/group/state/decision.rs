@@ -1,4 +1,4 @@
-//! One step of a group: what it answers, and what must be written down before.
+//! A decision about a group: the answer, and the records that must be in the log before it is given.
 
 use super::GroupRefusal;
 use super::group::Group;
@@ -7,8 +7,8 @@ use super::shard::GroupShard;
 use grower_protocol::ids::GroupId;
 use grower_protocol::message::Failure;
 
-/// What a request leads to: an answer, and what must be in the log before it is given.
-#[must_use = "settle it: the answer may be given only after the records are durable"]
+/// The result of a request: its answer, the records to append first, and the groups that changed.
+#[must_use = "the answer may be given only after the records are durable"]
 #[derive(Debug)]
 pub struct GroupDecision<T> {
     answer: Result<T, Failure>,
@@ -17,7 +17,7 @@ pub struct GroupDecision<T> {
 }
 
 impl GroupDecision<()> {
-    /// Does nothing.
+    /// A decision to change nothing.
     pub(crate) fn nothing() -> Self {
         Self::of(())
     }
@@ -37,40 +37,40 @@ impl<T> GroupDecision<T> {
         Self { answer: Err(refusal.into()), records: Vec::new(), changed_groups: Vec::new() }
     }
 
-    pub(super) fn take_from(&mut self, id: &GroupId, group: &mut Group) {
+    pub(super) fn collect_changes(&mut self, id: &GroupId, group: &mut Group) {
         self.records.extend(group.unsaved(id));
         if group.members.take_assignment_changed() {
             self.changed_groups.push(id.clone());
         }
     }
 
-    /// Why nothing is done, if it is not.
+    /// The refusal, if the request was refused.
     pub(crate) fn refusal(&self) -> Option<&Failure> {
         self.answer.as_ref().err()
     }
 
-    /// The groups of which members that wait for an answer should [look for news](GroupShard::news), once this is settled.
+    /// Takes the groups in which an assignment may have changed. After the records are appended, their waiting
+    /// heartbeats [look again](GroupShard::assignment_change).
     pub fn take_changed_groups(&mut self) -> Vec<GroupId> {
         std::mem::take(&mut self.changed_groups)
     }
 
-    /// Takes the records that must be in the log before the answer is given, to be appended in their order. They are the
-    /// next records of the shard's log. Until the shard was told what was [appended](GroupShard::appended), nobody else may
-    /// change the groups that they are about, nor append.
+    /// Takes the records to append, in their order. They are the next records of the shard's log: until the shard
+    /// knows which were [appended](GroupShard::appended), no other request may change their groups or append.
     ///
-    /// If they cannot be appended, the step is undone as far as anybody can see, and the error is the answer.
+    /// If the append fails, the error is the answer. The change is kept and written with the group's next decision.
     pub fn take_records(&mut self, shard: &GroupShard) -> Vec<GroupRecord> {
         shard.raise_minimum_epochs(&mut self.records);
         std::mem::take(&mut self.records)
     }
 
-    /// The answer, for after the log is durable up to where its records end.
+    /// The answer, for after the log is durable up to the end of the records.
     pub fn into_answer(self) -> Result<T, Failure> {
-        debug_assert!(self.records.is_empty(), "a step is answered that was not written down");
+        debug_assert!(self.records.is_empty(), "the records are appended before the answer is given");
         self.answer
     }
 
-    /// Appends the records and releases the answer, for those who hold the shard all the while.
+    /// Appends the records and returns the answer, for callers that keep the shard locked meanwhile.
     pub fn settle<E>(
         mut self,
         shard: &mut GroupShard,
@@ -84,7 +84,7 @@ impl<T> GroupDecision<T> {
         Ok(self.into_answer())
     }
 
-    /// What must be in the log before the answer is given.
+    /// The records that must be in the log before the answer is given.
     pub fn records(&self) -> &[GroupRecord] {
         &self.records
     }

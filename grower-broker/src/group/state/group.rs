@@ -1,4 +1,4 @@
-//! One group: its members and its offsets.
+//! One group: its members and its committed offsets.
 
 use super::GroupRefusal;
 use super::commit::GroupCommit;
@@ -17,18 +17,18 @@ use grower_protocol::message::{
 pub(super) struct Group {
     pub(super) members: GroupMembership,
     pub(super) offsets: Offsets,
-    /// What members take of memory, and all of it, as last counted.
+    /// Memory of the members, and of the whole group, as last counted.
     pub(super) members_bytes: usize,
     pub(super) counted: usize,
 }
 
 impl Group {
-    /// A group whose epochs start after `minimum_epoch`.
+    /// A group whose epochs start above `minimum_epoch`.
     pub(super) fn after(minimum_epoch: u32) -> Self {
         Self { members: GroupMembership::after(minimum_epoch), ..Self::default() }
     }
 
-    /// Counts what it takes of memory; that of members is looked at only if they may have changed.
+    /// Counts the group's memory again; that of members only if they may have changed.
     pub(super) fn count(&mut self, members_too: bool) {
         if members_too {
             self.members_bytes = self.members.bytes();
@@ -36,7 +36,7 @@ impl Group {
         self.counted = size::GROUP + self.members_bytes + self.members.claims() * size::MEMBER + self.offsets.bytes();
     }
 
-    /// Checks a commit: what to answer, and what to write down. The offsets change when that is in the log.
+    /// Checks a commit. Returns the answer and the records to append; the offsets change when those are in the log.
     pub(super) fn commit(
         &mut self,
         commit: &GroupCommit,
@@ -59,7 +59,7 @@ impl Group {
         let accepted = checked.iter().filter_map(|part| part.as_ref().ok()).cloned();
         let accepted = accepted.map(|(partition, state)| offsets::record(&commit.group, partition, Some(state)));
         let records = if checked.iter().any(Result::is_ok) {
-            // The group's own record comes first: an offset without its group would be nobody's.
+            // The group's own record comes first: an offset always belongs to a known group.
             self.members.unsaved(&commit.group).into_iter().chain(accepted).collect()
         } else {
             Vec::new()
@@ -67,22 +67,23 @@ impl Group {
         Ok((checked.into_iter().map(|part| part.map(drop).map_err(Failure::from)).collect(), records))
     }
 
-    /// Decides where the group begins, where that is open: the positions that it has then, and what to write down.
+    /// Decides the start positions where the group has none yet. Returns all its positions, and the records to append.
     pub(super) fn start(
         &self,
-        wish: &StartPositions,
+        request: &StartPositions,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<CommittedPosition>, Vec<GroupRecord>), GroupRefusal> {
-        match &wish.committer {
+        match &request.committer {
             CommitterIdentity::Member(member, epoch) => self.members.check_epoch(member, *epoch)?,
-            CommitterIdentity::Outside(_) => self.check_empty(&wish.group)?,
+            CommitterIdentity::Outside(_) => self.check_empty(&request.group)?,
         }
-        let positions = self.offsets.start(&wish.starts, log_ends)?;
+        let positions = self.offsets.start(&request.starts, log_ends)?;
         let new = positions.iter().filter(|(_, (_, is_new))| is_new.0);
-        let new: Vec<_> =
-            new.map(|(partition, (state, _))| offsets::record(&wish.group, *partition, Some(state.clone()))).collect();
+        let new: Vec<_> = new
+            .map(|(partition, (state, _))| offsets::record(&request.group, *partition, Some(state.clone())))
+            .collect();
         let records =
-            if new.is_empty() { new } else { self.members.unsaved(&wish.group).into_iter().chain(new).collect() };
+            if new.is_empty() { new } else { self.members.unsaved(&request.group).into_iter().chain(new).collect() };
         let answer = positions.iter().map(|(partition, (state, _))| offsets::position(*partition, state)).collect();
         Ok((answer, records))
     }
@@ -94,7 +95,7 @@ impl Group {
         }
     }
 
-    /// What changed and is not in the log yet. A group that is empty and never committed anything goes away.
+    /// Records for every change that is not in the log yet. An empty group without offsets is deleted.
     pub(super) fn unsaved(&self, id: &GroupId) -> Vec<GroupRecord> {
         let mut records = self.members.unsaved(id);
         if self.members.len() == 0 && self.offsets.is_empty() {
@@ -103,13 +104,13 @@ impl Group {
         records
     }
 
-    /// Records that forget the group.
+    /// Records that delete the group.
     pub(super) fn delete(&self, id: &GroupId) -> Result<Vec<GroupRecord>, GroupRefusal> {
         self.check_empty(id)?;
         Ok(self.tombstones(id))
     }
 
-    /// The group goes last: a log that ends earlier still has all of what is left.
+    /// The group's tombstone comes last: a log that ends earlier still has the rest of the group.
     fn tombstones(&self, id: &GroupId) -> Vec<GroupRecord> {
         let mut records = self.offsets.forget(id, None);
         records.push(GroupRecord::MinimumEpoch { epoch: self.members.epoch() });

@@ -1,35 +1,35 @@
-//! When a heartbeat came, and from whom.
+//! Facts about a heartbeat that are not in its message: its time and its sender.
 
 use grower_protocol::ids::Timestamp;
 
-/// What the shell knows of a request beside its message.
+/// The time and the sender of a heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeartbeatContext<'a> {
-    /// By a clock that never goes back: for timeouts.
+    /// Monotonic time, for timeouts.
     pub at: Timestamp,
-    /// By the calendar: for people.
+    /// Wall-clock time, for people.
     pub date: Timestamp,
-    /// What the program calls itself.
+    /// The client program's name for itself.
     pub client: Option<&'a str>,
-    /// Where it speaks from.
+    /// The client's address.
     pub address: Option<&'a str>,
 }
 
-/// Who a member was at its newest heartbeat.
+/// The sender and the time of a member's newest heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LastContact {
     pub(super) client: Option<String>,
     pub(super) address: Option<String>,
-    /// When that was.
-    pub(super) heard: Timestamp,
+    /// Monotonic time.
+    pub(super) at: Timestamp,
 }
 
 impl LastContact {
-    pub(super) fn hear(&mut self, received: &HeartbeatContext<'_>) {
-        self.heard = received.at;
-        for (known, said) in [(&mut self.client, received.client), (&mut self.address, received.address)] {
+    pub(super) fn note(&mut self, context: &HeartbeatContext<'_>) {
+        self.at = context.at;
+        for (known, said) in [(&mut self.client, context.client), (&mut self.address, context.address)] {
             if known.as_deref() != said {
-                *known = said.map(str::to_owned); // Seldom: it is the same from one heartbeat to the next.
+                *known = said.map(str::to_owned); // Rare: consecutive heartbeats have the same sender.
             }
         }
     }

@@ -1,22 +1,22 @@
-//! How large groups may grow, and how long members may be silent.
+//! Limits on the size of groups, and timeouts of members.
 
 use grower_protocol::message::{SESSION_MAX, SESSION_MIN, heartbeat_interval};
 use std::time::Duration;
 
-/// How much of the coordinator groups may use.
+/// The largest size of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupLimits {
-    /// Groups of one shard.
+    /// Groups in one shard.
     pub groups: usize,
     /// Members of one group.
     pub members: usize,
-    /// Topics that one member subscribes to.
+    /// Subscribed topics of one member.
     pub topics: usize,
-    /// Topics that all members of one shard subscribe to; a member counts as one at least.
+    /// Subscribed topics of all members in one shard; a member counts as at least one.
     pub subscriptions: usize,
-    /// Committers outside memberships that one shard remembers.
+    /// Committers outside the membership that one shard remembers.
     pub committers: usize,
-    /// Bytes of the text that is committed with an offset.
+    /// Bytes of the metadata text of one offset.
     pub metadata_bytes: usize,
 }
 
@@ -35,20 +35,20 @@ impl Default for GroupLimits {
 
 const INTERVAL_RECONCILING: Duration = Duration::from_millis(200);
 
-/// A claimant is told to speak at once: who takes longer joins again.
+/// A claimant is told to send its next heartbeat at once. After this time it has to join again.
 const CLAIM_MAX: Duration = Duration::from_secs(10);
 
-/// A session or rebalance timeout as it counts: 1 s to 30 min.
-pub(super) fn timeout(wished_ms: u32) -> Duration {
-    Duration::from_millis(wished_ms.into()).clamp(SESSION_MIN, SESSION_MAX)
+/// A session or rebalance timeout, held within 1 s to 30 min.
+pub(super) fn timeout(requested_ms: u32) -> Duration {
+    Duration::from_millis(requested_ms.into()).clamp(SESSION_MIN, SESSION_MAX)
 }
 
-/// How long a claim to an instance name waits to be confirmed.
+/// The time for a claimant to confirm its claim to an instance name.
 pub(super) fn claim_timeout(session_timeout_ms: u32) -> Duration {
     timeout(session_timeout_ms).min(CLAIM_MAX)
 }
 
-/// When the next heartbeat is due: often enough to survive four lost ones, and soon while partitions move.
+/// The interval to the next heartbeat: short enough to survive four lost ones, shorter while partitions move.
 pub(super) fn interval_ms(session_timeout_ms: u32, reconciling: bool) -> u32 {
     let quiet = heartbeat_interval(timeout(session_timeout_ms));
     let interval = if reconciling { quiet.min(INTERVAL_RECONCILING) } else { quiet };

@@ -1,4 +1,4 @@
-//! Builds a shard again from its log.
+//! Rebuilds a shard from its log.
 
 use super::group::Group;
 use super::limits::GroupLimits;
@@ -9,7 +9,7 @@ use super::shard::GroupShard;
 use grower_protocol::ids::{GroupId, MemberId, Timestamp};
 use std::collections::BTreeMap;
 
-/// Takes all records of a shard's log, in order, and gives the shard back.
+/// Builds a shard from all records of its log, in order.
 #[derive(Debug, Default)]
 pub struct ShardLoader {
     groups: BTreeMap<GroupId, Parts>,
@@ -24,7 +24,7 @@ struct Parts {
 }
 
 impl ShardLoader {
-    /// The next record of the log.
+    /// Takes in the next record of the log.
     pub fn push(&mut self, record: GroupRecord) {
         match record {
             GroupRecord::Group { group, state: Some(state) } => self.parts(group).state = Some(state),
@@ -39,9 +39,10 @@ impl ShardLoader {
         self.groups.entry(group).or_default()
     }
 
-    /// The log is read to its end. Members have a full session from `at` to come back; until then they own what they owned.
+    /// Builds the shard after the last record. Members keep their partitions and have a full session from `at` to come
+    /// back.
     pub fn finish(self, at: Timestamp, limits: GroupLimits) -> GroupShard {
-        // A late tombstone of something in a group that is gone makes no group.
+        // A late tombstone of a member or offset must not bring back a deleted group.
         let there = self.groups.into_iter().filter(|(_, parts)| !parts.is_bare());
         GroupShard::restored(there.map(|(id, parts)| (id, parts.build(at))).collect(), self.minimum_epoch, limits)
     }

@@ -1,4 +1,4 @@
-//! One member of a group, as the coordinator knows it.
+//! One member of a group, as the coordinator sees it.
 
 use super::heartbeat_context::{HeartbeatContext, LastContact};
 use super::limits;
@@ -10,42 +10,44 @@ use grower_protocol::message::{Heartbeat, Holding, MemberDescription, MemberInsp
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// `assignment` is what lies in both `granted` and `target`.
+/// A member of a group.
+///
+/// Invariant: while the member is neither detached nor replaced, `assignment` is a part of `granted`.
 #[derive(Clone, Debug)]
 pub(super) struct GroupMember {
-    /// Its place in the order of joining.
+    /// Its position in the order of joining.
     pub(super) join_order: u64,
-    /// As last answered.
+    /// The epoch of the newest answer.
     pub(super) epoch: MemberEpoch,
-    /// The one before: what the member still says if that answer was lost.
+    /// The epoch before: the member still sends it if the newest answer was lost.
     pub(super) previous: Option<MemberEpoch>,
     pub(super) topics: BTreeSet<TopicName>,
-    /// What it may be reading: nobody else gets it before the member says that it gave it up.
+    /// Partitions that it may be reading. Each stays here until the member confirms that it gave it up.
     pub(super) granted: PartitionSet,
-    /// What it shall own.
+    /// Partitions that the newest target assignment gives it.
     pub(super) target: PartitionSet,
-    /// What it was last told to read.
+    /// Partitions in its newest answer.
     pub(super) assignment: PartitionSet,
-    /// What it says it is reading.
+    /// Partitions that it says it is reading.
     pub(super) owned: PartitionSet,
     pub(super) session_timeout_ms: u32,
     pub(super) rebalance_timeout_ms: u32,
     pub(super) instance: Option<String>,
-    pub(super) speaker: LastContact,
-    /// Dead at this time, if it stays silent.
+    pub(super) last_contact: LastContact,
+    /// The end of its session, unless it sends a heartbeat before.
     pub(super) expires: Timestamp,
-    /// By when it must have given these up.
+    /// Partitions to give up, each with its deadline.
     pub(super) pending_revocations: BTreeMap<PartitionKey, Timestamp>,
-    /// Somebody else has its instance name. It gets no more answers, and leaves or dies of silence: only then is it
-    /// sure that it reads nothing any more.
+    /// The member that took over its instance name. This one gets only refusals until it leaves or expires; until then
+    /// it may still be reading.
     pub(super) replaced_by: Option<MemberId>,
-    /// It reads nothing and said so; what it was granted waits for its instance name.
+    /// It stopped reading and said so. Its granted partitions wait for the next member of its instance name.
     pub(super) detached: bool,
-    /// Epoch and number of its newest commit. Not written down: no request outlives the broker that it was sent to.
+    /// Epoch and number of its newest commit. Kept in memory only: no request outlives the broker that received it.
     pub(super) newest_commit: (MemberEpoch, u64),
 }
 
-/// What a heartbeat changed in the member itself.
+/// The change that a heartbeat made to the member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeartbeatChange {
     Nothing,
@@ -67,7 +69,7 @@ impl GroupMember {
             session_timeout_ms: 0,
             rebalance_timeout_ms: 0,
             instance: None,
-            speaker: LastContact::default(),
+            last_contact: LastContact::default(),
             expires: Timestamp::MAX,
             pending_revocations: BTreeMap::new(),
             replaced_by: None,
@@ -76,7 +78,7 @@ impl GroupMember {
         }
     }
 
-    /// A member that was there before the coordinator started: it has a full session to come back.
+    /// A member from before the coordinator's restart, with a full session to come back.
     pub(super) fn restored(state: StoredMember, at: Timestamp) -> Self {
         let granted: PartitionSet = partition_key::from_message(&state.granted).collect();
         let mut member = Self {
@@ -92,12 +94,12 @@ impl GroupMember {
             detached: state.detached,
             ..Self::joining(state.join_order)
         };
-        member.speaker.heard = at;
+        member.last_contact.at = at;
         member.expires = after(at, limits::timeout(member.session_timeout_ms));
         member
     }
 
-    /// What must survive a restart of the coordinator.
+    /// The state that survives a restart of the coordinator.
     pub(super) fn state(&self, owners: &PartitionOwners) -> StoredMember {
         StoredMember {
             join_order: self.join_order,
@@ -113,23 +115,23 @@ impl GroupMember {
         }
     }
 
-    /// It lives.
-    pub(super) fn hear(&mut self, beat: &Heartbeat, received: &HeartbeatContext<'_>) -> HeartbeatChange {
-        self.speaker.hear(received);
-        self.expires = after(received.at, limits::timeout(beat.session_timeout_ms));
+    /// Notes a heartbeat and starts a new session.
+    pub(super) fn note_heartbeat(&mut self, beat: &Heartbeat, context: &HeartbeatContext<'_>) -> HeartbeatChange {
+        self.last_contact.note(context);
+        self.expires = after(context.at, limits::timeout(beat.session_timeout_ms));
         let topics: BTreeSet<TopicName> = beat.topics.iter().cloned().collect();
         let timeouts = (beat.session_timeout_ms, beat.rebalance_timeout_ms);
-        let heard = match (topics == self.topics, timeouts == (self.session_timeout_ms, self.rebalance_timeout_ms)) {
+        let change = match (topics == self.topics, timeouts == (self.session_timeout_ms, self.rebalance_timeout_ms)) {
             (false, _) => HeartbeatChange::Subscription,
             (true, false) => HeartbeatChange::Timeouts,
             (true, true) => HeartbeatChange::Nothing,
         };
         (self.session_timeout_ms, self.rebalance_timeout_ms) = timeouts;
         self.topics = topics;
-        heard
+        change
     }
 
-    /// Whether the instance name is its own, and nobody took it.
+    /// Whether it has the instance name and was not replaced.
     pub(super) fn holds(&self, instance: &str) -> bool {
         self.instance.as_deref() == Some(instance) && self.replaced_by.is_none()
     }
@@ -138,14 +140,14 @@ impl GroupMember {
         self.topics.len().max(1)
     }
 
-    /// Somebody else joined under its instance name: it is believed to read as long as the name's lease goes.
+    /// Marks it replaced. It may be reading until the lease of its instance name ends.
     pub(super) fn replace(&mut self, by: MemberId) {
         let lease = instance_lease(limits::timeout(self.session_timeout_ms));
-        self.expires = self.expires.min(after(self.speaker.heard, lease));
+        self.expires = self.expires.min(after(self.last_contact.at, lease));
         self.replaced_by = Some(by);
     }
 
-    /// Reads nothing any more and is waited for.
+    /// Marks it detached: it stopped reading, and its partitions wait for it for a session.
     pub(super) fn detach(&mut self, at: Timestamp) {
         self.detached = true;
         self.owned.clear();
@@ -153,21 +155,21 @@ impl GroupMember {
         self.expires = after(at, limits::timeout(self.session_timeout_ms));
     }
 
-    /// A member that takes the place of this one with all it was granted.
-    pub(super) fn successor(&self) -> Self {
+    /// A new member that inherits its partitions and its position.
+    pub(super) fn inherit(&self) -> Self {
         Self {
             epoch: MemberEpoch::default(),
             previous: None,
             assignment: PartitionSet::new(),
             owned: PartitionSet::new(),
-            speaker: LastContact::default(),
+            last_contact: LastContact::default(),
             detached: false,
             newest_commit: (MemberEpoch::default(), 0),
             ..self.clone()
         }
     }
 
-    /// What it may read as things stand: what is its own, and of what it shall own all that nobody holds.
+    /// The part of its target that it may read now: granted to it, or free.
     pub(super) fn due(&self, owners: &PartitionOwners) -> PartitionSet {
         self.target
             .iter()
@@ -176,23 +178,23 @@ impl GroupMember {
             .collect()
     }
 
-    /// Whether it has yet to give something up, or to be given something.
+    /// Whether it has partitions to give up or to receive.
     pub(super) fn is_reconciling(&self) -> bool {
         self.replaced_by.is_none() && !self.detached && self.granted != self.target
     }
 
-    /// Sets the time for each partition that it has yet to give up. Who missed an answer was told only now.
+    /// Sets a deadline for each partition that it has to give up. After a missed answer the time starts now.
     pub(super) fn watch_revocations(&mut self, at: Timestamp, missed_an_answer: bool) {
         let by = after(at, limits::timeout(self.rebalance_timeout_ms));
-        let told = |partition: &PartitionKey| {
+        let deadline = |partition: &PartitionKey| {
             if missed_an_answer { by } else { self.pending_revocations.get(partition).copied().unwrap_or(by) }
         };
         self.pending_revocations =
-            self.granted.difference(&self.assignment).map(|partition| (*partition, told(partition))).collect();
+            self.granted.difference(&self.assignment).map(|partition| (*partition, deadline(partition))).collect();
     }
 
-    /// Whether it still holds something whose time is up. That is known only when it says so: one that gave up and had
-    /// no occasion to say it yet does no harm.
+    /// Whether it still reads a partition after its deadline. Only its own heartbeat can tell: a member that gave up
+    /// and has not said so yet is no problem.
     pub(super) fn missed_revocation(&self, at: Timestamp) -> bool {
         self.pending_revocations.iter().any(|(partition, by)| *by <= at && self.granted.contains(partition))
     }
@@ -217,10 +219,10 @@ impl GroupMember {
         MemberInspection {
             member: member.clone(),
             instance: self.instance.clone(),
-            client: self.speaker.client.clone(),
-            address: self.speaker.address.clone(),
+            client: self.last_contact.client.clone(),
+            address: self.last_contact.address.clone(),
             session_timeout_ms: self.session_timeout_ms,
-            silent_ms: at.millis_since(self.speaker.heard),
+            silent_ms: at.millis_since(self.last_contact.at),
             holds: self.granted.iter().map(holding).collect(),
             awaits: partition_key::to_message(&self.target.difference(&self.granted).copied().collect()),
             replaced_by: self.replaced_by.clone(),

@@ -1,40 +1,41 @@
-//! Consumer groups: who reads what, and how far they came. Decisions only: no clock, no I/O.
+//! Consumer groups: which member reads which partition, and how far each group has read. Decisions only: no clock, no I/O.
 //!
-//! Members speak in heartbeats (KIP-848): each says what it knows and holds, each answer what it may read. A
-//! partition changes hands only after the old owner's heartbeat no longer lists it, or the owner left or died:
-//! never do two members read one partition. Everything that an answer relies on is a record in the internal topic
-//! [`TOPIC`] first, so groups survive a restart of the coordinator without anybody noticing.
+//! Members speak in heartbeats (KIP-848). A heartbeat says what the member knows and reads, its answer what the member may
+//! read. A partition moves only after its owner's heartbeat no longer lists it, or the owner left or expired, so two members
+//! never read one partition. Every fact behind an answer is first a record in the internal topic [`TOPIC`]: a restart of the
+//! coordinator changes nothing for members.
 //!
-//! # How it is driven
+//! # Driving it
 //!
-//! A group lives in one of [`SHARDS`] shards, [`shard_of`] says which; each is a partition of the internal
-//! topic. The shell keeps a short lock around each [`GroupShard`], and a queue for each group, so that requests change a group
-//! one after the other, in the order in which they came. For every request it:
+//! A group lives in one of [`SHARDS`] shards, chosen by [`shard_of`]. A shard is a partition of the internal topic. The shell
+//! keeps a short lock around each [`GroupShard`] and a queue for each group: requests change a group one at a time, in the
+//! order of their arrival. For every request the shell
 //!
-//! 1. waits for its turn in the group's queue, takes the shard's lock, and asks the shard for a [`GroupDecision`],
-//! 2. [takes](GroupDecision::take_records) the records and appends them to the partition, without the shard's lock: that may take
-//!    long, and other groups do not wait for it,
-//! 3. tells the shard what was [appended](GroupShard::appended), and notes where the records end; then the next request of the
-//!    group has its turn,
-//! 4. waits until the log is durable up to where the newest record *of this group* ends, and answers. That goes for requests
-//!    that only look, too: what they see may not be durable yet.
+//! 1. waits for its turn in the group's queue, locks the shard, and asks it for a [`GroupDecision`],
+//! 2. [takes](GroupDecision::take_records) the records and appends them to the partition without the shard's lock: an append
+//!    may take long, and other groups do not wait for it,
+//! 3. tells the shard which records were [appended](GroupShard::appended), notes where they end, and leaves the queue,
+//! 4. waits until the log is durable up to the newest record *of this group*, and answers. Requests that only read wait as
+//!    well: what they saw may not be durable yet.
 //!
-//! At start it feeds the partition's records to a [`ShardLoader`]. It asks about every 100 ms which groups are
-//! [due](GroupShard::due) and [expires](GroupShard::expire) members in them, and calls [`GroupShard::topics_changed`] and
-//! [`GroupShard::topic_deleted`] after such a command was applied. From when a heartbeat arrives until it is answered the shell
-//! says so ([`GroupShard::heartbeat_arrived`]): a session does not end while the broker itself keeps the member waiting.
+//! At the start the shell feeds the partition's records to a [`ShardLoader`]. About every 100 ms it asks which groups are
+//! [due](GroupShard::due) and [expires](GroupShard::expire) their silent members. After a change of topics it calls
+//! [`GroupShard::topics_changed`] and [`GroupShard::topic_deleted`]. It reports the arrival of a heartbeat
+//! ([`GroupShard::heartbeat_arrived`]) and its answer ([`GroupShard::heartbeat_answered`]): a session does not end while the
+//! broker itself keeps the member waiting.
 //!
-//! A heartbeat may wait for its answer: while it brings [no news](is_assignment_change) the shell holds it back, and each time that a
-//! step [stirred](GroupDecision::take_changed_groups) the group it looks [for news](GroupShard::news) again.
+//! The shell may hold back an answer that brings no [assignment change](is_assignment_change). Each time a decision
+//! [changed](GroupDecision::take_changed_groups) the group, it [looks again](GroupShard::assignment_change).
 //!
-//! # What a member must do
+//! # Duties of a member
 //!
-//! Send heartbeats one after the other, and the next one at once when told so (an interval of 0): it confirms a claim to an
-//! instance name that somebody else has. Stop reading what an answer no longer lists, within the rebalance timeout,
-//! and only then leave it out of `owned`. Stop reading everything when told that it is unknown or fenced, and when there was
-//! no answer for a session timeout. Both times count from when the heartbeat was sent that was answered. With an instance name: pause
-//! reading when there was no answer for the name's [lease](grower_protocol::message::instance_lease), and leave when told that
-//! somebody else has the name.
+//! - It sends heartbeats one after the other, and the next one at once after an interval of 0. That heartbeat confirms a
+//!   claim to an instance name of another member.
+//! - It stops reading what an answer no longer lists, within the rebalance timeout, and only then omits it from `owned`.
+//! - It stops reading everything when it is unknown or fenced, and after a session timeout without an answer. Both timeouts
+//!   count from the moment when it sent the heartbeat that was answered last.
+//! - With an instance name, it pauses reading after the name's [lease](grower_protocol::message::instance_lease) without an
+//!   answer, and leaves when another member has its name.
 
 mod activity;
 mod assignor;
@@ -42,7 +43,7 @@ mod catalog;
 mod commit;
 mod committers;
 mod decision;
-#[expect(clippy::module_inception, reason = "a group is what this module is about")]
+#[expect(clippy::module_inception, reason = "the module is named after its main type")]
 mod group;
 mod heartbeat_context;
 mod limits;
@@ -81,16 +82,17 @@ use grower_protocol::message::NewTopic;
 /// The internal topic's name.
 pub const TOPIC: &str = "__consumer_offsets";
 
-/// Partitions of the internal topic, for ever: another number would lead groups elsewhere.
+/// The number of partitions of the internal topic. It never changes: another number would move groups to other
+/// partitions.
 pub const SHARDS: u32 = 16;
 
-/// In which partition of the internal topic a group lives.
+/// The partition of the internal topic that a group lives in.
 pub fn shard_of(group: &GroupId) -> PartitionId {
     PartitionId::new(crc32c(group.as_str().as_bytes()) % SHARDS)
 }
 
-/// The internal topic, to be created on first use. Of each fact the newest counts, so it is compacted; small segments keep
-/// what a start has to read short.
+/// The internal topic, created on first use. Only the newest record of a key counts, so it is compacted. Small
+/// segments keep what a start has to read short.
 pub fn internal_topic() -> Result<NewTopic, NameError> {
     let configs = [("cleanup.policy", "compact"), ("segment.bytes", "4MiB"), ("max.message.bytes", "64MiB")];
     Ok(NewTopic {

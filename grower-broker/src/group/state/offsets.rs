@@ -1,4 +1,4 @@
-//! How far a group has read.
+//! Committed offsets: how far a group has read.
 
 use super::GroupRefusal;
 use super::limits::GroupLimits;
@@ -9,19 +9,21 @@ use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId};
 use grower_protocol::message::{CommittedOffset, CommittedPosition, PositionToCommit};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Offsets that are in the coordinator's log.
+/// Offsets that are in the log.
+///
+/// Invariant: `bytes` is the sum of the entries' estimates.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Offsets {
     by_partition: BTreeMap<PartitionKey, StoredOffset>,
-    /// What they take of memory.
+    /// Estimated memory of all entries.
     bytes: usize,
 }
 
-/// Whether a position is not in the log yet.
+/// Whether a position is new, and not in the log yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IsNew(pub(super) bool);
 
-/// Where the logs that offsets belong to end: none for a partition that is not there.
+/// The log end of a partition; none for a partition that does not exist.
 pub type LogEnds<'a> = dyn Fn(TopicId, PartitionId) -> Option<Offset> + 'a;
 
 impl Offsets {
@@ -34,14 +36,14 @@ impl Offsets {
         self.bytes -= before.as_ref().map_or(0, offset_bytes);
     }
 
-    /// An estimate of what they take of memory.
+    /// Estimated memory of all entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes of text beside the offset of a partition; none if none was ever committed.
-    pub(super) fn text_length(&self, wish: &PositionToCommit) -> Option<usize> {
-        let partition = PartitionKey { topic: wish.topic, partition: wish.partition };
+    /// Bytes of the metadata text of a partition's offset; none without an offset.
+    pub(super) fn text_length(&self, request: &PositionToCommit) -> Option<usize> {
+        let partition = PartitionKey { topic: request.topic, partition: request.partition };
         self.by_partition.get(&partition).map(|state| state.metadata.len())
     }
 
@@ -49,17 +51,17 @@ impl Offsets {
         self.by_partition.is_empty()
     }
 
-    /// The topics of the partitions, each once or more.
+    /// The topics of all offsets, each once or more.
     pub(super) fn topics(&self) -> impl Iterator<Item = TopicId> {
         self.by_partition.keys().map(|partition| partition.topic)
     }
 
-    /// Of these partitions, or all; those that were ever committed, sorted.
+    /// Committed offsets of these partitions, or of all, sorted.
     pub(super) fn fetch(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedOffset> {
         self.known(partitions).map(|(partition, state)| committed(partition, state)).collect()
     }
 
-    /// The same with leader epochs.
+    /// The same, with leader epochs.
     pub(super) fn positions(&self, partitions: Option<&[(TopicId, PartitionId)]>) -> Vec<CommittedPosition> {
         self.known(partitions).map(|(partition, state)| position(partition, state)).collect()
     }
@@ -80,8 +82,8 @@ impl Offsets {
         all.into_iter().flatten().chain(named)
     }
 
-    /// What to write down so that each of these partitions has a position, and all those positions. Where the group has one
-    /// it stays. In a topic in which it has others, a partition without one came later: it begins at its first record.
+    /// A position for each of these partitions. An existing one stays. In a topic where the group has positions
+    /// already, a partition without one is new and starts at its first record.
     pub(super) fn start(
         &self,
         starts: &[PositionToCommit],
@@ -89,30 +91,30 @@ impl Offsets {
     ) -> Result<BTreeMap<PartitionKey, (StoredOffset, IsNew)>, GroupRefusal> {
         let known: BTreeSet<TopicId> = self.by_partition.keys().map(|partition| partition.topic).collect();
         let mut positions = BTreeMap::new();
-        for wish in starts {
-            let partition = PartitionKey { topic: wish.topic, partition: wish.partition };
-            let log_end = log_ends(wish.topic, wish.partition).ok_or(GroupRefusal::UnknownPartition)?;
+        for request in starts {
+            let partition = PartitionKey { topic: request.topic, partition: request.partition };
+            let log_end = log_ends(request.topic, request.partition).ok_or(GroupRefusal::UnknownPartition)?;
             let state = match self.by_partition.get(&partition) {
                 Some(state) => (state.clone(), IsNew(false)),
                 None if known.contains(&partition.topic) => (StoredOffset::default(), IsNew(true)),
-                None if log_end < wish.offset => {
-                    return Err(GroupRefusal::PastLogEnd { offset: wish.offset, log_end });
+                None if log_end < request.offset => {
+                    return Err(GroupRefusal::PastLogEnd { offset: request.offset, log_end });
                 }
-                None => (StoredOffset { metadata: String::new(), ..state_of(wish) }, IsNew(true)),
+                None => (StoredOffset { metadata: String::new(), ..state_of(request) }, IsNew(true)),
             };
             positions.insert(partition, state);
         }
         Ok(positions)
     }
 
-    /// Records that forget everything, or one topic.
+    /// Records that delete all offsets, or those of one topic.
     pub(super) fn forget(&self, group: &GroupId, topic: Option<TopicId>) -> Vec<GroupRecord> {
         let gone = self.by_partition.keys().filter(|partition| topic.is_none_or(|topic| topic == partition.topic));
         gone.map(|partition| record(group, *partition, None)).collect()
     }
 }
 
-/// Checks the positions of one commit, each alone; `owned` says whether the sender may commit for a partition.
+/// Checks each position of a commit alone. `owned` refuses partitions that the sender may not commit for.
 pub(super) fn check_commit(
     positions: &[PositionToCommit],
     limits: &GroupLimits,
@@ -120,27 +122,27 @@ pub(super) fn check_commit(
     owned: impl Fn(PartitionKey) -> Result<(), GroupRefusal>,
 ) -> Vec<Result<(PartitionKey, StoredOffset), GroupRefusal>> {
     let mut named = BTreeSet::new();
-    let check = |wish: &PositionToCommit| {
-        let partition = PartitionKey { topic: wish.topic, partition: wish.partition };
+    let check = |request: &PositionToCommit| {
+        let partition = PartitionKey { topic: request.topic, partition: request.partition };
         if !named.insert(partition) {
             return Err(GroupRefusal::NamedTwice);
         }
         owned(partition)?;
-        let (bytes, max) = (wish.metadata.len(), limits.metadata_bytes);
+        let (bytes, max) = (request.metadata.len(), limits.metadata_bytes);
         if max < bytes {
             return Err(GroupRefusal::MetadataTooLarge { bytes, max });
         }
-        let log_end = log_ends(wish.topic, wish.partition).ok_or(GroupRefusal::UnknownPartition)?;
-        if log_end < wish.offset {
-            return Err(GroupRefusal::PastLogEnd { offset: wish.offset, log_end });
+        let log_end = log_ends(request.topic, request.partition).ok_or(GroupRefusal::UnknownPartition)?;
+        if log_end < request.offset {
+            return Err(GroupRefusal::PastLogEnd { offset: request.offset, log_end });
         }
-        Ok((partition, state_of(wish)))
+        Ok((partition, state_of(request)))
     };
     positions.iter().map(check).collect()
 }
 
-fn state_of(wish: &PositionToCommit) -> StoredOffset {
-    StoredOffset { offset: wish.offset, leader_epoch: wish.leader_epoch, metadata: wish.metadata.clone() }
+fn state_of(request: &PositionToCommit) -> StoredOffset {
+    StoredOffset { offset: request.offset, leader_epoch: request.leader_epoch, metadata: request.metadata.clone() }
 }
 
 pub(super) fn record(group: &GroupId, partition: PartitionKey, state: Option<StoredOffset>) -> GroupRecord {
@@ -160,7 +162,7 @@ fn committed(partition: PartitionKey, state: &StoredOffset) -> CommittedOffset {
     }
 }
 
-/// Whether the log still has what was read is the shell's to say.
+/// A position as clients see it. The shell fills in `lost_from`, since it knows the logs.
 pub(super) fn position(partition: PartitionKey, state: &StoredOffset) -> CommittedPosition {
     CommittedPosition {
         topic: partition.topic,

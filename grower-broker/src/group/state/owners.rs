@@ -1,17 +1,17 @@
-//! Which member has which partition, and since when: the union of what was granted.
+//! The owner of each partition, and the time when it was granted: the union of all members' `granted`.
 
 use super::partition_key::PartitionKey;
 use grower_protocol::ids::{MemberId, Timestamp};
 use std::collections::BTreeMap;
 
-/// A partition has one owner at most.
+/// Owners by partition. A partition has at most one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PartitionOwners(BTreeMap<PartitionKey, PartitionOwner>);
 
 #[derive(Clone, Debug)]
 pub(super) struct PartitionOwner {
     pub(super) member: MemberId,
-    /// By the calendar.
+    /// Wall-clock time.
     pub(super) since: Timestamp,
 }
 

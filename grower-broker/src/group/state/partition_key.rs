@@ -1,10 +1,10 @@
-//! A partition as groups name it, and sets of them.
+//! Partitions by topic id, and sets of them.
 
 use grower_protocol::ids::{PartitionId, TopicId};
 use grower_protocol::message::TopicPartitions;
 use std::collections::BTreeSet;
 
-/// One partition that a member may own: by the topic's identity, so that a topic created again is another.
+/// A partition by its topic's id: a topic that is created again under the same name is another topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionKey {
     /// The topic.

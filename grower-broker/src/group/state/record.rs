@@ -1,7 +1,7 @@
-//! How groups are written down: keys and values in the internal topic.
+//! Records of the internal topic: their keys and values.
 //!
-//! A key says what a record is about, and the newest record of a key counts; one without a value says that the thing is gone.
-//! Both are positional and versioned: a released variant never changes, a change is a new one at the end.
+//! A key names a group, member or offset. Its newest record counts, and one without a value is a tombstone. Keys and
+//! values are positional and versioned: a released variant never changes, a change is a new variant at the end.
 
 use super::PartitionKey;
 use bytes::Bytes;
@@ -14,72 +14,72 @@ use grower_protocol::wire::{self, DecodeError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// One fact about a group; `None` for a state says that it is gone.
+/// One fact about a group. A state of `None` is a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupRecord {
-    /// A group is there.
+    /// A group.
     Group {
-        /// Which.
+        /// Its id.
         group: GroupId,
-        /// What must not be forgotten of it.
+        /// Its durable state.
         state: Option<StoredGroup>,
     },
-    /// A group has a member.
+    /// A member of a group.
     Member {
         /// The group.
         group: GroupId,
         /// The member.
         member: MemberId,
-        /// What it was told and may be reading.
+        /// Its durable state.
         state: Option<StoredMember>,
     },
-    /// A group has read so far.
+    /// A committed offset of a group.
     Offset {
         /// The group.
         group: GroupId,
         /// The partition.
         partition: PartitionKey,
-        /// How far.
+        /// The offset.
         state: Option<StoredOffset>,
     },
-    /// Epochs of groups that are gone reached this: a group that is made again starts above.
+    /// The largest epoch of deleted groups: a group that is created later starts above it.
     MinimumEpoch {
         /// The epoch.
         epoch: u32,
     },
 }
 
-/// What must not be forgotten of a group.
+/// The durable state of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredGroup {
-    /// The newest epoch that anybody was told.
+    /// The newest epoch in any answer.
     pub epoch: u32,
-    /// How partitions are assigned.
+    /// The name of its assignor.
     pub assignor: String,
 }
 
-/// What must not be forgotten of a member.
+/// The durable state of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredMember {
-    /// Its place in the order of joining.
+    /// Its position in the order of joining.
     pub join_order: u64,
-    /// As last answered.
+    /// The epoch of its newest answer.
     pub epoch: MemberEpoch,
-    /// The one before, if its answer may be the last that reached the member.
+    /// The epoch before, if its answer may be the last that reached the member.
     pub previous: Option<MemberEpoch>,
-    /// What it subscribes to.
+    /// Its subscribed topics.
     pub topics: Vec<TopicName>,
-    /// What it may be reading.
+    /// Partitions that it may be reading.
     pub granted: Vec<TopicPartitions>,
-    /// As sent.
+    /// As sent by the member.
     pub session_timeout_ms: u32,
     /// As sent.
     pub rebalance_timeout_ms: u32,
-    /// Its static name.
+    /// Its instance name, if it is a static member.
     pub instance: Option<String>,
-    /// Since when it has each partition of `granted`, in that order.
+    /// The time when each partition of `granted` was granted, in that order.
     pub since: Vec<Timestamp>,
-    /// It stepped out.
+    /// Whether it is detached.
     pub detached: bool,
 }
 
@@ -88,9 +88,9 @@ pub struct StoredMember {
 pub struct StoredOffset {
     /// The next offset to read.
     pub offset: Offset,
-    /// The leader epoch of the record before it; none if there was none, or an earlier version wrote this.
+    /// The leader epoch of the record before it. None if there was none, or an earlier version wrote this.
     pub leader_epoch: Option<LeaderEpoch>,
-    /// As committed.
+    /// The metadata text of the commit.
     pub metadata: String,
 }
 
@@ -113,7 +113,7 @@ enum MemberValue {
     V2(StoredMember),
 }
 
-/// [`StoredMember`] before it said since when.
+/// [`StoredMember`] before it had `since` and `detached`.
 #[derive(Serialize, Deserialize)]
 struct StoredMemberV1 {
     join_order: u64,
@@ -144,29 +144,29 @@ enum MinimumEpochValue {
     V1(u32),
 }
 
-/// Why a record of the internal topic cannot be read.
+/// The reason why a record of the internal topic cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupRecordError {
-    /// It has no key.
-    #[error("a record at offset {offset} of the groups' topic has no key")]
+    /// The record has no key.
+    #[error("the record at offset {offset} of the groups' topic has no key")]
     NoKey {
-        /// Where.
+        /// The record's offset.
         offset: Offset,
     },
-    /// Damaged, or written by a newer version.
+    /// The record is damaged, or a newer version wrote it.
     #[error(
-        "the record at offset {offset} of the groups' topic cannot be read, it may be of a newer version: {source}"
+        "the record at offset {offset} of the groups' topic cannot be read (a newer version may have written it): {source}"
     )]
     Unreadable {
         /// Where.
         offset: Offset,
-        /// What is wrong with it.
+        /// The decoding error.
         source: DecodeError,
     },
 }
 
 impl GroupRecord {
-    /// The record as it is appended.
+    /// The record to append.
     pub fn to_record(&self, at: Timestamp) -> Record {
         let (key, value) = match self.clone() {
             Self::Group { group, state } => {
@@ -187,7 +187,7 @@ impl GroupRecord {
         Record { timestamp: at, key, value: value.map(Bytes::from), headers: Vec::new() }
     }
 
-    /// The group it is about, and whether it is about more than its offsets.
+    /// The group of the record, and whether the record concerns more than offsets.
     pub(super) fn concerns(&self) -> Option<(&GroupId, bool)> {
         match self {
             Self::Group { group, .. } | Self::Member { group, .. } => Some((group, true)),
@@ -204,14 +204,14 @@ impl GroupRecord {
             .map_err(|source| GroupRecordError::Unreadable { offset, source })
     }
 
-    fn decode(key: &[u8], value: Option<&[u8]>, written: Timestamp) -> Result<Self, DecodeError> {
+    fn decode(key: &[u8], value: Option<&[u8]>, appended: Timestamp) -> Result<Self, DecodeError> {
         Ok(match wire::decode(key)? {
             RecordKey::Group(group) => {
                 let state = read(value)?.map(|GroupValue::V1(state)| state);
                 Self::Group { group, state }
             }
             RecordKey::Member(group, member) => {
-                let state = read(value)?.map(|value: MemberValue| value.newest(written));
+                let state = read(value)?.map(|value: MemberValue| value.newest(appended));
                 Self::Member { group, member, state }
             }
             RecordKey::Offset(group, topic, partition) => {
@@ -236,12 +236,12 @@ impl OffsetValue {
 }
 
 impl MemberValue {
-    /// A first version says nothing about when: it had what it had at the latest when that was written.
-    fn newest(self, written: Timestamp) -> StoredMember {
+    /// The first version has no grant times: the time of the record is the latest possible one.
+    fn newest(self, appended: Timestamp) -> StoredMember {
         match self {
             Self::V2(state) => state,
             Self::V1(old) => StoredMember {
-                since: old.granted.iter().flat_map(|of| &of.partitions).map(|_| written).collect(),
+                since: old.granted.iter().flat_map(|of| &of.partitions).map(|_| appended).collect(),
                 join_order: old.join_order,
                 epoch: old.epoch,
                 previous: old.previous,

@@ -1,119 +1,119 @@
-//! Why a group does not do as it is asked.
+//! Refusals of requests to groups.
 
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset};
 use grower_protocol::message::{ErrorCode, Failure};
 use std::sync::Arc;
 
-/// Why a request to a group, or one part of it, was refused.
+/// The reason for refusing a request to a group, or one part of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GroupRefusal {
-    /// No group of that id.
+    /// The group does not exist.
     #[error("there is no group {group}")]
     UnknownGroup {
-        /// The id.
+        /// Its id.
         group: GroupId,
     },
-    /// The group has members, and this needs an empty one.
+    /// The group has members, and the request needs an empty group.
     #[error("group {group} still has members ({members}): stop them first")]
     NotEmpty {
         /// The group.
         group: GroupId,
-        /// How many.
+        /// The number of members.
         members: usize,
     },
-    /// The member is not known: it never joined, left, or was silent for too long.
-    #[error("{member} is no member of the group, or no longer: give up all partitions and join again with epoch 0")]
+    /// The member is unknown: it never joined, left, or its session ended.
+    #[error("{member} is not a member of the group: give up all partitions and join again with epoch 0")]
     UnknownMember {
-        /// Who asked.
+        /// The sender.
         member: MemberId,
     },
-    /// The member missed an answer that counts.
+    /// The member does not know its newest epoch.
     #[error("{member} has epoch {current}, not {claimed}: give up all partitions and join again with epoch 0")]
     FencedMember {
-        /// Who asked.
+        /// The sender.
         member: MemberId,
         /// Its epoch.
         current: MemberEpoch,
         /// As sent.
         claimed: MemberEpoch,
     },
-    /// The member went on reading what it had to give up.
+    /// The member read a revoked partition past the deadline.
     #[error(
-        "{member} did not give up its partitions within its rebalance timeout: give up all and join again with epoch 0"
+        "{member} did not give up its partitions within its rebalance timeout: give up all partitions and join again with epoch 0"
     )]
     RevocationTimedOut {
-        /// Who.
+        /// The member.
         member: MemberId,
     },
-    /// Another process joined under the same instance name.
+    /// Another process took over the instance name.
     #[error("instance {instance:?} belongs to {holder} now: two processes must not share an instance name")]
     InstanceTaken {
         /// The name.
         instance: String,
-        /// Who has it.
+        /// The member that has it.
         holder: MemberId,
     },
-    /// Who joins has nothing yet.
-    #[error("a member that joins (epoch 0) owns nothing: give up all partitions first")]
+    /// A joining member lists owned partitions.
+    #[error("a member that joins (epoch 0) owns no partitions: give up all partitions first")]
     JoinsOwning,
-    /// An instance name that cannot be.
+    /// The instance name is too short or too long.
     #[error("an instance name has 1 to 249 bytes")]
     InstanceName,
-    /// No such assignor.
+    /// The assignor is unknown.
     #[error("there is no assignor {name:?}; known are range, round-robin and sticky")]
     UnknownAssignor {
-        /// As sent, cut to a readable length.
+        /// As sent, shortened.
         name: String,
     },
-    /// More than a limit allows.
-    #[error("more than {max} {what}: that is the limit")]
+    /// A limit is reached.
+    #[error("limit reached: at most {max} {what}")]
     LimitReached {
-        /// Of what.
+        /// The limited things.
         what: &'static str,
         /// The limit.
         max: usize,
     },
-    /// Nothing more can be remembered for now.
+    /// The memory for groups is used up.
     #[error(
-        "this needs {bytes} bytes more for groups, and {left} are left of their sixteenth of broker.memory: delete groups that nobody uses, or give the broker more memory"
+        "groups need {bytes} more bytes, and {left} of their share, a sixteenth of broker.memory, are left: delete unused groups, or raise broker.memory"
     )]
     MemoryFull {
-        /// What it would take.
+        /// The bytes that the request needs.
         bytes: usize,
-        /// What is left.
+        /// The bytes that are left.
         left: usize,
     },
-    /// Somebody else owns the partition, or nobody.
+    /// The sender does not own the partition.
     #[error("the partition is not assigned to {member}")]
     NotAssigned {
-        /// Who asked.
+        /// The sender.
         member: MemberId,
     },
-    /// The committer sent it before one that was taken.
+    /// The commit is older than an accepted one of the same committer.
     #[error(
-        "a later commit of {committer} came before commit {sequence}: each must wait for the answer to the one before"
+        "commit {sequence} of {committer} arrived after a later one: wait for the answer to each commit before the next"
     )]
     OvertakenCommit {
-        /// Who.
+        /// The committer.
         committer: Arc<str>,
-        /// Its number.
+        /// The number of the commit.
         sequence: u64,
     },
-    /// No such topic or partition.
-    #[error("there is no such topic or partition; it may have been deleted")]
+    /// The topic or partition does not exist.
+    #[error("the topic or partition does not exist; it may have been deleted")]
     UnknownPartition,
-    /// An offset that no record will have next.
+    /// The offset is beyond the log end.
     #[error("offset {offset} is past the log end {log_end}")]
     PastLogEnd {
         /// As sent.
         offset: Offset,
-        /// The log's end.
+        /// The log end.
         log_end: Offset,
     },
-    /// One request names a partition twice.
+    /// The request names a partition twice.
     #[error("the request names the partition more than once")]
     NamedTwice,
-    /// Too much text beside an offset.
+    /// The metadata text is too long.
     #[error("metadata of {bytes} bytes is over the limit of {max}")]
     MetadataTooLarge {
         /// As sent.
@@ -124,7 +124,7 @@ pub enum GroupRefusal {
 }
 
 impl GroupRefusal {
-    /// For programs.
+    /// The error code for clients.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownGroup { .. } => ErrorCode::UnknownGroup,

@@ -1,4 +1,4 @@
-//! What groups take of memory, by estimates a little above the truth.
+//! Estimates of the memory of groups, slightly too large.
 
 use super::catalog::Catalog;
 use super::group::Group;
@@ -8,19 +8,19 @@ use grower_protocol::message::{Heartbeat, PositionToCommit};
 
 /// A group without members and offsets.
 pub(super) const GROUP: usize = 1024;
-/// A member that subscribes to nothing.
+/// A member without subscriptions.
 pub(super) const MEMBER: usize = 1024;
-/// A partition that members share: who has it, and who shall.
+/// A partition of the group's topics: its owner and its target.
 pub(super) const PARTITION: usize = 384;
-/// A committed offset beside its text.
+/// A committed offset without its metadata text.
 pub(super) const OFFSET: usize = 128;
 
-/// A topic that a member subscribes to.
+/// One subscription of a member.
 pub(super) fn topic(name: &TopicName) -> usize {
     128 + 2 * name.as_str().len()
 }
 
-/// How much more a group takes once it has heard this, at most: for a member that comes, and for topics that are new.
+/// The largest growth of a group by this heartbeat: a new member, and new topics.
 pub(super) fn growth(group: Option<&Group>, beat: &Heartbeat, catalog: &dyn Catalog) -> usize {
     let members = group.map(|group| &group.members);
     let comes = members.is_none_or(|members| !members.knows(beat));
@@ -39,21 +39,21 @@ pub(super) fn growth(group: Option<&Group>, beat: &Heartbeat, catalog: &dyn Cata
     topics + group + if comes { MEMBER } else { 0 }
 }
 
-/// How much more a group takes that commits these, at most.
+/// The largest growth of a group by this commit.
 pub(super) fn growth_by_commit(group: Option<&Group>, positions: &[PositionToCommit]) -> usize {
-    let more = |wish: &PositionToCommit| match group.and_then(|group| group.offsets.text_length(wish)) {
-        Some(before) => wish.metadata.len().saturating_sub(before),
-        None => OFFSET + wish.metadata.len(),
+    let more = |request: &PositionToCommit| match group.and_then(|group| group.offsets.text_length(request)) {
+        Some(before) => request.metadata.len().saturating_sub(before),
+        None => OFFSET + request.metadata.len(),
     };
     positions.iter().map(more).sum::<usize>() + if group.is_none() { GROUP } else { 0 }
 }
 
 impl GroupMembership {
-    /// How much more its members take once a topic has so many partitions, at most.
+    /// The largest growth of the members once a topic has this many partitions.
     pub(super) fn growth_by_topic(&self, name: &TopicName, partitions: u32, catalog: &dyn Catalog) -> usize {
         let before = match self.known(name) {
             Some(topic) => topic,
-            // Nothing was assigned yet since the coordinator started: its members have what they had.
+            // No assignment was computed since the start: the members have the topic's present partitions.
             None if self.is_subscribed(name) => catalog.find(name),
             None => return 0,
         };
@@ -61,9 +61,9 @@ impl GroupMembership {
         partitions.saturating_sub(before) as usize * PARTITION
     }
 
-    /// Members with what they subscribe to and have.
+    /// Members with their subscriptions and partitions.
     pub(super) fn bytes(&self) -> usize {
         let members: usize = self.subscribed().map(|topics| MEMBER + topics.map(topic).sum::<usize>()).sum();
-        members + self.partitions() * PARTITION
+        members + self.partition_count() * PARTITION
     }
 }

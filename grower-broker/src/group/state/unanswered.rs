@@ -1,20 +1,20 @@
-//! Members whose heartbeats the broker has and has not answered yet.
+//! Heartbeats that arrived and are not answered yet.
 //!
-//! A member sends one heartbeat at a time. While its answer waits, for the disk or for news, the member cannot say anything,
-//! so its session does not end; once it was answered it has a full session again. A heartbeat that is refused proves nothing
-//! about the member that it names: its sender may have been fenced long ago.
+//! A member sends one heartbeat at a time. While its answer waits, for the disk or for an assignment change, the
+//! member cannot send another, so its session does not end. The answer starts a new session. A refused heartbeat
+//! proves nothing about the member that it names: its sender may have been fenced long ago.
 
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId};
 use grower_protocol::message::{Failure, Heartbeat, HeartbeatAnswer};
 use std::collections::BTreeMap;
 
-/// A heartbeat that the broker has and has not answered yet; [`super::GroupShard::heartbeat_answered`] ends it.
-#[must_use = "until it is ended the session of its member does not end"]
+/// A heartbeat that arrived and is not answered yet. [`super::GroupShard::heartbeat_answered`] ends it.
+#[must_use = "the member's session does not end before it is answered"]
 #[derive(Debug)]
 pub struct UnansweredHeartbeat {
     pub(super) group: GroupId,
     pub(super) member: MemberId,
-    /// The epoch that its sender knows; none if it was refused.
+    /// The epoch that the sender knows; none if the heartbeat was refused.
     pub(super) knows: Option<MemberEpoch>,
 }
 
@@ -24,13 +24,13 @@ impl UnansweredHeartbeat {
         &self.group
     }
 
-    /// This is the answer. Without one the sender knows the epoch that it said.
+    /// Notes the answer. Without an answer the sender knows the epoch that it sent.
     pub fn settle(&mut self, answer: &Result<HeartbeatAnswer, Failure>) {
         self.knows = answer.as_ref().ok().map(|answer| answer.epoch);
     }
 }
 
-/// How many heartbeats of each member wait for their answers.
+/// The number of unanswered heartbeats of each member.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnansweredHeartbeats(BTreeMap<GroupId, BTreeMap<MemberId, u32>>);
 
@@ -40,20 +40,20 @@ impl UnansweredHeartbeats {
         UnansweredHeartbeat { group: beat.group.clone(), member: beat.member.clone(), knows: Some(beat.epoch) }
     }
 
-    pub(super) fn end(&mut self, held: &UnansweredHeartbeat) {
-        let Some(members) = self.0.get_mut(&held.group) else { return };
-        let Some(count) = members.get_mut(&held.member) else { return };
+    pub(super) fn end(&mut self, heartbeat: &UnansweredHeartbeat) {
+        let Some(members) = self.0.get_mut(&heartbeat.group) else { return };
+        let Some(count) = members.get_mut(&heartbeat.member) else { return };
         *count -= 1;
         if 0 < *count {
             return;
         }
-        members.remove(&held.member);
+        members.remove(&heartbeat.member);
         if members.is_empty() {
-            self.0.remove(&held.group);
+            self.0.remove(&heartbeat.group);
         }
     }
 
-    /// The members of a group that wait.
+    /// The members of a group with unanswered heartbeats.
     pub(super) fn of(&self, group: &GroupId) -> Option<&BTreeMap<MemberId, u32>> {
         self.0.get(group)
     }

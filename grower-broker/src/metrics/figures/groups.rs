@@ -3,7 +3,7 @@
 use super::GROUP_OFFSETS_MAX;
 use super::page::Page;
 use crate::api::Api;
-use crate::group::WatchedGroup;
+use crate::group::GroupFigures;
 use crate::partition::Partition;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId};
 use grower_protocol::message::CommittedPosition;
@@ -32,7 +32,7 @@ struct Lag {
 /// Looks at every group. A lag in time reads one batch header of the log, so their number is bounded.
 pub(super) fn lags(api: &Api, partitions: &[Arc<Partition>]) -> Lags {
     let found: HashMap<_, _> = partitions.iter().map(|p| ((p.topic, p.partition), p)).collect();
-    let groups = api.groups.watch_all();
+    let groups = api.groups.figures();
     let now = api.clock.wall();
     let mut committed = groups.iter().flat_map(|group| group.positions.iter().map(move |at| (group, at)));
     let told = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, at)| lag(&found, group, at, now));
@@ -44,7 +44,7 @@ pub(super) fn lags(api: &Api, partitions: &[Arc<Partition>]) -> Lags {
 
 type Partitions<'a> = HashMap<(TopicId, PartitionId), &'a Arc<Partition>>;
 
-fn lag(found: &Partitions<'_>, group: &WatchedGroup, at: &CommittedPosition, now: Timestamp) -> Option<Lag> {
+fn lag(found: &Partitions<'_>, group: &GroupFigures, at: &CommittedPosition, now: Timestamp) -> Option<Lag> {
     let partition = found.get(&(at.topic, at.partition))?;
     // Where the log lost what the group has read, its readers go back.
     let lost_from = partition.divergence(at.offset, at.leader_epoch).map(|divergence| divergence.end);

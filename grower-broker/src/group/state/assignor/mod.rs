@@ -1,4 +1,4 @@
-//! Who shall own what: pure functions of who subscribes to what.
+//! Assignors: pure functions from subscriptions to target assignments.
 
 mod range;
 mod round_robin;
@@ -9,29 +9,29 @@ use super::partition_key::{PartitionKey, PartitionSet};
 use grower_protocol::ids::{MemberId, TopicName};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How partitions are assigned.
+/// The rule by which a group assigns partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Assignor {
-    /// Each topic by itself: members in the order they joined get neighbouring partitions, the first ones one more.
+    /// Each topic alone: members get neighbouring partitions, in the order they joined; the first ones get one more.
     #[default]
     Range,
-    /// All partitions of all topics, one after the other, to the members in the order they joined.
+    /// All partitions of all topics, dealt one after the other to the members in the order they joined.
     RoundRobin,
-    /// Even, and as few partitions as possible change hands.
+    /// Even, with as few moves of partitions as possible.
     Sticky,
 }
 
-/// A member as assignors see it.
+/// A member, as assignors see it.
 pub(super) struct Subscriber<'a> {
     pub(super) member: &'a MemberId,
     pub(super) topics: &'a BTreeSet<TopicName>,
 }
 
-/// What is to be assigned to whom. Subscribers stand in the order they joined.
+/// The input of an assignor. Subscribers stand in the order they joined.
 pub(super) struct Assignment<'a> {
     pub(super) subscribers: Vec<Subscriber<'a>>,
     pub(super) topics: &'a BTreeMap<TopicName, CatalogTopic>,
-    /// Who had what; only the sticky assignor cares.
+    /// The owners until now; only the sticky assignor uses them.
     pub(super) before: BTreeMap<PartitionKey, &'a MemberId>,
 }
 
@@ -50,7 +50,7 @@ impl Assignor {
         }
     }
 
-    /// What each subscriber shall own, in their order: every partition that somebody subscribes to, once.
+    /// The target of each subscriber, in their order. Every subscribed partition is assigned exactly once.
     pub(super) fn assign(self, assignment: &Assignment<'_>) -> Vec<PartitionSet> {
         match self {
             Self::Range => range::assign(assignment),
@@ -61,7 +61,7 @@ impl Assignor {
 }
 
 impl Assignment<'_> {
-    /// Which subscribers want a topic, in their order.
+    /// The subscribers of a topic, in their order.
     fn wanting(&self, topic: &TopicName) -> Vec<usize> {
         let wants = |(_, subscriber): &(usize, &Subscriber<'_>)| subscriber.topics.contains(topic);
         self.subscribers.iter().enumerate().filter(wants).map(|(at, _)| at).collect()

@@ -1,4 +1,5 @@
-//! Neighbouring partitions to one member: partition `n` of all topics that a group reads goes to the same member.
+//! The range assignor: neighbouring partitions to one member. With equal partition counts, partition `n` of every
+//! topic goes to the same member.
 
 use super::{Assignment, PartitionSet};
 
@@ -15,7 +16,7 @@ pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<PartitionSet> {
     shares
 }
 
-/// How many of `partitions` the member of this rank gets: the first ones take what does not divide.
+/// The number of `partitions` for the member of this rank; the first members take the remainder.
 fn share(partitions: usize, members: usize, rank: usize) -> usize {
     partitions / members + usize::from(rank < partitions % members)
 }

@@ -1,4 +1,4 @@
-//! One partition after the other, round the members.
+//! The round-robin assignor: one partition after the other, around the members.
 
 use super::{Assignment, PartitionSet};
 
@@ -8,7 +8,7 @@ pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<PartitionSet> {
     for (name, topic) in assignment.topics {
         let wanting = assignment.wanting(name);
         for partition in topic.partitions() {
-            // The first one from `next` on that wants the topic; round the end if need be.
+            // The first subscriber of the topic from `next` on, wrapping around the end.
             let from = wanting.partition_point(|at| *at < next);
             let Some(at) = wanting.get(from).or(wanting.first()) else { break };
             shares[*at].insert(partition);

@@ -1,4 +1,4 @@
-//! Everybody keeps what they have as far as that is fair.
+//! The sticky assignor: members keep their partitions as far as the result is balanced.
 
 use super::{Assignment, PartitionSet};
 use grower_protocol::ids::{MemberId, TopicId};
@@ -13,14 +13,14 @@ pub(super) fn assign(assignment: &Assignment<'_>) -> Vec<PartitionSet> {
 
 struct Shares {
     owned: Vec<PartitionSet>,
-    /// Which topics each subscriber can take.
+    /// The topics that each subscriber can take.
     wants: Vec<BTreeSet<TopicId>>,
-    /// Load and subscriber, lightest first.
+    /// Load and subscriber, least loaded first.
     by_load: BTreeSet<(usize, usize)>,
 }
 
 impl Shares {
-    /// What subscribers had and still want.
+    /// Starts from the partitions that subscribers had and still subscribe to.
     fn keep(assignment: &Assignment<'_>) -> Self {
         let ranks: BTreeMap<&MemberId, usize> =
             assignment.subscribers.iter().enumerate().map(|(at, subscriber)| (subscriber.member, at)).collect();
@@ -42,7 +42,7 @@ impl Shares {
         Self { owned, wants, by_load }
     }
 
-    /// What nobody has goes to the lightest who wants it.
+    /// Gives every unowned partition to its least loaded subscriber.
     fn hand_out(&mut self, assignment: &Assignment<'_>) {
         let taken: PartitionSet = self.owned.iter().flatten().copied().collect();
         for partition in assignment
@@ -58,19 +58,19 @@ impl Shares {
         }
     }
 
-    /// From the heaviest to the lightest, while that makes the difference smaller.
+    /// Moves partitions from the most to the least loaded, while that makes the difference smaller.
     fn balance(&mut self) {
         let mut receivers = self.by_load.clone();
         while let Some((load, receiver)) = receivers.pop_first() {
             let heavier = self.by_load.iter().rev().take_while(|(other, _)| load + 2 <= *other);
-            // The last partitions go first: what remains of a topic stays together.
+            // The last partitions move first: the rest of a topic stays together.
             let wanted = |partitions: &PartitionSet| {
                 partitions.iter().rev().find(|s| self.wants[receiver].contains(&s.topic)).copied()
             };
             let Some((giver, partition)) =
                 heavier.into_iter().find_map(|(_, at)| Some((*at, wanted(&self.owned[*at])?)))
             else {
-                continue; // Nobody can give it anything: it is done.
+                continue; // No other subscriber has anything for it.
             };
             let giver_waits = receivers.remove(&(self.owned[giver].len(), giver));
             self.change(giver, |partitions| partitions.remove(&partition));

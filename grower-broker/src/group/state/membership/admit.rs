@@ -1,4 +1,4 @@
-//! Who may speak for a group: joining, coming back, and being fenced.
+//! Admission of heartbeats: joins, returns, and fencing.
 
 use super::{GroupMembership, unknown};
 use crate::group::state::assignor::Assignor;
@@ -9,27 +9,27 @@ use crate::group::state::{GroupRefusal, partition_key};
 use grower_protocol::ids::{MemberEpoch, MemberId, NAME_LENGTH_MAX, Timestamp};
 use grower_protocol::message::Heartbeat;
 
-/// What a heartbeat proves its sender to know.
+/// The answer that a heartbeat proves its sender to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KnownAnswer {
     /// The newest answer.
     Newest,
-    /// At most the answer before: nothing can be concluded from what the member holds.
+    /// At most the answer before: the partitions that it lists prove nothing.
     Older,
 }
 
-/// Who sent a heartbeat.
+/// The sender of an admitted heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission<'a> {
     Member(KnownAnswer),
-    /// It joins under a name that somebody else has.
+    /// It joins under the instance name of another member.
     Claimant {
         instance: &'a str,
     },
 }
 
 impl GroupMembership {
-    /// Checks all of a heartbeat that does not depend on who is in the group.
+    /// Checks everything in a heartbeat that does not depend on the group's members.
     pub(in crate::group::state) fn check(beat: &Heartbeat, limits: &GroupLimits) -> Result<(), GroupRefusal> {
         if limits.topics < beat.topics.len() {
             return Err(GroupRefusal::LimitReached { what: "topics of one member", max: limits.topics });
@@ -38,7 +38,7 @@ impl GroupMembership {
             return Err(GroupRefusal::InstanceName);
         }
         assignor_of(beat)?;
-        // Otherwise what it still reads would count as free.
+        // Otherwise partitions that it still reads would count as free.
         let joins_owning =
             beat.epoch == MemberEpoch::default() && partition_key::from_message(&beat.owned).next().is_some();
         if joins_owning { Err(GroupRefusal::JoinsOwning) } else { Ok(()) }
@@ -69,7 +69,7 @@ impl GroupMembership {
         }
     }
 
-    /// Epoch 0: a new member, or one that lost its epoch and starts again.
+    /// Admits epoch 0: a new member, or one that lost its epoch and starts again.
     fn join<'a>(
         &mut self,
         beat: &'a Heartbeat,
@@ -81,8 +81,8 @@ impl GroupMembership {
             if std::mem::take(&mut member.detached) {
                 member.instance.iter().for_each(|instance| self.claims.end(instance));
             }
-            // It keeps its join_order and, for now, what it was granted: this may be an old request that was long under
-            // way while the member reads already. What it does not list in its next heartbeat is free then.
+            // The member keeps its granted partitions for now: this may be a delayed request of a member that reads
+            // already. Partitions missing from its next heartbeat are free then.
             return Ok(Admission::Member(KnownAnswer::Older));
         }
         if limits.members <= self.members.len() + self.claims.len() && !self.expects(beat) {
@@ -96,7 +96,7 @@ impl GroupMembership {
         Ok(Admission::Member(KnownAnswer::Newest))
     }
 
-    /// The sender is a member from now on: in a join_order of its own, or in that of the one that had its name.
+    /// Adds the sender as a member, in the place of the earlier holder of its instance name if there is one.
     fn enter(&mut self, beat: &Heartbeat, instance: Option<&str>, date: Timestamp) -> Result<(), GroupRefusal> {
         if self.members.is_empty() {
             self.assignor = assignor_of(beat)?;
@@ -111,14 +111,14 @@ impl GroupMembership {
         Ok(())
     }
 
-    /// Members sit in the order they join.
+    /// A new member, last in the order of joining.
     fn new_member(&mut self) -> GroupMember {
         self.stale = true;
         self.next_join_order = self.next_join_order.saturating_add(1);
         GroupMember::joining(self.next_join_order)
     }
 
-    /// Whether the member may commit for a partition: it must know its epoch and still hold the partition.
+    /// Checks that the member still holds the partition it commits for.
     pub(in crate::group::state) fn check_owner(
         &self,
         id: &MemberId,
@@ -128,7 +128,7 @@ impl GroupMembership {
         if holds { Ok(()) } else { Err(GroupRefusal::NotAssigned { member: id.clone() }) }
     }
 
-    /// Whether a member has this epoch; the one before counts while the newest answer may be under way.
+    /// Checks a member's epoch. The one before is valid while the newest answer may be under way.
     pub(in crate::group::state) fn check_epoch(&self, id: &MemberId, epoch: MemberEpoch) -> Result<(), GroupRefusal> {
         let member = self.members.get(id).ok_or_else(|| unknown(id))?;
         check_present(id, member)?;
@@ -136,8 +136,8 @@ impl GroupMembership {
         if known { Ok(()) } else { Err(fenced(id, member, epoch)) }
     }
 
-    /// Whether a heartbeat comes from a sender that the group has given up: its epoch, or its name, went to another one.
-    /// That stays so, for every epoch that a sender knows was given out before.
+    /// Whether the group has fenced the sender: a newer epoch was given out, or another member has its name. That is
+    /// final: a sender only knows epochs of the past.
     pub(in crate::group::state) fn has_fenced(&self, beat: &Heartbeat) -> bool {
         let Some(member) = self.members.get(&beat.member) else { return false };
         match beat.epoch == MemberEpoch::default() {
@@ -146,7 +146,7 @@ impl GroupMembership {
         }
     }
 
-    /// Whether no later commit of the member came before this one.
+    /// Refuses a commit that a later one of the member has overtaken.
     pub(in crate::group::state) fn check_order(
         &mut self,
         id: &MemberId,
@@ -168,7 +168,7 @@ fn assignor_of(beat: &Heartbeat) -> Result<Assignor, GroupRefusal> {
     Assignor::named(name).ok_or_else(unknown)
 }
 
-/// Who stepped out is no longer there: what it still says was under way for long.
+/// Refuses delayed requests of replaced and detached members.
 pub(super) fn check_present(id: &MemberId, member: &GroupMember) -> Result<(), GroupRefusal> {
     check_not_replaced(member)?;
     if member.detached { Err(unknown(id)) } else { Ok(()) }

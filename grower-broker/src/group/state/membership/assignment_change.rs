@@ -1,4 +1,4 @@
-//! What a member that waits for its answer should hear at once.
+//! Changes that a member with a waiting heartbeat should learn at once.
 
 use super::admit::{self, KnownAnswer};
 use super::{GroupMembership, unknown};
@@ -9,7 +9,7 @@ use crate::group::state::partition_key::{self, PartitionSet};
 use grower_protocol::ids::{MemberEpoch, MemberId};
 use grower_protocol::message::{Heartbeat, HeartbeatAnswer};
 
-/// Whether the member should hear this at once: it has a new epoch, or reads what it should not.
+/// Whether an answer is urgent: the member has a new epoch, or lists a partition that it may not read.
 pub fn is_assignment_change(beat: &Heartbeat, answer: &HeartbeatAnswer) -> bool {
     let assigned: PartitionSet = partition_key::from_message(&answer.assignment).collect();
     beat.epoch != answer.epoch
@@ -17,14 +17,14 @@ pub fn is_assignment_change(beat: &Heartbeat, answer: &HeartbeatAnswer) -> bool 
 }
 
 impl GroupMembership {
-    /// Answers a heartbeat that was heard before and found nothing new, if there is news by now.
+    /// Answers a heartbeat that was held back, if the member's assignment changed since.
     ///
-    /// That the broker held it back proves nothing about its sender: the session counts from when it came.
+    /// Waiting proves nothing about the sender: its session counts from the arrival of the heartbeat.
     pub(in crate::group::state) fn assignment_change(
         &mut self,
         id: &MemberId,
         epoch: MemberEpoch,
-        received: &HeartbeatContext<'_>,
+        context: &HeartbeatContext<'_>,
         catalog: &dyn Catalog,
     ) -> Result<Option<HeartbeatAnswer>, GroupRefusal> {
         self.check_still_waits(id, epoch)?;
@@ -33,18 +33,18 @@ impl GroupMembership {
         if member.due(&self.owners) == member.assignment {
             return Ok(None);
         }
-        self.grant(id, received.date);
-        Ok(self.answer(id, epoch, received.at, KnownAnswer::Newest))
+        self.grant(id, context.date);
+        Ok(self.answer(id, epoch, context.at, KnownAnswer::Newest))
     }
 
-    /// Somebody who spoke again meanwhile hears the answer to that.
+    /// Refuses a member that sent a newer heartbeat meanwhile: it gets the answer to that one.
     fn check_still_waits(&self, id: &MemberId, epoch: MemberEpoch) -> Result<(), GroupRefusal> {
         let member = self.members.get(id).ok_or_else(|| unknown(id))?;
         admit::check_present(id, member)?;
         if member.epoch == epoch { Ok(()) } else { Err(admit::fenced(id, member, epoch)) }
     }
 
-    /// Whether somebody may be told something new since this was last asked.
+    /// Whether an assignment may have changed since this was last asked.
     pub(in crate::group::state) fn take_assignment_changed(&mut self) -> bool {
         std::mem::take(&mut self.assignment_changed)
     }

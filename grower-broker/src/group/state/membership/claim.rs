@@ -1,13 +1,12 @@
-//! InstanceClaims to an instance name that a living member has.
+//! Claims to the instance name of a living member.
 //!
-//! A join proves nothing: it may have been long under way, and its sender be dead by now. So under the name of a member
-//! that lives it makes a claimant only, which takes the name with its next heartbeat: that can be sent by nobody but who
-//! heard the answer. Until then nobody notices. A claimant has no join_order and no partitions, and counts only as far as its
-//! memory goes. It is not written down: after a restart it is unknown and joins again.
+//! A join proves nothing: it may be a delayed request of a dead process. Under the name of a living member it only
+//! makes a claimant. The claimant takes the name with its next heartbeat, which proves that it received the answer and
+//! lives. Until then the group does not change. A claimant has no partitions; only its memory counts. It is not
+//! written to the log: after a restart it is unknown and joins again.
 //!
-//! Whoever gets the name ends all claims to it. So who loses it loses it to somebody who lived when the loser had it
-//! already, however late and in whatever order messages arrive. Of several that claim it the last to confirm has it: each
-//! asked for it while somebody else was there, so each is a takeover that somebody wanted.
+//! A takeover ends all claims to the name. So a member only loses its name to a process that was alive when the member
+//! had it already, in whatever order messages arrive. Of several claimants the last to confirm wins.
 
 use super::GroupMembership;
 use crate::group::state::limits;
@@ -16,20 +15,20 @@ use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp};
 use grower_protocol::message::{Heartbeat, HeartbeatAnswer};
 use std::collections::BTreeMap;
 
-/// Who wants which name.
+/// Claims by claimant.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InstanceClaims(BTreeMap<MemberId, InstanceClaim>);
 
 #[derive(Clone, Debug)]
 struct InstanceClaim {
     instance: String,
-    /// As answered: who says it heard the answer.
+    /// The epoch in the answer: a claimant that sends it has received the answer.
     epoch: MemberEpoch,
     expires: Timestamp,
 }
 
 impl InstanceClaims {
-    /// The name that this heartbeat confirms a claim to.
+    /// The instance name, if this heartbeat confirms a claim to it.
     pub(super) fn confirmed_by(&self, beat: &Heartbeat) -> Option<String> {
         self.0.get(&beat.member).filter(|claim| claim.epoch == beat.epoch).map(|claim| claim.instance.clone())
     }
@@ -42,7 +41,7 @@ impl InstanceClaims {
         self.0.remove(id).is_some()
     }
 
-    /// Somebody has the name now.
+    /// Ends all claims to a name that was taken.
     pub(super) fn end(&mut self, instance: &str) {
         self.0.retain(|_, claim| claim.instance != instance);
     }
@@ -61,12 +60,12 @@ impl InstanceClaims {
 }
 
 impl GroupMembership {
-    /// Whether a member that did not step out has the name.
+    /// Whether a member that is not detached has the name.
     pub(super) fn is_name_taken(&self, instance: &str) -> bool {
         self.members.values().any(|member| !member.detached && member.holds(instance))
     }
 
-    /// Answers a join under a name that somebody has. One that came twice gets the same answer.
+    /// Answers a join under a taken name. A repeated join gets the same answer.
     pub(super) fn claim(&mut self, beat: &Heartbeat, instance: &str, at: Timestamp) -> HeartbeatAnswer {
         let before = self.claims.0.get(&beat.member).filter(|claim| claim.instance == instance);
         let epoch = before.map(|claim| claim.epoch).unwrap_or_else(|| MemberEpoch::new(self.tick()));

@@ -1,9 +1,9 @@
-//! Static members: a name that survives a process.
+//! Static members: an instance name survives the process that had it.
 //!
-//! Who comes under a name takes the join_order of the one that had it before, so that nobody else notices. If that one stepped
-//! out, its partitions go over in the same step. If it may still be there, who comes has to [claim](super::claim) the
-//! name first, and its partitions wait until it left (it is told at once that it was replaced) or until the lease of
-//! the name is over: see [`instance_lease`].
+//! A new process with the name takes the place of the old one, unnoticed by other members. If the old one is detached,
+//! its partitions move in the same decision. If it may be alive, the new one must [claim](super::claim) the name
+//! first. The partitions then wait until the old one leaves, which is told at once that it was replaced, or until the
+//! lease of the name ends: see [`instance_lease`].
 //!
 //! [`instance_lease`]: grower_protocol::message::instance_lease
 
@@ -14,10 +14,10 @@ use grower_protocol::ids::{MemberId, Timestamp};
 use grower_protocol::message::Heartbeat;
 
 impl GroupMembership {
-    /// The member reads nothing any more and may come back, as another process with its instance name.
+    /// Detaches a member: it stopped reading, and may come back as another process with its instance name.
     pub(in crate::group::state) fn detach(&mut self, id: &MemberId, at: Timestamp) -> Result<(), GroupRefusal> {
         if self.claims.withdraw(id) {
-            return Ok(()); // It had nothing that could wait for it.
+            return Ok(()); // A claimant has no partitions that could wait for it.
         }
         let member = self.members.get_mut(id).ok_or_else(|| unknown(id))?;
         if member.instance.is_none() || member.replaced_by.is_some() {
@@ -29,7 +29,7 @@ impl GroupMembership {
         Ok(())
     }
 
-    /// Who is detached reads nothing: what it shall not own any more is free at once.
+    /// Frees the partitions of detached members that their targets no longer list: they are not reading them.
     pub(super) fn take_from_detached(&mut self) {
         for (id, member) in self.members.iter_mut().filter(|(_, member)| member.detached) {
             for partition in member.granted.difference(&member.target).copied().collect::<Vec<_>>() {
@@ -41,14 +41,14 @@ impl GroupMembership {
         }
     }
 
-    /// Whether the sender is counted already: it claims a name, or comes back under one that waits for it.
+    /// Whether the sender is counted already: it is a claimant, or returns under the name of a detached member.
     pub(super) fn expects(&self, beat: &Heartbeat) -> bool {
         let waits =
             |member: &GroupMember| member.detached && beat.instance.as_deref().is_some_and(|name| member.holds(name));
         self.claims.contains(&beat.member) || self.members.values().any(waits)
     }
 
-    /// A new member in the join_order of the one that had its instance name; none if nobody had.
+    /// The new member in the place of the last holder of the instance name; none if the name is free.
     pub(super) fn succeed(&mut self, id: &MemberId, instance: &str, date: Timestamp) -> Option<GroupMember> {
         self.claims.end(instance);
         let holder = self.members.iter().find(|(_, member)| member.holds(instance)).map(|(id, _)| id.clone())?;
@@ -59,7 +59,7 @@ impl GroupMembership {
             (self.stale, self.assignment_changed) = (true, true);
             return Some(GroupMember::joining(join_order));
         }
-        let successor = member.successor();
+        let successor = member.inherit();
         self.members.remove(&holder);
         self.unsaved.changed(&holder);
         for partition in &successor.granted {
@@ -68,10 +68,10 @@ impl GroupMembership {
         Some(successor)
     }
 
-    /// For whom an owner's partitions are meant: itself, or who took its place.
+    /// The member that an owner's partitions are meant for: the owner, or the one that replaced it.
     pub(super) fn successor_of<'a>(&'a self, owner: &'a MemberId) -> &'a MemberId {
         let replaced_by = |id| self.members.get(id).and_then(|member| member.replaced_by.as_ref());
-        // A chain of replacements cannot be longer than there are members.
+        // A chain of replacements is not longer than the number of members.
         let heirs = std::iter::successors(Some(owner), |id| replaced_by(*id)).take(self.members.len() + 1);
         heirs.last().unwrap_or(owner)
     }

@@ -1,7 +1,11 @@
-//! The members of a group and who of them may read what.
+//! The members of a group, and the partitions that each may read.
 //!
-//! Invariants: a partition has at most one owner; an owner loses it only when its own heartbeat, sent in the knowledge
-//! of the newest answer, no longer lists it, or when the member left or died. Epochs only ever rise.
+//! Invariants, checked after each change:
+//!
+//! - A partition has at most one owner: the member that has it in `granted`.
+//! - An owner loses a partition only when its own heartbeat no longer lists it and proves that it knows the newest answer, or
+//!   when the member leaves or expires.
+//! - Epochs only rise.
 
 mod admit;
 mod assignment_change;
@@ -28,26 +32,26 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct GroupMembership {
-    /// Counts every change; members' epochs are taken from it, so no two are ever the same.
+    /// Counts every change. Members' epochs are taken from it, so no two are equal.
     epoch: u32,
-    /// The epoch as of the newest target assignment.
+    /// The epoch of the newest target assignment.
     target_epoch: u32,
     assignor: Assignor,
     members: BTreeMap<MemberId, GroupMember>,
     claims: InstanceClaims,
     owners: PartitionOwners,
     next_join_order: u64,
-    /// The topics of the newest target assignment.
+    /// The topics as of the newest target assignment.
     topics: BTreeMap<TopicName, Option<CatalogTopic>>,
-    /// Members or subscriptions changed since then.
+    /// Members or subscriptions changed since that assignment.
     stale: bool,
-    /// Somebody may be told something new.
+    /// A member's assignment may have changed since this was last taken.
     assignment_changed: bool,
     unsaved: UnsavedChanges,
 }
 
 impl GroupMembership {
-    /// A group whose epochs start after `minimum_epoch`.
+    /// A group whose epochs start above `minimum_epoch`.
     pub(super) fn after(minimum_epoch: u32) -> Self {
         let mut members = Self { epoch: minimum_epoch, ..Self::default() };
         members.unsaved.group();
@@ -57,33 +61,33 @@ impl GroupMembership {
     pub(super) fn heartbeat(
         &mut self,
         beat: &Heartbeat,
-        received: &HeartbeatContext<'_>,
+        context: &HeartbeatContext<'_>,
         catalog: &dyn Catalog,
         limits: &GroupLimits,
     ) -> Result<HeartbeatAnswer, GroupRefusal> {
-        let standing = match self.admit(beat, limits, received.date)? {
-            Admission::Member(standing) => standing,
-            Admission::Claimant { instance } => return Ok(self.claim(beat, instance, received.at)),
+        let known = match self.admit(beat, limits, context.date)? {
+            Admission::Member(known) => known,
+            Admission::Claimant { instance } => return Ok(self.claim(beat, instance, context.at)),
         };
         let Some(member) = self.members.get_mut(&beat.member) else { return Err(unknown(&beat.member)) };
-        let heard = member.hear(beat, received);
-        if heard != HeartbeatChange::Nothing {
+        let change = member.note_heartbeat(beat, context);
+        if change != HeartbeatChange::Nothing {
             self.unsaved.changed(&beat.member);
-            self.stale |= heard == HeartbeatChange::Subscription;
+            self.stale |= change == HeartbeatChange::Subscription;
         }
-        self.hear_owned(beat, standing);
-        self.check_revocations(&beat.member, received.at, standing)?;
+        self.note_owned(beat, known);
+        self.check_revocations(&beat.member, context.at, known)?;
         self.rebalance_if_stale(&beat.member, catalog);
-        self.grant(&beat.member, received.date);
-        self.answer(&beat.member, beat.epoch, received.at, standing).ok_or_else(|| unknown(&beat.member))
+        self.grant(&beat.member, context.date);
+        self.answer(&beat.member, beat.epoch, context.at, known).ok_or_else(|| unknown(&beat.member))
     }
 
-    /// The member says that it gave up everything and will not come back.
+    /// Removes a member that gave up everything and does not come back.
     pub(super) fn leave(&mut self, member: &MemberId) -> Result<(), GroupRefusal> {
         if self.claims.withdraw(member) || self.remove(member) { Ok(()) } else { Err(unknown(member)) }
     }
 
-    /// Topics were created, grown or deleted.
+    /// Assigns again if topics of the group were created, grown or deleted.
     pub(super) fn topics_changed(&mut self, catalog: &dyn Catalog) {
         if self.is_affected_by_topics(catalog) {
             self.stale = true;
@@ -91,7 +95,7 @@ impl GroupMembership {
         }
     }
 
-    /// Whether topics are others than when partitions were assigned last.
+    /// Whether the group's topics changed since the newest assignment.
     pub(super) fn is_affected_by_topics(&self, catalog: &dyn Catalog) -> bool {
         self.topics.iter().any(|(name, topic)| catalog.find(name) != *topic)
     }
@@ -101,7 +105,7 @@ impl GroupMembership {
         for partition in &member.granted {
             self.owners.free(*partition);
         }
-        // Who was replaced had no share any more: its successor waits for just these partitions.
+        // A replaced member had no share: its successor waits for these very partitions.
         self.stale |= member.replaced_by.is_none();
         self.assignment_changed = true;
         self.tick();
@@ -109,13 +113,13 @@ impl GroupMembership {
         true
     }
 
-    /// What the member no longer holds is free, if it spoke in the knowledge of what it was last told.
-    fn hear_owned(&mut self, beat: &Heartbeat, standing: KnownAnswer) {
+    /// Frees the partitions that the member gave up, if it knows the newest answer.
+    fn note_owned(&mut self, beat: &Heartbeat, known: KnownAnswer) {
         let Some(member) = self.members.get_mut(&beat.member) else { return };
         let owned: PartitionSet =
             partition_key::from_message(&beat.owned).filter(|partition| member.granted.contains(partition)).collect();
-        if standing == KnownAnswer::Newest {
-            member.previous = None; // It will not say that again.
+        if known == KnownAnswer::Newest {
+            member.previous = None; // The member knows the newer epoch now.
             let given_up =
                 |partition: &&PartitionKey| !member.assignment.contains(partition) && !owned.contains(partition);
             for partition in member.granted.iter().filter(given_up).copied().collect::<Vec<_>>() {
@@ -128,10 +132,10 @@ impl GroupMembership {
         member.owned = owned;
     }
 
-    /// A member that does not let go would keep the group waiting for ever.
-    fn check_revocations(&mut self, id: &MemberId, at: Timestamp, standing: KnownAnswer) -> Result<(), GroupRefusal> {
+    /// Removes a member that still reads a revoked partition after its deadline: the group would wait for it for ever.
+    fn check_revocations(&mut self, id: &MemberId, at: Timestamp, known: KnownAnswer) -> Result<(), GroupRefusal> {
         let member = self.members.get(id);
-        if standing == KnownAnswer::Older || !member.is_some_and(|member| member.missed_revocation(at)) {
+        if known == KnownAnswer::Older || !member.is_some_and(|member| member.missed_revocation(at)) {
             return Ok(());
         }
         self.remove(id);
@@ -145,7 +149,7 @@ impl GroupMembership {
         }
     }
 
-    /// Decides anew who shall own what. Nobody loses anything by this alone.
+    /// Computes a new target assignment. No member loses a partition by this alone.
     fn rebalance(&mut self, catalog: &dyn Catalog) {
         let names = self.members.values().flat_map(|member| &member.topics).cloned();
         self.topics = names.map(|name| (name.clone(), catalog.find(&name))).collect();
@@ -173,7 +177,7 @@ impl GroupMembership {
         in_join_order.into_iter().map(|(id, _)| id.clone()).zip(shares).collect()
     }
 
-    /// Gives the member what it shall own and nobody holds any more.
+    /// Grants the member the free partitions of its target.
     fn grant(&mut self, id: &MemberId, date: Timestamp) {
         let Some(member) = self.members.get_mut(id) else { return };
         let due = member.due(&self.owners);
@@ -184,30 +188,30 @@ impl GroupMembership {
         }
     }
 
-    /// Answers a member that said this epoch.
+    /// Answers a member that sent this epoch.
     fn answer(
         &mut self,
         id: &MemberId,
         said: MemberEpoch,
         at: Timestamp,
-        standing: KnownAnswer,
+        known: KnownAnswer,
     ) -> Option<HeartbeatAnswer> {
         let member = self.members.get(id)?;
         let assignment: PartitionSet = member.granted.intersection(&member.target).copied().collect();
-        let says_nothing = said == MemberEpoch::default();
-        // Who confirmed a claim joins as well, and of all who ever had its name its epoch must be the newest.
-        let joins = says_nothing || member.epoch == MemberEpoch::default();
+        let joins_fresh = said == MemberEpoch::default();
+        // A confirmed claimant joins as well: its epoch must be newer than that of every earlier holder of its name.
+        let joins = joins_fresh || member.epoch == MemberEpoch::default();
         let next = (joins || assignment != member.assignment).then(|| MemberEpoch::new(self.tick()));
         let member = self.members.get_mut(id)?;
         if let Some(next) = next {
-            // What the member says until this answer reaches it. A joining request may be an old one (see `join`).
-            let says = if says_nothing { member.epoch } else { said };
-            member.previous = Some(says).filter(|epoch| *epoch != MemberEpoch::default());
+            // The epoch that the member sends until this answer reaches it. A join may be an old request (see `join`).
+            let sent = if joins_fresh { member.epoch } else { said };
+            member.previous = Some(sent).filter(|epoch| *epoch != MemberEpoch::default());
             member.epoch = next;
             member.assignment = assignment;
             self.unsaved.changed(id);
         }
-        member.watch_revocations(at, standing == KnownAnswer::Older);
+        member.watch_revocations(at, known == KnownAnswer::Older);
         Some(HeartbeatAnswer {
             epoch: member.epoch,
             interval_ms: limits::interval_ms(member.session_timeout_ms, member.is_reconciling()),
@@ -236,12 +240,12 @@ impl GroupMembership {
         self.members.len()
     }
 
-    /// How many topics members subscribe to; each counts as one at least.
+    /// Subscribed topics of all members; a member counts as at least one.
     pub(super) fn subscriptions(&self) -> usize {
         self.members.values().map(GroupMember::subscriptions).sum()
     }
 
-    /// The same of one; none if it is not there.
+    /// The same of one member; 0 if it is unknown.
     pub(super) fn subscriptions_of(&self, member: &MemberId) -> usize {
         self.members.get(member).map_or(0, GroupMember::subscriptions)
     }
@@ -251,17 +255,17 @@ impl GroupMembership {
         self.members.values().map(|member| member.topics.iter())
     }
 
-    /// Partitions that members have or shall have.
-    pub(super) fn partitions(&self) -> usize {
+    /// The number of partitions that members have or will have.
+    pub(super) fn partition_count(&self) -> usize {
         self.owners.len().max(self.members.values().map(|member| member.target.len()).sum())
     }
 
-    /// Whether it is a member or claims to be one, or comes in the place of one.
+    /// Whether the sender is a member or a claimant, or takes the place of a detached member.
     pub(super) fn knows(&self, beat: &Heartbeat) -> bool {
         self.members.contains_key(&beat.member) || self.expects(beat)
     }
 
-    /// How many want the name of somebody else.
+    /// The number of claims to instance names.
     pub(super) fn claims(&self) -> usize {
         self.claims.len()
     }
@@ -274,12 +278,12 @@ impl GroupMembership {
         self.members.values().any(|member| member.topics.contains(topic))
     }
 
-    /// Whether some member subscribed to it when partitions were assigned last.
+    /// Whether the newest assignment includes the topic.
     pub(super) fn reads(&self, topic: &TopicName) -> bool {
         self.topics.contains_key(topic)
     }
 
-    /// A topic as it was then, if it was there; none if nobody subscribed to it.
+    /// The topic as of the newest assignment, if it existed; none if no member subscribed to it.
     pub(super) fn known(&self, topic: &TopicName) -> Option<Option<CatalogTopic>> {
         self.topics.get(topic).copied()
     }
@@ -293,12 +297,12 @@ impl GroupMembership {
         }
     }
 
-    /// In the order they joined.
+    /// All members, in the order they joined.
     pub(super) fn describe(&self) -> Vec<MemberDescription> {
         self.in_join_order().into_iter().map(|(id, member)| member.describe(id)).collect()
     }
 
-    /// More on each of them, in the same order.
+    /// All members with more detail, in the same order.
     pub(super) fn inspect(&self, at: Timestamp) -> Vec<MemberInspection> {
         self.in_join_order().into_iter().map(|(id, member)| member.inspect(id, &self.owners, at)).collect()
     }

@@ -1,7 +1,7 @@
-//! What of the membership has to be written down, and how it is built again from that.
+//! The records of a membership, and how it is rebuilt from them.
 //!
-//! The coordinator's log holds the newest state of each member. So after a restart members go on with the epochs they have,
-//! nothing is handed out that one of them may be reading, and one that does not come back dies of silence.
+//! The log holds the newest state of each member. After a restart members keep their epochs, no partition that one of
+//! them may be reading is granted to another, and a member that does not come back expires.
 
 use super::GroupMembership;
 use crate::group::state::assignor::Assignor;
@@ -10,13 +10,13 @@ use crate::group::state::record::{GroupRecord, StoredGroup, StoredMember};
 use grower_protocol::ids::{GroupId, MemberId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What changed since it was last written down.
+/// Changes that are not in the log yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnsavedChanges {
     /// Members that changed or were removed.
     members: BTreeSet<MemberId>,
     group: bool,
-    /// The newest epoch that was written down.
+    /// The newest epoch in the log.
     saved_epoch: u32,
 }
 
@@ -33,7 +33,7 @@ impl UnsavedChanges {
 }
 
 impl GroupMembership {
-    /// Records for everything that was not written down yet.
+    /// Records for every change that is not in the log yet.
     pub(in crate::group::state) fn unsaved(&self, group: &GroupId) -> Vec<GroupRecord> {
         let mut records = Vec::new();
         if self.unsaved.group || self.unsaved.saved_epoch != self.epoch {
@@ -53,18 +53,18 @@ impl GroupMembership {
         GroupRecord::Member { group: group.clone(), member: id.clone(), state }
     }
 
-    /// The group's record is in the log.
+    /// Notes that the group's record is in the log.
     pub(in crate::group::state) fn saved_group(&mut self, state: &StoredGroup) {
         self.unsaved.group = false;
         self.unsaved.saved_epoch = state.epoch;
     }
 
-    /// The member's record is in the log.
+    /// Notes that the member's record is in the log.
     pub(in crate::group::state) fn saved_member(&mut self, id: &MemberId) {
         self.unsaved.members.remove(id);
     }
 
-    /// Builds a membership of what was read from the log.
+    /// Rebuilds a membership from the log's records.
     pub(in crate::group::state) fn restored(
         group: Option<StoredGroup>,
         members: BTreeMap<MemberId, StoredMember>,
@@ -89,7 +89,7 @@ impl GroupMembership {
         restored
     }
 
-    /// The log cannot hold two owners of a partition; if it does all the same, the newer one has it.
+    /// Rebuilds the owners. A sound log has one owner for each partition; in a foreign one the newest epoch wins.
     fn settle_owners(&mut self, since: &BTreeMap<MemberId, Vec<Timestamp>>) {
         let mut by_epoch: Vec<_> = self.members.iter_mut().collect();
         by_epoch.sort_by_key(|(_, member)| std::cmp::Reverse(member.epoch));
@@ -105,7 +105,7 @@ impl GroupMembership {
         }
     }
 
-    /// Of several members with one instance name the newest has it.
+    /// Gives each instance name to its newest holder. Earlier holders are replaced members.
     fn settle_instances(&mut self) {
         let mut holders: BTreeMap<String, (u32, MemberId)> = BTreeMap::new();
         for (id, member) in &self.members {

@@ -1,4 +1,4 @@
-//! Sessions: for how long members may be silent.
+//! Sessions: a member that is silent for its session timeout is removed.
 
 use super::GroupMembership;
 use crate::group::state::limits;
@@ -6,28 +6,28 @@ use crate::group::state::member::after;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp};
 use std::collections::BTreeMap;
 
-/// Members whose heartbeats wait for their answers, if there are any.
+/// Members with an unanswered heartbeat, if there are any.
 type Unanswered<'a> = Option<&'a BTreeMap<MemberId, u32>>;
 
 impl GroupMembership {
-    /// Removes members that were silent for too long, and claims that nobody confirmed. Who waits for an answer is not
-    /// silent.
-    pub(in crate::group::state) fn expire(&mut self, at: Timestamp, held: Unanswered<'_>) {
+    /// Removes members whose sessions ended, and claims that were not confirmed. A member with an unanswered heartbeat
+    /// is not silent.
+    pub(in crate::group::state) fn expire(&mut self, at: Timestamp, unanswered: Unanswered<'_>) {
         self.claims.expire(at);
-        let dead = self.members.iter().filter(|(id, member)| member.expires <= at && !is_unanswered(held, id));
+        let dead = self.members.iter().filter(|(id, member)| member.expires <= at && !waits(unanswered, id));
         for id in dead.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.remove(&id);
         }
     }
 
-    /// When [`GroupMembership::expire`] will next have something to do, unless heartbeats come.
-    pub(in crate::group::state) fn next_expiry(&self, held: Unanswered<'_>) -> Option<Timestamp> {
-        let silent = self.members.iter().filter(|(id, _)| !is_unanswered(held, id));
+    /// The next time at which [`GroupMembership::expire`] has something to do, unless heartbeats arrive.
+    pub(in crate::group::state) fn next_expiry(&self, unanswered: Unanswered<'_>) -> Option<Timestamp> {
+        let silent = self.members.iter().filter(|(id, _)| !waits(unanswered, id));
         silent.map(|(_, member)| member.expires).chain(self.claims.next_expiry()).min()
     }
 
-    /// A heartbeat of a sender that knows this epoch is answered. A member of another epoch, one that lost its name and one
-    /// that stepped out are waited for no longer than before.
+    /// Starts a new session of a member that was answered and knows this epoch. Fenced, replaced and detached members
+    /// get no new session.
     pub(in crate::group::state) fn renew_session(&mut self, id: &MemberId, epoch: MemberEpoch, at: Timestamp) {
         if self.check_epoch(id, epoch).is_err() {
             return;
@@ -37,7 +37,7 @@ impl GroupMembership {
         member.expires = member.expires.max(after(at, session));
     }
 
-    /// The broker heard nobody for this long.
+    /// Extends all sessions by the time in which the broker could receive nothing.
     pub(in crate::group::state) fn extend_sessions(&mut self, millis: u64) {
         for member in self.members.values_mut() {
             member.expires = member.expires.plus_millis(millis);
@@ -45,6 +45,6 @@ impl GroupMembership {
     }
 }
 
-fn is_unanswered(held: Unanswered<'_>, id: &MemberId) -> bool {
-    held.is_some_and(|held| held.contains_key(id))
+fn waits(unanswered: Unanswered<'_>, id: &MemberId) -> bool {
+    unanswered.is_some_and(|members| members.contains_key(id))
 }

@@ -1,4 +1,4 @@
-//! Room for what groups are remembered by: their number, their subscriptions, and their memory.
+//! Limits of a shard: the number of groups, their subscriptions, and their memory.
 
 use super::GroupShard;
 use crate::group::state::catalog::Catalog;
@@ -19,7 +19,7 @@ impl GroupShard {
         Ok(())
     }
 
-    /// What members subscribe to is most of what is kept of them: it must not grow for ever, over all groups.
+    /// Subscriptions are most of what is stored about members, so their number over all groups is bounded.
     pub(super) fn check_subscription(&self, beat: &Heartbeat) -> Result<(), GroupRefusal> {
         let (before, now) = (self.subscribed(beat), beat.topics.len().max(1));
         let max = self.limits.subscriptions;
@@ -28,7 +28,7 @@ impl GroupShard {
         {
             return Ok(());
         }
-        Err(GroupRefusal::LimitReached { what: "subscriptions of a sixteenth of all groups", max })
+        Err(GroupRefusal::LimitReached { what: "subscriptions in a sixteenth of all groups", max })
     }
 
     fn subscribed(&self, beat: &Heartbeat) -> usize {
@@ -38,7 +38,7 @@ impl GroupShard {
     pub(super) fn check_memory(&self, beat: &Heartbeat, catalog: &dyn Catalog) -> Result<(), GroupRefusal> {
         let group = self.groups.get(&beat.group);
         let joins = beat.epoch == MemberEpoch::default();
-        // Who is not there and does not join is told so.
+        // An unknown member that does not join is refused as such.
         if !joins && group.is_none_or(|group| !group.members.knows(beat)) {
             return Ok(());
         }
@@ -52,7 +52,7 @@ impl GroupShard {
         }
     }
 
-    /// How much more its groups take once a topic has so many partitions, at most.
+    /// The largest growth of memory once a topic has this many partitions.
     pub fn growth_by_topic(&self, name: &TopicName, partitions: u32, catalog: &dyn Catalog) -> usize {
         self.groups.values().map(|group| group.members.growth_by_topic(name, partitions, catalog)).sum()
     }

@@ -1,4 +1,4 @@
-//! The groups of one partition of the internal topic: requests in, answers and records out.
+//! A shard, the groups of one partition of the internal topic: requests in, answers and records out.
 
 mod limits;
 mod offsets;
@@ -19,28 +19,30 @@ use std::ops::Bound;
 
 /// The groups of one partition of the internal topic.
 ///
-/// Times are milliseconds of a clock that never goes back; where it starts does not matter.
+/// Times named `at` are milliseconds of a monotonic clock with any start.
+///
+/// Invariant: `bytes` is the sum of the groups' counted memory.
 #[derive(Debug, Default)]
 pub struct GroupShard {
     pub(super) groups: BTreeMap<GroupId, Group>,
-    /// No group that is made from now on uses an epoch up to this.
+    /// New groups start with epochs above this one.
     pub(super) minimum_epoch: u32,
     pub(super) limits: GroupLimits,
     committers: Committers,
-    held: UnansweredHeartbeats,
-    /// What its groups take of memory.
+    unanswered: UnansweredHeartbeats,
+    /// Memory of all groups.
     bytes: usize,
-    /// How much more they may take; none if that is not bounded.
+    /// Memory left for groups; none if it is not bounded.
     memory_left: Option<usize>,
 }
 
 impl GroupShard {
-    /// A shard without groups. One that has a log is built by [`super::ShardLoader`].
+    /// An empty shard. [`super::ShardLoader`] builds one from its log.
     pub fn new(limits: GroupLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// A shard as its log left it.
+    /// A shard with the groups of its log.
     pub(super) fn restored(groups: BTreeMap<GroupId, Group>, minimum_epoch: u32, limits: GroupLimits) -> Self {
         let mut shard = Self { groups, minimum_epoch, ..Self::new(limits) };
         shard.groups.values_mut().for_each(|group| group.count(true));
@@ -48,112 +50,114 @@ impl GroupShard {
         shard
     }
 
-    /// What its groups and their committers take of memory, by an estimate.
+    /// Estimated memory of all groups and committers.
     pub fn bytes(&self) -> usize {
         self.bytes + self.committers.bytes()
     }
 
-    /// How much more they may take: who needs more is refused from now on.
+    /// Sets the memory left for groups. Requests that need more are refused.
     pub fn set_memory_left(&mut self, bytes: usize) {
         self.memory_left = Some(bytes);
     }
 
-    /// Joins a group, keeps the membership alive, and learns the assignment.
+    /// Handles a heartbeat: a join, a new session, and the member's assignment.
     pub fn heartbeat(
         &mut self,
         beat: &Heartbeat,
-        received: &HeartbeatContext<'_>,
+        context: &HeartbeatContext<'_>,
         catalog: &dyn Catalog,
     ) -> GroupDecision<HeartbeatAnswer> {
         let fits = self.check_subscription(beat).and_then(|()| self.check_memory(beat, catalog));
         let answer = fits.and_then(|()| self.make_group_for(beat)).and_then(|()| {
             let group = self.groups.get_mut(&beat.group).ok_or_else(|| unknown_member(&beat.member))?;
-            group.members.heartbeat(beat, received, catalog, &self.limits)
+            group.members.heartbeat(beat, context, catalog, &self.limits)
         });
-        self.step(&beat.group, answer)
+        self.decide(&beat.group, answer)
     }
 
-    /// Looks again at a heartbeat whose answer was held back because there was no news: what to say now, if anything.
+    /// Looks again at a heartbeat whose answer was held back. Returns an answer if the assignment changed.
     pub fn assignment_change(
         &mut self,
         beat: &Heartbeat,
-        received: &HeartbeatContext<'_>,
+        context: &HeartbeatContext<'_>,
         catalog: &dyn Catalog,
     ) -> GroupDecision<Option<HeartbeatAnswer>> {
         let answer = match self.groups.get_mut(&beat.group) {
-            Some(group) => group.members.assignment_change(&beat.member, beat.epoch, received, catalog),
+            Some(group) => group.members.assignment_change(&beat.member, beat.epoch, context, catalog),
             None => Err(unknown_member(&beat.member)),
         };
-        self.step(&beat.group, answer)
+        self.decide(&beat.group, answer)
     }
 
-    /// Ends a membership: the member gave up everything.
+    /// Removes a member that gave up all partitions.
     pub fn leave(&mut self, group: &GroupId, member: &MemberId) -> GroupDecision<()> {
         let answer = match self.groups.get_mut(group) {
             Some(group) => group.members.leave(member),
             None => Err(unknown_member(member)),
         };
-        self.step(group, answer)
+        self.decide(group, answer)
     }
 
-    /// The member reads nothing any more; its partitions wait for its instance name.
+    /// Detaches a member that stopped reading: its partitions wait for the next process of its instance name.
     pub fn detach(&mut self, group: &GroupId, member: &MemberId, at: Timestamp) -> GroupDecision<()> {
         let answer = match self.groups.get_mut(group) {
             Some(group) => group.members.detach(member, at),
             None => Err(unknown_member(member)),
         };
-        self.step(group, answer)
+        self.decide(group, answer)
     }
 
-    /// The broker has a heartbeat: until it is answered the session of its member does not end. None if the heartbeat will
-    /// be refused, since the group gave its sender up before it arrived.
+    /// Notes that a heartbeat arrived: the member's session does not end before the answer. Returns none for a fenced
+    /// sender, whose heartbeat will be refused.
     pub fn heartbeat_arrived(&mut self, beat: &Heartbeat) -> Option<UnansweredHeartbeat> {
         let is_fenced = self.groups.get(&beat.group).is_some_and(|group| group.members.has_fenced(beat));
-        (!is_fenced).then(|| self.held.begin(beat))
+        (!is_fenced).then(|| self.unanswered.begin(beat))
     }
 
-    /// The heartbeat is answered, or its connection has ended. Unless it was refused, the member has a full session again.
-    pub fn heartbeat_answered(&mut self, held: UnansweredHeartbeat, at: Timestamp) {
-        self.held.end(&held);
-        if let (Some(epoch), Some(group)) = (held.knows, self.groups.get_mut(&held.group)) {
-            group.members.renew_session(&held.member, epoch, at);
+    /// Notes that a heartbeat was answered, or its connection ended. Unless it was refused, the member has a new
+    /// session.
+    pub fn heartbeat_answered(&mut self, heartbeat: UnansweredHeartbeat, at: Timestamp) {
+        self.unanswered.end(&heartbeat);
+        if let (Some(epoch), Some(group)) = (heartbeat.knows, self.groups.get_mut(&heartbeat.group)) {
+            group.members.renew_session(&heartbeat.member, epoch, at);
         }
     }
 
-    /// Nobody could be heard for this long, since the broker itself stood still: no session counts that time.
+    /// Extends all sessions by the time in which the broker stood still and could receive nothing.
     pub fn extend_sessions(&mut self, millis: u64) {
         self.groups.values_mut().for_each(|group| group.members.extend_sessions(millis));
     }
 
-    /// Groups in which somebody was silent for too long. To be asked for about every 100 ms.
+    /// Groups with expired members or claims. The shell asks about every 100 ms.
     pub fn due(&self, at: Timestamp) -> Vec<GroupId> {
-        let due =
-            |(id, group): &(&GroupId, &Group)| group.members.next_expiry(self.held.of(id)).is_some_and(|due| due <= at);
+        let due = |(id, group): &(&GroupId, &Group)| {
+            group.members.next_expiry(self.unanswered.of(id)).is_some_and(|due| due <= at)
+        };
         self.groups.iter().filter(due).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Removes members of a group that were silent for too long.
+    /// Removes the expired members and claims of a group.
     pub fn expire(&mut self, id: &GroupId, at: Timestamp) -> GroupDecision<()> {
         if let Some(group) = self.groups.get_mut(id) {
-            group.members.expire(at, self.held.of(id));
+            group.members.expire(at, self.unanswered.of(id));
         }
-        self.step(id, Ok(()))
+        self.decide(id, Ok(()))
     }
 
-    /// Groups that have to assign anew since topics were created, grown or deleted.
+    /// Groups that need a new assignment because topics were created, grown or deleted.
     ///
-    /// A member also notices by itself at its next heartbeat; this is for everybody else.
+    /// A heartbeat notices such changes for its own topics; this finds them for all members.
     pub fn affected_by_topics(&self, catalog: &dyn Catalog) -> Vec<GroupId> {
         let affected = self.groups.iter().filter(|(_, group)| group.members.is_affected_by_topics(catalog));
         affected.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Topics were created, grown or deleted: a group that subscribes to them assigns anew.
+    /// Computes a new assignment of a group after topics were created, grown or deleted.
     pub fn topics_changed(&mut self, id: &GroupId, catalog: &dyn Catalog) -> GroupDecision<()> {
         if let Some(group) = self.groups.get_mut(id) {
             group.members.topics_changed(catalog);
         }
-        self.step(id, Ok(()))
+        self.decide(id, Ok(()))
     }
 
     /// All groups, sorted by id.
@@ -161,10 +165,10 @@ impl GroupShard {
         self.list_after(None, usize::MAX)
     }
 
-    /// The first groups, at most so many, whose ids come after this one.
-    pub fn list_after(&self, after: Option<&GroupId>, most: usize) -> Vec<GroupSummary> {
+    /// The first groups after this id, at most `max`.
+    pub fn list_after(&self, after: Option<&GroupId>, max: usize) -> Vec<GroupSummary> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let groups = self.groups.range((start, Bound::Unbounded)).take(most);
+        let groups = self.groups.range((start, Bound::Unbounded)).take(max);
         groups.map(|(id, group)| group.summary(id)).collect()
     }
 
@@ -173,7 +177,7 @@ impl GroupShard {
         self.find(group).map(|found| found.describe(group))
     }
 
-    /// One group with all that helps to look after it.
+    /// One group with all details for operators.
     pub fn inspect(&self, group: &GroupId, at: Timestamp) -> Result<GroupInspection, GroupRefusal> {
         self.find(group).map(|found| found.inspect(group, at))
     }
@@ -182,7 +186,7 @@ impl GroupShard {
         self.groups.get(group).ok_or_else(|| GroupRefusal::UnknownGroup { group: group.clone() })
     }
 
-    /// Forgets a group that has no members.
+    /// Deletes a group that has no members.
     pub fn delete(&self, group: &GroupId) -> GroupDecision<()> {
         match self.find(group).and_then(|found| found.delete(group)) {
             Ok(records) => GroupDecision::writing((), records),
@@ -190,7 +194,7 @@ impl GroupShard {
         }
     }
 
-    /// Writes the minimum_epoch once more: the last one in the log is the one that compaction keeps.
+    /// Writes the minimum epoch again: compaction keeps the last one in the log.
     pub fn repeat_minimum_epoch(&self) -> GroupDecision<()> {
         let records = if self.minimum_epoch == 0 {
             Vec::new()
@@ -200,7 +204,7 @@ impl GroupShard {
         GroupDecision::writing((), records)
     }
 
-    /// The log keeps the last minimum_epoch only, so each one that is written is the highest so far.
+    /// Raises each minimum epoch to the largest so far, since compaction keeps only the last one.
     pub(super) fn raise_minimum_epochs(&self, records: &mut [GroupRecord]) {
         let mut highest = self.minimum_epoch;
         for record in records {
@@ -211,16 +215,16 @@ impl GroupShard {
         }
     }
 
-    fn step<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> GroupDecision<T> {
-        let mut step = answer.map_or_else(GroupDecision::refused, GroupDecision::of);
+    fn decide<T>(&mut self, id: &GroupId, answer: Result<T, GroupRefusal>) -> GroupDecision<T> {
+        let mut decision = answer.map_or_else(GroupDecision::refused, GroupDecision::of);
         if let Some(group) = self.groups.get_mut(id) {
-            step.take_from(id, group);
+            decision.collect_changes(id, group);
         }
         self.count(id, false);
-        step
+        decision
     }
 
-    /// Counts anew what a group takes of memory.
+    /// Counts a group's memory again.
     fn count(&mut self, id: &GroupId, members_too: bool) {
         if let Some(group) = self.groups.get_mut(id) {
             self.bytes -= group.counted;
@@ -229,7 +233,7 @@ impl GroupShard {
         }
     }
 
-    /// These records of a [step](GroupDecision::take_records) are in the log.
+    /// Notes that records of a [decision](GroupDecision::take_records) are in the log.
     pub fn appended(&mut self, records: Vec<GroupRecord>) {
         let mut changed: BTreeMap<GroupId, bool> = BTreeMap::new();
         for record in records {

@@ -1,4 +1,4 @@
-//! Requests about offsets: how far groups have read, and where they begin.
+//! Requests about offsets: commits, start positions and fetches.
 
 use super::{GroupShard, unknown_member};
 use crate::group::state::commit::GroupCommit;
@@ -12,24 +12,24 @@ use grower_protocol::message::{CommittedOffset, CommittedPosition, CommitterIden
 use std::collections::BTreeSet;
 
 impl GroupShard {
-    /// Groups that remember offsets in a topic.
-    pub fn remembers_topic(&self, topic: TopicId) -> Vec<GroupId> {
+    /// Groups with offsets in a topic.
+    pub fn groups_with_offsets_in(&self, topic: TopicId) -> Vec<GroupId> {
         let remembers = self.groups.iter().filter(|(_, group)| group.offsets.topics().any(|known| known == topic));
         remembers.map(|(id, _)| id.clone()).collect()
     }
 
-    /// The topics that groups remember offsets in.
-    pub fn remembered_topics(&self) -> BTreeSet<TopicId> {
+    /// Topics in which groups have offsets.
+    pub fn topics_with_offsets(&self) -> BTreeSet<TopicId> {
         self.groups.values().flat_map(|group| group.offsets.topics()).collect()
     }
 
-    /// A topic's deletion was committed: what a group remembers in it means nothing any more.
+    /// Deletes a group's offsets in a topic whose deletion was committed.
     pub fn topic_deleted(&self, id: &GroupId, topic: TopicId) -> GroupDecision<()> {
         let records = self.groups.get(id).map(|group| group.offsets.forget(id, Some(topic))).unwrap_or_default();
         GroupDecision::writing((), records)
     }
 
-    /// Remembers how far a group has read. Whoever fetches sees it after it was settled.
+    /// Commits offsets. A fetch sees them once they are in the log.
     pub fn commit_offsets(&mut self, commit: &GroupCommit, log_ends: &LogEnds<'_>) -> GroupDecision<Vec<Part<()>>> {
         match self.check_commit(commit, log_ends) {
             Ok((answer, records)) => GroupDecision::writing(answer, records),
@@ -56,13 +56,13 @@ impl GroupShard {
         }
     }
 
-    /// Decides where a group begins, in partitions where that is open; the answer is where it stands in all of them.
+    /// Decides start positions for partitions without one. The answer has the positions of all requested partitions.
     pub fn start_positions(
         &mut self,
-        wish: &StartPositions,
+        request: &StartPositions,
         log_ends: &LogEnds<'_>,
     ) -> GroupDecision<Vec<CommittedPosition>> {
-        match self.check_start(wish, log_ends) {
+        match self.check_start(request, log_ends) {
             Ok((answer, records)) => GroupDecision::writing(answer, records),
             Err(refusal) => GroupDecision::refused(refusal),
         }
@@ -70,21 +70,21 @@ impl GroupShard {
 
     fn check_start(
         &mut self,
-        wish: &StartPositions,
+        request: &StartPositions,
         log_ends: &LogEnds<'_>,
     ) -> Result<(Vec<CommittedPosition>, Vec<GroupRecord>), GroupRefusal> {
-        self.check_growth(size::growth_by_commit(self.groups.get(&wish.group), &wish.starts))?;
-        match (self.groups.get(&wish.group), &wish.committer) {
-            (Some(group), _) => group.start(wish, log_ends),
+        self.check_growth(size::growth_by_commit(self.groups.get(&request.group), &request.starts))?;
+        match (self.groups.get(&request.group), &request.committer) {
+            (Some(group), _) => group.start(request, log_ends),
             (None, CommitterIdentity::Member(member, _)) => Err(unknown_member(member)),
             (None, CommitterIdentity::Outside(_)) => {
                 self.check_group_limit()?;
-                Group::after(self.minimum_epoch).start(wish, log_ends)
+                Group::after(self.minimum_epoch).start(request, log_ends)
             }
         }
     }
 
-    /// The positions of a group, in these partitions or in all.
+    /// The positions of a group in these partitions, or in all.
     pub fn fetch_positions(
         &self,
         group: &GroupId,
@@ -93,7 +93,7 @@ impl GroupShard {
         self.groups.get(group).map(|group| group.offsets.positions(partitions)).unwrap_or_default()
     }
 
-    /// How far a group has read: of these partitions, or of all. A group that is not there has read nothing.
+    /// Committed offsets of a group in these partitions, or in all. An unknown group has none.
     pub fn fetch_offsets(
         &self,
         group: &GroupId,

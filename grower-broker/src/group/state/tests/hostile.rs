@@ -17,12 +17,12 @@ fn refusal(beat: Heartbeat) -> String {
 fn a_join_that_cannot_be_is_refused() {
     let partitions = BTreeSet::from([partition_key(RAINBOW, 0)]);
     let owning = Heartbeat { owned: super::super::partition_key::to_message(&partitions), ..join() };
-    insta::assert_snapshot!(refusal(owning), @"InvalidRequest: a member that joins (epoch 0) owns nothing: give up all partitions first");
+    insta::assert_snapshot!(refusal(owning), @"InvalidRequest: a member that joins (epoch 0) owns no partitions: give up all partitions first");
     let topics = (0..5).map(|n| name(&format!("t{n}"))).collect();
-    insta::assert_snapshot!(refusal(Heartbeat { topics, ..join() }), @"LimitReached: more than 4 topics of one member: that is the limit");
+    insta::assert_snapshot!(refusal(Heartbeat { topics, ..join() }), @"LimitReached: limit reached: at most 4 topics of one member");
     insta::assert_snapshot!(refusal(Heartbeat { assignor: Some("magic".to_owned()), ..join() }), @r#"InvalidRequest: there is no assignor "magic"; known are range, round-robin and sticky"#);
     insta::assert_snapshot!(refusal(Heartbeat { instance: Some(String::new()), ..join() }), @"InvalidRequest: an instance name has 1 to 249 bytes");
-    insta::assert_snapshot!(refusal(Heartbeat { epoch: MemberEpoch::new(3), ..join() }), @"UnknownMember: S1 is no member of the group, or no longer: give up all partitions and join again with epoch 0");
+    insta::assert_snapshot!(refusal(Heartbeat { epoch: MemberEpoch::new(3), ..join() }), @"UnknownMember: S1 is not a member of the group: give up all partitions and join again with epoch 0");
 }
 
 #[test]

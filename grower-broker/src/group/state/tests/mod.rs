@@ -110,7 +110,7 @@ impl Coordinator {
     }
 
     fn topic_deleted(&mut self, topic: TopicId) {
-        for id in self.shard.remembers_topic(topic) {
+        for id in self.shard.groups_with_offsets_in(topic) {
             let step = self.shard.topic_deleted(&id, topic);
             self.settle(step).unwrap();
         }

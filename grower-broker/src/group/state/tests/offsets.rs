@@ -85,7 +85,7 @@ fn a_commit_that_a_later_one_overtook_is_refused_and_a_repeated_one_is_not() {
     let late = coordinator.commit(Some(&numbered(&s1, 1)), partition_key(RAINBOW, 0), 5);
     assert_eq!(
         late.unwrap_err().detail,
-        "a later commit of S1 came before commit 1: each must wait for the answer to the one before"
+        "commit 1 of S1 arrived after a later one: wait for the answer to each commit before the next"
     );
     assert_eq!(coordinator.committed(partition_key(RAINBOW, 0)), Some(3));
     assert_eq!(

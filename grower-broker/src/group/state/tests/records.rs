@@ -83,9 +83,9 @@ fn what_was_written_is_read_again() {
 fn what_cannot_be_read_is_an_error_and_names_the_place() {
     let sound = view(&records()[0]);
     let no_key = RecordView { key: None, ..sound.clone() };
-    insta::assert_snapshot!(GroupRecord::from_record(&no_key).unwrap_err(), @"a record at offset 3 of the groups' topic has no key");
+    insta::assert_snapshot!(GroupRecord::from_record(&no_key).unwrap_err(), @"the record at offset 3 of the groups' topic has no key");
     let newer = RecordView { value: Some(vec![1].into()), ..sound.clone() };
-    insta::assert_snapshot!(GroupRecord::from_record(&newer).unwrap_err(), @r#"the record at offset 3 of the groups' topic cannot be read, it may be of a newer version: malformed message: OtherString("invalid value: integer `1`, expected variant index 0 <= i < 1")"#);
+    insta::assert_snapshot!(GroupRecord::from_record(&newer).unwrap_err(), @r#"the record at offset 3 of the groups' topic cannot be read (a newer version may have written it): malformed message: OtherString("invalid value: integer `1`, expected variant index 0 <= i < 1")"#);
     let key = sound.key.clone().unwrap();
     for length in 0..key.len() {
         let cut = RecordView { key: Some(key.slice(..length)), ..sound.clone() };
