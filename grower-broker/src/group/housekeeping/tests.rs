@@ -125,7 +125,7 @@ fn records(log: &Partition) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_compacted_log_says_the_same() {
+async fn a_compacted_log_restores_the_same_offsets() {
     let mut world = World::new().await;
     world.commit("g", "first").await;
     world.configure("segment.messages", Some("20")).await;
@@ -143,7 +143,7 @@ async fn a_compacted_log_says_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_in_which_nothing_happens_cost_no_syncs() {
+async fn idle_groups_cost_no_syncs() {
     let world = World::new().await;
     world.commit("g", "x").await;
     let (log, before) = (world.log("g"), world.metrics.latest_syncs().count);
@@ -160,7 +160,7 @@ async fn groups_in_which_nothing_happens_cost_no_syncs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_nobody_uses_is_forgotten_after_its_time() {
+async fn an_inactive_group_is_deleted_after_the_retention_time() {
     let mut world = World::new().await;
     let week = Duration::from_secs(7 * 86_400);
     world.commit("old", "x").await;
@@ -184,7 +184,7 @@ async fn a_group_that_nobody_uses_is_forgotten_after_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retention_that_is_made_shorter_forgets_groups_at_once() {
+async fn a_shorter_retention_deletes_groups_at_once() {
     let world = World::new().await;
     world.commit("oldest", "x").await;
     world.wait(11 * DAY_MS);
@@ -210,7 +210,7 @@ async fn a_retention_that_is_made_shorter_forgets_groups_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wall_clock_that_jumps_forgets_no_group_that_is_in_use() {
+async fn a_wall_clock_jump_deletes_no_active_group() {
     let world = World::new().await;
     world.commit("g", "x").await;
     world.calendar.jump(30 * DAY_MS);
@@ -226,7 +226,7 @@ async fn a_wall_clock_that_jumps_forgets_no_group_that_is_in_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_of_an_earlier_version_becomes_a_compacted_one() {
+async fn the_internal_topic_of_an_earlier_version_becomes_compacted() {
     let world = World::new().await;
     world.commit("g", "x").await;
     world.configure("cleanup.policy", None).await;
@@ -250,7 +250,7 @@ async fn the_log_of_an_earlier_version_becomes_a_compacted_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_are_refused_by_name_when_their_memory_is_used_up_and_taken_again_when_there_is_some() {
+async fn groups_are_refused_while_their_memory_is_used_up() {
     let mut world = World::with(Memory::new(16 << 20)).await;
     let most = world.memory.state_bytes_max();
     let text = "x".repeat(4_096);
@@ -275,7 +275,7 @@ async fn groups_are_refused_by_name_when_their_memory_is_used_up_and_taken_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_step_of_any_size_is_written_in_batches_that_a_start_can_load() {
+async fn a_decision_of_any_size_is_written_in_batches_that_a_start_can_load() {
     let mut world = World::new().await;
     world.commit("g", "x").await;
     let (group, log) = (GroupId::new("g").unwrap(), world.log("g"));
@@ -298,7 +298,7 @@ async fn a_step_of_any_size_is_written_in_batches_that_a_start_can_load() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_step_of_a_group_ends_the_broker() {
+async fn a_panic_in_a_decision_about_a_group_ends_the_broker() {
     let world = World::new().await;
     world.commit("g", "").await;
     let groups = Arc::new(world.groups);

@@ -58,7 +58,7 @@ fn show(shares: &[PartitionSet]) -> String {
 }
 
 #[test]
-fn each_assignor_has_its_way() {
+fn each_assignor_assigns_by_its_rule() {
     let case = Case::new(&[5, 2], &[&[0, 1], &[0, 1], &[0]]);
     insta::assert_snapshot!(show(&case.assign(Assignor::Range)), @"0:0 0:1 1:0 | 0:2 0:3 1:1 | 0:4");
     insta::assert_snapshot!(show(&case.assign(Assignor::RoundRobin)), @"0:0 0:3 1:0 | 0:1 0:4 1:1 | 0:2");
@@ -66,7 +66,7 @@ fn each_assignor_has_its_way() {
 }
 
 #[test]
-fn sticky_moves_only_what_fairness_asks_for() {
+fn sticky_moves_only_as_much_as_balance_needs() {
     let mut case = Case::new(&[6], &[&[0], &[0]]);
     let shares = case.assign(Assignor::Sticky);
     insta::assert_snapshot!(show(&shares), @"0:0 0:2 0:4 | 0:1 0:3 0:5");
@@ -80,7 +80,7 @@ fn sticky_moves_only_what_fairness_asks_for() {
 }
 
 #[test]
-fn names_lead_to_assignors() {
+fn assignors_are_found_by_name() {
     for assignor in [Assignor::Range, Assignor::RoundRobin, Assignor::Sticky] {
         assert_eq!(Assignor::named(assignor.name()), Some(assignor));
     }
@@ -95,7 +95,7 @@ fn cases() -> impl Strategy<Value = (Vec<u32>, Vec<Vec<usize>>, Vec<usize>)> {
 
 proptest! {
     #[test]
-    fn every_partition_somebody_wants_has_one_owner_who_wants_it((partitions, members, before) in cases()) {
+    fn every_subscribed_partition_has_one_subscribing_owner((partitions, members, before) in cases()) {
         let subscriptions: Vec<&[usize]> = members.iter().map(Vec::as_slice).collect();
         let mut case = Case::new(&partitions, &subscriptions);
         let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn shares_differ_by_one_at_most_and_are_the_same_each_time(
+    fn shares_differ_by_at_most_one_and_are_deterministic(
         partitions in prop::collection::vec(0u32..9, 1..4),
         members in 1usize..6,
         before in prop::collection::vec(0usize..6, 24),
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn sticky_is_even_and_stays_put(partitions in 1u32..30, members in 1usize..6, before in prop::collection::vec(0usize..6, 30)) {
+    fn sticky_is_balanced_and_stable(partitions in 1u32..30, members in 1usize..6, before in prop::collection::vec(0usize..6, 30)) {
         let all: [&[usize]; 6] = [&[0]; 6];
         let mut case = Case::new(&[partitions], &all[..members]);
         let keys: Vec<PartitionKey> = case.topics.values().flat_map(|topic| topic.partitions()).collect();

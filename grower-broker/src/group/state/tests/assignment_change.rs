@@ -1,4 +1,4 @@
-//! Heartbeats whose answers are held back.
+//! Heartbeats with answers that are held back.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn two_members() -> (Coordinator, Member, Member) {
 }
 
 #[test]
-fn a_heartbeat_that_changes_nothing_is_no_news_and_stirs_nobody() {
+fn a_heartbeat_that_changes_nothing_wakes_no_waiter() {
     let (mut coordinator, s1, _) = two_members();
     let mut step = coordinator.shard.heartbeat(&s1.says(), &coordinator.received(), &coordinator.topics);
     assert_eq!(step.take_changed_groups(), []);
@@ -22,7 +22,7 @@ fn a_heartbeat_that_changes_nothing_is_no_news_and_stirs_nobody() {
 }
 
 #[test]
-fn who_has_to_let_go_and_who_may_begin_hear_it_while_they_wait() {
+fn waiting_members_learn_of_revocations_and_grants_at_once() {
     let (mut coordinator, mut s1, mut s2) = two_members();
     let leave = coordinator.shard.leave(&group(), &s2.id);
     coordinator.settle(leave).unwrap();
@@ -45,7 +45,7 @@ fn who_has_to_let_go_and_who_may_begin_hear_it_while_they_wait() {
 }
 
 #[test]
-fn who_goes_on_reading_what_it_should_not_is_told_so_at_once() {
+fn a_member_that_still_reads_a_revoked_partition_is_answered_at_once() {
     let (mut coordinator, mut s1, _) = two_members();
     Member::new("S3", &["rainbow"]).beat(&mut coordinator);
     let answer = coordinator.heartbeat(&s1.says()).unwrap();
@@ -56,7 +56,7 @@ fn who_goes_on_reading_what_it_should_not_is_told_so_at_once() {
 }
 
 #[test]
-fn being_held_back_keeps_nobody_alive() {
+fn a_waiting_heartbeat_does_not_extend_the_session() {
     let (mut coordinator, s1, _) = two_members();
     coordinator.wait(u64::from(SESSION_MS) - 1);
     coordinator.assignment_change(&s1.says()).unwrap();
@@ -65,7 +65,7 @@ fn being_held_back_keeps_nobody_alive() {
 }
 
 #[test]
-fn who_spoke_again_is_answered_there() {
+fn a_newer_heartbeat_gets_the_answer_and_the_older_is_fenced() {
     let (mut coordinator, mut s1, _) = two_members();
     let old = s1.says();
     Member::new("S3", &["rainbow"]).beat(&mut coordinator);
@@ -75,7 +75,7 @@ fn who_spoke_again_is_answered_there() {
 }
 
 #[test]
-fn a_topic_that_grows_is_news() {
+fn a_topic_that_grows_is_an_assignment_change() {
     let (mut coordinator, _, s2) = two_members();
     coordinator.topics.insert(name("rainbow"), CatalogTopic { topic: RAINBOW, partitions: 4 });
     let mut step = coordinator.shard.topics_changed(&group(), &coordinator.topics);

@@ -1,10 +1,10 @@
-//! Joins under a name that a living member has.
+//! Joins under the instance name of a living member.
 
 use super::super::size::MEMBER;
 use super::instances::{detach, named};
 use super::*;
 
-/// A group of one that has the name.
+/// A group with one member, which has the name.
 fn taken() -> (Coordinator, Member) {
     let mut coordinator = Coordinator::new();
     let mut living = named("living");
@@ -13,7 +13,7 @@ fn taken() -> (Coordinator, Member) {
 }
 
 #[test]
-fn a_late_join_of_the_dead_takes_nothing_from_the_living() {
+fn a_delayed_join_of_a_dead_process_takes_nothing_from_a_living_member() {
     let (coordinator, living) = &mut taken();
     let (told, dead) = (living.epoch, named("dead").says());
     for _ in 0..20 {
@@ -31,7 +31,7 @@ fn a_late_join_of_the_dead_takes_nothing_from_the_living() {
 }
 
 #[test]
-fn a_takeover_costs_one_heartbeat_more_and_that_is_due_at_once() {
+fn a_takeover_needs_one_more_heartbeat_that_is_due_at_once() {
     let (coordinator, living) = &mut taken();
     let mut new = named("new");
     let mut claim = coordinator.shard.heartbeat(&new.says(), &coordinator.received(), &coordinator.topics);
@@ -50,14 +50,14 @@ fn a_takeover_costs_one_heartbeat_more_and_that_is_due_at_once() {
 }
 
 #[test]
-fn of_several_that_claim_a_name_the_last_to_confirm_has_it() {
+fn last_confirmed_claim_wins_the_name() {
     let (coordinator, living) = &mut taken();
     let (mut first, mut second) = (named("first"), named("second"));
     first.beat(coordinator);
     second.beat(coordinator);
     second.beat(coordinator);
     assert_eq!(code(coordinator.heartbeat(&living.says())), ErrorCode::FencedInstance);
-    // Its claim is older than the one who has the name now: it may be dead, so it has to claim it from that one.
+    // Its claim is older than the takeover, so it may be dead: it has to claim the name again.
     assert_eq!(code(coordinator.heartbeat(&first.says())), ErrorCode::UnknownMember);
     second.beat(coordinator);
     first.epoch = MemberEpoch::default();
@@ -67,7 +67,7 @@ fn of_several_that_claim_a_name_the_last_to_confirm_has_it() {
 }
 
 #[test]
-fn a_claim_is_no_use_against_who_came_after_it() {
+fn a_claim_has_no_effect_on_a_later_holder_of_the_name() {
     for comes_back in [false, true] {
         let (coordinator, living) = &mut taken();
         let mut late = named("late");
@@ -82,7 +82,7 @@ fn a_claim_is_no_use_against_who_came_after_it() {
 }
 
 #[test]
-fn who_claims_and_goes_disturbs_nobody() {
+fn a_claimant_that_leaves_changes_nothing_for_the_holder() {
     for for_now in [false, true] {
         let (coordinator, living) = &mut taken();
         let (mut new, told) = (named("new"), living.epoch);
@@ -98,7 +98,7 @@ fn who_claims_and_goes_disturbs_nobody() {
 }
 
 #[test]
-fn a_claim_waits_for_a_session_and_ten_seconds_at_most() {
+fn a_claim_expires_after_a_session_but_at_most_ten_seconds() {
     let confirmed_after = |session_timeout_ms, millis: u64| {
         let (coordinator, living) = &mut taken();
         let mut new = named("new");
@@ -116,7 +116,7 @@ fn a_claim_waits_for_a_session_and_ten_seconds_at_most() {
 }
 
 #[test]
-fn a_claim_is_forgotten_by_a_restart_and_made_again() {
+fn a_claim_does_not_survive_a_restart_and_can_be_made_again() {
     let (coordinator, living) = &mut taken();
     let mut new = named("new");
     new.beat(coordinator);
@@ -132,7 +132,7 @@ fn a_claim_is_forgotten_by_a_restart_and_made_again() {
 }
 
 #[test]
-fn who_took_a_name_still_has_it_after_a_restart() {
+fn a_takeover_survives_a_restart() {
     let (coordinator, living) = &mut taken();
     let (mut new, mut other) = (named("new"), Member::new("other", &["rainbow"]));
     new.beat(coordinator);
@@ -144,7 +144,7 @@ fn who_took_a_name_still_has_it_after_a_restart() {
 }
 
 #[test]
-fn a_claim_and_its_confirmation_may_come_twice() {
+fn a_claim_and_its_confirmation_may_be_repeated() {
     let (coordinator, living) = &mut taken();
     let mut new = named("new");
     let claims = new.says();
@@ -160,7 +160,7 @@ fn a_claim_and_its_confirmation_may_come_twice() {
 }
 
 #[test]
-fn a_claimant_takes_the_place_of_who_is_gone_by_then() {
+fn a_claimant_takes_the_place_of_a_holder_that_left_meanwhile() {
     for for_now in [false, true] {
         let (coordinator, living) = &mut taken();
         let (mut new, mut other) = (named("new"), Member::new("other", &["rainbow"]));
@@ -178,7 +178,7 @@ fn a_claimant_takes_the_place_of_who_is_gone_by_then() {
 }
 
 #[test]
-fn claimants_count_as_members_do() {
+fn claimants_count_towards_the_member_limit() {
     let (coordinator, _living) = &mut taken();
     for number in 1..coordinator.shard.limits.members {
         named(&format!("c{number}")).beat(coordinator);
@@ -193,7 +193,7 @@ fn claimants_count_as_members_do() {
 }
 
 #[test]
-fn claimants_take_memory_until_they_are_gone() {
+fn claimants_count_towards_memory_until_they_are_gone() {
     let (coordinator, living) = &mut taken();
     let before = coordinator.shard.bytes();
     let claims = ["c1", "c2", "c3"].map(|id| named(id).says());

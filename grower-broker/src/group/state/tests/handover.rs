@@ -1,4 +1,4 @@
-//! How a partition goes from one member to another.
+//! Moves of partitions from one member to another.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn s2_waits() -> (Coordinator, Member, Member) {
 }
 
 #[test]
-fn a_partition_waits_for_its_owner_to_let_go() {
+fn a_partition_moves_only_after_its_owner_gave_it_up() {
     let (mut coordinator, mut s1, mut s2) = s2_waits();
     assert_eq!(s2.reads(RAINBOW), []);
     let answer = coordinator.heartbeat(&s1.says()).unwrap(); // Told to give up 2, but still at it.
@@ -51,7 +51,7 @@ fn a_lost_answer_frees_nothing() {
 }
 
 #[test]
-fn an_old_join_that_comes_late_frees_nothing() {
+fn a_delayed_join_frees_nothing() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     let join = s1.says();
@@ -64,7 +64,7 @@ fn an_old_join_that_comes_late_frees_nothing() {
 }
 
 #[test]
-fn a_member_that_joins_again_has_its_share_back() {
+fn a_member_that_joins_again_gets_its_partitions_back() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
@@ -75,7 +75,7 @@ fn a_member_that_joins_again_has_its_share_back() {
 }
 
 #[test]
-fn who_does_not_let_go_in_time_is_taken_for_dead() {
+fn a_member_that_misses_a_revocation_deadline_is_removed() {
     let (mut coordinator, s1, mut s2) = s2_waits();
     let answer = coordinator.heartbeat(&s1.says()).unwrap();
     let stuck = Heartbeat { epoch: answer.epoch, ..s1.says() };
@@ -93,7 +93,7 @@ fn who_does_not_let_go_in_time_is_taken_for_dead() {
 }
 
 #[test]
-fn who_missed_the_answer_has_its_time_from_the_next() {
+fn after_a_lost_answer_the_revocation_deadline_counts_from_the_next() {
     let (mut coordinator, s1, mut s2) = s2_waits();
     coordinator.heartbeat(&s1.says()).unwrap(); // Told to give up 2, but the answer is lost.
     coordinator.wait(u64::from(SESSION_MS) - 1);
@@ -107,7 +107,7 @@ fn who_missed_the_answer_has_its_time_from_the_next() {
 }
 
 #[test]
-fn a_step_that_could_not_be_written_down_is_written_with_the_next() {
+fn a_change_that_could_not_be_appended_is_written_with_the_next_decision() {
     let (mut coordinator, mut s1, mut s2) = s2_waits();
     s1.beat(&mut coordinator);
     let step = coordinator.shard.heartbeat(&s1.says(), &coordinator.received(), &coordinator.topics); // Frees 2.

@@ -1,4 +1,4 @@
-//! What nobody should send.
+//! Requests that no sound client sends.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn refusal(beat: Heartbeat) -> String {
 }
 
 #[test]
-fn a_join_that_cannot_be_is_refused() {
+fn an_invalid_join_is_refused() {
     let partitions = BTreeSet::from([partition_key(RAINBOW, 0)]);
     let owning = Heartbeat { owned: super::super::partition_key::to_message(&partitions), ..join() };
     insta::assert_snapshot!(refusal(owning), @"InvalidRequest: a member that joins (epoch 0) owns no partitions: give up all partitions first");
@@ -26,7 +26,7 @@ fn a_join_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_crowd_is_refused() {
+fn members_and_groups_over_the_limit_are_refused() {
     let coordinator = &mut Coordinator::new();
     let codes: Vec<_> = (0..7)
         .map(|n| coordinator.heartbeat(&Member::new(&format!("S{n}"), &["rainbow"]).says()).err().map(|e| e.code))
@@ -40,7 +40,7 @@ fn a_crowd_is_refused() {
 }
 
 #[test]
-fn a_hundred_thousand_members_meet_the_limit() {
+fn a_hundred_thousand_joins_stop_at_the_member_limit() {
     let coordinator = &mut Coordinator::new();
     coordinator.shard.limits = GroupLimits::default();
     let mut taken = 0;
@@ -54,7 +54,7 @@ fn a_hundred_thousand_members_meet_the_limit() {
 }
 
 #[test]
-fn members_of_all_groups_together_subscribe_to_so_much_and_no_more() {
+fn subscriptions_of_all_groups_together_are_limited() {
     let coordinator = &mut Coordinator::new();
     coordinator.shard.limits.subscriptions = 5;
     let of =
@@ -72,7 +72,7 @@ fn members_of_all_groups_together_subscribe_to_so_much_and_no_more() {
 }
 
 #[test]
-fn timeouts_are_held_within_reason() {
+fn session_timeouts_are_held_within_1_s_to_30_min() {
     let coordinator = &mut Coordinator::new();
     for (session_timeout_ms, interval_ms) in [(0, 200), (5_000, 1_000), (u32::MAX, 1_000)] {
         let beat =
@@ -89,7 +89,7 @@ fn timeouts_are_held_within_reason() {
 }
 
 #[test]
-fn claiming_what_one_does_not_own_gains_nothing() {
+fn listing_a_foreign_partition_as_owned_gains_nothing() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
@@ -101,7 +101,7 @@ fn claiming_what_one_does_not_own_gains_nothing() {
 }
 
 #[test]
-fn one_bad_offset_does_not_spoil_the_others() {
+fn one_refused_offset_does_not_affect_the_others() {
     let coordinator = &mut Coordinator::new();
     let mut s1 = Member::new("S1", &["rainbow"]);
     quiet(coordinator, &mut [&mut s1]);
@@ -120,7 +120,7 @@ fn one_bad_offset_does_not_spoil_the_others() {
 }
 
 #[test]
-fn an_offset_of_a_topic_that_is_gone_is_refused() {
+fn an_offset_in_a_deleted_topic_is_refused() {
     let coordinator = &mut Coordinator::new();
     let unknown = partition_key(TopicId::from_bytes([7; 16]), 0);
     assert_eq!(code(coordinator.commit(None, unknown, 0).unwrap()), ErrorCode::UnknownPartition);

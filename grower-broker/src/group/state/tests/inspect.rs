@@ -1,4 +1,4 @@
-//! What those see who look after a group.
+//! Details of groups for operators.
 
 use super::*;
 use grower_protocol::message::Holding;
@@ -9,7 +9,7 @@ fn holding(partition: u32, since: u64, giving_up: bool) -> Holding {
 }
 
 #[test]
-fn an_inspection_shows_who_holds_what_since_when() {
+fn an_inspection_shows_each_members_partitions_and_when_they_were_granted() {
     let coordinator = &mut Coordinator::new();
     let mut s1 = Member { instance: Some("left".to_owned()), ..Member::new("S1", &["rainbow"]) };
     let mut s2 = Member::new("S2", &["rainbow"]);
@@ -34,7 +34,7 @@ fn an_inspection_shows_who_holds_what_since_when() {
 }
 
 #[test]
-fn since_when_survives_a_restart() {
+fn grant_times_survive_a_restart() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1]);

@@ -1,4 +1,4 @@
-//! Members with a name that survives their process.
+//! Static members: an instance name survives its process.
 
 use super::*;
 
@@ -12,13 +12,13 @@ pub(super) fn detach(coordinator: &mut Coordinator, member: &Member) {
 }
 
 #[test]
-fn a_restarted_process_takes_the_seat_of_its_instance_name() {
+fn a_restarted_process_takes_the_place_of_its_instance_name() {
     let coordinator = &mut Coordinator::new();
     let (mut old, mut other, mut new) = (named("old"), Member::new("other", &["rainbow"]), named("new"));
     quiet(coordinator, &mut [&mut old, &mut other]);
     new.beat(coordinator);
     new.beat(coordinator); // It heard the answer, so it lives.
-    // The old one may still be reading: its partitions wait until it surely is not.
+    // The old process may still be reading: its partitions wait until its lease ends.
     assert_eq!(code(coordinator.heartbeat(&old.says())), ErrorCode::FencedInstance);
     assert_eq!(code(coordinator.commit(Some(&old), partition_key(RAINBOW, 0), 1)), ErrorCode::FencedInstance);
     old.epoch = MemberEpoch::default();
@@ -28,14 +28,14 @@ fn a_restarted_process_takes_the_seat_of_its_instance_name() {
     coordinator.wait(2_999);
     new.beat(coordinator);
     assert_eq!(new.reads(RAINBOW), []);
-    coordinator.wait(1); // Now the lease of the name is over.
+    coordinator.wait(1); // The lease of the name has ended.
     new.beat(coordinator);
     other.beat(coordinator);
     assert_eq!((new.reads(RAINBOW), other.reads(RAINBOW)), (vec![0, 1], vec![2]));
 }
 
 #[test]
-fn who_stepped_out_is_succeeded_at_once_and_nobody_else_notices() {
+fn a_detached_member_is_succeeded_at_once_without_a_rebalance() {
     for assignor in ["range", "round-robin", "sticky"] {
         let coordinator = &mut Coordinator::new();
         let mut old = Member { assignor: Some(assignor.to_owned()), ..named("old") };
@@ -55,7 +55,7 @@ fn who_stepped_out_is_succeeded_at_once_and_nobody_else_notices() {
 }
 
 #[test]
-fn who_stepped_out_and_does_not_come_back_is_given_up_after_a_session() {
+fn a_detached_member_that_does_not_return_is_removed_after_a_session() {
     let coordinator = &mut Coordinator::new();
     let (mut old, mut other) = (named("old"), Member::new("other", &["rainbow"]));
     quiet(coordinator, &mut [&mut old, &mut other]);
@@ -71,7 +71,7 @@ fn who_stepped_out_and_does_not_come_back_is_given_up_after_a_session() {
 }
 
 #[test]
-fn who_stepped_out_comes_back_under_its_own_id() {
+fn a_detached_member_may_return_under_its_own_id() {
     let coordinator = &mut Coordinator::new();
     let (mut old, mut other) = (named("old"), Member::new("other", &["rainbow"]));
     quiet(coordinator, &mut [&mut old, &mut other]);
@@ -83,7 +83,7 @@ fn who_stepped_out_comes_back_under_its_own_id() {
 }
 
 #[test]
-fn a_full_group_takes_back_who_stepped_out() {
+fn a_full_group_takes_back_a_detached_member() {
     let coordinator = &mut Coordinator::new();
     let mut old = named("old");
     old.beat(coordinator);
@@ -96,7 +96,7 @@ fn a_full_group_takes_back_who_stepped_out() {
 }
 
 #[test]
-fn what_who_is_away_shall_not_own_any_more_waits_for_nobody() {
+fn partitions_revoked_from_a_detached_member_are_free_at_once() {
     let coordinator = &mut Coordinator::new();
     let (mut old, mut other) = (named("old"), Member::new("other", &["rainbow"]));
     quiet(coordinator, &mut [&mut old, &mut other]);
@@ -111,7 +111,7 @@ fn what_who_is_away_shall_not_own_any_more_waits_for_nobody() {
 }
 
 #[test]
-fn who_is_replaced_and_says_that_it_stopped_makes_room_at_once() {
+fn a_replaced_member_that_leaves_frees_its_partitions_at_once() {
     let coordinator = &mut Coordinator::new();
     let (mut old, mut other, mut new) = (named("old"), Member::new("other", &["rainbow"]), named("new"));
     quiet(coordinator, &mut [&mut old, &mut other]);
@@ -131,7 +131,7 @@ fn who_is_replaced_and_says_that_it_stopped_makes_room_at_once() {
 }
 
 #[test]
-fn a_sticky_group_keeps_the_replaced_ones_partitions_for_its_successor() {
+fn a_sticky_group_keeps_a_replaced_members_partitions_for_its_successor() {
     let coordinator = &mut Coordinator::new();
     let mut old = Member { assignor: Some("sticky".to_owned()), ..named("old") };
     let (mut other, mut new) = (Member::new("other", &["rainbow"]), named("new"));

@@ -27,10 +27,10 @@ const RAINBOW: TopicId = TopicId::from_bytes([1; 16]);
 const SANDBOX: TopicId = TopicId::from_bytes([2; 16]);
 const SESSION_MS: u32 = 10_000;
 
-/// Calendars show this when the coordinator's clock starts.
+/// The wall-clock time when the coordinator's clock starts.
 const DATE: u64 = 1_000_000;
 
-/// Where every log ends.
+/// The end of every log.
 const LOG_END: Offset = Offset::new(100);
 
 fn group() -> GroupId {
@@ -54,13 +54,13 @@ fn position(partition: PartitionKey, offset: u64) -> PositionToCommit {
 struct Coordinator {
     shard: GroupShard,
     log: Vec<GroupRecord>,
-    /// Where each batch of the log ends: none is ever torn.
+    /// The end of each batch of the log. A batch is never torn.
     ends: Vec<usize>,
-    /// How much of the log a crash leaves in any case.
+    /// The records that survive any crash.
     durable: usize,
     now: Timestamp,
     topics: BTreeMap<TopicName, CatalogTopic>,
-    /// A step wants those to look for news who wait.
+    /// Waiting heartbeats should look again.
     assignment_changed: bool,
 }
 
@@ -116,7 +116,7 @@ impl Coordinator {
         }
     }
 
-    /// Looks for news for a heartbeat that is held back.
+    /// Looks again at a heartbeat that is held back.
     fn assignment_change(&mut self, beat: &Heartbeat) -> Result<Option<HeartbeatAnswer>, Failure> {
         let step = self.shard.assignment_change(beat, &self.received(), &self.topics);
         self.settle(step)
@@ -130,12 +130,12 @@ impl Coordinator {
         }
     }
 
-    /// The log is synced: an answer may be given.
+    /// Syncs the log: answers may be given.
     fn sync(&mut self) {
         self.durable = self.log.len();
     }
 
-    /// The power goes, and with it the newest batches that were not synced, as many as these.
+    /// Crashes and loses this many of the newest batches, synced ones excepted.
     fn crash(&mut self, lost: usize) {
         self.ends.truncate(self.ends.len().saturating_sub(lost));
         let kept = self.ends.last().copied().unwrap_or_default().max(self.durable);
@@ -143,15 +143,15 @@ impl Coordinator {
         self.restart();
     }
 
-    /// As after a crash: nothing is left but the log.
+    /// Restarts: only the log is left.
     fn restart(&mut self) {
         let mut loader = ShardLoader::default();
         self.log.iter().cloned().for_each(|record| loader.push(record));
-        self.now = Timestamp::default(); // The new process has a clock of its own.
+        self.now = Timestamp::default(); // A new process has a new monotonic clock.
         self.shard = loader.finish(self.now, self.shard.limits);
     }
 
-    /// Of what is synced, keeps the last record of each key, and no tombstone.
+    /// Compacts the synced part: keeps the last record of each key, and no tombstone.
     fn compact(&mut self) {
         let key = |record: &GroupRecord| record.to_record(Timestamp::default()).key;
         let after = self.log.split_off(self.durable);
@@ -178,7 +178,7 @@ impl Coordinator {
         self.settle(step).map(|mut parts| parts.remove(0))
     }
 
-    /// A member asks where its group begins in these partitions: at `offset`, if that is open.
+    /// A member asks for start positions in these partitions, with `offset` as its proposal.
     fn start(
         &mut self,
         member: &Member,
@@ -203,7 +203,7 @@ impl Coordinator {
     }
 }
 
-/// A member that does what the protocol asks of it.
+/// A member that follows the protocol.
 #[derive(Clone, Debug)]
 struct Member {
     id: MemberId,
@@ -251,13 +251,13 @@ impl Member {
         self.reading = super::partition_key::from_message(&answer.assignment).collect();
     }
 
-    /// One heartbeat, answered.
+    /// Sends one heartbeat and takes its answer.
     fn beat(&mut self, coordinator: &mut Coordinator) {
         let answer = coordinator.heartbeat(&self.says()).unwrap();
         self.hears(&answer);
     }
 
-    /// Which partitions of a topic it reads.
+    /// The partitions of a topic that it reads.
     fn reads(&self, topic: TopicId) -> Vec<u32> {
         self.reading
             .iter()
@@ -267,7 +267,7 @@ impl Member {
     }
 }
 
-/// Heartbeats of all members, until each owns what it shall own.
+/// Sends heartbeats of all members until each owns its target.
 fn quiet(coordinator: &mut Coordinator, members: &mut [&mut Member]) {
     for _ in 0..4 {
         for member in members.iter_mut() {

@@ -1,4 +1,4 @@
-//! Who may commit what.
+//! Commits: senders, partitions and their order.
 
 use super::*;
 use grower_protocol::ids::CommitterId;
@@ -12,7 +12,7 @@ fn two_members() -> (Coordinator, Member, Member) {
 }
 
 #[test]
-fn a_member_commits_what_it_owns() {
+fn a_member_commits_only_for_partitions_that_it_owns() {
     let (mut coordinator, s1, s2) = two_members();
     assert_eq!(coordinator.commit(Some(&s1), partition_key(RAINBOW, 0), 5), Ok(Ok(())));
     assert_eq!(coordinator.committed(partition_key(RAINBOW, 0)), Some(5));
@@ -22,7 +22,7 @@ fn a_member_commits_what_it_owns() {
 }
 
 #[test]
-fn a_member_commits_until_it_gave_the_partition_up() {
+fn a_member_may_commit_until_it_gave_the_partition_up() {
     let (mut coordinator, mut s1, s2) = two_members();
     let mut s3 = Member::new("S3", &["rainbow"]);
     s3.beat(&mut coordinator);
@@ -45,7 +45,7 @@ fn an_offset_past_the_log_end_is_refused() {
 }
 
 #[test]
-fn the_dead_and_the_fenced_do_not_commit() {
+fn expired_and_fenced_members_cannot_commit() {
     let (mut coordinator, s1, _) = two_members();
     let fenced = Member { epoch: MemberEpoch::new(99), ..s1.clone() };
     assert_eq!(code(coordinator.commit(Some(&fenced), partition_key(RAINBOW, 0), 5)), ErrorCode::FencedMember);
@@ -56,7 +56,7 @@ fn the_dead_and_the_fenced_do_not_commit() {
 }
 
 #[test]
-fn a_commit_that_was_under_way_while_others_had_the_partition_is_refused() {
+fn a_delayed_commit_from_before_another_owner_is_refused() {
     let (mut coordinator, mut s1, mut s2) = two_members();
     let sent = s1.clone();
     let mut s3 = Member::new("S3", &["rainbow"]);
@@ -72,7 +72,7 @@ fn a_commit_that_was_under_way_while_others_had_the_partition_is_refused() {
 }
 
 #[test]
-fn a_commit_that_a_later_one_overtook_is_refused_and_a_repeated_one_is_not() {
+fn an_overtaken_commit_is_refused_and_a_repeated_one_is_accepted() {
     let (mut coordinator, s1, s2) = two_members();
     let numbered = |member: &Member, commits| Member { commits, ..member.clone() };
     assert_eq!(coordinator.commit(Some(&numbered(&s1, 1)), partition_key(RAINBOW, 0), 5), Ok(Ok(())));
@@ -98,7 +98,7 @@ fn a_commit_that_a_later_one_overtook_is_refused_and_a_repeated_one_is_not() {
 }
 
 #[test]
-fn who_joins_under_the_name_of_an_earlier_process_counts_anew_and_what_that_one_sent_comes_too_late() {
+fn a_member_that_joins_again_numbers_its_commits_from_1_and_older_ones_are_refused() {
     let (mut coordinator, s1, _) = two_members();
     let before = Member { commits: 7, ..s1.clone() };
     assert_eq!(coordinator.commit(Some(&before), partition_key(RAINBOW, 0), 5), Ok(Ok(())));
@@ -113,7 +113,7 @@ fn who_joins_under_the_name_of_an_earlier_process_counts_anew_and_what_that_one_
 }
 
 #[test]
-fn from_outside_only_a_group_without_members_takes_offsets() {
+fn committers_outside_the_group_are_refused_while_it_has_members() {
     let (mut coordinator, s1, s2) = two_members();
     assert_eq!(code(coordinator.commit(None, partition_key(RAINBOW, 0), 5)), ErrorCode::GroupNotEmpty);
     for member in [&s1, &s2] {
@@ -126,7 +126,7 @@ fn from_outside_only_a_group_without_members_takes_offsets() {
 }
 
 #[test]
-fn a_commit_that_was_not_written_down_did_not_happen() {
+fn a_commit_that_was_not_appended_has_no_effect() {
     let (mut coordinator, s1, _) = two_members();
     coordinator.commit(Some(&s1), partition_key(RAINBOW, 0), 5).unwrap().unwrap();
     let wish = OffsetToCommit {
@@ -143,7 +143,7 @@ fn a_commit_that_was_not_written_down_did_not_happen() {
 }
 
 #[test]
-fn a_deleted_group_has_read_nothing() {
+fn a_deleted_group_has_no_offsets() {
     let (mut coordinator, s1, _) = two_members();
     coordinator.commit(Some(&s1), partition_key(RAINBOW, 0), 5).unwrap().unwrap();
     let refused = coordinator.shard.delete(&group());
@@ -174,7 +174,7 @@ fn start(coordinator: &mut Coordinator, wish: &StartPositions) -> Result<Vec<u64
 }
 
 #[test]
-fn where_a_group_begins_in_a_topic_is_decided_once_and_for_all_partitions() {
+fn start_positions_are_decided_once_for_all_partitions_of_a_topic() {
     let (mut coordinator, s1, s2) = two_members();
     let first = start_at(&s1, &[(partition_key(RAINBOW, 0), 100), (partition_key(RAINBOW, 1), 70)]);
     assert_eq!(start(&mut coordinator, &first), Ok(vec![100, 70]));
@@ -191,7 +191,7 @@ fn where_a_group_begins_in_a_topic_is_decided_once_and_for_all_partitions() {
 }
 
 #[test]
-fn who_is_not_in_the_group_does_not_decide_where_it_begins() {
+fn only_members_decide_start_positions() {
     let (mut coordinator, s1, _) = two_members();
     let starts = [(partition_key(RAINBOW, 0), 5)];
     let fenced = Member { epoch: MemberEpoch::new(99), ..s1.clone() };

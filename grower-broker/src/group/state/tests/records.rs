@@ -55,7 +55,7 @@ fn records_keep_their_bytes() {
 }
 
 #[test]
-fn a_member_of_the_first_version_has_what_it_has_since_that_was_written() {
+fn a_member_record_of_version_1_takes_the_records_time_as_grant_time() {
     let hex = "000104010301077261696e626f7701010101010101010101010101010101010102fb1027fb60ea010169";
     let value: Vec<u8> =
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
@@ -66,21 +66,21 @@ fn a_member_of_the_first_version_has_what_it_has_since_that_was_written() {
 }
 
 #[test]
-fn an_offset_of_the_first_version_has_no_leader_epoch() {
+fn an_offset_record_of_version_1_has_no_leader_epoch() {
     let record = RecordView { value: Some(bytes::Bytes::from_static(&[0, 9, 1, b'x'])), ..view(&records()[3]) };
     let GroupRecord::Offset { state: Some(read), .. } = GroupRecord::from_record(&record).unwrap() else { panic!() };
     assert_eq!(read, StoredOffset { offset: Offset::new(9), leader_epoch: None, metadata: "x".to_owned() });
 }
 
 #[test]
-fn what_was_written_is_read_again() {
+fn records_survive_encoding_and_decoding() {
     for record in records() {
         assert_eq!(GroupRecord::from_record(&view(&record)).unwrap(), record);
     }
 }
 
 #[test]
-fn what_cannot_be_read_is_an_error_and_names_the_place() {
+fn an_unreadable_record_is_an_error_that_names_its_offset() {
     let sound = view(&records()[0]);
     let no_key = RecordView { key: None, ..sound.clone() };
     insta::assert_snapshot!(GroupRecord::from_record(&no_key).unwrap_err(), @"the record at offset 3 of the groups' topic has no key");
@@ -94,7 +94,7 @@ fn what_cannot_be_read_is_an_error_and_names_the_place() {
 }
 
 #[test]
-fn groups_stay_in_their_partition() {
+fn each_group_stays_in_its_partition() {
     let shards = ["g", "group-1", "billing"].map(|id| shard_of(&GroupId::new(id).unwrap()).value());
     insta::assert_debug_snapshot!(shards, @"
     [

@@ -1,9 +1,9 @@
-//! What a restart of the coordinator leaves.
+//! Restarts of the coordinator.
 
 use super::*;
 
 #[test]
-fn members_go_on_as_if_nothing_had_happened() {
+fn members_keep_epochs_and_partitions_over_a_restart() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
@@ -15,7 +15,7 @@ fn members_go_on_as_if_nothing_had_happened() {
 }
 
 #[test]
-fn what_a_silent_member_may_be_reading_waits_a_full_session() {
+fn after_a_restart_a_silent_member_keeps_its_partitions_for_a_session() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
@@ -29,7 +29,7 @@ fn what_a_silent_member_may_be_reading_waits_a_full_session() {
 }
 
 #[test]
-fn an_answer_lost_in_the_crash_is_given_again() {
+fn an_answer_lost_in_a_crash_is_repeated() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1]);
@@ -56,7 +56,7 @@ fn epochs_never_go_back() {
 }
 
 #[test]
-fn a_compacted_log_stands_for_the_whole() {
+fn a_compacted_log_restores_the_same_groups() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow", "sandbox"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
@@ -73,7 +73,7 @@ fn a_compacted_log_stands_for_the_whole() {
 }
 
 #[test]
-fn the_last_floor_of_a_log_is_the_highest() {
+fn the_last_minimum_epoch_of_a_log_is_the_largest() {
     let coordinator = &mut Coordinator::new();
     let calm = GroupId::new("calm").unwrap();
     let (topic, partition) = (RAINBOW, PartitionId::new(0));

@@ -1,4 +1,4 @@
-//! Who is taken for dead, and who is not though nothing was heard of it.
+//! Sessions of members: when they end, and when silence is the broker's fault.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn is_member(coordinator: &Coordinator, member: &Member) -> bool {
     described.is_ok_and(|group| group.members.iter().any(|known| known.member == member.id))
 }
 
-/// A heartbeat arrives, is answered and its answer is sent; between these the clock goes on by so much.
+/// A heartbeat arrives and is answered; its answer is sent `millis` later.
 fn slowly(coordinator: &mut Coordinator, member: &mut Member, millis: u64) -> Result<(), Failure> {
     let held = coordinator.shard.heartbeat_arrived(&member.says());
     let answer = coordinator.heartbeat(&member.says());
@@ -29,7 +29,7 @@ fn slowly(coordinator: &mut Coordinator, member: &mut Member, millis: u64) -> Re
 const SESSION: u64 = SESSION_MS as u64;
 
 #[test]
-fn a_session_does_not_end_while_its_heartbeat_waits_for_the_answer() {
+fn a_session_does_not_end_while_its_heartbeat_is_unanswered() {
     let (mut coordinator, s1) = alone();
     let first = coordinator.shard.heartbeat_arrived(&s1.says()).unwrap();
     let second = coordinator.shard.heartbeat_arrived(&s1.says()).unwrap(); // Over another connection.
@@ -45,7 +45,7 @@ fn a_session_does_not_end_while_its_heartbeat_waits_for_the_answer() {
 }
 
 #[test]
-fn a_join_whose_answer_waits_for_longer_than_a_session_is_a_member_for_a_session_more() {
+fn a_join_with_a_late_answer_has_a_full_session_from_the_answer_on() {
     let (mut coordinator, mut s1) = (Coordinator::new(), Member::new("S1", &["rainbow"]));
     slowly(&mut coordinator, &mut s1, 5 * SESSION).unwrap();
     coordinator.wait(SESSION - 1);
@@ -55,7 +55,7 @@ fn a_join_whose_answer_waits_for_longer_than_a_session_is_a_member_for_a_session
 }
 
 #[test]
-fn fenced_heartbeats_keep_no_session_alive() {
+fn fenced_heartbeats_extend_no_session() {
     let (mut coordinator, s1) = alone();
     let mut zombie = s1.clone();
     coordinator.topics.get_mut(&name("rainbow")).unwrap().partitions += 1;
@@ -72,7 +72,7 @@ fn fenced_heartbeats_keep_no_session_alive() {
 }
 
 #[test]
-fn a_fenced_heartbeat_that_waits_for_its_answer_holds_no_session() {
+fn an_unanswered_fenced_heartbeat_extends_no_session() {
     let (mut coordinator, s1) = alone();
     let zombie = Member { epoch: MemberEpoch::new(s1.epoch.value() + 1), ..s1.clone() };
     assert!(coordinator.shard.heartbeat_arrived(&zombie.says()).is_none());
@@ -81,7 +81,7 @@ fn a_fenced_heartbeat_that_waits_for_its_answer_holds_no_session() {
 }
 
 #[test]
-fn a_heartbeat_that_is_fenced_while_it_waits_gives_no_longer_session() {
+fn a_heartbeat_that_is_fenced_while_it_waits_extends_no_session() {
     let (mut coordinator, mut s1) = alone();
     let mut late = coordinator.shard.heartbeat_arrived(&s1.says()).unwrap();
     let says = s1.says();
@@ -98,7 +98,7 @@ fn a_heartbeat_that_is_fenced_while_it_waits_gives_no_longer_session() {
 }
 
 #[test]
-fn a_heartbeat_whose_connection_ended_counts_if_its_epoch_is_known() {
+fn an_unanswered_heartbeat_extends_the_session_when_its_connection_ends() {
     let (mut coordinator, s1) = alone();
     let unanswered = coordinator.shard.heartbeat_arrived(&s1.says()).unwrap();
     coordinator.wait(5 * SESSION);
@@ -108,7 +108,7 @@ fn a_heartbeat_whose_connection_ended_counts_if_its_epoch_is_known() {
 }
 
 #[test]
-fn an_answer_to_somebody_who_is_no_member_leaves_nothing_behind() {
+fn an_answer_to_an_unknown_member_leaves_nothing_behind() {
     let mut coordinator = Coordinator::new();
     let stranger = Member::new("S9", &["rainbow"]);
     let held = coordinator.shard.heartbeat_arrived(&stranger.says()).unwrap();
@@ -117,7 +117,7 @@ fn an_answer_to_somebody_who_is_no_member_leaves_nothing_behind() {
 }
 
 #[test]
-fn whoever_lost_its_name_gets_no_longer_session_by_a_late_answer() {
+fn a_late_answer_does_not_extend_the_session_of_a_replaced_member() {
     let mut coordinator = Coordinator::new();
     let named = |id| Member { instance: Some("pinkie".to_owned()), ..Member::new(id, &["rainbow"]) };
     let (mut s1, mut s2) = (named("S1"), named("S2"));
@@ -133,7 +133,7 @@ fn whoever_lost_its_name_gets_no_longer_session_by_a_late_answer() {
 }
 
 #[test]
-fn time_in_which_the_broker_stood_still_counts_for_no_session() {
+fn sessions_do_not_count_time_in_which_the_broker_stood_still() {
     let (mut coordinator, s1) = alone();
     coordinator.shard.extend_sessions(60_000);
     coordinator.wait(60_000 + u64::from(SESSION_MS) - 1);

@@ -1,4 +1,4 @@
-//! What groups take of memory is counted, and bounded by what is left.
+//! Memory of groups: it is counted, and bounded by what is left.
 
 use super::super::size::{GROUP, MEMBER, OFFSET, PARTITION};
 use super::*;
@@ -10,7 +10,7 @@ impl Coordinator {
 }
 
 #[test]
-fn what_members_and_offsets_take_is_counted_until_they_are_gone() {
+fn memory_of_members_and_offsets_is_counted_until_they_are_gone() {
     let coordinator = &mut Coordinator::new();
     assert_eq!(coordinator.shard.bytes(), 0);
     let mut members = [Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow", "sandbox"])];
@@ -32,7 +32,7 @@ fn what_members_and_offsets_take_is_counted_until_they_are_gone() {
 }
 
 #[test]
-fn what_a_topic_will_take_is_known_before_it_comes_or_grows() {
+fn the_memory_that_a_topic_adds_is_known_before_it_is_created_or_grows() {
     let coordinator = &mut Coordinator::new();
     Member::new("S1", &["rainbow", "missing"]).beat(coordinator);
     Member::new("S2", &["rainbow"]).beat(coordinator);
@@ -57,7 +57,7 @@ fn what_a_topic_will_take_is_known_before_it_comes_or_grows() {
 }
 
 #[test]
-fn who_needs_more_than_is_left_is_refused_and_the_others_go_on() {
+fn a_request_for_more_memory_than_is_left_is_refused_and_others_are_served() {
     let coordinator = &mut Coordinator::new();
     let mut member = Member::new("S1", &["rainbow"]);
     member.beat(coordinator);

@@ -1,9 +1,9 @@
-//! The story that a person is told first.
+//! The tutorial's scenario, and the life of a group around it.
 
 use super::*;
 
 #[test]
-fn range_assigns_as_the_story_tells() {
+fn range_assigns_as_the_tutorial_tells() {
     let coordinator = &mut Coordinator::new();
     let mut s1 = Member::new("S1", &["rainbow"]);
     quiet(coordinator, &mut [&mut s1]);
@@ -21,7 +21,7 @@ fn range_assigns_as_the_story_tells() {
 }
 
 #[test]
-fn a_dead_members_partitions_go_to_the_others() {
+fn an_expired_members_partitions_go_to_the_others() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
@@ -35,7 +35,7 @@ fn a_dead_members_partitions_go_to_the_others() {
 }
 
 #[test]
-fn who_leaves_frees_its_partitions_at_once() {
+fn a_leaving_member_frees_its_partitions_at_once() {
     let coordinator = &mut Coordinator::new();
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
@@ -60,7 +60,7 @@ fn a_group_picks_up_new_partitions_and_new_topics() {
 }
 
 #[test]
-fn a_deleted_topic_is_taken_away_and_one_of_its_name_is_another() {
+fn a_deleted_topic_is_revoked_and_its_name_may_return_as_another_topic() {
     let coordinator = &mut Coordinator::new();
     let mut s1 = Member::new("S1", &["sandbox"]);
     quiet(coordinator, &mut [&mut s1]);
@@ -78,14 +78,14 @@ fn a_deleted_topic_is_taken_away_and_one_of_its_name_is_another() {
 }
 
 #[test]
-fn a_group_that_never_committed_anything_goes_with_its_last_member() {
+fn a_group_without_offsets_is_deleted_with_its_last_member() {
     let coordinator = &mut Coordinator::new();
     let mut s1 = Member::new("S1", &["rainbow"]);
     s1.beat(coordinator);
     let epoch = s1.epoch;
     coordinator.wait(SESSION_MS.into());
     assert_eq!(coordinator.shard.list(), []);
-    // Somebody still out there with the old epoch is not mistaken for a member of the new group.
+    // A process with the old epoch is not mistaken for a member of the new group.
     s1.epoch = MemberEpoch::default();
     s1.reading.clear();
     s1.beat(coordinator);

@@ -1,16 +1,16 @@
-//! Who lived when: nobody loses its name to the dead.
+//! When each process lived: a member loses its name only to a process that lived.
 
 use super::super::*;
 use grower_protocol::message::{GroupDescription, GroupInspection};
 
-/// By the steps of a history.
+/// Times are steps of the history.
 #[derive(Default)]
 pub(super) struct Lives {
     step: usize,
     members: BTreeSet<MemberId>,
-    /// Since when each member is one, or was when it last was.
-    seated: BTreeMap<MemberId, usize>,
-    /// When each process last heard an answer that was not held back, and so was alive.
+    /// The step at which each member last joined.
+    joined: BTreeMap<MemberId, usize>,
+    /// The step at which each process last received an answer that was not held back.
     heard: BTreeMap<MemberId, usize>,
 }
 
@@ -23,26 +23,27 @@ impl Lives {
         self.heard.insert(id.clone(), self.step);
     }
 
-    /// Who is a member after this step.
+    /// Notes the members after this step.
     pub(super) fn look(&mut self, group: Option<GroupDescription>) {
         let members = group.into_iter().flat_map(|group| group.members).map(|member| member.member);
         let before = std::mem::replace(&mut self.members, members.collect());
         for id in self.members.difference(&before) {
-            self.seated.insert(id.clone(), self.step);
+            self.joined.insert(id.clone(), self.step);
         }
     }
 
-    /// Who is a member after a crash: of some it may be lost that they ceased to be.
+    /// Notes the members after a crash, which may have lost that some of them left.
     pub(super) fn look_after_crash(&mut self, group: Option<GroupDescription>) {
-        self.members.extend(self.seated.keys().cloned());
+        self.members.extend(self.joined.keys().cloned());
         self.look(group);
     }
 
-    /// A process that lives was told that another one has its name: that one heard an answer while this one had it.
+    /// Checks a fenced process: the new holder of its name received an answer while this one had the name.
     pub(super) fn check_fenced(&self, id: &MemberId, group: &GroupInspection) {
-        let member = group.members.iter().find(|member| member.member == *id).expect("who is fenced is a member still");
-        let by = member.replaced_by.as_ref().expect("somebody has its name");
-        let (seated, heard) = (self.seated.get(id), self.heard.get(by));
-        assert!(seated <= heard, "{id}, a member since {seated:?}, lost its name to {by}, which lived at {heard:?}");
+        let member =
+            group.members.iter().find(|member| member.member == *id).expect("a fenced process is still a member");
+        let by = member.replaced_by.as_ref().expect("another member has its name");
+        let (joined, heard) = (self.joined.get(id), self.heard.get(by));
+        assert!(joined <= heard, "{id}, a member since {joined:?}, lost its name to {by}, which lived at {heard:?}");
     }
 }

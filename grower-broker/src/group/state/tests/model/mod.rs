@@ -1,7 +1,9 @@
-//! Random histories: members that come, go, die, lag, lose answers, hold on, change their minds, step out and come back under
-//! their names, two under one name; topics that grow, go and come again; commits of members and of others; groups that begin in the middle of topics; requests that arrive late, and twice;
-//! joins of processes that died at once; disks that are full; and a coordinator that restarts, or loses all that it had not synced. What must hold is looked at after every
-//! step.
+//! Random histories of a group, with all invariants checked after every step.
+//!
+//! Members join, leave, die, lag, lose answers, keep reading revoked partitions, change subscriptions, detach, return under
+//! their instance names, and share one name. Topics grow, go and return. Members and outsiders commit, and groups start in the
+//! middle of topics. Requests arrive late and twice, joins come from dead processes, disks are full. The coordinator restarts,
+//! and loses what was not synced.
 
 mod lives;
 mod outsiders;
@@ -12,10 +14,10 @@ use super::*;
 use proptest::prelude::*;
 use world::World;
 
-/// How many members there may be. Half of the seats have names.
+/// The number of processes. Half of them have instance names.
 const SEATS: usize = 4;
 
-/// How many commit without being members.
+/// The number of committers outside the group.
 const OUTSIDERS: usize = 2;
 
 #[derive(Clone, Debug)]
@@ -23,38 +25,38 @@ enum Op {
     /// A member sends a heartbeat.
     Beat {
         seat: usize,
-        fate: Fate,
+        outcome: BeatOutcome,
     },
-    /// The predecessor of a member, which still lives, sends a heartbeat.
+    /// The replaced process of a member, which still lives, sends a heartbeat.
     OldBeat {
         seat: usize,
     },
-    /// A heartbeat gets lost on its way, and arrives with `LateBeat`, more than once perhaps.
+    /// A heartbeat is delayed until `LateBeat`, which may deliver it more than once.
     SendBeat {
         seat: usize,
     },
     LateBeat {
         number: usize,
     },
-    /// A process starts in a seat and dies, while its first heartbeat is on its way, which arrives with `LateBeat`.
+    /// A process starts and dies; its first heartbeat is delayed until `LateBeat`.
     Stillborn {
         seat: usize,
     },
-    /// A heartbeat that was held back is looked at again; answered in any case if it was long enough.
+    /// A waiting heartbeat is looked at again, and answered in any case after its timeout.
     News {
         seat: usize,
         enough: bool,
     },
-    /// A member stops reading and leaves, or steps out.
+    /// A member stops reading and leaves, or detaches.
     Leave {
         seat: usize,
         for_now: bool,
     },
-    /// A process dies; the next heartbeat of its seat comes from a new one.
+    /// A process dies; its next heartbeat comes from a new process.
     Die {
         seat: usize,
     },
-    /// A new process starts in a seat, and the one before goes on.
+    /// A new process starts while the old one lives.
     Double {
         seat: usize,
     },
@@ -77,29 +79,29 @@ enum Op {
     Commit {
         seat: usize,
     },
-    /// A commit gets under way, and arrives with `LateCommit`.
+    /// A commit is delayed until `LateCommit`.
     SendCommit {
         seat: usize,
         /// The member repeats it at once, over another connection.
         repeat: bool,
     },
     LateCommit,
-    /// A member reads a record again, and commits that.
+    /// A member reads a record again and commits it.
     SeekBack {
         seat: usize,
     },
-    /// A member asks where its group begins in all partitions that it may read.
+    /// A member asks for start positions in all partitions of its topics.
     Start {
         seat: usize,
     },
-    /// The same gets under way, and arrives with `LateStart`, more than once perhaps.
+    /// The same is delayed until `LateStart`, which may deliver it more than once.
     SendStart {
         seat: usize,
     },
     LateStart {
         number: usize,
     },
-    /// Somebody who is no member commits: at once, or a commit gets under way that arrives with `LateOutside`.
+    /// An outsider commits, at once or delayed until `LateOutside`.
     Outside {
         who: usize,
         at_once: bool,
@@ -114,29 +116,29 @@ enum Op {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum BeatOutcome {
     Answered,
-    /// Answered when there is news.
+    /// Answered when the assignment changes.
     Held,
-    /// Answered, but the member goes on reading what it should give up.
+    /// Answered, but the member keeps reading revoked partitions.
     KeepsReading,
-    /// And not even synced.
+    /// Not synced either.
     AnswerLost,
-    /// The coordinator cannot write it down.
+    /// The coordinator cannot append.
     DiskFull,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let seat = || 0..SEATS;
-    let fate = prop_oneof![
-        6 => Just(Fate::Answered),
-        4 => Just(Fate::Held),
-        2 => Just(Fate::KeepsReading),
-        1 => Just(Fate::AnswerLost),
-        1 => Just(Fate::DiskFull),
+    let outcome = prop_oneof![
+        6 => Just(BeatOutcome::Answered),
+        4 => Just(BeatOutcome::Held),
+        2 => Just(BeatOutcome::KeepsReading),
+        1 => Just(BeatOutcome::AnswerLost),
+        1 => Just(BeatOutcome::DiskFull),
     ];
     let op = prop_oneof![
-        16 => (seat(), fate).prop_map(|(seat, fate)| Op::Beat { seat, fate }),
+        16 => (seat(), outcome).prop_map(|(seat, outcome)| Op::Beat { seat, outcome }),
         2 => seat().prop_map(|seat| Op::OldBeat { seat }),
         3 => seat().prop_map(|seat| Op::SendBeat { seat }),
         4 => (0usize..8).prop_map(|number| Op::LateBeat { number }),
@@ -165,7 +167,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..120)
 }
 
-fn tell(ops: &[Op], assignor: Assignor) {
+fn run(ops: &[Op], assignor: Assignor) {
     let mut world = World::new(assignor);
     ops.iter().for_each(|op| world.run(op));
     world.heal();
@@ -176,10 +178,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn never_two_readers_and_in_the_end_everything_is_read(
+    fn a_partition_never_has_two_readers_and_every_partition_is_read_in_the_end(
         ops in ops(),
         assignor in prop::sample::select(vec![Assignor::Range, Assignor::RoundRobin, Assignor::Sticky]),
     ) {
-        tell(&ops, assignor);
+        run(&ops, assignor);
     }
 }

@@ -1,4 +1,4 @@
-//! Processes that commit without being members: for a group that has none, each for a partition of its own.
+//! Processes that commit from outside a group without members, each for its own partition.
 
 use super::super::*;
 use super::OUTSIDERS;
@@ -10,11 +10,11 @@ const HAYLOFT: TopicId = TopicId::from_bytes([3; 16]);
 type Sent = (usize, u64, u64);
 
 pub(super) struct Outsiders {
-    /// The number of each one's newest commit, and how far it has read.
+    /// The number and the offset of each one's newest commit.
     newest: Vec<(u64, u64)>,
-    /// Commits under way that their senders gave up.
+    /// Abandoned commits under way.
     late: Vec<Sent>,
-    /// The newest commit of each partition that was acknowledged.
+    /// The newest acknowledged commit of each partition.
     commits: BTreeMap<PartitionKey, u64>,
 }
 
@@ -25,7 +25,7 @@ impl Outsiders {
         Self { newest: vec![(0, 0); OUTSIDERS], late: Vec::new(), commits: BTreeMap::new() }
     }
 
-    /// Reads another record, and commits that.
+    /// Reads another record and commits it.
     pub(super) fn commit(&mut self, who: usize, at_once: bool, coordinator: &mut Coordinator) {
         let (sequence, position) = &mut self.newest[who];
         *sequence += 1;
@@ -34,7 +34,7 @@ impl Outsiders {
         if at_once { self.deliver(sent, coordinator) } else { self.late.push(sent) }
     }
 
-    /// A commit that was under way for long arrives.
+    /// Delivers a delayed commit.
     pub(super) fn arrive(&mut self, number: usize, coordinator: &mut Coordinator) {
         if number < self.late.len() {
             let sent = self.late.swap_remove(number);
@@ -42,7 +42,7 @@ impl Outsiders {
         }
     }
 
-    /// The coordinator stopped, so nothing that was sent to it arrives any more.
+    /// Drops all commits under way: the coordinator stopped.
     pub(super) fn lose_connections(&mut self) {
         self.late.clear();
     }

@@ -1,4 +1,4 @@
-//! Members that read, and commit how far they have come.
+//! Members that read and commit their positions.
 
 use super::*;
 
@@ -27,7 +27,7 @@ impl World {
         }
     }
 
-    /// It goes on a record earlier, and says so.
+    /// Seeks a record back and commits that.
     pub(super) fn seek_back(&mut self, seat: usize) {
         let Some(process) = &mut self.processes[seat] else { return };
         let reads = process.reads(self.clock);
@@ -41,20 +41,19 @@ impl World {
         self.commits.remove(&partition);
         self.commit_as(&member, partition, offset);
         if !self.commits.contains_key(&partition) {
-            // Refused, since it is none of the member's any more: what was there before is there still.
+            // Refused, since the member does not own the partition: the old offset stays.
             self.commits.extend(self.coordinator.committed(partition).map(|offset| (partition, offset)));
         }
     }
 
-    /// The process as it commits once more.
+    /// The process with its next commit number.
     fn committer(&mut self, seat: usize) -> Member {
         let process = self.processes[seat].as_mut().expect("it reads");
         process.member.commits += 1;
         process.member.clone()
     }
 
-    /// The member reads another record of a partition, from the committed offset on. None if it cannot learn where its group
-    /// begins.
+    /// Reads another record of a partition, from the committed offset on. None if the start position is refused.
     fn advance(&mut self, seat: usize, partition: PartitionKey) -> Option<u64> {
         if !self.commits.contains_key(&partition) {
             let (member, partitions) = self.start_of(seat)?;

@@ -1,4 +1,4 @@
-//! Everything that the model knows, and what must hold.
+//! The model's state, and its invariants.
 
 mod commits;
 mod starts;
@@ -7,26 +7,26 @@ use super::super::*;
 use super::lives::Lives;
 use super::outsiders::Outsiders;
 use super::process::Process;
-use super::{Fate, Op, SEATS};
+use super::{BeatOutcome, Op, SEATS};
 use grower_protocol::message::{GroupState, Holding};
 
 pub(super) struct World {
     coordinator: Coordinator,
     processes: Vec<Option<Process>>,
-    /// Processes in whose seat another one sits: they do not know that yet.
+    /// Processes that were replaced and do not know it yet.
     old: Vec<Option<Process>>,
     subscriptions: Vec<Vec<TopicName>>,
-    /// Milliseconds; unlike the coordinator's clock it goes on through restarts.
+    /// Milliseconds; unlike the coordinator's clock it continues over restarts.
     clock: u64,
     names: usize,
     assignor: Assignor,
-    /// The newest commit of each partition that was acknowledged.
+    /// The newest acknowledged commit of each partition.
     commits: BTreeMap<PartitionKey, u64>,
-    /// Commits under way: each was given up, or repeated over another connection.
+    /// Commits under way, abandoned or repeated over another connection.
     late: Vec<(Member, PartitionKey, u64)>,
-    /// Heartbeats under way whose answers nobody waits for.
+    /// Abandoned heartbeats under way.
     late_beats: Vec<Heartbeat>,
-    /// Wishes under way where the group should begin, and in which partitions.
+    /// Requests for start positions under way.
     late_starts: Vec<(Member, Vec<PartitionKey>)>,
     outsiders: Outsiders,
     epoch: u32,
@@ -36,7 +36,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(assignor: Assignor) -> Self {
         let mut coordinator = Coordinator::new();
-        coordinator.shard.limits.members = 1_000; // The dead count until they expire.
+        coordinator.shard.limits.members = 1_000; // Dead members count until they expire.
         let outsiders = Outsiders::new(&mut coordinator);
         let nobody = || (0..SEATS).map(|_| None).collect();
         let both = vec![name("rainbow"), name("sandbox")];
@@ -63,10 +63,10 @@ impl World {
     pub(super) fn run(&mut self, op: &Op) {
         self.lives.tick();
         match *op {
-            Op::Beat { seat, fate } => self.beat(seat, fate),
+            Op::Beat { seat, outcome } => self.beat(seat, outcome),
             Op::OldBeat { seat } => {
                 if let Some(process) = self.old[seat].take() {
-                    self.old[seat] = self.speak(process, Fate::Answered);
+                    self.old[seat] = self.speak(process, BeatOutcome::Answered);
                 }
             }
             Op::SendBeat { seat } => {
@@ -125,7 +125,7 @@ impl World {
             Op::Crash { lost } => {
                 self.coordinator.crash(lost);
                 let held = self.processes.iter_mut().chain(&mut self.old).flatten();
-                held.for_each(|process| process.held = None); // Its connection is gone.
+                held.for_each(|process| process.held = None); // Its connection ended.
                 self.late.clear(); // With theirs.
                 self.late_starts.clear();
                 self.outsiders.lose_connections();
@@ -147,7 +147,7 @@ impl World {
         match *op {
             Op::Grow { topic } => {
                 self.coordinator.topics.entry(topics[topic].clone()).and_modify(|topic| topic.partitions += 1);
-                return; // Members notice by themselves.
+                return; // Heartbeats notice it.
             }
             Op::Delete { topic } => {
                 if let Some(gone) = self.coordinator.topics.remove(&topics[topic]) {
@@ -181,16 +181,16 @@ impl World {
         Process::new(member, self.clock)
     }
 
-    fn beat(&mut self, seat: usize, fate: Fate) {
+    fn beat(&mut self, seat: usize, outcome: BeatOutcome) {
         let process = self.process(seat);
-        self.processes[seat] = self.speak(process, fate);
+        self.processes[seat] = self.speak(process, outcome);
     }
 
-    /// One heartbeat; the process is gone if it was told that another one has its name.
-    fn speak(&mut self, mut process: Process, fate: Fate) -> Option<Process> {
+    /// Sends one heartbeat; the process ends if another one has its name.
+    fn speak(&mut self, mut process: Process, outcome: BeatOutcome) -> Option<Process> {
         process.held = None;
         let says = process.member.says();
-        if fate == Fate::DiskFull {
+        if outcome == BeatOutcome::DiskFull {
             let mut step =
                 self.coordinator.shard.heartbeat(&says, &self.coordinator.received(), &self.coordinator.topics);
             self.coordinator.assignment_changed |= !step.take_changed_groups().is_empty();
@@ -198,19 +198,19 @@ impl World {
             return Some(process);
         }
         let answer = self.coordinator.heartbeat(&says);
-        if fate == Fate::AnswerLost {
+        if outcome == BeatOutcome::AnswerLost {
             return Some(process);
         }
         self.coordinator.sync();
         match answer {
-            Ok(answer) if fate == Fate::Held && !is_assignment_change(&says, &answer) => {
+            Ok(answer) if outcome == BeatOutcome::Held && !is_assignment_change(&says, &answer) => {
                 process.held = Some((says, answer, self.clock));
-                process.rung = false;
+                process.woken = false;
             }
             Ok(answer) => {
                 self.lives.hears(&process.member.id);
                 self.check_given(&process.member.id);
-                process.hears(&answer, self.clock, self.clock, fate == Fate::KeepsReading);
+                process.hears(&answer, self.clock, self.clock, outcome == BeatOutcome::KeepsReading);
             }
             Err(failure) => return self.refused(process, &failure),
         }
@@ -223,7 +223,7 @@ impl World {
             self.processes[seat] = Some(process);
             return;
         };
-        process.rung = false;
+        process.woken = false;
         let news = self.coordinator.assignment_change(&says);
         self.coordinator.sync();
         if news.is_ok() {
@@ -263,10 +263,10 @@ impl World {
             true => shard.detach(&group(), id, self.coordinator.now),
             false => shard.leave(&group(), id),
         };
-        let _ = self.coordinator.settle(step); // It may have been taken for dead before.
+        let _ = self.coordinator.settle(step); // It may have expired before.
     }
 
-    /// Who was just answered has all of its share that nobody else holds.
+    /// Checks that an answered member has every free partition of its target.
     fn check_given(&self, id: &MemberId) {
         let Ok(seen) = self.coordinator.shard.inspect(&group(), self.coordinator.now) else { return };
         let holds = |partition: PartitionKey| {
@@ -280,17 +280,17 @@ impl World {
         }
     }
 
-    /// Whose answer waits is made to look as soon as there is news for it: so a partition that was given up waits for no
-    /// heartbeat of its new owner.
-    fn check_rung(&mut self) {
+    /// Checks that each waiting heartbeat is woken by an assignment change: a freed partition waits for no heartbeat
+    /// of its new owner.
+    fn check_woken(&mut self) {
         let assignment_changed = std::mem::take(&mut self.coordinator.assignment_changed);
         let Some(group) = self.coordinator.shard.groups.get(&group()) else { return };
         let topics = &self.coordinator.topics;
         let seen = |name: &TopicName| group.members.known(name).is_none_or(|topic| topic == topics.get(name).copied());
         let noticed = ["rainbow", "sandbox"].map(name).iter().all(seen);
         for process in self.processes.iter_mut().chain(&mut self.old).flatten() {
-            process.rung |= assignment_changed;
-            let Some((says, ..)) = process.held.as_ref().filter(|_| !process.rung && noticed) else { continue };
+            process.woken |= assignment_changed;
+            let Some((says, ..)) = process.held.as_ref().filter(|_| !process.woken && noticed) else { continue };
             let news =
                 group.members.clone().assignment_change(&says.member, says.epoch, &self.coordinator.received(), topics);
             assert!(!matches!(news, Ok(Some(_))), "nobody told {} that there is {news:?}", says.member);
@@ -298,7 +298,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        self.check_rung();
+        self.check_woken();
         self.lives.look(self.coordinator.shard.describe(&group()).ok());
         let mut read = BTreeMap::new();
         for process in self.processes.iter().chain(&self.old).flatten() {
@@ -313,7 +313,7 @@ impl World {
         }
         let epoch = self.coordinator.shard.groups.get(&group()).map_or(0, |group| group.members.epoch());
         let epoch = epoch.max(self.coordinator.shard.minimum_epoch);
-        // A change that was never written down may be forgotten, but then nobody was told of it.
+        // A change that was not appended may be lost, but then no answer told it.
         let processes = self.processes.iter().chain(&self.old).flatten();
         let told = processes.map(|process| process.member.epoch.value()).max().unwrap_or(0);
         assert!(told <= epoch, "somebody was told {told}, the group says {epoch}");
@@ -321,7 +321,7 @@ impl World {
         assert!(self.epoch <= epoch, "epochs went back from {} to {epoch}", self.epoch);
     }
 
-    /// Everybody alive speaks regularly and lets go when told; nothing is lost any more.
+    /// Heals the world: living members send heartbeats and give up partitions, and nothing is lost.
     pub(super) fn heal(&mut self) {
         self.old.fill_with(|| None);
         for _ in 0..15 {
@@ -333,7 +333,7 @@ impl World {
         self.wait(1_000);
         for seat in 0..SEATS {
             if self.processes[seat].is_some() {
-                self.beat(seat, Fate::Answered);
+                self.beat(seat, BeatOutcome::Answered);
             }
             self.check();
         }
@@ -349,7 +349,7 @@ impl World {
         let wanted: BTreeSet<PartitionKey> = wanted.flat_map(|(_, topic)| topic.partitions()).collect();
         let read: BTreeSet<PartitionKey> = alive.iter().flat_map(|member| &member.reading).copied().collect();
         assert_eq!(read, wanted);
-        // And while nothing changes, nothing changes.
+        // A quiet group writes nothing.
         let (log, epochs) = (self.coordinator.log.len(), self.epochs());
         self.round();
         self.coordinator.topics_changed();

@@ -1,13 +1,12 @@
-//! Where the group begins: decided once for a topic. A partition that comes later is read from its first record,
-//! whichever member reads it, and whatever that one was told.
+//! Start positions: decided once for a topic. A later partition starts at its first record, for every member.
 
 use super::*;
 
-/// Where members are told to begin: among the records, so that they have some to read.
+/// The proposed start position, with records on both sides.
 const BEGIN: u64 = 40;
 
 impl World {
-    /// What the member in a seat asks: all partitions that there are of its topics, whatever it owns.
+    /// The request of a member: all partitions of its topics.
     pub(super) fn start_of(&self, seat: usize) -> Option<(Member, Vec<PartitionKey>)> {
         let member = self.processes[seat].as_ref()?.member.clone();
         let topics = self.coordinator.topics.iter().filter(|(name, _)| member.topics.contains(name));
