@@ -167,7 +167,7 @@ impl DiskReserve {
 mod tests {
     use super::*;
     use crate::clock::Calendar;
-    use crate::config::{BrokerConfig, settings::Settings};
+    use crate::config::{BrokerConfig, settings::BrokerSettings};
     use crate::metrics::Metrics;
     use grower_storage::disk::MemDisk;
 
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_want_of_inodes_is_told_and_refuses_no_append() {
         let disk = MemDisk::default();
-        let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/")), None));
+        let settings = Arc::new(LiveSettings::new(BrokerSettings::of(BrokerConfig::at("/")), None));
         let metrics = Metrics::new();
         let calendar = Arc::new(Calendar::default());
         let clock = BrokerClock::new(calendar.clone());
@@ -223,7 +223,7 @@ mod tests {
         let disk = MemDisk::default();
         disk.set_capacity(1_000);
         let config = BrokerConfig { disk_reserve_bytes: Some(900), ..BrokerConfig::at("/") };
-        let settings = Arc::new(LiveSettings::new(Settings::of(config), None));
+        let settings = Arc::new(LiveSettings::new(BrokerSettings::of(config), None));
         let clock = BrokerClock::new(Arc::new(Calendar::default()));
         let reserve = DiskReserve::new(Arc::new(disk.clone()), clock, Health::new(Metrics::new()), settings);
         assert!(reserve.admit(50).is_ok());

@@ -1,6 +1,6 @@
 //! The command line of the daemon, and what it makes of file and environment.
 
-use crate::config::settings::{Settings, SettingsError};
+use crate::config::settings::{BrokerSettings, SettingsError};
 use clap::{CommandFactory, Parser};
 use std::path::PathBuf;
 
@@ -78,9 +78,9 @@ pub struct Flags {
 
 impl Flags {
     /// All settings, each from the strongest source that has it.
-    pub fn settings(&self) -> Result<Settings, FlagsError> {
+    pub fn settings(&self) -> Result<BrokerSettings, FlagsError> {
         self.check_no_cluster()?;
-        let mut settings = Settings::default();
+        let mut settings = BrokerSettings::default();
         if let Some(path) = &self.config {
             settings.read_file(path)?;
         }

@@ -81,6 +81,6 @@ mod topic;
 pub use broker::{Broker, BrokerBuilder, StartError};
 pub use clock::{Clock, SystemClock};
 pub use config::BrokerConfig;
-pub use logs::{DeletedLogs, IsLive, Logs, MemLogs, PartitionPlace};
+pub use logs::{DeletedLogs, IsLive, Logs, MemLogs, PartitionIdentity};
 pub use placement::Misplaced;
 pub use topic::IndexKind;

@@ -299,7 +299,7 @@ async fn a_lost_partition_that_was_given_up_begins_empty_and_its_loss_is_recorde
     lose(dir.path(), "the partition");
     let lost = repair::survey(dir.path(), |_| {}).unwrap().lost_partitions;
     assert_eq!(lost.iter().map(ToString::to_string).collect::<Vec<_>>(), ["events/0"]);
-    let directory = repair::Repair::open(dir.path()).unwrap();
+    let directory = repair::DirectoryRepair::open(dir.path()).unwrap();
     let acceptance = Acceptance { by: "an operator".to_owned(), at: Timestamp::default() };
     let never_begun = repair::PartitionName { topic: "events".to_owned(), partition: 1 };
     assert!(directory.accept_lost_partitions(&[never_begun], &acceptance).is_err(), "it lost nothing");

@@ -4,7 +4,7 @@ mod support {
     pub mod raw;
 }
 
-use grower_broker::{Broker, BrokerConfig, DeletedLogs, IsLive, Logs, MemLogs, PartitionPlace};
+use grower_broker::{Broker, BrokerConfig, DeletedLogs, IsLive, Logs, MemLogs, PartitionIdentity};
 use grower_protocol::ids::{Timestamp, TopicId, TopicName};
 use grower_protocol::message::*;
 use grower_storage::disk::{Call, DiskError, Fault, FaultDisk, Faults, MemDisk};
@@ -418,14 +418,14 @@ async fn a_broker_says_over_http_that_it_stops_or_failed() {
 struct StuckLogs(Arc<AtomicBool>);
 
 impl Logs for StuckLogs {
-    fn open(&self, place: &PartitionPlace, options: LogOptions, now: Timestamp) -> Result<Box<dyn Log>, OpenError> {
+    fn open(&self, place: &PartitionIdentity, options: LogOptions, now: Timestamp) -> Result<Box<dyn Log>, OpenError> {
         while !self.0.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(5));
         }
         MemLogs.open(place, options, now)
     }
 
-    fn losses(&self, place: &PartitionPlace) -> Result<Vec<AcceptedLoss>, RepairError> {
+    fn losses(&self, place: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError> {
         MemLogs.losses(place)
     }
 
@@ -433,12 +433,12 @@ impl Logs for StuckLogs {
         MemLogs.opened(live)
     }
 
-    fn set_aside(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
-        MemLogs.set_aside(deleted)
+    fn move_deleted(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
+        MemLogs.move_deleted(deleted)
     }
 
-    fn remove_set_aside(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
-        MemLogs.remove_set_aside(is_live)
+    fn purge_deleted(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
+        MemLogs.purge_deleted(is_live)
     }
 
     fn quarantine(&self, known: &BTreeSet<TopicName>) -> Result<Vec<PathBuf>, DiskError> {

@@ -2,7 +2,7 @@
 
 use super::Api;
 use crate::background;
-use crate::backup::{BackedUp, BackupError, BackupRun, HeldBroker, Running, UnfinishedBackup, clear_aside};
+use crate::backup::{BackedUp, BackupError, BackupRun, BrokerSnapshot, RunningBroker, UnfinishedBackup, remove_links};
 use futures_util::FutureExt;
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_storage::log::ChangeError;
@@ -39,7 +39,7 @@ impl Api {
         let held = background::blocking(move || api.hold_files(&holder)).await;
         let held = held.unwrap_or_else(|error| Err(Failure::new(ErrorCode::Internal, error).into()));
         // Without files too: what was begun is removed there.
-        let finish = move |run: &BackupRun| held?.finish(backup, &mut |bytes| run.goes_on(bytes));
+        let finish = move |run: &BackupRun| held?.finish(backup, &mut |bytes| run.keeps_going(bytes));
         let made = run.apart(&self.health, finish).await;
         if matches!(made, Err(BackupError::Unanswered { .. })) {
             self.let_files_go().await;
@@ -47,21 +47,21 @@ impl Api {
         made
     }
 
-    fn hold_files(&self, run: &BackupRun) -> Result<HeldBroker, BackupError> {
-        let running = Running {
+    fn hold_files(&self, run: &BackupRun) -> Result<BrokerSnapshot, BackupError> {
+        let running = RunningBroker {
             data_dir: &self.backups.data_dir,
             topics: &self.topics,
             flushers: &self.flushers,
             clock: &self.clock,
             disk: self.backups.disk(&self.backups.data_dir),
         };
-        running.hold(&mut |bytes| run.goes_on(bytes))
+        running.hold(&mut |bytes| run.keeps_going(bytes))
     }
 
     /// A backup that was given up must not keep the room of files that are deleted.
     async fn let_files_go(&self) {
         let (disk, data_dir) = (self.backups.disk(&self.backups.data_dir), self.backups.data_dir.clone());
-        if let Ok(Err(error)) = background::blocking(move || clear_aside(&*disk, &data_dir)).await {
+        if let Ok(Err(error)) = background::blocking(move || remove_links(&*disk, &data_dir)).await {
             tracing::warn!(%error, "the next backup, or the next start, removes what this one left");
         }
     }

@@ -1,7 +1,7 @@
 //! Making, changing and looking at topics.
 
 use super::Api;
-use crate::metadata::{Applied, Command, Image, Topic, producer_id_floor};
+use crate::metadata::{Applied, Command, Image, Topic, minimum_producer_id};
 use crate::partition::Partition;
 use crate::random::random_bytes;
 use crate::topic::Decide;
@@ -226,7 +226,7 @@ impl ProducerIds {
     async fn next(&self, topics: &crate::topic::Topics, now: Timestamp) -> Result<u64, Failure> {
         let mut block = self.block.lock().await;
         if block.is_empty() {
-            let allocate = Command::AllocateProducerIdsFrom { first: producer_id_floor(now), count: BLOCK };
+            let allocate = Command::AllocateProducerIdsFrom { first: minimum_producer_id(now), count: BLOCK };
             if let Applied::ProducerIds(fresh) = topics.propose(allocate).await? {
                 *block = fresh;
             }

@@ -26,7 +26,7 @@ const COMMENT: &str = "# A backup of a Grower data directory: `grower-cli restor
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manifest {
+pub struct BackupManifest {
     /// When it was made.
     pub created: Timestamp,
     /// Of which cluster.
@@ -63,7 +63,7 @@ pub enum ManifestError {
     },
 }
 
-impl Manifest {
+impl BackupManifest {
     pub(super) fn new(identity: &Identity, created: Timestamp, files: BTreeMap<String, FileSum>) -> Self {
         Self { created, cluster: identity.cluster, node: identity.node, files }
     }
@@ -133,12 +133,12 @@ fn crc_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn manifest() -> Manifest {
+    fn manifest() -> BackupManifest {
         let uuid = |byte| Uuid::from_random([byte; 16]);
         let identity = Identity { cluster: uuid(1), node: NodeId::new(3), uuid: uuid(2) };
         let files = [("meta", 200, 7), ("topics/a b/0/x.growerlog", 4_711, 0xdead_beef)];
         let files = files.map(|(path, bytes, crc)| (path.to_owned(), FileSum { bytes, crc }));
-        Manifest::new(&identity, Timestamp::from_millis(1_000), files.into())
+        BackupManifest::new(&identity, Timestamp::from_millis(1_000), files.into())
     }
 
     #[test]
@@ -153,13 +153,13 @@ mod tests {
         deadbeef 4711 topics/a b/0/x.growerlog
         crc32 = "da2396c7"
         "#);
-        assert_eq!(Manifest::parse(manifest().to_text().as_bytes()), Ok(manifest()));
+        assert_eq!(BackupManifest::parse(manifest().to_text().as_bytes()), Ok(manifest()));
     }
 
     #[test]
     fn a_path_keeps_each_of_its_characters() {
-        let odd = Manifest { files: [("a\r".to_owned(), FileSum { bytes: 1, crc: 2 })].into(), ..manifest() };
-        assert_eq!(Manifest::parse(odd.to_text().as_bytes()), Ok(odd));
+        let odd = BackupManifest { files: [("a\r".to_owned(), FileSum { bytes: 1, crc: 2 })].into(), ..manifest() };
+        assert_eq!(BackupManifest::parse(odd.to_text().as_bytes()), Ok(odd));
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         for bit in 0..sound.len() * 8 {
             let mut damaged = sound.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(Manifest::parse(&damaged).is_err(), "bit {bit}");
+            assert!(BackupManifest::parse(&damaged).is_err(), "bit {bit}");
         }
     }
 
@@ -182,9 +182,9 @@ mod tests {
         let plain = &plain[..plain.rfind("crc32").unwrap()];
         for path in ["../meta", "/meta", "a/../../b"] {
             let damaged = ManifestError::Damaged { what: "a line is no file" };
-            assert_eq!(Manifest::parse(&signed(format!("{plain}00000000 1 {path}\n"))), Err(damaged), "{path}");
+            assert_eq!(BackupManifest::parse(&signed(format!("{plain}00000000 1 {path}\n"))), Err(damaged), "{path}");
         }
         let later = plain.replace("format = 1", "format = 2");
-        assert_eq!(Manifest::parse(&signed(later)), Err(ManifestError::Newer { found: 2 }));
+        assert_eq!(BackupManifest::parse(&signed(later)), Err(ManifestError::Newer { found: 2 }));
     }
 }

@@ -5,32 +5,32 @@
 //! volume with the data directory itself, whatever has not changed. Any of them may be removed, at any time.
 //!
 //! A running broker makes its backup itself; that of a stopped data directory is made by the caller. First all files are
-//! held, quickly, within the data directory (`cut`). Then, while the broker works on, they are taken into the backup
+//! held, quickly, within the data directory (`snapshot`). Then, while the broker works on, they are taken into the backup
 //! (`unfinished`), which may lie on a slow file system, or on one that does not answer.
 //!
 //! A backup is made under a name that ends in `.unfinished`, synced, and renamed: what a crash leaves is recognised by its
 //! name, ignored by all, and removed by the next backup.
 
-mod cut;
 mod manifest;
 mod restore;
 mod run;
 mod running;
 mod series;
 mod service;
+mod snapshot;
 mod stopped;
 mod sums;
 mod unfinished;
 
-pub(crate) use cut::clear_aside;
-pub use manifest::{FileSum, Manifest, ManifestError};
+pub use manifest::{BackupManifest, FileSum, ManifestError};
 pub(crate) use restore::{RESTORING, is_cut_short, restore};
 pub use restore::{RestoreError, Restored};
 pub(crate) use run::BackupRun;
-pub(crate) use running::{HeldBroker, Running};
+pub(crate) use running::{BrokerSnapshot, RunningBroker};
 pub use series::Listed;
 pub(crate) use series::{find, list};
 pub(crate) use service::Backups;
+pub(crate) use snapshot::remove_links;
 pub(crate) use stopped::backup;
 pub(crate) use sums::compare_all;
 pub(crate) use unfinished::UnfinishedBackup;

@@ -5,10 +5,10 @@
 //! be able to tell a node that lost what came after the backup from the one that had it. Producer ids and leader epochs
 //! begin above all that were given out after the backup: clients of that time may still hold them.
 //!
-//! `meta` is written last: without it no broker starts on the directory, and until it is there a restore that was cut short
+//! `meta` is written last: without it no broker starts on the directory, and until it is there a restore that was snapshot short
 //! begins again, by the marker that it left.
 
-use super::manifest::{FileSum, Manifest, ManifestError};
+use super::manifest::{BackupManifest, FileSum, ManifestError};
 use super::series;
 use super::sums::{difference, sum_of};
 use crate::clock::Clock;
@@ -34,7 +34,7 @@ pub struct Restored {
     /// The backup.
     pub backup: PathBuf,
     /// What it holds.
-    pub manifest: Manifest,
+    pub manifest: BackupManifest,
 }
 
 /// Why a backup was not restored.
@@ -125,7 +125,7 @@ pub(crate) fn restore(
     Ok(Restored { backup, manifest })
 }
 
-/// Whether a restore of this directory was cut short, so that it holds a part of a backup, or nothing yet.
+/// Whether a restore of this directory was snapshot short, so that it holds a part of a backup, or nothing yet.
 pub(crate) fn is_cut_short(disk: &dyn Disk, data_dir: &Path) -> Result<bool, DiskError> {
     let names: BTreeSet<String> = disk.list(data_dir)?.into_iter().map(|entry| entry.name).collect();
     Ok(names.contains(RESTORING) && !names.contains(metadata::META))
@@ -154,7 +154,7 @@ fn copy_all(
     (source, backup): (&dyn Disk, &Path),
     disk: &dyn Disk,
     data_dir: &Path,
-    manifest: &Manifest,
+    manifest: &BackupManifest,
     mut progress: impl FnMut(u64),
 ) -> Result<Identity, RestoreError> {
     let (mut dirs, mut copied) = (BTreeSet::new(), 0);

@@ -27,7 +27,7 @@ pub(crate) struct BackupRun {
     pub(super) dir: PathBuf,
     pub(super) number: u64,
     /// It was cancelled, or the broker stops.
-    pub(super) told_to_stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     pub(super) steps: AtomicU64,
 }
 
@@ -38,10 +38,10 @@ impl BackupRun {
     }
 
     /// Notes how far it is. False if it is to stop.
-    pub(crate) fn goes_on(&self, read_bytes: u64) -> bool {
+    pub(crate) fn keeps_going(&self, read_bytes: u64) -> bool {
         self.steps.fetch_add(1, Ordering::Relaxed);
         self.backups.note(self.number, read_bytes);
-        !self.told_to_stop.is_cancelled()
+        !self.stop.is_cancelled()
     }
 
     /// Notes what became of it.
@@ -74,7 +74,7 @@ impl BackupRun {
     }
 
     async fn given_up(&self) {
-        self.told_to_stop.cancelled().await;
+        self.stop.cancelled().await;
         tokio::time::sleep(PATIENCE).await;
     }
 
@@ -110,10 +110,10 @@ mod tests {
     fn a_step_that_does_not_end_is_noticed() {
         let run = begin(&backups(), "a").unwrap();
         let mut seen = 0;
-        assert!(run.goes_on(0));
+        assert!(run.keeps_going(0));
         assert!(!run.is_stalled(&mut seen));
         assert!(run.is_stalled(&mut seen));
-        assert!(run.goes_on(0));
+        assert!(run.keeps_going(0));
         assert!(!run.is_stalled(&mut seen), "it goes on");
     }
 

@@ -1,6 +1,6 @@
 //! The files of a running broker. Its logs are sealed and held one after the other, while producers and readers go on.
 //!
-//! The order makes one cut of it:
+//! The order makes one snapshot of it:
 //!
 //! 1. Topics neither come, go nor change until everything is held, so that records and metadata speak of the same ones.
 //! 2. The groups' own topic first. An offset was in its log before, so the record before that offset was written before:
@@ -11,9 +11,9 @@
 //!
 //! All of that touches the data directory alone: where the backup goes may not answer.
 
-use super::cut::Cut;
+use super::snapshot::BackupSnapshot;
 use super::stopped::{directory_exists, hold_node_files, hold_stopped, identity};
-use super::unfinished::{GoOn, UnfinishedBackup};
+use super::unfinished::{KeepGoing, UnfinishedBackup};
 use super::{BackedUp, BackupError};
 use crate::clock::BrokerClock;
 use crate::metadata::{self, Identity, MetadataStore, Topic};
@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A broker, as far as a backup needs it.
-pub(crate) struct Running<'a> {
+pub(crate) struct RunningBroker<'a> {
     pub(crate) data_dir: &'a Path,
     pub(crate) topics: &'a Topics,
     pub(crate) flushers: &'a Flushers,
@@ -36,66 +36,76 @@ pub(crate) struct Running<'a> {
 }
 
 /// The files of a broker at one moment.
-pub(crate) struct HeldBroker {
-    cut: Cut,
+pub(crate) struct BrokerSnapshot {
+    snapshot: BackupSnapshot,
     identity: Identity,
     began: Timestamp,
 }
 
-impl HeldBroker {
+impl BrokerSnapshot {
     /// Makes a backup of them.
-    pub(crate) fn finish(self, backup: UnfinishedBackup, go_on: GoOn<'_>) -> Result<BackedUp, BackupError> {
-        backup.finish(self.cut, &self.identity, self.began, go_on)
+    pub(crate) fn finish(self, backup: UnfinishedBackup, keep_going: KeepGoing<'_>) -> Result<BackedUp, BackupError> {
+        backup.finish(self.snapshot, &self.identity, self.began, keep_going)
     }
 }
 
-impl Running<'_> {
+impl RunningBroker<'_> {
     /// Holds all files. Blocks, though never for another volume than the data's.
-    pub(crate) fn hold(&self, go_on: GoOn<'_>) -> Result<HeldBroker, BackupError> {
+    pub(crate) fn hold(&self, keep_going: KeepGoing<'_>) -> Result<BrokerSnapshot, BackupError> {
         let identity = identity(&*self.disk, self.data_dir)?;
-        let mut cut = Cut::of_running(self.disk.clone(), self.data_dir)?;
+        let mut snapshot = BackupSnapshot::of_running(self.disk.clone(), self.data_dir)?;
         let began = self.clock.wall();
         self.topics.stand_still(|image, store| {
-            hold_node_files(&mut cut, self.data_dir)?;
+            hold_node_files(&mut snapshot, self.data_dir)?;
             let (groups, others): (Vec<_>, Vec<_>) = image.topics().partition(|topic| topic.name.is_internal());
             for topic in groups.into_iter().chain(others) {
-                self.hold_topic(&mut cut, topic, go_on)?;
+                self.hold_topic(&mut snapshot, topic, keep_going)?;
             }
-            self.hold_metadata(&mut cut, store)
+            self.hold_metadata(&mut snapshot, store)
         })?;
-        Ok(HeldBroker { cut, identity, began })
+        Ok(BrokerSnapshot { snapshot, identity, began })
     }
 
-    fn hold_topic(&self, cut: &mut Cut, topic: &Topic, go_on: GoOn<'_>) -> Result<(), BackupError> {
+    fn hold_topic(
+        &self,
+        snapshot: &mut BackupSnapshot,
+        topic: &Topic,
+        keep_going: KeepGoing<'_>,
+    ) -> Result<(), BackupError> {
         for (number, _) in topic.numbered() {
-            if !go_on(0) {
+            if !keep_going(0) {
                 return Err(BackupError::Stopped);
             }
-            self.hold_partition(cut, topic, number)?;
+            self.hold_partition(snapshot, topic, number)?;
         }
         Ok(())
     }
 
-    fn hold_partition(&self, cut: &mut Cut, topic: &Topic, number: PartitionId) -> Result<(), BackupError> {
+    fn hold_partition(
+        &self,
+        snapshot: &mut BackupSnapshot,
+        topic: &Topic,
+        number: PartitionId,
+    ) -> Result<(), BackupError> {
         let dir = format!("topics/{}/{number}", topic.name);
         let partition = match self.topics.partition(topic.id, number) {
             Ok(partition) => partition,
             // Nobody touches the files of a partition that could not be opened.
             Err(failure) if failure.code == ErrorCode::PartitionShut => {
-                return hold_stopped(cut, self.data_dir, &dir, None);
+                return hold_stopped(snapshot, self.data_dir, &dir, None);
             }
             Err(failure) => return Err(failure.into()),
         };
         if !directory_exists(&*self.disk, &self.data_dir.join(&dir))? {
             return Ok(()); // Nothing was ever written to it.
         }
-        cut.add_dir(&dir);
+        snapshot.add_dir(&dir);
         self.flushers.sync_now(&partition)?; // Outside of any lock, so that sealing has little left to sync.
-        Ok(partition.hold_files(self.clock.steady(), &mut |pieces| cut.hold(&dir, pieces))?)
+        Ok(partition.hold_files(self.clock.steady(), &mut |pieces| snapshot.hold(&dir, pieces))?)
     }
 
-    fn hold_metadata(&self, cut: &mut Cut, store: &dyn MetadataStore) -> Result<(), BackupError> {
-        cut.add_dir(metadata::DIR);
-        Ok(store.hold_files(&mut |pieces| cut.hold(metadata::DIR, pieces))?)
+    fn hold_metadata(&self, snapshot: &mut BackupSnapshot, store: &dyn MetadataStore) -> Result<(), BackupError> {
+        snapshot.add_dir(metadata::DIR);
+        Ok(store.hold_files(&mut |pieces| snapshot.hold(metadata::DIR, pieces))?)
     }
 }

@@ -1,7 +1,7 @@
 //! A directory of backups: which there are, the latest, and the place of the next.
 
 use super::BackupError;
-use super::manifest::{self, Manifest, ManifestError};
+use super::manifest::{self, BackupManifest, ManifestError};
 use crate::metadata::Identity;
 use crate::placement::{self, BACKUP_PREFIX, MANIFEST, UNFINISHED};
 use grower_protocol::ids::Timestamp;
@@ -16,7 +16,7 @@ pub struct Listed {
     /// Where it lies.
     pub path: PathBuf,
     /// What it holds, if that can be read.
-    pub manifest: Result<Manifest, ManifestError>,
+    pub manifest: Result<BackupManifest, ManifestError>,
 }
 
 /// The finished backups in `dir`, oldest first.
@@ -28,16 +28,16 @@ pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Listed>, DiskError
     listed.collect()
 }
 
-/// The newest of these backups in `dir` that is wanted. One that cannot be read hides none of the others; `go_on` is
+/// The newest of these backups in `dir` that is wanted. One that cannot be read hides none of the others; `keep_going` is
 /// asked before each.
 fn newest(
     disk: &dyn Disk,
     dir: &Path,
     numbers: &[u32],
-    wanted: impl Fn(&Manifest) -> bool,
-    go_on: &dyn Fn() -> bool,
-) -> Option<(PathBuf, Manifest)> {
-    numbers.iter().rev().take_while(|_| go_on()).find_map(|number| {
+    wanted: impl Fn(&BackupManifest) -> bool,
+    keep_going: &dyn Fn() -> bool,
+) -> Option<(PathBuf, BackupManifest)> {
+    numbers.iter().rev().take_while(|_| keep_going()).find_map(|number| {
         let path = dir.join(name(*number));
         match read(disk, &path) {
             Ok(manifest) => Some((path, manifest.ok().filter(&wanted)?)),
@@ -53,18 +53,23 @@ fn newest(
 const DEPTH_MAX: usize = 4;
 
 /// When the newest backup of this broker began, in `dir` or below it. Passes over what it may not read, such as
-/// `lost+found`, and looks into no backup, whatever its name, such as `latest` for a link; `go_on` is asked before each
+/// `lost+found`, and looks into no backup, whatever its name, such as `latest` for a link; `keep_going` is asked before each
 /// directory and each manifest.
-pub(super) fn newest_below(disk: &dyn Disk, dir: &Path, of: &Identity, go_on: &dyn Fn() -> bool) -> Option<Timestamp> {
-    let ours = |manifest: &Manifest| manifest.cluster == of.cluster && manifest.node == of.node;
+pub(super) fn newest_below(
+    disk: &dyn Disk,
+    dir: &Path,
+    of: &Identity,
+    keep_going: &dyn Fn() -> bool,
+) -> Option<Timestamp> {
+    let ours = |manifest: &BackupManifest| manifest.cluster == of.cluster && manifest.node == of.node;
     let mut newest_yet = None;
     let mut dirs = vec![(dir.to_owned(), 0)];
-    while let Some((dir, depth)) = dirs.pop().filter(|_| go_on()) {
+    while let Some((dir, depth)) = dirs.pop().filter(|_| keep_going()) {
         let entries = disk.list(&dir).unwrap_or_default();
         if entries.iter().any(|entry| entry.name == MANIFEST) {
             continue;
         }
-        let newest_here = newest(disk, &dir, &finished(&entries), ours, go_on);
+        let newest_here = newest(disk, &dir, &finished(&entries), ours, keep_going);
         newest_yet = newest_yet.max(newest_here.map(|(_, manifest)| manifest.created));
         if depth < DEPTH_MAX {
             let below = entries.into_iter().filter(|entry| entry.is_dir && !placement::is_backup_name(&entry.name));
@@ -84,7 +89,7 @@ pub(crate) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskE
 }
 
 /// Never through a map: backups may lie on a network's file system, where an error would then end the process.
-fn read(disk: &dyn Disk, backup: &Path) -> Result<Result<Manifest, ManifestError>, DiskError> {
+fn read(disk: &dyn Disk, backup: &Path) -> Result<Result<BackupManifest, ManifestError>, DiskError> {
     let damaged = |what| Ok(Err(ManifestError::Damaged { what }));
     let file = match disk.open(&backup.join(MANIFEST)) {
         Ok(file) => file,
@@ -96,11 +101,11 @@ fn read(disk: &dyn Disk, backup: &Path) -> Result<Result<Manifest, ManifestError
     let mut bytes = vec![0; length];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
-    Ok(Manifest::parse(&bytes))
+    Ok(BackupManifest::parse(&bytes))
 }
 
 /// A directory of backups while one is added to it.
-pub(super) struct Series {
+pub(super) struct BackupSeries {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     number: u32,
@@ -108,17 +113,17 @@ pub(super) struct Series {
     _lock: DirLock,
 }
 
-impl Drop for Series {
+impl Drop for BackupSeries {
     /// A backup that failed gives its room back.
     fn drop(&mut self) {
         if !self.published {
-            let _ = self.disk.remove_dir_all(&self.place()); // Else the next one does.
+            let _ = self.disk.remove_dir_all(&self.unfinished_dir()); // Else the next one does.
         }
     }
 }
 
-impl Series {
-    /// Takes the directory, makes it if it is not there, and removes what backups that were cut short left.
+impl BackupSeries {
+    /// Takes the directory, makes it if it is not there, and removes what backups that were snapshot short left.
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, BackupError> {
         disk.create_dir_all(dir)?;
         let lock = disk.lock(dir).map_err(|error| match error.kind() {
@@ -134,19 +139,19 @@ impl Series {
     }
 
     /// The latest backup that can be built on.
-    pub(super) fn base(&self) -> Result<Option<(PathBuf, Manifest)>, DiskError> {
+    pub(super) fn base(&self) -> Result<Option<(PathBuf, BackupManifest)>, DiskError> {
         Ok(newest(&*self.disk, &self.dir, &finished(&self.disk.list(&self.dir)?), |_| true, &|| true))
     }
 
     /// Where the next backup is made.
-    pub(super) fn place(&self) -> PathBuf {
+    pub(super) fn unfinished_dir(&self) -> PathBuf {
         self.dir.join(unfinished(self.number))
     }
 
     /// From now on it counts. Everything in it must be durable.
     pub(super) fn publish(&mut self) -> Result<PathBuf, DiskError> {
         let path = self.dir.join(name(self.number));
-        self.disk.rename(&self.place(), &path)?;
+        self.disk.rename(&self.unfinished_dir(), &path)?;
         self.published = true;
         self.disk.sync_dir(&self.dir)?;
         Ok(path)

@@ -35,7 +35,7 @@ pub(crate) struct Backups {
     root: Option<PathBuf>,
     /// The broker's own, where that is no real one.
     disk: Option<Arc<dyn Disk>>,
-    latest: Mutex<Latest>,
+    latest: Mutex<LatestBackup>,
     /// One more for each thread that works where a backup goes.
     pub(super) threads: Arc<()>,
     /// When the newest one began that was made, by this process or an earlier one. None: not known yet.
@@ -43,10 +43,10 @@ pub(crate) struct Backups {
 }
 
 #[derive(Default)]
-struct Latest {
+struct LatestBackup {
     description: Option<BackupDescription>,
     cancelled: bool,
-    told_to_stop: CancellationToken,
+    stop: CancellationToken,
 }
 
 impl Backups {
@@ -89,7 +89,7 @@ impl Backups {
         now: Timestamp,
         stop: &CancellationToken,
     ) -> Result<(Arc<BackupRun>, BackupDescription), Failure> {
-        let path = place(self.root.as_deref(), dir)?;
+        let path = directory(self.root.as_deref(), dir)?;
         let mut latest = self.latest.lock();
         let number = match &latest.description {
             Some(running) if running.state == BackupState::Running => {
@@ -103,12 +103,12 @@ impl Backups {
                 "the file system of earlier backups does not answer, and they still wait for it: see to that first";
             return Err(Failure::new(ErrorCode::BackupFailed, why));
         }
-        let told_to_stop = stop.child_token();
+        let stop = stop.child_token();
         let description =
             BackupDescription { number, dir: dir.to_owned(), began: now, read_bytes: 0, state: BackupState::Running };
         let described = Some(description.clone());
-        *latest = Latest { description: described, cancelled: false, told_to_stop: told_to_stop.clone() };
-        let run = BackupRun { backups: self.clone(), dir: path, number, told_to_stop, steps: AtomicU64::new(0) };
+        *latest = LatestBackup { description: described, cancelled: false, stop: stop.clone() };
+        let run = BackupRun { backups: self.clone(), dir: path, number, stop, steps: AtomicU64::new(0) };
         Ok((Arc::new(run), description))
     }
 
@@ -128,7 +128,7 @@ impl Backups {
             Ok(made) => {
                 *self.newest.lock() = Some(description.began);
                 tracing::info!(path = %made.path.display(), bytes = made.bytes, new_bytes = made.new_bytes, "a backup was made, as asked");
-                BackupState::Made(told(made))
+                BackupState::Made(description_of(made))
             }
             Err(BackupError::Stopped) => {
                 let why = if cancelled { "the backup was cancelled" } else { "the broker is stopping" };
@@ -144,7 +144,7 @@ impl Backups {
     pub(crate) fn cancel(&self) {
         let mut latest = self.latest.lock();
         latest.cancelled = true;
-        latest.told_to_stop.cancel();
+        latest.stop.cancel();
     }
 
     pub(crate) fn describe(&self) -> Option<BackupDescription> {
@@ -157,12 +157,12 @@ impl Backups {
     }
 }
 
-fn told(BackedUp { path, files, bytes, new_bytes, copied_bytes }: BackedUp) -> BackupMade {
+fn description_of(BackedUp { path, files, bytes, new_bytes, copied_bytes }: BackedUp) -> BackupMade {
     BackupMade { path: path.display().to_string(), files, bytes, new_bytes, copied_bytes }
 }
 
 /// The directory that a request means. It is below the root, and no backup itself.
-fn place(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
+fn directory(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
     let Some(root) = root else {
         return Err(Failure::new(
             ErrorCode::NotAllowed,
@@ -234,16 +234,16 @@ pub(super) mod tests {
         assert_eq!(backups.describe(), None);
         let first = begin(&backups, "a").unwrap();
         insta::assert_snapshot!(begin(&backups, "b").map(drop).unwrap_err(), @r#"a backup in "a" is being made: wait for it, or cancel it"#);
-        assert!(first.goes_on(7));
+        assert!(first.keeps_going(7));
         backups.cancel();
-        assert!(!first.goes_on(8));
+        assert!(!first.keeps_going(8));
         first.end(Err(BackupError::Stopped));
         let described = backups.describe().unwrap();
         assert_eq!((described.number, described.read_bytes), (1, 8));
         insta::assert_snapshot!(format!("{:?}", described.state), @r#"Failed(Failure { code: BackupFailed, detail: "the backup was cancelled" })"#);
         let second = begin(&backups, "b").unwrap();
-        assert!(second.goes_on(0), "an earlier cancel has nothing to do with it");
-        assert!(!first.goes_on(9), "the first stays cancelled");
+        assert!(second.keeps_going(0), "an earlier cancel has nothing to do with it");
+        assert!(!first.keeps_going(9), "the first stays cancelled");
         let described = backups.describe().unwrap();
         assert_eq!((described.number, described.read_bytes), (2, 0));
     }

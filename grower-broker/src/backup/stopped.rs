@@ -1,6 +1,6 @@
 //! A backup of a data directory on which no broker runs.
 
-use super::cut::Cut;
+use super::snapshot::BackupSnapshot;
 use super::unfinished::UnfinishedBackup;
 use super::{BackedUp, BackupError};
 use crate::logs::begun;
@@ -13,29 +13,29 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Makes a backup of `data_dir` in the directory `dir`. Nothing in `data_dir` is changed, which may be read-only. `go_on` is
+/// Makes a backup of `data_dir` in the directory `dir`. Nothing in `data_dir` is changed, which may be read-only. `keep_going` is
 /// told how much was read, and ends it by answering false.
 pub(crate) fn backup(
     (source, data_dir): (&Arc<dyn Disk>, &Path),
     (disk, dir): (&Arc<dyn Disk>, &Path),
     full: bool,
     now: Timestamp,
-    mut go_on: impl FnMut(u64) -> bool,
+    mut keep_going: impl FnMut(u64) -> bool,
 ) -> Result<BackedUp, BackupError> {
     let identity = identity(&**source, data_dir)?;
     let _lock = keep_brokers_out(&**source, data_dir)?;
     let backup = UnfinishedBackup::begin(disk, data_dir, dir, full)?;
-    let mut cut = Cut::of_stopped(source.clone(), data_dir);
-    hold_node_files(&mut cut, data_dir)?;
+    let mut snapshot = BackupSnapshot::of_stopped(source.clone(), data_dir);
+    hold_node_files(&mut snapshot, data_dir)?;
     let has_snapshot = exists(&**source, &metadata::snapshot_path(data_dir))?;
-    let snapshot = has_snapshot.then(|| never_written(metadata::SNAPSHOT));
-    hold_stopped(&mut cut, data_dir, metadata::DIR, snapshot)?;
+    let image_snapshot = has_snapshot.then(|| never_written(metadata::SNAPSHOT));
+    hold_stopped(&mut snapshot, data_dir, metadata::DIR, image_snapshot)?;
     for topic in directories(&**source, &data_dir.join("topics"))? {
         for partition in directories(&**source, &data_dir.join("topics").join(&topic))? {
-            hold_stopped(&mut cut, data_dir, &format!("topics/{topic}/{partition}"), None)?;
+            hold_stopped(&mut snapshot, data_dir, &format!("topics/{topic}/{partition}"), None)?;
         }
     }
-    backup.finish(cut, &identity, now, &mut go_on)
+    backup.finish(snapshot, &identity, now, &mut keep_going)
 }
 
 /// Takes the directory. Where no lock can be written, on a read-only mount, or may not be, in a backup, those who only
@@ -73,21 +73,26 @@ pub(super) fn identity(disk: &dyn Disk, data_dir: &Path) -> Result<Identity, Bac
 }
 
 /// Holds a partition that nobody has open.
-pub(super) fn hold_stopped(cut: &mut Cut, data_dir: &Path, dir: &str, more: Option<Piece>) -> Result<(), BackupError> {
+pub(super) fn hold_stopped(
+    snapshot: &mut BackupSnapshot,
+    data_dir: &Path,
+    dir: &str,
+    more: Option<Piece>,
+) -> Result<(), BackupError> {
     let source = data_dir.join(dir);
-    let pieces = pieces_of_stopped(&*cut.disk, &source)?;
+    let pieces = pieces_of_stopped(&*snapshot.disk, &source)?;
     let mut pieces = pieces.ok_or(BackupError::Unfinished { dir: source })?;
     pieces.extend(more);
-    cut.add_dir(dir);
-    Ok(cut.hold(dir, &pieces)?)
+    snapshot.add_dir(dir);
+    Ok(snapshot.hold(dir, &pieces)?)
 }
 
 /// Holds what says whose the directory is, and which partitions have had records. That comes before all partitions, so
 /// the backup has the files of every partition that it names.
-pub(super) fn hold_node_files(cut: &mut Cut, data_dir: &Path) -> Result<(), BackupError> {
-    cut.hold("", &[never_written(metadata::META)])?;
-    if exists(&*cut.disk, &data_dir.join(begun::FILE))? {
-        cut.hold("", &[Piece { name: begun::FILE.to_owned(), copy: Some(u64::MAX) }])?;
+pub(super) fn hold_node_files(snapshot: &mut BackupSnapshot, data_dir: &Path) -> Result<(), BackupError> {
+    snapshot.hold("", &[never_written(metadata::META)])?;
+    if exists(&*snapshot.disk, &data_dir.join(begun::FILE))? {
+        snapshot.hold("", &[Piece { name: begun::FILE.to_owned(), copy: Some(u64::MAX) }])?;
     }
     Ok(())
 }

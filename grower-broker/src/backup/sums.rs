@@ -1,6 +1,6 @@
 //! Compares the files of a backup with its manifest.
 
-use super::manifest::{FileSum, Manifest};
+use super::manifest::{BackupManifest, FileSum};
 use grower_storage::disk::{Disk, DiskError};
 use grower_storage::verify::Finding;
 use std::path::Path;
@@ -11,7 +11,7 @@ const CHUNK: usize = 1 << 20;
 pub(crate) fn compare_all(
     disk: &dyn Disk,
     path: &Path,
-    manifest: &Manifest,
+    manifest: &BackupManifest,
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<Finding>, DiskError> {
     let (mut findings, mut read) = (Vec::new(), 0);

@@ -1,12 +1,12 @@
-//! A backup in the making, where it will lie. Files that were held get a name there or are copied, everything new gets its
-//! checksum, and the whole is published. A running broker never waits for anything here.
+//! An unfinished backup in its directory: held files are linked or copied, new ones get a checksum, and the whole is
+//! published. A running broker never waits for anything here.
 //!
-//! A segment whose index has the same bytes as in the backup before is the same segment: the index witnesses the header
-//! of every batch, and each header holds the checksum of its batch.
+//! A segment with the same index bytes as in the backup before is the same segment: the index has a checksum of every
+//! batch header, and each header has the checksum of its batch.
 
-use super::cut::{Cut, Held, link};
-use super::manifest::{self, FileSum, Manifest};
-use super::series::Series;
+use super::manifest::{self, BackupManifest, FileSum};
+use super::series::BackupSeries;
+use super::snapshot::{BackupSnapshot, HeldFile, link};
 use super::stopped::check_apart;
 use super::{BackedUp, BackupError};
 use crate::metadata::Identity;
@@ -20,98 +20,104 @@ use std::sync::Arc;
 
 const CHUNK: usize = 1 << 20;
 
-/// Asked from time to time, with the bytes read so far: whether to go on.
-pub(crate) type GoOn<'a> = &'a mut dyn FnMut(u64) -> bool;
+/// Called from time to time with the bytes read so far. Returns false to stop the backup.
+pub(crate) type KeepGoing<'a> = &'a mut dyn FnMut(u64) -> bool;
 
-/// A backup that is not yet published.
+/// A backup that is not published yet.
 pub(crate) struct UnfinishedBackup {
     disk: Arc<dyn Disk>,
-    series: Series,
-    base: Option<(PathBuf, Manifest)>,
+    series: BackupSeries,
+    base: Option<(PathBuf, BackupManifest)>,
     sums: BTreeMap<String, FileSum>,
     new_bytes: u64,
     copied_bytes: u64,
 }
 
 impl UnfinishedBackup {
-    /// Begins the next backup of `data_dir` in `dir`; a `full` one shares nothing with those before.
+    /// Begins the next backup of `data_dir` in `dir`; a `full` one shares no files with earlier ones.
     pub(crate) fn begin(disk: &Arc<dyn Disk>, data_dir: &Path, dir: &Path, full: bool) -> Result<Self, BackupError> {
         check_apart(data_dir, dir)?;
-        let series = Series::open(disk.clone(), dir)?;
+        let series = BackupSeries::open(disk.clone(), dir)?;
         let base = if full { None } else { series.base()? };
-        disk.create_dir_all(&series.place())?;
+        disk.create_dir_all(&series.unfinished_dir())?;
         Ok(Self { disk: disk.clone(), series, base, sums: BTreeMap::new(), new_bytes: 0, copied_bytes: 0 })
     }
 
-    /// Copies, checks and publishes. `go_on` is asked between pieces.
+    /// Copies the files and publishes the backup. `keep_going` is asked between chunks.
     pub(crate) fn finish(
         mut self,
-        mut cut: Cut,
+        mut snapshot: BackupSnapshot,
         identity: &Identity,
         now: Timestamp,
-        go_on: GoOn<'_>,
+        keep_going: KeepGoing<'_>,
     ) -> Result<BackedUp, BackupError> {
-        let dirs: Vec<PathBuf> = cut.dirs.iter().map(|dir| self.series.place().join(dir)).collect();
+        let dirs: Vec<PathBuf> = snapshot.dirs.iter().map(|dir| self.series.unfinished_dir().join(dir)).collect();
         dirs.iter().try_for_each(|dir| self.disk.create_dir_all(dir))?;
-        // Indexes before logs: they tell which logs are known.
-        let files = std::mem::take(&mut cut.files);
+        // Indexes before logs: they show which logs are known.
+        let files = std::mem::take(&mut snapshot.files);
         let (logs, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|(path, _)| path.ends_with(".growerlog"));
         for (path, held) in others.into_iter().chain(logs) {
-            if !go_on(self.new_bytes) {
+            if !keep_going(self.new_bytes) {
                 return Err(BackupError::Stopped);
             }
-            let sum = self.take_in(&path, &held, &cut, go_on)?;
+            let sum = self.add(&path, &held, &snapshot, keep_going)?;
             self.sums.insert(path, sum);
         }
         dirs.iter().try_for_each(|dir| self.disk.sync_dir(dir))?;
-        let manifest = Manifest::new(identity, now, std::mem::take(&mut self.sums));
+        let manifest = BackupManifest::new(identity, now, std::mem::take(&mut self.sums));
         self.write_manifest(&manifest)?;
         let path = self.series.publish()?;
         let (files, bytes) = (manifest.files.len() as u64, manifest.bytes());
         Ok(BackedUp { path, files, bytes, new_bytes: self.new_bytes, copied_bytes: self.copied_bytes })
     }
 
-    /// Puts a file into the backup, durable when this returns.
-    fn take_in(&mut self, path: &str, held: &Held, cut: &Cut, go_on: GoOn<'_>) -> Result<FileSum, BackupError> {
-        let (file, bytes) = cut.open(held)?;
-        let (target, known) = (self.series.place().join(path), self.known(path, bytes));
+    /// Adds a file to the backup; durable when this returns.
+    fn add(
+        &mut self,
+        path: &str,
+        held: &HeldFile,
+        snapshot: &BackupSnapshot,
+        keep_going: KeepGoing<'_>,
+    ) -> Result<FileSum, BackupError> {
+        let (file, bytes) = snapshot.open(held)?;
+        let (target, known) = (self.series.unfinished_dir().join(path), self.known(path, bytes));
         let is_linked = match held {
-            Held::Whole(name) => link(&*self.disk, name, &target)?,
+            HeldFile::Whole(name) => link(&*self.disk, name, &target)?,
             _ => false,
         };
         match known {
             Some((_, sum)) if is_linked => Ok(sum),
-            // The earlier backup's file is as good as ours, and needs no room.
+            // The earlier backup has the same file, so a link is enough.
             Some((base, sum)) if link(&*self.disk, &base.join(path), &target)? => Ok(sum),
-            _ if is_linked => self.copy(&file, bytes, None, go_on),
+            _ if is_linked => self.copy(&file, bytes, None, keep_going),
             _ => {
-                let sum = self.copy(&file, bytes, Some(self.disk.create(&target)?), go_on)?;
+                let sum = self.copy(&file, bytes, Some(self.disk.create(&target)?), keep_going)?;
                 self.copied_bytes += sum.bytes;
                 Ok(sum)
             }
         }
     }
 
-    /// What the backup before says of a log, if it has the same.
+    /// The entry of a log in the backup before, if it has the same log.
     fn known(&self, path: &str, bytes: u64) -> Option<(PathBuf, FileSum)> {
-        let (place, base) = self.base.as_ref()?;
+        let (dir, base) = self.base.as_ref()?;
         let index = format!("{}.growerindex", path.strip_suffix(".growerlog")?);
         let (ours, theirs) = (self.sums.get(&index)?, base.files.get(&index)?);
         let known = base.files.get(path).filter(|sum| sum.bytes == bytes && 0 < ours.bytes && ours == theirs);
-        Some((place.clone(), *known?))
+        Some((dir.clone(), *known?))
     }
 
-    /// Reads a file to its end, and writes what it reads, durably.
+    /// Reads up to `wanted` bytes of a file, and writes them durably to `to`.
     fn copy(
         &mut self,
         from: &SharedFile,
         wanted: u64,
         to: Option<SharedFile>,
-        go_on: GoOn<'_>,
+        keep_going: KeepGoing<'_>,
     ) -> Result<FileSum, BackupError> {
         let (mut crc, mut bytes, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; CHUNK]);
         while bytes < wanted {
-            if !go_on(self.new_bytes) {
+            if !keep_going(self.new_bytes) {
                 return Err(BackupError::Stopped);
             }
             let most = usize::try_from(wanted - bytes).unwrap_or(CHUNK).min(CHUNK);
@@ -130,14 +136,14 @@ impl UnfinishedBackup {
         Ok(FileSum { bytes, crc: crc.finalize() })
     }
 
-    fn write_manifest(&self, manifest: &Manifest) -> Result<(), DiskError> {
-        let (path, text) = (self.series.place().join(MANIFEST), manifest.to_text());
+    fn write_manifest(&self, manifest: &BackupManifest) -> Result<(), DiskError> {
+        let (path, text) = (self.series.unfinished_dir().join(MANIFEST), manifest.to_text());
         if manifest::BYTES_MAX < text.len() {
             return Err(DiskError::at("write", &path)(ErrorKind::FileTooLarge.into()));
         }
         let file = self.disk.create(&path)?;
         file.write_all_at(text.as_bytes(), 0)?;
         self.disk.sync_many(&[file])?;
-        self.disk.sync_dir(&self.series.place())
+        self.disk.sync_dir(&self.series.unfinished_dir())
     }
 }

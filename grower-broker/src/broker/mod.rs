@@ -6,7 +6,7 @@ use crate::api::{Api, Node};
 use crate::background::{self, Tasks};
 use crate::backup::{self, Backups};
 use crate::clock::{BrokerClock, Clock, SystemClock};
-use crate::config::settings::{LiveSettings, SetLogLevel, Settings};
+use crate::config::settings::{BrokerSettings, LiveSettings, SetLogLevel};
 use crate::config::{BrokerConfig, BrokerConfigError};
 use crate::descriptors::HttpDescriptors;
 use crate::disk_reserve::DiskReserve;
@@ -60,7 +60,7 @@ impl Drop for Broker {
 
 /// What a broker is made of; whatever is not given is the real thing.
 pub struct BrokerBuilder {
-    settings: Settings,
+    settings: BrokerSettings,
     set_log_level: Option<SetLogLevel>,
     disk: Option<Arc<dyn Disk>>,
     logs: Option<Arc<dyn Logs>>,
@@ -72,7 +72,7 @@ pub struct BrokerBuilder {
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Settings that do not go together.
+    /// BrokerSettings that do not go together.
     #[error(transparent)]
     Config(#[from] BrokerConfigError),
     /// The directory is in use.
@@ -144,7 +144,7 @@ impl Broker {
     /// Starts with other parts: a disk in memory, logs in memory, a clock of one's own.
     pub fn builder(config: BrokerConfig) -> BrokerBuilder {
         BrokerBuilder {
-            settings: Settings::of(config),
+            settings: BrokerSettings::of(config),
             set_log_level: None,
             disk: None,
             logs: None,
@@ -237,7 +237,7 @@ fn close(api: &Api) -> Result<(), String> {
 
 impl BrokerBuilder {
     /// Takes settings that know where they come from, in place of the config.
-    pub fn settings(mut self, settings: Settings) -> Self {
+    pub fn settings(mut self, settings: BrokerSettings) -> Self {
         self.settings = settings;
         self
     }
@@ -293,7 +293,7 @@ impl BrokerBuilder {
         if backup::is_cut_short(&*disk, &config.data_dir)? {
             return Err(StartError::CutShortRestore { dir: config.data_dir });
         }
-        backup::clear_aside(&*disk, &config.data_dir)?;
+        backup::remove_links(&*disk, &config.data_dir)?;
         let identity = Identity::open(&*disk, &config.data_dir, NodeId::new(config.node_id), random_uuid)?;
         let metadata = match metadata {
             Some(metadata) => metadata,

@@ -12,7 +12,7 @@ mod signals;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use grower_broker::config::{BrokerConfig, BrokerConfigError, settings::Settings};
+use grower_broker::config::{BrokerConfig, BrokerConfigError, settings::BrokerSettings};
 use grower_broker::flags::Flags;
 use grower_broker::offline::{FileSystem, Trust};
 use grower_broker::{Broker, StartError};
@@ -77,7 +77,7 @@ fn print_help(help: &clap::Error) -> Result<()> {
 }
 
 /// A file to start from needs no data directory yet.
-fn print(settings: &Settings, checked: Result<(), BrokerConfigError>) -> Result<()> {
+fn print(settings: &BrokerSettings, checked: Result<(), BrokerConfigError>) -> Result<()> {
     match checked {
         Ok(()) | Err(BrokerConfigError::NoDataDir) => {}
         Err(error) => return Err(error.into()),
@@ -86,7 +86,7 @@ fn print(settings: &Settings, checked: Result<(), BrokerConfigError>) -> Result<
     out.write_all(settings.to_toml().as_bytes()).and_then(|()| out.flush()).context("cannot print the settings")
 }
 
-async fn serve(settings: Settings, level: log::Level, log: log::Writing) -> Result<()> {
+async fn serve(settings: BrokerSettings, level: log::Level, log: log::Writing) -> Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     tokio::spawn(service::feed_watchdog());
     service::recovering();
@@ -116,7 +116,7 @@ async fn serve(settings: Settings, level: log::Level, log: log::Writing) -> Resu
     }
 }
 
-async fn start(settings: Settings, level: log::Level) -> Result<Broker, StartError> {
+async fn start(settings: BrokerSettings, level: log::Level) -> Result<Broker, StartError> {
     let builder = Broker::builder(settings.broker.clone()).settings(settings);
     builder.log_level(move |filter| level.set(filter)).start().await
 }

@@ -6,7 +6,7 @@ mod quarantine;
 
 pub use deleted::{DeletedLogs, IsLive};
 
-use begun::Begun;
+use begun::BegunFile;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId, TopicName};
 use grower_storage::disk::{Disk, DiskError};
 use grower_storage::log::{DiskLog, Log, LogOptions, LogPlace, MemLog, OpenError};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Which partition, by name (its directory) and by identity (what the directory must say of itself).
 #[derive(Clone, Debug)]
-pub struct PartitionPlace {
+pub struct PartitionIdentity {
     /// The topic's identity.
     pub topic: TopicId,
     /// The topic's name.
@@ -31,21 +31,26 @@ pub struct PartitionPlace {
 pub trait Logs: Send + Sync {
     /// Opens the log of a partition and recovers it. One that was never written to is empty and has no files; one that
     /// was, and has none any more, is an error ([`OpenError::Lost`]). Files of another topic that had the name, in the
-    /// place of a partition that was never written to, are moved to `quarantine/`.
-    fn open(&self, place: &PartitionPlace, options: LogOptions, now: Timestamp) -> Result<Box<dyn Log>, OpenError>;
+    /// partition of a partition that was never written to, are moved to `quarantine/`.
+    fn open(
+        &self,
+        partition: &PartitionIdentity,
+        options: LogOptions,
+        now: Timestamp,
+    ) -> Result<Box<dyn Log>, OpenError>;
 
     /// All partitions of these topics, and no others, have been opened: writes down which of them have had records.
     fn opened(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError>;
 
     /// The records of a partition that somebody gave up as lost, oldest first.
-    fn losses(&self, place: &PartitionPlace) -> Result<Vec<AcceptedLoss>, RepairError>;
+    fn losses(&self, partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError>;
 
     /// Moves the files of a deleted topic's partitions out of the way: durable when this returns, and safe to repeat.
-    fn set_aside(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError>;
+    fn move_deleted(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError>;
 
-    /// Removes all that [`Logs::set_aside`] moved away, except files of live topics, and says which topics still have
+    /// Removes all that [`Logs::move_deleted`] moved away, except files of live topics, and says which topics still have
     /// files there: all others are seen gone, durably. May take long.
-    fn remove_set_aside(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError>;
+    fn purge_deleted(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError>;
 
     /// Directories under `topics/` that no topic in `known` owns. Data is deleted only by a command, so they are
     /// moved to `quarantine/` and reported.
@@ -56,12 +61,12 @@ pub trait Logs: Send + Sync {
 pub(crate) struct DiskLogs {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    begun: Arc<Begun>,
+    begun: Arc<BegunFile>,
 }
 
 impl DiskLogs {
     pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Result<Self, DiskError> {
-        let begun = Arc::new(Begun::open(disk.clone(), &root)?);
+        let begun = Arc::new(BegunFile::open(disk.clone(), &root)?);
         Ok(Self { disk, root, begun })
     }
 
@@ -69,31 +74,37 @@ impl DiskLogs {
         self.root.join("topics").join(name.as_str())
     }
 
-    fn partition_dir(&self, place: &PartitionPlace) -> PathBuf {
-        self.topic_dir(&place.name).join(place.partition.to_string())
+    fn partition_dir(&self, partition: &PartitionIdentity) -> PathBuf {
+        self.topic_dir(&partition.name).join(partition.partition.to_string())
     }
 }
 
 impl Logs for DiskLogs {
-    fn open(&self, place: &PartitionPlace, options: LogOptions, now: Timestamp) -> Result<Box<dyn Log>, OpenError> {
-        let dir = self.partition_dir(place);
-        let begun = self.begun.has(place.topic, place.partition);
+    fn open(
+        &self,
+        partition: &PartitionIdentity,
+        options: LogOptions,
+        now: Timestamp,
+    ) -> Result<Box<dyn Log>, OpenError> {
+        let dir = self.partition_dir(partition);
+        let begun = self.begun.has(partition.topic, partition.partition);
         if begun == Some(false) {
-            self.quarantine_strangers(place, &dir)?;
+            self.quarantine_foreign(partition, &dir)?;
         }
         let cut_dir = Some(self.root.join("cut"));
-        let log_place = LogPlace { dir: dir.clone(), topic_id: place.topic, partition: place.partition, cut_dir };
+        let log_place =
+            LogPlace { dir: dir.clone(), topic_id: partition.topic, partition: partition.partition, cut_dir };
         let (mut log, report) = DiskLog::open(self.disk.clone(), log_place, options, now)?;
         if !report.is_empty() {
             log_recovery(&report);
         }
         if log.has_files() {
-            self.begun.found(place.topic, place.partition, &place.name);
+            self.begun.found(partition.topic, partition.partition, &partition.name);
         } else if begun == Some(true) {
             return Err(OpenError::Lost { dir });
         } else {
-            let (begun, place) = (self.begun.clone(), place.clone());
-            log.before_first_record(move || begun.begin(place.topic, place.partition, &place.name));
+            let (begun, partition) = (self.begun.clone(), partition.clone());
+            log.before_first_record(move || begun.begin(partition.topic, partition.partition, &partition.name));
         }
         Ok(Box::new(log))
     }
@@ -102,15 +113,15 @@ impl Logs for DiskLogs {
         self.begun.settle(live)
     }
 
-    fn losses(&self, place: &PartitionPlace) -> Result<Vec<AcceptedLoss>, RepairError> {
-        accepted_losses(&*self.disk, &self.partition_dir(place))
+    fn losses(&self, partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError> {
+        accepted_losses(&*self.disk, &self.partition_dir(partition))
     }
 
-    fn set_aside(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
-        self.set_deleted_aside(deleted)
+    fn move_deleted(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
+        self.move_deleted_topic(deleted)
     }
 
-    fn remove_set_aside(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
+    fn purge_deleted(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
         self.remove_deleted(is_live)
     }
 
@@ -142,11 +153,16 @@ fn log_recovery(report: &RecoveryReport) {
 pub struct MemLogs;
 
 impl Logs for MemLogs {
-    fn open(&self, _place: &PartitionPlace, options: LogOptions, _now: Timestamp) -> Result<Box<dyn Log>, OpenError> {
+    fn open(
+        &self,
+        _place: &PartitionIdentity,
+        options: LogOptions,
+        _now: Timestamp,
+    ) -> Result<Box<dyn Log>, OpenError> {
         Ok(Box::new(MemLog::new(options)))
     }
 
-    fn losses(&self, _place: &PartitionPlace) -> Result<Vec<AcceptedLoss>, RepairError> {
+    fn losses(&self, _place: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError> {
         Ok(Vec::new())
     }
 
@@ -154,11 +170,11 @@ impl Logs for MemLogs {
         Ok(())
     }
 
-    fn set_aside(&self, _deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
+    fn move_deleted(&self, _deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
         Ok(())
     }
 
-    fn remove_set_aside(&self, _is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
+    fn purge_deleted(&self, _is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError> {
         Ok(BTreeSet::new())
     }
 

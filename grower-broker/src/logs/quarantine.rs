@@ -1,6 +1,6 @@
 //! Files that belong to no topic: moved to `quarantine/` and reported, never deleted.
 
-use super::{DiskLogs, PartitionPlace};
+use super::{DiskLogs, PartitionIdentity};
 use grower_protocol::ids::TopicName;
 use grower_storage::disk::{DirEntry, DiskError};
 use grower_storage::log::{DiskLog, Owner};
@@ -26,19 +26,19 @@ impl DiskLogs {
 
     /// Moves the records of another topic, or of nobody knows which, from where a partition without records begins. What
     /// a crash left of the partition's own first append stays.
-    pub(super) fn quarantine_strangers(&self, place: &PartitionPlace, dir: &Path) -> Result<(), DiskError> {
+    pub(super) fn quarantine_foreign(&self, partition: &PartitionIdentity, dir: &Path) -> Result<(), DiskError> {
         let owner = match DiskLog::owner(&*self.disk, dir) {
             Ok(owner) => owner,
             Err(_) => return Ok(()), // Opening it says why.
         };
-        let stranger = match owner {
+        let foreign = match owner {
             Owner::Absent => false,
-            Owner::Topic(topic) => topic != place.topic,
+            Owner::Topic(topic) => topic != partition.topic,
             Owner::Unknown => self.has_segments(dir)?,
         };
-        if stranger {
-            let to = self.move_to_quarantine(dir, &format!("{}-{}", place.name, place.partition))?;
-            tracing::warn!(topic = %place.name, partition = %place.partition, dir = %to.display(), "records of another topic were moved aside; nothing of them was deleted");
+        if foreign {
+            let to = self.move_to_quarantine(dir, &format!("{}-{}", partition.name, partition.partition))?;
+            tracing::warn!(topic = %partition.name, partition = %partition.partition, dir = %to.display(), "records of another topic were moved aside; nothing of them was deleted");
         }
         Ok(())
     }

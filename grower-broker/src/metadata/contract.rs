@@ -1,6 +1,6 @@
 //! What every [`MetadataStore`] must do. An implementation runs this in its tests.
 
-use super::{Applied, Command, MetadataStore, ProposeError, Refusal, Uuid};
+use super::{Applied, Command, MetadataRefusal, MetadataStore, ProposeError, Uuid};
 use crate::config::MetadataLimits;
 use grower_protocol::ids::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::NewTopic;
@@ -40,11 +40,11 @@ fn name(text: &str) -> TopicName {
 }
 
 async fn create(store: &impl MetadataStore, topic: &str, partitions: u32) -> Applied {
-    let wish =
+    let request =
         NewTopic { name: name(topic), partitions: Some(partitions), replication_factor: None, configs: Vec::new() };
     let id = TopicId::from_random([partitions as u8; 16]);
-    let command = store.image().create_topic(&wish, id, Timestamp::from_millis(7), &MetadataLimits::default());
-    propose(store, command.expect("a good wish")).await
+    let command = store.image().create_topic(&request, id, Timestamp::from_millis(7), &MetadataLimits::default());
+    propose(store, command.expect("a good request")).await
 }
 
 async fn an_image_shows_what_was_proposed(store: &impl MetadataStore) {
@@ -68,7 +68,9 @@ async fn a_refused_command_leaves_no_trace(store: &impl MetadataStore) {
     let before = store.image();
     let id = TopicId::from_random([9; 16]);
     let refused = store.propose(Command::DeleteTopic { id }).await;
-    assert!(matches!(refused, Err(ProposeError::Refused(Refusal::UnknownTopicId { id: named })) if named == id));
+    assert!(
+        matches!(refused, Err(ProposeError::Refused(MetadataRefusal::UnknownTopicId { id: named })) if named == id)
+    );
     assert_eq!(store.image(), before);
 }
 
@@ -76,10 +78,11 @@ async fn several_commands_are_each_decided_alone(store: &impl MetadataStore) {
     start(store).await;
     let before = store.image().version();
     let new = |topic: &str, id| {
-        let wish = NewTopic { name: name(topic), partitions: Some(1), replication_factor: None, configs: Vec::new() };
+        let request =
+            NewTopic { name: name(topic), partitions: Some(1), replication_factor: None, configs: Vec::new() };
         let id = TopicId::from_random([id; 16]);
-        let command = store.image().create_topic(&wish, id, Timestamp::from_millis(7), &MetadataLimits::default());
-        command.expect("a good wish")
+        let command = store.image().create_topic(&request, id, Timestamp::from_millis(7), &MetadataLimits::default());
+        command.expect("a good request")
     };
     let delete = Command::DeleteTopic { id: TopicId::from_random([1; 16]) };
     let commands = vec![new("a", 1), new("a", 2), delete, new("a", 3), new("b", 3), new("b", 4)];

@@ -16,8 +16,11 @@ pub(crate) mod whole_file;
 pub(crate) use check::check_files;
 pub(crate) use identity::FILE as META;
 pub use identity::{Identity, IdentityError};
-pub use image::{Applied, Broker, Command, DeletedTopic, Image, Partition, Refusal, SnapshotError, Topic};
-pub(crate) use image::{begin_above, producer_id_floor};
+pub use image::{
+    Applied, BrokerRegistration, Command, DeletedTopic, Image, MetadataRefusal, PartitionRegistration, SnapshotError,
+    Topic,
+};
+pub(crate) use image::{begin_above, minimum_producer_id};
 pub(crate) use log_store::{DIR, SNAPSHOT, snapshot_path};
 pub use log_store::{LogMetadataStore, MetadataOpenError};
 pub use mem::MemMetadataStore;

@@ -1,6 +1,6 @@
 //! The border behind which commands become durable.
 
-use super::{Applied, Command, Image, Refusal};
+use super::{Applied, Command, Image, MetadataRefusal};
 use crate::disk_failure::code_of;
 use async_trait::async_trait;
 use grower_storage::disk::DiskError;
@@ -40,7 +40,7 @@ pub trait MetadataStore: Send + Sync {
 pub enum ProposeError {
     /// The image does not allow it. Nothing changed.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] MetadataRefusal),
     /// There was no room to write it down. Nothing changed; it may be tried again when there is.
     #[error("no room for metadata: {detail}")]
     Full {

@@ -1,6 +1,8 @@
 //! Backups of a stopped data directory, what backups there are, and a data directory made from one.
 
-pub use crate::backup::{BackedUp, BackupError, FileSum, Listed, Manifest, ManifestError, RestoreError, Restored};
+pub use crate::backup::{
+    BackedUp, BackupError, BackupManifest, FileSum, Listed, ManifestError, RestoreError, Restored,
+};
 
 use super::{Finding, VerifyError, verify};
 use crate::backup;
@@ -35,7 +37,7 @@ pub struct Checked {
     /// The backup.
     pub path: PathBuf,
     /// What it should hold.
-    pub manifest: Result<Manifest, ManifestError>,
+    pub manifest: Result<BackupManifest, ManifestError>,
     /// All that is wrong with its files; nothing if it can be restored as it was made.
     pub findings: Vec<Finding>,
 }

@@ -25,7 +25,7 @@ const RECORD_BYTES_MAX: usize = 1 << 30;
 
 /// What a check of a data directory came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedDirectory {
     /// All that is wrong; nothing if the directory is sound.
     pub findings: Vec<Finding>,
     /// How many partitions were checked; the metadata counts as one.
@@ -79,10 +79,11 @@ pub fn records(batch: &Batch) -> Result<Vec<RecordView>, RecordsError> {
 }
 
 /// Checks every byte of a data directory. `progress` is told from time to time how many bytes of log were checked.
-pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<Verified, VerifyError> {
+pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifiedDirectory, VerifyError> {
     let disk = disk_of(dir);
     let _lock = lock_to_look(&disk, dir)?;
-    let mut verified = Verified { findings: metadata::check_files(&disk, dir)?, ..Verified::default() };
+    let mut verified =
+        VerifiedDirectory { findings: metadata::check_files(&disk, dir)?, ..VerifiedDirectory::default() };
     let lost = begun::lost_partitions(&disk, dir)?;
     verified.findings.extend(lost.iter().map(lost_finding));
     verified.findings.extend(begun::damaged_lines(&disk, dir)?.into_iter().map(|bytes| begun_finding(dir, bytes)));

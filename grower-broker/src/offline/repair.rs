@@ -5,7 +5,7 @@
 
 pub use grower_storage::repair::{Acceptance, AcceptedLoss, DamagedRange, RangeError};
 
-use super::{Verified, VerifyError, check_is_data_directory, check_is_restored, in_use, partitions, verify};
+use super::{VerifiedDirectory, VerifyError, check_is_data_directory, check_is_restored, in_use, partitions, verify};
 use crate::logs::begun::{self, LostPartition};
 use crate::metadata::{self, whole_file};
 use crate::placement::{self, LockError, Misplaced};
@@ -99,7 +99,7 @@ impl std::str::FromStr for LossRange {
 
 /// Why a data directory was not repaired.
 #[derive(Debug, thiserror::Error)]
-pub enum RepairError {
+pub enum DirectoryRepairError {
     /// It cannot be checked.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -151,8 +151,8 @@ pub struct Survey {
 }
 
 /// Looks at everything, and changes nothing.
-pub fn survey(dir: &Path, progress: impl FnMut(u64)) -> Result<Survey, RepairError> {
-    let Verified { findings, .. } = verify(dir, progress)?;
+pub fn survey(dir: &Path, progress: impl FnMut(u64)) -> Result<Survey, DirectoryRepairError> {
+    let VerifiedDirectory { findings, .. } = verify(dir, progress)?;
     let lost = begun::lost_partitions(&FileDisk::read_only(dir), dir)?;
     let mut survey = Survey { lost_partitions: lost.iter().map(PartitionName::of_lost).collect(), ..Survey::default() };
     for finding in findings.into_iter().filter(|finding| lost.iter().all(|lost| lost.dir != finding.path)) {
@@ -177,20 +177,20 @@ fn is_made_again(dir: &Path, finding: &super::Finding) -> bool {
 }
 
 /// A stopped data directory that is being repaired. Nobody else may use it meanwhile.
-pub struct Repair {
+pub struct DirectoryRepair {
     disk: FileDisk,
     dir: PathBuf,
     _lock: DirLock,
 }
 
-impl Repair {
+impl DirectoryRepair {
     /// Takes the directory, which no broker may have.
-    pub fn open(dir: &Path) -> Result<Self, RepairError> {
+    pub fn open(dir: &Path) -> Result<Self, DirectoryRepairError> {
         Self::of(dir, FileDisk::new(dir), |disk| placement::lock(disk, dir))
     }
 
     /// Takes the directory to look only: it may be on a read-only mount, and every repair is refused.
-    pub fn open_to_look(dir: &Path) -> Result<Self, RepairError> {
+    pub fn open_to_look(dir: &Path) -> Result<Self, DirectoryRepairError> {
         Self::of(dir, FileDisk::read_only(dir), |disk| Ok(disk.lock_shared(dir)?))
     }
 
@@ -198,22 +198,23 @@ impl Repair {
         dir: &Path,
         disk: FileDisk,
         lock: impl Fn(&FileDisk) -> Result<DirLock, LockError>,
-    ) -> Result<Self, RepairError> {
+    ) -> Result<Self, DirectoryRepairError> {
         check_is_data_directory(dir)?;
         let lock = lock(&disk).map_err(|error| match error {
-            LockError::Misplaced(misplaced) => RepairError::Misplaced(misplaced),
+            LockError::Misplaced(misplaced) => DirectoryRepairError::Misplaced(misplaced),
             LockError::Disk(error) => in_use(error, dir).into(),
         })?;
         check_is_restored(&disk, dir)?;
         Ok(Self { disk, dir: dir.to_owned(), _lock: lock })
     }
 
-    /// What [`Repair::accept_loss`] would give up.
-    pub fn would_lose(&self, ranges: &[LossRange]) -> Result<Vec<(PartitionName, DamagedRange)>, RepairError> {
+    /// What [`DirectoryRepair::accept_loss`] would give up.
+    pub fn would_lose(&self, ranges: &[LossRange]) -> Result<Vec<(PartitionName, DamagedRange)>, DirectoryRepairError> {
         let mut all = Vec::new();
         for (partition, offsets) in self.by_partition(ranges)? {
             let lost = repair::would_lose(&self.disk, &partition.dir(&self.dir), &offsets);
-            let lost = lost.map_err(|source| RepairError::Partition { partition: partition.clone(), source })?;
+            let lost =
+                lost.map_err(|source| DirectoryRepairError::Partition { partition: partition.clone(), source })?;
             all.extend(lost.into_iter().map(|lost| (partition.clone(), lost)));
         }
         Ok(all)
@@ -224,13 +225,14 @@ impl Repair {
         &self,
         ranges: &[LossRange],
         acceptance: &Acceptance,
-    ) -> Result<Vec<(PartitionName, AcceptedLoss)>, RepairError> {
+    ) -> Result<Vec<(PartitionName, AcceptedLoss)>, DirectoryRepairError> {
         self.would_lose(ranges)?;
         let mut all = Vec::new();
         for (partition, offsets) in self.by_partition(ranges)? {
             let cut = self.dir.join("cut");
             let lost = repair::accept_loss(&self.disk, &partition.dir(&self.dir), &cut, &offsets, acceptance);
-            let lost = lost.map_err(|source| RepairError::Partition { partition: partition.clone(), source })?;
+            let lost =
+                lost.map_err(|source| DirectoryRepairError::Partition { partition: partition.clone(), source })?;
             all.extend(lost.into_iter().map(|lost| (partition.clone(), lost)));
         }
         Ok(all)
@@ -242,29 +244,29 @@ impl Repair {
         &self,
         partitions: &[PartitionName],
         acceptance: &Acceptance,
-    ) -> Result<Vec<PathBuf>, RepairError> {
+    ) -> Result<Vec<PathBuf>, DirectoryRepairError> {
         let given_up = self.find_lost(partitions)?;
         let recorded = given_up.iter().map(|lost| self.record_loss(lost, acceptance)).collect::<Result<_, _>>()?;
         begun::give_up(&self.disk, &self.dir, &given_up)?;
         Ok(recorded)
     }
 
-    /// Whether [`Repair::accept_lost_partitions`] would give up all of them.
-    pub fn check_lost(&self, partitions: &[PartitionName]) -> Result<(), RepairError> {
+    /// Whether [`DirectoryRepair::accept_lost_partitions`] would give up all of them.
+    pub fn check_lost(&self, partitions: &[PartitionName]) -> Result<(), DirectoryRepairError> {
         self.find_lost(partitions).map(drop)
     }
 
-    fn find_lost(&self, partitions: &[PartitionName]) -> Result<Vec<LostPartition>, RepairError> {
+    fn find_lost(&self, partitions: &[PartitionName]) -> Result<Vec<LostPartition>, DirectoryRepairError> {
         let lost = begun::lost_partitions(&self.disk, &self.dir)?;
         let find = |partition: &PartitionName| {
             let found = lost.iter().find(|lost| PartitionName::of_lost(lost) == *partition);
-            found.cloned().ok_or_else(|| RepairError::NotLost { partition: partition.clone() })
+            found.cloned().ok_or_else(|| DirectoryRepairError::NotLost { partition: partition.clone() })
         };
         partitions.iter().map(find).collect()
     }
 
     /// The audit record: durable before the partition is given up.
-    fn record_loss(&self, lost: &LostPartition, acceptance: &Acceptance) -> Result<PathBuf, RepairError> {
+    fn record_loss(&self, lost: &LostPartition, acceptance: &Acceptance) -> Result<PathBuf, DirectoryRepairError> {
         let cut = self.dir.join("cut");
         self.disk.create_dir_all(&cut)?;
         let path = cut.join(format!("{}-{}.lost-partition", lost.topic, lost.partition));
@@ -276,23 +278,29 @@ impl Repair {
     }
 
     /// Makes damaged and missing indexes of sound segments anew, and says which.
-    pub fn rebuild_indexes(&self) -> Result<Vec<PathBuf>, RepairError> {
+    pub fn rebuild_indexes(&self) -> Result<Vec<PathBuf>, DirectoryRepairError> {
         let mut made = Vec::new();
         for dir in partitions(&self.disk, &self.dir).map_err(VerifyError::from)? {
             let Some(partition) = PartitionName::of(&self.dir, &dir) else { continue };
             let rebuilt = repair::rebuild_indexes(&self.disk, &dir);
-            made.extend(rebuilt.map_err(|source| RepairError::Partition { partition, source })?);
+            made.extend(rebuilt.map_err(|source| DirectoryRepairError::Partition { partition, source })?);
         }
         Ok(made)
     }
 
-    fn by_partition(&self, ranges: &[LossRange]) -> Result<BTreeMap<PartitionName, Vec<Range<Offset>>>, RepairError> {
+    fn by_partition(
+        &self,
+        ranges: &[LossRange],
+    ) -> Result<BTreeMap<PartitionName, Vec<Range<Offset>>>, DirectoryRepairError> {
         let mut sorted: BTreeMap<PartitionName, Vec<Range<Offset>>> = BTreeMap::new();
         for LossRange { partition, offsets } in ranges {
             // The name becomes a path: it must not lead elsewhere.
             let known = TopicName::new(&partition.topic).is_ok() && partition.dir(&self.dir).is_dir();
             if !known {
-                return Err(RepairError::UnknownPartition { partition: partition.clone(), dir: self.dir.clone() });
+                return Err(DirectoryRepairError::UnknownPartition {
+                    partition: partition.clone(),
+                    dir: self.dir.clone(),
+                });
             }
             sorted.entry(partition.clone()).or_default().push(offsets.clone());
         }
@@ -300,7 +308,7 @@ impl Repair {
     }
 }
 
-impl From<DiskError> for RepairError {
+impl From<DiskError> for DirectoryRepairError {
     fn from(error: DiskError) -> Self {
         Self::Verify(error.into())
     }

@@ -1,4 +1,4 @@
-//! Changed configs reach the partitions: with the command, and if that failed, with each look at retention until they have.
+//! ChangeResult configs reach the partitions: with the command, and if that failed, with each look at retention until they have.
 
 use super::{IndexKind, Topics};
 use crate::background;

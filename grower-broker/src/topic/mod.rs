@@ -5,13 +5,13 @@
 
 mod changes;
 mod configure;
+mod offline;
 mod open;
 mod policy;
 mod producers;
 mod reconcile;
 mod retention;
 mod served;
-mod shut;
 mod trim;
 
 pub(crate) use changes::Decide;
@@ -21,7 +21,7 @@ use crate::clock::BrokerClock;
 use crate::critical::CriticalSection;
 use crate::disk_failure::code_of_delay;
 use crate::health::Health;
-use crate::logs::{DeletedLogs, Logs, PartitionPlace};
+use crate::logs::{DeletedLogs, Logs, PartitionIdentity};
 use crate::memory::Memory;
 use crate::metadata::{Applied, Command, Image, MetadataStore, ProposeError, Topic};
 use crate::partition::Partition;
@@ -31,7 +31,7 @@ use grower_protocol::ids::{PartitionId, Timestamp, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, Part};
 use grower_storage::log::OpenError;
 use grower_storage::repair::{AcceptedLoss, RepairError};
-use served::{Place, Served};
+use served::{ServedPartition, ServedTopic};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -44,9 +44,9 @@ pub(crate) struct Topics {
     index: IndexKind,
     memory: Memory,
     health: Health,
-    served: ArcSwap<HashMap<TopicId, Arc<Served>>>,
+    served: ArcSwap<HashMap<TopicId, Arc<ServedTopic>>>,
     /// When partitions that are shut were last tried.
-    tried_shut: parking_lot::Mutex<Option<Timestamp>>,
+    offline_retried: parking_lot::Mutex<Option<Timestamp>>,
     /// Those that wait to be made.
     changes: ChangeQueue,
     /// Held from a command to the end of its effect: effects happen in the order of their commands.
@@ -76,7 +76,7 @@ impl Topics {
             memory,
             health,
             served: ArcSwap::default(),
-            tried_shut: parking_lot::Mutex::default(),
+            offline_retried: parking_lot::Mutex::default(),
             changes: ChangeQueue::default(),
             changing: Arc::default(),
             retention: Notify::new(),
@@ -107,18 +107,18 @@ impl Topics {
         let served = self.served.load();
         let mut topics: Vec<_> = served.values().collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
-        topics.into_iter().flat_map(|topic| topic.open()).collect()
+        topics.into_iter().flat_map(|topic| topic.online()).collect()
     }
 
     /// How many partitions could not be opened.
-    pub(crate) fn shut(&self) -> usize {
+    pub(crate) fn offline_count(&self) -> usize {
         let served = self.served.load();
-        served.values().map(|topic| topic.partitions.len() - topic.open().count()).sum()
+        served.values().map(|topic| topic.partitions.len() - topic.online().count()).sum()
     }
 
     /// The partitions of one topic that are open.
     pub(crate) fn of(&self, topic: TopicId) -> Vec<Arc<Partition>> {
-        self.served.load().get(&topic).map(|served| served.open().collect()).unwrap_or_default()
+        self.served.load().get(&topic).map(|served| served.online().collect()).unwrap_or_default()
     }
 
     /// Lets topics neither come, go nor change until `work` has returned. Blocks.
@@ -148,16 +148,16 @@ impl Topics {
     /// what came of each.
     fn serve_now(&self, topics: &[Arc<Topic>]) -> Vec<Result<(), Failure>> {
         let image = self.image();
-        let in_the_way: BTreeSet<&TopicName> = image.deleted().map(|(_, deleted)| &deleted.name).collect();
+        let remaining: BTreeSet<&TopicName> = image.deleted().map(|(_, deleted)| &deleted.name).collect();
         let mut served = Vec::with_capacity(topics.len());
         let opened = topics.iter().map(|topic| {
-            if in_the_way.contains(&topic.name)
-                && let (_, Some(error)) = self.set_aside_all(Some(&topic.name))
+            if remaining.contains(&topic.name)
+                && let (_, Some(error)) = self.move_deleted_topics(Some(&topic.name))
             {
                 return Err(not_opened(topic, &error.into()));
             }
             let partitions = self.open(topic).map_err(|error| not_opened(topic, &error))?;
-            served.push((topic.id, Arc::new(Served { name: topic.name.clone(), partitions })));
+            served.push((topic.id, Arc::new(ServedTopic { name: topic.name.clone(), partitions })));
             Ok(())
         });
         let opened = opened.collect();
@@ -166,7 +166,7 @@ impl Topics {
     }
 
     /// Opens the partitions of a topic that are not open yet; all it has then. Those never written to need no disk.
-    fn open(&self, topic: &Topic) -> Result<Vec<Place>, OpenError> {
+    fn open(&self, topic: &Topic) -> Result<Vec<ServedPartition>, OpenError> {
         let served = self.served.load().get(&topic.id).cloned();
         let mut partitions = served.map(|served| served.partitions.clone()).unwrap_or_default();
         for (number, partition) in topic.numbered().skip(partitions.len()) {
@@ -176,11 +176,11 @@ impl Topics {
         Ok(partitions)
     }
 
-    fn put(&self, topic: &Topic, partitions: Vec<Place>) {
-        self.put_all(vec![(topic.id, Arc::new(Served { name: topic.name.clone(), partitions }))]);
+    fn put(&self, topic: &Topic, partitions: Vec<ServedPartition>) {
+        self.put_all(vec![(topic.id, Arc::new(ServedTopic { name: topic.name.clone(), partitions }))]);
     }
 
-    fn put_all(&self, served: Vec<(TopicId, Arc<Served>)>) {
+    fn put_all(&self, served: Vec<(TopicId, Arc<ServedTopic>)>) {
         if served.is_empty() {
             return;
         }
@@ -194,7 +194,7 @@ impl Topics {
     /// The command is durable: from here on the topic is gone, whatever happens to its files.
     fn stop_serving(&self, topic: &Topic) -> Result<(), Failure> {
         self.close(topic.id);
-        let aside = self.logs.set_aside(&DeletedLogs {
+        let aside = self.logs.move_deleted(&DeletedLogs {
             topic: topic.id,
             name: &topic.name,
             partitions: topic.partition_count(),
@@ -221,11 +221,11 @@ impl Topics {
 
     /// What somebody gave up of a partition. Reads the disk.
     pub(crate) fn losses(&self, topic: &Topic, partition: PartitionId) -> Result<Vec<AcceptedLoss>, RepairError> {
-        self.logs.losses(&Self::place(topic, partition))
+        self.logs.losses(&Self::identity(topic, partition))
     }
 
-    fn place(topic: &Topic, partition: PartitionId) -> PartitionPlace {
-        PartitionPlace { topic: topic.id, name: topic.name.clone(), partition }
+    fn identity(topic: &Topic, partition: PartitionId) -> PartitionIdentity {
+        PartitionIdentity { topic: topic.id, name: topic.name.clone(), partition }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A start: files of deleted topics make way, and every partition that the metadata knows is opened and recovered.
 
-use super::served::concerns_one;
-use super::{Place, Served, Topics};
+use super::served::concerns_one_partition;
+use super::{ServedPartition, ServedTopic, Topics};
 use crate::background;
 use crate::memory::StateKind;
 use crate::metadata::{ProposeError, Topic, begin_above};
@@ -23,7 +23,7 @@ type OpenedLogs = BTreeMap<(TopicId, PartitionId), OpenedLog>;
 
 impl Topics {
     /// Opens everything. Nothing is served before all of it is open.
-    pub(crate) async fn open_all(self: &Arc<Self>) -> Result<(), StartError> {
+    pub(crate) async fn open_all(self: &Arc<Self>) -> Result<(), OpenTopicsError> {
         let logs = self.blocking(Self::open_logs).await?;
         if let Some(latest) = self.latest_unknown_epoch(&logs) {
             self.begin_above(latest).await?;
@@ -37,22 +37,22 @@ impl Topics {
 
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<T, StartError> + Send + 'static,
-    ) -> Result<T, StartError> {
+        work: impl FnOnce(&Self) -> Result<T, OpenTopicsError> + Send + 'static,
+    ) -> Result<T, OpenTopicsError> {
         let topics = self.clone();
-        background::blocking(move || work(&topics)).await.map_err(|error| StartError::Panic(error.to_string()))?
+        background::blocking(move || work(&topics)).await.map_err(|error| OpenTopicsError::Panic(error.to_string()))?
     }
 
-    fn open_logs(&self) -> Result<OpenedLogs, StartError> {
+    fn open_logs(&self) -> Result<OpenedLogs, OpenTopicsError> {
         let image = self.image();
-        let in_the_way = self.names_in_the_way();
-        let known = image.topics().map(|topic| topic.name.clone()).chain(in_the_way.iter().cloned()).collect();
+        let remaining = self.names_of_remaining_files();
+        let known = image.topics().map(|topic| topic.name.clone()).chain(remaining.iter().cloned()).collect();
         for dir in self.logs.quarantine(&known)? {
             tracing::warn!(dir = %dir.display(), "a directory that no topic owns was moved aside; nothing of it was deleted");
         }
         // A topic whose name has files of a deleted one is opened when those are gone (`reconcile`).
         let topics: Vec<Arc<Topic>> =
-            image.topics().filter(|topic| !in_the_way.contains(&topic.name)).cloned().collect();
+            image.topics().filter(|topic| !remaining.contains(&topic.name)).cloned().collect();
         let logs = self.open_parallel(&topics)?;
         match self.logs.opened(&image.topics().map(|topic| topic.id).collect()) {
             Err(error) if error.is_full() => {
@@ -89,9 +89,9 @@ impl Topics {
     /// an internal topic, too: the groups that it has there are then told that they are not known, and the others are served.
     pub(super) fn open_log(&self, topic: &Topic, number: PartitionId) -> Result<OpenedLog, OpenError> {
         let options = topic.config.log_options(&self.index);
-        match self.logs.open(&Self::place(topic, number), options, self.clock.steady()) {
+        match self.logs.open(&Self::identity(topic, number), options, self.clock.steady()) {
             Ok(log) => Ok(Ok(log)),
-            Err(error) if concerns_one(&error) => {
+            Err(error) if concerns_one_partition(&error) => {
                 tracing::error!(topic = %topic.name, partition = %number, %error, "a partition cannot be opened and is not served");
                 Ok(Err(error.to_string().into()))
             }
@@ -123,7 +123,7 @@ impl Topics {
         let served = image.topics().filter(|topic| opened.contains(&topic.id)).map(|topic| {
             let logs = topic.numbered().filter_map(|(number, p)| Some((number, p, logs.remove(&(topic.id, number))?)));
             let partitions = logs.map(|(number, p, log)| self.lead(topic, number, p.leader_epoch, log)).collect();
-            (topic.id, Arc::new(Served { name: topic.name.clone(), partitions }))
+            (topic.id, Arc::new(ServedTopic { name: topic.name.clone(), partitions }))
         });
         self.served.store(Arc::new(served.collect()));
         if image.trims().len() != 0 {
@@ -133,19 +133,32 @@ impl Topics {
     }
 
     /// Leads a log under the epoch that the metadata gives it. One that is ahead of its metadata is not led.
-    pub(super) fn lead(&self, topic: &Topic, number: PartitionId, epoch: LeaderEpoch, log: OpenedLog) -> Place {
+    pub(super) fn lead(
+        &self,
+        topic: &Topic,
+        number: PartitionId,
+        epoch: LeaderEpoch,
+        log: OpenedLog,
+    ) -> ServedPartition {
         let log = match log {
             Ok(log) => log,
-            Err(why) => return Place::Shut(why),
+            Err(why) => return ServedPartition::Offline(why),
         };
         if let Some(latest) = ahead_of(&*log, epoch) {
             let why = format!("its log has begun leader epoch {latest}, and the metadata gives it {epoch}");
             tracing::error!(topic = %topic.name, partition = %number, why, "a partition is not served");
-            return Place::Shut(why.into());
+            return ServedPartition::Offline(why.into());
         }
         let whose = (topic.id, topic.name.clone(), number);
         let producers = self.memory.remember(StateKind::Producers);
-        Place::Open(Arc::new(Partition::lead(whose, &self.health, log, epoch, topic.config.clone(), producers)))
+        ServedPartition::Online(Arc::new(Partition::lead(
+            whose,
+            &self.health,
+            log,
+            epoch,
+            topic.config.clone(),
+            producers,
+        )))
     }
 }
 
@@ -161,7 +174,7 @@ fn latest_epoch(log: &dyn Log) -> Option<LeaderEpoch> {
 
 /// Why the topics of a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
+pub(crate) enum OpenTopicsError {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]

@@ -48,7 +48,7 @@ impl Topics {
         for topic in served.into_iter().filter(|topic| image.topic_by_id(*topic).is_none()) {
             self.close(topic);
         }
-        let (aside, failure) = self.set_aside_all(None);
+        let (aside, failure) = self.move_deleted_topics(None);
         if let Some(error) = failure {
             tracing::warn!(%error, "cannot move the files of a deleted topic yet");
         }
@@ -59,7 +59,7 @@ impl Topics {
                 Err(failure) => tracing::warn!(%failure, topic = %topic.name, "a topic cannot be opened yet"),
             }
         }
-        self.try_shut(&image, self.clock.steady());
+        self.retry_offline(&image, self.clock.steady());
         aside
     }
 
@@ -78,13 +78,13 @@ impl Topics {
 
     /// Moves the files of deleted topics away: of all, or of those that had one name. Says of which topics nothing is left
     /// there, and what failed first.
-    pub(super) fn set_aside_all(&self, name: Option<&TopicName>) -> (BTreeSet<TopicId>, Option<DiskError>) {
+    pub(super) fn move_deleted_topics(&self, name: Option<&TopicName>) -> (BTreeSet<TopicId>, Option<DiskError>) {
         let image = self.image();
         let (mut aside, mut failure) = (BTreeSet::new(), None);
         for (topic, deleted) in image.deleted().filter(|(_, deleted)| name.is_none_or(|name| *name == deleted.name)) {
             let (name, partitions) = (&deleted.name, deleted.partitions);
             let name_is_free = image.topic(name).is_none();
-            match self.logs.set_aside(&DeletedLogs { topic, name, partitions, name_is_free }) {
+            match self.logs.move_deleted(&DeletedLogs { topic, name, partitions, name_is_free }) {
                 Ok(()) => drop(aside.insert(topic)),
                 Err(error) => drop(failure.get_or_insert(error)),
             }
@@ -93,8 +93,8 @@ impl Topics {
     }
 
     /// Names that deleted topics still have files under, which must not be taken for those of a later topic.
-    pub(super) fn names_in_the_way(&self) -> BTreeSet<TopicName> {
-        let (aside, failure) = self.set_aside_all(None);
+    pub(super) fn names_of_remaining_files(&self) -> BTreeSet<TopicName> {
+        let (aside, failure) = self.move_deleted_topics(None);
         if let Some(error) = failure {
             tracing::warn!(%error, "cannot move the files of a deleted topic yet");
         }
@@ -104,7 +104,7 @@ impl Topics {
 
     /// Removes what lies in `deleted/`. Which of these topics, whose files were moved there, are seen to have none left.
     fn remove_deleted(&self, aside: BTreeSet<TopicId>) -> Vec<TopicId> {
-        match self.logs.remove_set_aside(&|topic| self.image().topic_by_id(topic).is_some()) {
+        match self.logs.purge_deleted(&|topic| self.image().topic_by_id(topic).is_some()) {
             Ok(left) => aside.difference(&left).copied().collect(),
             Err(error) => {
                 tracing::warn!(%error, "cannot remove the files of deleted topics yet");

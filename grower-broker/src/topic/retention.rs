@@ -96,11 +96,11 @@ mod tests {
         let topics = Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory, health);
         let topics = Arc::new(topics);
         let (name, id) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
-        let wish = NewTopic { name, partitions: Some(3), replication_factor: None, configs: Vec::new() };
+        let request = NewTopic { name, partitions: Some(3), replication_factor: None, configs: Vec::new() };
         let create = move |image: &_| {
             Ok(crate::metadata::Image::create_topic(
                 image,
-                &wish,
+                &request,
                 id,
                 Timestamp::default(),
                 &MetadataLimits::default(),

@@ -11,25 +11,25 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// One topic's partitions, by number.
-pub(crate) struct Served {
+pub(crate) struct ServedTopic {
     pub(crate) name: TopicName,
-    pub(crate) partitions: Vec<Place>,
+    pub(crate) partitions: Vec<ServedPartition>,
 }
 
-/// A partition, or why it cannot be had. One that was open is as good as shut once its files are gone ([`Place::open`]).
+/// A partition, or why it cannot be had. One that was open is as good as shut once its files are gone ([`ServedPartition::open`]).
 #[derive(Clone)]
-pub(crate) enum Place {
+pub(crate) enum ServedPartition {
     /// It is served.
-    Open(Arc<Partition>),
+    Online(Arc<Partition>),
     /// It is not, and nothing touches its files.
-    Shut(Arc<str>),
+    Offline(Arc<str>),
 }
 
-impl Served {
+impl ServedTopic {
     /// The partition of that number.
     pub(crate) fn partition(&self, number: PartitionId) -> Part<Arc<Partition>> {
         match self.partitions.get(number.value() as usize) {
-            Some(place) => place.open().cloned().map_err(|why| {
+            Some(partition) => partition.online().cloned().map_err(|why| {
                 let told = format_args!("partition {number} of topic {} cannot be opened: {why}", self.name);
                 Failure::new(ErrorCode::PartitionShut, told)
             }),
@@ -42,32 +42,32 @@ impl Served {
     }
 
     /// Those that are open.
-    pub(crate) fn open(&self) -> impl Iterator<Item = Arc<Partition>> {
-        self.partitions.iter().filter_map(|place| place.open().ok().cloned())
+    pub(crate) fn online(&self) -> impl Iterator<Item = Arc<Partition>> {
+        self.partitions.iter().filter_map(|partition| partition.online().ok().cloned())
     }
 
     /// Those that are led, although their files may be gone.
     pub(super) fn led(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.partitions.iter().filter_map(|place| match place {
-            Place::Open(partition) => Some(partition),
-            Place::Shut(_) => None,
+        self.partitions.iter().filter_map(|partition| match partition {
+            ServedPartition::Online(partition) => Some(partition),
+            ServedPartition::Offline(_) => None,
         })
     }
 }
 
-impl Place {
+impl ServedPartition {
     /// The partition if it is served, or why it is not.
-    pub(super) fn open(&self) -> Result<&Arc<Partition>, Arc<str>> {
+    pub(super) fn online(&self) -> Result<&Arc<Partition>, Arc<str>> {
         match self {
-            Self::Open(partition) => partition.gone().map_or(Ok(partition), Err),
-            Self::Shut(why) => Err(why.clone()),
+            Self::Online(partition) => partition.gone().map_or(Ok(partition), Err),
+            Self::Offline(why) => Err(why.clone()),
         }
     }
 }
 
 /// Whether what is wrong is wrong with this partition's files alone. All else (a full disk, a failed sync, no more
 /// descriptors) would soon be wrong with the others too, and a broker that cannot work does not start.
-pub(super) fn concerns_one(error: &OpenError) -> bool {
+pub(super) fn concerns_one_partition(error: &OpenError) -> bool {
     match error {
         OpenError::Foreign { .. } | OpenError::Newer { .. } | OpenError::Lost { .. } => true,
         OpenError::Failed { .. } => false,

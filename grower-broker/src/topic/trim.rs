@@ -13,7 +13,7 @@ use grower_storage::log::ChangeError;
 use std::sync::Arc;
 
 /// Topic, partition, and the offset before which nothing stays.
-type Trim = (TopicId, PartitionId, Offset);
+type PendingTrim = (TopicId, PartitionId, Offset);
 
 impl Topics {
     /// Carries out what the metadata remembers, and lets it forget what is done. What fails is tried again at the next
@@ -33,7 +33,7 @@ impl Topics {
     }
 
     /// Moves log starts. Which are there, and the first thing that went wrong.
-    pub(super) fn trim_pending(&self) -> (Vec<Trim>, Option<Failure>) {
+    pub(super) fn trim_pending(&self) -> (Vec<PendingTrim>, Option<Failure>) {
         let (mut done, mut failed) = (Vec::new(), None);
         for (topic, number, before) in self.image().trims() {
             let Ok(partition) = self.partition(topic, number) else { continue }; // Deleted meanwhile.

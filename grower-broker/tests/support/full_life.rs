@@ -7,7 +7,7 @@
 
 use crate::support::raw::config_at;
 use grower_broker::metadata::{Command, LogMetadataStore, MetadataStore};
-use grower_broker::offline::repair::{Acceptance, Repair, survey};
+use grower_broker::offline::repair::{Acceptance, DirectoryRepair, survey};
 use grower_broker::{Broker, BrokerConfig, Clock, SystemClock};
 use grower_client::ids::{Offset, PartitionId};
 use grower_client::{BackupState, Client, Record, TopicSpec, transport};
@@ -162,5 +162,5 @@ fn give_up_a_record(dir: &Path) {
     fs::write(&log, bytes).unwrap();
     let ranges: Vec<_> = survey(dir, |_| {}).unwrap().lost.into_iter().map(|(range, _)| range).collect();
     let acceptance = Acceptance { by: "the fixture".to_owned(), at: SystemClock.wall() };
-    Repair::open(dir).unwrap().accept_loss(&ranges, &acceptance).unwrap();
+    DirectoryRepair::open(dir).unwrap().accept_loss(&ranges, &acceptance).unwrap();
 }

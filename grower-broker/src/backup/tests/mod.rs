@@ -6,7 +6,7 @@ use super::series::newest_below;
 use super::sums::compare_all;
 use super::*;
 use crate::clock::SystemClock;
-use crate::logs::{DiskLogs, Logs, PartitionPlace};
+use crate::logs::{DiskLogs, Logs, PartitionIdentity};
 use crate::metadata::{Command, Identity, LogMetadataStore, META, MetadataStore, Uuid};
 use grower_protocol::batch::{BatchBuilder, BatchReader, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
@@ -26,9 +26,9 @@ fn uuid(byte: u8) -> Uuid {
     Uuid::from_random([byte; 16])
 }
 
-fn place() -> PartitionPlace {
+fn place() -> PartitionIdentity {
     let (topic, name) = (TopicId::from_random([7; 16]), TopicName::new("events").unwrap());
-    PartitionPlace { topic, name, partition: PartitionId::new(0) }
+    PartitionIdentity { topic, name, partition: PartitionId::new(0) }
 }
 
 /// The disk again, to be shared: a clone of it holds the same files.
@@ -100,9 +100,9 @@ fn back_up_through(disk: &Arc<dyn Disk>) -> Result<BackedUp, BackupError> {
 fn back_up_to(
     (disk, dir): (&Arc<dyn Disk>, &str),
     source: &Arc<dyn Disk>,
-    go_on: impl FnMut(u64) -> bool,
+    keep_going: impl FnMut(u64) -> bool,
 ) -> Result<BackedUp, BackupError> {
-    backup((source, Path::new(DATA)), (disk, Path::new(dir)), false, Timestamp::from_millis(5), go_on)
+    backup((source, Path::new(DATA)), (disk, Path::new(dir)), false, Timestamp::from_millis(5), keep_going)
 }
 
 fn restore_into(disk: &Arc<dyn Disk>, dir: &str) -> Result<Restored, RestoreError> {

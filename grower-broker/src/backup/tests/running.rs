@@ -123,7 +123,7 @@ async fn after_a_restart_it_is_known_when_the_newest_backup_began() {
     disk.create_dir_all(Path::new("/b/nightly/backup-000003")).unwrap();
     disk.create_dir_all(Path::new("/b/elsewhere/backup-000009")).unwrap();
     let stranger = Identity { cluster: uuid(8), node: NODE, uuid: uuid(9) };
-    let manifest = Manifest::new(&stranger, Timestamp::from_millis(i64::MAX), std::collections::BTreeMap::new());
+    let manifest = BackupManifest::new(&stranger, Timestamp::from_millis(i64::MAX), std::collections::BTreeMap::new());
     let file = disk.create(Path::new("/b/elsewhere/backup-000009/backup.manifest")).unwrap();
     file.write_all_at(manifest.to_text().as_bytes(), 0).unwrap();
 

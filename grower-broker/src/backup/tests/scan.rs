@@ -13,13 +13,13 @@ fn node() -> Identity {
 /// A backup in `dir` that began then.
 fn made(disk: &MemDisk, dir: &str, began: i64) {
     disk.create_dir_all(Path::new(dir)).unwrap();
-    let manifest = Manifest::new(&node(), Timestamp::from_millis(began), BTreeMap::new());
+    let manifest = BackupManifest::new(&node(), Timestamp::from_millis(began), BTreeMap::new());
     let file = disk.create(&Path::new(dir).join(MANIFEST)).unwrap();
     file.write_all_at(manifest.to_text().as_bytes(), 0).unwrap();
 }
 
-fn newest(disk: &dyn Disk, go_on: &dyn Fn() -> bool) -> Option<i64> {
-    newest_below(disk, Path::new(BACKUPS), &node(), go_on).map(Timestamp::as_millis)
+fn newest(disk: &dyn Disk, keep_going: &dyn Fn() -> bool) -> Option<i64> {
+    newest_below(disk, Path::new(BACKUPS), &node(), keep_going).map(Timestamp::as_millis)
 }
 
 #[test]

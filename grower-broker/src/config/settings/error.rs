@@ -28,7 +28,7 @@ pub enum SettingsError {
     #[error("{origin}: {message}")]
     Syntax {
         /// Where it stops to be TOML.
-        origin: Origin,
+        origin: SettingOrigin,
         /// What is wrong there, in one line.
         message: String,
     },
@@ -36,15 +36,15 @@ pub enum SettingsError {
     #[error("{origin}: {problem}")]
     Refused {
         /// Where it stands.
-        origin: Origin,
+        origin: SettingOrigin,
         /// What is wrong with it.
-        problem: Problem,
+        problem: SettingProblem,
     },
 }
 
 /// Where a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingOrigin {
     /// A line of a file, from 1.
     File {
         /// The file.
@@ -58,7 +58,7 @@ pub enum Origin {
     Flag(&'static str),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
@@ -70,7 +70,7 @@ impl fmt::Display for Origin {
 
 /// What is wrong with one setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum SettingProblem {
     /// No such key.
     #[error("there is no setting {key:?}{hint}; known are {known}", hint = Hint(nearest))]
     Unknown {
@@ -93,7 +93,7 @@ pub enum Problem {
     },
 }
 
-impl Problem {
+impl SettingProblem {
     pub(super) fn unknown(key: &str, known: impl Iterator<Item = &'static str> + Clone) -> Self {
         let key = shortened(key);
         let without_section = |name: &&str| name.split_once('.').is_some_and(|(_, last)| last == key);

@@ -1,6 +1,6 @@
 //! Reading the TOML file: which keys it sets to what, and on which line.
 
-use super::{Origin, SettingsError};
+use super::{SettingOrigin, SettingsError};
 use crate::config::suggest::shortened;
 use std::fmt;
 use std::fs::File;
@@ -14,17 +14,17 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// One `key = value` of the file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct FileEntry {
     /// With its section, as in `network.listen`.
     pub(super) key: String,
-    pub(super) value: Value,
+    pub(super) value: FileValue,
     /// From 1.
     pub(super) line: usize,
 }
 
 /// The kinds of value that settings know, each as text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum FileValue {
     Text(String),
     Number(String),
     Switch(String),
@@ -32,7 +32,7 @@ pub(super) enum Value {
     Other(String),
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for FileValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => write!(f, "{text:?}"),
@@ -55,7 +55,7 @@ pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
 }
 
 /// What the text sets, in the order of the text.
-pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<Entry>, SettingsError> {
+pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<FileEntry>, SettingsError> {
     let document = DeTable::parse(text).map_err(|error| syntax_error(path, text, &error))?;
     let mut entries = Vec::new();
     collect(document.get_ref(), "", text, &mut entries);
@@ -70,26 +70,31 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsErr
     if !place.is_empty() {
         message = format!("{message}: {:?}", shortened(place));
     }
-    SettingsError::Syntax { origin: Origin::File { path: path.to_owned(), line: line_at(text, span.start) }, message }
+    SettingsError::Syntax {
+        origin: SettingOrigin::File { path: path.to_owned(), line: line_at(text, span.start) },
+        message,
+    }
 }
 
-fn collect(table: &DeTable<'_>, section: &str, text: &str, into: &mut Vec<Entry>) {
+fn collect(table: &DeTable<'_>, section: &str, text: &str, into: &mut Vec<FileEntry>) {
     for (key, value) in table {
         let name = format!("{section}{}", key.get_ref());
         match value.get_ref() {
-            // Settings are two deep: whatever lies deeper is named as unknown, not followed.
+            // BrokerSettings are two deep: whatever lies deeper is named as unknown, not followed.
             DeValue::Table(inner) if section.is_empty() => collect(inner, &format!("{name}."), text, into),
-            _ => into.push(Entry { key: name, value: value_of(value, text), line: line_at(text, key.span().start) }),
+            _ => {
+                into.push(FileEntry { key: name, value: value_of(value, text), line: line_at(text, key.span().start) })
+            }
         }
     }
 }
 
-fn value_of(value: &Spanned<DeValue<'_>>, text: &str) -> Value {
+fn value_of(value: &Spanned<DeValue<'_>>, text: &str) -> FileValue {
     match value.get_ref() {
-        DeValue::String(string) => Value::Text(string.clone().into_owned()),
-        DeValue::Integer(integer) => Value::Number(decimal(integer)),
-        DeValue::Boolean(on) => Value::Switch(on.to_string()),
-        _ => Value::Other(text.get(value.span()).unwrap_or_default().to_owned()),
+        DeValue::String(string) => FileValue::Text(string.clone().into_owned()),
+        DeValue::Integer(integer) => FileValue::Number(decimal(integer)),
+        DeValue::Boolean(on) => FileValue::Switch(on.to_string()),
+        _ => FileValue::Other(text.get(value.span()).unwrap_or_default().to_owned()),
     }
 }
 

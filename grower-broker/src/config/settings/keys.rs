@@ -1,7 +1,7 @@
 //! The table of settings, by section: what each means and takes, and where it goes.
 
 use super::LogFormat;
-use super::key::{Key, Kind};
+use super::key::{SettingKey, ValueKind};
 use crate::config::ZeroCopy;
 use crate::config::text::{bytes, count, millis, show_bytes, show_millis};
 use std::net::SocketAddr;
@@ -23,57 +23,57 @@ const MANY: u64 = 1 << 24;
 const OFF: &str = "off";
 const AUTO: &str = "auto";
 
-pub(super) const KEYS: [Key; 26] = [
-    Key {
+pub(super) const KEYS: [SettingKey; 26] = [
+    SettingKey {
         name: "broker.data_dir",
         about: "Where everything is stored",
         accepts: "a directory; it is created if it is not there",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         live: false,
         set: |to, text| (!text.is_empty()).then(|| to.broker.data_dir = PathBuf::from(text)),
         show: |of| Some(of.broker.data_dir.display().to_string()).filter(|dir| !dir.is_empty()),
     },
-    Key {
+    SettingKey {
         name: "broker.node_id",
         about: "Which broker of its cluster this is",
         accepts: "a number from 1 to 2147483647",
-        kind: Kind::Count,
+        kind: ValueKind::Count,
         live: false,
         set: |to, text| put(&mut to.broker.node_id, count(text, 1..=i32::MAX as u64)),
         show: |of| Some(of.broker.node_id.to_string()),
     },
-    Key {
+    SettingKey {
         name: "broker.memory",
         about: "What connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers may take",
         accepts: "a size from 16MiB, such as 1GiB",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: false,
         set: |to, text| put(&mut to.broker.memory, bytes(text, 16 * MIB..=LARGE)),
         show: |of| Some(show_bytes(of.broker.memory)),
     },
-    Key {
+    SettingKey {
         name: "broker.auto_create_topics",
         about: "Whether a topic comes into being when somebody produces to it",
         accepts: "true or false",
-        kind: Kind::Switch,
+        kind: ValueKind::Switch,
         live: true,
         set: |to, text| put(&mut to.broker.auto_create_topics, text.parse::<bool>().ok()),
         show: |of| Some(of.broker.auto_create_topics.to_string()),
     },
-    Key {
+    SettingKey {
         name: "network.listen",
         about: "Where clients connect",
         accepts: "ADDRESS:PORT, such as 127.0.0.1:9092; port 0 takes any free port",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         live: false,
         set: |to, text| put(&mut to.broker.listen, text.parse::<SocketAddr>().ok()),
         show: |of| of.broker.listen.map(|address| address.to_string()),
     },
-    Key {
+    SettingKey {
         name: "network.http",
         about: "Where health and metrics are served",
         accepts: "ADDRESS:PORT, such as 127.0.0.1:9094; off to serve them nowhere",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         live: false,
         set: |to, text| {
             let address = if text == OFF { None } else { Some(text.parse().ok()?) };
@@ -81,83 +81,83 @@ pub(super) const KEYS: [Key; 26] = [
         },
         show: |of| Some(of.broker.http.map_or(OFF.to_owned(), |address| address.to_string())),
     },
-    Key {
+    SettingKey {
         name: "network.advertise",
         about: "What clients are told to connect to, if that is not where the broker listens",
         accepts: "HOST:PORT, such as broker-1.example:9092",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         live: false,
         set: |to, text| put(&mut to.broker.advertise, is_host_and_port(text).then(|| text.to_owned())),
         show: |of| of.broker.advertise.clone(),
     },
-    Key {
+    SettingKey {
         name: "network.max_connections",
         about: "Open client connections; further ones are told so and closed",
         accepts: "a number from 1 to 16777216",
-        kind: Kind::Count,
+        kind: ValueKind::Count,
         live: false,
         set: |to, text| put(&mut to.broker.max_connections, count(text, 1..=MANY)),
         show: |of| Some(of.broker.max_connections.to_string()),
     },
-    Key {
+    SettingKey {
         name: "network.frame_bytes_max",
         about: "The longest request or answer",
         accepts: "a size from 1MiB to below 1GiB, such as 100MiB",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: false,
         set: |to, text| put(&mut to.broker.frame_bytes_max, bytes(text, MIB..=GIB - 1)),
         show: |of| Some(show_bytes(of.broker.frame_bytes_max as u64)),
     },
-    Key {
+    SettingKey {
         name: "network.requests_in_flight_max",
         about: "Unanswered requests of one connection, above which it is not read from",
         accepts: "a number from 1 to 65536",
-        kind: Kind::Count,
+        kind: ValueKind::Count,
         live: false,
         set: |to, text| put(&mut to.broker.requests_in_flight_max, count(text, 1..=65_536)),
         show: |of| Some(of.broker.requests_in_flight_max.to_string()),
     },
-    Key {
+    SettingKey {
         name: "network.handshake_timeout",
         about: "How long a new connection may take to say which protocol it speaks",
         accepts: "a duration from 1ms to 1d, such as 10s",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: false,
         set: |to, text| put(&mut to.broker.handshake_timeout, duration(text, 1..=DAY)),
         show: |of| Some(show_duration(of.broker.handshake_timeout)),
     },
-    Key {
+    SettingKey {
         name: "network.frame_timeout",
         about: "How long a request may take to arrive, once its first byte has come and there is memory for it",
         accepts: "a duration from 1ms to 1d, such as 1m",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: false,
         set: |to, text| put(&mut to.broker.frame_timeout, duration(text, 1..=DAY)),
         show: |of| Some(show_duration(of.broker.frame_timeout)),
     },
-    Key {
+    SettingKey {
         name: "network.idle_timeout",
         about: "How long a connection may stay without a request, sent or in work",
         accepts: "a duration from 1s to 1d, such as 10m",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: false,
         set: |to, text| put(&mut to.broker.idle_timeout, duration(text, SECOND..=DAY)),
         show: |of| Some(show_duration(of.broker.idle_timeout)),
     },
-    Key {
+    SettingKey {
         name: "network.write_timeout",
         about: "How long a client may take for 64 KiB of its answers, or for all of them if they are less, before it is closed",
         accepts: "a duration from 1ms to 1d, such as 1m",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: false,
         set: |to, text| put(&mut to.broker.write_timeout, duration(text, 1..=DAY)),
         show: |of| Some(show_duration(of.broker.write_timeout)),
     },
-    Key {
+    SettingKey {
         name: "disk.reserve_bytes",
         about: "Disk space kept free from producers, so that deletes and retention work when it is full",
         accepts: "a size, such as 1GiB; auto for 2 % of the file system and at least 64MiB",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: true,
         set: |to, text| {
             let reserve = if text == AUTO { None } else { Some(bytes(text, 0..=LARGE)?) };
@@ -165,48 +165,48 @@ pub(super) const KEYS: [Key; 26] = [
         },
         show: |of| Some(of.broker.disk_reserve_bytes.map_or(AUTO.to_owned(), show_bytes)),
     },
-    Key {
+    SettingKey {
         name: "disk.flush_delay",
         about: "When records that nobody waits for reach the disk",
         accepts: "a duration up to 1m, such as 5ms",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: true,
         set: |to, text| put(&mut to.broker.flush_delay, duration(text, 0..=60 * SECOND)),
         show: |of| Some(show_duration(of.broker.flush_delay)),
     },
-    Key {
+    SettingKey {
         name: "disk.retention_check",
         about: "How often old segments are looked for",
         accepts: "a duration from 10ms to 1d, such as 30s",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: true,
         set: |to, text| put(&mut to.broker.retention_check, duration(text, 10..=DAY)),
         show: |of| Some(show_duration(of.broker.retention_check)),
     },
-    Key {
+    SettingKey {
         name: "backup.dir",
         about: "Below it the running broker makes backups of itself when asked; it lies outside of broker.data_dir",
         accepts: "a directory; without one such backups are refused",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         // Or else whoever is connected could have the broker write anywhere.
         live: false,
         set: |to, text| (!text.is_empty()).then(|| to.broker.backup_dir = Some(PathBuf::from(text))),
         show: |of| of.broker.backup_dir.as_ref().map(|dir| dir.display().to_string()),
     },
-    Key {
+    SettingKey {
         name: "fetch.bytes_max",
         about: "The most bytes of records in one answer; at least 64KiB below network.frame_bytes_max",
         accepts: "a size from 64KiB to below 1GiB, such as 55MiB",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: true,
         set: |to, text| put(&mut to.broker.fetch_bytes_max, bytes(text, 64 * KIB..=GIB - 1)),
         show: |of| Some(show_bytes(of.broker.fetch_bytes_max as u64)),
     },
-    Key {
+    SettingKey {
         name: "fetch.zero_copy",
         about: "Whether records go from file to socket inside the kernel; auto does so except over loopback",
         accepts: "auto, always or never",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         live: false,
         set: |to, text| {
             to.broker.fetch_zero_copy = match text {
@@ -226,47 +226,47 @@ pub(super) const KEYS: [Key; 26] = [
             Some(text.to_owned())
         },
     },
-    Key {
+    SettingKey {
         name: "groups.offsets_retention",
         about: "How long a consumer group without members keeps its offsets",
         accepts: "a duration from 1s to 3650d, such as 7d",
-        kind: Kind::Measure,
+        kind: ValueKind::Measure,
         live: true,
         set: |to, text| put(&mut to.broker.offsets_retention, duration(text, SECOND..=3650 * DAY)),
         show: |of| Some(show_duration(of.broker.offsets_retention)),
     },
-    Key {
+    SettingKey {
         name: "metadata.topics_max",
         about: "How many topics there may be",
         accepts: "a number from 1 to 16777216",
-        kind: Kind::Count,
+        kind: ValueKind::Count,
         live: true,
         set: |to, text| put(&mut to.broker.limits.topics, count(text, 1..=MANY)),
         show: |of| Some(of.broker.limits.topics.to_string()),
     },
-    Key {
+    SettingKey {
         name: "metadata.partitions_max",
         about: "How many partitions all topics may have together",
         accepts: "a number from 1 to 16777216",
-        kind: Kind::Count,
+        kind: ValueKind::Count,
         live: true,
         set: |to, text| put(&mut to.broker.limits.partitions, count(text, 1..=MANY)),
         show: |of| Some(of.broker.limits.partitions.to_string()),
     },
-    Key {
+    SettingKey {
         name: "metadata.partitions_per_topic_max",
         about: "How many partitions one topic may have",
         accepts: "a number from 1 to 16777216",
-        kind: Kind::Count,
+        kind: ValueKind::Count,
         live: true,
         set: |to, text| put(&mut to.broker.limits.partitions_per_topic, count(text, 1..=MANY)),
         show: |of| Some(of.broker.limits.partitions_per_topic.to_string()),
     },
-    Key {
+    SettingKey {
         name: "logging.format",
         about: "How log lines look",
         accepts: "text or json",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         live: false,
         set: |to, text| {
             to.log_format = match text {
@@ -284,11 +284,11 @@ pub(super) const KEYS: [Key; 26] = [
             Some(text.to_owned())
         },
     },
-    Key {
+    SettingKey {
         name: "logging.level",
         about: "What is logged",
         accepts: "off, error, warn, info, debug or trace, also by module as in info,grower_broker::group=debug",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         live: true,
         set: |to, text| {
             let level = text.split(',').all(is_level).then(|| text.to_owned());
@@ -299,11 +299,11 @@ pub(super) const KEYS: [Key; 26] = [
 ];
 
 /// Stores what was read, if anything was and if it fits.
-fn put<T, Slot>(slot: &mut Slot, value: Option<T>) -> Option<()>
+fn put<T, Field>(slot: &mut Field, value: Option<T>) -> Option<()>
 where
-    Slot: TryFrom<T>,
+    Field: TryFrom<T>,
 {
-    *slot = Slot::try_from(value?).ok()?;
+    *slot = Field::try_from(value?).ok()?;
     Some(())
 }
 

@@ -4,8 +4,8 @@
 //! itself at a restart. Taking it back brings back what the start said. What a start fixes for good (ports, memory,
 //! the data directory) is refused with the reason.
 
-use super::error::Problem;
-use super::{KEYS, Key, Settings, find};
+use super::error::SettingProblem;
+use super::{BrokerSettings, KEYS, SettingKey, find};
 use crate::config::{BrokerConfig, BrokerConfigError};
 use arc_swap::{ArcSwap, Guard};
 use grower_protocol::message::{ErrorCode, Failure, SettingEntry, SettingSource};
@@ -16,16 +16,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Changed settings as people wrote them, by key.
-pub(crate) type Changed = BTreeMap<String, String>;
+/// ChangedSettings settings as people wrote them, by key.
+pub(crate) type ChangedSettings = BTreeMap<String, String>;
 
 /// Has the process log at another level.
 pub(crate) type SetLogLevel = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What is in force now.
 pub(crate) struct LiveSettings {
-    started: Settings,
-    current: ArcSwap<Settings>,
+    started: BrokerSettings,
+    current: ArcSwap<BrokerSettings>,
     /// None inside a program that logs as it likes.
     set_log_level: Option<SetLogLevel>,
     /// Held while changes are taken over: the newest stay.
@@ -39,7 +39,7 @@ pub(crate) struct LiveSettings {
 pub enum SettingRefusal {
     /// No such key, or a value that it does not take.
     #[error(transparent)]
-    Problem(#[from] Problem),
+    Problem(#[from] SettingProblem),
     /// A key that is read at the start only.
     #[error(
         "{key} changes only with a restart: set it in the config file, the environment or a flag, and restart the broker"
@@ -69,13 +69,13 @@ impl From<SettingRefusal> for Failure {
 }
 
 impl LiveSettings {
-    pub(crate) fn new(started: Settings, set_log_level: Option<SetLogLevel>) -> Self {
+    pub(crate) fn new(started: BrokerSettings, set_log_level: Option<SetLogLevel>) -> Self {
         let current = ArcSwap::from_pointee(started.clone());
         Self { started, current, set_log_level, taking: Mutex::default(), changes: watch::Sender::default() }
     }
 
     /// What is in force now. Look again later rather than keep it.
-    pub(crate) fn now(&self) -> Guard<Arc<Settings>> {
+    pub(crate) fn now(&self) -> Guard<Arc<BrokerSettings>> {
         self.current.load()
     }
 
@@ -97,9 +97,13 @@ impl LiveSettings {
     }
 
     /// Checks changes on top of those made before; none for a value takes a change back.
-    pub(crate) fn check(&self, before: &Changed, wishes: &[(String, Option<String>)]) -> Result<(), SettingRefusal> {
+    pub(crate) fn check(
+        &self,
+        before: &ChangedSettings,
+        requests: &[(String, Option<String>)],
+    ) -> Result<(), SettingRefusal> {
         let mut changed = before.clone();
-        for (at, (name, value)) in wishes.iter().enumerate() {
+        for (at, (name, value)) in requests.iter().enumerate() {
             let Some(value) = value else {
                 // A key of another version may be set, and must be possible to take back.
                 let known = changed.remove(name).is_some();
@@ -107,7 +111,7 @@ impl LiveSettings {
                 continue;
             };
             let key = self.changeable(name)?;
-            if wishes.iter().take(at).any(|(earlier, _)| earlier == name) {
+            if requests.iter().take(at).any(|(earlier, _)| earlier == name) {
                 return Err(SettingRefusal::Repeated { key: key.name });
             }
             key.read(&mut self.started.clone(), value)?;
@@ -116,7 +120,7 @@ impl LiveSettings {
         Ok(self.with(&changed).broker.check()?)
     }
 
-    fn changeable(&self, name: &str) -> Result<&'static Key, SettingRefusal> {
+    fn changeable(&self, name: &str) -> Result<&'static SettingKey, SettingRefusal> {
         let key = find(name)?;
         match key.name {
             "logging.level" if self.set_log_level.is_none() => Err(SettingRefusal::ForeignLog),
@@ -126,7 +130,7 @@ impl LiveSettings {
     }
 
     /// Puts changes into force; `changed` is asked when nobody else does so.
-    pub(crate) fn take(&self, changed: impl FnOnce() -> Changed) {
+    pub(crate) fn take(&self, changed: impl FnOnce() -> ChangedSettings) {
         let _newest_last = self.taking.lock();
         let settings = self.sound_with(&changed());
         let before = self.current.swap(Arc::new(settings.clone()));
@@ -137,8 +141,8 @@ impl LiveSettings {
     }
 
     /// What was accepted earlier may not go with what the start says now: then the start counts.
-    fn sound_with(&self, changed: &Changed) -> Settings {
-        let mut sound = Changed::new();
+    fn sound_with(&self, changed: &ChangedSettings) -> BrokerSettings {
+        let mut sound = ChangedSettings::new();
         for (key, value) in changed {
             sound.insert(key.clone(), value.clone());
             if let Err(error) = self.with(&sound).broker.check() {
@@ -150,7 +154,7 @@ impl LiveSettings {
     }
 
     /// What this version does not understand counts as not set.
-    fn with(&self, changed: &Changed) -> Settings {
+    fn with(&self, changed: &ChangedSettings) -> BrokerSettings {
         let mut settings = self.started.clone();
         for (name, value) in changed {
             let _ = self.changeable(name).map(|key| key.read(&mut settings, value));
@@ -159,18 +163,18 @@ impl LiveSettings {
     }
 
     /// Every setting, in the order of the config file.
-    pub(crate) fn describe(&self, changed: &Changed) -> Vec<SettingEntry> {
+    pub(crate) fn describe(&self, changed: &ChangedSettings) -> Vec<SettingEntry> {
         KEYS.iter().map(|key| self.entry(key, changed)).collect()
     }
 
-    fn entry(&self, key: &Key, changed: &Changed) -> SettingEntry {
+    fn entry(&self, key: &SettingKey, changed: &ChangedSettings) -> SettingEntry {
         let live = self.changeable(key.name).is_ok();
         let started_with = (key.show)(&self.started);
         let source = if live && changed.contains_key(key.name) {
             SettingSource::Changed
         } else if let Some(origin) = self.started.origins.get(key.name) {
             SettingSource::Start(origin.to_string())
-        } else if started_with == (key.show)(&Settings::default()) {
+        } else if started_with == (key.show)(&BrokerSettings::default()) {
             SettingSource::Default
         } else {
             SettingSource::Start("the program".to_owned())
@@ -193,20 +197,20 @@ mod tests {
     use crate::config::BrokerConfig;
 
     fn live() -> LiveSettings {
-        let mut started = Settings::default();
+        let mut started = BrokerSettings::default();
         started.read_flag("--memory", "broker.memory", "2GiB").unwrap();
         started.read_flag("--data-dir", "broker.data_dir", "data").unwrap();
         LiveSettings::new(started, Some(Arc::new(|_| {})))
     }
 
-    fn changed(changes: &[(&str, &str)]) -> Changed {
+    fn changed(changes: &[(&str, &str)]) -> ChangedSettings {
         changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     fn check(changes: &[(&str, &str)]) -> Result<(), String> {
-        let wishes: Vec<_> =
+        let requests: Vec<_> =
             changes.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned()))).collect();
-        live().check(&Changed::new(), &wishes).map_err(|refusal| refusal.to_string())
+        live().check(&ChangedSettings::new(), &requests).map_err(|refusal| refusal.to_string())
     }
 
     #[test]
@@ -225,7 +229,7 @@ mod tests {
         let live = live();
         live.take(|| changed(&[("disk.reserve_bytes", "1GiB")]));
         assert_eq!(live.now().broker.disk_reserve_bytes, Some(1 << 30));
-        live.take(Changed::new);
+        live.take(ChangedSettings::new);
         assert_eq!(live.now().broker.disk_reserve_bytes, None);
     }
 
@@ -251,12 +255,12 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = told.clone();
         let live = LiveSettings::new(
-            Settings::of(BrokerConfig::at("data")),
+            BrokerSettings::of(BrokerConfig::at("data")),
             Some(Arc::new(move |level| tell.lock().push(level.to_owned()))),
         );
         live.take(|| changed(&[("logging.level", "debug")]));
         live.take(|| changed(&[("logging.level", "debug"), ("disk.flush_delay", "7ms")]));
-        live.take(Changed::new);
+        live.take(ChangedSettings::new);
         assert_eq!(*told.lock(), ["debug", "info"]);
     }
 

@@ -11,12 +11,12 @@ mod key;
 mod keys;
 mod live;
 
-pub use error::{Origin, Problem, SettingsError};
+pub use error::{SettingOrigin, SettingProblem, SettingsError};
 pub use live::SettingRefusal;
 pub(crate) use live::{LiveSettings, SetLogLevel};
 
 use super::BrokerConfig;
-use key::Key;
+use key::SettingKey;
 use keys::KEYS;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 /// Everything that the daemon can be told. Two are equal if they say the same, whoever said it.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct BrokerSettings {
     /// For the broker itself.
     pub broker: BrokerConfig,
     /// How log lines look.
@@ -33,19 +33,19 @@ pub struct Settings {
     /// What is logged, as a filter of `tracing`.
     pub log_level: String,
     /// Where each setting came from that somebody set.
-    origins: BTreeMap<&'static str, Origin>,
+    origins: BTreeMap<&'static str, SettingOrigin>,
     /// Why a variable that is not the broker's alone was passed over.
     pub passed_over: Option<String>,
 }
 
-impl PartialEq for Settings {
+impl PartialEq for BrokerSettings {
     fn eq(&self, other: &Self) -> bool {
         let said = |of: &Self| (of.broker.clone(), of.log_format, of.log_level.clone());
         said(self) == said(other)
     }
 }
 
-impl Eq for Settings {}
+impl Eq for BrokerSettings {}
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub enum LogFormat {
 /// What environment variables that set something start with.
 const ENV_PREFIX: &str = "GROWER__";
 
-impl Default for Settings {
+impl Default for BrokerSettings {
     /// Both ports on loopback, and no data directory yet.
     fn default() -> Self {
         let loopback = |port| Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -75,7 +75,7 @@ const LEVEL_VARIABLES: [&str; 2] = [SHARED_LEVEL_VARIABLE, "GROWER_LOG"];
 /// Other programs read it, too: what it says for them may be no filter here, and is no reason not to start.
 const SHARED_LEVEL_VARIABLE: &str = "RUST_LOG";
 
-impl Settings {
+impl BrokerSettings {
     /// Those of a broker that a program starts with a config of its own.
     pub fn of(broker: BrokerConfig) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Settings {
     /// Sets what the text of a TOML file says; errors name `path`.
     pub fn read_text(&mut self, path: &Path, text: &str) -> Result<(), SettingsError> {
         for entry in file::entries(path, text)? {
-            let origin = Origin::File { path: path.to_owned(), line: entry.line };
+            let origin = SettingOrigin::File { path: path.to_owned(), line: entry.line };
             let set = find(&entry.key).and_then(|key| key.take(self, &entry.value).map(|()| key.name));
             self.note(origin, set)?;
         }
@@ -114,14 +114,15 @@ impl Settings {
                 levels[at] = Some(value.into_owned()).filter(|value| !value.is_empty());
             } else if let Some(key) = name.strip_prefix(ENV_PREFIX) {
                 let key = key.replace("__", ".").to_lowercase();
-                let is_settled = value.is_empty() || matches!(self.origins.get(&*key), Some(Origin::Flag(_)));
+                let is_settled = value.is_empty() || matches!(self.origins.get(&*key), Some(SettingOrigin::Flag(_)));
                 if find(&key).is_err() || !is_settled {
-                    self.set(Origin::Env(name.to_owned()), &key, &value)?;
+                    self.set(SettingOrigin::Env(name.to_owned()), &key, &value)?;
                 }
             }
         }
         for (name, level) in LEVEL_VARIABLES.into_iter().zip(levels) {
-            let set = level.map_or(Ok(()), |level| self.set(Origin::Env(name.to_owned()), "logging.level", &level));
+            let set =
+                level.map_or(Ok(()), |level| self.set(SettingOrigin::Env(name.to_owned()), "logging.level", &level));
             match set {
                 Err(error) if name == SHARED_LEVEL_VARIABLE => self.passed_over = Some(error.to_string()),
                 set => set?,
@@ -132,16 +133,16 @@ impl Settings {
 
     /// Sets what the flag `--flag` says.
     pub fn read_flag(&mut self, flag: &'static str, key: &str, value: &str) -> Result<(), SettingsError> {
-        self.set(Origin::Flag(flag), key, value)
+        self.set(SettingOrigin::Flag(flag), key, value)
     }
 
-    fn set(&mut self, origin: Origin, key: &str, text: &str) -> Result<(), SettingsError> {
+    fn set(&mut self, origin: SettingOrigin, key: &str, text: &str) -> Result<(), SettingsError> {
         let set = find(key).and_then(|key| key.read(self, text).map(|()| key.name));
         self.note(origin, set)
     }
 
     /// Remembers who set a key, or says who tried to.
-    fn note(&mut self, origin: Origin, set: Result<&'static str, Problem>) -> Result<(), SettingsError> {
+    fn note(&mut self, origin: SettingOrigin, set: Result<&'static str, SettingProblem>) -> Result<(), SettingsError> {
         match set {
             Ok(key) => drop(self.origins.insert(key, origin)),
             Err(problem) => return Err(SettingsError::Refused { origin, problem }),
@@ -165,9 +166,9 @@ impl Settings {
     }
 }
 
-fn find(name: &str) -> Result<&'static Key, Problem> {
+fn find(name: &str) -> Result<&'static SettingKey, SettingProblem> {
     let found = KEYS.iter().find(|key| key.name == name);
-    found.ok_or_else(|| Problem::unknown(name, KEYS.iter().map(|key| key.name)))
+    found.ok_or_else(|| SettingProblem::unknown(name, KEYS.iter().map(|key| key.name)))
 }
 
 #[cfg(test)]

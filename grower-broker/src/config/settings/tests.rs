@@ -1,13 +1,13 @@
 use super::*;
 
-fn from_toml(text: &str) -> Result<Settings, String> {
-    let mut settings = Settings::default();
+fn from_toml(text: &str) -> Result<BrokerSettings, String> {
+    let mut settings = BrokerSettings::default();
     settings.read_text(Path::new("grower.toml"), text).map_err(|error| error.to_string())?;
     Ok(settings)
 }
 
-fn from_env(variables: &[(&str, &str)]) -> Result<Settings, String> {
-    let mut settings = Settings::default();
+fn from_env(variables: &[(&str, &str)]) -> Result<BrokerSettings, String> {
+    let mut settings = BrokerSettings::default();
     let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     settings.read_env(variables).map_err(|error| error.to_string())?;
     Ok(settings)
@@ -15,8 +15,8 @@ fn from_env(variables: &[(&str, &str)]) -> Result<Settings, String> {
 
 #[test]
 fn the_printed_settings_are_a_file_that_gives_these_settings() {
-    assert_eq!(from_toml(&Settings::default().to_toml()), Ok(Settings::default()));
-    let mut settings = Settings::default();
+    assert_eq!(from_toml(&BrokerSettings::default().to_toml()), Ok(BrokerSettings::default()));
+    let mut settings = BrokerSettings::default();
     for (key, value) in [
         ("broker.data_dir", "/srv/\"odd\" \\ dir"),
         ("broker.node_id", "7"),
@@ -34,13 +34,13 @@ fn the_printed_settings_are_a_file_that_gives_these_settings() {
     ] {
         settings.read_flag("--test", key, value).unwrap();
     }
-    assert_ne!(settings, Settings::default());
+    assert_ne!(settings, BrokerSettings::default());
     assert_eq!(from_toml(&settings.to_toml()), Ok(settings));
 }
 
 #[test]
 fn the_defaults_are_those_of_the_design() {
-    insta::assert_snapshot!(Settings::default().to_toml(), @r#"
+    insta::assert_snapshot!(BrokerSettings::default().to_toml(), @r#"
     [broker]
     # Where everything is stored (a directory; it is created if it is not there).
     # data_dir =
@@ -123,12 +123,12 @@ fn later_sources_win() {
 
 #[test]
 fn a_wrong_variable_does_not_beat_a_flag_and_an_empty_one_says_nothing() {
-    let mut settings = Settings::default();
+    let mut settings = BrokerSettings::default();
     settings.read_flag("--memory", "broker.memory", "3GiB").unwrap();
     let env = [("GROWER__BROKER__MEMORY", "much"), ("GROWER__NETWORK__LISTEN", ""), ("GROWER__BROKER__NODE_ID", "3")];
     settings.read_env(env.map(|(name, value)| (name.into(), value.into()))).unwrap();
     assert_eq!((settings.broker.memory, settings.broker.node_id), (3 << 30, 3));
-    assert_eq!(settings.broker.listen, Settings::default().broker.listen);
+    assert_eq!(settings.broker.listen, BrokerSettings::default().broker.listen);
     assert!(from_env(&[("GROWER__BROKER__MEMORY", "much")]).is_err());
 }
 
@@ -210,10 +210,10 @@ fn a_value_out_of_bounds_is_refused() {
         ("fetch.zero_copy", "Auto"),
         ("logging.format", "xml"),
     ] {
-        let mut settings = Settings::default();
+        let mut settings = BrokerSettings::default();
         let refused = settings.read_flag("--flag", key, value).unwrap_err().to_string();
         assert!(refused.starts_with(&format!("--flag: {key} = {value:?} is not allowed: it takes ")), "{refused}");
-        assert_eq!(settings, Settings::default());
+        assert_eq!(settings, BrokerSettings::default());
     }
 }
 
@@ -235,12 +235,12 @@ fn a_byte_order_mark_is_no_part_of_the_first_line() {
 fn a_value_that_is_not_unicode_is_refused() {
     use std::os::unix::ffi::OsStringExt;
     let value = OsString::from_vec(b"127.0.0.1:9\xff".to_vec());
-    let refused = Settings::default().read_env([("GROWER__NETWORK__LISTEN".into(), value)]).unwrap_err();
+    let refused = BrokerSettings::default().read_env([("GROWER__NETWORK__LISTEN".into(), value)]).unwrap_err();
     assert!(refused.to_string().contains("network.listen"), "{refused}");
 }
 
-fn read_file(path: &Path) -> Result<Settings, String> {
-    let mut settings = Settings::default();
+fn read_file(path: &Path) -> Result<BrokerSettings, String> {
+    let mut settings = BrokerSettings::default();
     settings.read_file(path).map_err(|error| error.to_string())?;
     Ok(settings)
 }

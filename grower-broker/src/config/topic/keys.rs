@@ -12,7 +12,7 @@ const LARGE: u64 = 1 << 60;
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
-pub(super) struct Key {
+pub(super) struct TopicConfigKey {
     pub(super) name: &'static str,
     /// Completes "it takes ..".
     pub(super) accepts: &'static str,
@@ -21,8 +21,8 @@ pub(super) struct Key {
     pub(super) show: fn(&TopicConfig) -> String,
 }
 
-pub(super) const KEYS: [Key; 14] = [
-    Key {
+pub(super) const KEYS: [TopicConfigKey; 14] = [
+    TopicConfigKey {
         name: "cleanup.policy",
         accepts: "delete, compact, or compact,delete for both",
         set: |config, text| {
@@ -40,7 +40,7 @@ pub(super) const KEYS: [Key; 14] = [
             CleanupPolicy::CompactDelete => "compact,delete".to_owned(),
         },
     },
-    Key {
+    TopicConfigKey {
         name: "delete.retention.ms",
         accepts: "a duration up to 100 years, such as 1d",
         set: |config, text| {
@@ -49,7 +49,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_millis(config.delete_retention_ms),
     },
-    Key {
+    TopicConfigKey {
         name: "flush",
         accepts: "fsync, or os to let acks run ahead of the disk",
         set: |config, text| {
@@ -65,7 +65,7 @@ pub(super) const KEYS: [Key; 14] = [
             FlushPolicy::Os => "os".to_owned(),
         },
     },
-    Key {
+    TopicConfigKey {
         name: "index.interval.bytes",
         accepts: "a size up to 64MiB, such as 4KiB; 0 for an entry per batch",
         set: |config, text| {
@@ -74,7 +74,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_bytes(config.index_interval_bytes.into()),
     },
-    Key {
+    TopicConfigKey {
         name: "max.message.bytes",
         accepts: "a size from 1B to 64MiB, such as 1MiB",
         set: |config, text| {
@@ -83,7 +83,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_bytes(config.max_message_bytes.into()),
     },
-    Key {
+    TopicConfigKey {
         name: "message.timestamp.after.max.ms",
         accepts: "a duration up to 100 years, such as 1h",
         set: |config, text| {
@@ -92,7 +92,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_millis(config.message_timestamp_after_max_ms),
     },
-    Key {
+    TopicConfigKey {
         name: "min.cleanable.dirty.ratio",
         accepts: "a number from 0 to 1, such as 0.5",
         set: |config, text| {
@@ -101,7 +101,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_permille(config.min_cleanable_dirty_permille),
     },
-    Key {
+    TopicConfigKey {
         name: "min.compaction.lag.ms",
         accepts: "a duration up to 100 years, such as 1h",
         set: |config, text| {
@@ -110,7 +110,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_millis(config.min_compaction_lag_ms),
     },
-    Key {
+    TopicConfigKey {
         name: "retention.bytes",
         accepts: "a size from 1B to 2^60, such as 10GiB; -1 for no limit",
         set: |config, text| {
@@ -119,7 +119,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_limit(config.retention_bytes, show_bytes),
     },
-    Key {
+    TopicConfigKey {
         name: "retention.messages",
         accepts: "a number of records from 1 to 2^60; -1 for no limit",
         set: |config, text| {
@@ -128,7 +128,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_limit(config.retention_messages, |records| records.to_string()),
     },
-    Key {
+    TopicConfigKey {
         name: "retention.ms",
         accepts: "a duration from 1ms to 100 years, such as 5d; -1 for no limit",
         set: |config, text| {
@@ -137,7 +137,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_limit(config.retention_ms, show_millis),
     },
-    Key {
+    TopicConfigKey {
         name: "segment.bytes",
         accepts: "a size from 1B to 2GiB, such as 64MiB",
         set: |config, text| {
@@ -146,7 +146,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_bytes(config.segment_bytes),
     },
-    Key {
+    TopicConfigKey {
         name: "segment.messages",
         accepts: "a number of records from 1 to 2147483647; -1 for no limit",
         set: |config, text| {
@@ -155,7 +155,7 @@ pub(super) const KEYS: [Key; 14] = [
         },
         show: |config| show_limit(config.segment_messages, |records| records.to_string()),
     },
-    Key {
+    TopicConfigKey {
         name: "segment.ms",
         accepts: "a duration from 1ms to 100 years, such as 1d; -1 for no limit",
         set: |config, text| {

@@ -142,7 +142,7 @@ impl TopicConfig {
 
     /// Every key with its value, sorted; `set` are those that somebody set.
     pub fn describe(&self, set: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
-        let entry = |key: &keys::Key| ConfigEntry {
+        let entry = |key: &keys::TopicConfigKey| ConfigEntry {
             key: key.name.to_owned(),
             value: (key.show)(self),
             source: if set.contains_key(key.name) { ConfigSource::Topic } else { ConfigSource::Default },
@@ -151,7 +151,7 @@ impl TopicConfig {
     }
 }
 
-fn known(key: &str) -> Result<&'static keys::Key, ConfigError> {
+fn known(key: &str) -> Result<&'static keys::TopicConfigKey, ConfigError> {
     let found = KEYS.iter().find(|known| known.name == key);
     found.ok_or_else(|| ConfigError::unknown(key, KEYS.iter().map(|known| known.name)))
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::clock::{BrokerClock, Calendar};
 use crate::config::BrokerConfig;
 use crate::config::MetadataLimits;
-use crate::config::settings::{LiveSettings, Settings};
+use crate::config::settings::{BrokerSettings, LiveSettings};
 use crate::group::decide::AppendedRecords;
 use crate::group::state::{GroupRecord, PartitionKey, SHARDS, StoredOffset, TOPIC, shard_of};
 use crate::health::Health;
@@ -50,13 +50,13 @@ impl World {
         let topics = Topics::new(Arc::new(metadata), logs, clock.clone(), index, memory.clone(), health.clone());
         let topics = Arc::new(topics);
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
-        let wish = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
+        let request = NewTopic { name, partitions: Some(4), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
         topics
-            .change(move |image| Ok(image.create_topic(&wish, topic, now, &MetadataLimits::default())?))
+            .change(move |image| Ok(image.create_topic(&request, topic, now, &MetadataLimits::default())?))
             .await
             .unwrap();
-        let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
+        let settings = Arc::new(LiveSettings::new(BrokerSettings::of(BrokerConfig::at("/data")), None));
         let stall_watchdog = Arc::new(StallWatchdog::start(&health).unwrap());
         let synced = metrics.clone();
         let on_sync = move |took| synced.synced(took);
@@ -191,7 +191,7 @@ async fn a_shorter_retention_deletes_groups_at_once() {
     world.commit("old", "x").await;
     world.wait(2 * DAY_MS);
     let retention = |text: &str| [("groups.offsets_retention".to_owned(), text.to_owned())].into();
-    let settings = Arc::new(LiveSettings::new(Settings::of(BrokerConfig::at("/data")), None));
+    let settings = Arc::new(LiveSettings::new(BrokerSettings::of(BrokerConfig::at("/data")), None));
     settings.take(|| retention("10d"));
     let stop = CancellationToken::new();
     let running = tokio::spawn(world.groups.clone().run(settings.clone(), stop.clone()));

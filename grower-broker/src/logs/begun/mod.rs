@@ -36,10 +36,10 @@ const LINE_BYTES: u64 = 100;
 pub(crate) type BegunPartitions = BTreeMap<(TopicId, PartitionId), TopicName>;
 
 /// The file of a data directory in use.
-pub(crate) struct Begun {
+pub(crate) struct BegunFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<BegunState>,
     /// How far which file is durable. Held while syncing: the next holder finds that one sync was enough for several.
     synced: Mutex<FileEnd>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Begun {
 /// A length of the file: of a later file first, since the file is replaced as a whole now and then.
 type FileEnd = (u64, u64);
 
-struct State {
+struct BegunState {
     partitions: BegunPartitions,
     /// Whether this directory had the file: without it nothing can be said of a partition that has no files.
     known: bool,
@@ -59,12 +59,12 @@ struct State {
     stale: bool,
 }
 
-impl Begun {
+impl BegunFile {
     /// Reads the file of a data directory.
     pub(crate) fn open(disk: Arc<dyn Disk>, data_dir: &Path) -> Result<Self, DiskError> {
         let found = read(&*disk, data_dir)?;
         let known = found.is_some();
-        let state = State { partitions: found.unwrap_or_default(), known, file: None, replaced: 0, stale: true };
+        let state = BegunState { partitions: found.unwrap_or_default(), known, file: None, replaced: 0, stale: true };
         Ok(Self { disk, path: data_dir.join(FILE), state: Mutex::new(state), synced: Mutex::default() })
     }
 
@@ -142,7 +142,7 @@ impl Begun {
         Ok(())
     }
 
-    fn write_whole(&self, state: &mut State) -> Result<(), DiskError> {
+    fn write_whole(&self, state: &mut BegunState) -> Result<(), DiskError> {
         let text = text_of(&state.partitions);
         state.file = None;
         whole_file::replace(&*self.disk, &self.path, text.as_bytes())?;
@@ -228,27 +228,27 @@ fn line(content: &str) -> String {
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Parsed {
+struct ParsedBegun {
     partitions: BegunPartitions,
     /// Lines that are not as they were written, by their bytes.
     damaged: Vec<Range<u64>>,
 }
 
 /// What a line says.
-enum Entry {
+enum BegunLine {
     Begun(TopicId, PartitionId, TopicName),
     Deleted(TopicId),
 }
 
-fn parse(bytes: &[u8]) -> Parsed {
-    let (mut parsed, mut start) = (Parsed::default(), 0);
+fn parse(bytes: &[u8]) -> ParsedBegun {
+    let (mut parsed, mut start) = (ParsedBegun::default(), 0);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let end = start + line.len() as u64;
-        match Entry::parse(line.strip_suffix(b"\n").unwrap_or(line)) {
-            Some(Entry::Begun(topic, partition, name)) => {
+        match BegunLine::parse(line.strip_suffix(b"\n").unwrap_or(line)) {
+            Some(BegunLine::Begun(topic, partition, name)) => {
                 parsed.partitions.insert((topic, partition), name);
             }
-            Some(Entry::Deleted(topic)) => parsed.partitions.retain(|(of, _), _| *of != topic),
+            Some(BegunLine::Deleted(topic)) => parsed.partitions.retain(|(of, _), _| *of != topic),
             None if is_torn(line) => {}
             None => parsed.damaged.push(start..end),
         }
@@ -262,13 +262,13 @@ fn parse(bytes: &[u8]) -> Parsed {
 fn is_torn(line: &[u8]) -> bool {
     let cut_short = match line.split_last() {
         Some((b'\n', _)) => false,
-        Some((_, whole)) => Entry::parse(whole).is_none(),
+        Some((_, whole)) => BegunLine::parse(whole).is_none(),
         None => true,
     };
     cut_short || line.windows(2).any(|two| two == [0, 0])
 }
 
-impl Entry {
+impl BegunLine {
     fn parse(line: &[u8]) -> Option<Self> {
         let words: Vec<&str> = checked(std::str::from_utf8(line).ok()?)?.split(' ').collect();
         match *words.as_slice() {

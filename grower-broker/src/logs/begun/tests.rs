@@ -10,8 +10,8 @@ fn name() -> TopicName {
     TopicName::new("events").unwrap()
 }
 
-fn open(disk: &MemDisk) -> Begun {
-    Begun::open(Arc::new(disk.clone()), Path::new("/data")).unwrap()
+fn open(disk: &MemDisk) -> BegunFile {
+    BegunFile::open(Arc::new(disk.clone()), Path::new("/data")).unwrap()
 }
 
 fn new_disk() -> MemDisk {

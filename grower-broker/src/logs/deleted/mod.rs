@@ -26,7 +26,7 @@ pub struct DeletedLogs<'a> {
 }
 
 impl DiskLogs {
-    pub(super) fn set_deleted_aside(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
+    pub(super) fn move_deleted_topic(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError> {
         if let Err(error) = self.begun.forget(deleted.topic) {
             if !error.is_full() {
                 return Err(error);
@@ -35,7 +35,7 @@ impl DiskLogs {
         }
         let dir = self.topic_dir(deleted.name);
         for partition in 0..deleted.partitions {
-            self.set_partition_aside(deleted, partition, &dir.join(partition.to_string()))?;
+            self.move_deleted_partition(deleted, partition, &dir.join(partition.to_string()))?;
         }
         if deleted.name_is_free && self.holds_nothing(&dir) {
             self.disk.remove_dir_all(&dir)?;
@@ -45,7 +45,7 @@ impl DiskLogs {
         unless_not_found(self.disk.sync_dir(&dir))
     }
 
-    fn set_partition_aside(&self, deleted: &DeletedLogs<'_>, partition: u32, from: &Path) -> Result<(), DiskError> {
+    fn move_deleted_partition(&self, deleted: &DeletedLogs<'_>, partition: u32, from: &Path) -> Result<(), DiskError> {
         match self.owner_of(from)? {
             Owner::Topic(topic) if topic == deleted.topic => self.move_to_deleted(deleted.topic, partition, from),
             // Its first append was cut short before it had an identity, or records.
@@ -74,7 +74,7 @@ impl DiskLogs {
         self.disk.sync_dir(from.parent().unwrap_or(&self.root))
     }
 
-    /// Something else in the place of a directory is no partition, and must not keep a topic from being deleted.
+    /// Something else in the partition of a directory is no partition, and must not keep a topic from being deleted.
     fn owner_of(&self, dir: &Path) -> Result<Owner, DiskError> {
         match DiskLog::owner(&*self.disk, dir) {
             Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {

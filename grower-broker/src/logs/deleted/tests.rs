@@ -1,5 +1,5 @@
 use super::*;
-use crate::logs::{Logs, PartitionPlace};
+use crate::logs::{Logs, PartitionIdentity};
 use grower_protocol::batch::{BatchBuilder, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{LeaderEpoch, PartitionId, Timestamp};
@@ -38,15 +38,15 @@ impl World {
     }
 
     fn open(&self, partition: PartitionId) -> Box<dyn Log> {
-        let place = PartitionPlace { topic: topic(), name: self.name.clone(), partition };
-        self.logs.open(&place, LogOptions::tiny(), Timestamp::default()).unwrap()
+        let partition = PartitionIdentity { topic: topic(), name: self.name.clone(), partition };
+        self.logs.open(&partition, LogOptions::tiny(), Timestamp::default()).unwrap()
     }
 
     /// One look of the reconcile loop; whether the metadata may forget the topic.
     fn look(&self, name_is_free: bool) -> bool {
         let deleted = DeletedLogs { topic: topic(), name: &self.name, partitions: PARTITIONS, name_is_free };
-        let aside = self.logs.set_aside(&deleted).is_ok();
-        self.logs.remove_set_aside(&|_| false).is_ok_and(|left| aside && !left.contains(&topic()))
+        let aside = self.logs.move_deleted(&deleted).is_ok();
+        self.logs.purge_deleted(&|_| false).is_ok_and(|left| aside && !left.contains(&topic()))
     }
 
     fn names(&self, dir: &str) -> Vec<String> {

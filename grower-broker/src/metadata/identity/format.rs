@@ -15,11 +15,11 @@ pub(super) struct Formats {
     /// The one that it writes.
     pub(super) current: u32,
     /// How older ones are led on, oldest first, without a gap up to `current`.
-    pub(super) steps: &'static [Step],
+    pub(super) steps: &'static [UpgradeStep],
 }
 
 /// From one format to the next.
-pub(super) struct Step {
+pub(super) struct UpgradeStep {
     pub(super) from: u32,
     /// Changes what must be changed, durably; it may find its own work half done or done.
     pub(super) run: fn(&dyn Disk, &Path) -> Result<(), DiskError>,
@@ -30,7 +30,7 @@ pub(super) const KNOWN: Formats = Formats { current: FORMAT, steps: &[] };
 
 impl Formats {
     /// The step that leads on from `format`; none if nobody can.
-    pub(super) fn step_from(&self, format: u32) -> Option<&Step> {
+    pub(super) fn step_from(&self, format: u32) -> Option<&UpgradeStep> {
         self.steps.iter().find(|step| step.from == format)
     }
 }

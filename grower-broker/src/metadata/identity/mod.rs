@@ -108,7 +108,7 @@ pub enum IdentityError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct IdentityFile {
     format: u32,
     cluster: String,
     node: u32,
@@ -207,7 +207,7 @@ impl Identity {
         if let Some(found) = format_of(signed).filter(|found| newest < *found) {
             return Err(IdentityError::Newer { path: path.to_owned(), found });
         }
-        let file: File = toml::from_str(signed).map_err(|error| damaged(error.message()))?;
+        let file: IdentityFile = toml::from_str(signed).map_err(|error| damaged(error.message()))?;
         let uuid = |text: &str| text.parse().map_err(|_| damaged("not a UUID"));
         let identity = Self { cluster: uuid(&file.cluster)?, node: NodeId::new(file.node), uuid: uuid(&file.uuid)? };
         Ok((identity, file.format))

@@ -124,8 +124,10 @@ fn metadata_of_another_directory_is_refused() {
 }
 
 /// A program of the future: from 1 to 2 a file moves, from 2 to 3 one is written.
-const LATER: Formats =
-    Formats { current: 3, steps: &[format::Step { from: 1, run: move_old }, format::Step { from: 2, run: write_new }] };
+const LATER: Formats = Formats {
+    current: 3,
+    steps: &[format::UpgradeStep { from: 1, run: move_old }, format::UpgradeStep { from: 2, run: write_new }],
+};
 
 fn move_old(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
     match disk.rename(&dir.join("old"), &dir.join("moved")) {

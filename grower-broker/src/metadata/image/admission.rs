@@ -1,9 +1,9 @@
-//! From wishes to commands: what people and the broker itself may ask for, checked against the image.
+//! From requests to commands: what people and the broker itself may ask for, checked against the image.
 //!
 //! [`Image::apply`] repeats only what another command may have changed meanwhile. MetadataLimits and the reading of configs
 //! stand here, because they may differ between versions and settings, and a stored command must not.
 
-use super::{Command, Image, Refusal, Topic};
+use super::{Command, Image, MetadataRefusal, Topic};
 use crate::config::MetadataLimits;
 use crate::config::topic::{ConfigError, TopicConfig};
 use grower_protocol::ids::{NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
@@ -18,85 +18,98 @@ impl Image {
     /// Checks the topics of one request, each alone; `id` makes a new random id. A name that comes more than once is refused each time.
     pub fn create_topics(
         &self,
-        wishes: &[NewTopic],
+        requests: &[NewTopic],
         mut id: impl FnMut() -> TopicId,
         at: Timestamp,
         limits: &MetadataLimits,
-    ) -> Vec<Result<Command, Refusal>> {
+    ) -> Vec<Result<Command, MetadataRefusal>> {
         let mut times = BTreeMap::new();
-        for wish in wishes {
-            *times.entry(&wish.name).or_insert(0u32) += 1;
+        for request in requests {
+            *times.entry(&request.name).or_insert(0u32) += 1;
         }
-        let mut check = |wish: &NewTopic| match times.get(&wish.name) {
-            Some(1) => self.create_topic(wish, id(), at, limits),
-            _ => Err(Refusal::NamedTwice { name: wish.name.clone() }),
+        let mut check = |request: &NewTopic| match times.get(&request.name) {
+            Some(1) => self.create_topic(request, id(), at, limits),
+            _ => Err(MetadataRefusal::NamedTwice { name: request.name.clone() }),
         };
-        wishes.iter().map(&mut check).collect()
+        requests.iter().map(&mut check).collect()
     }
 
-    /// Checks a topic that somebody wishes to create.
+    /// Checks a topic that somebody requests to create.
     pub fn create_topic(
         &self,
-        wish: &NewTopic,
+        request: &NewTopic,
         id: TopicId,
         at: Timestamp,
         limits: &MetadataLimits,
-    ) -> Result<Command, Refusal> {
-        check_not_internal(&wish.name)?;
-        self.create_any_topic(wish, id, at, limits)
+    ) -> Result<Command, MetadataRefusal> {
+        check_not_internal(&request.name)?;
+        self.create_any_topic(request, id, at, limits)
     }
 
     /// Checks a topic that the broker creates for itself: its name may start with `__`.
     pub fn create_any_topic(
         &self,
-        wish: &NewTopic,
+        request: &NewTopic,
         id: TopicId,
         at: Timestamp,
         limits: &MetadataLimits,
-    ) -> Result<Command, Refusal> {
-        self.check_new_name(&wish.name)?;
-        TopicConfig::parse(&wish.configs)?;
-        let partitions = wish.partitions.unwrap_or(1);
+    ) -> Result<Command, MetadataRefusal> {
+        self.check_new_name(&request.name)?;
+        TopicConfig::parse(&request.configs)?;
+        let partitions = request.partitions.unwrap_or(1);
         check_partitions(partitions, limits)?;
-        self.check_room(1, partitions, limits)?;
-        let factor = self.replication_factor(wish.replication_factor)?;
+        self.check_limits(1, partitions, limits)?;
+        let factor = self.replication_factor(request.replication_factor)?;
         Ok(Command::CreateTopic {
-            name: wish.name.clone(),
+            name: request.name.clone(),
             id,
-            replicas: self.place(0..partitions, factor),
-            configs: wish.configs.clone(),
+            replicas: self.place_replicas(0..partitions, factor),
+            configs: request.configs.clone(),
             at,
         })
     }
 
-    /// Checks a topic that somebody wishes to delete.
-    pub fn delete_topic(&self, name: &TopicName) -> Result<Command, Refusal> {
+    /// Checks a topic that somebody requests to delete.
+    pub fn delete_topic(&self, name: &TopicName) -> Result<Command, MetadataRefusal> {
         check_not_internal(name)?;
         Ok(Command::DeleteTopic { id: self.named(name)?.id })
     }
 
-    /// Checks how far somebody wishes a topic to grow: to `partitions` in all.
-    pub fn grow_topic(&self, name: &TopicName, partitions: u32, limits: &MetadataLimits) -> Result<Command, Refusal> {
+    /// Checks how far somebody requests a topic to grow: to `partitions` in all.
+    pub fn grow_topic(
+        &self,
+        name: &TopicName,
+        partitions: u32,
+        limits: &MetadataLimits,
+    ) -> Result<Command, MetadataRefusal> {
         check_not_internal(name)?;
         let topic = self.named(name)?;
         check_partitions(partitions, limits)?;
         let from = topic.partition_count();
         if partitions <= from {
-            return Err(Refusal::NotGrowing { name: name.clone(), current: from, wished: partitions });
+            return Err(MetadataRefusal::NotGrowing { name: name.clone(), current: from, requested: partitions });
         }
-        self.check_room(0, partitions - from, limits)?;
-        let added = self.place(from..partitions, topic.replication_factor());
+        self.check_limits(0, partitions - from, limits)?;
+        let added = self.place_replicas(from..partitions, topic.replication_factor());
         Ok(Command::GrowTopic { id: topic.id, from, added })
     }
 
-    /// Checks what somebody wishes to change in a topic's configs; none for a value goes back to the default.
-    pub fn alter_topic(&self, name: &TopicName, changes: &[(String, Option<String>)]) -> Result<Command, Refusal> {
+    /// Checks what somebody requests to change in a topic's configs; none for a value goes back to the default.
+    pub fn alter_topic(
+        &self,
+        name: &TopicName,
+        changes: &[(String, Option<String>)],
+    ) -> Result<Command, MetadataRefusal> {
         check_not_internal(name)?;
         self.alter_any_topic(name, changes)
     }
 
     /// Checks what the broker changes in the configs of a topic, be it one of its own.
-    pub fn alter_any_topic(&self, name: &TopicName, changes: &[(String, Option<String>)]) -> Result<Command, Refusal> {
+    pub fn alter_any_topic(
+        &self,
+        name: &TopicName,
+        changes: &[(String, Option<String>)],
+    ) -> Result<Command, MetadataRefusal> {
         let topic = self.named(name)?;
         for (at, (key, value)) in changes.iter().enumerate() {
             if changes.iter().take(at).any(|(earlier, _)| earlier == key) {
@@ -112,37 +125,41 @@ impl Image {
         Ok(Command::AlterTopic { id: topic.id, configs: changes.to_vec() })
     }
 
-    /// Checks which records somebody wishes to drop. That they are committed only their partition's leader knows.
-    pub fn trim_topic(&self, id: TopicId, before: &[(PartitionId, Offset)]) -> Result<Command, Refusal> {
-        let topic = self.topic_by_id(id).ok_or(Refusal::UnknownTopicId { id })?;
+    /// Checks which records somebody requests to drop. That they are committed only their partition's leader knows.
+    pub fn trim_topic(&self, id: TopicId, before: &[(PartitionId, Offset)]) -> Result<Command, MetadataRefusal> {
+        let topic = self.topic_by_id(id).ok_or(MetadataRefusal::UnknownTopicId { id })?;
         check_not_internal(&topic.name)?;
         let mut named = BTreeSet::new();
         if let Some((partition, _)) = before.iter().find(|(partition, _)| !named.insert(*partition)) {
-            return Err(Refusal::PartitionTwice { name: topic.name.clone(), partition: *partition });
+            return Err(MetadataRefusal::PartitionTwice { name: topic.name.clone(), partition: *partition });
         }
         Ok(Command::TrimTopic { id, before: before.to_vec() })
     }
 
-    fn named(&self, name: &TopicName) -> Result<&Arc<Topic>, Refusal> {
-        self.topic(name).ok_or_else(|| Refusal::UnknownTopic { name: name.clone() })
+    fn named(&self, name: &TopicName) -> Result<&Arc<Topic>, MetadataRefusal> {
+        self.topic(name).ok_or_else(|| MetadataRefusal::UnknownTopic { name: name.clone() })
     }
 
-    fn check_room(&self, topics: u64, partitions: u32, limits: &MetadataLimits) -> Result<(), Refusal> {
-        let within = |what, wished, max| {
-            if wished <= max { Ok(()) } else { Err(Refusal::LimitReached { what, wished, max }) }
+    fn check_limits(&self, topics: u64, partitions: u32, limits: &MetadataLimits) -> Result<(), MetadataRefusal> {
+        let within = |what, requested, max| {
+            if requested <= max { Ok(()) } else { Err(MetadataRefusal::LimitReached { what, requested, max }) }
         };
         within("topics", self.topics().len() as u64 + topics, limits.topics)?;
         within("partitions", self.partition_count() + u64::from(partitions), limits.partitions)
     }
 
-    fn replication_factor(&self, wished: Option<u32>) -> Result<u32, Refusal> {
+    fn replication_factor(&self, requested: Option<u32>) -> Result<u32, MetadataRefusal> {
         let brokers = u32::try_from(self.brokers.len()).unwrap_or(u32::MAX);
-        let factor = wished.unwrap_or(REPLICATION_DEFAULT.min(brokers));
-        if (1..=brokers).contains(&factor) { Ok(factor) } else { Err(Refusal::ReplicationFactor { factor, brokers }) }
+        let factor = requested.unwrap_or(REPLICATION_DEFAULT.min(brokers));
+        if (1..=brokers).contains(&factor) {
+            Ok(factor)
+        } else {
+            Err(MetadataRefusal::ReplicationFactor { factor, brokers })
+        }
     }
 
     /// Replicas for partitions of these numbers: leaders go round the brokers, followers are the next ones.
-    fn place(&self, partitions: std::ops::Range<u32>, factor: u32) -> Vec<Vec<NodeId>> {
+    fn place_replicas(&self, partitions: std::ops::Range<u32>, factor: u32) -> Vec<Vec<NodeId>> {
         let brokers: Vec<NodeId> = self.brokers.keys().copied().collect();
         let replicas = |partition: u32| {
             let from = partition as usize % brokers.len().max(1);
@@ -152,11 +169,11 @@ impl Image {
     }
 }
 
-fn check_not_internal(name: &TopicName) -> Result<(), Refusal> {
-    if name.is_internal() { Err(Refusal::Internal { name: name.clone() }) } else { Ok(()) }
+fn check_not_internal(name: &TopicName) -> Result<(), MetadataRefusal> {
+    if name.is_internal() { Err(MetadataRefusal::Internal { name: name.clone() }) } else { Ok(()) }
 }
 
-fn check_partitions(partitions: u32, limits: &MetadataLimits) -> Result<(), Refusal> {
+fn check_partitions(partitions: u32, limits: &MetadataLimits) -> Result<(), MetadataRefusal> {
     let max = limits.partitions_per_topic;
-    if (1..=max).contains(&partitions) { Ok(()) } else { Err(Refusal::Partitions { partitions, max }) }
+    if (1..=max).contains(&partitions) { Ok(()) } else { Err(MetadataRefusal::Partitions { partitions, max }) }
 }

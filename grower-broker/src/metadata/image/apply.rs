@@ -1,6 +1,6 @@
 //! How each command changes the image. Total: any command, in any state, either takes effect or changes nothing.
 
-use super::{Broker, Command, DeletedTopic, Image, Partition, Refusal, Topic};
+use super::{BrokerRegistration, Command, DeletedTopic, Image, MetadataRefusal, PartitionRegistration, Topic};
 use crate::config::topic::TopicConfig;
 use crate::metadata::Uuid;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
@@ -34,10 +34,12 @@ pub enum Applied {
 
 impl Image {
     /// Applies a command, or refuses it and changes nothing. The same commands in the same order lead to equal images.
-    pub fn apply(&mut self, command: Command) -> Result<Applied, Refusal> {
+    pub fn apply(&mut self, command: Command) -> Result<Applied, MetadataRefusal> {
         let applied = match command {
             Command::FormatCluster { cluster } => self.format(cluster),
-            Command::RegisterBroker { node, uuid, address } => self.register(Broker { node, uuid, address }),
+            Command::RegisterBroker { node, uuid, address } => {
+                self.register(BrokerRegistration { node, uuid, address })
+            }
             Command::CreateTopic { name, id, replicas, configs, at } => self.create(name, id, replicas, configs, at),
             Command::DeleteTopic { id } => self.delete(id),
             Command::GrowTopic { id, from, added } => self.grow(id, from, added),
@@ -70,23 +72,23 @@ impl Image {
 
     /// Applies a command of several, or refuses it and leaves no trace of it, not even in the version: the next one of them
     /// has its place in the log.
-    pub(crate) fn try_apply(&mut self, command: Command) -> Result<Applied, Refusal> {
+    pub(crate) fn try_apply(&mut self, command: Command) -> Result<Applied, MetadataRefusal> {
         let version = self.version;
         self.apply(command).inspect_err(|_| self.version = version)
     }
 
-    fn format(&mut self, cluster: Uuid) -> Result<Applied, Refusal> {
+    fn format(&mut self, cluster: Uuid) -> Result<Applied, MetadataRefusal> {
         if let Some(cluster) = self.cluster {
-            return Err(Refusal::ClusterExists { cluster });
+            return Err(MetadataRefusal::ClusterExists { cluster });
         }
         self.cluster = Some(cluster);
         Ok(Applied::Done)
     }
 
-    fn register(&mut self, broker: Broker) -> Result<Applied, Refusal> {
+    fn register(&mut self, broker: BrokerRegistration) -> Result<Applied, MetadataRefusal> {
         let node = broker.node;
         if let Some(known) = self.brokers.get(&node).filter(|known| known.uuid != broker.uuid) {
-            return Err(Refusal::ForeignNode { node, known: known.uuid, other: broker.uuid });
+            return Err(MetadataRefusal::ForeignNode { node, known: known.uuid, other: broker.uuid });
         }
         self.brokers.insert(node, broker);
         self.begin_leaderships(node);
@@ -94,7 +96,7 @@ impl Image {
     }
 
     /// A node that nobody knows has nothing to be told apart from.
-    fn replace_node(&mut self, node: NodeId, uuid: Uuid) -> Result<Applied, Refusal> {
+    fn replace_node(&mut self, node: NodeId, uuid: Uuid) -> Result<Applied, MetadataRefusal> {
         if let Some(broker) = self.brokers.get_mut(&node) {
             broker.uuid = uuid;
         }
@@ -103,7 +105,7 @@ impl Image {
 
     /// What the node appended before it stopped may be cut short by its recovery: what it appends now must be told apart.
     fn begin_leaderships(&mut self, node: NodeId) {
-        let leads = |partition: &Partition| partition.leader == Some(node);
+        let leads = |partition: &PartitionRegistration| partition.leader == Some(node);
         self.topics.change_all(
             |topic| topic.partitions.iter().any(leads),
             |partition| {
@@ -114,9 +116,10 @@ impl Image {
         );
     }
 
-    fn begin_above(&mut self, producer: ProducerId, leader_epoch: LeaderEpoch) -> Result<Applied, Refusal> {
+    fn begin_above(&mut self, producer: ProducerId, leader_epoch: LeaderEpoch) -> Result<Applied, MetadataRefusal> {
         self.next_producer = self.next_producer.max(producer);
-        let raise = |partition: &mut Partition| partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
+        let raise =
+            |partition: &mut PartitionRegistration| partition.leader_epoch = partition.leader_epoch.max(leader_epoch);
         self.topics.change_all(|_| true, raise);
         Ok(Applied::Done)
     }
@@ -128,17 +131,17 @@ impl Image {
         replicas: Vec<Vec<NodeId>>,
         configs: Vec<(String, String)>,
         created: Timestamp,
-    ) -> Result<Applied, Refusal> {
+    ) -> Result<Applied, MetadataRefusal> {
         self.check_new_name(&name)?;
         if self.topic_by_id(id).is_some() || self.deleted.contains_key(&id) {
-            return Err(Refusal::IdUsed { id });
+            return Err(MetadataRefusal::IdUsed { id });
         }
         let configs: BTreeMap<_, _> = configs.into_iter().collect();
         let topic = Arc::new(Topic {
             name,
             id,
             created,
-            partitions: replicas.into_iter().map(Partition::new).collect(),
+            partitions: replicas.into_iter().map(PartitionRegistration::new).collect(),
             config: TopicConfig::from_stored(&configs),
             configs,
         });
@@ -147,49 +150,51 @@ impl Image {
     }
 
     /// Whether a topic of this name may be created.
-    pub(super) fn check_new_name(&self, name: &TopicName) -> Result<(), Refusal> {
+    pub(super) fn check_new_name(&self, name: &TopicName) -> Result<(), MetadataRefusal> {
         if let Some(topic) = self.topic(name) {
-            return Err(Refusal::TopicExists { name: name.clone(), id: topic.id });
+            return Err(MetadataRefusal::TopicExists { name: name.clone(), id: topic.id });
         }
         match self.topics.colliding(name) {
-            Some(existing) => Err(Refusal::NameCollides { name: name.clone(), existing: existing.clone() }),
+            Some(existing) => Err(MetadataRefusal::NameCollides { name: name.clone(), existing: existing.clone() }),
             None => Ok(()),
         }
     }
 
-    fn delete(&mut self, id: TopicId) -> Result<Applied, Refusal> {
-        let topic = self.topics.remove(id).ok_or(Refusal::UnknownTopicId { id })?;
+    fn delete(&mut self, id: TopicId) -> Result<Applied, MetadataRefusal> {
+        let topic = self.topics.remove(id).ok_or(MetadataRefusal::UnknownTopicId { id })?;
         let deleted = DeletedTopic { name: topic.name.clone(), partitions: topic.partition_count() };
         self.deleted.insert(id, deleted);
         self.trims.retain(|(topic, _), _| *topic != id);
         Ok(Applied::TopicDeleted(topic))
     }
 
-    fn grow(&mut self, id: TopicId, from: u32, added: Vec<Vec<NodeId>>) -> Result<Applied, Refusal> {
+    fn grow(&mut self, id: TopicId, from: u32, added: Vec<Vec<NodeId>>) -> Result<Applied, MetadataRefusal> {
         let topic = self.with_id(id)?;
         if topic.partition_count() != from {
-            return Err(Refusal::Changed { name: topic.name.clone() });
+            return Err(MetadataRefusal::Changed { name: topic.name.clone() });
         }
         // Where numbers were raised above those of a lost time, a partition that it may have had as well begins above them.
         let leader_epoch = topic.partitions.iter().map(|partition| partition.leader_epoch).max().unwrap_or_default();
-        let added = added.into_iter().map(|replicas| Partition { leader_epoch, ..Partition::new(replicas) });
+        let added = added
+            .into_iter()
+            .map(|replicas| PartitionRegistration { leader_epoch, ..PartitionRegistration::new(replicas) });
         let grown = self.topics.change(id, |topic| topic.partitions.extend(added));
-        Ok(Applied::TopicGrown { topic: grown.ok_or(Refusal::UnknownTopicId { id })?, from })
+        Ok(Applied::TopicGrown { topic: grown.ok_or(MetadataRefusal::UnknownTopicId { id })?, from })
     }
 
-    fn alter(&mut self, id: TopicId, changes: Vec<(String, Option<String>)>) -> Result<Applied, Refusal> {
+    fn alter(&mut self, id: TopicId, changes: Vec<(String, Option<String>)>) -> Result<Applied, MetadataRefusal> {
         let altered = self.topics.change(id, |topic| {
             change(&mut topic.configs, changes);
             topic.config = TopicConfig::from_stored(&topic.configs);
         });
-        Ok(Applied::TopicAltered(altered.ok_or(Refusal::UnknownTopicId { id })?))
+        Ok(Applied::TopicAltered(altered.ok_or(MetadataRefusal::UnknownTopicId { id })?))
     }
 
-    fn trim(&mut self, id: TopicId, before: Vec<(PartitionId, Offset)>) -> Result<Applied, Refusal> {
+    fn trim(&mut self, id: TopicId, before: Vec<(PartitionId, Offset)>) -> Result<Applied, MetadataRefusal> {
         let topic = self.with_id(id)?;
         let (name, count) = (topic.name.clone(), topic.partition_count());
         if let Some((partition, _)) = before.iter().find(|(partition, _)| count <= partition.value()) {
-            return Err(Refusal::UnknownPartition { name, partition: *partition, count });
+            return Err(MetadataRefusal::UnknownPartition { name, partition: *partition, count });
         }
         for (partition, before) in before {
             let pending = self.trims.entry((id, partition)).or_default();
@@ -198,19 +203,19 @@ impl Image {
         Ok(Applied::TopicTrimmed)
     }
 
-    fn allocate_producer_ids(&mut self, first: ProducerId, count: u32) -> Result<Applied, Refusal> {
+    fn allocate_producer_ids(&mut self, first: ProducerId, count: u32) -> Result<Applied, MetadataRefusal> {
         let first = self.next_producer.max(first).value();
         // The wire carries ids as i64.
         let end = first.saturating_add(count.into());
         if i64::MAX as u64 <= end {
-            return Err(Refusal::ProducerIdsExhausted);
+            return Err(MetadataRefusal::ProducerIdsExhausted);
         }
         self.next_producer = ProducerId::new(end);
         Ok(Applied::ProducerIds(first..end))
     }
 
-    fn with_id(&self, id: TopicId) -> Result<&Arc<Topic>, Refusal> {
-        self.topic_by_id(id).ok_or(Refusal::UnknownTopicId { id })
+    fn with_id(&self, id: TopicId) -> Result<&Arc<Topic>, MetadataRefusal> {
+        self.topic_by_id(id).ok_or(MetadataRefusal::UnknownTopicId { id })
     }
 }
 

@@ -3,15 +3,15 @@
 mod admission;
 mod apply;
 mod command;
-mod floors;
+mod minimum_ids;
 mod refusal;
 pub(super) mod snapshot;
 mod topic_table;
 
 pub use apply::Applied;
 pub use command::Command;
-pub(crate) use floors::{begin_above, producer_id_floor};
-pub use refusal::Refusal;
+pub(crate) use minimum_ids::{begin_above, minimum_producer_id};
+pub use refusal::MetadataRefusal;
 pub use snapshot::SnapshotError;
 
 use super::Uuid;
@@ -27,7 +27,7 @@ use topic_table::TopicTable;
 pub struct Image {
     pub(super) version: u64,
     pub(super) cluster: Option<Uuid>,
-    pub(super) brokers: BTreeMap<NodeId, Broker>,
+    pub(super) brokers: BTreeMap<NodeId, BrokerRegistration>,
     topics: TopicTable,
     pub(super) deleted: BTreeMap<TopicId, DeletedTopic>,
     pub(super) settings: BTreeMap<NodeId, BTreeMap<String, String>>,
@@ -37,7 +37,7 @@ pub struct Image {
 
 /// A broker that registered once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broker {
+pub struct BrokerRegistration {
     /// Its number.
     pub node: NodeId,
     /// Its identity.
@@ -56,7 +56,7 @@ pub struct Topic {
     /// When it was created.
     pub created: Timestamp,
     /// In order, from 0.
-    pub partitions: Vec<Partition>,
+    pub partitions: Vec<PartitionRegistration>,
     /// What differs from the defaults, as people wrote it.
     pub configs: BTreeMap<String, String>,
     /// All configs, read.
@@ -65,7 +65,7 @@ pub struct Topic {
 
 /// Who stores a partition and who leads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
+pub struct PartitionRegistration {
     /// Who leads it; none during an election.
     pub leader: Option<NodeId>,
     /// The leadership's number; the leader's appends carry it.
@@ -102,12 +102,12 @@ impl Image {
     }
 
     /// All brokers, by number.
-    pub fn brokers(&self) -> impl ExactSizeIterator<Item = &Broker> {
+    pub fn brokers(&self) -> impl ExactSizeIterator<Item = &BrokerRegistration> {
         self.brokers.values()
     }
 
     /// One broker.
-    pub fn broker(&self, node: NodeId) -> Option<&Broker> {
+    pub fn broker(&self, node: NodeId) -> Option<&BrokerRegistration> {
         self.brokers.get(&node)
     }
 
@@ -154,12 +154,12 @@ impl Topic {
     }
 
     /// One partition.
-    pub fn partition(&self, partition: PartitionId) -> Option<&Partition> {
+    pub fn partition(&self, partition: PartitionId) -> Option<&PartitionRegistration> {
         self.partitions.get(usize::try_from(partition.value()).ok()?)
     }
 
     /// Its partitions with their numbers.
-    pub fn numbered(&self) -> impl Iterator<Item = (PartitionId, &Partition)> {
+    pub fn numbered(&self) -> impl Iterator<Item = (PartitionId, &PartitionRegistration)> {
         (0..).map(PartitionId::new).zip(&self.partitions)
     }
 
@@ -175,7 +175,7 @@ impl Topic {
 
     /// What clients are told.
     pub fn metadata(&self) -> TopicMetadata {
-        let partition = |(number, partition): (PartitionId, &Partition)| PartitionMetadata {
+        let partition = |(number, partition): (PartitionId, &PartitionRegistration)| PartitionMetadata {
             partition: number,
             leader: partition.leader,
             leader_epoch: partition.leader_epoch,
@@ -186,7 +186,7 @@ impl Topic {
     }
 }
 
-impl Partition {
+impl PartitionRegistration {
     /// A partition that nobody wrote to yet: the first replica leads.
     pub(super) fn new(replicas: Vec<NodeId>) -> Self {
         Self {

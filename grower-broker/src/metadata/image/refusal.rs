@@ -1,4 +1,4 @@
-//! Why metadata does not change as somebody wished.
+//! Why metadata does not change as somebody requested.
 
 use crate::config::topic::ConfigError;
 use crate::metadata::Uuid;
@@ -7,7 +7,7 @@ use grower_protocol::message::{ErrorCode, Failure};
 
 /// Why a wish or a command was refused. Nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum MetadataRefusal {
     /// The cluster has its identity already.
     #[error("this is cluster {cluster} already")]
     ClusterExists {
@@ -75,7 +75,7 @@ pub enum Refusal {
     UnknownPartition {
         /// The topic.
         name: TopicName,
-        /// As wished.
+        /// As requested.
         partition: PartitionId,
         /// How many it has.
         count: u32,
@@ -91,20 +91,20 @@ pub enum Refusal {
     /// None at all, or too many.
     #[error("a topic has 1 to {max} partitions, not {partitions}")]
     Partitions {
-        /// As wished.
+        /// As requested.
         partitions: u32,
         /// The limit.
         max: u32,
     },
     /// Partitions are only ever added.
-    #[error("topic {name} has {}; it can grow, and {wished} is not more", PartitionCount(*.current))]
+    #[error("topic {name} has {}; it can grow, and {requested} is not more", PartitionCount(*.current))]
     NotGrowing {
         /// The topic.
         name: TopicName,
         /// How many it has.
         current: u32,
-        /// How many were wished.
-        wished: u32,
+        /// How many were requested.
+        requested: u32,
     },
     /// Somebody else changed it first.
     #[error("topic {name} changed meanwhile: look again and repeat")]
@@ -115,18 +115,18 @@ pub enum Refusal {
     /// None at all, or more than there are brokers.
     #[error("a replication factor is 1 to the number of brokers, {brokers}, not {factor}")]
     ReplicationFactor {
-        /// As wished.
+        /// As requested.
         factor: u32,
         /// How many there are.
         brokers: u32,
     },
     /// The cluster holds as much as it may.
-    #[error("this would make {wished} {what}, the limit is {max}")]
+    #[error("this would make {requested} {what}, the limit is {max}")]
     LimitReached {
         /// Of what: `topics`, `partitions`.
         what: &'static str,
         /// How many there would be.
-        wished: u64,
+        requested: u64,
         /// The limit.
         max: u64,
     },
@@ -138,7 +138,7 @@ pub enum Refusal {
     ProducerIdsExhausted,
 }
 
-impl Refusal {
+impl MetadataRefusal {
     /// For programs.
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -161,8 +161,8 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<MetadataRefusal> for Failure {
+    fn from(refusal: MetadataRefusal) -> Self {
         Self::new(refusal.code(), refusal)
     }
 }

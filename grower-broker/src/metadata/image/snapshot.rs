@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! 0 "GWms" | 4 version u16 | 6 zero u16 | 8 length of the items u32 | 12 items .. | crc32 of all before it u32
-//! item: length u32, and that many bytes of one encoded [`Item`]
+//! item: length u32, and that many bytes of one encoded [`SnapshotItem`]
 //! ```
 //!
 //! Numbers are big-endian. Items are positional: a released variant never changes, a change is a new one at the end.
 
-use super::{Broker, DeletedTopic, Image, Partition, Topic};
+use super::{BrokerRegistration, DeletedTopic, Image, PartitionRegistration, Topic};
 use crate::config::topic::TopicConfig;
 use crate::metadata::Uuid;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
@@ -36,18 +36,44 @@ pub enum SnapshotError {
 }
 
 #[derive(Serialize, Deserialize)]
-enum Item {
-    Cluster { version: u64, cluster: Option<Uuid>, next_producer: ProducerId },
-    Broker { node: NodeId, uuid: Uuid, address: String },
-    Topic { name: TopicName, id: TopicId, created: Timestamp, partitions: Vec<Stored>, configs: Vec<(String, String)> },
-    Deleted { id: TopicId, name: TopicName, partitions: u32 },
-    Trim { topic: TopicId, partition: PartitionId, before: Offset },
-    Setting { node: NodeId, key: String, value: String },
+enum SnapshotItem {
+    Cluster {
+        version: u64,
+        cluster: Option<Uuid>,
+        next_producer: ProducerId,
+    },
+    Broker {
+        node: NodeId,
+        uuid: Uuid,
+        address: String,
+    },
+    Topic {
+        name: TopicName,
+        id: TopicId,
+        created: Timestamp,
+        partitions: Vec<StoredPartition>,
+        configs: Vec<(String, String)>,
+    },
+    Deleted {
+        id: TopicId,
+        name: TopicName,
+        partitions: u32,
+    },
+    Trim {
+        topic: TopicId,
+        partition: PartitionId,
+        before: Offset,
+    },
+    Setting {
+        node: NodeId,
+        key: String,
+        value: String,
+    },
 }
 
 /// A partition.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredPartition {
     leader: Option<NodeId>,
     leader_epoch: LeaderEpoch,
     replicas: Vec<NodeId>,
@@ -70,26 +96,28 @@ pub(in crate::metadata) fn encode(image: &Image) -> Vec<u8> {
     bytes
 }
 
-fn items_of(image: &Image) -> impl Iterator<Item = Item> {
+fn items_of(image: &Image) -> impl Iterator<Item = SnapshotItem> {
     let (version, cluster, next_producer) = (image.version, image.cluster, image.next_producer);
     let brokers = image.brokers.values().cloned();
-    let brokers = brokers.map(|Broker { node, uuid, address }| Item::Broker { node, uuid, address });
-    let topics = image.topics().map(|topic| Item::Topic {
+    let brokers =
+        brokers.map(|BrokerRegistration { node, uuid, address }| SnapshotItem::Broker { node, uuid, address });
+    let topics = image.topics().map(|topic| SnapshotItem::Topic {
         name: topic.name.clone(),
         id: topic.id,
         created: topic.created,
-        partitions: topic.partitions.iter().cloned().map(Stored::from).collect(),
+        partitions: topic.partitions.iter().cloned().map(StoredPartition::from).collect(),
         configs: topic.configs.clone().into_iter().collect(),
     });
-    let deleted = image.deleted.iter().map(|(id, topic)| Item::Deleted {
+    let deleted = image.deleted.iter().map(|(id, topic)| SnapshotItem::Deleted {
         id: *id,
         name: topic.name.clone(),
         partitions: topic.partitions,
     });
-    let trims = image.trims().map(|(topic, partition, before)| Item::Trim { topic, partition, before });
+    let trims = image.trims().map(|(topic, partition, before)| SnapshotItem::Trim { topic, partition, before });
     let settings = image.settings.iter().flat_map(|(node, settings)| settings.iter().map(move |set| (*node, set)));
-    let settings = settings.map(|(node, (key, value))| Item::Setting { node, key: key.clone(), value: value.clone() });
-    let cluster = std::iter::once(Item::Cluster { version, cluster, next_producer });
+    let settings =
+        settings.map(|(node, (key, value))| SnapshotItem::Setting { node, key: key.clone(), value: value.clone() });
+    let cluster = std::iter::once(SnapshotItem::Cluster { version, cluster, next_producer });
     cluster.chain(brokers).chain(topics).chain(deleted).chain(trims).chain(settings)
 }
 
@@ -124,7 +152,7 @@ fn items(bytes: &[u8]) -> Result<&[u8], SnapshotError> {
     signed.get(HEAD_LENGTH..).ok_or_else(damaged("too short"))
 }
 
-fn take_item(rest: &mut &[u8]) -> Option<Item> {
+fn take_item(rest: &mut &[u8]) -> Option<SnapshotItem> {
     let (length, after) = rest.split_first_chunk::<4>()?;
     let (item, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
     *rest = after;
@@ -132,37 +160,43 @@ fn take_item(rest: &mut &[u8]) -> Option<Item> {
 }
 
 impl Image {
-    fn put(&mut self, item: Item) -> Result<(), SnapshotError> {
+    fn put(&mut self, item: SnapshotItem) -> Result<(), SnapshotError> {
         match item {
-            Item::Cluster { version, cluster, next_producer } => {
+            SnapshotItem::Cluster { version, cluster, next_producer } => {
                 (self.version, self.cluster, self.next_producer) = (version, cluster, next_producer);
             }
-            Item::Broker { node, uuid, address } => drop(self.brokers.insert(node, Broker { node, uuid, address })),
-            Item::Topic { name, id, .. } if !self.topics.are_free(&name, id) => {
+            SnapshotItem::Broker { node, uuid, address } => {
+                drop(self.brokers.insert(node, BrokerRegistration { node, uuid, address }))
+            }
+            SnapshotItem::Topic { name, id, .. } if !self.topics.are_free(&name, id) => {
                 return Err(SnapshotError::Damaged("two topics have one name or one id"));
             }
-            Item::Topic { name, id, created, partitions, configs } => {
+            SnapshotItem::Topic { name, id, created, partitions, configs } => {
                 let configs: BTreeMap<_, _> = configs.into_iter().collect();
                 let config = TopicConfig::from_stored(&configs);
-                let partitions = partitions.into_iter().map(Partition::from).collect();
+                let partitions = partitions.into_iter().map(PartitionRegistration::from).collect();
                 self.topics.insert(Arc::new(Topic { name, id, created, partitions, configs, config }));
             }
-            Item::Deleted { id, name, partitions } => drop(self.deleted.insert(id, DeletedTopic { name, partitions })),
-            Item::Setting { node, key, value } => drop(self.settings.entry(node).or_default().insert(key, value)),
-            Item::Trim { topic, partition, before } => drop(self.trims.insert((topic, partition), before)),
+            SnapshotItem::Deleted { id, name, partitions } => {
+                drop(self.deleted.insert(id, DeletedTopic { name, partitions }))
+            }
+            SnapshotItem::Setting { node, key, value } => {
+                drop(self.settings.entry(node).or_default().insert(key, value))
+            }
+            SnapshotItem::Trim { topic, partition, before } => drop(self.trims.insert((topic, partition), before)),
         }
         Ok(())
     }
 }
 
-impl From<Partition> for Stored {
-    fn from(Partition { leader, leader_epoch, replicas, in_sync }: Partition) -> Self {
+impl From<PartitionRegistration> for StoredPartition {
+    fn from(PartitionRegistration { leader, leader_epoch, replicas, in_sync }: PartitionRegistration) -> Self {
         Self { leader, leader_epoch, replicas, in_sync }
     }
 }
 
-impl From<Stored> for Partition {
-    fn from(Stored { leader, leader_epoch, replicas, in_sync }: Stored) -> Self {
+impl From<StoredPartition> for PartitionRegistration {
+    fn from(StoredPartition { leader, leader_epoch, replicas, in_sync }: StoredPartition) -> Self {
         Self { leader, leader_epoch, replicas, in_sync }
     }
 }

@@ -20,7 +20,7 @@ fn register(node: u32) -> Command {
     Command::RegisterBroker { node: NodeId::new(node), uuid: UUID, address: "localhost:9092".to_owned() }
 }
 
-fn wish(topic: &str, partitions: u32) -> NewTopic {
+fn request(topic: &str, partitions: u32) -> NewTopic {
     NewTopic { name: name(topic), partitions: Some(partitions), replication_factor: None, configs: Vec::new() }
 }
 
@@ -29,13 +29,13 @@ fn image(topics: &[&str]) -> Image {
     let mut image = Image::default();
     image.apply(register(1)).unwrap();
     for (number, topic) in (0..).zip(topics) {
-        let command = image.create_topic(&wish(topic, 2), id(number), AT, &MetadataLimits::default()).unwrap();
+        let command = image.create_topic(&request(topic, 2), id(number), AT, &MetadataLimits::default()).unwrap();
         image.apply(command).unwrap();
     }
     image
 }
 
-fn refusal(result: Result<Command, Refusal>) -> String {
+fn refusal(result: Result<Command, MetadataRefusal>) -> String {
     let refusal = result.unwrap_err();
     format!("{:?}: {refusal}", refusal.code())
 }
@@ -69,7 +69,7 @@ fn commands_keep_their_bytes() {
 #[test]
 fn names_that_cannot_be_are_refused() {
     let image = image(&["orders.eu"]);
-    let create = |topic: &str| refusal(image.create_topic(&wish(topic, 1), id(9), AT, &MetadataLimits::default()));
+    let create = |topic: &str| refusal(image.create_topic(&request(topic, 1), id(9), AT, &MetadataLimits::default()));
     assert_snapshot!(create("orders.eu"), @"TopicExists: topic orders.eu exists already");
     assert_snapshot!(create("orders_EU"), @"InvalidName: topic name orders_EU collides with orders.eu: they differ only in case, or in '.' and '_'");
     assert_snapshot!(create("__consumer_offsets"), @"InvalidName: topic __consumer_offsets belongs to the broker: names that start with __ cannot be created, changed or deleted");
@@ -80,22 +80,22 @@ fn names_that_cannot_be_are_refused() {
 fn partition_counts_that_cannot_be_are_refused() {
     let image = image(&["t"]);
     let limits = MetadataLimits { topics: 2, partitions: 50, partitions_per_topic: 49 };
-    let create = |partitions| refusal(image.create_topic(&wish("u", partitions), id(9), AT, &limits));
+    let create = |partitions| refusal(image.create_topic(&request("u", partitions), id(9), AT, &limits));
     assert_snapshot!(create(0), @"InvalidPartitions: a topic has 1 to 49 partitions, not 0");
     assert_snapshot!(create(1_000_000), @"InvalidPartitions: a topic has 1 to 49 partitions, not 1000000");
     assert_snapshot!(create(49), @"LimitReached: this would make 51 partitions, the limit is 50");
     assert_snapshot!(refusal(image.grow_topic(&name("t"), 2, &limits)), @"InvalidPartitions: topic t has 2 partitions; it can grow, and 2 is not more");
     assert_snapshot!(refusal(image.grow_topic(&name("t"), 1, &limits)), @"InvalidPartitions: topic t has 2 partitions; it can grow, and 1 is not more");
     let none = MetadataLimits { topics: 1, ..limits };
-    assert_snapshot!(refusal(image.create_topic(&wish("u", 1), id(9), AT, &none)), @"LimitReached: this would make 2 topics, the limit is 1");
+    assert_snapshot!(refusal(image.create_topic(&request("u", 1), id(9), AT, &none)), @"LimitReached: this would make 2 topics, the limit is 1");
 }
 
 #[test]
 fn a_topic_cannot_have_more_replicas_than_brokers() {
     let image = image(&[]);
     let create = |factor| {
-        let wish = NewTopic { replication_factor: Some(factor), ..wish("t", 1) };
-        image.create_topic(&wish, id(9), AT, &MetadataLimits::default())
+        let request = NewTopic { replication_factor: Some(factor), ..request("t", 1) };
+        image.create_topic(&request, id(9), AT, &MetadataLimits::default())
     };
     assert!(create(1).is_ok());
     assert_snapshot!(refusal(create(0)), @"InvalidReplicationFactor: a replication factor is 1 to the number of brokers, 1, not 0");
@@ -104,9 +104,9 @@ fn a_topic_cannot_have_more_replicas_than_brokers() {
 
 #[test]
 fn a_name_twice_in_one_request_is_refused_both_times() {
-    let wishes = [wish("a", 1), wish("b", 1), wish("a", 2)];
-    let results = image(&[]).create_topics(&wishes, || id(7), AT, &MetadataLimits::default());
-    let codes: Vec<_> = results.iter().map(|result| result.as_ref().err().map(Refusal::code)).collect();
+    let requests = [request("a", 1), request("b", 1), request("a", 2)];
+    let results = image(&[]).create_topics(&requests, || id(7), AT, &MetadataLimits::default());
+    let codes: Vec<_> = results.iter().map(|result| result.as_ref().err().map(MetadataRefusal::code)).collect();
     assert_eq!(codes, [Some(ErrorCode::InvalidRequest), None, Some(ErrorCode::InvalidRequest)]);
 }
 
@@ -145,7 +145,7 @@ fn growing_keeps_the_partitions_that_are_there() {
     let Ok(Applied::TopicGrown { topic, from: 2 }) = image.apply(command) else { panic!() };
     let epochs: Vec<_> = topic.partitions.iter().map(|partition| partition.leader_epoch.value()).collect();
     assert_eq!(epochs, [1, 1, 1, 1], "no partition is behind what a restore raised its topic to");
-    assert_eq!(image.apply(stale), Err(Refusal::Changed { name: name("t") }));
+    assert_eq!(image.apply(stale), Err(MetadataRefusal::Changed { name: name("t") }));
 }
 
 #[test]
@@ -154,11 +154,11 @@ fn a_topic_created_again_is_another_topic() {
     let first = image.topic(&name("t")).unwrap().id;
     image.apply(Command::DeleteTopic { id: first }).unwrap();
     assert_eq!(image.deleted().map(|(id, topic)| (id, topic.partitions)).collect::<Vec<_>>(), [(first, 2)]);
-    let again = |id| image.create_topic(&wish("t", 1), id, AT, &MetadataLimits::default()).unwrap();
+    let again = |id| image.create_topic(&request("t", 1), id, AT, &MetadataLimits::default()).unwrap();
     let (same_id, new_id) = (again(first), again(id(200)));
-    assert_eq!(image.apply(same_id), Err(Refusal::IdUsed { id: first }));
+    assert_eq!(image.apply(same_id), Err(MetadataRefusal::IdUsed { id: first }));
     image.apply(new_id).unwrap();
-    assert_eq!(image.apply(Command::DeleteTopic { id: first }), Err(Refusal::UnknownTopicId { id: first }));
+    assert_eq!(image.apply(Command::DeleteTopic { id: first }), Err(MetadataRefusal::UnknownTopicId { id: first }));
     assert!(image.topic(&name("t")).is_some());
     image.apply(Command::ForgetDeleted { ids: vec![first] }).unwrap();
     assert_eq!(image.deleted().len(), 0);
@@ -168,7 +168,7 @@ fn a_topic_created_again_is_another_topic() {
 fn a_start_raises_only_the_epochs_of_what_the_node_leads() {
     let mut image = image(&[]);
     image.apply(register(2)).unwrap();
-    let command = image.create_topic(&wish("t", 2), id(1), AT, &MetadataLimits::default()).unwrap();
+    let command = image.create_topic(&request("t", 2), id(1), AT, &MetadataLimits::default()).unwrap();
     image.apply(command).unwrap();
     image.apply(register(2)).unwrap();
     let epoch = |p| image.topic(&name("t")).unwrap().partition(PartitionId::new(p)).unwrap().leader_epoch;
@@ -189,11 +189,14 @@ fn internal_topics_are_the_brokers_to_create_and_nobodys_to_change() {
     let mut image = image(&[]);
     let offsets = name("__consumer_offsets");
     let command =
-        image.create_any_topic(&wish("__consumer_offsets", 16), id(1), AT, &MetadataLimits::default()).unwrap();
+        image.create_any_topic(&request("__consumer_offsets", 16), id(1), AT, &MetadataLimits::default()).unwrap();
     image.apply(command).unwrap();
-    assert!(matches!(image.delete_topic(&offsets), Err(Refusal::Internal { .. })));
-    assert!(matches!(image.grow_topic(&offsets, 32, &MetadataLimits::default()), Err(Refusal::Internal { .. })));
-    assert!(matches!(image.alter_topic(&offsets, &[]), Err(Refusal::Internal { .. })));
+    assert!(matches!(image.delete_topic(&offsets), Err(MetadataRefusal::Internal { .. })));
+    assert!(matches!(
+        image.grow_topic(&offsets, 32, &MetadataLimits::default()),
+        Err(MetadataRefusal::Internal { .. })
+    ));
+    assert!(matches!(image.alter_topic(&offsets, &[]), Err(MetadataRefusal::Internal { .. })));
 }
 
 #[test]
@@ -219,9 +222,9 @@ fn a_trim_goes_with_its_topic_and_names_partitions_that_are_there() {
     let topic = image.topic(&name("t")).unwrap().id;
     let trim =
         |partition| Command::TrimTopic { id: topic, before: vec![(PartitionId::new(partition), Offset::new(1))] };
-    assert!(matches!(image.apply(trim(2)), Err(Refusal::UnknownPartition { .. })));
+    assert!(matches!(image.apply(trim(2)), Err(MetadataRefusal::UnknownPartition { .. })));
     image.apply(trim(0)).unwrap();
     image.apply(Command::DeleteTopic { id: topic }).unwrap();
     assert_eq!(image.trims().len(), 0);
-    assert_eq!(image.apply(trim(0)), Err(Refusal::UnknownTopicId { id: topic }));
+    assert_eq!(image.apply(trim(0)), Err(MetadataRefusal::UnknownTopicId { id: topic }));
 }

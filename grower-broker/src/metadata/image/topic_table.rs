@@ -73,7 +73,11 @@ impl TopicTable {
     }
 
     /// Changes partitions of those topics in which `has` finds any.
-    pub(super) fn change_all(&mut self, has: impl Fn(&Topic) -> bool, mut change: impl FnMut(&mut super::Partition)) {
+    pub(super) fn change_all(
+        &mut self,
+        has: impl Fn(&Topic) -> bool,
+        mut change: impl FnMut(&mut super::PartitionRegistration),
+    ) {
         for topic in self.by_name.values_mut().filter(|topic| has(topic)) {
             Arc::make_mut(topic).partitions.iter_mut().for_each(&mut change);
         }

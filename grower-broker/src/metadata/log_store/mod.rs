@@ -47,11 +47,11 @@ pub(crate) fn snapshot_path(data_dir: &Path) -> PathBuf {
 /// Metadata in a log on disk.
 pub struct LogMetadataStore {
     image: Arc<ArcSwap<Image>>,
-    writer: Arc<Mutex<Writer>>,
+    writer: Arc<Mutex<MetadataWriter>>,
 }
 
 /// Who holds this is the one who changes the image.
-struct Writer {
+struct MetadataWriter {
     disk: Arc<dyn Disk>,
     clock: Arc<BrokerClock>,
     log: DiskLog,
@@ -84,7 +84,7 @@ impl LogMetadataStore {
         let clock = BrokerClock::new(clock);
         let found = replay::open(&disk, data_dir, clock.steady())?;
         let image = Arc::new(ArcSwap::from_pointee(found.image));
-        let writer = Writer {
+        let writer = MetadataWriter {
             disk,
             clock,
             log: found.log,
@@ -129,7 +129,7 @@ impl MetadataStore for LogMetadataStore {
     }
 }
 
-impl Writer {
+impl MetadataWriter {
     fn propose(&mut self, command: &Command) -> Result<Applied, ProposeError> {
         let answer = self.propose_all(std::slice::from_ref(command)).pop();
         answer.expect("each command has an answer")

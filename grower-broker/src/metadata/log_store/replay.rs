@@ -2,7 +2,7 @@
 
 use super::{DIR, SNAPSHOT};
 use crate::metadata::image::snapshot::{self, SnapshotError};
-use crate::metadata::{Command, Image, Refusal, whole_file};
+use crate::metadata::{Command, Image, MetadataRefusal, whole_file};
 use bytes::Bytes;
 use grower_protocol::batch::{BatchError, BatchReader, RecordView, RecordsError};
 use grower_protocol::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
@@ -63,7 +63,7 @@ pub enum MetadataOpenError {
         /// Where.
         at: Offset,
         /// Why.
-        refusal: Refusal,
+        refusal: MetadataRefusal,
     },
     /// The snapshot cannot be used.
     #[error("cannot use {path}: {source}; {RESTORE}", path = path.display())]
@@ -96,14 +96,18 @@ pub enum MetadataOpenError {
 const RESTORE: &str =
     "the broker does not start, since topics would be lost; restore the metadata directory from a copy";
 
-pub(super) struct Found {
+pub(super) struct ReplayedMetadata {
     pub(super) image: Image,
     pub(super) snapshot_version: u64,
     pub(super) log: DiskLog,
     pub(super) epoch: LeaderEpoch,
 }
 
-pub(super) fn open(disk: &Arc<dyn Disk>, data_dir: &Path, now: Timestamp) -> Result<Found, MetadataOpenError> {
+pub(super) fn open(
+    disk: &Arc<dyn Disk>,
+    data_dir: &Path,
+    now: Timestamp,
+) -> Result<ReplayedMetadata, MetadataOpenError> {
     let dir = data_dir.join(DIR);
     let mut image = read_snapshot(&**disk, &dir.join(SNAPSHOT))?;
     let snapshot_version = image.version;
@@ -117,7 +121,7 @@ pub(super) fn open(disk: &Arc<dyn Disk>, data_dir: &Path, now: Timestamp) -> Res
     let latest = log.reader().end_of_epoch(LeaderEpoch::new(u32::MAX));
     let epoch = latest.map(|latest| latest.epoch.next()).unwrap_or_default();
     log.begin_epoch(epoch)?;
-    Ok(Found { image, snapshot_version, log, epoch })
+    Ok(ReplayedMetadata { image, snapshot_version, log, epoch })
 }
 
 /// Every command is witnessed and flushed by itself, and old ones go soon after a snapshot.

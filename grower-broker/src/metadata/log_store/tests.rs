@@ -37,13 +37,15 @@ fn commands() -> Vec<Command> {
     let create = |number: u8| {
         let mut image = Image::default();
         image.apply(register()).unwrap();
-        let wish = NewTopic {
+        let request = NewTopic {
             name: TopicName::new(&format!("topic-{number}")).unwrap(),
             partitions: Some(2),
             replication_factor: None,
             configs: vec![("retention.ms".to_owned(), "1d".to_owned())],
         };
-        image.create_topic(&wish, TopicId::from_random([number; 16]), Still.wall(), &MetadataLimits::default()).unwrap()
+        image
+            .create_topic(&request, TopicId::from_random([number; 16]), Still.wall(), &MetadataLimits::default())
+            .unwrap()
     };
     let delete = Command::DeleteTopic { id: TopicId::from_random([2; 16]) };
     let format = Command::FormatCluster { cluster: Uuid::from_random([1; 16]) };

@@ -38,7 +38,7 @@ impl Collector for Figures {
         let Some(api) = self.0.upgrade() else { return Ok(()) };
         let mut page = Page(encoder);
         let partitions = api.topics.all();
-        logs::print(&mut page, &partitions, api.topics.shut())?;
+        logs::print(&mut page, &partitions, api.topics.offline_count())?;
         let lags = groups::lags(&api, &partitions);
         groups::print(&mut page, &lags)?;
         machine::print(&mut page, &api)?;

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 pub(crate) type Decide = Box<dyn Fn(&Image) -> Result<Command, Failure> + Send>;
 
 /// What came of a change.
-type Changed = Result<Applied, Failure>;
+type ChangeResult = Result<Applied, Failure>;
 
 /// Changes that wait for their turn, in the order in which they came.
 #[derive(Default)]
@@ -27,11 +27,11 @@ pub(super) struct ChangeQueue(Mutex<Vec<WaitingChange>>);
 
 struct WaitingChange {
     decide: Decide,
-    answer: oneshot::Sender<Changed>,
+    answer: oneshot::Sender<ChangeResult>,
 }
 
 impl ChangeQueue {
-    fn push(&self, decisions: Vec<Decide>) -> Vec<oneshot::Receiver<Changed>> {
+    fn push(&self, decisions: Vec<Decide>) -> Vec<oneshot::Receiver<ChangeResult>> {
         let mut waiting = self.0.lock();
         let mut push = |decide| {
             let (answer, answered) = oneshot::channel();
@@ -54,13 +54,13 @@ impl Topics {
     pub(crate) async fn change(
         self: &Arc<Self>,
         decide: impl Fn(&Image) -> Result<Command, Failure> + Send + 'static,
-    ) -> Changed {
+    ) -> ChangeResult {
         let changed = self.change_all(vec![Box::new(decide)]).await.pop();
         changed.unwrap_or_else(|| Err(unanswered()))
     }
 
     /// The same for several, each decided on what those before it lead to, with an answer for each.
-    pub(crate) async fn change_all(self: &Arc<Self>, decisions: Vec<Decide>) -> Vec<Changed> {
+    pub(crate) async fn change_all(self: &Arc<Self>, decisions: Vec<Decide>) -> Vec<ChangeResult> {
         let mut answers = self.changes.push(decisions);
         let turn = self.changing.clone().lock_owned().await;
         // Those who had the turn before may have answered all of it. Else it is done to its end, also if nobody waits.
@@ -106,8 +106,8 @@ impl Topics {
         &self,
         changes: &[WaitingChange],
         decided: Vec<Result<Command, Failure>>,
-        proposed: Vec<Changed>,
-    ) -> Vec<Changed> {
+        proposed: Vec<ChangeResult>,
+    ) -> Vec<ChangeResult> {
         let (image, unwritten) = (self.image(), proposed.iter().find_map(|proposed| proposed.clone().err()));
         let mut proposed = proposed.into_iter();
         let answer = |(change, decided): (&WaitingChange, Result<Command, Failure>)| match (decided, &unwritten) {
@@ -119,7 +119,7 @@ impl Topics {
     }
 
     /// Carries commands out, in their order. What fails is the answer to its change.
-    fn perform_all(self: &Arc<Self>, changed: &mut [Changed]) {
+    fn perform_all(self: &Arc<Self>, changed: &mut [ChangeResult]) {
         let mut created = Vec::new();
         for at in 0..changed.len() {
             let Ok(applied) = changed[at].clone() else { continue };
@@ -135,7 +135,7 @@ impl Topics {
         self.serve_created(&mut created, changed);
     }
 
-    fn serve_created(&self, created: &mut Vec<(usize, Arc<Topic>)>, changed: &mut [Changed]) {
+    fn serve_created(&self, created: &mut Vec<(usize, Arc<Topic>)>, changed: &mut [ChangeResult]) {
         let (places, topics): (Vec<usize>, Vec<Arc<Topic>>) = created.drain(..).unzip();
         for (at, served) in places.into_iter().zip(self.serve_now(&topics)) {
             if let Err(failure) = served {

@@ -61,7 +61,7 @@ impl World {
     }
 
     /// Has these changes wait while another has the turn, in their order; then lets it go.
-    async fn all_at_once(&self, decisions: Vec<Decide>) -> Vec<Changed> {
+    async fn all_at_once(&self, decisions: Vec<Decide>) -> Vec<ChangeResult> {
         let turn = self.topics.changing.clone().lock_owned().await;
         let mut asked = Vec::new();
         for decide in decisions {
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// Returns when the change waits for its turn.
-    async fn ask(&self, decide: Decide) -> JoinHandle<Changed> {
+    async fn ask(&self, decide: Decide) -> JoinHandle<ChangeResult> {
         let (topics, before) = (self.topics.clone(), self.waiting());
         let asked = tokio::spawn(async move { topics.change(decide).await });
         while self.waiting() == before {
@@ -103,9 +103,9 @@ fn name(name: &str) -> TopicName {
 }
 
 fn create(topic: &str, number: u8) -> Decide {
-    let wish = NewTopic { name: name(topic), partitions: Some(2), replication_factor: None, configs: Vec::new() };
+    let request = NewTopic { name: name(topic), partitions: Some(2), replication_factor: None, configs: Vec::new() };
     Box::new(move |image| {
-        Ok(image.create_topic(&wish, id(number), Timestamp::default(), &MetadataLimits::default())?)
+        Ok(image.create_topic(&request, id(number), Timestamp::default(), &MetadataLimits::default())?)
     })
 }
 
@@ -114,7 +114,7 @@ fn delete(topic: &str) -> Decide {
     Box::new(move |image| Ok(image.delete_topic(&topic)?))
 }
 
-fn code(changed: &Changed) -> Option<ErrorCode> {
+fn code(changed: &ChangeResult) -> Option<ErrorCode> {
     changed.as_ref().err().map(|failure| failure.code)
 }
 

@@ -37,10 +37,10 @@ impl World {
         let health = Health::new(Metrics::new());
         let topics = Arc::new(Topics::new(metadata, logs, clock.clone(), IndexKind::default(), memory.clone(), health));
         let (name, topic) = (TopicName::new("events").unwrap(), TopicId::from_random([2; 16]));
-        let wish = NewTopic { name, partitions: Some(2), replication_factor: None, configs: Vec::new() };
+        let request = NewTopic { name, partitions: Some(2), replication_factor: None, configs: Vec::new() };
         let now = Timestamp::default();
         topics
-            .change(move |image| Ok(image.create_topic(&wish, topic, now, &MetadataLimits::default())?))
+            .change(move |image| Ok(image.create_topic(&request, topic, now, &MetadataLimits::default())?))
             .await
             .unwrap();
         Self { topics, memory, calendar, clock, topic }

@@ -57,12 +57,12 @@ impl RepairLogCommand {
             return self.list(options.output, &mut out); // Changes nothing, with or without --dry-run.
         }
         if self.dry_run {
-            let directory = repair::Repair::open_to_look(&self.dir)?;
+            let directory = repair::DirectoryRepair::open_to_look(&self.dir)?;
             let lost = directory.would_lose(&self.accept_loss)?;
             directory.check_lost(&self.accept_lost_partition)?;
             return print_dry_run(&lost, &self.accept_lost_partition, options.output, &mut out);
         }
-        let directory = repair::Repair::open(&self.dir)?;
+        let directory = repair::DirectoryRepair::open(&self.dir)?;
         let acceptance = Acceptance { by: this_user(), at: SystemClock.wall() };
         let given_up = directory.accept_loss(&self.accept_loss, &acceptance)?;
         let partitions = directory.accept_lost_partitions(&self.accept_lost_partition, &acceptance)?;

@@ -5,7 +5,7 @@ use crate::output::{StdoutWriter, bytes_bar, bytes_for_people, counted, escaped}
 use anyhow::bail;
 use clap::Args;
 use grower_broker::offline::repair::PartitionName;
-use grower_broker::offline::{self, Finding, Verified};
+use grower_broker::offline::{self, Finding, VerifiedDirectory};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -55,11 +55,11 @@ impl VerifyLogCommand {
 
 const REPAIR: &str = "; to see how it is repaired, run `grower-cli log repair";
 
-fn print(verified: &Verified, dir: &Path, out: &mut StdoutWriter) -> io::Result<()> {
+fn print(verified: &VerifiedDirectory, dir: &Path, out: &mut StdoutWriter) -> io::Result<()> {
     for finding in &verified.findings {
         writeln!(out, "{}", escaped(&finding.to_string()))?;
     }
-    let Verified { partitions, bytes, torn_bytes, .. } = verified;
+    let VerifiedDirectory { partitions, bytes, torn_bytes, .. } = verified;
     writeln!(
         out,
         "{} of log in {} checked, metadata included",
@@ -75,7 +75,7 @@ fn print(verified: &Verified, dir: &Path, out: &mut StdoutWriter) -> io::Result<
     Ok(())
 }
 
-fn verified_json(verified: &Verified, dir: &Path) -> serde_json::Value {
+fn verified_json(verified: &VerifiedDirectory, dir: &Path) -> serde_json::Value {
     let finding = |finding: &Finding| {
         json!({
             "file": finding.path.display().to_string(),

@@ -1,7 +1,7 @@
-//! Settings and configs as people write them.
+//! BrokerSettings and configs as people write them.
 
 use crate::Target;
-use grower_broker::config::settings::Settings;
+use grower_broker::config::settings::BrokerSettings;
 use grower_broker::config::topic::TopicConfig;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ pub(super) const CONFIG: Target = Target {
     name: "config",
     about: "a config file: what was understood is understood the same when it is printed and read again",
     run: settings,
-    seeds: || vec![Settings::default().to_toml().into_bytes(), b"[network]\nhttp = \"off\"\n".to_vec()],
+    seeds: || vec![BrokerSettings::default().to_toml().into_bytes(), b"[network]\nhttp = \"off\"\n".to_vec()],
     allocates: 16 << 20,
 };
 
@@ -26,11 +26,11 @@ pub(super) const TOPIC_CONFIG: Target = Target {
 
 fn settings(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let mut read = Settings::default();
+    let mut read = BrokerSettings::default();
     if read.read_text(Path::new("grower.toml"), text).is_err() {
         return;
     }
-    let mut again = Settings::default();
+    let mut again = BrokerSettings::default();
     again.read_text(Path::new("printed.toml"), &read.to_toml()).expect("what is printed can be read");
     assert_eq!(again, read);
 }

@@ -4,7 +4,7 @@ use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
 use bytes::Bytes;
 use grower_broker::group::state::{
-    GroupLimits, GroupRecord, StoredGroup, StoredMember, StoredOffset, ShardLoader, PartitionKey, CatalogTopic,
+    CatalogTopic, GroupLimits, GroupRecord, PartitionKey, ShardLoader, StoredGroup, StoredMember, StoredOffset,
 };
 use grower_protocol::batch::RecordView;
 use grower_protocol::ids::{GroupId, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName};
@@ -100,7 +100,10 @@ fn newest_versions() -> Vec<u8> {
     };
     let partition = PartitionKey { topic: TOPIC, partition: PartitionId::new(1) };
     let records = [
-        GroupRecord::Group { group: group.clone(), state: Some(StoredGroup { epoch: 3, assignor: "range".to_owned() }) },
+        GroupRecord::Group {
+            group: group.clone(),
+            state: Some(StoredGroup { epoch: 3, assignor: "range".to_owned() }),
+        },
         GroupRecord::Member {
             group: group.clone(),
             member: MemberId::new("m").expect("a sound name"),

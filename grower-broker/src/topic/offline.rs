@@ -5,7 +5,7 @@
 //! metadata stays shut until a start, which raises all epochs before anything is led.
 
 use super::open::ahead_of;
-use super::{Place, Topics};
+use super::{ServedPartition, Topics};
 use crate::metadata::{Image, Topic};
 use crate::partition::Partition;
 use grower_protocol::ids::{LeaderEpoch, PartitionId, Timestamp};
@@ -19,25 +19,25 @@ const TRY_EACH_MS: u64 = 5_000;
 impl Topics {
     /// Opens what is shut and can be opened now, and shuts what has lost its files, unless that was tried a moment ago.
     /// Topics must stand still.
-    pub(super) fn try_shut(&self, image: &Image, now: Timestamp) {
-        let mut tried = self.tried_shut.lock();
+    pub(super) fn retry_offline(&self, image: &Image, now: Timestamp) {
+        let mut tried = self.offline_retried.lock();
         if tried.is_some_and(|tried| now.millis_since(tried) < TRY_EACH_MS) {
             return;
         }
         *tried = Some(now);
         self.all().iter().for_each(|partition| partition.check_in_place());
-        if self.shut() == 0 {
+        if self.offline_count() == 0 {
             return;
         }
         for topic in image.topics() {
             let Some(served) = self.served.load().get(&topic.id).cloned() else { continue };
             let mut partitions = served.partitions.clone();
             let mut opened = false;
-            for (place, (number, partition)) in partitions.iter_mut().zip(topic.numbered()) {
-                if place.open().is_err()
-                    && let Some(open) = self.open_shut(image, topic, number, partition.leader_epoch)
+            for (served, (number, partition)) in partitions.iter_mut().zip(topic.numbered()) {
+                if served.online().is_err()
+                    && let Some(open) = self.reopen(image, topic, number, partition.leader_epoch)
                 {
-                    *place = Place::Open(open);
+                    *served = ServedPartition::Online(open);
                     opened = true;
                 }
             }
@@ -47,17 +47,11 @@ impl Topics {
         }
     }
 
-    fn open_shut(
-        &self,
-        image: &Image,
-        topic: &Topic,
-        number: PartitionId,
-        epoch: LeaderEpoch,
-    ) -> Option<Arc<Partition>> {
+    fn reopen(&self, image: &Image, topic: &Topic, number: PartitionId, epoch: LeaderEpoch) -> Option<Arc<Partition>> {
         let options = topic.config.log_options(&self.index);
-        let opened = self.logs.open(&Self::place(topic, number), options, self.clock.steady());
+        let opened = self.logs.open(&Self::identity(topic, number), options, self.clock.steady());
         let log: Box<dyn Log> = opened.ok().filter(|log| ahead_of(&**log, epoch).is_none())?;
-        let Place::Open(partition) = self.lead(topic, number, epoch, Ok(log)) else { return None };
+        let ServedPartition::Online(partition) = self.lead(topic, number, epoch, Ok(log)) else { return None };
         let trims = image.trims().filter(|(id, trimmed, _)| (*id, *trimmed) == (topic.id, number));
         for (.., before) in trims {
             partition.trim(before.min(partition.span().log_end)).ok()?; // Before anybody reads.

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where files wait to be copied, in the data directory.
-const ASIDE: &str = "backup.unfinished";
+const LINKS: &str = "backup.unfinished";
 
-/// Removes what backups left in a data directory that a crash cut short, or that were given up.
-pub(crate) fn clear_aside(disk: &dyn Disk, data_dir: &Path) -> Result<(), DiskError> {
-    remove(disk, &data_dir.join(ASIDE))
+/// Removes what backups left in a data directory that a crash snapshot short, or that were given up.
+pub(crate) fn remove_links(disk: &dyn Disk, data_dir: &Path) -> Result<(), DiskError> {
+    remove(disk, &data_dir.join(LINKS))
 }
 
 fn remove(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
@@ -28,18 +28,18 @@ fn remove(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
 }
 
 /// The files that a backup will contain.
-pub(crate) struct Cut {
+pub(crate) struct BackupSnapshot {
     pub(super) disk: Arc<dyn Disk>,
     data_dir: PathBuf,
     /// By their paths in the data directory.
-    pub(super) files: BTreeMap<String, Held>,
+    pub(super) files: BTreeMap<String, HeldFile>,
     /// The directories that they lie in.
     pub(super) dirs: BTreeSet<String>,
-    aside: Option<Aside>,
+    links: Option<LinkDirectory>,
 }
 
 /// A file that can no longer get lost.
-pub(super) enum Held {
+pub(super) enum HeldFile {
     /// It has this name, and is never written to again.
     Whole(PathBuf),
     /// The file at this path; the backup takes this many of its bytes.
@@ -49,18 +49,18 @@ pub(super) enum Held {
 }
 
 /// A directory for second names, and how many were given there.
-struct Aside {
+struct LinkDirectory {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     names: u64,
 }
 
-impl Aside {
+impl LinkDirectory {
     /// The directory has a name of its own: one that was given up may still be removed while the next is in use.
     fn create(disk: &Arc<dyn Disk>, data_dir: &Path) -> Result<Self, DiskError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        clear_aside(&**disk, data_dir)?;
-        let dir = data_dir.join(ASIDE).join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
+        remove_links(&**disk, data_dir)?;
+        let dir = data_dir.join(LINKS).join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
         disk.create_dir_all(&dir)?;
         Ok(Self { disk: disk.clone(), dir, names: 0 })
     }
@@ -73,7 +73,7 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for LinkDirectory {
     fn drop(&mut self) {
         if let Err(error) = remove(&*self.disk, &self.dir) {
             tracing::warn!(%error, "the next start removes what a backup left");
@@ -90,17 +90,17 @@ pub(super) fn link(disk: &dyn Disk, from: &Path, to: &Path) -> Result<bool, Disk
     }
 }
 
-impl Cut {
+impl BackupSnapshot {
     /// For a data directory that belongs to the caller for as long as this lives.
     pub(super) fn of_stopped(disk: Arc<dyn Disk>, data_dir: &Path) -> Self {
         let (files, dirs) = (BTreeMap::new(), BTreeSet::new());
-        Self { disk, data_dir: data_dir.to_owned(), files, dirs, aside: None }
+        Self { disk, data_dir: data_dir.to_owned(), files, dirs, links: None }
     }
 
     /// For a data directory in use. A running broker may have more files than handles, so they get second names.
     pub(super) fn of_running(disk: Arc<dyn Disk>, data_dir: &Path) -> Result<Self, DiskError> {
-        let aside = Some(Aside::create(&disk, data_dir)?);
-        Ok(Self { aside, ..Self::of_stopped(disk, data_dir) })
+        let links = Some(LinkDirectory::create(&disk, data_dir)?);
+        Ok(Self { links, ..Self::of_stopped(disk, data_dir) })
     }
 
     /// Notes a directory of the data directory, though it may hold nothing.
@@ -122,28 +122,28 @@ impl Cut {
         Ok(())
     }
 
-    fn hold_one(&mut self, source: PathBuf, piece: &Piece) -> Result<Held, DiskError> {
-        let Some(aside) = &mut self.aside else {
+    fn hold_one(&mut self, source: PathBuf, piece: &Piece) -> Result<HeldFile, DiskError> {
+        let Some(links) = &mut self.links else {
             return Ok(piece
                 .copy
-                .map_or_else(|| Held::Whole(source.clone()), |bytes| Held::Part(source.clone(), bytes)));
+                .map_or_else(|| HeldFile::Whole(source.clone()), |bytes| HeldFile::Part(source.clone(), bytes)));
         };
         if piece.copy.is_none()
-            && let Some(name) = aside.second_name(&source)?
+            && let Some(name) = links.second_name(&source)?
         {
-            return Ok(Held::Whole(name));
+            return Ok(HeldFile::Whole(name));
         }
         let file = self.disk.open(&source)?;
         let bytes = file.len()?.min(piece.copy.unwrap_or(u64::MAX));
-        Ok(Held::Open(file, bytes))
+        Ok(HeldFile::Open(file, bytes))
     }
 
     /// A held file, and how many of its bytes are wanted.
-    pub(super) fn open(&self, held: &Held) -> Result<(SharedFile, u64), DiskError> {
+    pub(super) fn open(&self, held: &HeldFile) -> Result<(SharedFile, u64), DiskError> {
         let (file, wanted) = match held {
-            Held::Whole(name) => (self.disk.open(name)?, u64::MAX),
-            Held::Part(name, bytes) => (self.disk.open(name)?, *bytes),
-            Held::Open(file, bytes) => (file.clone(), *bytes),
+            HeldFile::Whole(name) => (self.disk.open(name)?, u64::MAX),
+            HeldFile::Part(name, bytes) => (self.disk.open(name)?, *bytes),
+            HeldFile::Open(file, bytes) => (file.clone(), *bytes),
         };
         let bytes = file.len()?.min(wanted);
         Ok((file, bytes))

@@ -25,7 +25,7 @@ const LEADER_EPOCH_MARGIN: u32 = 1 << 20;
 const LEADER_EPOCH_MAX: u32 = i32::MAX as u32;
 
 /// The least producer id for a block that is allocated now.
-pub(crate) fn producer_id_floor(now: Timestamp) -> ProducerId {
+pub(crate) fn minimum_producer_id(now: Timestamp) -> ProducerId {
     ProducerId::new(clock_ms(now) * PRODUCER_IDS_EACH_MS)
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn begin_above(image: &Image, seen: Option<LeaderEpoch>, now: Timesta
     let leader_epoch = known.saturating_add(LEADER_EPOCH_MARGIN).max(by_clock).min(LEADER_EPOCH_MAX);
     let producer = image.next_producer.value().saturating_add(PRODUCER_ID_MARGIN);
     Command::BeginAbove {
-        producer: ProducerId::new(producer).max(producer_id_floor(now)),
+        producer: ProducerId::new(producer).max(minimum_producer_id(now)),
         leader_epoch: LeaderEpoch::new(leader_epoch),
     }
 }
@@ -82,12 +82,12 @@ mod tests {
         let image = Image { next_producer: ProducerId::new(i64::MAX as u64 - 1), ..Image::default() };
         let (_, epoch) = numbers(&begin_above(&image, Some(LeaderEpoch::new(u32::MAX)), Timestamp::MAX));
         assert_eq!(epoch, LEADER_EPOCH_MAX);
-        assert!(producer_id_floor(Timestamp::MAX).value() <= 1 << 53);
+        assert!(minimum_producer_id(Timestamp::MAX).value() <= 1 << 53);
         let mut image = image;
         image.apply(begin_above(&image, None, RESTORED)).unwrap();
         assert_eq!(
             image.apply(Command::AllocateProducerIds { count: 1 }),
-            Err(crate::metadata::Refusal::ProducerIdsExhausted)
+            Err(crate::metadata::MetadataRefusal::ProducerIdsExhausted)
         );
     }
 }
