@@ -11,7 +11,7 @@ pub enum FlagsError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// A flag of the cluster.
-    #[error("{flag} belongs to clusters, which this version does not have yet; leave it out")]
+    #[error("{flag} is for clusters, which this version does not support yet: leave it out")]
     Cluster {
         /// Which.
         flag: &'static str,
@@ -47,7 +47,7 @@ pub struct Flags {
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<String>,
 
-    /// What clients are told to connect to, if that is not where the broker listens
+    /// The address that clients are told to use, if it differs from network.listen
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
 

@@ -34,7 +34,7 @@ pub enum Misplaced {
     },
     /// A broker puts what it does not know among its topics aside.
     #[error(
-        "{dir} lies in the data directory {data_dir}, whose broker takes everything there for its own: choose a place outside",
+        "{dir} lies in the data directory {data_dir}, whose broker owns everything in it: choose a directory outside",
         dir = dir.display(),
         data_dir = data_dir.display()
     )]

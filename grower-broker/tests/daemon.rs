@@ -175,7 +175,7 @@ fn a_data_directory_that_cannot_be_is_refused() {
 #[test]
 fn without_a_data_directory_it_says_how_to_name_one() {
     let refused = refusal(&mut bare_command());
-    insta::assert_snapshot!(refused, @"there is no data directory: name one with --data-dir DIR");
+    insta::assert_snapshot!(refused, @"no data directory is set: name one with --data-dir DIR");
 }
 
 #[test]
@@ -199,8 +199,8 @@ fn what_cannot_be_set_is_refused_whatever_sets_it() {
     };
     insta::assert_snapshot!(refused(&["--memory", "lots"], &[]), @r#"--memory: broker.memory = "lots" is not allowed: it takes a size from 16MiB, such as 1GiB"#);
     insta::assert_snapshot!(refused(&[], &[("GROWER__BROKER__MEMORY", "lots")]), @r#"GROWER__BROKER__MEMORY: broker.memory = "lots" is not allowed: it takes a size from 16MiB, such as 1GiB"#);
-    insta::assert_snapshot!(refused(&["--listen", "0.0.0.0:0"], &[]), @"0.0.0.0:0 is every address of this machine: say with --advertise HOST:PORT which one clients shall use");
-    insta::assert_snapshot!(refused(&["--peers", "1@localhost:9093"], &[]), @"--peers belongs to clusters, which this version does not have yet; leave it out");
+    insta::assert_snapshot!(refused(&["--listen", "0.0.0.0:0"], &[]), @"0.0.0.0:0 means every address of this machine: name one for clients with --advertise HOST:PORT");
+    insta::assert_snapshot!(refused(&["--peers", "1@localhost:9093"], &[]), @"--peers is for clusters, which this version does not support yet: leave it out");
     insta::assert_snapshot!(refused(&[], &[("GROWER_LOG", "grower=loud")]), @r#"GROWER_LOG: logging.level = "grower=loud" is not allowed: it takes off, error, warn, info, debug or trace, also by module as in info,grower_broker::group=debug"#);
     insta::assert_snapshot!(refused(&["--config", "/nowhere/grower.toml"], &[]), @"cannot read the config file /nowhere/grower.toml: No such file or directory (os error 2)");
 }
@@ -386,7 +386,7 @@ fn help_says_what_there_is() {
               Where health and metrics are served, or off [default: 127.0.0.1:9094]
 
           --advertise <HOST:PORT>
-              What clients are told to connect to, if that is not where the broker listens
+              The address that clients are told to use, if it differs from network.listen
 
           --node-id <N>
               Which broker of its cluster this is [default: 1]

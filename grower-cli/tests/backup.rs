@@ -83,8 +83,8 @@ fn damage_and_wrong_places_are_named() {
         text(&output.stderr)
     };
     assert!(fails(&["restore", backups_text, data_text]).contains("not empty"));
-    assert!(fails(&["restore", data_text, broker.path("new").to_str().unwrap()]).contains("is no backup"));
-    assert!(fails(&["backup", "verify", data_text]).contains("is no backup"));
+    assert!(fails(&["restore", data_text, broker.path("new").to_str().unwrap()]).contains("is not a backup"));
+    assert!(fails(&["backup", "verify", data_text]).contains("is not a backup"));
     let backup = backups.join("backup-000001");
     for place in ["", "new", "topics/../new/deeper"] {
         let told = fails(&["restore", backup.to_str().unwrap(), backup.join(place).to_str().unwrap()]);

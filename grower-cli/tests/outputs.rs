@@ -260,11 +260,11 @@ fn settings_change_while_the_broker_runs_and_stay_changed() {
     assert_eq!(flush(&broker), "disk.flush_delay 5ms default no");
     insta::assert_snapshot!(broker.fails("broker alter --config disk.flush=7ms", b""), @r#"error: there is no setting "disk.flush"; known are disk.reserve_bytes, disk.flush_delay, disk.retention_check"#);
     insta::assert_snapshot!(broker.fails("broker alter --config broker.memory=2GiB", b""), @"error: broker.memory changes only with a restart: set it in the config file, the environment or a flag, and restart the broker");
-    insta::assert_snapshot!(broker.fails("broker alter --config logging.level=debug", b""), @"error: this broker runs inside another program, which says itself what is logged");
+    insta::assert_snapshot!(broker.fails("broker alter --config logging.level=debug", b""), @"error: this broker runs inside another program, which controls its own logging");
     insta::assert_snapshot!(broker.fails("broker alter --config disk.flush_delay=8ms --config fetch.bytes_max=1000MiB", b""), @"error: fetch.bytes_max is 1048576000, and must be at least 64KiB below network.frame_bytes_max, which is 104857600");
     assert_eq!(flush(&broker), "disk.flush_delay 5ms default no", "all or none");
     let json = kit::json(&broker.ok("broker settings --output json", b""));
-    insta::assert_snapshot!(json[0][2], @r#"{"key":"broker.memory","value":"1GiB","source":"default","set_by":null,"started_with":"1GiB","needs_restart":true,"about":"What connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers may take","accepts":"a size from 16MiB, such as 1GiB"}"#);
+    insta::assert_snapshot!(json[0][2], @r#"{"key":"broker.memory","value":"1GiB","source":"default","set_by":null,"started_with":"1GiB","needs_restart":true,"about":"Memory for connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers","accepts":"a size from 16MiB, such as 1GiB"}"#);
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Api {
     async fn let_files_go(&self) {
         let (disk, data_dir) = (self.backups.disk(&self.backups.data_dir), self.backups.data_dir.clone());
         if let Ok(Err(error)) = background::blocking(move || remove_links(&*disk, &data_dir)).await {
-            tracing::warn!(%error, "the next backup, or the next start, removes what this one left");
+            tracing::warn!(%error, "files of a backup could not be removed; the next backup or start removes them");
         }
     }
 }

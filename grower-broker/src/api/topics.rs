@@ -231,6 +231,6 @@ impl ProducerIds {
                 *block = fresh;
             }
         }
-        block.next().ok_or_else(|| Failure::new(ErrorCode::LimitReached, "all producer ids were handed out"))
+        block.next().ok_or_else(|| Failure::new(ErrorCode::LimitReached, "all producer ids are allocated"))
     }
 }

@@ -73,7 +73,7 @@ pub enum BackupError {
         dir: PathBuf,
     },
     /// A backup within the data would contain itself.
-    #[error("{dir} lies in the data directory, or the other way round: a backup needs a place of its own", dir = dir.display())]
+    #[error("{dir} and the data directory lie inside each other: choose a separate directory for backups", dir = dir.display())]
     Inside {
         /// The directory of the backups.
         dir: PathBuf,
@@ -82,7 +82,7 @@ pub enum BackupError {
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
     /// Only an opening finishes what was begun there.
-    #[error("{dir} was being changed when its broker stopped: start the broker on it once", dir = dir.display())]
+    #[error("{dir} has a change that its broker did not finish: start the broker on it once", dir = dir.display())]
     Unfinished {
         /// The partition's directory.
         dir: PathBuf,
@@ -91,11 +91,11 @@ pub enum BackupError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The caller said so.
-    #[error("the backup was told to stop; the next one begins anew")]
+    #[error("the backup was stopped; the next one starts from the beginning")]
     Stopped,
     /// It was told to stop, and the step that it was at did not come back.
     #[error(
-        "the file system of {dir} does not answer; what was begun there is removed by the next backup",
+        "the file system of {dir} does not answer; the next backup removes the unfinished one",
         dir = dir.display()
     )]
     Unanswered {

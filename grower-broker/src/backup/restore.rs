@@ -41,7 +41,7 @@ pub struct Restored {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// There is none.
-    #[error("{path} is no backup and holds none", path = path.display())]
+    #[error("{path} is not a backup and contains none", path = path.display())]
     NoBackup {
         /// Where it was looked for.
         path: PathBuf,
@@ -180,7 +180,7 @@ fn copy_all(
         Some(expected) if found == *expected => Ok(Identity::parse(&meta, &bytes)?),
         expected => {
             let what =
-                expected.map_or_else(|| "the manifest does not know it".to_owned(), |sum| difference(found, *sum));
+                expected.map_or_else(|| "the manifest does not list it".to_owned(), |sum| difference(found, *sum));
             Err(RestoreError::Damaged { path: meta, what })
         }
     }

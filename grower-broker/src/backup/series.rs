@@ -42,7 +42,7 @@ fn newest(
         match read(disk, &path) {
             Ok(manifest) => Some((path, manifest.ok().filter(&wanted)?)),
             Err(error) => {
-                tracing::warn!(%error, "a backup that cannot be read is passed over");
+                tracing::warn!(%error, "skipped a backup that cannot be read");
                 None
             }
         }

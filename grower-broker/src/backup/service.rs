@@ -100,7 +100,7 @@ impl Backups {
         };
         if UNANSWERED_MAX < Arc::strong_count(&self.threads) {
             let why =
-                "the file system of earlier backups does not answer, and they still wait for it: see to that first";
+                "earlier backups still wait for a file system that does not answer: repair that first";
             return Err(Failure::new(ErrorCode::BackupFailed, why));
         }
         let stop = stop.child_token();
@@ -127,7 +127,7 @@ impl Backups {
         description.state = match made {
             Ok(made) => {
                 *self.newest.lock() = Some(description.began);
-                tracing::info!(path = %made.path.display(), bytes = made.bytes, new_bytes = made.new_bytes, "a backup was made, as asked");
+                tracing::info!(path = %made.path.display(), bytes = made.bytes, new_bytes = made.new_bytes, "a backup was made");
                 BackupState::Made(description_of(made))
             }
             Err(BackupError::Stopped) => {
@@ -166,7 +166,7 @@ fn directory(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
     let Some(root) = root else {
         return Err(Failure::new(
             ErrorCode::NotAllowed,
-            "this broker makes no backups while it runs, for backup.dir is not set: name the directory that they may go below in the broker's config file (section backup, key dir) or as GROWER__BACKUP__DIR, and restart it",
+            "backup.dir is not set, so this broker makes no backups while it runs: set the directory for backups in the config file (section backup, key dir) or as GROWER__BACKUP__DIR, and restart the broker",
         ));
     };
     let plain = |part: Component<'_>| match part {
@@ -178,7 +178,7 @@ fn directory(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
         return Err(Failure::new(
             ErrorCode::NotAllowed,
             format_args!(
-                "{dir:?} is no place for backups: name a directory below the broker's backup.dir ({root}) by a path such as nightly, neither absolute nor with `..`, and not one of the backups"
+                "{dir:?} is not a directory for backups: name one below the broker's backup.dir ({root}) by a relative path such as nightly, without `..`, and not a backup itself"
             ),
         ));
     }
@@ -204,8 +204,8 @@ pub(super) mod tests {
 
     #[test]
     fn nothing_is_written_where_the_settings_do_not_say_so() {
-        insta::assert_snapshot!(begin(&below(None), "nightly").map(drop).unwrap_err(), @"this broker makes no backups while it runs, for backup.dir is not set: name the directory that they may go below in the broker's config file (section backup, key dir) or as GROWER__BACKUP__DIR, and restart it");
-        insta::assert_snapshot!(begin(&backups(), "../etc").map(drop).unwrap_err(), @r#""../etc" is no place for backups: name a directory below the broker's backup.dir (/backups) by a path such as nightly, neither absolute nor with `..`, and not one of the backups"#);
+        insta::assert_snapshot!(begin(&below(None), "nightly").map(drop).unwrap_err(), @"backup.dir is not set, so this broker makes no backups while it runs: set the directory for backups in the config file (section backup, key dir) or as GROWER__BACKUP__DIR, and restart the broker");
+        insta::assert_snapshot!(begin(&backups(), "../etc").map(drop).unwrap_err(), @r#""../etc" is not a directory for backups: name one below the broker's backup.dir (/backups) by a relative path such as nightly, without `..`, and not a backup itself"#);
         let refused = [
             "",
             ".",

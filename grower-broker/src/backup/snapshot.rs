@@ -76,7 +76,7 @@ impl LinkDirectory {
 impl Drop for LinkDirectory {
     fn drop(&mut self) {
         if let Err(error) = remove(&*self.disk, &self.dir) {
-            tracing::warn!(%error, "the next start removes what a backup left");
+            tracing::warn!(%error, "files of a backup could not be removed; the next start removes them");
         }
     }
 }

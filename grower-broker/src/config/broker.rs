@@ -50,7 +50,7 @@ pub struct BrokerConfig {
     pub handshake_timeout: Duration,
     /// How long a frame may take once its first byte has come and there is memory for it.
     pub frame_timeout: Duration,
-    /// How long a connection may stay without a request, sent or in work.
+    /// The time that a connection may stay open without a request.
     pub idle_timeout: Duration,
     /// How long a peer may take for 64 KiB of what is there for it, or for all of it if that is less.
     pub write_timeout: Duration,
@@ -60,7 +60,7 @@ pub struct BrokerConfig {
     pub disk_reserve_bytes: Option<u64>,
     /// Whoever is connected may have the broker make backups below this directory; none refuses them.
     pub backup_dir: Option<PathBuf>,
-    /// How often old segments are looked for when nothing else calls for it.
+    /// The interval between checks for old segments when nothing else calls for it.
     pub retention_check: Duration,
     /// How long a group without members keeps its offsets.
     pub offsets_retention: Duration,
@@ -144,10 +144,10 @@ impl BrokerConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerConfigError {
     /// Nowhere to store anything.
-    #[error("there is no data directory: name one with --data-dir DIR")]
+    #[error("no data directory is set: name one with --data-dir DIR")]
     NoDataDir,
     /// A backup would contain the backups before it.
-    #[error("backup.dir is {}, and must not lie in the data directory: choose a place outside", backup_dir.display())]
+    #[error("backup.dir is {}, and must not lie in the data directory: choose a directory outside", backup_dir.display())]
     BackupsInData {
         /// As set.
         backup_dir: PathBuf,
@@ -169,7 +169,7 @@ pub enum BrokerConfigError {
         frame_bytes_max: usize,
     },
     /// Clients cannot connect to "any address".
-    #[error("{listen} is every address of this machine: say with --advertise HOST:PORT which one clients shall use")]
+    #[error("{listen} means every address of this machine: name one for clients with --advertise HOST:PORT")]
     NoAdvertise {
         /// As set.
         listen: SocketAddr,

@@ -134,14 +134,14 @@ impl Logs for DiskLogs {
 fn log_recovery(report: &RecoveryReport) {
     if let Some(cut) = &report.cut {
         let kept = cut.kept.as_ref().map(|path| path.display().to_string());
-        tracing::warn!(path = %cut.path.display(), end = %cut.end, bytes = cut.bytes, kept, "a torn tail was cut off");
+        tracing::warn!(path = %cut.path.display(), end = %cut.end, bytes = cut.bytes, kept, "cut off a torn tail");
     }
     for damaged in &report.damaged {
         let (start, end) = (damaged.offsets.start, damaged.offsets.end);
         tracing::error!(path = %damaged.path.display(), %start, %end, what = damaged.what, "records are damaged on disk");
     }
     for index in &report.reindexed {
-        tracing::info!(path = %index.display(), "the index was made anew from its log");
+        tracing::info!(path = %index.display(), "rebuilt an index from its log");
     }
     for note in &report.notes {
         tracing::info!(note, "recovery");

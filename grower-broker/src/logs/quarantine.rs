@@ -38,7 +38,7 @@ impl DiskLogs {
         };
         if foreign {
             let to = self.move_to_quarantine(dir, &format!("{}-{}", partition.name, partition.partition))?;
-            tracing::warn!(topic = %partition.name, partition = %partition.partition, dir = %to.display(), "records of another topic were moved aside; nothing of them was deleted");
+            tracing::warn!(topic = %partition.name, partition = %partition.partition, dir = %to.display(), "moved records of another topic to quarantine; nothing was deleted");
         }
         Ok(())
     }

@@ -120,7 +120,7 @@ fn files_in_place_of_directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<Find
         // A link that leads nowhere is no file: its partition's files are gone.
         let is_file = |path: &PathBuf| disk.list(path).is_err_and(|error| error.kind() == ErrorKind::NotADirectory);
         found.extend(paths.filter(is_file).map(|path| {
-            let what = format!("a file where the directory of a {what} belongs: bring that back from a backup");
+            let what = format!("a file in the place of a {what}'s directory: restore the directory from a backup");
             Finding { path, bytes: None, offsets: None, what }
         }));
     }
@@ -128,7 +128,7 @@ fn files_in_place_of_directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<Find
 }
 
 fn begun_finding(dir: &Path, bytes: Range<u64>) -> Finding {
-    let what = "a damaged line; the next start of a broker writes it again, from its partition's files".to_owned();
+    let what = "a damaged line; the next start of a broker rebuilds it from the partition's files".to_owned();
     Finding { path: dir.join(begun::FILE), bytes: Some(bytes), offsets: None, what }
 }
 

@@ -92,7 +92,7 @@ impl std::str::FromStr for LossRange {
             (offsets.start < offsets.end && !topic.is_empty()).then_some(Self { partition, offsets })
         };
         read().ok_or_else(|| {
-            "write it as TOPIC/PARTITION:START..END, as in events/0:4..9; END is not among it".to_owned()
+            "write it as TOPIC/PARTITION:START..END, as in events/0:4..9; END is exclusive".to_owned()
         })
     }
 }

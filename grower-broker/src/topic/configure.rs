@@ -25,7 +25,7 @@ impl Topics {
         configured.map_err(|error| {
             let name = &topic.name;
             let told = format_args!(
-                "the new config of {name} is stored, and a partition still works by the old one: {error}; it is tried again by itself"
+                "the new config of {name} is stored, but a partition still uses the old one: {error}; the broker tries again"
             );
             let code = match &error {
                 ChangeError::Disk(error) => code_of_delay(error),
@@ -42,7 +42,7 @@ impl Topics {
             if self.of(topic.id).iter().any(|partition| *partition.config() != topic.config)
                 && let Err(failure) = self.configure(topic).await
             {
-                tracing::warn!(%failure, topic = %topic.name, "a changed config is not in force yet");
+                tracing::warn!(%failure, topic = %topic.name, "a changed config is not applied yet");
             }
         }
     }

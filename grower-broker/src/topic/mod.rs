@@ -202,7 +202,7 @@ impl Topics {
         });
         aside.map_err(|error| {
             let told =
-                format_args!("{} is deleted, its files are not yet: {error}; it is tried again by itself", topic.name);
+                format_args!("{} is deleted, but its files are not removed yet: {error}; the broker tries again", topic.name);
             Failure::new(code_of_delay(&error), told)
         })
     }
@@ -235,6 +235,6 @@ fn not_opened(topic: &Topic, error: &OpenError) -> Failure {
         _ => ErrorCode::StorageFailed,
     };
     let name = &topic.name;
-    let told = format_args!("{name} exists, but cannot be opened yet: {error}; it is tried again by itself");
+    let told = format_args!("{name} exists, but cannot be opened yet: {error}; the broker tries again");
     Failure::new(code, told)
 }

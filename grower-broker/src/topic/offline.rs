@@ -56,7 +56,7 @@ impl Topics {
         for (.., before) in trims {
             partition.trim(before.min(partition.span().log_end)).ok()?; // Before anybody reads.
         }
-        tracing::info!(topic = %topic.name, partition = %number, "a partition that could not be opened before is served");
+        tracing::info!(topic = %topic.name, partition = %number, "an offline partition is online again");
         Some(partition)
     }
 }

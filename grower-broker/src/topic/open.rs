@@ -48,7 +48,7 @@ impl Topics {
         let remaining = self.names_of_remaining_files();
         let known = image.topics().map(|topic| topic.name.clone()).chain(remaining.iter().cloned()).collect();
         for dir in self.logs.quarantine(&known)? {
-            tracing::warn!(dir = %dir.display(), "a directory that no topic owns was moved aside; nothing of it was deleted");
+            tracing::warn!(dir = %dir.display(), "moved a directory of no known topic to quarantine; nothing was deleted");
         }
         // A topic whose name has files of a deleted one is opened when those are gone (`reconcile`).
         let topics: Vec<Arc<Topic>> =
@@ -56,7 +56,7 @@ impl Topics {
         let logs = self.open_parallel(&topics)?;
         match self.logs.opened(&image.topics().map(|topic| topic.id).collect()) {
             Err(error) if error.is_full() => {
-                tracing::warn!(%error, "which partitions have had records could not be written down yet");
+                tracing::warn!(%error, "the list of begun partitions could not be written yet");
             }
             done => done?,
         }
@@ -92,7 +92,7 @@ impl Topics {
         match self.logs.open(&Self::identity(topic, number), options, self.clock.steady()) {
             Ok(log) => Ok(Ok(log)),
             Err(error) if concerns_one_partition(&error) => {
-                tracing::error!(topic = %topic.name, partition = %number, %error, "a partition cannot be opened and is not served");
+                tracing::error!(topic = %topic.name, partition = %number, %error, "a partition cannot be opened and is offline");
                 Ok(Err(error.to_string().into()))
             }
             Err(error) => Err(error),
@@ -113,7 +113,7 @@ impl Topics {
     /// Metadata that logs are ahead of is an older copy. Clients may hold any number of the time that it does not know,
     /// so all numbers are raised durably before anything is led.
     async fn begin_above(&self, latest: LeaderEpoch) -> Result<(), ProposeError> {
-        tracing::warn!(leader_epoch = %latest, "the metadata is older than the logs; producer ids and leader epochs begin above all that may have been given out");
+        tracing::warn!(leader_epoch = %latest, "the metadata is older than the logs: new producer ids and leader epochs start above all that may be in use");
         self.propose(begin_above(&self.image(), Some(latest), self.clock.wall())).await.map(drop)
     }
 
@@ -146,7 +146,7 @@ impl Topics {
         };
         if let Some(latest) = ahead_of(&*log, epoch) {
             let why = format!("its log has begun leader epoch {latest}, and the metadata gives it {epoch}");
-            tracing::error!(topic = %topic.name, partition = %number, why, "a partition is not served");
+            tracing::error!(topic = %topic.name, partition = %number, why, "a partition is offline");
             return ServedPartition::Offline(why.into());
         }
         let whose = (topic.id, topic.name.clone(), number);

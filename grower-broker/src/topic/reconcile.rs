@@ -37,7 +37,7 @@ impl Topics {
             return;
         }
         if let Err(error) = self.propose(Command::ForgetDeleted { ids: gone }).await {
-            tracing::warn!(%error, "deleted topics are not forgotten yet");
+            tracing::warn!(%error, "the metadata still lists deleted topics");
         }
     }
 
@@ -55,7 +55,7 @@ impl Topics {
         let unserved: Vec<Arc<Topic>> = image.topics().filter(|topic| !self.serves_all(topic)).cloned().collect();
         for (topic, served) in unserved.iter().zip(self.serve_now(&unserved)) {
             match served {
-                Ok(()) => tracing::info!(topic = %topic.name, "a topic that could not be opened before is served"),
+                Ok(()) => tracing::info!(topic = %topic.name, "a topic is online again"),
                 Err(failure) => tracing::warn!(%failure, topic = %topic.name, "a topic cannot be opened yet"),
             }
         }
@@ -67,7 +67,7 @@ impl Topics {
         for topic in self.image().topics() {
             let differs = self.of(topic.id).iter().any(|partition| *partition.config() != topic.config);
             if differs && let Err(failure) = self.configure(topic).await {
-                tracing::warn!(%failure, topic = %topic.name, "a config does not hold everywhere yet");
+                tracing::warn!(%failure, topic = %topic.name, "a config is not applied to all partitions yet");
             }
         }
     }

@@ -29,7 +29,7 @@ impl Topics {
                 topics.retain_all();
             });
             if looked.await.is_err() {
-                tracing::error!("looking at retention failed; it is tried again");
+                tracing::error!("applying retention failed; the broker tries again");
             }
             self.reconcile().await;
             let _ = self.finish_trims().await; // It warned, and is repeated.
@@ -50,7 +50,7 @@ impl Topics {
                 Ok(did) => rolled += usize::from(did),
                 Err(error) => {
                     let (topic, number) = (&partition.topic_name, partition.partition);
-                    tracing::warn!(%error, %topic, partition = %number, "an old segment does not roll yet");
+                    tracing::warn!(%error, %topic, partition = %number, "rolling an old segment failed; the broker tries again");
                 }
             }
         }

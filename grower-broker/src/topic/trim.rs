@@ -41,9 +41,9 @@ impl Topics {
             match partition.trim(before.min(partition.span().log_end)) {
                 Ok(()) => done.push((topic, number, before)),
                 Err(error) => {
-                    tracing::warn!(%error, topic = %partition.topic_name, partition = %number, %before, "dropping old records failed; it is tried again");
+                    tracing::warn!(%error, topic = %partition.topic_name, partition = %number, %before, "trimming failed; the broker tries again");
                     let told = format_args!(
-                        "the records of {}/{number} before {before} are given up, and dropping them failed: {error}; it is tried again by itself",
+                        "the trim of {}/{number} to offset {before} is stored, but failed: {error}; the broker tries again",
                         partition.topic_name
                     );
                     let code = match &error {

@@ -17,7 +17,7 @@ pub enum SettingsError {
         source: io::Error,
     },
     /// Not a config file, whatever else it may be.
-    #[error("{path} is longer than {limit} bytes: that is no config file", path = path.display())]
+    #[error("{path} is longer than {limit} bytes: it is not a config file", path = path.display())]
     TooLong {
         /// The file.
         path: PathBuf,

@@ -26,8 +26,8 @@ const AUTO: &str = "auto";
 pub(super) const KEYS: [SettingKey; 26] = [
     SettingKey {
         name: "broker.data_dir",
-        about: "Where everything is stored",
-        accepts: "a directory; it is created if it is not there",
+        about: "The directory of all data",
+        accepts: "a directory; created if missing",
         kind: ValueKind::Text,
         live: false,
         set: |to, text| (!text.is_empty()).then(|| to.broker.data_dir = PathBuf::from(text)),
@@ -35,7 +35,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "broker.node_id",
-        about: "Which broker of its cluster this is",
+        about: "The number of this broker in its cluster",
         accepts: "a number from 1 to 2147483647",
         kind: ValueKind::Count,
         live: false,
@@ -44,7 +44,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "broker.memory",
-        about: "What connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers may take",
+        about: "Memory for connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers",
         accepts: "a size from 16MiB, such as 1GiB",
         kind: ValueKind::Measure,
         live: false,
@@ -53,7 +53,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "broker.auto_create_topics",
-        about: "Whether a topic comes into being when somebody produces to it",
+        about: "Whether producing to an unknown topic creates it",
         accepts: "true or false",
         kind: ValueKind::Switch,
         live: true,
@@ -62,7 +62,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "network.listen",
-        about: "Where clients connect",
+        about: "The address that clients connect to",
         accepts: "ADDRESS:PORT, such as 127.0.0.1:9092; port 0 takes any free port",
         kind: ValueKind::Text,
         live: false,
@@ -71,8 +71,8 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "network.http",
-        about: "Where health and metrics are served",
-        accepts: "ADDRESS:PORT, such as 127.0.0.1:9094; off to serve them nowhere",
+        about: "The address that serves health and metrics",
+        accepts: "ADDRESS:PORT, such as 127.0.0.1:9094; off for none",
         kind: ValueKind::Text,
         live: false,
         set: |to, text| {
@@ -83,7 +83,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "network.advertise",
-        about: "What clients are told to connect to, if that is not where the broker listens",
+        about: "The address that clients are told to use, if it differs from network.listen",
         accepts: "HOST:PORT, such as broker-1.example:9092",
         kind: ValueKind::Text,
         live: false,
@@ -92,7 +92,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "network.max_connections",
-        about: "Open client connections; further ones are told so and closed",
+        about: "The most client connections; further ones are refused and closed",
         accepts: "a number from 1 to 16777216",
         kind: ValueKind::Count,
         live: false,
@@ -110,7 +110,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "network.requests_in_flight_max",
-        about: "Unanswered requests of one connection, above which it is not read from",
+        about: "The most unanswered requests of one connection; with more, the broker stops reading from it",
         accepts: "a number from 1 to 65536",
         kind: ValueKind::Count,
         live: false,
@@ -119,7 +119,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "network.handshake_timeout",
-        about: "How long a new connection may take to say which protocol it speaks",
+        about: "The time for a new connection to identify its protocol",
         accepts: "a duration from 1ms to 1d, such as 10s",
         kind: ValueKind::Measure,
         live: false,
@@ -128,7 +128,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "network.frame_timeout",
-        about: "How long a request may take to arrive, once its first byte has come and there is memory for it",
+        about: "The time for a request to arrive, from its first byte on and once there is memory for it",
         accepts: "a duration from 1ms to 1d, such as 1m",
         kind: ValueKind::Measure,
         live: false,
@@ -137,7 +137,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "network.idle_timeout",
-        about: "How long a connection may stay without a request, sent or in work",
+        about: "The time that a connection may stay open without a request",
         accepts: "a duration from 1s to 1d, such as 10m",
         kind: ValueKind::Measure,
         live: false,
@@ -146,7 +146,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "network.write_timeout",
-        about: "How long a client may take for 64 KiB of its answers, or for all of them if they are less, before it is closed",
+        about: "The time for a client to read 64 KiB of its answers, or all of them if they are less; then it is disconnected",
         accepts: "a duration from 1ms to 1d, such as 1m",
         kind: ValueKind::Measure,
         live: false,
@@ -155,7 +155,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "disk.reserve_bytes",
-        about: "Disk space kept free from producers, so that deletes and retention work when it is full",
+        about: "Disk space that producers cannot use, so that deletes and retention work on a full disk",
         accepts: "a size, such as 1GiB; auto for 2 % of the file system and at least 64MiB",
         kind: ValueKind::Measure,
         live: true,
@@ -167,7 +167,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "disk.flush_delay",
-        about: "When records that nobody waits for reach the disk",
+        about: "The time after which records are flushed that no producer waits for",
         accepts: "a duration up to 1m, such as 5ms",
         kind: ValueKind::Measure,
         live: true,
@@ -176,7 +176,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "disk.retention_check",
-        about: "How often old segments are looked for",
+        about: "The interval between checks for old segments",
         accepts: "a duration from 10ms to 1d, such as 30s",
         kind: ValueKind::Measure,
         live: true,
@@ -185,7 +185,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "backup.dir",
-        about: "Below it the running broker makes backups of itself when asked; it lies outside of broker.data_dir",
+        about: "The directory below which the running broker makes backups on request; it lies outside broker.data_dir",
         accepts: "a directory; without one such backups are refused",
         kind: ValueKind::Text,
         // Or else whoever is connected could have the broker write anywhere.
@@ -228,7 +228,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "groups.offsets_retention",
-        about: "How long a consumer group without members keeps its offsets",
+        about: "The time that a consumer group without members keeps its offsets",
         accepts: "a duration from 1s to 3650d, such as 7d",
         kind: ValueKind::Measure,
         live: true,
@@ -237,7 +237,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "metadata.topics_max",
-        about: "How many topics there may be",
+        about: "The most topics",
         accepts: "a number from 1 to 16777216",
         kind: ValueKind::Count,
         live: true,
@@ -246,7 +246,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "metadata.partitions_max",
-        about: "How many partitions all topics may have together",
+        about: "The most partitions of all topics together",
         accepts: "a number from 1 to 16777216",
         kind: ValueKind::Count,
         live: true,
@@ -255,7 +255,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "metadata.partitions_per_topic_max",
-        about: "How many partitions one topic may have",
+        about: "The most partitions of one topic",
         accepts: "a number from 1 to 16777216",
         kind: ValueKind::Count,
         live: true,
@@ -264,7 +264,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "logging.format",
-        about: "How log lines look",
+        about: "The format of log lines",
         accepts: "text or json",
         kind: ValueKind::Text,
         live: false,
@@ -286,7 +286,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
     SettingKey {
         name: "logging.level",
-        about: "What is logged",
+        about: "The level of log lines",
         accepts: "off, error, warn, info, debug or trace, also by module as in info,grower_broker::group=debug",
         kind: ValueKind::Text,
         live: true,

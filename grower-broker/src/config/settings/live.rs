@@ -49,7 +49,7 @@ pub enum SettingRefusal {
         key: &'static str,
     },
     /// The broker does not own the log.
-    #[error("this broker runs inside another program, which says itself what is logged")]
+    #[error("this broker runs inside another program, which controls its own logging")]
     ForeignLog,
     /// One request sets a key twice.
     #[error("{key} is set more than once")]
@@ -146,7 +146,7 @@ impl LiveSettings {
         for (key, value) in changed {
             sound.insert(key.clone(), value.clone());
             if let Err(error) = self.with(&sound).broker.check() {
-                tracing::warn!(key, value, %error, "a setting that was changed while the broker ran is left out");
+                tracing::warn!(key, value, %error, "ignored a stored setting that conflicts with the settings of this start");
                 sound.remove(key);
             }
         }

@@ -42,47 +42,47 @@ fn the_printed_settings_are_a_file_that_gives_these_settings() {
 fn the_defaults_are_those_of_the_design() {
     insta::assert_snapshot!(BrokerSettings::default().to_toml(), @r#"
     [broker]
-    # Where everything is stored (a directory; it is created if it is not there).
+    # The directory of all data (a directory; created if missing).
     # data_dir =
-    # Which broker of its cluster this is (a number from 1 to 2147483647).
+    # The number of this broker in its cluster (a number from 1 to 2147483647).
     node_id = 1
-    # What connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers may take (a size from 16MiB, such as 1GiB).
+    # Memory for connections (64KiB each, at most five eighths), requests (at most an eighth each) and answers (a size from 16MiB, such as 1GiB).
     memory = "1GiB"
-    # Whether a topic comes into being when somebody produces to it (true or false).
+    # Whether producing to an unknown topic creates it (true or false).
     auto_create_topics = false
 
     [network]
-    # Where clients connect (ADDRESS:PORT, such as 127.0.0.1:9092; port 0 takes any free port).
+    # The address that clients connect to (ADDRESS:PORT, such as 127.0.0.1:9092; port 0 takes any free port).
     listen = "127.0.0.1:9092"
-    # Where health and metrics are served (ADDRESS:PORT, such as 127.0.0.1:9094; off to serve them nowhere).
+    # The address that serves health and metrics (ADDRESS:PORT, such as 127.0.0.1:9094; off for none).
     http = "127.0.0.1:9094"
-    # What clients are told to connect to, if that is not where the broker listens (HOST:PORT, such as broker-1.example:9092).
+    # The address that clients are told to use, if it differs from network.listen (HOST:PORT, such as broker-1.example:9092).
     # advertise =
-    # Open client connections; further ones are told so and closed (a number from 1 to 16777216).
+    # The most client connections; further ones are refused and closed (a number from 1 to 16777216).
     max_connections = 10000
     # The longest request or answer (a size from 1MiB to below 1GiB, such as 100MiB).
     frame_bytes_max = "100MiB"
-    # Unanswered requests of one connection, above which it is not read from (a number from 1 to 65536).
+    # The most unanswered requests of one connection; with more, the broker stops reading from it (a number from 1 to 65536).
     requests_in_flight_max = 256
-    # How long a new connection may take to say which protocol it speaks (a duration from 1ms to 1d, such as 10s).
+    # The time for a new connection to identify its protocol (a duration from 1ms to 1d, such as 10s).
     handshake_timeout = "10s"
-    # How long a request may take to arrive, once its first byte has come and there is memory for it (a duration from 1ms to 1d, such as 1m).
+    # The time for a request to arrive, from its first byte on and once there is memory for it (a duration from 1ms to 1d, such as 1m).
     frame_timeout = "1m"
-    # How long a connection may stay without a request, sent or in work (a duration from 1s to 1d, such as 10m).
+    # The time that a connection may stay open without a request (a duration from 1s to 1d, such as 10m).
     idle_timeout = "10m"
-    # How long a client may take for 64 KiB of its answers, or for all of them if they are less, before it is closed (a duration from 1ms to 1d, such as 1m).
+    # The time for a client to read 64 KiB of its answers, or all of them if they are less; then it is disconnected (a duration from 1ms to 1d, such as 1m).
     write_timeout = "1m"
 
     [disk]
-    # Disk space kept free from producers, so that deletes and retention work when it is full (a size, such as 1GiB; auto for 2 % of the file system and at least 64MiB).
+    # Disk space that producers cannot use, so that deletes and retention work on a full disk (a size, such as 1GiB; auto for 2 % of the file system and at least 64MiB).
     reserve_bytes = "auto"
-    # When records that nobody waits for reach the disk (a duration up to 1m, such as 5ms).
+    # The time after which records are flushed that no producer waits for (a duration up to 1m, such as 5ms).
     flush_delay = "5ms"
-    # How often old segments are looked for (a duration from 10ms to 1d, such as 30s).
+    # The interval between checks for old segments (a duration from 10ms to 1d, such as 30s).
     retention_check = "30s"
 
     [backup]
-    # Below it the running broker makes backups of itself when asked; it lies outside of broker.data_dir (a directory; without one such backups are refused).
+    # The directory below which the running broker makes backups on request; it lies outside broker.data_dir (a directory; without one such backups are refused).
     # dir =
 
     [fetch]
@@ -92,21 +92,21 @@ fn the_defaults_are_those_of_the_design() {
     zero_copy = "auto"
 
     [groups]
-    # How long a consumer group without members keeps its offsets (a duration from 1s to 3650d, such as 7d).
+    # The time that a consumer group without members keeps its offsets (a duration from 1s to 3650d, such as 7d).
     offsets_retention = "7d"
 
     [metadata]
-    # How many topics there may be (a number from 1 to 16777216).
+    # The most topics (a number from 1 to 16777216).
     topics_max = 20000
-    # How many partitions all topics may have together (a number from 1 to 16777216).
+    # The most partitions of all topics together (a number from 1 to 16777216).
     partitions_max = 100000
-    # How many partitions one topic may have (a number from 1 to 16777216).
+    # The most partitions of one topic (a number from 1 to 16777216).
     partitions_per_topic_max = 10000
 
     [logging]
-    # How log lines look (text or json).
+    # The format of log lines (text or json).
     format = "text"
-    # What is logged (off, error, warn, info, debug or trace, also by module as in info,grower_broker::group=debug).
+    # The level of log lines (off, error, warn, info, debug or trace, also by module as in info,grower_broker::group=debug).
     level = "info"
     "#);
 }

@@ -31,7 +31,7 @@ impl DiskLogs {
             if !error.is_full() {
                 return Err(error);
             }
-            tracing::debug!(%error, topic = %deleted.name, "the next start forgets that it had records");
+            tracing::debug!(%error, topic = %deleted.name, "the next start removes the topic from the list of begun partitions");
         }
         let dir = self.topic_dir(deleted.name);
         for partition in 0..deleted.partitions {
@@ -53,7 +53,7 @@ impl DiskLogs {
             // Nobody can say whose records these are. A later topic of the name must not serve them.
             Owner::Unknown if deleted.name_is_free => {
                 let to = self.move_to_quarantine(from, &format!("{}-{partition}", deleted.name))?;
-                tracing::error!(topic = %deleted.name, partition, dir = %to.display(), "the files of a deleted partition do not say whose they are and were moved aside; remove them yourself");
+                tracing::error!(topic = %deleted.name, partition, dir = %to.display(), "moved the files of a deleted partition to quarantine, since they do not name their topic; remove them yourself");
                 Ok(())
             }
             _ => Ok(()),
@@ -92,7 +92,7 @@ impl DiskLogs {
                 Some(topic) if !is_live(topic) => self.remove_partition(&path),
                 // Nothing of this broker: or the metadata is an older copy that still has the topic.
                 _ => self.move_to_quarantine(&path, &name).map(|to| {
-                    tracing::warn!(dir = %to.display(), "files in `deleted` that belong to no deleted topic were moved aside");
+                    tracing::warn!(dir = %to.display(), "moved files in `deleted` that belong to no deleted topic to quarantine");
                 }),
             };
             if let Err(error) = removed {

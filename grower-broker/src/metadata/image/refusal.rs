@@ -9,13 +9,13 @@ use grower_protocol::message::{ErrorCode, Failure};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataRefusal {
     /// The cluster has its identity already.
-    #[error("this is cluster {cluster} already")]
+    #[error("the data belongs to cluster {cluster} already")]
     ClusterExists {
         /// As it is.
         cluster: Uuid,
     },
     /// Two nodes with one number.
-    #[error("node {node} is {known} already, not {other}: a node that lost its disk needs a new number")]
+    #[error("node {node} is registered as {known}, not {other}: a node that lost its disk needs a new number")]
     ForeignNode {
         /// The number.
         node: NodeId,
@@ -107,13 +107,13 @@ pub enum MetadataRefusal {
         requested: u32,
     },
     /// Somebody else changed it first.
-    #[error("topic {name} changed meanwhile: look again and repeat")]
+    #[error("topic {name} changed meanwhile: try again")]
     Changed {
         /// The topic.
         name: TopicName,
     },
     /// None at all, or more than there are brokers.
-    #[error("a replication factor is 1 to the number of brokers, {brokers}, not {factor}")]
+    #[error("the replication factor must be 1 to {brokers}, the number of brokers, not {factor}")]
     ReplicationFactor {
         /// As requested.
         factor: u32,
@@ -121,7 +121,7 @@ pub enum MetadataRefusal {
         brokers: u32,
     },
     /// The cluster holds as much as it may.
-    #[error("this would make {requested} {what}, the limit is {max}")]
+    #[error("{requested} {what} would be over the limit of {max}")]
     LimitReached {
         /// Of what: `topics`, `partitions`.
         what: &'static str,
@@ -134,7 +134,7 @@ pub enum MetadataRefusal {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// There are no producer ids left.
-    #[error("all producer ids were handed out")]
+    #[error("all producer ids are allocated")]
     ProducerIdsExhausted,
 }
 

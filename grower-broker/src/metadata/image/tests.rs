@@ -83,11 +83,11 @@ fn partition_counts_that_cannot_be_are_refused() {
     let create = |partitions| refusal(image.create_topic(&request("u", partitions), id(9), AT, &limits));
     assert_snapshot!(create(0), @"InvalidPartitions: a topic has 1 to 49 partitions, not 0");
     assert_snapshot!(create(1_000_000), @"InvalidPartitions: a topic has 1 to 49 partitions, not 1000000");
-    assert_snapshot!(create(49), @"LimitReached: this would make 51 partitions, the limit is 50");
+    assert_snapshot!(create(49), @"LimitReached: 51 partitions would be over the limit of 50");
     assert_snapshot!(refusal(image.grow_topic(&name("t"), 2, &limits)), @"InvalidPartitions: topic t has 2 partitions; it can grow, and 2 is not more");
     assert_snapshot!(refusal(image.grow_topic(&name("t"), 1, &limits)), @"InvalidPartitions: topic t has 2 partitions; it can grow, and 1 is not more");
     let none = MetadataLimits { topics: 1, ..limits };
-    assert_snapshot!(refusal(image.create_topic(&request("u", 1), id(9), AT, &none)), @"LimitReached: this would make 2 topics, the limit is 1");
+    assert_snapshot!(refusal(image.create_topic(&request("u", 1), id(9), AT, &none)), @"LimitReached: 2 topics would be over the limit of 1");
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn a_topic_cannot_have_more_replicas_than_brokers() {
         image.create_topic(&request, id(9), AT, &MetadataLimits::default())
     };
     assert!(create(1).is_ok());
-    assert_snapshot!(refusal(create(0)), @"InvalidReplicationFactor: a replication factor is 1 to the number of brokers, 1, not 0");
-    assert_snapshot!(refusal(create(2)), @"InvalidReplicationFactor: a replication factor is 1 to the number of brokers, 1, not 2");
+    assert_snapshot!(refusal(create(0)), @"InvalidReplicationFactor: the replication factor must be 1 to 1, the number of brokers, not 0");
+    assert_snapshot!(refusal(create(2)), @"InvalidReplicationFactor: the replication factor must be 1 to 1, the number of brokers, not 2");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_node_with_a_foreign_number_is_refused() {
     let node = NodeId::new(1);
     let other = Uuid::from_random([3; 16]);
     let refused = image.apply(Command::RegisterBroker { node, uuid: other, address: String::new() }).unwrap_err();
-    assert_snapshot!(refused, @"node 1 is 02020202-0202-4202-8202-020202020202 already, not 03030303-0303-4303-8303-030303030303: a node that lost its disk needs a new number");
+    assert_snapshot!(refused, @"node 1 is registered as 02020202-0202-4202-8202-020202020202, not 03030303-0303-4303-8303-030303030303: a node that lost its disk needs a new number");
 }
 
 #[test]

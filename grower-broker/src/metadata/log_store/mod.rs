@@ -198,7 +198,7 @@ impl MetadataWriter {
         match self.log.checkpoint(self.clock.steady()) {
             Err(ChangeError::Failed(error)) => Err(self.fail(error)),
             Err(error) => {
-                tracing::warn!(%error, "metadata is durable, but that could not be noted");
+                tracing::warn!(%error, "metadata is durable, but its checkpoint could not be written");
                 Ok(())
             }
             Ok(()) => Ok(()),

@@ -31,7 +31,7 @@ pub enum MetadataOpenError {
     #[error("metadata is damaged: {0}; {RESTORE}")]
     Read(#[from] ReadError),
     /// The log cannot be written.
-    #[error("cannot go on with the metadata log: {0}")]
+    #[error("cannot continue the metadata log: {0}")]
     Change(#[from] ChangeError),
     /// A batch of the log is damaged.
     #[error("metadata is damaged after offset {after}: {source}; {RESTORE}")]
@@ -58,7 +58,7 @@ pub enum MetadataOpenError {
         detail: String,
     },
     /// A stored command does not fit those before it.
-    #[error("the metadata command at offset {at} does not fit: {refusal}; {RESTORE}")]
+    #[error("the metadata command at offset {at} is refused: {refusal}; {RESTORE}")]
     Refused {
         /// Where.
         at: Offset,
@@ -74,7 +74,7 @@ pub enum MetadataOpenError {
         source: SnapshotError,
     },
     /// Commands are missing.
-    #[error("the metadata log holds {found}..{end} and would have to go on from {wanted}; {RESTORE}")]
+    #[error("the metadata log holds {found}..{end}, but command {wanted} is needed next; {RESTORE}")]
     Missing {
         /// The first one needed.
         wanted: u64,

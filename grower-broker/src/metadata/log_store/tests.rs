@@ -328,7 +328,7 @@ fn a_snapshot_without_its_log_stops_the_start() {
     for path in disk.files().iter().filter(|path| !path.ends_with(SNAPSHOT)) {
         disk.remove_file(path).unwrap();
     }
-    insta::assert_snapshot!(open(disk).err().unwrap(), @"the metadata log holds 0..0 and would have to go on from 9; the broker does not start, since topics would be lost; restore the metadata directory from a copy");
+    insta::assert_snapshot!(open(disk).err().unwrap(), @"the metadata log holds 0..0, but command 9 is needed next; the broker does not start, since topics would be lost; restore the metadata directory from a copy");
 }
 
 /// Another disk with the same durable files.
@@ -401,5 +401,5 @@ fn a_stored_command_that_does_not_fit_stops_the_start() {
         store.writer.lock().append(batch).unwrap();
     }
     store.writer.lock().sync().unwrap();
-    insta::assert_snapshot!(open(disk).err().unwrap(), @"the metadata command at offset 1 does not fit: this is cluster 01010101-0101-4101-8101-010101010101 already; the broker does not start, since topics would be lost; restore the metadata directory from a copy");
+    insta::assert_snapshot!(open(disk).err().unwrap(), @"the metadata command at offset 1 is refused: the data belongs to cluster 01010101-0101-4101-8101-010101010101 already; the broker does not start, since topics would be lost; restore the metadata directory from a copy");
 }

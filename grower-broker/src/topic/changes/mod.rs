@@ -71,7 +71,7 @@ impl Topics {
                 drop(turn);
             });
             if let Err(error) = carried_out.await {
-                tracing::error!(%error, "a change of the metadata broke off");
+                tracing::error!(%error, "a change of the metadata failed");
             }
         }
         let mut changed = Vec::with_capacity(answers.len());
@@ -168,7 +168,7 @@ fn decide_all(image: &Image, changes: &[WaitingChange]) -> Vec<Result<Command, F
 }
 
 fn unanswered() -> Failure {
-    Failure::new(ErrorCode::Internal, "what came of the change is not known; look at the topic")
+    Failure::new(ErrorCode::Internal, "the result of the change is unknown: check the topic")
 }
 
 #[cfg(test)]

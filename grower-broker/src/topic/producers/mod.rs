@@ -37,7 +37,7 @@ impl Topics {
                 topics.bound_producers(topics.clock.steady());
             });
             if looked.await.is_err() {
-                tracing::error!("looking at producers failed; it is tried again");
+                tracing::error!("expiring producers failed; the broker tries again");
             }
         }
     }

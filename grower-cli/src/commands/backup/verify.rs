@@ -27,7 +27,7 @@ impl VerifyBackupCommand {
         let checked = backups::check(&self.path, |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
         let Some(Checked { path, manifest, findings }) = checked else {
-            bail!("{} is no backup and holds none", self.path.display());
+            bail!("{} is not a backup and contains none", self.path.display());
         };
         let (path, manifest) = (path.display().to_string(), manifest?);
         let mut out = StdoutWriter::open();
