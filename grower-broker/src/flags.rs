@@ -1,19 +1,19 @@
-//! The command line of the daemon, and what it makes of file and environment.
+//! The command line of the daemon, merged with config file and environment.
 
 use crate::config::settings::{BrokerSettings, SettingsError};
 use clap::{CommandFactory, Parser};
 use std::path::PathBuf;
 
-/// Why a command line cannot be started from.
+/// The reason why a command line is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FlagsError {
-    /// A value, wherever it comes from.
+    /// A setting is invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A flag of the cluster.
+    /// A flag of clusters.
     #[error("{flag} is for clusters, which this version does not support yet: leave it out")]
     Cluster {
-        /// Which.
+        /// The flag.
         flag: &'static str,
     },
 }
@@ -21,13 +21,13 @@ pub enum FlagsError {
 /// A durable, append-only log broker: an acknowledged record is on the disk.
 ///
 /// Flags win over environment variables (GROWER__SECTION__KEY, as in GROWER__BROKER__MEMORY=2GiB), and these over the
-/// config file. --print-config shows every setting there is. GROWER_LOG or RUST_LOG says what is logged, such as
-/// debug or grower_broker=trace; the default is info. What `grower-cli broker alter` changed while the broker ran goes
-/// before all of these, also after a restart, until it is taken back.
+/// config file. --print-config shows every setting. GROWER_LOG or RUST_LOG sets the log level, such as debug or
+/// grower_broker=trace; the default is info. Changes by `grower-cli broker alter` win over all of these, also after a
+/// restart, until they are removed.
 #[derive(Debug, Parser)]
 #[command(name = "grower-broker", version, max_term_width = 120, args_override_self = true)]
 pub struct Flags {
-    /// Where everything is stored; created if it is not there
+    /// The directory of all data; created if missing
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
@@ -39,35 +39,35 @@ pub struct Flags {
     #[arg(long)]
     pub print_config: bool,
 
-    /// Where clients connect; port 0 takes any free port [default: 127.0.0.1:9092]
+    /// The address that clients connect to; port 0 takes any free port [default: 127.0.0.1:9092]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
 
-    /// Where health and metrics are served, or off [default: 127.0.0.1:9094]
+    /// The address that serves health and metrics, or off [default: 127.0.0.1:9094]
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<String>,
 
-    /// The address that clients are told to use, if it differs from network.listen
+    /// The address that clients are told to use, if it differs from --listen
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
 
-    /// Which broker of its cluster this is [default: 1]
+    /// The number of this broker in its cluster [default: 1]
     #[arg(long, value_name = "N")]
     node_id: Option<String>,
 
-    /// What requests, answers and state in memory may take together [default: 1GiB]
+    /// Memory for requests, answers and state together [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
 
-    /// Create a topic when somebody produces to it
+    /// Create a topic when a client produces to it
     #[arg(long)]
     auto_create_topics: bool,
 
-    /// How log lines look: text or json [default: text]
+    /// The format of log lines: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
 
-    // Flags of the cluster: not offered, but whoever knows them shall learn why they do not work.
+    // Flags of clusters: hidden, and refused with an explanation.
     #[arg(long, hide = true)]
     peer_listen: Option<String>,
     #[arg(long, hide = true)]
@@ -77,7 +77,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// All settings, each from the strongest source that has it.
+    /// All settings, each from its strongest source.
     pub fn settings(&self) -> Result<BrokerSettings, FlagsError> {
         self.check_no_cluster()?;
         let mut settings = BrokerSettings::default();
@@ -98,7 +98,7 @@ impl Flags {
                 settings.read_flag(flag, key, value)?;
             }
         }
-        settings.read_env(std::env::vars_os())?; // After the flags, which a wrong variable must not beat.
+        settings.read_env(std::env::vars_os())?; // After the flags, which win over an invalid variable.
         if let Some(dir) = &self.data_dir {
             settings.broker.data_dir.clone_from(dir); // Not as text: a path need not be Unicode.
         }

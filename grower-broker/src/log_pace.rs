@@ -1,9 +1,9 @@
-//! A line of the log that would be written again and again: once in a while is enough.
+//! Rate limits for repeated log lines.
 
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// The pace of one line: at most one in ten seconds, with the number of those that were left out.
+/// The rate limit of one line: at most one in ten seconds, with the number of suppressed ones.
 #[derive(Debug, Default)]
 pub(crate) struct LogPace(Mutex<Pace>);
 
@@ -20,7 +20,7 @@ impl LogPace {
         Self(Mutex::new(Pace { last: None, left_out: 0 }))
     }
 
-    /// Whether to write the line now, and how many were left out since the last.
+    /// Whether to write the line now. Returns the number of lines suppressed since the last one.
     pub(crate) fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_in_ten_seconds_counts_those_that_were_left_out() {
+    fn one_line_in_ten_seconds_has_the_number_of_suppressed_ones() {
         let (pace, start) = (LogPace::new(), Instant::now());
         let admit = |millis| pace.admit_at(start + Duration::from_millis(millis));
         assert_eq!(admit(0), Some(0));

@@ -1,8 +1,7 @@
-//! Where a data directory or a directory of backups may lie: in no backup, and in no data directory of another broker.
+//! Checks where data directories and directories of backups lie: not in a backup, and not in another data directory.
 //!
-//! A backup shares its files by hard links with other backups, and with the data directory that it is of. A write to one of
-//! them damages them all. So [`lock`] is the only way to take a data directory for writing: it looks first, and until
-//! then makes no file.
+//! A backup shares files by hard links with other backups and with its data directory, so a write to one of them
+//! damages all. [`lock`] is the only way to lock a data directory for writing, and checks before it creates any file.
 
 use crate::metadata;
 use grower_storage::disk::{DirLock, Disk, DiskError};
@@ -16,37 +15,37 @@ pub(crate) const BACKUP_PREFIX: &str = "backup-";
 /// Ends the name of a backup that is still being made.
 pub(crate) const UNFINISHED: &str = ".unfinished";
 
-/// Why nothing is written in a place.
+/// The reason why nothing may be written to a directory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misplaced {
-    /// A backup is only ever read.
+    /// The directory lies in a backup.
     #[error(
-        "{dir} lies in the backup {backup}, and a backup shares its files with others: nothing may be written there. Make a data \
+        "{dir} lies in the backup {backup}, which shares its files with others: nothing may be written there. Make a data \
          directory from it with `grower-cli restore {backup} OUT`, and use that",
         dir = dir.display(),
         backup = backup.display()
     )]
     InBackup {
-        /// The place.
+        /// The directory.
         dir: PathBuf,
         /// The backup.
         backup: PathBuf,
     },
-    /// A broker puts what it does not know among its topics aside.
+    /// The directory lies in a data directory, where a broker moves unknown files to quarantine.
     #[error(
         "{dir} lies in the data directory {data_dir}, whose broker owns everything in it: choose a directory outside",
         dir = dir.display(),
         data_dir = data_dir.display()
     )]
     InDataDirectory {
-        /// The place.
+        /// The directory.
         dir: PathBuf,
         /// The data directory.
         data_dir: PathBuf,
     },
 }
 
-/// Why a data directory was not taken.
+/// The reason why a data directory was not locked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     #[error(transparent)]
@@ -55,26 +54,26 @@ pub(crate) enum LockError {
     Disk(#[from] DiskError),
 }
 
-/// Takes the data directory `dir` for writing.
+/// Locks the data directory `dir` for writing.
 pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock, LockError> {
     check(dir)?;
     Ok(disk.lock(dir)?)
 }
 
-/// Takes the data directory `dir` for writing, and makes it if it is not there.
+/// Creates the data directory `dir` if missing, and locks it for writing.
 pub(crate) fn create_and_lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock, LockError> {
     check(dir)?;
     disk.create_dir_all(dir)?;
     Ok(disk.lock(dir)?)
 }
 
-/// Refuses a place in a backup or in a data directory other than `dir` itself.
+/// Refuses a directory inside a backup, or inside another data directory.
 pub(crate) fn check(dir: &Path) -> Result<(), Misplaced> {
-    let Ok(place) = real(dir) else { return Ok(()) }; // Then nothing can be made there either.
-    if let Some(backup) = place.ancestors().find(|around| is_backup(around)) {
+    let Ok(path) = real(dir) else { return Ok(()) }; // Then nothing can be created there either.
+    if let Some(backup) = path.ancestors().find(|ancestor| is_backup(ancestor)) {
         return Err(Misplaced::InBackup { dir: dir.to_owned(), backup: backup.to_owned() });
     }
-    match place.ancestors().skip(1).find(|around| is_data_directory(around)) {
+    match path.ancestors().skip(1).find(|ancestor| is_data_directory(ancestor)) {
         Some(data_dir) => Err(Misplaced::InDataDirectory { dir: dir.to_owned(), data_dir: data_dir.to_owned() }),
         None => Ok(()),
     }
@@ -92,12 +91,12 @@ pub(crate) fn is_backup_name(name: &str) -> bool {
     name.starts_with(BACKUP_PREFIX) && number.parse::<u32>().is_ok()
 }
 
-/// Both names together are no accident.
+/// Whether `dir` is a data directory: it has both the identity and the metadata.
 fn is_data_directory(dir: &Path) -> bool {
     dir.join(metadata::META).is_file() && dir.join(metadata::DIR).is_dir()
 }
 
-/// Where a path leads. What is not there yet is where its name says, in a directory that is there.
+/// The real path. The missing part of a path is taken as it is, below the existing directory.
 pub(crate) fn real(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let found = path.ancestors().find_map(|there| Some((there.canonicalize().ok()?, path.strip_prefix(there).ok()?)));

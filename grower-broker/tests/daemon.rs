@@ -356,22 +356,21 @@ fn stop_when_ready(command: &mut Command) -> Ended {
 }
 
 #[test]
-fn help_says_what_there_is() {
+fn help_lists_all_flags() {
     let help = bare_command().arg("--help").env_remove("COLUMNS").output().unwrap();
     insta::assert_snapshot!(String::from_utf8(help.stdout).unwrap(), @"
     A durable, append-only log broker: an acknowledged record is on the disk.
 
     Flags win over environment variables (GROWER__SECTION__KEY, as in GROWER__BROKER__MEMORY=2GiB), and
-    these over the config file. --print-config shows every setting there is. GROWER_LOG or RUST_LOG says
-    what is logged, such as debug or grower_broker=trace; the default is info. What `grower-cli broker
-    alter` changed while the broker ran goes before all of these, also after a restart, until it is
-    taken back.
+    these over the config file. --print-config shows every setting. GROWER_LOG or RUST_LOG sets the log
+    level, such as debug or grower_broker=trace; the default is info. Changes by `grower-cli broker
+    alter` win over all of these, also after a restart, until they are removed.
 
     Usage: grower-broker [OPTIONS]
 
     Options:
           --data-dir <DIR>
-              Where everything is stored; created if it is not there
+              The directory of all data; created if missing
 
           --config <FILE>
               A TOML file with settings
@@ -380,25 +379,25 @@ fn help_says_what_there_is() {
               Print the settings as a config file, and exit
 
           --listen <ADDRESS:PORT>
-              Where clients connect; port 0 takes any free port [default: 127.0.0.1:9092]
+              The address that clients connect to; port 0 takes any free port [default: 127.0.0.1:9092]
 
           --http <ADDRESS:PORT>
-              Where health and metrics are served, or off [default: 127.0.0.1:9094]
+              The address that serves health and metrics, or off [default: 127.0.0.1:9094]
 
           --advertise <HOST:PORT>
-              The address that clients are told to use, if it differs from network.listen
+              The address that clients are told to use, if it differs from --listen
 
           --node-id <N>
-              Which broker of its cluster this is [default: 1]
+              The number of this broker in its cluster [default: 1]
 
           --memory <SIZE>
-              What requests, answers and state in memory may take together [default: 1GiB]
+              Memory for requests, answers and state together [default: 1GiB]
 
           --auto-create-topics
-              Create a topic when somebody produces to it
+              Create a topic when a client produces to it
 
           --log-format <FORMAT>
-              How log lines look: text or json [default: text]
+              The format of log lines: text or json [default: text]
 
       -h, --help
               Print help (see a summary with '-h')

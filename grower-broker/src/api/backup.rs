@@ -34,13 +34,13 @@ impl Api {
     async fn make_backup(self: &Arc<Self>, run: &Arc<BackupRun>, full: bool) -> Result<BackedUp, BackupError> {
         let (data_dir, target) = (self.backups.data_dir.clone(), self.backups.disk(run.dir()));
         let begin = move |run: &BackupRun| UnfinishedBackup::begin(&target, &data_dir, run.dir(), full);
-        let backup = run.apart(&self.health, begin).await?;
+        let backup = run.run_apart(&self.health, begin).await?;
         let (api, holder) = (self.clone(), run.clone());
         let held = background::blocking(move || api.hold_files(&holder)).await;
         let held = held.unwrap_or_else(|error| Err(Failure::new(ErrorCode::Internal, error).into()));
         // Without files too: what was begun is removed there.
         let finish = move |run: &BackupRun| held?.finish(backup, &mut |bytes| run.keeps_going(bytes));
-        let made = run.apart(&self.health, finish).await;
+        let made = run.run_apart(&self.health, finish).await;
         if matches!(made, Err(BackupError::Unanswered { .. })) {
             self.let_files_go().await;
         }

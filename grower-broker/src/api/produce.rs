@@ -207,7 +207,7 @@ impl Written {
     fn new(partition: Arc<Partition>, appended: &Appended, size: BatchSize, acks: Acks, topics: &Topics) -> Self {
         partition.traffic.appended(size.records, size.bytes);
         if appended.rolled {
-            topics.look_at_retention();
+            topics.request_retention();
         }
         let durability = match acks {
             Acks::None => Durability::None,

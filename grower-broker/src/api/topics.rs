@@ -94,7 +94,7 @@ impl Api {
         // Also if its files could not be moved yet: the topic is gone.
         if let Some(topic) = known.filter(|topic| self.topics.image().topic_by_id(*topic).is_none()) {
             self.groups.delete_offsets_of(topic).await;
-            self.topics.look_at_retention(); // Its files go now, not in half a minute.
+            self.topics.request_retention(); // Its files go now, not in half a minute.
         }
         deleted.map(|_| Response::Done)
     }

@@ -1,4 +1,4 @@
-//! `backup.manifest`: what a backup holds, file by file.
+//! `backup.manifest`: the files of a backup, with sizes and checksums.
 //!
 //! ```text
 //! # A backup of a Grower data directory: `grower-cli restore` makes a data directory of it.
@@ -10,7 +10,7 @@
 //! crc32 = "89abcdef"
 //! ```
 //!
-//! A line for each file: crc32 of its bytes, how many they are, and its path. The last crc covers all lines before it.
+//! Each file has a line: the crc32 of its bytes, its length, and its path. The last crc covers all lines before it.
 
 use crate::metadata::{Identity, Uuid};
 use grower_protocol::ids::{NodeId, Timestamp};
@@ -18,44 +18,44 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Component, Path};
 
-/// Millions of files need less. None is written that is longer, and none is read.
+/// Enough for millions of files. Longer manifests are neither written nor read.
 pub(super) const BYTES_MAX: usize = 1 << 30;
 
 const FORMAT: u32 = 1;
 const COMMENT: &str = "# A backup of a Grower data directory: `grower-cli restore` makes a data directory of it.\n";
 
-/// What a backup holds.
+/// The manifest of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupManifest {
-    /// When it was made.
+    /// When the backup began.
     pub created: Timestamp,
-    /// Of which cluster.
+    /// The cluster of the data.
     pub cluster: Uuid,
-    /// Of which node.
+    /// The node of the data.
     pub node: NodeId,
-    /// Its files, by their paths.
+    /// The files, by path.
     pub files: BTreeMap<String, FileSum>,
 }
 
-/// What a file must be.
+/// The size and checksum of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSum {
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// Their crc32.
+    /// The crc32 of its bytes.
     pub crc: u32,
 }
 
-/// Why a manifest cannot be used.
+/// The reason why a manifest cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// Not as it was written.
+    /// The manifest is damaged.
     #[error("the manifest is damaged: {what}")]
     Damaged {
-        /// What was found.
+        /// The damage.
         what: &'static str,
     },
-    /// Written by a later version.
+    /// A newer version wrote it.
     #[error("the backup has format {found}, this program knows up to {FORMAT}: use a newer Grower")]
     Newer {
         /// Its format.
@@ -68,12 +68,12 @@ impl BackupManifest {
         Self { created, cluster: identity.cluster, node: identity.node, files }
     }
 
-    /// How many bytes all files have together.
+    /// The total bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.values().fold(0, |all, sum| all.saturating_add(sum.bytes))
     }
 
-    /// As it is stored.
+    /// The stored text.
     pub fn to_text(&self) -> String {
         let Self { created, cluster, node, files } = self;
         let created = created.as_millis();
@@ -86,7 +86,7 @@ impl BackupManifest {
         text + &crc
     }
 
-    /// Reads a manifest, and believes nothing of it that its crc does not cover.
+    /// Parses a manifest after checking its crc.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let damaged = |what| ManifestError::Damaged { what };
         let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
@@ -94,8 +94,8 @@ impl BackupManifest {
         if text.strip_prefix(signed) != Some(crc_line(signed).as_str()) {
             return Err(damaged("wrong crc"));
         }
-        let lines = signed.strip_prefix(COMMENT).ok_or(damaged("another kind of file"))?;
-        // A name may end with a carriage return, which `lines` would take for a part of the line's end.
+        let lines = signed.strip_prefix(COMMENT).ok_or(damaged("not a manifest"))?;
+        // A name may end with a carriage return, which `lines` would drop.
         let mut lines = lines.strip_suffix('\n').ok_or(damaged("a line without an end"))?.split('\n');
         let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(" = ");
         let format = field("format").and_then(|text| text.parse().ok()).ok_or(damaged("no format"))?;
@@ -108,7 +108,7 @@ impl BackupManifest {
             field("cluster").and_then(|text| text.trim_matches('"').parse().ok()).ok_or(damaged("no cluster"))?;
         let node = field("node").and_then(|text| text.parse().ok()).map(NodeId::new).ok_or(damaged("no node"))?;
         let files: Option<BTreeMap<_, _>> = lines.map(parse_file).collect();
-        Ok(Self { created, cluster, node, files: files.ok_or(damaged("a line is no file"))? })
+        Ok(Self { created, cluster, node, files: files.ok_or(damaged("a malformed line"))? })
     }
 }
 
@@ -120,7 +120,7 @@ fn parse_file(line: &str) -> Option<(String, FileSum)> {
     Some((path.to_owned(), FileSum { bytes, crc }))
 }
 
-/// A path of a manifest leads nowhere but into its backup.
+/// Whether a path stays inside its backup.
 fn stays_inside(path: &Path) -> bool {
     !path.as_os_str().is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)))
 }
@@ -181,7 +181,7 @@ mod tests {
         let plain = manifest().to_text();
         let plain = &plain[..plain.rfind("crc32").unwrap()];
         for path in ["../meta", "/meta", "a/../../b"] {
-            let damaged = ManifestError::Damaged { what: "a line is no file" };
+            let damaged = ManifestError::Damaged { what: "a malformed line" };
             assert_eq!(BackupManifest::parse(&signed(format!("{plain}00000000 1 {path}\n"))), Err(damaged), "{path}");
         }
         let later = plain.replace("format = 1", "format = 2");

@@ -1,15 +1,15 @@
-//! Backups: second names for files that are never written to again, and copies of the rest.
+//! Backups: hard links to immutable files, and copies of the rest.
 //!
-//! A directory of backups holds `backup-000001`, `backup-000002` and so on. Each is a data directory of its own, whole
-//! without the others, with a manifest of sizes and checksums; it shares with the one before, and where they lie on one
-//! volume with the data directory itself, whatever has not changed. Any of them may be removed, at any time.
+//! A directory of backups contains `backup-000001`, `backup-000002` and so on. Each is a complete data directory with
+//! a manifest of sizes and checksums. Unchanged files are shared with the backup before, and with the data directory
+//! if both are on one volume. Any backup may be removed at any time.
 //!
-//! A running broker makes its backup itself; that of a stopped data directory is made by the caller. First all files are
-//! held, quickly, within the data directory (`snapshot`). Then, while the broker works on, they are taken into the backup
-//! (`unfinished`), which may lie on a slow file system, or on one that does not answer.
+//! A running broker makes its backup itself; the caller makes that of a stopped data directory. First all files are
+//! held within the data directory (`snapshot`), which is quick. Then they are copied into the backup (`unfinished`)
+//! while the broker works. The backup may be on a slow file system, or one that does not answer.
 //!
-//! A backup is made under a name that ends in `.unfinished`, synced, and renamed: what a crash leaves is recognised by its
-//! name, ignored by all, and removed by the next backup.
+//! A backup is made under a name that ends in `.unfinished`, synced, and renamed. A crash leaves a directory of that
+//! name, which is ignored everywhere and removed by the next backup.
 
 mod manifest;
 mod restore;
@@ -42,25 +42,25 @@ use grower_storage::disk::DiskError;
 use grower_storage::log::ChangeError;
 use std::path::PathBuf;
 
-/// A backup that was made.
+/// A finished backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackedUp {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// How many files it has.
+    /// Its number of files.
     pub files: u64,
-    /// How many bytes they have together.
+    /// Their total bytes.
     pub bytes: u64,
-    /// Bytes that the backup before did not have.
+    /// Bytes that are not in the backup before.
     pub new_bytes: u64,
-    /// Bytes that were copied; all others are second names for files that were there.
+    /// Copied bytes; all others are in hard links to existing files.
     pub copied_bytes: u64,
 }
 
-/// Why no backup was made. What was begun is ignored by everybody and removed by the next one.
+/// The reason why no backup was made. The next backup removes the unfinished one.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// Somebody is changing the data.
+    /// A broker uses the data.
     #[error("a broker works in {dir}: stop it first", dir = dir.display())]
     InUse {
         /// The data directory.
@@ -72,28 +72,28 @@ pub enum BackupError {
         /// The directory of the backups.
         dir: PathBuf,
     },
-    /// A backup within the data would contain itself.
+    /// One of data and backups lies inside the other.
     #[error("{dir} and the data directory lie inside each other: choose a separate directory for backups", dir = dir.display())]
     Inside {
         /// The directory of the backups.
         dir: PathBuf,
     },
-    /// The backups would lie where nothing may be written.
+    /// The directory of backups is misplaced.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
-    /// Only an opening finishes what was begun there.
+    /// An unfinished change needs a start of the broker.
     #[error("{dir} has a change that its broker did not finish: start the broker on it once", dir = dir.display())]
     Unfinished {
         /// The partition's directory.
         dir: PathBuf,
     },
-    /// The data directory is not one, or not of this version.
+    /// The data directory has no usable identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The caller said so.
+    /// The backup was stopped.
     #[error("the backup was stopped; the next one starts from the beginning")]
     Stopped,
-    /// It was told to stop, and the step that it was at did not come back.
+    /// The backup was stopped, and its step did not return.
     #[error(
         "the file system of {dir} does not answer; the next backup removes the unfinished one",
         dir = dir.display()
@@ -102,16 +102,16 @@ pub enum BackupError {
         /// The directory of the backups.
         dir: PathBuf,
     },
-    /// The system gives no thread.
+    /// The system gave no thread.
     #[error("cannot start a thread for the backup: {0}")]
     Thread(std::io::Error),
     /// A log cannot be sealed.
     #[error(transparent)]
     Log(#[from] ChangeError),
-    /// A partition cannot be had.
+    /// A partition is unavailable.
     #[error(transparent)]
     Partition(#[from] Failure),
-    /// The disk refused.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }

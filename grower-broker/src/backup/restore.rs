@@ -1,12 +1,12 @@
-//! From a backup to a data directory.
+//! Restores a data directory from a backup.
 //!
-//! Every file is checked against the manifest on its way. The new directory belongs to the same cluster, since topics,
-//! groups and clients know it by that, and to the same node number, but it gets a node identity of its own: a cluster must
-//! be able to tell a node that lost what came after the backup from the one that had it. Producer ids and leader epochs
-//! begin above all that were given out after the backup: clients of that time may still hold them.
+//! Every file is checked against the manifest while it is copied. The new directory has the same cluster and node
+//! number, and a new node identity: a cluster must distinguish a node that lost data after the backup from one that
+//! has it. Producer ids and leader epochs start above all that were used after the backup, since clients may still
+//! hold them.
 //!
-//! `meta` is written last: without it no broker starts on the directory, and until it is there a restore that was snapshot short
-//! begins again, by the marker that it left.
+//! `meta` is written last: no broker starts on a directory without it, and an interrupted restore starts again, which
+//! its marker allows.
 
 use super::manifest::{BackupManifest, FileSum, ManifestError};
 use super::series;
@@ -23,77 +23,77 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Says that everything in a directory came from a restore that has not come to its end.
+/// The marker of an unfinished restore: everything in the directory came from it.
 pub(crate) const RESTORING: &str = "restoring";
-/// Far more than `meta` ever has. What is longer is damaged, and its beginning is enough to see that.
+/// Far more than `meta` ever has. A longer file is damaged, which its beginning shows.
 const META_BYTES_MAX: usize = 64 << 10;
 
-/// A data directory that was made from a backup.
+/// A restored data directory.
 #[derive(Clone, Debug)]
 pub struct Restored {
     /// The backup.
     pub backup: PathBuf,
-    /// What it holds.
+    /// Its manifest.
     pub manifest: BackupManifest,
 }
 
-/// Why a backup was not restored.
+/// The reason why a backup was not restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// There is none.
+    /// There is no backup.
     #[error("{path} is not a backup and contains none", path = path.display())]
     NoBackup {
-        /// Where it was looked for.
+        /// The searched path.
         path: PathBuf,
     },
-    /// Nothing is ever overwritten.
+    /// The directory has files, which a restore does not overwrite.
     #[error("{dir} is not empty: restore into a new directory", dir = dir.display())]
     NotEmpty {
         /// The directory.
         dir: PathBuf,
     },
-    /// The directory lies where nothing may be written.
+    /// The directory is misplaced.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
-    /// Somebody works in it.
+    /// A broker uses the directory.
     #[error("{dir} is in use", dir = dir.display())]
     InUse {
         /// The directory.
         dir: PathBuf,
     },
-    /// The backup cannot be trusted.
+    /// The manifest is unusable.
     #[error("{path}: {source}; restore an earlier backup", path = path.display())]
     Manifest {
         /// The backup.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: ManifestError,
     },
-    /// A file is not as it was.
+    /// A file is damaged.
     #[error("{path}: {what}; restore an earlier backup", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// The damage.
         what: String,
     },
-    /// Its identity cannot be read.
+    /// The identity is unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// Its metadata cannot be read.
+    /// The metadata is unusable.
     #[error(transparent)]
     OpenMetadata(#[from] MetadataOpenError),
-    /// The new identity cannot be written down.
+    /// The new identity cannot be stored.
     #[error(transparent)]
     Metadata(#[from] ProposeError),
-    /// The disk refused.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// Makes the new directory `data_dir` from the backup at `path`, or from the latest of the directory of backups there.
-/// `uuid` is the node's new identity; `progress` is told how many bytes were copied. Of `source`, where the backup lies,
-/// nothing is changed.
+/// Restores the new directory `data_dir` from the backup at `path`, or from the latest in the directory of backups
+/// there. `uuid` is the node's new identity; `progress` gets the number of copied bytes. Nothing on `source` is
+/// changed.
 pub(crate) fn restore(
     (source, path): (&dyn Disk, &Path),
     disk: &Arc<dyn Disk>,
@@ -125,13 +125,13 @@ pub(crate) fn restore(
     Ok(Restored { backup, manifest })
 }
 
-/// Whether a restore of this directory was snapshot short, so that it holds a part of a backup, or nothing yet.
+/// Whether a restore into this directory was interrupted.
 pub(crate) fn is_cut_short(disk: &dyn Disk, data_dir: &Path) -> Result<bool, DiskError> {
     let names: BTreeSet<String> = disk.list(data_dir)?.into_iter().map(|entry| entry.name).collect();
     Ok(names.contains(RESTORING) && !names.contains(metadata::META))
 }
 
-/// Makes the directory ours: it is empty, or holds nothing but what a restore before this one left.
+/// Claims the directory: it is empty, or has only the files of an interrupted restore.
 fn claim(disk: &dyn Disk, data_dir: &Path) -> Result<(), RestoreError> {
     let names: BTreeSet<String> = disk.list(data_dir)?.into_iter().map(|entry| entry.name).collect();
     if !is_cut_short(disk, data_dir)? && names.iter().any(|name| name != "LOCK") {
@@ -149,7 +149,7 @@ fn claim(disk: &dyn Disk, data_dir: &Path) -> Result<(), RestoreError> {
     Ok(disk.sync_dir(data_dir)?)
 }
 
-/// Copies every file but `meta`, which tells whose data it was; durable when this returns.
+/// Copies every file except `meta`, and returns the identity in `meta`. The files are durable when this returns.
 fn copy_all(
     (source, backup): (&dyn Disk, &Path),
     disk: &dyn Disk,
@@ -192,7 +192,7 @@ fn copy((source, from): (&dyn Disk, &Path), disk: &dyn Disk, to: &Path, expected
         if !error.is_not_found() || error.path != from {
             return RestoreError::Disk(error);
         }
-        RestoreError::Damaged { path: from.to_owned(), what: "it is not there".into() }
+        RestoreError::Damaged { path: from.to_owned(), what: "it is missing".into() }
     })?;
     if found != expected {
         return Err(RestoreError::Damaged { path: from.to_owned(), what: difference(found, expected) });

@@ -1,7 +1,7 @@
-//! One backup that a running broker makes of itself.
+//! One requested backup of a running broker.
 //!
-//! What is done where the backup goes is done on a thread that holds nothing of the broker. Once the backup was cancelled,
-//! or the broker stops, that thread is waited for only a moment: a file system that does not answer keeps nobody.
+//! Work on the backup's file system runs on a thread that holds nothing of the broker. After a cancel or a stop that
+//! thread is waited for only a moment: a file system that does not answer blocks nothing else.
 
 use super::service::Backups;
 use super::{BackedUp, BackupError};
@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// How long a backup that was told to stop may take for the step that it is at.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// A step that takes longer is worth a line in the log.
+/// The time for a stopped backup to finish its step.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// A longer step is logged.
 const STALLED: Duration = Duration::from_secs(60);
 
 /// A backup that is being made.
@@ -26,31 +26,31 @@ pub(crate) struct BackupRun {
     pub(super) backups: Arc<Backups>,
     pub(super) dir: PathBuf,
     pub(super) number: u64,
-    /// It was cancelled, or the broker stops.
+    /// Cancelled when the backup is cancelled or the broker stops.
     pub(super) stop: CancellationToken,
     pub(super) steps: AtomicU64,
 }
 
 impl BackupRun {
-    /// Where it is made.
+    /// Its directory of backups.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Notes how far it is. False if it is to stop.
+    /// Notes the progress. Returns false if the backup must stop.
     pub(crate) fn keeps_going(&self, read_bytes: u64) -> bool {
         self.steps.fetch_add(1, Ordering::Relaxed);
         self.backups.note(self.number, read_bytes);
         !self.stop.is_cancelled()
     }
 
-    /// Notes what became of it.
+    /// Notes the result.
     pub(crate) fn end(&self, made: Result<BackedUp, BackupError>) {
         self.backups.end(made);
     }
 
-    /// Does work where the backup goes.
-    pub(crate) async fn apart<T: Send + 'static>(
+    /// Runs work on the backup's file system, on its own thread.
+    pub(crate) async fn run_apart<T: Send + 'static>(
         self: &Arc<Self>,
         health: &Health,
         work: impl FnOnce(&Self) -> Result<T, BackupError> + Send + 'static,
@@ -59,7 +59,7 @@ impl BackupRun {
         let (run, counted) = (self.clone(), self.backups.threads.clone());
         let working = move || {
             let _counted = counted;
-            let _ = tell.send(catch_unwind(AssertUnwindSafe(|| work(&run)))); // Else it was given up.
+            let _ = tell.send(catch_unwind(AssertUnwindSafe(|| work(&run)))); // It fails if the backup was abandoned.
         };
         background::thread("grower-backup", health, working).map_err(BackupError::Thread)?;
         tokio::select! {
@@ -68,32 +68,32 @@ impl BackupRun {
                 Ok(done) => done.unwrap_or_else(|panic| resume_unwind(panic)),
                 Err(_) => Err(Failure::new(ErrorCode::Internal, "the thread of the backup ended early").into()),
             },
-            () = self.given_up() => Err(BackupError::Unanswered { dir: self.dir.clone() }),
-            () = self.tell_stalls() => Err(BackupError::Stopped), // Which never returns.
+            () = self.abandoned() => Err(BackupError::Unanswered { dir: self.dir.clone() }),
+            () = self.log_stalls() => Err(BackupError::Stopped), // It never returns.
         }
     }
 
-    async fn given_up(&self) {
+    async fn abandoned(&self) {
         self.stop.cancelled().await;
-        tokio::time::sleep(PATIENCE).await;
+        tokio::time::sleep(STOP_TIMEOUT).await;
     }
 
-    /// Tells, again and again, of a step that does not end.
-    async fn tell_stalls(&self) {
+    /// Logs a step that does not end, repeatedly.
+    async fn log_stalls(&self) {
         let mut seen = self.steps.load(Ordering::Relaxed);
         loop {
             tokio::time::sleep(STALLED).await;
             if self.is_stalled(&mut seen) {
                 tracing::warn!(
                     dir = %self.dir.display(),
-                    "the file system of a backup does not answer; until it does, or `grower-cli backup cancel`, files that \
-                     the backup holds take room though they were deleted"
+                    "the file system of a backup does not answer: deleted files that the backup holds keep their disk space \
+                     until it answers, or until `grower-cli backup cancel`"
                 );
             }
         }
     }
 
-    /// Whether no step ended since the last look.
+    /// Whether no step ended since the last call.
     fn is_stalled(&self, seen: &mut u64) -> bool {
         let steps = self.steps.load(Ordering::Relaxed);
         std::mem::replace(seen, steps) == steps
@@ -107,18 +107,18 @@ mod tests {
     use crate::metrics::Metrics;
 
     #[test]
-    fn a_step_that_does_not_end_is_noticed() {
+    fn a_step_that_does_not_end_is_a_stall() {
         let run = begin(&backups(), "a").unwrap();
         let mut seen = 0;
         assert!(run.keeps_going(0));
         assert!(!run.is_stalled(&mut seen));
         assert!(run.is_stalled(&mut seen));
         assert!(run.keeps_going(0));
-        assert!(!run.is_stalled(&mut seen), "it goes on");
+        assert!(!run.is_stalled(&mut seen), "a step ended");
     }
 
     #[tokio::test]
-    async fn work_that_does_not_come_back_is_given_up_and_so_much_of_it_keeps_new_backups_away() {
+    async fn a_backup_that_hangs_is_abandoned_and_several_of_them_block_new_ones() {
         let (backups, health) = (backups(), Health::new(Metrics::new()));
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let held = Arc::new(parking_lot::Mutex::new(held));
@@ -131,7 +131,7 @@ mod tests {
             backups.cancel();
             let work = move |_: &BackupRun| hanging.lock().recv().map_err(|_| BackupError::Stopped);
             tokio::time::pause();
-            let ended = run.apart(&health, work).await;
+            let ended = run.run_apart(&health, work).await;
             tokio::time::resume();
             assert!(matches!(ended, Err(BackupError::Unanswered { .. })), "{ended:?}");
             run.end(ended.map(|()| unreachable!()));

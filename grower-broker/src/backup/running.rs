@@ -1,15 +1,16 @@
-//! The files of a running broker. Its logs are sealed and held one after the other, while producers and readers go on.
+//! The files of a running broker. Its logs are sealed and held one after the other, while producers and readers
+//! continue.
 //!
-//! The order makes one snapshot of it:
+//! The order makes the snapshot consistent:
 //!
-//! 1. Topics neither come, go nor change until everything is held, so that records and metadata speak of the same ones.
-//! 2. The groups' own topic first. An offset was in its log before, so the record before that offset was written before:
-//!    whichever partition it is in, that is held later and has it. No group points past the end of a restored log.
-//! 3. All other topics. What was acknowledged before the backup began was written by then, and is held.
-//! 4. The metadata last, for it says which producer ids were handed out. None that writes into a restored log is given
-//!    to a second producer.
+//! 1. Topics are neither created, deleted nor changed until everything is held, so that records and metadata agree.
+//! 2. The groups' internal topic first. A committed offset is in its log after the records before that offset are in
+//!    theirs, and those logs are held later: no group points past the end of a restored log.
+//! 3. All other topics. Records acknowledged before the backup began were written by then, and are held.
+//! 4. The metadata last, since it lists the allocated producer ids: no id that writes into a restored log is allocated
+//!    again.
 //!
-//! All of that touches the data directory alone: where the backup goes may not answer.
+//! All of this touches only the data directory: the file system of the backup may not answer.
 
 use super::snapshot::BackupSnapshot;
 use super::stopped::{directory_exists, hold_node_files, hold_stopped, identity};
@@ -25,17 +26,17 @@ use grower_storage::disk::Disk;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A broker, as far as a backup needs it.
+/// The parts of a broker that a backup needs.
 pub(crate) struct RunningBroker<'a> {
     pub(crate) data_dir: &'a Path,
     pub(crate) topics: &'a Topics,
     pub(crate) flushers: &'a Flushers,
     pub(crate) clock: &'a BrokerClock,
-    /// For the backup alone: what fails there must not end the broker.
+    /// A disk for the backup alone: its failures must not stop the broker.
     pub(crate) disk: Arc<dyn Disk>,
 }
 
-/// The files of a broker at one moment.
+/// A consistent snapshot of a broker's files.
 pub(crate) struct BrokerSnapshot {
     snapshot: BackupSnapshot,
     identity: Identity,
@@ -43,19 +44,19 @@ pub(crate) struct BrokerSnapshot {
 }
 
 impl BrokerSnapshot {
-    /// Makes a backup of them.
+    /// Makes a backup of the files.
     pub(crate) fn finish(self, backup: UnfinishedBackup, keep_going: KeepGoing<'_>) -> Result<BackedUp, BackupError> {
         backup.finish(self.snapshot, &self.identity, self.began, keep_going)
     }
 }
 
 impl RunningBroker<'_> {
-    /// Holds all files. Blocks, though never for another volume than the data's.
+    /// Holds all files. Blocks only on the data's volume.
     pub(crate) fn hold(&self, keep_going: KeepGoing<'_>) -> Result<BrokerSnapshot, BackupError> {
         let identity = identity(&*self.disk, self.data_dir)?;
         let mut snapshot = BackupSnapshot::of_running(self.disk.clone(), self.data_dir)?;
         let began = self.clock.wall();
-        self.topics.stand_still(|image, store| {
+        self.topics.while_unchanged(|image, store| {
             hold_node_files(&mut snapshot, self.data_dir)?;
             let (groups, others): (Vec<_>, Vec<_>) = image.topics().partition(|topic| topic.name.is_internal());
             for topic in groups.into_iter().chain(others) {
@@ -90,14 +91,14 @@ impl RunningBroker<'_> {
         let dir = format!("topics/{}/{number}", topic.name);
         let partition = match self.topics.partition(topic.id, number) {
             Ok(partition) => partition,
-            // Nobody touches the files of a partition that could not be opened.
+            // The files of an offline partition do not change.
             Err(failure) if failure.code == ErrorCode::PartitionShut => {
                 return hold_stopped(snapshot, self.data_dir, &dir, None);
             }
             Err(failure) => return Err(failure.into()),
         };
         if !directory_exists(&*self.disk, &self.data_dir.join(&dir))? {
-            return Ok(()); // Nothing was ever written to it.
+            return Ok(()); // The partition has no records.
         }
         snapshot.add_dir(&dir);
         self.flushers.sync_now(&partition)?; // Outside of any lock, so that sealing has little left to sync.

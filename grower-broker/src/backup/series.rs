@@ -1,4 +1,4 @@
-//! A directory of backups: which there are, the latest, and the place of the next.
+//! A series of backups in a directory: the existing ones, the latest, and the next.
 
 use super::BackupError;
 use super::manifest::{self, BackupManifest, ManifestError};
@@ -13,9 +13,9 @@ use std::sync::Arc;
 /// A finished backup.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// What it holds, if that can be read.
+    /// Its manifest, if that can be read.
     pub manifest: Result<BackupManifest, ManifestError>,
 }
 
@@ -28,8 +28,7 @@ pub(crate) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Listed>, DiskError
     listed.collect()
 }
 
-/// The newest of these backups in `dir` that is wanted. One that cannot be read hides none of the others; `keep_going` is
-/// asked before each.
+/// The newest wanted one of these backups in `dir`. Unreadable ones are skipped; `keep_going` is asked before each.
 fn newest(
     disk: &dyn Disk,
     dir: &Path,
@@ -49,12 +48,12 @@ fn newest(
     })
 }
 
-/// How many directories below one another may be searched for backups.
+/// The depth of the search for backups.
 const DEPTH_MAX: usize = 4;
 
-/// When the newest backup of this broker began, in `dir` or below it. Passes over what it may not read, such as
-/// `lost+found`, and looks into no backup, whatever its name, such as `latest` for a link; `keep_going` is asked before each
-/// directory and each manifest.
+/// The time when the newest backup of this broker began, in `dir` or below it. Skips unreadable directories such as
+/// `lost+found`, and does not descend into backups, not even through a link such as `latest`. `keep_going` is asked
+/// before each directory and each manifest.
 pub(super) fn newest_below(
     disk: &dyn Disk,
     dir: &Path,
@@ -79,7 +78,7 @@ pub(super) fn newest_below(
     newest_yet
 }
 
-/// The backup that a path means: itself, or the latest of the directory that it names.
+/// The backup at a path: the path itself, or the latest backup in it.
 pub(crate) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskError> {
     match disk.open(&path.join(MANIFEST)) {
         Ok(_) => Ok(Some(Listed { path: path.to_owned(), manifest: read(disk, path)? })),
@@ -88,23 +87,23 @@ pub(crate) fn find(disk: &dyn Disk, path: &Path) -> Result<Option<Listed>, DiskE
     }
 }
 
-/// Never through a map: backups may lie on a network's file system, where an error would then end the process.
+/// Reads a manifest, never through a memory map: an error of a network file system would end the process.
 fn read(disk: &dyn Disk, backup: &Path) -> Result<Result<BackupManifest, ManifestError>, DiskError> {
     let damaged = |what| Ok(Err(ManifestError::Damaged { what }));
     let file = match disk.open(&backup.join(MANIFEST)) {
         Ok(file) => file,
-        Err(error) if error.is_not_found() => return damaged("it is not there"),
+        Err(error) if error.is_not_found() => return damaged("it is missing"),
         Err(error) => return Err(error),
     };
     let length = usize::try_from(file.len()?).ok().filter(|length| *length <= manifest::BYTES_MAX);
-    let Some(length) = length else { return damaged("longer than any") };
+    let Some(length) = length else { return damaged("it is too long") };
     let mut bytes = vec![0; length];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
     Ok(BackupManifest::parse(&bytes))
 }
 
-/// A directory of backups while one is added to it.
+/// A directory of backups while one is being added.
 pub(super) struct BackupSeries {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -114,16 +113,16 @@ pub(super) struct BackupSeries {
 }
 
 impl Drop for BackupSeries {
-    /// A backup that failed gives its room back.
+    /// Removes a failed backup.
     fn drop(&mut self) {
         if !self.published {
-            let _ = self.disk.remove_dir_all(&self.unfinished_dir()); // Else the next one does.
+            let _ = self.disk.remove_dir_all(&self.unfinished_dir()); // Otherwise the next backup does.
         }
     }
 }
 
 impl BackupSeries {
-    /// Takes the directory, makes it if it is not there, and removes what backups that were snapshot short left.
+    /// Locks the directory, creates it if missing, and removes interrupted backups.
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, BackupError> {
         disk.create_dir_all(dir)?;
         let lock = disk.lock(dir).map_err(|error| match error.kind() {
@@ -138,17 +137,17 @@ impl BackupSeries {
         Ok(Self { disk, dir: dir.to_owned(), number, published: false, _lock: lock })
     }
 
-    /// The latest backup that can be built on.
+    /// The latest readable backup, to share files with.
     pub(super) fn base(&self) -> Result<Option<(PathBuf, BackupManifest)>, DiskError> {
         Ok(newest(&*self.disk, &self.dir, &finished(&self.disk.list(&self.dir)?), |_| true, &|| true))
     }
 
-    /// Where the next backup is made.
+    /// The directory of the unfinished backup.
     pub(super) fn unfinished_dir(&self) -> PathBuf {
         self.dir.join(unfinished(self.number))
     }
 
-    /// From now on it counts. Everything in it must be durable.
+    /// Publishes the backup. Everything in it must be durable.
     pub(super) fn publish(&mut self) -> Result<PathBuf, DiskError> {
         let path = self.dir.join(name(self.number));
         self.disk.rename(&self.unfinished_dir(), &path)?;
@@ -158,7 +157,7 @@ impl BackupSeries {
     }
 }
 
-/// The numbers of the finished backups in a directory that holds these entries, in order.
+/// The numbers of the finished backups among these entries, in order.
 fn finished(entries: &[DirEntry]) -> Vec<u32> {
     let mut numbers: Vec<u32> =
         numbers(entries).into_iter().filter_map(|(number, done)| done.then_some(number)).collect();
@@ -166,7 +165,7 @@ fn finished(entries: &[DirEntry]) -> Vec<u32> {
     numbers
 }
 
-/// The numbers in a directory that holds these entries, and whether each is finished.
+/// The numbers of the backups among these entries, and whether each is finished.
 fn numbers(entries: &[DirEntry]) -> Vec<(u32, bool)> {
     let number = |name: &str| {
         let rest = name.strip_prefix(BACKUP_PREFIX)?;

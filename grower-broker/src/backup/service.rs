@@ -1,7 +1,7 @@
-//! The backups that this broker makes of itself when asked: one at a time, each below the directory that its settings name.
+//! Requested backups of a running broker: one at a time, each below the configured directory.
 //!
-//! No client may have a broker write just anywhere, so where is said in two parts: the directory by whoever runs the
-//! broker, and changed only by a restart; the path below it by whoever asks.
+//! A client must not make a broker write to any path. The operator configures the root directory, which only a restart
+//! changes; the client names a path below it.
 
 use super::run::BackupRun;
 use super::{BackedUp, BackupError, series};
@@ -19,26 +19,26 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio_util::sync::CancellationToken;
 
-/// When a backup began that was never made, as metrics say it.
+/// The time of the newest backup if there is none, as metrics show it.
 const NEVER: Timestamp = Timestamp::from_millis(0);
 
-/// The thread that looks for earlier ones.
-pub(crate) const SCAN: &str = "grower-backups";
+/// The thread that searches for earlier backups.
+pub(crate) const SEARCH_THREAD: &str = "grower-backups";
 
-/// How many threads of backups that were given up may still wait for their file systems.
-const UNANSWERED_MAX: usize = 4;
+/// The most threads of abandoned backups that may still wait for their file systems.
+const ABANDONED_MAX: usize = 4;
 
-/// What is being made, or was made last.
+/// The current or last backup of this broker.
 pub(crate) struct Backups {
     pub(crate) data_dir: PathBuf,
-    /// None refuses every backup.
+    /// The directory for backups; without one every backup is refused.
     root: Option<PathBuf>,
-    /// The broker's own, where that is no real one.
+    /// The broker's disk, if it is not a real one.
     disk: Option<Arc<dyn Disk>>,
     latest: Mutex<LatestBackup>,
-    /// One more for each thread that works where a backup goes.
+    /// One reference for each thread that works on a backup's file system.
     pub(super) threads: Arc<()>,
-    /// When the newest one began that was made, by this process or an earlier one. None: not known yet.
+    /// The time when the newest finished backup began, of this process or an earlier one; none while unknown.
     newest: Mutex<Option<Timestamp>>,
 }
 
@@ -55,10 +55,10 @@ impl Backups {
         Self { data_dir, root, disk, latest, threads: Arc::default(), newest }
     }
 
-    /// Finds out, beside everything else, when the newest began that is there already.
+    /// Searches for the newest existing backup in the background.
     ///
-    /// The thread is waited for by nobody and keeps nothing of the broker: a network's file system may never answer it.
-    pub(crate) fn find_earlier(
+    /// Nothing waits for the thread, and it holds nothing of the broker: a network file system may never answer.
+    pub(crate) fn search_earlier(
         self: &Arc<Self>,
         identity: Identity,
         health: &Health,
@@ -70,19 +70,20 @@ impl Backups {
             let disk = backups.disk.clone().unwrap_or_else(|| Arc::new(FileDisk::read_only(&root)));
             let found = series::newest_below(&*disk, &root, &identity, &|| !stop.is_cancelled());
             if !stop.is_cancelled() {
-                // One that was made meanwhile is newer, whatever the clock said before.
+                // A backup made meanwhile is newer, whatever its clock showed.
                 backups.newest.lock().get_or_insert(found.unwrap_or(NEVER));
             }
         };
-        background::thread(SCAN, health, finding).map(drop)
+        background::thread(SEARCH_THREAD, health, finding).map(drop)
     }
 
-    /// When the newest backup began, [`NEVER`] if there is none. None where none are made, and as long as that is not known.
+    /// The time when the newest backup began, [`NEVER`] if there is none. None without a directory for backups, and
+    /// while unknown.
     pub(crate) fn newest(&self) -> Option<Timestamp> {
         *self.newest.lock()
     }
 
-    /// Begins one below the root, unless another is being made. It also ends when `stop` is cancelled.
+    /// Begins a backup below the root, unless another is being made. Cancelling `stop` stops it as well.
     pub(crate) fn begin(
         self: &Arc<Self>,
         dir: &str,
@@ -98,9 +99,8 @@ impl Backups {
             }
             earlier => earlier.as_ref().map_or(1, |earlier| earlier.number + 1),
         };
-        if UNANSWERED_MAX < Arc::strong_count(&self.threads) {
-            let why =
-                "earlier backups still wait for a file system that does not answer: repair that first";
+        if ABANDONED_MAX < Arc::strong_count(&self.threads) {
+            let why = "earlier backups still wait for a file system that does not answer: repair that first";
             return Err(Failure::new(ErrorCode::BackupFailed, why));
         }
         let stop = stop.child_token();
@@ -112,14 +112,14 @@ impl Backups {
         Ok((Arc::new(run), description))
     }
 
-    /// Notes how far a backup is, unless it was given up.
+    /// Notes the progress of a backup, unless it was abandoned.
     pub(super) fn note(&self, number: u64, read_bytes: u64) {
         let mut latest = self.latest.lock();
         let running = latest.description.iter_mut().find(|latest| latest.number == number);
         running.into_iter().for_each(|running| running.read_bytes = read_bytes);
     }
 
-    /// Notes what became of it.
+    /// Notes the result of the current backup.
     pub(super) fn end(&self, made: Result<BackedUp, BackupError>) {
         let mut latest = self.latest.lock();
         let cancelled = latest.cancelled;
@@ -151,7 +151,7 @@ impl Backups {
         self.latest.lock().description.clone()
     }
 
-    /// A disk for files below `dir`, for one backup: after a failed sync it would take nothing more, and that is not to end the broker.
+    /// A disk for files below `dir`, for one backup: its failed sync must not stop the broker.
     pub(crate) fn disk(&self, dir: &Path) -> Arc<dyn Disk> {
         self.disk.clone().unwrap_or_else(|| Arc::new(FileDisk::new(dir)))
     }
@@ -161,7 +161,7 @@ fn description_of(BackedUp { path, files, bytes, new_bytes, copied_bytes }: Back
     BackupMade { path: path.display().to_string(), files, bytes, new_bytes, copied_bytes }
 }
 
-/// The directory that a request means. It is below the root, and no backup itself.
+/// The directory of a request: below the root, and not a backup itself.
 fn directory(root: Option<&Path>, dir: &str) -> Result<PathBuf, Failure> {
     let Some(root) = root else {
         return Err(Failure::new(
@@ -203,7 +203,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn nothing_is_written_where_the_settings_do_not_say_so() {
+    fn backups_are_written_only_below_the_configured_directory() {
         insta::assert_snapshot!(begin(&below(None), "nightly").map(drop).unwrap_err(), @"backup.dir is not set, so this broker makes no backups while it runs: set the directory for backups in the config file (section backup, key dir) or as GROWER__BACKUP__DIR, and restart the broker");
         insta::assert_snapshot!(begin(&backups(), "../etc").map(drop).unwrap_err(), @r#""../etc" is not a directory for backups: name one below the broker's backup.dir (/backups) by a relative path such as nightly, without `..`, and not a backup itself"#);
         let refused = [
@@ -229,7 +229,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn there_is_one_at_a_time_and_the_next_has_the_next_number() {
+    fn one_backup_is_made_at_a_time_and_the_next_has_the_next_number() {
         let backups = backups();
         assert_eq!(backups.describe(), None);
         let first = begin(&backups, "a").unwrap();
@@ -242,14 +242,14 @@ pub(super) mod tests {
         assert_eq!((described.number, described.read_bytes), (1, 8));
         insta::assert_snapshot!(format!("{:?}", described.state), @r#"Failed(Failure { code: BackupFailed, detail: "the backup was cancelled" })"#);
         let second = begin(&backups, "b").unwrap();
-        assert!(second.keeps_going(0), "an earlier cancel has nothing to do with it");
+        assert!(second.keeps_going(0), "an earlier cancel does not concern it");
         assert!(!first.keeps_going(9), "the first stays cancelled");
         let described = backups.describe().unwrap();
         assert_eq!((described.number, described.read_bytes), (2, 0));
     }
 
     #[test]
-    fn after_a_clock_that_ran_ahead_the_newest_is_the_one_that_was_made_last() {
+    fn the_newest_backup_is_the_last_one_even_after_a_clock_that_ran_ahead() {
         let backups = backups();
         for began in [9_000, 2_000].map(Timestamp::from_millis) {
             let (run, _) = backups.begin("nightly", began, &CancellationToken::new()).unwrap();

@@ -1,8 +1,8 @@
-//! The files of one backup, *held*: nothing removes them until they are in the backup.
+//! A snapshot of the files for one backup, *held*: nothing removes them before they are in the backup.
 //!
-//! Those of a running broker are held by a second name in the data directory, or, where a file can have none, by an open
-//! handle. So nothing that others wait for ever waits for the place where the backup goes: that may be a file system that
-//! does not answer. Those of a stopped broker are held by the lock of their directory.
+//! Files of a running broker are held by a hard link in the data directory, or by an open handle where links are
+//! impossible. So the broker never waits for the file system of the backup, which may not answer. Files of a stopped
+//! broker are held by the lock of their directory.
 
 use grower_storage::disk::{Disk, DiskError, SharedFile};
 use grower_storage::pieces::Piece;
@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where files wait to be copied, in the data directory.
+/// The directory of hard links in the data directory.
 const LINKS: &str = "backup.unfinished";
 
-/// Removes what backups left in a data directory that a crash snapshot short, or that were given up.
+/// Removes the hard links of interrupted and abandoned backups from a data directory.
 pub(crate) fn remove_links(disk: &dyn Disk, data_dir: &Path) -> Result<(), DiskError> {
     remove(disk, &data_dir.join(LINKS))
 }
@@ -27,48 +27,48 @@ fn remove(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
     }
 }
 
-/// The files that a backup will contain.
+/// The files of a backup.
 pub(crate) struct BackupSnapshot {
     pub(super) disk: Arc<dyn Disk>,
     data_dir: PathBuf,
-    /// By their paths in the data directory.
+    /// Held files, by their paths in the data directory.
     pub(super) files: BTreeMap<String, HeldFile>,
-    /// The directories that they lie in.
+    /// Their directories.
     pub(super) dirs: BTreeSet<String>,
     links: Option<LinkDirectory>,
 }
 
-/// A file that can no longer get lost.
+/// A held file.
 pub(super) enum HeldFile {
-    /// It has this name, and is never written to again.
+    /// An immutable file, at this path.
     Whole(PathBuf),
-    /// The file at this path; the backup takes this many of its bytes.
+    /// The file at this path; the backup takes this many bytes of it.
     Part(PathBuf, u64),
-    /// An open file; the backup takes this many of its bytes.
+    /// An open file; the backup takes this many bytes of it.
     Open(SharedFile, u64),
 }
 
-/// A directory for second names, and how many were given there.
+/// A directory of hard links, and the number of links.
 struct LinkDirectory {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    names: u64,
+    count: u64,
 }
 
 impl LinkDirectory {
-    /// The directory has a name of its own: one that was given up may still be removed while the next is in use.
+    /// Creates a directory with a new name: an abandoned one may still be being removed.
     fn create(disk: &Arc<dyn Disk>, data_dir: &Path) -> Result<Self, DiskError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         remove_links(&**disk, data_dir)?;
         let dir = data_dir.join(LINKS).join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
         disk.create_dir_all(&dir)?;
-        Ok(Self { disk: disk.clone(), dir, names: 0 })
+        Ok(Self { disk: disk.clone(), dir, count: 0 })
     }
 
-    /// None if the file can have no second name here.
-    fn second_name(&mut self, source: &Path) -> Result<Option<PathBuf>, DiskError> {
-        let name = self.dir.join(self.names.to_string());
-        self.names += 1;
+    /// Makes a hard link; none if the file cannot have one here.
+    fn make_link(&mut self, source: &Path) -> Result<Option<PathBuf>, DiskError> {
+        let name = self.dir.join(self.count.to_string());
+        self.count += 1;
         Ok(link(&*self.disk, source, &name)?.then_some(name))
     }
 }
@@ -81,7 +81,7 @@ impl Drop for LinkDirectory {
     }
 }
 
-/// Gives a file another name, and says whether it can have one.
+/// Makes a hard link. Returns whether that is possible.
 pub(super) fn link(disk: &dyn Disk, from: &Path, to: &Path) -> Result<bool, DiskError> {
     match disk.link(from, to) {
         Ok(()) => Ok(true),
@@ -91,29 +91,29 @@ pub(super) fn link(disk: &dyn Disk, from: &Path, to: &Path) -> Result<bool, Disk
 }
 
 impl BackupSnapshot {
-    /// For a data directory that belongs to the caller for as long as this lives.
+    /// A snapshot of a data directory that the caller has locked.
     pub(super) fn of_stopped(disk: Arc<dyn Disk>, data_dir: &Path) -> Self {
         let (files, dirs) = (BTreeMap::new(), BTreeSet::new());
         Self { disk, data_dir: data_dir.to_owned(), files, dirs, links: None }
     }
 
-    /// For a data directory in use. A running broker may have more files than handles, so they get second names.
+    /// A snapshot of a data directory in use. It holds files by links, since they may be more than file descriptors.
     pub(super) fn of_running(disk: Arc<dyn Disk>, data_dir: &Path) -> Result<Self, DiskError> {
         let links = Some(LinkDirectory::create(&disk, data_dir)?);
         Ok(Self { links, ..Self::of_stopped(disk, data_dir) })
     }
 
-    /// Notes a directory of the data directory, though it may hold nothing.
+    /// Adds a directory, even if it is empty.
     pub(super) fn add_dir(&mut self, dir: &str) {
         self.dirs.insert(dir.to_owned());
     }
 
-    /// Holds files of a directory. They must not be removed or replaced until this returns.
+    /// Holds files of a directory. They must not be removed or replaced before this returns.
     pub(super) fn hold(&mut self, dir: &str, pieces: &[Piece]) -> Result<(), DiskError> {
         for piece in pieces {
             let path = Path::new(dir).join(&piece.name);
             if path.as_os_str().as_encoded_bytes().contains(&b'\n') {
-                // A manifest has a line for each file.
+                // The manifest has one line for each file.
                 return Err(DiskError::at("back up", &self.data_dir.join(&path))(ErrorKind::InvalidFilename.into()));
             }
             let held = self.hold_one(self.data_dir.join(&path), piece)?;
@@ -129,7 +129,7 @@ impl BackupSnapshot {
                 .map_or_else(|| HeldFile::Whole(source.clone()), |bytes| HeldFile::Part(source.clone(), bytes)));
         };
         if piece.copy.is_none()
-            && let Some(name) = links.second_name(&source)?
+            && let Some(name) = links.make_link(&source)?
         {
             return Ok(HeldFile::Whole(name));
         }
@@ -138,7 +138,7 @@ impl BackupSnapshot {
         Ok(HeldFile::Open(file, bytes))
     }
 
-    /// A held file, and how many of its bytes are wanted.
+    /// Opens a held file. Returns it with the number of bytes to take.
     pub(super) fn open(&self, held: &HeldFile) -> Result<(SharedFile, u64), DiskError> {
         let (file, wanted) = match held {
             HeldFile::Whole(name) => (self.disk.open(name)?, u64::MAX),

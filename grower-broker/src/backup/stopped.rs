@@ -1,4 +1,4 @@
-//! A backup of a data directory on which no broker runs.
+//! Backups of a data directory without a running broker.
 
 use super::snapshot::BackupSnapshot;
 use super::unfinished::UnfinishedBackup;
@@ -13,8 +13,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Makes a backup of `data_dir` in the directory `dir`. Nothing in `data_dir` is changed, which may be read-only. `keep_going` is
-/// told how much was read, and ends it by answering false.
+/// Makes a backup of `data_dir`, which may be read-only, in the directory `dir`. `keep_going` gets the number of bytes
+/// read, and stops the backup by returning false.
 pub(crate) fn backup(
     (source, data_dir): (&Arc<dyn Disk>, &Path),
     (disk, dir): (&Arc<dyn Disk>, &Path),
@@ -38,8 +38,8 @@ pub(crate) fn backup(
     backup.finish(snapshot, &identity, now, &mut keep_going)
 }
 
-/// Takes the directory. Where no lock can be written, on a read-only mount, or may not be, in a backup, those who only
-/// read share what is there.
+/// Locks the directory against brokers. On a read-only mount and in a backup no lock may be written: there a shared
+/// lock is enough.
 fn keep_brokers_out(disk: &dyn Disk, data_dir: &Path) -> Result<DirLock, BackupError> {
     let lock = match placement::lock(disk, data_dir) {
         Ok(lock) => return Ok(lock),
@@ -52,8 +52,7 @@ fn keep_brokers_out(disk: &dyn Disk, data_dir: &Path) -> Result<DirLock, BackupE
     })
 }
 
-/// A backup within the data would contain itself, data within backups would be taken for one, and a backup within another
-/// would be lost with that.
+/// Checks that data and backups do not lie inside each other, and that a backup does not lie inside another.
 pub(super) fn check_apart(data_dir: &Path, dir: &Path) -> Result<(), BackupError> {
     let (Ok(data), Ok(backups)) = (real(data_dir), real(dir)) else { return Ok(()) };
     if data.starts_with(&backups) || backups.starts_with(&data) {
@@ -62,7 +61,7 @@ pub(super) fn check_apart(data_dir: &Path, dir: &Path) -> Result<(), BackupError
     Ok(placement::check(dir)?)
 }
 
-/// Whose data it is. A backup of what nobody can say that of could not be restored.
+/// The identity of the data. A backup without one could not be restored.
 pub(super) fn identity(disk: &dyn Disk, data_dir: &Path) -> Result<Identity, BackupError> {
     let path = data_dir.join(metadata::META);
     match disk.map(&path) {
@@ -72,7 +71,7 @@ pub(super) fn identity(disk: &dyn Disk, data_dir: &Path) -> Result<Identity, Bac
     }
 }
 
-/// Holds a partition that nobody has open.
+/// Holds a partition that is not open.
 pub(super) fn hold_stopped(
     snapshot: &mut BackupSnapshot,
     data_dir: &Path,
@@ -87,8 +86,8 @@ pub(super) fn hold_stopped(
     Ok(snapshot.hold(dir, &pieces)?)
 }
 
-/// Holds what says whose the directory is, and which partitions have had records. That comes before all partitions, so
-/// the backup has the files of every partition that it names.
+/// Holds the identity and the list of begun partitions. They are held before all partitions, so the backup has the
+/// files of every listed partition.
 pub(super) fn hold_node_files(snapshot: &mut BackupSnapshot, data_dir: &Path) -> Result<(), BackupError> {
     snapshot.hold("", &[never_written(metadata::META)])?;
     if exists(&*snapshot.disk, &data_dir.join(begun::FILE))? {
@@ -97,7 +96,7 @@ pub(super) fn hold_node_files(snapshot: &mut BackupSnapshot, data_dir: &Path) ->
     Ok(())
 }
 
-/// A small file that is only ever replaced.
+/// A small file that is only ever replaced as a whole.
 pub(super) fn never_written(name: &str) -> Piece {
     Piece { name: name.to_owned(), copy: None }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 const CHUNK: usize = 1 << 20;
 
-/// Every file that is not as the manifest says.
+/// Findings for all files that differ from the manifest.
 pub(crate) fn compare_all(
     disk: &dyn Disk,
     path: &Path,
@@ -25,17 +25,17 @@ pub(crate) fn compare_all(
     Ok(findings)
 }
 
-/// What is wrong with a file, if anything is.
+/// The difference of a file from the manifest, if there is one.
 fn compare(disk: &dyn Disk, path: &Path, expected: FileSum) -> Result<Option<String>, DiskError> {
     let found = match sum_of(disk, path, |_, _| Ok(())) {
         Ok(found) => found,
-        Err(error) if error.is_not_found() => return Ok(Some("it is not there".into())),
+        Err(error) if error.is_not_found() => return Ok(Some("it is missing".into())),
         Err(error) => return Err(error),
     };
     Ok((found != expected).then(|| difference(found, expected)))
 }
 
-/// In words.
+/// A difference in words.
 pub(super) fn difference(found: FileSum, expected: FileSum) -> String {
     if found.bytes != expected.bytes {
         return format!("it has {} bytes, the backup was made with {}", found.bytes, expected.bytes);
@@ -43,7 +43,7 @@ pub(super) fn difference(found: FileSum, expected: FileSum) -> String {
     format!("its crc32 is {:08x}, the backup was made with {:08x}", found.crc, expected.crc)
 }
 
-/// Reads a whole file; `each` gets its bytes and where they lie.
+/// Reads a whole file; `each` gets its bytes and their position.
 pub(super) fn sum_of(
     disk: &dyn Disk,
     path: &Path,

@@ -355,7 +355,7 @@ impl BrokerBuilder {
             _lock: lock,
         });
         api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
-        api.backups.find_earlier(identity, &api.health, stop.clone()).map_err(StartError::Thread)?;
+        api.backups.search_earlier(identity, &api.health, stop.clone()).map_err(StartError::Thread)?;
         groups.delete_offsets_of_unknown_topics().await;
         groups.warn_of_lost_records();
         if let Err(failure) = groups.update_internal_topic().await {

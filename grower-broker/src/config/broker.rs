@@ -1,7 +1,7 @@
-//! What can be set for one broker, typed and with its defaults.
+//! The typed settings of one broker, with defaults.
 //!
-//! A process that embeds the broker fills in a [`BrokerConfig`] itself; the daemon builds one from a file, the environment and
-//! its flags.
+//! A program that embeds the broker fills in a [`BrokerConfig`] itself; the daemon builds one from a file, the
+//! environment and its flags.
 
 use super::MetadataLimits;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
-/// Everything a broker needs to know before it starts.
+/// The settings that a broker starts with.
 ///
 /// ```
 /// use grower_broker::config::BrokerConfig;
@@ -23,56 +23,56 @@ const GIB: usize = 1 << 30;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerConfig {
-    /// Where everything is stored. Created if it is not there.
+    /// The directory of all data. Created if missing.
     pub data_dir: PathBuf,
-    /// Where clients connect; none serves no sockets. Port 0 takes any free port.
+    /// The address that clients connect to; none serves no sockets. Port 0 takes any free port.
     pub listen: Option<SocketAddr>,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served; none serves them nowhere. Answered is who asks for an
-    /// address, for `localhost`, or for the host of `advertise`.
+    /// The address that serves `/healthz`, `/readyz` and `/metrics`, if any. Requests are answered for an address, for
+    /// `localhost`, and for the host of `advertise`.
     pub http: Option<SocketAddr>,
-    /// What clients are told to connect to, as `host:port`; none tells them `listen`.
+    /// The address that clients are told to use, as `host:port`; none tells them `listen`.
     pub advertise: Option<String>,
-    /// Which broker of its cluster this is. From 1.
+    /// The number of this broker in its cluster, from 1.
     pub node_id: u32,
-    /// Bytes that connections, requests and answers may take together. When they are used up, nothing
-    /// more is read from sockets until some are free. It also bounds `max_connections` (five eighths of it at 64 KiB each)
-    /// and `frame_bytes_max` (an eighth of it).
+    /// Memory for connections, requests and answers together, in bytes. When it is used up, the broker reads no more
+    /// from sockets until some is free. It also bounds `max_connections` (five eighths of it at 64 KiB each) and
+    /// `frame_bytes_max` (an eighth of it).
     pub memory: u64,
-    /// Whether a topic that somebody produces to comes into being by that.
+    /// Whether producing to an unknown topic creates it.
     pub auto_create_topics: bool,
-    /// Open client connections; further ones are told that there are too many, and closed.
+    /// The most client connections; further ones are refused and closed.
     pub max_connections: usize,
     /// The longest frame in bytes, of a request or an answer. Below 1 GiB.
     pub frame_bytes_max: usize,
-    /// Requests of one connection that may be in work or unanswered; with more, it is not read from.
+    /// The most unanswered requests of one connection; with more, the broker stops reading from it.
     pub requests_in_flight_max: usize,
-    /// How long a new connection may take for its preface.
+    /// The time for a new connection to send its preface.
     pub handshake_timeout: Duration,
-    /// How long a frame may take once its first byte has come and there is memory for it.
+    /// The time for a frame to arrive, from its first byte on and once there is memory for it.
     pub frame_timeout: Duration,
     /// The time that a connection may stay open without a request.
     pub idle_timeout: Duration,
-    /// How long a peer may take for 64 KiB of what is there for it, or for all of it if that is less.
+    /// The time for a client to read 64 KiB of its answers, or all of them if they are less.
     pub write_timeout: Duration,
-    /// Written bytes are flushed after this time even if nobody waits for it; one thread does that, partition by partition.
+    /// The time after which written bytes are flushed without a waiter; one thread does that, partition by partition.
     pub flush_delay: Duration,
-    /// Bytes of disk kept free from producers; none means the larger of 64 MiB and 2 % of the file system.
+    /// Disk space that producers cannot use, in bytes; none means the larger of 64 MiB and 2 % of the file system.
     pub disk_reserve_bytes: Option<u64>,
-    /// Whoever is connected may have the broker make backups below this directory; none refuses them.
+    /// The directory below which clients may have the broker make backups; none refuses them.
     pub backup_dir: Option<PathBuf>,
     /// The interval between checks for old segments when nothing else calls for it.
     pub retention_check: Duration,
-    /// How long a group without members keeps its offsets.
+    /// The time that a group without members keeps its offsets.
     pub offsets_retention: Duration,
     /// The most bytes of batches in one answer to a fetch. Less than `frame_bytes_max`.
     pub fetch_bytes_max: usize,
-    /// How log bytes get into a socket.
+    /// The way of log bytes into a socket.
     pub fetch_zero_copy: ZeroCopy,
-    /// How many topics and partitions there may be.
+    /// Limits on topics and partitions.
     pub limits: MetadataLimits,
 }
 
-/// Whether bytes go from log file to socket inside the kernel.
+/// Whether bytes go from a log file to a socket inside the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ZeroCopy {
     /// Over a network, not over loopback: copying is faster there.
@@ -84,7 +84,7 @@ pub enum ZeroCopy {
     Never,
 }
 
-/// What an answer may need beside its batches.
+/// The largest size of an answer without its batches.
 const FETCH_ENVELOPE: usize = 64 * KIB;
 
 impl BrokerConfig {
@@ -116,12 +116,12 @@ impl BrokerConfig {
         }
     }
 
-    /// Checks what one value alone does not show.
+    /// Checks that the values are consistent.
     pub fn check(&self) -> Result<(), BrokerConfigError> {
         if self.data_dir.as_os_str().is_empty() {
             return Err(BrokerConfigError::NoDataDir);
         }
-        // By the names alone: the file system of the backups may not answer. A link is found out by the backup itself.
+        // Compares only the paths: the file system of the backups may not answer. The backup itself resolves links.
         let lies_within = |dir: &PathBuf| Some(absolute(dir).ok()?.starts_with(absolute(&self.data_dir).ok()?));
         if let Some(backup_dir) = self.backup_dir.as_ref().filter(|dir| lies_within(dir) == Some(true)) {
             return Err(BrokerConfigError::BackupsInData { backup_dir: backup_dir.clone() });
@@ -140,10 +140,10 @@ impl BrokerConfig {
     }
 }
 
-/// Values that do not go together.
+/// Inconsistent settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerConfigError {
-    /// Nowhere to store anything.
+    /// There is no data directory.
     #[error("no data directory is set: name one with --data-dir DIR")]
     NoDataDir,
     /// A backup would contain the backups before it.
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_go_together() {
+    fn the_defaults_are_consistent() {
         assert_eq!(BrokerConfig::at("data").check(), Ok(()));
     }
 

@@ -1,6 +1,6 @@
 //! How many topics and partitions a cluster may hold.
 
-/// How much metadata a cluster may hold.
+/// The largest size of the metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetadataLimits {
     /// Topics.

@@ -1,4 +1,4 @@
-//! Everything that can be set, checked before anything acts on it.
+//! Settings of brokers and configs of topics, checked before use.
 
 mod broker;
 mod limits;

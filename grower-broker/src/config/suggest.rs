@@ -1,15 +1,15 @@
-//! Telling somebody who mistyped what they probably meant.
+//! Suggestions for mistyped names.
 
-/// Edits between what was typed and a name, up to which the name is worth proposing.
+/// The most edits between a typed text and a suggested name.
 const EDITS_MAX: usize = 4;
 
-/// The name that is most like what was typed, if one is.
+/// The name that is most similar to the typed text, if any is.
 pub(super) fn nearest(typed: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let (edits, name) = names.map(|name| (edits(typed, name), name)).min()?;
     (edits <= EDITS_MAX).then_some(name)
 }
 
-/// What a stranger sent may be long: enough of it to recognise.
+/// Shortens a text of any length to a recognisable part.
 pub(super) fn shortened(text: &str) -> String {
     const SHOWN_MAX: usize = 64;
     match text.char_indices().nth(SHOWN_MAX) {
@@ -27,7 +27,7 @@ impl std::fmt::Display for Hint<'_> {
     }
 }
 
-/// How many letters must be put in, taken out or changed to turn one text into the other.
+/// The edit distance: letters to insert, delete or change.
 fn edits(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.chars().count()).collect();
     for (i, a) in from.chars().enumerate() {

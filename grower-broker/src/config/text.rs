@@ -1,4 +1,4 @@
-//! Numbers as people write them: with units in, with the largest exact unit out.
+//! Numbers with units: parsed in any form, shown with the largest exact unit.
 
 use std::ops::RangeInclusive;
 
@@ -35,7 +35,7 @@ pub(super) fn show_permille(permille: u16) -> String {
     (f64::from(permille) / 1000.0).to_string()
 }
 
-/// `-1` for no limit, else as `parse` reads it.
+/// `-1` for no limit, otherwise as `parse` reads it.
 pub(super) fn unlimited(text: &str, parse: impl FnOnce(&str) -> Option<u64>) -> Option<Option<u64>> {
     if text == "-1" { Some(None) } else { parse(text).map(Some) }
 }

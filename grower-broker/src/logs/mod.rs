@@ -1,4 +1,4 @@
-//! Where partitions keep their logs: on a disk, or in memory.
+//! The logs of partitions, on a disk or in memory.
 
 pub(crate) mod begun;
 mod deleted;
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Which partition, by name (its directory) and by identity (what the directory must say of itself).
+/// A partition by its topic's name, which is its directory, and its topic's id, which the directory must state.
 #[derive(Clone, Debug)]
 pub struct PartitionIdentity {
     /// The topic's identity.
@@ -27,11 +27,11 @@ pub struct PartitionIdentity {
     pub partition: PartitionId,
 }
 
-/// Opens logs, and clears away those of deleted topics.
+/// Opens logs, and removes those of deleted topics.
 pub trait Logs: Send + Sync {
-    /// Opens the log of a partition and recovers it. One that was never written to is empty and has no files; one that
-    /// was, and has none any more, is an error ([`OpenError::Lost`]). Files of another topic that had the name, in the
-    /// partition of a partition that was never written to, are moved to `quarantine/`.
+    /// Opens and recovers the log of a partition. A log without records is empty and has no files; one that had records
+    /// and has no files is an error ([`OpenError::Lost`]). Files of another topic in the directory of a partition without
+    /// records are moved to `quarantine/`.
     fn open(
         &self,
         partition: &PartitionIdentity,
@@ -39,21 +39,21 @@ pub trait Logs: Send + Sync {
         now: Timestamp,
     ) -> Result<Box<dyn Log>, OpenError>;
 
-    /// All partitions of these topics, and no others, have been opened: writes down which of them have had records.
+    /// Writes the list of begun partitions, after all partitions of these topics were opened.
     fn opened(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError>;
 
-    /// The records of a partition that somebody gave up as lost, oldest first.
+    /// The accepted losses of a partition, oldest first.
     fn losses(&self, partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError>;
 
-    /// Moves the files of a deleted topic's partitions out of the way: durable when this returns, and safe to repeat.
+    /// Moves the files of a deleted topic away from `topics/`; durable when this returns, and safe to repeat.
     fn move_deleted(&self, deleted: &DeletedLogs<'_>) -> Result<(), DiskError>;
 
-    /// Removes all that [`Logs::move_deleted`] moved away, except files of live topics, and says which topics still have
-    /// files there: all others are seen gone, durably. May take long.
+    /// Removes the files that [`Logs::move_deleted`] moved away, except those of live topics. Returns the topics that still
+    /// have files there; all others are durably gone. May take long.
     fn purge_deleted(&self, is_live: IsLive<'_>) -> Result<BTreeSet<TopicId>, DiskError>;
 
-    /// Directories under `topics/` that no topic in `known` owns. Data is deleted only by a command, so they are
-    /// moved to `quarantine/` and reported.
+    /// Moves directories under `topics/` of topics not in `known` to `quarantine/`, and returns them. Only a command
+    /// deletes data.
     fn quarantine(&self, known: &BTreeSet<TopicName>) -> Result<Vec<PathBuf>, DiskError>;
 }
 
@@ -110,7 +110,7 @@ impl Logs for DiskLogs {
     }
 
     fn opened(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError> {
-        self.begun.settle(live)
+        self.begun.retain(live)
     }
 
     fn losses(&self, partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError> {
@@ -130,7 +130,7 @@ impl Logs for DiskLogs {
     }
 }
 
-/// Says what recovery found: cuts are news, damage is alarming.
+/// Logs what recovery found: cuts as warnings, damage as errors.
 fn log_recovery(report: &RecoveryReport) {
     if let Some(cut) = &report.cut {
         let kept = cut.kept.as_ref().map(|path| path.display().to_string());
@@ -148,21 +148,21 @@ fn log_recovery(report: &RecoveryReport) {
     }
 }
 
-/// Logs in memory: everything is gone with the process.
+/// Logs in memory, lost with the process.
 #[derive(Debug, Default)]
 pub struct MemLogs;
 
 impl Logs for MemLogs {
     fn open(
         &self,
-        _place: &PartitionIdentity,
+        _partition: &PartitionIdentity,
         options: LogOptions,
         _now: Timestamp,
     ) -> Result<Box<dyn Log>, OpenError> {
         Ok(Box::new(MemLog::new(options)))
     }
 
-    fn losses(&self, _place: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError> {
+    fn losses(&self, _partition: &PartitionIdentity) -> Result<Vec<AcceptedLoss>, RepairError> {
         Ok(Vec::new())
     }
 

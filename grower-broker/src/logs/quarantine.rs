@@ -1,4 +1,4 @@
-//! Files that belong to no topic: moved to `quarantine/` and reported, never deleted.
+//! Files of no topic: moved to `quarantine/` and reported, never deleted.
 
 use super::{DiskLogs, PartitionIdentity};
 use grower_protocol::ids::TopicName;
@@ -17,19 +17,19 @@ impl DiskLogs {
         let mut moved = Vec::new();
         for entry in entries {
             let path = topics.join(&entry.name);
-            if !known.iter().any(|name| name.as_str() == entry.name) && !self.holds_nothing(&path) {
+            if !known.iter().any(|name| name.as_str() == entry.name) && !self.has_no_begun_partition(&path) {
                 moved.push(self.move_to_quarantine(&path, &entry.name)?);
             }
         }
         Ok(moved)
     }
 
-    /// Moves the records of another topic, or of nobody knows which, from where a partition without records begins. What
-    /// a crash left of the partition's own first append stays.
+    /// Moves records of another or unknown topic out of the directory of a partition without records. Remains of its
+    /// own first append stay.
     pub(super) fn quarantine_foreign(&self, partition: &PartitionIdentity, dir: &Path) -> Result<(), DiskError> {
         let owner = match DiskLog::owner(&*self.disk, dir) {
             Ok(owner) => owner,
-            Err(_) => return Ok(()), // Opening it says why.
+            Err(_) => return Ok(()), // Opening the log reports the error.
         };
         let foreign = match owner {
             Owner::Absent => false,
@@ -43,7 +43,7 @@ impl DiskLogs {
         Ok(())
     }
 
-    /// Gives a file or directory a free name in `quarantine/`; durable when this returns.
+    /// Moves a file or directory to a free name in `quarantine/`; durable when this returns.
     pub(super) fn move_to_quarantine(&self, from: &Path, name: &str) -> Result<PathBuf, DiskError> {
         let quarantine = self.root.join("quarantine");
         self.disk.create_dir_all(&quarantine)?;
@@ -58,14 +58,14 @@ impl DiskLogs {
         Ok(self.disk.list(dir)?.iter().any(|entry| entry.name.ends_with(".growerlog")))
     }
 
-    /// Whether a partition's directory is as an append leaves it that ended before it wrote whose it is, which comes first.
+    /// Whether a partition's directory is the remains of a first append that did not write the identity.
     pub(super) fn is_unbegun(&self, dir: &Path) -> bool {
         let first = |entry: &DirEntry| !entry.is_dir && entry.name == "partition.meta.tmp";
         self.disk.list(dir).is_ok_and(|entries| entries.iter().all(first))
     }
 
-    /// Whether a topic's directory has no partition that was ever begun.
-    pub(super) fn holds_nothing(&self, dir: &Path) -> bool {
+    /// Whether a topic's directory has no begun partition.
+    pub(super) fn has_no_begun_partition(&self, dir: &Path) -> bool {
         let nothing = |entry: &DirEntry| entry.is_dir && self.is_unbegun(&dir.join(&entry.name));
         self.disk.list(dir).is_ok_and(|entries| entries.iter().all(nothing))
     }

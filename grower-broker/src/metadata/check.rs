@@ -1,4 +1,4 @@
-//! Checks, offline, the files that only the metadata has: the directory's identity and the snapshot.
+//! Offline checks of the files that only the metadata has: the directory's identity and the snapshot.
 
 use super::image::snapshot;
 use super::{Identity, whole_file};
@@ -6,13 +6,13 @@ use grower_storage::disk::{Disk, DiskError};
 use grower_storage::verify::Finding;
 use std::path::{Path, PathBuf};
 
-/// What is wrong with the identity and the snapshot of a data directory. Their log is checked as any other.
+/// Damage to the identity and the snapshot of a data directory. The metadata log is checked like any other log.
 pub(crate) fn check_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<Finding>, DiskError> {
     let mut findings = Vec::new();
     let meta = Identity::path(dir);
     match whole_file::read(disk, &meta)? {
         Some(bytes) => findings.extend(Identity::parse(&meta, &bytes).err().map(|error| finding(&meta, &error))),
-        None => findings.push(finding(&meta, &"it is not there")),
+        None => findings.push(finding(&meta, &"it is missing")),
     }
     let path = super::log_store::snapshot_path(dir);
     if let Some(bytes) = whole_file::read(disk, &path)? {

@@ -1,4 +1,4 @@
-//! What every [`MetadataStore`] must do. An implementation runs this in its tests.
+//! The contract of every [`MetadataStore`]. Each implementation runs it in its tests.
 
 use super::{Applied, Command, MetadataRefusal, MetadataStore, ProposeError, Uuid};
 use crate::config::MetadataLimits;
@@ -16,11 +16,11 @@ const UUID: Uuid = Uuid::from_random([2; 16]);
 /// Where the store breaks its contract.
 pub async fn metadata_store<S: MetadataStore + 'static>(open: impl Fn() -> S) {
     an_image_shows_what_was_proposed(&open()).await;
-    an_image_in_hand_does_not_change(&open()).await;
-    a_refused_command_leaves_no_trace(&open()).await;
-    several_commands_are_each_decided_alone(&open()).await;
+    an_image_that_was_read_does_not_change(&open()).await;
+    a_refused_command_changes_nothing(&open()).await;
+    each_of_several_commands_is_decided_alone(&open()).await;
     each_start_begins_new_leaderships(&open()).await;
-    producer_ids_are_never_handed_out_twice(Arc::new(open())).await;
+    no_producer_id_is_allocated_twice(Arc::new(open())).await;
 }
 
 async fn start(store: &impl MetadataStore) {
@@ -44,7 +44,7 @@ async fn create(store: &impl MetadataStore, topic: &str, partitions: u32) -> App
         NewTopic { name: name(topic), partitions: Some(partitions), replication_factor: None, configs: Vec::new() };
     let id = TopicId::from_random([partitions as u8; 16]);
     let command = store.image().create_topic(&request, id, Timestamp::from_millis(7), &MetadataLimits::default());
-    propose(store, command.expect("a good request")).await
+    propose(store, command.expect("a valid request")).await
 }
 
 async fn an_image_shows_what_was_proposed(store: &impl MetadataStore) {
@@ -55,7 +55,7 @@ async fn an_image_shows_what_was_proposed(store: &impl MetadataStore) {
     assert_eq!(store.image().version(), 3);
 }
 
-async fn an_image_in_hand_does_not_change(store: &impl MetadataStore) {
+async fn an_image_that_was_read_does_not_change(store: &impl MetadataStore) {
     start(store).await;
     let before = store.image();
     create(store, "events", 3).await;
@@ -63,7 +63,7 @@ async fn an_image_in_hand_does_not_change(store: &impl MetadataStore) {
     assert_eq!(before.version() + 1, store.image().version());
 }
 
-async fn a_refused_command_leaves_no_trace(store: &impl MetadataStore) {
+async fn a_refused_command_changes_nothing(store: &impl MetadataStore) {
     start(store).await;
     let before = store.image();
     let id = TopicId::from_random([9; 16]);
@@ -74,7 +74,7 @@ async fn a_refused_command_leaves_no_trace(store: &impl MetadataStore) {
     assert_eq!(store.image(), before);
 }
 
-async fn several_commands_are_each_decided_alone(store: &impl MetadataStore) {
+async fn each_of_several_commands_is_decided_alone(store: &impl MetadataStore) {
     start(store).await;
     let before = store.image().version();
     let new = |topic: &str, id| {
@@ -82,7 +82,7 @@ async fn several_commands_are_each_decided_alone(store: &impl MetadataStore) {
             NewTopic { name: name(topic), partitions: Some(1), replication_factor: None, configs: Vec::new() };
         let id = TopicId::from_random([id; 16]);
         let command = store.image().create_topic(&request, id, Timestamp::from_millis(7), &MetadataLimits::default());
-        command.expect("a good request")
+        command.expect("a valid request")
     };
     let delete = Command::DeleteTopic { id: TopicId::from_random([1; 16]) };
     let commands = vec![new("a", 1), new("a", 2), delete, new("a", 3), new("b", 3), new("b", 4)];
@@ -108,7 +108,7 @@ async fn each_start_begins_new_leaderships(store: &impl MetadataStore) {
     assert_eq!(epoch(), LeaderEpoch::new(1));
 }
 
-async fn producer_ids_are_never_handed_out_twice<S: MetadataStore + 'static>(store: Arc<S>) {
+async fn no_producer_id_is_allocated_twice<S: MetadataStore + 'static>(store: Arc<S>) {
     let allocate = |_| {
         let store = store.clone();
         tokio::spawn(async move { propose(&*store, Command::AllocateProducerIds { count: 10 }).await })

@@ -1,4 +1,4 @@
-//! Metadata in memory, for tests and for brokers that need not remember.
+//! Metadata in memory, for tests and temporary brokers.
 
 use super::{Applied, Command, Image, MetadataStore, ProposeError};
 use arc_swap::ArcSwap;
@@ -9,11 +9,11 @@ use grower_storage::pieces::Piece;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// A store that forgets everything when it is dropped.
+/// A store that keeps nothing when it is dropped.
 #[derive(Default)]
 pub struct MemMetadataStore {
     image: ArcSwap<Image>,
-    /// Who holds this is the one who changes the image.
+    /// Its lock holder alone changes the image.
     proposing: Mutex<()>,
 }
 

@@ -1,7 +1,7 @@
-//! What the cluster knows of itself: brokers, topics, partitions, configs, producer ids.
+//! Metadata of the cluster: brokers, topics, partitions, configs, producer ids.
 //!
-//! All of it is one state machine, the [`Image`]. A wish is checked against the image and becomes a [`Command`]
-//! (`admission`); a [`MetadataStore`] makes the command durable, applies it and hands out the new image. One
+//! The [`Image`] is one state machine. A request is checked against the image and becomes a [`Command`]
+//! (`image/admission`). A [`MetadataStore`] makes the command durable, applies it and publishes the new image. One
 //! node is a cluster of one on the same path.
 
 mod check;

@@ -1,4 +1,4 @@
-//! The border behind which commands become durable.
+//! The interface to durable metadata.
 
 use super::{Applied, Command, Image, MetadataRefusal};
 use crate::disk_failure::code_of;
@@ -8,55 +8,55 @@ use grower_storage::log::ChangeError;
 use grower_storage::pieces::Piece;
 use std::sync::Arc;
 
-/// Keeps metadata. Commands take effect one after the other, in the order in which they became durable.
+/// Stores metadata. Commands take effect one after the other, in the order in which they became durable.
 ///
 /// Every implementation passes [`super::contract`].
 #[async_trait]
 pub trait MetadataStore: Send + Sync {
-    /// Makes commands durable and applies them in their order, with an answer for each. A command whose answer is `Ok`
-    /// survives any crash, and [`MetadataStore::image`] shows it. Each is decided on the image that those before it lead
-    /// to; one that is refused, or could not be written, leaves no trace and keeps no other from taking effect.
+    /// Makes commands durable and applies them in order, with an answer for each. A command with the answer `Ok`
+    /// survives any crash, and [`MetadataStore::image`] shows it. Each command is decided on the image after those
+    /// before it. One that is refused, or could not be written, changes nothing and does not affect the others.
     ///
-    /// After a crash in the middle a part of them may have taken effect: the first ones, without a gap. A caller that
-    /// stops waiting does not undo anything: the commands may take effect all the same.
+    /// After a crash the first commands may have taken effect, without a gap. Dropping the future undoes nothing: the
+    /// commands may still take effect.
     async fn propose_all(&self, commands: Vec<Command>) -> Vec<Result<Applied, ProposeError>>;
 
-    /// The same for one command.
+    /// Proposes one command.
     async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
         let answer = self.propose_all(vec![command]).await.pop();
         answer.unwrap_or_else(|| Err(ProposeError::Failed { detail: "the store gave no answer".to_owned() }))
     }
 
-    /// Makes all of it part of files that are never written to again, and gives those in the directory of the metadata
-    /// to `hold` before any of them can go: what a backup takes. A store that is in no files has none. Blocks.
+    /// Seals the files of the metadata and passes them to `hold` before any can be removed, for a backup. A store
+    /// without files passes none. Blocks.
     fn hold_files(&self, hold: &mut dyn FnMut(&[Piece]) -> Result<(), DiskError>) -> Result<(), ChangeError>;
 
-    /// The newest image. It shows no command that a crash could take back.
+    /// The newest image. It shows only durable commands.
     fn image(&self) -> Arc<Image>;
 }
 
-/// Why a command did not take effect.
+/// The reason why a command did not take effect.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProposeError {
     /// The image does not allow it. Nothing changed.
     #[error(transparent)]
     Refused(#[from] MetadataRefusal),
-    /// There was no room to write it down. Nothing changed; it may be tried again when there is.
+    /// The disk is full. Nothing changed; try again when there is space.
     #[error("no room for metadata: {detail}")]
     Full {
-        /// What the disk said.
+        /// The disk's error.
         detail: String,
     },
-    /// The disk refused for another reason, such as a want of file descriptors. Nothing changed.
+    /// The disk failed for another reason, such as a lack of file descriptors. Nothing changed.
     #[error("metadata cannot be stored: {source}")]
     NotWritten {
-        /// What the disk said.
+        /// The disk's error.
         source: Arc<DiskError>,
     },
-    /// The store cannot be written any more. The command may be durable or not: only a restart tells.
+    /// The store cannot be written any more. The command may be durable or not, which only a restart shows.
     #[error("metadata cannot be stored any more, restart the broker: {detail}")]
     Failed {
-        /// What happened first.
+        /// The first error.
         detail: String,
     },
 }

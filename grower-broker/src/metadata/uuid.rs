@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uuid_survives_being_written_down() {
+    fn a_uuid_survives_formatting_and_parsing() {
         let uuid = Uuid::from_random([0xa7; 16]);
         assert_eq!(uuid.to_string().parse(), Ok(uuid));
         for bad in ["", "a7a7a7a7", "A7A7A7A7-a7a7-47a7-a7a7-a7a7a7a7a7a7", "+7a7a7a7-a7a7-47a7-a7a7-a7a7a7a7a7a7"] {

@@ -3,13 +3,13 @@
 use grower_storage::disk::{Disk, DiskError};
 use std::path::{Path, PathBuf};
 
-/// Gives `path`, whose directory exists, this content. Durable when it returns. After an error it has its old content and
-/// this may be tried again, unless a sync failed.
+/// Replaces the content of `path`, in an existing directory; durable when this returns. After an error the file has
+/// its old content, and this may be called again unless a sync failed.
 pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), DiskError> {
     let temporary = temporary(path);
     match disk.remove_file(&temporary) {
         Err(error) if !error.is_not_found() => return Err(error),
-        _ => {} // A crash may have left one.
+        _ => {} // A crash may have left a temporary file.
     }
     let file = disk.create(&temporary)?;
     file.write_all_at(content, 0)?;
@@ -17,7 +17,7 @@ pub(crate) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<()
     disk.replace(&temporary, path)
 }
 
-/// Far more than any of these files ever needs. What is longer is damaged, and its beginning is enough to see that.
+/// Far more than any of these files needs. A longer file is damaged, which its beginning shows.
 const BYTES_MAX: usize = 256 << 20;
 
 /// The content of a file; none if there is no such file.

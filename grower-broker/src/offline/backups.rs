@@ -1,4 +1,4 @@
-//! Backups of a stopped data directory, what backups there are, and a data directory made from one.
+//! Backups of a stopped data directory: making, listing, checking and restoring them.
 
 pub use crate::backup::{
     BackedUp, BackupError, BackupManifest, FileSum, Listed, ManifestError, RestoreError, Restored,
@@ -13,17 +13,17 @@ use grower_storage::disk::{Disk, DiskError, FileDisk};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Makes a backup of `data_dir`, on which no broker runs, in the directory of backups `dir`. A `full` one shares nothing
-/// with those before. `go_on` is told how many bytes were read, and ends it by answering false.
+/// Makes a backup of `data_dir`, without a running broker, in the directory of backups `dir`. A `full` one shares no
+/// files with earlier ones. `keep_going` gets the number of bytes read, and stops the backup by returning false.
 pub fn backup(
     data_dir: &Path,
     dir: &Path,
     full: bool,
-    go_on: impl FnMut(u64) -> bool,
+    keep_going: impl FnMut(u64) -> bool,
 ) -> Result<BackedUp, BackupError> {
-    let source: Arc<dyn Disk> = Arc::new(FileDisk::read_only(data_dir)); // It may lie on a mount that cannot be written to.
+    let source: Arc<dyn Disk> = Arc::new(FileDisk::read_only(data_dir)); // It may be on a read-only mount.
     let disk: Arc<dyn Disk> = Arc::new(FileDisk::new(dir));
-    backup::backup((&source, data_dir), (&disk, dir), full, SystemClock.wall(), go_on)
+    backup::backup((&source, data_dir), (&disk, dir), full, SystemClock.wall(), keep_going)
 }
 
 /// The finished backups in a directory, oldest first.
@@ -36,9 +36,9 @@ pub fn list(dir: &Path) -> Result<Vec<Listed>, DiskError> {
 pub struct Checked {
     /// The backup.
     pub path: PathBuf,
-    /// What it should hold.
+    /// Its manifest.
     pub manifest: Result<BackupManifest, ManifestError>,
-    /// All that is wrong with its files; nothing if it can be restored as it was made.
+    /// Damage to its files; empty if the backup can be restored.
     pub findings: Vec<Finding>,
 }
 
@@ -52,7 +52,7 @@ pub fn check(path: &Path, mut progress: impl FnMut(u64)) -> Result<Option<Checke
     };
     let mut findings = backup::compare_all(&disk, &found.path, manifest, &mut progress)?;
     if findings.is_empty() {
-        // The files are as they were made; whether they were sound then is another matter.
+        // The files are as they were made, but may have been damaged before that.
         let before = manifest.bytes();
         findings = verify(&found.path, |bytes| progress(before + bytes))?.findings;
     }
@@ -62,7 +62,7 @@ pub fn check(path: &Path, mut progress: impl FnMut(u64)) -> Result<Option<Checke
 /// Makes the new data directory `data_dir` from the backup at `path`, or from the latest in the directory there.
 pub fn restore(path: &Path, data_dir: &Path, progress: impl FnMut(u64)) -> Result<Restored, RestoreError> {
     let disk: Arc<dyn Disk> = Arc::new(FileDisk::new(data_dir));
-    let source = FileDisk::read_only(path); // A backup may lie on a mount that cannot be written to.
+    let source = FileDisk::read_only(path); // A backup may be on a read-only mount.
     backup::restore(
         (&source, path),
         &disk,

@@ -1,7 +1,7 @@
-//! A data directory while no broker runs on it: looking into it, and repairing it.
+//! Offline tools for a data directory without a running broker: checks, repairs and backups.
 //!
-//! [`dump`] walks one segment file, batch by batch, and goes on behind damage where it can. [`verify`] checks every byte
-//! of a directory: identity, metadata, and all partitions. Neither changes a file. [`repair`] gives up damaged
+//! [`dump`] reads one segment file, batch by batch, and continues after damage where it can. [`verify`] checks every
+//! byte of a directory: identity, metadata, and all partitions. Neither changes a file. [`repair`] gives up damaged
 //! records, [`backups`] makes and restores backups.
 
 pub mod backups;
@@ -20,55 +20,54 @@ use std::io::ErrorKind;
 use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
-/// The most that the records of one batch may take once they are decompressed, in bytes.
+/// The largest size of one batch's decompressed records, in bytes.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
-/// What a check of a data directory came to.
+/// The result of checking a data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifiedDirectory {
-    /// All that is wrong; nothing if the directory is sound.
+    /// All damage; empty if the directory is sound.
     pub findings: Vec<Finding>,
-    /// How many partitions were checked; the metadata counts as one.
+    /// The number of checked partitions; the metadata counts as one.
     pub partitions: usize,
-    /// Bytes of log that were checked.
+    /// Checked bytes of logs.
     pub bytes: u64,
-    /// Bytes that a crash left torn behind what was known to be durable; the next start cuts them.
+    /// Bytes of torn tails after a crash; the next start cuts them off.
     pub torn_bytes: u64,
-    /// Records that somebody gave up in earlier repairs, and the partition's directory.
+    /// Accepted losses of earlier repairs, with the partition's directory.
     pub accepted: Vec<(PathBuf, AcceptedLoss)>,
 }
 
-/// Why a data directory could not be checked.
+/// The reason why a data directory could not be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// Somebody is changing it.
+    /// A broker uses it.
     #[error("a broker works in {dir}: stop it first", dir = dir.display())]
     InUse {
         /// The directory.
         dir: PathBuf,
     },
-    /// No broker was ever started there.
+    /// It is not a data directory.
     #[error("{dir} is not a data directory: it has neither `meta` nor `topics`", dir = dir.display())]
     NotADataDirectory {
         /// The directory.
         dir: PathBuf,
     },
-    /// A restore into it was not finished.
+    /// A restore into it was interrupted.
     #[error(
-        "a restore into {dir} was cut short, and it holds a part of a backup: repeat `grower-cli restore BACKUP {dir}`, which begins \
-         again",
+        "a restore into {dir} was interrupted: repeat `grower-cli restore BACKUP {dir}`, which starts again",
         dir = dir.display()
     )]
     CutShortRestore {
         /// The directory.
         dir: PathBuf,
     },
-    /// The disk refused.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// Tells `each` what a segment file holds, in order, until it breaks off.
+/// Passes the content of a segment file to `each`, in order, until that breaks.
 pub fn dump(file: &Path, each: impl FnMut(Dumped) -> ControlFlow<()>) -> Result<(), DiskError> {
     grower_storage::verify::dump(&disk_of(file), file, each)
 }
@@ -78,10 +77,10 @@ pub fn records(batch: &Batch) -> Result<Vec<RecordView>, RecordsError> {
     batch.records(RECORD_BYTES_MAX)?.collect()
 }
 
-/// Checks every byte of a data directory. `progress` is told from time to time how many bytes of log were checked.
+/// Checks every byte of a data directory. `progress` gets the number of checked bytes of logs.
 pub fn verify(dir: &Path, mut progress: impl FnMut(u64)) -> Result<VerifiedDirectory, VerifyError> {
     let disk = disk_of(dir);
-    let _lock = lock_to_look(&disk, dir)?;
+    let _lock = lock_to_read(&disk, dir)?;
     let mut verified =
         VerifiedDirectory { findings: metadata::check_files(&disk, dir)?, ..VerifiedDirectory::default() };
     let lost = begun::lost_partitions(&disk, dir)?;
@@ -108,7 +107,7 @@ fn lost_finding(lost: &LostPartition) -> Finding {
     Finding { path: lost.dir.clone(), bytes: None, offsets: None, what }
 }
 
-/// Files where only directories of topics and partitions belong. No partition can be opened there.
+/// Files in place of directories of topics and partitions: no partition can be opened there.
 fn files_in_place_of_directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<Finding>, DiskError> {
     let topics = dir.join("topics");
     let mut found = Vec::new();
@@ -117,7 +116,7 @@ fn files_in_place_of_directories(disk: &dyn Disk, dir: &Path) -> Result<Vec<Find
         let belongs = |name: &str| parent == topics || name.parse::<u32>().is_ok();
         let entries = if_found(disk.list(&parent))?.unwrap_or_default().into_iter().filter(|entry| !entry.is_dir);
         let paths = entries.filter(|entry| belongs(&entry.name)).map(|entry| parent.join(entry.name));
-        // A link that leads nowhere is no file: its partition's files are gone.
+        // A dangling link is not a file: its partition's files are gone.
         let is_file = |path: &PathBuf| disk.list(path).is_err_and(|error| error.kind() == ErrorKind::NotADirectory);
         found.extend(paths.filter(is_file).map(|path| {
             let what = format!("a file in the place of a {what}'s directory: restore the directory from a backup");
@@ -136,7 +135,7 @@ fn disk_of(path: &Path) -> FileDisk {
     FileDisk::read_only(path)
 }
 
-/// Whether a broker was ever started on a directory, or a restore into it was begun.
+/// Whether a directory is a data directory, or a restore into it was begun.
 pub fn is_data_directory(dir: &Path) -> bool {
     [metadata::META, "topics", backup::RESTORING].iter().any(|name| dir.join(name).exists())
 }
@@ -148,8 +147,8 @@ fn check_is_data_directory(dir: &Path) -> Result<(), VerifyError> {
     Err(VerifyError::NotADataDirectory { dir: dir.to_owned() })
 }
 
-/// Half of a backup looks like damage, and to give records up is no help there. A restore holds the directory's lock, so
-/// this is asked under it.
+/// Checks that no restore was interrupted: a part of a backup looks like damage, and giving up records would be wrong.
+/// Called under the directory's lock, which a restore holds.
 fn check_is_restored(disk: &dyn Disk, dir: &Path) -> Result<(), VerifyError> {
     match backup::is_cut_short(disk, dir)? {
         true => Err(VerifyError::CutShortRestore { dir: dir.to_owned() }),
@@ -157,15 +156,15 @@ fn check_is_restored(disk: &dyn Disk, dir: &Path) -> Result<(), VerifyError> {
     }
 }
 
-/// Takes the directory to look only.
-fn lock_to_look(disk: &dyn Disk, dir: &Path) -> Result<DirLock, VerifyError> {
+/// Locks the directory for reading.
+fn lock_to_read(disk: &dyn Disk, dir: &Path) -> Result<DirLock, VerifyError> {
     check_is_data_directory(dir)?;
     let lock = disk.lock_shared(dir).map_err(|error| in_use(error, dir))?;
     check_is_restored(disk, dir)?;
     Ok(lock)
 }
 
-/// A lock that another holds is a broker's.
+/// A lock of another process is a broker's.
 fn in_use(error: DiskError, dir: &Path) -> VerifyError {
     match error.kind() {
         ErrorKind::WouldBlock => VerifyError::InUse { dir: dir.to_owned() },

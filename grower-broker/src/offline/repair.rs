@@ -1,7 +1,8 @@
-//! Giving up damaged records that have no other copy: `grower-cli log repair`.
+//! Repair: gives up damaged records without another copy (`grower-cli log repair`).
 //!
-//! Only what a check finds damaged is ever given up, by name, and with an audit record (see [`grower_storage::repair`]).
-//! Damaged metadata cannot be given up: a broker that forgot topics would not know whose the files are.
+//! Only ranges that a check found damaged can be given up, by name, and with an audit record (see
+//! [`grower_storage::repair`]). Damaged metadata cannot be given up: a broker that forgot topics could not tell whose
+//! files it has.
 
 pub use grower_storage::repair::{Acceptance, AcceptedLoss, DamagedRange, RangeError};
 
@@ -17,7 +18,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A partition by its directory's name: what metadata calls it may not be readable.
+/// A partition by its directory's name, since its metadata may be unreadable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartitionName {
     /// The topic.
@@ -46,7 +47,7 @@ impl std::str::FromStr for PartitionName {
 }
 
 impl PartitionName {
-    /// The partition whose directory holds `file`, in the data directory `dir`; none if it is no partition's.
+    /// The partition with `file` in its directory, in the data directory `dir`, if there is one.
     pub fn of(dir: &Path, file: &Path) -> Option<Self> {
         let mut parts = file.strip_prefix(dir.join("topics")).ok()?.components();
         let topic = parts.next()?.as_os_str().to_str()?.to_owned();
@@ -63,12 +64,12 @@ impl PartitionName {
     }
 }
 
-/// Records to be given up.
+/// A range of records to give up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LossRange {
-    /// Whose.
+    /// The partition.
     pub partition: PartitionName,
-    /// At least all of the damage; what is sound within stays.
+    /// The range, at least all of the damage. Sound records in it stay.
     pub offsets: Range<Offset>,
 }
 
@@ -83,74 +84,72 @@ impl std::str::FromStr for LossRange {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let read = || {
-            let (place, offsets) = text.rsplit_once(':')?;
-            let (topic, partition) = place.split_once('/')?;
+            let (partition, offsets) = text.rsplit_once(':')?;
+            let (topic, partition) = partition.split_once('/')?;
             let (start, end) = offsets.split_once("..")?;
             let offset = |text: &str| Offset::try_from(text.parse::<u64>().ok()?).ok();
             let partition = PartitionName { topic: topic.to_owned(), partition: partition.parse().ok()? };
             let offsets = offset(start)?..offset(end)?;
             (offsets.start < offsets.end && !topic.is_empty()).then_some(Self { partition, offsets })
         };
-        read().ok_or_else(|| {
-            "write it as TOPIC/PARTITION:START..END, as in events/0:4..9; END is exclusive".to_owned()
-        })
+        read().ok_or_else(|| "write it as TOPIC/PARTITION:START..END, as in events/0:4..9; END is exclusive".to_owned())
     }
 }
 
-/// Why a data directory was not repaired.
+/// The reason why a data directory was not repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryRepairError {
     /// It cannot be checked.
     #[error(transparent)]
     Verify(#[from] VerifyError),
-    /// It lies where nothing may be written.
+    /// It is misplaced.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
-    /// There is no such partition.
+    /// The partition does not exist.
     #[error("{partition} has no files in {dir}", dir = dir.display())]
     UnknownPartition {
-        /// As asked.
+        /// As requested.
         partition: PartitionName,
         /// The data directory.
         dir: PathBuf,
     },
-    /// There is nothing to give up as a whole.
+    /// The partition has not lost its files.
     #[error("{partition} has not lost its files, or never had records; nothing was changed")]
     NotLost {
-        /// As asked.
+        /// As requested.
         partition: PartitionName,
     },
-    /// A partition cannot be repaired in this way. Those before it in the list may have been.
+    /// A partition cannot be repaired. Partitions before it in the list may have been.
     #[error("{partition}: {source}")]
     Partition {
-        /// Which.
+        /// The partition.
         partition: PartitionName,
-        /// Why.
+        /// The reason.
         source: repair::RepairError,
     },
 }
 
-/// Who runs this process, for the audit record: by name where the environment knows one, and by number.
+/// The user of this process, for the audit record: by name if the environment has one, and by number.
 pub fn this_user() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|key| std::env::var(key).ok());
     let uid = rustix::process::getuid().as_raw();
     name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
-/// What is damaged in a data directory, sorted by what can be done about it.
+/// The damage in a data directory, by remedy.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// Records that can be given up, and how to say so.
+    /// Records that can be given up, with their ranges.
     pub lost: Vec<(LossRange, DamagedRange)>,
-    /// Partitions that have had records and lost all their files.
+    /// Begun partitions that lost all their files.
     pub lost_partitions: Vec<PartitionName>,
-    /// What costs no record: indexes can be made anew, and a start of the broker does the rest.
+    /// Damage that loses no record: indexes can be rebuilt, and a start of the broker does the rest.
     pub costs_nothing: Vec<super::Finding>,
     /// Damage to the metadata or the identity of the directory: only a backup helps.
     pub beyond_repair: Vec<super::Finding>,
 }
 
-/// Looks at everything, and changes nothing.
+/// Checks everything, and changes nothing.
 pub fn survey(dir: &Path, progress: impl FnMut(u64)) -> Result<Survey, DirectoryRepairError> {
     let VerifiedDirectory { findings, .. } = verify(dir, progress)?;
     let lost = begun::lost_partitions(&FileDisk::read_only(dir), dir)?;
@@ -169,14 +168,13 @@ pub fn survey(dir: &Path, progress: impl FnMut(u64)) -> Result<Survey, Directory
     Ok(survey)
 }
 
-/// Whether the next start makes a file again that belongs to no partition: the list of begun partitions, or an index of
-/// the metadata's log.
+/// Whether the next start rebuilds the file: the list of begun partitions, or an index of the metadata log.
 fn is_made_again(dir: &Path, finding: &super::Finding) -> bool {
     let is_index = finding.path.extension().is_some_and(|extension| extension == "growerindex");
     finding.path == dir.join(begun::FILE) || is_index && finding.path.starts_with(dir.join(metadata::DIR))
 }
 
-/// A stopped data directory that is being repaired. Nobody else may use it meanwhile.
+/// A stopped data directory under repair, locked against others.
 pub struct DirectoryRepair {
     disk: FileDisk,
     dir: PathBuf,
@@ -184,7 +182,7 @@ pub struct DirectoryRepair {
 }
 
 impl DirectoryRepair {
-    /// Takes the directory, which no broker may have.
+    /// Locks the directory against brokers.
     pub fn open(dir: &Path) -> Result<Self, DirectoryRepairError> {
         Self::of(dir, FileDisk::new(dir), |disk| placement::lock(disk, dir))
     }
@@ -247,7 +245,7 @@ impl DirectoryRepair {
     ) -> Result<Vec<PathBuf>, DirectoryRepairError> {
         let given_up = self.find_lost(partitions)?;
         let recorded = given_up.iter().map(|lost| self.record_loss(lost, acceptance)).collect::<Result<_, _>>()?;
-        begun::give_up(&self.disk, &self.dir, &given_up)?;
+        begun::remove_lost(&self.disk, &self.dir, &given_up)?;
         Ok(recorded)
     }
 

@@ -1,4 +1,5 @@
-//! ChangeResult configs reach the partitions: with the command, and if that failed, with each look at retention until they have.
+//! Applies changed configs to partitions: after the command, and after a failure with each retention check until it
+//! succeeds.
 
 use super::{IndexKind, Topics};
 use crate::background;
@@ -12,30 +13,30 @@ use grower_storage::log::ChangeError;
 use std::sync::Arc;
 
 impl Topics {
-    /// Lets the partitions take over a changed config. Blocking is allowed there: what was written under `flush=os` has to
-    /// reach the disk before acks say that it did.
+    /// Applies a changed config to the partitions. This may block: records written under `flush=os` must reach the
+    /// disk before acks promise it.
     pub(super) async fn configure(&self, topic: &Topic) -> Result<(), Failure> {
         let (partitions, config) = (self.of(topic.id), topic.config.clone());
         let (index, now) = (self.index.clone(), self.clock.steady());
         let configured = background::blocking(move || configure_all(&partitions, &config, &index, now));
         let configured = configured.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;
         if configured.is_ok() {
-            self.look_at_retention(); // What failed waits for the next look, and must not be the reason for one.
+            self.request_retention(); // A failure waits for the next check, and must not cause one.
         }
         configured.map_err(|error| {
             let name = &topic.name;
-            let told = format_args!(
+            let detail = format_args!(
                 "the new config of {name} is stored, but a partition still uses the old one: {error}; the broker tries again"
             );
             let code = match &error {
                 ChangeError::Disk(error) => code_of_delay(error),
                 _ => ErrorCode::StorageFailed,
             };
-            Failure::new(code, told)
+            Failure::new(code, detail)
         })
     }
 
-    /// Lets partitions take over configs that they could not take over before.
+    /// Applies configs again that could not be applied before.
     pub(super) async fn finish_configs(&self) {
         let _in_order = self.changing.lock().await;
         for topic in self.image().topics() {
@@ -48,7 +49,7 @@ impl Topics {
     }
 }
 
-/// All of them take it over, whatever becomes of one.
+/// Applies the config to all partitions, even after a failure of one.
 fn configure_all(
     partitions: &[Arc<Partition>],
     config: &TopicConfig,

@@ -1,7 +1,7 @@
-//! The topics that this broker serves: metadata made real.
+//! The topics that this broker serves.
 //!
-//! A change is first a command that is durable in the metadata, then an effect here. The image is the truth: an effect
-//! that failed is repeated until disk and served topics agree with it (`reconcile`).
+//! A change is first a durable command in the metadata, then an effect here. The image decides: a failed effect is
+//! repeated until the disk and the served topics agree with the image (`reconcile`).
 
 mod changes;
 mod configure;
@@ -45,17 +45,17 @@ pub(crate) struct Topics {
     memory: Memory,
     health: Health,
     served: ArcSwap<HashMap<TopicId, Arc<ServedTopic>>>,
-    /// When partitions that are shut were last tried.
+    /// The time of the last attempt to open offline partitions.
     offline_retried: parking_lot::Mutex<Option<Timestamp>>,
-    /// Those that wait to be made.
+    /// Waiting changes.
     changes: ChangeQueue,
-    /// Held from a command to the end of its effect: effects happen in the order of their commands.
+    /// Held from a command to the end of its effect, so that effects happen in the order of their commands.
     changing: Arc<tokio::sync::Mutex<()>>,
-    /// A segment rolled, or a limit changed: old ones may have to go.
+    /// Wakes the retention check: a segment rolled, or a limit changed.
     retention: Notify,
-    /// The same moments, for compaction.
+    /// Wakes compaction at the same times.
     compaction: Notify,
-    /// Topics came, went or grew.
+    /// Notifies of topics that were created, deleted or grown.
     changed: Notify,
 }
 
@@ -85,12 +85,12 @@ impl Topics {
         }
     }
 
-    /// The metadata as of now.
+    /// The newest metadata image.
     pub(crate) fn image(&self) -> Arc<Image> {
         self.metadata.image()
     }
 
-    /// A partition, by what requests call it.
+    /// An online partition, by its topic id and number.
     pub(crate) fn partition(&self, topic: TopicId, partition: PartitionId) -> Part<Arc<Partition>> {
         let served = self.served.load();
         let Some(topic) = served.get(&topic) else {
@@ -102,7 +102,7 @@ impl Topics {
         topic.partition(partition)
     }
 
-    /// Every partition that is open.
+    /// Every online partition, sorted by topic name.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
         let served = self.served.load();
         let mut topics: Vec<_> = served.values().collect();
@@ -110,31 +110,31 @@ impl Topics {
         topics.into_iter().flat_map(|topic| topic.online()).collect()
     }
 
-    /// How many partitions could not be opened.
+    /// The number of offline partitions.
     pub(crate) fn offline_count(&self) -> usize {
         let served = self.served.load();
         served.values().map(|topic| topic.partitions.len() - topic.online().count()).sum()
     }
 
-    /// The partitions of one topic that are open.
+    /// The online partitions of one topic.
     pub(crate) fn of(&self, topic: TopicId) -> Vec<Arc<Partition>> {
         self.served.load().get(&topic).map(|served| served.online().collect()).unwrap_or_default()
     }
 
-    /// Lets topics neither come, go nor change until `work` has returned. Blocks.
-    pub(crate) fn stand_still<T>(&self, work: impl FnOnce(&Image, &dyn MetadataStore) -> T) -> T {
+    /// Runs `work` while topics are neither created, deleted nor changed. Blocks.
+    pub(crate) fn while_unchanged<T>(&self, work: impl FnOnce(&Image, &dyn MetadataStore) -> T) -> T {
         let _in_order = self.changing.blocking_lock();
-        let _whole = CriticalSection::enter(&self.health, "a look at the topics and their metadata");
+        let _whole = CriticalSection::enter(&self.health, "a consistent view of the topics");
         work(&self.image(), &*self.metadata)
     }
 
-    /// Makes a command durable that changes no topic.
+    /// Proposes a command that changes no served topic.
     pub(crate) async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
         let _whole = CriticalSection::enter(&self.health, "a change of the metadata");
         self.metadata.propose(command).await
     }
 
-    /// Returns when topics came, went or grew after this was called.
+    /// Resolves when topics are created, deleted or grown after this call.
     pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
     }
@@ -144,8 +144,8 @@ impl Topics {
         self.compaction.notified().await;
     }
 
-    /// Serves topics that were just created or grown, once the files of deleted topics of their names are out of the way;
-    /// what came of each.
+    /// Serves topics that were created or grown, after the files of deleted topics with their names were moved away.
+    /// Returns the result for each.
     fn serve_now(&self, topics: &[Arc<Topic>]) -> Vec<Result<(), Failure>> {
         let image = self.image();
         let remaining: BTreeSet<&TopicName> = image.deleted().map(|(_, deleted)| &deleted.name).collect();
@@ -165,7 +165,8 @@ impl Topics {
         opened
     }
 
-    /// Opens the partitions of a topic that are not open yet; all it has then. Those never written to need no disk.
+    /// Opens the partitions of a topic that are not served yet, and returns all of them. A partition without records
+    /// needs no disk.
     fn open(&self, topic: &Topic) -> Result<Vec<ServedPartition>, OpenError> {
         let served = self.served.load().get(&topic.id).cloned();
         let mut partitions = served.map(|served| served.partitions.clone()).unwrap_or_default();
@@ -191,19 +192,21 @@ impl Topics {
         });
     }
 
-    /// The command is durable: from here on the topic is gone, whatever happens to its files.
+    /// Stops serving a topic after its deletion is durable: the topic is gone, whatever happens to its files.
     fn stop_serving(&self, topic: &Topic) -> Result<(), Failure> {
         self.close(topic.id);
-        let aside = self.logs.move_deleted(&DeletedLogs {
+        let moved = self.logs.move_deleted(&DeletedLogs {
             topic: topic.id,
             name: &topic.name,
             partitions: topic.partition_count(),
             name_is_free: self.image().topic(&topic.name).is_none(),
         });
-        aside.map_err(|error| {
-            let told =
-                format_args!("{} is deleted, but its files are not removed yet: {error}; the broker tries again", topic.name);
-            Failure::new(code_of_delay(&error), told)
+        moved.map_err(|error| {
+            let detail = format_args!(
+                "{} is deleted, but its files are not removed yet: {error}; the broker tries again",
+                topic.name
+            );
+            Failure::new(code_of_delay(&error), detail)
         })
     }
 
@@ -219,7 +222,7 @@ impl Topics {
         }
     }
 
-    /// What somebody gave up of a partition. Reads the disk.
+    /// The accepted losses of a partition. Reads the disk.
     pub(crate) fn losses(&self, topic: &Topic, partition: PartitionId) -> Result<Vec<AcceptedLoss>, RepairError> {
         self.logs.losses(&Self::identity(topic, partition))
     }
@@ -235,6 +238,6 @@ fn not_opened(topic: &Topic, error: &OpenError) -> Failure {
         _ => ErrorCode::StorageFailed,
     };
     let name = &topic.name;
-    let told = format_args!("{name} exists, but cannot be opened yet: {error}; the broker tries again");
-    Failure::new(code, told)
+    let detail = format_args!("{name} exists, but cannot be opened yet: {error}; the broker tries again");
+    Failure::new(code, detail)
 }

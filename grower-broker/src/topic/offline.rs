@@ -1,8 +1,8 @@
-//! Partitions that could not be opened are tried again: a mount comes late, somebody corrects a permission. And those that
-//! are open are looked at: their files may be removed, or moved away, while nothing is written that would notice.
+//! Offline partitions are opened again: a mount may come late, or a permission be corrected. Online partitions are
+//! checked: their files may have been removed or moved away while nothing is written that would notice.
 //!
-//! What kept a partition shut was told once. Trying it again is silent until it is served. A log that is ahead of the
-//! metadata stays shut until a start, which raises all epochs before anything is led.
+//! The reason is logged once; later attempts are silent until one succeeds. A log that is ahead of the metadata stays
+//! offline until a start, which raises all epochs before it leads.
 
 use super::open::ahead_of;
 use super::{ServedPartition, Topics};
@@ -12,16 +12,16 @@ use grower_protocol::ids::{LeaderEpoch, PartitionId, Timestamp};
 use grower_storage::log::Log;
 use std::sync::Arc;
 
-/// The time between two tries, in milliseconds. Opening may read a good part of a log; looking at ten thousand takes
+/// The interval between two attempts, in milliseconds. Opening may read a good part of a log; looking at ten thousand takes
 /// some 20 ms.
-const TRY_EACH_MS: u64 = 5_000;
+const RETRY_INTERVAL_MS: u64 = 5_000;
 
 impl Topics {
-    /// Opens what is shut and can be opened now, and shuts what has lost its files, unless that was tried a moment ago.
-    /// Topics must stand still.
+    /// Opens offline partitions that can be opened now, and takes partitions without files offline, at most once per
+    /// interval. The caller holds the lock for changes.
     pub(super) fn retry_offline(&self, image: &Image, now: Timestamp) {
         let mut tried = self.offline_retried.lock();
-        if tried.is_some_and(|tried| now.millis_since(tried) < TRY_EACH_MS) {
+        if tried.is_some_and(|tried| now.millis_since(tried) < RETRY_INTERVAL_MS) {
             return;
         }
         *tried = Some(now);
@@ -54,7 +54,7 @@ impl Topics {
         let ServedPartition::Online(partition) = self.lead(topic, number, epoch, Ok(log)) else { return None };
         let trims = image.trims().filter(|(id, trimmed, _)| (*id, *trimmed) == (topic.id, number));
         for (.., before) in trims {
-            partition.trim(before.min(partition.span().log_end)).ok()?; // Before anybody reads.
+            partition.trim(before.min(partition.span().log_end)).ok()?; // Before the first read.
         }
         tracing::info!(topic = %topic.name, partition = %number, "an offline partition is online again");
         Some(partition)

@@ -1,4 +1,4 @@
-//! A start: files of deleted topics make way, and every partition that the metadata knows is opened and recovered.
+//! The start: moves files of deleted topics away, and opens and recovers every partition in the metadata.
 
 use super::served::concerns_one_partition;
 use super::{ServedPartition, ServedTopic, Topics};
@@ -12,17 +12,17 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// Recovery reads the tails of logs: a few at a time keep the disk busy.
+/// Threads for recovery, which reads the tails of logs: a few keep the disk busy.
 const THREADS: usize = 8;
 
-/// A partition's log; or why its files cannot be opened.
+/// A partition's log, or the reason why its files cannot be opened.
 pub(super) type OpenedLog = Result<Box<dyn Log>, Arc<str>>;
 
 /// The logs of all partitions, by topic and number.
 type OpenedLogs = BTreeMap<(TopicId, PartitionId), OpenedLog>;
 
 impl Topics {
-    /// Opens everything. Nothing is served before all of it is open.
+    /// Opens all partitions, and serves none before all are open.
     pub(crate) async fn open_all(self: &Arc<Self>) -> Result<(), OpenTopicsError> {
         let logs = self.blocking(Self::open_logs).await?;
         if let Some(latest) = self.latest_unknown_epoch(&logs) {
@@ -50,7 +50,7 @@ impl Topics {
         for dir in self.logs.quarantine(&known)? {
             tracing::warn!(dir = %dir.display(), "moved a directory of no known topic to quarantine; nothing was deleted");
         }
-        // A topic whose name has files of a deleted one is opened when those are gone (`reconcile`).
+        // A topic is opened after the files of a deleted one with its name are gone (`reconcile`).
         let topics: Vec<Arc<Topic>> =
             image.topics().filter(|topic| !remaining.contains(&topic.name)).cloned().collect();
         let logs = self.open_parallel(&topics)?;
@@ -85,8 +85,9 @@ impl Topics {
         Ok(opened.into_inner())
     }
 
-    /// Opens one partition's log. Unusable files shut the partition, unless they say that nothing will work. Of
-    /// an internal topic, too: the groups that it has there are then told that they are not known, and the others are served.
+    /// Opens one partition's log. A partition with unusable files goes offline; an error that concerns all partitions
+    /// fails the start. That holds for internal topics too: groups of an offline partition are unavailable, and the
+    /// others are served.
     pub(super) fn open_log(&self, topic: &Topic, number: PartitionId) -> Result<OpenedLog, OpenError> {
         let options = topic.config.log_options(&self.index);
         match self.logs.open(&Self::identity(topic, number), options, self.clock.steady()) {
@@ -99,7 +100,7 @@ impl Topics {
         }
     }
 
-    /// The latest epoch of a log that is ahead of its metadata: it has begun the epoch of this start, or a later one.
+    /// The latest epoch of a log that is ahead of the metadata: it has begun the epoch of this start, or a later one.
     fn latest_unknown_epoch(&self, logs: &OpenedLogs) -> Option<LeaderEpoch> {
         let image = self.image();
         let partitions = image.topics().flat_map(|topic| topic.numbered().map(|(number, p)| (topic.id, number, p)));
@@ -110,8 +111,8 @@ impl Topics {
         ahead.max()
     }
 
-    /// Metadata that logs are ahead of is an older copy. Clients may hold any number of the time that it does not know,
-    /// so all numbers are raised durably before anything is led.
+    /// Raises all numbers durably before any partition is led: metadata behind the logs is an older copy, and clients
+    /// may hold numbers that it does not know.
     async fn begin_above(&self, latest: LeaderEpoch) -> Result<(), ProposeError> {
         tracing::warn!(leader_epoch = %latest, "the metadata is older than the logs: new producer ids and leader epochs start above all that may be in use");
         self.propose(begin_above(&self.image(), Some(latest), self.clock.wall())).await.map(drop)
@@ -127,12 +128,12 @@ impl Topics {
         });
         self.served.store(Arc::new(served.collect()));
         if image.trims().len() != 0 {
-            self.trim_pending(); // Before anybody reads.
-            self.look_at_retention(); // Which lets the metadata forget it.
+            self.trim_pending(); // Before the first read.
+            self.request_retention(); // It removes finished trims from the metadata.
         }
     }
 
-    /// Leads a log under the epoch that the metadata gives it. One that is ahead of its metadata is not led.
+    /// Leads a partition with the leader epoch of the metadata. A log that is ahead of the metadata is not led.
     pub(super) fn lead(
         &self,
         topic: &Topic,
@@ -162,17 +163,17 @@ impl Topics {
     }
 }
 
-/// The epoch that a log has begun although the metadata gives it an earlier one, or the same.
+/// The latest epoch of a log that is ahead of the metadata: not below the epoch that it should begin.
 pub(super) fn ahead_of(log: &dyn Log, epoch: LeaderEpoch) -> Option<LeaderEpoch> {
     latest_epoch(log).filter(|latest| epoch <= *latest)
 }
 
-/// The latest epoch that a log has begun.
+/// The latest epoch of a log.
 fn latest_epoch(log: &dyn Log) -> Option<LeaderEpoch> {
     log.reader().end_of_epoch(LeaderEpoch::new(u32::MAX)).map(|latest| latest.epoch)
 }
 
-/// Why the topics of a data directory cannot be opened.
+/// The reason why the topics of a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenTopicsError {
     #[error(transparent)]

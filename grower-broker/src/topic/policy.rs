@@ -1,21 +1,22 @@
-//! From a topic's configs to what the log and the batch check understand.
+//! From a topic's config to options of its log and limits of its batches.
 
 use crate::config::topic::TopicConfig;
 use grower_protocol::batch::BatchLimits;
 use grower_protocol::ids::Timestamp;
 use grower_storage::log::{IndexFactory, LogOptions, RetentionLimits};
 
-/// How segments are indexed: by default sparsely, at the topic's `index.interval.bytes`.
+/// The index of segments; by default sparse, at the topic's `index.interval.bytes`.
 #[derive(Clone, Debug, Default)]
 pub enum IndexKind {
-    /// One entry for each so many bytes.
+    /// One entry for each `index.interval.bytes`.
     #[default]
     Sparse,
-    /// Whatever this makes.
+    /// An index from this factory.
     Custom(IndexFactory),
 }
 
-/// A log whose tombstones may go soon would roll at every look, also while it is written, and be all small segments.
+/// The smallest quiet time. A log with a short tombstone retention would otherwise roll at every check and have only
+/// small segments.
 const QUIET_MS_MIN: u64 = 10 * 60 * 1000;
 
 impl TopicConfig {
@@ -33,7 +34,8 @@ impl TopicConfig {
         }
     }
 
-    /// Compaction takes no segment that may be written to, and tombstones must not stay in one for ever.
+    /// The time after which a quiet segment rolls: compaction skips the active segment, and tombstones must not stay
+    /// there for ever.
     fn segment_quiet_ms(&self) -> u64 {
         if self.cleanup_policy.compacts() { self.delete_retention_ms.max(QUIET_MS_MIN) } else { u64::MAX }
     }
@@ -62,7 +64,7 @@ mod tests {
     use crate::config::topic::CleanupPolicy;
 
     #[test]
-    fn a_compacted_topic_whose_tombstones_may_go_at_once_does_not_roll_while_it_is_written() {
+    fn a_compacted_topic_without_tombstone_retention_does_not_roll_while_it_is_written() {
         let config =
             TopicConfig { cleanup_policy: CleanupPolicy::Compact, delete_retention_ms: 0, ..TopicConfig::default() };
         assert_eq!(config.log_options(&IndexKind::Sparse).segment_quiet_ms, QUIET_MS_MIN);

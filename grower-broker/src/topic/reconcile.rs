@@ -1,17 +1,17 @@
-//! Makes disk and served topics agree with the image, whatever failed or was cut short before.
+//! Makes the disk and the served topics agree with the image, after failures and crashes.
 //!
-//! | the image says | disk and broker do not agree yet | what is done |
+//! | the image | disk or broker | effect |
 //! | --- | --- | --- |
-//! | a topic was deleted | it is served | it is served no more |
-//! | a topic was deleted | its files lie under `topics/` | they move to `deleted/` |
-//! | a topic was deleted | its files lie in `deleted/` | they are removed |
-//! | a topic was deleted | its files are seen gone | the metadata forgets it |
-//! | a topic has a partition | it is not served | it is opened and served |
-//! | a topic has a partition | it is shut: its files cannot be used | it is tried again, every few seconds (`shut`) |
-//! | a topic has a config | a partition works by another one | it takes it over |
+//! | a topic was deleted | serves it | stop serving it |
+//! | a topic was deleted | has files under `topics/` | move them to `deleted/` |
+//! | a topic was deleted | has files in `deleted/` | remove them |
+//! | a topic was deleted | has no files | remove it from the metadata |
+//! | a topic has a partition | does not serve it | open and serve it |
+//! | a topic has a partition | has it offline: its files are unusable | try again every few seconds (`offline`) |
+//! | a topic has a config | has a partition with another one | apply it |
 //!
-//! A start does the first two before it opens anything. A running broker looks after each command that could not be
-//! carried out, and with each look at retention. Trims have a loop of their own (`trim`).
+//! A start does the first two before it opens anything. A running broker reconciles after each command that could not
+//! be carried out, and with each retention check. Trims have their own loop (`trim`).
 
 use super::Topics;
 use crate::background;
@@ -23,16 +23,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Topics {
-    /// Carries out what is not done yet, and lets the metadata forget deletions that are. What fails is repeated with the
-    /// next look.
+    /// Carries out pending effects, and removes finished deletions from the metadata. Failures are repeated with the
+    /// next check.
     pub(crate) async fn reconcile(self: &Arc<Self>) {
         let topics = self.clone();
         let in_order = self.changing.lock().await;
-        let aside = background::blocking(move || topics.reconcile_served()).await.unwrap_or_default();
+        let moved = background::blocking(move || topics.reconcile_served()).await.unwrap_or_default();
         self.reconcile_configs().await;
         drop(in_order);
         let topics = self.clone();
-        let gone = background::blocking(move || topics.remove_deleted(aside)).await.unwrap_or_default();
+        let gone = background::blocking(move || topics.remove_deleted(moved)).await.unwrap_or_default();
         if gone.is_empty() {
             return;
         }
@@ -41,14 +41,14 @@ impl Topics {
         }
     }
 
-    /// Which deleted topics have nothing left where topics are served from.
+    /// Carries out pending effects. Returns the deleted topics without files under `topics/`.
     fn reconcile_served(&self) -> BTreeSet<TopicId> {
         let image = self.image();
         let served: Vec<TopicId> = self.served.load().keys().copied().collect();
         for topic in served.into_iter().filter(|topic| image.topic_by_id(*topic).is_none()) {
             self.close(topic);
         }
-        let (aside, failure) = self.move_deleted_topics(None);
+        let (moved, failure) = self.move_deleted_topics(None);
         if let Some(error) = failure {
             tracing::warn!(%error, "cannot move the files of a deleted topic yet");
         }
@@ -60,7 +60,7 @@ impl Topics {
             }
         }
         self.retry_offline(&image, self.clock.steady());
-        aside
+        moved
     }
 
     async fn reconcile_configs(&self) {
@@ -76,36 +76,36 @@ impl Topics {
         self.served.load().get(&topic.id).is_some_and(|served| topic.partitions.len() <= served.partitions.len())
     }
 
-    /// Moves the files of deleted topics away: of all, or of those that had one name. Says of which topics nothing is left
-    /// there, and what failed first.
+    /// Moves the files of deleted topics to `deleted/`: of all, or of those with one name. Returns the topics without
+    /// files under `topics/`, and the first failure.
     pub(super) fn move_deleted_topics(&self, name: Option<&TopicName>) -> (BTreeSet<TopicId>, Option<DiskError>) {
         let image = self.image();
-        let (mut aside, mut failure) = (BTreeSet::new(), None);
+        let (mut moved, mut failure) = (BTreeSet::new(), None);
         for (topic, deleted) in image.deleted().filter(|(_, deleted)| name.is_none_or(|name| *name == deleted.name)) {
             let (name, partitions) = (&deleted.name, deleted.partitions);
             let name_is_free = image.topic(name).is_none();
             match self.logs.move_deleted(&DeletedLogs { topic, name, partitions, name_is_free }) {
-                Ok(()) => drop(aside.insert(topic)),
+                Ok(()) => drop(moved.insert(topic)),
                 Err(error) => drop(failure.get_or_insert(error)),
             }
         }
-        (aside, failure)
+        (moved, failure)
     }
 
-    /// Names that deleted topics still have files under, which must not be taken for those of a later topic.
+    /// Names under which deleted topics still have files, which a later topic must not take for its own.
     pub(super) fn names_of_remaining_files(&self) -> BTreeSet<TopicName> {
-        let (aside, failure) = self.move_deleted_topics(None);
+        let (moved, failure) = self.move_deleted_topics(None);
         if let Some(error) = failure {
             tracing::warn!(%error, "cannot move the files of a deleted topic yet");
         }
         let image = self.image();
-        image.deleted().filter(|(topic, _)| !aside.contains(topic)).map(|(_, deleted)| deleted.name.clone()).collect()
+        image.deleted().filter(|(topic, _)| !moved.contains(topic)).map(|(_, deleted)| deleted.name.clone()).collect()
     }
 
-    /// Removes what lies in `deleted/`. Which of these topics, whose files were moved there, are seen to have none left.
-    fn remove_deleted(&self, aside: BTreeSet<TopicId>) -> Vec<TopicId> {
+    /// Removes the files in `deleted/`. Returns those of these topics that have no files left.
+    fn remove_deleted(&self, moved: BTreeSet<TopicId>) -> Vec<TopicId> {
         match self.logs.purge_deleted(&|topic| self.image().topic_by_id(topic).is_some()) {
-            Ok(left) => aside.difference(&left).copied().collect(),
+            Ok(left) => moved.difference(&left).copied().collect(),
             Err(error) => {
                 tracing::warn!(%error, "cannot remove the files of deleted topics yet");
                 Vec::new()

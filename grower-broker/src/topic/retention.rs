@@ -1,5 +1,5 @@
-//! Segments age: those that are written to roll although nothing is appended, and the oldest leave. After a roll, after a
-//! change of limits, and every so often.
+//! Retention: old active segments roll without an append, and the oldest segments are dropped. Runs after a roll,
+//! after a change of limits, and periodically.
 
 use super::Topics;
 use crate::background;
@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 impl Topics {
-    /// Asks for a look at all partitions soon.
-    pub(crate) fn look_at_retention(&self) {
+    /// Requests a retention check soon.
+    pub(crate) fn request_retention(&self) {
         self.retention.notify_one();
         self.compaction.notify_one();
     }
 
-    /// Runs until `stop`.
+    /// Runs retention checks until `stop`.
     pub(crate) async fn run_retention(self: Arc<Self>, settings: Arc<LiveSettings>, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -32,13 +32,13 @@ impl Topics {
                 tracing::error!("applying retention failed; the broker tries again");
             }
             self.reconcile().await;
-            let _ = self.finish_trims().await; // It warned, and is repeated.
+            let _ = self.finish_trims().await; // It logged a warning, and is repeated.
             self.finish_configs().await;
         }
     }
 
-    /// Rolls segments that are old, so that compaction and readers of files find them closed. Each roll is several syncs, and
-    /// many segments may be old at the same time: a stop does not wait for all of them.
+    /// Rolls old active segments, so that compaction and readers of files find them closed. A roll takes several
+    /// syncs, and many segments may be old at once: a stop does not wait for all of them.
     fn roll_old(&self, stop: &CancellationToken) {
         let now = self.clock.steady();
         let mut rolled = 0;
@@ -87,7 +87,7 @@ mod tests {
     use grower_protocol::message::NewTopic;
 
     #[tokio::test]
-    async fn a_stop_waits_for_no_roll_that_has_not_begun() {
+    async fn a_stop_waits_for_no_further_rolls() {
         let (calendar, metadata) = (Arc::new(Calendar::default()), MemMetadataStore::default());
         let uuid = Uuid::from_random([1; 16]);
         metadata.propose(Command::RegisterBroker { node: NodeId::new(1), uuid, address: String::new() }).await.unwrap();

@@ -1,7 +1,8 @@
-//! What is served of one topic: its partitions by number, each open or shut.
+//! The served partitions of one topic, each online or offline.
 //!
-//! A partition whose files are another's, or of a later version, or not readable at all, is shut: its files stay as they
-//! are, requests for it learn why, and everything else is served. It is tried again now and then ([`shut`](super::shut)).
+//! A partition is offline if its files are foreign, of a newer version, or unreadable. The files stay as they are,
+//! requests get the reason, and all other partitions are served. The broker tries to open it again
+//! ([`offline`](super::offline)).
 
 use crate::partition::Partition;
 use grower_protocol::ids::{PartitionCount, PartitionId, TopicName};
@@ -16,12 +17,13 @@ pub(crate) struct ServedTopic {
     pub(crate) partitions: Vec<ServedPartition>,
 }
 
-/// A partition, or why it cannot be had. One that was open is as good as shut once its files are gone ([`ServedPartition::open`]).
+/// A partition, or the reason why it is offline. An online one counts as offline once its files are gone
+/// ([`ServedPartition::online`]).
 #[derive(Clone)]
 pub(crate) enum ServedPartition {
     /// It is served.
     Online(Arc<Partition>),
-    /// It is not, and nothing touches its files.
+    /// It is not served, and nothing touches its files.
     Offline(Arc<str>),
 }
 
@@ -30,8 +32,8 @@ impl ServedTopic {
     pub(crate) fn partition(&self, number: PartitionId) -> Part<Arc<Partition>> {
         match self.partitions.get(number.value() as usize) {
             Some(partition) => partition.online().cloned().map_err(|why| {
-                let told = format_args!("partition {number} of topic {} cannot be opened: {why}", self.name);
-                Failure::new(ErrorCode::PartitionShut, told)
+                let detail = format_args!("partition {number} of topic {} cannot be opened: {why}", self.name);
+                Failure::new(ErrorCode::PartitionShut, detail)
             }),
             None => {
                 let (name, count) = (&self.name, PartitionCount(self.partitions.len() as u32));
@@ -41,12 +43,12 @@ impl ServedTopic {
         }
     }
 
-    /// Those that are open.
+    /// The online partitions.
     pub(crate) fn online(&self) -> impl Iterator<Item = Arc<Partition>> {
         self.partitions.iter().filter_map(|partition| partition.online().ok().cloned())
     }
 
-    /// Those that are led, although their files may be gone.
+    /// The partitions that are led, even if their files are gone.
     pub(super) fn led(&self) -> impl Iterator<Item = &Arc<Partition>> {
         self.partitions.iter().filter_map(|partition| match partition {
             ServedPartition::Online(partition) => Some(partition),
@@ -56,7 +58,7 @@ impl ServedTopic {
 }
 
 impl ServedPartition {
-    /// The partition if it is served, or why it is not.
+    /// The partition if it is online, or the reason why not.
     pub(super) fn online(&self) -> Result<&Arc<Partition>, Arc<str>> {
         match self {
             Self::Online(partition) => partition.gone().map_or(Ok(partition), Err),
@@ -65,8 +67,8 @@ impl ServedPartition {
     }
 }
 
-/// Whether what is wrong is wrong with this partition's files alone. All else (a full disk, a failed sync, no more
-/// descriptors) would soon be wrong with the others too, and a broker that cannot work does not start.
+/// Whether an error concerns this partition's files alone. Other errors (a full disk, a failed sync, no descriptors)
+/// would soon affect all partitions, so the start fails.
 pub(super) fn concerns_one_partition(error: &OpenError) -> bool {
     match error {
         OpenError::Foreign { .. } | OpenError::Newer { .. } | OpenError::Lost { .. } => true,

@@ -144,11 +144,11 @@ async fn at_several_points(cancelled: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_else_goes_on_while_the_place_of_a_backup_hangs_and_the_backup_can_be_cancelled() {
+async fn the_broker_works_while_a_backup_hangs_and_the_backup_can_be_cancelled() {
     at_several_points(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backup_that_hangs_does_not_hold_up_the_stop_of_the_broker() {
+async fn a_hanging_backup_does_not_delay_the_stop_of_the_broker() {
     at_several_points(false).await;
 }

@@ -119,7 +119,7 @@ fn check_finished(disk: &MemDisk) -> usize {
 }
 
 #[tokio::test]
-async fn what_is_restored_is_what_was_backed_up_whatever_came_after() {
+async fn a_restore_gives_the_data_of_the_backup_whatever_was_written_later() {
     let disk = data().await;
     let first = back_up(&disk).unwrap();
     assert_eq!(first.path, Path::new("/backups/backup-000001"));
@@ -143,7 +143,7 @@ async fn what_is_restored_is_what_was_backed_up_whatever_came_after() {
 }
 
 #[tokio::test]
-async fn a_restored_node_is_of_the_same_cluster_and_another_one() {
+async fn a_restored_node_has_the_same_cluster_and_a_new_identity() {
     let disk = data().await;
     back_up(&disk).unwrap();
     restore_into(&shared(&disk), RESTORED).unwrap();
@@ -170,7 +170,7 @@ async fn without_links_everything_is_copied() {
 }
 
 #[tokio::test]
-async fn a_file_whose_name_no_manifest_can_hold_is_refused_before_the_backup_cannot_be_read() {
+async fn a_file_name_that_a_manifest_cannot_hold_is_refused() {
     let disk = data().await;
     let stranger = Path::new(DATA).join("topics/a\nb/0");
     disk.create_dir_all(&stranger).unwrap();
@@ -191,7 +191,7 @@ fn read_only(disk: &MemDisk) -> (Arc<dyn Disk>, Faults) {
 }
 
 #[tokio::test]
-async fn a_read_only_directory_is_backed_up_and_nothing_is_written_to_it() {
+async fn a_backup_of_a_read_only_directory_writes_nothing_to_it() {
     let disk = data().await;
     let (source, faults) = read_only(&disk);
     let target = FaultDisk::new(disk.clone());
@@ -208,7 +208,7 @@ async fn a_read_only_directory_is_backed_up_and_nothing_is_written_to_it() {
 }
 
 #[tokio::test]
-async fn a_backup_cut_short_anywhere_is_ignored_and_the_next_is_whole() {
+async fn a_backup_interrupted_anywhere_is_ignored_and_the_next_is_complete() {
     for power in (0..500).step_by(3) {
         let disk = data().await;
         let before = back_up(&disk).unwrap();
@@ -234,7 +234,7 @@ async fn a_backup_cut_short_anywhere_is_ignored_and_the_next_is_whole() {
 }
 
 #[tokio::test]
-async fn no_broker_starts_on_half_a_restore_and_the_same_command_begins_again() {
+async fn no_broker_starts_on_an_interrupted_restore_and_the_same_command_repeats_it() {
     for power in (0..500).step_by(3) {
         let disk = data().await;
         back_up(&disk).unwrap();

@@ -1,7 +1,7 @@
 //! Backups of a broker that goes on, on disks that can lose their power.
 
 use super::*;
-use crate::backup::service::SCAN;
+use crate::backup::service::SEARCH_THREAD;
 use crate::{Broker, BrokerConfig};
 use grower_client::{BackupMade, BackupState, Client, Record as Text, TopicSpec, transport};
 use std::sync::mpsc;
@@ -96,7 +96,7 @@ async fn restored_state(disk: &MemDisk, dir: &str) -> (u64, u64, u64) {
 }
 
 #[tokio::test]
-async fn a_running_broker_is_backed_up_and_the_next_backup_takes_only_what_is_new() {
+async fn the_second_backup_of_a_running_broker_takes_only_new_data() {
     let disk = MemDisk::default();
     let run = Run::with_records(shared(&disk)).await;
     let first = run.back_up().await.unwrap();
@@ -113,7 +113,7 @@ async fn a_running_broker_is_backed_up_and_the_next_backup_takes_only_what_is_ne
 }
 
 #[tokio::test]
-async fn after_a_restart_it_is_known_when_the_newest_backup_began() {
+async fn the_time_of_the_newest_backup_is_known_after_a_restart() {
     let disk = MemDisk::default();
     let run = Run::with_records(shared(&disk)).await;
     run.back_up().await.unwrap();
@@ -140,7 +140,7 @@ async fn after_a_restart_it_is_known_when_the_newest_backup_began() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scan_for_backups_that_never_comes_back_holds_up_no_stop_and_no_start() {
+async fn a_hanging_search_for_backups_delays_neither_start_nor_stop() {
     let disk = MemDisk::default();
     let faulty = FaultDisk::new(disk.clone());
     let (begun, has_begun) = mpsc::channel();
@@ -149,7 +149,7 @@ async fn a_scan_for_backups_that_never_comes_back_holds_up_no_stop_and_no_start(
     for nth in 0..1_000 {
         let (begun, held) = (begun.clone(), held.clone());
         faulty.faults().before(Call::List, nth, move || {
-            if std::thread::current().name() == Some(SCAN) {
+            if std::thread::current().name() == Some(SEARCH_THREAD) {
                 begun.send(()).unwrap();
                 let _ = held.lock().recv(); // Fails as soon as the test is over.
             }
@@ -164,7 +164,7 @@ async fn a_scan_for_backups_that_never_comes_back_holds_up_no_stop_and_no_start(
 }
 
 #[tokio::test]
-async fn a_log_without_records_keeps_its_end_and_a_group_does_not_point_past_it() {
+async fn a_log_without_records_keeps_its_end_in_a_backup() {
     let disk = MemDisk::default();
     let run = Run::with_records(shared(&disk)).await;
     run.client.admin().trim_topic("events", [(0, Offset::new(10))]).await.unwrap();
@@ -188,7 +188,7 @@ async fn no_producer_id_is_handed_out_twice() {
 }
 
 #[tokio::test]
-async fn onto_another_volume_everything_is_copied_and_nothing_stays_beside_the_data() {
+async fn a_backup_on_another_volume_copies_everything_and_leaves_no_links() {
     let disk = MemDisk::default();
     let faulty = FaultDisk::new(disk.clone());
     let faults = faulty.faults();
@@ -208,7 +208,7 @@ async fn onto_another_volume_everything_is_copied_and_nothing_stays_beside_the_d
 }
 
 #[tokio::test]
-async fn without_second_names_everything_is_copied_from_open_files() {
+async fn without_hard_links_everything_is_copied_from_open_files() {
     let disk = MemDisk::default();
     let faulty = FaultDisk::new(disk.clone());
     faulty.faults().inject(Fault::other_volume(0).from_then_on());
@@ -235,7 +235,7 @@ async fn a_disk_that_fails_leaves_no_backup() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crash_at_any_step_leaves_no_half_backup_and_no_broken_data() {
+async fn a_crash_at_any_step_leaves_no_partial_backup_and_no_damage() {
     for power in (0..900).step_by(7) {
         let disk = MemDisk::default();
         let faulty = FaultDisk::new(disk.clone());

@@ -23,7 +23,7 @@ fn newest(disk: &dyn Disk, keep_going: &dyn Fn() -> bool) -> Option<i64> {
 }
 
 #[test]
-fn a_backup_that_cannot_be_read_hides_none_of_the_others() {
+fn an_unreadable_backup_does_not_hide_the_others() {
     let disk = MemDisk::default();
     (1..=3).for_each(|n| made(&disk, &format!("/backups/nightly/backup-00000{n}"), n * 10));
     let faulty = FaultDisk::new(disk);
@@ -40,7 +40,7 @@ fn a_backup_that_cannot_be_read_hides_none_of_the_others() {
 }
 
 #[test]
-fn what_holds_a_manifest_is_a_backup_whatever_its_name_and_nobody_looks_into_it() {
+fn a_directory_with_a_manifest_is_a_backup_and_is_not_searched() {
     let disk = MemDisk::default();
     made(&disk, "/backups/nightly/backup-000001", 10);
     made(&disk, "/backups/nightly/latest", 10);

@@ -1,48 +1,48 @@
-//! What to tell somebody whose settings cannot be used.
+//! Errors of settings.
 
 use crate::config::suggest::{Hint, nearest, shortened};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why settings were refused.
+/// The reason why settings were refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The file is not there, or cannot be read.
+    /// The file is missing or unreadable.
     #[error("cannot read the config file {path}: {source}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Not a config file, whatever else it may be.
+    /// The file is too long for a config file.
     #[error("{path} is longer than {limit} bytes: it is not a config file", path = path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// How many bytes would be read.
+        /// The limit in bytes.
         limit: u64,
     },
     /// The file is not TOML.
     #[error("{origin}: {message}")]
     Syntax {
-        /// Where it stops to be TOML.
+        /// The position of the error.
         origin: SettingOrigin,
-        /// What is wrong there, in one line.
+        /// The error, in one line.
         message: String,
     },
-    /// One setting was refused.
+    /// A setting was refused.
     #[error("{origin}: {problem}")]
     Refused {
-        /// Where it stands.
+        /// Its source.
         origin: SettingOrigin,
-        /// What is wrong with it.
+        /// The problem.
         problem: SettingProblem,
     },
 }
 
-/// Where a setting came from.
+/// The source of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingOrigin {
     /// A line of a file, from 1.
@@ -68,27 +68,27 @@ impl fmt::Display for SettingOrigin {
     }
 }
 
-/// What is wrong with one setting.
+/// The problem with a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingProblem {
-    /// No such key.
+    /// The key is unknown.
     #[error("there is no setting {key:?}{hint}; known are {known}", hint = Hint(nearest))]
     Unknown {
-        /// As given, cut to a readable length.
+        /// As given, shortened.
         key: String,
-        /// What was probably meant.
+        /// The most similar key.
         nearest: Option<&'static str>,
         /// The keys of its section, or all keys, with commas.
         known: String,
     },
-    /// A value that the key does not take.
+    /// The value is invalid.
     #[error("{key} = {value} is not allowed: it takes {accepts}")]
     Invalid {
         /// The key.
         key: &'static str,
-        /// As given, cut to a readable length.
+        /// As given, shortened.
         value: String,
-        /// What the key takes.
+        /// The accepted values.
         accepts: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! Reading the TOML file: which keys it sets to what, and on which line.
+//! Reads the TOML file: keys, values, and their lines.
 
 use super::{SettingOrigin, SettingsError};
 use crate::config::suggest::shortened;
@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-/// Every setting with a comment of its own is about 3 KiB.
+/// Far more than all settings with comments, about 3 KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// One `key = value` of the file.
@@ -22,13 +22,13 @@ pub(super) struct FileEntry {
     pub(super) line: usize,
 }
 
-/// The kinds of value that settings know, each as text.
+/// A value of the file, as text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileValue {
     Text(String),
     Number(String),
     Switch(String),
-    /// A float, a date, a list: never right, kept as it is written.
+    /// A float, a date, a list: never valid, kept as written.
     Other(String),
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for FileValue {
     }
 }
 
-/// The file's text. However long the file may be, little of it is read.
+/// The file's text, up to the limit.
 pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
     let failed = |source| SettingsError::Read { path: path.to_owned(), source };
     let mut text = String::new();
@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<String, SettingsError> {
     Ok(text)
 }
 
-/// What the text sets, in the order of the text.
+/// The entries of the text, in order.
 pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<FileEntry>, SettingsError> {
     let document = DeTable::parse(text).map_err(|error| syntax_error(path, text, &error))?;
     let mut entries = Vec::new();
@@ -65,10 +65,10 @@ pub(super) fn entries(path: &Path, text: &str) -> Result<Vec<FileEntry>, Setting
 
 fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
     let span = error.span().unwrap_or_default();
-    let place = text.get(span.clone()).and_then(|place| place.lines().next()).unwrap_or_default();
+    let line = text.get(span.clone()).and_then(|line| line.lines().next()).unwrap_or_default();
     let mut message = error.message().lines().collect::<Vec<_>>().join(", ");
-    if !place.is_empty() {
-        message = format!("{message}: {:?}", shortened(place));
+    if !line.is_empty() {
+        message = format!("{message}: {:?}", shortened(line));
     }
     SettingsError::Syntax {
         origin: SettingOrigin::File { path: path.to_owned(), line: line_at(text, span.start) },
@@ -80,7 +80,7 @@ fn collect(table: &DeTable<'_>, section: &str, text: &str, into: &mut Vec<FileEn
     for (key, value) in table {
         let name = format!("{section}{}", key.get_ref());
         match value.get_ref() {
-            // BrokerSettings are two deep: whatever lies deeper is named as unknown, not followed.
+            // BrokerSettings are two levels deep: deeper tables are unknown keys.
             DeValue::Table(inner) if section.is_empty() => collect(inner, &format!("{name}."), text, into),
             _ => {
                 into.push(FileEntry { key: name, value: value_of(value, text), line: line_at(text, key.span().start) })
@@ -98,7 +98,7 @@ fn value_of(value: &Spanned<DeValue<'_>>, text: &str) -> FileValue {
     }
 }
 
-/// `0x10` and `1_000` as settings read numbers.
+/// Converts `0x10` and `1_000` to plain decimals.
 fn decimal(integer: &DeInteger<'_>) -> String {
     let number = i128::from_str_radix(integer.as_str(), integer.radix());
     number.map_or_else(|_| integer.to_string(), |number| number.to_string())

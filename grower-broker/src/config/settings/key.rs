@@ -1,4 +1,4 @@
-//! One setting: how it is read from text, taken from a file, and written into one.
+//! One setting: its name, its parser, and its form in a file.
 
 use super::file::FileValue;
 use super::{BrokerSettings, SettingProblem};
@@ -6,12 +6,12 @@ use super::{BrokerSettings, SettingProblem};
 pub(super) struct SettingKey {
     /// `section.key`.
     pub(super) name: &'static str,
-    /// What it means, for whoever reads the file.
+    /// Its description in a config file.
     pub(super) about: &'static str,
     /// Completes "it takes ..".
     pub(super) accepts: &'static str,
     pub(super) kind: ValueKind,
-    /// Whether a running broker takes a new value.
+    /// Whether it can be changed while the broker runs.
     pub(super) live: bool,
     /// `None` refuses the value.
     pub(super) set: fn(&mut BrokerSettings, &str) -> Option<()>,
@@ -19,7 +19,7 @@ pub(super) struct SettingKey {
     pub(super) show: fn(&BrokerSettings) -> Option<String>,
 }
 
-/// What a value looks like in TOML.
+/// The form of a value in TOML.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueKind {
     /// A string.
@@ -37,12 +37,12 @@ impl SettingKey {
         self.name.split_once('.').map_or("", |(section, _)| section)
     }
 
-    /// Reads text, as flags and the environment have it.
+    /// Parses text from a flag or the environment.
     pub(super) fn read(&self, settings: &mut BrokerSettings, text: &str) -> Result<(), SettingProblem> {
         (self.set)(settings, text.trim()).ok_or_else(|| self.refuse(&format!("{text:?}")))
     }
 
-    /// Takes what a file has. A value of the wrong type is refused even if its text would do.
+    /// Takes a value of a file. A wrong type is refused even if its text would be valid.
     pub(super) fn take(&self, settings: &mut BrokerSettings, value: &FileValue) -> Result<(), SettingProblem> {
         let text = match (value, self.kind) {
             (FileValue::Text(text), ValueKind::Text | ValueKind::Measure)
@@ -57,7 +57,7 @@ impl SettingKey {
         SettingProblem::invalid(self.name, written, self.accepts)
     }
 
-    /// The lines of a file that set it to what it is.
+    /// The lines of a file with its present value.
     pub(super) fn to_toml(&self, settings: &BrokerSettings) -> String {
         let key = self.name.split_once('.').map_or(self.name, |(_, key)| key);
         let line = match ((self.show)(settings), self.kind) {

@@ -1,4 +1,4 @@
-//! The table of settings, by section: what each means and takes, and where it goes.
+//! The table of settings, by section: description, accepted values, and parser.
 
 use super::LogFormat;
 use super::key::{SettingKey, ValueKind};
@@ -188,7 +188,7 @@ pub(super) const KEYS: [SettingKey; 26] = [
         about: "The directory below which the running broker makes backups on request; it lies outside broker.data_dir",
         accepts: "a directory; without one such backups are refused",
         kind: ValueKind::Text,
-        // Or else whoever is connected could have the broker write anywhere.
+        // Otherwise any client could make the broker write anywhere.
         live: false,
         set: |to, text| (!text.is_empty()).then(|| to.broker.backup_dir = Some(PathBuf::from(text))),
         show: |of| of.broker.backup_dir.as_ref().map(|dir| dir.display().to_string()),
@@ -298,12 +298,12 @@ pub(super) const KEYS: [SettingKey; 26] = [
     },
 ];
 
-/// Stores what was read, if anything was and if it fits.
-fn put<T, Field>(slot: &mut Field, value: Option<T>) -> Option<()>
+/// Stores a parsed value, if it is valid and fits.
+fn put<T, Field>(field: &mut Field, value: Option<T>) -> Option<()>
 where
     Field: TryFrom<T>,
 {
-    *slot = Field::try_from(value?).ok()?;
+    *field = Field::try_from(value?).ok()?;
     Some(())
 }
 
@@ -315,7 +315,7 @@ fn show_duration(duration: Duration) -> String {
     show_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// `LEVEL` or `MODULE=LEVEL`. A module alone would be a filter as well; but it is rather a level that was mistyped.
+/// Whether it is `LEVEL` or `MODULE=LEVEL`. A module alone would be a filter too, but is more likely a mistyped level.
 fn is_level(directive: &str) -> bool {
     let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
     level.trim().parse::<LevelFilter>().is_ok()

@@ -1,8 +1,8 @@
-//! The settings of a running broker: those that it started with, and what was changed since.
+//! The settings of a running broker: those of its start, and later changes.
 //!
-//! A change is kept in the metadata and goes before file, environment and flags: it was said last, and it must not undo
-//! itself at a restart. Taking it back brings back what the start said. What a start fixes for good (ports, memory,
-//! the data directory) is refused with the reason.
+//! A change is stored in the metadata and wins over file, environment and flags, also after a restart. Removing it
+//! restores the value of the start. Settings that only a start can apply (ports, memory, the data directory) are
+//! refused with the reason.
 
 use super::error::SettingProblem;
 use super::{BrokerSettings, KEYS, SettingKey, find};
@@ -16,31 +16,31 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// ChangedSettings settings as people wrote them, by key.
+/// Changed settings as users wrote them, by key.
 pub(crate) type ChangedSettings = BTreeMap<String, String>;
 
-/// Has the process log at another level.
+/// Sets the process's log level.
 pub(crate) type SetLogLevel = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What is in force now.
+/// The current settings.
 pub(crate) struct LiveSettings {
     started: BrokerSettings,
     current: ArcSwap<BrokerSettings>,
-    /// None inside a program that logs as it likes.
+    /// None if the program controls its own logging.
     set_log_level: Option<SetLogLevel>,
-    /// Held while changes are taken over: the newest stay.
+    /// Held while changes are applied, so that the newest win.
     taking: Mutex<()>,
-    /// Wakes whoever waits for a time that a setting says.
+    /// Wakes waits that depend on a setting.
     changes: watch::Sender<()>,
 }
 
-/// Why a setting does not change. Nothing changed.
+/// The reason why a setting was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingRefusal {
-    /// No such key, or a value that it does not take.
+    /// The key or the value is invalid.
     #[error(transparent)]
     Problem(#[from] SettingProblem),
-    /// A key that is read at the start only.
+    /// The setting is applied only at a start.
     #[error(
         "{key} changes only with a restart: set it in the config file, the environment or a flag, and restart the broker"
     )]
@@ -48,16 +48,16 @@ pub enum SettingRefusal {
         /// The key.
         key: &'static str,
     },
-    /// The broker does not own the log.
+    /// The broker does not control the log.
     #[error("this broker runs inside another program, which controls its own logging")]
     ForeignLog,
-    /// One request sets a key twice.
+    /// The request sets a key twice.
     #[error("{key} is set more than once")]
     Repeated {
         /// The key.
         key: &'static str,
     },
-    /// Values that do not go together.
+    /// The settings are inconsistent.
     #[error(transparent)]
     Config(#[from] BrokerConfigError),
 }
@@ -74,17 +74,17 @@ impl LiveSettings {
         Self { started, current, set_log_level, taking: Mutex::default(), changes: watch::Sender::default() }
     }
 
-    /// What is in force now. Look again later rather than keep it.
+    /// The current settings. Do not keep them: they may change.
     pub(crate) fn now(&self) -> Guard<Arc<BrokerSettings>> {
         self.current.load()
     }
 
-    /// Sees each change that comes after this was called.
+    /// Notified of each change after this call.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// Returns once the time that `interval` picks has passed since `since`. A change meanwhile counts at once.
+    /// Returns once the interval has passed since `since`. A change of the setting applies at once.
     pub(crate) async fn passed(&self, since: Instant, interval: impl Fn(&BrokerConfig) -> Duration) {
         let mut changes = self.changes();
         loop {
@@ -96,7 +96,7 @@ impl LiveSettings {
         }
     }
 
-    /// Checks changes on top of those made before; none for a value takes a change back.
+    /// Checks changes on top of earlier ones; a value of none removes a change.
     pub(crate) fn check(
         &self,
         before: &ChangedSettings,
@@ -105,7 +105,7 @@ impl LiveSettings {
         let mut changed = before.clone();
         for (at, (name, value)) in requests.iter().enumerate() {
             let Some(value) = value else {
-                // A key of another version may be set, and must be possible to take back.
+                // A key of another version may be set, and must be removable.
                 let known = changed.remove(name).is_some();
                 find(name).map(drop).or_else(|problem| if known { Ok(()) } else { Err(problem) })?;
                 continue;
@@ -129,7 +129,7 @@ impl LiveSettings {
         }
     }
 
-    /// Puts changes into force; `changed` is asked when nobody else does so.
+    /// Applies changes; `changed` is called under the lock.
     pub(crate) fn take(&self, changed: impl FnOnce() -> ChangedSettings) {
         let _newest_last = self.taking.lock();
         let settings = self.sound_with(&changed());
@@ -140,7 +140,7 @@ impl LiveSettings {
         self.changes.send_replace(());
     }
 
-    /// What was accepted earlier may not go with what the start says now: then the start counts.
+    /// Ignores changes that are inconsistent with the settings of this start.
     fn sound_with(&self, changed: &ChangedSettings) -> BrokerSettings {
         let mut sound = ChangedSettings::new();
         for (key, value) in changed {
@@ -153,7 +153,7 @@ impl LiveSettings {
         self.with(&sound)
     }
 
-    /// What this version does not understand counts as not set.
+    /// The settings with these changes. Unknown keys and values count as unset.
     fn with(&self, changed: &ChangedSettings) -> BrokerSettings {
         let mut settings = self.started.clone();
         for (name, value) in changed {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_running_broker_does_not_take_is_refused_with_the_reason() {
+    fn settings_that_a_running_broker_cannot_change_are_refused_with_the_reason() {
         assert_eq!(check(&[("disk.reserve_bytes", "1GiB"), ("logging.level", "debug")]), Ok(()));
         insta::assert_snapshot!(check(&[("broker.memory", "4GiB")]).unwrap_err(), @"broker.memory changes only with a restart: set it in the config file, the environment or a flag, and restart the broker");
         insta::assert_snapshot!(check(&[("disk.reserve", "4GiB")]).unwrap_err(), @r#"there is no setting "disk.reserve"; known are disk.reserve_bytes, disk.flush_delay, disk.retention_check"#);

@@ -1,9 +1,9 @@
-//! The daemon's settings: from a TOML file, the environment and flags, the later ones over the earlier.
-//! A running broker takes some of them anew: see `live`.
+//! The daemon's settings: from a TOML file, the environment and flags, with later sources winning. Some can be changed
+//! while the broker runs: see `live`.
 //!
-//! Each setting has one name, `section.key`, and one reader, wherever it comes from: `[network] http = "off"` in the file,
-//! `GROWER__NETWORK__HTTP=off` in the environment, `--http off` as a flag. Whatever is not understood is an error
-//! that says where it stands; nothing is skipped, so a mistyped limit never silently stays at its default.
+//! Each setting has one name, `section.key`, and one parser for all sources: `[network] http = "off"` in the file,
+//! `GROWER__NETWORK__HTTP=off` in the environment, `--http off` as a flag. Unknown keys and values are errors with
+//! their position; nothing is skipped, so a mistyped limit never silently keeps its default.
 
 mod error;
 mod file;
@@ -23,18 +23,18 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// Everything that the daemon can be told. Two are equal if they say the same, whoever said it.
+/// All settings of the daemon. Two are equal if their values are, whatever the sources.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
-    /// For the broker itself.
+    /// The broker's settings.
     pub broker: BrokerConfig,
-    /// How log lines look.
+    /// The format of log lines.
     pub log_format: LogFormat,
-    /// What is logged, as a filter of `tracing`.
+    /// The log level, as a filter of `tracing`.
     pub log_level: String,
-    /// Where each setting came from that somebody set.
+    /// The source of each setting that was set.
     origins: BTreeMap<&'static str, SettingOrigin>,
-    /// Why a variable that is not the broker's alone was passed over.
+    /// The reason why `RUST_LOG` was ignored, if it was.
     pub passed_over: Option<String>,
 }
 
@@ -47,7 +47,7 @@ impl PartialEq for BrokerSettings {
 
 impl Eq for BrokerSettings {}
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
@@ -57,7 +57,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What environment variables that set something start with.
+/// The prefix of environment variables for settings.
 const ENV_PREFIX: &str = "GROWER__";
 
 impl Default for BrokerSettings {
@@ -69,14 +69,14 @@ impl Default for BrokerSettings {
     }
 }
 
-/// Variables that say what is logged, by the names that people expect; the stronger one last.
+/// Variables for the log level, the stronger one last.
 const LEVEL_VARIABLES: [&str; 2] = [SHARED_LEVEL_VARIABLE, "GROWER_LOG"];
 
-/// Other programs read it, too: what it says for them may be no filter here, and is no reason not to start.
+/// Other programs read this variable too: a value that is no filter here must not stop the start.
 const SHARED_LEVEL_VARIABLE: &str = "RUST_LOG";
 
 impl BrokerSettings {
-    /// Those of a broker that a program starts with a config of its own.
+    /// The settings of a broker that a program embeds.
     pub fn of(broker: BrokerConfig) -> Self {
         Self {
             broker,
@@ -87,12 +87,12 @@ impl BrokerSettings {
         }
     }
 
-    /// Sets what a TOML file says.
+    /// Reads a TOML file.
     pub fn read_file(&mut self, path: &Path) -> Result<(), SettingsError> {
         self.read_text(path, &file::read(path)?)
     }
 
-    /// Sets what the text of a TOML file says; errors name `path`.
+    /// Reads the text of a TOML file; errors name `path`.
     pub fn read_text(&mut self, path: &Path, text: &str) -> Result<(), SettingsError> {
         for entry in file::entries(path, text)? {
             let origin = SettingOrigin::File { path: path.to_owned(), line: entry.line };
@@ -102,13 +102,13 @@ impl BrokerSettings {
         Ok(())
     }
 
-    /// Sets what variables called `GROWER__SECTION__KEY` say; others are none of our business. An empty one says nothing.
-    /// What a flag has set already stays, and a wrong variable of the same setting is not looked at.
+    /// Reads variables called `GROWER__SECTION__KEY`, and ignores others and empty ones. A setting from a flag stays,
+    /// even if the variable is invalid.
     pub fn read_env(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<(), SettingsError> {
         let mut levels = [const { None }; LEVEL_VARIABLES.len()];
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
-            // What is not Unicode is no value of any key: the reader refuses it in its own words.
+            // Text that is not Unicode is no value of any key, so the parser refuses it.
             let value = value.to_string_lossy();
             if let Some(at) = LEVEL_VARIABLES.iter().position(|known| *known == name) {
                 levels[at] = Some(value.into_owned()).filter(|value| !value.is_empty());
@@ -131,7 +131,7 @@ impl BrokerSettings {
         Ok(())
     }
 
-    /// Sets what the flag `--flag` says.
+    /// Reads a flag.
     pub fn read_flag(&mut self, flag: &'static str, key: &str, value: &str) -> Result<(), SettingsError> {
         self.set(SettingOrigin::Flag(flag), key, value)
     }
@@ -141,7 +141,7 @@ impl BrokerSettings {
         self.note(origin, set)
     }
 
-    /// Remembers who set a key, or says who tried to.
+    /// Notes the source of a setting, or adds it to the error.
     fn note(&mut self, origin: SettingOrigin, set: Result<&'static str, SettingProblem>) -> Result<(), SettingsError> {
         match set {
             Ok(key) => drop(self.origins.insert(key, origin)),
@@ -150,7 +150,7 @@ impl BrokerSettings {
         Ok(())
     }
 
-    /// All settings as a TOML file that gives these very settings.
+    /// All settings as a TOML file that can be read back.
     pub fn to_toml(&self) -> String {
         let mut toml = String::new();
         let mut section = "";

@@ -14,7 +14,7 @@ fn from_env(variables: &[(&str, &str)]) -> Result<BrokerSettings, String> {
 }
 
 #[test]
-fn the_printed_settings_are_a_file_that_gives_these_settings() {
+fn printed_settings_can_be_read_back() {
     assert_eq!(from_toml(&BrokerSettings::default().to_toml()), Ok(BrokerSettings::default()));
     let mut settings = BrokerSettings::default();
     for (key, value) in [
@@ -122,7 +122,7 @@ fn later_sources_win() {
 }
 
 #[test]
-fn a_wrong_variable_does_not_beat_a_flag_and_an_empty_one_says_nothing() {
+fn a_flag_wins_over_an_invalid_variable_and_an_empty_one_is_ignored() {
     let mut settings = BrokerSettings::default();
     settings.read_flag("--memory", "broker.memory", "3GiB").unwrap();
     let env = [("GROWER__BROKER__MEMORY", "much"), ("GROWER__NETWORK__LISTEN", ""), ("GROWER__BROKER__NODE_ID", "3")];
@@ -133,7 +133,7 @@ fn a_wrong_variable_does_not_beat_a_flag_and_an_empty_one_says_nothing() {
 }
 
 #[test]
-fn the_variables_that_people_know_say_what_is_logged() {
+fn grower_log_and_rust_log_set_the_log_level() {
     let level = |variables: &[(&str, &str)]| from_env(variables).map(|settings| settings.log_level);
     let ours = ("GROWER__LOGGING__LEVEL", "warn");
     assert_eq!(level(&[]).unwrap(), "info");
@@ -144,7 +144,7 @@ fn the_variables_that_people_know_say_what_is_logged() {
 }
 
 #[test]
-fn a_variable_that_other_programs_read_keeps_no_broker_from_its_start() {
+fn an_invalid_rust_log_does_not_stop_the_start() {
     let settings = from_env(&[("RUST_LOG", "a=b=c"), ("GROWER__LOGGING__LEVEL", "warn")]).unwrap();
     assert_eq!(settings.log_level, "warn");
     assert!(settings.passed_over.is_some_and(|told| told.contains("RUST_LOG")), "it is told");
@@ -159,7 +159,7 @@ fn measures_are_text_with_a_unit_or_plain_numbers() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_its_line_and_those_that_exist() {
+fn an_unknown_key_is_named_with_its_line_and_the_known_keys() {
     insta::assert_snapshot!(from_toml("[disk]\n\nflush_dely = '5ms'").unwrap_err(), @r#"grower.toml:3: there is no setting "disk.flush_dely" (did you mean disk.flush_delay?); known are disk.reserve_bytes, disk.flush_delay, disk.retention_check"#);
     insta::assert_snapshot!(from_toml("listen = '127.0.0.1:0'").unwrap_err(), @r#"grower.toml:1: there is no setting "listen" (did you mean network.listen?); known are broker.data_dir, broker.node_id, broker.memory, broker.auto_create_topics, network.listen, network.http, network.advertise, network.max_connections, network.frame_bytes_max, network.requests_in_flight_max, network.handshake_timeout, network.frame_timeout, network.idle_timeout, network.write_timeout, disk.reserve_bytes, disk.flush_delay, disk.retention_check, backup.dir, fetch.bytes_max, fetch.zero_copy, groups.offsets_retention, metadata.topics_max, metadata.partitions_max, metadata.partitions_per_topic_max, logging.format, logging.level"#);
     insta::assert_snapshot!(from_toml("[disk.reserve]\nbytes = 1").unwrap_err(), @r#"grower.toml:1: there is no setting "disk.reserve"; known are disk.reserve_bytes, disk.flush_delay, disk.retention_check"#);
@@ -218,7 +218,7 @@ fn a_value_out_of_bounds_is_refused() {
 }
 
 #[test]
-fn what_is_not_toml_is_refused_on_one_line() {
+fn invalid_toml_is_refused_in_one_line() {
     insta::assert_snapshot!(from_toml("[broker]\nnode_id = 1\nnode_id = 2").unwrap_err(), @r#"grower.toml:3: duplicate key: "node_id""#);
     insta::assert_snapshot!(from_toml("[broker]\n[broker]").unwrap_err(), @r#"grower.toml:2: duplicate key: "broker""#);
     insta::assert_snapshot!(from_toml("[broker]\nmemory = 1GiB").unwrap_err(), @r#"grower.toml:2: string values must be quoted, expected literal string: "1GiB""#);
@@ -227,7 +227,7 @@ fn what_is_not_toml_is_refused_on_one_line() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_the_first_line() {
+fn a_byte_order_mark_is_not_part_of_the_first_line() {
     assert_eq!(from_toml("\u{feff}[broker]\r\nnode_id = 2\r\n").unwrap().broker.node_id, 2);
 }
 
@@ -246,7 +246,7 @@ fn read_file(path: &Path) -> Result<BrokerSettings, String> {
 }
 
 #[test]
-fn a_file_too_long_for_settings_is_refused_whatever_its_length() {
+fn a_file_over_the_length_limit_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("grower.toml");
     std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();

@@ -1,31 +1,31 @@
-//! What to tell somebody whose config was refused.
+//! Errors of topic configs.
 
 use crate::config::suggest::{Hint, nearest, shortened};
 
-/// Why a topic config was refused.
+/// The reason why a topic config was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// No such key.
+    /// The key is unknown.
     #[error("there is no topic config {key:?}{hint}; known are {known}", hint = Hint(nearest))]
     UnknownKey {
-        /// As given, cut to a readable length.
+        /// As given, shortened.
         key: String,
-        /// What was probably meant.
+        /// The most similar key.
         nearest: Option<&'static str>,
         /// All keys, with commas.
         known: String,
     },
-    /// A value that the key does not take.
+    /// The value is invalid.
     #[error("{key}={value:?} is not allowed: it takes {accepts}")]
     InvalidValue {
         /// The key.
         key: String,
-        /// As given, cut to a readable length.
+        /// As given, shortened.
         value: String,
-        /// What the key takes.
+        /// The accepted values.
         accepts: &'static str,
     },
-    /// The same key twice in one request.
+    /// The request sets a key twice.
     #[error("{key} is set more than once")]
     Repeated {
         /// The key.

@@ -1,4 +1,4 @@
-//! The table of keys, sorted: what each takes, and where it goes.
+//! The table of keys, sorted: accepted values and parsers.
 
 use super::{CleanupPolicy, FlushPolicy, TopicConfig};
 use crate::config::text::{

@@ -1,8 +1,8 @@
-//! What can be set for a topic: keys, defaults, and what each accepts.
+//! Topic configs: keys, defaults, and accepted values.
 //!
-//! People write sizes as `64MiB`, durations as `5d` and plain numbers for bytes and milliseconds; `-1` stands for "no
-//! limit" where there may be none. Text becomes a [`TopicConfig`] once, at the border, and an error names the
-//! key, the value and what would have been accepted.
+//! Sizes are written as `64MiB`, durations as `5d`, or as plain bytes and milliseconds; `-1` means no limit where that
+//! is allowed. Text becomes a [`TopicConfig`] once, on arrival. An error names the key, the value and the accepted
+//! values.
 
 mod error;
 mod keys;
@@ -13,63 +13,63 @@ use grower_protocol::message::{ConfigEntry, ConfigSource};
 use keys::KEYS;
 use std::collections::BTreeMap;
 
-/// No value needs more bytes, and all of them are kept for ever.
+/// No value needs more bytes, and all values are stored for ever.
 const VALUE_LENGTH_MAX: usize = 128;
 const GIB: u64 = 1 << 30;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// The configs of one topic, typed. `None` means without limit.
+/// The typed config of one topic. `None` means no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicConfig {
-    /// A segment rolls before a batch that would make its log longer than this; a longer batch gets one of its own.
+    /// A segment rolls before a batch that would make it longer than this; a longer batch gets its own segment.
     pub segment_bytes: u64,
-    /// A segment rolls before a batch that would make it hold more records than this.
+    /// A segment rolls before a batch that would give it more records than this.
     pub segment_messages: Option<u64>,
-    /// A segment rolls when it is this old.
+    /// A segment rolls at this age.
     pub segment_ms: Option<u64>,
     /// Segments whose newest record is older than this are dropped.
     pub retention_ms: Option<u64>,
-    /// The oldest segment is dropped while the others still hold this many bytes.
+    /// The oldest segment is dropped while the others still have this many bytes.
     pub retention_bytes: Option<u64>,
-    /// The oldest segment is dropped while the others still span this many offsets: so many of the records written last
-    /// are kept. What compaction took of them counts as well, so a compacted topic may hold fewer.
+    /// The oldest segment is dropped while the others still span this many offsets. Records removed by compaction
+    /// count, so a compacted topic may have fewer records.
     pub retention_messages: Option<u64>,
-    /// One index entry for each so many bytes of log; 0 makes one for each batch.
+    /// Bytes of log per index entry; 0 makes an entry for each batch.
     pub index_interval_bytes: u32,
     /// The largest batch that is accepted.
     pub max_message_bytes: u32,
-    /// How old records leave.
+    /// How old records are removed.
     pub cleanup_policy: CleanupPolicy,
-    /// How long a tombstone stays in a compacted topic after compaction first met it.
+    /// The time that a tombstone stays in a compacted topic after its first compaction.
     pub delete_retention_ms: u64,
-    /// A compaction is due when this much of what may be compacted is new, in thousandths.
+    /// A compaction is due when this part of the compactable records is new, in thousandths.
     pub min_cleanable_dirty_permille: u16,
     /// Records younger than this are not compacted.
     pub min_compaction_lag_ms: u64,
     /// What an ack waits for.
     pub flush: FlushPolicy,
-    /// How far a record's timestamp may lie ahead of the broker's clock.
+    /// The most that a record's timestamp may be ahead of the broker's clock.
     pub message_timestamp_after_max_ms: u64,
 }
 
-/// How old records leave a topic.
+/// How old records are removed from a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CleanupPolicy {
     /// Whole segments are dropped, by `retention.*`.
     Delete,
-    /// Of each key the last record stays; `retention.*` mean nothing.
+    /// The last record of each key is kept; `retention.*` have no effect.
     Compact,
-    /// Both: of each key the last record stays, and leaves with its segment.
+    /// Both: the last record of each key is kept until its segment is dropped.
     CompactDelete,
 }
 
 impl CleanupPolicy {
-    /// Whether the last record of each key is kept, and others are not.
+    /// Whether only the last record of each key is kept.
     pub fn compacts(self) -> bool {
         self != Self::Delete
     }
 
-    /// Whether `retention.*` count.
+    /// Whether `retention.*` have an effect.
     pub fn deletes(self) -> bool {
         self != Self::Compact
     }
@@ -80,7 +80,7 @@ impl CleanupPolicy {
 pub enum FlushPolicy {
     /// The disk.
     Fsync,
-    /// The operating system's memory: a power cut may lose what was acknowledged, and the ack says so.
+    /// The operating system's memory: a power cut may lose acknowledged records, and the ack says so.
     Os,
 }
 
@@ -106,7 +106,7 @@ impl Default for TopicConfig {
 }
 
 impl TopicConfig {
-    /// Reads what a person set; all else keeps its default. No key may come twice.
+    /// Parses configs from a request; other keys keep their defaults. No key may be repeated.
     pub fn parse(configs: &[(String, String)]) -> Result<Self, ConfigError> {
         let mut parsed = Self::default();
         for (at, (key, value)) in configs.iter().enumerate() {
@@ -118,17 +118,17 @@ impl TopicConfig {
         Ok(parsed)
     }
 
-    /// Reads what was accepted earlier, perhaps by another version: what this one does not understand counts as unset.
+    /// Parses stored configs, perhaps of another version: unknown keys and values count as unset.
     pub fn from_stored(configs: &BTreeMap<String, String>) -> Self {
         let mut parsed = Self::default();
         for (key, value) in configs {
-            // Refusing here would refuse to open the topic; the text itself stays in the metadata.
+            // An error would prevent opening the topic; the text stays in the metadata.
             let _ = parsed.set(key, value);
         }
         parsed
     }
 
-    /// Whether there is such a key.
+    /// Checks that the key exists.
     pub fn check_key(key: &str) -> Result<(), ConfigError> {
         known(key).map(|_| ())
     }
@@ -140,7 +140,7 @@ impl TopicConfig {
         sane.and_then(|value| (known.set)(self, value)).ok_or_else(|| ConfigError::invalid(key, value, known.accepts))
     }
 
-    /// Every key with its value, sorted; `set` are those that somebody set.
+    /// Every key with its value, sorted; `set` has the keys that were set.
     pub fn describe(&self, set: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
         let entry = |key: &keys::TopicConfigKey| ConfigEntry {
             key: key.name.to_owned(),

@@ -35,14 +35,14 @@ fn defaults_are_those_of_the_design() {
 }
 
 #[test]
-fn what_describe_shows_can_be_set_again() {
+fn described_values_can_be_set_again() {
     let described = TopicConfig::default().describe(&BTreeMap::new());
     let configs: Vec<_> = described.into_iter().map(|entry| (entry.key, entry.value)).collect();
     assert_eq!(TopicConfig::parse(&configs), Ok(TopicConfig::default()));
 }
 
 #[test]
-fn sizes_and_durations_are_read_as_people_write_them() {
+fn sizes_and_durations_accept_units() {
     assert_eq!(set("segment.bytes", "64MiB").unwrap().segment_bytes, 64 << 20);
     assert_eq!(set("segment.bytes", "1048576").unwrap().segment_bytes, 1 << 20);
     assert_eq!(set("retention.ms", "5d").unwrap().retention_ms, Some(432_000_000));
@@ -74,7 +74,7 @@ fn hostile_values_are_refused() {
 }
 
 #[test]
-fn a_refused_value_is_named_with_what_would_do() {
+fn a_refused_value_is_named_with_the_accepted_values() {
     assert_snapshot!(refusal("retention.ms", "-2"), @r#"retention.ms="-2" is not allowed: it takes a duration from 1ms to 100 years, such as 5d; -1 for no limit"#);
     assert_snapshot!(refusal("cleanup.policy", "compress"), @r#"cleanup.policy="compress" is not allowed: it takes delete, compact, or compact,delete for both"#);
     assert_snapshot!(refusal("flush", &"x".repeat(1000)), @r#"flush="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.." is not allowed: it takes fsync, or os to let acks run ahead of the disk"#);

@@ -1,18 +1,18 @@
-//! Which partitions of a data directory have had records: `<data-dir>/begun`.
+//! The list of begun partitions, which have had records: `<data-dir>/begun`.
 //!
-//! A partition without files is a new one, or one whose files were lost. This file tells them apart, so a lost partition
-//! is not served as an empty one. It belongs to the node, not to the metadata, and has one line for each partition:
+//! A partition without files is new, or it lost its files. This file tells the two apart, so that a lost partition is
+//! not served as an empty one. It belongs to the node, not to the metadata, and has one line for each partition:
 //!
 //! ```text
 //! + 6d2f8a9c-1b7e-4c55-9f0e-3a1d2b4c5e6f 0 events a1b2c3d4
 //! - 6d2f8a9c-1b7e-4c55-9f0e-3a1d2b4c5e6f b2c3d4e5
 //! ```
 //!
-//! `+` says that a partition has had records: durable before the first of them is written, and after the segment that
-//! takes it, so a crash in between leaves files without a line and never a line without files. `-` says that a topic was
-//! deleted. Each line ends with a crc32 of what stands before it; a damaged line is no line, and the next start, which
-//! finds the partition's files, writes it again. A crash may leave lines torn: without an end, or with zeros where a part
-//! never reached the disk. Every other damaged line is a finding of a check.
+//! `+` marks a begun partition. The line is durable before the first record is written, and after its segment was
+//! created: a crash in between leaves files without a line, never a line without files. `-` marks a deleted topic.
+//! Each line ends with the crc32 of the text before it. A damaged line is ignored, and the next start writes it again
+//! from the partition's files. A crash may leave torn lines: without an end, or with zeros for parts that never
+//! reached the disk. An offline check reports every other damaged line.
 
 use crate::metadata::{Uuid, whole_file};
 use grower_protocol::ids::{PartitionId, TopicId, TopicName};
@@ -23,16 +23,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The file, below the data directory.
+/// The file's name in the data directory.
 pub(crate) const FILE: &str = "begun";
 /// Far more than 100,000 partitions need.
 const BYTES_MAX: u64 = 256 << 20;
-/// The file is written again as a whole when it is longer than this and than four times what it needs.
+/// The file is rewritten when it is longer than this and than four times its needed length.
 const REWRITE_BYTES: u64 = 1 << 20;
-/// About what one line takes.
+/// The approximate length of a line.
 const LINE_BYTES: u64 = 100;
 
-/// Partitions that have had records, and the name that the topic had.
+/// Begun partitions, with the names of their topics.
 pub(crate) type BegunPartitions = BTreeMap<(TopicId, PartitionId), TopicName>;
 
 /// The file of a data directory in use.
@@ -40,22 +40,22 @@ pub(crate) struct BegunFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     state: Mutex<BegunState>,
-    /// How far which file is durable. Held while syncing: the next holder finds that one sync was enough for several.
+    /// The durable end of the file. Held during a sync: the next holder may find its line durable already.
     synced: Mutex<FileEnd>,
 }
 
-/// A length of the file: of a later file first, since the file is replaced as a whole now and then.
+/// An end of the file: the number of rewrites, then the length.
 type FileEnd = (u64, u64);
 
 struct BegunState {
     partitions: BegunPartitions,
-    /// Whether this directory had the file: without it nothing can be said of a partition that has no files.
+    /// Whether the directory had the file. Without it, a partition without files may be new or lost.
     known: bool,
-    /// The file and its length; none before it is first written, and after a write of the whole file failed.
+    /// The file and its length; none before the first write, and after a failed rewrite.
     file: Option<(SharedFile, u64)>,
-    /// How often the file was replaced.
+    /// The number of rewrites.
     replaced: u64,
-    /// The file does not say what `partitions` says.
+    /// The file differs from `partitions`.
     stale: bool,
 }
 
@@ -68,20 +68,20 @@ impl BegunFile {
         Ok(Self { disk, path: data_dir.join(FILE), state: Mutex::new(state), synced: Mutex::default() })
     }
 
-    /// Whether a partition has had records; none where the directory was written by a version that did not note it.
+    /// Whether a partition has begun; none in a directory of a version without the file.
     pub(crate) fn has(&self, topic: TopicId, partition: PartitionId) -> Option<bool> {
         let state = self.state.lock();
         state.known.then(|| state.partitions.contains_key(&(topic, partition)))
     }
 
-    /// Notes a partition whose files are there; durable with the next write of the whole file.
+    /// Notes a partition that has files; durable with the next rewrite.
     pub(crate) fn found(&self, topic: TopicId, partition: PartitionId, name: &TopicName) {
         let mut state = self.state.lock();
         state.stale |= state.partitions.insert((topic, partition), name.clone()).is_none();
     }
 
-    /// Forgets all topics but these, and writes the file if it says anything else.
-    pub(crate) fn settle(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError> {
+    /// Keeps only these topics, and rewrites the file if it differs.
+    pub(crate) fn retain(&self, live: &BTreeSet<TopicId>) -> Result<(), DiskError> {
         let mut state = self.state.lock();
         let before = state.partitions.len();
         state.partitions.retain(|(topic, _), _| live.contains(topic));
@@ -92,13 +92,13 @@ impl BegunFile {
         Ok(())
     }
 
-    /// Notes that a partition takes its first record; durable when this returns.
+    /// Notes that a partition begins; durable when this returns.
     pub(crate) fn begin(&self, topic: TopicId, partition: PartitionId, name: &TopicName) -> Result<(), DiskError> {
         let line = line(&format!("+ {topic} {partition} {name}"));
         self.append(&line, |partitions| drop(partitions.insert((topic, partition), name.clone())))
     }
 
-    /// Forgets the partitions of a deleted topic.
+    /// Removes the partitions of a deleted topic.
     pub(crate) fn forget(&self, topic: TopicId) -> Result<(), DiskError> {
         if !self.state.lock().partitions.keys().any(|(of, _)| *of == topic) {
             return Ok(());
@@ -124,7 +124,7 @@ impl BegunFile {
         self.sync(written)
     }
 
-    /// One sync answers all who wrote before it. A file that replaced the one that was written to holds the line, too.
+    /// Syncs the file up to `written`. One sync covers all earlier lines, and a rewritten file contains them as well.
     fn sync(&self, written: FileEnd) -> Result<(), DiskError> {
         let mut synced = self.synced.lock();
         if written <= *synced {
@@ -133,7 +133,7 @@ impl BegunFile {
         let (file, upto) = {
             let mut state = self.state.lock();
             let Some((file, end)) = state.file.clone() else {
-                return self.write_whole(&mut state); // A replacement failed, and what was to be replaced was not synced.
+                return self.write_whole(&mut state); // A rewrite failed, and the file before it was not synced.
             };
             (file, (state.replaced, end))
         };
@@ -153,17 +153,17 @@ impl BegunFile {
     }
 }
 
-/// Which partitions of a data directory have had records, for those who only look at it; none if it does not say.
+/// Reads the begun partitions of a data directory; none without the file.
 pub(crate) fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Option<BegunPartitions>, DiskError> {
     Ok(read_bytes(disk, data_dir)?.map(|bytes| parse(&bytes).partitions))
 }
 
-/// The damaged lines of the file, by their bytes: what no crash leaves.
+/// The byte ranges of damaged lines that no crash leaves.
 pub(crate) fn damaged_lines(disk: &dyn Disk, data_dir: &Path) -> Result<Vec<Range<u64>>, DiskError> {
     Ok(read_bytes(disk, data_dir)?.map(|bytes| parse(&bytes).damaged).unwrap_or_default())
 }
 
-/// What a file of these bytes says, as it is written again. For fuzzing.
+/// The content of a file as it would be rewritten. For fuzzing.
 pub fn written_again(bytes: &[u8]) -> String {
     text_of(&parse(bytes).partitions)
 }
@@ -181,17 +181,17 @@ fn read_bytes(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Vec<u8>>, DiskE
     Ok(Some(bytes))
 }
 
-/// A partition that has had records and has no files.
+/// A begun partition without files.
 #[derive(Clone, Debug)]
 pub(crate) struct LostPartition {
     pub(crate) topic: TopicId,
     pub(crate) partition: PartitionId,
     pub(crate) name: TopicName,
-    /// Where its files should be.
+    /// The directory of its files.
     pub(crate) dir: PathBuf,
 }
 
-/// Which partitions of a data directory have lost all their files.
+/// The begun partitions of a data directory that lost all files.
 pub(crate) fn lost_partitions(disk: &dyn Disk, data_dir: &Path) -> Result<Vec<LostPartition>, DiskError> {
     let mut lost = Vec::new();
     for ((topic, partition), name) in read(disk, data_dir)?.unwrap_or_default() {
@@ -199,7 +199,7 @@ pub(crate) fn lost_partitions(disk: &dyn Disk, data_dir: &Path) -> Result<Vec<Lo
         let names: BTreeSet<String> = match disk.list(&dir) {
             Ok(entries) => entries.into_iter().map(|entry| entry.name).collect(),
             Err(error) if error.is_not_found() => BTreeSet::new(),
-            Err(_) => continue, // Something is there, and a check of it says what.
+            Err(_) => continue, // Something else is there, which a check reports.
         };
         if !names.contains("checkpoint") && !names.iter().any(|name| name.ends_with(".growerlog")) {
             lost.push(LostPartition { topic, partition, name, dir });
@@ -208,8 +208,8 @@ pub(crate) fn lost_partitions(disk: &dyn Disk, data_dir: &Path) -> Result<Vec<Lo
     Ok(lost)
 }
 
-/// Takes lost partitions off the list of a directory that no broker has: they begin empty.
-pub(crate) fn give_up(disk: &dyn Disk, data_dir: &Path, lost: &[LostPartition]) -> Result<(), DiskError> {
+/// Removes lost partitions from the list of a stopped directory: they start empty.
+pub(crate) fn remove_lost(disk: &dyn Disk, data_dir: &Path, lost: &[LostPartition]) -> Result<(), DiskError> {
     let mut partitions = read(disk, data_dir)?.unwrap_or_default();
     for LostPartition { topic, partition, .. } in lost {
         partitions.remove(&(*topic, *partition));
@@ -226,15 +226,15 @@ fn line(content: &str) -> String {
     format!("{content} {:08x}\n", crc32fast::hash(content.as_bytes()))
 }
 
-/// What the file says.
+/// The parsed file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ParsedBegun {
     partitions: BegunPartitions,
-    /// Lines that are not as they were written, by their bytes.
+    /// Byte ranges of damaged lines.
     damaged: Vec<Range<u64>>,
 }
 
-/// What a line says.
+/// A parsed line.
 enum BegunLine {
     Begun(TopicId, PartitionId, TopicName),
     Deleted(TopicId),
@@ -257,8 +257,8 @@ fn parse(bytes: &[u8]) -> ParsedBegun {
     parsed
 }
 
-/// Whether a crash may have left a line that says nothing. The last one may lack its end, but a whole line with another
-/// end was never written so.
+/// Whether a crash may have left an unreadable line. The last line may lack its end, but a whole line with another
+/// last byte is damage.
 fn is_torn(line: &[u8]) -> bool {
     let cut_short = match line.split_last() {
         Some((b'\n', _)) => false,
@@ -282,13 +282,13 @@ impl BegunLine {
     }
 }
 
-/// A line without its checksum, if that is right.
+/// A line without its checksum, if the checksum is right.
 fn checked(line: &str) -> Option<&str> {
     let (content, crc) = line.rsplit_once(' ')?;
     (crc == format!("{:08x}", crc32fast::hash(content.as_bytes()))).then_some(content)
 }
 
-/// An id in its canonical form.
+/// A topic id in its canonical form.
 pub(super) fn topic_id(text: &str) -> Option<TopicId> {
     let uuid: Uuid = text.parse().ok()?;
     Some(TopicId::from_bytes(*uuid.as_bytes()))

@@ -25,12 +25,12 @@ fn live(ids: &[u8]) -> BTreeSet<TopicId> {
 }
 
 #[test]
-fn a_directory_of_an_earlier_version_says_nothing_until_its_first_start() {
+fn a_directory_of_an_earlier_version_has_no_list_until_its_first_start() {
     let disk = new_disk();
     let begun = open(&disk);
     assert_eq!(begun.has(id(1), PartitionId::new(0)), None);
     begun.found(id(1), PartitionId::new(0), &name());
-    begun.settle(&live(&[1])).unwrap();
+    begun.retain(&live(&[1])).unwrap();
     let begun = open(&disk);
     assert_eq!(begun.has(id(1), PartitionId::new(0)), Some(true));
     assert_eq!(begun.has(id(1), PartitionId::new(1)), Some(false));
@@ -68,7 +68,7 @@ fn every_flipped_bit_is_found_in_its_line() {
 }
 
 #[test]
-fn what_a_crash_tears_is_no_damage() {
+fn lines_torn_by_a_crash_are_not_damage() {
     let text = sound(0) + &sound(1);
     for length in 0..=text.len() {
         assert_eq!(parse(&text.as_bytes()[..length]).damaged, [], "cut to {length}");
@@ -99,10 +99,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn what_was_noted_is_there_after_a_power_cut(steps in prop::collection::vec(step(), 0..40)) {
+    fn noted_partitions_survive_a_power_cut(steps in prop::collection::vec(step(), 0..40)) {
         let disk = new_disk();
         let mut begun = open(&disk);
-        begun.settle(&BTreeSet::new()).unwrap();
+        begun.retain(&BTreeSet::new()).unwrap();
         let mut expected = BTreeSet::new();
         for step in steps {
             match step {
@@ -115,7 +115,7 @@ proptest! {
                     expected.retain(|(of, _)| *of != id(topic));
                 }
                 Step::Settle(topics) => {
-                    begun.settle(&live(&topics)).unwrap();
+                    begun.retain(&live(&topics)).unwrap();
                     expected.retain(|(of, _)| live(&topics).contains(of));
                 }
                 Step::PowerCut => {
@@ -130,11 +130,11 @@ proptest! {
 }
 
 #[test]
-fn a_line_is_durable_when_it_is_noted_also_if_replacing_the_file_failed_just_before_its_sync() {
+fn a_line_is_durable_even_after_a_failed_rewrite_of_the_file() {
     let disk = new_disk();
     disk.sync_dir(Path::new("/")).unwrap();
     let begun = open(&disk);
-    begun.settle(&live(&[1])).unwrap();
+    begun.retain(&live(&[1])).unwrap();
     let written = {
         let mut state = begun.state.lock();
         let (file, end) = state.file.take().unwrap(); // As a failed replacement leaves it.

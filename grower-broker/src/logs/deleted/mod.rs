@@ -1,4 +1,4 @@
-//! The files of deleted topics: moved to `deleted/` at once, and removed from there with nobody waiting.
+//! The files of deleted topics: moved to `deleted/` at once, and removed from there in the background.
 
 use super::DiskLogs;
 use super::begun::topic_id;
@@ -9,17 +9,17 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Whether a topic exists, asked after its files were seen: files are moved away only after their topic is gone.
+/// Whether a topic exists. Asked after its files were seen: files are moved away only after their topic is deleted.
 pub type IsLive<'a> = &'a dyn Fn(TopicId) -> bool;
 
-/// A deleted topic whose files have to go.
+/// A deleted topic with files to remove.
 #[derive(Clone, Copy, Debug)]
 pub struct DeletedLogs<'a> {
     /// Its identity.
     pub topic: TopicId,
-    /// The name it had.
+    /// Its name.
     pub name: &'a TopicName,
-    /// How many partitions it had.
+    /// Its number of partitions.
     pub partitions: u32,
     /// Whether no topic has the name now.
     pub name_is_free: bool,
@@ -37,20 +37,20 @@ impl DiskLogs {
         for partition in 0..deleted.partitions {
             self.move_deleted_partition(deleted, partition, &dir.join(partition.to_string()))?;
         }
-        if deleted.name_is_free && self.holds_nothing(&dir) {
+        if deleted.name_is_free && self.has_no_begun_partition(&dir) {
             self.disk.remove_dir_all(&dir)?;
             return self.disk.sync_dir(&self.root.join("topics"));
         }
-        // Also if nothing was left to move: an attempt before this one may have failed to sync it.
+        // Also with nothing left to move: an earlier attempt may have failed to sync.
         unless_not_found(self.disk.sync_dir(&dir))
     }
 
     fn move_deleted_partition(&self, deleted: &DeletedLogs<'_>, partition: u32, from: &Path) -> Result<(), DiskError> {
         match self.owner_of(from)? {
             Owner::Topic(topic) if topic == deleted.topic => self.move_to_deleted(deleted.topic, partition, from),
-            // Its first append was cut short before it had an identity, or records.
+            // A crash in its first append left neither an identity nor records.
             Owner::Unknown if deleted.name_is_free && self.is_unbegun(from) => self.remove_partition(from),
-            // Nobody can say whose records these are. A later topic of the name must not serve them.
+            // The owner of these records is unknown. A later topic of the same name must not serve them.
             Owner::Unknown if deleted.name_is_free => {
                 let to = self.move_to_quarantine(from, &format!("{}-{partition}", deleted.name))?;
                 tracing::error!(topic = %deleted.name, partition, dir = %to.display(), "moved the files of a deleted partition to quarantine, since they do not name their topic; remove them yourself");
@@ -65,16 +65,17 @@ impl DiskLogs {
         self.disk.create_dir_all(&deleted)?;
         match self.disk.rename(from, &deleted.join(format!("{topic}-{partition}"))) {
             Ok(()) => {}
-            // The topic's directory leads to another volume: its files are removed where they are.
+            // The topic's directory is a link to another volume: its files are removed in place.
             Err(error) if error.kind() == ErrorKind::CrossesDevices => return self.remove_partition(from),
             Err(error) => return Err(error),
         }
-        // The new name first: a crash in between leaves a directory in two places or one, never in none.
+        // The new directory first: a crash in between never loses both names.
         self.disk.sync_dir(&deleted)?;
         self.disk.sync_dir(from.parent().unwrap_or(&self.root))
     }
 
-    /// Something else in the partition of a directory is no partition, and must not keep a topic from being deleted.
+    /// The owner of a directory. Anything but a directory is not a partition, and must not block the deletion of its
+    /// topic.
     fn owner_of(&self, dir: &Path) -> Result<Owner, DiskError> {
         match DiskLog::owner(&*self.disk, dir) {
             Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {
@@ -90,7 +91,7 @@ impl DiskLogs {
             let path = deleted.join(&name);
             let removed = match owner_by_name(&name) {
                 Some(topic) if !is_live(topic) => self.remove_partition(&path),
-                // Nothing of this broker: or the metadata is an older copy that still has the topic.
+                // Foreign files, or files of a topic that an older copy of the metadata still has.
                 _ => self.move_to_quarantine(&path, &name).map(|to| {
                     tracing::warn!(dir = %to.display(), "moved files in `deleted` that belong to no deleted topic to quarantine");
                 }),
@@ -99,7 +100,7 @@ impl DiskLogs {
                 tracing::warn!(%error, "cannot remove the files of a deleted topic yet");
             }
         }
-        // What is not listed may have been removed by an attempt whose sync failed: it is gone for good from here on.
+        // Missing entries may be removals with a failed sync: this sync makes them durable.
         unless_not_found(self.disk.sync_dir(&deleted))?;
         Ok(self.entries_of(&deleted)?.iter().filter_map(|entry| owner_by_name(&entry.name)).collect())
     }
@@ -111,8 +112,8 @@ impl DiskLogs {
         }
     }
 
-    /// Removes a partition's directory; durable when this returns. One that is a link loses its files as well. What says
-    /// whose it is goes last, so that a removal that was cut short can be repeated.
+    /// Removes a partition's directory, and the files behind a link; durable when this returns. The identity goes
+    /// last, so that an interrupted removal can be repeated.
     fn remove_partition(&self, dir: &Path) -> Result<(), DiskError> {
         let mut entries = self.entries_of(dir)?;
         entries.sort_by_key(|entry| entry.name == "partition.meta");
@@ -133,7 +134,7 @@ fn unless_not_found(done: Result<(), DiskError>) -> Result<(), DiskError> {
     }
 }
 
-/// The topic whose partition was moved to `deleted/` under this name.
+/// The topic of a partition with this name in `deleted/`.
 fn owner_by_name(name: &str) -> Option<TopicId> {
     let (topic, partition) = name.rsplit_once('-')?;
     partition.parse::<u32>().ok()?;

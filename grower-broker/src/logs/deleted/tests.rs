@@ -72,7 +72,7 @@ fn record() -> UnplacedBatch {
 }
 
 #[test]
-fn a_deletion_that_is_forgotten_stays_done_after_a_crash_whatever_failed_for_a_moment() {
+fn a_finished_deletion_stays_done_after_a_crash_and_temporary_errors() {
     for name_is_free in [false, true] {
         for call in [Call::OpenDir, Call::Rename, Call::Remove, Call::List, Call::CreateDir] {
             let mut failed = 0;
@@ -91,7 +91,7 @@ fn a_deletion_that_is_forgotten_stays_done_after_a_crash_whatever_failed_for_a_m
 }
 
 #[test]
-fn a_partition_whose_first_append_was_cut_short_leaves_nothing_to_look_at() {
+fn a_partition_with_an_interrupted_first_append_leaves_no_files() {
     for call in [Call::Create, Call::Write, Call::Rename] {
         let world = World::new();
         let mut log = world.open(PartitionId::new(1));
@@ -105,7 +105,7 @@ fn a_partition_whose_first_append_was_cut_short_leaves_nothing_to_look_at() {
 }
 
 #[test]
-fn a_partition_that_lost_its_identity_is_moved_aside_with_its_records() {
+fn a_partition_without_identity_is_moved_to_quarantine() {
     let world = World::new();
     world.fill();
     world.memory.remove_file(Path::new("/data/topics/events/1/partition.meta")).unwrap();

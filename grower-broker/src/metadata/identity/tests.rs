@@ -47,7 +47,7 @@ fn the_file_keeps_its_form() {
 }
 
 #[test]
-fn an_identity_is_given_once() {
+fn an_identity_is_created_once() {
     let disk = disk();
     let identity = open(&disk, NODE).unwrap();
     disk.crash();
@@ -153,7 +153,7 @@ fn open_later(disk: &dyn Disk) -> Result<Identity, IdentityError> {
 }
 
 #[test]
-fn an_older_directory_is_upgraded_step_by_step_and_stays_the_same_nodes() {
+fn an_older_directory_is_upgraded_step_by_step_and_keeps_its_identity() {
     let disk = first();
     let before = open(&disk, NODE).unwrap();
     assert_eq!(open_later(&disk).unwrap(), before);
@@ -164,7 +164,7 @@ fn an_older_directory_is_upgraded_step_by_step_and_stays_the_same_nodes() {
 }
 
 #[test]
-fn an_upgrade_cut_short_anywhere_is_finished_by_the_next_start() {
+fn an_upgrade_interrupted_anywhere_is_finished_by_the_next_start() {
     for power in 0..100 {
         let memory = first();
         let faulty = FaultDisk::new(memory.clone());
@@ -185,7 +185,7 @@ fn an_upgrade_cut_short_anywhere_is_finished_by_the_next_start() {
 }
 
 #[test]
-fn a_format_that_nothing_leads_on_from_is_named() {
+fn a_format_without_an_upgrade_is_named() {
     let disk = disk();
     let identity = open(&disk, NODE).unwrap();
     identity.store(&disk, dir(), 0).unwrap();

@@ -1,7 +1,7 @@
-//! From requests to commands: what people and the broker itself may ask for, checked against the image.
+//! From requests to commands: requests of users and of the broker itself, checked against the image.
 //!
-//! [`Image::apply`] repeats only what another command may have changed meanwhile. MetadataLimits and the reading of configs
-//! stand here, because they may differ between versions and settings, and a stored command must not.
+//! [`Image::apply`] checks again only what another command may have changed meanwhile. Limits and the parsing of
+//! configs stand here: they may differ between versions and settings, which a stored command must not.
 
 use super::{Command, Image, MetadataRefusal, Topic};
 use crate::config::MetadataLimits;
@@ -11,11 +11,11 @@ use grower_protocol::message::NewTopic;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Replicas that a topic has when nobody says how many, if there are so many brokers.
+/// The default replication factor, if there are enough brokers.
 const REPLICATION_DEFAULT: u32 = 3;
 
 impl Image {
-    /// Checks the topics of one request, each alone; `id` makes a new random id. A name that comes more than once is refused each time.
+    /// Checks each topic of one request alone; `id` makes a random id. A name that is repeated is refused each time.
     pub fn create_topics(
         &self,
         requests: &[NewTopic],
@@ -34,7 +34,7 @@ impl Image {
         requests.iter().map(&mut check).collect()
     }
 
-    /// Checks a topic that somebody requests to create.
+    /// Checks a topic that a user creates.
     pub fn create_topic(
         &self,
         request: &NewTopic,
@@ -69,13 +69,13 @@ impl Image {
         })
     }
 
-    /// Checks a topic that somebody requests to delete.
+    /// Checks a topic that a user deletes.
     pub fn delete_topic(&self, name: &TopicName) -> Result<Command, MetadataRefusal> {
         check_not_internal(name)?;
         Ok(Command::DeleteTopic { id: self.named(name)?.id })
     }
 
-    /// Checks how far somebody requests a topic to grow: to `partitions` in all.
+    /// Checks the growth of a topic to `partitions` in all.
     pub fn grow_topic(
         &self,
         name: &TopicName,
@@ -94,7 +94,7 @@ impl Image {
         Ok(Command::GrowTopic { id: topic.id, from, added })
     }
 
-    /// Checks what somebody requests to change in a topic's configs; none for a value goes back to the default.
+    /// Checks a user's changes to a topic's configs; a value of none restores the default.
     pub fn alter_topic(
         &self,
         name: &TopicName,
@@ -104,7 +104,7 @@ impl Image {
         self.alter_any_topic(name, changes)
     }
 
-    /// Checks what the broker changes in the configs of a topic, be it one of its own.
+    /// Checks changes to the configs of any topic, internal ones included.
     pub fn alter_any_topic(
         &self,
         name: &TopicName,
@@ -117,7 +117,7 @@ impl Image {
             }
             match value {
                 Some(value) => TopicConfig::default().set(key, value)?,
-                // A key of another version may be set and must be possible to unset.
+                // A key of another version may be set, and must be unsettable.
                 None if topic.configs.contains_key(key) => {}
                 None => TopicConfig::check_key(key)?,
             }
@@ -125,7 +125,7 @@ impl Image {
         Ok(Command::AlterTopic { id: topic.id, configs: changes.to_vec() })
     }
 
-    /// Checks which records somebody requests to drop. That they are committed only their partition's leader knows.
+    /// Checks a trim. Only the partitions' leaders know whether the records are committed.
     pub fn trim_topic(&self, id: TopicId, before: &[(PartitionId, Offset)]) -> Result<Command, MetadataRefusal> {
         let topic = self.topic_by_id(id).ok_or(MetadataRefusal::UnknownTopicId { id })?;
         check_not_internal(&topic.name)?;
@@ -158,7 +158,8 @@ impl Image {
         }
     }
 
-    /// Replicas for partitions of these numbers: leaders go round the brokers, followers are the next ones.
+    /// Places the replicas of partitions with these numbers: leaders rotate over the brokers, followers are the next
+    /// ones.
     fn place_replicas(&self, partitions: std::ops::Range<u32>, factor: u32) -> Vec<Vec<NodeId>> {
         let brokers: Vec<NodeId> = self.brokers.keys().copied().collect();
         let replicas = |partition: u32| {

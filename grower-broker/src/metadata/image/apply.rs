@@ -1,4 +1,4 @@
-//! How each command changes the image. Total: any command, in any state, either takes effect or changes nothing.
+//! The effect of each command on the image. Any command in any state either takes effect or changes nothing.
 
 use super::{BrokerRegistration, Command, DeletedTopic, Image, MetadataRefusal, PartitionRegistration, Topic};
 use crate::config::topic::TopicConfig;
@@ -8,32 +8,33 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What a command did: what its proposer has to act on.
+/// The effect of a command, for its proposer to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// The image is another; nothing else follows.
+    /// The image changed; nothing else is to be done.
     Done,
     /// A topic was created.
     TopicCreated(Arc<Topic>),
-    /// A topic was deleted: its logs close, and its directories go.
+    /// A topic was deleted: close its logs and remove its directories.
     TopicDeleted(Arc<Topic>),
-    /// A topic has more partitions than the `from` it had.
+    /// A topic grew from `from` partitions.
     TopicGrown {
-        /// As it is now.
+        /// The topic as it is now.
         topic: Arc<Topic>,
-        /// How many partitions it had.
+        /// The number of partitions before.
         from: u32,
     },
     /// A topic's configs changed.
     TopicAltered(Arc<Topic>),
-    /// Records have to go, as [`Image::trims`] says.
+    /// Records must be dropped, as listed by [`Image::trims`].
     TopicTrimmed,
     /// These producer ids belong to the proposer.
     ProducerIds(Range<u64>),
 }
 
 impl Image {
-    /// Applies a command, or refuses it and changes nothing. The same commands in the same order lead to equal images.
+    /// Applies a command, or refuses it and changes only the version. The same commands in the same order lead to
+    /// equal images.
     pub fn apply(&mut self, command: Command) -> Result<Applied, MetadataRefusal> {
         let applied = match command {
             Command::FormatCluster { cluster } => self.format(cluster),
@@ -59,19 +60,19 @@ impl Image {
             Command::BeginAbove { producer, leader_epoch } => self.begin_above(producer, leader_epoch),
             Command::ForgetTrims { done } => {
                 for (id, partition, reached) in done {
-                    // A later trim of the same partition may still be under way.
-                    self.trims.retain(|place, before| *place != (id, partition) || reached < *before);
+                    // A later trim of the same partition may be pending.
+                    self.trims.retain(|trim, before| *trim != (id, partition) || reached < *before);
                 }
                 Ok(Applied::Done)
             }
         };
-        // A refused command counts as well: the version is a position in the log of commands.
+        // A refused command counts as well: the version is a position in the command log.
         self.version = self.version.saturating_add(1);
         applied
     }
 
-    /// Applies a command of several, or refuses it and leaves no trace of it, not even in the version: the next one of them
-    /// has its place in the log.
+    /// Applies one of several commands, or refuses it and changes nothing, not even the version: the next command
+    /// takes its place in the log.
     pub(crate) fn try_apply(&mut self, command: Command) -> Result<Applied, MetadataRefusal> {
         let version = self.version;
         self.apply(command).inspect_err(|_| self.version = version)
@@ -95,7 +96,7 @@ impl Image {
         Ok(Applied::Done)
     }
 
-    /// A node that nobody knows has nothing to be told apart from.
+    /// Replaces the identity of a node. An unknown node needs no change.
     fn replace_node(&mut self, node: NodeId, uuid: Uuid) -> Result<Applied, MetadataRefusal> {
         if let Some(broker) = self.brokers.get_mut(&node) {
             broker.uuid = uuid;
@@ -103,7 +104,8 @@ impl Image {
         Ok(Applied::Done)
     }
 
-    /// What the node appended before it stopped may be cut short by its recovery: what it appends now must be told apart.
+    /// Begins a new leader epoch in every partition that the node leads: its recovery may have cut off records of the
+    /// epoch before.
     fn begin_leaderships(&mut self, node: NodeId) {
         let leads = |partition: &PartitionRegistration| partition.leader == Some(node);
         self.topics.change_all(
@@ -149,7 +151,7 @@ impl Image {
         Ok(Applied::TopicCreated(topic))
     }
 
-    /// Whether a topic of this name may be created.
+    /// Checks that a topic of this name may be created.
     pub(super) fn check_new_name(&self, name: &TopicName) -> Result<(), MetadataRefusal> {
         if let Some(topic) = self.topic(name) {
             return Err(MetadataRefusal::TopicExists { name: name.clone(), id: topic.id });
@@ -173,7 +175,8 @@ impl Image {
         if topic.partition_count() != from {
             return Err(MetadataRefusal::Changed { name: topic.name.clone() });
         }
-        // Where numbers were raised above those of a lost time, a partition that it may have had as well begins above them.
+        // New partitions begin at the topic's largest epoch: after `BeginAbove`, a lost partition of the same number
+        // may have had records below it.
         let leader_epoch = topic.partitions.iter().map(|partition| partition.leader_epoch).max().unwrap_or_default();
         let added = added
             .into_iter()
@@ -219,7 +222,7 @@ impl Image {
     }
 }
 
-/// None for a value unsets its key.
+/// Changes a map of settings; a value of none unsets its key.
 fn change(set: &mut BTreeMap<String, String>, changes: Vec<(String, Option<String>)>) {
     for (key, value) in changes {
         match value {

@@ -1,13 +1,13 @@
-//! The only ways in which metadata changes. They are stored for ever.
+//! Commands: the only way to change metadata. They are stored for ever.
 
 use crate::metadata::Uuid;
 use grower_protocol::ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
-/// One change. Whatever was decided at random or by a clock stands in it, so that applying it is the same everywhere.
+/// One change. Random and clock values are part of it, so that it has the same effect everywhere.
 ///
-/// Its encoding is positional: a released variant never changes, a change is a new variant at the end, and the rules
-/// of [`super::Image::apply`] only ever loosen, so that an old log leads to the state it led to.
+/// The encoding is positional: a released variant never changes, and a change is a new variant at the end. The rules
+/// of [`super::Image::apply`] only loosen, so that an old log leads to the same state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Names the cluster; the first command of all.
@@ -15,12 +15,12 @@ pub enum Command {
         /// Its identity.
         cluster: Uuid,
     },
-    /// A broker started. A new leadership begins in every partition that it leads, so its first append after a start
-    /// carries a leader epoch that nobody used before.
+    /// Registers a broker that started. Every partition that it leads begins a new leader epoch, so its appends carry
+    /// an unused one.
     RegisterBroker {
         /// Its number.
         node: NodeId,
-        /// Its identity: a number alone may be given to two.
+        /// Its identity, since two nodes may have one number by mistake.
         uuid: Uuid,
         /// Where clients reach it, `host:port`.
         address: String,
@@ -33,21 +33,21 @@ pub enum Command {
         id: TopicId,
         /// The replicas of each partition; the first of them leads.
         replicas: Vec<Vec<NodeId>>,
-        /// What differs from the defaults.
+        /// Configs that differ from the defaults.
         configs: Vec<(String, String)>,
-        /// When.
+        /// The creation time.
         at: Timestamp,
     },
     /// Deletes a topic and all its records.
     DeleteTopic {
-        /// Which: by identity, so that a topic created meanwhile under its name stays.
+        /// Its id: a topic that was created meanwhile under the same name stays.
         id: TopicId,
     },
     /// Adds partitions to a topic.
     GrowTopic {
-        /// Which.
+        /// Its id.
         id: TopicId,
-        /// How many partitions it had when this was decided; another number now refuses the command.
+        /// Its number of partitions at the decision; the command is refused if it changed since.
         from: u32,
         /// The replicas of each new partition; the first of them leads.
         added: Vec<Vec<NodeId>>,
@@ -56,58 +56,59 @@ pub enum Command {
     AlterTopic {
         /// Which.
         id: TopicId,
-        /// Keys and new values; none goes back to the default.
+        /// Keys and new values; none restores the default.
         configs: Vec<(String, Option<String>)>,
     },
-    /// Takes a block of producer ids; they are handed out after this is durable, so none is handed out twice.
+    /// Allocates a block of producer ids. They are used only after this is durable, so no id is allocated twice.
     AllocateProducerIds {
         /// How many.
         count: u32,
     },
-    /// The records of deleted topics are gone from every disk: nobody needs to remember their ids.
+    /// Removes deleted topics from the metadata: their records are gone from every disk.
     ForgetDeleted {
         /// The topics.
         ids: Vec<TopicId>,
     },
-    /// Drops the oldest records of a topic. It is remembered until they are gone from every log.
+    /// Drops the oldest records of a topic. The image lists the trim until it is done in every log.
     TrimTopic {
         /// Which.
         id: TopicId,
-        /// The partitions, each with the offset before which nothing stays.
+        /// The partitions, each with its new log start offset.
         before: Vec<(PartitionId, Offset)>,
     },
-    /// These records are gone: nobody needs to remember that they had to go.
+    /// Removes finished trims from the image.
     ForgetTrims {
         /// Topic, partition, and the offset that its log start has reached.
         done: Vec<(TopicId, PartitionId, Offset)>,
     },
-    /// Changes settings of a broker while it runs.
+    /// Changes settings of a running broker.
     AlterBroker {
         /// Which.
         node: NodeId,
-        /// Keys and new values; none goes back to what the broker's start says.
+        /// Keys and new values; none restores the value of the broker's start.
         settings: Vec<(String, Option<String>)>,
     },
-    /// A node's data was restored from a backup: what came after it is lost, and the others must be able to tell.
+    /// Replaces a node's identity after its data was restored from a backup: other nodes must see that later data is
+    /// lost.
     ReplaceNode {
-        /// Its number, which it keeps.
+        /// Its number, which does not change.
         node: NodeId,
-        /// Its identity from now on.
+        /// Its new identity.
         uuid: Uuid,
     },
-    /// Takes a block of producer ids, none of them below `first`.
+    /// Allocates a block of producer ids, none of them below `first`.
     AllocateProducerIdsFrom {
         /// The least id of the block.
         first: ProducerId,
         /// How many.
         count: u32,
     },
-    /// Clients may hold numbers that this metadata does not know: it is older than the data, or both were restored from
-    /// a backup. Numbers given out from now on are above these.
+    /// Raises all numbers above those that clients may hold although this metadata does not know them: it is older
+    /// than the data, or was restored from a backup.
     BeginAbove {
-        /// The least producer id that is given out next.
+        /// The smallest producer id to allocate next.
         producer: ProducerId,
-        /// The least leader epoch of every partition.
+        /// The smallest leader epoch of every partition.
         leader_epoch: LeaderEpoch,
     },
 }

@@ -1,36 +1,36 @@
-//! The least numbers that may be given out next, when the metadata does not know all that was given out before.
+//! The smallest producer ids and leader epochs to use next, when the metadata may not know all that were used.
 //!
-//! A restored backup, an older copy of the metadata directory and a file system that was rolled back all forget producer
-//! ids and leader epochs that clients still hold. A number that is given out twice loses records in silence: the second
+//! A restored backup, an older copy of the metadata directory and a rolled-back file system all forget producer ids
+//! and leader epochs that clients still hold. A number that is used twice loses records silently: the second
 //! producer's batches count as retries of the first one's, and a reader cannot tell two logs apart.
 //!
-//! Two things keep new numbers above old ones. A margin lies far above the newest number that the metadata knows, so the
-//! lost time cannot have reached it. A number taken from the clock also rises from one restore of the same backup to the
-//! next. The clock alone decides nothing: a wrong clock leaves the margin, and a number never falls.
+//! New numbers stay above old ones by two means. A margin above the newest known number is larger than the lost time
+//! can have used. A number from the clock also rises between two restores of one backup. A wrong clock still leaves
+//! the margin, and a number never falls.
 
 use super::{Command, Image};
 use grower_protocol::ids::{LeaderEpoch, ProducerId, Timestamp};
 
 /// 2020-01-01, in milliseconds since the Unix epoch.
 const CLOCK_START_MS: i64 = 1_577_836_800_000;
-/// The latest time that is believed, 2^40 ms after the start (the year 2054): numbers must not run out by a wrong clock.
+/// The latest accepted time, 2^40 ms after the start (the year 2054): a wrong clock must not exhaust the numbers.
 const CLOCK_MS_MAX: u64 = 1 << 40;
 /// Producer ids for each millisecond of the clock. With [`CLOCK_MS_MAX`] they stay below 2^53, which JSON readers can read.
 const PRODUCER_IDS_EACH_MS: u64 = 1 << 12;
-/// More producer ids than a lost time can have given out.
+/// More producer ids than a lost time can have allocated.
 const PRODUCER_ID_MARGIN: u64 = 1 << 40;
-/// More starts than a lost time can have had: each one raises the leader epochs by one.
+/// More starts than a lost time can have had: each raises the leader epochs by one.
 const LEADER_EPOCH_MARGIN: u32 = 1 << 20;
 /// Kafka's wire carries leader epochs as i32.
 const LEADER_EPOCH_MAX: u32 = i32::MAX as u32;
 
-/// The least producer id for a block that is allocated now.
+/// The smallest producer id for a block that is allocated now.
 pub(crate) fn minimum_producer_id(now: Timestamp) -> ProducerId {
     ProducerId::new(clock_ms(now) * PRODUCER_IDS_EACH_MS)
 }
 
-/// Begins all numbers above those that may have been given out without this image's knowledge. `seen` is the latest
-/// leader epoch found in the logs, which may know more than the image.
+/// The command that raises all numbers above those that may be in use without this image's knowledge. `seen` is the
+/// latest leader epoch in the logs, which may be ahead of the image.
 pub(crate) fn begin_above(image: &Image, seen: Option<LeaderEpoch>, now: Timestamp) -> Command {
     let known = image.topics().flat_map(|topic| &topic.partitions).map(|partition| partition.leader_epoch).max();
     let known = known.max(seen).unwrap_or_default().value();

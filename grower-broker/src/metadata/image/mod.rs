@@ -1,4 +1,4 @@
-//! Metadata as of one command: immutable, cheap to share, whole.
+//! An image, the whole metadata after some command: immutable and cheap to share.
 
 mod admission;
 mod apply;
@@ -22,7 +22,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use topic_table::TopicTable;
 
-/// All metadata after some number of commands. Readers keep one and see no change in it.
+/// All metadata after some number of commands. An image that a reader holds never changes.
+///
+/// Invariants, asserted in `apply`: the version counts commands, leader epochs and producer ids only rise, and a
+/// leader is one of the in-sync replicas, which are replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     pub(super) version: u64,
@@ -35,7 +38,7 @@ pub struct Image {
     pub(super) next_producer: ProducerId,
 }
 
-/// A broker that registered once.
+/// A registered broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerRegistration {
     /// Its number.
@@ -57,41 +60,41 @@ pub struct Topic {
     pub created: Timestamp,
     /// In order, from 0.
     pub partitions: Vec<PartitionRegistration>,
-    /// What differs from the defaults, as people wrote it.
+    /// Configs that differ from the defaults, as users wrote them.
     pub configs: BTreeMap<String, String>,
-    /// All configs, read.
+    /// All configs, parsed.
     pub config: TopicConfig,
 }
 
-/// Who stores a partition and who leads it.
+/// The replicas of a partition, and its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionRegistration {
-    /// Who leads it; none during an election.
+    /// The leader; none during an election.
     pub leader: Option<NodeId>,
-    /// The leadership's number; the leader's appends carry it.
+    /// The leader epoch; the leader's appends carry it.
     pub leader_epoch: LeaderEpoch,
-    /// Who stores it.
+    /// The replicas.
     pub replicas: Vec<NodeId>,
-    /// Who of them is in sync.
+    /// The in-sync replicas.
     pub in_sync: Vec<NodeId>,
 }
 
-/// A topic that is gone, while its records may still be on some disk.
+/// A deleted topic, until its records are gone from every disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletedTopic {
-    /// The name it had; another topic may have it now.
+    /// Its name; another topic may have it now.
     pub name: TopicName,
-    /// How many partitions it had.
+    /// Its number of partitions.
     pub partitions: u32,
 }
 
 impl Image {
-    /// Whether some producer was ever given this id.
+    /// Whether this producer id was ever allocated.
     pub fn gave_out(&self, id: ProducerId) -> bool {
         id < self.next_producer
     }
 
-    /// How many commands led here.
+    /// The number of commands so far.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -111,7 +114,7 @@ impl Image {
         self.brokers.get(&node)
     }
 
-    /// Settings of a broker that were changed while it ran, as people wrote them.
+    /// Settings of a broker that were changed while it ran, as users wrote them.
     pub fn settings(&self, node: NodeId) -> BTreeMap<String, String> {
         self.settings.get(&node).cloned().unwrap_or_default()
     }
@@ -131,24 +134,24 @@ impl Image {
         self.topics.by_id(id)
     }
 
-    /// Topics whose records may be removed from disk: that was committed, and [`super::Command::ForgetDeleted`] did not come yet.
+    /// Topics with a committed deletion and no [`super::Command::ForgetDeleted`] yet: their records may be removed.
     pub fn deleted(&self) -> impl ExactSizeIterator<Item = (TopicId, &DeletedTopic)> {
         self.deleted.iter().map(|(id, topic)| (*id, topic))
     }
 
-    /// What commands dropped and logs may still hold: before this offset, nothing of this partition stays.
+    /// Pending trims: the log start offset that each partition must reach.
     pub fn trims(&self) -> impl ExactSizeIterator<Item = (TopicId, PartitionId, Offset)> {
         self.trims.iter().map(|((topic, partition), before)| (*topic, *partition, *before))
     }
 
-    /// How many partitions all topics have together.
+    /// The number of partitions of all topics.
     pub fn partition_count(&self) -> u64 {
         self.topics.partition_count()
     }
 }
 
 impl Topic {
-    /// How many partitions it has.
+    /// The number of partitions.
     pub fn partition_count(&self) -> u32 {
         u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
     }
@@ -158,7 +161,7 @@ impl Topic {
         self.partitions.get(usize::try_from(partition.value()).ok()?)
     }
 
-    /// Its partitions with their numbers.
+    /// The partitions with their numbers.
     pub fn numbered(&self) -> impl Iterator<Item = (PartitionId, &PartitionRegistration)> {
         (0..).map(PartitionId::new).zip(&self.partitions)
     }
@@ -173,7 +176,7 @@ impl Topic {
         self.config.describe(&self.configs)
     }
 
-    /// What clients are told.
+    /// The metadata for clients.
     pub fn metadata(&self) -> TopicMetadata {
         let partition = |(number, partition): (PartitionId, &PartitionRegistration)| PartitionMetadata {
             partition: number,
@@ -187,7 +190,7 @@ impl Topic {
 }
 
 impl PartitionRegistration {
-    /// A partition that nobody wrote to yet: the first replica leads.
+    /// A new partition: the first replica leads.
     pub(super) fn new(replicas: Vec<NodeId>) -> Self {
         Self {
             leader: replicas.first().copied(),

@@ -1,27 +1,27 @@
-//! Why metadata does not change as somebody requested.
+//! Refusals of requests and commands that change metadata.
 
 use crate::config::topic::ConfigError;
 use crate::metadata::Uuid;
 use grower_protocol::ids::{NodeId, PartitionCount, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure};
 
-/// Why a wish or a command was refused. Nothing changed.
+/// The reason for refusing a request or a command. Nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataRefusal {
-    /// The cluster has its identity already.
+    /// The cluster has an identity already.
     #[error("the data belongs to cluster {cluster} already")]
     ClusterExists {
-        /// As it is.
+        /// The present identity.
         cluster: Uuid,
     },
-    /// Two nodes with one number.
+    /// Another node has this number.
     #[error("node {node} is registered as {known}, not {other}: a node that lost its disk needs a new number")]
     ForeignNode {
         /// The number.
         node: NodeId,
-        /// Whose it is.
+        /// The registered node.
         known: Uuid,
-        /// Who wanted it.
+        /// The refused node.
         other: Uuid,
     },
     /// The name is taken.
@@ -29,10 +29,10 @@ pub enum MetadataRefusal {
     TopicExists {
         /// The name.
         name: TopicName,
-        /// Who has it.
+        /// The topic with the name.
         id: TopicId,
     },
-    /// The id is taken, now or by a topic whose records are still being deleted.
+    /// The id belongs to a topic, or to a deleted one with records left.
     #[error("topic id {id} was used already")]
     IdUsed {
         /// The id.
@@ -43,10 +43,10 @@ pub enum MetadataRefusal {
     NameCollides {
         /// The name.
         name: TopicName,
-        /// The topic that is there.
+        /// The existing topic.
         existing: TopicName,
     },
-    /// The name is the broker's own.
+    /// The topic is internal.
     #[error("topic {name} belongs to the broker: names that start with __ cannot be created, changed or deleted")]
     Internal {
         /// The name.
@@ -58,26 +58,26 @@ pub enum MetadataRefusal {
         /// The name.
         name: TopicName,
     },
-    /// No topic of that name.
+    /// The topic does not exist.
     #[error("there is no topic {name}")]
     UnknownTopic {
         /// The name.
         name: TopicName,
     },
-    /// No topic of that id.
+    /// No topic has this id.
     #[error("there is no topic with id {id}; it may have been deleted")]
     UnknownTopicId {
         /// The id.
         id: TopicId,
     },
-    /// No partition of that number.
+    /// The partition does not exist.
     #[error("topic {name} has {}, counted from 0, and no partition {partition}", PartitionCount(*.count))]
     UnknownPartition {
         /// The topic.
         name: TopicName,
         /// As requested.
         partition: PartitionId,
-        /// How many it has.
+        /// Its number of partitions.
         count: u32,
     },
     /// One request names one partition twice.
@@ -88,7 +88,7 @@ pub enum MetadataRefusal {
         /// The partition.
         partition: PartitionId,
     },
-    /// None at all, or too many.
+    /// The number of partitions is 0 or over the limit.
     #[error("a topic has 1 to {max} partitions, not {partitions}")]
     Partitions {
         /// As requested.
@@ -96,50 +96,50 @@ pub enum MetadataRefusal {
         /// The limit.
         max: u32,
     },
-    /// Partitions are only ever added.
+    /// The new number of partitions is not larger.
     #[error("topic {name} has {}; it can grow, and {requested} is not more", PartitionCount(*.current))]
     NotGrowing {
         /// The topic.
         name: TopicName,
-        /// How many it has.
+        /// Its number of partitions.
         current: u32,
-        /// How many were requested.
+        /// The requested number.
         requested: u32,
     },
-    /// Somebody else changed it first.
+    /// Another command changed the topic first.
     #[error("topic {name} changed meanwhile: try again")]
     Changed {
         /// The topic.
         name: TopicName,
     },
-    /// None at all, or more than there are brokers.
+    /// The replication factor is 0 or larger than the number of brokers.
     #[error("the replication factor must be 1 to {brokers}, the number of brokers, not {factor}")]
     ReplicationFactor {
         /// As requested.
         factor: u32,
-        /// How many there are.
+        /// The number of brokers.
         brokers: u32,
     },
-    /// The cluster holds as much as it may.
+    /// A limit is reached.
     #[error("{requested} {what} would be over the limit of {max}")]
     LimitReached {
-        /// Of what: `topics`, `partitions`.
+        /// The limited things: `topics` or `partitions`.
         what: &'static str,
-        /// How many there would be.
+        /// The resulting number.
         requested: u64,
         /// The limit.
         max: u64,
     },
-    /// A config that is not allowed.
+    /// A config is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// There are no producer ids left.
+    /// No producer ids are left.
     #[error("all producer ids are allocated")]
     ProducerIdsExhausted,
 }
 
 impl MetadataRefusal {
-    /// For programs.
+    /// The error code for clients.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::ClusterExists { .. }

@@ -1,11 +1,12 @@
-//! An image as bytes, so that old commands need not be kept.
+//! The encoding of an image as a snapshot, which replaces old commands.
 //!
 //! ```text
 //! 0 "GWms" | 4 version u16 | 6 zero u16 | 8 length of the items u32 | 12 items .. | crc32 of all before it u32
 //! item: length u32, and that many bytes of one encoded [`SnapshotItem`]
 //! ```
 //!
-//! Numbers are big-endian. Items are positional: a released variant never changes, a change is a new one at the end.
+//! Numbers are big-endian. Items are positional: a released variant never changes, a change is a new variant at the
+//! end.
 
 use super::{BrokerRegistration, DeletedTopic, Image, PartitionRegistration, Topic};
 use crate::config::topic::TopicConfig;
@@ -21,13 +22,13 @@ const VERSION: u16 = 1;
 const HEAD_LENGTH: usize = 12;
 const CRC_LENGTH: usize = 4;
 
-/// Why bytes are no snapshot.
+/// The reason why bytes are not a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
-    /// Not what was written.
+    /// The snapshot is damaged.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
-    /// Written by a later version.
+    /// A newer version wrote it.
     #[error("it has format {found}, this program knows up to {VERSION}: use a newer Grower")]
     Newer {
         /// Its format.
@@ -71,7 +72,7 @@ enum SnapshotItem {
     },
 }
 
-/// A partition.
+/// A partition, as stored.
 #[derive(Serialize, Deserialize)]
 struct StoredPartition {
     leader: Option<NodeId>,
@@ -131,19 +132,19 @@ pub(in crate::metadata) fn decode(bytes: &[u8]) -> Result<Image, SnapshotError> 
     Ok(image)
 }
 
-/// Checks the frame; what it holds.
+/// Checks the frame and returns the items in it.
 fn items(bytes: &[u8]) -> Result<&[u8], SnapshotError> {
     let damaged = |what| move || SnapshotError::Damaged(what);
     let head = bytes.first_chunk::<HEAD_LENGTH>().ok_or_else(damaged("too short"))?;
     let [k0, k1, k2, k3, v0, v1, z0, z1, length @ ..] = *head;
     let end = HEAD_LENGTH.saturating_add(u32::from_be_bytes(length) as usize);
     let whole = bytes.len() == end.saturating_add(CRC_LENGTH);
-    let (signed, crc) = bytes.split_at_checked(end).filter(|_| whole).ok_or_else(damaged("not as long as it says"))?;
+    let (signed, crc) = bytes.split_at_checked(end).filter(|_| whole).ok_or_else(damaged("its length is wrong"))?;
     if crc != crc32fast::hash(signed).to_be_bytes() {
         return Err(SnapshotError::Damaged("wrong crc"));
     }
     if [k0, k1, k2, k3] != *KIND || [z0, z1] != [0; 2] {
-        return Err(SnapshotError::Damaged("another kind of file"));
+        return Err(SnapshotError::Damaged("not a snapshot"));
     }
     let found = u16::from_be_bytes([v0, v1]);
     if found != VERSION {

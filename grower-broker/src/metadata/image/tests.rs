@@ -67,7 +67,7 @@ fn commands_keep_their_bytes() {
 }
 
 #[test]
-fn names_that_cannot_be_are_refused() {
+fn invalid_topic_names_are_refused() {
     let image = image(&["orders.eu"]);
     let create = |topic: &str| refusal(image.create_topic(&request(topic, 1), id(9), AT, &MetadataLimits::default()));
     assert_snapshot!(create("orders.eu"), @"TopicExists: topic orders.eu exists already");
@@ -77,7 +77,7 @@ fn names_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn partition_counts_that_cannot_be_are_refused() {
+fn invalid_partition_counts_are_refused() {
     let image = image(&["t"]);
     let limits = MetadataLimits { topics: 2, partitions: 50, partitions_per_topic: 49 };
     let create = |partitions| refusal(image.create_topic(&request("u", partitions), id(9), AT, &limits));
@@ -103,7 +103,7 @@ fn a_topic_cannot_have_more_replicas_than_brokers() {
 }
 
 #[test]
-fn a_name_twice_in_one_request_is_refused_both_times() {
+fn a_name_repeated_in_one_request_is_refused_each_time() {
     let requests = [request("a", 1), request("b", 1), request("a", 2)];
     let results = image(&[]).create_topics(&requests, || id(7), AT, &MetadataLimits::default());
     let codes: Vec<_> = results.iter().map(|result| result.as_ref().err().map(MetadataRefusal::code)).collect();
@@ -137,7 +137,7 @@ fn an_altered_config_goes_back_to_its_default() {
 }
 
 #[test]
-fn growing_keeps_the_partitions_that_are_there() {
+fn growing_keeps_the_existing_partitions() {
     let mut image = image(&["t"]);
     image.apply(register(1)).unwrap();
     let command = image.grow_topic(&name("t"), 4, &MetadataLimits::default()).unwrap();
@@ -165,7 +165,7 @@ fn a_topic_created_again_is_another_topic() {
 }
 
 #[test]
-fn a_start_raises_only_the_epochs_of_what_the_node_leads() {
+fn a_start_raises_only_the_epochs_of_partitions_that_the_node_leads() {
     let mut image = image(&[]);
     image.apply(register(2)).unwrap();
     let command = image.create_topic(&request("t", 2), id(1), AT, &MetadataLimits::default()).unwrap();
@@ -185,7 +185,7 @@ fn a_node_with_a_foreign_number_is_refused() {
 }
 
 #[test]
-fn internal_topics_are_the_brokers_to_create_and_nobodys_to_change() {
+fn internal_topics_are_created_by_the_broker_and_never_changed_by_users() {
     let mut image = image(&[]);
     let offsets = name("__consumer_offsets");
     let command =
@@ -200,7 +200,7 @@ fn internal_topics_are_the_brokers_to_create_and_nobodys_to_change() {
 }
 
 #[test]
-fn a_trim_is_remembered_until_the_log_has_reached_it() {
+fn a_trim_is_pending_until_the_log_start_has_reached_it() {
     let mut image = image(&["t"]);
     let (topic, partition) = (image.topic(&name("t")).unwrap().id, PartitionId::new(1));
     let mut trim =
@@ -217,7 +217,7 @@ fn a_trim_is_remembered_until_the_log_has_reached_it() {
 }
 
 #[test]
-fn a_trim_goes_with_its_topic_and_names_partitions_that_are_there() {
+fn a_trim_is_dropped_with_its_topic_and_names_existing_partitions() {
     let mut image = image(&["t"]);
     let topic = image.topic(&name("t")).unwrap().id;
     let trim =

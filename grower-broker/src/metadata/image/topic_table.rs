@@ -1,13 +1,15 @@
-//! The topics of an image, found by name, by id, and by what a name looks like to metrics and file systems.
+//! The topics of an image, by name, by id, and by folded name.
 //!
-//! All of it follows from the topics, so none of it is stored: a command and a snapshot give the same table.
+//! The table follows from the topics, so it is not stored: commands and a snapshot give the same one.
 
 use super::Topic;
 use grower_protocol::ids::{TopicId, TopicName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Topics by name; finding one, and the checks of a new one, look at few of them.
+/// Topics by name, with indexes for lookups and for checks of new topics.
+///
+/// Invariants: each index has an entry for each topic, and `partitions` is the sum of their partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TopicTable {
     by_name: BTreeMap<TopicName, Arc<Topic>>,
@@ -30,28 +32,29 @@ impl TopicTable {
         self.by_name.get(self.names.get(&id)?)
     }
 
-    /// A topic whose name is another one, and would not be told apart from this.
+    /// An existing topic with a different name that folds to the same: metrics or file systems could not tell them
+    /// apart.
     pub(super) fn colliding(&self, name: &TopicName) -> Option<&TopicName> {
         self.folded.get(&name.folded()).filter(|existing| *existing != name)
     }
 
-    /// How many partitions all of them have together.
+    /// The number of partitions of all topics.
     pub(super) fn partition_count(&self) -> u64 {
         self.partitions
     }
 
-    /// Whether no topic has this name, and none this id.
+    /// Whether both this name and this id are unused.
     pub(super) fn are_free(&self, name: &TopicName, id: TopicId) -> bool {
         !self.by_name.contains_key(name) && !self.names.contains_key(&id)
     }
 
-    /// Adds a topic whose name and id are free.
+    /// Adds a topic with an unused name and id.
     pub(super) fn insert(&mut self, topic: Arc<Topic>) {
         self.partitions += u64::from(topic.partition_count());
         self.names.insert(topic.id, topic.name.clone());
         self.folded.insert(topic.name.folded(), topic.name.clone());
         let before = self.by_name.insert(topic.name.clone(), topic);
-        debug_assert!(before.is_none(), "a topic takes the place of another");
+        debug_assert!(before.is_none(), "an inserted topic has an unused name");
     }
 
     pub(super) fn remove(&mut self, id: TopicId) -> Option<Arc<Topic>> {
@@ -61,7 +64,7 @@ impl TopicTable {
         Some(topic)
     }
 
-    /// Changes a topic, though neither its name nor its id; as it is then.
+    /// Changes a topic, but neither its name nor its id. Returns the changed topic.
     pub(super) fn change(&mut self, id: TopicId, change: impl FnOnce(&mut Topic)) -> Option<Arc<Topic>> {
         let topic = self.by_name.get_mut(self.names.get(&id)?)?;
         self.partitions -= u64::from(topic.partition_count());
@@ -72,7 +75,7 @@ impl TopicTable {
         Some(topic.clone())
     }
 
-    /// Changes partitions of those topics in which `has` finds any.
+    /// Changes the partitions of the topics that `has` selects.
     pub(super) fn change_all(
         &mut self,
         has: impl Fn(&Topic) -> bool,

@@ -1,9 +1,9 @@
-//! Metadata on disk: a log of commands, and now and then a snapshot that stands for all before it.
+//! Metadata on disk: a log of commands, and a snapshot that replaces older commands.
 //!
-//! `<data-dir>/metadata/` is an ordinary log, one command a record, its offset the image's version before it; beside it
-//! lies `image.snapshot`. A command is fsynced before it takes effect; those that are proposed together share a batch and its
-//! syncs. After a crash a command that was acknowledged is there, one that was under way is there whole or not at all. Damage is never passed over: a broker that forgot
-//! topics would not know whose the files are, so it does not start.
+//! `<data-dir>/metadata/` has an ordinary log, one command a record, with the image's version before it as its offset,
+//! and `image.snapshot`. A command is fsynced before it takes effect; commands that are proposed together share a
+//! batch and its sync. After a crash an acknowledged command is there; one under way is there as a whole or not at
+//! all. Damage stops the start: a broker that forgot topics could not tell whose files it has.
 
 mod replay;
 
@@ -32,14 +32,14 @@ pub(crate) const DIR: &str = "metadata";
 /// The latest snapshot, in that directory.
 pub(crate) const SNAPSHOT: &str = "image.snapshot";
 
-/// Commands between two snapshots: few enough to replay in no time.
+/// Commands between two snapshots: few enough for a fast replay.
 const SNAPSHOT_EVERY: u64 = 1_000;
 
-/// Commands that are proposed together are written in batches of at most so many bytes, each made durable before the
-/// next: two of them fit a segment, and a start reads few at once.
+/// The largest size of a batch of commands. Each batch is durable before the next; two fit a segment, and a start
+/// reads few at once.
 const BATCH_BYTES: usize = 128 << 10;
 
-/// Where a data directory keeps the latest snapshot of its metadata.
+/// The path of the latest metadata snapshot.
 pub(crate) fn snapshot_path(data_dir: &Path) -> PathBuf {
     data_dir.join(DIR).join(SNAPSHOT)
 }
@@ -50,7 +50,7 @@ pub struct LogMetadataStore {
     writer: Arc<Mutex<MetadataWriter>>,
 }
 
-/// Who holds this is the one who changes the image.
+/// The owner of the log: its lock holder alone changes the image.
 struct MetadataWriter {
     disk: Arc<dyn Disk>,
     clock: Arc<BrokerClock>,
@@ -60,14 +60,14 @@ struct MetadataWriter {
     snapshot: PathBuf,
     snapshot_every: u64,
     batch_bytes: usize,
-    /// The version that the snapshot shows.
+    /// The version of the snapshot.
     snapshot_version: u64,
-    /// Why nothing can be written any more.
+    /// The reason why nothing can be written any more.
     failed: Option<String>,
 }
 
 impl LogMetadataStore {
-    /// Reads the metadata below a data directory, or begins with none. Blocks on the disk.
+    /// Reads the metadata of a data directory, or begins with none. Blocks on the disk.
     ///
     /// The directory must belong to this process ([`Disk::lock`]).
     pub fn open(disk: Arc<dyn Disk>, data_dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, MetadataOpenError> {
@@ -101,7 +101,7 @@ impl LogMetadataStore {
 }
 
 impl LogMetadataStore {
-    /// As [`MetadataStore::propose`], for those who may wait for the disk.
+    /// As [`MetadataStore::propose`], for callers that may block on the disk.
     pub(crate) fn propose_now(&self, command: &Command) -> Result<Applied, ProposeError> {
         self.writer.lock().propose(command)
     }
@@ -119,7 +119,7 @@ impl MetadataStore for LogMetadataStore {
         let mut writer = self.writer.lock();
         let mut pieces = writer.seal()?;
         if 0 < writer.snapshot_version {
-            pieces.push(Piece { name: SNAPSHOT.to_owned(), copy: None }); // Which is only ever replaced.
+            pieces.push(Piece { name: SNAPSHOT.to_owned(), copy: None }); // The file is only ever replaced.
         }
         Ok(hold(&pieces)?)
     }
@@ -143,8 +143,8 @@ impl MetadataWriter {
         answers
     }
 
-    /// Takes the first of these commands, at least one and as many as fit a batch: all that are not refused take effect,
-    /// or none.
+    /// Writes the first commands, at least one and as many as fit a batch. Either all of them that are not refused
+    /// take effect, or none.
     fn propose_batch(&mut self, commands: &[Command]) -> Vec<Result<Applied, ProposeError>> {
         if let Some(detail) = self.failed.clone() {
             return vec![Err(ProposeError::Failed { detail }); commands.len()];
@@ -176,7 +176,7 @@ impl MetadataWriter {
     }
 
     fn publish(&mut self, image: Image) {
-        debug_assert_eq!(self.log.span().end.value(), image.version, "each command has its place in the log");
+        debug_assert_eq!(self.log.span().end.value(), image.version, "the version counts the commands in the log");
         self.image.store(Arc::new(image));
         self.snapshot_if_due();
     }
@@ -190,7 +190,7 @@ impl MetadataWriter {
         }
     }
 
-    /// Makes commands durable, and notes that they are, so that recovery tells damage to them from a torn write.
+    /// Makes commands durable, and writes a checkpoint: recovery can then tell damage from a torn write.
     fn sync(&mut self) -> Result<(), ProposeError> {
         let point = self.log.flush_point();
         let outcome = point.sync(&*self.disk);
@@ -219,7 +219,7 @@ impl MetadataWriter {
         ProposeError::Failed { detail }
     }
 
-    /// The commands are durable by now: what goes wrong here is for the next one to meet.
+    /// Writes a snapshot if one is due. The commands are durable already: a failure here only affects the next one.
     fn snapshot_if_due(&mut self) {
         let image = self.image.load_full();
         if image.version < self.snapshot_version.saturating_add(self.snapshot_every) {
@@ -230,7 +230,7 @@ impl MetadataWriter {
             Err(error) if error.class() == ErrorClass::SyncFailed => drop(self.fail(error)),
             Err(error) => tracing::warn!(%error, "no snapshot of the metadata was written"),
         }
-        // What the snapshot holds is dropped from the log, and never more than that.
+        // Commands in the snapshot are dropped from the log, and no others.
         match self.log.trim(Offset::try_from(self.snapshot_version).unwrap_or(Offset::ZERO)) {
             Ok(()) => {}
             Err(ChangeError::Failed(error)) => drop(self.fail(error)),

@@ -1,4 +1,4 @@
-//! From the files to an image: the snapshot, and every command after it.
+//! Replay: builds the image from the snapshot and every command after it.
 
 use super::{DIR, SNAPSHOT};
 use crate::metadata::image::snapshot::{self, SnapshotError};
@@ -13,15 +13,15 @@ use grower_storage::recovery::RecoveryReport;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Whose log it is, to its files.
+/// The topic id in the log's files.
 const LOG_ID: TopicId = TopicId::from_bytes(*b"grower metadata.");
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
 
-/// Why the broker cannot know its topics. It must not start.
+/// The reason why the metadata cannot be read. The broker must not start.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataOpenError {
-    /// The disk refused.
+    /// The disk failed.
     #[error("cannot read the metadata: {0}")]
     Disk(#[from] DiskError),
     /// The log cannot be opened.
@@ -36,20 +36,20 @@ pub enum MetadataOpenError {
     /// A batch of the log is damaged.
     #[error("metadata is damaged after offset {after}: {source}; {RESTORE}")]
     Batch {
-        /// Where reading got to.
+        /// The offset reached.
         after: Offset,
-        /// What was found.
+        /// The damage.
         source: BatchError,
     },
     /// A batch's records are damaged.
     #[error("metadata is damaged at offset {at}: {source}; {RESTORE}")]
     Records {
-        /// Where.
+        /// The offset.
         at: Offset,
         /// What was found.
         source: RecordsError,
     },
-    /// A command of a later version, or none at all.
+    /// A record is not a command of this version.
     #[error("the metadata command at offset {at} cannot be read: {detail}; use a newer Grower, or {RESTORE}")]
     Command {
         /// Where.
@@ -57,38 +57,38 @@ pub enum MetadataOpenError {
         /// What was found.
         detail: String,
     },
-    /// A stored command does not fit those before it.
+    /// A stored command is refused.
     #[error("the metadata command at offset {at} is refused: {refusal}; {RESTORE}")]
     Refused {
         /// Where.
         at: Offset,
-        /// Why.
+        /// The reason.
         refusal: MetadataRefusal,
     },
-    /// The snapshot cannot be used.
+    /// The snapshot is unusable.
     #[error("cannot use {path}: {source}; {RESTORE}", path = path.display())]
     Snapshot {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: SnapshotError,
     },
     /// Commands are missing.
     #[error("the metadata log holds {found}..{end}, but command {wanted} is needed next; {RESTORE}")]
     Missing {
-        /// The first one needed.
+        /// The first command needed.
         wanted: u64,
-        /// The first one there.
+        /// The first command in the log.
         found: u64,
         /// The log end.
         end: u64,
     },
-    /// There are topics on disk and no metadata at all.
+    /// There are topics on disk, and no metadata.
     #[error("{dir} holds topics ({topics}), but there is no metadata; {RESTORE}", dir = dir.display())]
     Lost {
         /// The directory of the topics.
         dir: PathBuf,
-        /// How many entries it has.
+        /// The number of its entries.
         topics: usize,
     },
 }
@@ -124,7 +124,7 @@ pub(super) fn open(
     Ok(ReplayedMetadata { image, snapshot_version, log, epoch })
 }
 
-/// Every command is witnessed and flushed by itself, and old ones go soon after a snapshot.
+/// Each command has an index entry and is flushed alone, and old ones are dropped soon after a snapshot.
 fn options() -> LogOptions {
     LogOptions {
         segment_bytes: 256 << 10,
@@ -150,7 +150,7 @@ fn read_snapshot(disk: &dyn Disk, path: &Path) -> Result<Image, MetadataOpenErro
     snapshot::decode(&bytes).map_err(|source| MetadataOpenError::Snapshot { path: path.to_owned(), source })
 }
 
-/// Applies every command that the image does not show yet.
+/// Applies the commands after the image's version.
 fn replay(log: &DiskLog, image: &mut Image) -> Result<(), MetadataOpenError> {
     let span = log.span();
     let (found, end) = (span.start.value(), span.end.value());
@@ -171,7 +171,7 @@ fn replay(log: &DiskLog, image: &mut Image) -> Result<(), MetadataOpenError> {
     Ok(())
 }
 
-/// Applies whole batches, from `at` on; answers the offset after the last.
+/// Applies whole batches from `at` on. Returns the offset after the last.
 fn apply_batches(bytes: Bytes, mut at: Offset, image: &mut Image) -> Result<Offset, MetadataOpenError> {
     for batch in BatchReader::new(bytes) {
         let batch = batch.map_err(|source| MetadataOpenError::Batch { after: at, source })?;
@@ -198,7 +198,7 @@ fn apply(record: &RecordView, image: &mut Image) -> Result<(), MetadataOpenError
     image.apply(command).map(drop).map_err(|refusal| MetadataOpenError::Refused { at, refusal })
 }
 
-/// Without a single command there cannot be topics: then the metadata is gone, and not new.
+/// Checks that empty metadata is new: with topics on disk, it was lost.
 fn check_nothing_lost(disk: &dyn Disk, dir: &Path) -> Result<(), MetadataOpenError> {
     match disk.list(dir) {
         Ok(entries) if entries.is_empty() => Ok(()),

@@ -87,14 +87,14 @@ async fn it_keeps_the_contract() {
 }
 
 #[test]
-fn what_was_proposed_is_there_again() {
+fn proposed_commands_survive_a_restart() {
     let disk = full();
     disk.crash();
     assert_eq!(*open(disk).unwrap().image(), *images().last().unwrap());
 }
 
 #[test]
-fn a_crash_between_any_two_steps_keeps_what_was_acknowledged() {
+fn a_crash_between_any_two_steps_keeps_acknowledged_commands() {
     let images = images();
     for power in 0..10_000 {
         let memory = MemDisk::default();
@@ -110,7 +110,7 @@ fn a_crash_between_any_two_steps_keeps_what_was_acknowledged() {
 }
 
 #[test]
-fn a_crash_while_several_commands_are_written_keeps_those_that_are_durable_without_a_gap() {
+fn a_crash_during_several_commands_keeps_the_first_ones_without_a_gap() {
     let images = images();
     for power in 0..10_000 {
         let memory = MemDisk::default();
@@ -145,7 +145,7 @@ fn a_thousand_commands_share_a_few_syncs() {
 }
 
 #[test]
-fn what_does_not_fit_the_disk_keeps_no_other_command_from_taking_effect() {
+fn a_command_that_does_not_fit_the_disk_does_not_affect_the_others() {
     let memory = MemDisk::default();
     let faulty = FaultDisk::new(memory.clone());
     let faults = faulty.faults();
@@ -208,7 +208,7 @@ fn after_a_failed_sync_nothing_is_accepted_any_more() {
 }
 
 #[test]
-fn a_full_disk_refuses_and_then_goes_on() {
+fn a_full_disk_refuses_commands_until_there_is_space() {
     let memory = MemDisk::default();
     let faulty = FaultDisk::new(memory.clone());
     let faults = faulty.faults();
@@ -226,7 +226,7 @@ fn a_full_disk_refuses_and_then_goes_on() {
 }
 
 #[test]
-fn a_command_that_found_no_descriptors_may_be_proposed_again() {
+fn a_command_refused_for_lack_of_descriptors_may_be_proposed_again() {
     for call in [Call::Create, Call::Open, Call::OpenDir, Call::Write, Call::Rename] {
         for nth in 0..40 {
             let memory = MemDisk::default();
@@ -248,7 +248,7 @@ fn a_command_that_found_no_descriptors_may_be_proposed_again() {
 }
 
 #[test]
-fn a_full_disk_for_snapshots_costs_nothing_that_was_accepted() {
+fn a_failed_snapshot_loses_no_accepted_command() {
     let images = images();
     for nth in 0..6 {
         let memory = MemDisk::default();
@@ -262,7 +262,7 @@ fn a_full_disk_for_snapshots_costs_nothing_that_was_accepted() {
 }
 
 #[test]
-fn no_flipped_bit_costs_a_topic_in_silence() {
+fn no_flipped_bit_loses_a_topic_silently() {
     let disk = full();
     let expected = images().pop().unwrap();
     let mut refused = 0;
@@ -287,7 +287,7 @@ fn no_flipped_bit_costs_a_topic_in_silence() {
 }
 
 #[test] // Hostile input 57.
-fn no_shortened_or_lengthened_file_costs_a_topic_in_silence() {
+fn no_file_of_another_length_loses_a_topic_silently() {
     let disk = full();
     let expected = images().pop().unwrap();
     for path in disk.files() {
@@ -310,7 +310,7 @@ fn no_shortened_or_lengthened_file_costs_a_topic_in_silence() {
 }
 
 #[test]
-fn no_missing_file_costs_a_topic_in_silence() {
+fn no_missing_file_loses_a_topic_silently() {
     let disk = full();
     let expected = images().pop().unwrap();
     for path in disk.files() {
@@ -391,7 +391,7 @@ fn a_snapshot_of_a_later_version_is_named() {
 }
 
 #[test]
-fn a_stored_command_that_does_not_fit_stops_the_start() {
+fn a_refused_stored_command_stops_the_start() {
     let disk = MemDisk::default();
     let store = open(disk.clone()).unwrap();
     let twice = commands().remove(0);

@@ -1,9 +1,8 @@
-//! Changes of the metadata: decided one after the other, made durable together, then carried out in their order.
+//! Changes of the metadata: decided one after the other, made durable together, then carried out in order.
 //!
-//! A change waits in a queue for its turn. Whoever has the turn takes all that wait, so changes of several connections share
-//! the syncs of one. Only what changes files is done for each alone: topics that are created in a row are served by one
-//! update of the map of served topics. An answer comes after the effect, so a topic that was answered exists after any
-//! crash.
+//! Changes wait in a queue. The caller that gets the lock takes all waiting changes, so changes of several connections
+//! share one sync. Consecutive new topics are published by one update of the served map; changes of files are carried
+//! out one by one. The answer follows the effect, so an acknowledged topic exists after any crash.
 
 use super::Topics;
 use crate::background;
@@ -15,13 +14,13 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// Decides on a command by an image. It is asked again if that image did not come to be.
+/// Decides on a command by an image. Called again if that image was not reached.
 pub(crate) type Decide = Box<dyn Fn(&Image) -> Result<Command, Failure> + Send>;
 
-/// What came of a change.
+/// The result of a change.
 type ChangeResult = Result<Applied, Failure>;
 
-/// Changes that wait for their turn, in the order in which they came.
+/// Waiting changes, in the order of their arrival.
 #[derive(Default)]
 pub(super) struct ChangeQueue(Mutex<Vec<WaitingChange>>);
 
@@ -41,7 +40,7 @@ impl ChangeQueue {
         decisions.into_iter().map(&mut push).collect()
     }
 
-    /// All that wait, apart from those whose asker has gone: nothing has happened of them yet.
+    /// Takes all waiting changes, except those with a caller that is gone: nothing of them happened yet.
     fn take(&self) -> Vec<WaitingChange> {
         let mut waiting = std::mem::take(&mut *self.0.lock());
         waiting.retain(|change| !change.answer.is_closed());
@@ -50,7 +49,7 @@ impl ChangeQueue {
 }
 
 impl Topics {
-    /// Has the image decide on a command, makes it durable, and carries it out.
+    /// Decides on a command by the image, makes it durable, and carries it out.
     pub(crate) async fn change(
         self: &Arc<Self>,
         decide: impl Fn(&Image) -> Result<Command, Failure> + Send + 'static,
@@ -59,16 +58,17 @@ impl Topics {
         changed.unwrap_or_else(|| Err(unanswered()))
     }
 
-    /// The same for several, each decided on what those before it lead to, with an answer for each.
+    /// Makes several changes, each decided on the image after those before it, with an answer for each.
     pub(crate) async fn change_all(self: &Arc<Self>, decisions: Vec<Decide>) -> Vec<ChangeResult> {
         let mut answers = self.changes.push(decisions);
-        let turn = self.changing.clone().lock_owned().await;
-        // Those who had the turn before may have answered all of it. Else it is done to its end, also if nobody waits.
+        let lock = self.changing.clone().lock_owned().await;
+        // An earlier holder of the lock may have carried out all of them. Otherwise they are carried out, even if this
+        // future is dropped.
         if answers.iter_mut().any(|answer| answer.is_empty()) {
             let topics = self.clone();
             let carried_out = background::blocking(move || {
                 topics.carry_out(topics.changes.take());
-                drop(turn);
+                drop(lock);
             });
             if let Err(error) = carried_out.await {
                 tracing::error!(%error, "a change of the metadata failed");
@@ -81,7 +81,7 @@ impl Topics {
         changed
     }
 
-    /// Runs on a thread that may wait for the disk, in the turn of those who change something.
+    /// Carries out changes. Runs under the lock, on a thread that may block.
     fn carry_out(self: &Arc<Self>, changes: Vec<WaitingChange>) {
         let _whole = CriticalSection::enter(&self.health, "a change of the topics");
         let decided = decide_all(&self.image(), &changes);
@@ -93,15 +93,15 @@ impl Topics {
         self.perform_all(&mut changed);
         self.changed.notify_waiters();
         if changed.iter().flatten().count() < durable {
-            self.look_at_retention(); // Which repeats what failed.
+            self.request_retention(); // It repeats failed effects.
         }
         for (change, changed) in changes.into_iter().zip(changed) {
-            let _ = change.answer.send(changed); // Its asker may have gone.
+            let _ = change.answer.send(changed); // The caller may be gone.
         }
     }
 
-    /// What was proposed has its own answer. A change that was refused for the sake of a command that then could not be
-    /// written is answered like that one.
+    /// Pairs changes with answers. A change that was refused because of a command that then could not be written gets
+    /// the error of that command.
     fn answers(
         &self,
         changes: &[WaitingChange],
@@ -118,7 +118,7 @@ impl Topics {
         changes.iter().zip(decided).map(answer).collect()
     }
 
-    /// Carries commands out, in their order. What fails is the answer to its change.
+    /// Carries out commands in order. A failure becomes the answer to its change.
     fn perform_all(self: &Arc<Self>, changed: &mut [ChangeResult]) {
         let mut created = Vec::new();
         for at in 0..changed.len() {
@@ -136,8 +136,8 @@ impl Topics {
     }
 
     fn serve_created(&self, created: &mut Vec<(usize, Arc<Topic>)>, changed: &mut [ChangeResult]) {
-        let (places, topics): (Vec<usize>, Vec<Arc<Topic>>) = created.drain(..).unzip();
-        for (at, served) in places.into_iter().zip(self.serve_now(&topics)) {
+        let (positions, topics): (Vec<usize>, Vec<Arc<Topic>>) = created.drain(..).unzip();
+        for (at, served) in positions.into_iter().zip(self.serve_now(&topics)) {
             if let Err(failure) = served {
                 changed[at] = Err(failure);
             }
@@ -156,7 +156,7 @@ impl Topics {
     }
 }
 
-/// Each decision sees what those before it will have changed.
+/// Each decision sees the changes of those before it.
 fn decide_all(image: &Image, changes: &[WaitingChange]) -> Vec<Result<Command, Failure>> {
     let mut image = Image::clone(image);
     let decide = |change: &WaitingChange| -> Result<Command, Failure> {

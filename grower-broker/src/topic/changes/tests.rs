@@ -141,7 +141,7 @@ async fn each_change_sees_those_before_it_and_is_carried_out_after_them() {
 }
 
 #[tokio::test]
-async fn a_change_that_was_refused_for_one_that_could_not_be_written_is_told_that() {
+async fn a_change_refused_because_of_an_unwritten_one_gets_the_error_of_that_one() {
     let world = World::new().await;
     world.topics.change(create("old", 1)).await.unwrap();
     world.store.full.store(true, Ordering::SeqCst);
@@ -154,7 +154,7 @@ async fn a_change_that_was_refused_for_one_that_could_not_be_written_is_told_tha
 }
 
 #[tokio::test]
-async fn a_change_whose_asker_left_before_its_turn_does_not_happen_later() {
+async fn a_change_with_a_dropped_caller_does_not_happen_later() {
     let world = World::new().await;
     world.topics.change(create("a", 1)).await.unwrap();
     let turn = world.topics.changing.clone().lock_owned().await;

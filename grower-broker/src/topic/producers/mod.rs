@@ -1,5 +1,5 @@
-//! Producers that are no longer heard of: forgotten after a day, and earlier if too many are remembered, the longest
-//! silent ones first. One that comes back after that writes on; only a retry of what it sent before is not recognized.
+//! Expiry of producer states: after a day without a batch, and earlier if too many are kept, the longest silent first.
+//! A producer that returns later can write; only a retry of an earlier batch is not recognized.
 
 use super::Topics;
 use crate::background;
@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// A producer that was silent for so long is forgotten, in milliseconds.
+/// The age of expired states, in milliseconds.
 const EXPIRY_MS: u64 = 24 * 60 * 60 * 1000;
-/// Who was heard of within this time, in milliseconds, is not forgotten to make room.
+/// States younger than this, in milliseconds, do not expire for lack of memory.
 const ACTIVE_MS: u64 = 1_000;
-/// How often it is looked whether there are too many.
+/// The interval between checks of the memory.
 const LOOK_EACH: Duration = Duration::from_secs(1);
-/// How many looks lie between two that forget whoever expired.
+/// The number of checks between two for expired states.
 const EXPIRE_EACH: u32 = 60;
 
 impl Topics {
-    /// Forgets producers until `stop`.
+    /// Expires producer states until `stop`.
     pub(crate) async fn run_producers(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EACH);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -46,7 +46,7 @@ impl Topics {
         self.all().iter().for_each(|partition| partition.forget_producers(now, silent_ms));
     }
 
-    /// When seven eighths of what they may take are taken, looks for the longest silent until a quarter is free.
+    /// Above seven eighths of the memory for states, drops the longest silent ones until a quarter is free.
     fn bound_producers(&self, now: Timestamp) {
         let most = self.memory.state_bytes_max();
         if self.memory.remembered(StateKind::Producers) < most / 8 * 7 {

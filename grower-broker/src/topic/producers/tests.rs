@@ -67,7 +67,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_flood_of_producers_stays_within_its_share_and_everybody_is_served() {
+async fn a_flood_of_producers_stays_within_its_memory_and_all_are_served() {
     let world = World::new().await;
     for producer in 0..3 * MOST {
         world.wait(1);
@@ -80,7 +80,7 @@ async fn a_flood_of_producers_stays_within_its_share_and_everybody_is_served() {
 }
 
 #[tokio::test]
-async fn room_is_made_by_the_longest_silent_wherever_they_are() {
+async fn the_longest_silent_producers_of_all_partitions_are_dropped_first() {
     let world = World::new().await;
     (0..MOST / 2).for_each(|producer| assert!(!world.send(0, producer)));
     world.wait(DAY_MS / 2);
@@ -110,7 +110,7 @@ async fn a_wall_clock_that_jumps_ends_no_idempotence() {
 }
 
 #[tokio::test]
-async fn memory_is_given_back_after_a_day_and_with_the_topic() {
+async fn memory_is_freed_after_a_day_and_with_the_topic() {
     let world = World::new().await;
     (0..10).for_each(|producer| assert!(!world.send(0, producer)));
     world.wait(DAY_MS);
