@@ -87,7 +87,7 @@ async fn holds_a_full_life(dir: &Path) {
     }
     let readers = admin.describe_group("readers").await.unwrap();
     assert_eq!(readers.offsets.iter().map(|of| of.offset.value()).collect::<Vec<_>>(), [7]);
-    let workers = admin.inspect_group("workers").await.unwrap();
+    let workers = admin.describe_group("workers").await.unwrap();
     let instances: Vec<_> = workers.members.iter().map(|member| member.instance.as_deref()).collect();
     assert_eq!(instances, [Some("first")]);
     assert_eq!(workers.members[0].holds.len(), 2, "its partitions wait for it");

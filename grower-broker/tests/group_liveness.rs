@@ -238,10 +238,7 @@ fn of_two_commits_of_one_connection_the_later_one_counts() {
 fn a_member_is_told_of_only_once_it_is_in_the_log() {
     for request in [
         |group: &GroupId| Request::DescribeGroup(group.clone()),
-        |group: &GroupId| Request::InspectGroup(group.clone()),
-        |_: &GroupId| Request::ListGroups,
-        |_: &GroupId| Request::PageGroups { after: None },
-        |_: &GroupId| Request::InspectGroups { after: None, most: 9 },
+        |_: &GroupId| Request::ListGroups { after: None, most: 9 },
     ] {
         with_broker(async |address, faults| {
             let (group, _) = neighbours();

@@ -142,7 +142,7 @@ async fn committed_offsets_survive_a_restart_and_members_come_back_unnoticed() {
 }
 
 #[tokio::test]
-async fn an_inspection_names_the_program_and_where_it_speaks_from() {
+async fn a_description_names_the_program_and_address_of_a_member() {
     let mut config = BrokerConfig::at("/grower");
     config.listen = Some("127.0.0.1:0".parse().unwrap());
     config.http = None;
@@ -154,7 +154,7 @@ async fn an_inspection_names_the_program_and_where_it_speaks_from() {
     client.ask(&Request::Hello(hello)).await;
     client.create_topic("events", 1, &[]).await;
     Member::new("first").beat(&mut client).await;
-    let Response::InspectGroup(seen) = client.ask(&Request::InspectGroup(group())).await else { panic!() };
+    let Response::DescribeGroup(seen) = client.ask(&Request::DescribeGroup(group())).await else { panic!() };
     let [member] = &seen.members[..] else { panic!("{seen:?}") };
     assert_eq!((member.client.as_deref(), member.address.as_deref()), (Some("an app"), Some(address.as_str())));
     assert_eq!(member.holds.len(), 1);

@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::try_join_all;
 use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_client::{
-    Admin, AdminError, ConnectError, GroupInspection, GroupMemory, GroupState, OffsetSpec, RequestError,
+    Admin, AdminError, ConnectError, GroupDescription, GroupMemory, GroupState, OffsetSpec, RequestError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -57,7 +57,7 @@ const ASKED_AT_ONCE: usize = 16;
 /// Returns, for each group, the partitions that it committed or holds, sorted, without deleted topics.
 pub(crate) async fn of_groups(
     admin: &Admin,
-    groups: &[GroupInspection],
+    groups: &[GroupDescription],
     names: &BTreeMap<TopicId, TopicName>,
     now: Timestamp,
 ) -> Result<Vec<Vec<GroupProgress>>, AdminError> {
@@ -91,11 +91,11 @@ impl GroupProgress {
 }
 
 /// Returns the first lost offset of each partition whose log lost records that the group has read.
-async fn losses(admin: &Admin, group: &GroupInspection) -> Result<Losses, AdminError> {
-    if group.group.offsets.iter().all(|committed| committed.offset == Offset::ZERO) {
+async fn losses(admin: &Admin, group: &GroupDescription) -> Result<Losses, AdminError> {
+    if group.offsets.iter().all(|committed| committed.offset == Offset::ZERO) {
         return Ok(Losses::new()); // Nothing was read.
     }
-    let positions = admin.list_positions(group.group.group.as_str()).await?;
+    let positions = admin.list_positions(group.group.as_str()).await?;
     Ok(positions.into_iter().filter_map(|at| Some(((at.topic, at.partition), at.lost_from?))).collect())
 }
 
@@ -132,9 +132,9 @@ struct GroupPosition {
 }
 
 impl GroupPosition {
-    fn of(group: &GroupInspection, losses: &Losses, names: &BTreeMap<TopicId, TopicName>) -> Vec<Self> {
+    fn of(group: &GroupDescription, losses: &Losses, names: &BTreeMap<TopicId, TopicName>) -> Vec<Self> {
         let committed: BTreeMap<PartitionKey, Offset> =
-            group.group.offsets.iter().map(|c| ((c.topic, c.partition), c.offset)).collect();
+            group.offsets.iter().map(|c| ((c.topic, c.partition), c.offset)).collect();
         let owners = owners(group);
         let places: BTreeSet<&PartitionKey> = committed.keys().chain(owners.keys()).collect();
         let position = |place: &PartitionKey| {
@@ -157,7 +157,7 @@ impl GroupPosition {
     }
 }
 
-fn owners(group: &GroupInspection) -> BTreeMap<PartitionKey, PartitionOwner> {
+fn owners(group: &GroupDescription) -> BTreeMap<PartitionKey, PartitionOwner> {
     let held = group.members.iter().flat_map(|member| member.holds.iter().map(move |held| (member, held)));
     held.map(|(member, held)| {
         let owner = PartitionOwner { member: member.member.to_string(), since: held.since, giving_up: held.giving_up };

@@ -77,8 +77,7 @@ pub use grower_protocol::ids;
 pub use grower_protocol::message::{
     Acks, BackupDescription, BackupMade, BackupState, BrokerAddress, BrokerDescription, CommitTime, CommittedOffset,
     CommittedPosition, ConfigEntry, ConfigSource, DiskDescription, Durability, ErrorCode, Failure, FsyncDescription,
-    GroupDescription, GroupInspection, GroupMemory, GroupState, GroupSummary, Holding, ListedOffset, LossDescription,
-    MemberDescription, MemberInspection, MetadataAnswer, OffsetSpec, Outcome, PartitionDescription, PartitionMetadata,
-    RefusedGrowth, SegmentDescription, SettingEntry, SettingSource, TopicDescription, TopicMetadata, TopicPartitions,
-    TopicTraffic, Traffic, UsedUp,
+    GroupDescription, GroupMemory, GroupState, Holding, ListedOffset, LossDescription, MemberDescription,
+    MetadataAnswer, OffsetSpec, Outcome, PartitionDescription, PartitionMetadata, RefusedGrowth, SegmentDescription,
+    SettingEntry, SettingSource, TopicDescription, TopicMetadata, TopicPartitions, TopicTraffic, Traffic, UsedUp,
 };

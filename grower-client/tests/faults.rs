@@ -19,12 +19,11 @@ fn is_produce(request: &Request) -> bool {
 
 #[tokio::test]
 async fn a_request_is_not_sent_to_a_broker_that_lacks_it() {
-    let fake = FakeBroker::new(|request| if is_list(request) { Act::Cut } else { Act::Serve }).without("group-pages");
-    let admin = fake.client().await.admin();
-    for error in [admin.list_groups().await.unwrap_err(), admin.inspect_groups(3).await.unwrap_err()] {
-        assert_eq!(error.to_string(), "the broker at fake:1 (0) does not support \"group-pages\": upgrade the broker");
-        assert!(!error.is_retriable());
-    }
+    let cuts_new = |request: &Request| if *request == Request::DescribeGroupMemory { Act::Cut } else { Act::Serve };
+    let fake = FakeBroker::new(cuts_new).without("group-memory");
+    let error = fake.client().await.admin().describe_group_memory().await.unwrap_err();
+    assert_eq!(error.to_string(), "the broker at fake:1 (0) does not support \"group-memory\": upgrade the broker");
+    assert!(!error.is_retriable());
 }
 
 #[tokio::test]
@@ -36,7 +35,7 @@ async fn an_older_broker_gets_the_commit_request_it_knows() {
 }
 
 fn is_list(request: &Request) -> bool {
-    matches!(request, Request::PageGroups { .. })
+    matches!(request, Request::ListGroups { .. })
 }
 
 /// Queues `count` records, three per batch, after a first one that makes the producer known.
@@ -236,7 +235,7 @@ async fn dropping_a_producer_ends_all_waits() {
 async fn a_slow_answer_delays_no_other() {
     let fake = FakeBroker::failing(is_list, [Act::AnswerLate]);
     let admin = fake.client().await.admin();
-    let (groups, metadata) = tokio::join!(admin.list_groups(), admin.metadata());
+    let (groups, metadata) = tokio::join!(admin.list_groups(9), admin.metadata());
     assert!(groups.unwrap().is_empty() && metadata.is_ok());
 }
 
@@ -248,7 +247,7 @@ async fn an_error_names_the_address_and_the_cause() {
     assert_eq!(error.outcome(), Outcome::Unknown);
     insta::assert_snapshot!(error, @"fake:1 closed the connection; the request may have been carried out");
     let damaged = FakeBroker::failing(is_list, std::iter::repeat_n(Act::Bytes(vec![0xff; 9]), 99));
-    let error = damaged.client().await.admin().list_groups().await.unwrap_err();
+    let error = damaged.client().await.admin().list_groups(9).await.unwrap_err();
     let grower_client::AdminError::Request(RequestError::Lost(cause)) = error else { panic!("{error}") };
     assert!(matches!(cause, ConnectionError::Frame { .. }), "{cause}");
     insta::assert_snapshot!(cause, @"fake:1 sent an unreadable frame: a frame of 4294967295 bytes is over the limit of 134217728 (frame.bytes.max)");

@@ -97,11 +97,9 @@ async fn all_groups_are_listed_across_pages() {
     for group in &all {
         admin.reset_group(group, [("events", 0, Offset::ZERO)]).await.unwrap();
     }
-    let listed = admin.list_groups().await.unwrap();
-    assert_eq!(listed.iter().map(|group| group.group.to_string()).collect::<Vec<_>>(), all);
-    for (most, seen) in [(usize::MAX, &all[..]), (3, &all[..3])] {
-        let inspected = admin.inspect_groups(most).await.unwrap();
-        assert_eq!(inspected.iter().map(|seen| seen.group.group.to_string()).collect::<Vec<_>>(), seen);
+    for (most, expected) in [(usize::MAX, &all[..]), (3, &all[..3])] {
+        let listed = admin.list_groups(most).await.unwrap();
+        assert_eq!(listed.iter().map(|group| group.group.to_string()).collect::<Vec<_>>(), expected);
     }
 }
 

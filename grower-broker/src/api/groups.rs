@@ -4,7 +4,6 @@ use super::burst::Reply;
 use super::{Api, Peer};
 use crate::group::state::{GroupCommit, GroupShard};
 use crate::group::{HeartbeatSender, QueueTicket, SessionGuard};
-use grower_protocol::ids::GroupId;
 use grower_protocol::message::{
     ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Part, PositionToCommit, Request, Response, StartPositions,
 };
@@ -94,19 +93,14 @@ impl Api {
                 Ok(Response::FetchPositions(self.groups.compared_with_logs(positions)))
             }
             Request::StartPositions(wish) => self.start_positions(ticket, wish).await,
-            Request::ListGroups => Ok(Response::ListGroups(self.groups.list().await?)),
-            Request::PageGroups { after } => {
-                let (groups, next) = self.groups.page(after.as_ref()).await?;
-                Ok(Response::PageGroups { groups, next })
+            Request::ListGroups { after, most } => {
+                let (groups, next) = self.groups.page(after.as_ref(), most).await?;
+                Ok(Response::ListGroups { groups, next })
             }
-            Request::InspectGroups { after, most } => {
-                let (groups, next) = self.groups.inspect_page(after.as_ref(), most).await?;
-                Ok(Response::InspectGroups { groups, next })
-            }
-            Request::DescribeGroup(group) => self.describe_group(group).await,
-            Request::InspectGroup(group) => {
-                let seen = self.groups.read_members(&group, |shard, now| shard.inspect(&group, now.at)).await?;
-                Ok(Response::InspectGroup(seen?))
+            Request::DescribeGroup(group) => {
+                let described =
+                    self.groups.read_members(&group, |shard, now| shard.describe(&group, now.at)).await?;
+                Ok(Response::DescribeGroup(described?))
             }
             Request::ListCommits(group) => Ok(Response::ListCommits(self.groups.commit_times(&group).await?)),
             Request::DescribeGroupMemory => Ok(Response::DescribeGroupMemory(self.groups.describe_memory())),
@@ -138,11 +132,6 @@ impl Api {
             part.map_err(|failure| self.groups.why_offline(position, &failure).unwrap_or(failure))
         };
         Ok(Response::CommitOffsets(committed.await?.into_iter().zip(&commit.positions).map(told).collect()))
-    }
-
-    async fn describe_group(&self, group: GroupId) -> Answered {
-        let described = self.groups.read_members(&group, |shard, _| shard.describe(&group)).await?;
-        Ok(Response::DescribeGroup(described?))
     }
 }
 

@@ -155,12 +155,9 @@ impl Api {
             | Request::FetchOffsets { .. }
             | Request::FetchPositions { .. }
             | Request::StartPositions(_)
-            | Request::ListGroups
-            | Request::PageGroups { .. }
-            | Request::InspectGroups { .. }
+            | Request::ListGroups { .. }
             | Request::DescribeGroup(_)
             | Request::DeleteGroup(_)
-            | Request::InspectGroup(_)
             | Request::ListCommits(_)
             | Request::DescribeGroupMemory => self.group_request(request, arrival, peer).await,
             Request::Hello(_)

@@ -33,7 +33,7 @@ use crate::partition::{Flushers, Partition};
 use crate::random::random_bytes;
 use crate::topic::Topics;
 use grower_protocol::ids::{GroupId, Offset, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{CommitTime, CommittedPosition, ErrorCode, Failure, GroupMemory, GroupSummary};
+use grower_protocol::message::{CommitTime, CommittedPosition, ErrorCode, Failure, GroupMemory};
 use heartbeats::HeartbeatWaiters;
 use memory_refusals::MemoryRefusals;
 use parking_lot::Mutex;
@@ -58,7 +58,7 @@ pub(crate) struct Groups {
 /// A group as metrics show it.
 pub(crate) struct GroupFigures {
     pub(crate) group: GroupId,
-    pub(crate) members: u32,
+    pub(crate) members: usize,
     pub(crate) positions: Vec<CommittedPosition>,
 }
 
@@ -205,7 +205,7 @@ impl Groups {
         let mut all = Vec::new();
         for live in &self.shards {
             let shard = live.shard.lock();
-            all.extend(shard.list().into_iter().map(|GroupSummary { group, members, .. }| {
+            all.extend(shard.list().into_iter().map(|(group, members)| {
                 let positions = shard.fetch_positions(&group, None);
                 GroupFigures { group, members, positions }
             }));

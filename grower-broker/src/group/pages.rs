@@ -4,7 +4,7 @@ use super::Groups;
 use super::served_shard::ServedShard;
 use crate::group::state::shard_of;
 use grower_protocol::ids::{GroupId, PartitionId};
-use grower_protocol::message::{Failure, GroupInspection, GroupSummary};
+use grower_protocol::message::{Failure, GroupDescription};
 use grower_protocol::wire::{MESSAGE_BYTES_MAX, read_length};
 
 /// The largest number of groups in a page.
@@ -13,55 +13,41 @@ const PAGE: usize = 1_000;
 const GROUP_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 1024;
 
 impl Groups {
-    /// All groups, sorted by id. The result is durable when this returns.
-    pub(crate) async fn list(&self) -> Result<Vec<GroupSummary>, Failure> {
-        let all = self.list_after(None, usize::MAX);
-        self.all_durable(all.iter().map(|group| &group.group)).await?;
-        Ok(all)
-    }
-
-    /// A page of the groups after this id, and the id that the next page starts after. The result is durable when this
-    /// returns.
-    pub(crate) async fn page(&self, after: Option<&GroupId>) -> Result<(Vec<GroupSummary>, Option<GroupId>), Failure> {
-        let page = self.first_after(after, PAGE);
-        self.all_durable(page.0.iter().map(|group| &group.group)).await?;
-        Ok(page)
-    }
-
-    /// A page of at most `max` groups with all details for operators.
-    pub(crate) async fn inspect_page(
+    /// A page of at most `max` groups after this id, and the id that the next page starts after. The result is durable when
+    /// this returns.
+    pub(crate) async fn page(
         &self,
         after: Option<&GroupId>,
         max: u32,
-    ) -> Result<(Vec<GroupInspection>, Option<GroupId>), Failure> {
+    ) -> Result<(Vec<GroupDescription>, Option<GroupId>), Failure> {
         // The page in memory and its encoded form share the memory reserved for listings. A larger group gets a page
         // alone.
         let bytes_max = self.memory.listing_bytes() / 2;
         let (listed, mut next) = self.first_after(after, (max as usize).clamp(1, PAGE));
         let (mut page, mut bytes, mut last) = (Vec::new(), 0, None);
-        for GroupSummary { group, .. } in listed {
-            let seen = self.live(shard_of(&group)).shard.lock().inspect(&group, self.now());
+        for group in listed {
+            let described = self.live(shard_of(&group)).shard.lock().describe(&group, self.now());
             // A group deleted meanwhile is left out.
-            if let Ok(seen) = seen {
-                let (seen, length) = readable(seen);
+            if let Ok(described) = described {
+                let (described, length) = readable(described);
                 bytes += length;
                 if bytes_max < bytes && !page.is_empty() {
                     next = last;
                     break;
                 }
-                page.push(seen);
+                page.push(described);
             }
             last = Some(group);
         }
-        self.all_durable(page.iter().map(|seen| &seen.group.group)).await?;
+        self.all_durable(page.iter().map(|described| &described.group)).await?;
         Ok((page, next))
     }
 
-    fn first_after(&self, after: Option<&GroupId>, max: usize) -> (Vec<GroupSummary>, Option<GroupId>) {
+    fn first_after(&self, after: Option<&GroupId>, max: usize) -> (Vec<GroupId>, Option<GroupId>) {
         let mut groups = self.list_after(after, max + 1);
         let more = max < groups.len();
         groups.truncate(max);
-        let next = groups.last().filter(|_| more).map(|group| group.group.clone());
+        let next = groups.last().filter(|_| more).cloned();
         (groups, next)
     }
 
@@ -71,9 +57,9 @@ impl Groups {
         served.map(|(_, live)| live)
     }
 
-    fn list_after(&self, after: Option<&GroupId>, max: usize) -> Vec<GroupSummary> {
+    fn list_after(&self, after: Option<&GroupId>, max: usize) -> Vec<GroupId> {
         let mut groups: Vec<_> = self.online().flat_map(|live| live.shard.lock().list_after(after, max)).collect();
-        groups.sort_by(|a, b| a.group.cmp(&b.group));
+        groups.sort();
         groups.truncate(max);
         groups
     }
@@ -95,13 +81,13 @@ impl Groups {
 
 /// A group as a list shows it, and its encoded size. A client's data must not hide other groups: metadata texts are
 /// left out, and a group that would fill a message is reduced to its id and state.
-fn readable(mut seen: GroupInspection) -> (GroupInspection, usize) {
-    seen.group.offsets.iter_mut().for_each(|offset| offset.metadata = String::new());
-    let length = read_length(&seen);
+fn readable(mut described: GroupDescription) -> (GroupDescription, usize) {
+    described.offsets.iter_mut().for_each(|offset| offset.metadata = String::new());
+    let length = read_length(&described);
     if length <= GROUP_BYTES_MAX {
-        return (seen, length);
+        return (described, length);
     }
-    (seen.group.offsets, seen.group.members, seen.members) = Default::default();
-    let length = read_length(&seen);
-    (seen, length)
+    (described.offsets, described.members) = Default::default();
+    let length = read_length(&described);
+    (described, length)
 }

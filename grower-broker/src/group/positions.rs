@@ -39,7 +39,7 @@ impl Groups {
             let positions = {
                 let shard = live.shard.lock();
                 let groups = shard.list().into_iter();
-                groups.map(|group| (shard.fetch_positions(&group.group, None), group.group)).collect::<Vec<_>>()
+                groups.map(|(group, _)| (shard.fetch_positions(&group, None), group)).collect::<Vec<_>>()
             };
             for (positions, group) in positions {
                 for position in positions {

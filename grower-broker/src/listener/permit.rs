@@ -168,7 +168,7 @@ mod tests {
     fn who_may_not_wait_elsewhere_or_finds_no_memory_keeps_its_place() {
         let memory = Memory::new(16 << 20);
         let places = Places::new(2, &memory);
-        let _fetching = waiting(&places, &Request::ListGroups).unwrap();
+        let _fetching = waiting(&places, &Request::InitProducer).unwrap();
         assert!(places.try_take().is_some());
         let _all = memory.try_reserve(16 << 20).unwrap();
         let _held = waiting(&places, &held()).unwrap();

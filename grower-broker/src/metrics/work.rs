@@ -65,11 +65,8 @@ impl Work {
             Request::CommitOffsets(_) | Request::CommitPositions(_) | Request::StartPositions(_) => Self::CommitOffsets,
             Request::FetchOffsets { .. } | Request::FetchPositions { .. } => Self::FetchOffsets,
             Request::LeaveGroup { .. }
-            | Request::ListGroups
-            | Request::PageGroups { .. }
-            | Request::InspectGroups { .. }
+            | Request::ListGroups { .. }
             | Request::DescribeGroup(_)
-            | Request::InspectGroup(_)
             | Request::ListCommits(_)
             | Request::DescribeGroupMemory => Self::Groups,
             _ => Self::Admin,
@@ -144,7 +141,7 @@ mod tests {
     #[test]
     fn a_fetch_that_waits_counts_as_a_wait_only() {
         let metrics = Metrics::new();
-        let mut timer = Timer::start(&metrics, &Request::ListGroups);
+        let mut timer = Timer::start(&metrics, &Request::ListGroups { after: None, most: 1 });
         timer.becomes(Work::FetchWait);
         assert!(metrics.print().contains("grower_requests_in_flight 1\n"));
         drop(timer);

@@ -5,20 +5,22 @@ use crate::cluster::Cluster;
 use crate::error::{AdminError, RequestError};
 use grower_protocol::ids::{GroupId, Offset, PartitionId, TopicId, TopicName};
 use grower_protocol::message::{
-    CommitTime, CommittedPosition, ErrorCode, GroupDescription, GroupInspection, GroupMemory, GroupSummary,
-    PositionToCommit, Request, Response,
+    CommitTime, CommittedPosition, ErrorCode, GroupDescription, GroupMemory, PositionToCommit, Request, Response,
 };
 use std::collections::BTreeMap;
 
 impl Admin {
-    /// Lists all groups, sorted by id.
-    pub async fn list_groups(&self) -> Result<Vec<GroupSummary>, AdminError> {
+    /// Lists the first groups by id, at most `most`, each as [`Admin::describe_group`] does. Commit metadata is omitted, and a
+    /// group that is too large for one answer comes [in brief](GroupDescription::is_in_brief).
+    pub async fn list_groups(&self, most: usize) -> Result<Vec<GroupDescription>, AdminError> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
-            match self.cluster.ask_retrying(&Request::PageGroups { after: after.clone() }).await? {
-                (_, Response::PageGroups { groups, next }) => {
+            let wanted = u32::try_from(most - all.len()).unwrap_or(u32::MAX);
+            match self.cluster.ask_retrying(&Request::ListGroups { after: after.clone(), most: wanted }).await? {
+                (_, Response::ListGroups { groups, next }) => {
                     all.extend(groups);
-                    if !has_next_page(&mut after, next) {
+                    if most <= all.len() || !has_next_page(&mut after, next) {
+                        all.truncate(most);
                         return Ok(all);
                     }
                 }
@@ -27,39 +29,12 @@ impl Admin {
         }
     }
 
-    /// Describes a group: its members, their partitions, and the committed offsets.
+    /// Describes a group: its committed offsets, and its members: instance name, program, address, and how long each has
+    /// owned each partition.
     pub async fn describe_group(&self, group: impl AsRef<str>) -> Result<GroupDescription, AdminError> {
         match self.cluster.ask_retrying(&Request::DescribeGroup(GroupId::new(group.as_ref())?)).await? {
             (_, Response::DescribeGroup(group)) => Ok(group),
             (connection, other) => Err(connection.unexpected("describe group", other).into()),
-        }
-    }
-
-    /// Describes a group with details of each member: its instance name, its program and address, and how long it has
-    /// owned each partition.
-    pub async fn inspect_group(&self, group: impl AsRef<str>) -> Result<GroupInspection, AdminError> {
-        match self.cluster.ask_retrying(&Request::InspectGroup(GroupId::new(group.as_ref())?)).await? {
-            (_, Response::InspectGroup(group)) => Ok(group),
-            (connection, other) => Err(connection.unexpected("inspect group", other).into()),
-        }
-    }
-
-    /// Describes the first `most` groups, sorted by id, like [`Admin::inspect_group`]. Commit metadata is omitted, and a
-    /// group that is too large for one answer comes [in brief](GroupInspection::is_in_brief).
-    pub async fn inspect_groups(&self, most: usize) -> Result<Vec<GroupInspection>, AdminError> {
-        let (mut all, mut after) = (Vec::new(), None);
-        loop {
-            let wanted = u32::try_from(most - all.len()).unwrap_or(u32::MAX);
-            match self.cluster.ask_retrying(&Request::InspectGroups { after: after.clone(), most: wanted }).await? {
-                (_, Response::InspectGroups { groups, next }) => {
-                    all.extend(groups);
-                    if most <= all.len() || !has_next_page(&mut after, next) {
-                        all.truncate(most);
-                        return Ok(all);
-                    }
-                }
-                (connection, other) => return Err(connection.unexpected("inspect groups", other).into()),
-            }
         }
     }
 

@@ -237,7 +237,7 @@ impl FakeBroker {
             Request::ListOffsets(asked) => Response::ListOffsets(self.log.lock().unwrap().list(&asked)),
             Request::ReportDamage(_) => Response::Done,
             Request::CommitOffsets(commit) => Response::CommitOffsets(commit.offsets.iter().map(|_| Ok(())).collect()),
-            Request::PageGroups { .. } => Response::PageGroups { groups: Vec::new(), next: None },
+            Request::ListGroups { .. } => Response::ListGroups { groups: Vec::new(), next: None },
             Request::HoldHeartbeat { beat, .. } => {
                 let partitions = vec![PartitionId::new(0)];
                 let topic = self.log.lock().unwrap().topic;

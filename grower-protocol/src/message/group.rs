@@ -227,17 +227,6 @@ pub enum GroupState {
     Reconciling,
 }
 
-/// A group in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupSummary {
-    /// Its id.
-    pub group: GroupId,
-    /// What it is doing.
-    pub state: GroupState,
-    /// How many members it has.
-    pub members: u32,
-}
-
 /// A group in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupDescription {
@@ -255,7 +244,14 @@ pub struct GroupDescription {
     pub offsets: Vec<CommittedOffset>,
 }
 
-/// One member.
+impl GroupDescription {
+    /// Whether members and offsets are left out, because no message could hold them.
+    pub fn is_in_brief(&self) -> bool {
+        self.state != GroupState::Empty && self.members.is_empty()
+    }
+}
+
+/// One member, and what it holds since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberDescription {
     /// Its id.
@@ -266,48 +262,25 @@ pub struct MemberDescription {
     pub topics: Vec<TopicName>,
     /// What it owns, by its last heartbeat.
     pub owned: Vec<TopicPartitions>,
-    /// What it shall own.
+    /// What it is to own, by the group's target assignment.
     pub target: Vec<TopicPartitions>,
-}
-
-/// A group as those see it who look after it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupInspection {
-    /// The group.
-    pub group: GroupDescription,
-    /// More on each of its members, in the same order.
-    pub members: Vec<MemberInspection>,
-}
-
-impl GroupInspection {
-    /// Whether it leaves out members and offsets, since with them it would be longer than any message.
-    pub fn is_in_brief(&self) -> bool {
-        self.group.state != GroupState::Empty && self.group.members.is_empty()
-    }
-}
-
-/// Who a member is, and what it holds since when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberInspection {
-    /// Its id.
-    pub member: MemberId,
     /// Its static name.
     pub instance: Option<String>,
     /// What its program calls itself; unknown from a restart of the broker to the member's next heartbeat.
     pub client: Option<String>,
-    /// Where it speaks from, likewise.
+    /// Its network address, unknown likewise.
     pub address: Option<String>,
     /// How long it may be silent.
     pub session_timeout_ms: u32,
     /// How long it has been silent.
     pub silent_ms: u64,
-    /// What nobody else gets before this member lets go.
+    /// Partitions that no other member gets before this one lets go of them.
     pub holds: Vec<Holding>,
-    /// What it shall own and others still hold.
+    /// Partitions of its target that other members still hold.
     pub awaits: Vec<TopicPartitions>,
-    /// Its place was taken by this member, under the same static name.
+    /// The member that took its place under the same static name.
     pub replaced_by: Option<MemberId>,
-    /// It stepped out: its partitions wait for who comes back under its static name.
+    /// It is detached: its partitions wait for a member that joins under its static name.
     pub away: bool,
 }
 

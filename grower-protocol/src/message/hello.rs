@@ -8,15 +8,12 @@ use serde::{Deserialize, Serialize};
 pub struct Feature(pub String);
 
 impl Feature {
-    pub(super) const GROUP_PAGES: &'static str = "group-pages";
     pub(super) const POSITION_COMMITS: &'static str = "position-commits";
     pub(super) const GROUP_MEMORY: &'static str = "group-memory";
 
     /// What this build can do.
     pub fn ours() -> Vec<Self> {
-        ["groups", "idempotence", Self::GROUP_PAGES, Self::POSITION_COMMITS, Self::GROUP_MEMORY]
-            .map(|name| Self(name.to_owned()))
-            .to_vec()
+        ["groups", "idempotence", Self::POSITION_COMMITS, Self::GROUP_MEMORY].map(|name| Self(name.to_owned())).to_vec()
     }
 
     /// Those of `wanted` that `offered` lacks, in order.

@@ -27,10 +27,10 @@ pub use fetch::{
     FetchedPartition, ListOffset, ListOffsets, ListedOffset, OffsetSpec, ReportDamage,
 };
 pub use group::{
-    CommitTime, CommittedOffset, CommittedPosition, CommitterIdentity, GroupDescription, GroupInspection, GroupMemory,
-    GroupState, GroupSummary, Heartbeat, HeartbeatAnswer, Holding, MemberDescription, MemberInspection, OffsetCommit,
-    OffsetToCommit, PositionCommit, PositionToCommit, RefusedGrowth, SESSION_MAX, SESSION_MIN, StartPositions,
-    TopicPartitions, heartbeat_interval, instance_lease,
+    CommitTime, CommittedOffset, CommittedPosition, CommitterIdentity, GroupDescription, GroupMemory, GroupState,
+    Heartbeat, HeartbeatAnswer, Holding, MemberDescription, OffsetCommit, OffsetToCommit, PositionCommit,
+    PositionToCommit, RefusedGrowth, SESSION_MAX, SESSION_MIN, StartPositions, TopicPartitions, heartbeat_interval,
+    instance_lease,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
@@ -75,8 +75,13 @@ pub enum Request {
         /// Of which partitions.
         partitions: Option<Vec<(TopicId, PartitionId)>>,
     },
-    /// All groups, if one answer holds them: see [`Request::PageGroups`].
-    ListGroups,
+    /// All groups, a page at a time.
+    ListGroups {
+        /// Lists groups whose ids come after this one; none for the first page.
+        after: Option<GroupId>,
+        /// How many groups are wanted; a page may hold fewer.
+        most: u32,
+    },
     /// One group with its members and offsets.
     DescribeGroup(GroupId),
     /// Forgets a group that has no members.
@@ -118,8 +123,6 @@ pub enum Request {
         /// The log start of each partition from then on, at the earliest.
         before: Vec<(PartitionId, Offset)>,
     },
-    /// One group with all that helps to look after it.
-    InspectGroup(GroupId),
     /// A heartbeat whose answer waits for news, so that the member hears of them at once. One that finds news is
     /// answered at once, and none waits for longer than [`heartbeat_interval`].
     HoldHeartbeat {
@@ -167,18 +170,6 @@ pub enum Request {
         /// The first that is wanted: of which partition, and from which offset on; none for the topic's first.
         from: Option<(PartitionId, Offset)>,
     },
-    /// All groups, a page at a time.
-    PageGroups {
-        /// Those whose ids come after this one; none for the first page.
-        after: Option<GroupId>,
-    },
-    /// All groups with all that helps to look after them, a page at a time.
-    InspectGroups {
-        /// As above.
-        after: Option<GroupId>,
-        /// How many are wanted; a page may hold fewer.
-        most: u32,
-    },
     /// Remembers how far a group has read, in the order in which the committer numbered its commits. Answered by
     /// [`Response::CommitOffsets`].
     CommitPositions(PositionCommit),
@@ -202,7 +193,6 @@ impl Request {
     /// The [feature](Feature) of brokers that know this request, if not all do.
     pub fn needs(&self) -> Option<&'static str> {
         match self {
-            Self::PageGroups { .. } | Self::InspectGroups { .. } => Some(Feature::GROUP_PAGES),
             Self::CommitPositions(_) | Self::FetchAfter(_) | Self::FetchPositions { .. } | Self::StartPositions(_) => {
                 Some(Feature::POSITION_COMMITS)
             }
@@ -231,16 +221,13 @@ impl Request {
         const LIST_GROUPS: u8 = 10;
         const DESCRIBE_GROUP: u8 = 11;
         const DESCRIBE_TOPICS: u8 = 17;
-        const INSPECT_GROUP: u8 = 20;
-        const LIST_LOSSES: u8 = 29;
-        const LIST_COMMITS: u8 = 30;
-        const DESCRIBE_BROKER: u8 = 23;
-        const DESCRIBE_SETTINGS: u8 = 24;
-        const LIST_SEGMENTS: u8 = 31;
-        const PAGE_GROUPS: u8 = 32;
-        const INSPECT_GROUPS: u8 = 33;
-        const FETCH_POSITIONS: u8 = 36;
-        const DESCRIBE_GROUP_MEMORY: u8 = 38;
+        const DESCRIBE_BROKER: u8 = 22;
+        const DESCRIBE_SETTINGS: u8 = 23;
+        const LIST_LOSSES: u8 = 28;
+        const LIST_COMMITS: u8 = 29;
+        const LIST_SEGMENTS: u8 = 30;
+        const FETCH_POSITIONS: u8 = 33;
+        const DESCRIBE_GROUP_MEMORY: u8 = 35;
         let kind = encoded.first().copied().unwrap_or_default();
         matches!(
             kind,
@@ -249,14 +236,11 @@ impl Request {
                 | LIST_GROUPS
                 | DESCRIBE_GROUP
                 | DESCRIBE_TOPICS
-                | INSPECT_GROUP
                 | LIST_LOSSES
                 | LIST_COMMITS
                 | DESCRIBE_BROKER
                 | DESCRIBE_SETTINGS
                 | LIST_SEGMENTS
-                | PAGE_GROUPS
-                | INSPECT_GROUPS
                 | FETCH_POSITIONS
                 | DESCRIBE_GROUP_MEMORY
         )
@@ -286,8 +270,14 @@ pub enum Response {
     CommitOffsets(Vec<Part<()>>),
     /// To [`Request::FetchOffsets`]: those that were ever committed.
     FetchOffsets(Vec<CommittedOffset>),
-    /// To [`Request::ListGroups`], sorted by id.
-    ListGroups(Vec<GroupSummary>),
+    /// To [`Request::ListGroups`].
+    ListGroups {
+        /// Sorted by id, without the metadata of offsets. A group that no answer could hold comes [in
+        /// brief](GroupDescription::is_in_brief).
+        groups: Vec<GroupDescription>,
+        /// The next page begins after this group; none if this page is the last.
+        next: Option<GroupId>,
+    },
     /// To [`Request::DescribeGroup`].
     DescribeGroup(GroupDescription),
     /// To [`Request::CreateTopics`], in its order.
@@ -297,8 +287,6 @@ pub enum Response {
     /// It is done and durable: to leaving a group, to deleting, growing, altering and trimming, to a report, and to
     /// [`Request::CancelBackup`].
     Done,
-    /// To [`Request::InspectGroup`].
-    InspectGroup(GroupInspection),
     /// To [`Request::DescribeBroker`].
     DescribeBroker(BrokerDescription),
     /// To [`Request::DescribeSettings`], in the order of the config file.
@@ -311,21 +299,6 @@ pub enum Response {
     ListCommits(Vec<CommitTime>),
     /// To [`Request::ListSegments`].
     ListSegments(SegmentPage),
-    /// To [`Request::PageGroups`].
-    PageGroups {
-        /// Sorted by id.
-        groups: Vec<GroupSummary>,
-        /// After which the next page goes on; none if this is the last.
-        next: Option<GroupId>,
-    },
-    /// To [`Request::InspectGroups`].
-    InspectGroups {
-        /// Sorted by id, without the texts beside offsets. Those that no answer could hold come [in
-        /// brief](GroupInspection::is_in_brief).
-        groups: Vec<GroupInspection>,
-        /// As above.
-        next: Option<GroupId>,
-    },
     /// To [`Request::FetchAfter`]; the batches are the attachment.
     FetchAfter(FetchAfterAnswer),
     /// To [`Request::FetchPositions`] and [`Request::StartPositions`], sorted by topic and partition.

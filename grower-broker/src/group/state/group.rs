@@ -8,10 +8,7 @@ use super::offsets::{self, LogEnds, Offsets};
 use super::record::GroupRecord;
 use super::size;
 use grower_protocol::ids::{GroupId, Timestamp};
-use grower_protocol::message::{
-    CommittedPosition, CommitterIdentity, Failure, GroupDescription, GroupInspection, GroupSummary, Part,
-    StartPositions,
-};
+use grower_protocol::message::{CommittedPosition, CommitterIdentity, Failure, GroupDescription, Part, StartPositions};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
@@ -118,23 +115,18 @@ impl Group {
         records
     }
 
-    pub(super) fn summary(&self, id: &GroupId) -> GroupSummary {
-        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        GroupSummary { group: id.clone(), state: self.members.state(), members }
+    pub(super) fn members(&self) -> usize {
+        self.members.len()
     }
 
-    pub(super) fn describe(&self, id: &GroupId) -> GroupDescription {
+    pub(super) fn describe(&self, id: &GroupId, at: Timestamp) -> GroupDescription {
         GroupDescription {
             group: id.clone(),
             state: self.members.state(),
             epoch: self.members.target_epoch(),
             assignor: self.members.assignor().name().to_owned(),
-            members: self.members.describe(),
+            members: self.members.describe(at),
             offsets: self.offsets.fetch(None),
         }
-    }
-
-    pub(super) fn inspect(&self, id: &GroupId, at: Timestamp) -> GroupInspection {
-        GroupInspection { group: self.describe(id), members: self.members.inspect(at) }
     }
 }

@@ -6,7 +6,7 @@ use super::owners::PartitionOwners;
 use super::partition_key::{self, PartitionKey, PartitionSet};
 use super::record::StoredMember;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
-use grower_protocol::message::{Heartbeat, Holding, MemberDescription, MemberInspection, instance_lease};
+use grower_protocol::message::{Heartbeat, Holding, MemberDescription, instance_lease};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -199,25 +199,19 @@ impl GroupMember {
         self.pending_revocations.iter().any(|(partition, by)| *by <= at && self.granted.contains(partition))
     }
 
-    pub(super) fn describe(&self, member: &MemberId) -> MemberDescription {
-        MemberDescription {
-            member: member.clone(),
-            epoch: self.epoch,
-            topics: self.topics.iter().cloned().collect(),
-            owned: partition_key::to_message(&self.owned),
-            target: partition_key::to_message(&self.target),
-        }
-    }
-
-    pub(super) fn inspect(&self, member: &MemberId, owners: &PartitionOwners, at: Timestamp) -> MemberInspection {
+    pub(super) fn describe(&self, member: &MemberId, owners: &PartitionOwners, at: Timestamp) -> MemberDescription {
         let holding = |partition: &PartitionKey| Holding {
             topic: partition.topic,
             partition: partition.partition,
             since: owners.since(*partition),
             giving_up: !self.assignment.contains(partition),
         };
-        MemberInspection {
+        MemberDescription {
             member: member.clone(),
+            epoch: self.epoch,
+            topics: self.topics.iter().cloned().collect(),
+            owned: partition_key::to_message(&self.owned),
+            target: partition_key::to_message(&self.target),
             instance: self.instance.clone(),
             client: self.last_contact.client.clone(),
             address: self.last_contact.address.clone(),

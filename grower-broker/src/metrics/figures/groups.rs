@@ -38,7 +38,7 @@ pub(super) fn lags(api: &Api, partitions: &[Arc<Partition>]) -> Lags {
     let told = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, at)| lag(&found, group, at, now));
     let told = told.collect();
     let left_out = committed.count();
-    let members = groups.iter().map(|group| (group.group.to_string(), u64::from(group.members)));
+    let members = groups.iter().map(|group| (group.group.to_string(), group.members as u64));
     Lags { members: members.take(GROUP_OFFSETS_MAX).collect(), told, left_out }
 }
 

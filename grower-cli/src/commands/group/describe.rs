@@ -6,7 +6,7 @@ use crate::output::{StdoutWriter, TextTable, counted, escaped, millis_for_people
 use crate::session::Session;
 use clap::Args;
 use grower_client::ids::{Offset, TopicId, TopicName};
-use grower_client::{GroupInspection, Holding, MemberDescription, MemberInspection};
+use grower_client::{GroupDescription, Holding, MemberDescription};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ pub struct DescribeGroupCommand {
 impl DescribeGroupCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
-        let group = admin.inspect_group(&self.group).await?;
+        let group = admin.describe_group(&self.group).await?;
         let now = admin.describe_broker().await?.now;
         let names = groups::topic_names(&admin).await?;
         let groups = [group];
@@ -46,8 +46,7 @@ impl DescribeGroupCommand {
     }
 }
 
-fn print(inspection: &GroupInspection, partitions: &[GroupProgress], out: &mut impl Write) -> io::Result<()> {
-    let group = &inspection.group;
+fn print(group: &GroupDescription, partitions: &[GroupProgress], out: &mut impl Write) -> io::Result<()> {
     let (name, state) = (group.group.as_str(), state_name(group.state));
     writeln!(
         out,
@@ -58,7 +57,7 @@ fn print(inspection: &GroupInspection, partitions: &[GroupProgress], out: &mut i
         counted(group.members.len(), "member")
     )?;
     print_partitions(partitions, out)?;
-    if inspection.members.is_empty() { Ok(()) } else { print_members(&inspection.members, out) }
+    if group.members.is_empty() { Ok(()) } else { print_members(&group.members, out) }
 }
 
 fn print_partitions(partitions: &[GroupProgress], out: &mut impl Write) -> io::Result<()> {
@@ -78,7 +77,7 @@ fn print_partitions(partitions: &[GroupProgress], out: &mut impl Write) -> io::R
     table.print(out)
 }
 
-fn print_members(members: &[MemberInspection], out: &mut impl Write) -> io::Result<()> {
+fn print_members(members: &[MemberDescription], out: &mut impl Write) -> io::Result<()> {
     writeln!(out)?;
     let mut table = TextTable::new(["MEMBER", "INSTANCE", "CLIENT", "ADDRESS", "SILENT", "HOLDS"]);
     for member in members {
@@ -110,28 +109,18 @@ fn or_none(text: Option<String>) -> String {
     text.unwrap_or_else(|| "none".to_owned())
 }
 
-fn group_json(
-    inspection: &GroupInspection,
-    names: &BTreeMap<TopicId, TopicName>,
-    partitions: &[GroupProgress],
-) -> Value {
-    let group = &inspection.group;
-    let members = group.members.iter().zip(&inspection.members);
+fn group_json(group: &GroupDescription, names: &BTreeMap<TopicId, TopicName>, partitions: &[GroupProgress]) -> Value {
     json!({
         "group": group.group.as_str(),
         "state": state_name(group.state),
         "epoch": group.epoch,
         "assignor": group.assignor,
-        "members": members.map(|(described, inspected)| member_json(described, inspected, names)).collect::<Vec<_>>(),
+        "members": group.members.iter().map(|member| member_json(member, names)).collect::<Vec<_>>(),
         "partitions": partitions.iter().map(row_json).collect::<Vec<_>>(),
     })
 }
 
-fn member_json(
-    described: &MemberDescription,
-    inspected: &MemberInspection,
-    names: &BTreeMap<TopicId, TopicName>,
-) -> Value {
+fn member_json(member: &MemberDescription, names: &BTreeMap<TopicId, TopicName>) -> Value {
     let held = |held: &Holding| {
         json!({
             "topic": names.get(&held.topic).map(TopicName::as_str),
@@ -141,14 +130,14 @@ fn member_json(
         })
     };
     json!({
-        "member": described.member.as_str(),
-        "instance": inspected.instance,
-        "client": inspected.client,
-        "address": inspected.address,
-        "silent_ms": inspected.silent_ms,
-        "epoch": described.epoch.value(),
-        "topics": described.topics.iter().map(TopicName::as_str).collect::<Vec<_>>(),
-        "partitions": inspected.holds.iter().map(held).collect::<Vec<_>>(),
+        "member": member.member.as_str(),
+        "instance": member.instance,
+        "client": member.client,
+        "address": member.address,
+        "silent_ms": member.silent_ms,
+        "epoch": member.epoch.value(),
+        "topics": member.topics.iter().map(TopicName::as_str).collect::<Vec<_>>(),
+        "partitions": member.holds.iter().map(held).collect::<Vec<_>>(),
     })
 }
 

@@ -5,7 +5,7 @@ use crate::options::OutputForm;
 use crate::output::{StdoutWriter, TextTable, millis_for_people};
 use crate::session::Session;
 use clap::Args;
-use grower_client::GroupInspection;
+use grower_client::GroupDescription;
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -22,7 +22,7 @@ pub struct ListGroupsCommand {}
 impl ListGroupsCommand {
     pub(crate) async fn run(self, session: &Session) -> anyhow::Result<()> {
         let admin = session.client.admin();
-        let groups = admin.inspect_groups(usize::MAX).await?;
+        let groups = admin.list_groups(usize::MAX).await?;
         let names = groups::topic_names(&admin).await?;
         let now = admin.describe_broker().await?.now;
         let rows = groups::of_groups(&admin, &groups, &names, now).await?;
@@ -40,8 +40,8 @@ impl ListGroupsCommand {
     }
 }
 
-fn to_row((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) -> [String; 5] {
-    let (group, known) = (&inspection.group, !inspection.is_in_brief());
+fn to_row((group, (lag, lag_ms)): (&GroupDescription, (u64, Option<u64>))) -> [String; 5] {
+    let known = !group.is_in_brief();
     [
         group.group.to_string(),
         state_name(group.state).to_owned(),
@@ -51,8 +51,8 @@ fn to_row((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) -
     ]
 }
 
-fn to_json((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) -> Value {
-    let (group, known) = (&inspection.group, !inspection.is_in_brief());
+fn to_json((group, (lag, lag_ms)): (&GroupDescription, (u64, Option<u64>))) -> Value {
+    let known = !group.is_in_brief();
     json!({
         "group": group.group.as_str(),
         "state": state_name(group.state),
@@ -65,8 +65,8 @@ fn to_json((inspection, (lag, lag_ms)): (&GroupInspection, (u64, Option<u64>))) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use grower_client::GroupState;
     use grower_client::ids::GroupId;
-    use grower_client::{GroupDescription, GroupState};
 
     #[test]
     fn a_group_that_is_too_large_for_an_answer_claims_no_lag() {
@@ -78,9 +78,8 @@ mod tests {
             members: Vec::new(),
             offsets: Vec::new(),
         };
-        let seen = GroupInspection { group, members: Vec::new() };
-        assert_eq!(to_row((&seen, (0, Some(0)))), ["huge", "stable", "many", "", ""]);
-        let json = to_json((&seen, (0, Some(0))));
+        assert_eq!(to_row((&group, (0, Some(0)))), ["huge", "stable", "many", "", ""]);
+        let json = to_json((&group, (0, Some(0))));
         assert_eq!(json, json!({"group": "huge", "state": "stable", "members": null, "lag": null, "lag_ms": null}));
     }
 }

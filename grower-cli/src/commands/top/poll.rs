@@ -3,7 +3,7 @@
 use super::model::{BrokerSnapshot, GroupLine, TopicLine};
 use crate::capacity::Rate;
 use crate::groups;
-use grower_client::{Admin, AdminError, GroupInspection, TopicDescription};
+use grower_client::{Admin, AdminError, GroupDescription, TopicDescription};
 use std::time::Duration;
 
 /// Groups beyond this many are left out: each costs lookups of its partitions.
@@ -13,10 +13,10 @@ const GROUPS_MAX: usize = 100;
 pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<BrokerSnapshot, AdminError> {
     let broker = admin.describe_broker().await?;
     let topics = admin.describe_topics(None, false).await?.into_iter().flatten().map(topic_line).collect();
-    let inspections = admin.inspect_groups(GROUPS_MAX).await?;
+    let described = admin.list_groups(GROUPS_MAX).await?;
     let names = groups::topic_names(admin).await?;
-    let progress = groups::of_groups(admin, &inspections, &names, broker.now).await?;
-    let groups = inspections.iter().zip(&progress).map(|(group, rows)| group_line(group, rows)).collect();
+    let progress = groups::of_groups(admin, &described, &names, broker.now).await?;
+    let groups = described.iter().zip(&progress).map(|(group, rows)| group_line(group, rows)).collect();
     Ok(BrokerSnapshot { at, broker, topics, groups })
 }
 
@@ -31,12 +31,12 @@ fn topic_line(topic: TopicDescription) -> TopicLine {
     }
 }
 
-fn group_line(group: &GroupInspection, rows: &[groups::GroupProgress]) -> GroupLine {
+fn group_line(group: &GroupDescription, rows: &[groups::GroupProgress]) -> GroupLine {
     let (lag, lag_ms) = groups::in_all(rows);
     GroupLine {
-        name: group.group.group.to_string(),
-        state: group.group.state,
-        members: group.group.members.len() as u64,
+        name: group.group.to_string(),
+        state: group.state,
+        members: group.members.len() as u64,
         lag,
         lag_ms: lag_ms.filter(|_| !group.is_in_brief()),
     }

@@ -6,7 +6,8 @@ use crate::capacity::{Capacity, Rate};
 use crate::groups::{self, GroupProgress};
 use grower_client::ids::{TopicId, TopicName};
 use grower_client::{
-    Admin, AdminError, BrokerDescription, ErrorCode, GroupInspection, OffsetSpec, TopicDescription, TopicPartitions,
+    Admin, AdminError, BrokerDescription, ErrorCode, GroupDescription, MemberDescription, OffsetSpec, TopicDescription,
+    TopicPartitions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,10 +21,10 @@ pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts
     let Some(topic) = found(admin.describe_topic(name, false).await)? else { return Ok(None) };
     let Some(losses) = found(admin.list_losses(name).await)? else { return Ok(None) };
     let broker = admin.describe_broker().await?;
-    let inspections = admin.inspect_groups(usize::MAX).await?;
+    let described = admin.list_groups(usize::MAX).await?;
     let names = TopicNames::from([(topic.id, topic.name.clone())]);
-    let progress = groups::of_groups(admin, &inspections, &names, broker.now).await?;
-    let readers = inspections.iter().zip(progress).filter_map(|(group, rows)| reader(group, &rows)).collect();
+    let progress = groups::of_groups(admin, &described, &names, broker.now).await?;
+    let readers = described.iter().zip(progress).filter_map(|(group, rows)| reader(group, &rows)).collect();
     let traffic = broker.topics.iter().find(|traffic| traffic.topic == topic.id);
     Ok(Some(TopicFacts {
         rate: traffic.map(|traffic| Rate::of(&traffic.recent, traffic.recent_ms)).unwrap_or_default(),
@@ -35,9 +36,9 @@ pub(crate) async fn topic(admin: &Admin, name: &str) -> Result<Option<TopicFacts
     }))
 }
 
-fn reader(group: &GroupInspection, rows: &[GroupProgress]) -> Option<ReaderFacts> {
+fn reader(group: &GroupDescription, rows: &[GroupProgress]) -> Option<ReaderFacts> {
     (!rows.is_empty()).then(|| ReaderFacts {
-        group: group.group.group.to_string(),
+        group: group.group.to_string(),
         lag: rows.iter().map(|row| row.lag).sum(),
         lag_ms: rows.iter().filter_map(|row| row.lag_ms).max(),
     })
@@ -45,20 +46,20 @@ fn reader(group: &GroupInspection, rows: &[GroupProgress]) -> Option<ReaderFacts
 
 /// The facts about a group; none if it does not exist.
 pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts>, AdminError> {
-    let Some(group) = found(admin.inspect_group(name).await)? else { return Ok(None) };
+    let Some(group) = found(admin.describe_group(name).await)? else { return Ok(None) };
     let BrokerDescription { now, .. } = admin.describe_broker().await?;
     let names = groups::topic_names(admin).await?;
     let commits = admin.list_commits(name).await?;
     let commits = commits
         .iter()
         .filter_map(|commit| Some((format!("{}/{}", names.get(&commit.topic)?, commit.partition), commit.at)));
-    let inspections = [group];
-    let mut progress = groups::of_groups(admin, &inspections, &names, now).await?;
+    let described = [group];
+    let mut progress = groups::of_groups(admin, &described, &names, now).await?;
     let partitions = progress.pop().unwrap_or_default();
-    let [group] = inspections;
+    let [group] = described;
     let members = members(&group, &names);
     let subscribed: BTreeSet<String> = members.iter().flat_map(|member| member.topics.clone()).collect();
-    let committed = group.group.offsets.iter().filter_map(|commit| names.get(&commit.topic)).map(TopicName::to_string);
+    let committed = group.offsets.iter().filter_map(|commit| names.get(&commit.topic)).map(TopicName::to_string);
     let concerned = partitions.iter().map(|row| row.topic.to_string()).chain(subscribed.iter().cloned());
     let mut topics = Vec::new();
     for topic in concerned.chain(committed).collect::<BTreeSet<_>>() {
@@ -68,7 +69,7 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
     let offline = offline(admin, &topics).await?;
     let served = |partition: &UntouchedPartition| !offline.contains_key(&partition.name);
     Ok(Some(GroupFacts {
-        group: group.group.group.to_string(),
+        group: group.group.to_string(),
         now,
         members,
         commits: commits.collect(),
@@ -81,19 +82,18 @@ pub(crate) async fn group(admin: &Admin, name: &str) -> Result<Option<GroupFacts
     }))
 }
 
-fn members(group: &GroupInspection, names: &TopicNames) -> Vec<MemberFacts> {
-    let member =
-        |(described, inspected): (&grower_client::MemberDescription, &grower_client::MemberInspection)| MemberFacts {
-            member: described.member.to_string(),
-            client: inspected.client.clone(),
-            address: inspected.address.clone(),
-            silent_ms: inspected.silent_ms,
-            session_timeout_ms: inspected.session_timeout_ms.into(),
-            topics: described.topics.iter().map(TopicName::to_string).collect(),
-            awaits: inspected.awaits.iter().flat_map(|of| places(of, names)).collect(),
-            replaced_by: inspected.replaced_by.as_ref().map(ToString::to_string),
-        };
-    group.group.members.iter().zip(&group.members).map(member).collect()
+fn members(group: &GroupDescription, names: &TopicNames) -> Vec<MemberFacts> {
+    let member = |member: &MemberDescription| MemberFacts {
+        member: member.member.to_string(),
+        client: member.client.clone(),
+        address: member.address.clone(),
+        silent_ms: member.silent_ms,
+        session_timeout_ms: member.session_timeout_ms.into(),
+        topics: member.topics.iter().map(TopicName::to_string).collect(),
+        awaits: member.awaits.iter().flat_map(|of| places(of, names)).collect(),
+        replaced_by: member.replaced_by.as_ref().map(ToString::to_string),
+    };
+    group.members.iter().map(member).collect()
 }
 
 fn places(of: &TopicPartitions, names: &TopicNames) -> Vec<String> {

@@ -60,7 +60,7 @@ fn requests_keep_their_bytes() {
             offsets: vec![commit],
         }),
         Request::FetchOffsets { group: group(), partitions: Some(vec![(TOPIC, PARTITION)]) },
-        Request::ListGroups,
+        Request::ListGroups { after: Some(group()), most: 3 },
         Request::DescribeGroup(group()),
         Request::DeleteGroup(group()),
         Request::CreateTopics { topics: vec![topic] },
@@ -75,7 +75,6 @@ fn requests_keep_their_bytes() {
             end: Offset::new(2),
         }),
         Request::TrimTopic { topic: name(), before: vec![(PARTITION, Offset::new(300))] },
-        Request::InspectGroup(group()),
         Request::HoldHeartbeat { beat: heartbeat, max_wait_ms: 9 },
         Request::StepOut { group: group(), member: member() },
         Request::DescribeBroker,
@@ -87,8 +86,6 @@ fn requests_keep_their_bytes() {
         Request::ListLosses(name()),
         Request::ListCommits(group()),
         Request::ListSegments { topic: name(), from: Some((PARTITION, Offset::new(300))) },
-        Request::PageGroups { after: Some(group()) },
-        Request::InspectGroups { after: None, most: 3 },
         Request::ListOffsets(ListOffsets {
             partitions: vec![ListOffset {
                 topic: TOPIC,
@@ -123,7 +120,7 @@ fn requests_keep_their_bytes() {
     LeaveGroup 070167016d
     CommitOffsets 08016701016d0305010707070707070707070707070707070702010178
     FetchOffsets 09016701010707070707070707070707070707070702
-    ListGroups 0a
+    ListGroups 0a01016703
     DescribeGroup 0b0167
     DeleteGroup 0c0167
     CreateTopics 0d01066576656e74730103000105666c757368026f73
@@ -133,27 +130,24 @@ fn requests_keep_their_bytes() {
     DescribeTopics 110001
     ReportDamage 1207070707070707070707070707070707020102
     TrimTopic 13066576656e74730102fb2c01
-    InspectGroup 140167
-    HoldHeartbeat 150167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e67650009
-    StepOut 160167016d
-    DescribeBroker 17
-    DescribeSettings 18
-    AlterSettings 19010d6c6f6767696e672e6c6576656c01056465627567
-    BeginBackup 1a076e696768746c7901
-    DescribeBackup 1b
-    CancelBackup 1c
-    ListLosses 1d066576656e7473
-    ListCommits 1e0167
-    ListSegments 1f066576656e74730102fb2c01
-    PageGroups 20010167
-    InspectGroups 210003
+    HoldHeartbeat 140167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e67650009
+    StepOut 150167016d
+    DescribeBroker 16
+    DescribeSettings 17
+    AlterSettings 18010d6c6f6767696e672e6c6576656c01056465627567
+    BeginBackup 19076e696768746c7901
+    DescribeBackup 1a
+    CancelBackup 1b
+    ListLosses 1c066576656e7473
+    ListCommits 1d0167
+    ListSegments 1e066576656e74730102fb2c01
     ListOffsets 0501070707070707070707070707070707070204fb2c01
-    CommitPositions 22016700016d0305010707070707070707070707070707070702fb2c0101070178
-    CommitPositions 22016701016305010707070707070707070707070707070702fb2c0101070178
-    FetchAfter 23010203010707070707070707070707070707070702fb2c010901040105
-    FetchPositions 24016700
-    StartPositions 25016700016d03010707070707070707070707070707070702fb2c0101070178
-    DescribeGroupMemory 26
+    CommitPositions 1f016700016d0305010707070707070707070707070707070702fb2c0101070178
+    CommitPositions 1f016701016305010707070707070707070707070707070702fb2c0101070178
+    FetchAfter 20010203010707070707070707070707070707070702fb2c010901040105
+    FetchPositions 21016700
+    StartPositions 22016700016d03010707070707070707070707070707070702fb2c0101070178
+    DescribeGroupMemory 23
     ");
 }
 
@@ -190,17 +184,14 @@ fn requests_for_lists_are_told_by_their_first_byte() {
     let lists = [
         Request::Metadata(Metadata::default()),
         Request::FetchOffsets { group: group.clone(), partitions: None },
-        Request::ListGroups,
+        Request::ListGroups { after: None, most: 3 },
         Request::DescribeGroup(group.clone()),
         Request::DescribeTopics { topics: None, segments: true },
-        Request::InspectGroup(group.clone()),
         Request::ListLosses(name()),
         Request::ListCommits(group.clone()),
         Request::DescribeBroker,
         Request::DescribeSettings,
         Request::ListSegments { topic: name(), from: None },
-        Request::PageGroups { after: None },
-        Request::InspectGroups { after: None, most: 3 },
         Request::FetchPositions { group: group.clone(), partitions: None },
         Request::DescribeGroupMemory,
     ];

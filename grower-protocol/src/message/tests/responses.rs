@@ -13,13 +13,6 @@ fn responses_keep_their_bytes() {
     };
     let committed =
         CommittedOffset { topic: TOPIC, partition: PARTITION, offset: Offset::new(1), metadata: "x".to_owned() };
-    let described = MemberDescription {
-        member: member(),
-        epoch: MemberEpoch::new(3),
-        topics: vec![name()],
-        owned: owned(),
-        target: owned(),
-    };
     let responses = [
         Response::Failed(refused()),
         Response::Hello(HelloAnswer {
@@ -55,19 +48,18 @@ fn responses_keep_their_bytes() {
         Response::Heartbeat(HeartbeatAnswer { epoch: MemberEpoch::new(3), interval_ms: 200, assignment: owned() }),
         Response::CommitOffsets(vec![Ok(()), Err(refused())]),
         Response::FetchOffsets(vec![committed.clone()]),
-        Response::ListGroups(vec![GroupSummary { group: group(), state: GroupState::Stable, members: 1 }]),
+        Response::ListGroups { groups: Vec::new(), next: Some(group()) },
         Response::DescribeGroup(GroupDescription {
             group: group(),
             state: GroupState::Reconciling,
             epoch: 3,
             assignor: "range".to_owned(),
-            members: vec![described],
+            members: vec![member_description()],
             offsets: vec![committed],
         }),
         Response::CreateTopics(vec![Ok(TOPIC)]),
         Response::DescribeTopics(vec![Ok(description())]),
         Response::Done,
-        Response::InspectGroup(inspection()),
         Response::DescribeBroker(broker_description()),
         Response::DescribeSettings(vec![setting_entry()]),
         Response::DescribeBackup(None),
@@ -92,8 +84,6 @@ fn responses_keep_their_bytes() {
         }]),
         Response::ListCommits(vec![CommitTime { topic: TOPIC, partition: PARTITION, at: Timestamp::from_millis(1) }]),
         Response::ListSegments(SegmentPage { segments: Vec::new(), next: Some((PARTITION, Offset::new(300))) }),
-        Response::PageGroups { groups: Vec::new(), next: Some(group()) },
-        Response::InspectGroups { groups: Vec::new(), next: None },
         Response::FetchAfter(FetchAfterAnswer {
             partitions: vec![
                 Ok(FetchedAfter::Records(FetchedPartition {
@@ -130,26 +120,23 @@ fn responses_keep_their_bytes() {
     Heartbeat 0703c801070707070707070707070707070707070102
     CommitOffsets 08020001180466756c6c
     FetchOffsets 09010707070707070707070707070707070702010178
-    ListGroups 0a0101670101
-    DescribeGroup 0b016702030572616e676501016d0301066576656e74730107070707070707070707070707070707010201070707070707070707070707070707070102010707070707070707070707070707070702010178
+    ListGroups 0a00010167
+    DescribeGroup 0b016702030572616e676501016d0301066576656e747301070707070707070707070707070707070102010707070707070707070707070707070701020101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00010707070707070707070707070707070702010178
     CreateTopics 0c010007070707070707070707070707070707
     DescribeTopics 0d0100066576656e747307070707070707070707070707070707010105666c757368026f730101020004010100000203fb4c0101000101016c01690003fb2c01200102
     Done 0e
-    InspectGroup 0f016701030572616e6765000001016d0101690101630103613a31fbe8030501070707070707070707070707070707070202010107070707070707070707070707070707010201016e00
-    DescribeBroker 10010176020203040506070801090a0b01010c0107070707070707070707070707070707fb2c01fb2d01fb2e01fb2f010d0e0f1011
-    DescribeSettings 1101016b01017601032d2d6b000101610163
-    DescribeBackup 1200
-    DescribeBackup 120101016402fb2c0100
-    DescribeBackup 120101016402fb2c0101022f6201fb2c010203
-    DescribeBackup 120101016402fb2c0102180466756c6c
-    ListLosses 13010201fb2c010201620177016b04
-    ListCommits 1401070707070707070707070707070707070202
-    ListSegments 15000102fb2c01
-    PageGroups 1600010167
-    InspectGroups 170000
-    FetchAfter 18020000fb2c01050101020300010107fb2c01
-    FetchPositions 19010707070707070707070707070707070702fb2c01010701780105
-    DescribeGroupMemory 1afb2c01fb9001010167050466756c6c
+    DescribeBroker 0f010176020203040506070801090a0b01010c0107070707070707070707070707070707fb2c01fb2d01fb2e01fb2f010d0e0f1011
+    DescribeSettings 1001016b01017601032d2d6b000101610163
+    DescribeBackup 1100
+    DescribeBackup 110101016402fb2c0100
+    DescribeBackup 110101016402fb2c0101022f6201fb2c010203
+    DescribeBackup 110101016402fb2c0102180466756c6c
+    ListLosses 12010201fb2c010201620177016b04
+    ListCommits 1301070707070707070707070707070707070202
+    ListSegments 14000102fb2c01
+    FetchAfter 15020000fb2c01050101020300010107fb2c01
+    FetchPositions 16010707070707070707070707070707070702fb2c01010701780105
+    DescribeGroupMemory 17fb2c01fb9001010167050466756c6c
     ");
 }
 
@@ -190,9 +177,13 @@ fn setting_entry() -> SettingEntry {
     }
 }
 
-fn inspection() -> GroupInspection {
-    let member = MemberInspection {
+fn member_description() -> MemberDescription {
+    MemberDescription {
         member: member(),
+        epoch: MemberEpoch::new(3),
+        topics: vec![name()],
+        owned: owned(),
+        target: owned(),
         instance: Some("i".to_owned()),
         client: Some("c".to_owned()),
         address: Some("a:1".to_owned()),
@@ -202,16 +193,7 @@ fn inspection() -> GroupInspection {
         awaits: owned(),
         replaced_by: Some(MemberId::new("n").unwrap()),
         away: false,
-    };
-    let group = GroupDescription {
-        group: group(),
-        state: GroupState::Stable,
-        epoch: 3,
-        assignor: "range".to_owned(),
-        members: Vec::new(),
-        offsets: Vec::new(),
-    };
-    GroupInspection { group, members: vec![member] }
+    }
 }
 
 fn description() -> TopicDescription {

@@ -36,8 +36,8 @@ fn run(input: &[u8]) {
     }
     let mut shard = loader.finish(Timestamp::from_millis(1_000), GroupLimits::default());
     let catalog = BTreeMap::from([(name(), CatalogTopic { topic: TOPIC, partitions: 3 })]);
-    for group in shard.list() {
-        shard.describe(&group.group).expect("what is listed can be described");
+    for (group, _) in shard.list() {
+        shard.describe(&group, Timestamp::MAX).expect("what is listed can be described");
     }
     for group in shard.affected_by_topics(&catalog) {
         let _ = shard.topics_changed(&group, &catalog).settle(&mut shard, |_| Ok::<_, ()>(()));

@@ -26,7 +26,7 @@ use admit::{Admission, KnownAnswer};
 pub use assignment_change::is_assignment_change;
 use claim::InstanceClaims;
 use grower_protocol::ids::{MemberEpoch, MemberId, Timestamp, TopicName};
-use grower_protocol::message::{GroupState, Heartbeat, HeartbeatAnswer, MemberDescription, MemberInspection};
+use grower_protocol::message::{GroupState, Heartbeat, HeartbeatAnswer, MemberDescription};
 use saving::UnsavedChanges;
 use std::collections::BTreeMap;
 
@@ -298,19 +298,10 @@ impl GroupMembership {
     }
 
     /// All members, in the order they joined.
-    pub(super) fn describe(&self) -> Vec<MemberDescription> {
-        self.in_join_order().into_iter().map(|(id, member)| member.describe(id)).collect()
-    }
-
-    /// All members with more detail, in the same order.
-    pub(super) fn inspect(&self, at: Timestamp) -> Vec<MemberInspection> {
-        self.in_join_order().into_iter().map(|(id, member)| member.inspect(id, &self.owners, at)).collect()
-    }
-
-    fn in_join_order(&self) -> Vec<(&MemberId, &GroupMember)> {
+    pub(super) fn describe(&self, at: Timestamp) -> Vec<MemberDescription> {
         let mut in_join_order: Vec<_> = self.members.iter().collect();
         in_join_order.sort_by_key(|(_, member)| member.join_order);
-        in_join_order
+        in_join_order.into_iter().map(|(id, member)| member.describe(id, &self.owners, at)).collect()
     }
 }
 

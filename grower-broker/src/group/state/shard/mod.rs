@@ -13,7 +13,7 @@ use super::limits::GroupLimits;
 use super::record::GroupRecord;
 use super::unanswered::{UnansweredHeartbeat, UnansweredHeartbeats};
 use grower_protocol::ids::{GroupId, MemberId, Timestamp};
-use grower_protocol::message::{GroupDescription, GroupInspection, GroupSummary, Heartbeat, HeartbeatAnswer};
+use grower_protocol::message::{GroupDescription, Heartbeat, HeartbeatAnswer};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -160,26 +160,20 @@ impl GroupShard {
         self.decide(id, Ok(()))
     }
 
-    /// All groups, sorted by id.
-    pub fn list(&self) -> Vec<GroupSummary> {
-        self.list_after(None, usize::MAX)
+    /// All groups, sorted by id, each with the number of its members.
+    pub fn list(&self) -> Vec<(GroupId, usize)> {
+        self.groups.iter().map(|(id, group)| (id.clone(), group.members())).collect()
     }
 
-    /// The first groups after this id, at most `max`.
-    pub fn list_after(&self, after: Option<&GroupId>, max: usize) -> Vec<GroupSummary> {
+    /// The ids of the first groups, at max `max`, that come after this one.
+    pub fn list_after(&self, after: Option<&GroupId>, max: usize) -> Vec<GroupId> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let groups = self.groups.range((start, Bound::Unbounded)).take(max);
-        groups.map(|(id, group)| group.summary(id)).collect()
+        self.groups.range((start, Bound::Unbounded)).take(max).map(|(id, _)| id.clone()).collect()
     }
 
-    /// One group with its members and offsets.
-    pub fn describe(&self, group: &GroupId) -> Result<GroupDescription, GroupRefusal> {
-        self.find(group).map(|found| found.describe(group))
-    }
-
-    /// One group with all details for operators.
-    pub fn inspect(&self, group: &GroupId, at: Timestamp) -> Result<GroupInspection, GroupRefusal> {
-        self.find(group).map(|found| found.inspect(group, at))
+    /// One group with its members, what each holds, and its offsets.
+    pub fn describe(&self, group: &GroupId, at: Timestamp) -> Result<GroupDescription, GroupRefusal> {
+        self.find(group).map(|found| found.describe(group, at))
     }
 
     fn find(&self, group: &GroupId) -> Result<&Group, GroupRefusal> {

@@ -23,7 +23,7 @@ fn a_delayed_join_of_a_dead_process_takes_nothing_from_a_living_member() {
         coordinator.commit(Some(living), partition_key(RAINBOW, 0), 1).unwrap().unwrap();
     }
     assert_eq!((living.reads(RAINBOW), living.epoch), (vec![0, 1, 2], told));
-    let described = coordinator.shard.describe(&group()).unwrap();
+    let described = coordinator.describe().unwrap();
     assert_eq!(described.members.iter().map(|member| member.member.as_str()).collect::<Vec<_>>(), ["living"]);
     let of_dead =
         |record: &&GroupRecord| matches!(record, GroupRecord::Member { member, .. } if *member == dead.member);

@@ -50,7 +50,7 @@ fn a_hundred_thousand_joins_stop_at_the_member_limit() {
             Err(failure) => assert_eq!(failure.code, ErrorCode::LimitReached),
         }
     }
-    assert_eq!((taken, coordinator.shard.list()[0].members), (1_000, 1_000));
+    assert_eq!((taken, coordinator.shard.list()[0].1), (1_000, 1_000));
 }
 
 #[test]
@@ -81,9 +81,9 @@ fn session_timeouts_are_held_within_1_s_to_30_min() {
         assert_eq!(super::super::limits::interval_ms(session_timeout_ms, false), interval_ms);
     }
     coordinator.wait(999);
-    assert_eq!(coordinator.shard.list()[0].members, 3);
+    assert_eq!(coordinator.shard.list()[0].1, 3);
     coordinator.wait(1);
-    assert_eq!(coordinator.shard.list()[0].members, 2);
+    assert_eq!(coordinator.shard.list()[0].1, 2);
     coordinator.wait(30 * 60 * 1000);
     assert_eq!(coordinator.shard.list(), []);
 }

@@ -1,4 +1,4 @@
-//! Details of groups for operators.
+//! Descriptions of a group and its members.
 
 use super::*;
 use grower_protocol::message::Holding;
@@ -9,7 +9,7 @@ fn holding(partition: u32, since: u64, giving_up: bool) -> Holding {
 }
 
 #[test]
-fn an_inspection_shows_each_members_partitions_and_when_they_were_granted() {
+fn a_description_shows_each_members_partitions_and_when_they_were_granted() {
     let coordinator = &mut Coordinator::new();
     let mut s1 = Member { instance: Some("left".to_owned()), ..Member::new("S1", &["rainbow"]) };
     let mut s2 = Member::new("S2", &["rainbow"]);
@@ -19,8 +19,7 @@ fn an_inspection_shows_each_members_partitions_and_when_they_were_granted() {
     coordinator.heartbeat(&s1.says()).unwrap(); // Told to give up 2; the answer is under way.
     coordinator.wait(100);
 
-    let seen = coordinator.shard.inspect(&group(), coordinator.now).unwrap();
-    assert_eq!(seen.group, coordinator.shard.describe(&group()).unwrap());
+    let seen = coordinator.describe().unwrap();
     let [first, second] = &seen.members[..] else { panic!("{seen:?}") };
     assert_eq!((first.member.as_str(), first.instance.as_deref(), first.silent_ms), ("S1", Some("left"), 100));
     assert_eq!((first.client.as_deref(), first.address.as_deref()), (Some("a test"), Some("10.0.0.1:5")));
@@ -28,7 +27,7 @@ fn an_inspection_shows_each_members_partitions_and_when_they_were_granted() {
     assert_eq!((second.holds.len(), second.awaits[0].partitions.len(), second.silent_ms), (0, 1, 100));
 
     quiet(coordinator, &mut [&mut s1, &mut s2]);
-    let seen = coordinator.shard.inspect(&group(), coordinator.now).unwrap();
+    let seen = coordinator.describe().unwrap();
     assert_eq!(seen.members[0].holds, [holding(0, 0, false), holding(1, 0, false)]);
     assert_eq!(seen.members[1].holds, [holding(2, 600, false)]);
 }
@@ -41,7 +40,7 @@ fn grant_times_survive_a_restart() {
     coordinator.wait(500);
     quiet(coordinator, &mut [&mut s1, &mut s2]);
     let holds = |coordinator: &Coordinator| {
-        let seen = coordinator.shard.inspect(&group(), coordinator.now).unwrap();
+        let seen = coordinator.describe().unwrap();
         seen.members.into_iter().map(|member| member.holds).collect::<Vec<_>>()
     };
     let before = holds(coordinator);

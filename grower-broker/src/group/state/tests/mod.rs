@@ -17,8 +17,8 @@ mod story;
 use super::*;
 use grower_protocol::ids::{MemberEpoch, MemberId, Offset, Timestamp, TopicId};
 use grower_protocol::message::{
-    CommittedPosition, CommitterIdentity, ErrorCode, Failure, Heartbeat, HeartbeatAnswer, OffsetCommit, OffsetToCommit,
-    Part, PositionToCommit, StartPositions,
+    CommittedPosition, CommitterIdentity, ErrorCode, Failure, GroupDescription, Heartbeat, HeartbeatAnswer,
+    OffsetCommit, OffsetToCommit, Part, PositionToCommit, StartPositions,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -90,6 +90,10 @@ impl Coordinator {
         };
         let Ok(answer) = step.settle(&mut self.shard, append);
         answer
+    }
+
+    fn describe(&self) -> Result<GroupDescription, GroupRefusal> {
+        self.shard.describe(&group(), self.now)
     }
 
     fn heartbeat(&mut self, beat: &Heartbeat) -> Result<HeartbeatAnswer, Failure> {
@@ -274,7 +278,7 @@ fn quiet(coordinator: &mut Coordinator, members: &mut [&mut Member]) {
             member.beat(coordinator);
         }
     }
-    let described = coordinator.shard.describe(&group()).unwrap();
+    let described = coordinator.describe().unwrap();
     assert_eq!(described.state, grower_protocol::message::GroupState::Stable);
 }
 

@@ -154,7 +154,7 @@ fn a_deleted_group_has_no_offsets() {
     coordinator.settle(step).unwrap();
     for _ in 0..2 {
         assert_eq!(coordinator.committed(partition_key(RAINBOW, 0)), None);
-        assert_eq!(coordinator.shard.describe(&group()).unwrap_err().code(), ErrorCode::UnknownGroup);
+        assert_eq!(coordinator.describe().unwrap_err().code(), ErrorCode::UnknownGroup);
         coordinator.restart();
     }
     let again = coordinator.shard.delete(&group());

@@ -61,14 +61,14 @@ fn a_compacted_log_restores_the_same_groups() {
     let (mut s1, mut s2) = (Member::new("S1", &["rainbow"]), Member::new("S2", &["rainbow", "sandbox"]));
     quiet(coordinator, &mut [&mut s1, &mut s2]);
     coordinator.commit(Some(&s2), partition_key(RAINBOW, 2), 17).unwrap().unwrap();
-    let before = coordinator.shard.describe(&group()).unwrap();
+    let before = coordinator.describe().unwrap();
     let all = coordinator.log.len();
     coordinator.sync();
     coordinator.compact();
     assert!(coordinator.log.len() < all);
     coordinator.restart();
     quiet(coordinator, &mut [&mut s1, &mut s2]);
-    let after = coordinator.shard.describe(&group()).unwrap();
+    let after = coordinator.describe().unwrap();
     assert_eq!((after.members, after.offsets), (before.members, before.offsets));
 }
 

@@ -9,7 +9,7 @@ fn alone() -> (Coordinator, Member) {
 }
 
 fn is_member(coordinator: &Coordinator, member: &Member) -> bool {
-    let described = coordinator.shard.describe(&group());
+    let described = coordinator.describe();
     described.is_ok_and(|group| group.members.iter().any(|known| known.member == member.id))
 }
 

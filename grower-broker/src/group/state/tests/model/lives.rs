@@ -1,7 +1,6 @@
 //! When each process lived: a member loses its name only to a process that lived.
 
 use super::super::*;
-use grower_protocol::message::{GroupDescription, GroupInspection};
 
 /// Times are steps of the history.
 #[derive(Default)]
@@ -39,7 +38,7 @@ impl Lives {
     }
 
     /// Checks a fenced process: the new holder of its name received an answer while this one had the name.
-    pub(super) fn check_fenced(&self, id: &MemberId, group: &GroupInspection) {
+    pub(super) fn check_fenced(&self, id: &MemberId, group: &GroupDescription) {
         let member =
             group.members.iter().find(|member| member.member == *id).expect("a fenced process is still a member");
         let by = member.replaced_by.as_ref().expect("another member has its name");

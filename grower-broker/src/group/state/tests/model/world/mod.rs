@@ -129,7 +129,7 @@ impl World {
                 self.late.clear(); // With theirs.
                 self.late_starts.clear();
                 self.outsiders.lose_connections();
-                self.lives.look_after_crash(self.coordinator.shard.describe(&group()).ok());
+                self.lives.look_after_crash(self.coordinator.describe().ok());
             }
         }
         self.check();
@@ -246,7 +246,7 @@ impl World {
         match failure.code {
             ErrorCode::UnknownMember | ErrorCode::FencedMember => Some(process),
             ErrorCode::FencedInstance => {
-                let seen = self.coordinator.shard.inspect(&group(), self.coordinator.now).unwrap();
+                let seen = self.coordinator.describe().unwrap();
                 self.lives.check_fenced(&process.member.id, &seen);
                 let step = self.coordinator.shard.leave(&group(), &process.member.id);
                 self.coordinator.settle(step).unwrap();
@@ -268,7 +268,7 @@ impl World {
 
     /// Checks that an answered member has every free partition of its target.
     fn check_given(&self, id: &MemberId) {
-        let Ok(seen) = self.coordinator.shard.inspect(&group(), self.coordinator.now) else { return };
+        let Ok(seen) = self.coordinator.describe() else { return };
         let holds = |partition: PartitionKey| {
             move |held: &Holding| (held.topic, held.partition) == (partition.topic, partition.partition)
         };
@@ -299,7 +299,7 @@ impl World {
 
     fn check(&mut self) {
         self.check_woken();
-        self.lives.look(self.coordinator.shard.describe(&group()).ok());
+        self.lives.look(self.coordinator.describe().ok());
         let mut read = BTreeMap::new();
         for process in self.processes.iter().chain(&self.old).flatten() {
             for partition in process.reads(self.clock) {
@@ -344,7 +344,7 @@ impl World {
         if alive.is_empty() {
             return;
         }
-        assert_eq!(self.coordinator.shard.describe(&group()).unwrap().state, GroupState::Stable);
+        assert_eq!(self.coordinator.describe().unwrap().state, GroupState::Stable);
         let wanted = self.coordinator.topics.iter().filter(|(name, _)| alive.iter().any(|m| m.topics.contains(name)));
         let wanted: BTreeSet<PartitionKey> = wanted.flat_map(|(_, topic)| topic.partitions()).collect();
         let read: BTreeSet<PartitionKey> = alive.iter().flat_map(|member| &member.reading).copied().collect();
