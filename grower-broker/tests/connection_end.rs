@@ -77,8 +77,7 @@ fn sockets() -> usize {
 
 fn held_heartbeat(number: usize, epoch: MemberEpoch) -> Request {
     let (group, member) = (GroupId::new("g").unwrap(), MemberId::new(&format!("m{number}")).unwrap());
-    let beat = heartbeat(group, member, epoch);
-    Request::HoldHeartbeat { beat, max_wait_ms: u32::MAX }
+    Request::Heartbeat(Heartbeat { max_wait_ms: u32::MAX, ..heartbeat(group, member, epoch) })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -69,7 +69,7 @@ fn long_poll(topic: TopicId) -> Request {
 
 /// Joins a group that reads nothing, and lets the broker hold a heartbeat.
 async fn send_held_heartbeat(client: &mut Raw<TcpStream>) {
-    let mut beat = Heartbeat {
+    let beat = Heartbeat {
         group: GroupId::new("group").unwrap(),
         member: MemberId::new("member").unwrap(),
         epoch: MemberEpoch::default(),
@@ -79,10 +79,11 @@ async fn send_held_heartbeat(client: &mut Raw<TcpStream>) {
         rebalance_timeout_ms: 3_000_000,
         assignor: None,
         instance: None,
+        max_wait_ms: 0,
     };
     let Response::Heartbeat(joined) = client.ask(&Request::Heartbeat(beat.clone())).await else { panic!("no member") };
-    beat.epoch = joined.epoch;
-    client.send(&Request::HoldHeartbeat { beat, max_wait_ms: u32::MAX }, &[]).await;
+    let held = Heartbeat { epoch: joined.epoch, max_wait_ms: u32::MAX, ..beat };
+    client.send(&Request::Heartbeat(held), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -102,6 +102,7 @@ fn heartbeat(group: &GroupId, epoch: MemberEpoch, topic: &str) -> Request {
         rebalance_timeout_ms: SESSION_MS,
         assignor: None,
         instance: None,
+        max_wait_ms: 0,
     })
 }
 

@@ -92,6 +92,7 @@ async fn a_huge_group(client: &mut Client, id: &str, members: usize) {
             rebalance_timeout_ms: 600_000,
             assignor: None,
             instance: None,
+            max_wait_ms: 0,
         };
         let joined = client.ask(&Request::Heartbeat(beat)).await;
         assert!(matches!(joined, Response::Heartbeat(_)), "{joined:?}");

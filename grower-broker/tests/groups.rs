@@ -39,6 +39,7 @@ impl Member {
             rebalance_timeout_ms: 1_000,
             assignor: None,
             instance: None,
+            max_wait_ms: 0,
         }
     }
 
@@ -179,8 +180,7 @@ async fn news_came_in_time() -> bool {
     first.beat(&mut one).await;
     second.beat(&mut other).await;
     let hold = |member: &Member| {
-        let beat = Heartbeat { session_timeout_ms: 600_000, ..member.says() };
-        Request::HoldHeartbeat { beat, max_wait_ms: u32::MAX }
+        Request::Heartbeat(Heartbeat { session_timeout_ms: 600_000, max_wait_ms: u32::MAX, ..member.says() })
     };
     other.send(&hold(&second), &[]).await;
     first.beat(&mut one).await;
@@ -200,7 +200,8 @@ async fn a_heartbeat_without_news_is_answered_in_the_end() {
     let mut member = Member::new("first");
     member.beat(&mut client).await;
     let epoch = member.epoch;
-    let response = client.ask(&Request::HoldHeartbeat { beat: member.says(), max_wait_ms: u32::MAX }).await;
+    let held = Heartbeat { max_wait_ms: u32::MAX, ..member.says() };
+    let response = client.ask(&Request::Heartbeat(held)).await;
     assert_eq!((member.hears(response), member.epoch), (vec![0, 1], epoch));
 }
 
@@ -248,6 +249,7 @@ async fn members_without_end_meet_the_limit_not_the_end_of_memory() {
             rebalance_timeout_ms: 1_000,
             assignor: None,
             instance: None,
+            max_wait_ms: 0,
         });
         if let Response::Failed(failure) = client.ask(&request).await {
             assert_eq!(failure.code, ErrorCode::LimitReached);
@@ -269,7 +271,7 @@ async fn members_by_the_hundred_wait_on_one_connection_and_keep_nobody_from_bein
         member.hears(response);
     }
     for member in &members {
-        client.send(&Request::HoldHeartbeat { beat: says(member), max_wait_ms: 60_000 }, &[]).await;
+        client.send(&Request::Heartbeat(Heartbeat { max_wait_ms: 60_000, ..says(member) }), &[]).await;
     }
     let asked = client.send(&Request::InitProducer, &[]).await;
     let mut answered_before = 0;

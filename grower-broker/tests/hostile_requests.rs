@@ -347,6 +347,7 @@ fn beat(member: &str, epoch: MemberEpoch, owned: Vec<TopicPartitions>) -> Reques
         rebalance_timeout_ms: 600_000,
         assignor: None,
         instance: None,
+        max_wait_ms: 0,
     })
 }
 

@@ -53,6 +53,7 @@ async fn commit(client: &mut Raw<DuplexStream>, group: &str, topic: TopicId, off
         rebalance_timeout_ms: 60_000,
         assignor: None,
         instance: None,
+        max_wait_ms: 0,
     };
     let Response::Heartbeat(joined) = client.ask(&Request::Heartbeat(beat)).await else { panic!("not joined") };
     let offset =

@@ -397,7 +397,7 @@ async fn a_member_refused_for_group_memory_warns_once() {
     let refused = |code| Act::Refuse(code);
     let faults =
         [ErrorCode::NotReady, ErrorCode::MemoryFull, ErrorCode::MemoryFull, ErrorCode::MemoryFull].map(refused);
-    let fake = FakeBroker::failing(|request| matches!(request, Request::HoldHeartbeat { .. }), faults);
+    let fake = FakeBroker::failing(|request| matches!(request, Request::Heartbeat(_)), faults);
     let client = fake.client_with_patience(Duration::from_secs(60)).await.unwrap();
     let lines = Lines::default();
     let writer = lines.clone();

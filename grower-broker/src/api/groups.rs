@@ -8,7 +8,6 @@ use grower_protocol::message::{
     ErrorCode, Failure, Heartbeat, HeartbeatAnswer, Part, PositionToCommit, Request, Response, StartPositions,
 };
 use std::sync::Arc;
-use std::time::Duration;
 
 type Answered = Result<Response, Failure>;
 
@@ -31,9 +30,7 @@ impl Api {
     /// Notes that a request arrived: requests of one connection take effect in the order in which they were sent.
     pub(super) fn arrival(&self, request: &Request) -> Arrival {
         let (group, held) = match request {
-            Request::Heartbeat(beat) | Request::HoldHeartbeat { beat, .. } => {
-                (&beat.group, Some(self.groups.guard_session(beat)))
-            }
+            Request::Heartbeat(beat) => (&beat.group, Some(self.groups.guard_session(beat))),
             Request::LeaveGroup { group, .. } | Request::StepOut { group, .. } => (group, None),
             Request::CommitOffsets(commit) => (&commit.group, None),
             Request::CommitPositions(commit) => (&commit.group, None),
@@ -44,35 +41,17 @@ impl Api {
         Arrival { ticket: Some(self.groups.enter(group)), held }
     }
 
-    /// A heartbeat whose answer may wait takes no place from other requests meanwhile.
-    pub(super) async fn hold_heartbeat(
-        &self,
-        beat: &Heartbeat,
-        max_wait_ms: u32,
-        mut arrival: Arrival,
-        peer: &Peer,
-        mut reply: Reply,
-    ) {
-        let (max_wait, ticket) = (Duration::from_millis(max_wait_ms.into()), arrival.ticket.take());
-        let ended = reply.ended().clone();
-        let held = self.groups.hold(ticket, beat, sender(peer), max_wait, &ended, || reply.only_waits()).await;
-        arrival.settle(&held);
-        reply.send(&super::response(&self.health, held.map(Response::Heartbeat)));
+    /// A heartbeat whose answer waits takes no place from other requests meanwhile.
+    pub(super) async fn heartbeat(&self, beat: &Heartbeat, mut arrival: Arrival, peer: &Peer, mut reply: Reply) {
+        let (ticket, ended) = (arrival.ticket.take(), reply.ended().clone());
+        let answer = self.groups.heartbeat(ticket, beat, sender(peer), &ended, || reply.only_waits()).await;
+        arrival.settle(&answer);
+        reply.send(&super::response(&self.health, answer.map(Response::Heartbeat)));
     }
 
-    pub(super) async fn group_request(
-        self: Arc<Self>,
-        request: Request,
-        mut arrival: Arrival,
-        peer: &Peer,
-    ) -> Answered {
-        let ticket = arrival.ticket.take();
+    pub(super) async fn group_request(self: Arc<Self>, request: Request, arrival: Arrival) -> Answered {
+        let ticket = arrival.ticket;
         match request {
-            Request::Heartbeat(beat) => {
-                let answer = self.groups.heartbeat(ticket, &beat, sender(peer)).await;
-                arrival.settle(&answer);
-                Ok(Response::Heartbeat(answer?))
-            }
             Request::StepOut { group, member } => {
                 self.groups.decide(ticket, &group, |shard, now, _| shard.detach(&group, &member, now.at)).await?;
                 Ok(Response::Done)

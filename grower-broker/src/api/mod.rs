@@ -104,9 +104,9 @@ impl Api {
                 call.peer.introduced(&hello.software);
                 burst.answer(call.correlation, &Response::Hello(self.hello(&hello)), call.permit);
             }
-            Request::HoldHeartbeat { beat, max_wait_ms } => {
+            Request::Heartbeat(beat) => {
                 let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
-                let held = async move { api.hold_heartbeat(&beat, max_wait_ms, arrival, &call.peer, reply).await };
+                let held = async move { api.heartbeat(&beat, arrival, &call.peer, reply).await };
                 self.tasks.spawn("a heartbeat", held);
             }
             Request::ReportDamage(report) => {
@@ -116,7 +116,7 @@ impl Api {
             other => {
                 let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
                 self.tasks.spawn("a request", async move {
-                    let response = api.answer(other, arrival, &call.peer).await;
+                    let response = api.answer(other, arrival).await;
                     reply.send(&response);
                 });
             }
@@ -124,7 +124,7 @@ impl Api {
     }
 
     /// Requests that touch metadata, groups or the disk: each runs as a task of its own.
-    async fn answer(self: Arc<Self>, request: Request, arrival: Arrival, peer: &Peer) -> Response {
+    async fn answer(self: Arc<Self>, request: Request, arrival: Arrival) -> Response {
         let health = self.health.clone();
         let answered = match request {
             Request::Metadata(metadata) => self.metadata(metadata).await,
@@ -147,8 +147,7 @@ impl Api {
                 self.backups.cancel();
                 Ok(Response::Done)
             }
-            Request::Heartbeat(_)
-            | Request::LeaveGroup { .. }
+            Request::LeaveGroup { .. }
             | Request::StepOut { .. }
             | Request::CommitOffsets(_)
             | Request::CommitPositions(_)
@@ -159,13 +158,13 @@ impl Api {
             | Request::DescribeGroup(_)
             | Request::DeleteGroup(_)
             | Request::ListCommits(_)
-            | Request::DescribeGroupMemory => self.group_request(request, arrival, peer).await,
+            | Request::DescribeGroupMemory => self.group_request(request, arrival).await,
             Request::Hello(_)
             | Request::Produce(_)
             | Request::Fetch(_)
             | Request::FetchAfter(_)
             | Request::ReportDamage(_)
-            | Request::HoldHeartbeat { .. } => unreachable!("handled elsewhere"),
+            | Request::Heartbeat(_) => unreachable!("handled elsewhere"),
         };
         response(&health, answered)
     }

@@ -21,35 +21,27 @@ impl Groups {
         SessionGuard { groups: self.clone(), heartbeat }
     }
 
-    /// Answers a heartbeat.
+    /// Answers a heartbeat: at once if the member does not know its assignment, else when that changes or the time to wait
+    /// is over. Calls `only_waits` when it begins to wait.
     pub(crate) async fn heartbeat(
         &self,
         ticket: Option<QueueTicket>,
         beat: &Heartbeat,
         sender: HeartbeatSender<'_>,
-    ) -> Result<HeartbeatAnswer, Failure> {
-        self.decide(ticket, &beat.group, |shard, now, image| shard.heartbeat(beat, &sender.received(now), image)).await
-    }
-
-    /// Answers a heartbeat as soon as the member's assignment changes, or after `max_wait`. Calls `only_waits` before
-    /// it waits.
-    pub(crate) async fn hold(
-        &self,
-        ticket: Option<QueueTicket>,
-        beat: &Heartbeat,
-        sender: HeartbeatSender<'_>,
-        max_wait: Duration,
         stop: &CancellationToken,
         only_waits: impl FnOnce(),
     ) -> Result<HeartbeatAnswer, Failure> {
         let waiting = self.waiters.register(&beat.group);
         let mut woken = waiting.wake.notified(); // Before the first look, so that no later change is missed.
-        let answer = self.heartbeat(ticket, beat, sender).await?;
-        if is_assignment_change(beat, &answer) {
+        let decided =
+            self.decide(ticket, &beat.group, |shard, now, image| shard.heartbeat(beat, &sender.received(now), image));
+        let answer = decided.await?;
+        if beat.max_wait_ms == 0 || is_assignment_change(beat, &answer) {
             return Ok(answer);
         }
         only_waits();
         let session_timeout = Duration::from_millis(beat.session_timeout_ms.into());
+        let max_wait = Duration::from_millis(beat.max_wait_ms.into());
         let timeout = tokio::time::sleep(max_wait.min(heartbeat_interval(session_timeout)));
         tokio::pin!(timeout);
         loop {

@@ -112,7 +112,7 @@ impl Permit {
     /// Gives back what `request`, which is decoded now, will not take: batches are appended and slices are found without
     /// copies, and a fetch may wait for minutes.
     pub(super) fn fit(&mut self, request: &Request, message_length: usize, places: &Places) {
-        if let Request::HoldHeartbeat { .. } = request {
+        if let Request::Heartbeat(_) = request {
             self.lounge = Some(places.lounge.clone());
         }
         if let (Request::Produce(_) | Request::Fetch(_) | Request::FetchAfter(_), Some(memory)) =
@@ -140,8 +140,9 @@ mod tests {
             rebalance_timeout_ms: 1_000,
             assignor: None,
             instance: None,
+            max_wait_ms: 1_000,
         };
-        Request::HoldHeartbeat { beat, max_wait_ms: 1_000 }
+        Request::Heartbeat(beat)
     }
 
     fn waiting(places: &Places, request: &Request) -> Option<Permit> {

@@ -48,6 +48,7 @@ pub fn heartbeat(group: GroupId, member: MemberId, epoch: MemberEpoch) -> Heartb
         rebalance_timeout_ms: 600_000,
         assignor: None,
         instance: None,
+        max_wait_ms: 0,
     }
 }
 

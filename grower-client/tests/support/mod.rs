@@ -238,7 +238,7 @@ impl FakeBroker {
             Request::ReportDamage(_) => Response::Done,
             Request::CommitOffsets(commit) => Response::CommitOffsets(commit.offsets.iter().map(|_| Ok(())).collect()),
             Request::ListGroups { .. } => Response::ListGroups { groups: Vec::new(), next: None },
-            Request::HoldHeartbeat { beat, .. } => {
+            Request::Heartbeat(beat) => {
                 let partitions = vec![PartitionId::new(0)];
                 let topic = self.log.lock().unwrap().topic;
                 Response::Heartbeat(HeartbeatAnswer {

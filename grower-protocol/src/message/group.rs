@@ -40,6 +40,9 @@ pub struct Heartbeat {
     /// A name that survives the member's restart (static membership): see [`instance_lease`]. While another member has it,
     /// joining makes a claim only, and the next heartbeat takes the name: so an old request that comes late takes it from nobody.
     pub instance: Option<String>,
+    /// How long the answer may wait for a change of the assignment. It waits for no longer than [`heartbeat_interval`], and
+    /// comes at once if the member does not know its assignment yet.
+    pub max_wait_ms: u32,
 }
 
 /// How long a member with an instance name may go on reading after it sent the last heartbeat that was answered: until

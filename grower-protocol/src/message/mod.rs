@@ -57,7 +57,7 @@ pub enum Request {
     Fetch(Fetch),
     /// Offsets by position or time.
     ListOffsets(ListOffsets),
-    /// Joins a group, keeps the membership alive, and learns its assignment.
+    /// Joins a group, keeps the membership alive, and learns its assignment, at once when that changes.
     Heartbeat(Heartbeat),
     /// Leaves a group.
     LeaveGroup {
@@ -122,14 +122,6 @@ pub enum Request {
         topic: TopicName,
         /// The log start of each partition from then on, at the earliest.
         before: Vec<(PartitionId, Offset)>,
-    },
-    /// A heartbeat whose answer waits for news, so that the member hears of them at once. One that finds news is
-    /// answered at once, and none waits for longer than [`heartbeat_interval`].
-    HoldHeartbeat {
-        /// The heartbeat.
-        beat: Heartbeat,
-        /// How long the answer may wait, in milliseconds.
-        max_wait_ms: u32,
     },
     /// The member reads nothing any more, and its partitions wait a session timeout for who comes back under its
     /// instance name. Without such a name it leaves.
@@ -221,13 +213,13 @@ impl Request {
         const LIST_GROUPS: u8 = 10;
         const DESCRIBE_GROUP: u8 = 11;
         const DESCRIBE_TOPICS: u8 = 17;
-        const DESCRIBE_BROKER: u8 = 22;
-        const DESCRIBE_SETTINGS: u8 = 23;
-        const LIST_LOSSES: u8 = 28;
-        const LIST_COMMITS: u8 = 29;
-        const LIST_SEGMENTS: u8 = 30;
-        const FETCH_POSITIONS: u8 = 33;
-        const DESCRIBE_GROUP_MEMORY: u8 = 35;
+        const DESCRIBE_BROKER: u8 = 21;
+        const DESCRIBE_SETTINGS: u8 = 22;
+        const LIST_LOSSES: u8 = 27;
+        const LIST_COMMITS: u8 = 28;
+        const LIST_SEGMENTS: u8 = 29;
+        const FETCH_POSITIONS: u8 = 32;
+        const DESCRIBE_GROUP_MEMORY: u8 = 34;
         let kind = encoded.first().copied().unwrap_or_default();
         matches!(
             kind,
@@ -264,7 +256,7 @@ pub enum Response {
     Fetch(FetchAnswer),
     /// To [`Request::ListOffsets`], in its order.
     ListOffsets(Vec<Part<ListedOffset>>),
-    /// To [`Request::Heartbeat`] and [`Request::HoldHeartbeat`].
+    /// To [`Request::Heartbeat`].
     Heartbeat(HeartbeatAnswer),
     /// To [`Request::CommitOffsets`] and [`Request::CommitPositions`], in its order.
     CommitOffsets(Vec<Part<()>>),

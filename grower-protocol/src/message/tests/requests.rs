@@ -21,6 +21,7 @@ fn requests_keep_their_bytes() {
         rebalance_timeout_ms: 2_000,
         assignor: Some("range".to_owned()),
         instance: None,
+        max_wait_ms: 9,
     };
     let commit =
         OffsetToCommit { topic: TOPIC, partition: PARTITION, offset: Offset::new(1), metadata: "x".to_owned() };
@@ -51,7 +52,7 @@ fn requests_keep_their_bytes() {
                 spec: OffsetSpec::AtOrAfter(Timestamp::from_millis(-1)),
             }],
         }),
-        Request::Heartbeat(heartbeat.clone()),
+        Request::Heartbeat(heartbeat),
         Request::LeaveGroup { group: group(), member: member() },
         Request::CommitOffsets(OffsetCommit {
             group: group(),
@@ -75,7 +76,6 @@ fn requests_keep_their_bytes() {
             end: Offset::new(2),
         }),
         Request::TrimTopic { topic: name(), before: vec![(PARTITION, Offset::new(300))] },
-        Request::HoldHeartbeat { beat: heartbeat, max_wait_ms: 9 },
         Request::StepOut { group: group(), member: member() },
         Request::DescribeBroker,
         Request::DescribeSettings,
@@ -116,7 +116,7 @@ fn requests_keep_their_bytes() {
     Produce 030205010707070707070707070707070707070702fb2c01
     Fetch 04010203010707070707070707070707070707070702fb2c01090104
     ListOffsets 050107070707070707070707070707070707020201
-    Heartbeat 060167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e676500
+    Heartbeat 060167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e67650009
     LeaveGroup 070167016d
     CommitOffsets 08016701016d0305010707070707070707070707070707070702010178
     FetchOffsets 09016701010707070707070707070707070707070702
@@ -130,24 +130,23 @@ fn requests_keep_their_bytes() {
     DescribeTopics 110001
     ReportDamage 1207070707070707070707070707070707020102
     TrimTopic 13066576656e74730102fb2c01
-    HoldHeartbeat 140167016d0301066576656e747301070707070707070707070707070707070102fbe803fbd007010572616e67650009
-    StepOut 150167016d
-    DescribeBroker 16
-    DescribeSettings 17
-    AlterSettings 18010d6c6f6767696e672e6c6576656c01056465627567
-    BeginBackup 19076e696768746c7901
-    DescribeBackup 1a
-    CancelBackup 1b
-    ListLosses 1c066576656e7473
-    ListCommits 1d0167
-    ListSegments 1e066576656e74730102fb2c01
+    StepOut 140167016d
+    DescribeBroker 15
+    DescribeSettings 16
+    AlterSettings 17010d6c6f6767696e672e6c6576656c01056465627567
+    BeginBackup 18076e696768746c7901
+    DescribeBackup 19
+    CancelBackup 1a
+    ListLosses 1b066576656e7473
+    ListCommits 1c0167
+    ListSegments 1d066576656e74730102fb2c01
     ListOffsets 0501070707070707070707070707070707070204fb2c01
-    CommitPositions 1f016700016d0305010707070707070707070707070707070702fb2c0101070178
-    CommitPositions 1f016701016305010707070707070707070707070707070702fb2c0101070178
-    FetchAfter 20010203010707070707070707070707070707070702fb2c010901040105
-    FetchPositions 21016700
-    StartPositions 22016700016d03010707070707070707070707070707070702fb2c0101070178
-    DescribeGroupMemory 23
+    CommitPositions 1e016700016d0305010707070707070707070707070707070702fb2c0101070178
+    CommitPositions 1e016701016305010707070707070707070707070707070702fb2c0101070178
+    FetchAfter 1f010203010707070707070707070707070707070702fb2c010901040105
+    FetchPositions 20016700
+    StartPositions 21016700016d03010707070707070707070707070707070702fb2c0101070178
+    DescribeGroupMemory 22
     ");
 }
 

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use grower_broker::metadata::{Command, Identity, MemMetadataStore, MetadataStore, Uuid};
 use grower_broker::{Broker, BrokerConfig, MemLogs};
 use grower_protocol::ids::{NodeId, PartitionId, Timestamp, TopicId, TopicName};
-use grower_protocol::message::{Acks, Produce, ProducePartition, Request, Response};
+use grower_protocol::message::{Acks, Heartbeat, Produce, ProducePartition, Request, Response};
 use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, decode, encode, encode_frame};
 use grower_storage::disk::{Disk, MemDisk};
 use std::path::Path;
@@ -88,7 +88,7 @@ fn bounded(request: Request, input: &mut InputReader<'_>, attachment: &mut Vec<u
             fetch.max_wait_ms = 0;
             Request::FetchAfter(fetch)
         }
-        Request::HoldHeartbeat { beat, .. } => Request::HoldHeartbeat { beat, max_wait_ms: 0 },
+        Request::Heartbeat(beat) => Request::Heartbeat(Heartbeat { max_wait_ms: 0, ..beat }),
         Request::Produce(mut produce) => {
             for partition in &mut produce.partitions {
                 let mut batches = input.chunk().to_vec();

@@ -246,6 +246,7 @@ impl Member {
             rebalance_timeout_ms: SESSION_MS,
             assignor: self.assignor.clone(),
             instance: self.instance.clone(),
+            max_wait_ms: 0,
         }
     }
 

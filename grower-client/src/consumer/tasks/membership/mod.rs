@@ -156,13 +156,12 @@ impl GroupMembership {
             rebalance_timeout_ms: millis(self.session_timeout),
             assignor: self.assignor.clone(),
             instance: self.instance.clone(),
+            max_wait_ms: millis(heartbeat_interval(self.session_timeout)),
         };
-        let max_wait_ms = millis(heartbeat_interval(self.session_timeout));
-        let request = Request::HoldHeartbeat { beat, max_wait_ms };
         // The session counts from the last answered heartbeat; a later answer is useless.
         let end =
             if self.has_joined() { self.heard + self.session_timeout } else { Instant::now() + self.session_timeout };
-        match in_time(end, self.cluster.ask(&request)).await? {
+        match in_time(end, self.cluster.ask(&Request::Heartbeat(beat))).await? {
             (_, Response::Heartbeat(answer)) => Ok(answer),
             (connection, other) => Err(connection.unexpected("heartbeat", other)),
         }
