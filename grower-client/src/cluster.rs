@@ -92,7 +92,7 @@ impl Cluster {
     /// Asks any broker once. A broker that lacks the request gets its older form, if one exists.
     pub(crate) async fn ask(&self, request: &Request) -> Result<(BrokerConnection, Response), RequestError> {
         let connection = self.any_broker().await?;
-        let missing = request.needs().and_then(|feature| connection.require(feature).err());
+        let missing = request.kind().feature.and_then(|feature| connection.require(feature).err());
         let response = match (missing, request.for_older_brokers()) {
             (None, _) => connection.ask(request).await?,
             (Some(_), Some(older)) => connection.ask(&older).await?,

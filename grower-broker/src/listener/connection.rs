@@ -15,7 +15,7 @@ use crate::config::ZeroCopy;
 use crate::descriptors::HttpDescriptors;
 use crate::memory::Memory;
 use futures_util::FutureExt;
-use grower_protocol::message::Request;
+use grower_protocol::message::{MemoryUse, RequestKind};
 use grower_protocol::wire::{FRAME_HEAD_LENGTH, FrameHead, PREFACE_LENGTH, Preface, PrefaceError};
 use grower_storage::disk::OpenFiles;
 use std::io;
@@ -227,7 +227,7 @@ impl Connection {
             let Some(frame) = self.intake.next_frame()? else { break };
             let Some(mut permit) = self.admitted.take() else { break };
             let request = grower_protocol::wire::decode(&frame.message)?;
-            permit.fit(&request, head.message, &self.places);
+            permit.fit(request.kind(), head.message, &self.places);
             let peer = self.peer.clone();
             let call = Call { correlation: frame.correlation, permit, attachment: frame.attachment, peer };
             self.api.handle(request, call, burst);
@@ -266,6 +266,7 @@ impl Connection {
     /// What the first request's answer may take because it is a list of all there is.
     fn listing(&self) -> usize {
         let message = self.intake.unread.get(FRAME_HEAD_LENGTH..).unwrap_or_default();
-        if Request::asks_for_list(message) { self.limits.memory.listing_bytes() } else { 0 }
+        let lists = RequestKind::of_encoded(message).is_some_and(|kind| kind.memory == MemoryUse::List);
+        if lists { self.limits.memory.listing_bytes() } else { 0 }
     }
 }

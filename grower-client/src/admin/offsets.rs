@@ -52,7 +52,7 @@ impl Admin {
         };
         let partitions = vec![FetchPosition { partition, last_epoch: Some(epoch) }];
         let request = Request::FetchAfter(FetchAfter { max_wait_ms: 0, min_bytes: 0, max_bytes: 0, partitions });
-        request.needs().map_or(Ok(()), |feature| connection.require(feature))?;
+        request.kind().feature.map_or(Ok(()), |feature| connection.require(feature))?;
         let fetched = match connection.ask(&request).await? {
             Response::FetchAfter(fetched) => single_part(connection.address(), "fetch", fetched.partitions)?,
             other => return Err(connection.unexpected("fetch", other).into()),

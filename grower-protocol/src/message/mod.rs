@@ -10,6 +10,7 @@ mod failure;
 mod fetch;
 mod group;
 mod hello;
+mod kind;
 mod metadata;
 mod produce;
 
@@ -33,167 +34,160 @@ pub use group::{
     instance_lease,
 };
 pub use hello::{Feature, Hello, HelloAnswer};
+pub use kind::{MemoryUse, RequestKind};
 pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, TopicMetadata};
 pub use produce::{Acks, Durability, Produce, ProducePartition, Produced, ProducerIdentity};
 
 use crate::ids::{GroupId, MemberId, Offset, PartitionId, TopicId, TopicName};
+use kind::{Parts, requests};
 use serde::{Deserialize, Serialize};
 
 /// Outcome of one part of a request; the other parts have their own.
 pub type Part<T> = Result<T, Failure>;
 
-/// What a client asks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Request {
+requests! {
     /// Introduces the client. The first request of a connection.
-    Hello(Hello),
+    0 => Hello(Hello);
     /// Which topics there are and who leads them.
-    Metadata(Metadata),
+    1 => Metadata(Metadata), memory: List, parts: (metadata) => Topics(metadata.topics.as_ref().map_or(0, Vec::len));
     /// Hands out a producer id, never used before.
-    InitProducer,
+    2 => InitProducer;
     /// Appends record batches; they are the attachment.
-    Produce(Produce),
+    3 => Produce(Produce), memory: Records, parts: (produce) => Partitions(produce.partitions.len());
     /// Reads record batches.
-    Fetch(Fetch),
+    4 => Fetch(Fetch), memory: Records, parts: (fetch) => Partitions(fetch.partitions.len());
     /// Offsets by position or time.
-    ListOffsets(ListOffsets),
+    5 => ListOffsets(ListOffsets), parts: (list) => Partitions(list.partitions.len());
     /// Joins a group, keeps the membership alive, and learns its assignment, at once when that changes.
-    Heartbeat(Heartbeat),
+    6 => Heartbeat(Heartbeat);
     /// Leaves a group.
-    LeaveGroup {
+    7 => LeaveGroup {
         /// The group.
         group: GroupId,
-        /// Who leaves.
+        /// The member that leaves.
         member: MemberId,
-    },
+    };
     /// Remembers how far a group has read.
-    CommitOffsets(OffsetCommit),
+    8 => CommitOffsets(OffsetCommit), parts: (commit) => Partitions(commit.offsets.len());
     /// How far a group has read: of these partitions, or of all it ever committed.
-    FetchOffsets {
+    9 => FetchOffsets {
         /// The group.
         group: GroupId,
         /// Of which partitions.
         partitions: Option<Vec<(TopicId, PartitionId)>>,
-    },
+    }, memory: List, parts: { partitions, .. } => Partitions(partitions.as_ref().map_or(0, Vec::len));
     /// All groups, a page at a time.
-    ListGroups {
+    10 => ListGroups {
         /// Lists groups whose ids come after this one; none for the first page.
         after: Option<GroupId>,
         /// How many groups are wanted; a page may hold fewer.
         most: u32,
-    },
+    }, memory: List;
     /// One group with its members and offsets.
-    DescribeGroup(GroupId),
+    11 => DescribeGroup(GroupId), memory: List;
     /// Forgets a group that has no members.
-    DeleteGroup(GroupId),
+    12 => DeleteGroup(GroupId);
     /// Creates topics; each succeeds or fails alone.
-    CreateTopics {
+    13 => CreateTopics {
         /// The topics.
         topics: Vec<NewTopic>,
-    },
+    }, parts: { topics } => Topics(topics.len());
     /// Deletes a topic with all its records.
-    DeleteTopic(TopicName),
-    /// Adds partitions to a topic, up to this many.
-    GrowTopic {
+    14 => DeleteTopic(TopicName);
+    /// Adds partitions to a topic.
+    15 => GrowTopic {
         /// The topic.
         topic: TopicName,
-        /// How many it shall have.
+        /// How many partitions it has afterwards.
         partitions: u32,
-    },
+    };
     /// Changes a topic's configs; none for a value means back to the default.
-    AlterTopic {
+    16 => AlterTopic {
         /// The topic.
         topic: TopicName,
         /// Keys and new values.
         configs: Vec<(String, Option<String>)>,
-    },
+    };
     /// Describes topics: these, or all that are not internal.
-    DescribeTopics {
+    17 => DescribeTopics {
         /// Which.
         topics: Option<Vec<TopicName>>,
         /// With the segments of each partition.
         segments: bool,
-    },
-    /// A batch arrived damaged: the broker shall look at its file.
-    ReportDamage(ReportDamage),
+    }, memory: List, parts: { topics, .. } => Topics(topics.as_ref().map_or(0, Vec::len));
+    /// A batch arrived damaged: the broker checks its file.
+    18 => ReportDamage(ReportDamage);
     /// Drops the oldest records of a topic: in each partition those before an offset, which is committed.
-    TrimTopic {
+    19 => TrimTopic {
         /// The topic.
         topic: TopicName,
         /// The log start of each partition from then on, at the earliest.
         before: Vec<(PartitionId, Offset)>,
-    },
-    /// The member reads nothing any more, and its partitions wait a session timeout for who comes back under its
+    };
+    /// The member reads nothing any more, and its partitions wait a session timeout for a member that joins under its
     /// instance name. Without such a name it leaves.
-    StepOut {
+    20 => StepOut {
         /// The group.
         group: GroupId,
-        /// Who steps out.
+        /// The member that is detached.
         member: MemberId,
-    },
+    };
     /// How this broker is doing.
-    DescribeBroker,
+    21 => DescribeBroker, memory: List;
     /// Every setting of this broker.
-    DescribeSettings,
+    22 => DescribeSettings, memory: List;
     /// Changes settings of this broker while it runs, for good; none for a value means back to what the start said.
-    AlterSettings {
+    23 => AlterSettings {
         /// Keys and new values; all are taken, or none.
         settings: Vec<(String, Option<String>)>,
-    },
-    /// Begins a backup of this broker, which makes it on its own machine while it goes on. Answered at once.
-    BeginBackup {
+    };
+    /// Begins a backup of this broker, which makes it on its own machine while it serves. Answered at once.
+    24 => BeginBackup {
         /// The directory of backups: a path below the one that the broker's settings name.
         dir: String,
         /// It shares nothing with the backups before.
         full: bool,
-    },
-    /// How the latest backup of this broker is getting on.
-    DescribeBackup,
+    };
+    /// The progress of the latest backup of this broker.
+    25 => DescribeBackup;
     /// Ends the backup that is being made. What was made of it is removed.
-    CancelBackup,
-    /// The records of a topic that somebody gave up as lost.
-    ListLosses(TopicName),
+    26 => CancelBackup;
+    /// The records of a topic that an operator gave up as lost.
+    27 => ListLosses(TopicName), memory: List;
     /// When a group last committed, partition by partition.
-    ListCommits(GroupId),
+    28 => ListCommits(GroupId), memory: List;
     /// The segments of a topic, a page at a time.
-    ListSegments {
+    29 => ListSegments {
         /// The topic.
         topic: TopicName,
-        /// The first that is wanted: of which partition, and from which offset on; none for the topic's first.
+        /// The first segment wanted, by partition and offset; none for the topic's first.
         from: Option<(PartitionId, Offset)>,
-    },
+    }, memory: List;
     /// Remembers how far a group has read, in the order in which the committer numbered its commits. Answered by
     /// [`Response::CommitOffsets`].
-    CommitPositions(PositionCommit),
+    30 => CommitPositions(PositionCommit), feature: Feature::POSITION_COMMITS,
+        parts: (commit) => Partitions(commit.positions.len());
     /// Reads record batches, if the log still has what was read before.
-    FetchAfter(FetchAfter),
+    31 => FetchAfter(FetchAfter), feature: Feature::POSITION_COMMITS, memory: Records,
+        parts: (fetch) => Partitions(fetch.partitions.len());
     /// The positions of a group: in these partitions, or all that it ever committed.
-    FetchPositions {
+    32 => FetchPositions {
         /// The group.
         group: GroupId,
         /// Which; none means all.
         partitions: Option<Vec<(TopicId, PartitionId)>>,
-    },
+    }, feature: Feature::POSITION_COMMITS, memory: List,
+        parts: { partitions, .. } => Partitions(partitions.as_ref().map_or(0, Vec::len));
     /// Decides where a group begins, and answers the positions that it has then, of the partitions named:
     /// [`Response::FetchPositions`].
-    StartPositions(StartPositions),
-    /// What the broker's groups take of memory, and which were refused more of late.
-    DescribeGroupMemory,
+    33 => StartPositions(StartPositions), feature: Feature::POSITION_COMMITS,
+        parts: (start) => Partitions(start.starts.len());
+    /// What the broker's groups take of memory, and which were lately refused more.
+    34 => DescribeGroupMemory, feature: Feature::GROUP_MEMORY, memory: List;
 }
 
 impl Request {
-    /// The [feature](Feature) of brokers that know this request, if not all do.
-    pub fn needs(&self) -> Option<&'static str> {
-        match self {
-            Self::CommitPositions(_) | Self::FetchAfter(_) | Self::FetchPositions { .. } | Self::StartPositions(_) => {
-                Some(Feature::POSITION_COMMITS)
-            }
-            Self::DescribeGroupMemory => Some(Feature::GROUP_MEMORY),
-            _ => None,
-        }
-    }
-
-    /// What to ask a broker that lacks the feature that this request [needs](Self::needs), if anything comes close.
+    /// What to ask a broker that lacks the [feature](RequestKind::feature) that this request needs, if anything comes close.
     pub fn for_older_brokers(&self) -> Option<Self> {
         match self {
             Self::CommitPositions(commit) => Some(Self::CommitOffsets(commit.for_older_brokers())),
@@ -203,39 +197,6 @@ impl Request {
             }
             _ => None,
         }
-    }
-
-    /// Whether an encoded request asks for a list whose length has nothing to do with the request's own. Its first byte
-    /// says so: a broker makes room for the answer before it decodes the request.
-    pub fn asks_for_list(encoded: &[u8]) -> bool {
-        const METADATA: u8 = 1;
-        const FETCH_OFFSETS: u8 = 9;
-        const LIST_GROUPS: u8 = 10;
-        const DESCRIBE_GROUP: u8 = 11;
-        const DESCRIBE_TOPICS: u8 = 17;
-        const DESCRIBE_BROKER: u8 = 21;
-        const DESCRIBE_SETTINGS: u8 = 22;
-        const LIST_LOSSES: u8 = 27;
-        const LIST_COMMITS: u8 = 28;
-        const LIST_SEGMENTS: u8 = 29;
-        const FETCH_POSITIONS: u8 = 32;
-        const DESCRIBE_GROUP_MEMORY: u8 = 34;
-        let kind = encoded.first().copied().unwrap_or_default();
-        matches!(
-            kind,
-            METADATA
-                | FETCH_OFFSETS
-                | LIST_GROUPS
-                | DESCRIBE_GROUP
-                | DESCRIBE_TOPICS
-                | LIST_LOSSES
-                | LIST_COMMITS
-                | DESCRIBE_BROKER
-                | DESCRIBE_SETTINGS
-                | LIST_SEGMENTS
-                | FETCH_POSITIONS
-                | DESCRIBE_GROUP_MEMORY
-        )
     }
 }
 

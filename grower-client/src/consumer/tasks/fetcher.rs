@@ -178,7 +178,7 @@ impl Fetcher {
         let done = Box::new(move |answer| {
             drop(responses.send(FetchResponse::of(&address, fetches, answer))); // The consumer may be dropped.
         });
-        let is_known = request.needs().is_none_or(|feature| connection.require(feature).is_ok());
+        let is_known = request.kind().feature.is_none_or(|feature| connection.require(feature).is_ok());
         let request = if is_known { request } else { request.for_older_brokers().unwrap_or(request) };
         connection.submit(&request, Bytes::new(), self.max_wait, done);
     }

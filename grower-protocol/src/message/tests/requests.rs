@@ -109,6 +109,10 @@ fn requests_keep_their_bytes() {
         }),
         Request::DescribeGroupMemory,
     ];
+    for request in &requests {
+        assert_eq!(RequestKind::of_encoded(&encode(request)), Some(request.kind()));
+        assert!(format!("{request:?}").starts_with(request.kind().name));
+    }
     insta::assert_snapshot!(rows(&requests), @"
     Hello 0001730131010667726f757073
     Metadata 010101066576656e747301
@@ -168,7 +172,7 @@ fn position_to_commit() -> PositionToCommit {
 #[test]
 fn older_brokers_get_a_commit_that_they_understand() {
     let outside = Request::CommitPositions(position_commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap())));
-    assert_eq!(outside.needs(), Some("position-commits"));
+    assert_eq!(outside.kind().feature, Some("position-commits"));
     let Some(Request::CommitOffsets(older)) = outside.for_older_brokers() else { panic!("they know it") };
     assert_eq!((older.member, older.sequence, older.offsets[0].offset), (None, 5, Offset::new(300)));
     let identity = CommitterIdentity::Member(member(), MemberEpoch::new(3));
@@ -178,24 +182,15 @@ fn older_brokers_get_a_commit_that_they_understand() {
 }
 
 #[test]
-fn requests_for_lists_are_told_by_their_first_byte() {
-    let group = GroupId::new("g").unwrap();
-    let lists = [
-        Request::Metadata(Metadata::default()),
-        Request::FetchOffsets { group: group.clone(), partitions: None },
-        Request::ListGroups { after: None, most: 3 },
-        Request::DescribeGroup(group.clone()),
-        Request::DescribeTopics { topics: None, segments: true },
-        Request::ListLosses(name()),
-        Request::ListCommits(group.clone()),
-        Request::DescribeBroker,
-        Request::DescribeSettings,
-        Request::ListSegments { topic: name(), from: None },
-        Request::FetchPositions { group: group.clone(), partitions: None },
-        Request::DescribeGroupMemory,
-    ];
-    assert!(lists.iter().all(|request| Request::asks_for_list(&encode(request))));
-    let others = [Request::InitProducer, Request::DeleteGroup(group), Request::DeleteTopic(name())];
-    assert!(!others.iter().any(|request| Request::asks_for_list(&encode(request))));
-    assert!(!Request::asks_for_list(&[]));
+fn bytes_that_are_no_request_have_no_kind() {
+    assert_eq!(RequestKind::of_encoded(&[]), None);
+    assert_eq!(RequestKind::of_encoded(&[u8::MAX]), None);
+}
+
+#[test]
+fn a_request_of_more_parts_than_a_cluster_can_have_is_refused() {
+    let asked = |topics| Request::Metadata(Metadata { topics: Some(vec![name(); topics]), create_missing: false });
+    assert_eq!(asked(20_000).check_parts(), Ok(()));
+    insta::assert_snapshot!(asked(20_001).check_parts().unwrap_err(), @"a request may name 20000 topics, this one names 20001: ask in parts");
+    assert_eq!(Request::Metadata(Metadata::default()).check_parts(), Ok(()));
 }
