@@ -1,6 +1,6 @@
 //! Backups of this broker, made while it goes on: begun by one request, followed by others.
 
-use super::Api;
+use super::{Answered, Api};
 use crate::background;
 use crate::backup::{BackedUp, BackupError, BackupRun, BrokerSnapshot, RunningBroker, UnfinishedBackup, remove_links};
 use futures_util::FutureExt;
@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 impl Api {
-    pub(super) fn begin_backup(self: &Arc<Self>, dir: &str, full: bool) -> Result<Response, Failure> {
-        let (run, description) = self.backups.begin(dir, self.clock.wall(), &self.stop)?;
+    pub(super) async fn begin_backup(self: Arc<Self>, dir: String, full: bool) -> Answered {
+        let (run, description) = self.backups.begin(&dir, self.clock.wall(), &self.stop)?;
         let api = self.clone();
         self.tasks.spawn("a backup", async move {
             let made = AssertUnwindSafe(api.make_backup(&run, full)).catch_unwind().await;
@@ -28,6 +28,15 @@ impl Api {
             }
         });
         Ok(Response::DescribeBackup(Some(description)))
+    }
+
+    pub(super) async fn describe_backup(self: Arc<Self>) -> Answered {
+        Ok(Response::DescribeBackup(self.backups.describe()))
+    }
+
+    pub(super) async fn cancel_backup(self: Arc<Self>) -> Answered {
+        self.backups.cancel();
+        Ok(Response::Done)
     }
 
     /// Only what holds files has to do with this broker, and it touches nothing but the data directory.

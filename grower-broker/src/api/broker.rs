@@ -1,17 +1,18 @@
 //! How this broker is doing.
 
-use super::Api;
+use super::{Answered, Api};
 use grower_protocol::message::{BrokerDescription, DiskDescription, Response};
+use std::sync::Arc;
 
 impl Api {
-    pub(super) fn describe_broker(&self) -> Response {
+    pub(super) async fn describe_broker(self: Arc<Self>) -> Answered {
         let disk = self.disk_reserve.usage().map(|usage| DiskDescription {
             total: usage.total,
             free: usage.usable(),
             reserve: usage.keep_free,
             used_up: self.rates.used_up(usage.free),
         });
-        Response::DescribeBroker(BrokerDescription {
+        Ok(Response::DescribeBroker(BrokerDescription {
             node: self.node.id,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: self.clock.wall(),
@@ -22,6 +23,6 @@ impl Api {
             fsync: self.health.metrics().latest_syncs(),
             disk,
             topics: self.rates.traffic(&self.counters()),
-        })
+        }))
     }
 }

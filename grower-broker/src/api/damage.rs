@@ -5,10 +5,10 @@
 //! as it took. Reports of one partition wait for each other, so that no partition crowds out the others; those that a
 //! check covers which began after they came need none of their own.
 
-use super::Api;
-use super::burst::Reply;
 use super::fetch::read_failure;
+use super::{Api, Burst, Call};
 use crate::background;
+use crate::metrics::Timer;
 use crate::partition::{DamageCheck, Partition};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, Failure, Part, ReportDamage, Response};
@@ -35,13 +35,16 @@ impl Default for DamageChecks {
 
 impl Api {
     /// Checks what a client reported. Stops waiting for its turn when the client leaves.
-    pub(super) async fn answer_damage(&self, report: ReportDamage, reply: Reply) {
-        let ended = reply.ended().clone();
-        let checked = tokio::select! {
-            checked = self.check_damage(report) => checked,
-            () = ended.cancelled() => return,
-        };
-        reply.send(&super::response(&self.health, checked.map(|()| Response::Done)));
+    pub(super) fn report_damage(self: &Arc<Self>, timer: Timer, report: ReportDamage, call: Call, burst: &mut Burst) {
+        let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
+        self.tasks.spawn("a report of damage", async move {
+            let ended = reply.ended().clone();
+            let checked = tokio::select! {
+                checked = api.check_damage(report) => checked,
+                () = ended.cancelled() => return,
+            };
+            reply.send(&super::response(&api.health, checked.map(|()| Response::Done)));
+        });
     }
 
     /// What it finds, the next fetch says.

@@ -40,9 +40,10 @@ const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 impl Api {
     pub(super) fn fetch(
         self: &Arc<Self>,
-        (request, form): (FetchAfter, FetchForm),
-        call: Call,
         mut timer: Timer,
+        request: FetchAfter,
+        form: FetchForm,
+        call: Call,
         burst: &mut Burst,
     ) {
         let gathered = self.gather(&request);

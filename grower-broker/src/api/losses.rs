@@ -1,14 +1,15 @@
 //! The records that somebody gave up as lost, by what was written down then.
 
-use super::Api;
 use super::topics::unknown;
+use super::{Answered, Api};
 use crate::background;
 use grower_protocol::ids::{PartitionId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, LossDescription, Response};
 use grower_storage::repair::AcceptedLoss;
+use std::sync::Arc;
 
 impl Api {
-    pub(super) async fn list_losses(&self, name: TopicName) -> Result<Response, Failure> {
+    pub(super) async fn list_losses(self: Arc<Self>, name: TopicName) -> Answered {
         let topic = self.topics.image().topic(&name).cloned().ok_or_else(|| unknown(&name))?;
         let topics = self.topics.clone();
         let listed = background::blocking(move || {

@@ -13,7 +13,6 @@ mod peer;
 mod produce;
 mod segments;
 mod settings;
-mod size;
 mod topics;
 mod trim;
 
@@ -31,15 +30,16 @@ use crate::group::Groups;
 use crate::health::Health;
 use crate::listener::Permit;
 use crate::memory::Memory;
-use crate::metrics::Timer;
+use crate::metrics::{Timer, Work};
 use crate::partition::Flushers;
 use crate::rates::Rates;
 use crate::stall_watchdog::StallWatchdog;
 use crate::topic::Topics;
 use bytes::BytesMut;
 use fetch::FetchForm;
-use groups::Arrival;
-use grower_protocol::ids::NodeId;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use grower_protocol::ids::{GroupId, NodeId};
 use grower_protocol::message::{Failure, Feature, Hello, HelloAnswer, Request, Response};
 use grower_protocol::wire::Correlation;
 use grower_storage::disk::DirLock;
@@ -87,93 +87,82 @@ pub(crate) struct Call {
     pub(crate) peer: Arc<Peer>,
 }
 
+/// The answer to a request, or why it failed as a whole.
+type Answered = Result<Response, Failure>;
+
 impl Api {
-    /// Handles one request. What can be answered at once goes to the burst, all else answers by itself later.
+    /// Handles one request. A row names the metric that its time counts towards, and its handler. Handlers of the first block
+    /// answer by themselves, with the burst or later. All others run as tasks: they touch metadata, groups or the disk.
     pub(crate) fn handle(self: &Arc<Self>, request: Request, call: Call, burst: &mut Burst) {
-        if let Err(failure) = size::check(&request) {
+        if let Err(failure) = request.check_parts() {
             self.health.metrics().request_failed(failure.code);
             return burst.answer(call.correlation, &Response::Failed(failure), call.permit);
         }
-        let timer = Timer::start(self.health.metrics(), &request); // Ends when dropped: here, or with the reply.
-        let arrival = self.arrival(&request);
-        match request {
-            Request::Produce(produce) => self.produce(produce, call, timer, burst),
-            Request::Fetch(fetch) => self.fetch((fetch.into(), FetchForm::Unchecked), call, timer, burst),
-            Request::FetchAfter(fetch) => self.fetch((fetch, FetchForm::Checked), call, timer, burst),
-            Request::Hello(hello) => {
-                call.peer.introduced(&hello.software);
-                burst.answer(call.correlation, &Response::Hello(self.hello(&hello)), call.permit);
+        let timer = |work| Timer::start(self.health.metrics(), work); // Ends when dropped: here, or with the reply.
+        let api = || self.clone();
+        // Requests of one connection change a group in the order in which they were sent.
+        let turn = |group: &GroupId| self.groups.enter(group);
+        let (work, answer): (Work, BoxFuture<'static, Answered>) = match request {
+            Request::Produce(ask) => return self.produce(timer(Work::produce(ask.acks)), ask, call, burst),
+            Request::Fetch(ask) => {
+                return self.fetch(timer(Work::Fetch), ask.into(), FetchForm::Unchecked, call, burst);
             }
-            Request::Heartbeat(beat) => {
-                let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
-                let held = async move { api.heartbeat(&beat, arrival, &call.peer, reply).await };
-                self.tasks.spawn("a heartbeat", held);
-            }
-            Request::ReportDamage(report) => {
-                let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
-                self.tasks.spawn("a report of damage", async move { api.answer_damage(report, reply).await });
-            }
-            other => {
-                let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
-                self.tasks.spawn("a request", async move {
-                    let response = api.answer(other, arrival).await;
-                    reply.send(&response);
-                });
-            }
-        }
-    }
+            Request::FetchAfter(ask) => return self.fetch(timer(Work::Fetch), ask, FetchForm::Checked, call, burst),
+            Request::Heartbeat(beat) => return self.heartbeat(timer(Work::Heartbeat), beat, call, burst),
+            Request::Hello(ask) => return self.hello(timer(Work::Admin), &ask, call, burst),
+            Request::ReportDamage(ask) => return self.report_damage(timer(Work::Admin), ask, call, burst),
 
-    /// Requests that touch metadata, groups or the disk: each runs as a task of its own.
-    async fn answer(self: Arc<Self>, request: Request, arrival: Arrival) -> Response {
-        let health = self.health.clone();
-        let answered = match request {
-            Request::Metadata(metadata) => self.metadata(metadata).await,
-            Request::InitProducer => self.init_producer().await,
-            Request::ListOffsets(list) => self.list_offsets(list).await,
-            Request::CreateTopics { topics } => self.create_topics(topics).await,
-            Request::DeleteTopic(topic) => self.delete_topic(topic).await,
-            Request::GrowTopic { topic, partitions } => self.grow_topic(topic, partitions).await,
-            Request::AlterTopic { topic, configs } => self.alter_topic(topic, configs).await,
-            Request::DescribeTopics { topics, segments } => self.describe_topics(topics, segments).await,
-            Request::ListLosses(topic) => self.list_losses(topic).await,
-            Request::ListSegments { topic, from } => self.list_segments(&topic, from),
-            Request::TrimTopic { topic, before } => self.trim_topic(topic, before).await,
-            Request::DescribeBroker => Ok(self.describe_broker()),
-            Request::DescribeSettings => Ok(self.describe_settings()),
-            Request::AlterSettings { settings } => self.alter_settings(settings).await,
-            Request::BeginBackup { dir, full } => self.begin_backup(&dir, full),
-            Request::DescribeBackup => Ok(Response::DescribeBackup(self.backups.describe())),
-            Request::CancelBackup => {
-                self.backups.cancel();
-                Ok(Response::Done)
+            Request::Metadata(ask) => (Work::Metadata, api().metadata(ask).boxed()),
+            Request::InitProducer => (Work::InitProducer, api().init_producer().boxed()),
+            Request::ListOffsets(ask) => (Work::ListOffsets, api().list_offsets(ask).boxed()),
+
+            Request::CommitOffsets(ask) => (Work::CommitOffsets, api().commit(turn(&ask.group), ask.into()).boxed()),
+            Request::CommitPositions(ask) => (Work::CommitOffsets, api().commit(turn(&ask.group), ask.into()).boxed()),
+            Request::StartPositions(ask) => (Work::CommitOffsets, api().start_positions(turn(&ask.group), ask).boxed()),
+            Request::FetchOffsets { group, partitions } => {
+                (Work::FetchOffsets, api().fetch_offsets(group, partitions).boxed())
             }
-            Request::LeaveGroup { .. }
-            | Request::StepOut { .. }
-            | Request::CommitOffsets(_)
-            | Request::CommitPositions(_)
-            | Request::FetchOffsets { .. }
-            | Request::FetchPositions { .. }
-            | Request::StartPositions(_)
-            | Request::ListGroups { .. }
-            | Request::DescribeGroup(_)
-            | Request::DeleteGroup(_)
-            | Request::ListCommits(_)
-            | Request::DescribeGroupMemory => self.group_request(request, arrival).await,
-            Request::Hello(_)
-            | Request::Produce(_)
-            | Request::Fetch(_)
-            | Request::FetchAfter(_)
-            | Request::ReportDamage(_)
-            | Request::Heartbeat(_) => unreachable!("handled elsewhere"),
+            Request::FetchPositions { group, partitions } => {
+                (Work::FetchOffsets, api().fetch_positions(group, partitions).boxed())
+            }
+            Request::StepOut { group, member } => (Work::Groups, api().step_out(turn(&group), group, member).boxed()),
+            Request::LeaveGroup { group, member } => {
+                (Work::Groups, api().leave_group(turn(&group), group, member).boxed())
+            }
+            Request::DeleteGroup(group) => (Work::Groups, api().delete_group(turn(&group), group).boxed()),
+            Request::ListGroups { after, most } => (Work::Groups, api().list_groups(after, most).boxed()),
+            Request::DescribeGroup(group) => (Work::Groups, api().describe_group(group).boxed()),
+            Request::ListCommits(group) => (Work::Groups, api().list_commits(group).boxed()),
+            Request::DescribeGroupMemory => (Work::Groups, api().describe_group_memory().boxed()),
+
+            Request::CreateTopics { topics } => (Work::Admin, api().create_topics(topics).boxed()),
+            Request::DeleteTopic(topic) => (Work::Admin, api().delete_topic(topic).boxed()),
+            Request::GrowTopic { topic, partitions } => (Work::Admin, api().grow_topic(topic, partitions).boxed()),
+            Request::AlterTopic { topic, configs } => (Work::Admin, api().alter_topic(topic, configs).boxed()),
+            Request::TrimTopic { topic, before } => (Work::Admin, api().trim_topic(topic, before).boxed()),
+            Request::DescribeTopics { topics, segments } => {
+                (Work::Admin, api().describe_topics(topics, segments).boxed())
+            }
+            Request::ListSegments { topic, from } => (Work::Admin, api().list_segments(topic, from).boxed()),
+            Request::ListLosses(topic) => (Work::Admin, api().list_losses(topic).boxed()),
+
+            Request::DescribeBroker => (Work::Admin, api().describe_broker().boxed()),
+            Request::DescribeSettings => (Work::Admin, api().describe_settings().boxed()),
+            Request::AlterSettings { settings } => (Work::Admin, api().alter_settings(settings).boxed()),
+            Request::BeginBackup { dir, full } => (Work::Admin, api().begin_backup(dir, full).boxed()),
+            Request::DescribeBackup => (Work::Admin, api().describe_backup().boxed()),
+            Request::CancelBackup => (Work::Admin, api().cancel_backup().boxed()),
         };
-        response(&health, answered)
+        let (reply, health) = (burst.reply(call.correlation, call.permit, timer(work)), self.health.clone());
+        self.tasks.spawn("a request", async move { reply.send(&response(&health, answer.await)) });
     }
 
-    fn hello(&self, hello: &Hello) -> HelloAnswer {
+    fn hello(&self, _timer: Timer, hello: &Hello, call: Call, burst: &mut Burst) {
         let ours = Feature::ours();
         let unknown_features = Feature::missing(&hello.features, &ours);
         tracing::debug!(software = hello.software, version = hello.version, "a client introduced itself");
-        HelloAnswer {
+        call.peer.introduced(&hello.software);
+        let answer = HelloAnswer {
             software: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             features: ours,
@@ -181,12 +170,13 @@ impl Api {
             cluster_id: self.node.cluster_id.clone(),
             node: self.node.id,
             frame_bytes_max: u32::try_from(self.node.frame_bytes_max).unwrap_or(u32::MAX),
-        }
+        };
+        burst.answer(call.correlation, &Response::Hello(answer), call.permit);
     }
 }
 
 /// The answer to a request as a whole; counts it if it failed.
-fn response(health: &Health, answered: Result<Response, Failure>) -> Response {
+fn response(health: &Health, answered: Answered) -> Response {
     answered.unwrap_or_else(|failure| {
         health.metrics().request_failed(failure.code);
         Response::Failed(health.explain(failure))

@@ -1,18 +1,17 @@
 //! Offsets by position and by time.
 
-use super::Api;
 use super::fetch::read_failure;
+use super::{Answered, Api};
 use crate::background;
 use crate::partition::Partition;
 use grower_protocol::ids::{Offset, Timestamp};
 use grower_protocol::message::{ErrorCode, Failure, ListOffset, ListOffsets, ListedOffset, OffsetSpec, Part, Response};
 use grower_storage::log::TimedOffset;
-
-type Answered = Result<Response, Failure>;
+use std::sync::Arc;
 
 impl Api {
     /// Lookups by time read the log, so they run where blocking is allowed.
-    pub(super) async fn list_offsets(self: std::sync::Arc<Self>, request: ListOffsets) -> Answered {
+    pub(super) async fn list_offsets(self: Arc<Self>, request: ListOffsets) -> Answered {
         let looked_up =
             background::blocking(move || request.partitions.iter().map(|wanted| self.list_offset(wanted)).collect());
         looked_up.await.map(Response::ListOffsets).map_err(|error| Failure::new(ErrorCode::Internal, error))

@@ -54,7 +54,7 @@ struct Written {
 }
 
 impl Api {
-    pub(super) fn produce(self: &Arc<Self>, request: Produce, call: Call, timer: Timer, burst: &mut Burst) {
+    pub(super) fn produce(self: &Arc<Self>, timer: Timer, request: Produce, call: Call, burst: &mut Burst) {
         let Call { correlation, permit, attachment, .. } = call;
         let batches = match split(&request, attachment) {
             Ok(batches) => batches,

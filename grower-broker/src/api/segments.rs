@@ -1,7 +1,7 @@
 //! A topic's segments, a page at a time: small segments and a long retention make many.
 
-use super::Api;
 use super::topics::{describe_segment, unknown};
+use super::{Answered, Api};
 use crate::metadata::{Image, Topic};
 use grower_protocol::ids::{Offset, PartitionId, TopicName};
 use grower_protocol::message::{ErrorCode, Failure, Response, SegmentPage};
@@ -14,13 +14,13 @@ const DESCRIBED_MAX: usize = 5_000;
 
 impl Api {
     /// From the first segment on that begins at an offset or after it.
-    pub(super) fn list_segments(
-        &self,
-        name: &TopicName,
+    pub(super) async fn list_segments(
+        self: Arc<Self>,
+        name: TopicName,
         from: Option<(PartitionId, Offset)>,
-    ) -> Result<Response, Failure> {
+    ) -> Answered {
         let image = self.topics.image();
-        let topic = image.topic(name).ok_or_else(|| unknown(name))?;
+        let topic = image.topic(&name).ok_or_else(|| unknown(&name))?;
         let (first, offset) = from.unwrap_or((PartitionId::new(0), Offset::ZERO));
         let mut page = SegmentPage { segments: Vec::new(), next: None };
         for (number, _) in topic.numbered().filter(|(number, _)| first <= *number) {

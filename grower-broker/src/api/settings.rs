@@ -1,16 +1,17 @@
 //! Looking at the broker's settings, and changing those that a running broker takes.
 
-use super::Api;
+use super::{Answered, Api};
 use crate::metadata::{Command, Image};
-use grower_protocol::message::{Failure, Response};
+use grower_protocol::message::Response;
+use std::sync::Arc;
 
 impl Api {
-    pub(super) fn describe_settings(&self) -> Response {
-        Response::DescribeSettings(self.settings.describe(&self.topics.image().settings(self.node.id)))
+    pub(super) async fn describe_settings(self: Arc<Self>) -> Answered {
+        Ok(Response::DescribeSettings(self.settings.describe(&self.topics.image().settings(self.node.id))))
     }
 
     /// Durable first, then in force: what was in force once comes back with a restart.
-    pub(super) async fn alter_settings(&self, wishes: Vec<(String, Option<String>)>) -> Result<Response, Failure> {
+    pub(super) async fn alter_settings(self: Arc<Self>, wishes: Vec<(String, Option<String>)>) -> Answered {
         let node = self.node.id;
         let (settings, changes) = (self.settings.clone(), wishes.clone());
         let decide = move |image: &Image| {

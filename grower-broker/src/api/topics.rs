@@ -1,6 +1,6 @@
 //! Making, changing and looking at topics.
 
-use super::Api;
+use super::{Answered, Api};
 use crate::metadata::{Applied, Command, Image, Topic, minimum_producer_id};
 use crate::partition::Partition;
 use crate::random::random_bytes;
@@ -15,10 +15,8 @@ use grower_protocol::message::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-type Answered = Result<Response, Failure>;
-
 impl Api {
-    pub(super) async fn metadata(&self, request: Metadata) -> Answered {
+    pub(super) async fn metadata(self: Arc<Self>, request: Metadata) -> Answered {
         if request.create_missing && self.settings.now().broker.auto_create_topics {
             self.create_missing(&request).await?;
         }
@@ -52,12 +50,12 @@ impl Api {
         Ok(())
     }
 
-    pub(super) async fn init_producer(&self) -> Answered {
+    pub(super) async fn init_producer(self: Arc<Self>) -> Answered {
         let id = self.producer_ids.next(&self.topics, self.clock.wall()).await?;
         Ok(Response::InitProducer(ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }))
     }
 
-    pub(super) async fn create_topics(&self, wishes: Vec<NewTopic>) -> Answered {
+    pub(super) async fn create_topics(self: Arc<Self>, wishes: Vec<NewTopic>) -> Answered {
         let mut times = BTreeMap::new();
         for wish in &wishes {
             *times.entry(wish.name.clone()).or_insert(0u32) += 1;
@@ -88,7 +86,7 @@ impl Api {
         ids.into_iter().zip(changed).map(|(id, changed)| changed.map(|_| id)).collect()
     }
 
-    pub(super) async fn delete_topic(&self, name: TopicName) -> Answered {
+    pub(super) async fn delete_topic(self: Arc<Self>, name: TopicName) -> Answered {
         let known = self.topics.image().topic(&name).map(|topic| topic.id);
         let deleted = self.topics.change(move |image| Ok(image.delete_topic(&name)?)).await;
         // Also if its files could not be moved yet: the topic is gone.
@@ -99,7 +97,7 @@ impl Api {
         deleted.map(|_| Response::Done)
     }
 
-    pub(super) async fn grow_topic(&self, name: TopicName, partitions: u32) -> Answered {
+    pub(super) async fn grow_topic(self: Arc<Self>, name: TopicName, partitions: u32) -> Answered {
         let limits = self.settings.now().broker.limits;
         let groups = self.groups.clone();
         let decide = move |image: &Image| -> Result<Command, Failure> {
@@ -111,12 +109,16 @@ impl Api {
         Ok(Response::Done)
     }
 
-    pub(super) async fn alter_topic(&self, name: TopicName, configs: Vec<(String, Option<String>)>) -> Answered {
+    pub(super) async fn alter_topic(
+        self: Arc<Self>,
+        name: TopicName,
+        configs: Vec<(String, Option<String>)>,
+    ) -> Answered {
         self.topics.change(move |image| Ok(image.alter_topic(&name, &configs)?)).await?;
         Ok(Response::Done)
     }
 
-    pub(super) async fn describe_topics(&self, names: Option<Vec<TopicName>>, segments: bool) -> Answered {
+    pub(super) async fn describe_topics(self: Arc<Self>, names: Option<Vec<TopicName>>, segments: bool) -> Answered {
         let image = self.topics.image();
         if segments {
             self.check_segments(&image, names.as_deref())?;

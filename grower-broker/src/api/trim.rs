@@ -3,7 +3,7 @@
 //! What may be dropped is what is committed, and it is durable before the command is: a log never ends before a start that
 //! was promised, so the command cannot meet records that were written after it.
 
-use super::Api;
+use super::{Answered, Api};
 use crate::background;
 use crate::partition::Partition;
 use grower_protocol::ids::{Offset, PartitionId, TopicName};
@@ -11,11 +11,7 @@ use grower_protocol::message::{ErrorCode, Failure, Response};
 use std::sync::Arc;
 
 impl Api {
-    pub(super) async fn trim_topic(
-        &self,
-        name: TopicName,
-        before: Vec<(PartitionId, Offset)>,
-    ) -> Result<Response, Failure> {
+    pub(super) async fn trim_topic(self: Arc<Self>, name: TopicName, before: Vec<(PartitionId, Offset)>) -> Answered {
         let topic = self.topics.image().topic(&name).map(|topic| topic.id);
         let id = topic.ok_or_else(|| super::topics::unknown(&name))?;
         let mut partitions = Vec::with_capacity(before.len());

@@ -22,15 +22,13 @@ use std::sync::Arc;
 const BATCH_BYTES: usize = 4 << 20;
 
 impl Groups {
-    /// Makes a decision about `group` and answers once everything behind the answer is durable. Without a ticket from
-    /// the arrival of a request, it queues now.
+    /// Makes a decision about `group` when its turn comes, and answers once everything behind the answer is durable.
     pub(crate) async fn decide<T>(
         &self,
-        ticket: Option<QueueTicket>,
+        ticket: QueueTicket,
         group: &GroupId,
         make: impl FnOnce(&mut GroupShard, DecisionTime, &Image) -> GroupDecision<T>,
     ) -> Result<T, Failure> {
-        let ticket = ticket.unwrap_or_else(|| self.enter(group));
         let log = self.log_for(shard_of(group)).await?;
         let (answer, end) = self.decide_and_append(ticket, group, &log, make).await?;
         self.durable(&log, end).await?;

@@ -25,7 +25,7 @@ impl Groups {
     /// is over. Calls `only_waits` when it begins to wait.
     pub(crate) async fn heartbeat(
         &self,
-        ticket: Option<QueueTicket>,
+        ticket: QueueTicket,
         beat: &Heartbeat,
         sender: HeartbeatSender<'_>,
         stop: &CancellationToken,
@@ -62,8 +62,10 @@ impl Groups {
         beat: &Heartbeat,
         sender: HeartbeatSender<'_>,
     ) -> Result<Option<HeartbeatAnswer>, Failure> {
-        self.decide(None, &beat.group, |shard, now, image| shard.assignment_change(beat, &sender.received(now), image))
-            .await
+        self.decide(self.enter(&beat.group), &beat.group, |shard, now, image| {
+            shard.assignment_change(beat, &sender.received(now), image)
+        })
+        .await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use super::latency::Latency;
-use grower_protocol::message::{Acks, Request};
+use grower_protocol::message::Acks;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -50,26 +50,11 @@ const ALL: [(Work, &str); 13] = [
 ];
 
 impl Work {
-    fn of(request: &Request) -> Self {
-        match request {
-            Request::Produce(produce) => match produce.acks {
-                Acks::All => Self::ProduceAll,
-                Acks::Leader => Self::ProduceLeader,
-                Acks::None => Self::ProduceNone,
-            },
-            Request::Fetch(_) | Request::FetchAfter(_) => Self::Fetch,
-            Request::ListOffsets(_) => Self::ListOffsets,
-            Request::Metadata(_) => Self::Metadata,
-            Request::InitProducer => Self::InitProducer,
-            Request::Heartbeat(_) => Self::Heartbeat,
-            Request::CommitOffsets(_) | Request::CommitPositions(_) | Request::StartPositions(_) => Self::CommitOffsets,
-            Request::FetchOffsets { .. } | Request::FetchPositions { .. } => Self::FetchOffsets,
-            Request::LeaveGroup { .. }
-            | Request::ListGroups { .. }
-            | Request::DescribeGroup(_)
-            | Request::ListCommits(_)
-            | Request::DescribeGroupMemory => Self::Groups,
-            _ => Self::Admin,
+    pub(crate) fn produce(acks: Acks) -> Self {
+        match acks {
+            Acks::All => Self::ProduceAll,
+            Acks::Leader => Self::ProduceLeader,
+            Acks::None => Self::ProduceNone,
         }
     }
 }
@@ -87,8 +72,7 @@ pub(crate) struct Timer {
 
 impl Timer {
     /// Begins when the request has been received.
-    pub(crate) fn start(metrics: &Metrics, request: &Request) -> Self {
-        let work = Work::of(request);
+    pub(crate) fn start(metrics: &Metrics, work: Work) -> Self {
         metrics.works().of(work).begin();
         Self { metrics: metrics.clone(), work, started: Instant::now() }
     }
@@ -141,7 +125,7 @@ mod tests {
     #[test]
     fn a_fetch_that_waits_counts_as_a_wait_only() {
         let metrics = Metrics::new();
-        let mut timer = Timer::start(&metrics, &Request::ListGroups { after: None, most: 1 });
+        let mut timer = Timer::start(&metrics, Work::Groups);
         timer.becomes(Work::FetchWait);
         assert!(metrics.print().contains("grower_requests_in_flight 1\n"));
         drop(timer);

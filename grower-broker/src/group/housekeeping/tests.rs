@@ -90,7 +90,9 @@ impl World {
         let commit =
             OffsetCommit { group: group.clone(), member: None, sequence: 0, offsets: (0..4).map(offset).collect() };
         let ends = |topic, partition| self.groups.log_end(topic, partition);
-        self.groups.decide(None, &group, |shard, _, _| shard.commit_offsets(&commit.into(), &ends)).await
+        self.groups
+            .decide(self.groups.enter(&group), &group, |shard, _, _| shard.commit_offsets(&commit.into(), &ends))
+            .await
     }
 
     async fn committed(&self, group: &str) -> Vec<CommittedOffset> {
@@ -305,7 +307,11 @@ async fn a_panic_in_a_decision_about_a_group_ends_the_broker() {
     let stepping = groups.clone();
     let step = async move {
         let group = GroupId::new("g").unwrap();
-        stepping.decide(None, &group, |_, _, _| -> GroupDecision<()> { panic!("a bug, as the test wants it") }).await
+        stepping
+            .decide(stepping.enter(&group), &group, |_, _, _| -> GroupDecision<()> {
+                panic!("a bug, as the test wants it")
+            })
+            .await
     };
     assert!(tokio::spawn(step).await.unwrap_err().is_panic());
     let reason = groups.flushers.health().failure().unwrap();
