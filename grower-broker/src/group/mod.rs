@@ -19,7 +19,7 @@ mod positions;
 mod queues;
 mod served_shard;
 
-pub(crate) use heartbeats::{HeartbeatSender, SessionGuard};
+pub(crate) use heartbeats::HeartbeatSender;
 pub(crate) use queues::QueueTicket;
 
 use crate::clock::BrokerClock;

@@ -227,7 +227,7 @@ impl Connection {
             let Some(frame) = self.intake.next_frame()? else { break };
             let Some(mut permit) = self.admitted.take() else { break };
             let request = grower_protocol::wire::decode(&frame.message)?;
-            permit.fit(request.kind(), head.message, &self.places);
+            permit.fit(&request, head.message, &self.places);
             let peer = self.peer.clone();
             let call = Call { correlation: frame.correlation, permit, attachment: frame.attachment, peer };
             self.api.handle(request, call, burst);
