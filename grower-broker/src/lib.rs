@@ -64,6 +64,7 @@ mod disk_reserve;
 mod fail_stop_disk;
 mod health;
 mod http;
+mod jobs;
 mod listener;
 mod log_pace;
 mod logs;
@@ -75,7 +76,9 @@ mod random;
 mod rates;
 mod replica;
 mod reserve_file;
+mod scrape;
 mod stall_watchdog;
+mod state;
 mod topic;
 
 pub use broker::{Broker, BrokerBuilder, StartError};

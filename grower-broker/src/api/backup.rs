@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 impl Api {
     pub(super) async fn begin_backup(self: Arc<Self>, dir: String, full: bool) -> Answered {
-        let (run, description) = self.backups.begin(&dir, self.clock.wall(), &self.stop)?;
+        let (run, description) = self.state.backups.begin(&dir, self.state.clock.wall(), &self.state.stop)?;
         let api = self.clone();
-        self.tasks.spawn("a backup", async move {
+        self.state.tasks.spawn("a backup", async move {
             let made = AssertUnwindSafe(api.make_backup(&run, full)).catch_unwind().await;
             if let Ok(Err(BackupError::Log(ChangeError::Failed(error)))) = &made {
-                api.health.log_failed(error);
+                api.state.health.log_failed(error);
             }
             match made {
                 Ok(made) => run.end(made),
@@ -31,25 +31,25 @@ impl Api {
     }
 
     pub(super) async fn describe_backup(self: Arc<Self>) -> Answered {
-        Ok(Response::DescribeBackup(self.backups.describe()))
+        Ok(Response::DescribeBackup(self.state.backups.describe()))
     }
 
     pub(super) async fn cancel_backup(self: Arc<Self>) -> Answered {
-        self.backups.cancel();
+        self.state.backups.cancel();
         Ok(Response::Done)
     }
 
     /// Only what holds files has to do with this broker, and it touches nothing but the data directory.
     async fn make_backup(self: &Arc<Self>, run: &Arc<BackupRun>, full: bool) -> Result<BackedUp, BackupError> {
-        let (data_dir, target) = (self.backups.data_dir.clone(), self.backups.disk(run.dir()));
+        let (data_dir, target) = (self.state.backups.data_dir.clone(), self.state.backups.disk(run.dir()));
         let begin = move |run: &BackupRun| UnfinishedBackup::begin(&target, &data_dir, run.dir(), full);
-        let backup = run.run_apart(&self.health, begin).await?;
+        let backup = run.run_apart(&self.state.health, begin).await?;
         let (api, holder) = (self.clone(), run.clone());
         let held = background::blocking(move || api.hold_files(&holder)).await;
         let held = held.unwrap_or_else(|error| Err(Failure::new(ErrorCode::Internal, error).into()));
         // Without files too: what was begun is removed there.
         let finish = move |run: &BackupRun| held?.finish(backup, &mut |bytes| run.keeps_going(bytes));
-        let made = run.run_apart(&self.health, finish).await;
+        let made = run.run_apart(&self.state.health, finish).await;
         if matches!(made, Err(BackupError::Unanswered { .. })) {
             self.let_files_go().await;
         }
@@ -58,18 +58,19 @@ impl Api {
 
     fn hold_files(&self, run: &BackupRun) -> Result<BrokerSnapshot, BackupError> {
         let running = RunningBroker {
-            data_dir: &self.backups.data_dir,
-            topics: &self.topics,
-            flushers: &self.flushers,
-            clock: &self.clock,
-            disk: self.backups.disk(&self.backups.data_dir),
+            data_dir: &self.state.backups.data_dir,
+            topics: &self.state.topics,
+            flushers: &self.state.flushers,
+            clock: &self.state.clock,
+            disk: self.state.backups.disk(&self.state.backups.data_dir),
         };
         running.hold(&mut |bytes| run.keeps_going(bytes))
     }
 
     /// A backup that was given up must not keep the room of files that are deleted.
     async fn let_files_go(&self) {
-        let (disk, data_dir) = (self.backups.disk(&self.backups.data_dir), self.backups.data_dir.clone());
+        let (disk, data_dir) =
+            (self.state.backups.disk(&self.state.backups.data_dir), self.state.backups.data_dir.clone());
         if let Ok(Err(error)) = background::blocking(move || remove_links(&*disk, &data_dir)).await {
             tracing::warn!(%error, "files of a backup could not be removed; the next backup or start removes them");
         }

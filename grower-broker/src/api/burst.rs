@@ -102,11 +102,11 @@ impl Burst {
     /// Sends what is ready in one write, then starts the syncs: nobody's finished answer waits for a disk.
     pub(crate) fn send(&mut self, api: &Api) {
         // Others may wait for these partitions as well, and nothing else asks for their round.
-        let _whole = CriticalSection::enter(&api.health, "asking for the syncs of a connection");
+        let _whole = CriticalSection::enter(&api.state.health, "asking for the syncs of a connection");
         self.send_answers();
         let hint = InlineSyncHint { bytes: self.appended_bytes, last: self.last && self.syncs.len() == 1 };
         for partition in self.syncs.drain(..) {
-            api.flushers.sync(&partition, hint);
+            api.state.flushers.sync(&partition, hint);
         }
         self.appended_bytes = 0;
     }

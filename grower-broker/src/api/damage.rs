@@ -37,20 +37,20 @@ impl Api {
     /// Checks what a client reported. Stops waiting for its turn when the client leaves.
     pub(super) fn report_damage(self: &Arc<Self>, timer: Timer, report: ReportDamage, call: Call, burst: &mut Burst) {
         let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
-        self.tasks.spawn("a report of damage", async move {
+        self.state.tasks.spawn("a report of damage", async move {
             let ended = reply.ended().clone();
             let checked = tokio::select! {
                 checked = api.check_damage(report) => checked,
                 () = ended.cancelled() => return,
             };
-            reply.send(&super::response(&api.health, checked.map(|()| Response::Done)));
+            reply.send(&super::response(&api.state.health, checked.map(|()| Response::Done)));
         });
     }
 
     /// What it finds, the next fetch says.
     async fn check_damage(&self, report: ReportDamage) -> Result<(), Failure> {
-        let came = self.clock.monotonic();
-        let partition = self.topics.partition(report.topic, report.partition)?;
+        let came = self.state.clock.monotonic();
+        let partition = self.state.topics.partition(report.topic, report.partition)?;
         let mut last = partition.last_check.lock().await;
         let reported = report.start..report.end.min(partition.high_watermark());
         if last.as_ref().is_some_and(|last| last.answers(&reported, came)) {
@@ -58,8 +58,8 @@ impl Api {
         }
         let stopping = |_| Failure::new(ErrorCode::ShuttingDown, "the broker is stopping");
         let turn = self.damage_checks.0.clone().acquire_owned().await.map_err(stopping)?;
-        let began = self.clock.monotonic();
-        let bytes_max = self.settings.now().broker.fetch_bytes_max;
+        let began = self.state.clock.monotonic();
+        let bytes_max = self.state.settings.now().broker.fetch_bytes_max;
         let (checking, offsets) = (partition.clone(), reported.clone());
         let (found, checked) = oneshot::channel();
         // A task of its own: the rest follows the check also if the client leaves meanwhile.

@@ -54,7 +54,7 @@ impl Api {
         timer.becomes(Work::FetchWait);
         let reply = burst.reply(call.correlation, call.permit, timer);
         let api = self.clone();
-        self.tasks.spawn("a fetch", async move {
+        self.state.tasks.spawn("a fetch", async move {
             let gathered = api.await_records(&request, reply.holds_memory(), reply.ended()).await;
             let (response, slices) = api.response(&request, form, gathered);
             reply.send_slices(&response, slices);
@@ -88,7 +88,7 @@ impl Api {
                 bytes += slice.len();
                 records += slice.offsets().end.since(slice.offsets().start);
             }
-            if let Ok(partition) = self.topics.partition(wanted.topic, wanted.partition) {
+            if let Ok(partition) = self.state.topics.partition(wanted.topic, wanted.partition) {
                 partition.traffic.fetched(records, bytes);
             }
         }
@@ -111,7 +111,7 @@ impl Api {
             tokio::select! {
                 () = progress.notified() => {}
                 () = &mut deadline => break self.gather(request),
-                () = self.memory.wanted(), if holds_memory => break gathered,
+                () = self.state.memory.wanted(), if holds_memory => break gathered,
                 () = ended.cancelled() => break gathered,
             }
             for partition in &partitions {
@@ -127,7 +127,7 @@ impl Api {
     /// Each of them once, however often the request names it.
     fn partitions_of(&self, request: &FetchAfter) -> Vec<Arc<Partition>> {
         let wanted = request.partitions.iter().map(|position| &position.partition);
-        let found = wanted.map(|wanted| self.topics.partition(wanted.topic, wanted.partition));
+        let found = wanted.map(|wanted| self.state.topics.partition(wanted.topic, wanted.partition));
         let mut partitions: Vec<_> = found.flatten().collect();
         partitions.sort_by_key(Arc::as_ptr);
         partitions.dedup_by(|a, b| Arc::ptr_eq(a, b));
@@ -137,7 +137,7 @@ impl Api {
     /// Takes what is there, in the order of the request, within its limits. The first partition that has anything gives
     /// at least one batch, however large.
     fn gather(&self, request: &FetchAfter) -> Gathered {
-        let mut left = (request.max_bytes as usize).min(self.settings.now().broker.fetch_bytes_max);
+        let mut left = (request.max_bytes as usize).min(self.state.settings.now().broker.fetch_bytes_max);
         let mut gathered = Gathered { partitions: Vec::new(), slices: Vec::new(), bytes: 0, failed: false };
         for wanted in &request.partitions {
             let part = self.read(wanted, left, gathered.bytes == 0);
@@ -155,7 +155,7 @@ impl Api {
 
     fn read(&self, position: &FetchPosition, left: usize, first: bool) -> Part<(FetchedAfter, Vec<Slice>)> {
         let FetchPosition { partition: wanted, last_epoch } = position;
-        let partition = self.topics.partition(wanted.topic, wanted.partition)?;
+        let partition = self.state.topics.partition(wanted.topic, wanted.partition)?;
         check_epoch(wanted, &partition)?;
         let diverged = last_epoch.and_then(|epoch| partition.divergence(wanted.offset, Some(epoch)));
         match diverged {

@@ -14,18 +14,18 @@ type Partitions = Vec<(TopicId, PartitionId)>;
 impl Api {
     /// A heartbeat whose answer waits takes no place from other requests meanwhile.
     pub(super) fn heartbeat(self: &Arc<Self>, timer: Timer, beat: Heartbeat, call: Call, burst: &mut Burst) {
-        let (ticket, mut session) = (self.groups.enter(&beat.group), self.groups.guard_session(&beat));
+        let (ticket, mut session) = (self.state.groups.enter(&beat.group), self.state.groups.guard_session(&beat));
         let (mut reply, api, peer) = (burst.reply(call.correlation, call.permit, timer), self.clone(), call.peer);
-        self.tasks.spawn("a heartbeat", async move {
+        self.state.tasks.spawn("a heartbeat", async move {
             let ended = reply.ended().clone();
-            let answer = api.groups.heartbeat(ticket, &beat, sender(&peer), &ended, || reply.only_waits()).await;
+            let answer = api.state.groups.heartbeat(ticket, &beat, sender(&peer), &ended, || reply.only_waits()).await;
             session.settle(&answer);
-            reply.send(&super::response(&api.health, answer.map(Response::Heartbeat)));
+            reply.send(&super::response(&api.state.health, answer.map(Response::Heartbeat)));
         });
     }
 
     pub(super) async fn step_out(self: Arc<Self>, ticket: QueueTicket, group: GroupId, member: MemberId) -> Answered {
-        self.groups.decide(ticket, &group, |shard, now, _| shard.detach(&group, &member, now.at)).await?;
+        self.state.groups.decide(ticket, &group, |shard, now, _| shard.detach(&group, &member, now.at)).await?;
         Ok(Response::Done)
     }
 
@@ -35,61 +35,62 @@ impl Api {
         group: GroupId,
         member: MemberId,
     ) -> Answered {
-        self.groups.decide(ticket, &group, |shard, _, _| shard.leave(&group, &member)).await?;
+        self.state.groups.decide(ticket, &group, |shard, _, _| shard.leave(&group, &member)).await?;
         Ok(Response::Done)
     }
 
     pub(super) async fn delete_group(self: Arc<Self>, ticket: QueueTicket, group: GroupId) -> Answered {
-        self.groups.decide(ticket, &group, |shard, _, _| shard.delete(&group)).await?;
+        self.state.groups.decide(ticket, &group, |shard, _, _| shard.delete(&group)).await?;
         Ok(Response::Done)
     }
 
     pub(super) async fn list_groups(self: Arc<Self>, after: Option<GroupId>, most: u32) -> Answered {
-        let (groups, next) = self.groups.page(after.as_ref(), most).await?;
+        let (groups, next) = self.state.groups.page(after.as_ref(), most).await?;
         Ok(Response::ListGroups { groups, next })
     }
 
     pub(super) async fn describe_group(self: Arc<Self>, group: GroupId) -> Answered {
-        let described = self.groups.read_members(&group, |shard, now| shard.describe(&group, now.at)).await?;
+        let described = self.state.groups.read_members(&group, |shard, now| shard.describe(&group, now.at)).await?;
         Ok(Response::DescribeGroup(described?))
     }
 
     pub(super) async fn list_commits(self: Arc<Self>, group: GroupId) -> Answered {
-        Ok(Response::ListCommits(self.groups.commit_times(&group).await?))
+        Ok(Response::ListCommits(self.state.groups.commit_times(&group).await?))
     }
 
     pub(super) async fn describe_group_memory(self: Arc<Self>) -> Answered {
-        Ok(Response::DescribeGroupMemory(self.groups.describe_memory()))
+        Ok(Response::DescribeGroupMemory(self.state.groups.describe_memory()))
     }
 
     pub(super) async fn fetch_offsets(self: Arc<Self>, group: GroupId, partitions: Option<Partitions>) -> Answered {
-        let fetched = self.groups.read(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
+        let fetched = self.state.groups.read(&group, |shard, _| shard.fetch_offsets(&group, partitions.as_deref()));
         Ok(Response::FetchOffsets(fetched.await?))
     }
 
     pub(super) async fn fetch_positions(self: Arc<Self>, group: GroupId, partitions: Option<Partitions>) -> Answered {
-        let fetched = self.groups.read(&group, |shard, _| shard.fetch_positions(&group, partitions.as_deref()));
-        Ok(Response::FetchPositions(self.groups.compared_with_logs(fetched.await?)))
+        let fetched = self.state.groups.read(&group, |shard, _| shard.fetch_positions(&group, partitions.as_deref()));
+        Ok(Response::FetchPositions(self.state.groups.compared_with_logs(fetched.await?)))
     }
 
     pub(super) async fn start_positions(self: Arc<Self>, ticket: QueueTicket, mut wish: StartPositions) -> Answered {
-        self.groups.fill_in_epochs(&mut wish.starts);
-        let log_end = |topic, partition| self.groups.log_end(topic, partition);
-        let started = self.groups.decide(ticket, &wish.group, |shard, _, _| shard.start_positions(&wish, &log_end));
+        self.state.groups.fill_in_epochs(&mut wish.starts);
+        let log_end = |topic, partition| self.state.groups.log_end(topic, partition);
+        let started =
+            self.state.groups.decide(ticket, &wish.group, |shard, _, _| shard.start_positions(&wish, &log_end));
         let started = started.await.map_err(|failure| {
-            let offline = wish.starts.iter().find_map(|start| self.groups.why_offline(start, &failure));
+            let offline = wish.starts.iter().find_map(|start| self.state.groups.why_offline(start, &failure));
             offline.unwrap_or(failure)
         })?;
-        Ok(Response::FetchPositions(self.groups.compared_with_logs(started)))
+        Ok(Response::FetchPositions(self.state.groups.compared_with_logs(started)))
     }
 
     pub(super) async fn commit(self: Arc<Self>, ticket: QueueTicket, mut commit: GroupCommit) -> Answered {
-        self.groups.fill_in_epochs(&mut commit.positions);
-        let log_end = |topic, partition| self.groups.log_end(topic, partition);
+        self.state.groups.fill_in_epochs(&mut commit.positions);
+        let log_end = |topic, partition| self.state.groups.log_end(topic, partition);
         let committed =
-            self.groups.decide(ticket, &commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
+            self.state.groups.decide(ticket, &commit.group, |shard, _, _| shard.commit_offsets(&commit, &log_end));
         let told = |(part, position): (Part<()>, &PositionToCommit)| {
-            part.map_err(|failure| self.groups.why_offline(position, &failure).unwrap_or(failure))
+            part.map_err(|failure| self.state.groups.why_offline(position, &failure).unwrap_or(failure))
         };
         Ok(Response::CommitOffsets(committed.await?.into_iter().zip(&commit.positions).map(told).collect()))
     }

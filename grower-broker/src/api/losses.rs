@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 impl Api {
     pub(super) async fn list_losses(self: Arc<Self>, name: TopicName) -> Answered {
-        let topic = self.topics.image().topic(&name).cloned().ok_or_else(|| unknown(&name))?;
-        let topics = self.topics.clone();
+        let topic = self.state.topics.image().topic(&name).cloned().ok_or_else(|| unknown(&name))?;
+        let topics = self.state.topics.clone();
         let listed = background::blocking(move || {
             let mut listed = Vec::new();
             for (number, _) in topic.numbered() {

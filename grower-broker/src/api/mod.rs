@@ -17,66 +17,28 @@ mod topics;
 mod trim;
 
 pub(crate) use burst::Burst;
-pub(crate) use damage::DamageChecks;
 pub(crate) use peer::Peer;
-pub(crate) use topics::ProducerIds;
 
-use crate::background::Tasks;
-use crate::backup::Backups;
-use crate::clock::BrokerClock;
-use crate::config::settings::LiveSettings;
-use crate::disk_reserve::DiskReserve;
-use crate::group::Groups;
 use crate::health::Health;
 use crate::listener::Permit;
-use crate::memory::Memory;
 use crate::metrics::{Timer, Work};
-use crate::partition::Flushers;
-use crate::rates::Rates;
-use crate::stall_watchdog::StallWatchdog;
-use crate::topic::Topics;
+use crate::state::BrokerState;
 use bytes::BytesMut;
+use damage::DamageChecks;
 use fetch::FetchForm;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use grower_protocol::ids::{GroupId, NodeId};
+use grower_protocol::ids::GroupId;
 use grower_protocol::message::{Failure, Feature, Hello, HelloAnswer, Request, Response};
 use grower_protocol::wire::Correlation;
-use grower_storage::disk::DirLock;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
+use topics::ProducerIds;
 
-/// Everything that requests reach.
+/// Answers requests.
 pub(crate) struct Api {
-    pub(crate) topics: Arc<Topics>,
-    pub(crate) groups: Arc<Groups>,
-    pub(crate) flushers: Arc<Flushers>,
-    pub(crate) stall_watchdog: Arc<StallWatchdog>,
-    pub(crate) disk_reserve: DiskReserve,
-    pub(crate) rates: Rates,
-    pub(crate) backups: Arc<Backups>,
-    pub(crate) memory: Memory,
-    pub(crate) health: Health,
-    pub(crate) clock: Arc<BrokerClock>,
-    pub(crate) producer_ids: ProducerIds,
-    pub(crate) damage_checks: DamageChecks,
-    pub(crate) node: Node,
-    pub(crate) settings: Arc<LiveSettings>,
-    /// Set when the broker stops: whoever waits for something gives up.
-    pub(crate) stop: CancellationToken,
-    /// Requests that are answered later, which a stop waits for.
-    pub(crate) tasks: Tasks,
-    /// The data directory is ours as long as any request may still write to it.
-    pub(crate) _lock: DirLock,
-}
-
-/// Who this broker is, for those who ask.
-pub(crate) struct Node {
-    pub(crate) id: NodeId,
-    pub(crate) cluster_id: String,
-    /// Where clients reach it; empty if it listens nowhere.
-    pub(crate) address: String,
-    pub(crate) frame_bytes_max: usize,
+    state: Arc<BrokerState>,
+    producer_ids: ProducerIds,
+    damage_checks: DamageChecks,
 }
 
 /// The rest of a request beside its message.
@@ -91,17 +53,25 @@ pub(crate) struct Call {
 type Answered = Result<Response, Failure>;
 
 impl Api {
+    pub(crate) fn new(state: Arc<BrokerState>) -> Self {
+        Self { state, producer_ids: ProducerIds::default(), damage_checks: DamageChecks::default() }
+    }
+
+    pub(crate) fn state(&self) -> &Arc<BrokerState> {
+        &self.state
+    }
+
     /// Handles one request. A row names the metric that its time counts towards, and its handler. Handlers of the first block
     /// answer by themselves, with the burst or later. All others run as tasks: they touch metadata, groups or the disk.
     pub(crate) fn handle(self: &Arc<Self>, request: Request, call: Call, burst: &mut Burst) {
         if let Err(failure) = request.check_parts() {
-            self.health.metrics().request_failed(failure.code);
+            self.state.health.metrics().request_failed(failure.code);
             return burst.answer(call.correlation, &Response::Failed(failure), call.permit);
         }
-        let timer = |work| Timer::start(self.health.metrics(), work); // Ends when dropped: here, or with the reply.
+        let timer = |work| Timer::start(self.state.health.metrics(), work); // Ends when dropped: here, or with the reply.
         let api = || self.clone();
         // Requests of one connection change a group in the order in which they were sent.
-        let turn = |group: &GroupId| self.groups.enter(group);
+        let turn = |group: &GroupId| self.state.groups.enter(group);
         let (work, answer): (Work, BoxFuture<'static, Answered>) = match request {
             Request::Produce(ask) => return self.produce(timer(Work::produce(ask.acks)), ask, call, burst),
             Request::Fetch(ask) => {
@@ -153,8 +123,8 @@ impl Api {
             Request::DescribeBackup => (Work::Admin, api().describe_backup().boxed()),
             Request::CancelBackup => (Work::Admin, api().cancel_backup().boxed()),
         };
-        let (reply, health) = (burst.reply(call.correlation, call.permit, timer(work)), self.health.clone());
-        self.tasks.spawn("a request", async move { reply.send(&response(&health, answer.await)) });
+        let (reply, health) = (burst.reply(call.correlation, call.permit, timer(work)), self.state.health.clone());
+        self.state.tasks.spawn("a request", async move { reply.send(&response(&health, answer.await)) });
     }
 
     fn hello(&self, _timer: Timer, hello: &Hello, call: Call, burst: &mut Burst) {
@@ -167,9 +137,9 @@ impl Api {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             features: ours,
             unknown_features,
-            cluster_id: self.node.cluster_id.clone(),
-            node: self.node.id,
-            frame_bytes_max: u32::try_from(self.node.frame_bytes_max).unwrap_or(u32::MAX),
+            cluster_id: self.state.node.cluster_id.clone(),
+            node: self.state.node.id,
+            frame_bytes_max: u32::try_from(self.state.node.frame_bytes_max).unwrap_or(u32::MAX),
         };
         burst.answer(call.correlation, &Response::Hello(answer), call.permit);
     }

@@ -18,7 +18,7 @@ impl Api {
     }
 
     fn list_offset(&self, wanted: &ListOffset) -> Part<ListedOffset> {
-        let partition = self.topics.partition(wanted.topic, wanted.partition)?;
+        let partition = self.state.topics.partition(wanted.topic, wanted.partition)?;
         let at = |offset| Ok(ListedOffset { offset: Some(offset), timestamp: None });
         match wanted.spec {
             OffsetSpec::Beginning => at(partition.reader().span().start),

@@ -59,14 +59,14 @@ impl Api {
         let batches = match split(&request, attachment) {
             Ok(batches) => batches,
             Err(failure) => {
-                self.health.metrics().write_refused(failure.code);
+                self.state.health.metrics().write_refused(failure.code);
                 return burst.answer(correlation, &Response::Failed(failure), permit);
             }
         };
-        let work = self.stall_watchdog.watch();
+        let work = self.state.stall_watchdog.watch();
         let stored = self.store_all(&request, batches);
         drop(work);
-        let _whole = CriticalSection::enter(&self.health, "handing batches on to be synced");
+        let _whole = CriticalSection::enter(&self.state.health, "handing batches on to be synced");
         if request.acks == Acks::All || stored.iter().any(|part| matches!(part, Ok(Stored::Busy(..)))) {
             let reply = burst.reply(correlation, permit, timer);
             return self.finish_later(request.acks, stored, reply, burst);
@@ -85,7 +85,10 @@ impl Api {
         let done = catch_unwind(AssertUnwindSafe(|| {
             for (target, bytes) in request.partitions.iter().zip(batches) {
                 let part = self.store(target, bytes, request.acks);
-                part.as_ref().err().into_iter().for_each(|failure| self.health.metrics().write_refused(failure.code));
+                part.as_ref()
+                    .err()
+                    .into_iter()
+                    .for_each(|failure| self.state.health.metrics().write_refused(failure.code));
                 stored.push(part);
             }
         }));
@@ -99,21 +102,21 @@ impl Api {
     /// Asks for a sync of what was written, though no answer waits for it.
     fn sync_later(&self, stored: &[Part<Stored>]) {
         for written in stored.iter().filter_map(|part| part.as_ref().ok()?.written()) {
-            self.flushers.sync_later(&written.partition);
+            self.state.flushers.sync_later(&written.partition);
         }
     }
 
     /// Checks and appends one batch.
     fn store(&self, target: &ProducePartition, bytes: BytesMut, acks: Acks) -> Part<Stored> {
-        let partition = self.topics.partition(target.topic, target.partition)?;
+        let partition = self.state.topics.partition(target.topic, target.partition)?;
         if partition.topic_name.is_internal() {
             return Err(Failure::new(ErrorCode::InvalidName, "internal topics are written by the broker only"));
         }
         let length = bytes.len();
-        self.disk_reserve.admit(length)?;
-        let limits = partition.config().batch_limits(self.clock.latest());
+        self.state.disk_reserve.admit(length)?;
+        let limits = partition.config().batch_limits(self.state.clock.latest());
         let window = UnplacedBatch::check_takes(&bytes, &limits);
-        let window = (0 < window).then(|| self.memory.take(window)); // Others wait the longer for theirs.
+        let window = (0 < window).then(|| self.state.memory.take(window)); // Others wait the longer for theirs.
         let batch = UnplacedBatch::check(bytes, &limits);
         drop(window);
         let batch = batch.map_err(|error| {
@@ -124,20 +127,25 @@ impl Api {
         })?;
         self.check_producer(batch.header())?;
         let records = u64::from(batch.header().record_count);
-        Ok(match partition.offer(batch, self.clock.steady()).map_err(|failure| self.health.explain(failure))? {
-            AtOnce::Appended(appended) => {
-                let size = BatchSize { records, bytes: length };
-                Stored::Written(Written::new(partition, &appended, size, acks, &self.topics))
-            }
-            AtOnce::Waits(batch) => Stored::Busy(partition, batch),
-        })
+        Ok(
+            match partition
+                .offer(batch, self.state.clock.steady())
+                .map_err(|failure| self.state.health.explain(failure))?
+            {
+                AtOnce::Appended(appended) => {
+                    let size = BatchSize { records, bytes: length };
+                    Stored::Written(Written::new(partition, &appended, size, acks, &self.state.topics))
+                }
+                AtOnce::Waits(batch) => Stored::Busy(partition, batch),
+            },
+        )
     }
 
     /// Whoever takes an id before it is given out would be taken for its owner later: the owner's first batches for retries
     /// of other records, acknowledged and never stored.
     fn check_producer(&self, header: &BatchHeader) -> Result<(), Failure> {
         let Some(ProducerStamp { id, .. }) = header.producer else { return Ok(()) };
-        if self.topics.image().gave_out(id) {
+        if self.state.topics.image().gave_out(id) {
             return Ok(());
         }
         Err(Failure::new(ErrorCode::FencedProducer, format_args!("producer id {id} was never given out: ask for one")))
@@ -152,7 +160,7 @@ impl Api {
             match stored {
                 Err(_) => {}
                 Ok(Stored::Written(written)) => {
-                    if pending.must_wait(index, &written, &self.flushers) {
+                    if pending.must_wait(index, &written, &self.state.flushers) {
                         burst.sync(&written.partition, written.bytes);
                     }
                 }
@@ -172,17 +180,17 @@ impl Api {
         pending.state.lock().open += 1;
         let header = batch.header();
         let size = BatchSize { records: u64::from(header.record_count), bytes: header.total_length };
-        let (pending, topics, health) = (pending.clone(), self.topics.clone(), self.health.clone());
+        let (pending, topics, health) = (pending.clone(), self.state.topics.clone(), self.state.health.clone());
         let done = move |pool: &Arc<SyncPool>, partition: &Arc<Partition>, appended: Part<Appended>| {
             let acks = pending.acks;
             let appended = appended.inspect_err(|failure| health.metrics().write_refused(failure.code));
             let written = appended.map(|appended| Written::new(partition.clone(), &appended, size, acks, &topics));
             pending.appended(index, written, pool);
         };
-        let memory = self.memory.take(size.bytes);
-        let now = self.clock.steady();
+        let memory = self.state.memory.take(size.bytes);
+        let now = self.state.clock.steady();
         let queued = QueuedAppend { batch: batch.detached(), now, memory, done: Box::new(done) };
-        self.flushers.append_later(partition, queued);
+        self.state.flushers.append_later(partition, queued);
     }
 }
 

@@ -19,12 +19,12 @@ impl Api {
         name: TopicName,
         from: Option<(PartitionId, Offset)>,
     ) -> Answered {
-        let image = self.topics.image();
+        let image = self.state.topics.image();
         let topic = image.topic(&name).ok_or_else(|| unknown(&name))?;
         let (first, offset) = from.unwrap_or((PartitionId::new(0), Offset::ZERO));
         let mut page = SegmentPage { segments: Vec::new(), next: None };
         for (number, _) in topic.numbered().filter(|(number, _)| first <= *number) {
-            let Ok(partition) = self.topics.partition(topic.id, number) else { continue };
+            let Ok(partition) = self.state.topics.partition(topic.id, number) else { continue };
             let start = if number == first { offset } else { Offset::ZERO };
             for segment in partition.reader().segments().into_iter().filter(|segment| start <= segment.base_offset) {
                 if page.segments.len() == PAGE {
@@ -40,7 +40,7 @@ impl Api {
     /// Refuses to describe topics that have more segments than belong into one answer.
     pub(super) fn check_segments(&self, image: &Image, names: Option<&[TopicName]>) -> Result<(), Failure> {
         let of = |topic: &Arc<Topic>| -> usize {
-            self.topics.of(topic.id).iter().map(|partition| partition.reader().segments().len()).sum()
+            self.state.topics.of(topic.id).iter().map(|partition| partition.reader().segments().len()).sum()
         };
         let segments: usize = match names {
             None => image.topics().map(of).sum(),

@@ -7,19 +7,21 @@ use std::sync::Arc;
 
 impl Api {
     pub(super) async fn describe_settings(self: Arc<Self>) -> Answered {
-        Ok(Response::DescribeSettings(self.settings.describe(&self.topics.image().settings(self.node.id))))
+        Ok(Response::DescribeSettings(
+            self.state.settings.describe(&self.state.topics.image().settings(self.state.node.id)),
+        ))
     }
 
     /// Durable first, then in force: what was in force once comes back with a restart.
     pub(super) async fn alter_settings(self: Arc<Self>, wishes: Vec<(String, Option<String>)>) -> Answered {
-        let node = self.node.id;
-        let (settings, changes) = (self.settings.clone(), wishes.clone());
+        let node = self.state.node.id;
+        let (settings, changes) = (self.state.settings.clone(), wishes.clone());
         let decide = move |image: &Image| {
             settings.check(&image.settings(node), &changes)?;
             Ok(Command::AlterBroker { node, settings: changes.clone() })
         };
-        self.topics.change(decide).await?;
-        self.settings.take(|| self.topics.image().settings(node));
+        self.state.topics.change(decide).await?;
+        self.state.settings.take(|| self.state.topics.image().settings(node));
         for (key, value) in &wishes {
             tracing::info!(key, value, "a setting was changed, as asked"); // Without a value: it is what the start said.
         }

@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 impl Api {
     pub(super) async fn metadata(self: Arc<Self>, request: Metadata) -> Answered {
-        if request.create_missing && self.settings.now().broker.auto_create_topics {
+        if request.create_missing && self.state.settings.now().broker.auto_create_topics {
             self.create_missing(&request).await?;
         }
-        let image = self.topics.image();
+        let image = self.state.topics.image();
         let topics = match request.topics {
             None => image.topics().map(|topic| Ok(topic.metadata())).collect(),
             Some(names) => names
@@ -28,12 +28,12 @@ impl Api {
                 .map(|name| image.topic(name).map(|topic| topic.metadata()).ok_or_else(|| unknown(name)))
                 .collect(),
         };
-        let brokers = vec![BrokerAddress { node: self.node.id, address: self.node.address.clone() }];
+        let brokers = vec![BrokerAddress { node: self.state.node.id, address: self.state.node.address.clone() }];
         Ok(Response::Metadata(MetadataAnswer { brokers, topics }))
     }
 
     async fn create_missing(&self, request: &Metadata) -> Result<(), Failure> {
-        let image = self.topics.image();
+        let image = self.state.topics.image();
         let missing: BTreeSet<&TopicName> =
             request.topics.iter().flatten().filter(|name| image.topic(name).is_none()).collect();
         let wish = |name: &&TopicName| {
@@ -51,7 +51,7 @@ impl Api {
     }
 
     pub(super) async fn init_producer(self: Arc<Self>) -> Answered {
-        let id = self.producer_ids.next(&self.topics, self.clock.wall()).await?;
+        let id = self.producer_ids.next(&self.state.topics, self.state.clock.wall()).await?;
         Ok(Response::InitProducer(ProducerIdentity { id: ProducerId::new(id), epoch: ProducerEpoch::new(0) }))
     }
 
@@ -70,10 +70,10 @@ impl Api {
 
     /// Creates topics of different names, and answers for each alone.
     async fn create_all(&self, wishes: Vec<NewTopic>) -> Vec<Part<TopicId>> {
-        let (now, limits) = (self.clock.wall(), self.settings.now().broker.limits);
+        let (now, limits) = (self.state.clock.wall(), self.state.settings.now().broker.limits);
         let (mut ids, mut decisions) = (Vec::with_capacity(wishes.len()), Vec::with_capacity(wishes.len()));
         for wish in wishes {
-            let (id, groups) = (TopicId::from_random(random_bytes()), self.groups.clone());
+            let (id, groups) = (TopicId::from_random(random_bytes()), self.state.groups.clone());
             let decide = move |image: &Image| -> Result<Command, Failure> {
                 let command = image.create_topic(&wish, id, now, &limits)?;
                 groups.check_topic(image, &wish.name, wish.partitions.unwrap_or(1))?;
@@ -82,30 +82,30 @@ impl Api {
             ids.push(id);
             decisions.push(Box::new(decide) as Decide);
         }
-        let changed = self.topics.change_all(decisions).await;
+        let changed = self.state.topics.change_all(decisions).await;
         ids.into_iter().zip(changed).map(|(id, changed)| changed.map(|_| id)).collect()
     }
 
     pub(super) async fn delete_topic(self: Arc<Self>, name: TopicName) -> Answered {
-        let known = self.topics.image().topic(&name).map(|topic| topic.id);
-        let deleted = self.topics.change(move |image| Ok(image.delete_topic(&name)?)).await;
+        let known = self.state.topics.image().topic(&name).map(|topic| topic.id);
+        let deleted = self.state.topics.change(move |image| Ok(image.delete_topic(&name)?)).await;
         // Also if its files could not be moved yet: the topic is gone.
-        if let Some(topic) = known.filter(|topic| self.topics.image().topic_by_id(*topic).is_none()) {
-            self.groups.delete_offsets_of(topic).await;
-            self.topics.request_retention(); // Its files go now, not in half a minute.
+        if let Some(topic) = known.filter(|topic| self.state.topics.image().topic_by_id(*topic).is_none()) {
+            self.state.groups.delete_offsets_of(topic).await;
+            self.state.topics.request_retention(); // Its files go now, not in half a minute.
         }
         deleted.map(|_| Response::Done)
     }
 
     pub(super) async fn grow_topic(self: Arc<Self>, name: TopicName, partitions: u32) -> Answered {
-        let limits = self.settings.now().broker.limits;
-        let groups = self.groups.clone();
+        let limits = self.state.settings.now().broker.limits;
+        let groups = self.state.groups.clone();
         let decide = move |image: &Image| -> Result<Command, Failure> {
             let command = image.grow_topic(&name, partitions, &limits)?;
             groups.check_topic(image, &name, partitions)?;
             Ok(command)
         };
-        self.topics.change(decide).await?;
+        self.state.topics.change(decide).await?;
         Ok(Response::Done)
     }
 
@@ -114,12 +114,12 @@ impl Api {
         name: TopicName,
         configs: Vec<(String, Option<String>)>,
     ) -> Answered {
-        self.topics.change(move |image| Ok(image.alter_topic(&name, &configs)?)).await?;
+        self.state.topics.change(move |image| Ok(image.alter_topic(&name, &configs)?)).await?;
         Ok(Response::Done)
     }
 
     pub(super) async fn describe_topics(self: Arc<Self>, names: Option<Vec<TopicName>>, segments: bool) -> Answered {
-        let image = self.topics.image();
+        let image = self.state.topics.image();
         if segments {
             self.check_segments(&image, names.as_deref())?;
         }
@@ -136,7 +136,7 @@ impl Api {
     fn describe(&self, topic: &Topic, segments: bool) -> TopicDescription {
         let described = topic.numbered().map(|(number, metadata)| {
             let replicas = metadata.replicas.clone();
-            match self.topics.partition(topic.id, number) {
+            match self.state.topics.partition(topic.id, number) {
                 Ok(partition) => PartitionDescription {
                     leader: metadata.leader,
                     replicas,

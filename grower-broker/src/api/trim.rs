@@ -12,19 +12,19 @@ use std::sync::Arc;
 
 impl Api {
     pub(super) async fn trim_topic(self: Arc<Self>, name: TopicName, before: Vec<(PartitionId, Offset)>) -> Answered {
-        let topic = self.topics.image().topic(&name).map(|topic| topic.id);
+        let topic = self.state.topics.image().topic(&name).map(|topic| topic.id);
         let id = topic.ok_or_else(|| super::topics::unknown(&name))?;
         let mut partitions = Vec::with_capacity(before.len());
         for (number, before) in &before {
-            let partition = self.topics.partition(id, *number)?;
+            let partition = self.state.topics.partition(id, *number)?;
             check_committed(&partition, *before)?;
             partitions.push(partition);
         }
         self.make_durable(partitions).await?;
         // By id: a topic created meanwhile under the name keeps its records.
         let wished = before.clone();
-        self.topics.change(move |image| Ok(image.trim_topic(id, &wished)?)).await?;
-        self.topics.finish_trims().await?;
+        self.state.topics.change(move |image| Ok(image.trim_topic(id, &wished)?)).await?;
+        self.state.topics.finish_trims().await?;
         let before: Vec<String> = before.iter().map(|(number, before)| format!("{number}:{before}")).collect();
         tracing::info!(topic = %name, before = before.join(" "), "old records were dropped, as asked");
         Ok(Response::Done)
@@ -32,7 +32,7 @@ impl Api {
 
     /// A topic with `flush=os` counts records as committed that only the system's memory holds.
     async fn make_durable(&self, partitions: Vec<Arc<Partition>>) -> Result<(), Failure> {
-        let now = self.clock.steady();
+        let now = self.state.clock.steady();
         let written =
             background::blocking(move || partitions.iter().try_for_each(|partition| partition.checkpoint(now)));
         let written = written.await.map_err(|error| Failure::new(ErrorCode::Internal, error))?;

@@ -1,41 +1,43 @@
 //! The broker as a library: start it on a directory, connect in process or over TCP, stop it.
 
 mod limits;
+mod start_error;
 
-use crate::api::{Api, Node};
+pub use start_error::StartError;
+
+use crate::api::Api;
 use crate::background::{self, Tasks};
 use crate::backup::{self, Backups};
 use crate::clock::{BrokerClock, Clock, SystemClock};
+use crate::config::BrokerConfig;
 use crate::config::settings::{BrokerSettings, LiveSettings, SetLogLevel};
-use crate::config::{BrokerConfig, BrokerConfigError};
 use crate::descriptors::HttpDescriptors;
 use crate::disk_reserve::DiskReserve;
 use crate::fail_stop_disk::FailStopDisk;
 use crate::group::Groups;
 use crate::health::Health;
 use crate::http::{Http, Names, Phase, Status};
+use crate::jobs;
 use crate::listener::{ConnectionLimits, ConnectionPlace, Listener, Stream, run, serve};
 use crate::logs::{DiskLogs, Logs};
 use crate::memory::{CONNECTION_BYTES, Memory};
-use crate::metadata::{
-    Command, Identity, IdentityError, LogMetadataStore, MetadataOpenError, MetadataStore, ProposeError, Uuid,
-};
-use crate::metrics::{Figures, Metrics};
+use crate::metadata::{Command, Identity, LogMetadataStore, MetadataStore, Uuid};
+use crate::metrics::Metrics;
 use crate::partition::Flushers;
-use crate::placement::{self, LockError, Misplaced};
+use crate::placement::{self, LockError};
 use crate::random::random_bytes;
 use crate::rates::Rates;
-use crate::reserve_file::{KeepFree, ReserveFile};
+use crate::reserve_file::ReserveFile;
+use crate::scrape::ScrapedMetrics;
 use crate::stall_watchdog::StallWatchdog;
+use crate::state::{BrokerState, Node};
 use crate::topic::{IndexKind, Topics};
 use grower_protocol::ids::NodeId;
-use grower_protocol::message::Failure;
-use grower_storage::disk::{DirLock, Disk, DiskError, FileDisk};
+use grower_storage::disk::{DirLock, Disk, FileDisk};
 use grower_storage::log::ChangeError;
 use limits::{connection_limits, files_reserve};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
@@ -67,72 +69,6 @@ pub struct BrokerBuilder {
     metadata: Option<Arc<dyn MetadataStore>>,
     clock: Arc<dyn Clock>,
     index: IndexKind,
-}
-
-/// Why a broker did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// BrokerSettings that do not go together.
-    #[error(transparent)]
-    Config(#[from] BrokerConfigError),
-    /// The directory is in use.
-    #[error("another broker works in {dir}: {source}")]
-    Locked {
-        /// The data directory.
-        dir: String,
-        /// As the system says.
-        source: DiskError,
-    },
-    /// The data directory lies on a read-only mount.
-    #[error(
-        "{dir} is on a read-only file system, and a broker writes as soon as it starts: to read it, make a backup with \
-         `grower-cli backup BACKUPS --data-dir {dir}`, restore that elsewhere with `grower-cli restore`, and start there ({source})",
-        dir = dir.display()
-    )]
-    ReadOnly {
-        /// The data directory.
-        dir: std::path::PathBuf,
-        /// As the system says.
-        source: DiskError,
-    },
-    /// The data directory lies where nothing may be written.
-    #[error(transparent)]
-    Misplaced(#[from] Misplaced),
-    /// The data directory cannot be read or written.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// A restore into the directory was not finished.
-    #[error("a restore into {} was cut short: repeat it with `grower-cli restore`, or start on another directory", dir.display())]
-    CutShortRestore {
-        /// The data directory.
-        dir: std::path::PathBuf,
-    },
-    /// A partition cannot be opened.
-    #[error("cannot open the logs: {0}")]
-    Logs(String),
-    /// The directory is another node's, or cannot say whose it is.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The metadata cannot be read.
-    #[error("cannot open the metadata: {0}")]
-    OpenMetadata(#[from] MetadataOpenError),
-    /// The metadata cannot be written.
-    #[error("cannot change the metadata: {0}")]
-    Metadata(#[from] ProposeError),
-    /// What groups remember cannot be read.
-    #[error("cannot load the consumer groups: {0}")]
-    Groups(#[from] Failure),
-    /// The system gives no thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(std::io::Error),
-    /// A port cannot be bound.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 impl Broker {
@@ -189,13 +125,13 @@ impl Broker {
     /// When its newest backup began, once that is known.
     #[cfg(test)]
     pub(crate) fn newest_backup(&self) -> Option<grower_protocol::ids::Timestamp> {
-        self.api.backups.newest()
+        self.api.state().backups.newest()
     }
 
     /// Returns with the reason once the broker has failed for good: a sync failed, and nothing is acknowledged any more.
     /// The process should end then.
     pub async fn failed(&self) -> String {
-        self.api.health.failed().await
+        self.api.state().health.failed().await
     }
 
     /// Stops: no new connections, requests in work are answered, everything is made durable.
@@ -203,26 +139,23 @@ impl Broker {
         self.status.enter(Phase::Stopping);
         self.stop.cancel();
         self.tasks.end().await;
-        let api = self.api.clone();
-        let closed = background::blocking(move || close(&api));
+        let state = self.api.state().clone();
+        let closed = background::blocking(move || close(&state));
         closed.await.map_err(|error| error.to_string())?
     }
 }
-
-/// A task that runs until the broker stops.
-type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Bytes that a pipe holds in each direction.
 const PIPE: usize = 256 * 1024;
 
 /// What must be on disk when a clean stop ends.
-fn close(api: &Api) -> Result<(), String> {
-    api.flushers.stop();
-    if let Some(reason) = api.health.failure() {
+fn close(state: &BrokerState) -> Result<(), String> {
+    state.flushers.stop();
+    if let Some(reason) = state.health.failure() {
         return Err(reason);
     }
-    let (now, mut failure) = (api.clock.steady(), None);
-    for partition in api.topics.all() {
+    let (now, mut failure) = (state.clock.steady(), None);
+    for partition in state.topics.all() {
         let Err(error) = partition.checkpoint(now) else { continue };
         let (topic, number) = (&partition.topic_name, partition.partition);
         tracing::warn!(%topic, partition = %number, %error, "the durable end could not be written down");
@@ -335,50 +268,34 @@ impl BrokerBuilder {
         );
         let flushers = Arc::new(flushers);
         let groups = Arc::new(Groups::load(topics.clone(), flushers.clone(), clock.clone(), &memory)?);
-        let api = Arc::new(Api {
-            memory,
-            groups: groups.clone(),
+        let state = Arc::new(BrokerState {
+            node,
+            topics,
+            groups,
             flushers,
             stall_watchdog,
-            rates: Rates::new(),
-            backups,
             disk_reserve: DiskReserve::new(disk, clock.clone(), health.clone(), settings.clone()),
-            topics: topics.clone(),
+            rates: Rates::new(clock.monotonic()),
+            backups,
+            memory,
             health,
             clock,
-            settings: settings.clone(),
-            producer_ids: crate::api::ProducerIds::default(),
-            damage_checks: crate::api::DamageChecks::default(),
-            node,
-            stop: stop.clone(),
-            tasks: tasks.clone(),
+            settings,
+            stop,
+            tasks,
             _lock: lock,
         });
-        api.health.metrics().collect_from(Figures(Arc::downgrade(&api)));
-        api.backups.search_earlier(identity, &api.health, stop.clone()).map_err(StartError::Thread)?;
-        groups.delete_offsets_of_unknown_topics().await;
-        groups.warn_of_lost_records();
-        if let Err(failure) = groups.update_internal_topic().await {
-            tracing::warn!(%failure, "the groups' topic is not compacted yet; the next start tries again");
-        }
-        let start = |what, task: BackgroundTask| tasks.spawn_until(&stop, what, task);
-        let weak = Arc::downgrade(&api);
-        let keep_free: KeepFree = Arc::new(move || Some(weak.upgrade()?.disk_reserve.usage()?.keep_free));
-        reserve.clone().look(keep_free.clone()).await;
-        start("keeping a reserve", Box::pin(reserve.run(keep_free, stop.clone())));
-        start("measuring rates", Box::pin(Rates::run(Arc::downgrade(&api), stop.clone())));
-        start("keeping groups", Box::pin(groups.run(settings.clone(), stop.clone())));
-        let settings_followed = (**api.flushers).clone().follow_settings(stop.clone());
-        start("following settings", Box::pin(settings_followed));
-        start("keeping producers", Box::pin(topics.clone().run_producers(stop.clone())));
-        start("retention", Box::pin(topics.run_retention(settings, stop.clone())));
-        start("compaction", Box::pin(crate::compaction::run(Arc::downgrade(&api), stop.clone())));
+        state.health.metrics().collect_from(ScrapedMetrics(Arc::downgrade(&state)));
+        state.backups.search_earlier(identity, &state.health, state.stop.clone()).map_err(StartError::Thread)?;
+        jobs::start(&state, reserve).await;
+        let (stop, tasks) = (state.stop.clone(), state.tasks.clone());
+        let api = Arc::new(Api::new(state.clone()));
         let listen = listener.as_ref().map(|listener| listener.address);
         if let Some(listener) = listener {
             let serving = serve(listener, api.clone(), limits.clone(), tasks.clone(), stop.clone());
-            start("accepting connections", Box::pin(serving));
+            tasks.spawn_until(&stop, "the listener", serving);
         }
-        status.enter(Phase::Serving(api.clone()));
+        status.enter(Phase::Serving(state));
         Ok(Broker { api, limits, tasks, stop, listen, http, status })
     }
 }

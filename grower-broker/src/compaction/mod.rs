@@ -5,9 +5,9 @@
 
 mod work;
 
-use crate::api::Api;
 use crate::background;
 use crate::partition::{CompactError, Partition};
+use crate::state::BrokerState;
 use grower_protocol::ids::{PartitionId, TopicId};
 use grower_storage::compaction::{Compaction, CompactionError};
 use grower_storage::log::ChangeError;
@@ -41,21 +41,21 @@ impl DamagedPartitions {
 }
 
 /// Runs until `stop`, or until the broker is gone.
-pub(crate) async fn run(broker: Weak<Api>, stop: CancellationToken) {
+pub(crate) async fn run(broker: Weak<BrokerState>, stop: CancellationToken) {
     let mut damaged = DamagedPartitions::default();
-    while let Some((topics, settings)) = broker.upgrade().map(|api| (api.topics.clone(), api.settings.clone())) {
+    while let Some((topics, settings)) = broker.upgrade().map(|state| (state.topics.clone(), state.settings.clone())) {
         tokio::select! {
             () = topics.compaction_wanted() => {}
             () = settings.passed(tokio::time::Instant::now(), |config| config.retention_check) => {}
             () = stop.cancelled() => return,
         }
         for partition in topics.all().into_iter().filter(|partition| partition.config().cleanup_policy.compacts()) {
-            let Some(api) = broker.upgrade() else { return };
-            let clock = api.clock.clone();
+            let Some(state) = broker.upgrade() else { return };
+            let clock = state.clock.clone();
             if damaged.rests(&partition, clock.monotonic()) {
                 continue;
             }
-            if compact_if_due(api, partition.clone(), &stop).await == Outcome::Damage {
+            if compact_if_due(state, partition.clone(), &stop).await == Outcome::Damage {
                 damaged.insert(&partition, clock.monotonic());
             }
         }
@@ -71,20 +71,20 @@ enum Outcome {
     Damage,
 }
 
-async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &CancellationToken) -> Outcome {
-    let (now, work_bytes) = (api.clock.cautious(), work::bytes_at_first(&api.memory));
-    let keys_bytes = KEYS_BYTES_MAX.min(api.memory.total() / PART_OF_MEMORY - work_bytes);
+async fn compact_if_due(state: Arc<BrokerState>, partition: Arc<Partition>, stop: &CancellationToken) -> Outcome {
+    let (now, work_bytes) = (state.clock.cautious(), work::bytes_at_first(&state.memory));
+    let keys_bytes = KEYS_BYTES_MAX.min(state.memory.total() / PART_OF_MEMORY - work_bytes);
     let (looked, stopped) = (partition.clone(), stop.clone());
     let due = background::blocking(move || looked.compaction(now, keys_bytes, &|| !stopped.is_cancelled())).await;
     let Ok(Some(compaction)) = due else { return Outcome::Fine };
     let reserved = tokio::select! {
-        reserved = api.memory.reserve(compaction.keys_bytes() + work_bytes) => reserved,
+        reserved = state.memory.reserve(compaction.keys_bytes() + work_bytes) => reserved,
         () = stop.cancelled() => return Outcome::Fine,
     };
     let stop = stop.clone();
     let ran = background::blocking(move || {
-        let work = WorkMemory::new((reserved, work_bytes), api.memory.clone(), api.clock.clone(), stop);
-        compact(&api, &partition, compaction, &work)
+        let work = WorkMemory::new((reserved, work_bytes), state.memory.clone(), state.clock.clone(), stop);
+        compact(&state, &partition, compaction, &work)
     });
     ran.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a compaction broke off");
@@ -92,19 +92,19 @@ async fn compact_if_due(api: Arc<Api>, partition: Arc<Partition>, stop: &Cancell
     })
 }
 
-fn compact(api: &Api, partition: &Partition, compaction: Compaction, work: &WorkMemory) -> Outcome {
+fn compact(state: &BrokerState, partition: &Partition, compaction: Compaction, work: &WorkMemory) -> Outcome {
     // New files are written before old ones go, and the disk's reserve is not for them.
-    let go_on = |bytes| work.charge(bytes) && api.disk_reserve.admit(0).is_ok();
+    let go_on = |bytes| work.charge(bytes) && state.disk_reserve.admit(0).is_ok();
     let (topic, number) = (&partition.topic_name, partition.partition);
     match partition.compact(compaction, &go_on) {
         Ok(shrunk) => {
-            api.health.metrics().compacted(shrunk.before, shrunk.after);
+            state.health.metrics().compacted(shrunk.before, shrunk.after);
             tracing::debug!(%topic, partition = %number, before = shrunk.before, after = shrunk.after, "compacted");
             Outcome::Fine
         }
         Err(CompactError::Pass(CompactionError::Stopped)) => Outcome::Fine,
         Err(CompactError::Log(ChangeError::Failed(error))) => {
-            api.health.log_failed(&error);
+            state.health.log_failed(&error);
             Outcome::Fine
         }
         Err(error) => {

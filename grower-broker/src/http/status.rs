@@ -1,8 +1,8 @@
 //! The broker's own account of itself, from its first moment to its last.
 
 use super::Probe;
-use crate::api::Api;
 use crate::health::Health;
+use crate::state::BrokerState;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) enum Phase {
     /// Logs are being recovered.
     Starting,
     /// Requests are answered.
-    Serving(Arc<Api>),
+    Serving(Arc<BrokerState>),
     /// Requests in work are answered, and no others.
     Stopping,
 }
@@ -40,7 +40,9 @@ impl Probe for Status {
     fn ready(&self) -> Result<(), String> {
         match &*self.phase.lock() {
             Phase::Starting => Err("starting: the logs are being recovered".to_owned()),
-            Phase::Serving(api) => api.disk_reserve.shortage().map_or(Ok(()), |full| Err(format!("disk full: {full}"))),
+            Phase::Serving(state) => {
+                state.disk_reserve.shortage().map_or(Ok(()), |full| Err(format!("disk full: {full}")))
+            }
             Phase::Stopping => Err("stopping".to_owned()),
         }
     }

@@ -46,7 +46,7 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let Ok(place) = room.clone().try_acquire_owned() else {
-                    api.health.metrics().connection_refused();
+                    api.state().health.metrics().connection_refused();
                     if let Some(left_out) = refused.admit() {
                         let limit = limits.connections_max;
                         tracing::warn!(%peer, limit, left_out, "connection refused: there are too many");
@@ -55,7 +55,7 @@ pub(crate) async fn serve(
                     continue;
                 };
                 if !limits.for_http.refill() || limits.open_files.is_reserve_low() {
-                    api.health.metrics().connection_refused();
+                    api.state().health.metrics().connection_refused();
                     if let Some(left_out) = refused.admit() {
                         tracing::warn!(%peer, left_out, "connection refused: files and HTTP need the last descriptors (LimitNOFILE)");
                     }

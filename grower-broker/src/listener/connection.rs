@@ -82,7 +82,7 @@ pub(crate) async fn run(
 ) {
     let ended = stop.child_token();
     let _ends = ended.clone().drop_guard();
-    let held = (place, api.health.metrics().connected());
+    let held = (place, api.state().health.metrics().connected());
     let address = stream.peer();
     let peer = Arc::new(Peer::at(address));
     let (source, sink) = stream.split();
@@ -213,7 +213,7 @@ impl Connection {
         burst.last = self.intake.unread.is_empty();
         burst.send(&self.api); // Also after an error: what was appended before it must be synced all the same.
         handled.unwrap_or_else(|panic| {
-            contained(&self.api.health, "a request", &*panic);
+            contained(&self.api.state().health, "a request", &*panic);
             self.outbox.abort();
             Err(Ended::Panicked)
         })

@@ -1,15 +1,13 @@
 //! What the broker counts and measures, in OpenMetrics text.
 //!
 //! Hot paths only add to atomics that they hold already. What a lookup can tell (offsets, sizes, lags, memory, disk) is
-//! looked up when somebody asks, by the thread that serves HTTP, and bounded: see [`figures`].
+//! looked up when somebody asks, by the thread that serves HTTP, and bounded: see `crate::scrape`.
 //! `docs/metrics.md` lists every metric; a test compares the two.
 
-mod figures;
 mod latency;
 mod recent;
 mod work;
 
-pub(crate) use figures::Figures;
 pub(crate) use latency::Latency;
 pub(crate) use work::{Timer, Work};
 

@@ -1,14 +1,14 @@
-//! Figures that are looked up when somebody asks: logs, groups, memory, disk, the process.
+//! Metrics that are looked up when they are scraped: logs, groups, memory, disk, the process.
 //!
-//! What they cost is bounded: beyond [`TOPICS_MAX`], [`PARTITIONS_MAX`] and [`GROUP_OFFSETS_MAX`] nothing is told one by one,
-//! and `series_left_out` says how much that was. Only the thread that serves HTTP does this work.
+//! Their cost is bounded: beyond [`TOPICS_MAX`], [`PARTITIONS_MAX`] and [`GROUP_OFFSETS_MAX`] there are no further series, and
+//! `series_left_out` counts the missing ones. Only the thread that serves HTTP does this work.
 
 mod groups;
 mod logs;
 mod machine;
 mod page;
 
-use crate::api::Api;
+use crate::state::BrokerState;
 use page::Page;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -24,24 +24,24 @@ const GROUP_OFFSETS_MAX: usize = 2_000;
 /// What all topics beyond the first are called together; no topic may have this name.
 const OTHERS: &str = "(others)";
 
-/// Looks at the broker it belongs to, as long as that is there.
-pub(crate) struct Figures(pub(crate) Weak<Api>);
+/// Looks at a broker as long as that exists.
+pub(crate) struct ScrapedMetrics(pub(crate) Weak<BrokerState>);
 
-impl fmt::Debug for Figures {
+impl fmt::Debug for ScrapedMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Figures")
+        f.write_str("ScrapedMetrics")
     }
 }
 
-impl Collector for Figures {
+impl Collector for ScrapedMetrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(api) = self.0.upgrade() else { return Ok(()) };
+        let Some(state) = self.0.upgrade() else { return Ok(()) };
         let mut page = Page(encoder);
-        let partitions = api.topics.all();
-        logs::print(&mut page, &partitions, api.topics.offline_count())?;
-        let lags = groups::lags(&api, &partitions);
+        let partitions = state.topics.all();
+        logs::print(&mut page, &partitions, state.topics.offline_count())?;
+        let lags = groups::lags(&state, &partitions);
         groups::print(&mut page, &lags)?;
-        machine::print(&mut page, &api)?;
+        machine::print(&mut page, &state)?;
         let partitions_left_out = partitions.len().saturating_sub(PARTITIONS_MAX);
         page.gauges(
             ("series_left_out", "Partitions and group offsets that are not told one by one", None),

@@ -1,25 +1,25 @@
 //! Memory, disk, backups, and what the system knows of the process.
 
 use super::page::Page;
-use crate::api::Api;
 use crate::memory::StateKind;
+use crate::state::BrokerState;
 use prometheus_client::registry::Unit;
 use std::fmt;
 
-pub(super) fn print(page: &mut Page<'_>, api: &Api) -> fmt::Result {
+pub(super) fn print(page: &mut Page<'_>, state: &BrokerState) -> fmt::Result {
     let bytes = Some(&Unit::Bytes);
-    page.gauge(("memory_used", "Part of the memory budget in use", bytes), api.memory.used() as u64)?;
-    page.gauge(("memory_budget", "The memory budget (--memory)", bytes), api.memory.total() as u64)?;
-    let state = StateKind::ALL.map(|kind| ([("kind", kind.name())], api.memory.remembered(kind) as u64));
-    page.gauges(("memory_state", "What groups and producers are remembered by", bytes), state)?;
-    let most = api.memory.state_bytes_max() as u64;
+    page.gauge(("memory_used", "Part of the memory budget in use", bytes), state.memory.used() as u64)?;
+    page.gauge(("memory_budget", "The memory budget (--memory)", bytes), state.memory.total() as u64)?;
+    let remembered = StateKind::ALL.map(|kind| ([("kind", kind.name())], state.memory.remembered(kind) as u64));
+    page.gauges(("memory_state", "What groups and producers are remembered by", bytes), remembered)?;
+    let most = state.memory.state_bytes_max() as u64;
     page.gauge(("memory_state_limit", "What each kind of that may take", bytes), most)?;
-    if let Some(usage) = api.disk_reserve.usage() {
+    if let Some(usage) = state.disk_reserve.usage() {
         page.gauge(("disk_free", "Bytes that may still be written to the file system", bytes), usage.free)?;
         page.gauge(("disk_total", "Size of the file system", bytes), usage.total)?;
         page.gauge(("disk_reserve", "Producers are refused when less than this is free", bytes), usage.keep_free)?;
     }
-    if let Some(began) = api.backups.newest() {
+    if let Some(began) = state.backups.newest() {
         let about = "When the newest backup of this broker began; 0 if there is none";
         let seconds = u64::try_from(began.as_millis() / 1_000).unwrap_or(0);
         page.gauge(("backup_newest_timestamp", about, Some(&Unit::Seconds)), seconds)?;

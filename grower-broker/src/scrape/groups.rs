@@ -2,9 +2,9 @@
 
 use super::GROUP_OFFSETS_MAX;
 use super::page::Page;
-use crate::api::Api;
 use crate::group::GroupFigures;
 use crate::partition::Partition;
+use crate::state::BrokerState;
 use grower_protocol::ids::{PartitionId, Timestamp, TopicId};
 use grower_protocol::message::CommittedPosition;
 use std::collections::HashMap;
@@ -30,10 +30,10 @@ struct Lag {
 }
 
 /// Looks at every group. A lag in time reads one batch header of the log, so their number is bounded.
-pub(super) fn lags(api: &Api, partitions: &[Arc<Partition>]) -> Lags {
+pub(super) fn lags(state: &BrokerState, partitions: &[Arc<Partition>]) -> Lags {
     let found: HashMap<_, _> = partitions.iter().map(|p| ((p.topic, p.partition), p)).collect();
-    let groups = api.groups.figures();
-    let now = api.clock.wall();
+    let groups = state.groups.figures();
+    let now = state.clock.wall();
     let mut committed = groups.iter().flat_map(|group| group.positions.iter().map(move |at| (group, at)));
     let told = committed.by_ref().take(GROUP_OFFSETS_MAX).filter_map(|(group, at)| lag(&found, group, at, now));
     let told = told.collect();
