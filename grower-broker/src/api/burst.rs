@@ -1,8 +1,7 @@
 //! Answers that leave together, and answers that leave later.
 
-use crate::api::Api;
+use super::{Answer, Api, Outbox, Permit};
 use crate::critical::CriticalSection;
-use crate::listener::{Answer, Outbox, Permit};
 use crate::metrics::Timer;
 use crate::partition::{InlineSyncHint, Partition, SendGathered};
 use grower_protocol::message::{ErrorCode, Failure, Response};
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What the frames of one read came to: answers that are ready, and partitions to sync.
 pub(crate) struct Burst {
-    outbox: Arc<Outbox>,
+    outbox: Arc<dyn Outbox>,
     head: Vec<u8>,
     slices: Vec<Slice>,
     permits: Vec<Permit>,
@@ -33,15 +32,15 @@ pub(crate) struct Reply {
 }
 
 /// Where the answer goes. Dropped by a panic instead of answered, it closes the connection: its client would wait for ever.
-struct AnswerDue(Option<Arc<Outbox>>);
+struct AnswerDue(Option<Arc<dyn Outbox>>);
 
 impl AnswerDue {
     /// The answer is there.
-    fn met(mut self) -> Arc<Outbox> {
+    fn met(mut self) -> Arc<dyn Outbox> {
         self.0.take().expect("a reply is sent once")
     }
 
-    fn outbox(&self) -> &Arc<Outbox> {
+    fn outbox(&self) -> &Arc<dyn Outbox> {
         self.0.as_ref().expect("a reply is not sent yet")
     }
 }
@@ -55,7 +54,7 @@ impl Drop for AnswerDue {
 }
 
 impl Burst {
-    pub(crate) fn new(outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn new(outbox: Arc<dyn Outbox>) -> Self {
         Self {
             outbox,
             head: Vec::new(),
@@ -117,7 +116,7 @@ impl Burst {
             return;
         }
         let (head, slices) = (std::mem::take(&mut self.head), std::mem::take(&mut self.slices));
-        self.outbox.send(Answer::new(head, slices, std::mem::take(&mut self.permits)));
+        self.outbox.send(Answer { head, slices, permits: std::mem::take(&mut self.permits) });
     }
 }
 
@@ -152,7 +151,7 @@ impl Reply {
     /// Sends the answer with slices of log after it.
     pub(crate) fn send_slices(self, response: &Response, slices: Vec<Slice>) {
         let (head, slices) = frame(self.correlation, response, slices);
-        self.outbox.met().send(Answer::new(head, slices, vec![self.permit]));
+        self.outbox.met().send(Answer { head, slices, permits: vec![self.permit] });
     }
 
     /// Gathers the answer with others of its connection. Returns the one to send them with, unless another caller has it.
@@ -160,12 +159,6 @@ impl Reply {
         let frame = encode_frame(self.correlation, &encoded(response), 0);
         let outbox = self.outbox.met();
         outbox.gather(frame, self.permit).then_some(outbox as _)
-    }
-}
-
-impl SendGathered for Outbox {
-    fn send_gathered(&self) {
-        self.send_all_gathered();
     }
 }
 

@@ -1,6 +1,7 @@
-//! What the broker does for a request, whoever asks and over whichever wire. It knows no sockets: an answer goes to an
-//! [`Outbox`], now or when what it waits for has come.
+//! What the broker does for a request, over whichever wire it came. The API knows no sockets: an answer goes to an
+//! [`Outbox`], at once or when the wait of the request ends.
 
+mod answer;
 mod backup;
 mod broker;
 mod burst;
@@ -10,17 +11,19 @@ mod groups;
 mod losses;
 mod offsets;
 mod peer;
+mod permit;
 mod produce;
 mod segments;
 mod settings;
 mod topics;
 mod trim;
 
+pub(crate) use answer::{Answer, Outbox};
 pub(crate) use burst::Burst;
 pub(crate) use peer::Peer;
+pub(crate) use permit::{InFlightLimit, Permit, decoded};
 
 use crate::health::Health;
-use crate::listener::Permit;
 use crate::metrics::{Timer, Work};
 use crate::state::BrokerState;
 use bytes::BytesMut;

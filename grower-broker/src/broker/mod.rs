@@ -18,7 +18,7 @@ use crate::group::Groups;
 use crate::health::Health;
 use crate::http::{Http, Names, Phase, Status};
 use crate::jobs;
-use crate::listener::{ConnectionLimits, ConnectionPlace, Listener, Stream, run, serve};
+use crate::listener::{ConnectionLimits, ConnectionShare, Listener, Stream, run, serve};
 use crate::logs::{DiskLogs, Logs};
 use crate::memory::{CONNECTION_BYTES, Memory};
 use crate::metadata::{Command, Identity, LogMetadataStore, MetadataStore, Uuid};
@@ -105,8 +105,8 @@ impl Broker {
             let (near, far) = tokio::io::duplex(PIPE);
             if let Some(api) = api.upgrade() {
                 let (limits, stop) = (limits.clone(), stop.clone());
-                let place = ConnectionPlace { share: limits.memory.take(CONNECTION_BYTES), place: None };
-                tasks.spawn("a connection", async move { run(Stream::InProcess(far), place, api, limits, stop).await });
+                let share = ConnectionShare { memory: limits.memory.take(CONNECTION_BYTES), slot: None };
+                tasks.spawn("a connection", async move { run(Stream::InProcess(far), share, api, limits, stop).await });
             }
             near
         }

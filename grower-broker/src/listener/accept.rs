@@ -1,7 +1,7 @@
 //! The data port: accepts sockets for as long as the broker lives. No error of one connection, and none of accepting, ends it.
 
 use super::refusal::Refusals;
-use super::{ConnectionLimits, ConnectionPlace, Stream, run};
+use super::{ConnectionLimits, ConnectionShare, Stream, run};
 use crate::api::Api;
 use crate::background::Tasks;
 use crate::log_pace::LogPace;
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     tasks: Tasks,
     stop: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(limits.connections_max));
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
     let mut refusals = Refusals::new(&limits);
     let (refused, failed) = (LogPace::new(), LogPace::new());
     loop {
@@ -45,7 +45,7 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Ok(place) = room.clone().try_acquire_owned() else {
+                let Ok(slot) = slots.clone().try_acquire_owned() else {
                     api.state().health.metrics().connection_refused();
                     if let Some(left_out) = refused.admit() {
                         let limit = limits.connections_max;
@@ -61,13 +61,13 @@ pub(crate) async fn serve(
                     }
                     continue; // Telling it would keep its descriptor.
                 }
-                let share = tokio::select! {
-                    share = limits.memory.connection() => share,
+                let memory = tokio::select! {
+                    memory = limits.memory.connection() => memory,
                     () = stop.cancelled() => return,
                 };
                 let (api, limits, stop) = (api.clone(), limits.clone(), stop.clone());
-                let place = ConnectionPlace { share, place: Some(place) };
-                tasks.spawn("a connection", async move { run(prepared(stream), place, api, limits, stop).await });
+                let share = ConnectionShare { memory, slot: Some(slot) };
+                tasks.spawn("a connection", async move { run(prepared(stream), share, api, limits, stop).await });
             }
             Err(error) => {
                 // Out of descriptors, most likely: others will be closed, so wait a little instead of spinning.

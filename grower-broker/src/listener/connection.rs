@@ -6,16 +6,15 @@
 //! The task yields after each 256 KiB so that two busy connections cannot starve the rest.
 
 use super::intake::{Intake, Quiet};
-use super::outbox::{ConnectionPlace, Outbox};
-use super::permit::{Permit, Places, decoded};
+use super::outbox::{ConnectionOutbox, ConnectionShare};
 use super::stream::Stream;
-use crate::api::{Api, Burst, Call, Peer};
+use crate::api::{Answer, Api, Burst, Call, InFlightLimit, Outbox, Peer, Permit, decoded};
 use crate::background::contained;
 use crate::config::ZeroCopy;
 use crate::descriptors::HttpDescriptors;
 use crate::memory::Memory;
 use futures_util::FutureExt;
-use grower_protocol::message::{MemoryUse, RequestKind};
+use grower_protocol::message::{MemoryUse, Request, RequestKind};
 use grower_protocol::wire::{FRAME_HEAD_LENGTH, FrameHead, PREFACE_LENGTH, Preface, PrefaceError};
 use grower_storage::disk::OpenFiles;
 use std::io;
@@ -75,24 +74,24 @@ pub(super) enum Ended {
 /// waits for something, as a fetch does for records, ends with the connection.
 pub(crate) async fn run(
     stream: Stream,
-    place: ConnectionPlace,
+    share: ConnectionShare,
     api: Arc<Api>,
     limits: Arc<ConnectionLimits>,
     stop: CancellationToken,
 ) {
     let ended = stop.child_token();
     let _ends = ended.clone().drop_guard();
-    let held = (place, api.state().health.metrics().connected());
+    let held = (share, api.state().health.metrics().connected());
     let address = stream.peer();
     let peer = Arc::new(Peer::at(address));
     let (source, sink) = stream.split();
-    let outbox = Arc::new(Outbox::new(sink, limits.zero_copy, limits.memory.clone(), ended, held));
+    let outbox = Arc::new(ConnectionOutbox::new(sink, limits.zero_copy, limits.memory.clone(), ended, held));
     let mut connection = Connection {
         intake: Intake::new(source, &limits),
         peer,
         outbox: outbox.clone(),
         api,
-        places: Places::new(limits.requests_in_flight_max, &limits.memory),
+        requests: InFlightLimit::new(limits.requests_in_flight_max, &limits.memory),
         admitted: None,
         since_yield: 0,
         limits: limits.clone(),
@@ -104,7 +103,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => Ok(()),
             ended = connection.serve() => ended,
         };
-        connection.places.drain().await;
+        connection.requests.drain().await;
         outbox.close();
         ended
     };
@@ -132,9 +131,9 @@ pub(crate) async fn run(
 struct Connection {
     intake: Intake,
     peer: Arc<Peer>,
-    outbox: Arc<Outbox>,
+    outbox: Arc<ConnectionOutbox>,
     api: Arc<Api>,
-    places: Places,
+    requests: InFlightLimit,
     /// For the frame that is being received.
     admitted: Option<Permit>,
     since_yield: usize,
@@ -190,7 +189,7 @@ impl Connection {
     }
 
     fn send_raw(&self, bytes: &[u8]) {
-        self.outbox.send(super::Answer::new(bytes.to_vec(), Vec::new(), Vec::new()));
+        self.outbox.send(Answer { head: bytes.to_vec(), slices: Vec::new(), permits: Vec::new() });
     }
 
     /// Receives something; `false` if the peer is done.
@@ -200,7 +199,7 @@ impl Connection {
                 Quiet::No { received } => return Ok(0 < received),
                 Quiet::ForAMoment => {}
                 // A consumer that waits for records is not idle.
-                Quiet::TooLong if self.places.all_free() => return Err(Ended::Slow("the next request")),
+                Quiet::TooLong if self.requests.is_idle() => return Err(Ended::Slow("the next request")),
                 Quiet::TooLong => {}
             }
         }
@@ -226,8 +225,8 @@ impl Connection {
             }
             let Some(frame) = self.intake.next_frame()? else { break };
             let Some(mut permit) = self.admitted.take() else { break };
-            let request = grower_protocol::wire::decode(&frame.message)?;
-            permit.fit(&request, head.message, &self.places);
+            let request: Request = grower_protocol::wire::decode(&frame.message)?;
+            permit.fit(request.kind(), head.message);
             let peer = self.peer.clone();
             let call = Call { correlation: frame.correlation, permit, attachment: frame.attachment, peer };
             self.api.handle(request, call, burst);
@@ -244,15 +243,15 @@ impl Connection {
         if limit < head.message {
             return Err(Ended::Message { length: head.message, limit });
         }
-        let place = match self.places.try_take() {
-            Some(place) => place,
+        let slot = match self.requests.try_take() {
+            Some(slot) => slot,
             None => {
                 burst.send(&self.api); // Its answers may be what we are waiting for.
                 self.intake.unload();
-                self.places.take().await
+                self.requests.take().await
             }
         };
-        let beside = decoded(head.message) + self.listing() + self.places.cost();
+        let beside = decoded(head.message) + self.listing() + self.requests.cost();
         let memory = match self.intake.try_reserve(head, beside) {
             Some(reserved) => reserved,
             None => {
@@ -260,7 +259,7 @@ impl Connection {
                 self.intake.reserve(head, beside).await
             }
         };
-        Ok(Permit::new(place, memory))
+        Ok(Permit::new(slot, memory))
     }
 
     /// What the first request's answer may take because it is a list of all there is.

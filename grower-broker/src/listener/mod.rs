@@ -5,14 +5,10 @@ mod alarm;
 mod connection;
 mod intake;
 mod outbox;
-mod permit;
 mod refusal;
 mod stream;
 
 pub(crate) use accept::{Listener, serve};
 pub(crate) use connection::{ConnectionLimits, run};
-pub(crate) use outbox::{Answer, ConnectionPlace, Outbox};
-pub(crate) use permit::Permit;
-#[cfg(test)]
-pub(crate) use permit::decoded;
+pub(crate) use outbox::ConnectionShare;
 pub(crate) use stream::Stream;

@@ -337,7 +337,7 @@ mod tests {
         for mebibytes in [16, 64, 1024, 1 << 20] {
             let memory = Memory::new(mebibytes << 20);
             let connections = memory.connections_max() * CONNECTION_BYTES;
-            let request = memory.frame_bytes_max() + crate::listener::decoded(memory.message_bytes_max());
+            let request = memory.frame_bytes_max() + crate::api::decoded(memory.message_bytes_max());
             let answer = memory.listing_bytes();
             let state = StateKind::ALL.len() * memory.state_bytes_max();
             assert!(connections + request + answer + state <= memory.total(), "{mebibytes} MiB");

@@ -9,11 +9,12 @@
 //! Records wait in their files, never in memory: a piece is read when the socket can take it, and what the socket leaves
 //! is read again later.
 
-use super::permit::Permit;
 use super::stream::Sink;
+use crate::api::{Answer, Outbox, Permit};
 use crate::config::ZeroCopy;
 use crate::memory::{Memory, Reserved};
 use crate::metrics::Connected;
+use crate::partition::SendGathered;
 use bytes::Bytes;
 use grower_storage::log::Slice;
 use parking_lot::{Mutex, MutexGuard};
@@ -41,8 +42,8 @@ thread_local! {
     static PIECE: RefCell<Vec<u8>> = RefCell::default();
 }
 
-/// One answer: bytes, then slices of log files exactly as they are stored.
-pub(crate) struct Answer {
+/// One answer and how much of it is sent.
+struct QueuedAnswer {
     head: Bytes,
     slices: Vec<Slice>,
     /// Bytes of the slices that are sent.
@@ -50,15 +51,17 @@ pub(crate) struct Answer {
     /// Given back when this is dropped, which is after it was sent.
     #[expect(dead_code, reason = "held for their drop")]
     permits: Vec<Permit>,
-    /// Stands for the head while that is queued.
+    /// Memory of the head while that is queued.
     queued: Option<Reserved>,
 }
 
-impl Answer {
-    pub(crate) fn new(head: Vec<u8>, slices: Vec<Slice>, permits: Vec<Permit>) -> Self {
+impl From<Answer> for QueuedAnswer {
+    fn from(Answer { head, slices, permits }: Answer) -> Self {
         Self { head: head.into(), slices, sent: 0, permits, queued: None }
     }
+}
 
+impl QueuedAnswer {
     fn slices_length(&self) -> usize {
         self.slices.iter().map(Slice::len).sum()
     }
@@ -89,23 +92,23 @@ impl Answer {
     }
 }
 
-/// What a connection has of the broker: it is free for another one when the last answer is gone, and with it the socket.
-pub(crate) struct ConnectionPlace {
+/// What a connection takes of the broker: given back with its socket, once the last answer is gone.
+pub(crate) struct ConnectionShare {
     /// Its part of the memory budget.
     #[expect(dead_code, reason = "held for its drop")]
-    pub(crate) share: Reserved,
-    /// Its place among those that the port takes; none within the process.
+    pub(crate) memory: Reserved,
+    /// Its slot among the connections that the port takes; none within the process.
     #[expect(dead_code, reason = "held for its drop")]
-    pub(crate) place: Option<OwnedSemaphorePermit>,
+    pub(crate) slot: Option<OwnedSemaphorePermit>,
 }
 
-/// The sending side of a connection. Lives as long as anything may answer on it.
-pub(crate) struct Outbox {
+/// The sending side of a connection.
+pub(super) struct ConnectionOutbox {
     sink: Sink,
     /// The connection has ended, or the broker stops: whatever only waits for something gives up.
     ended: CancellationToken,
     #[expect(dead_code, reason = "held for its drop")]
-    held: (ConnectionPlace, Connected),
+    held: (ConnectionShare, Connected),
     zero_copy: ZeroCopy,
     memory: Memory,
     queue: Mutex<Queue>,
@@ -115,7 +118,7 @@ pub(crate) struct Outbox {
 
 #[derive(Default)]
 struct Queue {
-    answers: VecDeque<Answer>,
+    answers: VecDeque<QueuedAnswer>,
     /// Answers without slices that leave in one write, and their permits.
     gathered: (Vec<u8>, Vec<Permit>),
     /// The writer task has taken an answer and is not done with it.
@@ -123,13 +126,13 @@ struct Queue {
     closed: bool,
 }
 
-impl Outbox {
+impl ConnectionOutbox {
     pub(super) fn new(
         sink: Sink,
         zero_copy: ZeroCopy,
         memory: Memory,
         ended: CancellationToken,
-        held: (ConnectionPlace, Connected),
+        held: (ConnectionShare, Connected),
     ) -> Self {
         Self {
             sink,
@@ -143,42 +146,8 @@ impl Outbox {
         }
     }
 
-    /// Set when nobody is there any more for whom it would be worth waiting, and when the broker stops.
-    pub(crate) fn ended(&self) -> &CancellationToken {
-        &self.ended
-    }
-
-    /// Sends an answer, now if the socket takes it. Does nothing once the connection is closed.
-    pub(crate) fn send(&self, answer: Answer) {
-        self.send_locked(self.queue.lock(), answer);
-    }
-
-    /// Keeps an answer without slices until the gathered ones are sent. True if the caller has to send them.
-    pub(crate) fn gather(&self, frame: Vec<u8>, permit: Permit) -> bool {
-        let mut queue = self.queue.lock();
-        if queue.closed {
-            return false;
-        }
-        let (head, permits) = &mut queue.gathered;
-        if head.is_empty() {
-            *head = frame;
-        } else {
-            head.extend_from_slice(&frame);
-        }
-        permits.push(permit);
-        permits.len() == 1
-    }
-
-    /// Sends the gathered answers, none of which is left when this returns.
-    pub(crate) fn send_all_gathered(&self) {
-        let mut queue = self.queue.lock();
-        let (head, permits) = std::mem::take(&mut queue.gathered);
-        if !permits.is_empty() {
-            self.send_locked(queue, Answer::new(head, Vec::new(), permits));
-        }
-    }
-
-    fn send_locked(&self, mut queue: MutexGuard<'_, Queue>, mut answer: Answer) {
+    /// Sends an answer now if the socket takes it, and queues the rest.
+    fn send_locked(&self, mut queue: MutexGuard<'_, Queue>, mut answer: QueuedAnswer) {
         if queue.closed {
             return;
         }
@@ -203,7 +172,7 @@ impl Outbox {
     }
 
     /// Sends what one write takes: all of a small answer, the head of one with many records.
-    fn send_now(&self, answer: &Answer) -> io::Result<usize> {
+    fn send_now(&self, answer: &QueuedAnswer) -> io::Result<usize> {
         if answer.slices.is_empty() || SMALL < answer.slices_length() {
             return self.sink.try_send(&answer.head);
         }
@@ -214,15 +183,9 @@ impl Outbox {
     }
 
     /// Lets the writer task end once everything queued is sent.
-    pub(crate) fn close(&self) {
+    pub(super) fn close(&self) {
         self.queue.lock().closed = true;
         self.wake.notify_one();
-    }
-
-    /// Closes the connection, without what is queued: a panic has taken the answer to one of its requests.
-    pub(crate) fn abort(&self) {
-        self.close_locked(&mut self.queue.lock());
-        self.aborted.notify_one();
     }
 
     /// Returns once the connection has to close.
@@ -238,7 +201,7 @@ impl Outbox {
     }
 
     /// The writer task: sends what was queued until the outbox is closed and empty, or the peer reads too slowly.
-    pub(crate) async fn write_queued(&self, timeout: Duration) -> io::Result<()> {
+    pub(super) async fn write_queued(&self, timeout: Duration) -> io::Result<()> {
         let mut pace = Pace::new(timeout);
         loop {
             let Some(answer) = self.take(&mut pace).await else { return Ok(()) };
@@ -252,7 +215,7 @@ impl Outbox {
         }
     }
 
-    async fn take(&self, pace: &mut Pace) -> Option<Answer> {
+    async fn take(&self, pace: &mut Pace) -> Option<QueuedAnswer> {
         loop {
             {
                 let mut queue = self.queue.lock();
@@ -269,7 +232,7 @@ impl Outbox {
         }
     }
 
-    async fn write(&self, answer: Answer, pace: &mut Pace) -> io::Result<()> {
+    async fn write(&self, answer: QueuedAnswer, pace: &mut Pace) -> io::Result<()> {
         self.send_all(&answer.head, pace).await?;
         let mut skip = answer.sent;
         for slice in &answer.slices {
@@ -325,6 +288,46 @@ impl Outbox {
             };
         }
         Ok(())
+    }
+}
+
+impl Outbox for ConnectionOutbox {
+    fn send(&self, answer: Answer) {
+        self.send_locked(self.queue.lock(), answer.into());
+    }
+
+    fn gather(&self, frame: Vec<u8>, permit: Permit) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return false;
+        }
+        let (head, permits) = &mut queue.gathered;
+        if head.is_empty() {
+            *head = frame;
+        } else {
+            head.extend_from_slice(&frame);
+        }
+        permits.push(permit);
+        permits.len() == 1
+    }
+
+    fn abort(&self) {
+        self.close_locked(&mut self.queue.lock());
+        self.aborted.notify_one();
+    }
+
+    fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+}
+
+impl SendGathered for ConnectionOutbox {
+    fn send_gathered(&self) {
+        let mut queue = self.queue.lock();
+        let (head, permits) = std::mem::take(&mut queue.gathered);
+        if !permits.is_empty() {
+            self.send_locked(queue, Answer { head, slices: Vec::new(), permits }.into());
+        }
     }
 }
 

@@ -8,17 +8,17 @@ const PIPE: usize = 1_000;
 /// Slower than anybody may read, but never silent for as long as the timeout.
 const TOO_SLOW: Duration = Duration::from_secs(9);
 
-fn outbox() -> (Outbox, DuplexStream) {
+fn outbox() -> (ConnectionOutbox, DuplexStream) {
     let (ours, theirs) = duplex(PIPE);
     let (_, sink) = Stream::InProcess(ours).split();
     let (memory, ended) = (Memory::new(16 << 20), CancellationToken::new());
-    let place = ConnectionPlace { share: memory.take(1024), place: None };
-    let held = (place, crate::metrics::Metrics::new().connected());
-    (Outbox::new(sink, ZeroCopy::Auto, memory, ended, held), theirs)
+    let share = ConnectionShare { memory: memory.take(1024), slot: None };
+    let held = (share, crate::metrics::Metrics::new().connected());
+    (ConnectionOutbox::new(sink, ZeroCopy::Auto, memory, ended, held), theirs)
 }
 
 fn answer(length: usize) -> Answer {
-    Answer::new(vec![0x5a; length], Vec::new(), Vec::new())
+    Answer { head: vec![0x5a; length], slices: Vec::new(), permits: Vec::new() }
 }
 
 /// Takes as much as the pipe holds, again and again, and waits in between; returns how much that was in all.
