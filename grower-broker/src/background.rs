@@ -81,7 +81,7 @@ impl Tasks {
             let _guard = guard;
             task.await;
             if !stop.is_cancelled() {
-                health.fail(format!("{what} ended, and was not told to: restart the broker"));
+                health.fail(format!("{what} ended without a stop of the broker: restart the broker"));
             }
         });
     }
@@ -103,7 +103,7 @@ impl Tasks {
 pub(crate) fn contained(health: &Health, what: &str, panic: &(dyn Any + Send)) {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let panic = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-    tracing::error!(what, panic, "a panic ended this and its connection, all else goes on; please report it");
+    tracing::error!(what, panic, "this panicked and lost its connection; the broker serves on; please report it");
     health.metrics().panicked();
 }
 
@@ -117,7 +117,7 @@ impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let what = self.what;
-            self.health.fail(format!("{what} panicked, so what it was doing is half done: restart the broker"));
+            self.health.fail(format!("{what} panicked and left its work half done: restart the broker"));
         }
     }
 }

@@ -26,7 +26,7 @@ impl Health {
     pub(crate) fn fail(&self, reason: String) {
         let mut failure = self.0.failure.lock();
         if failure.is_none() {
-            tracing::error!(reason, "the broker stops");
+            tracing::error!(reason, "the broker failed and stops");
             *failure = Some(reason);
         }
         drop(failure);

@@ -70,7 +70,7 @@ async fn what_is_not_committed_is_never_dropped() {
     let disk = MemDisk::default();
     let topic = filled(&disk, &[]).await;
     let (_broker, mut client) = start(disk).await.unwrap();
-    insta::assert_snapshot!(refused(&mut client, 0, 7).await, @"OffsetOutOfRange: events/0 is committed up to offset 6: nothing after that can be dropped, and 7 is; nothing was changed");
+    insta::assert_snapshot!(refused(&mut client, 0, 7).await, @"OffsetOutOfRange: events/0 cannot be trimmed up to offset 7: it is committed up to 6 only; nothing was changed");
     insta::assert_snapshot!(refused(&mut client, 1, 0).await, @"UnknownPartition: topic events has 1 partition, counted from 0, and no partition 1");
     assert_eq!(log_start(&mut client, topic).await, 0);
 }

@@ -22,7 +22,7 @@ impl Api {
                 Ok(made) => run.end(made),
                 Err(panic) => {
                     // Or it would keep all later ones waiting.
-                    run.end(Err(Failure::new(ErrorCode::Internal, "a panic ended it").into()));
+                    run.end(Err(Failure::new(ErrorCode::Internal, "the backup panicked").into()));
                     resume_unwind(panic);
                 }
             }

@@ -185,7 +185,7 @@ fn too_long(response: &Response, bytes: usize) -> Response {
         _ => ErrorCode::LimitReached,
     };
     let detail = format_args!(
-        "the answer has {bytes} bytes, more than a client reads at a time ({MESSAGE_BYTES_MAX}, all numbers at their full width): ask for less at a time"
+        "the answer has {bytes} bytes, more than a client reads ({MESSAGE_BYTES_MAX}, all numbers at their full width): ask for less at a time"
     );
     Response::Failed(Failure::new(code, detail))
 }

@@ -64,7 +64,7 @@ impl Api {
         let (found, checked) = oneshot::channel();
         // A task of its own: the rest follows the check also if the client leaves meanwhile.
         tokio::spawn(check_and_rest(turn, found, move || check(&checking, offsets, bytes_max)));
-        let checked = checked.await.map_err(|_| Failure::new(ErrorCode::Internal, "the check was not finished"))?;
+        let checked = checked.await.map_err(|_| Failure::new(ErrorCode::Internal, "the check did not finish"))?;
         *last = Some(DamageCheck { offsets: reported, began });
         checked
     }

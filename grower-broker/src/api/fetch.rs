@@ -223,7 +223,9 @@ fn is_news_without_records(fetched: &FetchedAfter) -> bool {
 fn unchecked(part: Part<FetchedAfter>) -> Part<FetchedPartition> {
     match part? {
         FetchedAfter::Records(fetched) => Ok(fetched),
-        FetchedAfter::Diverged(_) => Err(Failure::new(ErrorCode::Internal, "a check that nobody asked for")),
+        FetchedAfter::Diverged(_) => {
+            Err(Failure::new(ErrorCode::Internal, "the broker checked a position without a request"))
+        }
     }
 }
 
@@ -233,13 +235,13 @@ fn check_epoch(wanted: &FetchPartition, partition: &Partition) -> Result<(), Fai
     if known < current {
         return Err(Failure::new(
             ErrorCode::FencedLeaderEpoch,
-            format_args!("leader epoch {known} is over, it is {current}: refresh metadata"),
+            format_args!("leader epoch {known} is over, the current one is {current}: refresh the metadata"),
         ));
     }
     if current < known {
         return Err(Failure::new(
             ErrorCode::UnknownLeaderEpoch,
-            format_args!("leader epoch {known} is not known here yet, it is {current}"),
+            format_args!("leader epoch {known} is unknown here, the current one is {current}"),
         ));
     }
     Ok(())

@@ -17,7 +17,7 @@ impl Api {
             for (number, _) in topic.numbered() {
                 // One that cannot be read hides none of the others: `log verify` and the shut partition tell of it.
                 let losses = topics.losses(&topic, number).unwrap_or_else(|error| {
-                    tracing::warn!(topic = %topic.name, partition = %number, %error, "what was given up of a partition cannot be read");
+                    tracing::warn!(topic = %topic.name, partition = %number, %error, "cannot read the accepted losses of a partition");
                     Vec::new()
                 });
                 listed.extend(losses.into_iter().map(|loss| described(number, loss)));

@@ -66,7 +66,7 @@ impl Api {
         let work = self.state.stall_watchdog.watch();
         let stored = self.store_all(&request, batches);
         drop(work);
-        let _whole = CriticalSection::enter(&self.state.health, "handing batches on to be synced");
+        let _whole = CriticalSection::enter(&self.state.health, "asking for the sync of appended batches");
         if request.acks == Acks::All || stored.iter().any(|part| matches!(part, Ok(Stored::Busy(..)))) {
             let reply = burst.reply(correlation, permit, timer);
             return self.finish_later(request.acks, stored, reply, burst);
@@ -110,7 +110,7 @@ impl Api {
     fn store(&self, target: &ProducePartition, bytes: BytesMut, acks: Acks) -> Part<Stored> {
         let partition = self.state.topics.partition(target.topic, target.partition)?;
         if partition.topic_name.is_internal() {
-            return Err(Failure::new(ErrorCode::InvalidName, "internal topics are written by the broker only"));
+            return Err(Failure::new(ErrorCode::InvalidName, "only the broker writes internal topics"));
         }
         let length = bytes.len();
         self.state.disk_reserve.admit(length)?;
@@ -148,7 +148,10 @@ impl Api {
         if self.state.topics.image().gave_out(id) {
             return Ok(());
         }
-        Err(Failure::new(ErrorCode::FencedProducer, format_args!("producer id {id} was never given out: ask for one")))
+        Err(Failure::new(
+            ErrorCode::FencedProducer,
+            format_args!("producer id {id} was never allocated: request a new one"),
+        ))
     }
 
     /// Answers once every partition has taken its batch and holds it as safely as was asked.
@@ -231,7 +234,7 @@ impl Written {
 fn announced(part: &Part<Stored>) -> Part<Produced> {
     match part {
         Ok(Stored::Written(written)) => Ok(written.produced),
-        Ok(Stored::Busy(..)) => Err(Failure::new(ErrorCode::Internal, "the batch was not appended yet")),
+        Ok(Stored::Busy(..)) => Err(Failure::new(ErrorCode::Internal, "the batch is not appended yet")),
         Err(failure) => Err(failure.clone()),
     }
 }

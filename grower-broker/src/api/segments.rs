@@ -47,8 +47,9 @@ impl Api {
             Some(names) => names.iter().filter_map(|name| image.topic(name)).map(of).sum(),
         };
         if DESCRIBED_MAX < segments {
-            let detail =
-                format_args!("these topics have {segments} segments, and an answer {DESCRIBED_MAX}: list them");
+            let detail = format_args!(
+                "these topics have {segments} segments, and an answer describes {DESCRIBED_MAX}: list them"
+            );
             return Err(Failure::new(ErrorCode::LimitReached, detail));
         }
         Ok(())

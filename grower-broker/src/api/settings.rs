@@ -23,7 +23,7 @@ impl Api {
         self.state.topics.change(decide).await?;
         self.state.settings.take(|| self.state.topics.image().settings(node));
         for (key, value) in &wishes {
-            tracing::info!(key, value, "a setting was changed, as asked"); // Without a value: it is what the start said.
+            tracing::info!(key, value, "setting changed on request"); // Without a value: it is what the start said.
         }
         Ok(Response::Done)
     }

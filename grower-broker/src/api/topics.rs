@@ -44,7 +44,7 @@ impl Api {
         for (name, created) in missing.into_iter().zip(created) {
             match created {
                 Err(failure) if failure.code != ErrorCode::TopicExists => return Err(failure),
-                _ => tracing::info!(topic = %name, "created on first use"),
+                _ => tracing::info!(topic = %name, "topic created on first use"),
             }
         }
         Ok(())

@@ -26,7 +26,7 @@ impl Api {
         self.state.topics.change(move |image| Ok(image.trim_topic(id, &wished)?)).await?;
         self.state.topics.finish_trims().await?;
         let before: Vec<String> = before.iter().map(|(number, before)| format!("{number}:{before}")).collect();
-        tracing::info!(topic = %name, before = before.join(" "), "old records were dropped, as asked");
+        tracing::info!(topic = %name, before = before.join(" "), "topic trimmed on request");
         Ok(Response::Done)
     }
 
@@ -49,7 +49,7 @@ fn check_committed(partition: &Partition, before: Offset) -> Result<(), Failure>
     Err(Failure::new(
         ErrorCode::OffsetOutOfRange,
         format_args!(
-            "{topic}/{number} is committed up to offset {high_watermark}: nothing after that can be dropped, and {before} is; nothing was changed"
+            "{topic}/{number} cannot be trimmed up to offset {before}: it is committed up to {high_watermark} only; nothing was changed"
         ),
     ))
 }

@@ -158,7 +158,7 @@ fn close(state: &BrokerState) -> Result<(), String> {
     for partition in state.topics.all() {
         let Err(error) = partition.checkpoint(now) else { continue };
         let (topic, number) = (&partition.topic_name, partition.partition);
-        tracing::warn!(%topic, partition = %number, %error, "the durable end could not be written down");
+        tracing::warn!(%topic, partition = %number, %error, "cannot write the checkpoint of a partition");
         // A full disk keeps it from being written down, not from being durable: the next start looks for it, no more.
         let only_full = matches!(&error, ChangeError::Disk(error) if error.is_full());
         if !only_full || !partition.is_durable(partition.span().log_end) {

@@ -23,7 +23,7 @@ pub enum StartError {
     },
     /// The data directory lies on a read-only mount.
     #[error(
-        "{dir} is on a read-only file system, and a broker writes as soon as it starts: to read it, make a backup with \
+        "{dir} is on a read-only file system, and a starting broker writes: to read the data, make a backup with \
          `grower-cli backup BACKUPS --data-dir {dir}`, restore that elsewhere with `grower-cli restore`, and start there ({source})",
         dir = dir.display()
     )]
@@ -40,7 +40,7 @@ pub enum StartError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A restore into the directory was not finished.
-    #[error("a restore into {} was cut short: repeat it with `grower-cli restore`, or start on another directory", dir.display())]
+    #[error("a restore into {} is unfinished: repeat it with `grower-cli restore`, or start on another directory", dir.display())]
     CutShortRestore {
         /// The data directory.
         dir: std::path::PathBuf,

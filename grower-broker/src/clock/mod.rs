@@ -100,10 +100,10 @@ impl BrokerClock {
             Observed::Jump { by } => tracing::warn!(
                 by,
                 wait = ?jumps::CONFIRM,
-                "the wall clock jumped; nothing is deleted for a later date until it has kept that date for a while"
+                "the wall clock jumped; no data is deleted by the new date until the clock has kept it for a while"
             ),
             Observed::Return => tracing::warn!("the wall clock is back where it was before it jumped"),
-            Observed::Confirmed { by } => tracing::warn!(by, "the wall clock kept its new date and is believed now"),
+            Observed::Confirmed { by } => tracing::warn!(by, "the wall clock has kept its new date and is trusted now"),
         }
     }
 }

@@ -74,7 +74,7 @@ impl Write for Lines {
         if self.told < lost {
             let missing = lost - self.told;
             self.told = lost;
-            writeln!(self.stderr, "grower-broker: {missing} log lines are missing here: nobody read them in time")?;
+            writeln!(self.stderr, "grower-broker: {missing} log lines are missing here: they were not read in time")?;
         }
         self.stderr.write_all(line)?;
         Ok(line.len())

@@ -54,7 +54,7 @@ fn prepare_and_serve(flags: &Flags) -> Result<()> {
     checked?;
     let (level, log) = log::start(settings.log_format, &settings.log_level)?;
     if let Some(passed_over) = &settings.passed_over {
-        tracing::warn!("{passed_over}; it is passed over");
+        tracing::warn!("{passed_over}; ignored");
     }
     raise_open_files()?;
     purge::start();
@@ -112,7 +112,7 @@ async fn serve(settings: BrokerSettings, level: log::Level, log: log::Writing) -
     service::stopping();
     tokio::select! {
         stopped = broker.stop() => stopped.map_err(|reason| anyhow!("did not stop cleanly: {reason}")),
-        () = signals.asked_to_stop() => Err(anyhow!("stopped at once, as asked for a second time")),
+        () = signals.asked_to_stop() => Err(anyhow!("stopped at once, on a second request")),
     }
 }
 
@@ -175,7 +175,7 @@ fn raise_open_files() -> Result<()> {
     }
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < OPEN_FILES_MIN => Err(anyhow!(
-            "the process may have {limit} open files, and a broker needs {OPEN_FILES_MIN} at least and one or more for each connection and partition: raise the limit (ulimit -n, LimitNOFILE=)"
+            "the process may have {limit} open files: a broker needs {OPEN_FILES_MIN} or more, at least one for each connection and partition; raise the limit (ulimit -n, LimitNOFILE=)"
         )),
         _ => Ok(()),
     }
@@ -197,7 +197,7 @@ fn warn_beyond_loopback(config: &BrokerConfig) {
         if !address.ip().is_loopback() {
             tracing::warn!(
                 %address,
-                "this address may be reached from other machines: there are no users or passwords yet, so whoever reaches it may do everything"
+                "other machines may reach this address, and there are no users or passwords yet: every client may do everything"
             );
             return;
         }

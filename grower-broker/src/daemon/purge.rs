@@ -25,6 +25,6 @@ pub(super) fn start() {
         }
     };
     if let Err(error) = std::thread::Builder::new().name("grower-purge".to_owned()).spawn(looking) {
-        tracing::warn!(%error, "free memory is given back only while there is work");
+        tracing::warn!(%error, "cannot start the thread that returns free memory to the system");
     }
 }

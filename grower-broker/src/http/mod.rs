@@ -131,7 +131,7 @@ fn routes(probe: Arc<dyn Probe>, names: Names) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n") })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "the paths are /healthz, /readyz and /metrics\n") })
         .with_state(probe)
         .layer(axum::middleware::from_fn_with_state(names, names::check))
 }

@@ -51,7 +51,8 @@ pub(super) async fn check(State(names): State<Names>, request: Request, next: Ne
     if headers.chain(authority).all(|said| names.mean_us(said)) {
         return next.run(request).await;
     }
-    let why = "this broker is not called so: ask for its address, for localhost, or for the host it advertises\n";
+    let why =
+        "the Host header names another server: use an IP address, localhost, or the host that the broker advertises\n";
     (StatusCode::MISDIRECTED_REQUEST, why).into_response()
 }
 

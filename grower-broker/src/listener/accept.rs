@@ -49,7 +49,7 @@ pub(crate) async fn serve(
                     api.state().health.metrics().connection_refused();
                     if let Some(left_out) = refused.admit() {
                         let limit = limits.connections_max;
-                        tracing::warn!(%peer, limit, left_out, "connection refused: there are too many");
+                        tracing::warn!(%peer, limit, left_out, "connection refused: the limit of connections is reached");
                     }
                     refusals.refuse(stream, &tasks);
                     continue;

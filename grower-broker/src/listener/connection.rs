@@ -60,13 +60,13 @@ pub(super) enum Ended {
     Preface(#[from] PrefaceError),
     #[error(transparent)]
     Frame(#[from] grower_protocol::wire::FrameError),
-    #[error("request cannot be read: {0}")]
+    #[error("cannot decode a request: {0}")]
     Request(#[from] grower_protocol::wire::DecodeError),
     #[error("a message of {length} bytes is over the limit of {limit} (a 256th of broker.memory)")]
     Message { length: usize, limit: usize },
     #[error("{0} took too long")]
     Slow(&'static str),
-    #[error("one of its requests ended by a panic")]
+    #[error("one of its requests panicked")]
     Panicked,
 }
 

@@ -167,18 +167,18 @@ impl Counted {
         to.register("writes_refused", "Batches refused, by reason", self.writes_refused.clone());
         to.register_collector(Box::new(Fsync(self.fsync.clone())));
         to.register("connections", "Open native connections", self.connections.clone());
-        let about = "Connections closed at once, for there were too many";
+        let about = "Connections closed at once because network.max_connections was reached";
         to.register("connections_refused", about, self.connections_refused.clone());
-        to.register("panics", "Requests and connections that ended by a panic", self.panics.clone());
+        to.register("panics", "Requests and connections that panicked", self.panics.clone());
         to.register(
             "disk_full",
-            "1 while writes, or those that need a new file, are refused for lack of room",
+            "1 while writes, or those that need a new file, are refused for lack of space",
             self.disk_full.clone(),
         );
-        to.register("compactions", "Passes of compaction that came to their end", self.compactions.clone());
-        let about = "Log that compaction wrote anew, as it was before";
+        to.register("compactions", "Compaction passes that completed", self.compactions.clone());
+        let about = "Bytes of compacted segments before their compaction";
         to.register_with_unit("compaction_before", about, Unit::Bytes, self.compaction_before.clone());
-        let about = "Log that compaction wrote anew, as it is since";
+        let about = "Bytes of compacted segments after their compaction";
         to.register_with_unit("compaction_after", about, Unit::Bytes, self.compaction_after.clone());
     }
 }
@@ -190,7 +190,7 @@ struct Uptime(Instant);
 impl Collector for Uptime {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let gauge = ConstGauge::new(self.0.elapsed().as_secs_f64());
-        let about = "Time since the broker began to start";
+        let about = "Time since the start of the broker began";
         gauge.encode(encoder.encode_descriptor("uptime", about, Some(&Unit::Seconds), gauge.metric_type())?)
     }
 }

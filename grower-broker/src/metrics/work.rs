@@ -99,13 +99,13 @@ impl Works {
 
 impl Collector for Works {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let about = "How long requests took, from received to answered";
+        let about = "Time from the arrival of a request to its answer";
         let mut family = encoder.encode_descriptor("request", about, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (work, name) in ALL {
             self.of(work).encode(family.encode_family(&[("api", name)])?)?;
         }
         let in_flight: u64 = self.0.iter().map(Latency::in_flight).sum();
-        let about = "Requests received and not answered yet, waiting fetches included";
+        let about = "Requests that are not answered yet, waiting fetches included";
         let gauge = encoder.encode_descriptor("requests_in_flight", about, None, MetricType::Gauge)?;
         ConstGauge::new(i64::try_from(in_flight).unwrap_or(i64::MAX)).encode(gauge)
     }

@@ -12,7 +12,7 @@ pub(super) fn print(page: &mut Page<'_>, partitions: &[Arc<Partition>], shut: us
     let topics: Vec<_> = partitions.chunk_by(|a, b| a.topic == b.topic).collect();
     page.gauge(("topics", "Topics, internal ones included", None), topics.len() as u64)?;
     page.gauge(("partitions", "Partitions that are served", None), partitions.len() as u64)?;
-    page.gauge(("partitions_shut", "Partitions whose files could not be opened", None), shut as u64)?;
+    page.gauge(("partitions_shut", "Offline partitions: their files cannot be opened", None), shut as u64)?;
     print_traffic(page, &topics)?;
     let told = &partitions[..partitions.len().min(PARTITIONS_MAX)];
     print_logs(page, told)

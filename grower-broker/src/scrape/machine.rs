@@ -11,13 +11,13 @@ pub(super) fn print(page: &mut Page<'_>, state: &BrokerState) -> fmt::Result {
     page.gauge(("memory_used", "Part of the memory budget in use", bytes), state.memory.used() as u64)?;
     page.gauge(("memory_budget", "The memory budget (--memory)", bytes), state.memory.total() as u64)?;
     let remembered = StateKind::ALL.map(|kind| ([("kind", kind.name())], state.memory.remembered(kind) as u64));
-    page.gauges(("memory_state", "What groups and producers are remembered by", bytes), remembered)?;
+    page.gauges(("memory_state", "Memory for the state of groups and producers", bytes), remembered)?;
     let most = state.memory.state_bytes_max() as u64;
-    page.gauge(("memory_state_limit", "What each kind of that may take", bytes), most)?;
+    page.gauge(("memory_state_limit", "Limit of that memory, for each kind", bytes), most)?;
     if let Some(usage) = state.disk_reserve.usage() {
         page.gauge(("disk_free", "Bytes that may still be written to the file system", bytes), usage.free)?;
         page.gauge(("disk_total", "Size of the file system", bytes), usage.total)?;
-        page.gauge(("disk_reserve", "Producers are refused when less than this is free", bytes), usage.keep_free)?;
+        page.gauge(("disk_reserve", "Free bytes below which producers are refused", bytes), usage.keep_free)?;
     }
     if let Some(began) = state.backups.newest() {
         let about = "When the newest backup of this broker began; 0 if there is none";

@@ -44,7 +44,7 @@ impl Collector for ScrapedMetrics {
         machine::print(&mut page, &state)?;
         let partitions_left_out = partitions.len().saturating_sub(PARTITIONS_MAX);
         page.gauges(
-            ("series_left_out", "Partitions and group offsets that are not told one by one", None),
+            ("series_left_out", "Partitions and group offsets without series of their own", None),
             [("partitions", partitions_left_out), ("group_offsets", lags.left_out)]
                 .map(|(kind, count)| ([("kind", kind)], count as u64)),
         )
