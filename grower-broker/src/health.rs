@@ -1,4 +1,4 @@
-//! Whether the broker may go on, and who is to be told when it may not.
+//! Whether the broker has failed for good, and why.
 
 use crate::metrics::Metrics;
 use grower_protocol::message::{ErrorCode, Failure};
@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Shared by everything that can fail for good. The first failure counts; there is no way back but a restart.
+/// The health of the broker, shared by all parts that can fail for good. The first failure counts, and only a restart ends it.
 #[derive(Clone)]
-pub(crate) struct Health(Arc<State>);
+pub(crate) struct Health(Arc<HealthState>);
 
-struct State {
+struct HealthState {
     failure: Mutex<Option<String>>,
     failed: CancellationToken,
     metrics: Metrics,
@@ -19,10 +19,10 @@ struct State {
 
 impl Health {
     pub(crate) fn new(metrics: Metrics) -> Self {
-        Self(Arc::new(State { failure: Mutex::default(), failed: CancellationToken::new(), metrics }))
+        Self(Arc::new(HealthState { failure: Mutex::default(), failed: CancellationToken::new(), metrics }))
     }
 
-    /// The disk can no longer be trusted: nothing is acknowledged from here on.
+    /// Fails the broker: nothing is acknowledged from here on.
     pub(crate) fn fail(&self, reason: String) {
         let mut failure = self.0.failure.lock();
         if failure.is_none() {
@@ -33,14 +33,14 @@ impl Health {
         self.0.failed.cancel();
     }
 
-    /// A log takes nothing more. The broker stops, unless only that log's files are gone: the others are served.
+    /// A log takes no more appends. Fails the broker, unless only the files of that log are gone: the other logs are served.
     pub(crate) fn log_failed(&self, error: &LogFailed) {
         if !error.files_gone {
             self.fail(error.to_string());
         }
     }
 
-    /// Why the broker stops, if it does.
+    /// Why the broker failed, if it did.
     pub(crate) fn failure(&self) -> Option<String> {
         if self.0.failed.is_cancelled() { self.0.failure.lock().clone() } else { None }
     }
@@ -51,8 +51,8 @@ impl Health {
         self.failure().unwrap_or_default()
     }
 
-    /// What to tell a client. Of a broker that has failed: that it stops, for its next start may well do what was asked,
-    /// and a producer that sends again then writes once.
+    /// The failure for a client. A failed broker answers the retriable `ShuttingDown`: a retry after the restart may succeed,
+    /// and an idempotent producer then writes once.
     pub(crate) fn explain(&self, failure: Failure) -> Failure {
         match self.failure().filter(|_| failure.code == ErrorCode::StorageFailed) {
             Some(reason) => Failure::new(ErrorCode::ShuttingDown, reason),

@@ -2,7 +2,7 @@
 
 use super::{Answer, Api, Outbox, Permit};
 use crate::critical::CriticalSection;
-use crate::metrics::Timer;
+use crate::metrics::RequestTimer;
 use crate::partition::{InlineSyncHint, Partition, SendGathered};
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_protocol::wire::{Correlation, MESSAGE_BYTES_MAX, encode, encode_frame, is_readable};
@@ -28,7 +28,7 @@ pub(crate) struct Reply {
     correlation: Correlation,
     permit: Permit,
     #[expect(dead_code, reason = "held for its drop, which ends the time that the request took")]
-    timer: Timer,
+    timer: RequestTimer,
 }
 
 /// Where the answer goes. Dropped by a panic instead of answered, it closes the connection: its client would wait for ever.
@@ -73,7 +73,7 @@ impl Burst {
     }
 
     /// Answers later.
-    pub(crate) fn reply(&self, correlation: Correlation, permit: Permit, timer: Timer) -> Reply {
+    pub(crate) fn reply(&self, correlation: Correlation, permit: Permit, timer: RequestTimer) -> Reply {
         Reply { outbox: AnswerDue(Some(self.outbox.clone())), correlation, permit, timer }
     }
 

@@ -8,7 +8,7 @@
 use super::fetch::read_failure;
 use super::{Api, Burst, Call};
 use crate::background;
-use crate::metrics::Timer;
+use crate::metrics::RequestTimer;
 use crate::partition::{DamageCheck, Partition};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::{ErrorCode, Failure, Part, ReportDamage, Response};
@@ -35,7 +35,13 @@ impl Default for DamageChecks {
 
 impl Api {
     /// Checks what a client reported. Stops waiting for its turn when the client leaves.
-    pub(super) fn report_damage(self: &Arc<Self>, timer: Timer, report: ReportDamage, call: Call, burst: &mut Burst) {
+    pub(super) fn report_damage(
+        self: &Arc<Self>,
+        timer: RequestTimer,
+        report: ReportDamage,
+        call: Call,
+        burst: &mut Burst,
+    ) {
         let (reply, api) = (burst.reply(call.correlation, call.permit, timer), self.clone());
         self.state.tasks.spawn("a report of damage", async move {
             let ended = reply.ended().clone();

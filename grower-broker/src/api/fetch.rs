@@ -4,7 +4,7 @@
 use super::burst::Burst;
 use super::{Api, Call};
 use crate::disk_failure::code_of;
-use crate::metrics::{Timer, Work};
+use crate::metrics::{RequestClass, RequestTimer};
 use crate::partition::Partition;
 use grower_protocol::message::{
     ErrorCode, Failure, FetchAfter, FetchAfterAnswer, FetchAnswer, FetchPartition, FetchPosition, FetchedAfter,
@@ -40,7 +40,7 @@ const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 impl Api {
     pub(super) fn fetch(
         self: &Arc<Self>,
-        mut timer: Timer,
+        mut timer: RequestTimer,
         request: FetchAfter,
         form: FetchForm,
         call: Call,
@@ -51,7 +51,7 @@ impl Api {
             let (response, slices) = self.response(&request, form, gathered);
             return burst.answer_slices(call.correlation, &response, slices, call.permit);
         }
-        timer.becomes(Work::FetchWait);
+        timer.reclassify(RequestClass::FetchWait);
         let reply = burst.reply(call.correlation, call.permit, timer);
         let api = self.clone();
         self.state.tasks.spawn("a fetch", async move {

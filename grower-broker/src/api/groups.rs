@@ -3,7 +3,7 @@
 use super::{Answered, Api, Burst, Call, Peer};
 use crate::group::state::GroupCommit;
 use crate::group::{HeartbeatSender, QueueTicket};
-use crate::metrics::Timer;
+use crate::metrics::RequestTimer;
 use grower_protocol::ids::{GroupId, MemberId, PartitionId, TopicId};
 use grower_protocol::message::{Heartbeat, Part, PositionToCommit, Response, StartPositions};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ type Partitions = Vec<(TopicId, PartitionId)>;
 
 impl Api {
     /// A heartbeat whose answer waits takes no place from other requests meanwhile.
-    pub(super) fn heartbeat(self: &Arc<Self>, timer: Timer, beat: Heartbeat, call: Call, burst: &mut Burst) {
+    pub(super) fn heartbeat(self: &Arc<Self>, timer: RequestTimer, beat: Heartbeat, call: Call, burst: &mut Burst) {
         let (ticket, mut session) = (self.state.groups.enter(&beat.group), self.state.groups.guard_session(&beat));
         let (mut reply, api, peer) = (burst.reply(call.correlation, call.permit, timer), self.clone(), call.peer);
         self.state.tasks.spawn("a heartbeat", async move {

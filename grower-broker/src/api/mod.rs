@@ -24,7 +24,7 @@ pub(crate) use peer::Peer;
 pub(crate) use permit::{InFlightLimit, Permit, decoded};
 
 use crate::health::Health;
-use crate::metrics::{Timer, Work};
+use crate::metrics::{RequestClass, RequestTimer};
 use crate::state::BrokerState;
 use bytes::BytesMut;
 use damage::DamageChecks;
@@ -71,66 +71,69 @@ impl Api {
             self.state.health.metrics().request_failed(failure.code);
             return burst.answer(call.correlation, &Response::Failed(failure), call.permit);
         }
-        let timer = |work| Timer::start(self.state.health.metrics(), work); // Ends when dropped: here, or with the reply.
+        use RequestClass as Class;
+        let timer = |class| RequestTimer::start(self.state.health.metrics(), class); // Ends when dropped: here, or with the reply.
         let api = || self.clone();
         // Requests of one connection change a group in the order in which they were sent.
         let turn = |group: &GroupId| self.state.groups.enter(group);
-        let (work, answer): (Work, BoxFuture<'static, Answered>) = match request {
-            Request::Produce(ask) => return self.produce(timer(Work::produce(ask.acks)), ask, call, burst),
+        let (class, answer): (RequestClass, BoxFuture<'static, Answered>) = match request {
+            Request::Produce(ask) => return self.produce(timer(Class::produce(ask.acks)), ask, call, burst),
             Request::Fetch(ask) => {
-                return self.fetch(timer(Work::Fetch), ask.into(), FetchForm::Unchecked, call, burst);
+                return self.fetch(timer(Class::Fetch), ask.into(), FetchForm::Unchecked, call, burst);
             }
-            Request::FetchAfter(ask) => return self.fetch(timer(Work::Fetch), ask, FetchForm::Checked, call, burst),
-            Request::Heartbeat(beat) => return self.heartbeat(timer(Work::Heartbeat), beat, call, burst),
-            Request::Hello(ask) => return self.hello(timer(Work::Admin), &ask, call, burst),
-            Request::ReportDamage(ask) => return self.report_damage(timer(Work::Admin), ask, call, burst),
+            Request::FetchAfter(ask) => return self.fetch(timer(Class::Fetch), ask, FetchForm::Checked, call, burst),
+            Request::Heartbeat(beat) => return self.heartbeat(timer(Class::Heartbeat), beat, call, burst),
+            Request::Hello(ask) => return self.hello(timer(Class::Admin), &ask, call, burst),
+            Request::ReportDamage(ask) => return self.report_damage(timer(Class::Admin), ask, call, burst),
 
-            Request::Metadata(ask) => (Work::Metadata, api().metadata(ask).boxed()),
-            Request::InitProducer => (Work::InitProducer, api().init_producer().boxed()),
-            Request::ListOffsets(ask) => (Work::ListOffsets, api().list_offsets(ask).boxed()),
+            Request::Metadata(ask) => (Class::Metadata, api().metadata(ask).boxed()),
+            Request::InitProducer => (Class::InitProducer, api().init_producer().boxed()),
+            Request::ListOffsets(ask) => (Class::ListOffsets, api().list_offsets(ask).boxed()),
 
-            Request::CommitOffsets(ask) => (Work::CommitOffsets, api().commit(turn(&ask.group), ask.into()).boxed()),
-            Request::CommitPositions(ask) => (Work::CommitOffsets, api().commit(turn(&ask.group), ask.into()).boxed()),
-            Request::StartPositions(ask) => (Work::CommitOffsets, api().start_positions(turn(&ask.group), ask).boxed()),
+            Request::CommitOffsets(ask) => (Class::CommitOffsets, api().commit(turn(&ask.group), ask.into()).boxed()),
+            Request::CommitPositions(ask) => (Class::CommitOffsets, api().commit(turn(&ask.group), ask.into()).boxed()),
+            Request::StartPositions(ask) => {
+                (Class::CommitOffsets, api().start_positions(turn(&ask.group), ask).boxed())
+            }
             Request::FetchOffsets { group, partitions } => {
-                (Work::FetchOffsets, api().fetch_offsets(group, partitions).boxed())
+                (Class::FetchOffsets, api().fetch_offsets(group, partitions).boxed())
             }
             Request::FetchPositions { group, partitions } => {
-                (Work::FetchOffsets, api().fetch_positions(group, partitions).boxed())
+                (Class::FetchOffsets, api().fetch_positions(group, partitions).boxed())
             }
-            Request::StepOut { group, member } => (Work::Groups, api().step_out(turn(&group), group, member).boxed()),
+            Request::StepOut { group, member } => (Class::Groups, api().step_out(turn(&group), group, member).boxed()),
             Request::LeaveGroup { group, member } => {
-                (Work::Groups, api().leave_group(turn(&group), group, member).boxed())
+                (Class::Groups, api().leave_group(turn(&group), group, member).boxed())
             }
-            Request::DeleteGroup(group) => (Work::Groups, api().delete_group(turn(&group), group).boxed()),
-            Request::ListGroups { after, most } => (Work::Groups, api().list_groups(after, most).boxed()),
-            Request::DescribeGroup(group) => (Work::Groups, api().describe_group(group).boxed()),
-            Request::ListCommits(group) => (Work::Groups, api().list_commits(group).boxed()),
-            Request::DescribeGroupMemory => (Work::Groups, api().describe_group_memory().boxed()),
+            Request::DeleteGroup(group) => (Class::Groups, api().delete_group(turn(&group), group).boxed()),
+            Request::ListGroups { after, most } => (Class::Groups, api().list_groups(after, most).boxed()),
+            Request::DescribeGroup(group) => (Class::Groups, api().describe_group(group).boxed()),
+            Request::ListCommits(group) => (Class::Groups, api().list_commits(group).boxed()),
+            Request::DescribeGroupMemory => (Class::Groups, api().describe_group_memory().boxed()),
 
-            Request::CreateTopics { topics } => (Work::Admin, api().create_topics(topics).boxed()),
-            Request::DeleteTopic(topic) => (Work::Admin, api().delete_topic(topic).boxed()),
-            Request::GrowTopic { topic, partitions } => (Work::Admin, api().grow_topic(topic, partitions).boxed()),
-            Request::AlterTopic { topic, configs } => (Work::Admin, api().alter_topic(topic, configs).boxed()),
-            Request::TrimTopic { topic, before } => (Work::Admin, api().trim_topic(topic, before).boxed()),
+            Request::CreateTopics { topics } => (Class::Admin, api().create_topics(topics).boxed()),
+            Request::DeleteTopic(topic) => (Class::Admin, api().delete_topic(topic).boxed()),
+            Request::GrowTopic { topic, partitions } => (Class::Admin, api().grow_topic(topic, partitions).boxed()),
+            Request::AlterTopic { topic, configs } => (Class::Admin, api().alter_topic(topic, configs).boxed()),
+            Request::TrimTopic { topic, before } => (Class::Admin, api().trim_topic(topic, before).boxed()),
             Request::DescribeTopics { topics, segments } => {
-                (Work::Admin, api().describe_topics(topics, segments).boxed())
+                (Class::Admin, api().describe_topics(topics, segments).boxed())
             }
-            Request::ListSegments { topic, from } => (Work::Admin, api().list_segments(topic, from).boxed()),
-            Request::ListLosses(topic) => (Work::Admin, api().list_losses(topic).boxed()),
+            Request::ListSegments { topic, from } => (Class::Admin, api().list_segments(topic, from).boxed()),
+            Request::ListLosses(topic) => (Class::Admin, api().list_losses(topic).boxed()),
 
-            Request::DescribeBroker => (Work::Admin, api().describe_broker().boxed()),
-            Request::DescribeSettings => (Work::Admin, api().describe_settings().boxed()),
-            Request::AlterSettings { settings } => (Work::Admin, api().alter_settings(settings).boxed()),
-            Request::BeginBackup { dir, full } => (Work::Admin, api().begin_backup(dir, full).boxed()),
-            Request::DescribeBackup => (Work::Admin, api().describe_backup().boxed()),
-            Request::CancelBackup => (Work::Admin, api().cancel_backup().boxed()),
+            Request::DescribeBroker => (Class::Admin, api().describe_broker().boxed()),
+            Request::DescribeSettings => (Class::Admin, api().describe_settings().boxed()),
+            Request::AlterSettings { settings } => (Class::Admin, api().alter_settings(settings).boxed()),
+            Request::BeginBackup { dir, full } => (Class::Admin, api().begin_backup(dir, full).boxed()),
+            Request::DescribeBackup => (Class::Admin, api().describe_backup().boxed()),
+            Request::CancelBackup => (Class::Admin, api().cancel_backup().boxed()),
         };
-        let (reply, health) = (burst.reply(call.correlation, call.permit, timer(work)), self.state.health.clone());
+        let (reply, health) = (burst.reply(call.correlation, call.permit, timer(class)), self.state.health.clone());
         self.state.tasks.spawn("a request", async move { reply.send(&response(&health, answer.await)) });
     }
 
-    fn hello(&self, _timer: Timer, hello: &Hello, call: Call, burst: &mut Burst) {
+    fn hello(&self, _timer: RequestTimer, hello: &Hello, call: Call, burst: &mut Burst) {
         let ours = Feature::ours();
         let unknown_features = Feature::missing(&hello.features, &ours);
         tracing::debug!(software = hello.software, version = hello.version, "a client introduced itself");

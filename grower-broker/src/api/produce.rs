@@ -7,7 +7,7 @@
 use super::burst::{Burst, Reply};
 use super::{Api, Call};
 use crate::critical::CriticalSection;
-use crate::metrics::Timer;
+use crate::metrics::RequestTimer;
 use crate::partition::{
     AtOnce, CommitWaiter, InlineSyncHint, Partition, PendingAcks, QueuedAppend, SendGathered, SyncPool,
 };
@@ -54,7 +54,7 @@ struct Written {
 }
 
 impl Api {
-    pub(super) fn produce(self: &Arc<Self>, timer: Timer, request: Produce, call: Call, burst: &mut Burst) {
+    pub(super) fn produce(self: &Arc<Self>, timer: RequestTimer, request: Produce, call: Call, burst: &mut Burst) {
         let Call { correlation, permit, attachment, .. } = call;
         let batches = match split(&request, attachment) {
             Ok(batches) => batches,

@@ -22,7 +22,7 @@ pub(super) fn connection_limits(
     config: &BrokerConfig,
     memory: Memory,
     disk: &dyn Disk,
-    for_http: Arc<HttpDescriptors>,
+    http_descriptors: Arc<HttpDescriptors>,
 ) -> ConnectionLimits {
     ConnectionLimits {
         connections_max: config.max_connections.min(memory.connections_max()),
@@ -35,6 +35,6 @@ pub(super) fn connection_limits(
         zero_copy: config.fetch_zero_copy,
         memory,
         open_files: disk.open_files().clone(),
-        for_http,
+        http_descriptors,
     }
 }

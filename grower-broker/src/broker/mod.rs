@@ -16,7 +16,7 @@ use crate::disk_reserve::DiskReserve;
 use crate::fail_stop_disk::FailStopDisk;
 use crate::group::Groups;
 use crate::health::Health;
-use crate::http::{Http, Names, Phase, Status};
+use crate::http::{Http, Phase, ServerNames, Status};
 use crate::jobs;
 use crate::listener::{ConnectionLimits, ConnectionShare, Listener, Stream, run, serve};
 use crate::logs::{DiskLogs, Logs};
@@ -235,13 +235,13 @@ impl BrokerBuilder {
         identity.check(&config.data_dir, &metadata.image())?;
         let listener = bind(config.listen).await?;
         let status = Arc::new(Status::starting(health.clone()));
-        let for_http = Arc::new(HttpDescriptors::keep(config.http.is_some()));
-        let http = start_http(&config, &status, for_http.clone(), &health)?;
+        let http_descriptors = Arc::new(HttpDescriptors::reserve(config.http.is_some()));
+        let http = start_http(&config, &status, http_descriptors.clone(), &health)?;
         let settings = Arc::new(LiveSettings::new(settings, set_log_level));
         settings.take(|| metadata.image().settings(identity.node));
         let clock = BrokerClock::new(clock);
         let memory = Memory::new(usize::try_from(config.memory).unwrap_or(usize::MAX));
-        let limits = Arc::new(connection_limits(&config, memory.clone(), &*disk, for_http));
+        let limits = Arc::new(connection_limits(&config, memory.clone(), &*disk, http_descriptors));
         let node = register(&*metadata, &identity, &config, (listener.as_ref(), limits.frame_bytes_max)).await?;
         let logs = match logs {
             Some(logs) => logs,
@@ -330,7 +330,7 @@ fn start_http(
     health: &Health,
 ) -> Result<Option<Http>, StartError> {
     let Some(address) = config.http else { return Ok(None) };
-    let names = Names::of(config.advertise.as_deref());
+    let names = ServerNames::of(config.advertise.as_deref());
     Http::start(address, names, status.clone(), kept, health)
         .map(Some)
         .map_err(|source| StartError::Listen { address, source })

@@ -6,7 +6,7 @@
 use grower_protocol::ids::Timestamp;
 use std::time::Duration;
 
-/// A wall clock that kept its new date for this long is believed.
+/// A wall clock that kept its new date for this long is trusted.
 pub(super) const CONFIRM: Duration = Duration::from_secs(60 * 60);
 /// A smaller change between two looks is no jump: clocks are adjusted all the time.
 const TOLERANCE_MS: u64 = 60_000;
@@ -14,21 +14,21 @@ const TOLERANCE_MS: u64 = 60_000;
 /// Follows the difference between the two clocks.
 #[derive(Clone, Debug)]
 pub(super) struct WallClockWatch {
-    /// How far the wall clock is ahead of the monotonic one, in milliseconds, without jumps that are not believed.
-    believed: i64,
-    doubted: Option<Doubted>,
+    /// How far the wall clock is ahead of the monotonic one, in milliseconds, without jumps that are not trusted.
+    trusted: i64,
+    unconfirmed: Option<UnconfirmedJump>,
 }
 
-/// A jump that is not believed yet.
+/// A jump that is not trusted yet.
 #[derive(Clone, Copy, Debug)]
-struct Doubted {
+struct UnconfirmedJump {
     difference: i64,
     since: Duration,
 }
 
 /// What a look at both clocks shows. Jumps are in milliseconds, negative if they go back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Observed {
+pub(super) enum ClockChange {
     /// Nothing new.
     Nothing,
     /// The wall clock was set.
@@ -41,32 +41,32 @@ pub(super) enum Observed {
 
 impl WallClockWatch {
     pub(super) fn new(wall: Timestamp, monotonic: Duration) -> Self {
-        Self { believed: difference(wall, monotonic), doubted: None }
+        Self { trusted: difference(wall, monotonic), unconfirmed: None }
     }
 
-    pub(super) fn believed(&self) -> i64 {
-        self.believed
+    pub(super) fn trusted(&self) -> i64 {
+        self.trusted
     }
 
-    pub(super) fn observe(&mut self, wall: Timestamp, monotonic: Duration) -> Observed {
+    pub(super) fn observe(&mut self, wall: Timestamp, monotonic: Duration) -> ClockChange {
         let difference = difference(wall, monotonic);
-        if is_near(difference, self.believed) {
-            self.believed = difference;
-            return if self.doubted.take().is_some() { Observed::Return } else { Observed::Nothing };
+        if is_near(difference, self.trusted) {
+            self.trusted = difference;
+            return if self.unconfirmed.take().is_some() { ClockChange::Return } else { ClockChange::Nothing };
         }
-        let by = difference.saturating_sub(self.believed);
-        match self.doubted {
-            Some(doubted) if is_near(difference, doubted.difference) => {
-                if monotonic.saturating_sub(doubted.since) < CONFIRM {
-                    self.doubted = Some(Doubted { difference, ..doubted });
-                    return Observed::Nothing;
+        let by = difference.saturating_sub(self.trusted);
+        match self.unconfirmed {
+            Some(unconfirmed) if is_near(difference, unconfirmed.difference) => {
+                if monotonic.saturating_sub(unconfirmed.since) < CONFIRM {
+                    self.unconfirmed = Some(UnconfirmedJump { difference, ..unconfirmed });
+                    return ClockChange::Nothing;
                 }
-                (self.believed, self.doubted) = (difference, None);
-                Observed::Confirmed { by }
+                (self.trusted, self.unconfirmed) = (difference, None);
+                ClockChange::Confirmed { by }
             }
             _ => {
-                self.doubted = Some(Doubted { difference, since: monotonic });
-                Observed::Jump { by }
+                self.unconfirmed = Some(UnconfirmedJump { difference, since: monotonic });
+                ClockChange::Jump { by }
             }
         }
     }
@@ -92,12 +92,12 @@ mod tests {
     const DAY: i64 = 24 * 60 * MINUTE;
 
     /// Looks each minute, at a wall clock that is this much ahead; the last thing that was new.
-    fn observe(watch: &mut WallClockWatch, minutes: std::ops::Range<i64>, ahead: i64) -> Observed {
+    fn observe(watch: &mut WallClockWatch, minutes: std::ops::Range<i64>, ahead: i64) -> ClockChange {
         let looks = minutes.map(|minute| {
             let monotonic = Duration::from_millis((minute * MINUTE).unsigned_abs());
             watch.observe(Timestamp::from_millis(minute * MINUTE + ahead), monotonic)
         });
-        looks.filter(|observed| *observed != Observed::Nothing).last().unwrap_or(Observed::Nothing)
+        looks.filter(|observed| *observed != ClockChange::Nothing).last().unwrap_or(ClockChange::Nothing)
     }
 
     fn watch() -> WallClockWatch {
@@ -108,27 +108,27 @@ mod tests {
     fn a_clock_that_is_adjusted_little_by_little_is_followed() {
         let mut watch = watch();
         for minute in 0..100 {
-            assert_eq!(observe(&mut watch, minute..minute + 1, minute * MINUTE / 2), Observed::Nothing);
+            assert_eq!(observe(&mut watch, minute..minute + 1, minute * MINUTE / 2), ClockChange::Nothing);
         }
-        assert_eq!(watch.believed(), 99 * MINUTE / 2);
+        assert_eq!(watch.trusted(), 99 * MINUTE / 2);
     }
 
     #[test]
     fn a_clock_that_was_wrong_for_a_moment_is_never_believed() {
         let mut watch = watch();
-        assert_eq!(observe(&mut watch, 0..30, DAY), Observed::Jump { by: DAY });
-        assert_eq!(observe(&mut watch, 30..90, 0), Observed::Return);
-        assert_eq!(observe(&mut watch, 90..149, DAY), Observed::Jump { by: DAY }, "it counts from here anew");
-        assert_eq!(watch.believed(), 0);
+        assert_eq!(observe(&mut watch, 0..30, DAY), ClockChange::Jump { by: DAY });
+        assert_eq!(observe(&mut watch, 30..90, 0), ClockChange::Return);
+        assert_eq!(observe(&mut watch, 90..149, DAY), ClockChange::Jump { by: DAY }, "it counts from here anew");
+        assert_eq!(watch.trusted(), 0);
     }
 
     #[test]
     fn a_clock_that_keeps_its_new_date_for_an_hour_is_believed_in_both_directions() {
         for by in [DAY, -DAY] {
             let mut watch = watch();
-            assert_eq!(observe(&mut watch, 0..60, by), Observed::Jump { by });
-            assert_eq!(observe(&mut watch, 60..61, by), Observed::Confirmed { by });
-            assert_eq!(watch.believed(), by);
+            assert_eq!(observe(&mut watch, 0..60, by), ClockChange::Jump { by });
+            assert_eq!(observe(&mut watch, 60..61, by), ClockChange::Confirmed { by });
+            assert_eq!(watch.trusted(), by);
         }
     }
 
@@ -136,8 +136,11 @@ mod tests {
     fn a_clock_that_jumps_again_and_again_is_not_believed() {
         let mut watch = watch();
         for hour in 1..10 {
-            assert_eq!(observe(&mut watch, hour * 59..hour * 59 + 59, hour * DAY), Observed::Jump { by: hour * DAY });
+            assert_eq!(
+                observe(&mut watch, hour * 59..hour * 59 + 59, hour * DAY),
+                ClockChange::Jump { by: hour * DAY }
+            );
         }
-        assert_eq!(watch.believed(), 0);
+        assert_eq!(watch.trusted(), 0);
     }
 }

@@ -7,7 +7,7 @@
 mod jumps;
 
 use grower_protocol::ids::Timestamp;
-use jumps::{Observed, WallClockWatch};
+use jumps::{ClockChange, WallClockWatch};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -39,21 +39,21 @@ impl Clock for SystemClock {
     }
 }
 
-/// The clocks of one broker, and how far its wall clock is believed.
+/// The clocks of one broker, and how far its wall clock is trusted.
 pub(crate) struct BrokerClock {
     clock: Arc<dyn Clock>,
     /// What a wall clock that was never set again since the start would be ahead of the monotonic one, in milliseconds.
     start: i64,
-    /// The same for a wall clock without the jumps that are not believed yet.
-    believed: AtomicI64,
+    /// The same for a wall clock without the jumps that are not trusted yet.
+    trusted: AtomicI64,
     watch: Mutex<WallClockWatch>,
 }
 
 impl BrokerClock {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         let watch = WallClockWatch::new(clock.wall(), clock.monotonic());
-        let start = watch.believed();
-        Arc::new(Self { clock, start, believed: AtomicI64::new(start), watch: Mutex::new(watch) })
+        let start = watch.trusted();
+        Arc::new(Self { clock, start, trusted: AtomicI64::new(start), watch: Mutex::new(watch) })
     }
 
     /// The time of day, as people see it. Nothing is deleted by it.
@@ -71,7 +71,7 @@ impl BrokerClock {
         self.ahead_of_monotonic(self.start)
     }
 
-    /// For deleting by date: the wall clock, but never ahead of what it would be without a jump that is not believed yet.
+    /// For deleting by date: the wall clock, but never ahead of what it would be without a jump that is not trusted yet.
     pub(crate) fn cautious(&self) -> Timestamp {
         self.wall().min(self.unjumped())
     }
@@ -82,28 +82,30 @@ impl BrokerClock {
     }
 
     fn unjumped(&self) -> Timestamp {
-        self.ahead_of_monotonic(self.believed.load(Ordering::Relaxed))
+        self.ahead_of_monotonic(self.trusted.load(Ordering::Relaxed))
     }
 
     fn ahead_of_monotonic(&self, millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).plus_millis(jumps::millis(self.clock.monotonic()).unsigned_abs())
     }
 
-    /// Compares the clocks. Jumps are believed only if this is called every so often.
+    /// Compares the clocks. Jumps are trusted only if this is called every so often.
     pub(crate) fn observe(&self) {
         let mut watch = self.watch.lock();
         let observed = watch.observe(self.clock.wall(), self.clock.monotonic());
-        self.believed.store(watch.believed(), Ordering::Relaxed);
+        self.trusted.store(watch.trusted(), Ordering::Relaxed);
         drop(watch);
         match observed {
-            Observed::Nothing => {}
-            Observed::Jump { by } => tracing::warn!(
+            ClockChange::Nothing => {}
+            ClockChange::Jump { by } => tracing::warn!(
                 by,
                 wait = ?jumps::CONFIRM,
                 "the wall clock jumped; no data is deleted by the new date until the clock has kept it for a while"
             ),
-            Observed::Return => tracing::warn!("the wall clock is back where it was before it jumped"),
-            Observed::Confirmed { by } => tracing::warn!(by, "the wall clock has kept its new date and is trusted now"),
+            ClockChange::Return => tracing::warn!("the wall clock is back where it was before it jumped"),
+            ClockChange::Confirmed { by } => {
+                tracing::warn!(by, "the wall clock has kept its new date and is trusted now")
+            }
         }
     }
 }
@@ -180,6 +182,6 @@ mod tests {
         assert_eq!(days(&clock), [5, 10, 5, 10]);
         calendar.pass(DAY);
         clock.observe();
-        assert_eq!(days(&clock), [6, 11, 6, 6], "after a day it is believed");
+        assert_eq!(days(&clock), [6, 11, 6, 6], "after a day it is trusted");
     }
 }

@@ -1,16 +1,16 @@
 //! Health and metrics over HTTP: `/healthz`, `/readyz`, `/metrics`.
 //!
-//! A thread of its own serves them, so that a broker busy with records still says that it lives, and a crowd of
-//! scrapers costs the records nothing. Nothing here changes anything. A connection has bounds for its headers and its
-//! time; what a client sends beyond them closes it. A newcomer is always accepted: [`room`] says who leaves for it. Only
-//! who calls the server by its own name gets an answer.
+//! A thread of its own serves them: a broker busy with records still answers health probes, and scrapers cost producers and
+//! readers nothing. No request changes the broker. Headers and time of a connection are bounded, and a client that exceeds
+//! the bounds is disconnected. A new connection is always accepted: [`connections`] decides which one is closed for it. Only
+//! requests that name this server in their `Host` header are answered.
 
+mod connections;
 mod exposition;
-mod names;
-mod room;
+mod server_names;
 mod status;
 
-pub use names::Names;
+pub use server_names::ServerNames;
 pub(crate) use status::{Phase, Status};
 
 use crate::background;
@@ -22,11 +22,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use connections::{HttpConnection, HttpConnections};
 use exposition::Format;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use room::{Place, Room};
 use rustix::io::Errno;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -34,30 +34,30 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// What HTTP tells of the broker. The reasons are for people.
+/// What HTTP reports about the broker. Reasons are for people.
 pub(crate) trait Probe: Send + Sync + 'static {
-    /// An error once there is no way on but a restart.
+    /// An error once only a restart helps.
     fn alive(&self) -> Result<(), String>;
 
-    /// An error while clients had better go elsewhere.
+    /// An error while clients should use another broker.
     fn ready(&self) -> Result<(), String>;
 
-    /// All figures, in OpenMetrics text.
+    /// All metrics, in OpenMetrics text.
     fn metrics(&self) -> String;
 }
 
-/// What a client may take.
+/// The bounds of the server.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
-    /// Connections at a time; one more takes the place of the most silent one.
+    /// Connections at a time; one more closes the most silent one.
     connections: usize,
-    /// For the head of a request, from the end of the answer before it.
+    /// Time for the head of a request, from the end of the answer before it.
     head_time: Duration,
     /// Lines in the head of a request.
     head_lines: usize,
     /// Bytes of the head of a request.
     head_bytes: usize,
-    /// For a connection; then it is closed after the answer in work, and soon without.
+    /// Time for a connection. It is closed then, after the answer under way or after [`LAST_ANSWER_TIME`].
     connection_time: Duration,
 }
 
@@ -69,7 +69,7 @@ const BOUNDS: Bounds = Bounds {
     connection_time: Duration::from_secs(300),
 };
 
-/// How long the answer in work may take once its connection shall close.
+/// Time for the answer under way once its connection is to close.
 const LAST_ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// The running server. Dropping it stops it.
@@ -82,19 +82,19 @@ impl Http {
     /// Binds `address` and serves from then on.
     pub(crate) fn start(
         address: SocketAddr,
-        names: Names,
+        names: ServerNames,
         probe: Arc<dyn Probe>,
-        kept: Arc<HttpDescriptors>,
+        descriptors: Arc<HttpDescriptors>,
         health: &Health,
     ) -> io::Result<Self> {
-        Self::start_bounded(address, routes(probe, names), BOUNDS, kept, health)
+        Self::start_bounded(address, routes(probe, names), BOUNDS, descriptors, health)
     }
 
     fn start_bounded(
         address: SocketAddr,
         routes: Router,
         bounds: Bounds,
-        kept: Arc<HttpDescriptors>,
+        descriptors: Arc<HttpDescriptors>,
         health: &Health,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
@@ -106,7 +106,7 @@ impl Http {
         background::thread("grower-http", health, move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(listener, routes, bounds, &kept) => {}
+                    () = serve(listener, routes, bounds, &descriptors) => {}
                     () = stopped.cancelled() => {}
                 }
             });
@@ -114,7 +114,7 @@ impl Http {
         Ok(Self { address, stop })
     }
 
-    /// Where it serves.
+    /// The address that it serves.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -126,25 +126,25 @@ impl Drop for Http {
     }
 }
 
-fn routes(probe: Arc<dyn Probe>, names: Names) -> Router {
+fn routes(probe: Arc<dyn Probe>, server_names: ServerNames) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .fallback(|| async { (StatusCode::NOT_FOUND, "the paths are /healthz, /readyz and /metrics\n") })
         .with_state(probe)
-        .layer(axum::middleware::from_fn_with_state(names, names::check))
+        .layer(axum::middleware::from_fn_with_state(server_names, server_names::check))
 }
 
 async fn healthz(State(probe): State<Arc<dyn Probe>>) -> Response {
-    said(probe.alive())
+    verdict(probe.alive())
 }
 
 async fn readyz(State(probe): State<Arc<dyn Probe>>) -> Response {
-    said(probe.alive().and_then(|()| probe.ready()))
+    verdict(probe.alive().and_then(|()| probe.ready()))
 }
 
-fn said(well: Result<(), String>) -> Response {
+fn verdict(well: Result<(), String>) -> Response {
     match well {
         Ok(()) => "ok\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
@@ -157,29 +157,29 @@ async fn metrics(State(probe): State<Arc<dyn Probe>>, headers: HeaderMap) -> Res
     ([(header::CONTENT_TYPE, format.content_type())], format.print(probe.metrics())).into_response()
 }
 
-/// Accepts for ever; no error of one connection, and none of accepting, ends it.
-async fn serve(listener: TcpListener, routes: Router, bounds: Bounds, kept: &HttpDescriptors) {
+/// Accepts until the server is stopped. No error of a connection, or of accepting one, ends it.
+async fn serve(listener: TcpListener, routes: Router, bounds: Bounds, descriptors: &HttpDescriptors) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot serve HTTP"),
     };
-    let room = Room::new(bounds.connections);
+    let connections = HttpConnections::new(bounds.connections);
     let failed = LogPace::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, room.enter(Instant::now()), routes.clone(), bounds));
-                kept.refill();
+                tokio::spawn(serve_connection(stream, connections.add(Instant::now()), routes.clone(), bounds));
+                descriptors.refill();
             }
-            Err(error) if is_out_of_descriptors(&error) && kept.lend() => {} // At once: others want it as well.
+            Err(error) if is_out_of_descriptors(&error) && descriptors.lend() => {} // At once: other threads want the descriptor, too.
             Err(error) => {
-                // Out of descriptors, most likely: one of ours is freed, or one of others, so wait instead of spinning.
-                room.evict_silent(Instant::now());
+                // Most likely out of descriptors. One is freed here or elsewhere, so wait instead of spinning.
+                connections.evict_silent(Instant::now());
                 if let Some(left_out) = failed.admit() {
                     tracing::warn!(%error, left_out, "cannot accept an HTTP connection");
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                kept.refill();
+                descriptors.refill();
             }
         }
     }
@@ -190,17 +190,17 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
-async fn serve_connection(stream: tokio::net::TcpStream, place: Place, routes: Router, bounds: Bounds) {
+async fn serve_connection(stream: tokio::net::TcpStream, opened: HttpConnection, routes: Router, bounds: Bounds) {
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new()) // Without it the timeout for the head is silently off.
+        .timer(TokioTimer::new()) // Without a timer the timeout for the head is off.
         .header_read_timeout(bounds.head_time)
         .max_headers(bounds.head_lines)
         .max_buf_size(bounds.head_bytes)
-        .serve_connection(TokioIo::new(place.watch(stream)), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(opened.watch(stream)), TowerToHyperService::new(routes));
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = place.evicted() => return,
+        () = opened.evicted() => return,
         () = tokio::time::sleep(bounds.connection_time) => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(LAST_ANSWER_TIME, connection).await.unwrap_or(Ok(()))

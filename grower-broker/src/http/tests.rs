@@ -36,11 +36,11 @@ fn health() -> Health {
 }
 
 fn kept() -> Arc<HttpDescriptors> {
-    Arc::new(HttpDescriptors::keep(true))
+    Arc::new(HttpDescriptors::reserve(true))
 }
 
-fn names() -> Names {
-    Names::of(Some("broker.example:9092"))
+fn names() -> ServerNames {
+    ServerNames::of(Some("broker.example:9092"))
 }
 
 fn start(bounds: Bounds) -> (Http, Arc<Fake>) {

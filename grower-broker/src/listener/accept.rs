@@ -1,4 +1,4 @@
-//! The data port: accepts sockets for as long as the broker lives. No error of one connection, and none of accepting, ends it.
+//! The data port: accepts sockets until the broker stops. No error of a connection, or of accepting one, ends it.
 
 use super::refusal::Refusals;
 use super::{ConnectionLimits, ConnectionShare, Stream, run};
@@ -26,8 +26,8 @@ impl Listener {
     }
 }
 
-/// Accepts until `stop`; each connection runs as a task of its own, once the budget has its share. Until then further
-/// ones wait to be accepted. Those beyond the limit are told so.
+/// Accepts until `stop`. Each connection runs as a task of its own once the budget has its share; until then further ones
+/// wait to be accepted. Connections beyond the limit are told so.
 pub(crate) async fn serve(
     listener: Listener,
     api: Arc<Api>,
@@ -54,12 +54,12 @@ pub(crate) async fn serve(
                     refusals.refuse(stream, &tasks);
                     continue;
                 };
-                if !limits.for_http.refill() || limits.open_files.is_reserve_low() {
+                if !limits.http_descriptors.refill() || limits.open_files.is_reserve_low() {
                     api.state().health.metrics().connection_refused();
                     if let Some(left_out) = refused.admit() {
                         tracing::warn!(%peer, left_out, "connection refused: files and HTTP need the last descriptors (LimitNOFILE)");
                     }
-                    continue; // Telling it would keep its descriptor.
+                    continue; // An answer would keep its descriptor.
                 }
                 let memory = tokio::select! {
                     memory = limits.memory.connection() => memory,
@@ -70,7 +70,7 @@ pub(crate) async fn serve(
                 tasks.spawn("a connection", async move { run(prepared(stream), share, api, limits, stop).await });
             }
             Err(error) => {
-                // Out of descriptors, most likely: others will be closed, so wait a little instead of spinning.
+                // Most likely out of descriptors: other files get closed, so wait a little instead of spinning.
                 if let Some(left_out) = failed.admit() {
                     tracing::warn!(%error, left_out, "cannot accept a connection");
                 }

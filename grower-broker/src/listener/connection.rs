@@ -1,11 +1,11 @@
-//! One native connection: preface, then frames until either side has enough.
+//! One native connection: prefaces, then frames until either side closes it.
 //!
-//! The task that reads a request also handles it; what must wait (for a sync, for records, for a member) waits
-//! elsewhere. A request is admitted before it is decoded, a large one before it is received: it takes a place among the
-//! connection's requests in work and the memory that it and its answer need. Until it has both, nothing more is read.
-//! The task yields after each 256 KiB so that two busy connections cannot starve the rest.
+//! The task that reads a request also handles it; waits (for a sync, for records, for a member) happen elsewhere. A request
+//! is admitted before it is decoded, a large one before it is received: it takes a slot among the connection's requests in
+//! flight, and the memory for itself and its answer. Until it has both, no more bytes are read. The task yields after each
+//! 256 KiB, so that two busy connections cannot starve the rest.
 
-use super::intake::{Intake, Quiet};
+use super::intake::{Intake, ReceiveOutcome};
 use super::outbox::{ConnectionOutbox, ConnectionShare};
 use super::stream::Stream;
 use crate::api::{Answer, Api, Burst, Call, InFlightLimit, Outbox, Peer, Permit, decoded};
@@ -23,37 +23,37 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// What a connection may take.
+/// The limits of a connection.
 pub(crate) struct ConnectionLimits {
     /// Connections at a time.
     pub(crate) connections_max: usize,
     /// The longest frame in bytes.
     pub(crate) frame_bytes_max: usize,
-    /// Requests of one connection in work at a time.
+    /// Requests of one connection in flight at a time.
     pub(crate) requests_in_flight_max: usize,
-    /// For the preface.
+    /// Time for the preface.
     pub(crate) handshake_timeout: Duration,
-    /// For the rest of a frame once its first byte is here, not counting the time that we do not read it.
+    /// Time for the rest of a frame after its first byte, without the time in which we do not read.
     pub(crate) frame_timeout: Duration,
-    /// Without any request, sent or in work.
+    /// Time without a request, sent or in flight.
     pub(crate) idle_timeout: Duration,
-    /// For the peer to take 64 KiB of its answers, or all of them.
+    /// Time for the peer to take 64 KiB of its answers, or all of them.
     pub(crate) write_timeout: Duration,
-    /// How log bytes get into a socket.
+    /// Whether log bytes go to a socket inside the kernel.
     pub(crate) zero_copy: ZeroCopy,
     /// Shared by all connections.
     pub(crate) memory: Memory,
     /// Descriptors that connections leave to files.
     pub(crate) open_files: OpenFiles,
-    /// Those that they leave to HTTP.
-    pub(crate) for_http: Arc<HttpDescriptors>,
+    /// Descriptors that connections leave to HTTP.
+    pub(crate) http_descriptors: Arc<HttpDescriptors>,
 }
 
 const YIELD_EACH: usize = 256 * 1024;
 
-/// Why a connection ended other than by its peer's wish.
+/// Why a connection ended, unless its peer closed it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
+pub(super) enum ConnectionEnd {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -70,8 +70,8 @@ pub(super) enum Ended {
     Panicked,
 }
 
-/// Serves one connection to its end. Its place stays taken for as long as an answer may still be under way; what only
-/// waits for something, as a fetch does for records, ends with the connection.
+/// Serves one connection to its end. Its share stays taken as long as an answer may be under way; requests that only wait,
+/// as a fetch does for records, end with the connection.
 pub(crate) async fn run(
     stream: Stream,
     share: ConnectionShare,
@@ -99,7 +99,7 @@ pub(crate) async fn run(
     let writer = outbox.write_queued(limits.write_timeout);
     let reader = async {
         let ended = tokio::select! {
-            biased; // A connection that opens while the broker stops is not served at all.
+            biased; // A connection that opens while the broker stops is not served.
             () = stop.cancelled() => Ok(()),
             ended = connection.serve() => ended,
         };
@@ -109,7 +109,7 @@ pub(crate) async fn run(
     };
     tokio::pin!(writer);
     tokio::pin!(reader);
-    // Whichever side fails first ends the connection; a reader that ended lets the writer finish.
+    // The side that fails first ends the connection. A reader that ends lets the writer finish.
     let ended = tokio::select! {
         ended = &mut reader => {
             if let Err(error) = writer.await {
@@ -117,13 +117,13 @@ pub(crate) async fn run(
             }
             ended
         }
-        written = &mut writer => written.map_err(Ended::Io),
-        () = outbox.aborted() => Err(Ended::Panicked),
+        written = &mut writer => written.map_err(ConnectionEnd::Io),
+        () = outbox.aborted() => Err(ConnectionEnd::Panicked),
     };
     match ended {
         Ok(()) => {}
-        Err(Ended::Io(error)) => tracing::debug!(%error, "connection lost"),
-        Err(error @ Ended::Panicked) => tracing::error!(peer = ?address, %error, "connection closed"),
+        Err(ConnectionEnd::Io(error)) => tracing::debug!(%error, "connection lost"),
+        Err(error @ ConnectionEnd::Panicked) => tracing::error!(peer = ?address, %error, "connection closed"),
         Err(error) => tracing::info!(%error, "connection closed"),
     }
 }
@@ -134,14 +134,14 @@ struct Connection {
     outbox: Arc<ConnectionOutbox>,
     api: Arc<Api>,
     requests: InFlightLimit,
-    /// For the frame that is being received.
+    /// The permit of the frame that is being received.
     admitted: Option<Permit>,
     since_yield: usize,
     limits: Arc<ConnectionLimits>,
 }
 
 impl Connection {
-    async fn serve(&mut self) -> Result<(), Ended> {
+    async fn serve(&mut self) -> Result<(), ConnectionEnd> {
         if !self.open().await? {
             return Ok(());
         }
@@ -157,10 +157,10 @@ impl Connection {
         }
     }
 
-    /// Exchanges prefaces; `false` if the peer left without a word.
-    async fn open(&mut self) -> Result<bool, Ended> {
+    /// Exchanges prefaces; `false` if the peer left without one.
+    async fn open(&mut self) -> Result<bool, ConnectionEnd> {
         while self.intake.unread.len() < PREFACE_LENGTH {
-            if !matches!(self.intake.receive().await?, Quiet::No { received } if 0 < received) {
+            if !matches!(self.intake.receive().await?, ReceiveOutcome::Received(1..)) {
                 return Ok(false);
             }
             let unread = &self.intake.unread;
@@ -177,7 +177,7 @@ impl Connection {
         Ok(true)
     }
 
-    /// Whoever points a browser or curl at the data port should learn where to go.
+    /// Tells browsers and curl which port serves HTTP.
     fn explain_to_browsers(&self) {
         let unread = &self.intake.unread;
         if unread.starts_with(b"GET ") || unread.starts_with(b"HEAD") || unread.starts_with(b"POST") {
@@ -192,33 +192,33 @@ impl Connection {
         self.outbox.send(Answer { head: bytes.to_vec(), slices: Vec::new(), permits: Vec::new() });
     }
 
-    /// Receives something; `false` if the peer is done.
-    async fn receive(&mut self) -> Result<bool, Ended> {
+    /// Receives bytes; `false` if the peer closed its side.
+    async fn receive(&mut self) -> Result<bool, ConnectionEnd> {
         loop {
             match self.intake.receive().await? {
-                Quiet::No { received } => return Ok(0 < received),
-                Quiet::ForAMoment => {}
+                ReceiveOutcome::Received(bytes) => return Ok(0 < bytes),
+                ReceiveOutcome::Silent => {}
                 // A consumer that waits for records is not idle.
-                Quiet::TooLong if self.requests.is_idle() => return Err(Ended::Slow("the next request")),
-                Quiet::TooLong => {}
+                ReceiveOutcome::Idle if self.requests.is_idle() => return Err(ConnectionEnd::Slow("the next request")),
+                ReceiveOutcome::Idle => {}
             }
         }
     }
 
     /// Handles every whole frame in the buffer; answers that are ready leave together.
-    async fn handle_received(&mut self) -> Result<(), Ended> {
+    async fn handle_received(&mut self) -> Result<(), ConnectionEnd> {
         let mut burst = Burst::new(self.outbox.clone());
         let handled = AssertUnwindSafe(self.handle_frames(&mut burst)).catch_unwind().await;
         burst.last = self.intake.unread.is_empty();
-        burst.send(&self.api); // Also after an error: what was appended before it must be synced all the same.
+        burst.send(&self.api); // Also after an error: batches appended before it must be synced.
         handled.unwrap_or_else(|panic| {
             contained(&self.api.state().health, "a request", &*panic);
             self.outbox.abort();
-            Err(Ended::Panicked)
+            Err(ConnectionEnd::Panicked)
         })
     }
 
-    async fn handle_frames(&mut self, burst: &mut Burst) -> Result<(), Ended> {
+    async fn handle_frames(&mut self, burst: &mut Burst) -> Result<(), ConnectionEnd> {
         while let Some(head) = self.intake.next_head()? {
             if self.admitted.is_none() {
                 self.admitted = Some(self.admit(&head, burst).await?);
@@ -236,33 +236,33 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for a place among the requests in work and for the memory that the request takes. What this connection
-    /// could do without it gives back before it waits: nobody waits for memory while holding some.
-    async fn admit(&mut self, head: &FrameHead, burst: &mut Burst) -> Result<Permit, Ended> {
+    /// Waits for a slot among the requests in flight, and for the memory of the request. Before it waits, the connection
+    /// gives back memory that it can do without: no task waits for memory while it holds some.
+    async fn admit(&mut self, head: &FrameHead, burst: &mut Burst) -> Result<Permit, ConnectionEnd> {
         let limit = self.limits.memory.message_bytes_max();
         if limit < head.message {
-            return Err(Ended::Message { length: head.message, limit });
+            return Err(ConnectionEnd::Message { length: head.message, limit });
         }
         let slot = match self.requests.try_take() {
             Some(slot) => slot,
             None => {
-                burst.send(&self.api); // Its answers may be what we are waiting for.
+                burst.send(&self.api); // A slot may be waiting for its answers.
                 self.intake.unload();
                 self.requests.take().await
             }
         };
-        let beside = decoded(head.message) + self.listing() + self.requests.cost();
-        let memory = match self.intake.try_reserve(head, beside) {
+        let handling_bytes = decoded(head.message) + self.listing() + self.requests.cost();
+        let memory = match self.intake.try_reserve(head, handling_bytes) {
             Some(reserved) => reserved,
             None => {
                 burst.send(&self.api);
-                self.intake.reserve(head, beside).await
+                self.intake.reserve(head, handling_bytes).await
             }
         };
         Ok(Permit::new(slot, memory))
     }
 
-    /// What the first request's answer may take because it is a list of all there is.
+    /// Memory for the answer to the first request, if that is a list of all there is.
     fn listing(&self) -> usize {
         let message = self.intake.unread.get(FRAME_HEAD_LENGTH..).unwrap_or_default();
         let lists = RequestKind::of_encoded(message).is_some_and(|kind| kind.memory == MemoryUse::List);

@@ -1,8 +1,9 @@
-//! Connections: accept, frame, hand to [`crate::api`], send the answers. A listener translates and decides nothing.
+//! Native connections: accepts them, reads frames, hands requests to [`crate::api`], and sends the answers. A listener
+//! translates and decides nothing.
 
 mod accept;
-mod alarm;
 mod connection;
+mod deadline_timer;
 mod intake;
 mod outbox;
 mod refusal;

@@ -1,8 +1,8 @@
-//! Connections beyond the limit: told why, then closed.
+//! Connections beyond the limit: their first request is answered with the reason, then they are closed.
 //!
-//! A client that is only hung up on cannot tell a full broker from a broken one. So its first request is read and
-//! answered with the reason; but only a few at a time, for a second each. A client asks within a round trip, so those that
-//! have been silent the longest are no clients: the oldest makes room for the next.
+//! A client whose connection is just closed cannot tell a full broker from a broken one. Only a few connections are answered
+//! at a time, for a second each. A client asks within a round trip, so a connection that has long been silent is no client:
+//! the oldest is closed for the next one.
 
 use super::ConnectionLimits;
 use crate::background::Tasks;
@@ -15,14 +15,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::AbortHandle;
 
-/// Refused at a time.
+/// Connections that are answered at a time.
 const AT_ONCE: usize = 64;
-/// For the whole farewell.
+/// Time for reading the request and answering it.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// An introduction is shorter.
+/// Longer than any introduction.
 const INTRODUCTION_MAX: usize = 1024;
 
-/// The connections that are being told, the oldest first.
+/// The connections that are being answered, the oldest first.
 pub(super) struct Refusals {
     telling: VecDeque<AbortHandle>,
     failure: Failure,
@@ -37,7 +37,7 @@ impl Refusals {
         Self { telling: VecDeque::new(), failure: Failure::new(ErrorCode::TooManyConnections, detail) }
     }
 
-    /// Tells the client.
+    /// Answers the client.
     pub(super) fn refuse(&mut self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, tasks: &Tasks) {
         self.telling.retain(|told| !told.is_finished());
         if AT_ONCE <= self.telling.len()
@@ -66,7 +66,7 @@ async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, failure: Failure)
     Ok(())
 }
 
-/// The number of the client's first request; `None` if it is no client of ours.
+/// The correlation id of the first request; `None` if the peer is no client.
 async fn introduction(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Correlation>> {
     let mut preface = [0; PREFACE_LENGTH];
     stream.read_exact(&mut preface).await?;
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_client_learns_why_however_many_say_nothing() {
+    async fn a_refused_client_learns_why_although_many_others_are_silent() {
         let failure = Failure::new(ErrorCode::TooManyConnections, "full");
         let (mut refusals, tasks) = (
             Refusals { telling: VecDeque::new(), failure: failure.clone() },
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_no_client_is_told_nothing() {
+    async fn a_peer_that_is_no_client_gets_no_answer() {
         for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"GROW\0\x01\0\x01\xff\xff\xff\xff", b"GR"] {
             let (mut client, server) = tokio::io::duplex(4096);
             client.write_all(bytes).await.unwrap();

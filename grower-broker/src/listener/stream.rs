@@ -1,4 +1,4 @@
-//! The two things a connection can run over: a socket, or a pipe inside the process.
+//! The two transports of a connection: a socket, or a pipe inside the process.
 
 use crate::config::ZeroCopy;
 use bytes::{BufMut, BytesMut};
@@ -29,7 +29,7 @@ pub(crate) enum Sink {
 }
 
 impl Stream {
-    /// Who is at the other end; none within the process.
+    /// The address of the peer; none within the process.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
@@ -52,7 +52,7 @@ impl Stream {
 }
 
 impl Source {
-    /// Returns when there may be something to receive. Of a pipe nobody can tell without receiving.
+    /// Returns when there may be bytes to receive. A pipe cannot tell without receiving.
     pub(crate) async fn ready(&self) -> io::Result<()> {
         match self {
             Self::Tcp(half) => half.readable().await,
@@ -71,7 +71,7 @@ impl Source {
 }
 
 impl Sink {
-    /// Sends what can be sent without waiting and says how much that was.
+    /// Sends the bytes that can be sent without waiting, and returns how many.
     pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(half) => match half.try_write(bytes) {
@@ -82,7 +82,7 @@ impl Sink {
         }
     }
 
-    /// Returns when something can be sent without waiting. Of a pipe nobody can tell without sending.
+    /// Returns when bytes can be sent without waiting. A pipe cannot tell without sending.
     pub(crate) async fn ready(&self) -> io::Result<()> {
         match self {
             Self::Tcp(half) => half.writable().await,
@@ -95,7 +95,7 @@ impl Sink {
         matches!(self, Self::Tcp(_))
     }
 
-    /// Sends what can be sent, once that is something.
+    /// Waits until bytes can be sent, sends them, and returns how many.
     pub(crate) async fn send_some(&self, bytes: &[u8]) -> io::Result<usize> {
         let half = match self {
             Self::Tcp(half) => half,
@@ -110,7 +110,7 @@ impl Sink {
         }
     }
 
-    /// Whether bytes shall go from file to socket inside the kernel. Over loopback copying them is the faster way.
+    /// Whether bytes go from file to socket inside the kernel. Over loopback copying them is faster.
     pub(crate) fn takes_files(&self, policy: ZeroCopy) -> bool {
         match (self, policy) {
             (Self::InProcess(_), _) | (_, ZeroCopy::Never) => false,
@@ -119,7 +119,7 @@ impl Sink {
         }
     }
 
-    /// Sends up to `length` bytes of a file by `sendfile(2)` and says how many; 0 at its end.
+    /// Sends up to `length` bytes of a file by `sendfile(2)` and returns how many; 0 at its end.
     pub(crate) async fn send_file(&self, file: BorrowedFd<'_>, position: u64, length: usize) -> io::Result<usize> {
         let Self::Tcp(half) = self else { return Err(io::ErrorKind::Unsupported.into()) };
         let socket: &TcpStream = half.as_ref();

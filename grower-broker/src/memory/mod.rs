@@ -1,16 +1,16 @@
-//! The memory budget: what connections, requests and answers may occupy before the broker stops reading.
+//! The memory budget: how much connections, requests and answers may occupy before the broker stops reading.
 //!
-//! Whoever needs memory reserves it before there is any: a connection its share when it is accepted, a large request its
-//! bytes before they are received, together with what its decoded form and its answer may take. A crowd of large
-//! requests so waits in the senders' socket buffers, not in this process, and nothing is ever dropped for memory.
+//! Memory is reserved before it is allocated: the share of a connection when it is accepted, the bytes of a large request
+//! before they are received, together with its decoded form and its answer. Large requests therefore wait in the senders'
+//! socket buffers, not in this process, and no request is dropped for want of memory.
 //!
-//! Nobody waits for memory while holding some, so everybody gets on. Connections can never take so much that the
-//! largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget. An eighth of it is
-//! for what groups and producers are remembered by: see [`state`].
+//! No task waits for memory while it holds some, so all of them make progress. Connections can never take so much that the
+//! largest request no longer fits: [`Memory::frame_bytes_max`] and its neighbours divide the budget. An eighth of it is for
+//! the state of groups and producers: see [`state`].
 //!
-//! A large request that waits gathers whatever is given back. New connections do not queue behind it: they get their
-//! share in advance, up to a bound, and what is given back pays for that first. And who holds memory only to wait for
-//! something, as a fetch does for records, learns by [`Memory::wanted`] that others need it, and gives up waiting.
+//! A large request that waits collects all memory that is given back. New connections do not queue behind it: they get
+//! their share in advance, up to a bound, and memory that is given back pays for that first. A request that holds memory
+//! only to wait, as a fetch does for records, learns by [`Memory::wanted`] that others need it, and ends its wait.
 
 mod state;
 
@@ -24,28 +24,28 @@ use tokio::sync::{Notify, Semaphore};
 /// The budget is counted in units of this many bytes, so that one of any size fits the semaphore.
 const UNIT: usize = 1024;
 
-/// What each connection takes of the budget: its receive buffer and the answers to small requests.
+/// The share of a connection: its receive buffer and the answers to small requests.
 pub(crate) const CONNECTION_BYTES: usize = 64 << 10;
 
-/// What connections may get in advance, when nothing is free: a sixteenth of the budget, and this at most.
+/// The most that connections get in advance when nothing is free: a sixteenth of the budget, at most this.
 const ADVANCE_MAX: usize = 16 << 20;
 
-/// Bytes that everything in the broker shares.
+/// The budget in bytes. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory(Arc<Shared>);
+pub(crate) struct Memory(Arc<MemoryBudget>);
 
 #[derive(Debug)]
-struct Shared {
+struct MemoryBudget {
     free: Semaphore,
     total: usize,
-    /// Units taken although none were free. What is given back pays these first.
+    /// Units taken although none were free. Units that are given back pay these first.
     debt: Mutex<usize>,
     /// Some of the debt was paid.
     paid: Notify,
     waiting: AtomicUsize,
-    /// Somebody began to wait.
+    /// A task began to wait.
     wanted: Notify,
-    state: state::State,
+    state: state::StateAccount,
 }
 
 /// Part of the budget; dropping it gives it back.
@@ -58,14 +58,14 @@ pub(crate) struct Reserved {
 impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         let total = (bytes / UNIT).clamp(1, u32::MAX as usize);
-        Self(Arc::new(Shared {
+        Self(Arc::new(MemoryBudget {
             free: Semaphore::new(total),
             total,
             debt: Mutex::new(0),
             paid: Notify::new(),
             waiting: AtomicUsize::new(0),
             wanted: Notify::new(),
-            state: state::State::default(),
+            state: state::StateAccount::default(),
         }))
     }
 
@@ -75,21 +75,21 @@ impl Memory {
             return reserved;
         }
         let units = self.units(bytes);
-        let _waiting = Waiting::new(&self.0);
+        let _waiting = MemoryWait::new(&self.0);
         if let Ok(permit) = self.0.free.acquire_many(units as u32).await {
             permit.forget();
         }
         Reserved { from: self.clone(), units }
     }
 
-    /// Takes `bytes` if they are free and nobody waits for them.
+    /// Takes `bytes` if they are free and no task waits for them.
     pub(crate) fn try_reserve(&self, bytes: usize) -> Option<Reserved> {
         let units = self.units(bytes);
         self.0.free.try_acquire_many(units as u32).ok()?.forget();
         Some(Reserved { from: self.clone(), units })
     }
 
-    /// Takes `bytes` that are in use already. If they are not free, others wait all the longer.
+    /// Takes `bytes` that are in use already. If they are not free, other tasks wait the longer.
     pub(crate) fn take(&self, bytes: usize) -> Reserved {
         self.take_units(bytes.div_ceil(UNIT))
     }
@@ -109,9 +109,9 @@ impl Memory {
         if let Some(share) = self.try_connection() {
             return share;
         }
-        let _waiting = Waiting::new(&self.0);
+        let _waiting = MemoryWait::new(&self.0);
         loop {
-            let paid = self.0.paid.notified(); // Before looking: what is paid from here on is not missed.
+            let paid = self.0.paid.notified(); // Before the check: a payment after it is not missed.
             if let Some(share) = self.try_connection() {
                 return share;
             }
@@ -140,14 +140,14 @@ impl Memory {
         }
     }
 
-    /// Whether somebody waits for memory: whoever holds some that it could do without gives it back.
+    /// Whether a task waits for memory: holders of memory that they can do without give it back.
     pub(crate) fn is_wanted(&self) -> bool {
         0 < self.0.waiting.load(Ordering::Relaxed)
     }
 
-    /// Returns when somebody waits for memory.
+    /// Returns when a task waits for memory.
     pub(crate) async fn wanted(&self) {
-        let begins = self.0.wanted.notified(); // Before looking, as above.
+        let begins = self.0.wanted.notified(); // Before the check, as above.
         if !self.is_wanted() {
             begins.await;
         }
@@ -173,7 +173,7 @@ impl Memory {
         self.total() / 8
     }
 
-    /// What a list of all there is, may take while it is made and sent.
+    /// Memory for a list of all there is, while it is made and sent.
     pub(crate) fn listing_bytes(&self) -> usize {
         (self.total() / 32).min(2 << 20)
     }
@@ -197,7 +197,7 @@ impl Reserved {
         Self { from: self.from.clone(), units }
     }
 
-    /// Somebody else gives it back.
+    /// Leaves it to another owner to give it back.
     fn keep(mut self) {
         self.units = 0;
     }
@@ -216,18 +216,18 @@ impl Drop for Reserved {
     }
 }
 
-/// Counts who waits, also when the waiting is given up.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts a task that waits, until it has its memory or is cancelled.
+struct MemoryWait<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
-    fn new(memory: &'a Shared) -> Self {
+impl<'a> MemoryWait<'a> {
+    fn new(memory: &'a MemoryBudget) -> Self {
         memory.waiting.fetch_add(1, Ordering::Relaxed);
         memory.wanted.notify_waiters();
         Self(&memory.waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for MemoryWait<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_taken_beyond_the_budget_is_paid_before_anybody_reserves() {
+    async fn an_overdraft_is_paid_before_any_reservation() {
         let memory = Memory::new(10 * UNIT);
         let reserved = memory.reserve(8 * UNIT).await;
         let taken = memory.take(6 * UNIT);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_holds_memory_can_see_that_others_wait() {
+    async fn a_holder_of_memory_sees_that_others_wait() {
         let memory = Memory::new(10 * UNIT);
         let mut all = memory.reserve(10 * UNIT).await;
         assert!(!memory.is_wanted());
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_does_not_queue_behind_a_large_request_but_waits_when_too_much_was_taken_in_advance() {
+    async fn a_connection_waits_for_advances_but_never_behind_a_large_request() {
         let memory = Memory::new(16 << 20);
         let held = memory.reserve(16 << 20).await;
         let large = tokio::spawn({
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_holds_memory_hears_at_once_that_it_is_wanted() {
+    async fn a_holder_of_memory_learns_at_once_that_it_is_wanted() {
         let memory = Memory::new(10 * UNIT);
         let held = memory.reserve(10 * UNIT).await;
         let hears = tokio::spawn({
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_request_fits_beside_all_connections_and_state() {
+    fn the_largest_request_fits_with_all_connections_and_all_state() {
         for mebibytes in [16, 64, 1024, 1 << 20] {
             let memory = Memory::new(mebibytes << 20);
             let connections = memory.connections_max() * CONNECTION_BYTES;

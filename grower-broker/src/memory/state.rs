@@ -1,13 +1,13 @@
-//! What groups and producers are remembered by: it counts against the budget for as long as it is remembered.
+//! Memory for the state of groups and producers, which counts against the budget.
 //!
-//! Each kind has a sixteenth of the budget. Sizes are estimates a little above the truth, and to count is to add; the
-//! budget itself is asked only for each 64 KiB more or less. So an append takes no lock for it.
+//! Each kind has a sixteenth of the budget. Sizes are estimates a little above the truth. Counting only adds to an atomic; the
+//! budget itself changes in steps of 64 KiB. So an append takes no lock for it.
 
 use super::{Memory, UNIT};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What is remembered.
+/// The kinds of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StateKind {
     /// Consumer groups: members, assignments and committed offsets.
@@ -20,7 +20,7 @@ pub(crate) enum StateKind {
 const STEP: usize = 64 << 10;
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct StateAccount {
     groups: AtomicUsize,
     producers: AtomicUsize,
     /// Units that are taken from the budget for all of it.
@@ -28,7 +28,7 @@ pub(super) struct State {
     settling: Mutex<()>,
 }
 
-/// What one owner remembers; forgotten with it.
+/// The state of one owner; given back with it.
 #[derive(Debug)]
 pub(crate) struct Remembered {
     memory: Memory,
@@ -49,7 +49,7 @@ impl StateKind {
     }
 }
 
-impl State {
+impl StateAccount {
     fn of(&self, kind: StateKind) -> &AtomicUsize {
         match kind {
             StateKind::Groups => &self.groups,
@@ -65,7 +65,7 @@ impl State {
 }
 
 impl Memory {
-    /// Counts something that is remembered, nothing so far.
+    /// Begins to count the state of an owner, 0 bytes so far.
     pub(crate) fn remember(&self, kind: StateKind) -> Remembered {
         Remembered { memory: self.clone(), kind, bytes: 0 }
     }

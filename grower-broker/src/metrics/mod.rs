@@ -5,11 +5,11 @@
 //! `docs/metrics.md` lists every metric; a test compares the two.
 
 mod latency;
-mod recent;
-mod work;
+mod recent_syncs;
+mod request_timer;
 
 pub(crate) use latency::Latency;
-pub(crate) use work::{Timer, Work};
+pub(crate) use request_timer::{RequestClass, RequestTimer};
 
 use grower_protocol::message::ErrorCode;
 use grower_protocol::message::FsyncDescription;
@@ -22,27 +22,27 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use recent::Recent;
+use recent_syncs::RecentSyncs;
+use request_timer::ClassLatencies;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use work::Works;
 
 /// Counters that hot paths touch, and the registry that prints them. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Metrics(Arc<State>);
+pub(crate) struct Metrics(Arc<MetricsState>);
 
-struct State {
+struct MetricsState {
     registry: Mutex<Registry>,
-    counted: Counted,
+    counted: EventCounters,
 }
 
 /// All that is counted as it happens.
 #[derive(Clone, Debug)]
-struct Counted {
-    works: Arc<Works>,
+struct EventCounters {
+    class_latencies: Arc<ClassLatencies>,
     fsync: Arc<Latency>,
-    latest_syncs: Arc<Recent>,
+    latest_syncs: Arc<RecentSyncs>,
     connections: Gauge,
     connections_refused: Counter,
     panics: Counter,
@@ -66,8 +66,8 @@ impl Drop for Connected {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let counted = Counted {
-            works: Arc::default(),
+        let counted = EventCounters {
+            class_latencies: Arc::default(),
             fsync: Arc::default(),
             latest_syncs: Arc::default(),
             connections: Gauge::default(),
@@ -85,7 +85,7 @@ impl Metrics {
         counted.requests_failed.get_or_create_owned(&Reason(ErrorCode::Internal));
         let mut registry = Registry::with_prefix("grower");
         counted.register(&mut registry);
-        Self(Arc::new(State { registry: Mutex::new(registry), counted }))
+        Self(Arc::new(MetricsState { registry: Mutex::new(registry), counted }))
     }
 
     /// Adds something that is looked up when somebody asks.
@@ -93,8 +93,8 @@ impl Metrics {
         self.0.registry.lock().register_collector(Box::new(collector));
     }
 
-    fn works(&self) -> &Works {
-        &self.0.counted.works
+    fn class_latencies(&self) -> &ClassLatencies {
+        &self.0.counted.class_latencies
     }
 
     /// A sync of logs took so long.
@@ -158,11 +158,11 @@ impl Metrics {
     }
 }
 
-impl Counted {
+impl EventCounters {
     fn register(&self, to: &mut Registry) {
         to.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         to.register_collector(Box::new(Uptime(self.started)));
-        to.register_collector(Box::new(self.works.clone()));
+        to.register_collector(Box::new(self.class_latencies.clone()));
         to.register("requests_failed", "Requests refused as a whole, by reason", self.requests_failed.clone());
         to.register("writes_refused", "Batches refused, by reason", self.writes_refused.clone());
         to.register_collector(Box::new(Fsync(self.fsync.clone())));

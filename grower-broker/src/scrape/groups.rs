@@ -1,7 +1,7 @@
 //! How far groups are behind, in records and in time.
 
 use super::GROUP_OFFSETS_MAX;
-use super::page::Page;
+use super::page::MetricsPage;
 use crate::group::GroupFigures;
 use crate::partition::Partition;
 use crate::state::BrokerState;
@@ -60,7 +60,7 @@ fn lag(found: &Partitions<'_>, group: &GroupFigures, at: &CommittedPosition, now
     })
 }
 
-pub(super) fn print(page: &mut Page<'_>, lags: &Lags) -> fmt::Result {
+pub(super) fn print(page: &mut MetricsPage<'_>, lags: &Lags) -> fmt::Result {
     let members = lags.members.iter().map(|(group, members)| ([("group", group.as_str())], *members));
     page.gauges(("group_members", "Members of a consumer group", None), members)?;
     let about = "Records that a group has not committed yet";

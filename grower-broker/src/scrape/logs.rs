@@ -1,6 +1,6 @@
 //! Topics and their partitions: what went in and out, where the logs begin and end, what is damaged.
 
-use super::page::{Head, Page};
+use super::page::{FamilyHead, MetricsPage};
 use super::{OTHERS, PARTITIONS_MAX, TOPICS_MAX};
 use crate::partition::{Partition, TrafficTotals};
 use prometheus_client::registry::Unit;
@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Writes all figures of these partitions, which are sorted by topic.
-pub(super) fn print(page: &mut Page<'_>, partitions: &[Arc<Partition>], shut: usize) -> fmt::Result {
+pub(super) fn print(page: &mut MetricsPage<'_>, partitions: &[Arc<Partition>], shut: usize) -> fmt::Result {
     let topics: Vec<_> = partitions.chunk_by(|a, b| a.topic == b.topic).collect();
     page.gauge(("topics", "Topics, internal ones included", None), topics.len() as u64)?;
     page.gauge(("partitions", "Partitions that are served", None), partitions.len() as u64)?;
@@ -19,7 +19,7 @@ pub(super) fn print(page: &mut Page<'_>, partitions: &[Arc<Partition>], shut: us
 }
 
 /// A counter of every topic.
-type OfTopic = (Head<'static>, fn(&TrafficTotals) -> u64);
+type OfTopic = (FamilyHead<'static>, fn(&TrafficTotals) -> u64);
 
 const OF_TOPICS: [OfTopic; 4] = [
     (("records_appended", "Records appended by producers", None), |t| t.records_in),
@@ -28,7 +28,7 @@ const OF_TOPICS: [OfTopic; 4] = [
     (("fetched", "Bytes of batches sent to readers", Some(&Unit::Bytes)), |t| t.bytes_out),
 ];
 
-fn print_traffic(page: &mut Page<'_>, topics: &[&[Arc<Partition>]]) -> fmt::Result {
+fn print_traffic(page: &mut MetricsPage<'_>, topics: &[&[Arc<Partition>]]) -> fmt::Result {
     let (told, others) = topics.split_at(topics.len().min(TOPICS_MAX));
     let mut rows: Vec<(&str, TrafficTotals)> =
         told.iter().map(|topic| (topic[0].topic_name.as_str(), total(*topic))).collect();
@@ -48,7 +48,7 @@ fn total<'a>(partitions: impl IntoIterator<Item = &'a Arc<Partition>>) -> Traffi
 }
 
 /// A figure of every partition that is told.
-type OfPartition = (Head<'static>, fn(&Partition) -> u64);
+type OfPartition = (FamilyHead<'static>, fn(&Partition) -> u64);
 
 const OF_PARTITIONS: [OfPartition; 4] = [
     (("log_start_offset", "First offset that the log still holds", None), |p| p.reader().span().start.value()),
@@ -59,7 +59,7 @@ const OF_PARTITIONS: [OfPartition; 4] = [
     }),
 ];
 
-fn print_logs(page: &mut Page<'_>, partitions: &[Arc<Partition>]) -> fmt::Result {
+fn print_logs(page: &mut MetricsPage<'_>, partitions: &[Arc<Partition>]) -> fmt::Result {
     let numbers: Vec<String> = partitions.iter().map(|partition| partition.partition.to_string()).collect();
     let labels = |at: usize| [("topic", partitions[at].topic_name.as_str()), ("partition", numbers[at].as_str())];
     for (head, figure) in OF_PARTITIONS {

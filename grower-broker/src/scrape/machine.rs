@@ -1,12 +1,12 @@
 //! Memory, disk, backups, and what the system knows of the process.
 
-use super::page::Page;
+use super::page::MetricsPage;
 use crate::memory::StateKind;
 use crate::state::BrokerState;
 use prometheus_client::registry::Unit;
 use std::fmt;
 
-pub(super) fn print(page: &mut Page<'_>, state: &BrokerState) -> fmt::Result {
+pub(super) fn print(page: &mut MetricsPage<'_>, state: &BrokerState) -> fmt::Result {
     let bytes = Some(&Unit::Bytes);
     page.gauge(("memory_used", "Part of the memory budget in use", bytes), state.memory.used() as u64)?;
     page.gauge(("memory_budget", "The memory budget (--memory)", bytes), state.memory.total() as u64)?;

@@ -9,7 +9,7 @@ mod machine;
 mod page;
 
 use crate::state::BrokerState;
-use page::Page;
+use page::MetricsPage;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
@@ -36,7 +36,7 @@ impl fmt::Debug for ScrapedMetrics {
 impl Collector for ScrapedMetrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(state) = self.0.upgrade() else { return Ok(()) };
-        let mut page = Page(encoder);
+        let mut page = MetricsPage(encoder);
         let partitions = state.topics.all();
         logs::print(&mut page, &partitions, state.topics.offline_count())?;
         let lags = groups::lags(&state, &partitions);

@@ -8,21 +8,21 @@ use prometheus_client::registry::Unit;
 use std::fmt;
 
 /// Name without prefix, unit and suffix; what it is; its unit.
-pub(super) type Head<'a> = (&'a str, &'a str, Option<&'a Unit>);
+pub(super) type FamilyHead<'a> = (&'a str, &'a str, Option<&'a Unit>);
 
 /// A page being written.
-pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
+pub(super) struct MetricsPage<'a>(pub(super) DescriptorEncoder<'a>);
 
-impl Page<'_> {
+impl MetricsPage<'_> {
     /// One figure without labels.
-    pub(super) fn gauge(&mut self, (name, about, unit): Head<'_>, value: u64) -> fmt::Result {
+    pub(super) fn gauge(&mut self, (name, about, unit): FamilyHead<'_>, value: u64) -> fmt::Result {
         gauge(value).encode(self.0.encode_descriptor(name, about, unit, MetricType::Gauge)?)
     }
 
     /// The same figure of many things.
     pub(super) fn gauges<L: EncodeLabelSet>(
         &mut self,
-        head: Head<'_>,
+        head: FamilyHead<'_>,
         rows: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
         self.family(head, MetricType::Gauge, rows.into_iter().map(|(labels, value)| (labels, gauge(value))))
@@ -41,7 +41,7 @@ impl Page<'_> {
     /// The same counter of many things.
     pub(super) fn counters<L: EncodeLabelSet>(
         &mut self,
-        head: Head<'_>,
+        head: FamilyHead<'_>,
         rows: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
         let rows = rows.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
@@ -50,7 +50,7 @@ impl Page<'_> {
 
     fn family<L: EncodeLabelSet, M: EncodeMetric>(
         &mut self,
-        (name, about, unit): Head<'_>,
+        (name, about, unit): FamilyHead<'_>,
         kind: MetricType,
         rows: impl Iterator<Item = (L, M)>,
     ) -> fmt::Result {

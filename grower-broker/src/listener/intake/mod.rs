@@ -1,11 +1,11 @@
 //! The receiving side of a connection: bytes become frames, within memory that was reserved for them.
 //!
-//! Frames up to [`BUFFER`] bytes are received within the connection's share of the budget. For a longer one the buffer
-//! grows once its bytes are reserved. The large buffer and its reservation, the loan, stay for the next large frame,
-//! but not through a moment of silence, and not while others wait for memory. A silent connection has no buffer at all.
+//! Frames up to [`BUFFER`] bytes are received within the connection's share of the budget. For a longer frame the buffer
+//! grows once its bytes are reserved. The large buffer and its reservation stay for the next large frame, but neither through
+//! silence nor while another connection waits for memory. A silent connection has no buffer at all.
 
-use super::alarm::Alarm;
-use super::connection::{ConnectionLimits, Ended};
+use super::connection::{ConnectionEnd, ConnectionLimits};
+use super::deadline_timer::DeadlineTimer;
 use super::stream::Source;
 use crate::memory::{Memory, Reserved};
 use bytes::BytesMut;
@@ -15,24 +15,24 @@ use tokio::time::Instant;
 
 /// Received at a time while no longer frame is on its way.
 const BUFFER: usize = 48 << 10;
-/// A loan beyond this goes back as soon as its frame is handled.
-const LOAN_KEPT_MAX: usize = 4 << 20;
-/// After this long without a byte a connection is silent.
-const MOMENT: Duration = Duration::from_millis(100);
+/// A reservation beyond this goes back as soon as its frame is handled.
+const RESERVATION_KEPT_MAX: usize = 4 << 20;
+/// A connection without a byte for this long is silent.
+const SILENT_AFTER: Duration = Duration::from_millis(100);
 
-/// What came of waiting for bytes.
-pub(super) enum Quiet {
-    /// Bytes came; none means that the peer is done.
-    No { received: usize },
-    /// Not for a moment. What is kept for a busy connection was given up.
-    ForAMoment,
-    /// Not for the idle timeout.
-    TooLong,
+/// The outcome of waiting for bytes.
+pub(super) enum ReceiveOutcome {
+    /// So many bytes came; 0 means that the peer closed its side.
+    Received(usize),
+    /// The connection became silent: its buffer and reservation are released.
+    Silent,
+    /// The idle timeout passed.
+    Idle,
 }
 
-/// What is waited for; each has its deadline.
+/// The input that the connection waits for; each has its deadline.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Waiting {
+enum AwaitedInput {
     /// Nothing yet: the next wait sets a deadline.
     Unset,
     Preface,
@@ -47,15 +47,15 @@ pub(super) struct Intake {
     source: Source,
     /// Received and not handled. At most [`BUFFER`] bytes, except while a longer frame is received.
     pub(super) unread: BytesMut,
-    loan: Option<Reserved>,
-    /// The first frame is a long one and has its memory.
+    reservation: Option<Reserved>,
+    /// The first frame is long, and its memory is reserved.
     receives_long: bool,
     decoder: FrameDecoder,
     memory: Memory,
-    waiting: Waiting,
-    alarm: Alarm,
+    awaited: AwaitedInput,
+    deadline_timer: DeadlineTimer,
     /// When we stopped waiting for bytes.
-    left_off: Instant,
+    stopped_waiting: Instant,
     frame_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -65,13 +65,13 @@ impl Intake {
         Self {
             source,
             unread: BytesMut::new(),
-            loan: None,
+            reservation: None,
             receives_long: false,
             decoder: FrameDecoder::new(limits.frame_bytes_max),
             memory: limits.memory.clone(),
-            waiting: Waiting::Preface,
-            alarm: Alarm::after(limits.handshake_timeout),
-            left_off: Instant::now(),
+            awaited: AwaitedInput::Preface,
+            deadline_timer: DeadlineTimer::after(limits.handshake_timeout),
+            stopped_waiting: Instant::now(),
             frame_timeout: limits.frame_timeout,
             idle_timeout: limits.idle_timeout,
         }
@@ -92,68 +92,72 @@ impl Intake {
 
     /// The frame taken last, or the preface, is handled.
     pub(super) fn frame_done(&mut self) {
-        self.waiting = Waiting::Unset;
+        self.awaited = AwaitedInput::Unset;
         self.receives_long = false;
-        if self.loan.as_ref().is_some_and(|loan| LOAN_KEPT_MAX < loan.bytes() || self.memory.is_wanted()) {
+        if self
+            .reservation
+            .as_ref()
+            .is_some_and(|reservation| RESERVATION_KEPT_MAX < reservation.bytes() || self.memory.is_wanted())
+        {
             self.unload();
         }
     }
 
-    /// Gives up the large buffer and its memory. There must be no longer frame in it.
+    /// Releases the large buffer and its reservation. It must hold no part of a long frame.
     pub(super) fn unload(&mut self) {
         self.unread = BytesMut::from(&self.unread[..]);
-        self.loan = None;
+        self.reservation = None;
     }
 
-    /// Takes memory for a frame, if it is long, and `beside` bytes for whoever handles it; `None` if that is not free.
-    pub(super) fn try_reserve(&mut self, head: &FrameHead, beside: usize) -> Option<Option<Reserved>> {
+    /// Reserves memory for a frame, if it is long, and `handling_bytes` to handle it; `None` if that is not free.
+    pub(super) fn try_reserve(&mut self, head: &FrameHead, handling_bytes: usize) -> Option<Option<Reserved>> {
         let frame = if is_long(head) && !self.has_room(head.total) { head.total } else { 0 };
-        let reserved = match rounded(frame) + rounded(beside) {
+        let reserved = match rounded(frame) + rounded(handling_bytes) {
             0 => None,
             bytes => Some(self.memory.try_reserve(bytes)?),
         };
         self.receives_long = is_long(head);
-        Some(reserved.and_then(|reserved| self.assign(head, reserved, beside)))
+        Some(reserved.and_then(|reserved| self.assign(head, reserved, handling_bytes)))
     }
 
-    /// Does the same, and waits until it is free.
-    pub(super) async fn reserve(&mut self, head: &FrameHead, beside: usize) -> Option<Reserved> {
+    /// Reserves the same, and waits until it is free.
+    pub(super) async fn reserve(&mut self, head: &FrameHead, handling_bytes: usize) -> Option<Reserved> {
         self.unload();
         let frame = if is_long(head) { head.total } else { 0 };
-        let reserved = self.memory.reserve(rounded(frame) + rounded(beside)).await;
-        self.waiting = Waiting::Unset; // The peer could not send while we waited.
+        let reserved = self.memory.reserve(rounded(frame) + rounded(handling_bytes)).await;
+        self.awaited = AwaitedInput::Unset; // The peer could not send while we waited.
         self.receives_long = is_long(head);
-        self.assign(head, reserved, beside)
+        self.assign(head, reserved, handling_bytes)
     }
 
-    fn assign(&mut self, head: &FrameHead, mut reserved: Reserved, beside: usize) -> Option<Reserved> {
-        let for_handling = reserved.split_off(rounded(beside));
+    fn assign(&mut self, head: &FrameHead, mut reserved: Reserved, handling_bytes: usize) -> Option<Reserved> {
+        let for_handling = reserved.split_off(rounded(handling_bytes));
         if 0 < reserved.bytes() {
             let mut larger = BytesMut::with_capacity(head.total);
             larger.extend_from_slice(&self.unread);
             self.unread = larger;
-            self.loan = Some(reserved);
+            self.reservation = Some(reserved);
         }
         Some(for_handling).filter(|reserved| 0 < reserved.bytes())
     }
 
-    /// Whether the loan pays for a frame of `length` bytes and the buffer can hold it without growing.
+    /// Whether the reservation pays for a frame of `length` bytes and the buffer can hold it without growing.
     fn has_room(&mut self, length: usize) -> bool {
         let more = length.saturating_sub(self.unread.len());
-        let paid = self.loan.as_ref().is_some_and(|loan| length <= loan.bytes());
+        let paid = self.reservation.as_ref().is_some_and(|reservation| length <= reservation.bytes());
         paid && (length <= self.unread.capacity() || self.unread.try_reclaim(more))
     }
 
     /// Waits for bytes, as long as what is waited for may take. The time between two calls does not count: the peer cannot
     /// send while we do not read.
-    pub(super) async fn receive(&mut self) -> Result<Quiet, Ended> {
-        self.alarm.postpone(self.left_off.elapsed());
+    pub(super) async fn receive(&mut self) -> Result<ReceiveOutcome, ConnectionEnd> {
+        self.deadline_timer.postpone(self.stopped_waiting.elapsed());
         let received = self.receive_in_time().await;
-        self.left_off = Instant::now();
+        self.stopped_waiting = Instant::now();
         received
     }
 
-    async fn receive_in_time(&mut self) -> Result<Quiet, Ended> {
+    async fn receive_in_time(&mut self) -> Result<ReceiveOutcome, ConnectionEnd> {
         self.set_deadline();
         let limit = self.make_room()?;
         let received = async {
@@ -164,13 +168,13 @@ impl Intake {
             self.source.receive(&mut self.unread, limit).await
         };
         tokio::select! {
-            biased; // What has come is in time, also if we are late to look.
-            received = received => Ok(Quiet::No { received: received? }),
-            () = self.alarm.rings() => self.rang(),
+            biased; // Bytes that are here came in time, also if we look late.
+            received = received => Ok(ReceiveOutcome::Received(received?)),
+            () = self.deadline_timer.reached() => self.deadline_passed(),
         }
     }
 
-    /// Makes room for more bytes and says for how many: to the end of a long frame, so that what follows it never has
+    /// Makes room for more bytes and returns for how many: to the end of a long frame, so that the bytes after it never have
     /// to be moved, or up to [`BUFFER`].
     fn make_room(&mut self) -> Result<usize, FrameError> {
         if let Some(head) = self.decoder.head(&self.unread)?.filter(|_| self.receives_long) {
@@ -184,32 +188,32 @@ impl Intake {
     }
 
     fn set_deadline(&mut self) {
-        match (self.waiting, self.unread.is_empty()) {
-            (Waiting::Unset, true) => self.wait_for(Waiting::Request, MOMENT.min(self.idle_timeout)),
-            (Waiting::Unset | Waiting::Request | Waiting::RequestAfterSilence, false) => {
-                self.wait_for(Waiting::RestOfFrame, self.frame_timeout);
+        match (self.awaited, self.unread.is_empty()) {
+            (AwaitedInput::Unset, true) => self.wait_for(AwaitedInput::Request, SILENT_AFTER.min(self.idle_timeout)),
+            (AwaitedInput::Unset | AwaitedInput::Request | AwaitedInput::RequestAfterSilence, false) => {
+                self.wait_for(AwaitedInput::RestOfFrame, self.frame_timeout);
             }
             _ => {}
         }
     }
 
-    fn wait_for(&mut self, what: Waiting, timeout: Duration) {
-        self.waiting = what;
-        self.alarm.set(timeout);
+    fn wait_for(&mut self, what: AwaitedInput, timeout: Duration) {
+        self.awaited = what;
+        self.deadline_timer.set(timeout);
     }
 
-    fn rang(&mut self) -> Result<Quiet, Ended> {
-        match self.waiting {
-            Waiting::Preface => Err(Ended::Slow("the preface")),
-            Waiting::RestOfFrame => Err(Ended::Slow("the rest of a frame")),
-            Waiting::Unset | Waiting::Request => {
+    fn deadline_passed(&mut self) -> Result<ReceiveOutcome, ConnectionEnd> {
+        match self.awaited {
+            AwaitedInput::Preface => Err(ConnectionEnd::Slow("the preface")),
+            AwaitedInput::RestOfFrame => Err(ConnectionEnd::Slow("the rest of a frame")),
+            AwaitedInput::Unset | AwaitedInput::Request => {
                 self.unload();
-                self.wait_for(Waiting::RequestAfterSilence, self.idle_timeout.saturating_sub(MOMENT));
-                Ok(Quiet::ForAMoment)
+                self.wait_for(AwaitedInput::RequestAfterSilence, self.idle_timeout.saturating_sub(SILENT_AFTER));
+                Ok(ReceiveOutcome::Silent)
             }
-            Waiting::RequestAfterSilence => {
-                self.alarm.set(self.idle_timeout);
-                Ok(Quiet::TooLong)
+            AwaitedInput::RequestAfterSilence => {
+                self.deadline_timer.set(self.idle_timeout);
+                Ok(ReceiveOutcome::Idle)
             }
         }
     }

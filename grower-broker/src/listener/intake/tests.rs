@@ -20,7 +20,7 @@ fn intake() -> (Intake, DuplexStream) {
         zero_copy: ZeroCopy::Auto,
         memory: Memory::new(16 << 20),
         open_files: grower_storage::disk::OpenFiles::new(64),
-        for_http: std::sync::Arc::new(crate::descriptors::HttpDescriptors::keep(false)),
+        http_descriptors: std::sync::Arc::new(crate::descriptors::HttpDescriptors::reserve(false)),
     };
     let mut intake = Intake::new(source, &limits);
     intake.frame_done(); // The preface.
@@ -31,7 +31,7 @@ fn intake() -> (Intake, DuplexStream) {
 async fn begun() -> (Intake, DuplexStream) {
     let (mut intake, mut theirs) = intake();
     theirs.write_all(&[0, 0]).await.unwrap();
-    assert!(matches!(intake.receive().await, Ok(Quiet::No { received: 2 })));
+    assert!(matches!(intake.receive().await, Ok(ReceiveOutcome::Received(2))));
     (intake, theirs)
 }
 
@@ -40,8 +40,8 @@ async fn the_rest_of_a_frame_is_awaited_for_its_time_and_no_longer() {
     let (mut intake, mut theirs) = begun().await;
     let start = Instant::now();
     theirs.write_all(&[1]).await.unwrap();
-    assert!(matches!(intake.receive().await, Ok(Quiet::No { received: 1 })));
-    assert!(matches!(intake.receive().await, Err(Ended::Slow("the rest of a frame"))));
+    assert!(matches!(intake.receive().await, Ok(ReceiveOutcome::Received(1))));
+    assert!(matches!(intake.receive().await, Err(ConnectionEnd::Slow("the rest of a frame"))));
     assert_eq!(start.elapsed(), TIMEOUT);
 }
 
@@ -49,10 +49,10 @@ async fn the_rest_of_a_frame_is_awaited_for_its_time_and_no_longer() {
 async fn time_in_which_the_broker_reads_nothing_counts_against_no_peer() {
     let (mut intake, mut theirs) = begun().await;
     theirs.write_all(&[1]).await.unwrap();
-    assert!(matches!(intake.receive().await, Ok(Quiet::No { received: 1 }))); // Its deadline runs from here.
+    assert!(matches!(intake.receive().await, Ok(ReceiveOutcome::Received(1)))); // Its deadline runs from here.
     tokio::time::sleep(10 * TIMEOUT).await; // The broker waits for a place, for memory, or for its disk.
     let start = Instant::now();
-    assert!(matches!(intake.receive().await, Err(Ended::Slow("the rest of a frame"))));
+    assert!(matches!(intake.receive().await, Err(ConnectionEnd::Slow("the rest of a frame"))));
     assert_eq!(start.elapsed(), TIMEOUT);
 }
 
@@ -66,7 +66,7 @@ async fn bytes_that_came_in_time_are_received_however_late_the_broker_looks() {
             assert!(waits.await);
             theirs.write_all(&[2, 3]).await.unwrap();
             tokio::time::advance(2 * TIMEOUT).await; // Nothing of the broker runs meanwhile.
-            assert!(matches!(receiving.await, Ok(Quiet::No { received: 2 })));
+            assert!(matches!(receiving.await, Ok(ReceiveOutcome::Received(2))));
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Answers on their way out of one connection.
+//! The answers of one connection on their way to its socket.
 //!
-//! Whoever finishes a request sends its answer: the connection's own task, a flusher thread, a task that waited for
-//! records. If nothing is queued the bytes go straight to the socket, without waking anybody; what does not fit
-//! waits for the writer task. Every answer holds a [`Permit`] until it is sent, and there are only so many: a peer
-//! that never reads its answers is soon no longer read from, and closed after the write timeout. So is one that reads,
-//! but slower than [`Pace`] asks.
+//! The thread that finishes a request sends its answer: that of the connection, a flusher, or a task that waited for
+//! records. With an empty queue the bytes go straight to the socket, and no task is woken; the bytes that the socket does
+//! not take wait for the writer task. Every answer holds a [`Permit`] until it is sent. A peer that never reads its answers
+//! uses up the permits, is no longer read from, and is closed after the write timeout, as is a peer that reads more
+//! slowly than [`ReadPace`] asks.
 //!
-//! Records wait in their files, never in memory: a piece is read when the socket can take it, and what the socket leaves
-//! is read again later.
+//! Records wait in their files, never in memory: a piece is read when the socket can take it, and bytes that the socket
+//! refuses are read again later.
 
 use super::stream::Sink;
 use crate::api::{Answer, Outbox, Permit};
@@ -30,16 +30,16 @@ use tokio_util::sync::CancellationToken;
 
 /// Slices are read and sent in pieces of this size.
 const COPY_PIECE: usize = 256 * 1024;
-/// What one `sendfile` may send: a cold page blocks the thread, so not too much at a time.
+/// Bytes of one `sendfile`, bounded because a cold page blocks the thread.
 const SENDFILE_PIECE: usize = 1 << 20;
-/// What a peer has to take in each write timeout, if there is so much for it.
+/// Bytes that a peer has to take in each write timeout, if that many wait for it.
 const PACE: usize = 64 * 1024;
 /// An answer with slices up to this size leaves as one write, without the writer task.
 const SMALL: usize = 64 * 1024;
 
 thread_local! {
-    /// Where slices pass through on their way from file to socket. Never held while waiting.
-    static PIECE: RefCell<Vec<u8>> = RefCell::default();
+    /// Buffer for slices between file and socket. Never borrowed across a wait.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::default();
 }
 
 /// One answer and how much of it is sent.
@@ -77,14 +77,14 @@ impl QueuedAnswer {
         self.sent += count - of_head;
     }
 
-    /// Copies all of it behind each other; fails if a file cannot be read or ends early.
-    fn copy_to(&self, piece: &mut Vec<u8>) -> io::Result<()> {
-        piece.clear();
-        piece.extend_from_slice(&self.head);
+    /// Copies head and slices; fails if a file cannot be read or ends early.
+    fn copy_to(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        buffer.clear();
+        buffer.extend_from_slice(&self.head);
         for slice in &self.slices {
-            let start = piece.len();
-            piece.resize(start + slice.len(), 0);
-            if slice.read_into(&mut piece[start..], 0).map_err(io::Error::other)? < slice.len() {
+            let start = buffer.len();
+            buffer.resize(start + slice.len(), 0);
+            if slice.read_into(&mut buffer[start..], 0).map_err(io::Error::other)? < slice.len() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -105,19 +105,19 @@ pub(crate) struct ConnectionShare {
 /// The sending side of a connection.
 pub(super) struct ConnectionOutbox {
     sink: Sink,
-    /// The connection has ended, or the broker stops: whatever only waits for something gives up.
+    /// The connection ended, or the broker stops: requests that only wait end early.
     ended: CancellationToken,
     #[expect(dead_code, reason = "held for its drop")]
     held: (ConnectionShare, Connected),
     zero_copy: ZeroCopy,
     memory: Memory,
-    queue: Mutex<Queue>,
+    queue: Mutex<AnswerQueue>,
     wake: Notify,
     aborted: Notify,
 }
 
 #[derive(Default)]
-struct Queue {
+struct AnswerQueue {
     answers: VecDeque<QueuedAnswer>,
     /// Answers without slices that leave in one write, and their permits.
     gathered: (Vec<u8>, Vec<Permit>),
@@ -147,7 +147,7 @@ impl ConnectionOutbox {
     }
 
     /// Sends an answer now if the socket takes it, and queues the rest.
-    fn send_locked(&self, mut queue: MutexGuard<'_, Queue>, mut answer: QueuedAnswer) {
+    fn send_locked(&self, mut queue: MutexGuard<'_, AnswerQueue>, mut answer: QueuedAnswer) {
         if queue.closed {
             return;
         }
@@ -171,13 +171,13 @@ impl ConnectionOutbox {
         self.wake.notify_one();
     }
 
-    /// Sends what one write takes: all of a small answer, the head of one with many records.
+    /// Sends as much as one write takes: all of a small answer, the head of an answer with many records.
     fn send_now(&self, answer: &QueuedAnswer) -> io::Result<usize> {
         if answer.slices.is_empty() || SMALL < answer.slices_length() {
             return self.sink.try_send(&answer.head);
         }
-        PIECE.with_borrow_mut(|piece| match answer.copy_to(piece) {
-            Ok(()) => self.sink.try_send(piece),
+        SCRATCH.with_borrow_mut(|buffer| match answer.copy_to(buffer) {
+            Ok(()) => self.sink.try_send(buffer),
             Err(_) => Ok(0), // The writer task meets the same error and closes the connection.
         })
     }
@@ -193,16 +193,16 @@ impl ConnectionOutbox {
         self.aborted.notified().await;
     }
 
-    fn close_locked(&self, queue: &mut Queue) {
+    fn close_locked(&self, queue: &mut AnswerQueue) {
         queue.closed = true;
         queue.answers.clear();
         queue.gathered = Default::default();
         self.wake.notify_one();
     }
 
-    /// The writer task: sends what was queued until the outbox is closed and empty, or the peer reads too slowly.
+    /// The writer task: sends queued answers until the outbox is closed and empty, or the peer reads too slowly.
     pub(super) async fn write_queued(&self, timeout: Duration) -> io::Result<()> {
-        let mut pace = Pace::new(timeout);
+        let mut pace = ReadPace::new(timeout);
         loop {
             let Some(answer) = self.take(&mut pace).await else { return Ok(()) };
             let sent = self.write(answer, &mut pace).await;
@@ -215,7 +215,7 @@ impl ConnectionOutbox {
         }
     }
 
-    async fn take(&self, pace: &mut Pace) -> Option<QueuedAnswer> {
+    async fn take(&self, pace: &mut ReadPace) -> Option<QueuedAnswer> {
         loop {
             {
                 let mut queue = self.queue.lock();
@@ -227,12 +227,12 @@ impl ConnectionOutbox {
                     return None;
                 }
             }
-            pace.begin(); // The peer took all there was.
+            pace.begin(); // The peer has taken all answers.
             self.wake.notified().await;
         }
     }
 
-    async fn write(&self, answer: QueuedAnswer, pace: &mut Pace) -> io::Result<()> {
+    async fn write(&self, answer: QueuedAnswer, pace: &mut ReadPace) -> io::Result<()> {
         self.send_all(&answer.head, pace).await?;
         let mut skip = answer.sent;
         for slice in &answer.slices {
@@ -246,7 +246,7 @@ impl ConnectionOutbox {
         Ok(())
     }
 
-    async fn send_all(&self, mut bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+    async fn send_all(&self, mut bytes: &[u8], pace: &mut ReadPace) -> io::Result<()> {
         while !bytes.is_empty() {
             let sent = pace.wait(self.sink.send_some(bytes)).await?;
             pace.took(sent);
@@ -260,7 +260,7 @@ impl ConnectionOutbox {
         file: BorrowedFd<'_>,
         position: u64,
         bytes: Range<usize>,
-        pace: &mut Pace,
+        pace: &mut ReadPace,
     ) -> io::Result<()> {
         let mut sent = bytes.start;
         while sent < bytes.end {
@@ -272,18 +272,18 @@ impl ConnectionOutbox {
         Ok(())
     }
 
-    async fn copy(&self, slice: &Slice, start: usize, pace: &mut Pace) -> io::Result<()> {
+    async fn copy(&self, slice: &Slice, start: usize, pace: &mut ReadPace) -> io::Result<()> {
         let mut sent = start;
         while sent < slice.len() {
             sent += if self.sink.sends_at_once() {
                 pace.wait(self.sink.ready()).await?;
-                let taken = PIECE.with_borrow_mut(|piece| self.sink.try_send(read_piece(slice, sent, piece)?))?;
+                let taken = SCRATCH.with_borrow_mut(|buffer| self.sink.try_send(read_piece(slice, sent, buffer)?))?;
                 pace.took(taken);
                 taken
             } else {
-                let mut piece = Vec::new();
-                let length = read_piece(slice, sent, &mut piece)?.len();
-                self.send_all(&piece[..length], pace).await?;
+                let mut buffer = Vec::new();
+                let length = read_piece(slice, sent, &mut buffer)?.len();
+                self.send_all(&buffer[..length], pace).await?;
                 length
             };
         }
@@ -331,16 +331,16 @@ impl SendGathered for ConnectionOutbox {
     }
 }
 
-/// How fast a peer has to read: in each write timeout that we wait for it, it takes [`PACE`] bytes or all there is. A
-/// slow reader may take its time; one that stopped may not, nor one that takes a byte now and then to stay.
-struct Pace {
+/// The slowest pace of a peer: in each write timeout that we wait, it takes [`PACE`] bytes or all there are. A stalled
+/// reader misses it, as does a reader that takes a byte now and then to stay connected.
+struct ReadPace {
     timeout: Duration,
-    /// How long it may still keep us waiting before the next [`PACE`] bytes are taken.
+    /// How long we still wait for the next [`PACE`] bytes to be taken.
     left: Duration,
     taken: usize,
 }
 
-impl Pace {
+impl ReadPace {
     fn new(timeout: Duration) -> Self {
         Self { timeout, left: timeout, taken: 0 }
     }
@@ -366,17 +366,17 @@ impl Pace {
     }
 }
 
-/// Reads what comes after the first `sent` bytes of a slice.
-fn read_piece<'a>(slice: &Slice, sent: usize, piece: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+/// Reads the bytes after the first `sent` ones of a slice.
+fn read_piece<'a>(slice: &Slice, sent: usize, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
     let wanted = COPY_PIECE.min(slice.len() - sent);
-    if piece.len() < wanted {
-        piece.resize(wanted, 0);
+    if buffer.len() < wanted {
+        buffer.resize(wanted, 0);
     }
-    let read = whole(slice.read_into(&mut piece[..wanted], sent).map_err(io::Error::other)?)?;
-    Ok(&piece[..read])
+    let read = whole(slice.read_into(&mut buffer[..wanted], sent).map_err(io::Error::other)?)?;
+    Ok(&buffer[..read])
 }
 
-/// A file that ends early was truncated under us. The head promised more, so only closing is honest.
+/// A file that ends early was truncated. The head promised more bytes, so the connection has to be closed.
 fn whole(bytes: usize) -> io::Result<usize> {
     if bytes == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
 }

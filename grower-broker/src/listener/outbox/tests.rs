@@ -3,9 +3,9 @@ use super::*;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What the pipe holds before its reader has to take something.
+/// Bytes that the pipe holds.
 const PIPE: usize = 1_000;
-/// Slower than anybody may read, but never silent for as long as the timeout.
+/// Slower than a peer may read, but never silent for as long as the timeout.
 const TOO_SLOW: Duration = Duration::from_secs(9);
 
 fn outbox() -> (ConnectionOutbox, DuplexStream) {
@@ -43,7 +43,7 @@ async fn sent(answers: usize, length: usize, each: Duration) -> (io::Result<()>,
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_a_piece_in_each_timeout_may_take_for_ever() {
+async fn a_peer_that_takes_enough_in_each_timeout_stays_connected() {
     let each = TIMEOUT * PIPE as u32 / PACE as u32 * 9 / 10; // A little faster than it must be.
     let (sent, read) = sent(20, 100_000, each).await;
     sent.unwrap();

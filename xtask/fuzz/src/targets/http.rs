@@ -2,7 +2,7 @@
 
 use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
-use grower_broker::fuzzed::Names;
+use grower_broker::fuzzed::ServerNames;
 use std::net::IpAddr;
 
 pub(super) const HOST: Target = Target {
@@ -21,16 +21,16 @@ fn run(input: &[u8]) {
     let mut input = InputReader(input);
     let text = |piece: &[u8]| String::from_utf8_lossy(piece).into_owned();
     let (advertised, said) = (text(input.chunk()), text(input.chunk()));
-    let (alone, both) = (Names::of(None), Names::of(Some(&advertised)));
-    if alone.mean_us(&said) {
+    let (alone, both) = (ServerNames::of(None), ServerNames::of(Some(&advertised)));
+    if alone.include(&said) {
         assert!(is_local(&said), "{said:?} is no address and not localhost");
-        assert!(both.mean_us(&said), "{said:?} is no longer known when {advertised:?} is advertised");
-    } else if both.mean_us(&said) {
+        assert!(both.include(&said), "{said:?} is no longer known when {advertised:?} is advertised");
+    } else if both.include(&said) {
         let host = advertised.rsplit_once(':').map_or(advertised.as_str(), |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(['.', ']']).to_ascii_lowercase();
         assert!(said.to_ascii_lowercase().contains(&host), "{said:?} is not {advertised:?}");
     }
-    assert_eq!(both.mean_us(&said), both.mean_us(&said.to_ascii_uppercase()), "upper case makes a difference");
+    assert_eq!(both.include(&said), both.include(&said.to_ascii_uppercase()), "upper case makes a difference");
 }
 
 /// The same with every way to write it.

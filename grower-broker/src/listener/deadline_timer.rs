@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Rings when what was set last is due. Setting it later costs no timer: it looks again when the earlier one rings.
-pub(super) struct Alarm {
+/// Rings when what was set last is due. Setting it later costs no timer: it looks again when the earlier one reached.
+pub(super) struct DeadlineTimer {
     sleep: Pin<Box<Sleep>>,
     due: Instant,
 }
 
-impl Alarm {
+impl DeadlineTimer {
     pub(super) fn after(delay: Duration) -> Self {
         Self { sleep: Box::pin(sleep(delay)), due: Instant::now() + delay }
     }
@@ -22,13 +22,13 @@ impl Alarm {
         }
     }
 
-    /// Some time does not count.
+    /// Moves the deadline: this time does not count.
     pub(super) fn postpone(&mut self, by: Duration) {
         self.due += by;
     }
 
-    /// Returns when it is due. May be given up and waited for again.
-    pub(super) async fn rings(&mut self) {
+    /// Returns at the deadline. Cancel safe.
+    pub(super) async fn reached(&mut self) {
         loop {
             self.sleep.as_mut().await;
             if self.due <= Instant::now() {
@@ -44,15 +44,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_rings_when_what_was_set_last_is_due() {
+    async fn the_deadline_that_was_set_last_counts() {
         let start = Instant::now();
-        let mut alarm = Alarm::after(Duration::from_secs(5));
-        alarm.set(Duration::from_secs(9));
-        alarm.set(Duration::from_secs(7));
-        alarm.rings().await;
+        let mut deadline_timer = DeadlineTimer::after(Duration::from_secs(5));
+        deadline_timer.set(Duration::from_secs(9));
+        deadline_timer.set(Duration::from_secs(7));
+        deadline_timer.reached().await;
         assert_eq!(start.elapsed(), Duration::from_secs(7));
-        alarm.set(Duration::from_secs(1));
-        alarm.rings().await;
+        deadline_timer.set(Duration::from_secs(1));
+        deadline_timer.reached().await;
         assert_eq!(start.elapsed(), Duration::from_secs(8));
     }
 }

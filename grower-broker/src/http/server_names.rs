@@ -1,8 +1,8 @@
-//! By which names this server may be called.
+//! The names of this server, as protection against DNS rebinding.
 //!
-//! A web page can have its own name resolve to 127.0.0.1 and then read, from the browser of somebody who works on this
-//! machine, what no page of another origin could (DNS rebinding). Its requests still carry its own name. So an answer
-//! goes only to who asks for an address, for `localhost`, or for the host that the broker advertises.
+//! A web page can make its own name resolve to 127.0.0.1 and read this server through the browser of a user on this machine,
+//! although it has another origin. Its requests still carry its own name. So only requests for an IP address, for
+//! `localhost`, or for the advertised host are answered.
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -11,20 +11,20 @@ use axum::response::{IntoResponse, Response};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-/// The names that are not addresses.
+/// All IP addresses, `localhost`, and the advertised host.
 #[derive(Clone, Debug)]
-pub struct Names {
+pub struct ServerNames {
     advertised: Option<Arc<str>>,
 }
 
-impl Names {
-    /// `localhost`, and the host of what clients are told to connect to.
+impl ServerNames {
+    /// The names of a broker that advertises this address.
     pub fn of(advertise: Option<&str>) -> Self {
         Self { advertised: advertise.map(|address| host_of(address).into()) }
     }
 
-    /// Whether a `Host` header, or the authority of an absolute address, means this server.
-    pub fn mean_us(&self, said: &str) -> bool {
+    /// Whether a `Host` header, or the authority of an absolute URL, names this server.
+    pub fn include(&self, said: &str) -> bool {
         let host = host_of(said);
         let named = |name: &str| host.eq_ignore_ascii_case(name);
         host.parse::<Ipv4Addr>().is_ok()
@@ -34,8 +34,8 @@ impl Names {
     }
 }
 
-/// The host of `host:port`, without the brackets of an IPv6 address and the dot that ends a full name. What has another
-/// form is returned whole: nobody is called so.
+/// The host of `host:port`, without the brackets of an IPv6 address and the final dot of a full name. Text of any other
+/// form is returned whole: no server has such a name.
 fn host_of(authority: &str) -> &str {
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let host = authority.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(authority, |(host, _)| host);
@@ -44,11 +44,11 @@ fn host_of(authority: &str) -> &str {
     in_brackets.unwrap_or(host.strip_suffix('.').unwrap_or(host))
 }
 
-/// Refuses a request that calls this server by a name it does not have. One without any name comes from no browser.
-pub(super) async fn check(State(names): State<Names>, request: Request, next: Next) -> Response {
+/// Refuses a request that names another server. A request without a name comes from no browser.
+pub(super) async fn check(State(names): State<ServerNames>, request: Request, next: Next) -> Response {
     let headers = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
     let authority = request.uri().authority().map(|authority| authority.as_str());
-    if headers.chain(authority).all(|said| names.mean_us(said)) {
+    if headers.chain(authority).all(|said| names.include(said)) {
         return next.run(request).await;
     }
     let why =
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn addresses_localhost_and_the_advertised_host_are_this_server() {
-        let names = Names::of(Some("broker.example:9092"));
+        let names = ServerNames::of(Some("broker.example:9092"));
         for said in [
             "127.0.0.1",
             "127.0.0.1:9094",
@@ -75,12 +75,12 @@ mod tests {
             "broker.example",
             "Broker.Example.:9094",
         ] {
-            assert!(names.mean_us(said), "{said}");
+            assert!(names.include(said), "{said}");
         }
     }
 
     #[test]
-    fn any_other_name_is_somebody_elses() {
+    fn any_other_name_is_refused() {
         for said in [
             "",
             "evil.example",
@@ -95,9 +95,9 @@ mod tests {
             "[::1].evil.example:80",
             "localhost:evil.example",
         ] {
-            assert!(!Names::of(None).mean_us(said), "{said}");
+            assert!(!ServerNames::of(None).include(said), "{said}");
         }
-        assert!(!Names::of(Some("")).mean_us("evil.example"));
-        assert!(!Names::of(Some("[::1]:9092")).mean_us("evil.example"));
+        assert!(!ServerNames::of(Some("")).include("evil.example"));
+        assert!(!ServerNames::of(Some("[::1]:9092")).include("evil.example"));
     }
 }

@@ -9,18 +9,18 @@ const KEPT: usize = 512;
 
 /// The latest durations, in a ring that anybody may write to at any time.
 #[derive(Debug)]
-pub(crate) struct Recent {
+pub(crate) struct RecentSyncs {
     count: AtomicU64,
     micros: [AtomicU32; KEPT],
 }
 
-impl Default for Recent {
+impl Default for RecentSyncs {
     fn default() -> Self {
         Self { count: AtomicU64::new(0), micros: from_fn(|_| AtomicU32::new(0)) }
     }
 }
 
-impl Recent {
+impl RecentSyncs {
     pub(super) fn note(&self, took: Duration) {
         let at = self.count.fetch_add(1, Ordering::Relaxed) as usize % KEPT;
         self.micros[at].store(u32::try_from(took.as_micros()).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_count() {
-        let recent = Recent::default();
+        let recent = RecentSyncs::default();
         assert_eq!(recent.describe(), FsyncDescription::default());
         (0..2 * KEPT).for_each(|_| recent.note(Duration::from_secs(9)));
         (1..=KEPT as u64).for_each(|micros| recent.note(Duration::from_micros(micros)));
