@@ -186,3 +186,19 @@ fn an_append_at_once_neither_rolls_nor_waits_for_room_when_its_segment_may_not_g
     assert!(world.cut_power(None).damaged.is_empty());
     world.settle(4);
 }
+
+#[test]
+fn appends_continue_in_the_old_segment_while_no_next_one_can_be_created() {
+    let mut world = World::new(LogOptions { segment_bytes: 1 << 20, ..preallocating() });
+    append(&mut world).unwrap();
+    let index = world.faults.calls(Call::Create) + 1; // A snapshot of the producers comes first.
+    world.faults.inject(Fault::no_descriptors(Call::Create, index).from_then_on());
+    assert!(matches!(seal(&mut world), Err(ChangeError::Disk(_))));
+    append(&mut world).unwrap();
+    assert!(world.flush());
+    world.check();
+    let end = world.end();
+    let report = world.cut_power(None);
+    assert!(report.damaged.is_empty() && report.cut.is_none(), "{report:?}");
+    world.settle(end);
+}

@@ -144,8 +144,6 @@ impl DiskLog {
         } else if !self.exists() {
             self.create_partition()?;
         }
-        // What is appended to the old file once the new one is there would overlap it after a crash.
-        self.roll_begun = true;
         let next = self.create_segment()?;
         self.sync_dir()?;
         self.note_beginning()?;
@@ -220,6 +218,8 @@ impl DiskLog {
         let base = self.span().end;
         self.remove_leftover(&segment::index_name(base))?;
         let index = self.disk.create(&self.dir.join(segment::index_name(base)))?;
+        // What is appended to the old file once the new one is there would overlap it after a crash.
+        self.roll_begun = true;
         let file = self.create_log(&segment::log_name(base))?;
         let segment =
             Segment::growing(base, file.clone(), self.options.index.make(self.seed())).with_index_file(&index);
