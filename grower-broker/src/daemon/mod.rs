@@ -197,7 +197,7 @@ fn warn_beyond_loopback(config: &BrokerConfig) {
         if !address.ip().is_loopback() {
             tracing::warn!(
                 %address,
-                "other machines may reach this address, and there are no users or passwords yet: every client may do everything"
+                "this address can be reached from other machines, and there are no users or passwords yet: every client may do everything"
             );
             return;
         }
