@@ -40,7 +40,7 @@ async fn scrape(broker: &Broker) -> Exposition {
     parse(body)
 }
 
-/// Commits an offset for a group, as its only member.
+/// Commits an offset for a group, as its only member, after a heartbeat that waits in vain.
 async fn commit(client: &mut Raw<DuplexStream>, group: &str, topic: TopicId, offset: u64) {
     let (group, member) = (GroupId::new(group).unwrap(), MemberId::new("m").unwrap());
     let beat = Heartbeat {
@@ -55,7 +55,9 @@ async fn commit(client: &mut Raw<DuplexStream>, group: &str, topic: TopicId, off
         instance: None,
         max_wait_ms: 0,
     };
-    let Response::Heartbeat(joined) = client.ask(&Request::Heartbeat(beat)).await else { panic!("not joined") };
+    let Response::Heartbeat(joined) = client.ask(&Request::Heartbeat(beat.clone())).await else { panic!("not joined") };
+    let waits = Heartbeat { epoch: joined.epoch, max_wait_ms: 1, ..beat };
+    let Response::Heartbeat(joined) = client.ask(&Request::Heartbeat(waits)).await else { panic!("no member") };
     let offset =
         OffsetToCommit { topic, partition: PartitionId::new(0), offset: Offset::new(offset), metadata: String::new() };
     let commit = OffsetCommit { group, member: Some((member, joined.epoch)), sequence: 0, offsets: vec![offset] };
@@ -89,6 +91,8 @@ async fn what_happened_is_what_is_told() {
     assert_eq!(value("grower_request_seconds", &[("api", "produce_leader")]), 1.0);
     assert_eq!(value("grower_request_seconds", &[("api", "fetch")]), 1.0);
     assert_eq!(value("grower_request_seconds", &[("api", "fetch_wait")]), 1.0);
+    assert_eq!(value("grower_request_seconds", &[("api", "heartbeat")]), 1.0);
+    assert_eq!(value("grower_request_seconds", &[("api", "heartbeat_wait")]), 1.0);
     assert_eq!(value("grower_request_seconds", &[("api", "commit_offsets")]), 1.0);
     assert_eq!(value("grower_requests_in_flight", &[]), 0.0);
     assert_eq!(value("grower_requests_failed", &[("reason", "unknown_group")]), 1.0);

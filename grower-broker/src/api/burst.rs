@@ -2,7 +2,7 @@
 
 use super::{Answer, Api, Outbox, Permit};
 use crate::critical::CriticalSection;
-use crate::metrics::RequestTimer;
+use crate::metrics::{RequestClass, RequestTimer};
 use crate::partition::{InlineSyncHint, Partition, SendGathered};
 use grower_protocol::message::{ErrorCode, Failure, Response};
 use grower_protocol::wire::{Correlation, MESSAGE_BYTES_MAX, encode, encode_frame, is_readable};
@@ -27,7 +27,6 @@ pub(crate) struct Reply {
     outbox: AnswerDue,
     correlation: Correlation,
     permit: Permit,
-    #[expect(dead_code, reason = "held for its drop, which ends the time that the request took")]
     timer: RequestTimer,
 }
 
@@ -138,9 +137,10 @@ impl Reply {
         self.outbox.outbox().ended()
     }
 
-    /// Nothing is done for the request from now on until it is answered.
-    pub(crate) fn only_waits(&mut self) {
+    /// The request only waits from now on until it is answered, and is timed as `class`.
+    pub(crate) fn only_waits(&mut self, class: RequestClass) {
         self.permit.only_waits();
+        self.timer.reclassify(class);
     }
 
     /// Sends the answer.

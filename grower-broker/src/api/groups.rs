@@ -3,7 +3,7 @@
 use super::{Answered, Api, Burst, Call, Peer};
 use crate::group::state::GroupCommit;
 use crate::group::{HeartbeatSender, QueueTicket};
-use crate::metrics::RequestTimer;
+use crate::metrics::{RequestClass, RequestTimer};
 use grower_protocol::ids::{GroupId, MemberId, PartitionId, TopicId};
 use grower_protocol::message::{Heartbeat, Part, PositionToCommit, Response, StartPositions};
 use std::sync::Arc;
@@ -18,7 +18,11 @@ impl Api {
         let (mut reply, api, peer) = (burst.reply(call.correlation, call.permit, timer), self.clone(), call.peer);
         self.state.tasks.spawn("a heartbeat", async move {
             let ended = reply.ended().clone();
-            let answer = api.state.groups.heartbeat(ticket, &beat, sender(&peer), &ended, || reply.only_waits()).await;
+            let answer = api
+                .state
+                .groups
+                .heartbeat(ticket, &beat, sender(&peer), &ended, || reply.only_waits(RequestClass::HeartbeatWait))
+                .await;
             session.settle(&answer);
             reply.send(&super::response(&api.state.health, answer.map(Response::Heartbeat)));
         });

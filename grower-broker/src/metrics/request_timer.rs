@@ -24,7 +24,10 @@ pub(crate) enum RequestClass {
     ListOffsets,
     Metadata,
     InitProducer,
+    /// A heartbeat that was answered at once.
     Heartbeat,
+    /// A heartbeat that waited for a change of its member's assignment.
+    HeartbeatWait,
     CommitOffsets,
     FetchOffsets,
     /// All other requests about groups.
@@ -33,7 +36,7 @@ pub(crate) enum RequestClass {
     Admin,
 }
 
-const ALL: [(RequestClass, &str); 13] = [
+const ALL: [(RequestClass, &str); 14] = [
     (RequestClass::ProduceAll, "produce_all"),
     (RequestClass::ProduceLeader, "produce_leader"),
     (RequestClass::ProduceNone, "produce_none"),
@@ -43,6 +46,7 @@ const ALL: [(RequestClass, &str); 13] = [
     (RequestClass::Metadata, "metadata"),
     (RequestClass::InitProducer, "init_producer"),
     (RequestClass::Heartbeat, "heartbeat"),
+    (RequestClass::HeartbeatWait, "heartbeat_wait"),
     (RequestClass::CommitOffsets, "commit_offsets"),
     (RequestClass::FetchOffsets, "fetch_offsets"),
     (RequestClass::Groups, "groups"),
