@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 /// A task that runs until the broker stops.
-type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+type BrokerJob = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Starts all jobs, after the work that has to be done once at each start.
 pub(crate) async fn start(state: &Arc<BrokerState>, reserve: Arc<ReserveFile>) {
@@ -23,7 +23,7 @@ pub(crate) async fn start(state: &Arc<BrokerState>, reserve: Arc<ReserveFile>) {
     let for_reserve = weak.clone();
     let keep_free: KeepFree = Arc::new(move || Some(for_reserve.upgrade()?.disk_reserve.usage()?.keep_free));
     reserve.clone().look(keep_free.clone()).await;
-    let start = |what, job: Job| state.tasks.spawn_until(&stop, what, job);
+    let start = |what, job: BrokerJob| state.tasks.spawn_until(&stop, what, job);
     start("the disk reserve job", Box::pin(reserve.run(keep_free, stop.clone())));
     start("the rates job", Box::pin(rates::run(weak.clone(), stop.clone())));
     start("the groups job", Box::pin(state.groups.clone().run(state.settings.clone(), stop.clone())));

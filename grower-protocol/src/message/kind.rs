@@ -28,7 +28,7 @@ pub enum MemoryUse {
 
 /// The parts of a request, which are bounded so that the answer fits a message: a name takes two bytes, and to say that
 /// there is no such topic takes a hundred.
-pub(super) enum Parts {
+pub(super) enum RequestParts {
     /// One for each topic named.
     Topics(usize),
     /// One for each partition named.
@@ -54,7 +54,7 @@ impl RequestKind {
     }
 }
 
-impl Parts {
+impl RequestParts {
     /// Refuses too many.
     pub(super) fn check(self) -> Result<(), Failure> {
         let (parts, limit, what) = match self {
@@ -74,7 +74,7 @@ impl Parts {
 /// - `number => Name`, with the message in the form of an enum variant,
 /// - `feature:` of brokers that know the request, if not all do,
 /// - `memory:` a [`MemoryUse`] other than `Message`,
-/// - `parts:` a pattern for the message, and the [`Parts`] of what it matches, if their number is bounded.
+/// - `parts:` a pattern for the message, and the [`RequestParts`] of what it matches, if their number is bounded.
 macro_rules! requests {
     ($(
         $(#[$doc:meta])*
@@ -121,7 +121,7 @@ macro_rules! requests {
             /// Refuses a request of more parts than a cluster can have.
             pub fn check_parts(&self) -> Result<(), Failure> {
                 match self {
-                    $($(Self::$name $pattern => Parts::$unit($count).check(),)?)*
+                    $($(Self::$name $pattern => RequestParts::$unit($count).check(),)?)*
                     _ => Ok(()),
                 }
             }

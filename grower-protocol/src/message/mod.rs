@@ -39,7 +39,7 @@ pub use metadata::{BrokerAddress, Metadata, MetadataAnswer, PartitionMetadata, T
 pub use produce::{Acks, Durability, Produce, ProducePartition, Produced, ProducerIdentity};
 
 use crate::ids::{GroupId, MemberId, Offset, PartitionId, TopicId, TopicName};
-use kind::{Parts, requests};
+use kind::{RequestParts, requests};
 use serde::{Deserialize, Serialize};
 
 /// Outcome of one part of a request; the other parts have their own.
