@@ -26,7 +26,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tasks::commit::{Committer, OffsetToCommit};
+use tasks::commit::{Committer, UncommittedOffset};
 use tasks::start;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -103,7 +103,7 @@ impl Consumer {
         for (topic_partition, offset) in offsets {
             let topic = self.shared.lock().partition(&topic_partition)?.topic;
             // The broker knows the leader epoch of an explicit offset.
-            progress.push(OffsetToCommit { topic_partition, topic, offset, leader_epoch: None });
+            progress.push(UncommittedOffset { topic_partition, topic, offset, leader_epoch: None });
         }
         self.committer()?.commit(&self.shared, || progress).await
     }
@@ -185,7 +185,7 @@ impl Consumer {
         let committed = match (&self.committer, self.settings.auto_commit) {
             (Some(committer), Some(_)) => {
                 let progress =
-                    || self.shared.lock().partitions.values().filter_map(OffsetToCommit::handed_out).collect();
+                    || self.shared.lock().partitions.values().filter_map(UncommittedOffset::handed_out).collect();
                 committer.commit(&self.shared, progress).await
             }
             _ => Ok(()),

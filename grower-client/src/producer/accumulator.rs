@@ -1,6 +1,6 @@
 //! Collects the records of one partition in batches to send. Pure: time comes in as an argument.
 
-use super::delivery::{Delivery, Promise, UnobservedError};
+use super::delivery::{Delivery, DeliveryPromise, UnobservedError};
 use crate::record::TopicPartition;
 use grower_protocol::batch::{BatchBuilder, Record};
 use grower_protocol::compression::Codec;
@@ -22,7 +22,7 @@ pub(super) struct BatchSettings {
 #[derive(Debug)]
 pub(super) struct UnsentBatch {
     pub(super) builder: BatchBuilder,
-    pub(super) promise: Promise,
+    pub(super) promise: DeliveryPromise,
     /// The producer's memory that its records hold, in bytes.
     pub(super) reserved: usize,
     /// The time of its first record.
@@ -74,7 +74,7 @@ impl Accumulator {
             (self.settings, &self.topic_partition, &self.unobserved, self.likely_bytes);
         let batch = self.open.get_or_insert_with(|| UnsentBatch {
             builder: BatchBuilder::with_capacity(settings.codec, likely),
-            promise: Promise::new(topic_partition.clone(), unobserved.clone()),
+            promise: DeliveryPromise::new(topic_partition.clone(), unobserved.clone()),
             reserved: 0,
             since: clock(),
         });
@@ -137,7 +137,7 @@ impl Accumulator {
     }
 
     /// The promises of all sealed batches.
-    pub(super) fn promises(&self) -> impl Iterator<Item = &Promise> {
+    pub(super) fn promises(&self) -> impl Iterator<Item = &DeliveryPromise> {
         self.sealed.iter().map(|batch| &batch.promise)
     }
 

@@ -1,6 +1,6 @@
 //! Delivers the outcome of each record to its caller, with one allocation per batch.
 //!
-//! A [`Promise`] is the producer's end and covers a range of records of one batch. A [`Delivery`] is the caller's end and
+//! A [`DeliveryPromise`] is the producer's end and covers a range of records of one batch. A [`Delivery`] is the caller's end and
 //! covers one record. A dropped promise settles its records, so no caller waits forever.
 
 use crate::error::ProduceError;
@@ -58,7 +58,7 @@ struct DeliveryState {
 
 /// The producer's end.
 #[derive(Debug)]
-pub(super) struct Promise {
+pub(super) struct DeliveryPromise {
     shared: Arc<BatchDelivery>,
     records: Range<u32>,
 }
@@ -89,7 +89,7 @@ struct WakerSlot {
     at: usize,
 }
 
-impl Promise {
+impl DeliveryPromise {
     /// Creates the promise of an empty batch.
     pub(super) fn new(topic_partition: TopicPartition, unobserved: Arc<UnobservedError>) -> Self {
         Self { shared: Arc::new(BatchDelivery { topic_partition, unobserved, state: Mutex::default() }), records: 0..0 }
@@ -155,7 +155,7 @@ impl Promise {
     }
 }
 
-impl Drop for Promise {
+impl Drop for DeliveryPromise {
     fn drop(&mut self) {
         if !self.records.is_empty() {
             self.record_outcome(Err(ProduceError::Dropped)).into_iter().for_each(Waker::wake);
@@ -271,8 +271,8 @@ mod tests {
     use grower_protocol::ids::{PartitionId, TopicName};
     use std::task::Waker;
 
-    fn promise() -> Promise {
-        Promise::new(
+    fn promise() -> DeliveryPromise {
+        DeliveryPromise::new(
             TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) },
             Arc::default(),
         )
@@ -319,7 +319,7 @@ mod tests {
         let promise = || {
             let topic_partition =
                 TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionId::new(0) };
-            Promise::new(topic_partition, unobserved.clone())
+            DeliveryPromise::new(topic_partition, unobserved.clone())
         };
         let kept = || unobserved.take().is_some();
         for (failed, dropped_before, looked_at, expected) in [

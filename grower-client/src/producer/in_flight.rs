@@ -1,6 +1,6 @@
 //! A batch in the window, and the values that enter and leave with it.
 
-use super::delivery::{DeliveryOutcome, Promise};
+use super::delivery::{DeliveryOutcome, DeliveryPromise};
 use bytes::{Bytes, BytesMut};
 use grower_protocol::batch::{BatchBuilder, ProducerStamp, restamp};
 use grower_protocol::ids::{Sequence, TopicId};
@@ -14,7 +14,7 @@ pub(super) type BatchId = u64;
 /// Records with a final outcome, which their callers do not know yet.
 #[derive(Debug)]
 pub(super) struct SettledRecords {
-    pub(super) promise: Promise,
+    pub(super) promise: DeliveryPromise,
     /// The memory to release, in bytes.
     pub(super) reserved: usize,
     pub(super) outcome: DeliveryOutcome,
@@ -68,7 +68,7 @@ pub(super) struct NumberedBatch {
 #[derive(Debug)]
 pub(super) struct InFlightBatch {
     pub(super) id: BatchId,
-    pub(super) promise: Promise,
+    pub(super) promise: DeliveryPromise,
     pub(super) reserved: usize,
     pub(super) count: u32,
     pub(super) since: Instant,

@@ -15,7 +15,7 @@
 //!    producer id.
 
 use super::accumulator::UnsentBatch;
-use super::delivery::{BatchAck, Promise};
+use super::delivery::{BatchAck, DeliveryPromise};
 use super::in_flight::{
     AnswerEffects, BatchId, BatchSizeChange, BatchState, InFlightBatch, NumberedBatch, SendAttempt, SequenceGap,
     SettledRecords, follows, stamp,
@@ -264,7 +264,7 @@ impl SequenceWindow {
     }
 
     /// The promises of all unresolved batches.
-    pub(super) fn promises(&self) -> impl Iterator<Item = &Promise> {
+    pub(super) fn promises(&self) -> impl Iterator<Item = &DeliveryPromise> {
         self.batches.iter().filter(|batch| batch.state != BatchState::Acked).map(|batch| &batch.promise)
     }
 
@@ -275,7 +275,7 @@ impl SequenceWindow {
     }
 
     /// Drops all batches and returns their promises.
-    pub(super) fn abandon(&mut self) -> Vec<Promise> {
+    pub(super) fn abandon(&mut self) -> Vec<DeliveryPromise> {
         self.batches.drain(..).map(|batch| batch.promise).collect()
     }
 

@@ -28,7 +28,7 @@ pub(crate) struct Committer {
 
 /// The offset to commit for one partition.
 #[derive(Clone, Debug)]
-pub(crate) struct OffsetToCommit {
+pub(crate) struct UncommittedOffset {
     pub(crate) topic_partition: TopicPartition,
     pub(crate) topic: TopicId,
     pub(crate) offset: Offset,
@@ -36,7 +36,7 @@ pub(crate) struct OffsetToCommit {
     pub(crate) leader_epoch: Option<LeaderEpoch>,
 }
 
-impl OffsetToCommit {
+impl UncommittedOffset {
     /// The position of a partition, if it is not committed.
     pub(crate) fn handed_out(partition: &PartitionFetchState) -> Option<Self> {
         Self::up_to(partition, partition.position, partition.position_epoch)
@@ -75,7 +75,7 @@ impl Committer {
     /// Commits all records handed out. Reports, once, those of partitions that moved to another member.
     pub(crate) async fn commit_handed_out(&self, shared: &SharedSubscription) -> Result<(), ConsumeError> {
         let mut failed = self
-            .send(shared, || shared.lock().partitions.values().filter_map(OffsetToCommit::handed_out).collect())
+            .send(shared, || shared.lock().partitions.values().filter_map(UncommittedOffset::handed_out).collect())
             .await;
         let lost = std::mem::take(&mut shared.lock().revoked_uncommitted);
         failed.extend(lost.into_iter().map(|(topic_partition, offset)| NotCommitted {
@@ -91,7 +91,7 @@ impl Committer {
     pub(crate) async fn commit(
         &self,
         shared: &SharedSubscription,
-        progress: impl FnOnce() -> Vec<OffsetToCommit>,
+        progress: impl FnOnce() -> Vec<UncommittedOffset>,
     ) -> Result<(), ConsumeError> {
         result(self.send(shared, progress).await)
     }
@@ -101,7 +101,7 @@ impl Committer {
     async fn send(
         &self,
         shared: &SharedSubscription,
-        progress: impl FnOnce() -> Vec<OffsetToCommit>,
+        progress: impl FnOnce() -> Vec<UncommittedOffset>,
     ) -> Vec<NotCommitted> {
         let mut newest = self.newest.lock().await;
         let progress = progress();
@@ -113,7 +113,7 @@ impl Committer {
             group: self.group.clone(),
             committer: self.identity(),
             sequence: *newest,
-            positions: progress.iter().map(OffsetToCommit::to_message).collect(),
+            positions: progress.iter().map(UncommittedOffset::to_message).collect(),
         });
         let parts = match self.cluster.ask_retrying(&request).await {
             Ok((_, Response::CommitOffsets(parts))) if parts.len() == progress.len() => Ok(parts),
@@ -138,7 +138,7 @@ impl Committer {
 }
 
 /// Records committed offsets; returns the others.
-fn settle(shared: &SharedSubscription, progress: &[OffsetToCommit], parts: Vec<Part<()>>) -> Vec<NotCommitted> {
+fn settle(shared: &SharedSubscription, progress: &[UncommittedOffset], parts: Vec<Part<()>>) -> Vec<NotCommitted> {
     let mut subscription = shared.lock();
     let mut failed = Vec::new();
     for (progress, part) in progress.iter().zip(parts) {
@@ -159,7 +159,7 @@ fn result(failed: Vec<NotCommitted>) -> Result<(), ConsumeError> {
     if failed.is_empty() { Ok(()) } else { Err(ConsumeError::Commit(CommitError { partitions: failed })) }
 }
 
-impl OffsetToCommit {
+impl UncommittedOffset {
     fn to_message(&self) -> PositionToCommit {
         PositionToCommit {
             topic: self.topic,
@@ -175,7 +175,7 @@ impl OffsetToCommit {
 pub(crate) async fn keep_committing(committer: Arc<Committer>, shared: Arc<SharedSubscription>, interval: Duration) {
     loop {
         sleep(interval).await;
-        let progress = || shared.lock().partitions.values().filter_map(OffsetToCommit::consumed).collect();
+        let progress = || shared.lock().partitions.values().filter_map(UncommittedOffset::consumed).collect();
         if let Err(error) = committer.commit(&shared, progress).await {
             tracing::warn!(group = %committer.group(), %error, "cannot commit; trying again");
         }

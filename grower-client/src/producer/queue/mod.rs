@@ -1,7 +1,7 @@
 //! The queue of one partition: records that form batches, batches in flight, and the right to send.
 
 use super::accumulator::{Accumulator, BatchSettings};
-use super::delivery::{BatchAck, BatchCompletion, Delivery, Promise, UnobservedError};
+use super::delivery::{BatchAck, BatchCompletion, Delivery, DeliveryPromise, UnobservedError};
 use super::in_flight::{AnswerEffects, BatchId, BatchSizeChange, NumberedBatch, SendAttempt, SettledRecords};
 use super::sequence_window::{SequenceWindow, WindowSettings};
 use crate::error::{ProduceError, RequestError};
@@ -79,7 +79,7 @@ impl PartitionQueue {
     }
 
     /// Drops all batches and returns their promises, which report the dropped producer when they are dropped.
-    pub(super) fn abandon(&mut self) -> Vec<Promise> {
+    pub(super) fn abandon(&mut self) -> Vec<DeliveryPromise> {
         let mut promises = self.window.abandon();
         promises.extend(self.accumulator.take_all().map(|batch| batch.promise));
         promises
@@ -197,7 +197,7 @@ impl PartitionQueue {
     /// Ends the linger of the open batch; returns a future for each unsettled batch.
     pub(super) fn flush(&mut self) -> Vec<BatchCompletion> {
         self.accumulator.seal();
-        self.window.promises().chain(self.accumulator.promises()).map(Promise::completion).collect()
+        self.window.promises().chain(self.accumulator.promises()).map(DeliveryPromise::completion).collect()
     }
 
     /// Returns the last error.

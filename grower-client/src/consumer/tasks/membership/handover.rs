@@ -3,7 +3,7 @@
 use super::{GroupMembership, in_time};
 use crate::consumer::settings::RebalanceEvent;
 use crate::consumer::state::FetchVersion;
-use crate::consumer::tasks::commit::OffsetToCommit;
+use crate::consumer::tasks::commit::UncommittedOffset;
 use crate::consumer::tasks::start::StartLookup;
 use crate::error::RequestError;
 use crate::record::TopicPartition;
@@ -67,7 +67,7 @@ impl GroupMembership {
         any
     }
 
-    async fn commit_revoked(&self, progress: Vec<OffsetToCommit>, until: Instant) {
+    async fn commit_revoked(&self, progress: Vec<UncommittedOffset>, until: Instant) {
         let committed = timeout_at(until, self.committer.commit(&self.shared, || progress)).await;
         let error = match committed {
             Ok(Ok(())) => return,
@@ -100,7 +100,7 @@ impl GroupMembership {
     pub(super) fn give_up(
         &self,
         target: &BTreeMap<TopicPartition, TopicId>,
-    ) -> (Vec<TopicPartition>, Vec<OffsetToCommit>) {
+    ) -> (Vec<TopicPartition>, Vec<UncommittedOffset>) {
         let mut subscription = self.shared.lock();
         let (mut revoked, mut progress, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         subscription.retain(|topic_partition, partition| {
@@ -109,11 +109,11 @@ impl GroupMembership {
             }
             revoked.push(topic_partition.clone());
             if self.auto_commit {
-                progress.extend(OffsetToCommit::consumed(partition));
+                progress.extend(UncommittedOffset::consumed(partition));
             }
             let is_committed = self.auto_commit && !partition.has_unconsumed();
             lost.extend(
-                OffsetToCommit::handed_out(partition)
+                UncommittedOffset::handed_out(partition)
                     .filter(|_| !is_committed)
                     .map(|lost| (lost.topic_partition, lost.offset)),
             );
