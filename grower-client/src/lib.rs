@@ -55,6 +55,7 @@ mod cluster;
 mod connection;
 mod consumer;
 mod error;
+mod gap;
 mod producer;
 mod random_name;
 mod record;
@@ -63,10 +64,11 @@ pub mod transport;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
-pub use consumer::{Consumer, ConsumerBuilder, Gap, GapCause, OnDamage, OnGap, RebalanceEvent, StartFrom};
+pub use consumer::{Consumer, ConsumerBuilder, OnDamage, OnGap, RebalanceEvent, StartFrom};
 pub use error::{
     AdminError, CommitError, ConnectError, ConnectionError, ConsumeError, NotCommitted, ProduceError, RequestError,
 };
+pub use gap::{Gap, GapCause};
 pub use producer::{Delivery, Partitioner, Producer, ProducerBuilder};
 pub use record::{Ack, ConsumerRecord, Record, TopicPartition};
 pub use transport::Transport;

@@ -1,8 +1,8 @@
 //! Builds a consumer.
 
 use super::Consumer;
-use super::settings::{ConsumerSettings, OnDamage, RebalanceEvent, StartFrom};
-use super::state::{Gap, OnGap, SharedSubscription};
+use super::settings::{ConsumerSettings, OnDamage, OnGap, RebalanceEvent, StartFrom};
+use super::state::SharedSubscription;
 use super::tasks::commit::{self, Committer};
 use super::tasks::fetcher::Fetcher;
 use super::tasks::membership::{self, GroupMember};
@@ -10,6 +10,7 @@ use super::tasks::new_partitions;
 use super::tasks::start::{self, StartPolicy};
 use crate::cluster::Cluster;
 use crate::error::ConsumeError;
+use crate::gap::Gap;
 use crate::random_name::random_name;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{GroupId, MemberId, NameError, PartitionId, TopicName};

@@ -10,8 +10,7 @@ mod state;
 mod tasks;
 
 pub use builder::ConsumerBuilder;
-pub use settings::{OnDamage, RebalanceEvent, StartFrom};
-pub use state::{Gap, GapCause, OnGap};
+pub use settings::{OnDamage, OnGap, RebalanceEvent, StartFrom};
 
 use crate::cluster::Cluster;
 use crate::error::ConsumeError;

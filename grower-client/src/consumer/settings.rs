@@ -1,6 +1,6 @@
 //! The settings of a consumer.
 
-use super::state::GapRule;
+use crate::gap::Gap;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{Offset, Timestamp};
 use std::sync::Arc;
@@ -61,3 +61,16 @@ pub enum OnDamage {
     /// Logs them and continues behind them.
     Skip,
 }
+
+/// The handling of a [`Gap`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnGap {
+    /// Logs a warning and continues behind the gap.
+    #[default]
+    Continue,
+    /// Returns the gap once as [`ConsumeError::Gap`](crate::ConsumeError::Gap); the next call continues behind it.
+    Report,
+}
+
+/// Decides the handling of each gap.
+pub(crate) type GapRule = Arc<dyn Fn(&Gap) -> OnGap + Send + Sync>;

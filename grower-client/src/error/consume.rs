@@ -2,7 +2,7 @@
 
 use super::request::At;
 use super::{CommitError, RequestError};
-use crate::consumer::Gap;
+use crate::gap::Gap;
 use crate::record::TopicPartition;
 use grower_protocol::ids::{GroupId, NameError, Offset, TopicName};
 use grower_protocol::message::{ErrorCode, Outcome};

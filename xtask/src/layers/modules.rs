@@ -10,6 +10,24 @@ type Modules = &'static [(&'static str, &'static [&'static str])];
 /// The crates whose modules are in layers.
 const CRATES: &[(&str, Modules)] = &[
     (
+        "grower-client",
+        &[
+            ("backoff", &[]),
+            ("random_name", &[]),
+            ("record", &[]),
+            ("single_flight", &[]),
+            ("transport", &[]),
+            ("gap", &["record"]),
+            ("error", &["gap", "record"]),
+            ("connection", &["backoff", "error", "single_flight", "transport"]),
+            ("cluster", &["backoff", "connection", "error", "random_name"]),
+            ("admin", &["cluster", "error", "record"]),
+            ("producer", &["backoff", "cluster", "connection", "error", "record", "single_flight"]),
+            ("consumer", &["admin", "backoff", "cluster", "connection", "error", "gap", "random_name", "record"]),
+            ("client", &["admin", "cluster", "connection", "consumer", "error", "producer", "transport"]),
+        ],
+    ),
+    (
         "grower-protocol",
         &[
             ("compression", &[]),

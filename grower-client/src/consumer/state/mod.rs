@@ -1,13 +1,9 @@
 //! The state of a consumer: its partitions, and for each the fetched and handed-out records.
 
 mod checked_batches;
-mod gap;
 mod partition;
 mod subscription;
 
-pub use gap::{Gap, GapCause, OnGap};
-
 pub(super) use checked_batches::{FetchDamage, check_batches, end_by_headers};
-pub(super) use gap::GapRule;
 pub(super) use partition::{FetchVersion, PartitionFetchState};
 pub(super) use subscription::{SharedSubscription, TakeLimits};

@@ -1,7 +1,7 @@
 //! Gaps of one partition: how they arise, and how the reader passes them after the buffered records.
 
 use super::{BufferedItem, PartitionFetchState};
-use crate::consumer::state::gap::{Gap, GapCause};
+use crate::gap::{Gap, GapCause};
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};
 use grower_protocol::message::Divergence;
 use std::ops::Range;

@@ -6,10 +6,10 @@ mod hand_out;
 pub(crate) use hand_out::{CallNumber, PartitionItem};
 
 use super::checked_batches::{CheckedBatches, FetchDamage};
-use super::gap::Gap;
 use crate::backoff;
 use crate::consumer::settings::OnDamage;
 use crate::error::{ConsumeError, RequestError};
+use crate::gap::Gap;
 use crate::record::TopicPartition;
 use grower_protocol::batch::Batch;
 use grower_protocol::ids::{LeaderEpoch, Offset, TopicId};

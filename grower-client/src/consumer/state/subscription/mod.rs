@@ -4,10 +4,10 @@ mod shared;
 
 pub(crate) use shared::SharedSubscription;
 
-use super::gap::Gap;
 use super::partition::{CallNumber, FetchVersion, PartitionFetchState, PartitionItem};
 use crate::consumer::settings::OnDamage;
 use crate::error::ConsumeError;
+use crate::gap::Gap;
 use crate::record::{ConsumerRecord, TopicPartition};
 use grower_protocol::ids::{Offset, TopicId, TopicName};
 use std::collections::{BTreeMap, HashMap};

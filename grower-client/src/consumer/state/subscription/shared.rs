@@ -1,10 +1,10 @@
 //! The lock around a consumer's state, and the signals between its reader and its tasks.
 
 use super::{SubscriptionState, TakeLimits};
-use crate::consumer::settings::OnDamage;
-use crate::consumer::state::gap::{Gap, GapRule, OnGap};
+use crate::consumer::settings::{GapRule, OnDamage, OnGap};
 use crate::consumer::state::partition::{FetchVersion, PartitionFetchState};
 use crate::error::ConsumeError;
+use crate::gap::Gap;
 use crate::record::{ConsumerRecord, TopicPartition};
 use parking_lot::{Mutex, MutexGuard};
 use std::task::Waker;

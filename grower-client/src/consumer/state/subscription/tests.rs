@@ -1,7 +1,8 @@
 //! Turns of partitions, and what a reader gets.
 
 use super::*;
-use crate::consumer::state::{OnGap, check_batches};
+use crate::consumer::settings::OnGap;
+use crate::consumer::state::check_batches;
 use bytes::Bytes;
 use grower_protocol::batch::{BatchBuilder, HEADER_LENGTH, Record, UnplacedBatch};
 use grower_protocol::compression::Codec;

@@ -1,10 +1,9 @@
-//! Gaps: records that are gone before the consumer read them, with their cause and the reader's rule.
+//! Gaps: records that are gone before a consumer read them, with their cause.
 
 use crate::record::TopicPartition;
 use grower_protocol::ids::Offset;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Offsets that a consumer can no longer read. All records before them were handed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,19 +31,6 @@ pub enum GapCause {
     /// The topic was deleted and created again. The range ends at the last high watermark that this consumer knew.
     TopicRecreated,
 }
-
-/// The handling of a [`Gap`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnGap {
-    /// Logs a warning and continues behind the gap.
-    #[default]
-    Continue,
-    /// Returns the gap once as [`ConsumeError::Gap`](crate::ConsumeError::Gap); the next call continues behind it.
-    Report,
-}
-
-/// Decides the handling of each gap.
-pub(crate) type GapRule = Arc<dyn Fn(&Gap) -> OnGap + Send + Sync>;
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
