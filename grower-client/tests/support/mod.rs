@@ -1,7 +1,10 @@
 //! An in-memory broker with one topic and one partition, with scripted faults.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+mod counted;
+
 use bytes::BytesMut;
+use counted::Counted;
 use grower_client::ids::{
     LeaderEpoch, MemberEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId, TopicName,
 };
@@ -10,15 +13,10 @@ use grower_protocol::batch::{Batch, BatchHeader, UnplacedBatch};
 use grower_protocol::message::*;
 use grower_protocol::wire::{self, Correlation, Frame, FrameDecoder, PREFACE_LENGTH, Preface};
 use std::collections::HashMap;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf, duplex, split,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// The only topic.
@@ -265,57 +263,6 @@ impl FakeBroker {
             other => panic!("the fake broker does not know {other:?}"),
         };
         encode(correlation, &response, &[])
-    }
-}
-
-/// The client's end of a connection, which counts its writes.
-struct Counted {
-    stream: DuplexStream,
-    writes: Arc<AtomicUsize>,
-}
-
-impl Counted {
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut DuplexStream> {
-        Pin::new(&mut self.get_mut().stream)
-    }
-
-    fn count<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.writes.fetch_add(usize::from(written.is_ready()), Ordering::Relaxed);
-        written
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.as_mut().stream().poll_write(cx, bytes);
-        self.count(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = self.as_mut().stream().poll_write_vectored(cx, pieces);
-        self.count(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_shutdown(cx)
     }
 }
 

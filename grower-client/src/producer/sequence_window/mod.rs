@@ -14,18 +14,19 @@
 //!    from the gap on, if neither the batch that was given up nor a later one can be in the log; otherwise under a new
 //!    producer id.
 
+mod answers;
+mod gaps;
+
 use super::accumulator::UnsentBatch;
 use super::delivery::{BatchAck, DeliveryPromise};
 use super::in_flight::{
-    AnswerEffects, BatchId, BatchSizeChange, BatchState, InFlightBatch, NumberedBatch, SendAttempt, SequenceGap,
-    SettledRecords, follows, stamp,
+    AnswerEffects, BatchId, BatchState, InFlightBatch, NumberedBatch, SendAttempt, SequenceGap, SettledRecords, stamp,
 };
-use super::retry::{self, RetryAction};
 use crate::error::{ProduceError, RequestError};
 use bytes::Bytes;
 use grower_protocol::compression::Codec;
 use grower_protocol::ids::{Sequence, TopicId};
-use grower_protocol::message::{Outcome, ProducerIdentity};
+use grower_protocol::message::ProducerIdentity;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -143,22 +144,6 @@ impl SequenceWindow {
         first.filter(|batch| batch.state == BatchState::Waiting).map(InFlightBatch::attempt).collect()
     }
 
-    /// Whether the window needs a new producer id to continue.
-    pub(super) fn wants_identity(&self) -> bool {
-        self.gap.is_some_and(|gap| gap.unusable)
-            && !self.is_moving()
-            && self.batches.iter().all(InFlightBatch::may_renumber)
-    }
-
-    /// Continues under a new producer id.
-    pub(super) fn set_identity(&mut self, identity: ProducerIdentity) {
-        if self.wants_identity() {
-            self.identity = Some(identity);
-            self.remembered_until = None;
-            self.renumber_from(Sequence::ZERO, |_| true);
-        }
-    }
-
     /// Handles a failed request for a producer id.
     pub(super) fn identity_refused(&mut self, error: RequestError, now: Instant) {
         self.last_error = Some(error);
@@ -224,20 +209,6 @@ impl SequenceWindow {
         self.last_error = Some(error);
     }
 
-    /// Sets the topic's id. If it changed, the topic was recreated: no sent batch is left, so none is in doubt.
-    pub(super) fn set_topic_id(&mut self, topic_id: TopicId) {
-        if topic_id == self.topic_id {
-            return;
-        }
-        self.topic_id = topic_id;
-        let first_missing = self.batches.front().map_or(self.next_sequence, |batch| batch.first);
-        self.pause_at(SequenceGap { first_missing, unusable: true });
-        for batch in self.batches.iter_mut().filter(|batch| batch.state == BatchState::Waiting) {
-            batch.state = BatchState::Refused;
-            batch.in_doubt = false;
-        }
-    }
-
     /// Fails all batches, because the topic is deleted.
     pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<SettledRecords> {
         let unresolved = |batch: &InFlightBatch| batch.state != BatchState::Acked;
@@ -279,76 +250,6 @@ impl SequenceWindow {
         self.batches.drain(..).map(|batch| batch.promise).collect()
     }
 
-    fn acked(&mut self, at: usize, ack: BatchAck, now: Instant, effects: &mut AnswerEffects) {
-        self.remembered_until = Some(now + REMEMBERED);
-        self.failures = 0;
-        self.not_before = None;
-        let batch = &mut self.batches[at];
-        batch.state = BatchState::Acked;
-        let promise = batch.promise.take();
-        effects.settled.push(SettledRecords {
-            promise,
-            reserved: std::mem::take(&mut batch.reserved),
-            outcome: Ok(ack),
-        });
-        let first = batch.first;
-        if let Some(gap) = self.gap.as_mut().filter(|gap| follows(first, gap.first_missing)) {
-            gap.unusable = true; // A batch after the gap is in the log.
-        }
-    }
-
-    fn failed(&mut self, at: usize, error: RequestError, now: Instant, effects: &mut AnswerEffects) {
-        effects.metadata_outdated |= retry::looks_outdated(&error);
-        let action = self.retry_action(at, &error);
-        if self.last_error.is_none() || !action.follows_from_another() {
-            self.last_error = Some(error.clone());
-        }
-        let batch = &mut self.batches[at];
-        match action {
-            RetryAction::Resend { after_backoff } => {
-                batch.state = BatchState::Waiting;
-                if after_backoff {
-                    self.back_off(now);
-                }
-            }
-            RetryAction::Renumber => {
-                batch.state = BatchState::Refused;
-                let first_missing = batch.first;
-                self.pause_at(SequenceGap { first_missing, unusable: true });
-                self.back_off(now);
-            }
-            RetryAction::Split => self.split(at, effects),
-            RetryAction::GiveUp => {
-                if retry::is_too_large(&error) {
-                    effects.batch_size = Some(BatchSizeChange::Restore);
-                }
-                let (topic_partition, in_doubt) = (batch.promise.topic_partition().clone(), batch.in_doubt);
-                let error = ProduceError::Failed { topic_partition, source: error, in_doubt };
-                effects.settled.push(self.give_up(at, in_doubt, error));
-            }
-            RetryAction::Refused => batch.state = BatchState::Refused,
-        }
-    }
-
-    /// Decides how a batch continues after an error, and records whether it is in doubt.
-    fn retry_action(&mut self, at: usize, error: &RequestError) -> RetryAction {
-        let first = self.batches.iter().position(|batch| batch.state != BatchState::Acked) == Some(at);
-        let batch = &mut self.batches[at];
-        if batch.topic_id != self.topic_id {
-            batch.in_doubt = false; // The log of its topic is deleted.
-            return RetryAction::Renumber;
-        }
-        batch.in_doubt |= error.outcome() == Outcome::Unknown;
-        let case = retry::RetryContext {
-            in_doubt: batch.in_doubt,
-            first,
-            behind_gap: self.gap.is_some_and(|gap| follows(batch.first, gap.first_missing)),
-            idempotent: self.identity.is_some(),
-            divisible: 1 < batch.count,
-        };
-        retry::retry_action(error, case)
-    }
-
     /// Removes acknowledged batches that have no unresolved batch before them.
     fn pop_acked(&mut self) {
         while self.batches.front().is_some_and(|batch| batch.state == BatchState::Acked) {
@@ -378,83 +279,6 @@ impl SequenceWindow {
     fn back_off(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + (self.backoff)(self.failures));
-    }
-
-    fn give_up(&mut self, at: usize, in_doubt: bool, error: ProduceError) -> SettledRecords {
-        let batch = self.batches.remove(at).expect("the caller found it there");
-        let acked_after = self.batches.iter().skip(at).any(|later| later.state == BatchState::Acked);
-        self.pause_at(SequenceGap { first_missing: batch.first, unusable: in_doubt || acked_after });
-        SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) }
-    }
-
-    /// Pauses the window at a gap. The earlier of two gaps counts.
-    fn pause_at(&mut self, new: SequenceGap) {
-        let new = SequenceGap { unusable: new.unusable && self.identity.is_some(), ..new };
-        self.gap = Some(match self.gap {
-            None => new,
-            Some(old) => SequenceGap {
-                first_missing: if follows(new.first_missing, old.first_missing) {
-                    old.first_missing
-                } else {
-                    new.first_missing
-                },
-                unusable: old.unusable || new.unusable,
-            },
-        });
-    }
-
-    /// Replaces a batch that is too large by its two halves.
-    fn split(&mut self, at: usize, effects: &mut AnswerEffects) {
-        let mut batch = self.batches.remove(at).expect("the caller found it there");
-        effects.batch_size = Some(BatchSizeChange::Halve(batch.plain_bytes));
-        let count = batch.count / 2;
-        let tail_promise = batch.promise.split_off(count);
-        let (head, tail) = retry::halves(&batch.bytes, self.codec, count);
-        (batch.bytes, batch.plain_bytes) = head;
-        let tail = InFlightBatch {
-            id: self.next_id,
-            promise: tail_promise,
-            reserved: 0, // The first half holds the memory of both.
-            count: batch.count - count,
-            bytes: tail.0,
-            plain_bytes: tail.1,
-            state: BatchState::Refused,
-            ..batch
-        };
-        self.next_id += 1;
-        self.pause_at(SequenceGap { first_missing: batch.first, unusable: false });
-        batch.count = count;
-        batch.state = BatchState::Refused;
-        self.batches.insert(at, tail);
-        self.batches.insert(at, batch);
-    }
-
-    /// Ends the pause at a usable gap once all batches behind it may get new sequences.
-    fn resume_after_gap(&mut self) {
-        if let Some(SequenceGap { first_missing, unusable: false }) = self.gap
-            && !self.is_moving()
-            && self.batches.iter().all(|batch| !follows(batch.first, first_missing) || batch.may_renumber())
-        {
-            self.renumber_from(first_missing, |batch| follows(batch.first, first_missing));
-        }
-    }
-
-    /// Numbers the unacknowledged batches that `which` selects, from `from` on, and makes them ready to send.
-    fn renumber_from(&mut self, from: Sequence, which: impl Fn(&InFlightBatch) -> bool) {
-        self.gap = None;
-        self.next_sequence = from;
-        let (identity, topic_id) = (self.identity, self.topic_id);
-        for batch in self.batches.iter_mut().filter(|batch| batch.state != BatchState::Acked && which(batch)) {
-            assert!(batch.may_renumber(), "a batch that may be in the log would be written twice: {batch:?}");
-            batch.first = self.next_sequence;
-            batch.topic_id = topic_id;
-            batch.state = BatchState::Waiting;
-            self.next_sequence = batch.next_sequence();
-            if let Some(identity) = identity {
-                batch.restamp(identity);
-            }
-        }
-        self.check();
     }
 
     fn in_flight_max(&self, now: Instant) -> usize {

@@ -1,0 +1,120 @@
+//! Gaps in the sequences (rule 3): how they pause the window, and how batches get new sequences.
+
+use super::SequenceWindow;
+use crate::error::ProduceError;
+use crate::producer::in_flight::{
+    AnswerEffects, BatchSizeChange, BatchState, InFlightBatch, SequenceGap, SettledRecords, follows,
+};
+use crate::producer::retry;
+use grower_protocol::ids::{Sequence, TopicId};
+use grower_protocol::message::ProducerIdentity;
+
+impl SequenceWindow {
+    /// Whether the window needs a new producer id to continue.
+    pub(in crate::producer) fn wants_identity(&self) -> bool {
+        self.gap.is_some_and(|gap| gap.unusable)
+            && !self.is_moving()
+            && self.batches.iter().all(InFlightBatch::may_renumber)
+    }
+
+    /// Continues under a new producer id.
+    pub(in crate::producer) fn set_identity(&mut self, identity: ProducerIdentity) {
+        if self.wants_identity() {
+            self.identity = Some(identity);
+            self.remembered_until = None;
+            self.renumber_from(Sequence::ZERO, |_| true);
+        }
+    }
+
+    /// Sets the topic's id. If it changed, the topic was recreated: no sent batch is left, so none is in doubt.
+    pub(in crate::producer) fn set_topic_id(&mut self, topic_id: TopicId) {
+        if topic_id == self.topic_id {
+            return;
+        }
+        self.topic_id = topic_id;
+        let first_missing = self.batches.front().map_or(self.next_sequence, |batch| batch.first);
+        self.pause_at(SequenceGap { first_missing, unusable: true });
+        for batch in self.batches.iter_mut().filter(|batch| batch.state == BatchState::Waiting) {
+            batch.state = BatchState::Refused;
+            batch.in_doubt = false;
+        }
+    }
+
+    /// Removes a batch that failed and pauses the window at its sequence.
+    pub(super) fn give_up(&mut self, at: usize, in_doubt: bool, error: ProduceError) -> SettledRecords {
+        let batch = self.batches.remove(at).expect("the caller found it there");
+        let acked_after = self.batches.iter().skip(at).any(|later| later.state == BatchState::Acked);
+        self.pause_at(SequenceGap { first_missing: batch.first, unusable: in_doubt || acked_after });
+        SettledRecords { promise: batch.promise, reserved: batch.reserved, outcome: Err(error) }
+    }
+
+    /// Pauses the window at a gap. The earlier of two gaps counts.
+    pub(super) fn pause_at(&mut self, new: SequenceGap) {
+        let new = SequenceGap { unusable: new.unusable && self.identity.is_some(), ..new };
+        self.gap = Some(match self.gap {
+            None => new,
+            Some(old) => SequenceGap {
+                first_missing: if follows(new.first_missing, old.first_missing) {
+                    old.first_missing
+                } else {
+                    new.first_missing
+                },
+                unusable: old.unusable || new.unusable,
+            },
+        });
+    }
+
+    /// Replaces a batch that is too large by its two halves.
+    pub(super) fn split(&mut self, at: usize, effects: &mut AnswerEffects) {
+        let mut batch = self.batches.remove(at).expect("the caller found it there");
+        effects.batch_size = Some(BatchSizeChange::Halve(batch.plain_bytes));
+        let count = batch.count / 2;
+        let tail_promise = batch.promise.split_off(count);
+        let (head, tail) = retry::halves(&batch.bytes, self.codec, count);
+        (batch.bytes, batch.plain_bytes) = head;
+        let tail = InFlightBatch {
+            id: self.next_id,
+            promise: tail_promise,
+            reserved: 0, // The first half holds the memory of both.
+            count: batch.count - count,
+            bytes: tail.0,
+            plain_bytes: tail.1,
+            state: BatchState::Refused,
+            ..batch
+        };
+        self.next_id += 1;
+        self.pause_at(SequenceGap { first_missing: batch.first, unusable: false });
+        batch.count = count;
+        batch.state = BatchState::Refused;
+        self.batches.insert(at, tail);
+        self.batches.insert(at, batch);
+    }
+
+    /// Ends the pause at a usable gap once all batches behind it may get new sequences.
+    pub(super) fn resume_after_gap(&mut self) {
+        if let Some(SequenceGap { first_missing, unusable: false }) = self.gap
+            && !self.is_moving()
+            && self.batches.iter().all(|batch| !follows(batch.first, first_missing) || batch.may_renumber())
+        {
+            self.renumber_from(first_missing, |batch| follows(batch.first, first_missing));
+        }
+    }
+
+    /// Numbers the unacknowledged batches that `which` selects, from `from` on, and makes them ready to send.
+    fn renumber_from(&mut self, from: Sequence, which: impl Fn(&InFlightBatch) -> bool) {
+        self.gap = None;
+        self.next_sequence = from;
+        let (identity, topic_id) = (self.identity, self.topic_id);
+        for batch in self.batches.iter_mut().filter(|batch| batch.state != BatchState::Acked && which(batch)) {
+            assert!(batch.may_renumber(), "a batch that may be in the log would be written twice: {batch:?}");
+            batch.first = self.next_sequence;
+            batch.topic_id = topic_id;
+            batch.state = BatchState::Waiting;
+            self.next_sequence = batch.next_sequence();
+            if let Some(identity) = identity {
+                batch.restamp(identity);
+            }
+        }
+        self.check();
+    }
+}
