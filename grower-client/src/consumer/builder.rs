@@ -5,7 +5,7 @@ use super::settings::{ConsumerSettings, OnDamage, OnGap, RebalanceEvent, StartFr
 use super::state::SharedSubscription;
 use super::tasks::commit::{self, Committer};
 use super::tasks::fetcher::Fetcher;
-use super::tasks::membership::{self, GroupMember};
+use super::tasks::membership::{self, MemberIdentity};
 use super::tasks::new_partitions;
 use super::tasks::start::{self, StartPolicy};
 use crate::cluster::Cluster;
@@ -232,7 +232,7 @@ impl ConsumerParts {
     }
 
     async fn join(&mut self, group: GroupId, id: MemberId, topics: &[String]) -> Result<Arc<Committer>, ConsumeError> {
-        let member = Arc::new(GroupMember::new(group.clone(), id, names(topics)?, self.settings.instance.is_some()));
+        let member = Arc::new(MemberIdentity::new(group.clone(), id, names(topics)?, self.settings.instance.is_some()));
         let committer = Arc::new(Committer::new(self.cluster.clone(), group, Some(member.clone())));
         let policy = self.policy(Some(committer.clone()));
         let Self { cluster, shared, settings, tasks } = self;

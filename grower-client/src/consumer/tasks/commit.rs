@@ -1,6 +1,6 @@
 //! Commits a group's offsets.
 
-use super::membership::GroupMember;
+use super::membership::MemberIdentity;
 use crate::cluster::Cluster;
 use crate::consumer::state::{PartitionFetchState, SharedSubscription};
 use crate::error::{CommitError, ConsumeError, NotCommitted, RequestError};
@@ -19,7 +19,7 @@ use tokio::time::sleep;
 pub(crate) struct Committer {
     cluster: Arc<Cluster>,
     group: GroupId,
-    member: Option<Arc<GroupMember>>,
+    member: Option<Arc<MemberIdentity>>,
     /// The identity of a committer that is no member.
     outside: CommitterId,
     /// The sequence number of the newest commit. Locked during a commit, so that commits keep their order.
@@ -60,11 +60,11 @@ impl UncommittedOffset {
 }
 
 impl Committer {
-    pub(crate) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<GroupMember>>) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, group: GroupId, member: Option<Arc<MemberIdentity>>) -> Self {
         Self { cluster, group, member, outside: random_committer(), newest: Mutex::default() }
     }
 
-    pub(crate) fn member(&self) -> Option<&Arc<GroupMember>> {
+    pub(crate) fn member(&self) -> Option<&Arc<MemberIdentity>> {
         self.member.as_ref()
     }
 

@@ -1,6 +1,6 @@
 //! Follows an assignment: first revokes and commits the partitions that leave, then starts the new ones.
 
-use super::{GroupMembership, in_time};
+use super::{MembershipTask, in_time};
 use crate::consumer::settings::RebalanceEvent;
 use crate::consumer::state::FetchVersion;
 use crate::consumer::tasks::commit::UncommittedOffset;
@@ -12,7 +12,7 @@ use grower_protocol::message::{HeartbeatAnswer, Metadata, TopicPartitions};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::{Instant, timeout_at};
 
-impl GroupMembership {
+impl MembershipTask {
     /// Follows the assignment of a heartbeat's answer.
     pub(super) async fn follow(&mut self, answer: &HeartbeatAnswer) -> Result<(), RequestError> {
         let soon = Instant::now() + self.session_timeout / 2; // The next heartbeat must not be late.

@@ -7,7 +7,7 @@ use grower_protocol::message::{ErrorCode, Request, Response};
 use parking_lot::Mutex;
 
 /// The identity of a consumer in its group.
-pub(crate) struct GroupMember {
+pub(crate) struct MemberIdentity {
     pub(crate) group: GroupId,
     pub(super) id: MemberId,
     pub(super) topics: Vec<TopicName>,
@@ -16,7 +16,7 @@ pub(crate) struct GroupMember {
     is_static: bool,
 }
 
-impl GroupMember {
+impl MemberIdentity {
     pub(crate) fn new(group: GroupId, id: MemberId, topics: Vec<TopicName>, is_static: bool) -> Self {
         Self { group, id, topics, epoch: Mutex::default(), is_static }
     }

@@ -8,7 +8,7 @@
 mod handover;
 mod member;
 
-pub(crate) use member::GroupMember;
+pub(crate) use member::MemberIdentity;
 
 use super::commit::Committer;
 use super::start::StartPolicy;
@@ -29,10 +29,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// A membership in a group.
-pub(crate) struct GroupMembership {
+pub(crate) struct MembershipTask {
     cluster: Arc<Cluster>,
     shared: Arc<SharedSubscription>,
-    member: Arc<GroupMember>,
+    member: Arc<MemberIdentity>,
     committer: Arc<Committer>,
     policy: StartPolicy,
     session_timeout: Duration,
@@ -54,15 +54,15 @@ pub(crate) struct GroupMembership {
 pub(crate) async fn join(
     cluster: &Arc<Cluster>,
     shared: &Arc<SharedSubscription>,
-    member: &Arc<GroupMember>,
+    member: &Arc<MemberIdentity>,
     committer: &Arc<Committer>,
     settings: &ConsumerSettings,
     policy: &StartPolicy,
-) -> Result<GroupMembership, ConsumeError> {
+) -> Result<MembershipTask, ConsumeError> {
     let refused = |source| ConsumeError::Group { group: member.group.clone(), source };
     let connection = cluster.any_broker().await.map_err(|error| refused(error.into()))?;
     connection.require("groups").map_err(|error| refused(error.into()))?;
-    let mut membership = GroupMembership {
+    let mut membership = MembershipTask {
         cluster: cluster.clone(),
         shared: shared.clone(),
         member: member.clone(),
@@ -98,7 +98,7 @@ pub(crate) async fn join(
     Ok(membership)
 }
 
-impl GroupMembership {
+impl MembershipTask {
     /// Runs until it is aborted, or another process takes the instance name.
     pub(crate) async fn run(mut self) {
         let mut failures = 0;
