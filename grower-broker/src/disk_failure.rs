@@ -1,16 +1,16 @@
-//! How an error of the disk is told to clients: what may be tried again has a code that says so.
+//! Error codes that clients get for errors of the disk: retriable where a retry may succeed.
 
 use crate::log_pace::LogPace;
 use grower_protocol::message::ErrorCode;
 use grower_storage::disk::{DiskError, ErrorClass};
 
-/// All partitions share one pace: they lack the same descriptors.
+/// One log pace for all partitions: they lack the same file descriptors.
 static TEMPORARY: LogPace = LogPace::new();
-/// And the same room.
+/// The same for disk space.
 static FULL: LogPace = LogPace::new();
 
-/// The code of an error that keeps a durable command from being carried out for now. It will be, by itself; so if the error
-/// passes, all that a client misses is the end of it.
+/// The code of an error that delays the effect of a durable command. The broker retries by itself, so a passing error
+/// costs the client only the answer.
 pub(crate) fn code_of_delay(error: &DiskError) -> ErrorCode {
     match error.class() {
         ErrorClass::Full | ErrorClass::Temporary => ErrorCode::TimedOut,
@@ -18,18 +18,18 @@ pub(crate) fn code_of_delay(error: &DiskError) -> ErrorCode {
     }
 }
 
-/// The code of an error after which a log is as it was before.
+/// The code of an error that left the log as it was.
 pub(crate) fn code_of(error: &DiskError) -> ErrorCode {
     match error.class() {
         ErrorClass::Full => {
             if let Some(left_out) = FULL.admit() {
-                tracing::warn!(%error, left_out, "a request is refused for want of room, and its client sends it again");
+                tracing::warn!(%error, left_out, "the disk is full: a request was refused, its client retries");
             }
             ErrorCode::DiskFull
         }
         ErrorClass::Temporary => {
             if let Some(left_out) = TEMPORARY.admit() {
-                tracing::warn!(%error, left_out, "a request is refused for now, and its client sends it again");
+                tracing::warn!(%error, left_out, "a request was refused, its client retries");
             }
             ErrorCode::NotReady
         }

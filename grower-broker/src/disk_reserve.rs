@@ -1,6 +1,8 @@
-//! Room on the disk. Below a reserve producers are refused, so that retention, deletes and metadata can still work and
-//! a full disk never becomes a failed write. A file system without inodes takes appends all the same, so those are refused
-//! only that need a new file; it is told of like a full disk.
+//! The disk reserve: producers are refused while less is free, so that retention, deletes and metadata still work and a
+//! full disk never becomes a failed write.
+//!
+//! A file system without inodes still takes appends to existing files. So only appends that need a new file are
+//! refused; the shortage is reported like a full disk.
 
 use crate::clock::BrokerClock;
 use crate::config::settings::LiveSettings;
@@ -12,36 +14,36 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The gate that each append passes.
+/// Admits each append, or refuses it.
 pub(crate) struct DiskReserve {
     disk: Arc<dyn Disk>,
     clock: Arc<BrokerClock>,
     health: Health,
-    /// Say how much to keep free.
+    /// Hold the size of the reserve.
     settings: Arc<LiveSettings>,
     estimate: Mutex<UsageEstimate>,
-    /// Of the line that says what the disk lacks.
+    /// Limits the log lines about a shortage.
     told: LogPace,
 }
 
-/// The file system as it is now.
+/// Free and total space of the file system.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DiskUsage {
     pub(crate) free: u64,
     pub(crate) total: u64,
-    /// Producers are refused when less than this is free.
+    /// Producers are refused while less than this is free.
     pub(crate) keep_free: u64,
-    /// None if the file system has no limit of its own.
+    /// None if the file system has no fixed number of inodes.
     inodes: Option<Inodes>,
 }
 
 impl DiskUsage {
-    /// Too few inodes are free for a new partition.
+    /// The inodes, if too few are free for a new partition.
     fn lacks_inodes(&self) -> Option<Inodes> {
         self.inodes.filter(|inodes| inodes.free < INODES_MIN)
     }
 
-    /// Bytes that may still be written: none if there may be no file for them.
+    /// Bytes that can still be written: none without inodes for new files.
     pub(crate) fn usable(&self) -> u64 {
         if self.lacks_inodes().is_some() { 0 } else { self.free }
     }
@@ -51,37 +53,39 @@ impl DiskUsage {
     }
 }
 
-/// What the disk lacks.
+/// A lack of bytes or inodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DiskShortage {
-    #[error("the disk is full up to its reserve (disk.reserve_bytes): reads go on, writes resume when space is freed")]
+    #[error(
+        "the disk is full up to its reserve (disk.reserve_bytes): reads continue, writes resume when space is freed"
+    )]
     Bytes,
     #[error(
-        "the file system has {} of {} inodes left (see df -i): what needs a new file is refused until others are removed, all else goes on",
+        "the file system has {} of {} inodes left (see df -i): work that needs a new file is refused until others are removed",
         .0.free, .0.total
     )]
     Inodes(Inodes),
 }
 
-/// What was free when last asked, less what was written since: decides about each append from numbers.
+/// An estimate of the free space: as the system said last, less the bytes written since. Decides about each append.
 #[derive(Debug, Default)]
 struct UsageEstimate {
     headroom: i64,
     lacks_inodes: Option<Inodes>,
     /// When the system was last asked, on the monotonic clock.
     asked: Option<Duration>,
-    /// As of the last append.
+    /// Whether the disk lacked anything at the last append.
     was_full: bool,
 }
 
 impl UsageEstimate {
-    /// Counts an append. True if the system has to be asked before it is decided about.
+    /// Counts an append. True if the system has to be asked before the decision.
     fn count(&mut self, bytes: usize, now: Duration) -> bool {
         self.headroom = self.headroom.saturating_sub_unsigned(bytes as u64);
         self.asked.is_none_or(|asked| TRUST < now.saturating_sub(asked)) || self.headroom < CLOSE
     }
 
-    /// Takes the answer of the system; it may not have answered.
+    /// Takes the answer of the system, if it gave one.
     fn learn(&mut self, usage: Option<DiskUsage>, now: Duration) {
         if let Some(usage) = usage {
             self.headroom = i64::try_from(usage.free).unwrap_or(i64::MAX).saturating_sub_unsigned(usage.keep_free);
@@ -90,7 +94,7 @@ impl UsageEstimate {
         self.asked = Some(now);
     }
 
-    /// What the disk lacks for the counted append; and whether it lacked anything for the one before.
+    /// The shortage at the counted append, and whether there was one at the append before.
     fn decide(&mut self) -> (Option<DiskShortage>, bool) {
         let full = (self.headroom < 0).then_some(DiskShortage::Bytes).or(self.lacks_inodes.map(DiskShortage::Inodes));
         (full, std::mem::replace(&mut self.was_full, full.is_some()))
@@ -98,11 +102,11 @@ impl UsageEstimate {
 }
 
 const RESERVE_MIN: u64 = 64 << 20;
-/// A first append to a partition makes up to six files and directories, and a small file is replaced by way of another.
+/// The first append to a partition creates up to six files and directories, and replacing a small file takes one more.
 const INODES_MIN: u64 = 8;
-/// How long an answer of the system holds.
+/// How long an answer of the system is trusted.
 const TRUST: Duration = Duration::from_millis(500);
-/// With less headroom than this, ask again at each append: files are allocated ahead, and others write as well.
+/// With less headroom the system is asked at each append: files are allocated ahead, and others write as well.
 const CLOSE: i64 = 64 << 20;
 
 impl DiskReserve {
@@ -115,7 +119,7 @@ impl DiskReserve {
         Self { disk, clock, health, settings, estimate: Mutex::default(), told: LogPace::new() }
     }
 
-    /// Lets `bytes` more be written, or says that the disk is full for now.
+    /// Admits an append of `bytes`, or refuses it because the disk is full.
     pub(crate) fn admit(&self, bytes: usize) -> Result<(), Failure> {
         let now = self.clock.monotonic();
         let (full, was_full) = {
@@ -135,19 +139,19 @@ impl DiskReserve {
             }
             None => {
                 if was_full {
-                    tracing::info!("the disk has room again");
+                    tracing::info!("the disk has space again");
                 }
                 Ok(())
             }
         }
     }
 
-    /// What keeps writes from being taken now, if anything does.
+    /// The current shortage, if any.
     pub(crate) fn shortage(&self) -> Option<DiskShortage> {
         self.usage()?.shortage()
     }
 
-    /// Asks the system; none if it does not say.
+    /// Asks the system; none if it does not answer.
     pub(crate) fn usage(&self) -> Option<DiskUsage> {
         match self.disk.space() {
             Ok(space) => {
@@ -156,7 +160,7 @@ impl DiskReserve {
                 Some(DiskUsage { free: space.free, total: space.total, keep_free, inodes: space.inodes })
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot ask how much disk space is free");
+                tracing::warn!(%error, "cannot read the free disk space");
                 None
             }
         }
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_want_of_inodes_is_told_and_refuses_no_append() {
+    fn a_lack_of_inodes_is_reported_and_refuses_no_append() {
         let disk = MemDisk::default();
         let settings = Arc::new(LiveSettings::new(BrokerSettings::of(BrokerConfig::at("/")), None));
         let metrics = Metrics::new();

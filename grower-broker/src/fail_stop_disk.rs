@@ -1,9 +1,8 @@
-//! A disk that ends the broker when it fails, whoever met the failure.
+//! A disk whose first failed sync or write ends the broker, wherever it happens.
 //!
-//! Records, metadata, checkpoints and names are written and synced from many places. After a failed sync nothing is known of
-//! what the disk holds, and no later success proves anything; a disk that takes no more writes, other than for lack of
-//! room, leaves logs that only a restart can open again. So the one right answer is to stop; it is given here, once.
-//! Reads that fail are not of this kind: the rest can still be served.
+//! After a failed sync the content of the disk is unknown, and no later success proves anything. After a failed write,
+//! other than for lack of space, only a restart can open the logs again. So the broker stops; this is the one place
+//! that decides so. A failed read ends nothing: the rest can still be served.
 
 use crate::health::Health;
 use crate::reserve_file::ReserveFile;
@@ -16,11 +15,11 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Another disk, watched.
+/// Wraps another disk, and ends the broker when it fails.
 pub(crate) struct FailStopDisk {
     disk: Arc<dyn Disk>,
     health: Health,
-    /// Given up when the disk is full to the last byte.
+    /// Used up when the disk has no byte left.
     reserve: Arc<ReserveFile>,
 }
 
@@ -39,7 +38,7 @@ impl FailStopDisk {
         fail_stop(&self.health, self.reserve.with_reserve(path, change)).map_err(|error| self.name_inodes(error))
     }
 
-    /// "No space left on device" sends people to look for bytes.
+    /// Names inodes in the error: "No space left on device" suggests bytes.
     fn name_inodes(&self, error: DiskError) -> DiskError {
         if !self.reserve.is_for_inodes(&error) {
             return error;
@@ -56,16 +55,16 @@ impl FailStopDisk {
 fn fail_stop<T>(health: &Health, done: Result<T, DiskError>) -> Result<T, DiskError> {
     done.inspect_err(|error| {
         if error.is_directory_moved() {
-            health.fail(format!("the files in use are no longer where they were: {error}"));
+            health.fail(format!("files in use were moved or removed: {error}"));
         } else if error.class() == ErrorClass::SyncFailed {
-            health.fail(format!("a sync failed, so what is on the disk is no longer known: {error}"));
+            health.fail(format!("a sync failed, so the content of the disk is unknown: {error}"));
         } else if is_broken(error) {
-            health.fail(format!("the disk takes no more writes: {error}"));
+            health.fail(format!("the disk refuses writes: {error}"));
         }
     })
 }
 
-/// Whether the device or its file system has given up.
+/// Whether the device or its file system has failed.
 fn is_broken(error: &DiskError) -> bool {
     let errno = error.source.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::IO | Errno::ROFS | Errno::NXIO | Errno::NODEV | Errno::UCLEAN))
@@ -196,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_a_disk_like_any_other() {
+    fn a_fail_stop_disk_meets_the_disk_contract() {
         let (disk, health) = watched(MemDisk::default());
         grower_storage::contract::disk(&disk, "/".as_ref());
         assert_eq!(health.failure(), None);
     }
 
     #[test]
-    fn any_failed_sync_ends_the_broker() {
+    fn every_failed_sync_ends_the_broker() {
         check_ends(Call::Sync, |_, file| file.sync());
         check_ends(Call::Sync, |disk, file| disk.sync_many(&[file]));
         check_ends(Call::SyncDir, |disk, _| disk.sync_dir("/".as_ref()));
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_takes_no_writes_ends_the_broker() {
+    fn a_disk_that_refuses_writes_ends_the_broker() {
         check_ends(Call::Write, |_, file| file.write_all_at(b"x", 0));
         check_ends(Call::SetLen, |_, file| file.set_len(0));
         check_ends(Call::Rename, |disk, _| disk.rename("/file".as_ref(), "/other".as_ref()));
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_a_missing_file_and_a_failed_read_do_not() {
+    fn a_full_disk_a_missing_file_and_a_failed_read_end_nothing() {
         let faulty = FaultDisk::new(MemDisk::default());
         faulty.faults().inject(Fault::full(Call::Write, 0));
         faulty.faults().inject(Fault::io(Call::Read, 0));

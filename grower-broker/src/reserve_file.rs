@@ -1,9 +1,9 @@
-//! Bytes kept aside for a disk that others filled: `<data-dir>/reserve`.
+//! The reserve file `<data-dir>/reserve`: bytes for the moment when others have filled the disk.
 //!
-//! A broker that is started on a full disk must write a little before it can serve reads, and so must a deletion that is to
-//! make room. The file gives that room, a piece at a time, for whatever takes more than is free: others may fill what is left
-//! of a piece, and the next start needs one, too. Half of the file is for starts alone. It grows again once there is room.
-//! It is also an inode, kept for small files: one is replaced by a new one, which needs one more for a moment.
+//! On a full disk a broker must write a little before it serves reads, and before a deletion can free space. The
+//! reserve file shrinks by a piece at a time to make that possible. A piece is small, since others may fill the rest of
+//! it and the next start needs one, too; half of the file is for starts alone. The file grows again once there is
+//! space. Its inode is a reserve as well: replacing a small file takes one more inode for a moment.
 
 use crate::background;
 use crate::log_pace::LogPace;
@@ -17,33 +17,33 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The file, below the data directory.
+/// Name of the file in the data directory.
 const FILE: &str = "reserve";
-/// Its size: this part of what `disk.reserve_bytes` keeps free of records, within these bounds.
+/// The file takes this part of `disk.reserve_bytes`, within the bounds below.
 const PART: u64 = 4;
 const BYTES_MIN: u64 = 64 << 10;
 const BYTES_MAX: u64 = 4 << 20;
-/// What is given first; if that is not enough, twice as much follows, and so on.
+/// The first piece. If it is not enough, the next makes twice as much free in all, and so on.
 const PIECE: u64 = 32 << 10;
-/// How often it is looked whether the file is missing.
+/// How often a file that was used up is refilled.
 const REFILL_EACH: Duration = Duration::from_secs(10);
-/// What the new content of a small file is called before it takes the place of the old.
+/// Extension of the new content of a small file before it replaces the old.
 const TEMPORARY: &str = "tmp";
-/// Written at once where the file system cannot allocate.
+/// Bytes per write where the file system cannot allocate.
 const CHUNK: usize = 64 << 10;
 
-/// Says how many bytes are kept free of records; none if that is not known now.
+/// Returns the bytes that are kept free of records, if known.
 pub(crate) type KeepFree = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
-/// The file of one data directory.
+/// The reserve file of one data directory.
 pub(crate) struct ReserveFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    /// Its inode is lent to a file that takes the place of another.
+    /// Its inode is in use by a file that replaces another.
     lent: AtomicBool,
-    /// How much of it is for starts, from when this one is over.
+    /// Bytes kept for starts; zero until this start is over.
     for_starts: AtomicU64,
-    /// Held by whoever gives a piece of it, or refills it.
+    /// Held while the file shrinks or grows.
     changing: Mutex<()>,
     told: LogPace,
 }
@@ -52,8 +52,8 @@ thread_local! {
     static KEEP_RESERVE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// As long as this lives, its thread gives up no reserve: that takes a sync of a directory, and others wait for the thread.
-/// What was refused for want of room is to be tried again by a thread that may wait.
+/// While this lives, its thread does not use the reserve: that takes a directory sync, and others wait for the thread.
+/// A write that fails for lack of space is repeated by a thread that may wait.
 pub(crate) struct KeepReserve(PhantomData<*const ()>);
 
 impl KeepReserve {
@@ -81,7 +81,7 @@ impl ReserveFile {
         }
     }
 
-    /// Does something to `path` that needs room. As long as the disk has none left, more of the reserve is given up for it.
+    /// Does `work` on `path`, which needs space. While the disk has none left, shrinks the file and repeats the work.
     pub(crate) fn with_reserve<T>(&self, path: &Path, work: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
         let mut given = 0;
         loop {
@@ -94,20 +94,20 @@ impl ReserveFile {
                 _ => return Err(error),
             };
             if let Some(left_out) = self.told.admit() {
-                tracing::warn!(%error, left_out, "the disk is full: the broker lives on its last reserve; make room");
+                tracing::warn!(%error, left_out, "the disk is full: the broker uses up its reserve file; free some space");
             }
         }
     }
 
-    /// A file has taken the place of another, so the inode that was lent is free: it is taken before others do. The bytes
-    /// follow with the next look.
+    /// Takes the inode back after a file has replaced another, before others take it. The bytes follow with the next
+    /// refill.
     pub(crate) fn reclaim_inode(&self) {
         if self.lent.swap(false, Ordering::Relaxed) {
-            let _ = self.disk.create(&self.path); // The next look tries again.
+            let _ = self.disk.create(&self.path); // The next refill tries again.
         }
     }
 
-    /// Gives so many bytes, or an inode with all of them; how many. A file system may give the room back only once the
+    /// Frees `bytes`, or the inode with all bytes, and returns how many. A file system may free them only once the
     /// change is durable.
     fn release(&self, error: &DiskError, bytes: u64) -> Result<u64, DiskError> {
         let _alone = self.changing.lock();
@@ -115,7 +115,7 @@ impl ReserveFile {
         let length = file.len()?;
         let for_inode = self.is_for_inodes(error);
         let kept = if for_inode { 0 } else { self.for_starts.load(Ordering::Relaxed) };
-        let spare = length.saturating_sub(kept);
+        let spare = length.saturating_sub(kept); // A file that was used up may be shorter than what starts need.
         if !for_inode && bytes.min(spare) < length {
             file.set_len(length - bytes.min(spare))?;
             file.sync()?;
@@ -124,28 +124,28 @@ impl ReserveFile {
         self.disk.remove_file(&self.path)?;
         self.lent.store(for_inode, Ordering::Relaxed);
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))?;
-        Ok(length.max(1)) // An empty one was an inode.
+        Ok(length.max(1)) // Even an empty file frees an inode.
     }
 
-    /// Whether the disk is full to the last byte or inode, but for `given`, and the error is not about a quota or a size
-    /// limit alone.
+    /// Whether the disk has no byte or inode left except the `given` bytes. Else the error is about a quota or a size
+    /// limit.
     fn is_exhausted_for(&self, path: &Path, given: u64) -> bool {
         let takes_inode = |space: &Space| lacks_inodes(space) && self.gives_inode_back(path);
         self.disk.space().is_ok_and(|space| space.free < BYTES_MIN + given || takes_inode(&space))
     }
 
-    /// Whether making `path` sets an inode free soon: the content that it replaces, or the files that are deleted there.
+    /// Whether creating `path` soon frees an inode: of the content that it replaces, or of the files deleted there.
     fn gives_inode_back(&self, path: &Path) -> bool {
         let replaces = path.extension().is_some_and(|extension| extension == TEMPORARY);
         replaces && self.disk.open(&path.with_extension("")).is_ok() || path.ends_with("deleted")
     }
 
-    /// Whether the error comes from a file system that can hold no further file.
+    /// Whether the error comes from a file system without inodes.
     pub(crate) fn is_for_inodes(&self, error: &DiskError) -> bool {
         error.is_full() && self.disk.space().is_ok_and(|space| lacks_inodes(&space))
     }
 
-    /// Sets the bytes aside again, if more than `keep_free` stay free after that. A start is over when this is first called.
+    /// Grows the file to its size, if `keep_free` bytes stay free then. The first call marks the end of a start.
     pub(crate) fn refill(&self, keep_free: u64) -> Result<(), DiskError> {
         let _alone = self.changing.lock();
         let bytes = (keep_free / PART).clamp(BYTES_MIN, BYTES_MAX);
@@ -158,7 +158,7 @@ impl ReserveFile {
         self.fill(bytes).inspect_err(|_| drop(self.disk.open(&self.path).and_then(|file| file.set_len(length))))
     }
 
-    /// Refills until `stop`: room comes back when topics are deleted, or when others free it.
+    /// Refills the file regularly until `stop`: topics are deleted, and others free space.
     pub(crate) async fn run(self: Arc<Self>, keep_free: KeepFree, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -168,11 +168,11 @@ impl ReserveFile {
         }
     }
 
-    /// Refills if there is room.
+    /// Refills the file if there is space.
     pub(crate) async fn look(self: Arc<Self>, keep_free: KeepFree) {
         let refilled = background::blocking(move || keep_free().map_or(Ok(()), |bytes| self.refill(bytes)));
         if let Ok(Err(error)) = refilled.await {
-            tracing::debug!(%error, "the reserve is not there yet");
+            tracing::debug!(%error, "cannot refill the reserve file yet");
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_has_room_for_a_little_and_the_reserve_comes_back() {
+    fn a_full_disk_takes_a_few_writes_and_the_reserve_file_grows_back() {
         let disk = MemDisk::default();
         disk.set_capacity(1 << 20);
         let reserve = reserve_on(&disk);
@@ -228,11 +228,11 @@ mod tests {
         reserve.with_reserve(Path::new("/data/other"), || write(&disk, 4_096)).unwrap();
         assert!(
             reserve.with_reserve(Path::new("/data/other"), || write(&disk, 1 << 20)).is_err(),
-            "half of it is for starts"
+            "half of the file is for starts"
         );
         reserve.refill(256 << 10).unwrap();
         let length = || disk.open(Path::new("/data/reserve")).and_then(|file| file.len()).unwrap();
-        assert_eq!(length(), 32 << 10, "there is no room for more yet");
+        assert_eq!(length(), 32 << 10, "there is no space for more yet");
         disk.remove_file(Path::new("/data/other")).unwrap();
         disk.sync_dir(Path::new("/data")).unwrap();
         reserve.refill(256 << 10).unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn many_starts_find_room_on_a_disk_that_others_fill_each_time() {
+    fn repeated_starts_succeed_on_a_disk_that_others_fill_each_time() {
         let disk = MemDisk::default();
         disk.set_capacity(4 << 20);
         reserve_on(&disk).refill(2 << 20).unwrap(); // 512 KiB.
@@ -251,20 +251,20 @@ mod tests {
             let file = disk.open(Path::new("/data/other")).unwrap();
             let (end, more) = (file.len().unwrap(), vec![1; bytes]);
             let done = reserve.with_reserve(file.path(), || file.write_all_at(&more, end));
-            reserve.refill(2 << 20).unwrap(); // Which there is no room for: the start is over.
+            reserve.refill(2 << 20).unwrap(); // There is no space for that, but the start is over.
             (reserve, done.is_ok())
         };
         let (serving, started) = start(4_096);
         assert!(started);
         while serving.with_reserve(Path::new("/data/other"), || write(&disk, 4_096)).is_ok() {}
         for at in 0..4 {
-            assert!(start(4_096).1, "start {at} finds nothing: the broker before it took all");
+            assert!(start(4_096).1, "start {at} fails: an earlier broker used up the file");
         }
-        assert!(start(100 << 10).1, "it is given as much as it needs");
+        assert!(start(100 << 10).1, "it gets as much as it needs");
     }
 
     #[test]
-    fn a_disk_without_inodes_has_one_for_a_small_file() {
+    fn a_disk_without_inodes_lends_one_to_replace_a_small_file() {
         let disk = MemDisk::default();
         let reserve = reserve_on(&disk);
         reserve.refill(1 << 20).unwrap();
@@ -272,8 +272,8 @@ mod tests {
         let create =
             |path: &'static str| reserve.with_reserve(Path::new(path), || disk.create(Path::new(path)).map(drop));
         let refused = create("/data/1.growerlog").unwrap_err();
-        assert!(reserve.is_for_inodes(&refused), "it is kept for others");
-        assert!(create("/data/checkpoint.tmp").is_err(), "it would be gone for good");
+        assert!(reserve.is_for_inodes(&refused), "the inode is for small files");
+        assert!(create("/data/checkpoint.tmp").is_err(), "the inode would be gone for good");
         disk.set_inodes(3);
         create("/data/checkpoint").unwrap();
         create("/data/checkpoint.tmp").unwrap();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_on_a_disk_with_room_costs_no_reserve() {
+    fn an_error_on_a_disk_with_free_space_uses_no_reserve() {
         let disk = MemDisk::default();
         let reserve = reserve_on(&disk);
         reserve.refill(1 << 20).unwrap();

@@ -1,10 +1,9 @@
-//! Sees to it that the network is looked at while one of its threads waits for the disk.
+//! The stall watchdog: keeps the network served while a network thread waits for a stalled disk.
 //!
-//! Whoever handles a request may write, roll a segment or sync on the spot: that is quick, and handing it to another
-//! thread is not. When a disk stalls it is not quick either, and the thread that waits may be the very one that was to
-//! look for what the network brings while the others sleep. So when one has been at the same piece of work for long,
-//! another is woken; it looks at the sockets before it sleeps again. Without a stall nobody is: a second thread that
-//! is awake takes requests to another core, at the cost of a record's whole latency.
+//! A request may write, roll a segment or sync on its network thread: usually that is faster than a hand-off. On a
+//! stalled disk the thread blocks, and it may be the one that polls the sockets while the others sleep. So if the same
+//! piece of work lasts long, the watchdog wakes another thread, which polls before it sleeps again. Without a stall it
+//! wakes none: a second thread would move requests to another core, at the cost of a record's whole latency.
 
 use crate::background;
 use crate::health::Health;
@@ -16,10 +15,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// A piece of work that takes longer than this, or at most twice this, is a stall.
+/// Work that lasts this long, at most twice this long, is a stall.
 const LOOK_EACH: Duration = Duration::from_millis(50);
 
-/// A thread of its own, which sleeps when nothing goes on.
+/// A thread that watches the network threads. It sleeps while they have no work.
 pub(crate) struct StallWatchdog {
     shared: Arc<WatchdogState>,
     thread: Option<JoinHandle<()>>,
@@ -27,21 +26,21 @@ pub(crate) struct StallWatchdog {
 
 #[derive(Default)]
 struct WatchdogState {
-    /// Pieces of work begun so far.
+    /// Work begun so far.
     begun: AtomicU64,
-    /// Those that have not ended.
+    /// Work that has not ended.
     open: AtomicUsize,
-    /// The thread sleeps until a piece of work begins.
+    /// The watchdog's thread sleeps until work begins.
     asleep: AtomicBool,
     stopped: Mutex<bool>,
     changed: Condvar,
 }
 
-/// A piece of work that lasts until this is dropped.
+/// Work under watch, until this is dropped.
 pub(crate) struct WatchedWork<'a>(&'a AtomicUsize);
 
 impl StallWatchdog {
-    /// Watches over connections that run where this is called.
+    /// Starts the watchdog of the runtime that this is called in.
     pub(crate) fn start(health: &Health) -> io::Result<Self> {
         let (shared, network) = (Arc::new(WatchdogState::default()), Handle::current());
         let watching = shared.clone();
@@ -49,13 +48,13 @@ impl StallWatchdog {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Something begins on a thread of the network that may have to wait for the disk.
+    /// Watches work of a network thread that may wait for the disk.
     pub(crate) fn watch(&self) -> WatchedWork<'_> {
         let shared = &*self.shared;
         shared.open.fetch_add(1, Ordering::Relaxed);
         shared.begun.fetch_add(1, Ordering::SeqCst);
         if shared.asleep.load(Ordering::SeqCst) && shared.asleep.swap(false, Ordering::SeqCst) {
-            drop(shared.stopped.lock()); // By now the thread waits.
+            drop(shared.stopped.lock()); // Now the thread waits.
             shared.changed.notify_one();
         }
         WatchedWork(&shared.open)
@@ -100,11 +99,11 @@ impl WatchdogState {
     }
 }
 
-/// Tells a stall from work by two looks at the same counters.
+/// Detects a stall: two looks at the counters find the same work open and no other begun.
 #[derive(Debug, Default)]
 struct StallDetector {
     begun_before: u64,
-    /// The piece of work that was begun last, if one was open.
+    /// The number of the work begun last, if any was open.
     open_before: Option<u64>,
 }
 
@@ -115,12 +114,12 @@ enum Observation {
         begun: u64,
     },
     AtWork,
-    /// A piece of work has lasted since the last look, and no other was begun.
+    /// Work was open at both looks, and none was begun in between.
     Stalled,
 }
 
 impl StallDetector {
-    /// Looks at how many pieces of work were begun so far, and how many of them are open.
+    /// Compares with the last look: work `begun` so far, and work `open` now.
     fn look(&mut self, begun: u64, open: usize) -> Observation {
         debug_assert!(self.begun_before <= begun, "the count of begun work falls to {begun}: {self:?}");
         let open = (0 < open).then_some(begun);

@@ -1,7 +1,7 @@
-//! Compacted topics are compacted: after a roll, after a change of configs, and every so often; one pass at a time.
+//! Schedules compaction: after a roll, after a change of configs, and at intervals; one pass at a time.
 //!
-//! A pass reads and writes files while the partition goes on, and holds the broker while it does: a data directory is given
-//! up only when nobody writes to it any more. Its keys and its batches count against the memory budget: see [`work`].
+//! A pass reads and writes files while the partition is in use. It holds a reference to the broker: the data directory
+//! is unlocked only when nothing writes to it. Its keys and batches count against the memory budget: see [`work`].
 
 mod work;
 
@@ -17,14 +17,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use work::WorkMemory;
 
-/// The most that the keys of one pass take.
+/// The most memory that the keys of one pass take.
 const KEYS_BYTES_MAX: usize = 128 << 20;
-/// The part of the memory budget that a pass waits for at most. That much is free beside all connections and all state.
+/// A pass waits for at most this part of the memory budget, which connections and state leave free.
 const PART_OF_MEMORY: usize = 4;
-/// A log with damage in it is not read again and again for nothing.
+/// How long a damaged log is left alone: reading it again finds the same damage.
 const REST: Duration = Duration::from_secs(600);
 
-/// Partitions in which a pass met damage, and when, on the monotonic clock: they rest for a while.
+/// Partitions in which a pass met damage, and when, on the monotonic clock. They rest for [`REST`].
 #[derive(Debug, Default)]
 struct DamagedPartitions(BTreeMap<(TopicId, PartitionId), Duration>);
 
@@ -33,14 +33,14 @@ impl DamagedPartitions {
         self.0.insert((partition.topic, partition.partition), now);
     }
 
-    /// Whether a partition rests. Afterwards those that have rested long enough are forgotten.
+    /// Whether a partition rests. Forgets those that have rested long enough.
     fn rests(&mut self, partition: &Partition, now: Duration) -> bool {
         self.0.retain(|_, since| now.saturating_sub(*since) < REST);
         self.0.contains_key(&(partition.topic, partition.partition))
     }
 }
 
-/// Runs until `stop`, or until the broker is gone.
+/// Runs until `stop`, or until the broker is dropped.
 pub(crate) async fn run(broker: Weak<BrokerState>, stop: CancellationToken) {
     let mut damaged = DamagedPartitions::default();
     while let Some((topics, settings)) = broker.upgrade().map(|state| (state.topics.clone(), state.settings.clone())) {
@@ -62,12 +62,12 @@ pub(crate) async fn run(broker: Weak<BrokerState>, stop: CancellationToken) {
     }
 }
 
-/// What came of looking at a partition.
+/// The outcome for one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// All there was to do is done, or can be tried again at any time.
+    /// Nothing was due, a pass is done, or a pass can be retried at any time.
     Fine,
-    /// A file is damaged: nothing will come of it until that is repaired.
+    /// A file is damaged: compaction is impossible until it is repaired.
     Damage,
 }
 
@@ -87,13 +87,13 @@ async fn compact_if_due(state: Arc<BrokerState>, partition: Arc<Partition>, stop
         compact(&state, &partition, compaction, &work)
     });
     ran.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a compaction broke off");
+        tracing::error!(%error, "compaction failed");
         Outcome::Damage
     })
 }
 
 fn compact(state: &BrokerState, partition: &Partition, compaction: Compaction, work: &WorkMemory) -> Outcome {
-    // New files are written before old ones go, and the disk's reserve is not for them.
+    // New files are written before old ones are removed, and must not use up the disk reserve.
     let go_on = |bytes| work.charge(bytes) && state.disk_reserve.admit(0).is_ok();
     let (topic, number) = (&partition.topic_name, partition.partition);
     match partition.compact(compaction, &go_on) {
@@ -108,7 +108,7 @@ fn compact(state: &BrokerState, partition: &Partition, compaction: Compaction, w
             Outcome::Fine
         }
         Err(error) => {
-            tracing::warn!(%topic, partition = %number, %error, "compaction has to wait");
+            tracing::warn!(%topic, partition = %number, %error, "compaction failed; it is retried later");
             match error {
                 CompactError::Pass(CompactionError::Damaged { .. }) => Outcome::Damage,
                 _ => Outcome::Fine,

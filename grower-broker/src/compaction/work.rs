@@ -1,8 +1,9 @@
-//! The memory of a compaction pass beside its keys: batches as they are stored, windows of codecs, keys, and new records.
+//! The work memory of a compaction pass: stored batches, codec windows and new records. Its keys are reserved
+//! separately.
 //!
-//! A pass begins with a small part of the budget, which is enough for most. Before a larger batch is decompressed, the pass
-//! takes more. It then holds memory while it waits for memory, so it waits for a moment only: after that the budget is
-//! overdrawn until the batch is done, and all others wait for that. There is one pass at a time.
+//! A pass begins with a small part of the budget, enough for most batches. Before it decompresses a larger one it takes
+//! more. It holds memory while it waits for memory, so it waits only for a moment; then it overdraws the budget until
+//! the batch is done, and all others wait for that. There is one pass at a time.
 
 use crate::clock::BrokerClock;
 use crate::memory::{Memory, Reserved};
@@ -14,34 +15,34 @@ use tokio_util::sync::CancellationToken;
 
 /// Enough for batches of the default size, with any codec.
 const AT_FIRST_MAX: usize = 16 << 20;
-/// The part of the budget that this is at most.
+/// A pass begins with at most this part of the budget.
 const PART_OF_MEMORY: usize = 16;
-/// How long a pass waits for memory in all, and those behind it wait for the pass.
+/// How long a pass waits for memory in total. Others queue behind it meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The budget is asked for so many bytes at once.
+/// Memory is reserved in multiples of this.
 const STEP: usize = 256 << 10;
 
-/// What a pass begins with.
+/// The work memory that a pass begins with.
 pub(super) fn bytes_at_first(memory: &Memory) -> usize {
     AT_FIRST_MAX.min(memory.total() / PART_OF_MEMORY)
 }
 
-/// Grows with what a pass needs; dropping it gives all of it back.
+/// Grows with the needs of a pass. Dropping it releases everything.
 pub(super) struct WorkMemory {
     memory: Memory,
     clock: Arc<BrokerClock>,
-    /// The keys, too.
+    /// Includes the keys.
     reserved: RefCell<Vec<Reserved>>,
-    /// How much of what is reserved is for work.
+    /// The reserved bytes that are for work.
     bytes: Cell<usize>,
-    /// Taken although it was not free.
+    /// Taken beyond the budget.
     overdrawn: RefCell<Vec<Reserved>>,
     patience: Cell<Duration>,
     stop: CancellationToken,
 }
 
 impl WorkMemory {
-    /// Of what is `reserved`, `bytes` are for work.
+    /// Begins with `reserved` memory; `bytes` of it are for work.
     pub(super) fn new(
         (reserved, bytes): (Reserved, usize),
         memory: Memory,
@@ -52,7 +53,7 @@ impl WorkMemory {
         Self { memory, clock, reserved, bytes: Cell::new(bytes), overdrawn, patience: Cell::new(PATIENCE), stop }
     }
 
-    /// Counts `bytes` of work in all, before they are taken; `false` if the pass must stop. It blocks its thread.
+    /// Makes `bytes` of work memory available in total; `false` if the pass must stop. Blocks its thread.
     pub(super) fn charge(&self, bytes: usize) -> bool {
         if bytes <= self.bytes.get() {
             self.overdrawn.borrow_mut().clear();
@@ -70,6 +71,7 @@ impl WorkMemory {
             Some(reserved) => {
                 self.reserved.borrow_mut().push(reserved);
                 self.bytes.set(self.bytes.get() + more);
+                debug_assert!(self.bytes.get() <= self.reserved.borrow().iter().map(Reserved::bytes).sum());
             }
             None => self.overdrawn.borrow_mut().push(self.memory.take(more)),
         }
@@ -97,7 +99,7 @@ mod tests {
     use crate::clock::SystemClock;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_pass_is_charged_for_its_largest_batch_and_never_waits_for_ever() {
+    async fn a_pass_reserves_memory_for_its_largest_batch_and_never_waits_for_ever() {
         let memory = Memory::new(16 << 20);
         let reserved = memory.reserve(3 << 20).await;
         let other = memory.reserve(10 << 20).await;
@@ -114,7 +116,7 @@ mod tests {
             assert!(!work.charge(0));
             used
         });
-        assert_eq!(passed.await.unwrap(), [13, 15, 15, 19, 15, 20], "what is overdrawn is paid after its batch");
+        assert_eq!(passed.await.unwrap(), [13, 15, 15, 19, 15, 20], "overdrawn memory is released after its batch");
         drop(other);
         assert_eq!(memory.used(), 0);
     }

@@ -1,4 +1,4 @@
-//! A backup of a partition: all of it is sealed, and its files get second names before any of them can go.
+//! A backup of a partition: the log is sealed, and its files get second names before retention can remove them.
 
 use super::Partition;
 use grower_protocol::ids::Timestamp;
@@ -7,11 +7,11 @@ use grower_storage::log::ChangeError;
 use grower_storage::pieces::Piece;
 
 impl Partition {
-    /// Seals the log and gives its files to `hold`, in two parts. The small ones, which every checkpoint replaces, are held
-    /// within the writer's lock; the segments, of which there may be thousands, only within that of those who drop some.
-    /// Once this returned, everything written before is held, and all of it is durable. A deleted partition has no files.
+    /// Seals the log and gives its files to `hold`, in two parts: the small files, which every checkpoint replaces,
+    /// under the writer's lock; the segments, possibly thousands, only under the lock against dropping. When this
+    /// returns, everything written before is held and durable. A deleted partition has no files.
     ///
-    /// A roll syncs what is not durable yet: have that done before, so that producers wait for next to nothing.
+    /// Sealing rolls, and a roll syncs. Sync before, so that producers hardly wait.
     pub(crate) fn hold_files(
         &self,
         now: Timestamp,

@@ -1,16 +1,16 @@
-//! How much of the disk's time checkpoints of quiet partitions take: a decision about numbers.
+//! Decides how much of the disk's time checkpoints of idle partitions take.
 //!
-//! A checkpoint costs the disk several syncs. So in a rush, which is when producers wait for the disk and a second longer,
-//! checkpoints take a tenth of the time at most, and a partition must have been quiet for a second: one that gets a little
-//! now and then is spared what it would undo at once.
+//! A checkpoint costs several syncs. In a rush (producers wait for the disk, or did a second ago) checkpoints take at
+//! most a tenth of the time, and a partition must be quiet for a second: a slow producer would undo the checkpoint at
+//! once.
 
 use std::time::Duration;
 
-/// How long a partition must have been quiet.
+/// A partition that was quiet for this long is checkpointed.
 const QUIET: Duration = Duration::from_millis(100);
-/// The same in a rush, and how long that lasts after producers were last seen waiting for the disk.
+/// The same in a rush; also how long a rush lasts after producers were last seen waiting for the disk.
 const QUIET_IN_A_RUSH: Duration = Duration::from_secs(1);
-/// In a rush, each checkpoint is followed by a pause of this many times its own length.
+/// In a rush, a pause of this many times its length follows each checkpoint.
 const PAUSE_FACTOR: u32 = 9;
 
 /// Remembers when producers were last seen waiting for the disk. Times are of the monotonic clock.

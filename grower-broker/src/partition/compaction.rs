@@ -1,4 +1,4 @@
-//! Compaction of a partition: a pass works on the files, this lets it begin and takes what it has finished.
+//! Compaction of a partition: begins passes, which work on the files, and publishes the segments that they finish.
 
 use super::Partition;
 use crate::config::topic::TopicConfig;
@@ -6,12 +6,12 @@ use grower_protocol::ids::Timestamp;
 use grower_storage::compaction::{Compacted, Compaction, CompactionError, CompactionPolicy, GoOn};
 use grower_storage::log::ChangeError;
 
-/// What a pass came to.
+/// Log bytes that a pass rewrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CompactedBytes {
-    /// Bytes of the segments that were written anew.
+    /// Size of the segments before.
     pub(crate) before: u64,
-    /// Bytes of what took their place.
+    /// Size of the segments that replaced them.
     pub(crate) after: u64,
 }
 
@@ -25,12 +25,12 @@ pub(crate) enum CompactError {
 }
 
 impl Partition {
-    /// A pass that is due. Nobody is kept waiting while it runs, or while headers are read for it, until `go_on` says no.
+    /// The pass that is due, if any. Producers do not wait while headers are read for it, until `go_on` says no.
     pub(crate) fn compaction(&self, now: Timestamp, keys_bytes: usize, go_on: &dyn Fn() -> bool) -> Option<Compaction> {
         let policy = compaction_policy(&self.config(), keys_bytes)?;
         if let Err(error) = self.reader.learn_delete_horizons(go_on) {
             let (topic, partition) = (&self.topic_name, self.partition);
-            tracing::warn!(%topic, %partition, %error, "compaction does not know yet when tombstones may go");
+            tracing::warn!(%topic, %partition, %error, "cannot read when tombstones expire; compaction keeps them for now");
         }
         let mut tail = self.writer.lock_slowly();
         if tail.deleted {
@@ -39,7 +39,7 @@ impl Partition {
         Compaction::due(tail.log.files()?, &policy, self.high_watermark(), now)
     }
 
-    /// Runs a pass to its end, or until `go_on` says no. The log is held only to put something in its place.
+    /// Runs a pass to its end, or until `go_on` says no. The writer's lock is held only to publish a finished segment.
     pub(crate) fn compact(&self, compaction: Compaction, go_on: GoOn<'_>) -> Result<CompactedBytes, CompactError> {
         let mut pass = compaction.survey(go_on)?;
         let mut shrunk = CompactedBytes::default();
@@ -58,13 +58,13 @@ impl Partition {
         let _dropping = self.dropping.lock();
         let mut tail = self.writer.lock_slowly();
         if tail.deleted {
-            return Ok(false); // Its directory may have been moved away: what is left of the pass goes with it.
+            return Ok(false); // Its directory may have been moved away, and the rest of the pass with it.
         }
         tail.log.files().expect("a pass was over files").publish(compacted)
     }
 }
 
-/// None for a topic that is not compacted.
+/// None if the topic is not compacted.
 fn compaction_policy(config: &TopicConfig, keys_bytes: usize) -> Option<CompactionPolicy> {
     config.cleanup_policy.compacts().then_some(CompactionPolicy {
         min_dirty_permille: config.min_cleanable_dirty_permille.into(),

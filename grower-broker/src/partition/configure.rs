@@ -1,4 +1,4 @@
-//! A partition takes over a changed config.
+//! Applies a changed topic config to a partition.
 
 use super::{Partition, PartitionTail};
 use crate::config::topic::{FlushPolicy, TopicConfig};
@@ -8,9 +8,8 @@ use grower_storage::log::{ChangeError, LogOptions};
 use std::sync::Arc;
 
 impl Partition {
-    /// Takes over a changed config; the log learns of its part. Where acks begin to wait for the disk, everything written
-    /// before is made durable first: none of it is called durable for the config's sake. If that fails the old config stays.
-    /// May wait for the disk.
+    /// Applies a changed config, to the log as well. If acks wait for the disk from now on, everything written before
+    /// is made durable first; if that fails, the old config stays. May wait for the disk.
     pub(crate) fn configure(
         &self,
         config: &TopicConfig,
@@ -44,7 +43,7 @@ impl Partition {
             let followed = self.follow_log(tail);
             effects = tail.replica.apply(change);
             if effects.sync_first {
-                assert!(synced.is_err(), "a checkpoint makes everything durable, and yet: {:?}", tail.replica);
+                assert!(synced.is_err(), "a checkpoint left bytes that are not durable: {:?}", tail.replica);
                 return (followed, synced);
             }
             effects = followed.then(effects);

@@ -1,14 +1,14 @@
-//! Whether a log still has what a reader has read: compared by the leader epoch of its last record.
+//! Detects that a log lost records which a reader has read, by the leader epoch of the last record read.
 //!
-//! Each leadership writes under an epoch of its own, so that records which took the offsets of lost ones have another.
+//! Each leadership writes under its own epoch, so records that took the offsets of lost ones have another epoch.
 
 use super::Partition;
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use grower_protocol::message::Divergence;
 
 impl Partition {
-    /// Where the log stops being the one that a reader has read up to `offset`, whose last record had this epoch. Without an
-    /// epoch only an offset past the end tells of a loss.
+    /// The end of what the log has in common with a reader that has read up to `offset`, where its last record had
+    /// `epoch`. None if nothing was lost. Without an epoch, only an offset past the log end reveals a loss.
     pub(crate) fn divergence(&self, offset: Offset, epoch: Option<LeaderEpoch>) -> Option<Divergence> {
         let span = self.reader().span();
         let Some(epoch) = epoch else {
@@ -19,10 +19,11 @@ impl Partition {
         }
         let known = self.reader().end_of_epoch(epoch);
         let end = known.map_or(span.start, |known| known.end);
+        debug_assert!(end <= self.reader().span().end, "epoch {epoch} ends at {end}, beyond the log end");
         (end < offset).then_some(Divergence { epoch: known.map(|known| known.epoch), end })
     }
 
-    /// The epoch of the record before `offset`, for positions of which nobody says it; none where no record is.
+    /// The epoch of the record before `offset`, for positions stored without one; none if there is no such record.
     pub(crate) fn epoch_before(&self, offset: Offset) -> Option<LeaderEpoch> {
         let mut newest = LeaderEpoch::new(u32::MAX);
         loop {

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// The waiting fetches of one partition, each once. Each also has a deadline of its own, and ends with its connection and
-/// the broker. All of them may come and go with one append, so none is searched for.
+/// The waiting fetches of one partition, each once. Each also ends at its deadline, with its connection and with the
+/// broker. One append may wake and re-add all of them, so they are found by address.
 #[derive(Default)]
 pub(super) struct WaitingFetches(Mutex<HashMap<FetchAddress, WaitingFetch>>);
 
-/// Where a fetch lies in memory, which nothing else does as long as it is waiting.
+/// The memory address of a fetch, unique while it waits.
 type FetchAddress = usize;
 
 fn address(fetch: &Arc<Notify>) -> FetchAddress {
@@ -20,20 +20,20 @@ fn address(fetch: &Arc<Notify>) -> FetchAddress {
 }
 
 struct WaitingFetch {
-    /// It is woken once the high watermark is beyond this.
+    /// The high watermark that the fetch has seen. It is woken when the mark passes this.
     seen: Offset,
     fetch: Arc<Notify>,
 }
 
 impl WaitingFetches {
-    /// Wakes those that have not seen a high watermark as far as this.
+    /// Wakes the fetches that have seen less than this high watermark.
     pub(super) fn wake_below(&self, high_watermark: Offset) {
         for (_, woken) in self.0.lock().extract_if(|_, waiting| waiting.seen < high_watermark) {
             woken.fetch.notify_one();
         }
     }
 
-    /// Wakes all: the partition is gone.
+    /// Wakes all: the partition is deleted or its files are gone.
     pub(super) fn wake_all(&self) {
         self.0.lock().drain().for_each(|(_, woken)| woken.fetch.notify_one());
     }
@@ -44,15 +44,15 @@ impl WaitingFetches {
 }
 
 impl Partition {
-    /// Wakes `fetch` once the high watermark is beyond `seen`, be that already so.
+    /// Wakes `fetch` when the high watermark passes `seen`: at once if it has.
     pub(crate) fn notify_beyond(&self, seen: Offset, fetch: &Arc<Notify>) {
         self.fetches.0.lock().insert(address(fetch), WaitingFetch { seen, fetch: fetch.clone() });
         if seen < self.high_watermark() {
-            self.fetches.wake_below(self.high_watermark()); // It moved before this one was there to be woken.
+            self.fetches.wake_below(self.high_watermark()); // It moved before the fetch was registered.
         }
     }
 
-    /// Forgets a fetch that was answered otherwise.
+    /// Removes a fetch that no longer waits.
     pub(crate) fn forget_fetch(&self, fetch: &Arc<Notify>) {
         self.fetches.0.lock().remove(&address(fetch));
     }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fetch_waits_once_and_is_woken_by_what_it_has_not_seen() {
+    fn a_fetch_waits_once_and_is_woken_by_a_high_watermark_it_has_not_seen() {
         let fetches = WaitingFetches::default();
         let all: Vec<Arc<Notify>> = (0..10).map(|_| Arc::default()).collect();
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! The handle to the pool of threads that sync: whoever holds it has the pool.
+//! The owner of the sync pool: starts its threads, and ends them when it is dropped.
 
 use super::SyncPool;
 use crate::clock::BrokerClock;
@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The pool's owner. Its threads stay until this is dropped.
+/// Owns the sync pool. Its threads run until this is dropped.
 pub(crate) struct Flushers(Arc<SyncPool>);
 
 impl Flushers {
@@ -27,7 +27,7 @@ impl Flushers {
         Self(pool)
     }
 
-    /// Ends the pool once its queue is empty. Nothing may be appended any more.
+    /// Ends the pool once its queue is empty. Nothing is appended afterwards.
     pub(crate) fn stop(&self) {
         self.0.stop();
     }

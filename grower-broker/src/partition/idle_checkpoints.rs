@@ -1,7 +1,7 @@
-//! A partition that has been quiet for 100 ms writes down how far it is durable.
+//! Checkpoints of idle partitions: each records how far the log is durable.
 //!
-//! Recovery can then tell damage of old records from a torn tail, and has next to nothing to check. One thread
-//! looks after all partitions; those that are busy are looked at again later. [`CheckpointPace`] decides how much it does.
+//! Recovery can then tell damage of old records from a torn tail, and has little to check. One thread serves all
+//! partitions and skips the busy ones. [`CheckpointPace`] decides how much of the disk's time it takes.
 
 use super::Partition;
 use super::checkpoint_pace::CheckpointPace;
@@ -12,10 +12,10 @@ use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the partitions are looked at.
+/// How often partitions are checked.
 const LOOK_EACH: Duration = Duration::from_millis(50);
 
-/// Partitions that were synced and have not written down their durable end since.
+/// Partitions that were synced since their last checkpoint.
 #[derive(Default)]
 pub(super) struct IdleCheckpoints {
     watched: Mutex<WatchList>,
@@ -29,7 +29,7 @@ struct WatchList {
 }
 
 impl IdleCheckpoints {
-    /// Looks after a partition until it has been quiet. It is not watched yet.
+    /// Watches a partition, which is not watched yet, until it has been checkpointed.
     pub(super) fn watch(&self, partition: &Arc<Partition>) {
         self.watched.lock().partitions.push(partition.clone());
         self.changed.notify_one();
@@ -40,7 +40,7 @@ impl IdleCheckpoints {
         self.changed.notify_one();
     }
 
-    /// The thread; ends after [`IdleCheckpoints::stop`]. `contended` says whether producers wait for the disk.
+    /// The thread's work until [`IdleCheckpoints::stop`]. `contended` tells whether producers wait for the disk.
     pub(super) fn run(&self, clock: &BrokerClock, health: &Health, contended: impl Fn() -> bool) {
         let mut pace = CheckpointPace::default();
         while let Some(mut partitions) = self.next_look() {
@@ -61,7 +61,7 @@ impl IdleCheckpoints {
         }
     }
 
-    /// The partitions to look at, once it is time; none after a stop.
+    /// Waits until partitions are to be checked, and takes them; none after a stop.
     fn next_look(&self) -> Option<Vec<Arc<Partition>>> {
         let mut watched = self.watched.lock();
         while watched.partitions.is_empty() && !watched.stopped {
@@ -73,7 +73,7 @@ impl IdleCheckpoints {
         if watched.stopped { None } else { Some(std::mem::take(&mut watched.partitions)) }
     }
 
-    /// Waits; `true` if the thread has to end.
+    /// Pauses the thread; `true` if it has to end.
     fn pause(&self, time: Duration) -> bool {
         let mut watched = self.watched.lock();
         if !time.is_zero() {
@@ -83,14 +83,14 @@ impl IdleCheckpoints {
     }
 }
 
-/// What fails for now is tried again after the partition's next append.
+/// A failed checkpoint is retried after the partition's next append.
 fn checkpoint(partition: &Partition, clock: &BrokerClock, health: &Health) {
     match partition.checkpoint(clock.steady()) {
         Ok(()) => {}
         Err(ChangeError::Failed(error)) => health.log_failed(&error),
         Err(error) => {
             let (topic, number) = (&partition.topic_name, partition.partition);
-            tracing::warn!(%topic, partition = %number, %error, "the durable end could not be written down");
+            tracing::warn!(%topic, partition = %number, %error, "checkpoint failed");
         }
     }
 }

@@ -1,22 +1,22 @@
-//! The request that syncs in its own task, which saves two hops between threads.
+//! Inline syncs: a request that is alone syncs in its own task, which saves two hops between threads.
 //!
-//! Its task blocks a thread of the network, so there is one such request at a time, none while the disk is slow, and none
-//! at all if that thread is the only one.
+//! The task blocks a network thread. So one request at a time does so, none while the disk is slow, and none at all on
+//! a network of one thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A request up to this size may sync in its own task.
+/// A larger request does not sync inline.
 const BYTES_MAX: usize = 64 * 1024;
-/// If the last sync took longer, a hand-off to another thread no longer matters.
+/// If the last sync took longer, a hand-off to another thread does not matter.
 const SYNC_MAX: Duration = Duration::from_millis(5);
 
-/// What a connection knows of its own situation when it asks for a sync.
+/// Facts about a request that decide whether its sync may be inline.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InlineSyncHint {
-    /// Bytes it just appended.
+    /// Bytes appended.
     pub(crate) bytes: usize,
-    /// It has received nothing further yet.
+    /// Nothing more was received yet.
     pub(crate) last: bool,
 }
 
@@ -26,12 +26,12 @@ impl InlineSyncHint {
     }
 }
 
-/// The turn of the lone request.
+/// The right to sync inline: one request has it at a time.
 pub(super) struct InlineSyncSlot {
-    /// Another thread looks after the network meanwhile.
+    /// Another network thread serves the connections meanwhile.
     spare_thread: bool,
     taken: AtomicBool,
-    /// The last sync, whoever did it, took long.
+    /// The last sync, inline or not, took long.
     slow: AtomicBool,
 }
 
@@ -40,7 +40,7 @@ impl InlineSyncSlot {
         Self { spare_thread: 1 < network_threads, taken: AtomicBool::new(false), slow: AtomicBool::new(false) }
     }
 
-    /// Takes it, to be given back by [`InlineSyncSlot::release`]; `false` if it is not to be had.
+    /// Takes the slot until [`InlineSyncSlot::release`]; `false` if it is taken or an inline sync does not pay.
     pub(super) fn try_acquire(&self) -> bool {
         self.spare_thread && !self.slow.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Relaxed)
     }

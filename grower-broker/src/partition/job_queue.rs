@@ -1,25 +1,26 @@
-//! What the threads of the sync pool do next, and when another thread is needed: a decision about numbers.
+//! Decides what the threads of the sync pool do next, and when another thread starts.
 //!
-//! Appends may take a stalled disk's time each, so rounds never wait for all threads to be done with appends: there is
-//! always one for them, up to the limit.
+//! On a stalled disk each append may take long. So rounds never wait until threads are done with appends: another
+//! thread starts for them, up to a limit.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 const THREADS_MAX: usize = 16;
 
-/// Jobs of partitions `P`, those without a waiter, and the threads that work on them.
+/// Jobs of partitions `P`, partitions whose sync is delayed, and the number of threads.
 #[derive(Debug)]
 pub(super) struct JobQueue<P> {
     ready: VecDeque<Job<P>>,
-    /// Hold bytes without a waiter, and since when the first of them does.
+    /// Partitions with unsynced bytes and no waiter.
     delayed: Vec<P>,
+    /// When the first of them was delayed, on the monotonic clock.
     delayed_since: Option<Duration>,
-    /// The timer's partitions whose delay is over.
+    /// Partitions whose delay is over.
     due: VecDeque<P>,
-    /// Wait for a job. One that was woken counts as idle until it runs.
+    /// Threads that wait for a job. A woken thread counts as idle until it runs.
     idle_threads: usize,
-    /// Of the ready jobs, those that append.
+    /// Ready jobs that append.
     ready_appends: usize,
     /// Threads that append.
     appending: usize,
@@ -27,10 +28,10 @@ pub(super) struct JobQueue<P> {
     stopped: bool,
 }
 
-/// What a thread does next.
+/// Work for one thread.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Job<P> {
-    /// A sync round of a partition that was claimed for it.
+    /// The claimed sync round of a partition.
     Round(P),
     /// The queued appends of a partition.
     Appends(P),
@@ -104,12 +105,12 @@ impl<P> JobQueue<P> {
         self.delayed_since.get_or_insert(now);
     }
 
-    /// When the delay of the first delayed partition is over; none if there is none.
+    /// The time until the delay of the first delayed partition is over; none if no partition is delayed.
     pub(super) fn due_in(&self, delay: Duration, now: Duration) -> Option<Duration> {
         self.delayed_since.map(|since| since.saturating_add(delay).saturating_sub(now))
     }
 
-    /// The delay is over, for all delayed partitions.
+    /// Ends the delay of all delayed partitions.
     pub(super) fn begin_due(&mut self) {
         debug_assert!(self.due.is_empty(), "partitions whose delay is over were forgotten");
         self.delayed_since = None;
@@ -134,7 +135,7 @@ impl<P> JobQueue<P> {
         self.stopped
     }
 
-    /// Whether a job that was just queued takes another thread: idle ones are soon there, but none may wait behind appends.
+    /// Whether the job just queued needs another thread: an idle thread takes it soon, unless appends are before it.
     fn needs_thread(&self) -> bool {
         if 0 < self.idle_threads && (self.ready_appends == 0 || self.ready.len() <= self.idle_threads) {
             return false;

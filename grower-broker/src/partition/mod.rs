@@ -1,10 +1,11 @@
-//! One partition on its leader: the writer's lock, the marks, and the commit queue.
+//! One partition on its leader: the shell around its [`Replica`], which decides, and its log.
 //!
-//! A short lock around the log is the partition's single writer; whoever has a batch takes it. How far the log is written,
-//! durable and committed is decided by the [`Replica`], under that lock, and [published] for those who only look. A batch
-//! that must be fsynced before its ack leaves a waiter behind *after* its write, and the next sync round answers all
-//! waiters that its mark covers. Readers see records below the high watermark only.
-//! After a crash the log recovers everything up to its last completed sync; what no ack vouched for may be gone.
+//! A short lock around the log is the partition's single writer. Under it the replica takes in what happened to the
+//! log, and its marks are [published] for everyone else. A batch that must be durable before its ack leaves a waiter in
+//! the [`CommitQueue`] *after* its write; the next sync round answers all waiters that a mark covers. Readers see the
+//! records below the high watermark.
+//!
+//! After a crash the log recovers everything up to its last completed sync. Records that no ack covered may be gone.
 
 mod age;
 mod backup;
@@ -61,8 +62,8 @@ pub(crate) struct Partition {
     pub(crate) topic: TopicId,
     pub(crate) topic_name: TopicName,
     pub(crate) partition: PartitionId,
-    /// Held by whoever drops or replaces segments, before the writer's lock: so a backup can keep them where they are while
-    /// producers go on.
+    /// Held while segments are dropped or replaced, and taken before the writer's lock. A backup holds it to keep the
+    /// segments in place while producers append.
     dropping: Mutex<()>,
     writer: Writer,
     reader: LogReader,
@@ -72,7 +73,7 @@ pub(crate) struct Partition {
     config: ArcSwap<TopicConfig>,
     /// Fetches that wait for the high watermark to move.
     fetches: WaitingFetches,
-    /// What clients appended and read.
+    /// Records and bytes that clients appended and read.
     pub(crate) traffic: TrafficCounters,
     /// The last check of reported damage; locked by the task that checks.
     pub(crate) last_check: tokio::sync::Mutex<Option<DamageCheck>>,
@@ -88,8 +89,8 @@ pub(crate) struct Span {
 }
 
 impl Partition {
-    /// Leads a log that was just recovered: all of it is durable, so all of it is committed. The log makes the epoch durable
-    /// before the first append under it, and not earlier: a partition that nobody writes to has no files.
+    /// Leads a log that was just recovered: all of it is durable, so all of it is committed. The log makes the epoch
+    /// durable with the first append under it, not earlier: an empty partition has no files.
     pub(crate) fn lead(
         (topic, topic_name, partition): (TopicId, TopicName, PartitionId),
         health: &Health,
@@ -98,8 +99,9 @@ impl Partition {
         config: TopicConfig,
         producers: Remembered,
     ) -> Self {
+        debug_assert_eq!(log.durable_end(), log.span().end, "recovery left bytes that are not durable");
         let mut replica = Replica::recovered(log.span(), config.flush);
-        let _ = replica.apply(Event::EpochBegun(epoch)); // Nothing waits yet.
+        let _ = replica.apply(Event::EpochBegun(epoch)); // No waiter or fetch exists yet.
         let (reader, published) = (log.reader(), PublishedMarks::of(&replica));
         let mut tail = PartitionTail { log, replica, deleted: false, producers };
         tail.count_producers();
@@ -120,8 +122,8 @@ impl Partition {
         }
     }
 
-    /// Appends a batch. It is written when this returns, and durable after the next sync round. May wait for the disk, so
-    /// it is not for threads of the network.
+    /// Appends a batch: written when this returns, durable after the next sync round. May wait for the disk, so network
+    /// threads use [`Partition::offer`].
     pub(crate) fn append(&self, batch: UnplacedBatch, now: Timestamp) -> Result<Appended, Failure> {
         let batch = match self.append_at_once(self.writer.lock(), batch, now)? {
             AtOnce::Appended(appended) => return Ok(appended),
@@ -136,8 +138,8 @@ impl Partition {
         Ok(appended)
     }
 
-    /// Appends a batch if that takes no more than to write it, and without waiting for work that takes long. Else the batch
-    /// comes back, to be queued at once: batches of one connection stay in their order.
+    /// Appends a batch if that takes one write and no wait for slow work. Else the batch comes back, and the caller
+    /// queues it at once: batches of one connection keep their order.
     pub(crate) fn offer(&self, batch: UnplacedBatch, now: Timestamp) -> Result<AtOnce, Failure> {
         match self.writer.lock_unless_slow() {
             Some(tail) => self.append_at_once(tail, batch, now),
@@ -176,14 +178,14 @@ impl Partition {
         effects
     }
 
-    /// Shows the marks to those who only look.
+    /// Publishes the replica's marks.
     fn publish_marks(&self, tail: &PartitionTail) {
         let Marks { log_start, log_end, .. } = tail.replica.marks();
         debug_assert_eq!(tail.log.span(), log_start..log_end, "the replica's ends are not those of its log");
         self.published.store(&tail.replica);
     }
 
-    /// Takes over what the log did to its ends in the course of something longer.
+    /// Tells the replica how a longer operation moved the ends of the log.
     fn follow_log(&self, tail: &mut PartitionTail) -> Effects {
         let synced = tail.replica.apply(Event::Synced { durable: tail.log.durable_end() });
         let effects = synced.then(tail.replica.apply(Event::RecordsDropped { log_start: tail.log.span().start }));
@@ -191,11 +193,12 @@ impl Partition {
         effects
     }
 
-    /// Carries out the effects of events that were published, without the writer's lock: answers go to sockets.
+    /// Carries out the effects of events after their marks are published. Not under the writer's lock: answers go to
+    /// sockets.
     fn carry_out(&self, effects: Effects) {
         debug_assert!(!effects.sync_first, "the event was not repeated after a sync");
         self.wake_fetches(effects);
-        // After a failed sync no later success proves anything: the next round refuses those that wait.
+        // After a failed sync no later success proves anything: the next round refuses the waiters.
         if let Some(reached) = effects.answer.filter(|_| self.health.failure().is_none()) {
             let _whole = CriticalSection::enter(&self.health, "answering producers");
             let answered = self.commit.lock().take_covered(reached);
@@ -209,22 +212,22 @@ impl Partition {
         }
     }
 
-    /// Whether the offsets before `end` are committed.
+    /// Whether all offsets before `end` are committed.
     pub(crate) fn is_committed(&self, end: Offset) -> bool {
         end <= self.high_watermark()
     }
 
-    /// Whether the offsets before `end` are durable.
+    /// Whether all offsets before `end` are durable.
     pub(crate) fn is_durable(&self, end: Offset) -> bool {
         end <= self.published.durable()
     }
 
-    /// What an ack of written records may say that end before `end`.
+    /// The durability that an ack of written records before `end` claims.
     pub(crate) fn durability(&self, end: Offset) -> Durability {
         durability(end, self.published.durable())
     }
 
-    /// Whether it is among those that are synced soon although nobody waits.
+    /// Whether the flush timer has it.
     #[cfg(test)]
     pub(crate) fn is_to_be_synced(&self) -> bool {
         self.commit.lock().awaits_timer()
@@ -235,9 +238,9 @@ impl Partition {
         self.published.high_watermark()
     }
 
-    /// The marks that waiters wait for, as they are now.
+    /// The current marks that waiters wait for.
     fn reached(&self) -> Reached {
-        let high_watermark = self.published.high_watermark(); // First: what is committed by being durable is durable.
+        let high_watermark = self.published.high_watermark(); // First: under `flush=fsync` it is never ahead of `durable`.
         Reached { high_watermark, durable: self.published.durable() }
     }
 
@@ -253,19 +256,19 @@ impl Partition {
         self.config.load_full()
     }
 
-    /// This leadership's number.
+    /// The epoch under which this broker leads.
     pub(crate) fn epoch(&self) -> LeaderEpoch {
         self.published.epoch()
     }
 
-    /// Its offsets. Waits for nobody.
+    /// Its offsets, without the writer's lock.
     pub(crate) fn span(&self) -> Span {
         let Marks { log_start, high_watermark, log_end, .. } = self.published.marks();
         Span { log_start, high_watermark, log_end, epoch: self.epoch() }
     }
 
-    /// Rolls the segment that is written to if it is old, although nothing is appended; whether it did. The writer is held
-    /// for as long as the disk takes only if there is something to do; appends are queued meanwhile.
+    /// Rolls the active segment if it is old, although nothing is appended. True if it rolled. Only then slow work
+    /// holds the writer's lock; appends are queued meanwhile.
     pub(crate) fn roll_if_old(&self, now: Timestamp) -> Result<bool, ChangeError> {
         let mut tail = self.writer.lock();
         if tail.deleted || !tail.log.is_old(now) {
@@ -277,7 +280,7 @@ impl Partition {
         Ok(rolled)
     }
 
-    /// Drops the oldest segments that the topic's limits no longer cover.
+    /// Drops the oldest segments beyond the topic's retention limits.
     pub(crate) fn retain(&self, now: Timestamp) -> Result<(), ChangeError> {
         let limits = self.config().retention_limits();
         let _dropping = self.dropping.lock();
@@ -300,23 +303,24 @@ impl Partition {
         Ok(())
     }
 
-    /// Drops everything before `start`, by whoever knows that it is not needed any more.
+    /// Drops everything before `start`, which nobody needs any more.
     pub(crate) fn trim(&self, start: Offset) -> Result<(), ChangeError> {
+        debug_assert!(start <= self.published.log_end(), "offset {start} was never written");
         let _dropping = self.dropping.lock();
         self.change_slowly(|tail| tail.log.trim(start))
     }
 
-    /// Makes everything durable and lets the log write down that it is: at a clean stop.
+    /// Makes everything durable, and a checkpoint of it: at a clean stop.
     pub(crate) fn checkpoint(&self, now: Timestamp) -> Result<(), ChangeError> {
         self.change_slowly(|tail| tail.log.checkpoint(now))
     }
 
-    /// Why it can neither be written nor read any more, if its files were removed or moved while they were open.
+    /// The error of a partition whose files were removed or moved while they were open.
     pub(crate) fn gone(&self) -> Option<Arc<str>> {
         self.reader.gone()
     }
 
-    /// Looks whether its files are still where they were: nothing else would notice while nothing is written.
+    /// Checks that its files are still in place: without appends nothing else notices.
     pub(crate) fn check_in_place(&self) {
         let mut tail = self.writer.lock_slowly();
         if tail.deleted {
@@ -328,7 +332,7 @@ impl Partition {
         }
     }
 
-    /// Changes the log in a way that may take long; a deleted partition has none.
+    /// Changes the log under the lock for slow work. A deleted partition is left alone.
     fn change_slowly(
         &self,
         change: impl FnOnce(&mut PartitionTail) -> Result<(), ChangeError>,
@@ -344,7 +348,7 @@ impl Partition {
         changed
     }
 
-    /// From now on the partition answers as if it had never been. Its files may be moved away.
+    /// Ends the partition: from now on it answers as if it never existed. Its files may be moved away.
     pub(crate) fn delete(&self) {
         let _dropping = self.dropping.lock();
         let mut tail = self.writer.lock_slowly();

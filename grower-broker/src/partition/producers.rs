@@ -1,13 +1,13 @@
-//! What producers are remembered by, counted and bounded.
+//! Memory of idempotent producers in a partition's log, counted and bounded.
 
 use super::{Partition, PartitionTail};
 use grower_protocol::ids::Timestamp;
 
-/// What a log remembers of one producer takes so much.
+/// Memory that a log takes for one producer.
 const PRODUCER_BYTES: usize = 256;
 
 impl Partition {
-    /// Forgets producers of which nothing was heard for longer than this.
+    /// Forgets producers that were silent for longer than `silent_ms`.
     pub(crate) fn forget_producers(&self, now: Timestamp, silent_ms: u64) {
         let mut tail = self.writer.lock_slowly();
         if 0 < tail.producers.bytes() && !tail.deleted {
@@ -22,8 +22,8 @@ impl PartitionTail {
         self.producers.set(self.log.producers() * PRODUCER_BYTES);
     }
 
-    /// Counts after an append. If the memory of all producers is used up, a log with many of them forgets those that were
-    /// silent longest; a regular look at all partitions usually did so before.
+    /// Counts after an append. If the memory of all producers is used up, a log with many of them forgets those that
+    /// were silent longest; a regular look at all partitions usually did so before.
     pub(super) fn bound_producers(&mut self, now: Timestamp) {
         let before = self.producers.bytes();
         self.count_producers();

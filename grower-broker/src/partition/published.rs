@@ -1,4 +1,4 @@
-//! The marks of a replica, for those who do not hold the writer's lock.
+//! The marks of a replica, readable without the writer's lock.
 
 use crate::replica::{Marks, Replica};
 use grower_protocol::ids::{LeaderEpoch, Offset};
@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A copy of the marks, stored under the writer's lock after each change.
 ///
-/// A reader sees each mark as it is or as it was, and `log_start <= high_watermark <= log_end` among those that it reads in
-/// this order: the later ones are stored first.
+/// A reader that loads `log_start`, `high_watermark` and `log_end` in this order sees `log_start <= high_watermark <=
+/// log_end`: they are stored in the reverse order, and none of them falls.
 #[derive(Debug)]
 pub(super) struct PublishedMarks {
     log_start: AtomicU64,
@@ -47,15 +47,19 @@ impl PublishedMarks {
         Offset::new(self.durable.load(Ordering::Acquire))
     }
 
+    pub(super) fn log_end(&self) -> Offset {
+        Offset::new(self.log_end.load(Ordering::Acquire))
+    }
+
     pub(super) fn epoch(&self) -> LeaderEpoch {
         LeaderEpoch::new(self.epoch.load(Ordering::Acquire))
     }
 
-    /// All marks. Each is read before those that are never below it.
+    /// All marks, each loaded before those that are never below it.
     pub(super) fn marks(&self) -> Marks {
         let log_start = Offset::new(self.log_start.load(Ordering::Acquire));
         let (high_watermark, durable) = (self.high_watermark(), self.durable());
-        let log_end = Offset::new(self.log_end.load(Ordering::Acquire));
+        let log_end = self.log_end();
         debug_assert!(log_start <= high_watermark && high_watermark <= log_end, "{self:?}");
         Marks { log_start, durable, log_end, high_watermark }
     }

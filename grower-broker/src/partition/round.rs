@@ -1,8 +1,8 @@
-//! A sync round: one fsync answers every producer that waited for it.
+//! A sync round: one fsync answers every producer that waits for it.
 //!
-//! The log names what must reach the disk, that is synced outside the writer's lock, the marks move, and exactly those
-//! waiters are answered whose offset a mark has reached. After a failed sync nothing is known of the disk, so no waiter is
-//! acknowledged and the broker stops for good.
+//! The log names the files to sync. They are synced without the writer's lock, the marks move, and the waiters whose
+//! offset a mark has reached are answered. After a failed sync the content of the disk is unknown: no waiter is
+//! acknowledged, and the broker stops for good.
 
 use super::{Partition, SyncPool, waiter};
 use crate::critical::CriticalSection;
@@ -13,7 +13,7 @@ use grower_storage::disk::DiskError;
 use grower_storage::log::{FlushPoint, LogFailed};
 use std::sync::Arc;
 
-/// A round that was begun. Cut short by a panic, it tells those who wait for the partition: no other round will.
+/// A running round. If a panic ends it, the waiters of the partition are refused: no other round answers them.
 struct RoundGuard<'a> {
     section: CriticalSection<&'a Health>,
     partition: &'a Partition,
@@ -28,7 +28,7 @@ impl<'a> RoundGuard<'a> {
 impl Drop for RoundGuard<'_> {
     fn drop(&mut self) {
         if self.section.is_interrupted() {
-            let failure = Failure::new(ErrorCode::ShuttingDown, "the broker stops: a sync was cut short by a panic");
+            let failure = Failure::new(ErrorCode::ShuttingDown, "the broker stops: a panic ended a sync");
             let waiters = self.partition.commit.lock().take_all();
             waiter::refuse(waiters, &failure);
         }
@@ -36,7 +36,8 @@ impl Drop for RoundGuard<'_> {
 }
 
 impl SyncPool {
-    /// One sync of one partition; `true` if more waiters came meanwhile, and the partition must be queued again.
+    /// Runs the queued round of a partition. True if waiters are left: the next round is queued, and the caller runs
+    /// it.
     pub(super) fn round(&self, partition: &Arc<Partition>) -> bool {
         let _whole = RoundGuard::of(partition, &self.health);
         let begun = partition.commit.lock().begin();
@@ -63,7 +64,7 @@ impl SyncPool {
         }
     }
 
-    /// Makes everything written to the partition so far durable. Blocks.
+    /// Makes everything written so far durable. Blocks.
     pub(crate) fn sync_now(&self, partition: &Partition) -> Result<(), Failure> {
         self.sync_written(partition, false).map(|effects| partition.carry_out(effects))
     }
@@ -72,13 +73,13 @@ impl SyncPool {
         let mut point = partition.flush_point()?;
         point.awaited = awaited;
         if let Some(reason) = self.health.failure() {
-            return Err(Failure::new(ErrorCode::StorageFailed, reason)); // Nothing is synced after a sync failed.
+            return Err(Failure::new(ErrorCode::StorageFailed, reason)); // After a failed sync nothing is synced.
         }
         let had_news = !point.files.is_empty() || !partition.is_durable(point.end); // Logs in memory have no files.
         let started = self.clock.monotonic();
         let synced = point.sync(&*self.disk);
         if had_news {
-            let took = self.clock.monotonic().saturating_sub(started); // No time at all says nothing of the disk.
+            let took = self.clock.monotonic().saturating_sub(started); // An empty sync says nothing about the disk.
             (self.on_sync)(took);
             self.inline.note_sync(took);
         }
@@ -86,16 +87,16 @@ impl SyncPool {
             if error.files_gone {
                 partition.fetches.wake_all();
             } else {
-                self.health.fail(format!("a sync failed, so what is on disk is no longer known: {error}"));
+                self.health.fail(format!("a sync failed, so the content of the disk is unknown: {error}"));
             }
-            // Not that it is shut: what was written may be there again once the files are back.
+            // Not `PartitionShut`: the records may be there again once the files are back.
             Failure::new(ErrorCode::StorageFailed, error)
         })
     }
 }
 
 impl Partition {
-    /// What must be synced for everything written to be durable.
+    /// The files to sync for everything written to be durable.
     fn flush_point(&self) -> Result<FlushPoint, Failure> {
         let tail = self.writer.lock();
         tail.check_open()?;
@@ -105,7 +106,7 @@ impl Partition {
     fn flushed(&self, point: &FlushPoint, synced: Result<(), DiskError>) -> Result<Effects, LogFailed> {
         let mut tail = self.writer.lock();
         let synced = match synced {
-            // Its files were moved away: what was deleted is as durable as it has to be.
+            // The files of a deleted partition were moved away: it needs no sync.
             Err(error) if tail.deleted && error.is_file_gone() => return Ok(Effects::default()),
             synced => synced,
         };

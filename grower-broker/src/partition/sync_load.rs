@@ -1,14 +1,14 @@
-//! How many requests wait for syncs, over all partitions.
+//! Counts the requests that wait for syncs, over all partitions.
 
 use crate::replica::{BegunRound, EndedRound};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Decides whether a request may sync in its own task, and whether the disk is contended.
+/// Tells whether a request is alone, and whether producers wait for the disk.
 #[derive(Debug, Default)]
 pub(super) struct SyncLoad {
     /// Requests that wait for a round to begin.
     waiting: AtomicUsize,
-    /// Waiters of the round before: more than one means that sharing pays.
+    /// Waiters of the last round with any: more than one means that sharing syncs pays.
     last_round: AtomicUsize,
 }
 
@@ -36,7 +36,7 @@ impl SyncLoad {
         0 < self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Whether a single request waits, as did before it.
+    /// Whether one request waits, and the last round had one at most.
     pub(super) fn is_one_request(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 1 && self.last_round.load(Ordering::Relaxed) <= 1
     }

@@ -1,9 +1,7 @@
-//! The threads that sync partitions, and that append what must not wait on the network.
+//! The sync pool: threads that sync partitions and append queued batches.
 //!
-//! A few threads take partitions from a queue, each for a sync round or for its queued appends. A partition waits for at
-//! most one round and one emptying of its queue at a time. Threads start when the queue grows, and stay until the pool ends.
-//! Appends may take a stalled disk's time each, so rounds never wait for all threads to be done with appends: there is
-//! always one for them, up to the limit.
+//! A few threads take jobs from a queue: a sync round of a partition, or its queued appends. At most one job of each
+//! kind waits per partition. [`JobQueue`] decides when another thread starts; threads stay until the pool ends.
 
 use super::idle_checkpoints::IdleCheckpoints;
 use super::inline_sync::{InlineSyncHint, InlineSyncSlot};
@@ -28,22 +26,22 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-/// What is told how long a sync took.
+/// Takes the duration of a sync.
 pub(crate) type OnSync = Box<dyn Fn(Duration) + Send + Sync>;
 
-/// What the threads share.
+/// State shared by the threads of the pool.
 pub(crate) struct SyncPool {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<BrokerClock>,
     pub(super) health: Health,
-    /// Told how long each sync took.
+    /// Called after each sync.
     pub(super) on_sync: OnSync,
-    /// Say within which time unsynced bytes are flushed even without a waiter.
+    /// Hold the flush delay: bytes without a waiter are synced within it.
     settings: Arc<LiveSettings>,
     queue: Mutex<JobQueue<Arc<Partition>>>,
-    /// A partition was queued, or the pool stops.
+    /// Signals a new job or the stop.
     work: Condvar,
-    /// A partition was handed to the timer, or the pool stops.
+    /// Signals a delayed partition, a changed delay or the stop.
     timer: Condvar,
     pub(super) load: SyncLoad,
     pub(super) inline: InlineSyncSlot,
@@ -80,17 +78,18 @@ impl SyncPool {
         pool
     }
 
-    /// Leaves a waiter for records that end before `end`. Call after the write, and [`SyncPool::sync`] soon.
+    /// Adds a waiter for records that end before `end`. Call it after the write, and [`SyncPool::sync`] soon after it.
     pub(crate) fn wait(&self, partition: &Partition, end: Offset, waiter: CommitWaiter) {
+        debug_assert!(end <= partition.published.log_end(), "a waiter waits for offsets that nobody wrote");
         self.load.waiter_added();
         partition.commit.lock().wait(waiter.mark(), end, waiter);
     }
 
-    /// Has the partition synced: by this very thread if the request is alone, else by the pool.
+    /// Syncs the partition: on this thread if the request is alone, else on the pool.
     pub(crate) fn sync(self: &Arc<Self>, partition: &Arc<Partition>, hint: InlineSyncHint) {
-        let _whole = CriticalSection::enter(&self.health, "a sync round"); // Others wait for what was claimed here.
+        let _whole = CriticalSection::enter(&self.health, "a sync round"); // Others wait for the claimed round.
         if !partition.commit.lock().claim_round() {
-            return; // A round is on its way; it, or the one after it, covers everything written by now.
+            return; // The queued round, or the one after the running round, covers everything written by now.
         }
         let alone = hint.allows_inline() && !partition.writer.is_slow() && self.may_sync_inline();
         if !alone || self.inline_round(partition) {
@@ -98,7 +97,7 @@ impl SyncPool {
         }
     }
 
-    /// Has the timer look at the flush delay again whenever settings change, until `stop`.
+    /// Wakes the flush timer whenever settings change, until `stop`.
     pub(crate) async fn follow_settings(self: Arc<Self>, stop: CancellationToken) {
         let mut changes = self.settings.changes();
         loop {
@@ -106,7 +105,7 @@ impl SyncPool {
                 _ = changes.changed() => {}
                 () = stop.cancelled() => return,
             }
-            drop(self.queue.lock()); // The timer either waits already, or has yet to read the settings.
+            drop(self.queue.lock()); // Afterwards the timer waits, or has yet to read the settings.
             self.timer.notify_one();
         }
     }
@@ -116,7 +115,7 @@ impl SyncPool {
         self.durable_up_to(partition, partition.reader().span().end).await
     }
 
-    /// Returns when what was written to the partition before `end` is durable.
+    /// Returns when everything before `end` is durable.
     pub(crate) async fn durable_up_to(
         self: &Arc<Self>,
         partition: &Arc<Partition>,
@@ -131,7 +130,7 @@ impl SyncPool {
         outcome.await.unwrap_or_else(|_| Err(Failure::new(ErrorCode::ShuttingDown, "the broker is stopping")))
     }
 
-    /// Has the partition synced within the flush delay.
+    /// Syncs the partition within the flush delay.
     pub(crate) fn sync_later(&self, partition: &Arc<Partition>) {
         let _whole = CriticalSection::enter(&self.health, "asking for a sync");
         if partition.commit.lock().claim_timer() {
@@ -140,7 +139,7 @@ impl SyncPool {
         }
     }
 
-    /// Has a batch appended by a thread of the pool, after those that wait already.
+    /// Appends a batch on a thread of the pool, after the queued ones.
     pub(crate) fn append_later(self: &Arc<Self>, partition: &Arc<Partition>, append: QueuedAppend) {
         let _whole = CriticalSection::enter(&self.health, "queueing an append");
         if partition.writer.queue(append) {
@@ -170,12 +169,12 @@ impl SyncPool {
         }
     }
 
-    /// Whether a lone request may sync in its own task; it gives its turn back afterwards.
+    /// Whether a request that is alone may sync inline; it releases the slot afterwards.
     fn may_sync_inline(&self) -> bool {
         self.load.is_one_request() && self.inline.try_acquire()
     }
 
-    /// A round in the task of the request that asked for it; true if a thread of the pool has to do one.
+    /// Runs a round in the task of the request; true if the pool has to run another.
     fn inline_round(&self, partition: &Arc<Partition>) -> bool {
         let work = self.stall_watchdog.watch();
         let more = self.round(partition);
@@ -184,17 +183,17 @@ impl SyncPool {
         more
     }
 
-    /// The disk has more to do than it gets done: producers wait for it, or it is late with what nothing waits for.
+    /// Whether producers wait for the disk, or jobs wait for a thread.
     pub(super) fn is_contended(&self) -> bool {
         self.load.has_waiting() || self.queue.lock().is_behind()
     }
 
-    /// Without holding the lock afterwards: a thread that ends may still start another.
+    /// Does not keep the lock: a thread that ends may still start another.
     fn take_thread(&self) -> Option<JoinHandle<()>> {
         self.threads.lock().pop()
     }
 
-    /// Queues a job. The first thread starts at once, a further one only when work piles up.
+    /// Queues a job, and starts a thread if one is needed.
     fn enqueue(self: &Arc<Self>, job: Job<Arc<Partition>>) {
         let needs_thread = self.queue.lock().push(job);
         if needs_thread {
@@ -216,7 +215,7 @@ impl SyncPool {
         }
     }
 
-    /// Appends what is queued for a partition, one batch after the other.
+    /// Appends the queued batches of a partition, one after the other.
     fn append_queued(self: &Arc<Self>, partition: &Arc<Partition>) {
         while let Some(QueuedAppend { batch, now, memory, done }) = partition.writer.next_queued() {
             let appended = partition.append(batch, now).map_err(|failure| self.health.explain(failure));
@@ -241,7 +240,7 @@ impl SyncPool {
         }
     }
 
-    /// Collects partitions without waiters, and syncs them when the delay of the first is over.
+    /// The flush timer: syncs delayed partitions when the delay of the first is over.
     fn run_timer(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
         while !queue.is_stopped() {
@@ -266,8 +265,8 @@ impl SyncPool {
         }
     }
 
-    /// Syncs what no producer waits for. Where readers wait, the pool is faster. `false` if a round runs: it may have begun
-    /// before the last bytes came, so the partition must be looked at again.
+    /// Syncs a partition without waiters; the pool does so if fetches wait for it. `false` if a round runs: it may have
+    /// begun before the last write, so the partition is delayed again.
     fn sync_due(self: &Arc<Self>, partition: &Arc<Partition>) -> bool {
         if !partition.commit.lock().claim_round_from_timer() {
             return false;

@@ -1,4 +1,4 @@
-//! What waits for a partition's marks, and how it learns that they moved.
+//! Waiters for a partition's marks, and how they learn that a mark has reached their offset.
 
 use crate::replica::Mark;
 use grower_protocol::message::{Durability, Failure, Part};
@@ -7,27 +7,27 @@ use tokio::sync::oneshot;
 
 /// A request whose answer waits until some partitions have committed its records.
 pub(crate) trait PendingAcks: Send + Sync {
-    /// Takes the outcome of one of its parts. If that was the last, the answer is gathered with others of its connection,
-    /// and the one that the caller has to send them with is returned, unless another caller has to.
+    /// Takes the outcome of one of its parts. The last part completes the answer, which is gathered with others of its
+    /// connection. Returns their sender if it is up to the caller to send them.
     fn settle(self: Arc<Self>, part: usize, outcome: Part<Durability>) -> Option<Arc<dyn SendGathered>>;
 }
 
 /// Sends the answers that were gathered for one connection, in one write.
 pub(crate) trait SendGathered: Send + Sync {
-    /// Sends them; none are left when this returns.
+    /// Sends all gathered answers.
     fn send_gathered(&self);
 }
 
-/// A request, or a part of the broker, that waits for a mark.
+/// A request, or a task of the broker, that waits for a mark.
 pub(crate) enum CommitWaiter {
-    /// A producer's request, for one of its parts.
+    /// A producer's request, which waits with one of its parts.
     Request {
         /// The request.
         request: Arc<dyn PendingAcks>,
-        /// Which of its parts waits for this partition.
+        /// The part that waits for this partition.
         part: usize,
     },
-    /// A part of the broker that needs the records to be durable.
+    /// A task of the broker that needs durable records.
     Internal(oneshot::Sender<Part<()>>),
 }
 
@@ -44,19 +44,19 @@ impl CommitWaiter {
         match self {
             Self::Request { request, part } => request.settle(part, outcome),
             Self::Internal(waiting) => {
-                let _ = waiting.send(outcome.map(drop)); // One that stopped waiting need not know.
+                let _ = waiting.send(outcome.map(drop)); // It may have stopped waiting.
                 None
             }
         }
     }
 }
 
-/// Tells waiters how durable their records are. Not under a lock: answers are written to sockets.
+/// Acknowledges the records of waiters. Not under a lock: answers are written to sockets.
 pub(super) fn acknowledge(waiters: Vec<(CommitWaiter, Durability)>) {
     settle_all(waiters.into_iter().map(|(waiter, durability)| (waiter, Ok(durability))));
 }
 
-/// Tells waiters that their records are not known to be committed.
+/// Tells waiters that their records may not be committed.
 pub(super) fn refuse(waiters: Vec<CommitWaiter>, failure: &Failure) {
     settle_all(waiters.into_iter().map(|waiter| (waiter, Err(failure.clone()))));
 }

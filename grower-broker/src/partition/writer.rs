@@ -1,9 +1,9 @@
-//! The writer's lock, and what happens to appends while it cannot be had at once.
+//! The writer's lock of a partition, and the queue of appends that cannot take it at once.
 //!
-//! An append on a thread of the network takes the lock for one short write and nothing else. Work that waits for the disk
-//! under the lock (a roll, a checkpoint, retention, a new policy) happens on other threads and announces itself first
-//! ([`Writer::lock_slowly`]). From then on, and until it is done, appends of the network do not wait: they are queued,
-//! and a flusher appends them in the order in which they came. An append that itself has to roll is queued likewise.
+//! An append on a network thread takes the lock for one short write. Work that waits for the disk under the lock (a
+//! roll, a checkpoint, retention, a new policy) runs on other threads and announces itself first
+//! ([`Writer::lock_slowly`]). Until it is done, network threads queue their appends, and the sync pool appends them in
+//! order. An append that has to roll is queued as well.
 
 use super::{Partition, SyncPool};
 use crate::critical::{StateGuard, StateMutex};
@@ -21,13 +21,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// For how long an append waits for others before it looks again whether one of them takes long.
+/// How long an append waits for the lock before it checks again whether slow work is announced.
 const LOOK_EACH: Duration = Duration::from_millis(1);
 
-/// The single writer of a partition, and the queue before it.
+/// The single writer of a partition, and the append queue in front of it.
 pub(super) struct Writer {
     tail: StateMutex<PartitionTail>,
-    /// Slow work that holds the lock or waits for it; the appends that are queued count as one.
+    /// Slow work that holds the lock or waits for it. A non-empty append queue counts as one.
     slow: AtomicUsize,
     queue: Mutex<AppendQueue>,
 }
@@ -35,16 +35,16 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct AppendQueue {
     appends: VecDeque<QueuedAppend>,
-    /// A flusher was asked to append them and is not done.
+    /// A thread of the sync pool empties the queue.
     draining: bool,
 }
 
-/// What the single writer owns.
+/// The state that the single writer owns.
 pub(super) struct PartitionTail {
     pub(super) log: Box<dyn Log>,
     pub(super) replica: Replica,
     pub(super) deleted: bool,
-    /// What its producers are remembered by.
+    /// Memory of its idempotent producers.
     pub(super) producers: Remembered,
 }
 
@@ -64,18 +64,18 @@ impl PartitionTail {
     }
 }
 
-/// A batch that waits for the writer.
+/// A batch in the append queue.
 pub(crate) struct QueuedAppend {
     pub(crate) batch: UnplacedBatch,
-    /// When it came.
+    /// When it was received.
     pub(crate) now: Timestamp,
-    /// Counts its bytes as long as it waits.
+    /// Accounts for its bytes while it waits.
     pub(crate) memory: Reserved,
-    /// Told what became of it, by the flusher that appended it.
+    /// Takes the outcome, on the thread that appended it.
     pub(crate) done: AppendDone,
 }
 
-/// What is to be done with a batch once it was appended, or refused.
+/// Takes the outcome of a queued append.
 pub(crate) type AppendDone = Box<dyn FnOnce(&Arc<SyncPool>, &Arc<Partition>, Result<Appended, Failure>) + Send>;
 
 impl Writer {
@@ -84,34 +84,34 @@ impl Writer {
         Self { tail, slow: AtomicUsize::new(0), queue: Mutex::default() }
     }
 
-    /// Locks for work that waits for no disk, on a thread that may wait for others.
+    /// Locks for work that does not wait for the disk, on a thread that may wait for slow work.
     pub(super) fn lock(&self) -> StateGuard<'_, PartitionTail> {
         self.tail.lock()
     }
 
-    /// Locks for work that waits for no disk; none while the lock is held, or about to be held, by work that does.
+    /// Locks for work that does not wait for the disk; none while slow work holds the lock or waits for it.
     pub(super) fn lock_unless_slow(&self) -> Option<StateGuard<'_, PartitionTail>> {
         while !self.is_slow() {
             if let Some(tail) = self.tail.try_lock_for(LOOK_EACH) {
-                // Again: meanwhile an append that came before this one may have been queued.
+                // Check again: an earlier append may have been queued meanwhile.
                 return if self.is_slow() { None } else { Some(tail) };
             }
         }
         None
     }
 
-    /// Locks for work that may wait for the disk, which no thread of the network does.
+    /// Locks for work that may wait for the disk. Network threads never call this.
     pub(super) fn lock_slowly(&self) -> SlowTailGuard<'_> {
         self.slow.fetch_add(1, Ordering::SeqCst);
         SlowTailGuard { tail: self.tail.lock(), slow: &self.slow }
     }
 
-    /// Whether the lock is held, or about to be held, by work that waits for the disk.
+    /// Whether slow work holds the lock or waits for it.
     pub(super) fn is_slow(&self) -> bool {
         0 < self.slow.load(Ordering::SeqCst)
     }
 
-    /// Queues an append behind those that wait already. True if a flusher has to be asked to append them.
+    /// Adds an append to the queue. True if the sync pool has to be asked to empty it.
     pub(super) fn queue(&self, append: QueuedAppend) -> bool {
         let mut queue = self.queue.lock();
         queue.appends.push_back(append);
@@ -122,10 +122,10 @@ impl Writer {
         idle
     }
 
-    /// The append that has waited longest. None if none is left; then later ones need not wait.
+    /// Takes the oldest queued append. None if the queue is empty: later appends take the lock again.
     pub(super) fn next_queued(&self) -> Option<QueuedAppend> {
         let mut queue = self.queue.lock();
-        debug_assert!(queue.draining, "appends are taken from a queue that no flusher was asked to empty");
+        debug_assert!(queue.draining, "an append leaves a queue that nobody was asked to empty");
         let next = queue.appends.pop_front();
         if next.is_none() {
             queue.draining = false;
@@ -135,7 +135,7 @@ impl Writer {
     }
 }
 
-/// The writer's lock in the hands of work that may take long.
+/// The writer's lock, held by slow work.
 pub(super) struct SlowTailGuard<'a> {
     tail: StateGuard<'a, PartitionTail>,
     slow: &'a AtomicUsize,
@@ -144,7 +144,7 @@ pub(super) struct SlowTailGuard<'a> {
 impl Drop for SlowTailGuard<'_> {
     fn drop(&mut self) {
         let before = self.slow.fetch_sub(1, Ordering::SeqCst);
-        debug_assert!(0 < before, "slow work ends that did not begin");
+        debug_assert!(0 < before, "slow work ends that has not begun");
     }
 }
 

@@ -1,7 +1,7 @@
-//! The commit queue of a partition: what waits for its marks, and whether a sync round is on its way.
+//! The commit queue of a partition: the waiters for its marks, and the state of its sync rounds.
 //!
-//! No waiter is forgotten: as long as there is one, a round is queued or runs, or the task that added it is about to ask
-//! for one. At most one round runs at a time; what comes meanwhile joins the next.
+//! No waiter is forgotten: while one exists, a round is queued or runs, or the task that added the waiter is about to
+//! queue one. At most one round runs at a time; waiters that come meanwhile join the next.
 
 use super::waiters::{Mark, OrderedWaiters};
 use super::{Reached, durability};
@@ -24,34 +24,34 @@ pub(crate) struct CommitQueue<W> {
     awaits_timer: bool,
 }
 
-/// Where a partition is on its way through the rounds.
+/// The state of a partition's sync round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SyncRound {
-    /// None is asked for.
+    /// No round is queued or runs.
     None,
-    /// One will begin: it covers all that is written by now.
+    /// A round begins later: it covers everything written by now.
     Queued,
-    /// One runs. It may have begun before the last bytes came.
+    /// A round runs. It may have begun before the last write.
     Running,
 }
 
 /// A round that begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BegunRound {
-    /// How many wait for its end.
+    /// Waiters for its end.
     pub(crate) waiters: usize,
-    /// How many of these were counted as waiting for its beginning.
+    /// Waiters that were counted as waiting for a round to begin. Some may have been answered since.
     pub(crate) counted: usize,
 }
 
 /// A round that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EndedRound {
-    /// How many wait for the next round, which is queued then: the caller sees to it.
+    /// Waiters for the next round. If there are any, it is queued, and the caller runs it.
     pub(crate) left: usize,
-    /// How many were counted as waiting for the next round.
+    /// Waiters that were counted as waiting for the next round.
     pub(crate) counted: usize,
-    /// The partition is to be watched from now on, until it has been quiet.
+    /// The caller watches the partition from now on, until it has been quiet.
     pub(crate) watch: bool,
 }
 
@@ -124,7 +124,7 @@ impl<W> CommitQueue<W> {
         covered.map(|(end, waiter)| (waiter, durability(end, reached.durable))).collect()
     }
 
-    /// Takes all waiters: no round will end any more.
+    /// Takes all waiters: no round will answer them.
     pub(crate) fn take_all(&mut self) -> Vec<W> {
         self.waiters.take_covered(Offset::MAX, Offset::MAX).map(|(_, waiter)| waiter).collect()
     }
@@ -192,7 +192,7 @@ mod tests {
                 waiting += 1;
             }
             queue.claim_round();
-            queue.take_covered(reached(1, 0)); // By a roll, say.
+            queue.take_covered(reached(1, 0)); // After a roll, say.
             let begun = queue.begin();
             waiting -= begun.counted;
             assert_eq!(waiting, 0, "all that waited are in the round");
@@ -205,7 +205,8 @@ mod tests {
             assert_eq!(waiting, queue.waiters.len());
             if 0 < ended.left {
                 waiting -= queue.begin().counted;
-                waiting = waiting + queue.fail().1.left;
+                let (_, failed) = queue.fail();
+                waiting = waiting + failed.left - failed.counted;
             }
         }
         assert_eq!(waiting, 0);

@@ -1,8 +1,8 @@
 //! How far one replica of a partition is written, durable and committed, and what waits for that.
 //!
-//! This is the only owner of the log end, the durable mark, the high watermark and the leader epoch. Events come in, in the
-//! order in which they happened; [`Effects`] go out as values, and [`partition`](crate::partition) carries them out. No lock,
-//! thread, clock or I/O stands here, so that a simulator can drive it.
+//! This module alone owns the log end, the durable mark, the high watermark and the leader epoch. [`Event`]s come in,
+//! in the order in which they happened; [`Effects`] go out as values, and [`partition`](crate::partition) carries them
+//! out. It has no lock, thread, clock or I/O, so that a simulator can drive it.
 //!
 //! *Log end* is the end of what is written; *durable* is the end that survives a power cut. The high watermark is the
 //! first offset that is not committed. It follows the mark that the flush policy commits by: the durable mark with
@@ -14,12 +14,12 @@
 //!
 //! The high watermark, the durable mark and the epoch never fall. So a change of the policy:
 //!
-//! - `os` to `fsync`: the durable mark may lie below the high watermark, and what was read cannot be taken back. The effect
-//!   is to sync first; until then the partition works by the old policy.
+//! - `os` to `fsync`: the durable mark may lie below the high watermark, and what was read cannot be taken back. The
+//!   effect is to sync first; until then the old policy holds.
 //! - `fsync` to `os`: the high watermark moves up to the log end at once.
 //!
-//! Replication extends [`Replica::committed_end`]: the minimum over the in-sync replicas takes the place of this replica's
-//! own end.
+//! Replication extends [`Replica::committed_end`]: the minimum over the in-sync replicas takes the place of this
+//! replica's own end.
 
 mod commit_queue;
 mod waiters;
@@ -78,7 +78,7 @@ pub(crate) enum Event {
     FlushPolicyChanged(FlushPolicy),
 }
 
-/// What has to be done after an event.
+/// Consequences of an event, for the shell to carry out.
 #[must_use]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effects {
@@ -191,7 +191,7 @@ impl Effects {
     }
 }
 
-/// What an acknowledgement says of written records that end before `end`, where everything before `durable` is durable.
+/// The durability that an ack of written records before `end` claims, where everything before `durable` is durable.
 /// The policy does not matter: an ack is judged against the mark that it names.
 pub(crate) fn durability(end: Offset, durable: Offset) -> Durability {
     if end <= durable { Durability::Fsynced } else { Durability::Written }

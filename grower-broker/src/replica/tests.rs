@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    /// Writes so many records.
+    /// Writes this many records.
     Append(u64),
     /// Asks the log what must reach the disk.
     BeginSync,
@@ -58,7 +58,8 @@ impl Model {
     }
 }
 
-/// A replica, and what its effects are for: waiters, in order of their offsets, and the high watermark that fetches saw.
+/// A replica, and what its effects are for: waiters, in order of their offsets, and the high watermark that fetches
+/// saw.
 struct Run {
     replica: Replica,
     epoch: u32,

@@ -12,8 +12,8 @@ pub(crate) enum Mark {
     Durable,
 }
 
-/// Waiters of one partition. Each names the mark it waits for and the offset that the mark must reach, so that whatever
-/// moves a mark settles exactly those whose offset it covers.
+/// Waiters of one partition. Each names the mark it waits for and the offset that the mark must reach: a mark that
+/// moves releases exactly the waiters whose offset it covers.
 #[derive(Debug)]
 pub(super) struct OrderedWaiters<T> {
     committed: VecDeque<(Offset, T)>,
@@ -27,7 +27,7 @@ impl<T> Default for OrderedWaiters<T> {
 }
 
 impl<T> OrderedWaiters<T> {
-    /// Adds one that waits until `mark` has reached `end`. They mostly come in order.
+    /// Adds a waiter until `mark` reaches `end`. Waiters mostly come in order.
     pub(super) fn push(&mut self, mark: Mark, end: Offset, waiter: T) {
         let queue = match mark {
             Mark::HighWatermark => &mut self.committed,
@@ -45,7 +45,7 @@ impl<T> OrderedWaiters<T> {
         self.committed.len() + self.durable.len()
     }
 
-    /// Takes those whose offset is reached.
+    /// Takes the waiters whose offset is reached.
     pub(super) fn take_covered(
         &mut self,
         high_watermark: Offset,
@@ -64,9 +64,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Of a plain list, each mark takes those that wait for it and for no more than it.
         #[test]
-        fn a_mark_settles_exactly_those_whose_offset_it_covers(
+        fn a_mark_releases_exactly_the_waiters_whose_offset_it_covers(
             pushed in prop::collection::vec((any::<bool>(), 0u64..20), 0..30),
             marks in prop::collection::vec((0u64..25, 0u64..25), 1..6),
         ) {
