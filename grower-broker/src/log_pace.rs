@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 /// The rate limit of one line: at most one in ten seconds, with the number of suppressed ones.
 #[derive(Debug, Default)]
-pub(crate) struct LogPace(Mutex<Pace>);
+pub(crate) struct LogPace(Mutex<PaceState>);
 
 #[derive(Debug, Default)]
-struct Pace {
+struct PaceState {
     last: Option<Instant>,
     left_out: u64,
 }
@@ -17,7 +17,7 @@ const EACH: Duration = Duration::from_secs(10);
 
 impl LogPace {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Pace { last: None, left_out: 0 }))
+        Self(Mutex::new(PaceState { last: None, left_out: 0 }))
     }
 
     /// Whether to write the line now. Returns the number of lines suppressed since the last one.

@@ -9,7 +9,7 @@ use super::{Api, Call};
 use crate::critical::CriticalSection;
 use crate::metrics::RequestTimer;
 use crate::partition::{
-    AtOnce, CommitWaiter, InlineSyncHint, Partition, PendingAcks, QueuedAppend, SendGathered, SyncPool,
+    AtOnce, CommitWaiter, InlineSyncHint, Partition, PendingCommit, QueuedAppend, SendGathered, SyncPool,
 };
 use crate::topic::Topics;
 use bytes::BytesMut;
@@ -239,7 +239,7 @@ fn announced(part: &Part<Stored>) -> Part<Produced> {
     }
 }
 
-impl PendingAcks for PendingProduce {
+impl PendingCommit for PendingProduce {
     fn settle(self: Arc<Self>, part: usize, outcome: Part<Durability>) -> Option<Arc<dyn SendGathered>> {
         let mut state = self.state.lock();
         match (outcome, &mut state.parts[part]) {

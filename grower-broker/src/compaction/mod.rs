@@ -55,7 +55,7 @@ pub(crate) async fn run(broker: Weak<BrokerState>, stop: CancellationToken) {
             if damaged.rests(&partition, clock.monotonic()) {
                 continue;
             }
-            if compact_if_due(state, partition.clone(), &stop).await == Outcome::Damage {
+            if compact_if_due(state, partition.clone(), &stop).await == CompactionOutcome::Damage {
                 damaged.insert(&partition, clock.monotonic());
             }
         }
@@ -64,22 +64,26 @@ pub(crate) async fn run(broker: Weak<BrokerState>, stop: CancellationToken) {
 
 /// The outcome for one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum CompactionOutcome {
     /// Nothing was due, a pass is done, or a pass can be retried at any time.
     Fine,
     /// A file is damaged: compaction is impossible until it is repaired.
     Damage,
 }
 
-async fn compact_if_due(state: Arc<BrokerState>, partition: Arc<Partition>, stop: &CancellationToken) -> Outcome {
+async fn compact_if_due(
+    state: Arc<BrokerState>,
+    partition: Arc<Partition>,
+    stop: &CancellationToken,
+) -> CompactionOutcome {
     let (now, work_bytes) = (state.clock.cautious(), work::bytes_at_first(&state.memory));
     let keys_bytes = KEYS_BYTES_MAX.min(state.memory.total() / PART_OF_MEMORY - work_bytes);
     let (looked, stopped) = (partition.clone(), stop.clone());
     let due = background::blocking(move || looked.compaction(now, keys_bytes, &|| !stopped.is_cancelled())).await;
-    let Ok(Some(compaction)) = due else { return Outcome::Fine };
+    let Ok(Some(compaction)) = due else { return CompactionOutcome::Fine };
     let reserved = tokio::select! {
         reserved = state.memory.reserve(compaction.keys_bytes() + work_bytes) => reserved,
-        () = stop.cancelled() => return Outcome::Fine,
+        () = stop.cancelled() => return CompactionOutcome::Fine,
     };
     let stop = stop.clone();
     let ran = background::blocking(move || {
@@ -88,11 +92,11 @@ async fn compact_if_due(state: Arc<BrokerState>, partition: Arc<Partition>, stop
     });
     ran.await.unwrap_or_else(|error| {
         tracing::error!(%error, "compaction failed");
-        Outcome::Damage
+        CompactionOutcome::Damage
     })
 }
 
-fn compact(state: &BrokerState, partition: &Partition, compaction: Compaction, work: &WorkMemory) -> Outcome {
+fn compact(state: &BrokerState, partition: &Partition, compaction: Compaction, work: &WorkMemory) -> CompactionOutcome {
     // New files are written before old ones are removed, and must not use up the disk reserve.
     let go_on = |bytes| work.charge(bytes) && state.disk_reserve.admit(0).is_ok();
     let (topic, number) = (&partition.topic_name, partition.partition);
@@ -100,18 +104,18 @@ fn compact(state: &BrokerState, partition: &Partition, compaction: Compaction, w
         Ok(shrunk) => {
             state.health.metrics().compacted(shrunk.before, shrunk.after);
             tracing::debug!(%topic, partition = %number, before = shrunk.before, after = shrunk.after, "compacted");
-            Outcome::Fine
+            CompactionOutcome::Fine
         }
-        Err(CompactError::Pass(CompactionError::Stopped)) => Outcome::Fine,
+        Err(CompactError::Pass(CompactionError::Stopped)) => CompactionOutcome::Fine,
         Err(CompactError::Log(ChangeError::Failed(error))) => {
             state.health.log_failed(&error);
-            Outcome::Fine
+            CompactionOutcome::Fine
         }
         Err(error) => {
             tracing::warn!(%topic, partition = %number, %error, "compaction failed; it is retried later");
             match error {
-                CompactError::Pass(CompactionError::Damaged { .. }) => Outcome::Damage,
-                _ => Outcome::Fine,
+                CompactError::Pass(CompactionError::Damaged { .. }) => CompactionOutcome::Damage,
+                _ => CompactionOutcome::Fine,
             }
         }
     }

@@ -35,7 +35,7 @@ pub(crate) use grower_storage::log::AtOnce;
 pub(crate) use inline_sync::InlineSyncHint;
 pub(crate) use sync_pool::SyncPool;
 pub(crate) use traffic::TrafficTotals;
-pub(crate) use waiter::{CommitWaiter, PendingAcks, SendGathered};
+pub(crate) use waiter::{CommitWaiter, PendingCommit, SendGathered};
 pub(crate) use writer::QueuedAppend;
 
 use crate::config::topic::TopicConfig;
@@ -43,7 +43,7 @@ use crate::critical::{CriticalSection, StateGuard, StateMutex};
 use crate::disk_failure::code_of;
 use crate::health::Health;
 use crate::memory::Remembered;
-use crate::replica::{CommitQueue, Effects, Event, Marks, Reached, Replica, durability};
+use crate::replica::{CommitQueue, Effects, Event, Reached, Replica, ReplicaMarks, durability};
 use crate::reserve_file::KeepReserve;
 use arc_swap::ArcSwap;
 use fetches::WaitingFetches;
@@ -55,7 +55,7 @@ use parking_lot::Mutex;
 use published::PublishedMarks;
 use std::sync::Arc;
 use traffic::TrafficCounters;
-use writer::{PartitionTail, Writer};
+use writer::{PartitionTail, PartitionWriter};
 
 /// A partition that this broker leads.
 pub(crate) struct Partition {
@@ -65,7 +65,7 @@ pub(crate) struct Partition {
     /// Held while segments are dropped or replaced, and taken before the writer's lock. A backup holds it to keep the
     /// segments in place while producers append.
     dropping: Mutex<()>,
-    writer: Writer,
+    writer: PartitionWriter,
     reader: LogReader,
     commit: StateMutex<CommitQueue<CommitWaiter>>,
     published: PublishedMarks,
@@ -111,7 +111,7 @@ impl Partition {
             partition,
             reader,
             dropping: Mutex::default(),
-            writer: Writer::new(tail, health),
+            writer: PartitionWriter::new(tail, health),
             commit: StateMutex::new(health, "the commit queue of a partition", CommitQueue::default()),
             published,
             health: health.clone(),
@@ -180,7 +180,7 @@ impl Partition {
 
     /// Publishes the replica's marks.
     fn publish_marks(&self, tail: &PartitionTail) {
-        let Marks { log_start, log_end, .. } = tail.replica.marks();
+        let ReplicaMarks { log_start, log_end, .. } = tail.replica.marks();
         debug_assert_eq!(tail.log.span(), log_start..log_end, "the replica's ends are not those of its log");
         self.published.store(&tail.replica);
     }
@@ -263,7 +263,7 @@ impl Partition {
 
     /// Its offsets, without the writer's lock.
     pub(crate) fn span(&self) -> Span {
-        let Marks { log_start, high_watermark, log_end, .. } = self.published.marks();
+        let ReplicaMarks { log_start, high_watermark, log_end, .. } = self.published.marks();
         Span { log_start, high_watermark, log_end, epoch: self.epoch() }
     }
 

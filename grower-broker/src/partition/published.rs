@@ -1,6 +1,6 @@
 //! The marks of a replica, readable without the writer's lock.
 
-use crate::replica::{Marks, Replica};
+use crate::replica::{Replica, ReplicaMarks};
 use grower_protocol::ids::{LeaderEpoch, Offset};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -31,7 +31,7 @@ impl PublishedMarks {
     }
 
     pub(super) fn store(&self, replica: &Replica) {
-        let Marks { log_start, durable, log_end, high_watermark } = replica.marks();
+        let ReplicaMarks { log_start, durable, log_end, high_watermark } = replica.marks();
         self.epoch.store(replica.epoch().unwrap_or_default().value(), Ordering::Release);
         self.log_end.store(log_end.value(), Ordering::Release);
         self.durable.store(durable.value(), Ordering::Release);
@@ -56,11 +56,11 @@ impl PublishedMarks {
     }
 
     /// All marks, each loaded before those that are never below it.
-    pub(super) fn marks(&self) -> Marks {
+    pub(super) fn marks(&self) -> ReplicaMarks {
         let log_start = Offset::new(self.log_start.load(Ordering::Acquire));
         let (high_watermark, durable) = (self.high_watermark(), self.durable());
         let log_end = self.log_end();
         debug_assert!(log_start <= high_watermark && high_watermark <= log_end, "{self:?}");
-        Marks { log_start, durable, log_end, high_watermark }
+        ReplicaMarks { log_start, durable, log_end, high_watermark }
     }
 }

@@ -1,12 +1,12 @@
 //! Waiters for a partition's marks, and how they learn that a mark has reached their offset.
 
-use crate::replica::Mark;
+use crate::replica::WaitedMark;
 use grower_protocol::message::{Durability, Failure, Part};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// A request whose answer waits until some partitions have committed its records.
-pub(crate) trait PendingAcks: Send + Sync {
+pub(crate) trait PendingCommit: Send + Sync {
     /// Takes the outcome of one of its parts. The last part completes the answer, which is gathered with others of its
     /// connection. Returns their sender if it is up to the caller to send them.
     fn settle(self: Arc<Self>, part: usize, outcome: Part<Durability>) -> Option<Arc<dyn SendGathered>>;
@@ -23,7 +23,7 @@ pub(crate) enum CommitWaiter {
     /// A producer's request, which waits with one of its parts.
     Request {
         /// The request.
-        request: Arc<dyn PendingAcks>,
+        request: Arc<dyn PendingCommit>,
         /// The part that waits for this partition.
         part: usize,
     },
@@ -33,10 +33,10 @@ pub(crate) enum CommitWaiter {
 
 impl CommitWaiter {
     /// The mark that has to reach its offset.
-    pub(super) fn mark(&self) -> Mark {
+    pub(super) fn mark(&self) -> WaitedMark {
         match self {
-            Self::Request { .. } => Mark::HighWatermark,
-            Self::Internal(_) => Mark::Durable,
+            Self::Request { .. } => WaitedMark::HighWatermark,
+            Self::Internal(_) => WaitedMark::Durable,
         }
     }
 

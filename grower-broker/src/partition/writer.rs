@@ -2,7 +2,7 @@
 //!
 //! An append on a network thread takes the lock for one short write. Work that waits for the disk under the lock (a
 //! roll, a checkpoint, retention, a new policy) runs on other threads and announces itself first
-//! ([`Writer::lock_slowly`]). Until it is done, network threads queue their appends, and the sync pool appends them in
+//! ([`PartitionWriter::lock_slowly`]). Until it is done, network threads queue their appends, and the sync pool appends them in
 //! order. An append that has to roll is queued as well.
 
 use super::{Partition, SyncPool};
@@ -25,7 +25,7 @@ use std::time::Duration;
 const LOOK_EACH: Duration = Duration::from_millis(1);
 
 /// The single writer of a partition, and the append queue in front of it.
-pub(super) struct Writer {
+pub(super) struct PartitionWriter {
     tail: StateMutex<PartitionTail>,
     /// Slow work that holds the lock or waits for it. A non-empty append queue counts as one.
     slow: AtomicUsize,
@@ -78,7 +78,7 @@ pub(crate) struct QueuedAppend {
 /// Takes the outcome of a queued append.
 pub(crate) type AppendDone = Box<dyn FnOnce(&Arc<SyncPool>, &Arc<Partition>, Result<Appended, Failure>) + Send>;
 
-impl Writer {
+impl PartitionWriter {
     pub(super) fn new(tail: PartitionTail, health: &Health) -> Self {
         let tail = StateMutex::new(health, "a change of a partition's log", tail);
         Self { tail, slow: AtomicUsize::new(0), queue: Mutex::default() }

@@ -3,7 +3,7 @@
 //! No waiter is forgotten: while one exists, a round is queued or runs, or the task that added the waiter is about to
 //! queue one. At most one round runs at a time; waiters that come meanwhile join the next.
 
-use super::waiters::{Mark, OrderedWaiters};
+use super::waiters::{OrderedWaiters, WaitedMark};
 use super::{Reached, durability};
 use grower_protocol::ids::Offset;
 use grower_protocol::message::Durability;
@@ -70,7 +70,7 @@ impl<W> Default for CommitQueue<W> {
 
 impl<W> CommitQueue<W> {
     /// Adds a waiter for records that end before `end`. It counts as waiting for a round to begin.
-    pub(crate) fn wait(&mut self, mark: Mark, end: Offset, waiter: W) {
+    pub(crate) fn wait(&mut self, mark: WaitedMark, end: Offset, waiter: W) {
         self.waiters.push(mark, end, waiter);
         self.added += 1;
     }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn waits(queue: &mut CommitQueue<&'static str>, end: u64, waiter: &'static str) {
-        queue.wait(Mark::HighWatermark, Offset::new(end), waiter);
+        queue.wait(WaitedMark::HighWatermark, Offset::new(end), waiter);
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
     fn a_failed_round_takes_everything_that_waits() {
         let mut queue = CommitQueue::default();
         waits(&mut queue, 1, "producer");
-        queue.wait(Mark::Durable, Offset::new(9), "group");
+        queue.wait(WaitedMark::Durable, Offset::new(9), "group");
         queue.claim_round();
         queue.begin();
         let (failed, ended) = queue.fail();

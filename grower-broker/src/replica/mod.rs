@@ -25,7 +25,7 @@ mod commit_queue;
 mod waiters;
 
 pub(crate) use commit_queue::{BegunRound, CommitQueue, EndedRound};
-pub(crate) use waiters::Mark;
+pub(crate) use waiters::WaitedMark;
 
 use crate::config::topic::FlushPolicy;
 use grower_protocol::ids::{LeaderEpoch, Offset};
@@ -38,12 +38,12 @@ pub(crate) struct Replica {
     /// The leadership's number; none before the first begins, and then nothing is committed.
     epoch: Option<LeaderEpoch>,
     policy: FlushPolicy,
-    marks: Marks,
+    marks: ReplicaMarks,
 }
 
 /// Offsets of a replica, taken together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Marks {
+pub(crate) struct ReplicaMarks {
     /// The first offset that the log still has.
     pub(crate) log_start: Offset,
     /// The first offset that is not known to be durable.
@@ -101,7 +101,7 @@ impl Replica {
     /// The replica of a log that was just opened: recovery made all of it durable.
     pub(crate) fn recovered(log: Range<Offset>, policy: FlushPolicy) -> Self {
         let Range { start, end } = log;
-        let marks = Marks { log_start: start, durable: end, log_end: end, high_watermark: start };
+        let marks = ReplicaMarks { log_start: start, durable: end, log_end: end, high_watermark: start };
         let replica = Self { epoch: None, policy, marks };
         replica.check();
         replica
@@ -133,7 +133,7 @@ impl Replica {
         self.effects_since(before)
     }
 
-    pub(crate) fn marks(&self) -> Marks {
+    pub(crate) fn marks(&self) -> ReplicaMarks {
         self.marks
     }
 
@@ -162,13 +162,13 @@ impl Replica {
 
     /// No release build skips this: a mark that lies would acknowledge records that are not there.
     fn check(&self) {
-        let Marks { log_start, durable, log_end, high_watermark } = self.marks;
+        let ReplicaMarks { log_start, durable, log_end, high_watermark } = self.marks;
         assert!(log_start <= durable && durable <= log_end, "{self:?}");
         assert!(log_start <= high_watermark && high_watermark <= self.committed_end(), "{self:?}");
     }
 
-    fn effects_since(&self, before: Marks) -> Effects {
-        let Marks { durable, high_watermark, .. } = self.marks;
+    fn effects_since(&self, before: ReplicaMarks) -> Effects {
+        let ReplicaMarks { durable, high_watermark, .. } = self.marks;
         // Nothing waits yet for what this very event wrote.
         let reached = |from: Offset, to: Offset| from < to.min(before.log_end);
         let answer = reached(before.high_watermark, high_watermark) || reached(before.durable, durable);

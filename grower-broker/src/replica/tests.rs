@@ -94,7 +94,7 @@ impl Run {
     }
 
     fn reached(&self) -> Reached {
-        let Marks { high_watermark, durable, .. } = self.replica.marks();
+        let ReplicaMarks { high_watermark, durable, .. } = self.replica.marks();
         Reached { high_watermark, durable }
     }
 }
@@ -138,7 +138,7 @@ fn step(run: &mut Run, model: &mut Model, op: Op) -> Result<(), TestCaseError> {
         }
         Op::Wait(share) => {
             let end = Offset::new(model.written() * share / 4);
-            let mark = if share % 2 == 0 { Mark::HighWatermark } else { Mark::Durable };
+            let mark = if share % 2 == 0 { WaitedMark::HighWatermark } else { WaitedMark::Durable };
             run.waiters.wait(mark, end, end.value());
             run.waiters.take_covered(run.reached()); // As a producer that waits for nothing.
         }
@@ -178,7 +178,7 @@ proptest! {
         for op in ops {
             step(&mut run, &mut model, op)?;
             let expected = [model.log_start, model.durable(), model.written(), model.high_watermark].map(Offset::new);
-            let Marks { log_start, durable, log_end, high_watermark } = run.replica.marks();
+            let ReplicaMarks { log_start, durable, log_end, high_watermark } = run.replica.marks();
             prop_assert_eq!([log_start, durable, log_end, high_watermark], expected, "after {:?}", op);
             prop_assert_eq!(run.seen, high_watermark, "fetches were not woken by {:?}", op);
             let missed = run.waiters.take_covered(run.reached());

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 /// Which mark a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(crate) enum WaitedMark {
     /// Readers may see the records.
     HighWatermark,
     /// The records survive a power cut.
@@ -28,10 +28,10 @@ impl<T> Default for OrderedWaiters<T> {
 
 impl<T> OrderedWaiters<T> {
     /// Adds a waiter until `mark` reaches `end`. Waiters mostly come in order.
-    pub(super) fn push(&mut self, mark: Mark, end: Offset, waiter: T) {
+    pub(super) fn push(&mut self, mark: WaitedMark, end: Offset, waiter: T) {
         let queue = match mark {
-            Mark::HighWatermark => &mut self.committed,
-            Mark::Durable => &mut self.durable,
+            WaitedMark::HighWatermark => &mut self.committed,
+            WaitedMark::Durable => &mut self.durable,
         };
         let at = match queue.back() {
             Some((last, _)) if end < *last => queue.partition_point(|(other, _)| *other <= end),
@@ -72,7 +72,7 @@ mod tests {
             let mut waiters = OrderedWaiters::default();
             let mut list: Vec<(usize, bool, u64)> = Vec::new();
             for (id, (durable, end)) in pushed.into_iter().enumerate() {
-                let mark = if durable { Mark::Durable } else { Mark::HighWatermark };
+                let mark = if durable { WaitedMark::Durable } else { WaitedMark::HighWatermark };
                 waiters.push(mark, Offset::new(end), id);
                 list.push((id, durable, end));
             }
