@@ -1,7 +1,7 @@
-//! What Grower's bytes mean: ids, record batches, compression, and the native messages between clients and brokers.
+//! The byte formats of Grower: ids, record batches, compression, and the native messages between clients and brokers.
 //!
-//! Nothing here does I/O: bytes are pushed in, values come out. A length from outside is checked against a limit
-//! before anything is allocated, and no input makes a decoder panic.
+//! The crate does no I/O: bytes are pushed in, values come out. A length from outside is checked against a limit
+//! before memory is allocated. No input makes a decoder panic.
 
 pub mod batch;
 pub mod compression;

@@ -1,4 +1,4 @@
-//! Puts records together into a batch.
+//! Builds a batch from records.
 
 use super::header::{Attributes, CRC_COVERS_FROM, HEADER_LENGTH, LENGTH_COUNTS_FROM, MAGIC, ProducerStamp};
 use super::{Record, crc32c, varint};
@@ -6,7 +6,8 @@ use crate::compression::{self, Codec};
 use crate::ids::Timestamp;
 use bytes::BytesMut;
 
-/// A batch under construction. Records are encoded as they come; [`BatchBuilder::build`] compresses and signs them.
+/// A batch under construction. [`BatchBuilder::push`] encodes a record; [`BatchBuilder::build`] compresses them all and
+/// writes the header and the CRC.
 #[derive(Debug)]
 pub struct BatchBuilder {
     codec: Codec,
@@ -17,7 +18,7 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// Starts a batch.
+    /// Starts an empty batch.
     pub fn new(codec: Codec) -> Self {
         Self {
             codec,
@@ -28,35 +29,35 @@ impl BatchBuilder {
         }
     }
 
-    /// Starts a batch that is expected to reach `bytes` before compression.
+    /// Starts an empty batch and allocates for `bytes` bytes before compression.
     pub fn with_capacity(codec: Codec, bytes: usize) -> Self {
         let mut builder = Self::new(codec);
         builder.bytes.reserve_exact(bytes.saturating_sub(HEADER_LENGTH));
         builder
     }
 
-    /// How many records are in it.
+    /// The number of records pushed so far.
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// Whether nothing was pushed yet.
+    /// Whether the batch has no records yet.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The batch's size in bytes before compression, header included.
+    /// The size in bytes before compression, including the header.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// By how many bytes `record` would make [`BatchBuilder::size`] grow.
+    /// The number of bytes that `record` would add to [`BatchBuilder::size`].
     pub fn size_of(&self, record: &Record) -> usize {
         let body = self.body_length(record);
         varint::length(body as i64) + body
     }
 
-    /// Adds a record. The caller keeps the batch under its limits, by [`BatchBuilder::size_of`].
+    /// Adds a record. The caller enforces size limits: see [`BatchBuilder::size_of`].
     pub fn push(&mut self, record: &Record) {
         if self.count == 0 {
             self.base_timestamp = record.timestamp;
@@ -64,7 +65,7 @@ impl BatchBuilder {
         let body = self.body_length(record);
         let into = &mut self.bytes;
         varint::put(into, body as i64);
-        into.push(0); // Attributes of a record: none are defined.
+        into.push(0); // Record attributes: Kafka defines none.
         varint::put(into, timestamp_delta(self.base_timestamp, record.timestamp));
         varint::put(into, self.count.into());
         put_nullable(into, record.key.as_deref());
@@ -78,10 +79,10 @@ impl BatchBuilder {
         self.count += 1;
     }
 
-    /// Finishes the batch with base offset 0 and no leader epoch: the broker places it.
+    /// Finishes the batch with base offset 0 and no leader epoch: the broker assigns both.
     ///
     /// # Panics
-    /// Without a record, or past 2 GiB: the wire cannot say either.
+    /// If the batch has no records or passes 2 GiB.
     pub fn build(mut self, producer: Option<ProducerStamp>) -> BytesMut {
         assert!(0 < self.count, "a batch holds at least one record");
         if self.codec != Codec::None {
@@ -110,7 +111,7 @@ impl BatchBuilder {
         header.extend_from_slice(&length.to_be_bytes());
         header.extend_from_slice(&(-1i32).to_be_bytes());
         header.push(MAGIC);
-        header.extend_from_slice(&0u32.to_be_bytes()); // The CRC comes last.
+        header.extend_from_slice(&0u32.to_be_bytes()); // `build` writes the CRC last.
         header.extend_from_slice(&Attributes::of(self.codec).0.to_be_bytes());
         header.extend_from_slice(&last_offset_delta.to_be_bytes());
         header.extend_from_slice(&self.base_timestamp.as_millis().to_be_bytes());
@@ -135,10 +136,10 @@ impl BatchBuilder {
     }
 }
 
-/// Makes a built batch another producer's, or another number of the same one; records and all else stay.
+/// Replaces the producer stamp of a batch built by [`BatchBuilder`] and updates its CRC.
 ///
 /// # Panics
-/// If `batch` is shorter than a header: only what a [`BatchBuilder`] made may be handed in.
+/// If `batch` is shorter than a header.
 pub fn restamp(batch: &mut [u8], producer: ProducerStamp) {
     let sequence = producer.base_sequence.map_or(-1, |first| first.to_wire());
     batch[43..51].copy_from_slice(&producer.id.to_wire().to_be_bytes());
@@ -148,7 +149,7 @@ pub fn restamp(batch: &mut [u8], producer: ProducerStamp) {
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// Wraps like the reader's addition, so that any pair of timestamps survives the trip.
+/// Wraps, as the reader's addition does, so that every pair of timestamps reads back unchanged.
 fn timestamp_delta(base: Timestamp, timestamp: Timestamp) -> i64 {
     timestamp.as_millis().wrapping_sub(base.as_millis())
 }

@@ -1,4 +1,4 @@
-//! Batches without records: they keep offsets dense where the records are gone for good.
+//! Batches without records, which keep offsets dense where records are lost.
 
 use super::header::{CRC_COVERS_FROM, HEADER_LENGTH, LENGTH_COUNTS_FROM, MAGIC};
 use super::{Batch, UnplacedBatch, crc32c};
@@ -6,11 +6,11 @@ use crate::ids::{LeaderEpoch, Offset, Timestamp};
 use bytes::BytesMut;
 use std::ops::Range;
 
-/// The most offsets that one batch can span.
+/// The largest number of offsets that one batch can span.
 const SPAN_MAX: u64 = 1 << 31;
 
-/// Sound, empty batches that span `offsets` without a gap: a reader steps over them. Compaction leaves such batches in
-/// Kafka's logs, so every client knows them.
+/// Returns empty batches that span `offsets` without a gap. Kafka's compaction leaves such batches too, so every client
+/// skips them.
 pub fn fillers(offsets: Range<Offset>, epoch: LeaderEpoch, timestamp: Timestamp) -> impl Iterator<Item = Batch> {
     let mut at = offsets.start;
     std::iter::from_fn(move || {
@@ -30,7 +30,7 @@ fn empty(last_offset_delta: i32, timestamp: Timestamp) -> BytesMut {
     bytes[23..27].copy_from_slice(&last_offset_delta.to_be_bytes());
     bytes[27..35].copy_from_slice(&timestamp);
     bytes[35..43].copy_from_slice(&timestamp);
-    bytes[43..57].fill(0xff); // No producer: id, epoch and sequence are -1.
+    bytes[43..57].fill(0xff); // No producer: id, epoch and sequence are all -1.
     let crc = crc32c(&bytes[CRC_COVERS_FROM..]);
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     bytes
@@ -46,7 +46,7 @@ mod tests {
         filled
             .map(|batch| {
                 let checked = Batch::check(batch.bytes().clone()).unwrap();
-                assert_eq!(checked.records(0).unwrap().count(), 0, "there is nothing to read");
+                assert_eq!(checked.records(0).unwrap().count(), 0, "a filler batch has no records");
                 let header = checked.header();
                 assert_eq!((header.producer, header.leader_epoch), (None, Some(LeaderEpoch::new(3))));
                 assert_eq!(header.max_timestamp, Timestamp::from_millis(7));

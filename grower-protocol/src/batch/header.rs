@@ -1,62 +1,62 @@
-//! The 61 bytes in front of every batch.
+//! The batch header: the first 61 bytes of every batch.
 
 use crate::compression::Codec;
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
-/// Length of a batch's header in bytes.
+/// Length of a batch header in bytes.
 pub const HEADER_LENGTH: usize = 61;
-/// Where the bytes begin that the length field counts.
+/// Position of the first byte that the length field counts.
 pub(super) const LENGTH_COUNTS_FROM: usize = 12;
-/// Where the bytes begin that the CRC covers.
+/// Position of the first byte that the CRC covers.
 pub(super) const CRC_COVERS_FROM: usize = 21;
 pub(super) const MAGIC: u8 = 2;
 
-/// The header of a batch, read and found plausible. Nothing here says that the CRC is right.
+/// The header of a batch with consistent fields. The CRC is not checked: see [`Batch::check`](super::Batch::check).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
-    /// Offset of its first record; kept when compaction later drops that record.
+    /// Offset of the first record. Compaction keeps it even when it drops that record.
     pub base_offset: Offset,
-    /// The whole batch in bytes, header included.
+    /// Length of the whole batch in bytes, including the header.
     pub total_length: usize,
-    /// The leadership under which it was appended; none before it was.
+    /// The leader epoch that appended the batch; none before the append.
     pub leader_epoch: Option<LeaderEpoch>,
-    /// CRC-32C of byte 21 to the end.
+    /// The stored CRC-32C of byte 21 to the end.
     pub crc: u32,
-    /// Codec and flags.
+    /// The codec and flags.
     pub attributes: Attributes,
-    /// Offset of its last record, counted from `base_offset`.
+    /// Offset of the last record, relative to `base_offset`.
     pub last_offset_delta: u32,
-    /// What the records' timestamps are relative to.
+    /// The base of the records' timestamp deltas. Compaction may set it to a delete horizon.
     pub base_timestamp: Timestamp,
-    /// The largest timestamp of its records.
+    /// The largest timestamp of the records.
     pub max_timestamp: Timestamp,
-    /// Which idempotent producer wrote it.
+    /// The idempotent producer that wrote the batch, if any.
     pub producer: Option<ProducerStamp>,
-    /// How many records it holds.
+    /// The number of records.
     pub record_count: u32,
 }
 
-/// Who wrote a batch, and as what number of its records: enough to recognise a retry.
+/// The producer of a batch and the sequence number of its first record: together they identify a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerStamp {
-    /// The producer.
+    /// The producer's id.
     pub id: ProducerId,
-    /// Its incarnation.
+    /// The producer's epoch.
     pub epoch: ProducerEpoch,
-    /// The number of the batch's first record; none in a control batch.
+    /// The sequence number of the first record; none in a control batch.
     pub base_sequence: Option<Sequence>,
 }
 
-/// Bits 0-2: codec, 3: timestamp type, 4: transactional, 5: control, 6: delete horizon. The rest is unused.
+/// Attribute bits. 0-2: codec, 3: timestamp type, 4: transactional, 5: control, 6: delete horizon. The rest is unused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(pub(super) u16);
 
-/// Who set the timestamps of a batch.
+/// The origin of a batch's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampType {
-    /// The producer, each record its own.
+    /// The producer set a timestamp for each record.
     Create,
-    /// The broker: every record counts as of the batch's maximum.
+    /// The broker set one timestamp at the append: the batch's maximum holds for every record.
     LogAppend,
 }
 
@@ -65,76 +65,76 @@ impl Attributes {
         Self(codec.id() as u16)
     }
 
-    /// How the records are compressed, if the number is one we know.
+    /// The codec; none if its number is unknown.
     pub fn codec(self) -> Option<Codec> {
         Codec::from_id((self.0 & 0b111) as u8)
     }
 
-    /// Who set the timestamps.
+    /// The origin of the timestamps.
     pub fn timestamp_type(self) -> TimestampType {
         if self.0 & 0b1000 == 0 { TimestampType::Create } else { TimestampType::LogAppend }
     }
 
-    /// Part of a transaction.
+    /// Whether the batch is part of a transaction.
     pub fn is_transactional(self) -> bool {
         self.0 & 0b1_0000 != 0
     }
 
-    /// Written by a coordinator, not by a user.
+    /// Whether a coordinator wrote the batch, not a user.
     pub fn is_control(self) -> bool {
         self.0 & 0b10_0000 != 0
     }
 
-    /// The base timestamp is a delete horizon, set by compaction.
+    /// Whether the base timestamp is a delete horizon, set by compaction.
     pub fn has_delete_horizon(self) -> bool {
         self.0 & 0b100_0000 != 0
     }
 
-    /// The same with or without records to compress, and with a base timestamp that is a delete horizon or not.
+    /// Returns the attributes with another codec, and with or without a delete horizon.
     pub(super) fn rewritten(self, codec: Codec, delete_horizon: bool) -> Self {
         let kept = self.0 & !0b100_0111;
         Self(kept | u16::from(codec.id()) | u16::from(delete_horizon) << 6)
     }
 
-    /// Bits that no version defines.
+    /// The bits that no version of the format defines.
     pub fn unused(self) -> u16 {
         self.0 & !0b111_1111
     }
 }
 
-/// Why the first 61 bytes are not a batch header.
+/// The reason why bytes are not a batch header.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// Fewer bytes than a header has.
-    #[error("a batch header has 61 bytes, only {found} are here")]
+    /// The bytes are fewer than a header.
+    #[error("a batch header has 61 bytes, found {found}")]
     Short {
-        /// How many there are.
+        /// The number of bytes.
         found: usize,
     },
-    /// Another format, or not a batch at all.
+    /// The format is another version, or the bytes are not a batch.
     #[error("magic is {found}, not 2")]
     Magic {
-        /// The byte in its place.
+        /// The byte at the position of the magic.
         found: u8,
     },
-    /// A length that cannot hold a header, or is negative.
-    #[error("batch length {found} cannot be")]
+    /// The length is negative or shorter than a header.
+    #[error("batch length {found} is invalid")]
     Length {
-        /// The field as it stands.
+        /// The length field.
         found: i32,
     },
-    /// A field that is negative or does not fit the others.
-    #[error("{field} is {found}, which cannot be")]
+    /// A field is negative or contradicts another field.
+    #[error("{field} {found} is invalid")]
     Field {
-        /// Its name.
+        /// The field's name.
         field: &'static str,
-        /// Its value.
+        /// The field's value.
         found: i64,
     },
 }
 
 impl BatchHeader {
-    /// Reads the header at the start of `bytes`; what follows it need not be there yet.
+    /// Parses the header at the start of `bytes`. The rest of the batch may be missing.
     pub fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
         let Some(raw) = bytes.first_chunk::<HEADER_LENGTH>() else {
             return Err(HeaderError::Short { found: bytes.len() });
@@ -161,17 +161,18 @@ impl BatchHeader {
         header.check_span()
     }
 
-    /// Offset of its last record.
+    /// The offset of the last record.
     pub fn last_offset(&self) -> Offset {
         self.base_offset.saturating_add(self.last_offset_delta.into())
     }
 
-    /// The offset after its last record: where the next batch begins. Never counted by records, since compaction drops some.
+    /// The offset after the last record, at which the next batch begins. The record count does not matter: compaction drops
+    /// records.
     pub fn next_offset(&self) -> Offset {
         self.last_offset().saturating_add(1)
     }
 
-    /// From when on its tombstones may be dropped, if compaction has said so.
+    /// The time after which compaction may drop the batch's tombstones, if compaction has set it.
     pub fn delete_horizon(&self) -> Option<Timestamp> {
         self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
@@ -187,14 +188,14 @@ impl BatchHeader {
     }
 }
 
-/// The `N` bytes at `at`; the compiler sees that the header is long enough.
+/// Returns the `N` bytes at position `at` of the header.
 fn field<const N: usize>(raw: &[u8; HEADER_LENGTH], at: usize) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&raw[at..at + N]);
     bytes
 }
 
-/// What a length field says of the whole batch.
+/// Converts a length field to the length of the whole batch.
 fn total_length(length: i32) -> Result<usize, HeaderError> {
     match usize::try_from(length) {
         Ok(rest) if HEADER_LENGTH <= rest + LENGTH_COUNTS_FROM => Ok(rest + LENGTH_COUNTS_FROM),

@@ -1,15 +1,15 @@
-//! Record batches: the unit that producers build, logs store and consumers read, byte for byte the same.
+//! Record batches: the unit that producers build, logs store and consumers read, all with the same bytes.
 //!
 //! The layout is Kafka's public record batch, version 2. Numbers are big-endian; varints are zig-zag.
 //!
 //! ```text
-//!  0 base offset i64 | 8 length i32, of what follows it | 12 leader epoch i32 | 16 magic i8 = 2 | 17 crc u32
+//!  0 base offset i64 | 8 length i32 of the bytes after it | 12 leader epoch i32 | 16 magic i8 = 2 | 17 crc u32
 //! 21 attributes i16 | 23 last offset delta i32 | 27 base timestamp i64 | 35 max timestamp i64
 //! 43 producer id i64 | 51 producer epoch i16 | 53 base sequence i32 | 57 record count i32 | 61 records ..
 //! ```
 //!
-//! The CRC-32C covers byte 21 to the end, so the broker places a batch in its log (base offset, leader epoch)
-//! without touching what the producer signed. A batch is never split, and never re-encoded but by compaction.
+//! The CRC-32C covers byte 21 to the end, so the broker sets base offset and leader epoch without changing it. A batch
+//! is never split. Only compaction re-encodes one.
 
 mod builder;
 mod filler;
@@ -32,7 +32,7 @@ pub use unpacked::{Entry, RewriteLimits};
 pub use unplaced::{BatchLimits, ClientBatchError, UnplacedBatch};
 pub use walk::{Records, RecordsError};
 
-/// Checksum of a batch: CRC-32C (Castagnoli) over everything from the attributes on.
+/// Computes a CRC-32C (Castagnoli). A batch's CRC covers all bytes from its attributes on.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }

@@ -1,49 +1,49 @@
-//! A batch that was checked and has its offsets.
+//! A checked batch with its offsets.
 
 use super::header::CRC_COVERS_FROM;
 use super::{BatchHeader, HEADER_LENGTH, HeaderError, Records, RecordsError, crc32c};
 use crate::compression::{self, Codec};
 use bytes::Bytes;
 
-/// One whole batch whose CRC is right. Cheap to clone; holds the bytes as they are stored.
+/// One whole batch with a correct CRC. It holds the bytes as stored and is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batch {
     header: BatchHeader,
     bytes: Bytes,
 }
 
-/// Why bytes are not a sound batch.
+/// The reason why bytes are not a sound batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// The header makes no sense.
+    /// The header is invalid.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// The header speaks of another length than there is.
-    #[error("the batch says it has {said} bytes, {found} are here")]
+    /// The header's length differs from the number of bytes.
+    #[error("the batch header says {said} bytes, found {found}")]
     Length {
-        /// By the header.
+        /// The length in the header.
         said: usize,
-        /// In hand.
+        /// The number of bytes.
         found: usize,
     },
-    /// What the producer signed is not what is here.
+    /// The bytes do not match the stored CRC.
     #[error("stored crc {stored:#010x}, computed {computed:#010x}")]
     Crc {
-        /// By the header.
+        /// The CRC in the header.
         stored: u32,
-        /// Of the bytes.
+        /// The CRC of the bytes.
         computed: u32,
     },
 }
 
 impl Batch {
-    /// Takes exactly one batch and checks its CRC.
+    /// Checks the header, length and CRC of exactly one batch.
     pub fn check(bytes: Bytes) -> Result<Self, BatchError> {
         let header = check(&bytes)?;
         Ok(Self { header, bytes })
     }
 
-    /// For bytes that were checked where they are wrapped.
+    /// Wraps bytes that this crate has checked or encoded.
     pub(super) fn trusted(header: BatchHeader, bytes: Bytes) -> Self {
         Self { header, bytes }
     }
@@ -53,17 +53,17 @@ impl Batch {
         &self.header
     }
 
-    /// The batch as it is stored and sent.
+    /// The bytes as stored and sent.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Its records; decompressed, if need be, into at most `limit` bytes.
+    /// Returns the records, decompressed into at most `limit` bytes.
     pub fn records(&self, limit: usize) -> Result<Records, RecordsError> {
         Ok(Records::new(self.header, self.plain(limit)?))
     }
 
-    /// The bytes of its records, decompressed.
+    /// Returns the decompressed bytes of the records.
     pub(super) fn plain(&self, limit: usize) -> Result<Bytes, RecordsError> {
         let packed = self.bytes.slice(HEADER_LENGTH..);
         Ok(match codec(&self.header)? {
@@ -77,7 +77,7 @@ pub(super) fn codec(header: &BatchHeader) -> Result<Codec, RecordsError> {
     header.attributes.codec().ok_or(RecordsError::UnknownCodec { attributes: header.attributes.0 })
 }
 
-/// Header, length and CRC of exactly one batch.
+/// Checks the header, length and CRC of exactly one batch.
 pub(super) fn check(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     let header = BatchHeader::parse(bytes)?;
     if header.total_length != bytes.len() {

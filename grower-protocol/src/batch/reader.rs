@@ -1,12 +1,13 @@
-//! Takes batches off the front of a stretch of log.
+//! Reads batches from a range of log bytes.
 
 use super::{Batch, BatchError, BatchHeader, HEADER_LENGTH};
 use bytes::Bytes;
 
-/// Iterates over the whole batches of a buffer and stops, without an error, where the last one is cut short.
+/// Iterates over the whole batches of a buffer. It stops without an error at an incomplete last batch.
 ///
-/// An answer to a fetch ends at any byte; so does a file that is still being written. What is left is
-/// [`BatchReader::rest`]. After an error the iterator ends: without a sound header nobody knows where the next batch begins.
+/// The data of a fetch response may end inside a batch, and so may a file that is still being written.
+/// [`BatchReader::rest`] returns the bytes after the last whole batch. The iterator ends after an error, because the
+/// position of the next batch is unknown.
 #[derive(Clone, Debug)]
 pub struct BatchReader {
     rest: Bytes,
@@ -14,12 +15,12 @@ pub struct BatchReader {
 }
 
 impl BatchReader {
-    /// Reads from the start of `bytes`, which must be the start of a batch.
+    /// Starts at the first byte of `bytes`, which must be the start of a batch.
     pub fn new(bytes: Bytes) -> Self {
         Self { rest: bytes, failed: false }
     }
 
-    /// What was not taken yet: after the last batch, its torn tail.
+    /// The bytes not read yet; after the last whole batch, the torn tail.
     pub fn rest(&self) -> &Bytes {
         &self.rest
     }

@@ -1,41 +1,41 @@
-//! One record: what a producer hands in, and what a reader gets out.
+//! One record, as producers write it and as readers receive it.
 
 use crate::ids::{Offset, Timestamp};
 use bytes::Bytes;
 
-/// A record on its way into a batch.
+/// A record to put into a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// When it happened, says its producer.
+    /// The time that the producer gives the record.
     pub timestamp: Timestamp,
-    /// What it is about; records of one key go to one partition.
+    /// The key. Records with the same key go to the same partition.
     pub key: Option<Bytes>,
-    /// Its content; none is a tombstone for its key.
+    /// The value; none makes the record a tombstone of its key.
     pub value: Option<Bytes>,
-    /// Names with values, in order, repeats allowed.
+    /// The headers in order; names may repeat.
     pub headers: Vec<Header>,
 }
 
 /// One header of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Its name, UTF-8 by convention.
+    /// The name, UTF-8 by convention.
     pub name: Bytes,
-    /// Its value.
+    /// The value, if any.
     pub value: Option<Bytes>,
 }
 
-/// A record in its place in the log. Its bytes are slices of the batch they came in: nothing was copied.
+/// A record read from a batch. Its byte fields are slices of the batch, not copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordView {
-    /// Its position in the partition.
+    /// The record's offset in the partition.
     pub offset: Offset,
-    /// When it happened, or when it was appended, as the topic says.
+    /// The time given by the producer, or the time of the append: see [`TimestampType`](super::TimestampType).
     pub timestamp: Timestamp,
-    /// What it is about.
+    /// The key.
     pub key: Option<Bytes>,
-    /// Its content.
+    /// The value; none is a tombstone of the key.
     pub value: Option<Bytes>,
-    /// Names with values, in order.
+    /// The headers in order.
     pub headers: Vec<Header>,
 }

@@ -30,7 +30,7 @@ fn built(codec: Codec, records: &[Record]) -> BytesMut {
     builder.build(None)
 }
 
-/// A batch with the bytes at `at` replaced and the CRC made right again: what a hostile producer would send.
+/// Returns a batch with the bytes at `at` replaced and a correct CRC, as a hostile producer could send it.
 fn forged(at: usize, bytes: &[u8]) -> BytesMut {
     let mut batch = built(Codec::None, &[record("one"), record("two")]);
     batch[at..at + bytes.len()].copy_from_slice(bytes);
@@ -82,7 +82,7 @@ proptest! {
         flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 0..3),
         which in 1usize..5,
     ) {
-        // Large values end up in several pieces, flipped bytes are lengths that do not fit.
+        // A large value spans several chunks. A flipped byte makes a length wrong.
         let mut records = records;
         records[0].value = Some(vec![7; large].into());
         let mut plain = built(Codec::None, &records).split_off(HEADER_LENGTH);
@@ -91,7 +91,7 @@ proptest! {
             plain[at.index(small)] ^= flip;
         }
         let limits = BatchLimits { timestamp_max: Timestamp::from_millis(i64::MAX), ..LIMITS };
-        let judge = |codec: Codec| {
+        let check = |codec: Codec| {
             let mut batch = built(codec, &records);
             batch.truncate(HEADER_LENGTH);
             batch.extend_from_slice(&crate::compression::compress(codec, &plain));
@@ -101,7 +101,7 @@ proptest! {
             batch[17..21].copy_from_slice(&crc.to_be_bytes());
             UnplacedBatch::check(batch, &limits).map(|batch| batch.header().max_timestamp).map_err(|error| error.to_string())
         };
-        prop_assert_eq!(judge(Codec::ALL[which]), judge(Codec::None));
+        prop_assert_eq!(check(Codec::ALL[which]), check(Codec::None));
     }
 
     #[test]
@@ -175,20 +175,21 @@ fn a_batch_with_a_wrong_crc_is_refused() {
 fn a_batch_whose_length_is_not_its_content_is_refused() {
     let mut batch = built(Codec::None, &[record("one")]);
     batch.extend_from_slice(b"x");
-    insta::assert_snapshot!(refusal(batch), @"the batch says it has 71 bytes, 72 are here");
+    insta::assert_snapshot!(refusal(batch), @"the batch header says 71 bytes, found 72");
 }
 
 #[test]
 fn a_record_count_that_is_not_the_records_is_refused() {
-    insta::assert_snapshot!(refusal(forged(57, &3i32.to_be_bytes())), @"record count is 3, which cannot be");
+    insta::assert_snapshot!(refusal(forged(57, &3i32.to_be_bytes())), @"record count 3 is invalid");
     insta::assert_snapshot!(refusal(forged(57, &1i32.to_be_bytes())), @"1 records cannot have 1 as last offset delta");
-    insta::assert_snapshot!(refusal(forged(57, &(-1i32).to_be_bytes())), @"record count is -1, which cannot be");
-    insta::assert_snapshot!(refusal(forged(57, &i32::MAX.to_be_bytes())), @"record count is 2147483647, which cannot be");
+    insta::assert_snapshot!(refusal(forged(57, &(-1i32).to_be_bytes())), @"record count -1 is invalid");
+    insta::assert_snapshot!(refusal(forged(57, &i32::MAX.to_be_bytes())), @"record count 2147483647 is invalid");
 }
 
 #[test]
 fn overlapping_offset_deltas_are_refused() {
-    // The second record's delta: header, first record (length 1, attributes 1, time 1, delta 1, key 1, value 4, headers 1), then three bytes in.
+    // Position of the second record's delta: the header, the first record (length 1, attributes 1, time 1, delta 1, key 1,
+    // value 4, headers 1), then three bytes of the second.
     insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[0])), @"record 1 has offset delta 0, which is out of place");
     insta::assert_snapshot!(refusal(forged(61 + 10 + 3, &[3])), @"record 1 has offset delta -2, which is out of place");
 }
@@ -236,7 +237,7 @@ fn a_record_without_key_is_refused_where_each_needs_one() {
 
 #[test]
 fn a_million_headers_that_are_not_there_cost_nothing() {
-    // The header count of the first record becomes the varint of 1,000,000, cut off by the record's end.
+    // The header count of the first record becomes a varint that the record's end cuts off.
     assert_eq!(refusal(forged(61 + 9, &[0xff])), "record 0 does not fit its batch");
 }
 

@@ -1,4 +1,4 @@
-//! Zig-zag varints: 7 bits a byte, the lowest first, the top bit saying that more follow.
+//! Zig-zag varints: 7 bits in each byte, lowest first. The top bit is set while more bytes follow.
 
 /// Appends `value` in 1 to 10 bytes.
 pub(super) fn put(into: &mut Vec<u8>, value: i64) {
@@ -10,13 +10,13 @@ pub(super) fn put(into: &mut Vec<u8>, value: i64) {
     into.push(rest as u8);
 }
 
-/// How many bytes [`put`] would append.
+/// The number of bytes that [`put`] appends.
 pub(super) fn length(value: i64) -> usize {
     let zigzag = ((value << 1) ^ (value >> 63)) as u64;
     (64 - (zigzag | 1).leading_zeros() as usize).div_ceil(7)
 }
 
-/// Takes one varint off the front of `bytes`; `None` if it is cut short or has more than 64 bits.
+/// Reads one varint and advances `bytes` past it; `None` if it is incomplete or has more than 64 bits.
 pub(super) fn take(bytes: &mut &[u8]) -> Option<i64> {
     let mut zigzag = 0u64;
     for (at, byte) in bytes.iter().enumerate().take(10) {

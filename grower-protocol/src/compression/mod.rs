@@ -1,4 +1,5 @@
-//! The four codecs of record batches. Output is bounded before it is made: a bomb costs its limit, never its promise.
+//! The four codecs of record batches. The caller bounds the decompressed size, so a decompression bomb costs no more than
+//! that limit.
 
 mod packer;
 mod plain;
@@ -10,27 +11,27 @@ pub use plain::Plain;
 use std::io::Write;
 use std::{fmt, str};
 
-/// How the records of a batch are compressed. The numbers are those of the batch's attributes.
+/// The compression of a batch's records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// RFC 1952.
+    /// Gzip, RFC 1952.
     Gzip,
-    /// Raw blocks in the xerial framing that Kafka's clients use.
+    /// Snappy: raw blocks in the xerial framing of Kafka's clients.
     Snappy,
-    /// The LZ4 frame format with independent blocks.
+    /// LZ4: the frame format with independent blocks.
     Lz4,
-    /// RFC 8878, level 3.
+    /// Zstandard, RFC 8878, level 3.
     Zstd,
 }
 
 impl Codec {
-    /// All of them.
+    /// All codecs, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
-    /// Its number in a batch's attributes.
+    /// The codec's number in a batch's attributes.
     pub const fn id(self) -> u8 {
         match self {
             Self::None => 0,
@@ -41,12 +42,12 @@ impl Codec {
         }
     }
 
-    /// The codec of that number.
+    /// Returns the codec with this number.
     pub fn from_id(id: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|codec| codec.id() == id)
     }
 
-    /// Its name in configs and on command lines.
+    /// The codec's name in configs and on command lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -72,17 +73,17 @@ impl str::FromStr for Codec {
     }
 }
 
-/// A codec name that is none of ours.
+/// A name that is no codec's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown codec {name:?}: take none, gzip, snappy, lz4 or zstd")]
+#[error("unknown codec {name:?}: use none, gzip, snappy, lz4 or zstd")]
 pub struct UnknownCodec {
     name: String,
 }
 
-/// Why compressed records cannot be read.
+/// The reason why compressed records cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecompressError {
-    /// More came out than is allowed.
+    /// The decompressed size passes the limit.
     #[error("decompressing {codec} passes the limit of {limit} bytes")]
     TooLarge {
         /// The codec.
@@ -90,7 +91,7 @@ pub enum DecompressError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Not what the codec writes, or cut short.
+    /// The stream is malformed or truncated.
     #[error("the {codec} stream is damaged")]
     Damaged {
         /// The codec.
@@ -100,27 +101,28 @@ pub enum DecompressError {
 
 const ZSTD_LEVEL: i32 = 3;
 
-/// Compresses `plain`.
+const INFALLIBLE: &str = "writing to memory does not fail";
+
+/// Compresses `plain` into one stream.
 pub fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
-    const NEVER: &str = "writing to memory does not fail";
     match codec {
         Codec::None => plain.to_vec(),
         Codec::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(plain).expect(NEVER);
-            encoder.finish().expect(NEVER)
+            encoder.write_all(plain).expect(INFALLIBLE);
+            encoder.finish().expect(INFALLIBLE)
         }
         Codec::Snappy => snappy::compress(plain),
         Codec::Lz4 => {
             let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            encoder.write_all(plain).expect(NEVER);
-            encoder.finish().expect(NEVER)
+            encoder.write_all(plain).expect(INFALLIBLE);
+            encoder.finish().expect(INFALLIBLE)
         }
-        Codec::Zstd => zstd::bulk::compress(plain, ZSTD_LEVEL).expect(NEVER),
+        Codec::Zstd => zstd::bulk::compress(plain, ZSTD_LEVEL).expect(INFALLIBLE),
     }
 }
 
-/// Decompresses one stream into at most `limit` bytes.
+/// Decompresses one stream. Fails if the result passes `limit` bytes.
 pub fn decompress(codec: Codec, packed: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
     let mut stream = Plain::new(codec, packed, limit)?;
     let mut plain = Vec::new();

@@ -1,16 +1,16 @@
-//! Decompressed bytes, a piece at a time: whoever only looks at them needs no room for all of them.
+//! Decompression a chunk at a time: a reader that needs no whole batch in memory holds one window or block.
 
 use super::{Codec, DecompressError, snappy};
 use std::fmt;
 use std::io::{BufRead, BufReader, ErrorKind};
 
-/// Pieces of this size come out of decoders that have no blocks of their own.
-const PIECE: usize = 32 << 10;
+/// Chunk size of decoders that have no blocks of their own.
+const CHUNK: usize = 32 << 10;
 
-/// Encoders look back so far at most, and blocks are no longer, unless asked for more.
+/// The largest window or block that encoders use by default.
 const WINDOW: usize = 8 << 20;
 
-/// What comes out of a decoder, up to a limit. What it holds at a time is the codec's window or block.
+/// A decompressing reader with a limit on its output. It holds one window or block of the codec in memory.
 pub struct Plain<'a> {
     codec: Codec,
     limit: usize,
@@ -19,48 +19,48 @@ pub struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    /// Decompresses one stream into at most `limit` bytes.
+    /// Starts to decompress one stream into at most `limit` bytes.
     pub fn new(codec: Codec, packed: &'a [u8], limit: usize) -> Result<Self, DecompressError> {
         let reader: Box<dyn BufRead + 'a> = match codec {
             Codec::None => Box::new(packed),
-            Codec::Gzip => Box::new(BufReader::with_capacity(PIECE, flate2::read::MultiGzDecoder::new(packed))),
+            Codec::Gzip => Box::new(BufReader::with_capacity(CHUNK, flate2::read::MultiGzDecoder::new(packed))),
             Codec::Snappy => Box::new(snappy::Blocks::new(packed, limit)),
             Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
             Codec::Zstd => {
                 let decoder = zstd::Decoder::with_buffer(packed).map_err(|_| DecompressError::Damaged { codec })?;
-                Box::new(BufReader::with_capacity(PIECE, decoder))
+                Box::new(BufReader::with_capacity(CHUNK, decoder))
             }
         };
         Ok(Self { codec, limit, left: limit, reader })
     }
 
-    /// What reading a stream of up to `limit` plain bytes holds in memory at a time, at most: the window or the blocks of its
-    /// codec. Whoever counts memory asks before it begins.
+    /// The most memory in bytes that reading `packed` takes, with an output of up to `limit` bytes: the codec's window or
+    /// blocks. Callers reserve it before they start.
     pub fn held(codec: Codec, packed: &[u8], limit: usize) -> usize {
         match codec {
             Codec::None => 0,
-            Codec::Gzip => 2 * PIECE,
+            Codec::Gzip => 2 * CHUNK,
             Codec::Snappy => snappy::longest_block(packed).min(limit),
             Codec::Lz4 | Codec::Zstd => limit.min(WINDOW),
         }
     }
 
-    /// The same, as the stream itself says: less than [`Plain::held`] for most.
+    /// Like [`Plain::held`], by the sizes that the stream announces: less for most streams.
     pub(crate) fn held_by_stream(codec: Codec, packed: &[u8], limit: usize) -> usize {
         let window = match codec {
             Codec::Lz4 => lz4_blocks(packed),
             Codec::Zstd => zstd_window(packed),
             codec => return Self::held(codec, packed, limit),
         };
-        window.map_or(WINDOW, |window| window.saturating_add(4 * PIECE)).min(limit)
+        window.map_or(WINDOW, |window| window.saturating_add(4 * CHUNK)).min(limit)
     }
 
-    /// How many bytes may still come.
+    /// The number of bytes left until the limit.
     pub(crate) fn left(&self) -> usize {
         self.left
     }
 
-    /// The next bytes, as many as there are without decompressing more; none at the end of a sound stream.
+    /// Returns the next decompressed bytes; empty at the end of a sound stream.
     pub fn chunk(&mut self) -> Result<&[u8], DecompressError> {
         let (codec, limit) = (self.codec, self.limit);
         let chunk = self.reader.fill_buf().map_err(|error| match error.kind() {
@@ -73,7 +73,7 @@ impl<'a> Plain<'a> {
         Ok(&chunk[..chunk.len().min(self.left)])
     }
 
-    /// Passes over the first `count` bytes of the chunk.
+    /// Skips the first `count` bytes of the chunk.
     pub fn consume(&mut self, count: usize) {
         let count = count.min(self.left);
         self.left -= count;
@@ -87,7 +87,7 @@ impl fmt::Debug for Plain<'_> {
     }
 }
 
-/// A block packed and one plain, of the size that the frame announces.
+/// Memory for one compressed and one decompressed block of the size that the frame announces.
 fn lz4_blocks(packed: &[u8]) -> Option<usize> {
     match packed.get(5)? >> 4 & 7 {
         code @ 4..=7 => Some(2 << (2 * code + 8)),
@@ -95,7 +95,7 @@ fn lz4_blocks(packed: &[u8]) -> Option<usize> {
     }
 }
 
-/// The largest window of a stream's frames (RFC 8878, 3.1.1.1). None for what is damaged.
+/// The largest window of a stream's frames (RFC 8878, 3.1.1.1); none for a damaged stream.
 fn zstd_window(packed: &[u8]) -> Option<usize> {
     let (mut rest, mut largest) = (packed, 0);
     while !rest.is_empty() {
@@ -109,7 +109,7 @@ fn zstd_window(packed: &[u8]) -> Option<usize> {
     Some(largest)
 }
 
-/// The window of one frame, from its descriptor on: as long as its content if it says how long that is and nothing else.
+/// The window of one frame, read from its descriptor. A frame with a single segment has a window as long as its content.
 fn zstd_frame_window(frame: &[u8]) -> Option<usize> {
     let descriptor = *frame.first()?;
     if descriptor & 0x20 == 0 {

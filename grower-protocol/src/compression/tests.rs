@@ -52,8 +52,8 @@ fn what_a_decoder_holds_is_known_before_it_begins() {
     let plain = vec![0; 10 << 20];
     let held = |codec, packed: &[u8], limit| Plain::held(codec, packed, limit);
     let raw = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
-    assert_eq!(held(Codec::Snappy, &raw, 16 << 20), 10 << 20, "a block without frame is decompressed whole");
-    assert_eq!(held(Codec::Snappy, &raw, 1 << 20), 1 << 20, "and refused before that beyond the limit");
+    assert_eq!(held(Codec::Snappy, &raw, 16 << 20), 10 << 20, "a block without a frame is decompressed whole");
+    assert_eq!(held(Codec::Snappy, &raw, 1 << 20), 1 << 20, "a block beyond the limit is refused");
     assert_eq!(held(Codec::Snappy, &compress(Codec::Snappy, &plain), 16 << 20), 32 << 10);
     assert_eq!(held(Codec::Snappy, &raw[..2], 16 << 20), 0);
     assert_eq!(held(Codec::None, &plain, 16 << 20), 0);

@@ -1,7 +1,7 @@
-//! The numbers and names of the log, each its own type.
+//! The numbers and names of the log, each a type of its own.
 //!
-//! A wire sentinel (`-1` for "none") ends at `from_wire`; inside we say `Option`. Names are checked when they are
-//! made, so whoever holds a [`TopicName`] may use it as a directory name.
+//! `from_wire` turns a wire sentinel (`-1` for "none") into an `Option`. A name is checked when it is made, so a
+//! [`TopicName`] is always safe as a directory name.
 
 mod names;
 mod numbers;
@@ -16,7 +16,7 @@ pub use topic_id::TopicId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How many partitions there are, for people: `1 partition`, `3 partitions`.
+/// Displays a number of partitions: `1 partition`, `3 partitions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionCount(pub u32);
 
@@ -26,12 +26,12 @@ impl fmt::Display for PartitionCount {
     }
 }
 
-/// A partition by its topic's name: what people say and configs use.
+/// A partition and its topic's name, displayed as `topic/partition`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicPartition {
     /// The topic.
     pub topic: TopicName,
-    /// Which of its partitions.
+    /// The partition.
     pub partition: PartitionId,
 }
 

@@ -1,4 +1,4 @@
-//! Names that people choose, checked once.
+//! Names of topics, groups, members and committers, checked when they are made.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -9,7 +9,7 @@ pub const NAME_LENGTH_MAX: usize = 249;
 
 /// A topic's name: 1 to 249 of `a-z A-Z 0-9 . _ -`, and neither `.` nor `..`. Safe as a directory name.
 ///
-/// Names that start with `__` are the broker's own.
+/// Names that start with `__` are reserved for the broker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TopicName(Arc<str>);
@@ -19,45 +19,45 @@ pub struct TopicName(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct GroupId(Arc<str>);
 
-/// One member of a consumer group; chosen by the client, 1 to 249 bytes without control characters.
+/// A member of a consumer group: 1 to 249 bytes without control characters, chosen by the client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MemberId(Arc<str>);
 
-/// Commits offsets for a group without being a member; chosen by the client at random, 1 to 249 bytes without control
-/// characters.
+/// A client that commits offsets for a group without membership: 1 to 249 bytes without control characters, chosen by the
+/// client at random.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CommitterId(Arc<str>);
 
-/// Why a name was refused.
+/// The reason why a name is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing at all.
+    /// The name is empty.
     #[error("a name cannot be empty")]
     Empty,
-    /// Longer than [`NAME_LENGTH_MAX`].
+    /// The name is longer than [`NAME_LENGTH_MAX`].
     #[error("a name has at most {NAME_LENGTH_MAX} bytes, this one has {length}")]
     TooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
     },
-    /// A character that the kind of name does not allow.
+    /// A topic name has a character that is not allowed.
     #[error("{name:?} has the character {found:?}; topic names consist of a-z A-Z 0-9 . _ -")]
     TopicCharacter {
         /// The name as given.
         name: String,
-        /// The first character refused.
+        /// The first such character.
         found: char,
     },
-    /// A control character in a group or member id.
+    /// The id of a group, member or committer has a control character.
     #[error("{name:?} has a control character")]
     ControlCharacter {
         /// The name as given.
         name: String,
     },
-    /// `.` or `..`.
-    #[error("{name:?} means a directory and cannot be a topic's name")]
+    /// A topic name is `.` or `..`.
+    #[error("{name:?} names a directory and cannot be a topic name")]
     Directory {
         /// The name as given.
         name: String,
@@ -78,17 +78,17 @@ impl TopicName {
         Ok(Self(name.into()))
     }
 
-    /// Whether the broker keeps it for itself (`__..`).
+    /// Whether the name is reserved for the broker (`__..`).
     pub fn is_internal(&self) -> bool {
         self.0.starts_with("__")
     }
 
-    /// Whether two names would be told apart by metrics and case-folding file systems. `a.b` and `a_b` would not, nor `A` and `a`.
+    /// Whether metrics or case-folding file systems confuse the two names, as they do `a.b` and `a_b`, or `A` and `a`.
     pub fn collides_with(&self, other: &Self) -> bool {
         self.folded() == other.folded()
     }
 
-    /// What is left of the name where `a.b` and `a_b`, or `A` and `a`, are not told apart: names that collide fold to the same.
+    /// Returns the name in lower case with `_` for `.`. Two names collide exactly if they fold to the same text.
     pub fn folded(&self) -> String {
         self.0.to_ascii_lowercase().replace('.', "_")
     }
@@ -131,11 +131,11 @@ impl CommitterId {
     }
 }
 
-/// What every name can do: be read as text, be printed, and be made from text that was checked.
+/// Implements access to the text, display and checked conversion for a name.
 macro_rules! name {
     ($name:ident) => {
         impl $name {
-            /// The text.
+            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -1,9 +1,9 @@
-//! Offsets, epochs, sequences, timestamps: numbers that must not be mixed up.
+//! Offsets, epochs, sequences, timestamps and ids: each number is a type of its own.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Position of a record in its partition: dense, starts at 0, never reused. Below 2^63, so that it fits the wire.
+/// Position of a record in its partition: dense, starts at 0, never reused. It is below 2^63, as the wire requires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Offset(u64);
@@ -14,8 +14,10 @@ impl Offset {
     /// The largest offset that the wire can carry.
     pub const MAX: Self = Self(i64::MAX as u64);
 
+    /// Wraps the plain number. Bytes from outside go through [`Offset::from_wire`].
+    ///
     /// # Panics
-    /// Above [`Offset::MAX`]; bytes from outside go through [`Offset::from_wire`].
+    /// Above [`Offset::MAX`].
     pub const fn new(raw: u64) -> Self {
         assert!(raw <= i64::MAX as u64, "offsets stay below 2^63");
         Self(raw)
@@ -26,7 +28,7 @@ impl Offset {
         u64::try_from(raw).ok().map(Self)
     }
 
-    /// The form that the wire carries.
+    /// The wire's form.
     pub const fn to_wire(self) -> i64 {
         self.0 as i64
     }
@@ -36,17 +38,17 @@ impl Offset {
         self.0
     }
 
-    /// The offset `records` further on, if there is one.
+    /// The offset `records` later; none above [`Offset::MAX`].
     pub fn checked_add(self, records: u64) -> Option<Self> {
         self.0.checked_add(records).filter(|sum| *sum <= Self::MAX.0).map(Self)
     }
 
-    /// The offset `records` further on; stops at [`Offset::MAX`].
+    /// The offset `records` later, at most [`Offset::MAX`].
     pub fn saturating_add(self, records: u64) -> Self {
         self.checked_add(records).unwrap_or(Self::MAX)
     }
 
-    /// How many offsets lie in `earlier..self`; 0 if `earlier` is not earlier.
+    /// The number of offsets in `earlier..self`; 0 if that range is empty.
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -65,17 +67,17 @@ impl TryFrom<u64> for Offset {
     }
 }
 
-/// Milliseconds since the Unix epoch, as producers say it: may be anything, also negative.
+/// Milliseconds since the Unix epoch. Producers may send any value, including negative ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Earlier than every other.
+    /// The earliest timestamp.
     pub const MIN: Self = Self(i64::MIN);
-    /// Later than every other.
+    /// The latest timestamp.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// From milliseconds since the Unix epoch.
+    /// Wraps milliseconds since the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
@@ -85,23 +87,23 @@ impl Timestamp {
         self.0
     }
 
-    /// How long after `earlier` this is, in milliseconds; 0 if it is not after.
+    /// The milliseconds from `earlier` to this timestamp; 0 if `earlier` is later.
     pub fn millis_since(self, earlier: Self) -> u64 {
         u64::try_from(i128::from(self.0) - i128::from(earlier.0)).unwrap_or(0)
     }
 
-    /// This much later; stops at [`Timestamp::MAX`].
+    /// The timestamp `millis` milliseconds later, at most [`Timestamp::MAX`].
     pub fn plus_millis(self, millis: u64) -> Self {
         Self(self.0.saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)))
     }
 }
 
-/// The sequence number that an idempotent producer gives each record of a partition. After 2^31-1 comes 0.
+/// The sequence number that an idempotent producer gives each record of a partition. It wraps from 2^31-1 to 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sequence(i32);
 
 impl Sequence {
-    /// Where every producer starts.
+    /// The first sequence number of every producer.
     pub const ZERO: Self = Self(0);
 
     /// Reads the wire's negative-means-absent form.
@@ -109,18 +111,18 @@ impl Sequence {
         (0 <= raw).then_some(Self(raw))
     }
 
-    /// The form that the wire carries.
+    /// The wire's form.
     pub const fn to_wire(self) -> i32 {
         self.0
     }
 
-    /// The number `records` further on, wrapped at 2^31.
+    /// The sequence number `records` later, wrapped at 2^31.
     pub const fn wrapping_add(self, records: u32) -> Self {
         Self(((self.0 as u32).wrapping_add(records) & i32::MAX as u32) as i32)
     }
 }
 
-/// A plain counter or id: a newtype with a constructor, its value and its digits.
+/// Defines a counter or an id: a number with a constructor, its value, its successor and its decimal form.
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($raw:ty)) => {
         $(#[$doc])*
@@ -138,7 +140,7 @@ macro_rules! number {
                 self.0
             }
 
-            /// The one after; stops at the largest.
+            /// The next number, at most the largest.
             pub const fn next(self) -> Self {
                 Self(self.0.saturating_add(1))
             }
@@ -159,27 +161,27 @@ macro_rules! number {
 }
 
 number!(
-    /// Which partition of a topic: 0, 1, 2, ..
+    /// Number of a partition within its topic, from 0.
     PartitionId(u32)
 );
 number!(
-    /// Counts the leaderships of a partition: begun and made durable before the leader's first append.
+    /// Counts the leaderships of a partition. A new epoch is durable before its first append.
     LeaderEpoch(u32)
 );
 number!(
-    /// Counts the changes of a group member's assignment: 0 joins.
+    /// Counts the changes of a group member's assignment. A member joins with 0.
     MemberEpoch(u32)
 );
 number!(
-    /// A broker of the cluster.
+    /// Id of a broker in the cluster.
     NodeId(u32)
 );
 number!(
-    /// Names an idempotent producer; handed out by the broker, never twice.
+    /// Id of an idempotent producer. The broker allocates each id once.
     ProducerId(u64)
 );
 number!(
-    /// Fences older incarnations of one producer id.
+    /// Counts the incarnations of one producer id; a newer one fences older ones.
     ProducerEpoch(u16)
 );
 
@@ -189,7 +191,7 @@ impl LeaderEpoch {
         u32::try_from(raw).ok().map(Self)
     }
 
-    /// The form that the wire carries.
+    /// The wire's form.
     pub fn to_wire(self) -> i32 {
         i32::try_from(self.0).unwrap_or(i32::MAX)
     }
@@ -201,7 +203,7 @@ impl ProducerId {
         u64::try_from(raw).ok().map(Self)
     }
 
-    /// The form that the wire carries.
+    /// The wire's form.
     pub fn to_wire(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
@@ -213,7 +215,7 @@ impl ProducerEpoch {
         u16::try_from(raw).ok().map(Self)
     }
 
-    /// The form that the wire carries.
+    /// The wire's form.
     pub fn to_wire(self) -> i16 {
         i16::try_from(self.0).unwrap_or(i16::MAX)
     }

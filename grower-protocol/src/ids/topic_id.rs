@@ -1,26 +1,26 @@
-//! A topic's identity: new at each creation, so that a topic made again under an old name is another topic.
+//! A topic's id. Each creation gets a new one, so a topic created again under an old name is another topic.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// 128 random bits, printed as a UUID. Never all zero: Kafka clients read that as "no id".
+/// 128 random bits, displayed as a UUID. They are never all zero, which Kafka clients read as "no id".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicId([u8; 16]);
 
 impl TopicId {
-    /// Makes an id (UUID version 4) of random bytes.
+    /// Makes an id (UUID version 4) from random bytes.
     pub const fn from_random(mut bytes: [u8; 16]) -> Self {
         bytes[6] = (bytes[6] & 0x0f) | 0x40;
         bytes[8] = (bytes[8] & 0x3f) | 0x80;
         Self(bytes)
     }
 
-    /// Takes the bytes as they are stored.
+    /// Wraps the stored bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes as they are stored.
+    /// The bytes to store.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

@@ -1,131 +1,131 @@
-//! Making, changing and looking at topics.
+//! Creating, changing and describing topics.
 
 use crate::ids::{LeaderEpoch, NodeId, Offset, PartitionId, Timestamp, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
-/// Keys and values of a topic's config, as people write them.
+/// Keys and values of a topic's configs, in the text form of config files.
 pub type TopicConfigs = Vec<(String, String)>;
 
-/// A topic to be created.
+/// A topic to create.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTopic {
-    /// Its name.
+    /// The topic's name.
     pub name: TopicName,
-    /// How many partitions; none takes the default, 1.
+    /// The number of partitions; none takes the default, 1.
     pub partitions: Option<u32>,
-    /// How many replicas of each; none takes the default, the smaller of 3 and the number of brokers.
+    /// The number of replicas of each partition; none takes the default, the smaller of 3 and the number of brokers.
     pub replication_factor: Option<u32>,
-    /// What differs from the defaults.
+    /// The configs that differ from their defaults.
     pub configs: TopicConfigs,
 }
 
-/// Where a config's value comes from.
+/// The origin of a config's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConfigSource {
-    /// Nobody set it.
+    /// The value is the default.
     Default,
-    /// Set for the topic.
+    /// The value was set for the topic.
     Topic,
 }
 
 /// One config of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigEntry {
-    /// Its dotted key.
+    /// The dotted key.
     pub key: String,
-    /// Its value as people write it.
+    /// The value in its text form.
     pub value: String,
-    /// Who set it.
+    /// The origin of the value.
     pub source: ConfigSource,
 }
 
-/// All about a topic.
+/// Describes a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicDescription {
-    /// Its name.
+    /// The topic's name.
     pub name: TopicName,
-    /// Its identity.
+    /// The topic's id.
     pub id: TopicId,
-    /// Replicas of each partition.
+    /// The number of replicas of each partition.
     pub replication_factor: u32,
-    /// Every config with its value, sorted by key.
+    /// Every config, sorted by key.
     pub configs: Vec<ConfigEntry>,
-    /// In order, from 0.
+    /// The partitions in order, from 0.
     pub partitions: Vec<PartitionDescription>,
 }
 
-/// All about a partition. `log_start <= high_watermark <= log_end`.
+/// Describes a partition. `log_start <= high_watermark <= log_end`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionDescription {
-    /// Its number.
+    /// The partition.
     pub partition: PartitionId,
-    /// Who leads it.
+    /// The broker that leads the partition.
     pub leader: Option<NodeId>,
-    /// The leadership's number.
+    /// The current leader epoch.
     pub leader_epoch: LeaderEpoch,
-    /// Who stores it.
+    /// The brokers that store the partition.
     pub replicas: Vec<NodeId>,
-    /// Who of them is in sync.
+    /// The replicas that are in sync.
     pub in_sync: Vec<NodeId>,
-    /// The first offset that it still holds.
+    /// The first offset that the log still holds.
     pub log_start: Offset,
     /// The first offset that is not committed yet.
     pub high_watermark: Offset,
-    /// The next offset to be written.
+    /// The offset of the next record to append.
     pub log_end: Offset,
-    /// What its segments and indexes take on disk.
+    /// Disk space of its segments and indexes in bytes.
     pub bytes: u64,
-    /// Offsets whose bytes are damaged on disk.
+    /// The ranges `start..end` of offsets with damaged bytes on disk.
     pub damaged: Vec<(Offset, Offset)>,
-    /// Oldest first; empty unless asked for.
+    /// The segments, oldest first; empty unless requested.
     pub segments: Vec<SegmentDescription>,
 }
 
-/// One segment.
+/// Describes a segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentDescription {
-    /// Name of its log file.
+    /// The name of the log file.
     pub log_file: String,
-    /// Name of its index file.
+    /// The name of the index file.
     pub index_file: String,
-    /// Offset of its first record.
+    /// The offset of the first record.
     pub base_offset: Offset,
-    /// Offset after its last record.
+    /// The offset after the last record.
     pub end_offset: Offset,
-    /// Bytes of batches in it.
+    /// The length of the batches in bytes.
     pub log_bytes: u64,
-    /// Bytes of index.
+    /// The length of the index in bytes.
     pub index_bytes: u64,
-    /// The largest timestamp in it.
+    /// The largest timestamp of the records.
     pub max_timestamp: Option<Timestamp>,
 }
 
-/// Damaged records that somebody gave up. Their offsets stay taken, and readers step over them.
+/// Damaged records that an operator declared lost. Their offsets stay assigned, and readers skip them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossDescription {
     /// The partition.
     pub partition: PartitionId,
-    /// The first of the records.
+    /// The offset of the first lost record.
     pub start: Offset,
-    /// The first one after them.
+    /// The offset after the last lost record.
     pub end: Offset,
-    /// When they were given up.
+    /// The time at which they were declared lost.
     pub at: Timestamp,
-    /// By whom.
+    /// The author of that decision.
     pub by: String,
-    /// What was wrong with them.
+    /// The damage that was found.
     pub what: String,
-    /// The file that keeps their bytes, under `cut/` in the broker's data directory; empty if there were none.
+    /// The file with their bytes, under `cut/` in the broker's data directory; empty if there were none.
     pub kept: String,
-    /// How many bytes that are.
+    /// The length of that file in bytes.
     pub bytes: u64,
 }
 
-/// Some of a topic's segments.
+/// One page of a topic's segments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentPage {
-    /// Each with its partition, in order.
+    /// The segments with their partitions, in order.
     pub segments: Vec<(PartitionId, SegmentDescription)>,
-    /// Where to go on; none if these were the last.
+    /// The first segment of the next page; none if this page is the last.
     pub next: Option<(PartitionId, Offset)>,
 }

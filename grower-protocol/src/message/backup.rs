@@ -1,46 +1,46 @@
-//! Backups that a running broker makes of itself.
+//! Backups that a running broker makes of its own data directory.
 
 use super::Failure;
 use crate::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A backup that is being made, or that was.
+/// Describes a backup, running or finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupDescription {
-    /// Which one it is since the broker started, from 1.
+    /// The number of the backup since the broker started, from 1.
     pub number: u64,
-    /// The directory of backups, as the request named it.
+    /// The directory of backups in the request.
     pub dir: String,
-    /// When it was begun, by the broker's clock.
+    /// The start time, by the broker's clock.
     pub began: Timestamp,
-    /// Bytes read so far; only what is new since the backup before is read.
+    /// The bytes read so far. The broker reads only data that the previous backup lacks.
     pub read_bytes: u64,
-    /// What became of it.
+    /// The state of the backup.
     pub state: BackupState,
 }
 
-/// What became of a backup.
+/// The state of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BackupState {
-    /// It is being made.
+    /// The backup is running.
     Running,
-    /// It can be restored.
+    /// The backup is complete and can be restored.
     Made(BackupMade),
-    /// There is none, and nothing is left of it.
+    /// The backup failed, and its files are removed.
     Failed(Failure),
 }
 
-/// A backup that was made.
+/// A complete backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupMade {
-    /// Where it lies, on the broker's machine.
+    /// The path of the backup on the broker's machine.
     pub path: String,
-    /// How many files it has.
+    /// The number of files.
     pub files: u64,
-    /// How many bytes they have together.
+    /// The total length of the files in bytes.
     pub bytes: u64,
-    /// Bytes that the backup before did not have.
+    /// The bytes that the previous backup lacks.
     pub new_bytes: u64,
-    /// Bytes that were copied; all others are second names for files that were there.
+    /// The bytes that were copied. The other files are hard links to existing ones.
     pub copied_bytes: u64,
 }

@@ -1,118 +1,118 @@
-//! How a broker is doing, and what it is set to.
+//! The status and the settings of a broker.
 
 use crate::ids::{NodeId, Timestamp, TopicId};
 use serde::{Deserialize, Serialize};
 
-/// A broker at one moment.
+/// Describes the status of a broker at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerDescription {
-    /// Which one.
+    /// The broker's id.
     pub node: NodeId,
-    /// Its version.
+    /// The broker's version.
     pub version: String,
-    /// What its clock says.
+    /// The current time of the broker's clock.
     pub now: Timestamp,
-    /// How long it has been serving.
+    /// The time since it began to serve.
     pub uptime_ms: u64,
-    /// Open connections of clients.
+    /// The number of open client connections.
     pub connections: u64,
-    /// Bytes of its memory budget in use.
+    /// The used part of the memory budget in bytes.
     pub memory_used: u64,
-    /// The budget in bytes.
+    /// The memory budget in bytes.
     pub memory_budget: u64,
-    /// Syncs since the start, and how long the latest of them took.
+    /// The number of fsyncs and the latency of recent ones.
     pub fsync: FsyncDescription,
-    /// Its disk; none if the system does not tell.
+    /// The volume of the data directory; none if the operating system does not report it.
     pub disk: Option<DiskDescription>,
-    /// Traffic of every topic, the internal ones included, by id.
+    /// The traffic of every topic, including internal ones, sorted by id.
     pub topics: Vec<TopicTraffic>,
 }
 
-/// How fast the disk makes things durable.
+/// The number and the latency of fsyncs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FsyncDescription {
-    /// Syncs since the start.
+    /// The number of fsyncs since the start.
     pub count: u64,
-    /// Half of the latest ones were at most this long.
+    /// The median latency of recent fsyncs.
     pub p50_micros: u64,
-    /// 99 of 100 of the latest ones were at most this long.
+    /// The 99th percentile of the latency of recent fsyncs.
     pub p99_micros: u64,
 }
 
 /// The volume of the data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskDescription {
-    /// Its size in bytes.
+    /// The size of the volume in bytes.
     pub total: u64,
-    /// Bytes that may still be written to it.
+    /// The free space in bytes.
     pub free: u64,
-    /// Bytes of these that producers do not get.
+    /// The free space in bytes below which the broker refuses producers.
     pub reserve: u64,
-    /// By how much `free` went down in the time watched; none so soon after a start that nothing can be said.
+    /// The decrease of `free` over the last observed time; none until enough time has passed since the start.
     pub used_up: Option<UsedUp>,
 }
 
 /// A change of free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsedUp {
-    /// Bytes that are free no more; negative if more are.
+    /// The decrease in bytes; negative if free space grew.
     pub bytes: i64,
-    /// In how long.
+    /// The duration of the change.
     pub over_ms: u64,
 }
 
-/// What went through a topic.
+/// The traffic of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicTraffic {
     /// The topic.
     pub topic: TopicId,
-    /// Since the broker started.
+    /// The traffic since the broker started.
     pub total: Traffic,
-    /// Of late.
+    /// The traffic of the last `recent_ms`.
     pub recent: Traffic,
-    /// How long "of late" is: a minute, or less after a start.
+    /// The duration of `recent`: a minute, or less after a start.
     pub recent_ms: u64,
 }
 
-/// Records and bytes of batches, in and out.
+/// Counts of records and of batch bytes, in and out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Records appended.
+    /// The records appended.
     pub records_in: u64,
-    /// Bytes appended.
+    /// The bytes appended.
     pub bytes_in: u64,
-    /// Records sent to readers.
+    /// The records sent to readers.
     pub records_out: u64,
-    /// Bytes sent to readers.
+    /// The bytes sent to readers.
     pub bytes_out: u64,
 }
 
 /// One setting of a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingEntry {
-    /// `section.key`.
+    /// The key in the form `section.key`.
     pub key: String,
-    /// Its value as people write it; none if it is not set.
+    /// The value in its text form; none if it is not set.
     pub value: Option<String>,
-    /// Who set it.
+    /// The origin of the value.
     pub source: SettingSource,
-    /// What it would be without changes made since the start.
+    /// The value without the changes made at run time.
     pub started_with: Option<String>,
-    /// It cannot be changed while the broker runs.
+    /// Whether a change needs a restart of the broker.
     pub needs_restart: bool,
-    /// What it means.
+    /// The meaning of the setting.
     pub about: String,
-    /// What it takes.
+    /// The values that the setting accepts.
     pub accepts: String,
 }
 
-/// Where a setting's value comes from; the later ones go before the earlier.
+/// The origin of a setting's value, in ascending order of precedence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SettingSource {
-    /// Nobody set it.
+    /// The value is the default.
     Default,
-    /// The start: a line of a file, a variable, a flag.
+    /// The value was given at the start, by the named file and line, variable or flag.
     Start(String),
-    /// Changed while the broker ran, and kept.
+    /// The value was changed at run time, for good.
     Changed,
 }

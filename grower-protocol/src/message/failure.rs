@@ -1,112 +1,112 @@
-//! How a broker says no.
+//! The errors that a broker returns.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Why something was not done, for programs and for people.
+/// An error: a code for programs and an explanation for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]
 pub struct Failure {
-    /// For programs.
+    /// The code, for programs.
     pub code: ErrorCode,
-    /// For people: what happened and what to do.
+    /// The explanation, for people: the cause and the remedy.
     pub detail: String,
 }
 
-/// What a client may conclude about a request that failed.
+/// The effect of a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not done and never will be.
+    /// The request has not taken effect and never will.
     Refused,
-    /// It may have been done, or may still be done.
+    /// The request may have taken effect, or may still do so.
     Unknown,
 }
 
-/// The reasons. [`ErrorCode::is_retriable`] and [`ErrorCode::outcome`] say what they mean to a client.
+/// The kind of an error. [`ErrorCode::is_retriable`] and [`ErrorCode::outcome`] tell a client how to react.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ErrorCode {
-    /// A defect of the broker; its log says more.
+    /// The broker has a defect; its log has the details.
     Internal,
-    /// A message that cannot be decoded or contradicts itself.
+    /// The request cannot be decoded or contradicts itself.
     InvalidRequest,
-    /// A request that this broker does not know.
+    /// The broker does not know this kind of request.
     Unsupported,
     /// The broker is stopping.
     ShuttingDown,
-    /// Still loading what the request needs, or short of something for a moment, such as file descriptors.
+    /// The broker still loads data that the request needs, or lacks a resource for a moment, such as file descriptors.
     NotReady,
-    /// Not done in the time given.
+    /// The request was not complete within its timeout.
     TimedOut,
-    /// More than the broker's limits allow.
+    /// The request passes a limit of the broker.
     LimitReached,
-    /// No topic of that name.
+    /// No topic has this name.
     UnknownTopic,
-    /// No topic of that id: deleted, or deleted and created again.
+    /// No topic has this id: it was deleted, and maybe created again under another id.
     UnknownTopicId,
     /// The topic has no such partition.
     UnknownPartition,
-    /// The topic is there already.
+    /// The topic already exists.
     TopicExists,
-    /// A name that is not allowed or collides with another.
+    /// The name is not allowed, or collides with another.
     InvalidName,
-    /// A number of partitions that cannot be.
+    /// The number of partitions is not allowed.
     InvalidPartitions,
-    /// More replicas than brokers, or none.
+    /// The number of replicas is 0, or larger than the number of brokers.
     InvalidReplicationFactor,
-    /// An unknown config key or a value it does not take.
+    /// The config key is unknown, or does not accept the value.
     InvalidConfig,
     /// Another broker leads the partition.
     NotLeader,
-    /// The client's leader epoch is too old.
+    /// The client's leader epoch is older than the broker's.
     FencedLeaderEpoch,
     /// The client's leader epoch is newer than the broker's.
     UnknownLeaderEpoch,
-    /// The batch was damaged on its way.
+    /// The batch was damaged in transit.
     CorruptBatch,
-    /// The batch breaks a rule.
+    /// The batch breaks a rule of the topic or the format.
     InvalidRecord,
-    /// The batch is too large.
+    /// The batch passes the size limit of its topic.
     TooLarge,
-    /// A timestamp too far ahead.
+    /// A timestamp is too far in the future.
     InvalidTimestamp,
-    /// A batch of this producer is missing before this one.
+    /// An earlier batch of the producer is missing.
     OutOfOrderSequence,
-    /// A newer incarnation of the producer is at work, or its id was never given out.
+    /// A newer incarnation of the producer exists, or its id was never allocated.
     FencedProducer,
-    /// Too little disk space is left; reads go on.
+    /// Too little disk space is left for writes; reads still work.
     DiskFull,
-    /// The log cannot be written any more: the broker must restart.
+    /// The log directory has failed: no write is possible before the broker restarts.
     StorageFailed,
-    /// An offset before the log's start or after its end.
+    /// The offset is before the log start or after the log end.
     OffsetOutOfRange,
-    /// The bytes at that offset are damaged on disk.
+    /// The bytes at this offset are damaged on disk.
     CorruptLog,
-    /// No group of that id.
+    /// No group has this id.
     UnknownGroup,
     /// The group has members.
     GroupNotEmpty,
-    /// The group does not know the member: join again.
+    /// The group does not know the member: it must join again.
     UnknownMember,
-    /// The member's epoch is not the group's: give up all partitions and join again.
+    /// The member's epoch is not the current one: it must release all partitions and join again.
     FencedMember,
-    /// The partition is assigned to somebody else.
+    /// The partition is not assigned to the member.
     NotAssigned,
-    /// The broker serves as many connections as it may: there will be room when others close.
+    /// The broker is at its connection limit: a retry may succeed after another connection closes.
     TooManyConnections,
-    /// The partition's files cannot be opened as they are; somebody must look at them. The others are served.
+    /// The partition is offline: its files need a repair before they can be opened. Other partitions are served.
     PartitionShut,
-    /// Another process has the member's instance name: give up all partitions, leave, and do not come back.
+    /// Another process has the member's instance name: the member must release all partitions and leave for good.
     FencedInstance,
-    /// The broker's settings do not allow it.
+    /// The broker's settings forbid the request.
     NotAllowed,
-    /// No backup was made; those that were there are as they were.
+    /// The backup failed; existing backups are unchanged.
     BackupFailed,
-    /// What may be remembered of groups is used up: there will be room when some of it is forgotten.
+    /// The groups use all memory that they may: a retry may succeed after some of it is released.
     MemoryFull,
 }
 
 impl ErrorCode {
-    /// Whether the same request may succeed later without anybody changing it.
+    /// Whether the same request may succeed later.
     pub const fn is_retriable(self) -> bool {
         use ErrorCode as E;
         matches!(
@@ -125,7 +125,7 @@ impl ErrorCode {
         )
     }
 
-    /// Whether the request may have taken effect all the same.
+    /// Whether the request may have taken effect despite the error.
     pub const fn outcome(self) -> Outcome {
         match self {
             Self::Internal | Self::TimedOut | Self::StorageFailed | Self::ShuttingDown => Outcome::Unknown,
@@ -135,7 +135,7 @@ impl ErrorCode {
 }
 
 impl Failure {
-    /// A failure with its explanation.
+    /// Returns a failure with this code and explanation.
     pub fn new(code: ErrorCode, detail: impl fmt::Display) -> Self {
         Self { code, detail: detail.to_string() }
     }

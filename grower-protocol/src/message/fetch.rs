@@ -1,103 +1,104 @@
-//! Reading, and finding out where to read.
+//! Reading records, and looking up offsets.
 
 use super::Part;
 use crate::ids::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 use serde::{Deserialize, Serialize};
 
-/// Reads from some partitions. Answered once `min_bytes` are there, one partition has an error, or `max_wait_ms` are over.
+/// Reads from partitions. The broker answers once `min_bytes` are available, a partition has an error, or `max_wait_ms`
+/// have passed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
-    /// The longest wait.
+    /// The longest time to wait for `min_bytes`.
     pub max_wait_ms: u32,
-    /// How much is worth an answer, summed over the partitions.
+    /// The number of bytes, summed over the partitions, to answer at once.
     pub min_bytes: u32,
-    /// How much the answer may carry. The first batch is sent even if it alone is larger.
+    /// The most bytes of batches in the answer. The first batch is sent even if it is larger.
     pub max_bytes: u32,
-    /// In order of preference.
+    /// The partitions, in order of preference.
     pub partitions: Vec<FetchPartition>,
 }
 
 /// Reads from one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchPartition {
-    /// Of which topic.
+    /// The topic.
     pub topic: TopicId,
-    /// Which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// The first offset wanted. The answer begins with the batch that contains it, so its head may have to be dropped.
+    /// The first offset to read. The answer begins with the batch that contains it; the client skips earlier records of it.
     pub offset: Offset,
-    /// How much of the answer it may take.
+    /// The most bytes of batches from this partition.
     pub max_bytes: u32,
-    /// The leadership that the client knows, to be told if it is over.
+    /// The leader epoch that the client knows. The broker refuses an older or unknown one.
     pub leader_epoch: Option<LeaderEpoch>,
 }
 
-/// Answers a fetch.
+/// Answers [`Fetch`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchAnswer {
-    /// In the order of the request; the batches follow each other in the attachment.
+    /// The partitions in the order of the request. The attachment holds their batches in the same order.
     pub partitions: Vec<Part<FetchedPartition>>,
 }
 
-/// What one partition gave.
+/// The result for one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedPartition {
-    /// How many bytes of the attachment are its batches: whole ones.
+    /// The length in bytes of its batches in the attachment. All of them are whole.
     pub length: u32,
     /// The first offset that is not committed yet.
     pub high_watermark: Offset,
     /// The first offset that the log still holds.
     pub log_start: Offset,
-    /// The wanted offset lies in a stretch `start..end` whose bytes are damaged on disk: nothing of it is sent. What
-    /// comes after it can be read.
+    /// The range `start..end` around the requested offset with damaged bytes on disk. No record of it is sent; a fetch
+    /// from `end` may succeed.
     pub damaged: Option<(Offset, Offset)>,
 }
 
-/// Reads like [`Fetch`], and checks first that the log still has what the client read before: so a client whose last
-/// records were lost learns of it, instead of passing over the records that take their offsets.
+/// Reads like [`Fetch`], but first checks that the log still has the records that the client read before. A client learns
+/// in this way that they were lost, and does not skip the records that took their offsets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchAfter {
-    /// The longest wait.
+    /// The longest time to wait for `min_bytes`.
     pub max_wait_ms: u32,
-    /// How much is worth an answer, summed over the partitions.
+    /// The number of bytes, summed over the partitions, to answer at once.
     pub min_bytes: u32,
-    /// How much the answer may carry. The first batch is sent even if it alone is larger.
+    /// The most bytes of batches in the answer. The first batch is sent even if it is larger.
     pub max_bytes: u32,
-    /// In order of preference.
+    /// The partitions, in order of preference.
     pub partitions: Vec<FetchPosition>,
 }
 
-/// Reads from one partition after a record that was read before.
+/// Reads from one partition after a record that the client has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchPosition {
-    /// What is wanted.
+    /// The partition and the offset to read.
     pub partition: FetchPartition,
-    /// The leader epoch of the record before the wanted offset; none if the client does not know it. Nothing is checked then.
+    /// The leader epoch of the record before the requested offset. Without it the broker skips the check.
     pub last_epoch: Option<LeaderEpoch>,
 }
 
 /// Answers [`FetchAfter`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchAfterAnswer {
-    /// In the order of the request; the batches follow each other in the attachment.
+    /// The partitions in the order of the request. The attachment holds their batches in the same order.
     pub partitions: Vec<Part<FetchedAfter>>,
 }
 
-/// What one partition gave.
+/// The result for one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FetchedAfter {
-    /// The log has what was read before.
+    /// The log still has the earlier record.
     Records(FetchedPartition),
-    /// It has not.
+    /// The log has lost the earlier record.
     Diverged(Divergence),
 }
 
-/// Where a log stops being the one that a client has read.
+/// The point from which a log differs from the one that the client has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Divergence {
-    /// The newest epoch that is not newer than the client's; none if the log has none.
+    /// The newest epoch of the log that is not newer than the client's, if any.
     pub epoch: Option<LeaderEpoch>,
-    /// Where it ends: the client read records from here on that are lost.
+    /// The end of that epoch. The records that the client read from this offset on are lost.
     pub end: Offset,
 }
 
@@ -111,7 +112,7 @@ impl From<Fetch> for FetchAfter {
 }
 
 impl FetchAfter {
-    /// The same for a broker that checks nothing.
+    /// Returns the request for a broker without this check.
     pub(super) fn for_older_brokers(&self) -> Fetch {
         let Self { max_wait_ms, min_bytes, max_bytes, .. } = *self;
         let partitions = self.partitions.iter().map(|position| position.partition).collect();
@@ -125,59 +126,58 @@ impl From<FetchAnswer> for FetchAfterAnswer {
     }
 }
 
-/// Tells the broker that a batch arrived damaged. It checks its file: either the damage was on the way, or fetches
-/// from there answer [`FetchedPartition::damaged`] from now on.
+/// Reports that a batch arrived damaged. The broker checks its file. If the file is damaged too, later fetches of these
+/// offsets return [`FetchedPartition::damaged`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportDamage {
-    /// Of which topic.
+    /// The topic.
     pub topic: TopicId,
-    /// In which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// The first offset of the doubtful stretch.
+    /// The first offset of the damaged batch.
     pub start: Offset,
-    /// The offset after it.
+    /// The offset after the damaged batch.
     pub end: Offset,
 }
 
-/// Looks up offsets.
+/// Looks up one offset in each of some partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListOffsets {
-    /// Where.
+    /// The lookups, one for each partition.
     pub partitions: Vec<ListOffset>,
 }
 
-/// Looks up one offset.
+/// Looks up one offset in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListOffset {
-    /// Of which topic.
+    /// The topic.
     pub topic: TopicId,
-    /// In which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// Which offset.
+    /// The offset to find.
     pub spec: OffsetSpec,
 }
 
-/// An offset described by what is there.
+/// Describes the offset to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OffsetSpec {
-    /// The log's start.
+    /// The log start offset.
     Beginning,
     /// The high watermark.
     End,
-    /// The first record that is not earlier than this.
+    /// The first record with this timestamp or a later one.
     AtOrAfter(Timestamp),
     /// The record with the largest timestamp.
     Latest,
-    /// The first committed record that has this offset or a later one, for its timestamp: that of its batch, the largest in
-    /// it.
+    /// The first committed record with this offset or a later one. The timestamp in the answer is the largest of its batch.
     FirstFrom(Offset),
 }
 
-/// What was found.
+/// The result of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedOffset {
-    /// The offset; none if no record matches.
+    /// The offset found; none if no record matches.
     pub offset: Option<Offset>,
-    /// The record's timestamp, where the lookup was for a record.
+    /// The timestamp of the record found; none for a lookup of the beginning or the end.
     pub timestamp: Option<Timestamp>,
 }

@@ -1,58 +1,58 @@
-//! Which topics there are, and which broker leads each partition.
+//! The topics, and the broker that leads each partition.
 
 use super::Part;
 use crate::ids::{LeaderEpoch, NodeId, PartitionId, TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
-/// Asks for topics by name, or for all.
+/// Requests the metadata of topics by name, or of all topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// Which; none means all, the internal ones included.
+    /// The topics' names; none requests all topics, including internal ones.
     pub topics: Option<Vec<TopicName>>,
-    /// Create those that are missing, if the broker allows that (`--auto-create-topics`).
+    /// Whether to create missing topics, if the broker allows it (`--auto-create-topics`).
     pub create_missing: bool,
 }
 
 /// The cluster as this broker sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetadataAnswer {
-    /// All brokers.
+    /// All brokers of the cluster.
     pub brokers: Vec<BrokerAddress>,
-    /// In the order asked, or sorted by name.
+    /// The topics in the order of the request, or all sorted by name.
     pub topics: Vec<Part<TopicMetadata>>,
 }
 
-/// Where to reach a broker.
+/// The address of a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerAddress {
-    /// Its id.
+    /// The broker's id.
     pub node: NodeId,
-    /// `host:port`.
+    /// The address in the form `host:port`.
     pub address: String,
 }
 
-/// One topic.
+/// The metadata of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicMetadata {
-    /// Its name.
+    /// The topic's name.
     pub name: TopicName,
-    /// Its identity: requests name it by this.
+    /// The topic's id, which requests use.
     pub id: TopicId,
-    /// Its partitions in order, from 0.
+    /// The partitions in order, from 0.
     pub partitions: Vec<PartitionMetadata>,
 }
 
-/// One partition.
+/// The metadata of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionMetadata {
-    /// Its number.
+    /// The partition.
     pub partition: PartitionId,
-    /// Who leads it; none during an election.
+    /// The broker that leads the partition; none during an election.
     pub leader: Option<NodeId>,
-    /// The leadership's number.
+    /// The current leader epoch.
     pub leader_epoch: LeaderEpoch,
-    /// Who stores it.
+    /// The brokers that store the partition.
     pub replicas: Vec<NodeId>,
-    /// Who of them is in sync.
+    /// The replicas that are in sync.
     pub in_sync: Vec<NodeId>,
 }

@@ -1,69 +1,69 @@
-//! Appending.
+//! Appending batches.
 
 use crate::ids::{Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
-/// When a producer wants its answer.
+/// The point at which the broker answers a producer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Acks {
-    /// Never: there is none.
+    /// The broker sends no answer.
     None,
-    /// Once the leader has written it.
+    /// The leader has written the batches.
     Leader,
-    /// Once it is fsynced on every in-sync replica.
+    /// Every in-sync replica has fsynced the batches.
     #[default]
     All,
 }
 
-/// What an ack vouches for. A topic with `flush=os` gives less than was asked, and says so.
+/// The durability that an ack guarantees. A topic with `flush=os` guarantees less than the producer requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Durability {
-    /// Nothing.
+    /// The ack guarantees nothing.
     None,
-    /// In the operating system's memory: survives a crash of the broker, not a power cut.
+    /// The batch is in the operating system's memory. It survives a crash of the broker, but not a power failure.
     Written,
-    /// On disk, on every in-sync replica.
+    /// The batch is on the disk of every in-sync replica.
     Fsynced,
 }
 
-/// Appends one batch to each of some partitions. No partition may be named twice.
+/// Appends one batch to each of some partitions. No partition may occur twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Produce {
-    /// When to answer.
+    /// The point at which to answer.
     pub acks: Acks,
-    /// How long to wait for replicas.
+    /// The longest time to wait for replicas.
     pub timeout_ms: u32,
-    /// The partitions; their batches follow each other in the attachment, in this order.
+    /// The partitions. The attachment holds their batches in the same order.
     pub partitions: Vec<ProducePartition>,
 }
 
-/// One batch.
+/// One batch of a [`Produce`] request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducePartition {
-    /// For which topic.
+    /// The topic.
     pub topic: TopicId,
-    /// For which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// Its length in the attachment, in bytes.
+    /// The length of the batch in bytes.
     pub length: u32,
 }
 
-/// Where a batch went. A retry of a batch that is in the log already gets the original answer.
+/// The result for an appended batch. A retry of a batch that is already in the log gets the original offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Produced {
-    /// Offset of its first record.
+    /// The offset of the batch's first record.
     pub base_offset: Offset,
     /// The first offset that the log still holds.
     pub log_start: Offset,
-    /// What this ack vouches for.
+    /// The durability that this ack guarantees.
     pub durability: Durability,
 }
 
-/// Who an idempotent producer is.
+/// The identity of an idempotent producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProducerIdentity {
-    /// Its id.
+    /// The producer's id.
     pub id: ProducerId,
-    /// Its incarnation.
+    /// The producer's epoch.
     pub epoch: ProducerEpoch,
 }

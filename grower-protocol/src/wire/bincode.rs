@@ -1,65 +1,65 @@
-//! The only module that knows how messages, metadata commands and snapshots become bytes.
+//! Encodes and decodes messages, metadata commands and snapshots. No other module names bincode.
 //!
-//! bincode 2 is finished but unmaintained, so everything goes through this pair of functions: another format is a
-//! change of this file. It is positional: a released type never changes, a change is a new enum variant at the end.
+//! bincode 2 is unmaintained; this module makes it replaceable. The format is positional: a released type never changes,
+//! a change is a new enum variant at the end.
 
 use ::bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use ::bincode::enc::write::SizeWriter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The longest message in bytes; also bounds what decoding allocates.
+/// The longest message in bytes. It also bounds the memory that decoding allocates.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 const fn config<const LIMIT: usize>() -> Configuration<LittleEndian, Varint, Limit<LIMIT>> {
     ::bincode::config::standard().with_limit::<LIMIT>()
 }
 
-/// Why bytes are not the message they should be.
+/// The reason why a message cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// Not what the type looks like, or beyond the limit.
+    /// The bytes do not encode the type, or pass the limit.
     #[error("malformed message: {0}")]
     Malformed(#[from] ::bincode::error::DecodeError),
-    /// The message ended before the bytes did.
+    /// Bytes follow the message.
     #[error("{surplus} bytes follow the message")]
     Surplus {
-        /// How many.
+        /// The number of bytes after the message.
         surplus: usize,
     },
 }
 
-/// Turns a message into bytes.
+/// Encodes a message.
 ///
 /// # Panics
-/// If it is larger than [`MESSAGE_BYTES_MAX`]: whoever builds messages bounds them first.
+/// If the message is larger than [`MESSAGE_BYTES_MAX`]. The caller bounds it first.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     ::bincode::serde::encode_to_vec(message, config::<MESSAGE_BYTES_MAX>())
         .expect("our messages are plain data below the limit")
 }
 
-/// Whether [`decode`] reads an encoded message, which counts its numbers by their full width: one that is below the limit
-/// here may be beyond it there. Whoever sends what grows with its subject asks first.
+/// Whether [`decode`] accepts an encoded message. It counts each number by its full width, so a message below the limit
+/// when encoded may pass the limit of the decoder. Callers check every message of unbounded length before they send it.
 pub fn is_readable<T: Serialize>(message: &T, encoded: &[u8]) -> bool {
-    // A number takes at most eight times the bytes that it takes here.
+    // The full width of a number is at most eight times its encoded length.
     encoded.len() <= MESSAGE_BYTES_MAX / 8
         || encoded.len() <= MESSAGE_BYTES_MAX && read_length(message) <= MESSAGE_BYTES_MAX
 }
 
-/// What a message, or a part of one, comes to by the count of its decoder: all numbers as wide as they can be.
+/// The length in bytes of a message, or a part of one, as its decoder counts it: every number by its full width.
 pub fn read_length<T: Serialize>(message: &T) -> usize {
     let mut counter = SizeWriter::default();
     let widest = ::bincode::config::standard().with_fixed_int_encoding();
     match ::bincode::serde::encode_into_writer(message, &mut counter, widest) {
         Ok(()) => counter.bytes_written,
-        Err(_) => usize::MAX, // What cannot be written cannot be read.
+        Err(_) => usize::MAX, // A value that cannot be encoded cannot be decoded either.
     }
 }
 
-/// Reads exactly one message.
+/// Decodes exactly one message.
 ///
-/// The limit counts numbers by their full width, up to eight times the bytes that they take here, and a text by the
-/// length that it claims. So it goes with the size of the message: a few bytes cannot claim a text of many.
+/// The decoder's limit counts a number by its full width, up to eight times its encoded length, and a text by the length
+/// that it claims. The limit therefore grows with the length of the message: a short message cannot claim a long text.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match bytes.len() {
         0..SMALL => decode_within::<T, { 16 * SMALL }>(bytes),
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_limit_allocates_nothing() {
-        // Nine bytes that promise 2^60 elements.
+        // Nine bytes that claim 2^60 elements.
         let hostile = [253, 0, 0, 0, 0, 0, 0, 0, 16];
         assert!(matches!(decode::<Vec<u8>>(&hostile), Err(DecodeError::Malformed(_))));
     }
@@ -102,14 +102,14 @@ mod tests {
         for length in [0, SMALL - 3, SMALL, MEDIUM - 3, MEDIUM, 10 * MEDIUM] {
             let text = "x".repeat(length);
             assert_eq!(decode::<String>(&encode(&text)).unwrap(), text);
-            let numbers = vec![7u64; length]; // As wide as can be beside the bytes that they take.
+            let numbers = vec![7u64; length]; // Eight times wider decoded than encoded.
             assert_eq!(decode::<Vec<u64>>(&encode(&numbers)).unwrap(), numbers);
         }
     }
 
     #[test]
     fn what_is_called_readable_is_read_and_nothing_else() {
-        let most = MESSAGE_BYTES_MAX / 8 - 1; // Beside their count.
+        let most = MESSAGE_BYTES_MAX / 8 - 1; // One less, for the vector's length.
         for (length, readable) in [(10, true), (most, true), (most + 1, false), (4 * most, false)] {
             let numbers = vec![7u64; length];
             let bytes = encode(&numbers);

@@ -1,76 +1,76 @@
-//! Frames: one message and the record bytes that belong to it.
+//! Frames: each holds one message and the record batches that belong to it.
 //!
 //! ```text
-//! 0 length u32, of what follows it | 4 crc32 of 8.. to the message's end | 8 correlation u32 | 12 message length u32
+//! 0 length u32 of the bytes after it | 4 crc32 of byte 8 to the message's end | 8 correlation u32 | 12 message length u32
 //! 16 message | attachment: record batches, which carry their own CRC
 //! ```
-//! Numbers are big-endian. The attachment is whatever the message's length leaves: it is never decoded here.
+//! Numbers are big-endian. The attachment is the rest of the frame after the message; this module never decodes it.
 
 use bytes::{Buf, BytesMut};
 
-/// Length of a frame's fixed part in bytes.
+/// Length in bytes of the fixed part of a frame.
 pub const FRAME_HEAD_LENGTH: usize = 16;
 const LENGTH_COUNTS_FROM: usize = 4;
 const CRC_COVERS_FROM: usize = 8;
 
-/// Chosen by whoever asks, repeated by whoever answers.
+/// Links a response to its request: the client chooses the number, the broker repeats it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Correlation(pub u32);
 
-/// A frame taken off a connection. Its parts are disjoint pieces of the receive buffer, none copied.
+/// A received frame. Its parts are slices of the receive buffer, not copies.
 #[derive(Debug)]
 pub struct Frame {
-    /// Which exchange it belongs to.
+    /// The request that the frame is or answers.
     pub correlation: Correlation,
-    /// The encoded message; its crc was checked.
+    /// The encoded message, with its CRC checked.
     pub message: BytesMut,
-    /// Record batches; unchecked.
+    /// The record batches, unchecked.
     pub attachment: BytesMut,
 }
 
-/// Why a connection cannot go on: nobody knows where the next frame begins.
+/// A fault that ends the connection, because the start of the next frame is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Longer than this side accepts.
+    /// The frame is longer than this side accepts.
     #[error("a frame of {length} bytes is over the limit of {limit} (frame.bytes.max)")]
     TooLong {
-        /// As declared.
+        /// The declared length.
         length: usize,
         /// The limit.
         limit: usize,
     },
-    /// Lengths that contradict each other.
+    /// The declared lengths contradict each other.
     #[error("a frame of {length} bytes cannot hold a message of {message}")]
     Lengths {
-        /// Of the frame.
+        /// The length of the frame.
         length: usize,
-        /// Of the message.
+        /// The length of the message.
         message: usize,
     },
-    /// Damaged on the way.
+    /// The message was damaged in transit.
     #[error("frame crc is {stored:#010x}, computed {computed:#010x}")]
     Crc {
-        /// As sent.
+        /// The CRC in the frame.
         stored: u32,
-        /// As received.
+        /// The CRC of the received bytes.
         computed: u32,
     },
 }
 
-/// Cuts a byte stream into frames.
+/// Splits a byte stream into frames.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameDecoder {
     limit: usize,
 }
 
-/// The declared lengths of a frame, found possible.
+/// The head of a frame. `FRAME_HEAD_LENGTH + message <= total`.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameHead {
-    /// Bytes of the whole frame.
+    /// Length in bytes of the whole frame.
     pub total: usize,
-    /// Bytes of its message.
+    /// Length in bytes of the message.
     pub message: usize,
-    /// Which exchange it belongs to.
+    /// The request that the frame is or answers.
     pub correlation: Correlation,
     crc: u32,
 }
@@ -81,20 +81,20 @@ impl FrameDecoder {
         Self { limit }
     }
 
-    /// How many bytes the first frame in `unread` has in all; `None` until its head is here.
+    /// The length in bytes of the first frame in `unread`; `None` until its head has arrived.
     pub fn frame_length(&self, unread: &[u8]) -> Result<Option<usize>, FrameError> {
         Ok(self.head(unread)?.map(|head| head.total))
     }
 
-    /// What the first frame in `unread` says of itself; `None` until its head is here.
+    /// The head of the first frame in `unread`; `None` until it has arrived.
     pub fn head(&self, unread: &[u8]) -> Result<Option<FrameHead>, FrameError> {
         let Some((prefix, rest)) = unread.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_be_bytes(*prefix) as usize;
         if self.limit < length {
-            return Err(FrameError::TooLong { length, limit: self.limit }); // Before waiting for bytes that must not come.
+            return Err(FrameError::TooLong { length, limit: self.limit }); // Before the bytes arrive: they must not be buffered.
         }
         if length + LENGTH_COUNTS_FROM < FRAME_HEAD_LENGTH {
-            return Err(FrameError::Lengths { length, message: 0 }); // However much of the head has come.
+            return Err(FrameError::Lengths { length, message: 0 }); // Before the rest of the head arrives.
         }
         let Some(rest) = rest.first_chunk::<12>() else { return Ok(None) };
         let [c0, c1, c2, c3, i0, i1, i2, i3, m0, m1, m2, m3] = *rest;
@@ -110,7 +110,7 @@ impl FrameDecoder {
         }))
     }
 
-    /// Takes the first frame off `unread`; `None` until it is whole.
+    /// Splits the first frame off `unread`; `None` until it is whole.
     pub fn next_frame(&self, unread: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
         let Some(head) = self.head(unread)? else { return Ok(None) };
         if unread.len() < head.total {
@@ -127,10 +127,10 @@ impl FrameDecoder {
     }
 }
 
-/// Head and message of a frame; the caller sends `attachment_length` bytes of records right after.
+/// Encodes the head and the message of a frame. The caller sends `attachment_length` bytes of record batches after them.
 ///
 /// # Panics
-/// If the whole is 4 GiB or more.
+/// If the frame is 4 GiB or longer.
 pub fn encode_frame(correlation: Correlation, message: &[u8], attachment_length: usize) -> Vec<u8> {
     let total = FRAME_HEAD_LENGTH + message.len() + attachment_length;
     let length = u32::try_from(total - LENGTH_COUNTS_FROM).expect("a frame is smaller than 4 GiB");
@@ -194,9 +194,9 @@ mod tests {
         assert_eq!(refuse(&(-1i32).to_be_bytes()), FrameError::TooLong { length: u32::MAX as usize, limit: 1_000 });
         assert_eq!(refuse(&1_001u32.to_be_bytes()), FrameError::TooLong { length: 1_001, limit: 1_000 });
         assert_eq!(refuse(&0u32.to_be_bytes()), FrameError::Lengths { length: 0, message: 0 });
-        let mut lying = sent(b"hi", b"");
-        lying[15] = 200;
-        assert_eq!(refuse(&lying), FrameError::Lengths { length: 14, message: 200 });
+        let mut forged = sent(b"hi", b"");
+        forged[15] = 200;
+        assert_eq!(refuse(&forged), FrameError::Lengths { length: 14, message: 200 });
     }
 
     #[test]

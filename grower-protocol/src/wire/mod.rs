@@ -1,7 +1,7 @@
-//! The native protocol below its messages: preface, frames, and the one place that knows bincode.
+//! The native protocol below its messages: preface, frames and the encoding of messages.
 //!
-//! A connection opens with 8 bytes in each direction ([`Preface`]); after that both sides send frames
-//! ([`FrameDecoder`], [`encode_frame`]). A frame carries one message and, beside it, untouched, record batches.
+//! Each side opens a connection with 8 bytes ([`Preface`]), then sends frames ([`FrameDecoder`], [`encode_frame`]). A frame
+//! carries one message, and record batches as their raw bytes.
 
 mod bincode;
 mod frame;

@@ -1,10 +1,10 @@
-//! The first 8 bytes of a native connection, each way: who speaks, and which versions of the protocol.
+//! The preface: the first 8 bytes in each direction of a native connection, with the sender's protocol versions.
 //!
 //! ```text
 //! 0 'G' 'R' 'O' 'W' | 4 highest version u16 | 6 lowest version u16
 //! ```
-//! Both sides send theirs at once and compute the same answer. A Kafka client begins with a length instead;
-//! one that reads `GROW` would be over 1 GiB, which no listener accepts.
+//! Both sides send theirs at once and agree on the same version. A Kafka client opens with a length instead. The length
+//! that reads `GROW` would be over 1 GiB, which no listener accepts.
 
 /// Length of a preface in bytes.
 pub const PREFACE_LENGTH: usize = 8;
@@ -14,42 +14,42 @@ const MAGIC: [u8; 4] = *b"GROW";
 /// The range of protocol versions that one side speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preface {
-    /// The newest.
+    /// The newest version.
     pub highest: u16,
-    /// The oldest.
+    /// The oldest version.
     pub lowest: u16,
 }
 
-/// Why two sides cannot talk.
+/// The reason why two sides cannot communicate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrefaceError {
-    /// The other side speaks something else.
+    /// The other side speaks another protocol.
     #[error("the other side does not speak Grower's protocol")]
     NotGrower,
-    /// No version in common.
+    /// The sides have no version in common.
     #[error("the other side speaks protocol versions {theirs}, this one speaks {ours}: upgrade the {older} side", older = if *.we_are_older { "near" } else { "far" })]
     NoCommonVersion {
-        /// This side's range.
+        /// The versions of this side.
         ours: String,
-        /// Theirs.
+        /// The versions of the other side.
         theirs: String,
-        /// Whether this side is the one to upgrade.
+        /// Whether this side needs the upgrade.
         we_are_older: bool,
     },
 }
 
 impl Preface {
-    /// What this build speaks.
+    /// The versions of this build.
     pub const OURS: Self = Self { highest: 1, lowest: 1 };
 
-    /// The bytes to send.
+    /// Encodes the preface.
     pub fn encode(self) -> [u8; PREFACE_LENGTH] {
         let [h0, h1] = self.highest.to_be_bytes();
         let [l0, l1] = self.lowest.to_be_bytes();
         [MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3], h0, h1, l0, l1]
     }
 
-    /// Reads the other side's bytes.
+    /// Decodes the preface of the other side.
     pub fn decode(bytes: [u8; PREFACE_LENGTH]) -> Result<Self, PrefaceError> {
         let [g, r, o, w, h0, h1, l0, l1] = bytes;
         if [g, r, o, w] != MAGIC {
@@ -58,7 +58,7 @@ impl Preface {
         Ok(Self { highest: u16::from_be_bytes([h0, h1]), lowest: u16::from_be_bytes([l0, l1]) })
     }
 
-    /// The newest version that both speak.
+    /// The newest version that both sides speak.
     pub fn agree(self, theirs: Self) -> Result<u16, PrefaceError> {
         let common = self.highest.min(theirs.highest);
         if common < self.lowest.max(theirs.lowest) {
