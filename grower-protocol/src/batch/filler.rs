@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_sound_and_leave_no_gap() {
+    fn filler_batches_are_sound_and_leave_no_gap() {
         assert_eq!(spans(5..5), []);
         assert_eq!(spans(5..6), [(5, 6)]);
         assert_eq!(

@@ -62,7 +62,7 @@ fn any_record() -> impl Strategy<Value = Record> {
 
 proptest! {
     #[test]
-    fn records_come_back_as_they_went_in(records in prop::collection::vec(any_record(), 1..20), which in 0usize..5) {
+    fn records_read_back_as_they_were_built(records in prop::collection::vec(any_record(), 1..20), which in 0usize..5) {
         let batch = Batch::check(built(Codec::ALL[which], &records).freeze()).unwrap();
         let views: Vec<RecordView> = batch.records(1 << 20).unwrap().map(Result::unwrap).collect();
         prop_assert_eq!(views.len(), records.len());
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn a_compressed_batch_is_judged_as_if_it_were_not(
+    fn a_compressed_batch_is_accepted_or_refused_like_its_plain_form(
         records in prop::collection::vec(any_record(), 1..20),
         large in 0usize..200_000,
         flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 0..3),
@@ -112,7 +112,7 @@ proptest! {
     }
 
     #[test]
-    fn no_forged_content_makes_a_walk_panic(at in 21usize..80, bytes in prop::collection::vec(any::<u8>(), 1..6)) {
+    fn no_forged_records_make_a_reader_panic(at in 21usize..80, bytes in prop::collection::vec(any::<u8>(), 1..6)) {
         let batch = forged(at.min(74), &bytes);
         if let Ok(batch) = Batch::check(batch.clone().freeze())
             && let Ok(records) = batch.records(10_000)
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reader_takes_whole_batches_and_leaves_the_torn_tail(cut in 0usize..300) {
+    fn a_batch_reader_returns_whole_batches_and_leaves_the_torn_tail(cut in 0usize..300) {
         let one = built(Codec::None, &[record("hello")]).freeze();
         let log: Bytes = [&one[..], &one[..], &one[..]].concat().into();
         let cut = cut.min(log.len());
@@ -135,7 +135,7 @@ proptest! {
 }
 
 #[test]
-fn the_bytes_of_a_batch_are_the_public_layout() {
+fn a_batch_has_kafkas_public_layout() {
     let stamped =
         ProducerStamp { id: ProducerId::new(7), epoch: ProducerEpoch::new(1), base_sequence: Some(Sequence::ZERO) };
     let mut builder = BatchBuilder::new(Codec::None);
@@ -157,7 +157,7 @@ fn the_bytes_of_a_batch_are_the_public_layout() {
 }
 
 #[test]
-fn a_wrong_maximum_timestamp_is_corrected_not_trusted() {
+fn a_wrong_maximum_timestamp_is_corrected() {
     let batch = UnplacedBatch::check(forged(35, &1i64.to_be_bytes()), &LIMITS).unwrap();
     assert_eq!(batch.header().max_timestamp, Timestamp::from_millis(1_700_000_000_000));
     let placed = batch.place(Offset::ZERO, LeaderEpoch::new(0));
@@ -172,14 +172,14 @@ fn a_batch_with_a_wrong_crc_is_refused() {
 }
 
 #[test]
-fn a_batch_whose_length_is_not_its_content_is_refused() {
+fn a_batch_with_a_wrong_length_is_refused() {
     let mut batch = built(Codec::None, &[record("one")]);
     batch.extend_from_slice(b"x");
     insta::assert_snapshot!(refusal(batch), @"the batch header says 71 bytes, found 72");
 }
 
 #[test]
-fn a_record_count_that_is_not_the_records_is_refused() {
+fn a_wrong_record_count_is_refused() {
     insta::assert_snapshot!(refusal(forged(57, &3i32.to_be_bytes())), @"record count 3 is invalid");
     insta::assert_snapshot!(refusal(forged(57, &1i32.to_be_bytes())), @"1 records cannot have 1 as last offset delta");
     insta::assert_snapshot!(refusal(forged(57, &(-1i32).to_be_bytes())), @"record count -1 is invalid");
@@ -195,7 +195,7 @@ fn overlapping_offset_deltas_are_refused() {
 }
 
 #[test]
-fn what_only_brokers_write_is_refused() {
+fn attributes_reserved_for_brokers_are_refused() {
     insta::assert_snapshot!(refusal(forged(21, &[0, 0b10_0000])), @"a producer cannot write control batches");
     insta::assert_snapshot!(refusal(forged(21, &[0, 0b100_0000])), @"a producer cannot write attribute bits other than codec");
     insta::assert_snapshot!(refusal(forged(21, &[0, 0b1000])), @"a producer cannot write append times");
@@ -219,7 +219,7 @@ fn a_far_future_timestamp_is_refused() {
 }
 
 #[test]
-fn a_bomb_inside_a_batch_is_refused() {
+fn a_decompression_bomb_is_refused() {
     let bomb = record(&"0".repeat(4 << 20));
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let batch = built(codec, std::slice::from_ref(&bomb));
@@ -229,20 +229,20 @@ fn a_bomb_inside_a_batch_is_refused() {
 }
 
 #[test]
-fn a_record_without_key_is_refused_where_each_needs_one() {
+fn a_compacted_topic_refuses_a_record_without_a_key() {
     let batch = built(Codec::None, &[record("keyless")]);
     let limits = BatchLimits { key_required: true, ..LIMITS };
     assert_eq!(UnplacedBatch::check(batch, &limits).unwrap_err(), ClientBatchError::NoKey);
 }
 
 #[test]
-fn a_million_headers_that_are_not_there_cost_nothing() {
+fn a_forged_header_count_is_refused() {
     // The header count of the first record becomes a varint that the record's end cuts off.
     assert_eq!(refusal(forged(61 + 9, &[0xff])), "record 0 does not fit its batch");
 }
 
 #[test]
-fn a_restamped_batch_is_what_the_other_producer_would_have_built() {
+fn a_restamped_batch_equals_a_batch_built_with_the_new_stamp() {
     let stamp = |id, first| ProducerStamp {
         id: ProducerId::new(id),
         epoch: ProducerEpoch::new(0),

@@ -40,7 +40,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_put_is_taken(value: i64) {
+        fn a_varint_reads_back_as_written(value: i64) {
             let mut bytes = Vec::new();
             put(&mut bytes, value);
             prop_assert_eq!(bytes.len(), length(value));
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extremes_fit_ten_bytes() {
+    fn the_largest_values_take_ten_bytes() {
         for value in [i64::MIN, i64::MAX] {
             let mut bytes = Vec::new();
             put(&mut bytes, value);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn every_codec_returns_what_it_was_given(plain in prop::collection::vec(any::<u8>(), 0..100_000), which in 0usize..5) {
+    fn every_codec_restores_its_input(plain in prop::collection::vec(any::<u8>(), 0..100_000), which in 0usize..5) {
         let codec = Codec::ALL[which];
         let packed = compress(codec, &plain);
         prop_assert_eq!(decompress(codec, &packed, plain.len()).unwrap(), plain);
@@ -16,7 +16,7 @@ proptest! {
 }
 
 #[test]
-fn a_bomb_stops_at_the_limit() {
+fn a_decompression_bomb_stops_at_the_limit() {
     let zeros = vec![0; 8 << 20];
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let bomb = compress(codec, &zeros);
@@ -25,7 +25,7 @@ fn a_bomb_stops_at_the_limit() {
 }
 
 #[test]
-fn a_stream_cut_short_is_damaged() {
+fn a_truncated_stream_is_damaged() {
     let plain: Vec<u8> = (0..20_000u32).flat_map(u32::to_be_bytes).collect();
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let packed = compress(codec, &plain);
@@ -41,14 +41,14 @@ fn a_raw_snappy_block_without_frame_is_read() {
 }
 
 #[test]
-fn names_and_numbers_are_the_fixed_ones() {
+fn codec_names_and_numbers_are_fixed() {
     let listed: Vec<String> = Codec::ALL.iter().map(|codec| format!("{} {codec}", codec.id())).collect();
     insta::assert_snapshot!(listed.join(", "), @"0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd");
     assert!("lzma".parse::<Codec>().is_err());
 }
 
 #[test]
-fn what_a_decoder_holds_is_known_before_it_begins() {
+fn memory_of_a_decoder_is_known_before_it_starts() {
     let plain = vec![0; 10 << 20];
     let held = |codec, packed: &[u8], limit| Plain::held(codec, packed, limit);
     let raw = snap::raw::Encoder::new().compress_vec(&plain).unwrap();

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_stop_at_the_wires_limit() {
+    fn offsets_stop_at_the_limit_of_the_wire() {
         assert_eq!(Offset::MAX.checked_add(1), None);
         assert_eq!(Offset::MAX.saturating_add(9), Offset::MAX);
         assert!(Offset::try_from(1 << 63).is_err());
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_in_time_never_overflow() {
+    fn time_arithmetic_never_overflows() {
         assert_eq!(Timestamp::MAX.millis_since(Timestamp::MIN), u64::MAX);
         assert_eq!(Timestamp::MIN.millis_since(Timestamp::MAX), 0);
         assert_eq!(Timestamp::MAX.plus_millis(1), Timestamp::MAX);

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_prints_as_a_version_4_uuid() {
+    fn a_topic_id_displays_as_a_version_4_uuid() {
         insta::assert_snapshot!(TopicId::from_random([0xff; 16]), @"ffffffff-ffff-4fff-bfff-ffffffffffff");
     }
 }

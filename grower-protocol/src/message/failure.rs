@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_error_is_neither_retried_nor_in_doubt() {
+    fn a_client_error_is_refused_and_never_retriable() {
         for code in [ErrorCode::TooLarge, ErrorCode::UnknownTopic, ErrorCode::OutOfOrderSequence] {
             assert!(!code.is_retriable());
             assert_eq!(code.outcome(), Outcome::Refused);

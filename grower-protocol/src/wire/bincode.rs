@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_every_size_come_back() {
+    fn messages_of_every_size_decode_to_themselves() {
         for length in [0, SMALL - 3, SMALL, MEDIUM - 3, MEDIUM, 10 * MEDIUM] {
             let text = "x".repeat(length);
             assert_eq!(decode::<String>(&encode(&text)).unwrap(), text);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_readable_is_read_and_nothing_else() {
+    fn is_readable_agrees_with_decode() {
         let most = MESSAGE_BYTES_MAX / 8 - 1; // One less, for the vector's length.
         for (length, readable) in [(10, true), (most, true), (most + 1, false), (4 * most, false)] {
             let numbers = vec![7u64; length];

@@ -176,7 +176,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn no_bytes_make_the_frame_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let _ = FrameDecoder::new(100).next_frame(&mut BytesMut::from(&bytes[..]));
         }
     }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_message_is_noticed() {
+    fn a_damaged_message_fails_its_crc() {
         let mut bytes = sent(b"hi", b"");
         bytes[17] ^= 1;
         let error = FrameDecoder::new(1_000).next_frame(&mut BytesMut::from(&bytes[..])).unwrap_err();

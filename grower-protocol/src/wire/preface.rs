@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_common_version_each_side_says_who_is_older() {
+    fn without_a_common_version_each_side_names_the_older_one() {
         let old = Preface { highest: 1, lowest: 1 };
         let new = Preface { highest: 5, lowest: 2 };
         insta::assert_snapshot!(old.agree(new).unwrap_err(), @"the other side speaks protocol versions 2..=5, this one speaks 1..=1: upgrade the near side");
