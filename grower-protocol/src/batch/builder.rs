@@ -1,7 +1,7 @@
 //! Builds a batch from records.
 
 use super::header::{Attributes, CRC_COVERS_FROM, HEADER_LENGTH, LENGTH_COUNTS_FROM, MAGIC, ProducerStamp};
-use super::{Record, crc32c, varint};
+use super::{BatchHeader, Record, crc32c, varint};
 use crate::compression::{self, Codec};
 use crate::ids::Timestamp;
 use bytes::BytesMut;
@@ -63,6 +63,7 @@ impl BatchBuilder {
             self.base_timestamp = record.timestamp;
         }
         let body = self.body_length(record);
+        let before = self.size();
         let into = &mut self.bytes;
         varint::put(into, body as i64);
         into.push(0); // Record attributes: Kafka defines none.
@@ -75,6 +76,7 @@ impl BatchBuilder {
             put_nullable(into, Some(&header.name));
             put_nullable(into, header.value.as_deref());
         }
+        debug_assert_eq!(self.size(), before + varint::length(body as i64) + body, "size_of is exact");
         self.max_timestamp = self.max_timestamp.max(record.timestamp);
         self.count += 1;
     }
@@ -141,6 +143,7 @@ impl BatchBuilder {
 /// # Panics
 /// If `batch` is shorter than a header.
 pub fn restamp(batch: &mut [u8], producer: ProducerStamp) {
+    debug_assert!(BatchHeader::parse(batch).is_ok_and(|header| header.total_length == batch.len()), "a built batch");
     let sequence = producer.base_sequence.map_or(-1, |first| first.to_wire());
     batch[43..51].copy_from_slice(&producer.id.to_wire().to_be_bytes());
     batch[51..53].copy_from_slice(&producer.epoch.to_wire().to_be_bytes());

@@ -12,6 +12,7 @@ const SPAN_MAX: u64 = 1 << 31;
 /// Returns empty batches that span `offsets` without a gap. Kafka's compaction leaves such batches too, so every client
 /// skips them.
 pub fn fillers(offsets: Range<Offset>, epoch: LeaderEpoch, timestamp: Timestamp) -> impl Iterator<Item = Batch> {
+    debug_assert!(offsets.start <= offsets.end);
     let mut at = offsets.start;
     std::iter::from_fn(move || {
         let count = offsets.end.value().saturating_sub(at.value()).min(SPAN_MAX);

@@ -45,6 +45,7 @@ impl Batch {
 
     /// Wraps bytes that this crate has checked or encoded.
     pub(super) fn trusted(header: BatchHeader, bytes: Bytes) -> Self {
+        debug_assert_eq!(header.total_length, bytes.len());
         Self { header, bytes }
     }
 

@@ -75,6 +75,7 @@ impl<'a> Plain<'a> {
 
     /// Skips the first `count` bytes of the chunk.
     pub fn consume(&mut self, count: usize) {
+        debug_assert!(count <= self.left, "a chunk ends at the limit");
         let count = count.min(self.left);
         self.left -= count;
         self.reader.consume(count);

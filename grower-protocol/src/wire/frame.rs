@@ -116,6 +116,7 @@ impl FrameDecoder {
         if unread.len() < head.total {
             return Ok(None);
         }
+        debug_assert!(FRAME_HEAD_LENGTH + head.message <= head.total, "head() checks the lengths");
         let mut frame = unread.split_to(head.total);
         let attachment = frame.split_off(FRAME_HEAD_LENGTH + head.message);
         let computed = crc32fast::hash(&frame[CRC_COVERS_FROM..]);
