@@ -1,7 +1,8 @@
-//! Consumer groups. The broker assigns partitions; a member learns of them, and gives them up, by heartbeats.
+//! Consumer groups. The broker assigns partitions; members receive and release them by heartbeats.
 //!
-//! As in KIP-848: a member heartbeats with its epoch and what it owns. The answer says what it shall own. A partition
-//! goes to a new owner only after the old one's heartbeat no longer lists it, or the old one expired.
+//! The protocol follows KIP-848. A heartbeat carries the member's epoch and the partitions that it owns; the answer carries
+//! its assignment. A partition gets a new owner only after a heartbeat of the old one no longer lists it, or after the
+//! old one has expired.
 
 use crate::ids::{
     CommitterId, GroupId, LeaderEpoch, MemberEpoch, MemberId, Offset, PartitionId, Timestamp, TopicId, TopicName,
@@ -14,146 +15,148 @@ use std::time::Duration;
 pub struct TopicPartitions {
     /// The topic.
     pub topic: TopicId,
-    /// Its partitions, sorted.
+    /// The partitions, sorted.
     pub partitions: Vec<PartitionId>,
 }
 
-/// "I am here, and this is what I own."
+/// Joins a group, or keeps a member alive and reports the partitions that it owns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The group.
     pub group: GroupId,
-    /// The member; it chose its id itself.
+    /// The member. Each client chooses its own id.
     pub member: MemberId,
-    /// As last answered; 0 joins.
+    /// The epoch of the last answer; 0 joins the group.
     pub epoch: MemberEpoch,
-    /// What it wants to read.
+    /// The topics to which the member subscribes.
     pub topics: Vec<TopicName>,
-    /// What it is reading now.
+    /// The partitions that the member reads now.
     pub owned: Vec<TopicPartitions>,
-    /// Without a heartbeat for this long the member is dead.
+    /// The time without a heartbeat after which the member expires.
     pub session_timeout_ms: u32,
-    /// How long it may take to give up partitions.
+    /// The longest time to release revoked partitions.
     pub rebalance_timeout_ms: u32,
-    /// `range` (the default), `round-robin` or `sticky`; the first member's choice counts.
+    /// `range` (the default), `round-robin` or `sticky`. The choice of the first member counts.
     pub assignor: Option<String>,
-    /// A name that survives the member's restart (static membership): see [`instance_lease`]. While another member has it,
-    /// joining makes a claim only, and the next heartbeat takes the name: so an old request that comes late takes it from nobody.
+    /// A name that survives a restart of the member (static membership): see [`instance_lease`]. While another member has
+    /// the name, joining only claims it and the next heartbeat takes it, so a delayed old request cannot take it.
     pub instance: Option<String>,
-    /// How long the answer may wait for a change of the assignment. It waits for no longer than [`heartbeat_interval`], and
-    /// comes at once if the member does not know its assignment yet.
+    /// The longest time that the answer waits for a change of the assignment, at most [`heartbeat_interval`]. The broker
+    /// answers at once if the member does not know its assignment yet.
     pub max_wait_ms: u32,
 }
 
-/// How long a member with an instance name may go on reading after it sent the last heartbeat that was answered: until
-/// the next answer it then pauses, and keeps its partitions. So a process that is started again under the name need
-/// not wait for a session timeout: after this time its predecessor surely reads nothing.
+/// The time for which a member with an instance name may read after it sent the last heartbeat that was answered.
+///
+/// The member then pauses until the next answer and keeps its partitions. A process restarted under the name therefore
+/// waits for this time instead of a session timeout: its predecessor no longer reads.
 pub fn instance_lease(session_timeout: Duration) -> Duration {
     3 * heartbeat_interval(session_timeout)
 }
 
-/// When heartbeats are due while nothing changes: often enough to survive four lost ones.
+/// The interval of heartbeats while nothing changes. A member survives four lost heartbeats.
 pub fn heartbeat_interval(session_timeout: Duration) -> Duration {
     (session_timeout.clamp(SESSION_MIN, SESSION_MAX) / 5).min(INTERVAL_MAX)
 }
 
-/// The shortest session timeout; shorter ones count as this.
+/// The shortest session timeout. The broker raises shorter ones to it.
 pub const SESSION_MIN: Duration = Duration::from_secs(1);
-/// The longest session timeout; longer ones count as this.
+/// The longest session timeout. The broker lowers longer ones to it.
 pub const SESSION_MAX: Duration = Duration::from_secs(30 * 60);
 const INTERVAL_MAX: Duration = Duration::from_secs(1);
 
-/// "This is what you shall own."
+/// Answers [`Heartbeat`] with the member's assignment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatAnswer {
-    /// To be sent with the next heartbeat.
+    /// The epoch to send with the next heartbeat.
     pub epoch: MemberEpoch,
-    /// When to send it; 0: at once, for it takes an instance name over from the member that has it.
+    /// The time until the next heartbeat; 0 if it takes an instance name over from another member.
     pub interval_ms: u32,
-    /// What the member may read. What it reads and does not find here it gives up, and says so at once.
+    /// The partitions that the member may read. It releases all others, and confirms that at once.
     pub assignment: Vec<TopicPartitions>,
 }
 
-/// Commits offsets.
+/// Commits offsets of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffsetCommit {
     /// The group.
     pub group: GroupId,
-    /// Who commits; none from outside, which only a group without members accepts.
+    /// The member that commits; none for another client, which only a group without members accepts.
     pub member: Option<(MemberId, MemberEpoch)>,
-    /// Counts the commits of a member, which sends them one after the other and repeats one under its number. Once the
-    /// broker has heard a higher one, or one with a newer epoch, it is refused: it was on its way for so long that a
-    /// repetition overtook it. A process that joins under the name of an earlier one gets a newer epoch, and may count anew.
+    /// Numbers the commits of a member. The member sends one at a time and retries it under the same number. The broker
+    /// refuses a number lower than the highest that it has received for the epoch, and any number with an older epoch:
+    /// such a commit was delayed, and a newer one has overtaken it. With a newer epoch a member may start over.
     pub sequence: u64,
     /// The offsets.
     pub offsets: Vec<OffsetToCommit>,
 }
 
-/// One offset to remember.
+/// An offset to commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffsetToCommit {
     /// The topic.
     pub topic: TopicId,
     /// The partition.
     pub partition: PartitionId,
-    /// The next offset to read.
+    /// The offset of the next record to read.
     pub offset: Offset,
-    /// Anything the client wants back with it, at most 4 KiB.
+    /// Text of the client, at most 4 KiB, returned with the offset.
     pub metadata: String,
 }
 
-/// Commits positions. Every committer has an identity and numbers its commits, so that none takes back a later one.
+/// Commits positions of a group. Every committer has an identity and numbers its commits, so that a delayed commit cannot
+/// undo a later one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PositionCommit {
     /// The group.
     pub group: GroupId,
-    /// Who commits.
+    /// The client that commits.
     pub committer: CommitterIdentity,
-    /// Numbers the commits of this committer to this group, from 1. The committer sends them one after the other and
-    /// repeats one under its number. The broker refuses a commit with a lower number than it has heard already.
+    /// Numbers the commits of this committer to this group, from 1. The committer sends one at a time and retries it under
+    /// the same number. The broker refuses a number lower than the highest that it has received.
     pub sequence: u64,
     /// The positions.
     pub positions: Vec<PositionToCommit>,
 }
 
-/// Who commits to a group.
+/// The identity of a client that commits to a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommitterIdentity {
-    /// A member, with its epoch. A newer epoch may count from 1 again.
+    /// A member and its epoch. With a newer epoch, the numbers may start from 1 again.
     Member(MemberId, MemberEpoch),
-    /// Not a member: a group accepts it only while it has no members.
+    /// A client without membership. A group accepts it only while it has no members.
     Outside(CommitterId),
 }
 
-/// One position to remember.
+/// A position to commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PositionToCommit {
     /// The topic.
     pub topic: TopicId,
     /// The partition.
     pub partition: PartitionId,
-    /// The next offset to read.
+    /// The offset of the next record to read.
     pub offset: Offset,
-    /// The leader epoch of the record before it; none if the client does not know it. The broker then takes that of its log.
+    /// The leader epoch of the record before the offset. If it is absent, the broker takes it from its log.
     pub leader_epoch: Option<LeaderEpoch>,
-    /// Anything the client wants back with it, at most 4 KiB.
+    /// Text of the client, at most 4 KiB, returned with the offset.
     pub metadata: String,
 }
 
-/// Decides where a group begins, for good: in a topic in which the group has no position yet, at these. In any other topic
-/// it has positions already: those are kept, and a partition without one came later and begins at its first record.
+/// Decides for good where a group begins to read. In a topic without any position of the group, these positions hold. In a
+/// topic with positions those hold, and a partition without one is newer and begins at its first record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartPositions {
     /// The group.
     pub group: GroupId,
-    /// Who asks: a member, whatever it owns, or anybody while the group has no members.
+    /// The client that decides: any member, or any client while the group has no members.
     pub committer: CommitterIdentity,
-    /// Where to begin if that is not decided yet: name all partitions of a topic.
+    /// The positions to begin at, for all partitions of each topic.
     pub starts: Vec<PositionToCommit>,
 }
 
 impl PositionCommit {
-    /// The same for a broker that does not know identities of committers.
+    /// Returns the request for a broker without identities of committers.
     pub(super) fn for_older_brokers(&self) -> OffsetCommit {
         let member = match &self.committer {
             CommitterIdentity::Member(member, epoch) => Some((member.clone(), *epoch)),
@@ -171,33 +174,33 @@ impl PositionToCommit {
     }
 }
 
-/// A remembered offset.
+/// A committed offset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommittedOffset {
     /// The topic.
     pub topic: TopicId,
     /// The partition.
     pub partition: PartitionId,
-    /// The next offset to read.
+    /// The offset of the next record to read.
     pub offset: Offset,
-    /// As committed.
+    /// The text committed with the offset.
     pub metadata: String,
 }
 
-/// A remembered position.
+/// A committed position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommittedPosition {
     /// The topic.
     pub topic: TopicId,
     /// The partition.
     pub partition: PartitionId,
-    /// The next offset to read.
+    /// The offset of the next record to read.
     pub offset: Offset,
-    /// The leader epoch of the record before it, if that is known.
+    /// The leader epoch of the record before the offset, if it is known.
     pub leader_epoch: Option<LeaderEpoch>,
-    /// As committed.
+    /// The text committed with the offset.
     pub metadata: String,
-    /// The log lost what was read from this offset on; other records may have taken the offsets since.
+    /// The offset from which the log has lost the records that the group read. Other records may have taken the offsets.
     pub lost_from: Option<Offset>,
 }
 
@@ -208,82 +211,82 @@ impl From<CommittedOffset> for CommittedPosition {
     }
 }
 
-/// When a group last committed an offset, be it the same as before.
+/// The time of a group's last commit to a partition. A commit of an unchanged offset counts too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitTime {
     /// The topic.
     pub topic: TopicId,
     /// The partition.
     pub partition: PartitionId,
-    /// When, by the broker's clock.
+    /// The time, by the broker's clock.
     pub at: Timestamp,
 }
 
-/// What a group is doing.
+/// The state of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GroupState {
-    /// It has no members.
+    /// The group has no members.
     Empty,
-    /// Every member owns what it shall own.
+    /// Every member owns its target assignment.
     Stable,
-    /// Partitions are on their way from one member to another.
+    /// Partitions move between members.
     Reconciling,
 }
 
-/// A group in full.
+/// Describes a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupDescription {
-    /// Its id.
+    /// The group's id.
     pub group: GroupId,
-    /// What it is doing.
+    /// The state of the group.
     pub state: GroupState,
-    /// Counts the changes of members and topics.
+    /// The group epoch: counts changes of members and topics.
     pub epoch: u32,
-    /// How partitions are assigned.
+    /// The name of the assignor.
     pub assignor: String,
-    /// Its members, in the order they joined.
+    /// The members in join order.
     pub members: Vec<MemberDescription>,
-    /// All it ever committed, sorted by topic and partition.
+    /// All committed offsets, sorted by topic and partition.
     pub offsets: Vec<CommittedOffset>,
 }
 
 impl GroupDescription {
-    /// Whether members and offsets are left out, because no message could hold them.
+    /// Whether members and offsets are omitted because they do not fit a message.
     pub fn is_in_brief(&self) -> bool {
         self.state != GroupState::Empty && self.members.is_empty()
     }
 }
 
-/// One member, and what it holds since when.
+/// Describes a member of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberDescription {
-    /// Its id.
+    /// The member's id.
     pub member: MemberId,
-    /// Its epoch.
+    /// The member's epoch.
     pub epoch: MemberEpoch,
-    /// What it subscribes to.
+    /// The topics to which it subscribes.
     pub topics: Vec<TopicName>,
-    /// What it owns, by its last heartbeat.
+    /// The partitions that its last heartbeat listed.
     pub owned: Vec<TopicPartitions>,
-    /// What it is to own, by the group's target assignment.
+    /// The member's partitions in the group's target assignment.
     pub target: Vec<TopicPartitions>,
-    /// Its static name.
+    /// The instance name, for static membership.
     pub instance: Option<String>,
-    /// What its program calls itself; unknown from a restart of the broker to the member's next heartbeat.
+    /// The name of its client program; none after a restart of the broker until the member's next heartbeat.
     pub client: Option<String>,
-    /// Its network address, unknown likewise.
+    /// The network address; none in the same case.
     pub address: Option<String>,
-    /// How long it may be silent.
+    /// The time without a heartbeat after which the member expires.
     pub session_timeout_ms: u32,
-    /// How long it has been silent.
+    /// The time since its last heartbeat.
     pub silent_ms: u64,
-    /// Partitions that no other member gets before this one lets go of them.
+    /// The partitions that the member owns or has not released yet. No other member gets them before.
     pub holds: Vec<Holding>,
-    /// Partitions of its target that other members still hold.
+    /// The partitions of its target that other members still hold.
     pub awaits: Vec<TopicPartitions>,
-    /// The member that took its place under the same static name.
+    /// The member that took over its instance name.
     pub replaced_by: Option<MemberId>,
-    /// It is detached: its partitions wait for a member that joins under its static name.
+    /// Whether the member is detached: its partitions wait for a member that joins under its instance name.
     pub away: bool,
 }
 
@@ -294,30 +297,30 @@ pub struct Holding {
     pub topic: TopicId,
     /// The partition.
     pub partition: PartitionId,
-    /// When it was given to the member, by the broker's clock.
+    /// The time of the assignment, by the broker's clock.
     pub since: Timestamp,
-    /// It was told to let go, and has not confirmed that it did.
+    /// Whether the revocation is pending: the member has not confirmed the release.
     pub giving_up: bool,
 }
 
-/// What the groups of a broker take of memory.
+/// The memory use of a broker's groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupMemory {
-    /// Bytes that they take.
+    /// The memory in use in bytes.
     pub used: u64,
-    /// Bytes that they may take.
+    /// The limit in bytes.
     pub max: u64,
-    /// Groups that wanted more in the last minute than was left, sorted by id: some of the newest.
+    /// Groups that exceeded the limit in the last minute, sorted by id; if they are many, only some of the most recent.
     pub refused: Vec<RefusedGrowth>,
 }
 
-/// A group that was to grow, by a new member or a commit, and could not for want of memory.
+/// A group whose growth, by a new member or a commit, was refused for lack of memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedGrowth {
-    /// Which; it need not be there.
+    /// The group; it need not exist.
     pub group: GroupId,
-    /// How long ago it was refused last.
+    /// The time since the last refusal.
     pub ago_ms: u64,
-    /// What was answered.
+    /// The explanation in the answer.
     pub reason: String,
 }

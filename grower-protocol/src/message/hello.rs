@@ -1,9 +1,9 @@
-//! The introduction after the preface: each side learns what the other lacks.
+//! The first exchange after the preface: each side learns which features the other lacks.
 
 use crate::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
-/// Something that not every build can do. Sent by name, so that an older side can say which it has never heard of.
+/// A feature that not every build has. It is sent by name, so that an older side can list the features unknown to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Feature(pub String);
 
@@ -11,44 +11,44 @@ impl Feature {
     pub(super) const POSITION_COMMITS: &'static str = "position-commits";
     pub(super) const GROUP_MEMORY: &'static str = "group-memory";
 
-    /// What this build can do.
+    /// The features of this build.
     pub fn ours() -> Vec<Self> {
         ["groups", "idempotence", Self::POSITION_COMMITS, Self::GROUP_MEMORY].map(|name| Self(name.to_owned())).to_vec()
     }
 
-    /// Those of `wanted` that `offered` lacks, in order.
+    /// The features of `wanted` that `offered` lacks, in order.
     pub fn missing(wanted: &[Self], offered: &[Self]) -> Vec<Self> {
         wanted.iter().filter(|feature| !offered.contains(feature)).cloned().collect()
     }
 }
 
-/// The client's introduction.
+/// Introduces a client to a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// Which program: `grower-client`.
+    /// The name of the program: `grower-client`.
     pub software: String,
-    /// Its version.
+    /// The program's version.
     pub version: String,
-    /// What it can do.
+    /// The features of this side.
     pub features: Vec<Feature>,
 }
 
-/// The broker's introduction.
+/// Introduces a broker to a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HelloAnswer {
-    /// Which program: `grower-broker`.
+    /// The name of the program: `grower-broker`.
     pub software: String,
-    /// Its version.
+    /// The program's version.
     pub version: String,
-    /// What it can do.
+    /// The features of this side.
     pub features: Vec<Feature>,
-    /// What the client can do and this broker cannot.
+    /// The client's features that this broker lacks.
     pub unknown_features: Vec<Feature>,
-    /// Which cluster it belongs to.
+    /// The id of the broker's cluster.
     pub cluster_id: String,
-    /// Which node of it.
+    /// The broker's id in the cluster.
     pub node: NodeId,
-    /// The longest frame it accepts, in bytes.
+    /// The longest frame in bytes that the broker accepts.
     pub frame_bytes_max: u32,
 }
 

@@ -2,42 +2,42 @@
 
 use super::{ErrorCode, Failure};
 
-/// What holds for every request of a kind.
+/// The properties of all requests of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestKind {
-    /// Its number on the wire: the first byte of the encoded request.
+    /// The number on the wire: the first byte of the encoded request.
     pub number: u8,
-    /// Its name in [`Request`](super::Request).
+    /// The name of the variant of [`Request`](super::Request).
     pub name: &'static str,
-    /// The [feature](super::Feature) of brokers that know it; none if all do.
+    /// The [feature](super::Feature) of brokers that know the kind; none if all do.
     pub feature: Option<&'static str>,
-    /// What it takes of a broker's memory.
+    /// The memory that a request takes in a broker.
     pub memory: MemoryUse,
 }
 
-/// What a request takes of a broker's memory from its arrival to its answer, beside the frame that it came in.
+/// The memory that a request takes in a broker from its arrival to its answer, without its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryUse {
-    /// A multiple of its length: its decoded form, and an answer that grows with it.
+    /// A multiple of its length, for its decoded form and an answer that grows with it.
     Message,
-    /// Little: records are appended and sent without copies.
+    /// Little, because records are appended and sent without copies.
     Records,
-    /// As much as all that the broker has may take in a list, however short the request is.
+    /// The size of a list of everything that the broker holds, even for a short request.
     List,
 }
 
-/// The parts of a request, which are bounded so that the answer fits a message: a name takes two bytes, and to say that
-/// there is no such topic takes a hundred.
+/// The number of parts of a request. It is bounded so that the answer fits a message: a name takes two bytes, but the
+/// error about an unknown topic takes a hundred.
 pub(super) enum RequestParts {
-    /// One for each topic named.
+    /// The number of topics in the request.
     Topics(usize),
-    /// One for each partition named.
+    /// The number of partitions in the request.
     Partitions(usize),
 }
 
-/// As many topics as a cluster can have.
+/// The largest number of topics in a cluster.
 const TOPICS_MAX: usize = 20_000;
-/// As many partitions as a cluster can have.
+/// The largest number of partitions in a cluster.
 const PARTITIONS_MAX: usize = 100_000;
 
 impl RequestKind {
@@ -55,7 +55,7 @@ impl RequestKind {
 }
 
 impl RequestParts {
-    /// Refuses too many.
+    /// Refuses more parts than a cluster can have.
     pub(super) fn check(self) -> Result<(), Failure> {
         let (parts, limit, what) = match self {
             Self::Topics(topics) => (topics, TOPICS_MAX, "topics"),
@@ -69,11 +69,11 @@ impl RequestParts {
     }
 }
 
-/// Defines the requests. A row says
+/// Defines the requests. A row gives
 ///
 /// - `number => Name`, with the message in the form of an enum variant,
 /// - `feature:` of brokers that know the request, if not all do,
-/// - `memory:` a [`MemoryUse`] other than `Message`,
+/// - `memory:` its [`MemoryUse`], if not `Message`,
 /// - `parts:` a pattern for the message, and the [`RequestParts`] of what it matches, if their number is bounded.
 macro_rules! requests {
     ($(
@@ -83,19 +83,19 @@ macro_rules! requests {
         $(, memory: $memory:ident)?
         $(, parts: $pattern:tt => $unit:ident($count:expr))?;
     )*) => {
-        /// What a client asks.
+        /// A request of a client.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Request {
             $($(#[$doc])* $name $(($($tuple)*))? $({ $($fields)* })?,)*
         }
 
         impl RequestKind {
-            /// All kinds, by number.
+            /// All kinds, sorted by number.
             pub const ALL: &[Self] = &[
                 $(Self::new($number, stringify!($name))$(.feature($feature))?$(.memory(MemoryUse::$memory))?,)*
             ];
 
-            /// The kind of an encoded request, of which the first byte is enough.
+            /// Returns the kind of an encoded request, by its first byte.
             pub fn of_encoded(message: &[u8]) -> Option<&'static Self> {
                 Self::ALL.get(usize::from(*message.first()?))
             }
@@ -111,7 +111,7 @@ macro_rules! requests {
         };
 
         impl Request {
-            /// What holds for all requests like this one.
+            /// Returns the kind of the request.
             pub fn kind(&self) -> &'static RequestKind {
                 match self {
                     $(Self::$name { .. } => &RequestKind::ALL[$number],)*

@@ -1,7 +1,7 @@
-//! What native clients and brokers say to each other. Plain data: the transport is [`crate::wire`].
+//! The native messages between clients and brokers. They are plain data; [`crate::wire`] encodes and frames them.
 //!
-//! Every [`Request`] is answered by the [`Response`] of its name, or by [`Response::Failed`]. The encoding is positional:
-//! a released variant or field never changes, a change is a new variant at the end.
+//! The answer to a [`Request`] is the [`Response`] with its name, or [`Response::Failed`]. The encoding is positional: a
+//! released variant or field never changes, a change is a new variant at the end.
 
 mod admin;
 mod backup;
@@ -42,23 +42,23 @@ use crate::ids::{GroupId, MemberId, Offset, PartitionId, TopicId, TopicName};
 use kind::{RequestParts, requests};
 use serde::{Deserialize, Serialize};
 
-/// Outcome of one part of a request; the other parts have their own.
+/// The result of one part of a request. Each part succeeds or fails alone.
 pub type Part<T> = Result<T, Failure>;
 
 requests! {
-    /// Introduces the client. The first request of a connection.
+    /// Introduces the client. It is the first request of a connection.
     0 => Hello(Hello);
-    /// Which topics there are and who leads them.
+    /// Lists topics and the leaders of their partitions.
     1 => Metadata(Metadata), memory: List, parts: (metadata) => Topics(metadata.topics.as_ref().map_or(0, Vec::len));
-    /// Hands out a producer id, never used before.
+    /// Allocates a producer id, never used before.
     2 => InitProducer;
-    /// Appends record batches; they are the attachment.
+    /// Appends the record batches in the attachment.
     3 => Produce(Produce), memory: Records, parts: (produce) => Partitions(produce.partitions.len());
     /// Reads record batches.
     4 => Fetch(Fetch), memory: Records, parts: (fetch) => Partitions(fetch.partitions.len());
-    /// Offsets by position or time.
+    /// Looks up offsets by position or time.
     5 => ListOffsets(ListOffsets), parts: (list) => Partitions(list.partitions.len());
-    /// Joins a group, keeps the membership alive, and learns its assignment, at once when that changes.
+    /// Joins a group, keeps the membership alive and receives the assignment. The answer may wait for a change.
     6 => Heartbeat(Heartbeat);
     /// Leaves a group.
     7 => LeaveGroup {
@@ -67,27 +67,27 @@ requests! {
         /// The member that leaves.
         member: MemberId,
     };
-    /// Remembers how far a group has read.
+    /// Commits offsets of a group.
     8 => CommitOffsets(OffsetCommit), parts: (commit) => Partitions(commit.offsets.len());
-    /// How far a group has read: of these partitions, or of all it ever committed.
+    /// Returns the committed offsets of a group.
     9 => FetchOffsets {
         /// The group.
         group: GroupId,
-        /// Of which partitions.
+        /// The partitions; none requests all committed offsets.
         partitions: Option<Vec<(TopicId, PartitionId)>>,
     }, memory: List, parts: { partitions, .. } => Partitions(partitions.as_ref().map_or(0, Vec::len));
-    /// All groups, a page at a time.
+    /// Lists all groups, a page at a time.
     10 => ListGroups {
         /// Lists groups whose ids come after this one; none for the first page.
         after: Option<GroupId>,
-        /// How many groups are wanted; a page may hold fewer.
+        /// The largest number of groups on the page.
         most: u32,
     }, memory: List;
-    /// One group with its members and offsets.
+    /// Describes a group with its members and offsets.
     11 => DescribeGroup(GroupId), memory: List;
-    /// Forgets a group that has no members.
+    /// Deletes a group without members.
     12 => DeleteGroup(GroupId);
-    /// Creates topics; each succeeds or fails alone.
+    /// Creates topics. Each succeeds or fails alone.
     13 => CreateTopics {
         /// The topics.
         topics: Vec<NewTopic>,
@@ -98,96 +98,96 @@ requests! {
     15 => GrowTopic {
         /// The topic.
         topic: TopicName,
-        /// How many partitions it has afterwards.
+        /// The new number of partitions.
         partitions: u32,
     };
-    /// Changes a topic's configs; none for a value means back to the default.
+    /// Changes a topic's configs. An absent value restores the default.
     16 => AlterTopic {
         /// The topic.
         topic: TopicName,
-        /// Keys and new values.
+        /// The keys with their new values.
         configs: Vec<(String, Option<String>)>,
     };
-    /// Describes topics: these, or all that are not internal.
+    /// Describes topics.
     17 => DescribeTopics {
-        /// Which.
+        /// The topics; none requests all topics that are not internal.
         topics: Option<Vec<TopicName>>,
-        /// With the segments of each partition.
+        /// Whether to include the segments of each partition.
         segments: bool,
     }, memory: List, parts: { topics, .. } => Topics(topics.as_ref().map_or(0, Vec::len));
-    /// A batch arrived damaged: the broker checks its file.
+    /// Reports a batch that arrived damaged. The broker checks its file.
     18 => ReportDamage(ReportDamage);
-    /// Drops the oldest records of a topic: in each partition those before an offset, which is committed.
+    /// Deletes the records of each partition before a committed offset.
     19 => TrimTopic {
         /// The topic.
         topic: TopicName,
-        /// The log start of each partition from then on, at the earliest.
+        /// The new log start offset of each partition. A partition that already starts later is unchanged.
         before: Vec<(PartitionId, Offset)>,
     };
-    /// The member reads nothing any more, and its partitions wait a session timeout for a member that joins under its
-    /// instance name. Without such a name it leaves.
+    /// Detaches a member that no longer reads. Its partitions wait a session timeout for a member that joins under its
+    /// instance name. A member without such a name leaves the group.
     20 => StepOut {
         /// The group.
         group: GroupId,
-        /// The member that is detached.
+        /// The member to detach.
         member: MemberId,
     };
-    /// How this broker is doing.
+    /// Describes the status of this broker.
     21 => DescribeBroker, memory: List;
-    /// Every setting of this broker.
+    /// Describes every setting of this broker.
     22 => DescribeSettings, memory: List;
-    /// Changes settings of this broker while it runs, for good; none for a value means back to what the start said.
+    /// Changes settings of this broker at run time, for good. An absent value restores the value given at the start.
     23 => AlterSettings {
-        /// Keys and new values; all are taken, or none.
+        /// The keys with their new values. Either all change or none.
         settings: Vec<(String, Option<String>)>,
     };
-    /// Begins a backup of this broker, which makes it on its own machine while it serves. Answered at once.
+    /// Begins a backup on this broker's machine. The broker answers at once and serves meanwhile.
     24 => BeginBackup {
-        /// The directory of backups: a path below the one that the broker's settings name.
+        /// The directory of backups: a path below the directory in the broker's settings.
         dir: String,
-        /// It shares nothing with the backups before.
+        /// Whether to copy all files instead of sharing them with earlier backups.
         full: bool,
     };
-    /// The progress of the latest backup of this broker.
+    /// Describes the latest backup of this broker.
     25 => DescribeBackup;
-    /// Ends the backup that is being made. What was made of it is removed.
+    /// Cancels the running backup and removes its files.
     26 => CancelBackup;
-    /// The records of a topic that an operator gave up as lost.
+    /// Lists the records of a topic that an operator declared lost.
     27 => ListLosses(TopicName), memory: List;
-    /// When a group last committed, partition by partition.
+    /// Lists the time of a group's last commit to each partition.
     28 => ListCommits(GroupId), memory: List;
-    /// The segments of a topic, a page at a time.
+    /// Lists the segments of a topic, a page at a time.
     29 => ListSegments {
         /// The topic.
         topic: TopicName,
-        /// The first segment wanted, by partition and offset; none for the topic's first.
+        /// The partition and the offset of the first segment; none for the topic's first.
         from: Option<(PartitionId, Offset)>,
     }, memory: List;
-    /// Remembers how far a group has read, in the order in which the committer numbered its commits. Answered by
+    /// Commits positions of a group in the order of the committer's sequence numbers. The answer is
     /// [`Response::CommitOffsets`].
     30 => CommitPositions(PositionCommit), feature: Feature::POSITION_COMMITS,
         parts: (commit) => Partitions(commit.positions.len());
-    /// Reads record batches, if the log still has what was read before.
+    /// Reads record batches if the log still has the records read before.
     31 => FetchAfter(FetchAfter), feature: Feature::POSITION_COMMITS, memory: Records,
         parts: (fetch) => Partitions(fetch.partitions.len());
-    /// The positions of a group: in these partitions, or all that it ever committed.
+    /// Returns the committed positions of a group.
     32 => FetchPositions {
         /// The group.
         group: GroupId,
-        /// Which; none means all.
+        /// The partitions; none requests all committed positions.
         partitions: Option<Vec<(TopicId, PartitionId)>>,
     }, feature: Feature::POSITION_COMMITS, memory: List,
         parts: { partitions, .. } => Partitions(partitions.as_ref().map_or(0, Vec::len));
-    /// Decides where a group begins, and answers the positions that it has then, of the partitions named:
-    /// [`Response::FetchPositions`].
+    /// Decides where a group begins to read. The answer is [`Response::FetchPositions`], with the group's positions in
+    /// these partitions.
     33 => StartPositions(StartPositions), feature: Feature::POSITION_COMMITS,
         parts: (start) => Partitions(start.starts.len());
-    /// What the broker's groups take of memory, and which were lately refused more.
+    /// Describes the memory use of the broker's groups, and recent refusals.
     34 => DescribeGroupMemory, feature: Feature::GROUP_MEMORY, memory: List;
 }
 
 impl Request {
-    /// What to ask a broker that lacks the [feature](RequestKind::feature) that this request needs, if anything comes close.
+    /// Returns the closest request for a broker without the [feature](RequestKind::feature) that this request needs.
     pub fn for_older_brokers(&self) -> Option<Self> {
         match self {
             Self::CommitPositions(commit) => Some(Self::CommitOffsets(commit.for_older_brokers())),
@@ -200,63 +200,63 @@ impl Request {
     }
 }
 
-/// What a broker answers.
+/// A response of a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
     /// The request as a whole failed.
     Failed(Failure),
-    /// To [`Request::Hello`].
+    /// Answers [`Request::Hello`].
     Hello(HelloAnswer),
-    /// To [`Request::Metadata`].
+    /// Answers [`Request::Metadata`].
     Metadata(MetadataAnswer),
-    /// To [`Request::InitProducer`].
+    /// Answers [`Request::InitProducer`].
     InitProducer(ProducerIdentity),
-    /// To [`Request::Produce`], in its order. Acks `none` has no answer.
+    /// Answers [`Request::Produce`], in its order, unless acks is `none`.
     Produce(Vec<Part<Produced>>),
-    /// To [`Request::Fetch`]; the batches are the attachment.
+    /// Answers [`Request::Fetch`]. The attachment holds the batches.
     Fetch(FetchAnswer),
-    /// To [`Request::ListOffsets`], in its order.
+    /// Answers [`Request::ListOffsets`], in its order.
     ListOffsets(Vec<Part<ListedOffset>>),
-    /// To [`Request::Heartbeat`].
+    /// Answers [`Request::Heartbeat`].
     Heartbeat(HeartbeatAnswer),
-    /// To [`Request::CommitOffsets`] and [`Request::CommitPositions`], in its order.
+    /// Answers [`Request::CommitOffsets`] and [`Request::CommitPositions`], in the request's order.
     CommitOffsets(Vec<Part<()>>),
-    /// To [`Request::FetchOffsets`]: those that were ever committed.
+    /// Answers [`Request::FetchOffsets`], without partitions that have no committed offset.
     FetchOffsets(Vec<CommittedOffset>),
-    /// To [`Request::ListGroups`].
+    /// Answers [`Request::ListGroups`].
     ListGroups {
-        /// Sorted by id, without the metadata of offsets. A group that no answer could hold comes [in
+        /// The groups sorted by id, without the metadata of offsets. A group that does not fit an answer comes [in
         /// brief](GroupDescription::is_in_brief).
         groups: Vec<GroupDescription>,
-        /// The next page begins after this group; none if this page is the last.
+        /// The group after which the next page begins; none if this page is the last.
         next: Option<GroupId>,
     },
-    /// To [`Request::DescribeGroup`].
+    /// Answers [`Request::DescribeGroup`].
     DescribeGroup(GroupDescription),
-    /// To [`Request::CreateTopics`], in its order.
+    /// Answers [`Request::CreateTopics`], in its order.
     CreateTopics(Vec<Part<TopicId>>),
-    /// To [`Request::DescribeTopics`]: as asked, or sorted by name.
+    /// Answers [`Request::DescribeTopics`], in its order, or sorted by name for all topics.
     DescribeTopics(Vec<Part<TopicDescription>>),
-    /// It is done and durable: to leaving a group, to deleting, growing, altering and trimming, to a report, and to
-    /// [`Request::CancelBackup`].
+    /// Confirms that a request without a result is complete and durable: one that leaves a group, deletes, grows, alters or
+    /// trims, a report of damage, or [`Request::CancelBackup`].
     Done,
-    /// To [`Request::DescribeBroker`].
+    /// Answers [`Request::DescribeBroker`].
     DescribeBroker(BrokerDescription),
-    /// To [`Request::DescribeSettings`], in the order of the config file.
+    /// Answers [`Request::DescribeSettings`], in the order of the config file.
     DescribeSettings(Vec<SettingEntry>),
-    /// To [`Request::BeginBackup`] and [`Request::DescribeBackup`]; none if this broker made none since its start.
+    /// Answers [`Request::BeginBackup`] and [`Request::DescribeBackup`]; none without a backup since the broker's start.
     DescribeBackup(Option<BackupDescription>),
-    /// To [`Request::ListLosses`]: by partition, of each the oldest loss first.
+    /// Answers [`Request::ListLosses`], sorted by partition, then by age, oldest first.
     ListLosses(Vec<LossDescription>),
-    /// To [`Request::ListCommits`], sorted by topic and partition.
+    /// Answers [`Request::ListCommits`], sorted by topic and partition.
     ListCommits(Vec<CommitTime>),
-    /// To [`Request::ListSegments`].
+    /// Answers [`Request::ListSegments`].
     ListSegments(SegmentPage),
-    /// To [`Request::FetchAfter`]; the batches are the attachment.
+    /// Answers [`Request::FetchAfter`]. The attachment holds the batches.
     FetchAfter(FetchAfterAnswer),
-    /// To [`Request::FetchPositions`] and [`Request::StartPositions`], sorted by topic and partition.
+    /// Answers [`Request::FetchPositions`] and [`Request::StartPositions`], sorted by topic and partition.
     FetchPositions(Vec<CommittedPosition>),
-    /// To [`Request::DescribeGroupMemory`].
+    /// Answers [`Request::DescribeGroupMemory`].
     DescribeGroupMemory(GroupMemory),
 }
 

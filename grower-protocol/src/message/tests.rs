@@ -1,4 +1,4 @@
-//! The bytes of every message. A released one never changes: a row that does is a broken protocol.
+//! The bytes of every message. A row that changes breaks the protocol with released versions.
 
 mod requests;
 mod responses;
@@ -31,7 +31,7 @@ fn refused() -> Failure {
     Failure::new(ErrorCode::DiskFull, "full")
 }
 
-/// One line a message: its name and its bytes. It must also decode to itself.
+/// Returns one line for each message, with its name and bytes, and checks that it decodes to itself.
 fn rows<T: Serialize + serde::de::DeserializeOwned + Debug + PartialEq>(messages: &[T]) -> String {
     let row = |message: &T| {
         let bytes = encode(message);

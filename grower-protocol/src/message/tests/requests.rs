@@ -1,4 +1,4 @@
-//! What clients ask, and what they ask older brokers instead.
+//! Bytes of requests, and requests for older brokers.
 
 use super::*;
 

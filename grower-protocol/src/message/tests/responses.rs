@@ -1,4 +1,4 @@
-//! What brokers answer.
+//! Bytes of responses.
 
 use super::*;
 
