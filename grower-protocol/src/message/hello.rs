@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_side_learns_what_the_other_lacks() {
+    fn missing_features_are_listed_in_order() {
         let feature = |name: &str| Feature(name.to_owned());
         let (old, new) = (vec![feature("groups")], vec![feature("groups"), feature("queues")]);
         assert_eq!(Feature::missing(&new, &old), [feature("queues")]);

@@ -170,7 +170,7 @@ fn position_to_commit() -> PositionToCommit {
 }
 
 #[test]
-fn older_brokers_get_a_commit_that_they_understand() {
+fn a_commit_falls_back_to_the_older_request() {
     let outside = Request::CommitPositions(position_commit(CommitterIdentity::Outside(CommitterId::new("c").unwrap())));
     assert_eq!(outside.kind().feature, Some("position-commits"));
     let Some(Request::CommitOffsets(older)) = outside.for_older_brokers() else { panic!("they know it") };
@@ -182,13 +182,13 @@ fn older_brokers_get_a_commit_that_they_understand() {
 }
 
 #[test]
-fn bytes_that_are_no_request_have_no_kind() {
+fn unknown_bytes_have_no_request_kind() {
     assert_eq!(RequestKind::of_encoded(&[]), None);
     assert_eq!(RequestKind::of_encoded(&[u8::MAX]), None);
 }
 
 #[test]
-fn a_request_of_more_parts_than_a_cluster_can_have_is_refused() {
+fn a_request_with_more_parts_than_a_cluster_can_have_is_refused() {
     let asked = |topics| Request::Metadata(Metadata { topics: Some(vec![name(); topics]), create_missing: false });
     assert_eq!(asked(20_000).check_parts(), Ok(()));
     insta::assert_snapshot!(asked(20_001).check_parts().unwrap_err(), @"a request may name 20000 topics, this one names 20001: ask in parts");
