@@ -1,4 +1,4 @@
-//! What a file is known by: which file it is ([`FileId`]), and what its first N bytes look like ([`Fingerprint`]).
+//! Identifies a file ([`FileId`]) and its first N bytes ([`Fingerprint`]).
 
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
@@ -7,23 +7,23 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::UNIX_EPOCH;
 
-/// How many bytes at either end were compared by notes of earlier versions.
+/// Bytes at either end that notes of earlier versions compare.
 const NARROW: u64 = 256;
-/// How many bytes at the beginning are compared: a file of up to this length is compared whole.
+/// Bytes at the beginning that are compared: a file of up to this length is compared completely.
 pub(super) const HEAD: u64 = 64 << 10;
-/// How many bytes before the position are compared.
+/// Bytes before the position that are compared.
 const TAIL: u64 = 4 << 10;
-/// From how many compared bytes on an equal content is no coincidence, such as an equal header line.
+/// From this number of compared bytes, equal content is not a coincidence such as an equal header line.
 const STRONG: u64 = 256;
 
-/// Which file: stays the same when it is renamed.
+/// The identity of a file, which a rename does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileId {
-    /// May change when the file system is attached again.
+    /// May change when the file system is mounted again.
     device: u64,
-    /// May pass to another file when this one is removed.
+    /// May be reused by another file when this one is removed.
     inode: u64,
-    /// When it was created, in nanoseconds since 1970, if the file system keeps that.
+    /// Time of creation in nanoseconds since 1970, if the file system keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     born: Option<u64>,
 }
@@ -38,12 +38,12 @@ impl FileId {
         Self { device: metadata.dev(), inode: metadata.ino(), born }
     }
 
-    /// Whether its inode has this number.
+    /// Whether the inode has this number.
     pub(super) fn has_inode(self, inode: u64) -> bool {
         self.inode == inode
     }
 
-    /// Whether it is the same file. The device counts only where no time of creation is known.
+    /// Whether both are the same file. The device counts only if no time of creation is known.
     pub(super) fn is_same_file(self, other: Self) -> bool {
         self.inode == other.inode
             && match (self.born, other.born) {
@@ -53,13 +53,13 @@ impl FileId {
     }
 }
 
-/// What the first `offset` bytes of a file look like: checksums of their beginning and their end.
+/// Checksums of the beginning and the end of the first `offset` bytes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fingerprint {
     offset: u64,
     head: u32,
     tail: u32,
-    /// Checksums of longer pieces; notes of earlier versions lack them.
+    /// Checksums of longer ranges; notes of earlier versions lack them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wide: Option<WideChecksums>,
 }
@@ -70,10 +70,10 @@ struct WideChecksums {
     tail: u32,
 }
 
-/// How the content of a file compares with a fingerprint.
+/// The result of comparing a file with a fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// The fingerprint is of no bytes, so it tells nothing.
+    /// Unknown, because the fingerprint covers no bytes.
     Unknown,
     /// The file begins with these bytes.
     Same,
@@ -87,7 +87,7 @@ impl Fingerprint {
     /// The fingerprint of no bytes.
     pub(super) const EMPTY: Self = Self { offset: 0, head: 0, tail: 0, wide: None };
 
-    /// Takes the fingerprint of the first `offset` bytes; an error if the file has fewer.
+    /// Takes the fingerprint of the first `offset` bytes. Fails if the file has fewer.
     pub(super) fn take(file: &File, offset: u64) -> io::Result<Self> {
         let head = read(file, 0, offset.min(HEAD))?;
         let tail = read_before(file, offset, TAIL)?;
@@ -100,7 +100,7 @@ impl Fingerprint {
         })
     }
 
-    /// Compares the file with it.
+    /// Compares a file with the fingerprint.
     pub(super) fn compare(&self, file: &File) -> io::Result<Content> {
         if self.offset == 0 {
             return Ok(Content::Unknown);
@@ -121,7 +121,7 @@ impl Fingerprint {
         narrow(self) == narrow(other) && (self.wide.is_none() || other.wide.is_none() || self.wide == other.wide)
     }
 
-    /// How many bytes it is of.
+    /// The number of bytes that it covers.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
@@ -137,7 +137,7 @@ impl Fingerprint {
     }
 }
 
-/// The fingerprint of what was read of a file so far, made of the bytes that were read: by now the file may hold others.
+/// The fingerprint of the bytes read so far, computed from those bytes, because the file may hold others by now.
 pub(super) struct RunningFingerprint {
     offset: u64,
     narrow_head: Hasher,
@@ -147,7 +147,7 @@ pub(super) struct RunningFingerprint {
 }
 
 impl RunningFingerprint {
-    /// Continues after what was `seen` of the file; none if the file does not begin with that.
+    /// Continues after the bytes of `seen`; none if the file does not begin with them.
     pub(super) fn resume(file: &File, seen: &Fingerprint) -> io::Result<Option<Self>> {
         let (head, tail) = (read(file, 0, seen.offset.min(HEAD)), read_before(file, seen.offset, TAIL));
         let (head, tail) = match head.and_then(|head| Ok((head, tail?))) {
@@ -160,7 +160,7 @@ impl RunningFingerprint {
         Ok(running.fingerprint().is_equal(seen).then_some(running))
     }
 
-    /// Adds what was read next.
+    /// Adds the next bytes.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         let within = |most: u64| &bytes[..most.saturating_sub(self.offset).min(bytes.len() as u64) as usize];
         self.narrow_head.update(within(NARROW));
@@ -181,10 +181,10 @@ impl RunningFingerprint {
     }
 }
 
-/// Whether `whole` holds all that `part` holds from `offset` on; the first and the last bytes of that are compared. A file
-/// that is truncated meanwhile holds less.
+/// Whether `whole` contains the bytes of `part` from `offset`. Only the first and the last of them are compared. False if a
+/// file is truncated meanwhile.
 pub(super) fn is_contained(part: &File, whole: &File, offset: u64) -> io::Result<bool> {
-    let end = part.metadata()?.len().max(offset); // Once: what is read below is of this length, or an error.
+    let end = part.metadata()?.len().max(offset); // Taken once: the reads below use this length or fail.
     if whole.metadata()?.len() < end {
         return Ok(false);
     }
@@ -208,17 +208,17 @@ fn read(file: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A rotated file that was there when the followed one was begun, so that it cannot come after it.
+/// A rotation that existed when the followed file was begun, so that it cannot come after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KnownFile {
     id: FileId,
     length: u64,
-    /// Checksum of its beginning and its end: recognises it after a copy to another file system.
+    /// Checksum of its beginning and end, which recognises it after a copy to another file system.
     ends: u32,
 }
 
 impl KnownFile {
-    /// Describes a file; one that cannot be read is known by its id only.
+    /// Describes a file; an unreadable one by its id only.
     pub(super) fn take(file: Option<&File>, metadata: &Metadata) -> Self {
         let ends = file.and_then(|file| ends(file, metadata.len()).ok());
         let length = ends.map_or(0, |_| metadata.len());
@@ -230,7 +230,7 @@ impl KnownFile {
         self.id.is_same_file(FileId::of(metadata))
     }
 
-    /// Whether the file is this one, and not a copy of another that was written over it. It may have grown.
+    /// Whether the file is this one, not overwritten by a copy of another. It may have grown.
     pub(super) fn is(&self, file: Option<&File>, metadata: &Metadata) -> bool {
         let is_overwritten = |file: &File| ends(file, self.length).map_or(true, |ends| ends != self.ends);
         self.has_inode_of(metadata) && !file.is_some_and(|file| self.length != 0 && is_overwritten(file))

@@ -1,4 +1,4 @@
-//! Notices that a rotation may have appeared.
+//! Detects that a rotation may have appeared.
 
 use super::fingerprint::FileId;
 use super::surroundings::rotation_files;
@@ -7,10 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The time of modification of a folder is coarse: this much later every change gives it another one.
+/// Granularity of a folder's modification time: changes this far apart have different times.
 const GRANULARITY: Duration = Duration::from_secs(2);
 
-/// Knows the rotations beside one followed file as of the last look.
+/// The rotations next to one followed file at the last check.
 #[derive(Debug, Default)]
 pub(super) struct FolderWatch(Option<FolderState>);
 
@@ -28,7 +28,7 @@ impl FolderWatch {
         let Some(folder) = target.parent().and_then(|folder| fs::metadata(folder).ok()) else {
             return self.0.take().is_some();
         };
-        // Before the names: a change after them gives the folder a later time, or it is too young to be believed.
+        // Read before the names: a later change gives the folder another time, or this time is too recent to trust.
         let modified = (folder.mtime(), folder.mtime_nsec());
         let before = self.0.as_ref().filter(|seen| seen.modified == modified);
         if before.is_some_and(|seen| GRANULARITY <= now.duration_since(seen.since)) {

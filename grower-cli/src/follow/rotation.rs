@@ -1,7 +1,7 @@
 //! Names of rotated files: the name of the followed file, `.` or `-`, and a number or a date; or these before its extension.
 //!
-//! Numbers count backwards (`app.log.1` is newer than `app.log.2`), dates forwards. The two schemes do not compare: which
-//! of `app.log.1` and `app.log-20261121` is newer cannot be said.
+//! Numbers count backwards (`app.log.1` is newer than `app.log.2`), dates forwards. The two schemes do not compare: the order of
+//! `app.log.1` and `app.log-20261121` is unknown.
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
@@ -10,14 +10,14 @@ use std::ffi::OsStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rotation {
     pub(super) suffix: Suffix,
-    /// Whether its content cannot be read as lines.
+    /// Whether it is compressed, so that it has no readable lines.
     pub(super) compressed: bool,
 }
 
-/// What rotation put behind the name.
+/// The suffix that rotation adds to a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Suffix {
-    /// Counts rotations since.
+    /// The number of rotations since.
     Number(u16),
     /// The digits of a date or time.
     Date(String),
@@ -33,7 +33,7 @@ impl Rotation {
         Self::between(&base.to_string_lossy(), "", &name.to_string_lossy())
     }
 
-    /// The same for `app-1.log`. Such a name may as well be another program's log file, so by itself it says nothing.
+    /// Reads names like `app-1.log`. Such a name may belong to another program's log, so it proves nothing by itself.
     pub(super) fn before_extension(base: &OsStr, name: &OsStr) -> Option<Self> {
         let base = base.to_string_lossy();
         let (stem, _) = base.rsplit_once('.').filter(|(stem, _)| !stem.is_empty())?;
@@ -61,7 +61,7 @@ impl Suffix {
         }
     }
 
-    /// Compares ages, the older first; none if the two are of different schemes.
+    /// Compares ages, the older first; none for different schemes.
     pub(super) fn age_order(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Number(a), Self::Number(b)) => Some(b.cmp(a)),
@@ -70,12 +70,12 @@ impl Suffix {
         }
     }
 
-    /// Whether it is certain that this one was rotated later.
+    /// Whether this one was certainly rotated later.
     pub(super) fn is_newer_than(&self, other: &Self) -> bool {
         self.age_order(other) == Some(Ordering::Greater)
     }
 
-    /// Orders any two: dates before numbers, then the older first.
+    /// Orders any two suffixes: dates before numbers, then the older first.
     pub(super) fn reading_order(&self, other: &Self) -> Ordering {
         self.age_order(other).unwrap_or_else(|| matches!(self, Self::Number(_)).cmp(&matches!(other, Self::Number(_))))
     }

@@ -1,24 +1,24 @@
-//! What a person should know about a followed file. Each text names the file.
+//! Warnings about a followed file. Each text names the file.
 
 use grower_client::ids::{Offset, PartitionId};
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// A situation in which lines may be missing, may be sent twice, or have to be waited for.
+/// A situation in which lines may be missing, duplicated or delayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Warning {
-    /// The file, or one that belongs to it, is not there or cannot be read.
+    /// The file, or its folder, is missing or unreadable.
     Waiting { file: PathBuf, why: String },
-    /// The file that was read is gone. It was at `target`, if that is not where the path leads now.
+    /// The file that was read is gone. It was at `target`, if the path leads elsewhere now.
     Gone { path: PathBuf, target: Option<PathBuf>, offset: u64, compressed: Vec<PathBuf> },
     /// The file was truncated or rewritten.
     Rewritten { path: PathBuf, offset: u64, compressed: Vec<PathBuf> },
     /// Another file with the same beginning is at the path.
     Replaced { path: PathBuf, offset: u64 },
-    /// A rotated file has so few of the bytes that were read that it may be another file's.
+    /// A rotation shares so few bytes with the file that it may belong to another one.
     UnsureCopy { path: PathBuf, copy: PathBuf, offset: u64 },
-    /// A file is read because of its name only.
+    /// A file is read only because of its name.
     UnsureSuccessor { path: PathBuf, file: PathBuf },
     /// A file that was rotated since is not read.
     Compressed { file: PathBuf },
@@ -26,11 +26,11 @@ pub(crate) enum Warning {
     Late { file: PathBuf },
     /// The topic was created again after lines of the file were sent to it.
     OtherTopic { file: PathBuf, topic: String, note: PathBuf },
-    /// Records that the topic had when lines of the file were sent to it are lost.
+    /// The topic lost records that it had when lines of the file were sent.
     RecordsLost { file: PathBuf, topic: String, partition: PartitionId, lost: Range<Offset> },
     /// There is no note of an earlier run, which may have been in another folder.
     BehindLink { file: PathBuf },
-    /// A file may have changed where it is not compared.
+    /// A file may have changed in the part that is not compared.
     Touched { file: PathBuf },
 }
 

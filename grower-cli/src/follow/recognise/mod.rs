@@ -1,67 +1,67 @@
-//! Decides which file continues a followed one, and which files come after it: from facts alone, without I/O.
+//! Decides which file continues a followed one, and which files come after it: pure functions of facts.
 //!
-//! [`recognise`] is asked after a restart, and when a followed file turns out truncated, rewritten or replaced.
-//! [`successors`] is asked when another file stands at the path. The table in [`super`] lists the situations.
+//! [`recognise`] decides after a restart, and when a followed file was truncated, rewritten or replaced. [`successors`] decides
+//! when another file is at the path. The table in [`super`] lists the situations.
 
 use super::fingerprint::Content;
 use super::rotation::{Rotation, Suffix};
 use std::cmp::Ordering;
 
-/// A file near the followed path, as far as the decisions need it.
+/// The facts about one file near the followed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) location: CandidateLocation,
-    /// Whether it is the very file that was read: by inode, and time of creation or device.
+    /// Whether it is the file that was read, by inode and time of creation or device.
     pub(super) is_same_file: bool,
-    /// How its content compares with what was read; none if it cannot be read.
+    /// Comparison of its content with the bytes read; none if it is unreadable.
     pub(super) content: Option<Content>,
     /// Whether it was rotated away before the file that was read was begun.
     pub(super) is_known: bool,
-    /// Whether the file at the path may lack something that this one holds beyond what was read.
+    /// Whether it may hold unread bytes that the file at the path lacks.
     pub(super) is_ahead_of_path: bool,
-    /// Whether the file at the path begins with all that it holds: it may be a copy of that which is being made.
+    /// Whether the file at the path begins with all its bytes: it may be an unfinished copy of that file.
     pub(super) is_beginning_of_path: bool,
-    /// Whether it holds more than was read.
+    /// Whether it is longer than the bytes read.
     pub(super) is_longer: bool,
-    /// Whether it is read already, or about to be.
+    /// Whether it is being read or queued.
     pub(super) is_taken: bool,
 }
 
 /// Where a candidate was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CandidateLocation {
-    /// At the followed path, through links.
+    /// At the followed path, links resolved.
     Path,
-    /// Where the followed link pointed when it was last read.
+    /// At the former target of the followed link.
     FormerTarget,
-    /// Beside one of these, under a name that rotation gives.
+    /// Next to one of these, under the name of a rotation.
     Rotated(RotationScheme, Rotation),
-    /// Beside one of them, under another name.
+    /// Next to one of these, under another name.
     Elsewhere,
 }
 
-/// By which rule a name is read as a rotation.
+/// The rule that reads a name as a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RotationScheme {
-    /// Of which name.
+    /// Index of the name that was rotated.
     pub(super) base: usize,
-    /// Whether the suffix is before the extension. That counts only once the file that was read got such a name.
+    /// Whether the suffix is before the extension, which counts only once the file that was read got such a name.
     pub(super) is_before_extension: bool,
 }
 
-/// Where a file is among the rotations of a name.
+/// The position of a file among the rotations of a name.
 pub(super) type RotatedAs = (RotationScheme, Suffix);
 
-/// Which file continues the one that was read.
+/// The file that continues the one that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recognised {
-    /// The very file.
+    /// The same file.
     Itself(usize),
-    /// A copy that rotation made before it truncated or removed the file.
+    /// A copy made by rotation before it truncated or removed the file.
     Copy(usize),
-    /// Another file at the path that begins with all that was read: an edited or restored file.
+    /// Another file at the path that begins with all bytes read: an edited or restored file.
     Replacement(usize),
-    /// The very file, or the path, cannot be read now.
+    /// The same file, or the path, is unreadable now.
     Unreadable,
     /// None.
     Gone,
@@ -99,9 +99,9 @@ pub(super) fn recognise(candidates: &[Candidate], is_strong: bool) -> Recognised
     }
 }
 
-/// The files to read between the one that was read and the one at the path, the first first, and those passed over
-/// because they are compressed. `rotated_as` says what became of the one that was read, if that is known. If rotation makes
-/// copies, one of the file at the path is none of them, as long as that is not truncated.
+/// Returns the files to read between the one that was read and the one at the path, in reading order, and the compressed ones,
+/// which are skipped. `rotated_as` is the suffix that the file that was read got, if known. If rotation copies, a copy of the
+/// file at the path counts only once that file is truncated.
 pub(super) fn successors(
     candidates: &[Candidate],
     rotated_as: Option<&RotatedAs>,
@@ -122,7 +122,7 @@ pub(super) fn successors(
     later.into_iter().partition(|at| !is_compressed(&candidates[*at]))
 }
 
-/// Whether it is a rotation newer than all that were there before, so that it was rotated since.
+/// Whether it is a rotation newer than all that existed before, so that it was rotated since.
 pub(super) fn is_fresh(candidate: &Candidate, candidates: &[Candidate]) -> bool {
     let CandidateLocation::Rotated(base, rotation) = &candidate.location else { return false };
     if base.is_before_extension {
@@ -138,8 +138,8 @@ pub(super) fn is_fresh(candidate: &Candidate, candidates: &[Candidate]) -> bool 
     !candidate.is_known && !is_behind_gap(candidate, candidates) && candidates.iter().all(is_older)
 }
 
-/// Whether it is numbered, and the number before is missing. Rotation by numbers leaves no gap once it is over, so a lone
-/// `.2` was put there by other means.
+/// Whether it is numbered, and the number before is missing. A finished rotation leaves no gap, so another program created a
+/// `.2` without a `.1`.
 fn is_behind_gap(candidate: &Candidate, candidates: &[Candidate]) -> bool {
     let CandidateLocation::Rotated(base, Rotation { suffix: Suffix::Number(own @ 2..), .. }) = &candidate.location
     else {
@@ -149,8 +149,8 @@ fn is_behind_gap(candidate: &Candidate, candidates: &[Candidate]) -> bool {
     !candidates.iter().any(is_next_to)
 }
 
-/// The rotations for which it cannot be said yet whether they were rotated since: there is a gap, as in the middle of a
-/// rotation, when `.1` is `.2` already and the next `.1` is yet to come.
+/// Returns the rotations that may or may not be new: there is a gap, as during a rotation, when `.1` was renamed to `.2` and
+/// the next `.1` does not exist yet.
 pub(super) fn undecided(candidates: &[Candidate]) -> Vec<usize> {
     let is_new = |c: &Candidate| !c.is_known && !c.is_taken && !is_compressed(c);
     let is_sure =
@@ -159,8 +159,8 @@ pub(super) fn undecided(candidates: &[Candidate]) -> Vec<usize> {
     (0..candidates.len()).filter(|at| is_undecided(&candidates[*at])).collect()
 }
 
-/// Whether there is a copy of the file at the path that holds more than was read. So does the file, until it is truncated:
-/// no name changes then.
+/// Whether a copy of the file at the path holds unread bytes. The file holds them too, until it is truncated, which changes no
+/// name.
 pub(super) fn has_unread_copy(candidates: &[Candidate]) -> bool {
     let is_unread = |c: &Candidate| !c.is_same_file && c.is_longer && !c.is_ahead_of_path && is_copy(c, candidates);
     candidates.iter().any(is_unread)
@@ -175,7 +175,7 @@ fn is_compressed(candidate: &Candidate) -> bool {
     matches!(&candidate.location, CandidateLocation::Rotated(_, rotation) if rotation.compressed)
 }
 
-/// The first in reading order of the rotations that are `wanted`.
+/// Returns the first `wanted` rotation in reading order.
 fn oldest(candidates: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Option<usize> {
     let is_rotation = |c: &Candidate| matches!(c.location, CandidateLocation::Rotated(..));
     (0..candidates.len())
@@ -183,7 +183,7 @@ fn oldest(candidates: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Opti
         .min_by(|a, b| reading_order(&candidates[*a].location, &candidates[*b].location))
 }
 
-/// Rotations first, the older before the newer, then what the link pointed to.
+/// Orders rotations first, the older before the newer, then the former target of the link.
 fn reading_order(a: &CandidateLocation, b: &CandidateLocation) -> Ordering {
     match (a, b) {
         (CandidateLocation::Rotated(base_a, a), CandidateLocation::Rotated(base_b, b)) => {

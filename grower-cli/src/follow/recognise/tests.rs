@@ -1,4 +1,4 @@
-//! Facts that a test cannot make on disk, or that a disk shows only by chance.
+//! Facts that a test cannot create on disk, or only by chance.
 
 use super::*;
 use std::ffi::OsStr;
@@ -33,11 +33,11 @@ fn what_cannot_be_read_now_is_waited_for() {
     assert_eq!(recognise(&[], true), Recognised::Unreadable);
     assert_eq!(recognise(&[path(true, None)], true), Recognised::Unreadable);
     assert_eq!(recognise(&[path(false, None)], true), Recognised::Unreadable);
-    // The file itself was rotated, and got a mode that forbids to read it.
+    // The file itself was rotated, and its mode forbids reading.
     let mut itself = rotated("app.log.1", Content::Other);
     (itself.is_same_file, itself.content) = (true, None);
     assert_eq!(recognise(&[path(false, Some(Content::Other)), itself], true), Recognised::Unreadable);
-    // What is elsewhere is read even so.
+    // A renamed file is read even so.
     let moved = candidate(CandidateLocation::Elsewhere, true, Some(Content::Same));
     assert_eq!(recognise(&[path(false, None), moved], true), Recognised::Itself(1));
 }
@@ -84,7 +84,7 @@ fn the_order_of_names_tells_what_comes_next() {
     assert_eq!(after(Suffix::Number(5)), (vec![3, 1, 0], vec![2]));
     assert_eq!(after(Suffix::Number(2)), (vec![0], vec![]));
     assert_eq!(after(Suffix::Date("20261120".to_owned())), (vec![4], vec![]));
-    // Nothing tells when `.4` was rotated: a compressed file is newer.
+    // The time of `.4` is unknown: a compressed file is newer.
     assert_eq!(successors(&candidates, None, false).0, [4, 1, 0]);
 }
 
@@ -105,7 +105,7 @@ fn a_copy_of_the_file_at_the_path_is_read_once_that_is_truncated() {
     assert_eq!(recognise(&[path.clone(), copy], false), Recognised::Copy(1));
     let read = Candidate { is_longer: false, ..untruncated.clone() };
     assert!(!has_unread_copy(&[path, read]), "nothing in it is new");
-    // Among the rotations after another copy it is passed over for now, but not if rotation renames files.
+    // After another copy it is skipped for now, but not if rotation renames files.
     let around = [untruncated, known("app.log.2")];
     let after = |by_copying| successors(&around, Some(&(SCHEME, Suffix::Number(2))), by_copying).0;
     assert_eq!((after(true), after(false)), (vec![], vec![0]));

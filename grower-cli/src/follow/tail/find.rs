@@ -1,4 +1,4 @@
-//! Finds the file that is read: at the start, when a rotation appeared beside it, and when it was truncated or rewritten.
+//! Finds the file to read: at the start, when a rotation appears, and when the file was truncated or rewritten.
 
 use super::FileTail;
 use super::TailEvent;
@@ -43,7 +43,7 @@ impl FileTail {
                 self.is_rotated = is_copy;
                 self.left = note.left_files(&surroundings, id, self.limit);
                 self.note = None;
-                // A replacement is believed only if nothing was rotated, so all that is there is older.
+                // A replacement is accepted only without a rotation, so every existing rotation is older.
                 let older = trace.older.filter(|_| !matches!(found, Recognised::Replacement(_)));
                 let older = older.unwrap_or_else(|| surroundings.older_than(id, &[id]));
                 let (incarnation, target, read) = (note.incarnation, trace.target, Mutex::new(trace.seen));
@@ -53,15 +53,15 @@ impl FileTail {
         }
     }
 
-    /// Whether the current file may have been copied, truncated and written again with the same beginning since the last
-    /// look: a rotation appeared beside it. A beginning longer than what is compared is no coincidence.
+    /// Whether the current file may have been copied, truncated and rewritten with the same beginning since the last check: a
+    /// rotation appeared. An equal beginning longer than [`HEAD`] is not a coincidence.
     pub(super) fn may_be_another(&mut self, now: Instant) -> bool {
         let current = self.current.as_ref().filter(|current| current.splitter.taken() <= HEAD && !current.open.is_copy);
         let target = current.and_then(|current| current.open.target.as_deref());
         target.is_some_and(|target| self.watch.has_changed(&self.path, target, now))
     }
 
-    /// Goes on in the copy that rotation made of the current file, if there is one.
+    /// Continues in the copy that rotation made of the current file, if there is one.
     pub(super) fn continue_in_copy(&mut self, now: Instant) -> io::Result<Option<TailEvent>> {
         let Some(trace) = self.current.as_ref().map(FileReader::trace) else { return Ok(None) };
         let found = match self.survey_for(&trace) {
@@ -75,12 +75,12 @@ impl FileTail {
             Err(error) => Err(error),
         };
         if found.is_err() {
-            self.watch.forget(); // The rotation that was noticed was not looked at.
+            self.watch.forget(); // The detected rotation was not examined.
         }
         found
     }
 
-    /// Looks for the file with this trace.
+    /// Surveys the files for the one with this trace.
     fn survey_for(&self, trace: &FileTrace) -> io::Result<Surroundings> {
         let others: Vec<FileId> = self.left.iter().chain(&self.queue).map(|reader| reader.open.id).collect();
         Surroundings::survey(&self.path, trace, &others)
@@ -96,7 +96,7 @@ impl FileTail {
         Ok(Some(begun))
     }
 
-    /// The current file was truncated or rewritten: a copy may have what was not read.
+    /// Handles a truncated or rewritten file: a copy may have the unread lines.
     pub(super) fn find_again(&mut self, now: Instant) -> io::Result<TailEvent> {
         let Some(trace) = self.current.as_ref().map(FileReader::trace) else { return Ok(TailEvent::Idle) };
         let surroundings = self.survey_for(&trace)?;
@@ -106,16 +106,16 @@ impl FileTail {
         if let Some(begun) = self.continue_in_copy_of(&trace, &surroundings)? {
             return Ok(begun);
         }
-        surroundings.at_path().ok_or(io::ErrorKind::NotFound)?.readable()?; // Before anything is told: it is tried again.
+        surroundings.at_path().ok_or(io::ErrorKind::NotFound)?.readable()?; // Before any warning, because the step is retried.
         let Some(current) = &mut self.current else { return Ok(TailEvent::Idle) };
         let incarnation = current.open.incarnation;
         let (open, last) = (Arc::clone(&current.open), current.splitter.finish());
         if let Some(last) = last {
-            return Ok(TailEvent::Lines(open, vec![last])); // And looks again with the next step.
+            return Ok(TailEvent::Lines(open, vec![last])); // The next step searches again.
         }
         self.tell_gone(&surroundings, &trace, false);
         if self.queue.is_empty() {
-            // From the survey that found no copy: one that comes later is found when its file's turn has come.
+            // From the survey that found no copy: a later copy is found when its file is read.
             self.queue_successors(&surroundings, None, trace.is_at_path(&surroundings))?;
             self.queue_path(&surroundings)?;
         }
@@ -141,7 +141,7 @@ impl FileTail {
     fn tell_gone(&mut self, surroundings: &Surroundings, trace: &FileTrace, is_gone: bool) {
         let (path, offset) = (self.path.clone(), trace.seen.offset());
         if offset == 0 {
-            return; // Nothing was read, so everything will be.
+            return; // No bytes were read, so none are missing.
         }
         let (_, compressed) = surroundings.successors(None, false);
         let compressed = compressed.into_iter().map(|nearby| nearby.path.clone()).collect();

@@ -1,13 +1,13 @@
-//! Reads a growing file line by line, through rotation: an old file to its end first, then what took its place.
+//! Reads a growing file line by line, through rotation: an old file to its end first, then its successor.
 //!
-//! Nothing here sleeps or asks the clock: [`FileTail::step`] does what can be done now. A last line without newline is
-//! waited for as long as its file may still grow. An error is never the end: it is told once, and tried again.
+//! Nothing here sleeps or reads the clock: [`FileTail::step`] does the work that is possible now. A last line without newline is
+//! kept back while its file may still grow. An error never ends the tail: it is reported once, and the step is retried.
 //!
-//! Rotation goes on while files are looked at. So what a look found is accepted only after it was made sure that the file
-//! was not copied and truncated before that, and a survey in the middle of a rotation is made again.
+//! Rotation may run during a check of the files. New bytes are accepted only after it is certain that the file was not copied
+//! and truncated before. A survey during a rotation is repeated.
 //!
-//! A file that was rotated away is left once it was silent for [`FAREWELL`] and a newer one has content, because its
-//! writer may not have noticed yet. It is watched after that as well: lines that come late are read late.
+//! A rotated file is left once it was silent for [`FAREWELL`] and a newer one has content, because its writer may still append.
+//! It is watched after that as well: late lines are read late.
 
 mod find;
 mod queue;
@@ -28,25 +28,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a file that was rotated away must be silent: its writer may not have noticed yet.
+/// How long a rotated file must be silent before it is left: its writer may still append.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How long a file that was left and removed is watched.
+/// How long a left and removed file is watched.
 const REMOVED_WATCH: Duration = Duration::from_secs(10);
-/// How long a rotation may be under way. What looks like one for longer is none.
+/// The longest duration of a rotation. A state that lasts longer is not one.
 const ROTATION_MAX: Duration = Duration::from_secs(1);
-/// How many files that were left are watched.
+/// Limit of left files that are watched.
 pub(super) const LEFT_FILES_MAX: usize = 2;
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Debug)]
 pub(crate) enum TailEvent {
-    /// A file is read from this byte on.
+    /// Starts a file at this byte.
     Begun(Arc<FollowedFile>, u64),
     /// Lines of this file.
     Lines(Arc<FollowedFile>, Vec<Line>),
-    /// Nothing new now.
+    /// No news.
     Idle,
-    /// Something that a person should know.
+    /// A warning to report.
     Warning(Warning),
 }
 
@@ -54,32 +54,32 @@ pub(crate) enum TailEvent {
 pub(crate) struct FileTail {
     path: PathBuf,
     limit: usize,
-    /// Where an earlier run stopped, until that place is found.
+    /// The note of an earlier run, until its file is found.
     note: Option<Note>,
-    /// The file being read; none as long as none is found.
+    /// The file being read, once one is found.
     current: Option<FileReader>,
     /// Files that were read and left, the newest last.
     left: Vec<FileReader>,
-    /// Files to read after the current one, opened when they were first seen so that removal cannot take them.
+    /// Files to read after the current one. They are opened when first seen, so that their removal loses nothing.
     queue: VecDeque<FileReader>,
-    /// Whether the current file is known to have been rotated away, so that what comes next is another.
+    /// Whether the current file is known to be rotated, so that the next one is another file.
     is_rotated: bool,
     warnings: VecDeque<Warning>,
-    /// The rotations beside the current file.
+    /// The rotations next to the current file.
     watch: FolderWatch,
-    /// A rotation that is under way: since when, and when it was seen last.
+    /// A running rotation: since when, and when it was seen last.
     unsettled: Option<(RotationUnderWay, Instant, Instant)>,
-    /// When rotations of the next file were last looked for.
+    /// Time of the last search for rotations of the next file.
     next_looked_at: Option<Instant>,
-    /// How long the next file was at the last look.
+    /// Length of the next file at the last check.
     next_length: u64,
-    /// The last trouble that was told.
+    /// The last reported error.
     trouble: Option<String>,
     next_line: u64,
 }
 
 impl FileTail {
-    /// Starts at the beginning of the file, or where `note` says, wherever that file is now. Lines may have `limit` bytes.
+    /// Starts at the beginning of the file, or at the position of `note`, wherever its file is now. Lines may have `limit` bytes.
     pub(crate) fn start(path: &Path, note: Option<Note>, limit: usize) -> Self {
         Self {
             path: path.to_owned(),
@@ -99,7 +99,7 @@ impl FileTail {
         }
     }
 
-    /// Does what can be done now.
+    /// Does the work that is possible now.
     pub(crate) fn step(&mut self, now: Instant) -> TailEvent {
         if let Some(warning) = self.warnings.pop_front() {
             return TailEvent::Warning(warning);
@@ -136,13 +136,13 @@ impl FileTail {
         let Some(current) = &mut self.current else { return self.begin(now) };
         let look = current.look(now);
         let open = Arc::clone(&current.open);
-        let observed = self.observe(now); // Also while there is much to read: a file may be gone soon.
+        let observed = self.observe(now); // Also while there is much to read, because a file may vanish soon.
         let look = look?;
         if matches!(look, ReadOutcome::Rewritten) {
             return self.find_again(now);
         }
-        // After the look: if that found lines of a file written again, the copy of what was there before is seen now.
-        // What stands at the path may forbid to look around, while the file is elsewhere and can be read.
+        // After the look: if it found lines of a rewritten file, the copy of the former content is visible now.
+        // The path may be unreadable while the file is elsewhere and readable.
         if self.may_be_another(now)
             && let Ok(Some(step)) = self.continue_in_copy(now)
         {
@@ -163,7 +163,7 @@ impl FileTail {
         }
     }
 
-    /// Whether to survey again later because a rotation is under way.
+    /// Whether to repeat the survey later because a rotation is running.
     fn is_unsettled(&mut self, around: &Surroundings, now: Instant) -> bool {
         let Some(why) = &around.unsettled else {
             self.unsettled = None;
@@ -187,12 +187,12 @@ impl FileTail {
         begun
     }
 
-    /// The files that are read, were read, or will be.
+    /// The files that are being read, left or queued.
     fn taken(&self) -> Vec<FileId> {
         self.current.iter().chain(&self.left).chain(&self.queue).map(|reader| reader.open.id).collect()
     }
 
-    /// Lines that came to a file after it was left.
+    /// Reads lines that were appended to a file after it was left.
     fn late_lines(&mut self, now: Instant) -> io::Result<Option<TailEvent>> {
         for at in (0..self.left.len()).rev() {
             let left = &mut self.left[at];
@@ -232,7 +232,7 @@ impl FileTail {
         if !self.is_rotated && is_being_copied(&current.open.file, &next.open.file, &mut self.next_length)? {
             current.silent_since = None;
         }
-        // A copy has no writer, and that of a file which was rotated twice has changed over; if not, its lines come late.
+        // A copy has no writer. The writer of a file rotated twice has moved on; if not, its lines come late.
         let may_grow = self.queue.len() == 1 && !is_copy;
         if may_grow && now.duration_since(*current.silent_since.get_or_insert(now)) < FAREWELL {
             return Ok(TailEvent::Idle);
@@ -240,7 +240,7 @@ impl FileTail {
         self.leave(now)
     }
 
-    /// Whether the next file, which is empty, never had lines. If it was copied and truncated, its copy has them.
+    /// Whether the empty next file never had lines. If it was copied and truncated, its copy has them.
     fn is_next_unused(&mut self, now: Instant) -> io::Result<bool> {
         let Some(next) = self.queue.front() else { return Ok(true) };
         let is_due = self.next_looked_at.is_none_or(|last| FAREWELL <= now.duration_since(last));
@@ -252,12 +252,12 @@ impl FileTail {
             self.next_looked_at = Some(now);
         }
         if let Some(current) = &mut self.current {
-            current.silent_since = None; // As long as the next is unused, the writer has not changed over.
+            current.silent_since = None; // While the next file is unused, the writer still appends to this one.
         }
         Ok(true)
     }
 
-    /// Goes on with the next file; at the same position, if it holds all that was read of this one.
+    /// Continues with the next file, at the same position if it contains all bytes read of this one.
     fn leave(&mut self, now: Instant) -> io::Result<TailEvent> {
         let Some(current) = &mut self.current else { return Ok(TailEvent::Idle) };
         if !self.is_rotated && self.queue.len() == 1 {
@@ -282,7 +282,7 @@ impl FileTail {
         let incarnation = current.open.incarnation;
         let (open, last) = (Arc::clone(&current.open), current.splitter.finish());
         if let Some(last) = last {
-            return Ok(TailEvent::Lines(open, vec![last])); // And leaves with the next step.
+            return Ok(TailEvent::Lines(open, vec![last])); // The next step leaves the file.
         }
         self.left.extend(self.current.take());
         if LEFT_FILES_MAX < self.left.len() {
@@ -291,10 +291,10 @@ impl FileTail {
         self.next_file(incarnation)
     }
 
-    /// Begins the next file of the queue.
+    /// Starts the next file of the queue.
     fn next_file(&mut self, incarnation: u32) -> io::Result<TailEvent> {
         self.is_rotated = 1 < self.queue.len();
-        self.watch.forget(); // The next file may have waited for long.
+        self.watch.forget(); // The next file may have waited for a long time.
         self.next_looked_at = None;
         let Some(mut next) = self.queue.pop_front() else { return Ok(TailEvent::Idle) };
         if let Some(open) = Arc::get_mut(&mut next.open) {
@@ -305,14 +305,14 @@ impl FileTail {
 }
 
 impl FileReader {
-    /// What it is recognised by.
+    /// Returns the facts by which the file is recognised.
     pub(super) fn trace(&self) -> FileTrace {
         let FollowedFile { id, older, target, .. } = &*self.open;
         FileTrace { id: *id, seen: self.seen, older: older.clone(), target: target.clone() }
     }
 }
 
-/// Whether the next file is a beginning of the current one that grows: somebody puts a copy in its place.
+/// Whether the next file is a growing prefix of the current one: an unfinished copy in its place.
 fn is_being_copied(current: &File, next: &File, length_before: &mut u64) -> io::Result<bool> {
     let length = next.metadata()?.len();
     let grows = std::mem::replace(length_before, length) != length;
@@ -321,7 +321,7 @@ fn is_being_copied(current: &File, next: &File, length_before: &mut u64) -> io::
     }
     match Fingerprint::take(next, length) {
         Ok(beginning) => Ok(beginning.compare(current)? == Content::Same),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true), // Written again just now.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true), // Rewritten just now.
         Err(error) => Err(error),
     }
 }

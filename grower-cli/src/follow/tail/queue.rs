@@ -1,6 +1,6 @@
-//! Which files are read after the current one: those rotated since, then the one at the path.
+//! Queues the files to read after the current one: those rotated since, then the one at the path.
 //!
-//! They are opened when they are first seen, so that rotation cannot remove them before their turn.
+//! They are opened when first seen, so that rotation cannot remove them before they are read.
 
 use super::FileTail;
 use crate::follow::fingerprint::{FileId, Fingerprint};
@@ -13,7 +13,7 @@ use std::time::Instant;
 use std::{fs, io};
 
 impl FileTail {
-    /// Queues what has appeared at the path, and before it what was rotated away in between.
+    /// Queues a new file at the path, and before it the files that were rotated in between.
     pub(super) fn observe(&mut self, now: Instant) -> io::Result<()> {
         let metadata = match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // Between two renames.
@@ -29,7 +29,7 @@ impl FileTail {
             self.queue.push_back(back_again);
             return Ok(());
         }
-        NearbyFile::open(self.path.clone(), None)?.readable()?; // Before anything is queued: it is tried again.
+        NearbyFile::open(self.path.clone(), None)?.readable()?; // Before any file is queued, because the step is retried.
         let last = self.queue.back().unwrap_or(current);
         let (trace, by_copying) = (last.trace(), last.open.is_copy);
         let surroundings = Surroundings::survey(&self.path, &trace, &self.taken())?;
@@ -41,7 +41,7 @@ impl FileTail {
         self.queue_successors(&surroundings, rotated_as.as_ref(), by_copying)?;
         match surroundings.at_path() {
             Some(nearby) if !self.is_taken(nearby.id) => self.enqueue(nearby, &surroundings, false),
-            _ => Ok(()), // Between two renames, or it came back just now.
+            _ => Ok(()), // Between two renames, or the file returned just now.
         }
     }
 
@@ -49,7 +49,7 @@ impl FileTail {
         self.taken().iter().any(|taken| taken.is_same_file(id))
     }
 
-    /// Queues what was rotated since. `by_copying` says whether rotation makes copies of the file at the path.
+    /// Queues the files rotated since. `by_copying`: rotation copies the file at the path.
     pub(super) fn queue_successors(
         &mut self,
         around: &Surroundings,
@@ -74,18 +74,18 @@ impl FileTail {
         Ok(())
     }
 
-    /// Queues the file that was at the path when it was looked around. What is there now may be one that came after it.
+    /// Queues the file that was at the path during the survey. A later file may be there now.
     pub(super) fn queue_path(&mut self, around: &Surroundings) -> io::Result<()> {
         self.enqueue(around.at_path().ok_or(io::ErrorKind::NotFound)?, around, false)
     }
 
-    /// Queues a file that is read from its beginning. Its turn decides the incarnation.
+    /// Queues a file to read from its beginning. It gets its incarnation when it is started.
     fn enqueue(&mut self, nearby: &NearbyFile, around: &Surroundings, is_copy: bool) -> io::Result<()> {
         let target = nearby.target.clone();
         let (id, taken) = (nearby.id, self.taken());
         let older = match around.is_of(target.as_deref()) {
             true => around.older_than(id, &taken),
-            // A link led to another folder since. Which of the rotations there came later is not known yet.
+            // A link now leads to another folder, whose rotations were not surveyed yet.
             false => {
                 let trace = FileTrace { target: target.clone(), ..FileTrace::none() };
                 Surroundings::survey(&self.path, &trace, &[])?.older_than(id, &taken)

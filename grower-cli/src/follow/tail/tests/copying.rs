@@ -1,4 +1,4 @@
-//! Copies that rotation makes while the file is followed: step by step, and by a writer that makes one after the other.
+//! Copies that rotation makes while the file is followed: step by step, and by a writer that rotates all the time.
 
 use super::super::*;
 use super::log_folder::{LONG, LogFolder, one};
@@ -11,14 +11,14 @@ const ROTATIONS: u32 = 25;
 /// Writes lines and rotates after every few of them.
 struct Writer {
     log: PathBuf,
-    /// What every file begins with.
+    /// The first line of every file.
     header: Option<&'static str>,
     random: u32,
     written: Vec<String>,
 }
 
 impl Writer {
-    /// Returns the lines in their order.
+    /// Writes and rotates; returns the lines in order.
     fn run(mut self) -> Vec<String> {
         for rotation in 1..=ROTATIONS {
             for line in 0..self.pause() % 4 {
@@ -55,7 +55,7 @@ impl Writer {
         File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
     }
 
-    /// Lets some time pass, and returns a random number.
+    /// Waits for a short time, and returns a random number.
     fn pause(&mut self) -> u32 {
         self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (0..self.random >> 18).for_each(|_| std::hint::spin_loop());
@@ -63,7 +63,7 @@ impl Writer {
     }
 }
 
-/// What a follower sends, and its successor after a crash: that leaves out lines whose marks it finds.
+/// Collects the lines sent by a follower and its successors, which leave out lines whose marks they find.
 #[derive(Default)]
 struct Sent {
     lines: Vec<String>,
@@ -82,7 +82,7 @@ impl Sent {
     }
 }
 
-/// `crash_every` says after how many pieces the follower is killed, once it was noted how far it is.
+/// Kills the follower after every `crash_every` chunks, once its progress is noted.
 fn check(seed: u32, header: Option<&'static str>, crash_every: Option<usize>) {
     let log_folder = LogFolder::new();
     log_folder.append("app.log", "");
@@ -92,7 +92,7 @@ fn check(seed: u32, header: Option<&'static str>, crash_every: Option<usize>) {
     let writer = Writer { log: log_folder.path("app.log"), header, random: seed, written: Vec::new() };
     let writer = std::thread::spawn(move || writer.run());
     let (mut sent, mut pieces, mut warned) = (Sent::default(), 0, Vec::new());
-    // In real time, for it counts how long a rotation takes. After the last one time may pass faster.
+    // In real time, because the duration of a rotation counts. After the last rotation time may pass faster.
     let (mut idle, mut later) = (0, Duration::ZERO);
     while idle < 4 {
         match tail.step(Instant::now() + later) {
@@ -159,7 +159,7 @@ fn a_file_that_is_copied_and_truncated_again_before_its_turn_loses_nothing() {
     }
 }
 
-/// Copies the file over the name of the newest rotation, after each older one got the next number.
+/// Renames each rotation to the next number, then copies the file to `.1`.
 fn copy_away(log_folder: &LogFolder) {
     make_room(log_folder);
     log_folder.copy("app.log", "app.log.1");
@@ -171,7 +171,7 @@ fn make_room(log_folder: &LogFolder) {
     }
 }
 
-/// What is read without waiting for longer than a moment.
+/// Reads without letting time pass.
 fn read_now(log_folder: &LogFolder, tail: &mut FileTail) -> String {
     let mut lines = Vec::new();
     for _ in 0..20 {
@@ -252,7 +252,7 @@ fn a_copy_in_the_middle_of_being_renamed_is_waited_for() {
             tail = log_folder.resume();
         }
         log_folder.write("app.log", "three\n");
-        make_room(&log_folder); // From here on there is no `.1`.
+        make_room(&log_folder); // Now there is no `.1`.
         assert_eq!(read_now(&log_folder, &mut tail), "", "away: {is_away}");
         log_folder.copy("app.log", "app.log.1");
         log_folder.write("app.log", "four\n");
@@ -268,7 +268,7 @@ fn a_copy_written_over_an_older_one_is_read() {
     let mut tail = log_folder.follow();
     log_folder.read(&mut tail);
     log_folder.append("app.log", "two\n");
-    log_folder.copy("app.log", "app.log.1"); // The inode stays.
+    log_folder.copy("app.log", "app.log.1"); // The inode stays the same.
     log_folder.write("app.log", "three\n");
     assert_eq!(log_folder.read(&mut tail), ("two three".to_owned(), vec![]));
 }
@@ -312,7 +312,7 @@ fn a_crash_while_the_second_of_two_copies_is_read_changes_nothing() {
     log_folder.save(&tail);
     log_folder.append("app.log", "four\n");
     make_room(&log_folder);
-    log_folder.write("app.log.1", "fo"); // Under the name of the copy that was read.
+    log_folder.write("app.log.1", "fo"); // Reuses the name of the copy that was read.
     let mut tail = log_folder.resume();
     assert_eq!(read_now(&log_folder, &mut tail), "four");
     log_folder.append("app.log.1", "ur\n");

@@ -1,4 +1,4 @@
-//! Followed paths that are links, or lead through one.
+//! Followed paths that are links, or contain one.
 
 use super::super::*;
 use super::log_folder::LogFolder;
@@ -21,7 +21,7 @@ fn check_link(target: &'static str, happens: fn(&LogFolder), sent: &str) {
     }
 }
 
-/// Lets the followed link point elsewhere, at once.
+/// Points the followed link elsewhere, atomically.
 fn point(log_folder: &LogFolder, target: &str) {
     std::os::unix::fs::symlink(target, log_folder.path("new")).unwrap();
     log_folder.rename("new", "x.log");

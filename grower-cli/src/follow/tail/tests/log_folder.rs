@@ -1,4 +1,4 @@
-//! A log file in a directory of its own, which tests write, rotate and follow.
+//! A log file in a temporary directory, which tests write, rotate and follow.
 
 use super::super::*;
 use crate::follow::{NoteKeeper, TopicSpan, note_path};
@@ -49,7 +49,7 @@ impl LogFolder {
         fs::remove_file(self.path(name)).unwrap();
     }
 
-    /// Renames `app.log` to `app.log.1`, after each `app.log.N` to its successor, and begins it with `text`.
+    /// Renames each `app.log.N` to the next number and `app.log` to `app.log.1`, then creates `app.log` with `text`.
     pub(in crate::follow::tail) fn rotate(&self, text: &str) {
         for number in (1..9).rev().filter(|number| self.path(&format!("app.log.{number}")).exists()) {
             self.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 1));
@@ -62,7 +62,7 @@ impl LogFolder {
         FileTail::start(&self.log(), None, 1000)
     }
 
-    /// Everything that comes until nothing does for longer than a farewell takes: lines in a row, and warnings.
+    /// Reads until the tail is idle for longer than [`FAREWELL`]. Returns the lines in a row, and the warnings.
     pub(in crate::follow::tail) fn read(&mut self, tail: &mut FileTail) -> (String, Vec<String>) {
         let (mut lines, mut warnings, mut idle) = (Vec::new(), Vec::new(), 0);
         while idle < 4 {
@@ -89,14 +89,14 @@ impl LogFolder {
         note_path(&self.log(), "events", None).unwrap()
     }
 
-    /// Everything that `tail` read so far is acknowledged and noted.
+    /// Saves a note as if every line that `tail` read were acknowledged.
     pub(in crate::follow::tail) fn save(&self, tail: &FileTail) {
         let (mut keeper, _) = NoteKeeper::open(self.note_path(), blank("me")).unwrap();
         let readers = tail.left.iter().chain(&tail.current);
         keeper.save(readers.map(|reader| (Arc::clone(&reader.open), reader.splitter.start()))).unwrap();
     }
 
-    /// A new follower, as after a crash.
+    /// Starts a new follower, as after a crash.
     pub(in crate::follow::tail) fn resume(&self) -> FileTail {
         let blank = blank("another");
         let (_, note) = NoteKeeper::open(self.note_path(), blank).unwrap();

@@ -1,4 +1,4 @@
-//! What a follower finds in the note of one that was killed.
+//! Followers that continue from the note of a killed one.
 
 use super::super::*;
 use super::log_folder::{LogFolder, blank, one};
@@ -53,7 +53,7 @@ fn another_device_number_is_no_other_file() {
     fs::write(log_folder.note_path(), note.to_string()).unwrap();
     log_folder.append("app.log", "two\n");
     assert_eq!(log_folder.read(&mut log_folder.resume()), ("two".to_owned(), vec![]));
-    // Without a time of creation only the content tells, which is not certain.
+    // Without a time of creation only the content identifies the file, which is uncertain.
     note["file"].as_object_mut().unwrap().remove("born");
     fs::write(log_folder.note_path(), note.to_string()).unwrap();
     let (sent, warned) = log_folder.read(&mut log_folder.resume());
@@ -86,7 +86,7 @@ fn a_note_with_any_content_is_refused_or_gone_on_from() {
             start(&changed);
         }
     }
-    // The greatest that each number can be, and more.
+    // The maximum of each number, and more.
     let text = String::from_utf8(sound).unwrap();
     let numbers = text.match_indices(|letter: char| letter.is_ascii_digit());
     for (at, _) in numbers {
@@ -94,7 +94,7 @@ fn a_note_with_any_content_is_refused_or_gone_on_from() {
             start(format!("{}{most}{}", &text[..at], &text[at + 1..]).as_bytes());
         }
     }
-    // After the last number that a file can have comes the first.
+    // The numbers of files wrap around.
     fs::write(&note, text.replace("\"incarnation\":0", "\"incarnation\":4294967295")).unwrap();
     log_folder.rotate("three\n");
     let mut tail = log_folder.resume();

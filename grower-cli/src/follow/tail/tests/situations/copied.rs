@@ -1,4 +1,4 @@
-//! The file was copied, and then truncated or not.
+//! The file is copied, and then truncated or not.
 
 use super::super::log_folder::one;
 use super::{Situation, long};

@@ -1,5 +1,4 @@
-//! The table of the module documentation, row by row: each is tried with a follower that looks on, and with one that was
-//! killed before.
+//! The table of the module documentation, row by row, each with a running follower and with one that was killed before.
 
 mod copied;
 mod renamed;
@@ -8,7 +7,7 @@ mod rewritten;
 
 use super::log_folder::{LONG, LogFolder};
 
-/// What happens to a file that was read, and what is sent and warned of then.
+/// A change to a file that was read, and the lines and warnings that follow.
 struct Situation {
     name: &'static str,
     before: fn(&LogFolder),
@@ -16,7 +15,7 @@ struct Situation {
     sent: &'static str,
     /// Words of each warning, in their order.
     warned: &'static [&'static str],
-    /// Where the outcome is another if no follower looked on.
+    /// The other outcome without a running follower, if it differs.
     away: Option<(&'static str, &'static [&'static str])>,
 }
 
@@ -24,7 +23,7 @@ fn long(log_folder: &LogFolder) {
     log_folder.append("app.log", LONG);
 }
 
-/// All of them.
+/// All situations.
 fn situations() -> impl Iterator<Item = &'static Situation> {
     [renamed::SITUATIONS, copied::SITUATIONS, rewritten::SITUATIONS, replaced::SITUATIONS].into_iter().flatten()
 }

@@ -1,4 +1,4 @@
-//! The file grows, or was renamed and a new one created.
+//! The file grows, or is renamed and created again.
 
 use super::super::log_folder::one;
 use super::Situation;

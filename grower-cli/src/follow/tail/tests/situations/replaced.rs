@@ -1,4 +1,4 @@
-//! Another file took its place by other means than rotation.
+//! Another file replaced the followed one without rotation.
 
 use super::super::log_folder::{LONG, one};
 use super::{Situation, long};
@@ -48,7 +48,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         before: one,
         happens: |s| {
             s.remove("app.log");
-            s.append("app.log", "of-another-life\n"); // Often the very inode of the file that was removed.
+            s.append("app.log", "of-another-life\n"); // Often it reuses the inode of the removed file.
         },
         sent: "of-another-life",
         warned: &[],

@@ -1,4 +1,4 @@
-//! The file was truncated or rewritten without a copy.
+//! The file is truncated or rewritten without a copy.
 
 use super::super::log_folder::{LONG, one};
 use super::{Situation, long};
