@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_days_until_the_reserve_are_told_while_the_disk_fills() {
+    fn the_days_until_the_disk_is_full_are_shown_while_it_fills() {
         assert_eq!(disk(26 << 30, 1 << 30).days_until_full(), Some(1.0));
         insta::assert_snapshot!(disk(26 << 30, 1 << 30).in_words(), @"24.0 GiB free beyond the reserve of 2.0 GiB; full in 1 d at the rate of the last 1 h, 1.0 GiB");
         assert_eq!(disk(26 << 30, 0).days_until_full(), None);

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_over_the_limit_is_named_and_the_others_go_on() {
+    fn a_line_over_the_limit_is_reported_and_the_others_are_kept() {
         for piece in 1..20 {
             let lines = split(b"fine\n0123456789A\n0123456789\nlast one too long", piece, 10);
             let numbers: Vec<_> = lines.iter().map(|line| (line.number, line.content.is_ok())).collect();

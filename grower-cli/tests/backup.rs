@@ -39,7 +39,7 @@ fn stopped() -> Served {
 }
 
 #[test]
-fn a_restored_directory_serves_what_was_backed_up_and_groups_go_on() {
+fn a_restored_directory_serves_the_backup_and_groups_continue() {
     let mut broker = stopped();
     let (data, backups) = (broker.data_dir(), broker.path("backups"));
     let (data_text, backups_text) = (data.to_str().unwrap(), backups.to_str().unwrap());
@@ -72,7 +72,7 @@ fn a_restored_directory_serves_what_was_backed_up_and_groups_go_on() {
 }
 
 #[test]
-fn damage_and_wrong_places_are_named() {
+fn damaged_backups_and_wrong_paths_are_refused() {
     let mut broker = stopped();
     let (data, backups) = (broker.data_dir(), broker.path("backups"));
     let (data_text, backups_text) = (data.to_str().unwrap(), backups.to_str().unwrap());
@@ -137,7 +137,7 @@ fn a_running_broker_makes_backups_of_itself_and_each_can_be_restored() {
 }
 
 #[test]
-fn a_running_broker_writes_nowhere_but_below_the_directory_that_it_was_given() {
+fn a_running_broker_writes_backups_only_below_its_backup_dir() {
     let broker = Served::start();
     let refused = broker.fails("backup nightly", b"");
     assert!(refused.contains("backup.dir is not set"), "{refused}");
@@ -158,7 +158,7 @@ fn a_running_broker_writes_nowhere_but_below_the_directory_that_it_was_given() {
 }
 
 #[test]
-fn a_backup_whose_place_does_not_answer_is_cancelled_by_another_command() {
+fn a_hanging_backup_is_cancelled_by_another_command() {
     let (broker, faults) = Served::with_faults();
     assert!(broker.fails("backup cancel", b"").contains("no backup"));
     let (asked, is_asked) = mpsc::channel();

@@ -10,7 +10,7 @@ fn demo(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_demo_tells_its_story_and_keeps_its_data_where_it_is_told() {
+fn the_demo_succeeds_and_keeps_its_data_in_the_given_directory() {
     let directory = tempfile::tempdir().unwrap();
     let story = directory.path().join("story");
     let told = demo(&["--dir", story.to_str().unwrap()]);
@@ -27,7 +27,7 @@ fn the_demo_tells_its_story_and_keeps_its_data_where_it_is_told() {
 }
 
 #[test]
-fn without_a_directory_it_leaves_nothing_behind() {
+fn the_demo_without_a_directory_leaves_no_files() {
     let temporary = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
     let told = command.arg("demo").env("TMPDIR", temporary.path()).output().unwrap();

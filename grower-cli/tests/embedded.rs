@@ -21,7 +21,7 @@ fn run(dir: &Path, arguments: &str, input: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_directory_filled_without_a_daemon_is_served_by_one_and_back() {
+fn an_embedded_and_a_served_broker_share_a_directory_in_turn() {
     let mut broker = Served::start();
     let dir = broker.data_dir();
     broker.stop();

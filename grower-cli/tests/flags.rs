@@ -12,7 +12,7 @@ fn cli(arguments: &str, variable: &str) -> Output {
 }
 
 #[test]
-fn a_flag_beats_a_variable_that_makes_no_sense() {
+fn a_flag_overrides_a_wrong_variable() {
     let broker = Served::start();
     let address = broker.address();
     for arguments in [format!("--broker {address} topic list"), format!("topic list --broker {address}")] {
@@ -22,7 +22,7 @@ fn a_flag_beats_a_variable_that_makes_no_sense() {
 }
 
 #[test]
-fn a_variable_that_makes_no_sense_is_told_to_those_who_need_it() {
+fn a_wrong_variable_fails_only_commands_that_need_it() {
     let dir = tempfile::tempdir().unwrap();
     let embedded = format!("--embedded {} topic create t", dir.path().join("data").display());
     for arguments in ["completions bash", "--help", &embedded] {
@@ -38,7 +38,7 @@ fn a_variable_that_makes_no_sense_is_told_to_those_who_need_it() {
 }
 
 #[test]
-fn an_empty_variable_is_none() {
+fn an_empty_variable_counts_as_unset() {
     for variable in ["", " "] {
         let output = cli("--timeout 1s topic describe nothing-of-that-name", variable);
         let told = text(&output.stderr);
@@ -90,7 +90,7 @@ fn an_escape_in_a_key_separator_is_the_byte_it_stands_for() {
 }
 
 #[test]
-fn a_limit_on_lines_under_way_ends_the_linger() {
+fn the_limit_of_lines_in_flight_ends_the_linger() {
     let broker = Served::start();
     broker.ok("topic create events:4", b"");
     let lines: String = (0..150_000).map(|number| format!("{number}:x\n")).collect();
@@ -98,7 +98,7 @@ fn a_limit_on_lines_under_way_ends_the_linger() {
 }
 
 #[test]
-fn lines_that_inflate_too_far_together_are_written() {
+fn lines_with_extreme_compression_are_split_and_written() {
     let broker = Served::start();
     broker.ok("topic create events --config max.message.bytes=2KiB", b"");
     let lines: String = (0..2_000).map(|number| format!("{number:0500}\n")).collect();
@@ -107,7 +107,7 @@ fn lines_that_inflate_too_far_together_are_written() {
 }
 
 #[test]
-fn a_broker_that_takes_no_more_connections_says_so() {
+fn a_broker_without_free_connections_is_reported() {
     let broker = Served::with_connections(1);
     let mut first = broker.cli("consume events").spawn().unwrap();
     let mut output = broker.cli("topic list").output().unwrap();
@@ -125,7 +125,7 @@ fn a_broker_that_takes_no_more_connections_says_so() {
 }
 
 #[test]
-fn one_line_is_told_in_the_singular() {
+fn counts_of_one_are_singular() {
     let broker = Served::start();
     broker.ok("topic create events --config max.message.bytes=1KiB", b"");
     let told = broker.fails("produce events", &[&b"a\n"[..], &[b'x'; 5_000]].concat());
@@ -139,7 +139,7 @@ fn one_line_is_told_in_the_singular() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_wrong_usage() {
+fn contradictory_arguments_are_wrong_usage() {
     let broker = Served::start();
     broker.ok("topic create t", b"");
     for arguments in [
@@ -162,7 +162,7 @@ fn what_cannot_be_meant_is_wrong_usage() {
 }
 
 #[test]
-fn a_fault_names_its_place_once() {
+fn an_error_names_its_subject_once() {
     let broker = Served::start();
     broker.ok("topic create t", b"");
     for (arguments, input, expected) in [
@@ -179,7 +179,7 @@ fn a_fault_names_its_place_once() {
 }
 
 #[test]
-fn a_want_of_file_descriptors_is_told_with_what_to_do() {
+fn a_lack_of_file_descriptors_is_reported_with_advice() {
     let broker = Served::start();
     let mut command = Command::new("sh");
     let script = r#"ulimit -n 8; exec "$0" topic list"#;

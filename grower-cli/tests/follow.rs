@@ -102,7 +102,7 @@ fn a_second_follower_of_the_same_file_is_refused() {
 }
 
 #[test]
-fn of_followers_started_at_once_one_follows_and_the_others_say_why_not() {
+fn one_of_several_concurrent_followers_follows_and_the_others_fail() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     append(&broker.path("app.log"), &lines(0..3));
@@ -147,7 +147,7 @@ impl Drop for StalledSyncs {
 }
 
 #[test]
-fn lines_that_a_killed_follower_sent_and_the_broker_has_not_committed_are_not_sent_again() {
+fn uncommitted_lines_of_a_killed_follower_are_not_sent_again() {
     let (broker, faults) = Served::with_faults();
     let log = broker.path("app.log");
     broker.ok("topic create events", b"");
@@ -210,7 +210,7 @@ fn a_follower_waits_for_its_file_and_for_its_folder() {
 }
 
 #[test]
-fn a_follower_whose_warnings_have_no_reader_goes_on() {
+fn a_follower_continues_without_a_reader_of_its_warnings() {
     let broker = Served::start();
     let log = broker.path("app.log");
     broker.ok("topic create events", b"");
@@ -229,7 +229,7 @@ fn a_follower_whose_warnings_have_no_reader_goes_on() {
 }
 
 #[test]
-fn notes_can_be_kept_elsewhere_also_for_files_of_one_name() {
+fn a_state_dir_keeps_notes_of_files_with_one_name_apart() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let follow = |folder: &str| {

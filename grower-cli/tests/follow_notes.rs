@@ -68,7 +68,7 @@ fn the_rest_of_the_file_comes_first_when_a_folder_of_the_path_leads_elsewhere() 
 }
 
 #[test]
-fn a_file_that_is_gone_with_the_folder_of_the_path_is_named() {
+fn a_file_lost_with_its_folder_is_named() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let (log, state) = (releases(&broker), format!("--state-dir {}", broker.path("state").display()));
@@ -103,7 +103,7 @@ fn a_note_that_an_earlier_version_kept_for_the_resolved_path_is_used() {
 }
 
 #[test]
-fn a_note_beside_a_file_behind_a_link_is_warned_of_when_it_is_begun() {
+fn a_new_note_next_to_a_file_behind_a_link_prints_a_warning() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let log = releases(&broker);
@@ -131,7 +131,7 @@ fn follow_and_lose_notes(broker: &Served, before: usize, new: &str) -> String {
 }
 
 #[test]
-fn a_topic_that_was_created_again_gets_no_line_twice_and_that_lines_are_missing_is_told() {
+fn a_recreated_topic_gets_no_duplicates_and_missing_lines_are_reported() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let log = broker.path("app.log");
@@ -155,7 +155,7 @@ fn a_topic_that_was_created_again_gets_no_line_twice_and_that_lines_are_missing_
 }
 
 #[test]
-fn a_restored_topic_gets_no_line_twice_and_that_lines_are_missing_is_told() {
+fn a_restored_topic_gets_no_duplicates_and_missing_lines_are_reported() {
     let mut broker = Served::start();
     broker.ok("topic create events", b"");
     let log = broker.path("app.log");

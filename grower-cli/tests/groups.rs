@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read as _};
 use std::process::{Child, Stdio};
 
 #[test]
-fn a_group_goes_on_behind_what_it_has_printed() {
+fn a_group_continues_after_the_printed_records() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     broker.ok("produce events", b"0\n1\n2\n3\n4\n");
@@ -21,7 +21,7 @@ fn a_group_goes_on_behind_what_it_has_printed() {
 }
 
 #[test]
-fn a_group_in_thousands_of_partitions_is_told_of_by_a_broker_with_little_memory() {
+fn a_broker_with_little_memory_describes_a_group_of_thousands_of_partitions() {
     let broker = Served::with_memory(16 << 20);
     broker.ok("topic create events:4000", b"");
     broker.ok("produce events --partition 3999", b"0\n1\n");
@@ -39,7 +39,7 @@ fn a_group_in_thousands_of_partitions_is_told_of_by_a_broker_with_little_memory(
 }
 
 #[test]
-fn why_and_doctor_tell_of_a_member_that_waits_for_memory() {
+fn why_and_doctor_report_a_member_that_waits_for_memory() {
     let broker = Served::with_memory(16 << 20);
     broker.ok("topic create events:4000", b"");
     let mut waits = broker.cli("consume events --group g").spawn().unwrap();
@@ -123,7 +123,7 @@ fn lag(broker: &Served) -> Option<u64> {
 }
 
 #[test]
-fn why_tells_of_a_member_that_is_stuck_and_of_one_that_is_gone() {
+fn why_reports_stuck_and_silent_members() {
     let broker = Served::start();
     broker.ok("topic create events:2", b"");
     let join = || broker.cli("consume events --group g");
@@ -192,7 +192,7 @@ fn a_group_is_described_reset_and_deleted() {
 }
 
 #[test]
-fn a_group_that_has_read_lost_records_is_behind_by_all_that_it_will_read() {
+fn the_lag_of_a_group_counts_from_the_first_lost_record() {
     let (mut broker, _) = Served::with_faults();
     broker.ok("broker alter --config disk.flush_delay=1m", b"");
     broker.ok("topic create events --config flush=os", b"");

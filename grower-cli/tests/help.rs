@@ -67,7 +67,7 @@ fn every_command_says_what_it_does() {
 }
 
 #[test]
-fn wrong_usage_exits_2_and_says_how_it_is_right() {
+fn wrong_usage_exits_2_and_shows_the_right_form() {
     for (arguments, says) in [
         (&["produce"][..], "<TOPIC>"),
         (&["consume", "t", "--from", "yesterday"], "time:-5m"),

@@ -17,7 +17,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 #[test]
-fn an_interrupted_produce_acknowledges_what_it_has_read_and_says_that_it_is_not_all() {
+fn an_interrupted_produce_waits_for_acks_of_the_lines_read_and_fails() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let mut child = broker.cli("produce events --output json").stdin(Stdio::piped()).spawn().unwrap();
@@ -33,7 +33,7 @@ fn an_interrupted_produce_acknowledges_what_it_has_read_and_says_that_it_is_not_
 }
 
 #[test]
-fn an_interrupted_follower_is_done_for_now() {
+fn an_interrupted_follower_succeeds() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     std::fs::write(broker.path("app.log"), "one\ntwo\n").unwrap();
@@ -46,7 +46,7 @@ fn an_interrupted_follower_is_done_for_now() {
 }
 
 #[test]
-fn damage_ends_consume_with_its_place_and_can_be_passed_over() {
+fn damage_ends_consume_with_its_offsets_and_can_be_skipped() {
     let mut broker = Served::start();
     broker.ok("topic create events --config segment.messages=2", b"");
     broker.ok("produce events --batch-records 1", b"0\n1\n2\n3\n4\n5\n");
@@ -68,7 +68,7 @@ fn damage_ends_consume_with_its_place_and_can_be_passed_over() {
 }
 
 #[test]
-fn a_terminal_that_closes_ends_commands_like_ctrl_c() {
+fn a_closed_terminal_ends_commands_like_ctrl_c() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let mut producer = broker.cli("produce events --output json").stdin(Stdio::piped()).spawn().unwrap();
@@ -93,7 +93,7 @@ fn a_terminal_that_closes_ends_commands_like_ctrl_c() {
 }
 
 #[test]
-fn under_nohup_a_terminal_that_closes_ends_nothing() {
+fn under_nohup_a_closed_terminal_ends_no_command() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let script = r#"trap '' HUP; exec "$0" consume events"#;

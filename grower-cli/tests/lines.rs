@@ -38,7 +38,7 @@ fn a_log_of_100_000_lines_comes_back_byte_for_byte_also_after_a_restart() {
 }
 
 #[test]
-fn every_codec_gives_back_what_it_was_given() {
+fn every_codec_returns_the_same_bytes() {
     let broker = Served::start();
     let log = odd_log(5_000);
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
@@ -59,7 +59,7 @@ fn a_last_line_without_newline_counts_and_no_input_is_no_record() {
 }
 
 #[test]
-fn a_line_over_the_limit_is_named_by_its_number_and_the_others_go_on() {
+fn a_line_over_the_limit_is_reported_by_number_and_the_others_are_sent() {
     let broker = Served::start();
     broker.ok("topic create events --config max.message.bytes=10KiB", b"");
     let long = vec![b'x'; 3 << 20];
@@ -72,7 +72,7 @@ fn a_line_over_the_limit_is_named_by_its_number_and_the_others_go_on() {
 }
 
 #[test]
-fn acks_come_in_the_order_of_lines_and_say_where_each_line_is() {
+fn acks_are_in_line_order_and_locate_each_line() {
     let broker = Served::start();
     broker.ok("topic create events:3", b"");
     let input: String = (1..=300).map(|line| format!("line {line}\n")).collect();
@@ -106,7 +106,7 @@ fn an_ack_reaches_a_program_that_waits_for_it_before_it_writes_on() {
 }
 
 #[test]
-fn ack_levels_say_what_they_vouch_for() {
+fn each_ack_level_reports_its_durability() {
     let broker = Served::start();
     broker.ok("topic create careful", b"");
     broker.ok("topic create careless --config flush=os", b"");
@@ -148,7 +148,7 @@ fn keys_headers_and_partitions_arrive() {
 }
 
 #[test]
-fn consume_starts_where_it_is_told() {
+fn consume_starts_at_the_given_position() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     broker.ok("produce events", b"0\n1\n2\n3\n");
@@ -165,7 +165,7 @@ fn consume_starts_where_it_is_told() {
 }
 
 #[test]
-fn an_offset_behind_the_end_is_refused_with_every_flag() {
+fn an_offset_after_the_end_is_refused_with_every_flag() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     broker.ok("produce events", b"0\n1\n");
@@ -180,7 +180,7 @@ fn an_offset_behind_the_end_is_refused_with_every_flag() {
 }
 
 #[test]
-fn the_end_of_one_topic_is_not_the_end_of_the_others() {
+fn a_deleted_topic_does_not_end_the_others() {
     let broker = Served::start();
     broker.ok("topic create kept doomed", b"");
     broker.ok("produce kept", b"0\n");
@@ -210,7 +210,7 @@ fn a_closed_pipe_ends_consume_without_failure() {
 }
 
 #[test]
-fn acks_that_nobody_reads_are_no_success() {
+fn produce_fails_if_its_acks_have_no_reader() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let mut child = broker.cli("produce events --output json").stdin(Stdio::piped()).spawn().unwrap();
@@ -221,7 +221,7 @@ fn acks_that_nobody_reads_are_no_success() {
 }
 
 #[test]
-fn a_closed_standard_input_is_an_empty_one() {
+fn a_closed_standard_input_counts_as_empty() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let address = broker
@@ -236,7 +236,7 @@ fn a_closed_standard_input_is_an_empty_one() {
 }
 
 #[test]
-fn nothing_to_connect_to_is_said_with_what_to_do() {
+fn a_missing_broker_is_reported_with_advice() {
     let mut broker = Served::start();
     let mut command = broker.cli("--timeout 2s topic list");
     broker.stop();

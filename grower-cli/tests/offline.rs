@@ -22,7 +22,7 @@ fn with_an_offline_partition() -> Served {
 }
 
 #[test]
-fn until_end_reads_the_partitions_that_are_served_and_fails_for_the_one_that_is_not() {
+fn until_end_reads_the_served_partitions_and_fails_for_an_offline_one() {
     let broker = with_an_offline_partition();
     for (arguments, lines) in [
         ("consume t --until-end", 20),
@@ -42,7 +42,7 @@ fn until_end_reads_the_partitions_that_are_served_and_fails_for_the_one_that_is_
 }
 
 #[test]
-fn a_partition_that_is_served_again_is_read_then() {
+fn a_partition_is_read_once_it_is_served_again() {
     let broker = with_an_offline_partition();
     let arguments = ["consume t", "consume t --group new"];
     let mut readers = arguments.map(|arguments| broker.cli(arguments).spawn().unwrap());
@@ -68,7 +68,7 @@ fn a_partition_that_is_served_again_is_read_then() {
 }
 
 #[test]
-fn exactly_the_lines_that_are_not_acknowledged_are_named() {
+fn exactly_the_lines_for_an_offline_partition_are_named() {
     let broker = with_an_offline_partition();
     let lines: String = (1..=9).map(|number| format!("new {number}\n")).collect();
     let told = broker.fails("produce t --partitioner round-robin", lines.as_bytes());

@@ -133,7 +133,7 @@ fn a_topic_is_described_with_its_segments_and_records() {
 }
 
 #[test]
-fn a_trim_says_what_goes_before_it_goes() {
+fn a_trim_prints_its_effect_before_it_drops_records() {
     let broker = Served::start();
     broker.ok("topic create events:2 --config segment.messages=2", b"");
     broker.ok("produce events --partition 0 --batch-records 1", b"0\n1\n2\n3\n4\n");
@@ -156,7 +156,7 @@ fn a_trim_says_what_goes_before_it_goes() {
 }
 
 #[test]
-fn growing_warns_what_it_does_to_keys() {
+fn growing_a_topic_warns_that_keys_move() {
     let broker = Served::start();
     broker.ok("topic create sandbox:2", b"");
     let output = broker.run("topic grow sandbox --partitions 4", b"");
@@ -189,7 +189,7 @@ fn a_segment_is_dumped_batch_by_batch() {
 }
 
 #[test]
-fn a_bench_says_how_fast_and_how_late() {
+fn a_bench_prints_throughput_and_latencies() {
     let broker = Served::start();
     for command in
         ["produce --records 500 --size 100 --producers 2", "consume", "end-to-end --records 20 --topic one-by-one"]
@@ -202,7 +202,7 @@ fn a_bench_says_how_fast_and_how_late() {
 }
 
 #[test]
-fn a_broker_says_how_it_is_doing() {
+fn a_broker_is_described() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     broker.ok("produce events", b"0\n1\n2\n");
@@ -299,7 +299,7 @@ fn a_doctor_examines_the_machine_and_the_broker() {
 }
 
 #[test]
-fn why_tells_of_topics_and_groups_by_name() {
+fn why_explains_topics_and_groups() {
     let broker = Served::start();
     broker.ok("topic create events:2", b"");
     broker.ok("produce events --partition 0", b"0\n1\n2\n3\n");
@@ -315,7 +315,7 @@ fn why_tells_of_topics_and_groups_by_name() {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_is_told_as_an_error() {
+fn a_file_size_limit_is_reported_as_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let out = std::fs::File::create(dir.path().join("out")).unwrap();
     let mut command = std::process::Command::new("sh");

@@ -47,7 +47,7 @@ fn backed_up() -> (tempfile::TempDir, String, String) {
 }
 
 #[test]
-fn a_backup_is_never_written_to_and_the_refusal_says_what_to_do() {
+fn a_backup_is_never_written_to_and_the_error_gives_advice() {
     let (directory, _, backups) = backed_up();
     let backup = format!("{backups}/backup-000002");
     let link = directory.path().join("link");
@@ -77,7 +77,7 @@ fn a_backup_is_never_written_to_and_the_refusal_says_what_to_do() {
 }
 
 #[test]
-fn a_backup_is_made_in_no_other_one() {
+fn a_backup_inside_another_one_is_refused() {
     let (_directory, data, backups) = backed_up();
     let before = files(Path::new(&backups));
     for place in ["backup-000001", "backup-000001/deeper/still"] {
@@ -88,7 +88,7 @@ fn a_backup_is_made_in_no_other_one() {
 }
 
 #[test]
-fn nothing_is_made_within_another_ones_data_directory() {
+fn no_directory_is_created_inside_another_data_directory() {
     let (directory, data, backups) = backed_up();
     let other = directory.path().join("other").to_str().unwrap().to_owned();
     ok(&["--embedded", &other, "topic", "create", "t"], b"");
@@ -106,7 +106,7 @@ fn nothing_is_made_within_another_ones_data_directory() {
 }
 
 #[test]
-fn a_wrong_name_makes_no_data_directory() {
+fn a_wrong_name_creates_no_data_directory() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("typo");
     let typo = path.to_str().unwrap();
@@ -133,7 +133,7 @@ fn a_wrong_name_makes_no_data_directory() {
 }
 
 #[test]
-fn a_restore_that_was_cut_short_is_named_before_any_damage() {
+fn an_interrupted_restore_is_reported_before_any_damage() {
     let (directory, _, backups) = backed_up();
     let (out, log) = (directory.path().join("out"), "backup-000002/topics/t/0/00000000000000000000.growerlog");
     let out_text = out.to_str().unwrap();

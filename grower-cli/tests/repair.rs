@@ -32,7 +32,7 @@ fn rot(file: &Path) {
 }
 
 #[test]
-fn damage_is_named_with_the_command_that_gives_it_up_and_consumers_step_over_the_hole() {
+fn damage_is_listed_with_its_repair_command_and_consumers_skip_the_repaired_gap() {
     let mut broker = stopped();
     let dir = broker.data_dir();
     assert_eq!(text(&log(&dir, "repair", "").stdout), "");
@@ -77,7 +77,7 @@ fn damage_is_named_with_the_command_that_gives_it_up_and_consumers_step_over_the
 }
 
 #[test]
-fn what_is_sound_unknown_or_in_use_is_refused() {
+fn undamaged_unknown_and_used_partitions_are_refused() {
     let mut broker = stopped();
     let dir = broker.data_dir();
     let told = |more: &str| {
@@ -96,7 +96,7 @@ fn what_is_sound_unknown_or_in_use_is_refused() {
 }
 
 #[test]
-fn what_a_start_makes_again_costs_no_record() {
+fn files_that_a_start_rebuilds_cost_no_record() {
     let mut broker = stopped();
     let dir = broker.data_dir();
     for file in ["begun", "metadata/00000000000000000000.growerindex"] {
@@ -114,7 +114,7 @@ fn what_a_start_makes_again_costs_no_record() {
 }
 
 #[test]
-fn an_index_is_made_anew_and_metadata_is_left_to_a_backup() {
+fn an_index_is_rebuilt_and_damaged_metadata_needs_a_backup() {
     let broker = stopped();
     let dir = broker.data_dir();
     rot(&dir.join("topics/events/0/00000000000000000003.growerindex"));

@@ -28,7 +28,7 @@ fn stopped() -> Served {
 }
 
 #[test]
-fn a_file_in_place_of_a_partition_is_found_and_hides_nothing_of_the_others() {
+fn a_file_in_place_of_a_partition_is_found_and_the_others_are_served() {
     let mut broker = stopped();
     let place = broker.data_dir().join("topics/t/1");
     fs::remove_dir_all(&place).unwrap();
@@ -48,7 +48,7 @@ fn a_file_in_place_of_a_partition_is_found_and_hides_nothing_of_the_others() {
 }
 
 #[test]
-fn a_small_file_that_recovery_does_without_is_written_again_by_the_start() {
+fn a_start_rewrites_state_files_that_recovery_does_not_need() {
     let mut broker = stopped();
     let partition = broker.data_dir().join("topics/t/0");
     for name in ["leader-epochs", "partition.meta"] {
@@ -69,7 +69,7 @@ fn a_small_file_that_recovery_does_without_is_written_again_by_the_start() {
 }
 
 #[test]
-fn a_lost_partition_can_be_looked_at_first_and_its_repair_says_what_it_did() {
+fn a_lost_partition_has_a_dry_run_and_its_repair_is_reported() {
     let broker = stopped();
     let dir = broker.data_dir();
     fs::remove_dir_all(dir.join("topics/t/1")).unwrap();
@@ -89,7 +89,7 @@ fn a_lost_partition_can_be_looked_at_first_and_its_repair_says_what_it_did() {
 }
 
 #[test]
-fn a_list_of_backups_where_there_are_none_fails() {
+fn a_directory_without_backups_is_an_error() {
     let broker = stopped();
     let listed = cli(&["backup", "list", broker.data_dir().to_str().unwrap()]);
     assert_eq!(listed.status.code(), Some(1));

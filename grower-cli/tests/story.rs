@@ -33,7 +33,7 @@ fn at(directory: &tempfile::TempDir) -> BrokerConfig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_real_files_over_tcp() {
+async fn the_demo_runs_on_real_files_over_tcp() {
     let directory = tempfile::tempdir().unwrap();
     let config = BrokerConfig { listen: Some(([127, 0, 0, 1], 0).into()), ..at(&directory) };
     let told = tell(Broker::builder(config), true).await;
@@ -43,21 +43,21 @@ async fn on_real_files_over_tcp() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_disk_in_memory() {
+async fn the_demo_runs_on_a_disk_in_memory() {
     let directory = tempfile::tempdir().unwrap();
     tell(Broker::builder(at(&directory)).disk(Arc::new(MemDisk::default())), false).await;
     assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none(), "nothing reached the real disk");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_logs_in_memory() {
+async fn the_demo_runs_on_logs_in_memory() {
     let directory = tempfile::tempdir().unwrap();
     tell(Broker::builder(at(&directory)).logs(Arc::new(MemLogs)), false).await;
     assert!(!directory.path().join("topics").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_an_index_that_knows_every_batch() {
+async fn the_demo_runs_with_a_dense_index() {
     let directory = tempfile::tempdir().unwrap();
     let dense = IndexFactory::new(|seed| Box::new(DenseIndex::new(seed)));
     tell(Broker::builder(at(&directory)).index(IndexKind::Custom(dense)), false).await;

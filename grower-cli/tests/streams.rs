@@ -63,7 +63,7 @@ fn a_full_non_blocking_output_is_waited_for() {
 }
 
 #[test]
-fn consume_ends_when_its_reader_leaves_although_no_record_comes() {
+fn consume_ends_when_its_reader_leaves_even_without_records() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     broker.ok("produce events", b"one\n");
@@ -78,7 +78,7 @@ fn consume_ends_when_its_reader_leaves_although_no_record_comes() {
 }
 
 #[test]
-fn produce_fails_when_the_reader_of_its_acks_leaves_although_no_line_comes() {
+fn produce_fails_when_the_reader_of_its_acks_leaves_even_without_lines() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     let mut child = broker.cli("produce events --output json").stdin(Stdio::piped()).spawn().unwrap();

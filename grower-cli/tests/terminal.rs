@@ -78,20 +78,20 @@ fn kill(top: &Child, signal: Signal) {
 }
 
 #[test]
-fn a_key_gives_the_terminal_back() {
+fn a_key_restores_the_terminal() {
     check(|terminal, _| terminal.keyboard.write_all(b"q").unwrap());
     check(|terminal, _| terminal.keyboard.write_all(b"\x03").unwrap());
 }
 
 #[test]
-fn a_signal_gives_the_terminal_back() {
+fn a_signal_restores_the_terminal() {
     check(|_, top| kill(top, Signal::TERM));
     check(|_, top| kill(top, Signal::INT));
     check(|_, top| kill(top, Signal::HUP));
 }
 
 #[test]
-fn old_figures_are_not_passed_off_as_new_when_the_broker_is_gone() {
+fn a_lost_broker_is_shown_with_the_old_figures() {
     let mut broker = Served::start();
     broker.ok("topic create rainbow", b"");
     let mut terminal = Terminal::open();

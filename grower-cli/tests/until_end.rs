@@ -52,7 +52,7 @@ fn signal(readers: &[&Child], signal: Signal) {
 }
 
 #[test]
-fn it_ends_where_its_topic_was_created_again_and_prints_nothing_of_the_new_one() {
+fn until_end_stops_at_a_recreated_topic_and_prints_none_of_its_records() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     broker.ok("produce events", &lines(LINES));
@@ -65,7 +65,7 @@ fn it_ends_where_its_topic_was_created_again_and_prints_nothing_of_the_new_one()
 }
 
 #[test]
-fn it_ends_where_the_topic_that_another_member_reads_was_created_again() {
+fn until_end_stops_if_the_topic_of_another_member_is_recreated() {
     let broker = Served::start();
     broker.ok("topic create events", b"");
     broker.ok("produce events", &lines(10));
@@ -97,7 +97,7 @@ fn partly_synced(durable: usize) -> Served {
 }
 
 #[test]
-fn it_ends_where_a_log_lost_the_records_before_the_old_end() {
+fn until_end_stops_at_the_first_lost_offset() {
     let mut broker = partly_synced(SYNCED);
     let (reader, _) = stuck(&broker, "consume events --until-end");
     broker.power_cut();
@@ -110,7 +110,7 @@ fn it_ends_where_a_log_lost_the_records_before_the_old_end() {
 }
 
 #[test]
-fn records_that_took_the_offsets_of_lost_ones_are_not_among_those_that_were_there() {
+fn until_end_skips_new_records_at_the_offsets_of_lost_ones() {
     for durable in [20, SYNCED] {
         let mut broker = partly_synced(durable); // In one case it has lost ones in its hand.
         let (reader, _) = stuck(&broker, "consume events --until-end");
@@ -123,7 +123,7 @@ fn records_that_took_the_offsets_of_lost_ones_are_not_among_those_that_were_ther
 }
 
 #[test]
-fn it_ends_where_all_that_another_member_should_read_was_dropped_before_a_restart() {
+fn until_end_stops_if_the_records_of_another_member_were_dropped() {
     let (mut broker, _) = Served::with_faults();
     broker.ok("topic create events", b"");
     broker.ok("produce events", &lines(10));
@@ -140,7 +140,7 @@ fn it_ends_where_all_that_another_member_should_read_was_dropped_before_a_restar
 }
 
 #[test]
-fn it_ends_where_a_log_lost_all_that_another_member_should_read() {
+fn until_end_stops_if_a_log_lost_the_records_of_another_member() {
     let mut broker = partly_synced(0);
     let (mut other, _) = stuck(&broker, "consume events --group g");
     let waits = broker.cli("consume events --group g --until-end").spawn().unwrap();
@@ -153,7 +153,7 @@ fn it_ends_where_a_log_lost_all_that_another_member_should_read() {
 }
 
 #[test]
-fn where_a_group_begins_is_decided_by_its_first_run_though_there_is_nothing_to_read() {
+fn the_first_run_of_a_group_fixes_its_start_even_without_records() {
     let broker = Served::start();
     for (topic, from) in [("ends", "end"), ("times", "time:2099-01-01T00:00:00Z")] {
         broker.ok(&format!("topic create {topic}:2"), b"");

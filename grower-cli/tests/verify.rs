@@ -63,7 +63,7 @@ fn every_flipped_bit_is_found_in_its_file() {
 }
 
 #[test]
-fn damage_is_told_with_file_bytes_and_offsets_and_exit_1() {
+fn damage_is_reported_with_file_bytes_offsets_and_exit_1() {
     let broker = small();
     let dir = broker.data_dir();
     let before = files(&dir).iter().map(|file| fs::read(file).unwrap()).collect::<Vec<_>>();

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_not_there_is_named() {
+    fn an_unknown_target_is_named() {
         let fuzz = Fuzz {
             targets: vec!["nonsense".to_owned()],
             minutes: 1.0,

@@ -256,7 +256,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn the_fingerprint_of_bytes_that_were_read_is_that_of_the_file_which_has_them() {
+    fn a_running_fingerprint_equals_that_of_the_file_with_the_same_bytes() {
         let mut file = tempfile::tempfile().unwrap();
         let mut running = RunningFingerprint::resume(&file, &Fingerprint::EMPTY).unwrap().unwrap();
         for (round, length) in [1, 254, 2, 0, 3000, 1500, 70_000, 5, 4096, 100_000].into_iter().enumerate() {

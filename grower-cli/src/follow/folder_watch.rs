@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rotation_is_noticed_also_if_the_time_of_the_folder_stays() {
+    fn a_rotation_is_noticed_even_if_the_modification_time_of_the_folder_stays() {
         let folder = tempfile::tempdir().unwrap();
         let (log, now) = (folder.path().join("app.log"), Instant::now());
         let set_time = || fs::File::open(folder.path()).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();

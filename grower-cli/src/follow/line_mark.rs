@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_anybody_may_write_is_a_mark_of_ours_or_nothing() {
+    fn a_header_of_another_producer_is_never_parsed_as_a_mark() {
         let mark = LineMark { incarnation: u32::MAX, start: u64::MAX };
         let (_, sound) = mark.header("me:1");
         assert_eq!(LineMark::parse(sound.as_bytes(), "me:1"), Some(mark));

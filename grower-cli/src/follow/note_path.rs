@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_beside_its_file_and_named_after_both() {
+    fn a_note_is_next_to_its_file_and_named_after_file_and_topic() {
         assert_eq!(beside("app.log", "events"), "app.log.events.grower-place");
     }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_one_name_have_notes_of_their_own_in_a_folder_for_notes() {
+    fn files_of_one_name_in_different_folders_have_different_notes_in_the_state_dir() {
         let folders = tempfile::tempdir().unwrap();
         let [a, b, state] = ["a", "b", "state"].map(|name| folders.path().join(name));
         [&a, &b].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());

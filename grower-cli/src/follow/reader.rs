@@ -146,7 +146,7 @@ mod tests {
     use std::io::{Seek, Write};
 
     #[test]
-    fn what_was_read_is_told_from_what_is_there_when_it_is_accepted() {
+    fn accepted_bytes_are_fingerprinted_as_read_even_if_the_file_changed_since() {
         let mut file = tempfile::tempfile().unwrap();
         let mut write = |text: &str| {
             file.set_len(0).unwrap();

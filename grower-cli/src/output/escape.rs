@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_in_a_name_reaches_the_terminal_as_a_command() {
+    fn no_name_reaches_the_terminal_as_an_escape_sequence() {
         assert_eq!(escaped("a\u{1b}[2Jb\u{9b}31m"), "a\\x1b[2Jb\\u{9b}31m");
         assert_eq!(escaped("abc\u{202e}gpj.exe"), "abc\\u{202e}gpj.exe");
         assert_eq!(escaped("über\tall"), "über\\tall");

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_comes_as_base64_and_nothing_as_null() {
+    fn bytes_that_are_not_utf_8_become_base64_and_missing_ones_null() {
         insta::assert_snapshot!(json(&record(None, Some(b"\xff\xfe"), vec![])), @r#"{"topic":"events","partition":2,"offset":17,"timestamp":1795296645125,"key":null,"value_base64":"//4=","headers":[]}"#);
         insta::assert_snapshot!(json(&record(Some(b"\xc3"), None, vec![])), @r#"{"topic":"events","partition":2,"offset":17,"timestamp":1795296645125,"key_base64":"ww==","value":null,"headers":[]}"#);
     }

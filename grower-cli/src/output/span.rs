@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_one_has_tenths() {
+    fn a_short_span_has_tenths() {
         assert_eq!(
             [0, 2_520, 59_900, 60_000, 499_800].map(millis_for_people),
             ["0.0 s", "2.5 s", "59.9 s", "1 min", "8 min 19 s"]

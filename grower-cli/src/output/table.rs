@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_stand_in_groups_of_three() {
+    fn digits_are_grouped_by_three() {
         assert_eq!(
             [9_999_999, 12_340_000, 9_999_900_000, 12_340_000_000].map(in_short),
             ["9,999,999", "12.3 M", "9999.9 M", "12.3 G"]

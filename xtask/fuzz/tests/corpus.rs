@@ -29,7 +29,7 @@ fn every_target_has_seeds_and_a_name_of_its_own() {
 }
 
 #[test]
-fn no_bytes_are_too_strange_for_any_target() {
+fn every_target_accepts_any_bytes() {
     for target in TARGETS.iter().filter(|target| target.name != "broker") {
         for length in [0, 1, 2, 13, 61, 100] {
             for byte in [0, 1, 2, 3, 0x7f, 0xff] {
@@ -40,14 +40,14 @@ fn no_bytes_are_too_strange_for_any_target() {
 }
 
 #[test]
-fn something_is_kept_for_every_target() {
+fn every_target_has_a_kept_corpus() {
     for target in TARGETS {
         assert!(!corpus::inputs(target.name).unwrap().is_empty(), "cargo xtask fuzz {} --keep", target.name);
     }
 }
 
 #[test]
-fn nothing_is_kept_for_a_target_that_is_gone() {
+fn every_kept_corpus_belongs_to_a_target() {
     let kept = fs::read_dir(corpus::dir("")).unwrap().map(|entry| entry.unwrap().file_name());
     let names: BTreeSet<_> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
     for name in kept.map(|name| name.to_string_lossy().into_owned()) {

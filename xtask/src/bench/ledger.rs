@@ -134,7 +134,7 @@ mod tests {
     const ALIKE: [(u32, u64); 2] = [(1, 2), (4, 12_715)];
 
     #[test]
-    fn records_with_the_same_value_are_told_apart_by_those_behind_them() {
+    fn records_with_the_same_value_are_distinguished_by_the_next_ones() {
         let [(one, number), (other, later)] = ALIKE;
         assert_eq!(record(0, one, number).value, record(0, other, later).value);
         for first in [one, other] {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_before_does_not_count() {
+    fn earlier_records_do_not_count() {
         let mut ledger = ledger().after(10);
         assert!(ledger.take(&record(0, 1, 0)).is_err(), "it lies before");
         ledger.take(&record(10, 1, 0)).unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_missing_or_comes_twice_is_found() {
+    fn missing_and_duplicate_records_are_found() {
         let mut ledger = ledger();
         assert!(ledger.take(&record(0, 1, 1)).is_err(), "the first is missing");
         ledger.take(&record(0, 1, 0)).unwrap();

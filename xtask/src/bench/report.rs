@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_figure_told_is_the_median_with_the_median_ratio() {
+    fn a_figure_is_the_median_with_the_median_ratio() {
         let mut report = BenchReport::default();
         for value in [1.0, 9.0, 2.0] {
             report.add_beside("produce", value, "MB/s", 4.0);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_reached_stands_beside_the_figure_and_a_miss_is_marked() {
+    fn a_figure_shows_its_demand_and_marks_a_miss() {
         let mut report = BenchReport::default();
         report.add_beside("produce-1k-1", 950.0, "MB/s", 2000.0);
         report.add("produce-1k-1-peak-memory", 40.25, "MiB");

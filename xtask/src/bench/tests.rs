@@ -48,7 +48,7 @@ fn debug_build() -> PathBuf {
 }
 
 #[test]
-fn what_needs_daemons_of_its_own_reports_figures_too() {
+fn rows_with_daemons_of_their_own_report_figures() {
     let program = debug_build();
     let (directory, amounts) = (tempfile::tempdir().unwrap(), Amounts::tiny());
     let broker = BenchBroker { address: String::new(), process: std::process::id() };
@@ -66,7 +66,7 @@ fn what_needs_daemons_of_its_own_reports_figures_too() {
 }
 
 #[test]
-fn rows_are_chosen_by_name_or_by_how_names_begin() {
+fn rows_are_chosen_by_name_or_prefix() {
     let names =
         |only: &str| chosen(&[only.to_owned()]).map(|rows| rows.into_iter().map(BenchRow::name).collect::<Vec<_>>());
     assert_eq!(names("idle").unwrap(), ["idle"]);

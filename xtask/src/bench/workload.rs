@@ -175,7 +175,7 @@ mod tests {
     use crate::bench::tests::with_broker;
 
     #[test]
-    fn what_several_writers_wrote_is_read_back() {
+    fn records_of_several_writers_are_read_back() {
         with_broker(async |broker| {
             let writing = Workload { partitions: 3, batch_records: Some(4), ..Workload::new("t", 2, 10, 100) };
             writing.create_topic(broker).await?;

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_missing_is_named() {
+    fn everything_missing_is_named() {
         let packages = r#"[
             {"name":"a","version":"1.1.0","description":"A","license":"MIT OR Apache-2.0","readme":"README.md","rust_version":"1.95",
              "keywords":["log"],"categories":["x"],"dependencies":[]},

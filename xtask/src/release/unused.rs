@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_binary_alone_needs_is_optional_where_others_take_the_library() {
+    fn a_dependency_of_the_binary_alone_must_be_optional_in_a_library_for_others() {
         let root = tempfile::tempdir().unwrap();
         let source = root.path().join("broker/src");
         fs::create_dir_all(source.join("daemon")).unwrap();

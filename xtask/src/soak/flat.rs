@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn what_creeps_is_told_from_what_warms_up_or_swings() {
+    fn growth_is_distinguished_from_warm_up_and_swings() {
         assert!(is_flat(|_| 100.0));
         assert!(is_flat(|at| if at < 30.0 { at } else { 100.0 }), "warming up");
         assert!(is_flat(|at| 100.0 + 30.0 * (at % 3.0)), "swinging");

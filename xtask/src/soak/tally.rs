@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_may_read_twice_but_never_pass_over() {
+    fn a_group_may_read_twice_but_never_skip() {
         let tally = Tally::default();
         for offset in [0, 1, 2, 1, 2, 3] {
             tally.group_got(0, offset).unwrap();

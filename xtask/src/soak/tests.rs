@@ -30,7 +30,7 @@ fn check_soak(loads: Vec<Load>, all_have_done_something: impl Fn(&Tally) -> bool
 }
 
 #[test]
-fn the_usual_loads_get_on_and_their_records_are_there() {
+fn the_usual_loads_progress_and_keep_their_records() {
     check_soak(Load::usual(), |tally| {
         let Tally { acknowledged, consumed, joins, topics, scrapes, rounds, backups, stalled, .. } = tally;
         [acknowledged, consumed, joins, topics, scrapes, rounds, backups, stalled]
@@ -40,7 +40,7 @@ fn the_usual_loads_get_on_and_their_records_are_there() {
 }
 
 #[test] // But for the clock, which is this process's own.
-fn the_limited_loads_get_on_and_their_records_are_there() {
+fn the_limited_loads_progress_and_keep_their_records() {
     let loads = Load::limited().into_iter().filter(|load| !matches!(load, Load::Jumps)).collect();
     check_soak(loads, |tally| {
         let Tally { acknowledged, recreated, flips, polls, gaps, scrapes, .. } = tally;

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_yet_is_judged_by_its_parent() {
+    fn a_missing_directory_is_judged_by_its_parent() {
         let dir = tempfile::tempdir().unwrap();
         let disk = DiskFacts::look(&dir.path().join("not/there/yet")).unwrap();
         assert_eq!(disk.dir, dir.path());

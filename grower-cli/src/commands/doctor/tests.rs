@@ -72,7 +72,7 @@ fn a_good_machine_is_good_in_every_line() {
 }
 
 #[test]
-fn what_is_at_risk_says_what_to_change() {
+fn every_bad_fact_comes_with_advice() {
     let refused = RefusedGrowth { group: GroupId::new("g").unwrap(), ago_ms: 5, reason: "full".to_owned() };
     let bad = BrokerFacts {
         round_trip: Duration::from_millis(80),
@@ -137,7 +137,7 @@ fn syncs_are_judged_by_their_speed_and_by_whether_they_work() {
 }
 
 #[test]
-fn a_broker_that_does_not_answer_is_bad_unless_only_the_machine_was_asked_about() {
+fn a_silent_broker_is_bad_unless_only_the_machine_is_examined() {
     let no = || BrokerReply::No("connection refused".to_owned());
     insta::assert_snapshot!(told(&DoctorFacts { broker: no(), ..DoctorFacts::default() }, "broker"), @"bad | broker | does not answer: connection refused | start it with grower-broker --data-dir DIR, or name another with --broker; its log says why it does not start");
     let facts = DoctorFacts { broker: no(), disk: Some(disk("ext4", 400)), ..DoctorFacts::default() };

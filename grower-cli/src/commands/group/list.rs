@@ -69,7 +69,7 @@ mod tests {
     use grower_client::ids::GroupId;
 
     #[test]
-    fn a_group_that_is_too_large_for_an_answer_claims_no_lag() {
+    fn a_group_too_large_for_a_response_has_no_lag() {
         let group = GroupDescription {
             group: GroupId::new("huge").unwrap(),
             state: GroupState::Stable,

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_the_lines_that_were_not_acknowledged_are_named() {
+    fn exactly_the_unacknowledged_lines_are_named() {
         insta::assert_snapshot!(told_of([(2, false)], None), @"not acknowledged: line 2; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
         insta::assert_snapshot!(told_of([2, 4, 5, 6, 9].map(|line| (line, line == 5)), Some(12)), @"not acknowledged: lines 2, 4-6, 9 (5 lines); possibly stored: line 5; not sent: every line after 12; acknowledged: 7 lines: t/1: not acknowledged within 1s; it was not written");
         insta::assert_snapshot!(told_of([(3, true), (4, true)], Some(4)), @"not acknowledged: lines 3-4; possibly stored: all; not sent: every line after 4; acknowledged: 7 lines: t/1: not acknowledged within 1s; it may have been written");

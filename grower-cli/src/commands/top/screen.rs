@@ -60,7 +60,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     #[test]
-    fn what_is_to_be_done_at_the_end_is_done_after_a_panic_too() {
+    fn the_terminal_is_restored_after_a_panic() {
         let done = Cell::new(0);
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let _after = OnDrop(|| done.set(done.get() + 1));

@@ -100,20 +100,20 @@ fn a_wide_screen_shows_every_column() {
 }
 
 #[test]
-fn a_number_that_has_no_room_is_left_out_whole() {
+fn a_column_that_does_not_fit_is_left_out_completely() {
     let screen = screen(&mut model(), 60, 9);
     assert!(screen.contains("1,200,000") && screen.contains("2,000") && !screen.contains("OUT"), "{screen}");
 }
 
 #[test]
-fn groups_are_one_key_away_and_cannot_speak_to_the_terminal() {
+fn tab_shows_groups_and_their_names_are_escaped() {
     let mut model = model();
     press(&mut model, "\tsss");
     insta::assert_snapshot!(screen(&mut model, 80, 10));
 }
 
 #[test]
-fn a_filter_leaves_what_contains_it() {
+fn a_filter_keeps_the_names_that_contain_it() {
     let mut model = model();
     press(&mut model, "/vent");
     insta::assert_snapshot!(screen(&mut model, 80, 9));
@@ -125,7 +125,7 @@ fn a_filter_leaves_what_contains_it() {
 }
 
 #[test]
-fn sorting_goes_through_the_columns_and_turns_round() {
+fn keys_sort_by_each_column_and_reverse_the_order() {
     let mut model = model();
     let names = |model: &TopModel| model.topics().iter().map(|topic| topic.name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(&model), ["audit", "events"]);
@@ -140,7 +140,7 @@ fn sorting_goes_through_the_columns_and_turns_round() {
 }
 
 #[test]
-fn trouble_is_shown_beside_what_was_last_known() {
+fn a_failed_poll_is_shown_with_the_last_figures() {
     let mut model = model();
     model.take(Err("connection refused".to_owned()));
     assert!(screen(&mut model, 40, 9).lines().next().unwrap().contains("connection refused"));
@@ -149,7 +149,7 @@ fn trouble_is_shown_beside_what_was_last_known() {
 }
 
 #[test]
-fn no_screen_is_too_small_and_nothing_known_is_no_reason_to_fail() {
+fn every_screen_size_is_drawn_even_without_data() {
     for (width, height) in [(1, 1), (10, 3), (300, 100)] {
         screen(&mut model(), width, height);
         screen(&mut TopModel::new(), width, height);

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_has_one_partition_unless_told() {
+    fn a_topic_has_one_partition_by_default() {
         let argument = |name: &str, partitions| Ok(TopicArgument { name: name.to_owned(), partitions });
         assert_eq!("events".parse::<TopicArgument>(), argument("events", 1));
         assert_eq!("events:3".parse::<TopicArgument>(), argument("events", 3));

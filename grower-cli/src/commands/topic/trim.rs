@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_lies_before_the_beginning() {
+    fn a_trim_refuses_positions_without_earlier_records() {
         assert_eq!(position("offset:7"), Ok(PositionSpec::Offset(Offset::new(7))));
         assert_eq!(position("end"), Ok(PositionSpec::End));
         for wrong in ["beginning", "committed", "7"] {

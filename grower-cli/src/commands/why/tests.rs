@@ -67,7 +67,7 @@ fn told(findings: &[WhyFinding]) -> String {
 }
 
 #[test]
-fn a_member_that_is_behind_and_commits_goes_on() {
+fn a_member_that_lags_and_commits_progresses() {
     insta::assert_snapshot!(told(&group(vec![member("S1")], progress()).findings()), @"
     waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
     waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s; 1,200 records (4 s) behind, last committed 3 s ago: its owner is alive and progresses
@@ -75,7 +75,7 @@ fn a_member_that_is_behind_and_commits_goes_on() {
 }
 
 #[test]
-fn an_owner_that_has_records_and_commits_none_is_stuck_and_one_that_had_none_is_not() {
+fn an_owner_is_stuck_only_if_it_has_had_records_without_a_commit() {
     let says = |committed: i64, lag_seconds: u64| {
         let mut facts = group(vec![member("S1")], GroupProgress { lag_ms: Some(lag_seconds * 1_000), ..progress() });
         facts.commits = BTreeMap::from([("rainbow/1".to_owned(), ago(committed))]);
@@ -90,7 +90,7 @@ fn an_owner_that_has_records_and_commits_none_is_stuck_and_one_that_had_none_is_
 }
 
 #[test]
-fn a_group_that_has_read_all_is_fine() {
+fn a_group_without_lag_is_fine() {
     let done = GroupProgress { committed: Some(Offset::new(2_000)), lag: 0, lag_ms: Some(0), ..progress() };
     insta::assert_snapshot!(told(&group(vec![member("S1")], done).findings()), @"
     fine | group g | 1 member and 1 partition: nothing left to read
@@ -99,7 +99,7 @@ fn a_group_that_has_read_all_is_fine() {
 }
 
 #[test]
-fn a_partition_on_its_way_names_both_ends() {
+fn a_moving_partition_names_both_members() {
     let old = MemberFacts { silent_ms: 30_000, ..member("S1") };
     let new = MemberFacts { awaits: BTreeSet::from(["rainbow/1".to_owned()]), ..member("S2") };
     let owner = Some(PartitionOwner { giving_up: true, ..owned_by("S1").unwrap() });
@@ -132,7 +132,7 @@ fn a_partition_without_an_owner_says_why() {
 }
 
 #[test]
-fn a_silent_owner_is_told_of_with_the_time_it_has_left() {
+fn a_silent_owner_is_reported_with_its_session_timeout() {
     let silent = MemberFacts { silent_ms: 30_000, client: None, address: None, ..member("S1") };
     insta::assert_snapshot!(told(&group(vec![silent], progress()).findings()), @"
     waits | group g | 1 member and 1 partition: 1,200 records (4 s) behind in all
@@ -141,7 +141,7 @@ fn a_silent_owner_is_told_of_with_the_time_it_has_left() {
 }
 
 #[test]
-fn what_was_dropped_unread_and_what_is_damaged_is_wrong() {
+fn records_dropped_unread_lost_or_damaged_are_wrong() {
     let dropped = GroupProgress { committed: Some(Offset::new(3)), lag: 1_990, ..progress() };
     insta::assert_snapshot!(told(&group(vec![member("S1")], dropped).findings()), @"
     waits | group g | 1 member and 1 partition: 1,990 records (4 s) behind in all
@@ -166,7 +166,7 @@ fn what_was_dropped_unread_and_what_is_damaged_is_wrong() {
 }
 
 #[test]
-fn damage_that_a_group_has_passed_or_not_begun_and_damaged_commits_are_told() {
+fn damage_before_and_after_the_position_and_of_commits_is_reported() {
     let done = GroupProgress { committed: Some(Offset::new(2_000)), lag: 0, lag_ms: Some(0), ..progress() };
     let mut facts = group(vec![member("S1")], done);
     let damaged = |name: &str| BTreeMap::from([(name.to_owned(), vec![(Offset::new(1_000), Offset::new(2_000))])]);
@@ -192,7 +192,7 @@ fn damage_that_a_group_has_passed_or_not_begun_and_damaged_commits_are_told() {
 }
 
 #[test]
-fn members_that_hold_nothing_or_were_replaced_are_named() {
+fn idle_and_replaced_members_are_reported() {
     let replaced = MemberFacts { replaced_by: Some("S4".to_owned()), ..member("S3") };
     let mut facts = group(vec![member("S1"), member("S2"), replaced], progress());
     facts.untouched = vec![UntouchedPartition { name: "rainbow/0".to_owned(), records: 7 }];
@@ -240,7 +240,7 @@ fn topic(partition: PartitionDescription) -> TopicFacts {
 }
 
 #[test]
-fn a_topic_tells_how_far_its_readers_are() {
+fn a_topic_reports_the_lag_of_its_readers() {
     let reader = |group: &str, lag| ReaderFacts { group: group.to_owned(), lag, lag_ms: Some(4_000) };
     let rate = Rate { records_in: 1_200, bytes_in: 1 << 20, ..Rate::default() };
     let facts = TopicFacts { readers: vec![reader("a", 0), reader("b", 7)], rate, ..topic(partition()) };
@@ -252,7 +252,7 @@ fn a_topic_tells_how_far_its_readers_are() {
 }
 
 #[test]
-fn what_somebody_gave_up_is_told_as_long_as_the_log_has_its_place() {
+fn records_given_up_are_reported_until_retention_passes_them() {
     let loss = |start, end| LossDescription {
         partition: PartitionId::new(0),
         start: Offset::new(start),
@@ -273,7 +273,7 @@ fn what_somebody_gave_up_is_told_as_long_as_the_log_has_its_place() {
 }
 
 #[test]
-fn an_empty_topic_says_whether_it_ever_held_anything() {
+fn an_empty_topic_says_whether_it_ever_held_records() {
     let none = PartitionDescription { high_watermark: Offset::ZERO, log_end: Offset::ZERO, ..partition() };
     insta::assert_snapshot!(told(&topic(none).findings()), @"
     fine | topic rainbow | empty: nothing was ever written to it
@@ -287,7 +287,7 @@ fn an_empty_topic_says_whether_it_ever_held_anything() {
 }
 
 #[test]
-fn what_keeps_writers_and_readers_from_going_on_is_told() {
+fn everything_that_blocks_writers_or_readers_is_reported() {
     let disk = DiskDescription { total: 100 << 30, free: 1 << 30, reserve: 2 << 30, used_up: None };
     let bad = PartitionDescription {
         leader: None,
@@ -307,7 +307,7 @@ fn what_keeps_writers_and_readers_from_going_on_is_told() {
 }
 
 #[test]
-fn a_partition_that_is_offline_is_never_taken_for_an_empty_one() {
+fn an_offline_partition_is_never_reported_as_empty() {
     let offline = BTreeMap::from([("rainbow/0".to_owned(), "its files are gone".to_owned())]);
     let lost =
         PartitionDescription { leader: None, log_end: Offset::ZERO, high_watermark: Offset::ZERO, ..partition() };

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_of_many_followers_started_at_once_gets_the_note() {
+    fn only_one_of_several_concurrent_followers_gets_the_note() {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..20 {
             let opened: Vec<_> = std::thread::scope(|scope| {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_that_is_kept_elsewhere_from_now_on_begins_with_the_former_one() {
+    fn a_note_in_a_new_place_starts_from_the_former_note() {
         let folder = tempfile::tempdir().unwrap();
         let (mut keeper, _) = open(folder.path()).unwrap();
         keeper.acknowledged(PartitionId::new(0), Offset::new(6));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_whose_deleted_note_another_one_began_ends() {
+    fn a_follower_fails_once_another_one_created_its_deleted_note() {
         let folder = tempfile::tempdir().unwrap();
         let (mut keeper, _) = open(folder.path()).unwrap();
         fs::remove_file(folder.path().join("note")).unwrap();
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_offset_than_before_counts_because_the_log_was_restored() {
+    fn an_ack_at_a_smaller_offset_replaces_a_greater_one_because_the_log_was_restored() {
         let folder = tempfile::tempdir().unwrap();
         let (mut keeper, _) = open(folder.path()).unwrap();
         for offset in [8, 2] {

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_a_topic_ends_with_it() {
+    fn a_recreated_or_shortened_topic_invalidates_the_offsets_of_a_note() {
         let sent_up_to = |next: u64| {
             let mut note = Note::blank("me".to_owned(), &topic(1, 0));
             (note.file, note.next) =
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_before_the_position_noted_is_no_longer_looked_for() {
+    fn a_line_before_the_noted_position_needs_no_mark() {
         let mut note = Note::blank("me".to_owned(), &topic(1, 0));
         let seen = |offset: u64| {
             let mut file = tempfile::tempfile().unwrap();

@@ -28,7 +28,7 @@ fn known(name: &str) -> Candidate {
 }
 
 #[test]
-fn what_cannot_be_read_now_is_waited_for() {
+fn an_unreadable_file_is_waited_for() {
     let path = |is_same, content| candidate(CandidateLocation::Path, is_same, content);
     assert_eq!(recognise(&[], true), Recognised::Unreadable);
     assert_eq!(recognise(&[path(true, None)], true), Recognised::Unreadable);
@@ -43,14 +43,14 @@ fn what_cannot_be_read_now_is_waited_for() {
 }
 
 #[test]
-fn an_inode_without_the_content_is_another_file() {
+fn the_same_inode_with_other_content_is_another_file() {
     for content in [Content::Other, Content::Shorter] {
         assert_eq!(recognise(&[candidate(CandidateLocation::Path, true, Some(content))], true), Recognised::Gone);
     }
 }
 
 #[test]
-fn a_copy_is_a_rotation_that_was_not_there_before() {
+fn only_a_new_rotation_is_a_copy() {
     let path = candidate(CandidateLocation::Path, true, Some(Content::Other));
     let copy = rotated("app.log.1", Content::Same);
     assert_eq!(recognise(&[path.clone(), copy.clone()], false), Recognised::Copy(1));
@@ -63,7 +63,7 @@ fn a_copy_is_a_rotation_that_was_not_there_before() {
 }
 
 #[test]
-fn a_replacement_is_believed_only_if_nothing_was_rotated() {
+fn a_replacement_is_accepted_only_without_a_rotation() {
     let path = candidate(CandidateLocation::Path, false, Some(Content::Same));
     assert_eq!(recognise(std::slice::from_ref(&path), false), Recognised::Replacement(0));
     assert_eq!(
@@ -89,7 +89,7 @@ fn the_order_of_names_tells_what_comes_next() {
 }
 
 #[test]
-fn what_is_read_already_does_not_come_next() {
+fn a_file_that_is_being_read_does_not_come_next() {
     let mut taken = rotated("app.log.1", Content::Other);
     taken.is_taken = true;
     assert_eq!(successors(&[taken, known("app.log.2")], None, false), (vec![], vec![]));
@@ -112,7 +112,7 @@ fn a_copy_of_the_file_at_the_path_is_read_once_that_is_truncated() {
 }
 
 #[test]
-fn a_new_rotation_behind_a_gap_is_undecided() {
+fn a_new_rotation_after_a_gap_is_undecided() {
     let new = rotated("app.log.2", Content::Same);
     assert_eq!(undecided(std::slice::from_ref(&new)), [0]);
     assert!(undecided(&[new.clone(), rotated("app.log.1", Content::Other)]).is_empty());

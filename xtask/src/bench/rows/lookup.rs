@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slower_kind_is_told() {
+    fn the_slower_kind_is_reported() {
         let lines = "offset 102 MiB 800 ns\ntime 102 MiB 1300 ns\nwarming up\noffset 1024 MiB 900 ns\n\
                      time 1024 MiB 1400 ns\ntime 1024 MiB 9400 ns\ntime 1024 MiB 1200 ns\n";
         let mut report = BenchReport::default();

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn being_late_is_not_falling_behind() {
+    fn a_constant_delay_is_not_falling_behind() {
         let always = rate_of(|_| Duration::from_millis(30));
         assert!((0.999..1.001).contains(&always), "{always}");
         let later_each_time = rate_of(|number| Duration::from_micros(11) * number);

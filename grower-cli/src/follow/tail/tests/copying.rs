@@ -67,14 +67,14 @@ impl Writer {
 #[derive(Default)]
 struct Sent {
     lines: Vec<String>,
-    line_mark: BTreeSet<(u32, u64, String)>,
+    marks: BTreeSet<(u32, u64, String)>,
 }
 
 impl Sent {
     fn add(&mut self, file: &FollowedFile, lines: Vec<Line>, is_successor: bool) {
         for line in lines {
             let content = String::from_utf8(line.content.unwrap().to_vec()).unwrap();
-            let is_new = self.line_mark.insert((file.incarnation, line.start, content.clone()));
+            let is_new = self.marks.insert((file.incarnation, line.start, content.clone()));
             if is_new || !is_successor {
                 self.lines.push(content);
             }
@@ -213,7 +213,7 @@ fn a_copy_that_was_seen_before_the_file_was_truncated_is_read_afterwards() {
 }
 
 #[test]
-fn a_copy_that_is_being_made_is_not_read_until_the_file_is_truncated() {
+fn an_unfinished_copy_is_not_read_until_the_file_is_truncated() {
     for is_away in [false, true] {
         let mut log_folder = LogFolder::new();
         log_folder.append("app.log", LONG);
@@ -239,7 +239,7 @@ fn a_copy_that_is_being_made_is_not_read_until_the_file_is_truncated() {
 }
 
 #[test]
-fn a_copy_in_the_middle_of_being_renamed_is_waited_for() {
+fn a_copy_that_is_being_renamed_is_waited_for() {
     for is_away in [false, true] {
         let mut log_folder = LogFolder::new();
         one(&log_folder);

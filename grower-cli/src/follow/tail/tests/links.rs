@@ -56,7 +56,7 @@ fn a_followed_link_that_gets_another_target_loses_nothing() {
 }
 
 #[test]
-fn a_followed_link_to_a_file_of_each_day_loses_no_day() {
+fn a_followed_link_to_daily_files_loses_no_day() {
     let happens = |s: &LogFolder| {
         s.append("x.log-20261120", "two\n");
         s.append("x.log-20261121", "three\n");

@@ -12,7 +12,7 @@ use log_folder::{LogFolder, one};
 use std::fs;
 
 #[test]
-fn a_line_is_handed_out_once_it_is_whole() {
+fn a_line_is_returned_once_it_is_complete() {
     let mut log_folder = LogFolder::new();
     log_folder.append("app.log", "one\ntw");
     let mut tail = log_folder.follow();
@@ -35,7 +35,7 @@ fn a_rotated_file_is_left_when_it_is_silent_and_the_next_has_content() {
 }
 
 #[test]
-fn lines_that_come_late_to_a_rotated_file_are_sent_late_also_after_a_crash() {
+fn late_lines_of_a_rotated_file_are_sent_late_even_after_a_crash() {
     let mut log_folder = LogFolder::new();
     one(&log_folder);
     let mut tail = log_folder.follow();
@@ -58,7 +58,7 @@ fn lines_that_come_late_to_a_rotated_file_are_sent_late_also_after_a_crash() {
 }
 
 #[test]
-fn a_file_that_is_rotated_while_its_follower_looks_around_is_not_passed_over() {
+fn a_file_rotated_during_a_survey_is_not_skipped() {
     let mut log_folder = LogFolder::new();
     one(&log_folder);
     let mut tail = log_folder.follow();
@@ -73,7 +73,7 @@ fn a_file_that_is_rotated_while_its_follower_looks_around_is_not_passed_over() {
 }
 
 #[test]
-fn no_line_is_lost_between_rotations_that_follow_each_other_at_once() {
+fn no_line_is_lost_in_rapid_rotations() {
     const ROTATIONS: u32 = 60;
     let mut log_folder = LogFolder::new();
     log_folder.append("app.log", "0\n");
@@ -102,7 +102,7 @@ fn no_line_is_lost_between_rotations_that_follow_each_other_at_once() {
 }
 
 #[test]
-fn a_file_that_is_not_there_yet_is_waited_for_and_that_is_told_once() {
+fn a_missing_file_is_waited_for_with_one_warning() {
     let mut log_folder = LogFolder::new();
     let mut tail = log_folder.follow();
     let (sent, warned) = log_folder.read(&mut tail);
@@ -112,7 +112,7 @@ fn a_file_that_is_not_there_yet_is_waited_for_and_that_is_told_once() {
 }
 
 #[test]
-fn what_stands_at_the_path_for_a_moment_is_waited_out() {
+fn a_directory_that_is_briefly_at_the_path_is_waited_out() {
     let mut log_folder = LogFolder::new();
     one(&log_folder);
     let mut tail = log_folder.follow();

@@ -6,7 +6,7 @@ use crate::follow::NoteKeeper;
 use std::fs;
 
 #[test]
-fn after_a_crash_it_goes_on_at_the_byte_noted() {
+fn after_a_crash_it_continues_at_the_noted_byte() {
     let mut log_folder = LogFolder::new();
     log_folder.append("app.log", "one\ntwo\nhal");
     let mut tail = log_folder.follow();
@@ -19,7 +19,7 @@ fn after_a_crash_it_goes_on_at_the_byte_noted() {
 }
 
 #[test]
-fn acks_that_come_after_the_file_was_truncated_and_written_again_lose_nothing_at_a_crash() {
+fn acks_after_a_rewrite_of_the_file_lose_no_line_in_a_crash() {
     let mut log_folder = LogFolder::new();
     one(&log_folder);
     let mut tail = log_folder.follow();
@@ -41,7 +41,7 @@ fn acks_that_come_after_the_file_was_truncated_and_written_again_lose_nothing_at
 }
 
 #[test]
-fn another_device_number_is_no_other_file() {
+fn a_changed_device_number_is_not_another_file() {
     let mut log_folder = LogFolder::new();
     one(&log_folder);
     let mut tail = log_folder.follow();
@@ -61,7 +61,7 @@ fn another_device_number_is_no_other_file() {
 }
 
 #[test]
-fn a_note_with_any_content_is_refused_or_gone_on_from() {
+fn a_note_of_any_content_is_refused_or_continued() {
     let mut log_folder = LogFolder::new();
     log_folder.append("app.log.1", "before\n");
     log_folder.append("app.log", "one\ntwo\n");
@@ -103,7 +103,7 @@ fn a_note_with_any_content_is_refused_or_gone_on_from() {
 }
 
 #[test]
-fn a_note_of_an_earlier_version_is_gone_on_from() {
+fn a_note_of_an_earlier_version_is_continued() {
     let mut log_folder = LogFolder::new();
     one(&log_folder);
     let mut tail = log_folder.follow();

@@ -29,7 +29,7 @@ fn situations() -> impl Iterator<Item = &'static Situation> {
 }
 
 #[test]
-fn every_situation_of_the_table_is_handled_while_the_follower_looks_on() {
+fn every_situation_of_the_table_is_handled_by_a_running_follower() {
     let handled = |situation: &Situation| {
         let mut log_folder = LogFolder::new();
         (situation.before)(&log_folder);
