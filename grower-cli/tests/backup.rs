@@ -1,4 +1,4 @@
-//! `backup` and `restore`: what was committed comes back, byte for byte, and groups go on where they were.
+//! `backup` and `restore`: committed records come back byte for byte, and groups continue at their offsets.
 
 mod kit;
 
@@ -68,7 +68,7 @@ fn a_restored_directory_serves_the_backup_and_groups_continue() {
         assert_eq!(ack[0]["offset"].as_u64(), Some(expected.lines().count() as u64));
     }
     broker.restart();
-    assert_eq!(text(&broker.read("events")), "0\n1\n2\n3\n4\n5\n6\n7\n8\n", "the original goes on too");
+    assert_eq!(text(&broker.read("events")), "0\n1\n2\n3\n4\n5\n6\n7\n8\n", "the original still serves");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn damaged_backups_and_wrong_paths_are_refused() {
     assert!(!backup.join("new").exists());
     let inside = data.join("backups");
     assert!(fails(&["backup", inside.to_str().unwrap(), "--data-dir", data_text]).contains("a place of its own"));
-    // The file is written over by name, so that the data, which shares its bytes, stays as it is.
+    // The file is replaced by name, because the data directory shares its bytes.
     let log = backups.join("backup-000001/topics/events/0/00000000000000000003.growerlog");
     let mut bytes = fs::read(&log).unwrap();
     bytes[70] ^= 1;
@@ -119,7 +119,7 @@ fn a_running_broker_makes_backups_of_itself_and_each_can_be_restored() {
     broker.ok("produce events", b"7\n8\n");
     let second = &json(&broker.ok("backup a/nightly --output json", b""))[0];
     assert!(second["new_bytes"].as_u64() < second["bytes"].as_u64(), "{second}");
-    // The list of begun partitions grows in place, so it is copied; everything else is shared.
+    // The list of begun partitions grows in place, so it is copied; all other files are shared.
     assert!(second["copied_bytes"].as_u64().is_some_and(|bytes| bytes < 1024), "{second}");
     let full = &json(&broker.ok("backup a/nightly --full --output json", b""))[0];
     assert_eq!(full["new_bytes"], full["bytes"], "{full}");
@@ -167,7 +167,7 @@ fn a_hanging_backup_is_cancelled_by_another_command() {
     faults.rule(move |_, paths| {
         if paths.iter().any(|path| path.starts_with("/backups")) {
             let _ = asked.send(());
-            let _ = held.lock().unwrap().recv(); // Fails as soon as the test is over.
+            let _ = held.lock().unwrap().recv(); // Fails once the test is over.
         }
         None
     });

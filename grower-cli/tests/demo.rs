@@ -1,4 +1,4 @@
-//! `demo`, as the README tells people to run it.
+//! `demo`, as the README runs it.
 
 mod kit;
 

@@ -1,4 +1,4 @@
-//! `--embedded DIR`: the same commands without a daemon, on the same files.
+//! `--embedded DIR`: the same commands without a daemon, on the same data.
 
 mod kit;
 
@@ -47,11 +47,11 @@ fn every_line_acknowledged_before_a_kill_is_there_after_it() {
         let writer = std::thread::spawn(move || while input.write_all(b"a line\nanother line\n").is_ok() {});
         let mut acks = BufReader::new(child.stdout.take().unwrap()).lines();
         let last = (0..2_000).map(|_| acks.next().unwrap().unwrap()).last().unwrap();
-        child.kill().unwrap(); // Broker and producer at once.
+        child.kill().unwrap(); // Kills broker and producer at once.
         child.wait().unwrap();
         writer.join().unwrap();
         let last = json(last.as_bytes())[0]["offset"].as_u64().unwrap();
-        assert!(acknowledged <= last, "offsets go on where they were");
+        assert!(acknowledged <= last, "offsets continue after the last one");
         acknowledged = last + 1;
         let read = text(&run(&dir, "consume events --until-end", b""));
         assert!(acknowledged as usize <= read.lines().count());

@@ -1,11 +1,11 @@
-//! What flags, variables and arguments mean, and what is said when they make no sense or the broker says no.
+//! Flags, variables and arguments, and the errors for wrong ones.
 
 mod kit;
 
 use kit::{Served, feed, text};
 use std::process::{Command, Output, Stdio};
 
-/// The CLI with these arguments, this `GROWER_BROKER`, and no broker of its own.
+/// Runs the CLI with these arguments and this `GROWER_BROKER`.
 fn cli(arguments: &str, variable: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
     command.env("GROWER_BROKER", variable).args(arguments.split_whitespace()).output().unwrap()
@@ -42,12 +42,12 @@ fn an_empty_variable_counts_as_unset() {
     for variable in ["", " "] {
         let output = cli("--timeout 1s topic describe nothing-of-that-name", variable);
         let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{told}"); // Whoever answers at the default address does not have it.
+        assert_eq!(output.status.code(), Some(1), "{told}"); // A broker at the default address has no such topic.
         assert!(!told.contains("GROWER_BROKER holds") && !told.contains("no broker address"), "{told}");
     }
 }
 
-/// What bash completes of these words.
+/// The completions of these words in bash.
 fn completed(script: &std::path::Path, words: &[&str]) -> String {
     const ASK: &str = r#"source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
         function=$(complete -p grower-cli | sed 's/.*-F \([^ ]*\).*/\1/')
@@ -113,7 +113,7 @@ fn a_broker_without_free_connections_is_reported() {
     let mut output = broker.cli("topic list").output().unwrap();
     while output.status.success() {
         if first.try_wait().unwrap().is_some() {
-            first = broker.cli("consume events").spawn().unwrap(); // It came while the other one was connected.
+            first = broker.cli("consume events").spawn().unwrap(); // The other command held the only connection.
         }
         output = broker.cli("topic list").output().unwrap();
     }

@@ -1,4 +1,4 @@
-//! `produce --follow` against a real port: a growing file arrives whole, once, whatever happens to file and follower.
+//! `produce --follow` over a real port: every line of a growing file arrives once, whatever happens to file and follower.
 
 mod kit;
 
@@ -75,7 +75,7 @@ fn a_follower_killed_at_any_moment_sends_nothing_twice_and_skips_nothing() {
             written += 25;
         }
         until("something new", || before < arrived(&broker));
-        // Somewhere between a line's arrival and the note of it.
+        // Between the arrival of a line and its note.
         (0..round * 1000).for_each(|_| std::hint::spin_loop());
         follower.kill().unwrap();
         follower.wait().unwrap();
@@ -121,7 +121,7 @@ fn one_of_several_concurrent_followers_follows_and_the_others_fail() {
     assert_eq!(text(&broker.read("events")), lines(0..3));
 }
 
-/// Lets every sync wait until the test ends it.
+/// Stalls every sync until it is dropped.
 struct StalledSyncs(Arc<AtomicBool>);
 
 impl StalledSyncs {
@@ -154,7 +154,7 @@ fn uncommitted_lines_of_a_killed_follower_are_not_sent_again() {
     append(&log, &lines(0..1));
     let first = follow(&broker);
     until("the first line", || arrived(&broker) == 1);
-    // An idle partition writes down its durable end, and an append would wait for that.
+    // An idle partition writes its checkpoint, and an append would wait for that.
     let mut newest = (0, Instant::now());
     until("the idle partition to rest", || {
         let syncs = faults.calls(Call::Sync);
@@ -188,7 +188,7 @@ fn note(broker: &Served) -> std::path::PathBuf {
     broker.path("app.log.events.grower-place")
 }
 
-/// Asks the system, as a lock of our own could turn the follower away.
+/// Asks the system, because a lock of the test could make the follower fail.
 fn is_locked(path: &Path) -> bool {
     let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
     fs::read_to_string("/proc/locks").unwrap().lines().any(|lock| lock.contains(&inode))
@@ -220,7 +220,7 @@ fn a_follower_continues_without_a_reader_of_its_warnings() {
     let command = format!("produce events {} --follow", log.display());
     let follower = broker.cli(&command).stderr(writer).spawn().unwrap();
     until("the first line", || arrived(&broker) == 1);
-    fs::write(&log, "quite another text\n").unwrap(); // This is warned of.
+    fs::write(&log, "quite another text\n").unwrap(); // This prints a warning.
     until("the second line", || arrived(&broker) == 2);
     append(&log, "three\n");
     until("the third line", || arrived(&broker) == 3);
@@ -251,7 +251,7 @@ fn a_state_dir_keeps_notes_of_files_with_one_name_apart() {
     until("the next line", || arrived(&broker) == 3);
     kill(again);
     assert_eq!(text(&broker.read("events")).lines().filter(|line| line.ends_with("of a")).count(), 2);
-    assert_eq!(fs::read_dir(broker.path("a")).unwrap().count(), 1, "nothing is beside the file");
+    assert_eq!(fs::read_dir(broker.path("a")).unwrap().count(), 1, "no note is next to the file");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The note of a followed file: which path it belongs to, and what it says of the topic.
+//! The note of a followed file: the path it belongs to, and the topic's offsets in it.
 
 mod kit;
 
@@ -13,12 +13,12 @@ fn append(path: &Path, text: &str) {
     OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// A follower with its options.
+/// Starts a follower with options.
 fn follow(broker: &Served, log: &Path, options: &str) -> Child {
     broker.cli(&format!("produce events {} --follow {options}", log.display())).spawn().unwrap()
 }
 
-/// Kills it, and returns what it told.
+/// Kills it and returns its standard error.
 fn kill(mut follower: Child) -> String {
     follower.kill().unwrap();
     let mut told = String::new();
@@ -91,7 +91,7 @@ fn a_note_that_an_earlier_version_kept_for_the_resolved_path_is_used() {
     broker.ok("topic create events", b"");
     let (log, state) = (releases(&broker), format!("--state-dir {}", broker.path("state").display()));
     append(&log, "one\n");
-    let resolved = fs::canonicalize(&log).unwrap(); // Which names the note as earlier versions did for both paths.
+    let resolved = fs::canonicalize(&log).unwrap(); // Earlier versions used this name of the note for both paths.
     let earlier = follow(&broker, &resolved, &state);
     until("the first line", || arrived(&broker).len() == 1);
     kill(earlier);
@@ -118,7 +118,7 @@ fn a_new_note_next_to_a_file_behind_a_link_prints_a_warning() {
     assert_eq!(kill(second), "");
 }
 
-/// Follows until the topic has so many lines, then kills the follower before it could note the last `lost` of them.
+/// Follows until the new lines have arrived, then kills the follower and restores the former note.
 fn follow_and_lose_notes(broker: &Served, before: usize, new: &str) -> String {
     let (log, note) = (broker.path("app.log"), broker.path("app.log.events.grower-place"));
     let as_before = fs::read(&note).unwrap();

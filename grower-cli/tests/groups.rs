@@ -1,4 +1,4 @@
-//! Consumer groups through the CLI: what is printed is committed, and nothing else.
+//! Consumer groups through the CLI: exactly the printed records are committed.
 
 mod kit;
 
@@ -66,7 +66,7 @@ fn a_member_that_ends_gives_its_partitions_to_the_other() {
     let join = || broker.cli("consume events --group g --output json").spawn().unwrap();
     let (mut first, mut second) = (join(), join());
     until("two members with a partition each", || owners(&broker).len() == 2);
-    first.kill().unwrap(); // Without a word.
+    first.kill().unwrap(); // It does not leave the group.
     first.wait().unwrap();
     until("one member with both", || owners(&broker).len() == 1);
     broker.ok("produce events --partition 0", b"zero\n");
@@ -93,7 +93,7 @@ fn a_hand_over_prints_each_line_once() {
     let mut first = broker.cli("consume events --group g").spawn().unwrap();
     let mut printed = BufReader::new(first.stdout.take().unwrap());
     let mut all: Vec<String> = printed.by_ref().lines().take(1_000).map(Result::unwrap).collect();
-    // It stands in the middle of printing now, for nobody takes more.
+    // Its output is no longer read, so it blocks while printing.
     let mut second = broker.cli("consume events --group g").spawn().unwrap();
     let others = BufReader::new(second.stdout.take().unwrap());
     until("one partition is to move", || moves(&broker) || owners(&broker).len() == 2);
@@ -112,7 +112,7 @@ fn a_hand_over_prints_each_line_once() {
     assert!(numbers.into_iter().eq(0..LINES));
 }
 
-/// Whether a member was told to give up a partition and has not done it yet.
+/// Whether a revocation is pending.
 fn moves(broker: &Served) -> bool {
     let output = broker.run("group describe g --output json", b"");
     text(&output.stdout).contains("\"giving_up\":true")
@@ -127,7 +127,7 @@ fn why_reports_stuck_and_silent_members() {
     let broker = Served::start();
     broker.ok("topic create events:2", b"");
     let join = || broker.cli("consume events --group g");
-    let mut stuck = join().spawn().unwrap(); // Nobody reads what it prints.
+    let mut stuck = join().spawn().unwrap(); // Its output is not read.
     let mut other = join().stdout(Stdio::null()).spawn().unwrap();
     until("two members with a partition each", || owners(&broker).len() == 2);
     let lines = format!("{}\n", "x".repeat(1_000)).repeat(300);
@@ -141,7 +141,7 @@ fn why_reports_stuck_and_silent_members() {
     let listed = &json(&broker.ok("group list --output json", b""))[0][0];
     assert!(0 < listed["lag"].as_u64().unwrap() && listed["lag_ms"].is_u64(), "{listed}");
     assert!(told.starts_with(&format!(".. group g: 2 members and 2 partitions: {} records", listed["lag"])), "{told}");
-    stuck.kill().unwrap(); // Without a word.
+    stuck.kill().unwrap(); // It does not leave the group.
     stuck.wait().unwrap();
     until("it is told that one is silent", || why().contains("has been silent for "));
     until("the other has read everything", || why().starts_with("ok group g: 1 member and 2 partitions: nothing left"));
@@ -150,7 +150,7 @@ fn why_reports_stuck_and_silent_members() {
     assert!(why().contains("group g: no members and 2 partitions"), "{}", why());
 }
 
-/// Who owns partitions of the group, each once.
+/// The owners of both partitions, each once.
 fn owners(broker: &Served) -> std::collections::BTreeSet<String> {
     let output = broker.run("group describe g --output json", b"");
     let group = json(&output.stdout);
@@ -220,7 +220,7 @@ fn the_lag_of_a_group_counts_from_the_first_lost_record() {
     assert_eq!(lag(&broker), Some(0));
 }
 
-/// Without the age of the oldest record, and the spaces that depend on its length.
+/// Replaces ages, and normalizes spaces.
 fn ageless(output: &[u8]) -> String {
     let word =
         |word: &str| if word.parse::<f64>().is_ok() && word.contains('.') { "AGE".to_owned() } else { word.to_owned() };

@@ -1,8 +1,8 @@
-//! The text of every command's `--help`, held fast: scripts and people rely on it.
+//! Snapshots of every command's `--help`.
 
 use assert_cmd::Command;
 
-/// Every command, as it is typed.
+/// Every command as typed.
 const COMMANDS: [&str; 41] = [
     "",
     "demo",

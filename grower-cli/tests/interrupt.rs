@@ -1,4 +1,4 @@
-//! What happens when somebody presses Ctrl-C, and what when the disk has rotted.
+//! Interrupted commands, and damaged records.
 
 mod kit;
 
@@ -53,7 +53,7 @@ fn damage_ends_consume_with_its_offsets_and_can_be_skipped() {
     broker.stop();
     let segment = broker.data_dir().join("topics/events/0/00000000000000000002.growerlog");
     let file = std::fs::File::options().write(true).open(segment).unwrap();
-    file.write_all_at(&[0xee], 64).unwrap(); // Inside the only record of offset 2's batch.
+    file.write_all_at(&[0xee], 64).unwrap(); // Inside the only record of the batch at offset 2.
     broker.restart();
     let output = broker.run("consume events --until-end", b"");
     assert_eq!(output.status.code(), Some(1));

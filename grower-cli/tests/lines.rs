@@ -1,4 +1,4 @@
-//! Lines in, the same lines out: `produce` and `consume` through a real port.
+//! `produce` and `consume` over a real port return the same lines.
 
 mod kit;
 
@@ -6,7 +6,7 @@ use kit::{Served, json, text};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
-/// A log with all that a log can hold: empty lines, carriage returns, NUL, bytes that are not UTF-8, long lines.
+/// A log with unusual lines: empty and long ones, carriage returns, NUL, bytes that are not UTF-8.
 fn odd_log(lines: u32) -> Vec<u8> {
     let mut log = Vec::new();
     for number in 0..lines {
@@ -63,7 +63,7 @@ fn a_line_over_the_limit_is_reported_by_number_and_the_others_are_sent() {
     let broker = Served::start();
     broker.ok("topic create events --config max.message.bytes=10KiB", b"");
     let long = vec![b'x'; 3 << 20];
-    let nearly = vec![b'y'; 10 << 10]; // Fits as a line, but not with what a batch puts around it.
+    let nearly = vec![b'y'; 10 << 10]; // Fits as a line, but not with the overhead of a batch.
     let input = [b"one\n", &long[..], b"\nthree\n", &nearly, b"\nfive\n"].concat();
     let told = broker.fails("produce events", &input);
     assert!(told.contains("line 2 has 3145728 bytes") && told.contains("line 4 "), "{told}");
@@ -175,8 +175,8 @@ fn an_offset_after_the_end_is_refused_with_every_flag() {
     }
     assert_eq!(text(&broker.ok("consume events --from offset:2 --until-end", b"")), "");
     broker.ok("consume events --group g --until-end", b"");
-    let goes_on = "consume events --group g --from offset:3 --until-end";
-    assert_eq!(text(&broker.ok(goes_on, b"")), "", "the group has committed, so that --from does not count");
+    let resumed = "consume events --group g --from offset:3 --until-end";
+    assert_eq!(text(&broker.ok(resumed, b"")), "", "the group has committed, so that --from does not count");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_closed_pipe_ends_consume_without_failure() {
     broker.ok("produce events", &odd_log(20_000));
     let mut child = broker.cli("consume events").spawn().unwrap();
     let mut first = [0; 10];
-    child.stdout.take().unwrap().read_exact(&mut first).unwrap(); // And closes it.
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap(); // This closes the pipe.
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
 }
@@ -252,7 +252,7 @@ fn hostile_names_do_not_reach_the_terminal() {
     let output = broker.cli("topic describe").arg("a\u{1b}[2Jb").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(!output.stderr.contains(&0x1b), "{}", text(&output.stderr));
-    // A group's id is nearly free, and others choose it.
+    // Other users choose group ids freely.
     broker.ok("topic create events", b"");
     let (hostile, escaped) = ("bill\u{202e}gni", "bill\\u{202e}gni");
     let group = |command: &str, rest: &str| {

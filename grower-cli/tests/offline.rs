@@ -1,4 +1,4 @@
-//! One partition of a topic is offline: everything else is read and written, and what is not is named.
+//! One partition of a topic is offline: the others are read and written, and the offline one is named.
 
 mod kit;
 
@@ -6,7 +6,7 @@ use kit::{Served, text};
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 
-/// A topic `t` of three partitions with ten records each, of which partition 1 has lost its files; they are in `away`.
+/// A topic `t` of three partitions with ten records each. The files of partition 1 are moved to `away`.
 fn with_an_offline_partition() -> Served {
     let mut broker = Served::start();
     broker.ok("topic create t:3", b"");

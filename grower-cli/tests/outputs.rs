@@ -1,10 +1,10 @@
-//! What commands print, held fast: scripts and people rely on it.
+//! Snapshots of the output of commands.
 
 mod kit;
 
 use kit::{Served, text};
 
-/// Without what differs from machine to machine in the JSON of a number or null at these keys.
+/// Replaces the numbers at these keys of JSON, which differ from machine to machine.
 fn without(keys: &[&str], output: &[u8]) -> String {
     let mut same = text(output);
     for key in keys {
@@ -19,7 +19,7 @@ fn without(keys: &[&str], output: &[u8]) -> String {
     same
 }
 
-/// Without what differs from run to run: ids, of producers too, and times.
+/// Replaces ids and times, which differ from run to run.
 fn same_each_time(output: &[u8]) -> String {
     let text = text(output);
     let mut same = String::new();
@@ -86,7 +86,7 @@ fn a_topic_is_described_with_its_segments_and_records() {
     broker.ok("topic create rainbow:2 --config segment.messages=3", b"");
     let kitties: String = (0..8).map(|number| format!("Hello, Kitty {number}!\n")).collect();
     broker.ok("produce rainbow --partitioner round-robin --batch-records 1", kitties.as_bytes());
-    // A partition that rests writes down its durable end, and with it what the index had left to say.
+    // An idle partition writes its checkpoint, and the remaining index entries with it.
     while broker
         .ok("topic describe rainbow --segments --output json", b"")
         .windows(16)

@@ -1,4 +1,4 @@
-//! What is written where: backups are only ever read, and a wrong name makes no data directory.
+//! Where commands write: backups are never changed, and a wrong name creates no data directory.
 
 mod kit;
 
@@ -26,7 +26,7 @@ fn fails(arguments: &[&str]) -> String {
     text(&output.stderr)
 }
 
-/// All files below a directory, and what they hold.
+/// All files below a directory with their contents.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let (dirs, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
@@ -139,7 +139,7 @@ fn an_interrupted_restore_is_reported_before_any_damage() {
     let out_text = out.to_str().unwrap();
     let log = Path::new(&backups).join(log);
     let bytes = fs::read(&log).unwrap();
-    fs::remove_file(&log).unwrap(); // By name: the data directory shares its bytes.
+    fs::remove_file(&log).unwrap(); // Replaced by name, because the data directory shares its bytes.
     fs::write(&log, &bytes[..bytes.len() / 2]).unwrap();
     assert!(fails(&["restore", &backups, out_text]).contains("restore an earlier backup"));
     for command in [

@@ -1,4 +1,4 @@
-//! A data directory on a mount that cannot be written to: it is checked, backed up, and never changed.
+//! A data directory on a read-only mount is verified, backed up, and never changed.
 
 mod kit;
 
@@ -13,7 +13,7 @@ struct ReadOnly {
 }
 
 impl ReadOnly {
-    /// None, after saying why, where this process may not mount.
+    /// None, with a message, if this process may not mount.
     fn view_of(dir: &Path, path: PathBuf) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("no read-only mount is tested: it needs root");

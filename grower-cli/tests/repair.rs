@@ -1,4 +1,4 @@
-//! `log repair`: what is damaged is named with the command that gives it up, and nothing else goes.
+//! `log repair`: damage is listed with the command that gives it up, and only damaged records are given up.
 
 mod kit;
 
@@ -70,7 +70,7 @@ fn damage_is_listed_with_its_repair_command_and_consumers_skip_the_repaired_gap(
     let why = text(&broker.ok("why events", b""));
     assert!(why.contains("ok events/0: offsets 4..5 were given up as lost by ada (uid "), "{why}");
     assert_eq!(text(&broker.read("events")), "0\n1\n2\n3\n5\n6\n");
-    assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "3\n5\n6\n", "a group goes on");
+    assert_eq!(text(&broker.ok("consume events --group g --until-end", b"")), "3\n5\n6\n", "a group continues");
     assert_eq!(text(&broker.ok("consume events --from offset:4 --until-end", b"")), "5\n6\n");
     let ack = json(&broker.ok("produce events --output json", b"7\n"));
     assert_eq!(ack[0]["offset"], 7, "offsets keep their meaning");

@@ -1,4 +1,4 @@
-//! Damage that costs little: a file in a wrong place, small files that a start writes again, and how they are told.
+//! Damage that costs no record: files in a wrong place, and state files that a start rewrites.
 
 mod kit;
 

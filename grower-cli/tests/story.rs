@@ -1,4 +1,4 @@
-//! The layers are replaceable: the demo's story runs unchanged over every way to put a broker together.
+//! The layers are replaceable: the demo runs unchanged over every way to put a broker together.
 
 use grower_broker::{Broker, BrokerBuilder, BrokerConfig, IndexKind, MemLogs};
 use grower_client::{Client, transport};
@@ -7,7 +7,7 @@ use grower_storage::disk::MemDisk;
 use grower_storage::log::IndexFactory;
 use std::sync::Arc;
 
-/// Tells the story over a broker made of these parts; returns what was told.
+/// Runs the demo on this broker, and returns its output.
 async fn tell(broker: BrokerBuilder, over_tcp: bool) -> String {
     let broker = broker.start().await.unwrap();
     let client = match broker.listen_address() {

@@ -1,4 +1,4 @@
-//! Standard streams as other programs leave them: non-blocking, without a reader, or with a reader that goes away.
+//! Standard streams that are non-blocking, closed, full, or lose their reader.
 
 mod kit;
 
@@ -15,7 +15,7 @@ fn non_blocking_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// A pipe whose reader is gone already.
+/// A pipe without a reader.
 fn pipe_without_reader() -> PipeWriter {
     let (reader, writer) = pipe().unwrap();
     drop(reader);
@@ -33,7 +33,7 @@ fn a_non_blocking_standard_input_is_waited_for() {
     let (reader, mut writer) = non_blocking_pipe();
     let child = broker.cli("produce events").stdin(reader).spawn().unwrap();
     writer.write_all(b"one\n").unwrap();
-    until("the first line", || text(&broker.read("events")) == "one\n"); // From here on it finds the pipe empty.
+    until("the first line", || text(&broker.read("events")) == "one\n"); // Now it finds the pipe empty.
     writer.write_all(b"two\n").unwrap();
     drop(writer);
     let output = child.wait_with_output().unwrap();
@@ -133,12 +133,12 @@ fn a_second_interrupt_ends_produce_at_once() {
         acks.read_line(&mut String::new()).unwrap();
         broker.stop();
         for _ in 0..10 {
-            // Read one by one, so that not all of them wait in front of the producer.
+            // One by one, so that some lines reach the producer.
             input.write_all(b"two\n").unwrap();
             until("an empty pipe", || rustix::io::ioctl_fionread(&input).unwrap() == 0);
         }
         signal(&child, Signal::INT);
-        // The first one waits for the broker; how soon a signal counts as the second is not the test's business.
+        // The first signal waits for the broker. Repeat the second, because signals close together count as one.
         let mut ended = None;
         until("its end", || {
             signal(&child, second);
@@ -153,7 +153,7 @@ fn a_second_interrupt_ends_produce_at_once() {
     }
 }
 
-/// Commands that print something, each with what it reads.
+/// Commands that print.
 const PRINTING: [&str; 24] = [
     "--help",
     "--version",

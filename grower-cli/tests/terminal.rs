@@ -1,4 +1,4 @@
-//! Commands on a terminal: however `top` ends, the terminal is as it was, and what is deleted for good is asked about.
+//! Commands on a terminal: `top` always restores it, and deletions ask for confirmation.
 
 mod kit;
 
@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 
-/// A terminal with somebody who looks at it.
+/// A pseudo-terminal whose output is recorded.
 struct Terminal {
     keyboard: File,
     line: File,
@@ -49,7 +49,7 @@ impl Terminal {
         self.shown.lock().unwrap().windows(text.len()).any(|window| window == text.as_bytes())
     }
 
-    /// Whether keys go to a program one by one, and unseen.
+    /// Whether the terminal is in raw mode.
     fn is_raw(&self) -> bool {
         !tcgetattr(&self.line).unwrap().local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
     }

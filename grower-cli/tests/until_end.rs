@@ -1,4 +1,4 @@
-//! `consume --until-end` ends, whatever becomes of the records that were there when it began.
+//! `consume --until-end` ends even if the records it waits for are lost, dropped or recreated.
 
 mod kit;
 
@@ -7,17 +7,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
 use std::process::{Child, Output};
 
-/// More than a reader holds in its hand and fetches ahead, 32 MiB at most, in lines of 100 KB.
+/// More lines of 100 KB than a reader polls and prefetches, at most 32 MiB.
 const LINES: usize = 400;
 
-/// More than it gets in hand by its first call.
+/// More lines than the first poll returns.
 const SYNCED: usize = 200;
 
 fn lines(count: usize) -> Vec<u8> {
     format!("{}\n", "x".repeat(100_000)).repeat(count).into_bytes()
 }
 
-/// Reads and stands still after the first line, for nobody takes more of what it prints.
+/// Starts a reader that blocks after the first line, because its output is not read.
 fn stuck(broker: &Served, arguments: &str) -> (Child, u8) {
     let mut child = broker.cli(arguments).spawn().unwrap();
     let mut first = [0];
@@ -25,7 +25,7 @@ fn stuck(broker: &Served, arguments: &str) -> (Child, u8) {
     (child, first[0])
 }
 
-/// What it has printed once it has ended.
+/// Waits for the end of a reader and returns its output.
 fn ends(child: Child) -> Output {
     let (sender, receiver) = std::sync::mpsc::channel();
     let id = child.id();
@@ -36,7 +36,7 @@ fn ends(child: Child) -> Output {
     })
 }
 
-/// The readers stand still meanwhile: one that looks while there is no topic ends for another reason.
+/// Recreates the topic while the readers are stopped, so that none of them sees a missing topic.
 fn create_again(broker: &Served, readers: &[&Child]) {
     signal(readers, Signal::STOP);
     broker.ok("topic delete events --yes", b"");
@@ -84,7 +84,7 @@ fn members(broker: &Served) -> usize {
     json(&broker.ok("group describe g --output json", b""))[0]["members"].as_array().unwrap().len()
 }
 
-/// A topic that was synced after so many lines, and would lose those that came later in a power cut.
+/// A topic of which only the first `durable` lines survive a power cut.
 fn partly_synced(durable: usize) -> Served {
     let (broker, _) = Served::with_faults();
     broker.ok("broker alter --config disk.flush_delay=1m", b"");
@@ -112,7 +112,7 @@ fn until_end_stops_at_the_first_lost_offset() {
 #[test]
 fn until_end_skips_new_records_at_the_offsets_of_lost_ones() {
     for durable in [20, SYNCED] {
-        let mut broker = partly_synced(durable); // In one case it has lost ones in its hand.
+        let mut broker = partly_synced(durable); // In the first case it has polled lost records already.
         let (reader, _) = stuck(&broker, "consume events --until-end");
         broker.power_cut();
         broker.ok("produce events", "new\n".repeat(LINES).as_bytes());

@@ -1,4 +1,4 @@
-//! `log verify`: every bit of a data directory counts, and a sound one is said to be sound.
+//! `log verify`: finds every flipped bit of a data directory, and reports an undamaged one as such.
 
 mod kit;
 
@@ -18,7 +18,7 @@ fn small() -> Served {
     broker
 }
 
-/// All files but those whose bytes mean nothing.
+/// All files except those without content that matters.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -33,7 +33,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The files that a check names.
+/// The files with findings.
 fn named(dir: &Path) -> Vec<PathBuf> {
     offline::verify(dir, |_| ()).unwrap().findings.into_iter().map(|finding| finding.path).collect()
 }

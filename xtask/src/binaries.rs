@@ -1,8 +1,8 @@
-//! The binaries that people install, as clap knows them.
+//! The command lines of the installed binaries.
 
 use clap::{Command, CommandFactory};
 
-/// Their command lines.
+/// Returns the command lines of both binaries.
 pub(crate) fn binaries() -> [Command; 2] {
     [grower_broker::flags::Flags::command(), grower_cli::Arguments::command()]
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what the continuous integration runs, by the same script, so that the two cannot drift apart.
+//! `cargo xtask ci`: runs the script of the continuous integration.
 
 use crate::workspace::{must_succeed, root};
 use std::process::Command;

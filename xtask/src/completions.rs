@@ -1,4 +1,4 @@
-//! `cargo xtask completions DIR`: scripts that complete both binaries' commands, for every shell that is known.
+//! `cargo xtask completions DIR`: completion scripts of both binaries for every shell.
 
 use crate::binaries::binaries;
 use anyhow::Context;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Writes completion scripts.
 #[derive(Args)]
 pub(crate) struct Completions {
-    /// Where to; created if it is not there
+    /// The folder to write to; created if missing
     dir: PathBuf,
 }
 
@@ -33,8 +33,8 @@ fn write(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The generator for bash spells the hyphen of a program's name in two ways: nothing below its first word would be
-/// completed.
+/// Repairs the script for bash: its generator spells the hyphen of a program's name in two ways, so that only the first word
+/// would be completed.
 fn mend(shell: Shell, name: &str, path: &Path) -> std::io::Result<()> {
     if shell != Shell::Bash {
         return Ok(());

@@ -1,9 +1,8 @@
 //! `cargo xtask fuzz`: hostile bytes for every decoder.
 //!
-//! The targets are in `xtask/fuzz`. libFuzzer chooses the bytes; the coverage that guides it is made by LLVM passes which
-//! the stable compiler has, so nothing else must be installed but a C++ compiler for libFuzzer itself. A build with
-//! coverage lives in a target directory of its own. What a run finds is kept there between runs; `--keep` minimises it
-//! into the committed corpus, which an ordinary test replays.
+//! The targets are in `xtask/fuzz`. libFuzzer chooses the bytes, guided by coverage from LLVM passes of the stable compiler; only
+//! libFuzzer itself needs a C++ compiler. The build with coverage has its own target directory, which also keeps the inputs
+//! between runs. `--keep` minimises them into the committed corpus, which an ordinary test replays.
 
 use crate::workspace::{cargo, must_succeed, root};
 use anyhow::{Context, bail, ensure};
@@ -12,41 +11,41 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What makes the compiler count which code an input reaches.
+/// Compiler flags that count the code an input reaches.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// The longest input that is kept for ever, in bytes.
+/// The longest input in the committed corpus, in bytes.
 const KEPT_BYTES_MAX: usize = 1 << 10;
 
-/// How many of a target are: the repository is not the place for all that was ever found.
+/// The most inputs of a target in the committed corpus, to keep the repository small.
 const KEPT_MAX: usize = 40;
 
-/// Which targets, and for how long.
+/// The targets, and how long to run each.
 #[derive(clap::Args)]
 pub(crate) struct Fuzz {
-    /// The targets, one after the other; without any, all of them
+    /// The targets, run one after the other [default: all]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// How long each target runs
+    /// Minutes per target
     #[arg(long, default_value_t = 1.0, value_name = "M")]
     minutes: f64,
 
-    /// Begin with this seed: on a fresh checkout the same inputs in the same order, as far as the time allows
+    /// Start with this seed: a fresh checkout then runs the same inputs in the same order, as far as the time allows
     #[arg(long, value_name = "S")]
     seed: Option<u32>,
 
-    /// List the targets and what each promises
+    /// List the targets with their promises
     #[arg(long)]
     list: bool,
 
-    /// Afterwards, keep the inputs that reached something new in the committed corpus
+    /// Afterwards, add the inputs that reached new code to the committed corpus
     #[arg(long)]
     keep: bool,
 
-    /// Run one input of a file, such as one that failed, and nothing else
+    /// Run only the input in this file, such as one that failed
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
 }
@@ -61,8 +60,8 @@ impl Fuzz {
         let targets = self.targets()?;
         let engine = FuzzEngine::build()?;
         if let Some(input) = &self.input {
-            let [target] = targets.as_slice() else { bail!("say which target the input is for") };
-            return must_succeed(engine.on(target)?.arg(std::path::absolute(input)?)); // It runs in another folder.
+            let [target] = targets.as_slice() else { bail!("name the one target of the input") };
+            return must_succeed(engine.on(target)?.arg(std::path::absolute(input)?)); // The target runs in another folder.
         }
         for target in targets {
             engine.fuzz(target, self.minutes, self.seed)?;
@@ -78,7 +77,7 @@ impl Fuzz {
             return Ok(TARGETS.iter().collect());
         }
         let find = |name: &String| {
-            grower_fuzz::target(name).with_context(|| format!("there is no target {name:?}; --list shows all"))
+            grower_fuzz::target(name).with_context(|| format!("unknown target {name:?}; --list shows all targets"))
         };
         self.targets.iter().map(find).collect()
     }
@@ -87,7 +86,7 @@ impl Fuzz {
 /// The targets, built with coverage and libFuzzer around them.
 struct FuzzEngine {
     binary: PathBuf,
-    /// Where inputs and failures lie between runs.
+    /// The folder of inputs and failures.
     dir: PathBuf,
 }
 
@@ -116,11 +115,11 @@ impl FuzzEngine {
         let stat = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?").trim().to_owned();
         ensure!(output.status.success(), "{}", failure(target, &told));
         let (inputs, per_second) = (stat("stat::number_of_executed_units:"), stat("stat::average_exec_per_sec:"));
-        println!("{:18} {inputs} inputs in {seconds} s ({per_second}/s), nothing found", target.name);
+        println!("{:18} {inputs} inputs in {seconds} s ({per_second}/s), no failure", target.name);
         Ok(())
     }
 
-    /// Adds to the committed corpus what reaches code that nothing in it reaches.
+    /// Adds the inputs that reach new code to the committed corpus.
     fn keep(&self, target: &Target) -> anyhow::Result<()> {
         let kept = corpus::dir(target.name);
         fs::create_dir_all(&kept)?;
@@ -128,7 +127,7 @@ impl FuzzEngine {
         merge.arg("-set_cover_merge=1").arg(format!("-max_len={KEPT_BYTES_MAX}")).arg("-verbosity=0");
         let output = merge.arg(&kept).arg(self.dir_of("corpus", target)?).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        // Those that people named are what once failed; the engine calls its own by a hash.
+        // People name inputs that once failed; the engine names its own by a hash.
         let by_engine = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == 40);
         let found = corpus::inputs(target.name)?.into_iter().map(|(path, _)| path).filter(by_engine);
         for surplus in found.skip(KEPT_MAX) {
@@ -152,7 +151,7 @@ impl FuzzEngine {
     }
 }
 
-/// What broke, and which file shows it again.
+/// Describes a failure: the panic, the file of the input, and the command that repeats it.
 fn failure(target: &Target, told: &str) -> String {
     let broke = told.lines().skip_while(|line| !line.contains("panicked at")).take(2);
     let broke = broke.collect::<Vec<_>>().join("\n");
@@ -162,16 +161,16 @@ fn failure(target: &Target, told: &str) -> String {
             let again = format!("cargo xtask fuzz {} --input {file}", target.name);
             format!("{} failed:\n{broke}\nthe input is in {file}; again: {again}", target.name)
         }
-        None => format!("{} ended without an input to blame:\n{told}", target.name),
+        None => format!("{} failed without an input:\n{told}", target.name),
     }
 }
 
-/// Naming the target, even this machine's own, keeps coverage out of build scripts and macros.
+/// Returns the target triple of this machine. An explicit target keeps coverage out of build scripts and macros.
 fn host() -> anyhow::Result<String> {
-    let output = Command::new("rustc").arg("-vV").output().context("rustc cannot be asked for its host")?;
+    let output = Command::new("rustc").arg("-vV").output().context("cannot run rustc -vV")?;
     let told = String::from_utf8_lossy(&output.stdout);
     let host = told.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).context("rustc does not say its host")
+    host.map(str::to_owned).context("rustc -vV names no host")
 }
 
 #[cfg(test)]

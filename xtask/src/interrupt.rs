@@ -1,13 +1,13 @@
-//! SIGINT and SIGTERM end what is measured, and with it the daemons that it started.
+//! SIGINT and SIGTERM end a measurement and the daemons that it started.
 
 use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Does the work, unless a signal comes first: then it is dropped where it stands, with all that it holds.
+/// Runs the work to its end. A signal drops the work, with everything that it holds.
 pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
-        biased; // What is done is done.
+        biased; // Finished work wins over a signal.
         done = work => done,
         _ = interrupt.recv() => bail!("ended by SIGINT"),
         _ = terminate.recv() => bail!("ended by SIGTERM"),

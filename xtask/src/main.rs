@@ -26,21 +26,21 @@ struct XtaskArguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Runs all that a change must pass: formatting, lints, layers, docs, tests.
+    /// Runs every check of a change: formatting, lints, layers, docs, tests.
     Ci,
-    /// Fails if a crate or a module names one that the design does not let it know, or a type name means two types.
+    /// Fails if a crate or a module names another one against the design, or if a type name means two types.
     Layers,
-    /// Measures the real daemon beside a limit program that moves the same bytes.
+    /// Measures the real daemon and a limit program that moves the same bytes.
     Bench(bench::Bench),
-    /// Gives every decoder hostile bytes, guided by what they reach.
+    /// Feeds hostile bytes to every decoder, guided by coverage.
     Fuzz(fuzz::Fuzz),
     /// Writes manual pages of both binaries.
     Man(manual::Manual),
     /// Writes completion scripts of both binaries for every shell.
     Completions(completions::Completions),
-    /// Runs the daemon under mixed load and checks that it stays as it was.
+    /// Runs the daemon under mixed load and checks that memory and descriptors stay flat.
     Soak(soak::Soak),
-    /// Checks all that can be checked before a release, packages every crate and builds it from its package.
+    /// Checks a release, packages every crate and builds it from its package.
     Release(release::Release),
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Writes manual pages.
 #[derive(Args)]
 pub(crate) struct Manual {
-    /// Where to; created if it is not there
+    /// The folder to write to; created if missing
     dir: PathBuf,
 }
 
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
     use clap::Command;
 
-    /// The name of the page of a command and of each below it.
+    /// Collects the names of the pages of a command and its subcommands.
     fn pages(command: &Command, prefix: &str, found: &mut Vec<String>) {
         let name = format!("{prefix}{}", command.get_name());
         let below = command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help");
@@ -42,7 +42,7 @@ mod tests {
         found.push(format!("{name}.1"));
     }
 
-    /// Follows the words of a line down to the last command they name, and checks the flags that come after.
+    /// Follows the words of a line to the last subcommand, and checks the flags after it.
     fn check_line(binary: &Command, line: &str) {
         let mut words = line.split([' ', '`']).skip(1).take_while(|word| !["|", "#", ""].contains(word)).peekable();
         let (mut command, mut flags) = (binary, global_flags(binary));

@@ -1,4 +1,4 @@
-//! Where the workspace is, and running a program in it.
+//! The folder of the workspace, and running programs in it.
 
 use anyhow::{Context, ensure};
 use std::path::Path;
@@ -10,7 +10,7 @@ pub(crate) fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
-/// The cargo that runs us.
+/// The cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());

@@ -20,11 +20,11 @@ const NAME_BYTES_KEPT: usize = 100;
 pub(crate) fn note_path(followed: &Path, topic: &str, state_dir: Option<&Path>) -> io::Result<PathBuf> {
     let name = followed.file_name().unwrap_or_default();
     let Some(state_dir) = state_dir else {
-        let mut beside = name.to_owned();
-        beside.push(format!(".{topic}.grower-place"));
-        let fits = beside.len() <= NAME_BYTES_MAX;
-        let beside = if fits { beside } else { shortened(name.as_bytes(), &[name.as_bytes(), topic.as_bytes()]) };
-        return Ok(followed.with_file_name(beside));
+        let mut note_name = name.to_owned();
+        note_name.push(format!(".{topic}.grower-place"));
+        let fits = note_name.len() <= NAME_BYTES_MAX;
+        let note_name = if fits { note_name } else { shortened(name.as_bytes(), &[name.as_bytes(), topic.as_bytes()]) };
+        return Ok(followed.with_file_name(note_name));
     };
     Ok(in_state_dir(state_dir, &absolute(folder_of(followed))?, name, topic))
 }
@@ -95,24 +95,25 @@ fn hash(parts: &[&[u8]]) -> u64 {
 mod tests {
     use super::*;
 
-    fn beside(name: &str, topic: &str) -> String {
+    fn note_name_of(name: &str, topic: &str) -> String {
         let path = note_path(&Path::new("/var/log").join(name), topic, None).unwrap();
         path.strip_prefix("/var/log").unwrap().to_str().unwrap().to_owned()
     }
 
     #[test]
     fn a_note_is_next_to_its_file_and_named_after_file_and_topic() {
-        assert_eq!(beside("app.log", "events"), "app.log.events.grower-place");
+        assert_eq!(note_name_of("app.log", "events"), "app.log.events.grower-place");
     }
 
     #[test]
     fn long_names_fit_and_stay_different() {
         let name = "\u{fc}".repeat(127);
-        let notes = [beside(&name, "a"), beside(&name, "b"), beside(&name.replacen('\u{fc}', "ue", 1), "a")];
+        let notes =
+            [note_name_of(&name, "a"), note_name_of(&name, "b"), note_name_of(&name.replacen('\u{fc}', "ue", 1), "a")];
         assert!(notes.iter().all(|note| note.len() <= NAME_BYTES_MAX && note.ends_with(".grower-place")), "{notes:?}");
         assert!(notes[0] != notes[1] && notes[0] != notes[2]);
-        assert_eq!(notes[0], beside(&name, "a"));
-        insta::assert_snapshot!(beside(&"x".repeat(250), "t").trim_start_matches('x'), @".1079ea8274fff3fb.grower-place");
+        assert_eq!(notes[0], note_name_of(&name, "a"));
+        insta::assert_snapshot!(note_name_of(&"x".repeat(250), "t").trim_start_matches('x'), @".1079ea8274fff3fb.grower-place");
     }
 
     #[test]

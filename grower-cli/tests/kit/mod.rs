@@ -37,7 +37,7 @@ impl Served {
         served
     }
 
-    /// A broker that makes backups of itself, below `backups`.
+    /// A broker with the backup directory `backups`.
     pub(crate) fn with_backups() -> Self {
         let mut served = Self::start();
         served.backup_dir = Some(served.path("backups"));
@@ -52,7 +52,7 @@ impl Served {
         served
     }
 
-    /// A broker on a disk in memory that fails or stalls when it is told to.
+    /// A broker on a disk in memory with injected faults.
     pub(crate) fn with_faults() -> (Self, Faults) {
         let mut served = Self::start();
         let disk = MemDisk::default();
@@ -64,7 +64,7 @@ impl Served {
         (served, faults)
     }
 
-    /// A broker that takes so many connections and has the topic `events`.
+    /// A broker with a limit of connections and the topic `events`.
     pub(crate) fn with_connections(most: usize) -> Self {
         let mut served = Self::start();
         served.ok("topic create events", b"");
@@ -73,18 +73,18 @@ impl Served {
         served
     }
 
-    /// Stops the broker, if it runs, and starts it on the same files.
+    /// Stops the broker, if it runs, and starts it on the same data.
     pub(crate) fn restart(&mut self) {
         self.stop();
         self.broker = Some(self.runtime.block_on(self.builder(0).start()).unwrap());
     }
 
-    /// The power goes: the disk, one in memory, forgets all that was not synced. Then the broker comes back where it was.
+    /// Simulates a power cut: the disk in memory loses all unsynced bytes, and the broker starts again on the same port.
     pub(crate) fn power_cut(&mut self) {
         let broker = self.broker.take().unwrap();
         let port = broker.listen_address().unwrap().port();
         let (disk, faulty) = self.disk.clone().unwrap();
-        faulty.faults().inject(Fault::io(Call::Sync, 0).from_then_on()); // However it ends, nothing more is synced.
+        faulty.faults().inject(Fault::io(Call::Sync, 0).from_then_on()); // No further sync succeeds, whichever way the broker ends.
         self.runtime.block_on(async move { drop(broker) });
         until("the broker has ended", || disk.lock(&self.data_dir()).is_ok());
         disk.crash();
@@ -118,17 +118,17 @@ impl Served {
         self.directory.path().join("data")
     }
 
-    /// A file beside the data.
+    /// A path next to the data directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Where it listens.
+    /// The address of the broker.
     pub(crate) fn address(&self) -> String {
         self.broker.as_ref().and_then(Broker::listen_address).unwrap().to_string()
     }
 
-    /// The CLI with these arguments, split at spaces, and this broker.
+    /// A CLI command with these arguments, split at spaces, for this broker.
     pub(crate) fn cli(&self, arguments: &str) -> Command {
         let address = self.address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_grower-cli"));
@@ -137,7 +137,7 @@ impl Served {
         command
     }
 
-    /// Runs a command to its end, with `input` on its standard input.
+    /// Runs a command to its end with this standard input.
     pub(crate) fn run(&self, arguments: &str, input: &[u8]) -> Output {
         feed(self.cli(arguments).stdin(Stdio::piped()).spawn().unwrap(), input)
     }
@@ -156,13 +156,13 @@ impl Served {
         text(&output.stderr)
     }
 
-    /// The lines of a topic with one partition, as `consume --until-end` gives them.
+    /// Reads the lines of a topic with `consume --until-end`.
     pub(crate) fn read(&self, topic: &str) -> Vec<u8> {
         self.ok(&format!("consume {topic} --until-end"), b"")
     }
 }
 
-/// Writes `input` from a thread of its own, so that neither side waits for the other.
+/// Writes `input` from another thread, so that neither side waits for the other.
 pub(crate) fn feed(mut child: Child, input: &[u8]) -> Output {
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
     let writer = std::thread::spawn(move || {
@@ -177,7 +177,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The lines of JSON output.
+/// Parses lines of JSON.
 pub(crate) fn json(bytes: &[u8]) -> Vec<serde_json::Value> {
     bytes
         .split(|byte| *byte == b'\n')
@@ -186,7 +186,7 @@ pub(crate) fn json(bytes: &[u8]) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// Looks again and again until `what` comes true; fails after half a minute.
+/// Waits until `comes_true`; fails after half a minute.
 pub(crate) fn until(what: &str, mut comes_true: impl FnMut() -> bool) {
     let began = Instant::now();
     while !comes_true() {

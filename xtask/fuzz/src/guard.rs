@@ -1,7 +1,7 @@
-//! Runs one input and panics if it takes too long or too much.
+//! Runs one input and panics if it takes too much time or memory.
 //!
-//! Time is the thread's own CPU time, so that a busy machine fails nothing; a slow machine or an unoptimised build gets as
-//! many times more as it takes longer for a fixed piece of work.
+//! Time is the thread's CPU time, so that a busy machine fails no input. A slow machine or an unoptimised build gets more time,
+//! by the factor it needs for a fixed piece of work.
 
 use crate::Target;
 use rustix::time::{ClockId, clock_gettime};
@@ -9,19 +9,19 @@ use std::hint::black_box;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Longer inputs show nothing that these do not.
+/// The longest input; longer ones reach no other code.
 pub const INPUT_BYTES_MAX: usize = 64 << 10;
 
-/// For one input, on a machine like CI's, optimised.
+/// CPU time of one input, on a machine like CI's, optimised.
 const TIME: Duration = Duration::from_millis(100);
 
-/// What the fixed piece of work takes there.
+/// CPU time of the fixed piece of work on that machine.
 const WORK_TIME: Duration = Duration::from_millis(4);
 
-/// Gives the target its input.
+/// Runs the target on an input.
 ///
 /// # Panics
-/// If a promise breaks, or the input takes more time or memory than any may.
+/// If a promise breaks, or the input takes too much time or memory.
 pub fn run(target: &Target, input: &[u8]) {
     let start = cpu_time();
     let used = allocation_counter::measure(|| (target.run)(input));
@@ -32,7 +32,7 @@ pub fn run(target: &Target, input: &[u8]) {
     assert!(bytes <= bound, "{} allocated {bytes} bytes for {} bytes, not {bound}", target.name, input.len());
 }
 
-/// How many times slower than the reference this machine and build are.
+/// How many times slower this machine and build are than the reference.
 fn slowness() -> u32 {
     static SLOWNESS: OnceLock<u32> = OnceLock::new();
     *SLOWNESS.get_or_init(|| {

@@ -1,9 +1,9 @@
-//! Fuzz targets: one function a decoder, given any bytes, that panics if a promise breaks.
+//! Fuzz targets: one function per decoder, which takes any bytes and panics if a promise breaks.
 //!
-//! `cargo xtask fuzz TARGET --minutes M` lets libFuzzer choose the bytes, guided by what they reach; the coverage it
-//! needs is made by passes that the stable compiler has. Every input must also end within a bound of CPU time and
-//! memory ([`guard`]). What fuzzing finds is minimised and kept in `corpus/TARGET/`; together with the sound inputs that
-//! each target knows ([`Target::seeds`]) it is replayed by an ordinary test, with no engine and no C++ compiler.
+//! `cargo xtask fuzz TARGET --minutes M` lets libFuzzer choose the bytes, guided by coverage from passes of the stable compiler.
+//! Every input must stay within limits of CPU time and memory ([`guard`]). Inputs worth keeping are minimised into
+//! `corpus/TARGET/`. An ordinary test replays them and the seeds of each target ([`Target::seeds`]), without an engine and
+//! without a C++ compiler.
 
 pub mod corpus;
 pub mod guard;
@@ -11,17 +11,17 @@ mod targets;
 
 pub use targets::{TARGETS, target};
 
-/// A decoder under fire.
+/// A decoder to fuzz.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// As `cargo xtask fuzz` calls it.
+    /// The name for `cargo xtask fuzz`.
     pub name: &'static str,
-    /// What it decodes, and what must hold.
+    /// The decoded bytes, and the promise.
     pub about: &'static str,
     /// Decodes the bytes, and panics if a promise breaks.
     pub run: fn(&[u8]),
-    /// Sound inputs: where fuzzing starts.
+    /// Valid inputs, where fuzzing starts.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Bytes that one input may allocate at most, at any moment.
+    /// The most bytes allocated at any time for one input.
     pub allocates: u64,
 }

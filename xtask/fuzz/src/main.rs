@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 static TARGET: OnceLock<Target> = OnceLock::new();
 
-/// The target, and its seeds written to where libFuzzer is told to look.
+/// Finds the target, and writes its seeds into the folder that libFuzzer reads.
 fn prepare() -> Target {
     let name = std::env::var("GROWER_FUZZ_TARGET").expect("GROWER_FUZZ_TARGET names a target");
     let target = *target(&name).expect("GROWER_FUZZ_TARGET names a target that there is");

@@ -1,4 +1,4 @@
-//! Every input that was ever kept, and every sound one, still keeps its target's promises.
+//! Replays every kept input and every seed.
 
 use grower_fuzz::{TARGETS, corpus, guard};
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ fn every_kept_input_and_every_seed_keeps_the_promises() {
             guard::run(target, &seed);
         }
         for (path, input) in corpus::inputs(target.name).unwrap() {
-            eprintln!("{} {}", target.name, path.display()); // Told by the test if it fails.
+            eprintln!("{} {}", target.name, path.display()); // Shown if the test fails.
             guard::run(target, &input);
         }
     }

@@ -1,8 +1,8 @@
-//! How much a run moves.
+//! The amounts of a run.
 
 use std::time::Duration;
 
-/// The amounts of one round, and how many rounds there are.
+/// The amounts of one round, and the number of rounds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Amounts {
     pub(super) rounds: u32,
@@ -10,24 +10,24 @@ pub(super) struct Amounts {
     pub(super) large: u64,
     /// Records of 100 bytes.
     pub(super) small: u64,
-    /// Records sent one at a time, by one producer, and by each of fifty.
+    /// Records sent one at a time, by one producer, and by each of fifty that share a connection.
     pub(super) single: u32,
     pub(super) single_shared: u32,
-    /// Connections that want nothing, and those that never read.
+    /// Idle connections, and stalled readers.
     pub(super) idle: usize,
     pub(super) stalled: usize,
-    /// How long records are sent at a fixed rate.
+    /// Duration of loads with a fixed rate.
     pub(super) paced: Duration,
     pub(super) partitions: u32,
-    /// For how many rounds a topic with so many is used: making its files takes longer than what is measured with it.
+    /// Rounds that share a topic with this many partitions, because creating its files takes longer than the measurement.
     pub(super) topic_rounds: u32,
     /// Batches of 16 KiB from each of eight producers into each partition.
     pub(super) batches: u64,
     /// Starts, and restarts.
     pub(super) starts: u32,
-    /// The log that is there at a restart.
+    /// Size of the log at a restart.
     pub(super) restart_gib: u64,
-    /// The segment in which is looked up.
+    /// Size of the segment for lookups.
     pub(super) lookup_mib: u64,
 }
 
@@ -52,7 +52,7 @@ impl Amounts {
         }
     }
 
-    /// As long as it takes for figures to settle.
+    /// Amounts for stable figures.
     pub(super) fn full() -> Self {
         Self {
             rounds: 5,

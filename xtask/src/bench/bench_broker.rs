@@ -1,4 +1,4 @@
-//! The broker as it is run: its own process, its own port.
+//! A broker as users run it: its own process, its own port.
 
 use super::machine;
 use crate::workspace::root;
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 
-/// A broker that is measured: where it listens, and which process it is.
+/// A broker that is measured: its address and its process.
 #[derive(Clone, Debug)]
 pub(crate) struct BenchBroker {
     pub(crate) address: String,
@@ -22,43 +22,43 @@ pub(crate) struct BenchBroker {
 }
 
 impl BenchBroker {
-    /// A client of its own, as another program would have.
+    /// Connects a new client, as another program would.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(&self.address).await?)
     }
 
-    /// Processor seconds of the broker so far. A broker inside this process has none of its own.
+    /// Processor seconds of the broker so far; 0 for a broker inside this process.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         if self.process == std::process::id() { Ok(0.0) } else { machine::cpu_seconds(self.process) }
     }
 }
 
-/// A running daemon; killed, as hard as can be, when dropped.
+/// A running daemon, which is killed when dropped.
 pub(crate) struct Daemon {
     child: Child,
     broker: BenchBroker,
     http: String,
-    /// What it says, read as it comes.
+    /// The last lines of its log, read in the background.
     said: JoinHandle<Vec<String>>,
-    /// From being started to being ready.
+    /// Time from start to ready.
     pub(crate) start: Duration,
 }
 
-/// How many lines of a daemon are kept.
+/// Number of log lines that are kept.
 const LAST_LINES: usize = 20;
 
-/// Where the release build of the daemon is.
+/// The path of the daemon's release build.
 pub(crate) fn release_build() -> PathBuf {
     root().join("target/release/grower-broker")
 }
 
 impl Daemon {
-    /// Starts it and waits until it serves.
+    /// Starts the daemon and waits until it is ready.
     pub(crate) async fn start(program: &Path, data_dir: &Path) -> anyhow::Result<Self> {
         Self::start_with(&[], program, data_dir).await
     }
 
-    /// With these settings, by their names in the environment.
+    /// Starts it with these environment variables.
     pub(crate) async fn start_with(
         settings: &[(&str, &Path)],
         program: &Path,
@@ -67,7 +67,7 @@ impl Daemon {
         Self::start_as(settings, program, &[], data_dir).await
     }
 
-    /// Through a program that becomes the daemon, with the arguments that say so; its own flags may follow them.
+    /// Starts it through a program that becomes the daemon. The flags of the daemon follow `arguments`.
     pub(crate) async fn start_as(
         settings: &[(&str, &Path)],
         program: &Path,
@@ -97,29 +97,29 @@ impl Daemon {
         bail!("the daemon ended before it was ready:\n{}", said.join("\n"))
     }
 
-    /// Where it listens, and who it is.
+    /// The broker, for clients.
     pub(crate) fn broker(&self) -> &BenchBroker {
         &self.broker
     }
 
-    /// Where it serves health and metrics.
+    /// The address of health and metrics.
     pub(crate) fn http(&self) -> &str {
         &self.http
     }
 
-    /// Ends it as a crash would.
+    /// Kills it.
     pub(crate) async fn kill(self) -> anyhow::Result<()> {
         self.last_lines_said().await.map(drop)
     }
 
-    /// Ends it as a crash would, and returns what it said last.
+    /// Kills it and returns the last lines of its log.
     pub(crate) async fn last_lines_said(mut self) -> anyhow::Result<Vec<String>> {
         self.child.kill().await?;
         Ok(self.said.await?)
     }
 }
 
-/// Reads to the end and keeps the last few lines.
+/// Reads to the end and keeps the last lines.
 async fn last_lines(mut stderr: Lines<BufReader<ChildStderr>>) -> Vec<String> {
     let mut last = VecDeque::new();
     while let Ok(Some(line)) = stderr.next_line().await {
@@ -131,7 +131,7 @@ async fn last_lines(mut stderr: Lines<BufReader<ChildStderr>>) -> Vec<String> {
     last.into()
 }
 
-/// What the daemon says over HTTP.
+/// Fetches a page of the daemon over HTTP.
 pub(crate) async fn get(http: &str, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(http).await?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
@@ -141,7 +141,7 @@ pub(crate) async fn get(http: &str, path: &str) -> anyhow::Result<String> {
     Ok(answer)
 }
 
-/// The addresses for clients and for HTTP, if this is the line that names them.
+/// Returns the addresses for clients and HTTP, if this is the ready line.
 fn ready(line: &str) -> Option<(String, String)> {
     let fields = line.strip_prefix("grower-broker ready ")?;
     let field = |name| fields.split(' ').find_map(|field| field.strip_prefix(name)).map(str::to_owned);

@@ -1,9 +1,9 @@
-//! How long things took: a histogram with a microsecond's resolution.
+//! A histogram of durations with a resolution of a microsecond.
 
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
-/// Up to an hour each.
+/// Durations of up to an hour.
 pub(super) struct Latencies(Histogram<u64>);
 
 impl Latencies {
@@ -19,7 +19,7 @@ impl Latencies {
         Ok(self.0.add(&other.0)?)
     }
 
-    /// The time that this part of them did not exceed.
+    /// Returns the duration at this quantile.
     pub(super) fn quantile(&self, quantile: f64) -> Duration {
         Duration::from_micros(self.0.value_at_quantile(quantile))
     }

@@ -1,32 +1,32 @@
-//! What was written, to be held against what is read back: every record, each once, each writer's in order.
+//! Compares the records read back with those written: each once, and those of a writer in order.
 
 use super::values::RecordIdentity;
 use anyhow::{Context, ensure};
 use grower_client::ConsumerRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One set of records: the same number from a writer in each partition.
+/// The records of one writer: the same number in each partition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WriterShare {
     pub(crate) writer: u32,
-    /// In each partition.
+    /// Records in each partition.
     pub(crate) count: u64,
 }
 
-/// Of each share.
+/// Records received of each share.
 type ReceivedCounts = Vec<u64>;
 
-/// Takes records as they come and knows which are missing.
+/// Takes records in the order of arrival, and knows the missing ones.
 ///
-/// Now and then records of two writers have the same value. Whose the first of them is shows with the next ones, so every way
-/// to read what came is kept until it contradicts them.
+/// Records of two writers may have the same value. The next records show which writer it was, so every consistent
+/// interpretation is kept until a record contradicts it.
 pub(crate) struct Ledger {
     partitions: u32,
     size: usize,
     shares: Vec<WriterShare>,
-    /// Where the first of them is in each partition.
+    /// The offset of the first record in each partition.
     begin: u64,
-    /// How many records of each share came, by partition, in every way to read it.
+    /// For each partition, the consistent interpretations of the records received.
     came: BTreeMap<u32, Vec<ReceivedCounts>>,
     left: u64,
 }
@@ -37,7 +37,7 @@ impl Ledger {
         Self { partitions, size, shares, begin: 0, came: BTreeMap::new(), left }
     }
 
-    /// In partitions that hold so many records of others already.
+    /// Expects that each partition holds `begin` earlier records.
     pub(crate) fn after(self, begin: u64) -> Self {
         Self { begin, ..self }
     }
@@ -46,7 +46,7 @@ impl Ledger {
         self.partitions
     }
 
-    /// How many records have not come yet.
+    /// The number of missing records.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
@@ -56,19 +56,19 @@ impl Ledger {
         self.begin
     }
 
-    /// Where each partition must end.
+    /// The expected end of each partition.
     pub(crate) fn end(&self) -> u64 {
         self.begin + self.shares.iter().map(|share| share.count).sum::<u64>()
     }
 
-    /// Fails unless this is the next record of one of the writers, at the place where it must be.
+    /// Fails unless this is the next record of a writer, at the expected offset.
     pub(crate) fn take(&mut self, record: &ConsumerRecord) -> anyhow::Result<()> {
         let partition = record.partition.value();
         let place = format_args!("{}/{partition} at offset {}", record.topic, record.offset.value());
         let value = record.value.as_ref().with_context(|| format!("{place}: no value"))?;
         let ways = self.came.entry(partition).or_insert_with(|| vec![vec![0; self.shares.len()]]);
         let next = self.begin + ways[0].iter().sum::<u64>();
-        ensure!(record.offset.value() == next, "{place}: offsets are missing before it");
+        ensure!(record.offset.value() == next, "{place}: earlier offsets are missing");
         let found = ReceivedValue { value, partition, size: self.size };
         let mut readings = BTreeSet::new();
         for came in ways.iter() {
@@ -87,7 +87,7 @@ impl Ledger {
     }
 }
 
-/// A value that came.
+/// A received value.
 struct ReceivedValue<'a> {
     value: &'a [u8],
     partition: u32,
@@ -100,7 +100,7 @@ impl ReceivedValue<'_> {
         value.len() == size && *value == RecordIdentity { writer, partition, number }.value(size)
     }
 
-    /// What it is instead of a next record.
+    /// Describes a value that is not an expected next record.
     fn unlike(&self, shares: &[WriterShare], came: &ReceivedCounts) -> String {
         let next = shares.iter().zip(came).map(|(share, came)| (share.writer, came)).collect::<Vec<_>>();
         let number = |share: &WriterShare| (0..share.count).find(|number| self.is(share.writer, *number));

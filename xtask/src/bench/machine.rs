@@ -1,4 +1,4 @@
-//! What the machine says about itself: file system, syncs, processor time, memory.
+//! Facts about the machine: file system, syncs, processor time, memory.
 
 use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -7,16 +7,16 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The type of the file system on which `path` is: the longest mount point above it.
+/// Returns the type of the file system of `path`, from the longest mount point above it.
 pub(crate) fn file_system(path: &Path) -> anyhow::Result<String> {
     let path = path.canonicalize()?;
-    let mounts = fs::read_to_string("/proc/self/mounts").context("this bench wants Linux")?;
+    let mounts = fs::read_to_string("/proc/self/mounts").context("this bench needs Linux")?;
     let on_the_way = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);
         let (point, kind) = (fields.next()?, fields.next()?);
         path.starts_with(point).then(|| (point.len(), kind.to_owned()))
     });
-    // Of several mounts on one point the last is what one sees.
+    // The last of several mounts on one point is the visible one.
     let Some((_, kind)) = on_the_way.max_by_key(|(length, _)| *length) else {
         bail!("no file system for {}", path.display())
     };
@@ -29,12 +29,12 @@ pub(crate) struct SyncProbe {
 }
 
 impl SyncProbe {
-    /// On a new file.
+    /// Creates the file.
     pub(crate) fn start(directory: &Path) -> anyhow::Result<Self> {
         Ok(Self { file: File::create(directory.join("sync"))? })
     }
 
-    /// How long one append and its fdatasync take.
+    /// Measures one append and its fdatasync.
     pub(crate) fn append(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.file.write_all(&[7; 4096])?;
@@ -43,7 +43,7 @@ impl SyncProbe {
     }
 }
 
-/// The median time of appending 4 KiB and making them durable.
+/// Measures the median time of an append of 4 KiB and its fdatasync.
 pub(crate) fn fdatasync_p50(directory: &Path) -> anyhow::Result<Duration> {
     let mut probe = SyncProbe::start(directory)?;
     let mut took = (0..200).map(|_| probe.append()).collect::<anyhow::Result<Vec<_>>>()?;
@@ -51,20 +51,20 @@ pub(crate) fn fdatasync_p50(directory: &Path) -> anyhow::Result<Duration> {
     took.get(took.len() / 2).copied().context("nothing was measured")
 }
 
-/// Bytes that may still be written to the file system of `path`.
+/// Returns the free bytes of the file system of `path`.
 pub(crate) fn free_bytes(path: &Path) -> anyhow::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail * stat.f_frsize)
 }
 
-/// Lets this process have as many connections as the machine allows; the soft limit is often 1,024.
+/// Raises the limit of open files to the hard limit; the soft limit is often 1,024.
 pub(crate) fn raise_open_files() -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     setrlimit(Resource::Nofile, raised).context("cannot raise the limit of open files")
 }
 
-/// Touches and frees `bytes` of memory, so that the round does not pay for pages the host has taken back.
+/// Touches and frees `bytes` of memory, so that the round does not pay for pages that the host has reclaimed.
 pub(crate) fn touch_memory(bytes: u64) -> anyhow::Result<()> {
     let available = status_kib(&fs::read_to_string("/proc/meminfo")?, "MemAvailable:")? * 1024;
     let mut memory = vec![0_u8; usize::try_from(bytes.min(available / 2))?];
@@ -73,7 +73,7 @@ pub(crate) fn touch_memory(bytes: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Processor seconds that a process has used.
+/// Returns the processor seconds of a process.
 pub(crate) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The second field is the name in parentheses and may hold anything; user and system time are fields 14 and 15.
@@ -82,7 +82,7 @@ pub(crate) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
     Ok(ticks / TICKS)
 }
 
-/// Processor seconds that the machine has spent at work, on whatever.
+/// Returns the busy processor seconds of the machine.
 pub(crate) fn cpu_seconds_of_all() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().context("a strange /proc/stat")?;
@@ -96,17 +96,17 @@ pub(crate) fn cpu_seconds_of_all() -> anyhow::Result<f64> {
 /// Linux counts processor time for user space in hundredths of a second.
 const TICKS: f64 = 100.0;
 
-/// The most memory that a process held since [`reset_peak_memory`], in bytes.
+/// Returns the peak memory of a process since [`reset_peak_memory`], in bytes.
 pub(crate) fn peak_memory(process: u32) -> anyhow::Result<u64> {
     memory(process, "VmHWM:")
 }
 
-/// What a process holds of memory now, in bytes.
+/// Returns the resident memory of a process, in bytes.
 pub(crate) fn resident_memory(process: u32) -> anyhow::Result<u64> {
     memory(process, "VmRSS:")
 }
 
-/// Forgets how much memory a process once held.
+/// Resets the peak memory of a process.
 pub(crate) fn reset_peak_memory(process: u32) -> anyhow::Result<()> {
     fs::write(format!("/proc/{process}/clear_refs"), "5").context("cannot reset the peak of memory")
 }

@@ -1,17 +1,17 @@
-//! What a piece of work cost: time, and processor seconds on either side.
+//! Measures the cost of work: time, and processor seconds of client and broker.
 
 use super::bench_broker::BenchBroker;
 use super::machine;
 use std::time::{Duration, Instant};
 
-/// Runs while the work does.
+/// A running measurement.
 pub(super) struct Meter {
     began: Instant,
     client: f64,
     server: f64,
 }
 
-/// What it cost.
+/// The cost of the work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cost {
     pub(super) took: Duration,

@@ -1,10 +1,10 @@
-//! `cargo xtask bench`: what the real daemon does on a real file system, beside a program that does only what must be done.
+//! `cargo xtask bench`: measures the real daemon on a real file system, next to a limit program that does only the necessary work.
 //!
-//! Absolute figures move with the machine, so each figure that has a limit comes with its ratio to it, measured in the
-//! same round. Every figure is the median of the rounds. Memory is touched before, because first touches cost more than
-//! writing. Every record has a result, and every record is read back.
+//! Absolute figures change with the machine, so a figure with a limit comes with its ratio to the limit, measured in the same
+//! round. Every figure is the median of the rounds. Memory is touched before, because the first touch costs more than a write.
+//! Every record gets a result, and every record is read back.
 //!
-//! Where the time of a row goes, a profiler tells that looks at the daemon while the row runs:
+//! A profiler that samples the daemon during a row shows where its time goes:
 //!
 //! ```text
 //! CARGO_PROFILE_RELEASE_DEBUG=line-tables-only RUSTFLAGS=-Cforce-frame-pointers=yes cargo xtask bench --only produce-1k-8 &
@@ -12,7 +12,7 @@
 //! strace -c -f -p "$(pgrep -nx grower-broker)" # Which system calls, and how many of each.
 //! ```
 //!
-//! It runs through all of a row's rounds, while a limit program has the processor and while everything is read back as well.
+//! The samples cover all rounds of a row, with the limit program and the reading back.
 
 mod amounts;
 pub(crate) mod bench_broker;
@@ -42,26 +42,28 @@ use std::process::Command;
 use std::time::Instant;
 use tempfile::TempDir;
 
-/// Measures the real daemon beside a limit program that moves the same bytes.
+/// Measures the real daemon and a limit program that moves the same bytes.
 #[derive(Args)]
-#[command(after_help = "A ratio is the value by the limit's: of a rate the more the better, of a time the less. \
-Limits: for produce-* and consume-1k a program that moves the same bytes of values and does nothing that could be left \
-out; for single-* an fdatasync (if the ack waits for one) and a round trip; for partitions-1000-leader the same into one \
-partition; for partitions-1000-fixed what is offered; for crowd the same with nobody else there.")]
+#[command(
+    after_help = "A ratio is the value divided by that of the limit. Higher is better for rates, lower for times. \
+Limits: for produce-* and consume-1k, a program that moves the same bytes of values and does only the necessary work; \
+for single-*, an fdatasync (if the ack waits for one) and a round trip; for partitions-1000-leader, the same load into one \
+partition; for partitions-1000-fixed, the offered rate; for crowd, the same load without the other connections."
+)]
 pub(crate) struct Bench {
-    /// Three short rounds, under a minute; without it, five longer ones
+    /// Run three short rounds, under a minute, instead of five longer ones
     #[arg(long)]
     quick: bool,
-    /// Writes the figures as a list of {"name","value","unit","ratio"}
+    /// Write the figures as a list of {"name","value","unit","ratio"}
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Only the row of this name, or all whose names begin so; may be repeated
+    /// Run only the row of this name, or all rows with this prefix; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Also tells how long each row kept us
+    /// Print the duration of each row
     #[arg(long)]
     timings: bool,
-    /// Where to put the data: a real file system; target/ unless given
+    /// The folder of the data, on a real file system [default: target/]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -94,7 +96,7 @@ impl Bench {
     }
 }
 
-/// The rows with these names, or whose names begin so; all if none is named.
+/// Returns the rows with these names or prefixes; all rows without any.
 fn chosen(only: &[String]) -> anyhow::Result<Vec<BenchRow>> {
     let mut chosen = Vec::new();
     for wanted in only {
@@ -102,12 +104,16 @@ fn chosen(only: &[String]) -> anyhow::Result<Vec<BenchRow>> {
         let is = |row: &&BenchRow| if exact { row.name() == wanted } else { row.name().starts_with(wanted.as_str()) };
         let before = chosen.len();
         chosen.extend(ROWS.iter().filter(is));
-        ensure!(before < chosen.len(), "no row is called {wanted}; there are: {}", ROWS.map(BenchRow::name).join(", "));
+        ensure!(
+            before < chosen.len(),
+            "no row is called {wanted}; the rows are: {}",
+            ROWS.map(BenchRow::name).join(", ")
+        );
     }
     Ok(if only.is_empty() { ROWS.to_vec() } else { chosen })
 }
 
-/// A new directory on a file system that is on a disk; deleted in the end.
+/// Creates a temporary directory on a file system that is on a disk.
 pub(crate) fn real_directory(base: Option<&Path>, prefix: &str) -> anyhow::Result<TempDir> {
     let base = base.map_or_else(|| root().join("target"), Path::to_owned);
     let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(&base);
@@ -115,13 +121,13 @@ pub(crate) fn real_directory(base: Option<&Path>, prefix: &str) -> anyhow::Resul
     let file_system = machine::file_system(directory.path())?;
     ensure!(
         !matches!(file_system.as_str(), "tmpfs" | "ramfs" | "devtmpfs"),
-        "{} is in memory ({file_system}), where a sync costs nothing; name a real file system with --dir",
+        "{} is in memory ({file_system}), where syncs are free; name a real file system with --dir",
         base.display()
     );
     Ok(directory)
 }
 
-/// A load generator built for debugging would be what is measured.
+/// Restarts in release mode: a debug build of the load generator would dominate the measurement.
 pub(crate) fn run_in_release() -> anyhow::Result<()> {
     must_succeed(cargo().args(["build", "--release", "--package", "grower-broker", "--package", "xtask"]))?;
     must_succeed(cargo().args(["bench", "--quiet", "--no-run", "--package", "grower-storage", "--bench", "lookup"]))?;
@@ -130,7 +136,7 @@ pub(crate) fn run_in_release() -> anyhow::Result<()> {
         .context("cannot start the release build of xtask")
 }
 
-/// Loads take turns, round by round, on one broker; then comes what needs brokers of its own.
+/// Runs the load rows in turn, round by round, on one broker, then the rows with brokers of their own.
 async fn measure(
     rows: &[BenchRow],
     amounts: &Amounts,

@@ -13,7 +13,7 @@ pub(super) struct Figure {
     pub(super) name: String,
     pub(super) value: f64,
     pub(super) unit: &'static str,
-    /// The value by the limit's, which was measured in the same round.
+    /// The value divided by that of the limit in the same round.
     pub(super) ratio: Option<f64>,
 }
 
@@ -21,29 +21,29 @@ pub(super) struct Figure {
 #[derive(Default)]
 pub(super) struct BenchReport {
     figures: Vec<Figure>,
-    /// Processor seconds of others during the rounds.
+    /// Processor seconds of other programs during the rounds.
     neighbours: f64,
-    /// How long each row kept us, with all that is not measured.
+    /// The duration of each row, unmeasured work included.
     took: Vec<(&'static str, Duration)>,
 }
 
 impl BenchReport {
-    /// A figure that has no limit.
+    /// Adds a figure without a limit.
     pub(super) fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
         self.figures.push(Figure { name: name.into(), value, unit, ratio: None });
     }
 
-    /// A figure beside the same figure of a program that does no more than it must.
+    /// Adds a figure with that of the limit program.
     pub(super) fn add_beside(&mut self, name: impl Into<String>, value: f64, unit: &'static str, limit: f64) {
         self.figures.push(Figure { name: name.into(), value, unit, ratio: Some(value / limit) });
     }
 
-    /// Processor seconds that neither broker nor bench used during a round.
+    /// Adds the processor seconds that other programs used during a round.
     pub(super) fn neighbours(&mut self, seconds: f64) {
         self.neighbours += seconds.max(0.0);
     }
 
-    /// How long a row kept us this time.
+    /// Adds the duration of a row.
     pub(super) fn took(&mut self, row: &'static str, took: Duration) {
         match self.took.iter_mut().find(|(name, _)| *name == row) {
             Some((_, before)) => *before += took,
@@ -51,7 +51,7 @@ impl BenchReport {
         }
     }
 
-    /// The median of each figure over the rounds, in the order they came first.
+    /// Returns the median of each figure over the rounds, in the order of first appearance.
     pub(super) fn medians(&self) -> Vec<Figure> {
         let mut names: Vec<&str> = Vec::new();
         for figure in &self.figures {
@@ -70,16 +70,16 @@ impl BenchReport {
         Some(Figure { value: of(|f| Some(f.value))?, ratio: of(|f| f.ratio), ..like.clone() })
     }
 
-    /// Prints the medians, and what must be reached.
+    /// Prints the medians and their demands.
     pub(super) fn print(&self) {
         print!("{}", table(&self.medians()));
         if 1.0 < self.neighbours {
             let seconds = self.neighbours;
-            println!("something else used {seconds:.1} s of processor time meanwhile: measure again when it is gone");
+            println!("other programs used {seconds:.1} s of processor time meanwhile: measure again without them");
         }
     }
 
-    /// Prints how long it all took, by row.
+    /// Prints the duration of each row.
     pub(super) fn print_timings(&self) {
         let seconds = |took: &Duration| format!("{:>6.1} s", took.as_secs_f64());
         for (row, took) in &self.took {
@@ -95,7 +95,7 @@ impl BenchReport {
     }
 }
 
-/// The middle one; none of nothing.
+/// Returns the median; none without values.
 pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()

@@ -1,4 +1,4 @@
-//! Connections that hear their first words and then nothing: what is sent after them waits with the sender.
+//! Connections that stop reading after their first bytes, so that later data stays with the sender.
 
 use async_trait::async_trait;
 use grower_client::transport::{Connection, Tcp, Transport};
@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Makes such connections.
+/// Opens connections that stop reading.
 #[derive(Clone, Default)]
 pub(crate) struct StalledTransport(Arc<Mutex<Vec<Weak<StalledStream>>>>);
 
-/// One of them, until it hangs up; with whoever waits for more.
+/// The stream of one connection until it is closed, and the waker of its reader.
 type StalledStream = Mutex<(Option<Box<dyn Connection>>, Option<Waker>)>;
 
 impl StalledTransport {
-    /// Closes all, as if their process had ended.
+    /// Closes all connections, as if the process had ended.
     pub(crate) fn close_all(&self) {
         for line in lock(&self.0).drain(..).filter_map(|line| line.upgrade()) {
             let (stream, waiting) = std::mem::take(&mut *lock(&line));
@@ -58,7 +58,7 @@ impl AsyncRead for StalledConnection {
         let room = into.remaining().min(self.left);
         let read = self.poll(|stream| {
             if room == 0 {
-                return Poll::Pending; // Until it hangs up.
+                return Poll::Pending; // Until the connection is closed.
             }
             let mut some = ReadBuf::new(into.initialize_unfilled_to(room));
             stream.poll_read(cx, &mut some).map_ok(|()| some.filled().len())

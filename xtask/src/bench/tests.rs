@@ -1,10 +1,10 @@
-//! Every row once, small: the work is real, only the amounts are not.
+//! Runs every row once with real work and tiny amounts.
 
 use super::*;
 use bench_broker::BenchBroker;
 use grower_broker::{Broker, BrokerConfig};
 
-/// Does something with a broker inside this process.
+/// Runs work against a broker inside this process.
 pub(super) fn with_broker(work: impl AsyncFnOnce(&BenchBroker) -> anyhow::Result<()>) {
     let directory = tempfile::tempdir().unwrap();
     let mut config = BrokerConfig::at(directory.path());
@@ -37,7 +37,7 @@ fn every_load_reports_a_figure_of_its_name_and_a_round_leaves_no_topic() {
     });
 }
 
-/// The daemon of the build that tests run from. It is another package's binary: testing this package alone builds none.
+/// The daemon of the debug build. Testing this package alone does not build the binary of another one.
 fn debug_build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("grower-broker");

@@ -1,29 +1,29 @@
-//! Values that do not compress, that cost next to nothing to make, and that say which record they belong to.
+//! Values that do not compress, cost almost nothing, and identify their record.
 
 use bytes::Bytes;
 use std::sync::OnceLock;
 
-/// Longer than any compressor of batches looks back.
+/// Longer than the window of every compressor.
 const NOISE: usize = 4 << 20;
 
-/// Which record a value belongs to.
+/// Identifies the record of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordIdentity {
     pub(crate) writer: u32,
     pub(crate) partition: u32,
-    /// Of the writer's records in this partition, from 0.
+    /// Number of the record among those of the writer in this partition, from 0.
     pub(crate) number: u64,
 }
 
 impl RecordIdentity {
-    /// The record's value: a stretch of noise that begins elsewhere for each record. Nothing is copied or counted.
+    /// Returns the record's value: a slice of the noise at a position of its own, without a copy or a reference count.
     pub(crate) fn value(self, size: usize) -> Bytes {
         let noise = noise();
         let begin = self.mixed() as usize % (noise.len() - size);
         Bytes::from_static(&noise[begin..begin + size])
     }
 
-    /// Multiplications by odd numbers, folded: near records come to lie far from each other.
+    /// Hashes the identity, so that the slices of consecutive records are far apart.
     fn mixed(self) -> u64 {
         let place = u64::from(self.writer) << 32 | u64::from(self.partition);
         let mixed = (self.number ^ place.wrapping_mul(0xd6e8_feb8_6659_fd93)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -31,7 +31,7 @@ impl RecordIdentity {
     }
 }
 
-/// The same on every run. It lives as long as the process, so that its slices need no counters.
+/// Returns the noise, the same on every run. It is static, so that its slices need no reference count.
 pub(crate) fn noise() -> &'static [u8] {
     static MADE: OnceLock<Vec<u8>> = OnceLock::new();
     MADE.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Producers at work, through the SDK as anybody would use it: a result for every record.
+//! Producers at work, through the SDK as a user would use it: every record gets a result.
 
 use super::bench_broker::BenchBroker;
 use super::ledger::{Ledger, WriterShare};
@@ -12,43 +12,43 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Records of a writer under way at once; their bytes are bounded by its producer.
+/// Limit of records in flight per writer; its producer limits their bytes.
 const UNDER_WAY_MAX: usize = 32 << 10;
 
-/// What writers write, each through a client of its own.
+/// The records that writers send, each through its own client.
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
     pub(super) topic: Arc<str>,
     pub(super) partitions: u32,
-    /// The number of the first writer, so that several runs into one topic can be told apart.
+    /// The number of the first writer, which distinguishes several runs into one topic.
     pub(super) first_writer: u32,
     pub(super) writers: u32,
-    /// Of each writer, in each partition.
+    /// Records of each writer in each partition.
     pub(super) count: u64,
     pub(super) size: usize,
-    /// How many records make a batch; none for as many as the SDK likes.
+    /// Records per batch; none leaves it to the SDK.
     pub(super) batch_records: Option<u32>,
     pub(super) acks: Acks,
 }
 
 impl Workload {
-    /// Into a topic of one partition, fsynced, in batches as the SDK makes them.
+    /// A workload for a topic of one partition, fsynced, with batches of the SDK.
     pub(super) fn new(topic: &str, writers: u32, count: u64, size: usize) -> Self {
         let (topic, acks) = (topic.into(), Acks::All);
         Self { topic, partitions: 1, first_writer: 0, writers, count, size, batch_records: None, acks }
     }
 
-    /// How many bytes of values it moves.
+    /// The total bytes of values.
     pub(super) fn bytes(&self) -> u64 {
         self.records() * self.size as u64
     }
 
-    /// How many records it writes.
+    /// The total number of records.
     pub(super) fn records(&self) -> u64 {
         self.count * u64::from(self.writers) * u64::from(self.partitions)
     }
 
-    /// What each writer leaves in each partition.
+    /// The records of each writer in each partition.
     pub(super) fn shares(&self) -> impl Iterator<Item = WriterShare> {
         let count = self.count;
         (self.first_writer..self.first_writer + self.writers).map(move |writer| WriterShare { writer, count })
@@ -60,7 +60,7 @@ impl Workload {
         Ok(())
     }
 
-    /// Writes everything and waits for every ack.
+    /// Sends all records and waits for every ack.
     pub(super) async fn run(&self, broker: &BenchBroker) -> anyhow::Result<Cost> {
         let mut producers = Vec::new();
         for writer in 0..self.writers {
@@ -85,12 +85,12 @@ impl Workload {
     pub(super) async fn producer_of(&self, client: &Client) -> anyhow::Result<Producer> {
         let mut builder = client.producer().acks(self.acks);
         if let Some(records) = self.batch_records {
-            builder = builder.batch_records(records).linger(Duration::from_millis(20)); // It is full long before.
+            builder = builder.batch_records(records).linger(Duration::from_millis(20)); // A batch is full long before.
         }
         Ok(builder.build().await?)
     }
 
-    /// The records of one batch, or a single one where batches are the SDK's business.
+    /// The records of one batch, or a single record if the SDK makes the batches.
     pub(super) fn batch(&self, writer: u32, partition: u32, begin: u64) -> impl Iterator<Item = Record> {
         let (topic, size) = (self.topic.clone(), self.size);
         let end = self.count.min(begin + self.step());
@@ -100,7 +100,7 @@ impl Workload {
         })
     }
 
-    /// How many records of a partition go one after the other.
+    /// Consecutive records for one partition.
     pub(super) fn step(&self) -> u64 {
         self.batch_records.map_or(1, u64::from)
     }
@@ -124,7 +124,7 @@ impl Workload {
     }
 }
 
-/// Records whose results are awaited, oldest first.
+/// Records in flight, oldest first.
 struct PendingAcks {
     asked: Acks,
     under_way: VecDeque<Delivery>,
@@ -143,14 +143,14 @@ impl PendingAcks {
         while left < self.under_way.len() {
             let Some(delivery) = self.under_way.pop_front() else { break };
             let ack = delivery.await?;
-            ensure!(self.asked != Acks::All || ack.durability == Durability::Fsynced, "an ack that is not durable");
+            ensure!(self.asked != Acks::All || ack.durability == Durability::Fsynced, "an ack is not durable");
             self.settled += 1;
         }
         Ok(())
     }
 }
 
-/// Reads everything back and compares every byte: all that was acknowledged is there, once, in order, and nothing else.
+/// Reads the topic back and compares every byte: exactly the acknowledged records are there, once and in order.
 pub(crate) async fn read_back(broker: &BenchBroker, topic: &str, mut ledger: Ledger) -> anyhow::Result<()> {
     let everything = (0..ledger.partitions()).map(|partition| (topic, PartitionId::new(partition)));
     let client = broker.client().await?;

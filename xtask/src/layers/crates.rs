@@ -42,7 +42,7 @@ pub(super) fn check() -> anyhow::Result<(usize, Vec<String>)> {
     let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
     ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).context("cargo metadata answered something unexpected")?;
+        serde_json::from_slice(&output.stdout).context("cargo metadata printed unexpected JSON")?;
     Ok((metadata.packages.len(), violations(&metadata)))
 }
 

@@ -1,4 +1,4 @@
-//! What stands against a release.
+//! Findings that prevent a release.
 
 use super::manifest::{Package, WorkspaceManifest};
 use super::unused::unused;
@@ -6,10 +6,10 @@ use std::path::Path;
 
 const LICENCE: &str = "MIT OR Apache-2.0";
 const LICENCE_FILES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
-/// A registry takes no more.
+/// The limit of the registry.
 const KEYWORDS_MAX: usize = 5;
 
-/// One line for each thing that must be mended first. `root` is where the workspace lies.
+/// Returns one line per finding. `root` is the folder of the workspace.
 pub(super) fn findings(manifest: &WorkspaceManifest, changelog: &str, root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let Some(version) = manifest.published().next().map(|package| package.version.clone()) else {
@@ -36,7 +36,7 @@ fn of_package(package: &Package, version: &str) -> Vec<String> {
     unless(!says_nothing(&package.description), "it has no description".to_owned());
     unless(package.license.as_deref() == Some(LICENCE), format!("its licence is not {LICENCE}"));
     unless(package.readme.is_some(), "it has no readme".to_owned());
-    unless(package.rust_version.is_some(), "it does not say which Rust it needs".to_owned());
+    unless(package.rust_version.is_some(), "it names no Rust version".to_owned());
     unless((1..=KEYWORDS_MAX).contains(&package.keywords.len()), format!("it has {} keywords", package.keywords.len()));
     unless(!package.categories.is_empty(), "it has no category".to_owned());
     for needed in package.needed_here() {
@@ -46,7 +46,7 @@ fn of_package(package: &Package, version: &str) -> Vec<String> {
     found
 }
 
-/// A package holds nothing from outside its folder, so each folder needs its own.
+/// A package holds only files of its folder, so each folder needs its own readme and licences.
 fn missing_files(package: &Package, root: &Path) -> Vec<String> {
     let folder = root.join(&package.name);
     let needed = package.readme.iter().map(|readme| readme.as_path()).chain(LICENCE_FILES.iter().map(Path::new));
@@ -54,14 +54,14 @@ fn missing_files(package: &Package, root: &Path) -> Vec<String> {
     missing.map(|file| format!("{}: there is no {}", package.name, file.display())).collect()
 }
 
-/// Either the version has its section already, or what is unreleased will become it.
+/// The version needs a section with entries, or `Unreleased`, which becomes that section.
 fn of_changelog(changelog: &str, version: &str) -> Option<String> {
     let mut sections = changelog.split("\n## ").skip(1);
     let sound = sections.any(|section| {
         let (title, entries) = section.split_once('\n').unwrap_or((section, ""));
         (title.starts_with("Unreleased") || title.starts_with(version)) && entries.contains("- ")
     });
-    (!sound).then(|| format!("CHANGELOG.md says nothing of {version}, nor under Unreleased"))
+    (!sound).then(|| format!("CHANGELOG.md has no entry for {version}, and none under Unreleased"))
 }
 
 #[cfg(test)]
@@ -88,7 +88,7 @@ mod tests {
         b: it has no description
         b: its licence is not MIT OR Apache-2.0
         b: it has no readme
-        b: it does not say which Rust it needs
+        b: it names no Rust version
         b: it has 0 keywords
         b: it has no category
         b: it needs a *, not ^1.1.0

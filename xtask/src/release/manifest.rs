@@ -1,11 +1,11 @@
-//! The workspace's crates as cargo sees them.
+//! The crates of the workspace, from `cargo metadata`.
 
 use crate::workspace::cargo;
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// The part of `cargo metadata` that a release depends on.
+/// The part of `cargo metadata` that a release needs.
 #[derive(Deserialize)]
 pub(super) struct WorkspaceManifest {
     packages: Vec<Package>,
@@ -29,12 +29,12 @@ pub(super) struct Package {
     #[serde(default)]
     pub(super) rust_version: Option<String>,
     pub(super) dependencies: Vec<Dependency>,
-    /// Registries it may go to; none at all where it is not to be published.
+    /// Registries it may be published to; an empty list forbids publishing.
     #[serde(default)]
     publish: Option<Vec<String>>,
 }
 
-/// What a crate needs.
+/// A dependency of a crate.
 #[derive(Deserialize)]
 pub(super) struct Dependency {
     pub(super) name: String,
@@ -49,7 +49,7 @@ impl WorkspaceManifest {
     pub(super) fn read() -> anyhow::Result<Self> {
         let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
         ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).context("cargo metadata answered something unexpected")
+        serde_json::from_slice(&output.stdout).context("cargo metadata printed unexpected JSON")
     }
 
     #[cfg(test)]
@@ -57,17 +57,17 @@ impl WorkspaceManifest {
         serde_json::from_str(&format!(r#"{{"packages":{packages}}}"#)).unwrap()
     }
 
-    /// Crates that are for others.
+    /// Returns the crates to publish.
     pub(super) fn published(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| package.is_published())
     }
 
-    /// Crates that stay here.
+    /// Returns the names of crates that are never published.
     pub(super) fn unpublished(&self) -> impl Iterator<Item = &str> {
         self.packages.iter().filter(|package| !package.is_published()).map(|package| package.name.as_str())
     }
 
-    /// Whether another crate needs this one.
+    /// Whether another crate depends on this one.
     pub(super) fn serves_others(&self, name: &str) -> bool {
         self.published().flat_map(Package::needed_here).any(|needed| needed.name == name)
     }
@@ -76,7 +76,7 @@ impl WorkspaceManifest {
         self.packages.iter().find(|package| package.name == name).map_or("", |package| &package.version)
     }
 
-    /// Each crate after those it needs.
+    /// Returns the names of the published crates, each after its dependencies.
     pub(super) fn publish_order(&self) -> Vec<&str> {
         let mut order: Vec<&str> = Vec::new();
         let mut left: Vec<&Package> = self.published().collect();
@@ -96,14 +96,14 @@ impl Package {
         self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
     }
 
-    /// Crates of this workspace that its users need as well.
+    /// Returns the dependencies on crates of this workspace, without dev-dependencies.
     pub(super) fn needed_here(&self) -> impl Iterator<Item = &Dependency> {
         self.dependencies.iter().filter(|needed| needed.path.is_some() && needed.kind.as_deref() != Some("dev"))
     }
 }
 
 impl Dependency {
-    /// Whether whoever takes the crate takes it too, in the end.
+    /// Whether a user of the crate gets it as well.
     pub(super) fn is_for_users(&self) -> bool {
         self.kind.is_none()
     }

@@ -1,8 +1,8 @@
-//! `cargo xtask release --dry-run`: everything that can be checked before crates are published, and nothing published.
+//! `cargo xtask release --dry-run`: checks a release without publishing it.
 //!
-//! Findings about versions, changelog, licences, descriptions and unused dependencies come first, for they are cheap. Then
-//! every crate is packaged in the order of its dependencies and built from its package, as those who fetch it will.
-//! That takes minutes even where little else runs, so CI leaves it out; the findings are a test.
+//! Cheap findings come first: versions, changelog, licences, descriptions, unused dependencies. Then every crate is packaged in
+//! the order of its dependencies and built from its package, as a user would build it. The builds take minutes, so CI leaves
+//! them out; the findings are a test.
 
 mod findings;
 mod manifest;
@@ -18,7 +18,7 @@ use std::process::Command;
 /// Checks a release.
 #[derive(Args)]
 pub(crate) struct Release {
-    /// Publish nothing; there is no other way yet, for publishing is a person's decision
+    /// Publish nothing; required, because a person publishes
     #[arg(long, required = true)]
     dry_run: bool,
 }
@@ -29,7 +29,7 @@ impl Release {
         let changelog = std::fs::read_to_string(root().join("CHANGELOG.md")).context("cannot read CHANGELOG.md")?;
         let mut found = findings(&manifest, &changelog, root());
         found.extend(uncommitted()?);
-        ensure!(found.is_empty(), "not fit for a release:\n{}", found.join("\n"));
+        ensure!(found.is_empty(), "not ready for a release:\n{}", found.join("\n"));
         let order = manifest.publish_order();
         package(&manifest)?;
         println!("a release would publish, in this order:");
@@ -40,7 +40,7 @@ impl Release {
     }
 }
 
-/// Builds each crate from its package. They share a folder for what they build, or each would build everything anew.
+/// Builds each crate from its package. A shared target directory avoids repeated builds of dependencies.
 fn package(manifest: &WorkspaceManifest) -> anyhow::Result<()> {
     let mut command = cargo();
     command.args(["package", "--workspace"]).env("CARGO_TARGET_DIR", root().join("target"));

@@ -1,11 +1,11 @@
-//! Dependencies that are there for nothing: whoever takes the crate would fetch and build them all the same.
+//! Finds unused dependencies, which every user of a crate would fetch and build.
 
 use super::manifest::{Dependency, Package};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One line for each crate that the package needs and its source never names. Where the package `serves_others` its
-/// library has to name it, for they take that without the binary; what the binary alone needs must be optional.
+/// Returns one line per dependency that the source of the package never names. If the package `serves_others`, its library must
+/// name it: a dependency of the binary alone must be optional.
 pub(super) fn unused(package: &Package, serves_others: bool, root: &Path) -> Vec<String> {
     let source = PackageSource::read(&root.join(&package.name).join("src"));
     let of = |needed: &Dependency| {
@@ -20,7 +20,7 @@ pub(super) fn unused(package: &Package, serves_others: bool, root: &Path) -> Vec
     package.dependencies.iter().filter(|needed| needed.is_for_users()).filter_map(of).collect()
 }
 
-/// Every line of Rust of a package.
+/// The source of a package.
 #[derive(Default)]
 struct PackageSource {
     library: String,
@@ -29,7 +29,7 @@ struct PackageSource {
 }
 
 impl PackageSource {
-    /// Nothing if there is no such folder.
+    /// Reads the source; empty without such a folder.
     fn read(folder: &Path) -> Self {
         let mut source = Self::default();
         let main = fs::read_to_string(folder.join("main.rs")).unwrap_or_default();
@@ -43,7 +43,7 @@ impl PackageSource {
     }
 }
 
-/// Every line of Rust in the file, or below the folder.
+/// Appends the Rust source of the file, or below the folder.
 fn read_all(path: &Path, source: &mut String) {
     if path.is_dir() {
         entries(path).for_each(|path| read_all(&path, source));
@@ -56,7 +56,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// Whether a path begins with this crate anywhere outside comments.
+/// Whether a path outside comments begins with this crate.
 fn names(source: &str, name: &str) -> bool {
     let begins_path = |line: &str| {
         line.match_indices(name).any(|(at, _)| {

@@ -1,16 +1,15 @@
-//! Whether something that should not grow did not grow.
+//! Checks that memory and descriptors did not grow.
 
 use super::sample::Sample;
 use anyhow::ensure;
 
-/// Growth that is let pass, by which part.
+/// Accepted relative growth.
 const PART: f64 = 0.1;
-/// And growth that is let pass in any case: an allocator's last arena, a second segment.
+/// Accepted absolute growth, such as another arena of the allocator.
 const BYTES: f64 = (8 << 20) as f64;
 const DESCRIPTORS: f64 = 8.0;
 
-/// Fails unless the last third of the time shows no more memory and descriptors than the middle third. The first third is
-/// for warming up.
+/// Fails if the last third of the time shows more memory or descriptors than the middle third. The first third is warm-up.
 pub(super) fn check(samples: &[Sample]) -> anyhow::Result<()> {
     let of = |pick: fn(&Sample) -> f64| samples.iter().map(pick).collect::<Vec<_>>();
     check_values("memory in bytes", &of(|sample| sample.resident as f64), BYTES)?;
@@ -19,10 +18,10 @@ pub(super) fn check(samples: &[Sample]) -> anyhow::Result<()> {
 
 fn check_values(what: &str, values: &[f64], slack: f64) -> anyhow::Result<()> {
     let third = values.len() / 3;
-    ensure!(0 < third, "too short to tell whether {what} grows: it takes three lines at least");
+    ensure!(0 < third, "too short to tell whether {what} grows: at least three samples are needed");
     let (middle, last) = (median(&values[third..2 * third]), median(&values[2 * third..]));
     let most = middle + (middle * PART).max(slack);
-    ensure!(last <= most, "{what}: {middle:.0} in the middle third, {last:.0} in the last: it grows");
+    ensure!(last <= most, "{what} grows: {middle:.0} in the middle third, {last:.0} in the last");
     Ok(())
 }
 

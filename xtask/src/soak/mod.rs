@@ -1,7 +1,7 @@
-//! `cargo xtask soak`: two daemons under mixed load for as long as one likes, and whether they stay as they were.
+//! `cargo xtask soak`: runs two daemons under mixed load, and checks that they stay the same.
 //!
-//! One has enough of everything, the other one little ([`limited`]). Two things are checked of each in the end: memory and descriptors must have become no more since the first third of the
-//! time ([`flat`]), and every record that was acknowledged must be there, once, in order.
+//! One daemon has plenty of resources, the other one little ([`limited`]). At the end memory and descriptors must not have grown
+//! since the first third of the time ([`flat`]), and every acknowledged record must be there, once and in order.
 
 mod flat;
 mod limited;
@@ -27,28 +27,28 @@ use tally::Tally;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-/// Runs the daemon under mixed load and checks that it stays as it was.
+/// Runs the daemon under mixed load and checks that memory and descriptors stay flat.
 #[derive(Args)]
 #[command(
-    after_help = "Loads: batched, single, compressed and leader-acked producers, each against a ledger; a flood with \
-retention at work; a group whose members come and go, some without a word; a slow consumer, and some that never read; topics that are \
+    after_help = "Loads: batched, single, compressed and leader-acked producers, each checked against a ledger; a flood under \
+retention; a group with members that leave or are killed; a slow consumer and stalled readers; topics that are \
 created and deleted; a compacted topic; backups; HTTP scrapes; idle connections.
 
-A second daemon has 256 descriptors, 16 MiB of memory and a clock that jumps by up to 30 days and comes back. Its loads: a topic \
-with more segments than descriptors; topics that are deleted and created again under producers with little memory; a topic whose \
-`flush` is altered; clients that leave in the middle of a long poll; a reader that retention overtakes. It takes a C compiler.
+A second daemon has 256 descriptors, 16 MiB of memory and a clock that jumps by up to 30 days and back. Its loads: a topic \
+with more segments than descriptors; topics that are deleted and created again while producers with little memory write; a topic \
+whose `flush` is altered; clients that leave during a long poll; a reader that retention overtakes. It needs a C compiler.
 
-Exits 1 if a load fails, if an acknowledged record is missing, or if in the last third of the time memory or descriptors \
-are more than 10 % (and 8 MiB, or 8 descriptors) above the middle third, medians compared."
+Exits 1 if a load fails, if an acknowledged record is missing, or if the median memory or descriptors of the last third of the \
+time exceed those of the middle third by more than 10 % (and 8 MiB, or 8 descriptors)."
 )]
 pub(crate) struct Soak {
-    /// For how long
+    /// Duration in minutes
     #[arg(long, value_name = "N", default_value_t = 30.0)]
     minutes: f64,
-    /// Seconds from line to line
+    /// Seconds between lines of output
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
-    /// Where to put the data: a real file system; target/ unless given
+    /// The folder of the data, on a real file system [default: target/]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -78,7 +78,7 @@ impl Soak {
     }
 }
 
-/// Starts the daemon that has enough of everything.
+/// Starts the daemon with plenty of resources.
 async fn usual(directory: &Path) -> anyhow::Result<(Daemon, SoakTarget)> {
     let (data_dir, backups) = (directory.join("broker"), directory.join("backups"));
     let settings = [("GROWER__BACKUP__DIR", backups.as_path())];
@@ -87,7 +87,7 @@ async fn usual(directory: &Path) -> anyhow::Result<(Daemon, SoakTarget)> {
     Ok((daemon, SoakTarget { name: "usual", broker, http, data_dir, clock: None }))
 }
 
-/// Puts a daemon under load, ends it, and checks that it stayed as it was.
+/// Puts a daemon under load, kills it, and checks its samples.
 async fn soak_daemon(
     (daemon, target): (Daemon, SoakTarget),
     loads: Vec<Load>,
@@ -102,19 +102,19 @@ async fn soak_daemon(
     flat::check(&soaked?).with_context(|| target.name)
 }
 
-/// What is under load.
+/// A daemon under load.
 #[derive(Clone, Debug)]
 struct SoakTarget {
-    /// Which of the daemons.
+    /// The name of the daemon.
     name: &'static str,
     broker: BenchBroker,
     http: String,
     data_dir: PathBuf,
-    /// Its clock, if that can be set.
+    /// Its clock, if it can be shifted.
     clock: Option<ClockShift>,
 }
 
-/// Runs the loads until it is enough, looking every so often, then reads back what they wrote.
+/// Runs the loads until `is_enough`, takes samples, then reads back the records.
 async fn soak(
     target: &SoakTarget,
     loads: Vec<Load>,
@@ -136,7 +136,7 @@ async fn soak(
         sleep(every).await;
         if let Some(ended) = running.try_join_next() {
             ended??;
-            anyhow::bail!("a load ended by itself");
+            anyhow::bail!("a load ended early");
         }
         let sample = Sample::take(target, began.elapsed(), &tally, samples.last())?;
         println!("{sample}");
@@ -163,7 +163,7 @@ async fn read_back(target: &SoakTarget, written: Vec<WrittenTopic>, tally: &Tall
     }
     let peak = machine::peak_memory(target.broker.process)? >> 20;
     let name = target.name;
-    println!("{name}: {records} acknowledged records are there, in order; most memory ever held: {peak} MiB");
+    println!("{name}: {records} acknowledged records are there, in order; peak memory: {peak} MiB");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! One look at the daemon under load.
+//! A sample of the daemon under load.
 
 use super::SoakTarget;
 use super::tally::Tally;
@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// What it held at one moment, and what it had done by then.
+/// The resources of the daemon at one time, and the work done by then.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     daemon: &'static str,
@@ -17,7 +17,7 @@ pub(super) struct Sample {
     pub(super) resident: u64,
     pub(super) descriptors: u64,
     threads: u64,
-    /// What its files take.
+    /// Bytes of its files on disk.
     disk: u64,
     acknowledged: u64,
     consumed: u64,
@@ -25,7 +25,7 @@ pub(super) struct Sample {
     topics: u64,
     scrapes: u64,
     backups: u64,
-    /// Records acknowledged and consumed a second, since the look before.
+    /// Records acknowledged and consumed a second, since the previous sample.
     rates: (f64, f64),
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for Sample {
     }
 }
 
-/// What all files below a directory take. One that goes away meanwhile takes nothing.
+/// Returns the bytes of all files below a directory. Files removed meanwhile count as 0.
 fn disk_usage(directory: &Path) -> u64 {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let usage = |entry: fs::DirEntry| match entry.metadata() {

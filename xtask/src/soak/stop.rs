@@ -1,10 +1,10 @@
-//! The end of a soak, as its loads see it.
+//! Stops the loads of a soak.
 
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Ends all loads; also when it is dropped.
+/// Stops all loads, also when it is dropped.
 #[derive(Default)]
 pub(super) struct Stopper(watch::Sender<bool>);
 
@@ -18,7 +18,7 @@ impl Stopper {
     }
 }
 
-/// Says when it is over.
+/// Tells a load when to stop.
 #[derive(Clone)]
 pub(super) struct Stop(watch::Receiver<bool>);
 
@@ -27,15 +27,15 @@ impl Stop {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 
-    /// Waits so long, or until it is over; true while it is not.
+    /// Waits for a duration, or until the stop. Returns false once stopped.
     pub(super) async fn sleep(&mut self, duration: Duration) -> bool {
-        // Elapsed, or told, or nobody is left to tell: the state says which.
+        // The state says whether the wait timed out, or the loads stop.
         let _ = timeout(duration, self.0.wait_for(|stopped| *stopped)).await.is_ok();
         !self.has_come()
     }
-    /// Waits until it is over.
+    /// Waits for the stop.
     pub(super) async fn come(&mut self) {
-        // Also over when nobody is left to tell.
+        // A dropped stopper is a stop, too.
         let _ = self.0.wait_for(|stopped| *stopped).await.is_ok();
     }
 }

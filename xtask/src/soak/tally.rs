@@ -1,10 +1,10 @@
-//! What the loads have done so far.
+//! Counts the work of the loads.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counted by the loads, read by whoever prints a line.
+/// The counters of all loads.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) acknowledged: Count,
@@ -14,25 +14,25 @@ pub(super) struct Tally {
     /// Topics created, written to, read and deleted.
     pub(super) topics: Count,
     pub(super) scrapes: Count,
-    /// Times that each key of the compacted topic was written.
+    /// Rounds over all keys of the compacted topic.
     pub(super) rounds: Count,
     pub(super) backups: Count,
-    /// Consumers that never read what they asked for.
+    /// Consumers that never read their responses.
     pub(super) stalled: Count,
-    /// Topics that were deleted and created again under their producers.
+    /// Topics deleted and created again during production.
     pub(super) recreated: Count,
-    /// Times that `flush` was altered there and back.
+    /// Times that `flush` was altered and restored.
     pub(super) flips: Count,
-    /// Times that the clock jumped and came back.
+    /// Jumps of the clock and back.
     pub(super) jumps: Count,
-    /// Clients that left in the middle of a long poll.
+    /// Clients that left during a long poll.
     pub(super) polls: Count,
     /// Times that retention overtook the slow reader.
     pub(super) gaps: Count,
     group: Mutex<BTreeMap<u32, u64>>,
 }
 
-/// Only grows.
+/// A counter that only grows.
 #[derive(Default)]
 pub(super) struct Count(AtomicU64);
 
@@ -47,16 +47,16 @@ impl Count {
 }
 
 impl Tally {
-    /// A member of the group got the record at `offset`. Fails if none of them ever got the one before it.
+    /// Counts the record at `offset` of a group member. Fails if no member ever got the one before it.
     pub(super) fn group_got(&self, partition: u32, offset: u64) -> anyhow::Result<()> {
         let mut group = self.group.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let next = group.entry(partition).or_default();
         anyhow::ensure!(offset <= *next, "the group got offset {offset} of partition {partition} and never {next}");
-        *next = (*next).max(offset + 1); // Less is a second look, after a member that went without a word.
+        *next = (*next).max(offset + 1); // A smaller offset is a repeated read after a killed member.
         Ok(())
     }
 
-    /// Whether the group got everything before `end` in each of these partitions.
+    /// Whether the group read each of these partitions up to `end`.
     pub(super) fn group_has(&self, partitions: u32, end: u64) -> bool {
         let group = self.group.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         (0..partitions).all(|partition| group.get(&partition) == Some(&end))

@@ -1,9 +1,9 @@
-//! The soak itself, as long as it takes for every load to have done something.
+//! Runs the soak until every load has made progress.
 
 use super::*;
 use grower_broker::{Broker, BrokerConfig};
 
-/// Soaks a broker in this process until all loads have done something.
+/// Soaks a broker in this process until all loads have made progress.
 fn check_soak(loads: Vec<Load>, all_have_done_something: impl Fn(&Tally) -> bool) {
     let directory = tempfile::tempdir().unwrap();
     let data_dir = directory.path().join("broker");
@@ -39,7 +39,7 @@ fn the_usual_loads_progress_and_keep_their_records() {
     });
 }
 
-#[test] // But for the clock, which is this process's own.
+#[test] // Without clock jumps: the broker shares the clock of this process.
 fn the_limited_loads_progress_and_keep_their_records() {
     let loads = Load::limited().into_iter().filter(|load| !matches!(load, Load::Jumps)).collect();
     check_soak(loads, |tally| {

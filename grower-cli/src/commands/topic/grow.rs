@@ -11,7 +11,7 @@ use std::io::Write;
 /// Partitions are never removed again. Consumer groups pick up the new ones and read them from their first record.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A record with a key goes to partition hash(key) modulo the number of partitions, so many keys move: \
+    after_help = "A record with a key goes to partition hash(key) modulo the number of partitions, so keys move: \
 their old and new records lie in different partitions, and the order between them is lost. The command warns of this.
 
 JSON: {\"topic\",\"partitions_before\",\"partitions\"}

@@ -1,4 +1,4 @@
-//! What a backup says of itself.
+//! The manifest of a backup.
 
 use crate::Target;
 use grower_broker::metadata::Uuid;
@@ -8,13 +8,13 @@ use std::path::{Component, Path};
 
 pub(super) const MANIFEST: Target = Target {
     name: "backup-manifest",
-    about: "the manifest of a backup: no path leads out of it, and what was understood is written the same",
+    about: "the manifest of a backup: no path leads out of it, and a valid one is written the same",
     run,
     seeds,
     allocates: 4 << 20,
 };
 
-/// The lines, to which a true crc is added.
+/// Parses the lines as they are, and with a correct CRC.
 fn run(input: &[u8]) {
     let _ = BackupManifest::parse(input);
     let crc = format!("crc32 = \"{:08x}\"\n", crc32fast::hash(input));

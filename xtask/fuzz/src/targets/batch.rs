@@ -9,7 +9,7 @@ use grower_protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Seque
 
 pub(super) const PRODUCED: Target = Target {
     name: "produced-batch",
-    about: "a batch from a producer: what a log accepts, every reader can read to its last record",
+    about: "a batch from a producer: every reader can read an accepted batch to its last record",
     run: produced,
     seeds: || samples().into_iter().map(|batch| [&[SEALED][..], &batch].concat()).collect(),
     allocates: 32 << 20,
@@ -17,7 +17,7 @@ pub(super) const PRODUCED: Target = Target {
 
 pub(super) const STORED: Target = Target {
     name: "stored-batches",
-    about: "a stretch of log, as consumers and recovery read it",
+    about: "a range of a log, as consumers and recovery read it",
     run: stored,
     seeds: || {
         let all = samples().concat();
@@ -26,7 +26,7 @@ pub(super) const STORED: Target = Target {
     allocates: 32 << 20,
 };
 
-/// The input's batches get true lengths and CRCs, so that what lies behind those is reached.
+/// Batches get correct lengths and CRCs, so that the code after those checks is reached.
 const SEALED: u8 = 1;
 const KEYED: u8 = 2;
 
@@ -77,7 +77,7 @@ fn stored(input: &[u8]) {
     assert!(taken + reader.rest().len() <= length);
 }
 
-/// Makes length, magic and CRC of one batch true.
+/// Corrects length, magic and CRC of one batch.
 pub(super) fn seal(batch: &mut [u8]) {
     if batch.len() < HEADER_LENGTH {
         return;
@@ -89,7 +89,7 @@ pub(super) fn seal(batch: &mut [u8]) {
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// Makes magic and CRC of all batches true; the lengths say which there are, the last is as long as what is left.
+/// Corrects magic and CRC of all batches. Their lengths stay, and the last one ends with the input.
 pub(super) fn seal_all(mut log: &mut [u8]) {
     while HEADER_LENGTH <= log.len() {
         let said = u32::from_be_bytes([log[8], log[9], log[10], log[11]]) as usize;

@@ -1,17 +1,17 @@
-//! Which partitions of a data directory have had records.
+//! The list of partitions of a data directory that have had records.
 
 use crate::Target;
 use grower_broker::fuzzed::begun_written_again;
 
 pub(super) const BEGUN: Target = Target {
     name: "begun",
-    about: "the list of partitions that have had records: what was understood is written the same",
+    about: "the list of partitions that have had records: a valid one is written the same",
     run,
     seeds,
     allocates: 16 << 20,
 };
 
-/// The bytes as they are, and their lines with true checksums.
+/// Checks the bytes as they are, and their lines with correct checksums.
 fn run(input: &[u8]) {
     check(input);
     if let Ok(text) = std::str::from_utf8(input) {

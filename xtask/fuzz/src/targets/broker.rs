@@ -1,4 +1,4 @@
-//! A whole broker, asked anything that can be said.
+//! A whole broker that receives any requests.
 
 use super::batch::{samples, seal_all};
 use super::input_reader::{InputReader, encode_chunks};
@@ -20,18 +20,18 @@ use tokio::runtime::Runtime;
 
 pub(super) const BROKER: Target = Target {
     name: "broker",
-    about: "requests to a running broker, with batches: each is answered, and the broker serves on",
+    about: "requests to a running broker, with batches: each gets a response, and the broker still serves",
     run,
     seeds,
     allocates: 64 << 20,
 };
 
-/// As the protocol's tests have it, so that their messages are seeds here.
+/// The id in the protocol's tests, whose messages are seeds here.
 const TOPIC: TopicId = TopicId::from_bytes([7; 16]);
 const DIR: &str = "/grower";
 const FRAME_BYTES_MAX: usize = 1 << 20;
 const REQUESTS_MAX: usize = 16;
-/// Far beyond what any answer takes: for a broker that will never answer.
+/// Longer than any response takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(input: &[u8]) {
@@ -65,7 +65,7 @@ fn stop(runtime: Runtime) {
 
 static PANICKED: AtomicBool = AtomicBool::new(false);
 
-/// A panic in a task of the broker ends that task only: nobody would notice.
+/// Notices panics in tasks of the broker, which end only their task.
 fn watch_for_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -77,7 +77,7 @@ fn watch_for_panics() {
     });
 }
 
-/// Nothing waits longer than it must, and a produce has the batches that it says.
+/// Removes waiting times from a request, and attaches the batches that a produce announces.
 fn bounded(request: Request, input: &mut InputReader<'_>, attachment: &mut Vec<u8>) -> Request {
     match request {
         Request::Fetch(mut fetch) => {
@@ -102,7 +102,7 @@ fn bounded(request: Request, input: &mut InputReader<'_>, attachment: &mut Vec<u
     }
 }
 
-/// A broker without files, with one topic whose id is known.
+/// Starts a broker in memory, with one topic of a known id.
 async fn start() -> Broker {
     let metadata = Arc::new(MemMetadataStore::default());
     let node = NodeId::new(1);
@@ -130,7 +130,7 @@ async fn start() -> Broker {
     builder.metadata(metadata).start().await.expect("a broker in memory starts")
 }
 
-/// A client that waits for each answer.
+/// A client that waits for each response.
 struct TestClient {
     stream: DuplexStream,
     unread: BytesMut,
@@ -159,7 +159,7 @@ impl TestClient {
         answer.unwrap_or_else(|_| panic!("no answer to {request:?}"));
     }
 
-    /// The answer to the latest request; those to earlier ones may come before it.
+    /// Waits for the response to the latest request. Earlier responses may arrive before it.
     async fn answer(&mut self) {
         let decoder = FrameDecoder::new(FRAME_BYTES_MAX);
         loop {

@@ -1,4 +1,4 @@
-//! The command line: places, times, templates, topics with partitions, configs, sizes.
+//! The command line: positions, times, templates, topics with partitions, configs, sizes.
 
 use crate::Target;
 use clap::Parser;
@@ -6,13 +6,13 @@ use grower_cli::Arguments;
 
 pub(super) const ARGUMENTS: Target = Target {
     name: "arguments",
-    about: "the arguments of grower-cli, one a line: understood, or refused as usage",
+    about: "the arguments of grower-cli, one a line: accepted, or refused as wrong usage",
     run,
     seeds,
     allocates: 16 << 20,
 };
 
-/// More would only repeat what these show, and clap takes its time with each.
+/// More arguments reach no other code, and clap is slow with each.
 const ARGUMENTS_MAX: usize = 24;
 
 fn run(input: &[u8]) {

@@ -1,4 +1,4 @@
-//! BrokerSettings and configs as people write them.
+//! Config files and topic configs.
 
 use crate::Target;
 use grower_broker::config::settings::BrokerSettings;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 pub(super) const CONFIG: Target = Target {
     name: "config",
-    about: "a config file: what was understood is understood the same when it is printed and read again",
+    about: "a config file: a valid one means the same when it is printed and read again",
     run: settings,
     seeds: || vec![BrokerSettings::default().to_toml().into_bytes(), b"[network]\nhttp = \"off\"\n".to_vec()],
     allocates: 16 << 20,

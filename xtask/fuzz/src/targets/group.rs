@@ -1,4 +1,4 @@
-//! What consumer groups remember in their internal topic.
+//! Records of the groups' internal topic.
 
 use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 pub(super) const GROUP_RECORDS: Target = Target {
     name: "group-records",
-    about: "records of the groups' topic: what is understood is written the same, and a coordinator goes on from it",
+    about: "records of the groups' topic: valid ones are written the same, and a coordinator continues from them",
     run,
     seeds,
     allocates: 32 << 20,
@@ -66,7 +66,7 @@ fn seeds() -> Vec<Vec<u8>> {
     vec![first_versions(), newest_versions()]
 }
 
-/// A group with a member, an offset and the floor of epochs, laid out as the first version of each record is.
+/// A group with a member, an offset and the minimum epoch, in the first version of each record.
 fn first_versions() -> Vec<u8> {
     let (group, member, partitions) = ("g", "m", vec![PartitionId::new(1)]);
     let timeouts = (10_000u32, 10_000u32);
@@ -82,7 +82,7 @@ fn first_versions() -> Vec<u8> {
     records.iter().flat_map(one).collect()
 }
 
-/// The same as it is written today, with a static member that stepped out.
+/// The same in the present versions, with a detached static member.
 fn newest_versions() -> Vec<u8> {
     let group = GroupId::new("g").expect("a sound name");
     let granted = vec![TopicPartitions { topic: TOPIC, partitions: vec![PartitionId::new(1)] }];
@@ -123,7 +123,7 @@ fn newest_versions() -> Vec<u8> {
         .collect()
 }
 
-/// A record that is not gone, as an input has it.
+/// Encodes a record that has a value.
 fn one<T: AsRef<[u8]>>(key_and_value: &[T; 2]) -> Vec<u8> {
     [&[0][..], &encode_chunks(key_and_value)].concat()
 }
@@ -132,7 +132,7 @@ fn one<T: AsRef<[u8]>>(key_and_value: &[T; 2]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// A new kind does not build until it is given a number here; then the seeds need one of it, too.
+    /// A new kind does not compile until it has a number here; then the seeds need one, too.
     fn kind(record: &GroupRecord) -> usize {
         match record {
             GroupRecord::Group { .. } => 0,
@@ -166,6 +166,6 @@ mod tests {
             again
         };
         assert_eq!(written_again(&newest_versions()), newest_versions());
-        assert_ne!(written_again(&first_versions()), first_versions(), "a member is written anew as today");
+        assert_ne!(written_again(&first_versions()), first_versions(), "a member is written in the present version");
     }
 }

@@ -1,4 +1,4 @@
-//! By which name a browser calls the HTTP server.
+//! The Host header of the HTTP server.
 
 use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 pub(super) const HOST: Target = Target {
     name: "http-host",
-    about: "the Host header beside any advertised address: only an address, localhost or the advertised host is answered",
+    about: "the Host header with any advertised address: only an address, localhost or the advertised host is accepted",
     run,
     seeds: || {
         let said =
@@ -33,7 +33,7 @@ fn run(input: &[u8]) {
     assert_eq!(both.include(&said), both.include(&said.to_ascii_uppercase()), "upper case makes a difference");
 }
 
-/// The same with every way to write it.
+/// Whether the header names an address or localhost, in any notation.
 fn is_local(said: &str) -> bool {
     let cuts = said.char_indices().filter(|(_, sign)| *sign == ':').map(|(at, _)| at).chain([said.len()]);
     cuts.into_iter().any(|cut| {

@@ -1,4 +1,4 @@
-//! An index file, whole or the part of it that a growing index reads back.
+//! An index file, and the part of it that a growing index reads back.
 
 use super::input_reader::InputReader;
 use crate::Target;
@@ -8,7 +8,7 @@ use grower_index::{
 
 pub(super) const INDEX: Target = Target {
     name: "index",
-    about: "an index file: a search never answers a place after the one asked for",
+    about: "an index file: a search never returns a position after the target",
     run,
     seeds,
     allocates: 1 << 20,
@@ -16,13 +16,13 @@ pub(super) const INDEX: Target = Target {
 
 pub(super) const INDEX_RUN: Target = Target {
     name: "index-run",
-    about: "what a growing index reads back of its file: the same, and without any of it the search begins with the run",
+    about: "the run that a growing index reads back: the same, and without it the search starts at the run",
     run: run_read_back,
     seeds: runs,
     allocates: 1 << 20,
 };
 
-/// How many entries memory holds one of.
+/// Memory holds one entry of each run of this length.
 const RUN: usize = 3;
 
 fn run(input: &[u8]) {
@@ -48,7 +48,7 @@ fn seal(entry: &mut [u8; ENTRY_LENGTH]) {
     crc.copy_from_slice(&crc32fast::hash(signed).to_be_bytes());
 }
 
-/// A growing index of which all but the last entries are in the file alone; the input stands there.
+/// Searches a growing index whose older entries are only in the file, with the input as that file.
 fn run_read_back(input: &[u8]) {
     let mut input = InputReader(input);
     let (kind, sealed, at) = (input.byte(), input.byte() != 0, input.number() as u32);
@@ -79,7 +79,7 @@ fn growing() -> SparseIndex {
     index
 }
 
-/// The right bytes, and wrong ones.
+/// Correct and wrong bytes.
 fn runs() -> Vec<Vec<u8>> {
     let sound: Vec<u8> = (4..7).flat_map(|n| entry(n).encode()).collect();
     vec![

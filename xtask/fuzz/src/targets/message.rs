@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 pub(super) const REQUEST: Target = Target {
     name: "request",
-    about: "a request: what is understood means the same when it is sent again",
+    about: "a request: a decoded one means the same when it is encoded again",
     run: same_again::<Request>,
     seeds: pinned::<Request>,
     allocates: 16 << 20,
@@ -29,7 +29,7 @@ fn same_again<T: Serialize + DeserializeOwned + Debug + PartialEq>(input: &[u8])
     assert_eq!(again, message);
 }
 
-/// The messages whose bytes the protocol's own tests hold fast, one of each kind: a new one is a seed by itself.
+/// The messages that the protocol's tests pin, one of each kind: a new kind becomes a seed by itself.
 fn pinned<T: DeserializeOwned>() -> Vec<Vec<u8>> {
     let requests = include_str!("../../../../grower-protocol/src/message/tests/requests.rs");
     let responses = include_str!("../../../../grower-protocol/src/message/tests/responses.rs");

@@ -1,4 +1,4 @@
-//! What the cluster knows of itself, as it lies on disk.
+//! The metadata on disk: commands, snapshot, identity.
 
 use super::input_reader::{InputReader, encode_chunks};
 use crate::Target;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub(super) const COMMANDS: Target = Target {
     name: "metadata-commands",
-    about: "commands as they are stored: each is applied or refused, twice the same",
+    about: "stored commands: each is applied or refused, with the same result twice",
     run: commands,
     seeds: || vec![encode_chunks(&history().iter().map(encode).collect::<Vec<_>>())],
     allocates: 16 << 20,
@@ -20,7 +20,7 @@ pub(super) const COMMANDS: Target = Target {
 
 pub(super) const SNAPSHOT: Target = Target {
     name: "metadata-snapshot",
-    about: "a snapshot of the metadata: what opens can be started on",
+    about: "a snapshot of the metadata: an opened one accepts commands",
     run: snapshot,
     seeds: || vec![written_snapshot()],
     allocates: 16 << 20,
@@ -28,7 +28,7 @@ pub(super) const SNAPSHOT: Target = Target {
 
 pub(super) const IDENTITY: Target = Target {
     name: "identity",
-    about: "whose a data directory is",
+    about: "the identity of a data directory",
     run: identity,
     seeds: || vec![written_identity()],
     allocates: 4 << 20,
@@ -55,7 +55,7 @@ fn snapshot(input: &[u8]) {
     }
 }
 
-/// What a store makes of these items in a sound frame.
+/// Opens a store with these items in a valid frame.
 fn opened(input: &[u8]) -> Option<Image> {
     let mut bytes = b"GWms\0\x01\0\0".to_vec();
     bytes.extend_from_slice(&(input.len() as u32).to_be_bytes());
@@ -67,7 +67,7 @@ fn opened(input: &[u8]) -> Option<Image> {
     Some(Image::clone(&store.image()))
 }
 
-/// The text with a true CRC.
+/// Opens an identity of this text with a correct CRC.
 fn identity(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let signed = format!("{text}crc32 = \"{:08x}\"\n", crc32fast::hash(text.as_bytes()));
@@ -76,7 +76,7 @@ fn identity(input: &[u8]) {
     let _ = Identity::open(&disk, Path::new(DIR), NodeId::new(1), || UUID);
 }
 
-/// Every kind of command once, in an order in which each is applied.
+/// Every kind of command once, in an order that applies each.
 fn history() -> Vec<Command> {
     let (node, id) = (NodeId::new(1), TopicId::from_bytes([3; 16]));
     let configs = vec![("flush".to_owned(), "os".to_owned())];
@@ -105,7 +105,7 @@ fn history() -> Vec<Command> {
     ]
 }
 
-/// One item of each kind, laid out as the snapshot's own enum is.
+/// One item of each kind, encoded like the snapshot's enum.
 fn written_snapshot() -> Vec<u8> {
     let (node, id, name) = (NodeId::new(1), TopicId::from_bytes([3; 16]), "events");
     let partition = (Some(node), LeaderEpoch::new(4), vec![node], vec![node]);
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// A new kind does not build until it is given a number here; then the history needs one of it, too.
+    /// A new kind does not compile until it has a number here; then the history needs one, too.
     fn kind(command: &Command) -> usize {
         match command {
             Command::FormatCluster { .. } => 0,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_snapshot_has_something_of_all_that_an_image_holds() {
+    fn the_snapshot_has_an_item_of_every_kind() {
         let image = opened(&written_snapshot()).expect("the seed opens");
         assert!(image.cluster().is_some() && image.topics().len() == 1);
         assert!(image.deleted().len() == 1 && image.trims().len() == 1);

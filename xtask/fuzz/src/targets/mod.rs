@@ -1,4 +1,4 @@
-//! The targets, a file for each kind of bytes.
+//! The targets, one file for each kind of bytes.
 
 mod backup;
 mod batch;
@@ -19,7 +19,7 @@ mod wire;
 
 use crate::Target;
 
-/// All of them.
+/// All targets.
 pub const TARGETS: &[Target] = &[
     wire::FRAME,
     message::REQUEST,
@@ -50,7 +50,7 @@ pub const TARGETS: &[Target] = &[
     broker::BROKER,
 ];
 
-/// The target of that name.
+/// Finds a target by name.
 pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }

@@ -1,4 +1,4 @@
-//! A partition's directory in which one file is not what was written.
+//! A partition's directory in which one file holds other bytes.
 
 use super::batch::{samples, seal_all};
 use super::input_reader::InputReader;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 pub(super) const SMALL_FILE: Target = Target {
     name: "small-file",
-    about: "partition.meta, checkpoint, epochs or producers with any content: the log opens or says why not, and what \
-            is acknowledged afterwards survives a crash",
+    about: "partition.meta, checkpoint, epochs or producers with any content: the log opens or fails with a reason, and \
+            records acknowledged afterwards survive a crash",
     run: small_file,
     seeds: || {
         SMALL.iter().enumerate().map(|(at, (name, _))| [&[at as u8][..], body(&contents(name))].concat()).collect()
@@ -23,7 +23,7 @@ pub(super) const SMALL_FILE: Target = Target {
 
 pub(super) const SEGMENT: Target = Target {
     name: "segment",
-    about: "log and index files with any content: the same, and what cannot be read is told as damaged",
+    about: "log and index files with any content: the same, and unreadable ranges are reported as damaged",
     run: segment,
     seeds: || {
         let logs = PLACES.iter().enumerate();
@@ -34,7 +34,7 @@ pub(super) const SEGMENT: Target = Target {
 
 pub(super) const ACCEPTED_LOSSES: Target = Target {
     name: "accepted-losses",
-    about: "the audit record of losses somebody accepted, and the exchange of files that it asks for: the same",
+    about: "the audit record of accepted losses, and its pending exchange of files: the same",
     run: |input| check(with_small_file(sound(), "accepted-losses", b"GWal", input)),
     seeds: losses,
     allocates: 16 << 20,
@@ -42,7 +42,7 @@ pub(super) const ACCEPTED_LOSSES: Target = Target {
 
 pub(super) const COMPACTION: Target = Target {
     name: "compaction",
-    about: "how far a log is compacted, and the exchange of segments that is under way: the same",
+    about: "the state of compaction, and its pending exchange of segments: the same",
     run: compaction,
     seeds: compactions,
     allocates: 16 << 20,
@@ -59,7 +59,7 @@ const PLACES: [&str; 4] = [
     "00000000000000000009.growerindex",
 ];
 
-/// A sound frame around any body.
+/// Puts the input into a valid frame.
 fn small_file(input: &[u8]) {
     let mut input = InputReader(input);
     let (name, kind) = SMALL[usize::from(input.byte()) % SMALL.len()];
@@ -85,7 +85,7 @@ fn put(disk: &MemDisk, name: &str, bytes: &[u8]) {
     }
 }
 
-/// No loss; one loss; one loss whose exchange of files is not carried out yet.
+/// No loss; one loss; one loss with a pending exchange of files.
 fn losses() -> Vec<Vec<u8>> {
     let loss = |start: u64, end: u64| {
         let text = |text: &str| [&(text.len() as u32).to_be_bytes()[..], text.as_bytes()].concat();
@@ -106,7 +106,7 @@ fn compaction(input: &[u8]) {
     check(interrupted(input));
 }
 
-/// With or without the files of a pass that wrote the first segment as it was.
+/// With or without the files of a pass that copied the first segment.
 fn interrupted(input: &[u8]) -> Arc<MemDisk> {
     let mut input = InputReader(input);
     let disk = sound();
@@ -120,7 +120,7 @@ fn interrupted(input: &[u8]) -> Arc<MemDisk> {
     with_small_file(disk, "compaction", b"GWco", input.0)
 }
 
-/// Compacted up to the second segment; and a new first segment, not there, there, and there under its own name already.
+/// Compacted up to the second segment; and a new first segment: missing, written, and renamed already.
 fn compactions() -> Vec<Vec<u8>> {
     let state = |pass: u8, cleaned_end: u64, under_way: u32, bytes: u64| {
         let [cleaned_end, start, end, bytes] = [cleaned_end, 0, 9, bytes].map(u64::to_be_bytes);
@@ -130,7 +130,7 @@ fn compactions() -> Vec<Vec<u8>> {
     vec![state(0, 9, 0, 0), state(0, 0, 1, 7), state(1, 0, 1, bytes), state(0, 0, 1, bytes)]
 }
 
-/// The input stands in place of a part of a file, with true CRCs if it wishes.
+/// Replaces a part of a file with the input, with correct CRCs on request.
 fn segment(input: &[u8]) {
     let mut input = InputReader(input);
     let name = PLACES[usize::from(input.byte()) % PLACES.len()];
@@ -147,7 +147,7 @@ fn segment(input: &[u8]) {
     check(disk);
 }
 
-/// Whatever a directory holds: it can be verified; if it opens, it can be read, and what is appended stays.
+/// Checks that any directory can be verified, and that an opened log can be read and keeps appended records.
 fn check(disk: Arc<MemDisk>) {
     let _ = grower_storage::verify::verify(&*disk, Path::new(DIR), |_| {});
     let Ok((mut log, _)) = open(&disk) else { return };
@@ -157,7 +157,7 @@ fn check(disk: Arc<MemDisk>) {
     assert!(end <= appended.base_offset, "no offset is given twice");
     let point = log.flush_point();
     disk.sync_many(&point.files).expect("memory can be synced");
-    log.flushed(&point, Ok(())).expect("a synced log goes on");
+    log.flushed(&point, Ok(())).expect("a synced log accepts the flush");
     drop(log);
     disk.crash();
     let (log, _) = open(&disk).expect("what was served opens after a crash");
@@ -166,7 +166,7 @@ fn check(disk: Arc<MemDisk>) {
     assert!(!slices.is_empty());
 }
 
-/// Reads until the end, past whatever is told as damaged.
+/// Reads to the end, and skips ranges reported as damaged.
 fn read_all(log: &DiskLog) {
     let (reader, end) = (log.reader(), log.span().end);
     let damaged = reader.damaged();
@@ -183,7 +183,7 @@ fn read_all(log: &DiskLog) {
             }
             Err(_) => damaged.iter().find(|range| range.contains(&from)).map_or(end, |range| range.end),
         };
-        assert!(from < next, "reading gets on");
+        assert!(from < next, "reading progresses");
         from = next;
     }
 }
@@ -209,7 +209,7 @@ fn batch() -> UnplacedBatch {
     UnplacedBatch::built(samples().swap_remove(0))
 }
 
-/// Two segments and all the small files.
+/// Two segments and all state files.
 fn sound() -> Arc<MemDisk> {
     let disk = Arc::new(MemDisk::default());
     let (mut log, _) = open(&disk).expect("a new log opens");
@@ -237,7 +237,7 @@ fn contents(name: &str) -> Vec<u8> {
     contents
 }
 
-/// What stands between a small file's head and its CRC.
+/// The bytes between a state file's header and its CRC.
 fn body(file: &[u8]) -> &[u8] {
     file.get(12..file.len().saturating_sub(4)).unwrap_or_default()
 }

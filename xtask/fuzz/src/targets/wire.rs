@@ -1,4 +1,4 @@
-//! What a connection begins with, and how it is cut into frames.
+//! The preface of a connection, and its frames.
 
 use super::input_reader::InputReader;
 use crate::Target;
@@ -7,7 +7,7 @@ use grower_protocol::wire::{Correlation, FrameDecoder, PREFACE_LENGTH, Preface, 
 
 pub(super) const FRAME: Target = Target {
     name: "frame",
-    about: "a preface and frames: any chunking gives the same frames, and a lie is refused before its bytes come",
+    about: "a preface and frames: any chunking gives the same frames, and a wrong length is refused before its bytes arrive",
     run,
     seeds,
     allocates: 1 << 20,
@@ -27,14 +27,14 @@ fn run(input: &[u8]) {
     assert_eq!(frames(input.0, input.0.len().max(1)), frames(input.0, chunk));
 }
 
-/// What a decoder makes of a stream.
+/// The frames that a decoder found in a stream.
 #[derive(Debug, Default, PartialEq)]
 struct Decoded {
     frames: Vec<(Correlation, Vec<u8>, Vec<u8>)>,
     error: Option<String>,
 }
 
-/// The frames of a stream that arrives in chunks, and how it ended.
+/// Decodes a stream that arrives in chunks.
 fn frames(stream: &[u8], chunk: usize) -> Decoded {
     let decoder = FrameDecoder::new(LIMIT);
     let (mut unread, mut decoded) = (BytesMut::new(), Decoded::default());

@@ -1,4 +1,4 @@
-//! Consuming: out of a file in the page cache, over a loopback socket, to a reader that passes one CRC-32C over it.
+//! The limit of consuming: from a file in the page cache, over a loopback socket, to a reader that computes one CRC-32C.
 
 use super::{MIB, PIECE, pair};
 use crate::bench::values::noise;
@@ -11,8 +11,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long it takes to get `bytes` out of a file and through a socket: by `sendfile` or by pread + send, whichever is
-/// faster.
+/// Measures the transfer of `bytes` from a file through a socket, by `sendfile` and by pread + send, and returns the faster.
 pub(in crate::bench) async fn consume(directory: &Path, bytes: u64) -> anyhow::Result<Duration> {
     let path = directory.join("limit-consume");
     tokio::task::spawn_blocking(move || {
@@ -24,7 +23,7 @@ pub(in crate::bench) async fn consume(directory: &Path, bytes: u64) -> anyhow::R
     .await?
 }
 
-/// The file of the round before does, if there is one.
+/// Creates the file, or reuses that of the previous round.
 fn prepare(path: &Path, bytes: u64) -> anyhow::Result<File> {
     let mut file = File::options().read(true).append(true).create(true).open(path)?;
     let mut left = bytes.saturating_sub(file.metadata()?.len());
@@ -33,7 +32,7 @@ fn prepare(path: &Path, bytes: u64) -> anyhow::Result<File> {
         file.write_all(now)?;
         left -= now.len() as u64;
     }
-    file.sync_data()?; // So that writing it back does not fall into the measurement.
+    file.sync_data()?; // Otherwise its write-back would be measured.
     Ok(file)
 }
 

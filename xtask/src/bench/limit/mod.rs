@@ -1,4 +1,4 @@
-//! The limit: programs that move the same bytes and do nothing that could be left out.
+//! The limit programs: they move the same bytes and do only the necessary work.
 
 mod consume;
 mod produce;
@@ -11,7 +11,7 @@ pub(super) use round_trip::Echo;
 use std::net::{TcpListener, TcpStream};
 
 const MIB: usize = 1 << 20;
-/// What goes through a socket at once: the size at which loopback is fastest.
+/// Bytes per write to a socket: the size at which loopback is fastest.
 const PIECE: usize = 64 << 10;
 
 /// Two ends of a loopback connection.

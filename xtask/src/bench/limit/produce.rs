@@ -1,4 +1,4 @@
-//! Producing: over a loopback socket, one CRC-32C pass, written to a file, made durable each MiB while the next MiB comes.
+//! The limit of producing: over a loopback socket, one CRC-32C, written to a file, each MiB synced while the next one arrives.
 
 use super::{MIB, PIECE, pair};
 use crate::bench::values::noise;
@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long it takes to receive `bytes` and have them on disk.
+/// Measures receiving `bytes` and making them durable.
 pub(in crate::bench) async fn produce(directory: &Path, bytes: u64) -> anyhow::Result<Duration> {
     let path = directory.join("limit-produce");
     tokio::task::spawn_blocking(move || {
@@ -38,7 +38,7 @@ fn send(mut to: TcpStream, bytes: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One thread receives and writes, another makes durable: never more than one MiB behind.
+/// One thread receives and writes, another syncs, at most one MiB behind.
 fn receive(from: &mut impl Read, mut file: &File, bytes: u64) -> anyhow::Result<()> {
     let (wanted, to_sync) = mpsc::sync_channel::<()>(0);
     let syncing = file.try_clone()?;
@@ -51,7 +51,7 @@ fn receive(from: &mut impl Read, mut file: &File, bytes: u64) -> anyhow::Result<
         std::hint::black_box(crc_fast::crc32_iscsi(now));
         file.write_all(now)?;
         left -= now.len() as u64;
-        wanted.send(()).ok(); // Waits until the sync before has ended. If it failed, joining tells.
+        wanted.send(()).ok(); // Waits for the previous sync. Its failure shows at the join.
     }
     drop(wanted);
     syncer.join().ok().context("the syncer panicked")??;

@@ -1,4 +1,4 @@
-//! A round trip: a request of 1 KiB over loopback to another thread, and a short answer.
+//! The limit of a round trip: a request of 1 KiB over loopback to another thread, and a short response.
 
 use super::pair;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const REQUEST: usize = 1024;
 const ANSWER: usize = 64;
 
-/// Answers until it is dropped.
+/// A thread that answers until this is dropped.
 pub(in crate::bench) struct Echo {
     near: TcpStream,
 }
@@ -24,7 +24,7 @@ impl Echo {
         Ok(Self { near })
     }
 
-    /// How long one round trip takes.
+    /// Measures one round trip.
     pub(in crate::bench) fn ping(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.near.write_all(&[7; REQUEST])?;

@@ -1,7 +1,7 @@
-//! `consume-1k`: from the beginning, out of the page cache, beside the limit.
+//! `consume-1k`: reads from the beginning, out of the page cache, compared with the limit.
 //!
-//! In the measured pass every record is counted, and its offset, its length and both ends of its value are checked; an
-//! unmeasured pass before it compares every byte.
+//! An unmeasured pass compares every byte. The measured pass then counts every record, and checks its offset, its length and
+//! both ends of its value.
 
 use super::RowContext;
 use super::produce::add_cost;
@@ -22,7 +22,7 @@ const SIZE: usize = 1024;
 
 pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let writing = Workload::new(&context.topic(NAME), 1, context.amounts.large, SIZE);
-    context.warm_up(2 * writing.bytes())?; // The limit's file as well.
+    context.warm_up(2 * writing.bytes())?; // Includes the file of the limit.
     writing.create_topic(context.broker).await?;
     writing.run(context.broker).await?;
     read_back(context.broker, &writing.topic, Ledger::new(1, SIZE, writing.shares().collect())).await?;
@@ -37,7 +37,7 @@ pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -
     context.delete(&writing.topic).await
 }
 
-/// On a task of the runtime, where a program's own reading would be.
+/// Runs in a task of the runtime, as in a user's program.
 async fn consume(broker: &BenchBroker, topic: String, count: u64) -> anyhow::Result<Cost> {
     let client = broker.client().await?;
     let meter = Meter::start(broker)?;
@@ -51,16 +51,16 @@ async fn read(client: &Client, topic: &str, count: u64) -> anyhow::Result<()> {
     let mut next = 0;
     while next < count {
         let records = consumer.poll(Duration::from_secs(10)).await?;
-        ensure!(!records.is_empty(), "{next} of {count} records came, then none for 10 s");
+        ensure!(!records.is_empty(), "{next} of {count} records arrived, then none for 10 s");
         for record in &records {
-            ensure!(is_record(record, next), "offset {next} of {topic} holds something else than was written");
+            ensure!(is_record(record, next), "offset {next} of {topic} holds another record than was written");
             next += 1;
         }
     }
     Ok(consumer.close().await?)
 }
 
-/// Whether this looks like the record with this number.
+/// Whether this is the record with this number, by its length and both ends.
 fn is_record(record: &ConsumerRecord, number: u64) -> bool {
     let (expected, value) = (RecordIdentity { writer: 0, partition: 0, number }.value(SIZE), record.value.as_deref());
     record.offset.value() == number

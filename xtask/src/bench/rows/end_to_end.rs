@@ -1,6 +1,6 @@
-//! `end-to-end`: 2,000 records a second, fsynced before anybody sees them, from producer to consumer.
+//! `end-to-end`: 2,000 records a second from producer to consumer, fsynced before they are visible.
 //!
-//! A record's time counts from when it was due, so that a stall also counts for the records that it held up.
+//! A record's latency starts at its due time, so that a stall counts for every delayed record.
 
 use super::{RowContext, millis};
 use crate::bench::latencies::Latencies;
@@ -30,7 +30,7 @@ pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -
     let epoch = Instant::now();
     let reading = tokio::spawn(async move { read(&client, &topic, count, epoch).await });
     let (topic, runtime) = (writing.topic.clone(), Handle::current());
-    // A thread, because timers of a runtime go by milliseconds.
+    // A thread, because timers of the runtime have a resolution of a millisecond.
     let sending = tokio::task::spawn_blocking(move || send(&runtime, &producer, &topic, count, epoch));
     sending.await??;
     let latencies = reading.await??;
@@ -52,13 +52,13 @@ fn send(runtime: &Handle, producer: &Producer, topic: &Arc<str>, count: u64, epo
     runtime.block_on(async {
         for delivery in under_way {
             let ack = delivery.await?;
-            ensure!(ack.durability == Durability::Fsynced, "an ack that is not durable");
+            ensure!(ack.durability == Durability::Fsynced, "an ack is not durable");
         }
         Ok(())
     })
 }
 
-/// Says which record it is and when it was due.
+/// A value with the record's number and due time.
 fn value(number: u64, due: Duration) -> Bytes {
     let mut value = BytesMut::from(&noise()[..SIZE]);
     value[..8].copy_from_slice(&number.to_be_bytes());
@@ -66,7 +66,7 @@ fn value(number: u64, due: Duration) -> Bytes {
     value.freeze()
 }
 
-/// The first tenth does not count: connections are made then, and files.
+/// The first tenth does not count, because it opens connections and files.
 async fn read(client: &Client, topic: &str, count: u64, epoch: Instant) -> anyhow::Result<Latencies> {
     let builder = client.consumer().assign([(topic, PartitionId::new(0))]).from(StartFrom::Beginning);
     let mut consumer = builder.build().await?;
@@ -77,7 +77,7 @@ async fn read(client: &Client, topic: &str, count: u64, epoch: Instant) -> anyho
         let value = record.value.context("a record without value")?;
         let field = |at| value.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
         let (number, due) = field(0).zip(field(8)).context("a value that is too short")?;
-        ensure!(number == expected && value.len() == SIZE, "record {number} came for {expected}");
+        ensure!(number == expected && value.len() == SIZE, "record {number} arrived instead of {expected}");
         if count / 10 <= number {
             latencies.add(now.saturating_sub(Duration::from_nanos(due)));
         }

@@ -1,5 +1,5 @@
-//! `connections`: what thousands of connections that want nothing, and hundreds that never read what they asked for, cost somebody
-//! who produces: the same work with them and without them, in turns of a second, since a disk's tail changes by the second.
+//! `crowd`: the cost of thousands of idle connections and hundreds of stalled readers for a producer. The same work runs with
+//! and without them, in turns of a second, because the tail latency of a disk changes by the second.
 
 use super::{RowContext, mib, millis};
 use crate::bench::bench_broker::BenchBroker;
@@ -23,10 +23,10 @@ const NAME: &str = "crowd";
 const SIZE: usize = 1024;
 const INTERVAL: Duration = Duration::from_micros(500);
 const TURN: Duration = Duration::from_secs(1);
-/// Sixty-four records of these are more than a socket takes before it is read.
+/// Sixty-four of these records are more than an unread socket buffers.
 const LARGE: usize = 100_000;
 
-/// Which comes first changes with the turn: files and connections of the first are younger.
+/// The first side of a turn alternates, because its files and connections are newer.
 pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let large = Workload::new(&format!("{}-large", context.topic(NAME)), 1, 64, LARGE);
     context.warm_up(large.bytes())?;
@@ -55,12 +55,12 @@ fn turns(paced: Duration) -> u32 {
     paced.div_duration_f64(TURN).round().max(1.0) as u32
 }
 
-/// What producing was like.
+/// The result of producing with or without the connections.
 struct Measurement {
     latencies: Latencies,
     /// Processor seconds of the broker.
     cpu: f64,
-    /// By how much the broker's memory had grown at most.
+    /// Largest growth of the broker's memory.
     memory: u64,
 }
 
@@ -86,9 +86,9 @@ impl Measurement {
         writing.create_topic(context.broker).await?;
         let producer = writing.producer(context.broker).await?;
         let (topic, runtime) = (writing.topic.clone(), Handle::current());
-        context.settle().await?; // What is there is measured, not its coming: answers that nobody reads fill sockets first.
+        context.settle().await?; // Measures established connections: responses to stalled readers fill sockets first.
         let meter = Meter::start(context.broker)?;
-        // A thread, because timers of a runtime go by milliseconds.
+        // A thread, because timers of the runtime have a resolution of a millisecond.
         let latencies = tokio::task::spawn_blocking(move || send(&runtime, producer, &topic, count)).await??;
         self.cpu += meter.stop(context.broker)?.server;
         self.latencies.merge(&latencies)?;
@@ -101,7 +101,7 @@ impl Measurement {
     }
 }
 
-/// A record's time counts from when it was due to its ack. The first tenth does not count: connections are made then, and files.
+/// A record's latency lasts from its due time to its ack. The first tenth does not count, because it opens connections and files.
 fn send(runtime: &Handle, producer: Producer, topic: &str, count: u64) -> anyhow::Result<Latencies> {
     let mut under_way = JoinSet::new();
     let begin = Instant::now() + Duration::from_millis(10);
@@ -112,7 +112,7 @@ fn send(runtime: &Handle, producer: Producer, topic: &str, count: u64) -> anyhow
         let delivery = runtime.block_on(producer.enqueue(Record::new(topic).value(value)))?;
         let settle = async move {
             let ack = delivery.await?;
-            ensure!(ack.durability == Durability::Fsynced, "an ack that is not durable");
+            ensure!(ack.durability == Durability::Fsynced, "an ack is not durable");
             Ok((number, due.elapsed()))
         };
         under_way.spawn_on(settle, runtime);
@@ -149,19 +149,19 @@ impl ExtraConnections {
             let builder = client.consumer().assign(everything).from(StartFrom::Beginning);
             connections.stalled.push(builder.build().await?);
         }
-        until(broker, |there| (idle + stalled) as u64 <= there).await.context("not everybody came")?;
+        until(broker, |there| (idle + stalled) as u64 <= there).await.context("some connections are missing")?;
         Ok(connections)
     }
 
-    /// Waits until the broker has noticed.
+    /// Closes all connections, and waits until the broker has noticed.
     async fn close(self, broker: &BenchBroker) -> anyhow::Result<()> {
         drop((self.idle, self.stalled));
-        self.transport.close_all(); // Else each waits for its answer first.
-        until(broker, |there| there <= 1).await.context("not everybody left")
+        self.transport.close_all(); // Otherwise each connection waits for its response first.
+        until(broker, |there| there <= 1).await.context("some connections stay open")
     }
 }
 
-/// Waits for so many connections, the one that asks among them.
+/// Waits for a number of connections, which includes the one that asks.
 async fn until(broker: &BenchBroker, enough: impl Fn(u64) -> bool) -> anyhow::Result<()> {
     let (client, began) = (broker.client().await?, Instant::now());
     loop {

@@ -1,4 +1,4 @@
-//! `lookup`: an offset or a time in a segment of single-record batches; measured by the storage's own bench.
+//! `lookup`: an offset or a time in a segment of single-record batches, measured by the bench of the storage.
 
 use super::RowContext;
 use crate::bench::report::{BenchReport, median};
@@ -6,7 +6,7 @@ use crate::workspace::cargo;
 use anyhow::{Context, ensure};
 use std::process::Stdio;
 
-/// The slower of both kinds, in the larger of two segments.
+/// Adds the slower of both kinds, in the larger of two segments.
 pub(super) fn measure(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let mut command = cargo();
     command.args(["bench", "--quiet", "--package", "grower-storage", "--bench", "lookup", "--"]);
@@ -16,7 +16,7 @@ pub(super) fn measure(context: RowContext<'_>, report: &mut BenchReport) -> anyh
     read(&String::from_utf8(output.stdout)?, context.amounts.lookup_mib, report)
 }
 
-/// Its lines say the kind, the segment's size in MiB, and how long one lookup took in nanoseconds.
+/// Parses lines with the kind, the size of the segment in MiB, and the duration of one lookup in nanoseconds.
 fn read(lines: &str, mib: u64, report: &mut BenchReport) -> anyhow::Result<()> {
     let mut found = Vec::new();
     for line in lines.lines() {
@@ -26,7 +26,7 @@ fn read(lines: &str, mib: u64, report: &mut BenchReport) -> anyhow::Result<()> {
     }
     let of = |kind: &str, size| {
         let times = found.iter().filter(|(k, s, _)| k == kind && *s == size).map(|(_, _, micros)| *micros);
-        median(times.collect()).with_context(|| format!("no lookup by {kind} in {size} MiB was told"))
+        median(times.collect()).with_context(|| format!("no lookup by {kind} in {size} MiB was reported"))
     };
     let slower = of("offset", mib)?.max(of("time", mib)?);
     report.add("lookup", slower, "us");

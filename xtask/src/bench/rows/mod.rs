@@ -1,4 +1,4 @@
-//! The rows of the table: what is measured, each by its name.
+//! The rows of the table, each with its name and its measurement.
 
 mod consume;
 mod end_to_end;
@@ -17,7 +17,7 @@ use super::report::BenchReport;
 use std::path::Path;
 use std::time::Duration;
 
-/// One thing that is measured.
+/// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BenchRow {
     Produce { name: &'static str, size: usize, writers: u32 },
@@ -36,7 +36,7 @@ pub(super) enum BenchRow {
 use partitions::PartitionsRow as P;
 use single::SingleRow as S;
 
-/// All of them, in the order in which they are told.
+/// All rows, in the order of the report.
 pub(super) const ROWS: [BenchRow; 18] = [
     BenchRow::Produce { name: "produce-1k-1", size: 1024, writers: 1 },
     BenchRow::Produce { name: "produce-1k-8", size: 1024, writers: 8 },
@@ -58,14 +58,14 @@ pub(super) const ROWS: [BenchRow; 18] = [
     BenchRow::Lookup,
 ];
 
-/// Where a row is measured.
+/// The environment of a row.
 #[derive(Clone, Copy)]
 pub(super) struct RowContext<'a> {
-    /// A broker that runs, for the rows that put load on one.
+    /// The running broker, for load rows.
     pub(super) broker: &'a BenchBroker,
-    /// The daemon, for the rows that start one.
+    /// The path of the daemon, for rows that start one.
     pub(super) program: &'a Path,
-    /// On a real file system.
+    /// A folder on a real file system.
     pub(super) directory: &'a Path,
     pub(super) amounts: &'a Amounts,
     pub(super) round: u32,
@@ -89,8 +89,8 @@ impl BenchRow {
         }
     }
 
-    /// Whether it is measured once a round, on the broker that runs; the others have brokers of their own, or none, and
-    /// repeat what needs repeating themselves.
+    /// Whether the row runs once per round on the running broker. Other rows start their own broker, or none, and do their own
+    /// repetitions.
     pub(super) fn is_load(self) -> bool {
         !matches!(self, Self::Idle | Self::IdlePartitions | Self::Start | Self::Restart | Self::Lookup)
     }
@@ -114,17 +114,17 @@ impl BenchRow {
 }
 
 impl RowContext<'_> {
-    /// A name for a topic that no other row and round has.
+    /// A topic name that is unique to this row and round.
     fn topic(&self, row: &str) -> String {
         format!("{row}-{}", self.round)
     }
 
-    /// The name of the topic that rows with many partitions share, for some rounds.
+    /// The topic that rows with many partitions share for some rounds.
     fn shared_topic(&self) -> String {
         format!("partitions-{}", self.round / self.amounts.topic_rounds)
     }
 
-    /// Deletes that topic, after the last of its rounds.
+    /// Deletes the shared topic after the last of its rounds.
     pub(super) async fn end_round(&self) -> anyhow::Result<()> {
         let last = (self.round + 1).is_multiple_of(self.amounts.topic_rounds);
         let topics = self.broker.client().await?.admin().describe_topics(None, false).await?;
@@ -132,13 +132,13 @@ impl RowContext<'_> {
         if last && shared { self.delete(&self.shared_topic()).await } else { Ok(()) }
     }
 
-    /// Makes room: what the next work needs of memory, its files among it, is warm, and the broker's high-water mark starts anew.
+    /// Touches the memory that the next work needs, page cache included, and resets the broker's peak memory.
     fn warm_up(&self, bytes: u64) -> anyhow::Result<()> {
         machine::touch_memory(bytes + OWN_MEMORY)?;
         machine::reset_peak_memory(self.broker.process)
     }
 
-    /// Waits until the broker is done with what came before: files it writes down when they are quiet are not the next work's.
+    /// Waits until the broker is idle, so that background work of the previous row is not measured.
     async fn settle(&self) -> anyhow::Result<()> {
         let (mut quiet, mut before) = (0, self.broker.cpu_seconds()?);
         for _ in 0..100 {
@@ -150,7 +150,7 @@ impl RowContext<'_> {
             }
             before = now;
         }
-        anyhow::bail!("the broker did not come to rest within 10 s")
+        anyhow::bail!("the broker did not become idle within 10 s")
     }
 
     async fn delete(&self, topic: &str) -> anyhow::Result<()> {
@@ -164,7 +164,7 @@ impl RowContext<'_> {
     }
 }
 
-/// What broker and bench hold while they work, and to spare.
+/// Memory of broker and bench during the work, with a margin.
 const OWN_MEMORY: u64 = 128 << 20;
 
 fn mib(bytes: u64) -> f64 {

@@ -1,6 +1,6 @@
-//! `partitions-1000-*`: batches of 16 KiB, turn by turn into a thousand partitions, from eight producers.
+//! `partitions-1000-*`: batches of 16 KiB, in turn into a thousand partitions, from eight producers.
 //!
-//! Every partition has had a batch before the measurement: that their files are created is not what is measured.
+//! Every partition gets a batch before the measurement, so that the creation of files is not measured.
 
 use super::produce::add_cost;
 use super::{RowContext, millis};
@@ -19,17 +19,17 @@ const WRITERS: u32 = 8;
 /// Sixteen records of a thousand bytes are a batch of 16 KiB.
 const SIZE: usize = 1000;
 const BATCH: u32 = 16;
-/// What `partitions-1000-fixed` offers, in bytes a second.
+/// Offered load of `partitions-1000-fixed`, in bytes a second.
 const OFFERED: f64 = 150e6;
 
-/// What is asked of a thousand partitions.
+/// The load on a thousand partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::bench) enum PartitionsRow {
-    /// As fast as it goes, written; beside the same bytes into one partition.
+    /// Full speed, acks `leader`, compared with the same bytes into one partition.
     Leader,
-    /// At a fixed rate, fsynced.
+    /// A fixed rate, fsynced.
     Fixed,
-    /// As fast as it goes, fsynced.
+    /// Full speed, fsynced.
     Saturated,
 }
 
@@ -45,7 +45,7 @@ impl PartitionsRow {
     pub(super) async fn measure(self, context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
         let name = self.name();
         let writing = self.writing(&context);
-        // Into one partition as well, where that is what it stands beside.
+        // Includes the run into one partition.
         context.warm_up(writing.bytes() * if self == Self::Leader { 2 } else { 1 })?;
         let begin = open_all(&context, &writing).await?;
         match self {
@@ -72,14 +72,14 @@ impl PartitionsRow {
         read_back(context.broker, &writing.topic, ledger.after(begin)).await
     }
 
-    /// Writers of their own for each row and round, so that no record looks like one that was there before.
+    /// Uses different writers for each row and round, so that no record equals an earlier one.
     fn writing(self, context: &RowContext<'_>) -> Workload {
         let partitions = context.amounts.partitions;
         let acks = if self == Self::Leader { Acks::Leader } else { Acks::All };
         let batches = match self {
             Self::Fixed => {
                 let laps = context.amounts.paced.as_secs_f64() / lap(partitions).as_secs_f64();
-                1 + (laps as u64).max(1) // The first is not counted.
+                1 + (laps as u64).max(1) // The first lap does not count.
             }
             _ => context.amounts.batches,
         };
@@ -89,8 +89,7 @@ impl PartitionsRow {
     }
 }
 
-/// The topic that these rows share: whoever needs it first creates it, and puts a batch of each writer into each partition.
-/// Says where each partition ends.
+/// Creates the shared topic on first use, with a batch of each writer in each partition. Returns the end of each partition.
 async fn open_all(context: &RowContext<'_>, writing: &Workload) -> anyhow::Result<u64> {
     let topics = context.broker.client().await?.admin().describe_topics(None, false).await?;
     for topic in topics {
@@ -108,7 +107,7 @@ async fn open_all(context: &RowContext<'_>, writing: &Workload) -> anyhow::Resul
     Ok(end)
 }
 
-/// What one partition takes of the same, in MB/s.
+/// Measures the same load into one partition, in MB/s.
 async fn into_one(context: &RowContext<'_>, writing: &Workload) -> anyhow::Result<f64> {
     let count = writing.count * u64::from(writing.partitions);
     let one = Workload { topic: format!("{}-one", writing.topic).into(), partitions: 1, count, ..writing.clone() };
@@ -120,16 +119,16 @@ async fn into_one(context: &RowContext<'_>, writing: &Workload) -> anyhow::Resul
     Ok(one.bytes() as f64 / 1e6 / cost.took.as_secs_f64())
 }
 
-/// In what time each producer offers each partition one batch.
+/// The time in which each producer offers each partition one batch.
 fn lap(partitions: u32) -> Duration {
     Duration::from_secs_f64(f64::from(WRITERS * partitions * BATCH) * SIZE as f64 / OFFERED)
 }
 
-/// Every producer has its share of the rate. A batch's time counts from when it was due to its last ack. The first lap does
-/// not count, and has a figure of its own: the broker learns in it what the partitions' syncs are like.
+/// Each producer sends its share of the rate. The latency of a batch lasts from its due time to its last ack. The first lap
+/// does not count, and has its own figure: in it the broker learns the latency of the partitions' syncs.
 ///
-/// The rate is that of the acks, from the first batch's to the last one's: a broker that falls behind gives its last ack late,
-/// however long the run, while one that is always as late as it was at first takes all that it is offered.
+/// The rate is that of the acks, from the first batch to the last one. A broker that falls behind sends its last ack late,
+/// however long the run. A broker with a constant delay accepts the whole offered load.
 async fn paced(context: &RowContext<'_>, writing: &Workload, report: &mut BenchReport) -> anyhow::Result<()> {
     let name = PartitionsRow::Fixed.name();
     let mut producers = Vec::new();
@@ -159,7 +158,7 @@ async fn paced(context: &RowContext<'_>, writing: &Workload, report: &mut BenchR
     Ok(())
 }
 
-/// One batch, when it was due and when the last of its records was acknowledged.
+/// The due time of a batch, and the time of its last ack.
 #[derive(Clone, Copy, Debug)]
 struct AckedBatch {
     due: Instant,
@@ -172,7 +171,7 @@ fn latencies(acked: &[AckedBatch]) -> anyhow::Result<Latencies> {
     Ok(latencies)
 }
 
-/// Bytes a second between the first batch's ack and the last one's.
+/// Returns the bytes a second between the first batch's ack and the last one's.
 fn rate(acked: &[AckedBatch]) -> anyhow::Result<f64> {
     let at = || acked.iter().map(|batch| batch.at);
     let (first, last) = at().min().zip(at().max()).context("nothing was acknowledged")?;
@@ -200,7 +199,7 @@ async fn write_paced(
             under_way.spawn(async move {
                 for delivery in deliveries {
                     let ack = delivery.await?;
-                    ensure!(ack.durability == Durability::Fsynced, "an ack that is not durable");
+                    ensure!(ack.durability == Durability::Fsynced, "an ack is not durable");
                 }
                 Ok(AckedBatch { due, at: Instant::now() })
             });
@@ -220,7 +219,7 @@ async fn write_paced(
 mod tests {
     use super::*;
 
-    /// The rate of a broker that acknowledges a batch each time it is offered one, so much later.
+    /// The rate of a broker that acknowledges each batch with this delay.
     fn rate_of(late: impl Fn(u32) -> Duration) -> f64 {
         let (begin, interval) = (Instant::now(), Duration::from_secs_f64(f64::from(BATCH) * SIZE as f64 / OFFERED));
         let batch = |number| {

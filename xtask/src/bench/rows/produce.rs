@@ -1,4 +1,4 @@
-//! `produce-*`: batched, every ack fsynced, beside the limit; then everything is read back.
+//! `produce-*`: batched records, every ack fsynced, compared with the limit, then read back.
 
 use super::RowContext;
 use crate::bench::ledger::Ledger;
@@ -16,7 +16,7 @@ pub(super) async fn measure(
 ) -> anyhow::Result<()> {
     let count = if size < 1024 { context.amounts.small } else { context.amounts.large };
     let writing = Workload::new(&context.topic(name), writers, count / u64::from(writers), size);
-    context.warm_up(2 * writing.bytes())?; // The limit's file as well.
+    context.warm_up(2 * writing.bytes())?; // Includes the file of the limit.
     writing.create_topic(context.broker).await?;
     let limit = limit::produce(context.directory, writing.bytes()).await?;
     let cost = writing.run(context.broker).await?;
@@ -35,7 +35,7 @@ pub(super) async fn measure(
     context.delete(&writing.topic).await
 }
 
-/// The processor seconds on either side.
+/// Adds the processor seconds of client and broker.
 pub(super) fn add_cost(name: &str, cost: Cost, report: &mut BenchReport) {
     report.add(format!("{name}-client-cpu"), cost.client, "s");
     report.add(format!("{name}-server-cpu"), cost.server, "s");

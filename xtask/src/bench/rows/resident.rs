@@ -1,4 +1,4 @@
-//! `idle`, `idle-1000`: what the daemon holds of memory while nobody wants anything; and how long telling its metrics takes.
+//! `idle`, `idle-1000`: memory of an idle daemon, and the duration of a metrics scrape.
 
 use super::{RowContext, mib, millis};
 use crate::bench::bench_broker::{BenchBroker, Daemon, get};
@@ -17,7 +17,7 @@ pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -
     daemon.kill().await
 }
 
-/// Freshly created, and after a restart, when they were read back from disk.
+/// Measures new partitions, and the same ones after a restart.
 pub(super) async fn measure_partitions(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let directory = context.directory.join("idle-1000");
     let daemon = Daemon::start(context.program, &directory).await?;
@@ -31,19 +31,19 @@ pub(super) async fn measure_partitions(context: RowContext<'_>, report: &mut Ben
     daemon.kill().await
 }
 
-/// How long its metrics take to be told, each partition's among them.
+/// Measures a scrape of the metrics of all partitions.
 async fn scrape(daemon: &Daemon, partitions: u32, report: &mut BenchReport) -> anyhow::Result<()> {
     for _ in 0..SCRAPES {
         let began = Instant::now();
         let page = get(daemon.http(), "/metrics").await?;
         report.add("scrape-1000", millis(began.elapsed()), "ms");
         let last = format!("partition=\"{}\"", partitions - 1);
-        ensure!(page.contains(&last), "the metrics tell nothing of the last partition");
+        ensure!(page.contains(&last), "the metrics lack the last partition");
     }
     Ok(())
 }
 
-/// The most that it held at some moments of a second.
+/// Returns the largest of several samples within a second.
 async fn settled(broker: &BenchBroker) -> anyhow::Result<u64> {
     let mut most = 0;
     for _ in 0..5 {

@@ -1,6 +1,6 @@
 //! `single-*`: one record of 1 KiB at a time, each ack awaited before the next record.
 //!
-//! A machine's syncs and wake-ups change from second to second, so what they cost is measured in turns with the records.
+//! The cost of syncs and wake-ups changes from second to second, so it is measured in turns with the records.
 
 use super::produce::add_cost;
 use super::{RowContext, millis};
@@ -18,10 +18,10 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 const SIZE: usize = 1024;
-/// Records in a row before the machine is looked at again.
+/// Records in a row before the next measurement of the machine.
 const TURN: u32 = 50;
 
-/// One producer, and how safe it wants its records.
+/// The ack level of one producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::bench) enum SingleRow {
     /// Fsynced.
@@ -72,7 +72,7 @@ impl SingleRow {
     }
 }
 
-/// What things took in one stretch of time.
+/// Latencies measured over the same time.
 struct TurnLatencies {
     record: Latencies,
     round_trip: Latencies,
@@ -107,14 +107,14 @@ async fn in_turns(
 async fn send(producer: &Producer, topic: &str, writer: u32, number: u64, acks: Acks) -> anyhow::Result<()> {
     let value = RecordIdentity { writer, partition: 0, number }.value(SIZE);
     let ack = producer.send(Record::new(topic).value(value)).await?;
-    ensure!(acks != Acks::All || ack.durability == Durability::Fsynced, "an ack that is not durable");
+    ensure!(acks != Acks::All || ack.durability == Durability::Fsynced, "an ack is not durable");
     Ok(())
 }
 
-/// How many at once in `single-all-50`.
+/// Producers of `single-all-50`.
 const PRODUCERS: u32 = 50;
 
-/// Fifty producers of one client, which share its connection, each with one record under way.
+/// Runs fifty producers that share one connection, each with one record in flight.
 pub(super) async fn measure_shared(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let name = "single-all-50";
     let count = u64::from(context.amounts.single_shared);

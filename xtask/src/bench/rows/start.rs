@@ -1,4 +1,4 @@
-//! `start`, `restart-10g`: how long until the daemon is ready, on an empty directory and after a kill.
+//! `start`, `restart-10g`: time until the daemon is ready, on an empty directory and after a kill.
 
 use super::{RowContext, millis};
 use crate::bench::bench_broker::{BenchBroker, Daemon};
@@ -21,16 +21,16 @@ pub(super) async fn measure(context: RowContext<'_>, report: &mut BenchReport) -
 
 const RECORD: usize = 1024;
 const RESTARTS: u32 = 3;
-/// Written between a restart and the next kill, in records.
+/// Records written between a restart and the next kill.
 const MORE: u64 = 64 << 10;
 
-/// Kills it right after its last ack, while nothing was idle yet, and looks whether all records are there.
+/// Kills the daemon right after its last ack, before any idle work, and checks that all records are there.
 pub(super) async fn measure_restart(context: RowContext<'_>, report: &mut BenchReport) -> anyhow::Result<()> {
     let gib = context.amounts.restart_gib;
-    let name = format!("restart-{gib}g"); // A smaller log never goes by the row's name.
+    let name = format!("restart-{gib}g"); // A smaller log gets a name of its own.
     let (needed, free) = ((gib + 2) << 30, machine::free_bytes(context.directory)?);
     if free < needed {
-        println!("{name} is left out: it needs {} GiB of disk, and {} are free", needed >> 30, free >> 30);
+        println!("{name} is skipped: it needs {} GiB of disk, and {} GiB are free", needed >> 30, free >> 30);
         return Ok(());
     }
     let directory = context.directory.join("restart");
@@ -55,15 +55,15 @@ async fn restart(daemon: Daemon, program: &Path, directory: &Path) -> anyhow::Re
     Daemon::start(program, directory).await
 }
 
-/// The last record that was acknowledged can be read, and is the last one.
+/// Checks that the last acknowledged record can be read, and is the last one.
 async fn check_end(broker: &BenchBroker, records: u64) -> anyhow::Result<()> {
     let client = broker.client().await?;
     let last = Offset::new(records - 1);
     let builder = client.consumer().assign([("log", PartitionId::new(0))]).from(StartFrom::Offset(last));
     let mut consumer = builder.build().await?;
     let record = consumer.next().await.context("the consumer was closed")??;
-    ensure!(record.offset == last, "offset {} came for {}", record.offset.value(), last.value());
+    ensure!(record.offset == last, "offset {} arrived instead of {}", record.offset.value(), last.value());
     let end = consumer.high_watermark("log", PartitionId::new(0)).context("no high watermark")?;
-    ensure!(end.value() == records, "{} records are there, and {records} were acknowledged", end.value());
+    ensure!(end.value() == records, "the log ends at {}, and {records} records were acknowledged", end.value());
     Ok(consumer.close().await?)
 }

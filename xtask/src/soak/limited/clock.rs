@@ -1,4 +1,4 @@
-//! The wall clock of a daemon, which can be set while the daemon runs.
+//! Shifts the wall clock of a running daemon.
 
 use anyhow::{Context, ensure};
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// Sets the clock of the daemons that were started with its [`variables`](Self::variables).
+/// Shifts the clock of daemons that run with its [`variables`](Self::variables).
 #[derive(Clone, Debug)]
 pub(in crate::soak) struct ClockShift {
     library: PathBuf,
@@ -16,7 +16,7 @@ pub(in crate::soak) struct ClockShift {
 }
 
 impl ClockShift {
-    /// Compiles the library that shifts a process's clock, below `dir`. Needs a C compiler.
+    /// Compiles the library that shifts the clock, below `dir`. Needs a C compiler.
     pub(super) fn build(dir: &Path) -> anyhow::Result<Self> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/soak/limited/clock_shift.c");
         let (library, file) = (dir.join("clock_shift.so"), dir.join("clock_shift"));
@@ -30,12 +30,12 @@ impl ClockShift {
         Ok(clock)
     }
 
-    /// The environment of a daemon whose clock this is.
+    /// The environment of a daemon with this clock.
     pub(super) fn variables(&self) -> [(&str, &Path); 2] {
         [("LD_PRELOAD", &self.library), ("CLOCK_SHIFT", &self.file)]
     }
 
-    /// The clock is so many seconds ahead from now on; behind, if negative.
+    /// Sets the clock `seconds` ahead; behind if negative.
     pub(in crate::soak) fn set(&self, seconds: i64) -> anyhow::Result<()> {
         self.open.write_all_at(&seconds.to_ne_bytes(), 0).context("cannot set the daemon's clock")
     }

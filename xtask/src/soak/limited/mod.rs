@@ -1,4 +1,4 @@
-//! A second daemon that has little of everything: 256 descriptors, the least memory, and a clock that jumps.
+//! A second daemon with few resources: 256 descriptors, the least memory, and a clock that jumps.
 
 mod clock;
 
@@ -8,9 +8,9 @@ use super::SoakTarget;
 use crate::bench::bench_broker::Daemon;
 use std::path::Path;
 
-/// How many files and connections the daemon may have open.
+/// Limit of open files and connections.
 const DESCRIPTORS: u32 = 256;
-/// The least that a broker takes.
+/// The least memory of a broker.
 const MEMORY: &str = "16MiB";
 
 /// Starts the daemon with its data below `directory`.

@@ -1,7 +1,7 @@
-//! Somebody who has the daemon back itself up again and again, and keeps the last two backups.
+//! Repeated backups of the daemon, of which the last two are kept.
 //!
-//! Not for ever: a backup ends the segments that are written to, and each segment of a topic that keeps everything is an
-//! open file. After the last one descriptors must be flat again.
+//! Their number is limited: a backup rolls active segments, and each segment of a topic without retention is an open file. After
+//! the last backup descriptors must be flat again.
 
 use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
@@ -35,7 +35,7 @@ pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> 
     Ok(())
 }
 
-/// Where it lies.
+/// Makes a backup and returns its path.
 async fn make(admin: &Admin) -> anyhow::Result<String> {
     admin.begin_backup("soak", false).await?;
     loop {

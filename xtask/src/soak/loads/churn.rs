@@ -12,7 +12,7 @@ const RECORDS: u64 = 30;
 pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
     let client = broker.client().await?;
     for number in 0_u64.. {
-        // Names come back, so that one made again under an old name is also seen to start empty.
+        // Names are reused, to check that a topic created again starts empty.
         one_life(&client, &format!("brief-{}", number % 10)).await?;
         tally.topics.add(1);
         if !stop.sleep(Duration::from_millis(500)).await {

@@ -1,4 +1,4 @@
-//! A topic that keeps the last record of each key, written all the time and read back in the end.
+//! A compacted topic, written all the time and read back at the end.
 
 use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const TOPIC: &str = "compacted";
 const KEYS: u64 = 500;
-/// More than the active segment, the one before it and what is compacted can hold.
+/// More rounds than a compacted log keeps.
 const ROUNDS_LEFT_MAX: u64 = 100;
 
 pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> 
     read_back(&client, rounds).await
 }
 
-/// Every key once, with the round's number.
+/// Writes every key once, with the round's number.
 async fn write(producer: &Producer, round: u64) -> anyhow::Result<()> {
     let mut under_way = Vec::new();
     for key in 0..KEYS {
@@ -44,7 +44,7 @@ async fn write(producer: &Producer, round: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The last record of each key is the last that was written, and most of those before are gone.
+/// Checks that the last record of each key is the last one written, and that most earlier ones are gone.
 async fn read_back(client: &Client, rounds: u64) -> anyhow::Result<()> {
     let partition = client.admin().describe_topic(TOPIC, false).await?.partitions.swap_remove(0);
     let mut consumer = client.consumer().assign([(TOPIC, 0)]).build().await?;
@@ -57,7 +57,7 @@ async fn read_back(client: &Client, rounds: u64) -> anyhow::Result<()> {
     }
     let last = format!("{:0200}", rounds - 1);
     let current = newest.values().filter(|value| value.as_deref() == Some(last.as_bytes())).count() as u64;
-    ensure!(current == KEYS, "{current} of {KEYS} keys of {TOPIC} have the value that was written last");
+    ensure!(current == KEYS, "{current} of {KEYS} keys of {TOPIC} have the last value");
     ensure!(count <= ROUNDS_LEFT_MAX * KEYS, "{TOPIC} holds {count} records of {KEYS} keys: it is not compacted");
     Ok(())
 }

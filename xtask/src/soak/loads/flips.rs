@@ -25,14 +25,14 @@ pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> 
         send(&producer, &mut count).await?;
         admin.alter_topic(TOPIC, [("flush", Some("fsync".to_owned()))]).await?;
         let acks = send(&producer, &mut count).await?;
-        ensure!(acks.into_iter().all(|durability| durability == Durability::Fsynced), "an ack that is not durable");
+        ensure!(acks.into_iter().all(|durability| durability == Durability::Fsynced), "an ack is not durable");
         tally.flips.add(1);
     }
     producer.close().await?;
     Ok(WrittenTopic { topic: TOPIC, partitions: 1, count, size: SIZE })
 }
 
-/// The next burst; returns what its acks promise.
+/// Sends the next burst; returns the durability of its acks.
 async fn send(producer: &Producer, count: &mut u64) -> anyhow::Result<Vec<Durability>> {
     let mut under_way = Vec::new();
     for number in *count..*count + BURST {

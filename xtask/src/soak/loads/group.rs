@@ -1,4 +1,4 @@
-//! A group of which some members stay, and others come and go: with a word, or without.
+//! A group with steady members, and others that leave or are killed.
 
 use super::WrittenTopic;
 use super::stream::SHARED;
@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const GROUP: &str = "readers";
-/// How long a visitor stays.
+/// How long a temporary member stays.
 const VISIT: Duration = Duration::from_secs(5);
-/// How long the group may take for what is left in the end.
+/// How long the group may take for the remaining records.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A member that stays to the end.
+/// Runs a member that stays to the end.
 pub(super) async fn stay(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
     let client = broker.client().await?;
     let mut member = join(&client, tally).await?;
@@ -26,7 +26,8 @@ pub(super) async fn stay(broker: &BenchBroker, stop: Stop, tally: &Tally) -> any
     Ok(member.close().await?)
 }
 
-/// Members that stay for a moment. Every other one goes without a word, and its partitions wait until its session ends.
+/// Runs temporary members. Every other one is dropped without leaving the group, and its partitions wait for its session
+/// timeout.
 pub(super) async fn come_and_go(broker: &BenchBroker, stop: Stop, tally: &Tally) -> anyhow::Result<()> {
     let client = broker.client().await?;
     let mut says_goodbye = true;
@@ -44,7 +45,7 @@ pub(super) async fn come_and_go(broker: &BenchBroker, stop: Stop, tally: &Tally)
     Ok(())
 }
 
-/// Lets the group read what is left, and fails if it does not come to the end of what was written.
+/// Lets the group read the remaining records, and fails if it does not reach the end.
 pub(in crate::soak) async fn finish(
     broker: &BenchBroker,
     written: &[WrittenTopic],
@@ -56,7 +57,7 @@ pub(in crate::soak) async fn finish(
     let mut member = join(&client, tally).await?;
     let began = Instant::now();
     while !tally.group_has(written.partitions, written.count) {
-        ensure!(began.elapsed() < PATIENCE, "the group did not come to the end of what was written for it");
+        ensure!(began.elapsed() < PATIENCE, "the group did not read all records");
         read(&mut member, tally).await?;
     }
     Ok(member.close().await?)

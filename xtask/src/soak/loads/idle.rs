@@ -1,4 +1,4 @@
-//! Clients that are there and want next to nothing: a word every few minutes, since a broker closes who never says one.
+//! Idle clients: one request every few minutes, because a broker closes connections without requests.
 
 use super::stream::BATCHED;
 use crate::bench::bench_broker::BenchBroker;
@@ -6,7 +6,7 @@ use crate::soak::stop::Stop;
 use std::time::Duration;
 
 const CLIENTS: usize = 100;
-/// Less than a broker waits for a request.
+/// Less than the idle timeout of a broker.
 const SILENCE: Duration = Duration::from_secs(5 * 60);
 
 pub(super) async fn run(broker: &BenchBroker, mut stop: Stop) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! A wall clock that jumps and comes back: nothing expires by it, neither records nor producers nor commits.
+//! A wall clock that jumps and returns: no records, producers or commits expire by it.
 
 use super::WrittenTopic;
 use crate::bench::values::RecordIdentity;
@@ -17,15 +17,15 @@ const SIZE: usize = 200;
 
 const MINUTE: i64 = 60;
 const DAY: i64 = 24 * 60 * MINUTE;
-/// How far the clock jumps, and for how many seconds.
+/// The shifts of the clock, and their durations in seconds.
 const JUMPS: [(i64, u64); 4] = [(30 * DAY, 3), (-30 * MINUTE, 5), (DAY + 1, 10), (40 * MINUTE, 2)];
-/// How long the clock is right in between.
+/// Time between jumps.
 const PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(target: &SoakTarget, mut stop: Stop, tally: &Tally) -> anyhow::Result<WrittenTopic> {
     let clock = target.clock.as_ref().context("the daemon's clock cannot be set")?;
     let client = target.broker.client().await?;
-    // Short enough for each jump ahead, and with segments enough to drop some.
+    // Retention is shorter than each jump ahead, and there are segments to drop.
     let spec = TopicSpec::partitions(1).config("retention.ms", "30m").config("segment.messages", "20");
     client.admin().create_topic(TOPIC, spec).await?;
     let producer = client.producer().build().await?;
@@ -59,7 +59,7 @@ async fn send(producer: &Producer, count: &mut u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A group that has read everything so far, and then ends.
+/// A group that reads all records so far, commits and leaves.
 async fn commit(client: &Client) -> anyhow::Result<()> {
     let mut member = client.consumer().group(GROUP).subscribe([TOPIC]).auto_commit(None).build().await?;
     for _ in 0..BURST {

@@ -1,4 +1,4 @@
-//! What the daemon has to bear, all at once.
+//! The loads of a soak, which run at once.
 
 mod backups;
 mod churn;
@@ -45,7 +45,7 @@ pub(super) enum Load {
 }
 
 impl Load {
-    /// Those of a broker that has enough of everything.
+    /// The loads of a broker with plenty of resources.
     pub(super) fn usual() -> Vec<Self> {
         let steady = Self::Members { steady: true };
         let members = [steady, steady, Self::Members { steady: false }];
@@ -53,7 +53,7 @@ impl Load {
         stream::STREAMS.into_iter().map(Self::Stream).chain(members).chain(others).collect()
     }
 
-    /// Those of a broker that has little of everything.
+    /// The loads of a broker with few resources.
     pub(super) fn limited() -> Vec<Self> {
         let segmented = Self::Stream(stream::SEGMENTED);
         vec![segmented, Self::Recreated, Self::Flips, Self::Jumps, Self::Polls, Self::Overtaken, Self::Scrape]
@@ -64,21 +64,21 @@ impl Load {
             Self::Stream(stream) => stream.topic,
             Self::Members { .. } => "a member of the group",
             Self::Slow => "the slow consumer",
-            Self::Stalled => "consumers that never read",
+            Self::Stalled => "stalled readers",
             Self::Churn => "topics that come and go",
             Self::Compacted => "the compacted topic",
             Self::Backups => "backups",
             Self::Scrape => "scrapes",
             Self::Idle => "idle connections",
-            Self::Recreated => "topics that are deleted under their producers",
+            Self::Recreated => "topics that are recreated during production",
             Self::Flips => "the topic whose flush is altered",
             Self::Jumps => "the clock that jumps",
-            Self::Polls => "clients that leave in a long poll",
+            Self::Polls => "clients that leave during a long poll",
             Self::Overtaken => "the reader that retention overtakes",
         }
     }
 
-    /// Creates what the others rely on.
+    /// Creates the topics that other loads read.
     pub(super) async fn prepare(self, broker: &BenchBroker) -> anyhow::Result<()> {
         match self {
             Self::Stream(stream) => stream.create_topic(broker).await,
@@ -86,7 +86,7 @@ impl Load {
         }
     }
 
-    /// Goes on until it is told to stop; says what it wrote, if that can be held against the broker.
+    /// Runs until the stop. Returns the written records, if they can be checked.
     pub(super) async fn run(
         self,
         target: &SoakTarget,
@@ -115,7 +115,7 @@ impl Load {
     }
 }
 
-/// What must be there in the end: so many acknowledged records in each partition.
+/// The acknowledged records of a topic, which must be there at the end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WrittenTopic {
     pub(super) topic: &'static str,

@@ -1,4 +1,4 @@
-//! A reader that retention overtakes: each offset is either handed out or told as part of a gap, in order.
+//! A reader that retention overtakes: each offset is either read or reported in a gap, in order.
 
 use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
@@ -32,7 +32,7 @@ async fn write(client: &Client, mut stop: Stop) -> anyhow::Result<()> {
     Ok(producer.close().await?)
 }
 
-/// Reads a tenth of what is written.
+/// Reads a tenth of the records.
 async fn read(client: &Client, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
     let builder = client.consumer().assign([(TOPIC, 0)]).from(StartFrom::Beginning).on_gap(|_| OnGap::Report);
     let mut consumer = builder.max_poll_records(BURST / 10).prefetch_bytes(64 << 10).build().await?;
@@ -41,7 +41,11 @@ async fn read(client: &Client, mut stop: Stop, tally: &Tally) -> anyhow::Result<
         match consumer.poll(Duration::from_millis(50)).await {
             Ok(records) => {
                 for record in records {
-                    ensure!(record.offset.value() == next, "offset {} came instead of {next}", record.offset.value());
+                    ensure!(
+                        record.offset.value() == next,
+                        "offset {} arrived instead of {next}",
+                        record.offset.value()
+                    );
                     next += 1;
                 }
             }

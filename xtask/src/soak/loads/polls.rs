@@ -1,4 +1,4 @@
-//! Clients that leave in the middle of a long poll: the broker keeps none of their connections.
+//! Clients that leave during a long poll: the broker closes their connections.
 
 use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep};
 
 const TOPIC: &str = "silent";
 const CLIENTS: u64 = 10;
-/// Longer than a soak of the usual length: a poll that is not cancelled is seen.
+/// Long enough that uncancelled polls add up.
 const WAIT: Duration = Duration::from_secs(5 * 60);
 const PATIENCE: Duration = Duration::from_secs(30);
-/// All connections of the other loads, and some to spare.
+/// Connections of the other loads, with a margin.
 const OTHERS_MAX: u64 = 60;
 
 pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ async fn leave_in_a_poll(client: &Client) -> anyhow::Result<()> {
     let mut consumer = client.consumer().assign([(TOPIC, 0)]).fetch_max_wait(WAIT).build().await?;
     let records = consumer.poll(Duration::from_millis(20)).await?;
     ensure!(records.is_empty(), "{TOPIC} was never written to");
-    Ok(()) // Dropped, not closed: its connections end with the poll under way.
+    Ok(()) // Dropped, not closed: its connections end during the poll.
 }
 
 async fn check_left(admin: &Admin) -> anyhow::Result<()> {
@@ -43,7 +43,7 @@ async fn check_left(admin: &Admin) -> anyhow::Result<()> {
         if open <= OTHERS_MAX {
             return Ok(());
         }
-        ensure!(began.elapsed() < PATIENCE, "{open} connections are open, and the clients of most of them have left");
+        ensure!(began.elapsed() < PATIENCE, "{open} connections are open after most clients have left");
         sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Topics that are deleted and created again under producers with little memory. Each send has an end, and each flush
-//! leaves no send without one.
+//! Topics that are deleted and created again while producers with little memory write to them. Each send ends, and after a
+//! flush every send has an outcome.
 
 use crate::bench::bench_broker::BenchBroker;
 use crate::soak::stop::Stop;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 const TOPICS: u64 = 3;
 const PRODUCERS: u64 = 3;
-/// Less than a burst takes, so that producers wait for room all the time.
+/// Less than a burst, so that producers wait for memory all the time.
 const MEMORY: usize = 64 << 10;
 const BURST: u64 = 200;
 const VALUE: [u8; 1000] = [7; 1000];
@@ -36,7 +36,7 @@ fn topic(number: u64) -> String {
 }
 
 async fn create(admin: &Admin, number: u64) -> anyhow::Result<()> {
-    let partitions = 1 + number % 4; // Another number each time: some partitions go away for good.
+    let partitions = 1 + number % 4; // The number changes, so that some partitions vanish for good.
     Ok(admin.create_topic(topic(number), TopicSpec::partitions(partitions as u32)).await.map(drop)?)
 }
 
@@ -62,7 +62,7 @@ async fn write(broker: &BenchBroker, number: u64, stop: Stop) -> anyhow::Result<
     timeout(PATIENCE, producer.close()).await.context("a producer never closed")?.context("close")
 }
 
-/// A record may be refused, as its topic may be gone; it must not be forgotten.
+/// A record may be refused if its topic is gone, but every record must get an outcome.
 async fn write_burst(producer: &Producer, topic: &str) -> anyhow::Result<()> {
     let mut sent = Vec::new();
     for number in 0..BURST {
@@ -70,7 +70,7 @@ async fn write_burst(producer: &Producer, topic: &str) -> anyhow::Result<()> {
         let accepted = timeout(PATIENCE, producer.enqueue(record)).await.context("a send never found room")?;
         sent.extend(accepted.ok());
     }
-    // An error of a flush is about its records, each of which has it as well.
+    // Each record of a failed flush has the error as well.
     let _ = timeout(PATIENCE, producer.flush()).await.context("a flush never ended")?.is_ok();
     let (accepted, settled) = (sent.len(), sent.into_iter().filter_map(FutureExt::now_or_never).count());
     ensure!(settled == accepted, "{} of {accepted} records have no outcome after a flush", accepted - settled);

@@ -1,4 +1,4 @@
-//! Somebody who looks at health and metrics all the time.
+//! Repeated requests for health and metrics.
 
 use crate::bench::bench_broker::get;
 use crate::soak::stop::Stop;

@@ -1,4 +1,4 @@
-//! Consumers that ask for records and then never read: the broker closes them after a while, and others come.
+//! Stalled readers: consumers that fetch and never read. The broker closes them after a while, and new ones connect.
 
 use super::stream::BATCHED;
 use crate::bench::bench_broker::BenchBroker;
@@ -9,12 +9,12 @@ use grower_client::{Client, StartFrom};
 use std::time::Duration;
 
 const CONSUMERS: usize = 5;
-/// Longer than the broker waits for somebody to read.
+/// Longer than the broker waits for a reader.
 const VISIT: Duration = Duration::from_secs(90);
 
 pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> anyhow::Result<()> {
-    let mut goes_on = true;
-    while goes_on {
+    let mut is_running = true;
+    while is_running {
         let (stalled_reader, mut consumers) = (StalledTransport::default(), Vec::new());
         for _ in 0..CONSUMERS {
             let builder = Client::builder().transport(stalled_reader.clone()).bootstrap([broker.address.as_str()]);
@@ -23,7 +23,7 @@ pub(super) async fn run(broker: &BenchBroker, mut stop: Stop, tally: &Tally) -> 
             consumers.push(builder.build().await?);
         }
         tally.stalled.add(CONSUMERS as u64);
-        goes_on = stop.sleep(VISIT).await;
+        is_running = stop.sleep(VISIT).await;
         drop(consumers);
         stalled_reader.close_all();
     }

@@ -22,15 +22,15 @@ pub(in crate::soak) struct StreamLoad {
     pause: Duration,
     acks: Acks,
     codec: Codec,
-    /// How much the topic keeps; none keeps all, and everything is held against the broker in the end.
+    /// Retention of the topic; none keeps all records, which are then checked at the end.
     keep: Option<&'static str>,
-    /// The size of its segments; none for the default.
+    /// Segment size; none for the default.
     segment: Option<&'static str>,
 }
 
-/// What the group reads.
+/// The topic that the group reads.
 pub(super) const SHARED: &str = "shared";
-/// What the slow consumer reads.
+/// The topic that the slow consumer reads.
 pub(super) const BATCHED: &str = "batched";
 
 const BASE: StreamLoad = StreamLoad {
@@ -101,7 +101,7 @@ impl StreamLoad {
         Ok(self.keep.is_none().then_some(WrittenTopic { topic, partitions, count, size }))
     }
 
-    /// The next burst, and all of its acks.
+    /// Sends the next burst and waits for all acks.
     async fn send(self, producer: &Producer, from: u64) -> anyhow::Result<()> {
         let mut under_way = Vec::new();
         for number in from..from + self.burst {
@@ -112,7 +112,7 @@ impl StreamLoad {
             }
         }
         for ack in try_join_all(under_way).await? {
-            ensure!(self.acks != Acks::All || ack.durability == Durability::Fsynced, "an ack that is not durable");
+            ensure!(self.acks != Acks::All || ack.durability == Durability::Fsynced, "an ack is not durable");
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         away: None,
     },
     Situation {
-        name: "copied and truncated, beside an older copy with the same first line",
+        name: "copied and truncated, next to an older copy with the same first line",
         before: |s| {
             s.append("app.log.1", "one\nlong ago\n");
             one(s);

@@ -77,7 +77,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         away: None,
     },
     Situation {
-        name: "rotated beside a file whose name could be a date before the extension",
+        name: "rotated next to a file whose name could be a date before the extension",
         before: one,
         happens: |s| {
             s.rotate("two\n");
@@ -100,7 +100,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         away: None,
     },
     Situation {
-        name: "rotated, beside an old rotation that was unpacked since",
+        name: "rotated, next to an old rotation that was unpacked since",
         before: |s| {
             one(s);
             s.append("app.log.2.gz", "compressed\n");
@@ -143,7 +143,7 @@ pub(super) const SITUATIONS: &[Situation] = &[
         away: Some(("three", &["app.log is not the file that was read up to byte 4"])),
     },
     Situation {
-        name: "rotated and compressed at once, beside an old rotation that was unpacked since",
+        name: "rotated and compressed at once, next to an old rotation that was unpacked since",
         before: |s| {
             one(s);
             s.append("app.log.1.gz", "compressed\n");

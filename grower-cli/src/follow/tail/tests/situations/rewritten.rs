@@ -5,7 +5,7 @@ use super::{Situation, long};
 
 pub(super) const SITUATIONS: &[Situation] = &[
     Situation {
-        name: "truncated, beside another file with the same beginning",
+        name: "truncated, next to another file with the same beginning",
         before: |s| {
             one(s);
             s.append("other.log", "one\nof another file\n");
