@@ -32,7 +32,7 @@ pub mod fuzzed {
 }
 
 use clap::CommandFactory;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Parses the command line and runs it. Exit status 0: done. 1: failed; standard error says why and what to do. 2: wrong usage.
@@ -79,16 +79,11 @@ fn print_help(help: &clap::Error) -> anyhow::Result<()> {
     output::check_stdout()?;
     let text = help.render();
     let mut out = output::StdoutWriter::open();
-    match has_colour(&std::io::stdout()) {
+    match output::has_colour(&std::io::stdout()) {
         true => write!(out, "{}", text.ansi())?,
         false => write!(out, "{text}")?,
     }
     Ok(out.flush()?)
-}
-
-/// Whether to print colours: on a terminal, unless `NO_COLOR` is set.
-pub(crate) fn has_colour(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Logs of the client and of an embedded broker go to standard error, from warnings up; `RUST_LOG` changes the level.
@@ -98,7 +93,7 @@ fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| output::Stderr)
-        .with_ansi(has_colour(&std::io::stderr()))
+        .with_ansi(output::has_colour(&std::io::stderr()))
         .without_time()
         .with_target(false)
         .init();

@@ -7,6 +7,7 @@ mod completions;
 mod fuzz;
 mod interrupt;
 mod layers;
+mod manifest;
 mod manual;
 #[cfg(test)]
 mod pages;

@@ -1,4 +1,4 @@
-//! Identifies a file ([`FileId`]) and its first N bytes ([`Fingerprint`]).
+//! Identifies a file ([`FileIdentity`]) and its first N bytes ([`Fingerprint`]).
 
 use crc32fast::Hasher;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ const STRONG: u64 = 256;
 
 /// The identity of a file, which a rename does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FileId {
+pub(super) struct FileIdentity {
     /// May change when the file system is mounted again.
     device: u64,
     /// May be reused by another file when this one is removed.
@@ -28,7 +28,7 @@ pub(super) struct FileId {
     born: Option<u64>,
 }
 
-impl FileId {
+impl FileIdentity {
     /// The id of no file.
     pub(super) const NONE: Self = Self { device: 0, inode: 0, born: None };
 
@@ -211,7 +211,7 @@ fn read(file: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
 /// A rotation that existed when the followed file was begun, so that it cannot come after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KnownFile {
-    id: FileId,
+    id: FileIdentity,
     length: u64,
     /// Checksum of its beginning and end, which recognises it after a copy to another file system.
     ends: u32,
@@ -222,12 +222,12 @@ impl KnownFile {
     pub(super) fn take(file: Option<&File>, metadata: &Metadata) -> Self {
         let ends = file.and_then(|file| ends(file, metadata.len()).ok());
         let length = ends.map_or(0, |_| metadata.len());
-        Self { id: FileId::of(metadata), length, ends: ends.unwrap_or_default() }
+        Self { id: FileIdentity::of(metadata), length, ends: ends.unwrap_or_default() }
     }
 
     /// Whether the file has its inode.
     pub(super) fn has_inode_of(&self, metadata: &Metadata) -> bool {
-        self.id.is_same_file(FileId::of(metadata))
+        self.id.is_same_file(FileIdentity::of(metadata))
     }
 
     /// Whether the file is this one, not overwritten by a copy of another. It may have grown.

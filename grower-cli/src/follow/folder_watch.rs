@@ -1,6 +1,6 @@
 //! Detects that a rotation may have appeared.
 
-use super::fingerprint::FileId;
+use super::fingerprint::FileIdentity;
 use super::surroundings::rotation_files;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ pub(super) struct FolderWatch(Option<FolderState>);
 struct FolderState {
     modified: (i64, i64),
     since: Instant,
-    rotations: Vec<(PathBuf, FileId, u64)>,
+    rotations: Vec<(PathBuf, FileIdentity, u64)>,
 }
 
 impl FolderWatch {

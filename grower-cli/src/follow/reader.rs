@@ -1,6 +1,6 @@
 //! Reads one followed file by position: finds new bytes, and checks that the bytes read before are unchanged.
 
-use super::fingerprint::{Content, FileId, Fingerprint, KnownFile, RunningFingerprint};
+use super::fingerprint::{Content, FileIdentity, Fingerprint, KnownFile, RunningFingerprint};
 use crate::lines::{Line, Splitter};
 use parking_lot::Mutex;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ pub(crate) struct FollowedFile {
     /// Numbers the files in reading order; a truncated file gets a new number.
     pub(crate) incarnation: u32,
     pub(super) file: File,
-    pub(super) id: FileId,
+    pub(super) id: FileIdentity,
     /// Whether it is a copy made by rotation, to which no program writes.
     pub(super) is_copy: bool,
     /// The rotations that existed when it was begun; none in a note of an earlier version.
@@ -132,7 +132,7 @@ impl FileReader {
     }
 
     /// Continues at the same position in another file that has the same beginning.
-    pub(super) fn continue_in(&mut self, file: File, id: FileId, is_copy: bool) {
+    pub(super) fn continue_in(&mut self, file: File, id: FileIdentity, is_copy: bool) {
         let (older, target) = (self.open.older.clone(), self.open.target.clone());
         let (incarnation, read) = (self.open.incarnation, Mutex::new(self.seen));
         self.open = Arc::new(FollowedFile { incarnation, file, id, is_copy, older, target, read });
@@ -155,7 +155,7 @@ mod tests {
             file.try_clone().unwrap()
         };
         let (file, read) = (write("one\n"), Mutex::new(Fingerprint::EMPTY));
-        let id = FileId::of(&file.metadata().unwrap());
+        let id = FileIdentity::of(&file.metadata().unwrap());
         let open = FollowedFile { incarnation: 0, file, id, is_copy: false, older: None, target: None, read };
         let mut reader = FileReader::new(open, Fingerprint::EMPTY, 1000);
         let Ok(ReadOutcome::Bytes(bytes)) = reader.look(Instant::now()) else { panic!("nothing was found") };

@@ -7,7 +7,7 @@
 //! that were read, then the names are listed: if the file was truncated, its copy is listed. One survey decides which
 //! rotations are older than a file and which are read before it: a later rotation is neither.
 
-use super::fingerprint::{Content, FileId, Fingerprint, KnownFile, is_contained};
+use super::fingerprint::{Content, FileIdentity, Fingerprint, KnownFile, is_contained};
 use super::recognise::{
     Candidate, CandidateLocation, Recognised, RotatedAs, RotationScheme, has_unread_copy, is_fresh, recognise,
     successors, undecided,
@@ -29,7 +29,7 @@ const KNOWN_FILES_MAX: usize = 32;
 /// The facts by which the file that was read is recognised.
 #[derive(Clone, Debug)]
 pub(super) struct FileTrace {
-    pub(super) id: FileId,
+    pub(super) id: FileIdentity,
     pub(super) seen: Fingerprint,
     pub(super) older: Option<Arc<[KnownFile]>>,
     pub(super) target: Option<PathBuf>,
@@ -43,7 +43,7 @@ impl FileTrace {
 
     /// The trace of no file.
     pub(super) fn none() -> Self {
-        Self { id: FileId::NONE, seen: Fingerprint::EMPTY, older: None, target: None }
+        Self { id: FileIdentity::NONE, seen: Fingerprint::EMPTY, older: None, target: None }
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) enum RotationUnderWay {
     /// Files were renamed during the scans.
     Moving,
     /// These files follow a gap in the numbers.
-    Gap(Vec<FileId>),
+    Gap(Vec<FileIdentity>),
 }
 
 /// A file of the survey.
@@ -73,13 +73,13 @@ pub(super) struct NearbyFile {
     /// The path it was written at, links resolved: for a rotation, its former name.
     pub(super) target: Option<PathBuf>,
     pub(super) file: io::Result<File>,
-    pub(super) id: FileId,
+    pub(super) id: FileIdentity,
     metadata: Metadata,
 }
 
 impl Surroundings {
     /// Surveys the files. `taken` are those that are being read or queued.
-    pub(super) fn survey(path: &Path, trace: &FileTrace, taken: &[FileId]) -> io::Result<Self> {
+    pub(super) fn survey(path: &Path, trace: &FileTrace, taken: &[FileIdentity]) -> io::Result<Self> {
         let mut found = FolderScan::look(path, trace)?;
         let mut is_moving = !found.is_still_so(path);
         for _ in 1..LOOKS_MAX {
@@ -114,7 +114,7 @@ impl Surroundings {
     }
 
     /// Returns the rotation suffix of the file with this id.
-    pub(super) fn rotated_as(&self, id: FileId) -> Option<RotatedAs> {
+    pub(super) fn rotated_as(&self, id: FileIdentity) -> Option<RotatedAs> {
         self.candidates.iter().zip(&self.files).filter(|(_, nearby)| nearby.id.is_same_file(id)).find_map(|(c, _)| {
             match &c.location {
                 CandidateLocation::Rotated(base, rotation) => Some((*base, rotation.suffix.clone())),
@@ -153,7 +153,7 @@ impl Surroundings {
 
     /// Returns the rotations that are not newer than this file. A rotation outside `read`, the files being read or queued,
     /// counts as newer if it may be an unfinished copy of the file at the path.
-    pub(super) fn older_than(&self, id: FileId, read: &[FileId]) -> Arc<[KnownFile]> {
+    pub(super) fn older_than(&self, id: FileIdentity, read: &[FileIdentity]) -> Arc<[KnownFile]> {
         let is_read = |nearby: &NearbyFile| read.iter().any(|read| read.is_same_file(nearby.id));
         let is_old = |c: &Candidate, nearby: &NearbyFile| c.is_known || !c.is_beginning_of_path || is_read(nearby);
         let rotated_as = self.rotated_as(id);
@@ -187,7 +187,7 @@ struct FolderScan {
     bases: Vec<PathBuf>,
     /// The listed names.
     names: BTreeSet<PathBuf>,
-    inode_of: FileId,
+    inode_of: FileIdentity,
     /// Whether a listed file was gone when it was opened.
     is_outdated: bool,
 }
@@ -229,7 +229,7 @@ impl FolderScan {
 
     /// Whether each name still refers to the same file: rotation renames files one by one.
     fn is_still_so(&self, path: &Path) -> bool {
-        let now = |path: &Path| fs::metadata(path).ok().map(|metadata| FileId::of(&metadata));
+        let now = |path: &Path| fs::metadata(path).ok().map(|metadata| FileIdentity::of(&metadata));
         let is_named_so = |nearby: &NearbyFile| now(&nearby.path).is_some_and(|now| now.is_same_file(nearby.id));
         let is_path_there = self.files.first().is_some_and(|(location, _)| *location == CandidateLocation::Path);
         !self.is_outdated
@@ -253,7 +253,7 @@ impl NearbyFile {
         let file =
             OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed()).open(&path);
         let metadata = file.as_ref().ok().and_then(|file| file.metadata().ok()).unwrap_or(metadata);
-        Ok(Self { id: FileId::of(&metadata), path, target, file, metadata })
+        Ok(Self { id: FileIdentity::of(&metadata), path, target, file, metadata })
     }
 
     /// Returns a handle to read from, or why it cannot be read.
@@ -281,7 +281,7 @@ fn bases(path: &Path, former: Option<&Path>, target: Option<&Path>) -> Vec<PathB
 }
 
 /// Lists the files next to the bases that are rotations by name, or have the inode of `id`.
-fn rotations(bases: &[PathBuf], id: FileId) -> Vec<(CandidateLocation, PathBuf)> {
+fn rotations(bases: &[PathBuf], id: FileIdentity) -> Vec<(CandidateLocation, PathBuf)> {
     let folders: BTreeSet<&Path> = bases.iter().filter_map(|base| base.parent()).collect();
     let mut found = Vec::new();
     for folder in folders {
@@ -305,12 +305,16 @@ fn names_of(rotations: &[(CandidateLocation, PathBuf)]) -> BTreeSet<PathBuf> {
 }
 
 /// Lists the rotations of a file that was at `target` when it was begun, with their lengths.
-pub(super) fn rotation_files(path: &Path, target: &Path) -> Vec<(PathBuf, FileId, u64)> {
+pub(super) fn rotation_files(path: &Path, target: &Path) -> Vec<(PathBuf, FileIdentity, u64)> {
     let bases = bases(path, Some(target), fs::canonicalize(path).ok().as_deref());
-    let names = names_of(&rotations(&bases, FileId::NONE));
+    let names = names_of(&rotations(&bases, FileIdentity::NONE));
     let described = |path: PathBuf| {
         let metadata = fs::metadata(&path).ok();
-        (path, metadata.as_ref().map_or(FileId::NONE, FileId::of), metadata.map_or(0, |metadata| metadata.len()))
+        (
+            path,
+            metadata.as_ref().map_or(FileIdentity::NONE, FileIdentity::of),
+            metadata.map_or(0, |metadata| metadata.len()),
+        )
     };
     names.into_iter().map(described).collect()
 }
@@ -323,7 +327,7 @@ fn rotation_of(base: usize, base_name: &OsStr, name: &OsStr) -> Option<Candidate
     after_it.or_else(|| Rotation::before_extension(base_name, name).map(location(true)))
 }
 
-fn facts(found: &FolderScan, trace: &FileTrace, taken: &[FileId]) -> Vec<Candidate> {
+fn facts(found: &FolderScan, trace: &FileTrace, taken: &[FileIdentity]) -> Vec<Candidate> {
     let older = trace.older.as_deref().unwrap_or_default();
     // After a move to another file system every file is a copy.
     let is_here = |nearby: &NearbyFile| {

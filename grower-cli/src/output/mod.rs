@@ -19,7 +19,7 @@ pub(crate) use key_warning::key_warning;
 pub(crate) use progress_bar::{bytes_bar, count_bar};
 pub(crate) use record::{RecordJson, content};
 pub(crate) use span::{millis_for_people, span_for_people};
-pub(crate) use streams::{Stderr, Stdin, reader_left, stderr_line};
+pub(crate) use streams::{Stderr, Stdin, has_colour, reader_left, stderr_line};
 pub(crate) use table::{TextTable, bytes_for_people, counted, in_groups, in_short, noun};
 pub(crate) use template::{Template, rfc3339};
 pub(crate) use unescape::{EscapeError, unescaped};

@@ -28,6 +28,11 @@ const PIPE_ATOMIC_BYTES: usize = 4096;
 /// How often to check whether standard output still has a reader.
 const READER_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Whether to print colours: on a terminal, unless `NO_COLOR` is set.
+pub(crate) fn has_colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Writes a line to standard error.
 pub(crate) fn stderr_line(message: impl Display) {
     Stderr.put(format!("{message}\n").as_bytes());

@@ -106,7 +106,7 @@ impl Workload {
     }
 
     async fn write(&self, writer: u32, producer: &Producer) -> anyhow::Result<()> {
-        let mut acks = PendingAcks { asked: self.acks, under_way: VecDeque::new(), settled: 0 };
+        let mut acks = AwaitedAcks { asked: self.acks, under_way: VecDeque::new(), settled: 0 };
         for begin in (0..self.count).step_by(self.step() as usize) {
             for at in 0..self.partitions {
                 let partition = (at + writer) % self.partitions;
@@ -125,13 +125,13 @@ impl Workload {
 }
 
 /// Records in flight, oldest first.
-struct PendingAcks {
+struct AwaitedAcks {
     asked: Acks,
     under_way: VecDeque<Delivery>,
     settled: u64,
 }
 
-impl PendingAcks {
+impl AwaitedAcks {
     async fn make_room(&mut self) -> anyhow::Result<()> {
         if self.under_way.len() == UNDER_WAY_MAX {
             self.settle(UNDER_WAY_MAX / 2).await?;

@@ -1,8 +1,6 @@
 //! Which crate may know which. Tests may know more, so dev-dependencies do not count.
 
-use crate::workspace::cargo;
-use anyhow::{Context, ensure};
-use serde::Deserialize;
+use crate::manifest::{Dependency, Package, WorkspaceManifest};
 use std::collections::BTreeSet;
 
 /// Every arrow that may be: who depends on whom.
@@ -17,38 +15,15 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("grower-fuzz", &["grower-cli", "grower-broker", "grower-storage", "grower-index", "grower-protocol"]),
 ];
 
-/// The part of `cargo metadata` that matters here.
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    dependencies: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    name: String,
-    kind: Option<String>,
-    /// Only dependencies inside the workspace have one.
-    path: Option<String>,
-}
-
 /// How many crates there are, and one line for each arrow that must not be.
 pub(super) fn check() -> anyhow::Result<(usize, Vec<String>)> {
-    let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
-    ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).context("cargo metadata printed unexpected JSON")?;
-    Ok((metadata.packages.len(), violations(&metadata)))
+    let manifest = WorkspaceManifest::read()?;
+    Ok((manifest.packages.len(), violations(&manifest)))
 }
 
-fn violations(metadata: &Metadata) -> Vec<String> {
-    let members: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
-    metadata.packages.iter().flat_map(|package| violations_of(package, &members)).collect()
+fn violations(manifest: &WorkspaceManifest) -> Vec<String> {
+    let members: BTreeSet<&str> = manifest.packages.iter().map(|package| package.name.as_str()).collect();
+    manifest.packages.iter().flat_map(|package| violations_of(package, &members)).collect()
 }
 
 fn violations_of(package: &Package, members: &BTreeSet<&str>) -> Vec<String> {
@@ -75,8 +50,8 @@ mod tests {
     use super::*;
 
     fn check(packages: &str) -> String {
-        let metadata: Metadata = serde_json::from_str(&format!(r#"{{"packages":{packages}}}"#)).unwrap();
-        violations(&metadata).join("\n")
+        let manifest = WorkspaceManifest::parse(packages);
+        violations(&manifest).join("\n")
     }
 
     #[test]

@@ -201,6 +201,35 @@ const CRATES: &[(&str, Modules)] = &[
             ("contract", &["disk", "log", "compaction"]),
         ],
     ),
+    (
+        "grower-cli",
+        &[
+            ("lines", &[]),
+            ("output", &[]),
+            ("options", &[]),
+            ("position_spec", &[]),
+            ("capacity", &["output"]),
+            ("groups", &[]),
+            ("segment_listing", &["output"]),
+            ("session", &["options", "output"]),
+            ("follow", &["lines"]),
+            (
+                "commands",
+                &[
+                    "lines",
+                    "output",
+                    "options",
+                    "position_spec",
+                    "capacity",
+                    "groups",
+                    "segment_listing",
+                    "session",
+                    "follow",
+                ],
+            ),
+            ("arguments", &["output", "options", "commands"]),
+        ],
+    ),
 ];
 
 /// One line for each arrow that the tables do not have.

@@ -1,7 +1,7 @@
 //! Findings that prevent a release.
 
-use super::manifest::{Package, WorkspaceManifest};
 use super::unused::unused;
+use crate::manifest::{Package, WorkspaceManifest};
 use std::path::Path;
 
 const LICENCE: &str = "MIT OR Apache-2.0";

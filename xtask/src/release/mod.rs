@@ -5,14 +5,13 @@
 //! them out; the findings are a test.
 
 mod findings;
-mod manifest;
 mod unused;
 
+use crate::manifest::WorkspaceManifest;
 use crate::workspace::{cargo, must_succeed, root};
 use anyhow::{Context, ensure};
 use clap::Args;
 use findings::findings;
-use manifest::WorkspaceManifest;
 use std::process::Command;
 
 /// Checks a release.

@@ -1,6 +1,6 @@
 //! Finds unused dependencies, which every user of a crate would fetch and build.
 
-use super::manifest::{Dependency, Package};
+use crate::manifest::{Dependency, Package};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -70,8 +70,8 @@ fn names(source: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::manifest::WorkspaceManifest;
     use super::*;
+    use crate::manifest::WorkspaceManifest;
 
     #[test]
     fn a_dependency_of_the_binary_alone_must_be_optional_in_a_library_for_others() {

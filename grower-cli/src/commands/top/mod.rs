@@ -7,8 +7,7 @@ mod screen;
 #[cfg(test)]
 mod tests;
 
-use crate::has_colour;
-use crate::output::span_for_people;
+use crate::output::{has_colour, span_for_people};
 use crate::session::Session;
 use anyhow::{Context, ensure};
 use clap::Args;

@@ -6,7 +6,7 @@ mod keeper;
 
 pub(crate) use keeper::{NoteError, NoteKeeper};
 
-use super::fingerprint::{Content, FileId, Fingerprint, KnownFile};
+use super::fingerprint::{Content, FileIdentity, Fingerprint, KnownFile};
 use super::line_mark::LineMark;
 use super::reader::{FileReader, FollowedFile};
 use super::surroundings::{FileTrace, Surroundings};
@@ -25,7 +25,7 @@ pub(crate) struct Note {
     version: u32,
     /// The name of this follower in the marks of its records.
     pub(crate) follower: String,
-    file: FileId,
+    file: FileIdentity,
     /// The number of the file.
     pub(super) incarnation: u32,
     /// Fingerprint of the bytes before the first unacknowledged one.
@@ -52,7 +52,7 @@ pub(crate) struct Note {
 /// A file that was read to its end and left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct LeftFile {
-    file: FileId,
+    file: FileIdentity,
     incarnation: u32,
     seen: Fingerprint,
 }
@@ -86,7 +86,7 @@ impl Note {
         Self {
             version: VERSION,
             follower,
-            file: FileId::NONE,
+            file: FileIdentity::NONE,
             incarnation: 0,
             seen: Fingerprint::EMPTY,
             next: topic.partitions.iter().map(|(partition, span)| (*partition, span.end)).collect(),
@@ -134,7 +134,7 @@ impl Note {
 
     /// Whether no file was begun yet.
     pub(super) fn is_blank(&self) -> bool {
-        self.file == FileId::NONE
+        self.file == FileIdentity::NONE
     }
 
     /// Whether the file is a copy made by rotation.
@@ -149,7 +149,7 @@ impl Note {
     }
 
     /// Opens the files that were left and still exist, without the one being read.
-    pub(super) fn left_files(&self, around: &Surroundings, current: FileId, limit: usize) -> Vec<FileReader> {
+    pub(super) fn left_files(&self, around: &Surroundings, current: FileIdentity, limit: usize) -> Vec<FileReader> {
         let reader = |left: &LeftFile| {
             let mut same = around.files.iter().filter(|nearby| nearby.id.is_same_file(left.file));
             let file = same.find_map(|nearby| nearby.readable().ok())?;
@@ -219,7 +219,7 @@ mod tests {
         let sent_up_to = |next: u64| {
             let mut note = Note::blank("me".to_owned(), &topic(1, 0));
             (note.file, note.next) =
-                (FileId::of(&fs::metadata("/").unwrap()), [(PartitionId::new(0), Offset::new(next))].into());
+                (FileIdentity::of(&fs::metadata("/").unwrap()), [(PartitionId::new(0), Offset::new(next))].into());
             note
         };
         let adjusted =
@@ -247,7 +247,7 @@ mod tests {
         let leaves_open = |note: &Note, incarnation, start| note.leaves_open(LineMark { incarnation, start });
         assert!(leaves_open(&note, 0, 0) && leaves_open(&note, 7, 0) && !leaves_open(&note, u32::MAX, 0));
         (note.incarnation, note.seen) = (u32::MAX, seen(100));
-        note.left = vec![LeftFile { file: FileId::NONE, incarnation: 9, seen: seen(5) }];
+        note.left = vec![LeftFile { file: FileIdentity::NONE, incarnation: 9, seen: seen(5) }];
         assert!(leaves_open(&note, u32::MAX, 100) && !leaves_open(&note, u32::MAX, 99));
         assert!(leaves_open(&note, 0, 0), "the file after the last number");
         assert!(!leaves_open(&note, u32::MAX - 1, 0));

@@ -2,7 +2,7 @@
 
 use super::FileTail;
 use super::TailEvent;
-use crate::follow::fingerprint::{FileId, HEAD};
+use crate::follow::fingerprint::{FileIdentity, HEAD};
 use crate::follow::note::Note;
 use crate::follow::reader::{FileReader, FollowedFile};
 use crate::follow::recognise::{CandidateLocation, Recognised};
@@ -82,7 +82,7 @@ impl FileTail {
 
     /// Surveys the files for the one with this trace.
     fn survey_for(&self, trace: &FileTrace) -> io::Result<Surroundings> {
-        let others: Vec<FileId> = self.left.iter().chain(&self.queue).map(|reader| reader.open.id).collect();
+        let others: Vec<FileIdentity> = self.left.iter().chain(&self.queue).map(|reader| reader.open.id).collect();
         Surroundings::survey(&self.path, trace, &others)
     }
 

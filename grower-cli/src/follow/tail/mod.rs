@@ -12,7 +12,7 @@
 mod find;
 mod queue;
 
-use super::fingerprint::{Content, FileId, Fingerprint};
+use super::fingerprint::{Content, FileIdentity, Fingerprint};
 use super::folder_watch::FolderWatch;
 use super::note::Note;
 use super::reader::{FileReader, FollowedFile, ReadOutcome};
@@ -188,7 +188,7 @@ impl FileTail {
     }
 
     /// The files that are being read, left or queued.
-    fn taken(&self) -> Vec<FileId> {
+    fn taken(&self) -> Vec<FileIdentity> {
         self.current.iter().chain(&self.left).chain(&self.queue).map(|reader| reader.open.id).collect()
     }
 

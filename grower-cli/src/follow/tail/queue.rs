@@ -3,7 +3,7 @@
 //! They are opened when first seen, so that rotation cannot remove them before they are read.
 
 use super::FileTail;
-use crate::follow::fingerprint::{FileId, Fingerprint};
+use crate::follow::fingerprint::{FileIdentity, Fingerprint};
 use crate::follow::reader::{FileReader, FollowedFile};
 use crate::follow::recognise::RotatedAs;
 use crate::follow::surroundings::{FileTrace, NearbyFile, Surroundings};
@@ -19,7 +19,7 @@ impl FileTail {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // Between two renames.
             metadata => metadata?,
         };
-        let id = FileId::of(&metadata);
+        let id = FileIdentity::of(&metadata);
         let Some(current) = &self.current else { return Ok(()) };
         if current.open.id.is_same_file(id) || self.queue.iter().any(|queued| queued.open.id.is_same_file(id)) {
             return Ok(());
@@ -45,7 +45,7 @@ impl FileTail {
         }
     }
 
-    fn is_taken(&self, id: FileId) -> bool {
+    fn is_taken(&self, id: FileIdentity) -> bool {
         self.taken().iter().any(|taken| taken.is_same_file(id))
     }
 

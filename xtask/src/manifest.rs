@@ -1,34 +1,35 @@
-//! The crates of the workspace, from `cargo metadata`.
+//! The crates of the workspace and their dependencies, from `cargo metadata`.
 
 use crate::workspace::cargo;
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// The part of `cargo metadata` that a release needs.
+/// The part of `cargo metadata` that the chores need.
 #[derive(Deserialize)]
-pub(super) struct WorkspaceManifest {
-    packages: Vec<Package>,
+pub(crate) struct WorkspaceManifest {
+    pub(crate) packages: Vec<Package>,
 }
 
 /// One crate.
 #[derive(Deserialize)]
-pub(super) struct Package {
-    pub(super) name: String,
-    pub(super) version: String,
+pub(crate) struct Package {
+    pub(crate) name: String,
     #[serde(default)]
-    pub(super) description: Option<String>,
+    pub(crate) version: String,
     #[serde(default)]
-    pub(super) license: Option<String>,
+    pub(crate) description: Option<String>,
     #[serde(default)]
-    pub(super) readme: Option<PathBuf>,
+    pub(crate) license: Option<String>,
     #[serde(default)]
-    pub(super) keywords: Vec<String>,
+    pub(crate) readme: Option<PathBuf>,
     #[serde(default)]
-    pub(super) categories: Vec<String>,
+    pub(crate) keywords: Vec<String>,
     #[serde(default)]
-    pub(super) rust_version: Option<String>,
-    pub(super) dependencies: Vec<Dependency>,
+    pub(crate) categories: Vec<String>,
+    #[serde(default)]
+    pub(crate) rust_version: Option<String>,
+    pub(crate) dependencies: Vec<Dependency>,
     /// Registries it may be published to; an empty list forbids publishing.
     #[serde(default)]
     publish: Option<Vec<String>>,
@@ -36,48 +37,50 @@ pub(super) struct Package {
 
 /// A dependency of a crate.
 #[derive(Deserialize)]
-pub(super) struct Dependency {
-    pub(super) name: String,
-    pub(super) req: String,
+pub(crate) struct Dependency {
+    pub(crate) name: String,
     #[serde(default)]
-    pub(super) optional: bool,
-    kind: Option<String>,
-    path: Option<PathBuf>,
+    pub(crate) req: String,
+    #[serde(default)]
+    pub(crate) optional: bool,
+    pub(crate) kind: Option<String>,
+    /// Only dependencies inside the workspace have one.
+    pub(crate) path: Option<PathBuf>,
 }
 
 impl WorkspaceManifest {
-    pub(super) fn read() -> anyhow::Result<Self> {
+    pub(crate) fn read() -> anyhow::Result<Self> {
         let output = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
         ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).context("cargo metadata printed unexpected JSON")
     }
 
     #[cfg(test)]
-    pub(super) fn parse(packages: &str) -> Self {
+    pub(crate) fn parse(packages: &str) -> Self {
         serde_json::from_str(&format!(r#"{{"packages":{packages}}}"#)).unwrap()
     }
 
     /// Returns the crates to publish.
-    pub(super) fn published(&self) -> impl Iterator<Item = &Package> {
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| package.is_published())
     }
 
     /// Returns the names of crates that are never published.
-    pub(super) fn unpublished(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn unpublished(&self) -> impl Iterator<Item = &str> {
         self.packages.iter().filter(|package| !package.is_published()).map(|package| package.name.as_str())
     }
 
     /// Whether another crate depends on this one.
-    pub(super) fn serves_others(&self, name: &str) -> bool {
+    pub(crate) fn serves_others(&self, name: &str) -> bool {
         self.published().flat_map(Package::needed_here).any(|needed| needed.name == name)
     }
 
-    pub(super) fn version_of(&self, name: &str) -> &str {
+    pub(crate) fn version_of(&self, name: &str) -> &str {
         self.packages.iter().find(|package| package.name == name).map_or("", |package| &package.version)
     }
 
     /// Returns the names of the published crates, each after its dependencies.
-    pub(super) fn publish_order(&self) -> Vec<&str> {
+    pub(crate) fn publish_order(&self) -> Vec<&str> {
         let mut order: Vec<&str> = Vec::new();
         let mut left: Vec<&Package> = self.published().collect();
         while !left.is_empty() {
@@ -97,14 +100,14 @@ impl Package {
     }
 
     /// Returns the dependencies on crates of this workspace, without dev-dependencies.
-    pub(super) fn needed_here(&self) -> impl Iterator<Item = &Dependency> {
+    pub(crate) fn needed_here(&self) -> impl Iterator<Item = &Dependency> {
         self.dependencies.iter().filter(|needed| needed.path.is_some() && needed.kind.as_deref() != Some("dev"))
     }
 }
 
 impl Dependency {
     /// Whether a user of the crate gets it as well.
-    pub(super) fn is_for_users(&self) -> bool {
+    pub(crate) fn is_for_users(&self) -> bool {
         self.kind.is_none()
     }
 }
