@@ -26,18 +26,18 @@ pub(crate) struct GroupProgress {
     pub(crate) lag: u64,
     /// Age of the first of them; none if it cannot be read.
     pub(crate) lag_ms: Option<u64>,
-    pub(crate) owner: Option<PartitionOwner>,
+    pub(crate) owner: Option<HoldingMember>,
 }
 
 /// The member that holds a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PartitionOwner {
+pub(crate) struct HoldingMember {
     pub(crate) member: String,
     pub(crate) since: Timestamp,
     pub(crate) giving_up: bool,
 }
 
-type PartitionKey = (TopicId, PartitionId);
+type TopicIdPartition = (TopicId, PartitionId);
 
 /// Maps topic ids to names.
 pub(crate) async fn topic_names(admin: &Admin) -> Result<BTreeMap<TopicId, TopicName>, AdminError> {
@@ -99,7 +99,7 @@ async fn losses(admin: &Admin, group: &GroupDescription) -> Result<Losses, Admin
     Ok(positions.into_iter().filter_map(|at| Some(((at.topic, at.partition), at.lost_from?))).collect())
 }
 
-type Losses = BTreeMap<PartitionKey, Offset>;
+type Losses = BTreeMap<TopicIdPartition, Offset>;
 
 /// Fetches log start and high watermark of each partition once, however many groups read it. Deleted partitions are left out.
 async fn spans(admin: &Admin, places: impl Iterator<Item = &GroupPosition>) -> Result<Spans, AdminError> {
@@ -128,16 +128,16 @@ struct GroupPosition {
     partition: PartitionId,
     committed: Option<Offset>,
     lost_from: Option<Offset>,
-    owner: Option<PartitionOwner>,
+    owner: Option<HoldingMember>,
 }
 
 impl GroupPosition {
     fn of(group: &GroupDescription, losses: &Losses, names: &BTreeMap<TopicId, TopicName>) -> Vec<Self> {
-        let committed: BTreeMap<PartitionKey, Offset> =
+        let committed: BTreeMap<TopicIdPartition, Offset> =
             group.offsets.iter().map(|c| ((c.topic, c.partition), c.offset)).collect();
         let owners = owners(group);
-        let places: BTreeSet<&PartitionKey> = committed.keys().chain(owners.keys()).collect();
-        let position = |place: &PartitionKey| {
+        let places: BTreeSet<&TopicIdPartition> = committed.keys().chain(owners.keys()).collect();
+        let position = |place: &TopicIdPartition| {
             let (topic, committed) = (names.get(&place.0)?.clone(), committed.get(place).copied());
             let (lost_from, owner) = (losses.get(place).copied(), owners.get(place).cloned());
             Some(Self { topic, partition: place.1, committed, lost_from, owner })
@@ -157,10 +157,10 @@ impl GroupPosition {
     }
 }
 
-fn owners(group: &GroupDescription) -> BTreeMap<PartitionKey, PartitionOwner> {
+fn owners(group: &GroupDescription) -> BTreeMap<TopicIdPartition, HoldingMember> {
     let held = group.members.iter().flat_map(|member| member.holds.iter().map(move |held| (member, held)));
     held.map(|(member, held)| {
-        let owner = PartitionOwner { member: member.member.to_string(), since: held.since, giving_up: held.giving_up };
+        let owner = HoldingMember { member: member.member.to_string(), since: held.since, giving_up: held.giving_up };
         ((held.topic, held.partition), owner)
     })
     .collect()

@@ -12,7 +12,7 @@ use crate::session::Session;
 use anyhow::{Context, ensure};
 use clap::Args;
 use grower_client::Admin;
-use model::{BrokerSnapshot, KeyOutcome, TopModel};
+use model::{KeyOutcome, TopModel, TopSnapshot};
 use poll::poll;
 use ratatui::crossterm::event::{self, Event};
 use render::render;
@@ -62,7 +62,7 @@ impl TopCommand {
 async fn show(
     mut screen: Screen,
     mut events: mpsc::UnboundedReceiver<Event>,
-    mut snapshots: mpsc::Receiver<Result<BrokerSnapshot, String>>,
+    mut snapshots: mpsc::Receiver<Result<TopSnapshot, String>>,
     [mut interrupt, mut terminate, mut hangup]: [Signal; 3],
     colour: bool,
 ) -> anyhow::Result<()> {
@@ -99,7 +99,7 @@ fn keys() -> mpsc::UnboundedReceiver<Event> {
 }
 
 /// Polls the broker in a task, so that a silent broker never delays a key.
-fn snapshots(admin: Admin) -> mpsc::Receiver<Result<BrokerSnapshot, String>> {
+fn snapshots(admin: Admin) -> mpsc::Receiver<Result<TopSnapshot, String>> {
     let (tell, told) = mpsc::channel(1);
     tokio::spawn(async move {
         let began = Instant::now();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A broker as one poll found it.
 #[derive(Clone, Debug)]
-pub(crate) struct BrokerSnapshot {
+pub(crate) struct TopSnapshot {
     /// The time of the poll, since the view was opened.
     pub(crate) at: Duration,
     pub(crate) broker: BrokerDescription,
@@ -61,7 +61,7 @@ impl TopView {
 /// Everything between the broker and the screen.
 pub(crate) struct TopModel {
     pub(crate) view: TopView,
-    pub(crate) latest: Option<BrokerSnapshot>,
+    pub(crate) latest: Option<TopSnapshot>,
     /// The rate of all topics since the previous poll.
     pub(crate) rate: Rate,
     /// Why the latest poll failed.
@@ -98,7 +98,7 @@ impl TopModel {
     }
 
     /// Takes the result of a poll.
-    pub(crate) fn take(&mut self, polled: Result<BrokerSnapshot, String>) {
+    pub(crate) fn take(&mut self, polled: Result<TopSnapshot, String>) {
         let mut snapshot = match polled {
             Ok(snapshot) => snapshot,
             Err(trouble) => return self.trouble = Some(trouble),

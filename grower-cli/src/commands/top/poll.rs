@@ -1,6 +1,6 @@
 //! Fetches everything that the view shows.
 
-use super::model::{BrokerSnapshot, GroupLine, TopicLine};
+use super::model::{GroupLine, TopSnapshot, TopicLine};
 use crate::capacity::Rate;
 use crate::groups;
 use grower_client::{Admin, AdminError, GroupDescription, TopicDescription};
@@ -10,14 +10,14 @@ use std::time::Duration;
 const GROUPS_MAX: usize = 100;
 
 /// Fetches one snapshot.
-pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<BrokerSnapshot, AdminError> {
+pub(crate) async fn poll(admin: &Admin, at: Duration) -> Result<TopSnapshot, AdminError> {
     let broker = admin.describe_broker().await?;
     let topics = admin.describe_topics(None, false).await?.into_iter().flatten().map(topic_line).collect();
     let described = admin.list_groups(GROUPS_MAX).await?;
     let names = groups::topic_names(admin).await?;
     let progress = groups::of_groups(admin, &described, &names, broker.now).await?;
     let groups = described.iter().zip(&progress).map(|(group, rows)| group_line(group, rows)).collect();
-    Ok(BrokerSnapshot { at, broker, topics, groups })
+    Ok(TopSnapshot { at, broker, topics, groups })
 }
 
 fn topic_line(topic: TopicDescription) -> TopicLine {

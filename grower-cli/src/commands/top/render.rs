@@ -1,6 +1,6 @@
 //! Draws the model on a screen of any size.
 
-use super::model::{BrokerSnapshot, GroupLine, TopModel, TopView, TopicLine};
+use super::model::{GroupLine, TopModel, TopSnapshot, TopView, TopicLine};
 use crate::capacity::{Capacity, percentiles};
 use crate::groups::state_name;
 use crate::output::{bytes_for_people, escaped, in_groups, in_short, millis_for_people, noun, span_for_people};
@@ -24,7 +24,7 @@ pub(crate) fn render(model: &mut TopModel, frame: &mut Frame<'_>, colour: bool) 
 }
 
 fn head_lines(model: &TopModel, colour: bool) -> Vec<Line<'static>> {
-    let Some(BrokerSnapshot { broker, .. }) = &model.latest else {
+    let Some(TopSnapshot { broker, .. }) = &model.latest else {
         let trouble = model.trouble.as_deref().unwrap_or("asking the broker ..");
         return vec![Line::from(escaped(trouble).into_owned())];
     };

@@ -40,7 +40,7 @@ fn broker(total: u64) -> BrokerDescription {
     }
 }
 
-fn snapshot(seconds: u64, total: u64) -> BrokerSnapshot {
+fn snapshot(seconds: u64, total: u64) -> TopSnapshot {
     let topic = |number: u8, name: &str, records: u64| TopicLine {
         id: id(number),
         name: TopicName::new(name).unwrap(),
@@ -56,7 +56,7 @@ fn snapshot(seconds: u64, total: u64) -> BrokerSnapshot {
         lag,
         lag_ms: Some(lag * 10),
     };
-    BrokerSnapshot {
+    TopSnapshot {
         at: Duration::from_secs(seconds),
         broker: broker(total),
         topics: vec![topic(1, "audit", 1_200_000), topic(2, "events", 7)],

@@ -2,7 +2,7 @@
 
 use super::finding::{FindingStatus, WhyFinding};
 use super::words::{lag, ranges, records, since, span};
-use crate::groups::{GroupProgress, PartitionOwner};
+use crate::groups::{GroupProgress, HoldingMember};
 use grower_client::ids::{Offset, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -148,7 +148,7 @@ impl GroupFacts {
         WhyFinding::new(verdict, name, [owner, behind].join("; "))
     }
 
-    fn held(&self, name: &str, owner: &PartitionOwner) -> (FindingStatus, String) {
+    fn held(&self, name: &str, owner: &HoldingMember) -> (FindingStatus, String) {
         let member = self.members.iter().find(|member| member.member == owner.member);
         let who = member.map_or_else(|| owner.member.clone(), MemberFacts::introduced);
         let since = since(owner.since, self.now);
@@ -236,7 +236,7 @@ impl GroupFacts {
         }
     }
 
-    fn is_alive(&self, owner: &PartitionOwner) -> bool {
+    fn is_alive(&self, owner: &HoldingMember) -> bool {
         let member = self.members.iter().find(|member| member.member == owner.member);
         !owner.giving_up && member.is_some_and(|member| !member.is_silent())
     }

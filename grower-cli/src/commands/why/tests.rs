@@ -4,7 +4,7 @@ use super::finding::{FindingStatus, WhyFinding};
 use super::group::{GroupFacts, MemberFacts, UntouchedPartition};
 use super::topic::{ReaderFacts, TopicFacts};
 use crate::capacity::{Capacity, Rate};
-use crate::groups::{GroupProgress, PartitionOwner};
+use crate::groups::{GroupProgress, HoldingMember};
 use grower_client::ids::{Offset, PartitionId, Timestamp, TopicId, TopicName};
 use grower_client::{DiskDescription, LossDescription, PartitionDescription, TopicDescription};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +27,8 @@ fn member(name: &str) -> MemberFacts {
     }
 }
 
-fn owned_by(name: &str) -> Option<PartitionOwner> {
-    Some(PartitionOwner { member: name.to_owned(), since: ago(200), giving_up: false })
+fn owned_by(name: &str) -> Option<HoldingMember> {
+    Some(HoldingMember { member: name.to_owned(), since: ago(200), giving_up: false })
 }
 
 /// Partition 1 of `rainbow`, 10..2000, committed up to 800.
@@ -102,7 +102,7 @@ fn a_group_without_lag_is_fine() {
 fn a_moving_partition_names_both_members() {
     let old = MemberFacts { silent_ms: 30_000, ..member("S1") };
     let new = MemberFacts { awaits: BTreeSet::from(["rainbow/1".to_owned()]), ..member("S2") };
-    let owner = Some(PartitionOwner { giving_up: true, ..owned_by("S1").unwrap() });
+    let owner = Some(HoldingMember { giving_up: true, ..owned_by("S1").unwrap() });
     insta::assert_snapshot!(told(&group(vec![old, new.clone()], GroupProgress { owner, ..progress() }).findings()), @"
     waits | group g | 2 members and 1 partition: 1,200 records (4 s) behind in all
     waits | rainbow/1 | held by S1 (127.0.0.1:5050, client billing) for 3 min 20 s, which has not confirmed its release to S2; S1 has been silent for 30 s, and is expelled after 45 s; 1,200 records (4 s) behind, last committed 3 s ago
